@@ -1,0 +1,626 @@
+r"""The mapped flight recorder: one file per writer (a rank or a loader worker), read by the exporter.
+
+A store into mapped memory costs well under a microsecond, needs no thread and no socket, and outlives the process.
+
+Format, version 1, in the machine's own byte order (a record never leaves its machine):
+
+    offset  type      content
+    0       8 bytes   magic `YOLOSCP\n`
+    8       u32       format version
+    12      u32       state: index into catalog.STATES
+    16      u64       sequence: odd while a write is under way
+    24      u64       generation of the JSON header: rises with every change of it
+    32      u32       slot capacity        36  u32  slots in use
+    40      u32       header offset        44  u32  header capacity       48  u32  header length in use
+    52      u32       ring offset          56  u32  ring rows             60  u32  ring columns
+    64      u64       rows ever written to the ring
+    72      f64       Unix time of creation
+    80      f64       Unix time of the last write
+    88      u32       pid of the writer, in its own PID namespace
+    256               slots: f64 each, NaN = not set
+    header offset     JSON: {"kind", "run", "rank", "worker", "facts", "slots": [[name, label values, bounds], ...]}
+    ring offset       rows of f64, columns as in RING_COLUMNS, the newest at (rows written - 1) modulo ring rows
+
+Each entry of "slots" takes one f64, or for a histogram (bounds not empty) one per bound, one for +Inf and one for the
+sum. Entries are only ever appended. The header's room is two halves: a new header goes into the half not in use, and
+the header offset then changes over, so a death in the middle leaves the old one.
+
+Consistency: the writer makes the sequence odd, stores, makes it even. A reader that finds it odd or changed tries
+again, and after `READ_ATTEMPTS` gives up for this time. A writer that died in the middle leaves it odd for ever: then
+the values are read as they are, each of them whole, because nobody changes them any more. (Stores become visible in
+order on x86-64. A weakly ordered CPU could show a reader a mixture of two neighbouring batches, never a broken value.)
+
+Liveness: the writer holds a POSIX record lock on the file for its lifetime. The kernel drops it at death, whatever the
+death was, and tells it across PID namespaces. POSIX locks also vanish when *any* descriptor of the file is closed in
+the process that holds them: so a process must never read a record that it writes.
+
+The reader takes a file for hostile input: it never maps it (a truncation would be a SIGBUS), follows no link, opens
+nothing but regular files, and bounds everything it reads.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import math
+import mmap
+import os
+import re
+import stat
+import struct
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+MAGIC = b"YOLOSCP\n"
+VERSION = 1
+SUFFIX = ".rec"
+
+_HEAD = struct.Struct("=8sIIQQIIIIIIIIQddI")
+_SLOTS_OFFSET = 256
+_STATE, _SLOT_COUNT, _HEADER_OFFSET, _HEADER_LENGTH = 3, 9, 10, 12  # indexes into the head seen as u32
+_SEQUENCE, _GENERATION, _RING_WRITTEN = 2, 3, 8  # indexes into the head seen as u64
+_UPDATED = 10  # index into the head seen as f64
+
+RING_ROWS = 4096
+RING_COLUMNS = (
+    "time",  # Unix time of the batch's end
+    "data_wait_seconds",
+    "step_seconds",
+    "allocated_bytes",
+    "reserved_bytes",
+    "worker",
+    "queue_depth",
+    "epoch",
+)
+
+SLOT_CAPACITY = 1024
+HEADER_CAPACITY = 1 << 16
+MAX_FILE_BYTES = 4 << 20
+MAX_SLOTS = 4096
+MAX_LABEL_LENGTH = 256
+READ_ATTEMPTS = 5
+_FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
+
+
+class RecordError(Exception):
+    """A record cannot be read or written. `reason` is one of a few short words, fit for a metric's label."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """Keep `reason` apart from the readable `detail`."""
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+class Row(NamedTuple):
+    """One batch in the ring; fields as in RING_COLUMNS, NaN where the writer did not know."""
+
+    time: float
+    data_wait_seconds: float
+    step_seconds: float
+    allocated_bytes: float
+    reserved_bytes: float
+    worker: float
+    queue_depth: float
+    epoch: float
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who writes a record: `kind` is `rank` or `worker`, `worker` is empty for a rank."""
+
+    run: str
+    rank: str = "0"
+    kind: str = "rank"
+    worker: str = ""
+
+    @property
+    def filename(self) -> str:
+        """Name of the record's file inside its run's directory."""
+        suffix = f"-worker-{self.worker}" if self.kind == "worker" else ""
+        return _slug(f"rank-{self.rank}{suffix}") + SUFFIX
+
+
+@dataclass(frozen=True)
+class Record:
+    """A consistent copy of what a record held at one moment."""
+
+    identity: Identity
+    facts: Mapping[str, str]
+    state: str
+    samples: tuple[Sample, ...]
+    created: float
+    updated: float
+    pid: int
+    uid: int
+    alive: bool
+    torn: bool  # the writer died in the middle of a write
+    unknown: int  # slots of metrics this version's catalogue does not have
+
+
+# --- where records lie ----------------------------------------------------------------------------------------------
+
+
+def directory(environ: Mapping[str, str] | None = None) -> Path:
+    """The record directory: `$YOLOSCOPE_DIR`, else `/dev/shm/yoloscope`, else a per-user temporary directory."""
+    environ = os.environ if environ is None else environ
+    if chosen := environ.get("YOLOSCOPE_DIR"):
+        return Path(chosen)
+    shared = Path("/dev/shm/yoloscope")  # noqa: S108 - memory, not disk; guarded by the sticky bit and owner checks
+    parent = shared if shared.exists() else shared.parent
+    if os.access(parent, os.W_OK | os.X_OK):
+        return shared
+    return Path(tempfile.gettempdir()) / f"yoloscope-{os.getuid()}"
+
+
+def make_directory(path: Path) -> Path:
+    """Create the record directory, writable by every user of the node (mode 1777), and return it.
+
+    Raises:
+        RecordError: reason `directory` if it cannot be made or is a link.
+    """
+    try:
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o1777)
+    except OSError as error:
+        raise RecordError("directory", f"cannot make {path}: {error.strerror}; set YOLOSCOPE_DIR") from error
+    if path.is_symlink():
+        raise RecordError("directory", f"{path} is a link; set YOLOSCOPE_DIR to a real directory")
+    return path
+
+
+def run_directory(base: Path, run: str) -> Path:
+    """The directory of one run below the record directory; made by the first writer of the run."""
+    return base / _slug(run)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:200] or "run"
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+class Writer:
+    """Owns one record file. Not for two threads, and never to be read in the same process.
+
+    Declare slots first (`slot`, `histogram`), keep their indexes, then per batch:
+
+        writer.begin(); writer.values[i] += 1; ...; writer.end(time.time())
+
+    Between `begin` and `end` readers wait, so only stores belong there.
+    """
+
+    values: memoryview[float]
+    """The slots as doubles, to be stored into directly."""
+
+    def __init__(  # noqa: PLR0913 - the sizes of the parts are this class's business alone
+        self,
+        path: Path,
+        identity: Identity,
+        facts: Mapping[str, str] | None = None,
+        *,
+        slots: int = SLOT_CAPACITY,
+        header: int = HEADER_CAPACITY,
+        ring: int = RING_ROWS,
+        resume: bool = False,
+    ) -> None:
+        """Create the file at `path`, or with `resume` continue an own record left there by an earlier process.
+
+        Raises:
+            RecordError: `exists` if a living process writes it, `full` without space, `directory` if it cannot be made.
+        """
+        self.path = path
+        self._identity = identity
+        self._facts = dict(facts or {})
+        self._entries: list[tuple[Metric, tuple[str, ...]]] = []
+        self._index: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._used = 0
+        previous = _previous(path) if resume else ()
+        self._file = _create(path, _layout(slots, header, ring))
+        self._map(slots, header, ring)
+        self._lock()
+        for sample in previous:
+            self._continue(sample)
+        self._write_header()
+        path.with_suffix(".tmp").replace(path)
+
+    def _map(self, slots: int, header: int, ring: int) -> None:
+        size = _layout(slots, header, ring)
+        self._memory = memoryview(mmap.mmap(self._file, size))
+        self._header = slice(_SLOTS_OFFSET + 8 * slots, _SLOTS_OFFSET + 8 * slots + header)
+        self._u32 = self._memory[:_SLOTS_OFFSET].cast("I")
+        self._u64 = self._memory[:_SLOTS_OFFSET].cast("Q")
+        self._f64 = self._memory[:_SLOTS_OFFSET].cast("d")
+        self.values = self._memory[_SLOTS_OFFSET : self._header.start].cast("d")
+        self._ring = self._memory[self._header.stop :].cast("d")
+        self._ring_rows = ring
+        for index in range(slots):
+            self.values[index] = math.nan
+        now = time.time()
+        head = (0, 0, slots, 0, self._header.start, header, 0, self._header.stop, ring, len(RING_COLUMNS), 0)
+        _HEAD.pack_into(self._memory, 0, MAGIC, VERSION, 0, *head, now, now, os.getpid())
+
+    def _lock(self) -> None:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RecordError("lock", f"cannot lock {self.path}: {error.strerror}") from error
+
+    def _continue(self, sample: Sample) -> None:
+        if sample.metric.kind == catalog.COUNTER:
+            self.values[self.slot(sample.metric, *sample.labels)] = float(sample.value)  # type: ignore[arg-type]
+        elif isinstance(sample.value, HistogramValue):
+            first = self.histogram(sample.metric, *sample.labels)
+            for offset, number in enumerate((*sample.value.counts, sample.value.sum)):
+                self.values[first + offset] = number
+
+    def slot(self, metric: Metric, *labels: str) -> int:
+        """Declare one series and return its index in `values`; counters start at 0, gauges unset (NaN).
+
+        Asking again for the same series returns the same index.
+
+        Raises:
+            RecordError: `full` if the slots or the header have no room.
+        """
+        return self._declare(metric, labels, 1)
+
+    def histogram(self, metric: Metric, *labels: str) -> int:
+        """Declare a histogram and return the index of its first bucket; the sum is the last of its doubles."""
+        return self._declare(metric, labels, len(metric.buckets) + 2)
+
+    def _declare(self, metric: Metric, labels: tuple[str, ...], width: int) -> int:
+        key = (metric.name, labels)
+        if key in self._index:
+            return self._index[key]
+        if self._used + width > len(self.values):
+            raise RecordError("full", f"{self.path} has no slot left for {metric.name}")
+        index = self._used
+        self._index[key] = index
+        self._entries.append((metric, tuple(label[:MAX_LABEL_LENGTH] for label in labels)))
+        if metric.kind in (catalog.COUNTER, catalog.HISTOGRAM):
+            for offset in range(width):
+                self.values[index + offset] = 0.0
+        self._used += width
+        if self._u64[_GENERATION]:  # the first header is written once, by __init__
+            self._write_header()
+        return index
+
+    def set_facts(self, facts: Mapping[str, str]) -> None:
+        """Add or replace facts of the run (label values of info metrics)."""
+        self._facts.update(facts)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        who = self._identity
+        entries = [[metric.name, list(labels), list(metric.buckets)] for metric, labels in self._entries]
+        content = {"kind": who.kind, "run": who.run, "rank": who.rank, "worker": who.worker, "facts": self._facts}
+        data = json.dumps({**content, "slots": entries}).encode()
+        half = (self._header.stop - self._header.start) // 2
+        if len(data) > half:
+            raise RecordError("full", f"{self.path} has no room for a header of {len(data)} bytes")
+        unused = self._header.start + half if self._u32[_HEADER_OFFSET] == self._header.start else self._header.start
+        self._memory[unused : unused + len(data)] = data
+        self.begin()
+        self._u32[_HEADER_OFFSET] = unused
+        self._u32[_HEADER_LENGTH] = len(data)
+        self._u32[_SLOT_COUNT] = self._used
+        self._u64[_GENERATION] += 1
+        self.end(time.time())
+
+    def begin(self) -> None:
+        """Open a write: readers wait from here on."""
+        self._u64[_SEQUENCE] |= 1
+
+    def end(self, now: float) -> None:
+        """Close a write at Unix time `now`."""
+        self._f64[_UPDATED] = now
+        self._u64[_SEQUENCE] = (self._u64[_SEQUENCE] | 1) + 1
+
+    def observe(self, first: int, buckets: Sequence[float], value: float) -> None:
+        """Count `value` in the histogram whose first bucket is at `first`. Between `begin` and `end`."""
+        index = 0
+        for bound in buckets:
+            if value <= bound:
+                break
+            index += 1
+        self.values[first + index] += 1.0
+        self.values[first + len(buckets) + 1] += value
+
+    def set_state(self, state: str) -> None:
+        """Set the state, one of catalog.STATES. Between `begin` and `end`."""
+        self._u32[_STATE] = catalog.STATES.index(state)
+
+    def append(self, row: Sequence[float]) -> None:
+        """Append a batch to the ring, columns as in RING_COLUMNS. Between `begin` and `end`."""
+        written = self._u64[_RING_WRITTEN]
+        start = written % self._ring_rows * len(RING_COLUMNS)
+        for offset, value in enumerate(row):
+            self._ring[start + offset] = value
+        self._u64[_RING_WRITTEN] = written + 1
+
+    def close(self) -> None:
+        """Unmap and give up the lock; the file stays. Harmless when called twice."""
+        if self._file >= 0:
+            for view in (self._u32, self._u64, self._f64, self.values, self._ring, self._memory):
+                view.release()
+            os.close(self._file)
+            self._file = -1
+
+
+def _layout(slots: int, header: int, ring: int) -> int:
+    return _SLOTS_OFFSET + 8 * slots + header + 8 * len(RING_COLUMNS) * ring
+
+
+def _previous(path: Path) -> tuple[Sample, ...]:
+    """What an earlier process of this user left at `path`; nothing if that is no record or somebody else's."""
+    try:
+        record = Reader(path).read()
+    except RecordError:
+        return ()
+    if record.alive:
+        raise RecordError("exists", f"{path} is being written by another process")
+    return record.samples if record.uid == os.getuid() else ()
+
+
+def _create(path: Path, size: int) -> int:
+    """Make the file under a temporary name, its memory really there: a full disk fails here, not as a SIGBUS later."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError:
+            os.close(descriptor)
+            temporary.unlink()
+            raise
+    except OSError as error:
+        reason = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "directory"
+        raise RecordError(reason, f"cannot create {path}: {error.strerror}") from error
+    return descriptor
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+class _Head(NamedTuple):
+    magic: bytes
+    version: int
+    state: int
+    sequence: int
+    generation: int
+    slot_capacity: int
+    slot_count: int
+    header_offset: int
+    header_capacity: int
+    header_length: int
+    ring_offset: int
+    ring_rows: int
+    ring_columns: int
+    ring_written: int
+    created: float
+    updated: float
+    pid: int
+
+
+class _Entry(NamedTuple):
+    metric: Metric | None  # None: not in this version's catalogue
+    labels: tuple[str, ...]
+    width: int
+
+
+@dataclass(frozen=True)
+class _Header:
+    identity: Identity
+    facts: Mapping[str, str]
+    entries: tuple[_Entry, ...] = ()
+
+
+class Reader:
+    """Reads one record file again and again; keeps the parsed header until its generation changes.
+
+    Closing the file at the end of each read is on purpose: a reader keeps no descriptor of a dead run's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Remember where the record lies; nothing is opened yet."""
+        self.path = path
+        self._version = (-1, -1)  # inode and generation of what was parsed
+        self._parsed = _Header(Identity(""), {})
+
+    def read(self) -> Record:
+        """Take a consistent copy.
+
+        Raises:
+            RecordError: with reason `missing`, `type`, `size`, `magic`, `version`, `layout`, `header`, or `busy` when
+                the writer kept changing it.
+        """
+        with _opened(self.path) as (descriptor, status):
+            alive = _locked(descriptor)
+            for _ in range(READ_ATTEMPTS):
+                head, slots = _read_once(descriptor, status.st_size)
+                text = self._header_text(descriptor, head, status.st_ino)
+                settled = _head(_pread(descriptor, _HEAD.size, 0)).sequence == head.sequence
+                if settled and (head.sequence % 2 == 0 or not alive):
+                    header = self._parse(text, head, status.st_ino)
+                    return _record(head, header, slots, status.st_uid, alive=alive)
+        raise RecordError("busy", f"{self.path} changed during {READ_ATTEMPTS} reads")
+
+    def _header_text(self, descriptor: int, head: _Head, inode: int) -> bytes:
+        unchanged = self._version == (inode, head.generation)
+        return b"" if unchanged else _pread(descriptor, head.header_length, head.header_offset)
+
+    def _parse(self, text: bytes, head: _Head, inode: int) -> _Header:
+        if self._version != (inode, head.generation):
+            self._parsed = _header(text)
+            self._version = (inode, head.generation)
+        return self._parsed
+
+
+def read_ring(path: Path) -> list[Row]:
+    """The last batches of a record, oldest first: at most RING_ROWS rows.
+
+    Raises:
+        RecordError: as `Reader.read`.
+    """
+    with _opened(path) as (descriptor, status):
+        head, _ = _read_once(descriptor, status.st_size)
+        if not head.ring_rows or not head.ring_written:
+            return []
+        data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
+    rows = [Row(*values) for values in struct.iter_unpack(f"={len(RING_COLUMNS)}d", data)]
+    if head.ring_written <= head.ring_rows:
+        return rows[: head.ring_written]
+    oldest = head.ring_written % head.ring_rows
+    return rows[oldest:] + rows[:oldest]
+
+
+class _opened:  # noqa: N801 - used like a function
+    """A regular file, opened without following a link or blocking on a pipe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> tuple[int, os.stat_result]:
+        try:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            reason = "type" if error.errno in (errno.ELOOP, errno.ENXIO) else "missing"
+            raise RecordError(reason, f"cannot open {self._path}: {error.strerror}") from error
+        status = os.fstat(self._descriptor)
+        problem = _problem(status)
+        if problem:
+            os.close(self._descriptor)
+            raise RecordError(problem, f"{self._path} is refused: not a regular file of a possible size")
+        return self._descriptor, status
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def _problem(status: os.stat_result) -> str:
+    if not stat.S_ISREG(status.st_mode):
+        return "type"
+    return "" if _SLOTS_OFFSET <= status.st_size <= MAX_FILE_BYTES else "size"
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether a living process holds the writer's lock."""
+    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
+    return bool(answer[0] != fcntl.F_UNLCK)
+
+
+def _pread(descriptor: int, length: int, offset: int) -> bytes:
+    try:
+        data = os.pread(descriptor, length, offset)
+    except OSError as error:
+        raise RecordError("layout", f"cannot read: {error.strerror}") from error
+    if len(data) != length:
+        raise RecordError("layout", f"ends after {len(data)} of {length} bytes at {offset}")
+    return data
+
+
+def _head(data: bytes) -> _Head:
+    return _Head(*_HEAD.unpack_from(data))
+
+
+def _read_once(descriptor: int, size: int) -> tuple[_Head, bytes]:
+    """Head and slots in one system call, so that they are as close in time as they can be."""
+    first = _head(_pread(descriptor, _HEAD.size, 0))
+    _check(first, size)
+    data = _pread(descriptor, _SLOTS_OFFSET + 8 * first.slot_count, 0)
+    head = _head(data)
+    _check(head, size)
+    return head, data[_SLOTS_OFFSET:]
+
+
+def _check(head: _Head, size: int) -> None:
+    if head.magic != MAGIC:
+        raise RecordError("magic", "not a yoloscope record")
+    if head.version != VERSION:
+        raise RecordError("version", f"format version {head.version}, this yoloscope reads {VERSION}")
+    header_at = _SLOTS_OFFSET + 8 * head.slot_capacity
+    ring_at = header_at + head.header_capacity
+    consistent = (
+        head.header_offset in (header_at, header_at + head.header_capacity // 2)
+        and head.ring_offset == ring_at
+        and head.ring_columns == len(RING_COLUMNS)
+        and size == ring_at + 8 * head.ring_columns * head.ring_rows
+        and head.slot_count <= head.slot_capacity <= MAX_SLOTS
+        and head.header_length <= head.header_capacity // 2
+        and head.state < len(catalog.STATES)
+    )
+    if not consistent:
+        raise RecordError("layout", "sizes and offsets contradict each other")
+
+
+def _header(data: bytes) -> _Header:
+    try:
+        content = json.loads(data)
+        identity = Identity(*(_text(content[key]) for key in ("run", "rank", "kind", "worker")))
+        facts = {_text(key): _text(value) for key, value in content["facts"].items()}
+        entries = tuple(_entry(*entry) for entry in content["slots"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise RecordError("header", f"not a readable header: {error!r}") from error
+    if identity.kind not in ("rank", "worker"):
+        raise RecordError("header", f"kind is {identity.kind!r}, not rank or worker")
+    return _Header(identity, facts, entries)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever the JSON held
+    if not isinstance(value, str) or len(value) > MAX_LABEL_LENGTH or not value.isprintable():
+        raise ValueError(f"not printable text of at most {MAX_LABEL_LENGTH} characters: {value!r:.80}")
+    return value
+
+
+def _entry(name: Any, labels: Any, bounds: Any) -> _Entry:  # noqa: ANN401 - whatever the JSON held
+    values = tuple(_text(label) for label in labels)
+    metric = catalog.BY_NAME.get(_text(name))
+    width = len(bounds) + 2 if bounds else 1
+    fits = metric is not None and len(values) == len(metric.labels) and list(metric.buckets) == list(bounds)
+    return _Entry(metric if fits else None, values, width)
+
+
+def _record(head: _Head, header: _Header, slots: bytes, uid: int, *, alive: bool) -> Record:
+    values = struct.unpack(f"={len(slots) // 8}d", slots)
+    if sum(entry.width for entry in header.entries) > len(values):
+        raise RecordError("layout", "the header lists more slots than there are")
+    return Record(
+        identity=header.identity,
+        facts=header.facts,
+        state=catalog.STATES[head.state],
+        samples=tuple(_samples(header.entries, values)),
+        created=head.created,
+        updated=head.updated,
+        pid=head.pid,
+        uid=uid,
+        alive=alive,
+        torn=bool(head.sequence % 2),
+        unknown=sum(entry.metric is None for entry in header.entries),
+    )
+
+
+def _samples(entries: Sequence[_Entry], values: tuple[float, ...]) -> Iterator[Sample]:
+    index = 0
+    for entry in entries:
+        part = values[index : index + entry.width]
+        index += entry.width
+        if entry.metric is None or not all(math.isfinite(value) for value in part):
+            continue  # not set, or not a number a writer of ours would store
+        value = part[0] if entry.width == 1 else HistogramValue(part[:-1], part[-1])
+        yield Sample(entry.metric, entry.labels, value)
