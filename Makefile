@@ -1,0 +1,42 @@
+# Two commands do everything: `make demo` shows yoloscope at work, `make test` runs the tests.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check generate bench clean
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+# PyTorch is a large download (about 6 GB with CUDA); it happens once.
+$(VENV)/.train: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "yoloscope needs Python 3.10 or newer: make PYTHON=python3.12 ..."; exit 2; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "no venv module: apt-get install python3-venv"; exit 2; }
+	@echo "installing yoloscope with PyTorch and Ultralytics into $(VENV) (about 6 GB, once) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.train
+	@echo "installing the test tools into $(VENV) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@touch $@
+
+demo: $(VENV)/.train ## A real YOLO training, starved, diagnosed and mended, in about two minutes
+	@$(BIN)/yoloscope demo
+
+test: $(VENV)/.dev ## The tests
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
+
+check: $(VENV)/.dev ## Linters and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+bench: $(VENV)/.dev ## The benchmarks, with their tables
+	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean: ## Remove what was built
+	rm -rf $(VENV) .cache build dist exporter/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
