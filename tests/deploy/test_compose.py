@@ -1,0 +1,131 @@
+"""The Compose file: valid by the specification, pinned, closed by default, and pointing at files that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import compose_spec
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "deploy/compose"
+_VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
+
+
+def _load() -> dict[str, Any]:
+    """Compose's own reading of the file: anchors merged, variables replaced by their defaults."""
+    text = (COMPOSE / "compose.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(r"\1", text))
+    return loaded
+
+
+def _validate(compose: dict[str, Any]) -> compose_spec.PyCompose:
+    parsed = compose_spec.PyCompose.from_json(json.dumps(compose))
+    parsed.validate()
+    return parsed
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    """The services by name."""
+    found: dict[str, Any] = _load()["services"]
+    return found
+
+
+def test_follows_the_compose_specification() -> None:
+    """The file is valid, and references between services, networks, volumes and secrets hold."""
+    assert set(_validate(_load()).service_names()) == {
+        "exporter",
+        "exporter-cpu",
+        "prometheus",
+        "alertmanager",
+        "grafana",
+    }
+
+
+@pytest.mark.parametrize(
+    ("where", "key"), [((), "servces"), (("services", "grafana"), "healtcheck"), (("secrets",), "x")]
+)
+def test_validator_notices_mistakes(where: tuple[str, ...], key: str) -> None:
+    """The validation can fail: a misspelt key is refused."""
+    compose = _load()
+    target = compose
+    for part in where:
+        target = target[part]
+    target[key] = {"nonsense": 1}
+    with pytest.raises(ValueError, match=r".+"):
+        _validate(compose)
+
+
+def test_images_are_pinned(services: dict[str, Any]) -> None:
+    """Every image names a full version."""
+    for name, service in services.items():
+        assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+
+
+def test_nothing_runs_with_privileges(services: dict[str, Any]) -> None:
+    """Every container drops all capabilities, cannot gain any and cannot write to its image."""
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"], name
+        assert not service.get("privileged"), name
+
+
+def test_ports_stay_on_the_machine(services: dict[str, Any]) -> None:
+    """Published ports are bound to the loopback address unless somebody says otherwise."""
+    published = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(published) == 3
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_no_password_in_the_file(services: dict[str, Any]) -> None:
+    """Grafana takes the password from a secret's file, nobody gets in without one, nobody signs up."""
+    environment = services["grafana"]["environment"]
+    assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_admin_password"
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in environment
+
+
+def test_secrets_are_never_committed() -> None:
+    """The directory of secrets ignores everything but its own ignore file."""
+    lines = (COMPOSE / "secrets/.gitignore").read_text(encoding="utf-8").split()
+    assert lines[-2:] == ["*", "!.gitignore"]
+
+
+def test_every_service_has_a_health_check(services: dict[str, Any]) -> None:
+    """Compose can wait for each of them; the exporter's check is in its image."""
+    assert "HEALTHCHECK" in (ROOT / "deploy/docker/exporter.Dockerfile").read_text(encoding="utf-8")
+    for name in ("prometheus", "alertmanager", "grafana"):
+        assert services[name]["healthcheck"]["test"][0] == "CMD", name
+
+
+def test_exporter_sees_the_host(services: dict[str, Any]) -> None:
+    """Both variants see /proc, /sys, the records and the host's pids; the GPU variant all GPUs."""
+    for name in ("exporter", "exporter-cpu"):
+        mounts = {volume["source"]: volume for volume in services[name]["volumes"]}
+        assert set(mounts) == {"/proc", "/sys", "/dev/shm"}
+        assert all(volume["read_only"] for volume in mounts.values())
+        assert services[name]["pid"] == "host"
+        assert services[name]["environment"]["YOLOSCOPE_DIR"].startswith(mounts["/dev/shm"]["target"])
+    (device,) = services["exporter"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu", "utility"]}
+
+
+def test_one_profile_is_on_by_default() -> None:
+    """A plain `docker compose up` starts exactly one of the exporter's two variants."""
+    environment = (COMPOSE / ".env").read_text(encoding="utf-8")
+    assert "COMPOSE_PROFILES=gpu\n" in environment
+
+
+def test_targets_name_the_exporter(services: dict[str, Any]) -> None:
+    """The scrape target is the exporter's name and port inside the network, whichever variant runs."""
+    (group,) = yaml.safe_load((COMPOSE / "targets/exporter.yml").read_text(encoding="utf-8"))
+    assert group["targets"] == ["exporter:9911"]
+    assert services["exporter"]["expose"] == ["9911"]
+    assert services["exporter-cpu"]["networks"]["monitoring"]["aliases"] == ["exporter"]
