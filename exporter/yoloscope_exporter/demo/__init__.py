@@ -1,0 +1,1 @@
+"""What `yoloscope demo` trains on: photographs made on the spot, and a small real training."""

@@ -1,0 +1,34 @@
+"""The demo's training, run as a process of its own: `python -m yoloscope_exporter.demo.training DATA key=value ...`.
+
+The arguments after the data set are Ultralytics' own (`workers=1 cache=ram`). It is started through `yoloscope run`, so
+nothing here mentions yoloscope: that is how anybody's train.py looks. The one addition is for laptops without a GPU:
+Ultralytics trains with `workers=0` on the CPU whatever is asked for, so the number is put back before the loader is
+built.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import yaml
+
+
+def main(data: str, *arguments: str) -> None:
+    """Train a small detector on `data` with Ultralytics `arguments`."""
+    from ultralytics import YOLO  # noqa: PLC0415 - AGPL-3.0: only the demo and the tests import it
+
+    options: dict[str, Any] = {
+        key: yaml.safe_load(value) for key, _, value in (word.partition("=") for word in arguments)
+    }
+
+    def keep_workers(trainer: Any) -> None:  # noqa: ANN401 - Ultralytics' trainer
+        trainer.args.workers = options["workers"]
+
+    model = YOLO("yolo11n.yaml")
+    model.add_callback("on_pretrain_routine_start", keep_workers)
+    model.train(data=data, device="cpu", amp=False, plots=False, verbose=False, **options)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
