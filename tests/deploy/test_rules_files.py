@@ -1,0 +1,56 @@
+"""The committed rules: generated from the rulebook, valid for Prometheus 2.42, complete, no value in a label."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.prometheus import generate
+from deploy.prometheus.rulebook import ALERTS
+from tests.conftest import require_binary
+
+PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
+RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+
+
+def _promtool(*arguments: object) -> None:
+    done = subprocess.run(
+        [require_binary("promtool"), *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_committed_files_are_current() -> None:
+    """What is committed is what the rulebook renders: run `python -m deploy.prometheus.generate`."""
+    for path, text in generate.outputs(generate.Settings()).items():
+        assert path.read_text(encoding="utf-8") == text, path
+
+
+def test_promtool_accepts_the_configuration() -> None:
+    """Prometheus 2.42 takes the configuration and every rule, without a lint."""
+    _promtool("check", "config", PROMETHEUS / "prometheus.yml")
+    _promtool("check", "rules", "--lint-fatal", *RULES)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_no_threshold_is_left_open(alert: generate.Alert) -> None:
+    """Every placeholder has a threshold, and no number stands in a text beside it."""
+    rendered = generate.expression(alert.expr) + "".join(generate.fill(text) for text in (alert.en.description,))
+    assert not re.search(r"@\w+%?@", rendered)
+
+
+def test_labels_hold_no_values() -> None:
+    """An alert's labels are constants: a number in a label makes a new alert at every evaluation."""
+    for group in yaml.safe_load(RULES[0].read_text())["groups"]:
+        for rule in group["rules"]:
+            assert "{{" not in str(rule.get("labels", "")), rule
+
+
+def test_speed_shortens_durations_only() -> None:
+    """A rehearsal divides windows, offsets and seconds, and leaves ratios alone."""
+    text = generate.expression("avg_over_time(x[1h] offset 5m) < @drop_to@", speed=60)
+    assert text == "avg_over_time(x[60000ms] offset 5000ms) < 0.6"
