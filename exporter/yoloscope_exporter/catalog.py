@@ -130,6 +130,7 @@ SNAPSHOT_TIMESTAMP_SECONDS = _gauge(
 
 # --- gpu ------------------------------------------------------------------------------------------------------------
 GPU_INFO = _info("gpu_info", "Facts about a GPU.", "gpu", "uuid", "name", "driver", "cuda", "bus")
+GPU_UP = _gauge("gpu_up", "1 while the GPU answers; 0 once it has fallen off the bus.", "gpu")
 GPU_UTILIZATION_RATIO = _gauge(
     "gpu_utilization_ratio", "Share of the driver's last sample period in which a kernel ran.", "gpu"
 )
