@@ -18,6 +18,7 @@ import torch.distributed as dist
 import torch.utils.data
 import ultralytics
 import ultralytics.engine.trainer as engine
+from ultralytics.engine import validator
 from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.obb import OBBTrainer
@@ -36,7 +37,13 @@ if RANKS > 1:
         def __init__(self, module, device_ids=None, **_):
             super().__init__(module, find_unused_parameters=True)
 
+    class _CpuBackend(validator.AutoBackend):  # the final validation of a rank asks for a GPU by number
+        def __init__(self, *args, device=None, **kwargs):
+            super().__init__(*args, device=torch.device("cpu"), **kwargs)
+
     torch.nn.parallel.DistributedDataParallel = _CpuDdp
+    validator.AutoBackend = _CpuBackend
+    torch.cuda.current_device = lambda: 0
 
 if OPTIONS["start_method"]:
     torch.multiprocessing.set_start_method(OPTIONS["start_method"], force=True)
