@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import compose_spec
 import pytest
 import yaml
+
+from tests.conftest import require_binary
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy/compose"
@@ -129,3 +133,26 @@ def test_targets_name_the_exporter(services: dict[str, Any]) -> None:
     assert group["targets"] == ["exporter:9911"]
     assert services["exporter"]["expose"] == ["9911"]
     assert services["exporter-cpu"]["networks"]["monitoring"]["aliases"] == ["exporter"]
+
+
+def test_mounted_files_exist(services: dict[str, Any]) -> None:
+    """What Prometheus and Alertmanager are given from the repository is there."""
+    for name in ("prometheus", "alertmanager"):
+        sources = [volume["source"] for volume in services[name]["volumes"] if volume["type"] == "bind"]
+        assert sources
+        for source in sources:
+            assert (COMPOSE / source).exists(), source
+
+
+def test_prometheus_is_happy_with_what_is_mounted(services: dict[str, Any], tmp_path: Path) -> None:
+    """The configuration, the rules and the targets fit together where the container finds them."""
+    for volume in services["prometheus"]["volumes"]:
+        if volume["type"] == "bind":
+            source, target = COMPOSE / volume["source"], tmp_path / volume["target"].lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    configuration = tmp_path / "etc/prometheus/prometheus.yml"
+    subprocess.run([require_binary("promtool"), "check", "config", configuration], check=True, capture_output=True)
+    patterns = re.findall(r"files: \[(\S+)\]", configuration.read_text(encoding="utf-8"))
+    assert len(patterns) == 2
+    assert all(list(configuration.parent.glob(pattern)) for pattern in patterns)
