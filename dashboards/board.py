@@ -1,0 +1,212 @@
+"""A dashboard from rows of panels: variables, links between dashboards, annotations, layout and ids.
+
+Variables come from labels of info metrics, which have one series per exporter, GPU or rank, so that they stay fast on a
+thousand nodes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from yoloscope_exporter import catalog as m
+
+from dashboards import look, promql, sdk
+from dashboards.panels import DATASOURCE
+
+if TYPE_CHECKING:
+    from dashboards.promql import Expr
+
+TAG = "yoloscope"
+GRID = 24
+
+
+class Variable(NamedTuple):
+    """A drop-down: the values of `label` of `metric`, narrowed by the drop-downs before it."""
+
+    name: str
+    title: str
+    metric: m.Metric
+    label: str
+    all_value: str = ".+"
+    single: bool = False
+    sort: sdk.models.VariableSort = sdk.models.VariableSort.ALPHABETICAL_ASC
+
+
+#: Matches series without the label too: `cluster` is there only where somebody set it.
+CLUSTER = Variable("cluster", "Cluster", m.BUILD_INFO, "cluster", all_value=".*")
+JOB = Variable("job", "job", m.BUILD_INFO, "job")
+INSTANCE = Variable("instance", "instance", m.BUILD_INFO, "instance")
+#: Names of runs end in their start time, so that the newest of a kind comes first.
+RUN = Variable("run", "Run", m.TRAIN_RUN_INFO, "run", single=True, sort=sdk.models.VariableSort.ALPHABETICAL_DESC)
+RANK = Variable("rank", "Rank", m.TRAIN_RUN_INFO, "rank", sort=sdk.models.VariableSort.NUMERICAL_ASC)
+GPU = Variable("gpu", "GPU", m.GPU_INFO, "gpu", sort=sdk.models.VariableSort.NUMERICAL_ASC)
+NODES = (CLUSTER, JOB, INSTANCE)
+
+
+class Annotation(NamedTuple):
+    """A mark on every time panel: where `expr` has a value above 0, or, with `at_value`, at the Unix time it gives."""
+
+    name: str
+    expr: Expr
+    text: str
+    colour: str = look.NEUTRAL
+    shown: bool = False
+    at_value: bool = False
+
+
+class Row(NamedTuple):
+    """Panels under a headline; they flow from left to right and wrap at the width of the grid."""
+
+    title: str
+    panels: list[sdk.models.Panel]
+    collapsed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One dashboard.
+
+    Attributes:
+        name: the file's name and, behind `yoloscope-`, its uid.
+        about: what it is for, one sentence.
+        variables: in order; each is narrowed by those before it.
+        span: the time range at first sight.
+    """
+
+    name: str
+    title: str
+    about: str
+    variables: tuple[Variable, ...]
+    rows: tuple[Row, ...]
+    annotations: tuple[Annotation, ...] = ()
+    span: str = "now-1h"
+    refresh: str = "30s"
+
+    @property
+    def uid(self) -> str:
+        """Stable: bookmarks, links and runbooks use it."""
+        return uid(self.name)
+
+    def json(self) -> dict[str, Any]:
+        """The classic model, as Grafana 9 to 13 read it."""
+        encoded: dict[str, Any] = json.loads(sdk.JSONEncoder().encode(self._build()))
+        return encoded
+
+    def _build(self) -> sdk.models.Dashboard:
+        builder = (
+            sdk.builders.Dashboard(f"yoloscope / {self.title}")
+            .uid(self.uid)
+            .description(self.about)
+            .tags([TAG])
+            .readonly()
+            .time(self.span, "now")
+            .refresh(self.refresh)
+            .timezone("browser")
+            .tooltip(sdk.models.DashboardCursorSync.CROSSHAIR)
+            .link(_dropdown())
+            .with_variable(_datasource())
+        )
+        for position, variable in enumerate(self.variables):
+            builder = builder.with_variable(_variable(variable, self.variables[:position]))
+        for annotation in self.annotations:
+            builder = builder.annotation(_annotation(annotation))
+        model = builder.build()
+        model.panels = _laid_out(self.rows)
+        return model
+
+
+def uid(name: str) -> str:
+    """The uid of the dashboard `name`."""
+    return f"yoloscope-{name}"
+
+
+def link(name: str, **variables: str) -> str:
+    """A data link to the dashboard `name` that keeps time, data source and target, and sets `variables`."""
+    kept = [f"${{{name}:queryparam}}" for name in ("datasource", "cluster", "job")]
+    chosen = [f"var-{key}={value}" for key, value in variables.items()]
+    return f"/d/{uid(name)}?{'&'.join([*chosen, *kept, '${__url_time_range}'])}"
+
+
+def _dropdown() -> sdk.builders.DashboardLink:
+    return (
+        sdk.builders.DashboardLink("Dashboards")
+        .type(sdk.models.DashboardLinkType.DASHBOARDS)
+        .tags([TAG])
+        .as_dropdown(True)
+        .include_vars(True)
+        .keep_time(True)
+    )
+
+
+def _datasource() -> sdk.builders.DatasourceVariable:
+    return sdk.builders.DatasourceVariable("datasource").label("Data source").type("prometheus")
+
+
+def _variable(variable: Variable, before: tuple[Variable, ...]) -> sdk.builders.QueryVariable:
+    scope = promql.Scope(tuple(other.name for other in before))
+    query = f"label_values({scope(variable.metric)}, {variable.label})"
+    builder = (
+        sdk.builders.QueryVariable(variable.name)
+        .label(variable.title)
+        .datasource(DATASOURCE)
+        .query({"query": query, "refId": "StandardVariableQuery"})
+        .definition(query)
+        .refresh(sdk.models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(variable.sort)
+    )
+    if variable.single:
+        return builder
+    everything = sdk.models.VariableOption(selected=True, text="All", value="$__all")
+    return builder.multi(True).include_all(True).all_value(variable.all_value).current(everything)
+
+
+def _annotation(annotation: Annotation) -> sdk.builders.AnnotationQuery:
+    return (
+        sdk.builders.AnnotationQuery()
+        .name(annotation.name)
+        .datasource(DATASOURCE)
+        .enable(annotation.shown)
+        .icon_color(annotation.colour)
+        .expr(annotation.expr.text)
+        .step("15s")
+        .title_format(annotation.name)
+        .text_format(annotation.text)
+        .use_value_for_time(annotation.at_value)
+    )
+
+
+def _laid_out(rows: tuple[Row, ...]) -> list[sdk.models.Panel | sdk.models.RowPanel]:
+    """Give every panel its place and number; panels of a collapsed row sit inside it, as Grafana wants."""
+    laid: list[sdk.models.Panel | sdk.models.RowPanel] = []
+    number, y = 0, 0
+    for row in rows:
+        number += 1
+        head = sdk.models.RowPanel(
+            id_val=number, title=row.title, collapsed=row.collapsed, grid_pos=sdk.models.GridPos(w=GRID, h=1, y=y)
+        )
+        bottom = _flow(row.panels, y + 1)
+        for panel in row.panels:
+            number += 1
+            panel.id_val = number
+        laid.append(head)
+        if row.collapsed:
+            head.panels = list(row.panels)
+        else:
+            laid += row.panels
+        y = y + 1 if row.collapsed else bottom
+    return laid
+
+
+def _flow(panels: list[sdk.models.Panel], top: int) -> int:
+    """Place panels from left to right, wrapping at the grid's width; returns the row below the lowest."""
+    x, y, height = 0, top, 0
+    for panel in panels:
+        position = panel.grid_pos or sdk.models.GridPos()
+        if x + position.w > GRID:
+            x, y, height = 0, y + height, 0
+        position.x, position.y = x, y
+        panel.grid_pos = position
+        x, height = x + position.w, max(height, position.h)
+    return y + height

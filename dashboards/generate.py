@@ -1,0 +1,22 @@
+"""Every generated file: its path below the root of the repository and its text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dashboards.views import BOARDS
+
+
+def dashboards() -> dict[str, dict[str, Any]]:
+    """`language/name` -> the dashboard's JSON."""
+    return {f"en/{board.name}": board.json() for board in BOARDS}
+
+
+def files() -> dict[str, str]:
+    """Path -> text, of all of them."""
+    return {f"dashboards/generated/{name}.json": _text(dashboard) for name, dashboard in dashboards().items()}
+
+
+def _text(dashboard: dict[str, Any]) -> str:
+    return json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"

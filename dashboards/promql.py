@@ -1,0 +1,180 @@
+"""PromQL from catalogue metrics, so that a metric name or label that does not exist is an error while generating.
+
+An `Expr` carries the text and the unit of its values. Units are the catalogue's (`seconds`, `bytes`, `ratio`, ...);
+`rate` turns `seconds` into `ratio` (seconds per second), `joules` into `watts` and anything else `x` into `x/s`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.catalog import COUNTER, GAUGE, HISTOGRAM, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Labels that Prometheus adds: where a series was scraped. `cluster` is there only when somebody set it.
+TARGET = ("cluster", "job", "instance")
+#: Series of Prometheus itself.
+ALERTS = Metric(
+    "ALERTS", GAUGE, "", "Alerts that are pending or firing.", ("alertname", "alertstate", "severity", "run")
+)
+UP = Metric("up", GAUGE, "", "1 if the last scrape of the target succeeded.")
+
+#: At least four scrapes, whatever the resolution of the panel.
+WINDOW = "$__rate_interval"
+
+_RATES = {"seconds": "ratio", "joules": "watts", "": "/s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """A PromQL expression, the unit of its values and what they mean."""
+
+    text: str
+    unit: str = ""
+    help: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def of(self, unit: str) -> Expr:
+        """Say the unit where it cannot be derived."""
+        return replace(self, unit=unit)
+
+    def offset(self, back: str) -> Expr:
+        """Look back in time; only right behind a selector or a rate."""
+        return replace(self, text=f"{self.text} offset {back}")
+
+    def _with(self, operator: str, other: Expr | float, unit: str) -> Expr:
+        right = f"({other})" if isinstance(other, Expr) else f"{other:g}"
+        return Expr(f"({self}) {operator} {right}", unit, self.help)
+
+    def __truediv__(self, other: Expr | float) -> Expr:
+        if not isinstance(other, Expr):
+            return self._with("/", other, self.unit)
+        return self._with("/", other, "ratio" if self.unit == other.unit else "")
+
+    def __mul__(self, other: Expr | float) -> Expr:
+        return self._with("*", other, self.unit)
+
+    def __add__(self, other: Expr | float) -> Expr:
+        return self._with("+", other, self.unit)
+
+    def __sub__(self, other: Expr | float) -> Expr:
+        return self._with("-", other, self.unit)
+
+    def __gt__(self, other: Expr | float) -> Expr:
+        return self._with(">", other, self.unit)
+
+    def equals(self, value: float) -> Expr:
+        """Keep the series whose value is `value`."""
+        return self._with("==", value, self.unit)
+
+    def or_(self, other: Expr) -> Expr:
+        """Take `other` where this has no series with the same labels."""
+        return self._with("or", other, self.unit)
+
+    def unless(self, other: Expr) -> Expr:
+        """Drop what `other` has."""
+        return self._with("unless", other, self.unit)
+
+    def where(self, other: Expr, on: Iterable[str]) -> Expr:
+        """Keep the series for which `other` has one with the same labels `on`."""
+        return replace(self, text=f"({self}) and on ({', '.join(on)}) ({other})")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Selects series under the variables of a dashboard.
+
+    Calling it with a metric yields a selector with `job=~"$job"` and the like for each of `variables` that is a label
+    of the metric (those in TARGET are labels of everything). `as_` renames the variable behind a label, for dashboards
+    that have two of a kind.
+    """
+
+    variables: tuple[str, ...] = TARGET
+    as_: tuple[tuple[str, str], ...] = ()
+
+    def __call__(self, metric: Metric, part: str = "", **labels: str) -> Expr:
+        """Select `metric`; `part` is `_bucket`, `_sum` or `_count` of a histogram.
+
+        A label's value is compared for equality unless it starts with an operator (`=~`, `!~`, `!=`).
+
+        Raises:
+            ValueError: if the metric has no such label, or is a histogram without a part.
+        """
+        if strange := set(labels) - {*metric.labels, *TARGET, "le"}:
+            raise ValueError(f"{metric.name} has no label {', '.join(sorted(strange))}; it has {metric.labels}")
+        if (metric.kind == HISTOGRAM) != bool(part):
+            raise ValueError(f"{metric.name} is a {metric.kind}: part is {part!r}")
+        names = dict(self.as_)
+        variables = [name for name in self.variables if name in (*TARGET, *metric.labels) and name not in labels]
+        matchers = [f'{name}=~"${names.get(name, name)}"' for name in variables]
+        matchers += [_matcher(name, value) for name, value in labels.items()]
+        unit = "" if part in ("_bucket", "_count") else metric.unit
+        return Expr(f"{metric.name}{part}{{{', '.join(matchers)}}}", unit, metric.help)
+
+    def rate(self, metric: Metric, part: str = "", window: str = WINDOW, **labels: str) -> Expr:
+        """Per-second rate of a counter, or of a part of a histogram.
+
+        Raises:
+            ValueError: if the metric is neither.
+        """
+        return self._over("rate", metric, part, window, labels)
+
+    def increase(self, metric: Metric, part: str = "", window: str = WINDOW, **labels: str) -> Expr:
+        """How much a counter grew; raises as `rate` does."""
+        return replace(self._over("increase", metric, part, window, labels), unit=metric.unit)
+
+    def _over(self, function: str, metric: Metric, part: str, window: str, labels: dict[str, str]) -> Expr:
+        if metric.kind not in (COUNTER, HISTOGRAM):
+            raise ValueError(f"{metric.name} is a {metric.kind}; {function} takes counters")
+        selected = self(metric, part, **labels)
+        unit = _RATES.get(selected.unit, f"{selected.unit}/s")
+        return Expr(f"{function}({selected}[{window}])", unit, metric.help)
+
+    def quantile(self, q: float, metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> Expr:
+        """Quantile `q` of a histogram, over all series but `by`."""
+        buckets = total("sum", self.rate(metric, "_bucket", window, **labels), "le", *by)
+        return Expr(f"histogram_quantile({q:g}, {buckets})", metric.unit, metric.help)
+
+    def mean(self, metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> Expr:
+        """Mean of a histogram's observations, over all series but `by`."""
+        parts = [total("sum", self.rate(metric, part, window, **labels), *by) for part in ("_sum", "_count")]
+        return Expr(str(parts[0] / parts[1]), metric.unit, metric.help)
+
+
+def _matcher(name: str, value: str) -> str:
+    operator = next((o for o in ("=~", "!~", "!=") if value.startswith(o)), "")
+    return f'{name}{operator or "="}"{value.removeprefix(operator)}"'
+
+
+def total(how: str, expr: Expr, *by: str) -> Expr:
+    """Aggregate (`sum`, `avg`, `max`, `min`, `count`), keeping the labels `by`."""
+    return replace(expr, text=f"{how} by ({', '.join(by)}) ({expr})" if by else f"{how}({expr})")
+
+
+def call(function: str, expr: Expr, *arguments: str) -> Expr:
+    """Apply a function whose last argument is the expression."""
+    return replace(expr, text=f"{function}({', '.join((*arguments, str(expr)))})")
+
+
+def over(function: str, expr: Expr, window: str) -> Expr:
+    """`avg_over_time` and its kin over a selector, or over a subquery where `window` has a colon."""
+    return replace(expr, text=f"{function}({expr}[{window}])")
+
+
+def since(timestamp: Expr) -> Expr:
+    """Seconds since a Unix time."""
+    return Expr(f"time() - ({timestamp})", "seconds", timestamp.help)
+
+
+def joined(many: Expr, one: Expr, on: tuple[str, ...], labels: tuple[str, ...] = ()) -> Expr:
+    """`many * one`: the value of `one` for each series of the info metric `many`, which keeps its labels.
+
+    The measured side is the `one` side because it is unique per GPU, while several runs (the one under way and those
+    that ended minutes ago) may name the same GPU.
+    """
+    return replace(one, text=f"({many}) * on ({', '.join(on)}) group_left ({', '.join(labels)}) ({one})")

@@ -1,0 +1,168 @@
+"""The rules of grafana/dashboard-linter v0.2.0 (docs/rules), but the two for LogQL, on our dashboards.
+
+Implemented here because the linter is a Go program that no package registry carries. Exclusions need a reason.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboards.promql import TARGET
+from tests.dashboards.queries import (
+    DASHBOARDS,
+    KNOWN,
+    annotations,
+    panels,
+    parsed,
+    selectors,
+    series_names,
+    targets,
+    variables,
+)
+
+each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
+
+#: Series that lack a label the linter wants to see matched, and why.
+EXCLUDED_LABELS = {
+    "ALERTS": {"job": "alerts aggregate it away", "instance": "alerts aggregate it away"},
+}
+
+
+@each_dashboard
+def test_template_datasource_rule(name: str) -> None:
+    """There is exactly one datasource variable, named `datasource` and labelled 'Data source'."""
+    sources = [variable for variable in variables(name).values() if variable["type"] == "datasource"]
+    assert [(each["name"], each["query"]) for each in sources] == [("datasource", "prometheus")]
+    assert sources[0]["label"] in ("Data source", "数据源")
+
+
+@each_dashboard
+@pytest.mark.parametrize("label", ["job", "instance"])
+def test_template_job_and_instance_rules(name: str, label: str) -> None:
+    """Variables `job` and `instance` take several values, and everything by `.+`."""
+    variable = variables(name)[label]
+    assert variable["label"] == label
+    assert variable["datasource"]["uid"] == "${datasource}"
+    assert variable["multi"] is True
+    assert variable["allValue"] == ".+"
+
+
+@each_dashboard
+def test_template_label_promql_and_reload_rules(name: str) -> None:
+    """Queries of variables are `label_values` of valid selectors, asked again when the time range changes."""
+    for variable in variables(name).values():
+        if variable["type"] != "query":
+            continue
+        query = variable["query"]["query"]
+        assert query.startswith("label_values(")
+        selector, label = query.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+        ((vector, _),) = selectors(selector)
+        assert label in series_names()[vector.name]
+        assert vector.name.endswith("_info"), "variables ask info metrics, which are cheap"
+        assert variable["refresh"] == 2
+
+
+@each_dashboard
+def test_panel_datasource_rule(name: str) -> None:
+    """Each panel and each query uses the datasource variable."""
+    for panel in panels(DASHBOARDS[name]):
+        for part in (panel, *panel["targets"]):
+            assert part["datasource"]["uid"] == "${datasource}", panel["title"]
+
+
+@each_dashboard
+def test_panel_title_description_and_units_rules(name: str) -> None:
+    """Each panel says what it is, what is normal and what to do, in which unit, with thresholds of its own."""
+    for panel in panels(DASHBOARDS[name]):
+        what, normal, otherwise = panel["description"].split("\n\n")
+        assert panel["title"]
+        assert what
+        assert normal.startswith("**")
+        assert otherwise.startswith("**")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+
+
+@each_dashboard
+def test_panel_no_targets_rule(name: str) -> None:
+    """Each panel asks something."""
+    for panel in panels(DASHBOARDS[name]):
+        assert panel["targets"], panel["title"]
+
+
+@each_dashboard
+def test_target_promql_rule(name: str) -> None:
+    """Each expression parses."""
+    for place in [*targets(name), *annotations(name)]:
+        assert parsed(place.expr), place
+
+
+@each_dashboard
+def test_target_rate_interval_rule(name: str) -> None:
+    """`rate` and its kin look back `$__rate_interval`, or over the whole range."""
+    for place in targets(name):
+        for function in ("rate(", "irate(", "increase("):
+            for call in place.expr.split(function)[1:]:
+                window = call.split("[", 1)[1].split("]", 1)[0]
+                assert window in ("$__rate_interval", "$__range"), place
+
+
+@each_dashboard
+@pytest.mark.parametrize("label", ["job", "instance"])
+def test_target_job_and_instance_rules(name: str, label: str) -> None:
+    """Each selector is narrowed by the variables `job` and `instance`."""
+    for place in [*targets(name), *annotations(name)]:
+        for vector, _ in selectors(place.expr):
+            if label in EXCLUDED_LABELS.get(vector.name, {}):
+                continue
+            matchers = {matcher.name: matcher.value for matcher in vector.matchers.matchers}
+            assert matchers.get(label) == f"${label}", place
+
+
+@each_dashboard
+def test_target_counter_agg_rule(name: str) -> None:
+    """Counters appear only inside `rate`, `irate`, `increase`, `changes` or `resets`."""
+    for place in [*targets(name), *annotations(name)]:
+        for vector, around in selectors(place.expr):
+            if vector.name.endswith("_total"):
+                assert {"rate", "irate", "increase", "changes", "resets"} & set(around), place
+
+
+@each_dashboard
+def test_uneditable_dashboard_rule(name: str) -> None:
+    """What is provisioned cannot be edited: the source is the Python."""
+    assert DASHBOARDS[name]["editable"] is False
+
+
+@each_dashboard
+def test_metrics_and_labels_exist(name: str) -> None:
+    """Each series and each label in a matcher, a `by` or an `on` is in the catalogue or a recording rule."""
+    names = series_names()
+    for place in [*targets(name), *annotations(name)]:
+        for vector, _ in selectors(place.expr):
+            assert vector.name in names, place
+            unknown = {matcher.name for matcher in vector.matchers.matchers} - set(names[vector.name])
+            assert not unknown, place
+
+
+@each_dashboard
+def test_matchers_use_variables_the_dashboard_has(name: str) -> None:
+    """A `$variable` that is not there would be sent to Prometheus as it stands."""
+    for place in [*targets(name), *annotations(name)]:
+        for vector, _ in selectors(place.expr):
+            for matcher in vector.matchers.matchers:
+                if matcher.value.startswith("$"):
+                    assert matcher.value[1:] in variables(name), place
+
+
+def test_a_renamed_metric_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check above fails when the catalogue loses a metric that the dashboards use."""
+    monkeypatch.delitem(KNOWN, "yoloscope_train_epoch")
+    with pytest.raises(AssertionError, match="yoloscope_train_epoch"):
+        test_metrics_and_labels_exist("en/run")
+
+
+def test_target_labels_are_those_the_variables_narrow() -> None:
+    """The labels Prometheus adds are the first variables of every dashboard."""
+    for name in DASHBOARDS:
+        assert list(variables(name))[1:4] == list(TARGET)
