@@ -136,8 +136,8 @@ def test_targets_name_the_exporter(services: dict[str, Any]) -> None:
 
 
 def test_mounted_files_exist(services: dict[str, Any]) -> None:
-    """What Prometheus and Alertmanager are given from the repository is there."""
-    for name in ("prometheus", "alertmanager"):
+    """What the containers are given from the repository is there."""
+    for name in ("prometheus", "alertmanager", "grafana"):
         sources = [volume["source"] for volume in services[name]["volumes"] if volume["type"] == "bind"]
         assert sources
         for source in sources:
@@ -156,3 +156,13 @@ def test_prometheus_is_happy_with_what_is_mounted(services: dict[str, Any], tmp_
     patterns = re.findall(r"files: \[(\S+)\]", configuration.read_text(encoding="utf-8"))
     assert len(patterns) == 2
     assert all(list(configuration.parent.glob(pattern)) for pattern in patterns)
+
+
+def test_home_dashboard_is_mounted(services: dict[str, Any]) -> None:
+    """Grafana's home dashboard and every provisioned folder lie where the dashboards are mounted."""
+    mounts = {Path(v["target"]): COMPOSE / v["source"] for v in services["grafana"]["volumes"] if v["type"] == "bind"}
+    home = Path(services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    target = next(target for target in mounts if home.is_relative_to(target))
+    assert (mounts[target] / home.relative_to(target)).is_file()
+    provisioning = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/yoloscope.yaml").read_text("utf-8"))
+    assert all(Path(provider["options"]["path"]).is_relative_to(target) for provider in provisioning["providers"])
