@@ -146,6 +146,7 @@ class Record:
     alive: bool
     torn: bool  # the writer died in the middle of a write
     unknown: int  # slots of metrics this version's catalogue does not have
+    holder: int  # pid of the living writer in the reader's own PID namespace; 0 if it is dead or not visible there
 
 
 # --- where records lie ----------------------------------------------------------------------------------------------
@@ -450,14 +451,14 @@ class Reader:
                 the writer kept changing it.
         """
         with _opened(self.path) as (descriptor, status):
-            alive = _locked(descriptor)
+            holder = _holder(descriptor)
             for _ in range(READ_ATTEMPTS):
                 head, slots = _read_once(descriptor, status.st_size)
                 text = self._header_text(descriptor, head, status.st_ino)
                 settled = _head(_pread(descriptor, _HEAD.size, 0)).sequence == head.sequence
-                if settled and (head.sequence % 2 == 0 or not alive):
+                if settled and (head.sequence % 2 == 0 or holder is None):
                     header = self._parse(text, head, status.st_ino)
-                    return _record(head, header, slots, status.st_uid, alive=alive)
+                    return _record(head, header, slots, status.st_uid, holder)
         raise RecordError("busy", f"{self.path} changed during {READ_ATTEMPTS} reads")
 
     def _header_text(self, descriptor: int, head: _Head, inode: int) -> bytes:
@@ -518,11 +519,15 @@ def _problem(status: os.stat_result) -> str:
     return "" if _SLOTS_OFFSET <= status.st_size <= MAX_FILE_BYTES else "size"
 
 
-def _locked(descriptor: int) -> bool:
-    """Whether a living process holds the writer's lock."""
+def _holder(descriptor: int) -> int | None:
+    """The process that holds the writer's lock, None if nobody does.
+
+    The kernel translates the pid into the namespace of who asks (fs/locks.c, locks_translate_pid) and says 0 where
+    the process is not to be seen from there.
+    """
     request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
-    return bool(answer[0] != fcntl.F_UNLCK)
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
+    return None if kind == fcntl.F_UNLCK else max(pid, 0)
 
 
 def _pread(descriptor: int, length: int, offset: int) -> bytes:
@@ -596,7 +601,7 @@ def _entry(name: Any, labels: Any, bounds: Any) -> _Entry:  # noqa: ANN401 - wha
     return _Entry(metric if fits else None, values, width)
 
 
-def _record(head: _Head, header: _Header, slots: bytes, uid: int, *, alive: bool) -> Record:
+def _record(head: _Head, header: _Header, slots: bytes, uid: int, holder: int | None) -> Record:
     values = struct.unpack(f"={len(slots) // 8}d", slots)
     if sum(entry.width for entry in header.entries) > len(values):
         raise RecordError("layout", "the header lists more slots than there are")
@@ -609,9 +614,10 @@ def _record(head: _Head, header: _Header, slots: bytes, uid: int, *, alive: bool
         updated=head.updated,
         pid=head.pid,
         uid=uid,
-        alive=alive,
+        alive=holder is not None,
         torn=bool(head.sequence % 2),
         unknown=sum(entry.metric is None for entry in header.entries),
+        holder=holder or 0,
     )
 
 

@@ -2,18 +2,27 @@
 
 A module offers `collectors(context) -> Sequence[Collector]`; usually one, more where parts of a source want different
 periods. The name of the module's entry in `MODULES` is the switch: `--no-collector.<name>`.
+
+What is worked out from a whole snapshot stands in `DERIVED`: a module that offers `derived(context) -> Derived`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from yoloscope_exporter.catalog import Sample
+    from yoloscope_exporter.sampler import Derived
+
+#: Names of the modules in this package.
+MODULES = ("runs", "cpu", "memory", "disk", "pressure")
+#: Name -> module of what is derived from a snapshot.
+DERIVED: dict[str, str] = {}
 
 FAST, SLOW = "fast", "slow"
 
@@ -32,6 +41,22 @@ class Trainer:
     """In the exporter's own PID namespace."""
 
 
+class Roster:
+    """The ranks alive at the last reading of the records: told by the collector `runs`, asked by the others."""
+
+    def __init__(self) -> None:
+        """Know of nobody yet."""
+        self._trainers: Mapping[int, Trainer] = {}
+
+    def __call__(self) -> Mapping[int, Trainer]:
+        """Ranks by pid."""
+        return self._trainers
+
+    def announce(self, trainers: Iterable[Trainer]) -> None:
+        """Replace the ranks."""
+        self._trainers = {trainer.pid: trainer for trainer in trainers}
+
+
 @dataclass(frozen=True)
 class Context:
     """What a collector may use of the world. Tests give other roots, clocks and trainers."""
@@ -45,10 +70,10 @@ class Context:
     """Unix seconds."""
     reject: Callable[[str, str], None]
     """Count a refused value: `reject(collector, reason)`."""
-    trainers: Callable[[], Mapping[int, Trainer]]
-    """Ranks alive at the last reading of the records, by pid."""
+    trainers: Callable[[], Mapping[int, Trainer]] = field(default_factory=Roster)
+    """Ranks alive at the last reading of the records, by pid; a `Roster` where the collector `runs` is to tell them."""
     options: Mapping[str, object] = field(default_factory=dict)
-    """Settings of collectors from the configuration."""
+    """Settings of collectors by their dotted names; may change between two cycles."""
 
 
 def _nothing() -> None:
@@ -70,3 +95,20 @@ class Collector:
     collect: Callable[[], Iterable[Sample]]
     close: Callable[[], None] = _nothing
     group: str = FAST
+
+
+def names() -> tuple[str, ...]:
+    """Everything that can be switched on and off."""
+    return (*MODULES, *DERIVED)
+
+
+def build(module: str, context: Context) -> Sequence[Collector]:
+    """The collectors of one of MODULES."""
+    collectors: Sequence[Collector] = import_module(f"{__name__}.{module}").collectors(context)
+    return collectors
+
+
+def derive(name: str, context: Context) -> Derived:
+    """The function of one of DERIVED."""
+    derived: Derived = import_module(DERIVED[name]).derived(context)
+    return derived

@@ -1,0 +1,85 @@
+"""The command line: wiring only. To add a command: one file in `commands/`, one line in COMMANDS.
+
+Completion in the shell: `eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"` in ~/.bashrc (zsh_source, fish_source).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from yoloscope_exporter import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Name of a command -> 'module:function' in `commands/`, imported when it is asked for, so that `run` starts at once.
+COMMANDS = {
+    "serve": "serve:serve",
+    "demo": "demo:demo",
+}
+
+
+class _UserError(click.ClickException):
+    exit_code = 2
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """A user's error is one line and exit code 2, wherever it was raised."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        raise _UserError(" ".join(error.format_message().split()).rstrip(".") + hint) from error
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command `cmd_name`; None if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, function = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(f"yoloscope_exporter.commands.{module}"), function)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the group's own options."""
+        with _one_line():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
+        """Run the command."""
+        with _one_line():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog='Completion in bash: eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"; also zsh_source, fish_source.',
+)
+@click.version_option(__version__, prog_name="yoloscope")
+def main() -> None:
+    """A stethoscope for YOLO training: what the GPU, the CPU, the disks and the training loop do, and what to change.
+
+    \b
+      yoloscope run -- yolo detect train data=coco8.yaml    watch a training, nothing to change in it
+      yoloscope serve                                       the exporter, http://127.0.0.1:9911/metrics
+    """  # noqa: D301 - click reads the backslash
+
+
+if __name__ == "__main__":
+    main(prog_name="yoloscope")

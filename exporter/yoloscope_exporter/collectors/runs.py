@@ -1,0 +1,328 @@
+"""The trainings on this node, read from their records.
+
+Every record is somebody else's file. It must lie where its identity says, it may only hold metrics of trainings, its
+series carry its own run and rank whatever it claims, and there are at most so many of each. What is refused is counted
+by reason and said once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import stat
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from yoloscope_hooks.record import SUFFIX, Reader, Record, RecordError, run_directory
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
+from yoloscope_exporter.collectors import Collector, Roster, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from yoloscope_exporter.collectors import Context
+
+NAME = "runs"
+MAX_RUNS = 128
+MAX_FILES = 512  # records of one run
+MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
+PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
+FINAL = ("finished", "failed")
+
+_log = logging.getLogger(__name__)
+
+#: Made here, so a record may not claim them.
+_OURS = {
+    catalog.TRAIN_RUN_INFO,
+    catalog.TRAIN_DEVICE_INFO,
+    catalog.TRAIN_UP,
+    catalog.TRAIN_STATE,
+    catalog.TRAIN_VERDICT,
+    catalog.TRAIN_GOODPUT_RATIO,
+    catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
+}
+_ACCEPTED = {
+    metric.name
+    for metric in catalog.METRICS
+    if metric.labels[:2] == ("run", "rank") and "role" not in metric.labels and metric not in _OURS
+}
+
+
+def collectors(context: Context) -> Sequence[Collector]:
+    """One collector of the fast group."""
+    runs = Runs(context)
+    return [Collector(NAME, runs.collect)]
+
+
+@dataclass
+class _File:
+    """A record that is followed, and what is remembered of it."""
+
+    reader: Reader
+    record: Record | None = None
+    settled: tuple[int, int] | None = None  # inode and change time of the file of a dead writer: it changes no more
+    misses: int = 0
+    refused: str = ""
+    seen_alive: bool = False
+    ended: float = 0.0  # Unix time
+
+    def expired(self, now: float, options: Mapping[str, object]) -> bool:
+        """Whether a dead rank has been shown long enough."""
+        if self.record is None or self.record.alive:
+            return False
+        name = "runs.keep" if self.record.state in FINAL else "runs.keep-killed"
+        return now - self.ended > cast("float", options.get(name, 900.0))
+
+
+class _Entry(NamedTuple):
+    """A run's directory."""
+
+    path: Path
+    changed: int  # nanoseconds
+
+
+class Runs:
+    """Follows the records below the record directory."""
+
+    def __init__(self, context: Context) -> None:
+        """Remember the context; nothing is read yet."""
+        self._context = context
+        self._files: dict[Path, _File] = {}
+        self._done: dict[Path, int] = {}  # directories with nothing left to show, and when they last changed
+
+    def collect(self) -> Iterator[Sample]:
+        """Samples of every run that is to be shown; also tells the roster who is alive."""
+        now = self._context.wall()
+        followed: set[Path] = set()
+        trainers: list[Trainer] = []
+        for entry in self._directories():
+            if self._done.get(entry.path) == entry.changed:
+                self._remove_old(entry.path, now)
+                continue
+            files = self._read(entry.path, now)
+            followed.update(files)
+            shown = [file for file in files.values() if file.record and not file.expired(now, self._context.options)]
+            records = [file.record for file in shown if file.record]
+            if not any(record.identity.kind == "rank" for record in records) and all(f.record for f in files.values()):
+                self._done[entry.path] = entry.changed
+                continue
+            trainers += [_trainer(record) for record in records if record.holder and record.identity.kind == "rank"]
+            yield from self._limited(_run_samples(records), entry.path)
+        self._forget(followed)
+        if isinstance(self._context.trainers, Roster):
+            self._context.trainers.announce(trainers)
+
+    def _forget(self, followed: set[Path]) -> None:
+        self._files = {path: file for path, file in self._files.items() if path in followed}
+        self._done = {path: changed for path, changed in self._done.items() if path.exists()}
+
+    def _directories(self) -> list[_Entry]:
+        """The runs' directories: those already followed first, then the newest, at most MAX_RUNS."""
+        try:
+            with os.scandir(self._context.records) as found:
+                entries = [entry for entry in found if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []  # no training has been here yet
+        runs = []
+        for entry in entries:
+            with suppress(OSError):  # gone in between
+                changed = entry.stat(follow_symlinks=False).st_mtime_ns
+                runs.append(_Entry(self._context.records / entry.name, changed))
+        known = {path.parent for path in self._files}
+        runs.sort(key=lambda run: (run.path not in known, -run.changed))
+        for _ in runs[MAX_RUNS:]:
+            self._context.reject(NAME, "runs")
+        return runs[:MAX_RUNS]
+
+    # --- one run's records ------------------------------------------------------------------------------------------
+
+    def _read(self, directory: Path, now: float) -> dict[Path, _File]:
+        files = {}
+        for path in self._record_paths(directory):
+            file = self._files.setdefault(path, _File(Reader(path)))
+            self._refresh(file, now)
+            files[path] = file
+        return files
+
+    def _record_paths(self, directory: Path) -> list[Path]:
+        try:
+            names = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))  # noqa: PTH208 - every cycle
+        except OSError as error:
+            self._context.reject(NAME, "unreadable")
+            _log.debug("cannot list %s: %s", directory, error)
+            return []
+        if len(names) > MAX_FILES:
+            self._context.reject(NAME, "files")
+        return [directory / name for name in names[:MAX_FILES]]
+
+    def _refresh(self, file: _File, now: float) -> None:
+        """Read the record again, unless its writer is dead and it is still the same file."""
+        path = file.reader.path
+        try:
+            if file.settled is not None and file.settled == _stamp(path):
+                return
+            record = file.reader.read()
+            _check_place(record, path)
+        except (RecordError, OSError) as error:
+            self._refuse(file, error)
+            return
+        file.record, file.misses, file.refused = record, 0, ""
+        if record.alive:
+            file.seen_alive, file.settled = True, None
+        else:
+            file.ended = now if file.seen_alive else min(record.updated, now)
+            file.seen_alive = False
+            with suppress(OSError):
+                file.settled = _stamp(path)
+
+    def _refuse(self, file: _File, error: RecordError | OSError) -> None:
+        reason = error.reason if isinstance(error, RecordError) else "missing"
+        file.misses += 1
+        worker = file.record is not None and file.record.identity.kind == "worker"
+        if file.misses > PATIENCE and not worker:  # without a worker's share its rank's histogram would go backwards
+            file.record = None
+        if reason != file.refused:
+            self._context.reject(NAME, reason)
+            level = logging.DEBUG if reason in ("busy", "missing") else logging.WARNING
+            _log.log(level, "record %s is not read: %s", file.reader.path, error)
+        file.refused = reason
+
+    def _limited(self, samples: Iterable[Sample], directory: Path) -> Iterator[Sample]:
+        room = MAX_SERIES
+        for sample in samples:
+            room -= len(sample.value.counts) + 2 if isinstance(sample.value, HistogramValue) else 1
+            if room < 0:
+                self._context.reject(NAME, "series")
+                _log.debug("%s has more than %d series", directory, MAX_SERIES)
+                return
+            yield sample
+
+    # --- clearing up ------------------------------------------------------------------------------------------------
+
+    def _remove_old(self, directory: Path, now: float) -> None:
+        """Delete a directory of ours that nobody has written to for long."""
+        keep = cast("float", self._context.options.get("runs.remove-after", 86400.0))
+        with suppress(OSError):  # not ours to delete, or mounted read-only
+            status = directory.stat()
+            if now - status.st_mtime > keep and status.st_uid == os.geteuid() and _all_dead(directory, now - keep):
+                remove(directory)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_ino, status.st_ctime_ns
+
+
+def _check_place(record: Record, path: Path) -> None:
+    """Nobody speaks for another run: names of file and directory follow from the identity."""
+    identity = record.identity
+    if identity.filename != path.name or run_directory(path.parent.parent, identity.run) != path.parent:
+        raise RecordError("identity", f"says it is {identity}, which belongs elsewhere")
+
+
+def _trainer(record: Record) -> Trainer:
+    return Trainer(record.identity.run, record.identity.rank, record.holder)
+
+
+def _all_dead(directory: Path, before: float) -> bool:
+    """Whether every record's writer is gone and stored its last value before that time."""
+    for path in directory.glob(f"*{SUFFIX}"):
+        try:
+            record = Reader(path).read()
+        except RecordError:
+            continue  # no record of ours, and nobody's run any more
+        if record.alive or record.updated > before:
+            return False
+    return True
+
+
+def remove(directory: Path) -> None:
+    """Delete a run's directory with its records; anything else in there stays, and then so does the directory.
+
+    Raises:
+        OSError: what the system says.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(descriptor):  # noqa: PTH208 - of the directory that was opened, wherever it is now
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if name.endswith((SUFFIX, ".tmp")) and stat.S_ISREG(status.st_mode):
+                os.unlink(name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    directory.rmdir()
+
+
+# --- from records to samples ----------------------------------------------------------------------------------------
+
+
+def _run_samples(records: Sequence[Record]) -> Iterator[Sample]:
+    """Samples of one run's records; workers count only beside their rank."""
+    ranks = {record.identity.rank: record for record in records if record.identity.kind == "rank"}
+    workers = defaultdict(list)
+    for record in records:
+        if record.identity.kind == "worker" and record.identity.rank in ranks:
+            workers[record.identity.rank].append(record)
+    for rank, record in ranks.items():
+        yield from _about(record)
+        yield from _merged((record, *workers[rank]))
+
+
+def _about(record: Record) -> Iterator[Sample]:
+    """What follows from the record as a whole: life, state and facts."""
+    who = (record.identity.run, record.identity.rank)
+    state = record.state if record.alive or record.state in FINAL else "killed"
+    given = {sample.metric.name for sample in record.samples}
+    yield Sample(catalog.TRAIN_UP, who, 1.0 if record.alive else 0.0)
+    for name in STATES:
+        yield Sample(catalog.TRAIN_STATE, (*who, name), 1.0 if name == state else 0.0)
+    if catalog.TRAIN_START_TIMESTAMP_SECONDS.name not in given:
+        yield Sample(catalog.TRAIN_START_TIMESTAMP_SECONDS, who, record.created)
+    if state in FINAL and catalog.TRAIN_END_TIMESTAMP_SECONDS.name not in given:
+        yield Sample(catalog.TRAIN_END_TIMESTAMP_SECONDS, who, record.updated)
+    facts = {"pid": str(record.pid), **record.facts, **_owner(record)}
+    yield Sample(catalog.TRAIN_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.RUN_FACTS)), 1.0)
+    if facts.get("gpu") or facts.get("gpu_uuid"):
+        yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, facts.get("gpu", ""), facts.get("gpu_uuid", "")), 1.0)
+
+
+def _owner(record: Record) -> dict[str, str]:
+    """The file's owner, which nobody can make up, where this system knows the name."""
+    try:
+        return {"user": pwd.getpwuid(record.uid).pw_name}
+    except KeyError:
+        return {}
+
+
+def _merged(records: Sequence[Record]) -> Iterator[Sample]:
+    """The rank's own samples and its workers', histograms of the same series added up."""
+    histograms: dict[tuple[str, tuple[str, ...]], tuple[Metric, HistogramValue]] = {}
+    for record in records:
+        for metric, labels, value in record.samples:
+            if metric.name not in _ACCEPTED:
+                continue
+            own = _own_labels(record, metric, labels)
+            if isinstance(value, HistogramValue):
+                known = histograms.get((metric.name, own))
+                histograms[metric.name, own] = (metric, _sum(known[1], value) if known else value)
+            else:
+                yield Sample(metric, own, value)
+    for (_, labels), (metric, histogram) in histograms.items():
+        yield Sample(metric, labels, histogram)
+
+
+def _own_labels(record: Record, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
+    who = record.identity
+    if metric.labels[2:] == ("worker",) and who.kind == "worker":
+        return (who.run, who.rank, who.worker)
+    return (who.run, who.rank, *labels[2:])
+
+
+def _sum(one: HistogramValue, other: HistogramValue) -> HistogramValue:
+    return HistogramValue(tuple(map(sum, zip(one.counts, other.counts, strict=True))), one.sum + other.sum)

@@ -1,0 +1,279 @@
+"""The exporter's settings, each defined once. Command line > YOLOSCOPE_* environment > YAML file > default.
+
+A setting `web.listen-address` is the flag `--web.listen-address`, the variable `YOLOSCOPE_WEB_LISTEN_ADDRESS` and the
+YAML key `listen-address` below `web` (or `web.listen-address` at the top). click does the ranking.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+import click
+import yaml
+from yoloscope_hooks import record
+
+from yoloscope_exporter import collectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?")
+_ARGUMENTS = "yoloscope.arguments"
+_UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+
+class Address(NamedTuple):
+    """Where the server listens; an empty host means every interface."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """The usual notation, brackets around IPv6."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callable[[Any], float]:
+    """A type of option: Prometheus' notation of durations (500ms, 1h30m, 1d) between two numbers of seconds."""
+
+    def convert(value: Any) -> float:  # noqa: ANN401 - a string, or what YAML made of it
+        if isinstance(value, float):
+            return value  # converted before
+        match = _DURATION.fullmatch(str(value))
+        if match is None or not value:
+            raise click.BadParameter(f"{value!r} is no duration such as 500ms, 1s, 15m or 1h")
+        seconds = sum(int(number) * unit for number, unit in zip(match.groups("0"), _UNITS, strict=True))
+        if not shortest <= seconds <= longest:
+            raise click.BadParameter(f"{value} is outside {shortest:g}s to {longest:g}s")
+        return seconds
+
+    return convert
+
+
+def address(value: Any) -> Address:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: HOST:PORT, [::1]:9911 for IPv6, :9911 for every interface, port 0 for any that is free."""
+    if isinstance(value, Address):
+        return value
+    host, colon, port = str(value).rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):  # noqa: PLR2004
+        raise click.BadParameter(f"{value!r} is no address such as 127.0.0.1:9911, :9911 or [::1]:9911")
+    return Address(bare, int(port))
+
+
+def file(value: Any) -> Path | None:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: a file that can be read; empty means none."""
+    if not value:
+        return None
+    path = Path(str(value))
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
+    return path
+
+
+def url_path(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: a path below the root of the server that is not one of its own."""
+    text = str(value)
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text) or text.startswith("/-/"):
+        raise click.BadParameter(f"{text!r} is no path such as /metrics")
+    return text
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its dotted name, its type and default, and what it is good for."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    metavar: str | None = None
+    variable: str = ""
+    """Environment variable, where it is not YOLOSCOPE_ and the name."""
+
+    @property
+    def parameter(self) -> str:
+        """Name of click's parameter."""
+        return re.sub(r"\W", "_", self.name)
+
+    @property
+    def envvar(self) -> str:
+        """Name of the environment variable."""
+        return self.variable or f"YOLOSCOPE_{self.parameter.upper()}"
+
+
+SETTINGS = (
+    Setting(
+        "web.listen-address",
+        address,
+        "127.0.0.1:9911",
+        "Address to listen on; :9911 opens it to the network, port 0 takes any that is free.",
+        "HOST:PORT",
+    ),
+    Setting("web.config.file", file, "", "TLS and basic auth, in the format of Prometheus' exporter-toolkit.", "FILE"),
+    Setting("web.telemetry-path", url_path, "/metrics", "Where the metrics are.", "PATH"),
+    Setting(
+        "sample.interval",
+        duration(0.1, 60.0),
+        "1s",
+        "How often the fast sources are read; the slow ones every ten of them.",
+        "DURATION",
+    ),
+    Setting("runs.keep", duration(), "15m", "How long a finished training stays visible.", "DURATION"),
+    Setting("runs.keep-killed", duration(), "1h", "How long a training that was killed stays visible.", "DURATION"),
+    Setting("runs.remove-after", duration(), "1d", "When the record of a dead training is deleted.", "DURATION"),
+    Setting(
+        "path.records",
+        click.Path(path_type=Path),
+        None,
+        "Directory of the trainings' records [default: /dev/shm/yoloscope].",
+        variable="YOLOSCOPE_DIR",
+    ),
+    Setting("path.procfs", click.Path(path_type=Path), "/proc", "Where the node's /proc is mounted."),
+    Setting("path.sysfs", click.Path(path_type=Path), "/sys", "Where the node's /sys is mounted."),
+    Setting("path.rootfs", click.Path(path_type=Path), "/", "Where the node's / is mounted."),
+    Setting("log.level", click.Choice(("debug", "info", "warning", "error")), "info", "Least severity to log."),
+    Setting("log.format", click.Choice(("logfmt", "json")), "logfmt", "Format of the log."),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings, resolved. Durations are in seconds."""
+
+    web_listen_address: Address
+    web_config_file: Path | None
+    web_telemetry_path: str
+    sample_interval: float
+    runs_keep: float
+    runs_keep_killed: float
+    runs_remove_after: float
+    path_records: Path
+    path_procfs: Path
+    path_sysfs: Path
+    path_rootfs: Path
+    log_level: str
+    log_format: str
+    modules: frozenset[str]
+    """Collectors that are switched on."""
+
+
+def settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command every setting as an option; it is called with one `Config`, as `config`."""
+
+    def call(**values: Any) -> Any:  # noqa: ANN401 - click's values
+        return command(config=_config(values))
+
+    call.__doc__ = command.__doc__
+    call.__name__ = command.__name__
+    for name in reversed(collectors.names()):
+        call = _switch(name)(call)
+    for setting in reversed(SETTINGS):
+        call = click.option(
+            setting.parameter,
+            f"--{setting.name}",
+            type=setting.type,
+            default=setting.default,
+            envvar=setting.envvar,
+            metavar=setting.metavar,
+            show_default=setting.default is not None,
+            help=setting.help,
+        )(call)
+    return click.option(
+        "config_file",
+        "--config.file",
+        type=file,
+        default="",
+        metavar="FILE",
+        envvar="YOLOSCOPE_CONFIG_FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_load,
+        help="YAML file with the same settings: 'sample.interval' is 'interval' below 'sample'. Reread on SIGHUP.",
+    )(call)
+
+
+def _switch(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        f"collector_{name}",
+        f"--collector.{name}/--no-collector.{name}",
+        default=True,
+        envvar=f"YOLOSCOPE_COLLECTOR_{name.upper()}",
+        help=f"Switch the collector {name} on or off.",
+    )
+
+
+def _config(values: Mapping[str, Any]) -> Config:
+    modules = frozenset(name for name in collectors.names() if values[f"collector_{name}"])
+    fields = {setting.parameter: values[setting.parameter] for setting in SETTINGS}
+    fields["path_records"] = fields["path_records"] or record.directory()
+    return Config(**fields, modules=modules)
+
+
+class Rereadable(click.Command):
+    """A command that can resolve its settings again later, from the same command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments, then parse them."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def reread(ctx: click.Context) -> Config:
+    """The settings of a `Rereadable` command as they are now, the YAML file and the environment read anew.
+
+    Raises:
+        click.ClickException: what is wrong with them.
+    """
+    with ctx.command.make_context(ctx.info_name, list(ctx.meta[_ARGUMENTS]), parent=ctx.parent) as fresh:
+        return _config(fresh.params)
+
+
+# --- the YAML file --------------------------------------------------------------------------------------------------
+
+
+def _load(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:  # noqa: ARG001 - click's signature
+    """Make the file's values the command's defaults."""
+    if path is None:
+        return
+    parameters = {_key(option): option for option in ctx.command.params if option.expose_value}
+    ctx.default_map = {}
+    for key, value in _flat(_yaml(path), path):
+        if key not in parameters:
+            _refuse(path, f"unknown key {key!r}; allowed are {', '.join(sorted(parameters))}")
+        option = parameters[key]
+        try:
+            ctx.default_map[str(option.name)] = option.type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            _refuse(path, f"{key}: {error.message}")
+
+
+def _key(option: click.Parameter) -> str:
+    return option.opts[0].removeprefix("--")
+
+
+def _yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        _refuse(path, f"not readable as YAML: {error}")
+
+
+def _flat(content: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - YAML
+    if not isinstance(content, dict):
+        _refuse(path, f"{prefix or 'the file'} must be a mapping such as 'sample: {{interval: 1s}}'")
+    for key, value in content.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, dict):
+            yield from _flat(value, path, name)
+        else:
+            yield name, value
+
+
+def _refuse(path: Path, text: str) -> NoReturn:
+    raise click.ClickException(f"{path}: {text}")

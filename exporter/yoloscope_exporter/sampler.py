@@ -1,0 +1,327 @@
+"""Runs the collectors on their periods, keeps failures apart, publishes an immutable snapshot.
+
+A scrape never reaches a source: it gets the bytes of the newest snapshot. Each collector has a thread of its own, so a
+hung one is left waiting while the others' values stay fresh; until it returns it is `collector_up 0` and publishes
+nothing else. A slow one may take most of its own period; until then its last values stand.
+
+A snapshot older than three intervals is stale (the machine stood still, or this thread is dead): then only the
+exporter's own metrics are served, with every collector down.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from yoloscope_exporter import __version__, catalog
+from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+from yoloscope_exporter.collectors import SLOW, Collector, NoData
+from yoloscope_exporter.exposition import Exposition, Form, Renderer
+from yoloscope_exporter.lane import Lane
+
+SLOW_EVERY = 10  # intervals
+PATIENCE = 0.5  # of an interval: how long a cycle waits for its collectors
+DEADLINE = 0.8  # of a collector's period: after that it counts as hung
+STALE_AFTER = 3  # intervals
+DEAD_AFTER = 30  # intervals: time for somebody to restart the exporter
+FORM_MEMORY_SECONDS = 300.0  # how long a form of the exposition is made in advance after it was last asked for
+OWN = "exporter"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was known at one moment."""
+
+    time: float
+    """Unix seconds."""
+    samples: Mapping[str, tuple[Sample, ...]]
+    """By the collector's name."""
+    modules: Mapping[str, str] = field(default_factory=dict)
+    """The collector's module, by the collector's name."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All samples."""
+        for samples in self.samples.values():
+            yield from samples
+
+    def of(self, metric: Metric) -> Iterator[Sample]:
+        """The samples of one metric."""
+        return (sample for sample in self if sample.metric.name == metric.name)
+
+
+#: Samples worked out from the newest snapshot.
+Derived = Callable[[Snapshot], Iterable[Sample]]
+
+
+class Rejections:
+    """Counts what was refused, by collector and reason; shared by all threads."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, collector: str, reason: str) -> None:
+        """Count one."""
+        with self._lock:
+            self._counts[collector, reason] += 1
+
+    def samples(self) -> list[Sample]:
+        """The counts so far."""
+        with self._lock:
+            return [Sample(catalog.SAMPLES_REJECTED_TOTAL, key, float(n)) for key, n in self._counts.items()]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A collector, or a derived stage, with the name of the module that it came from."""
+
+    module: str
+    collector: Collector
+    derived: Derived | None = None
+
+
+class _Runner:
+    """One source with its thread and what it last said."""
+
+    def __init__(self, source: Source, reject: Callable[[str, str], None]) -> None:
+        self.source = source
+        self.name = source.collector.name
+        self.every = SLOW_EVERY if source.collector.group == SLOW else 1
+        self.samples: tuple[Sample, ...] = ()
+        self._reject = reject
+        self._lane: Lane[tuple[Sample, ...]] = Lane(f"collector-{self.name}")
+        self._started: float | None = None  # of the call under way
+        self._hung = False
+        self._up = False
+        self._seconds = 0.0
+        self._succeeded: float | None = None
+        self._problem = ""
+
+    def start(self, now: float, snapshot: Snapshot) -> bool:
+        """Begin a collection, unless the last one has not come back."""
+        if not self._lane.idle:
+            return False
+        derived, collect = self.source.derived, self.source.collector.collect
+        self._started, self._hung = now, False
+        self._lane.start(lambda: tuple(self._checked(derived(snapshot) if derived else collect())))
+        return True
+
+    def wait(self, seconds: float) -> None:
+        self._lane.wait(seconds)
+
+    def settle(self, now: float, wall: float, deadline: float) -> None:
+        """Take what the collection came to, if it has come to an end."""
+        if self._started is None or self._hung:
+            return
+        outcome = self._lane.take()
+        if outcome is None:
+            if now - self._started > deadline:
+                self._hung = True
+                self._fail("hung", f"has not come back for {now - self._started:.1f} s; the others go on")
+            return
+        self._started, self._seconds = None, outcome.seconds
+        if outcome.error is not None:
+            self._fail(type(outcome.error).__name__, str(outcome.error), outcome.error)
+            return
+        if self._problem:
+            _log.info("collector %s is back", self.name)
+        self.samples, self._up, self._succeeded, self._problem = outcome.value or (), True, wall, ""
+
+    def _fail(self, kind: str, text: str, error: Exception | None = None) -> None:
+        self.samples, self._up = (), False
+        if kind == self._problem:
+            return
+        self._problem = kind
+        if isinstance(error, NoData):
+            _log.info("collector %s has nothing to read here: %s", self.name, text)
+        else:
+            debug = _log.isEnabledFor(logging.DEBUG)
+            _log.warning("collector %s failed: %s: %s", self.name, kind, text, exc_info=error if debug else None)
+
+    def _checked(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Only numbers that can be true, and labels that fit."""
+        for sample in samples:
+            metric, labels, value = sample
+            if len(labels) != len(metric.labels):
+                raise ValueError(f"{metric.name} wants the labels {metric.labels}, not {labels}")
+            number = value.sum if isinstance(value, HistogramValue) else value
+            if not math.isfinite(number):
+                self._reject(self.name, "not_finite")
+            elif number < 0 and metric.kind == catalog.COUNTER:
+                self._reject(self.name, "negative")
+            else:
+                yield sample
+
+    def own(self, *, stale: bool) -> Iterator[Sample]:
+        """What there is to say about the collector itself."""
+        label = (self.name,)
+        yield Sample(catalog.COLLECTOR_UP, label, 1.0 if self._up and not stale else 0.0)
+        yield Sample(catalog.COLLECTOR_DURATION_SECONDS, label, self._seconds)
+        if self._succeeded is not None:
+            yield Sample(catalog.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, label, self._succeeded)
+
+    def close(self) -> None:
+        """Close the collector behind its last call."""
+        if self._lane.idle:
+            self._lane.start(self._closed)
+            self._lane.wait(1.0)
+        self._lane.close()
+
+    def _closed(self) -> tuple[Sample, ...]:
+        self.source.collector.close()
+        return ()
+
+
+class Sampler:
+    """Cycles over the sources and holds the newest snapshot."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        *,
+        interval: float = 1.0,
+        reject: Rejections | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Take the sources; nothing runs yet. `interval` is in seconds."""
+        self.interval = interval
+        self._reject = reject or Rejections()
+        self._clock, self._wall = clock, wall
+        self._runners: dict[str, _Runner] = {}
+        self.reconfigure(sources, interval)
+        self._renderer = Renderer(lambda: self._reject(OWN, "duplicate"))
+        self._ticks = 0
+        self._at = -math.inf
+        self._snapshot = Snapshot(0.0, MappingProxyType({}))
+        self._exposition: Exposition | None = None
+        self._asked: dict[Form, float] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def reconfigure(self, sources: Sequence[Source], interval: float) -> None:
+        """From the next cycle on read these sources, in this interval; those known already go on as they were."""
+        known = self._runners
+        kept = (known.get(source.collector.name) for source in sources)
+        self._runners = {
+            source.collector.name: runner if runner and runner.source is source else _Runner(source, self._reject)
+            for source, runner in zip(sources, kept, strict=True)
+        }
+        self.interval = interval
+        for name, runner in known.items():
+            if self._runners.get(name) is not runner:
+                runner.close()
+
+    # --- cycles -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Cycle in the background."""
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the cycles and close the collectors; harmless when called twice."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(2 * self.interval + 1)
+        for runner in self._runners.values():
+            runner.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.cycle()
+            except Exception:  # noqa: BLE001 - the isolation boundary: the next cycle may do better, and a stale snapshot shows
+                _log.exception("a cycle failed")
+            now = self._clock()  # on multiples of the interval: a late cycle does not shift those after it
+            self._stop.wait(self.interval - now % self.interval)
+
+    def cycle(self) -> None:
+        """Read what is due, and publish."""
+        now, wall = self._clock(), self._wall()
+        runners = self._runners
+        collectors = [runner for runner in runners.values() if runner.source.derived is None]
+        derived = [runner for runner in runners.values() if runner.source.derived is not None]
+        for stage in (collectors, derived):
+            self._step(stage, now, wall)
+            self._snapshot = _gather(runners, wall)
+        self._ticks += 1
+        self._at = now
+        self._exposition = self._renderer.render([*self._own(stale=False), *self._snapshot])
+        self._prepare()
+
+    def _step(self, runners: Sequence[_Runner], now: float, wall: float) -> None:
+        due = [runner for runner in runners if self._ticks % runner.every == 0]
+        started = [runner for runner in due if runner.start(now, self._snapshot)]
+        patience = time.monotonic() + PATIENCE * self.interval
+        for runner in started:
+            runner.wait(patience - time.monotonic())
+        for runner in runners:
+            runner.settle(self._clock(), wall, DEADLINE * self.interval * runner.every)
+
+    def _prepare(self) -> None:
+        """Make the forms that somebody asked for lately, so that the next scrape finds them ready."""
+        exposition = self._exposition
+        for form, asked in list(self._asked.items()):
+            if exposition is not None and self._at - asked < FORM_MEMORY_SECONDS:
+                exposition.get(form)
+
+    # --- what is served ---------------------------------------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest snapshot; before the first one it is empty and its time is 0."""
+        return self._snapshot
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the newest snapshot is at most three intervals old."""
+        return self._clock() - self._at <= STALE_AFTER * self.interval
+
+    @property
+    def alive(self) -> bool:
+        """Whether cycles go on, as far as one can tell: the thread lives and has not been silent for long."""
+        begun = self._thread is not None and self._thread.is_alive()
+        return begun and (not self._ticks or self._clock() - self._at <= DEAD_AFTER * self.interval)
+
+    def names(self) -> set[str]:
+        """What a scrape may ask for: collectors and their modules."""
+        return {*self._runners, *(runner.source.module for runner in self._runners.values())}
+
+    def exposition(self, form: Form, wanted: Callable[[str], bool] | None = None) -> bytes:
+        """The bytes for a scraper; `wanted` says of a collector's or module's name whether it is asked for."""
+        if wanted is None and self._exposition is not None and self.fresh:
+            self._asked[form] = self._clock()
+            return self._exposition.get(form)
+        return Renderer().render(self._filtered(wanted or (lambda _: True))).get(form)
+
+    def _filtered(self, wanted: Callable[[str], bool]) -> Iterator[Sample]:
+        fresh, snapshot = self.fresh, self._snapshot
+        yield from self._own(stale=not fresh)
+        for name, samples in snapshot.samples.items() if fresh else ():
+            if wanted(name) or wanted(snapshot.modules[name]):
+                yield from samples
+
+    def _own(self, *, stale: bool) -> Iterator[Sample]:
+        yield Sample(catalog.BUILD_INFO, (__version__, platform.python_version()), 1.0)
+        for runner in self._runners.values():
+            yield from runner.own(stale=stale)
+        yield from self._reject.samples()
+        if self._snapshot.time:
+            yield Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), self._snapshot.time)
+
+
+def _gather(runners: Mapping[str, _Runner], wall: float) -> Snapshot:
+    samples = {name: runner.samples for name, runner in runners.items()}
+    modules = {name: runner.source.module for name, runner in runners.items()}
+    return Snapshot(wall, MappingProxyType(samples), MappingProxyType(modules))

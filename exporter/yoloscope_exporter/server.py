@@ -1,0 +1,230 @@
+"""The web side: a WSGI app over the sampler, and a threading server that a silent client cannot block.
+
+The standard library's server, with what it lacks for this: a timeout per connection, TLS shaken hands in the
+connection's own thread, basic authentication, and a limit on the connections served at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from yoloscope_exporter import landing
+from yoloscope_exporter.exposition import Form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from socketserver import BaseServer
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from yoloscope_exporter.config import Address
+    from yoloscope_exporter.sampler import Sampler
+    from yoloscope_exporter.web_config import Guard
+
+SOCKET_TIMEOUT_SECONDS = 5.0
+MAX_CONNECTIONS = 40
+_BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer: status, body, and headers beside the content's type and length."""
+
+    status: HTTPStatus
+    body: bytes
+    type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Response:
+    return Response(status, f"{text}\n".encode(), headers=headers)
+
+
+class App:
+    """Answers requests from the newest snapshot; touches no source."""
+
+    def __init__(self, sampler: Sampler, telemetry_path: str = "/metrics") -> None:
+        """Serve the metrics of `sampler` at `telemetry_path`."""
+        self._sampler = sampler
+        self._telemetry_path = telemetry_path
+        self._routes: Mapping[str, Callable[[WSGIEnvironment], Response]] = {
+            telemetry_path: self._metrics,
+            "/-/healthy": self._healthy,
+            "/-/ready": self._ready,
+            "/": self._landing,
+        }
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI."""
+        response = self._answer(environ)
+        headers = [
+            ("Content-Type", response.type),
+            ("Content-Length", str(len(response.body))),
+            ("X-Content-Type-Options", "nosniff"),
+            *response.headers,
+        ]
+        start_response(f"{response.status.value} {response.status.phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
+
+    def _answer(self, environ: WSGIEnvironment) -> Response:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", "GET, HEAD"))
+        route = self._routes.get(environ.get("PATH_INFO", ""))
+        if route is None:
+            return _text(HTTPStatus.NOT_FOUND, f"nothing here; the metrics are at {self._telemetry_path}")
+        return route(environ)
+
+    def _metrics(self, environ: WSGIEnvironment) -> Response:
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        include, exclude = set(query.get("collect[]", ())), set(query.get("exclude[]", ()))
+        unknown = sorted((include | exclude) - self._sampler.names())
+        if unknown:
+            known = ", ".join(sorted(self._sampler.names()))
+            return _text(HTTPStatus.BAD_REQUEST, f"no collector {unknown[0]!r}; there are {known}")
+        if include and exclude:
+            return _text(HTTPStatus.BAD_REQUEST, "collect[] and exclude[] cannot be used together")
+        wanted = None
+        if include or exclude:
+            wanted = include.__contains__ if include else lambda name: name not in exclude
+        form = negotiate(environ)
+        body = self._sampler.exposition(form, wanted)
+        encoding = (("Content-Encoding", "gzip"),) if form.gzipped else ()
+        return Response(HTTPStatus.OK, body, form.content_type, (("Vary", "Accept, Accept-Encoding"), *encoding))
+
+    def _healthy(self, _environ: WSGIEnvironment) -> Response:
+        if self._sampler.alive:
+            return _text(HTTPStatus.OK, "healthy")
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, "the sampler has stopped")
+
+    def _ready(self, _environ: WSGIEnvironment) -> Response:
+        if self._sampler.fresh:
+            return _text(HTTPStatus.OK, "ready")
+        return _text(HTTPStatus.SERVICE_UNAVAILABLE, "no fresh snapshot yet")
+
+    def _landing(self, environ: WSGIEnvironment) -> Response:
+        language = landing.language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+        page = landing.page(self._sampler.snapshot, self._telemetry_path, language)
+        policy = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+        return Response(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8", (policy, ("Vary", "Accept-Language")))
+
+
+def negotiate(environ: Mapping[str, Any]) -> Form:
+    """What the scraper's headers Accept and Accept-Encoding ask for."""
+    types = dict(map(_weighted, environ.get("HTTP_ACCEPT", "").split(",")))
+    encodings = dict(map(_weighted, environ.get("HTTP_ACCEPT_ENCODING", "").split(",")))
+    plain = max(types.get("text/plain", 0.0), types.get("*/*", 0.0) / 2)  # a wildcard is satisfied with either
+    openmetrics = types.get("application/openmetrics-text", 0.0)
+    return Form(openmetrics=openmetrics > 0 and openmetrics >= plain, gzipped=encodings.get("gzip", 0.0) > 0)
+
+
+def _weighted(item: str) -> tuple[str, float]:
+    name, *parameters = (part.strip() for part in item.lower().split(";"))
+    weight = 1.0
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            with suppress(ValueError):
+                weight = float(parameter[2:])
+    return name, weight
+
+
+# --- the server -----------------------------------------------------------------------------------------------------
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = SOCKET_TIMEOUT_SECONDS
+    server_version = "yoloscope"
+    sys_version = ""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base class's signature
+        _log.debug("%s %s", self.client_address[0] if self.client_address else "-", format % args)
+
+    def address_string(self) -> str:
+        return str(self.client_address[0])
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    """A thread per connection, a bounded number of them."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    allow_reuse_address = True
+
+    def __init__(self, address: Address, app: WSGIApplication, guard: Guard | None = None) -> None:
+        """Bind to `address`; serves only after `serve_forever`.
+
+        Raises:
+            OSError: the address is in use, or not one of this machine.
+        """
+        if ":" in address.host:
+            self.address_family = socket.AF_INET6
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._guard = guard
+        super().__init__((address.host, address.port), _Handler)
+        self.set_app(guard.protect(app) if guard else app)
+
+    def server_bind(self) -> None:
+        """Bind without asking the name service who we are, which may take long."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
+
+    @property
+    def url(self) -> str:
+        """Where the server can be reached from this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.server_name, self.server_name)  # noqa: S104 - compared
+        scheme = "https" if self._guard and self._guard.tls else "http"
+        return f"{scheme}://[{host}]:{self.server_port}" if ":" in host else f"{scheme}://{host}:{self.server_port}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base class's signature
+        """Give the connection a thread, or refuse it when there are too many."""
+        if self._slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+            return
+        with suppress(OSError):
+            request.sendall(_BUSY)
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as above
+        """Serve the connection in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as above
+        """Shake hands first where TLS is configured; here, because a silent client may only hold up its own thread."""
+        request.settimeout(SOCKET_TIMEOUT_SECONDS)
+        context = self._guard.context() if self._guard else None
+        if context is None:
+            super().finish_request(request, client_address)
+            return
+        with context.wrap_socket(request, server_side=True) as secure:
+            super().finish_request(secure, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - as above
+        """A client that went away or does not speak TLS is worth a debug line, anything else a traceback."""
+        error = sys.exc_info()[1]
+        expected = isinstance(error, (ConnectionError, TimeoutError, ssl.SSLError))
+        _log.log(logging.DEBUG if expected else logging.ERROR, "request from %s failed", client_address, exc_info=error)
+
+
+def serve_in_background(server: BaseServer) -> threading.Thread:
+    """Serve until `server.shutdown()`."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="web", daemon=True)
+    thread.start()
+    return thread

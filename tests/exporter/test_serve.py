@@ -1,0 +1,182 @@
+"""The exporter as a process: a real record, real /proc, real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as text
+from yoloscope_exporter import catalog
+
+from tests.conftest import require_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TRAINER = """
+import sys, time
+from pathlib import Path
+from yoloscope_hooks import record
+from yoloscope_exporter import catalog
+
+base = record.make_directory(record.directory())
+identity = record.Identity("demo")
+writer = record.Writer(record.run_directory(base, "demo") / identity.filename, identity, {"model": "yolo11n.yaml"})
+batches, epoch = writer.slot(catalog.TRAIN_BATCHES_TOTAL, "demo", "0"), writer.slot(catalog.TRAIN_EPOCH, "demo", "0")
+writer.begin(); writer.set_state("train"); writer.values[epoch] = 3.0; writer.end(time.time())
+print("ready", flush=True)
+while True:
+    writer.begin(); writer.values[batches] += 1; writer.end(time.time()); time.sleep(0.02)
+"""
+
+
+@contextmanager
+def process(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A child that is gone when the block is left."""
+    child = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+@contextmanager
+def exporter(*flags: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running exporter on a free port, and its URL."""
+    command = (sys.executable, "-m", "yoloscope_exporter.cli", "serve", "--web.listen-address=127.0.0.1:0")
+    with process(*command, "--sample.interval=200ms", *flags, **environment) as child:
+        lines = iter(child.stderr.readline, "")
+        url = next(found[1] for line in lines if (found := re.search(r"url=(\S+)", line)))
+        wait_for(lambda: get(f"{url}/-/ready")[0] == 200)
+        yield child, url
+
+
+def get(url: str, **headers: str) -> tuple[int, str, str]:
+    """Status, body and content type."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5) as answer:
+            return answer.status, answer.read().decode(), answer.headers["Content-Type"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(), error.headers["Content-Type"]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> float:
+    """Seconds until `condition()` was true."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "nothing has come of it"
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def series(url: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    """All samples of a scrape, by name and label values."""
+    families = text(get(f"{url}/metrics")[1])
+    return {(s.name, tuple(s.labels.values())): s.value for family in families for s in family.samples}
+
+
+def test_sees_a_training_and_its_death() -> None:
+    """A rank's series appear, its death shows within two seconds as `killed`, and its last epoch stays readable."""
+    with exporter() as (_, url), process(sys.executable, "-c", TRAINER) as trainer:
+        assert trainer.stdout.readline() == "ready\n"
+        batches = (catalog.TRAIN_BATCHES_TOTAL.name, ("demo", "0"))
+        wait_for(lambda: series(url).get(batches, 0) > 3)
+        assert series(url)[catalog.TRAIN_STATE.name, ("demo", "0", "train")] == 1
+        trainer.kill()
+        killed = (catalog.TRAIN_STATE.name, ("demo", "0", "killed"))
+        assert wait_for(lambda: series(url)[killed] == 1) < 2
+        values = series(url)
+        assert values[catalog.TRAIN_UP.name, ("demo", "0")] == 0
+        assert values[catalog.TRAIN_EPOCH.name, ("demo", "0")] == 3
+        assert "demo" in get(f"{url}/")[1]
+
+
+def test_restart_loses_no_count() -> None:
+    """Counters live in the record: another exporter goes on where the first one was."""
+    with process(sys.executable, "-c", TRAINER) as trainer:
+        trainer.stdout.readline()
+        batches = (catalog.TRAIN_BATCHES_TOTAL.name, ("demo", "0"))
+        with exporter() as (_, url):
+            wait_for(lambda: series(url).get(batches, 0) > 3)
+            before = series(url)[batches]
+        with exporter() as (_, url):
+            assert series(url)[batches] > before
+
+
+def test_expositions_are_valid() -> None:
+    """Promtool has no complaint, and both formats parse to the same families."""
+    promtool = require_binary("promtool")
+    with exporter() as (_, url):
+        _, plain, plain_type = get(f"{url}/metrics")
+        _, modern, modern_type = get(f"{url}/metrics", Accept="application/openmetrics-text;version=1.0.0")
+        lint = subprocess.run([promtool, "check", "metrics"], input=plain, capture_output=True, text=True, check=False)
+    assert lint.stdout + lint.stderr == ""
+    assert plain_type.startswith("text/plain")
+    assert modern_type.startswith("application/openmetrics-text")
+    assert {f"{f.name}" for f in text(plain)} - {"yoloscope_build_info"} == {f.name for f in openmetrics(modern)} - {
+        "yoloscope_build"
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_cleanly(number: int) -> None:
+    """SIGTERM and SIGINT end with exit code 0."""
+    with exporter() as (child, _):
+        child.send_signal(number)
+        assert child.wait(10) == 0
+
+
+def test_reload(tmp_path: Path) -> None:
+    """SIGHUP takes over a changed file, keeps the old configuration when the new one is bad, and says why."""
+    file = tmp_path / "yoloscope.yaml"
+    file.write_text("collector: {memory: false}\n")
+    total = (catalog.MEMORY_TOTAL_BYTES.name, ())
+    with exporter(f"--config.file={file}") as (child, url):
+        assert total not in series(url)
+        file.write_text("collector: {memory: true}\nsample: {interval: 100ms}\n")
+        child.send_signal(signal.SIGHUP)
+        wait_for(lambda: total in series(url))
+        file.write_text("colector: {memory: false}\n")
+        child.send_signal(signal.SIGHUP)
+        said = next(line for line in iter(child.stderr.readline, "") if "stays as it was" in line)
+        assert "unknown key 'colector.memory'" in said
+        assert total in series(url)
+
+
+def test_port_in_use() -> None:
+    """A port that is taken is one line and exit code 2."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "yoloscope_exporter.cli", "serve", f"--web.listen-address={address}"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert result.returncode == 2
+    taken_line = f"Error: --web.listen-address {address}: address already in use; choose another, or port 0\n"
+    assert result.stderr == taken_line
+
+
+def test_json_log() -> None:
+    """--log.format=json writes one JSON object per line, the address among its fields."""
+    command = (sys.executable, "-m", "yoloscope_exporter.cli", "serve", "--web.listen-address=127.0.0.1:0")
+    with process(*command, "--log.format=json") as child:
+        line = json.loads(child.stderr.readline())
+    assert line["msg"] == "listening"
+    assert line["url"].startswith("http://127.0.0.1:")
