@@ -88,6 +88,13 @@ class Source:
     module: str
     collector: Collector
     derived: Derived | None = None
+    first: bool = False
+    """Before the others, who want to know what it finds: the ranks that are alive."""
+
+    @property
+    def stage(self) -> int:
+        """Its place in a cycle."""
+        return 2 if self.derived else 0 if self.first else 1
 
 
 class _Runner:
@@ -203,7 +210,7 @@ class Sampler:
         self._renderer = Renderer(lambda: self._reject(OWN, "duplicate"))
         self._ticks = 0
         self._at = -math.inf
-        self._snapshot = Snapshot(0.0, MappingProxyType({}))
+        self._snapshot = self._gathered = Snapshot(0.0, MappingProxyType({}))
         self._exposition: Exposition | None = None
         self._asked: dict[Form, float] = {}
         self._stop = threading.Event()
@@ -250,11 +257,10 @@ class Sampler:
         """Read what is due, and publish."""
         now, wall = self._clock(), self._wall()
         runners = self._runners
-        collectors = [runner for runner in runners.values() if runner.source.derived is None]
-        derived = [runner for runner in runners.values() if runner.source.derived is not None]
-        for stage in (collectors, derived):
-            self._step(stage, now, wall)
-            self._snapshot = _gather(runners, wall)
+        for stage in range(3):
+            self._step([runner for runner in runners.values() if runner.source.stage == stage], now, wall)
+            self._gathered = _gather(runners, wall)
+        self._snapshot = self._gathered
         self._ticks += 1
         self._at = now
         self._exposition = self._renderer.render([*self._own(stale=False), *self._snapshot])
@@ -262,7 +268,7 @@ class Sampler:
 
     def _step(self, runners: Sequence[_Runner], now: float, wall: float) -> None:
         due = [runner for runner in runners if self._ticks % runner.every == 0]
-        started = [runner for runner in due if runner.start(now, self._snapshot)]
+        started = [runner for runner in due if runner.start(now, self._gathered)]
         patience = time.monotonic() + PATIENCE * self.interval
         for runner in started:
             runner.wait(patience - time.monotonic())

@@ -121,7 +121,8 @@ class _Factory:
     def _build(self, name: str) -> list[Source]:
         if name in collectors.DERIVED:
             return [Source(name, Collector(name, tuple), collectors.derive(name, self._context))]
-        return [Source(name, collector) for collector in collectors.build(name, self._context)]
+        built = collectors.build(name, self._context)
+        return [Source(name, collector, first=name == collectors.FIRST) for collector in built]
 
 
 def _reload(exporter: Exporter, context: click.Context) -> None:
