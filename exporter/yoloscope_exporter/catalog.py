@@ -342,6 +342,17 @@ TRAIN_STEP_SECONDS = _histogram(
 TRAIN_DATA_WAIT_SECONDS = _histogram(
     "train_data_wait_seconds", "Time a step waited for its batch.", *_RANK, buckets=STEP_BUCKETS
 )
+TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL = _counter(
+    "train_first_batch_wait_seconds_total",
+    "The part of the data wait that went to the first batch of an epoch: workers started, prefetch filled.",
+    *_RANK,
+)
+TRAIN_REMAINING_SECONDS = _gauge(
+    "train_remaining_seconds",
+    "Time to the last epoch's end at the mean speed so far; early stopping comes sooner.",
+    *_RANK,
+)
+TRAIN_CHECKPOINTS_TOTAL = _counter("train_checkpoints_total", "Times Ultralytics saved the model.", *_RANK)
 TRAIN_BATCH_SIZE = _gauge("train_batch_size", "Images in a batch of this rank.", *_RANK)
 TRAIN_WORKERS = _gauge("train_workers", "Loader workers of this rank.", *_RANK)
 
@@ -355,6 +366,9 @@ TRAIN_WORKER_CPU_SECONDS_TOTAL = _counter(
     "train_worker_cpu_seconds_total",
     "CPU time of the worker while preparing batches; the rest of the preparation is waiting, mostly for storage.",
     *_WORKER,
+)
+TRAIN_WORKER_MAJOR_FAULTS_TOTAL = _counter(
+    "train_worker_major_faults_total", "Pages the worker had to fetch from storage while preparing batches.", *_WORKER
 )
 TRAIN_LOADER_BATCH_SECONDS = _histogram(
     "train_loader_batch_seconds",
@@ -370,6 +384,9 @@ TRAIN_BATCH_DWELL_SECONDS_TOTAL = _counter(
 TRAIN_WORKER_RESTARTS_TOTAL = _counter(
     "train_worker_restarts_total", "Loader workers started again (close_mosaic, OOM rebuild).", *_RANK
 )
+TRAIN_WORKER_DEATHS_TOTAL = _counter(
+    "train_worker_deaths_total", "Loader workers that ended by a signal or an error.", *_RANK
+)
 
 # --- CUDA memory ----------------------------------------------------------------------------------------------------
 TRAIN_CUDA_MEMORY_BYTES = _gauge(
@@ -377,6 +394,9 @@ TRAIN_CUDA_MEMORY_BYTES = _gauge(
     "PyTorch's CUDA memory (allocated, reserved, active, inactive_split, peak_allocated, peak_reserved).",
     *_RANK,
     "kind",
+)
+TRAIN_CUDA_MEMORY_GROWTH_BYTES = _gauge(
+    "train_cuda_memory_growth_bytes", "Change of the allocated memory from the last epoch's end to this one's.", *_RANK
 )
 TRAIN_CUDA_ALLOC_RETRIES_TOTAL = _counter(
     "train_cuda_alloc_retries_total", "Allocations that failed, flushed the cache and were tried again.", *_RANK
@@ -386,6 +406,13 @@ TRAIN_CUDA_OOMS_TOTAL = _counter("train_cuda_ooms_total", "Out-of-memory errors 
 # --- learning -------------------------------------------------------------------------------------------------------
 TRAIN_LOSS = _gauge("train_loss", "Mean loss of the epoch so far, by Ultralytics' own name.", *_RANK, "component")
 TRAIN_LEARNING_RATE = _gauge("train_learning_rate", "Learning rate by parameter group.", *_RANK, "group")
+TRAIN_ACCUMULATED_BATCHES = _gauge(
+    "train_accumulated_batches", "Batches whose gradients make one optimizer step; ramps up at the start.", *_RANK
+)
+TRAIN_EPOCHS_SINCE_BEST = _gauge("train_epochs_since_best", "Epochs since the best validation result.", *_RANK)
+TRAIN_PATIENCE_EPOCHS = _gauge(
+    "train_patience_epochs", "Epochs without a better result after which training stops early.", *_RANK
+)
 TRAIN_METRIC = _gauge("train_metric", "Validation metrics by Ultralytics' own name.", *_RANK, "name")
 TRAIN_NONFINITE_LOSS_TOTAL = _counter("train_nonfinite_loss_total", "Batches seen with a NaN or infinite loss.", *_RANK)
 TRAIN_OOM_BATCH_REDUCTIONS_TOTAL = _counter(

@@ -43,6 +43,10 @@ class Fleet:
         """Samples of every node at a Unix time."""
         return Scrape(time, {instance: self.node(instance, time) for instance in self.trainings})
 
+    def range(self, start: float, end: float, step: float) -> Iterator[Scrape]:
+        """Scrapes of every node from `start` to `end` (Unix seconds, both included) every `step` seconds."""
+        return (self.at(start + count * step) for count in range(int((end - start) / step + 1e-9) + 1))
+
 
 def fleet(  # noqa: PLR0913 - a fleet has that many facts
     scenario: str | Sequence[str],
@@ -124,5 +128,4 @@ def simulate(  # noqa: PLR0913, PLR0917 - a fleet and a range of time
         epochs=epochs,
         speed=speed,
     )
-    for count in range(int((end - start) // step) + 1):
-        yield nodes_.at(start + count * step)
+    yield from nodes_.range(start, end, step)

@@ -503,8 +503,13 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
     yield catalog.TRAIN_BATCHES_TOTAL, (), float(batches)
     yield catalog.TRAIN_IMAGES_TOTAL, (), float(batches * timeline.BATCH_SIZE)
     yield catalog.TRAIN_OPTIMIZER_STEPS_TOTAL, (), float(batches)
-    for phase, seconds in moment.phase_seconds(rank).items():
+    yield catalog.TRAIN_CHECKPOINTS_TOTAL, (), float(progress.epochs)
+    phases = moment.phase_seconds(rank)
+    for phase, seconds in phases.items():
         yield catalog.TRAIN_PHASE_SECONDS_TOTAL, (phase,), seconds
+    yield catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, (), 0.1 * phases["data_wait"]
+    if moment.alive and batches:
+        yield catalog.TRAIN_REMAINING_SECONDS, (), (node.epochs - progress.epochs) * moment.regime.epoch
 
 
 def _last_batch(moment: Moment) -> float:
@@ -538,6 +543,7 @@ def _loader(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_WORKER_BATCHES_TOTAL, (worker,), float(int(each))
         yield catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, (worker,), seconds
         yield catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, (worker,), seconds * timeline.PREPARATION_CPU
+        yield catalog.TRAIN_WORKER_MAJOR_FAULTS_TOTAL, (worker,), float(int(0.02 * each))
     capacity = 2 * node.workers
     starved = moment.regime.wait > 2 * timeline.LEAST_WAIT_SECONDS
     ready = 0 if starved else int(capacity * (0.85 + 0.1 * moment.noise("queue", rank, every=1.0)))
@@ -548,6 +554,7 @@ def _loader(moment: Moment, rank: int) -> Iterator[_Part]:
     dwell = ahead * (moment.progress.batches - (moment.progress.degraded.batches if starved else 0.0))
     yield catalog.TRAIN_BATCH_DWELL_SECONDS_TOTAL, (), dwell
     yield catalog.TRAIN_WORKER_RESTARTS_TOTAL, (), 0.0
+    yield catalog.TRAIN_WORKER_DEATHS_TOTAL, (), 0.0
 
 
 def _cuda(moment: Moment, rank: int) -> Iterator[_Part]:
@@ -563,6 +570,8 @@ def _cuda(moment: Moment, rank: int) -> Iterator[_Part]:
     if moment.alive:
         for kind, value in kinds.items():
             yield catalog.TRAIN_CUDA_MEMORY_BYTES, (kind,), value
+        leak = moment.node.scenario.leak * moment.node.speed * moment.degraded
+        yield catalog.TRAIN_CUDA_MEMORY_GROWTH_BYTES, (), leak * moment.regime.batches
     full = moment.training.outcome == "failed"
     left = -moment.progress.ended * moment.node.speed  # seconds before it runs out of memory
     retries = max(0, int(30 - max(0.0, left) / 2)) if full else 0
@@ -579,9 +588,12 @@ def _learning(moment: Moment, rank: int) -> Iterator[_Part]:
             yield catalog.TRAIN_LOSS, (component,), final + excess * left + noise
         for group in ("pg0", "pg1", "pg2"):
             yield catalog.TRAIN_LEARNING_RATE, (group,), 0.01 * (1 - 0.99 * epochs / moment.node.epochs)
+        yield catalog.TRAIN_ACCUMULATED_BATCHES, (), 1.0
+        yield catalog.TRAIN_EPOCHS_SINCE_BEST, (), 0.0
     if epochs and rank == 0:
         for name, final in METRICS.items():
             yield catalog.TRAIN_METRIC, (name,), final * (1 - left) * (1 + 0.01 * moment.noise(name, epochs, every=1e9))
+    yield catalog.TRAIN_PATIENCE_EPOCHS, (), 100.0
     yield catalog.TRAIN_NONFINITE_LOSS_TOTAL, (), 0.0
     yield catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, (), 0.0
     yield catalog.TRAIN_NAN_RECOVERIES_TOTAL, (), 0.0

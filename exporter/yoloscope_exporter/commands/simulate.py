@@ -1,0 +1,263 @@
+"""`yoloscope simulate`: nodes that do not exist, for trying dashboards and for scale tests."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from yoloscope_exporter.config import address, duration
+from yoloscope_exporter.exposition import Renderer
+from yoloscope_exporter.server import Response, Server, negotiate, serve_in_background
+from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from yoloscope_exporter.config import Address
+    from yoloscope_exporter.exposition import Exposition
+
+_PATH = re.compile(r"/node/(\d{1,6})/metrics")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_HELP = """Serve or write what the exporters of training nodes would show.
+
+\b
+  yoloscope simulate --nodes 20 --scenario healthy --scenario starved --targets targets/exporter-simulated.json
+  yoloscope simulate --scenario leak --write leak.om
+  promtool tsdb create-blocks-from openmetrics leak.om data
+
+Scenarios, from the onset on:
+
+\b
+""" + "\n".join(f"  {scenario.name:<10} {scenario.summary}" for scenario in SCENARIOS.values())
+
+
+@click.command(
+    help=_HELP, short_help="Synthetic training nodes, to try dashboards and alerts and to size a Prometheus."
+)
+@click.option("--nodes", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many nodes.")
+@click.option("--gpus", type=click.IntRange(1, 64), default=8, show_default=True, help="GPUs of each node.")
+@click.option("--ranks", type=click.IntRange(1, 64), default=None, help="Training processes of each node [all GPUs].")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=8, show_default=True, help="Loader workers of each rank."
+)
+@click.option(
+    "--scenario",
+    "scenarios",
+    type=click.Choice(sorted(SCENARIOS)),
+    multiple=True,
+    default=("healthy",),
+    show_default=True,
+    help="What happens; given several times, the nodes take turns.",
+)
+@click.option(
+    "--onset",
+    type=duration(),
+    metavar="DURATION",
+    default="10m",
+    show_default=True,
+    help="How long all is well before it happens.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=300, show_default=True, help="Epochs of each training.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.1, 1000),
+    default=1.0,
+    show_default=True,
+    help="Shortens epochs, onset and the scenario's course; rates stay true.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--web.listen-address",
+    "listen",
+    type=address,
+    metavar="HOST:PORT",
+    default="127.0.0.1:9912",
+    show_default=True,
+    help="Where all nodes are served, each at /node/<number>/metrics.",
+)
+@click.option(
+    "--targets",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the targets for Prometheus' file_sd_configs here (http_sd_configs finds them at /targets).",
+)
+@click.option(
+    "--write",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Serve nothing; write OpenMetrics with timestamps here ('-' is the standard output), for "
+    "`promtool tsdb create-blocks-from openmetrics`.",
+)
+@click.option(
+    "--range",
+    "span",
+    type=duration(),
+    metavar="DURATION",
+    default="2h",
+    show_default=True,
+    help="With --write: how much time.",
+)
+@click.option(
+    "--step",
+    type=duration(),
+    metavar="DURATION",
+    default="15s",
+    show_default=True,
+    help="With --write: time between scrapes.",
+)
+@click.option(
+    "--end", type=float, default=None, help="With --write: Unix time of the last scrape [now, to the full step]."
+)
+def simulate(write: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's values
+    """Check the options and do one of the two."""
+    request = Request.of(options)
+    if write:
+        _write(request, write, **{name: options[name] for name in ("span", "step", "end")})
+    else:
+        _serve(request, options["listen"], options["targets"])
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be simulated, as `simulation.fleet` takes it, but for the time."""
+
+    scenarios: Sequence[str]
+    nodes: int
+    gpus: int
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Request:
+        """Check what click cannot: no more ranks than GPUs."""
+        ranks, gpus = options["ranks"], options["gpus"]
+        if ranks is not None and ranks > gpus:
+            raise click.BadParameter(
+                f"{ranks} is more than --gpus {gpus}; one rank per GPU at most", param_hint="--ranks"
+            )
+        names = ("ranks", "workers", "seed", "onset", "epochs", "speed")
+        return cls(options["scenarios"], options["nodes"], gpus, {name: options[name] for name in names})
+
+    def fleet(self, start: float) -> Fleet:
+        """The nodes, their trainings started at `start`."""
+        return fleet(self.scenarios, self.nodes, self.gpus, start=start, **self.options)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+def _write(request: Request, path: Path, *, span: float, step: float, end: float | None) -> None:
+    last = end if end is not None else time.time() // step * step
+    scrapes = request.fleet(last - span).range(last - span, last, step)
+    if str(path) == "-":
+        sys.stdout.writelines(openmetrics.lines(scrapes))
+        return
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(openmetrics.lines(scrapes))
+    except OSError as error:
+        raise click.BadParameter(f"cannot write {path}: {error.strerror}", param_hint="--write") from error
+
+
+# --- serving ---------------------------------------------------------------------------------------------------------
+def _serve(request: Request, address: Address, targets: Path | None) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # for the server's threads, too
+    with serving(request.fleet(time.time()), address) as server:
+        if targets:
+            _write_targets(targets, target_groups(server.app, server.url.partition("://")[2]))
+        click.echo(
+            f"{request.nodes} nodes at {server.url}/node/0/metrics ..., targets at {server.url}/targets", err=True
+        )
+        signal.sigwait(_SIGNALS)
+
+
+@contextmanager
+def serving(nodes: Fleet, address: Address, wall: Callable[[], float] = time.time) -> Iterator[SimulationServer]:
+    """Serve the nodes until the block is left.
+
+    Raises:
+        click.ClickException: the address cannot be had.
+    """
+    try:
+        server = SimulationServer(address, App(nodes, wall))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.ClickException(f"--web.listen-address {address}: {reason}; choose another, or port 0") from error
+    try:
+        serve_in_background(server)
+        yield server
+        server.shutdown()
+    finally:
+        server.server_close()
+
+
+class SimulationServer(Server):
+    """The exporter's own server, over simulated nodes."""
+
+    def __init__(self, address: Address, app: App) -> None:
+        """Bind to `address`."""
+        super().__init__(address, app)
+        self.app = app
+
+
+class App:
+    """WSGI: each node's metrics, and the targets."""
+
+    def __init__(self, nodes: Fleet, wall: Callable[[], float]) -> None:
+        """Serve `nodes` as they are at the time `wall` tells."""
+        self._nodes = nodes
+        self._wall = wall
+        self.instances = list(nodes.trainings)
+        self._renderers = [(threading.Lock(), Renderer()) for _ in self.instances]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        """Answer."""
+        answer = self._answer(environ)
+        headers = [("Content-Type", answer.type), ("Content-Length", str(len(answer.body))), *answer.headers]
+        start_response(f"{answer.status.value} {answer.status.phrase}", headers)
+        return [answer.body]
+
+    def _answer(self, environ: WSGIEnvironment) -> Response:
+        path = environ.get("PATH_INFO", "")
+        match = _PATH.fullmatch(path)
+        if match and int(match[1]) < len(self.instances):
+            form = negotiate(environ)
+            encoding = (("Content-Encoding", "gzip"),) if form.gzipped else ()
+            return Response(HTTPStatus.OK, self._render(int(match[1])).get(form), form.content_type, encoding)
+        if path == "/targets":
+            groups = target_groups(self, environ.get("HTTP_HOST", ""))
+            return Response(HTTPStatus.OK, json.dumps(groups).encode(), "application/json")
+        if path == "/-/healthy":
+            return Response(HTTPStatus.OK, b"healthy\n")
+        last = len(self.instances) - 1
+        return Response(HTTPStatus.NOT_FOUND, f"nodes are at /node/0/metrics to /node/{last}/metrics\n".encode())
+
+    def _render(self, number: int) -> Exposition:
+        lock, renderer = self._renderers[number]
+        with lock:
+            return renderer.render(self._nodes.node(self.instances[number], self._wall()))
+
+
+def target_groups(app: App, address: str) -> list[dict[str, Any]]:
+    """Prometheus' target groups: one per node, with the instance label that its exporter would have."""
+    return [
+        {"targets": [address], "labels": {"__metrics_path__": f"/node/{number}/metrics", "instance": instance}}
+        for number, instance in enumerate(app.instances)
+    ]
+
+
+def _write_targets(path: Path, groups: list[dict[str, Any]]) -> None:
+    """Write and rename, so that Prometheus never reads half a file."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(json.dumps(groups, indent=1), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise click.BadParameter(f"cannot write {path}: {error.strerror}", param_hint="--targets") from error
