@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: Name of a command -> 'module:function' in `commands/`, imported when it is asked for, so that `run` starts at once.
 COMMANDS = {
     "serve": "serve:serve",
+    "run": "run:run",
+    "simulate": "simulate:simulate",
     "demo": "demo:demo",
 }
 

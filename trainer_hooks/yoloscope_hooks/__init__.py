@@ -1,1 +1,48 @@
-"""What runs inside the training process: standard library only, torch only if it is already imported."""
+"""What runs inside the training process: standard library only, torch only if it is already imported.
+
+    import yoloscope_hooks
+    from ultralytics import YOLO
+
+    model = yoloscope_hooks.attach(YOLO("yolo11n.pt"))
+    model.train(data="coco8.yaml")
+
+Or, without touching code: `yoloscope run -- yolo detect train ...`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    Model = TypeVar("Model", bound=Any)
+
+__all__ = ["attach", "enable"]
+
+
+def attach(model: Model, run: str | None = None) -> Model:
+    """Watch the trainings of `model` (an `ultralytics.YOLO` or a trainer) and return it.
+
+    Attaching twice is harmless. Nothing is raised, whatever `model` is: what cannot be watched is left alone, with one
+    warning. `YOLOSCOPE=off` in the environment makes this a no-op.
+
+    Args:
+        model: anything with Ultralytics' `callbacks` (a dict of lists by event).
+        run: name of the run; default `$YOLOSCOPE_RUN`, else Ultralytics' `project/name` and the start time.
+    """
+    from yoloscope_hooks import activation  # importing this package must cost nothing
+
+    activation.attach(model, run)
+    return model
+
+
+def enable() -> None:
+    """Watch every training of this process and of its children: ranks, loader workers, tuner runs.
+
+    For programs that build trainers themselves. Models made before the call are watched too if they train afterwards
+    with a new trainer of their own default callbacks; for a model at hand `attach` is the surer way.
+    """
+    from yoloscope_hooks import activation
+
+    activation.enable()

@@ -1,0 +1,186 @@
+"""`yoloscope run -- COMMAND`: a training, watched without a change in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from yoloscope_hooks.activation import propagate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ADDRESS = "127.0.0.1:9911"
+ANSWER_SECONDS = 1.0
+GRACE_SECONDS = 2.0  # for one more look at the finished run
+
+#: Programs that are Python, or that pass their environment on to the Python they start.
+_PYTHON = re.compile(r"(python|pypy|yolo|ultralytics|torchrun|accelerate|ipython|jupyter|pytest)[\w.-]*")
+_LAUNCHERS = frozenset(
+    [
+        "bash",
+        "conda",
+        "dash",
+        "deepspeed",
+        "env",
+        "fish",
+        "flock",
+        "ionice",
+        "make",
+        "mamba",
+        "mpiexec",
+        "mpirun",
+        "nice",
+        "nohup",
+        "numactl",
+        "pixi",
+        "poetry",
+        "sh",
+        "srun",
+        "stdbuf",
+        "strace",
+        "taskset",
+        "time",
+        "timeout",
+        "uv",
+        "zsh",
+    ]
+)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_FROM_THE_KERNEL = 0x80  # SI_KERNEL of <siginfo.h>: a terminal's Ctrl-C, which the training gets by itself
+
+
+@click.command(
+    short_help="A training, watched: yoloscope run -- yolo detect train ...",
+)
+@click.option(
+    "--exporter/--no-exporter",
+    default=True,
+    help=f"Start an exporter for the time of the training if none answers on {ADDRESS}.",
+)
+@click.option(
+    "--name", metavar="NAME", help="Name of the run, as YOLOSCOPE_RUN. [default: project/name and start time]"
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def run(context: click.Context, command: tuple[str, ...], name: str | None, *, exporter: bool) -> None:
+    """Run COMMAND with the hooks in every Python process below it that trains with Ultralytics.
+
+    The training's code, output and exit code stay as they are: the hooks come in by PYTHONPATH, and reach DDP ranks,
+    torchrun, loader workers and the tuner's runs by themselves. An option of Python that ignores the environment
+    (-I, -E, -S), sudo, and `srun --export=NONE` keep them out.
+
+    \b
+      yoloscope run -- yolo detect train data=coco8.yaml model=yolo11n.pt
+      yoloscope run -- python train.py
+      yoloscope run -- torchrun --nproc_per_node 2 train.py
+    """  # noqa: D301 - click reads the backslash
+    program = _check(command)
+    environ = dict(os.environ)
+    if name:
+        environ["YOLOSCOPE_RUN"] = name
+    propagate(environ)
+    with _exporter() if exporter and not _answers() else _nothing():
+        code = _supervise([program, *command[1:]], environ)
+    context.exit(code)
+
+
+def _check(command: Sequence[str]) -> str:
+    """Path of the program to run.
+
+    Raises:
+        click.UsageError: there is none, or it is nothing that trains.
+    """
+    if not command:
+        raise click.UsageError("no command: say what to run after --, like: yoloscope run -- yolo detect train ...")
+    target = command[0]
+    program = shutil.which(target)
+    if program is None:
+        remedy = f"python {target}" if target.endswith(".py") else "a program on the PATH, like yolo or python"
+        raise click.UsageError(f"{target!r} is not a program that can be run: give {remedy}")
+    name = Path(target).name
+    if not (_PYTHON.fullmatch(name) or name in _LAUNCHERS or _is_script(Path(program))):
+        raise click.UsageError(f"{target!r} is not Python, nor does it start Python: give yolo, python or torchrun")
+    return program
+
+
+def _is_script(program: Path) -> bool:
+    """Whether the first line of the file names Python or a shell."""
+    try:
+        with program.open("rb") as file:
+            first = file.readline(256)
+    except OSError:
+        return False
+    return first.startswith(b"#!") and any(word in first for word in (b"python", b"sh"))
+
+
+def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
+    """Run the training, hand signals on to it, and return its exit code, 128 + n after signal n."""
+    waited = {signal.SIGCHLD, *_FORWARDED}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    try:
+        process = subprocess.Popen(  # noqa: S603 - what the user asked for
+            command,
+            env=environ,
+            preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, before),  # noqa: PLW1509 - one thread only
+        )
+        while process.poll() is None:
+            received = signal.sigwaitinfo(waited)
+            if received.si_signo != signal.SIGCHLD and received.si_code != _FROM_THE_KERNEL:
+                process.send_signal(received.si_signo)
+    except OSError as error:
+        raise click.UsageError(f"cannot run {command[0]}: {error.strerror}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+
+def _answers() -> bool:
+    """Whether an exporter serves this machine already."""
+    try:
+        with urllib.request.urlopen(f"http://{ADDRESS}/-/healthy", timeout=ANSWER_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True  # somebody is there; it may ask for a password
+    except OSError:
+        return False
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _exporter() -> Iterator[None]:
+    """An exporter of our own: quiet, out of reach of the terminal's Ctrl-C, and ended with the training."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "yoloscope_exporter.cli", "serve"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    click.echo(f"yoloscope: metrics at http://{ADDRESS}/metrics while this runs", err=True)
+    try:
+        yield
+        time.sleep(GRACE_SECONDS)
+    finally:
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,80 @@
+"""How the callbacks get into a training: a model at hand, every training of the process, and its child processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+
+    Callbacks = MutableMapping[str, list[Callable[[Any], None]]]
+
+#: Ultralytics keeps the callbacks every new model, trainer and validator starts with in this module.
+DEFAULTS_MODULE = "ultralytics.utils.callbacks.base"
+AUTOLOAD = Path(__file__).parent / "autoload"
+
+
+def disabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user said `YOLOSCOPE=off`."""
+    return environ.get("YOLOSCOPE", "").lower() in {"off", "0", "false", "no"}
+
+
+def attach(model: Any, run: str | None) -> None:
+    """See `yoloscope_hooks.attach`."""
+    if disabled():
+        return
+    from yoloscope_hooks import callbacks
+
+    try:
+        register(model.callbacks, callbacks.CALLBACKS)
+        if run:
+            callbacks.name_run(model.callbacks, run)
+            os.environ["YOLOSCOPE_RANKS_RUN"] = run  # for the ranks of Ultralytics before 8.4.140: they lose callbacks
+        else:
+            os.environ.pop("YOLOSCOPE_RANKS_RUN", None)
+        propagate(os.environ)
+    except Exception as error:  # the training matters more
+        logging.getLogger("yoloscope").warning("yoloscope cannot watch %r: %r", type(model).__name__, error)
+
+
+def enable() -> None:
+    """See `yoloscope_hooks.enable`."""
+    if disabled():
+        return
+    propagate(os.environ)
+    module = sys.modules.get(DEFAULTS_MODULE)
+    if module is not None:
+        register_defaults(module)
+        return
+    from yoloscope_hooks.autoload import sitecustomize
+
+    sitecustomize.install()
+
+
+def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> None:
+    """Append each callback of ours to its event's list, unless it is there."""
+    for event, callback in ours.items():
+        functions = listed.setdefault(event, [])
+        if callback not in functions:
+            functions.append(callback)
+
+
+def register_defaults(module: Any) -> None:
+    """Put the callbacks among those that every model and trainer of this process starts with."""
+    from yoloscope_hooks import callbacks
+
+    register(module.default_callbacks, callbacks.CALLBACKS)
+
+
+def propagate(environ: MutableMapping[str, str]) -> None:
+    """Make Python processes started with `environ` load the hooks once they import Ultralytics."""
+    from yoloscope_exporter import catalog
+
+    roots = (Path(__file__).parents[1], Path(catalog.__file__).parents[1])
+    environ["YOLOSCOPE_PATH"] = os.pathsep.join(dict.fromkeys(map(str, roots)))
+    before = [part for part in environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(AUTOLOAD)]
+    environ["PYTHONPATH"] = os.pathsep.join([str(AUTOLOAD), *before])

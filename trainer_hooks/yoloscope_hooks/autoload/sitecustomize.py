@@ -1,0 +1,94 @@
+"""Python imports this at start-up when its folder is on PYTHONPATH: it waits for Ultralytics, and does nothing else.
+
+It also runs in every other Python process below `yoloscope run` (launchers, loader workers, shells' helpers), so it
+imports nothing but `sys` and `os`, and lets nothing be raised. The user's own `sitecustomize`, hidden by this one, is
+executed first.
+"""
+
+# ruff: noqa: ARG002, PTH100, PTH120 - finders have a fixed signature; pathlib costs more than this whole file may
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+#: What to call in `yoloscope_hooks` once a module has been imported.
+_WATCHED = {
+    "ultralytics.utils.callbacks.base": ("yoloscope_hooks.activation", "register_defaults"),
+}
+_PACKAGES = ("yoloscope_hooks", "yoloscope_exporter")
+
+
+class _YoloscopeWatcher:
+    """Finds nothing by itself; runs our function after a watched module has been executed."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name not in _WATCHED:
+            return None
+        spec = next(
+            filter(None, (_ask(finder, name, path, target) for finder in sys.meta_path if finder is not self)), None
+        )
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            _after(spec.loader, *_WATCHED[name])
+        return spec
+
+
+class _YoloscopeFallback:
+    """Finds our own packages where the interpreter does not have them installed. Asked last."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name not in _PACKAGES:
+            return None
+        from importlib.machinery import PathFinder
+
+        return PathFinder.find_spec(name, os.environ.get("YOLOSCOPE_PATH", "").split(os.pathsep))
+
+
+def _ask(finder: Any, name: str, path: Any, target: Any) -> Any:
+    find = getattr(finder, "find_spec", None)
+    return find(name, path, target) if find else None
+
+
+def _after(loader: Any, module_name: str, function: str) -> None:
+    execute = loader.exec_module
+
+    def exec_module(module: Any) -> None:
+        execute(module)
+        try:
+            __import__(module_name)
+            getattr(sys.modules[module_name], function)(module)
+        except Exception as error:
+            if os.environ.get("YOLOSCOPE_DEBUG"):
+                sys.stderr.write(f"yoloscope: not active: {error!r}\n")
+
+    loader.exec_module = exec_module
+
+
+def install() -> None:
+    """Start waiting. Harmless when called twice."""
+    if not any(
+        type(finder).__name__ == _YoloscopeWatcher.__name__ for finder in sys.meta_path
+    ):  # or two would ask each other
+        sys.meta_path.insert(0, _YoloscopeWatcher())
+        sys.meta_path.append(_YoloscopeFallback())
+
+
+def _run_hidden() -> None:
+    """Execute the `sitecustomize` that would have been found without us."""
+    from importlib.machinery import PathFinder
+
+    here = os.path.dirname(os.path.abspath(__file__))
+    spec = PathFinder.find_spec("sitecustomize", [part for part in sys.path if os.path.abspath(part) != here])
+    if spec is not None and spec.loader is not None:
+        module = type(sys)("sitecustomize")
+        module.__spec__, module.__file__, module.__loader__ = spec, spec.origin, spec.loader
+        spec.loader.exec_module(module)
+
+
+if __name__ == "sitecustomize":  # imported by `site`, not by `yoloscope_hooks.enable`
+    try:
+        _run_hidden()
+    finally:
+        if os.environ.get("YOLOSCOPE", "").lower() not in {"off", "0", "false", "no"}:
+            install()

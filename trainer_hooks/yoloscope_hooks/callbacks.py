@@ -1,0 +1,154 @@
+"""Thin adapter: Ultralytics' events -> the recorder of this rank.
+
+The functions are of the module's top level, so that Ultralytics' launcher (8.4.140 and later) pickles them by
+reference and every rank imports them by itself. What they know hangs on the trainer; a rank opens its own.
+"""
+
+# ruff: noqa: ARG001 - every event takes the same three arguments
+
+from __future__ import annotations
+
+import functools
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_hooks.activation import disabled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    from yoloscope_hooks.recorder import Recorder
+
+    Trainer = Any  # duck-typed: nothing of Ultralytics is imported
+    Event = Callable[[Recorder, Trainer, float], None]
+
+ATTRIBUTE = "_yoloscope"
+NAME_ATTRIBUTE = "_yoloscope_run"
+
+
+def _event(function: Event) -> Callable[[Trainer], None]:
+    """Turn an event into a callback that never raises and opens the recorder at its trainer's first event."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def callback(trainer: Trainer) -> None:
+        now = perf_counter()
+        try:
+            recorder = trainer._yoloscope  # noqa: SLF001 - ours
+        except AttributeError:
+            recorder = _open(trainer)
+        if recorder is None:
+            return
+        try:
+            function(recorder, trainer, now)
+        except Exception as error:  # a hook never raises into a training
+            recorder.failed(name, error, trainer)
+
+    return callback
+
+
+def _open(trainer: Trainer) -> Recorder | None:
+    """Open the trainer's recorder; None, for good, where it is not wanted or cannot be had."""
+    recorder = None
+    try:
+        if not disabled():
+            from yoloscope_hooks import recorder as module  # import of the hooks must cost nothing
+
+            recorder = module.open_for(trainer)
+    except Exception as error:
+        logging.getLogger("yoloscope").warning("yoloscope records nothing: %s", error)
+    try:
+        setattr(trainer, ATTRIBUTE, recorder)
+    except Exception as error:  # then every event comes here again, and nothing worse
+        logging.getLogger("yoloscope").debug("yoloscope cannot mark the trainer: %s", error)
+        return None
+    return recorder
+
+
+@_event
+def on_pretrain_routine_start(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """Set-up begins; the record is open from here, or on other ranks of newer versions from the next event."""
+
+
+@_event
+def on_pretrain_routine_end(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """Model, data and optimizer are there; the first event of ranks above 0 in newer versions."""
+
+
+@_event
+def on_train_start(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """The loop is about to start."""
+    recorder.train_start(trainer, now)
+
+
+@_event
+def on_train_epoch_start(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """An epoch begins, or begins again after an OOM or a NaN."""
+    recorder.epoch_start(trainer, now)
+
+
+@_event
+def on_train_batch_start(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """A batch has arrived."""
+    recorder.batch_start(now)
+
+
+@_event
+def on_train_batch_end(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """A step is done."""
+    recorder.batch_end(trainer, now)
+
+
+@_event
+def on_train_epoch_end(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """The epoch's batches are done; validation and checkpoint follow."""
+    recorder.epoch_end(trainer, now)
+
+
+@_event
+def on_fit_epoch_end(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """Validation and checkpoint are done too; comes once more after the final validation."""
+    recorder.fit_epoch_end(trainer)
+
+
+@_event
+def teardown(recorder: Recorder, trainer: Trainer, now: float) -> None:
+    """The end, clean or (8.4.130 and later) not."""
+    recorder.end(trainer)
+
+
+CALLBACKS: dict[str, Callable[[Trainer], None]] = {
+    function.__name__: function
+    for function in (
+        on_pretrain_routine_start,
+        on_pretrain_routine_end,
+        on_train_start,
+        on_train_epoch_start,
+        on_train_batch_start,
+        on_train_batch_end,
+        on_train_epoch_end,
+        on_fit_epoch_end,
+        teardown,
+    )
+}
+
+
+class _RunName:
+    """A callback that tells the trainer its run's name; goes through pickle into the ranks."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+
+    def __call__(self, trainer: Trainer) -> None:
+        try:
+            setattr(trainer, NAME_ATTRIBUTE, self.run)
+        except Exception as error:
+            logging.getLogger("yoloscope").debug("yoloscope cannot name the run: %s", error)
+
+
+def name_run(listed: MutableMapping[str, list[Callable[[Any], None]]], run: str) -> None:
+    """Give the trainings of these callbacks a name, in place of an earlier one."""
+    for event in ("on_pretrain_routine_start", "on_pretrain_routine_end"):
+        listed[event][:] = [function for function in listed[event] if not isinstance(function, _RunName)]
+        listed[event].insert(0, _RunName(run))

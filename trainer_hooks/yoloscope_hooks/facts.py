@@ -1,0 +1,113 @@
+"""What a run is, in words: label values of `train_run_info`, read from the trainer and the environment."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Trainer = Any  # duck-typed
+
+MAX_LENGTH = 200
+
+_FROM_ARGUMENTS = ("task", "model", "data", "imgsz", "optimizer", "cache", "device", "close_mosaic")
+_FROM_ENVIRONMENT = {
+    "slurm_job_id": ("SLURM_JOB_ID",),
+    "slurm_job_user": ("SLURM_JOB_USER",),
+    "slurm_partition": ("SLURM_JOB_PARTITION",),
+    "namespace": ("YOLOSCOPE_NAMESPACE", "POD_NAMESPACE"),
+    "pod": ("YOLOSCOPE_POD", "POD_NAME"),
+    "container": ("YOLOSCOPE_CONTAINER", "CONTAINER_NAME"),
+}
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
+    """Every fact that is known by now; what is not known is left out."""
+    arguments = getattr(trainer, "args", None)
+    facts = {name: getattr(arguments, name, None) for name in _FROM_ARGUMENTS}
+    facts |= _effective(trainer) | _software() | _environment(environ) | _gpu(trainer, environ)
+    facts |= {"world_size": environ.get("WORLD_SIZE", "1") if "LOCAL_RANK" in environ else "1"}
+    facts |= {"user": _user(), "pid": os.getpid()}
+    return {name: _text(value) for name, value in facts.items() if value not in (None, "")}
+
+
+def _text(value: object) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:MAX_LENGTH]
+
+
+def _effective(trainer: Trainer) -> dict[str, Any]:
+    """What training really uses where that differs from what was asked for."""
+    facts: dict[str, Any] = {}
+    if (device := getattr(trainer, "device", None)) is not None:
+        facts["device"] = device
+    if (optimizer := getattr(trainer, "optimizer", None)) is not None:
+        facts["optimizer"] = type(optimizer).__name__
+    dataset = getattr(getattr(trainer, "train_loader", None), "dataset", None)
+    if dataset is not None and hasattr(dataset, "cache"):
+        facts["cache"] = dataset.cache or False  # a refused RAM cache reads None
+    amp = getattr(trainer, "amp", None)
+    facts["amp"] = getattr(getattr(trainer, "args", None), "amp", None) if amp is None else _flag(amp)
+    return facts
+
+
+def _flag(value: Any) -> object:
+    return value if isinstance(value, (bool, str, int)) else None
+
+
+def _software() -> dict[str, Any]:
+    """Versions of what is imported, without importing anything."""
+    torch = sys.modules.get("torch")
+    return {
+        "ultralytics": getattr(sys.modules.get("ultralytics"), "__version__", None),
+        "torch": getattr(torch, "__version__", None),
+        "cuda": getattr(getattr(torch, "version", None), "cuda", None),
+    }
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for name, variables in _FROM_ENVIRONMENT.items():
+        facts[name] = next((environ[variable] for variable in variables if environ.get(variable)), None)
+    if "KUBERNETES_SERVICE_HOST" in environ:  # a pod's host name is its own name unless hostNetwork is set
+        facts["pod"] = facts["pod"] or environ.get("HOSTNAME")
+        with suppress(OSError):
+            facts["namespace"] = facts["namespace"] or _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+    return facts
+
+
+def _user() -> str | None:
+    with suppress(OSError, KeyError):  # a container may run as a number without a name
+        return getpass.getuser()
+    return str(os.getuid())
+
+
+def _gpu(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The GPU's UUID as NVML writes it; the exporter knows its index."""
+    device = getattr(trainer, "device", None)
+    torch = sys.modules.get("torch")
+    if torch is None or device is None or device.type != "cuda" or not torch.cuda.is_initialized():
+        return {}
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return {"gpu_uuid": visible_uuid(index, environ) or _property_uuid(torch, index)}
+
+
+def visible_uuid(index: int, environ: Mapping[str, str]) -> str | None:
+    """UUID of the `index`-th visible device where CUDA_VISIBLE_DEVICES names devices by full UUID (GPU- or MIG-)."""
+    entries = [part.strip() for part in environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    entry = entries[index] if index < len(entries) else ""
+    full = len("GPU-00000000-0000-0000-0000-000000000000")
+    return entry if entry.startswith(("GPU-", "MIG-")) and len(entry) == full else None
+
+
+def _property_uuid(torch: Any, index: int) -> str | None:
+    uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)  # torch 2.4 and later
+    text = str(uuid or "")
+    return text if not text or text.startswith(("GPU-", "MIG-")) else f"GPU-{text}"

@@ -1,0 +1,67 @@
+"""Which run a process trains for, and which rank of it: the ranks of one run must agree without talking."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def rank(environ: Mapping[str, str]) -> str:
+    """`0` for a single process, else the rank torchrun gave; Ultralytics trusts it only with a LOCAL_RANK."""
+    return environ.get("RANK", "0") if "LOCAL_RANK" in environ else "0"
+
+
+def run(trainer: Any, environ: Mapping[str, str], now: float) -> str:
+    """Name of the run at Unix time `now`: told by the user, else Ultralytics' `project/name` and the start time."""
+    told = getattr(trainer, "_yoloscope_run", "") or environ.get("YOLOSCOPE_RUN", "")
+    if not told and "LOCAL_RANK" in environ:
+        told = environ.get("YOLOSCOPE_RANKS_RUN", "")
+    if told:
+        return _printable(told)
+    folder = Path(str(getattr(trainer, "save_dir", "") or "run")).absolute()
+    name = folder.name
+    if "LOCAL_RANK" in environ and not _launched_by_ultralytics():
+        name = name.rstrip("0123456789").rstrip("-_") or name  # under torchrun only rank 0 counts `train2` up
+    return _printable(f"{folder.parent.name}/{name}-{_launch(environ, now)}")
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:200]
+
+
+def _launched_by_ultralytics() -> bool:
+    return Path(sys.argv[0]).name.startswith("_temp_")
+
+
+def _launch(environ: Mapping[str, str], now: float) -> str:
+    """What all processes of one launch have in common and other launches have not."""
+    if "LOCAL_RANK" not in environ:
+        return _stamp(now)
+    if environ.get("WORLD_SIZE") != environ.get(
+        "LOCAL_WORLD_SIZE"
+    ):  # several nodes: no common process, no common clock
+        keys = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
+        return f"{zlib.crc32('|'.join(environ.get(key, '') for key in keys).encode()):08x}"
+    return _stamp(process_start(os.getppid()) or now)
+
+
+def _stamp(now: float) -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+
+
+def process_start(pid: int) -> float | None:
+    """Unix time at which a process began, the same whoever asks; proc(5): `stat` field 22 after `btime`."""
+    with suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        lines = Path("/proc/stat").read_text(encoding="utf-8").splitlines()
+        booted = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+        return booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return None

@@ -1,0 +1,333 @@
+"""The recorder of one rank: takes the events of a training and keeps its record up to date."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import sys
+import time
+import weakref
+from bisect import bisect_left
+from collections import Counter
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import PHASES, STEP_BUCKETS
+
+from yoloscope_hooks import cuda_memory, facts, naming, record, taps
+from yoloscope_hooks.learning import PERIOD, Learning
+from yoloscope_hooks.step_clock import CHECKPOINT, OTHER, SETUP, VALIDATE, HostClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Trainer = Any  # duck-typed
+    Result = TypeVar("Result")
+
+ERROR_LIMIT = 3  # the same part fails that often: it is left out from then on
+KEEP_SECONDS = 86400.0
+_PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
+_log = logging.getLogger("yoloscope")
+
+
+def open_for(trainer: Trainer) -> Recorder:
+    """Open the record of the training this process is about to do.
+
+    Raises:
+        RecordError: there is no directory for it, or no room.
+    """
+    now = time.time()
+    rank = naming.rank(os.environ)
+    run = naming.run(trainer, os.environ, now)
+    base = record.make_directory(record.directory())
+    path, identity = _free(base, run, rank)
+    writer = record.Writer(path, identity, facts.gather(trainer, os.environ))
+    recorder = Recorder(writer, (identity.run, rank), _begun(now))
+    recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
+    _clear_old(base, path.parent, now)
+    return recorder
+
+
+def _free(base: Path, run: str, rank: str) -> tuple[Path, record.Identity]:
+    """The run's name, or with a number if a living process writes under it (a name told to two trainings)."""
+    for count in range(1, 100):
+        identity = record.Identity(run if count == 1 else f"{run}-{count}", rank)
+        path = record.run_directory(base, identity.run) / identity.filename
+        with suppress(record.RecordError):
+            if record.Reader(path).read().alive:
+                continue
+        return path, identity
+    raise record.RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
+
+
+def _begun(now: float) -> float:
+    """Seconds this training has been going on. A rank's process exists for it alone, and has loaded much by now."""
+    if "LOCAL_RANK" not in os.environ:
+        return 0.0
+    return max(now - (naming.process_start(os.getpid()) or now), 0.0)
+
+
+def _clear_old(base: Path, ours: Path, now: float) -> None:
+    """Remove this user's own runs that ended long ago."""
+    for directory in base.iterdir():
+        with suppress(OSError, record.RecordError):
+            status = directory.lstat()
+            old = status.st_uid == os.getuid() and status.st_mtime < now - KEEP_SECONDS
+            if old and directory != ours and directory.is_dir() and _over(directory, now):
+                shutil.rmtree(directory)
+
+
+def _over(directory: Path, now: float) -> bool:
+    records = [record.Reader(path).read() for path in directory.glob(f"*{record.SUFFIX}")]
+    return bool(records) and not any(one.alive or one.updated > now - KEEP_SECONDS for one in records)
+
+
+class Recorder:
+    """One training of one rank. Holds no reference to the trainer, so that it goes when its training goes."""
+
+    finalizer: weakref.finalize[..., Any] | None = None
+
+    def __init__(self, writer: record.Writer, who: tuple[str, str], age: float) -> None:
+        """`who` are run and rank; `age` is how long the training has been going on, in seconds."""
+        self.clock = HostClock()
+        self.images = 0  # of the batch under way; the taps store these two
+        self.steps = 0
+        self._writer, self._values, self._who = writer, writer.values, who
+        self._errors: Counter[str] = Counter()
+        self._memory: cuda_memory.CudaMemory | None = None
+        self._exception = sys.exc_info()[1]  # the user may train inside an `except`
+        self._process = os.getpid()
+        self._start = 0.0  # of the batch under way; 0 between batches
+        self._previous = perf_counter() - age  # up to where the wall time is accounted for
+        self._first, self._epoch_batch, self._batch_size = True, 0, 0
+        self._train_begin, self._epoch, self._epoch_batches, self._start_epoch, self._epochs = 0.0, -1, 0, 0, 0
+        self._retries = self._recoveries = 0
+        self._sampled = 0.0
+        self._declare()
+        self._values[self._started] = time.time() - age
+        self.learning = Learning(writer, who)
+
+    def _declare(self) -> None:
+        slot, histogram, who = self._writer.slot, self._writer.histogram, self._who
+        phases = [slot(catalog.TRAIN_PHASE_SECONDS_TOTAL, *who, phase) for phase in PHASES]
+        self._phases = self._values[phases[0] : phases[-1] + 1]
+        self._batches = slot(catalog.TRAIN_BATCHES_TOTAL, *who)
+        self._images = slot(catalog.TRAIN_IMAGES_TOTAL, *who)
+        self._optimizer_steps = slot(catalog.TRAIN_OPTIMIZER_STEPS_TOTAL, *who)
+        self._last_batch = slot(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, *who)
+        self._first_wait = slot(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, *who)
+        self._hook_seconds = slot(catalog.TRAIN_HOOK_SECONDS_TOTAL, *who)
+        self._hook_errors = slot(catalog.TRAIN_HOOK_ERRORS_TOTAL, *who)
+        self._reductions = slot(catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, *who)
+        self._nan_recoveries = slot(catalog.TRAIN_NAN_RECOVERIES_TOTAL, *who)
+        self._checkpoints = slot(catalog.TRAIN_CHECKPOINTS_TOTAL, *who)
+        self._started = slot(catalog.TRAIN_START_TIMESTAMP_SECONDS, *who)
+        self._ended = slot(catalog.TRAIN_END_TIMESTAMP_SECONDS, *who)
+        self._remaining = slot(catalog.TRAIN_REMAINING_SECONDS, *who)
+        gauges = (
+            catalog.TRAIN_EPOCH,
+            catalog.TRAIN_EPOCHS,
+            catalog.TRAIN_EPOCH_BATCHES,
+            catalog.TRAIN_BATCH_SIZE,
+            catalog.TRAIN_WORKERS,
+        )
+        self._progress = tuple(slot(metric, *who) for metric in gauges)
+        self._step = histogram(catalog.TRAIN_STEP_SECONDS, *who)
+        self._wait = histogram(catalog.TRAIN_DATA_WAIT_SECONDS, *who)
+
+    # --- events, in the order in which they come --------------------------------------------------------------------
+
+    def train_start(self, trainer: Trainer, now: float) -> None:
+        """Model, data and optimizer are there: what was asked for has become what is."""
+        self._train_begin = now
+        self._start_epoch = getattr(trainer, "start_epoch", 0)
+        self._part("facts", self._describe, trainer)
+        self._memory = self._part("memory", cuda_memory.watch, trainer.device, self._writer, self._who)
+        self._part("taps", taps.install, trainer, self)
+
+    def _describe(self, trainer: Trainer) -> None:
+        self._writer.set_facts(facts.gather(trainer, os.environ))
+
+    def epoch_start(self, trainer: Trainer, now: float) -> None:
+        """An epoch begins, or begins again after Ultralytics halved the batch or went back to a checkpoint."""
+        self._part("taps", taps.install, trainer, self)
+        self._part("progress", self._look_ahead, trainer)
+        self._account(now, "train")
+        self._first, self._start, self._epoch_batch = True, 0.0, 0
+
+    def _look_ahead(self, trainer: Trainer) -> None:
+        loader, values = trainer.train_loader, self._values
+        self._epoch, self._epochs, self._epoch_batches = trainer.epoch, trainer.epochs, len(loader)
+        self._batch_size = loader.batch_size or 0
+        numbers = (self._epoch + 1, self._epochs, self._epoch_batches, self._batch_size, loader.num_workers)
+        for slot, number in zip(self._progress, numbers, strict=True):
+            values[slot] = number
+        self._retries = self._risen(self._reductions, self._retries, getattr(trainer, "_oom_retries", 0))
+        attempts = getattr(trainer, "nan_recovery_attempts", 0)
+        self._recoveries = self._risen(self._nan_recoveries, self._recoveries, attempts)
+
+    def _risen(self, slot: int, before: int, now: int) -> int:
+        """Count what was added to one of Ultralytics' own counters; it sets them back to 0 when all is well again."""
+        self._values[slot] += max(now - before, 0)
+        return now
+
+    def batch_start(self, now: float) -> None:
+        """A batch has arrived."""
+        self._start = now
+        self.images = self.steps = 0
+        self.clock.begin(now)
+
+    def batch_end(self, trainer: Trainer, now: float) -> None:
+        """A step is done. What costs time is read first; only stores stand between `begin` and `end`."""
+        if not self._start:
+            return  # the batch began before the hooks did
+        wall = time.time()
+        wait, step = self._start - self._previous, now - self._start
+        memory = self._part("memory", self._memory.batch) if self._memory else None
+        self._learn(trainer, wall)
+        writer, values = self._writer, self._values
+        writer.begin()
+        values[self._batches] += 1.0
+        values[self._images] += self.images or self._batch_size
+        values[self._optimizer_steps] += self.steps
+        values[self._last_batch] = wall
+        if self._first:
+            values[self._first_wait] += wait
+        _observe(values, self._wait, wait)
+        _observe(values, self._step, step)
+        self.clock.end(now, self._previous, self._phases)
+        writer.append((wall, wait, step, *(memory or cuda_memory.UNKNOWN), math.nan, math.nan, self._epoch + 1))
+        self._first, self._start = False, 0.0
+        self._epoch_batch += 1
+        self._previous = done = perf_counter()
+        values[self._hook_seconds] += done - now
+        self._phases[OTHER] += done - now
+        writer.end(wall)
+
+    def _learn(self, trainer: Trainer, wall: float) -> None:
+        self._part("loss", self.learning.check, trainer)
+        if wall - self._sampled >= PERIOD:
+            self._sampled = wall
+            self._part("learning", self.learning.sample, trainer)
+            self._part("progress", self._estimate)
+        self._part("learning", self.learning.collect)
+
+    def _estimate(self) -> None:
+        """Time left, if the rest goes as all of it so far went: start-up aside, validation included."""
+        ahead = self._epochs - self._start_epoch
+        done = self._epoch - self._start_epoch + self._epoch_batch / max(self._epoch_batches, 1)
+        if self._train_begin and done > 0:
+            self._values[self._remaining] = (perf_counter() - self._train_begin) / done * max(ahead - done, 0)
+
+    def epoch_end(self, trainer: Trainer, now: float) -> None:
+        """The epoch's batches are done."""
+        self._account(now, "train")
+        self._part("learning", self.learning.sample, trainer)
+        if self._memory:
+            self._part("memory", self._memory.epoch)
+
+    def fit_epoch_end(self, trainer: Trainer) -> None:
+        """Validation is done too."""
+        self._part("metrics", self.learning.epoch, trainer)
+        self._part("progress", self._estimate)
+        self._part("learning", self.learning.collect)
+
+    def enter(self, state: str) -> None:
+        """A validation or a checkpoint begins. Never raises."""
+        self._part("intervals", self._account, perf_counter(), state)
+
+    def leave(self, state: str) -> None:
+        """It is over; the state from now on is `state`. Never raises."""
+        self._part("intervals", self._leave, state)
+
+    def _leave(self, state: str) -> None:
+        if self._state == "checkpoint":
+            self._values[self._checkpoints] += 1.0
+        self._account(perf_counter(), state)
+
+    _state = "setup"
+
+    def _account(self, now: float, state: str) -> None:
+        """Give the time since the last event to the phase of the state it was in, and change over to `state`."""
+        self._writer.begin()
+        self._phases[_PHASE_OF_STATE[self._state]] += now - self._previous
+        self._writer.set_state(state)
+        self._writer.end(time.time())
+        self._previous, self._state = now, state
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def end(self, trainer: Trainer) -> None:
+        """The training is over; an exception on its way through says that it failed."""
+        self._part("taps", taps.restore, trainer)
+        exception = sys.exc_info()[1]
+        ours = exception is not None and exception is not self._exception
+        self.close(type(exception).__name__ if ours else "")
+        del trainer._yoloscope  # noqa: SLF001 - the next event, of another training, opens another record
+
+    def abandoned(self) -> None:
+        """The trainer is gone, or Python ends, without a teardown: Ultralytics before 8.4.130 crashed."""
+        if os.getpid() == self._process:
+            exception = getattr(sys, "last_type", None)
+            self.close(exception.__name__ if exception else "Unknown")
+
+    def close(self, exception: str) -> None:
+        """Store the end, `failed` with the type of an exception, else `finished`, and give the file up."""
+        if self.finalizer:
+            self.finalizer.detach()
+        if exception:
+            self._writer.set_facts({"exception": exception})
+        self._account(perf_counter(), self._state)
+        self._writer.begin()
+        self._values[self._ended] = time.time()
+        self._writer.set_state("failed" if exception else "finished")
+        self._writer.end(time.time())
+        self._writer.close()
+
+    # --- errors of our own ------------------------------------------------------------------------------------------
+
+    def _part(self, name: str, function: Callable[..., Result], *arguments: Any) -> Result | None:
+        """Call one part; None if it fails. One that keeps failing is left out, the others go on."""
+        if self._errors[name] >= ERROR_LIMIT:
+            return None
+        try:
+            return function(*arguments)
+        except Exception as error:  # a hook never raises into a training
+            self._count(name, error)
+            return None
+
+    def failed(self, event: str, error: Exception, trainer: Trainer) -> None:
+        """A whole event failed. If it keeps failing the record would be wrong: better none. Never raises."""
+        self._count(event, error)
+        if self._errors[event] >= ERROR_LIMIT:
+            with suppress(Exception):
+                taps.restore(trainer)
+            with suppress(Exception):
+                trainer._yoloscope = None  # noqa: SLF001
+            with suppress(Exception):
+                self._give_up()
+
+    def _count(self, name: str, error: Exception) -> None:
+        with suppress(Exception):
+            if not self._errors:
+                _log.warning("yoloscope: %s failed, training goes on: %r", name, error)
+            self._errors[name] += 1
+            self._values[self._hook_errors] += 1.0
+            self._writer.end(time.time())
+
+    def _give_up(self) -> None:
+        """Absent is better than wrong: a record nobody updates would look like a hung or a killed training."""
+        if self.finalizer:
+            self.finalizer.detach()
+        self._writer.path.unlink(missing_ok=True)
+        self._writer.close()
+
+
+def _observe(values: memoryview[float], first: int, value: float) -> None:
+    values[first + bisect_left(STEP_BUCKETS, value)] += 1.0
+    values[first + len(STEP_BUCKETS) + 1] += value
