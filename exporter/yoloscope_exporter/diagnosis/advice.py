@@ -1,0 +1,273 @@
+"""Advice: what to type, computed from the signals. Pure functions; None where nothing sensible can be computed.
+
+Arguments are Ultralytics' own (`workers cache batch nbs amp imgsz close_mosaic mosaic save_period val device ...`), so
+that they can be appended to the command line or written into a YAML for `yolo cfg=`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yoloscope_exporter.diagnosis.signals import Signals
+
+Value = int | float | str | bool
+
+#: Share of the available memory that may be filled. Ultralytics refuses a RAM cache unless 1.5 times its size is free
+#: (`check_cache_ram`, safety margin 0.5): 1 / 1.5.
+MEMORY_SHARE = 0.66
+#: Peak share of device memory to aim at. TraceML warns at 92 %; validation and multi-scale batches need the difference.
+CUDA_TARGET = 0.85
+#: PR ultralytics#26090 models a loader worker as this many bytes plus its share of the prefetched batches.
+WORKER_BYTES = 124 * 2**20
+#: Ultralytics accumulates gradients up to this many images (`nbs`).
+NOMINAL_BATCH = 64
+#: Mosaic composes one image of four, so without it a worker reads and decodes a quarter of the images.
+MOSAIC_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A remedy.
+
+    Attributes:
+        arguments: for Ultralytics.
+        environment: variables to set before the start.
+        note: what to do beyond both, a sentence without its full stop.
+        speedup: expected images per second over today's; None if that cannot be computed.
+    """
+
+    arguments: Mapping[str, Value] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    speedup: float | None = None
+
+    def __str__(self) -> str:
+        """As one would type it: `OMP_NUM_THREADS=1 workers=12 cache=ram; then the note`."""
+        pairs = [f"{key}={value}" for key, value in (*self.environment.items(), *self.arguments.items())]
+        return "; ".join(part for part in (" ".join(pairs), self.note) if part)
+
+
+def gain(advice: Advice, signals: Signals) -> str | None:
+    """The gain to expect as a phrase: `up to 1.6x: 120 -> 190 images/s`."""
+    if advice.speedup is None or advice.speedup < 1.03:  # noqa: PLR2004 - less is noise
+        return None
+    if not signals.has("images_per_second"):
+        return f"up to {advice.speedup:.1f}x"
+    now = signals["images_per_second"]
+    return f"up to {advice.speedup:.1f}x: {now:.3g} -> {now * advice.speedup:.3g} images/s"
+
+
+def without_wait(s: Signals, phase_share: str = "data_wait_share") -> float | None:
+    """Speed-up if a share of the step vanished."""
+    return 1 / (1 - s[phase_share]) if s.has(phase_share) and s[phase_share] < 1 else None
+
+
+# --- loading --------------------------------------------------------------------------------------------------------
+
+
+def workers_needed(s: Signals) -> int | None:
+    """Loader workers that keep the trainer busy, by Little's law: preparation time over step time, and one to spare."""
+    if not s.has("prep_seconds", "step_seconds") or s["step_seconds"] <= 0:
+        return None
+    return math.ceil(s["prep_seconds"] / s["step_seconds"]) + 1
+
+
+def workers_possible(s: Signals) -> int | None:
+    """The most workers this rank can have: Ultralytics' own cap (CPUs over ranks), the quota, and memory for each.
+
+    None where the number of CPUs is not known.
+    """
+    if not s.has("cores"):
+        return None
+    limit = max(int(s["cores"] // max(s.get("ranks", 1), 1)), 1)
+    if s.has("memory_available_bytes", "workers"):
+        limit = min(limit, int(s["workers"] + s["memory_available_bytes"] * MEMORY_SHARE / worker_bytes(s)))
+    return limit
+
+
+def worker_bytes(s: Signals) -> float:
+    """Memory of one more loader worker: as measured, else by the model of PR ultralytics#26090."""
+    if s.get("worker_resident_bytes"):
+        return s["worker_resident_bytes"]
+    prefetched = 4 * s.get("batch_size", 16) * image_bytes(s)
+    return WORKER_BYTES + 0.93 * prefetched
+
+
+def image_bytes(s: Signals) -> float:
+    """An image as the network sees it, and as a RAM cache keeps it: at most imgsz x imgsz x 3 bytes."""
+    size = s.facts.get("imgsz", "")
+    return 3 * float(size if size.isdigit() else 640) ** 2
+
+
+def more_workers(s: Signals) -> Advice | None:
+    """Raise `workers` to what is needed, within what is possible."""
+    needed, possible, now = workers_needed(s), workers_possible(s), s.get("workers")
+    if s.get("workers", -1) == 0 and s.facts.get("device") == "cpu":
+        return None  # Ultralytics sets workers=0 on a CPU whatever is asked for
+    if needed is None and now == 0:
+        needed = possible if possible is not None else 8
+    if needed is None:
+        return None
+    chosen = needed if possible is None else min(needed, possible)
+    if chosen <= now:
+        return None
+    return Advice({"workers": chosen}, speedup=_speedup(s, s.get("prep_seconds"), chosen))
+
+
+def _speedup(s: Signals, prep: float, workers: float) -> float | None:
+    """Throughput over today's with `workers` workers of `prep` seconds per batch: the slower of loader and trainer."""
+    if not s.has("step_seconds", "wait_seconds") or not prep:
+        return without_wait(s)
+    today = s["step_seconds"] + s["wait_seconds"]
+    return today / max(s["step_seconds"], prep / max(workers, 1))
+
+
+def dataset_bytes(s: Signals) -> float | None:
+    """Memory of the data set decoded, as `cache=ram` keeps it; every rank of the node keeps its own copy."""
+    if not s.has("epoch_images"):
+        return None
+    return s["epoch_images"] * image_bytes(s) * max(s.get("world_size", 1), 1)
+
+
+def cached(s: Signals) -> bool:
+    """Whether the trainer says that its images are cached already."""
+    return s.facts.get("cache", "").lower() in {"ram", "true", "disk"}
+
+
+def cache(s: Signals) -> Advice | None:
+    """`cache=ram` if the decoded data set fits into what memory is left, `cache=disk` if it does not."""
+    needed = dataset_bytes(s)
+    if cached(s) or needed is None or not s.has("memory_available_bytes"):
+        return None
+    ram = s["memory_available_bytes"] * MEMORY_SHARE
+    # A cached image costs neither reading nor decoding: what waiting there was goes first.
+    prep = s["prep_seconds"] * s["prep_cpu_ratio"] if s.has("prep_seconds", "prep_cpu_ratio") else 0
+    speedup = _speedup(s, prep, s.get("workers", 1)) if prep else None
+    if needed <= ram:
+        note = f"the data set takes {size(needed)} decoded, {size(ram)} may be used"
+        return Advice({"cache": "ram"}, note=note, speedup=speedup)
+    note = f"decoded, the data set takes {size(needed)}: too much for cache=ram ({size(ram)} may be used)"
+    return Advice({"cache": "disk"}, note=note, speedup=speedup)
+
+
+def feed(s: Signals) -> Advice | None:
+    """Storage is slow: keep the images in memory, and let more workers wait at the same time."""
+    parts = [part for part in (cache(s), more_workers(s)) if part]
+    if not parts:
+        return Advice(note="put the data set on a local SSD or NVMe disk", speedup=without_wait(s))
+    return _together(parts)
+
+
+def lighter(s: Signals) -> Advice:
+    """Preparation is bound by the CPU: spare it the decoding, then the mosaic, or give it more CPUs."""
+    parts = [part for part in (cache(s), more_workers(s)) if part]
+    note = "or lighten the augmentation (mosaic=0 reads a quarter of the images), or shrink the images on disk to imgsz"
+    if not parts:
+        return Advice({"mosaic": 0.0}, note="or lighten your own transforms, or use more CPUs", speedup=without_wait(s))
+    together = _together(parts)
+    return Advice(together.arguments, {}, "; ".join(filter(None, (together.note, note))), without_wait(s))
+
+
+def _together(parts: list[Advice]) -> Advice:
+    arguments = {key: value for part in parts for key, value in part.arguments.items()}
+    speedups = [part.speedup for part in parts if part.speedup is not None]
+    return Advice(arguments, {}, "; ".join(part.note for part in parts if part.note), max(speedups, default=None))
+
+
+def fewer_threads(s: Signals) -> Advice:
+    """Too many runnable threads: one per worker, and no more workers than CPUs."""
+    possible = workers_possible(s)
+    arguments: dict[str, Value] = {}
+    if possible is not None and s.get("workers") > possible:
+        arguments["workers"] = possible
+    return Advice(arguments, {"OMP_NUM_THREADS": "1"}, "and cv2.setNumThreads(0) in your own transforms")
+
+
+def within_quota(s: Signals) -> Advice:
+    """The cgroup stops the training: workers that fit the quota, or a larger quota."""
+    quota = s.get("quota_cores")
+    arguments: dict[str, Value] = {"workers": max(int(quota), 1)} if 0 < quota < s.get("workers") else {}
+    wanted = _cpus_wanted(s)
+    note = f"raise the CPU limit from {quota:g} to about {wanted:g} CPUs" if wanted else "raise the CPU limit"
+    return Advice(arguments, {"OMP_NUM_THREADS": "1"}, note, without_wait(s))
+
+
+def _cpus_wanted(s: Signals) -> int | None:
+    """CPUs that would prepare batches as fast as the trainer takes them, and one for the trainer itself."""
+    if not s.has("prep_seconds", "prep_cpu_ratio", "step_seconds", "quota_cores") or not s["step_seconds"]:
+        return None
+    wanted = math.ceil(s["prep_seconds"] * s["prep_cpu_ratio"] / s["step_seconds"]) + 1
+    return wanted if wanted > s["quota_cores"] else None
+
+
+# --- device memory --------------------------------------------------------------------------------------------------
+
+
+def batch_that_fits(s: Signals) -> int | None:
+    """The batch whose peak would take CUDA_TARGET of the device, from today's peak.
+
+    Memory is taken as a floor (weights, optimizer) and an amount per image; the floor is the least allocated seen. So
+    it is an upper bound for a peak that grows faster than the batch, and therefore rounded down to a multiple of 8 (4
+    below 16). None where peak, capacity or batch are not known.
+    """
+    if not s.has("cuda_peak_bytes", "gpu_memory_total_bytes", "batch_size") or not s["batch_size"]:
+        return None
+    floor = min(s.get("cuda_floor_bytes"), s["cuda_peak_bytes"])
+    per_image = (s["cuda_peak_bytes"] - floor) / s["batch_size"]
+    if per_image <= 0:
+        return None
+    fitting = int((s["gpu_memory_total_bytes"] * CUDA_TARGET - floor) / per_image)
+    step = 8 if fitting >= 16 else 4 if fitting >= 4 else 1  # noqa: PLR2004 - what the docstring says
+    return max(fitting // step * step, 1)
+
+
+def global_batch(s: Signals, per_rank: int) -> int:
+    """`batch=` counts the images of all ranks together."""
+    return per_rank * max(int(s.get("world_size", 1)), 1)
+
+
+def smaller_batch(s: Signals) -> Advice:
+    """Less memory per step, the same optimisation: Ultralytics accumulates gradients up to `nbs` images."""
+    fitting, now = batch_that_fits(s), int(s.get("batch_size"))
+    chosen = min(fitting, now - 1) if fitting else now // 2
+    note = f"gradients are accumulated over {NOMINAL_BATCH} images (nbs), so the optimisation stays the same"
+    if chosen < 1:
+        return Advice(_precision(s) or {"imgsz": 512}, note="the batch is as small as it can be")
+    arguments: dict[str, Value] = {"batch": global_batch(s, chosen), "nbs": NOMINAL_BATCH}
+    return Advice(arguments | _precision(s), note=note)
+
+
+def _precision(s: Signals) -> dict[str, Value]:
+    return {"amp": True} if s.facts.get("amp", "").lower() in {"false", "0"} else {}
+
+
+def larger_batch(s: Signals) -> Advice | None:
+    """Memory to spare and a device that is not full: as large a batch as fits, at most the nominal one times two."""
+    fitting, now = batch_that_fits(s), int(s.get("batch_size"))
+    if fitting is None or fitting < 1.5 * now:
+        return None
+    chosen = min(fitting, max(2 * NOMINAL_BATCH, 2 * now))
+    return Advice({"batch": global_batch(s, chosen)}, note=f"about {_peak(s, chosen):.0%} of the device's memory")
+
+
+def _peak(s: Signals, batch: int) -> float:
+    floor = min(s.get("cuda_floor_bytes"), s["cuda_peak_bytes"])
+    per_image = (s["cuda_peak_bytes"] - floor) / s["batch_size"]
+    return (floor + per_image * batch) / s["gpu_memory_total_bytes"]
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def size(number: float) -> str:
+    """Bytes for people: `3.2 GiB`."""
+    for unit in ("B", "KiB", "MiB"):
+        if abs(number) < 1024:  # noqa: PLR2004 - binary prefixes
+            return f"{number:.3g} {unit}"
+        number /= 1024
+    return f"{number:.3g} GiB"

@@ -1,0 +1,457 @@
+"""The engine: windows to verdicts with hysteresis, live or over a stretch of time, and the account of wasted time.
+
+The same `judge` serves the metric, `top`, `diagnose` and `report`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import advice, rules, signals
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.series import Store, Window, period
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from yoloscope_exporter.diagnosis.rules import Limits, Rule
+    from yoloscope_exporter.diagnosis.signals import Signals
+
+#: Seconds of the sliding window, and of the history that slopes are read from.
+WINDOW, HISTORY = 60.0, 1800.0
+#: Of the window: how often it is judged, how long a condition must hold to enter, how long be gone to leave.
+STEP_SHARE, ENTER_SHARE, LEAVE_SHARE = 1 / 12, 1 / 6, 1 / 3
+#: A verdict over a stretch of time is told if it held for this share of the training.
+LEAST_SHARE = 0.1
+TRAINING = ("train", "validate", "checkpoint")
+
+Key = tuple[str, str]  # run, rank
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict that holds, told.
+
+    Attributes:
+        fix: what to type; empty where nothing is to be done.
+        gain: what to expect of it; None where that cannot be computed.
+        share: of a stretch of time, the share of the training it held; None for a live window and for events.
+        spans: when it held, as pairs of Unix seconds.
+        advice: the fix in parts.
+    """
+
+    name: str
+    severity: str
+    evidence: str
+    cause: str
+    verify: str
+    fix: str
+    gain: str | None
+    share: float | None = None
+    spans: tuple[tuple[float, float], ...] = ()
+    advice: Advice = field(default_factory=Advice)
+
+    @property
+    def title(self) -> str:
+        """What it means, in a few words."""
+        return rules.BY_NAME[self.name].title
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is to be said about one rank, the worst first.
+
+    Attributes:
+        abstained: verdicts that could not be judged, with the signals that are missing.
+    """
+
+    run: str
+    rank: str
+    state: str
+    verdicts: tuple[Verdict, ...]
+    abstained: Mapping[str, tuple[str, ...]]
+    signals: Signals
+
+
+# --- one window -----------------------------------------------------------------------------------------------------
+
+
+def missing(rule: Rule, s: Signals) -> tuple[str, ...]:
+    """Signals the rule needs and this rank lacks."""
+    return tuple(name for name in rule.needs if not s.has(name))
+
+
+def judge(s: Signals, limits: Limits) -> dict[str, bool]:
+    """Verdicts that could be judged in the rank's state, and whether their condition is met."""
+    judged = {
+        rule.name: rule.when(s, limits) for rule in rules.RULES if s.state in rule.states and not missing(rule, s)
+    }
+    if judged.get("compute_bound") and any(judged.get(name) for name in rules.NOT_HEALTHY):
+        judged["compute_bound"] = False
+    return judged
+
+
+def tell(rule: Rule, s: Signals, limits: Limits) -> Verdict:
+    """The verdict in words."""
+    evidence = rule.evidence if isinstance(rule.evidence, str) else rule.evidence(s, limits)
+    fix = rule.fix(s) or Advice()
+    return Verdict(
+        rule.name,
+        rule.severity,
+        evidence.format_map(s.numbers) if isinstance(rule.evidence, str) else evidence,
+        rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
+        rule.verify,
+        str(fix),
+        advice.gain(fix, s),
+        advice=fix,
+    )
+
+
+def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """By severity, then in the table's order."""
+    order = list(rules.BY_NAME)
+    return tuple(sorted(verdicts, key=lambda v: (-rules.SEVERITIES.index(v.severity), order.index(v.name))))
+
+
+def diagnose(s: Signals, held: Iterable[str], limits: Limits) -> Diagnosis:
+    """Put the verdicts `held` by a rank into words."""
+    verdicts = worst_first(tell(rules.BY_NAME[name], s, limits) for name in held if not missing(rules.BY_NAME[name], s))
+    abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := missing(rule, s))}
+    return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s)
+
+
+# --- hysteresis -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Memory:
+    holds: bool = False
+    since: float = 0.0  # since when the condition has differed from `holds`
+    differs: bool = False
+
+
+@dataclass
+class Hysteresis:
+    """Remembers verdicts, so that they neither appear nor vanish by a single window.
+
+    Attributes:
+        enter, leave: seconds for which a condition must be met, or not be met, to change the verdict. Events do both
+            at once.
+    """
+
+    enter: float
+    leave: float
+    memory: dict[Key, dict[str, _Memory]] = field(default_factory=dict)
+
+    def update(self, key: Key, judged: Mapping[str, bool], now: float) -> dict[str, bool]:
+        """Verdicts of one rank after the window that ends `now`; what was not judged is not among them."""
+        known = self.memory.setdefault(key, {})
+        for name in set(known) - set(judged):
+            del known[name]
+        return {name: self._one(known.setdefault(name, _Memory()), name, now, met=met) for name, met in judged.items()}
+
+    def _one(self, memory: _Memory, name: str, now: float, *, met: bool) -> bool:
+        if met == memory.holds:
+            memory.differs = False
+            return memory.holds
+        if not memory.differs:
+            memory.differs, memory.since = True, now
+        patience = 0.0 if rules.BY_NAME[name].event else self.enter if met else self.leave
+        if now - memory.since >= patience:
+            memory.holds, memory.differs = met, False
+        return memory.holds
+
+    def keep(self, keys: Iterable[Key]) -> None:
+        """Forget every rank but these."""
+        kept = set(keys)
+        for key in list(self.memory):
+            if key not in kept:
+                del self.memory[key]
+
+
+# --- wasted time ----------------------------------------------------------------------------------------------------
+
+
+def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -> dict[str, float]:
+    """GPU-seconds of one rank in the window that a verdict in force explains, by verdict.
+
+    Each phase is charged once: waiting for data to what starves the loader, the exposed gradient exchange to the run's
+    straggler, copies and checkpoints to their own verdicts. A stall takes all of it. Waits too short for a verdict are
+    the cost of doing business and are not counted. Empty for a rank without a GPU.
+    """
+    if "gpu" not in s.names:
+        return {}
+    own = {name for name, holds in held.get((s.run, s.rank), {}).items() if holds}
+    if "stalled" in own:
+        return {"stalled": window.seconds}
+    run = {name for key, verdicts in held.items() if key[0] == s.run for name, holds in verdicts.items() if holds}
+    charged: dict[str, float] = {}
+    for rule in rules.RULES:
+        if rule.waste and rule.name in (run if rule.name == "straggler" else own):
+            spent = [window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, s.run, s.rank, phase) for phase in rule.waste]
+            charged[rule.name] = sum(value for value in spent if value is not None)
+    return charged
+
+
+# --- live -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Live:
+    """Diagnosis of what a sampler sees: fed with every snapshot, judged every few seconds.
+
+    Two stores: the short one with every snapshot, the long one with every tenth or so, for slopes and slow steps.
+    """
+
+    limits: Limits = field(default_factory=lambda: rules.DEFAULTS)
+    window: float = WINDOW
+    history: float = HISTORY
+    short: Store = field(default_factory=Store)
+    long: Store = field(default_factory=Store)
+    diagnoses: tuple[Diagnosis, ...] = ()
+    _hysteresis: Hysteresis = field(init=False)
+    _judged: float = 0.0
+    _thinned: float = 0.0
+    _period: float = 1.0
+    _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
+    _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
+
+    def __post_init__(self) -> None:
+        """Derive the hysteresis from the window."""
+        self._hysteresis = Hysteresis(self.window * ENTER_SHARE, self.window * LEAVE_SHARE)
+
+    def feed(self, now: float, samples: Iterable[catalog.Sample]) -> list[catalog.Sample]:
+        """Take in the samples of one cycle at Unix time `now`; return the diagnosis as samples."""
+        used = [sample for sample in samples if sample.metric.name in USED]
+        if now < self.short.last:  # the clock was set back: what was seen lies in the future now
+            self._forget()
+        if self.short.last > 0:
+            self._period += 0.2 * (now - self.short.last - self._period)
+        self.short.add(now, used)
+        if now - self._thinned >= self.history / 180:
+            self.long.add(now, used)
+            self.long.trim(now - self.history)
+            self._thinned = now
+        if now - self._judged >= self.window * STEP_SHARE:
+            self._judge(now)
+        return list(self.samples())
+
+    def _forget(self) -> None:
+        self.short, self.long = Store(), Store()
+        self._judged = self._thinned = 0.0
+        self._hysteresis.memory.clear()
+
+    def _judge(self, now: float) -> None:
+        self.short.trim(now - self.window)
+        since = Window(self.short, max(self._judged, now - self.window), now, self._period)
+        short = Window(self.short, now - self.window, now, self._period)
+        long = Window(self.long, now - self.history, now, self.history / 180)
+        everybody = signals.gather(short, long)
+        self._hysteresis.keep((s.run, s.rank) for s in everybody)
+        self._held = {
+            (s.run, s.rank): self._hysteresis.update((s.run, s.rank), judge(s, self.limits), now) for s in everybody
+        }
+        alone = signals.node(short, self.limits["held_idle"])
+        told = [diagnose(s, _holding(self._held[s.run, s.rank]), self.limits) for s in everybody]
+        if alone.get("held_idle_gpus"):
+            told.append(diagnose(alone, ["held_idle"], self.limits))
+        self.diagnoses = tuple(told)
+        self._charge(since, [*everybody, alone])
+        self._judged = now
+
+    def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
+        present = {(s.run, s.rank) for s in everybody}
+        for key in [key for key in self._wasted if key[:2] not in present]:
+            del self._wasted[key]
+        for s in everybody:
+            for cause, seconds in wasted(window, s, self._held).items():
+                self._wasted[s.run, s.rank, cause] += seconds
+            if s.get("held_idle_gpus"):
+                self._wasted["", "", "held_idle"] += s["held_idle_gpus"] * window.seconds
+
+    def samples(self) -> Iterator[catalog.Sample]:
+        """The diagnosis as samples: verdicts 0 or 1 where they could be judged, goodput, wasted GPU time."""
+        for (run, rank), verdicts in self._held.items():
+            for name, holds in verdicts.items():
+                yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
+        for told in self.diagnoses:
+            if told.signals.has("goodput") and told.state in TRAINING:
+                labels = (told.run, told.rank)
+                yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals["goodput"])
+        for key, seconds in self._wasted.items():
+            yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
+
+
+def _holding(verdicts: Mapping[str, bool]) -> list[str]:
+    return [name for name, holds in verdicts.items() if holds]
+
+
+#: Families the signals ask for; nothing else is kept by `Live`.
+USED = frozenset(
+    metric.name
+    for metric in catalog.METRICS
+    if metric.area in ("train", "cgroup")
+    or metric
+    in (
+        catalog.GPU_INFO,
+        catalog.GPU_UTILIZATION_RATIO,
+        catalog.GPU_BUSY_SECONDS_TOTAL,
+        catalog.GPU_UTILIZATION_SAMPLED_RATIO,
+        catalog.GPU_MEMORY_USED_BYTES,
+        catalog.GPU_MEMORY_TOTAL_BYTES,
+        catalog.GPU_POWER_WATTS,
+        catalog.GPU_POWER_LIMIT_WATTS,
+        catalog.GPU_TEMPERATURE_CELSIUS,
+        catalog.GPU_CLOCK_HERTZ,
+        catalog.GPU_CLOCK_MAX_HERTZ,
+        catalog.GPU_THROTTLED_SECONDS_TOTAL,
+        catalog.GPU_SM_ACTIVE_RATIO,
+        catalog.GPU_PCIE_LINK_WIDTH,
+        catalog.GPU_PCIE_LINK_WIDTH_MAX,
+        catalog.GPU_PCIE_LINK_GENERATION,
+        catalog.GPU_PCIE_LINK_GENERATION_MAX,
+        catalog.GPU_PROCESS_MEMORY_BYTES,
+        catalog.CPU_SECONDS_TOTAL,
+        catalog.CPU_CORES,
+        catalog.MEMORY_TOTAL_BYTES,
+        catalog.MEMORY_AVAILABLE_BYTES,
+        catalog.DISK_IO_SECONDS_TOTAL,
+        catalog.FILESYSTEM_AVAILABLE_BYTES,
+        catalog.FILESYSTEM_SIZE_BYTES,
+        catalog.PRESSURE_SECONDS_TOTAL,
+    )
+) - {catalog.TRAIN_VERDICT.name, catalog.TRAIN_GOODPUT_RATIO.name, catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name}
+
+
+# --- a stretch of time ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Course:
+    """What happened to one rank over a stretch of time."""
+
+    last: Signals
+    trained: float = 0.0
+    spans: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
+    seen: dict[str, Signals] = field(default_factory=dict)  # how a verdict looked when it last held
+    abstained: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Course:
+    """The diagnosis of a stretch of time, and what of it could not be used."""
+
+    diagnoses: tuple[Diagnosis, ...]
+    start: float
+    end: float
+    notes: tuple[str, ...]
+
+
+def over(stores: Sequence[Store], limits: Limits | None = None, window: float = WINDOW) -> Course:
+    """Diagnose the whole of what the stores of one or more nodes hold.
+
+    The window slides over it; a verdict is told if it held for LEAST_SHARE of the rank's training, an event always.
+    Where samples are missing for longer than a window, nothing is judged, and that is noted.
+    """
+    limits = limits or rules.DEFAULTS
+    times = sorted({time for store in stores for time in store.times()})
+    if not times:
+        return Course((), 0.0, 0.0, ())
+    usual = period(times)
+    window = _fitting(window, usual, times[-1] - times[0])
+    step = max(window * STEP_SHARE, usual)
+    hysteresis = Hysteresis(window * ENTER_SHARE, window * LEAVE_SHARE)
+    courses: dict[Key, _Course] = {}
+    gaps = [(a, b) for a, b in pairwise(times) if b - a > max(window, 5 * usual)]
+    for now in _moments(times, step):
+        views = [
+            (Window(store, now - window, now, usual), Window(store, now - HISTORY, now, usual)) for store in stores
+        ]
+        everybody = signals.with_peers([s for short, long in views for s in signals.gather_alone(short, long)])
+        hysteresis.keep((s.run, s.rank) for s in everybody)
+        for s in everybody:
+            key = (s.run, s.rank)
+            course = courses.setdefault(key, _Course(s))
+            held = hysteresis.update(key, judge(s, limits), now)
+            _note(course, s, _holding(held), now, step)
+    told = tuple(_summary(course, stores, limits, usual) for course in courses.values())
+    return Course(told, times[0], times[-1], tuple(_notes(stores, gaps)))
+
+
+def _fitting(window: float, usual: float, length: float) -> float:
+    """A window that holds at least six samples, and of which a short recording holds four."""
+    return max(min(window, length / 4), 6 * usual)
+
+
+def _moments(times: Sequence[float], step: float) -> Iterator[float]:
+    """Sampled moments at least `step` apart, the last one included."""
+    due = times[0]
+    for time in times:
+        if time >= due or time == times[-1]:
+            yield time
+            due = time + step * 0.999
+
+
+def _note(course: _Course, s: Signals, held: Sequence[str], now: float, step: float) -> None:
+    course.last = s
+    if s.up and s.state in TRAINING:
+        course.trained += step
+    for name in held:
+        spans = course.spans[name]
+        if spans and now - spans[-1][1] <= 2 * step:
+            spans[-1][1] = now
+        else:
+            spans.append([now - step, now])
+        course.seen[name] = s
+    course.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and missing(rule, s))
+
+
+def _summary(course: _Course, stores: Sequence[Store], limits: Limits, usual: float) -> Diagnosis:
+    told = []
+    for name, spans in course.spans.items():
+        rule = rules.BY_NAME[name]
+        share = sum(end - start for start, end in spans) / course.trained if course.trained else 0.0
+        if not rule.event and share < LEAST_SHARE:
+            continue
+        s = course.seen[name] if rule.event else _over_span(course, name, stores, limits, usual)
+        whole = tuple((start, end) for start, end in spans)
+        told.append(replace(tell(rule, s, limits), share=None if rule.event else min(share, 1.0), spans=whole))
+    last = course.last
+    judged = {name for name in course.abstained if name in course.spans}
+    abstained = {
+        name: missing(rules.BY_NAME[name], last)
+        for name in course.abstained
+        if name not in judged and missing(rules.BY_NAME[name], last)
+    }
+    return Diagnosis(last.run, last.rank, last.state, worst_first(told), abstained, last)
+
+
+def _over_span(course: _Course, name: str, stores: Sequence[Store], limits: Limits, usual: float) -> Signals:
+    """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
+    seen = course.seen[name]
+    start, end = max(course.spans[name], key=lambda span: span[1] - span[0])
+    windows = [Window(store, start, end, usual) for store in stores]
+    everybody = signals.with_peers([s for window in windows for s in signals.gather_alone(window, window)])
+    whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
+    whole = replace(whole, state=seen.state)
+    return whole if judge(whole, limits).get(name) else seen
+
+
+def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """What was skipped, in words."""
+    skipped: Counter[str] = Counter()
+    resets = 0
+    for store in stores:
+        skipped.update(store.skipped)
+        resets += sum(series.resets for family in store.series.values() for series in family.values())
+    for reason, count in sorted(skipped.items()):
+        yield f"{count} samples skipped: {reason}"
+    if resets:
+        yield f"{resets} counter resets bridged"
+    if gaps:
+        total = sum(end - start for start, end in gaps)
+        yield f"{len(gaps)} gaps without samples, {total:.0f} s together: nothing is said about them"

@@ -1,0 +1,273 @@
+"""Recordings: OpenMetrics text with a timestamp on every sample, as `yoloscope record` writes and everybody reads.
+
+A recording is appended to while it grows, so samples stand in order of time and families are declared where they first
+appear. Every state of the file ends in `# EOF`, which the next append overwrites. `.gz` is one gzip member per append.
+
+The reader takes what others write, too: families in any order, histogram parts as families of their own, an `instance`
+label. What it cannot use it counts by reason and leaves out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from collections import Counter, defaultdict
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.exposition import Form, Renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+EOF = b"# EOF\n"
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
+#: Suffixes of a histogram's parts; the count is left out, as the +Inf bucket says the same.
+_PARTS = ("_bucket", "_sum", "_count")
+_CHUNK = 1 << 16
+SNAPSHOT_TIME = catalog.SNAPSHOT_TIMESTAMP_SECONDS.name
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def stamped(exposition: str, time: float, declared: set[str]) -> str:
+    """An OpenMetrics exposition with `time` (Unix seconds) on every sample; metadata only of families not `declared`.
+
+    `declared` is added to.
+    """
+    stamp = f" {time:.3f}"
+    known = set(declared)
+    lines = []
+    for line in exposition.splitlines():
+        if line.startswith("#"):
+            words = line.split(" ", 3)
+            if len(words) > 2 and words[2] not in known:  # noqa: PLR2004 - "# TYPE name ..."; "# EOF" has no name
+                declared.add(words[2])
+                lines.append(line)
+        elif line:
+            lines.append(line + stamp)
+    return "\n".join(lines) + "\n"
+
+
+def snapshot_time(exposition: str) -> float | None:
+    """When the values of an exposition were gathered, if it says so."""
+    found = re.search(rf"^{SNAPSHOT_TIME} (\S+)$", exposition, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+class Writer:
+    """Appends to a recording. A file that is there is continued, what a crash left half written is cut off.
+
+    Raises:
+        OSError: the file cannot be opened or written.
+        ValueError: the file is no recording.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`; compressed if it ends in `.gz`."""
+        self._compressed = path.suffix == ".gz"
+        self._declared: set[str] = set()
+        self._renderer = Renderer()
+        existing = path.read_bytes() if path.exists() else b""
+        whole = self._whole(existing)
+        self._file: BinaryIO = path.open("r+b" if existing else "wb", buffering=0)
+        self._end = len(whole)
+        self._file.truncate(self._end)
+        self._finish()
+
+    def _whole(self, existing: bytes) -> bytes:
+        """The part of the file to append to: complete lines without the end mark, or complete gzip members."""
+        if self._compressed:
+            members = _members(existing)
+            for _, text in members:
+                self._remember(text)
+            return existing[: members[-1][0]] if members else b""
+        text = existing.removesuffix(EOF)
+        text = text[: text.rfind(b"\n") + 1]
+        if text and not text.startswith((b"#", b"yoloscope_")):
+            raise ValueError("it does not begin like a recording")
+        self._remember(text)
+        return text
+
+    def _remember(self, text: bytes) -> None:
+        self._declared.update(
+            line.split(b" ", 3)[2].decode() for line in text.splitlines() if line.startswith(b"# TYPE ")
+        )
+
+    def samples(self, time: float, samples: Iterable[Sample]) -> None:
+        """Append the samples of one moment (Unix seconds)."""
+        self.exposition(time, self._renderer.render(samples).get(Form(openmetrics=True)).decode())
+
+    def exposition(self, time: float, text: str) -> None:
+        """Append an exposition in OpenMetrics."""
+        block = stamped(text, time, self._declared).encode()
+        if self._compressed:
+            block = gzip.compress(block, mtime=0)
+        self._end += self._write(block if self._compressed else block + EOF) - (0 if self._compressed else len(EOF))
+
+    def _finish(self) -> None:
+        if not self._compressed:
+            self._write(EOF)
+
+    def _write(self, block: bytes) -> int:
+        """One write at the end of what is valid, so that a crash tears at most this block."""
+        self._file.seek(self._end)
+        self._file.write(block)
+        return len(block)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _members(data: bytes) -> list[tuple[int, bytes]]:
+    """(end, content) of each complete gzip member."""
+    found, content, consumed = [], b"", 0
+    unpacker = zlib.decompressobj(wbits=31)
+    while consumed < len(data):
+        chunk = data[consumed : consumed + _CHUNK]
+        try:
+            content += unpacker.decompress(chunk)
+        except zlib.error:
+            break
+        consumed += len(chunk) - len(unpacker.unused_data)
+        if unpacker.eof:
+            found.append((consumed, content))
+            unpacker, content = zlib.decompressobj(wbits=31), b""
+    return found
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+class _Series:
+    """What the text in front of a value stands for."""
+
+    __slots__ = ("bound", "instance", "labels", "metric", "part")
+
+    def __init__(self, metric: Metric, labels: tuple[str, ...], instance: str, part: str, bound: float) -> None:
+        self.metric = metric
+        self.labels = labels
+        self.instance = instance
+        self.part = part
+        self.bound = bound
+
+
+def read(path: Path) -> list[Store]:
+    """The series of a recording, one store per `instance` (one if there is no such label).
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: there is not a single sample of yoloscope in it.
+    """
+    stores = parse(_lines(path))
+    if not any(store.series for store in stores):
+        raise ValueError("no samples of yoloscope with a timestamp in it")
+    return stores
+
+
+def _lines(path: Path) -> Iterator[str]:
+    data = path.read_bytes()
+    if path.suffix == ".gz" or data.startswith(b"\x1f\x8b"):
+        data = b"".join(content for _, content in _members(data)) or _torn(data)
+    yield from data.decode(errors="replace").splitlines()
+
+
+def _torn(data: bytes) -> bytes:
+    """What can be had of a single gzip member that was cut off."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(data)
+    except zlib.error as error:
+        raise ValueError(f"not a gzip file: {error}") from error
+
+
+def parse(lines: Iterable[str]) -> list[Store]:
+    """The series of timestamped OpenMetrics lines."""
+    stores: defaultdict[str, Store] = defaultdict(Store)
+    skipped: Counter[str] = Counter()
+    known: dict[str, _Series | str] = {}
+    parts: defaultdict[tuple[str, str, tuple[str, ...]], dict[float, dict[float | str, float]]] = defaultdict(dict)
+    for line in lines:
+        if not line or line[0] == "#":
+            continue
+        try:
+            head, value, stamp = line.rsplit(" ", 2)
+            number, time = float(value), float(stamp)
+        except ValueError:
+            skipped["not a line of a sample with a timestamp"] += 1
+            continue
+        series = known.get(head)
+        if series is None:
+            series = known[head] = _identify(head)
+        if isinstance(series, str):
+            skipped[series] += 1
+        elif series.part:
+            key = (series.instance, series.metric.name, series.labels)
+            parts[key].setdefault(time, {})[series.bound if series.part == "_bucket" else series.part] = number
+        else:
+            _add(stores[series.instance], time, Sample(series.metric, series.labels, number))
+    for (instance, name, labels), moments in parts.items():
+        _add_histograms(stores[instance], catalog.BY_NAME[name], labels, moments)
+    for store in stores.values():
+        _born(store)
+    first = next(iter(stores.values()), None) or stores[""]
+    first.skipped.update(skipped)
+    return list(stores.values())
+
+
+def _add(store: Store, time: float, sample: Sample) -> None:
+    store.add_one(time, sample)
+    store.first, store.last = min(store.first, time), max(store.last, time)
+
+
+def _born(store: Store) -> None:
+    """Which series began while the recording ran; families may come in any order, so this is known at the end only."""
+    for family in store.series.values():
+        for series in family.values():
+            series.born = bool(series.times) and series.times[0] > store.first
+
+
+def _identify(head: str) -> _Series | str:
+    """The series of `name{labels}`, or why there is none."""
+    name, _, text = head.partition("{")
+    if not name.startswith(catalog.PREFIX):
+        return "not a metric of yoloscope"
+    metric, part = catalog.BY_NAME.get(name), ""
+    if metric is None:
+        part = next((suffix for suffix in _PARTS if name.endswith(suffix)), "")
+        metric = catalog.BY_NAME.get(name.removesuffix(part)) if part else None
+        if metric is None or metric.kind != catalog.HISTOGRAM:
+            return f"unknown metric {name}"
+    labels = {key: _ESCAPED.sub(_unescape, value) for key, value in _LABEL.findall(text)}
+    values = tuple(labels.get(label, "") for label in metric.labels)  # an empty label is an absent one
+    try:
+        bound = float(labels.get("le", "nan"))
+    except ValueError:
+        return f"bucket without a bound in {name}"
+    return _Series(metric, values, labels.get("instance", ""), part, bound)
+
+
+def _unescape(found: re.Match[str]) -> str:
+    return "\n" if found[1] == "n" else found[1]
+
+
+def _add_histograms(
+    store: Store, metric: Metric, labels: tuple[str, ...], moments: dict[float, dict[float | str, float]]
+) -> None:
+    bounds = (*metric.buckets, math.inf)
+    for time, parts in moments.items():
+        if "_sum" not in parts or any(bound not in parts for bound in bounds):
+            store.skipped["histogram with other buckets or parts missing"] += 1
+            continue
+        cumulative = [parts[bound] for bound in bounds]
+        counts = [cumulative[0], *(later - earlier for earlier, later in pairwise(cumulative))]
+        _add(store, time, Sample(metric, labels, HistogramValue(tuple(counts), parts["_sum"])))
