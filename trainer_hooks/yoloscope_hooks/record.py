@@ -51,6 +51,7 @@ import stat
 import struct
 import tempfile
 import time
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,7 @@ MAX_FILE_BYTES = 4 << 20
 MAX_SLOTS = 4096
 MAX_LABEL_LENGTH = 256
 READ_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.0002  # longer with every attempt; a write takes some microseconds
 _FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
 
 
@@ -187,7 +189,15 @@ def run_directory(base: Path, run: str) -> Path:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:200] or "run"
+    """A file name for `text`; where that loses something (a slash, Chinese), a checksum keeps two names apart."""
+    text = _clean(text)  # as it will stand in the header
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:200]
+    return slug if slug and slug == text else f"{slug}-{zlib.crc32(text.encode(errors='replace')):08x}".lstrip("-")
+
+
+def _clean(text: str) -> str:
+    """`text` as the reader accepts it."""
+    return "".join(character if character.isprintable() else "?" for character in text[:MAX_LABEL_LENGTH])
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
@@ -220,19 +230,20 @@ class Writer:
         """Create the file at `path`, or with `resume` continue an own record left there by an earlier process.
 
         Raises:
-            RecordError: `exists` if a living process writes it, `full` without space, `directory` if it cannot be made.
+            RecordError: `exists` if a living process writes it, `full` without space, `directory` if it cannot be made
+                or is not ours.
         """
         self.path = path
         self._identity = identity
-        self._facts = dict(facts or {})
+        self._facts = {_clean(key): _clean(value) for key, value in (facts or {}).items()}
         self._entries: list[tuple[Metric, tuple[str, ...]]] = []
         self._index: dict[tuple[str, tuple[str, ...]], int] = {}
         self._used = 0
-        previous = _previous(path) if resume else ()
+        previous = _previous(path)
         self._file = _create(path, _layout(slots, header, ring))
         self._map(slots, header, ring)
         self._lock()
-        for sample in previous:
+        for sample in previous if resume else ():
             self._continue(sample)
         self._write_header()
         path.with_suffix(".tmp").replace(path)
@@ -289,7 +300,7 @@ class Writer:
             raise RecordError("full", f"{self.path} has no slot left for {metric.name}")
         index = self._used
         self._index[key] = index
-        self._entries.append((metric, tuple(label[:MAX_LABEL_LENGTH] for label in labels)))
+        self._entries.append((metric, tuple(map(_clean, labels))))
         if metric.kind in (catalog.COUNTER, catalog.HISTOGRAM):
             for offset in range(width):
                 self.values[index + offset] = 0.0
@@ -300,14 +311,14 @@ class Writer:
 
     def set_facts(self, facts: Mapping[str, str]) -> None:
         """Add or replace facts of the run (label values of info metrics)."""
-        self._facts.update(facts)
+        self._facts.update({_clean(key): _clean(value) for key, value in facts.items()})
         self._write_header()
 
     def _write_header(self) -> None:
         who = self._identity
         entries = [[metric.name, list(labels), list(metric.buckets)] for metric, labels in self._entries]
-        content = {"kind": who.kind, "run": who.run, "rank": who.rank, "worker": who.worker, "facts": self._facts}
-        data = json.dumps({**content, "slots": entries}).encode()
+        names = {name: _clean(getattr(who, name)) for name in ("kind", "run", "rank", "worker")}
+        data = json.dumps({**names, "facts": self._facts, "slots": entries}).encode()
         half = (self._header.stop - self._header.start) // 2
         if len(data) > half:
             raise RecordError("full", f"{self.path} has no room for a header of {len(data)} bytes")
@@ -380,6 +391,7 @@ def _create(path: Path, size: int) -> int:
     temporary = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _check_ours(path.parent)
         with suppress(FileNotFoundError):
             temporary.unlink()
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -393,6 +405,13 @@ def _create(path: Path, size: int) -> int:
         reason = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "directory"
         raise RecordError(reason, f"cannot create {path}: {error.strerror}") from error
     return descriptor
+
+
+def _check_ours(directory: Path) -> None:
+    """Write nowhere but in a directory of this user: the record directory is open to all."""
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise RecordError("directory", f"{directory} belongs to somebody else; choose another YOLOSCOPE_RUN")
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -440,7 +459,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         """Remember where the record lies; nothing is opened yet."""
         self.path = path
-        self._version = (-1, -1)  # inode and generation of what was parsed
+        self._version: tuple[float, ...] = ()  # what was parsed: inode, creation, generation
         self._parsed = _Header(Identity(""), {})
 
     def read(self) -> Record:
@@ -452,24 +471,18 @@ class Reader:
         """
         with _opened(self.path) as (descriptor, status):
             holder = _holder(descriptor)
-            for _ in range(READ_ATTEMPTS):
+            for attempt in range(READ_ATTEMPTS):
                 head, slots = _read_once(descriptor, status.st_size)
-                text = self._header_text(descriptor, head, status.st_ino)
+                version = (status.st_ino, head.created, head.generation)
+                known = version == self._version
+                text = b"" if known else _pread(descriptor, head.header_length, head.header_offset)
                 settled = _head(_pread(descriptor, _HEAD.size, 0)).sequence == head.sequence
                 if settled and (head.sequence % 2 == 0 or holder is None):
-                    header = self._parse(text, head, status.st_ino)
-                    return _record(head, header, slots, status.st_uid, holder)
+                    if not known:
+                        self._parsed, self._version = _header(text), version
+                    return _record(head, self._parsed, slots, status.st_uid, holder)
+                time.sleep(_PAUSE_SECONDS * attempt)
         raise RecordError("busy", f"{self.path} changed during {READ_ATTEMPTS} reads")
-
-    def _header_text(self, descriptor: int, head: _Head, inode: int) -> bytes:
-        unchanged = self._version == (inode, head.generation)
-        return b"" if unchanged else _pread(descriptor, head.header_length, head.header_offset)
-
-    def _parse(self, text: bytes, head: _Head, inode: int) -> _Header:
-        if self._version != (inode, head.generation):
-            self._parsed = _header(text)
-            self._version = (inode, head.generation)
-        return self._parsed
 
 
 def read_ring(path: Path) -> list[Row]:
@@ -483,11 +496,12 @@ def read_ring(path: Path) -> list[Row]:
         if not head.ring_rows or not head.ring_written:
             return []
         data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
+        after = _head(_pread(descriptor, _HEAD.size, 0))
     rows = [Row(*values) for values in struct.iter_unpack(f"={len(RING_COLUMNS)}d", data)]
-    if head.ring_written <= head.ring_rows:
-        return rows[: head.ring_written]
-    oldest = head.ring_written % head.ring_rows
-    return rows[oldest:] + rows[:oldest]
+    newest = head.ring_written
+    # What was written meanwhile went over the oldest rows, the one under way included.
+    oldest = max(0, newest - head.ring_rows, after.ring_written + after.sequence % 2 - head.ring_rows)
+    return [rows[number % head.ring_rows] for number in range(oldest, newest)]
 
 
 class _opened:  # noqa: N801 - used like a function
@@ -569,6 +583,8 @@ def _check(head: _Head, size: int) -> None:
         and head.slot_count <= head.slot_capacity <= MAX_SLOTS
         and head.header_length <= head.header_capacity // 2
         and head.state < len(catalog.STATES)
+        and math.isfinite(head.created)
+        and math.isfinite(head.updated)
     )
     if not consistent:
         raise RecordError("layout", "sizes and offsets contradict each other")
@@ -587,13 +603,13 @@ def _header(data: bytes) -> _Header:
     return _Header(identity, facts, entries)
 
 
-def _text(value: Any) -> str:  # noqa: ANN401 - whatever the JSON held
+def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_LABEL_LENGTH or not value.isprintable():
         raise ValueError(f"not printable text of at most {MAX_LABEL_LENGTH} characters: {value!r:.80}")
     return value
 
 
-def _entry(name: Any, labels: Any, bounds: Any) -> _Entry:  # noqa: ANN401 - whatever the JSON held
+def _entry(name: Any, labels: Any, bounds: Any) -> _Entry:
     values = tuple(_text(label) for label in labels)
     metric = catalog.BY_NAME.get(_text(name))
     width = len(bounds) + 2 if bounds else 1
