@@ -1,0 +1,317 @@
+"""Slurm's prolog and epilog: with its documented environment, and under a real slurmctld and slurmd."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import require_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+SLURM = ROOT / "deploy/slurm"
+_WRITER = """
+import sys, time
+from pathlib import Path
+from yoloscope_hooks.record import Identity, Writer, run_directory
+identity = Identity(sys.argv[2])
+writer = Writer(run_directory(Path(sys.argv[1]), identity.run) / identity.filename, identity)
+writer.begin(); writer.end(float(sys.argv[3]))
+print(flush=True)
+time.sleep(float(sys.argv[4]))
+"""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Slurm runs prolog and epilog as root")
+
+
+class Node:
+    """A node's directories, and the scripts run as slurmd would."""
+
+    def __init__(self, base: Path, **settings: str) -> None:
+        """Configure the scripts for directories below `base`."""
+        base.chmod(0o755)
+        self.records, self.targets, self.state = base / "records", base / "targets", base / "state"
+        conf = base / "slurm.conf.d"
+        settings = {
+            "YOLOSCOPE_DIR": str(self.records),
+            "YOLOSCOPE_TARGETS_DIR": str(self.targets),
+            "YOLOSCOPE_STATE_DIR": str(self.state),
+            **settings,
+        }
+        conf.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "YOLOSCOPE_SLURM_CONF": str(conf),
+            "SLURMD_NODENAME": "gpu-17",
+            "SLURM_CLUSTER_NAME": "lab",
+            "SLURM_JOB_UID": str(os.getuid()),
+        }
+
+    def run(self, script: str, job: int = 1) -> subprocess.CompletedProcess[str]:
+        """Run a script for a job; Slurm would take the node out of service if it failed."""
+        environment = {**self.environment, "SLURM_JOB_ID": str(job)}
+        done = subprocess.run([SLURM / script], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    @contextmanager
+    def training(self, run: str, written: float, lives: float = 60.0) -> Iterator[Path]:
+        """A process that holds a record, last written at `written` (Unix seconds)."""
+        command = [sys.executable, "-c", _WRITER, str(self.records), run, str(written), str(lives)]
+        path = os.pathsep.join(str(ROOT / part) for part in ("exporter", "trainer_hooks"))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            try:
+                yield self.records / run
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    """A fresh node."""
+    return Node(tmp_path)
+
+
+def test_shellcheck_is_content() -> None:
+    """No shell of any node stumbles over the scripts."""
+    scripts = sorted(SLURM.glob("*.sh"))
+    assert len(scripts) == 3
+    subprocess.run([require_binary("shellcheck"), "-x", "-P", ROOT, *scripts], check=True)
+
+
+def test_prolog_prepares_the_records(node: Node) -> None:
+    """The directory is there for every user, sticky, after one prolog as after two."""
+    for _ in range(2):
+        node.run("prolog.sh")
+        assert stat.S_IMODE(node.records.stat().st_mode) == 0o1777
+
+
+def test_prolog_writes_a_target(node: Node) -> None:
+    """The file fits deploy/prometheus' pattern exporter*, names the node, and leaves no half-written one behind."""
+    node.run("prolog.sh")
+    (group,) = json.loads((node.targets / "exporter-gpu-17.json").read_text(encoding="utf-8"))
+    assert group == {"targets": ["gpu-17:9911"], "labels": {"cluster": "lab"}}
+    assert [path.name for path in node.targets.iterdir()] == ["exporter-gpu-17.json"]
+
+
+def test_target_is_replaced_in_one_step(node: Node) -> None:
+    """A reader that holds the old file open still reads it whole: the new one is another file, renamed."""
+    node.run("prolog.sh")
+    target = node.targets / "exporter-gpu-17.json"
+    with target.open(encoding="utf-8") as old:
+        before = target.stat().st_ino
+        node.run("prolog.sh", job=2)
+        assert json.load(old)
+    assert target.stat().st_ino != before
+
+
+def test_target_stays_by_default(node: Node) -> None:
+    """After the job the end of its training is still scraped."""
+    node.run("prolog.sh")
+    node.run("epilog.sh")
+    assert (node.targets / "exporter-gpu-17.json").exists()
+
+
+def test_target_goes_with_the_last_job(tmp_path: Path) -> None:
+    """Where so configured the target stays as long as any job is on the node."""
+    node = Node(tmp_path, YOLOSCOPE_REMOVE_TARGET="yes")
+    target = node.targets / "exporter-gpu-17.json"
+    for job in (1, 2):
+        node.run("prolog.sh", job)
+    node.run("epilog.sh", 1)
+    assert target.exists()
+    node.run("epilog.sh", 2)
+    assert not target.exists()
+
+
+def test_no_targets_without_a_directory(tmp_path: Path) -> None:
+    """A site with a fixed list of nodes sets none, and gets none."""
+    node = Node(tmp_path, YOLOSCOPE_TARGETS_DIR="")
+    node.run("prolog.sh")
+    node.run("epilog.sh")
+    assert not node.targets.exists()
+
+
+@needs_root
+def test_epilog_removes_only_what_is_long_dead(node: Node) -> None:
+    """A record goes if its process is dead and its last write an hour ago; one of the two is not enough."""
+    node.run("prolog.sh")
+    now = time.time()
+    with ExitStack() as stack:
+        living = stack.enter_context(node.training("living-but-silent", now - 7200))
+        with node.training("dead-for-long", now - 7200) as old, node.training("just-killed", now - 60) as fresh:
+            pass
+        node.run("epilog.sh")
+        assert living.exists()
+        assert fresh.exists()
+        assert not old.exists()
+
+
+@needs_root
+def test_epilog_leaves_other_users_alone(node: Node) -> None:
+    """Only the records of the job's user are looked at."""
+    node.run("prolog.sh")
+    with node.training("dead-for-long", time.time() - 7200) as old:
+        pass
+    node.environment["SLURM_JOB_UID"] = "12345"
+    node.run("epilog.sh")
+    assert old.exists()
+
+
+@needs_root
+def test_a_link_is_not_followed(node: Node, tmp_path: Path) -> None:
+    """A link in place of the record directory is neither opened to all nor cleared."""
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    node.records.symlink_to(secret)
+    assert "cannot prepare" in node.run("prolog.sh").stderr
+    node.run("epilog.sh")
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("setting", ["YOLOSCOPE_TARGETS_DIR", "YOLOSCOPE_DIR", "YOLOSCOPE_STATE_DIR"])
+def test_trouble_is_said_and_costs_no_node(tmp_path: Path, setting: str) -> None:
+    """A directory that cannot be made is named on standard error; the exit status stays 0, so no node is drained."""
+    (tmp_path / "file").touch()
+    node = Node(tmp_path, **{setting: str(tmp_path / "file" / "below")})
+    assert "file/below" in node.run("prolog.sh").stderr
+    node.run("epilog.sh")
+
+
+def test_a_broken_configuration_costs_no_node(node: Node) -> None:
+    """A syntax error in the configuration is reported, and the scripts go on with the defaults they can use."""
+    Path(node.environment["YOLOSCOPE_SLURM_CONF"]).write_text(
+        f"YOLOSCOPE_STATE_DIR={node.state}\nif then\n", encoding="utf-8"
+    )
+    environment = {**node.environment, "YOLOSCOPE_DIR": str(node.records), "YOLOSCOPE_STATE_DIR": str(node.state)}
+    node.environment = environment
+    assert "yntax error" in node.run("prolog.sh").stderr
+    assert node.records.is_dir()
+
+
+def test_task_prolog_names_the_directory(node: Node) -> None:
+    """Its output is the form that slurmd takes into the task's environment."""
+    assert node.run("task-prolog.sh").stdout == f"export YOLOSCOPE_DIR={node.records}\n"
+
+
+# --- a real Slurm ----------------------------------------------------------------------------------------------------
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _until(done: Callable[[], bool], seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if done():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+_SLURM_CONF = """
+ClusterName=lab
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={base}/munge.socket
+SlurmctldPort={controller}
+StateSaveLocation={base}/ctld
+SlurmdSpoolDir={base}/spool
+SlurmctldPidFile={base}/slurmctld.pid
+SlurmdPidFile={base}/slurmd.pid
+SlurmctldLogFile={base}/slurmctld.log
+SlurmdLogFile={base}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+Prolog={base}/prolog.sh
+Epilog={base}/epilog.sh
+TaskProlog={base}/task-prolog.sh
+PrologFlags=Alloc
+NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={daemon} CPUs=1 RealMemory=100 State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@contextmanager
+def _slurm(base: Path, node: Node) -> Iterator[dict[str, str]]:
+    """munged, slurmctld and slurmd in the foreground; yields the environment for srun and its kin."""
+    (base / "munge.key").write_bytes(os.urandom(128))
+    (base / "munge.key").chmod(0o600)
+    for name in ("ctld", "spool"):
+        (base / name).mkdir()
+    host = socket.gethostname().partition(".")[0]
+    conf = base / "slurm.conf"
+    ports = {"controller": _free_port(), "daemon": _free_port()}
+    conf.write_text(_SLURM_CONF.format(host=host, base=base, **ports), encoding="utf-8")
+    for script in ("prolog.sh", "epilog.sh", "task-prolog.sh"):  # slurmd passes no environment of its own on
+        settings = f"export YOLOSCOPE_SLURM_CONF={node.environment['YOLOSCOPE_SLURM_CONF']}"
+        (base / script).write_text(f"#!/bin/sh\n{settings}\nexec {SLURM}/{script}\n", encoding="utf-8")
+        (base / script).chmod(0o755)
+    environment = {**os.environ, "SLURM_CONF": str(conf)}
+    files = ("socket", "key-file", "pid-file", "seed-file")
+    commands = (
+        ["munged", "--foreground", "--force", *(f"--{file}={base}/munge.{file.partition('-')[0]}" for file in files)],
+        ["slurmctld", "-D", "-f", conf],
+        ["slurmd", "-D", "-f", conf, "-N", "node1"],
+    )
+    log = base / "daemons.log"
+    with ExitStack() as stack, log.open("wb") as output:
+        for command in commands:
+            process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+            stack.callback(process.wait, 20)
+            stack.callback(process.terminate)
+            if command[0] == "munged":
+                assert _until((base / "munge.socket").exists), log.read_text(encoding="utf-8")
+        yield environment
+
+
+@pytest.mark.slow
+@needs_root
+def test_under_a_real_slurm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A real slurmd runs the scripts around a job: directory and target are there before it, the job learns of them."""
+    for name in ("slurmctld", "slurmd", "munged", "srun"):
+        require_binary(name)
+    base = tmp_path_factory.mktemp("slurm")
+    base.chmod(0o755)
+    node = Node(base, YOLOSCOPE_REMOVE_TARGET="yes")
+    target = node.targets / "exporter-node1.json"
+    shown = f'echo "$YOLOSCOPE_DIR"; stat -c %a "{node.records}"; cat "{target}"'
+    with _slurm(base, node) as environment:
+        done = subprocess.run(
+            ["srun", "--immediate=60", "sh", "-c", shown],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        log = (base / "slurmd.log").read_text(encoding="utf-8")
+        assert done.returncode == 0, f"{done.stderr}\n{log}"
+        directory, mode, group = done.stdout.splitlines()
+        assert directory == str(node.records)
+        assert mode == "1777"
+        assert json.loads(group)[0]["targets"] == ["node1:9911"]
+        assert _until(lambda: not target.exists()), log
+    shutil.rmtree(base)
