@@ -76,6 +76,18 @@ def file(value: Any) -> Path | None:  # noqa: ANN401 - a string, or what YAML ma
     return path
 
 
+def thresholds(value: Any) -> Mapping[str, float] | None:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: a YAML file with thresholds of the diagnosis; empty means the defaults."""
+    if not value or isinstance(value, dict):
+        return value or None
+    from yoloscope_exporter.diagnosis import limits  # noqa: PLC0415 - `run` and `--help` need no rules
+
+    try:
+        return limits.load(Path(str(value)))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def url_path(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made of it
     """A type of option: a path below the root of the server that is not one of its own."""
     text = str(value)
@@ -127,6 +139,14 @@ SETTINGS = (
     Setting("runs.keep", duration(), "15m", "How long a finished training stays visible.", "DURATION"),
     Setting("runs.keep-killed", duration(), "1h", "How long a training that was killed stays visible.", "DURATION"),
     Setting("runs.remove-after", duration(), "1d", "When the record of a dead training is deleted.", "DURATION"),
+    Setting("diagnosis.window", duration(5.0, 3600.0), "1m", "Stretch of time the diagnosis judges.", "DURATION"),
+    Setting(
+        "diagnosis.thresholds",
+        thresholds,
+        "",
+        "YAML file with thresholds in place of the defaults (docs/diagnosis.md lists them).",
+        "FILE",
+    ),
     Setting(
         "path.records",
         click.Path(path_type=Path),
@@ -153,6 +173,8 @@ class Config:
     runs_keep: float
     runs_keep_killed: float
     runs_remove_after: float
+    diagnosis_window: float
+    diagnosis_thresholds: Mapping[str, float] | None
     path_records: Path
     path_procfs: Path
     path_sysfs: Path

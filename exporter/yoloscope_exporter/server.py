@@ -6,6 +6,7 @@ connection's own thread, basic authentication, and a limit on the connections se
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import ssl
@@ -52,11 +53,20 @@ def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Response:
     return Response(status, f"{text}\n".encode(), headers=headers)
 
 
+def _json(document: Callable[[], object]) -> Callable[[WSGIEnvironment], Response]:
+    return lambda _: Response(HTTPStatus.OK, json.dumps(document()).encode(), "application/json")
+
+
 class App:
     """Answers requests from the newest snapshot; touches no source."""
 
-    def __init__(self, sampler: Sampler, telemetry_path: str = "/metrics") -> None:
-        """Serve the metrics of `sampler` at `telemetry_path`."""
+    def __init__(
+        self,
+        sampler: Sampler,
+        telemetry_path: str = "/metrics",
+        documents: Mapping[str, Callable[[], object]] | None = None,
+    ) -> None:
+        """Serve the metrics of `sampler` at `telemetry_path`, and `documents` as JSON at their paths."""
         self._sampler = sampler
         self._telemetry_path = telemetry_path
         self._routes: Mapping[str, Callable[[WSGIEnvironment], Response]] = {
@@ -64,6 +74,7 @@ class App:
             "/-/healthy": self._healthy,
             "/-/ready": self._ready,
             "/": self._landing,
+            **{path: _json(document) for path, document in (documents or {}).items()},
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

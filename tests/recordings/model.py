@@ -515,7 +515,7 @@ class Machine:
 
 
 def moments(plan: Plan, every: float = 2.0, start: float = START) -> Iterator[tuple[float, list[Sample]]]:
-    """(Unix time, samples) of the plan every `every` seconds, from shortly before its start to shortly after its end."""
+    """(Unix time, samples) of the plan every `every` seconds, a little before its start and after its end included."""
     training = Training(plan, start)
     training.play()
     machine = Machine(training)

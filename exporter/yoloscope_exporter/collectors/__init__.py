@@ -24,7 +24,7 @@ MODULES = ("runs", "cpu", "memory", "disk", "network", "pressure", "cgroup", "pr
 #: The one that tells the others which ranks are alive.
 FIRST = "runs"
 #: Name -> module of what is derived from a snapshot.
-DERIVED: dict[str, str] = {}
+DERIVED: dict[str, str] = {"diagnosis": "yoloscope_exporter.diagnosis.live"}
 
 FAST, SLOW = "fast", "slow"
 

@@ -14,6 +14,7 @@ import click
 from yoloscope_exporter import collectors, log
 from yoloscope_exporter.collectors import Collector, Context, Roster
 from yoloscope_exporter.config import Config, Rereadable, reread, settings
+from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
 from yoloscope_exporter.sampler import Rejections, Sampler, Source
 from yoloscope_exporter.server import App, Server, serve_in_background
 from yoloscope_exporter.web_config import Guard, WebConfigError
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: Settings that a reload leaves alone.
-FIXED = ("web_listen_address", "web_config_file", "web_telemetry_path", "path_records", "path_procfs", "path_sysfs")
+FIXED = (
+    "web_listen_address",
+    "web_config_file",
+    "web_telemetry_path",
+    "path_records",
+    "path_procfs",
+    "path_sysfs",
+    "diagnosis_window",
+)
 
 
 @click.command(cls=Rereadable, short_help="The exporter: hardware and trainings of this node, for Prometheus.")
@@ -67,7 +76,7 @@ def running(config: Config) -> Iterator[Exporter]:
     factory = _Factory(config, reject, options)
     sampler = Sampler(factory(config), interval=config.sample_interval, reject=reject)
     with ExitStack() as stack:
-        server = _server(config, sampler)
+        server = _server(config, App(sampler, config.web_telemetry_path, {DIAGNOSIS_PATH: factory.diagnosis}))
         stack.callback(server.server_close)
         stack.callback(sampler.stop)
         sampler.start()
@@ -76,11 +85,11 @@ def running(config: Config) -> Iterator[Exporter]:
         yield Exporter(config, sampler, server, options, factory)
 
 
-def _server(config: Config, sampler: Sampler) -> Server:
+def _server(config: Config, app: App) -> Server:
     address = config.web_listen_address
     try:
         guard = Guard(config.web_config_file) if config.web_config_file else None
-        return Server(address, App(sampler, config.web_telemetry_path), guard)
+        return Server(address, app, guard)
     except WebConfigError as error:
         raise click.ClickException(f"--web.config.file: {error}") from error
     except OSError as error:
@@ -94,6 +103,8 @@ def _options(config: Config) -> dict[str, object]:
         "runs.keep-killed": config.runs_keep_killed,
         "runs.remove-after": config.runs_remove_after,
         "path.rootfs": config.path_rootfs,
+        "diagnosis.window": config.diagnosis_window,
+        "diagnosis.thresholds": config.diagnosis_thresholds,
     }
 
 
@@ -117,6 +128,13 @@ class _Factory:
         wanted = [name for name in collectors.names() if name in config.modules]
         self._built = {name: self._built.get(name) or self._build(name) for name in wanted}
         return [source for sources in self._built.values() for source in sources]
+
+    def diagnosis(self) -> object:
+        """What the diagnosis says now, for `yoloscope diagnose` and `yoloscope top`; nothing where it is off."""
+        stages = [source.derived for source in self._built.get("diagnosis", ())]
+        return (
+            stages[0].document() if stages and isinstance(stages[0], Live) else {"runs": [], "notes": ["switched off"]}
+        )
 
     def _build(self, name: str) -> list[Source]:
         if name in collectors.DERIVED:

@@ -1,0 +1,179 @@
+"""The diagnosis of what the exporter samples: a derived stage that publishes verdicts, goodput and wasted GPU time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import rules, signals
+from yoloscope_exporter.diagnosis.engine import (
+    ENTER_SHARE,
+    HISTORY,
+    LEAVE_SHARE,
+    STEP_SHARE,
+    TRAINING,
+    WINDOW,
+    Diagnosis,
+    Hysteresis,
+    Key,
+    diagnose,
+    holding,
+    judge,
+    wasted,
+)
+from yoloscope_exporter.diagnosis.render import to_json
+from yoloscope_exporter.diagnosis.series import Store, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from yoloscope_exporter.collectors import Context
+    from yoloscope_exporter.diagnosis.rules import Limits
+    from yoloscope_exporter.diagnosis.signals import Signals
+    from yoloscope_exporter.sampler import Snapshot
+
+
+#: Where the exporter serves the diagnosis as JSON.
+DIAGNOSIS_PATH = "/api/v1/diagnosis"
+
+
+def derived(context: Context) -> Live:
+    """The stage, as `collectors.DERIVED` wants it; its settings are `diagnosis.window` and `diagnosis.thresholds`."""
+    window = context.options.get("diagnosis.window")
+    return Live(window=window if isinstance(window, float) else WINDOW, options=context.options)
+
+
+@dataclass
+class Live:
+    """Diagnosis of what a sampler sees: fed with every snapshot, judged every few seconds.
+
+    Two stores: the short one with every snapshot, the long one with every tenth or so, for slopes and slow steps.
+    """
+
+    limits: Limits = field(default_factory=lambda: rules.DEFAULTS)
+    window: float = WINDOW
+    history: float = HISTORY
+    options: Mapping[str, object] = field(default_factory=dict)
+    short: Store = field(default_factory=Store)
+    long: Store = field(default_factory=Store)
+    diagnoses: tuple[Diagnosis, ...] = ()
+    _hysteresis: Hysteresis = field(init=False)
+    _judged: float = 0.0
+    _thinned: float = 0.0
+    _period: float = 1.0
+    _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
+    _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
+
+    def __post_init__(self) -> None:
+        """Derive the hysteresis from the window."""
+        self._hysteresis = Hysteresis(self.window * ENTER_SHARE, self.window * LEAVE_SHARE)
+
+    def __call__(self, snapshot: Snapshot) -> Iterable[catalog.Sample]:
+        """Take in a sampler's snapshot, with the thresholds that are configured now."""
+        limits = self.options.get("diagnosis.thresholds")
+        self.limits = limits if isinstance(limits, dict) else rules.DEFAULTS
+        return self.feed(snapshot.time, snapshot)
+
+    def feed(self, now: float, samples: Iterable[catalog.Sample]) -> list[catalog.Sample]:
+        """Take in the samples of one cycle at Unix time `now`; return the diagnosis as samples."""
+        used = [sample for sample in samples if sample.metric.name in USED]
+        if now < self.short.last:  # the clock was set back: what was seen lies in the future now
+            self._forget()
+        if self.short.last > 0:
+            self._period += 0.2 * (now - self.short.last - self._period)
+        self.short.add(now, used)
+        if now - self._thinned >= self.history / 180:
+            self.long.add(now, used)
+            self.long.trim(now - self.history)
+            self._thinned = now
+        if now - self._judged >= self.window * STEP_SHARE:
+            self._judge(now)
+        return list(self.samples())
+
+    def _forget(self) -> None:
+        self.short, self.long = Store(), Store()
+        self._judged = self._thinned = 0.0
+        self._hysteresis.memory.clear()
+
+    def _judge(self, now: float) -> None:
+        self.short.trim(now - self.window)
+        since = Window(self.short, max(self._judged, now - self.window), now, self._period)
+        short = Window(self.short, now - self.window, now, self._period)
+        long = Window(self.long, now - self.history, now, self.history / 180)
+        everybody = signals.gather(short, long)
+        self._hysteresis.keep((s.run, s.rank) for s in everybody)
+        self._held = {
+            (s.run, s.rank): self._hysteresis.update((s.run, s.rank), judge(s, self.limits), now) for s in everybody
+        }
+        alone = signals.node(short, self.limits["held_idle"])
+        told = [diagnose(s, holding(self._held[s.run, s.rank]), self.limits) for s in everybody]
+        if alone.get("held_idle_gpus"):
+            told.append(diagnose(alone, ["held_idle"], self.limits))
+        self.diagnoses = tuple(told)
+        self._charge(since, [*everybody, alone])
+        self._judged = now
+
+    def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
+        present = {(s.run, s.rank) for s in everybody}
+        for key in [key for key in self._wasted if key[:2] not in present]:
+            del self._wasted[key]
+        for s in everybody:
+            for cause, seconds in wasted(window, s, self._held).items():
+                self._wasted[s.run, s.rank, cause] += seconds
+            if s.get("held_idle_gpus"):
+                self._wasted["", "", "held_idle"] += s["held_idle_gpus"] * window.seconds
+
+    def document(self) -> dict[str, Any]:
+        """The diagnosis with its signals, as the exporter serves it at DIAGNOSIS_PATH."""
+        return to_json(self.diagnoses, with_signals=True)
+
+    def samples(self) -> Iterator[catalog.Sample]:
+        """The diagnosis as samples: verdicts 0 or 1 where they could be judged, goodput, wasted GPU time."""
+        for (run, rank), verdicts in self._held.items():
+            for name, holds in verdicts.items():
+                yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
+        for told in self.diagnoses:
+            if told.signals.has("goodput") and told.state in TRAINING:
+                labels = (told.run, told.rank)
+                yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals["goodput"])
+        for key, seconds in self._wasted.items():
+            yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
+
+
+#: Families the signals ask for; nothing else is kept by `Live`.
+USED = frozenset(
+    metric.name
+    for metric in catalog.METRICS
+    if metric.area in ("train", "cgroup")
+    or metric
+    in (
+        catalog.GPU_INFO,
+        catalog.GPU_UTILIZATION_RATIO,
+        catalog.GPU_BUSY_SECONDS_TOTAL,
+        catalog.GPU_UTILIZATION_SAMPLED_RATIO,
+        catalog.GPU_MEMORY_USED_BYTES,
+        catalog.GPU_MEMORY_TOTAL_BYTES,
+        catalog.GPU_POWER_WATTS,
+        catalog.GPU_POWER_LIMIT_WATTS,
+        catalog.GPU_TEMPERATURE_CELSIUS,
+        catalog.GPU_CLOCK_HERTZ,
+        catalog.GPU_CLOCK_MAX_HERTZ,
+        catalog.GPU_THROTTLED_SECONDS_TOTAL,
+        catalog.GPU_SM_ACTIVE_RATIO,
+        catalog.GPU_PCIE_LINK_WIDTH,
+        catalog.GPU_PCIE_LINK_WIDTH_MAX,
+        catalog.GPU_PCIE_LINK_GENERATION,
+        catalog.GPU_PCIE_LINK_GENERATION_MAX,
+        catalog.GPU_PROCESS_MEMORY_BYTES,
+        catalog.CPU_SECONDS_TOTAL,
+        catalog.CPU_CORES,
+        catalog.MEMORY_TOTAL_BYTES,
+        catalog.MEMORY_AVAILABLE_BYTES,
+        catalog.DISK_IO_SECONDS_TOTAL,
+        catalog.FILESYSTEM_AVAILABLE_BYTES,
+        catalog.FILESYSTEM_SIZE_BYTES,
+        catalog.PRESSURE_SECONDS_TOTAL,
+    )
+) - {catalog.TRAIN_VERDICT.name, catalog.TRAIN_GOODPUT_RATIO.name, catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name}

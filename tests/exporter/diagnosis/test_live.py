@@ -1,0 +1,74 @@
+"""The diagnosis as a stage of the sampler."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.diagnosis.live import Live
+
+from tests.recordings.model import Plan, moments
+
+STARVED = Plan(workers=1, epochs=1, batches=200)
+
+
+def live(plan: Plan, every: float = 1.0) -> tuple[Live, dict[tuple[str, tuple[str, ...]], float]]:
+    """The live diagnosis at the end of a plan, and its last samples."""
+    watching, last = Live(), {}
+    for time, samples in moments(plan, every):
+        last = {(s.metric.name, s.labels): s.value for s in watching.feed(time, samples)}
+    return watching, last  # type: ignore[return-value]
+
+
+def test_live_publishes_verdict_goodput_and_waste() -> None:
+    """The same verdict as from the recording, as samples of the catalogue."""
+    watching, last = live(replace(STARVED, end="running"))
+    run = STARVED.run
+    assert last[catalog.TRAIN_VERDICT.name, (run, "0", "loader_workers")] == 1
+    assert last[catalog.TRAIN_VERDICT.name, (run, "0", "compute_bound")] == 0
+    assert last[catalog.TRAIN_GOODPUT_RATIO.name, (run, "0")] == pytest.approx(0.41, abs=0.05)
+    waste = last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, (run, "0", "loader_workers")]
+    assert waste == pytest.approx(0.56 * 88, rel=0.25)
+    assert [verdict.name for verdict in watching.diagnoses[0].verdicts] == ["loader_workers"]
+
+
+def test_live_forgets_a_run_that_is_no_longer_published() -> None:
+    """No series of the diagnosis outlives its run."""
+    watching, _ = live(replace(STARVED, end="running"))
+    now = watching.short.last
+    assert any(sample.labels[0] == STARVED.run for sample in watching.feed(now + 1, []))
+    for second in range(2, 80):
+        last = watching.feed(now + second, [])
+    assert not [sample for sample in last if sample.labels[0] == STARVED.run]
+    assert not watching.diagnoses
+
+
+def test_live_survives_a_clock_that_is_set_back() -> None:
+    """It starts anew instead of judging the future."""
+    watching, _ = live(replace(STARVED, end="running", batches=40))
+    assert watching.feed(watching.short.last - 3600, []) == []
+
+
+def test_a_gpu_held_by_nobodys_training_is_counted() -> None:
+    """Memory held by a process without a run, on an idle GPU, is wasted with empty run and rank."""
+    watching = Live()
+    for second in range(90):
+        now = 1000.0 + second
+        samples = [
+            Sample(catalog.GPU_BUSY_SECONDS_TOTAL, ("1",), 5.0),
+            Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", "77", "jupyter", "", ""), 9e9),
+        ]
+        last = {(s.metric.name, s.labels): s.value for s in watching.feed(now, samples)}
+    assert last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, ("", "", "held_idle")] == pytest.approx(85, abs=6)
+    (alone,) = watching.diagnoses
+    assert alone.verdicts[0].name == "held_idle"
+    assert "77 (jupyter)" in alone.verdicts[0].fix
+
+
+def test_a_rank_without_a_gpu_wastes_none() -> None:
+    """A training on the CPU holds no GPU."""
+    _, last = live(replace(STARVED, gpu=False, end="running"))
+    assert not [key for key in last if key[0] == catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name]
+    assert last[catalog.TRAIN_VERDICT.name, (STARVED.run, "0", "loader_workers")] == 1
