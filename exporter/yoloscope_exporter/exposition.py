@@ -65,6 +65,8 @@ class Exposition:
 
 def _text_header(metric: Metric) -> str:
     kind = "gauge" if metric.kind == catalog.INFO else metric.kind
+    if metric.name.endswith("_count"):  # which this format keeps for histograms: say nothing of the type
+        kind = "untyped"
     return f"# HELP {metric.name} {_help(metric)}\n# TYPE {metric.name} {kind}\n"
 
 

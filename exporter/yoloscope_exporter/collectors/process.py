@@ -79,7 +79,7 @@ class Processes:
         self._ranks = {trainer: self._ranks.get(trainer, _Rank()) for trainer in trainers.values()}
         for trainer, rank in self._ranks.items():
             self._follow(trainer, rank, trainers.keys() - {trainer.pid})
-            for role, total in rank.totals.items():
+            for role, total in rank.totals.items() if rank.last else ():  # nothing left to read: nothing to tell
                 yield from _samples((trainer.run, trainer.rank, role), total)
 
     def _follow(self, trainer: Trainer, rank: _Rank, others: set[int]) -> None:
