@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Ultralytics keeps the callbacks every new model, trainer and validator starts with in this module.
 DEFAULTS_MODULE = "ultralytics.utils.callbacks.base"
+#: Torch's loader workers make their batches in this one.
+FETCH_MODULE = "torch.utils.data._utils.fetch"
 AUTOLOAD = Path(__file__).parent / "autoload"
 
 
@@ -37,6 +39,7 @@ def attach(model: Any, run: str | None) -> None:
         else:
             os.environ.pop("YOLOSCOPE_RANKS_RUN", None)
         propagate(os.environ)
+        tap_workers()
     except Exception as error:  # the training matters more
         logging.getLogger("yoloscope").warning("yoloscope cannot watch %r: %r", type(model).__name__, error)
 
@@ -46,6 +49,7 @@ def enable() -> None:
     if disabled():
         return
     propagate(os.environ)
+    tap_workers()
     module = sys.modules.get(DEFAULTS_MODULE)
     if module is not None:
         register_defaults(module)
@@ -68,6 +72,15 @@ def register_defaults(module: Any) -> None:
     from yoloscope_hooks import callbacks
 
     register(module.default_callbacks, callbacks.CALLBACKS)
+
+
+def tap_workers() -> None:
+    """Measure the loader workers that this process will fork."""
+    module = sys.modules.get(FETCH_MODULE)
+    if module is not None:
+        from yoloscope_hooks import workers
+
+        workers.tap(module)
 
 
 def propagate(environ: MutableMapping[str, str]) -> None:

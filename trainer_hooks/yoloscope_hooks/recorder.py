@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import PHASES, STEP_BUCKETS
 
-from yoloscope_hooks import cuda_memory, facts, naming, record, taps
+from yoloscope_hooks import cuda_memory, ddp, facts, naming, record, taps, workers
 from yoloscope_hooks.learning import PERIOD, Learning
 from yoloscope_hooks.step_clock import CHECKPOINT, OTHER, SETUP, VALIDATE, HostClock
+from yoloscope_hooks.stream_clock import StreamClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,11 +95,12 @@ class Recorder:
 
     def __init__(self, writer: record.Writer, who: tuple[str, str], age: float) -> None:
         """`who` are run and rank; `age` is how long the training has been going on, in seconds."""
-        self.clock = HostClock()
+        self.clock: HostClock | StreamClock = HostClock()
         self.images = 0  # of the batch under way; the taps store these two
         self.steps = 0
         self._writer, self._values, self._who = writer, writer.values, who
         self._errors: Counter[str] = Counter()
+        self._gradient: Any = None
         self._memory: cuda_memory.CudaMemory | None = None
         self._exception = sys.exc_info()[1]  # the user may train inside an `except`
         self._process = os.getpid()
@@ -111,6 +113,7 @@ class Recorder:
         self._declare()
         self._values[self._started] = time.time() - age
         self.learning = Learning(writer, who)
+        self._queue = workers.Queue(writer, who)
 
     def _declare(self) -> None:
         slot, histogram, who = self._writer.slot, self._writer.histogram, self._who
@@ -147,8 +150,12 @@ class Recorder:
         self._train_begin = now
         self._start_epoch = getattr(trainer, "start_epoch", 0)
         self._part("facts", self._describe, trainer)
-        self._memory = self._part("memory", cuda_memory.watch, trainer.device, self._writer, self._who)
-        self._part("taps", taps.install, trainer, self)
+        device = getattr(trainer, "device", None)
+        self._memory = self._part("memory", cuda_memory.watch, device, self._writer, self._who)
+        self.clock = self._part("clock", _clock, device) or self.clock
+        self._gradient = self._part("ddp", ddp.hook, trainer, self.clock.mark)
+        for phase in ("backward_local", "backward_exposed") if self._gradient is None else ("backward",):
+            self._phases[PHASES.index(phase)] = math.nan  # does not exist here
 
     def _describe(self, trainer: Trainer) -> None:
         self._writer.set_facts(facts.gather(trainer, os.environ))
@@ -158,6 +165,7 @@ class Recorder:
         self._part("taps", taps.install, trainer, self)
         self._part("progress", self._look_ahead, trainer)
         self._account(now, "train")
+        self._part("clock", self.clock.epoch, self._phases)
         self._first, self._start, self._epoch_batch = True, 0.0, 0
 
     def _look_ahead(self, trainer: Trainer) -> None:
@@ -189,6 +197,9 @@ class Recorder:
         wall = time.time()
         wait, step = self._start - self._previous, now - self._start
         memory = self._part("memory", self._memory.batch) if self._memory else None
+        if self._first:
+            self._part("queue", self._queue.look, trainer.train_loader)
+        queue = self._part("queue", self._queue.batch, now) or (math.nan, math.nan)
         self._learn(trainer, wall)
         writer, values = self._writer, self._values
         writer.begin()
@@ -200,14 +211,14 @@ class Recorder:
             values[self._first_wait] += wait
         _observe(values, self._wait, wait)
         _observe(values, self._step, step)
-        self.clock.end(now, self._previous, self._phases)
-        writer.append((wall, wait, step, *(memory or cuda_memory.UNKNOWN), math.nan, math.nan, self._epoch + 1))
+        writer.append((wall, wait, step, *(memory or cuda_memory.UNKNOWN), *queue, self._epoch + 1))
         self._first, self._start = False, 0.0
         self._epoch_batch += 1
-        self._previous = done = perf_counter()
+        done = perf_counter()
         values[self._hook_seconds] += done - now
-        self._phases[OTHER] += done - now
+        self.clock.end(done, self._previous, self._phases)
         writer.end(wall)
+        self._previous = done
 
     def _learn(self, trainer: Trainer, wall: float) -> None:
         self._part("loss", self.learning.check, trainer)
@@ -227,6 +238,7 @@ class Recorder:
     def epoch_end(self, trainer: Trainer, now: float) -> None:
         """The epoch's batches are done."""
         self._account(now, "train")
+        self._part("clock", self.clock.settle, self._phases)
         self._part("learning", self.learning.sample, trainer)
         if self._memory:
             self._part("memory", self._memory.epoch)
@@ -236,6 +248,7 @@ class Recorder:
         self._part("metrics", self.learning.epoch, trainer)
         self._part("progress", self._estimate)
         self._part("learning", self.learning.collect)
+        self._part("clock", self.clock.settle, self._phases)
 
     def enter(self, state: str) -> None:
         """A validation or a checkpoint begins. Never raises."""
@@ -264,11 +277,16 @@ class Recorder:
 
     def end(self, trainer: Trainer) -> None:
         """The training is over; an exception on its way through says that it failed."""
-        self._part("taps", taps.restore, trainer)
+        self._part("taps", self._restore, trainer)
         exception = sys.exc_info()[1]
         ours = exception is not None and exception is not self._exception
         self.close(type(exception).__name__ if ours else "")
         del trainer._yoloscope  # noqa: SLF001 - the next event, of another training, opens another record
+
+    def _restore(self, trainer: Trainer) -> None:
+        taps.restore(trainer)
+        if self._gradient is not None:
+            self._gradient.remove()
 
     def abandoned(self) -> None:
         """The trainer is gone, or Python ends, without a teardown: Ultralytics before 8.4.130 crashed."""
@@ -280,6 +298,7 @@ class Recorder:
         """Store the end, `failed` with the type of an exception, else `finished`, and give the file up."""
         if self.finalizer:
             self.finalizer.detach()
+        self._part("queue", self._queue.count_deaths)
         if exception:
             self._writer.set_facts({"exception": exception})
         self._account(perf_counter(), self._state)
@@ -306,7 +325,7 @@ class Recorder:
         self._count(event, error)
         if self._errors[event] >= ERROR_LIMIT:
             with suppress(Exception):
-                taps.restore(trainer)
+                self._restore(trainer)
             with suppress(Exception):
                 trainer._yoloscope = None  # noqa: SLF001
             with suppress(Exception):
@@ -326,6 +345,14 @@ class Recorder:
             self.finalizer.detach()
         self._writer.path.unlink(missing_ok=True)
         self._writer.close()
+
+
+def _clock(device: Any) -> StreamClock | None:
+    """A clock in the stream of a CUDA device."""
+    torch = sys.modules.get("torch")
+    if torch is None or getattr(device, "type", "") != "cuda":
+        return None
+    return StreamClock(lambda: torch.cuda.Event(enable_timing=True), torch.cuda.current_stream(device))
 
 
 def _observe(values: memoryview[float], first: int, value: float) -> None:

@@ -18,19 +18,19 @@ Time is in seconds of any clock: `perf_counter` on the CPU, events of the stream
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from yoloscope_exporter.catalog import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Protocol
 
-    class Seconds(Protocol):
-        """One number per phase: a list, or a part of the record."""
 
-        def __getitem__(self, index: int, /) -> float: ...
-        def __setitem__(self, index: int, value: float, /) -> None: ...
+class Seconds(Protocol):
+    """One number per phase of catalog.PHASES: a list, or a part of the record."""
+
+    def __getitem__(self, index: int, /) -> float: ...
+    def __setitem__(self, index: int, value: float, /) -> None: ...
 
 
 START, PREPARE, FORWARD, BACKWARD, GRADIENT, OPTIMIZER, OPTIMIZED, END = range(8)
@@ -82,6 +82,12 @@ class HostClock:
     def mark(self, index: int) -> None:
         """Note the moment."""
         self.marks[index] = perf_counter()
+
+    def epoch(self, seconds: Seconds) -> None:
+        """Steps follow."""
+
+    def settle(self, seconds: Seconds) -> None:
+        """Nothing is in flight on a host."""
 
     def begin(self, now: float) -> None:
         """A step begins; what the step before it left is gone."""

@@ -16,6 +16,7 @@ from typing import Any
 #: What to call in `yoloscope_hooks` once a module has been imported.
 _WATCHED = {
     "ultralytics.utils.callbacks.base": ("yoloscope_hooks.activation", "register_defaults"),
+    "torch.utils.data._utils.fetch": ("yoloscope_hooks.workers", "tap"),
 }
 _PACKAGES = ("yoloscope_hooks", "yoloscope_exporter")
 

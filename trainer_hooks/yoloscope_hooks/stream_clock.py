@@ -1,0 +1,119 @@
+"""The step's marks on the GPU's clock: events in the stream, read when they are over, never waited for.
+
+On CUDA the host only queues work, so its clock says when something was asked for, not when it was done. An event in the
+stream is passed when all that was queued before it is done; the time between two events is what the GPU took, waiting
+for the host included. The stream of a step begins at the end of the step before it, so a gap in front of START is the
+GPU waiting for data.
+
+The stream's time and the host's agree but for the work in flight. What the host has spent and the stream has not yet
+accounted for is kept as `owed`, and given to `other` when nothing is in flight any more, so the phases add up to wall
+time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from yoloscope_hooks.step_clock import END, MARKS, OTHER, START, Seconds, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Steps in flight that are remembered. More than that, and the oldest counts as `other`.
+DEPTH = 8
+_BASE = 1.0  # moments are counted from here: 0 means that a mark was not seen
+
+
+class Event(Protocol):
+    """The part of torch.cuda.Event(enable_timing=True) that is used."""
+
+    def record(self, stream: Any) -> None:
+        """Put the event into the stream."""
+
+    def query(self) -> bool:
+        """Whether the stream has passed it."""
+
+    def elapsed_time(self, end_event: Event) -> float:
+        """Milliseconds from this event to a later one; both must be passed."""
+
+
+class StreamClock:
+    """Same interface as HostClock."""
+
+    def __init__(self, event: Callable[[], Event], stream: Any) -> None:
+        """`event` makes an event, to be used again and again; `stream` is a torch.cuda.Stream."""
+        self._make = event
+        self._stream = stream
+        self._free: list[Event] = []
+        self._marks: list[Event | None] = [None] * MARKS
+        self._flying: deque[list[Event | None]] = deque()
+        self._previous: Event | None = None  # the end of the step before the oldest in flight
+        self._owed = 0.0
+
+    def _record(self) -> Event:
+        event = self._free.pop() if self._free else self._make()
+        event.record(self._stream)
+        return event
+
+    def _release(self, *events: Event | None) -> None:
+        self._free.extend(event for event in events if event is not None)
+
+    def epoch(self, seconds: Seconds) -> None:
+        """Steps follow whose time begins now."""
+        while self._flying:  # of an epoch that was broken off, or that validation has long outlived
+            self._forget()
+        self.settle(seconds)
+        self._release(self._previous)
+        self._previous = self._record()
+
+    def mark(self, index: int) -> None:
+        """Note the moment in the stream. Never raises: it is called from the middle of a step."""
+        try:
+            self._marks[index] = self._record()
+        except Exception:  # a broken CUDA context breaks the training by itself
+            self._marks[index] = None
+
+    def begin(self, now: float) -> None:  # noqa: ARG002 - the host's clock has no say here
+        """A step begins."""
+        self._release(*self._marks)
+        self._marks = [None] * MARKS
+        self.mark(START)
+
+    def end(self, now: float, previous: float, seconds: Seconds) -> None:
+        """The step is queued; give the time of steps that are over to the phases."""
+        self._owed += now - previous
+        self.mark(END)
+        self._flying.append(self._marks)
+        self._marks = [None] * MARKS
+        self._land(seconds)
+        if len(self._flying) > DEPTH:
+            self._forget()
+
+    def settle(self, seconds: Seconds) -> None:
+        """Account for what is over; what is owed by no step in flight goes to `other`."""
+        self._land(seconds)
+        if not self._flying and self._owed > 0.0:
+            seconds[OTHER] += self._owed
+            self._owed = 0.0
+
+    def _land(self, seconds: Seconds) -> None:
+        while self._flying:
+            last = self._flying[0][END]
+            if last is not None and not last.query():
+                return
+            self._give(seconds)
+
+    def _give(self, seconds: Seconds) -> None:
+        marks, start = self._flying[0], self._previous
+        if start is not None and marks[END] is not None:
+            moments = [_BASE + start.elapsed_time(mark) / 1000.0 if mark is not None else 0.0 for mark in marks]
+            split(moments, _BASE, seconds)
+            self._owed -= moments[END] - _BASE
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the oldest step; the next one is counted from its end."""
+        marks = self._flying.popleft()
+        self._release(self._previous, *marks[:END])
+        self._previous = marks[END]

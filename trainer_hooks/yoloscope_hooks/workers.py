@@ -1,0 +1,251 @@
+"""Loader workers: what each of them does, measured inside it, and how far they are ahead, seen from the trainer.
+
+A worker measures `fetch`, the call that turns indexes into a collated batch, by a tap on the class that torch's workers
+use. The tap is in place before a worker is forked; a worker that is spawned imports torch anew and gets it from
+`autoload`. The worker then looks for the record of its parent, and writes its own beside it, continuing what an earlier
+worker of that number left there.
+
+Metrics are those of training: a worker of the validation loader keeps still.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import resource
+import weakref
+from bisect import bisect_left
+from contextlib import suppress
+from signal import SIGTERM
+from time import perf_counter, thread_time, time
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_hooks.activation import disabled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from yoloscope_hooks.record import Identity, Writer
+
+    Fetch = Callable[[Any, Any], Any]
+
+_STATE = "_yoloscope"
+SEARCH_PERIOD = 1.0
+SEARCH_LIMIT = 60
+
+# --- inside a worker ------------------------------------------------------------------------------------------------
+
+
+def tap(module: Any) -> None:
+    """Measure every `fetch` of `module`, which is torch.utils.data._utils.fetch. Harmless when called twice."""
+    fetcher = module._MapDatasetFetcher  # noqa: SLF001 - torch has no public place for it
+    if disabled() or hasattr(fetcher.fetch, _STATE):
+        return
+    fetcher.fetch = _measured(fetcher.fetch)
+
+
+def _measured(fetch: Fetch) -> Fetch:
+    def measured(fetcher: Any, index: Any) -> Any:
+        try:
+            tally = fetcher._yoloscope  # noqa: SLF001 - ours
+        except AttributeError:
+            tally = fetcher._yoloscope = _tally(fetcher)  # noqa: SLF001
+        if tally is None:
+            return fetch(fetcher, index)
+        began, cpu = perf_counter(), thread_time()
+        batch = fetch(fetcher, index)
+        tally.add(perf_counter() - began, thread_time() - cpu)
+        return batch
+
+    setattr(measured, _STATE, True)
+    return measured
+
+
+def _tally(fetcher: Any) -> _Tally | None:
+    """A tally if this is a worker of a training loader; nothing in the trainer itself, nor in validation."""
+    with suppress(Exception):
+        from torch.utils.data import get_worker_info  # torch is there: it calls us
+
+        worker = get_worker_info()
+        if worker is not None and trains(fetcher.dataset):
+            return _Tally(str(worker.id))
+    return None
+
+
+def trains(dataset: Any) -> bool:
+    """Whether a data set is for training: Ultralytics augments only then, or calls it so; a strange one is."""
+    augment = getattr(dataset, "augment", None)
+    if isinstance(augment, bool):
+        return augment
+    prefix = str(getattr(dataset, "prefix", "train"))
+    return "train" in prefix or not any(word in prefix for word in ("val", "test"))
+
+
+class _Tally:
+    """Sums of one worker, from its first batch; in its record as soon as there is one."""
+
+    def __init__(self, worker: str) -> None:
+        self._worker = worker
+        self._book: _Book | None = None
+        self._waiting: list[tuple[float, float]] = []
+        self._searches, self._next_search = 0, 0.0
+        self._faults = _major_faults()
+
+    def add(self, wall: float, cpu: float) -> None:
+        """Count one batch. Never raises; after an error, or without a trainer that records, the tally is over."""
+        try:
+            if self._book is None and self._searches < SEARCH_LIMIT:
+                self._waiting.append((wall, cpu))
+                self._search()
+            elif self._book is not None:
+                faults = _major_faults()
+                self._book.enter([(wall, cpu)], faults - self._faults)
+                self._faults = faults
+        except Exception:
+            self._book, self._searches = None, SEARCH_LIMIT
+
+    def _search(self) -> None:
+        now = perf_counter()
+        if now < self._next_search:
+            return
+        self._searches, self._next_search = self._searches + 1, now + SEARCH_PERIOD
+        self._book = _open(self._worker)
+        if self._book is not None:
+            self._book.enter(self._waiting, _major_faults() - self._faults)
+            self._waiting, self._faults = [], _major_faults()
+
+
+def _major_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+
+
+def _open(worker: str) -> _Book | None:
+    """The worker's own record beside that of its trainer, None as long as there is none."""
+    from yoloscope_hooks import record
+
+    found = _trainers_record()
+    if found is None:
+        return None
+    directory, trainer = found
+    identity = record.Identity(trainer.run, trainer.rank, "worker", worker)
+    with suppress(record.RecordError):  # the worker before us is about to end
+        writer = record.Writer(directory / identity.filename, identity, slots=64, header=8192, ring=0, resume=True)
+        return _Book(writer, identity)
+    return None
+
+
+def _trainers_record() -> tuple[Path, Identity] | None:
+    """Directory and identity of the living record that this worker's parent writes."""
+    from yoloscope_hooks import naming, record
+
+    parent = multiprocessing.parent_process()
+    pid = os.getppid() if parent is None else parent.pid
+    for path in record.directory().glob(f"*/{record.Identity('', naming.rank(os.environ)).filename}"):
+        with suppress(record.RecordError):
+            seen = record.Reader(path).read()
+            if seen.alive and seen.pid == pid and seen.uid == os.getuid():
+                return path.parent, seen.identity
+    return None
+
+
+class _Book:
+    """A worker's record."""
+
+    def __init__(self, writer: Writer, who: Identity) -> None:
+        from yoloscope_exporter import catalog
+
+        labels = (who.run, who.rank, who.worker)
+        self._writer = writer
+        self._batches = writer.slot(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
+        self._seconds = writer.slot(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)
+        self._cpu = writer.slot(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, *labels)
+        self._faults = writer.slot(catalog.TRAIN_WORKER_MAJOR_FAULTS_TOTAL, *labels)
+        self._histogram = writer.histogram(catalog.TRAIN_LOADER_BATCH_SECONDS, who.run, who.rank)
+        self._buckets = catalog.STEP_BUCKETS
+        writer.begin()
+        writer.set_state("train")
+        writer.end(time())
+
+    def enter(self, batches: list[tuple[float, float]], faults: int) -> None:
+        """Add batches of (wall seconds, CPU seconds) and the major faults meanwhile."""
+        values = self._writer.values
+        self._writer.begin()
+        for wall, cpu in batches:
+            values[self._batches] += 1.0
+            values[self._seconds] += wall
+            values[self._cpu] += cpu
+            values[self._histogram + bisect_left(self._buckets, wall)] += 1.0
+            values[self._histogram + len(self._buckets) + 1] += wall
+        values[self._faults] += faults
+        self._writer.end(time())
+
+
+# --- in the trainer -------------------------------------------------------------------------------------------------
+
+
+class Queue:
+    """The queue between the workers and the trainer, read once per batch from torch's own book-keeping."""
+
+    def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
+        """`who` are run and rank."""
+        from yoloscope_exporter import catalog
+
+        self._values = writer.values
+        self._depth = writer.slot(catalog.TRAIN_QUEUE_DEPTH, *who)
+        self._capacity = writer.slot(catalog.TRAIN_QUEUE_CAPACITY, *who)
+        self._dwell = writer.slot(catalog.TRAIN_BATCH_DWELL_SECONDS_TOTAL, *who)
+        self._restarts = writer.slot(catalog.TRAIN_WORKER_RESTARTS_TOTAL, *who)
+        self._deaths = writer.slot(catalog.TRAIN_WORKER_DEATHS_TOTAL, *who)
+        self._iterator: Callable[[], Any] = _nobody
+        self._processes: list[Any] = []
+        self._next = math.nan  # worker of the next batch
+        self._last = (0.0, 0.0)  # moment and depth
+
+    def look(self, loader: Any) -> None:
+        """Find the workers of this epoch. Only a weak reference stays: an iterator that is let go ends its workers."""
+        iterator = getattr(loader, "iterator", getattr(loader, "_iterator", None))  # Ultralytics' loader, or torch's
+        processes = list(getattr(iterator, "_workers", ()))
+        known = {process.pid for process in self._processes}
+        new = [process for process in processes if process.pid not in known]
+        if known and new:
+            self.count_deaths()
+            self._values[self._restarts] += len(new)
+        if new or not processes:
+            self._iterator = weakref.ref(iterator) if processes else _nobody
+            self._processes, self._next, self._last = processes, math.nan, (0.0, 0.0)
+        if processes:
+            self._values[self._capacity] = len(processes) * loader.prefetch_factor
+
+    def count_deaths(self) -> None:
+        """Count workers that ended otherwise than asked to; Ultralytics asks with SIGTERM."""
+        for process in self._processes:
+            if process.exitcode not in (None, 0, -SIGTERM):
+                self._values[self._deaths] += 1.0
+        self._processes = []
+
+    def batch(self, now: float) -> tuple[float, float]:
+        """A step is done at `now`: store the depth, return the worker of this batch and the depth.
+
+        Dwell is the integral of the depth (Little's law: mean number = rate x mean time): after a batch was taken the
+        queue fills up from one less than it was to what it is.
+        """
+        iterator = self._iterator()
+        if iterator is None:
+            return math.nan, math.nan
+        tasks, worker = iterator._task_info, self._next  # noqa: SLF001 - torch has no public place for these
+        following = tasks.get(iterator._rcvd_idx)  # noqa: SLF001
+        self._next = following[0] if following else math.nan
+        early = len(tasks) - iterator._tasks_outstanding  # noqa: SLF001 - arrived before their turn
+        depth = float(iterator._data_queue.qsize() + early)  # noqa: SLF001
+        moment, before = self._last
+        if moment:
+            self._values[self._dwell] += (max(before - 1.0, 0.0) + depth) / 2.0 * (now - moment)
+        self._values[self._depth] = depth
+        self._last = (now, depth)
+        return worker, depth
+
+
+def _nobody() -> None:
+    return None
