@@ -250,8 +250,7 @@ class Sampler:
                 self.cycle()
             except Exception:  # noqa: BLE001 - the isolation boundary: the next cycle may do better, and a stale snapshot shows
                 _log.exception("a cycle failed")
-            now = self._clock()  # on multiples of the interval: a late cycle does not shift those after it
-            self._stop.wait(self.interval - now % self.interval)
+            self._stop.wait(pause(self._clock(), self.interval))
 
     def cycle(self) -> None:
         """Read what is due, and publish."""
@@ -325,6 +324,11 @@ class Sampler:
         yield from self._reject.samples()
         if self._snapshot.time:
             yield Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), self._snapshot.time)
+
+
+def pause(now: float, interval: float) -> float:
+    """Seconds to the next multiple of the interval: a late cycle does not shift those after it."""
+    return interval - now % interval
 
 
 def _gather(runners: Mapping[str, _Runner], wall: float) -> Snapshot:
