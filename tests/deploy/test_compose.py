@@ -110,10 +110,10 @@ def test_every_service_has_a_health_check(services: dict[str, Any]) -> None:
 
 
 def test_exporter_sees_the_host(services: dict[str, Any]) -> None:
-    """Both variants see /proc, /sys, the records and the host's pids; the GPU variant all GPUs."""
+    """Both variants see the root, /proc, /sys, the records and the host's pids; the GPU variant all GPUs."""
     for name in ("exporter", "exporter-cpu"):
         mounts = {volume["source"]: volume for volume in services[name]["volumes"]}
-        assert set(mounts) == {"/proc", "/sys", "/dev/shm"}
+        assert set(mounts) == {"/", "/proc", "/sys", "/dev/shm"}
         assert all(volume["read_only"] for volume in mounts.values())
         assert services[name]["pid"] == "host"
         assert services[name]["environment"]["YOLOSCOPE_DIR"].startswith(mounts["/dev/shm"]["target"])

@@ -1,0 +1,268 @@
+"""The Helm chart, the kustomize base made from it, and the examples: valid, closed, pinned, and as committed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import helm_python
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+from click.testing import CliRunner
+from yoloscope_exporter.commands.serve import serve
+
+from deploy.helm import generate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+CRDS = Path(__file__).parent / "crds"
+EXAMPLES = sorted((ROOT / "deploy/helm/examples").glob("*.yaml"))
+KUBERNETES = ("1.29", kubernetes_validate.latest_version())
+FULL: dict[str, Any] = yaml.safe_load((generate.CHART / "ci/full-values.yaml").read_text(encoding="utf-8"))
+VARIANTS = {
+    "default": {},
+    "full": FULL,
+    "bare": {
+        "monitor": {"kind": "none"},
+        "dashboards": {"enabled": False},
+        "prometheusRule": {"enabled": False},
+        "networkPolicy": {"enabled": False},
+    },
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """All manifests of one set of values."""
+    return generate.documents(VARIANTS[request.param])
+
+
+def _closed(schema: Any) -> Any:
+    """A CRD's schema as the API server applies it with strict field validation: unknown fields are errors."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(pattern := schema.get("pattern"), str) and pattern.startswith("^(?i)"):
+        closed["pattern"] = f"(?i)^{pattern[5:]}"  # Go allows the flag there, Python only in front
+    if schema.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+def _validate(document: dict[str, Any]) -> None:
+    if document["apiVersion"].startswith("monitoring.coreos.com"):
+        schema = _closed(json.loads((CRDS / f"{document['kind']}.json").read_text(encoding="utf-8")))
+        schema["properties"]["metadata"] = {"type": "object"}
+        jsonschema.validate(document, schema)
+        return
+    for version in KUBERNETES:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def _containers(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for document in documents:
+        if document["kind"] in ("DaemonSet", "Job"):
+            spec = document["spec"]["template"]["spec"]
+            yield from spec.get("initContainers", [])
+            yield from spec["containers"]
+
+
+def _one(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = [document for document in documents if document["kind"] == kind]
+    return found
+
+
+def test_lint_is_silent() -> None:
+    """`helm lint --strict` finds nothing worse than a missing icon."""
+    report = helm_python.lint(generate.CHART, strict=True)
+    assert report["errors"] == []
+    assert [message["error"] for message in report["messages"] if message["severity"] > 1] == []
+
+
+def test_manifests_are_valid(variant: list[dict[str, Any]]) -> None:
+    """Every manifest fits the schema of its kind: Kubernetes' own, strictly, or that of the operator's CRD."""
+    assert variant
+    for document in variant:
+        _validate(document)
+
+
+def test_validation_notices_mistakes() -> None:
+    """The validation can fail, for Kubernetes' kinds and for custom ones."""
+    documents = generate.documents()
+    broken = _one(documents, "DaemonSet")
+    broken["spec"]["template"]["spec"]["hostPid"] = True
+    with pytest.raises(kubernetes_validate.ValidationError):
+        _validate(broken)
+    broken = _one(documents, "PodMonitor")
+    broken["spec"]["podMetricsEndpoints"][0]["intervall"] = "5s"
+    with pytest.raises(jsonschema.ValidationError, match="intervall"):
+        _validate(broken)
+
+
+def test_generated_files_are_current() -> None:
+    """The kustomize base and the golden renders are what the chart gives (`python -m deploy.helm.generate`)."""
+    files = generate.generated()
+    stale = [path.name for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
+    assert stale == []
+    assert {path.name for path in generate.BASE.iterdir()} == {
+        path.name for path in files if path.parent == generate.BASE
+    }
+
+
+def test_kustomize_base_is_valid() -> None:
+    """Its manifests are complete, valid, without Helm's labels, and all listed."""
+    kustomization = yaml.safe_load((generate.BASE / "kustomization.yaml").read_text(encoding="utf-8"))
+    for name in kustomization["resources"]:
+        text = (generate.BASE / name).read_text(encoding="utf-8")
+        assert "helm" not in text.lower()
+        _validate(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_valid(path: Path) -> None:
+    """The example trainings fit Kubernetes' schema."""
+    for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        _validate(document)
+
+
+def test_every_value_is_in_the_schema_and_documented() -> None:
+    """Defaults and schema have the same fields at every level, and each top-level value has a word of explanation."""
+    schema = json.loads((generate.CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((generate.CHART / "values.yaml").read_text(encoding="utf-8"))
+    schema["properties"].pop("global")  # Helm's own
+    assert set(values) == set(schema["properties"])
+    for name, value in values.items():
+        fields = schema["properties"][name].get("properties")
+        if fields and name != "resources":
+            assert set(value) == set(fields), name
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"exporter": {"prot": 9911}}, "prot"),
+        ({"monitor": {"kind": "Podmonitor"}}, "/monitor/kind"),
+        ({"networkPolicy": {"enabled": "yes"}}, "/networkPolicy/enabled"),
+        ({"exporter": {"sampleInterval": "often"}}, "/exporter/sampleInterval"),
+        ({"recordDirectory": "shm"}, "/recordDirectory"),
+        ({"dashboards": {"languages": ["de"]}}, "/dashboards/languages"),
+    ],
+)
+def test_wrong_values_are_named(values: dict[str, Any], named: str) -> None:
+    """A wrong value is refused by the schema, with the field's name."""
+    with pytest.raises(helm_python.HelmError, match=named):
+        generate.render(values)
+
+
+def test_containers_are_closed(variant: list[dict[str, Any]]) -> None:
+    """Nothing gains privileges or writes to its image; the exporter is not root, keeps no capability, has limits."""
+    for container in _containers(variant):
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["limits"]["memory"]
+    pod = _one(variant, "DaemonSet")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["automountServiceAccountToken"] is False
+    assert [c["name"] for c in pod["initContainers"] if c["securityContext"].get("runAsUser") == 0] == ["records"]
+    assert all(mount["readOnly"] for mount in pod["containers"][0]["volumeMounts"])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_containers_are_closed(path: Path) -> None:
+    """The examples teach no bad habits, and pin their images."""
+    for container in _containers(list(yaml.safe_load_all(path.read_text(encoding="utf-8")))):
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["image"].endswith(":0.1.0")
+
+
+def test_image_is_pinned(variant: list[dict[str, Any]]) -> None:
+    """The image has the chart's version unless another is given."""
+    assert {container["image"].partition(":")[2] for container in _containers(variant)} == {"0.1.0"}
+
+
+def test_exporter_accepts_its_arguments(variant: list[dict[str, Any]], tmp_path: Path) -> None:
+    """`yoloscope serve` knows every flag that the chart, the sidecar example and the Compose file give it."""
+    example = yaml.safe_load((ROOT / "deploy/helm/examples/training-with-sidecar.yaml").read_text(encoding="utf-8"))
+    compose = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text(encoding="utf-8"))
+    lists = [container["args"] for container in _containers([*variant, example]) if "args" in container]
+    for command, *arguments in (*lists, compose["services"]["exporter"]["command"]):
+        assert command == "serve"
+        known = [argument for argument in arguments if not argument.startswith("--web.config.file")]
+        with serve.make_context("serve", [*known, f"--path.records={tmp_path}"]) as context:
+            assert context.params["web_listen_address"].port in {9911, 9912}
+    assert CliRunner().invoke(serve, ["--no-collector.nonsense"]).exit_code == 2
+
+
+def test_prometheus_rules_are_the_shipped_ones() -> None:
+    """Each rule file becomes one PrometheusRule with the same groups."""
+    rules = {d["metadata"]["name"]: d for d in generate.documents() if d["kind"] == "PrometheusRule"}
+    files = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
+    assert files
+    for path in files:
+        groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        assert rules[f"yoloscope-{path.stem}"]["spec"]["groups"] == groups
+
+
+def test_dashboards_are_the_shipped_ones() -> None:
+    """Each dashboard becomes one ConfigMap that Grafana's sidecar finds, below Kubernetes' limit of 1 MiB."""
+    maps = [document for document in generate.documents() if document["kind"] == "ConfigMap"]
+    files = sorted((ROOT / "dashboards/generated/en").glob("*.json"))
+    assert len(maps) == len(files)
+    contents = {json.dumps(json.loads(path.read_text(encoding="utf-8")), sort_keys=True) for path in files}
+    for found in maps:
+        assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+        (text,) = found["data"].values()
+        assert len(text) < 1 << 20
+        assert json.dumps(json.loads(text), sort_keys=True) in contents
+
+
+def test_monitors_give_the_labels_of_the_dashboards() -> None:
+    """`job` comes from the name label and `instance` is the node, for both kinds of monitor."""
+    for values, kind, key in (({}, "PodMonitor", "podMetricsEndpoints"), (FULL, "ServiceMonitor", "endpoints")):
+        documents = generate.documents(values)
+        spec = _one([d for d in documents if not d["metadata"]["name"].endswith("-sidecar")], kind)["spec"]
+        assert spec["jobLabel"] == "app.kubernetes.io/name"
+        (relabeling,) = spec[key][0]["relabelings"]
+        assert relabeling["targetLabel"] == "instance"
+        assert relabeling["sourceLabels"] == ["__meta_kubernetes_pod_node_name"]
+        labels = _one(documents, "DaemonSet")["spec"]["template"]["metadata"]["labels"]
+        assert spec["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_sidecar_monitor_finds_the_example() -> None:
+    """The monitor for sidecars selects what the example's pods are labelled with, and scrapes a port they have."""
+    documents = generate.documents({"sidecar": {"monitor": True}})
+    (monitor,) = [d for d in documents if d["metadata"]["name"].endswith("-sidecar")]
+    example = yaml.safe_load((ROOT / "deploy/helm/examples/training-with-sidecar.yaml").read_text(encoding="utf-8"))
+    labels = example["spec"]["template"]["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    ports = {port["name"] for container in _containers([example]) for port in container.get("ports", [])}
+    assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports
+
+
+def test_without_an_operator_the_pods_are_annotated() -> None:
+    """With monitor.kind=none nothing needs a CRD, and the pods say where to scrape."""
+    documents = generate.documents(VARIANTS["bare"])
+    assert not any(document["apiVersion"].startswith("monitoring") for document in documents)
+    annotations = _one(documents, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/scrape"] == "true"
+    assert annotations["prometheus.io/port"] == "9911"
+
+
+def test_exporter_is_reached_on_its_port_alone() -> None:
+    """The network policy lets scrapes in and nothing out."""
+    policy = _one(generate.documents(), "NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == []
+    assert policy["ingress"] == [{"ports": [{"port": "metrics", "protocol": "TCP"}]}]
