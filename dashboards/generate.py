@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from dashboards import recording
 from dashboards.views import BOARDS
+
+RULES = "deploy/prometheus/rules/recording.yml"
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
@@ -15,7 +18,8 @@ def dashboards() -> dict[str, dict[str, Any]]:
 
 def files() -> dict[str, str]:
     """Path -> text, of all of them."""
-    return {f"dashboards/generated/{name}.json": _text(dashboard) for name, dashboard in dashboards().items()}
+    boards = {f"dashboards/generated/{name}.json": _text(dashboard) for name, dashboard in dashboards().items()}
+    return {**boards, RULES: recording.text()}
 
 
 def _text(dashboard: dict[str, Any]) -> str:

@@ -51,6 +51,7 @@ UNITS: Final = {
     "hertz": "hertz",
     "cores": "suffix: cores",
     "hours": "h",
+    "score": "none",
     "timestamp": "dateTimeAsIso",
 }
 
@@ -82,11 +83,6 @@ def thresholds(steps: Steps) -> sdk.ThresholdsBuilder:
         .mode(sdk.models.ThresholdsMode.ABSOLUTE)
         .steps([sdk.models.Threshold(value=value, color=colour) for value, colour in steps])
     )
-
-
-def texts(**by_value: tuple[str, str]) -> sdk.models.ValueMap:
-    """Show words for values: `texts(killed=("Killed", CRITICAL))`; a leading underscore is dropped (`_1=...`)."""
-    return mapping({name.removeprefix("_"): value for name, value in by_value.items()})
 
 
 def mapping(by_value: dict[str, tuple[str, str]]) -> sdk.models.ValueMap:

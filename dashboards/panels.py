@@ -6,6 +6,7 @@ from its metric, and thresholds.
 
 from __future__ import annotations
 
+import json
 import string
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -51,6 +52,7 @@ class Size:
 
 
 SMALL, HALF, THIRD, WIDE = Size(width=4, height=4), Size(), Size(width=8), Size(width=24)
+EPOCH = "Epoch"
 NO_COLOURS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -185,18 +187,8 @@ def lines(
         .axis_soft_min(0)
         .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.SHADES).fixed_color(look.HUES[0]))
         .thresholds_style(sdk.common.GraphThresholdsStyleConfig().mode(style.OFF if steps == PLAIN else style.DASHED))
-        .legend(
-            sdk.common.VizLegendOptions()
-            .display_mode(sdk.common_models.LegendDisplayMode.TABLE)
-            .placement(sdk.common_models.LegendPlacement.BOTTOM)
-            .show_legend(True)
-            .calcs(["mean", "max", "lastNotNull"])
-        )
-        .tooltip(
-            sdk.common.VizTooltipOptions()
-            .mode(sdk.common_models.TooltipDisplayMode.MULTI)
-            .sort(sdk.common_models.SortOrder.DESCENDING)
-        )
+        .legend(_legend().calcs(["mean", "max", "lastNotNull"]))
+        .tooltip(_tooltip())
     )
     if stacked:
         panel = panel.stacking(sdk.common.StackingConfig().mode(sdk.common_models.StackingMode.NORMAL).group("A"))
@@ -204,6 +196,17 @@ def lines(
         panel = panel.max(highest)
     overrides = _hues(queries, colours)
     return _finish(panel.build(), title, about, queries, size, unit=unit, steps=steps, overrides=overrides)
+
+
+def _legend() -> sdk.common.VizLegendOptions:
+    mode = sdk.common_models.LegendDisplayMode.TABLE
+    place = sdk.common_models.LegendPlacement.BOTTOM
+    return sdk.common.VizLegendOptions().display_mode(mode).placement(place).show_legend(True)
+
+
+def _tooltip() -> sdk.common.VizTooltipOptions:
+    mode, order = sdk.common_models.TooltipDisplayMode.MULTI, sdk.common_models.SortOrder.DESCENDING
+    return sdk.common.VizTooltipOptions().mode(mode).sort(order)
 
 
 def timeline(
@@ -248,3 +251,130 @@ def heatmap(title: str, about: About, query: Query, *, size: Size = HALF) -> sdk
     )
     kind = sdk.prom.PromQueryFormat.HEATMAP
     return _finish(panel.build(), title, about, [query._replace(legend="{{le}}")], size, unit="/s", kind=kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        title: what its head says.
+        expr: one series for each row; it keeps the table's key, and `label` if there is one.
+        label: show this label instead of the value.
+        highest: draw a bar, full at this value.
+        filled: colour the whole cell by `steps` or `mappings`, not the text alone.
+    """
+
+    title: str
+    expr: Expr
+    label: str = ""
+    unit: str = ""
+    steps: Steps = PLAIN
+    highest: float | None = None
+    filled: bool = False
+    mappings: tuple[sdk.models.ValueMap, ...] = ()
+    decimals: int | None = None
+    width: int | None = None
+
+    def looks(self) -> dict[str, Any]:
+        """The column's properties in Grafana's words."""
+        steps = [{"value": value, "color": colour} for value, colour in self.steps]
+        wanted = {
+            "unit": look.UNITS[self.unit or self.expr.unit],
+            "thresholds": {"mode": "absolute", "steps": steps},
+            "mappings": [json.loads(sdk.JSONEncoder().encode(each)) for each in (look.NOT_AVAILABLE, *self.mappings)],
+            "custom.cellOptions": self._cell(),
+            "decimals": self.decimals,
+            "custom.width": self.width,
+        }
+        bar = {} if self.highest is None else {"min": 0, "max": self.highest}
+        return {key: value for key, value in (wanted | bar).items() if value is not None}
+
+    def _cell(self) -> dict[str, str]:
+        if self.highest is not None:
+            return {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+        if self.filled:
+            return {"type": "color-background", "mode": "basic"}
+        return {"type": "auto" if self.steps == PLAIN and not self.mappings else "color-text"}
+
+
+def table(
+    title: str,
+    about: About,
+    key: tuple[str, str],
+    *columns: Column,
+    link: tuple[str, str] | None = None,
+    sort: str = "",
+    size: Size = WIDE,
+) -> sdk.models.Panel:
+    """A row for each value of the label `key[0]`, headed `key[1]`; the columns are joined on it.
+
+    `link` is the title and address of where a click on the key leads; `sort` names the column to sort by, descending.
+    """
+    label, head = key
+    panel = sdk.table.Panel().filterable(True).cell_height(sdk.common_models.TableCellHeight.SM).no_value("no data")
+    if sort:
+        panel = panel.sort_by([sdk.common.TableSortByFieldState().display_name(sort).desc(True)])
+    for transformation in _joined(label, {label: head, **_fields(columns)}):
+        panel = panel.with_transformation(transformation)
+    overrides = [override("byName", column.title, column.looks()) for column in columns]
+    if link:
+        overrides.append(override("byName", head, {"links": [{"title": link[0], "url": link[1]}]}))
+    queries = [Query(expr) for expr in _exprs(columns)]
+    kind = sdk.prom.PromQueryFormat.TABLE
+    model = panel.build()
+    return _finish(model, title, about, queries, size, unit="", instant=True, kind=kind, overrides=overrides)
+
+
+def _exprs(columns: Sequence[Column]) -> list[Expr]:
+    """The expressions to ask, each once: several columns may show labels of the same one."""
+    return list(dict.fromkeys(column.expr for column in columns))
+
+
+def _fields(columns: Sequence[Column]) -> dict[str, str]:
+    """Name of a field in Grafana's result -> title of its column."""
+    exprs = _exprs(columns)
+    values = ["Value"] if len(exprs) == 1 else [f"Value #{ref}" for ref in string.ascii_uppercase]
+    return {column.label or values[exprs.index(column.expr)]: column.title for column in columns}
+
+
+def _joined(key: str, titles: dict[str, str]) -> list[sdk.models.DataTransformerConfig]:
+    """Join the queries' results on `key`, keep the fields in `titles` in that order, and rename them."""
+    order = {name: position for position, name in enumerate(titles)}
+    steps = {
+        "joinByField": {"byField": key, "mode": "outer"},
+        "filterFieldsByName": {"include": {"names": list(titles)}},
+        "organize": {"excludeByName": {}, "indexByName": order, "renameByName": titles},
+    }
+    return [sdk.models.DataTransformerConfig(id_val=name, options=options) for name, options in steps.items()]
+
+
+def epochs(
+    title: str, about: About, *queries: Query, unit: str = "", highest: float | None = None, size: Size = HALF
+) -> sdk.models.Panel:
+    """Curves over epochs instead of time; each query is made by `promql.by_epoch` and is one curve."""
+    panel = (
+        sdk.trend.Panel()
+        .x_field(EPOCH)
+        .line_width(2)
+        .fill_opacity(0)
+        .show_points(sdk.common_models.VisibilityMode.AUTO)
+        .span_nulls(True)
+        .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.SHADES).fixed_color(look.HUES[0]))
+        .legend(_legend())
+        .tooltip(_tooltip())
+    )
+    if highest is not None:
+        panel = panel.min(0).max(highest)
+    titles = _fields([Column(title=query.legend, expr=query.expr) for query in queries])
+    join, *arrange = _joined("epoch", {"epoch": EPOCH, **titles})
+    number = {"conversions": [{"targetField": "epoch", "destinationType": "number"}], "fields": {}}
+    convert = sdk.models.DataTransformerConfig(id_val="convertFieldType", options=number)
+    sort = sdk.models.DataTransformerConfig(id_val="sortBy", options={"sort": [{"field": "epoch"}]})
+    for transformation in (join, convert, sort, *arrange):
+        panel = panel.with_transformation(transformation)
+    hues = {query.legend: hue for query, hue in zip(queries, look.HUES, strict=False)}
+    fixed = [override("byName", name, {"color": {"mode": "fixed", "fixedColor": hue}}) for name, hue in hues.items()]
+    fixed.append(override("byName", EPOCH, {"unit": "none", "decimals": 0}))
+    kind = sdk.prom.PromQueryFormat.TABLE
+    return _finish(panel.build(), title, about, queries, size, unit=unit, instant=True, kind=kind, overrides=fixed)

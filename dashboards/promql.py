@@ -80,6 +80,11 @@ class Expr:
         """Drop what `other` has."""
         return self._with("unless", other, self.unit)
 
+    def per(self, other: Expr, on: Iterable[str]) -> Expr:
+        """Divide each of several series by the one with the same labels `on`."""
+        unit = "ratio" if self.unit == other.unit else ""
+        return Expr(f"({self}) / on ({', '.join(on)}) group_left () ({other})", unit, self.help)
+
     def where(self, other: Expr, on: Iterable[str]) -> Expr:
         """Keep the series for which `other` has one with the same labels `on`."""
         return replace(self, text=f"({self}) and on ({', '.join(on)}) ({other})")
@@ -114,7 +119,8 @@ class Scope:
         matchers = [f'{name}=~"${names.get(name, name)}"' for name in variables]
         matchers += [_matcher(name, value) for name, value in labels.items()]
         unit = "" if part in ("_bucket", "_count") else metric.unit
-        return Expr(f"{metric.name}{part}{{{', '.join(matchers)}}}", unit, metric.help)
+        braced = f"{{{', '.join(matchers)}}}" if matchers else ""
+        return Expr(f"{metric.name}{part}{braced}", unit, metric.help)
 
     def rate(self, metric: Metric, part: str = "", window: str = WINDOW, **labels: str) -> Expr:
         """Per-second rate of a counter, or of a part of a histogram.
@@ -156,9 +162,22 @@ def total(how: str, expr: Expr, *by: str) -> Expr:
     return replace(expr, text=f"{how} by ({', '.join(by)}) ({expr})" if by else f"{how}({expr})")
 
 
-def call(function: str, expr: Expr, *arguments: str) -> Expr:
-    """Apply a function whose last argument is the expression."""
-    return replace(expr, text=f"{function}({', '.join((*arguments, str(expr)))})")
+def top(count: int, expr: Expr, *by: str) -> Expr:
+    """The `count` largest, of each group `by` if there is one."""
+    grouped = f" by ({', '.join(by)}) " if by else ""
+    return replace(expr, text=f"topk{grouped}({count}, {expr})")
+
+
+def middle(q: float, expr: Expr, *by: str) -> Expr:
+    """Quantile `q` over series, keeping the labels `by`."""
+    grouped = f" by ({', '.join(by)}) " if by else ""
+    return replace(expr, text=f"quantile{grouped}({q:g}, {expr})")
+
+
+def named(expr: Expr, label: str, separator: str, *labels: str) -> Expr:
+    """Add a label made of others, as a key for tables whose rows are told apart by more than one label."""
+    quoted = ", ".join(f'"{each}"' for each in labels)
+    return replace(expr, text=f'label_join({expr}, "{label}", "{separator}", {quoted})')
 
 
 def over(function: str, expr: Expr, window: str) -> Expr:
@@ -166,9 +185,32 @@ def over(function: str, expr: Expr, window: str) -> Expr:
     return replace(expr, text=f"{function}({expr}[{window}])")
 
 
+def known(expr: Expr, there: Expr) -> Expr:
+    """-1, which panels show as `n/a`, where `there` has a series and `expr` has none.
+
+    So three things stay apart: the hardware or run does not have the value (n/a), it is zero (0), and nothing was
+    collected (no data).
+    """
+    return replace(expr, text=f"({expr}) or (({there}) * 0 - 1)")
+
+
+def zero(expr: Expr, there: Expr) -> Expr:
+    """0 where `there` has a series and `expr` has none: for counts of what is not the case."""
+    return replace(expr, text=f"({expr}) or (({there}) * 0)")
+
+
 def since(timestamp: Expr) -> Expr:
     """Seconds since a Unix time."""
     return Expr(f"time() - ({timestamp})", "seconds", timestamp.help)
+
+
+def by_epoch(epoch: Expr, expr: Expr, how: str = "last_over_time") -> Expr:
+    """What `expr`, one series per run, was in each epoch; both keep the label `run`, the result has `epoch` alone.
+
+    The epoch becomes a label and the time range a set of rows, so that curves of two runs can share an axis.
+    """
+    labelled = f'(count_values by (run) ("epoch", {epoch})) * on (run) group_left () ({expr})'
+    return replace(expr, text=f"max by (epoch) ({how}(({labelled})[$__range:$__interval]))")
 
 
 def joined(many: Expr, one: Expr, on: tuple[str, ...], labels: tuple[str, ...] = ()) -> Expr:

@@ -17,8 +17,8 @@ with warnings.catch_warnings():
         stat,
         statetimeline,
         table,
-        text,
         timeseries,
+        trend,
     )
     from grafana_foundation_sdk.builders import dashboard as builders
     from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig as ThresholdsBuilder
@@ -42,6 +42,6 @@ __all__ = [
     "stat",
     "statetimeline",
     "table",
-    "text",
     "timeseries",
+    "trend",
 ]

@@ -1,38 +1,23 @@
-"""How severe each verdict of the diagnosis is, for colours and order."""
+"""The diagnosis' verdicts for panels: how severe each is, in which colour, in which words. From its own table."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from yoloscope_exporter.diagnosis.rules import CRITICAL, INFO, OK, RULES, WARNING
+
 from dashboards import look
 
-#: Highest wins where one must be shown.
+#: Higher is worse, and is shown where there is room for one.
+LEVEL: Final = {OK: 1, INFO: 2, WARNING: 3, CRITICAL: 4}
+_COLOURS: Final = {OK: look.OK, INFO: look.NEUTRAL, WARNING: look.WARNING, CRITICAL: look.CRITICAL}
+
+#: Level -> names of verdicts.
 SEVERITIES: Final = {
-    1: ("compute_bound",),
-    2: ("insufficient_data", "plateau", "validation_bound", "checkpoint_bound", "small_batch"),
-    3: (
-        "loader_workers",
-        "loader_cpu",
-        "loader_io",
-        "slow_worker",
-        "cpu_oversubscribed",
-        "cpu_throttled",
-        "h2d_bound",
-        "gpu_memory_pressure",
-        "gpu_memory_leak",
-        "host_memory_leak",
-        "oom_retry",
-        "straggler",
-        "thermal_throttle",
-        "power_capped",
-        "pcie_degraded",
-        "environment",
-    ),
-    4: ("stalled", "killed", "diverged"),
+    level: tuple(rule.name for rule in RULES if rule.severity == severity) for severity, level in LEVEL.items()
 }
 LEVELS: Final = look.mapping(
     {
-        "0": ("no", look.NEUTRAL),
         "1": ("healthy", look.OK),
         "2": ("to note", look.NEUTRAL),
         "3": ("holds it back", look.WARNING),
@@ -46,3 +31,8 @@ STEPS: Final[look.Steps] = (
     (3, look.WARNING),
     (4, look.CRITICAL),
 )
+#: For columns that show the verdict's name.
+TITLES: Final = look.mapping({rule.name: (rule.title, _COLOURS[rule.severity]) for rule in RULES})
+
+#: States of a rank in the same levels: `finished` is as good as `train`, the pauses between are neither good nor bad.
+STATES: Final = {1: ("train", "finished"), 2: ("setup", "validate", "checkpoint"), 4: ("failed", "killed")}

@@ -4,69 +4,46 @@ from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
 
-from dashboards import look, verdicts
-from dashboards.board import NODES, RANK, RUN, Annotation, Board, Row
-from dashboards.look import WARNING
-from dashboards.panels import THIRD, About, Query, Size, heatmap, lines, stat, timeline
-from dashboards.promql import ALERTS, TARGET, Expr, Scope, joined, total
+from dashboards import look, measures, verdicts
+from dashboards.board import NODES, RANK, Board, Row
+from dashboards.board import RUN as RUN_VARIABLE
+from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
+from dashboards.promql import Scope, since, top, total, zero
+from dashboards.views.common import FIRING, LIFECYCLE, RUN, SEVERITY, alerts, of_run
 
-ON = Scope((*TARGET, "run", "rank"))
-#: A rank, wherever it was scraped.
-KEY = (*TARGET, "run", "rank")
-MAP = "metrics/mAP50-95(B)"
-
-
-def alive(info: Expr) -> Expr:
-    """Only ranks whose process lives: what a GPU does afterwards is somebody else's."""
-    return info.where(ON(m.TRAIN_UP).equals(1), KEY)
-
-
-def on_gpu(measured: Expr) -> Expr:
-    """A GPU's measurement, for the run and rank that train on it."""
-    return total("avg", joined(alive(ON(m.TRAIN_DEVICE_INFO)), measured, (*TARGET, "gpu")), "rank", "gpu")
-
-
-def or_absent(expr: Expr) -> Expr:
-    """-1, shown as n/a, while the run is known but does not have the value."""
-    return expr.or_(total("max", ON(m.TRAIN_RUN_INFO)) * look.ABSENT).of(expr.unit)
-
-
-def verdict(by: tuple[str, ...] = ("verdict",)) -> Expr:
-    """The verdicts that hold, each with its severity as value."""
-    levels = [
-        (total("max", ON(m.TRAIN_VERDICT, verdict=f"=~{'|'.join(names)}"), *by).equals(1)) * level
-        for level, names in verdicts.SEVERITIES.items()
-    ]
-    text = " or ".join(f"({level})" for level in levels)
-    return Expr(text, "", m.TRAIN_VERDICT.help)
-
-
-def data_wait() -> Expr:
-    """Share of the training loop's time spent waiting for data."""
-    wait = total("sum", ON.rate(m.TRAIN_DATA_WAIT_SECONDS, "_sum"))
-    return wait / (wait + total("sum", ON.rate(m.TRAIN_STEP_SECONDS, "_sum")))
-
-
-def epochs_left_seconds() -> Expr:
-    """Time to go at the present rate: the epochs not begun, plus the one under way counted whole."""
-    left = (ON(m.TRAIN_EPOCHS) - ON(m.TRAIN_EPOCH) + 1) * ON(m.TRAIN_EPOCH_BATCHES)
-    return total("max", left / (ON.rate(m.TRAIN_BATCHES_TOTAL) > 0)).of("seconds")
-
+QUARTILES = ((0.5, "half of the steps"), (0.95, "95 % of the steps"), (0.99, "99 % of the steps"))
+FACTS = ("model", "data", "imgsz", "optimizer", "amp", "cache", "device", "ultralytics", "torch", "cuda")
 
 GLANCE = Row(
     "At a glance",
     [
         stat(
             "Verdict",
-            About("`compute_bound`.", "Look up the verdict in docs/diagnosis.md: it names cause and remedy."),
-            Query(Expr(f"topk(1, {verdict()})", "", m.TRAIN_VERDICT.help), "{{verdict}}"),
+            About(
+                "compute_bound, in blue.", "docs/diagnosis.md says for each verdict what causes it and what to type."
+            ),
+            Query(top(1, measures.severity(RUN, "verdict")), "{{verdict}}"),
             steps=verdicts.STEPS,
-            size=Size(width=6, height=4),
+            size=Size(width=5, height=4),
+        ),
+        stat(
+            "State",
+            About(
+                "train, with short validate and checkpoint between epochs.",
+                "setup for minutes: the data set is being scanned or cached. killed: look at dmesg and the job's log.",
+            ),
+            Query(top(1, measures.states(RUN, "state")), "{{state}}"),
+            steps=verdicts.STEPS,
+            size=Size(width=3, height=4),
         ),
         stat(
             "GPU busy",
-            About("Above 85 %.", "The step anatomy below shows what the GPU waits for."),
-            Query(or_absent(total("avg", on_gpu(ON.rate(m.GPU_BUSY_SECONDS_TOTAL))))),
+            About(
+                "Above 85 % while training.",
+                "Look at the step anatomy: what is not blue is what the GPU waits for.",
+                "Share of time in which the GPUs of the run ran a kernel.",
+            ),
+            Query(of_run(measures.gpu_busy(RUN))),
             steps=look.below(0.85, 0.5),
             decimals=0,
         ),
@@ -77,25 +54,92 @@ GLANCE = Row(
                 "Above 20 % the loader holds training back: open the dashboard Data pipeline.",
                 "Share of the training loop's time in which the trainer waited for the next batch.",
             ),
-            Query(data_wait()),
+            Query(of_run(measures.data_wait(RUN))),
             steps=look.above(0.05, 0.2),
             decimals=1,
         ),
         stat(
-            "Images/s",
-            About("Steady from the second epoch on.", "Compare with an earlier run on the dashboard Compare."),
-            Query(total("sum", ON.rate(m.TRAIN_IMAGES_TOTAL))),
-            unit="images/s",
+            "Images per second",
+            About(
+                "Steady from the second epoch on.",
+                "Falling: throttling, a leak or shared storage. Compare with an earlier run on the dashboard Compare.",
+                "Training images per second, all ranks together.",
+            ),
+            Query(measures.images(RUN)),
             graph=True,
         ),
         stat(
-            "Time to go",
+            "Last batch",
             About(
-                "Falls as fast as the clock runs.",
-                "If it grows, throughput is falling: look at the verdict.",
-                "Epochs left, the one under way counted whole, at the rate of the last minutes.",
+                "A few seconds; longer during validation.",
+                "Minutes without a batch while the state is train: the run hangs. py-spy dump shows where.",
+                "Time since the last training batch ended.",
             ),
-            Query(epochs_left_seconds()),
+            Query(of_run(since(total("max", RUN(m.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS))))),
+            steps=look.above(60, 300),
+        ),
+        stat(
+            "Epoch",
+            About("Grows.", "Stands still: look at the last batch.", "Epoch under way, counted from 1."),
+            Query(of_run(total("max", RUN(m.TRAIN_EPOCH)))),
+            size=Size(width=3, height=4),
+        ),
+        stat(
+            "Progress",
+            About("Grows evenly.", "Early stopping ends a run before 100 %."),
+            Query(of_run((total("max", RUN(m.TRAIN_EPOCH)) / total("max", RUN(m.TRAIN_EPOCHS))).of("ratio"))),
+            decimals=0,
+            size=Size(width=3, height=4),
+        ),
+        stat(
+            "Time to go",
+            About("Falls as fast as the clock runs.", "If it grows, throughput is falling: look at the verdict."),
+            Query(of_run(total("max", RUN(m.TRAIN_REMAINING_SECONDS)))),
+            size=Size(width=3, height=4),
+        ),
+        stat(
+            "Step time",
+            About(
+                "Steady; the smaller the better for one batch size.",
+                "Growing: look at clocks and throttling on the dashboard Node.",
+                "Half of the steps are shorter than this; the data wait is left out.",
+            ),
+            Query(of_run(RUN.quantile(0.5, m.TRAIN_STEP_SECONDS))),
+            size=Size(width=3, height=4),
+        ),
+        stat(
+            "mAP50-95",
+            About(
+                "Rises from epoch to epoch, then levels off.", "n/a before the first validation, and for other tasks."
+            ),
+            Query(of_run(total("max", RUN(m.TRAIN_METRIC, name=measures.MAP)))),
+            decimals=3,
+            unit="score",
+            size=Size(width=3, height=4),
+        ),
+        stat(
+            "Epochs since the best",
+            About(
+                "Small, or growing slowly towards the end.",
+                "At `patience` training stops: more data or augmentation helps, not more epochs.",
+            ),
+            Query(of_run(total("max", RUN(m.TRAIN_EPOCHS_SINCE_BEST)))),
+            size=Size(width=3, height=4),
+        ),
+        stat(
+            "Useful time",
+            About("Above 90 %.", "The verdict names what takes the rest."),
+            Query(of_run(total("avg", RUN(m.TRAIN_GOODPUT_RATIO)))),
+            steps=look.below(0.9, 0.7),
+            decimals=0,
+            size=Size(width=3, height=4),
+        ),
+        stat(
+            "Alerts",
+            About("0.", "The table at the bottom names them.", "Alerts of this run that are firing now."),
+            Query(zero(total("count", alerts(Scope(()), run="=~$run")), total("max", RUN(m.TRAIN_RUN_INFO))).of("")),
+            steps=look.above(1),
+            size=Size(width=3, height=4),
         ),
     ],
 )
@@ -106,17 +150,17 @@ TIME = Row(
         timeline(
             "Verdicts by rank",
             About("One blue bar, compute_bound.", "Orange holds training back, magenta has broken it."),
-            Query(verdict(("rank", "verdict")), "rank {{rank}} {{verdict}}"),
+            Query(measures.severity(RUN, "rank", "verdict"), "rank {{rank}}: {{verdict}}"),
             mappings=(verdicts.LEVELS,),
         ),
         lines(
             "Step anatomy",
             About(
                 "Forward and backward fill nearly all of it.",
-                "A wide orange band: the loader. Wide grey: validation or checkpoints too often.",
+                "A wide orange band: the loader. Wide grey bands: validation or checkpoints too often.",
                 "Where each second of the ranks' wall time went, mean over ranks.",
             ),
-            Query(total("avg", ON.rate(m.TRAIN_PHASE_SECONDS_TOTAL), "phase"), "{{phase}}"),
+            Query(total("avg", RUN.rate(m.TRAIN_PHASE_SECONDS_TOTAL), "phase"), "{{phase}}"),
             stacked=True,
             highest=1,
             colours=look.PHASES,
@@ -126,26 +170,40 @@ TIME = Row(
             About(
                 "GPU lines near 100 %, CPU below.",
                 "GPU low while CPU is full: preparing data is the limit. Both low: storage.",
-                "Share of time the GPUs computed and share of the nodes' CPU time in use, on one time base.",
+                "Share of time the GPUs computed and share of their nodes' CPU time in use, on one time base.",
             ),
-            Query(on_gpu(ON.rate(m.GPU_BUSY_SECONDS_TOTAL)), "GPU {{gpu}} (rank {{rank}})"),
+            Query(measures.gpu_busy(RUN, "rank", "gpu"), "GPU {{gpu}} of rank {{rank}}"),
             Query(
-                total("sum", ON.rate(m.CPU_SECONDS_TOTAL, mode="!~idle|iowait|steal"), "instance")
-                / total("sum", ON(m.CPU_CORES), "instance").of("ratio"),
-                "CPU {{instance}}",
+                measures.cpu_busy(RUN, "instance").where(total("max", RUN(m.TRAIN_UP), "instance"), ["instance"]),
+                "CPU of {{instance}}",
             ),
             highest=1,
         ),
         heatmap(
-            "Step time",
+            "Step time, distribution",
             About("One narrow bright band.", "A second band or a tail: look at ranks, loader and throttling."),
-            Query(total("sum", ON.rate(m.TRAIN_STEP_SECONDS, "_bucket"), "le")),
+            Query(total("sum", RUN.rate(m.TRAIN_STEP_SECONDS, "_bucket"), "le")),
         ),
         lines(
-            "Images/s by rank",
+            "Step time, quantiles",
+            About(
+                "The three lines lie close together.",
+                "A 99 % line far above: now and then a step takes long: a busy neighbour, a slow rank.",
+            ),
+            *[Query(RUN.quantile(q, m.TRAIN_STEP_SECONDS), legend) for q, legend in QUARTILES],
+        ),
+        lines(
+            "Images per second by rank",
             About("Flat and equal over the ranks.", "One rank below the others slows all: open DDP ranks."),
-            Query(total("sum", ON.rate(m.TRAIN_IMAGES_TOTAL), "rank"), "rank {{rank}}"),
-            unit="images/s",
+            Query(measures.images(RUN, "rank"), "rank {{rank}}"),
+        ),
+        lines(
+            "CPUs used by the run",
+            About(
+                "Loader workers use several CPUs, the trainers about one each.",
+                "Workers near the CPUs they may use: fewer augmentations, cache=ram, or more CPUs.",
+            ),
+            Query(total("sum", RUN.rate(m.TRAIN_PROCESS_CPU_SECONDS_TOTAL), "role").of("cores"), "{{role}}"),
         ),
     ],
 )
@@ -155,38 +213,88 @@ LEARNING = Row(
     [
         lines(
             "Loss",
-            About("Falls, ever more slowly.", "Rising or gone (not finite): lower lr0, look at labels and amp."),
-            Query(total("avg", ON(m.TRAIN_LOSS), "component"), "{{component}}"),
+            About("Falls, ever more slowly.", "Rising or gone (not finite): lower lr0; look at the labels and at amp."),
+            Query(total("avg", RUN(m.TRAIN_LOSS), "component"), "{{component}}"),
+            unit="score",
             size=THIRD,
         ),
         lines(
             "Learning rate",
             About("Warm-up, then a decline.", "A flat line over the whole run: look at lrf and cos_lr."),
-            Query(total("max", ON(m.TRAIN_LEARNING_RATE), "group"), "{{group}}"),
+            Query(total("max", RUN(m.TRAIN_LEARNING_RATE), "group"), "{{group}}"),
+            unit="score",
             size=THIRD,
         ),
         lines(
             "Validation metrics",
             About("Rise and level off.", "Level while the loss still falls: overfitting, or too little data."),
-            Query(total("max", ON(m.TRAIN_METRIC), "name"), "{{name}}"),
+            Query(total("max", RUN(m.TRAIN_METRIC), "name"), "{{name}}"),
+            unit="score",
+            size=THIRD,
+        ),
+        lines(
+            "Epochs",
+            About("A straight line that meets the epochs asked for.", "It flattens: throughput fell."),
+            Query(total("max", RUN(m.TRAIN_EPOCH)), "under way"),
+            Query(total("max", RUN(m.TRAIN_EPOCHS)), "asked for"),
+            size=THIRD,
+        ),
+        lines(
+            "Batch",
+            About(
+                "Constant; accumulation ramps up during warm-up.",
+                "A smaller batch in the middle of a run: Ultralytics halved it after running out of memory.",
+                "Images in a batch of a rank, and batches for one optimizer step.",
+            ),
+            Query(total("max", RUN(m.TRAIN_BATCH_SIZE)), "images in a batch"),
+            Query(total("max", RUN(m.TRAIN_ACCUMULATED_BATCHES)), "batches per optimizer step"),
+            size=THIRD,
+        ),
+        lines(
+            "Mishaps",
+            About(
+                "Nothing but zero.",
+                "Non-finite losses: lower lr0, amp=False to try. Out of memory: a smaller batch or imgsz.",
+                "Non-finite losses, returns to the last checkpoint and halved batches in the window of the panel.",
+            ),
+            Query(total("sum", RUN.increase(m.TRAIN_NONFINITE_LOSS_TOTAL)), "losses not finite"),
+            Query(total("sum", RUN.increase(m.TRAIN_NAN_RECOVERIES_TOTAL)), "went back after NaN"),
+            Query(total("sum", RUN.increase(m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL)), "batch halved"),
+            steps=look.above(1),
             size=THIRD,
         ),
     ],
 )
 
 ALERTS_ROW = Row(
-    "Alerts",
+    "Alerts and facts",
     [
-        timeline(
+        table(
             "Alerts of this run",
-            About("Empty.", "The name of the alert leads to its runbook in docs/alerts.md."),
-            Query(
-                total("max", Scope()(ALERTS, run="=~$run", alertstate="firing"), "alertname", "severity"),
-                "{{alertname}}",
+            FIRING,
+            ("alertname", "Alert"),
+            Column(
+                title="Severity",
+                expr=top(1, total("max", alerts(Scope(()), run="=~$run"), "alertname", "severity"), "alertname"),
+                label="severity",
+                mappings=(SEVERITY,),
+                filled=True,
             ),
-            mappings=(look.texts(_1=("firing", WARNING)),),
-            size=Size(width=24, height=5),
-        )
+            size=Size(width=12, height=6),
+        ),
+        table(
+            "Facts",
+            About(
+                "What you asked for.",
+                "amp=False, cache=False or an odd device is often the whole explanation.",
+            ),
+            ("rank", "Rank"),
+            *[
+                Column(title=fact, expr=total("max", RUN(m.TRAIN_RUN_INFO), "rank", *FACTS), label=fact)
+                for fact in FACTS
+            ],
+            size=Size(width=12, height=6),
+        ),
     ],
 )
 
@@ -194,12 +302,7 @@ BOARD = Board(
     name="run",
     title="Training run",
     about="One training: is it healthy, and if not, what holds it back.",
-    variables=(*NODES, RUN, RANK),
+    variables=(*NODES, RUN_VARIABLE, RANK),
     rows=(GLANCE, TIME, LEARNING, ALERTS_ROW),
-    annotations=(
-        Annotation(
-            "Start", ON(m.TRAIN_START_TIMESTAMP_SECONDS) * 1000, "{{run}} rank {{rank}}", shown=True, at_value=True
-        ),
-        Annotation("Validation", ON(m.TRAIN_STATE, state="validate").equals(1), "{{run}} rank {{rank}}"),
-    ),
+    annotations=LIFECYCLE,
 )

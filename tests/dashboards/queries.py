@@ -26,6 +26,7 @@ class Place(NamedTuple):
     panel: str
     ref: str
     expr: str
+    instant: bool = False
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -40,7 +41,7 @@ def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def targets(name: str) -> list[Place]:
     """The expressions of the panels of a dashboard."""
     return [
-        Place(name, panel["title"], target["refId"], target["expr"])
+        Place(name, panel["title"], target["refId"], target["expr"], bool(target.get("instant")))
         for panel in panels(DASHBOARDS[name])
         for target in panel["targets"]
     ]

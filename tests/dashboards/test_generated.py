@@ -74,6 +74,13 @@ def test_panel_ids_are_unique(name: str) -> None:
 
 
 @each_dashboard
+def test_panel_titles_are_unique(name: str) -> None:
+    """People name a panel by its title."""
+    titles = [panel["title"] for panel in panels(DASHBOARDS[name])]
+    assert len(set(titles)) == len(titles)
+
+
+@each_dashboard
 def test_ref_ids_are_unique_in_a_panel(name: str) -> None:
     """Transformations and overrides address queries by refId."""
     for panel in panels(DASHBOARDS[name]):

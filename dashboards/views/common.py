@@ -1,0 +1,79 @@
+"""What several dashboards share: scopes, marks on the time axis, the list of alerts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yoloscope_exporter import catalog as m
+
+from dashboards import look, verdicts
+from dashboards.board import Annotation, link
+from dashboards.panels import About
+from dashboards.promql import ALERTS, TARGET, Expr, Scope, known, total
+
+#: Whatever the node.
+NODES: Final = Scope(TARGET)
+#: One run, some or all of its ranks.
+RUN: Final = Scope((*TARGET, "run", "rank"))
+ONE_RUN: Final = Scope((*TARGET, "run"))
+#: Nodes, some or all of their GPUs.
+GPUS: Final = Scope((*TARGET, "gpu"))
+
+RUN_LINK: Final = ("Open the training", link("run", run="${__value.raw}"))
+NODE_LINK: Final = ("Open the node", link("node", instance="${__value.raw}"))
+
+
+def of_run(expr: Expr) -> Expr:
+    """`expr`, or n/a where the run is known but does not have it."""
+    return known(expr, total("max", RUN(m.TRAIN_RUN_INFO)))
+
+
+def alerts(scope: Scope, **labels: str) -> Expr:
+    """Alerts that fire, one series for each name, severity, run and node."""
+    firing = scope(ALERTS, alertstate="firing", **labels)
+    return total("max", firing, "alertname", "severity", "run", "instance")
+
+
+def _began(metric: m.Metric, window: str = "1m") -> Expr:
+    """1 where a counter of the run grew."""
+    return Expr(f"changes({RUN(metric)}[{window}]) > 0", "", metric.help)
+
+
+def _state(name: str) -> Expr:
+    return total("max", RUN(m.TRAIN_STATE, state=name), "run").equals(1)
+
+
+def _death() -> Expr:
+    """The moment a rank was killed; the state itself stays for an hour."""
+    now = RUN(m.TRAIN_STATE, state="killed")
+    return now.equals(1).unless(now.offset("1m").equals(1))
+
+
+#: What happens to a run, each with a switch; those that explain a gap are on.
+LIFECYCLE: Final = (
+    Annotation("Start", RUN(m.TRAIN_START_TIMESTAMP_SECONDS) * 1000, "{{run}}, rank {{rank}}", look.OK, True, True),
+    Annotation("End", RUN(m.TRAIN_END_TIMESTAMP_SECONDS) * 1000, "{{run}}, rank {{rank}}", look.NEUTRAL, True, True),
+    Annotation("Death", _death(), "{{run}}, rank {{rank}}", look.CRITICAL, True),
+    Annotation("Validation", _state("validate"), "{{run}}", look.NEUTRAL),
+    Annotation("Checkpoint", _state("checkpoint"), "{{run}}", look.NEUTRAL),
+    Annotation(
+        "Batch halved (out of memory)", _began(m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL), "{{run}}", look.WARNING, True
+    ),
+    Annotation("Went back after NaN", _began(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL, True),
+    Annotation("Loader workers restarted", _began(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
+    Annotation("Alert", alerts(Scope(()), run="=~$run"), "{{alertname}}", look.WARNING, True),
+)
+
+SEVERITY: Final = look.mapping(
+    {
+        "critical": ("critical", look.CRITICAL),
+        "warning": ("warning", look.WARNING),
+        "info": ("info", look.NEUTRAL),
+    }
+)
+FIRING: Final = About(
+    "No row.",
+    "Open docs/alerts.md at the alert's name: it says how to verify it and what to type.",
+    "Alerts of Prometheus that are firing now. Where alerts are evaluated elsewhere, this stays empty.",
+)
+VERDICT_COLUMN: Final = {"label": "verdict", "mappings": (verdicts.TITLES,), "filled": True}

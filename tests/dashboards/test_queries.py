@@ -1,0 +1,77 @@
+"""Every query of every panel, asked of a real Prometheus in which one training is well and five are not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.dashboards.queries import DASHBOARDS, Place, annotations, targets
+from tests.dashboards.world import RUNS, SECONDS, Answer, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: (dashboard, panel) that a healthy training leaves empty, and why.
+EMPTY_IF_HEALTHY: dict[tuple[str, str], str] = {
+    ("run", "Alerts of this run"): "nothing fires",
+}
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("world")) as running:
+        yield running
+
+
+def filled(expr: str, run: str, run_b: str) -> str:
+    """The expression with variables set as Grafana sets them: one run, everything else on All."""
+    values = {
+        "$__rate_interval": "1m",
+        "$__range": f"{SECONDS}s",
+        "$__interval": "15s",
+        "$cluster": ".*",
+        "$run_b": run_b,
+        "$run": run,
+    }
+    values |= {f"${name}": ".+" for name in ("job", "instance", "rank", "gpu")}
+    for name, value in values.items():
+        expr = expr.replace(name, value)
+    return expr
+
+
+@pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
+def test_every_query_returns_data(name: str, prometheus: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """For the healthy run and for at least one of the others; what a healthy one leaves empty is listed."""
+    empty, empty_if_healthy, report = set(), set(), []
+    for place in targets(name):
+        answers = [_ask(prometheus, place, run) for run in RUNS.values()]
+        report.append(_line(place, answers))
+        if not any(answer.series for answer in answers[1:]):
+            empty.add(place.panel)
+        if not answers[0].series:
+            empty_if_healthy.add(place.panel)
+    with capsys.disabled():
+        print("\n".join(["", f"--- {name}", *report]))
+    assert not empty
+    assert empty_if_healthy == {panel for board, panel in EMPTY_IF_HEALTHY if f"en/{board}" == name}
+
+
+def _ask(prometheus: World, place: Place, run: str) -> Answer:
+    return prometheus.ask(filled(place.expr, run, RUNS["starved"]), instant=place.instant)
+
+
+def _line(place: Place, answers: list[Answer]) -> str:
+    rows = " ".join(f"{answer.series:>4}" for answer in answers)
+    samples, slowest = max(a.samples for a in answers), max(a.milliseconds for a in answers)
+    return f"{place.panel:<34} {place.ref} series {rows}   samples {samples:>8}   {slowest:7.1f} ms"
+
+
+@pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
+def test_annotations_mark_something(name: str, prometheus: World) -> None:
+    """Each annotation is found for at least one run."""
+    for place in annotations(name):
+        answers = [
+            prometheus.ask(filled(place.expr, run, RUNS["starved"]), instant=False).series for run in RUNS.values()
+        ]
+        assert any(answers), place

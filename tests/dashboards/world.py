@@ -1,0 +1,128 @@
+"""A real Prometheus with half an hour of six simulated nodes in it: one trains well, five do not.
+
+The samples come from `yoloscope_exporter.simulation`, the recorded series from Prometheus itself, which evaluates the
+committed rules over the past. Written by hand are `ALERTS`, because Prometheus evaluates no alert over the past, and
+mishaps that no scenario has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_exporter import catalog as m
+from yoloscope_exporter.simulation import SCENARIOS, Scrape, simulate
+from yoloscope_exporter.simulation.openmetrics import lines
+
+from dashboards.look import ABSENT
+from tests.conftest import require_binary
+from tests.live import free_port, get, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+RULES = Path(__file__).parents[2] / "deploy/prometheus/rules/recording.yml"
+START = 1_790_000_000
+STEP, SECONDS = 15, 1800
+END = START + SECONDS
+#: Scenario -> the run that suffers from it.
+RUNS = {name: f"train/yolo11m-{number:04d}" for number, name in enumerate(SCENARIOS)}
+ALERT = f'ALERTS{{alertname="GpuUtilizationDrop",alertstate="firing",severity="warning",run="{RUNS["starved"]}"}}'
+MISHAP = f'{{instance="node0002:9911",job="yoloscope",run="{RUNS["leak"]}",rank="2"}}'
+MISHAPS = (m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, m.TRAIN_NAN_RECOVERIES_TOTAL, m.TRAIN_WORKER_RESTARTS_TOTAL)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query gave: series (but those that only say n/a), samples Prometheus had to read, milliseconds it took."""
+
+    series: int
+    samples: int
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class World:
+    """A running Prometheus and the time of its data."""
+
+    url: str
+
+    def ask(self, expr: str, *, instant: bool) -> Answer:
+        """Run a query as Grafana would, over all of the data or at its end."""
+        times = {"time": END} if instant else {"start": START, "end": END, "step": STEP}
+        path = "query" if instant else "query_range"
+        parameters = urllib.parse.urlencode({"query": expr, **times, "stats": "all"})
+        data = json.loads(get(f"{self.url}/api/v1/{path}?{parameters}", timeout=30))["data"]
+        stats: dict[str, Any] = data["stats"]
+        return Answer(
+            sum(any(value != ABSENT for value in _values(series)) for series in data["result"]),
+            stats["samples"]["totalQueryableSamples"],
+            1000 * stats["timings"]["evalTotalTime"],
+        )
+
+    def values(self, expr: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and values at the end of the data."""
+        parameters = urllib.parse.urlencode({"query": expr, "time": END})
+        found = json.loads(get(f"{self.url}/api/v1/query?{parameters}", timeout=30))["data"]["result"]
+        return [(series["metric"], float(series["value"][1])) for series in found]
+
+
+def _values(series: dict[str, Any]) -> Iterator[float]:
+    for _, value in series.get("values") or [series["value"]]:
+        yield float(value)
+
+
+@contextlib.contextmanager
+def world(directory: Path) -> Iterator[World]:
+    """Fill a data directory, let Prometheus evaluate the rules over it, and serve both."""
+    scrapes = simulate(list(SCENARIOS), nodes=len(SCENARIOS), gpus=2, start=START, end=END, step=STEP, speed=4)
+    text = directory / "samples.txt"
+    with text.open("w", encoding="utf-8") as file:
+        file.writelines(_with_mishaps(scrapes))
+    data = directory / "data"
+    _promtool("openmetrics", str(text), str(data))
+    with _prometheus(directory) as url:
+        times = (f"--start={START}", f"--end={END}", f"--eval-interval={STEP}s")
+        _promtool("rules", f"--url={url}", *times, f"--output-dir={data}", str(RULES))
+    with _prometheus(directory) as url:
+        yield World(url)
+
+
+def _with_mishaps(scrapes: Iterable[Scrape]) -> Iterator[str]:
+    yield "# TYPE ALERTS unknown\n"
+    yield from (line for line in lines(scrapes) if line != "# EOF\n")
+    for time in range(START + SECONDS // 4, END + 1, STEP):
+        late = time >= START + SECONDS // 2
+        if late:
+            yield f"{ALERT} 1 {time}.000\n"
+        for metric in MISHAPS:
+            yield f"{metric.name}{MISHAP} {int(late)} {time}.000\n"
+    yield "# EOF\n"
+
+
+def _promtool(*arguments: str) -> None:
+    command = [require_binary("promtool"), "tsdb", "create-blocks-from", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def _prometheus(directory: Path) -> Iterator[str]:
+    config = directory / "prometheus.yml"
+    config.write_text("{}")
+    port = free_port()
+    command = [
+        require_binary("prometheus"),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={directory}/data",
+        "--storage.tsdb.retention.time=100y",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
+    with running(command, directory / "prometheus.log", f"http://127.0.0.1:{port}") as url:
+        yield url
