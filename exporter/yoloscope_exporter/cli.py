@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "serve": "serve:serve",
     "run": "run:run",
+    "diagnose": "diagnose:diagnose",
+    "record": "record:record",
     "simulate": "simulate:simulate",
     "demo": "demo:demo",
 }

@@ -18,7 +18,7 @@ from yoloscope_hooks import record
 from yoloscope_exporter import collectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?")
 _ARGUMENTS = "yoloscope.arguments"
@@ -252,7 +252,17 @@ def reread(ctx: click.Context) -> Config:
     Raises:
         click.ClickException: what is wrong with them.
     """
-    with ctx.command.make_context(ctx.info_name, list(ctx.meta[_ARGUMENTS]), parent=ctx.parent) as fresh:
+    return resolve(ctx.command, ctx.meta[_ARGUMENTS], ctx)
+
+
+def resolve(command: click.Command, arguments: Sequence[str] = (), ctx: click.Context | None = None) -> Config:
+    """The settings of a command as `arguments`, the environment and the YAML file give them.
+
+    Raises:
+        click.ClickException: what is wrong with them.
+    """
+    name, parent = (ctx.info_name, ctx.parent) if ctx else (command.name, None)
+    with command.make_context(name, list(arguments), parent=parent) as fresh:
         return _config(fresh.params)
 
 

@@ -15,7 +15,7 @@ import re
 import zlib
 from collections import Counter, defaultdict
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
@@ -23,9 +23,11 @@ from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.exposition import Form, Renderer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
+
+    _Moments = dict[float, dict[float | str, float]]  # time -> bucket's bound, or a part's suffix -> value
 
 EOF = b"# EOF\n"
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
@@ -149,17 +151,42 @@ def _members(data: bytes) -> list[tuple[int, bytes]]:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-class _Series:
-    """What the text in front of a value stands for."""
+class Identity(NamedTuple):
+    """What the text in front of a value stands for; `part` is a suffix of a histogram's, `bound` its bucket's."""
 
-    __slots__ = ("bound", "instance", "labels", "metric", "part")
+    metric: Metric
+    labels: tuple[str, ...]
+    instance: str
+    part: str
+    bound: float
 
-    def __init__(self, metric: Metric, labels: tuple[str, ...], instance: str, part: str, bound: float) -> None:
-        self.metric = metric
-        self.labels = labels
-        self.instance = instance
-        self.part = part
-        self.bound = bound
+
+class Gatherer:
+    """Puts samples of several nodes together to series, histograms from their parts."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.skipped: Counter[str] = Counter()
+        self._stores: defaultdict[str, Store] = defaultdict(Store)
+        self._parts: defaultdict[tuple[str, str, tuple[str, ...]], _Moments] = defaultdict(dict)
+
+    def add(self, series: Identity, time: float, number: float) -> None:
+        """Take in one sample."""
+        if series.part:
+            moments = self._parts[series.instance, series.metric.name, series.labels]
+            moments.setdefault(time, {})[series.bound if series.part == "_bucket" else series.part] = number
+        else:
+            _add(self._stores[series.instance], time, Sample(series.metric, series.labels, number))
+
+    def stores(self) -> list[Store]:
+        """One store per `instance`; what was skipped is noted in the first one."""
+        for (instance, name, labels), moments in self._parts.items():
+            _add_histograms(self._stores[instance], catalog.BY_NAME[name], labels, moments)
+        for store in self._stores.values():
+            _born(store)
+        first = next(iter(self._stores.values()), None) or self._stores[""]
+        first.skipped.update(self.skipped)
+        return list(self._stores.values())
 
 
 def read(path: Path) -> list[Store]:
@@ -192,10 +219,8 @@ def _torn(data: bytes) -> bytes:
 
 def parse(lines: Iterable[str]) -> list[Store]:
     """The series of timestamped OpenMetrics lines."""
-    stores: defaultdict[str, Store] = defaultdict(Store)
-    skipped: Counter[str] = Counter()
-    known: dict[str, _Series | str] = {}
-    parts: defaultdict[tuple[str, str, tuple[str, ...]], dict[float, dict[float | str, float]]] = defaultdict(dict)
+    gatherer = Gatherer()
+    known: dict[str, Identity | str] = {}
     for line in lines:
         if not line or line[0] == "#":
             continue
@@ -203,25 +228,22 @@ def parse(lines: Iterable[str]) -> list[Store]:
             head, value, stamp = line.rsplit(" ", 2)
             number, time = float(value), float(stamp)
         except ValueError:
-            skipped["not a line of a sample with a timestamp"] += 1
+            gatherer.skipped["not a line of a sample with a timestamp"] += 1
             continue
         series = known.get(head)
         if series is None:
-            series = known[head] = _identify(head)
+            series = known[head] = _parsed(head)
         if isinstance(series, str):
-            skipped[series] += 1
-        elif series.part:
-            key = (series.instance, series.metric.name, series.labels)
-            parts[key].setdefault(time, {})[series.bound if series.part == "_bucket" else series.part] = number
+            gatherer.skipped[series] += 1
         else:
-            _add(stores[series.instance], time, Sample(series.metric, series.labels, number))
-    for (instance, name, labels), moments in parts.items():
-        _add_histograms(stores[instance], catalog.BY_NAME[name], labels, moments)
-    for store in stores.values():
-        _born(store)
-    first = next(iter(stores.values()), None) or stores[""]
-    first.skipped.update(skipped)
-    return list(stores.values())
+            gatherer.add(series, time, number)
+    return gatherer.stores()
+
+
+def _parsed(head: str) -> Identity | str:
+    """The series of `name{labels}`, or why there is none."""
+    name, _, text = head.partition("{")
+    return identify(name, {key: _ESCAPED.sub(_unescape, value) for key, value in _LABEL.findall(text)})
 
 
 def _add(store: Store, time: float, sample: Sample) -> None:
@@ -236,9 +258,8 @@ def _born(store: Store) -> None:
             series.born = bool(series.times) and series.times[0] > store.first
 
 
-def _identify(head: str) -> _Series | str:
-    """The series of `name{labels}`, or why there is none."""
-    name, _, text = head.partition("{")
+def identify(name: str, labels: Mapping[str, str]) -> Identity | str:
+    """The series of a name with labels, or why it is none of ours."""
     if not name.startswith(catalog.PREFIX):
         return "not a metric of yoloscope"
     metric, part = catalog.BY_NAME.get(name), ""
@@ -247,22 +268,19 @@ def _identify(head: str) -> _Series | str:
         metric = catalog.BY_NAME.get(name.removesuffix(part)) if part else None
         if metric is None or metric.kind != catalog.HISTOGRAM:
             return f"unknown metric {name}"
-    labels = {key: _ESCAPED.sub(_unescape, value) for key, value in _LABEL.findall(text)}
     values = tuple(labels.get(label, "") for label in metric.labels)  # an empty label is an absent one
     try:
         bound = float(labels.get("le", "nan"))
     except ValueError:
         return f"bucket without a bound in {name}"
-    return _Series(metric, values, labels.get("instance", ""), part, bound)
+    return Identity(metric, values, labels.get("instance", ""), part, bound)
 
 
 def _unescape(found: re.Match[str]) -> str:
     return "\n" if found[1] == "n" else found[1]
 
 
-def _add_histograms(
-    store: Store, metric: Metric, labels: tuple[str, ...], moments: dict[float, dict[float | str, float]]
-) -> None:
+def _add_histograms(store: Store, metric: Metric, labels: tuple[str, ...], moments: _Moments) -> None:
     bounds = (*metric.buckets, math.inf)
     for time, parts in moments.items():
         if "_sum" not in parts or any(bound not in parts for bound in bounds):

@@ -1,0 +1,167 @@
+"""`yoloscope diagnose`: what holds training back, with evidence, the fix and the gain."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from yoloscope_exporter import config
+from yoloscope_exporter.catalog import BY_NAME
+from yoloscope_exporter.diagnosis import engine, recording, render, sources
+from yoloscope_exporter.diagnosis.engine import Course
+from yoloscope_exporter.diagnosis.sources import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXPORTER = "http://127.0.0.1:9911"
+#: An exporter without the diagnosis (an older one, or switched off) is watched for so long, in seconds.
+WATCH_SECONDS = 15.0
+
+
+@click.command(short_help="What holds training back, with evidence, the fix and the gain.")
+@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {EXPORTER}]")
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A file of `yoloscope record`, or any OpenMetrics with timestamps (.gz too): the whole of it.",
+)
+@click.option("--prometheus", metavar="URL", help="A Prometheus: the time since --since.")
+@click.option(
+    "--since",
+    type=config.duration(10.0),
+    default="1h",
+    show_default=True,
+    metavar="DURATION",
+    help="With --prometheus.",
+)
+@click.option("--run", default="", metavar="NAME", help="Only this run.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("text", "json", "markdown")),
+    default="text",
+    show_default=True,
+    help="Output.",
+)
+@click.option(
+    "--write-cfg",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the advice as a YAML for `yolo train cfg=FILE`.",
+)
+@click.option(
+    "--thresholds",
+    type=config.thresholds,
+    default="",
+    metavar="FILE",
+    help="YAML with thresholds in place of the defaults; for --recording and --prometheus.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Also say what could not be judged, and why.")
+@click.pass_context
+def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
+    ctx: click.Context,
+    exporter: str | None,
+    recording: Path | None,
+    prometheus: str | None,
+    since: float,
+    run: str,
+    form: str,
+    write_cfg: Path | None,
+    thresholds: Mapping[str, float] | None,
+    verbose: bool,  # noqa: FBT001 - click's
+) -> None:
+    """Say what holds training back, with evidence, the cause, a command that verifies it, the fix and the gain.
+
+    Of a running exporter, the last window is judged; of a recording or a Prometheus, the whole stretch of time: every
+    verdict that held for a tenth of the training, and every event. Exit code: 0 healthy, 1 findings, 2 no data.
+
+    \b
+      yoloscope diagnose
+      yoloscope diagnose --recording night.om.gz --format markdown
+      yoloscope diagnose --prometheus http://prometheus:9090 --since 6h --run train/yolo11m
+      yoloscope diagnose --write-cfg better.yaml; yolo train cfg=better.yaml model=yolo11m.pt data=coco.yaml
+    """  # noqa: D301 - click reads the backslash
+    if sum(source is not None for source in (exporter, recording, prometheus)) > 1:
+        raise click.UsageError("choose one of --exporter, --recording, --prometheus")
+    try:
+        if recording:
+            course = of_recording(recording, thresholds)
+        elif prometheus:
+            course = engine.over(sources.prometheus(prometheus, since, run), thresholds)
+        else:
+            course = of_exporter(exporter or EXPORTER, thresholds)
+    except SourceError as error:
+        hint = "" if exporter or prometheus else "; start one with `yoloscope serve`, or name another with --exporter"
+        raise click.ClickException(f"{error}{hint}") from error
+    course = _only(course, run)
+    click.echo(_formed(course, form, verbose=verbose), nl=False)
+    if write_cfg:
+        _write(write_cfg, render.to_cfg(course.diagnoses))
+    ctx.exit(render.exit_code(course.diagnoses))
+
+
+def of_recording(path: Path, limits: Mapping[str, float] | None = None) -> Course:
+    """The diagnosis of a recording.
+
+    Raises:
+        click.ClickException: it cannot be read, or holds nothing of yoloscope.
+    """
+    try:
+        return engine.over(recording.read(path), limits)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def of_exporter(url: str, limits: Mapping[str, float] | None = None) -> Course:
+    """The diagnosis of a running exporter: its own, or if it makes none, from watching it for a while.
+
+    Raises:
+        SourceError: it does not answer.
+    """
+    try:
+        return Course(sources.exporter(url), 0.0, 0.0, ())
+    except SourceError as error:
+        if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
+            raise
+    click.echo(f"{url} makes no diagnosis; watching it for {WATCH_SECONDS:.0f} s", err=True)
+    gathered: list[str] = []
+    end = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < end:
+        text = sources.scrape(url)
+        gathered += recording.stamped(text, recording.snapshot_time(text) or time.time(), set(BY_NAME)).splitlines()
+        time.sleep(1.0)
+    return engine.over(recording.parse(gathered), limits)
+
+
+def _only(course: Course, run: str) -> Course:
+    if not run:
+        return course
+    known = sorted({diagnosis.run for diagnosis in course.diagnoses})
+    if known and run not in known:
+        raise click.ClickException(f"--run {run}: there is no such run; there are {', '.join(known)}")
+    chosen = tuple(diagnosis for diagnosis in course.diagnoses if diagnosis.run == run)
+    return Course(chosen, course.start, course.end, course.notes)
+
+
+def _formed(course: Course, form: str, *, verbose: bool) -> str:
+    if form == "json":
+        return json.dumps(render.course_json(course), indent=2) + "\n"
+    if not course.diagnoses:
+        notes = "".join(f"note: {note}\n" for note in course.notes)
+        return f"no training is known here; start one with `yoloscope run -- yolo train ...`\n{notes}"
+    if form == "markdown":
+        return render.to_markdown(course.diagnoses, course.notes)
+    return render.to_text(course.diagnoses, course.notes, verbose=verbose)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error

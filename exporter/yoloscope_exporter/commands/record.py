@@ -1,0 +1,142 @@
+"""`yoloscope record`: what the exporter sees, kept in a file, for nodes no Prometheus reaches."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from yoloscope_exporter import config
+from yoloscope_exporter.diagnosis import recording, sources
+from yoloscope_exporter.diagnosis.recording import Writer
+from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.exposition import Form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EXPORTER = "http://127.0.0.1:9911"
+_log = logging.getLogger(__name__)
+
+
+@click.command(short_help="Keep what the exporter sees in a file, for nodes no Prometheus reaches.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--exporter", metavar="URL", help=f"A running exporter.  [default: {EXPORTER}, or this node itself if none answers]"
+)
+@click.option(
+    "--interval", type=config.duration(0.1, 3600.0), default="5s", show_default=True, metavar="DURATION", help="Period."
+)
+@click.option(
+    "--duration", type=config.duration(), metavar="DURATION", help="Stop after this time.  [default: on Ctrl-C]"
+)
+def record(file: Path, exporter: str | None, interval: float, duration: float | None) -> None:
+    """Append what the exporter sees to FILE as OpenMetrics with timestamps; FILE.gz is compressed.
+
+    The file is complete after every append, survives a crash, and is continued if it exists. Load it into a Prometheus
+    later, or read it here:
+
+    \b
+      yoloscope record night.om --interval 15s
+      promtool tsdb create-blocks-from openmetrics night.om /var/lib/prometheus
+      yoloscope diagnose --recording night.om
+    """  # noqa: D301 - click reads the backslash
+    with ExitStack() as stack:
+        stop = stack.enter_context(_stopping())
+        read = stack.enter_context(_source(exporter))
+        writer = _open(file)
+        stack.callback(writer.close)
+        click.echo(f"recording to {file} every {interval:g} s; Ctrl-C ends it", err=True)
+        count = follow(read, writer, stop, interval, duration)
+    click.echo(f"{count} moments recorded to {file}", err=True)
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that an append is never cut in two."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _source(url: str | None) -> Iterator[Callable[[], str]]:
+    """What gives an exposition: the exporter at `url`, or one of our own where nobody answers at the usual place."""
+    try:
+        sources.scrape(url or EXPORTER)
+    except SourceError as error:
+        if url:
+            raise click.ClickException(str(error)) from error
+        click.echo(f"no exporter answers at {EXPORTER}; reading this node directly", err=True)
+        with _own() as read:
+            yield read
+        return
+    yield lambda: sources.scrape(url or EXPORTER)
+
+
+@contextmanager
+def _own() -> Iterator[Callable[[], str]]:
+    from yoloscope_exporter.commands import serve  # noqa: PLC0415 - all collectors come with it
+
+    settings = config.resolve(serve.serve)
+    private = replace(settings, web_listen_address=config.Address("127.0.0.1", 0), web_config_file=None)
+    with serve.running(private) as exporter:
+        while not exporter.sampler.snapshot.time:
+            time.sleep(0.05)
+        yield lambda: exporter.sampler.exposition(Form(openmetrics=True)).decode()
+
+
+def _open(file: Path) -> Writer:
+    try:
+        return Writer(file)
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}; choose a file that you may write to") from error
+    except ValueError as error:
+        raise click.ClickException(f"{file} is there already and is no recording: {error}") from error
+
+
+def follow(
+    read: Callable[[], str], writer: Writer, stop: threading.Event, interval: float, duration: float | None = None
+) -> int:
+    """Append until `stop` is set or `duration` seconds have passed; return how many moments were recorded.
+
+    Raises:
+        click.ClickException: the file can no longer be written.
+    """
+    begin = time.monotonic()
+    last, count, silent = 0.0, 0, False
+    while not stop.is_set() and (duration is None or time.monotonic() - begin < duration):
+        try:
+            text = read()
+            silent = False
+        except SourceError as error:
+            text = ""
+            if not silent:
+                _log.warning("%s; waiting for it", error)
+            silent = True
+        moment = recording.snapshot_time(text) or 0.0
+        if moment > last:  # a snapshot that was there before says nothing new, and a clock set back is waited out
+            _append(writer, moment, text)
+            last, count = moment, count + 1
+        passed = (time.monotonic() - begin) // interval + 1
+        stop.wait(begin + passed * interval - time.monotonic())
+    return count
+
+
+def _append(writer: Writer, moment: float, text: str) -> None:
+    try:
+        writer.exposition(moment, text)
+    except OSError as error:
+        raise click.ClickException(f"cannot write any more: {error.strerror}; what was written is complete") from error

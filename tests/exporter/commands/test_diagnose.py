@@ -1,0 +1,134 @@
+"""`yoloscope diagnose`: three sources, three formats, exit codes, bad input."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from yoloscope_exporter import config
+from yoloscope_exporter.cli import main
+from yoloscope_exporter.commands import serve
+from yoloscope_exporter.diagnosis.recording import Writer
+
+from tests.recordings.model import Plan, moments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["diagnose", *map(str, arguments)])
+
+
+def record(path: Path, plan: Plan) -> Path:
+    writer = Writer(path)
+    for time, samples in moments(plan, 2.0):
+        writer.samples(time, samples)
+    writer.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def starved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of a training that waits for data."""
+    return record(tmp_path_factory.mktemp("starved") / "starved.om.gz", Plan(workers=1, epochs=1, batches=120))
+
+
+def test_a_recording_as_text(starved: Path) -> None:
+    """Verdict, evidence, verification, remedy and gain, for people; exit code 1."""
+    result = run("--recording", starved)
+    assert result.exit_code == 1
+    for part in ("loader_workers", "waits for data", "htop", "workers=4", "images/s", "of the training time"):
+        assert part in result.output
+
+
+def test_a_recording_as_json(starved: Path) -> None:
+    """The interface others build on."""
+    result = run("--recording", starved, "--format", "json")
+    content = json.loads(result.output)
+    (rank,) = content["runs"]
+    assert {"run", "rank", "state", "verdicts"} <= set(rank)
+    (verdict,) = rank["verdicts"]
+    assert {"name", "severity", "evidence", "cause", "verify", "fix", "gain"} <= set(verdict)
+    assert (verdict["name"], verdict["severity"], verdict["fix"]) == ("loader_workers", "warning", "workers=4")
+    assert verdict["when"][0][0].startswith("20")
+
+
+def test_a_recording_as_markdown(starved: Path) -> None:
+    """A table for a ticket."""
+    result = run("--recording", starved, "--format", "markdown")
+    assert "| loader_workers (" in result.output
+
+
+def test_a_healthy_recording_exits_with_0(tmp_path: Path) -> None:
+    """`compute_bound` is listed as ok and is no finding."""
+    result = run("--recording", record(tmp_path / "a.om", Plan(epochs=1, batches=120)), "--format", "json")
+    assert result.exit_code == 0
+    assert [v["severity"] for v in json.loads(result.output)["runs"][0]["verdicts"]] == ["ok"]
+
+
+def test_the_advice_as_a_file_for_yolo(starved: Path, tmp_path: Path) -> None:
+    """A YAML of Ultralytics arguments."""
+    target = tmp_path / "better.yaml"
+    run("--recording", starved, "--write-cfg", target)
+    assert yaml.safe_load(target.read_text()) == {"workers": 4}
+
+
+def test_ultralytics_accepts_that_file(starved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cfg=FILE` overrides its defaults with nothing but known keys."""
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("YOLO_OFFLINE", "true")
+    ultralytics = pytest.importorskip("ultralytics.cfg", reason="needs the extra train")
+    target = tmp_path / "better.yaml"
+    run("--recording", starved, "--write-cfg", target)
+    assert ultralytics.get_cfg(overrides=yaml.safe_load(target.read_text())).workers == 4
+
+
+def test_thresholds_from_a_file(starved: Path, tmp_path: Path) -> None:
+    """What one calls starved is one's own business."""
+    (tmp_path / "t.yaml").write_text("input_share: 0.9\ncompute_share: 0.2\n")
+    assert run("--recording", starved, "--thresholds", tmp_path / "t.yaml").exit_code == 0
+
+
+def test_a_running_exporter(tmp_path: Path) -> None:
+    """Asked over HTTP; with no training there it is no data, and that is said with what to do."""
+    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--no-collector.disk"])
+    with serve.running(settings) as exporter:
+        result = run("--exporter", exporter.server.url)
+    assert result.exit_code == 2
+    assert "yoloscope run --" in result.output
+
+
+def test_verbose_says_what_was_not_judged(starved: Path) -> None:
+    """Abstention is visible."""
+    assert "straggler            lag, peer_exposed_share" in run("--recording", starved, "-v").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--recording", "{bad}"), "no samples of yoloscope"),
+        (("--recording", "{missing}"), "does not exist"),
+        (("--recording", "{starved}", "--exporter", "http://x"), "choose one of"),
+        (("--recording", "{starved}", "--run", "other"), "there is no such run; there are train/yolo11m"),
+        (("--recording", "{starved}", "--thresholds", "{typo}"), "unknown threshold 'input_shar'"),
+        (("--recording", "{starved}", "--thresholds", "{wrong}"), "input_share must be a number of 0 or more"),
+        (("--recording", "{starved}", "--write-cfg", "{missing}/x"), "No such file"),
+        (("--exporter", "http://127.0.0.1:1"), "does not answer"),
+        (("--prometheus", "http://127.0.0.1:1"), "does not answer"),
+        (("--prometheus", "http://127.0.0.1:1", "--since", "soon"), "no duration"),
+    ],
+)
+def test_bad_input_is_one_line(starved: Path, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """It names the thing, exits with 2, shows no traceback."""
+    for name, content in (("bad", "x\n"), ("typo", "input_shar: 1\n"), ("wrong", "input_share: yes\n")):
+        (tmp_path / name).write_text(content)
+    names = {name: tmp_path / name for name in ("bad", "typo", "wrong", "missing")}
+    result = run(*(argument.format(starved=starved, **names) for argument in arguments))
+    assert result.exit_code == 2
+    errors = [line for line in result.output.splitlines() if line.startswith("Error:")]
+    assert len(errors) == 1
+    assert said in errors[0]

@@ -1,0 +1,116 @@
+"""Series and findings over HTTP: from an exporter, from a Prometheus; clear errors otherwise."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import parse_qs
+
+import pytest
+from yoloscope_exporter.diagnosis import engine, render, sources
+from yoloscope_exporter.diagnosis.sources import SourceError
+
+from tests.recordings.model import Plan, play
+
+Answer = Callable[[str, str, dict[str, str]], tuple[int, bytes]]
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answer], str]]:
+    """Start servers whose answers come from `answer(path, body, headers)`; gives their URLs."""
+    servers: list[HTTPServer] = []
+
+    def start(answer: Answer) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                status, data = answer(self.path, body, dict(self.headers))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_POST = do_GET  # noqa: N815 - the base class's names
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_findings_survive_the_wire(serve: Callable[[Answer], str]) -> None:
+    """What an exporter serves is read back as it was, advice and signals included."""
+    told = engine.over([play(Plan(workers=1, epochs=1, batches=60))]).diagnoses
+    document = json.dumps(render.to_json(told, with_signals=True)).encode()
+    (read,) = sources.exporter(serve(lambda *_: (200, document)))
+    assert [verdict.name for verdict in read.verdicts] == [verdict.name for verdict in told[0].verdicts]
+    assert read.verdicts[0].advice.arguments == told[0].verdicts[0].advice.arguments
+    assert read.signals.numbers == told[0].signals.numbers
+
+
+def test_passwords_in_the_url_are_sent_as_basic_auth(serve: Callable[[Answer], str]) -> None:
+    """user:password@ becomes a header and never part of the path."""
+    seen: dict[str, str] = {}
+
+    def answer(path: str, _: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        seen.update(headers, path=path)
+        return 200, b'{"runs": []}'
+
+    assert sources.exporter(serve(answer).replace("//", "//li:p%40ss@")) == ()
+    assert seen["Authorization"] == "Basic bGk6cEBzcw=="
+    assert seen["path"] == "/api/v1/diagnosis"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [(404, b"", "404"), (401, b"", "401"), (200, b"<html>", "not like yoloscope"), (200, b'{"runs": 3}', "not like")],
+)
+def test_other_servers_are_recognised(serve: Callable[[Answer], str], status: int, body: bytes, said: str) -> None:
+    """One line says what came instead."""
+    with pytest.raises(SourceError, match=said) as raised:
+        sources.exporter(serve(lambda *_: (status, body)))
+    assert raised.value.status == (status if status != 200 else 0)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://127.0.0.1:1"])
+def test_no_server_is_an_error(url: str) -> None:
+    """A wrong URL and a closed port are told apart from data."""
+    with pytest.raises(SourceError, match=r"no URL|does not answer"):
+        sources.exporter(url)
+
+
+def test_prometheus_gives_one_store_per_node(serve: Callable[[Answer], str]) -> None:
+    """Nodes are asked for by `instance`, runs are filtered, histograms are put together from their parts."""
+    queries: list[str] = []
+
+    def answer(_: str, body: str, __: dict[str, str]) -> tuple[int, bytes]:
+        query = parse_qs(body)["query"][0]
+        queries.append(query)
+        node = "b" if 'instance="b"' in query else "a"
+        base = {"instance": node, "run": "r", "rank": "0"}
+        up = {"metric": {"__name__": "yoloscope_train_up", **base}, "values": [[1, "1"], [2, "1"]]}
+        if query.startswith("yoloscope_train_up"):
+            other = {"metric": {**up["metric"], "instance": "b"}, "values": [[1, "1"]]}  # type: ignore[dict-item]
+            return 200, json.dumps({"data": {"result": [up, other]}}).encode()
+        foreign = {"metric": {**up["metric"], "run": "q"}, "values": [[1, "1"]]}  # type: ignore[dict-item]
+        return 200, json.dumps({"data": {"result": [up, foreign]}}).encode()
+
+    stores = sources.prometheus(serve(answer), 3600, "r", now=10)
+    assert len(stores) == 2
+    assert all(list(store.series["yoloscope_train_up"]) == [("r", "0")] for store in stores)
+    assert queries[0] == 'yoloscope_train_up{run="r"}[3600s]'
+
+
+def test_prometheus_refusals_are_passed_on(serve: Callable[[Answer], str]) -> None:
+    """Its own words reach the user."""
+    with pytest.raises(SourceError, match="query processing would load too many samples"):
+        sources.prometheus(serve(lambda *_: (422, b'{"error": "query processing would load too many samples"}')), 3600)
