@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 from contextlib import closing
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import Context, Trainer
+from yoloscope_exporter.collectors import Context, Roster, Trainer
 from yoloscope_hooks.record import Identity, Writer, run_directory
 
 if TYPE_CHECKING:
@@ -230,3 +231,8 @@ def values(collector: Collector) -> dict[tuple[str, tuple[str, ...]], object]:
     found = {(sample.metric.name, sample.labels): sample.value for sample in samples}
     assert len(found) == len(samples), "a series came twice"
     return found
+
+
+def replace_trainers(context: Context, roster: Roster) -> Context:
+    """The context with a roster that the collector `runs` tells."""
+    return dataclasses.replace(context, trainers=roster)

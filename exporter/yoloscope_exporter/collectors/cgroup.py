@@ -160,10 +160,11 @@ def _is_root(directory: Path) -> bool:
 
 
 def _upwards(directory: Path, mount: Path) -> list[Path]:
+    """The group and those above it, without the whole machine."""
     chain = [directory]
     while chain[-1] != mount and mount in chain[-1].parents:
         chain.append(chain[-1].parent)
-    return chain
+    return chain[:-1] if _everything(chain[-1]) else chain
 
 
 # --- what is in them ------------------------------------------------------------------------------------------------

@@ -152,11 +152,12 @@ class Runs:
 
     def _record_paths(self, directory: Path) -> list[Path]:
         try:
-            names = sorted(name for name in os.listdir(directory) if name.endswith(SUFFIX))  # noqa: PTH208 - every cycle
+            names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]  # noqa: PTH208 - every cycle
         except OSError as error:
             self._context.reject(NAME, "unreadable")
             _log.debug("cannot list %s: %s", directory, error)
             return []
+        names.sort(key=lambda name: ("-worker-" in name, name))
         if len(names) > MAX_FILES:
             self._context.reject(NAME, "files")
         return [directory / name for name in names[:MAX_FILES]]

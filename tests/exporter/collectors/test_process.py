@@ -1,0 +1,164 @@
+"""The process tree of a rank: roles, sums that do not fall, and processes that end while they are read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.collectors import Trainer, process
+
+from tests.exporter import world
+from tests.exporter.world import RUN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from yoloscope_exporter.catalog import Metric
+    from yoloscope_exporter.collectors import Collector
+
+CPU, COUNT = catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, catalog.TRAIN_PROCESS_COUNT
+READ, WAIT = catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> world.World:
+    """One rank with two forked workers and a helper."""
+    made = world.World(tmp_path, trainers={700: Trainer(RUN, "0", 700)})
+    world.process(made.procfs, 700, children=(750, 760, 770), waits=(500_000_000, 250_000_000))
+    world.process(made.procfs, 750, parent=700, ticks=3000)
+    world.process(made.procfs, 760, parent=700, ticks=3000)
+    world.process(made.procfs, 770, parent=700, ticks=50, command="nvidia-smi\0")
+    return made
+
+
+@pytest.fixture
+def collector(node: world.World) -> Collector:
+    """The collector of that node."""
+    (made,) = process.collectors(node.context)
+    return made
+
+
+def of(collector: Collector, metric: Metric, role: str) -> object:
+    """One value of one collection."""
+    return world.values(collector).get((metric.name, (RUN, "0", role)))
+
+
+def test_roles(collector: Collector) -> None:
+    """Forks with the trainer's command line are workers; the helper counts with the main process."""
+    values = world.values(collector)
+    assert values[CPU.name, (RUN, "0", "main")] == 10.5
+    assert values[CPU.name, (RUN, "0", "worker")] == 60.0
+    assert values[COUNT.name, (RUN, "0", "worker")] == 2
+    assert values[WAIT.name, (RUN, "0", "main")] == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize(
+    ("command", "role"),
+    [
+        ("python\0-c\0from multiprocessing.spawn import spawn_main; spawn_main(4)\0", "worker"),
+        ("python\0-c\0from multiprocessing.forkserver import main; main(4)\0", "worker"),
+        ("python\0-c\0from multiprocessing.resource_tracker import main;main(4)\0", "main"),
+        ("python\0other.py\0", "main"),
+    ],
+)
+def test_started_workers(node: world.World, collector: Collector, command: str, role: str) -> None:
+    """Workers that multiprocessing started by spawn or forkserver are workers, its resource tracker is not."""
+    world.process(node.procfs, 770, parent=700, ticks=5000, command=command)
+    assert of(collector, CPU, role) >= 50.0
+
+
+def test_sums_do_not_fall_when_workers_end(node: world.World, collector: Collector) -> None:
+    """What an ended worker had done stays in the sum; the next one is added."""
+    assert of(collector, CPU, "worker") == 60.0
+    shutil.rmtree(node.procfs / "760")
+    world.process(node.procfs, 750, parent=700, ticks=3100)
+    assert of(collector, CPU, "worker") == 61.0
+    world.process(node.procfs, 761, parent=700, ticks=200)
+    world.write(node.procfs, {"700/task/700/children": "750 761"})
+    assert of(collector, CPU, "worker") == 63.0
+    assert of(collector, COUNT, "worker") == 2
+
+
+def test_pid_used_again_is_another_process(node: world.World, collector: Collector) -> None:
+    """The same pid with another start time counts from its own beginning."""
+    world.values(collector)
+    world.process(node.procfs, 760, parent=700, ticks=100, start=99)
+    assert of(collector, CPU, "worker") == 61.0
+
+
+def test_threads_that_end_keep_their_waiting(node: world.World, collector: Collector) -> None:
+    """Run-queue time is added up by thread."""
+    assert of(collector, WAIT, "worker") == pytest.approx(1.0)
+    world.process(node.procfs, 750, parent=700, waits=())
+    assert of(collector, WAIT, "worker") == pytest.approx(1.0)
+    world.process(node.procfs, 750, parent=700, waits=(600_000_000, 100_000_000))
+    assert of(collector, WAIT, "worker") >= 1.0
+
+
+def test_files_of_other_users_are_absent(node: world.World, collector: Collector) -> None:
+    """Without the right to read `io` and `schedstat` those metrics are not there, the others are."""
+    for pid in (700, 750, 760, 770):
+        (node.procfs / str(pid) / "io").unlink()
+        for path in (node.procfs / str(pid) / "task").glob("*/schedstat"):
+            path.unlink()
+    assert of(collector, READ, "main") is None
+    assert of(collector, WAIT, "main") is None
+    assert of(collector, CPU, "main") == 10.5
+
+
+def test_other_ranks_below_are_not_ours(node: world.World, collector: Collector) -> None:
+    """A rank that another rank has started, as torchrun does, has rows of its own."""
+    node.trainers[750] = Trainer(RUN, "1", 750)
+    values = world.values(collector)
+    assert values[COUNT.name, (RUN, "0", "worker")] == 1
+    assert values[COUNT.name, (RUN, "1", "main")] == 1
+
+
+def test_kernel_that_does_not_tell_children(node: world.World, collector: Collector) -> None:
+    """Without /proc/PID/task/TID/children every process is asked for its parent."""
+    for path in node.procfs.glob("*/task/*/children"):
+        path.unlink()
+    assert of(collector, COUNT, "worker") == 2
+
+
+def test_process_that_ends_while_it_is_read(node: world.World, collector: Collector) -> None:
+    """Files that vanish or break off are that process's loss only; a rank that is gone has no series."""
+    (node.procfs / "750" / "stat").unlink()
+    world.write(node.procfs, {"760/stat": "760 (pyth"})
+    assert of(collector, COUNT, "main") == 2
+    assert of(collector, COUNT, "worker") is None
+    shutil.rmtree(node.procfs / "700")
+    assert world.values(collector) == {}
+
+
+def test_affinity_is_what_any_of_them_may_use(node: world.World, collector: Collector) -> None:
+    """The union over the processes of a role."""
+    world.write(node.procfs, {"760/status": "Cpus_allowed:\tff000000,00000000\n"})
+    assert of(collector, catalog.TRAIN_PROCESS_AFFINITY_CORES, "worker") == 12
+
+
+def test_real_processes(tmp_path: Path) -> None:
+    """A real process with two real forks, read from the real /proc."""
+    code = "import os,sys,time\nfor _ in range(2):\n  if os.fork() == 0: break\nprint('up', flush=True); time.sleep(60)"
+    (tmp_path / "proc").symlink_to("/proc")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as child:
+        try:
+            for _ in range(3):
+                child.stdout.readline()
+            node = world.World(tmp_path, trainers={child.pid: Trainer(RUN, "0", child.pid)})
+            (collector,) = process.collectors(node.context)
+            values = world.values(collector)
+        finally:
+            os.killpg(child.pid, 9)
+    assert values[COUNT.name, (RUN, "0", "worker")] == 2
+    assert values[COUNT.name, (RUN, "0", "main")] == 1
+    assert values[catalog.TRAIN_PROCESS_RESIDENT_BYTES.name, (RUN, "0", "main")] > 1e6
+    cores = len(os.sched_getaffinity(0))
+    assert values[catalog.TRAIN_PROCESS_AFFINITY_CORES.name, (RUN, "0", "main")] == cores

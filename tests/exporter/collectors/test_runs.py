@@ -1,0 +1,287 @@
+"""The collector of trainings: what it shows, for how long, and whom it does not believe."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import HistogramValue
+from yoloscope_exporter.collectors import Roster, Trainer, runs
+from yoloscope_exporter.collectors.runs import Runs
+from yoloscope_hooks.record import Identity, Writer, run_directory
+
+from tests.exporter import world
+from tests.exporter.world import NOW, RUN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STATE = catalog.TRAIN_STATE.name
+UP = catalog.TRAIN_UP.name
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> world.World:
+    """A node with an empty record directory."""
+    made = world.World(tmp_path)
+    made.records.mkdir()
+    made.options.update({"runs.keep": 900.0, "runs.keep-killed": 3600.0, "runs.remove-after": 86400.0})
+    return made
+
+
+def collected(collector: Runs) -> dict[tuple[str, tuple[str, ...]], object]:
+    """One collection by name and labels."""
+    return {(sample.metric.name, sample.labels): sample.value for sample in collector.collect()}
+
+
+def state(values: dict[tuple[str, tuple[str, ...]], object], run: str = RUN, rank: str = "0") -> list[str]:
+    """The states that are 1."""
+    return [
+        labels[2] for (name, labels), value in values.items() if name == STATE and labels[:2] == (run, rank) and value
+    ]
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from yoloscope_exporter import catalog
+from yoloscope_hooks.record import Identity, Writer, run_directory
+identity = Identity("alive", "0")
+writer = Writer(run_directory(Path(sys.argv[1]), "alive") / identity.filename, identity, slots=32, ring=4)
+writer.begin(); writer.set_state("train"); writer.end(time.time())
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_nothing_yet(tmp_path: Path) -> None:
+    """No record directory is no error: no training has been here."""
+    assert collected(Runs(world.World(tmp_path).context)) == {}
+
+
+def test_roster_knows_the_living(node: world.World) -> None:
+    """A living rank is announced with its pid; after its death it is not, and the state is killed."""
+    roster = Roster()
+    context = world.replace_trainers(node.context, roster)
+    collector = Runs(context)
+    command = [sys.executable, "-c", CHILD, str(node.records)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline() == "ready\n"
+            values = collected(collector)
+            assert (values[UP, ("alive", "0")], state(values, "alive")) == (1, ["train"])
+            assert roster() == {child.pid: Trainer("alive", "0", child.pid)}
+        finally:
+            child.kill()
+    values = collected(collector)
+    assert (values[UP, ("alive", "0")], state(values, "alive")) == (0, ["killed"])
+    assert roster() == {}
+
+
+@pytest.mark.parametrize(("ended", "keep"), [("finished", 900.0), ("failed", 900.0), ("train", 3600.0)])
+def test_dead_runs_stay_for_a_while(node: world.World, ended: str, keep: float) -> None:
+    """A finished run for 15 minutes, a killed one for an hour; then all its series go, its file stays."""
+    world.records(node.records, "0", state=ended, ended=NOW)
+    collector = Runs(node.context)
+    node.now = NOW + keep
+    assert state(collected(collector)) == [ended if ended != "train" else "killed"]
+    node.now = NOW + keep + 1
+    assert collected(collector) == {}
+    assert collected(Runs(node.context)) == {}
+    assert run_directory(node.records, RUN).exists()
+
+
+def test_end_is_told_only_of_an_end(node: world.World) -> None:
+    """`train_end` stands after a finished or failed run, never after a killed one."""
+    end = (catalog.TRAIN_END_TIMESTAMP_SECONDS.name, (RUN, "0"))
+    world.records(node.records, "0", state="train")
+    assert end not in collected(Runs(node.context))
+    shutil.rmtree(run_directory(node.records, RUN))
+    world.records(node.records, "0", state="failed", ended=NOW - 9)
+    assert collected(Runs(node.context))[end] == NOW - 9
+
+
+def test_time_of_death_in_the_future_is_not_believed(node: world.World) -> None:
+    """A record that says it was written tomorrow expires like one of now."""
+    world.records(node.records, "0", ended=NOW + 1e9)
+    collector = Runs(node.context)
+    assert collected(collector)
+    node.now = NOW + 901
+    assert collected(collector) == {}
+
+
+def test_old_directories_are_removed(node: world.World) -> None:
+    """A day after its end our own run's directory goes; anything else that lies in there stays."""
+    world.records(node.records, "0", run="old", ended=NOW)
+    world.records(node.records, "0", run="notes", ended=NOW)
+    stranger = run_directory(node.records, "notes") / "notes.txt"
+    stranger.write_text("mine")
+    os.utime(stranger.parent, (NOW, NOW))
+    collector = Runs(node.context)
+    for node.now in (NOW + 901, NOW + 80_000):
+        assert collected(collector) == {}
+        assert run_directory(node.records, "old").exists()
+    node.now = NOW + 90_000
+    collected(collector)
+    assert not run_directory(node.records, "old").exists()
+    assert [path.name for path in stranger.parent.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_of_the_same_name_comes_back(node: world.World) -> None:
+    """After a run has disappeared, a new one in the same directory is seen."""
+    world.records(node.records, "0", ended=NOW)
+    collector = Runs(node.context)
+    node.now = NOW + 5000
+    assert collected(collector) == {}
+    world.records(node.records, "0", ended=NOW + 4999)
+    assert state(collected(collector)) == ["finished"]
+
+
+def test_workers_are_merged_into_their_rank(node: world.World) -> None:
+    """Each worker has its counters, the histogram of preparation is the sum over all of them."""
+    world.records(node.records, "0", ended=NOW)
+    values = collected(Runs(node.context))
+    assert values[catalog.TRAIN_WORKER_BATCHES_TOTAL.name, (RUN, "0", "1")] == 21
+    merged = values[catalog.TRAIN_LOADER_BATCH_SECONDS.name, (RUN, "0")]
+    assert isinstance(merged, HistogramValue)
+    assert (sum(merged.counts), merged.sum) == (2, pytest.approx(0.06))
+
+
+def test_merged_histogram_does_not_fall_when_a_worker_is_lost(node: world.World) -> None:
+    """A worker's record that cannot be read any more keeps its share, or the counter would go backwards."""
+    world.records(node.records, "0", ended=NOW)
+    collector = Runs(node.context)
+    collected(collector)
+    path = run_directory(node.records, RUN) / Identity(RUN, "0", "worker", "1").filename
+    damage(path, 0, b"DAMAGED!")
+    for _ in range(5):
+        merged = collected(collector)[catalog.TRAIN_LOADER_BATCH_SECONDS.name, (RUN, "0")]
+        assert isinstance(merged, HistogramValue)
+        assert sum(merged.counts) == 2
+    assert node.rejected == [("runs", "magic")]
+
+
+def damage(path: Path, offset: int, data: bytes) -> None:
+    """Overwrite a part of a record, as a new file."""
+    content = bytearray(path.read_bytes())
+    content[offset : offset + len(data)] = data
+    path.unlink()
+    path.write_bytes(content)
+
+
+def test_record_unreadable_for_a_moment_is_bridged(node: world.World) -> None:
+    """For three cycles the last good copy of a rank stands in; then its series are gone."""
+    world.records(node.records, "0", ended=NOW)
+    collector = Runs(node.context)
+    collected(collector)
+    damage(run_directory(node.records, RUN) / Identity(RUN).filename, 0, b"DAMAGED!")
+    for _ in range(3):
+        assert (UP, (RUN, "0")) in collected(collector)
+    assert (UP, (RUN, "0")) not in collected(collector)
+
+
+# --- who is not believed --------------------------------------------------------------------------------------------
+
+
+def test_refusals_are_counted_and_said_once(node: world.World, caplog: pytest.LogCaptureFixture) -> None:
+    """Links, rubbish and records of another format, each with its reason, once however often they are read."""
+    world.records(node.records, "0", ended=NOW)
+    folder = run_directory(node.records, RUN)
+    (folder / "rank-7.rec").symlink_to("/etc/passwd")
+    (folder / "rank-8.rec").write_bytes(b"rubbish" * 100)
+    (folder / "rank-9.rec").write_bytes(b"")
+    os.mkfifo(folder / "rank-6.rec")
+    collector = Runs(node.context)
+    for _ in range(3):
+        assert state(collected(collector)) == ["finished"]
+    assert sorted(node.rejected) == [("runs", "magic"), ("runs", "size"), ("runs", "type"), ("runs", "type")]
+    assert len(caplog.records) == 4
+
+
+def test_nobody_speaks_for_another_run(node: world.World) -> None:
+    """A record that lies in another run's directory, or under another rank's name, is refused."""
+    world.records(node.records, "0", ended=NOW)
+    source = run_directory(node.records, RUN) / Identity(RUN).filename
+    (node.records / "mine").mkdir()
+    shutil.copy(source, node.records / "mine" / source.name)
+    shutil.copy(source, source.with_name("rank-5.rec"))
+    values = collected(Runs(node.context))
+    assert [labels for name, labels in values if name == UP] == [(RUN, "0")]
+    assert node.rejected.count(("runs", "identity")) == 2
+
+
+def test_series_carry_the_records_own_run_and_rank(node: world.World) -> None:
+    """Labels in the slots that claim another run, rank or worker are replaced by those of the identity."""
+    for identity in (Identity("mine"), Identity("mine", "0", "worker", "3")):
+        path = run_directory(node.records, "mine") / identity.filename
+        with closing(Writer(path, identity, slots=64, ring=4)) as writer:
+            writer.slot(catalog.TRAIN_BATCHES_TOTAL, "yours", "9")
+            writer.slot(catalog.TRAIN_WORKER_BATCHES_TOTAL, "yours", "9", "8")
+        world.age(path, created=NOW, updated=NOW)
+    owners = {labels[:2] for _, labels in collected(Runs(node.context))}
+    workers = {labels for name, labels in collected(Runs(node.context)) if "worker_batches" in name}
+    assert owners == {("mine", "0")}
+    assert ("mine", "0", "3") in workers
+
+
+def test_only_metrics_of_trainings_are_taken(node: world.World) -> None:
+    """A record cannot set what belongs to the node, to the exporter or to the diagnosis."""
+    path = run_directory(node.records, "mine") / Identity("mine").filename
+    with closing(Writer(path, Identity("mine"), slots=64, ring=4)) as writer:
+        writer.slot(catalog.CPU_SECONDS_TOTAL, "idle")
+        writer.slot(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, "mine", "0", "stalled")
+        writer.slot(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, "mine", "0", "main")
+        up = writer.slot(catalog.TRAIN_UP, "mine", "0")
+        writer.begin()
+        writer.values[up] = 1.0
+        writer.end(NOW)
+    world.age(path, created=NOW, updated=NOW)
+    values = collected(Runs(node.context))
+    assert values[UP, ("mine", "0")] == 0
+    assert {name for name, _ in values} == {
+        metric.name
+        for metric in (
+            catalog.TRAIN_UP,
+            catalog.TRAIN_STATE,
+            catalog.TRAIN_START_TIMESTAMP_SECONDS,
+            catalog.TRAIN_RUN_INFO,
+        )
+    }
+
+
+def test_limits(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most so many runs, records of a run, and series of a run; the rest is counted."""
+    for run in ("a", "b", "c"):
+        world.records(node.records, "0", run=run, ended=NOW)
+    monkeypatch.setattr(runs, "MAX_RUNS", 2)
+    assert len({labels[0] for _, labels in collected(Runs(node.context))}) == 2
+    monkeypatch.setattr(runs, "MAX_FILES", 1)
+    collected(Runs(node.context))
+    monkeypatch.setattr(runs, "MAX_SERIES", 5)
+    assert len(collected(Runs(node.context))) == 10
+    assert {("runs", "runs"), ("runs", "files"), ("runs", "series")} <= set(node.rejected)
+
+
+def test_links_to_directories_are_not_followed(node: world.World, tmp_path: Path) -> None:
+    """A link in the record directory is nobody's run."""
+    elsewhere = tmp_path / "elsewhere"
+    world.records(elsewhere, "0", ended=NOW)
+    run_directory(node.records, RUN).symlink_to(run_directory(elsewhere, RUN))
+    assert collected(Runs(node.context)) == {}
+
+
+def test_facts_and_device(node: world.World) -> None:
+    """Facts stand on info metrics; the owner of the file is the user, whatever the facts say."""
+    world.records(node.records, "0", ended=NOW)
+    values = collected(Runs(node.context))
+    (info,) = [labels for name, labels in values if name == catalog.TRAIN_RUN_INFO.name]
+    facts = catalog.TRAIN_RUN_INFO.labelled(info)
+    assert (facts["model"], facts["task"], facts["pid"]) == ("yolo11n.yaml", "", "42")
+    assert facts["user"] != "ada"
+    assert (catalog.TRAIN_DEVICE_INFO.name, (RUN, "0", "0", "GPU-9")) in values
