@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import yoloscope_exporter
-from yoloscope_exporter import catalog
+from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.catalog import HistogramValue, Sample
+from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.simulation import timeline
 
 if TYPE_CHECKING:
@@ -25,34 +26,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.simulation.timeline import Node, Progress, Regime, Training
 
-COLLECTORS = ("gpu", "cpu", "memory", "disk", "network", "pressure", "cgroup", "process", "runs")
-VERDICTS = (
-    "compute_bound",
-    "loader_workers",
-    "loader_cpu",
-    "loader_io",
-    "slow_worker",
-    "cpu_oversubscribed",
-    "cpu_throttled",
-    "h2d_bound",
-    "validation_bound",
-    "checkpoint_bound",
-    "small_batch",
-    "gpu_memory_pressure",
-    "gpu_memory_leak",
-    "host_memory_leak",
-    "oom_retry",
-    "straggler",
-    "thermal_throttle",
-    "power_capped",
-    "pcie_degraded",
-    "stalled",
-    "killed",
-    "diverged",
-    "plateau",
-    "environment",
-    "insufficient_data",
-)
+VERDICTS = tuple(rule.name for rule in rules.RULES)
 
 KEEP_SECONDS = {"finished": 900.0, "failed": 900.0, "killed": 3600.0}  # as the exporter keeps ended runs
 UPTIME_SECONDS = 3e5  # of the node when the training starts
@@ -209,7 +183,7 @@ def _exporter(moment: Moment) -> Iterator[Sample]:
     yield Sample(catalog.BUILD_INFO, version, 1.0)
     yield Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), moment.time)
     yield Sample(catalog.SAMPLES_REJECTED_TOTAL, ("gpu", "sentinel"), 0.0)
-    for name in COLLECTORS:
+    for name in collectors.names():
         yield Sample(catalog.COLLECTOR_UP, (name,), 1.0)
         yield Sample(catalog.COLLECTOR_DURATION_SECONDS, (name,), 0.002 * (1.5 + moment.noise("collector", name)))
         yield Sample(catalog.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, (name,), moment.time)
@@ -620,7 +594,7 @@ def _processes(moment: Moment, _rank: int) -> Iterator[_Part]:
 
 
 def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
-    verdict = _verdict(moment)
+    verdict = _verdict(moment, rank)
     for name in VERDICTS:
         yield catalog.TRAIN_VERDICT, (name,), float(name == verdict)
     phases = moment.regime.phases[rank]
@@ -631,12 +605,17 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, (cause,), seconds
 
 
-def _verdict(moment: Moment) -> str:
-    if moment.progress.state == "killed":
-        return "killed"
+def _verdict(moment: Moment, rank: int) -> str:
+    """What holds for the rank; nothing does for the ranks that wait for a straggler."""
+    scenario, state = moment.node.scenario, moment.progress.state
+    if state in ("killed", "failed"):
+        return state
     if moment.progress.batches < 1:
         return "insufficient_data"
-    return moment.node.scenario.verdict if moment.degraded and not moment.node.scenario.dies else "compute_bound"
+    if not moment.degraded or scenario.dies:
+        return "compute_bound"
+    waits = scenario.straggler > 1 and rank < moment.node.ranks - 1
+    return "" if waits else scenario.verdict
 
 
 def _wasted(moment: Moment, rank: int) -> Iterable[tuple[str, float]]:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
-from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, simulate
+from yoloscope_exporter.diagnosis import engine, recording, rules
+from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics, simulate
 from yoloscope_exporter.simulation.node import spread
 
 START = 1_700_000_000.0
@@ -247,3 +248,23 @@ def test_simulate_takes_every_step() -> None:
     """Both ends are included, at even steps."""
     times = [scrape.time for scrape in simulate("healthy", 1, 1, start=START, end=START + 60, step=15)]
     assert times == [START, START + 15, START + 30, START + 45, START + 60]
+
+
+def test_the_diagnosis_finds_what_is_simulated(scenario: str) -> None:
+    """The diagnosis, which knows nothing of scenarios, comes to the scenario's verdict from the metrics alone."""
+    scrapes = simulate(scenario, 1, 2, start=START, end=START + 1500, step=6, onset=200)
+    diagnoses = engine.over(recording.parse(openmetrics.lines(scrapes))).diagnoses
+    assert len(diagnoses) == 2
+    last = {verdict.name for verdict in diagnoses[-1].verdicts}
+    assert SCENARIOS[scenario].verdict in last
+    others = {name for other in SCENARIOS.values() if other.name != scenario for name in [other.verdict]}
+    assert last & others <= {"compute_bound"}
+
+
+def test_shown_verdicts_are_those_of_the_diagnosis() -> None:
+    """`train_verdict` names every rule of the diagnosis, and at most one holds."""
+    series = _node(fleet("starved", start=START), LATE)
+    verdicts = {key[1][2]: value for key, value in series.items() if key[0] == catalog.TRAIN_VERDICT.name}
+    assert set(verdicts) == {rule.name for rule in rules.RULES}
+    assert sum(verdicts.values()) == 1  # type: ignore[arg-type]
+    assert verdicts["loader_workers"] == 1
