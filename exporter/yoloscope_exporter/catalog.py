@@ -309,6 +309,10 @@ RUN_FACTS = (
     "pod",
 )
 TRAIN_RUN_INFO = _info("train_run_info", "Facts about a training, per rank.", *_RANK, *RUN_FACTS)
+JOB_FACTS = ("slurm_job_id", "slurm_job_user", "slurm_partition", "namespace", "pod", "container")
+TRAIN_JOB_INFO = _info(
+    "train_job_info", "The Slurm job or the Kubernetes pod a rank belongs to, where there is one.", *_RANK, *JOB_FACTS
+)
 TRAIN_DEVICE_INFO = _info("train_device_info", "Which GPU a rank trains on.", *_RANK, "gpu", "uuid")
 TRAIN_UP = _gauge("train_up", "1 while the training process lives; 0 after a clean end as after a death.", *_RANK)
 TRAIN_STATE = _gauge(

@@ -74,6 +74,8 @@ class Context:
     """Count a refused value: `reject(collector, reason)`."""
     trainers: Callable[[], Mapping[int, Trainer]] = field(default_factory=Roster)
     """Ranks alive at the last reading of the records, by pid; a `Roster` where the collector `runs` is to tell them."""
+    latest: Callable[[], Iterable[Sample]] = tuple
+    """Samples of the last cycle, for what one source has to know of another."""
     options: Mapping[str, object] = field(default_factory=dict)
     """Settings of collectors by their dotted names; may change between two cycles."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import re
 import stat
 from collections import defaultdict
 from contextlib import suppress
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 #: Made here, so a record may not claim them.
 _OURS = {
     catalog.TRAIN_RUN_INFO,
+    catalog.TRAIN_JOB_INFO,
     catalog.TRAIN_DEVICE_INFO,
     catalog.TRAIN_UP,
     catalog.TRAIN_STATE,
@@ -71,6 +73,7 @@ class _File:
     refused: str = ""
     seen_alive: bool = False
     ended: float = 0.0  # Unix time
+    job: Mapping[str, str] | None = None  # what its cgroup tells; asked once
 
     def expired(self, now: float, options: Mapping[str, object]) -> bool:
         """Whether a dead rank has been shown long enough."""
@@ -101,6 +104,7 @@ class Runs:
         now = self._context.wall()
         followed: set[Path] = set()
         trainers: list[Trainer] = []
+        devices = _Devices(self._context.latest())
         for entry in self._directories():
             if self._done.get(entry.path) == entry.changed:
                 self._remove_old(entry.path, now)
@@ -113,7 +117,7 @@ class Runs:
                 self._done[entry.path] = entry.changed
                 continue
             trainers += [_trainer(record) for record in records if record.holder and record.identity.kind == "rank"]
-            yield from self._limited(_run_samples(records), entry.path)
+            yield from self._limited(_run_samples(shown, devices), entry.path)
         self._forget(followed)
         if isinstance(self._context.trainers, Roster):
             self._context.trainers.announce(trainers)
@@ -176,6 +180,8 @@ class Runs:
         file.record, file.misses, file.refused = record, 0, ""
         if record.alive:
             file.seen_alive, file.settled = True, None
+            if file.job is None and record.identity.kind == "rank":
+                file.job = job_of(self._context.procfs / str(record.holder) / "cgroup") if record.holder else {}
         else:
             file.ended = now if file.seen_alive else min(record.updated, now)
             file.seen_alive = False
@@ -263,20 +269,46 @@ def remove(directory: Path) -> None:
 # --- from records to samples ----------------------------------------------------------------------------------------
 
 
-def _run_samples(records: Sequence[Record]) -> Iterator[Sample]:
+class _Devices:
+    """Which GPU is meant by a UUID, and which one a rank's process was last seen on."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self.index: dict[str, str] = {}
+        self._seen: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for metric, labels, _ in samples:
+            if metric is catalog.GPU_INFO:
+                self.index[labels[1]] = labels[0]
+            elif metric is catalog.GPU_PROCESS_MEMORY_BYTES:
+                self._seen[labels[3:]].add(labels[0])
+
+    def of(self, who: tuple[str, str], facts: Mapping[str, str]) -> tuple[str, str] | None:
+        """Index and UUID of a rank's GPU; None while that is not certain."""
+        uuid = facts.get("gpu_uuid", "")
+        if gpu := facts.get("gpu") or self.index.get(uuid):
+            return gpu, uuid
+        if len(self._seen[who]) != 1:
+            return None
+        (gpu,) = self._seen[who]
+        return gpu, next((uuid for uuid, index in self.index.items() if index == gpu), "")
+
+
+def _run_samples(files: Sequence[_File], devices: _Devices) -> Iterator[Sample]:
     """Samples of one run's records; workers count only beside their rank."""
-    ranks = {record.identity.rank: record for record in records if record.identity.kind == "rank"}
+    ranks: dict[str, tuple[Record, Mapping[str, str]]] = {}
     workers = defaultdict(list)
-    for record in records:
-        if record.identity.kind == "worker" and record.identity.rank in ranks:
-            workers[record.identity.rank].append(record)
-    for rank, record in ranks.items():
-        yield from _about(record)
+    for file in files:
+        if file.record and file.record.identity.kind == "rank":
+            ranks[file.record.identity.rank] = (file.record, file.job or {})
+        elif file.record:
+            workers[file.record.identity.rank].append(file.record)
+    for rank, (record, job) in ranks.items():
+        yield from _life(record)
+        yield from _facts(record, job, devices)
         yield from _merged((record, *workers[rank]))
 
 
-def _about(record: Record) -> Iterator[Sample]:
-    """What follows from the record as a whole: life, state and facts."""
+def _life(record: Record) -> Iterator[Sample]:
+    """Whether the rank lives, its state, its beginning and its end."""
     who = (record.identity.run, record.identity.rank)
     state = record.state if record.alive or record.state in FINAL else "killed"
     given = {sample.metric.name for sample in record.samples}
@@ -287,10 +319,32 @@ def _about(record: Record) -> Iterator[Sample]:
         yield Sample(catalog.TRAIN_START_TIMESTAMP_SECONDS, who, record.created)
     if state in FINAL and catalog.TRAIN_END_TIMESTAMP_SECONDS.name not in given:
         yield Sample(catalog.TRAIN_END_TIMESTAMP_SECONDS, who, record.updated)
-    facts = {"pid": str(record.pid), **record.facts, **_owner(record)}
+
+
+def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterator[Sample]:
+    """The info metrics. What the trainer said of its job counts before what its cgroup tells."""
+    who = (record.identity.run, record.identity.rank)
+    facts = {"pid": str(record.pid), **job, **record.facts, **_owner(record)}
     yield Sample(catalog.TRAIN_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.RUN_FACTS)), 1.0)
-    if facts.get("gpu") or facts.get("gpu_uuid"):
-        yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, facts.get("gpu", ""), facts.get("gpu_uuid", "")), 1.0)
+    if any(facts.get(name) for name in catalog.JOB_FACTS):
+        yield Sample(catalog.TRAIN_JOB_INFO, (*who, *(facts.get(name, "") for name in catalog.JOB_FACTS)), 1.0)
+    device = devices.of(who, facts)
+    if device is not None:
+        yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
+
+
+def job_of(path: Path) -> dict[str, str]:
+    """Slurm job and container by the names that slurmstepd and the container runtimes give their cgroups."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return {}
+    found = {}
+    if match := re.search(r"/(?:slurm|slurmstepd\.scope|\w+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)", text):
+        found["slurm_job_id"] = match[1]
+    if match := re.search(r"/(?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?$", text, re.MULTILINE):
+        found["container"] = match[1][:12]  # as docker ps and crictl ps show it
+    return found
 
 
 def _owner(record: Record) -> dict[str, str]:

@@ -20,7 +20,9 @@ from yoloscope_exporter.server import App, Server, serve_in_background
 from yoloscope_exporter.web_config import Guard, WebConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from yoloscope_exporter.catalog import Sample
 
 _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -75,6 +77,7 @@ def running(config: Config) -> Iterator[Exporter]:
     reject, options = Rejections(), _options(config)
     factory = _Factory(config, reject, options)
     sampler = Sampler(factory(config), interval=config.sample_interval, reject=reject)
+    factory.latest = lambda: sampler.snapshot
     with ExitStack() as stack:
         server = _server(config, App(sampler, config.web_telemetry_path, {DIAGNOSIS_PATH: factory.diagnosis}))
         stack.callback(server.server_close)
@@ -112,6 +115,7 @@ class _Factory:
     """Builds sources, and hands out the same ones again after a reload, so that their counters go on."""
 
     def __init__(self, config: Config, reject: Rejections, options: dict[str, object]) -> None:
+        self.latest: Callable[[], Iterable[Sample]] = tuple
         self._context = Context(
             procfs=config.path_procfs,
             sysfs=config.path_sysfs,
@@ -120,6 +124,7 @@ class _Factory:
             wall=time.time,
             reject=reject,
             trainers=Roster(),
+            latest=self._last,
             options=options,
         )
         self._built: dict[str, list[Source]] = {}
@@ -128,6 +133,9 @@ class _Factory:
         wanted = [name for name in collectors.names() if name in config.modules]
         self._built = {name: self._built.get(name) or self._build(name) for name in wanted}
         return [source for sources in self._built.values() for source in sources]
+
+    def _last(self) -> Iterable[Sample]:
+        return self.latest()
 
     def diagnosis(self) -> object:
         """What the diagnosis says now, for `yoloscope diagnose` and `yoloscope top`; nothing where it is off."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import HistogramValue
+from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import Roster, Trainer, runs
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_hooks.record import Identity, Writer, run_directory
@@ -285,3 +286,71 @@ def test_facts_and_device(node: world.World) -> None:
     assert (facts["model"], facts["task"], facts["pid"]) == ("yolo11n.yaml", "", "42")
     assert facts["user"] != "ada"
     assert (catalog.TRAIN_DEVICE_INFO.name, (RUN, "0", "0", "GPU-9")) in values
+
+
+# --- what a run belongs to ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("4:memory:/slurm/uid_1000/job_4711/step_0/task_0", {"slurm_job_id": "4711"}),
+        ("0::/system.slice/slurmstepd.scope/job_42/step_batch/user/task_0", {"slurm_job_id": "42"}),
+        ("0::/system.slice/node7_slurmstepd.scope/job_42/step_0", {"slurm_job_id": "42"}),
+        (f"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{'ab' * 32}.scope", {"container": "ab" * 6}),
+        (f"4:memory:/docker/{'cd' * 32}", {"container": "cd" * 6}),
+        ("0::/user.slice/user-1000.slice/session-2.scope", {}),
+        ("0::/", {}),
+    ],
+)
+def test_job_by_the_cgroups_name(tmp_path: Path, line: str, expected: dict[str, str]) -> None:
+    """Slurm's and the container runtimes' groups name job and container."""
+    path = tmp_path / "cgroup"
+    path.write_text(f"1:name=systemd:/\n{line}\n")
+    assert runs.job_of(path) == expected
+
+
+def test_job_info(node: world.World) -> None:
+    """What the hooks recorded of Slurm and Kubernetes stands on an info metric of its own, and only where it exists."""
+    world.records(node.records, "0", ended=NOW)
+    assert catalog.TRAIN_JOB_INFO.name not in {name for name, _ in collected(Runs(node.context))}
+    path = run_directory(node.records, "job") / Identity("job").filename
+    facts = {"slurm_job_id": "7", "slurm_partition": "gpu", "container": "trainer"}
+    with closing(Writer(path, Identity("job"), facts, slots=8, ring=4)):
+        pass
+    world.age(path, created=NOW, updated=NOW)
+    assert (catalog.TRAIN_JOB_INFO.name, ("job", "0", "7", "", "gpu", "", "", "trainer")) in collected(
+        Runs(node.context)
+    )
+
+
+GPUS = [
+    Sample(catalog.GPU_INFO, ("0", "GPU-a", "H100", "", "", ""), 1.0),
+    Sample(catalog.GPU_INFO, ("1", "GPU-b", "H100", "", "", ""), 1.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("facts", "processes", "expected"),
+    [
+        ({"gpu_uuid": "GPU-b"}, [], ("1", "GPU-b")),
+        ({"gpu_uuid": "GPU-z"}, [], None),
+        ({}, [("1", "42", "python", "train", "0")], ("1", "GPU-b")),
+        ({}, [("0", "42", "python", "train", "0"), ("1", "42", "python", "train", "0")], None),
+        ({}, [("1", "42", "python", "train", "1")], None),
+        ({}, [], None),
+    ],
+)
+def test_device_of_a_rank(
+    node: world.World, facts: dict[str, str], processes: list[tuple[str, ...]], expected: tuple[str, str] | None
+) -> None:
+    """By UUID, else by the one GPU on which the driver has seen the rank's process; absent while uncertain."""
+    path = run_directory(node.records, "train") / Identity("train").filename
+    with closing(Writer(path, Identity("train"), facts, slots=8, ring=4)):
+        pass
+    world.age(path, created=NOW, updated=NOW)
+    seen = [*GPUS, *(Sample(catalog.GPU_PROCESS_MEMORY_BYTES, labels, 1.0) for labels in processes)]
+    values = collected(Runs(dataclasses.replace(node.context, latest=lambda: seen)))
+    assert [labels[2:] for name, labels in values if name == catalog.TRAIN_DEVICE_INFO.name] == [expected] * bool(
+        expected
+    )
