@@ -35,7 +35,7 @@ class Learning:
         self._accumulated = writer.slot(catalog.TRAIN_ACCUMULATED_BATCHES, *who)
         self._since_best = writer.slot(catalog.TRAIN_EPOCHS_SINCE_BEST, *who)
         self._patience = writer.slot(catalog.TRAIN_PATIENCE_EPOCHS, *who)
-        self._copies = _Copies()
+        self.copies = Copies()
 
     def check(self, trainer: Trainer) -> None:
         """Once per batch: a loss that is no number. On CUDA at the rate of `sample`."""
@@ -53,7 +53,7 @@ class Learning:
 
     def collect(self) -> None:
         """Store copies from the GPU that have arrived."""
-        for names, (loss, *parts) in self._copies.arrived():
+        for names, (loss, *parts) in self.copies.arrived():
             if not math.isfinite(loss):
                 self._writer.values[self._nonfinite] += 1
             self._store(catalog.TRAIN_LOSS, zip(names, parts, strict=False))
@@ -80,7 +80,7 @@ class Learning:
         if not parts or loss is None:
             return
         if parts[0].is_cuda:
-            self._copies.start(names, [loss, *parts])
+            self.copies.start(names, [loss, *parts])
         else:
             self._store(catalog.TRAIN_LOSS, zip(names, (part.item() for part in parts), strict=False))
 
@@ -108,29 +108,30 @@ def _numbers(metrics: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
             yield str(name), float(value)
 
 
-class _Copies:
-    """Scalars on their way from the GPU; at most one set of them."""
+class Copies:
+    """Scalars on their way from the GPU; at most one set of them. `event` is None when there is none."""
 
     def __init__(self) -> None:
+        """Nothing is on its way."""
         self._names: Sequence[str] = ()
         self._host: Tensor = None
-        self._event: Any = None
+        self.event: Any = None
 
     def start(self, names: Sequence[str], scalars: Sequence[Tensor]) -> None:
         """Queue a copy behind what makes the scalars; does nothing while one is under way."""
         torch = sys.modules["torch"]
-        if self._event is not None:
+        if self.event is not None:
             return
         packed = torch.stack([scalar.detach().float().reshape(()) for scalar in scalars])
         self._host = torch.empty(len(scalars), pin_memory=True)
         self._host.copy_(packed, non_blocking=True)
-        self._event = torch.cuda.Event()
-        self._event.record()
+        self.event = torch.cuda.Event()
+        self.event.record()
         self._names = names
 
     def arrived(self) -> list[tuple[Sequence[str], list[float]]]:
         """The copy, if it has arrived since it was started."""
-        if self._event is None or not self._event.query():
+        if self.event is None or not self.event.query():
             return []
-        self._event = None
+        self.event = None
         return [(self._names, self._host.tolist())]

@@ -84,6 +84,7 @@ RING_COLUMNS = (
     "queue_depth",
     "epoch",
 )
+_ROW = struct.Struct(f"={len(RING_COLUMNS)}d")
 
 SLOT_CAPACITY = 1024
 HEADER_CAPACITY = 1 << 16
@@ -256,8 +257,7 @@ class Writer:
         self._u64 = self._memory[:_SLOTS_OFFSET].cast("Q")
         self._f64 = self._memory[:_SLOTS_OFFSET].cast("d")
         self.values = self._memory[_SLOTS_OFFSET : self._header.start].cast("d")
-        self._ring = self._memory[self._header.stop :].cast("d")
-        self._ring_rows = ring
+        self._ring, self._ring_rows, self._rows = self._header.stop, ring, 0
         for index in range(slots):
             self.values[index] = math.nan
         now = time.time()
@@ -356,16 +356,14 @@ class Writer:
 
     def append(self, row: Sequence[float]) -> None:
         """Append a batch to the ring, columns as in RING_COLUMNS. Between `begin` and `end`."""
-        written = self._u64[_RING_WRITTEN]
-        start = written % self._ring_rows * len(RING_COLUMNS)
-        for offset, value in enumerate(row):
-            self._ring[start + offset] = value
-        self._u64[_RING_WRITTEN] = written + 1
+        _ROW.pack_into(self._memory, self._ring + self._rows % self._ring_rows * _ROW.size, *row)
+        self._rows += 1
+        self._u64[_RING_WRITTEN] = self._rows
 
     def close(self) -> None:
         """Unmap and give up the lock; the file stays. Harmless when called twice."""
         if self._file >= 0:
-            for view in (self._u32, self._u64, self._f64, self.values, self._ring, self._memory):
+            for view in (self._u32, self._u64, self._f64, self.values, self._memory):
                 view.release()
             os.close(self._file)
             self._file = -1
@@ -497,7 +495,7 @@ def read_ring(path: Path) -> list[Row]:
             return []
         data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
         after = _head(_pread(descriptor, _HEAD.size, 0))
-    rows = [Row(*values) for values in struct.iter_unpack(f"={len(RING_COLUMNS)}d", data)]
+    rows = [Row(*values) for values in _ROW.iter_unpack(data)]
     newest = head.ring_written
     # What was written meanwhile went over the oldest rows, the one under way included.
     oldest = max(0, newest - head.ring_rows, after.ring_written + after.sequence % 2 - head.ring_rows)

@@ -19,7 +19,9 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import PHASES, STEP_BUCKETS
 
 from yoloscope_hooks import cuda_memory, ddp, facts, naming, record, taps, workers
+from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.learning import PERIOD, Learning
+from yoloscope_hooks.ledger import BATCHES, FIRST_WAIT, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Ledger
 from yoloscope_hooks.step_clock import CHECKPOINT, OTHER, SETUP, VALIDATE, HostClock
 from yoloscope_hooks.stream_clock import StreamClock
 
@@ -100,6 +102,7 @@ class Recorder:
         self.steps = 0
         self._writer, self._values, self._who = writer, writer.values, who
         self._errors: Counter[str] = Counter()
+        self._off: set[str] = set()
         self._gradient: Any = None
         self._memory: cuda_memory.CudaMemory | None = None
         self._exception = sys.exc_info()[1]  # the user may train inside an `except`
@@ -110,6 +113,7 @@ class Recorder:
         self._train_begin, self._epoch, self._epoch_batches, self._start_epoch, self._epochs = 0.0, -1, 0, 0, 0
         self._retries = self._recoveries = 0
         self._sampled = 0.0
+        self._ledger = Ledger(writer, who)
         self._declare()
         self._values[self._started] = time.time() - age
         self.learning = Learning(writer, who)
@@ -117,14 +121,6 @@ class Recorder:
 
     def _declare(self) -> None:
         slot, histogram, who = self._writer.slot, self._writer.histogram, self._who
-        phases = [slot(catalog.TRAIN_PHASE_SECONDS_TOTAL, *who, phase) for phase in PHASES]
-        self._phases = self._values[phases[0] : phases[-1] + 1]
-        self._batches = slot(catalog.TRAIN_BATCHES_TOTAL, *who)
-        self._images = slot(catalog.TRAIN_IMAGES_TOTAL, *who)
-        self._optimizer_steps = slot(catalog.TRAIN_OPTIMIZER_STEPS_TOTAL, *who)
-        self._last_batch = slot(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, *who)
-        self._first_wait = slot(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, *who)
-        self._hook_seconds = slot(catalog.TRAIN_HOOK_SECONDS_TOTAL, *who)
         self._hook_errors = slot(catalog.TRAIN_HOOK_ERRORS_TOTAL, *who)
         self._reductions = slot(catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, *who)
         self._nan_recoveries = slot(catalog.TRAIN_NAN_RECOVERIES_TOTAL, *who)
@@ -155,7 +151,7 @@ class Recorder:
         self.clock = self._part("clock", _clock, device) or self.clock
         self._gradient = self._part("ddp", ddp.hook, trainer, self.clock.mark)
         for phase in ("backward_local", "backward_exposed") if self._gradient is None else ("backward",):
-            self._phases[PHASES.index(phase)] = math.nan  # does not exist here
+            self._ledger.numbers[PHASES.index(phase)] = math.nan  # does not exist here
 
     def _describe(self, trainer: Trainer) -> None:
         self._writer.set_facts(facts.gather(trainer, os.environ))
@@ -165,7 +161,7 @@ class Recorder:
         self._part("taps", taps.install, trainer, self)
         self._part("progress", self._look_ahead, trainer)
         self._account(now, "train")
-        self._part("clock", self.clock.epoch, self._phases)
+        self._part("clock", self.clock.epoch)
         self._first, self._start, self._epoch_batch = True, 0.0, 0
 
     def _look_ahead(self, trainer: Trainer) -> None:
@@ -196,27 +192,28 @@ class Recorder:
             return  # the batch began before the hooks did
         wall = time.time()
         wait, step = self._start - self._previous, now - self._start
-        memory = self._part("memory", self._memory.batch) if self._memory else None
+        memory = self._part("memory", self._memory.batch) or UNKNOWN if self._memory else UNKNOWN
         if self._first:
             self._part("queue", self._queue.look, trainer.train_loader)
-        queue = self._part("queue", self._queue.batch, now) or (math.nan, math.nan)
+        queue = self._part("queue", self._queue.batch, now) or UNKNOWN
         self._learn(trainer, wall)
-        writer, values = self._writer, self._values
-        writer.begin()
-        values[self._batches] += 1.0
-        values[self._images] += self.images or self._batch_size
-        values[self._optimizer_steps] += self.steps
-        values[self._last_batch] = wall
+        writer, values, numbers = self._writer, self._values, self._ledger.numbers
+        numbers[BATCHES] += 1.0
+        numbers[IMAGES] += self.images or self._batch_size
+        numbers[OPTIMIZER_STEPS] += self.steps
+        numbers[LAST_BATCH] = wall
         if self._first:
-            values[self._first_wait] += wait
-        _observe(values, self._wait, wait)
-        _observe(values, self._step, step)
-        writer.append((wall, wait, step, *(memory or cuda_memory.UNKNOWN), *queue, self._epoch + 1))
+            numbers[FIRST_WAIT] += wait
         self._first, self._start = False, 0.0
         self._epoch_batch += 1
+        writer.begin()
+        _observe(values, self._wait, wait)
+        _observe(values, self._step, step)
+        writer.append((wall, wait, step, *memory, *queue, self._epoch + 1.0))
         done = perf_counter()
-        values[self._hook_seconds] += done - now
-        self.clock.end(done, self._previous, self._phases)
+        self.clock.end(done, self._previous, numbers)
+        numbers[HOOK_SECONDS] += done - now
+        self._ledger.store()
         writer.end(wall)
         self._previous = done
 
@@ -226,7 +223,8 @@ class Recorder:
             self._sampled = wall
             self._part("learning", self.learning.sample, trainer)
             self._part("progress", self._estimate)
-        self._part("learning", self.learning.collect)
+        if self.learning.copies.event is not None:
+            self._part("learning", self.learning.collect)
 
     def _estimate(self) -> None:
         """Time left, if the rest goes as all of it so far went: start-up aside, validation included."""
@@ -238,7 +236,6 @@ class Recorder:
     def epoch_end(self, trainer: Trainer, now: float) -> None:
         """The epoch's batches are done."""
         self._account(now, "train")
-        self._part("clock", self.clock.settle, self._phases)
         self._part("learning", self.learning.sample, trainer)
         if self._memory:
             self._part("memory", self._memory.epoch)
@@ -248,7 +245,6 @@ class Recorder:
         self._part("metrics", self.learning.epoch, trainer)
         self._part("progress", self._estimate)
         self._part("learning", self.learning.collect)
-        self._part("clock", self.clock.settle, self._phases)
 
     def enter(self, state: str) -> None:
         """A validation or a checkpoint begins. Never raises."""
@@ -267,8 +263,9 @@ class Recorder:
 
     def _account(self, now: float, state: str) -> None:
         """Give the time since the last event to the phase of the state it was in, and change over to `state`."""
+        self.clock.account(now - self._previous, _PHASE_OF_STATE[self._state], self._ledger.numbers)
         self._writer.begin()
-        self._phases[_PHASE_OF_STATE[self._state]] += now - self._previous
+        self._ledger.store()
         self._writer.set_state(state)
         self._writer.end(time.time())
         self._previous, self._state = now, state
@@ -312,7 +309,7 @@ class Recorder:
 
     def _part(self, name: str, function: Callable[..., Result], *arguments: Any) -> Result | None:
         """Call one part; None if it fails. One that keeps failing is left out, the others go on."""
-        if self._errors[name] >= ERROR_LIMIT:
+        if name in self._off:
             return None
         try:
             return function(*arguments)
@@ -323,7 +320,7 @@ class Recorder:
     def failed(self, event: str, error: Exception, trainer: Trainer) -> None:
         """A whole event failed. If it keeps failing the record would be wrong: better none. Never raises."""
         self._count(event, error)
-        if self._errors[event] >= ERROR_LIMIT:
+        if event in self._off:
             with suppress(Exception):
                 self._restore(trainer)
             with suppress(Exception):
@@ -336,6 +333,8 @@ class Recorder:
             if not self._errors:
                 _log.warning("yoloscope: %s failed, training goes on: %r", name, error)
             self._errors[name] += 1
+            if self._errors[name] >= ERROR_LIMIT:
+                self._off.add(name)
             self._values[self._hook_errors] += 1.0
             self._writer.end(time.time())
 

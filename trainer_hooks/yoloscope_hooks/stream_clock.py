@@ -6,8 +6,8 @@ for the host included. The stream of a step begins at the end of the step before
 GPU waiting for data.
 
 The stream's time and the host's agree but for the work in flight. What the host has spent and the stream has not yet
-accounted for is kept as `owed`, and given to `other` when nothing is in flight any more, so the phases add up to wall
-time.
+accounted for is kept as `owed`, and given to the phase outside of steps that comes when nothing is in flight any more,
+so the phases add up to wall time.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from yoloscope_hooks.step_clock import END, MARKS, OTHER, START, Seconds, split
+from yoloscope_hooks.step_clock import END, MARKS, START, Seconds, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Steps in flight that are remembered. More than that, and the oldest counts as `other`.
+#: Steps in flight that are remembered. More than that, and the time of the oldest is owed.
 DEPTH = 8
 _BASE = 1.0  # moments are counted from here: 0 means that a mark was not seen
 
@@ -59,13 +59,9 @@ class StreamClock:
     def _release(self, *events: Event | None) -> None:
         self._free.extend(event for event in events if event is not None)
 
-    def epoch(self, seconds: Seconds) -> None:
-        """Steps follow whose time begins now."""
-        while self._flying:  # of an epoch that was broken off, or that validation has long outlived
-            self._forget()
-        self.settle(seconds)
-        self._release(self._previous)
-        self._previous = self._record()
+    def epoch(self) -> None:
+        """Steps follow whose time begins now; the stream's time up to here belongs to no step."""
+        self._flying.append([None] * END + [self._record()])
 
     def mark(self, index: int) -> None:
         """Note the moment in the stream. Never raises: it is called from the middle of a step."""
@@ -90,11 +86,12 @@ class StreamClock:
         if len(self._flying) > DEPTH:
             self._forget()
 
-    def settle(self, seconds: Seconds) -> None:
-        """Account for what is over; what is owed by no step in flight goes to `other`."""
+    def account(self, elapsed: float, phase: int, seconds: Seconds) -> None:
+        """The host has spent time outside of steps: it is the phase's, but for what steps in flight have taken."""
+        self._owed += elapsed
         self._land(seconds)
         if not self._flying and self._owed > 0.0:
-            seconds[OTHER] += self._owed
+            seconds[phase] += self._owed
             self._owed = 0.0
 
     def _land(self, seconds: Seconds) -> None:
@@ -106,7 +103,7 @@ class StreamClock:
 
     def _give(self, seconds: Seconds) -> None:
         marks, start = self._flying[0], self._previous
-        if start is not None and marks[END] is not None:
+        if start is not None and marks[START] is not None and marks[END] is not None:
             moments = [_BASE + start.elapsed_time(mark) / 1000.0 if mark is not None else 0.0 for mark in marks]
             split(moments, _BASE, seconds)
             self._owed -= moments[END] - _BASE
