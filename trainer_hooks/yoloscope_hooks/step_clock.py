@@ -40,8 +40,6 @@ _PHASE = {name: index for index, name in enumerate(PHASES)}
 OTHER, DATA_WAIT, SETUP = _PHASE["other"], _PHASE["data_wait"], _PHASE["setup"]
 H2D, FORWARD_PHASE = _PHASE["h2d"], _PHASE["forward"]
 BACKWARD_PHASE, OPTIMIZER_PHASE = _PHASE["backward"], _PHASE["optimizer"]
-    _PHASE.__getitem__, ("h2d", "forward", "backward", "optimizer")
-)
 VALIDATE, CHECKPOINT = _PHASE["validate"], _PHASE["checkpoint"]
 
 
