@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: Name of a command -> 'module:function' in `commands/`, imported when it is asked for, so that `run` starts at once.
 COMMANDS = {
     "serve": "serve:serve",
+    "check": "check:check",
     "run": "run:run",
     "diagnose": "diagnose:diagnose",
     "record": "record:record",

@@ -1,0 +1,160 @@
+"""`yoloscope check`: is the configuration right, and what can be seen from here?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import urllib.request
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from yoloscope_exporter import collectors
+from yoloscope_exporter.collectors import Context, NoData, Roster
+from yoloscope_exporter.config import Config, Rereadable, settings
+from yoloscope_exporter.lane import Lane
+from yoloscope_exporter.sampler import Rejections
+from yoloscope_exporter.web_config import Guard, WebConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from yoloscope_exporter.collectors import Collector
+
+OK, NOTE, FAIL = "ok", "note", "FAIL"
+_COLOURS = {OK: "green", NOTE: "yellow", FAIL: "red"}
+PATIENCE_SECONDS = 10.0
+
+
+class Finding(NamedTuple):
+    """One line of the answer."""
+
+    severity: str
+    subject: str
+    text: str
+
+
+@click.command(cls=Rereadable, short_help="Check the configuration and what this machine shows, without serving.")
+@settings
+def check(config: Config) -> None:
+    """Check the configuration and what can be seen from here; takes the flags, environment and file of `serve`.
+
+    Every collector is run once. Exit code 0: all is well, notes aside; 1: something does not work; 2: the
+    configuration is wrong.
+    """
+    worst = OK
+    for finding in findings(config):
+        mark = click.style(f"{finding.severity:4}", _COLOURS[finding.severity])
+        click.echo(f"{mark}  {finding.subject:22} {finding.text}")
+        worst = FAIL if FAIL in (worst, finding.severity) else OK
+    click.get_current_context().exit(1 if worst == FAIL else 0)
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Everything there is to say, one after the other."""
+    yield Finding(OK, "configuration", f"collectors {', '.join(n for n in collectors.names() if n in config.modules)}")
+    yield from _web(config)
+    yield _address(config)
+    yield _records(config)
+    yield _training()
+    yield from _sources(config)
+
+
+def _web(config: Config) -> Iterator[Finding]:
+    if config.web_config_file:
+        try:
+            guard = Guard(config.web_config_file)
+        except WebConfigError as error:
+            yield Finding(FAIL, "web configuration", str(error))
+        else:
+            yield Finding(OK, "web configuration", f"{config.web_config_file}, {'TLS' if guard.tls else 'no TLS'}")
+
+
+def _address(config: Config) -> Finding:
+    address = config.web_listen_address
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address.host, address.port))
+    except OSError as error:
+        if _answers(f"http://{address}/-/healthy"):
+            return Finding(NOTE, "address", f"{address}: an exporter is running there")
+        return Finding(FAIL, "address", f"{address}: {error.strerror or error}; choose another, or port 0")
+    return Finding(OK, "address", f"{address} is free")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - http, made above
+            return bool(answer.read() == b"healthy\n")
+    except OSError:
+        return False
+
+
+def _records(config: Config) -> Finding:
+    path = config.path_records
+    if not path.exists():
+        return Finding(NOTE, "records", f"{path} is not there yet; the first training makes it")
+    if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
+        return Finding(FAIL, "records", f"{path} is no directory that can be read; set YOLOSCOPE_DIR for both sides")
+    if not os.access(path, os.W_OK):
+        return Finding(
+            NOTE, "records", f"{path} can be read but not written: fine for the exporter, not for a training"
+        )
+    return Finding(OK, "records", str(path))
+
+
+def _training() -> Finding:
+    """Whether a training could run in this very environment; nothing is imported for it."""
+    found = {name: _version(name) for name in ("ultralytics", "torch")}
+    missing = [name for name, number in found.items() if not number]
+    if missing:
+        text = f"no {' and no '.join(missing)} in this environment; fine if trainings have one of their own"
+        return Finding(NOTE, "training", text)
+    return Finding(OK, "training", ", ".join(f"{name} {number}" for name, number in found.items()))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _sources(config: Config) -> Iterator[Finding]:
+    rejections = Rejections()
+    context = Context(
+        procfs=config.path_procfs,
+        sysfs=config.path_sysfs,
+        records=config.path_records,
+        clock=time.monotonic,
+        wall=time.time,
+        reject=rejections,
+        trainers=Roster(),
+        options={"path.rootfs": config.path_rootfs},
+    )
+    for module in collectors.MODULES:
+        if module in config.modules:
+            for collector in collectors.build(module, context):
+                yield _source(collector)
+    for sample in rejections.samples():
+        yield Finding(NOTE, "refused", f"{sample.value:.0f} by {sample.labels[0]}, reason {sample.labels[1]}")
+
+
+def _source(collector: Collector) -> Finding:
+    subject = f"collector {collector.name}"
+    lane: Lane[int] = Lane(collector.name)
+    lane.start(lambda: len(list(collector.collect())))
+    if not lane.wait(PATIENCE_SECONDS):
+        return Finding(FAIL, subject, f"has not come back within {PATIENCE_SECONDS:g} s")
+    outcome = lane.take()
+    collector.close()
+    lane.close()
+    if outcome is None or isinstance(outcome.error, NoData):
+        return Finding(NOTE, subject, f"has nothing to read here: {outcome.error if outcome else ''}")
+    if outcome.error is not None:
+        return Finding(FAIL, subject, f"{type(outcome.error).__name__}: {outcome.error}")
+    return Finding(OK, subject, f"{outcome.value} samples in {outcome.seconds * 1e3:.1f} ms")

@@ -1,0 +1,75 @@
+"""`yoloscope check`: what it says, and its exit code."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import TYPE_CHECKING
+
+from click.testing import CliRunner
+from yoloscope_exporter.cli import main
+
+from tests.exporter import world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+def check(node: world.World, *arguments: str) -> Result:
+    """Run it on a node made of files."""
+    roots = (f"--path.procfs={node.procfs}", f"--path.sysfs={node.root / 'sys'}", f"--path.records={node.records}")
+    return CliRunner().invoke(main, ["check", "--web.listen-address=127.0.0.1:0", *roots, *arguments])
+
+
+def line(result: Result, subject: str) -> str:
+    """The line about a subject."""
+    return next(text for text in result.output.splitlines() if f"  {subject} " in text)
+
+
+def test_healthy_node(tmp_path: Path) -> None:
+    """Everything is ok, exit code 0, and each collector says what it found."""
+    result = check(world.build(tmp_path))
+    assert result.exit_code == 0
+    assert re.match(r"ok    collector cpu +13 samples in [\d.]+ ms", line(result, "collector cpu"))
+    assert "FAIL" not in result.output
+
+
+def test_missing_sources_are_notes(tmp_path: Path) -> None:
+    """No pressure files and no record directory are worth a note."""
+    node = world.build(tmp_path)
+    (node.procfs / "pressure").rename(tmp_path / "elsewhere")
+    result = check(node, f"--path.records={tmp_path / 'none'}")
+    assert result.exit_code == 0
+    assert line(result, "collector pressure").startswith("note")
+    assert line(result, "records").startswith("note")
+
+
+def test_broken_source_fails(tmp_path: Path) -> None:
+    """A collector that cannot read what must be there is named, exit code 1."""
+    node = world.build(tmp_path)
+    (node.procfs / "stat").unlink()
+    result = check(node)
+    assert result.exit_code == 1
+    assert line(result, "collector cpu").startswith("FAIL")
+
+
+def test_taken_address_fails(tmp_path: Path) -> None:
+    """An address that somebody else has is named with the way out."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        taken.settimeout(0)
+        result = check(world.build(tmp_path), f"--web.listen-address=127.0.0.1:{taken.getsockname()[1]}")
+    assert result.exit_code == 1
+    assert "choose another, or port 0" in line(result, "address")
+
+
+def test_bad_web_configuration_fails(tmp_path: Path) -> None:
+    """What `serve` would refuse is said here too."""
+    file = tmp_path / "web.yml"
+    file.write_text("basic_auth_users: {ada: plain}\n")
+    result = check(world.build(tmp_path / "node"), f"--web.config.file={file}")
+    assert result.exit_code == 1
+    assert "must be a bcrypt hash" in line(result, "web configuration")
