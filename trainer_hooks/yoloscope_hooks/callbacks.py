@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Event = Callable[[Recorder, Trainer, float], None]
 
 ATTRIBUTE = "_yoloscope"
+_NOT_YET: Any = object()
 NAME_ATTRIBUTE = "_yoloscope_run"
 
 
@@ -34,11 +35,10 @@ def _event(function: Event) -> Callable[[Trainer], None]:
     @functools.wraps(function)
     def callback(trainer: Trainer) -> None:
         now = perf_counter()
-        try:
-            recorder = trainer._yoloscope  # noqa: SLF001 - ours
-        except AttributeError:
+        recorder = getattr(trainer, ATTRIBUTE, _NOT_YET)
+        if recorder is _NOT_YET:
             recorder = _open(trainer)
-        if recorder is None:
+        if recorder is None or name in recorder.off:
             return
         try:
             function(recorder, trainer, now)

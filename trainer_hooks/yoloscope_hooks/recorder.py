@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 ERROR_LIMIT = 3  # the same part fails that often: it is left out from then on
+VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
 KEEP_SECONDS = 86400.0
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 _log = logging.getLogger("yoloscope")
@@ -102,7 +103,7 @@ class Recorder:
         self.steps = 0
         self._writer, self._values, self._who = writer, writer.values, who
         self._errors: Counter[str] = Counter()
-        self._off: set[str] = set()
+        self.off: set[str] = set()
         self._gradient: Any = None
         self._memory: cuda_memory.CudaMemory | None = None
         self._exception = sys.exc_info()[1]  # the user may train inside an `except`
@@ -194,7 +195,7 @@ class Recorder:
         wait, step = self._start - self._previous, now - self._start
         memory = self._part("memory", self._memory.batch) or UNKNOWN if self._memory else UNKNOWN
         if self._first:
-            self._part("queue", self._queue.look, trainer.train_loader)
+            self._part("queue", self._queue.look, trainer)
         queue = self._part("queue", self._queue.batch, now) or UNKNOWN
         self._learn(trainer, wall)
         writer, values, numbers = self._writer, self._values, self._ledger.numbers
@@ -309,7 +310,7 @@ class Recorder:
 
     def _part(self, name: str, function: Callable[..., Result], *arguments: Any) -> Result | None:
         """Call one part; None if it fails. One that keeps failing is left out, the others go on."""
-        if name in self._off:
+        if name in self.off:
             return None
         try:
             return function(*arguments)
@@ -318,9 +319,9 @@ class Recorder:
             return None
 
     def failed(self, event: str, error: Exception, trainer: Trainer) -> None:
-        """A whole event failed. If it keeps failing the record would be wrong: better none. Never raises."""
+        """A whole event failed. If it keeps failing it is left out, a vital one with the record. Never raises."""
         self._count(event, error)
-        if event in self._off:
+        if event in self.off and event in VITAL:
             with suppress(Exception):
                 self._restore(trainer)
             with suppress(Exception):
@@ -334,12 +335,12 @@ class Recorder:
                 _log.warning("yoloscope: %s failed, training goes on: %r", name, error)
             self._errors[name] += 1
             if self._errors[name] >= ERROR_LIMIT:
-                self._off.add(name)
+                self.off.add(name)
             self._values[self._hook_errors] += 1.0
             self._writer.end(time.time())
 
     def _give_up(self) -> None:
-        """Absent is better than wrong: a record nobody updates would look like a hung or a killed training."""
+        """Absent is better than wrong: a record without new batches would look like a hung training."""
         if self.finalizer:
             self.finalizer.detach()
         self._writer.path.unlink(missing_ok=True)

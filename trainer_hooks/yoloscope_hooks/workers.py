@@ -203,8 +203,9 @@ class Queue:
         self._next = math.nan  # worker of the next batch
         self._last = (0.0, 0.0)  # moment and depth
 
-    def look(self, loader: Any) -> None:
+    def look(self, trainer: Any) -> None:
         """Find the workers of this epoch. Only a weak reference stays: an iterator that is let go ends its workers."""
+        loader = trainer.train_loader
         iterator = getattr(loader, "iterator", getattr(loader, "_iterator", None))  # Ultralytics' loader, or torch's
         processes = list(getattr(iterator, "_workers", ()))
         known = {process.pid for process in self._processes}

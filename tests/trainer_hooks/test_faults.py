@@ -1,0 +1,295 @@
+"""Whatever goes wrong in the hooks stays in the hooks: the training does what it would do without them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yoloscope_hooks
+from yoloscope_hooks import callbacks, cuda_memory, facts, learning, ledger, naming, record, recorder, step_clock, taps
+from yoloscope_hooks import workers as loader_workers
+from yoloscope_hooks.callbacks import CALLBACKS
+from yoloscope_hooks.record import Reader, Record
+
+from tests.trainer_hooks.loop import Loop, Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CALLS = ["step"] * 3 + ["save"] + ["step"] * 3 + ["save", "final"]
+
+
+def records() -> list[Record]:
+    """What lies in the record directory."""
+    return [Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")]
+
+
+def value(seen: Record, name: str) -> Any:
+    """The only series of that metric."""
+    (found,) = (sample.value for sample in seen.samples if sample.metric.name == f"yoloscope_train_{name}")
+    return found
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Loop:
+    """Two epochs of three batches, watched, with loader workers to look at."""
+    loop = Loop(tmp_path, epochs=2)
+    loop.train_loader.iterator = Workers()
+    return yoloscope_hooks.attach(loop)
+
+
+@pytest.fixture(autouse=True)
+def warned(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Our warnings; there is never more than one a training."""
+    caplog.set_level(logging.WARNING, "yoloscope")
+    yield caplog
+    assert len(caplog.get_records("call")) <= 1, caplog.messages
+
+
+def test_nothing_wrong(loop: Loop, warned: pytest.LogCaptureFixture) -> None:
+    """The measure of the tests below: a training without a fault leaves a finished record and says nothing."""
+    loop.train()
+    (seen,) = records()
+    assert loop.calls == CALLS
+    assert seen.state == "finished"
+    assert (value(seen, "batches_total"), value(seen, "images_total"), value(seen, "optimizer_steps_total")) == (
+        6,
+        24,
+        6,
+    )
+    assert value(seen, "hook_errors_total") == 0
+    assert warned.messages == []
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise RuntimeError("injected")
+
+
+PLACES = [
+    *((recorder.Recorder, name) for name in ("train_start", "epoch_start", "batch_start", "batch_end", "epoch_end")),
+    *((recorder.Recorder, name) for name in ("fit_epoch_end", "end", "close", "_account", "_leave", "_look_ahead")),
+    *((recorder.Recorder, name) for name in ("_estimate", "_learn", "_describe", "_restore", "__init__")),
+    *((learning.Learning, name) for name in ("__init__", "check", "sample", "epoch")),
+    *((loader_workers.Queue, name) for name in ("__init__", "look", "batch", "count_deaths")),
+    *((step_clock.HostClock, name) for name in ("begin", "end", "account", "epoch")),
+    *(
+        (record.Writer, name)
+        for name in ("__init__", "begin", "end", "append", "set_facts", "set_state", "slot", "close")
+    ),
+    *((record, name) for name in ("directory", "make_directory", "run_directory")),
+    *((naming, name) for name in ("run", "rank")),
+    *((taps, name) for name in ("install", "restore")),
+    (facts, "gather"),
+    (cuda_memory, "watch"),
+    (ledger.Ledger, "store"),
+    (recorder, "open_for"),
+    (recorder, "_clear_old"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name"), PLACES, ids=lambda place: getattr(place, "__name__", place))
+def test_error_anywhere(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, warned: pytest.LogCaptureFixture, owner: object, name: str
+) -> None:
+    """An exception in any function of ours: training goes on, one warning, and either a count of it or no record."""
+    monkeypatch.setattr(owner, name, _broken)
+    loop.train()
+    assert loop.calls == CALLS
+    assert len(warned.messages) == 1
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", ["fit_epoch_end", "epoch_end", "_look_ahead", "_estimate"])
+def test_errors_are_counted(loop: Loop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What fails less than three times is counted, and the rest of the record is as good as ever."""
+    monkeypatch.setattr(recorder.Recorder, name, _broken)
+    loop.train()
+    (seen,) = records()
+    assert value(seen, "hook_errors_total") >= 2
+    assert value(seen, "batches_total") == 6
+    assert seen.state == "finished"
+
+
+def test_repeated_error_ends_the_record(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If batches cannot be recorded there is no record, rather than one that looks like a hung training."""
+    monkeypatch.setattr(recorder.Recorder, "batch_end", _broken)
+    loop.train()
+    assert records() == []
+    assert not hasattr(vars(loop).get("optimizer_step"), "__wrapped__")
+
+
+def test_failing_part_is_left_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that keeps failing is not tried again; batches are counted all the same."""
+    monkeypatch.setattr(learning.Learning, "check", _broken)
+    loop.train()
+    (seen,) = records()
+    assert value(seen, "hook_errors_total") == recorder.ERROR_LIMIT
+    assert value(seen, "batches_total") == 6
+
+
+ATTRIBUTES = ("args", "save_dir", "device", "epochs", "start_epoch", "world_size", "accumulate", "scaler", "optimizer")
+ATTRIBUTES += ("stopper", "loss", "tloss", "metrics", "_oom_retries", "nan_recovery_attempts", "train_loader", "epoch")
+
+
+@pytest.mark.parametrize("missing", ATTRIBUTES)
+def test_trainer_of_the_future(loop: Loop, missing: str) -> None:
+    """A trainer without one of the attributes we know: its batches are recorded nevertheless."""
+    seen: list[str] = []
+
+    class Guarded(Loop):
+        def __getattribute__(self, name: str) -> Any:
+            if name == missing and seen:
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    loop.__class__ = Guarded
+    for event, functions in loop.callbacks.items():
+        ours = functions[:]
+        before, after = (lambda _: seen.append("in")), (lambda _: seen.clear())
+        loop.callbacks[event] = [before, *ours, after]
+    loop.train()
+    (one,) = records()
+    assert value(one, "batches_total") == 6
+    assert one.state == "finished"
+
+
+@pytest.mark.parametrize("kind", ["file", "below a file", "full", "link", "somebody else's"])
+def test_no_directory(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """A record that cannot be had costs one warning that names the place."""
+    place = tmp_path / "place"
+    monkeypatch.setenv("YOLOSCOPE_DIR", str(place / "below" if kind == "below a file" else place))
+    if kind in ("file", "below a file"):
+        place.write_text("")
+    if kind == "link":
+        place.symlink_to(tmp_path)
+    if kind == "full":
+        monkeypatch.setattr(os, "posix_fallocate", _raise(errno.ENOSPC))
+    if kind == "somebody else's":
+        monkeypatch.setattr(os, "open", _raise(errno.EACCES, only=str(place)))
+    loop.train()
+    assert loop.calls == CALLS
+    assert len(warned.messages) == 1
+    assert str(place) in warned.messages[0]
+
+
+def _raise(number: int, only: str = "") -> Any:
+    original = os.open
+
+    def function(path: Any, *arguments: Any, **options: Any) -> int:
+        if only and not str(path).startswith(only):
+            return original(path, *arguments, **options)
+        raise OSError(number, os.strerror(number))
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"RANK": "abc", "LOCAL_RANK": "0"},
+        {"RANK": "../../1", "LOCAL_RANK": ""},
+        {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "-2", "LOCAL_WORLD_SIZE": "x"},
+        {"YOLOSCOPE_RUN": "../../../etc/passwd"},
+        {"YOLOSCOPE_RUN": "line\nbreak\x00"[:10]},
+        {"YOLOSCOPE_RUN": "x" * 10_000},
+        {"YOLOSCOPE_RUN": "训练/一"},
+        {"SLURM_JOB_ID": "{}\n", "SLURM_JOB_USER": '"' * 3000, "POD_NAME": "\t"},
+        {"CUDA_VISIBLE_DEVICES": "GPU-,,MIG-"},
+        {"YOLOSCOPE": "perhaps"},
+    ],
+    ids=str,
+)
+def test_hostile_environment(loop: Loop, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]) -> None:
+    """Strange environment variables give a record in its place, or none; never an error."""
+    for name, content in environ.items():
+        monkeypatch.setenv(name, content)
+    loop.train()
+    assert loop.calls == CALLS
+    (seen,) = records()
+    assert seen.state == "finished"
+    assert value(seen, "batches_total") == 6
+
+
+def test_off(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YOLOSCOPE=off: attach does nothing, and callbacks that are there already do nothing."""
+    monkeypatch.setenv("YOLOSCOPE", "off")
+    other = yoloscope_hooks.attach(SimpleNamespace(callbacks={}))
+    assert other.callbacks == {}
+    loop.train()
+    assert records() == []
+
+
+def test_attach_to_anything(warned: pytest.LogCaptureFixture) -> None:
+    """What is no model comes back as it is."""
+    thing = object()
+    assert yoloscope_hooks.attach(thing) is thing
+    assert len(warned.messages) == 1
+
+
+def test_attach_twice(loop: Loop) -> None:
+    """Attaching again adds nothing."""
+    yoloscope_hooks.attach(loop)
+    loop.train()
+    (seen,) = records()
+    assert value(seen, "batches_total") == 6
+    assert set(loop.callbacks) == set(CALLBACKS)
+
+
+def test_error_of_the_training(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training's own exception passes through, and its type is in the record."""
+    monkeypatch.setattr(loop, "validate", _broken)
+    with pytest.raises(RuntimeError, match="injected"):
+        loop.train()
+    (seen,) = records()
+    assert (seen.state, seen.facts["exception"]) == ("failed", "RuntimeError")
+    assert value(seen, "batches_total") == 3
+
+
+def test_training_inside_except(loop: Loop) -> None:
+    """A training started while an exception is handled has not failed for that."""
+    try:
+        raise KeyError("earlier")  # noqa: TRY301 - the point of the test
+    except KeyError:
+        loop.train()
+    (seen,) = records()
+    assert seen.state == "finished"
+
+
+def test_trainer_is_let_go(loop: Loop) -> None:
+    """The hooks keep no trainer alive, and a trainer that disappears without teardown has failed."""
+    import gc  # noqa: PLC0415
+    import weakref  # noqa: PLC0415
+
+    loop.run("on_pretrain_routine_start")
+    loop.run("on_train_start")
+    loop.run("on_train_epoch_start")
+    path = loop._yoloscope._writer.path  # type: ignore[attr-defined]
+    gone = weakref.ref(loop)
+    callbacks.CALLBACKS["on_train_batch_start"](loop)
+    del loop
+    gc.collect()
+    if gone() is None:  # the fixture may still hold it
+        assert Reader(path).read().state == "failed"
+
+
+def test_two_trainings_in_one_process(tmp_path: Path) -> None:
+    """Each has its own record; nothing of the first is in the second."""
+    for name in ("one", "two"):
+        loop = yoloscope_hooks.attach(Loop(tmp_path / name, epochs=1), run=name)
+        loop.train()
+    assert {seen.identity.run: value(seen, "batches_total") for seen in records()} == {"one": 3, "two": 3}
+
+
+def test_everything_is_put_back(loop: Loop) -> None:
+    """After the training the trainer is as it was."""
+    before = set(vars(loop)) | {"epoch", "metrics"}
+    loop.train()
+    assert set(vars(loop)) == before
+    assert vars(loop.scaler) == {}
