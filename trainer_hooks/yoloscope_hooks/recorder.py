@@ -290,7 +290,7 @@ class Recorder:
         """The trainer is gone, or Python ends, without a teardown: Ultralytics before 8.4.130 crashed."""
         if os.getpid() == self._process:
             exception = getattr(sys, "last_type", None)
-            self.close(exception.__name__ if exception else "Unknown")
+            self._part("end", self.close, exception.__name__ if exception else "Unknown")
 
     def close(self, exception: str) -> None:
         """Store the end, `failed` with the type of an exception, else `finished`, and give the file up."""
