@@ -31,6 +31,7 @@ class Variable(NamedTuple):
     label: str
     all_value: str = ".+"
     single: bool = False
+    hidden: bool = False
     sort: sdk.models.VariableSort = sdk.models.VariableSort.ALPHABETICAL_ASC
 
 
@@ -40,9 +41,12 @@ JOB = Variable("job", "job", m.BUILD_INFO, "job")
 INSTANCE = Variable("instance", "instance", m.BUILD_INFO, "instance")
 #: Names of runs end in their start time, so that the newest of a kind comes first.
 RUN = Variable("run", "Run", m.TRAIN_RUN_INFO, "run", single=True, sort=sdk.models.VariableSort.ALPHABETICAL_DESC)
+#: The nodes a run is on; not shown. Without an all-value of its own, All is the list of them.
+NODE_OF_RUN = Variable("node", "Node of the run", m.TRAIN_RUN_INFO, "instance", all_value="", hidden=True)
 RANK = Variable("rank", "Rank", m.TRAIN_RUN_INFO, "rank", sort=sdk.models.VariableSort.NUMERICAL_ASC)
 GPU = Variable("gpu", "GPU", m.GPU_INFO, "gpu", sort=sdk.models.VariableSort.NUMERICAL_ASC)
 NODES = (CLUSTER, JOB, INSTANCE)
+OF_RUN = (*NODES, RUN, NODE_OF_RUN, RANK)
 
 
 class Annotation(NamedTuple):
@@ -158,8 +162,12 @@ def _variable(variable: Variable, before: tuple[Variable, ...]) -> sdk.builders.
     )
     if variable.single:
         return builder
+    if variable.hidden:
+        builder = builder.hide(sdk.models.VariableHide.HIDE_VARIABLE)
+    if variable.all_value:
+        builder = builder.all_value(variable.all_value)
     everything = sdk.models.VariableOption(selected=True, text="All", value="$__all")
-    return builder.multi(True).include_all(True).all_value(variable.all_value).current(everything)
+    return builder.multi(True).include_all(True).current(everything)
 
 
 def _annotation(annotation: Annotation) -> sdk.builders.AnnotationQuery:

@@ -51,6 +51,8 @@ UNITS: Final = {
     "hertz": "hertz",
     "cores": "suffix: cores",
     "hours": "h",
+    "gpus": "suffix: GPU",
+    "times": "suffix: x",
     "score": "none",
     "timestamp": "dateTimeAsIso",
 }

@@ -214,6 +214,7 @@ def timeline(
     about: About,
     *queries: Query,
     mappings: Sequence[sdk.models.ValueMap],
+    link: tuple[str, str] | None = None,
     size: Size = WIDE,
 ) -> sdk.models.Panel:
     """One row per series, coloured by state; colours come from the mappings alone."""
@@ -227,6 +228,8 @@ def timeline(
         .legend(sdk.common.VizLegendOptions().show_legend(False))
         .no_value("no data")
     )
+    if link:
+        panel = panel.data_links([sdk.builders.DashboardLink(link[0]).url(link[1])])
     return _finish(panel.build(), title, about, queries, size, mappings=mappings)
 
 

@@ -95,12 +95,16 @@ class Scope:
     """Selects series under the variables of a dashboard.
 
     Calling it with a metric yields a selector with `job=~"$job"` and the like for each of `variables` that is a label
-    of the metric (those in TARGET are labels of everything). `as_` renames the variable behind a label, for dashboards
-    that have two of a kind.
+    of the metric (those in TARGET are labels of everything).
+
+    Attributes:
+        variables: labels that have a variable of the same name.
+        nodes: variable that holds the nodes of the run; it narrows metrics that know no run, so that a run's dashboard
+            never reads a thousand nodes.
     """
 
     variables: tuple[str, ...] = TARGET
-    as_: tuple[tuple[str, str], ...] = ()
+    nodes: str = ""
 
     def __call__(self, metric: Metric, part: str = "", **labels: str) -> Expr:
         """Select `metric`; `part` is `_bucket`, `_sum` or `_count` of a histogram.
@@ -114,9 +118,10 @@ class Scope:
             raise ValueError(f"{metric.name} has no label {', '.join(sorted(strange))}; it has {metric.labels}")
         if (metric.kind == HISTOGRAM) != bool(part):
             raise ValueError(f"{metric.name} is a {metric.kind}: part is {part!r}")
-        names = dict(self.as_)
         variables = [name for name in self.variables if name in (*TARGET, *metric.labels) and name not in labels]
-        matchers = [f'{name}=~"${names.get(name, name)}"' for name in variables]
+        matchers = [f'{name}=~"${name}"' for name in variables]
+        if self.nodes and not {"run"} & set(self.variables) & set(metric.labels):
+            matchers.append(f'instance=~"${self.nodes}"')
         matchers += [_matcher(name, value) for name, value in labels.items()]
         unit = "" if part in ("_bucket", "_count") else metric.unit
         braced = f"{{{', '.join(matchers)}}}" if matchers else ""

@@ -1,6 +1,9 @@
 """The dashboards, one file each; `BOARDS` is the order in which people meet them."""
 
 from dashboards.board import Board
+from dashboards.views.data import BOARD as DATA
+from dashboards.views.fleet import BOARD as FLEET
+from dashboards.views.memory import BOARD as MEMORY
 from dashboards.views.run import BOARD as RUN
 
-BOARDS: tuple[Board, ...] = (RUN,)
+BOARDS: tuple[Board, ...] = (FLEET, RUN, DATA, MEMORY)

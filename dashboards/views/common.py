@@ -8,14 +8,14 @@ from yoloscope_exporter import catalog as m
 
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
-from dashboards.panels import About
+from dashboards.panels import About, Column
 from dashboards.promql import ALERTS, TARGET, Expr, Scope, known, total
 
 #: Whatever the node.
 NODES: Final = Scope(TARGET)
 #: One run, some or all of its ranks.
-RUN: Final = Scope((*TARGET, "run", "rank"))
-ONE_RUN: Final = Scope((*TARGET, "run"))
+RUN: Final = Scope((*TARGET, "run", "rank"), nodes="node")
+ONE_RUN: Final = Scope((*TARGET, "run"), nodes="node")
 #: Nodes, some or all of their GPUs.
 GPUS: Final = Scope((*TARGET, "gpu"))
 
@@ -76,4 +76,13 @@ FIRING: Final = About(
     "Open docs/alerts.md at the alert's name: it says how to verify it and what to type.",
     "Alerts of Prometheus that are firing now. Where alerts are evaluated elsewhere, this stays empty.",
 )
-VERDICT_COLUMN: Final = {"label": "verdict", "mappings": (verdicts.TITLES,), "filled": True}
+
+
+def verdict_column(expr: Expr) -> Column:
+    """The verdict's name in words, in the colour of its severity."""
+    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True)
+
+
+def severity_column(expr: Expr) -> Column:
+    """An alert's severity, coloured."""
+    return Column(title="Severity", expr=expr, label="severity", mappings=(SEVERITY,), filled=True)

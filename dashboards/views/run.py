@@ -5,11 +5,10 @@ from __future__ import annotations
 from yoloscope_exporter import catalog as m
 
 from dashboards import look, measures, verdicts
-from dashboards.board import NODES, RANK, Board, Row
-from dashboards.board import RUN as RUN_VARIABLE
+from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.promql import Scope, since, top, total, zero
-from dashboards.views.common import FIRING, LIFECYCLE, RUN, SEVERITY, alerts, of_run
+from dashboards.views.common import FIRING, LIFECYCLE, RUN, alerts, of_run, severity_column
 
 QUARTILES = ((0.5, "half of the steps"), (0.95, "95 % of the steps"), (0.99, "99 % of the steps"))
 FACTS = ("model", "data", "imgsz", "optimizer", "amp", "cache", "device", "ultralytics", "torch", "cuda")
@@ -173,10 +172,7 @@ TIME = Row(
                 "Share of time the GPUs computed and share of their nodes' CPU time in use, on one time base.",
             ),
             Query(measures.gpu_busy(RUN, "rank", "gpu"), "GPU {{gpu}} of rank {{rank}}"),
-            Query(
-                measures.cpu_busy(RUN, "instance").where(total("max", RUN(m.TRAIN_UP), "instance"), ["instance"]),
-                "CPU of {{instance}}",
-            ),
+            Query(measures.cpu_busy(RUN, "instance"), "CPU of {{instance}}"),
             highest=1,
         ),
         heatmap(
@@ -273,12 +269,8 @@ ALERTS_ROW = Row(
             "Alerts of this run",
             FIRING,
             ("alertname", "Alert"),
-            Column(
-                title="Severity",
-                expr=top(1, total("max", alerts(Scope(()), run="=~$run"), "alertname", "severity"), "alertname"),
-                label="severity",
-                mappings=(SEVERITY,),
-                filled=True,
+            severity_column(
+                top(1, total("max", alerts(Scope(()), run="=~$run"), "alertname", "severity"), "alertname")
             ),
             size=Size(width=12, height=6),
         ),
@@ -302,7 +294,7 @@ BOARD = Board(
     name="run",
     title="Training run",
     about="One training: is it healthy, and if not, what holds it back.",
-    variables=(*NODES, RUN_VARIABLE, RANK),
+    variables=OF_RUN,
     rows=(GLANCE, TIME, LEARNING, ALERTS_ROW),
     annotations=LIFECYCLE,
 )

@@ -9,6 +9,7 @@ from yoloscope_exporter.catalog import BY_NAME, HISTOGRAM
 
 from dashboards.generate import dashboards
 from dashboards.promql import ALERTS, TARGET, UP
+from dashboards.recording import RECORDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 DASHBOARDS: dict[str, dict[str, Any]] = dashboards()
 #: What Grafana puts in for its macros; any duration does for the parser.
 MACROS = {"$__rate_interval": "5m", "$__range": "1h", "$__interval": "1m"}
-KNOWN = BY_NAME | {metric.name: metric for metric in (ALERTS, UP)}
+KNOWN = BY_NAME | {metric.name: metric for metric in (ALERTS, UP, *RECORDED)}
 
 
 class Place(NamedTuple):
@@ -84,6 +85,25 @@ def selectors(expr: str) -> list[tuple[promql_parser.VectorSelector, tuple[str, 
 
     promql_parser.walk(parsed(expr), enter, leave)
     return found
+
+
+def grouping(expr: str) -> tuple[set[str], set[str]]:
+    """The labels that an expression groups or joins by, and those that it makes itself."""
+    used: set[str] = set()
+    made: set[str] = set()
+
+    def enter(node: Any) -> None:
+        if isinstance(node, promql_parser.AggregateExpr):
+            used.update(node.modifier.labels if node.modifier else ())
+            if str(node.op) == "count_values":
+                made.add(node.param.val)
+        if isinstance(node, promql_parser.BinaryExpr) and node.modifier:
+            used.update(node.modifier.matching.labels if node.modifier.matching else ())
+        if isinstance(node, promql_parser.Call) and node.func.name in ("label_join", "label_replace"):
+            made.add(node.args[1].val)
+
+    promql_parser.walk(parsed(expr), enter)
+    return used, made
 
 
 def series_names() -> dict[str, tuple[str, ...]]:

@@ -5,13 +5,17 @@ Implemented here because the linter is a Go program that no package registry car
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from dashboards import recording
 from dashboards.promql import TARGET
 from tests.dashboards.queries import (
     DASHBOARDS,
     KNOWN,
     annotations,
+    grouping,
     panels,
     parsed,
     selectors,
@@ -20,11 +24,18 @@ from tests.dashboards.queries import (
     variables,
 )
 
+if TYPE_CHECKING:
+    import promql_parser
+
 each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 
 #: Series that lack a label the linter wants to see matched, and why.
 EXCLUDED_LABELS = {
     "ALERTS": {"job": "alerts aggregate it away", "instance": "alerts aggregate it away"},
+}
+#: Recorded series that a dashboard of one run reads for all runs, to compare them.
+RECORDED_OVER_RUNS = {
+    recorded.name for recorded in (recording.RUN_PEAK_MEMORY, recording.RUN_PEAK_SHARE, recording.RUN_BATCH_SIZE)
 }
 
 
@@ -115,8 +126,22 @@ def test_target_job_and_instance_rules(name: str, label: str) -> None:
         for vector, _ in selectors(place.expr):
             if label in EXCLUDED_LABELS.get(vector.name, {}):
                 continue
-            matchers = {matcher.name: matcher.value for matcher in vector.matchers.matchers}
-            assert matchers.get(label) == f"${label}", place
+            assert (label, f"${label}") in _matchers(vector), place
+
+
+def _matchers(vector: promql_parser.VectorSelector) -> set[tuple[str, str]]:
+    return {(matcher.name, matcher.value) for matcher in vector.matchers.matchers}
+
+
+@each_dashboard
+def test_dashboards_of_a_run_read_its_nodes_only(name: str) -> None:
+    """Where there is a variable `run`, each selector names the run or its nodes: a thousand nodes cost nothing."""
+    if "run" not in variables(name):
+        return
+    for place in [*targets(name), *annotations(name)]:
+        for vector, _ in selectors(place.expr):
+            narrow = {("run", "$run"), ("run", "$run_b"), ("run", "$run|$run_b"), ("instance", "$node")}
+            assert narrow & _matchers(vector) or vector.name in RECORDED_OVER_RUNS, place
 
 
 @each_dashboard
@@ -139,10 +164,14 @@ def test_metrics_and_labels_exist(name: str) -> None:
     """Each series and each label in a matcher, a `by` or an `on` is in the catalogue or a recording rule."""
     names = series_names()
     for place in [*targets(name), *annotations(name)]:
+        labels: set[str] = set()
         for vector, _ in selectors(place.expr):
             assert vector.name in names, place
             unknown = {matcher.name for matcher in vector.matchers.matchers} - set(names[vector.name])
             assert not unknown, place
+            labels.update(names[vector.name])
+        used, made = grouping(place.expr)
+        assert used <= labels | made, place
 
 
 @each_dashboard

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.dashboards.queries import DASHBOARDS, Place, annotations, targets
-from tests.dashboards.world import RUNS, SECONDS, Answer, World, world
+from tests.dashboards.world import NODES, RUNS, SECONDS, Answer, World, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,7 @@ def filled(expr: str, run: str, run_b: str) -> str:
         "$cluster": ".*",
         "$run_b": run_b,
         "$run": run,
+        "$node": NODES[run],
     }
     values |= {f"${name}": ".+" for name in ("job", "instance", "rank", "gpu")}
     for name, value in values.items():

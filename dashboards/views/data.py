@@ -1,0 +1,348 @@
+"""Data pipeline: does the loader keep up, and if not, is it workers, CPU, one worker, or storage."""
+
+from __future__ import annotations
+
+from yoloscope_exporter import catalog as m
+
+from dashboards import look, measures
+from dashboards.board import OF_RUN, Board, Row
+from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
+from dashboards.promql import Expr, middle, named, total
+from dashboards.views.common import LIFECYCLE, ONE_RUN, RUN, of_run
+
+QUANTILES = ((0.5, "half of the batches"), (0.95, "95 % of the batches"), (0.99, "99 % of the batches"))
+WORKER = ("rank", "worker")
+#: A worker that takes twice the time of the middle one is late: the spread of healthy workers is below 1.5.
+LATE = 2
+LATENESS = look.mapping({"0": ("in time", look.OK), "1": ("late", look.WARNING)})
+FIVE = Size(width=4, height=4)
+
+
+def preparation(*by: str) -> Expr:
+    """Seconds a worker needs for a batch."""
+    seconds = total("sum", RUN.rate(m.TRAIN_WORKER_BATCH_SECONDS_TOTAL), *by)
+    return (seconds / total("sum", RUN.rate(m.TRAIN_WORKER_BATCHES_TOTAL), *by)).of("seconds")
+
+
+def computing(*by: str) -> Expr:
+    """Share of the preparation in which the worker ran on a CPU; the rest is waiting, mostly for storage."""
+    cpu = total("sum", RUN.rate(m.TRAIN_WORKER_CPU_SECONDS_TOTAL), *by)
+    return (cpu / total("sum", RUN.rate(m.TRAIN_WORKER_BATCH_SECONDS_TOTAL), *by)).of("ratio")
+
+
+def to_the_middle() -> Expr:
+    """Each worker's time for a batch over that of the rank's middle worker."""
+    each = preparation(*WORKER)
+    return each.per(middle(0.5, each, "rank"), ["rank"]).of("times")
+
+
+def late() -> Expr:
+    """1 for a worker that is late, else 0."""
+    return Expr(f"({to_the_middle()}) >= bool {LATE}", "", "1 while the worker is late.")
+
+
+def by_worker(expr: Expr) -> Expr:
+    """One row for each worker of each rank."""
+    return total("max", named(expr, "which", "/", *WORKER), "which")
+
+
+GLANCE = Row(
+    "At a glance",
+    [
+        stat(
+            "Waiting for data",
+            About(
+                "Under 5 %.",
+                "Above 20 % the loader holds training back; the panels below say whether workers, CPU or storage.",
+                "Share of the training loop's time in which the trainer waited for the next batch.",
+            ),
+            Query(of_run(measures.data_wait(RUN))),
+            steps=look.above(0.05, 0.2),
+            decimals=1,
+            size=FIVE,
+        ),
+        stat(
+            "Queue filled",
+            About(
+                "Above 50 %: batches wait for the trainer.",
+                "Near 0 the trainer waits for batches: more workers, or cheaper preparation.",
+                "Batches that are ready over those that could be.",
+            ),
+            Query(
+                of_run((total("sum", RUN(m.TRAIN_QUEUE_DEPTH)) / total("sum", RUN(m.TRAIN_QUEUE_CAPACITY))).of("ratio"))
+            ),
+            steps=look.below(0.5, 0.1),
+            decimals=0,
+            size=FIVE,
+        ),
+        stat(
+            "Preparing a batch",
+            About(
+                "Less than the step time times the number of workers.",
+                "More: raise workers to preparation time over step time (Little's law), or prepare less.",
+                "Mean time a worker needs for a batch.",
+            ),
+            Query(of_run(preparation())),
+            size=FIVE,
+        ),
+        stat(
+            "Preparation on a CPU",
+            About(
+                "Above 70 %: decoding and augmentation.",
+                "Below 50 % the workers wait for storage: cache=ram or cache=disk, or a local disk.",
+                "Share of the preparation in which the worker ran on a CPU; the rest is waiting, mostly for storage.",
+            ),
+            Query(of_run(computing())),
+            steps=look.below(0.7, 0.5),
+            decimals=0,
+            size=FIVE,
+        ),
+        stat(
+            "Late workers",
+            About("0.", "Persistently late: that worker's shard is slow, or its CPU is shared. See the workers below."),
+            Query(of_run(total("sum", late()))),
+            steps=look.above(1),
+            size=FIVE,
+        ),
+        stat(
+            "Workers that died",
+            About(
+                "0.", "Most often killed for lack of memory or of /dev/shm: fewer workers, or a larger shared memory."
+            ),
+            Query(of_run(total("sum", RUN.increase(m.TRAIN_WORKER_DEATHS_TOTAL, window="$__range")))),
+            steps=look.above(1, 1),
+            decimals=0,
+            size=FIVE,
+        ),
+    ],
+)
+
+LATENCY = Row(
+    "How long batches take",
+    [
+        heatmap(
+            "Batch preparation, all workers",
+            About(
+                "One bright band, below the step time times the workers.",
+                "A second band above: a slow worker, cold files, or large images. A band that climbs: storage slows.",
+                "How many batches per second took how long to prepare, over all loader workers.",
+            ),
+            Query(total("sum", RUN.rate(m.TRAIN_LOADER_BATCH_SECONDS, "_bucket"), "le")),
+        ),
+        heatmap(
+            "Waiting for a batch",
+            About(
+                "All in the lowest rows.",
+                "Anything above a tenth of the step time costs throughput.",
+                "How many batches per second were waited for how long.",
+            ),
+            Query(total("sum", RUN.rate(m.TRAIN_DATA_WAIT_SECONDS, "_bucket"), "le")),
+        ),
+        lines(
+            "Batch preparation, quantiles",
+            About("Close together.", "A 99 % line far above the others: single files or moments, not the workers."),
+            *[Query(RUN.quantile(q, m.TRAIN_LOADER_BATCH_SECONDS), legend) for q, legend in QUANTILES],
+        ),
+        lines(
+            "Waiting for a batch, quantiles",
+            About("Milliseconds.", "Half of the batches late: too little preparation. Only 99 %: single slow batches."),
+            *[Query(RUN.quantile(q, m.TRAIN_DATA_WAIT_SECONDS), legend) for q, legend in QUANTILES],
+        ),
+    ],
+)
+
+WORKERS = Row(
+    "Worker by worker",
+    [
+        timeline(
+            "Late workers over time",
+            About(
+                "All blue.",
+                "The same worker orange all along: its part of the data or its CPU is slow. Now and then: harmless.",
+                f"A worker is late when a batch takes it {LATE} times as long as the middle worker of its rank.",
+            ),
+            Query(late(), "rank {{rank}}, worker {{worker}}"),
+            mappings=(LATENESS,),
+        ),
+        table(
+            "Workers",
+            About("Nearly equal rows.", "A slow row that waits: storage. A slow row on the CPU: its CPU is shared."),
+            ("which", "Rank/worker"),
+            Column(title="Preparing a batch", expr=by_worker(preparation(*WORKER))),
+            Column(title="Times the middle", expr=by_worker(to_the_middle()), steps=look.above(1.5, LATE), decimals=2),
+            Column(title="On a CPU", expr=by_worker(computing(*WORKER)), highest=1),
+            Column(
+                title="Batches per second",
+                expr=by_worker(total("sum", RUN.rate(m.TRAIN_WORKER_BATCHES_TOTAL), *WORKER)),
+                unit="batches/s",
+                decimals=2,
+            ),
+            Column(
+                title="Pages from storage per second",
+                expr=by_worker(total("sum", RUN.rate(m.TRAIN_WORKER_MAJOR_FAULTS_TOTAL), *WORKER)),
+                decimals=1,
+            ),
+            sort="Times the middle",
+            size=Size(width=12, height=9),
+        ),
+        lines(
+            "Preparing a batch, by worker",
+            About("The lines lie together.", "One above the others is the late worker of the table."),
+            Query(preparation(*WORKER), "rank {{rank}}, worker {{worker}}"),
+            size=Size(width=12, height=9),
+        ),
+    ],
+)
+
+QUEUE = Row(
+    "The queue, and what it costs",
+    [
+        lines(
+            "Batches ready",
+            About("Near the top.", "At the bottom the trainer waits; the loader is the bottleneck."),
+            Query(total("sum", RUN(m.TRAIN_QUEUE_DEPTH)), "ready"),
+            Query(total("sum", RUN(m.TRAIN_QUEUE_CAPACITY)), "most that can be"),
+            size=THIRD,
+        ),
+        lines(
+            "Time a ready batch waits",
+            About(
+                "Some steps long.",
+                "Near zero: every batch is taken at once, there is nothing in reserve.",
+                "Mean time between a batch being ready and the trainer taking it.",
+            ),
+            Query(
+                (
+                    total("sum", RUN.rate(m.TRAIN_BATCH_DWELL_SECONDS_TOTAL), "rank")
+                    / total("sum", RUN.rate(m.TRAIN_BATCHES_TOTAL), "rank")
+                ).of("seconds"),
+                "rank {{rank}}",
+            ),
+            size=THIRD,
+        ),
+        lines(
+            "Images per second, and without waiting",
+            About(
+                "Both lines lie together.",
+                "The gap is what a faster loader would give.",
+                "Throughput now, and what it would be if no batch were waited for.",
+            ),
+            Query(measures.images(RUN), "now"),
+            Query(
+                (measures.images(RUN) / Expr(f"1 - ({measures.data_wait(RUN)})", "ratio")).of("images/s"),
+                "without waiting",
+            ),
+            size=THIRD,
+        ),
+        lines(
+            "First batch of an epoch",
+            About(
+                "A few per cent, or nothing.",
+                "Much: workers are started anew each epoch, or epochs are very short. Fewer, longer epochs help.",
+                "Share of time spent waiting for the first batch of an epoch.",
+            ),
+            Query(total("avg", RUN.rate(m.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL), "rank"), "rank {{rank}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Workers started again and died",
+            About("Zero, but for close_mosaic.", "Deaths: dmesg for the OOM killer, df /dev/shm for shared memory."),
+            Query(total("sum", RUN.increase(m.TRAIN_WORKER_RESTARTS_TOTAL)), "started again"),
+            Query(total("sum", RUN.increase(m.TRAIN_WORKER_DEATHS_TOTAL)), "died"),
+            size=THIRD,
+        ),
+        lines(
+            "Workers and processes",
+            About("As many as asked for.", "Fewer: workers have died. `workers` may be capped by the CPUs."),
+            Query(total("sum", RUN(m.TRAIN_WORKERS)), "workers asked for"),
+            Query(total("sum", RUN(m.TRAIN_PROCESS_COUNT), "role"), "{{role}}"),
+            size=THIRD,
+        ),
+    ],
+)
+
+CAUSE = Row(
+    "CPU or storage",
+    [
+        lines(
+            "CPUs used",
+            About(
+                "Below the CPUs the run may use.",
+                "At the limit: fewer augmentations, cache=ram, smaller images on disk, or more CPUs.",
+            ),
+            Query(total("sum", RUN.rate(m.TRAIN_PROCESS_CPU_SECONDS_TOTAL), "role").of("cores"), "{{role}}"),
+            Query(total("max", ONE_RUN(m.CGROUP_CPU_QUOTA_CORES)), "quota"),
+            Query(total("max", RUN(m.TRAIN_PROCESS_AFFINITY_CORES)), "may run on"),
+            size=THIRD,
+        ),
+        lines(
+            "Ready but without a CPU",
+            About(
+                "Under a fifth of a CPU for each worker.",
+                "High: too many workers or threads for the CPUs. OMP_NUM_THREADS=1, fewer workers.",
+                "CPUs' worth of processes that could run and had to wait; a quota's throttling counts here too.",
+            ),
+            Query(total("sum", RUN.rate(m.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL), "role").of("cores"), "{{role}}"),
+            Query(total("sum", ONE_RUN.rate(m.CGROUP_CPU_THROTTLED_SECONDS_TOTAL)).of("cores"), "stopped by the quota"),
+            size=THIRD,
+        ),
+        lines(
+            "Read from storage",
+            About(
+                "High in the first epoch, then little: the page cache has it.",
+                "High in every epoch: the data set is larger than memory. cache=disk on a local disk, or more memory.",
+            ),
+            Query(total("sum", RUN.rate(m.TRAIN_PROCESS_READ_BYTES_TOTAL)), "by the run"),
+            Query(
+                (total("sum", RUN.rate(m.DISK_READ_BYTES_TOTAL), "instance", "device")),
+                "{{device}} of {{instance}}",
+            ),
+            size=THIRD,
+        ),
+        lines(
+            "Disks busy",
+            About("Below 80 %.", "Near 100 %: the disk is the limit."),
+            Query(
+                (total("max", RUN.rate(m.DISK_IO_SECONDS_TOTAL), "instance", "device")),
+                "{{device}} of {{instance}}",
+            ),
+            steps=look.above(0.9),
+            highest=1,
+            size=THIRD,
+        ),
+        lines(
+            "Pressure on the run",
+            About(
+                "Near zero.",
+                "io: storage. cpu: too few CPUs. memory: pages are being reclaimed, lower workers or cache.",
+                "Share of time in which some process of the run's cgroup waited for the resource.",
+            ),
+            Query(total("max", ONE_RUN.rate(m.CGROUP_PRESSURE_SECONDS_TOTAL, kind="some"), "resource"), "{{resource}}"),
+            steps=look.above(0.1),
+            size=THIRD,
+        ),
+        lines(
+            "Memory of the nodes",
+            About(
+                "Page cache fills what processes leave.",
+                "/dev/shm nearly full: workers die with a bus error. Raise --shm-size, or lower workers.",
+            ),
+            Query(total("max", RUN(m.MEMORY_CACHED_BYTES), "instance"), "page cache of {{instance}}"),
+            Query(total("max", RUN(m.MEMORY_AVAILABLE_BYTES), "instance"), "available on {{instance}}"),
+            Query(
+                (total("max", RUN(m.FILESYSTEM_AVAILABLE_BYTES, mountpoint="/dev/shm"), "instance")),
+                "/dev/shm left on {{instance}}",
+            ),
+            size=THIRD,
+        ),
+    ],
+)
+
+BOARD = Board(
+    name="data",
+    title="Data pipeline",
+    about="The loader of one training: does it keep up, and if not, is it workers, CPU, one worker or storage.",
+    variables=OF_RUN,
+    rows=(GLANCE, LATENCY, WORKERS, QUEUE, CAUSE),
+    annotations=LIFECYCLE,
+)
