@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.sampler import Derived
 
 #: Names of the modules in this package.
-MODULES = ("runs", "cpu", "memory", "disk", "network", "pressure", "cgroup", "process")
+MODULES = ("runs", "gpu", "cpu", "memory", "disk", "network", "pressure", "cgroup", "process")
 #: The one that tells the others which ranks are alive.
 FIRST = "runs"
 #: Name -> module of what is derived from a snapshot.

@@ -1,0 +1,359 @@
+"""The connection to NVML: opening, finding devices, losing them and finding them again.
+
+Every fault of NVML ends here as one of three things: an answer that is None, `DeviceLost`, or `DriverGone`.
+"""
+
+from __future__ import annotations
+
+import logging
+from _ctypes import dlclose
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pynvml as nvml
+
+from yoloscope_exporter.collectors.gpu.gpm import Gpm, gpm_of
+
+if TYPE_CHECKING:
+    import ctypes
+    from collections.abc import Callable, Iterator
+
+    Answerer = Callable[..., Any]
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two attempts to reach a driver that is not there.
+RETRY = 5.0
+#: Seconds after which a device is asked again what it could not answer (rights and modes change).
+FORGET = 600.0
+#: Seconds between two new sessions while a device is lost: some drivers show it again only then.
+REOPEN = 60.0
+
+GONE = frozenset(
+    {
+        nvml.NVML_ERROR_UNINITIALIZED,
+        nvml.NVML_ERROR_DRIVER_NOT_LOADED,
+        nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+        nvml.NVML_ERROR_LIBRARY_NOT_FOUND,
+    }
+)
+LOST = frozenset({nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED, nvml.NVML_ERROR_GPU_NOT_FOUND})
+CANNOT = frozenset(
+    {
+        nvml.NVML_ERROR_NOT_SUPPORTED,
+        nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+        nvml.NVML_ERROR_NO_PERMISSION,
+        nvml.NVML_ERROR_INVALID_ARGUMENT,
+        nvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+        nvml.NVML_ERROR_DEPRECATED,
+    }
+)
+#: Lists answer NOT_FOUND when there is nothing; nvidia-ml-py raises SUCCESS where a size call finds nothing to size.
+NOTHING = frozenset({nvml.NVML_ERROR_NOT_FOUND, nvml.NVML_SUCCESS})
+
+
+class DriverGone(Exception):  # noqa: N818 - a state, caught and ended in this package
+    """The driver or its library is not there (any more)."""
+
+
+class DeviceLost(Exception):  # noqa: N818 - a state, caught and ended in this package
+    """This device does not answer any more; others do."""
+
+
+class Probe:
+    """Asks one device, and does not repeat for a while what it cannot answer."""
+
+    def __init__(self, handle: object, label: str, clock: Callable[[], float]) -> None:
+        """Ask the device behind `handle`."""
+        self.handle = handle
+        self._label = label
+        self._clock = clock
+        self._mute: dict[tuple[Any, ...], float] = {}
+        self._said: set[tuple[str, int]] = set()
+
+    def __call__(
+        self, function: Answerer, *arguments: object, varying: tuple[object, ...] = (), nothing: object = None
+    ) -> Any:  # noqa: ANN401 - NVML answers with anything
+        """Call an NVML function with the device, `arguments` and `varying`, which do not make another question.
+
+        Returns:
+            NVML's answer; `nothing` where it says that there is none; None where it cannot answer.
+
+        Raises:
+            DeviceLost: the device does not answer at all.
+            DriverGone: nothing does.
+        """
+        if self.is_mute(function, *arguments):
+            return None
+        question = (function, *arguments)
+        try:
+            return function(self.handle, *arguments, *varying)
+        except nvml.NVMLError as error:
+            return self._without(question, int(error.value), nothing)
+
+    def is_mute(self, *question: object) -> bool:
+        """Whether it has said that it cannot answer this, and is not asked for the time being."""
+        return question in self._mute and self._clock() < self._mute[question]
+
+    def first(self, *questions: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        """The first answer to one of these questions (function and arguments), for functions that replace others."""
+        return next((answer for question in questions if (answer := self(*question)) is not None), None)
+
+    def _without(self, question: tuple[Any, ...], code: int, nothing: object) -> object:
+        if code in GONE:
+            raise DriverGone(said(code))
+        if code in LOST:
+            raise DeviceLost(said(code))
+        if code in NOTHING:
+            return nothing
+        if code in CANNOT:
+            self._mute[question] = self._clock() + FORGET
+        self._say(question[0].__name__, code)
+        return None
+
+    def _say(self, function: str, code: int) -> None:
+        if (function, code) in self._said:
+            return
+        self._said.add((function, code))
+        usual = code in CANNOT and code != nvml.NVML_ERROR_NO_PERMISSION
+        level = logging.DEBUG if usual else logging.WARNING
+        log.log(level, "GPU %s: %s answers '%s'; what it tells is left out", self._label, function, said(code))
+
+
+@dataclass(eq=False)
+class Device:
+    """A GPU, or a MIG instance of one.
+
+    Attributes:
+        gpu: value of the label: the NVML index, `0/3` for MIG device 3 of GPU 0.
+        ask: questions to the device itself.
+        facts: uuid, name, driver version, CUDA version, PCI bus address.
+        mig: whether this is a whole GPU in MIG mode.
+        parent: the whole GPU, for a MIG instance.
+        instance: the GPU instance's id, for a MIG instance.
+        refused: fields of nvmlDeviceGetFieldValues it does not have.
+    """
+
+    gpu: str
+    ask: Probe
+    facts: tuple[str, ...]
+    mig: bool = False
+    parent: Device | None = None
+    instance: int | None = None
+    refused: set[int] = field(default_factory=set)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes counters go on: label and uuid."""
+        return self.gpu, self.facts[0]
+
+    @property
+    def nature(self) -> tuple[object, ...]:
+        """What must not have changed for this object to be used on after a new look."""
+        return *self.key, self.mig, self.instance
+
+    @cached_property
+    def gpm(self) -> Gpm | None:
+        """Its performance metrics, where it has them."""
+        return gpm_of((self.parent or self).ask, self.instance)
+
+    def close(self) -> None:
+        """Give back what is held; may be called more than once."""
+        source = self.__dict__.pop("gpm", None)
+        if source is not None:
+            source.close()
+
+
+class Session:
+    """Keeps NVML open and knows the devices.
+
+    Attributes:
+        devices: those that answer, in NVML's order, MIG instances behind their GPU.
+        lost: labels of those that do not, and since when (`clock`).
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Open nothing yet; `clock` gives monotonic seconds."""
+        self.devices: list[Device] = []
+        self.lost: dict[str, float] = {}
+        self._clock = clock
+        self._open = False
+        self._retry_at = -RETRY
+        self._reopen_at = 0.0
+        self._versions = ("", "")
+        self._why = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether NVML is initialised."""
+        return self._open
+
+    def ensure(self) -> None:
+        """Be open and know the devices.
+
+        Raises:
+            DriverGone: no library, no driver, or no device.
+        """
+        now = self._clock()
+        if not self._open:
+            if now < self._retry_at:
+                raise DriverGone(self._why)
+            self._retry_at = now + RETRY
+            self._try_to_open()
+            self.refresh()
+        if not self.devices and not self.lost:
+            raise DriverGone("the NVIDIA driver shows no GPU")
+
+    def _try_to_open(self) -> None:
+        try:
+            _init()
+            version = nvml.nvmlSystemGetCudaDriverVersion()
+            self._versions = (_text(nvml.nvmlSystemGetDriverVersion), f"{version // 1000}.{version % 1000 // 10}")
+        except nvml.NVMLError as error:
+            self._why = _no_driver(int(error.value))
+            raise DriverGone(self._why) from None
+        self._open = True
+        log.info("NVML is open: driver %s, CUDA %s", *self._versions)
+
+    def refresh(self) -> None:
+        """Look at the devices again: some may be new, gone, back, or cut differently by MIG.
+
+        Raises:
+            DriverGone: as for `ensure`.
+        """
+        if self.lost and self._clock() >= self._reopen_at:
+            self._reopen_at = self._clock() + REOPEN
+            self._reopen()
+        try:
+            count = int(nvml.nvmlDeviceGetCount())
+        except nvml.NVMLError as error:
+            self.drop(said(int(error.value)))
+            raise DriverGone(self._why) from None
+        known = {device.nature: device for device in self.devices}
+        found = [known.pop(device.nature, device) for index in range(count) for device in self._look_up(index)]
+        for device in known.values():
+            device.close()
+        self.devices = found
+        self.lost = {gpu: since for gpu, since in self.lost.items() if int(gpu) < count}
+
+    def _reopen(self) -> None:
+        self._give_back()
+        self._try_to_open()
+
+    def _look_up(self, index: int) -> Iterator[Device]:
+        gpu = str(index)
+        try:
+            probe = Probe(nvml.nvmlDeviceGetHandleByIndex(index), gpu, self._clock)
+            mode = probe(nvml.nvmlDeviceGetMigMode)
+            mig = bool(mode and mode[0] == nvml.NVML_FEATURE_ENABLED)
+            device = Device(gpu, probe, self._facts(probe), mig=mig)
+            instances = list(self._instances(device)) if mig else []
+        except (nvml.NVMLError, DeviceLost) as error:
+            self._note_loss(gpu, str(error))
+            return
+        if self.lost.pop(gpu, None) is not None:
+            log.warning("GPU %s is back", gpu)
+        yield device
+        yield from instances
+
+    def _instances(self, parent: Device) -> Iterator[Device]:
+        for index in range(parent.ask(nvml.nvmlDeviceGetMaxMigDeviceCount) or 0):
+            handle = parent.ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, index)
+            if handle is None:
+                continue
+            gpu = f"{parent.gpu}/{index}"
+            probe = Probe(handle, gpu, self._clock)
+            instance = probe(nvml.nvmlDeviceGetGpuInstanceId)
+            facts = (*self._facts(probe)[:-1], parent.facts[-1])
+            yield Device(gpu, probe, facts, parent=parent, instance=instance)
+
+    def _facts(self, probe: Probe) -> tuple[str, ...]:
+        pci = probe(nvml.nvmlDeviceGetPciInfo_v3)
+        bus = _decode(pci.busId) if pci is not None else ""
+        return (_text(probe, nvml.nvmlDeviceGetUUID), _text(probe, nvml.nvmlDeviceGetName), *self._versions, bus)
+
+    def lose(self, device: Device, why: str) -> None:
+        """Take a device that does not answer, and its MIG instances, out of the list."""
+        whole = device.parent or device
+        for one in [one for one in self.devices if one is whole or one.parent is whole]:
+            one.close()
+            self.devices.remove(one)
+        self._note_loss(whole.gpu, why)
+
+    def _note_loss(self, gpu: str, why: str) -> None:
+        if gpu in self.lost:
+            return
+        self.lost[gpu] = self._clock()
+        self._reopen_at = self._clock() + REOPEN
+        log.warning("GPU %s does not answer: %s; looking for it again from time to time", gpu, why)
+
+    def drop(self, why: str) -> None:
+        """The driver is gone: let go of everything, and try again after a while."""
+        self._why = f"the NVIDIA driver went away: {why}"
+        self._retry_at = self._clock() + RETRY
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back; may be called at any time."""
+        self._give_back()
+        self.lost.clear()
+
+    def _give_back(self) -> None:
+        for device in self.devices:
+            device.close()
+        self.devices = []
+        if not self._open:
+            return
+        self._open = False
+        try:
+            nvml.nvmlShutdown()
+        except nvml.NVMLError as error:
+            log.debug("nvmlShutdown: %s", error)
+
+
+def said(code: int) -> str:
+    """NVML's words for a return code."""
+    return str(nvml.NVMLError(code))
+
+
+def _no_driver(code: int) -> str:
+    if code == nvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+        return "no NVIDIA driver here (libnvidia-ml.so.1 is missing)"
+    return f"the NVIDIA driver cannot be used: {said(code)}"
+
+
+def _init() -> None:
+    """nvmlInit; after a driver upgrade under our feet, with the library that fits the new driver."""
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        if error.value != nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
+            raise
+        _forget_library()
+        nvml.nvmlInit()
+
+
+def _forget_library() -> None:
+    """Unload libnvidia-ml.so.1, so that the next nvmlInit loads the file that is installed now.
+
+    nvidia-ml-py offers no way to do so. Its functions are looked up anew, as the old addresses are void.
+    """
+    library: ctypes.CDLL | None = nvml.nvmlLib
+    if library is None:
+        return
+    nvml._nvmlGetFunctionPointer_cache.clear()  # noqa: SLF001
+    nvml.nvmlLib = None
+    dlclose(library._handle)  # noqa: SLF001
+
+
+def _text(ask: Callable[..., Any], *arguments: object) -> str:
+    try:
+        return _decode(ask(*arguments))
+    except UnicodeDecodeError:
+        return ""
+
+
+def _decode(text: str | bytes | None) -> str:
+    """Versions of nvidia-ml-py differ in what they return."""
+    return text.decode(errors="replace") if isinstance(text, bytes) else text or ""

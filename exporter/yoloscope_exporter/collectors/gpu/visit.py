@@ -1,0 +1,130 @@
+"""What the fast and the slow half have in common: one device in one cycle, and tables of plain readings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pynvml as nvml
+
+from yoloscope_exporter.catalog import Metric, Sample
+from yoloscope_exporter.collectors.gpu.session import CANNOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from yoloscope_exporter.catalog import HistogramValue
+    from yoloscope_exporter.collectors.gpu.session import Device, Probe
+    from yoloscope_exporter.collectors.gpu.values import Gate, Totals
+
+PERCENT = 100.0
+#: Upper ends of what is believable, far above any device known, in NVML's units.
+MOST_MILLIWATTS, MOST_DEGREES, MOST_MEGAHERTZ, MOST_BYTES = 2e7, 200, 2e4, 2.0**50
+
+CLOCKS = {
+    "graphics": nvml.NVML_CLOCK_GRAPHICS,
+    "sm": nvml.NVML_CLOCK_SM,
+    "memory": nvml.NVML_CLOCK_MEM,
+    "video": nvml.NVML_CLOCK_VIDEO,
+}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One device in one cycle.
+
+    Attributes:
+        device: what is asked.
+        totals: what has been counted for it so far.
+        gate: where its answers are let through.
+        clock: monotonic seconds.
+        wall: Unix seconds.
+    """
+
+    device: Device
+    totals: Totals
+    gate: Gate
+    clock: float
+    wall: float
+
+    @property
+    def ask(self) -> Probe:
+        """Questions to the device."""
+        return self.device.ask
+
+    def publish(self, metric: Metric, value: float | HistogramValue | None, *labels: str) -> Iterator[Sample]:
+        """A sample of the device, if there is a value."""
+        if value is not None:
+            yield Sample(metric, (self.device.gpu, *labels), value)
+
+    def gauge(self, value: float | None, least: float, most: float, scale: float = 1.0) -> float | None:
+        """The value times `scale`, if it is there and lies within what is believable."""
+        value = self.gate.gauge(value, least, most)
+        return None if value is None else value * scale
+
+    def counter(self, name: str, value: float | None, scale: float = 1.0) -> float | None:
+        """The driver's counter `name` times `scale`, if it is there and has not fallen."""
+        value = self.gate.counter(value, self.totals.counters[name])
+        return None if value is None else value * scale
+
+    def integral(self, name: str, value: float | None) -> float | None:
+        """The time integral of a gauge, or None if the gauge is not there."""
+        return None if value is None else self.totals.integrals[name].add(self.clock, value)
+
+    def fields(self, wanted: Iterable[int | tuple[int, int]]) -> dict[int, float]:
+        """Values of fields (id, or id and scope) by id, in one call; what is refused once is not asked for again."""
+        questions = tuple(one for one in wanted if _id(one) not in self.device.refused)
+        answers = self.ask(nvml.nvmlDeviceGetFieldValues, questions) if questions else ()
+        if answers is None and self.ask.is_mute(nvml.nvmlDeviceGetFieldValues, questions):
+            self.device.refused.update(_id(one) for one in questions)
+        values: dict[int, float] = {}
+        for answer in answers or ():
+            if answer.nvmlReturn == nvml.NVML_SUCCESS:
+                values[answer.fieldId] = _number(answer)
+            elif answer.nvmlReturn in CANNOT:
+                self.device.refused.add(answer.fieldId)
+        return values
+
+
+def _id(wanted: int | tuple[int, int]) -> int:
+    return wanted[0] if isinstance(wanted, tuple) else wanted
+
+
+#: Members of the union in a field's value, by nvmlValueType_t.
+_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+
+
+def _number(answer: Any) -> float:  # noqa: ANN401 - a structure of NVML's
+    """The value by the type that stands beside it; NaN, which no gate lets through, for a type that is unknown."""
+    if answer.valueType >= len(_MEMBERS):
+        return float("nan")
+    return float(getattr(answer.value, _MEMBERS[answer.valueType], float("nan")))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A metric that is one answer of NVML times a scale.
+
+    Attributes:
+        metric: what is published.
+        labels: label values behind `gpu`.
+        questions: function and arguments; the first that is answered counts.
+        least: least believable answer.
+        most: greatest believable answer.
+        scale: from NVML's unit to the metric's.
+    """
+
+    metric: Metric
+    labels: tuple[str, ...]
+    questions: tuple[tuple[Any, ...], ...]
+    least: float
+    most: float
+    scale: float = 1.0
+
+
+def read(readings: Iterable[Reading], visit: Visit) -> Iterator[Sample]:
+    """Everything of a table that the device answers and that can be true."""
+    for reading in readings:
+        answer = visit.ask.first(*reading.questions)
+        value = visit.gauge(answer, reading.least, reading.most, reading.scale)
+        yield from visit.publish(reading.metric, value, *reading.labels)
