@@ -52,8 +52,11 @@ import struct
 import tempfile
 import time
 import zlib
+from array import array
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -69,6 +72,8 @@ SUFFIX = ".rec"
 
 _HEAD = struct.Struct("=8sIIQQIIIIIIIIQddI")
 _SLOTS_OFFSET = 256
+_SEQUENCE_FIELD = struct.Struct("=Q")
+_SEQUENCE_OFFSET = 16
 _STATE, _SLOT_COUNT, _HEADER_OFFSET, _HEADER_LENGTH = 3, 9, 10, 12  # indexes into the head seen as u32
 _SEQUENCE, _GENERATION, _RING_WRITTEN = 2, 3, 8  # indexes into the head seen as u64
 _UPDATED = 10  # index into the head seen as f64
@@ -436,9 +441,13 @@ class _Head(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    metric: Metric | None  # None: not in this version's catalogue
+    metric: Metric | None  # None: not in this version's catalogue, or not accepted
     labels: tuple[str, ...]
+    first: int
     width: int
+
+
+Accept = Callable[["Identity", Metric, tuple[str, ...]], "tuple[str, ...] | None"]
 
 
 @dataclass(frozen=True)
@@ -446,6 +455,7 @@ class _Header:
     identity: Identity
     facts: Mapping[str, str]
     entries: tuple[_Entry, ...] = ()
+    slots: int = 0
 
 
 class Reader:
@@ -454,11 +464,17 @@ class Reader:
     Closing the file at the end of each read is on purpose: a reader keeps no descriptor of a dead run's file.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Remember where the record lies; nothing is opened yet."""
+    def __init__(self, path: Path, accept: Accept | None = None) -> None:
+        """Remember where the record lies; nothing is opened yet.
+
+        `accept` is asked once for each series, with the writer's identity: it returns the labels to give it, or None
+        to leave it out.
+        """
         self.path = path
+        self._accept = accept or (lambda _who, _metric, labels: labels)
         self._version: tuple[float, ...] = ()  # what was parsed: inode, creation, generation
         self._parsed = _Header(Identity(""), {})
+        self._slots = SLOT_CAPACITY  # how many to read at once
 
     def read(self) -> Record:
         """Take a consistent copy.
@@ -470,15 +486,15 @@ class Reader:
         with _opened(self.path) as (descriptor, status):
             holder = _holder(descriptor)
             for attempt in range(READ_ATTEMPTS):
-                head, slots = _read_once(descriptor, status.st_size)
+                head, values = _read_once(descriptor, status.st_size, self._slots)
                 version = (status.st_ino, head.created, head.generation)
                 known = version == self._version
                 text = b"" if known else _pread(descriptor, head.header_length, head.header_offset)
-                settled = _head(_pread(descriptor, _HEAD.size, 0)).sequence == head.sequence
-                if settled and (head.sequence % 2 == 0 or holder is None):
+                if _settled(descriptor, head) and (head.sequence % 2 == 0 or holder is None):
                     if not known:
-                        self._parsed, self._version = _header(text), version
-                    return _record(head, self._parsed, slots, status.st_uid, holder)
+                        self._parsed, self._version = _header(text, self._accept), version
+                        self._slots = head.slot_count
+                    return _record(head, self._parsed, values, status.st_uid, holder)
                 time.sleep(_PAUSE_SECONDS * attempt)
         raise RecordError("busy", f"{self.path} changed during {READ_ATTEMPTS} reads")
 
@@ -490,7 +506,7 @@ def read_ring(path: Path) -> list[Row]:
         RecordError: as `Reader.read`.
     """
     with _opened(path) as (descriptor, status):
-        head, _ = _read_once(descriptor, status.st_size)
+        head, _ = _read_once(descriptor, status.st_size, 0)
         if not head.ring_rows or not head.ring_written:
             return []
         data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
@@ -556,14 +572,22 @@ def _head(data: bytes) -> _Head:
     return _Head(*_HEAD.unpack_from(data))
 
 
-def _read_once(descriptor: int, size: int) -> tuple[_Head, bytes]:
-    """Head and slots in one system call, so that they are as close in time as they can be."""
-    first = _head(_pread(descriptor, _HEAD.size, 0))
-    _check(first, size)
-    data = _pread(descriptor, _SLOTS_OFFSET + 8 * first.slot_count, 0)
+def _read_once(descriptor: int, size: int, slots: int) -> tuple[_Head, list[float]]:
+    """Head and slots in one system call, so that they are as close in time as they can be; in two if `slots` is few."""
+    data = os.pread(descriptor, min(_SLOTS_OFFSET + 8 * slots, size), 0)
     head = _head(data)
     _check(head, size)
-    return head, data[_SLOTS_OFFSET:]
+    if len(data) < _SLOTS_OFFSET + 8 * head.slot_count:
+        data = _pread(descriptor, _SLOTS_OFFSET + 8 * head.slot_count, 0)
+        head = _head(data)
+        _check(head, size)
+    return head, array("d", data[_SLOTS_OFFSET : _SLOTS_OFFSET + 8 * head.slot_count]).tolist()
+
+
+def _settled(descriptor: int, head: _Head) -> bool:
+    """Whether nothing was written since `head` was read."""
+    data = _pread(descriptor, _SEQUENCE_FIELD.size, _SEQUENCE_OFFSET)
+    return bool(_SEQUENCE_FIELD.unpack(data)[0] == head.sequence)
 
 
 def _check(head: _Head, size: int) -> None:
@@ -588,17 +612,21 @@ def _check(head: _Head, size: int) -> None:
         raise RecordError("layout", "sizes and offsets contradict each other")
 
 
-def _header(data: bytes) -> _Header:
+def _header(data: bytes, accept: Accept) -> _Header:
     try:
         content = json.loads(data)
         identity = Identity(*(_text(content[key]) for key in ("run", "rank", "kind", "worker")))
         facts = {_text(key): _text(value) for key, value in content["facts"].items()}
-        entries = tuple(_entry(*entry) for entry in content["slots"])
+        entries: list[_Entry] = []
+        slots = 0
+        for entry in content["slots"]:
+            entries.append(_entry(partial(accept, identity), slots, *entry))
+            slots += entries[-1].width
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RecordError("header", f"not a readable header: {error!r}") from error
     if identity.kind not in ("rank", "worker"):
         raise RecordError("header", f"kind is {identity.kind!r}, not rank or worker")
-    return _Header(identity, facts, entries)
+    return _Header(identity, facts, tuple(entries), slots)
 
 
 def _text(value: Any) -> str:
@@ -607,17 +635,17 @@ def _text(value: Any) -> str:
     return value
 
 
-def _entry(name: Any, labels: Any, bounds: Any) -> _Entry:
+def _entry(accept: Callable[..., tuple[str, ...] | None], first: int, name: Any, labels: Any, bounds: Any) -> _Entry:
     values = tuple(_text(label) for label in labels)
     metric = catalog.BY_NAME.get(_text(name))
     width = len(bounds) + 2 if bounds else 1
     fits = metric is not None and len(values) == len(metric.labels) and list(metric.buckets) == list(bounds)
-    return _Entry(metric if fits else None, values, width)
+    accepted = accept(metric, values) if metric is not None and fits else None
+    return _Entry(None if accepted is None else metric, accepted or (), first, width)
 
 
-def _record(head: _Head, header: _Header, slots: bytes, uid: int, holder: int | None) -> Record:
-    values = struct.unpack(f"={len(slots) // 8}d", slots)
-    if sum(entry.width for entry in header.entries) > len(values):
+def _record(head: _Head, header: _Header, values: list[float], uid: int, holder: int | None) -> Record:
+    if header.slots > len(values):
         raise RecordError("layout", "the header lists more slots than there are")
     return Record(
         identity=header.identity,
@@ -635,12 +663,15 @@ def _record(head: _Head, header: _Header, slots: bytes, uid: int, holder: int | 
     )
 
 
-def _samples(entries: Sequence[_Entry], values: tuple[float, ...]) -> Iterator[Sample]:
-    index = 0
-    for entry in entries:
-        part = values[index : index + entry.width]
-        index += entry.width
-        if entry.metric is None or not all(math.isfinite(value) for value in part):
-            continue  # not set, or not a number a writer of ours would store
-        value = part[0] if entry.width == 1 else HistogramValue(part[:-1], part[-1])
-        yield Sample(entry.metric, entry.labels, value)
+def _samples(entries: Sequence[_Entry], values: list[float]) -> Iterator[Sample]:
+    """What is set, and is a number that a writer of ours would store."""
+    for metric, labels, first, width in entries:
+        if metric is None:
+            continue
+        if width == 1:
+            if -math.inf < values[first] < math.inf:
+                yield Sample(metric, labels, values[first])
+            continue
+        part = values[first : first + width]
+        if all(-math.inf < value < math.inf for value in part):
+            yield Sample(metric, labels, HistogramValue(tuple(part[:-1]), part[-1]))
