@@ -48,7 +48,7 @@ clear_records() {
 
 remove_target() {
     { [ -n "$targets" ] && [ "${YOLOSCOPE_REMOVE_TARGET:-no}" = yes ]; } || return 0
-    [ -n "$(ls -A "$state/jobs" 2>/dev/null)" ] || rm -f "$targets/exporter-$node.json"
+    [ -n "$(ls -A "$state/jobs" 2>/dev/null)" ] || rm -f "$targets/exporter-$node.yml"
 }
 
 main() {

@@ -23,13 +23,13 @@ prepare_records() {
 
 write_target() {
     [ -n "$targets" ] || return 0
-    # Prometheus reads names that match exporter*.json: the half-written one does not, and the rename is atomic.
+    # Prometheus reads exporter*.yml, and JSON is YAML. The half-written file has another name; the rename is atomic.
     new="$targets/.$node.new.$$"
     group=$(printf '[{"targets": ["%s:%s"], "labels": {"cluster": "%s"}}]' \
         "$node" "$port" "${SLURM_CLUSTER_NAME:-slurm}")
     if ! mkdir -p "$targets" || ! echo "$group" >"$new" || ! chmod 0644 "$new" \
-        || ! mv -f "$new" "$targets/exporter-$node.json"; then
-        warn "cannot write $targets/exporter-$node.json"
+        || ! mv -f "$new" "$targets/exporter-$node.yml"; then
+        warn "cannot write $targets/exporter-$node.yml"
     fi
 }
 

@@ -104,15 +104,15 @@ def test_prolog_prepares_the_records(node: Node) -> None:
 def test_prolog_writes_a_target(node: Node) -> None:
     """The file fits deploy/prometheus' pattern exporter*, names the node, and leaves no half-written one behind."""
     node.run("prolog.sh")
-    (group,) = json.loads((node.targets / "exporter-gpu-17.json").read_text(encoding="utf-8"))
+    (group,) = json.loads((node.targets / "exporter-gpu-17.yml").read_text(encoding="utf-8"))
     assert group == {"targets": ["gpu-17:9911"], "labels": {"cluster": "lab"}}
-    assert [path.name for path in node.targets.iterdir()] == ["exporter-gpu-17.json"]
+    assert [path.name for path in node.targets.iterdir()] == ["exporter-gpu-17.yml"]
 
 
 def test_target_is_replaced_in_one_step(node: Node) -> None:
     """A reader that holds the old file open still reads it whole: the new one is another file, renamed."""
     node.run("prolog.sh")
-    target = node.targets / "exporter-gpu-17.json"
+    target = node.targets / "exporter-gpu-17.yml"
     with target.open(encoding="utf-8") as old:
         before = target.stat().st_ino
         node.run("prolog.sh", job=2)
@@ -124,13 +124,13 @@ def test_target_stays_by_default(node: Node) -> None:
     """After the job the end of its training is still scraped."""
     node.run("prolog.sh")
     node.run("epilog.sh")
-    assert (node.targets / "exporter-gpu-17.json").exists()
+    assert (node.targets / "exporter-gpu-17.yml").exists()
 
 
 def test_target_goes_with_the_last_job(tmp_path: Path) -> None:
     """Where so configured the target stays as long as any job is on the node."""
     node = Node(tmp_path, YOLOSCOPE_REMOVE_TARGET="yes")
-    target = node.targets / "exporter-gpu-17.json"
+    target = node.targets / "exporter-gpu-17.yml"
     for job in (1, 2):
         node.run("prolog.sh", job)
     node.run("epilog.sh", 1)
@@ -296,7 +296,7 @@ def test_under_a_real_slurm(tmp_path_factory: pytest.TempPathFactory) -> None:
     base = tmp_path_factory.mktemp("slurm")
     base.chmod(0o755)
     node = Node(base, YOLOSCOPE_REMOVE_TARGET="yes")
-    target = node.targets / "exporter-node1.json"
+    target = node.targets / "exporter-node1.yml"
     shown = f'echo "$YOLOSCOPE_DIR"; stat -c %a "{node.records}"; cat "{target}"'
     with _slurm(base, node) as environment:
         done = subprocess.run(

@@ -33,7 +33,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _HELP = """Serve or write what the exporters of training nodes would show.
 
 \b
-  yoloscope simulate --nodes 20 --scenario healthy --scenario starved --targets targets/exporter-simulated.json
+  yoloscope simulate --nodes 20 --scenario healthy --scenario starved --targets targets/exporter-simulated.yml
   yoloscope simulate --scenario leak --write leak.om
   promtool tsdb create-blocks-from openmetrics leak.om data
 

@@ -77,10 +77,10 @@ def test_targets_fit_file_sd(tmp_path: Path) -> None:
     made = fleet("healthy", 3, 1, start=START)
     with serving(made, Address("127.0.0.1", 0)) as server:
         groups = target_groups(server.app, "127.0.0.1:9")
-    (tmp_path / "exporter-simulated.json").write_text(json.dumps(groups), encoding="utf-8")
+    (tmp_path / "exporter-simulated.yml").write_text(json.dumps(groups), encoding="utf-8")
     configuration = tmp_path / "prometheus.yml"
     configuration.write_text(
-        "scrape_configs: [{job_name: yoloscope, file_sd_configs: [{files: ['exporter-*.json']}]}]", encoding="utf-8"
+        "scrape_configs: [{job_name: yoloscope, file_sd_configs: [{files: ['exporter-*.yml']}]}]", encoding="utf-8"
     )
     command = [require_binary("promtool"), "check", "service-discovery", "--timeout=2s", configuration, "yoloscope"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
