@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "check:check",
     "run": "run:run",
     "diagnose": "diagnose:diagnose",
+    "report": "report:report",
     "record": "record:record",
     "simulate": "simulate:simulate",
     "demo": "demo:demo",

@@ -27,6 +27,8 @@ WINDOW, HISTORY = 60.0, 1800.0
 STEP_SHARE, ENTER_SHARE, LEAVE_SHARE = 1 / 12, 1 / 6, 1 / 3
 #: A verdict over a stretch of time is told if it held for this share of the training.
 LEAST_SHARE = 0.1
+#: Not knowing is told if it held for most of it: every training has a beginning.
+LEAST_UNKNOWN = 0.5
 TRAINING = ("train", "validate", "checkpoint")
 
 Key = tuple[str, str]  # run, rank
@@ -117,9 +119,9 @@ def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: (-rules.SEVERITIES.index(v.severity), order.index(v.name))))
 
 
-def diagnose(s: Signals, held: Iterable[str], limits: Limits) -> Diagnosis:
-    """Put the verdicts `held` by a rank into words."""
-    verdicts = worst_first(tell(rules.BY_NAME[name], s, limits) for name in held if not missing(rules.BY_NAME[name], s))
+def diagnose(s: Signals, held: Mapping[str, Signals], limits: Limits) -> Diagnosis:
+    """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
+    verdicts = worst_first(tell(rules.BY_NAME[name], met, limits) for name, met in held.items())
     abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := missing(rule, s))}
     return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s)
 
@@ -212,7 +214,7 @@ class _Course:
     last: Signals
     trained: float = 0.0
     spans: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
-    seen: dict[str, Signals] = field(default_factory=dict)  # how a verdict looked when it last held
+    seen: dict[str, Signals] = field(default_factory=dict)  # how it was when a verdict's condition was last met
     abstained: Counter[str] = field(default_factory=Counter)
 
 
@@ -251,8 +253,9 @@ def over(stores: Sequence[Store], limits: Limits | None = None, window: float = 
         for s in everybody:
             key = (s.run, s.rank)
             course = courses.setdefault(key, _Course(s))
-            held = hysteresis.update(key, judge(s, limits), now)
-            _note(course, s, holding(held), now, step)
+            judged = judge(s, limits)
+            course.seen |= {name: s for name, met in judged.items() if met}
+            _note(course, s, holding(hysteresis.update(key, judged, now)), now, step)
     told = tuple(_summary(course, stores, limits, usual) for course in courses.values())
     return Course(told, times[0], times[-1], tuple(_notes(stores, gaps)))
 
@@ -281,7 +284,6 @@ def _note(course: _Course, s: Signals, held: Sequence[str], now: float, step: fl
             spans[-1][1] = now
         else:
             spans.append([now - step, now])
-        course.seen[name] = s
     course.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and missing(rule, s))
 
 
@@ -290,7 +292,7 @@ def _summary(course: _Course, stores: Sequence[Store], limits: Limits, usual: fl
     for name, spans in course.spans.items():
         rule = rules.BY_NAME[name]
         share = sum(end - start for start, end in spans) / course.trained if course.trained else 0.0
-        if not rule.event and share < LEAST_SHARE:
+        if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
             continue
         s = course.seen[name] if rule.event else _over_span(course, name, stores, limits, usual)
         whole = tuple((start, end) for start, end in spans)

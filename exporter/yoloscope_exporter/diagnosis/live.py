@@ -64,6 +64,7 @@ class Live:
     _thinned: float = 0.0
     _period: float = 1.0
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
+    _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
 
     def __post_init__(self) -> None:
@@ -104,16 +105,24 @@ class Live:
         long = Window(self.long, now - self.history, now, self.history / 180)
         everybody = signals.gather(short, long)
         self._hysteresis.keep((s.run, s.rank) for s in everybody)
-        self._held = {
-            (s.run, s.rank): self._hysteresis.update((s.run, s.rank), judge(s, self.limits), now) for s in everybody
-        }
+        told = [self._tell(s, now) for s in everybody]
         alone = signals.node(short, self.limits["held_idle"])
-        told = [diagnose(s, holding(self._held[s.run, s.rank]), self.limits) for s in everybody]
         if alone.get("held_idle_gpus"):
-            told.append(diagnose(alone, ["held_idle"], self.limits))
+            told.append(diagnose(alone, {"held_idle": alone}, self.limits))
+        present = {(s.run, s.rank) for s in everybody}
+        self._held = {key: held for key, held in self._held.items() if key in present}
+        self._met = {key: met for key, met in self._met.items() if key in present}
         self.diagnoses = tuple(told)
         self._charge(since, [*everybody, alone])
         self._judged = now
+
+    def _tell(self, s: Signals, now: float) -> Diagnosis:
+        key = (s.run, s.rank)
+        judged = judge(s, self.limits)
+        met = self._met.setdefault(key, {})
+        met |= {name: s for name, is_met in judged.items() if is_met}
+        self._held[key] = self._hysteresis.update(key, judged, now)
+        return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits)
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}

@@ -207,10 +207,15 @@ def gather_alone(short: Window, long: Window) -> list[Signals]:
 def view(short: Window, long: Window, run: str, rank: str) -> View:
     """The windows of one rank: the shortest one with enough batches, none reaching back before the rank was seen."""
     facts = _facts(short, run, rank)
-    began = min((series.times[0] for labels, series in long.series(catalog.TRAIN_UP, run, rank)), default=long.start)
-    now = _widened(short, long, run, rank).since(began)
+    now = _sampled(_widened(short, long, run, rank), run, rank)
     gpu = next((labels[2] for labels, _ in short.current(catalog.TRAIN_DEVICE_INFO, run, rank)), "")
-    return View(run, rank, state(short, run, rank), facts, gpu, now, long.since(began))
+    return View(run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank))
+
+
+def _sampled(window: Window, run: str, rank: str) -> Window:
+    """The window from its first sample of the rank on: before that there was no run, or a gap."""
+    points = window.points(catalog.TRAIN_UP, run, rank)
+    return window.since(points[0][0]) if points else window
 
 
 def _widened(short: Window, long: Window, run: str, rank: str) -> Window:

@@ -1,0 +1,175 @@
+"""`yoloscope report`: what a run came to, two runs side by side, and the last minutes of a dead one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from yoloscope_hooks import record
+
+from yoloscope_exporter import config
+from yoloscope_exporter.diagnosis import blackbox, page, recording, sources, spark
+from yoloscope_exporter.diagnosis import report as reports
+from yoloscope_exporter.diagnosis.report import Summary, Unknown
+from yoloscope_exporter.diagnosis.sources import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yoloscope_exporter.diagnosis.series import Store
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where runs are looked for."""
+
+    recording: Path | None
+    prometheus: str | None
+    since: float
+    records: Path
+
+
+@click.command(short_help="What a run came to, two runs side by side, the last minutes of a dead run.")
+@click.argument("runs", nargs=-1, metavar="RUN [RUN]")
+@click.option(
+    "--recording",
+    "recorded",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Take the runs from a file of `yoloscope record`.",
+)
+@click.option("--prometheus", metavar="URL", help="Take the runs from a Prometheus.")
+@click.option(
+    "--since",
+    type=config.duration(10.0),
+    default="1d",
+    show_default=True,
+    metavar="DURATION",
+    help="With --prometheus.",
+)
+@click.option(
+    "--records",
+    type=click.Path(path_type=Path),
+    envvar="YOLOSCOPE_DIR",
+    metavar="DIR",
+    help="Directory of the trainings' records.  [default: /dev/shm/yoloscope]",
+)
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also as one HTML file.")
+@click.option(
+    "--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Not to the terminal."
+)
+@click.option(
+    "--black-box", is_flag=True, help="The last minutes of one run, batch by batch, from its flight recorder."
+)
+def report(  # noqa: PLR0913, PLR0917 - a command's options
+    runs: tuple[str, ...],
+    recorded: Path | None,
+    prometheus: str | None,
+    since: float,
+    records: Path | None,
+    html: Path | None,
+    markdown: Path | None,
+    black_box: bool,  # noqa: FBT001 - click's
+) -> None:
+    """Report on one run, or compare two.
+
+    RUN is a run's name, or a file of `yoloscope record` that holds one run. Names are looked up among the records on
+    this machine, which keep the totals and the last 4096 batches of a run even after its death, or in a recording or a
+    Prometheus, which keep its whole course.
+
+    \b
+      yoloscope report train/yolo11m
+      yoloscope report before.om after.om --html compare.html
+      yoloscope report --recording week.om.gz starved mended
+      yoloscope report --black-box train/yolo11m
+    """  # noqa: D301 - click reads the backslash
+    where = _Where(recorded, prometheus, since, records or record.directory())
+    if recorded and prometheus:
+        raise click.UsageError("choose one of --recording and --prometheus")
+    if len(runs) not in {1, 2} or (black_box and len(runs) != 1):
+        raise click.UsageError(f"name one run{'' if black_box else ', or two to compare'}; {_known(where)}")
+    if black_box:
+        _black_box(where, runs[0], html)
+        return
+    summaries = [_summary(where, run) for run in runs]
+    _write(markdown, _text(summaries))
+    if html:
+        _write(html, page.one(summaries[0]) if len(summaries) == 1 else page.two(reports.compare(*summaries)))
+
+
+def _text(summaries: Sequence[Summary]) -> str:
+    if len(summaries) == 1:
+        return reports.markdown(summaries[0])
+    table = reports.compare(*summaries).markdown()
+    return "\n".join([f"# {summaries[0].run} and {summaries[1].run}", "", table, *map(reports.markdown, summaries)])
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from error
+    click.echo(f"written to {path}", err=True)
+
+
+def _summary(where: _Where, run: str) -> Summary:
+    stores = _stores(where, run)
+    try:
+        known = reports.known_runs(stores)
+        return reports.summarize(stores, known[0] if Path(run).is_file() and len(known) == 1 else run)
+    except Unknown as error:
+        raise click.ClickException(_unknown(run, error)) from error
+
+
+def _unknown(run: str, error: Unknown) -> str:
+    if Path(run).is_file():
+        return f"{run} holds {len(error.known)} runs; choose with --recording {run} {' '.join(error.known[:2])}"
+    return str(error)
+
+
+def _stores(where: _Where, run: str) -> list[Store]:
+    """The stores in which `run` is to be found."""
+    try:
+        if Path(run).is_file():
+            return recording.read(Path(run))
+        if where.recording:
+            return recording.read(where.recording)
+        if where.prometheus:
+            return sources.prometheus(where.prometheus, where.since, run)
+        return [_box(where, run).store]
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{run}: {getattr(error, 'strerror', None) or error}") from error
+    except SourceError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _box(where: _Where, run: str) -> blackbox.BlackBox:
+    try:
+        return blackbox.read(where.records, run)
+    except KeyError:
+        raise click.ClickException(f"no run {run!r} on this machine; {_known(where)}") from None
+
+
+def _known(where: _Where) -> str:
+    if where.recording or where.prometheus:
+        return "see `yoloscope report --help`"
+    names = blackbox.runs(where.records)
+    return f"there are {', '.join(names[:10])}" if names else f"there are none in {where.records}"
+
+
+def _black_box(where: _Where, run: str, html: Path | None) -> None:
+    """Print and plot the last batches of a run."""
+    box = _box(where, run)
+    summary = reports.summarize([box.store], run)
+    click.echo(f"{run}: {summary.state}")
+    for rank, verdict in summary.verdicts:
+        click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
+    for rank, rows in box.rows.items():
+        click.echo(spark.black_box(rank, rows), nl=False)
+    if html:
+        _write(html, page.one(summary))
