@@ -153,7 +153,8 @@ class Record:
     uid: int
     alive: bool
     torn: bool  # the writer died in the middle of a write
-    unknown: int  # slots of metrics this version's catalogue does not have
+    unknown: int  # series of metrics this version's catalogue does not have, or that were not accepted
+    series: int  # series, a histogram's parts each counted
     holder: int  # pid of the living writer in the reader's own PID namespace; 0 if it is dead or not visible there
 
 
@@ -456,6 +457,7 @@ class _Header:
     facts: Mapping[str, str]
     entries: tuple[_Entry, ...] = ()
     slots: int = 0
+    unknown: int = 0
 
 
 class Reader:
@@ -626,7 +628,7 @@ def _header(data: bytes, accept: Accept) -> _Header:
         raise RecordError("header", f"not a readable header: {error!r}") from error
     if identity.kind not in ("rank", "worker"):
         raise RecordError("header", f"kind is {identity.kind!r}, not rank or worker")
-    return _Header(identity, facts, tuple(entries), slots)
+    return _Header(identity, facts, tuple(entries), slots, sum(entry.metric is None for entry in entries))
 
 
 def _text(value: Any) -> str:
@@ -658,7 +660,8 @@ def _record(head: _Head, header: _Header, values: list[float], uid: int, holder:
         uid=uid,
         alive=holder is not None,
         torn=bool(head.sequence % 2),
-        unknown=sum(entry.metric is None for entry in header.entries),
+        unknown=header.unknown,
+        series=header.slots,
         holder=holder or 0,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Metric, Sample
 from yoloscope_exporter.collectors import Collector
 from yoloscope_exporter.collectors.pressure import RESOURCES, parse_pressure
+from yoloscope_exporter.files import read, read_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.collectors import Context
 
 LINGER_SECONDS = 120.0
+FIND_AGAIN_SECONDS = 10.0  # processes are seldom moved to another group
 CONTROLLERS = ("cpu", "cpuacct", "memory")  # of version 1
 _NO_LIMIT_V1 = 1 << 62  # the kernel shows 'no limit' as the largest multiple of a page below 2^63
 MAX_HOME_SEARCH = 20_000  # directories
@@ -35,11 +37,13 @@ def collectors(context: Context) -> Sequence[Collector]:
     return [Collector("cgroup", Cgroups(context).collect)]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Place:
     """Where a run's groups lie: controller -> directories from the run's own upwards; `` is version 2."""
 
     groups: Mapping[str, Sequence[Path]]
+    pids: Sequence[int]
+    found: float
     seen: float
 
 
@@ -59,9 +63,10 @@ class Cgroups:
         for trainer in self._context.trainers().values():
             pids[trainer.run].append(trainer.pid)
         for run, ranks in pids.items():
-            groups = self._find(ranks)
-            if groups:
-                self._runs[run] = _Place(groups, now)
+            place = self._runs.get(run)
+            if place is None or place.pids != ranks or now - place.found > FIND_AGAIN_SECONDS:
+                place = _Place(self._find(ranks), ranks, now, now)
+            self._runs[run] = replace(place, seen=now)
         self._runs = {name: place for name, place in self._runs.items() if now - place.seen <= LINGER_SECONDS}
         for name, place in self._runs.items():
             for metric, labels, value in _values(place.groups):
@@ -84,7 +89,7 @@ class Finder:
         paths = defaultdict(list)
         for pid in pids:
             with suppress(OSError):  # the process has ended
-                for controller, path in parse_cgroup((self._procfs / str(pid) / "cgroup").read_text()):
+                for controller, path in parse_cgroup(read(self._procfs / str(pid) / "cgroup")):
                     paths[controller].append(path)
         found = {}
         for controller, places in paths.items():
@@ -183,31 +188,33 @@ def _unified(chain: Sequence[Path]) -> Iterator[_Value]:
     stats = [_pairs(group / "cpu.stat") for group in chain]
     yield from _scaled(catalog.CGROUP_CPU_SECONDS_TOTAL, [stats[0].get("usage_usec")], 1e6)
     yield from _scaled(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, [stat.get("throttled_usec") for stat in stats], 1e6)
-    quotas = [_quota(_read(group / "cpu.max").split()) for group in chain]
+    quotas = [_quota(read_or_empty(group / "cpu.max").split()) for group in chain]
     yield from _least(catalog.CGROUP_CPU_QUOTA_CORES, quotas)
-    yield from _scaled(catalog.CGROUP_MEMORY_USED_BYTES, [_number(_read(own / "memory.current"))])
-    yield from _least(catalog.CGROUP_MEMORY_LIMIT_BYTES, [_number(_read(group / "memory.max")) for group in chain])
+    yield from _scaled(catalog.CGROUP_MEMORY_USED_BYTES, [_number(read_or_empty(own / "memory.current"))])
+    yield from _least(
+        catalog.CGROUP_MEMORY_LIMIT_BYTES, [_number(read_or_empty(group / "memory.max")) for group in chain]
+    )
     yield from _scaled(catalog.CGROUP_OOM_KILLS_TOTAL, [_pairs(own / "memory.events").get("oom_kill")])
     for resource in RESOURCES:
-        for kind, seconds in parse_pressure(_read(own / f"{resource}.pressure")):
+        for kind, seconds in parse_pressure(read_or_empty(own / f"{resource}.pressure")):
             yield catalog.CGROUP_PRESSURE_SECONDS_TOTAL, (resource, kind), seconds
 
 
 def _cpu(chain: Sequence[Path]) -> Iterator[_Value]:
     throttled = [_pairs(group / "cpu.stat").get("throttled_time") for group in chain]
     yield from _scaled(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, throttled, 1e9)
-    words = [[_read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")] for group in chain]
+    words = [[read_or_empty(group / "cpu.cfs_quota_us"), read_or_empty(group / "cpu.cfs_period_us")] for group in chain]
     yield from _least(catalog.CGROUP_CPU_QUOTA_CORES, [_quota(pair) for pair in words])
 
 
 def _cpuacct(chain: Sequence[Path]) -> Iterator[_Value]:
-    yield from _scaled(catalog.CGROUP_CPU_SECONDS_TOTAL, [_number(_read(chain[0] / "cpuacct.usage"))], 1e9)
+    yield from _scaled(catalog.CGROUP_CPU_SECONDS_TOTAL, [_number(read_or_empty(chain[0] / "cpuacct.usage"))], 1e9)
 
 
 def _memory(chain: Sequence[Path]) -> Iterator[_Value]:
     own = chain[0]
-    yield from _scaled(catalog.CGROUP_MEMORY_USED_BYTES, [_number(_read(own / "memory.usage_in_bytes"))])
-    limits = [_number(_read(group / "memory.limit_in_bytes")) for group in chain]
+    yield from _scaled(catalog.CGROUP_MEMORY_USED_BYTES, [_number(read_or_empty(own / "memory.usage_in_bytes"))])
+    limits = [_number(read_or_empty(group / "memory.limit_in_bytes")) for group in chain]
     yield from _least(
         catalog.CGROUP_MEMORY_LIMIT_BYTES,
         [None if limit is None or limit >= _NO_LIMIT_V1 else limit for limit in limits],
@@ -242,14 +249,6 @@ def _quota(words: Sequence[str]) -> float | None:
     return quota / period if quota is not None and quota >= 0 and period else None
 
 
-def _read(path: Path) -> str:
-    """The file's text; empty if it is not there, or if the group has just been removed."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
 def _number(text: str) -> float | None:
     try:
         return float(text)
@@ -258,5 +257,5 @@ def _number(text: str) -> float | None:
 
 
 def _pairs(path: Path) -> dict[str, float]:
-    rows = (line.split() for line in _read(path).splitlines())
+    rows = (line.split() for line in read_or_empty(path).splitlines())
     return {row[0]: float(row[1]) for row in rows if len(row) == 2}  # noqa: PLR2004 - key and value

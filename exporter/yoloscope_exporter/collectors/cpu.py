@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
+from yoloscope_exporter.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,9 +26,9 @@ def collectors(context: Context) -> Sequence[Collector]:
     steady = _Steady(context)
 
     def collect() -> Iterator[Sample]:
-        stat = (context.procfs / "stat").read_text()
+        stat = read(context.procfs / "stat")
         yield from steady(parse_stat(stat, os.sysconf("SC_CLK_TCK")))
-        yield from parse_loadavg((context.procfs / "loadavg").read_text())
+        yield from parse_loadavg(read(context.procfs / "loadavg"))
 
     return [Collector("cpu", collect)]
 

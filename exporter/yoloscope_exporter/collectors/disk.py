@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector
+from yoloscope_exporter.files import read
 from yoloscope_exporter.lane import Lane
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def collectors(context: Context) -> Sequence[Collector]:
     """One collector of the fast group for the devices, one of the slow group for the file systems."""
     filesystems = Filesystems(context)
     return [
-        Collector("disk", lambda: parse_diskstats((context.procfs / "diskstats").read_text())),
+        Collector("disk", lambda: parse_diskstats(read(context.procfs / "diskstats"))),
         Collector("filesystem", filesystems.collect, filesystems.close, group=SLOW),
     ]
 
@@ -126,9 +127,9 @@ class Filesystems:
 
     def _mountinfo(self) -> str:
         try:
-            return (self._context.procfs / "1" / "mountinfo").read_text()
+            return read(self._context.procfs / "1" / "mountinfo")
         except OSError:  # another user's process
-            return (self._context.procfs / "self" / "mountinfo").read_text()
+            return read(self._context.procfs / "self" / "mountinfo")
 
     def _ask(self, mount: Mount) -> os.statvfs_result | None:
         """What the mount says; None if it is not there for us, does not answer, or has not answered before."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
+from yoloscope_exporter.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ _KIB = 1024
 
 def collectors(context: Context) -> Sequence[Collector]:
     """One collector of the fast group."""
-    return [Collector("memory", lambda: parse_meminfo((context.procfs / "meminfo").read_text()))]
+    return [Collector("memory", lambda: parse_meminfo(read(context.procfs / "meminfo")))]
 
 
 def parse_meminfo(text: str) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
+from yoloscope_exporter.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,9 +28,9 @@ def collectors(context: Context) -> Sequence[Collector]:
 def _read(procfs: Path) -> str:
     """The table of the first process, which a container with the node's /proc shares; else our own."""
     try:
-        return (procfs / "1" / "net" / "dev").read_text()
+        return read(procfs / "1" / "net" / "dev")
     except OSError:
-        return (procfs / "net" / "dev").read_text()
+        return read(procfs / "net" / "dev")
 
 
 def parse_net_dev(text: str) -> Iterator[Sample]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector, NoData
+from yoloscope_exporter.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ def collectors(context: Context) -> Sequence[Collector]:
     def collect() -> Iterator[Sample]:
         for resource in RESOURCES:
             try:
-                text = (directory / resource).read_text()
+                text = read(directory / resource)
             except OSError as error:  # no such file, or EOPNOTSUPP when it is switched off
                 raise NoData(f"{directory} cannot be read; the kernel needs CONFIG_PSI and psi=1") from error
             for kind, seconds in parse_pressure(text):

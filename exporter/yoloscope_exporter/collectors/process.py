@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector
+from yoloscope_exporter.files import read, read_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from yoloscope_exporter.collectors import Context, Trainer
 
@@ -62,6 +62,7 @@ class _Rank:
 
     totals: dict[str, _Total] = field(default_factory=lambda: defaultdict(_Total))
     last: dict[tuple[int, int], Reading] = field(default_factory=dict)
+    roles: dict[tuple[int, int], str] = field(default_factory=dict)
 
 
 class Processes:
@@ -70,6 +71,7 @@ class Processes:
     def __init__(self, context: Context) -> None:
         """Know of no rank yet."""
         self._context = context
+        self._procfs = str(context.procfs)  # strings, because there are thousands of files
         self._ticks, self._page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
         self._ranks: dict[Trainer, _Rank] = {}
 
@@ -86,15 +88,20 @@ class Processes:
         """Read the rank's processes and add their growth to its totals."""
         for total in rank.totals.values():
             total.count, total.resident, total.affinity = 0, 0.0, 0
-        readings = {}
-        command = _text(self._context.procfs / str(trainer.pid) / "cmdline")
-        for pid in tree(self._context.procfs, trainer.pid, others):
+        readings, roles = {}, {}
+        for pid in tree(self._procfs, trainer.pid, others):
             with suppress(OSError, ValueError, IndexError):  # it has ended while we looked
-                reading = read(self._context.procfs / str(pid), self._ticks, self._page)
-                total = rank.totals[_role(self._context.procfs / str(pid), pid == trainer.pid, command)]
-                readings[pid, reading.start] = reading
-                _add(total, reading, rank.last.get((pid, reading.start)))
-        rank.last = readings
+                reading = read_process(f"{self._procfs}/{pid}", self._ticks, self._page)
+                key = (pid, reading.start)
+                roles[key] = rank.roles.get(key) or self._role(pid, trainer.pid)
+                readings[key] = reading
+                _add(rank.totals[roles[key]], reading, rank.last.get(key))
+        rank.last, rank.roles = readings, roles
+
+    def _role(self, pid: int, main: int) -> str:
+        own, command = (read_or_empty(f"{self._procfs}/{number}/cmdline") for number in (pid, main))
+        spawned = "multiprocessing.spawn" in own or "multiprocessing.forkserver" in own
+        return "worker" if pid != main and (own == command or spawned) else "main"
 
 
 def _add(total: _Total, now: Reading, before: Reading | None) -> None:
@@ -125,7 +132,7 @@ def _samples(label: tuple[str, ...], total: _Total) -> Iterator[Sample]:
 # --- reading /proc --------------------------------------------------------------------------------------------------
 
 
-def tree(procfs: Path, root: int, others: set[int]) -> list[int]:
+def tree(procfs: str, root: int, others: set[int]) -> list[int]:
     """`root` and its descendants, without other ranks and theirs."""
     parents: dict[int, list[int]] | None = None
     found: list[int] = []
@@ -133,7 +140,7 @@ def tree(procfs: Path, root: int, others: set[int]) -> list[int]:
     while waiting and len(found) < MAX_PROCESSES:
         pid = waiting.pop()
         found.append(pid)
-        children = _children(procfs, pid)
+        children = _children(f"{procfs}/{pid}/task")
         if children is None:  # a kernel without CONFIG_PROC_CHILDREN: ask every process for its parent
             parents = _by_parent(procfs) if parents is None else parents
             children = parents.get(pid, [])
@@ -141,44 +148,47 @@ def tree(procfs: Path, root: int, others: set[int]) -> list[int]:
     return found
 
 
-def _children(procfs: Path, pid: int) -> list[int] | None:
+def _children(tasks: str) -> list[int] | None:
     """Children of all threads of a process; None if the kernel does not tell."""
     children: list[int] = []
-    try:
-        threads = os.listdir(procfs / str(pid) / "task")  # noqa: PTH208 - names are all that is wanted
-    except OSError:
-        return []
-    told = False
+    threads = _threads(tasks)
+    told = not threads  # it has ended
     for thread in threads:
         with suppress(OSError):
-            text = (procfs / str(pid) / "task" / thread / "children").read_text()
-            children += map(int, text.split())
+            children += map(int, read(f"{tasks}/{thread}/children").split())
             told = True
     return children if told else None
 
 
-def _by_parent(procfs: Path) -> dict[int, list[int]]:
+def _threads(tasks: str) -> list[str]:
+    try:
+        return os.listdir(tasks)  # noqa: PTH208 - names are all that is wanted
+    except OSError:
+        return []
+
+
+def _by_parent(procfs: str) -> dict[int, list[int]]:
     parents = defaultdict(list)
-    for path in procfs.glob("[0-9]*/stat"):
+    for name in filter(str.isdecimal, _threads(procfs)):
         with suppress(OSError, ValueError, IndexError):
-            parents[int(_stat_fields(path.read_text())[1])].append(int(path.parent.name))
+            parents[int(_stat_fields(read(f"{procfs}/{name}/stat"))[1])].append(int(name))
     return parents
 
 
-def read(directory: Path, ticks: int, page: int) -> Reading:
+def read_process(directory: str, ticks: int, page: int) -> Reading:
     """One process from its directory in /proc.
 
     Raises:
         OSError: it has ended.
     """
-    fields = _stat_fields((directory / "stat").read_text())
+    fields = _stat_fields(read(f"{directory}/stat"))
     return Reading(
         start=int(fields[19]),
         cpu_seconds=(int(fields[11]) + int(fields[12])) / ticks,
         resident_bytes=float(int(fields[21]) * page),
-        read_bytes=_read_bytes(directory),
-        waits=_waits(directory),
-        affinity=_affinity(_text(directory / "status")),
+        read_bytes=_read_bytes(read_or_empty(f"{directory}/io")),  # only for the owner and root
+        waits=_waits(f"{directory}/task"),
+        affinity=_affinity(read_or_empty(f"{directory}/status")),
     )
 
 
@@ -187,39 +197,21 @@ def _stat_fields(text: str) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
-def _read_bytes(directory: Path) -> float | None:
-    for line in _text(directory / "io").splitlines():  # only for the owner and root
-        if line.startswith("read_bytes:"):
-            return float(line.split()[1])
-    return None
+def _read_bytes(text: str) -> float | None:
+    _, found, rest = text.partition("\nread_bytes:")
+    return float(rest.split(None, 1)[0]) if found else None
 
 
-def _waits(directory: Path) -> dict[int, float]:
+def _waits(tasks: str) -> dict[int, float]:
     """Seconds each thread was ready to run and did not (Documentation/scheduler/sched-stats.rst)."""
     waits = {}
-    with suppress(OSError):
-        for thread in os.listdir(directory / "task"):  # noqa: PTH208 - names are all that is wanted
-            with suppress(OSError, ValueError, IndexError):
-                waits[int(thread)] = int((directory / "task" / thread / "schedstat").read_text().split()[1]) / 1e9
+    for thread in _threads(tasks):
+        with suppress(OSError, ValueError, IndexError):
+            waits[int(thread)] = int(read(f"{tasks}/{thread}/schedstat").split()[1]) / 1e9
     return waits
 
 
 def _affinity(status: str) -> int:
     """The mask `Cpus_allowed` of /proc/PID/status."""
-    for line in status.splitlines():
-        if line.startswith("Cpus_allowed:"):
-            return int(line.split()[1].replace(",", ""), 16)
-    return 0
-
-
-def _role(directory: Path, main: bool, command: str) -> str:  # noqa: FBT001 - private
-    own = _text(directory / "cmdline")
-    spawned = "multiprocessing.spawn" in own or "multiprocessing.forkserver" in own
-    return "worker" if not main and (own == command or spawned) else "main"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+    _, found, rest = status.partition("\nCpus_allowed:")
+    return int(rest.split(None, 1)[0].replace(",", ""), 16) if found else 0

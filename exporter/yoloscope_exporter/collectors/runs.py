@@ -15,6 +15,7 @@ import stat
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from yoloscope_hooks.record import SUFFIX, Reader, Record, RecordError, run_directory
@@ -22,10 +23,12 @@ from yoloscope_hooks.record import SUFFIX, Reader, Record, RecordError, run_dire
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
 from yoloscope_exporter.collectors import Collector, Roster, Trainer
+from yoloscope_exporter.files import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+    from yoloscope_hooks.record import Identity
 
     from yoloscope_exporter.collectors import Context
 
@@ -84,9 +87,9 @@ class _File:
 
 
 class _Entry(NamedTuple):
-    """A run's directory."""
+    """A run's directory. Paths are strings here: there are hundreds, every second."""
 
-    path: Path
+    path: str
     changed: int  # nanoseconds
 
 
@@ -96,49 +99,42 @@ class Runs:
     def __init__(self, context: Context) -> None:
         """Remember the context; nothing is read yet."""
         self._context = context
-        self._files: dict[Path, _File] = {}
-        self._done: dict[Path, int] = {}  # directories with nothing left to show, and when they last changed
+        self._files: dict[str, dict[str, _File]] = {}  # by directory and name
+        self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
 
     def collect(self) -> Iterator[Sample]:
         """Samples of every run that is to be shown; also tells the roster who is alive."""
         now = self._context.wall()
-        followed: set[Path] = set()
+        known, self._files = self._files, {}
         trainers: list[Trainer] = []
         devices = _Devices(self._context.latest())
-        for entry in self._directories():
+        for entry in self._directories(known):
             if self._done.get(entry.path) == entry.changed:
-                self._remove_old(entry.path, now)
+                self._remove_old(Path(entry.path), now)
                 continue
-            files = self._read(entry.path, now)
-            followed.update(files)
+            files = self._files[entry.path] = self._read(entry.path, known.get(entry.path, {}), now)
             shown = [file for file in files.values() if file.record and not file.expired(now, self._context.options)]
-            records = [file.record for file in shown if file.record]
-            if not any(record.identity.kind == "rank" for record in records) and all(f.record for f in files.values()):
+            ranks = [file.record for file in shown if file.record and file.record.identity.kind == "rank"]
+            if not ranks and all(file.record for file in files.values()):
                 self._done[entry.path] = entry.changed
                 continue
-            trainers += [_trainer(record) for record in records if record.holder and record.identity.kind == "rank"]
-            yield from self._limited(_run_samples(shown, devices), entry.path)
-        self._forget(followed)
+            trainers += [_trainer(record) for record in ranks if record.holder]
+            yield from _run_samples(self._limited(shown), devices)
+        self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}  # noqa: PTH112 - str
         if isinstance(self._context.trainers, Roster):
             self._context.trainers.announce(trainers)
 
-    def _forget(self, followed: set[Path]) -> None:
-        self._files = {path: file for path, file in self._files.items() if path in followed}
-        self._done = {path: changed for path, changed in self._done.items() if path.exists()}
-
-    def _directories(self) -> list[_Entry]:
+    def _directories(self, known: Container[str]) -> list[_Entry]:
         """The runs' directories: those already followed first, then the newest, at most MAX_RUNS."""
+        runs = []
         try:
             with os.scandir(self._context.records) as found:
-                entries = [entry for entry in found if entry.is_dir(follow_symlinks=False)]
+                for entry in found:
+                    with suppress(OSError):  # gone in between
+                        if entry.is_dir(follow_symlinks=False):
+                            runs.append(_Entry(entry.path, entry.stat(follow_symlinks=False).st_mtime_ns))
         except FileNotFoundError:
             return []  # no training has been here yet
-        runs = []
-        for entry in entries:
-            with suppress(OSError):  # gone in between
-                changed = entry.stat(follow_symlinks=False).st_mtime_ns
-                runs.append(_Entry(self._context.records / entry.name, changed))
-        known = {path.parent for path in self._files}
         runs.sort(key=lambda run: (run.path not in known, -run.changed))
         for _ in runs[MAX_RUNS:]:
             self._context.reject(NAME, "runs")
@@ -146,17 +142,18 @@ class Runs:
 
     # --- one run's records ------------------------------------------------------------------------------------------
 
-    def _read(self, directory: Path, now: float) -> dict[Path, _File]:
+    def _read(self, directory: str, known: Mapping[str, _File], now: float) -> dict[str, _File]:
         files = {}
-        for path in self._record_paths(directory):
-            file = self._files.setdefault(path, _File(Reader(path)))
+        for name in self._names(directory):
+            file = known.get(name) or _File(Reader(Path(directory, name), _accept))
             self._refresh(file, now)
-            files[path] = file
+            files[name] = file
         return files
 
-    def _record_paths(self, directory: Path) -> list[Path]:
+    def _names(self, directory: str) -> list[str]:
+        """Names of the records, ranks first."""
         try:
-            names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]  # noqa: PTH208 - every cycle
+            names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]  # noqa: PTH208 - str
         except OSError as error:
             self._context.reject(NAME, "unreadable")
             _log.debug("cannot list %s: %s", directory, error)
@@ -164,7 +161,7 @@ class Runs:
         names.sort(key=lambda name: ("-worker-" in name, name))
         if len(names) > MAX_FILES:
             self._context.reject(NAME, "files")
-        return [directory / name for name in names[:MAX_FILES]]
+        return names[:MAX_FILES]
 
     def _refresh(self, file: _File, now: float) -> None:
         """Read the record again, unless its writer is dead and it is still the same file."""
@@ -173,7 +170,8 @@ class Runs:
             if file.settled is not None and file.settled == _stamp(path):
                 return
             record = file.reader.read()
-            _check_place(record, path)
+            if file.record is None or record.identity is not file.record.identity:
+                _check_place(record, path)
         except (RecordError, OSError) as error:
             self._refuse(file, error)
             return
@@ -200,15 +198,17 @@ class Runs:
             _log.log(level, "record %s is not read: %s", file.reader.path, error)
         file.refused = reason
 
-    def _limited(self, samples: Iterable[Sample], directory: Path) -> Iterator[Sample]:
-        room = MAX_SERIES
-        for sample in samples:
-            room -= len(sample.value.counts) + 2 if isinstance(sample.value, HistogramValue) else 1
+    def _limited(self, files: Sequence[_File]) -> list[_File]:
+        """As many of a run's records as have at most MAX_SERIES series together."""
+        room, kept = MAX_SERIES, []
+        for file in files:
+            room -= file.record.series if file.record else 0
             if room < 0:
                 self._context.reject(NAME, "series")
-                _log.debug("%s has more than %d series", directory, MAX_SERIES)
-                return
-            yield sample
+                _log.debug("the run of %s has more than %d series", file.reader.path, MAX_SERIES)
+                break
+            kept.append(file)
+        return kept
 
     # --- clearing up ------------------------------------------------------------------------------------------------
 
@@ -336,7 +336,7 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterato
 def job_of(path: Path) -> dict[str, str]:
     """Slurm job and container by the names that slurmstepd and the container runtimes give their cgroups."""
     try:
-        text = path.read_text()
+        text = read(path)
     except OSError:
         return {}
     found = {}
@@ -359,21 +359,21 @@ def _merged(records: Sequence[Record]) -> Iterator[Sample]:
     """The rank's own samples and its workers', histograms of the same series added up."""
     histograms: dict[tuple[str, tuple[str, ...]], tuple[Metric, HistogramValue]] = {}
     for record in records:
-        for metric, labels, value in record.samples:
-            if metric.name not in _ACCEPTED:
+        for sample in record.samples:
+            metric, labels, value = sample
+            if not isinstance(value, HistogramValue):
+                yield sample
                 continue
-            own = _own_labels(record, metric, labels)
-            if isinstance(value, HistogramValue):
-                known = histograms.get((metric.name, own))
-                histograms[metric.name, own] = (metric, _sum(known[1], value) if known else value)
-            else:
-                yield Sample(metric, own, value)
+            known = histograms.get((metric.name, labels))
+            histograms[metric.name, labels] = (metric, _sum(known[1], value) if known else value)
     for (_, labels), (metric, histogram) in histograms.items():
         yield Sample(metric, labels, histogram)
 
 
-def _own_labels(record: Record, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
-    who = record.identity
+def _accept(who: Identity, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Only metrics of trainings, under the record's own run, rank and worker."""
+    if metric.name not in _ACCEPTED:
+        return None
     if metric.labels[2:] == ("worker",) and who.kind == "worker":
         return (who.run, who.rank, who.worker)
     return (who.run, who.rank, *labels[2:])

@@ -138,7 +138,7 @@ def test_process_that_ends_while_it_is_read(node: world.World, collector: Collec
 
 def test_affinity_is_what_any_of_them_may_use(node: world.World, collector: Collector) -> None:
     """The union over the processes of a role."""
-    world.write(node.procfs, {"760/status": "Cpus_allowed:\tff000000,00000000\n"})
+    world.write(node.procfs, {"760/status": "Name:\tpython\nCpus_allowed:\tff000000,00000000\n"})
     assert of(collector, catalog.TRAIN_PROCESS_AFFINITY_CORES, "worker") == 12
 
 

@@ -262,10 +262,12 @@ def test_limits(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
         world.records(node.records, "0", run=run, ended=NOW)
     monkeypatch.setattr(runs, "MAX_RUNS", 2)
     assert len({labels[0] for _, labels in collected(Runs(node.context))}) == 2
-    monkeypatch.setattr(runs, "MAX_FILES", 1)
-    collected(Runs(node.context))
-    monkeypatch.setattr(runs, "MAX_SERIES", 5)
-    assert len(collected(Runs(node.context))) == 10
+    monkeypatch.setattr(runs, "MAX_FILES", 2)
+    assert {labels[2] for name, labels in collected(Runs(node.context)) if "worker_batches" in name} == {"0"}
+    monkeypatch.setattr(runs, "MAX_SERIES", 20)  # room for the rank's, not for a worker's too
+    names = {name for name, _ in collected(Runs(node.context))}
+    assert catalog.TRAIN_BATCHES_TOTAL.name in names
+    assert catalog.TRAIN_WORKER_BATCHES_TOTAL.name not in names
     assert {("runs", "runs"), ("runs", "files"), ("runs", "series")} <= set(node.rejected)
 
 
