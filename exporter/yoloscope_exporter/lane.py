@@ -55,8 +55,10 @@ class Lane(Generic[T]):
 
     def take(self) -> Outcome[T] | None:
         """What the last call came to, once; None if it is under way or was taken."""
-        outcome, self._outcome = (self._outcome, None) if self.idle else (None, self._outcome)
-        return outcome
+        if not self.idle:
+            return None
+        taken, self._outcome = self._outcome, None
+        return taken
 
     def close(self) -> None:
         """End the thread after the call under way; harmless when called twice."""
@@ -64,12 +66,13 @@ class Lane(Generic[T]):
 
     def _serve(self) -> None:
         while (call := self._calls.get()) is not None:
-            self._outcome = _outcome(call)
+            self._outcome = outcome(call)
             del call
             self._idle.set()
 
 
-def _outcome(call: Callable[[], T]) -> Outcome[T]:
+def outcome(call: Callable[[], T]) -> Outcome[T]:
+    """Make the call here and now."""
     start = time.perf_counter()
     try:
         value = call()

@@ -1,8 +1,11 @@
 """Runs the collectors on their periods, keeps failures apart, publishes an immutable snapshot.
 
-A scrape never reaches a source: it gets the bytes of the newest snapshot. Each collector has a thread of its own, so a
-hung one is left waiting while the others' values stay fresh; until it returns it is `collector_up 0` and publishes
-nothing else. A slow one may take most of its own period; until then its last values stand.
+A scrape never reaches a source: it gets the bytes of the newest snapshot.
+
+The collectors run one after the other in one thread, which costs half of what a thread for each does: they would fight
+for the interpreter. If one does not come back within its patience, the thread is left to it and a new one goes on with
+the others; until it returns it is skipped. Past its deadline it is `collector_up 0` and publishes nothing else; until
+then its last values stand, for a slow source may take most of its own period.
 
 A snapshot older than three intervals is stale (the machine stood still, or this thread is dead): then only the
 exporter's own metrics are served, with every collector down.
@@ -15,7 +18,7 @@ import math
 import platform
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -24,10 +27,10 @@ from yoloscope_exporter import __version__, catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
 from yoloscope_exporter.exposition import Exposition, Form, Renderer
-from yoloscope_exporter.lane import Lane
+from yoloscope_exporter.lane import Lane, Outcome, outcome
 
 SLOW_EVERY = 10  # intervals
-PATIENCE = 0.5  # of an interval: how long a cycle waits for its collectors
+PATIENCE = 0.25  # of an interval: how long a cycle waits for a collector
 DEADLINE = 0.8  # of a collector's period: after that it counts as hung
 STALE_AFTER = 3  # intervals
 DEAD_AFTER = 30  # intervals: time for somebody to restart the exporter
@@ -98,7 +101,7 @@ class Source:
 
 
 class _Runner:
-    """One source with its thread and what it last said."""
+    """One source and what it last said. `run` is called in a lane, all else by the sampler's thread."""
 
     def __init__(self, source: Source, reject: Callable[[str, str], None]) -> None:
         self.source = source
@@ -106,43 +109,45 @@ class _Runner:
         self.every = SLOW_EVERY if source.collector.group == SLOW else 1
         self.samples: tuple[Sample, ...] = ()
         self._reject = reject
-        self._lane: Lane[tuple[Sample, ...]] = Lane(f"collector-{self.name}")
         self._started: float | None = None  # of the call under way
+        self._outcome: Outcome[tuple[Sample, ...]] | None = None
         self._hung = False
         self._up = False
         self._seconds = 0.0
         self._succeeded: float | None = None
         self._problem = ""
 
-    def start(self, now: float, snapshot: Snapshot) -> bool:
-        """Begin a collection, unless the last one has not come back."""
-        if not self._lane.idle:
-            return False
-        derived, collect = self.source.derived, self.source.collector.collect
-        self._started, self._hung = now, False
-        self._lane.start(lambda: tuple(self._checked(derived(snapshot) if derived else collect())))
-        return True
+    @property
+    def busy(self) -> bool:
+        """Whether the last call has not come back."""
+        return self._started is not None and self._outcome is None
 
-    def wait(self, seconds: float) -> None:
-        self._lane.wait(seconds)
+    def prepare(self, now: float) -> None:
+        """Mark the beginning of a call."""
+        self._started, self._outcome, self._hung = now, None, False
+
+    def run(self, snapshot: Snapshot) -> None:
+        """Collect."""
+        derived, collect = self.source.derived, self.source.collector.collect
+        self._outcome = outcome(lambda: tuple(self._checked(derived(snapshot) if derived else collect())))
 
     def settle(self, now: float, wall: float, deadline: float) -> None:
-        """Take what the collection came to, if it has come to an end."""
+        """Take what the call came to, if it has come to an end, and in time."""
         if self._started is None or self._hung:
             return
-        outcome = self._lane.take()
-        if outcome is None:
+        if self._outcome is None:
             if now - self._started > deadline:
                 self._hung = True
                 self._fail("hung", f"has not come back for {now - self._started:.1f} s; the others go on")
             return
-        self._started, self._seconds = None, outcome.seconds
-        if outcome.error is not None:
-            self._fail(type(outcome.error).__name__, str(outcome.error), outcome.error)
+        result, self._started = self._outcome, None
+        self._seconds = result.seconds
+        if result.error is not None:
+            self._fail(type(result.error).__name__, str(result.error), result.error)
             return
         if self._problem:
             _log.info("collector %s is back", self.name)
-        self.samples, self._up, self._succeeded, self._problem = outcome.value or (), True, wall, ""
+        self.samples, self._up, self._succeeded, self._problem = result.value or (), True, wall, ""
 
     def _fail(self, kind: str, text: str, error: Exception | None = None) -> None:
         self.samples, self._up = (), False
@@ -177,16 +182,38 @@ class _Runner:
         if self._succeeded is not None:
             yield Sample(catalog.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, label, self._succeeded)
 
-    def close(self) -> None:
-        """Close the collector behind its last call."""
-        if self._lane.idle:
-            self._lane.start(self._closed)
-            self._lane.wait(1.0)
-        self._lane.close()
 
-    def _closed(self) -> tuple[Sample, ...]:
-        self.source.collector.close()
-        return ()
+class _Queue:
+    """Runners that wait for their turn, and the one whose turn it is. Shared by a lane and the sampler's thread."""
+
+    def __init__(self, runners: Iterable[_Runner], snapshot: Snapshot) -> None:
+        self._waiting = deque(runners)
+        self._snapshot = snapshot
+        self._lock = threading.Lock()
+        self._current: _Runner | None = None
+        self._since = 0.0
+
+    def __call__(self) -> None:
+        """Run them all, in a lane; ends early if the rest was taken away."""
+        while (runner := self._next()) is not None:
+            runner.run(self._snapshot)
+
+    def _next(self) -> _Runner | None:
+        with self._lock:
+            self._current = self._waiting.popleft() if self._waiting else None
+            self._since = time.monotonic()
+            return self._current
+
+    def patience(self, seconds: float) -> float:
+        """How much longer the current one may take."""
+        with self._lock:
+            return self._since + seconds - time.monotonic() if self._current else seconds
+
+    def take_rest(self) -> Sequence[_Runner]:
+        """Take away those that wait; the lane is left to the current one."""
+        with self._lock:
+            rest, self._waiting = self._waiting, deque()
+            return tuple(rest)
 
 
 class Sampler:
@@ -205,14 +232,16 @@ class Sampler:
         self.interval = interval
         self._reject = reject or Rejections()
         self._clock, self._wall = clock, wall
-        self._runners: dict[str, _Runner] = {}
-        self.reconfigure(sources, interval)
+        self._runners = {source.collector.name: _Runner(source, self._reject) for source in sources}
         self._renderer = Renderer(lambda: self._reject(OWN, "duplicate"))
         self._ticks = 0
         self._at = -math.inf
         self._snapshot = self._gathered = Snapshot(0.0, MappingProxyType({}))
         self._exposition: Exposition | None = None
         self._asked: dict[Form, float] = {}
+        self._lane: Lane[None] = Lane("collectors")
+        self._retired: list[_Runner] = []  # to be closed as soon as they are not busy
+        self._left: list[Lane[None]] = []  # to runners that did not come back
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -225,9 +254,7 @@ class Sampler:
             for source, runner in zip(sources, kept, strict=True)
         }
         self.interval = interval
-        for name, runner in known.items():
-            if self._runners.get(name) is not runner:
-                runner.close()
+        self._retired += [runner for name, runner in known.items() if self._runners.get(name) is not runner]
 
     # --- cycles -----------------------------------------------------------------------------------------------------
 
@@ -241,8 +268,19 @@ class Sampler:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(2 * self.interval + 1)
-        for runner in self._runners.values():
-            runner.close()
+        self._retired += self._runners.values()
+        self._close_retired()
+        for lane in (self._lane, *self._left):
+            lane.close()
+
+    def _close_retired(self) -> None:
+        """Close collectors that are not read any more; one that hangs is left as it is."""
+        for runner in [runner for runner in self._retired if not runner.busy]:
+            self._retired.remove(runner)
+            lane: Lane[None] = Lane(f"close-{runner.name}")
+            lane.start(runner.source.collector.close)
+            lane.wait(1.0)
+            lane.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -256,6 +294,7 @@ class Sampler:
         """Read what is due, and publish."""
         now, wall = self._clock(), self._wall()
         runners = self._runners
+        self._close_retired()
         for stage in range(3):
             self._step([runner for runner in runners.values() if runner.source.stage == stage], now, wall)
             self._gathered = _gather(runners, wall)
@@ -266,13 +305,26 @@ class Sampler:
         self._prepare()
 
     def _step(self, runners: Sequence[_Runner], now: float, wall: float) -> None:
-        due = [runner for runner in runners if self._ticks % runner.every == 0]
-        started = [runner for runner in due if runner.start(now, self._gathered)]
-        patience = time.monotonic() + PATIENCE * self.interval
-        for runner in started:
-            runner.wait(patience - time.monotonic())
+        due = [runner for runner in runners if self._ticks % runner.every == 0 and not runner.busy]
+        due.sort(key=lambda runner: runner.every)  # the slow ones last
+        for runner in due:
+            runner.prepare(now)
+        while due:
+            queue = _Queue(due, self._gathered)
+            self._lane.start(queue)
+            due = list(self._watch(queue))
         for runner in runners:
             runner.settle(self._clock(), wall, DEADLINE * self.interval * runner.every)
+
+    def _watch(self, queue: _Queue) -> Sequence[_Runner]:
+        """Wait for the queue's end; if one loses patience with its current runner, the others come back."""
+        while not self._lane.wait(queue.patience(PATIENCE * self.interval)):
+            if queue.patience(PATIENCE * self.interval) <= 0:
+                self._left = [lane for lane in self._left if not _closed_if_idle(lane)]
+                self._left.append(self._lane)
+                self._lane = Lane("collectors")
+                return queue.take_rest()
+        return ()
 
     def _prepare(self) -> None:
         """Make the forms that somebody asked for lately, so that the next scrape finds them ready."""
@@ -324,6 +376,12 @@ class Sampler:
         yield from self._reject.samples()
         if self._snapshot.time:
             yield Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), self._snapshot.time)
+
+
+def _closed_if_idle(lane: Lane[None]) -> bool:
+    if lane.idle:
+        lane.close()
+    return lane.idle
 
 
 def pause(now: float, interval: float) -> float:
