@@ -32,6 +32,7 @@ class Variable(NamedTuple):
     all_value: str = ".+"
     single: bool = False
     hidden: bool = False
+    has_all: bool = True
     sort: sdk.models.VariableSort = sdk.models.VariableSort.ALPHABETICAL_ASC
 
 
@@ -39,6 +40,8 @@ class Variable(NamedTuple):
 CLUSTER = Variable("cluster", "Cluster", m.BUILD_INFO, "cluster", all_value=".*")
 JOB = Variable("job", "job", m.BUILD_INFO, "job")
 INSTANCE = Variable("instance", "instance", m.BUILD_INFO, "instance")
+#: For dashboards of one node, or a few chosen ones: without All, so that it does not begin with a thousand.
+ONE_INSTANCE = INSTANCE._replace(has_all=False)
 #: Names of runs end in their start time, so that the newest of a kind comes first.
 RUN = Variable("run", "Run", m.TRAIN_RUN_INFO, "run", single=True, sort=sdk.models.VariableSort.ALPHABETICAL_DESC)
 #: The nodes a run is on; not shown. Without an all-value of its own, All is the list of them.
@@ -166,6 +169,8 @@ def _variable(variable: Variable, before: tuple[Variable, ...]) -> sdk.builders.
         builder = builder.hide(sdk.models.VariableHide.HIDE_VARIABLE)
     if variable.all_value:
         builder = builder.all_value(variable.all_value)
+    if not variable.has_all:
+        return builder.multi(True)
     everything = sdk.models.VariableOption(selected=True, text="All", value="$__all")
     return builder.multi(True).include_all(True).current(everything)
 

@@ -51,6 +51,7 @@ UNITS: Final = {
     "hertz": "hertz",
     "cores": "suffix: cores",
     "hours": "h",
+    "processes": "none",
     "gpus": "suffix: GPU",
     "times": "suffix: x",
     "score": "none",

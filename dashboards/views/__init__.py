@@ -4,6 +4,7 @@ from dashboards.board import Board
 from dashboards.views.data import BOARD as DATA
 from dashboards.views.fleet import BOARD as FLEET
 from dashboards.views.memory import BOARD as MEMORY
+from dashboards.views.node import BOARD as NODE
 from dashboards.views.run import BOARD as RUN
 
-BOARDS: tuple[Board, ...] = (FLEET, RUN, DATA, MEMORY)
+BOARDS: tuple[Board, ...] = (FLEET, RUN, DATA, MEMORY, NODE)

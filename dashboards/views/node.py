@@ -1,0 +1,635 @@
+"""Node: its GPUs, CPUs, memory, disks and network, and who uses them."""
+
+from __future__ import annotations
+
+from yoloscope_exporter import catalog as m
+
+from dashboards import look, measures
+from dashboards.board import CLUSTER, JOB, ONE_INSTANCE, Annotation, Board, Row
+from dashboards.board import GPU as GPU_VARIABLE
+from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
+from dashboards.promql import Expr, known, named, since, total, zero
+from dashboards.views.common import GPUS, NODES, RUN_LINK
+
+ON = ("instance", "gpu")
+ROW = Size(width=24, height=6)
+NEAR = 5  # degrees below the limit: gpud's margin
+P_STATES = look.mapping(
+    {"0": ("P0, full speed", look.OK)} | {str(state): (f"P{state}", look.NEUTRAL) for state in range(1, 16)}
+)
+THROTTLED = look.mapping({"0": ("no", look.NEUTRAL), "1": ("slowed down", look.WARNING)})
+UP_OR_DOWN = look.mapping({"0": ("failing", look.CRITICAL), "1": ("working", look.OK)})
+
+
+def gpu(metric: m.Metric, **labels: str) -> Expr:
+    """A gauge of each GPU."""
+    return total("max", GPUS(metric, **labels), *ON)
+
+
+def gpu_rate(metric: m.Metric, *more: str, **labels: str) -> Expr:
+    """A counter's rate of each GPU."""
+    return total("sum", GPUS.rate(metric, **labels), *ON, *more)
+
+
+def row(expr: Expr) -> Expr:
+    """One row for each GPU of each node; n/a where the GPU does not have the figure."""
+    there = total("max", GPUS(m.GPU_INFO), *ON)
+    return total("max", named(known(expr, there), "which", ", GPU ", *ON), "which")
+
+
+def model() -> Expr:
+    """The name of the model of each GPU."""
+    return total("max", named(total("max", GPUS(m.GPU_INFO), *ON, "name"), "which", ", GPU ", *ON), "which", "name")
+
+
+def to_slowdown() -> Expr:
+    """Degrees left before the GPU slows itself down."""
+    limit = gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown")
+    return limit - gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")
+
+
+def grown(metric: m.Metric, **labels: str) -> Expr:
+    """How much a counter of each GPU grew in the time range."""
+    return total("sum", GPUS.increase(metric, window="$__range", **labels), *ON)
+
+
+def grown_now(metric: m.Metric, *more: str) -> Expr:
+    """How much a counter of each GPU grew in the window of the panel."""
+    return total("sum", GPUS.increase(metric), *ON, *more)
+
+
+def lifetime(metric: m.Metric, kind: str) -> Expr:
+    """A count that the GPU itself keeps for life; not a counter to take a rate of."""
+    return total("max", GPUS(metric, kind=kind), *ON)
+
+
+def temperature() -> Expr:
+    """Of each sensor of each GPU."""
+    return total("max", GPUS(m.GPU_TEMPERATURE_CELSIUS), *ON, "sensor")
+
+
+def xid(*more: str) -> Expr:
+    """Errors since the exporter started; a series begins with its first error, which a rate would miss."""
+    return total("sum", GPUS(m.GPU_XID_ERRORS_TOTAL), *ON, *more)
+
+
+def xid_now() -> Expr:
+    """The moments of Xid errors: the series begins, or its value changes."""
+    errors = GPUS(m.GPU_XID_ERRORS_TOTAL)
+    return Expr(f"({errors} unless {errors.offset('1m')}) or (changes({errors}[1m]) > 0)", "", errors.help)
+
+
+def often_busy() -> Expr:
+    """Share of the driver's samples in which the GPU was busy above 85 %."""
+    low = total("sum", GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, "_bucket", le="0.85"), *ON)
+    return Expr(
+        f"1 - ({low}) / ({total('sum', GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, '_count'), *ON)})",
+        "ratio",
+        m.GPU_UTILIZATION_SAMPLED_RATIO.help,
+    )
+
+
+def clock(domain: str) -> Expr:
+    """Clock of a domain over its highest."""
+    return gpu(m.GPU_CLOCK_HERTZ, domain=domain) / gpu(m.GPU_CLOCK_MAX_HERTZ, domain=domain)
+
+
+def host_rate(metric: m.Metric, *by: str, **labels: str) -> Expr:
+    """A counter's rate of each node."""
+    return total("sum", NODES.rate(metric, **labels), "instance", *by)
+
+
+def host(metric: m.Metric, *by: str, **labels: str) -> Expr:
+    """A gauge of each node."""
+    return total("max", NODES(metric, **labels), "instance", *by)
+
+
+def used(mounted: str = "") -> Expr:
+    """Share of each file system in use."""
+    chosen = {"mountpoint": mounted} if mounted else {}
+    left = total("min", NODES(m.FILESYSTEM_AVAILABLE_BYTES, **chosen), "instance", "mountpoint")
+    size = total("max", NODES(m.FILESYSTEM_SIZE_BYTES, **chosen), "instance", "mountpoint")
+    return ((size - left) / size).of("ratio")
+
+
+def latency(seconds: m.Metric, operations: m.Metric) -> Expr:
+    """Mean time of an operation."""
+    return (host_rate(seconds, "device") / (host_rate(operations, "device") > 0)).of("seconds")
+
+
+def processes(metric: m.Metric) -> Expr:
+    """A figure of each process on each GPU."""
+    each = named(GPUS(metric), "who", ", ", "gpu", "pid", "run")
+    return total("max", each, "who", "command", "rank")
+
+
+def processes_share() -> Expr:
+    """Share of its GPU that each process uses."""
+    each = named(GPUS(m.GPU_PROCESS_SM_RATIO), "who", ", ", "gpu", "pid", "run")
+    return total("max", each, "who")
+
+
+GLANCE = Row(
+    "At a glance",
+    [
+        table(
+            "GPUs",
+            About(
+                "While training: busy above 85 %, nothing throttled, 5 °C or more to the slowdown, full lanes.",
+                "n/a means that this GPU or driver does not have the figure; no data, that collecting it failed.",
+                "One row for each GPU.",
+            ),
+            ("which", "GPU"),
+            Column(title="Model", expr=model(), label="name"),
+            Column(title="Answers", expr=row(gpu(m.GPU_UP)), mappings=(UP_OR_DOWN,), filled=True),
+            Column(title="Busy", expr=row(gpu_rate(m.GPU_BUSY_SECONDS_TOTAL)), highest=1),
+            Column(title="Multiprocessors", expr=row(gpu(m.GPU_SM_ACTIVE_RATIO)), highest=1),
+            Column(
+                title="Memory",
+                expr=row(gpu(m.GPU_MEMORY_USED_BYTES) / gpu(m.GPU_MEMORY_TOTAL_BYTES)),
+                steps=look.above(0.95),
+                highest=1,
+            ),
+            Column(
+                title="Power of its limit", expr=row(gpu(m.GPU_POWER_WATTS) / gpu(m.GPU_POWER_LIMIT_WATTS)), highest=1
+            ),
+            Column(title="Temperature", expr=row(gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")), decimals=0),
+            Column(title="To slowdown", expr=row(to_slowdown()), steps=look.below(NEAR, 0), decimals=0),
+            Column(
+                title="Clock of its best",
+                expr=row(gpu(m.GPU_CLOCK_HERTZ, domain="sm") / gpu(m.GPU_CLOCK_MAX_HERTZ, domain="sm")),
+                highest=1,
+            ),
+            Column(
+                title="Throttled",
+                expr=row(gpu_rate(m.GPU_THROTTLED_SECONDS_TOTAL, reason="!=sw_power_cap")),
+                steps=look.above(0.05),
+            ),
+            Column(
+                title="PCIe lanes of all",
+                expr=row(gpu(m.GPU_PCIE_LINK_WIDTH) / gpu(m.GPU_PCIE_LINK_WIDTH_MAX)),
+                steps=look.below(1),
+                decimals=0,
+            ),
+            Column(
+                title="ECC, uncorrected",
+                expr=row(grown(m.GPU_ECC_ERRORS_TOTAL, kind="uncorrected")),
+                steps=look.above(1, 1),
+                decimals=0,
+            ),
+            Column(title="Xid", expr=row(zero(xid(), gpu(m.GPU_INFO))), steps=look.above(1), decimals=0),
+            size=Size(width=24, height=8),
+        ),
+        stat(
+            "CPU busy",
+            About("Below 90 %.", "Full while GPUs wait: open Data pipeline.", "Mean over the nodes chosen."),
+            Query(total("avg", measures.cpu_busy(NODES, "instance"))),
+            steps=look.above(0.9),
+            decimals=0,
+            graph=True,
+        ),
+        stat(
+            "Memory used",
+            About("Below 90 %.", "Higher: the OOM killer is near. Fewer workers, cache=disk in place of cache=ram."),
+            Query(total("max", (host(m.MEMORY_USED_BYTES) / host(m.MEMORY_TOTAL_BYTES)).of("ratio"))),
+            steps=look.above(0.9, 0.97),
+            decimals=0,
+            graph=True,
+        ),
+        stat(
+            "/dev/shm used",
+            About(
+                "Below 50 %.",
+                "Full: loader workers die with a bus error. A larger shared memory (--shm-size, emptyDir sizeLimit).",
+                "Shared memory carries batches from workers to trainers. n/a: it is not mounted.",
+            ),
+            Query(known(total("max", used("/dev/shm")), total("max", NODES(m.BUILD_INFO)))),
+            steps=look.above(0.5, 0.85),
+            decimals=0,
+        ),
+        stat(
+            "Waiting for storage",
+            About(
+                "Under 10 %.",
+                "Higher: disks or network storage are too slow for what runs here.",
+                "Share of time in which some task waited for storage. n/a: this kernel does not measure pressure.",
+            ),
+            Query(
+                known(
+                    total("max", host_rate(m.PRESSURE_SECONDS_TOTAL, resource="io", kind="some")),
+                    total("max", NODES(m.BUILD_INFO)),
+                )
+            ),
+            steps=look.above(0.1, 0.4),
+            decimals=1,
+        ),
+        stat(
+            "Swap",
+            About("0.", "Any: memory was short. Training on swapped memory crawls.", "Swap in use."),
+            Query(total("sum", NODES(m.SWAP_USED_BYTES))),
+            steps=look.above(1),
+        ),
+        stat(
+            "Age of what you see",
+            About("A few seconds.", "Grows: the exporter's sampler hangs; see the collectors at the bottom."),
+            Query(total("max", since(NODES(m.SNAPSHOT_TIMESTAMP_SECONDS)))),
+            steps=look.above(30, 120),
+        ),
+    ],
+)
+
+GPU_ROW = Row(
+    "GPUs at work",
+    [
+        lines(
+            "GPU busy",
+            About("Near 100 % while training.", "Saw teeth: waiting for data. Flat at zero: held but idle."),
+            Query(gpu_rate(m.GPU_BUSY_SECONDS_TOTAL), "GPU {{gpu}} of {{instance}}"),
+            highest=1,
+            size=THIRD,
+        ),
+        lines(
+            "What the busy GPU does",
+            About(
+                "Multiprocessors above 60 %.",
+                "Busy but few multiprocessors active: the batch is too small, or kernels are.",
+                "Mean over the GPUs. Absent where the driver or the hardware has no such counters.",
+            ),
+            Query(total("avg", GPUS(m.GPU_SM_ACTIVE_RATIO)), "multiprocessors active"),
+            Query(total("avg", GPUS(m.GPU_SM_OCCUPANCY_RATIO)), "warps resident"),
+            Query(total("avg", GPUS(m.GPU_TENSOR_ACTIVE_RATIO)), "tensor cores"),
+            Query(total("avg", GPUS(m.GPU_DRAM_ACTIVE_RATIO)), "memory bandwidth"),
+            highest=1,
+            size=THIRD,
+        ),
+        lines(
+            "Utilisation samples above 85 %",
+            About(
+                "Above 90 % while training.",
+                "Lower at the same mean: the work comes in bursts, with gaps between.",
+                "Share of the driver's own fine samples in which the GPU was busy above 85 %.",
+            ),
+            Query(often_busy(), "GPU {{gpu}} of {{instance}}"),
+            highest=1,
+            size=THIRD,
+        ),
+        lines(
+            "GPU memory used",
+            About("Flat while training.", "Climbing: see the dashboard GPU memory."),
+            Query(gpu(m.GPU_MEMORY_USED_BYTES), "GPU {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Power against the limit",
+            About(
+                "Below the limit, or at it on power-limited cards.",
+                "At the limit with a low clock: raise it (nvidia-smi -pl), if the cooling allows.",
+            ),
+            Query(gpu(m.GPU_POWER_WATTS), "GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_POWER_LIMIT_WATTS), "limit of {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Temperature against the slowdown",
+            About(
+                "5 °C or more below.",
+                "Close: the GPU slows itself down. Airflow, fans, dust, inlet temperature.",
+            ),
+            Query(temperature(), "{{sensor}} of GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown"), "slowdown of {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Clocks",
+            About("Near 100 % under load.", "Low under load: throttled.", "Clock over the highest; low at idle."),
+            Query(clock("sm"), "multiprocessors, GPU {{gpu}} of {{instance}}"),
+            Query(clock("memory"), "memory, GPU {{gpu}} of {{instance}}"),
+            highest=1,
+            size=THIRD,
+        ),
+        lines(
+            "Memory, encoder, decoder busy",
+            About("Memory follows the load, the others are zero.", "Video work shares the GPU."),
+            Query(gpu_rate(m.GPU_MEMORY_BUSY_SECONDS_TOTAL), "memory, GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_ENCODER_UTILIZATION_RATIO), "encoder, GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_DECODER_UTILIZATION_RATIO), "decoder, GPU {{gpu}} of {{instance}}"),
+            highest=1,
+            size=THIRD,
+        ),
+        lines(
+            "Energy",
+            About("Follows power.", "The integral of this is your bill."),
+            Query(gpu_rate(m.GPU_ENERGY_JOULES_TOTAL), "GPU {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        timeline(
+            "Throttling",
+            About(
+                "Grey; sw_power_cap under load is normal on power-limited cards.",
+                "Thermal: cooling. Power brake: the node's power supply. Both show in the step time.",
+            ),
+            Query(
+                total("max", GPUS(m.GPU_THROTTLED), *ON, "reason"),
+                "GPU {{gpu}} of {{instance}}: {{reason}}",
+            ),
+            mappings=(THROTTLED,),
+        ),
+        timeline(
+            "P-state",
+            About("P0 under load.", "P2 or higher under load: a limit set by an operator, or heat."),
+            Query(gpu(m.GPU_PERFORMANCE_STATE), "GPU {{gpu}} of {{instance}}"),
+            mappings=(P_STATES,),
+            size=ROW,
+        ),
+    ],
+)
+
+LINKS = Row(
+    "GPU links and health",
+    [
+        lines(
+            "PCIe traffic",
+            About("Far below the link's bandwidth.", "Near it: larger batches do not help; pin_memory, fewer copies."),
+            Query(gpu_rate(m.GPU_PCIE_RECEIVE_BYTES_TOTAL), "to GPU {{gpu}} of {{instance}}"),
+            Query(gpu_rate(m.GPU_PCIE_TRANSMIT_BYTES_TOTAL), "from GPU {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "PCIe generation and lanes",
+            About(
+                "All lanes; the generation falls when the GPU idles.",
+                "Fewer lanes, or a low generation under load: reseat the card, look at the riser and the BIOS.",
+            ),
+            Query(gpu(m.GPU_PCIE_LINK_WIDTH), "lanes, GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_PCIE_LINK_GENERATION), "generation, GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_PCIE_LINK_GENERATION_MAX), "highest generation, GPU {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "NVLink traffic",
+            About(
+                "Under DDP, a burst with each step.",
+                "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.",
+            ),
+            Query(gpu_rate(m.GPU_NVLINK_RECEIVE_BYTES_TOTAL), "to GPU {{gpu}} of {{instance}}"),
+            Query(gpu_rate(m.GPU_NVLINK_TRANSMIT_BYTES_TOTAL), "from GPU {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "NVLink errors",
+            About("Zero.", "Replays above 1/s: a bad bridge or switch; drain the node."),
+            Query(gpu_rate(m.GPU_NVLINK_ERRORS_TOTAL, "kind"), "{{kind}}, GPU {{gpu}} of {{instance}}"),
+            steps=look.above(1),
+            size=THIRD,
+        ),
+        lines(
+            "ECC errors",
+            About("Corrected ones now and then.", "Uncorrected ones end programs: drain the node, reset the GPU."),
+            Query(grown_now(m.GPU_ECC_ERRORS_TOTAL, "kind"), "{{kind}}, GPU {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Xid errors",
+            About(
+                "None.",
+                "48, 79, 94, 95: hardware; drain the node. 13, 31, 43: the program. NVIDIA's Xid list has the rest.",
+            ),
+            Query(xid("xid"), "Xid {{xid}}, GPU {{gpu}} of {{instance}}"),
+            size=THIRD,
+        ),
+        table(
+            "Memory repairs",
+            About(
+                "Zeros.",
+                "Pending: reset the GPU when it is free. Failure, or 63 retired pages: replace it.",
+                "Rows remapped and pages retired in the GPU's life.",
+            ),
+            ("which", "GPU"),
+            Column(title="Rows, correctable", expr=row(lifetime(m.GPU_REMAPPED_ROWS_TOTAL, "correctable")), decimals=0),
+            Column(
+                title="Rows, uncorrectable",
+                expr=row(lifetime(m.GPU_REMAPPED_ROWS_TOTAL, "uncorrectable")),
+                steps=look.above(1),
+                decimals=0,
+            ),
+            Column(
+                title="Pages retired",
+                expr=row(lifetime(m.GPU_RETIRED_PAGES_TOTAL, "double_bit")),
+                steps=look.above(15, 63),
+                decimals=0,
+            ),
+            Column(title="Remap pending", expr=row(gpu(m.GPU_ROW_REMAP_PENDING)), steps=look.above(1), decimals=0),
+            Column(title="Remap failed", expr=row(gpu(m.GPU_ROW_REMAP_FAILURE)), steps=look.above(1, 1), decimals=0),
+            size=ROW,
+        ),
+    ],
+)
+
+HOST = Row(
+    "CPU and memory",
+    [
+        lines(
+            "CPU time by mode",
+            About(
+                "user fills most; iowait small.",
+                "iowait: storage. system: many small files or threads. steal: the host is shared.",
+                "CPUs in each mode, over the nodes chosen; idle is left out.",
+            ),
+            Query(total("sum", NODES.rate(m.CPU_SECONDS_TOTAL, mode="!=idle"), "mode").of("cores"), "{{mode}}"),
+            stacked=True,
+            size=THIRD,
+        ),
+        lines(
+            "Load and CPUs",
+            About("Load below the CPUs.", "Above twice the CPUs: too many workers or threads; OMP_NUM_THREADS=1."),
+            Query(host(m.LOAD_AVERAGE, window="1m"), "load of {{instance}}"),
+            Query(host(m.CPU_CORES), "CPUs of {{instance}}"),
+            unit="processes",
+            size=THIRD,
+        ),
+        lines(
+            "Context switches",
+            About("Steady.", "A jump without more work: threads fight for the CPUs."),
+            Query(host_rate(m.CONTEXT_SWITCHES_TOTAL), "{{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Memory",
+            About("Used below 90 %, the rest is page cache.", "Used climbs all along: a leak, or cache=ram filling."),
+            Query(total("sum", NODES(m.MEMORY_USED_BYTES)), "used"),
+            Query(total("sum", NODES(m.MEMORY_CACHED_BYTES)), "page cache"),
+            Query(total("sum", NODES(m.MEMORY_AVAILABLE_BYTES)), "available"),
+            Query(total("sum", NODES(m.MEMORY_TOTAL_BYTES)), "installed"),
+            size=THIRD,
+        ),
+        lines(
+            "Pressure",
+            About(
+                "Near zero.",
+                "full: everything stood still. memory: reclaim, soon the OOM killer. io: storage. cpu: too few.",
+                "Share of time in which some or all tasks waited for the resource; absent on old kernels.",
+            ),
+            Query(host_rate(m.PRESSURE_SECONDS_TOTAL, "resource", "kind"), "{{resource}}, {{kind}}, {{instance}}"),
+            steps=look.above(0.1),
+            size=THIRD,
+        ),
+        lines(
+            "File systems used",
+            About("Below 85 %.", "Full: checkpoints fail. Old runs' weights, cache=disk files, the page of results."),
+            Query(used(), "{{mountpoint}} of {{instance}}"),
+            steps=look.above(0.85, 0.95),
+            highest=1,
+            size=THIRD,
+        ),
+    ],
+    collapsed=True,
+)
+
+DISK = Row(
+    "Disks and network",
+    [
+        lines(
+            "Disk traffic",
+            About("Bursts in the first epoch and at checkpoints.", "Constant reading: data larger than memory."),
+            Query(host_rate(m.DISK_READ_BYTES_TOTAL, "device"), "read, {{device}} of {{instance}}"),
+            Query(host_rate(m.DISK_WRITTEN_BYTES_TOTAL, "device"), "written, {{device}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Disk busy",
+            About("Below 80 %.", "Near 100 %: the disk is the limit."),
+            Query(host_rate(m.DISK_IO_SECONDS_TOTAL, "device"), "{{device}} of {{instance}}"),
+            steps=look.above(0.9),
+            highest=1,
+            size=THIRD,
+        ),
+        lines(
+            "Time of a disk operation",
+            About("Below 1 ms on NVMe, 10 ms on network disks.", "Growing: the disk or the network behind it is full."),
+            Query(latency(m.DISK_READ_SECONDS_TOTAL, m.DISK_READS_TOTAL), "read, {{device}} of {{instance}}"),
+            Query(latency(m.DISK_WRITE_SECONDS_TOTAL, m.DISK_WRITES_TOTAL), "write, {{device}} of {{instance}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Network traffic",
+            About(
+                "Data from network storage, gradients.",
+                "Near the link's speed: storage or DDP is limited.",
+            ),
+            Query(host_rate(m.NETWORK_RECEIVE_BYTES_TOTAL, "device"), "in, {{device}} of {{instance}}"),
+            Query(host_rate(m.NETWORK_TRANSMIT_BYTES_TOTAL, "device"), "out, {{device}} of {{instance}}"),
+            size=Size(),
+        ),
+        lines(
+            "Network errors",
+            About("Zero.", "Any: cable, transceiver, or a full queue."),
+            Query(host_rate(m.NETWORK_RECEIVE_ERRORS_TOTAL, "device"), "in, {{device}} of {{instance}}"),
+            Query(host_rate(m.NETWORK_TRANSMIT_ERRORS_TOTAL, "device"), "out, {{device}} of {{instance}}"),
+            steps=look.above(1),
+            size=Size(),
+        ),
+    ],
+    collapsed=True,
+)
+
+WHO = Row(
+    "Who uses it",
+    [
+        table(
+            "Processes on the GPUs",
+            About(
+                "Each GPU has one training.",
+                "A process without a training: somebody else's, or one whose trainer died. nvidia-smi, then end it.",
+                "A click on the training opens it.",
+            ),
+            ("who", "Process"),
+            Column(title="Program", expr=processes(m.GPU_PROCESS_MEMORY_BYTES), label="command"),
+            Column(title="Rank", expr=processes(m.GPU_PROCESS_MEMORY_BYTES), label="rank"),
+            Column(title="Memory", expr=processes(m.GPU_PROCESS_MEMORY_BYTES)),
+            Column(title="Share of the GPU", expr=processes_share(), highest=1),
+            sort="Memory",
+            size=Size(width=14),
+        ),
+        table(
+            "Trainings here",
+            About("What you expect.", "None while GPUs are busy: a training without yoloscope's hooks."),
+            ("run", "Training"),
+            Column(title="Ranks", expr=total("sum", NODES(m.TRAIN_UP), "run"), decimals=0),
+            Column(title="Images per second", expr=measures.images(NODES, "run"), decimals=0),
+            Column(
+                title="Waiting for data", expr=measures.data_wait(NODES, "run"), steps=look.above(0.05, 0.2), highest=1
+            ),
+            link=RUN_LINK,
+            size=Size(width=10),
+        ),
+    ],
+)
+
+EXPORTER = Row(
+    "The exporter itself",
+    [
+        timeline(
+            "Collectors",
+            About("All working.", "One fails: the exporter's log says why, once; its panels show no data."),
+            Query(host(m.COLLECTOR_UP, "collector"), "{{collector}} of {{instance}}"),
+            mappings=(UP_OR_DOWN,),
+            size=Size(width=12),
+        ),
+        lines(
+            "Duration of the collectors",
+            About("Milliseconds.", "Seconds: a hung mount, or a driver that does not answer."),
+            Query(host(m.COLLECTOR_DURATION_SECONDS, "collector"), "{{collector}} of {{instance}}"),
+            size=Size(width=6),
+        ),
+        lines(
+            "Values refused",
+            About("Zero.", "docs/metrics.md says what each reason means; most often a driver that answers nonsense."),
+            Query(host_rate(m.SAMPLES_REJECTED_TOTAL, "collector", "reason"), "{{collector}}: {{reason}}"),
+            size=Size(width=6),
+        ),
+        lines(
+            "Since each collector's last success",
+            About("Seconds.", "Minutes: it fails or hangs."),
+            Query(
+                since(host(m.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, "collector")), "{{collector}} of {{instance}}"
+            ),
+            size=Size(width=12),
+        ),
+        lines(
+            "Cost of the hooks",
+            About(
+                "Below 0.1 %.",
+                "More: report it, with the versions of Ultralytics and torch.",
+                "Share of the trainers' time.",
+            ),
+            Query(total("max", NODES.rate(m.TRAIN_HOOK_SECONDS_TOTAL), "run", "rank"), "{{run}}, rank {{rank}}"),
+            size=Size(width=6),
+        ),
+        lines(
+            "Errors in the hooks",
+            About("Zero.", "The trainer's log has one warning; the hooks turn themselves off and training goes on."),
+            Query(total("sum", NODES.rate(m.TRAIN_HOOK_ERRORS_TOTAL), "run", "rank"), "{{run}}, rank {{rank}}"),
+            size=Size(width=6),
+        ),
+    ],
+    collapsed=True,
+)
+
+BOARD = Board(
+    name="node",
+    title="Node",
+    about="One node: its GPUs, CPUs, memory, disks and network, and who uses them.",
+    variables=(CLUSTER, JOB, ONE_INSTANCE, GPU_VARIABLE),
+    rows=(GLANCE, GPU_ROW, LINKS, HOST, DISK, WHO, EXPORTER),
+    annotations=(
+        Annotation(
+            "Training started",
+            NODES(m.TRAIN_START_TIMESTAMP_SECONDS) * 1000,
+            "{{run}}, rank {{rank}}",
+            look.OK,
+            shown=True,
+            at_value=True,
+        ),
+        Annotation("Xid", xid_now(), "Xid {{xid}}, GPU {{gpu}}", look.CRITICAL, True),
+    ),
+)
