@@ -39,12 +39,13 @@ from yoloscope_exporter.simulation import SCENARIOS, fleet  # noqa: E402
 from tests import live  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DOCUMENT = ROOT / "docs/scale.md"
 GPUS, WORKERS = 8, 8
 REPEATS = 3
 SLOWEST = 8
+PAPER = (1_000, 10_000)
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::\w+)?\}?")
 
 
@@ -326,6 +327,25 @@ def report(outcomes: list[Outcome], interval: int) -> str:
     return "\n".join(lines)
 
 
+def extrapolation(loads: list[Load]) -> str:
+    """What 1,000 and 10,000 GPUs would take: a straight line through the smallest and the largest run."""
+    first, last = loads[0], loads[-1]
+
+    def at(gpus: int, value: Callable[[Load], float]) -> float:
+        slope = (value(last) - value(first)) / (last.nodes - first.nodes)
+        return value(last) + slope * (gpus / GPUS - last.nodes)
+
+    rows: tuple[tuple[str, Callable[[Load], float], str], ...] = (
+        ("series in the head", lambda load: load.series, "{:,.0f}"),
+        ("samples/s", lambda load: load.samples_per_second, "{:,.0f}"),
+        ("Prometheus CPU, cores", lambda load: load.cpu_cores, "{:.1f}"),
+        ("Prometheus resident memory, GiB", lambda load: load.resident / 2**30, "{:.1f}"),
+        ("all rules, one evaluation, s", lambda load: load.rules, "{:.1f}"),
+    )
+    lines = [f"| {name} | {' | '.join(form.format(at(gpus, value)) for gpus in PAPER)} |" for name, value, form in rows]
+    return "\n".join(["| | " + " | ".join(f"{gpus:,} GPUs" for gpus in PAPER) + " |", "|---|---|---|", *lines])
+
+
 def _milliseconds(*seconds: float) -> str:
     return " / ".join(f"{each * 1e3:.0f}" for each in seconds) + " ms"
 
@@ -375,12 +395,17 @@ def main() -> None:
         measure(nodes, arguments.minutes, arguments.interval, remote=not arguments.no_remote_write)
         for nodes in arguments.nodes
     ]
-    text = report(outcomes, arguments.interval)
-    print(text)
+    loads = [outcome.load for outcome in outcomes]
+    parts = {"measured": report(outcomes, arguments.interval)}
+    if len(loads) > 1:
+        parts["extrapolated"] = extrapolation(loads)
+    print("\n\n".join(parts.values()))
     if arguments.write:
-        pattern = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
-        old = DOCUMENT.read_text(encoding="utf-8")
-        DOCUMENT.write_text(pattern.sub(lambda _: f"{text}\n", old), encoding="utf-8")
+        text = DOCUMENT.read_text(encoding="utf-8")
+        for name, part in parts.items():
+            pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+            text = pattern.sub(lambda _, part=part: f"{part}\n", text)
+        DOCUMENT.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
