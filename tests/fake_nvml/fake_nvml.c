@@ -168,7 +168,10 @@ static double grown(int index, int id) {
   return accumulated[index][id] + (elapsed > 0 ? rate_of(&control.gpu[index], id) * elapsed : 0);
 }
 
-static u64 counter(int index, int id) { return control.gpu[index].field[id].value + (u64)grown(index, id); }
+static u64 counter(int index, int id) { /* a blank does not grow */
+  u64 value = control.gpu[index].field[id].value;
+  return value >> 62 ? value : value + (u64)grown(index, id);
+}
 
 static void settle_counters(void) {
   double t = now();
@@ -864,7 +867,8 @@ static void fill_field(int index, FieldValue *out) {
   if (out->ret) return;
   u64 value = out->id == 91 ? gpu->nvlink_links : counter(index, (int)out->id);
   bool per_link = out->id >= 138 && out->id <= 141;
-  if (per_link && !gpu->nvlink_links) out->ret = NOT_SUPPORTED;
+  bool nvlink = per_link || out->id == 38 || out->id == 45 || out->id == 52 || out->id == 59 || out->id == 160;
+  if (nvlink && !gpu->nvlink_links) out->ret = NOT_SUPPORTED;
   if (per_link && out->scope != UINT32_MAX && gpu->nvlink_links) value /= gpu->nvlink_links;
   out->type = (u32)field->type;
   out->value.ull = 0;

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.collectors import FAST, Collector, NoData
-from yoloscope_exporter.collectors.gpu import fast
+from yoloscope_exporter.collectors import FAST, SLOW, Collector, NoData
+from yoloscope_exporter.collectors.gpu import details, fast, processes
+from yoloscope_exporter.collectors.gpu.processes import Known
 from yoloscope_exporter.collectors.gpu.session import DeviceLost, DriverGone, Session
 from yoloscope_exporter.collectors.gpu.values import Gate, Totals
 from yoloscope_exporter.collectors.gpu.visit import Visit
@@ -22,16 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from yoloscope_exporter.collectors import Context
+    from yoloscope_exporter.collectors.gpu.session import Device
 
 NAME, DETAILS = "gpu", "gpu_details"
 #: Seconds the fast half waits for the slow one, which lets go after every device: more, and the driver hangs.
 TURN = 0.3
+#: Seconds the slow half waits for a fast cycle.
+SLOW_TURN = 3.0
 
 
 def collectors(context: Context) -> Sequence[Collector]:
     """The fast and the slow half."""
     gpus = Gpus(context)
-    return (Collector(NAME, gpus.fast, gpus.close, FAST),)
+    return (
+        Collector(NAME, gpus.fast, gpus.close, FAST),
+        Collector(DETAILS, gpus.slow, gpus.close, SLOW),
+    )
 
 
 class Gpus:
@@ -52,45 +60,67 @@ class Gpus:
             NoData: no driver, or it shows no GPU.
             TimeoutError: a call into the driver hangs.
         """
-        with self._session_open() as session:
-            samples = self._visit_all(fast.collect)
-            samples += [Sample(catalog.GPU_UP, (one.gpu,), 1.0) for one in session.devices if one.parent is None]
-            samples += [Sample(catalog.GPU_UP, (gpu,), 0.0) for gpu in session.lost]
-            return samples
+        with self._turn_with(TURN) as session:
+            session.watch_xids()
+            samples = [sample for device in list(session.devices) for sample in self._visit(device, fast.collect)]
+            return samples + _health(session)
+
+    def slow(self) -> Iterable[Sample]:
+        """One cycle of the rest, and a look whether devices have come or gone.
+
+        Raises:
+            NoData: no driver, or it shows no GPU.
+            TimeoutError: a call into the driver hangs.
+        """
+        with self._turn_with(SLOW_TURN) as session:
+            session.refresh()
+            self._forget_others(session)
+            devices = list(session.devices)
+        known = Known(self._context.procfs, self._context.trainers())
+        samples: list[Sample] = []
+        for device in devices:  # the fast half may have a turn in between
+            with self._turn_with(SLOW_TURN):
+                samples += self._visit(
+                    device, lambda visit: chain(details.collect(visit), processes.collect(visit, known))
+                )
+        return samples
 
     @contextmanager
-    def _session_open(self) -> Iterator[Session]:
-        if not self._turn.acquire(timeout=TURN):
+    def _turn_with(self, patience: float) -> Iterator[Session]:
+        """The session, open, to one thread at a time."""
+        if not self._turn.acquire(timeout=patience):
             raise TimeoutError("the NVIDIA driver hangs: another call has not come back")
         try:
             self._session.ensure()
             yield self._session
         except DriverGone as error:
-            self._lose_driver(str(error))
-            raise NoData(str(error)) from None
+            raise NoData(self._lose_driver(str(error))) from None
         finally:
             self._turn.release()
 
-    def _lose_driver(self, why: str) -> None:
-        if self._session.is_open:
-            self._session.drop(why)
+    def _lose_driver(self, why: str) -> str:
+        """Let go of a driver that is gone; returns what to tell."""
         for totals in self._totals.values():
             totals.pause()
+        return self._session.drop(why) if self._session.is_open else why
 
-    def _visit_all(self, collect: Callable[[Visit], Iterable[Sample]]) -> list[Sample]:
-        """Samples of all devices; of one that is lost meanwhile, none."""
-        samples: list[Sample] = []
-        clock, wall = self._context.clock(), self._context.wall()
-        for device in list(self._session.devices):
-            if device not in self._session.devices:
-                continue  # a MIG instance whose GPU was lost a moment ago
-            totals = self._totals.setdefault(device.key, Totals())
-            try:
-                samples += list(collect(Visit(device, totals, self._gate, clock, wall)))
-            except DeviceLost as error:
-                self._session.lose(device, str(error))
-                totals.pause()
-        return samples
+    def _visit(self, device: Device, collect: Callable[[Visit], Iterable[Sample]]) -> list[Sample]:
+        """Samples of a device; none if it is lost meanwhile."""
+        if device not in self._session.devices:
+            return []
+        totals = self._totals.setdefault(device.key, Totals())
+        visit = Visit(device, totals, self._gate, self._context.clock(), self._context.wall())
+        try:
+            return list(collect(visit))
+        except DeviceLost as error:
+            self._session.lose(device, str(error))
+            totals.pause()
+            return []
+
+    def _forget_others(self, session: Session) -> None:
+        """Drop the totals of devices that are neither there nor lost: MIG instances come and go."""
+        there = {device.key for device in session.devices}
+        self._totals = {key: value for key, value in self._totals.items() if key in there or key[0] in session.lost}
 
     def close(self) -> None:
         """Give back the session; may be called more than once. A driver that hangs keeps it."""
@@ -99,3 +129,15 @@ class Gpus:
                 self._session.close()
             finally:
                 self._turn.release()
+
+
+def _health(session: Session) -> list[Sample]:
+    """Which GPUs answer, and the Xid errors of all; a lost GPU keeps those that tell why it was lost."""
+    whole = {device.gpu: 1.0 for device in session.devices if device.parent is None} | dict.fromkeys(session.lost, 0.0)
+    states = [Sample(catalog.GPU_UP, (gpu,), up) for gpu, up in whole.items()]
+    xids = [
+        Sample(catalog.GPU_XID_ERRORS_TOTAL, key, float(count))
+        for key, count in session.xids.counts.items()
+        if key[0] in whole
+    ]
+    return states + xids

@@ -96,9 +96,12 @@ class Traffic:
 
 
 #: The PCIe counters may wrap, says nvml.h, so the means go first; the NVLink counters (KiB) are exact.
-TRAFFIC = (
+PCIE = (
     Traffic(catalog.GPU_PCIE_TRANSMIT_BYTES_TOTAL, PCIE_TX, 1.0, nvml.NVML_GPM_METRIC_PCIE_TX_PER_SEC, by_mean=True),
     Traffic(catalog.GPU_PCIE_RECEIVE_BYTES_TOTAL, PCIE_RX, 1.0, nvml.NVML_GPM_METRIC_PCIE_RX_PER_SEC, by_mean=True),
+)
+TRAFFIC = (
+    *PCIE,
     Traffic(
         catalog.GPU_NVLINK_TRANSMIT_BYTES_TOTAL,
         NVLINK_TX,
@@ -259,8 +262,10 @@ def traffic(visit: Visit, means: Mapping[int, float], fields: Mapping[int, float
 
 
 def _from_mean(visit: Visit, line: Traffic, means: Mapping[int, float]) -> float | None:
+    if visit.device.gpm is None:
+        return None
     rate = visit.gauge(means.get(line.mean), 0, MOST_MIB_PER_S, MIB)
-    if rate is None or visit.device.gpm is None:
+    if rate is None:
         return None
     integral = visit.totals.integrals[line.metric.name]
     integral.total += rate * visit.device.gpm.window

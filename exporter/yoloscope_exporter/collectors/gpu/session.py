@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pynvml as nvml
 
 from yoloscope_exporter.collectors.gpu.gpm import Gpm, gpm_of
+from yoloscope_exporter.collectors.gpu.xid import XidWatch
 
 if TYPE_CHECKING:
     import ctypes
@@ -96,9 +97,10 @@ class Probe:
         """Whether it has said that it cannot answer this, and is not asked for the time being."""
         return question in self._mute and self._clock() < self._mute[question]
 
-    def first(self, *questions: tuple[Any, ...]) -> Any:  # noqa: ANN401
+    def first(self, *questions: tuple[Any, ...], nothing: object = None) -> Any:  # noqa: ANN401
         """The first answer to one of these questions (function and arguments), for functions that replace others."""
-        return next((answer for question in questions if (answer := self(*question)) is not None), None)
+        answers = (self(*question, nothing=nothing) for question in questions)
+        return next((answer for answer in answers if answer is not None), None)
 
     def _without(self, question: tuple[Any, ...], code: int, nothing: object) -> object:
         if code in GONE:
@@ -171,12 +173,14 @@ class Session:
     Attributes:
         devices: those that answer, in NVML's order, MIG instances behind their GPU.
         lost: labels of those that do not, and since when (`clock`).
+        xids: their Xid errors.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Open nothing yet; `clock` gives monotonic seconds."""
         self.devices: list[Device] = []
         self.lost: dict[str, float] = {}
+        self.xids = XidWatch()
         self._clock = clock
         self._open = False
         self._retry_at = -RETRY
@@ -203,7 +207,9 @@ class Session:
             self._try_to_open()
             self.refresh()
         if not self.devices and not self.lost:
-            raise DriverGone("the NVIDIA driver shows no GPU")
+            self.close()
+            self._why = "the NVIDIA driver shows no GPU"
+            raise DriverGone(self._why)
 
     def _try_to_open(self) -> None:
         try:
@@ -228,8 +234,7 @@ class Session:
         try:
             count = int(nvml.nvmlDeviceGetCount())
         except nvml.NVMLError as error:
-            self.drop(said(int(error.value)))
-            raise DriverGone(self._why) from None
+            raise DriverGone(said(int(error.value))) from None
         known = {device.nature: device for device in self.devices}
         found = [known.pop(device.nature, device) for index in range(count) for device in self._look_up(index)]
         for device in known.values():
@@ -288,18 +293,24 @@ class Session:
         self._reopen_at = self._clock() + REOPEN
         log.warning("GPU %s does not answer: %s; looking for it again from time to time", gpu, why)
 
-    def drop(self, why: str) -> None:
-        """The driver is gone: let go of everything, and try again after a while."""
+    def drop(self, why: str) -> str:
+        """The driver is gone: let go of everything, and try again after a while; returns what to tell."""
         self._why = f"the NVIDIA driver went away: {why}"
         self._retry_at = self._clock() + RETRY
         self.close()
+        return self._why
 
     def close(self) -> None:
         """Give everything back; may be called at any time."""
         self._give_back()
         self.lost.clear()
 
+    def watch_xids(self) -> None:
+        """Count the Xid errors since the last call."""
+        self.xids.read({one.gpu: one.ask.handle for one in self.devices if one.parent is None})
+
     def _give_back(self) -> None:
+        self.xids.release()
         for device in self.devices:
             device.close()
         self.devices = []

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 #: A polled value speaks for the time since the last one only if that is not longer ago than this many seconds.
-MAX_GAP = 15.0
+MAX_GAP = 60.0
+#: A clock set back by more seconds than this is started anew from.
+CLOCK_STEP = 5.0
 #: Greatest believable value of a 64-bit counter; above it lie -1 and the blanks of DCGM's int64.
 MOST_COUNT = float(2**62)
 #: NVML_VALUE_NOT_AVAILABLE as 32 and 64 bits, and the blanks of DCGM's int32.
@@ -91,7 +93,7 @@ class BusyTime:
 
     def begin(self, wall: float) -> float:
         """Start at `wall`, or start anew where the clock was set back; returns the time covered so far."""
-        if self.covered is None or self.covered > wall + MAX_GAP:
+        if self.covered is None or self.covered > wall + CLOCK_STEP:
             self.covered = wall
             self.counts = self.counts or [0] * (len(self.buckets) + 1)
         return self.covered
@@ -119,12 +121,21 @@ class BusyTime:
 
 @dataclass
 class Totals:
-    """What is counted for one device as long as the exporter runs, driver reloads and losses included."""
+    """What is counted for one device as long as the exporter runs, driver reloads and losses included.
+
+    Attributes:
+        busy: time in which a kernel ran.
+        memory_busy: time in which device memory was read or written.
+        integrals: gauges integrated, by name.
+        counters: guards of the driver's counters, by name.
+        processes_seen: the driver's time (µs) of the newest sample of a process.
+    """
 
     busy: BusyTime = field(default_factory=BusyTime)
     memory_busy: BusyTime = field(default_factory=BusyTime)
     integrals: defaultdict[str, Integral] = field(default_factory=lambda: defaultdict(Integral))
     counters: defaultdict[str, Monotonic] = field(default_factory=lambda: defaultdict(Monotonic))
+    processes_seen: int = 0
 
     def pause(self) -> None:
         """The device is gone for now; when it comes back its driver's counters may start anew."""
