@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "serve:serve",
     "check": "check:check",
     "run": "run:run",
+    "top": "top:top",
     "diagnose": "diagnose:diagnose",
     "report": "report:report",
     "record": "record:record",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config
+from yoloscope_exporter import config, nearby
 from yoloscope_exporter.catalog import BY_NAME
 from yoloscope_exporter.diagnosis import engine, recording, render, sources
 from yoloscope_exporter.diagnosis.engine import Course
@@ -18,13 +18,12 @@ from yoloscope_exporter.diagnosis.sources import SourceError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXPORTER = "http://127.0.0.1:9911"
 #: An exporter without the diagnosis (an older one, or switched off) is watched for so long, in seconds.
 WATCH_SECONDS = 15.0
 
 
 @click.command(short_help="What holds training back, with evidence, the fix and the gain.")
-@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {EXPORTER}]")
+@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {nearby.URL}]")
 @click.option(
     "--recording",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -95,7 +94,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
         elif prometheus:
             course = engine.over(sources.prometheus(prometheus, since, run), thresholds)
         else:
-            course = of_exporter(exporter or EXPORTER, thresholds)
+            course = of_exporter(exporter or nearby.URL, thresholds)
     except SourceError as error:
         hint = "" if exporter or prometheus else "; start one with `yoloscope serve`, or name another with --exporter"
         raise click.ClickException(f"{error}{hint}") from error

@@ -7,29 +7,28 @@ import signal
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config
-from yoloscope_exporter.diagnosis import recording, sources
+from yoloscope_exporter import config, nearby
+from yoloscope_exporter.diagnosis import recording
 from yoloscope_exporter.diagnosis.recording import Writer
 from yoloscope_exporter.diagnosis.sources import SourceError
-from yoloscope_exporter.exposition import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-EXPORTER = "http://127.0.0.1:9911"
 _log = logging.getLogger(__name__)
 
 
 @click.command(short_help="Keep what the exporter sees in a file, for nodes no Prometheus reaches.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
-    "--exporter", metavar="URL", help=f"A running exporter.  [default: {EXPORTER}, or this node itself if none answers]"
+    "--exporter",
+    metavar="URL",
+    help=f"A running exporter.  [default: {nearby.URL}, or this node itself if none answers]",
 )
 @click.option(
     "--interval", type=config.duration(0.1, 3600.0), default="5s", show_default=True, metavar="DURATION", help="Period."
@@ -50,11 +49,11 @@ def record(file: Path, exporter: str | None, interval: float, duration: float | 
     """  # noqa: D301 - click reads the backslash
     with ExitStack() as stack:
         stop = stack.enter_context(_stopping())
-        read = stack.enter_context(_source(exporter))
+        source = stack.enter_context(nearby.exporter(exporter))
         writer = _open(file)
         stack.callback(writer.close)
         click.echo(f"recording to {file} every {interval:g} s; Ctrl-C ends it", err=True)
-        count = follow(read, writer, stop, interval, duration)
+        count = follow(source.read, writer, stop, interval, duration)
     click.echo(f"{count} moments recorded to {file}", err=True)
 
 
@@ -69,33 +68,6 @@ def _stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _source(url: str | None) -> Iterator[Callable[[], str]]:
-    """What gives an exposition: the exporter at `url`, or one of our own where nobody answers at the usual place."""
-    try:
-        sources.scrape(url or EXPORTER)
-    except SourceError as error:
-        if url:
-            raise click.ClickException(str(error)) from error
-        click.echo(f"no exporter answers at {EXPORTER}; reading this node directly", err=True)
-        with _own() as read:
-            yield read
-        return
-    yield lambda: sources.scrape(url or EXPORTER)
-
-
-@contextmanager
-def _own() -> Iterator[Callable[[], str]]:
-    from yoloscope_exporter.commands import serve  # noqa: PLC0415 - all collectors come with it
-
-    settings = config.resolve(serve.serve)
-    private = replace(settings, web_listen_address=config.Address("127.0.0.1", 0), web_config_file=None)
-    with serve.running(private) as exporter:
-        while not exporter.sampler.snapshot.time:
-            time.sleep(0.05)
-        yield lambda: exporter.sampler.exposition(Form(openmetrics=True)).decode()
 
 
 def _open(file: Path) -> Writer:

@@ -183,25 +183,38 @@ def holding(verdicts: Mapping[str, bool]) -> list[str]:
 # --- wasted time ----------------------------------------------------------------------------------------------------
 
 
-def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -> dict[str, float]:
+def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -> Mapping[str, float]:
     """GPU-seconds of one rank in the window that a verdict in force explains, by verdict.
 
     Each phase is charged once: waiting for data to what starves the loader, the exposed gradient exchange to the run's
-    straggler, copies and checkpoints to their own verdicts. A stall takes all of it. Waits too short for a verdict are
-    the cost of doing business and are not counted. Empty for a rank without a GPU.
+    straggler or starved loader, copies and checkpoints to their own verdicts. A stall takes all of it. Waits too short
+    for a verdict are the cost of doing business and are not counted. Empty for a rank without a GPU.
     """
     if "gpu" not in s.names:
         return {}
-    own = {name for name, holds in held.get((s.run, s.rank), {}).items() if holds}
+    own = set(holding(held.get((s.run, s.rank), {})))
     if "stalled" in own:
         return {"stalled": window.seconds}
-    run = {name for key, verdicts in held.items() if key[0] == s.run for name, holds in verdicts.items() if holds}
-    charged: dict[str, float] = {}
+    run = {name for key, verdicts in held.items() if key[0] == s.run for name in holding(verdicts)}
+    charged: defaultdict[str, float] = defaultdict(float)
     for rule in rules.RULES:
-        if rule.waste and rule.name in (run if rule.name == "straggler" else own):
-            spent = [window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, s.run, s.rank, phase) for phase in rule.waste]
-            charged[rule.name] = sum(value for value in spent if value is not None)
+        if rule.waste and rule.waste != EXPOSED and rule.name in own:
+            charged[rule.name] += _phases(window, s, rule.waste)
+    blamed = next((name for name in ("straggler", *_STARVING, "communication_bound") if name in run), None)
+    if blamed:
+        charged[blamed] += _phases(window, s, EXPOSED)
     return charged
+
+
+def _phases(window: Window, s: Signals, phases: tuple[str, ...]) -> float:
+    """Seconds of the rank in these phases."""
+    spent = [window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, s.run, s.rank, phase) for phase in phases]
+    return sum(value for value in spent if value is not None)
+
+
+EXPOSED = ("backward_exposed",)
+#: Verdicts by which the whole run waits for one rank's data.
+_STARVING = tuple(rule.name for rule in rules.RULES if rule.waste == ("data_wait",))
 
 
 # --- a stretch of time ----------------------------------------------------------------------------------------------

@@ -240,6 +240,20 @@ def parse(lines: Iterable[str]) -> list[Store]:
     return gatherer.stores()
 
 
+def feed(store: Store, exposition: str, time: float) -> None:
+    """Add the samples of one exposition without timestamps to a store."""
+    (gathered,) = parse(stamped(exposition, time, set()).splitlines())
+    store.add(time, _newest(gathered))
+
+
+def _newest(store: Store) -> Iterator[Sample]:
+    for name, family in store.series.items():
+        for labels, series in family.items():
+            last = series.histograms[-1] if series.histograms else None
+            value = series.values[-1] if last is None else HistogramValue(last[:-1], last[-1])
+            yield Sample(catalog.BY_NAME[name], labels, value)
+
+
 def _parsed(head: str) -> Identity | str:
     """The series of `name{labels}`, or why there is none."""
     name, _, text = head.partition("{")

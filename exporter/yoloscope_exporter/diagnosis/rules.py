@@ -317,7 +317,14 @@ def _retry_evidence(s: Signals, _: Limits) -> str:
 
 def _lags(s: Signals, t: Limits) -> bool:
     slower = s["lag"] >= t["lag"] and s["peer_exposed_share"] >= t["peer_exposed_share"]
-    return slower and s.get("exposed_share") <= s["peer_exposed_share"]
+    return slower and s.get("exposed_share") <= s["peer_exposed_share"] and not _all_starve(s, t)
+
+
+def _all_starve(s: Signals, t: Limits) -> bool:
+    """All ranks' loaders are too slow, and the one that is behind by chance does the waiting for all."""
+    if s.names.get("lag_phase") != "data_wait" or not s.has("prep_seconds", "peer_prep_seconds"):
+        return False
+    return s["prep_seconds"] < (1 + t["lag"]) * s["peer_prep_seconds"]
 
 
 def _straggler_evidence(s: Signals, _: Limits) -> str:

@@ -133,6 +133,7 @@ SIGNALS: dict[str, str] = {
     "local_seconds": "a batch's time on this rank in seconds, the wait for peers left out",
     "peer_local_seconds": "median of the same over the other ranks",
     "lag": "how much longer this rank's own work takes than its peers', over the step",
+    "peer_prep_seconds": "median preparation time of a batch by the other ranks' workers, in seconds",
     "peer_exposed_share": "share of step time the other ranks wait for gradients (median)",
     "held_idle_gpus": "GPUs of the node whose memory a process without training holds while they idle",
     "loss": "sum of the loss components, mean of the last epoch",
@@ -704,6 +705,8 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
     exposed = [other["exposed_share"] for other in others if other.has("exposed_share")]
     if exposed:
         numbers["peer_exposed_share"] = median(exposed)
+    if preps := [other["prep_seconds"] for other in others if other.has("prep_seconds")]:
+        numbers["peer_prep_seconds"] = median(preps)
     excess = {
         phase: value - median(other.local.get(phase, 0.0) for other in others)
         for phase, value in one.local.items()

@@ -53,7 +53,7 @@ def black_box(rank: str, rows: Sequence[Row], minutes: float = 5.0) -> str:
         return f"\nrank {rank}: no batch was recorded\n"
     recent = [row for row in rows if row.time >= rows[-1].time - 60 * minutes]
     seconds = recent[-1].time - recent[0].time
-    lines = [f"\nrank {rank}: the last {len(recent)} batches, {seconds:.0f} s, up to {_clock(rows[-1].time)} UTC"]
+    lines = [f"\nrank {rank}: the last {len(recent)} batches, {seconds:.0f} s, up to {clock(rows[-1].time)} UTC"]
     for title, name, factor, unit in _PLOTS:
         values = [getattr(row, name) * factor for row in recent]
         known = [value for value in values if math.isfinite(value)]
@@ -73,12 +73,13 @@ def _batch(row: Row) -> str:
         _number(row.worker, 6),
         _number(row.queue_depth, 5),
     )
-    return f"  {_clock(row.time):<10} {' '.join(cells)}"
+    return f"  {clock(row.time):<10} {' '.join(cells)}"
 
 
 def _number(value: float, width: int, digits: int = 0) -> str:
     return f"{value:>{width}.{digits}f}" if math.isfinite(value) else "-".rjust(width)
 
 
-def _clock(time: float) -> str:
+def clock(time: float) -> str:
+    """The time of day, UTC."""
     return datetime.fromtimestamp(time, timezone.utc).strftime("%H:%M:%S")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter import catalog, config
+from yoloscope_exporter import catalog, config, nearby
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands import record, serve
 from yoloscope_exporter.diagnosis import recording
@@ -42,7 +42,7 @@ def test_an_exporter_is_recorded(tmp_path: Path) -> None:
 
 def test_without_an_exporter_the_node_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to start a server first."""
-    monkeypatch.setattr(record, "EXPORTER", "http://127.0.0.1:1")
+    monkeypatch.setattr(nearby, "URL", "http://127.0.0.1:1")
     path = tmp_path / "a.om.gz"
     result = CliRunner().invoke(main, ["record", str(path), "--interval", "500ms", "--duration", "1s"])
     assert result.exit_code == 0, result.output

@@ -72,3 +72,12 @@ def test_a_rank_without_a_gpu_wastes_none() -> None:
     _, last = live(replace(STARVED, gpu=False, end="running"))
     assert not [key for key in last if key[0] == catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name]
     assert last[catalog.TRAIN_VERDICT.name, (STARVED.run, "0", "loader_workers")] == 1
+
+
+def test_ranks_that_wait_for_a_starved_peer_waste_its_way() -> None:
+    """Where every loader is too slow, one rank makes the others wait: all of it is the loaders' doing."""
+    _, last = live(replace(STARVED, workers=2, prep=0.9, ranks=2, end="running"))
+    waste = {key[1][1:]: value for key, value in last.items() if key[0] == catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name}
+    assert set(waste) == {("0", "loader_workers"), ("1", "loader_workers")}
+    assert waste["1", "loader_workers"] == pytest.approx(waste["0", "loader_workers"], rel=0.3)
+    assert last[catalog.TRAIN_VERDICT.name, (STARVED.run, "0", "straggler")] == 0

@@ -1,0 +1,94 @@
+"""`yoloscope top`: a live view of the trainings on a node, the verdict first."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from yoloscope_exporter import config, nearby, screen
+from yoloscope_exporter.diagnosis import recording
+from yoloscope_exporter.diagnosis.series import Store, Window
+from yoloscope_exporter.diagnosis.sources import SourceError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from yoloscope_exporter.diagnosis.engine import Diagnosis
+
+SHOWN_SECONDS = 60.0
+#: What `--once` watches before it prints: rates need two moments.
+ONCE_SECONDS = 3.0
+
+
+@click.command(short_help="A live view: verdict, GPUs, step anatomy, loader workers, events.")
+@click.option(
+    "--exporter",
+    metavar="URL",
+    help=f"A running exporter.  [default: {nearby.URL}, or this node itself if none answers]",
+)
+@click.option(
+    "--interval", type=config.duration(0.2, 60.0), default="1s", show_default=True, metavar="DURATION", help="Period."
+)
+@click.option("--once", is_flag=True, help="Print one frame and end, for scripts; so it is where no terminal is.")
+def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT001 - click's
+    """Watch the trainings on this node, or on the node of --exporter: what holds them back comes first.
+
+    Works in 80 columns and over SSH. Ctrl-C ends it.
+    """
+    console = Console()
+    with nearby.exporter(exporter) as source:
+        watch = Watch(source)
+        if once or not console.is_terminal:
+            for _ in range(max(2, round(ONCE_SECONDS / interval) + 1)):
+                time.sleep(0 if not watch.store.series else interval)
+                watch.look()
+            console.print(watch.frame())
+            return
+        with suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                watch.look()
+                live.update(watch.frame(), refresh=True)
+                time.sleep(interval)
+
+
+@dataclass
+class Watch:
+    """Keeps the last minute of what an exporter said."""
+
+    source: nearby.Exporter
+    store: Store = field(default_factory=Store)
+    diagnoses: tuple[Diagnosis, ...] = ()
+    events: deque[screen.Event] = field(default_factory=lambda: deque(maxlen=50))
+    problem: str = ""
+
+    def look(self) -> None:
+        """Ask once; where nobody answers, what was known stays, and that is shown."""
+        try:
+            text = self.source.read()
+            told = self.source.diagnoses()
+        except SourceError as error:
+            self.problem = str(error)
+            return
+        self.problem = ""
+        now = recording.snapshot_time(text) or time.time()
+        if now < self.store.last:  # the clock was set back
+            self.store = Store()
+        recording.feed(self.store, text, now)
+        self.store.trim(now - SHOWN_SECONDS)
+        self.events.extend(screen.changes(now, self.diagnoses, told))
+        self.diagnoses = told
+
+    def frame(self) -> RenderableType:
+        """What to show now."""
+        if self.problem:
+            return Text(f"{self.problem}; trying again", style="bold red")
+        window = Window(self.store, self.store.last - SHOWN_SECONDS, self.store.last)
+        return screen.frame(window, self.diagnoses, self.events, self.source.name)
