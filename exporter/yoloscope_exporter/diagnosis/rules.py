@@ -87,6 +87,8 @@ class Rule:
         when: whether it holds. Gets signals and thresholds; asks optional signals with `get`.
         thresholds: names of those it uses, for the documentation.
         evidence: sentence with numbers, or what makes one.
+        fix: computes the remedy from the signals.
+        remedy: the same in general, for the documentation.
         verify: a command or a place to look that shows the same.
         states: states of the rank in which it is judged; empty means in all.
         event: it is worth telling however short it was.
@@ -103,6 +105,7 @@ class Rule:
     cause: str | Callable[[Signals, Limits], str]
     verify: str
     fix: Callable[[Signals], Advice | None]
+    remedy: str
     states: tuple[str, ...] = ("train", "validate", "checkpoint")
     event: bool = False
     waste: tuple[str, ...] = ()
@@ -396,6 +399,7 @@ def _missing_workers(s: Signals) -> str:
 
 
 def _stall_cause(s: Signals, _: Limits) -> str:
+    """A loader worker died, a rank waits for another, or the loader, the storage or a callback hangs."""
     if _missing_workers(s):
         return "a loader worker died; the log ends with 'DataLoader worker exited unexpectedly'"
     if s.get("world_size") > 1:
@@ -404,6 +408,7 @@ def _stall_cause(s: Signals, _: Limits) -> str:
 
 
 def _killed_cause(s: Signals, _: Limits) -> str:
+    """Lack of memory if the cgroup's count of OOM kills rose; else the signal cannot be known afterwards."""
     if s.get("oom_kills") > 0:
         return "the kernel killed it for lack of memory: the cgroup's count of OOM kills rose"
     return "it ended without its own doing; which signal it was cannot be known afterwards"
@@ -423,7 +428,10 @@ def _killed_advice(s: Signals) -> Advice:
 
 
 def _diverged_advice(s: Signals) -> Advice:
-    arguments: dict[str, advice.Value] = {"lr0": 0.001}
+    """A tenth of the usual learning rate; `optimizer=auto`, Ultralytics' default, would not look at `lr0`."""
+    given = s.facts.get("optimizer", "auto")
+    optimizer = "AdamW" if given in {"", "auto"} else given
+    arguments: dict[str, advice.Value] = {"optimizer": optimizer, "lr0": 0.001 if "SGD" in optimizer else 0.0001}
     return Advice(arguments | ({"amp": False} if s.facts.get("amp", "").lower() in {"true", "1"} else {}))
 
 
@@ -526,6 +534,8 @@ RULES: tuple[Rule, ...] = (
         "htop: loader workers busy, CPUs idle; yoloscope top: queue depth 0",
         advice.more_workers,
         waste=("data_wait",),
+        remedy="`workers` up: preparation time over step time, and one to spare; "
+        "not beyond CPUs per rank, quota, and memory per worker",
     ),
     Rule(
         "loader_cpu",
@@ -539,6 +549,8 @@ RULES: tuple[Rule, ...] = (
         "py-spy record --pid <a loader worker> --duration 30 --output loader.svg",
         advice.lighter,
         waste=("data_wait",),
+        remedy="`cache=ram` (or `disk`) if the decoded data set fits, more `workers` if CPUs idle, "
+        "lighter augmentation (`mosaic`), smaller images on disk",
     ),
     Rule(
         "loader_io",
@@ -552,6 +564,8 @@ RULES: tuple[Rule, ...] = (
         "iostat -x 1: %util near 100; for NFS: nfsiostat 1",
         advice.feed,
         waste=("data_wait",),
+        remedy="`cache=ram` if the decoded data set fits into what memory is left, else `cache=disk`; "
+        "more `workers`, so that more reads wait at once; a faster disk",
     ),
     Rule(
         "slow_worker",
@@ -565,6 +579,7 @@ RULES: tuple[Rule, ...] = (
         "yoloscope top: the loader workers' times side by side; then py-spy dump --pid <that worker>",
         _slow_worker_advice,
         waste=("data_wait",),
+        remedy="mend what that worker meets: its files, its mount, its CPU",
     ),
     Rule(
         "cpu_oversubscribed",
@@ -578,6 +593,7 @@ RULES: tuple[Rule, ...] = (
         "pidstat -w -t 1: involuntary switches (nvcswch/s); column 2 of /proc/<pid>/schedstat grows",
         advice.fewer_threads,
         waste=("data_wait",),
+        remedy="`OMP_NUM_THREADS=1`, no more `workers` than CPUs",
     ),
     Rule(
         "cpu_throttled",
@@ -591,6 +607,7 @@ RULES: tuple[Rule, ...] = (
         "cat /sys/fs/cgroup/<run's cgroup>/cpu.stat: nr_throttled and throttled_usec grow",
         advice.within_quota,
         waste=("data_wait",),
+        remedy="raise the CPU limit to what preparation needs, or `workers` down to the quota",
     ),
     Rule(
         "h2d_bound",
@@ -606,6 +623,7 @@ RULES: tuple[Rule, ...] = (
             {"workers": int(s.get("workers", 8)) or 8}, note="pinned memory needs loader workers; check PCIe"
         ),
         waste=("h2d",),
+        remedy="pinned memory (needs `workers` > 0), a full PCIe link",
     ),
     Rule(
         "validation_bound",
@@ -618,6 +636,7 @@ RULES: tuple[Rule, ...] = (
         "every epoch ends with a pass over the whole validation set",
         "the progress bars of training and validation, side by side",
         _validation_advice,
+        remedy="`val=False` and `yolo val` afterwards, or a smaller validation set",
     ),
     Rule(
         "checkpoint_bound",
@@ -631,6 +650,7 @@ RULES: tuple[Rule, ...] = (
         "time cp <save_dir>/weights/last.pt /tmp and back",
         _checkpoint_advice,
         waste=("checkpoint",),
+        remedy="`project=` on a local disk, `save_period=-1`",
     ),
     Rule(
         "small_batch",
@@ -643,6 +663,7 @@ RULES: tuple[Rule, ...] = (
         "the kernels are too small to fill the GPU, and memory is to spare",
         "yoloscope_gpu_sm_active_ratio beside yoloscope_gpu_utilization_ratio; nsys profile: many short kernels",
         advice.larger_batch,
+        remedy="`batch` up, as far as the measured peak memory allows",
     ),
     Rule(
         "gpu_memory_pressure",
@@ -655,6 +676,7 @@ RULES: tuple[Rule, ...] = (
         "activations of the batch, or uneven batches (many boxes, multi-scale), leave no room",
         "torch.cuda.memory_summary(); nvidia-smi --query-gpu=memory.used --format=csv -l 1",
         advice.smaller_batch,
+        remedy="`batch` down with `nbs=64`, so that gradients are accumulated to the same nominal batch; `amp=True`",
     ),
     Rule(
         "gpu_memory_leak",
@@ -670,6 +692,7 @@ RULES: tuple[Rule, ...] = (
         "something keeps tensors: losses with their graph, outputs kept in a list, a callback's cache",
         "torch.cuda.memory_summary() at the same place of two epochs",
         lambda _: Advice(note="detach() what is kept, and release it in on_train_batch_end"),
+        remedy="`detach()` what is kept, release it in `on_train_batch_end`",
     ),
     Rule(
         "host_memory_leak",
@@ -685,6 +708,8 @@ RULES: tuple[Rule, ...] = (
             {"workers": max(int(s.get("workers")) // 2, 1)} if s.get("workers") > 1 else {},
             note="drop references in on_train_batch_end; lists of Python objects in a data set belong into one array",
         ),
+        remedy="drop references in `on_train_batch_end`; arrays instead of lists of Python objects; "
+        "fewer `workers` meanwhile",
     ),
     Rule(
         "oom_retry",
@@ -698,6 +723,7 @@ RULES: tuple[Rule, ...] = (
         "the log's 'out of memory'; torch.cuda.memory_stats()['num_alloc_retries']",
         advice.smaller_batch,
         event=True,
+        remedy="`batch` down to what fits, `nbs=64`, `amp=True`",
     ),
     Rule(
         "straggler",
@@ -711,6 +737,7 @@ RULES: tuple[Rule, ...] = (
         "nvidia-smi dmon on its node: a waiting GPU shows 100 % at little power, the slow one does not",
         _straggler_advice,
         waste=("backward_exposed",),
+        remedy="by the phase in which it is slow: its loader, its PCIe link, its GPU",
     ),
     Rule(
         "communication_bound",
@@ -726,6 +753,7 @@ RULES: tuple[Rule, ...] = (
             {"batch": advice.global_batch(s, 2 * int(s.get("batch_size", 8)))}, note="fewer, larger steps"
         ),
         waste=("backward_exposed",),
+        remedy="a larger `batch`: fewer exchanges per image",
     ),
     Rule(
         "thermal_throttle",
@@ -738,6 +766,7 @@ RULES: tuple[Rule, ...] = (
         "the GPU lowers its clocks to stay within its temperature limit",
         "nvidia-smi -q -d PERFORMANCE,TEMPERATURE",
         lambda _: Advice(note="cooling, dust, rack temperature; nvidia-smi -pl lowers the power limit meanwhile"),
+        remedy="cooling; a lower power limit meanwhile",
     ),
     Rule(
         "power_capped",
@@ -750,6 +779,7 @@ RULES: tuple[Rule, ...] = (
         "the power limit is lower than what this training would draw",
         "nvidia-smi -q -d POWER,CLOCK",
         lambda _: Advice(note="raise the limit where that is allowed: nvidia-smi -pl <watts>"),
+        remedy="raise the power limit where that is allowed",
     ),
     Rule(
         "pcie_degraded",
@@ -762,6 +792,7 @@ RULES: tuple[Rule, ...] = (
         "a badly seated card, a riser, a slot with fewer lanes, or a link that trained down",
         "nvidia-smi --query-gpu=pcie.link.width.current,pcie.link.width.max,pcie.link.gen.current --format=csv",
         lambda _: Advice(note="reseat the card or move it to a full slot; until then keep h2d small with cache=ram"),
+        remedy="reseat the card, a full slot",
     ),
     Rule(
         "stalled",
@@ -779,6 +810,7 @@ RULES: tuple[Rule, ...] = (
         ),
         states=("train",),
         event=True,
+        remedy="shared memory, storage, workers; then `resume=True`",
     ),
     Rule(
         "killed",
@@ -793,6 +825,7 @@ RULES: tuple[Rule, ...] = (
         _killed_advice,
         states=("killed",),
         event=True,
+        remedy="`resume=True`; after an OOM kill fewer `workers` and no RAM cache",
     ),
     Rule(
         "failed",
@@ -807,6 +840,7 @@ RULES: tuple[Rule, ...] = (
         lambda _: Advice(note="the exception's last line says what to mend; resume=True continues from the checkpoint"),
         states=("failed",),
         event=True,
+        remedy="what the exception says; `resume=True`",
     ),
     Rule(
         "diverged",
@@ -820,6 +854,7 @@ RULES: tuple[Rule, ...] = (
         "results.csv: nan in the loss columns; yolo train amp=False for a few epochs",
         _diverged_advice,
         event=True,
+        remedy="`lr0` down with an explicit `optimizer`, `amp=False`, check the labels",
     ),
     Rule(
         "plateau",
@@ -832,6 +867,7 @@ RULES: tuple[Rule, ...] = (
         "model, data or learning rate: resources are not what holds it back",
         "results.png: the loss curves; a confusion matrix of the last checkpoint",
         lambda _: Advice({"patience": 20}, note="leave the hardware alone: look at labels, model size, learning rate"),
+        remedy="labels, model, learning rate; `patience` ends it earlier",
     ),
     Rule(
         "environment",
@@ -845,6 +881,7 @@ RULES: tuple[Rule, ...] = (
         'python -c "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"; nvidia-smi',
         _environment_advice,
         states=("setup", "train", "validate", "checkpoint"),
+        remedy="a matching CUDA build, `device=0`, a larger `/dev/shm` (`--ipc=host`, `--shm-size`)",
     ),
     Rule(
         "held_idle",
@@ -860,6 +897,7 @@ RULES: tuple[Rule, ...] = (
         "nvidia-smi --query-compute-apps=gpu_uuid,pid,name,used_memory --format=csv",
         lambda s: Advice(note=f"end process {s.names['held_by']} if nobody needs it"),
         states=("",),
+        remedy="end the process if nobody needs it",
     ),
     Rule(
         "insufficient_data",
@@ -873,6 +911,7 @@ RULES: tuple[Rule, ...] = (
         "yoloscope check; curl the exporter's /metrics and look for yoloscope_train_phase_seconds_total",
         lambda _: None,
         states=("train",),
+        remedy="wait for more batches, or see what is missing with `yoloscope diagnose --verbose`",
     ),
     Rule(
         "compute_bound",
@@ -885,6 +924,7 @@ RULES: tuple[Rule, ...] = (
         "nothing holds training back but the arithmetic itself",
         "nvidia-smi dmon -s u",
         lambda _: None,
+        remedy="nothing: a faster GPU, a smaller model or `imgsz`",
     ),
 )
 

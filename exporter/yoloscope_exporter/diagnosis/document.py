@@ -1,0 +1,106 @@
+"""Writes docs/diagnosis.md from the table of rules: `python -m yoloscope_exporter.diagnosis.document [FILE]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import engine, rules, signals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from yoloscope_exporter.diagnosis.rules import Rule
+
+DEFAULT = Path(__file__).parents[3] / "docs" / "diagnosis.md"
+
+_HEAD = f"""# The diagnosis
+
+Generated from `exporter/yoloscope_exporter/diagnosis/rules.py` by `make generate`; do not edit.
+
+Signals are computed over a sliding window ({engine.WINDOW:.0f} s; longer where steps are slow;
+{engine.HISTORY / 60:.0f} minutes for what grows). A rule turns them into a verdict. A rule whose signals are missing
+abstains: `yoloscope diagnose --verbose` lists those, with what is missing. A verdict begins when its condition has held
+for a sixth of the window and ends when it has not for a third; an event counts at once.
+
+Training phases decide; GPU series only support, so a machine without a GPU gets its verdict too. Over a recording or a
+Prometheus' time range a verdict is told if it held for {engine.LEAST_SHARE:.0%} of the training time, an event always.
+
+Where training waits for data, one cause is named, in this order, because each would hide the next: the cgroup's quota,
+no workers at all, one late worker, a crowd on the CPUs, storage, too few workers, too little CPU.
+
+Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscope serve --diagnosis.thresholds FILE` and
+`yoloscope diagnose --thresholds FILE`.
+
+"""
+
+
+def document() -> str:
+    """The text of docs/diagnosis.md."""
+    return _HEAD + "\n".join([*_overview(), *_sections(), *_thresholds(), *_signals()]) + "\n"
+
+
+def _overview() -> Iterator[str]:
+    yield "| verdict | severity | means | remedy |"
+    yield "|---|---|---|---|"
+    for rule in rules.RULES:
+        yield f"| [`{rule.name}`](#{rule.name}) | {rule.severity} | {rule.title} | {rule.remedy} |"
+    yield ""
+
+
+def _sections() -> Iterator[str]:
+    for rule in rules.RULES:
+        yield f"## {rule.name}\n"
+        event = " An event: told however short it was." if rule.event else ""
+        yield f"{rule.title}. Severity: {rule.severity}.{event}\n"
+        yield f"- **Cause**: {_cause(rule)}."
+        yield f"- **Verify**: `{rule.verify}`"
+        yield f"- **Remedy**: {rule.remedy}."
+        yield f"- **Judged** {_states(rule)}{_needs(rule)}."
+        if rule.thresholds:
+            yield "- **Thresholds**: " + ", ".join(f"`{name}` {_number(name)}" for name in rule.thresholds)
+        if rule.waste:
+            yield f"- **Wasted GPU time** it is charged with: {', '.join(f'`{phase}`' for phase in rule.waste)}"
+        yield ""
+
+
+def _cause(rule: Rule) -> str:
+    if isinstance(rule.cause, str):
+        return rule.cause
+    return " ".join((rule.cause.__doc__ or "").split()).rstrip(".")
+
+
+def _states(rule: Rule) -> str:
+    if rule.states == ("",):
+        return "for the node"
+    return f"in the states {', '.join(rule.states)}" if len(rule.states) > 1 else f"in the state {rule.states[0]}"
+
+
+def _needs(rule: Rule) -> str:
+    return f" from {', '.join(f'`{name}`' for name in rule.needs)}" if rule.needs else ""
+
+
+def _number(name: str) -> str:
+    return f"{rules.THRESHOLDS[name].value:g}"
+
+
+def _thresholds() -> Iterator[str]:
+    yield "## Thresholds\n"
+    yield "| name | value | where it comes from |"
+    yield "|---|---|---|"
+    for name, threshold in rules.THRESHOLDS.items():
+        yield f"| `{name}` | {threshold.value:g} | {threshold.source} |"
+    yield ""
+
+
+def _signals() -> Iterator[str]:
+    yield "## Signals\n"
+    yield "| name | meaning |"
+    yield "|---|---|"
+    for name, meaning in signals.SIGNALS.items():
+        yield f"| `{name}` | {meaning} |"
+
+
+if __name__ == "__main__":
+    (Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT).write_text(document(), encoding="utf-8")
