@@ -23,7 +23,7 @@ GRID = 24
 
 
 class Variable(NamedTuple):
-    """A drop-down: the values of `label` of `metric`, narrowed by the drop-downs before it."""
+    """A drop-down: the values of `label` of `metric`, narrowed by the drop-downs before it or by `narrow`."""
 
     name: str
     title: str
@@ -31,6 +31,7 @@ class Variable(NamedTuple):
     label: str
     all_value: str = ".+"
     single: bool = False
+    narrow: promql.Scope | None = None
     hidden: bool = False
     has_all: bool = True
     sort: sdk.models.VariableSort = sdk.models.VariableSort.ALPHABETICAL_ASC
@@ -49,6 +50,14 @@ NODE_OF_RUN = Variable("node", "Node of the run", m.TRAIN_RUN_INFO, "instance", 
 RANK = Variable("rank", "Rank", m.TRAIN_RUN_INFO, "rank", sort=sdk.models.VariableSort.NUMERICAL_ASC)
 GPU = Variable("gpu", "GPU", m.GPU_INFO, "gpu", sort=sdk.models.VariableSort.NUMERICAL_ASC)
 NODES = (CLUSTER, JOB, INSTANCE)
+#: Two runs to compare, and the nodes of both.
+_ANY_RUN, _BOTH_RUNS = promql.Scope(), promql.Scope((*promql.TARGET, "run"), run=promql.BOTH_RUNS)
+OF_TWO_RUNS = (
+    *NODES,
+    RUN._replace(title="Run A"),
+    RUN._replace(name="run_b", title="Run B", narrow=_ANY_RUN),
+    NODE_OF_RUN._replace(narrow=_BOTH_RUNS),
+)
 OF_RUN = (*NODES, RUN, NODE_OF_RUN, RANK)
 
 
@@ -152,7 +161,7 @@ def _datasource() -> sdk.builders.DatasourceVariable:
 
 
 def _variable(variable: Variable, before: tuple[Variable, ...]) -> sdk.builders.QueryVariable:
-    scope = promql.Scope(tuple(other.name for other in before))
+    scope = variable.narrow or promql.Scope(tuple(other.name for other in before))
     query = f"label_values({scope(variable.metric)}, {variable.label})"
     builder = (
         sdk.builders.QueryVariable(variable.name)

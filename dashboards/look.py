@@ -31,7 +31,7 @@ PHASES: Final = {
     "other": "#7F7F8F",
     "validate": "#8A8F98",
     "checkpoint": "#6F7A86",
-    "setup": "#9A958A",
+    "setup": "#948F84",
 }
 
 #: The catalogue's units in Grafana's words. Ratios are 0..1, which Grafana calls `percentunit`.

@@ -5,6 +5,7 @@ Each function takes the `Scope` whose variables narrow it, the labels to keep, a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from yoloscope_exporter import catalog as m
@@ -48,7 +49,8 @@ def data_wait(on: Scope, *by: str, window: str = WINDOW) -> Expr:
 
 def images(on: Scope, *by: str, window: str = WINDOW) -> Expr:
     """Training images per second, all ranks together."""
-    return total("sum", on.rate(m.TRAIN_IMAGES_TOTAL, window=window), *by).of("images/s")
+    rate = total("sum", on.rate(m.TRAIN_IMAGES_TOTAL, window=window), *by)
+    return replace(rate, unit="images/s", help="Training images per second.")
 
 
 def severity(on: Scope, *by: str) -> Expr:

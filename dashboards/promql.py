@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Labels that Prometheus adds: where a series was scraped. `cluster` is there only when somebody set it.
 TARGET = ("cluster", "job", "instance")
+#: Both runs of a comparison; `:regex` makes Grafana escape what a regular expression would take for its own.
+BOTH_RUNS = "=~${run:regex}|${run_b:regex}"
 #: Series of Prometheus itself.
 ALERTS = Metric(
     "ALERTS", GAUGE, "", "Alerts that are pending or firing.", ("alertname", "alertstate", "severity", "run")
@@ -101,10 +103,13 @@ class Scope:
         variables: labels that have a variable of the same name.
         nodes: variable that holds the nodes of the run; it narrows metrics that know no run, so that a run's dashboard
             never reads a thousand nodes.
+        run: what the label `run` is matched with. One run is chosen, not several, so its name is compared as it stands:
+            a run may be called `exp(1)`.
     """
 
     variables: tuple[str, ...] = TARGET
     nodes: str = ""
+    run: str = "$run"
 
     def __call__(self, metric: Metric, part: str = "", **labels: str) -> Expr:
         """Select `metric`; `part` is `_bucket`, `_sum` or `_count` of a histogram.
@@ -119,7 +124,7 @@ class Scope:
         if (metric.kind == HISTOGRAM) != bool(part):
             raise ValueError(f"{metric.name} is a {metric.kind}: part is {part!r}")
         variables = [name for name in self.variables if name in (*TARGET, *metric.labels) and name not in labels]
-        matchers = [f'{name}=~"${name}"' for name in variables]
+        matchers = [_matcher(name, self.run if name == "run" else f"=~${name}") for name in variables]
         if self.nodes and not {"run"} & set(self.variables) & set(metric.labels):
             matchers.append(f'instance=~"${self.nodes}"')
         matchers += [_matcher(name, value) for name, value in labels.items()]
@@ -150,11 +155,6 @@ class Scope:
         """Quantile `q` of a histogram, over all series but `by`."""
         buckets = total("sum", self.rate(metric, "_bucket", window, **labels), "le", *by)
         return Expr(f"histogram_quantile({q:g}, {buckets})", metric.unit, metric.help)
-
-    def mean(self, metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> Expr:
-        """Mean of a histogram's observations, over all series but `by`."""
-        parts = [total("sum", self.rate(metric, part, window, **labels), *by) for part in ("_sum", "_count")]
-        return Expr(str(parts[0] / parts[1]), metric.unit, metric.help)
 
 
 def _matcher(name: str, value: str) -> str:

@@ -28,8 +28,11 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import prometheus as prom
 
+Panel = models.Panel
+
 __all__ = [
     "JSONEncoder",
+    "Panel",
     "ThresholdsBuilder",
     "builders",
     "common",

@@ -61,7 +61,7 @@ LIFECYCLE: Final = (
     ),
     Annotation("Went back after NaN", _began(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL, True),
     Annotation("Loader workers restarted", _began(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
-    Annotation("Alert", alerts(Scope(()), run="=~$run"), "{{alertname}}", look.WARNING, True),
+    Annotation("Alert", alerts(Scope(()), run="$run"), "{{alertname}}", look.WARNING, True),
 )
 
 SEVERITY: Final = look.mapping(

@@ -99,7 +99,11 @@ GLANCE = Row(
         ),
         stat(
             "Late workers",
-            About("0.", "Persistently late: that worker's shard is slow, or its CPU is shared. See the workers below."),
+            About(
+                "0.",
+                "Persistently late: its part of the data is slow, or its CPU is shared. See the workers below.",
+                "Workers that take twice as long for a batch as the middle worker of their rank.",
+            ),
             Query(of_run(total("sum", late()))),
             steps=look.above(1),
             size=FIVE,
@@ -107,7 +111,9 @@ GLANCE = Row(
         stat(
             "Workers that died",
             About(
-                "0.", "Most often killed for lack of memory or of /dev/shm: fewer workers, or a larger shared memory."
+                "0.",
+                "Most often killed for lack of memory or of /dev/shm: fewer workers, or a larger shared memory.",
+                "Loader workers that ended by a signal or an error, in the time range.",
             ),
             Query(of_run(total("sum", RUN.increase(m.TRAIN_WORKER_DEATHS_TOTAL, window="$__range")))),
             steps=look.above(1, 1),
@@ -166,7 +172,11 @@ WORKERS = Row(
         ),
         table(
             "Workers",
-            About("Nearly equal rows.", "A slow row that waits: storage. A slow row on the CPU: its CPU is shared."),
+            About(
+                "Nearly equal rows.",
+                "A slow row that waits: storage. A slow row on the CPU: its CPU is shared.",
+                "One row for each loader worker of each rank.",
+            ),
             ("which", "Rank/worker"),
             Column(title="Preparing a batch", expr=by_worker(preparation(*WORKER))),
             Column(title="Times the middle", expr=by_worker(to_the_middle()), steps=look.above(1.5, LATE), decimals=2),
@@ -187,7 +197,11 @@ WORKERS = Row(
         ),
         lines(
             "Preparing a batch, by worker",
-            About("The lines lie together.", "One above the others is the late worker of the table."),
+            About(
+                "The lines lie together.",
+                "One above the others is the late worker of the table.",
+                "Mean time each worker needs for a batch.",
+            ),
             Query(preparation(*WORKER), "rank {{rank}}, worker {{worker}}"),
             size=Size(width=12, height=9),
         ),
@@ -253,7 +267,11 @@ QUEUE = Row(
         ),
         lines(
             "Workers and processes",
-            About("As many as asked for.", "Fewer: workers have died. `workers` may be capped by the CPUs."),
+            About(
+                "As many as asked for.",
+                "Fewer: workers have died. `workers` may be capped by the CPUs.",
+                "Loader workers asked for, and the processes that live.",
+            ),
             Query(total("sum", RUN(m.TRAIN_WORKERS)), "workers asked for"),
             Query(total("sum", RUN(m.TRAIN_PROCESS_COUNT), "role"), "{{role}}"),
             size=THIRD,
@@ -301,7 +319,7 @@ CAUSE = Row(
         ),
         lines(
             "Disks busy",
-            About("Below 80 %.", "Near 100 %: the disk is the limit."),
+            About("Below 80 %.", "Near 100 %: the disk is the limit.", "Share of time in which the disk had work."),
             Query(
                 (total("max", RUN.rate(m.DISK_IO_SECONDS_TOTAL), "instance", "device")),
                 "{{device}} of {{instance}}",
@@ -326,6 +344,7 @@ CAUSE = Row(
             About(
                 "Page cache fills what processes leave.",
                 "/dev/shm nearly full: workers die with a bus error. Raise --shm-size, or lower workers.",
+                "Page cache, memory that can still be had, and shared memory left, by node.",
             ),
             Query(total("max", RUN(m.MEMORY_CACHED_BYTES), "instance"), "page cache of {{instance}}"),
             Query(total("max", RUN(m.MEMORY_AVAILABLE_BYTES), "instance"), "available on {{instance}}"),

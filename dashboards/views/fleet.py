@@ -102,7 +102,11 @@ GLANCE = Row(
         ),
         stat(
             "Nodes that do not answer",
-            About("0.", "The node or its exporter is down: systemctl status yoloscope, or the pod's events."),
+            About(
+                "0.",
+                "The node or its exporter is down: systemctl status yoloscope, or the pod's events.",
+                "Exporters whose last scrape failed.",
+            ),
             Query(
                 zero(
                     total("count", NODES(UP).equals(0).where(total("max", NODES(m.BUILD_INFO), "job"), ["job"])),
@@ -113,7 +117,11 @@ GLANCE = Row(
         ),
         stat(
             "Living trainings",
-            About("What was submitted.", "Fewer: look for killed ones in the table below."),
+            About(
+                "What was submitted.",
+                "Fewer: look for killed ones in the table below.",
+                "Trainings with a living rank.",
+            ),
             Query(zero(total("count", run(recording.RUN_UP).equals(1)), known_nodes()).of("")),
         ),
         stat(

@@ -134,7 +134,7 @@ TIME = Row(
             Query(
                 total("avg", RUN(m.TRAIN_CUDA_MEMORY_BYTES, kind="reserved"))
                 - total("avg", RUN(m.TRAIN_CUDA_MEMORY_BYTES, kind="allocated")),
-                "cache",
+                "PyTorch's cache",
             ),
             Query(
                 total("avg", measures.of_ranks(RUN, RUN(m.GPU_MEMORY_USED_BYTES)))

@@ -231,7 +231,11 @@ GLANCE = Row(
         ),
         stat(
             "Age of what you see",
-            About("A few seconds.", "Grows: the exporter's sampler hangs; see the collectors at the bottom."),
+            About(
+                "A few seconds.",
+                "Grows: the exporter's sampler hangs; see the collectors at the bottom.",
+                "Time since the values shown were gathered.",
+            ),
             Query(total("max", since(NODES(m.SNAPSHOT_TIMESTAMP_SECONDS)))),
             steps=look.above(30, 120),
         ),
@@ -243,7 +247,11 @@ GPU_ROW = Row(
     [
         lines(
             "GPU busy",
-            About("Near 100 % while training.", "Saw teeth: waiting for data. Flat at zero: held but idle."),
+            About(
+                "Near 100 % while training.",
+                "Saw teeth: waiting for data. Flat at zero: held but idle.",
+                "Share of time in which a kernel ran.",
+            ),
             Query(gpu_rate(m.GPU_BUSY_SECONDS_TOTAL), "GPU {{gpu}} of {{instance}}"),
             highest=1,
             size=THIRD,
@@ -475,7 +483,11 @@ HOST = Row(
         ),
         lines(
             "File systems used",
-            About("Below 85 %.", "Full: checkpoints fail. Old runs' weights, cache=disk files, the page of results."),
+            About(
+                "Below 85 %.",
+                "Full: checkpoints fail. Delete old runs' weights and the .npy files of cache=disk.",
+                "Share of each file system in use.",
+            ),
             Query(used(), "{{mountpoint}} of {{instance}}"),
             steps=look.above(0.85, 0.95),
             highest=1,
@@ -497,7 +509,7 @@ DISK = Row(
         ),
         lines(
             "Disk busy",
-            About("Below 80 %.", "Near 100 %: the disk is the limit."),
+            About("Below 80 %.", "Near 100 %: the disk is the limit.", "Share of time in which the disk had work."),
             Query(host_rate(m.DISK_IO_SECONDS_TOTAL, "device"), "{{device}} of {{instance}}"),
             steps=look.above(0.9),
             highest=1,
@@ -505,7 +517,11 @@ DISK = Row(
         ),
         lines(
             "Time of a disk operation",
-            About("Below 1 ms on NVMe, 10 ms on network disks.", "Growing: the disk or the network behind it is full."),
+            About(
+                "Below 1 ms on NVMe, 10 ms on network disks.",
+                "Growing: the disk or the network behind it is full.",
+                "Mean time of a read and of a write.",
+            ),
             Query(latency(m.DISK_READ_SECONDS_TOTAL, m.DISK_READS_TOTAL), "read, {{device}} of {{instance}}"),
             Query(latency(m.DISK_WRITE_SECONDS_TOTAL, m.DISK_WRITES_TOTAL), "write, {{device}} of {{instance}}"),
             size=THIRD,
@@ -589,7 +605,7 @@ EXPORTER = Row(
         ),
         lines(
             "Since each collector's last success",
-            About("Seconds.", "Minutes: it fails or hangs."),
+            About("Seconds.", "Minutes: it fails or hangs.", "Time since each collector last succeeded."),
             Query(
                 since(host(m.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, "collector")), "{{collector}} of {{instance}}"
             ),

@@ -19,7 +19,9 @@ GLANCE = Row(
         stat(
             "Verdict",
             About(
-                "compute_bound, in blue.", "docs/diagnosis.md says for each verdict what causes it and what to type."
+                "compute_bound, in blue.",
+                "docs/diagnosis.md says for each verdict what causes it and what to type.",
+                "The most severe verdict of the diagnosis that holds now.",
             ),
             Query(top(1, measures.severity(RUN, "verdict")), "{{verdict}}"),
             steps=verdicts.STEPS,
@@ -85,7 +87,7 @@ GLANCE = Row(
         ),
         stat(
             "Progress",
-            About("Grows evenly.", "Early stopping ends a run before 100 %."),
+            About("Grows evenly.", "Early stopping ends a run before 100 %.", "Epoch under way over epochs asked for."),
             Query(of_run((total("max", RUN(m.TRAIN_EPOCH)) / total("max", RUN(m.TRAIN_EPOCHS))).of("ratio"))),
             decimals=0,
             size=Size(width=3, height=4),
@@ -136,7 +138,7 @@ GLANCE = Row(
         stat(
             "Alerts",
             About("0.", "The table at the bottom names them.", "Alerts of this run that are firing now."),
-            Query(zero(total("count", alerts(Scope(()), run="=~$run")), total("max", RUN(m.TRAIN_RUN_INFO))).of("")),
+            Query(zero(total("count", alerts(Scope(()), run="$run")), total("max", RUN(m.TRAIN_RUN_INFO))).of("")),
             steps=look.above(1),
             size=Size(width=3, height=4),
         ),
@@ -148,7 +150,11 @@ TIME = Row(
     [
         timeline(
             "Verdicts by rank",
-            About("One blue bar, compute_bound.", "Orange holds training back, magenta has broken it."),
+            About(
+                "One blue bar, compute_bound.",
+                "Orange holds training back, magenta has broken it.",
+                "Verdicts of the diagnosis, while they held.",
+            ),
             Query(measures.severity(RUN, "rank", "verdict"), "rank {{rank}}: {{verdict}}"),
             mappings=(verdicts.LEVELS,),
         ),
@@ -269,9 +275,7 @@ ALERTS_ROW = Row(
             "Alerts of this run",
             FIRING,
             ("alertname", "Alert"),
-            severity_column(
-                top(1, total("max", alerts(Scope(()), run="=~$run"), "alertname", "severity"), "alertname")
-            ),
+            severity_column(top(1, total("max", alerts(Scope(()), run="$run"), "alertname", "severity"), "alertname")),
             size=Size(width=12, height=6),
         ),
         table(

@@ -5,12 +5,13 @@ Implemented here because the linter is a Go program that no package registry car
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dashboards import recording
-from dashboards.promql import TARGET
+from dashboards.promql import BOTH_RUNS, TARGET
 from tests.dashboards.queries import (
     DASHBOARDS,
     KNOWN,
@@ -142,7 +143,7 @@ def test_dashboards_of_a_run_read_its_nodes_only(name: str) -> None:
         return
     for place in [*targets(name), *annotations(name)]:
         for vector, _ in selectors(place.expr):
-            narrow = {("run", "$run"), ("run", "$run_b"), ("run", "$run|$run_b"), ("instance", "$node")}
+            narrow = {("run", "$run"), ("run", "$run_b"), ("run", BOTH_RUNS.removeprefix("=~")), ("instance", "$node")}
             assert narrow & _matchers(vector) or vector.name in RECORDED_OVER_RUNS, place
 
 
@@ -182,8 +183,8 @@ def test_matchers_use_variables_the_dashboard_has(name: str) -> None:
     for place in [*targets(name), *annotations(name)]:
         for vector, _ in selectors(place.expr):
             for matcher in vector.matchers.matchers:
-                if matcher.value.startswith("$"):
-                    assert matcher.value[1:] in variables(name), place
+                for variable in re.findall(r"\$\{?(\w+)", matcher.value):
+                    assert variable in variables(name), place
 
 
 def test_a_renamed_metric_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,11 @@ def filled(expr: str, run: str, run_b: str) -> str:
         "$__range": f"{SECONDS}s",
         "$__interval": "15s",
         "$cluster": ".*",
+        "${run:regex}": run,
+        "${run_b:regex}": run_b,
         "$run_b": run_b,
         "$run": run,
-        "$node": NODES[run],
+        "$node": f"{NODES[run]}|{NODES[run_b]}",
     }
     values |= {f"${name}": ".+" for name in ("job", "instance", "rank", "gpu")}
     for name, value in values.items():

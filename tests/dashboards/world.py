@@ -96,14 +96,16 @@ def world(directory: Path) -> Iterator[World]:
 
 
 def _with_mishaps(scrapes: Iterable[Scrape]) -> Iterator[str]:
+    """The simulation's lines, one run configured otherwise, and what the simulation lacks."""
     yield "# TYPE ALERTS unknown\n"
-    yield from (line for line in lines(scrapes) if line != "# EOF\n")
+    for line in lines(scrapes):
+        if line != "# EOF\n":
+            yield line.replace('imgsz="640"', 'imgsz="1280"') if RUNS["starved"] in line else line
     for time in range(START + SECONDS // 4, END + 1, STEP):
         late = time >= START + SECONDS // 2
+        yield from (f"{metric.name}{MISHAP} {int(late)} {time}.000\n" for metric in MISHAPS)
         if late:
             yield f"{ALERT} 1 {time}.000\n"
-        for metric in MISHAPS:
-            yield f"{metric.name}{MISHAP} {int(late)} {time}.000\n"
     yield "# EOF\n"
 
 

@@ -1,0 +1,274 @@
+"""DDP ranks: who is slow, who waits for whom, and why."""
+
+from __future__ import annotations
+
+from yoloscope_exporter import catalog as m
+
+from dashboards import look, measures
+from dashboards.board import OF_RUN, Board, Row
+from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
+from dashboards.promql import Expr, known, middle, top, total
+from dashboards.views.common import LIFECYCLE, RUN, of_run
+
+#: A rank this much slower than the middle one is a straggler: TraceML's policy says 10 %, NVIDIA's resiliency
+#: extension 1/0.75.
+SLOW, VERY_SLOW = 1.1, 1.33
+HOLDS_UP = look.mapping({"0": ("with the others", look.OK), "1": ("holds the others up", look.WARNING)})
+
+
+def of_rank(metric: m.Metric, part: str = "", **labels: str) -> Expr:
+    """Seconds of a counter for each batch of each rank."""
+    seconds = total("sum", RUN.rate(metric, part, **labels), "rank")
+    return (seconds / total("sum", RUN.rate(m.TRAIN_BATCHES_TOTAL), "rank")).of("seconds")
+
+
+def peers() -> Expr:
+    """Seconds each rank waits for its peers in a batch: the part of the all-reduce that backward does not hide."""
+    return of_rank(m.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_exposed")
+
+
+def own() -> Expr:
+    """Seconds of its own work each rank needs for a batch."""
+    return measures.own_work(RUN, "rank")
+
+
+def behind() -> Expr:
+    """Own work of each rank over that of the middle one."""
+    return Expr(f"({own()}) / scalar({middle(0.5, own())})", "times", "Own work over that of the middle rank.")
+
+
+def late() -> Expr:
+    """1 for a rank that holds the others up, else 0."""
+    return Expr(f"({behind()}) > bool {SLOW}", "", "1 while the rank is slower than the middle one by more than 10 %.")
+
+
+def gpu(measured: Expr) -> Expr:
+    """A measurement of the GPU of each rank."""
+    return total("max", measures.of_ranks(RUN, measured), "rank")
+
+
+def row(expr: Expr) -> Expr:
+    """One row for each rank."""
+    return known(expr, total("max", RUN(m.TRAIN_RUN_INFO), "rank"))
+
+
+def clock() -> Expr:
+    """SM clock over the highest."""
+    return gpu(RUN(m.GPU_CLOCK_HERTZ, domain="sm")) / gpu(RUN(m.GPU_CLOCK_MAX_HERTZ, domain="sm"))
+
+
+def temperature() -> Expr:
+    """Of the core of the rank's GPU."""
+    return gpu(RUN(m.GPU_TEMPERATURE_CELSIUS, sensor="core"))
+
+
+def apart() -> Expr:
+    """Batches between the rank that has done most and the one that has done least, in the time range."""
+    done = total("max", RUN.increase(m.TRAIN_BATCHES_TOTAL, window="$__range"), "rank")
+    return (total("max", done) - total("min", done)).of("")
+
+
+def where() -> Expr:
+    """Node and GPU of each rank."""
+    return total("max", RUN(m.TRAIN_DEVICE_INFO), "rank", "instance", "gpu")
+
+
+GLANCE = Row(
+    "At a glance",
+    [
+        stat(
+            "Slowest over middle",
+            About(
+                "Up to 1.1.",
+                "Above, one rank holds all others up, for they wait at every step: the table names it.",
+                "Own work of the slowest rank over that of the middle one.",
+            ),
+            Query(of_run(total("max", behind()))),
+            steps=look.above(SLOW, VERY_SLOW),
+            decimals=2,
+        ),
+        stat(
+            "Slowest rank",
+            About(
+                "Changes all the time.",
+                "Always the same: look at its GPU's clock, its workers, its node below.",
+                "The rank whose own work takes longest now.",
+            ),
+            Query(top(1, own()), "rank {{rank}}"),
+        ),
+        stat(
+            "Waiting for peers",
+            About(
+                "Under 10 %; n/a for a single process.",
+                "High and equal: communication is slow (NVLink, network). High but on one rank: that one is slow.",
+                "Share of the wall time in which ranks waited for each other at the end of backward.",
+            ),
+            Query(of_run(total("avg", RUN.rate(m.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_exposed")))),
+            steps=look.above(0.1, 0.25),
+            decimals=1,
+        ),
+        stat(
+            "Waiting for data",
+            About("Under 5 %.", "Whoever waits makes all others wait.", "The rank that waits most."),
+            Query(of_run(total("max", measures.data_wait(RUN, "rank")))),
+            steps=look.above(0.05, 0.2),
+            decimals=1,
+        ),
+        stat(
+            "Living ranks",
+            About(
+                "As many as asked for.",
+                "Fewer: one has died, the others hang until NCCL's timeout. Kill the run.",
+                "Ranks whose process lives.",
+            ),
+            Query(of_run(total("sum", RUN(m.TRAIN_UP)))),
+        ),
+        stat(
+            "Batches apart",
+            About(
+                "0 or 1.",
+                "More: ranks do not step together; a rank hangs.",
+                "Batches between the rank that has done most and the one that has done least, in the time range.",
+            ),
+            Query(of_run(apart())),
+            steps=look.above(3),
+        ),
+    ],
+)
+
+WHO = Row(
+    "Who waits for whom",
+    [
+        timeline(
+            "Ranks that hold the others up",
+            About(
+                "All blue.",
+                "A rank orange all along is the straggler; the others wait for it at the end of each backward.",
+                "A rank holds the others up when its own work takes 10 % longer than that of the middle one.",
+            ),
+            Query(late(), "rank {{rank}}"),
+            mappings=(HOLDS_UP,),
+        ),
+        table(
+            "Ranks",
+            About(
+                "Equal rows.",
+                "The straggler works longer and waits for nobody; the others wait for it. Its clock, temperature and "
+                "data wait say why.",
+                "Times are for one batch.",
+            ),
+            ("rank", "Rank"),
+            Column(title="Node", expr=where(), label="instance"),
+            Column(title="GPU", expr=where(), label="gpu"),
+            Column(title="Own work", expr=row(own())),
+            Column(title="Over the middle", expr=row(behind()), steps=look.above(SLOW, VERY_SLOW), decimals=2),
+            Column(title="Waits for peers", expr=row(peers())),
+            Column(title="Waits for data", expr=row(of_rank(m.TRAIN_DATA_WAIT_SECONDS, "_sum"))),
+            Column(title="Images per second", expr=row(measures.images(RUN, "rank")), decimals=0),
+            Column(title="GPU busy", expr=row(measures.gpu_busy(RUN, "rank")), highest=1),
+            Column(title="Clock of its best", expr=row(clock()), steps=look.below(0.85), highest=1),
+            Column(title="Temperature", expr=row(temperature()), steps=look.above(85), decimals=0),
+            sort="Over the middle",
+            size=Size(width=24, height=9),
+        ),
+    ],
+)
+
+TIMES = Row(
+    "Time for a batch, by rank",
+    [
+        lines(
+            "Own work",
+            About(
+                "The lines lie together.",
+                "One above the others: its GPU is slower, hotter, or shared.",
+                "Time each rank computes for a batch; waiting for data and for peers is left out.",
+            ),
+            Query(own(), "rank {{rank}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Waiting for peers, by rank",
+            About(
+                "Low and equal.",
+                "Low on one and high on the others: that one is the straggler.",
+                "Time each rank waits for the others at the end of backward, for a batch.",
+            ),
+            Query(peers(), "rank {{rank}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Waiting for data, by rank",
+            About(
+                "Low and equal.", "High on one: its workers or its node's storage.", "Time each rank waits for a batch."
+            ),
+            Query(of_rank(m.TRAIN_DATA_WAIT_SECONDS, "_sum"), "rank {{rank}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Backward, its own part",
+            About(
+                "The lines lie together.",
+                "One above: that GPU computes slower.",
+                "Time of backward without waiting for peers.",
+            ),
+            Query(of_rank(m.TRAIN_PHASE_SECONDS_TOTAL, phase="=~backward|backward_local"), "rank {{rank}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Step time, by rank",
+            About(
+                "Equal: all wait for the slowest.",
+                "Different: they do not step together.",
+                "Half of the steps are shorter.",
+            ),
+            Query(RUN.quantile(0.5, m.TRAIN_STEP_SECONDS, "rank"), "rank {{rank}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Slowest over middle, over time",
+            About("Below 1.1.", "Rising: heat, or a neighbour on that node."),
+            Query(total("max", behind()), "slowest"),
+            steps=look.above(SLOW, VERY_SLOW),
+            size=THIRD,
+        ),
+    ],
+)
+
+WHY = Row(
+    "Why a rank is slow",
+    [
+        lines(
+            "Clock of its best, by rank",
+            About(
+                "Equal and near 100 %.",
+                "One lower: throttled. The dashboard Node says by what.",
+                "Clock of the multiprocessors over the highest.",
+            ),
+            Query(clock(), "rank {{rank}}"),
+            highest=1,
+            size=THIRD,
+        ),
+        lines(
+            "Temperature, by rank",
+            About("Within 10 °C of each other.", "One hotter: its place in the case, its fan."),
+            Query(temperature(), "rank {{rank}}"),
+            size=THIRD,
+        ),
+        lines(
+            "Ready but without a CPU, by rank",
+            About("Near zero.", "One higher: its processes share their CPUs. taskset, cpuset, fewer workers."),
+            Query(total("sum", RUN.rate(m.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL), "rank").of("cores"), "rank {{rank}}"),
+            size=THIRD,
+        ),
+    ],
+)
+
+BOARD = Board(
+    name="ranks",
+    title="DDP ranks",
+    about="The ranks of one training: who is slow, who waits for whom, and why.",
+    variables=OF_RUN,
+    rows=(GLANCE, WHO, TIMES, WHY),
+    annotations=LIFECYCLE,
+)

@@ -1,0 +1,104 @@
+"""Colours: readable on light and dark, told apart by colour-blind readers, and used for state alone."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from dashboards import look
+from tests.dashboards.queries import DASHBOARDS, panels
+
+LIGHT, DARK = "#FFFFFF", "#181B1F"  # Grafana's panels
+#: Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.
+SIGHT = {
+    "normal": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopia": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "tritanopia": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
+}
+#: CIE76; 2.3 is just noticeable, 20 is told apart at a glance in fields of a timeline.
+TOLD_APART = 20
+Triple = tuple[float, float, float]
+
+
+def linear(colour: str) -> Triple:
+    """Linear RGB of `#RRGGBB`."""
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return red, green, blue
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2 has it."""
+    red, green, blue = linear(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio as WCAG 2 has it; 3 is its least for graphics and large text."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def lab(rgb: Triple) -> Triple:
+    """CIE L*a*b* (D65) of linear RGB."""
+    red, green, blue = (min(1.0, max(0.0, channel)) for channel in rgb)
+    x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.95047
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    z = (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.08883
+    fx, fy, fz = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in (x, y, z))
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
+
+
+def distance(one: str, other: str, sight: str) -> float:
+    """Difference of two colours as someone with that sight sees them."""
+    seen = []
+    for colour in (one, other):
+        red, green, blue = linear(colour)
+        rows = [a * red + b * green + c * blue for a, b, c in SIGHT[sight]]
+        seen.append(lab((rows[0], rows[1], rows[2])))
+    return sum((a - b) ** 2 for a, b in zip(*seen, strict=True)) ** 0.5
+
+
+@pytest.mark.parametrize("colour", [*look.STATE_COLOURS, *look.HUES, *look.PHASES.values()])
+@pytest.mark.parametrize("background", [LIGHT, DARK])
+def test_colours_stand_out_from_both_themes(colour: str, background: str) -> None:
+    """At least 3:1, which WCAG 2 asks of graphics."""
+    assert contrast(colour, background) >= 3
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_states_are_told_apart_by_everybody(sight: str) -> None:
+    """Any two state colours differ for each kind of sight."""
+    for one, other in combinations(look.STATE_COLOURS, 2):
+        assert distance(one, other, sight) >= TOLD_APART, (one, other)
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_no_other_colours_are_used(name: str) -> None:
+    """Thresholds and mappings use the state colours; lines use the muted hues or a state's."""
+    allowed = {*look.STATE_COLOURS, *look.HUES, *look.PHASES.values()}
+    for panel in panels(DASHBOARDS[name]):
+        assert set(_colours(panel["fieldConfig"])) <= allowed, panel["title"]
+
+
+def _colours(node: object) -> list[str]:
+    if isinstance(node, dict):
+        own = [node[key] for key in ("color", "fixedColor") if isinstance(node.get(key), str)]
+        return own + [colour for value in node.values() for colour in _colours(value)]
+    if isinstance(node, list):
+        return [colour for value in node for colour in _colours(value)]
+    return []
