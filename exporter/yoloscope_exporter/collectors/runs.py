@@ -93,6 +93,10 @@ class _Entry(NamedTuple):
     changed: int  # nanoseconds
 
 
+#: What to do about a record directory that cannot be read.
+_MOUNT = "in a container mount the node's /dev/shm/yoloscope there (docker --volume, Kubernetes hostPath, docs/deploy.md)"
+
+
 class Runs:
     """Follows the records below the record directory."""
 
@@ -100,6 +104,7 @@ class Runs:
         """Remember the context; nothing is read yet."""
         self._context = context
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
+        self._missed = False
         self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
 
     def collect(self) -> Iterator[Sample]:
@@ -134,11 +139,20 @@ class Runs:
                         if entry.is_dir(follow_symlinks=False):
                             runs.append(_Entry(entry.path, entry.stat(follow_symlinks=False).st_mtime_ns))
         except FileNotFoundError:
+            self._miss()
             return []  # no training has been here yet
+        except OSError as error:
+            raise OSError(f"{self._context.records}: {error.strerror}; {_MOUNT}") from error
         runs.sort(key=lambda run: (run.path not in known, -run.changed))
         for _ in runs[MAX_RUNS:]:
             self._context.reject(NAME, "runs")
         return runs[:MAX_RUNS]
+
+    def _miss(self) -> None:
+        """Say once that there is no directory: on a node that is as it should be, in a container a mount is missing."""
+        if not self._missed:
+            _log.info("no %s yet: the first training makes it; %s", self._context.records, _MOUNT)
+        self._missed = True
 
     # --- one run's records ------------------------------------------------------------------------------------------
 

@@ -66,6 +66,23 @@ def test_nothing_yet(tmp_path: Path) -> None:
     assert collected(Runs(world.World(tmp_path).context)) == {}
 
 
+def test_missing_directory_names_the_mount(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a directory the collector is well, and says once which mount a container lacks."""
+    collector = Runs(world.World(tmp_path).context)
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            assert list(collector.collect()) == []
+    assert [record.message.count("mount the node's /dev/shm/yoloscope") for record in caplog.records] == [1]
+
+
+def test_unreadable_directory_names_the_mount(tmp_path: Path) -> None:
+    """A directory that cannot be listed fails the collector, with the path, the reason and the mount to check."""
+    node = world.World(tmp_path)
+    node.context.records.touch()
+    with pytest.raises(OSError, match=r"records: Not a directory; in a container mount the node's"):
+        list(Runs(node.context).collect())
+
+
 def test_roster_knows_the_living(node: world.World) -> None:
     """A living rank is announced with its pid; after its death it is not, and the state is killed."""
     roster = Roster()
