@@ -94,7 +94,9 @@ class _Entry(NamedTuple):
 
 
 #: What to do about a record directory that cannot be read.
-_MOUNT = "in a container mount the node's /dev/shm/yoloscope there (docker --volume, Kubernetes hostPath, docs/deploy.md)"
+_MOUNT = (
+    "in a container mount the node's /dev/shm/yoloscope there (docker --volume, Kubernetes hostPath, docs/deploy.md)"
+)
 
 
 class Runs:
