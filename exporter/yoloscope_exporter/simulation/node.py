@@ -453,6 +453,8 @@ def _facts(moment: Moment, rank: int) -> Iterator[_Part]:
         "pod": "",
     }
     yield catalog.TRAIN_RUN_INFO, tuple(facts[name] for name in catalog.RUN_FACTS), 1.0
+    job = {"slurm_job_id": facts["slurm_job_id"], "slurm_job_user": "simulated", "slurm_partition": "gpu"}
+    yield catalog.TRAIN_JOB_INFO, tuple(job.get(name, "") for name in catalog.TRAIN_JOB_INFO.labels[2:]), 1.0
     yield catalog.TRAIN_DEVICE_INFO, (str(rank), uuid(node, rank)), 1.0
     yield catalog.TRAIN_EPOCHS, (), float(node.epochs)
     yield catalog.TRAIN_EPOCH_BATCHES, (), float(moment.training.healthy.batches)
