@@ -262,6 +262,8 @@ def over(stores: Sequence[Store], limits: Limits | None = None, window: float = 
             (Window(store, now - window, now, usual), Window(store, now - HISTORY, now, usual)) for store in stores
         ]
         everybody = signals.with_peers([s for short, long in views for s in signals.gather_alone(short, long)])
+        alone = [signals.node(short, limits["held_idle"]) for short, _ in views]
+        everybody += [s for s in alone if s.numbers]
         hysteresis.keep((s.run, s.rank) for s in everybody)
         for s in everybody:
             key = (s.run, s.rank)
@@ -269,8 +271,9 @@ def over(stores: Sequence[Store], limits: Limits | None = None, window: float = 
             judged = judge(s, limits)
             course.seen |= {name: s for name, met in judged.items() if met}
             _note(course, s, holding(hysteresis.update(key, judged, now)), now, step)
-    told = tuple(_summary(course, stores, limits, usual) for course in courses.values())
-    return Course(told, times[0], times[-1], tuple(_notes(stores, gaps)))
+    told = [_summary(course, stores, limits, usual) for course in courses.values()]
+    told = [diagnosis for diagnosis in told if diagnosis.run or diagnosis.verdicts]
+    return Course(tuple(told), times[0], times[-1], tuple(_notes(stores, gaps)))
 
 
 def _fitting(window: float, usual: float, length: float) -> float:
@@ -289,7 +292,7 @@ def _moments(times: Sequence[float], step: float) -> Iterator[float]:
 
 def _note(course: _Course, s: Signals, held: Sequence[str], now: float, step: float) -> None:
     course.last = s
-    if s.up and s.state in TRAINING:
+    if s.up and (s.state in TRAINING or not s.run):
         course.trained += step
     for name in held:
         spans = course.spans[name]
@@ -326,6 +329,7 @@ def _over_span(course: _Course, name: str, stores: Sequence[Store], limits: Limi
     start, end = max(course.spans[name], key=lambda span: span[1] - span[0])
     windows = [Window(store, start, end, usual) for store in stores]
     everybody = signals.with_peers([s for window in windows for s in signals.gather_alone(window, window)])
+    everybody += [signals.node(window, limits["held_idle"]) for window in windows]
     whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
     whole = replace(whole, state=seen.state)
     return whole if judge(whole, limits).get(name) else seen

@@ -182,7 +182,8 @@ class Gatherer:
         """One store per `instance`; what was skipped is noted in the first one."""
         for (instance, name, labels), moments in self._parts.items():
             _add_histograms(self._stores[instance], catalog.BY_NAME[name], labels, moments)
-        for store in self._stores.values():
+        for name, store in self._stores.items():
+            store.name = name
             _born(store)
         first = next(iter(self._stores.values()), None) or self._stores[""]
         first.skipped.update(self.skipped)

@@ -127,7 +127,7 @@ def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
 def heading(diagnosis: Diagnosis) -> str:
     """Who is spoken of."""
     if not diagnosis.run:
-        return "this node"
+        return f"node {diagnosis.rank}" if diagnosis.rank else "this node"
     return f"{diagnosis.run}, rank {diagnosis.rank} ({diagnosis.state or 'state unknown'})"
 
 

@@ -84,8 +84,13 @@ class Series:
 
 @dataclass
 class Store:
-    """Series by metric name and label values, as they come in; what could not be used is counted by reason."""
+    """Series by metric name and label values, as they come in; what could not be used is counted by reason.
 
+    Attributes:
+        name: of the node (Prometheus' `instance`), empty where it is not known.
+    """
+
+    name: str = ""
     series: dict[str, dict[Labels, Series]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     first: float = math.inf

@@ -59,7 +59,7 @@ SIGNALS: dict[str, str] = {
     "checkpoint_share": "share of the rank's whole time so far spent writing checkpoints",
     "epoch": "epoch under way",
     "epochs": "epochs asked for",
-    "last_batch_age": "seconds since the last batch, or since training resumed after a validation",
+    "last_batch_age": "seconds since the last batch or since training resumed after a validation, as far as witnessed",
     "longest_batch": "longest batch of the run so far in seconds, data wait included (upper bound of its bucket)",
     "batch_size": "images in a batch of this rank",
     "epoch_images": "training images in the data set as this rank and its peers see them",
@@ -340,12 +340,20 @@ def _liveness(v: View) -> Numbers:
     steps = v.now.total(catalog.TRAIN_STEP_SECONDS, v.run, v.rank)
     wait = longest(catalog.TRAIN_DATA_WAIT_SECONDS, waits) if waits else None
     step = longest(catalog.TRAIN_STEP_SECONDS, steps) if steps else None
-    began = _entered(v, "train")
-    known = [moment for moment in (batch, began) if moment is not None]
+    resumed = _entered(v, "train")
+    known = [moment for moment in (batch, resumed) if moment is not None]
+    witnessed = max(_unchanged(window, v) for window in (v.now, v.long))
     return {
-        "last_batch_age": max(v.now.end - max(known), 0.0) if batch is not None else None,
+        "last_batch_age": min(max(v.now.end - max(known), 0.0), witnessed) if batch is not None else None,
         "longest_batch": wait + step if wait is not None and step is not None else None,
     }
+
+
+def _unchanged(window: Window, v: View) -> float:
+    """For how long, in samples, no batch has been counted: a clock that jumps is not a training that stands still."""
+    points = window.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    same = [value for _, value in points if value == points[-1][1]]
+    return len(same) * window.period
 
 
 def _entered(v: View, wanted: str) -> float | None:
@@ -727,7 +735,7 @@ def _own_time(one: Signals) -> float | None:
 
 
 def node(window: Window, idle_below: float) -> Signals:
-    """Signals of the node itself, with empty run and rank: which GPUs are held by processes without a training."""
+    """Signals of the node itself: which GPUs are held by processes without a training. No run; its name for a rank."""
     held: dict[str, str] = {}
     trained: set[str] = set()
     for labels, _ in window.current(catalog.GPU_PROCESS_MEMORY_BYTES):
@@ -740,9 +748,9 @@ def node(window: Window, idle_below: float) -> Signals:
     known = {gpu: share for gpu, share in busy.items() if share is not None}
     idle = sorted(gpu for gpu, share in known.items() if share < idle_below)
     if not known:
-        return Signals("", "")
+        return Signals("", window.store.name)
     names = {"held_idle": ", ".join(idle), "held_by": ", ".join(held[gpu] for gpu in idle)}
-    return Signals("", "", numbers={"held_idle_gpus": float(len(idle))}, names=names)
+    return Signals("", window.store.name, numbers={"held_idle_gpus": float(len(idle))}, names=names)
 
 
 # --- small helpers --------------------------------------------------------------------------------------------------

@@ -1,0 +1,400 @@
+"""The corpus: every case with what is to be found in it. Half of them are healthy and look as if they were not.
+
+    python -m tests.recordings.cases        # writes tests/recordings/*.om.gz anew
+
+A case is a plan of the model, sometimes with its samples tampered with on the way, and the findings that must come out:
+no more, no less. To add a case: one entry in `CASES`, or a recording of `yoloscope record` beside the others with its
+findings in `RECORDED`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+from yoloscope_exporter.diagnosis.recording import Writer
+
+from tests.recordings.model import GIB, MIB, At, Plan, moments
+
+FOLDER = Path(__file__).parent
+Moments = Iterable[tuple[float, list[Sample]]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One recording.
+
+    Attributes:
+        findings: verdicts worse than ok that must be told, of any rank.
+        plans: trainings on the node; a second one only adds its `train_*` series.
+        every: seconds between samples.
+        tamper: changes the moments on the way into the file.
+        notes: parts of what must be said about skipped samples.
+        why: what makes it worth having.
+    """
+
+    why: str
+    plan: Plan
+    findings: frozenset[str] = frozenset()
+    every: float = 5.0
+    tamper: Callable[[Moments], Moments] | None = None
+    notes: tuple[str, ...] = ()
+    second: Plan | None = None
+
+
+def healthy(why: str, plan: Plan | None = None, **how: object) -> Case:
+    return Case(why, plan or BASE, **how)  # type: ignore[arg-type]
+
+
+def sick(findings: str, why: str, plan: Plan, **how: object) -> Case:
+    return Case(why, plan, frozenset(findings.split()), **how)  # type: ignore[arg-type]
+
+
+BASE = Plan(epochs=5, batches=220)
+FAST = {"h2d": 0.0004, "forward": 0.004, "backward": 0.006, "optimizer": 0.001, "other": 0.0004}
+DDP = Plan(ranks=2, epochs=4, batches=200)
+
+
+STAMPS = (catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, catalog.TRAIN_END_TIMESTAMP_SECONDS)
+
+
+# --- tampering ------------------------------------------------------------------------------------------------------
+
+
+def gap(start: float, end: float) -> Callable[[Moments], Moments]:
+    """Leave out everything between two moments after the beginning."""
+
+    def tamper(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+        begin = None
+        for time, samples in found:
+            begin = begin or time
+            if not start <= time - begin < end:
+                yield time, samples
+
+    return tamper
+
+
+def jump(at: float, by: float) -> Callable[[Moments], Moments]:
+    """The clock is set by `by` seconds; what the trainer stamps with it from then on, too."""
+
+    def tamper(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+        begin = None
+        for time, samples in found:
+            begin = begin or time
+            moved = [
+                s._replace(value=s.value + by) if s.metric in STAMPS and s.value >= begin + at else s  # type: ignore[operator]
+                for s in samples
+            ]
+            yield (time + by if time - begin >= at else time), moved
+
+    return tamper
+
+
+def restart(at: float, *areas: str) -> Callable[[Moments], Moments]:
+    """The counters of some areas of the catalogue begin at 0 again."""
+
+    def tamper(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+        begin, base = None, {}
+        for time, samples in found:
+            begin = begin or time
+            if time - begin < at:
+                base = {(s.metric.name, s.labels): s.value for s in samples if s.metric.kind == catalog.COUNTER}
+                yield time, samples
+            else:
+                yield time, [_less(s, base, areas) for s in samples]
+
+    return tamper
+
+
+def _less(
+    sample: Sample, base: dict[tuple[str, tuple[str, ...]], float | HistogramValue], areas: tuple[str, ...]
+) -> Sample:
+    before = base.get((sample.metric.name, sample.labels))
+    if sample.metric.area not in areas or not isinstance(before, float) or not isinstance(sample.value, float):
+        return sample
+    return sample._replace(value=sample.value - before)
+
+
+def held(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+    """A notebook holds memory of a second, idle GPU."""
+    for time, samples in found:
+        owner = ("1", "977", "ipykernel", "", "")
+        yield (
+            time,
+            [
+                *samples,
+                Sample(catalog.GPU_BUSY_SECONDS_TOTAL, ("1",), 12.0),
+                Sample(catalog.GPU_PROCESS_MEMORY_BYTES, owner, 31 * GIB),
+            ],
+        )
+
+
+def from_the_middle(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+    """The recorder was started late."""
+    everything = list(found)
+    yield from everything[len(everything) // 3 :]
+
+
+# --- courses that plans refer to --------------------------------------------------------------------------------------
+
+
+def steps(early: float, late: float, until: int) -> Callable[[At], float]:
+    return lambda at: early if at.batch < until else late
+
+
+def saturating(low: float, high: float, batches: float) -> Callable[[At], float]:
+    return lambda at: low + (high - low) * (1 - math.exp(-at.batch / batches))
+
+
+def rising(low: float, per_batch: float) -> Callable[[At], float]:
+    return lambda at: low + per_batch * at.batch
+
+
+CASES: dict[str, Case] = {
+    # --- healthy, and confusing ---
+    "healthy_single": healthy("the plain case"),
+    "healthy_ddp": healthy("two ranks in step", DDP),
+    "healthy_cpu_only": healthy(
+        "no GPU at all", replace(BASE, gpu=False, cores=8, forward=0.4, backward=0.6, batches=60)
+    ),
+    "validation_passes": healthy("the GPU idles a while in every epoch", replace(BASE, validate=16.0)),
+    "long_final_evaluation": healthy(
+        "two minutes of evaluation at the end", replace(BASE, validate=lambda at: 100.0 if at.epoch == 5 else 4.0)
+    ),
+    "checkpoints": healthy("some seconds of checkpoint per epoch", replace(BASE, checkpoint=3.5)),
+    "short_epochs": healthy("every epoch begins with a wait", replace(BASE, epochs=24, batches=40, validate=2.0)),
+    "warm_up": healthy("kernels are chosen in the first batches", replace(BASE, forward=steps(1.2, 0.08, 12))),
+    "cache_fill": healthy(
+        "a minute of set-up while the cache fills", replace(BASE, setup=75.0, facts={"cache": "ram"})
+    ),
+    "mosaic_buffer": healthy(
+        "memory grows until the buffers are full", replace(BASE, resident=saturating(3 * GIB, 9 * GIB, 150))
+    ),
+    "allocator_warm_up": healthy(
+        "CUDA memory grows at first", replace(BASE, allocated=saturating(9 * GIB, 24 * GIB, 80))
+    ),
+    "close_mosaic": healthy(
+        "workers are started again, preparation gets cheaper",
+        replace(BASE, reforks=(4,), first_wait=6.0, prep=lambda at: 0.9 if at.epoch < 4 else 0.3),
+    ),
+    "early_stopping": healthy(
+        "validation stalls, the loss still falls, training ends long before its last epoch",
+        replace(BASE, epochs=300, batches=60, validate=2.0, stop=60 * 14, score=lambda at: 0.31),
+    ),
+    "small_run": healthy("one minute in all", replace(BASE, epochs=3, batches=60, setup=3.0, validate=2.0)),
+    "gradient_accumulation": healthy(
+        "the optimizer steps every fourth batch", replace(BASE, optimizer=lambda at: 0.05 if at.batch % 4 == 3 else 0.0)
+    ),
+    "fast_steps": healthy("12 ms per step", replace(BASE, **FAST, prep=0.06, epochs=3, batches=2600)),
+    "slow_steps": healthy(
+        "7 s per step: few batches in a window",
+        replace(BASE, forward=2.4, backward=4.4, prep=12.0, epochs=2, batches=34, validate=9.0),
+    ),
+    "memory_nearly_full": healthy("a large batch that fits", replace(BASE, peak=70 * GIB, allocated=52 * GIB)),
+    "busy_neighbour": healthy("CPUs are full, data is there all the same", replace(BASE, others_cpu=27.0)),
+    "busy_disk": healthy("a full disk queue that nobody waits for", replace(BASE, disk_busy=0.97, io_pressure=0.4)),
+    "multi_scale": healthy("step times vary by a third", replace(BASE, noise=0.3)),
+    "a_little_wait": healthy("5 % of waiting", replace(BASE, prep=1.72)),
+    "throttled_but_fed": healthy("the quota bites, the queue stays full", replace(BASE, quota=6.0, throttled=0.3)),
+    "power_cap_without_loss": healthy("capped, at 93 % of the clock", replace(BASE, power_cap=0.9, clock=0.93)),
+    "one_hiccup": healthy("9 s of waiting, once", replace(BASE, prep=lambda at: 9.0 if at.batch == 500 else 0.5)),
+    "slow_but_hidden_worker": healthy(
+        "one worker takes twice as long and is never waited for",
+        replace(BASE, prep=lambda at: 1.2 if at.worker == 2 else 0.5),
+    ),
+    "resumed": healthy("recorded from the middle of the run", tamper=from_the_middle),
+    "scraped_every_15s": healthy("as a Prometheus sees it", replace(BASE, epochs=8), every=15.0),
+    "exporter_restarted": healthy("hardware counters begin anew", tamper=restart(120, "gpu", "cpu"), notes=("resets",)),
+    "recording_with_a_gap": healthy("90 s are missing", tamper=gap(100, 190), notes=("gaps",)),
+    "clock_set_forward": healthy("by an hour", tamper=jump(130, 3600), notes=("gaps",)),
+    "clock_set_back": healthy("by 40 s", tamper=jump(130, -40), notes=("backwards",)),
+    "two_runs": healthy("two trainings on one node", second=replace(BASE, run="train/other", seed=7)),
+    "no_host_metrics": healthy(
+        "CPU, disk and memory are not collected",
+        replace(BASE, without=tuple(m for m in catalog.METRICS if m.area in ("cpu", "disk", "memory", "pressure"))),
+    ),
+    # --- sick ---
+    "loader_workers": sick("loader_workers", "one worker, idle CPUs", replace(BASE, workers=1)),
+    "loader_workers_none": sick("loader_workers", "workers=0", replace(BASE, workers=0, prep=0.3)),
+    "loader_workers_ddp": sick("loader_workers", "all ranks starve alike", replace(DDP, workers=2, prep=0.9)),
+    "loader_workers_no_gpu": sick(
+        "loader_workers", "on a laptop", replace(BASE, gpu=False, workers=1, prep=0.5, batches=120)
+    ),
+    "loader_workers_15s": sick(
+        "loader_workers", "as a Prometheus sees it", replace(BASE, workers=1, epochs=6, batches=120), every=15.0
+    ),
+    "loader_cpu": sick(
+        "loader_cpu", "heavy augmentation on all CPUs", replace(BASE, prep=2.6, cores=8, others_cpu=0.2)
+    ),
+    "loader_cpu_some": sick("loader_cpu", "a fifth of the time", replace(BASE, prep=2.25, cores=8, others_cpu=0.2)),
+    "loader_io": sick(
+        "loader_io", "slow storage", replace(BASE, prep=2.6, prep_cpu=0.06, io_pressure=0.6, disk_busy=0.99)
+    ),
+    "loader_io_nfs": sick(
+        "loader_io",
+        "latency that comes and goes, no local disk is busy",
+        replace(BASE, prep=lambda at: 3.2 if at.batch // 15 % 2 else 1.4, prep_cpu=0.22),
+    ),
+    "slow_worker": sick(
+        "slow_worker", "one of eight", replace(BASE, prep=lambda at: 4.0 if at.worker == 3 else 0.6, batches=150)
+    ),
+    "cpu_oversubscribed": sick(
+        "cpu_oversubscribed",
+        "16 workers on 8 CPUs",
+        replace(BASE, workers=16, cores=8, prep=5.2, prep_cpu=0.45, runqueue=0.5, others_cpu=0.2),
+    ),
+    "cpu_throttled": sick(
+        "cpu_throttled", "a quota of 3 CPUs", replace(BASE, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4)
+    ),
+    "h2d_bound": sick("h2d_bound", "copies from pageable memory", replace(BASE, h2d=0.06)),
+    "validation_bound": sick(
+        "validation_bound", "as long as training", replace(BASE, epochs=5, batches=120, validate=26.0)
+    ),
+    "checkpoint_bound": sick(
+        "checkpoint_bound", "to slow storage", replace(BASE, epochs=6, batches=120, checkpoint=9.0)
+    ),
+    "small_batch": sick(
+        "small_batch",
+        "kernels too small for the GPU",
+        replace(BASE, sm_active=0.22, peak=9 * GIB, allocated=4 * GIB, batch=4),
+    ),
+    "gpu_memory_pressure": sick("gpu_memory_pressure", "96 %", replace(BASE, peak=77 * GIB, allocated=60 * GIB)),
+    "gpu_memory_leak": sick(
+        "gpu_memory_leak", "20 MiB a batch", replace(BASE, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB)
+    ),
+    "host_memory_leak": sick("host_memory_leak", "8 MiB a batch", replace(BASE, resident=rising(6 * GIB, 8 * MIB))),
+    "host_memory_leak_outside": sick(
+        "host_memory_leak",
+        "shared memory fills while the processes stay level",
+        replace(BASE, available=lambda at: 200 * GIB - 40 * MIB * at.batch),
+    ),
+    "oom_retry": sick(
+        "oom_retry", "the batch is halved twice", replace(BASE, ooms={8: 1, 15: 1}, halvings=(8, 15), batch=64)
+    ),
+    "alloc_retries": sick(
+        "oom_retry gpu_memory_pressure",
+        "PyTorch flushes its cache again and again",
+        replace(BASE, retries=lambda at: float(at.batch % 40 == 39), peak=78 * GIB, allocated=60 * GIB),
+    ),
+    "straggler": sick(
+        "straggler", "rank 1 computes more slowly", replace(DDP, backward=lambda at: 0.2 if at.rank else 0.11)
+    ),
+    "straggler_copies": sick(
+        "straggler h2d_bound", "rank 0 copies slowly", replace(DDP, h2d=lambda at: 0.006 if at.rank else 0.08)
+    ),
+    "straggler_loader": sick(
+        "straggler loader_io",
+        "rank 1 reads from slow storage",
+        replace(DDP, prep=lambda at: 3.0 if at.rank else 0.5, prep_cpu=0.2),
+    ),
+    "communication_bound": sick("communication_bound", "a slow link between ranks", replace(DDP, exchange=0.12)),
+    "thermal_throttle": sick("thermal_throttle", "too hot a third of the time", replace(BASE, thermal=0.35, clock=0.7)),
+    "power_capped": sick("power_capped", "capped to 70 % of the clock", replace(BASE, power_cap=0.95, clock=0.7)),
+    "pcie_degraded": sick("pcie_degraded", "4 of 16 lanes", replace(BASE, pcie=(4, 16))),
+    "pcie_generation": sick("pcie_degraded", "generation 1 of 4 under load", replace(BASE, pcie_generation=(1, 4))),
+    "stalled": sick("stalled", "nothing comes any more", replace(BASE, hang=420, end="running", hang_seconds=90)),
+    "stalled_dead_worker": sick(
+        "stalled", "a worker died", replace(BASE, hang=420, end="running", hang_seconds=90, dead_workers=1)
+    ),
+    "killed": sick("killed", "SIGKILL in epoch 3", replace(BASE, stop=500, end="killed")),
+    "killed_oom": sick("killed", "by the kernel, for memory", replace(BASE, stop=500, end="killed", oom_killed=1)),
+    "failed": sick("failed", "an exception", replace(BASE, stop=500, end="failed")),
+    "diverged": sick("diverged", "NaN from batch 300 on", replace(BASE, nonfinite=lambda at: float(at.batch >= 300))),
+    "nan_recovery": sick(
+        "diverged",
+        "one NaN, back to the checkpoint",
+        replace(BASE, nonfinite=lambda at: float(at.batch == 300), recoveries=(310,)),
+    ),
+    "plateau": sick(
+        "plateau",
+        "neither loss nor mAP moves, the GPU is busy",
+        replace(
+            BASE,
+            epochs=14,
+            batches=80,
+            validate=2.0,
+            loss=lambda at: 3.1 + 0.001 * (at.batch % 7),
+            score=lambda at: 0.4,
+        ),
+    ),
+    "environment_torch": sick(
+        "environment",
+        "PyTorch without CUDA beside a GPU",
+        replace(
+            BASE,
+            forward=0.5,
+            backward=0.7,
+            batches=40,
+            facts={"cuda": "", "torch": "2.9.1+cpu", "device": "cpu"},
+            without=(catalog.TRAIN_DEVICE_INFO,),
+        ),
+    ),
+    "environment_driver": sick("environment", "CUDA 13 on a driver for 12.8", replace(BASE, facts={"cuda": "13.0"})),
+    "environment_shm": sick("environment", "64 MiB of /dev/shm", replace(BASE, shm=64 * MIB)),
+    "held_idle": sick("held_idle", "a notebook on the second GPU", BASE, tamper=held),
+    "no_phases": sick(
+        "insufficient_data", "a trainer without phases", replace(BASE, without=(catalog.TRAIN_PHASE_SECONDS_TOTAL,))
+    ),
+    "starved_with_a_gap": sick(
+        "loader_workers",
+        "90 s are missing",
+        replace(BASE, workers=1, batches=120),
+        tamper=gap(100, 190),
+        notes=("gaps",),
+    ),
+}
+
+#: Recordings of real trainings, made with `yoloscope record`.
+RECORDED: dict[str, frozenset[str]] = {}
+
+#: Families the diagnosis does not ask for, and long histograms: left out to keep the files small.
+_LEFT_OUT: tuple[Metric, ...] = (catalog.TRAIN_LOADER_BATCH_SECONDS,)
+
+
+def path(name: str) -> Path:
+    """Where a case's recording lies."""
+    return FOLDER / f"{name}.om.gz"
+
+
+def recorded(case: Case) -> bytes:
+    """The recording of a case, compressed; the same bytes every time."""
+    found: Moments = moments(case.plan, case.every)
+    if case.second is not None:
+        found = _together(found, moments(case.second, case.every))
+    if case.tamper is not None:
+        found = case.tamper(found)
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "a.om"
+        writer = Writer(plain)
+        for time, samples in found:
+            writer.samples(time, [_short(sample) for sample in samples if sample.metric not in _LEFT_OUT])
+        writer.close()
+        return gzip.compress(plain.read_bytes(), mtime=0)
+
+
+def _together(first: Moments, second: Moments) -> Iterator[tuple[float, list[Sample]]]:
+    for (time, one), (_, other) in zip(first, second, strict=False):
+        yield (
+            time,
+            [
+                *one,
+                *(sample for sample in other if sample.metric.area == "train" and "gpu" not in sample.metric.labels),
+            ],
+        )
+
+
+def _short(sample: Sample) -> Sample:
+    if isinstance(sample.value, HistogramValue):
+        return sample._replace(value=HistogramValue(sample.value.counts, round(sample.value.sum, 3)))
+    return sample._replace(value=round(sample.value, 3))
+
+
+if __name__ == "__main__":
+    for name, case in CASES.items():
+        path(name).write_bytes(recorded(case))
