@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(r"\{\{.*?\}\}|\$\w+|\$\{.*?\}")
 
 
 class UntranslatedError(LookupError):
-    """A text has no translation."""
+    """A text has no translation: add it to the table in `dashboards/languages`."""
 
 
 def localised(dashboard: dict[str, Any], table: Mapping[str, str], suffix: str) -> dict[str, Any]:

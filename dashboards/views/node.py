@@ -568,7 +568,11 @@ WHO = Row(
         ),
         table(
             "Trainings here",
-            About("What you expect.", "None while GPUs are busy: a training without yoloscope's hooks."),
+            About(
+                "What you expect.",
+                "None while GPUs are busy: a training without yoloscope's hooks.",
+                "One row for each training with a rank on the nodes chosen.",
+            ),
             ("run", "Training"),
             Column(title="Ranks", expr=total("sum", NODES(m.TRAIN_UP), "run"), decimals=0),
             Column(title="Images per second", expr=measures.images(NODES, "run"), decimals=0),

@@ -100,7 +100,7 @@ GLANCE = Row(
             "Waiting for peers",
             About(
                 "Under 10 %; n/a for a single process.",
-                "High and equal: communication is slow (NVLink, network). High but on one rank: that one is slow.",
+                "High and equal: communication is slow (NVLink, network). High on all but one: that one is slow.",
                 "Share of the wall time in which ranks waited for each other at the end of backward.",
             ),
             Query(of_run(total("avg", RUN.rate(m.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_exposed")))),

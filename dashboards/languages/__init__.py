@@ -1,0 +1,27 @@
+"""Languages beside English: suffix of uids, folder, and the table of translations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from dashboards.languages.zh_cn import TEXTS as ZH_CN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Language(NamedTuple):
+    """A set of dashboards.
+
+    Attributes:
+        folder: its place in `generated/`.
+        suffix: behind uids and the tag.
+        texts: English -> this language; every text must be in it, and nothing else.
+    """
+
+    folder: str
+    suffix: str
+    texts: Mapping[str, str]
+
+
+LANGUAGES = (Language("zh-CN", "-zh", ZH_CN),)

@@ -1,0 +1,102 @@
+"""The Chinese set: the same dashboards, every word translated, nothing else changed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from dashboards.languages import LANGUAGES
+from dashboards.localise import UntranslatedError, localised, readable
+from dashboards.views import BOARDS
+from tests.dashboards.queries import DASHBOARDS, annotations, panels, targets
+
+ENGLISH = {board.name: board.json() for board in BOARDS}
+TEXTS = LANGUAGES[0].texts
+each_board = pytest.mark.parametrize("name", ENGLISH)
+
+
+PLACEHOLDER = re.compile(r"\{\{.*?\}\}")
+
+
+class Spy(dict[str, str]):
+    """A table that has everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        """Nothing asked yet."""
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def __contains__(self, text: object) -> bool:
+        self.asked.add(str(text))
+        return True
+
+    def __missing__(self, text: str) -> str:
+        return text
+
+
+def asked() -> set[str]:
+    """Every text the dashboards have."""
+    spy = Spy()
+    for dashboard in ENGLISH.values():
+        localised(dashboard, spy, "-zh")
+    return spy.asked
+
+
+def test_every_text_is_translated_and_no_translation_is_left_over() -> None:
+    """The table and the dashboards have the same texts."""
+    assert asked() - set(TEXTS) == set(), "add them to dashboards/languages/zh_cn.py"
+    assert set(TEXTS) - asked() == set(), "nothing shows them any more: remove them"
+
+
+def test_a_text_without_translation_is_an_error() -> None:
+    """The message is the text."""
+    with pytest.raises(UntranslatedError, match="yoloscope / Fleet"):
+        localised(ENGLISH["fleet"], {}, "-zh")
+
+
+def test_translations_keep_placeholders_and_numbers() -> None:
+    """What Grafana fills in, and figures, are in both texts."""
+    for english, chinese in TEXTS.items():
+        placeholders = sorted(PLACEHOLDER.findall(english))
+        assert sorted(PLACEHOLDER.findall(chinese)) == placeholders, english
+        for number in re.findall(r"\b\d{2,}\b", english):
+            assert number in chinese or number == "10", (english, number)
+
+
+def test_translations_are_chinese() -> None:
+    """Only names that are the same everywhere go without a Chinese character."""
+    same = [english for english, chinese in TEXTS.items() if not re.search(r"[\u4e00-\u9fff]", chinese)]
+    assert [english for english in same if len(re.findall(r"[A-Za-z]+", PLACEHOLDER.sub("", english))) > 2] == []
+
+
+@each_board
+def test_twins_ask_the_same(name: str) -> None:
+    """Queries, annotations, ids and places are equal: only words differ."""
+    for twin_of in (targets, annotations):
+        english, chinese = twin_of(f"en/{name}"), twin_of(f"zh-CN/{name}")
+        assert [place.expr for place in english] == [place.expr for place in chinese]
+    places = [
+        [(panel["id"], panel["gridPos"]) for panel in panels(DASHBOARDS[f"{each}/{name}"])] for each in _LANGUAGES
+    ]
+    assert places[0] == places[1]
+
+
+_LANGUAGES = ("en", "zh-CN")
+
+
+@each_board
+def test_no_english_title_is_left(name: str) -> None:
+    """Titles, heads and descriptions that have words are Chinese, or listed as the same in both."""
+    for text in _shown(DASHBOARDS[f"zh-CN/{name}"]):
+        assert not readable(text) or re.search(r"[\u4e00-\u9fff]", text) or text in TEXTS.values(), text
+
+
+def _shown(dashboard: dict[str, Any]) -> list[str]:
+    texts = [dashboard["title"], dashboard["description"]]
+    for panel in [*dashboard["panels"], *panels(dashboard)]:
+        texts += [panel["title"], panel.get("description", "")]
+        for step in panel.get("transformations", []):
+            texts += step["options"].get("renameByName", {}).values()
+    return [text for text in texts if text]
