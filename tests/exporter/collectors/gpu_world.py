@@ -93,7 +93,7 @@ class Series(list["Sample"]):
 @contextlib.contextmanager
 def gpu_world(directory: Path, lines: Mapping[str, object], **library: Path) -> Iterator[GpuWorld]:
     """Collectors over a fake NVML in this process."""
-    fake = FakeNvml(directory, lines, **library)
+    fake = FakeNvml(directory, {"clock": NOON, **lines}, **library)  # not a moment of the real clock counts
     with fake.in_process() as loaded:
         world = GpuWorld(fake, loaded, directory / "proc")
         world.start()

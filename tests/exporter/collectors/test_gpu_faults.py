@@ -233,6 +233,9 @@ def test_blank_values_are_refused_and_counted(tmp_path: Path) -> None:
     with gpu_world(tmp_path, steps("blank_sentinels")[0]) as world:
         both(world)
         series = both(world)
+        refused = world.rejected["blank"]
+        both(world)
+    assert world.rejected["blank"] - refused == pytest.approx(2 * 30 + 15, abs=5), "each sample is refused once"
     of_blank = {sample.metric for sample in series if sample.labels[0] == "0"}
     assert not of_blank & BLANK_METRICS
     assert {sample.metric for sample in series if sample.labels[0] == "1"} >= BLANK_METRICS
@@ -245,6 +248,8 @@ def test_blank_values_are_refused_and_counted(tmp_path: Path) -> None:
 
 BLANK_METRICS: set[Metric] = {
     catalog.GPU_UTILIZATION_RATIO,
+    catalog.GPU_BUSY_SECONDS_TOTAL,
+    catalog.GPU_MEMORY_BUSY_SECONDS_TOTAL,
     catalog.GPU_MEMORY_USED_BYTES,
     catalog.GPU_POWER_WATTS,
     catalog.GPU_POWER_LIMIT_WATTS,

@@ -178,26 +178,24 @@ def integrate(visit: Visit, time: BusyTime, kind: int, now: float | None) -> boo
     """Take the driver's samples since the last cycle into `time`; where there are none, the ratio of the moment.
 
     Returns:
-        Whether there is anything to publish.
+        Whether the total is worth publishing: a total that stands still because nobody knows would look like idleness.
     """
     covered = time.begin(visit.wall)
     found = visit.ask(nvml.nvmlDeviceGetSamples, kind, varying=(int(covered * 1e6),), nothing=(0, ()))
     if found is not None:
-        time.add(_believable(visit, found[1], covered))
+        time.add(_new(visit, found[1], covered))
     patience = 0.0 if found is None else PATIENCE
     if now is not None and visit.wall - time.begin(visit.wall) > patience:
         time.add([(visit.wall, now)])
-    return found is not None or now is not None
+    return now is not None or visit.wall - time.known <= PATIENCE
 
 
-def _believable(visit: Visit, samples: Sequence[Any], covered: float) -> Iterator[tuple[float, float]]:
-    """Unix time and ratio of the samples that are new; NVML has µs and an unsigned int of per cent."""
+def _new(visit: Visit, samples: Sequence[Any], covered: float) -> Iterator[tuple[float, float | None]]:
+    """Unix time, and ratio if believable, of the new samples; NVML has µs and an unsigned int of per cent."""
     for sample in samples:
         at = sample.timeStamp / 1e6
         if covered < at <= visit.wall + PATIENCE:
-            ratio = visit.gauge(sample.sampleValue.uiVal, 0, PERCENT, 1 / PERCENT)
-            if ratio is not None:
-                yield at, ratio
+            yield at, visit.gauge(sample.sampleValue.uiVal, 0, PERCENT, 1 / PERCENT)
 
 
 def instance_load(visit: Visit, means: Mapping[int, float]) -> Iterator[Sample]:

@@ -80,7 +80,8 @@ class BusyTime:
 
     Attributes:
         seconds: the integral of the ratio.
-        covered: Unix time up to which it is known.
+        covered: Unix time up to which samples have been looked at.
+        known: Unix time of the newest sample that could be believed.
         counts: samples per bucket of `buckets`, the last for all above.
         sum: sum of the sampled ratios.
     """
@@ -88,6 +89,7 @@ class BusyTime:
     buckets: tuple[float, ...] = catalog.UTILIZATION_BUCKETS
     seconds: float = 0.0
     covered: float | None = None
+    known: float = -math.inf
     counts: list[int] = field(default_factory=list)
     sum: float = 0.0
 
@@ -98,17 +100,25 @@ class BusyTime:
             self.counts = self.counts or [0] * (len(self.buckets) + 1)
         return self.covered
 
-    def add(self, samples: Iterable[tuple[float, float]]) -> None:
-        """Add samples (Unix time of their end, ratio) in the order of time; what is covered already is left out."""
+    def add(self, samples: Iterable[tuple[float, float | None]]) -> None:
+        """Add samples (Unix time of their end, ratio) in the order of time; what is covered already is left out.
+
+        The time of a sample without a ratio is left out too: nobody knows what happened in it.
+        """
         for at, ratio in samples:
             gap = at - self.begin(at)
             if gap <= 0:
                 continue
-            if gap <= MAX_GAP:
-                self.seconds += ratio * gap
             self.covered = at
-            self.counts[bisect_left(self.buckets, ratio)] += 1
-            self.sum += ratio
+            if ratio is not None:
+                self._take(ratio, gap)
+
+    def _take(self, ratio: float, gap: float) -> None:
+        if gap <= MAX_GAP:
+            self.seconds += ratio * gap
+        self.known = self.covered or self.known
+        self.counts[bisect_left(self.buckets, ratio)] += 1
+        self.sum += ratio
 
     def histogram(self) -> HistogramValue:
         """All samples so far."""

@@ -59,13 +59,11 @@ class Visit:
 
     def gauge(self, value: float | None, least: float, most: float, scale: float = 1.0) -> float | None:
         """The value times `scale`, if it is there and lies within what is believable."""
-        value = self.gate.gauge(value, least, most)
-        return None if value is None else value * scale
+        return _scaled(self.gate.gauge(value, least, most), scale)
 
     def counter(self, name: str, value: float | None, scale: float = 1.0) -> float | None:
         """The driver's counter `name` times `scale`, if it is there and has not fallen."""
-        value = self.gate.counter(value, self.totals.counters[name])
-        return None if value is None else value * scale
+        return _scaled(self.gate.counter(value, self.totals.counters[name]), scale)
 
     def integral(self, name: str, value: float | None) -> float | None:
         """The time integral of a gauge, or None if the gauge is not there."""
@@ -84,6 +82,11 @@ class Visit:
             elif answer.nvmlReturn in CANNOT:
                 self.device.refused.add(answer.fieldId)
         return values
+
+
+def _scaled(value: float | None, scale: float) -> float | None:
+    """Times `scale`; the drivers' units are no finer than a nanosecond, and 70 % is 0.7, not 0.7000000000000001."""
+    return None if value is None else round(value * scale, 9)
 
 
 def _id(wanted: int | tuple[int, int]) -> int:
