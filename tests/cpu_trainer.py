@@ -92,6 +92,11 @@ class _Cpu:
         self.args.workers = OPTIONS["workers"]  # Ultralytics has set 0
         return super().get_dataloader(*args, **kwargs)
 
+    def _close_dataloader_mosaic(self):
+        super()._close_dataloader_mosaic()
+        if OPTIONS["image_sleep"] or OPTIONS["image_work"]:
+            _slow_down(self.train_loader.dataset)  # its transforms are new
+
     def get_model(self, *args, **kwargs):
         model = super().get_model(*args, **kwargs)
         if OPTIONS["step_sleep"]:

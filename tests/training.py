@@ -32,6 +32,8 @@ MODELS = {
     "pose": "yolo11n-pose.yaml",
     "obb": "yolo11n-obb.yaml",
 }
+#: Nothing to download, nothing to draw; SGD, because some versions load half of torch for their own optimizer.
+DEFAULTS = {"device": "cpu", "amp": False, "plots": False, "verbose": False, "optimizer": "SGD", "close_mosaic": 0}
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class Options:
     ranks: int = 1
     seed: int = 0
     hooks: str = "attach"
+    torchrun: bool = False  # else ranks are started by Ultralytics
     start_method: str = ""  # of loader workers: fork, forkserver, spawn
     image_sleep: float = 0.0  # seconds of waiting per image, as slow storage would
     image_work: float = 0.0  # seconds of computing per image, as heavy augmentation would
     slow_worker: int = -1  # only this worker is slowed by the two above
     step_sleep: float = 0.0  # seconds of waiting in each forward pass
     slow_rank: int = -1  # only this rank is slowed by step_sleep
-    script: str = ""  # Python run before training, with `model` in scope
+    script: str = ""  # Python run before training, with `model`, `options` and `losses` in scope
     arguments: dict[str, Any] = field(default_factory=dict)  # further arguments of model.train
 
 
@@ -142,7 +145,9 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start a training in its own process group."""
     chosen = Options(data=str(data), project=str(project), **options)
-    command = [sys.executable, str(Path(__file__).resolve()), json.dumps(asdict(chosen))]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={chosen.ranks}"]
+    script = [str(Path(__file__).resolve()), json.dumps(asdict(chosen))]
+    command = [sys.executable, *(launcher if chosen.torchrun else []), *script]
     if chosen.hooks == "run":
         command = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--", *command]
     return subprocess.Popen(
@@ -213,7 +218,7 @@ def main(options: Options) -> None:
     losses: list[float] = []
     if options.ranks == 1:
         model.add_callback("on_train_batch_end", lambda trainer: losses.append(float(trainer.loss)))
-    exec(options.script, {"model": model, "options": options})
+    exec(options.script, globals() | locals())
     model.train(
         trainer=cpu_trainer.TRAINERS[options.task],
         data=options.data,
@@ -223,7 +228,7 @@ def main(options: Options) -> None:
         batch=options.batch,
         imgsz=options.imgsz,
         seed=options.seed,
-        **{"device": "cpu", "amp": False, "plots": False, "verbose": False} | options.arguments,
+        **DEFAULTS | options.arguments,
     )
     print("RESULT " + json.dumps({"losses": losses, "batches": len(losses), "version": ultralytics.__version__}))
 

@@ -56,6 +56,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_dataset(tmp_path_factory.mktemp("data"), images=10)
 
 
+@pytest.fixture(scope="module")
+def even(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images, six a rank: no batch has a single one, which a batch norm would not take."""
+    return make_dataset(tmp_path_factory.mktemp("even"), images=12)
+
+
 def check_single(seen: Watched, epochs: int) -> None:
     """What holds for every training of one process, three batches an epoch and four images a batch."""
     record = seen.records["rank-0.rec"]
@@ -86,18 +92,144 @@ def check_sum(seen: Watched, record: str = "rank-0.rec") -> None:
     assert sum(seen.phases(record).values()) == pytest.approx(wall, rel=0.01)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_attach(data: Path, tmp_path: Path, version: str) -> None:
-    """attach() records every batch, on every supported version, and the phases add up."""
-    seen = watch(data, tmp_path, version=version, hooks="attach")
+#: The whole matrix takes minutes: YOLOSCOPE_MATRIX=1. Without it each version and each way is seen at least once.
+FULL = bool(os.environ.get("YOLOSCOPE_MATRIX"))
+full_matrix = pytest.mark.skipif(not FULL, reason="only with YOLOSCOPE_MATRIX=1")
+SINGLE = [("8.3.9", "attach"), ("8.4.2", "run"), ("newest", "attach")]
+RANKS = [("8.3.9", "attach"), ("newest", "run")]
+EVERYTHING = [(version, hooks) for version in VERSIONS for hooks in ("attach", "run")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("version", "hooks"), EVERYTHING if FULL else SINGLE)
+def test_single(data: Path, tmp_path: Path, version: str, hooks: str) -> None:
+    """Every batch of a training in one process is recorded, and the phases add up to its wall time."""
+    seen = watch(data, tmp_path, version=version, hooks=hooks)
     check_single(seen, epochs=1)
     check_sum(seen)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_run(data: Path, tmp_path: Path, version: str) -> None:
-    """`yoloscope run --` does the same without a change in the code, and the loss is the same to the bit as without."""
-    seen = watch(data, tmp_path, version=version, hooks="run")
-    check_single(seen, epochs=1)
-    without = train(data, tmp_path / "plain", version=version, hooks="none")
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
+def test_same_result(data: Path, tmp_path: Path, version: str) -> None:
+    """With loader workers, two epochs and every hook in place the loss is the same to the bit as without hooks."""
+    options = {"version": version, "epochs": 2, "workers": 2}
+    seen = watch(data, tmp_path, hooks="run", **options)
+    check_single(seen, epochs=2)
+    without = train(data, tmp_path / "plain", hooks="none", **options)
     assert without.result()["losses"] == seen.done.result()["losses"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("version", "hooks"), EVERYTHING if FULL else RANKS)
+def test_two_ranks(even: Path, tmp_path: Path, version: str, hooks: str) -> None:
+    """Ultralytics starts two ranks: both record every batch under one name, and the slow one is the one that shows."""
+    seen = watch(even, tmp_path, version=version, hooks=hooks, ranks=2, batch=4, workers=1, step_sleep=0.2, slow_rank=1)
+    check_ranks(seen)
+    own, waiting = seen.phases("rank-1.rec"), seen.phases("rank-0.rec")
+    assert own["forward"] > waiting["forward"] + 0.2
+    assert waiting["backward_exposed"] > own["backward_exposed"] + 0.2
+    assert "backward" not in own
+    for rank in "01":
+        assert seen.value("train_worker_batches_total", "0", record=f"rank-{rank}-worker-0.rec") >= 3
+
+
+@pytest.mark.slow
+def test_torchrun(even: Path, tmp_path: Path) -> None:
+    """Torchrun starts the script twice: both ranks agree on the name though Ultralytics gives them two folders."""
+    (tmp_path / "runs" / "test").mkdir(parents=True)
+    seen = watch(even, tmp_path, ranks=2, batch=4, torchrun=True)
+    check_ranks(seen)
+
+
+def check_ranks(seen: Watched) -> None:
+    """Twelve images over two ranks, two a batch: three batches each."""
+    for rank in "01":
+        name = f"rank-{rank}.rec"
+        record = seen.records[name]
+        assert (record.identity.rank, record.state, record.facts["world_size"]) == (rank, "finished", "2")
+        assert seen.value("train_batches_total", record=name) == 3
+        assert seen.value("train_batch_size", record=name) == 2
+        assert seen.value("train_hook_errors_total", record=name) == 0
+        check_sum(seen, name)
+    assert seen.records["rank-0.rec"].identity.run == seen.records["rank-1.rec"].identity.run
+
+
+@pytest.mark.slow
+def test_slow_storage_of_one_worker(data: Path, tmp_path: Path) -> None:
+    """Of two workers one waits for its images: its batches take long, its CPU is idle, and the trainer waits."""
+    seen = watch(data, tmp_path, workers=2, epochs=2, image_sleep=0.1, slow_worker=1)
+    fast, slow = (worker(seen, index) for index in "01")
+    assert slow["seconds"] / slow["batches"] > 0.2 > fast["seconds"] / fast["batches"]
+    assert slow["cpu"] / slow["seconds"] < 0.3
+    assert seen.value("train_data_wait_seconds").sum > 0.3
+    assert seen.value("train_queue_capacity") == 8
+    assert seen.value("train_worker_restarts_total") == seen.value("train_worker_deaths_total") == 0
+
+
+@pytest.mark.slow
+def test_slow_transform(data: Path, tmp_path: Path) -> None:
+    """Workers that compute for long need CPU time; mosaic closes in the last epoch and restarts them."""
+    seen = watch(data, tmp_path, workers=2, epochs=2, image_work=0.05, arguments={"close_mosaic": 1})
+    for index in "01":
+        figures = worker(seen, index)
+        assert figures["seconds"] > figures["cpu"] > 0.05 * 2 * figures["batches"]  # two images or more each
+    assert seen.value("train_worker_restarts_total") == 2
+
+
+def worker(seen: Watched, index: str) -> dict[str, float]:
+    """Batches, seconds and CPU seconds of a loader worker."""
+    name = f"rank-0-worker-{index}.rec"
+    metrics = {"batches": "batches", "seconds": "batch_seconds", "cpu": "cpu_seconds"}
+    values = {key: seen.value(f"train_worker_{text}_total", index, record=name) for key, text in metrics.items()}
+    histogram = seen.value("train_loader_batch_seconds", record=name)
+    assert sum(histogram.counts) == values["batches"]
+    return values
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["segment", "classify", "pose", "obb"] if FULL else ["classify"])
+def test_other_tasks(tmp_path: Path, task: str) -> None:
+    """Batches, losses and metrics of the other tasks."""
+    data = make_dataset(tmp_path / "data", images=10, task=task)
+    seen = watch(data, tmp_path, task=task, workers=1)
+    assert seen.records["rank-0.rec"].facts["task"] == task
+    assert seen.value("train_batches_total") == seen.done.result()["batches"] == 3
+    assert seen.value("train_images_total") == 10
+    assert worker(seen, "0")["batches"] >= 3
+    names = {s.metric.name.removeprefix("yoloscope_train_") for s in seen.records["rank-0.rec"].samples}
+    assert {"loss", "metric", "learning_rate"} <= names
+
+
+SECOND = """
+model.train(trainer=cpu_trainer.TRAINERS[options.task], data=options.data, project=options.project, name="first",
+            epochs=1, batch=4, imgsz=32, **DEFAULTS)
+losses.clear()
+"""
+
+
+@pytest.mark.slow
+def test_two_trainings_in_one_process(data: Path, tmp_path: Path) -> None:
+    """As in a notebook: the second training of a model has a record of its own."""
+    done = train(data, tmp_path / "runs", script=SECOND)
+    assert done.code == 0, done.output
+    runs = {path.parent.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")}
+    assert sorted(name.split("-")[1] for name in runs) == ["first", "test"]
+    assert {record.state for record in runs.values()} == {"finished"}
+    for record in runs.values():
+        (batches,) = (s.value for s in record.samples if s.metric.name == "yoloscope_train_batches_total")
+        assert batches == 3
+
+
+DIE = "model.add_callback('on_train_batch_end', lambda trainer: 1 / 0)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["8.4.2", "newest"] if FULL else ["8.4.2"])
+def test_crash(data: Path, tmp_path: Path, version: str) -> None:
+    """A training that raises is `failed` with the type of its exception, also where Ultralytics says nothing."""
+    done = train(data, tmp_path / "runs", script=DIE, version=version)
+    assert done.code == 1
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    record = Reader(path).read()
+    assert (record.state, record.facts["exception"], record.alive) == ("failed", "ZeroDivisionError", False)

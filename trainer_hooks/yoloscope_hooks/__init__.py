@@ -11,10 +11,9 @@ Or, without touching code: `yoloscope run -- yolo detect train ...`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
+TYPE_CHECKING = False  # `typing` would be most of the cost of importing this
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
 
     Model = TypeVar("Model", bound=Any)
 

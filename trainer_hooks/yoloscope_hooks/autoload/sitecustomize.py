@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # importing `typing` would cost more than all the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 #: What to call in `yoloscope_hooks` once a module has been imported.
 _WATCHED = {

@@ -1,0 +1,125 @@
+"""Zero-code activation: a start-up module that waits for Ultralytics, hides nothing, and costs nothing elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_hooks.activation import AUTOLOAD, propagate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BASE = "default_callbacks = {'on_train_start': [print]}\n"
+LIST = (
+    "import ultralytics.utils.callbacks.base as base;"
+    "print(sorted(base.default_callbacks), [f.__module__ for f in base.default_callbacks['on_train_start']])"
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> dict[str, str]:
+    """An environment as `yoloscope run` makes it, with something that is called Ultralytics on the path."""
+    package = tmp_path / "ultralytics" / "utils" / "callbacks"
+    package.mkdir(parents=True)
+    for folder in (package, *list(package.parents)[:2]):
+        (folder / "__init__.py").touch()
+    (package / "base.py").write_text(BASE)
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("YOLOSCOPE", "PYTHON"))}
+    environ["PYTHONPATH"] = str(tmp_path)
+    propagate(environ)
+    return environ
+
+
+def python(environ: dict[str, str], code: str, *options: str) -> str:
+    """Output of a new interpreter; whatever it complains about is part of it."""
+    command = [sys.executable, *options, "-c", code]
+    return subprocess.run(
+        command, env=environ, check=True, text=True, stdout=-1, stderr=subprocess.STDOUT
+    ).stdout.strip()
+
+
+def test_active_with_ultralytics(world: dict[str, str]) -> None:
+    """Importing Ultralytics' default callbacks puts ours among them, after its own."""
+    output = python(world, LIST)
+    assert "on_train_batch_end" in output
+    assert "['builtins', 'yoloscope_hooks.callbacks']" in output
+
+
+def test_inert_elsewhere(world: dict[str, str]) -> None:
+    """A Python without Ultralytics imports nothing of ours."""
+    code = "import sys; print([name for name in sys.modules if name.startswith('yoloscope')])"
+    assert python(world, code) == "[]"
+
+
+@pytest.mark.parametrize("word", ["off", "OFF", "0", "false"])
+def test_off(world: dict[str, str], word: str) -> None:
+    """YOLOSCOPE=off keeps everything out."""
+    assert "yoloscope" not in python(world | {"YOLOSCOPE": word}, LIST)
+
+
+def test_hidden_sitecustomize_runs(world: dict[str, str], tmp_path: Path) -> None:
+    """The user's own sitecustomize, which ours hides, runs as if we were not there."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.mine = __name__, __file__\n")
+    assert python(world, "import sys; print(sys.mine)") == str(("sitecustomize", str(tmp_path / "sitecustomize.py")))
+
+
+def test_error_in_hidden_sitecustomize(world: dict[str, str], tmp_path: Path) -> None:
+    """An error in it is reported by Python as ever, and does not keep our hooks out."""
+    (tmp_path / "sitecustomize.py").write_text("raise ValueError('mine')\n")
+    output = python(world, LIST)
+    assert "ValueError: mine" in output
+    assert "yoloscope_hooks.callbacks" in output
+
+
+def test_broken_hooks(world: dict[str, str], tmp_path: Path) -> None:
+    """Hooks that cannot be imported leave Ultralytics as it is."""
+    (tmp_path / "yoloscope_hooks.py").write_text("raise RuntimeError('broken')\n")
+    assert python(world, LIST) == "['on_train_start'] ['builtins']"
+
+
+def test_not_installed(world: dict[str, str]) -> None:
+    """An interpreter that does not have yoloscope gets it from where `run` was started; nothing else comes along."""
+    environ = world | {"PYTHONNOUSERSITE": "1"}
+    code = (
+        "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p and 'trainer_hooks' not in p]\n"
+        + LIST
+    )
+    output = python(environ, code)
+    assert "yoloscope_hooks.callbacks" in output
+
+
+def test_twice(world: dict[str, str]) -> None:
+    """enable() in a process that was activated from outside registers nothing again."""
+    output = python(
+        world, "import yoloscope_hooks; yoloscope_hooks.enable();" + LIST + "; yoloscope_hooks.enable();" + LIST
+    )
+    first, second = output.splitlines()
+    assert first == second
+    assert first.count("yoloscope_hooks.callbacks") == 1
+
+
+@pytest.mark.parametrize("order", ["{0}; yoloscope_hooks.enable()", "yoloscope_hooks.enable(); {0}"])
+def test_enable(world: dict[str, str], tmp_path: Path, order: str) -> None:
+    """enable() alone does the same, before Ultralytics is imported as after it."""
+    environ = world | {"PYTHONPATH": os.pathsep.join([str(tmp_path), world["YOLOSCOPE_PATH"]])}
+    code = "import yoloscope_hooks; " + order.format("import ultralytics.utils.callbacks.base") + "; " + LIST
+    assert "['builtins', 'yoloscope_hooks.callbacks']" in python(environ, code)
+
+
+def test_propagate_keeps_the_path() -> None:
+    """Our folder comes first, once, and what the user had follows."""
+    environ = {"PYTHONPATH": os.pathsep.join(["/a", str(AUTOLOAD), "/b"])}
+    propagate(environ)
+    propagate(environ)
+    assert environ["PYTHONPATH"].split(os.pathsep) == [str(AUTOLOAD), "/a", "/b"]
+
+
+def test_import_is_cheap_and_pure() -> None:
+    """`import yoloscope_hooks` brings in nothing but the standard library, and hardly anything of that."""
+    code = "import sys; before = set(sys.modules); import yoloscope_hooks; print(sorted(set(sys.modules) - before))"
+    environ = {"PYTHONPATH": str(AUTOLOAD.parents[1]), "PATH": os.environ["PATH"]}
+    assert python(environ, code, "-S") == "['__future__', 'yoloscope_hooks']"
