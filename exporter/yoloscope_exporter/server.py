@@ -12,6 +12,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 SOCKET_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 40
+DRAIN_SECONDS = 1.0
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"
 
 _log = logging.getLogger(__name__)
@@ -200,6 +202,12 @@ class Server(ThreadingMixIn, WSGIServer):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.server_name, self.server_name)  # noqa: S104 - compared
         scheme = "https" if self._guard and self._guard.tls else "http"
         return f"{scheme}://[{host}]:{self.server_port}" if ":" in host else f"{scheme}://{host}:{self.server_port}"
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Let connections under way come to their end, for so long at most."""
+        deadline = time.monotonic() + seconds
+        for _ in range(MAX_CONNECTIONS):
+            self._slots.acquire(timeout=max(0.0, deadline - time.monotonic()))
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the base class's signature
         """Give the connection a thread, or refuse it when there are too many."""

@@ -6,6 +6,7 @@ import base64
 import gzip
 import socket
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,7 +25,7 @@ from yoloscope_exporter.server import App, Server, negotiate
 from yoloscope_exporter.web_config import Guard, WebConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 RUN = '<script>"run"</script>'
@@ -271,3 +272,27 @@ def test_bad_web_configuration_is_named(tmp_path: Path, content: str, expected: 
     file.write_text(content)
     with pytest.raises(WebConfigError, match=expected.replace("[", r"\[")):
         Guard(file)
+
+
+def test_connections_under_way_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the shutdown, a request that was being answered still gets its answer."""
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
+        begun.set()
+        release.wait(10)
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+    made = Server(Address("127.0.0.1", 0), slow)
+    server.serve_in_background(made)
+    answers: list[bytes] = []
+    client = threading.Thread(target=lambda: answers.append(raw(made.url, b"GET / HTTP/1.0\r\n\r\n")))
+    client.start()
+    assert begun.wait(10)
+    made.shutdown()
+    threading.Timer(0.1, release.set).start()
+    made.drain(10)
+    made.server_close()
+    client.join(10)
+    assert answers[0].endswith(b"done")

@@ -84,6 +84,7 @@ def running(config: Config) -> Iterator[Exporter]:
         stack.callback(sampler.stop)
         sampler.start()
         serve_in_background(server)
+        stack.callback(server.drain)
         stack.callback(server.shutdown)
         yield Exporter(config, sampler, server, options, factory)
 
