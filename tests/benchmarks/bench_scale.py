@@ -404,7 +404,7 @@ def main() -> None:
         text = DOCUMENT.read_text(encoding="utf-8")
         for name, part in parts.items():
             pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
-            text = pattern.sub(lambda _, part=part: f"{part}\n", text)
+            text = pattern.sub(lambda _, part=part: f"{part}\n", text, count=1)
         DOCUMENT.write_text(text, encoding="utf-8")
 
 
