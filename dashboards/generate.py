@@ -1,15 +1,17 @@
-"""Every generated file: its path below the root of the repository and its text."""
+"""Every generated file: dashboards, recording rules, and the lower part of the pages about the dashboards."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from dashboards import recording
+from dashboards import pages, recording
 from dashboards.languages import LANGUAGES
 from dashboards.localise import localised
 from dashboards.views import BOARDS
 
+ROOT = Path(__file__).parents[1]
 RULES = "deploy/prometheus/rules/recording.yml"
 
 
@@ -29,8 +31,18 @@ def dashboards() -> dict[str, dict[str, Any]]:
 
 def files() -> dict[str, str]:
     """Path -> text, of all of them."""
-    boards = {f"dashboards/generated/{name}.json": _text(dashboard) for name, dashboard in dashboards().items()}
-    return {**boards, RULES: recording.text()}
+    made = {RULES: recording.text()}
+    for name, dashboard in dashboards().items():
+        page = pages.path(*name.split("/"))
+        made[f"dashboards/generated/{name}.json"] = _text(dashboard)
+        made[page] = pages.page(_written(page), dashboard, name.split("/")[0])
+    return made
+
+
+def _written(page: str) -> str:
+    """The page as it is now: its upper part is written by hand."""
+    path = ROOT / page
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _text(dashboard: dict[str, Any]) -> str:

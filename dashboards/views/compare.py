@@ -9,7 +9,7 @@ from yoloscope_exporter import catalog as m
 from dashboards import look, measures, recording
 from dashboards.board import OF_TWO_RUNS, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, epochs, stat, table
-from dashboards.promql import BOTH_RUNS, TARGET, Expr, Scope, by_epoch, known, over, total
+from dashboards.promql import BOTH_RUNS, TARGET, Expr, Scope, by_epoch, known, over, total, zero
 from dashboards.views.common import RUN_LINK
 
 if TYPE_CHECKING:
@@ -77,9 +77,14 @@ def wasted(on: Scope) -> Expr:
     return Expr(f"sum_over_time(({lost})[{RANGE}:1m]) / 60", "hours", recording.RUN_WASTED.help)
 
 
+def both_there() -> Expr:
+    """One value for each of the two runs."""
+    return total("max", over("last_over_time", BOTH(m.TRAIN_RUN_INFO), RANGE), "run")
+
+
 def either(expr: Expr) -> Expr:
     """One row for each of the two runs; n/a for what a run does not have."""
-    return known(expr, total("max", over("last_over_time", BOTH(m.TRAIN_RUN_INFO), RANGE), "run"))
+    return known(expr, both_there())
 
 
 def change(a: Expr, b: Expr) -> Expr:
@@ -188,7 +193,7 @@ FIGURES = Row(
             Column(title="Workers", expr=either(most(BOTH, m.TRAIN_WORKERS)), decimals=0),
             Column(title="Energy", expr=either(energy(BOTH))),
             Column(title="Energy per epoch", expr=either((energy(BOTH) / most(BOTH, m.TRAIN_EPOCH)).of("joules"))),
-            Column(title="GPU-hours wasted", expr=either(wasted(BOTH)), decimals=2),
+            Column(title="GPU-hours wasted", expr=zero(wasted(BOTH), both_there()), decimals=2),
             link=RUN_LINK,
             size=Size(width=24, height=5),
         ),

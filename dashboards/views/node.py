@@ -119,13 +119,13 @@ def latency(seconds: m.Metric, operations: m.Metric) -> Expr:
 
 def processes(metric: m.Metric) -> Expr:
     """A figure of each process on each GPU."""
-    each = named(GPUS(metric), "who", ", ", "gpu", "pid", "run")
+    each = named(GPUS(metric), "who", ", ", "instance", "gpu", "pid", "run")
     return total("max", each, "who", "command", "rank")
 
 
 def processes_share() -> Expr:
     """Share of its GPU that each process uses."""
-    each = named(GPUS(m.GPU_PROCESS_SM_RATIO), "who", ", ", "gpu", "pid", "run")
+    each = named(GPUS(m.GPU_PROCESS_SM_RATIO), "who", ", ", "instance", "gpu", "pid", "run")
     return total("max", each, "who")
 
 
