@@ -1,0 +1,158 @@
+"""`yoloscope run --`: the training is what it would be without, and bad input is one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from yoloscope_exporter.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[3]
+RUN = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--"]
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """The environment of a user's shell."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("YOLOSCOPE_")}
+    return kept | {"PYTHONPATH": os.pathsep.join([str(ROOT / "exporter"), str(ROOT / "trainer_hooks")])}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no command: say what to run after --"),
+        (["--"], "no command"),
+        (["--", "nosuchprogram"], "'nosuchprogram' is not a program that can be run"),
+        (["--", "train.py"], "give python train.py"),
+        (["--", "ls", "-l"], "'ls' is not Python, nor does it start Python: give yolo, python or torchrun"),
+        (["--nonsense", "--", "python"], "--nonsense"),
+    ],
+)
+def test_bad_input(arguments: list[str], said: str) -> None:
+    """One line that names the thing and the remedy, exit code 2."""
+    result = CliRunner().invoke(main, ["run", *arguments])
+    assert result.exit_code == 2
+    assert said in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+def test_output_and_code_are_the_trainings(environ: dict[str, str]) -> None:
+    """Standard output, standard error, standard input and the exit code pass through untouched."""
+    code = "import sys; print(sys.stdin.read().upper()); sys.stderr.write('err'); sys.exit(3)"
+    command = [*RUN, sys.executable, "-c", code]
+    done = subprocess.run(command, env=environ, input="abc", capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("ABC\n", "err", 3)
+
+
+def test_options_belong_to_the_command(environ: dict[str, str]) -> None:
+    """What follows `--` is not looked at, `--help` included."""
+    done = subprocess.run([*RUN, sys.executable, "--help"], env=environ, capture_output=True, text=True, check=True)
+    assert "usage:" in done.stdout
+    assert "yoloscope" not in done.stdout
+
+
+def test_environment(environ: dict[str, str]) -> None:
+    """The hooks come first on PYTHONPATH, the user's own path follows, and a name is passed on."""
+    code = "import os; print(os.environ['PYTHONPATH']); print(os.environ['YOLOSCOPE_RUN'])"
+    command = [*RUN[:-1], "--name", "mine", "--", sys.executable, "-c", code]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    path, name = done.stdout.splitlines()
+    assert path.split(os.pathsep)[0].endswith("autoload")
+    assert path.endswith(environ["PYTHONPATH"])
+    assert name == "mine"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+def test_death_by_signal(environ: dict[str, str], number: signal.Signals) -> None:
+    """A training killed by a signal ends the command as a shell would say it: 128 and the number."""
+    code = f"import os; os.kill(os.getpid(), {number.value})"
+    assert subprocess.run([*RUN, sys.executable, "-c", code], env=environ, check=False).returncode == 128 + number
+
+
+SLEEPER = """
+import signal, sys, time
+def on(number, frame):
+    print(signal.Signals(number).name, flush=True)
+    if number == signal.SIGTERM:
+        sys.exit(7)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    signal.signal(number, on)
+print("ready", flush=True)
+while True:
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def sleeper(environ: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A training that says which signals it gets, and ends at SIGTERM."""
+    process = subprocess.Popen(
+        [*RUN, sys.executable, "-c", SLEEPER], env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+
+
+def test_signals_are_handed_on(sleeper: subprocess.Popen[str]) -> None:
+    """What a supervisor sends to `yoloscope run` reaches the training, once, and the training decides what follows."""
+    assert sleeper.stdout is not None
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+        sleeper.send_signal(number)
+        assert sleeper.stdout.readline() == f"{number.name}\n"
+    assert sleeper.wait(10) == 7
+    assert sleeper.stdout.read() == ""
+
+
+@pytest.mark.slow
+def test_own_exporter(environ: dict[str, str], tmp_path: Path) -> None:
+    """Where no exporter answers, one is there for the time of the training and gone after it."""
+    address = "http://127.0.0.1:9911/-/healthy"
+    code = f"""
+import time, urllib.request
+for _ in range(100):
+    try:
+        print(urllib.request.urlopen({address!r}).status)
+        break
+    except OSError:
+        time.sleep(0.1)
+"""
+    if _answers(address):
+        pytest.skip("something serves port 9911 of this machine already")
+    began = time.monotonic()
+    command = [argument for argument in RUN if argument != "--no-exporter"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.returncode) == ("200\n", 0)
+    assert done.stderr == "yoloscope: metrics at http://127.0.0.1:9911/metrics while this runs\n"
+    assert time.monotonic() - began < 30
+    assert not _answers(address)
+
+
+def _answers(address: str) -> bool:
+    import urllib.error  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
+    try:
+        with urllib.request.urlopen(address, timeout=1):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False

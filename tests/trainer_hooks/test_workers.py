@@ -1,0 +1,187 @@
+"""Loader workers of every start method measure themselves; the trainer sees how far they are ahead."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from yoloscope_hooks.record import Identity, Reader, Writer
+from yoloscope_hooks.workers import Queue, trains
+
+from tests.trainer_hooks.loop import Workers
+
+ROOT = Path(__file__).resolve().parents[2]
+WHO = ("run", "0")
+
+#: A trainer with a real loader of torch: three epochs of four batches, the last one with new workers.
+PROGRAM = """
+import sys, time
+import torch.utils.data
+import yoloscope_hooks
+from tests.trainer_hooks.loop import Loop
+from tests.trainer_hooks.test_workers import Images
+from pathlib import Path
+
+if __name__ == "__main__":
+    method, folder = sys.argv[1:]
+    loop = yoloscope_hooks.attach(Loop(Path(folder), epochs=3), run=method)
+    loop.run("on_pretrain_routine_start")
+    loop.run("on_train_start")
+    options = {"batch_size": 2, "num_workers": 2, "multiprocessing_context": method, "persistent_workers": True}
+    for loop.epoch in range(3):
+        if loop.epoch != 1:
+            loop.train_loader = torch.utils.data.DataLoader(Images(), **options)
+        loop.run("on_train_epoch_start")
+        for batch in loop.train_loader:
+            loop.run("on_train_batch_start")
+            loop.run("on_train_batch_end")
+        loop.run("on_train_epoch_end")
+    for _ in torch.utils.data.DataLoader(Images(augment=False), **options):
+        pass  # a validation
+    loop.run("teardown")
+"""
+
+
+class Images:
+    """Eight images; those of odd number take 30 ms of waiting."""
+
+    def __init__(self, *, augment: bool = True) -> None:
+        """`augment` is true for training, as in Ultralytics."""
+        self.augment = augment
+
+    def __len__(self) -> int:
+        """Eight."""
+        return 8
+
+    def __getitem__(self, index: int) -> int:
+        """The image."""
+        import time  # noqa: PLC0415 - in the worker
+
+        time.sleep(0.03 * (index % 2))
+        return index
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "forkserver", *(["spawn"] if os.environ.get("YOLOSCOPE_MATRIX") else [])])
+def test_start_methods(tmp_path: Path, method: str) -> None:
+    """Both workers record every training batch, new ones go on counting, validation is not counted."""
+    pytest.importorskip("torch", reason="needs the extra train: pip install 'yoloscope[train]'")
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM))
+    environ = dict(os.environ) | {
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "exporter", ROOT / "trainer_hooks")))
+    }
+    done = subprocess.run(
+        [sys.executable, str(program), method, str(tmp_path)], env=environ, check=True, capture_output=True, text=True
+    )
+    assert "yoloscope" not in done.stderr
+    records = {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")}
+    assert set(records) == {"rank-0.rec", "rank-0-worker-0.rec", "rank-0-worker-1.rec"}
+    for name in ("rank-0-worker-0.rec", "rank-0-worker-1.rec"):
+        values = {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in records[name].samples}
+        assert values["worker_batches_total"] == 6
+        assert values["worker_batch_seconds_total"] > 6 * 0.03  # type: ignore[operator]
+        assert values["worker_cpu_seconds_total"] < values["worker_batch_seconds_total"]  # type: ignore[operator]
+        assert values["worker_major_faults_total"] >= 0  # type: ignore[operator]
+        assert sum(values["loader_batch_seconds"].counts) == 6  # type: ignore[union-attr]
+    rank = {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in records["rank-0.rec"].samples}
+    assert (rank["worker_restarts_total"], rank["worker_deaths_total"], rank["hook_errors_total"]) == (2, 0, 0)
+    assert rank["queue_capacity"] == 4
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ({"augment": True}, True),
+        ({"augment": False}, False),
+        ({"prefix": "\x1b[34mtrain: \x1b[0m"}, True),
+        ({"prefix": "val: "}, False),
+        ({}, True),
+    ],
+    ids=str,
+)
+def test_training_or_validation(dataset: dict[str, Any], *, expected: bool) -> None:
+    """What Ultralytics' data sets say of themselves; a strange one counts as training."""
+    assert trains(SimpleNamespace(**dataset)) is expected
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> tuple[Queue, Writer]:
+    """A queue and the record it writes to."""
+    writer = Writer(tmp_path / "run" / "rank-0.rec", Identity(*WHO))
+    return Queue(writer, WHO), writer
+
+
+def values(writer: Writer) -> dict[str, float]:
+    """What is in the record; the writer is closed."""
+    writer.close()
+    return {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in Reader(writer.path).read().samples}  # type: ignore[misc]
+
+
+def trainer(iterator: Any) -> Any:
+    """A trainer whose loader has these workers."""
+    return SimpleNamespace(train_loader=SimpleNamespace(iterator=iterator, prefetch_factor=2))
+
+
+def test_depth_and_worker(queue: tuple[Queue, Writer]) -> None:
+    """Depth counts what is in torch's queue and what arrived before its turn; the worker of a batch is told."""
+    watch, writer = queue
+    iterator = Workers()
+    watch.look(trainer(iterator))
+    assert math.isnan(watch.batch(1.0)[0])
+    iterator._rcvd_idx, iterator._tasks_outstanding = 3, 13  # three arrived, and are kept until their turn
+    iterator._data_queue.qsize = lambda: 2
+    assert watch.batch(2.0) == (0, 5)
+    assert watch.batch(3.0) == (3, 5)
+    seen = values(writer)
+    assert (seen["queue_depth"], seen["queue_capacity"]) == (5, 16)
+
+
+def test_dwell_is_the_integral_of_the_depth(queue: tuple[Queue, Writer]) -> None:
+    """A full queue of 16 in front of a step of 50 ms: each batch has waited about 16 steps (Little's law)."""
+    watch, writer = queue
+    iterator = Workers()
+    watch.look(trainer(iterator))
+    for step in range(101):
+        watch.batch(10.0 + step * 0.05)
+    assert values(writer)["batch_dwell_seconds_total"] / 100 == pytest.approx(16 * 0.05, rel=0.05)
+
+
+def test_restarts_and_deaths(queue: tuple[Queue, Writer]) -> None:
+    """New workers are restarts; a worker killed for lack of memory is a death, one ended by Ultralytics is not."""
+    watch, writer = queue
+    first, second = Workers(), Workers()
+    watch.look(trainer(first))
+    for process, code in zip(first._workers, [-9, 1, -15, 0, 0, 0, 0, 0], strict=True):
+        process.exitcode = code
+    for process in second._workers:
+        process.pid += 100
+    watch.look(trainer(second))
+    watch.look(trainer(second))
+    seen = values(writer)
+    assert (seen["worker_restarts_total"], seen["worker_deaths_total"]) == (8, 2)
+
+
+def test_iterator_is_let_go(queue: tuple[Queue, Writer]) -> None:
+    """We keep no iterator alive: letting it go is how Ultralytics ends its workers."""
+    watch, writer = queue
+    iterator = Workers()
+    watch.look(trainer(iterator))
+    del iterator
+    assert all(map(math.isnan, watch.batch(1.0)))
+    writer.close()
+
+
+def test_no_workers(queue: tuple[Queue, Writer]) -> None:
+    """Without workers there is no queue, and no series of one."""
+    watch, writer = queue
+    watch.look(trainer(None))
+    assert all(map(math.isnan, watch.batch(1.0)))
+    assert not {"queue_depth", "queue_capacity"} & set(values(writer))
