@@ -106,7 +106,7 @@ class BusyTime:
         The time of a sample without a ratio is left out too: nobody knows what happened in it.
         """
         for at, ratio in samples:
-            gap = at - self.begin(at)
+            gap = at - (self.begin(at) if self.covered is None else self.covered)
             if gap <= 0:
                 continue
             self.covered = at
