@@ -110,6 +110,28 @@ def test_enable(world: dict[str, str], tmp_path: Path, order: str) -> None:
     assert "['builtins', 'yoloscope_hooks.callbacks']" in python(environ, code)
 
 
+def test_pth_file(world: dict[str, str], tmp_path: Path) -> None:
+    """`python -m yoloscope_hooks enable` reaches every Python of an environment, `disable` takes it back."""
+    python(world, f"import venv; venv.create({str(tmp_path / 'env')!r}, symlinks=True)")
+    executable = str(tmp_path / "env" / "bin" / "python")
+    packages = os.pathsep.join([str(tmp_path), world["YOLOSCOPE_PATH"]])
+    environ = {key: value for key, value in world.items() if not key.startswith("YOLOSCOPE")} | {"PYTHONPATH": packages}
+
+    def call(*arguments: str, **more: str) -> str:
+        done = subprocess.run([executable, *arguments], env=environ | more, check=True, capture_output=True, text=True)
+        assert done.stderr == ""
+        return done.stdout
+
+    assert "not enabled" in call("-m", "yoloscope_hooks", "status")
+    assert "yoloscope" not in call("-c", LIST)
+    assert str(tmp_path / "env") in call("-m", "yoloscope_hooks", "enable")
+    assert "yoloscope_hooks.callbacks" in call("-c", LIST)
+    assert "yoloscope" not in call("-c", LIST, YOLOSCOPE="off")
+    assert call("-c", "print('packages gone')", PYTHONPATH="") == "packages gone\n"
+    assert "removed" in call("-m", "yoloscope_hooks", "disable")
+    assert "yoloscope" not in call("-c", LIST)
+
+
 def test_propagate_keeps_the_path() -> None:
     """Our folder comes first, once, and what the user had follows."""
     environ = {"PYTHONPATH": os.pathsep.join(["/a", str(AUTOLOAD), "/b"])}

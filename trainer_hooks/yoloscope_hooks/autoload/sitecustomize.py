@@ -90,9 +90,14 @@ def _run_hidden() -> None:
         spec.loader.exec_module(module)
 
 
-if __name__ == "sitecustomize":  # imported by `site`, not by `yoloscope_hooks.enable`
+def activate() -> None:
+    """Start waiting unless the user said `YOLOSCOPE=off`."""
+    if os.environ.get("YOLOSCOPE", "").lower() not in {"off", "0", "false", "no"}:
+        install()
+
+
+if __name__ == "sitecustomize":  # imported by `site`, not by `yoloscope_hooks.enable` or the .pth file
     try:
         _run_hidden()
     finally:
-        if os.environ.get("YOLOSCOPE", "").lower() not in {"off", "0", "false", "no"}:
-            install()
+        activate()
