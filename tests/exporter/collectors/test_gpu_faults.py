@@ -210,6 +210,18 @@ def test_passing_error_costs_one_cycle(tmp_path: Path) -> None:
         assert world.cycle().of(catalog.GPU_POWER_WATTS)
 
 
+def test_a_total_does_not_change_its_source(tmp_path: Path) -> None:
+    """If the driver's counters fail in the first cycles they are absent; an integral in between would make a jump."""
+    failing = {"fail.nvmlDeviceGetTotalEnergyConsumption": 999, "fail.nvmlDeviceGetFieldValues": 999}
+    totals = (catalog.GPU_ENERGY_JOULES_TOTAL, catalog.GPU_NVLINK_TRANSMIT_BYTES_TOTAL)
+    with gpu_world(tmp_path, {"gpu.0.throttle_reasons": 4, **failing}) as world:
+        series = [world.cycle() for _ in range(3)]
+        assert not any(one.of(metric) for one in series for metric in totals)
+        assert not any(("0", "sw_power_cap") in one.of(catalog.GPU_THROTTLED_SECONDS_TOTAL) for one in series)
+        world.fake.unset(*failing)
+        assert all(world.cycle().of(metric) for metric in totals)
+
+
 def test_hung_call_does_not_take_the_other_half_along(tmp_path: Path) -> None:
     """While one half hangs in the driver the other gives up after its turn, and both go on when the driver does."""
     with gpu_world(tmp_path, {}) as world:

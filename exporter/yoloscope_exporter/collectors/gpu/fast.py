@@ -217,13 +217,15 @@ def performance(visit: Visit, means: Mapping[int, float]) -> Iterator[Sample]:
 
 
 def energy(visit: Visit) -> Iterator[Sample]:
-    """The driver's counter (mJ, Volta and newer), or where it never answered, power integrated."""
-    counted = visit.ask(nvml.nvmlDeviceGetTotalEnergyConsumption)
-    if counted is not None or "energy" in visit.totals.counters:
-        joules = visit.counter("energy", counted, 1e-3)
-    else:
+    """The driver's counter (mJ, Volta and newer), or power integrated where it has none; never one after the other."""
+    question = nvml.nvmlDeviceGetTotalEnergyConsumption
+    integrated = "energy" in visit.totals.integrals
+    counted = None if integrated else visit.ask(question)
+    if integrated or visit.ask.is_mute(question):
         watts = visit.gauge(visit.ask(nvml.nvmlDeviceGetPowerUsage), 0, MOST_MILLIWATTS, 1e-3)
         joules = visit.integral("energy", watts)
+    else:
+        joules = visit.counter("energy", counted, 1e-3)
     yield from visit.publish(catalog.GPU_ENERGY_JOULES_TOTAL, joules)
 
 
@@ -240,11 +242,11 @@ def throttling(visit: Visit, fields: Mapping[int, float]) -> Iterator[Sample]:
     )
     for reason, bit in REASONS.items():
         held = None if bits is None else float(bool(bits & bit))
-        counted = fields.get(REASON_FIELDS.get(reason, -1))
-        if counted is not None or reason in visit.totals.counters:
-            seconds = visit.counter(reason, counted, 1e-9)
-        else:
+        field = REASON_FIELDS.get(reason)
+        if field is None or field in visit.device.refused:
             seconds = visit.integral(reason, held)
+        else:
+            seconds = visit.counter(reason, fields.get(field), 1e-9)
         yield from visit.publish(catalog.GPU_THROTTLED, held, reason)
         yield from visit.publish(catalog.GPU_THROTTLED_SECONDS_TOTAL, seconds, reason)
 
