@@ -123,6 +123,13 @@ def test_repeated_error_ends_the_record(loop: Loop, monkeypatch: pytest.MonkeyPa
     assert not hasattr(vars(loop).get("optimizer_step"), "__wrapped__")
 
 
+def test_half_open_record_is_removed(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder that cannot be set up leaves no record behind that nobody updates."""
+    monkeypatch.setattr(ledger.Ledger, "__init__", _broken)
+    loop.train()
+    assert records() == []
+
+
 def test_failing_part_is_left_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that keeps failing is not tried again; batches are counted all the same."""
     monkeypatch.setattr(learning.Learning, "check", _broken)

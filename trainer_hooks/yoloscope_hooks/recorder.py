@@ -51,7 +51,12 @@ def open_for(trainer: Trainer) -> Recorder:
     base = record.make_directory(record.directory())
     path, identity = _free(base, run, rank)
     writer = record.Writer(path, identity, facts.gather(trainer, os.environ))
-    recorder = Recorder(writer, (identity.run, rank), _begun(now))
+    try:
+        recorder = Recorder(writer, (identity.run, rank), _begun(now))
+    except Exception:
+        writer.path.unlink()  # nobody would update it: it would look like a training that hangs
+        writer.close()
+        raise
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
     _clear_old(base, path.parent, now)
     return recorder

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,8 @@ def run(context: click.Context, command: tuple[str, ...], name: str | None, *, e
       yoloscope run -- torchrun --nproc_per_node 2 train.py
     """  # noqa: D301 - click reads the backslash
     program = _check(command)
+    if blind := _blind(command):
+        click.echo(f"yoloscope: {blind} keeps the hooks out: this training will not be watched", err=True)
     environ = dict(os.environ)
     if name:
         environ["YOLOSCOPE_RUN"] = name
@@ -114,6 +117,14 @@ def _check(command: Sequence[str]) -> str:
     if not (_PYTHON.fullmatch(name) or name in _LAUNCHERS or _is_script(Path(program))):
         raise click.UsageError(f"{target!r} is not Python, nor does it start Python: give yolo, python or torchrun")
     return program
+
+
+def _blind(command: Sequence[str]) -> str | None:
+    """The option that makes Python ignore PYTHONPATH or its start-up module, if there is one."""
+    if not Path(command[0]).name.startswith(("python", "pypy")):
+        return None
+    options = takewhile(lambda argument: argument.startswith("-") and argument not in {"-c", "-m", "-"}, command[1:])
+    return next((one for one in options if not one.startswith("--") and set(one) & set("IES")), None)
 
 
 def _is_script(program: Path) -> bool:

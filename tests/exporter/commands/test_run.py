@@ -73,6 +73,15 @@ def test_environment(environ: dict[str, str]) -> None:
     assert name == "mine"
 
 
+@pytest.mark.parametrize(("options", "blind"), [(["-I"], True), (["-uE"], True), (["-u", "-W", "error"], False)])
+def test_python_that_ignores_us(environ: dict[str, str], options: list[str], *, blind: bool) -> None:
+    """A Python told to ignore the environment still runs, and one line says that it is not watched."""
+    command = [*RUN, sys.executable, *options, "-c", "print(1)"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert ("will not be watched" in done.stderr) is blind
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_death_by_signal(environ: dict[str, str], number: signal.Signals) -> None:
     """A training killed by a signal ends the command as a shell would say it: 128 and the number."""
