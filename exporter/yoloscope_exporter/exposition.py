@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
@@ -80,31 +81,36 @@ def _help(metric: Metric) -> str:
     return metric.help.replace("\\", r"\\").replace("\n", r"\n")
 
 
+_Key = tuple[str, tuple[str, ...]]
+_Known = tuple[tuple[str, ...], "float | HistogramValue", Sequence[str]]
+
+
 class Renderer:
-    """Turns samples into lines and remembers the part of each line in front of the value."""
+    """Turns samples into lines, and remembers for each series its lines' beginnings, its value, and its lines."""
 
     def __init__(self, duplicate: Callable[[], None] = lambda: None) -> None:
         """Call `duplicate` for every series that came twice; the first one is kept."""
         self._duplicate = duplicate
-        self._known: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+        self._known: dict[_Key, _Known] = {}
 
     def render(self, samples: Iterable[Sample]) -> Exposition:
         """Lines of all `samples`, families in order of their first sample."""
         families: dict[str, list[str]] = {}
-        seen: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+        seen: dict[_Key, _Known] = {}
         for metric, labels, value in samples:
             key = (metric.name, labels)
             if key in seen:
                 self._duplicate()
                 continue
-            heads = seen[key] = self._known.get(key) or _heads(metric, labels)
+            known = self._known.get(key)
+            if known is None or known[1] != value:
+                heads = known[0] if known else _heads(metric, labels)
+                known = (heads, value, _lines(heads, value))
+            seen[key] = known
             lines = families.get(metric.name)
             if lines is None:
                 lines = families[metric.name] = []
-            if isinstance(value, HistogramValue):
-                lines.extend(_histogram_lines(heads, value))
-            else:
-                lines.append(heads[0] + number(value))
+            lines += known[2]
         self._known = seen  # what has gone is forgotten
         return Exposition(families)
 
@@ -123,7 +129,9 @@ def _head(name: str, pairs: list[str]) -> str:
     return f"{name}{{{','.join(pairs)}}} " if pairs else f"{name} "
 
 
-def _histogram_lines(heads: tuple[str, ...], value: HistogramValue) -> list[str]:
+def _lines(heads: tuple[str, ...], value: float | HistogramValue) -> Sequence[str]:
+    if not isinstance(value, HistogramValue):
+        return (heads[0] + number(value),)
     total = 0.0
     lines = []
     for head, count in zip(heads, value.counts, strict=False):

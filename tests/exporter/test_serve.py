@@ -177,6 +177,6 @@ def test_json_log() -> None:
     """--log.format=json writes one JSON object per line, the address among its fields."""
     command = (sys.executable, "-m", "yoloscope_exporter.cli", "serve", "--web.listen-address=127.0.0.1:0")
     with process(*command, "--log.format=json") as child:
-        line = json.loads(child.stderr.readline())
-    assert line["msg"] == "listening"
+        lines = map(json.loads, iter(child.stderr.readline, ""))
+        line = next(line for line in lines if line["msg"] == "listening")
     assert line["url"].startswith("http://127.0.0.1:")

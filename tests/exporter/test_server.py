@@ -50,7 +50,7 @@ def serving(guard: Guard | None = None, *, cycle: bool = True) -> Iterator[str]:
     with ExitStack() as stack:
         stack.callback(sampler.stop)
         stack.callback(made.server_close)
-        server.serve_in_background(made)
+        made.start()
         stack.callback(made.shutdown)
         yield made.url
 
@@ -285,7 +285,7 @@ def test_connections_under_way_are_finished(monkeypatch: pytest.MonkeyPatch) -> 
         return [b"done"]
 
     made = Server(Address("127.0.0.1", 0), slow)
-    server.serve_in_background(made)
+    made.start()
     answers: list[bytes] = []
     client = threading.Thread(target=lambda: answers.append(raw(made.url, b"GET / HTTP/1.0\r\n\r\n")))
     client.start()

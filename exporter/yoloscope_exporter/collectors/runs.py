@@ -26,7 +26,7 @@ from yoloscope_exporter.collectors import Collector, Roster, Trainer
 from yoloscope_exporter.files import read
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from yoloscope_hooks.record import Identity
 
@@ -37,6 +37,7 @@ MAX_RUNS = 128
 MAX_FILES = 512  # records of one run
 MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
 PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
+DEVICES_EVERY = 5  # cycles
 FINAL = ("finished", "failed")
 
 _log = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class Runs:
     def __init__(self, context: Context) -> None:
         """Remember the context; nothing is read yet."""
         self._context = context
+        self._devices = _Devices(context.latest)
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
         self._missed = False
         self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
@@ -114,7 +116,7 @@ class Runs:
         now = self._context.wall()
         known, self._files = self._files, {}
         trainers: list[Trainer] = []
-        devices = _Devices(self._context.latest())
+        self._devices.refresh()
         for entry in self._directories(known):
             if self._done.get(entry.path) == entry.changed:
                 self._remove_old(Path(entry.path), now)
@@ -126,7 +128,7 @@ class Runs:
                 self._done[entry.path] = entry.changed
                 continue
             trainers += [_trainer(record) for record in ranks if record.holder]
-            yield from _run_samples(self._limited(shown), devices)
+            yield from _run_samples(self._limited(shown), self._devices)
         self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}  # noqa: PTH112 - str
         if isinstance(self._context.trainers, Roster):
             self._context.trainers.announce(trainers)
@@ -288,24 +290,34 @@ def remove(directory: Path) -> None:
 class _Devices:
     """Which GPU is meant by a UUID, and which one a rank's process was last seen on."""
 
-    def __init__(self, samples: Iterable[Sample]) -> None:
-        self.index: dict[str, str] = {}
-        self._seen: dict[tuple[str, ...], set[str]] = defaultdict(set)
-        for metric, labels, _ in samples:
+    def __init__(self, latest: Callable[[], Iterable[Sample]]) -> None:
+        self._latest = latest
+        self._index: dict[str, str] = {}
+        self._seen: dict[tuple[str, ...], set[str]] = {}
+        self._age = 0
+
+    def refresh(self) -> None:
+        """Look at the last cycle's samples, but not every time: GPUs seldom change."""
+        self._age -= 1
+        if self._age > 0 and self._index:
+            return
+        self._age, self._index, self._seen = DEVICES_EVERY, {}, defaultdict(set)
+        for metric, labels, _ in self._latest():
             if metric is catalog.GPU_INFO:
-                self.index[labels[1]] = labels[0]
+                self._index[labels[1]] = labels[0]
             elif metric is catalog.GPU_PROCESS_MEMORY_BYTES:
                 self._seen[labels[3:]].add(labels[0])
 
     def of(self, who: tuple[str, str], facts: Mapping[str, str]) -> tuple[str, str] | None:
         """Index and UUID of a rank's GPU; None while that is not certain."""
         uuid = facts.get("gpu_uuid", "")
-        if gpu := facts.get("gpu") or self.index.get(uuid):
+        if gpu := facts.get("gpu") or self._index.get(uuid):
             return gpu, uuid
-        if len(self._seen[who]) != 1:
+        seen = self._seen.get(who, set())
+        if len(seen) != 1:
             return None
-        (gpu,) = self._seen[who]
-        return gpu, next((uuid for uuid, index in self.index.items() if index == gpu), "")
+        (gpu,) = seen
+        return gpu, next((uuid for uuid, index in self._index.items() if index == gpu), "")
 
 
 def _run_samples(files: Sequence[_File], devices: _Devices) -> Iterator[Sample]:
@@ -373,17 +385,15 @@ def _owner(record: Record) -> dict[str, str]:
 
 def _merged(records: Sequence[Record]) -> Iterator[Sample]:
     """The rank's own samples and its workers', histograms of the same series added up."""
-    histograms: dict[tuple[str, tuple[str, ...]], tuple[Metric, HistogramValue]] = {}
+    histograms: dict[tuple[str, tuple[str, ...]], list[Sample]] = {}
     for record in records:
         for sample in record.samples:
-            metric, labels, value = sample
-            if not isinstance(value, HistogramValue):
+            if isinstance(sample.value, HistogramValue):
+                histograms.setdefault((sample.metric.name, sample.labels), []).append(sample)
+            else:
                 yield sample
-                continue
-            known = histograms.get((metric.name, labels))
-            histograms[metric.name, labels] = (metric, _sum(known[1], value) if known else value)
-    for (_, labels), (metric, histogram) in histograms.items():
-        yield Sample(metric, labels, histogram)
+    for parts in histograms.values():
+        yield parts[0] if len(parts) == 1 else _sum(parts)
 
 
 def _accept(who: Identity, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -395,5 +405,8 @@ def _accept(who: Identity, metric: Metric, labels: tuple[str, ...]) -> tuple[str
     return (who.run, who.rank, *labels[2:])
 
 
-def _sum(one: HistogramValue, other: HistogramValue) -> HistogramValue:
-    return HistogramValue(tuple(map(sum, zip(one.counts, other.counts, strict=True))), one.sum + other.sum)
+def _sum(samples: Sequence[Sample]) -> Sample:
+    """One histogram of several of the same series."""
+    values = [sample.value for sample in samples if isinstance(sample.value, HistogramValue)]
+    counts = tuple(map(sum, zip(*(value.counts for value in values), strict=True)))
+    return samples[0]._replace(value=HistogramValue(counts, sum(value.sum for value in values)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import time
@@ -16,7 +17,7 @@ from yoloscope_exporter.collectors import Collector, Context, Roster
 from yoloscope_exporter.config import Config, Rereadable, reread, settings
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
 from yoloscope_exporter.sampler import Rejections, Sampler, Source
-from yoloscope_exporter.server import App, Server, serve_in_background
+from yoloscope_exporter.server import App, Server
 from yoloscope_exporter.web_config import Guard, WebConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def serve(config: Config) -> None:
     log.configure(config.log_level, config.log_format)
     context = click.get_current_context()
     with running(config) as exporter:
+        gc.collect()
+        gc.freeze()  # what is there by now stays: no need to look through it again and again
         _log.info("listening", extra={"fields": {"url": exporter.server.url, "records": str(config.path_records)}})
         while signal.sigwait(_SIGNALS) == signal.SIGHUP:
             _reload(exporter, context)
@@ -83,7 +86,7 @@ def running(config: Config) -> Iterator[Exporter]:
         stack.callback(server.server_close)
         stack.callback(sampler.stop)
         sampler.start()
-        serve_in_background(server)
+        server.start()
         stack.callback(server.drain)
         stack.callback(server.shutdown)
         yield Exporter(config, sampler, server, options, factory)

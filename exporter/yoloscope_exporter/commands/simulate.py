@@ -18,7 +18,7 @@ import click
 
 from yoloscope_exporter.config import address, duration
 from yoloscope_exporter.exposition import Renderer
-from yoloscope_exporter.server import Response, Server, negotiate, serve_in_background
+from yoloscope_exporter.server import Response, Server, negotiate
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def serving(nodes: Fleet, address: Address, wall: Callable[[], float] = time.tim
         reason = (error.strerror or str(error)).lower()
         raise click.ClickException(f"--web.listen-address {address}: {reason}; choose another, or port 0") from error
     try:
-        serve_in_background(server)
+        server.start()
         yield server
         server.shutdown()
     finally:
