@@ -98,3 +98,11 @@ def test_golden_exposition_passes_promtool() -> None:
     command = [promtool, "check", "metrics"]
     lint = subprocess.run(command, input=GOLDEN.read_text(), capture_output=True, text=True, check=False)
     assert lint.stdout + lint.stderr == ""
+
+
+def test_golden_exposition_has_every_metric_of_the_host() -> None:
+    """Nothing of the catalogue's host, cgroup and process rows is left out by every fixture."""
+    text = GOLDEN.read_text(encoding="utf-8")
+    rows = ("cpu", "load", "context", "memory", "swap", "disk", "network", "pressure", "cgroup")
+    wanted = [m.name for m in catalog.METRICS if m.area in rows or m.labels == ("run", "rank", "role")]
+    assert [name for name in wanted if f"\n{name}{{" not in text and f"\n{name} " not in text] == []
