@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -71,12 +72,6 @@ def with_torch(trainer: Loop) -> Loop:
     return trainer
 
 
-def tensorboard(trainer: Any, writer: Any) -> None:
-    """What Ultralytics' own TensorBoard callback does per epoch, done per batch: six scalars."""
-    for index, name in enumerate(("train/box", "train/cls", "train/dfl", "lr/pg0", "lr/pg1", "lr/pg2")):
-        writer.add_scalar(name, 0.5, index)
-
-
 def callbacks_alone(folder: Path) -> list[tuple[str, float, float]]:
     """Median and 99th percentile in microseconds, the bare loop taken off; of several rounds the quietest."""
     bare, watched = [], []
@@ -86,18 +81,52 @@ def callbacks_alone(folder: Path) -> list[tuple[str, float, float]]:
         watched.append(_figures(microseconds_per_batch(model)))
         print(f"round {index}: bare {bare[-1][0]:.1f}, watched {watched[-1][0]:.1f} us", flush=True)
     loop = min(bare)[0]
-    rows = [("yoloscope, all callbacks and taps", min(watched)[0] - loop, min(watched)[1] - loop)]
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
-    except ImportError:
-        print("TensorBoard is not installed: not compared")
-        return rows
+    rows = [("yoloscope, all callbacks and taps", min(watched))]
+    for name, peer in (("TensorBoard, six scalars per batch", tensorboard), ("TraceML, `trace_step` alone", traceml)):
+        try:
+            rows.append((name, _figures(peer(folder))))
+        except ImportError as error:  # noqa: PERF203 - two peers
+            print(f"not compared: {error}")
+    return [(name, median - loop, p99 - loop) for name, (median, p99) in rows]
+
+
+def tensorboard(folder: Path) -> list[float]:
+    """Per batch what Ultralytics' own TensorBoard callback does per epoch: write losses and learning rates."""
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+
+    def write_scalars(trainer: Loop) -> None:
+        for name in ("train/box", "train/cls", "train/dfl", "lr/pg0", "lr/pg1", "lr/pg2"):
+            writer.add_scalar(name, 0.5, trainer.epoch)
+
     writer = SummaryWriter(str(folder / "tensorboard"))
     trainer = with_torch(Loop(folder))
-    trainer.callbacks["on_train_batch_end"] = [lambda trainer: tensorboard(trainer, writer)]
-    median, p99 = _figures(microseconds_per_batch(trainer, 2000))
+    trainer.callbacks["on_train_batch_end"] = [write_scalars]
+    times = microseconds_per_batch(trainer, 2000)
     writer.close()
-    return [*rows, ("TensorBoard, six scalars per batch", median - loop, p99 - loop)]
+    return times
+
+
+def traceml(folder: Path) -> list[float]:
+    """The nearest peer's step boundary, its forward, backward and loader patches left out; it wants its own server."""
+    import torch  # noqa: PLC0415
+    import traceml_ai  # noqa: PLC0415
+
+    launch = "from traceml_ai.launcher.cli import main; main()"
+    command = [sys.executable, "-c", launch, "serve", "--logs-dir", str(folder)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(5)
+        traceml_ai.init(mode="manual", ui_mode="summary", logs_dir=str(folder))
+        trainer, model, batch, times = with_torch(Loop(folder)), torch.nn.Linear(1, 1), {"img": [0, 1, 2, 3]}, []
+        for _ in range(5000):
+            began = time.perf_counter()
+            with traceml_ai.trace_step(model):
+                trainer.step(batch)
+            times.append((time.perf_counter() - began) * 1e6)
+    finally:
+        server.terminate()
+        server.wait()
+    return times
 
 
 def _figures(times: list[float]) -> tuple[float, float]:

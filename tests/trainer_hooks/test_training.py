@@ -95,8 +95,8 @@ def check_sum(seen: Watched, record: str = "rank-0.rec") -> None:
 #: The whole matrix takes minutes: YOLOSCOPE_MATRIX=1. Without it each version and each way is seen at least once.
 FULL = bool(os.environ.get("YOLOSCOPE_MATRIX"))
 full_matrix = pytest.mark.skipif(not FULL, reason="only with YOLOSCOPE_MATRIX=1")
-SINGLE = [("8.3.9", "attach"), ("8.4.2", "run"), ("newest", "attach")]
-RANKS = [("8.3.9", "attach"), ("newest", "run")]
+SINGLE = [("8.3.9", "attach"), ("8.4.2", "run")]  # the newest is in nearly every other test
+RANKS = [("newest", "run")]
 EVERYTHING = [(version, hooks) for version in VERSIONS for hooks in ("attach", "run")]
 
 
@@ -134,6 +134,7 @@ def test_two_ranks(even: Path, tmp_path: Path, version: str, hooks: str) -> None
         assert seen.value("train_worker_batches_total", "0", record=f"rank-{rank}-worker-0.rec") >= 3
 
 
+@full_matrix
 @pytest.mark.slow
 def test_torchrun(even: Path, tmp_path: Path) -> None:
     """Torchrun starts the script twice: both ranks agree on the name though Ultralytics gives them two folders."""
@@ -188,8 +189,9 @@ def worker(seen: Watched, index: str) -> dict[str, float]:
     return values
 
 
+@full_matrix
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["segment", "classify", "pose", "obb"] if FULL else ["classify"])
+@pytest.mark.parametrize("task", ["segment", "classify", "pose", "obb"])
 def test_other_tasks(tmp_path: Path, task: str) -> None:
     """Batches, losses and metrics of the other tasks."""
     data = make_dataset(tmp_path / "data", images=10, task=task)
@@ -209,6 +211,7 @@ losses.clear()
 """
 
 
+@full_matrix
 @pytest.mark.slow
 def test_two_trainings_in_one_process(data: Path, tmp_path: Path) -> None:
     """As in a notebook: the second training of a model has a record of its own."""
@@ -234,3 +237,45 @@ def test_crash(data: Path, tmp_path: Path, version: str) -> None:
     (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
     record = Reader(path).read()
     assert (record.state, record.facts["exception"], record.alive) == ("failed", "ZeroDivisionError", False)
+
+
+STOP = """
+def stop(trainer):
+    raise KeyboardInterrupt
+model.add_callback("on_fit_epoch_end", stop)
+"""
+RESUME = """
+import yoloscope_hooks
+again = yoloscope_hooks.attach(ultralytics.YOLO(options.project + "/test/weights/last.pt"), run="resumed")
+again.train(trainer=cpu_trainer.TRAINERS[options.task], resume=True, device="cpu")
+sys.exit(0)
+"""
+
+
+@full_matrix
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
+def test_resume(data: Path, tmp_path: Path, version: str) -> None:
+    """A training that was stopped goes on: its epochs are numbered on, its batches are those it does now."""
+    options: dict[str, Any] = {"version": version, "epochs": 3, "hooks": "none"}
+    assert train(data, tmp_path / "runs", script=STOP, **options).code != 0
+    seen = watch(data, tmp_path, script=RESUME, **options)
+    assert (seen.value("train_epoch"), seen.value("train_epochs"), seen.value("train_batches_total")) == (3, 3, 6)
+    assert seen.value("train_remaining_seconds") == 0
+    check_sum(seen)
+
+
+TUNE = """
+model.tune(data=options.data, project=options.project, iterations=1, epochs=1, batch=4, imgsz=32, **DEFAULTS)
+sys.exit(0)
+"""
+
+
+@full_matrix
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["8.3.9", "newest"])
+def test_tune(data: Path, tmp_path: Path, version: str) -> None:
+    """The tuner's trainings, in processes of their own, are recorded each."""
+    seen = watch(data, tmp_path, script=TUNE, version=version)
+    assert seen.value("train_batches_total") == 3
+    assert seen.records["rank-0.rec"].state == "finished"
