@@ -82,6 +82,8 @@ def workers_possible(s: Signals) -> int | None:
 
     None where the number of CPUs is not known.
     """
+    if s.get("workers", -1) == 0 and s.facts.get("device") == "cpu":
+        return 0  # Ultralytics sets workers=0 on a CPU whatever is asked for
     if not s.has("cores"):
         return None
     limit = max(int(s["cores"] // max(s.get("ranks", 1), 1)), 1)
@@ -107,8 +109,6 @@ def image_bytes(s: Signals) -> float:
 def more_workers(s: Signals) -> Advice | None:
     """Raise `workers` to what is needed, within what is possible."""
     needed, possible, now = workers_needed(s), workers_possible(s), s.get("workers")
-    if s.get("workers", -1) == 0 and s.facts.get("device") == "cpu":
-        return None  # Ultralytics sets workers=0 on a CPU whatever is asked for
     if needed is None and now == 0:
         needed = possible if possible is not None else 8
     if needed is None:

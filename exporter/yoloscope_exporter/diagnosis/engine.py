@@ -272,7 +272,8 @@ def over(stores: Sequence[Store], limits: Limits | None = None, window: float = 
             course.seen |= {name: s for name, met in judged.items() if met}
             _note(course, s, holding(hysteresis.update(key, judged, now)), now, step)
     told = [_summary(course, stores, limits, usual) for course in courses.values()]
-    told = [diagnosis for diagnosis in told if diagnosis.run or diagnosis.verdicts]
+    # A run that had ended before, and a node on which nothing is held, have no part in this stretch of time.
+    told = [one for one in told if one.verdicts or (courses[one.run, one.rank].trained and one.run)]
     return Course(tuple(told), times[0], times[-1], tuple(_notes(stores, gaps)))
 
 

@@ -128,7 +128,7 @@ def input_cause(s: Signals, t: Limits) -> str:
     known = s.has("prep_seconds", "prep_cpu_ratio")
     causes = (
         ("cpu_throttled", s.get("throttled_share") >= t["throttled_share"]),
-        ("loader_workers", s.get("workers", -1) == 0),
+        ("loader_workers", s.get("workers", -1) == 0 and advice.more_workers(s) is not None),
         ("", not known),
         ("slow_worker", one_late(s, t)),
         ("cpu_oversubscribed", crowded(s, t)),
@@ -162,8 +162,7 @@ def crowded(s: Signals, t: Limits) -> bool:
 
 def room_for_workers(s: Signals, t: Limits) -> bool:
     """More workers would help: they are needed, allowed, and there are CPUs idle for them."""
-    needed, possible = advice.workers_needed(s), advice.workers_possible(s)
-    if needed is None or min(needed, possible or needed) <= s.get("workers"):
+    if advice.more_workers(s) is None:
         return False
     return not s.has("free_cores") or s["free_cores"] >= t["free_cores"]
 
@@ -182,8 +181,12 @@ def _waits(s: Signals) -> str:
 def _preparation(s: Signals) -> str:
     if not s.has("prep_seconds", "step_seconds"):
         return ""
-    workers = f" by {s['workers']:.0f} workers" if s.has("workers") else ""
+    workers = f" by {_count(s['workers'], 'worker')}" if s.get("workers") else ""
     return f"; a batch takes {_ms(s['prep_seconds'])} to prepare{workers} and {_ms(s['step_seconds'])} to train on"
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:.0f} {noun}{'' if number == 1 else 's'}"
 
 
 def _ms(seconds: float) -> str:

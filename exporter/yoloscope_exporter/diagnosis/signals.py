@@ -391,6 +391,22 @@ def _workers(v: View) -> Numbers:
     }
 
 
+def _without_workers(v: View) -> Numbers:
+    """With workers=0 the data wait is the preparation, done by the training process itself.
+
+    How much of it computes is told from the process's CPU time, taking the rest of its time for one busy CPU: at most
+    that much. It may compute on more CPUs than one, so a low share is sure and a high one is not.
+    """
+    workers = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
+    waited, batches = _phase(v, "data_wait"), v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    used = v.now.increase(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "main")
+    if workers != 0 or not waited or not batches or batches < FEWEST_BATCHES:
+        return {}
+    rest = v.now.seconds - waited
+    computing = None if used is None else min(max((used - rest) / waited, 0.0), 1.0)
+    return {"prep_seconds": waited / batches, "prep_cpu_ratio": computing}
+
+
 def _queue_fill(v: View) -> float | None:
     capacity = v.now.last(catalog.TRAIN_QUEUE_CAPACITY, v.run, v.rank)
     return _ratio(v.now.mean(catalog.TRAIN_QUEUE_DEPTH, v.run, v.rank), capacity)
@@ -781,6 +797,7 @@ PARTS_OF_SIGNALS: tuple[Callable[[View], Numbers], ...] = (
     _whole_run,
     _liveness,
     _workers,
+    _without_workers,
     _processes,
     _cpu,
     _storage,
