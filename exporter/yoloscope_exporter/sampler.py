@@ -31,8 +31,8 @@ from yoloscope_exporter.lane import Lane, Outcome, outcome
 
 SLOW_EVERY = 10  # intervals
 PATIENCE = 0.25  # of an interval: how long a cycle waits for a collector
-DEADLINE = 0.8  # of a collector's period: after that it counts as hung
 STALE_AFTER = 3  # intervals
+DEADLINE = 0.8  # of the period of a slow collector, STALE_AFTER for a fast one: after that it counts as hung
 DEAD_AFTER = 30  # intervals: time for somebody to restart the exporter
 FORM_MEMORY_SECONDS = 300.0  # how long a form of the exposition is made in advance after it was last asked for
 OWN = "exporter"
@@ -305,6 +305,7 @@ class Sampler:
         self._prepare()
 
     def _step(self, runners: Sequence[_Runner], now: float, wall: float) -> None:
+        self._settle(runners, wall)  # what came back since the last cycle
         due = [runner for runner in runners if self._ticks % runner.every == 0 and not runner.busy]
         due.sort(key=lambda runner: runner.every)  # the slow ones last
         for runner in due:
@@ -313,8 +314,11 @@ class Sampler:
             queue = _Queue(due, self._gathered)
             self._lane.start(queue)
             due = list(self._watch(queue))
+        self._settle(runners, wall)
+
+    def _settle(self, runners: Sequence[_Runner], wall: float) -> None:
         for runner in runners:
-            runner.settle(self._clock(), wall, DEADLINE * self.interval * runner.every)
+            runner.settle(self._clock(), wall, max(STALE_AFTER, DEADLINE * runner.every) * self.interval)
 
     def _watch(self, queue: _Queue) -> Sequence[_Runner]:
         """Wait for the queue's end; if one loses patience with its current runner, the others come back."""

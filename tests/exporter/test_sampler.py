@@ -152,7 +152,7 @@ def test_late_result_of_a_hung_call_is_not_published() -> None:
 
     clock = Clock()
     with sampler(source("late", collect), clock=clock, interval=0.1) as made:
-        for _ in range(3):
+        for _ in range(5):
             made.cycle()
             clock.now += 0.1
         release.set()
@@ -160,6 +160,31 @@ def test_late_result_of_a_hung_call_is_not_published() -> None:
             made.cycle()
             clock.now += 0.1
         assert scrape(made)[LOAD] == 2
+
+
+def test_source_slower_than_the_patience_is_published() -> None:
+    """What takes longer than a cycle waits, but comes back before the next one, is published by that one."""
+    begun, release = threading.Semaphore(0), threading.Semaphore(0)
+    values = iter(range(10))
+
+    def collect() -> Iterable[Sample]:
+        begun.release()
+        assert release.acquire(timeout=20)
+        return load(float(next(values)))
+
+    clock = Clock()
+    with sampler(source("gpu", collect), clock=clock, interval=0.1) as made:
+        for number in range(3):
+            made.cycle()
+            seen = scrape(made)
+            assert (seen[UP, "gpu"], seen.get(LOAD)) == ((1, number - 1) if number else (0, None))
+            assert begun.acquire(timeout=20)
+            release.release()
+            runner = made._runners["gpu"]
+            while runner.busy:
+                time.sleep(0.001)
+            clock.now += 0.1
+        release.release()
 
 
 def test_slow_group_runs_every_tenth_cycle() -> None:
