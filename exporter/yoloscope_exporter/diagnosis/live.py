@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.sampler import Snapshot
 
 
+#: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
+SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Where the exporter serves the diagnosis as JSON.
 DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
@@ -49,7 +51,7 @@ def derived(context: Context) -> Live:
 class Live:
     """Diagnosis of what a sampler sees: fed with every snapshot, judged every few seconds.
 
-    Two stores: the short one with every snapshot, the long one with every tenth or so, for slopes and slow steps.
+    Two stores: the short one for the window, the long and thin one for slopes and slow steps.
     """
 
     limits: Limits = field(default_factory=lambda: rules.DEFAULTS)
@@ -79,19 +81,22 @@ class Live:
 
     def feed(self, now: float, samples: Iterable[catalog.Sample]) -> list[catalog.Sample]:
         """Take in the samples of one cycle at Unix time `now`; return the diagnosis as samples."""
-        used = [sample for sample in samples if sample.metric.name in USED]
         if now < self.short.last:  # the clock was set back: what was seen lies in the future now
             self._forget()
-        if self.short.last > 0:
-            self._period += 0.2 * (now - self.short.last - self._period)
-        self.short.add(now, used)
-        if now - self._thinned >= self.history / 180:
-            self.long.add(now, used)
-            self.long.trim(now - self.history)
-            self._thinned = now
+        if now - self.short.last >= 0.9 * self.window * SAMPLE_SHARE:
+            self._take(now, [sample for sample in samples if sample.metric.name in USED])
         if now - self._judged >= self.window * STEP_SHARE:
             self._judge(now)
         return list(self.samples())
+
+    def _take(self, now: float, samples: list[catalog.Sample]) -> None:
+        if self.short.last > 0:
+            self._period += 0.2 * (now - self.short.last - self._period)
+        self.short.add(now, samples)
+        if now - self._thinned >= self.history * THIN_SHARE:
+            self.long.add(now, samples)
+            self.long.trim(now - self.history)
+            self._thinned = now
 
     def _forget(self) -> None:
         self.short, self.long = Store(), Store()
@@ -102,7 +107,7 @@ class Live:
         self.short.trim(now - self.window)
         since = Window(self.short, max(self._judged, now - self.window), now, self._period)
         short = Window(self.short, now - self.window, now, self._period)
-        long = Window(self.long, now - self.history, now, self.history / 180)
+        long = Window(self.long, now - self.history, now, self.history * THIN_SHARE)
         everybody = signals.gather(short, long)
         self._hysteresis.keep((s.run, s.rank) for s in everybody)
         told = [self._tell(s, now) for s in everybody]

@@ -5,12 +5,13 @@ Counters are stored with their resets added back, so the increase between two mo
 
 from __future__ import annotations
 
-import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf, isfinite
+from operator import add, lt
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -48,27 +49,34 @@ class Series:
         """Add a point; say why it was not added (`backwards`, `not a number`), else nothing."""
         if self.times and time <= self.times[-1]:
             return "backwards" if time < self.times[-1] else "repeated"
-        parts = (*value.counts, value.sum) if isinstance(value, HistogramValue) else (value,)
-        if not all(map(math.isfinite, parts)):
+        if isinstance(value, HistogramValue):
+            return self._append_histogram(time, (*value.counts, value.sum))
+        if not isfinite(value):
             return "not a number"
         if self._monotonic:
-            parts = self._unwrap(parts)
+            if self._raw and value < self._raw[0]:
+                self._reset()
+            self._raw = (value,)
+            if self._offset:
+                value += self._offset[0]
         self.times.append(time)
-        if isinstance(value, HistogramValue):
-            self.histograms.append(parts)
-        else:
-            self.values.append(parts[0])
+        self.values.append(value)
         return ""
 
-    def _unwrap(self, parts: tuple[float, ...]) -> tuple[float, ...]:
-        if len(self._raw) == len(parts) and any(new < old for new, old in zip(parts, self._raw, strict=True)):
-            self.resets += 1
-            base = self._offset or (0.0,) * len(parts)
-            self._offset = tuple(a + b for a, b in zip(base, self._raw, strict=True))
+    def _append_histogram(self, time: float, parts: tuple[float, ...]) -> str:
+        if not all(map(isfinite, parts)):
+            return "not a number"
+        if len(self._raw) == len(parts) and any(map(lt, parts, self._raw)):
+            self._reset()
         self._raw = parts
-        if not self._offset:
-            return parts
-        return tuple(a + b for a, b in zip(parts, self._offset, strict=True))
+        self.times.append(time)
+        self.histograms.append(tuple(map(add, parts, self._offset)) if self._offset else parts)
+        return ""
+
+    def _reset(self) -> None:
+        """The counter began again: what it had counted before is added from here on."""
+        self.resets += 1
+        self._offset = tuple(map(add, self._raw, self._offset)) if self._offset else self._raw
 
     def trim(self, before: float) -> None:
         """Forget points older than `before`."""
@@ -93,8 +101,8 @@ class Store:
     name: str = ""
     series: dict[str, dict[Labels, Series]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
-    first: float = math.inf
-    last: float = -math.inf
+    first: float = inf
+    last: float = -inf
 
     def add(self, time: float, samples: Iterable[Sample]) -> None:
         """Add the samples of one moment (Unix seconds)."""
