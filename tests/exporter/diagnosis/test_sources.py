@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
-from yoloscope_exporter.diagnosis import engine, render, sources
+from yoloscope_exporter.diagnosis import engine, recording, render, sources
 from yoloscope_exporter.diagnosis.sources import SourceError
 
+from tests.conftest import require_binary
+from tests.live import free_port, get, wait_for
+from tests.recordings import cases
 from tests.recordings.model import Plan, play
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Answer = Callable[[str, str, dict[str, str]], tuple[int, bytes]]
 
@@ -114,3 +123,29 @@ def test_prometheus_refusals_are_passed_on(serve: Callable[[Answer], str]) -> No
     """Its own words reach the user."""
     with pytest.raises(SourceError, match="query processing would load too many samples"):
         sources.prometheus(serve(lambda *_: (422, b'{"error": "query processing would load too many samples"}')), 3600)
+
+
+def test_a_real_prometheus_says_what_the_recording_says(tmp_path: Path) -> None:
+    """A recording, loaded by promtool and asked for over the API of a real server, has the same series and findings."""
+    promtool, server = require_binary("promtool"), require_binary("prometheus")
+    plain, data = tmp_path / "a.om", tmp_path / "data"
+    plain.write_bytes(gzip.decompress(cases.path("straggler").read_bytes()))
+    subprocess.run(
+        [promtool, "tsdb", "create-blocks-from", "openmetrics", str(plain), str(data)], check=True, capture_output=True
+    )
+    (recorded,) = recording.read(plain)
+    (tmp_path / "prometheus.yml").write_text("global: {}\n")
+    port = free_port()
+    command = [server, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={data}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=100y"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            wait_for(lambda: get(f"http://127.0.0.1:{port}/-/ready"), timeout=60)
+            (asked,) = sources.prometheus(f"http://127.0.0.1:{port}", 3600, "train/yolo11m", now=recorded.last)
+        finally:
+            process.terminate()
+    assert not asked.skipped
+    train = {key for key in recorded.series if "train" in key}
+    assert train - set(asked.series) == set()
+    told = [[(d.rank, [v.name for v in d.verdicts]) for d in engine.over([s]).diagnoses] for s in (recorded, asked)]
+    assert told[0] == told[1]
