@@ -238,6 +238,21 @@ class Window:
         seconds = series.times[span[-1]] - series.times[span[0]]
         return (series.values[span[-1]] - series.values[span[0]]) / seconds
 
+    def steady_rate(self, metric: Metric, *labels: str) -> float | None:
+        """Rate of a counter that always grows but is read more rarely than it is sampled: from change to change.
+
+        Up to a period of reading would be missing at either end otherwise.
+        """
+        found = self._points(metric, labels)
+        if found is None:
+            return None
+        series, span = found
+        changes = [index for index in span[1:] if series.values[index] != series.values[index - 1]]
+        if len(changes) < 2:  # noqa: PLR2004
+            return self.rate(metric, *labels)
+        first, last = changes[0], changes[-1]
+        return (series.values[last] - series.values[first]) / (series.times[last] - series.times[first])
+
     def events(self, metric: Metric, *labels: str) -> float | None:
         """How much a counter of rare events grew; what a series born inside the window starts with counts too."""
         found = self._points(metric, labels)

@@ -399,11 +399,11 @@ def _without_workers(v: View) -> Numbers:
     """
     workers = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
     waited, batches = _phase(v, "data_wait"), v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
-    used = v.now.increase(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "main")
+    rate = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "main")
     if workers != 0 or not waited or not batches or batches < FEWEST_BATCHES:
         return {}
     rest = v.now.seconds - waited
-    computing = None if used is None else min(max((used - rest) / waited, 0.0), 1.0)
+    computing = None if rate is None else min(max((rate * v.now.seconds - rest) / waited, 0.0), 1.0)
     return {"prep_seconds": waited / batches, "prep_cpu_ratio": computing}
 
 
@@ -431,15 +431,15 @@ def _slowest_worker(v: View) -> tuple[str, float, float] | None:
 
 def _processes(v: View) -> Numbers:
     alive = v.now.mean(catalog.TRAIN_PROCESS_COUNT, v.run, v.rank, "worker")
-    waiting = v.now.rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "worker")
-    used = v.now.rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "worker")
+    waiting = v.now.steady_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "worker")
+    used = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "worker")
     preparing = _rate_sum(v.now, catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank)
     memory = v.now.last(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, "worker")
     resident = [value for _, value in v.now.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank)]
     return {
         "workers_alive": v.now.last(catalog.TRAIN_PROCESS_COUNT, v.run, v.rank, "worker"),
         "runqueue_share": _ratio(waiting, alive),
-        "main_runqueue_share": v.now.rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "main"),
+        "main_runqueue_share": v.now.steady_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "main"),
         "worker_threads": _ratio(used, preparing),
         "worker_resident_bytes": _ratio(memory, alive),
         "resident_bytes": sum(resident) if resident else None,

@@ -51,6 +51,13 @@ def test_counters_never_fall(raw: list[int]) -> None:
     assert values[-1] >= raw[-1]
 
 
+def test_a_counter_read_rarely_is_rated_from_change_to_change() -> None:
+    """2 per second, read every 10 s, sampled every 5 s: the ends that were not read do not count."""
+    window = Window(store(BATCHES, {0: 0, 5: 0, 10: 20, 15: 20, 20: 40, 25: 40}), 0, 25)
+    assert window.steady_rate(BATCHES, *RANK) == 2
+    assert window.rate(BATCHES, *RANK) == 1.6
+
+
 def test_one_point_makes_no_increase() -> None:
     """Nothing can be said of one point; absent, not zero."""
     window = Window(store(BATCHES, {5: 7}), 0, 10)
