@@ -84,7 +84,7 @@ def _rank(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> I
         yield from (_verdict(verdict) for verdict in diagnosis.verdicts)
         if not diagnosis.verdicts:
             yield Text("nothing stands out", style="dim")
-    yield Text(_progress(window, run, rank), no_wrap=True, overflow="ellipsis")
+    yield Text(progress(window, run, rank), no_wrap=True, overflow="ellipsis")
     yield from _anatomy(window, run, rank)
     yield from _loader(window, run, rank)
 
@@ -100,7 +100,8 @@ def _verdict(verdict: Verdict) -> Text:
     return text
 
 
-def _progress(window: Window, run: str, rank: str) -> str:
+def progress(window: Window, run: str, rank: str) -> str:
+    """A line about a rank: state, epoch, throughput, what is left, losses."""
     key = (run, rank)
     epoch, epochs = window.last(catalog.TRAIN_EPOCH, *key), window.last(catalog.TRAIN_EPOCHS, *key)
     images, remaining = (

@@ -90,5 +90,8 @@ class Watch:
         """What to show now."""
         if self.problem:
             return Text(f"{self.problem}; trying again", style="bold red")
-        window = Window(self.store, self.store.last - SHOWN_SECONDS, self.store.last)
-        return screen.frame(window, self.diagnoses, self.events, self.source.name)
+        return screen.frame(self.window(), self.diagnoses, self.events, self.source.name)
+
+    def window(self) -> Window:
+        """What is shown: the last minute."""
+        return Window(self.store, self.store.last - SHOWN_SECONDS, self.store.last)

@@ -1,0 +1,84 @@
+"""Children of the demo: each in a process group of its own, and gone when its block is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+PATIENCE_SECONDS = 30.0
+"""For a child to answer."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind the stack like Ctrl-C, so that every child is ended."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def child(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start `command`, its output in `log`; the whole process group is gone when the block is left."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            command, stdout=output, stderr=output, env={**os.environ, **environment}, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` if it is free on the loopback interface, else any port that is."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    raise click.ClickException("no port is free on 127.0.0.1")
+
+
+def answering(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until `url` answers.
+
+    Raises:
+        click.ClickException: the child has ended, or is silent for PATIENCE_SECONDS.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310 - loopback
+            return
+        time.sleep(0.2)
+    raise click.ClickException(f"{url} does not answer; the end of {log}:\n{tail(log)}")
+
+
+def tail(log: Path) -> str:
+    """The last lines of a child's output."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

@@ -1,0 +1,78 @@
+"""The demo, as a user starts it: real trainings, a live line, the advice followed, a table; and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from yoloscope_exporter.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+YOLOSCOPE = [sys.executable, "-m", "yoloscope_exporter.cli", "demo", "--no-prometheus", "--epochs", "2"]
+
+
+def below(folder: Path) -> list[psutil.Process]:
+    """Processes that were started by a demo which writes to `folder`."""
+    return [one for one in psutil.process_iter() if one.pid != os.getpid() and str(folder) in words(one)]
+
+
+def words(process: psutil.Process) -> str:
+    """Command line and environment, as far as they can be read."""
+    try:
+        return " ".join([*process.cmdline(), *process.environ().values()])
+    except psutil.Error:
+        return ""
+
+
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.timeout(400)
+def test_demo(tmp_path: Path) -> None:
+    """It ends with a table of the first and the last training, whose wait for data is smaller, and a report."""
+    pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
+    done = subprocess.run(YOLOSCOPE, cwd=tmp_path, capture_output=True, text=True, timeout=380, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "train  epoch 1/2" in done.stdout
+    assert "loader_" in done.stdout
+    report = (tmp_path / "demo-output/report.md").read_text()
+    before, after = map(float, re.findall(r"waiting for data \| ([\d.]+)%[^|]*\| ([\d.]+)%", report)[0])
+    assert before > after + 10
+    assert (tmp_path / "demo-output/report.html").read_text().count("<svg") > 2
+    assert not below(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C in the middle of a training leaves no process behind, and no traceback."""
+    pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
+    demo = subprocess.Popen(YOLOSCOPE, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 120
+    while len(below(tmp_path)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)  # somewhere in the imports of the training
+    demo.send_signal(number)
+    output, _ = demo.communicate(timeout=60)
+    assert demo.returncode not in {0, None}
+    assert "Traceback" not in output
+    assert not below(tmp_path)
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """One line that names the option, exit code 2."""
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(main, ["demo", "--output", str(tmp_path / "file" / "x")])
+    assert result.exit_code == 2
+    assert "--output" in result.output
+    assert "choose a folder" in result.output
