@@ -16,12 +16,14 @@ $(VENV)/.train: pyproject.toml
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "no venv module: apt-get install python3-venv"; exit 2; }
 	@echo "installing yoloscope with PyTorch and Ultralytics into $(VENV) (about 6 GB, once) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train]' 2>$(VENV)/pip.log \
+		|| { cat $(VENV)/pip.log; exit 1; }
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
 	@echo "installing the test tools into $(VENV) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[train,dev]' 2>$(VENV)/pip.log \
+		|| { cat $(VENV)/pip.log; exit 1; }
 	@touch $@
 
 demo: $(VENV)/.train ## A real YOLO training, starved, diagnosed and mended, in about two minutes
@@ -34,6 +36,14 @@ check: $(VENV)/.dev ## Linters and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+
+generate: $(VENV)/.dev ## Everything that is generated: documents, dashboards, rules, the kustomize base, the corpus
+	@$(BIN)/python -m yoloscope_exporter.docs_metrics
+	@$(BIN)/python -m yoloscope_exporter.diagnosis.document
+	@$(BIN)/python -m dashboards
+	@$(BIN)/python -m deploy.prometheus.generate
+	@$(BIN)/python -m deploy.helm.generate
+	@$(BIN)/python -m tests.recordings.cases
 
 bench: $(VENV)/.dev ## The benchmarks, with their tables
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
