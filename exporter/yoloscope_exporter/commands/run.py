@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import click
 from yoloscope_hooks.activation import propagate
 
+from yoloscope_exporter.sigmask import blocked
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -140,21 +142,19 @@ def _is_script(program: Path) -> bool:
 def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
     """Run the training, hand signals on to it, and return its exit code, 128 + n after signal n."""
     waited = {signal.SIGCHLD, *_FORWARDED}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited)
-    try:
-        process = subprocess.Popen(  # noqa: S603 - what the user asked for
-            command,
-            env=environ,
-            preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, before),  # noqa: PLW1509 - one thread only
-        )
+    with blocked(waited) as before:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - what the user asked for
+                command,
+                env=environ,
+                preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, before),  # noqa: PLW1509 - one thread only
+            )
+        except OSError as error:
+            raise click.UsageError(f"cannot run {command[0]}: {error.strerror}") from error
         while process.poll() is None:
             received = signal.sigwaitinfo(waited)
             if received.si_signo != signal.SIGCHLD and received.si_code != _FROM_THE_KERNEL:
                 process.send_signal(received.si_signo)
-    except OSError as error:
-        raise click.UsageError(f"cannot run {command[0]}: {error.strerror}") from error
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 

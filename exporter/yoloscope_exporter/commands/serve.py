@@ -18,6 +18,7 @@ from yoloscope_exporter.config import Config, Rereadable, reread, settings
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
 from yoloscope_exporter.sampler import Rejections, Sampler, Source
 from yoloscope_exporter.server import App, Server
+from yoloscope_exporter.sigmask import blocked
 from yoloscope_exporter.web_config import Guard, WebConfigError
 
 if TYPE_CHECKING:
@@ -47,10 +48,9 @@ def serve(config: Config) -> None:
     Every flag can also be given as YOLOSCOPE_<FLAG> in the environment (YOLOSCOPE_WEB_LISTEN_ADDRESS) or in the YAML
     file. SIGHUP rereads the configuration; a bad file keeps the old one.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # for the threads to come, too: the main thread waits for them
     log.configure(config.log_level, config.log_format)
     context = click.get_current_context()
-    with running(config) as exporter:
+    with blocked(_SIGNALS), running(config) as exporter:
         gc.collect()
         gc.freeze()  # what is there by now stays: no need to look through it again and again
         _log.info("listening", extra={"fields": {"url": exporter.server.url, "records": str(config.path_records)}})

@@ -19,6 +19,7 @@ import click
 from yoloscope_exporter.config import address, duration
 from yoloscope_exporter.exposition import Renderer
 from yoloscope_exporter.server import Response, Server, negotiate
+from yoloscope_exporter.sigmask import blocked
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
 
 if TYPE_CHECKING:
@@ -168,8 +169,7 @@ def _write(request: Request, path: Path, *, span: float, step: float, end: float
 
 # --- serving ---------------------------------------------------------------------------------------------------------
 def _serve(request: Request, address: Address, targets: Path | None) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # for the server's threads, too
-    with serving(request.fleet(time.time()), address) as server:
+    with blocked(_SIGNALS), serving(request.fleet(time.time()), address) as server:
         if targets:
             _write_targets(targets, target_groups(server.app, server.url.partition("://")[2]))
         click.echo(
