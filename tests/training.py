@@ -176,7 +176,8 @@ def environment(project: Path, version: str = "newest") -> dict[str, str]:
     }
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("YOLOSCOPE_", "COV_", "PYTEST"))}
     kept = {"YOLOSCOPE_DIR": os.environ["YOLOSCOPE_DIR"]} if "YOLOSCOPE_DIR" in os.environ else {}
-    return environ | quiet | kept | {"PYTHONPATH": os.pathsep.join(paths)}
+    programs = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])  # the tuner calls `yolo`
+    return environ | quiet | kept | {"PYTHONPATH": os.pathsep.join(paths), "PATH": programs}
 
 
 def _settle(config: Path) -> None:

@@ -160,7 +160,7 @@ def check_ranks(seen: Watched) -> None:
 @pytest.mark.slow
 def test_slow_storage_of_one_worker(data: Path, tmp_path: Path) -> None:
     """Of two workers one waits for its images: its batches take long, its CPU is idle, and the trainer waits."""
-    seen = watch(data, tmp_path, workers=2, epochs=2, image_sleep=0.1, slow_worker=1)
+    seen = watch(data, tmp_path, workers=2, epochs=2, image_sleep=0.3, slow_worker=1)
     fast, slow = (worker(seen, index) for index in "01")
     assert slow["seconds"] / slow["batches"] > 0.2 > fast["seconds"] / fast["batches"]
     assert slow["cpu"] / slow["seconds"] < 0.3
@@ -266,7 +266,10 @@ def test_resume(data: Path, tmp_path: Path, version: str) -> None:
 
 
 TUNE = """
-model.tune(data=options.data, project=options.project, iterations=1, epochs=1, batch=4, imgsz=32, **DEFAULTS)
+try:
+    model.tune(data=options.data, project=options.project, iterations=1, epochs=1, batch=4, imgsz=32, **DEFAULTS)
+except ModuleNotFoundError:
+    pass  # 8.3.9 plots with scipy when all is done
 sys.exit(0)
 """
 

@@ -93,7 +93,7 @@ def _gpu(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, Any]:
     """The GPU's UUID as NVML writes it; the exporter knows its index."""
     device = getattr(trainer, "device", None)
     torch = sys.modules.get("torch")
-    if torch is None or device is None or device.type != "cuda" or not torch.cuda.is_initialized():
+    if torch is None or device is None or getattr(device, "type", "") != "cuda" or not torch.cuda.is_initialized():
         return {}
     index = torch.cuda.current_device() if device.index is None else device.index
     return {"gpu_uuid": visible_uuid(index, environ) or _property_uuid(torch, index)}
