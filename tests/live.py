@@ -125,7 +125,7 @@ def _write_prometheus(
     shutil.copytree(DEPLOY / "prometheus/rules", home / "rules")
     (home / "targets").mkdir()
     if speed != 1:
-        hastened = generate.rules(settings=generate.Settings(speed=speed))
+        hastened = generate.rules(generate.Settings(speed=speed))
         (home / "rules/alerts.yml").write_text(generate.to_yaml(hastened))
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     pace = {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def test_promtool_accepts_the_configuration() -> None:
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_no_threshold_is_left_open(alert: generate.Alert) -> None:
     """Every placeholder has a threshold, and no number stands in a text beside it."""
-    rendered = generate.expression(alert.expr) + "".join(generate.fill(text) for text in (alert.en.description,))
+    texts = [getattr(text, field.name) for text in (alert.en, alert.zh) for field in fields(text)]
+    rendered = generate.expression(alert.expr) + "".join(generate.fill(text) for text in texts)
     assert not re.search(r"@\w+%?@", rendered)
 
 

@@ -1,20 +1,26 @@
 """The alert rules as one Python table: what they ask, why, and what to tell whom.
 
 `python -m deploy.prometheus.generate` renders it into the rules, the PrometheusRule and the runbooks. To add an alert:
-one `Alert` in the file of its group, its numbers in `thresholds.py`, a fault in tests/deploy/faults.py.
+one `Alert` in the file of its category, its numbers in `thresholds.py`, a fault in `tests/deploy/scenarios.py`.
 """
 
 from __future__ import annotations
 
-from . import records, utilisation
-from .model import Alert, Group
+from . import data, distributed, hardware, host, liveness, memory, ourselves, utilisation
+from .model import Alert, Category
 
-GROUPS: tuple[Group, ...] = (
-    Group("yoloscope-training", "", "", records=records.RECORDS),
-    Group("yoloscope-levels", "", "", records=(records.LEVEL,), interval="1m"),
-    utilisation.GROUP,
+#: In the order of the runbooks.
+CATEGORIES = (
+    Category("utilisation", "Utilisation", "利用率", utilisation.ALERTS),
+    Category("data", "Data pipeline", "数据管道", data.ALERTS),
+    Category("memory", "Memory", "内存与显存", memory.ALERTS),
+    Category("liveness", "Liveness", "存活", liveness.ALERTS),
+    Category("distributed", "Distributed training", "分布式训练", distributed.ALERTS),
+    Category("hardware", "Hardware", "硬件", hardware.ALERTS),
+    Category("host", "Host", "主机", host.ALERTS),
+    Category("ourselves", "yoloscope itself", "yoloscope 自身", ourselves.ALERTS),
 )
 
-ALERTS: tuple[Alert, ...] = tuple(alert for group in GROUPS for alert in group.alerts)
+ALERTS: tuple[Alert, ...] = tuple(alert for category in CATEGORIES for alert in category.alerts)
 
-__all__ = ["ALERTS", "GROUPS"]
+__all__ = ["ALERTS", "CATEGORIES"]

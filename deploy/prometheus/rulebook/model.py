@@ -10,9 +10,33 @@ if TYPE_CHECKING:
 
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 
-#: What identifies a training process, and its GPU, on an alert. `job` is left out: it says nothing to the reader.
-RANK = "instance, run, rank"
-RANK_GPU = "instance, run, rank, gpu"
+#: Evaluation intervals: of what reads about an hour, and of what reads a day.
+SLOW, DAILY = "1m", "5m"
+
+#: What identifies things in an expression. `job` is left out: it says nothing to the reader. `cluster` is there only
+#: where somebody set it; addresses of nodes repeat from one cluster to the next.
+NODE = "cluster, instance"
+GPU = f"{NODE}, gpu"
+RUN = "cluster, run"
+RUN_ON_NODE = f"{NODE}, run"
+RANK = f"{RUN_ON_NODE}, rank"
+RANK_GPU = f"{RANK}, gpu"
+
+#: The same as labels of an alert, in the order in which people read them.
+OF_RANK_GPU = ("run", "rank", "gpu", "instance")
+OF_RANK = ("run", "rank", "instance")
+OF_RUN_ON_NODE = ("run", "instance")
+OF_RUN = ("run",)
+OF_GPU = ("gpu", "instance")
+OF_NODE = ("instance",)
+
+#: Reasons that many alerts share.
+AT_ONCE = ("it has happened; waiting tells nothing more", "事情已经发生,等待不会带来更多信息")
+STAY_VISIBLE = (
+    "the event is over at once; it stays visible long enough to be read",
+    "事件瞬间结束,保留一段时间以便被看到",
+)
+NO_FLAPPING = ("a value around the threshold is one problem, not many", "数值在阈值附近波动是一个问题,不是许多个")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +59,19 @@ class Text:
     """One language of an alert; `{{ ... }}` is Prometheus's template language, `@name@` a threshold.
 
     Attributes:
-        summary: one line, names run, rank and node.
-        description: the number, what it means, and the fix as Ultralytics arguments.
-        meaning: runbook: what has happened.
+        summary: half a line with the number; run, rank, GPU and node are appended from the alert's labels.
+        what: the number again, and what it means for the training.
+        fix: what to do, the likeliest first, as Ultralytics arguments; ends the description and the runbook.
+        meaning: runbook: what the rule compares and what it leaves out.
         verify: runbook: how to see that it is so.
-        fix: runbook: what to do, the likeliest first.
-        silence: runbook: when to silence it, and how.
+        silence: runbook: when silence is right; the command is appended.
     """
 
     summary: str
-    description: str
+    what: str
+    fix: str
     meaning: str
     verify: str
-    fix: str
     silence: str
 
 
@@ -58,24 +82,30 @@ class Alert:
     Attributes:
         name: as it is shown; also the section in docs/alerts.md.
         expr: PromQL within Prometheus 2.42, `@name@` for thresholds.
-        hold: `for`, with `why_hold` as its reason.
-        keep: `keep_firing_for`, empty for none, with `why_keep` as its reason.
+        labels: those of the result that say where: they end the summary, fill the dashboard and the silence.
         severity: CRITICAL wakes somebody, WARNING is work for the day, INFO is for the dashboards.
-        dashboard: uid of the dashboard to look at, and labels that fill its variables.
+        hold: `for`, with its reason in `why_hold` (English, Chinese).
+        dashboard: uid of the dashboard to look at.
         en: English texts.
         zh: Chinese texts.
+        keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
+        diagnosed: whether the description ends with the verdicts that hold for the run.
+        every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
 
     name: str
     expr: str
-    hold: str
-    why_hold: str
+    labels: tuple[str, ...]
     severity: str
-    dashboard: tuple[str, tuple[str, ...]]
+    hold: str
+    why_hold: tuple[str, str]
+    dashboard: str
     en: Text
     zh: Text
     keep: str = ""
-    why_keep: str = ""
+    why_keep: tuple[str, str] = ("", "")
+    diagnosed: bool = False
+    every: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +118,16 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Rules evaluated together, one after the other, every `interval` (empty: the server's default)."""
+class Category:
+    """Alerts of one kind; its name is their label `category` and, for most, their group in the rule file."""
 
     name: str
     title: str
     title_zh: str
-    alerts: tuple[Alert, ...] = ()
-    records: tuple[Record, ...] = ()
-    interval: str = ""
+    alerts: tuple[Alert, ...]
 
 
-def series(metric: Metric, window: str = "", *, part: str = "", **labels: str) -> str:
+def series(metric: Metric, window: str = "", /, *, part: str = "", **labels: str) -> str:
     """A selector of the metric.
 
     Args:
@@ -125,11 +153,11 @@ def _matcher(name: str, value: str) -> str:
     return f'{name}="{value}"'
 
 
-def rate(metric: Metric, window: str, *, part: str = "", **labels: str) -> str:
+def rate(metric: Metric, window: str, /, *, part: str = "", **labels: str) -> str:
     """Increase per second of a counter."""
     return f"rate({series(metric, window, part=part, **labels)})"
 
 
-def increase(metric: Metric, window: str, *, part: str = "", **labels: str) -> str:
+def increase(metric: Metric, window: str, /, *, part: str = "", **labels: str) -> str:
     """Increase of a counter over the window."""
     return f"increase({series(metric, window, part=part, **labels)})"

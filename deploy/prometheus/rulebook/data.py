@@ -1,0 +1,197 @@
+"""Does the data come fast enough?"""
+
+from __future__ import annotations
+
+from yoloscope_exporter import catalog as c
+
+from .model import (
+    AT_ONCE,
+    INFO,
+    NO_FLAPPING,
+    OF_RANK,
+    OF_RUN_ON_NODE,
+    RUN_ON_NODE,
+    STAY_VISIBLE,
+    WARNING,
+    Alert,
+    Text,
+    increase,
+    rate,
+    series,
+)
+from .records import DATA_WAIT
+
+DATA_BOUND = Alert(
+    name="DataBound",
+    expr=f"{DATA_WAIT} > @data_bound@",
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="10m",
+    why_hold=("caches fill and readers settle in the first minutes", "最初几分钟缓存在填充,读取尚未稳定"),
+    keep="10m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-data",
+    diagnosed=True,
+    en=Text(
+        summary="training waits for data {{ $value | humanizePercentage }} of the time",
+        what="{{ $value | humanizePercentage }} of the training time goes into waiting for the next batch; the GPU "
+        "stands idle meanwhile.",
+        fix="Verdict loader_workers: workers=16, up to the number of CPUs. loader_io: cache=ram, or cache=disk on a "
+        "local disk. loader_cpu: smaller images on disk (imgsz), mosaic=0.5, more CPUs. cpu_throttled: a higher CPU "
+        "limit, or workers equal to it.",
+        meaning="Data wait over all time in training phases, for five minutes, without the first batch of each epoch "
+        "(its wait is workers starting). Validation and checkpoints do not count.",
+        verify="`yoloscope diagnose` tells too few workers, slow storage, heavy augmentation and a CPU quota apart, "
+        "with the number of workers needed.",
+        silence="A run on slow storage that nobody is in a hurry for.",
+    ),
+    zh=Text(
+        summary="{{ $value | humanizePercentage }} 的训练时间在等待数据",
+        what="{{ $value | humanizePercentage }} 的训练时间用于等待下一个批次,期间 GPU 空闲。",
+        fix="诊断为 loader_workers:workers=16,不超过 CPU 数。loader_io:cache=ram,或在本地磁盘上用 cache=disk。"
+        "loader_cpu:磁盘上存更小的图像(imgsz),mosaic=0.5,更多 CPU。cpu_throttled:提高 CPU 限额,或让 workers 等于限额。",
+        meaning=(
+            "五分钟内数据等待占全部训练阶段时间的比例,不含每轮的第一个批次(那是在启动加载进程)。验证和检查点不计入。"
+        ),
+        verify="`yoloscope diagnose` 能区分加载进程太少、存储慢、增强太重和 CPU 限额,并给出所需的进程数。",
+        silence="在慢存储上运行、并不着急的任务。",
+    ),
+)
+
+DATA_BOUND_MILD = Alert(
+    name="DataBoundMild",
+    expr=f"{DATA_WAIT} > @data_mild@ <= @data_bound@",
+    labels=OF_RANK,
+    severity=INFO,
+    hold="30m",
+    why_hold=("a small loss matters only if it lasts", "小的损失只有持续存在才重要"),
+    dashboard="yoloscope-data",
+    diagnosed=True,
+    en=Text(
+        summary="training waits for data {{ $value | humanizePercentage }} of the time",
+        what="{{ $value | humanizePercentage }} of the training time has gone into waiting for data for half an hour.",
+        fix="Two to four more workers (workers=12) usually suffice; cache=ram where the data set fits into memory.",
+        meaning="As DataBound, between @data_mild%@ and @data_bound%@.",
+        verify="`yoloscope diagnose` gives the number of workers needed.",
+        silence="It reaches nobody; it is on the dashboards.",
+    ),
+    zh=Text(
+        summary="{{ $value | humanizePercentage }} 的训练时间在等待数据",
+        what="半小时以来,{{ $value | humanizePercentage }} 的训练时间用于等待数据。",
+        fix="通常再加两到四个加载进程(workers=12)就够了;内存放得下数据集时用 cache=ram。",
+        meaning="同 DataBound,但在 @data_mild%@ 与 @data_bound%@ 之间。",
+        verify="`yoloscope diagnose` 给出所需的进程数。",
+        silence="不会通知任何人,只显示在仪表盘上。",
+    ),
+)
+
+LOADER_WORKER_DIED = Alert(
+    name="LoaderWorkerDied",
+    expr=f"{increase(c.TRAIN_WORKER_DEATHS_TOTAL, '10m')} > 0",
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="0m",
+    why_hold=AT_ONCE,
+    keep="15m",
+    why_keep=STAY_VISIBLE,
+    dashboard="yoloscope-data",
+    en=Text(
+        summary="a loader worker died",
+        what="About {{ $value | humanize }} loader workers ended by a signal or an error in the last ten minutes; the "
+        "training usually fails with 'DataLoader worker is killed'.",
+        fix="Killed for memory (see CgroupOomKill, HostMemoryPressure): workers=4, cache=False, more memory. Bus "
+        "error: more shared memory (docker --shm-size=16g, or --ipc=host). Segmentation fault: a broken image or "
+        "library; train once with workers=0 to see the traceback.",
+        meaning=(
+            "A worker that ends with its epoch, or is started anew by close_mosaic or after an OOM, does not count."
+        ),
+        verify="`journalctl -k | grep -i -e oom -e segfault` on the node.",
+        silence="Never needed: it ends by itself.",
+    ),
+    zh=Text(
+        summary="有加载进程死亡",
+        what="最近十分钟约有 {{ $value | humanize }} 个加载进程因信号或错误结束;训练通常会以 "
+        "'DataLoader worker is killed' 失败。",
+        fix="因内存被杀(见 CgroupOomKill、HostMemoryPressure):workers=4、cache=False、更多内存。"
+        "Bus error:增大共享内存(docker --shm-size=16g,或 --ipc=host)。段错误:图像或库损坏;用 workers=0 训练一次看堆栈。"
+        "",
+        meaning="随一轮结束、因 close_mosaic 或显存不足而重建的进程不计入。",
+        verify="在节点上执行 `journalctl -k | grep -i -e oom -e segfault`。",
+        silence="不需要:它会自行结束。",
+    ),
+)
+
+LOADER_WORKERS_RESTARTING = Alert(
+    name="LoaderWorkersRestarting",
+    expr=(
+        f"{increase(c.TRAIN_WORKER_RESTARTS_TOTAL, '30m')}\n> @restarts_per_worker@ * ({series(c.TRAIN_WORKERS)} > 0)"
+    ),
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("a rebuild starts all workers within seconds", "一次重建会在几秒内启动全部进程"),
+    dashboard="yoloscope-data",
+    en=Text(
+        summary="loader workers are started again and again",
+        what="{{ $value | humanize }} loader workers were started again within half an hour; close_mosaic and the "
+        "rebuilds after an OOM account for three rounds at most. Each round empties the queue.",
+        fix="Ultralytics keeps its workers over epochs. If a custom trainer builds a new loader per epoch, keep one "
+        "(InfiniteDataLoader, persistent_workers=True); if the batch is halved again and again, set batch to what "
+        "fits.",
+        meaning="Restarts per worker in half an hour, compared with the most that Ultralytics does by itself.",
+        verify="The restarts on the data dashboard, beside the epochs.",
+        silence="A trainer that does so on purpose.",
+    ),
+    zh=Text(
+        summary="加载进程被反复重启",
+        what=(
+            "半小时内重启了 {{ $value | humanize }} 个加载进程;close_mosaic 和显存不足后的重建最多三轮。"
+            "每一轮都会清空队列。"
+        ),
+        fix="Ultralytics 会跨轮保留加载进程。如果自定义 trainer 每轮新建 loader,请只建一个"
+        "(InfiniteDataLoader,persistent_workers=True);如果批量被反复减半,把 batch 设为放得下的值。",
+        meaning="半小时内每个进程的重启次数,与 Ultralytics 自身最多的次数比较。",
+        verify="数据仪表盘上的重启次数,与轮次并列。",
+        silence="有意如此的 trainer。",
+    ),
+)
+
+CPU_QUOTA_THROTTLING = Alert(
+    name="CpuQuotaThrottling",
+    expr=(
+        f"{rate(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, '5m')} > @quota@\n"
+        f"and on ({RUN_ON_NODE}) {DATA_WAIT} > @data_mild@"
+    ),
+    labels=OF_RUN_ON_NODE,
+    severity=WARNING,
+    hold="10m",
+    why_hold=(
+        "decoding bursts at the start of an epoch hit the quota without harm",
+        "每轮开始时的解码高峰触及限额并无害处",
+    ),
+    keep="10m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-data",
+    en=Text(
+        summary="the CPU quota stops the training {{ $value | humanizePercentage }} of the time",
+        what="The container's CPU limit stops its processes {{ $value | humanizePercentage }} of the time, and the "
+        "training waits for data.",
+        fix="Raise the limit (docker --cpus, resources.limits.cpu), or take no more workers than it allows: workers = "
+        "limit - 1, OMP_NUM_THREADS=1. Ultralytics counts the node's CPUs, not the container's.",
+        meaning="Throttled seconds of the run's cgroup per second, only where the training waits for data as well: a "
+        "quota that is reached but costs nothing does not alert.",
+        verify="`cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.stat` in the container.",
+        silence="A run that must make do with its limit.",
+    ),
+    zh=Text(
+        summary="CPU 限额使训练有 {{ $value | humanizePercentage }} 的时间停顿",
+        what="容器的 CPU 限额使其进程有 {{ $value | humanizePercentage }} 的时间停顿,训练因此等待数据。",
+        fix="提高限额(docker --cpus、resources.limits.cpu),或不要超过它:workers = 限额 - 1,OMP_NUM_THREADS=1。"
+        "Ultralytics 按节点而不是容器的 CPU 数计算。",
+        meaning="该任务 cgroup 每秒被限的秒数,且仅当训练也在等待数据时:触及限额但没有代价时不告警。",
+        verify="在容器内执行 `cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.stat`。",
+        silence="必须在限额内运行的任务。",
+    ),
+)
+
+ALERTS = (DATA_BOUND, DATA_BOUND_MILD, LOADER_WORKER_DIED, LOADER_WORKERS_RESTARTING, CPU_QUOTA_THROTTLING)

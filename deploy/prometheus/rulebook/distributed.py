@@ -1,0 +1,118 @@
+"""Do the ranks of a run keep step?"""
+
+from __future__ import annotations
+
+from yoloscope_exporter import catalog as c
+
+from .model import INFO, NO_FLAPPING, OF_RANK, OF_RUN, RANK, RUN, WARNING, Alert, Text, rate, series
+from .records import LOCAL_STEP, NOT_TRAINING, TRAINING
+
+STRAGGLER_RANK = Alert(
+    name="StragglerRank",
+    expr=(
+        f"{LOCAL_STEP} / on ({RUN}) group_left () quantile by ({RUN}) (0.25, {LOCAL_STEP}) > @straggler@\n"
+        f"and on ({RUN}) {TRAINING} >= @training_share@"
+    ),
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="10m",
+    why_hold=("a rank may draw crowded images for some minutes", "某个 rank 可能连续几分钟抽到目标密集的图像"),
+    keep="10m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-ranks",
+    en=Text(
+        summary="this rank needs {{ $value | humanize }} times as long per batch as the others",
+        what="Without waiting for its peers, the rank takes {{ $value | humanize }} times as long per batch as the "
+        "faster ranks; all of them wait for it in every step.",
+        fix="Its data wait is larger: workers=16 there too, data on a local disk. Its forward or backward is larger: "
+        "throttling (GpuThermalSlowdown), another process on its GPU, a slower kind of GPU. One bad node: leave it out "
+        "(device=, the scheduler's exclude list).",
+        meaning="Data wait, transfer, forward and the rank's own part of backward per batch, against the lower "
+        "quartile of the run. Only where the hooks can split backward into work and waiting (DDP).",
+        verify="The ranks dashboard: the straggler has the largest local time and the smallest waiting time.",
+        silence="Ranks on different kinds of GPU.",
+    ),
+    zh=Text(
+        summary="该 rank 每批次用时是其他 rank 的 {{ $value | humanize }} 倍",
+        what="不计等待同伴的时间,该 rank 每批次用时是较快 rank 的 {{ $value | humanize }} 倍;每一步大家都在等它。",
+        fix="数据等待更长:同样设置 workers=16,数据放本地磁盘。前向或反向更长:降频(GpuThermalSlowdown)、"
+        "GPU 上有其他进程、GPU 型号较慢。个别节点有问题:排除它(device=、调度器的排除列表)。",
+        meaning=(
+            "每批次的数据等待、传输、前向与反向中自身部分之和,与该任务的下四分位数比较。"
+            "仅当钩子能把反向拆成计算与等待时(DDP)。"
+        ),
+        verify="rank 仪表盘:拖后腿的 rank 自身时间最长,等待时间最短。",
+        silence="各 rank 使用不同型号的 GPU。",
+    ),
+)
+
+RANKS_MISSING = Alert(
+    name="RanksMissing",
+    expr=(
+        f"max by ({RUN}, world_size) ({series(c.TRAIN_RUN_INFO, world_size='!~0?|1')})\n"
+        f"* on ({RUN}) group_left () count by ({RUN}) ({series(c.TRAIN_UP)} == 1)\n"
+        f"unless on ({RUN}, world_size)\n"
+        f'  count_values by ({RUN}) ("world_size", count by ({RUN}) ({series(c.TRAIN_UP)} == 1))\n'
+        f"and on ({RUN}) {TRAINING} == 1"
+    ),
+    labels=OF_RUN,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("ranks start and end some seconds apart", "各 rank 启动和结束相差数秒"),
+    dashboard="yoloscope-ranks",
+    en=Text(
+        summary="only {{ $value }} of {{ $labels.world_size }} ranks report",
+        what="{{ $value }} of {{ $labels.world_size }} ranks are seen; of the others neither starvation nor death "
+        "would be noticed.",
+        fix="Start with `yoloscope run -- yolo detect train device=0,1 ...`, which reaches every rank; "
+        "yoloscope_hooks.attach reaches them from Ultralytics 8.4.140 on. A node without exporter, or with "
+        "another YOLOSCOPE_DIR, hides its ranks as well.",
+        meaning="Living ranks against the world size that the ranks themselves state, while all that report are "
+        "training.",
+        verify="`ls /dev/shm/yoloscope/*` on each node: one record per rank.",
+        silence="Ranks on nodes that are not monitored.",
+    ),
+    zh=Text(
+        summary="{{ $labels.world_size }} 个 rank 中只有 {{ $value }} 个上报",
+        what="{{ $labels.world_size }} 个 rank 中只看到 {{ $value }} 个;其余的供数不足或死亡都不会被发现。",
+        fix="用 `yoloscope run -- yolo detect train device=0,1 ...` 启动,可覆盖所有 rank;yoloscope_hooks.attach 从 "
+        "Ultralytics 8.4.140 起可覆盖。没有导出器、或 YOLOSCOPE_DIR 不同的节点也会隐藏其 rank。",
+        meaning="存活的 rank 数与 rank 自己声明的 world size 比较,仅当上报的都在训练时。",
+        verify="在每个节点上执行 `ls /dev/shm/yoloscope/*`:每个 rank 一个记录。",
+        silence="有 rank 在未监控的节点上。",
+    ),
+)
+
+COMMUNICATION_BOUND = Alert(
+    name="CommunicationBound",
+    expr=(
+        f"sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase='backward_exposed')})\n"
+        f"/ (sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase=NOT_TRAINING)}) >= @training_share@)\n"
+        f"> @exposed@"
+    ),
+    labels=OF_RANK,
+    severity=INFO,
+    hold="30m",
+    why_hold=("a small loss matters only if it lasts", "小的损失只有持续存在才重要"),
+    dashboard="yoloscope-ranks",
+    en=Text(
+        summary="{{ $value | humanizePercentage }} of the training time goes into waiting for other ranks",
+        what="The rank waits for its peers' gradients {{ $value | humanizePercentage }} of the training time.",
+        fix="If StragglerRank fires, mend that rank. Otherwise larger batches per rank (batch), accumulation (nbs), "
+        "fewer GPUs, or a faster link: NVLink or InfiniBand instead of TCP (NCCL_DEBUG=INFO names it).",
+        meaning="The part of backward after the rank's own last gradient, over all time in training phases.",
+        verify="The ranks dashboard: equal on all ranks means communication, one rank without it is the straggler.",
+        silence="It reaches nobody; it is on the dashboards.",
+    ),
+    zh=Text(
+        summary="{{ $value | humanizePercentage }} 的训练时间在等待其他 rank",
+        what="该 rank 有 {{ $value | humanizePercentage }} 的训练时间在等待同伴的梯度。",
+        fix="如果 StragglerRank 在告警,先处理那个 rank。否则增大每个 rank 的批量(batch)、累积(nbs)、减少 GPU,"
+        "或用更快的互连:以 NVLink 或 InfiniBand 代替 TCP(NCCL_DEBUG=INFO 会显示)。",
+        meaning="自身最后一个梯度之后的反向时间,占全部训练阶段时间的比例。",
+        verify="rank 仪表盘:各 rank 相同说明是通信;唯一没有等待的 rank 就是拖后腿的。",
+        silence="不会通知任何人,只显示在仪表盘上。",
+    ),
+)
+
+ALERTS = (STRAGGLER_RANK, RANKS_MISSING, COMMUNICATION_BOUND)

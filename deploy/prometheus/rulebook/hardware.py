@@ -1,0 +1,451 @@
+"""Is the GPU itself well? These alerts know no run: broken hardware concerns whoever comes next as well."""
+
+from __future__ import annotations
+
+from yoloscope_exporter import catalog as c
+
+from .model import (
+    AT_ONCE,
+    CRITICAL,
+    GPU,
+    NO_FLAPPING,
+    NODE,
+    OF_GPU,
+    OF_NODE,
+    SLOW,
+    STAY_VISIBLE,
+    WARNING,
+    Alert,
+    Text,
+    increase,
+    rate,
+    series,
+)
+from .records import GPUS
+
+_DRAIN = "Drain the node (scontrol update nodename=NODE state=drain, kubectl cordon NODE), resume=True elsewhere"
+_DRAIN_ZH = "腾空节点(scontrol update nodename=NODE state=drain、kubectl cordon NODE),在别处用 resume=True 继续"
+
+
+def _xid(codes: str) -> str:
+    """Xid errors that are new: a first error brings its series along, which no rate sees."""
+    total = series(c.GPU_XID_ERRORS_TOTAL, xid=f"~{codes}")
+    return f"{increase(c.GPU_XID_ERRORS_TOTAL, '10m', xid=f'~{codes}')} > 0\nor {total} > 0 unless {total} offset 10m"
+
+
+GPU_XID_CRITICAL = Alert(
+    name="GpuXidCritical",
+    expr=_xid("48|62|64|74|79|95|119|120"),
+    labels=OF_GPU,
+    severity=CRITICAL,
+    hold="0m",
+    why_hold=AT_ONCE,
+    keep="15m",
+    why_keep=STAY_VISIBLE,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="GPU error Xid {{ $labels.xid }}",
+        what="The driver reported Xid {{ $labels.xid }}, about {{ $value | humanize }} times: memory, NVLink, firmware "
+        "or the bus. What runs on this GPU is lost or wrong.",
+        fix=f"{_DRAIN}, then reset the GPU (nvidia-smi --gpu-reset) or reboot; if it comes back, replace the board.",
+        meaning="Xid 48 and 95 are uncorrectable memory errors, 64 a failed row remapping, 62 and 119, 120 the GPU's "
+        "own firmware, 74 NVLink, 79 fallen off the bus. Those of applications (13, 31, 43) do not alert.",
+        verify="`dmesg -T | grep -i xid`; NVIDIA's Xid catalogue.",
+        silence="The node is drained already.",
+    ),
+    zh=Text(
+        summary="GPU 错误 Xid {{ $labels.xid }}",
+        what=(
+            "驱动报告了 Xid {{ $labels.xid }},约 {{ $value | humanize }} 次:显存、NVLink、固件或总线。该 GPU "
+            "上运行的任务已丢失或结果错误。"
+        ),
+        fix=f"{_DRAIN_ZH},然后复位 GPU(nvidia-smi --gpu-reset)或重启;若再次出现,更换显卡。",
+        meaning="Xid 48、95 是不可纠正的显存错误,64 是行重映射失败,62、119、120 是 GPU 固件,74 是 NVLink,79 是掉卡。"
+        "应用程序引起的(13、31、43)不告警。",
+        verify="`dmesg -T | grep -i xid`;NVIDIA 的 Xid 目录。",
+        silence="节点已腾空。",
+    ),
+)
+
+GPU_XID_WARNING = Alert(
+    name="GpuXidWarning",
+    expr=_xid("94"),
+    labels=OF_GPU,
+    severity=WARNING,
+    hold="0m",
+    why_hold=AT_ONCE,
+    keep="15m",
+    why_keep=STAY_VISIBLE,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="contained memory error, Xid {{ $labels.xid }}",
+        what="An uncorrectable memory error hit one process only ({{ $value | humanize }} times); that training has "
+        "failed, the others go on.",
+        fix="Restart the training (resume=True). Reset the GPU when it is free, so that the bad row is remapped.",
+        meaning="Xid 94: the driver contained the error and ended the application that met it.",
+        verify="`dmesg -T | grep -i xid`; `nvidia-smi -q -d ROW_REMAPPER`.",
+        silence="The reset is planned.",
+    ),
+    zh=Text(
+        summary="被隔离的显存错误 Xid {{ $labels.xid }}",
+        what="一个不可纠正的显存错误只影响了一个进程({{ $value | humanize }} 次);该训练已失败,其他继续。",
+        fix="重新启动训练(resume=True)。GPU 空闲时复位,以便重映射坏行。",
+        meaning="Xid 94:驱动隔离了错误,并结束了遇到它的应用。",
+        verify="`dmesg -T | grep -i xid`;`nvidia-smi -q -d ROW_REMAPPER`。",
+        silence="已计划复位。",
+    ),
+)
+
+GPU_ECC_UNCORRECTED = Alert(
+    name="GpuEccUncorrected",
+    expr=f"{increase(c.GPU_ECC_ERRORS_TOTAL, '1h', kind='uncorrected')} > 0",
+    labels=OF_GPU,
+    severity=CRITICAL,
+    hold="0m",
+    why_hold=AT_ONCE,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="uncorrectable ECC errors",
+        what="About {{ $value | humanize }} uncorrectable memory errors within an hour: data on this GPU was wrong.",
+        fix=f"{_DRAIN}; reset the GPU, run `dcgmi diag -r 3`. Weights saved since may be damaged: go back to the "
+        "checkpoint before.",
+        meaning="The count in the life of the GPU grew. Old errors, from before, do not alert.",
+        verify="`nvidia-smi -q -d ECC`.",
+        silence="The node is drained already.",
+    ),
+    zh=Text(
+        summary="不可纠正的 ECC 错误",
+        what="一小时内约有 {{ $value | humanize }} 个不可纠正的显存错误:该 GPU 上的数据出过错。",
+        fix=f"{_DRAIN_ZH};复位 GPU,运行 `dcgmi diag -r 3`。此后保存的权重可能已损坏,请回到之前的检查点。",
+        meaning="GPU 寿命内的累计计数增加了。以前的旧错误不告警。",
+        verify="`nvidia-smi -q -d ECC`。",
+        silence="节点已腾空。",
+    ),
+)
+
+GPU_ROW_REMAP_FAILURE = Alert(
+    name="GpuRowRemapFailure",
+    expr=f"{series(c.GPU_ROW_REMAP_FAILURE)} == 1",
+    labels=OF_GPU,
+    severity=CRITICAL,
+    hold="0m",
+    why_hold=AT_ONCE,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="a bad memory row could not be replaced ({{ $value }})",
+        what="The GPU has run out of spare rows for a bank (flag {{ $value }}): further memory errors stay.",
+        fix=f"{_DRAIN}, and have the board replaced.",
+        meaning="The driver's own flag; it stays until the board is replaced.",
+        verify="`nvidia-smi -q -d ROW_REMAPPER`.",
+        silence="The replacement is ordered and the node is drained.",
+    ),
+    zh=Text(
+        summary="坏的显存行无法替换({{ $value }})",
+        what="GPU 某个存储体的备用行已用完(标志 {{ $value }}):之后的显存错误将无法修复。",
+        fix=f"{_DRAIN_ZH},并更换显卡。",
+        meaning="驱动自身的标志;更换显卡之前一直存在。",
+        verify="`nvidia-smi -q -d ROW_REMAPPER`。",
+        silence="已订购更换且节点已腾空。",
+    ),
+)
+
+GPU_ROW_REMAP_PENDING = Alert(
+    name="GpuRowRemapPending",
+    expr=f"{series(c.GPU_ROW_REMAP_PENDING)} == 1",
+    labels=OF_GPU,
+    severity=WARNING,
+    hold="0m",
+    why_hold=AT_ONCE,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="a bad memory row waits for a GPU reset ({{ $value }})",
+        what="The GPU found a bad row (flag {{ $value }}) and uses it until it is reset.",
+        fix="When the training on it ends: nvidia-smi --gpu-reset, or reboot the node.",
+        meaning="The driver's own flag, cleared by the reset.",
+        verify="`nvidia-smi -q -d ROW_REMAPPER`.",
+        silence="The reset is planned.",
+    ),
+    zh=Text(
+        summary="坏的显存行等待 GPU 复位({{ $value }})",
+        what="GPU 发现一个坏行(标志 {{ $value }}),复位之前仍在使用。",
+        fix="等其上的训练结束后:nvidia-smi --gpu-reset,或重启节点。",
+        meaning="驱动自身的标志,复位后清除。",
+        verify="`nvidia-smi -q -d ROW_REMAPPER`。",
+        silence="已计划复位。",
+    ),
+)
+
+GPU_RETIRED_PAGES = Alert(
+    name="GpuRetiredPages",
+    expr=f"sum by ({GPU}) ({series(c.GPU_RETIRED_PAGES_TOTAL)}) >= @retired_pages@",
+    labels=OF_GPU,
+    severity=CRITICAL,
+    hold="0m",
+    why_hold=AT_ONCE,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="{{ $value }} memory pages retired",
+        what="{{ $value }} pages of the GPU's memory have been taken out of use; @retired_pages@ is the limit at which "
+        "NVIDIA replaces a board.",
+        fix=f"{_DRAIN}, and have the board replaced.",
+        meaning="GPUs before Ampere retire pages; newer ones remap rows.",
+        verify="`nvidia-smi -q -d PAGE_RETIREMENT`.",
+        silence="The replacement is ordered.",
+    ),
+    zh=Text(
+        summary="已停用 {{ $value }} 个显存页",
+        what="GPU 已停用 {{ $value }} 个显存页;@retired_pages@ 是 NVIDIA 更换显卡的界限。",
+        fix=f"{_DRAIN_ZH},并更换显卡。",
+        meaning="Ampere 之前的 GPU 停用页;之后的重映射行。",
+        verify="`nvidia-smi -q -d PAGE_RETIREMENT`。",
+        silence="已订购更换。",
+    ),
+)
+
+
+def _throttled(reasons: str) -> str:
+    throttled = rate(c.GPU_THROTTLED_SECONDS_TOTAL, "5m", reason=reasons)
+    return f"max by ({GPU}) ({throttled}) > @throttled@"
+
+
+GPU_THERMAL_SLOWDOWN = Alert(
+    name="GpuThermalSlowdown",
+    expr=_throttled("~hw_slowdown|hw_thermal_slowdown"),
+    labels=OF_GPU,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("fans need a minute after a cold start", "冷启动后风扇需要一分钟"),
+    keep="5m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="the hardware slows the GPU down {{ $value | humanizePercentage }} of the time",
+        what="For five minutes and more the GPU has halved its clocks or worse, {{ $value | humanizePercentage }} of "
+        "the "
+        "time, because it is too hot or its power supply says so. Every rank of the run waits for it.",
+        fix="Cooling: fans, dust, blocked vents, the room. Until then a lower power limit keeps the clocks steady "
+        "(nvidia-smi --power-limit=300), or train elsewhere (device=1).",
+        meaning="Hardware slowdown and hardware thermal slowdown; the software's milder measures (power cap, software "
+        "thermal slowdown) are ordinary under load and do not alert.",
+        verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`.",
+        silence="Work on the cooling.",
+    ),
+    zh=Text(
+        summary="硬件使 GPU 有 {{ $value | humanizePercentage }} 的时间降频",
+        what=(
+            "五分钟以上,GPU 有 {{ $value | humanizePercentage }} 的时间因过热或供电问题把频率降到一半以下。任务的所有 "
+            "rank 都在等它。"
+        ),
+        fix="散热:风扇、灰尘、风道、机房。在此之前降低功率上限可使频率稳定(nvidia-smi --power-limit=300),"
+        "或换卡训练(device=1)。",
+        meaning="硬件降频和硬件过热降频;软件的温和措施(功率上限、软件过热降频)在负载下很平常,不告警。",
+        verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`。",
+        silence="正在维修散热。",
+    ),
+)
+
+GPU_POWER_BRAKE = Alert(
+    name="GpuPowerBrake",
+    expr=_throttled("hw_power_brake_slowdown"),
+    labels=OF_GPU,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("a short brake protects the power supply as it should", "短暂制动是正常的供电保护"),
+    keep="5m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="the power supply brakes the GPU {{ $value | humanizePercentage }} of the time",
+        what="The node's power supply asked the GPU to slow down {{ $value | humanizePercentage }} of the time.",
+        fix="Check the node's power supplies and cables (ipmitool sdr), spread the load, or set a power limit "
+        "(nvidia-smi --power-limit=300).",
+        meaning="The external power brake signal of the board.",
+        verify="`nvidia-smi -q -d PERFORMANCE`; the BMC's event log.",
+        silence="Work on the power supply.",
+    ),
+    zh=Text(
+        summary="供电使 GPU 有 {{ $value | humanizePercentage }} 的时间制动",
+        what="节点的供电要求 GPU 有 {{ $value | humanizePercentage }} 的时间降速。",
+        fix="检查节点的电源和线缆(ipmitool sdr),分散负载,或设置功率上限(nvidia-smi --power-limit=300)。",
+        meaning="显卡的外部功率制动信号。",
+        verify="`nvidia-smi -q -d PERFORMANCE`;BMC 事件日志。",
+        silence="正在维修供电。",
+    ),
+)
+
+GPU_NEAR_SLOWDOWN_TEMPERATURE = Alert(
+    name="GpuNearSlowdownTemperature",
+    expr=(
+        f"max by ({GPU}) ({series(c.GPU_TEMPERATURE_LIMIT_CELSIUS, kind='slowdown')})\n"
+        f"- max by ({GPU}) ({series(c.GPU_TEMPERATURE_CELSIUS, sensor='core')}) <= @margin@"
+    ),
+    labels=OF_GPU,
+    severity=WARNING,
+    hold="10m",
+    why_hold=("a peak passes", "峰值会过去"),
+    keep="5m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="{{ $value }} °C below the temperature at which it slows down",
+        what="For ten minutes the GPU has been within {{ $value }} °C of the temperature at which the hardware halves "
+        "its clocks.",
+        fix="Cooling: fans, dust, blocked vents, the room; or a lower power limit (nvidia-smi --power-limit=300).",
+        meaning="The board's own limit less its core temperature.",
+        verify="`nvidia-smi -q -d TEMPERATURE`.",
+        silence="Work on the cooling.",
+    ),
+    zh=Text(
+        summary="距降频温度仅 {{ $value }} °C",
+        what="十分钟以来,GPU 距硬件降频温度只有 {{ $value }} °C。",
+        fix="散热:风扇、灰尘、风道、机房;或降低功率上限(nvidia-smi --power-limit=300)。",
+        meaning="显卡自身的上限减去核心温度。",
+        verify="`nvidia-smi -q -d TEMPERATURE`。",
+        silence="正在维修散热。",
+    ),
+)
+
+GPU_NVLINK_ERRORS = Alert(
+    name="GpuNvlinkErrors",
+    expr=(
+        f"{rate(c.GPU_NVLINK_ERRORS_TOTAL, '5m', kind='crc')} >= @crc_rate@\n"
+        f"or {increase(c.GPU_NVLINK_ERRORS_TOTAL, '5m', kind='~replay|recovery')} > @replays@"
+    ),
+    labels=OF_GPU,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("single errors are repeated by the link itself", "个别错误由链路自行重传"),
+    keep="5m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="NVLink errors ({{ $labels.kind }}: {{ $value | humanize }})",
+        what="The GPU's NVLinks report {{ $labels.kind }} errors, {{ $value | humanize }} of them (crc per second, "
+        "others in five minutes); all ranks slow down with the link.",
+        fix="Reset the GPU, reseat the board or the bridge; leave it out of trainings with several GPUs (device=) "
+        "until then.",
+        meaning="CRC errors above what DCGM allows, or replays and recoveries that repeat.",
+        verify="`nvidia-smi nvlink --errorcounters`.",
+        silence="The repair is planned.",
+    ),
+    zh=Text(
+        summary="NVLink 错误({{ $labels.kind }}:{{ $value | humanize }})",
+        what=(
+            "GPU 的 NVLink 报告 {{ $labels.kind }} 错误 {{ $value | humanize }} 次(crc 为每秒,其他为五分钟内);所有 "
+            "rank 随之变慢。"
+        ),
+        fix="复位 GPU,重新插拔显卡或桥接器;在此之前不要用于多卡训练(device=)。",
+        meaning="CRC 错误超过 DCGM 允许的值,或重放、恢复反复出现。",
+        verify="`nvidia-smi nvlink --errorcounters`。",
+        silence="已计划维修。",
+    ),
+)
+
+GPU_LOST = Alert(
+    name="GpuLost",
+    expr=f"{series(c.GPU_UP)} == 0",
+    labels=OF_GPU,
+    severity=CRITICAL,
+    hold="1m",
+    why_hold=("a reset of the GPU takes some seconds", "复位 GPU 需要几秒钟"),
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="GPU has fallen off the bus (up = {{ $value }})",
+        what="The driver knows the GPU and gets no answer from it (up = {{ $value }}). The training on it is lost.",
+        fix=f"{_DRAIN}, reboot the node; if it comes back, reseat or replace the board.",
+        meaning="NVML answers 'GPU is lost' for it.",
+        verify="`nvidia-smi` names it; `dmesg -T | grep -i xid` shows Xid 79.",
+        silence="The node is drained already.",
+    ),
+    zh=Text(
+        summary="GPU 掉卡(up = {{ $value }})",
+        what="驱动认识该 GPU,但得不到应答(up = {{ $value }})。其上的训练已丢失。",
+        fix=f"{_DRAIN_ZH},重启节点;若再次出现,重新插拔或更换显卡。",
+        meaning="NVML 对它返回 'GPU is lost'。",
+        verify="`nvidia-smi` 会列出它;`dmesg -T | grep -i xid` 显示 Xid 79。",
+        silence="节点已腾空。",
+    ),
+)
+
+_MOST = f"max_over_time({GPUS}[6h])"
+
+GPU_MISSING = Alert(
+    name="GpuMissing",
+    expr=(f'{_MOST} - ({GPUS} or {_MOST} * 0) > 0\nand on ({NODE}) max by ({NODE}) (up{{job=~".*yoloscope.*"}}) == 1'),
+    labels=OF_NODE,
+    severity=CRITICAL,
+    hold="10m",
+    why_hold=("a driver is reloaded, MIG is set up anew", "重新加载驱动、重新配置 MIG"),
+    dashboard="yoloscope-node",
+    every=SLOW,
+    en=Text(
+        summary="{{ $value }} GPUs fewer than before",
+        what="The node shows {{ $value }} GPUs fewer than at some time in the last six hours.",
+        fix=f"{_DRAIN}, reboot; if the GPU stays away, reseat it. `lspci | grep -i nvidia` tells bus from driver.",
+        meaning="GPUs (and MIG instances) seen now against the most in six hours, while the exporter answers. It ends "
+        "by itself six hours later, for GPUs that were taken out on purpose.",
+        verify="`nvidia-smi -L`; `dmesg -T | grep -i -e xid -e nvrm`.",
+        silence="GPUs were taken out, or MIG was changed.",
+    ),
+    zh=Text(
+        summary="GPU 比之前少了 {{ $value }} 块",
+        what="该节点比最近六小时内最多时少了 {{ $value }} 块 GPU。",
+        fix=f"{_DRAIN_ZH},重启;若 GPU 仍不出现,重新插拔。`lspci | grep -i nvidia` 可区分总线与驱动问题。",
+        meaning="当前 GPU(含 MIG 实例)数与六小时内最大值比较,仅当导出器正常应答。有意取出的 GPU 在六小时后自动恢复。",
+        verify="`nvidia-smi -L`;`dmesg -T | grep -i -e xid -e nvrm`。",
+        silence="有意取出 GPU 或更改 MIG。",
+    ),
+)
+
+_WIDTH, _WIDTH_MAX = series(c.GPU_PCIE_LINK_WIDTH), series(c.GPU_PCIE_LINK_WIDTH_MAX)
+_GENERATION, _GENERATION_MAX = series(c.GPU_PCIE_LINK_GENERATION), series(c.GPU_PCIE_LINK_GENERATION_MAX)
+
+GPU_PCIE_LINK_DEGRADED = Alert(
+    name="GpuPcieLinkDegraded",
+    expr=(
+        f"({_WIDTH} / {_WIDTH_MAX} < 1 or {_GENERATION} / {_GENERATION_MAX} < 1)\n"
+        f"and on ({GPU}) {rate(c.GPU_BUSY_SECONDS_TOTAL, '5m')} > @under_load@"
+    ),
+    labels=OF_GPU,
+    severity=WARNING,
+    hold="15m",
+    why_hold=("the link changes its speed with the load", "链路速度随负载变化"),
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="PCIe link at {{ $value | humanizePercentage }} of its width or generation under load",
+        what="Under load the GPU's PCIe link runs at {{ $value | humanizePercentage }} of the lanes or the generation "
+        "it "
+        "could have: batches reach the GPU more slowly.",
+        fix=(
+            "Reseat the board or the riser, check the slot and the BIOS (bifurcation). Until then another GPU: "
+            "device=1."
+        ),
+        meaning="Only while the GPU is busy: an idle GPU slows its link to save power.",
+        verify="`nvidia-smi -q | grep -A 12 'GPU Link Info'`; `lspci -vv | grep -i lnksta`.",
+        silence="A slot known to be narrower.",
+    ),
+    zh=Text(
+        summary="负载下 PCIe 链路仅为宽度或代次的 {{ $value | humanizePercentage }}",
+        what="负载下 GPU 的 PCIe 链路只用到通道数或代次的 {{ $value | humanizePercentage }}:批次传到 GPU 变慢。",
+        fix="重新插拔显卡或转接卡,检查插槽和 BIOS(bifurcation)。在此之前换一块 GPU:device=1。",
+        meaning="仅在 GPU 忙时判断:空闲的 GPU 会为省电降低链路速度。",
+        verify="`nvidia-smi -q | grep -A 12 'GPU Link Info'`;`lspci -vv | grep -i lnksta`。",
+        silence="已知较窄的插槽。",
+    ),
+)
+
+ALERTS = (
+    GPU_XID_CRITICAL,
+    GPU_XID_WARNING,
+    GPU_ECC_UNCORRECTED,
+    GPU_ROW_REMAP_FAILURE,
+    GPU_ROW_REMAP_PENDING,
+    GPU_RETIRED_PAGES,
+    GPU_THERMAL_SLOWDOWN,
+    GPU_POWER_BRAKE,
+    GPU_NEAR_SLOWDOWN_TEMPERATURE,
+    GPU_NVLINK_ERRORS,
+    GPU_LOST,
+    GPU_MISSING,
+    GPU_PCIE_LINK_DEGRADED,
+)

@@ -1,0 +1,403 @@
+"""Is memory, of the GPU, the process or the node, about to run out?"""
+
+from __future__ import annotations
+
+from yoloscope_exporter import catalog as c
+
+from .model import (
+    AT_ONCE,
+    CRITICAL,
+    NO_FLAPPING,
+    NODE,
+    OF_NODE,
+    OF_RANK,
+    OF_RANK_GPU,
+    OF_RUN_ON_NODE,
+    RANK,
+    SLOW,
+    STAY_VISIBLE,
+    WARNING,
+    Alert,
+    Text,
+    increase,
+    rate,
+    series,
+)
+from .records import ALLOCATED, alive, on_its_gpu
+
+
+def _cuda(kind: str) -> str:
+    return f"max by ({RANK}) ({series(c.TRAIN_CUDA_MEMORY_BYTES, kind=kind)})"
+
+
+_TOTAL = on_its_gpu(series(c.GPU_MEMORY_TOTAL_BYTES))
+
+GPU_MEMORY_NEAR_LIMIT = Alert(
+    name="GpuMemoryNearLimit",
+    expr=f"{_cuda('reserved')} / on ({RANK}) group_left (gpu) {_TOTAL} > @gpu_memory@\n{alive()}",
+    labels=OF_RANK_GPU,
+    severity=WARNING,
+    hold="10m",
+    why_hold=("a peak in a validation or at a large image passes", "验证或大图像造成的峰值会过去"),
+    keep="10m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-memory",
+    en=Text(
+        summary="PyTorch holds {{ $value | humanizePercentage }} of the GPU's memory",
+        what="PyTorch has reserved {{ $value | humanizePercentage }} of the device: one larger batch (crowded images, "
+        "multi_scale) and the training fails.",
+        fix="A smaller batch with the same optimisation: batch=24 with nbs=64 accumulates; or imgsz=512, amp=True, "
+        "multi_scale=False. batch=0.85 chooses the batch that fills 85 %.",
+        meaning="What PyTorch's allocator reserved, over the memory of the device.",
+        verify="The memory dashboard: reserved, peak and the size of the device; growing over epochs means a leak.",
+        silence="A run known to fit exactly.",
+    ),
+    zh=Text(
+        summary="PyTorch 占用了 GPU 显存的 {{ $value | humanizePercentage }}",
+        what=(
+            "PyTorch 已预留显存的 {{ $value | humanizePercentage }}:再来一个更大的批次(目标密集的图像、multi_scale)"
+            "训练就会失败。"
+        ),
+        fix="减小批量而保持优化效果:batch=24 配合 nbs=64 进行累积;或 imgsz=512、amp=True、multi_scale=False。"
+        "batch=0.85 会选择占满 85 % 的批量。",
+        meaning="PyTorch 分配器预留的显存与显卡显存之比。",
+        verify="显存仪表盘:预留、峰值与显存大小;逐轮增长说明有泄漏。",
+        silence="已知刚好放得下的任务。",
+    ),
+)
+
+CUDA_ALLOC_RETRIES = Alert(
+    name="CudaAllocRetries",
+    expr=f"{increase(c.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, '5m')} > 0",
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="10m",
+    why_hold=("one retry while the allocator warms up is nothing", "分配器预热时的一次重试无关紧要"),
+    dashboard="yoloscope-memory",
+    en=Text(
+        summary="CUDA allocations keep failing and being tried again",
+        what="{{ $value | humanize }} allocations in five minutes failed, flushed PyTorch's cache and were tried "
+        "again; each costs a synchronisation of the GPU, and the next step is an out-of-memory error.",
+        fix="A smaller batch (batch=24 with nbs=64 accumulates), multi_scale=False, or "
+        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True against fragmentation.",
+        meaning="The allocator's own count of retries grew in each five minutes for ten minutes.",
+        verify="Step time on the memory dashboard jumps with each retry.",
+        silence="A run that ends within the hour.",
+    ),
+    zh=Text(
+        summary="CUDA 显存分配不断失败重试",
+        what=(
+            "五分钟内有 {{ $value | humanize }} 次分配失败、清空 PyTorch 缓存后重试;每次都会同步 GPU,"
+            "再下一步就是显存不足错误。"
+        ),
+        fix="减小批量(batch=24 配合 nbs=64 累积)、multi_scale=False,或用 "
+        "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True 缓解碎片。",
+        meaning="分配器自身的重试计数在十分钟内持续增长。",
+        verify="显存仪表盘上单步时间随每次重试跳升。",
+        silence="一小时内就结束的任务。",
+    ),
+)
+
+CUDA_OUT_OF_MEMORY = Alert(
+    name="CudaOutOfMemory",
+    expr=(
+        f"{increase(c.TRAIN_CUDA_OOMS_TOTAL, '10m')} > 0\n"
+        f"unless {increase(c.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, '15m')} > 0"
+    ),
+    labels=OF_RANK,
+    severity=CRITICAL,
+    hold="1m",
+    why_hold=(
+        "Ultralytics needs some seconds to halve the batch, and then it is OomBatchReduced",
+        "Ultralytics 需要几秒钟把批量减半,之后由 OomBatchReduced 告警",
+    ),
+    keep="15m",
+    why_keep=STAY_VISIBLE,
+    dashboard="yoloscope-memory",
+    en=Text(
+        summary="CUDA ran out of memory",
+        what="The allocator reported about {{ $value | humanize }} out-of-memory errors in ten minutes and the batch "
+        "was not reduced: the training failed, or computes targets on the CPU, hundreds of times slower.",
+        fix="A smaller batch with the same optimisation (batch=16 with nbs=64 accumulates), imgsz=512, amp=True; end "
+        "other processes on the GPU (nvidia-smi).",
+        meaning="Ultralytics halves the batch by itself in the first epoch of a single-process training; anywhere else "
+        "an out-of-memory error is final or slow.",
+        verify="The traceback in the trainer's output; `nvidia-smi` for other processes.",
+        silence="Searching for the largest batch on purpose.",
+    ),
+    zh=Text(
+        summary="CUDA 显存不足",
+        what=(
+            "分配器十分钟内报告约 {{ $value | humanize }} 次显存不足,而批量没有减小:训练已失败,或改在 CPU 上计算目标,"
+            "慢数百倍。"
+        ),
+        fix=(
+            "减小批量而保持优化效果(batch=16 配合 nbs=64 累积)、imgsz=512、amp=True;结束 GPU 上的其他进程(nvidia-smi)。"
+        ),
+        meaning="单进程训练的第一轮中 Ultralytics 会自动把批量减半;其他情况下显存不足要么终止训练,要么使其极慢。",
+        verify="训练输出中的堆栈;用 `nvidia-smi` 查看其他进程。",
+        silence="有意寻找最大批量时。",
+    ),
+)
+
+OOM_BATCH_REDUCED = Alert(
+    name="OomBatchReduced",
+    expr=f"{increase(c.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, '15m')} > 0",
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="0m",
+    why_hold=AT_ONCE,
+    keep="30m",
+    why_keep=STAY_VISIBLE,
+    dashboard="yoloscope-memory",
+    en=Text(
+        summary="Ultralytics halved the batch after running out of memory",
+        what="The training goes on, about {{ $value | humanize }} times with half the batch: slower than it was asked "
+        "to be, and with other results.",
+        fix="Start with what fits: batch=-1 measures it, nbs=64 keeps the optimisation the same. Other processes on "
+        "the "
+        "GPU take memory as well (nvidia-smi).",
+        meaning="Ultralytics catches the error in the first epoch, at most three times, and rebuilds the loader.",
+        verify="train_batch_size on the run's dashboard is smaller than the batch argument.",
+        silence="The smaller batch is fine.",
+    ),
+    zh=Text(
+        summary="显存不足后 Ultralytics 将批量减半",
+        what="训练继续,批量约 {{ $value | humanize }} 次减半:比要求的慢,结果也会不同。",
+        fix="一开始就用放得下的批量:batch=-1 自动测量,nbs=64 保持优化效果不变。GPU 上的其他进程也占显存(nvidia-smi)。",
+        meaning="Ultralytics 在第一轮捕获该错误,最多三次,并重建 loader。",
+        verify="任务仪表盘上的 train_batch_size 小于 batch 参数。",
+        silence="较小的批量可以接受。",
+    ),
+)
+
+GPU_MEMORY_FRAGMENTED = Alert(
+    name="GpuMemoryFragmented",
+    expr=(
+        f"({_cuda('reserved')} - {_cuda('peak_allocated')}) / on ({RANK}) group_left (gpu) {_TOTAL} > @fragmented@\n"
+        f"and on ({RANK}) {on_its_gpu(series(c.GPU_MEMORY_FREE_BYTES))} / {_TOTAL} < @headroom@\n"
+        f"{alive()}"
+    ),
+    labels=OF_RANK_GPU,
+    severity=WARNING,
+    hold="15m",
+    why_hold=("the allocator gives segments back when it has to", "分配器在必要时会归还段"),
+    dashboard="yoloscope-memory",
+    en=Text(
+        summary="{{ $value | humanizePercentage }} of the GPU's memory is reserved in pieces nobody can use",
+        what="PyTorch reserved {{ $value | humanizePercentage }} of the device more than it ever used at once, and "
+        "little is left: the next large block may not fit.",
+        fix=(
+            "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, and multi_scale=False, which makes blocks of every size."
+        ),
+        meaning="Reserved less the peak of what was allocated: blocks that differ in size leave holes. What batches "
+        "free after each step is not counted, it is used again.",
+        verify="inactive_split on the memory dashboard; `torch.cuda.memory_summary()`.",
+        silence="A run that is stable at this level.",
+    ),
+    zh=Text(
+        summary="{{ $value | humanizePercentage }} 的显存被预留成无法使用的碎片",
+        what=(
+            "PyTorch 预留的显存比曾经同时用到的多出 {{ $value | humanizePercentage }},而剩余很少:下一个大块可能放不下。"
+        ),
+        fix="PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True,以及 multi_scale=False(它会产生各种大小的块)。",
+        meaning="预留减去分配峰值:大小不一的块会留下空洞。每步之后释放的显存会被再次使用,不计入。",
+        verify="显存仪表盘上的 inactive_split;`torch.cuda.memory_summary()`。",
+        silence="在这一水平上稳定的任务。",
+    ),
+)
+
+GPU_MEMORY_LEAK = Alert(
+    name="GpuMemoryLeak",
+    expr=(
+        f"({ALLOCATED} - {ALLOCATED} offset 40m)\n"
+        f"and {ALLOCATED} - {ALLOCATED} offset 20m > @leak_step@\n"
+        f"and {ALLOCATED} offset 20m - {ALLOCATED} offset 40m > @leak_step@\n"
+        f"and on ({RANK}) time() - {series(c.TRAIN_START_TIMESTAMP_SECONDS)} > @leak_after@\n"
+        f"{alive()}"
+    ),
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("the hour is in the expression", "一小时已包含在表达式中"),
+    keep="10m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-memory",
+    every=SLOW,
+    en=Text(
+        summary="GPU memory grows: {{ $value | humanize1024 }}B in 40 minutes",
+        what="What is allocated even between batches grew by {{ $value | humanize1024 }}B, in two steps of 20 minutes: "
+        "the training will run out of memory.",
+        fix="A callback or custom loss that keeps tensors: store numbers (loss.item()), not tensors. Until then "
+        "a smaller batch delays it; resume=True goes on from the last checkpoint.",
+        meaning="Valleys of 20 minutes each, three of them, rising. The first 20 minutes of a run are warm-up and left "
+        "out; multi_scale moves the peaks, not the valleys.",
+        verify="allocated on the memory dashboard: a staircase. `torch.cuda.memory._dump_snapshot()` names the line.",
+        silence="A run that ends before the memory does.",
+    ),
+    zh=Text(
+        summary="显存持续增长:40 分钟内 {{ $value | humanize1024 }}B",
+        what="批次之间仍被占用的显存在两个 20 分钟里共增长 {{ $value | humanize1024 }}B:训练最终会显存不足。",
+        fix="某个回调或自定义损失保留了张量:请保存数值(loss.item()),不要保存张量。在此之前减小批量可以推迟;"
+        "resume=True 从上一个检查点继续。",
+        meaning="三个 20 分钟的谷值依次升高。任务的前 20 分钟是预热,不计入;multi_scale 影响峰值,不影响谷值。",
+        verify="显存仪表盘上的 allocated 呈阶梯状。`torch.cuda.memory._dump_snapshot()` 可定位到代码行。",
+        silence="在显存用完之前就会结束的任务。",
+    ),
+)
+
+SHM_NEARLY_FULL = Alert(
+    name="ShmNearlyFull",
+    expr=(
+        f"1 - {series(c.FILESYSTEM_AVAILABLE_BYTES, mountpoint='/dev/shm')}"
+        f" / {series(c.FILESYSTEM_SIZE_BYTES, mountpoint='/dev/shm')} > @shm@"
+    ),
+    labels=OF_NODE,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("batches in flight come and go", "传递中的批次时多时少"),
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="/dev/shm is {{ $value | humanizePercentage }} full",
+        what="/dev/shm is {{ $value | humanizePercentage }} full. Loader workers hand batches over through it; when it "
+        "is full they die with a bus error.",
+        fix="More shared memory (docker --shm-size=16g, an emptyDir with medium Memory, mount -o remount,size=), fewer "
+        "workers (workers=4) or a smaller batch. Remove what dead trainings left: ls -la /dev/shm.",
+        meaning="The file system /dev/shm as the exporter sees it; a container's own /dev/shm is another one.",
+        verify="`df -h /dev/shm` in the container of the training.",
+        silence="It is used by something else on purpose.",
+    ),
+    zh=Text(
+        summary="/dev/shm 已用 {{ $value | humanizePercentage }}",
+        what="/dev/shm 已用 {{ $value | humanizePercentage }}。加载进程通过它传递批次,写满后会因 bus error 死亡。",
+        fix="增大共享内存(docker --shm-size=16g、medium 为 Memory 的 emptyDir、mount -o remount,size=),"
+        "减少加载进程(workers=4)或批量。清理已死训练留下的文件:ls -la /dev/shm。",
+        meaning="导出器所见的 /dev/shm;容器自己的 /dev/shm 是另一个。",
+        verify="在训练容器内执行 `df -h /dev/shm`。",
+        silence="有意把它用于其他用途。",
+    ),
+)
+
+_USED = f"max by ({NODE}) ({series(c.MEMORY_USED_BYTES)} / {series(c.MEMORY_TOTAL_BYTES)})"
+_STALL = rate(c.PRESSURE_SECONDS_TOTAL, "5m", resource="memory", kind="full")
+
+HOST_MEMORY_PRESSURE = Alert(
+    name="HostMemoryPressure",
+    expr=f"{_USED} > @host_memory@\nor {_USED} and on ({NODE}) {_STALL} > @memory_stall@",
+    labels=OF_NODE,
+    severity=WARNING,
+    hold="15m",
+    why_hold=("validation loaders take memory for some minutes", "验证用的加载进程会占用几分钟内存"),
+    keep="10m",
+    why_keep=NO_FLAPPING,
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="host memory {{ $value | humanizePercentage }} used, or tasks wait for it",
+        what="{{ $value | humanizePercentage }} of the node's memory is in use, or all its tasks stood waiting for "
+        "memory more than @memory_stall%@ of the time. The kernel will kill the largest process: the training.",
+        fix="cache=disk instead of cache=ram, fewer workers (workers=4; each holds its own buffers), a smaller batch; "
+        "or fewer trainings on the node.",
+        meaning="Total less available, so the page cache does not count as used; or the kernel's own measure of "
+        "waiting (PSI, memory full).",
+        verify="`free -h`; `cat /proc/pressure/memory`; the process table on the node's dashboard.",
+        silence="A node that is full by design.",
+    ),
+    zh=Text(
+        summary="主机内存已用 {{ $value | humanizePercentage }},或任务在等待内存",
+        what="节点内存已用 {{ $value | humanizePercentage }},或全部任务超过 @memory_stall%@ 的时间在等待内存。"
+        "内核将杀死最大的进程,也就是训练。",
+        fix="用 cache=disk 代替 cache=ram,减少加载进程(workers=4,每个都有自己的缓冲),减小批量;或减少该节点上的训练。",
+        meaning="总量减可用量,页缓存不算已用;或内核自己的等待度量(PSI,memory full)。",
+        verify="`free -h`;`cat /proc/pressure/memory`;节点仪表盘的进程表。",
+        silence="有意用满内存的节点。",
+    ),
+)
+
+_AVAILABLE = series(c.MEMORY_AVAILABLE_BYTES)
+
+HOST_MEMORY_RUNNING_OUT = Alert(
+    name="HostMemoryRunningOut",
+    expr=(
+        f"{_AVAILABLE}\n"
+        f"and predict_linear({series(c.MEMORY_AVAILABLE_BYTES, '30m')}, @memory_ahead@) < 0\n"
+        f"and predict_linear({series(c.MEMORY_AVAILABLE_BYTES, '10m')}, @memory_ahead@) < 0\n"
+        f"and {_AVAILABLE} / {series(c.MEMORY_TOTAL_BYTES)} < @memory_available@\n"
+        f"and on ({NODE}) {series(c.TRAIN_UP)} == 1\n"
+        f"unless on ({NODE}) {series(c.TRAIN_STATE, state='setup')} == 1"
+    ),
+    labels=OF_NODE,
+    severity=WARNING,
+    hold="30m",
+    why_hold=(
+        "filling cache=ram and the mosaic buffers looks the same, and stops",
+        "填充 cache=ram 和 mosaic 缓冲时看起来一样,但会停止",
+    ),
+    dashboard="yoloscope-node",
+    every=SLOW,
+    en=Text(
+        summary="host memory will run out within four hours; {{ $value | humanize1024 }}B left",
+        what="{{ $value | humanize1024 }}B of the node's memory is available, and at the rate of the last half hour it "
+        "will be gone within four hours.",
+        fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of them "
+        "(workers=4), cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
+        "checkpoint.",
+        meaning="Lines through half an hour and through ten minutes, continued for four hours, while a training runs "
+        "and none is in setup.",
+        verify="Resident memory by role on the run's dashboard; `ps aux --sort=-rss | head`.",
+        silence="The run ends sooner.",
+    ),
+    zh=Text(
+        summary="主机内存将在四小时内耗尽,还剩 {{ $value | humanize1024 }}B",
+        what="节点可用内存为 {{ $value | humanize1024 }}B,按最近半小时的速度将在四小时内耗尽。",
+        fix="加载进程或回调有泄漏:看哪一类进程的常驻内存在增长。加载进程:减少数量(workers=4),cache=False。"
+        "主进程:某个回调保留了结果。resume=True 从上一个检查点继续。",
+        meaning="分别对半小时和十分钟的数据做直线外推四小时,仅当有训练在运行且没有任务处于 setup。",
+        verify="任务仪表盘上按角色的常驻内存;`ps aux --sort=-rss | head`。",
+        silence="任务会更早结束。",
+    ),
+)
+
+CGROUP_OOM_KILL = Alert(
+    name="CgroupOomKill",
+    expr=f"{increase(c.CGROUP_OOM_KILLS_TOTAL, '10m')} > 0",
+    labels=OF_RUN_ON_NODE,
+    severity=CRITICAL,
+    hold="0m",
+    why_hold=AT_ONCE,
+    keep="15m",
+    why_keep=STAY_VISIBLE,
+    dashboard="yoloscope-run",
+    en=Text(
+        summary="the kernel killed a process of the run for lack of memory",
+        what="About {{ $value | humanize }} processes of the run's container were killed by the kernel in ten minutes "
+        "because its memory limit was reached.",
+        fix="cache=disk or cache=False instead of cache=ram, fewer workers (workers=4), or a higher limit (docker "
+        "--memory, resources.limits.memory, sbatch --mem). Shared memory counts against the limit too.",
+        meaning="The cgroup's own count. A killed worker usually takes the training along, a killed trainer leaves no "
+        "traceback.",
+        verify="`cat /sys/fs/cgroup/memory.events` in the container; `journalctl -k | grep -i oom`.",
+        silence="Never needed: it ends by itself.",
+    ),
+    zh=Text(
+        summary="内核因内存不足杀死了该任务的进程",
+        what="十分钟内约有 {{ $value | humanize }} 个进程因容器达到内存上限被内核杀死。",
+        fix="用 cache=disk 或 cache=False 代替 cache=ram,减少加载进程(workers=4),或提高上限(docker --memory、"
+        "resources.limits.memory、sbatch --mem)。共享内存也计入上限。",
+        meaning="cgroup 自身的计数。加载进程被杀通常会带走训练;训练进程被杀不会留下堆栈。",
+        verify="在容器内执行 `cat /sys/fs/cgroup/memory.events`;`journalctl -k | grep -i oom`。",
+        silence="不需要:它会自行结束。",
+    ),
+)
+
+ALERTS = (
+    GPU_MEMORY_NEAR_LIMIT,
+    CUDA_ALLOC_RETRIES,
+    CUDA_OUT_OF_MEMORY,
+    OOM_BATCH_REDUCED,
+    GPU_MEMORY_FRAGMENTED,
+    GPU_MEMORY_LEAK,
+    SHM_NEARLY_FULL,
+    HOST_MEMORY_PRESSURE,
+    HOST_MEMORY_RUNNING_OUT,
+    CGROUP_OOM_KILL,
+)

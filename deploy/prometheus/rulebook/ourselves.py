@@ -1,0 +1,191 @@
+"""Can the figures be trusted, and does measuring cost what it should?"""
+
+from __future__ import annotations
+
+from yoloscope_exporter import catalog as c
+
+from .model import AT_ONCE, CRITICAL, OF_NODE, OF_RANK, STAY_VISIBLE, WARNING, Alert, Text, increase, rate, series
+
+JOB = 'up{job=~".*yoloscope.*"}'
+
+EXPORTER_DOWN = Alert(
+    name="ExporterDown",
+    expr=f"{JOB} == 0",
+    labels=OF_NODE,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("a restart or an upgrade takes a minute", "重启或升级需要一分钟"),
+    dashboard="yoloscope-fleet",
+    en=Text(
+        summary="exporter does not answer (up = {{ $value }})",
+        what="Prometheus has not been able to read the node's exporter for five minutes (up = {{ $value }}): nothing "
+        "on this node would be noticed. Trainings go on and lose no count.",
+        fix="systemctl restart yoloscope, or look at its pod; if the whole node is gone, so are its trainings: "
+        "resume=True elsewhere.",
+        meaning="Scrapes fail: the exporter, the node or the network between them.",
+        verify="`curl -s NODE:9911/-/ready`; `journalctl -u yoloscope -n 50`.",
+        silence="The node is being maintained.",
+    ),
+    zh=Text(
+        summary="导出器没有应答(up = {{ $value }})",
+        what=(
+            "Prometheus 已有五分钟读不到该节点的导出器(up = {{ $value }}):节点上的问题不会被发现。训练照常进行,"
+            "计数不会丢失。"
+        ),
+        fix="systemctl restart yoloscope,或查看其 pod;如果整个节点都没了,训练也没了:在别处用 resume=True 继续。",
+        meaning="抓取失败:导出器、节点或两者之间的网络。",
+        verify="`curl -s NODE:9911/-/ready`;`journalctl -u yoloscope -n 50`。",
+        silence="节点正在维护。",
+    ),
+)
+
+EXPORTERS_ABSENT = Alert(
+    name="ExportersAbsent",
+    expr=f"absent({JOB})",
+    labels=(),
+    severity=CRITICAL,
+    hold="15m",
+    why_hold=("discovery may be reloading", "服务发现可能正在重新加载"),
+    dashboard="yoloscope-fleet",
+    en=Text(
+        summary="Prometheus scrapes no yoloscope exporter at all",
+        what="There is no target whose job has yoloscope in its name (absent = {{ $value }}): every other alert is "
+        "silent for that reason.",
+        fix="Check the files in targets/ (exporter*.yml), the PodMonitor's labels, and the job's name.",
+        meaning="The targets disappeared from Prometheus, not only their answers.",
+        verify="Prometheus, Status, Targets.",
+        silence="There is no cluster yet.",
+    ),
+    zh=Text(
+        summary="Prometheus 没有抓取任何 yoloscope 导出器",
+        what="没有名称包含 yoloscope 的抓取任务(absent = {{ $value }}):其他所有告警因此都不会触发。",
+        fix="检查 targets/ 中的文件(exporter*.yml)、PodMonitor 的标签以及 job 名称。",
+        meaning="目标从 Prometheus 中消失了,而不仅是没有应答。",
+        verify="Prometheus 的 Status、Targets 页面。",
+        silence="集群还不存在。",
+    ),
+)
+
+COLLECTOR_FAILING = Alert(
+    name="CollectorFailing",
+    expr=(f"{series(c.COLLECTOR_UP)} == 0\nand {series(c.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS)} > 0"),
+    labels=OF_NODE,
+    severity=WARNING,
+    hold="10m",
+    why_hold=("a driver is reloaded, a mount comes back", "驱动重新加载、挂载恢复"),
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="collector {{ $labels.collector }} fails (up = {{ $value }})",
+        what="The collector {{ $labels.collector }} worked and has failed for ten minutes (up = {{ $value }}); what it "
+        "measures is absent from dashboards and alerts. For gpu: the driver does not answer.",
+        fix="See the exporter's log, which names the error once (journalctl -u yoloscope). gpu: nvidia-smi must work "
+        "for "
+        "the exporter's user. A source that is not wanted: --no-collector.{{ $labels.collector }}.",
+        meaning="A collector whose source never existed here (no GPU) does not alert.",
+        verify="`curl -s NODE:9911/metrics | grep collector_`.",
+        silence="The driver is being replaced.",
+    ),
+    zh=Text(
+        summary="采集器 {{ $labels.collector }} 失败(up = {{ $value }})",
+        what=(
+            "采集器 {{ $labels.collector }} 此前正常,现已失败十分钟(up = {{ $value }});仪表盘和告警中缺少它的数据。gpu:"
+            "驱动没有应答。"
+        ),
+        fix="查看导出器日志,其中说明了错误(journalctl -u yoloscope)。gpu:导出器的用户必须能运行 nvidia-smi。"
+        "不需要的来源:--no-collector.{{ $labels.collector }}。",
+        meaning="本机从未有过该来源(没有 GPU)的采集器不会告警。",
+        verify="`curl -s NODE:9911/metrics | grep collector_`。",
+        silence="正在更换驱动。",
+    ),
+)
+
+SNAPSHOT_STALE = Alert(
+    name="SnapshotStale",
+    expr=f"time() - {series(c.SNAPSHOT_TIMESTAMP_SECONDS)} > @snapshot_age@",
+    labels=OF_NODE,
+    severity=WARNING,
+    hold="5m",
+    why_hold=("a node that was suspended catches up", "被挂起的节点会跟上"),
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="figures are {{ $value | humanizeDuration }} old",
+        what="What the exporter serves was gathered {{ $value | humanizeDuration }} ago, or the node's clock is off by "
+        "that much; every other figure of this node is as old.",
+        fix="Restart the exporter (systemctl restart yoloscope); check the clock (chronyc tracking).",
+        meaning="The time written into the exposition, against Prometheus's own clock.",
+        verify="`curl -s NODE:9911/metrics | grep snapshot_timestamp`; `date +%s`.",
+        silence="The clock is being set.",
+    ),
+    zh=Text(
+        summary="数据已过时 {{ $value | humanizeDuration }}",
+        what=(
+            "导出器提供的数据采集于 {{ $value | humanizeDuration }} 前,或节点时钟偏差这么多;该节点的其他数据同样陈旧。"
+        ),
+        fix="重启导出器(systemctl restart yoloscope);检查时钟(chronyc tracking)。",
+        meaning="写在输出中的时间,与 Prometheus 自己的时钟比较。",
+        verify="`curl -s NODE:9911/metrics | grep snapshot_timestamp`;`date +%s`。",
+        silence="正在校时。",
+    ),
+)
+
+HOOKS_FAILING = Alert(
+    name="HooksFailing",
+    expr=f"{increase(c.TRAIN_HOOK_ERRORS_TOTAL, '15m')} > 0",
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="0m",
+    why_hold=AT_ONCE,
+    keep="30m",
+    why_keep=STAY_VISIBLE,
+    dashboard="yoloscope-run",
+    en=Text(
+        summary="yoloscope's hooks caught errors of their own",
+        what="About {{ $value | humanize }} errors were caught inside yoloscope's callbacks. The training is not "
+        "affected; the part that fails turns itself off, and its figures end.",
+        fix="Send us the one warning in the trainer's output, with the version of Ultralytics. YOLOSCOPE=off trains "
+        "without hooks.",
+        meaning="A hook never raises into the trainer; what it catches is counted here.",
+        verify="grep for yoloscope in the trainer's output.",
+        silence="Until the next release.",
+    ),
+    zh=Text(
+        summary="yoloscope 的钩子捕获到自身错误",
+        what=(
+            "yoloscope 的回调内约捕获 {{ $value | humanize }} 个错误。训练不受影响;出错的部分会自行关闭,"
+            "相应数据停止更新。"
+        ),
+        fix="请把训练输出中的那一条警告和 Ultralytics 版本发给我们。YOLOSCOPE=off 可不带钩子训练。",
+        meaning="钩子绝不向训练抛出异常;捕获到的错误在此计数。",
+        verify="在训练输出中查找 yoloscope。",
+        silence="直到下一个版本。",
+    ),
+)
+
+HOOKS_EXPENSIVE = Alert(
+    name="HooksExpensive",
+    expr=f"{rate(c.TRAIN_HOOK_SECONDS_TOTAL, '15m')} > @hook_share@",
+    labels=OF_RANK,
+    severity=WARNING,
+    hold="15m",
+    why_hold=("a suspended node distorts one measurement", "节点挂起会使一次测量失真"),
+    dashboard="yoloscope-run",
+    en=Text(
+        summary="yoloscope's hooks take {{ $value | humanizePercentage }} of the training's time",
+        what="The callbacks take {{ $value | humanizePercentage }} of wall time, where a thousandth is meant.",
+        fix="Steps far below a millisecond, or a CPU without time: OMP_NUM_THREADS=1, fewer workers. YOLOSCOPE=off "
+        "trains without hooks.",
+        meaning="Seconds spent inside the hooks per second, as they measure themselves.",
+        verify="train_hook_seconds_total on the run's dashboard.",
+        silence="The cost is acceptable.",
+    ),
+    zh=Text(
+        summary="yoloscope 的钩子占用 {{ $value | humanizePercentage }} 的训练时间",
+        what="回调占用 {{ $value | humanizePercentage }} 的时间,而设计值是千分之一。",
+        fix="单步远小于一毫秒,或 CPU 没有余量:OMP_NUM_THREADS=1,减少 workers。YOLOSCOPE=off 可不带钩子训练。",
+        meaning="钩子自己测得的每秒耗时。",
+        verify="任务仪表盘上的 train_hook_seconds_total。",
+        silence="可以接受该开销。",
+    ),
+)
+
+ALERTS = (EXPORTER_DOWN, EXPORTERS_ABSENT, COLLECTOR_FAILING, SNAPSHOT_STALE, HOOKS_FAILING, HOOKS_EXPENSIVE)

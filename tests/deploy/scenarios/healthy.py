@@ -1,0 +1,331 @@
+"""Days on which nothing is wrong, though a simple rule would say so. No alert may fire on any of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog as c
+
+from .world import DISK, GIB, GPU_MEMORY, HOST_MEMORY, Part, World, epochs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def one_long_epoch(w: World) -> None:
+    """Steady training for hours."""
+    w.host()
+    w.train(Part(w.minutes), epoch_minutes=w.minutes)
+
+
+def epochs_with_validation(w: World) -> None:
+    """Ten minutes of training, two of validation, a checkpoint, again and again."""
+    w.host()
+    w.train(*epochs(20), epoch_minutes=12.25)
+
+
+def short_epochs(w: World) -> None:
+    """Forty seconds of training, twenty of validation on the CPU."""
+    w.host()
+    parts = [part for _ in range(150) for part in (Part(2 / 3), Part(1 / 3, "validate", busy=0.05))]
+    w.train(*parts, epoch_minutes=1)
+
+
+def long_validation(w: World) -> None:
+    """A validation of 25 minutes in which the GPU hardly works: most of it is matching boxes on the CPU."""
+    w.host()
+    validation = [Part(25, "validate", busy=0.04), Part(0.25, "checkpoint", busy=0)]
+    w.train(Part(75), *validation, Part(60), epoch_minutes=75)
+
+
+def very_long_validation(w: World) -> None:
+    """A validation of 100 minutes, once."""
+    w.host()
+    w.train(Part(30), Part(100, "validate", busy=0.1), Part(40), epoch_minutes=130)
+
+
+def checkpoint_on_slow_storage(w: World) -> None:
+    """Each checkpoint takes four minutes; the GPU waits."""
+    w.host()
+    w.train(*epochs(8, train=15, validate=1, checkpoint=4), epoch_minutes=20)
+
+
+def filling_the_cache(w: World) -> None:
+    """cache=ram reads the data set for 45 minutes: memory falls, the GPU idles."""
+    instance = w.host()
+    w.train(Part(45, "setup", busy=0), Part(110), start=5, epoch_minutes=110)
+    falling = 0.45 * HOST_MEMORY / (45 * 60)
+    _host_memory(w, instance, (0, 0.6, 0), (5, 0.6, -falling / HOST_MEMORY), (50, 0.15, 0))
+
+
+def compiled_first_batch(w: World) -> None:
+    """compile=True: the first batch takes seven minutes."""
+    w.host()
+    w.train(Part(2, "setup", busy=0), Part(7, busy=0.02, batches=False), Part(150), start=5, epoch_minutes=160)
+
+
+def cold_page_cache(w: World) -> None:
+    """In the first eight minutes the data come from a cold disk."""
+    w.host()
+    w.train(Part(1, "setup", busy=0), Part(8, wait=0.4, busy=0.5), Part(150), start=5, epoch_minutes=30)
+
+
+def close_mosaic(w: World) -> None:
+    """Ten epochs before the end mosaic is closed: the workers start anew, for 70 seconds there is no batch."""
+    w.host()
+    who = w.train(Part(80), Part(1.2, busy=0, batches=False), Part(80), epoch_minutes=40)
+    w.event(c.TRAIN_WORKER_RESTARTS_TOTAL, 81, 8, **who)
+
+
+def early_stopping(w: World) -> None:
+    """Patience runs out in the middle of an afternoon: final validation, the end, the record is cleared."""
+    w.host()
+    parts = [*epochs(6), Part(3, "validate", busy=0.5), Part(15, "finished", busy=0)]
+    w.train(*parts, epoch_minutes=12.25)
+
+
+def one_run_after_the_other(w: World) -> None:
+    """A run ends, the next begins on the same GPU two minutes later, while the old one is still shown."""
+    w.host()
+    w.train(Part(80), Part(15, "finished", busy=0), run=f"{w.name}-1", epoch_minutes=20)
+    w.train(Part(3, "setup", busy=0), Part(70), run=f"{w.name}-2", start=82, epoch_minutes=20)
+    where = {"instance": w.node(), "gpu": "0"}
+    w.counter(c.GPU_BUSY_SECONDS_TOTAL, (0, 0.95), (80, 0.0), (85, 0.95), **where)
+    count, bucket = (f"{c.GPU_UTILIZATION_SAMPLED_RATIO.name}_{part}" for part in ("count", "bucket"))
+    w.counter(count, (0, 6.0), **where)
+    for le in ("0.1", "0.7"):
+        w.counter(bucket, (0, 0.0), (80, 6.0), (85, 0.0), **where, le=le)
+
+
+def two_runs_share_a_gpu(w: World) -> None:
+    """Two small trainings on one GPU."""
+    w.host()
+    w.train(Part(w.minutes, busy=0.8), run=f"{w.name}-1", epoch_minutes=15)
+    w.train(Part(w.minutes, busy=0.8), run=f"{w.name}-2", epoch_minutes=17)
+
+
+def small_model(w: World) -> None:
+    """A small model fills a third of the GPU, always."""
+    w.host()
+    w.train(*[Part(10, busy=0.36, high=0.1, low=0.15), Part(1, "validate", busy=0.3)] * 14, epoch_minutes=11)
+
+
+def multi_scale(w: World) -> None:
+    """Image sizes change: utilisation between 78 and 95 %, step times by half."""
+    w.host()
+    w.train(*[Part(2), Part(2, busy=0.78, slow=1.5)] * 40, epoch_minutes=20)
+
+
+def one_slow_file(w: World) -> None:
+    """A pause of 80 seconds once an hour while one file is read from a sleeping disk."""
+    w.host()
+    pause = Part(1.33, busy=0, wait=1.0, batches=False)
+    w.train(Part(65), pause, Part(60), pause, Part(30), epoch_minutes=50)
+
+
+def a_little_waiting(w: World) -> None:
+    """Four per cent of data wait, as everywhere."""
+    w.host()
+    w.train(*epochs(15, wait=0.04, busy=0.9), epoch_minutes=12.25)
+
+
+def short_epochs_start_workers(w: World) -> None:
+    """A quarter of each short epoch goes into its first batch."""
+    w.host()
+    w.train(Part(w.minutes, wait=0.27, first=0.25, busy=0.7), epoch_minutes=0.5)
+
+
+def exporter_restart(w: World) -> None:
+    """The exporter is upgraded: 45 seconds without it, its own counters begin again at 0."""
+    w.host()
+    w.train(*epochs(15), epoch_minutes=12.25)
+    w.restart_exporter(90, 90.75)
+
+
+def missed_scrapes(w: World) -> None:
+    """The network fails for two minutes."""
+    w.host()
+    w.train(*epochs(15), epoch_minutes=12.25)
+    w.gap(95, 97)
+    w.gauge("up", (0, 1), (95, 0), (97, 1), instance=w.node())
+
+
+def at_the_power_limit(w: World) -> None:
+    """The power cap holds the clocks down all the time, as it is meant to."""
+    instance = w.host()
+    w.train(Part(w.minutes), epoch_minutes=20)
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0.97), instance=instance, gpu="0", reason="sw_power_cap")
+
+
+def hot_for_a_moment(w: World) -> None:
+    """A minute of thermal slowdown while fans speed up, five minutes near the limit."""
+    instance = w.host()
+    w.train(Part(w.minutes), epoch_minutes=20)
+    where = {"instance": instance, "gpu": "0"}
+    reason = {"reason": "hw_thermal_slowdown"}
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (80, 0.8), (81, 0), **where, **reason)
+    w.gauge(c.GPU_TEMPERATURE_CELSIUS, (0, 65), (80, 87), (85, 70), **where, sensor="core")
+
+
+def idle_node(w: World) -> None:
+    """Nobody trains: GPUs idle, links at their lowest generation, an empty display of utilisation."""
+    instance = w.host(gpus=8)
+    for gpu in range(8):
+        w.constant(c.GPU_PCIE_LINK_GENERATION, 1, instance=instance, gpu=str(gpu))
+
+
+def node_without_gpu(w: World) -> None:
+    """A CPU node: the GPU collector has never succeeded. A training with batches of 40 seconds."""
+    instance = w.host(gpus=0)
+    w.constant(c.COLLECTOR_UP, 0, instance=instance, collector="gpu")
+    del w.series[_key(c.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, instance=instance, collector="gpu")]
+    w.train(Part(w.minutes, slow=80), device=False, epoch_minutes=40)
+
+
+def old_scars(w: World) -> None:
+    """Errors of years ago: ECC, an Xid, retired pages, a few NVLink replays."""
+    instance = w.host()
+    w.train(Part(w.minutes), epoch_minutes=20)
+    where = {"instance": instance, "gpu": "0"}
+    w.constant(c.GPU_ECC_ERRORS_TOTAL, 12, **where, kind="uncorrected")
+    w.constant(c.GPU_RETIRED_PAGES_TOTAL, 20, **where, kind="double_bit")
+    w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (40, 3), **where, xid="13")
+    w.event(c.GPU_NVLINK_ERRORS_TOTAL, 80, 1, start=5, **where, kind="replay")
+
+
+def allocator_warms_up(w: World) -> None:
+    """PyTorch's allocator grows for half an hour to 92 %, with one retry; what batches free is not a hole."""
+    instance = w.host()
+    who = w.train(Part(2, "setup", busy=0), Part(150), start=3, epoch_minutes=20)
+    reserved, allocated, peak = ({**who, "kind": kind} for kind in ("reserved", "allocated", "peak_allocated"))
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (3, None), (5, 0.5 * GPU_MEMORY), (15, 0.92 * GPU_MEMORY), **reserved)
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (3, None), (5, 2 * GIB), (6, 4 * GIB), (30, 5 * GIB), **allocated)
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (3, None), (5, 0.5 * GPU_MEMORY), (15, 0.88 * GPU_MEMORY), **peak)
+    w.constant(c.GPU_MEMORY_FREE_BYTES, 0.06 * GPU_MEMORY, instance=instance, gpu="0")
+    w.event(c.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, 15, 1, **who)
+
+
+def mosaic_buffers_fill(w: World) -> None:
+    """Workers fill their mosaic buffers for 15 minutes after setup: memory falls, and stops."""
+    instance = w.host()
+    w.train(Part(2, "setup", busy=0), Part(150), start=60, epoch_minutes=30)
+    _host_memory(w, instance, (0, 0.6, 0), (62, 0.6, -0.25 / 900), (77, 0.35, 0))
+
+
+def oom_is_somebody_elses(w: World) -> None:
+    """Memory is at 85 %, /dev/shm at 70 %, and stays there."""
+    instance = w.host()
+    w.train(Part(w.minutes), epoch_minutes=20)
+    _host_memory(w, instance, (0, 0.15, 0))
+    w.constant(c.FILESYSTEM_AVAILABLE_BYTES, 0.3 * 64 * GIB, instance=instance, mountpoint="/dev/shm", fstype="tmpfs")
+
+
+def full_by_nature(w: World) -> None:
+    """A read-only image is 100 % full; a data set is unpacked and the disk stops at 25 % free."""
+    instance = w.host()
+    squash = {"instance": instance, "mountpoint": "/opt/image", "fstype": "squashfs"}
+    w.constant(c.FILESYSTEM_SIZE_BYTES, GIB, **squash)
+    w.constant(c.FILESYSTEM_AVAILABLE_BYTES, 0, **squash)
+    root = {"instance": instance, "mountpoint": "/", "fstype": "ext4"}
+    falling = 0.35 * DISK / 1800
+    w.put(c.FILESYSTEM_AVAILABLE_BYTES, [(0, 0.6 * DISK, 0), (30, 0.6 * DISK, -falling), (60, 0.25 * DISK, 0)], **root)
+
+
+def two_nodes_validate_on_rank_0(w: World) -> None:
+    """Older Ultralytics: rank 0 validates for eight minutes, the others still say 'train' and wait, GPU idle."""
+    for node in (0, 1):
+        w.host(node, gpus=2)
+    waiting = Part(8, busy=0.0, batches=False)
+    for rank in range(4):
+        aside = waiting if rank else Part(8, "validate", busy=0.6)
+        parts = [Part(30, exposed=0.08), aside] * 4
+        where = {"node": rank // 2, "gpu": str(rank % 2), "epoch_minutes": 38.0}
+        w.train(*parts, rank=str(rank), ranks=4, **where)  # type: ignore[arg-type]
+
+
+def ranks_differ_a_little(w: World) -> None:
+    """Eight ranks, one ten per cent slower; it ends twenty seconds after the others."""
+    w.host(gpus=8)
+    for rank in range(8):
+        slow = 1.1 if rank == 3 else 1.0
+        end = 100 + (0.33 if rank == 3 else 0)
+        exposed = 0.02 if rank == 3 else 0.1
+        parts = Part(end, exposed=exposed, slow=slow), Part(15, "finished", busy=0)
+        w.train(*parts, rank=str(rank), ranks=8, gpu=str(rank), epoch_minutes=25)
+
+
+def saves_nothing(w: World) -> None:
+    """save=False: epochs pass, no checkpoint is ever written."""
+    w.host()
+    who = w.train(*epochs(40, train=5, validate=0, checkpoint=0), epoch_minutes=5)
+    w.constant(c.TRAIN_CHECKPOINTS_TOTAL, 0, **who)
+
+
+def quota_without_harm(w: World) -> None:
+    """A container's CPU quota is touched all the time, and the data still come in time."""
+    instance = w.host()
+    w.train(Part(w.minutes), epoch_minutes=20)
+    w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0.4), instance=instance, run=w.name)
+
+
+def busy_host_without_training(w: World) -> None:
+    """A compile farm at night: load of three per core, nobody trains."""
+    instance = w.host()
+    w.constant(c.LOAD_AVERAGE, 192, instance=instance, window="5m")
+
+
+def resumed_run(w: World) -> None:
+    """resume=True: the epoch begins at 50 and the counters at 0."""
+    w.host()
+    w.train(Part(4, "setup", busy=0), *epochs(11), start=10, epoch_minutes=12.25, first_epoch=50)
+
+
+def _host_memory(w: World, instance: str, *points: tuple[float, float, float]) -> None:
+    """Available memory as shares of the node's: (minute, share, change of the share per second)."""
+    available = [(minute, share * HOST_MEMORY, slope * HOST_MEMORY) for minute, share, slope in points]
+    used = [(minute, (1 - share) * HOST_MEMORY, -slope * HOST_MEMORY) for minute, share, slope in points]
+    w.put(c.MEMORY_AVAILABLE_BYTES, available, instance=instance)
+    w.put(c.MEMORY_USED_BYTES, used, instance=instance)
+
+
+def _key(metric: c.Metric, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return metric.name, tuple(sorted(labels.items()))
+
+
+SCENARIOS: tuple[Callable[[World], None], ...] = (
+    one_long_epoch,
+    epochs_with_validation,
+    short_epochs,
+    long_validation,
+    very_long_validation,
+    checkpoint_on_slow_storage,
+    filling_the_cache,
+    compiled_first_batch,
+    cold_page_cache,
+    close_mosaic,
+    early_stopping,
+    one_run_after_the_other,
+    two_runs_share_a_gpu,
+    small_model,
+    multi_scale,
+    one_slow_file,
+    a_little_waiting,
+    short_epochs_start_workers,
+    exporter_restart,
+    missed_scrapes,
+    at_the_power_limit,
+    hot_for_a_moment,
+    idle_node,
+    node_without_gpu,
+    old_scars,
+    allocator_warms_up,
+    mosaic_buffers_fill,
+    oom_is_somebody_elses,
+    full_by_nature,
+    two_nodes_validate_on_rank_0,
+    ranks_differ_a_little,
+    saves_nothing,
+    quota_without_harm,
+    busy_host_without_training,
+    resumed_run,
+)
