@@ -44,6 +44,7 @@ generate: $(VENV)/.dev ## Everything that is generated: documents, dashboards, r
 	@$(BIN)/python -m deploy.prometheus.generate
 	@$(BIN)/python -m deploy.helm.generate
 	@$(BIN)/python -m tests.recordings.cases
+	@$(BIN)/python -m docs.pictures
 
 bench: $(VENV)/.dev ## The benchmarks, with their tables
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

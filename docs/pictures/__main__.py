@@ -1,0 +1,29 @@
+"""Draws the pictures of the documents from recordings: `python -m docs.pictures`."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+from yoloscope_exporter import screen
+from yoloscope_exporter.diagnosis import engine, recording
+from yoloscope_exporter.diagnosis.series import Window
+
+HERE = Path(__file__).parent
+RECORDING = HERE.parents[1] / "tests/recordings/slow_worker.om.gz"
+WIDTH = 80
+
+
+def top() -> Console:
+    """`yoloscope top` in the middle of a training with one slow loader worker, as a console that can be exported."""
+    (store,) = recording.read(RECORDING)
+    now = (store.first + store.last) / 2
+    diagnoses = engine.over([store]).diagnoses
+    console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())
+    console.print(screen.frame(Window(store, now - 60, now), diagnoses, source="http://127.0.0.1:9911"))
+    return console
+
+
+if __name__ == "__main__":
+    top().save_svg(str(HERE / "top.svg"), title="yoloscope top", unique_id="top")
