@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: A run is cut into so many slices of equal length, whose spread tells how sure a difference is.
 SLICES = 10
 CONFIDENCE = 0.95
+#: What was configured, beside the facts of a run; `workers` and `batch` are those of a rank.
+CONFIGURED = {"workers": catalog.TRAIN_WORKERS, "batch": catalog.TRAIN_BATCH_SIZE}
 #: Points of a curve in a plot.
 POINTS = 240
 
@@ -200,7 +202,7 @@ def summarize(stores: Sequence[Store], run: str, limits: Limits | None = None) -
     return Summary(
         run=run,
         state=own[0].state if own else "",
-        facts=own[0].signals.facts if own else {},
+        facts=_configured(seen) | dict(own[0].signals.facts if own else {}),
         start=start,
         end=end,
         figures={name: figure for name, figure in _figures(seen).items() if figure is not None},
@@ -213,6 +215,12 @@ def summarize(stores: Sequence[Store], run: str, limits: Limits | None = None) -
         verdicts=tuple((diagnosis.rank, verdict) for diagnosis in own for verdict in diagnosis.verdicts),
         notes=course.notes,
     )
+
+
+def _configured(seen: Sequence[_Seen]) -> dict[str, str]:
+    """Arguments that are metrics, not facts: they may change while a run goes on, and its last value counts."""
+    values = {name: seen[0].window.last(metric, *seen[0].key) for name, metric in CONFIGURED.items()}
+    return {name: f"{value:g}" for name, value in values.items() if value is not None}
 
 
 def _seen(store: Store, run: str) -> list[_Seen]:
@@ -578,7 +586,7 @@ def compare(before: Summary, after: Summary) -> Comparison:
     ignored = {"pid", "user", "slurm_job_id", "pod"}
     facts = [
         (name, before.facts.get(name, ""), after.facts.get(name, ""))
-        for name in catalog.RUN_FACTS
+        for name in (*CONFIGURED, *catalog.RUN_FACTS)
         if name not in ignored and before.facts.get(name, "") != after.facts.get(name, "")
     ]
     return Comparison(before, after, tuple(rows), tuple(facts))

@@ -76,6 +76,7 @@ def test_two_runs_side_by_side(before: Summary, after: Summary) -> None:
     assert rows["step"].sure == report.UNSURE
     assert rows["verdicts"].before == "loader_workers"
     assert ("cache", "false", "ram") in table.differences
+    assert ("workers", "1", "4") in table.differences
     assert "| waiting for data | 5" in table.markdown()
 
 
