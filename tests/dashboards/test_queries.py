@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.dashboards.queries import DASHBOARDS, Place, annotations, targets
-from tests.dashboards.world import NODES, RUNS, SECONDS, Answer, World, world
+from tests.dashboards.world import NODES, RUNS, Answer, World, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,25 +22,6 @@ EMPTY_IF_HEALTHY: dict[tuple[str, str], str] = {
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("world")) as running:
         yield running
-
-
-def filled(expr: str, run: str, run_b: str) -> str:
-    """The expression with variables set as Grafana sets them: one run, everything else on All."""
-    values = {
-        "$__rate_interval": "1m",
-        "$__range": f"{SECONDS}s",
-        "$__interval": "15s",
-        "$cluster": ".*",
-        "${run:regex}": run,
-        "${run_b:regex}": run_b,
-        "$run_b": run_b,
-        "$run": run,
-        "$node": f"{NODES[run]}|{NODES[run_b]}",
-    }
-    values |= {f"${name}": ".+" for name in ("job", "instance", "rank", "gpu")}
-    for name, value in values.items():
-        expr = expr.replace(name, value)
-    return expr
 
 
 @pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
@@ -61,7 +42,9 @@ def test_every_query_returns_data(name: str, prometheus: World, capsys: pytest.C
 
 
 def _ask(prometheus: World, place: Place, run: str) -> Answer:
-    return prometheus.ask(filled(place.expr, run, RUNS["starved"]), instant=place.instant)
+    other = RUNS["starved"]
+    nodes = f"{NODES[run]}|{NODES[other]}"
+    return prometheus.ask(prometheus.filled(place.expr, run, other, nodes), instant=place.instant)
 
 
 def _line(place: Place, answers: list[Answer]) -> str:
@@ -74,7 +57,4 @@ def _line(place: Place, answers: list[Answer]) -> str:
 def test_annotations_mark_something(name: str, prometheus: World) -> None:
     """Each annotation is found for at least one run."""
     for place in annotations(name):
-        answers = [
-            prometheus.ask(filled(place.expr, run, RUNS["starved"]), instant=False).series for run in RUNS.values()
-        ]
-        assert any(answers), place
+        assert any(_ask(prometheus, place, run).series for run in RUNS.values()), place

@@ -50,13 +50,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class World:
-    """A running Prometheus and the time of its data."""
+    """A running Prometheus, the time of its data in Unix seconds, and how often it was scraped."""
 
     url: str
+    start: int = START
+    end: int = END
+    step: int = STEP
 
     def ask(self, expr: str, *, instant: bool) -> Answer:
         """Run a query as Grafana would, over all of the data or at its end."""
-        times = {"time": END} if instant else {"start": START, "end": END, "step": STEP}
+        times = {"time": self.end} if instant else {"start": self.start, "end": self.end, "step": self.step}
         path = "query" if instant else "query_range"
         parameters = urllib.parse.urlencode({"query": expr, **times, "stats": "all"})
         data = json.loads(get(f"{self.url}/api/v1/{path}?{parameters}", timeout=30))["data"]
@@ -67,11 +70,23 @@ class World:
             1000 * stats["timings"]["evalTotalTime"],
         )
 
-    def values(self, expr: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and values at the end of the data."""
-        parameters = urllib.parse.urlencode({"query": expr, "time": END})
-        found = json.loads(get(f"{self.url}/api/v1/query?{parameters}", timeout=30))["data"]["result"]
-        return [(series["metric"], float(series["value"][1])) for series in found]
+    def filled(self, expr: str, run: str, run_b: str, node: str) -> str:
+        """The expression with variables as Grafana sets them: the runs and their nodes, everything else on All."""
+        values = {
+            "$__rate_interval": f"{4 * self.step}s",
+            "$__range": f"{self.end - self.start}s",
+            "$__interval": f"{self.step}s",
+            "$cluster": ".*",
+            "${run:regex}": run,
+            "${run_b:regex}": run_b,
+            "$run_b": run_b,
+            "$run": run,
+            "$node": node,
+        }
+        values |= {f"${name}": ".+" for name in ("job", "instance", "rank", "gpu")}
+        for name, value in values.items():
+            expr = expr.replace(name, value)
+        return expr
 
 
 def _values(series: dict[str, Any]) -> Iterator[float]:
@@ -80,29 +95,33 @@ def _values(series: dict[str, Any]) -> Iterator[float]:
 
 
 @contextlib.contextmanager
-def world(directory: Path) -> Iterator[World]:
-    """Fill a data directory, let Prometheus evaluate the rules over it, and serve both."""
-    scrapes = simulate(list(SCENARIOS), nodes=len(SCENARIOS), gpus=2, start=START, end=END, step=STEP, speed=4)
+def world(directory: Path, *, nodes: int = len(SCENARIOS), gpus: int = 2, seconds: int = SECONDS) -> Iterator[World]:
+    """Fill a data directory, let Prometheus evaluate the rules over it, and serve both.
+
+    Of more nodes than scenarios, node i has scenario i modulo their count.
+    """
+    end = START + seconds
+    scrapes = simulate(list(SCENARIOS), nodes=nodes, gpus=gpus, start=START, end=end, step=STEP, speed=4)
     text = directory / "samples.txt"
     with text.open("w", encoding="utf-8") as file:
-        file.writelines(_with_mishaps(scrapes))
+        file.writelines(_with_mishaps(scrapes, end))
     data = directory / "data"
     _promtool("openmetrics", str(text), str(data))
     with _prometheus(directory) as url:
-        times = (f"--start={START}", f"--end={END}", f"--eval-interval={STEP}s")
+        times = (f"--start={START}", f"--end={end}", f"--eval-interval={STEP}s")
         _promtool("rules", f"--url={url}", *times, f"--output-dir={data}", str(RULES))
     with _prometheus(directory) as url:
-        yield World(url)
+        yield World(url, end=end)
 
 
-def _with_mishaps(scrapes: Iterable[Scrape]) -> Iterator[str]:
+def _with_mishaps(scrapes: Iterable[Scrape], end: int) -> Iterator[str]:
     """The simulation's lines, one run configured otherwise, and what the simulation lacks."""
     yield "# TYPE ALERTS unknown\n"
     for line in lines(scrapes):
         if line != "# EOF\n":
             yield line.replace('imgsz="640"', 'imgsz="1280"') if RUNS["starved"] in line else line
-    for time in range(START + SECONDS // 4, END + 1, STEP):
-        late = time >= START + SECONDS // 2
+    for time in range(START + (end - START) // 4, end + 1, STEP):
+        late = time >= START + (end - START) // 2
         yield from (f"{metric.name}{MISHAP} {int(late)} {time}.000\n" for metric in MISHAPS)
         if late:
             yield f"{ALERT} 1 {time}.000\n"

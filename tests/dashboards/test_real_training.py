@@ -1,0 +1,113 @@
+"""Every query, asked of a Prometheus that scraped two real trainings: one computes, one waits for its data."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.dashboards.queries import DASHBOARDS, Place, targets
+from tests.dashboards.world import World
+from tests.fake_nvml import FakeNvml, steps
+from tests.live import free_port, prometheus, query, running, wait_for
+from tests.training import make_dataset, start
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: What two short trainings on the CPU of one machine cannot have, by the metrics that an expression reads.
+ABSENT = {
+    r"train_device_info|train_cuda_|instance_run:yoloscope_gpu": "the trainings run on the CPU",
+    r"wasted_gpu": "without a GPU none is wasted",
+    r"gpu_xid": "no GPU had an error",
+    r"gpu_retired_pages": "this kind of GPU remaps rows instead of retiring pages",
+    r"ALERTS": "nothing has been wrong for long enough",
+    r"backward_exposed|backward_local": "each training is a single process",
+    r"cgroup_": "the machine may have no quota, or no cgroup of its own",
+    r"pressure_seconds": "the kernel may not measure pressure",
+    r"samples_rejected": "nothing was refused",
+    r"network_": "the machine may have no network device but the loopback",
+    r"disk_": "the machine may have no disk of its own",
+    r"unless on \(fact": "the two are configured alike, or differ in what is no fact",
+}
+#: Training the two takes about half a minute; three images a second are enough to see one wait.
+TRAININGS = {
+    "computes": {"workers": 2, "step_sleep": 0.3, "epochs": 4},
+    "starved": {"workers": 1, "image_sleep": 0.12, "epochs": 4},
+}
+
+
+@contextlib.contextmanager
+def exporter(directory: Path) -> Iterator[str]:
+    """`yoloscope serve` on a free port, with eight fake GPUs; the value is its address."""
+    nvml = FakeNvml(directory, steps("healthy_h100x8")[0]).environment()
+    environment = ["env", *(f"{name}={nvml[name]}" for name in ("LD_LIBRARY_PATH", "FAKE_NVML_CONTROL"))]
+    address = f"127.0.0.1:{free_port()}"
+    flags = [f"--web.listen-address={address}", "--log.level=warning", "--diagnosis.window=10s"]
+    command = [*environment, sys.executable, "-m", "yoloscope_exporter.cli", "serve", *flags]
+    with running(command, directory / "exporter.log", f"http://{address}"):
+        yield address
+
+
+@contextlib.contextmanager
+def trainings(directory: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Both trainings, side by side; gone when the block is left."""
+    data = make_dataset(directory / "data", images=32)
+    processes = [start(data, directory / "runs", name=name, **options) for name, options in TRAININGS.items()]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def runs_of(url: str) -> dict[str, str]:
+    """Name of each training above -> its run."""
+    found = query(url, "max by (run) (yoloscope_train_up)")
+    runs = {name: labels["run"] for labels, _ in found for name in TRAININGS if name in labels["run"]}
+    return runs if len(runs) == len(TRAININGS) else {}
+
+
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.timeout(300)
+def test_every_query_returns_data_of_real_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """But what a machine without GPUs cannot have; each such expression is excused by a metric it reads."""
+    began = int(time.time())
+    with exporter(tmp_path) as address, prometheus(tmp_path, [address], speed=15) as url, trainings(tmp_path) as both:
+        runs = wait_for(lambda: runs_of(url), timeout=90, what="both trainings in Prometheus")
+        _wait(both)
+        world = World(url, began, int(time.time()), 1)
+        places = [place for name in DASHBOARDS if name.startswith("en/") for place in targets(name)]
+        empty = [place for place in places if not _has_data(world, place, runs, address)]
+    unexplained = [(place.dashboard, place.panel, place.expr) for place in empty if not _excuses(place)]
+    with capsys.disabled():
+        print(f"\n{len(places)} queries of real trainings, {len(places) - len(empty)} with data")
+        for reason in sorted({reason for place in empty for reason in _excuses(place)}):
+            print(f"  {sum(reason in _excuses(place) for place in empty):>4} empty: {reason}")
+    assert unexplained == []
+
+
+def _wait(processes: list[subprocess.Popen[str]]) -> None:
+    """Until both have trained for a while: the first that ends stops the wait, so that one still lives."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and all(process.poll() is None for process in processes):
+        time.sleep(0.5)
+
+
+def _has_data(world: World, place: Place, runs: dict[str, str], node: str) -> bool:
+    return any(
+        world.ask(world.filled(place.expr, run, runs["starved"], node), instant=place.instant).series
+        for run in runs.values()
+    )
+
+
+def _excuses(place: Place) -> list[str]:
+    return [reason for pattern, reason in ABSENT.items() if re.search(pattern, place.expr)]
