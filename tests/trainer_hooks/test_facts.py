@@ -13,6 +13,13 @@ UUID = "GPU-8f6ab6e2-3c1c-4a41-9a27-3a3ff52e10f8"
 MIG = "MIG-8f6ab6e2-3c1c-4a41-9a27-3a3ff52e10f8"
 
 
+class _Moody:
+    """Raises whatever is asked of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
 def trainer(**more: Any) -> Any:
     """A trainer with arguments."""
     arguments = SimpleNamespace(
@@ -41,6 +48,25 @@ def test_effective_values() -> None:
     optimizer = type("AdamW", (), {})()
     seen = facts.gather(trainer(train_loader=loader, optimizer=optimizer, amp=False, device="cuda:1"), {})
     assert (seen["cache"], seen["optimizer"], seen["amp"], seen["device"]) == ("False", "AdamW", "False", "cuda:1")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"device": "cuda:1"},  # text, as long as Ultralytics has not chosen
+        {"device": SimpleNamespace(type="cuda")},
+        {"train_loader": SimpleNamespace(dataset=_Moody())},
+        {"optimizer": None, "amp": object(), "args": None},
+    ],
+    ids=lambda odd: " ".join(odd),
+)
+def test_odd_trainer(monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]) -> None:
+    """What cannot be asked is left out, the other facts are there; with torch imported as without."""
+    cuda = SimpleNamespace(is_initialized=lambda: True, current_device=_Moody(), get_device_properties=_Moody())
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, __version__="2"))
+    seen = facts.gather(SimpleNamespace(**odd), {"SLURM_JOB_ID": "42"})
+    assert {"slurm_job_id": "42", "torch": "2", "world_size": "1"}.items() <= seen.items()
+    assert "gpu_uuid" not in seen
 
 
 def test_cluster() -> None:

@@ -6,6 +6,7 @@ import getpass
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,30 @@ _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
     """Every fact that is known by now; what is not known is left out."""
+    parts = (
+        partial(_asked_for, trainer),
+        partial(_effective, trainer),
+        _software,
+        partial(_environment, environ),
+        partial(_gpu, trainer, environ),
+        partial(_process, environ),
+    )
+    facts: dict[str, Any] = {}
+    for part in parts:
+        with suppress(Exception):  # a trainer of another shape lacks some facts, not its record
+            facts |= part()
+    texts = {name: _text(value) for name, value in facts.items() if value is not None}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _asked_for(trainer: Trainer) -> dict[str, Any]:
     arguments = getattr(trainer, "args", None)
-    facts = {name: getattr(arguments, name, None) for name in _FROM_ARGUMENTS}
-    facts |= _effective(trainer) | _software() | _environment(environ) | _gpu(trainer, environ)
-    facts |= {"world_size": environ.get("WORLD_SIZE", "1") if "LOCAL_RANK" in environ else "1"}
-    facts |= {"user": _user(), "pid": os.getpid()}
-    return {name: _text(value) for name, value in facts.items() if value not in (None, "")}
+    return {name: getattr(arguments, name, None) for name in _FROM_ARGUMENTS}
+
+
+def _process(environ: Mapping[str, str]) -> dict[str, Any]:
+    world_size = environ.get("WORLD_SIZE", "1") if "LOCAL_RANK" in environ else "1"
+    return {"world_size": world_size, "user": _user(), "pid": os.getpid()}
 
 
 def _text(value: object) -> str:
