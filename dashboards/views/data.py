@@ -273,7 +273,7 @@ QUEUE = Row(
                 "Loader workers asked for, and the processes that live.",
             ),
             Query(total("sum", RUN(m.TRAIN_WORKERS)), "workers asked for"),
-            Query(total("sum", RUN(m.TRAIN_PROCESS_COUNT), "role"), "{{role}}"),
+            Query(total("sum", RUN(m.TRAIN_PROCESSES), "role"), "{{role}}"),
             size=THIRD,
         ),
     ],

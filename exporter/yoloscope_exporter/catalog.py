@@ -282,7 +282,7 @@ TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL = _counter(
     "Time the rank's processes were ready but had no CPU; a cgroup's throttling counts here too.",
     *_PROCESS,
 )
-TRAIN_PROCESS_COUNT = _gauge("train_process_count", "Processes of the rank.", *_PROCESS)
+TRAIN_PROCESSES = _gauge("train_processes", "Processes of the rank.", *_PROCESS)
 TRAIN_PROCESS_AFFINITY_CORES = _gauge(
     "train_process_affinity_cores", "CPUs the rank's processes may run on.", *_PROCESS
 )

@@ -267,7 +267,7 @@ class Training:
         for rank in range(plan.ranks if plan.dead_workers else 0):
             key = (*self.rank(rank), "worker")
             left = float(plan.workers - plan.dead_workers)
-            self.event(self.now, lambda w, k=key: w.set(catalog.TRAIN_PROCESS_COUNT, k, left))
+            self.event(self.now, lambda w, k=key: w.set(catalog.TRAIN_PROCESSES, k, left))
         self.now += plan.hang_seconds
 
     def _step(self, epoch: int, number: int, first: float | None) -> None:
@@ -420,7 +420,7 @@ PROCESS_METRICS = (
     catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL,
     catalog.TRAIN_PROCESS_RESIDENT_BYTES,
     catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL,
-    catalog.TRAIN_PROCESS_COUNT,
+    catalog.TRAIN_PROCESSES,
     catalog.TRAIN_PROCESS_AFFINITY_CORES,
 )
 
@@ -478,7 +478,7 @@ class Machine:
                 if not count:
                     continue
                 key = (*labels, role)
-                world.values.setdefault((catalog.TRAIN_PROCESS_COUNT, key), float(count))
+                world.values.setdefault((catalog.TRAIN_PROCESSES, key), float(count))
                 world.add(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, key, cpu)
                 world.add(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, key, queue)
                 world.set(catalog.TRAIN_PROCESS_AFFINITY_CORES, key, float(plan.cores))

@@ -123,7 +123,7 @@ def _samples(label: tuple[str, ...], total: _Total) -> Iterator[Sample]:
         yield Sample(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, label, total.read)
     if total.wait is not None:
         yield Sample(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, label, total.wait)
-    yield Sample(catalog.TRAIN_PROCESS_COUNT, label, float(total.count))
+    yield Sample(catalog.TRAIN_PROCESSES, label, float(total.count))
     if total.count:
         yield Sample(catalog.TRAIN_PROCESS_RESIDENT_BYTES, label, total.resident)
         yield Sample(catalog.TRAIN_PROCESS_AFFINITY_CORES, label, float(total.affinity.bit_count()))

@@ -430,14 +430,14 @@ def _slowest_worker(v: View) -> tuple[str, float, float] | None:
 
 
 def _processes(v: View) -> Numbers:
-    alive = v.now.mean(catalog.TRAIN_PROCESS_COUNT, v.run, v.rank, "worker")
+    alive = v.now.mean(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker")
     waiting = v.now.steady_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "worker")
     used = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "worker")
     preparing = _rate_sum(v.now, catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank)
     memory = v.now.last(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, "worker")
     resident = [value for _, value in v.now.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank)]
     return {
-        "workers_alive": v.now.last(catalog.TRAIN_PROCESS_COUNT, v.run, v.rank, "worker"),
+        "workers_alive": v.now.last(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker"),
         "runqueue_share": _ratio(waiting, alive),
         "main_runqueue_share": v.now.steady_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "main"),
         "worker_threads": _ratio(used, preparing),

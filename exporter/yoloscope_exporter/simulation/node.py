@@ -591,7 +591,7 @@ def _processes(moment: Moment, _rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_PROCESS_RESIDENT_BYTES, (role,), _resident(moment, role)
         yield catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, (role,), read if role == "worker" else 0.0
         yield catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, (role,), 0.004 * seconds[role]
-        yield catalog.TRAIN_PROCESS_COUNT, (role,), 1.0 if role == "main" else float(node.workers)
+        yield catalog.TRAIN_PROCESSES, (role,), 1.0 if role == "main" else float(node.workers)
         yield catalog.TRAIN_PROCESS_AFFINITY_CORES, (role,), float(CORES_PER_GPU * node.gpus)
 
 

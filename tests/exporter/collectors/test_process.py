@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.collectors import Collector
 
-CPU, COUNT = catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, catalog.TRAIN_PROCESS_COUNT
+CPU, COUNT = catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, catalog.TRAIN_PROCESSES
 READ, WAIT = catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL
 
 
