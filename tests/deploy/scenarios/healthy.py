@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog as c
 
-from .world import DISK, GIB, GPU_MEMORY, HOST_MEMORY, Part, World, epochs
+from .world import DISK, GIB, GPU_MEMORY, HOST_MEMORY, Part, World, epochs, host_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def filling_the_cache(w: World) -> None:
     instance = w.host()
     w.train(Part(45, "setup", busy=0), Part(110), start=5, epoch_minutes=110)
     falling = 0.45 * HOST_MEMORY / (45 * 60)
-    _host_memory(w, instance, (0, 0.6, 0), (5, 0.6, -falling / HOST_MEMORY), (50, 0.15, 0))
+    host_memory(w, instance, (0, 0.6, 0), (5, 0.6, -falling / HOST_MEMORY), (50, 0.15, 0))
 
 
 def compiled_first_batch(w: World) -> None:
@@ -120,7 +120,7 @@ def one_slow_file(w: World) -> None:
     """A pause of 80 seconds once an hour while one file is read from a sleeping disk."""
     w.host()
     pause = Part(1.33, busy=0, wait=1.0, batches=False)
-    w.train(Part(65), pause, Part(60), pause, Part(30), epoch_minutes=50)
+    w.train(Part(25), pause, Part(50), pause, Part(30), epoch_minutes=50)
 
 
 def a_little_waiting(w: World) -> None:
@@ -139,15 +139,15 @@ def exporter_restart(w: World) -> None:
     """The exporter is upgraded: 45 seconds without it, its own counters begin again at 0."""
     w.host()
     w.train(*epochs(15), epoch_minutes=12.25)
-    w.restart_exporter(90, 90.75)
+    w.restart_exporter(70, 70.75)
 
 
 def missed_scrapes(w: World) -> None:
     """The network fails for two minutes."""
     w.host()
     w.train(*epochs(15), epoch_minutes=12.25)
-    w.gap(95, 97)
-    w.gauge("up", (0, 1), (95, 0), (97, 1), instance=w.node())
+    w.gap(65, 67)
+    w.gauge("up", (0, 1), (65, 0), (67, 1), instance=w.node())
 
 
 def at_the_power_limit(w: World) -> None:
@@ -163,8 +163,8 @@ def hot_for_a_moment(w: World) -> None:
     w.train(Part(w.minutes), epoch_minutes=20)
     where = {"instance": instance, "gpu": "0"}
     reason = {"reason": "hw_thermal_slowdown"}
-    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (80, 0.8), (81, 0), **where, **reason)
-    w.gauge(c.GPU_TEMPERATURE_CELSIUS, (0, 65), (80, 87), (85, 70), **where, sensor="core")
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (60, 0.8), (61, 0), **where, **reason)
+    w.gauge(c.GPU_TEMPERATURE_CELSIUS, (0, 65), (60, 87), (65, 70), **where, sensor="core")
 
 
 def idle_node(w: World) -> None:
@@ -190,7 +190,7 @@ def old_scars(w: World) -> None:
     w.constant(c.GPU_ECC_ERRORS_TOTAL, 12, **where, kind="uncorrected")
     w.constant(c.GPU_RETIRED_PAGES_TOTAL, 20, **where, kind="double_bit")
     w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (40, 3), **where, xid="13")
-    w.event(c.GPU_NVLINK_ERRORS_TOTAL, 80, 1, start=5, **where, kind="replay")
+    w.event(c.GPU_NVLINK_ERRORS_TOTAL, 60, 1, start=5, **where, kind="replay")
 
 
 def allocator_warms_up(w: World) -> None:
@@ -209,14 +209,14 @@ def mosaic_buffers_fill(w: World) -> None:
     """Workers fill their mosaic buffers for 15 minutes after setup: memory falls, and stops."""
     instance = w.host()
     w.train(Part(2, "setup", busy=0), Part(150), start=60, epoch_minutes=30)
-    _host_memory(w, instance, (0, 0.6, 0), (62, 0.6, -0.25 / 900), (77, 0.35, 0))
+    host_memory(w, instance, (0, 0.6, 0), (62, 0.6, -0.25 / 900), (77, 0.35, 0))
 
 
 def oom_is_somebody_elses(w: World) -> None:
     """Memory is at 85 %, /dev/shm at 70 %, and stays there."""
     instance = w.host()
     w.train(Part(w.minutes), epoch_minutes=20)
-    _host_memory(w, instance, (0, 0.15, 0))
+    host_memory(w, instance, (0, 0.15, 0))
     w.constant(c.FILESYSTEM_AVAILABLE_BYTES, 0.3 * 64 * GIB, instance=instance, mountpoint="/dev/shm", fstype="tmpfs")
 
 
@@ -280,12 +280,11 @@ def resumed_run(w: World) -> None:
     w.train(Part(4, "setup", busy=0), *epochs(11), start=10, epoch_minutes=12.25, first_epoch=50)
 
 
-def _host_memory(w: World, instance: str, *points: tuple[float, float, float]) -> None:
-    """Available memory as shares of the node's: (minute, share, change of the share per second)."""
-    available = [(minute, share * HOST_MEMORY, slope * HOST_MEMORY) for minute, share, slope in points]
-    used = [(minute, (1 - share) * HOST_MEMORY, -slope * HOST_MEMORY) for minute, share, slope in points]
-    w.put(c.MEMORY_AVAILABLE_BYTES, available, instance=instance)
-    w.put(c.MEMORY_USED_BYTES, used, instance=instance)
+def world(scenario: Callable[[World], None]) -> World:
+    """The scenario as a world."""
+    made = World(scenario.__name__.replace("_", "-"), minutes=LENGTHS.get(scenario, 90))
+    scenario(made)
+    return made
 
 
 def _key(metric: c.Metric, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -329,3 +328,16 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     busy_host_without_training,
     resumed_run,
 )
+
+#: Minutes of those in which something needs longer than an hour and a half.
+LENGTHS = {
+    long_validation: 150,
+    very_long_validation: 170,
+    one_run_after_the_other: 150,
+    early_stopping: 110,
+    close_mosaic: 110,
+    filling_the_cache: 110,
+    ranks_differ_a_little: 110,
+    mosaic_buffers_fill: 110,
+    one_long_epoch: 150,
+}

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import re
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from tests.conftest import require_binary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from .world import World
 
-SCRAPE_SECONDS = 15
+SCRAPE_SECONDS = EVALUATION_SECONDS = 15
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -40,58 +41,123 @@ class Fired(NamedTuple):
     last: float
 
 
-def fired(
-    directory: Path,
-    worlds: Sequence[World],
-    rules: Iterable[Path],
-    *,
-    scrape: float = SCRAPE_SECONDS,
-    evaluation: float = 15,
-) -> dict[Alert, Fired]:
-    """Every alert that fired in these worlds, and when.
+class Pass(NamedTuple):
+    """Rules that are evaluated at one interval, in seconds."""
+
+    seconds: float
+    groups: list[dict[str, Any]]
+
+
+def passes(content: Mapping[str, Any]) -> list[Pass]:
+    """The rules by evaluation interval: promtool evaluates every group at one, whatever the group says.
+
+    What the server's own pace reads from a slower group comes along into its pass, evaluated more often than it would.
+
+    Raises:
+        ValueError: a slower group reads what another group records; no pass could tell the truth about it.
+    """
+    own = [group for group in content["groups"] if "interval" not in group]
+    shared = [rule for rule in _records(content["groups"]) if rule not in _records(own) and _reads(own, rule["record"])]
+    found = [Pass(EVALUATION_SECONDS, _wise([*own, {"name": "of-slower-groups", "rules": shared}]))]
+    for group in content["groups"]:
+        if "interval" not in group:
+            continue
+        rules = [rule for rule in group["rules"] if rule not in shared]
+        one = [{"name": group["name"], "rules": rules}]
+        for record in _records(content["groups"]):
+            if record not in rules and _reads(one, record["record"]):
+                raise ValueError(f"{group['name']} reads {record['record']} of another group")
+        found.append(Pass(_seconds(group["interval"]), one))
+    return found
+
+
+def _wise(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups without their own interval, records before alerts, empty ones left out."""
+    bare = [{"name": group["name"], "rules": group["rules"]} for group in groups if group["rules"]]
+    return sorted(bare, key=lambda group: "record" not in group["rules"][0])
+
+
+def _records(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [rule for group in groups for rule in group["rules"] if "record" in rule]
+
+
+def _reads(groups: list[dict[str, Any]], record: str) -> bool:
+    return any(record in rule["expr"] for group in groups for rule in group["rules"])
+
+
+def _seconds(duration: str) -> float:
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+class Outcome(NamedTuple):
+    """What happened: which alerts fired when, and what promtool showed of those whose texts were wanted."""
+
+    alerts: dict[Alert, Fired]
+    texts: str
+
+
+def outcome(directory: Path, worlds: Sequence[World], content: Mapping[str, Any]) -> Outcome:
+    """Every alert that fires in these worlds under these rules.
+
+    Worlds of about the same length share a promtool, `alone` ones have their own; two run at a time.
 
     Raises:
         RuntimeError: promtool does not like the files, with its words.
     """
+    jobs = [(one, together) for together in _together(worlds) for one in passes(content)]
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda job: _outcome(directory, str(jobs.index(job)), *job), jobs))
+    alerts = {alert: when for result in results for alert, when in result.alerts.items()}
+    return Outcome(alerts, "".join(result.texts for result in results))
+
+
+def _together(worlds: Sequence[World]) -> list[list[World]]:
+    lengths = (60.0, 90.0, float("inf"))
+    by_length: dict[Any, list[World]] = {}
+    for world in worlds:
+        key = world.name if world.alone else next(length for length in lengths if world.minutes <= length)
+        by_length.setdefault(key, []).append(world)
+    return list(by_length.values())
+
+
+def _outcome(directory: Path, name: str, one: Pass, worlds: list[World]) -> Outcome:
+    seconds = one.seconds
     minutes = round(max(world.minutes for world in worlds))
     firing = 'timestamp(ALERTS{alertstate="firing"})'
     bounds = [
-        f"{edge} by (alertname, severity, instance, run) ({edge}_over_time({firing}[{minutes}m:{evaluation:g}s]))"
+        f"{edge} by (alertname, severity, instance, run) ({edge}_over_time({firing}[{minutes}m:{seconds:g}s]))"
         for edge in ("min", "max")
     ]
     test = {
-        "interval": f"{scrape:g}s",
-        "input_series": [series for world in worlds for series in world.input_series(scrape)],
+        "interval": f"{SCRAPE_SECONDS}s",
+        "input_series": [series for world in worlds for series in world.input_series(SCRAPE_SECONDS)],
+        "alert_rule_test": [
+            {"alertname": alert, "eval_time": f"{round(minute * 60) + 60}s"}
+            for world in worlds
+            for alert, minute in world.shown
+            if _has(one, alert)
+        ],
         "promql_expr_test": [{"expr": expr, "eval_time": f"{minutes}m"} for expr in bounds],
     }
-    output = _run(directory, rules, test, evaluation)
+    output = _run(directory, name, one.groups, test, seconds)
     first, last = (_samples(output, expr) for expr in bounds)
     names = {world.name for world in worlds}
     found: dict[Alert, Fired] = {}
-    for labels, seconds in first.items():
+    for labels, since in first.items():
         alert = _alert(dict(labels), names)
         before = found.get(alert, Fired(float("inf"), 0))
-        found[alert] = Fired(min(before.first, seconds / 60), max(before.last, last[labels] / 60))
-    return found
+        found[alert] = Fired(min(before.first, since / 60), max(before.last, last[labels] / 60))
+    return Outcome(found, output)
 
 
-def messages(directory: Path, world: World, rules: Iterable[Path], when: Mapping[str, float]) -> str:
-    """What promtool shows of the alerts firing at these minutes: labels and rendered annotations."""
-    test = {
-        "interval": f"{SCRAPE_SECONDS}s",
-        "input_series": list(world.input_series(SCRAPE_SECONDS)),
-        "alert_rule_test": [{"alertname": name, "eval_time": f"{round(at * 60)}s"} for name, at in when.items()],
-    }
-    return _run(directory, rules, test, 15)
+def _has(one: Pass, alert: str) -> bool:
+    return any(rule.get("alert") == alert for group in one.groups for rule in group["rules"])
 
 
-def _run(directory: Path, rules: Iterable[Path], test: dict[str, object], evaluation: float) -> str:
-    content = {
-        "rule_files": [str(path) for path in rules],
-        "evaluation_interval": f"{evaluation:g}s",
-        "tests": [test],
-    }
-    path = directory / "test.yml"
+def _run(directory: Path, name: str, groups: list[dict[str, Any]], test: dict[str, object], evaluation: float) -> str:
+    rules, path = directory / f"{name}.rules.yml", directory / f"{name}.test.yml"
+    rules.write_text(yaml.dump({"groups": groups}, Dumper=_DUMPER), encoding="utf-8")
+    content = {"rule_files": [str(rules)], "evaluation_interval": f"{evaluation:g}s", "tests": [test]}
     path.write_text(yaml.dump(content, Dumper=_DUMPER), encoding="utf-8")
     done = subprocess.run(
         [require_binary("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False

@@ -58,10 +58,20 @@ class Part:
 
 @dataclass
 class World:
-    """Everything of one scenario. `name` is the run's name and the address of its first node."""
+    """Everything of one scenario.
+
+    Attributes:
+        name: also the run's name and the address of its first node.
+        minutes: its length.
+        alone: shares its Prometheus with no other scenario.
+        shown: alerts whose texts are wanted, and the minute.
+        series: what would have been scraped.
+    """
 
     name: str
     minutes: float = 150
+    alone: bool = False
+    shown: tuple[tuple[str, float], ...] = ()
     series: dict[Key, list[Piece]] = field(default_factory=dict)
 
     # --- the three kinds of series ------------------------------------------------------------------------------------
@@ -314,6 +324,14 @@ def epochs(count: int, train: float = 10, validate: float = 2, checkpoint: float
     return [part for part in one * count if part.minutes]
 
 
+def host_memory(w: World, instance: str, *points: tuple[float, float, float]) -> None:
+    """Available memory as shares of the node's: (minute, share, change of the share per second)."""
+    available = [(minute, share * HOST_MEMORY, slope * HOST_MEMORY) for minute, share, slope in points]
+    used = [(minute, (1 - share) * HOST_MEMORY, -slope * HOST_MEMORY) for minute, share, slope in points]
+    w.put(c.MEMORY_AVAILABLE_BYTES, available, instance=instance)
+    w.put(c.MEMORY_USED_BYTES, used, instance=instance)
+
+
 def _phase_rates(part: Part, *, ddp: bool) -> dict[str, float]:
     if part.state != "train":
         return {part.state: 1.0} if part.state in ("setup", "validate", "checkpoint") else {}
@@ -363,7 +381,8 @@ def _cut(pieces: Sequence[Piece], start: float, end: float) -> Iterator[Piece]:
 
 def _values(pieces: Sequence[Piece], minutes: float, interval: float) -> str:
     per_minute = 60 / interval
-    ticks = [round(piece[0] * per_minute) for piece in pieces] + [round(minutes * per_minute) + 1]
+    last = round(minutes * per_minute) + 1
+    ticks = [min(last, round(piece[0] * per_minute)) for piece in pieces] + [last]
     words = [f"_x{ticks[0]}"] if ticks[0] else []
     previous: float | None = None
     for (_, value, slope), begin, end in zip(pieces, ticks[:-1], ticks[1:], strict=True):

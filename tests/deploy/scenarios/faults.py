@@ -1,0 +1,588 @@
+"""Days on which something is wrong: one fault each, the alerts it must raise, and when.
+
+To add one for a new alert: a function that builds the world, decorated with what it must raise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog as c
+
+from .world import DISK, GIB, GPU_MEMORY, Part, World, host_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+#: (minutes from the fault to the alert, minutes from its end to the last evaluation that fires)
+Times = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        name: of its world.
+        at: minute at which it begins.
+        mended: minute at which it ends; an event that is over at once ends at `at`.
+        minutes: length of the scenario.
+        raises: `Alert` or `Alert/severity` -> when it must fire and stop. The times follow from `for`,
+            `keep_firing_for`, the windows in the expression and the size of the fault.
+        also: alerts that rightly fire as a consequence, at no stated time; Alertmanager inhibits most of them.
+        alone: shares its Prometheus with no other scenario.
+    """
+
+    name: str
+    at: float
+    mended: float
+    minutes: float
+    raises: Mapping[str, Times]
+    also: frozenset[str]
+    alone: bool
+    build: Callable[[World], None]
+
+    def world(self) -> World:
+        """The scenario."""
+        shown = tuple((name.split("/")[0], self.at + fires) for name, (fires, _) in self.raises.items())
+        world = World(self.name, minutes=self.minutes, alone=self.alone, shown=shown)
+        self.build(world)
+        return world
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(
+    at: float, mended: float, minutes: float, also: tuple[str, ...] = (), *, alone: bool = False, **raises: Times
+) -> Callable[[Callable[[World], None]], Callable[[World], None]]:
+    """Put the function into the table; a severity is written `Alert__severity`."""
+
+    def add(build: Callable[[World], None]) -> Callable[[World], None]:
+        name = build.__name__.replace("_", "-")
+        expected = {alert.replace("__", "/"): times for alert, times in raises.items()}
+        FAULTS.append(Fault(name, at, mended, minutes, expected, frozenset(also), alone, build))
+        return build
+
+    return add
+
+
+GPU_0 = "0"
+
+
+def _on_gpu(w: World) -> dict[str, str]:
+    return {"instance": w.node(), "gpu": GPU_0}
+
+
+def _steady(w: World, **how: int) -> dict[str, str]:
+    """A node and a healthy training on it; returns the training's labels."""
+    w.host(**how)
+    return w.train(Part(w.minutes))
+
+
+# --- utilisation ------------------------------------------------------------------------------------------------------
+
+
+@fault(at=40, mended=60, minutes=80, GpuUtilizationDrop=(2.75, 5.25))
+def utilisation_drops(w: World) -> None:
+    """Something slows the GPU's work: 95 % before, 40 % now."""
+    w.host()
+    w.train(Part(40), Part(20, busy=0.4), Part(20))
+
+
+@fault(at=12, mended=20, minutes=40, GpuUtilizationDrop=(2.75, 5.25))
+def utilisation_drops_early(w: World) -> None:
+    """A drop after the first ten minutes, which is all the history a level needs."""
+    w.host()
+    w.train(Part(12), Part(8, busy=0.4), Part(30))
+
+
+@fault(at=4, mended=40, minutes=65, GpuUtilizationLow=(15.5, 12.5))
+def utilisation_is_low(w: World) -> None:
+    """A run that never used its GPU by more than a fifth."""
+    w.host()
+    w.train(Part(2, "setup", busy=0), Part(36, busy=0.2, low=0.5, high=0.1), Part(40, busy=0.9), start=2)
+
+
+@fault(
+    at=2, mended=142, minutes=150, GpuHeldIdle__warning=(60, 0), GpuHeldIdle__critical=(120, 0), TrainingStuck=(125, 0)
+)
+def gpu_is_held(w: World) -> None:
+    """A training that reads its data set for 140 minutes before the first batch."""
+    w.host()
+    w.train(Part(140, "setup", busy=0), Part(20), start=2)
+
+
+@fault(at=25, mended=50, minutes=75, GpuUtilizationSwinging=(15.25, 15))
+def utilisation_swings(w: World) -> None:
+    """The GPU works in bursts: 40 % of the samples are idle, half are full."""
+    w.host()
+    w.train(Part(25), Part(25, busy=0.6, low=0.4, high=0.5), Part(30))
+
+
+@fault(at=20, mended=40, minutes=60, also=("GpuUtilizationSwinging",), GpuStandsStill=(6, 9.75))
+def gpu_stands_still(w: World) -> None:
+    """A logger uploads for half a minute, every minute and a half."""
+    w.host()
+    pauses = [Part(1), Part(0.5, busy=0)] * 13
+    w.train(Part(20), *pauses, Part(30))
+
+
+@fault(at=2, mended=30, minutes=50, GpuUtilizationUneven=(5.25, 5))
+def one_gpu_of_four(w: World) -> None:
+    """Three ranks wait inside their kernels for the one that gets no data."""
+    w.host(gpus=4)
+    for rank in range(4):
+        late = Part(28, busy=0.4, low=0.1, high=0.1) if rank == 2 else Part(28)
+        w.train(Part(2, "setup", busy=0), late, Part(40), rank=str(rank), ranks=4, gpu=str(rank))
+
+
+@fault(at=90, mended=140, minutes=180, ThroughputRegression=(35, 20))
+def throughput_falls(w: World) -> None:
+    """Every batch takes half as long again, and the GPU looks as busy as before."""
+    w.host()
+    w.train(Part(90), Part(50, slow=1.5), Part(60))
+
+
+# --- data pipeline ----------------------------------------------------------------------------------------------------
+
+
+@fault(at=20, mended=45, minutes=70, DataBound=(12, 13))
+def starved(w: World) -> None:
+    """Half of the training time goes into waiting for data."""
+    w.host()
+    w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+
+
+@fault(at=10, mended=55, minutes=70, DataBoundMild=(31.5, 3.25))
+def a_little_starved(w: World) -> None:
+    """12 % of data wait."""
+    w.host()
+    w.train(Part(10), Part(45, wait=0.12, busy=0.85), Part(30))
+
+
+@fault(at=10, mended=55, minutes=75, DataBoundMild=(32.25, 2.75))
+def a_little_starved_with_validation(w: World) -> None:
+    """12 % of data wait and an epoch's first batch beside it, which does not count."""
+    w.host()
+    w.train(Part(10, first=0.02), Part(45, wait=0.17, first=0.05, busy=0.85), Part(30, first=0.02))
+
+
+@fault(at=20, mended=20, minutes=60, LoaderWorkerDied=(0, 25))
+def worker_dies(w: World) -> None:
+    """One loader worker is killed."""
+    w.event(c.TRAIN_WORKER_DEATHS_TOTAL, 20, **_steady(w))
+
+
+@fault(at=10, mended=40, minutes=80, LoaderWorkersRestarting=(11, 24.25))
+def workers_restart(w: World) -> None:
+    """A trainer that builds its loader anew for each of its short epochs: eight workers, twice a minute."""
+    w.counter(c.TRAIN_WORKER_RESTARTS_TOTAL, (0, 0), (10, 4 / 60), (40, 0), **_steady(w))
+
+
+@fault(at=15, mended=40, minutes=65, CpuQuotaThrottling=(12.5, 12.5))
+def quota_throttles(w: World) -> None:
+    """The container's CPU limit stops the workers half of the time, and the training waits."""
+    instance = w.host()
+    w.train(Part(15), Part(25, wait=0.15, busy=0.8), Part(30))
+    w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0), (15, 0.5), (40, 0), instance=instance, run=w.name)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@fault(at=15, mended=35, minutes=50, GpuMemoryNearLimit=(10, 9.75))
+def gpu_memory_is_short(w: World) -> None:
+    """PyTorch holds 97 % of the device."""
+    who = _steady(w)
+    high, low = 0.97 * GPU_MEMORY, 0.7 * GPU_MEMORY
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (0, low), (15, high), (35, low), **who, kind="reserved")
+
+
+@fault(at=15, mended=35, minutes=45, CudaAllocRetries=(10.25, 4.75))
+def allocations_are_repeated(w: World) -> None:
+    """The allocator flushes its cache once a minute."""
+    w.counter(c.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, (0, 0), (15, 1 / 60), (35, 0), **_steady(w))
+
+
+@fault(at=15, mended=15, minutes=55, CudaOutOfMemory=(1, 24.75))
+def out_of_gpu_memory(w: World) -> None:
+    """An allocation fails for good."""
+    w.event(c.TRAIN_CUDA_OOMS_TOTAL, 15, **_steady(w))
+
+
+@fault(at=15, mended=15, minutes=70, OomBatchReduced=(0, 44.75))
+def batch_is_halved(w: World) -> None:
+    """An allocation fails and Ultralytics halves the batch."""
+    who = _steady(w)
+    w.event(c.TRAIN_CUDA_OOMS_TOTAL, 15, **who)
+    w.event(c.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, 15, **who)
+
+
+@fault(at=15, mended=40, minutes=50, GpuMemoryFragmented=(15, 0))
+def memory_in_pieces(w: World) -> None:
+    """90 % reserved, never more than 60 % used at once, little left."""
+    who = _steady(w)
+    high, low = 0.9 * GPU_MEMORY, 0.7 * GPU_MEMORY
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (0, low), (15, high), (40, low), **who, kind="reserved")
+    w.constant(c.TRAIN_CUDA_MEMORY_BYTES, 0.6 * GPU_MEMORY, **who, kind="peak_allocated")
+    w.constant(c.GPU_MEMORY_FREE_BYTES, 0.05 * GPU_MEMORY, **_on_gpu(w))
+
+
+@fault(at=0, mended=110, minutes=165, GpuMemoryLeak=(86, 42.5))
+def gpu_memory_leaks(w: World) -> None:
+    """A callback keeps tensors: 1.5 GiB in twenty minutes, for 110 minutes."""
+    slope = 1.5 * GIB / 1200
+    who = _steady(w)
+    base = 20 * GIB
+    pieces = [(0, base, slope), (110, base + 110 * 60 * slope, 0)]
+    w.put(c.TRAIN_CUDA_MEMORY_BYTES, pieces, **who, kind="allocated")
+
+
+@fault(at=15, mended=30, minutes=40, ShmNearlyFull=(5, 0))
+def shared_memory_fills(w: World) -> None:
+    """A dead training left its batches in /dev/shm: 10 % is free."""
+    instance = w.host()
+    place = {"instance": instance, "mountpoint": "/dev/shm", "fstype": "tmpfs"}
+    w.gauge(c.FILESYSTEM_AVAILABLE_BYTES, (0, 40 * GIB), (15, 6.4 * GIB), (30, 40 * GIB), **place)
+
+
+@fault(at=15, mended=40, minutes=60, HostMemoryPressure=(15, 9.75))
+def host_memory_is_short(w: World) -> None:
+    """95 % of the node's memory is in use."""
+    instance = w.host()
+    host_memory(w, instance, (0, 0.6, 0), (15, 0.05, 0), (40, 0.6, 0))
+
+
+@fault(at=15, mended=40, minutes=60, HostMemoryPressure=(16.75, 13.25))
+def host_waits_for_memory(w: World) -> None:
+    """All tasks wait for memory a third of the time, though some is free."""
+    instance = w.host()
+    where = {"instance": instance, "resource": "memory", "kind": "full"}
+    w.counter(c.PRESSURE_SECONDS_TOTAL, (0, 0), (15, 0.3), (40, 0), **where)
+
+
+@fault(at=40, mended=100, minutes=115, HostMemoryRunningOut=(49, 5))
+def host_memory_leaks(w: World) -> None:
+    """Workers grow: what is available falls to nothing in three hours."""
+    instance = w.host()
+    w.train(Part(w.minutes))
+    host_memory(w, instance, (0, 0.45, 0), (40, 0.45, -0.45 / 10800), (100, 0.3, 0))
+
+
+@fault(at=20, mended=20, minutes=60, CgroupOomKill=(0, 25))
+def kernel_kills(w: World) -> None:
+    """The container's memory limit is reached."""
+    instance = w.host()
+    w.train(Part(w.minutes))
+    w.event(c.CGROUP_OOM_KILLS_TOTAL, 20, instance=instance, run=w.name)
+
+
+# --- liveness ---------------------------------------------------------------------------------------------------------
+
+
+@fault(at=20, mended=35, minutes=50, TrainingStalled=(7.25, 1))
+def hangs_in_a_collective(w: World) -> None:
+    """No batch any more; the GPU spins in NCCL and looks busy."""
+    w.host()
+    w.train(Part(20), Part(15, busy=1.0, batches=False), Part(20))
+
+
+@fault(at=20, mended=40, minutes=55, also=("GpuStandsStill", "GpuUtilizationDrop"), TrainingStalled=(7.25, 1))
+def hangs_in_the_loader(w: World) -> None:
+    """No batch any more; the GPU idles."""
+    w.host()
+    w.train(Part(20), Part(20, busy=0.0, batches=False), Part(20))
+
+
+@fault(at=40, mended=65, minutes=75, TrainingStalled=(15.5, 1))
+def hangs_between_long_batches(w: World) -> None:
+    """Batches of 40 seconds: 20 of them is the least that counts as a hang."""
+    w.host(gpus=0)
+    w.train(Part(40, slow=80), Part(25, batches=False), Part(20, slow=80), device=False)
+
+
+@fault(at=5, mended=145, minutes=155, TrainingStuck=(125.25, 0))
+def validates_for_ever(w: World) -> None:
+    """A validation that does not end."""
+    w.host()
+    w.train(Part(5), Part(140, "validate", busy=0.1), Part(15))
+
+
+@fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
+def is_killed(w: World) -> None:
+    """The scheduler kills it; its record is shown for a while."""
+    w.host()
+    w.train(Part(20), Part(30, "killed", busy=0))
+
+
+@fault(at=20, mended=35, minutes=45, TrainingFailed=(0, 0))
+def ends_with_an_exception(w: World) -> None:
+    """A traceback."""
+    w.host()
+    w.train(Part(20), Part(15, "failed", busy=0))
+
+
+@fault(at=30, mended=30, minutes=105, TrainingVanished=(2, 64.75))
+def record_is_removed(w: World) -> None:
+    """/dev/shm is emptied under a running training."""
+    w.host()
+    w.train(Part(30))
+
+
+@fault(at=20, mended=20, minutes=60, LossNotFinite=(0, 25))
+def loss_is_nan(w: World) -> None:
+    """A batch whose loss is no number."""
+    w.event(c.TRAIN_NONFINITE_LOSS_TOTAL, 20, **_steady(w))
+
+
+@fault(at=40, mended=130, minutes=145, CheckpointStale=(65, 0))
+def checkpoints_stop(w: World) -> None:
+    """An epoch each ten minutes; after the fourth nothing is saved, until the disk is mended."""
+    who = _steady(w)
+    saved = [(10.0 * index, float(index)) for index in range(5)]
+    w.gauge(c.TRAIN_CHECKPOINTS_TOTAL, *saved, (130, 5), **who)
+
+
+# --- distributed training ---------------------------------------------------------------------------------------------
+
+
+@fault(at=15, mended=40, minutes=65, StragglerRank=(14, 11.25))
+def one_rank_is_slow(w: World) -> None:
+    """One rank of four needs half as long again for its part; the others wait for it."""
+    w.host(gpus=4)
+    for rank in range(4):
+        slow = Part(25, slow=1.5) if rank == 2 else Part(25, exposed=0.98 / 3)
+        w.train(Part(15), slow, Part(30), rank=str(rank), ranks=4, gpu=str(rank))
+
+
+@fault(at=0, mended=30, minutes=40, RanksMissing=(5, -0.25))
+def a_rank_does_not_report(w: World) -> None:
+    """Three of four ranks have hooks."""
+    w.host(gpus=4)
+    for rank in range(3):
+        w.train(Part(30), Part(15, "finished", busy=0), rank=str(rank), ranks=4, gpu=str(rank))
+
+
+@fault(at=10, mended=55, minutes=65, CommunicationBound=(33.5, 1.5))
+def slow_link(w: World) -> None:
+    """Two ranks wait for gradients 30 % of the time."""
+    w.host(gpus=2)
+    for rank in range(2):
+        w.train(Part(10), Part(45, exposed=0.3), Part(20), rank=str(rank), ranks=2, gpu=str(rank))
+
+
+# --- hardware ---------------------------------------------------------------------------------------------------------
+
+
+@fault(at=20, mended=20, minutes=60, GpuXidCritical=(0, 24.75))
+def first_xid(w: World) -> None:
+    """A first Xid 79; its series appears with it."""
+    w.host()
+    w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="79")
+
+
+@fault(at=20, mended=20, minutes=60, GpuXidCritical=(0, 25))
+def second_xid(w: World) -> None:
+    """Another Xid 48, on a GPU that had one before the scenario begins."""
+    w.host()
+    w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="48")
+    w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=0, **_on_gpu(w), xid="48")
+
+
+@fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 24.75))
+def contained_xid(w: World) -> None:
+    """Xid 94."""
+    w.host()
+    w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="94")
+
+
+@fault(at=10, mended=10, minutes=85, GpuEccUncorrected=(0, 60))
+def ecc_error(w: World) -> None:
+    """One uncorrectable error more."""
+    w.host()
+    w.event(c.GPU_ECC_ERRORS_TOTAL, 10, start=12, **_on_gpu(w), kind="uncorrected")
+
+
+@fault(at=10, mended=30, minutes=40, GpuRowRemapFailure=(0, 0))
+def row_remap_fails(w: World) -> None:
+    """No spare row is left, until the board is replaced."""
+    w.host()
+    w.gauge(c.GPU_ROW_REMAP_FAILURE, (0, 0), (10, 1), (30, 0), **_on_gpu(w))
+
+
+@fault(at=10, mended=30, minutes=40, GpuRowRemapPending=(0, 0))
+def row_remap_waits(w: World) -> None:
+    """A row is to be replaced at the next reset."""
+    w.host()
+    w.gauge(c.GPU_ROW_REMAP_PENDING, (0, 0), (10, 1), (30, 0), **_on_gpu(w))
+
+
+@fault(at=10, mended=30, minutes=40, GpuRetiredPages=(0, 0))
+def pages_retire(w: World) -> None:
+    """40 and 23 pages make 63, NVIDIA's limit."""
+    w.host()
+    w.constant(c.GPU_RETIRED_PAGES_TOTAL, 40, **_on_gpu(w), kind="single_bit")
+    w.gauge(c.GPU_RETIRED_PAGES_TOTAL, (0, 22), (10, 23), (30, 0), **_on_gpu(w), kind="double_bit")
+
+
+@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown=(5.75, 9.25))
+def overheats(w: World) -> None:
+    """A fan fails."""
+    w.host()
+    throttle(w, "hw_thermal_slowdown")
+
+
+@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown=(5.75, 9.25))
+def slowed_by_hardware(w: World) -> None:
+    """The board slows itself without naming heat."""
+    w.host()
+    throttle(w, "hw_slowdown")
+
+
+@fault(at=20, mended=35, minutes=50, GpuPowerBrake=(5.75, 9.25))
+def power_supply_brakes(w: World) -> None:
+    """One of two power supplies fails."""
+    w.host()
+    throttle(w, "hw_power_brake_slowdown")
+
+
+def throttle(w: World, reason: str, start: float = 20, end: float = 35) -> None:
+    """The GPU is throttled 80 % of the time."""
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (start, 0.8), (end, 0), **_on_gpu(w), reason=reason)
+
+
+@fault(at=15, mended=35, minutes=45, GpuNearSlowdownTemperature=(10, 4.75))
+def nearly_too_hot(w: World) -> None:
+    """Five degrees below the limit."""
+    w.host()
+    w.gauge(c.GPU_TEMPERATURE_CELSIUS, (0, 65), (15, 85), (35, 65), **_on_gpu(w), sensor="core")
+
+
+@fault(at=15, mended=35, minutes=50, GpuNvlinkErrors=(8.25, 6.5))
+def link_has_crc_errors(w: World) -> None:
+    """150 CRC errors per second."""
+    w.host()
+    w.counter(c.GPU_NVLINK_ERRORS_TOTAL, (0, 0), (15, 150), (35, 0), **_on_gpu(w), kind="crc")
+
+
+@fault(at=15, mended=35, minutes=50, GpuNvlinkErrors=(5.75, 9.25))
+def link_repeats(w: World) -> None:
+    """Two replays a minute."""
+    w.host()
+    w.counter(c.GPU_NVLINK_ERRORS_TOTAL, (0, 0), (15, 2 / 60), (35, 0), **_on_gpu(w), kind="replay")
+
+
+@fault(at=10, mended=30, minutes=40, GpuLost=(1, 0))
+def falls_off_the_bus(w: World) -> None:
+    """The driver knows it and gets no answer."""
+    w.host()
+    w.gauge(c.GPU_UP, (0, 1), (10, 0), (30, 1), **_on_gpu(w))
+
+
+@fault(at=15, mended=45, minutes=55, GpuMissing=(10, -1))
+def one_gpu_fewer(w: World) -> None:
+    """After a reboot one of two is not there."""
+    instance = w.host(gpus=2)
+    labels = next(dict(own) for name, own in w.series if name == c.GPU_INFO.name and dict(own)["gpu"] == "1")
+    w.end(15, instance=instance, gpu="1")
+    w.gauge(c.GPU_INFO, (0, 1), (15, None), (45, 1), **labels)
+
+
+@fault(at=15, mended=45, minutes=55, GpuMissing=(10, -1))
+def no_gpu_any_more(w: World) -> None:
+    """The driver is gone, and the only GPU with it."""
+    instance = w.host()
+    labels = next(dict(own) for name, own in w.series if name == c.GPU_INFO.name)
+    w.end(15, instance=instance, gpu="0")
+    w.gauge(c.GPU_INFO, (0, 1), (15, None), (45, 1), **labels)
+
+
+@fault(at=15, mended=40, minutes=50, GpuPcieLinkDegraded=(15, 0))
+def link_is_narrow(w: World) -> None:
+    """Eight of sixteen lanes, under load."""
+    _steady(w)
+    w.gauge(c.GPU_PCIE_LINK_WIDTH, (0, 16), (15, 8), (40, 16), **_on_gpu(w))
+
+
+@fault(at=15, mended=40, minutes=50, GpuPcieLinkDegraded=(15, 0))
+def link_is_old(w: World) -> None:
+    """Generation 3 of 5, under load."""
+    _steady(w)
+    w.gauge(c.GPU_PCIE_LINK_GENERATION, (0, 5), (15, 3), (40, 5), **_on_gpu(w))
+
+
+# --- host -------------------------------------------------------------------------------------------------------------
+
+
+def _root(w: World) -> dict[str, str]:
+    return {"instance": w.host(gpus=0), "mountpoint": "/", "fstype": "ext4"}
+
+
+@fault(at=10, mended=50, minutes=60, DiskAlmostFull__warning=(30, 0))
+def disk_is_nearly_full(w: World) -> None:
+    """4 % left."""
+    w.gauge(c.FILESYSTEM_AVAILABLE_BYTES, (0, 0.5 * DISK), (10, 0.04 * DISK), (50, 0.5 * DISK), **_root(w))
+
+
+@fault(at=10, mended=50, minutes=60, DiskAlmostFull__critical=(30, 0), DiskAlmostFull__warning=(30, 0))
+def disk_is_full(w: World) -> None:
+    """2 % left."""
+    w.gauge(c.FILESYSTEM_AVAILABLE_BYTES, (0, 0.5 * DISK), (10, 0.02 * DISK), (50, 0.5 * DISK), **_root(w))
+
+
+@fault(at=180, mended=270, minutes=280, DiskFilling=(84, -1))
+def disk_fills(w: World) -> None:
+    """35 % left, and a tenth of the disk goes each hour."""
+    pieces = [(0, 0.35 * DISK, 0), (180, 0.35 * DISK, -0.1 * DISK / 3600), (270, 0.6 * DISK, 0)]
+    w.put(c.FILESYSTEM_AVAILABLE_BYTES, pieces, **_root(w))
+
+
+@fault(at=15, mended=40, minutes=60, HostCpuSaturated=(15, 9.75))
+def cpu_is_saturated(w: World) -> None:
+    """Three tasks per CPU while a training runs."""
+    _steady(w)
+    w.gauge(c.LOAD_AVERAGE, (0, 30), (15, 192), (40, 30), instance=w.node(), window="5m")
+
+
+# --- ourselves --------------------------------------------------------------------------------------------------------
+
+
+@fault(at=20, mended=40, minutes=50, ExporterDown=(5, 0))
+def exporter_is_down(w: World) -> None:
+    """Nothing answers on the node for twenty minutes; the training goes on."""
+    _steady(w)
+    w.gap(20, 40)
+    w.gauge("up", (0, 1), (20, 0), (40, 1), instance=w.node())
+
+
+@fault(at=10, mended=40, minutes=50, ExportersAbsent=(15, 0), alone=True)
+def no_exporter_at_all(w: World) -> None:
+    """Somebody emptied the targets file."""
+    w.gauge("up", (0, 1), (10, None), (40, 1), instance=w.node())
+
+
+@fault(at=10, mended=30, minutes=40, CollectorFailing=(10, 0))
+def driver_does_not_answer(w: World) -> None:
+    """The GPU collector worked, and fails."""
+    w.gauge(c.COLLECTOR_UP, (0, 1), (10, 0), (30, 1), instance=w.host(), collector="gpu")
+
+
+@fault(at=10, mended=30, minutes=40, SnapshotStale=(6.25, 0))
+def figures_are_old(w: World) -> None:
+    """The sampler hangs; what is served grows old."""
+    instance = w.host()
+    w.put(c.SNAPSHOT_TIMESTAMP_SECONDS, [(0, 0.0, 1.0), (10, 600.0, 0.0), (30, 1800.0, 1.0)], instance=instance)
+
+
+@fault(at=15, mended=15, minutes=70, HooksFailing=(0, 45))
+def hooks_fail(w: World) -> None:
+    """A callback of ours met something unexpected."""
+    w.event(c.TRAIN_HOOK_ERRORS_TOTAL, 15, **_steady(w))
+
+
+@fault(at=20, mended=60, minutes=80, HooksExpensive=(22.5, 7.5))
+def hooks_cost(w: World) -> None:
+    """Our callbacks take 2 % of the time."""
+    w.counter(c.TRAIN_HOOK_SECONDS_TOTAL, (0, 0.0001), (20, 0.02), (60, 0.0001), **_steady(w))

@@ -1,0 +1,127 @@
+"""The alerts at work: each fires on its fault at the stated time, ends, and is silent on every healthy day."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.prometheus import generate
+from deploy.prometheus.rulebook import ALERTS
+
+from .scenarios import healthy, promtool
+from .scenarios.faults import FAULTS, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Two evaluations; promtool's clock is exact, so nothing here depends on the machine.
+TOLERANCE_MINUTES = 0.5
+HEALTHY = {healthy.world(scenario).name: scenario for scenario in healthy.SCENARIOS}
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> promtool.Outcome:
+    """Everything that fires on all these days; promtool runs once per length of day."""
+    worlds = [fault.world() for fault in FAULTS] + [healthy.world(scenario) for scenario in healthy.SCENARIOS]
+    return promtool.outcome(tmp_path_factory.mktemp("rules"), worlds, generate.rules())
+
+
+def _of(alerts: Mapping[promtool.Alert, promtool.Fired], scenario: str) -> dict[str, promtool.Fired]:
+    """Alerts of a scenario as `name/severity`."""
+    return {f"{alert.name}/{alert.severity}": when for alert, when in alerts.items() if alert.scenario == scenario}
+
+
+def _named(expected: str, fired: Mapping[str, promtool.Fired]) -> str:
+    """`Alert/severity`, the severity left open in `expected` where there is but one."""
+    return next((name for name in fired if name == expected or name.split("/")[0] == expected), expected)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fires_and_ends_at_the_stated_time(outcome: promtool.Outcome, fault: Fault) -> None:
+    """Each alert of a fault fires when `for` and its windows say, not before, and ends when `keep_firing_for` says."""
+    fired = _of(outcome.alerts, fault.name)
+    for expected, (after, until) in fault.raises.items():
+        name = _named(expected, fired)
+        assert name in fired, f"{expected} never fired; fired: {fired}"
+        measured = (fired[name].first - fault.at, fired[name].last - fault.mended)
+        assert measured == pytest.approx((after, until), abs=TOLERANCE_MINUTES), name
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_raises_nothing_else(outcome: promtool.Outcome, fault: Fault) -> None:
+    """One fault, its own alerts, and the consequences that the fault declares."""
+    fired = _of(outcome.alerts, fault.name)
+    wanted = {_named(expected, fired) for expected in fault.raises}
+    assert {name for name in fired if name.split("/")[0] not in fault.also} <= wanted
+
+
+@pytest.mark.parametrize("scenario", HEALTHY)
+def test_silent_on_a_healthy_day(outcome: promtool.Outcome, scenario: str) -> None:
+    """Validation, checkpoints, ends of epochs and runs, full caches: none of them wakes anybody."""
+    assert _of(outcome.alerts, scenario) == {}
+
+
+def test_every_alert_has_a_fault() -> None:
+    """No alert without a scenario in which it must fire, at either severity; and no fault of an unknown alert."""
+    raised = {name for fault in FAULTS for name in fault.raises}
+    several = {alert.name for alert in ALERTS if sum(other.name == alert.name for other in ALERTS) > 1}
+    assert raised == {f"{a.name}/{a.severity}" if a.name in several else a.name for a in ALERTS}
+    assert len(HEALTHY) == len(healthy.SCENARIOS) >= 20
+
+
+def test_texts_are_complete(outcome: promtool.Outcome) -> None:
+    """Every alert's texts come out of Prometheus's templates filled: names, numbers, addresses, in both languages."""
+    shown = dict(re.findall(r'alertname="(\w+)".*?\n\s*Annotations:\{(.*)\}', outcome.texts))
+    assert set(shown) == {alert.name for alert in ALERTS}
+    for alert in ALERTS:
+        text = shown[alert.name]
+        assert not re.search(r"<no value>|<error|error (executing|calling)|%!|\{\{|@\w+@", text), alert.name
+        annotations = dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text))
+        assert {"summary", "description", "summary_zh", "description_zh", "runbook_url", "dashboard_url"} <= set(
+            annotations
+        )
+        for label in alert.labels:
+            assert re.search(rf"{generate.ENGLISH.labels[label]} [\w.:-]+", annotations["summary"]), alert.name
+            assert re.search(rf"var-{label}=[\w.%-]+", annotations["dashboard_url"]), alert.name
+
+
+def test_recall_and_precision(outcome: promtool.Outcome, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table faults x alerts: every alert catches all of its faults and nothing that is none."""
+    rows = [_row(alert.name, outcome) for alert in {alert.name: alert for alert in ALERTS}.values()]
+    with capsys.disabled():
+        print("\n" + _matrix(outcome))
+        print(f"{'alert':28} faults caught  wrong in faults  on {len(HEALTHY)} healthy days  recall  precision")
+        for name, faults, caught, wrong, false in rows:
+            recall, precision = caught / faults, caught / max(1, caught + wrong + false)
+            print(f"{name:28} {faults:6} {caught:6}  {wrong:15}  {false:18}  {recall:6.2f}  {precision:9.2f}")
+    assert all(caught == faults and not wrong and not false for _, faults, caught, wrong, false in rows)
+
+
+def _row(name: str, outcome: promtool.Outcome) -> tuple[str, int, int, int, int]:
+    raising = {fault.name for fault in FAULTS if name in {raised.split("/")[0] for raised in fault.raises}}
+    allowed = {fault.name for fault in FAULTS if name in fault.also}
+    on = {alert.scenario for alert in outcome.alerts if alert.name == name}
+    return name, len(raising), len(raising & on), len(on - raising - allowed - set(HEALTHY)), len(on & set(HEALTHY))
+
+
+def _matrix(outcome: promtool.Outcome) -> str:
+    """Rows are faults, columns alerts: X as it must, c a declared consequence, ! wrong, - missed."""
+    names = list({alert.name: None for alert in ALERTS})
+    head = [" ".join(str(index)[place : place + 1] or " " for index in range(10, len(names) + 10)) for place in (0, 1)]
+    lines = [f"{'fault x alert':34} {line}" for line in head]
+    for fault in FAULTS:
+        raised = {name.split("/")[0] for name in fault.raises}
+        on = {alert.name for alert in outcome.alerts if alert.scenario == fault.name}
+        lines.append(f"{fault.name:34} " + " ".join(_mark(name, raised, fault.also, on) for name in names))
+    legend = "; ".join(f"{index} {name}" for index, name in enumerate(names, 10))
+    return "\n".join([*lines, legend])
+
+
+def _mark(name: str, raised: set[str], also: frozenset[str], on: set[str]) -> str:
+    if name in raised:
+        return "X" if name in on else "-"
+    if name in on:
+        return "c" if name in also else "!"
+    return "."
