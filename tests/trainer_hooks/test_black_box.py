@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+from yoloscope_exporter.cli import main
 from yoloscope_hooks.record import Reader, read_ring
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +50,7 @@ loop.train()
     ],
 )
 def test_kill_9(tmp_path: Path, place: str, state: str, batches: int) -> None:
-    """After SIGKILL, wherever it strikes, the record says in which state, and holds every batch until then."""
+    """After SIGKILL, wherever it strikes, the record and `report --black-box` say in which state, and hold every batch."""
     parts = (ROOT, ROOT / "exporter", ROOT / "trainer_hooks")
     environ = dict(os.environ) | {"PYTHONPATH": os.pathsep.join(map(str, parts))}
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), place], check=False, env=environ)
@@ -58,6 +60,11 @@ def test_kill_9(tmp_path: Path, place: str, state: str, batches: int) -> None:
     assert (record.state, record.alive) == (state, False)
     assert value(path, "batches_total") == batches == len(read_ring(path))
     assert value(path, "end_timestamp_seconds") is None
+    told = CliRunner().invoke(main, ["report", "--black-box", "black box"], catch_exceptions=False)
+    assert told.exit_code == 0
+    assert "black box: killed" in told.output
+    assert f"rank 0: when it last wrote it was in: {state}" in told.output
+    assert ("no batch was recorded" if not batches else f"the last {batches} batches") in told.output
 
 
 def value(path: Path, name: str) -> Any:

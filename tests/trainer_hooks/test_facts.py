@@ -58,7 +58,7 @@ def test_effective_values() -> None:
         {"train_loader": SimpleNamespace(dataset=_Moody())},
         {"optimizer": None, "amp": object(), "args": None},
     ],
-    ids=lambda odd: " ".join(odd),
+    ids=" ".join,
 )
 def test_odd_trainer(monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]) -> None:
     """What cannot be asked is left out, the other facts are there; with torch imported as without."""

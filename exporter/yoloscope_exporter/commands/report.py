@@ -169,6 +169,8 @@ def _black_box(where: _Where, run: str, html: Path | None) -> None:
     click.echo(f"{run}: {summary.state}")
     for rank, verdict in summary.verdicts:
         click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
+    for rank, state in box.states.items():
+        click.echo(f"rank {rank}: when it last wrote it was in: {state}")
     for rank, rows in box.rows.items():
         click.echo(spark.black_box(rank, rows), nl=False)
     if html:

@@ -35,11 +35,13 @@ class BlackBox:
     Attributes:
         store: as if the run had been sampled after each of its last batches.
         rows: the ring of each rank, oldest batch first.
+        states: what each rank was doing when it last wrote, one of catalog.STATES.
     """
 
     run: str
     store: Store
     rows: dict[str, list[Row]]
+    states: dict[str, str]
 
 
 def runs(base: Path) -> list[str]:
@@ -73,7 +75,7 @@ def read(base: Path, run: str) -> BlackBox:
         if moment < end:
             store.add(moment, moments[moment])
     store.add(end, samples)
-    return BlackBox(run, store, rows)
+    return BlackBox(run, store, rows, {rank: _state(base, run, rank) for rank in ranks})
 
 
 def _samples(base: Path) -> list[Sample]:
@@ -82,12 +84,22 @@ def _samples(base: Path) -> list[Sample]:
     return list(Runs(context).collect())
 
 
+def _path(base: Path, run: str, rank: str) -> Path:
+    return record.run_directory(base, run) / record.Identity(run, rank).filename
+
+
 def _ring(base: Path, run: str, rank: str) -> list[Row]:
-    path = record.run_directory(base, run) / record.Identity(run, rank).filename
     try:
-        return [row for row in record.read_ring(path) if math.isfinite(row.time)]
+        return [row for row in record.read_ring(_path(base, run, rank)) if math.isfinite(row.time)]
     except RecordError:
         return []
+
+
+def _state(base: Path, run: str, rank: str) -> str:
+    try:
+        return record.Reader(_path(base, run, rank)).read().state
+    except RecordError:
+        return "unknown"
 
 
 def _end(samples: Sequence[Sample]) -> float:

@@ -407,6 +407,8 @@ def _epochs(seen: Sequence[_Seen]) -> tuple[Epoch, ...]:
     one = seen[0]
     points = one.window.points(catalog.TRAIN_EPOCH, *one.key)
     begins = [point for i, point in enumerate(points) if i == 0 or point[1] != points[i - 1][1]]
+    if not begins:
+        return ()  # it came no further than its set-up
     ends = [time for time, _ in begins[1:]] + [one.window.end]
     return tuple(_epoch(seen, int(n), begin, end) for (begin, n), end in zip(begins, ends, strict=True) if end > begin)
 
