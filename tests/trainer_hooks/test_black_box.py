@@ -50,7 +50,7 @@ loop.train()
     ],
 )
 def test_kill_9(tmp_path: Path, place: str, state: str, batches: int) -> None:
-    """After SIGKILL, wherever it strikes, the record and `report --black-box` say in which state, and hold every batch."""
+    """After SIGKILL, anywhere, the record and `report --black-box` say in which state, and hold every batch."""
     parts = (ROOT, ROOT / "exporter", ROOT / "trainer_hooks")
     environ = dict(os.environ) | {"PYTHONPATH": os.pathsep.join(map(str, parts))}
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), place], check=False, env=environ)
