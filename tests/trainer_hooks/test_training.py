@@ -113,7 +113,7 @@ def test_single(data: Path, tmp_path: Path, version: str, hooks: str) -> None:
 @pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
 def test_same_result(data: Path, tmp_path: Path, version: str) -> None:
     """With loader workers, two epochs and every hook in place the loss is the same to the bit as without hooks."""
-    options = {"version": version, "epochs": 2, "workers": 2}
+    options: dict[str, Any] = {"version": version, "epochs": 2, "workers": 2}
     seen = watch(data, tmp_path, hooks="run", **options)
     check_single(seen, epochs=2)
     without = train(data, tmp_path / "plain", hooks="none", **options)
@@ -124,11 +124,11 @@ def test_same_result(data: Path, tmp_path: Path, version: str) -> None:
 @pytest.mark.parametrize(("version", "hooks"), EVERYTHING if FULL else RANKS)
 def test_two_ranks(even: Path, tmp_path: Path, version: str, hooks: str) -> None:
     """Ultralytics starts two ranks: both record every batch under one name, and the slow one is the one that shows."""
-    seen = watch(even, tmp_path, version=version, hooks=hooks, ranks=2, batch=4, workers=1, step_sleep=0.2, slow_rank=1)
+    seen = watch(even, tmp_path, version=version, hooks=hooks, ranks=2, batch=4, workers=1, step_sleep=0.4, slow_rank=1)
     check_ranks(seen)
     own, waiting = seen.phases("rank-1.rec"), seen.phases("rank-0.rec")
-    assert own["forward"] > waiting["forward"] + 0.2
-    assert waiting["backward_exposed"] > own["backward_exposed"] + 0.2
+    assert own["forward"] > waiting["forward"]
+    assert waiting["backward_exposed"] > own["backward_exposed"]
     assert "backward" not in own
     for rank in "01":
         assert seen.value("train_worker_batches_total", "0", record=f"rank-{rank}-worker-0.rec") >= 3
@@ -162,9 +162,13 @@ def test_slow_storage_of_one_worker(data: Path, tmp_path: Path) -> None:
     """Of two workers one waits for its images: its batches take long, its CPU is idle, and the trainer waits."""
     seen = watch(data, tmp_path, workers=2, epochs=2, image_sleep=0.3, slow_worker=1)
     fast, slow = (worker(seen, index) for index in "01")
-    assert slow["seconds"] / slow["batches"] > 0.2 > fast["seconds"] / fast["batches"]
-    assert slow["cpu"] / slow["seconds"] < 0.3
-    assert seen.value("train_data_wait_seconds").sum > 0.3
+    assert slow["seconds"] >= 1.2 * slow["batches"]  # four images each, and sleep is never shorter
+    assert slow["seconds"] / slow["batches"] > 2 * fast["seconds"] / fast["batches"]
+    assert slow["cpu"] / slow["seconds"] < 0.5
+    rows = read_ring(seen.folder / "rank-0.rec")  # who made the first batch of an epoch is not known
+    assert len([row for row in rows if row.worker == 1]) == 2
+    waits = [max(row.data_wait_seconds for row in rows if row.worker == index) for index in (0, 1)]
+    assert waits[1] > waits[0]
     assert seen.value("train_queue_capacity") == 8
     assert seen.value("train_worker_restarts_total") == seen.value("train_worker_deaths_total") == 0
 
