@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -159,14 +159,15 @@ def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
 
 
 def _answers() -> bool:
-    """Whether an exporter serves this machine already."""
+    """Whether somebody has the exporter's port already: an exporter that may ask for a password, or whoever it is."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine is not asked through a proxy
     try:
-        with urllib.request.urlopen(f"http://{ADDRESS}/-/healthy", timeout=ANSWER_SECONDS):
+        with direct.open(f"http://{ADDRESS}/-/healthy", timeout=ANSWER_SECONDS):
             return True
-    except urllib.error.HTTPError:
-        return True  # somebody is there; it may ask for a password
-    except OSError:
-        return False
+    except urllib.error.URLError as error:
+        return not isinstance(error.reason, ConnectionRefusedError)
+    except (OSError, http.client.HTTPException):
+        return True
 
 
 @contextmanager
@@ -177,8 +178,8 @@ def _nothing() -> Iterator[None]:
 @contextmanager
 def _exporter() -> Iterator[None]:
     """An exporter of our own: quiet, out of reach of the terminal's Ctrl-C, and ended with the training."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "yoloscope_exporter.cli", "serve"],
+    process = subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "yoloscope_exporter.cli", "serve", f"--web.listen-address={ADDRESS}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -187,7 +188,9 @@ def _exporter() -> Iterator[None]:
     click.echo(f"yoloscope: metrics at http://{ADDRESS}/metrics while this runs", err=True)
     try:
         yield
-        time.sleep(GRACE_SECONDS)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+            click.echo("yoloscope: the exporter did not stay up; `yoloscope check` says why", err=True)
     finally:
         process.terminate()
         try:

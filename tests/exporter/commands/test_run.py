@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
+from yoloscope_exporter.commands import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,6 +155,47 @@ for _ in range(100):
     assert done.stderr == "yoloscope: metrics at http://127.0.0.1:9911/metrics while this runs\n"
     assert time.monotonic() - began < 30
     assert not _answers(address)
+
+
+def test_exporter_that_cannot_run(environ: dict[str, str], tmp_path: Path) -> None:
+    """The training runs all the same, and one line says that there were no metrics."""
+    if _answers("http://127.0.0.1:9911/-/healthy"):
+        pytest.skip("something serves port 9911 of this machine already")
+    command = [argument for argument in RUN if argument != "--no-exporter"]
+    gone = tmp_path / "gone"  # the training lasts until the exporter has ended, however slow the machine
+    code = f"import os, sys, time\nwhile not os.path.exists({str(gone)!r}): time.sleep(0.05)"
+    told = (
+        f"import sys, atexit, pathlib\nif 'serve' in sys.orig_argv: atexit.register(pathlib.Path({str(gone)!r}).touch)"
+    )
+    (tmp_path / "sitecustomize.py").write_text(told)
+    broken = environ | {"YOLOSCOPE_CONFIG_FILE": str(tmp_path / "missing.yaml")}
+    broken["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environ["PYTHONPATH"]])
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code], env=broken, capture_output=True, text=True, check=True
+    )
+    assert "did not stay up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "answer", [b"220 a mail server\r\n", b"", b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"]
+)
+def test_port_is_taken(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    """Whoever has the exporter's port, no second one is started; a proxy of the environment has no say."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(run, "ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        thread = threading.Thread(target=_reply, args=(server, answer))
+        thread.start()
+        assert run._answers()
+        thread.join()
+    assert not run._answers()
+
+
+def _reply(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(answer)
 
 
 def _answers(address: str) -> bool:
