@@ -162,11 +162,11 @@ def test_slow_storage_of_one_worker(data: Path, tmp_path: Path) -> None:
     """Of two workers one waits for its images: its batches take long, its CPU is idle, and the trainer waits."""
     seen = watch(data, tmp_path, workers=2, epochs=2, image_sleep=0.3, slow_worker=1)
     fast, slow = (worker(seen, index) for index in "01")
-    assert slow["seconds"] >= 1.2 * slow["batches"]  # four images each, and sleep is never shorter
+    assert slow["seconds"] >= 0.6 * slow["batches"]  # two images or more each, and sleep is never shorter
     assert slow["seconds"] / slow["batches"] > 2 * fast["seconds"] / fast["batches"]
     assert slow["cpu"] / slow["seconds"] < 0.5
-    rows = read_ring(seen.folder / "rank-0.rec")  # who made the first batch of an epoch is not known
-    assert len([row for row in rows if row.worker == 1]) == 2
+    rows = read_ring(seen.folder / "rank-0.rec")  # who made the very first batch is not known
+    assert {row.worker for row in rows[1:]} == {0, 1}
     waits = [max(row.data_wait_seconds for row in rows if row.worker == index) for index in (0, 1)]
     assert waits[1] > waits[0]
     assert seen.value("train_queue_capacity") == 8
