@@ -222,8 +222,12 @@ def batch_that_fits(s: Signals) -> int | None:
     if per_image <= 0:
         return None
     fitting = int((s["gpu_memory_total_bytes"] * CUDA_TARGET - floor) / per_image)
-    step = 8 if fitting >= 16 else 4 if fitting >= 4 else 1  # noqa: PLR2004 - what the docstring says
-    return max(fitting // step * step, 1)
+    return max(_even(fitting), 1)
+
+
+def _even(batch: int) -> int:
+    step = 8 if batch >= 16 else 4 if batch >= 4 else 1  # noqa: PLR2004 - what batch_that_fits says
+    return batch // step * step
 
 
 def global_batch(s: Signals, per_rank: int) -> int:
@@ -232,9 +236,13 @@ def global_batch(s: Signals, per_rank: int) -> int:
 
 
 def smaller_batch(s: Signals) -> Advice:
-    """Less memory per step, the same optimisation: Ultralytics accumulates gradients up to `nbs` images."""
+    """Less memory per step, the same optimisation: Ultralytics accumulates gradients up to `nbs` images.
+
+    Where Ultralytics has halved the batch already, today's is the one to start with, if it fits.
+    """
     fitting, now = batch_that_fits(s), int(s.get("batch_size"))
-    chosen = min(fitting, now - 1) if fitting else now // 2
+    most = now if s.get("batch_reductions") else _even(now - 1)
+    chosen = min(fitting, most) if fitting else now // 2
     note = f"gradients are accumulated over {NOMINAL_BATCH} images (nbs), so the optimisation stays the same"
     if chosen < 1:
         return Advice(_precision(s) or {"imgsz": 512}, note="the batch is as small as it can be")

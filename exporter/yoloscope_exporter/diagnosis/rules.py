@@ -458,12 +458,16 @@ def _environment_problem(s: Signals) -> str:
     """What is wrong with the installation, in words; empty if nothing is."""
     on_cpu = s.facts.get("device", "").lower() in {"cpu", ""}
     if s.has("gpus", "torch_cuda") and s["torch_cuda"] == 0:
-        return f"PyTorch {s.facts.get('torch', '')} has no CUDA, on a node with {s['gpus']:.0f} GPUs"
+        return f"PyTorch {s.facts.get('torch', '')} has no CUDA, on a node with {_gpus(s)}"
     if s.has("driver_cuda", "torch_cuda") and int(s["torch_cuda"]) > int(s["driver_cuda"]):
         return f"PyTorch was built for CUDA {s.facts['cuda']}, the driver supports up to {s['driver_cuda']:g}"
     if s.has("gpus") and on_cpu and "device" in s.facts:
-        return f"training runs on the CPU, on a node with {s['gpus']:.0f} GPUs"
+        return f"training runs on the CPU, on a node with {_gpus(s)}"
     return _shared_memory_problem(s)
+
+
+def _gpus(s: Signals) -> str:
+    return "a GPU" if s["gpus"] == 1 else f"{s['gpus']:.0f} GPUs"
 
 
 def _shared_memory_problem(s: Signals) -> str:

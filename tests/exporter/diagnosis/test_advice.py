@@ -89,6 +89,13 @@ def test_a_smaller_batch_keeps_the_nominal_one() -> None:
     assert found.arguments == {"batch": 2 * 24, "nbs": 64, "amp": True}
 
 
+def test_the_batch_that_ultralytics_halved_to_is_the_one_to_start_with() -> None:
+    """Not one image less, if it fits; without a halving it must get smaller."""
+    numbers = {"cuda_peak_bytes": 50e9, "cuda_floor_bytes": 2e9, "gpu_memory_total_bytes": 80e9, "batch_size": 16.0}
+    assert advice.smaller_batch(signals(**numbers, batch_reductions=2.0)).arguments["batch"] == 16
+    assert advice.smaller_batch(signals(**numbers)).arguments["batch"] == 12
+
+
 def test_advice_reads_as_one_would_type_it() -> None:
     """Environment first, then arguments, then the note."""
     text = str(advice.Advice({"workers": 4}, {"OMP_NUM_THREADS": "1"}, "and look"))
