@@ -21,6 +21,8 @@ from .rulebook import CATEGORIES
 from .rulebook.model import DAILY, SLOW
 from .rulebook.records import RECORDS
 from .rulebook.thresholds import THRESHOLDS
+from .runbooks import runbooks
+from .texts import CHINESE, ENGLISH, Language, fill
 
 if TYPE_CHECKING:
     from .rulebook.model import Alert, Category, Record, Text
@@ -42,33 +44,6 @@ class Settings:
     grafana: str = "http://localhost:3000"
     runbooks: str = "https://github.com/yoloscope/yoloscope/blob/main/docs/alerts.md"
     speed: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Language:
-    """The words that are the same in every alert and runbook of a language."""
-
-    space: str
-    comma: str
-    brackets: str
-    labels: dict[str, str]
-    diagnosis: str
-
-
-ENGLISH = Language(
-    space=" ",
-    comma=", ",
-    brackets=" ({})",
-    labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
-    diagnosis="The diagnosis says:",
-)
-CHINESE = Language(
-    space="",
-    comma=",",
-    brackets="({})",
-    labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
-    diagnosis="诊断结果:",
-)
 
 
 def rules(settings: Settings = Settings()) -> dict[str, Any]:
@@ -170,12 +145,6 @@ def _duration(text: str, speed: float) -> str:
     return f"{max(1000, round(int(text[:-1]) * _SECONDS[text[-1]] * 1000 / speed))}ms"
 
 
-def fill(text: str) -> str:
-    """A text with thresholds filled in: `@name@` as the number, `@name%@` as per cent."""
-    percent = re.sub(r"@(\w+)%@", lambda match: f"{THRESHOLDS[match[1]].value * 100:g} %", text)
-    return re.sub(r"@(\w+)@", lambda match: f"{THRESHOLDS[match[1]].value:g}", percent)
-
-
 def prometheus_rule(content: dict[str, Any], name: str) -> dict[str, Any]:
     """The same rules as a resource of the Prometheus Operator."""
     labels = {"app.kubernetes.io/name": "yoloscope", "app.kubernetes.io/component": "rules"}
@@ -207,6 +176,8 @@ def outputs(settings: Settings) -> dict[Path, str]:
     content = rules(settings)
     return {
         ROOT / "deploy/prometheus/rules/alerts.yml": to_yaml(content),
+        ROOT / "docs/alerts.md": runbooks(ENGLISH, expression),
+        ROOT / "docs/alerts.zh-CN.md": runbooks(CHINESE, expression),
         ROOT / "deploy/prometheus-operator/alerts.yaml": to_yaml(prometheus_rule(content, "yoloscope-alerts")),
     }
 

@@ -12,9 +12,12 @@ import yaml
 
 from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
+from deploy.prometheus.rulebook.records import RECORDS
+from deploy.prometheus.rulebook.thresholds import THRESHOLDS
 from tests.conftest import require_binary
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
+_NAMES = re.compile(r"@(\w+)@").findall
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 
 
@@ -56,3 +59,39 @@ def test_speed_shortens_durations_only() -> None:
     """A rehearsal divides windows, offsets and seconds, and leaves ratios alone."""
     text = generate.expression("avg_over_time(x[1h] offset 5m) < @drop_to@", speed=60)
     assert text == "avg_over_time(x[60000ms] offset 5000ms) < 0.6"
+
+
+@pytest.mark.parametrize("page", ["alerts.md", "alerts.zh-CN.md"])
+def test_every_runbook_url_leads_to_a_section(page: str) -> None:
+    """The anchor in each alert's runbook_url is a heading of the page, with meaning, verify, fix and silence."""
+    text = (PROMETHEUS.parents[1] / "docs" / page).read_text(encoding="utf-8")
+    sections = {part.split("\n", 1)[0].lower(): part for part in re.split(r"^### ", text, flags=re.MULTILINE)[1:]}
+    words = (generate.CHINESE if "zh" in page else generate.ENGLISH).words
+    for group in generate.rules()["groups"]:
+        for rule in (rule for rule in group["rules"] if "alert" in rule):
+            section = sections[rule["annotations"]["runbook_url"].split("#")[1]]
+            assert all(f"**{words[name]}.**" in section for name in ("meaning", "verify", "fix", "silence"))
+            assert "{{" not in section
+            assert "amtool silence add" in section
+
+
+def test_the_operator_gets_the_same_rules() -> None:
+    """The PrometheusRule holds exactly the groups of the rule file."""
+    resource = yaml.safe_load((PROMETHEUS.parent / "prometheus-operator/alerts.yaml").read_text(encoding="utf-8"))
+    assert resource["kind"] == "PrometheusRule"
+    assert resource["spec"] == yaml.safe_load((PROMETHEUS / "rules/alerts.yml").read_text(encoding="utf-8"))
+
+
+def test_every_threshold_is_used_and_has_a_source() -> None:
+    """No number without a source, and none that no rule reads."""
+    read = {name for rule in (*ALERTS, *(r for rs in RECORDS.values() for r in rs)) for name in _NAMES(rule.expr)}
+    assert read == set(THRESHOLDS)
+    assert all(len(threshold.source) > 3 for threshold in THRESHOLDS.values())
+
+
+def test_check_names_the_file_that_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`generate --check` fails and writes nothing when a committed file is stale."""
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["generate", "--check"])
+    assert generate.main() == 1
+    assert list(tmp_path.iterdir()) == []

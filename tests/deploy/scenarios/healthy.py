@@ -169,8 +169,8 @@ def hot_for_a_moment(w: World) -> None:
 
 def idle_node(w: World) -> None:
     """Nobody trains: GPUs idle, links at their lowest generation, an empty display of utilisation."""
-    instance = w.host(gpus=8)
-    for gpu in range(8):
+    instance = w.host(gpus=2)
+    for gpu in range(2):
         w.constant(c.GPU_PCIE_LINK_GENERATION, 1, instance=instance, gpu=str(gpu))
 
 
@@ -244,14 +244,14 @@ def two_nodes_validate_on_rank_0(w: World) -> None:
 
 
 def ranks_differ_a_little(w: World) -> None:
-    """Eight ranks, one ten per cent slower; it ends twenty seconds after the others."""
-    w.host(gpus=8)
-    for rank in range(8):
+    """Four ranks, one ten per cent slower; it ends twenty seconds after the others."""
+    w.host(gpus=4)
+    for rank in range(4):
         slow = 1.1 if rank == 3 else 1.0
         end = 100 + (0.33 if rank == 3 else 0)
         exposed = 0.02 if rank == 3 else 0.1
         parts = Part(end, exposed=exposed, slow=slow), Part(15, "finished", busy=0)
-        w.train(*parts, rank=str(rank), ranks=8, gpu=str(rank), epoch_minutes=25)
+        w.train(*parts, rank=str(rank), ranks=4, gpu=str(rank), epoch_minutes=25)
 
 
 def saves_nothing(w: World) -> None:

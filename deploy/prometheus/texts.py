@@ -1,0 +1,106 @@
+"""The words that the rules and the runbooks share, in both languages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .rulebook.thresholds import THRESHOLDS
+
+INTRO = """\
+What each alert of `deploy/prometheus/rules/alerts.yml` means, how to verify it, what to do, and when to silence it.
+Every alert links here. `critical` wakes somebody, `warning` is work for the day, `info` is for the dashboards and is
+sent to nobody (`deploy/alertmanager/alertmanager.yml`).
+
+The rules, this page and the PrometheusRule of the operator come from one table, `deploy/prometheus/rulebook`; its
+numbers stand in `thresholds.py`, each with its source, and (J) marks a judgement of ours. To change one, edit it there
+and run `python -m deploy.prometheus.generate --grafana https://grafana.example.com`, which also fills in the addresses
+of dashboards. Durations hold for scrapes each 5 to 15 s.
+"""
+
+INTRO_ZH = """\
+本页说明 `deploy/prometheus/rules/alerts.yml` 中每个告警的含义、如何确认、如何处理、何时静默。每个告警都链接到这里。
+`critical` 会叫醒人,`warning` 是白天的工作,`info` 只用于仪表盘,不发送给任何人(`deploy/alertmanager/alertmanager.yml`)。
+
+规则、本页和 Operator 的 PrometheusRule 都由同一张表 `deploy/prometheus/rulebook` 生成;数值在 `thresholds.py` 中,
+各有来源(来源保留英文原文),(J) 表示我们自己的判断。要修改,请编辑该表并运行
+`python -m deploy.prometheus.generate --grafana https://grafana.example.com`,它也会填入仪表盘地址。
+时长适用于 5 到 15 秒的抓取间隔。
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The words that are the same in every alert and runbook of a language."""
+
+    space: str
+    colon: str
+    comma: str
+    brackets: str
+    labels: dict[str, str]
+    diagnosis: str
+    words: dict[str, str]
+
+
+ENGLISH = Language(
+    space=" ",
+    colon=": ",
+    comma=", ",
+    brackets=" ({})",
+    labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
+    diagnosis="The diagnosis says:",
+    words={
+        "title": "Alerts",
+        "other": "[中文](alerts.zh-CN.md)",
+        "intro": INTRO,
+        "alert": "alert",
+        "severity": "severity",
+        "message": "what it says",
+        "fires": "Fires after {hold}: {why}.",
+        "at_once": "Fires at once: {why}.",
+        "keeps": "Stays for {keep} after the condition has ended: {why}.",
+        "meaning": "Meaning",
+        "verify": "Verify",
+        "fix": "Fix",
+        "silence": "Silence",
+        "rule": "Rule",
+        "threshold": "threshold",
+        "value": "value",
+        "source": "source",
+        "recorded": "Recorded series that the rules read",
+    },
+)
+CHINESE = Language(
+    space="",
+    colon=":",
+    comma=",",
+    brackets="({})",
+    labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
+    diagnosis="诊断结果:",
+    words={
+        "title": "告警",
+        "other": "[English](alerts.md)",
+        "intro": INTRO_ZH,
+        "alert": "告警",
+        "severity": "级别",
+        "message": "内容",
+        "fires": "持续 {hold} 后触发:{why}。",
+        "at_once": "立即触发:{why}。",
+        "keeps": "条件结束后保留 {keep}:{why}。",
+        "meaning": "含义",
+        "verify": "确认",
+        "fix": "处理",
+        "silence": "静默",
+        "rule": "规则",
+        "threshold": "阈值",
+        "value": "数值",
+        "source": "来源",
+        "recorded": "规则读取的预先记录的序列",
+    },
+)
+
+
+def fill(text: str) -> str:
+    """A text with thresholds filled in: `@name@` as the number, `@name%@` as per cent."""
+    percent = re.sub(r"@(\w+)%@", lambda match: f"{THRESHOLDS[match[1]].value * 100:g} %", text)
+    return re.sub(r"@(\w+)@", lambda match: f"{THRESHOLDS[match[1]].value:g}", percent)
