@@ -41,7 +41,9 @@ def attach(model: Any, run: str | None) -> None:
         propagate(os.environ)
         tap_workers()
     except Exception as error:  # the training matters more
-        logging.getLogger("yoloscope").warning("yoloscope cannot watch %r: %r", type(model).__name__, error)
+        logging.getLogger("yoloscope").warning(
+            "yoloscope cannot watch %r, only a YOLO model or a trainer: %r", type(model).__name__, error
+        )
 
 
 def enable() -> None:
