@@ -165,8 +165,8 @@ def report(rows: Sequence[tuple[str, float, float]], rates: tuple[list[float], l
     lines += ["| per batch | median | p99 |\n|---|---|---|"]
     lines += [f"| {name} | {median:.1f} us | {p99:.1f} us |" for name, median, p99 in rows]
     lines.append(
-        "\nThe bare loop is taken off; the goal on the CPU is a median of 10 us. With CUDA events (goal 50 us) nothing was "
-        "measured yet: `pytest tests/gpu/test_hooks.py -k cost -s` does, on a machine with a GPU."
+        "\nThe bare loop is taken off; the goal on the CPU is a median of 10 us. With CUDA events (goal 50 us) nothing "
+        "was measured yet: `pytest tests/gpu/test_hooks.py -k cost -s` does, on a machine with a GPU."
     )
     if rates:
         without, with_hooks = rates
