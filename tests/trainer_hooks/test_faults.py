@@ -165,7 +165,7 @@ def test_trainer_of_the_future(loop: Loop, missing: str) -> None:
     assert one.state == "finished"
 
 
-@pytest.mark.parametrize("kind", ["file", "below a file", "full", "link", "somebody else's"])
+@pytest.mark.parametrize("kind", ["file", "below a file", "read-only", "full", "link", "somebody else's"])
 def test_no_directory(
     loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: pytest.LogCaptureFixture, kind: str
 ) -> None:
@@ -176,6 +176,8 @@ def test_no_directory(
         place.write_text("")
     if kind == "link":
         place.symlink_to(tmp_path)
+    if kind == "read-only":
+        monkeypatch.setattr(os, "mkdir", _raise(errno.EROFS))
     if kind == "full":
         monkeypatch.setattr(os, "posix_fallocate", _raise(errno.ENOSPC))
     if kind == "somebody else's":
