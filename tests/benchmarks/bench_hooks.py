@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
 
 import yoloscope_hooks  # noqa: E402
 
+from tests.benchmarks import page  # noqa: E402
 from tests.trainer_hooks.loop import Loop, Workers  # noqa: E402
 from tests.training import make_dataset, train  # noqa: E402
 
@@ -160,8 +160,7 @@ model.add_callback("on_train_epoch_end", end)
 
 def report(rows: Sequence[tuple[str, float, float]], rates: tuple[list[float], list[float]] | None) -> str:
     """The section of docs/benchmarks.md."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    lines = [f"## Hooks\n\n{time.strftime('%Y-%m-%d')}, {machine}; `python tests/benchmarks/bench_hooks.py`.\n"]
+    lines = [f"## Hooks\n\n{page.made_by('bench_hooks.py')}\n"]
     lines += ["| per batch | median | p99 |\n|---|---|---|"]
     lines += [f"| {name} | {median:.1f} us | {p99:.1f} us |" for name, median, p99 in rows]
     lines.append(
@@ -180,15 +179,6 @@ def report(rows: Sequence[tuple[str, float, float]], rates: tuple[list[float], l
     return "\n".join(lines) + "\n"
 
 
-def write(section: str) -> None:
-    """Replace the section of docs/benchmarks.md that has the same heading, or append it."""
-    path = ROOT / "docs" / "benchmarks.md"
-    text = path.read_text() if path.exists() else "# Benchmarks\n"
-    before, _, rest = text.partition("## Hooks\n")
-    after = rest[rest.index("\n## ") + 1 :] if "\n## " in rest else ""
-    path.write_text(before.rstrip("\n") + "\n\n" + section + ("\n" + after if after else ""))
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -202,7 +192,7 @@ def main() -> None:
         section = report(rows, end_to_end(Path(folder), options.end_to_end) if options.end_to_end else None)
     print(section)
     if options.write:
-        write(section)
+        page.write(section)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def _compile(compiler: str, directory: Path, exports: str, defines: list[str]) -
 def steps(scenario: str) -> list[dict[str, str]]:
     """The control lines of a scenario, one mapping per step; every step contains those before it."""
     current: dict[str, str] = {}
-    result = []
+    result: list[dict[str, str]] = []
     for text in (SCENARIOS / f"{scenario}.conf").read_text().split(f"\n{STEP}"):
         rest = text.partition("\n")[2] if result else text  # behind the separator stands a title
         current = _later_wins(current, _lines(rest))
