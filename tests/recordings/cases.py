@@ -210,9 +210,11 @@ CASES: dict[str, Case] = {
     ),
     "resumed": healthy("recorded from the middle of the run", tamper=from_the_middle),
     "scraped_every_15s": healthy("as a Prometheus sees it", replace(BASE, epochs=8), every=15.0),
-    "exporter_restarted": healthy("hardware counters begin anew", tamper=restart(120, "gpu", "cpu"), notes=("resets",)),
-    "recording_with_a_gap": healthy("90 s are missing", tamper=gap(100, 190), notes=("gaps",)),
-    "clock_set_forward": healthy("by an hour", tamper=jump(130, 3600), notes=("gaps",)),
+    "exporter_restarted": healthy(
+        "hardware counters begin anew", tamper=restart(120, "gpu", "cpu"), notes=("counter reset",)
+    ),
+    "recording_with_a_gap": healthy("90 s are missing", tamper=gap(100, 190), notes=("without samples",)),
+    "clock_set_forward": healthy("by an hour", tamper=jump(130, 3600), notes=("without samples",)),
     "clock_set_back": healthy("by 40 s", tamper=jump(130, -40), notes=("backwards",)),
     "two_runs": healthy("two trainings on one node", second=replace(BASE, run="train/other", seed=7)),
     "no_host_metrics": healthy(
@@ -346,7 +348,7 @@ CASES: dict[str, Case] = {
         "90 s are missing",
         replace(BASE, workers=1, batches=120),
         tamper=gap(100, 190),
-        notes=("gaps",),
+        notes=("without samples",),
     ),
 }
 

@@ -344,9 +344,13 @@ def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iter
         skipped.update(store.skipped)
         resets += sum(series.resets for family in store.series.values() for series in family.values())
     for reason, count in sorted(skipped.items()):
-        yield f"{count} samples skipped: {reason}"
+        yield f"{_counted(count, 'sample')} skipped: {reason}"
     if resets:
-        yield f"{resets} counter resets bridged"
+        yield f"{_counted(resets, 'counter reset')} bridged"
     if gaps:
         total = sum(end - start for start, end in gaps)
-        yield f"{len(gaps)} gaps without samples, {total:.0f} s together: nothing is said about them"
+        yield f"{_counted(len(gaps), 'gap')} without samples, {total:.0f} s together: nothing is said about that time"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'s' * (count != 1)}"

@@ -81,7 +81,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
         f'<td class="n {row.verdict}">{escape(row.change)}</td><td class=soft>{escape(row.sure)}</td></tr>'
         for row in comparison.rows
     ]
-    heads = ("", comparison.before.run, comparison.after.run, "change", "certainty")
+    heads = ("", f"before: {comparison.before.run}", f"after: {comparison.after.run}", "change", "certainty")
     yield _table(heads, rows)
     yield '<p class="soft">± is the spread over ten slices of a run; certainty compares it with the difference.</p>'
     if comparison.differences:

@@ -566,7 +566,7 @@ class Comparison:
     def markdown(self) -> str:
         """The comparison as tables."""
         lines = [
-            f"| | {self.before.run} | {self.after.run} | change | certainty |",
+            f"| | before: {self.before.run} | after: {self.after.run} | change | certainty |",
             "|---|---|---|---|---|",
             *(f"| {row.title} | {row.before} | {row.after} | {row.change} | {row.sure} |" for row in self.rows),
         ]
