@@ -387,15 +387,21 @@ def first_xid(w: World) -> None:
 def second_xid(w: World) -> None:
     """Another Xid 48, on a GPU that had one before the scenario begins."""
     w.host()
-    w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="48")
-    w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=0, **_on_gpu(w), xid="48")
+    w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=1, **_on_gpu(w), xid="48")
 
 
 @fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 24.75))
 def contained_xid(w: World) -> None:
-    """Xid 94."""
+    """A first Xid 94."""
     w.host()
     w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="94")
+
+
+@fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 25))
+def contained_xid_again(w: World) -> None:
+    """Another Xid 94, on a GPU that had one before."""
+    w.host()
+    w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=1, **_on_gpu(w), xid="94")
 
 
 @fault(at=10, mended=10, minutes=85, GpuEccUncorrected=(0, 60))

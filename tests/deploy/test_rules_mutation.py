@@ -1,0 +1,128 @@
+"""Would a wrong rule be noticed? Every change of a direction, a gate, a threshold or of patience fails a scenario.
+
+By default each comparison of each alert is turned round and each `for` and `keep_firing_for` left out, on the faults of
+its category. With YOLOSCOPE_MATRIX=1 also every gate is left out and every threshold doubled and halved, in alerts
+and recorded series, on all faults and healthy days; that takes some minutes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.prometheus import generate
+from deploy.prometheus.rulebook import ALERTS, CATEGORIES
+
+from .scenarios import healthy, mutants, promtool
+from .scenarios.faults import FAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from deploy.prometheus.rulebook.model import Category
+
+    from .scenarios.faults import Fault
+    from .scenarios.mutants import Mutant
+    from .scenarios.world import World
+
+TOLERANCE_MINUTES = 0.5
+MATRIX = bool(os.environ.get("YOLOSCOPE_MATRIX"))
+
+#: Changes that change nothing anybody could see, by target and change, with the reason.
+EQUAL: dict[tuple[str, str], str] = {}
+
+
+def _noticed(found: Mapping[promtool.Alert, promtool.Fired], worlds: Iterable[World]) -> set[int]:
+    """Numbers of the mutants that do something else than the scenarios state."""
+    by_copy: dict[tuple[int, str, str], dict[str, promtool.Fired]] = {}
+    for alert, when in found.items():
+        name, number = alert.name.rsplit("__", 1)
+        by_copy.setdefault((int(number), name, alert.severity), {})[alert.scenario] = when
+    stated = {fault.name: fault for fault in FAULTS}
+    played = {world.name for world in worlds}
+    return {
+        number
+        for (number, name, severity), on in by_copy.items()
+        if any(not _as_stated(stated.get(world), name, severity, on.get(world)) for world in played)
+    }
+
+
+def _as_stated(fault: Fault | None, name: str, severity: str, when: promtool.Fired | None) -> bool:
+    if fault is None:
+        return when is None
+    times = fault.raises.get(name) or fault.raises.get(f"{name}/{severity}")
+    if times is None:
+        return when is None or name in fault.also
+    if when is None:
+        return False
+    measured = when.first - fault.at, when.last - fault.mended
+    return measured == pytest.approx(times, abs=TOLERANCE_MINUTES)
+
+
+def _silent(chosen: Sequence[Mutant], found: Iterable[promtool.Alert], worlds: Iterable[World]) -> set[int]:
+    """Numbers of the mutants of alerts that never fire though one of these faults should raise them."""
+    firing = {int(alert.name.rsplit("__", 1)[1]) for alert in found}
+    raised = {name for fault in FAULTS if fault.name in {world.name for world in worlds} for name in fault.raises}
+    return {
+        mutant.number
+        for mutant in chosen
+        if mutant.number not in firing and {mutant.target, f"{mutant.target}/{mutant.severity}"} & raised
+    }
+
+
+def _survivors(directory: Path, chosen: Sequence[Mutant], worlds: Sequence[World]) -> list[Mutant]:
+    if not chosen:
+        return []
+    found = promtool.outcome(directory, worlds, mutants.content(generate.rules(), chosen)).alerts
+    noticed = _noticed(found, worlds) | _silent(chosen, found, worlds)
+    return [mutant for mutant in chosen if mutant.number not in noticed]
+
+
+def _worlds(category: str) -> list[World]:
+    """The faults that alerts of the category catch."""
+    names = {alert.name for kind in CATEGORIES if kind.name == category for alert in kind.alerts}
+    return [fault.world() for fault in FAULTS if names & {raised.split("/")[0] for raised in fault.raises}]
+
+
+@pytest.mark.parametrize("category", CATEGORIES, ids=lambda category: category.name)
+def test_a_turned_comparison_is_noticed(tmp_path: Path, category: Category) -> None:
+    """No alert of the category can have its directions or its patience wrong without a fault scenario that fails."""
+    names = {alert.name for alert in category.alerts}
+    chosen = [mutant for mutant in mutants.mutants() if mutant.target in names and mutant.kind in _DEFAULT]
+    survivors = [m for m in _survivors(tmp_path, chosen, _worlds(category.name)) if (m.target, m.change) not in EQUAL]
+    assert [f"{mutant.target}: {mutant.change}" for mutant in survivors] == []
+
+
+_DEFAULT = ("direction", "patience")
+
+
+@pytest.mark.skipif(not MATRIX, reason="minutes of promtool: YOLOSCOPE_MATRIX=1")
+def test_every_mutant_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gates and thresholds too, in alerts and in recorded series, on all faults and all healthy days."""
+    left = mutants.mutants()
+    total = Counter(mutant.kind for mutant in left)
+    for category in CATEGORIES:
+        names = {alert.name for alert in category.alerts}
+        mine = [mutant for mutant in left if mutant.target in names]
+        dead = {mutant.number for mutant in mine} - {
+            m.number for m in _survivors(tmp_path, mine, _worlds(category.name))
+        }
+        left = [mutant for mutant in left if mutant.number not in dead]
+    left = _survivors(tmp_path, left, [fault.world() for fault in FAULTS])
+    left = _survivors(tmp_path, left, [healthy.world(scenario) for scenario in healthy.SCENARIOS])
+    remaining = Counter(mutant.kind for mutant in left)
+    with capsys.disabled():
+        print("\n" + "\n".join(f"{kind:10} {total[kind] - remaining[kind]:4} of {total[kind]:4}" for kind in total))
+        for mutant in left:
+            print(f"survives: {mutant.kind:10} {mutant.target}: {mutant.change}")
+    assert {(mutant.target, mutant.change) for mutant in left} <= set(EQUAL)
+
+
+def test_exceptions_are_still_there() -> None:
+    """An exception that no mutant needs any more is removed."""
+    assert set(EQUAL) <= {(mutant.target, mutant.change) for mutant in mutants.mutants()}
+    assert {mutant.target for mutant in mutants.mutants() if mutant.severity} == {alert.name for alert in ALERTS}
