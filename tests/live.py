@@ -129,7 +129,7 @@ def _write_prometheus(
         (home / "rules/alerts.yml").write_text(generate.to_yaml(hastened))
     config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
     pace = {"scrape_interval": scrape_interval, "scrape_timeout": scrape_interval}
-    config["global"] |= pace | {"evaluation_interval": f"{max(1, round(15 / speed))}s"}
+    config["global"] |= pace | {"evaluation_interval": f"{max(500, round(15_000 / speed))}ms"}
     (home / "prometheus.yml").write_text(yaml.safe_dump(config))
     _write_targets(home / "targets/exporter.yml", targets)
     _write_targets(home / "targets/alertmanager.yml", [alertmanager.removeprefix("http://")] if alertmanager else [])

@@ -11,6 +11,7 @@ ranks) and adds the delays a test asks for.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -141,24 +142,31 @@ class Finished:
 
 
 def start(
-    data: Path, project: Path, *, version: str = "newest", environ: dict[str, str] | None = None, **options: Any
+    data: Path,
+    project: Path,
+    *,
+    version: str = "newest",
+    environ: dict[str, str] | None = None,
+    log: Path | None = None,
+    **options: Any,
 ) -> subprocess.Popen[str]:
-    """Start a training in its own process group."""
+    """Start a training in its own process group; a long one writes to `log`, because nobody empties its pipe."""
     chosen = Options(data=str(data), project=str(project), **options)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={chosen.ranks}"]
     script = [str(Path(__file__).resolve()), json.dumps(asdict(chosen))]
     command = [sys.executable, *(launcher if chosen.torchrun else []), *script]
     if chosen.hooks == "run":
         command = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--", *command]
-    return subprocess.Popen(
-        command,
-        env=environment(project, version) | (environ or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    with contextlib.nullcontext(subprocess.PIPE) if log is None else log.open("w") as output:
+        return subprocess.Popen(
+            command,
+            env=environment(project, version) | (environ or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def environment(project: Path, version: str = "newest") -> dict[str, str]:
