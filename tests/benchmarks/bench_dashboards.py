@@ -2,6 +2,7 @@
 
 python tests/benchmarks/bench_dashboards.py                       # 10 and 40 nodes of 8 GPUs, about four minutes
 python tests/benchmarks/bench_dashboards.py --nodes 10 100
+python tests/benchmarks/bench_dashboards.py --write               # put the figures into docs/benchmarks.md
 
 The same queries are asked of a Prometheus with few nodes and of one with many, in one run. A dashboard of one run must
 read as much in both; what grows are Fleet, and the lists behind the variables.
@@ -15,10 +16,12 @@ import tempfile
 import time
 import urllib.parse
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
 
+from tests.benchmarks import page  # noqa: E402
 from tests.dashboards.queries import DASHBOARDS, targets, variables  # noqa: E402
 from tests.dashboards.world import NODES, RUNS, Answer, World, world  # noqa: E402
 from tests.live import get  # noqa: E402
@@ -26,6 +29,16 @@ from tests.live import get  # noqa: E402
 SECONDS = 300
 RUN, OTHER = RUNS["healthy"], RUNS["starved"]
 ROUNDS = 3
+SETTING = f"""\
+Simulated, in a real Prometheus with the shipped recording rules: {{few}} and {{many}} nodes of 8 GPUs, {SECONDS // 60}
+minutes scraped every 15 s, asked over all of it. In each pair: {{few}}, then {{many}} nodes."""
+
+
+class Asked(NamedTuple):
+    """What a dashboard asks: each (panel, refId) and its answer, each variable and the milliseconds of its list."""
+
+    answers: dict[tuple[str, str], Answer]
+    lists: dict[str, float]
 
 
 def ask(prometheus: World, name: str) -> dict[tuple[str, str], Answer]:
@@ -56,40 +69,72 @@ def ask_variables(prometheus: World, name: str) -> dict[str, float]:
     return taken
 
 
-def measured(nodes: int) -> dict[str, tuple[dict[tuple[str, str], Answer], dict[str, float]]]:
+def measured(nodes: int) -> dict[str, Asked]:
     """Dashboard -> its queries and its variables, with so many nodes of 8 GPUs."""
     with (
         tempfile.TemporaryDirectory() as directory,
         world(Path(directory), nodes=nodes, gpus=8, seconds=SECONDS) as prometheus,
     ):
         names = [name for name in DASHBOARDS if name.startswith("en/")]
-        return {name: (ask(prometheus, name), ask_variables(prometheus, name)) for name in names}
+        return {name: Asked(ask(prometheus, name), ask_variables(prometheus, name)) for name in names}
+
+
+def section(few: int, many: int, before: dict[str, Asked], after: dict[str, Asked]) -> str:
+    """The figures as a section of docs/benchmarks.md."""
+    rows = [_row(name, before[name], after[name]) for name in after]
+    grown = [line for name in after if name != "en/fleet" for line in _grown(name, before[name], after[name])]
+    beyond = (
+        "Outside Fleet no query reads more with more nodes." if not grown else "Queries that read more all the same:"
+    )
+    return "\n".join(
+        [
+            "## Dashboards",
+            "",
+            page.made_by("bench_dashboards.py"),
+            SETTING.format(few=few, many=many),
+            "",
+            "| dashboard | queries | samples read by all queries | slowest query, ms | slowest variable, ms |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Milliseconds are Prometheus' own for a query, and until the answer for a variable. {beyond}",
+            *(["", *grown] if grown else []),
+            "",
+        ]
+    )
+
+
+def _row(name: str, before: Asked, after: Asked) -> str:
+    samples = [sum(answer.samples for answer in each.answers.values()) for each in (before, after)]
+    slowest = [max(answer.milliseconds for answer in each.answers.values()) for each in (before, after)]
+    lists = [max(each.lists.values()) for each in (before, after)]
+    title = DASHBOARDS[name]["title"].removeprefix("yoloscope / ")
+    return (
+        f"| {title} | {len(after.answers)} | {samples[0]}, {samples[1]} | {slowest[0]:.1f}, {slowest[1]:.1f} "
+        f"| {lists[0]:.1f}, {lists[1]:.1f} |"
+    )
+
+
+def _grown(name: str, before: Asked, after: Asked) -> list[str]:
+    """The queries that read more with more nodes, beyond what chance scrapes add."""
+    return [
+        f"- {name.removeprefix('en/')}, {panel} {ref}: {before.answers[panel, ref].samples}, then {answer.samples}"
+        for (panel, ref), answer in after.answers.items()
+        if answer.samples > 1.5 * before.answers[panel, ref].samples + 100
+    ]
 
 
 def main() -> None:
-    """Print a line per dashboard, and the queries whose cost grows."""
+    """Print the section, and write it if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--nodes", type=int, nargs=2, default=(10, 40), metavar=("FEW", "MANY"))
-    few, many = parser.parse_args().nodes
-    before, after = measured(few), measured(many)
-    print(
-        f"{'dashboard':<12} {'queries':>7} {'samples, all queries':>26} {'slowest query, ms':>22} {'variables, ms':>18}"
-    )
-    for name, (answers, lists) in after.items():
-        old, old_lists = before[name]
-        samples = [sum(a.samples for a in each.values()) for each in (old, answers)]
-        slowest = [max(a.milliseconds for a in each.values()) for each in (old, answers)]
-        slow_lists = [max(each.values()) for each in (old_lists, lists)]
-        print(
-            f"{name.removeprefix('en/'):<12} {len(answers):>7} {samples[0]:>12} {samples[1]:>13} "
-            f"{slowest[0]:>11.1f} {slowest[1]:>10.1f} {slow_lists[0]:>9.1f} {slow_lists[1]:>8.1f}"
-        )
-    print(f"\nin each pair: {few} and {many} nodes of 8 GPUs; queries outside Fleet that read more with more nodes:")
-    for name, (answers, _) in after.items():
-        for key, answer in answers.items():
-            old_samples = before[name][0][key].samples
-            if name != "en/fleet" and answer.samples > 1.5 * old_samples + 100:
-                print(f"  {name.removeprefix('en/')}: {key[0]} {key[1]}: {old_samples} -> {answer.samples} samples")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
+    options = parser.parse_args()
+    few, many = options.nodes
+    text = section(few, many, measured(few), measured(many))
+    print(text)
+    if options.write:
+        page.write(text)
 
 
 if __name__ == "__main__":

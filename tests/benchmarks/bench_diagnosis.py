@@ -1,18 +1,27 @@
 """What the diagnosis costs the exporter: 8 GPUs, 8 ranks x 8 workers, a snapshot a second, in one process.
 
-Prints milliseconds per cycle with and without a judgement, the share of a core, and the memory its windows hold.
+python tests/benchmarks/bench_diagnosis.py            # milliseconds per cycle, share of a core, memory of the windows
+python tests/benchmarks/bench_diagnosis.py --write    # put the figures into docs/benchmarks.md
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import statistics
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter import simulation
-from yoloscope_exporter.diagnosis.live import Live
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
+
+from yoloscope_exporter import simulation  # noqa: E402
+from yoloscope_exporter.diagnosis.live import Live  # noqa: E402
+
+from tests.benchmarks import page  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,23 +30,47 @@ if TYPE_CHECKING:
 
 START = 1_790_000_000.0
 WARM, CYCLES = 120, 300
+HEAD = (
+    "## Diagnosis",
+    "",
+    "One node with 8 GPUs and a training of 8 ranks with 8 loader workers each, simulated; a snapshot a second, the",
+    "diagnosis' part alone. CPU time of its thread.",
+    "",
+    "| training | samples per snapshot | cycle | cycle with a judgement | of one core | memory held |",
+    "|---|---|---|---|---|---|",
+)
+LEGEND = ("Cycles are medians; the share of a core is the mean over all cycles. Every fifth cycle judges all ranks.",)
 
 
 def main() -> None:
+    """Measure, print, and write if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
+    options = parser.parse_args()
+    section = measure()
+    print(section)
+    if options.write:
+        page.write(section)
+
+
+def measure() -> str:
     """Feed simulated snapshots; the simulation's own time is left out. CPU time, so that neighbours do not count."""
+    rows = []
     for scenario in ("healthy", "starved"):
         plain, judged, samples = cycles(scenario)
         share = (sum(plain) + sum(judged)) / CYCLES
-        print(
-            f"{scenario:<8} {samples} samples: cycle {1000 * statistics.median(plain):.2f} ms, "
-            f"with a judgement {1000 * statistics.median(judged):.1f} ms, {share:.2%} of a core, "
-            f"{held(scenario) / 2**20:.1f} MiB held"
+        rows.append(
+            f"| {scenario} | {samples} | {1000 * statistics.median(plain):.2f} ms "
+            f"| {1000 * statistics.median(judged):.1f} ms | {share:.2%} | {held(scenario) / 2**20:.1f} MiB |"
         )
+    return "\n".join([*HEAD[:2], page.made_by("bench_diagnosis.py"), *HEAD[2:], *rows, "", *LEGEND])
 
 
 def cycles(scenario: str) -> tuple[list[float], list[float], int]:
     """CPU seconds of the cycles without and with a judgement, and the number of samples."""
-    live, plain, judged = Live(), [], []
+    live = Live()
+    plain: list[float] = []
+    judged: list[float] = []
     for second, samples in snapshots(scenario):
         before = live._judged
         begin = time.thread_time()
