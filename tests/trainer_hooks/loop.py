@@ -71,7 +71,7 @@ class Loop:
         self.callbacks: dict[str, list[Callable[[Any], None]]] = {}
         self.args = SimpleNamespace(task="detect", model="yolo11n.yaml", imgsz=32, amp=False, workers=0)
         self.save_dir, self.device = folder / "train", SimpleNamespace(type="cpu", index=None)
-        self.epoch, self.epochs, self.start_epoch, self.world_size, self.accumulate = 0, epochs, 0, 0, 1
+        self.epoch, self.epochs, self.start_epoch, self.accumulate = 0, epochs, 0, 1
         self.train_loader, self.scaler = Loader(batches), Scaler()
         self.optimizer = SimpleNamespace(param_groups=[{"lr": 0.01}, {"lr": 0.02}])
         self.stopper = SimpleNamespace(best_epoch=1, patience=100)

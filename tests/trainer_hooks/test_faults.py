@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yoloscope_hooks
-from yoloscope_hooks import callbacks, cuda_memory, facts, learning, ledger, naming, record, recorder, step_clock, taps
+from yoloscope_hooks import (
+    callbacks,
+    cuda_memory,
+    ddp,
+    facts,
+    learning,
+    ledger,
+    naming,
+    record,
+    recorder,
+    step_clock,
+    taps,
+)
 from yoloscope_hooks import workers as loader_workers
 from yoloscope_hooks.callbacks import CALLBACKS
 from yoloscope_hooks.record import Reader, Record
@@ -86,6 +98,7 @@ PLACES = [
     *((taps, name) for name in ("install", "restore")),
     (facts, "gather"),
     (cuda_memory, "watch"),
+    (ddp, "hook"),
     (ledger.Ledger, "store"),
     (recorder, "open_for"),
     (recorder, "_clear_old"),
@@ -139,7 +152,7 @@ def test_failing_part_is_left_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -
     assert value(seen, "batches_total") == 6
 
 
-ATTRIBUTES = ("args", "save_dir", "device", "epochs", "start_epoch", "world_size", "accumulate", "scaler", "optimizer")
+ATTRIBUTES = ("args", "save_dir", "device", "epochs", "start_epoch", "accumulate", "scaler", "optimizer")
 ATTRIBUTES += ("stopper", "loss", "tloss", "metrics", "_oom_retries", "nan_recovery_attempts", "train_loader", "epoch")
 
 

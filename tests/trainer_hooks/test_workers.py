@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from yoloscope_hooks import workers
 from yoloscope_hooks.record import Identity, Reader, Writer
 from yoloscope_hooks.workers import Queue, trains
 
@@ -97,6 +98,38 @@ def test_start_methods(tmp_path: Path, method: str) -> None:
     rank = {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in records["rank-0.rec"].samples}
     assert (rank["worker_restarts_total"], rank["worker_deaths_total"], rank["hook_errors_total"]) == (2, 0, 0)
     assert rank["queue_capacity"] == 4
+
+
+def test_forked_before_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that fills its queue before the record is there finds it with its next batch, however soon that is."""
+    trainers = Writer(tmp_path / "run" / "rank-1.rec", Identity("run", "1"))
+    found: list[tuple[Path, Identity] | None] = [None]
+    monkeypatch.setattr(workers, "_trainers_record", lambda: found[0])
+    tally = workers._Tally("0")
+    for _ in range(4):  # Ultralytics' prefetch factor
+        tally.add(0.5, 0.25)
+    found[0] = (tmp_path / "run", Identity("run", "1"))
+    tally.add(0.5, 0.25)
+    trainers.close()
+    seen = Reader(tmp_path / "run" / "rank-1-worker-0.rec").read()
+    assert {"yoloscope_train_worker_batches_total": 5, "yoloscope_train_worker_batch_seconds_total": 2.5}.items() <= {
+        sample.metric.name: sample.value for sample in seen.samples
+    }.items()
+
+
+def test_worker_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose parent records nothing looks for a while, not for ever, and not with every batch."""
+    searches: list[str] = []
+    monkeypatch.setattr(workers, "_open", searches.append)
+    tally = workers._Tally("0")
+    for _ in range(1000):
+        tally.add(0.01, 0.01)
+    assert len(searches) == workers.SEARCH_EAGERLY
+    monkeypatch.setattr(workers, "SEARCH_PERIOD", 0.0)
+    tally._next_search = 0.0
+    for _ in range(1000):
+        tally.add(0.01, 0.01)
+    assert len(searches) == workers.SEARCH_LIMIT
 
 
 @pytest.mark.parametrize(

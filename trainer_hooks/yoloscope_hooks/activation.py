@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_hooks.switch import disabled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
@@ -18,11 +20,6 @@ DEFAULTS_MODULE = "ultralytics.utils.callbacks.base"
 #: Torch's loader workers make their batches in this one.
 FETCH_MODULE = "torch.utils.data._utils.fetch"
 AUTOLOAD = Path(__file__).parent / "autoload"
-
-
-def disabled(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the user said `YOLOSCOPE=off`."""
-    return environ.get("YOLOSCOPE", "").lower() in {"off", "0", "false", "no"}
 
 
 def attach(model: Any, run: str | None) -> None:

@@ -7,6 +7,7 @@ no collective is needed to see that.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_hooks.step_clock import GRADIENT
@@ -17,8 +18,16 @@ if TYPE_CHECKING:
 
 def hook(trainer: Any, mark: Callable[[int], None]) -> Any:
     """Set the hook under DDP, and return its handle (`remove()` ends it); None where there are no peers."""
-    if getattr(trainer, "world_size", 1) <= 1:
+    if not has_peers():
         return None
     first = next((one for one in trainer.model.parameters() if one.requires_grad), None)
     register = getattr(first, "register_post_accumulate_grad_hook", None)  # torch 2.1 and later
     return register(lambda _: mark(GRADIENT)) if register else None
+
+
+def has_peers() -> bool:
+    """Whether this process belongs to a group of several: torch knows, trainers before 8.3.101 do not say."""
+    distributed = getattr(sys.modules.get("torch"), "distributed", None)
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return False
+    return bool(distributed.get_world_size() > 1)

@@ -21,7 +21,7 @@ from signal import SIGTERM
 from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks.activation import disabled
+from yoloscope_hooks.switch import disabled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     Fetch = Callable[[Any, Any], Any]
 
 _STATE = "_yoloscope"
-SEARCH_PERIOD = 1.0
+#: A worker may be forked, and fill its part of the queue, before its trainer's record is there (ranks above 0 of older
+#: versions). It prepares no more until the trainer has taken a batch; so it looks with each of its first batches, which
+#: are more than any queue takes, and finds the record in the shortest epoch.
+SEARCH_EAGERLY = 16
+SEARCH_PERIOD = 1.0  # seconds, after that
 SEARCH_LIMIT = 60
 
 # --- inside a worker ------------------------------------------------------------------------------------------------
@@ -108,7 +112,7 @@ class _Tally:
 
     def _search(self) -> None:
         now = perf_counter()
-        if now < self._next_search:
+        if self._searches >= SEARCH_EAGERLY and now < self._next_search:
             return
         self._searches, self._next_search = self._searches + 1, now + SEARCH_PERIOD
         self._book = _open(self._worker)
