@@ -56,7 +56,7 @@ class Expr:
     def __truediv__(self, other: Expr | float) -> Expr:
         if not isinstance(other, Expr):
             return self._with("/", other, self.unit)
-        return self._with("/", other, "ratio" if self.unit == other.unit else "")
+        return self._with("/", _above_zero(other), "ratio" if self.unit == other.unit else "")
 
     def __mul__(self, other: Expr | float) -> Expr:
         return self._with("*", other, self.unit)
@@ -85,7 +85,7 @@ class Expr:
     def per(self, other: Expr, on: Iterable[str]) -> Expr:
         """Divide each of several series by the one with the same labels `on`."""
         unit = "ratio" if self.unit == other.unit else ""
-        return Expr(f"({self}) / on ({', '.join(on)}) group_left () ({other})", unit, self.help)
+        return Expr(f"({self}) / on ({', '.join(on)}) group_left () ({_above_zero(other)})", unit, self.help)
 
     def where(self, other: Expr, on: Iterable[str]) -> Expr:
         """Keep the series for which `other` has one with the same labels `on`."""
@@ -152,9 +152,14 @@ class Scope:
         return Expr(f"{function}({selected}[{window}])", unit, metric.help)
 
     def quantile(self, q: float, metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> Expr:
-        """Quantile `q` of a histogram, over all series but `by`."""
+        """Quantile `q` of a histogram of what is never negative, over all series but `by`; absent while it rests."""
         buckets = total("sum", self.rate(metric, "_bucket", window, **labels), "le", *by)
-        return Expr(f"histogram_quantile({q:g}, {buckets})", metric.unit, metric.help)
+        return Expr(f"histogram_quantile({q:g}, {buckets}) >= 0", metric.unit, metric.help)
+
+
+def _above_zero(divisor: Expr) -> Expr:
+    """Leave out what would make NaN or infinity of a quotient: a training that rests has no time for a batch."""
+    return replace(divisor, text=f"({divisor}) > 0")
 
 
 def _matcher(name: str, value: str) -> str:

@@ -89,7 +89,7 @@ def either(expr: Expr) -> Expr:
 
 def change(a: Expr, b: Expr) -> Expr:
     """By how much run B differs from run A, as a share of A."""
-    return Expr(f"sum({b}) / sum({a}) - 1", "ratio", a.help)
+    return (total("sum", b) / total("sum", a) - 1).of("ratio")
 
 
 def facts(on: Scope) -> Expr:

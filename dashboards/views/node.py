@@ -82,11 +82,8 @@ def xid_now() -> Expr:
 def often_busy() -> Expr:
     """Share of the driver's samples in which the GPU was busy above 85 %."""
     low = total("sum", GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, "_bucket", le="0.85"), *ON)
-    return Expr(
-        f"1 - ({low}) / ({total('sum', GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, '_count'), *ON)})",
-        "ratio",
-        m.GPU_UTILIZATION_SAMPLED_RATIO.help,
-    )
+    all_ = total("sum", GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, "_count"), *ON)
+    return Expr(f"1 - ({low / all_})", "ratio", m.GPU_UTILIZATION_SAMPLED_RATIO.help)
 
 
 def clock(domain: str) -> Expr:
@@ -114,7 +111,7 @@ def used(mounted: str = "") -> Expr:
 
 def latency(seconds: m.Metric, operations: m.Metric) -> Expr:
     """Mean time of an operation."""
-    return (host_rate(seconds, "device") / (host_rate(operations, "device") > 0)).of("seconds")
+    return (host_rate(seconds, "device") / host_rate(operations, "device")).of("seconds")
 
 
 def processes(metric: m.Metric) -> Expr:

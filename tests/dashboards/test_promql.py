@@ -69,10 +69,17 @@ def test_units_of_quotients() -> None:
     assert (ALL(m.MEMORY_USED_BYTES) / 2).unit == "bytes"
 
 
+def test_nothing_is_divided_by_zero() -> None:
+    """A series whose divisor is zero is left out: neither NaN nor infinity is ever shown."""
+    used, cores = ALL(m.MEMORY_USED_BYTES), ALL(m.CPU_CORES)
+    assert str(used / cores) == "(yoloscope_memory_used_bytes) / ((yoloscope_cpu_cores) > 0)"
+    assert str(used.per(cores, ["instance"])).endswith("group_left () ((yoloscope_cpu_cores) > 0)")
+
+
 def test_quantiles_of_histograms() -> None:
     """The bucket label survives inside, and is gone outside."""
     assert str(ALL.quantile(0.95, m.TRAIN_STEP_SECONDS, "rank")) == (
-        "histogram_quantile(0.95, sum by (le, rank) (rate(yoloscope_train_step_seconds_bucket[$__rate_interval])))"
+        "histogram_quantile(0.95, sum by (le, rank) (rate(yoloscope_train_step_seconds_bucket[$__rate_interval]))) >= 0"
     )
 
 

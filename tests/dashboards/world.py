@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import subprocess
 import urllib.parse
 from dataclasses import dataclass
@@ -41,9 +42,17 @@ MISHAPS = (m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, m.TRAIN_NAN_RECOVERIES_TOTAL, m.T
 
 @dataclass(frozen=True)
 class Answer:
-    """What a query gave: series (but those that only say n/a), samples Prometheus had to read, milliseconds it took."""
+    """What a query gave.
+
+    Attributes:
+        series: those that say something: a number, and not n/a all the time.
+        numbers: whether all of it is numbers; NaN and infinity would be shown as they stand.
+        samples: those Prometheus had to read.
+        milliseconds: how long it took.
+    """
 
     series: int
+    numbers: bool
     samples: int
     milliseconds: float
 
@@ -64,8 +73,10 @@ class World:
         parameters = urllib.parse.urlencode({"query": expr, **times, "stats": "all"})
         data = json.loads(get(f"{self.url}/api/v1/{path}?{parameters}", timeout=30))["data"]
         stats: dict[str, Any] = data["stats"]
+        found = [list(_values(series)) for series in data["result"]]
         return Answer(
-            sum(any(value != ABSENT for value in _values(series)) for series in data["result"]),
+            sum(any(math.isfinite(value) and value != ABSENT for value in values) for values in found),
+            all(math.isfinite(value) for values in found for value in values),
             stats["samples"]["totalQueryableSamples"],
             1000 * stats["timings"]["evalTotalTime"],
         )
