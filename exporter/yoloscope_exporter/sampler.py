@@ -19,15 +19,19 @@ import platform
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from yoloscope_exporter import __version__, catalog
-from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
 from yoloscope_exporter.exposition import Exposition, Form, Renderer
 from yoloscope_exporter.lane import Lane, Outcome, outcome
+from yoloscope_exporter.snapshot import Derived, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 SLOW_EVERY = 10  # intervals
 PATIENCE = 0.25  # of an interval: how long a cycle waits for a collector
@@ -38,31 +42,6 @@ FORM_MEMORY_SECONDS = 300.0  # how long a form of the exposition is made in adva
 OWN = "exporter"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What was known at one moment."""
-
-    time: float
-    """Unix seconds."""
-    samples: Mapping[str, tuple[Sample, ...]]
-    """By the collector's name."""
-    modules: Mapping[str, str] = field(default_factory=dict)
-    """The collector's module, by the collector's name."""
-
-    def __iter__(self) -> Iterator[Sample]:
-        """All samples."""
-        for samples in self.samples.values():
-            yield from samples
-
-    def of(self, metric: Metric) -> Iterator[Sample]:
-        """The samples of one metric."""
-        return (sample for sample in self if sample.metric.name == metric.name)
-
-
-#: Samples worked out from the newest snapshot.
-Derived = Callable[[Snapshot], Iterable[Sample]]
 
 
 class Rejections:

@@ -18,10 +18,12 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
 from yoloscope_exporter.exposition import Form
-from yoloscope_exporter.sampler import Rejections, Sampler, Snapshot, Source, pause
+from yoloscope_exporter.sampler import Rejections, Sampler, Source, pause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from yoloscope_exporter.snapshot import Snapshot
 
 
 def load(value: float) -> list[Sample]:

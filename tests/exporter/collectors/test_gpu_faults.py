@@ -118,7 +118,8 @@ def test_driver_reload_between_two_cycles(tmp_path: Path) -> None:
 UPGRADE = """
 import sys
 from pathlib import Path
-from yoloscope_exporter.collectors.gpu.session import DriverGone, Session
+from yoloscope_exporter.collectors.gpu.probe import DriverGone
+from yoloscope_exporter.collectors.gpu.session import Session
 
 installed, new, control = map(Path, sys.argv[1:])
 now = 0.0

@@ -15,8 +15,9 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import FAST, SLOW, Collector, NoData
 from yoloscope_exporter.collectors.gpu import details, fast, processes
+from yoloscope_exporter.collectors.gpu.probe import DeviceLost, DriverGone
 from yoloscope_exporter.collectors.gpu.processes import Known
-from yoloscope_exporter.collectors.gpu.session import DeviceLost, DriverGone, Session
+from yoloscope_exporter.collectors.gpu.session import Session
 from yoloscope_exporter.collectors.gpu.values import Gate, Totals
 from yoloscope_exporter.collectors.gpu.visit import Visit
 

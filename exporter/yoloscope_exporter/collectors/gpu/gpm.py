@@ -14,7 +14,7 @@ import pynvml as nvml
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from yoloscope_exporter.collectors.gpu.session import Probe
+    from yoloscope_exporter.collectors.gpu.probe import Probe
 
 #: NVML wants at least 0.1 s between two samples; below about a second the figures are coarse.
 SHORTEST = 0.9

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pynvml as nvml
 
 from yoloscope_exporter.catalog import Metric, Sample
-from yoloscope_exporter.collectors.gpu.session import CANNOT
+from yoloscope_exporter.collectors.gpu.probe import CANNOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from yoloscope_exporter.catalog import HistogramValue
-    from yoloscope_exporter.collectors.gpu.session import Device, Probe
+    from yoloscope_exporter.collectors.gpu.probe import Probe
+    from yoloscope_exporter.collectors.gpu.session import Device
     from yoloscope_exporter.collectors.gpu.values import Gate, Totals
 
 PERCENT = 100.0
