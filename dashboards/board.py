@@ -139,9 +139,12 @@ def uid(name: str) -> str:
 
 
 def link(name: str, **variables: str) -> str:
-    """A data link to the dashboard `name` that keeps time, data source and target, and sets `variables`."""
+    """A data link to the dashboard `name` that keeps time, data source and target, and sets `variables`.
+
+    Their values are names of what was clicked (`__value.raw`); a run may be called `a+b & c`, so they are encoded.
+    """
     kept = [f"${{{name}:queryparam}}" for name in ("datasource", "cluster", "job")]
-    chosen = [f"var-{key}={value}" for key, value in variables.items()]
+    chosen = [f"var-{key}=${{{value}:percentencode}}" for key, value in variables.items()]
     return f"/d/{uid(name)}?{'&'.join([*chosen, *kept, '${__url_time_range}'])}"
 
 

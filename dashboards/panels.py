@@ -266,6 +266,7 @@ class Column:
         label: show this label instead of the value.
         highest: draw a bar, full at this value.
         filled: colour the whole cell by `steps` or `mappings`, not the text alone.
+        link: title and address of where a click on the cell leads.
     """
 
     title: str
@@ -278,6 +279,7 @@ class Column:
     mappings: tuple[sdk.models.ValueMap, ...] = ()
     decimals: int | None = None
     width: int | None = None
+    link: tuple[str, str] | None = None
 
     def looks(self) -> dict[str, Any]:
         """The column's properties in Grafana's words."""
@@ -289,6 +291,7 @@ class Column:
             "custom.cellOptions": self._cell(),
             "decimals": self.decimals,
             "custom.width": self.width,
+            "links": [{"title": self.link[0], "url": self.link[1]}] if self.link else None,
         }
         bar = {} if self.highest is None else {"min": 0, "max": self.highest}
         return {key: value for key, value in (wanted | bar).items() if value is not None}

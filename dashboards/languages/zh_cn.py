@@ -107,7 +107,7 @@ _VERDICTS: Final = {
 }
 
 _LIFECYCLE: Final = {
-    "{{run}}, rank {{rank}}": "{{run}},rank {{rank}}",
+    "{{run}}, rank {{rank}}": "{{run}}，rank {{rank}}",
     "Start": "开始",
     "End": "结束",
     "Death": "进程死亡",
@@ -117,7 +117,7 @@ _LIFECYCLE: Final = {
     "Went back after NaN": "出现 NaN 后回退",
     "Loader workers restarted": "加载进程重启",
     "Training started": "训练开始",
-    "Xid {{xid}}, GPU {{gpu}}": "Xid {{xid}},GPU {{gpu}}",
+    "Xid {{xid}}, GPU {{gpu}}": "Xid {{xid}}，GPU {{gpu}}",
     "Xid": "Xid",
 }
 
@@ -259,7 +259,7 @@ _FLEET: Final = {
         "Prometheus 当前触发的告警。若告警在别处计算，这里为空。"
     ),
     "Open docs/alerts.md at the alert's name: it says how to verify it and what to type.": (
-        "在 docs/alerts.md 中查找该告警名：其中说明如何核实以及该输入什么。"
+        "在 docs/alerts.zh-CN.md 中查找该告警名：其中说明如何核实以及该输入什么。"
     ),
 }
 
@@ -329,7 +329,7 @@ _RUN: Final = {
     "The verdict names what takes the rest.": "诊断结论说明其余时间用在哪里。",
     "Alerts of this run that are firing now.": "该训练当前触发的告警。",
     "Where the time goes": "时间花在哪里",
-    "rank {{rank}}: {{verdict}}": "rank {{rank}}:{{verdict}}",
+    "rank {{rank}}: {{verdict}}": "rank {{rank}}：{{verdict}}",
     "Verdicts by rank": "各 rank 的诊断结论",
     "Verdicts of the diagnosis, while they held.": "诊断结论成立的时段。",
     "One blue bar, compute_bound.": "一条蓝色横条 compute_bound。",
@@ -500,7 +500,7 @@ _DATA: Final = {
         "一半批次迟到：准备能力不足。仅 99% 线高：个别慢批次。"
     ),
     "Worker by worker": "逐个进程",
-    "rank {{rank}}, worker {{worker}}": "rank {{rank}},worker {{worker}}",
+    "rank {{rank}}, worker {{worker}}": "rank {{rank}}，worker {{worker}}",
     "Late workers over time": "迟到进程随时间变化",
     "A worker is late when a batch takes it 2 times as long as the middle worker of its rank.": (
         "一个批次用时达到本 rank 中位进程的 2 倍即为迟到。"
@@ -593,7 +593,7 @@ _DATA: Final = {
         "该训练的 cgroup 中有进程等待该资源的时间占比。"
     ),
     "io: storage. cpu: too few CPUs. memory: pages are being reclaimed, lower workers or cache.": (
-        "io：存储。cpu:CPU 太少。memory：正在回收内存页，减少 workers 或 cache。"
+        "io：存储。cpu：CPU 太少。memory：正在回收内存页，减少 workers 或 cache。"
     ),
     "page cache of {{instance}}": "{{instance}} 的页缓存",
     "available on {{instance}}": "{{instance}} 可用内存",
@@ -651,7 +651,7 @@ _MEMORY: Final = {
     "Out of memory": "显存不足",
     "Out-of-memory errors of the CUDA allocator.": "CUDA 分配器的显存不足错误。",
     "A smaller batch or imgsz; Ultralytics halves the batch by itself in the first epoch only.": (
-        "减小 batch 或 imgsz;Ultralytics 只在第一轮自动将 batch 减半。"
+        "减小 batch 或 imgsz；Ultralytics 只在第一轮自动将 batch 减半。"
     ),
     "What fills the GPU": "显存被什么占用",
     "tensors": "张量",
@@ -719,7 +719,7 @@ _MEMORY: Final = {
     "Another process: end it, or move the training to another GPU with device=.": (
         "有其他进程：结束它，或用 device= 把训练移到别的 GPU。"
     ),
-    "GPU, process": "GPU，进程",
+    "GPU, process": "GPU、进程",
     "Program": "程序",
 }
 
@@ -927,7 +927,7 @@ _NODE: Final = {
     "Energy drawn since the driver was loaded.": "自驱动加载以来的能耗。",
     "Follows power.": "随功率变化。",
     "The integral of this is your bill.": "它的积分就是电费。",
-    "GPU {{gpu}} of {{instance}}: {{reason}}": "{{instance}} 的 GPU {{gpu}}:{{reason}}",
+    "GPU {{gpu}} of {{instance}}: {{reason}}": "{{instance}} 的 GPU {{gpu}}：{{reason}}",
     "Throttling": "降频原因",
     "1 while the clocks are held down for this reason.": "频率因该原因被压低时为 1。",
     "Grey; sw_power_cap under load is normal on power-limited cards.": (
@@ -938,7 +938,7 @@ _NODE: Final = {
     ),
     "slowed down": "已降频",
     "P-state": "P-state",
-    "P-state: 0 is the highest performance, 15 the lowest.": "P-state:0 性能最高，15 最低。",
+    "P-state: 0 is the highest performance, 15 the lowest.": "P-state：0 性能最高，15 最低。",
     "P0 under load.": "有负载时为 P0。",
     "P2 or higher under load: a limit set by an operator, or heat.": "有负载时为 P2 或更高：运维设置的限制，或过热。",
     "P0, full speed": "P0，全速",
@@ -993,7 +993,7 @@ _NODE: Final = {
     "Remap failed": "重映射失败",
     "CPU time by mode": "CPU 时间按模式",
     "CPUs in each mode, over the nodes chosen; idle is left out.": "所选节点各模式占用的 CPU 数；不含 idle。",
-    "user fills most; iowait small.": "主要是 user;iowait 很小。",
+    "user fills most; iowait small.": "主要是 user；iowait 很小。",
     "iowait: storage. system: many small files or threads. steal: the host is shared.": (
         "iowait：存储。system：小文件或线程过多。steal：宿主机被共享。"
     ),
@@ -1055,7 +1055,7 @@ _NODE: Final = {
     "A process without a training: somebody else's, or one whose trainer died. nvidia-smi, then end it.": (
         "没有训练的进程：别人的，或训练进程已死亡的。用 nvidia-smi 查看后结束它。"
     ),
-    "Process": "进程",
+    "Node, GPU, process": "节点、GPU、进程",
     "Share of the GPU": "GPU 占用",
     "Trainings here": "这里的训练",
     "One row for each training with a rank on the nodes chosen.": "每个在所选节点上有 rank 的训练一行。",
@@ -1139,7 +1139,7 @@ _COMPARE: Final = {
     "Over epochs": "按轮次",
     "Components added up.": "各分量之和。",
     "Both fall alike.": "两者下降一致。",
-    "B above A from the start: another lr0 or batch.": "B 从一开始就高于 A:lr0 或 batch 不同。",
+    "B above A from the start: another lr0 or batch.": "B 从一开始就高于 A：lr0 或 batch 不同。",
     "The value of the last validation.": "最近一次验证的值。",
     "Both rise alike.": "两者上升一致。",
     "B below A: the change costs accuracy.": "B 低于 A：该改动损失了精度。",

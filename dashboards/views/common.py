@@ -19,8 +19,8 @@ ONE_RUN: Final = Scope((*TARGET, "run"), nodes="node")
 #: Nodes, some or all of their GPUs.
 GPUS: Final = Scope((*TARGET, "gpu"))
 
-RUN_LINK: Final = ("Open the training", link("run", run="${__value.raw}"))
-NODE_LINK: Final = ("Open the node", link("node", instance="${__value.raw}"))
+RUN_LINK: Final = ("Open the training", link("run", run="__value.raw"))
+NODE_LINK: Final = ("Open the node", link("node", instance="__value.raw"))
 
 
 def of_run(expr: Expr) -> Expr:
@@ -39,8 +39,11 @@ def _began(metric: m.Metric, window: str = "1m") -> Expr:
     return Expr(f"changes({RUN(metric)}[{window}]) > 0", "", metric.help)
 
 
-def _state(name: str) -> Expr:
-    return total("max", RUN(m.TRAIN_STATE, state=name), "run").equals(1)
+def _phase(name: str) -> Expr:
+    """While a rank is in that state, and for a minute after: a checkpoint is over before it is scraped."""
+    spent = RUN(m.TRAIN_PHASE_SECONDS_TOTAL, phase=name)
+    over = total("max", Expr(f"changes({spent}[1m])", "", spent.help), "run") > 0
+    return total("max", RUN(m.TRAIN_STATE, state=name), "run").equals(1).or_(over)
 
 
 def _death() -> Expr:
@@ -54,8 +57,8 @@ LIFECYCLE: Final = (
     Annotation("Start", RUN(m.TRAIN_START_TIMESTAMP_SECONDS) * 1000, "{{run}}, rank {{rank}}", look.OK, True, True),
     Annotation("End", RUN(m.TRAIN_END_TIMESTAMP_SECONDS) * 1000, "{{run}}, rank {{rank}}", look.NEUTRAL, True, True),
     Annotation("Death", _death(), "{{run}}, rank {{rank}}", look.CRITICAL, True),
-    Annotation("Validation", _state("validate"), "{{run}}", look.NEUTRAL),
-    Annotation("Checkpoint", _state("checkpoint"), "{{run}}", look.NEUTRAL),
+    Annotation("Validation", _phase("validate"), "{{run}}", look.NEUTRAL),
+    Annotation("Checkpoint", _phase("checkpoint"), "{{run}}", look.NEUTRAL),
     Annotation(
         "Batch halved (out of memory)", _began(m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL), "{{run}}", look.WARNING, True
     ),

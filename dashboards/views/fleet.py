@@ -209,7 +209,7 @@ TRAININGS = Row(
             Query(top(SHOWN, total("max", NODES(recording.RUN_SEVERITY), "run")), "{{run}}"),
             mappings=(verdicts.LEVELS,),
             size=Size(width=24, height=8),
-            link=("Open the training", link("run", run="${__field.labels.run}")),
+            link=("Open the training", link("run", run="__field.labels.run")),
         ),
     ],
 )
@@ -300,8 +300,8 @@ ALERTS = Row(
             FIRING,
             ("alertname", "Alert"),
             severity_column(alerts(Scope(()))),
-            Column(title="Training", expr=alerts(Scope(())), label="run"),
-            Column(title="Node", expr=alerts(Scope(())), label="instance"),
+            Column(title="Training", expr=alerts(Scope(())), label="run", link=RUN_LINK),
+            Column(title="Node", expr=alerts(Scope(())), label="instance", link=NODE_LINK),
         )
     ],
 )

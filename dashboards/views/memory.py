@@ -227,7 +227,7 @@ GROWTH = Row(
             ),
             ("who", "GPU, process"),
             Column(title="Program", expr=on_these_gpus(), label="command"),
-            Column(title="Run", expr=on_these_gpus(), label="run"),
+            Column(title="Run", expr=on_these_gpus(), label="run", link=RUN_LINK),
             Column(title="Memory", expr=on_these_gpus()),
             sort="Memory",
             size=Size(),

@@ -114,16 +114,13 @@ def latency(seconds: m.Metric, operations: m.Metric) -> Expr:
     return (host_rate(seconds, "device") / host_rate(operations, "device")).of("seconds")
 
 
-def processes(metric: m.Metric) -> Expr:
-    """A figure of each process on each GPU."""
-    each = named(GPUS(metric), "who", ", ", "instance", "gpu", "pid", "run")
-    return total("max", each, "who", "command", "rank")
+def processes(metric: m.Metric, *facts: str) -> Expr:
+    """A figure of each process on each GPU, with some of its labels."""
+    return total("max", named(GPUS(metric), "who", ", ", *ON, "pid"), "who", *facts)
 
 
-def processes_share() -> Expr:
-    """Share of its GPU that each process uses."""
-    each = named(GPUS(m.GPU_PROCESS_SM_RATIO), "who", ", ", "instance", "gpu", "pid", "run")
-    return total("max", each, "who")
+#: Every process that holds device memory is in one metric, which therefore gives the facts of the table as well.
+PROCESSES = processes(m.GPU_PROCESS_MEMORY_BYTES, "command", "run", "rank")
 
 
 GLANCE = Row(
@@ -555,11 +552,16 @@ WHO = Row(
                 "A process without a training: somebody else's, or one whose trainer died. nvidia-smi, then end it.",
                 "A click on the training opens it.",
             ),
-            ("who", "Process"),
-            Column(title="Program", expr=processes(m.GPU_PROCESS_MEMORY_BYTES), label="command"),
-            Column(title="Rank", expr=processes(m.GPU_PROCESS_MEMORY_BYTES), label="rank"),
-            Column(title="Memory", expr=processes(m.GPU_PROCESS_MEMORY_BYTES)),
-            Column(title="Share of the GPU", expr=processes_share(), highest=1),
+            ("who", "Node, GPU, process"),
+            Column(title="Program", expr=PROCESSES, label="command"),
+            Column(title="Training", expr=PROCESSES, label="run", link=RUN_LINK),
+            Column(title="Rank", expr=PROCESSES, label="rank"),
+            Column(title="Memory", expr=PROCESSES),
+            Column(
+                title="Share of the GPU",
+                expr=known(processes(m.GPU_PROCESS_SM_RATIO), processes(m.GPU_PROCESS_MEMORY_BYTES)),
+                highest=1,
+            ),
             sort="Memory",
             size=Size(width=14),
         ),

@@ -8,7 +8,7 @@ from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.promql import Expr, known, middle, top, total
-from dashboards.views.common import LIFECYCLE, RUN, of_run
+from dashboards.views.common import LIFECYCLE, NODE_LINK, RUN, of_run
 
 #: A rank this much slower than the middle one is a straggler: TraceML's policy says 10 %, NVIDIA's resiliency
 #: extension 1/0.75.
@@ -158,7 +158,7 @@ WHO = Row(
                 "Times are for one batch.",
             ),
             ("rank", "Rank"),
-            Column(title="Node", expr=where(), label="instance"),
+            Column(title="Node", expr=where(), label="instance", link=NODE_LINK),
             Column(title="GPU", expr=where(), label="gpu"),
             Column(title="Own work", expr=row(own())),
             Column(title="Over the middle", expr=row(behind()), steps=look.above(SLOW, VERY_SLOW), decimals=2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ TEXTS = LANGUAGES[0].texts
 each_board = pytest.mark.parametrize("name", ENGLISH)
 
 
+DOCS = Path(__file__).parents[2] / "docs"
 PLACEHOLDER = re.compile(r"\{\{.*?\}\}")
 
 
@@ -69,6 +71,21 @@ def test_translations_are_chinese() -> None:
     """Only names that are the same everywhere go without a Chinese character."""
     same = [english for english, chinese in TEXTS.items() if not re.search(r"[\u4e00-\u9fff]", chinese)]
     assert [english for english in same if len(re.findall(r"[A-Za-z]+", PLACEHOLDER.sub("", english))) > 2] == []
+
+
+def test_translations_have_chinese_punctuation() -> None:
+    """No half-width comma, colon or semicolon beside Chinese words or between two things Grafana fills in."""
+    half = r"[\u4e00-\u9fff}] ?[,;:!?]|[,;:!?][\u4e00-\u9fff{]|[A-Za-z0-9][,;](?! )"
+    assert [
+        chinese for chinese in TEXTS.values() if re.search(r"[\u4e00-\u9fff{]", chinese) and re.search(half, chinese)
+    ] == []
+
+
+def test_documents_named_in_chinese_are_the_chinese_ones() -> None:
+    """Where a document has a Chinese edition, that is the one to open."""
+    for chinese in TEXTS.values():
+        for name in re.findall(r"docs/([\w-]+)\.md", chinese):
+            assert not (DOCS / f"{name}.zh-CN.md").exists(), chinese
 
 
 @each_board

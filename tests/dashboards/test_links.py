@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dashboards.board import TAG
-from tests.dashboards.queries import DASHBOARDS, variables
+from tests.dashboards.queries import DASHBOARDS, panels, variables
 
 UIDS = {dashboard["uid"]: name for name, dashboard in DASHBOARDS.items()}
 each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
@@ -39,6 +39,21 @@ def test_data_links_lead_to_dashboards_and_variables_that_exist(name: str) -> No
                 assert kept[1] in here, url
             else:
                 assert part == "${__url_time_range}", url
+
+
+@each_dashboard
+def test_trainings_and_nodes_in_tables_are_links(name: str) -> None:
+    """A column that shows the label `run` or `instance` leads to that training or node."""
+    for panel in panels(DASHBOARDS[name]):
+        titles = next(
+            (step["options"]["renameByName"] for step in panel.get("transformations", []) if step["id"] == "organize"),
+            {},
+        )
+        for label, target in (("run", "run"), ("instance", "node")):
+            if label in titles:
+                (found,) = (o for o in panel["fieldConfig"]["overrides"] if o["matcher"]["options"] == titles[label])
+                there = rf"/d/yoloscope-{target}(-zh)?\?var-{label}=\$\{{__value\.raw:percentencode\}}&"
+                assert any(re.match(there, url) for url in urls(found)), panel["title"]
 
 
 @each_dashboard

@@ -10,7 +10,7 @@ from tests.dashboards.queries import DASHBOARDS, Place, annotations, targets
 from tests.dashboards.world import NODES, RUNS, Answer, World, world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: (dashboard, panel) that a healthy training leaves empty, and why.
 EMPTY_IF_HEALTHY: dict[tuple[str, str], str] = {
@@ -25,7 +25,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
-def test_every_query_returns_data(name: str, prometheus: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_query_returns_data(name: str, prometheus: World, table: Callable[[str], None]) -> None:
     """For the healthy run and for at least one of the others; what a healthy one leaves empty is listed.
 
     And nothing but numbers for any of them: two have ended, and what they no longer have is n/a or absent.
@@ -40,8 +40,7 @@ def test_every_query_returns_data(name: str, prometheus: World, capsys: pytest.C
             empty_if_healthy.add(place.panel)
         if not all(answer.numbers for answer in answers):
             strange.add(place.panel)
-    with capsys.disabled():
-        print("\n".join(["", f"--- {name}", *report]))
+    table("\n".join(report))
     assert not empty
     assert not strange, "NaN or infinity: divide by what is above zero"
     assert empty_if_healthy == {panel for board, panel in EMPTY_IF_HEALTHY if f"en/{board}" == name}

@@ -18,7 +18,7 @@ from tests.training import make_dataset, start
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 #: What two short trainings on the CPU of one machine cannot have, by the metrics that an expression reads.
@@ -78,7 +78,7 @@ def runs_of(url: str) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.timeout(300)
-def test_every_query_returns_data_of_real_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_query_returns_data_of_real_trainings(tmp_path: Path, table: Callable[[str], None]) -> None:
     """But what a machine without GPUs cannot have; each such expression is excused by a metric it reads."""
     began = int(time.time())
     with exporter(tmp_path) as address, prometheus(tmp_path, [address], speed=15) as url, trainings(tmp_path) as both:
@@ -88,10 +88,9 @@ def test_every_query_returns_data_of_real_trainings(tmp_path: Path, capsys: pyte
         places = [place for name in DASHBOARDS if name.startswith("en/") for place in targets(name)]
         empty = [place for place in places if not _has_data(world, place, runs, address)]
     unexplained = [(place.dashboard, place.panel, place.expr) for place in empty if not _excuses(place)]
-    with capsys.disabled():
-        print(f"\n{len(places)} queries of real trainings, {len(places) - len(empty)} with data")
-        for reason in sorted({reason for place in empty for reason in _excuses(place)}):
-            print(f"  {sum(reason in _excuses(place) for place in empty):>4} empty: {reason}")
+    table(f"{len(places)} queries of real trainings, {len(places) - len(empty)} with data")
+    for reason in sorted({reason for place in empty for reason in _excuses(place)}):
+        table(f"  {sum(reason in _excuses(place) for place in empty):>4} empty: {reason}")
     assert unexplained == []
 
 
