@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
-from yoloscope_exporter.diagnosis import engine, recording, rules
+import yaml
+from yoloscope_exporter.diagnosis import engine, recording, render, rules
 
 from tests.recordings import cases
 from tests.recordings.cases import CASES, RECORDED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TRUTH = {name: case.findings for name, case in CASES.items()} | RECORDED
 
@@ -42,7 +47,7 @@ def test_healthy_recordings_are_called_healthy(name: str, courses: dict[str, eng
         assert [verdict.name for verdict in diagnosis.verdicts] == ["compute_bound"]
 
 
-def test_confusion_matrix(courses: dict[str, engine.Course], capsys: pytest.CaptureFixture[str]) -> None:
+def test_confusion_matrix(courses: dict[str, engine.Course], table: Callable[[str], None]) -> None:
     """At least 40 recordings, half of them healthy, every verdict among them; what was found against what is true."""
     counts: Counter[tuple[str, str]] = Counter()
     for name, truth in TRUTH.items():
@@ -51,8 +56,7 @@ def test_confusion_matrix(courses: dict[str, engine.Course], capsys: pytest.Capt
         counts.update(("healthy" if not truth else "more than is true", verdict) for verdict in found - truth)
         if not truth and not found:
             counts["healthy", "healthy"] += 1
-    with capsys.disabled():
-        print("\n" + matrix(counts))
+    table(matrix(counts))
     assert len(TRUTH) >= 40
     assert sum(not truth for truth in TRUTH.values()) >= 20
     told = {verdict for truth in TRUTH.values() for verdict in truth}
@@ -69,6 +73,18 @@ def matrix(counts: Counter[tuple[str, str]]) -> str:
         rest = ", ".join(f"{found} {n}" for found, n in row.items()) or "-"
         lines.append(f"{truth:<22} {right + sum(row.values()):>10} {right:>6}   {rest}")
     return "\n".join(lines)
+
+
+@pytest.mark.train
+def test_ultralytics_knows_every_argument_that_is_advised(courses: dict[str, engine.Course]) -> None:
+    """As files for `yolo cfg=`: none is misspelt, none has a value of the wrong type."""
+    cfg = pytest.importorskip("ultralytics.cfg", reason="needs the extra train")
+    advised: set[str] = set()
+    for course in courses.values():
+        arguments = yaml.safe_load(render.to_cfg(course.diagnoses)) or {}
+        cfg.get_cfg(overrides=arguments)
+        advised |= set(arguments)
+    assert {"mode", "workers", "cache", "batch", "nbs", "val", "lr0", "resume"} <= advised
 
 
 @pytest.mark.parametrize("name", ["healthy_single", "straggler", "clock_set_back"])

@@ -52,7 +52,7 @@ WATCH_SECONDS = 15.0
     "--write-cfg",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Also write the advice as a YAML for `yolo train cfg=FILE`.",
+    help="Also write the advice for one run as a YAML for `yolo train cfg=FILE ...`; `cfg=` comes first.",
 )
 @click.option(
     "--thresholds",
@@ -101,7 +101,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     course = _only(course, run)
     click.echo(_formed(course, form, verbose=verbose), nl=False)
     if write_cfg:
-        _write(write_cfg, render.to_cfg(course.diagnoses))
+        _write(write_cfg, course)
     ctx.exit(render.exit_code(course.diagnoses))
 
 
@@ -159,8 +159,12 @@ def _formed(course: Course, form: str, *, verbose: bool) -> str:
     return render.to_text(course.diagnoses, course.notes, verbose=verbose)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, course: Course) -> None:
+    """The advice for the one run there is: that for one training does not fit another."""
+    runs = sorted({diagnosis.run for diagnosis in course.diagnoses} - {""})
+    if len(runs) > 1:
+        raise click.ClickException(f"--write-cfg {path}: choose one run with --run; there are {', '.join(runs)}")
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(render.to_cfg(course.diagnoses), encoding="utf-8")
     except OSError as error:
         raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error

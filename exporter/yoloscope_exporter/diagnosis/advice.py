@@ -7,7 +7,7 @@ that they can be appended to the command line or written into a YAML for `yolo c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 Value = int | float | str | bool
 
-#: Share of the available memory that may be filled. Ultralytics refuses a RAM cache unless 1.5 times its size is free
-#: (`check_cache_ram`, safety margin 0.5): 1 / 1.5.
-MEMORY_SHARE = 0.66
+#: Share of the available memory that a RAM cache may take: Ultralytics 8.4.190 refuses one unless twice its size is
+#: free (`check_cache_ram`, safety margin 1.0; 0.5 in 8.4.120 and before).
+CACHE_SHARE = 0.5
+#: Share of the available memory that more loader workers may take. Ours: a third is left to the page cache.
+WORKERS_SHARE = 0.66
 #: Peak share of device memory to aim at. TraceML warns at 92 %; validation and multi-scale batches need the difference.
 CUDA_TARGET = 0.85
 #: PR ultralytics#26090 models a loader worker as this many bytes plus its share of the prefetched batches.
 WORKER_BYTES = 124 * 2**20
 #: Ultralytics accumulates gradients up to this many images (`nbs`).
 NOMINAL_BATCH = 64
-#: Mosaic composes one image of four, so without it a worker reads and decodes a quarter of the images.
-MOSAIC_IMAGES = 4
+#: Steps that a larger batch must leave to an epoch. Ours: with fewer, the schedule of an epoch is too coarse.
+FEWEST_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class Advice:
         environment: variables to set before the start.
         note: what to do beyond both, a sentence without its full stop.
         speedup: expected images per second over today's; None if that cannot be computed.
+        whole: the speed-up is that of the whole run, validation and checkpoints included, not of the training steps.
     """
 
     arguments: Mapping[str, Value] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     speedup: float | None = None
+    whole: bool = False
 
     def __str__(self) -> str:
         """As one would type it: `OMP_NUM_THREADS=1 workers=12 cache=ram; then the note`."""
@@ -56,6 +60,8 @@ def gain(advice: Advice, signals: Signals) -> str | None:
     """The gain to expect as a phrase: `up to 1.6x: 120 -> 190 images/s`."""
     if advice.speedup is None or advice.speedup < 1.03:  # noqa: PLR2004 - less is noise
         return None
+    if advice.whole:
+        return f"up to {advice.speedup:.1f}x for the run as a whole"
     if not signals.has("images_per_second"):
         return f"up to {advice.speedup:.1f}x"
     now = signals["images_per_second"]
@@ -78,18 +84,24 @@ def workers_needed(s: Signals) -> int | None:
 
 
 def workers_possible(s: Signals) -> int | None:
-    """The most workers this rank can have: Ultralytics' own cap (CPUs over ranks), the quota, and memory for each.
+    """The most workers this rank can have: its share of the CPUs, of the quota, and of the memory for each.
 
     None where the number of CPUs is not known.
     """
     if s.get("workers", -1) == 0 and s.facts.get("device") == "cpu":
         return 0  # Ultralytics sets workers=0 on a CPU whatever is asked for
-    if not s.has("cores"):
+    if not s.has("rank_cores"):
         return None
-    limit = max(int(s["cores"] // max(s.get("ranks", 1), 1)), 1)
+    limit = max(int(s["rank_cores"]), 1)
     if s.has("memory_available_bytes", "workers"):
-        limit = min(limit, int(s["workers"] + s["memory_available_bytes"] * MEMORY_SHARE / worker_bytes(s)))
+        share = s["memory_available_bytes"] * WORKERS_SHARE / ranks_here(s)
+        limit = min(limit, int(s["workers"] + share / worker_bytes(s)))
     return limit
+
+
+def ranks_here(s: Signals) -> float:
+    """Ranks of the run that share the node with this one, itself included."""
+    return max(s.get("run_ranks", s.get("world_size", 1)), 1)
 
 
 def worker_bytes(s: Signals) -> float:
@@ -108,7 +120,9 @@ def image_bytes(s: Signals) -> float:
 
 def more_workers(s: Signals) -> Advice | None:
     """Raise `workers` to what is needed, within what is possible."""
-    needed, possible, now = workers_needed(s), workers_possible(s), s.get("workers")
+    if not s.has("workers"):
+        return None
+    needed, possible, now = workers_needed(s), workers_possible(s), s["workers"]
     if needed is None and now == 0:
         needed = possible if possible is not None else 8
     if needed is None:
@@ -131,46 +145,76 @@ def dataset_bytes(s: Signals) -> float | None:
     """Memory of the data set decoded, as `cache=ram` keeps it; every rank of the node keeps its own copy."""
     if not s.has("epoch_images"):
         return None
-    return s["epoch_images"] * image_bytes(s) * max(s.get("world_size", 1), 1)
+    return s["epoch_images"] * image_bytes(s) * ranks_here(s)
 
 
-def cached(s: Signals) -> bool:
-    """Whether the trainer says that its images are cached already."""
-    return s.facts.get("cache", "").lower() in {"ram", "true", "disk"}
+def _cached(s: Signals, *places: str) -> bool:
+    return s.facts.get("cache", "").lower() in places
 
 
-def cache(s: Signals) -> Advice | None:
-    """`cache=ram` if the decoded data set fits into what memory is left, `cache=disk` if it does not."""
+def cache_in_memory(s: Signals) -> Advice | None:
+    """`cache=ram` if the decoded data set fits into what memory is left."""
     needed = dataset_bytes(s)
-    if cached(s) or needed is None or not s.has("memory_available_bytes"):
+    if _cached(s, "ram", "true") or needed is None or not s.has("memory_available_bytes"):
         return None
-    ram = s["memory_available_bytes"] * MEMORY_SHARE
-    # A cached image costs neither reading nor decoding: what waiting there was goes first.
+    room = s["memory_available_bytes"] * CACHE_SHARE
+    if needed > room:
+        return None
+    note = f"the data set takes {size(needed)} decoded, {size(room)} may be used"
+    return Advice({"cache": "ram"}, note=note, speedup=_without_reading(s))
+
+
+def cache_on_disk(s: Signals) -> Advice | None:
+    """`cache=disk`, which spares the decoding and reads more bytes: of use only where storage keeps up."""
+    needed = dataset_bytes(s)
+    if _cached(s, "ram", "true", "disk") or needed is None or not s.has("memory_available_bytes"):
+        return None
+    return Advice({"cache": "disk"}, note=_too_large(s), speedup=_without_reading(s))
+
+
+def _too_large(s: Signals) -> str:
+    """Why there is no `cache=ram`; empty where that is not the reason."""
+    needed, room = dataset_bytes(s), s.get("memory_available_bytes") * CACHE_SHARE
+    if _cached(s, "ram", "true") or needed is None or not s.has("memory_available_bytes"):
+        return ""
+    return f"decoded, the data set takes {size(needed)}: too much for cache=ram ({size(room)} may be used)"
+
+
+def _without_reading(s: Signals) -> float | None:
+    """Speed-up if preparing a batch took only its computing: a cached image needs no reading."""
     prep = s["prep_seconds"] * s["prep_cpu_ratio"] if s.has("prep_seconds", "prep_cpu_ratio") else 0
-    speedup = _speedup(s, prep, s.get("workers", 1)) if prep else None
-    if needed <= ram:
-        note = f"the data set takes {size(needed)} decoded, {size(ram)} may be used"
-        return Advice({"cache": "ram"}, note=note, speedup=speedup)
-    note = f"decoded, the data set takes {size(needed)}: too much for cache=ram ({size(ram)} may be used)"
-    return Advice({"cache": "disk"}, note=note, speedup=speedup)
+    return _speedup(s, prep, s.get("workers", 1)) if prep else None
 
 
-def feed(s: Signals) -> Advice | None:
-    """Storage is slow: keep the images in memory, and let more workers wait at the same time."""
-    parts = [part for part in (cache(s), more_workers(s)) if part]
-    if not parts:
-        return Advice(note="put the data set on a local SSD or NVMe disk", speedup=without_wait(s))
-    return _together(parts)
+def _beside_the_cache(s: Signals) -> Signals:
+    """The same, with the memory that a RAM cache would leave."""
+    left = max(s["memory_available_bytes"] - (dataset_bytes(s) or 0.0), 0.0)
+    return replace(s, numbers={**s.numbers, "memory_available_bytes": left})
+
+
+def feed(s: Signals) -> Advice:
+    """Storage is slow: keep the images in memory, and let more workers wait at the same time.
+
+    `cache=disk` is no remedy: it writes the decoded images, several times as large, beside the others.
+    """
+    kept = cache_in_memory(s)
+    workers = more_workers(_beside_the_cache(s) if kept else s)
+    if kept:
+        return _together([kept, workers] if workers else [kept])
+    note = "; ".join(filter(None, (_too_large(s), "put the data set on a local SSD or NVMe disk")))
+    return Advice(workers.arguments if workers else {}, note=note, speedup=without_wait(s))
 
 
 def lighter(s: Signals) -> Advice:
-    """Preparation is bound by the CPU: spare it the decoding, then the mosaic, or give it more CPUs."""
-    parts = [part for part in (cache(s), more_workers(s)) if part]
-    note = "or lighten the augmentation (mosaic=0 reads a quarter of the images), or shrink the images on disk to imgsz"
-    if not parts:
+    """Preparation is bound by the CPU: spare it the decoding, then the mosaic, or give it more CPUs.
+
+    More workers are no remedy: where CPUs idle for them the verdict is another one.
+    """
+    kept = cache_in_memory(s) or cache_on_disk(s)
+    if not kept:
         return Advice({"mosaic": 0.0}, note="or lighten your own transforms, or use more CPUs", speedup=without_wait(s))
-    together = _together(parts)
-    return Advice(together.arguments, {}, "; ".join(filter(None, (together.note, note))), without_wait(s))
+    note = "or lighten the augmentation (mosaic=0 reads a quarter of the images), or shrink the images on disk to imgsz"
+    return Advice(kept.arguments, {}, f"{kept.note}; {note}", without_wait(s))
 
 
 def _together(parts: list[Advice]) -> Advice:
@@ -209,7 +253,7 @@ def _cpus_wanted(s: Signals) -> int | None:
 
 
 def batch_that_fits(s: Signals) -> int | None:
-    """The batch whose peak would take CUDA_TARGET of the device, from today's peak.
+    """The batch whose peak would take CUDA_TARGET of the device beside what others hold of it, from today's peak.
 
     Memory is taken as a floor (weights, optimizer) and an amount per image; the floor is the least allocated seen. So
     it is an upper bound for a peak that grows faster than the batch, and therefore rounded down to a multiple of 8 (4
@@ -221,8 +265,13 @@ def batch_that_fits(s: Signals) -> int | None:
     per_image = (s["cuda_peak_bytes"] - floor) / s["batch_size"]
     if per_image <= 0:
         return None
-    fitting = int((s["gpu_memory_total_bytes"] * CUDA_TARGET - floor) / per_image)
+    fitting = int((s["gpu_memory_total_bytes"] * CUDA_TARGET - _of_others(s) - floor) / per_image)
     return max(_even(fitting), 1)
+
+
+def _of_others(s: Signals) -> float:
+    """Device memory that PyTorch's allocator does not hold: the CUDA context, and other processes."""
+    return max(s.get("gpu_memory_used_share") * s["gpu_memory_total_bytes"] - s["cuda_peak_bytes"], 0.0)
 
 
 def _even(batch: int) -> int:
@@ -241,13 +290,23 @@ def smaller_batch(s: Signals) -> Advice:
     Where Ultralytics has halved the batch already, today's is the one to start with, if it fits.
     """
     fitting, now = batch_that_fits(s), int(s.get("batch_size"))
+    if not now:
+        return Advice(_precision(s), note="a smaller batch=, or a smaller imgsz=")
     most = now if s.get("batch_reductions") else _even(now - 1)
     chosen = min(fitting, most) if fitting else now // 2
-    note = f"gradients are accumulated over {NOMINAL_BATCH} images (nbs), so the optimisation stays the same"
     if chosen < 1:
-        return Advice(_precision(s) or {"imgsz": 512}, note="the batch is as small as it can be")
-    arguments: dict[str, Value] = {"batch": global_batch(s, chosen), "nbs": NOMINAL_BATCH}
+        return Advice(_precision(s) or _smaller_images(s), note="the batch is as small as it can be")
+    nominal = max(NOMINAL_BATCH, global_batch(s, now))
+    note = f"gradients are accumulated over {nominal} images (nbs), so the optimisation stays the same"
+    arguments: dict[str, Value] = {"batch": global_batch(s, chosen), "nbs": nominal}
     return Advice(arguments | _precision(s), note=note)
+
+
+def _smaller_images(s: Signals) -> dict[str, Value]:
+    """Four fifths of today's size, in multiples of 32 as Ultralytics wants them."""
+    size = s.facts.get("imgsz", "")
+    smaller = int(0.8 * float(size if size.isdigit() else 640)) // 32 * 32
+    return {"imgsz": max(smaller, 32)}
 
 
 def _precision(s: Signals) -> dict[str, Value]:
@@ -255,18 +314,32 @@ def _precision(s: Signals) -> dict[str, Value]:
 
 
 def larger_batch(s: Signals) -> Advice | None:
-    """Memory to spare and a device that is not full: as large a batch as fits, at most the nominal one times two."""
+    """Memory to spare and a device that is not full: as large a batch as fits, at most the nominal one times two.
+
+    Nor larger than a tenth of the data set, so that an epoch keeps ten steps.
+    """
     fitting, now = batch_that_fits(s), int(s.get("batch_size"))
-    if fitting is None or fitting < 1.5 * now:
+    if fitting is None:
         return None
-    chosen = min(fitting, max(2 * NOMINAL_BATCH, 2 * now))
+    images = s.get("epoch_images", math.inf) / max(s.get("world_size", 1), 1)
+    chosen = _even(int(min(fitting, max(2 * NOMINAL_BATCH, 2 * now), images / FEWEST_STEPS)))
+    if chosen < 1.5 * now:
+        return None
     return Advice({"batch": global_batch(s, chosen)}, note=f"about {_peak(s, chosen):.0%} of the device's memory")
+
+
+def fewer_exchanges(s: Signals) -> Advice:
+    """Ranks wait for the exchange of gradients: twice the batch halves it, where that fits."""
+    fitting, now = batch_that_fits(s), int(s.get("batch_size"))
+    if fitting is None or fitting < 2 * now:
+        return Advice(note="fewer GPUs, or a faster link between them: a larger batch does not fit")
+    return Advice({"batch": global_batch(s, 2 * now)}, note="fewer, larger steps")
 
 
 def _peak(s: Signals, batch: int) -> float:
     floor = min(s.get("cuda_floor_bytes"), s["cuda_peak_bytes"])
     per_image = (s["cuda_peak_bytes"] - floor) / s["batch_size"]
-    return (floor + per_image * batch) / s["gpu_memory_total_bytes"]
+    return (_of_others(s) + floor + per_image * batch) / s["gpu_memory_total_bytes"]
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

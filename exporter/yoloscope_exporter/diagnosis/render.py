@@ -9,7 +9,7 @@ import yaml
 
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.engine import Course, Diagnosis, Verdict
+from yoloscope_exporter.diagnosis.engine import Course, Diagnosis, Verdict, worst_first
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
@@ -176,19 +176,25 @@ def _table(verdicts: Sequence[Verdict]) -> str:
 
 
 def to_cfg(diagnoses: Sequence[Diagnosis]) -> str:
-    """The arguments advised, as a YAML that `yolo cfg=` accepts; where verdicts differ, the worst one is followed."""
+    """The arguments advised for one run, as a YAML that `yolo cfg=` accepts; where verdicts differ, the worst leads.
+
+    It names the mode, because Ultralytics before 8.4.190 forgets with `cfg=` whatever stands before it, `train` too.
+    """
     arguments: dict[str, Any] = {}
+    environment: dict[str, str] = {}
     reasons: list[str] = []
-    for diagnosis in diagnoses:
-        for verdict in diagnosis.verdicts:
-            new = {key: value for key, value in verdict.advice.arguments.items() if key not in arguments}
-            if new:
-                arguments |= new
-                reasons.append(f"# {verdict.name}: {verdict.evidence}")
-    head = "# Advice of yoloscope for: yolo train cfg=<this file> model=... data=...\n" + "".join(
-        f"{line}\n" for line in dict.fromkeys(reasons)
-    )
-    return head + (yaml.safe_dump(arguments, sort_keys=False) if arguments else "# nothing to change\n")
+    for verdict in worst_first(verdict for diagnosis in diagnoses for verdict in diagnosis.verdicts):
+        new = {key: value for key, value in verdict.advice.arguments.items() if key not in arguments}
+        arguments |= new
+        environment |= verdict.advice.environment
+        if new or verdict.advice.environment:
+            reasons.append(f"{verdict.name}: {verdict.evidence}")
+    before = "".join(f"{name}={value} " for name, value in environment.items())
+    head = [f"Advice of yoloscope, for: {before}yolo train cfg=<this file> model=... data=...", *dict.fromkeys(reasons)]
+    if not arguments:
+        return "# Advice of yoloscope: no argument of Ultralytics to change\n"
+    content = yaml.safe_dump({"mode": "train", **arguments}, sort_keys=False)
+    return "".join(f"# {line}\n" for line in head) + content
 
 
 def course_json(course: Course) -> dict[str, Any]:

@@ -154,9 +154,9 @@ def one_late(s: Signals, t: Limits) -> bool:
 
 def crowded(s: Signals, t: Limits) -> bool:
     """Workers queue for a CPU, and there are more of them than CPUs, or they start threads."""
-    if s.get("runqueue_share") < t["runqueue_share"] or not s.has("cores"):
+    if s.get("runqueue_share") < t["runqueue_share"] or not s.has("rank_cores"):
         return False
-    too_many = s.get("workers") * max(s.get("ranks", 1), 1) > s["cores"]
+    too_many = s.get("workers") > s["rank_cores"]
     return too_many or s.get("worker_threads") >= t["worker_threads"]
 
 
@@ -220,7 +220,9 @@ def _slow_worker_evidence(s: Signals, _: Limits) -> str:
 
 
 def _crowd_evidence(s: Signals, _: Limits) -> str:
-    count = f"; {s['workers']:.0f} workers per rank on {s['cores']:.0f} CPUs" if s.has("workers", "cores") else ""
+    count = (
+        f"; {_count(s['workers'], 'worker')} on {s['rank_cores']:.3g} CPUs for each rank" if s.has("workers") else ""
+    )
     threads = f", {s['worker_threads']:.1f} CPUs used per worker" if s.get("worker_threads") > 1.2 else ""  # noqa: PLR2004
     return f"{_waits(s)}; loader workers stand {s['runqueue_share']:.0%} of their time in the run queue{count}{threads}"
 
@@ -242,15 +244,22 @@ def _slow_worker_advice(s: Signals) -> Advice:
 
 def _validation_advice(s: Signals) -> Advice:
     speedup = 1 / (1 - s["validate_share"]) if s["validate_share"] < 1 else None
-    return Advice(
-        {"val": False}, note="validate with `yolo val` afterwards; or a smaller validation set", speedup=speedup
-    )
+    note = "validate with `yolo val` afterwards; or a smaller validation set"
+    return Advice({"val": False}, note=note, speedup=speedup, whole=True)
 
 
 def _checkpoint_advice(s: Signals) -> Advice:
     note = "checkpoints every epoch are Ultralytics' own; write them to a local disk (project=)"
     speedup = 1 / (1 - s["checkpoint_share"]) if s["checkpoint_share"] < 1 else None
-    return Advice({"save_period": -1}, note=note, speedup=speedup)
+    return Advice({"save_period": -1}, note=note, speedup=speedup, whole=True)
+
+
+def _copy_advice(s: Signals) -> Advice:
+    note = "look at the PCIe link (pcie_degraded) and at transforms that return floats instead of bytes"
+    if s.get("workers", -1) != 0:
+        return Advice(note=note)
+    workers = advice.more_workers(s)
+    return Advice(workers.arguments if workers else {}, note=f"pinned memory needs loader workers; {note}")
 
 
 def _underfilled(s: Signals, t: Limits) -> bool:
@@ -542,7 +551,7 @@ RULES: tuple[Rule, ...] = (
         advice.more_workers,
         waste=("data_wait",),
         remedy="`workers` up: preparation time over step time, and one to spare; "
-        "not beyond CPUs per rank, quota, and memory per worker",
+        "not beyond the rank's share of CPUs, of the quota, and of memory for each worker",
     ),
     Rule(
         "loader_cpu",
@@ -556,7 +565,7 @@ RULES: tuple[Rule, ...] = (
         "py-spy record --pid <a loader worker> --duration 30 --output loader.svg",
         advice.lighter,
         waste=("data_wait",),
-        remedy="`cache=ram` (or `disk`) if the decoded data set fits, more `workers` if CPUs idle, "
+        remedy="`cache=ram` if the decoded data set fits into half of what memory is left, else `cache=disk`; "
         "lighter augmentation (`mosaic`), smaller images on disk",
     ),
     Rule(
@@ -571,8 +580,8 @@ RULES: tuple[Rule, ...] = (
         "iostat -x 1: %util near 100; for NFS: nfsiostat 1",
         advice.feed,
         waste=("data_wait",),
-        remedy="`cache=ram` if the decoded data set fits into what memory is left, else `cache=disk`; "
-        "more `workers`, so that more reads wait at once; a faster disk",
+        remedy="`cache=ram` if the decoded data set fits into half of what memory is left (Ultralytics asks for as "
+        "much), else a local disk; more `workers`, so that more reads wait at once",
     ),
     Rule(
         "slow_worker",
@@ -592,7 +601,7 @@ RULES: tuple[Rule, ...] = (
         "cpu_oversubscribed",
         "Too many threads for the CPUs",
         WARNING,
-        (*_PERF, "runqueue_share", "cores"),
+        (*_PERF, "runqueue_share", "rank_cores"),
         _starved_by("cpu_oversubscribed"),
         ("input_share", "runqueue_share", "worker_threads"),
         _crowd_evidence,
@@ -626,9 +635,7 @@ RULES: tuple[Rule, ...] = (
         "{h2d_share:.0%} of training time moves batches to the device",
         "batches are copied from pageable memory, over a narrow PCIe link, or as large floats",
         "nvidia-smi dmon -s t: rxpci; nsys profile shows the copies",
-        lambda s: Advice(
-            {"workers": int(s.get("workers", 8)) or 8}, note="pinned memory needs loader workers; check PCIe"
-        ),
+        _copy_advice,
         waste=("h2d",),
         remedy="pinned memory (needs `workers` > 0), a full PCIe link",
     ),
@@ -756,11 +763,9 @@ RULES: tuple[Rule, ...] = (
         "{exposed_share:.0%} of training time waits for gradients, on this rank as on its peers",
         "the links between the GPUs are too slow for gradients of this size at this batch",
         "nvidia-smi topo -m; NCCL_DEBUG=INFO: which transport was chosen",
-        lambda s: Advice(
-            {"batch": advice.global_batch(s, 2 * int(s.get("batch_size", 8)))}, note="fewer, larger steps"
-        ),
+        advice.fewer_exchanges,
         waste=("backward_exposed",),
-        remedy="a larger `batch`: fewer exchanges per image",
+        remedy="a larger `batch`, if it fits: fewer exchanges per image",
     ),
     Rule(
         "thermal_throttle",
@@ -798,7 +803,7 @@ RULES: tuple[Rule, ...] = (
         _pcie_evidence,
         "a badly seated card, a riser, a slot with fewer lanes, or a link that trained down",
         "nvidia-smi --query-gpu=pcie.link.width.current,pcie.link.width.max,pcie.link.gen.current --format=csv",
-        lambda _: Advice(note="reseat the card or move it to a full slot; until then keep h2d small with cache=ram"),
+        lambda _: Advice(note="reseat the card or move it to a full slot"),
         remedy="reseat the card, a full slot",
     ),
     Rule(

@@ -64,6 +64,7 @@ SIGNALS: dict[str, str] = {
     "batch_size": "images in a batch of this rank",
     "epoch_images": "training images in the data set as this rank and its peers see them",
     "ranks": "trainers alive on this node",
+    "run_ranks": "trainers of this run alive on this node",
     "world_size": "ranks of this run",
     "workers": "loader workers asked for",
     "workers_alive": "loader worker processes found",
@@ -80,6 +81,7 @@ SIGNALS: dict[str, str] = {
     "main_runqueue_share": "share of the training process's time spent ready to run but without a CPU",
     "worker_threads": "CPUs a loader worker uses over those its preparation accounts for: threads it started",
     "cores": "CPUs this run may use: the least of online, affinity and quota",
+    "rank_cores": "CPUs for each rank: online over all trainers of the node, affinity and quota over those of the run",
     "node_cores": "CPUs online",
     "quota_cores": "CPU quota of the run's cgroup",
     "affinity_cores": "CPUs the loader workers may run on",
@@ -328,10 +330,15 @@ def _whole_run(v: View) -> Numbers:
         "epochs": v.now.last(catalog.TRAIN_EPOCHS, v.run, v.rank),
         "batch_size": size,
         "epoch_images": images,
-        "ranks": float(len([labels for labels, value in v.now.current(catalog.TRAIN_UP) if value])) or None,
+        "ranks": _alive(v),
+        "run_ranks": _alive(v, v.run),
         "world_size": world,
         "workers": v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank),
     }
+
+
+def _alive(v: View, *run: str) -> float | None:
+    return float(len([labels for labels, value in v.now.current(catalog.TRAIN_UP, *run) if value])) or None
 
 
 def _liveness(v: View) -> Numbers:
@@ -462,9 +469,10 @@ def _cpu(v: View) -> Numbers:
     used = v.now.rate(catalog.CGROUP_CPU_SECONDS_TOTAL, v.run)
     if quota is not None and used is not None:
         free = min(quota - used, free if free is not None else quota)
-    limits = [limit for limit in (node, quota, affinity) if limit is not None]
+    own, everybody = _alive(v, v.run) or 1.0, _alive(v) or 1.0
     return {
-        "cores": min(limits) if limits else None,
+        "cores": _least(node, quota, affinity),
+        "rank_cores": _least(_ratio(node, everybody), _ratio(quota, own), _ratio(affinity, own)),
         "node_cores": node,
         "quota_cores": quota,
         "affinity_cores": affinity,
@@ -774,6 +782,10 @@ def node(window: Window, idle_below: float) -> Signals:
 
 def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
+
+
+def _least(*values: float | None) -> float | None:
+    return min((value for value in values if value is not None), default=None)
 
 
 def _at_most_one(share: float | None) -> float | None:

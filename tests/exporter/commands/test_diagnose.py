@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,8 @@ from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands import serve
 from yoloscope_exporter.diagnosis.recording import Writer
 
+from tests import training
+from tests.recordings import cases
 from tests.recordings.model import Plan, moments
 
 if TYPE_CHECKING:
@@ -71,20 +75,42 @@ def test_a_healthy_recording_exits_with_0(tmp_path: Path) -> None:
 
 
 def test_the_advice_as_a_file_for_yolo(starved: Path, tmp_path: Path) -> None:
-    """A YAML of Ultralytics arguments."""
+    """A YAML of Ultralytics arguments, with what it rests on."""
     target = tmp_path / "better.yaml"
     run("--recording", starved, "--write-cfg", target)
-    assert yaml.safe_load(target.read_text()) == {"workers": 4}
+    assert yaml.safe_load(target.read_text()) == {"mode": "train", "workers": 4}
+    assert "# loader_workers: 57% of training time waits for data" in target.read_text()
 
 
-def test_ultralytics_accepts_that_file(starved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`cfg=FILE` overrides its defaults with nothing but known keys."""
-    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
-    monkeypatch.setenv("YOLO_OFFLINE", "true")
-    ultralytics = pytest.importorskip("ultralytics.cfg", reason="needs the extra train")
+def test_advice_is_written_for_one_run(tmp_path: Path) -> None:
+    """Of two trainings on a node one is to be chosen: what helps one may harm the other."""
+    two, target = cases.path("two_runs"), tmp_path / "better.yaml"
+    result = run("--recording", two, "--write-cfg", target)
+    assert result.exit_code == 2
+    assert "choose one run with --run; there are " in result.output
+    assert not target.exists()
+
+
+#: The command line of Ultralytics up to the training itself, which is replaced by saying what it was called with.
+ENTRY = """
+import json, sys
+import ultralytics.cfg
+import ultralytics.models
+ultralytics.models.YOLO.train = lambda self, **given: print("TRAINED", json.dumps(given))
+ultralytics.cfg.entrypoint(sys.argv[1])
+"""
+
+
+@pytest.mark.train
+def test_yolo_accepts_that_file(starved: Path, tmp_path: Path) -> None:
+    """`yolo train cfg=FILE ...` trains, with the advice and with what stands beside it, in the oldest version too."""
     target = tmp_path / "better.yaml"
     run("--recording", starved, "--write-cfg", target)
-    assert ultralytics.get_cfg(overrides=yaml.safe_load(target.read_text())).workers == 4
+    words = f"yolo train cfg={target} model=yolo11n.yaml data=coco8.yaml epochs=3"
+    environ = training.environment(tmp_path / "runs", "8.3.9")
+    done = subprocess.run([sys.executable, "-c", ENTRY, words], env=environ, capture_output=True, text=True, check=True)
+    given = json.loads(done.stdout.split("TRAINED", 1)[1].splitlines()[0])
+    assert (given["workers"], given["epochs"], given["data"]) == (4, 3, "coco8.yaml")
 
 
 def test_thresholds_from_a_file(starved: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from yoloscope_exporter.diagnosis import advice
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -17,7 +19,7 @@ def signals(facts: dict[str, str] | None = None, **numbers: float) -> Signals:
 def test_workers_follow_littles_law() -> None:
     """0.9 s of preparation for a batch every 0.2 s keeps 4.5 workers busy: five, and one to spare."""
     assert advice.workers_needed(signals(**LOADER)) == 6
-    found = advice.more_workers(signals(**LOADER, cores=32.0))
+    found = advice.more_workers(signals(**LOADER, rank_cores=32.0))
     assert found is not None
     assert found.arguments == {"workers": 6}
     assert found.speedup == pytest.approx(0.45 / 0.2)
@@ -26,13 +28,14 @@ def test_workers_follow_littles_law() -> None:
 @pytest.mark.parametrize(
     ("limits", "workers"),
     [
-        ({"cores": 4.0}, 4),
-        ({"cores": 16.0, "ranks": 4.0}, 4),
-        ({"cores": 64.0, "memory_available_bytes": 3 * GIB, "worker_resident_bytes": GIB}, 3),
+        ({"rank_cores": 4.0}, 4),
+        ({"rank_cores": 5.5}, 5),
+        ({"rank_cores": 64.0, "memory_available_bytes": 4 * GIB, "worker_resident_bytes": GIB}, 4),
+        ({"rank_cores": 64.0, "memory_available_bytes": 4 * GIB, "worker_resident_bytes": GIB, "run_ranks": 2.0}, 3),
     ],
 )
 def test_workers_stay_within_the_machine(limits: dict[str, float], workers: int) -> None:
-    """Not beyond CPUs per rank, nor beyond memory for another worker."""
+    """Not beyond CPUs per rank, nor beyond this rank's share of the memory for another worker."""
     found = advice.more_workers(signals(**LOADER, **limits))
     assert found is not None
     assert found.arguments == {"workers": workers}
@@ -40,39 +43,72 @@ def test_workers_stay_within_the_machine(limits: dict[str, float], workers: int)
 
 def test_no_workers_where_they_cannot_be_had() -> None:
     """With as many workers as CPUs, and on a CPU where Ultralytics sets 0, the advice is not to raise `workers`."""
-    assert advice.more_workers(signals(**LOADER, cores=2.0)) is None
-    assert advice.more_workers(signals({"device": "cpu"}, **{**LOADER, "workers": 0.0}, cores=8.0)) is None
+    assert advice.more_workers(signals(**LOADER, rank_cores=2.0)) is None
+    assert advice.more_workers(signals({"device": "cpu"}, **{**LOADER, "workers": 0.0}, rank_cores=8.0)) is None
 
 
 def test_gain_is_the_slower_of_loader_and_trainer() -> None:
     """With two more workers than now the loader is still the slower part: 0.9 s / 4 per batch."""
-    found = advice.more_workers(signals(**LOADER, cores=4.0, images_per_second=10.0))
+    found = advice.more_workers(signals(**LOADER, rank_cores=4.0, images_per_second=10.0))
     assert found is not None
     assert found.speedup == pytest.approx(0.45 / 0.225)
     assert advice.gain(found, signals(images_per_second=10.0)) == "up to 2.0x: 10 -> 20 images/s"
 
 
-@pytest.mark.parametrize(("images", "where"), [(1000.0, "ram"), (200_000.0, "disk")])
-def test_cache_in_memory_only_if_it_fits(images: float, where: str) -> None:
-    """A decoded image takes imgsz x imgsz x 3 bytes; two thirds of the free memory may be filled."""
-    found = advice.cache(signals({"imgsz": "640"}, epoch_images=images, memory_available_bytes=10 * GIB))
-    assert found is not None
-    assert found.arguments == {"cache": where}
+def test_no_number_of_workers_without_knowing_todays() -> None:
+    """Where the trainer does not say how many it has, nothing is raised."""
+    assert advice.more_workers(signals(prep_seconds=0.9, step_seconds=0.2, rank_cores=8.0)) is None
 
 
-def test_every_rank_keeps_its_own_cache() -> None:
-    """What fits once may not fit eight times."""
-    numbers = {"epoch_images": 2000.0, "memory_available_bytes": 10 * GIB}
-    alone, eight = (advice.cache(signals({"imgsz": "640"}, **numbers, world_size=ranks)) for ranks in (1.0, 8.0))
-    assert alone is not None
-    assert eight is not None
-    assert (alone.arguments["cache"], eight.arguments["cache"]) == ("ram", "disk")
+def data_set(images: float, memory: float, **facts: str) -> Signals:
+    """Images of 640 x 640, so many that wait for storage."""
+    numbers = {**LOADER, "prep_cpu_ratio": 0.1, "epoch_images": images, "memory_available_bytes": memory}
+    return signals({"imgsz": "640", **facts}, **numbers, rank_cores=32.0, worker_resident_bytes=GIB)
+
+
+@pytest.mark.parametrize(("images", "fits"), [(4369.0, True), (4370.0, False)])
+def test_cache_in_memory_only_if_it_fits(images: float, fits: bool) -> None:  # noqa: FBT001 - a parameter
+    """A decoded image takes imgsz x imgsz x 3 bytes; Ultralytics refuses to fill more than half of the free memory."""
+    found = advice.cache_in_memory(data_set(images, 10 * GIB))
+    assert (found is not None) == fits
+    if found:
+        assert found.arguments == {"cache": "ram"}
+
+
+def test_workers_get_what_memory_the_cache_leaves() -> None:
+    """5 of 10 GiB for the cache: two thirds of the rest are three workers of 1 GiB, not four more as without it."""
+    assert advice.feed(data_set(4369.0, 10 * GIB)).arguments == {"cache": "ram", "workers": 5}
+    assert advice.feed(data_set(4369.0, 8 * GIB)).arguments == {"workers": 6}
+
+
+def test_slow_storage_is_not_told_to_read_more() -> None:
+    """`cache=disk` writes decoded images, several times as large, beside the others: that is for slow CPUs only."""
+    slow = data_set(200_000.0, 10 * GIB)
+    assert "cache" not in advice.feed(slow).arguments
+    assert "local SSD" in advice.feed(slow).note
+    assert advice.lighter(slow).arguments == {"cache": "disk"}
+
+
+def test_no_workers_where_no_cpu_is_free_for_them() -> None:
+    """Preparation bound by the CPU is not helped by sharing the CPUs among more workers."""
+    assert advice.lighter(data_set(1000.0, 10 * GIB)).arguments == {"cache": "ram"}
+    assert advice.lighter(data_set(1000.0, 10 * GIB, cache="ram")).arguments == {"mosaic": 0.0}
+
+
+def test_every_rank_of_the_node_keeps_its_own_cache() -> None:
+    """What fits once may not fit eight times; ranks on other nodes take none of this node's memory."""
+    for ranks, fits in ((1.0, True), (8.0, False)):
+        one = data_set(2000.0, 10 * GIB)
+        beside = replace(one, numbers={**one.numbers, "run_ranks": ranks, "world_size": 8.0})
+        assert (advice.cache_in_memory(beside) is not None) == fits
 
 
 def test_what_is_cached_is_not_cached_again() -> None:
     """A second cache is no advice; nor is one of a data set of unknown size."""
-    assert advice.cache(signals({"cache": "ram"}, epoch_images=10.0, memory_available_bytes=GIB)) is None
-    assert advice.cache(signals(memory_available_bytes=GIB)) is None
+    assert advice.cache_in_memory(data_set(10.0, GIB, cache="ram")) is None
+    assert advice.cache_on_disk(data_set(10.0, GIB, cache="disk")) is None
+    assert advice.cache_in_memory(signals(memory_available_bytes=GIB)) is None
+    assert "mosaic" in advice.lighter(signals(memory_available_bytes=GIB)).arguments
 
 
 def test_batch_from_peak_memory() -> None:
@@ -82,11 +118,50 @@ def test_batch_from_peak_memory() -> None:
     assert advice.batch_that_fits(signals(**numbers)) is None
 
 
+def test_memory_that_others_hold_is_not_given_away() -> None:
+    """Of the 80 GiB another process has 16: 68 - 16 - 8 leave 44 images, rounded down to 40."""
+    numbers = {"gpu_memory_total_bytes": 80 * GIB, "cuda_peak_bytes": 24 * GIB, "cuda_floor_bytes": 8 * GIB}
+    assert advice.batch_that_fits(signals(**numbers, batch_size=16.0, gpu_memory_used_share=0.5)) == 40
+
+
+def test_a_larger_batch_leaves_an_epoch_its_steps() -> None:
+    """It stays within memory, within twice the nominal batch, and within a tenth of the data set."""
+    numbers = {"gpu_memory_total_bytes": 80 * GIB, "cuda_peak_bytes": 4 * GIB, "cuda_floor_bytes": GIB}
+    large = advice.larger_batch(signals(**numbers, batch_size=8.0))
+    small = advice.larger_batch(signals(**numbers, batch_size=8.0, epoch_images=300.0))
+    assert large is not None
+    assert small is not None
+    assert (large.arguments["batch"], small.arguments["batch"]) == (128, 24)
+    assert advice.larger_batch(signals(**numbers, batch_size=8.0, epoch_images=100.0)) is None
+
+
+def test_fewer_exchanges_only_where_the_memory_is_there() -> None:
+    """Twice the batch, of all ranks together, if it fits."""
+    numbers = {"gpu_memory_total_bytes": 80 * GIB, "cuda_floor_bytes": GIB, "batch_size": 16.0, "world_size": 2.0}
+    assert advice.fewer_exchanges(signals(**numbers, cuda_peak_bytes=30 * GIB)).arguments == {"batch": 64}
+    assert advice.fewer_exchanges(signals(**numbers, cuda_peak_bytes=60 * GIB)).arguments == {}
+    assert advice.fewer_exchanges(signals(batch_size=16.0)).arguments == {}
+
+
 def test_a_smaller_batch_keeps_the_nominal_one() -> None:
     """Accumulation stands in for the images that no longer fit; `batch` counts all ranks."""
     numbers = {"gpu_memory_total_bytes": 80 * GIB, "cuda_peak_bytes": 79 * GIB, "cuda_floor_bytes": 8 * GIB}
     found = advice.smaller_batch(signals({"amp": "false"}, **numbers, batch_size=32.0, world_size=2.0))
     assert found.arguments == {"batch": 2 * 24, "nbs": 64, "amp": True}
+
+
+def test_a_batch_beyond_the_nominal_one_is_kept_by_accumulation() -> None:
+    """256 images per step stay 256: `nbs` of 64 would step four times as often."""
+    numbers = {"gpu_memory_total_bytes": 80 * GIB, "cuda_peak_bytes": 79 * GIB, "cuda_floor_bytes": 8 * GIB}
+    assert advice.smaller_batch(signals(**numbers, batch_size=256.0)).arguments == {"batch": 216, "nbs": 256}
+
+
+def test_where_the_batch_cannot_shrink_the_images_do() -> None:
+    """By a fifth, in steps of 32, and never beyond today's size; without knowing the batch nothing is computed."""
+    numbers = {"gpu_memory_total_bytes": 8 * GIB, "cuda_peak_bytes": 8 * GIB, "batch_size": 1.0}
+    assert advice.smaller_batch(signals({"imgsz": "320"}, **numbers)).arguments == {"imgsz": 256}
+    assert advice.smaller_batch(signals({"imgsz": "1280"}, **numbers)).arguments == {"imgsz": 1024}
+    assert advice.smaller_batch(signals({"imgsz": "1280"})).arguments == {}
 
 
 def test_the_batch_that_ultralytics_halved_to_is_the_one_to_start_with() -> None:
@@ -107,3 +182,9 @@ def test_gain_below_noise_is_no_gain() -> None:
     """Two per cent are not promised."""
     assert advice.gain(advice.Advice(speedup=1.02), signals(images_per_second=9.0)) is None
     assert advice.gain(advice.Advice(speedup=1.5), signals()) == "up to 1.5x"
+
+
+def test_gain_of_a_whole_run_promises_no_faster_steps() -> None:
+    """Without its validation a run is shorter; images per second of training stay what they are."""
+    found = advice.gain(advice.Advice(speedup=1.5, whole=True), signals(images_per_second=9.0))
+    assert found == "up to 1.5x for the run as a whole"
