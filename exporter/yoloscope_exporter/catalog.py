@@ -251,7 +251,9 @@ CGROUP_CPU_THROTTLED_SECONDS_TOTAL = _counter(
 CGROUP_CPU_QUOTA_CORES = _gauge(
     "cgroup_cpu_quota_cores", "CPU quota of the run's cgroup; absent when there is none.", "run"
 )
-CGROUP_MEMORY_USED_BYTES = _gauge("cgroup_memory_used_bytes", "Memory charged to the run's cgroup.", "run")
+CGROUP_MEMORY_USED_BYTES = _gauge(
+    "cgroup_memory_used_bytes", "Memory of the run's cgroup, page cache that can be dropped left out.", "run"
+)
 CGROUP_MEMORY_LIMIT_BYTES = _gauge(
     "cgroup_memory_limit_bytes", "Memory limit of the run's cgroup; absent when there is none.", "run"
 )

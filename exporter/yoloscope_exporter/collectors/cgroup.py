@@ -190,7 +190,8 @@ def _unified(chain: Sequence[Path]) -> Iterator[_Value]:
     yield from _scaled(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, [stat.get("throttled_usec") for stat in stats], 1e6)
     quotas = [_quota(read_or_empty(group / "cpu.max").split()) for group in chain]
     yield from _least(catalog.CGROUP_CPU_QUOTA_CORES, quotas)
-    yield from _scaled(catalog.CGROUP_MEMORY_USED_BYTES, [_number(read_or_empty(own / "memory.current"))])
+    charged, cached = _number(read_or_empty(own / "memory.current")), _pairs(own / "memory.stat").get("inactive_file")
+    yield from _scaled(catalog.CGROUP_MEMORY_USED_BYTES, [_in_use(charged, cached)])
     yield from _least(
         catalog.CGROUP_MEMORY_LIMIT_BYTES, [_number(read_or_empty(group / "memory.max")) for group in chain]
     )
@@ -213,13 +214,23 @@ def _cpuacct(chain: Sequence[Path]) -> Iterator[_Value]:
 
 def _memory(chain: Sequence[Path]) -> Iterator[_Value]:
     own = chain[0]
-    yield from _scaled(catalog.CGROUP_MEMORY_USED_BYTES, [_number(read_or_empty(own / "memory.usage_in_bytes"))])
+    charged = _number(read_or_empty(own / "memory.usage_in_bytes"))
+    cached = _pairs(own / "memory.stat").get("total_inactive_file")
+    yield from _scaled(catalog.CGROUP_MEMORY_USED_BYTES, [_in_use(charged, cached)])
     limits = [_number(read_or_empty(group / "memory.limit_in_bytes")) for group in chain]
     yield from _least(
         catalog.CGROUP_MEMORY_LIMIT_BYTES,
         [None if limit is None or limit >= _NO_LIMIT_V1 else limit for limit in limits],
     )
     yield from _scaled(catalog.CGROUP_OOM_KILLS_TOTAL, [_pairs(own / "memory.oom_control").get("oom_kill")])
+
+
+def _in_use(charged: float | None, cached: float | None) -> float | None:
+    """Charged memory less the page cache that goes first: the working set of cAdvisor and Kubernetes.
+
+    A training that reads its images fills any limit with page cache; that is no lack of memory.
+    """
+    return None if charged is None else max(charged - (cached or 0.0), 0.0)
 
 
 _READERS: Mapping[str, Callable[[Sequence[Path]], Iterator[_Value]]] = {

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.collectors import Context
 
 RESOURCES = ("cpu", "io", "memory")
+#: Of a whole node; the kernel shows 0 for it all the same (Documentation/accounting/psi.rst).
+UNDEFINED = ("cpu", "full")
 
 
 def collectors(context: Context) -> Sequence[Collector]:
@@ -28,6 +30,8 @@ def collectors(context: Context) -> Sequence[Collector]:
             except OSError as error:  # no such file, or EOPNOTSUPP when it is switched off
                 raise NoData(f"{directory} cannot be read; the kernel needs CONFIG_PSI and psi=1") from error
             for kind, seconds in parse_pressure(text):
+                if (resource, kind) == UNDEFINED:
+                    continue
                 yield Sample(catalog.PRESSURE_SECONDS_TOTAL, (resource, kind), seconds)
 
     return [Collector("pressure", collect)]

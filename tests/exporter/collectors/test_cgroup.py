@@ -75,6 +75,18 @@ def test_version_1(node: world.World) -> None:
     assert found == {CPU: 12.5, THROTTLED: 4.0, QUOTA: 2.5, USED: 2.0**29, LIMIT: 2.0**30, OOM: 2.0}
 
 
+def test_page_cache_is_not_in_use(node: world.World) -> None:
+    """Images read once fill any limit with page cache, which goes when memory is wanted: it does not count."""
+    own = "kubepods.slice/pod7.slice/trainer"
+    world.write(node.cgroups, {**world.CGROUP_V2, f"{own}/memory.stat": f"anon 1\ninactive_file {3 * 2**30}\n"})
+    assert collected(node)[USED] == 2.0**30
+    shutil.rmtree(node.cgroups)
+    stat = f"inactive_file 5\ntotal_inactive_file {2**28}\n"
+    world.write(node.cgroups, {**V1, "memory/job/step/memory.stat": stat})
+    world.write(node.procfs, {"700/cgroup": V1_PATHS})
+    assert collected(node)[USED] == 2.0**28
+
+
 def test_no_limit_is_absent(node: world.World) -> None:
     """`max` and -1 are no numbers: quota and limit are not there."""
     files = {**world.CGROUP_V2, "kubepods.slice/pod7.slice/cpu.max": "max 100000\n"}
