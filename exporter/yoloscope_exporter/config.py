@@ -91,8 +91,8 @@ def thresholds(value: Any) -> Mapping[str, float] | None:  # noqa: ANN401 - a st
 def url_path(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made of it
     """A type of option: a path below the root of the server that is not one of its own."""
     text = str(value)
-    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text) or text.startswith("/-/"):
-        raise click.BadParameter(f"{text!r} is no path such as /metrics")
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text) or text.startswith(("/-/", "/api/")):
+        raise click.BadParameter(f"{text!r} is no path such as /metrics, or one of the exporter's own (/-/, /api/)")
     return text
 
 

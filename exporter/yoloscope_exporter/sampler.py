@@ -134,7 +134,9 @@ class _Runner:
             return
         self._problem = kind
         if isinstance(error, NoData):
-            _log.info("collector %s has nothing to read here: %s", self.name, text)
+            lost = self._succeeded is not None  # it was there before: a driver that went away
+            level, state = (logging.WARNING, "any more") if lost else (logging.INFO, "here")
+            _log.log(level, "collector %s has nothing to read %s: %s", self.name, state, text)
         else:
             debug = _log.isEnabledFor(logging.DEBUG)
             _log.warning("collector %s failed: %s: %s", self.name, kind, text, exc_info=error if debug else None)

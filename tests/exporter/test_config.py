@@ -102,6 +102,7 @@ def test_bad_files_are_named(tmp_path: Path, content: str, expected: str) -> Non
         ("--web.listen-address=::1:9911", "'::1:9911' is no address"),
         ("--web.telemetry-path=metrics", "'metrics' is no path such as /metrics"),
         ("--web.telemetry-path=/-/ready", "'/-/ready' is no path such as /metrics"),
+        ("--web.telemetry-path=/api/v1/diagnosis", "'/api/v1/diagnosis' is no path such as /metrics"),
         ("--sample.interval=fast", "'fast' is no duration"),
         ("--sample.interval=", "'' is no duration"),
         ("--config.file=/nowhere.yaml", "cannot read /nowhere.yaml: No such file or directory"),

@@ -117,6 +117,23 @@ def test_no_data_is_no_failure_to_worry_about(caplog: pytest.LogCaptureFixture) 
     ]
 
 
+def test_source_that_goes_away_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """A driver that was there and is no more is worth a warning, once."""
+    answers: list[Iterable[Sample]] = [()]
+
+    def collect() -> Iterable[Sample]:
+        if not answers:
+            raise NoData("the driver went away")
+        return answers.pop()
+
+    with caplog.at_level("INFO", "yoloscope_exporter"), sampler(source("gpu", collect)) as made:
+        for _ in range(3):
+            made.cycle()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "collector gpu has nothing to read any more: the driver went away")
+    ]
+
+
 def test_hung_collector_delays_nobody() -> None:
     """It is down while it hangs, the others go on, and it is taken back when it returns."""
     release, calls = threading.Event(), []

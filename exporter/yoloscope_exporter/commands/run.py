@@ -109,7 +109,9 @@ def _check(command: Sequence[str]) -> str:
         click.UsageError: there is none, or it is nothing that trains.
     """
     if not command:
-        raise click.UsageError("no command: say what to run after --, like: yoloscope run -- yolo detect train ...")
+        raise click.UsageError(
+            "no command: say what to run after --, like: yoloscope run -- yolo detect train data=coco8.yaml"
+        )
     target = command[0]
     program = shutil.which(target)
     if program is None:
