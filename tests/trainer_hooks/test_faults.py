@@ -309,6 +309,19 @@ def test_two_trainings_in_one_process(tmp_path: Path) -> None:
     assert {seen.identity.run: value(seen, "batches_total") for seen in records()} == {"one": 3, "two": 3}
 
 
+def test_same_name_again(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training under the name of one that has ended takes its place: workers of the old one are not its workers."""
+    monkeypatch.setenv("YOLOSCOPE_RUN", "again")
+    loop.train()
+    (folder,) = Path(os.environ["YOLOSCOPE_DIR"]).iterdir()
+    for rank, worker in (("0", "7"), ("1", "0")):
+        identity = record.Identity("again", rank, "worker", worker)
+        record.Writer(folder / identity.filename, identity).close()
+    yoloscope_hooks.attach(Loop(tmp_path / "second", epochs=1)).train()
+    assert {path.name for path in folder.iterdir()} == {"rank-0.rec", "rank-1-worker-0.rec"}
+    assert value(Reader(folder / "rank-0.rec").read(), "batches_total") == 3
+
+
 def test_everything_is_put_back(loop: Loop) -> None:
     """After the training the trainer is as it was."""
     before = set(vars(loop)) | {"epoch", "metrics"}

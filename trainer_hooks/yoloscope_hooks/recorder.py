@@ -50,6 +50,7 @@ def open_for(trainer: Trainer) -> Recorder:
     run = naming.run(trainer, os.environ, now)
     base = record.make_directory(record.directory())
     path, identity = _free(base, run, rank)
+    _clear_workers(path)
     writer = record.Writer(path, identity, facts.gather(trainer, os.environ))
     try:
         recorder = Recorder(writer, (identity.run, rank), _begun(now))
@@ -72,6 +73,13 @@ def _free(base: Path, run: str, rank: str) -> tuple[Path, record.Identity]:
                 continue
         return path, identity
     raise record.RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
+
+
+def _clear_workers(path: Path) -> None:
+    """Remove what the loader workers of an earlier training under the same name left beside the record at `path`."""
+    for old in path.parent.glob(f"{path.stem}-worker-*{record.SUFFIX}"):
+        with suppress(OSError):
+            old.unlink()
 
 
 def _begun(now: float) -> float:
