@@ -368,9 +368,9 @@ def job_of(path: Path) -> dict[str, str]:
     except OSError:
         return {}
     found = {}
-    if match := re.search(r"/(?:slurm|slurmstepd\.scope|\w+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)", text):
+    if match := re.search(r"/(?:slurm|slurmstepd\.scope|[\w.-]+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)", text):
         found["slurm_job_id"] = match[1]
-    if match := re.search(r"/(?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?$", text, re.MULTILINE):
+    if match := re.search(r"[/:](?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)", text, re.MULTILINE):
         found["container"] = match[1][:12]  # as docker ps and crictl ps show it
     return found
 

@@ -315,9 +315,11 @@ def test_facts_and_device(node: world.World) -> None:
     [
         ("4:memory:/slurm/uid_1000/job_4711/step_0/task_0", {"slurm_job_id": "4711"}),
         ("0::/system.slice/slurmstepd.scope/job_42/step_batch/user/task_0", {"slurm_job_id": "42"}),
-        ("0::/system.slice/node7_slurmstepd.scope/job_42/step_0", {"slurm_job_id": "42"}),
+        ("0::/system.slice/gpu-node-7_slurmstepd.scope/job_42/step_0", {"slurm_job_id": "42"}),
         (f"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{'ab' * 32}.scope", {"container": "ab" * 6}),
         (f"4:memory:/docker/{'cd' * 32}", {"container": "cd" * 6}),
+        (f"0::/system.slice/kubepods-pod1.slice:cri-containerd:{'ef' * 32}", {"container": "ef" * 6}),
+        (f"0::/machine.slice/libpod-{'ab' * 32}.scope/container", {"container": "ab" * 6}),
         ("0::/user.slice/user-1000.slice/session-2.scope", {}),
         ("0::/", {}),
     ],
