@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import promql_parser
@@ -59,13 +60,15 @@ def variables(name: str) -> dict[str, dict[str, Any]]:
     return {variable["name"]: variable for variable in DASHBOARDS[name]["templating"]["list"]}
 
 
+@cache
 def parsed(expr: str) -> promql_parser.Expr:
-    """The expression with Grafana's macros filled in."""
+    """The expression with Grafana's macros filled in; both languages have the same ones."""
     for macro, value in MACROS.items():
         expr = expr.replace(macro, value)
     return promql_parser.parse(expr)
 
 
+@cache
 def selectors(expr: str) -> list[tuple[promql_parser.VectorSelector, tuple[str, ...]]]:
     """Every selector with the names of the functions around it, outermost first."""
     found: list[tuple[promql_parser.VectorSelector, tuple[str, ...]]] = []
@@ -87,6 +90,7 @@ def selectors(expr: str) -> list[tuple[promql_parser.VectorSelector, tuple[str, 
     return found
 
 
+@cache
 def grouping(expr: str) -> tuple[set[str], set[str]]:
     """The labels that an expression groups or joins by, and those that it makes itself."""
     used: set[str] = set()

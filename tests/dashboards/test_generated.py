@@ -18,19 +18,20 @@ from dashboards.look import UNITS
 from tests.dashboards.queries import DASHBOARDS, panels
 
 ROOT = Path(__file__).parents[2]
+FILES = files()
 each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 
 
-@pytest.mark.parametrize("path", files())
+@pytest.mark.parametrize("path", FILES)
 def test_committed_is_what_is_generated(path: str) -> None:
     """Byte for byte; `python -m dashboards` mends it."""
-    assert (ROOT / path).read_text(encoding="utf-8") == files()[path]
+    assert (ROOT / path).read_text(encoding="utf-8") == FILES[path]
 
 
 def test_nothing_stale_is_committed() -> None:
     """Each JSON file below `generated` is one that the generator writes."""
     committed = {str(path.relative_to(ROOT)) for path in (ROOT / "dashboards/generated").rglob("*.json")}
-    assert committed == {path for path in files() if path.startswith("dashboards/generated")}
+    assert committed == {path for path in FILES if path.startswith("dashboards/generated")}
 
 
 def test_check_passes_and_writes_nothing() -> None:
