@@ -131,9 +131,9 @@ SETTINGS = (
     Setting("web.telemetry-path", url_path, "/metrics", "Where the metrics are.", "PATH"),
     Setting(
         "sample.interval",
-        duration(0.1, 60.0),
+        duration(0.1, 5.0),  # ten of them, a slow cycle, must stay below the gap that is still integrated over
         "1s",
-        "How often the fast sources are read; the slow ones every ten of them.",
+        "How often the fast sources are read, 100ms to 5s; the slow ones every ten of them.",
         "DURATION",
     ),
     Setting("runs.keep", duration(), "15m", "How long a finished training stays visible.", "DURATION"),

@@ -8,7 +8,10 @@ import click
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter import cli, config
+from yoloscope_exporter.collectors.gpu.gpm import LONGEST
+from yoloscope_exporter.collectors.gpu.values import MAX_GAP
 from yoloscope_exporter.config import Address, Config, Rereadable
+from yoloscope_exporter.sampler import SLOW_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +81,7 @@ def test_records_follow_the_hooks_variable(tmp_path: Path) -> None:
     [
         ("sampel: {interval: 1s}", "unknown key 'sampel.interval'; allowed are collector.cgroup, "),
         ("sample: {interval: 5}", "sample.interval: 5 is no duration such as 500ms, 1s, 15m or 1h"),
-        ("sample: {interval: 1h}", "sample.interval: 1h is outside 0.1s to 60s"),
+        ("sample: {interval: 1h}", "sample.interval: 1h is outside 0.1s to 5s"),
         ("collector: {cpu: perhaps}", "collector.cpu: 'perhaps' is not a valid boolean"),
         ("log: {level: loud}", "log.level: 'loud' is not one of 'debug', 'info', 'warning', 'error'"),
         ("- a", "the file must be a mapping"),
@@ -118,6 +121,13 @@ def test_bad_arguments_are_named(argument: str, expected: str) -> None:
 def test_bad_variable_is_named() -> None:
     """A bad value from the environment is refused like one from the command line."""
     assert "'soon' is no duration" in refused(YOLOSCOPE_SAMPLE_INTERVAL="soon")
+
+
+def test_longest_interval_leaves_no_gap_in_counters() -> None:
+    """What is polled in slow cycles is integrated over the time between them, and a longer one is refused."""
+    longest = resolve("--sample.interval=5s").sample_interval
+    assert longest * SLOW_EVERY < min(MAX_GAP, LONGEST)
+    assert "5s1ms is outside 0.1s to 5s" in refused("--sample.interval=5s1ms")
 
 
 @pytest.mark.parametrize(
