@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+
+TABLE = "table"
+
+
+def pytest_configure() -> None:
+    """A shell that starts this in the background ignores SIGINT, and whatever tests start would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def require_binary(name: str) -> str:
@@ -22,6 +31,22 @@ def require_binary(name: str) -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Shows the reader a text when all tests have ended, whichever process this one ran in."""
+    return lambda text: request.node.add_report_section("call", TABLE, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the fixture `table` was given."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    for report in reports:
+        texts = [text for name, text in getattr(report, "sections", ()) if name == f"Captured {TABLE} call"]
+        if texts and report.when == "call":
+            terminalreporter.section(report.nodeid, sep="-")
+            terminalreporter.write_line("\n".join(texts))
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from tests.live import Webhook, alertmanager, alerts, free_port, get, prometheus
 from tests.training import make_dataset, start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.train, pytest.mark.timeout(300)]
@@ -37,10 +37,14 @@ BUSY, SLACK = 93, 8  # per cent of a GPU
 IMAGES = 128
 GPUS = {"steady": {"0": "0"}, "starved": {"0": "1"}, "ranks": {"0": "2", "1": "3"}}
 HOT = "4"
-#: Training steps that take time without taking a CPU; validation lasts as long as the file `hold` is there.
+#: Training steps that take time without taking a CPU, until the file `hurry` is there; validation lasts as long as
+#: the file `hold` is.
 STEADY = """
 import os, time
-model.add_callback("on_train_batch_start", lambda trainer: time.sleep(0.7))
+def step(trainer):
+    if not os.path.exists("{hurry}"):
+        time.sleep(0.7)
+model.add_callback("on_train_batch_start", step)
 def hold(validator):
     while os.path.exists("{hold}"):
         time.sleep(0.1)
@@ -89,6 +93,11 @@ class Site:
     def hold(self) -> Path:
         """While it is there the steady training's validation lasts."""
         return self.folder / "hold"
+
+    @property
+    def hurry(self) -> Path:
+        """As soon as it is there the steady training takes no more time than it must."""
+        return self.folder / "hurry"
 
     def serve(self) -> None:
         """Start the exporter, always on the same port."""
@@ -155,7 +164,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         data = make_dataset(folder / "data", images=IMAGES)
         site.hold.touch()
         for name, options in TRAININGS.items():
-            script = STEADY.format(hold=site.hold) if name == "steady" else ""
+            script = STEADY.format(hold=site.hold, hurry=site.hurry) if name == "steady" else ""
             environ = records | {"YOLOSCOPE_RUN": name}
             process = start(
                 data, folder / "runs", name=name, script=script, environ=environ, log=folder / f"{name}.log", **options
@@ -264,6 +273,7 @@ def test_exporter_down_and_no_count_lost(site: Site) -> None:
     site.began["ExporterDown"] = time.time()
     site.arrived("ExporterDown")
     site.serve()
+    site.hurry.touch()
     code = site.trainings["steady"].wait(timeout=120)
     output = (site.folder / "steady.log").read_text()
     assert code == 0, output
@@ -274,12 +284,11 @@ def test_exporter_down_and_no_count_lost(site: Site) -> None:
     assert site.value("train_up", "steady") == 0
 
 
-def test_how_long_it_took(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_how_long_it_took(site: Site, table: Callable[[str], None]) -> None:
     """A table, for the reader; every alert above has come."""
-    with capsys.disabled():
-        print(f"\nfrom the fault to the webhook, durations of rules divided by {SPEED}")
-        for name, seconds in site.took.items():
-            hold = next((f"for: {alert.hold}" for alert in ALERTS if alert.name == name), "")
-            print(f"  {name:<22} {seconds:5.1f} s  {hold}")
+    table(f"from the fault to the webhook, durations of rules divided by {SPEED}")
+    for name, seconds in site.took.items():
+        hold = next((f"for: {alert.hold}" for alert in ALERTS if alert.name == name), "")
+        table(f"  {name:<22} {seconds:5.1f} s  {hold}")
     wanted = "DataBound StragglerRank GpuThermalSlowdown GpuUtilizationDrop TrainingKilled ExporterDown"
     assert set(wanted.split()) <= site.took.keys()

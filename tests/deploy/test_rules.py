@@ -14,7 +14,7 @@ from .scenarios import healthy, promtool
 from .scenarios.faults import FAULTS, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Two evaluations; promtool's clock is exact, so nothing here depends on the machine.
 TOLERANCE_MINUTES = 0.5
@@ -87,15 +87,14 @@ def test_texts_are_complete(outcome: promtool.Outcome) -> None:
             assert re.search(rf"var-{label}=[\w.%-]+", annotations["dashboard_url"]), alert.name
 
 
-def test_recall_and_precision(outcome: promtool.Outcome, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recall_and_precision(outcome: promtool.Outcome, table: Callable[[str], None]) -> None:
     """The table faults x alerts: every alert catches all of its faults and nothing that is none."""
     rows = [_row(alert.name, outcome) for alert in {alert.name: alert for alert in ALERTS}.values()]
-    with capsys.disabled():
-        print("\n" + _matrix(outcome))
-        print(f"{'alert':28} faults caught  wrong in faults  on {len(HEALTHY)} healthy days  recall  precision")
-        for name, faults, caught, wrong, false in rows:
-            recall, precision = caught / faults, caught / max(1, caught + wrong + false)
-            print(f"{name:28} {faults:6} {caught:6}  {wrong:15}  {false:18}  {recall:6.2f}  {precision:9.2f}")
+    table(_matrix(outcome))
+    table(f"{'alert':28} faults caught  wrong in faults  on {len(HEALTHY)} healthy days  recall  precision")
+    for name, faults, caught, wrong, false in rows:
+        recall, precision = caught / faults, caught / max(1, caught + wrong + false)
+        table(f"{name:28} {faults:6} {caught:6}  {wrong:15}  {false:18}  {recall:6.2f}  {precision:9.2f}")
     assert all(caught == faults and not wrong and not false for _, faults, caught, wrong, false in rows)
 
 

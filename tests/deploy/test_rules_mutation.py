@@ -20,7 +20,7 @@ from .scenarios import healthy, mutants, promtool
 from .scenarios.faults import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from deploy.prometheus.rulebook.model import Category
@@ -101,7 +101,7 @@ _DEFAULT = ("direction", "patience")
 
 
 @pytest.mark.skipif(not MATRIX, reason="minutes of promtool: YOLOSCOPE_MATRIX=1")
-def test_every_mutant_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_mutant_is_noticed(tmp_path: Path, table: Callable[[str], None]) -> None:
     """Gates and thresholds too, in alerts and in recorded series, on all faults and all healthy days."""
     left = mutants.mutants()
     total = Counter(mutant.kind for mutant in left)
@@ -115,10 +115,10 @@ def test_every_mutant_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     left = _survivors(tmp_path, left, [fault.world() for fault in FAULTS])
     left = _survivors(tmp_path, left, [healthy.world(scenario) for scenario in healthy.SCENARIOS])
     remaining = Counter(mutant.kind for mutant in left)
-    with capsys.disabled():
-        print("\n" + "\n".join(f"{kind:10} {total[kind] - remaining[kind]:4} of {total[kind]:4}" for kind in total))
-        for mutant in left:
-            print(f"survives: {mutant.kind:10} {mutant.target}: {mutant.change}")
+    for kind in total:
+        table(f"{kind:10} {total[kind] - remaining[kind]:4} of {total[kind]:4}")
+    for mutant in left:
+        table(f"survives: {mutant.kind:10} {mutant.target}: {mutant.change}")
     assert {(mutant.target, mutant.change) for mutant in left} <= set(EQUAL)
 
 

@@ -384,10 +384,10 @@ def first_xid(w: World) -> None:
 
 
 @fault(at=20, mended=20, minutes=60, GpuXidCritical=(0, 25))
-def second_xid(w: World) -> None:
-    """Another Xid 48, on a GPU that had one before the scenario begins."""
+def xid_of_a_known_series(w: World) -> None:
+    """A first Xid 48 whose series was there before, with 0."""
     w.host()
-    w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=1, **_on_gpu(w), xid="48")
+    w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=0, **_on_gpu(w), xid="48")
 
 
 @fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 24.75))
@@ -398,10 +398,10 @@ def contained_xid(w: World) -> None:
 
 
 @fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 25))
-def contained_xid_again(w: World) -> None:
-    """Another Xid 94, on a GPU that had one before."""
+def contained_xid_of_a_known_series(w: World) -> None:
+    """A first Xid 94 whose series was there before, with 0."""
     w.host()
-    w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=1, **_on_gpu(w), xid="94")
+    w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=0, **_on_gpu(w), xid="94")
 
 
 @fault(at=10, mended=10, minutes=85, GpuEccUncorrected=(0, 60))
