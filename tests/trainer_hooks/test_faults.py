@@ -91,7 +91,7 @@ PLACES = [
     *((step_clock.HostClock, name) for name in ("begin", "end", "account", "epoch")),
     *(
         (record.Writer, name)
-        for name in ("__init__", "begin", "end", "append", "set_facts", "set_state", "slot", "close")
+        for name in ("__init__", "begin", "end", "observe", "append", "set_facts", "set_state", "slot", "close")
     ),
     *((record, name) for name in ("directory", "make_directory", "run_directory")),
     *((naming, name) for name in ("run", "rank")),

@@ -53,6 +53,7 @@ import tempfile
 import time
 import zlib
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -347,12 +348,7 @@ class Writer:
 
     def observe(self, first: int, buckets: Sequence[float], value: float) -> None:
         """Count `value` in the histogram whose first bucket is at `first`. Between `begin` and `end`."""
-        index = 0
-        for bound in buckets:
-            if value <= bound:
-                break
-            index += 1
-        self.values[first + index] += 1.0
+        self.values[first + bisect_left(buckets, value)] += 1.0
         self.values[first + len(buckets) + 1] += value
 
     def set_state(self, state: str) -> None:

@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 import weakref
-from bisect import bisect_left
 from collections import Counter
 from contextlib import suppress
 from time import perf_counter
@@ -211,7 +210,7 @@ class Recorder:
             self._part("queue", self._queue.look, trainer)
         queue = self._part("queue", self._queue.batch, now) or UNKNOWN
         self._learn(trainer, wall)
-        writer, values, numbers = self._writer, self._values, self._ledger.numbers
+        writer, numbers = self._writer, self._ledger.numbers
         numbers[BATCHES] += 1.0
         numbers[IMAGES] += self.images or self._batch_size
         numbers[OPTIMIZER_STEPS] += self.steps
@@ -221,8 +220,8 @@ class Recorder:
         self._first, self._start = False, 0.0
         self._epoch_batch += 1
         writer.begin()
-        _observe(values, self._wait, wait)
-        _observe(values, self._step, step)
+        writer.observe(self._wait, STEP_BUCKETS, wait)
+        writer.observe(self._step, STEP_BUCKETS, step)
         writer.append((wall, wait, step, *memory, *queue, self._epoch + 1.0))
         done = perf_counter()
         self.clock.end(done, self._previous, numbers)
@@ -366,8 +365,3 @@ def _clock(device: Any) -> StreamClock | None:
     if torch is None or getattr(device, "type", "") != "cuda":
         return None
     return StreamClock(lambda: torch.cuda.Event(enable_timing=True), torch.cuda.current_stream(device))
-
-
-def _observe(values: memoryview[float], first: int, value: float) -> None:
-    values[first + bisect_left(STEP_BUCKETS, value)] += 1.0
-    values[first + len(STEP_BUCKETS) + 1] += value

@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import resource
 import weakref
-from bisect import bisect_left
 from contextlib import suppress
 from signal import SIGTERM
 from time import perf_counter, thread_time, time
@@ -180,8 +179,7 @@ class _Book:
             values[self._batches] += 1.0
             values[self._seconds] += wall
             values[self._cpu] += cpu
-            values[self._histogram + bisect_left(self._buckets, wall)] += 1.0
-            values[self._histogram + len(self._buckets) + 1] += wall
+            self._writer.observe(self._histogram, self._buckets, wall)
         values[self._faults] += faults
         self._writer.end(time())
 
