@@ -1,0 +1,61 @@
+"""Every document: links lead somewhere, commands of yoloscope parse, and nobody is sent to a page that is not there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from yoloscope_exporter.cli import COMMANDS, main
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes it: lower case, spaces to hyphens, punctuation away."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every relative link names a file, and every anchor a heading of it."""
+    text = re.sub(r"(?ms)^ *```.*?^ *```$", "", document.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists(), target
+        if anchor and file.suffix == ".md":
+            headings = re.findall(r"(?m)^#+ (.+)$", file.read_text(encoding="utf-8"))
+            assert anchor in {_anchor(heading) for heading in headings}, target
+
+
+def _commands(document: Path) -> list[list[str]]:
+    blocks = re.findall(r"(?ms)^ *```(?:console|sh|bash)\n(.*?)^ *```$", document.read_text(encoding="utf-8"))
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [
+        shlex.split(part, comments=True) for line in lines for part in re.findall(r"^\s*\$?\s*(yoloscope .*)$", line)
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_commands_parse(document: Path) -> None:
+    """What a document tells people to type has the options that the command has."""
+    for words in _commands(document):
+        ends = [index for index, word in enumerate(words) if word in {"|", ">", "&", "&&", ";"} or word.endswith(";")]
+        arguments = [word.rstrip(";") for word in words[1 : min(ends, default=len(words))]]
+        if arguments[0] == "--version":
+            continue
+        assert arguments[0] in COMMANDS, words
+        command = main.get_command(click.Context(main), arguments[0])
+        assert command is not None
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        given = arguments[1 : arguments.index("--")] if "--" in arguments else arguments[1:]
+        used = {word.partition("=")[0] for word in given if word.startswith("--")}
+        assert used - {"--help"} <= known, words
