@@ -6,12 +6,15 @@ import json
 import re
 import shutil
 import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import compose_spec
 import pytest
 import yaml
+from yoloscope_exporter.commands.simulate import App, simulate, target_groups
+from yoloscope_exporter.simulation import fleet
 
 from tests.conftest import require_binary
 
@@ -45,6 +48,7 @@ def test_follows_the_compose_specification() -> None:
     assert set(_validate(_load()).service_names()) == {
         "exporter",
         "exporter-cpu",
+        "simulator",
         "prometheus",
         "alertmanager",
         "grafana",
@@ -133,6 +137,18 @@ def test_targets_name_the_exporter(services: dict[str, Any]) -> None:
     assert group["targets"] == ["exporter:9911"]
     assert services["exporter"]["expose"] == ["9911"]
     assert services["exporter-cpu"]["networks"]["monitoring"]["aliases"] == ["exporter"]
+
+
+def test_simulated_targets_are_what_the_simulator_serves(services: dict[str, Any]) -> None:
+    """Every node of the simulator has its target; Prometheus reads them once they are copied, and not before."""
+    service = services["simulator"]
+    options = simulate.make_context("simulate", service["command"][1:]).params
+    nodes = App(fleet(options["scenarios"], options["nodes"], 1, start=0.0), lambda: 0.0)
+    port = service["expose"][0]
+    assert options["listen"].port == int(port)
+    written = yaml.safe_load((COMPOSE / "targets/simulated.yml").read_text(encoding="utf-8"))
+    assert written == target_groups(nodes, f"simulator:{port}")
+    assert not fnmatch("simulated.yml", "exporter*.yml")
 
 
 def test_mounted_files_exist(services: dict[str, Any]) -> None:

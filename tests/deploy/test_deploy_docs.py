@@ -87,6 +87,12 @@ def test_configurations_are_accepted(index: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_scale_in_chinese_shows_the_same() -> None:
+    """The same configurations; figures are in the English document alone, which the benchmark writes."""
+    assert _blocks("scale.md", "yaml") == _blocks("scale.zh-CN.md", "yaml")
+    assert _text("scale.md").count("\n#") == _text("scale.zh-CN.md").count("\n#")
+
+
 def test_every_configuration_is_tested() -> None:
     """There are as many YAML blocks as the test above looks at."""
     assert len(_blocks("scale.md", "yaml")) == 4

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import operator
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +128,41 @@ def test_kustomize_base_is_valid() -> None:
     for name in kustomization["resources"]:
         text = (generate.BASE / name).read_text(encoding="utf-8")
         assert "helm" not in text.lower()
-        _validate(yaml.safe_load(text))
+        for document in filter(None, yaml.safe_load_all(text)):
+            _validate(document)
+
+
+def test_kustomize_base_has_all_rules() -> None:
+    """The alerts, and the recording rules without which the dashboards of the fleet stay empty."""
+    documents = yaml.safe_load_all((generate.BASE / "prometheusrule.yaml").read_text(encoding="utf-8"))
+    groups = [group for document in documents if document for group in document["spec"]["groups"]]
+    files = (ROOT / "deploy/prometheus/rules").glob("*.yml")
+    wanted = [group for file in files for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]]
+    key = operator.itemgetter("name")
+    assert sorted(groups, key=key) == sorted(wanted, key=key)
+
+
+@pytest.mark.parametrize("uncommented", ["", "Without the Prometheus operator", "Without GPU feature discovery"])
+def test_kustomize_example_is_an_overlay_that_builds(uncommented: str, tmp_path: Path) -> None:
+    """As it stands and with each of its proposals; the image and the labels are what it says."""
+    if not (kubectl := shutil.which("kubectl")):
+        pytest.skip("needs kubectl, which Debian does not have")
+    shutil.copytree(generate.BASE.parent, tmp_path / "kustomize")
+    file = tmp_path / "kustomize/example/kustomization.yaml"
+    before, mark, after = file.read_text(encoding="utf-8").partition(f"  # {uncommented}")
+    if uncommented:
+        head, proposal, rest = re.split(r"(?m)((?:^  #  ?[- ].*\n)+)", f"{mark}{after}", maxsplit=1)
+        file.write_text(before + head + re.sub(r"(?m)^  # ", "  ", proposal) + rest, encoding="utf-8")
+    built = subprocess.run([kubectl, "kustomize", file.parent], capture_output=True, text=True, check=True).stdout
+    documents = list(yaml.safe_load_all(built))
+    for document in documents:
+        _validate(document)
+    assert {document["metadata"]["namespace"] for document in documents} == {"monitoring"}
+    assert "image: yoloscope" not in built
+    monitored = [document for document in documents if document["kind"] in {"PodMonitor", "PrometheusRule"}]
+    assert len(monitored) == (0 if "operator" in uncommented else 3)
+    assert all(document["metadata"]["labels"]["release"] for document in monitored)
+    assert ("nodeSelector" in built) == ("GPU" not in uncommented)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

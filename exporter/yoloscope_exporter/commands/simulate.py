@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -91,7 +91,8 @@ Scenarios, from the onset on:
 @click.option(
     "--targets",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the targets for Prometheus' file_sd_configs here (http_sd_configs finds them at /targets).",
+    help="Keep the targets for Prometheus' file_sd_configs here while nodes are served (http_sd_configs finds them at "
+    "/targets).",
 )
 @click.option(
     "--write",
@@ -170,12 +171,11 @@ def _write(request: Request, path: Path, *, span: float, step: float, end: float
 # --- serving ---------------------------------------------------------------------------------------------------------
 def _serve(request: Request, address: Address, targets: Path | None) -> None:
     with blocked(_SIGNALS), serving(request.fleet(time.time()), address) as server:
-        if targets:
-            _write_targets(targets, target_groups(server.app, server.url.partition("://")[2]))
-        click.echo(
-            f"{request.nodes} nodes at {server.url}/node/0/metrics ..., targets at {server.url}/targets", err=True
-        )
-        signal.sigwait(_SIGNALS)
+        groups = target_groups(server.app, server.url.partition("://")[2])
+        with _announced(targets, groups) if targets else nullcontext():
+            number = f"{request.nodes} node{'s' * (request.nodes > 1)}"
+            click.echo(f"{number} at {server.url}/node/0/metrics ..., targets at {server.url}/targets", err=True)
+            signal.sigwait(_SIGNALS)
 
 
 @contextmanager
@@ -251,6 +251,17 @@ def target_groups(app: App, address: str) -> list[dict[str, Any]]:
         {"targets": [address], "labels": {"__metrics_path__": f"/node/{number}/metrics", "instance": instance}}
         for number, instance in enumerate(app.instances)
     ]
+
+
+@contextmanager
+def _announced(path: Path, groups: list[dict[str, Any]]) -> Iterator[None]:
+    """The targets' file, until the block is left: nodes that are no longer simulated would be alerted on."""
+    _write_targets(path, groups)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _write_targets(path: Path, groups: list[dict[str, Any]]) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _TURNED = {"<": ">", ">": "<", "<=": ">", ">=": "<", "==": "!=", "!=": "=="}
 _COMPARISON = re.compile(r"(?<=[\s)])(<=|>=|==|!=|<|>)(?= )")
-_GATE = re.compile(r"\n(?:and|unless) .*")
+#: Up to the next line that is not indented.
+_GATE = re.compile(r"\n(?:and|unless) .*(?:\n[ )].*)*")
 FACTOR = 2
 
 
@@ -65,7 +66,7 @@ def _changes(rule: Alert | Record) -> Iterator[tuple[str, str, str, str]]:
         near = " ".join(rule.expr[max(0, match.start() - 30) : match.end() + 15].split())
         yield "direction", f"{match[1]} turned round in '{near}'", expression(turned), ""
     for match in _GATE.finditer(rule.expr):
-        yield "gate", f"without '{match[0].strip()}'", expression(rule.expr.replace(match[0], "", 1)), ""
+        yield "gate", f"without '{' '.join(match[0].split())}'", expression(rule.expr.replace(match[0], "", 1)), ""
     for name in dict.fromkeys(re.findall(r"@(\w+)@", rule.expr)):
         for factor in (FACTOR, 1 / FACTOR):
             value = THRESHOLDS[name].value * factor

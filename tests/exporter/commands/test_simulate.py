@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -87,6 +88,20 @@ def test_targets_fit_file_sd(tmp_path: Path) -> None:
     labels = [found["labels"] for found in json.loads(done.stdout)]
     assert {found["instance"] for found in labels} == {f"node000{number}:9911" for number in range(3)}
     assert {found["__metrics_path__"] for found in labels} == {f"/node/{number}/metrics" for number in range(3)}
+
+
+def test_targets_are_there_while_the_nodes_are(tmp_path: Path) -> None:
+    """A target file left behind would be nodes that are down, and alerts about them."""
+    targets = tmp_path / "exporter-simulated.yml"
+    command = [sys.executable, "-m", "yoloscope_exporter.cli", "simulate", "--web.listen-address=127.0.0.1:0"]
+    with subprocess.Popen([*command, f"--targets={targets}"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "1 node at" in process.stderr.readline()
+        (group,) = json.loads(targets.read_text(encoding="utf-8"))
+        assert "yoloscope_gpu_up" in _get(f"http://{group['targets'][0]}{group['labels']['__metrics_path__']}")
+        process.terminate()
+    assert process.returncode == 0
+    assert not targets.exists()
 
 
 def test_written_history_becomes_blocks(tmp_path: Path) -> None:
