@@ -2,11 +2,11 @@
 #   docker build -f deploy/docker/exporter.Dockerfile -t yoloscope:0.1.0 .
 FROM python:3.13.7-slim-bookworm AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE deploy/docker/constraints.txt ./
 COPY exporter exporter
 COPY trainer_hooks trainer_hooks
 RUN python -m venv /opt/yoloscope \
-    && /opt/yoloscope/bin/pip install --no-cache-dir --disable-pip-version-check . \
+    && /opt/yoloscope/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt . \
     && /opt/yoloscope/bin/pip uninstall --yes pip
 
 FROM python:3.13.7-slim-bookworm

@@ -6,14 +6,14 @@
 # Ultralytics is AGPL-3.0: read its licence before you pass such an image on.
 FROM python:3.12.11-slim-bookworm AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE deploy/docker/constraints.txt ./
 COPY exporter exporter
 COPY trainer_hooks trainer_hooks
 ARG TORCH_VERSION=2.15.0
 ARG TORCHVISION_VERSION=0.29.2
 ARG ULTRALYTICS_VERSION=8.4.190
 RUN python -m venv /opt/training \
-    && /opt/training/bin/pip install --no-cache-dir --disable-pip-version-check \
+    && /opt/training/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt \
         "torch==${TORCH_VERSION}" "torchvision==${TORCHVISION_VERSION}" "ultralytics==${ULTRALYTICS_VERSION}" .
 
 FROM python:3.12.11-slim-bookworm

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import dockerfile
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted((ROOT / "deploy/docker").glob("*.Dockerfile"))
@@ -54,6 +57,29 @@ def test_copies_files_that_exist(path: Path) -> None:
     for source in sources:
         assert f"!{source}" in ignore
         assert source == "README.md" or (ROOT / source).exists(), source
+
+
+def _needed(package: str) -> set[str]:
+    """What the package needs without extras, and what that needs; none of it needs one another in a circle."""
+    found = set()
+    for requirement in map(Requirement, metadata.requires(package) or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            found |= {canonicalize_name(requirement.name), *_needed(requirement.name)}
+    return found
+
+
+def test_dependencies_are_pinned(path: Path) -> None:
+    """Both images take exactly the versions listed, which are all that yoloscope needs and within what it allows."""
+    lines = (ROOT / "deploy/docker/constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert {canonicalize_name(name) for name in pinned} == _needed("yoloscope")
+    for requirement in map(Requirement, metadata.requires("yoloscope") or []):
+        if not requirement.marker:
+            version = next(
+                pinned[name] for name in pinned if canonicalize_name(name) == canonicalize_name(requirement.name)
+            )
+            assert requirement.specifier.contains(version), requirement
+    assert any("--constraint constraints.txt" in value for (value,) in _values(path, "RUN"))
 
 
 def test_python_packages_are_pinned() -> None:
