@@ -26,6 +26,7 @@ body{max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
 table{border-collapse:collapse;margin:.5rem 0}
 td,th{border-bottom:1px solid var(--line);padding:.25rem .8rem .25rem 0;text-align:left}
+.wide{overflow-x:auto}code{overflow-wrap:anywhere}
 td.n{text-align:right;font-variant-numeric:tabular-nums}
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--soft)}
 polyline{fill:none;stroke-width:1.6}.grid{stroke:var(--line);stroke-width:.7}.band{fill:var(--band)}
@@ -90,7 +91,8 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
-    return f"<table><tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>{''.join(rows)}</table>"
+    head = f"<tr>{''.join(f'<th>{escape(head)}</th>' for head in heads)}</tr>" if heads else ""
+    return f"<div class=wide><table>{head}{''.join(rows)}</table></div>"
 
 
 def _cells(cells: Sequence[str]) -> str:
@@ -105,7 +107,7 @@ def _summary(summary: Summary) -> Iterator[str]:
     for rank, verdict in summary.verdicts:
         yield _verdict(rank, verdict)
     figures = [(quantity, summary.figures[name]) for name, quantity in QUANTITIES.items() if name in summary.figures]
-    yield _table(("", ""), [_cells((quantity.title, shown(quantity, figure))) for quantity, figure in figures])
+    yield _table((), [_cells((quantity.title, shown(quantity, figure))) for quantity, figure in figures])
     if summary.states:
         yield "<h3>Timeline</h3>" + svg.timeline(summary.states, catalog.STATES)
     if summary.budget:
