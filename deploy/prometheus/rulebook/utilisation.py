@@ -199,7 +199,7 @@ GPU_STANDS_STILL = Alert(
         summary="GPU keeps stopping for five seconds and more while training",
         what="In {{ $value }} of the last 40 evaluations the GPU had done nothing at all since the scrape before, "
         "though the run was training and no epoch began.",
-        fix="Something blocks every so often: data on a network file system (copy it to a local disk, cache=disk), a "
+        fix="Something blocks every so often: data on a network file system (copy it to a local disk), a "
         "logger that uploads in the training loop, swap. " + _FEED,
         meaning="Counted from the busy-seconds counter, so nothing between two scrapes is lost: the counter stood "
         "still over a whole scrape interval.",
@@ -210,8 +210,7 @@ GPU_STANDS_STILL = Alert(
     zh=Text(
         summary="训练过程中 GPU 反复停顿五秒以上",
         what="最近 40 次评估中有 {{ $value }} 次,GPU 自上次抓取以来完全没有工作,而任务正在训练,也没有新一轮开始。",
-        fix="有东西不时阻塞训练:数据在网络文件系统上(拷到本地磁盘,cache=disk)、在训练循环里上传的日志工具、交换分区。"
-        + _FEED_ZH,
+        fix="有东西不时阻塞训练:数据在网络文件系统上(拷到本地磁盘)、在训练循环里上传的日志工具、交换分区。" + _FEED_ZH,
         meaning="由忙时计数器得出,两次抓取之间不会遗漏:计数器在整个抓取间隔内没有增长。",
         verify="数据仪表盘上批次延迟有第二条以秒计的带;`yoloscope top` 显示任务在哪个阶段等待。",
         silence="与备份共用存储的一小时。",
