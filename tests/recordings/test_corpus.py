@@ -75,7 +75,6 @@ def matrix(counts: Counter[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.train
 def test_ultralytics_knows_every_argument_that_is_advised(courses: dict[str, engine.Course]) -> None:
     """As files for `yolo cfg=`: none is misspelt, none has a value of the wrong type."""
     cfg = pytest.importorskip("ultralytics.cfg", reason="needs the extra train")

@@ -101,7 +101,6 @@ ultralytics.cfg.entrypoint(sys.argv[1])
 """
 
 
-@pytest.mark.train
 def test_yolo_accepts_that_file(starved: Path, tmp_path: Path) -> None:
     """`yolo train cfg=FILE ...` trains, with the advice and with what stands beside it, in the oldest version too."""
     target = tmp_path / "better.yaml"
