@@ -34,7 +34,17 @@ def alerts(scope: Scope, **labels: str) -> Expr:
     return total("max", firing, "alertname", "severity", "run", "instance")
 
 
-def _began(metric: m.Metric, window: str = "1m") -> Expr:
+def began(on: Scope) -> Expr:
+    """When each run began, in milliseconds; one mark for all of its ranks."""
+    return total("min", on(m.TRAIN_START_TIMESTAMP_SECONDS), "run") * 1000
+
+
+def _ended() -> Expr:
+    """When the last rank ended that did so in order."""
+    return total("max", RUN(m.TRAIN_END_TIMESTAMP_SECONDS), "run") * 1000
+
+
+def _grew(metric: m.Metric, window: str = "1m") -> Expr:
     """1 where a counter of the run grew."""
     return Expr(f"changes({RUN(metric)}[{window}]) > 0", "", metric.help)
 
@@ -54,16 +64,16 @@ def _death() -> Expr:
 
 #: What happens to a run, each with a switch; those that explain a gap are on.
 LIFECYCLE: Final = (
-    Annotation("Start", RUN(m.TRAIN_START_TIMESTAMP_SECONDS) * 1000, "{{run}}, rank {{rank}}", look.OK, True, True),
-    Annotation("End", RUN(m.TRAIN_END_TIMESTAMP_SECONDS) * 1000, "{{run}}, rank {{rank}}", look.NEUTRAL, True, True),
+    Annotation("Start", began(RUN), "{{run}}", look.OK, True, True),
+    Annotation("End", _ended(), "{{run}}", look.NEUTRAL, True, True),
     Annotation("Death", _death(), "{{run}}, rank {{rank}}", look.CRITICAL, True),
     Annotation("Validation", _phase("validate"), "{{run}}", look.NEUTRAL),
     Annotation("Checkpoint", _phase("checkpoint"), "{{run}}", look.NEUTRAL),
     Annotation(
-        "Batch halved (out of memory)", _began(m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL), "{{run}}", look.WARNING, True
+        "Batch halved (out of memory)", _grew(m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL), "{{run}}", look.WARNING, True
     ),
-    Annotation("Went back after NaN", _began(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL, True),
-    Annotation("Loader workers restarted", _began(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
+    Annotation("Went back after NaN", _grew(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL, True),
+    Annotation("Loader workers restarted", _grew(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
     Annotation("Alert", alerts(Scope(()), run="$run"), "{{alertname}}", look.WARNING, True),
 )
 

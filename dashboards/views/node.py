@@ -9,7 +9,7 @@ from dashboards.board import CLUSTER, JOB, ONE_INSTANCE, Annotation, Board, Row
 from dashboards.board import GPU as GPU_VARIABLE
 from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.promql import Expr, known, named, since, total, zero
-from dashboards.views.common import GPUS, NODES, RUN_LINK
+from dashboards.views.common import GPUS, NODES, RUN_LINK, began
 
 ON = ("instance", "gpu")
 ROW = Size(width=24, height=6)
@@ -643,8 +643,8 @@ BOARD = Board(
     annotations=(
         Annotation(
             "Training started",
-            NODES(m.TRAIN_START_TIMESTAMP_SECONDS) * 1000,
-            "{{run}}, rank {{rank}}",
+            began(NODES),
+            "{{run}}",
             look.OK,
             shown=True,
             at_value=True,
