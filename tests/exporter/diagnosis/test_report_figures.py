@@ -134,7 +134,7 @@ def test_pages_are_whole_and_alone(before: Summary, after: Summary) -> None:
 
 def _quoted(body: str) -> str:
     """HTML's unquoted class names, quoted for an XML parser."""
-    for name in ("n", "soft"):
+    for name in ("n", "soft", "wide"):
         body = body.replace(f"class={name}>", f'class="{name}">')
     return body
 
