@@ -217,9 +217,13 @@ def timeline(
     link: tuple[str, str] | None = None,
     size: Size = WIDE,
 ) -> sdk.models.Panel:
-    """One row per series, coloured by state; colours come from the mappings alone."""
+    """One row per series, coloured by state; colours come from the mappings alone.
+
+    Coloured by thresholds, Grafana would merge all values between two of them into one.
+    """
     panel = (
         sdk.statetimeline.Panel()
+        .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.FIXED).fixed_color(look.NEUTRAL))
         .row_height(0.8)
         .merge_values(True)
         .show_value(sdk.common_models.VisibilityMode.AUTO)

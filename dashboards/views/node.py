@@ -43,9 +43,10 @@ def model() -> Expr:
 
 
 def to_slowdown() -> Expr:
-    """Degrees left before the GPU slows itself down."""
+    """Degrees left before the GPU slows itself down; 0 beyond, since one degree beyond would read n/a."""
     limit = gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown")
-    return limit - gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")
+    left = limit - gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")
+    return Expr(f"clamp_min({left}, 0)", left.unit, left.help)
 
 
 def grown(metric: m.Metric, **labels: str) -> Expr:
@@ -148,7 +149,7 @@ GLANCE = Row(
                 title="Power of its limit", expr=row(gpu(m.GPU_POWER_WATTS) / gpu(m.GPU_POWER_LIMIT_WATTS)), highest=1
             ),
             Column(title="Temperature", expr=row(gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")), decimals=0),
-            Column(title="To slowdown", expr=row(to_slowdown()), steps=look.below(NEAR, 0), decimals=0),
+            Column(title="To slowdown", expr=row(to_slowdown()), steps=look.below(NEAR, 1), decimals=0),
             Column(
                 title="Clock of its best",
                 expr=row(gpu(m.GPU_CLOCK_HERTZ, domain="sm") / gpu(m.GPU_CLOCK_MAX_HERTZ, domain="sm")),

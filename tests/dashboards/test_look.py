@@ -95,6 +95,16 @@ def test_no_other_colours_are_used(name: str) -> None:
         assert set(_colours(panel["fieldConfig"])) <= allowed, panel["title"]
 
 
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_timelines_are_coloured_by_their_mappings(name: str) -> None:
+    """Not by thresholds, by which Grafana merges different states into one, and not by its own scale."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] == "state-timeline":
+            defaults = panel["fieldConfig"]["defaults"]
+            assert defaults["color"]["mode"] == "fixed", panel["title"]
+            assert all("color" in each for mapping in defaults["mappings"] for each in mapping["options"].values())
+
+
 def _colours(node: object) -> list[str]:
     if isinstance(node, dict):
         own = [node[key] for key in ("color", "fixedColor") if isinstance(node.get(key), str)]
