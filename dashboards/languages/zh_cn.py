@@ -221,7 +221,7 @@ _FLEET: Final = {
     "Hottest GPU": "最热的 GPU",
     "Throttled": "降频",
     "CPU busy": "CPU 忙碌",
-    "Memory": "内存/显存",
+    "Memory": "内存",
     "Disk busy": "磁盘忙碌",
     "Use and waste": "使用与浪费",
     "installed": "已安装",

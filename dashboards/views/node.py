@@ -140,7 +140,7 @@ GLANCE = Row(
             Column(title="Busy", expr=row(gpu_rate(m.GPU_BUSY_SECONDS_TOTAL)), highest=1),
             Column(title="Multiprocessors", expr=row(gpu(m.GPU_SM_ACTIVE_RATIO)), highest=1),
             Column(
-                title="Memory",
+                title="GPU memory",
                 expr=row(gpu(m.GPU_MEMORY_USED_BYTES) / gpu(m.GPU_MEMORY_TOTAL_BYTES)),
                 steps=look.above(0.95),
                 highest=1,
@@ -557,13 +557,13 @@ WHO = Row(
             Column(title="Program", expr=PROCESSES, label="command"),
             Column(title="Training", expr=PROCESSES, label="run", link=RUN_LINK),
             Column(title="Rank", expr=PROCESSES, label="rank"),
-            Column(title="Memory", expr=PROCESSES),
+            Column(title="GPU memory", expr=PROCESSES),
             Column(
                 title="Share of the GPU",
                 expr=known(processes(m.GPU_PROCESS_SM_RATIO), processes(m.GPU_PROCESS_MEMORY_BYTES)),
                 highest=1,
             ),
-            sort="Memory",
+            sort="GPU memory",
             size=Size(width=14),
         ),
         table(
