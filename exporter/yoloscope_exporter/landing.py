@@ -27,7 +27,7 @@ _WORDS = {
         "ready": "readiness",
         "healthy": "health",
         "series": "samples",
-        "stale": "Nothing has been sampled yet.",
+        "stale": "Nothing has been sampled in the last moments.",
     },
     "zh": {
         "title": "yoloscope 采集器",
@@ -43,7 +43,7 @@ _WORDS = {
         "ready": "就绪状态",
         "healthy": "健康状态",
         "series": "样本数",
-        "stale": "尚未完成第一次采样。",
+        "stale": "最近没有完成采样。",
     },
 }
 _STATES_ZH = {
@@ -74,17 +74,21 @@ def language(accepted: str) -> str:
     return "en"
 
 
-def page(snapshot: Snapshot, telemetry_path: str, code: str) -> str:
-    """The page as HTML."""
+def page(snapshot: Snapshot | None, telemetry_path: str, code: str) -> str:
+    """The page as HTML; None says that there is no fresh snapshot."""
     words = _WORDS[code]
-    body = "".join(_runs(snapshot, code)) if snapshot.time else f"<p>{words['stale']}</p>"
+    body = (
+        f"<p>{words['stale']}</p>"
+        if snapshot is None
+        else "".join((*_runs(snapshot, code), *_collectors(snapshot, code)))
+    )
     links = ((telemetry_path, "metrics"), ("/-/ready", "ready"), ("/-/healthy", "healthy"))
     anchors = " · ".join(f'<a href="{path}">{words[word]}</a>' for path, word in links)
     return (
         f'<!doctype html><html lang="{code}"><head><meta charset="utf-8"><title>{words["title"]}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>{words['title']} <small>{__version__}</small></h1><p>{anchors}</p>"
-        f"{body}{_collectors(snapshot, code)}</body></html>\n"
+        f"{body}</body></html>\n"
     )
 
 
@@ -113,8 +117,8 @@ def _by_rank(snapshot: Snapshot, metric: catalog.Metric) -> dict[tuple[str, ...]
     return {sample.labels: f"{sample.value:.0f}" for sample in snapshot.of(metric)}
 
 
-def _collectors(snapshot: Snapshot, code: str) -> str:
+def _collectors(snapshot: Snapshot, code: str) -> Iterator[str]:
     words = _WORDS[code]
     rows = (f"<tr><td>{escape(name)}</td><td>{len(samples)}</td></tr>" for name, samples in snapshot.samples.items())
     head = f"<tr><th>{words['collectors']}</th><th>{words['series']}</th></tr>"
-    return f"<h2>{words['collectors']}</h2><table>{head}{''.join(rows)}</table>"
+    yield f"<h2>{words['collectors']}</h2><table>{head}{''.join(rows)}</table>"

@@ -128,7 +128,8 @@ class App:
 
     def _landing(self, environ: WSGIEnvironment) -> Response:
         language = landing.language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
-        page = landing.page(self._sampler.snapshot, self._telemetry_path, language)
+        snapshot = self._sampler.snapshot if self._sampler.fresh else None
+        page = landing.page(snapshot, self._telemetry_path, language)
         policy = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
         return Response(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8", (policy, ("Vary", "Accept-Language")))
 

@@ -177,6 +177,24 @@ def test_page_in_both_languages_escapes_names() -> None:
 # --- TLS and passwords ----------------------------------------------------------------------------------------------
 
 
+def test_page_shows_nothing_old() -> None:
+    """Before the first sample, and when sampling has stopped, no training is shown as if it were running."""
+    now = [1000.0]
+    sampler = Sampler([Source("runs", Collector("runs", samples))], interval=1.0, clock=lambda: now[0])
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+
+    def page() -> str:
+        return b"".join(App(sampler)(environ, lambda *_: lambda _: None)).decode()
+
+    assert "Nothing has been sampled" in page()
+    sampler.cycle()
+    assert "train</td>" in page()
+    now[0] += 60
+    assert "Nothing has been sampled" in page()
+    assert "train</td>" not in page()
+    sampler.stop()
+
+
 def basic(user: str, password: str) -> str:
     """Value of the header Authorization."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
