@@ -20,7 +20,11 @@ TARGET = ("cluster", "job", "instance")
 BOTH_RUNS = "=~${run:regex}|${run_b:regex}"
 #: Series of Prometheus itself.
 ALERTS = Metric(
-    "ALERTS", GAUGE, "", "Alerts that are pending or firing.", ("alertname", "alertstate", "severity", "run")
+    "ALERTS",
+    GAUGE,
+    "",
+    "Alerts that are pending or firing.",
+    ("alertname", "alertstate", "severity", "category", "run"),
 )
 UP = Metric("up", GAUGE, "", "1 if the last scrape of the target succeeded.")
 

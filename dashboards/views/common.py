@@ -28,9 +28,12 @@ def of_run(expr: Expr) -> Expr:
     return known(expr, total("max", RUN(m.TRAIN_RUN_INFO)))
 
 
-def alerts(scope: Scope, **labels: str) -> Expr:
-    """Alerts that fire, one series for each name, severity, run and node."""
-    firing = scope(ALERTS, alertstate="firing", **labels)
+def alerts(**labels: str) -> Expr:
+    """Alerts that fire, one series for each name, severity, run and node.
+
+    Only yoloscope's, which all have a category: a Prometheus that others use too has alerts that always fire.
+    """
+    firing = Scope(("cluster",))(ALERTS, alertstate="firing", category="!=", **labels)
     return total("max", firing, "alertname", "severity", "run", "instance")
 
 
@@ -74,7 +77,7 @@ LIFECYCLE: Final = (
     ),
     Annotation("Went back after NaN", _grew(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL, True),
     Annotation("Loader workers restarted", _grew(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
-    Annotation("Alert", alerts(Scope(()), run="$run"), "{{alertname}}", look.WARNING, True),
+    Annotation("Alert", alerts(run="$run"), "{{alertname}}", look.WARNING, True),
 )
 
 SEVERITY: Final = look.mapping(

@@ -8,7 +8,7 @@ from dashboards import look, recording, verdicts
 from dashboards.board import NODES as NODE_VARIABLES
 from dashboards.board import Board, Row, link
 from dashboards.panels import About, Column, Query, Size, lines, stat, table, timeline
-from dashboards.promql import UP, Expr, Scope, known, middle, since, top, total, zero
+from dashboards.promql import UP, Expr, known, middle, since, top, total, zero
 from dashboards.views.common import FIRING, NODE_LINK, NODES, RUN_LINK, alerts, severity_column, verdict_column
 
 QUANTILES = ((0.1, "lowest tenth"), (0.5, "middle"), (0.9, "highest tenth"))
@@ -164,7 +164,7 @@ GLANCE = Row(
         stat(
             "Firing alerts",
             About("0.", "The table at the bottom names them."),
-            Query(zero(total("count", alerts(Scope(()))), known_nodes()).of("")),
+            Query(zero(total("count", alerts()), known_nodes()).of("")),
             steps=look.above(1),
         ),
     ],
@@ -299,9 +299,9 @@ ALERTS = Row(
             "Alerts that fire",
             FIRING,
             ("alertname", "Alert"),
-            severity_column(alerts(Scope(()))),
-            Column(title="Training", expr=alerts(Scope(())), label="run", link=RUN_LINK),
-            Column(title="Node", expr=alerts(Scope(())), label="instance", link=NODE_LINK),
+            severity_column(alerts()),
+            Column(title="Training", expr=alerts(), label="run", link=RUN_LINK),
+            Column(title="Node", expr=alerts(), label="instance", link=NODE_LINK),
         )
     ],
 )

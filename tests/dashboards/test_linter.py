@@ -6,9 +6,11 @@ Implemented here because the linter is a Go program that no package registry car
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from dashboards import recording
 from dashboards.promql import BOTH_RUNS, TARGET
@@ -28,6 +30,7 @@ from tests.dashboards.queries import (
 if TYPE_CHECKING:
     import promql_parser
 
+ROOT = Path(__file__).parents[2]
 each_dashboard = pytest.mark.parametrize("name", DASHBOARDS)
 
 #: Series that lack a label the linter wants to see matched, and why.
@@ -134,6 +137,24 @@ def test_target_job_and_instance_rules(name: str, label: str) -> None:
 
 def _matchers(vector: promql_parser.VectorSelector) -> set[tuple[str, str]]:
     return {(matcher.name, matcher.value) for matcher in vector.matchers.matchers}
+
+
+@each_dashboard
+def test_alerts_are_our_own(name: str) -> None:
+    """Alerts of others, such as one that always fires, are no matter of these dashboards: ours have a category."""
+    for place in [*targets(name), *annotations(name)]:
+        for vector, _ in selectors(place.expr):
+            if vector.name == "ALERTS":
+                assert 'category!=""' in place.expr, place
+                assert ("cluster", "$cluster") in _matchers(vector), place
+
+
+def test_every_alert_has_a_category() -> None:
+    """What the panels of alerts select by."""
+    groups = yaml.safe_load((ROOT / "deploy/prometheus/rules/alerts.yml").read_text(encoding="utf-8"))["groups"]
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
+    assert len(alerts) > 50
+    assert all(alert["labels"]["category"] for alert in alerts)
 
 
 @each_dashboard

@@ -35,7 +35,10 @@ END = START + SECONDS
 RUNS = {name: f"train/yolo11m-{number:04d}" for number, name in enumerate(SCENARIOS)}
 #: Run -> the node it is on.
 NODES = {run: f"node{number:04d}:9911" for number, run in enumerate(RUNS.values())}
-ALERT = f'ALERTS{{alertname="GpuUtilizationDrop",alertstate="firing",severity="warning",run="{RUNS["starved"]}"}}'
+ALERT = (
+    'ALERTS{alertname="GpuUtilizationDrop",alertstate="firing",category="utilisation",severity="warning",'
+    f'run="{RUNS["starved"]}"}}'
+)
 MISHAP = f'{{instance="node0002:9911",job="yoloscope",run="{RUNS["leak"]}",rank="2"}}'
 MISHAPS = (m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, m.TRAIN_NAN_RECOVERIES_TOTAL, m.TRAIN_WORKER_RESTARTS_TOTAL)
 
