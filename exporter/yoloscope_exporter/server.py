@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -55,8 +56,8 @@ def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Response:
     return Response(status, f"{text}\n".encode(), headers=headers)
 
 
-def _json(document: Callable[[], object]) -> Callable[[WSGIEnvironment], Response]:
-    return lambda _: Response(HTTPStatus.OK, json.dumps(document()).encode(), "application/json")
+def _json(status: HTTPStatus, document: object) -> Response:
+    return Response(status, json.dumps(document).encode(), "application/json")
 
 
 class App:
@@ -76,7 +77,7 @@ class App:
             "/-/healthy": self._healthy,
             "/-/ready": self._ready,
             "/": self._landing,
-            **{path: _json(document) for path, document in (documents or {}).items()},
+            **{path: partial(self._document, document) for path, document in (documents or {}).items()},
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -125,6 +126,11 @@ class App:
         if self._sampler.fresh:
             return _text(HTTPStatus.OK, "ready")
         return _text(HTTPStatus.SERVICE_UNAVAILABLE, "no fresh snapshot yet")
+
+    def _document(self, document: Callable[[], object], _environ: WSGIEnvironment) -> Response:
+        if self._sampler.alive:
+            return _json(HTTPStatus.OK, document())
+        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the sampler has stopped"})
 
     def _landing(self, environ: WSGIEnvironment) -> Response:
         language = landing.language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import bcrypt
@@ -181,18 +182,28 @@ def test_page_shows_nothing_old() -> None:
     """Before the first sample, and when sampling has stopped, no training is shown as if it were running."""
     now = [1000.0]
     sampler = Sampler([Source("runs", Collector("runs", samples))], interval=1.0, clock=lambda: now[0])
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
-
-    def page() -> str:
-        return b"".join(App(sampler)(environ, lambda *_: lambda _: None)).decode()
-
-    assert "Nothing has been sampled" in page()
+    assert "Nothing has been sampled" in get(App(sampler), "/")
     sampler.cycle()
-    assert "train</td>" in page()
+    assert "train</td>" in get(App(sampler), "/")
     now[0] += 60
-    assert "Nothing has been sampled" in page()
-    assert "train</td>" not in page()
+    assert "Nothing has been sampled" in get(App(sampler), "/")
+    assert "train</td>" not in get(App(sampler), "/")
     sampler.stop()
+
+
+def test_documents_end_with_the_sampler() -> None:
+    """Findings are given while sampling goes on; when it has stopped they would be old, and that is said."""
+    sampler = SimpleNamespace(alive=True)
+    app = App(sampler, documents={"/api/findings": lambda: ["starved"]})  # type: ignore[arg-type]
+    assert get(app, "/api/findings") == '["starved"]'
+    sampler.alive = False
+    assert get(app, "/api/findings") == '{"error": "the sampler has stopped"}'
+
+
+def get(app: App, path: str) -> str:
+    """The body of an answer, without a server."""
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
+    return b"".join(app(environ, lambda *_: lambda _: None)).decode()
 
 
 def basic(user: str, password: str) -> str:
