@@ -178,9 +178,12 @@ _Value = tuple[Metric, tuple[str, ...], float]
 
 
 def _values(groups: Mapping[str, Sequence[Path]]) -> Iterator[_Value]:
-    """Metric, labels without the run, and value."""
+    """Metric, labels without the run, and value; once where both versions tell it (systemd's hybrid layout)."""
+    found: dict[tuple[Metric, tuple[str, ...]], float] = {}
     for controller, chain in groups.items():
-        yield from _READERS[controller](chain)
+        for metric, labels, value in _READERS[controller](chain):
+            found.setdefault((metric, labels), value)
+    yield from ((metric, labels, value) for (metric, labels), value in found.items())
 
 
 def _unified(chain: Sequence[Path]) -> Iterator[_Value]:

@@ -75,6 +75,17 @@ def test_version_1(node: world.World) -> None:
     assert found == {CPU: 12.5, THROTTLED: 4.0, QUOTA: 2.5, USED: 2.0**29, LIMIT: 2.0**30, OOM: 2.0}
 
 
+def test_both_versions_at_once(node: world.World) -> None:
+    """In systemd's hybrid layout both tell the CPU time: it is published once."""
+    own = {"unified/job/cgroup.type": "domain\n", "unified/job/cpu.stat": "usage_usec 12400000\n"}
+    world.write(node.cgroups, {**V1, **own})
+    world.write(node.procfs, {"700/cgroup": f"{V1_PATHS}0::/job\n"})
+    (collector,) = cgroup.collectors(node.context)
+    names = [sample.metric.name for sample in collector.collect()]
+    assert sorted(names) == sorted(set(names))
+    assert collected(node)[CPU] == 12.5
+
+
 def test_page_cache_is_not_in_use(node: world.World) -> None:
     """Images read once fill any limit with page cache, which goes when memory is wanted: it does not count."""
     own = "kubepods.slice/pod7.slice/trainer"
