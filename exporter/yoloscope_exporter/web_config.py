@@ -69,6 +69,7 @@ def load(path: Path) -> WebConfig:
     _known(path, "the file", content, tables)
     tls = _known(path, "tls_server_config", content.get("tls_server_config") or {}, _TLS_KEYS)
     http = _known(path, "http_server_config", content.get("http_server_config") or {}, ("headers", "http2"))
+    headers = _known(path, "headers", http.get("headers") or {}, None)
     users = _known(path, "basic_auth_users", content.get("basic_auth_users") or {}, None)
     if tls and not {"cert_file", "key_file"} <= tls.keys():
         raise WebConfigError(f"{path}: tls_server_config needs cert_file and key_file")
@@ -78,7 +79,11 @@ def load(path: Path) -> WebConfig:
         if not str(value).startswith(("$2a$", "$2b$", "$2y$")):
             raise WebConfigError(f"{path}: the password of {user!r} must be a bcrypt hash: htpasswd -nBC 10 {user}")
     files = {key: str(path.parent / value) if key.endswith("_file") else str(value) for key, value in tls.items()}
-    return WebConfig(files, {str(user): str(value) for user, value in users.items()}, dict(http.get("headers") or {}))
+    return WebConfig(files, _texts(users), _texts(headers))
+
+
+def _texts(content: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in content.items()}
 
 
 def _known(path: Path, where: str, content: Any, keys: Iterable[str] | None) -> dict[str, Any]:  # noqa: ANN401 - YAML
@@ -90,8 +95,8 @@ def _known(path: Path, where: str, content: Any, keys: Iterable[str] | None) -> 
     return content
 
 
-def _one_of(path: Path, key: str, value: str, allowed: Iterable[str]) -> None:
-    if value not in allowed:
+def _one_of(path: Path, key: str, value: object, allowed: Iterable[str]) -> None:
+    if value not in tuple(allowed):
         raise WebConfigError(f"{path}: {key} is {value!r}; allowed are {', '.join(allowed)}")
 
 
@@ -126,7 +131,7 @@ class Guard:
         self._lock = threading.Lock()
         self._config = load(path)
         self._ssl = ssl_context(self._config.tls) if self._config.tls else None
-        self._stamp = self._now()
+        self._stamp, self._problem = self._now(), ""
         self._cache: dict[bytes, bool] = {}
 
     @property
@@ -153,10 +158,12 @@ class Guard:
                 config = load(self._path)
                 context = ssl_context(config.tls) if config.tls else None
             except (WebConfigError, OSError) as error:
-                _log.warning("the web configuration stays as it was: %s", error)
+                if str(error) != self._problem:  # it is looked at for every connection, and said once
+                    _log.warning("the web configuration stays as it was: %s", error)
+                self._problem = str(error)
                 return
             self._config, self._ssl, self._cache = config, context, {}
-            self._stamp = self._now()
+            self._stamp, self._problem = self._now(), ""
 
     def protect(self, app: WSGIApplication) -> WSGIApplication:
         """Wrap `app` so that it answers only those who may ask."""
