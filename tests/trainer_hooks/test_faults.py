@@ -190,7 +190,7 @@ def test_no_directory(
     if kind == "link":
         place.symlink_to(tmp_path)
     if kind == "read-only":
-        monkeypatch.setattr(os, "mkdir", _raise(errno.EROFS))
+        monkeypatch.setattr(Path, "mkdir", _raise(errno.EROFS))
     if kind == "full":
         monkeypatch.setattr(os, "posix_fallocate", _raise(errno.ENOSPC))
     if kind == "somebody else's":
