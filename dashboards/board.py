@@ -108,6 +108,8 @@ class Board:
     def json(self) -> dict[str, Any]:
         """The classic model, as Grafana 9 to 13 read it."""
         encoded: dict[str, Any] = json.loads(sdk.JSONEncoder().encode(self._build()))
+        for each in (*encoded["links"], *encoded.get("annotations", {}).get("list", [])):
+            del each["placement"]  # the SDK's one choice is a menu; left out, it stands above the panels
         return encoded
 
     def _build(self) -> sdk.models.Dashboard:
