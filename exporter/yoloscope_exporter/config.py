@@ -278,9 +278,11 @@ def _load(ctx: click.Context, param: click.Parameter, path: Path | None) -> None
     for key, value in _flat(_yaml(path), path):
         if key not in parameters:
             _refuse(path, f"unknown key {key!r}; allowed are {', '.join(sorted(parameters))}")
+        if value is None or isinstance(value, list):
+            _refuse(path, f"{key} must have one value; leave the line out for the default")
         option = parameters[key]
-        try:
-            ctx.default_map[str(option.name)] = option.type_cast_value(ctx, value)
+        try:  # as text, like the same value on the command line
+            ctx.default_map[str(option.name)] = option.type_cast_value(ctx, str(value))
         except click.BadParameter as error:
             _refuse(path, f"{key}: {error.message}")
 

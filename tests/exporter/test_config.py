@@ -76,11 +76,25 @@ def test_records_follow_the_hooks_variable(tmp_path: Path) -> None:
     assert resolve(environment={"YOLOSCOPE_DIR": str(tmp_path)}).path_records == tmp_path
 
 
+def test_numbers_in_a_file_are_text(tmp_path: Path) -> None:
+    """A directory may be called 3, and a switch may be a word of YAML."""
+    file = tmp_path / "yoloscope.yaml"
+    file.write_text("path: {procfs: 3}\ncollector: {cpu: off, disk: 1}\n")
+    found = resolve(f"--config.file={file}")
+    assert str(found.path_procfs) == "3"
+    assert ("cpu" in found.modules, "disk" in found.modules) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         ("sampel: {interval: 1s}", "unknown key 'sampel.interval'; allowed are collector.cgroup, "),
-        ("sample: {interval: 5}", "sample.interval: 5 is no duration such as 500ms, 1s, 15m or 1h"),
+        ("sample: {interval: 5}", "sample.interval: '5' is no duration such as 500ms, 1s, 15m or 1h"),
+        ("sample: {interval: 0.0}", "sample.interval: '0.0' is no duration"),
+        ("sample: {interval: }", "sample.interval must have one value"),
+        ("path: {procfs: [a, b]}", "path.procfs must have one value"),
+        ("collector: {gpu: [1]}", "collector.gpu must have one value"),
+        ("log: {level: 3}", "log.level: '3' is not one of"),
         ("sample: {interval: 1h}", "sample.interval: 1h is outside 0.1s to 5s"),
         ("collector: {cpu: perhaps}", "collector.cpu: 'perhaps' is not a valid boolean"),
         ("log: {level: loud}", "log.level: 'loud' is not one of 'debug', 'info', 'warning', 'error'"),
