@@ -117,10 +117,10 @@ class Runs:
         known, self._files = self._files, {}
         trainers: list[Trainer] = []
         self._devices.refresh()
-        for entry in self._directories(known):
-            if self._done.get(entry.path) == entry.changed:
-                self._remove_old(Path(entry.path), now)
-                continue
+        entries = self._directories()
+        for entry in filter(self._is_over, entries):
+            self._remove_old(Path(entry.path), now)
+        for entry in self._followed(entries, known):
             files = self._files[entry.path] = self._read(entry.path, known.get(entry.path, {}), now)
             shown = [file for file in files.values() if file.record and not file.expired(now, self._context.options)]
             ranks = [file.record for file in shown if file.record and file.record.identity.kind == "rank"]
@@ -133,8 +133,20 @@ class Runs:
         if isinstance(self._context.trainers, Roster):
             self._context.trainers.announce(trainers)
 
-    def _directories(self, known: Container[str]) -> list[_Entry]:
-        """The runs' directories: those already followed first, then the newest, at most MAX_RUNS."""
+    def _is_over(self, entry: _Entry) -> bool:
+        """Whether a directory was found to have nothing left to show, and has not changed since."""
+        return self._done.get(entry.path) == entry.changed
+
+    def _followed(self, entries: Iterable[_Entry], known: Container[str]) -> list[_Entry]:
+        """What there is to read: directories already followed first, then the newest, at most MAX_RUNS."""
+        runs = [entry for entry in entries if not self._is_over(entry)]
+        runs.sort(key=lambda run: (run.path not in known, -run.changed))
+        for _ in runs[MAX_RUNS:]:
+            self._context.reject(NAME, "runs")
+        return runs[:MAX_RUNS]
+
+    def _directories(self) -> list[_Entry]:
+        """The runs' directories."""
         runs = []
         try:
             with os.scandir(self._context.records) as found:
@@ -147,10 +159,7 @@ class Runs:
             return []  # no training has been here yet
         except OSError as error:
             raise OSError(f"{self._context.records}: {error.strerror}; {_MOUNT}") from error
-        runs.sort(key=lambda run: (run.path not in known, -run.changed))
-        for _ in runs[MAX_RUNS:]:
-            self._context.reject(NAME, "runs")
-        return runs[:MAX_RUNS]
+        return runs
 
     def _miss(self) -> None:
         """Say once that there is no directory: on a node that is as it should be, in a container a mount is missing."""

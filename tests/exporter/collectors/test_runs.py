@@ -288,6 +288,22 @@ def test_limits(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {("runs", "runs"), ("runs", "files"), ("runs", "series")} <= set(node.rejected)
 
 
+def test_old_runs_take_nobodys_place(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a tuner's many runs, a training that began before them is found, and nothing is refused for ever."""
+    world.records(node.records, "0", run="long", ended=NOW + 4999)
+    os.utime(run_directory(node.records, "long"), (NOW - 9000, NOW - 9000))
+    for run in ("a", "b", "c"):
+        world.records(node.records, "0", run=run, ended=NOW)
+    monkeypatch.setattr(runs, "MAX_RUNS", 2)
+    node.now = NOW + 5000
+    collector = Runs(node.context)
+    assert collected(collector) == {}
+    assert {labels[0] for _, labels in collected(collector)} == {"long"}
+    node.rejected.clear()
+    collected(collector)
+    assert not node.rejected
+
+
 def test_links_to_directories_are_not_followed(node: world.World, tmp_path: Path) -> None:
     """A link in the record directory is nobody's run."""
     elsewhere = tmp_path / "elsewhere"
