@@ -152,6 +152,8 @@ def _box(where: _Where, run: str) -> blackbox.BlackBox:
     try:
         return blackbox.read(where.records, run)
     except KeyError:
+        if Path(run).suffix in {".om", ".gz"}:
+            raise click.ClickException(f"{run}: there is no such file") from None
         raise click.ClickException(f"no run {run!r} on this machine; {_known(where)}") from None
 
 

@@ -238,6 +238,8 @@ def within_quota(s: Signals) -> Advice:
     arguments: dict[str, Value] = {"workers": max(int(quota), 1)} if 0 < quota < s.get("workers") else {}
     wanted = _cpus_wanted(s)
     note = f"raise the CPU limit from {quota:g} to about {wanted:g} CPUs" if wanted else "raise the CPU limit"
+    if arguments:
+        note = f"or keep the workers and {note}"
     return Advice(arguments, {"OMP_NUM_THREADS": "1"}, note, without_wait(s))
 
 

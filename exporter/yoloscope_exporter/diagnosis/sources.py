@@ -58,7 +58,8 @@ def fetch(url: str, *, accept: str = "application/json", data: bytes | None = No
             return body
     except urllib.error.HTTPError as error:
         with error:
-            raise SourceError(f"{host} answers {error.code} {error.reason}{_said(error)}", error.code) from error
+            where = f"{host}{parts.path}"
+            raise SourceError(f"{where} answers {error.code} {error.reason}{_said(error)}", error.code) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise SourceError(f"{host} does not answer: {getattr(reason, 'strerror', None) or reason}") from error

@@ -171,6 +171,16 @@ def test_the_batch_that_ultralytics_halved_to_is_the_one_to_start_with() -> None
     assert advice.smaller_batch(signals(**numbers)).arguments["batch"] == 12
 
 
+def test_a_quota_asks_for_fewer_workers_or_more_cpus() -> None:
+    """Not for both at once: with the CPUs it wants, it wants its workers too."""
+    numbers = {**LOADER, "workers": 8.0, "prep_cpu_ratio": 0.9, "quota_cores": 3.0}
+    text = str(advice.within_quota(signals(**numbers)))
+    assert text.endswith("workers=3; or keep the workers and raise the CPU limit from 3 to about 6 CPUs")
+    assert str(advice.within_quota(signals(**numbers | {"workers": 2.0}))).endswith(
+        "; raise the CPU limit from 3 to about 6 CPUs"
+    )
+
+
 def test_advice_reads_as_one_would_type_it() -> None:
     """Environment first, then arguments, then the note."""
     text = str(advice.Advice({"workers": 4}, {"OMP_NUM_THREADS": "1"}, "and look"))

@@ -81,7 +81,12 @@ def test_passwords_in_the_url_are_sent_as_basic_auth(serve: Callable[[Answer], s
 
 @pytest.mark.parametrize(
     ("status", "body", "said"),
-    [(404, b"", "404"), (401, b"", "401"), (200, b"<html>", "not like yoloscope"), (200, b'{"runs": 3}', "not like")],
+    [
+        (404, b"", "/api/v1/diagnosis answers 404"),
+        (401, b"", "401"),
+        (200, b"<html>", "not like yoloscope"),
+        (200, b'{"runs": 3}', "not like"),
+    ],
 )
 def test_other_servers_are_recognised(serve: Callable[[Answer], str], status: int, body: bytes, said: str) -> None:
     """One line says what came instead."""
