@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from yoloscope_exporter import config, nearby, screen
-from yoloscope_exporter.diagnosis import recording
+from yoloscope_exporter.diagnosis import engine, recording
 from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.diagnosis.sources import SourceError
 
@@ -50,6 +50,8 @@ def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT
             for _ in range(max(2, round(ONCE_SECONDS / interval) + 1)):
                 time.sleep(0 if not watch.store.series else interval)
                 watch.look()
+            if watch.problem:
+                raise click.ClickException(watch.problem)
             console.print(watch.frame())
             return
         with suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
@@ -72,19 +74,31 @@ class Watch:
     def look(self) -> None:
         """Ask once; where nobody answers, what was known stays, and that is shown."""
         try:
-            text = self.source.read()
-            told = self.source.diagnoses()
+            now = self._take(self.source.read())
+            told = self._told()
         except SourceError as error:
             self.problem = str(error)
             return
         self.problem = ""
+        self.events.extend(screen.changes(now, self.diagnoses, told))
+        self.diagnoses = told
+
+    def _take(self, text: str) -> float:
         now = recording.snapshot_time(text) or time.time()
         if now < self.store.last:  # the clock was set back
             self.store = Store()
         recording.feed(self.store, text, now)
         self.store.trim(now - SHOWN_SECONDS)
-        self.events.extend(screen.changes(now, self.diagnoses, told))
-        self.diagnoses = told
+        return now
+
+    def _told(self) -> tuple[Diagnosis, ...]:
+        """The exporter's own diagnosis; where it makes none (switched off, simulated), that of what was seen here."""
+        try:
+            return self.source.diagnoses()
+        except SourceError as error:
+            if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
+                raise
+            return engine.over([self.store]).diagnoses
 
     def frame(self) -> RenderableType:
         """What to show now."""

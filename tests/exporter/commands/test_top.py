@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter import config, nearby
+from yoloscope_exporter import catalog, config, nearby
+from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands import serve
 from yoloscope_exporter.commands.top import Watch
 from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.exposition import Form, Renderer
+
+from tests.recordings.model import Plan, moments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from yoloscope_exporter.diagnosis.engine import Diagnosis
 
 
 def test_one_frame_of_a_running_exporter() -> None:
@@ -36,6 +47,40 @@ def test_a_silent_exporter_is_said_and_waited_for() -> None:
     watch.look()
     assert "node7 does not answer; trying again" in str(watch.frame())
     assert watch.store.last == 5
+
+
+def test_an_exporter_without_a_diagnosis_gets_one() -> None:
+    """Switched off, or simulated: the metrics are enough to judge by."""
+
+    def none() -> tuple[Diagnosis, ...]:
+        raise SourceError("no such page", 404)
+
+    texts = iter(_expositions(Plan(workers=1, epochs=1, batches=120)))
+    watch = Watch(nearby.Exporter("node7", lambda: next(texts), none))
+    for _ in range(30):
+        watch.look()
+    assert watch.problem == ""
+    assert [verdict.name for verdict in watch.diagnoses[0].verdicts] == ["loader_workers"]
+
+
+def _expositions(plan: Plan) -> Iterator[str]:
+    for moment, samples in moments(plan, 1.0):
+        stamp = Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), moment)
+        yield Renderer().render([*samples, stamp]).get(Form(openmetrics=True)).decode()
+
+
+def test_once_fails_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script sees it by the exit code."""
+
+    def gone(watch: Watch) -> None:
+        watch.problem = "node7 does not answer"
+
+    monkeypatch.setattr(Watch, "look", gone)
+    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
+    with serve.running(settings) as exporter:
+        result = CliRunner().invoke(main, ["top", "--once", "--interval", "200ms", "--exporter", exporter.server.url])
+    assert result.exit_code == 2
+    assert "Error: node7 does not answer" in result.output
 
 
 def test_a_wrong_address_is_one_line() -> None:
