@@ -35,6 +35,11 @@ class Address(NamedTuple):
         """The usual notation, brackets around IPv6."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def url(self, scheme: str = "http") -> str:
+        """Where it is reached from this machine."""
+        every = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared
+        return f"{scheme}://{self._replace(host=every.get(self.host, self.host))}"
+
 
 def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callable[[Any], float]:
     """A type of option: Prometheus' notation of durations (500ms, 1h30m, 1d) between two numbers of seconds."""

@@ -23,13 +23,13 @@ from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from yoloscope_exporter import landing
+from yoloscope_exporter.config import Address
 from yoloscope_exporter.exposition import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from yoloscope_exporter.config import Address
     from yoloscope_exporter.sampler import Sampler
     from yoloscope_exporter.web_config import Guard
 
@@ -207,9 +207,8 @@ class Server(WSGIServer):
     @property
     def url(self) -> str:
         """Where the server can be reached from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.server_name, self.server_name)  # noqa: S104 - compared
         scheme = "https" if self._guard and self._guard.tls else "http"
-        return f"{scheme}://[{host}]:{self.server_port}" if ":" in host else f"{scheme}://{host}:{self.server_port}"
+        return Address(self.server_name, self.server_port).url(scheme)
 
     def start(self) -> None:
         """Serve in the background until `shutdown`."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
+from yoloscope_exporter.config import Address
+from yoloscope_exporter.server import App, Server
 
 from tests.exporter import world
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     from click.testing import Result
 
 
@@ -64,6 +69,36 @@ def test_taken_address_fails(tmp_path: Path) -> None:
         result = check(world.build(tmp_path), f"--web.listen-address=127.0.0.1:{taken.getsockname()[1]}")
     assert result.exit_code == 1
     assert "choose another, or port 0" in line(result, "address")
+
+
+def test_address_of_something_else(tmp_path: Path) -> None:
+    """Somebody there who does not speak HTTP, a secure shell say, is no exporter, and no reason to fall over."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        def greet() -> None:
+            client, _ = taken.accept()
+            with client:
+                client.sendall(b"SSH-2.0-OpenSSH\r\n")
+                client.recv(1000)
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        result = check(world.build(tmp_path), f"--web.listen-address=127.0.0.1:{taken.getsockname()[1]}")
+        thread.join(10)
+    assert "choose another, or port 0" in line(result, "address")
+
+
+def test_exporter_that_runs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it listens on every interface, and when the environment names a proxy."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    running = Server(Address("", 0), App(SimpleNamespace(alive=True)))  # type: ignore[arg-type]
+    running.start()
+    try:
+        result = check(world.build(tmp_path), f"--web.listen-address=:{running.server_port}")
+    finally:
+        running.shutdown()
+        running.server_close()
+    assert "an exporter is running there" in line(result, "address")
 
 
 def test_bad_web_configuration_fails(tmp_path: Path) -> None:
