@@ -6,7 +6,6 @@ import http.client
 import os
 import socket
 import time
-import urllib.request
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ from yoloscope_exporter import collectors
 from yoloscope_exporter.collectors import Context, NoData, Roster
 from yoloscope_exporter.config import Config, Rereadable, settings
 from yoloscope_exporter.lane import Lane
+from yoloscope_exporter.opener import opener
 from yoloscope_exporter.sampler import Rejections
 from yoloscope_exporter.web_config import Guard, WebConfigError
 
@@ -88,9 +88,8 @@ def _address(config: Config) -> Finding:
 
 
 def _answers(url: str) -> bool:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine is not asked through a proxy
     try:
-        with direct.open(url, timeout=2) as answer:
+        with opener(url).open(url, timeout=2) as answer:
             return bool(answer.read() == b"healthy\n")
     except (OSError, http.client.HTTPException):  # nobody, or somebody who does not speak HTTP
         return False

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import urllib.error
-import urllib.request
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import takewhile
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import click
 from yoloscope_hooks.activation import propagate
 
+from yoloscope_exporter.opener import opener
 from yoloscope_exporter.sigmask import blocked
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
 
 def _answers() -> bool:
     """Whether somebody has the exporter's port already: an exporter that may ask for a password, or whoever it is."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine is not asked through a proxy
+    url = f"http://{ADDRESS}/-/healthy"
     try:
-        with direct.open(f"http://{ADDRESS}/-/healthy", timeout=ANSWER_SECONDS):
+        with opener(url).open(url, timeout=ANSWER_SECONDS):
             return True
     except urllib.error.URLError as error:
         return not isinstance(error.reason, ConnectionRefusedError)

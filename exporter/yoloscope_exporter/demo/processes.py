@@ -8,11 +8,12 @@ import socket
 import subprocess
 import time
 import urllib.error
-import urllib.request
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
+
+from yoloscope_exporter.opener import opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +74,7 @@ def answering(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2):  # noqa: S310 - loopback
+        with suppress(urllib.error.URLError, OSError), opener(url).open(url, timeout=2):
             return
         time.sleep(0.2)
     raise click.ClickException(f"{url} does not answer; the end of {log}:\n{tail(log)}")

@@ -16,6 +16,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, USED
 from yoloscope_exporter.diagnosis.recording import Gatherer, identify
 from yoloscope_exporter.diagnosis.render import from_json
+from yoloscope_exporter.opener import opener
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Diagnosis
@@ -53,7 +54,7 @@ def fetch(url: str, *, accept: str = "application/json", data: bytes | None = No
         pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+        with opener(request.full_url).open(request, timeout=TIMEOUT_SECONDS) as answer:
             body: bytes = answer.read()
             return body
     except urllib.error.HTTPError as error:

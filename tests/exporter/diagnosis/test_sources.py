@@ -66,6 +66,13 @@ def test_findings_survive_the_wire(serve: Callable[[Answer], str]) -> None:
     assert read.signals.numbers == told[0].signals.numbers
 
 
+def test_proxy_is_not_asked_for_this_machine(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster's http_proxy does not come between the terminal and the exporter beside it."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert sources.fetch(serve(lambda *_: (200, b"here"))) == b"here"
+
+
 def test_passwords_in_the_url_are_sent_as_basic_auth(serve: Callable[[Answer], str]) -> None:
     """user:password@ becomes a header and never part of the path."""
     seen: dict[str, str] = {}
