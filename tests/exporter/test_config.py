@@ -162,6 +162,15 @@ def test_addresses(text: str, address: Address) -> None:
     assert str(address) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [(":9911", "http://127.0.0.1:9911"), ("[::]:80", "http://[::1]:80"), ("node-1:80", "http://node-1:80")],
+)
+def test_where_an_address_is_reached(text: str, url: str) -> None:
+    """Every interface is reached by the loopback."""
+    assert config.address(text).url() == url
+
+
 def test_unknown_command_is_one_line() -> None:
     """As is a command that does not exist."""
     result = CliRunner().invoke(cli.main, ["surve"])
