@@ -279,6 +279,9 @@ def _conclude(comparison: Comparison, root: Path, console: Console) -> None:
         table.add_column(heading)
     for row in comparison.rows:
         table.add_row(row.title, row.before, row.after, row.change, row.sure)
+    table.add_section()
+    for difference in comparison.differences:
+        table.add_row(*difference)
     console.print(table)
     (root / "report.md").write_text(comparison.markdown(), encoding="utf-8")
     (root / "report.html").write_text(page.two(comparison), encoding="utf-8")

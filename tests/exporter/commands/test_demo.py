@@ -44,6 +44,7 @@ def test_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "train  epoch 1/2" in done.stdout
     assert "loader_" in done.stdout
+    assert re.search(r"│ (cache|workers) +│ \S+ +│ \S+ +│", done.stdout), done.stdout
     report = (tmp_path / "demo-output/report.md").read_text()
     before, after = map(float, re.findall(r"waiting for data \| ([\d.]+)%[^|]*\| ([\d.]+)%", report)[0])
     assert before > after + 10
