@@ -16,6 +16,9 @@ from .scenarios.faults import FAULTS, Fault
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+#: The first test waits for promtool, which takes a minute and a half of CPU for all of them.
+pytestmark = pytest.mark.timeout(600)
+
 #: Two evaluations; promtool's clock is exact, so nothing here depends on the machine.
 TOLERANCE_MINUTES = 0.5
 HEALTHY = {healthy.world(scenario).name: scenario for scenario in healthy.SCENARIOS}

@@ -95,23 +95,41 @@ def utilisation_drops(w: World) -> None:
 def utilisation_drops_early(w: World) -> None:
     """A drop after the first ten minutes, which is all the history a level needs."""
     w.host()
-    w.train(Part(12), Part(8, busy=0.4), Part(30))
+    w.train(Part(12, busy=0.5), Part(8, busy=0.2), Part(30, busy=0.5))
 
 
 @fault(at=4, mended=40, minutes=65, GpuUtilizationLow=(15.5, 12.5))
 def utilisation_is_low(w: World) -> None:
-    """A run that never used its GPU by more than a fifth."""
+    """A run that never used its GPU by more than a fifth; a dip of it is no drop."""
     w.host()
-    w.train(Part(2, "setup", busy=0), Part(36, busy=0.2, low=0.5, high=0.1), Part(40, busy=0.9), start=2)
+    low = {"low": 0.5, "high": 0.1}
+    parts = [Part(12, busy=0.2, **low), Part(6, busy=0.08, **low), Part(18, busy=0.2, **low)]
+    w.train(Part(2, "setup", busy=0), *parts, Part(40, busy=0.9), start=2)
+
+
+@fault(at=2, mended=30, minutes=60, GpuUtilizationLow=(15.5, 9.75))
+def utilisation_is_low_until_the_end(w: World) -> None:
+    """Two ranks that never used their GPUs, one even less; then the run ends, and is shown for a while."""
+    w.host(gpus=2)
+    for rank, busy in enumerate((0.2, 0.08)):
+        parts = Part(28, busy=busy, low=0.5, high=0.1), Part(15, "finished", busy=0)
+        w.train(Part(2, "setup", busy=0), *parts, rank=str(rank), ranks=2, gpu=str(rank))
 
 
 @fault(
     at=2, mended=142, minutes=150, GpuHeldIdle__warning=(60, 0), GpuHeldIdle__critical=(120, 0), TrainingStuck=(125, 0)
 )
 def gpu_is_held(w: World) -> None:
-    """A training that reads its data set for 140 minutes before the first batch."""
+    """A training that reads its data set for 140 minutes before the first batch, and tries its GPU now and then."""
     w.host()
-    w.train(Part(140, "setup", busy=0), Part(20), start=2)
+    w.train(Part(140, "setup", busy=0.007), Part(20), start=2)
+
+
+@fault(at=2, mended=112, minutes=180, also=("TrainingKilled",), GpuHeldIdle__warning=(60, 0))
+def gpu_is_held_until_it_is_killed(w: World) -> None:
+    """A training that reads its data set until somebody loses patience; it is shown for an hour after its death."""
+    w.host()
+    w.train(Part(110, "setup", busy=0), Part(60, "killed", busy=0), start=2)
 
 
 @fault(at=25, mended=50, minutes=75, GpuUtilizationSwinging=(15.25, 15))
@@ -123,26 +141,59 @@ def utilisation_swings(w: World) -> None:
 
 @fault(at=20, mended=40, minutes=60, also=("GpuUtilizationSwinging",), GpuStandsStill=(6, 9.75))
 def gpu_stands_still(w: World) -> None:
-    """A logger uploads for half a minute, every minute and a half."""
+    """A logger uploads for half a minute, every minute and a half; a display draws on the GPU meanwhile."""
     w.host()
-    pauses = [Part(1), Part(0.5, busy=0)] * 13
+    pauses = [Part(1), Part(0.5, busy=0.007)] * 13
     w.train(Part(20), *pauses, Part(30))
 
 
-@fault(at=2, mended=30, minutes=50, GpuUtilizationUneven=(5.25, 5))
+@fault(at=20, mended=39.5, minutes=70, also=("GpuUtilizationSwinging",), GpuStandsStill=(6, 6))
+def gpu_stands_still_before_a_validation(w: World) -> None:
+    """The same, until a validation begins: from then on it is no pause of the training."""
+    w.host()
+    pauses = [Part(1), Part(0.5, busy=0)] * 13
+    w.train(Part(20), *pauses, Part(20, "validate", busy=0.5), Part(20))
+
+
+@fault(at=10, mended=40, minutes=65, GpuUtilizationSwinging=(15, 14))
+def epochs_begin_slowly(w: World) -> None:
+    """Epochs of a minute and a half, each begins with half a minute of preparation: bursts, but no standstill."""
+    w.host()
+    begin = [Part(0.5, busy=0), Part(1)] * 20
+    w.train(Part(9), Part(1), *begin, Part(30), epoch_minutes=0.5)
+
+
+@fault(at=20, mended=40, minutes=60, GpuUtilizationSwinging=(16, 15))
+def gpu_nearly_stands_still(w: World) -> None:
+    """In the pauses something else works on the GPU, one and a half per cent of the time."""
+    w.host()
+    pauses = [Part(1), Part(0.5, busy=0.015)] * 13
+    w.train(Part(20), *pauses, Part(30))
+
+
+@fault(at=2, mended=30, minutes=50, also=("GpuUtilizationLow",), GpuUtilizationUneven=(5.25, 5))
 def one_gpu_of_four(w: World) -> None:
     """Three ranks wait inside their kernels for the one that gets no data."""
     w.host(gpus=4)
     for rank in range(4):
-        late = Part(28, busy=0.4, low=0.1, high=0.1) if rank == 2 else Part(28)
+        late = Part(28, busy=0.26, low=0.1, high=0.1) if rank == 2 else Part(28, busy=0.55)
         w.train(Part(2, "setup", busy=0), late, Part(40), rank=str(rank), ranks=4, gpu=str(rank))
 
 
 @fault(at=90, mended=140, minutes=180, ThroughputRegression=(35, 20))
 def throughput_falls(w: World) -> None:
-    """Every batch takes half as long again, and the GPU looks as busy as before."""
-    w.host()
+    """Every batch takes half as long again, and the GPU looks as busy as before; one of two runs ends so."""
+    w.host(gpus=2)
     w.train(Part(90), Part(50, slow=1.5), Part(60))
+    w.train(Part(90), Part(50, slow=1.5), Part(15, "finished", busy=0), run=f"{w.name}-2", gpu="1")
+
+
+@fault(at=90, mended=140, minutes=180, ThroughputRegression=(30, 15))
+def throughput_falls_between_validations(w: World) -> None:
+    """The same in a run that trains in two fifths of the time."""
+    w.host()
+    turns = [[Part(0.75, "validate", busy=0.5), Part(0.5, slow=slow)] for slow in [1.0] * 72 + [1.5] * 40 + [1.0] * 34]
+    w.train(*(part for turn in turns for part in turn), epoch_minutes=1000)
 
 
 # --- data pipeline ----------------------------------------------------------------------------------------------------
@@ -230,6 +281,26 @@ def memory_in_pieces(w: World) -> None:
     w.constant(c.GPU_MEMORY_FREE_BYTES, 0.05 * GPU_MEMORY, **_on_gpu(w))
 
 
+@fault(at=15, mended=45, minutes=90, also=("TrainingKilled",), GpuMemoryFragmented=(15, 0), GpuMemoryNearLimit=(10, 10))
+def memory_is_full_until_it_is_killed(w: World) -> None:
+    """The same, and nearly all of it; what the dead run held is shown for a while."""
+    w.host()
+    who = w.train(Part(45), Part(45, "killed", busy=0))
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (0, 0.7 * GPU_MEMORY), (15, 0.97 * GPU_MEMORY), **who, kind="reserved")
+    w.constant(c.TRAIN_CUDA_MEMORY_BYTES, 0.6 * GPU_MEMORY, **who, kind="peak_allocated")
+    w.constant(c.GPU_MEMORY_FREE_BYTES, 0.02 * GPU_MEMORY, **_on_gpu(w))
+
+
+@fault(at=0, mended=110, minutes=165, also=("TrainingKilled",), GpuMemoryLeak=(86, 9))
+def gpu_memory_leaks_until_it_is_killed(w: World) -> None:
+    """A callback keeps tensors, and somebody ends it."""
+    w.host()
+    who = w.train(Part(110), Part(55, "killed", busy=0))
+    slope = 1.5 * GIB / 1200
+    pieces = [(0, 20 * GIB, slope), (110, 20 * GIB + 110 * 60 * slope, 0)]
+    w.put(c.TRAIN_CUDA_MEMORY_BYTES, pieces, **who, kind="allocated")
+
+
 @fault(at=0, mended=110, minutes=165, GpuMemoryLeak=(86, 42.5))
 def gpu_memory_leaks(w: World) -> None:
     """A callback keeps tensors: 1.5 GiB in twenty minutes, for 110 minutes."""
@@ -307,7 +378,7 @@ def hangs_between_long_batches(w: World) -> None:
 def validates_for_ever(w: World) -> None:
     """A validation that does not end."""
     w.host()
-    w.train(Part(5), Part(140, "validate", busy=0.1), Part(15))
+    w.train(Part(5), Part(140, "validate", busy=0.015), Part(15))
 
 
 @fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
@@ -337,12 +408,15 @@ def loss_is_nan(w: World) -> None:
     w.event(c.TRAIN_NONFINITE_LOSS_TOTAL, 20, **_steady(w))
 
 
-@fault(at=40, mended=130, minutes=145, CheckpointStale=(65, 0))
+@fault(at=45, mended=140, minutes=155, also=("TrainingKilled",), CheckpointStale=(65, 0))
 def checkpoints_stop(w: World) -> None:
-    """An epoch each ten minutes; after the fourth nothing is saved, until the disk is mended."""
-    who = _steady(w)
-    saved = [(10.0 * index, float(index)) for index in range(5)]
-    w.gauge(c.TRAIN_CHECKPOINTS_TOTAL, *saved, (130, 5), **who)
+    """An epoch each fifteen minutes; after the third nothing is saved, until the disk is mended or the run killed."""
+    w.host(gpus=2)
+    steady = w.train(Part(w.minutes), epoch_minutes=15)
+    killed = w.train(Part(125), Part(30, "killed", busy=0), run=f"{w.name}-2", gpu="1", epoch_minutes=15)
+    saved = [(15.0 * index, float(index)) for index in range(4)]
+    w.gauge(c.TRAIN_CHECKPOINTS_TOTAL, *saved, (140, 5), **steady)
+    w.gauge(c.TRAIN_CHECKPOINTS_TOTAL, *saved, **killed)
 
 
 # --- distributed training ---------------------------------------------------------------------------------------------
@@ -355,6 +429,33 @@ def one_rank_is_slow(w: World) -> None:
     for rank in range(4):
         slow = Part(25, slow=1.5) if rank == 2 else Part(25, exposed=0.98 / 3)
         w.train(Part(15), slow, Part(30), rank=str(rank), ranks=4, gpu=str(rank))
+
+
+def hardly_train(w: World, fifths: int, after: Part) -> None:
+    """Three ranks that wait for data and for one of them in some fifths of the time, in turn with validations; an hour.
+
+    A turn is five scrapes, so that every minute holds the same share of training.
+    """
+    w.host(gpus=3)
+    for rank in range(3):
+        slow = {"slow": 2.5} if rank == 2 else {"exposed": 0.35}
+        training = Part(fifths / 4, wait=0.3, busy=0.1, low=1.0, **slow)
+        parts = [Part((5 - fifths) / 4, "validate", busy=0.0, low=1.0), training] * 48
+        w.train(*parts, after, rank=str(rank), ranks=3, gpu=str(rank), epoch_minutes=1000)
+
+
+@fault(
+    at=0,
+    mended=60,
+    minutes=90,
+    CommunicationBound=(33.5, 2.25),
+    DataBound=(13.75, 12.5),
+    GpuUtilizationLow=(15.75, 24.5),
+    StragglerRank=(11, 10.5),
+)
+def trains_less_than_half_of_the_time(w: World) -> None:
+    """In two fifths of it; after an hour there is nothing but a validation."""
+    hardly_train(w, 2, Part(30, "validate", busy=0.5))
 
 
 @fault(at=0, mended=30, minutes=40, RanksMissing=(5, -0.25))
@@ -473,11 +574,11 @@ def link_has_crc_errors(w: World) -> None:
     w.counter(c.GPU_NVLINK_ERRORS_TOTAL, (0, 0), (15, 150), (35, 0), **_on_gpu(w), kind="crc")
 
 
-@fault(at=15, mended=35, minutes=50, GpuNvlinkErrors=(5.75, 9.25))
+@fault(at=15, mended=35, minutes=50, GpuNvlinkErrors=(8.5, 6.5))
 def link_repeats(w: World) -> None:
-    """Two replays a minute."""
+    """Three replays in ten minutes."""
     w.host()
-    w.counter(c.GPU_NVLINK_ERRORS_TOTAL, (0, 0), (15, 2 / 60), (35, 0), **_on_gpu(w), kind="replay")
+    w.counter(c.GPU_NVLINK_ERRORS_TOTAL, (0, 0), (15, 3 / 600), (35, 0), **_on_gpu(w), kind="replay")
 
 
 @fault(at=10, mended=30, minutes=40, GpuLost=(1, 0))
@@ -540,9 +641,12 @@ def disk_is_full(w: World) -> None:
 
 @fault(at=180, mended=270, minutes=280, DiskFilling=(84, -1))
 def disk_fills(w: World) -> None:
-    """35 % left, and a tenth of the disk goes each hour."""
+    """35 % left, and a tenth of the disk goes each hour; another disk fills too, but more than half of it is left."""
+    root = _root(w)
     pieces = [(0, 0.35 * DISK, 0), (180, 0.35 * DISK, -0.1 * DISK / 3600), (270, 0.6 * DISK, 0)]
-    w.put(c.FILESYSTEM_AVAILABLE_BYTES, pieces, **_root(w))
+    w.put(c.FILESYSTEM_AVAILABLE_BYTES, pieces, **root)
+    w.constant(c.FILESYSTEM_SIZE_BYTES, DISK, **root | {"mountpoint": "/data"})
+    w.put(c.FILESYSTEM_AVAILABLE_BYTES, [(0, 0.9 * DISK, -0.07 * DISK / 3600)], **root | {"mountpoint": "/data"})
 
 
 @fault(at=15, mended=40, minutes=60, HostCpuSaturated=(15, 9.75))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog as c
 
+from . import faults
 from .world import DISK, GIB, GPU_MEMORY, HOST_MEMORY, Part, World, epochs, host_memory
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 def one_long_epoch(w: World) -> None:
     """Steady training for hours."""
     w.host()
-    w.train(Part(w.minutes), epoch_minutes=w.minutes)
+    who = w.train(Part(w.minutes), epoch_minutes=w.minutes)
+    memory = (0, 0.3 * GPU_MEMORY), (100, 0.3 * GPU_MEMORY + 2 * GIB)  # once more is no leak
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, *memory, **who, kind="allocated")
 
 
 def epochs_with_validation(w: World) -> None:
@@ -39,9 +42,9 @@ def long_validation(w: World) -> None:
 
 
 def very_long_validation(w: World) -> None:
-    """A validation of 100 minutes, once."""
+    """A validation of 100 minutes, once, in which the GPU works one and a half per cent of the time."""
     w.host()
-    w.train(Part(30), Part(100, "validate", busy=0.1), Part(40), epoch_minutes=130)
+    w.train(Part(30), Part(100, "validate", busy=0.015), Part(40), epoch_minutes=130)
 
 
 def checkpoint_on_slow_storage(w: World) -> None:
@@ -61,7 +64,7 @@ def filling_the_cache(w: World) -> None:
 def compiled_first_batch(w: World) -> None:
     """compile=True: the first batch takes seven minutes."""
     w.host()
-    w.train(Part(2, "setup", busy=0), Part(7, busy=0.02, batches=False), Part(150), start=5, epoch_minutes=160)
+    w.train(Part(2, "setup", busy=0), Part(7, busy=0.0, batches=False), Part(150), start=5, epoch_minutes=160)
 
 
 def cold_page_cache(w: World) -> None:
@@ -98,22 +101,28 @@ def one_run_after_the_other(w: World) -> None:
 
 
 def two_runs_share_a_gpu(w: World) -> None:
-    """Two small trainings on one GPU."""
-    w.host()
+    """Two small trainings on one GPU; memory falls for an hour, from far to not quite half of it."""
+    instance = w.host()
+    host_memory(w, instance, (0, 0.8, 0), (20, 0.8, -0.25 / 3600), (80, 0.55, 0))
     w.train(Part(w.minutes, busy=0.8), run=f"{w.name}-1", epoch_minutes=15)
     w.train(Part(w.minutes, busy=0.8), run=f"{w.name}-2", epoch_minutes=17)
 
 
 def small_model(w: World) -> None:
-    """A small model fills a third of the GPU, always."""
-    w.host()
+    """A small model fills a third of the GPU, always; the link rests at a lower generation meanwhile."""
+    instance = w.host()
+    w.constant(c.GPU_PCIE_LINK_GENERATION, 3, instance=instance, gpu="0")
     w.train(*[Part(10, busy=0.36, high=0.1, low=0.15), Part(1, "validate", busy=0.3)] * 14, epoch_minutes=11)
 
 
 def multi_scale(w: World) -> None:
-    """Image sizes change: utilisation between 78 and 95 %, step times by half."""
-    w.host()
-    w.train(*[Part(2), Part(2, busy=0.78, slow=1.5)] * 40, epoch_minutes=20)
+    """Image sizes change: utilisation between 78 and 95 %, step times by half, memory; CPUs have enough to do."""
+    instance = w.host()
+    who = w.train(*[Part(2), Part(2, busy=0.78, slow=1.5)] * 40, epoch_minutes=20)
+    w.constant(c.LOAD_AVERAGE, 96, instance=instance, window="5m")
+    w.constant(c.TRAIN_CUDA_MEMORY_BYTES, 0.8 * GPU_MEMORY, **who, kind="reserved")
+    w.constant(c.TRAIN_CUDA_MEMORY_BYTES, 0.5 * GPU_MEMORY, **who, kind="peak_allocated")
+    w.constant(c.GPU_MEMORY_FREE_BYTES, 0.15 * GPU_MEMORY, instance=instance, gpu="0")
 
 
 def one_slow_file(w: World) -> None:
@@ -155,6 +164,8 @@ def at_the_power_limit(w: World) -> None:
     instance = w.host()
     w.train(Part(w.minutes), epoch_minutes=20)
     w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0.97), instance=instance, gpu="0", reason="sw_power_cap")
+    brake = {"reason": "hw_power_brake_slowdown"}  # now and then, by the rack
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0.07), instance=instance, gpu="0", **brake)
 
 
 def hot_for_a_moment(w: World) -> None:
@@ -172,6 +183,9 @@ def idle_node(w: World) -> None:
     instance = w.host(gpus=2)
     for gpu in range(2):
         w.constant(c.GPU_PCIE_LINK_GENERATION, 1, instance=instance, gpu=str(gpu))
+    w.put(c.SNAPSHOT_TIMESTAMP_SECONDS, [(0, 0.0, 0.0), (0.75, 0.0, 1.0)], instance=instance)  # sampled every 45 s
+    root = {"instance": instance, "mountpoint": "/", "fstype": "ext4"}
+    w.constant(c.FILESYSTEM_AVAILABLE_BYTES, 0.08 * DISK, **root)  # full, but not too full
 
 
 def node_without_gpu(w: World) -> None:
@@ -190,7 +204,7 @@ def old_scars(w: World) -> None:
     w.constant(c.GPU_ECC_ERRORS_TOTAL, 12, **where, kind="uncorrected")
     w.constant(c.GPU_RETIRED_PAGES_TOTAL, 20, **where, kind="double_bit")
     w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (40, 3), **where, xid="13")
-    w.event(c.GPU_NVLINK_ERRORS_TOTAL, 60, 1, start=5, **where, kind="replay")
+    w.counter(c.GPU_NVLINK_ERRORS_TOTAL, (0, 0), (60, 0.7 / 300), start=5, **where, kind="replay")
 
 
 def allocator_warms_up(w: World) -> None:
@@ -200,7 +214,7 @@ def allocator_warms_up(w: World) -> None:
     reserved, allocated, peak = ({**who, "kind": kind} for kind in ("reserved", "allocated", "peak_allocated"))
     w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (3, None), (5, 0.5 * GPU_MEMORY), (15, 0.92 * GPU_MEMORY), **reserved)
     w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (3, None), (5, 2 * GIB), (6, 4 * GIB), (30, 5 * GIB), **allocated)
-    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (3, None), (5, 0.5 * GPU_MEMORY), (15, 0.88 * GPU_MEMORY), **peak)
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (3, None), (5, 0.5 * GPU_MEMORY), (15, 0.74 * GPU_MEMORY), **peak)
     w.constant(c.GPU_MEMORY_FREE_BYTES, 0.06 * GPU_MEMORY, instance=instance, gpu="0")
     w.event(c.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, 15, 1, **who)
 
@@ -244,14 +258,54 @@ def two_nodes_validate_on_rank_0(w: World) -> None:
 
 
 def ranks_differ_a_little(w: World) -> None:
-    """Four ranks, one ten per cent slower; it ends twenty seconds after the others."""
+    """Four ranks, one ten per cent slower; it starts late, and ends twenty seconds after the others."""
     w.host(gpus=4)
     for rank in range(4):
-        slow = 1.1 if rank == 3 else 1.0
-        end = 100 + (0.33 if rank == 3 else 0)
-        exposed = 0.02 if rank == 3 else 0.1
-        parts = Part(end, exposed=exposed, slow=slow), Part(15, "finished", busy=0)
-        w.train(*parts, rank=str(rank), ranks=4, gpu=str(rank), epoch_minutes=25)
+        start, setup, end, slow, exposed = (8, 2, 90.33, 1.1, 0.02) if rank == 3 else (0, 10, 90, 1.0, 0.1)
+        parts = Part(setup, "setup", busy=0), Part(end, exposed=exposed, slow=slow), Part(15, "finished", busy=0)
+        w.train(*parts, rank=str(rank), ranks=4, gpu=str(rank), start=start, epoch_minutes=25)
+
+
+def ranks_not_split(w: World) -> None:
+    """Hooks that cannot split the backward pass: one rank waits for data for some minutes, the others inside it."""
+    w.host(gpus=4)
+    for rank in range(4):
+        waiting = Part(25, wait=0.18, busy=0.8) if rank == 3 else Part(25)
+        who = w.train(waiting, Part(65), rank=str(rank), ranks=4, gpu=str(rank), epoch_minutes=30)
+        for phase in ("backward_local", "backward_exposed"):
+            del w.series[_key(c.TRAIN_PHASE_SECONDS_TOTAL, **who, phase=phase)]
+        w.counter(c.TRAIN_PHASE_SECONDS_TOTAL, (0, 0.5), **who, phase="backward")
+
+
+def trains_a_fifth_of_the_time(w: World) -> None:
+    """The rest is validation: what a run waits for in so little time tells nothing."""
+    faults.hardly_train(w, 1, Part(30))
+
+
+def the_first_minutes_are_easy(w: World) -> None:
+    """Four minutes of small images, then the usual ones: there is no level yet that the GPU could drop from."""
+    w.host()
+    w.train(Part(2, "setup", busy=0), Part(4), Part(90, busy=0.5), epoch_minutes=100)
+
+
+def throughput_settles(w: World) -> None:
+    """The same with images per second, in the first half hour."""
+    w.host()
+    w.train(Part(28), Part(92, slow=2.0), epoch_minutes=130)
+
+
+def throughput_of_a_fifth_of_the_time(w: World) -> None:
+    """What is done in twelve seconds of each minute, between validations, is no measure; here it halves."""
+    w.host()
+    turns = [[Part(1, "validate", busy=0.5), Part(0.25, slow=slow)] for slow in [1.0] * 72 + [2.0] * 40]
+    w.train(*(part for turn in turns for part in turn), epoch_minutes=1000)
+
+
+def saves_rarely(w: World) -> None:
+    """Epochs of half an hour, of which every third is saved."""
+    w.host()
+    who = w.train(Part(w.minutes), epoch_minutes=31)
+    w.gauge(c.TRAIN_CHECKPOINTS_TOTAL, (0, 1), (93, 2), **who)
 
 
 def saves_nothing(w: World) -> None:
@@ -262,15 +316,16 @@ def saves_nothing(w: World) -> None:
 
 
 def quota_without_harm(w: World) -> None:
-    """A container's CPU quota is touched all the time, and the data still come in time."""
+    """A container's CPU quota is touched all the time, and the data still come in time, or nearly."""
     instance = w.host()
-    w.train(Part(w.minutes), epoch_minutes=20)
+    w.train(Part(w.minutes, wait=0.04), epoch_minutes=20)
     w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0.4), instance=instance, run=w.name)
 
 
 def busy_host_without_training(w: World) -> None:
-    """A compile farm at night: load of three per core, nobody trains."""
+    """A compile farm at night: load of three per core, memory falls, nobody trains."""
     instance = w.host()
+    host_memory(w, instance, (0, 0.45, 0), (20, 0.45, -0.2 / 3600), (80, 0.25, 0))
     w.constant(c.LOAD_AVERAGE, 192, instance=instance, window="5m")
 
 
@@ -323,7 +378,13 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     full_by_nature,
     two_nodes_validate_on_rank_0,
     ranks_differ_a_little,
+    ranks_not_split,
+    trains_a_fifth_of_the_time,
+    the_first_minutes_are_easy,
+    throughput_settles,
+    throughput_of_a_fifth_of_the_time,
     saves_nothing,
+    saves_rarely,
     quota_without_harm,
     busy_host_without_training,
     resumed_run,
@@ -339,5 +400,8 @@ LENGTHS = {
     filling_the_cache: 110,
     ranks_differ_a_little: 110,
     mosaic_buffers_fill: 110,
+    throughput_settles: 110,
+    throughput_of_a_fifth_of_the_time: 135,
+    saves_rarely: 110,
     one_long_epoch: 150,
 }

@@ -103,6 +103,17 @@ def _reads(rule: Mapping[str, Any], record: str) -> bool:
     return _renamed(rule["expr"], {record: ""}) != rule["expr"]
 
 
+def alerts(rules: Mapping[str, Any], mutant: Mutant) -> list[tuple[str, str]]:
+    """Names and severities of the alerts that the mutant changes."""
+    renamed = _changed_records(rules, mutant)
+    return [
+        (rule["alert"], rule["labels"]["severity"])
+        for group in rules["groups"]
+        for rule in group["rules"]
+        if "alert" in rule and _is_changed(rule, mutant, renamed)
+    ]
+
+
 def _copies(rules: Mapping[str, Any], mutant: Mutant) -> list[list[dict[str, Any]]]:
     """By group: the changed rule and, of a recorded series, everything that reads it, under new names."""
     renamed = _changed_records(rules, mutant)

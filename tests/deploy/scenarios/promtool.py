@@ -116,7 +116,7 @@ def outcome(directory: Path, worlds: Sequence[World], content: Mapping[str, Any]
 
 
 def _together(worlds: Sequence[World]) -> list[list[World]]:
-    lengths = (60.0, 90.0, float("inf"))
+    lengths = (60.0, 90.0, 120.0, 180.0, float("inf"))
     by_length: dict[Any, list[World]] = {}
     for world in worlds:
         key = world.name if world.alone else next(length for length in lengths if world.minutes <= length)
