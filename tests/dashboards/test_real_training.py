@@ -73,9 +73,11 @@ def trainings(directory: Path) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def runs_of(url: str) -> dict[str, str]:
-    """Name of each training above -> its run, once all have validated and what is recorded about them has a rate."""
+    """Name of each training above -> its run, once all have validated and what is seldom sampled has a rate, too."""
     found = query(
-        url, "(max by (run) (yoloscope_train_epoch) > 3) and on (run) instance_run:yoloscope_train_images:sum_rate2m"
+        url,
+        "(max by (run) (yoloscope_train_epoch) > 3) and on (run) instance_run:yoloscope_train_images:sum_rate2m "
+        "and on (run) rate(yoloscope_train_process_cpu_seconds_total[1m])",
     )
     runs = {name: labels["run"] for labels, _ in found for name in TRAININGS if name in labels["run"]}
     return runs if len(runs) == len(TRAININGS) else {}
