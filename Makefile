@@ -29,10 +29,12 @@ $(VENV)/.dev: $(VENV)/.train
 demo: $(VENV)/.train ## A real YOLO training, starved, diagnosed and mended, in about two minutes
 	@$(BIN)/yoloscope demo
 
-# Real trainings have the machine to themselves: what starves one of them must not be another test.
+# What fails while tests share the machine is tried once more alone; what starves a diagnosed training must be no test.
+test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.dev ## The tests
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m "not train" --numprocesses auto --maxprocesses 4 --dist loadfile
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest -m train
+	@pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist loadfile \
+		|| pytest --last-failed --last-failed-no-failures none
+	@pytest -m alone
 
 check: $(VENV)/.dev ## Linters and types
 	@$(BIN)/ruff check
