@@ -39,7 +39,7 @@ ALERT = (
     'ALERTS{alertname="GpuUtilizationDrop",alertstate="firing",category="utilisation",severity="warning",'
     f'run="{RUNS["starved"]}"}}'
 )
-MISHAP = f'{{instance="node0002:9911",job="yoloscope",run="{RUNS["leak"]}",rank="2"}}'
+MISHAP = f'{{instance="node0002:9911",job="yoloscope",run="{RUNS["leak"]}",rank="64"}}'
 MISHAPS = (m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, m.TRAIN_NAN_RECOVERIES_TOTAL, m.TRAIN_WORKER_RESTARTS_TOTAL)
 
 
