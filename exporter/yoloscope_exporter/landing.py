@@ -78,9 +78,7 @@ def page(snapshot: Snapshot | None, telemetry_path: str, code: str) -> str:
     """The page as HTML; None says that there is no fresh snapshot."""
     words = _WORDS[code]
     body = (
-        f"<p>{words['stale']}</p>"
-        if snapshot is None
-        else "".join((*_runs(snapshot, code), *_collectors(snapshot, code)))
+        f"<p>{words['stale']}</p>" if snapshot is None else "".join(_runs(snapshot, code)) + _collectors(snapshot, code)
     )
     links = ((telemetry_path, "metrics"), ("/-/ready", "ready"), ("/-/healthy", "healthy"))
     anchors = " · ".join(f'<a href="{path}">{words[word]}</a>' for path, word in links)
@@ -117,8 +115,8 @@ def _by_rank(snapshot: Snapshot, metric: catalog.Metric) -> dict[tuple[str, ...]
     return {sample.labels: f"{sample.value:.0f}" for sample in snapshot.of(metric)}
 
 
-def _collectors(snapshot: Snapshot, code: str) -> Iterator[str]:
+def _collectors(snapshot: Snapshot, code: str) -> str:
     words = _WORDS[code]
     rows = (f"<tr><td>{escape(name)}</td><td>{len(samples)}</td></tr>" for name, samples in snapshot.samples.items())
     head = f"<tr><th>{words['collectors']}</th><th>{words['series']}</th></tr>"
-    yield f"<h2>{words['collectors']}</h2><table>{head}{''.join(rows)}</table>"
+    return f"<h2>{words['collectors']}</h2><table>{head}{''.join(rows)}</table>"

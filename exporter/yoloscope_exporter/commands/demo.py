@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -268,7 +267,7 @@ def _until_finished(watch: Watch, run: str) -> None:
 
 def _advised(act: Act, diagnosis: Diagnosis | None) -> dict[str, object]:
     """The arguments of `act`, changed as the diagnosis advises."""
-    advised = (yaml.safe_load(render.to_cfg([diagnosis])) if diagnosis else None) or {}
+    advised = render.advised([diagnosis]) if diagnosis else {}
     return {name: advised.get(name, value) for name, value in act.arguments.items()}
 
 

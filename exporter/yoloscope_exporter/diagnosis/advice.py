@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,32 +152,43 @@ def _cached(s: Signals, *places: str) -> bool:
     return s.facts.get("cache", "").lower() in places
 
 
-def cache_in_memory(s: Signals) -> Advice | None:
-    """`cache=ram` if the decoded data set fits into what memory is left."""
+class _CacheSizes(NamedTuple):
+    """Bytes of the decoded data set, and how many a RAM cache may take."""
+
+    needed: float
+    room: float
+
+
+def _cache_sizes(s: Signals) -> _CacheSizes | None:
+    """None where either is unknown, or the images are in memory already."""
     needed = dataset_bytes(s)
     if _cached(s, "ram", "true") or needed is None or not s.has("memory_available_bytes"):
         return None
-    room = s["memory_available_bytes"] * CACHE_SHARE
-    if needed > room:
+    return _CacheSizes(needed, s["memory_available_bytes"] * CACHE_SHARE)
+
+
+def cache_in_memory(s: Signals) -> Advice | None:
+    """`cache=ram` if the decoded data set fits into what memory is left."""
+    sizes = _cache_sizes(s)
+    if sizes is None or sizes.needed > sizes.room:
         return None
-    note = f"the data set takes {size(needed)} decoded, {size(room)} may be used"
+    note = f"the data set takes {size(sizes.needed)} decoded, {size(sizes.room)} may be used"
     return Advice({"cache": "ram"}, note=note, speedup=_without_reading(s))
 
 
 def cache_on_disk(s: Signals) -> Advice | None:
     """`cache=disk`, which spares the decoding and reads more bytes: of use only where storage keeps up."""
-    needed = dataset_bytes(s)
-    if _cached(s, "ram", "true", "disk") or needed is None or not s.has("memory_available_bytes"):
+    if _cached(s, "disk") or _cache_sizes(s) is None:
         return None
     return Advice({"cache": "disk"}, note=_too_large(s), speedup=_without_reading(s))
 
 
 def _too_large(s: Signals) -> str:
     """Why there is no `cache=ram`; empty where that is not the reason."""
-    needed, room = dataset_bytes(s), s.get("memory_available_bytes") * CACHE_SHARE
-    if _cached(s, "ram", "true") or needed is None or not s.has("memory_available_bytes"):
+    sizes = _cache_sizes(s)
+    if sizes is None:
         return ""
-    return f"decoded, the data set takes {size(needed)}: too much for cache=ram ({size(room)} may be used)"
+    return f"decoded, the data set takes {size(sizes.needed)}: too much for cache=ram ({size(sizes.room)} may be used)"
 
 
 def _without_reading(s: Signals) -> float | None:

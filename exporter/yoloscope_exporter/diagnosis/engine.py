@@ -344,13 +344,10 @@ def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iter
         skipped.update(store.skipped)
         resets += sum(series.resets for family in store.series.values() for series in family.values())
     for reason, count in sorted(skipped.items()):
-        yield f"{_counted(count, 'sample')} skipped: {reason}"
+        yield f"{rules.counted(count, 'sample')} skipped: {reason}"
     if resets:
-        yield f"{_counted(resets, 'counter reset')} bridged"
+        yield f"{rules.counted(resets, 'counter reset')} bridged"
     if gaps:
         total = sum(end - start for start, end in gaps)
-        yield f"{_counted(len(gaps), 'gap')} without samples, {total:.0f} s together: nothing is said about that time"
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}{'s' * (count != 1)}"
+        number = rules.counted(len(gaps), "gap")
+        yield f"{number} without samples, {total:.0f} s together: nothing is said about that time"

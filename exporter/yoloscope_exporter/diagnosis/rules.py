@@ -181,11 +181,12 @@ def _waits(s: Signals) -> str:
 def _preparation(s: Signals) -> str:
     if not s.has("prep_seconds", "step_seconds"):
         return ""
-    workers = f" by {_count(s['workers'], 'worker')}" if s.get("workers") else ""
+    workers = f" by {counted(s['workers'], 'worker')}" if s.get("workers") else ""
     return f"; a batch takes {_ms(s['prep_seconds'])} to prepare{workers} and {_ms(s['step_seconds'])} to train on"
 
 
-def _count(number: float, noun: str) -> str:
+def counted(number: float, noun: str) -> str:
+    """A number and its noun in the right number: `1 worker`, `2 workers`."""
     return f"{number:.0f} {noun}{'' if number == 1 else 's'}"
 
 
@@ -221,7 +222,7 @@ def _slow_worker_evidence(s: Signals, _: Limits) -> str:
 
 def _crowd_evidence(s: Signals, _: Limits) -> str:
     count = (
-        f"; {_count(s['workers'], 'worker')} on {s['rank_cores']:.3g} CPUs for each rank" if s.has("workers") else ""
+        f"; {counted(s['workers'], 'worker')} on {s['rank_cores']:.3g} CPUs for each rank" if s.has("workers") else ""
     )
     threads = f", {s['worker_threads']:.1f} CPUs used per worker" if s.get("worker_threads") > 1.2 else ""  # noqa: PLR2004
     return f"{_waits(s)}; loader workers stand {s['runqueue_share']:.0%} of their time in the run queue{count}{threads}"
