@@ -1,8 +1,9 @@
-"""The web side: a WSGI app over the sampler, and a threading server that a silent client cannot block.
+"""The web side: an app over the sampler, and a threading server that a silent client cannot block.
 
 The standard library's server, with what it lacks for this: threads that wait for connections (measured: p50 1.5 to
 0.9 ms, p90 3.6 to 1.2 ms against a new thread for each), a timeout per connection, TLS shaken hands in the connection's
-own thread, basic authentication, and a limit on the connections served at once.
+own thread, basic authentication, and a limit on the connections served at once. An app is a function from a request to
+a response; WSGI between the two cost a sixth of a scrape (measured: p50 1.45 to 1.2 ms).
 """
 
 from __future__ import annotations
@@ -15,20 +16,19 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import parse_qs, unquote
 
 from yoloscope_exporter import landing
 from yoloscope_exporter.config import Address
 from yoloscope_exporter.exposition import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from collections.abc import Callable, Mapping
 
     from yoloscope_exporter.sampler import Sampler
     from yoloscope_exporter.web_config import Guard
@@ -42,6 +42,22 @@ _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 
 _log = logging.getLogger(__name__)
 
 
+class Headers(Protocol):
+    """What is wanted of a request's headers: `email.message.Message`, which takes names in any case, or a dict."""
+
+    def get(self, name: str, failobj: str) -> str:
+        """The value, or `failobj`."""
+
+
+class Request(NamedTuple):
+    """What is asked for."""
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+
+
 @dataclass(frozen=True)
 class Response:
     """An answer: status, body, and headers beside the content's type and length."""
@@ -52,12 +68,16 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Response:
-    return Response(status, f"{text}\n".encode(), headers=headers)
+def text(status: HTTPStatus, line: str, *headers: tuple[str, str]) -> Response:
+    """One line."""
+    return Response(status, f"{line}\n".encode(), headers=headers)
 
 
 def _json(status: HTTPStatus, document: object) -> Response:
     return Response(status, json.dumps(document).encode(), "application/json")
+
+
+_UNAUTHORIZED = text(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNAUTHORIZED.phrase, ("WWW-Authenticate", "Basic"))
 
 
 class App:
@@ -72,7 +92,7 @@ class App:
         """Serve the metrics of `sampler` at `telemetry_path`, and `documents` as JSON at their paths."""
         self._sampler = sampler
         self._telemetry_path = telemetry_path
-        self._routes: Mapping[str, Callable[[WSGIEnvironment], Response]] = {
+        self._routes: Mapping[str, Callable[[Request], Response]] = {
             telemetry_path: self._metrics,
             "/-/healthy": self._healthy,
             "/-/ready": self._ready,
@@ -80,70 +100,62 @@ class App:
             **{path: partial(self._document, document) for path, document in (documents or {}).items()},
         }
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """WSGI."""
-        response = self._answer(environ)
-        headers = [
-            ("Content-Type", response.type),
-            ("Content-Length", str(len(response.body))),
-            ("X-Content-Type-Options", "nosniff"),
-            *response.headers,
-        ]
-        start_response(f"{response.status.value} {response.status.phrase}", headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
-
-    def _answer(self, environ: WSGIEnvironment) -> Response:
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", "GET, HEAD"))
-        route = self._routes.get(environ.get("PATH_INFO", ""))
+    def __call__(self, request: Request) -> Response:
+        """The answer."""
+        route = self._routes.get(request.path)
         if route is None:
-            return _text(HTTPStatus.NOT_FOUND, f"nothing here; the metrics are at {self._telemetry_path}")
-        return route(environ)
+            return text(HTTPStatus.NOT_FOUND, f"nothing here; the metrics are at {self._telemetry_path}")
+        return route(request)
 
-    def _metrics(self, environ: WSGIEnvironment) -> Response:
-        query = parse_qs(environ.get("QUERY_STRING", ""))
+    def _metrics(self, request: Request) -> Response:
+        query = parse_qs(request.query)
         include, exclude = set(query.get("collect[]", ())), set(query.get("exclude[]", ()))
         unknown = sorted((include | exclude) - self._sampler.names())
         if unknown:
             known = ", ".join(sorted(self._sampler.names()))
-            return _text(HTTPStatus.BAD_REQUEST, f"no collector {unknown[0]!r}; there are {known}")
+            return text(HTTPStatus.BAD_REQUEST, f"no collector {unknown[0]!r}; there are {known}")
         if include and exclude:
-            return _text(HTTPStatus.BAD_REQUEST, "collect[] and exclude[] cannot be used together")
+            return text(HTTPStatus.BAD_REQUEST, "collect[] and exclude[] cannot be used together")
         wanted = None
         if include or exclude:
             wanted = include.__contains__ if include else lambda name: name not in exclude
-        form = negotiate(environ)
+        form = negotiate(request.headers)
         body = self._sampler.exposition(form, wanted)
         encoding = (("Content-Encoding", "gzip"),) if form.gzipped else ()
         return Response(HTTPStatus.OK, body, form.content_type, (("Vary", "Accept, Accept-Encoding"), *encoding))
 
-    def _healthy(self, _environ: WSGIEnvironment) -> Response:
+    def _healthy(self, _request: Request) -> Response:
         if self._sampler.alive:
-            return _text(HTTPStatus.OK, "healthy")
-        return _text(HTTPStatus.SERVICE_UNAVAILABLE, "the sampler has stopped")
+            return text(HTTPStatus.OK, "healthy")
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, "the sampler has stopped")
 
-    def _ready(self, _environ: WSGIEnvironment) -> Response:
+    def _ready(self, _request: Request) -> Response:
         if self._sampler.fresh:
-            return _text(HTTPStatus.OK, "ready")
-        return _text(HTTPStatus.SERVICE_UNAVAILABLE, "no fresh snapshot yet")
+            return text(HTTPStatus.OK, "ready")
+        return text(HTTPStatus.SERVICE_UNAVAILABLE, "no fresh snapshot yet")
 
-    def _document(self, document: Callable[[], object], _environ: WSGIEnvironment) -> Response:
+    def _document(self, document: Callable[[], object], _request: Request) -> Response:
         if self._sampler.alive:
             return _json(HTTPStatus.OK, document())
         return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the sampler has stopped"})
 
-    def _landing(self, environ: WSGIEnvironment) -> Response:
-        language = landing.language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+    def _landing(self, request: Request) -> Response:
+        language = landing.language(request.headers.get("Accept-Language", ""))
         snapshot = self._sampler.snapshot if self._sampler.fresh else None
         page = landing.page(snapshot, self._telemetry_path, language)
         policy = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
         return Response(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8", (policy, ("Vary", "Accept-Language")))
 
 
-def negotiate(environ: Mapping[str, Any]) -> Form:
+def negotiate(headers: Headers) -> Form:
     """What the scraper's headers Accept and Accept-Encoding ask for."""
-    types = dict(map(_weighted, environ.get("HTTP_ACCEPT", "").split(",")))
-    encodings = dict(map(_weighted, environ.get("HTTP_ACCEPT_ENCODING", "").split(",")))
+    return _form(headers.get("Accept", ""), headers.get("Accept-Encoding", ""))
+
+
+@lru_cache  # a scraper asks for the same again and again
+def _form(accept: str, accept_encoding: str) -> Form:
+    types = dict(map(_weighted, accept.split(",")))
+    encodings = dict(map(_weighted, accept_encoding.split(",")))
     plain = max(types.get("text/plain", 0.0), types.get("*/*", 0.0) / 2)  # a wildcard is satisfied with either
     openmetrics = types.get("application/openmetrics-text", 0.0)
     return Form(openmetrics=openmetrics > 0 and openmetrics >= plain, gzipped=encodings.get("gzip", 0.0) > 0)
@@ -162,12 +174,30 @@ def _weighted(item: str) -> tuple[str, float]:
 # --- the server -----------------------------------------------------------------------------------------------------
 
 
-class _Handler(WSGIRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
     timeout = SOCKET_TIMEOUT_SECONDS
     wbufsize = 1 << 16  # head and body leave together
     disable_nagle_algorithm = True
     server_version = "yoloscope"
     sys_version = ""
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        self._send(self.server.answer(Request(self.command, unquote(path), query, self.headers)))
+
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 - names of the base class's
+
+    def _send(self, response: Response) -> None:
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.type)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in response.headers:
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base class's signature
         _log.debug("%s %s", self.client_address[0] if self.client_address else "-", format % args)
@@ -176,13 +206,13 @@ class _Handler(WSGIRequestHandler):
         return str(self.client_address[0])
 
 
-class Server(WSGIServer):
+class Server(HTTPServer):
     """A fixed number of threads that all accept: a scrape wakes one thread and starts none."""
 
     request_queue_size = 128
     allow_reuse_address = True
 
-    def __init__(self, address: Address, app: WSGIApplication, guard: Guard | None = None) -> None:
+    def __init__(self, address: Address, app: Callable[[Request], Response], guard: Guard | None = None) -> None:
         """Bind to `address`; serves only after `start`.
 
         Raises:
@@ -191,10 +221,10 @@ class Server(WSGIServer):
         if ":" in address.host:
             self.address_family = socket.AF_INET6
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._app = app
         self._guard = guard
         self._ended = False
         super().__init__((address.host, address.port), _Handler)
-        self.set_app(guard.protect(app) if guard else app)
 
     def server_bind(self) -> None:
         """Bind without asking the name service who we are, which may take long."""
@@ -202,13 +232,29 @@ class Server(WSGIServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-        self.setup_environ()
 
     @property
     def url(self) -> str:
         """Where the server can be reached from this machine."""
         scheme = "https" if self._guard and self._guard.tls else "http"
         return Address(self.server_name, self.server_port).url(scheme)
+
+    def answer(self, request: Request) -> Response:
+        """What the app says, to those who may ask."""
+        if self._guard is None:
+            return self._ask(request)
+        admitted = self._guard.admits(request.headers.get("Authorization", ""))
+        response = self._ask(request) if admitted else _UNAUTHORIZED
+        return replace(response, headers=(*response.headers, *self._guard.headers.items()))
+
+    def _ask(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            return text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", "GET, HEAD"))
+        try:
+            return self._app(request)
+        except Exception:  # noqa: BLE001 - the isolation boundary: the client is told, the log says what
+            _log.exception("no answer to %s", request.path)
+            return text(HTTPStatus.INTERNAL_SERVER_ERROR, "yoloscope failed to answer; its log says why")
 
     def start(self) -> None:
         """Serve in the background until `shutdown`."""

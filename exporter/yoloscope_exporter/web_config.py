@@ -17,7 +17,6 @@ import ssl
 import threading
 from dataclasses import dataclass, field
 from hashlib import sha256
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,6 @@ import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 CACHE_SIZE = 100
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
@@ -119,7 +117,7 @@ def ssl_context(tls: Mapping[str, str]) -> ssl.SSLContext:
 
 
 class Guard:
-    """Holds the file's content, looks whether it has changed, and guards the app with it."""
+    """Holds the file's content, looks whether it has changed, and says who may ask."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.
@@ -165,25 +163,15 @@ class Guard:
             self._config, self._ssl, self._cache = config, context, {}
             self._stamp, self._problem = self._now(), ""
 
-    def protect(self, app: WSGIApplication) -> WSGIApplication:
-        """Wrap `app` so that it answers only those who may ask."""
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What each answer says beside its own headers."""
+        return self._config.headers
 
-        def protected(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            self._refresh()
-            config = self._config
-
-            def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:  # noqa: ANN401 - WSGI
-                return start_response(status, [*headers, *config.headers.items()], *rest)
-
-            if config.users and not self._allowed(config.users, environ.get("HTTP_AUTHORIZATION", "")):
-                status = HTTPStatus.UNAUTHORIZED
-                body = f"{status.phrase}\n".encode()
-                headers = [("WWW-Authenticate", "Basic"), ("Content-Length", str(len(body)))]
-                start(f"{status.value} {status.phrase}", [("Content-Type", "text/plain"), *headers])
-                return [body]
-            return app(environ, start)
-
-        return protected
+    def admits(self, authorization: str) -> bool:
+        """Whether who sends this header Authorization may ask."""
+        self._refresh()
+        return not self._config.users or self._allowed(self._config.users, authorization)
 
     def _allowed(self, users: Mapping[str, str], header: str) -> bool:
         user, password = _credentials(header)

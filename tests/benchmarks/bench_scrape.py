@@ -149,10 +149,14 @@ def values(target: Target) -> dict[tuple[str, ...], float]:
 
 
 def latency(targets: Sequence[Target], scrapes: int = SCRAPES) -> dict[str, list[float]]:
-    """Milliseconds of each scrape, sorted; the targets take turns, at moments that do not beat with the sampling."""
+    """Milliseconds of each scrape, sorted; the targets take turns, at moments that do not beat with the sampling.
+
+    Who comes first after the pause finds the machine cold, so they take turns at that too.
+    """
     times: dict[str, list[float]] = {target.name: [] for target in targets}
     for number in range(scrapes):
-        for target in targets:
+        first = number % len(targets)
+        for target in (*targets[first:], *targets[:first]):
             begin = time.perf_counter()
             scrape(target)
             times[target.name].append((time.perf_counter() - begin) * 1e3)

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,11 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
 from yoloscope_exporter.config import Address
 from yoloscope_exporter.sampler import Sampler, Source
-from yoloscope_exporter.server import App, Server, negotiate
+from yoloscope_exporter.server import App, Request, Response, Server, negotiate
 from yoloscope_exporter.web_config import Guard, WebConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 RUN = '<script>"run"</script>'
@@ -119,7 +120,7 @@ def test_gzip_when_asked_for() -> None:
 )
 def test_negotiation(accept: str, openmetrics: bool) -> None:  # noqa: FBT001 - a parameter
     """OpenMetrics for who wants it at least as much as plain text."""
-    assert negotiate({"HTTP_ACCEPT": accept}).openmetrics is openmetrics
+    assert negotiate({"Accept": accept}).openmetrics is openmetrics
 
 
 def raw(url: str, request: bytes) -> bytes:
@@ -137,6 +138,20 @@ def test_only_reading() -> None:
         assert head.startswith(b"HTTP/1.0 200 OK")
         assert head.endswith(b"\r\n\r\n")
         assert raw(url, b"POST /metrics HTTP/1.0\r\nContent-Length: 0\r\n\r\n").startswith(b"HTTP/1.0 405")
+
+
+def test_a_failure_is_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong in the app, the client gets a status, and the log the reason."""
+
+    def broken(_request: Request) -> Response:
+        raise LookupError("no such run")
+
+    made = Server(Address("127.0.0.1", 0), broken)
+    made.start()
+    assert fetch(made.url)[0] == 500
+    assert "LookupError: no such run" in caplog.text
+    made.shutdown()
+    made.server_close()
 
 
 def test_silent_clients_hold_nobody_up() -> None:
@@ -202,8 +217,7 @@ def test_documents_end_with_the_sampler() -> None:
 
 def get(app: App, path: str) -> str:
     """The body of an answer, without a server."""
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path}
-    return b"".join(app(environ, lambda *_: lambda _: None)).decode()
+    return app(Request("GET", path, "", {})).body.decode()
 
 
 def basic(user: str, password: str) -> str:
@@ -310,11 +324,10 @@ def test_connections_under_way_are_finished(monkeypatch: pytest.MonkeyPatch) -> 
     """After the shutdown, a request that was being answered still gets its answer."""
     begun, release = threading.Event(), threading.Event()
 
-    def slow(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
+    def slow(_request: Request) -> Response:
         begun.set()
         release.wait(10)
-        start_response("200 OK", [("Content-Length", "4")])
-        return [b"done"]
+        return Response(HTTPStatus.OK, b"done")
 
     made = Server(Address("127.0.0.1", 0), slow)
     made.start()

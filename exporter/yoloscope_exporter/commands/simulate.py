@@ -18,16 +18,16 @@ import click
 
 from yoloscope_exporter.config import address, duration
 from yoloscope_exporter.exposition import Renderer
-from yoloscope_exporter.server import Response, Server, negotiate
+from yoloscope_exporter.server import Response, Server, negotiate, text
 from yoloscope_exporter.sigmask import blocked
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from wsgiref.types import StartResponse, WSGIEnvironment
 
     from yoloscope_exporter.config import Address
     from yoloscope_exporter.exposition import Exposition
+    from yoloscope_exporter.server import Request
 
 _PATH = re.compile(r"/node/(\d{1,6})/metrics")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -122,15 +122,15 @@ Scenarios, from the onset on:
 )
 def simulate(write: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's values
     """Check the options and do one of the two."""
-    request = Request.of(options)
+    plan = Plan.of(options)
     if write:
-        _write(request, write, **{name: options[name] for name in ("span", "step", "end")})
+        _write(plan, write, **{name: options[name] for name in ("span", "step", "end")})
     else:
-        _serve(request, options["listen"], options["targets"])
+        _serve(plan, options["listen"], options["targets"])
 
 
 @dataclass(frozen=True)
-class Request:
+class Plan:
     """What is to be simulated, as `simulation.fleet` takes it, but for the time."""
 
     scenarios: Sequence[str]
@@ -139,7 +139,7 @@ class Request:
     options: dict[str, Any]
 
     @classmethod
-    def of(cls, options: dict[str, Any]) -> Request:
+    def of(cls, options: dict[str, Any]) -> Plan:
         """Check what click cannot: no more ranks than GPUs."""
         ranks, gpus = options["ranks"], options["gpus"]
         if ranks is not None and ranks > gpus:
@@ -155,9 +155,9 @@ class Request:
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
-def _write(request: Request, path: Path, *, span: float, step: float, end: float | None) -> None:
+def _write(plan: Plan, path: Path, *, span: float, step: float, end: float | None) -> None:
     last = end if end is not None else time.time() // step * step
-    scrapes = request.fleet(last - span).range(last - span, last, step)
+    scrapes = plan.fleet(last - span).range(last - span, last, step)
     if str(path) == "-":
         sys.stdout.writelines(openmetrics.lines(scrapes))
         return
@@ -169,11 +169,11 @@ def _write(request: Request, path: Path, *, span: float, step: float, end: float
 
 
 # --- serving ---------------------------------------------------------------------------------------------------------
-def _serve(request: Request, address: Address, targets: Path | None) -> None:
-    with blocked(_SIGNALS), serving(request.fleet(time.time()), address) as server:
+def _serve(plan: Plan, address: Address, targets: Path | None) -> None:
+    with blocked(_SIGNALS), serving(plan.fleet(time.time()), address) as server:
         groups = target_groups(server.app, server.url.partition("://")[2])
         with _announced(targets, groups) if targets else nullcontext():
-            number = f"{request.nodes} node{'s' * (request.nodes > 1)}"
+            number = f"{plan.nodes} node{'s' * (plan.nodes > 1)}"
             click.echo(f"{number} at {server.url}/node/0/metrics ..., targets at {server.url}/targets", err=True)
             signal.sigwait(_SIGNALS)
 
@@ -208,7 +208,7 @@ class SimulationServer(Server):
 
 
 class App:
-    """WSGI: each node's metrics, and the targets."""
+    """Each node's metrics, and the targets."""
 
     def __init__(self, nodes: Fleet, wall: Callable[[], float]) -> None:
         """Serve `nodes` as they are at the time `wall` tells."""
@@ -217,27 +217,20 @@ class App:
         self.instances = list(nodes.trainings)
         self._renderers = [(threading.Lock(), Renderer()) for _ in self.instances]
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    def __call__(self, request: Request) -> Response:
         """Answer."""
-        answer = self._answer(environ)
-        headers = [("Content-Type", answer.type), ("Content-Length", str(len(answer.body))), *answer.headers]
-        start_response(f"{answer.status.value} {answer.status.phrase}", headers)
-        return [answer.body]
-
-    def _answer(self, environ: WSGIEnvironment) -> Response:
-        path = environ.get("PATH_INFO", "")
-        match = _PATH.fullmatch(path)
+        match = _PATH.fullmatch(request.path)
         if match and int(match[1]) < len(self.instances):
-            form = negotiate(environ)
+            form = negotiate(request.headers)
             encoding = (("Content-Encoding", "gzip"),) if form.gzipped else ()
             return Response(HTTPStatus.OK, self._render(int(match[1])).get(form), form.content_type, encoding)
-        if path == "/targets":
-            groups = target_groups(self, environ.get("HTTP_HOST", ""))
+        if request.path == "/targets":
+            groups = target_groups(self, request.headers.get("Host", ""))
             return Response(HTTPStatus.OK, json.dumps(groups).encode(), "application/json")
-        if path == "/-/healthy":
-            return Response(HTTPStatus.OK, b"healthy\n")
+        if request.path == "/-/healthy":
+            return text(HTTPStatus.OK, "healthy")
         last = len(self.instances) - 1
-        return Response(HTTPStatus.NOT_FOUND, f"nodes are at /node/0/metrics to /node/{last}/metrics\n".encode())
+        return text(HTTPStatus.NOT_FOUND, f"nodes are at /node/0/metrics to /node/{last}/metrics")
 
     def _render(self, number: int) -> Exposition:
         lock, renderer = self._renderers[number]
