@@ -1,7 +1,7 @@
 """From samples to the bytes of `/metrics`, in the text format 0.0.4 and in OpenMetrics 1.0.
 
-Both formats share the lines of the series; only the headers of the families differ. So the lines are made once per
-snapshot, and what stays the same from one snapshot to the next, name and labels, is kept between them.
+Both formats share the lines of the series; only the headers of the families differ. So the lines are made once for a
+snapshot, when it is first asked for, and what stays the same from one to the next, name and labels, is kept between.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ class Form(NamedTuple):
 
 
 class Exposition:
-    """One snapshot's bytes. A form is made when it is first asked for, and kept."""
+    """One snapshot's bytes. Lines and forms are made when they are first asked for, and kept."""
 
-    def __init__(self, families: Mapping[str, list[str]]) -> None:
-        """Take the lines of each family, by the metric's name."""
-        self._families = families
+    def __init__(self, lines: Callable[[], Mapping[str, list[str]]]) -> None:
+        """Take what makes the lines of each family, by the metric's name."""
+        self._lines = lines
+        self._families: Mapping[str, list[str]] | None = None
         self._made: dict[Form, bytes] = {}
         self._lock = threading.Lock()
 
@@ -58,6 +59,8 @@ class Exposition:
             plain = Form(form.openmetrics)
             data = self._made.get(plain) or self._make(plain)
             return gzip.compress(data, _GZIP_LEVEL, mtime=0)
+        if self._families is None:
+            self._families = self._lines()
         header = _openmetrics_header if form.openmetrics else _text_header
         parts = [header(catalog.BY_NAME[name]) + "\n".join(lines) for name, lines in self._families.items()]
         end = "\n# EOF\n" if form.openmetrics else "\n"
@@ -92,9 +95,17 @@ class Renderer:
         """Call `duplicate` for every series that came twice; the first one is kept."""
         self._duplicate = duplicate
         self._known: dict[_Key, _Known] = {}
+        self._lock = threading.Lock()
 
     def render(self, samples: Iterable[Sample]) -> Exposition:
-        """Lines of all `samples`, families in order of their first sample."""
+        """All `samples`, which must not change any more, families in order of their first sample."""
+        return Exposition(lambda: self._lines(samples))
+
+    def _lines(self, samples: Iterable[Sample]) -> dict[str, list[str]]:
+        with self._lock:  # the last snapshot may still be asked for
+            return self._rendered(samples)
+
+    def _rendered(self, samples: Iterable[Sample]) -> dict[str, list[str]]:
         families: dict[str, list[str]] = {}
         seen: dict[_Key, _Known] = {}
         for metric, labels, value in samples:
@@ -112,7 +123,7 @@ class Renderer:
                 lines = families[metric.name] = []
             lines += known[2]
         self._known = seen  # what has gone is forgotten
-        return Exposition(families)
+        return families
 
 
 def _heads(metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import __version__, catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
+from yoloscope_exporter.demand import Demand
 from yoloscope_exporter.exposition import Exposition, Form, Renderer
 from yoloscope_exporter.lane import Lane, Outcome, outcome
 from yoloscope_exporter.snapshot import Derived, Snapshot
@@ -38,7 +39,6 @@ PATIENCE = 0.25  # of an interval: how long a cycle waits for a collector
 STALE_AFTER = 3  # intervals
 DEADLINE = 0.8  # of the period of a slow collector, STALE_AFTER for a fast one: after that it counts as hung
 DEAD_AFTER = 30  # intervals: time for somebody to restart the exporter
-FORM_MEMORY_SECONDS = 300.0  # how long a form of the exposition is made in advance after it was last asked for
 OWN = "exporter"
 
 _log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ class Sampler:
         self._at = -math.inf
         self._snapshot = self._gathered = Snapshot(0.0, MappingProxyType({}))
         self._exposition: Exposition | None = None
-        self._asked: dict[Form, float] = {}
+        self._demand: Demand[Form] = Demand()
         self._lane: Lane[None] = Lane("collectors")
         self._retired: list[_Runner] = []  # to be closed as soon as they are not busy
         self._left: list[Lane[None]] = []  # to runners that did not come back
@@ -282,8 +282,10 @@ class Sampler:
         self._snapshot = self._gathered
         self._ticks += 1
         self._at = now
-        self._exposition = self._renderer.render([*self._own(stale=False), *self._snapshot])
-        self._prepare()
+        exposition = self._renderer.render([*self._own(stale=False), *self._snapshot])
+        for form in self._demand.expected(now, self.interval):
+            exposition.get(form)
+        self._exposition = exposition
 
     def _step(self, runners: Sequence[_Runner], now: float, wall: float) -> None:
         self._settle(runners, wall)  # what came back since the last cycle
@@ -311,13 +313,6 @@ class Sampler:
                 return queue.take_rest()
         return ()
 
-    def _prepare(self) -> None:
-        """Make the forms that somebody asked for lately, so that the next scrape finds them ready."""
-        exposition = self._exposition
-        for form, asked in list(self._asked.items()):
-            if exposition is not None and self._at - asked < FORM_MEMORY_SECONDS:
-                exposition.get(form)
-
     # --- what is served ---------------------------------------------------------------------------------------------
 
     @property
@@ -343,7 +338,7 @@ class Sampler:
     def exposition(self, form: Form, wanted: Callable[[str], bool] | None = None) -> bytes:
         """The bytes for a scraper; `wanted` says of a collector's or module's name whether it is asked for."""
         if wanted is None and self._exposition is not None and self.fresh:
-            self._asked[form] = self._clock()
+            self._demand.note(form, self._clock(), self.interval)
             return self._exposition.get(form)
         return Renderer().render(self._filtered(wanted or (lambda _: True))).get(form)
 

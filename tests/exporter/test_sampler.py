@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from yoloscope_exporter import catalog
+from yoloscope_exporter import catalog, exposition
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
 from yoloscope_exporter.exposition import Form
@@ -375,3 +375,27 @@ def test_nothing_grows() -> None:
             counts.append((threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), len(gc.get_objects())))
     assert counts[0][:2] == counts[1][:2]
     assert abs(counts[1][2] - counts[0][2]) < 200
+
+
+def test_renders_for_who_is_about_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scraper that keeps its pace finds its form made; what nobody will ask for is not made."""
+    made_at: list[float] = []
+    original = exposition.gzip.compress
+    clock = Clock()
+
+    def compress(*args: object, **options: object) -> bytes:
+        made_at.append(clock.now)
+        return original(*args, **options)
+
+    monkeypatch.setattr(exposition.gzip, "compress", compress)
+    with sampler(source("load", lambda: load(1.0)), clock=clock) as made:
+        for second in range(100):
+            clock.now = 3600.0 + second
+            made.cycle()
+            before = len(made_at)
+            if second % 15 == 7:
+                clock.now += 0.5
+                assert made.exposition(Form(gzipped=True))
+                ready = len(made_at) == before
+                assert ready is (second > 22)  # two requests make a pace
+    assert len(made_at) < 10

@@ -235,7 +235,7 @@ class App:
     def _render(self, number: int) -> Exposition:
         lock, renderer = self._renderers[number]
         with lock:
-            return renderer.render(self._nodes.node(self.instances[number], self._wall()))
+            return renderer.render(list(self._nodes.node(self.instances[number], self._wall())))
 
 
 def target_groups(app: App, address: str) -> list[dict[str, Any]]:

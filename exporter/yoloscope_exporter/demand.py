@@ -1,0 +1,40 @@
+"""When scrapers come: most of what is sampled is never scraped, so nothing is rendered that nobody is about to ask for.
+
+A Prometheus keeps its pace. The shortest distance between its last requests says when the next one can come at the
+earliest; from then on the exposition is made in advance, so that a scrape finds it ready. Who comes unexpectedly waits
+for the rendering, some milliseconds.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+REQUESTS = 5  # of each kind are remembered: two Prometheus servers in turn show both distances
+FORGET_SECONDS = 300.0  # after the last request: nobody comes any more
+SLACK = 0.1  # of an interval: a scraper may be early, and a cycle takes its time
+
+
+class Demand(Generic[T]):
+    """Remembers when something of each kind was asked for. Noted by any thread, read by one."""
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self._asked: dict[T, tuple[float, ...]] = {}
+
+    def note(self, kind: T, now: float, interval: float) -> None:
+        """It is asked for, at `now` (seconds). Requests of the same `interval` get the same, and count once."""
+        times = self._asked.get(kind, ())
+        if not times or now - times[-1] >= interval:
+            self._asked[kind] = (*times[1 - REQUESTS :], now)
+
+    def expected(self, now: float, interval: float) -> list[T]:
+        """What can be asked for in the `interval` that begins now."""
+        return [kind for kind, times in list(self._asked.items()) if _expected(times, now, interval)]
+
+
+def _expected(times: tuple[float, ...], now: float, interval: float) -> bool:
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    return bool(gaps) and times[-1] + min(gaps) <= now + (1 + SLACK) * interval and now - times[-1] < FORGET_SECONDS
