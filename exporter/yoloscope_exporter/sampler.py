@@ -148,9 +148,11 @@ class _Runner:
             if len(labels) != len(metric.labels):
                 raise ValueError(f"{metric.name} wants the labels {metric.labels}, not {labels}")
             number = value.sum if isinstance(value, HistogramValue) else value
-            if not math.isfinite(number):
+            if 0.0 <= number < math.inf:  # nearly all
+                yield sample
+            elif not math.isfinite(number):
                 self._reject(self.name, "not_finite")
-            elif number < 0 and metric.kind == catalog.COUNTER:
+            elif metric.kind == catalog.COUNTER:
                 self._reject(self.name, "negative")
             else:
                 yield sample

@@ -100,6 +100,7 @@ MAX_LABEL_LENGTH = 256
 READ_ATTEMPTS = 5
 _PAUSE_SECONDS = 0.0002  # longer with every attempt; a write takes some microseconds
 _FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
+_WHO_LOCKS = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class RecordError(Exception):
@@ -471,7 +472,7 @@ class Reader:
         self._accept = accept or (lambda _who, _metric, labels: labels)
         self._version: tuple[float, ...] = ()  # what was parsed: inode, creation, generation
         self._parsed = _Header(Identity(""), {})
-        self._slots = SLOT_CAPACITY  # how many to read at once
+        self._length = _SLOTS_OFFSET + 8 * SLOT_CAPACITY  # bytes to read at once
         self._last: tuple[tuple[object, ...], Record] | None = None  # what was read, and what came of it
 
     def read(self) -> Record:
@@ -481,26 +482,36 @@ class Reader:
             RecordError: with reason `missing`, `type`, `size`, `magic`, `version`, `layout`, `header`, or `busy` when
                 the writer kept changing it.
         """
-        with _opened(self.path) as (descriptor, status):
+        descriptor, status = _open(self.path)
+        try:
             holder = _holder(descriptor)
             for attempt in range(READ_ATTEMPTS):
-                data = _read_once(descriptor, status.st_size, self._slots)
-                content = (data, holder, status.st_ino, status.st_uid)
+                data = os.pread(descriptor, self._length, 0)  # in one system call, as close in time as it can be
+                content = (data, holder, status.st_ino, status.st_uid, status.st_size)
                 if self._last is not None and self._last[0] == content:
                     return self._last[1]
-                head = _head(data)
-                version = (status.st_ino, head.created, head.generation)
-                known = version == self._version
-                text = b"" if known else _pread(descriptor, head.header_length, head.header_offset)
-                if _settled(descriptor, head) and (head.sequence % 2 == 0 or holder is None):
-                    if not known:
-                        self._parsed, self._version = _header(text, self._accept), version
-                        self._slots = head.slot_count
-                    record = _record(head, self._parsed, data, status.st_uid, holder)
-                    self._last = (content, record)
+                record = self._parse(descriptor, data, status, holder)
+                if record is not None:
                     return record
                 time.sleep(_PAUSE_SECONDS * attempt)
+        finally:
+            os.close(descriptor)
         raise RecordError("busy", f"{self.path} changed during {READ_ATTEMPTS} reads")
+
+    def _parse(self, descriptor: int, data: bytes, status: os.stat_result, holder: int | None) -> Record | None:
+        """The record that begins with `data`; None if it was changed meanwhile."""
+        head, data = _complete(descriptor, status.st_size, data)
+        version = (status.st_ino, head.created, head.generation)
+        known = version == self._version
+        text = b"" if known else _pread(descriptor, head.header_length, head.header_offset)
+        if not _settled(descriptor, head) or (head.sequence % 2 and holder is not None):
+            return None
+        if not known:
+            self._parsed, self._version = _header(text, self._accept), version
+        record = _record(head, self._parsed, data, status.st_uid, holder)
+        self._length = len(data)
+        self._last = ((data, holder, status.st_ino, status.st_uid, status.st_size), record)
+        return record
 
 
 def read_ring(path: Path) -> list[Row]:
@@ -509,12 +520,15 @@ def read_ring(path: Path) -> list[Row]:
     Raises:
         RecordError: as `Reader.read`.
     """
-    with _opened(path) as (descriptor, status):
-        head = _head(_read_once(descriptor, status.st_size, 0))
+    descriptor, status = _open(path)
+    try:
+        head, _ = _complete(descriptor, status.st_size, os.pread(descriptor, _SLOTS_OFFSET, 0))
         if not head.ring_rows or not head.ring_written:
             return []
         data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
         after = _head(_pread(descriptor, _HEAD.size, 0))
+    finally:
+        os.close(descriptor)
     rows = [Row(*values) for values in _ROW.iter_unpack(data)]
     newest = head.ring_written
     # What was written meanwhile went over the oldest rows, the one under way included.
@@ -522,27 +536,19 @@ def read_ring(path: Path) -> list[Row]:
     return [rows[number % head.ring_rows] for number in range(oldest, newest)]
 
 
-class _opened:  # noqa: N801 - used like a function
-    """A regular file, opened without following a link or blocking on a pipe."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> tuple[int, os.stat_result]:
-        try:
-            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            reason = "type" if error.errno in (errno.ELOOP, errno.ENXIO) else "missing"
-            raise RecordError(reason, f"cannot open {self._path}: {error.strerror}") from error
-        status = os.fstat(self._descriptor)
-        problem = _problem(status)
-        if problem:
-            os.close(self._descriptor)
-            raise RecordError(problem, f"{self._path} is refused: not a regular file of a possible size")
-        return self._descriptor, status
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+def _open(path: Path | str) -> tuple[int, os.stat_result]:
+    """The descriptor of a regular file, to be closed by who asked, without following a link or blocking on a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        reason = "type" if error.errno in (errno.ELOOP, errno.ENXIO) else "missing"
+        raise RecordError(reason, f"cannot open {path}: {error.strerror}") from error
+    status = os.fstat(descriptor)
+    problem = _problem(status)
+    if problem:
+        os.close(descriptor)
+        raise RecordError(problem, f"{path} is refused: not a regular file of a possible size")
+    return descriptor, status
 
 
 def _problem(status: os.stat_result) -> str:
@@ -557,8 +563,7 @@ def _holder(descriptor: int) -> int | None:
     The kernel translates the pid into the namespace of who asks (fs/locks.c, locks_translate_pid) and says 0 where
     the process is not to be seen from there.
     """
-    request = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, request))
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, _WHO_LOCKS))
     return None if kind == fcntl.F_UNLCK else max(pid, 0)
 
 
@@ -576,15 +581,16 @@ def _head(data: bytes) -> _Head:
     return _Head(*_HEAD.unpack_from(data))
 
 
-def _read_once(descriptor: int, size: int, slots: int) -> bytes:
-    """Head and slots in one system call, so that they are as close in time as they can be; in two if `slots` is few."""
-    data = os.pread(descriptor, min(_SLOTS_OFFSET + 8 * slots, size), 0)
+def _complete(descriptor: int, size: int, data: bytes) -> tuple[_Head, bytes]:
+    """The head, and head and slots whole, of a file that begins with `data`."""
     while True:
+        if len(data) < _SLOTS_OFFSET:
+            raise RecordError("layout", f"ends after {len(data)} bytes")  # it was cut this moment
         head = _head(data)
         _check(head, size)
         end = _SLOTS_OFFSET + 8 * head.slot_count  # rises while slots are declared, to MAX_SLOTS at most
         if len(data) >= end:
-            return data[:end]
+            return head, data[:end]
         data = _pread(descriptor, end, 0)
 
 

@@ -15,6 +15,7 @@ import stat
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -38,6 +39,7 @@ MAX_FILES = 512  # records of one run
 MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
 PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
 DEVICES_EVERY = 5  # cycles
+WORKERS_EVERY = 2  # cycles: a loader worker writes once for each of its batches, far more seldom than its rank
 FINAL = ("finished", "failed")
 
 _log = logging.getLogger(__name__)
@@ -79,6 +81,11 @@ class _File:
     ended: float = 0.0  # Unix time
     job: Mapping[str, str] | None = None  # what its cgroup tells; asked once
 
+    @property
+    def of_worker(self) -> bool:
+        """Whether it was read, and is a loader worker's."""
+        return self.record is not None and self.record.identity.kind == "worker"
+
     def expired(self, now: float, options: Mapping[str, object]) -> bool:
         """Whether a dead rank has been shown long enough."""
         if self.record is None or self.record.alive:
@@ -109,11 +116,13 @@ class Runs:
         self._devices = _Devices(context.latest)
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
         self._missed = False
+        self._cycle = 0
         self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
 
     def collect(self) -> Iterator[Sample]:
         """Samples of every run that is to be shown; also tells the roster who is alive."""
         now = self._context.wall()
+        self._cycle += 1
         known, self._files = self._files, {}
         trainers: list[Trainer] = []
         self._devices.refresh()
@@ -171,9 +180,10 @@ class Runs:
 
     def _read(self, directory: str, known: Mapping[str, _File], now: float) -> dict[str, _File]:
         files = {}
-        for name in self._names(directory):
+        for number, name in enumerate(self._names(directory)):
             file = known.get(name) or _File(Reader(Path(directory, name), _accept))
-            self._refresh(file, now)
+            if not file.of_worker or (self._cycle + number) % WORKERS_EVERY == 0:
+                self._refresh(file, now)
             files[name] = file
         return files
 
@@ -216,8 +226,9 @@ class Runs:
     def _refuse(self, file: _File, error: RecordError | OSError) -> None:
         reason = error.reason if isinstance(error, RecordError) else "missing"
         file.misses += 1
-        worker = file.record is not None and file.record.identity.kind == "worker"
-        if file.misses > PATIENCE and not worker:  # without a worker's share its rank's histogram would go backwards
+        if (
+            file.misses > PATIENCE and not file.of_worker
+        ):  # without a worker's share its rank's histogram would go backwards
             file.record = None
         if reason != file.refused:
             self._context.reject(NAME, reason)
@@ -329,7 +340,7 @@ class _Devices:
         return gpu, next((uuid for uuid, index in self._index.items() if index == gpu), "")
 
 
-def _run_samples(files: Sequence[_File], devices: _Devices) -> Iterator[Sample]:
+def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
     """Samples of one run's records; workers count only beside their rank."""
     ranks: dict[str, tuple[Record, Mapping[str, str]]] = {}
     workers = defaultdict(list)
@@ -338,10 +349,12 @@ def _run_samples(files: Sequence[_File], devices: _Devices) -> Iterator[Sample]:
             ranks[file.record.identity.rank] = (file.record, file.job or {})
         elif file.record:
             workers[file.record.identity.rank].append(file.record)
+    samples: list[Sample] = []
     for rank, (record, job) in ranks.items():
-        yield from _life(record)
-        yield from _facts(record, job, devices)
-        yield from _merged((record, *workers[rank]))
+        samples += _life(record)
+        samples += _facts(record, job, devices)
+        samples += _merged((record, *workers[rank]))
+    return samples
 
 
 def _life(record: Record) -> Iterator[Sample]:
@@ -387,9 +400,14 @@ def job_of(path: Path) -> dict[str, str]:
 def _owner(record: Record) -> dict[str, str]:
     """The file's owner, which nobody can make up, where this system knows the name."""
     try:
-        return {"user": pwd.getpwuid(record.uid).pw_name}
+        return {"user": _user(record.uid)}
     except KeyError:
         return {}
+
+
+@lru_cache  # which may ask the whole company
+def _user(uid: int) -> str:
+    return pwd.getpwuid(uid).pw_name
 
 
 def _merged(records: Sequence[Record]) -> Iterator[Sample]:

@@ -61,6 +61,7 @@ class Live:
     short: Store = field(default_factory=Store)
     long: Store = field(default_factory=Store)
     diagnoses: tuple[Diagnosis, ...] = ()
+    _told: tuple[catalog.Sample, ...] = ()
     _hysteresis: Hysteresis = field(init=False)
     _judged: float = 0.0
     _thinned: float = 0.0
@@ -79,7 +80,7 @@ class Live:
         self.limits = limits if isinstance(limits, dict) else rules.DEFAULTS
         return self.feed(snapshot.time, snapshot)
 
-    def feed(self, now: float, samples: Iterable[catalog.Sample]) -> list[catalog.Sample]:
+    def feed(self, now: float, samples: Iterable[catalog.Sample]) -> Sequence[catalog.Sample]:
         """Take in the samples of one cycle at Unix time `now`; return the diagnosis as samples."""
         if now < self.short.last:  # the clock was set back: what was seen lies in the future now
             self._forget()
@@ -87,7 +88,8 @@ class Live:
             self._take(now, [sample for sample in samples if sample.metric.name in USED])
         if now - self._judged >= self.window * STEP_SHARE:
             self._judge(now)
-        return list(self.samples())
+            self._told = tuple(self._samples())
+        return self._told
 
     def _take(self, now: float, samples: list[catalog.Sample]) -> None:
         if self.short.last > 0:
@@ -143,7 +145,7 @@ class Live:
         """The diagnosis with its signals, as the exporter serves it at DIAGNOSIS_PATH."""
         return to_json(self.diagnoses, with_signals=True)
 
-    def samples(self) -> Iterator[catalog.Sample]:
+    def _samples(self) -> Iterator[catalog.Sample]:
         """The diagnosis as samples: verdicts 0 or 1 where they could be judged, goodput, wasted GPU time."""
         for (run, rank), verdicts in self._held.items():
             for name, holds in verdicts.items():

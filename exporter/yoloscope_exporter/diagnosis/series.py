@@ -32,7 +32,18 @@ SHORTEST_STALENESS = 3.5  # seconds
 class Series:
     """Points of one series in ascending time. Histograms are kept as tuples: the counts per bucket, then the sum."""
 
-    __slots__ = ("_monotonic", "_offset", "_raw", "born", "histograms", "resets", "times", "values")
+    __slots__ = (
+        "_last",
+        "_monotonic",
+        "_offset",
+        "_parts",
+        "_shift",
+        "born",
+        "histograms",
+        "resets",
+        "times",
+        "values",
+    )
 
     def __init__(self, metric: Metric, *, born: bool) -> None:
         """`born` says that the series began while its store was already being filled: before it there was nothing."""
@@ -42,7 +53,8 @@ class Series:
         self.born = born
         self.resets = 0
         self._monotonic = metric.kind in (catalog.COUNTER, catalog.HISTOGRAM)
-        self._raw: tuple[float, ...] = ()
+        self._last, self._shift = -inf, 0.0  # of a counter: what it said last, and what it had counted before resets
+        self._parts: tuple[float, ...] = ()  # the same of a histogram
         self._offset: tuple[float, ...] = ()
 
     def append(self, time: float, value: float | HistogramValue) -> str:
@@ -54,11 +66,11 @@ class Series:
         if not isfinite(value):
             return "not a number"
         if self._monotonic:
-            if self._raw and value < self._raw[0]:
-                self._reset()
-            self._raw = (value,)
-            if self._offset:
-                value += self._offset[0]
+            if value < self._last:  # the counter began again: what it had counted before is added from here on
+                self.resets += 1
+                self._shift += self._last
+            self._last = value
+            value += self._shift
         self.times.append(time)
         self.values.append(value)
         return ""
@@ -66,17 +78,13 @@ class Series:
     def _append_histogram(self, time: float, parts: tuple[float, ...]) -> str:
         if not all(map(isfinite, parts)):
             return "not a number"
-        if len(self._raw) == len(parts) and any(map(lt, parts, self._raw)):
-            self._reset()
-        self._raw = parts
+        if len(self._parts) == len(parts) and any(map(lt, parts, self._parts)):
+            self.resets += 1
+            self._offset = tuple(map(add, self._parts, self._offset)) if self._offset else self._parts
+        self._parts = parts
         self.times.append(time)
         self.histograms.append(tuple(map(add, parts, self._offset)) if self._offset else parts)
         return ""
-
-    def _reset(self) -> None:
-        """The counter began again: what it had counted before is added from here on."""
-        self.resets += 1
-        self._offset = tuple(map(add, self._raw, self._offset)) if self._offset else self._raw
 
     def trim(self, before: float) -> None:
         """Forget points older than `before`."""
@@ -87,7 +95,9 @@ class Series:
 
     def span(self, start: float, end: float) -> range:
         """Indexes of the points in [start, end]."""
-        return range(bisect_left(self.times, start), bisect_right(self.times, end))
+        times = self.times
+        first = bisect_left(times, start) if times and times[0] < start else 0
+        return range(first, bisect_right(times, end) if times and times[-1] > end else len(times))
 
 
 @dataclass
@@ -113,11 +123,14 @@ class Store:
 
     def add_one(self, time: float, sample: Sample) -> None:
         """Add one sample without moving the store's limits, as `add` does once for all."""
-        family = self.series.setdefault(sample.metric.name, {})
-        series = family.get(sample.labels)
+        metric, labels, value = sample
+        family = self.series.get(metric.name)
+        if family is None:
+            family = self.series[metric.name] = {}
+        series = family.get(labels)
         if series is None:
-            series = family[sample.labels] = Series(sample.metric, born=time > self.first)
-        if reason := series.append(time, sample.value):
+            series = family[labels] = Series(metric, born=time > self.first)
+        if reason := series.append(time, value):
             self.skipped[reason] += 1
 
     def trim(self, before: float) -> None:

@@ -6,6 +6,7 @@ To add a signal: put it into the dictionary one of the functions below returns, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
@@ -190,6 +191,11 @@ class View:
     now: Window
     long: Window
 
+    @cached_property
+    def slowest_worker(self) -> tuple[str, float, float] | None:
+        """The worker that takes longest per batch: its name, its seconds, the median of the others' seconds."""
+        return _slowest_worker(self)
+
 
 def ranks(window: Window) -> list[tuple[str, str]]:
     """(run, rank) of every rank that is published at the end of the window, in order."""
@@ -248,9 +254,8 @@ def gather_one(v: View) -> Signals:
     numbers: Numbers = {}
     for part in PARTS_OF_SIGNALS:
         numbers |= part(v)
-    slowest = _slowest_worker(v)
-    if slowest:
-        names["slowest_worker"] = slowest[0]
+    if v.slowest_worker:
+        names["slowest_worker"] = v.slowest_worker[0]
     known = {name: value for name, value in numbers.items() if value is not None}
     return Signals(v.run, v.rank, v.state, up != 0, v.facts, known, names, _local(v))
 
@@ -269,14 +274,15 @@ def _phases(v: View) -> Numbers:
     compute = sum(known.get(phase, 0.0) for phase in COMPUTE_PHASES)
     if not compute:  # a trainer whose steps could not be split
         compute = known.get("other", 0.0)
+    typical = _typical(v)
     return {
         "batches": batches,
         "images_per_second": images / total if images is not None else None,
         "step_seconds": (total - grown["data_wait"]) / batches,
         "wait_seconds": grown["data_wait"] / batches,
-        "data_wait_share": _typical(v, "data_wait"),
-        "h2d_share": _typical(v, "h2d"),
-        "exposed_share": _typical(v, "backward_exposed"),
+        "data_wait_share": typical.get("data_wait"),
+        "h2d_share": typical.get("h2d"),
+        "exposed_share": typical.get("backward_exposed"),
         "compute_share": compute / total,
         "train_share": min(total / v.now.seconds, 1.0) if v.now.seconds > 0 else None,
         "goodput": min(compute / v.now.seconds, 1.0) if v.now.seconds > 0 else None,
@@ -288,22 +294,24 @@ def _phase(v: View, phase: str) -> float | None:
     return v.now.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, phase)
 
 
-def _typical(v: View, phase: str) -> float | None:
-    """Median share of `phase` in step time over parts of the window, so that one long wait does not speak for all."""
+def _typical(v: View) -> dict[str, float]:
+    """Median share of each phase in step time over parts of the window: one long wait does not speak for all."""
     count = max(1, min(PARTS, int(v.now.seconds / max(v.now.period, 1e-9))))
     parts = {
         name: values
         for name in STEP_PHASES
         if (values := v.now.shares(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, name, count=count))
     }
-    if phase not in parts:
-        return None
     first = v.now.shares(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank, count=count)
     if first and "data_wait" in parts:  # starting workers and filling the queue once an epoch is no starvation
         parts["data_wait"] = [max(wait - once, 0.0) for wait, once in zip(parts["data_wait"], first, strict=True)]
     totals = [sum(column) for column in zip(*parts.values(), strict=True)]
-    shares = [part / total for part, total in zip(parts[phase], totals, strict=True) if total > 0]
-    return median(shares) if shares else None
+    if not any(total > 0 for total in totals):
+        return {}
+    return {
+        name: median(part / total for part, total in zip(values, totals, strict=True) if total > 0)
+        for name, values in parts.items()
+    }
 
 
 def _local(v: View) -> dict[str, float]:
@@ -381,7 +389,7 @@ def _workers(v: View) -> Numbers:
     batches = _sum(v.now, catalog.TRAIN_WORKER_BATCHES_TOTAL, v.run, v.rank)
     computing = _sum(v.now, catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank)
     histogram = v.now.histogram(catalog.TRAIN_LOADER_BATCH_SECONDS, v.run, v.rank)
-    slowest = _slowest_worker(v)
+    slowest = v.slowest_worker
     return {
         "prep_seconds": seconds / batches if seconds and batches else None,
         "prep_cpu_ratio": min(computing / seconds, 1.0) if computing is not None and seconds else None,
@@ -420,7 +428,6 @@ def _queue_fill(v: View) -> float | None:
 
 
 def _slowest_worker(v: View) -> tuple[str, float, float] | None:
-    """The worker that takes longest per batch: its name, its seconds, the median of the others' seconds."""
     means = {}
     for labels, _ in v.now.series(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, v.run, v.rank):
         seconds = v.now.increase(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)

@@ -48,7 +48,7 @@ def test_live_forgets_a_run_that_is_no_longer_published() -> None:
 def test_live_survives_a_clock_that_is_set_back() -> None:
     """It starts anew instead of judging the future."""
     watching, _ = live(replace(STARVED, end="running", batches=40))
-    assert watching.feed(watching.short.last - 3600, []) == []
+    assert watching.feed(watching.short.last - 3600, []) == ()
 
 
 def test_a_gpu_held_by_nobodys_training_is_counted() -> None:

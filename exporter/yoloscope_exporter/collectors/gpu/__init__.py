@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
@@ -81,9 +80,7 @@ class Gpus:
         samples: list[Sample] = []
         for device in devices:  # the fast half may have a turn in between
             with self._turn_with(SLOW_TURN):
-                samples += self._visit(
-                    device, lambda visit: chain(details.collect(visit), processes.collect(visit, known))
-                )
+                samples += self._visit(device, details.collect, lambda visit: processes.collect(visit, known))
         return samples
 
     @contextmanager
@@ -105,18 +102,20 @@ class Gpus:
             totals.pause()
         return self._session.drop(why) if self._session.is_open else why
 
-    def _visit(self, device: Device, collect: Callable[[Visit], Iterable[Sample]]) -> list[Sample]:
+    def _visit(self, device: Device, *parts: Callable[[Visit], None]) -> list[Sample]:
         """Samples of a device; none if it is lost meanwhile."""
         if device not in self._session.devices:
             return []
         totals = self._totals.setdefault(device.key, Totals())
         visit = Visit(device, totals, self._gate, self._context.clock(), self._context.wall())
         try:
-            return list(collect(visit))
+            for collect in parts:
+                collect(visit)
         except DeviceLost as error:
             self._session.lose(device, str(error))
             totals.pause()
             return []
+        return visit.samples
 
     def _forget_others(self, session: Session) -> None:
         """Drop the totals of devices that are neither there nor lost: MIG instances come and go."""

@@ -19,9 +19,6 @@ from yoloscope_exporter.collectors.gpu.visit import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from yoloscope_exporter.catalog import Sample
     from yoloscope_exporter.collectors.gpu.visit import Visit
 
 #: PCIe generations are counted to 7 today; 32 lanes are the most the standard knows.
@@ -103,7 +100,7 @@ FIELDS = (
 )
 
 
-def collect(visit: Visit) -> Iterator[Sample]:
+def collect(visit: Visit) -> None:
     """All slow samples of one device but its processes.
 
     Raises:
@@ -112,45 +109,45 @@ def collect(visit: Visit) -> Iterator[Sample]:
     """
     if visit.device.parent is not None:
         return
-    yield from read(READINGS, visit)
+    read(READINGS, visit)
     fields = visit.fields(FIELDS)
-    yield from ecc(visit)
-    yield from remapped_rows(visit)
-    yield from retired_pages(visit, fields)
-    yield from nvlink_errors(visit, fields)
-    yield from pcie_spots(visit)
+    ecc(visit)
+    remapped_rows(visit)
+    retired_pages(visit, fields)
+    nvlink_errors(visit, fields)
+    pcie_spots(visit)
 
 
-def ecc(visit: Visit) -> Iterator[Sample]:
+def ecc(visit: Visit) -> None:
     """ECC errors in the life of the device: the count since the last driver load would fall."""
     for kind, number in ECC_KINDS.items():
         counted = visit.ask(nvml.nvmlDeviceGetTotalEccErrors, number, nvml.NVML_AGGREGATE_ECC)
-        yield from visit.publish(catalog.GPU_ECC_ERRORS_TOTAL, visit.counter(f"ecc {kind}", counted), kind)
+        visit.publish(catalog.GPU_ECC_ERRORS_TOTAL, visit.counter(f"ecc {kind}", counted), kind)
 
 
-def remapped_rows(visit: Visit) -> Iterator[Sample]:
+def remapped_rows(visit: Visit) -> None:
     """Rows of memory replaced by spare ones (Ampere and newer)."""
     answer = visit.ask(nvml.nvmlDeviceGetRemappedRows)
     if answer is None:
         return
     correctable, uncorrectable, pending, failure = answer
     for kind, rows in (("correctable", correctable), ("uncorrectable", uncorrectable)):
-        yield from visit.publish(catalog.GPU_REMAPPED_ROWS_TOTAL, visit.counter(f"rows {kind}", rows), kind)
-    yield from visit.publish(catalog.GPU_ROW_REMAP_PENDING, visit.gauge(pending, 0, 1))
-    yield from visit.publish(catalog.GPU_ROW_REMAP_FAILURE, visit.gauge(failure, 0, 1))
+        visit.publish(catalog.GPU_REMAPPED_ROWS_TOTAL, visit.counter(f"rows {kind}", rows), kind)
+    visit.publish(catalog.GPU_ROW_REMAP_PENDING, visit.gauge(pending, 0, 1))
+    visit.publish(catalog.GPU_ROW_REMAP_FAILURE, visit.gauge(failure, 0, 1))
 
 
-def retired_pages(visit: Visit, fields: dict[int, float]) -> Iterator[Sample]:
+def retired_pages(visit: Visit, fields: dict[int, float]) -> None:
     """Pages of memory taken out of use (before Ampere)."""
     for kind, (field, cause) in RETIRED_KINDS.items():
         pages = fields.get(field)
         if field in visit.device.refused:
             listed = visit.ask(nvml.nvmlDeviceGetRetiredPages, cause)
             pages = None if listed is None else len(listed)
-        yield from visit.publish(catalog.GPU_RETIRED_PAGES_TOTAL, visit.counter(f"pages {kind}", pages), kind)
+        visit.publish(catalog.GPU_RETIRED_PAGES_TOTAL, visit.counter(f"pages {kind}", pages), kind)
 
 
-def nvlink_errors(visit: Visit, fields: dict[int, float]) -> Iterator[Sample]:
+def nvlink_errors(visit: Visit, fields: dict[int, float]) -> None:
     """Errors over all NVLinks of the device."""
     for kind, (ids, counters) in NVLINK_KINDS.items():
         if visit.device.refused.issuperset(ids):
@@ -158,7 +155,7 @@ def nvlink_errors(visit: Visit, fields: dict[int, float]) -> Iterator[Sample]:
         else:
             counts = [fields[one] for one in ids if one in fields]
         total = sum(counts) if counts else None
-        yield from visit.publish(catalog.GPU_NVLINK_ERRORS_TOTAL, visit.counter(f"nvlink {kind}", total), kind)
+        visit.publish(catalog.GPU_NVLINK_ERRORS_TOTAL, visit.counter(f"nvlink {kind}", total), kind)
 
 
 def _link_errors(visit: Visit, counters: tuple[int, ...]) -> list[float]:
@@ -172,7 +169,7 @@ def _link_errors(visit: Visit, counters: tuple[int, ...]) -> list[float]:
     return [count for count in counts if count is not None]
 
 
-def pcie_spots(visit: Visit) -> Iterator[Sample]:
+def pcie_spots(visit: Visit) -> None:
     """PCIe bytes where the device has neither GPM nor counters: looks of 20 ms, integrated; an estimate.
 
     The calls themselves take those 20 ms each, which is why they are made here and only then.
@@ -181,4 +178,4 @@ def pcie_spots(visit: Visit) -> Iterator[Sample]:
         if visit.device.gpm is None and line.field in visit.device.refused:
             answer = visit.ask(nvml.nvmlDeviceGetPcieThroughput, direction)
             rate = visit.gauge(answer, 0, MOST_KILOBYTES_PER_S, KILOBYTE)
-            yield from visit.publish(line.metric, visit.integral(line.metric.name, rate))
+            visit.publish(line.metric, visit.integral(line.metric.name, rate))

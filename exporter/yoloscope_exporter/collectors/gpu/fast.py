@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pynvml as nvml
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors.gpu.visit import (
     CLOCKS,
     MOST_BYTES,
@@ -119,59 +118,59 @@ TRAFFIC = (
 )
 
 
-def collect(visit: Visit) -> Iterator[Sample]:
+def collect(visit: Visit) -> None:
     """All fast samples of one device.
 
     Raises:
         DeviceLost: it does not answer any more.
         DriverGone: nothing does.
     """
-    yield Sample(catalog.GPU_INFO, (visit.device.gpu, *visit.device.facts), 1.0)
-    yield from memory(visit)
+    visit.publish(catalog.GPU_INFO, 1.0, *visit.device.facts)
+    memory(visit)
     means = visit.device.gpm.read(visit.clock) if visit.device.gpm else {}
-    yield from performance(visit, means)
+    performance(visit, means)
     if visit.device.parent is not None:
-        yield from instance_load(visit, means)
+        instance_load(visit, means)
         return
-    yield from read(READINGS, visit)
-    yield from load(visit)
-    yield from energy(visit)
+    read(READINGS, visit)
+    load(visit)
+    energy(visit)
     fields = visit.fields(FIELDS)
-    yield from memory_temperature(visit, fields)
-    yield from throttling(visit, fields)
-    yield from traffic(visit, means, fields)
+    memory_temperature(visit, fields)
+    throttling(visit, fields)
+    traffic(visit, means, fields)
 
 
-def memory(visit: Visit) -> Iterator[Sample]:
+def memory(visit: Visit) -> None:
     """Device memory; the older call counts what the driver keeps as used and cannot tell it apart."""
     info = visit.ask.first((nvml.nvmlDeviceGetMemoryInfo, nvml.nvmlMemory_v2), (nvml.nvmlDeviceGetMemoryInfo,))
     total = visit.gauge(info and info.total, 1, MOST_BYTES)
     if total is None:
         return
-    yield from visit.publish(catalog.GPU_MEMORY_TOTAL_BYTES, total)
-    yield from visit.publish(catalog.GPU_MEMORY_USED_BYTES, visit.gauge(info.used, 0, total))
-    yield from visit.publish(catalog.GPU_MEMORY_FREE_BYTES, visit.gauge(info.free, 0, total))
+    visit.publish(catalog.GPU_MEMORY_TOTAL_BYTES, total)
+    visit.publish(catalog.GPU_MEMORY_USED_BYTES, visit.gauge(info.used, 0, total))
+    visit.publish(catalog.GPU_MEMORY_FREE_BYTES, visit.gauge(info.free, 0, total))
     reserved = getattr(info, "reserved", None)
-    yield from visit.publish(catalog.GPU_MEMORY_RESERVED_BYTES, visit.gauge(reserved, 0, total))
+    visit.publish(catalog.GPU_MEMORY_RESERVED_BYTES, visit.gauge(reserved, 0, total))
 
 
-def load(visit: Visit) -> Iterator[Sample]:
+def load(visit: Visit) -> None:
     """Utilisation: the driver's figure of the moment, and its samples integrated."""
     rates = visit.ask(nvml.nvmlDeviceGetUtilizationRates)
     now = visit.gauge(rates and rates.gpu, 0, PERCENT, 1 / PERCENT)
     memory_now = visit.gauge(rates and rates.memory, 0, PERCENT, 1 / PERCENT)
-    yield from visit.publish(catalog.GPU_UTILIZATION_RATIO, now)
+    visit.publish(catalog.GPU_UTILIZATION_RATIO, now)
     if integrate(visit, visit.totals.busy, nvml.NVML_GPU_UTILIZATION_SAMPLES, now):
-        yield from busy(visit)
+        busy(visit)
     memory_busy = visit.totals.memory_busy
     if integrate(visit, memory_busy, nvml.NVML_MEMORY_UTILIZATION_SAMPLES, memory_now):
-        yield from visit.publish(catalog.GPU_MEMORY_BUSY_SECONDS_TOTAL, memory_busy.seconds)
+        visit.publish(catalog.GPU_MEMORY_BUSY_SECONDS_TOTAL, memory_busy.seconds)
 
 
-def busy(visit: Visit) -> Iterator[Sample]:
+def busy(visit: Visit) -> None:
     """The integral of utilisation and its distribution."""
-    yield from visit.publish(catalog.GPU_BUSY_SECONDS_TOTAL, visit.totals.busy.seconds)
-    yield from visit.publish(catalog.GPU_UTILIZATION_SAMPLED_RATIO, visit.totals.busy.histogram())
+    visit.publish(catalog.GPU_BUSY_SECONDS_TOTAL, visit.totals.busy.seconds)
+    visit.publish(catalog.GPU_UTILIZATION_SAMPLED_RATIO, visit.totals.busy.histogram())
 
 
 def integrate(visit: Visit, time: BusyTime, kind: int, now: float | None) -> bool:
@@ -198,25 +197,25 @@ def _new(visit: Visit, samples: Sequence[Any], covered: float) -> Iterator[tuple
             yield at, visit.gauge(sample.sampleValue.uiVal, 0, PERCENT, 1 / PERCENT)
 
 
-def instance_load(visit: Visit, means: Mapping[int, float]) -> Iterator[Sample]:
+def instance_load(visit: Visit, means: Mapping[int, float]) -> None:
     """Utilisation of a MIG instance: NVML has it from GPM only; a mean over the window integrates exactly."""
     visit.totals.busy.begin(visit.wall)
     ratio = visit.gauge(means.get(nvml.NVML_GPM_METRIC_GRAPHICS_UTIL), 0, PERCENT, 1 / PERCENT)
     if ratio is None:
         return
-    yield from visit.publish(catalog.GPU_UTILIZATION_RATIO, ratio)
+    visit.publish(catalog.GPU_UTILIZATION_RATIO, ratio)
     if visit.device.gpm and visit.device.gpm.window:
         visit.totals.busy.add([(visit.wall, ratio)])
-    yield from busy(visit)
+    busy(visit)
 
 
-def performance(visit: Visit, means: Mapping[int, float]) -> Iterator[Sample]:
+def performance(visit: Visit, means: Mapping[int, float]) -> None:
     """How much of the device works, beyond 'a kernel runs'."""
     for metric, published in GPM_RATIOS:
-        yield from visit.publish(published, visit.gauge(means.get(metric), 0, PERCENT, 1 / PERCENT))
+        visit.publish(published, visit.gauge(means.get(metric), 0, PERCENT, 1 / PERCENT))
 
 
-def energy(visit: Visit) -> Iterator[Sample]:
+def energy(visit: Visit) -> None:
     """The driver's counter (mJ, Volta and newer), or power integrated where it has none; never one after the other."""
     question = nvml.nvmlDeviceGetTotalEnergyConsumption
     integrated = "energy" in visit.totals.integrals
@@ -226,16 +225,16 @@ def energy(visit: Visit) -> Iterator[Sample]:
         joules = visit.integral("energy", watts)
     else:
         joules = visit.counter("energy", counted, 1e-3)
-    yield from visit.publish(catalog.GPU_ENERGY_JOULES_TOTAL, joules)
+    visit.publish(catalog.GPU_ENERGY_JOULES_TOTAL, joules)
 
 
-def memory_temperature(visit: Visit, fields: Mapping[int, float]) -> Iterator[Sample]:
+def memory_temperature(visit: Visit, fields: Mapping[int, float]) -> None:
     """Temperature of the memory; devices without the sensor may answer 0, which is refused."""
     value = visit.gauge(fields.get(MEMORY_TEMPERATURE), 1, MOST_DEGREES)
-    yield from visit.publish(catalog.GPU_TEMPERATURE_CELSIUS, value, "memory")
+    visit.publish(catalog.GPU_TEMPERATURE_CELSIUS, value, "memory")
 
 
-def throttling(visit: Visit, fields: Mapping[int, float]) -> Iterator[Sample]:
+def throttling(visit: Visit, fields: Mapping[int, float]) -> None:
     """States, and seconds: the driver's own count where it has one, else the state integrated."""
     bits = visit.ask.first(
         (nvml.nvmlDeviceGetCurrentClocksEventReasons,), (nvml.nvmlDeviceGetCurrentClocksThrottleReasons,)
@@ -247,18 +246,18 @@ def throttling(visit: Visit, fields: Mapping[int, float]) -> Iterator[Sample]:
             seconds = visit.integral(reason, held)
         else:
             seconds = visit.counter(reason, fields.get(field), 1e-9)
-        yield from visit.publish(catalog.GPU_THROTTLED, held, reason)
-        yield from visit.publish(catalog.GPU_THROTTLED_SECONDS_TOTAL, seconds, reason)
+        visit.publish(catalog.GPU_THROTTLED, held, reason)
+        visit.publish(catalog.GPU_THROTTLED_SECONDS_TOTAL, seconds, reason)
 
 
-def traffic(visit: Visit, means: Mapping[int, float], fields: Mapping[int, float]) -> Iterator[Sample]:
+def traffic(visit: Visit, means: Mapping[int, float], fields: Mapping[int, float]) -> None:
     """Bytes over PCIe and NVLink: a device keeps to one source, because two would not agree on where they stand."""
     for line in TRAFFIC:
         if line.field in visit.device.refused or (line.by_mean and visit.device.gpm):
             total = _from_mean(visit, line, means)
         else:
             total = visit.counter(line.metric.name, fields.get(line.field), line.scale)
-        yield from visit.publish(line.metric, total)
+        visit.publish(line.metric, total)
 
 
 def _from_mean(visit: Visit, line: Traffic, means: Mapping[int, float]) -> float | None:

@@ -88,8 +88,11 @@ class Probe:
 
     def first(self, *questions: tuple[Any, ...], nothing: object = None) -> Any:  # noqa: ANN401
         """The first answer to one of these questions (function and arguments), for functions that replace others."""
-        answers = (self(*question, nothing=nothing) for question in questions)
-        return next((answer for answer in answers if answer is not None), None)
+        for question in questions:
+            answer = self(*question, nothing=nothing)
+            if answer is not None:
+                return answer
+        return None
 
     def _without(self, question: tuple[Any, ...], code: int, nothing: object) -> object:
         if code in GONE:

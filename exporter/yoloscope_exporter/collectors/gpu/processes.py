@@ -12,10 +12,9 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors.gpu.visit import MOST_BYTES, PERCENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from yoloscope_exporter.catalog import Sample
     from yoloscope_exporter.collectors import Trainer
     from yoloscope_exporter.collectors.gpu.visit import Visit
 
@@ -50,7 +49,7 @@ class Known:
             return ""
 
 
-def collect(visit: Visit, known: Known) -> Iterator[Sample]:
+def collect(visit: Visit, known: Known) -> None:
     """Samples of a device's processes; those of a GPU in MIG mode belong to its instances.
 
     Raises:
@@ -63,9 +62,9 @@ def collect(visit: Visit, known: Known) -> Iterator[Sample]:
     shares = _sm_shares(visit)
     for pid, used in memory.items():
         labels = known.labels(pid)
-        yield from visit.publish(catalog.GPU_PROCESS_MEMORY_BYTES, visit.gauge(used, 0, MOST_BYTES), *labels)
+        visit.publish(catalog.GPU_PROCESS_MEMORY_BYTES, visit.gauge(used, 0, MOST_BYTES), *labels)
         share = None if shares is None else shares.get(pid, 0.0)
-        yield from visit.publish(catalog.GPU_PROCESS_SM_RATIO, share, *labels)
+        visit.publish(catalog.GPU_PROCESS_SM_RATIO, share, *labels)
 
 
 def _memory(visit: Visit) -> dict[int, int | None]:

@@ -28,11 +28,11 @@ BLANK, RANGE, BACKWARDS = "blank", "range", "backwards"
 
 def fault(value: float, least: float, most: float) -> str | None:
     """Why `value` cannot be true, or None."""
-    if value in BLANKS or math.isnan(value):
+    if value in BLANKS:
         return BLANK
     if least <= value <= most:
         return None
-    return BLANK if value >= MOST_COUNT else RANGE
+    return BLANK if value >= MOST_COUNT or math.isnan(value) else RANGE
 
 
 @dataclass

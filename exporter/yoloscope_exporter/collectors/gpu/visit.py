@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import struct
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pynvml as nvml
@@ -11,7 +13,7 @@ from yoloscope_exporter.catalog import Metric, Sample
 from yoloscope_exporter.collectors.gpu.probe import CANNOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from yoloscope_exporter.catalog import HistogramValue
     from yoloscope_exporter.collectors.gpu.probe import Probe
@@ -40,6 +42,7 @@ class Visit:
         gate: where its answers are let through.
         clock: monotonic seconds.
         wall: Unix seconds.
+        samples: what came of it.
     """
 
     device: Device
@@ -47,16 +50,17 @@ class Visit:
     gate: Gate
     clock: float
     wall: float
+    samples: list[Sample] = field(default_factory=list)
 
     @property
     def ask(self) -> Probe:
         """Questions to the device."""
         return self.device.ask
 
-    def publish(self, metric: Metric, value: float | HistogramValue | None, *labels: str) -> Iterator[Sample]:
-        """A sample of the device, if there is a value."""
+    def publish(self, metric: Metric, value: float | HistogramValue | None, *labels: str) -> None:
+        """Add a sample of the device, if there is a value."""
         if value is not None:
-            yield Sample(metric, (self.device.gpu, *labels), value)
+            self.samples.append(Sample(metric, (self.device.gpu, *labels), value))
 
     def gauge(self, value: float | None, least: float, most: float, scale: float = 1.0) -> float | None:
         """The value times `scale`, if it is there and lies within what is believable."""
@@ -77,11 +81,11 @@ class Visit:
         if answers is None and self.ask.is_mute(nvml.nvmlDeviceGetFieldValues, questions):
             self.device.refused.update(_id(one) for one in questions)
         values: dict[int, float] = {}
-        for answer in answers or ():
-            if answer.nvmlReturn == nvml.NVML_SUCCESS:
-                values[answer.fieldId] = _number(answer)
-            elif answer.nvmlReturn in CANNOT:
-                self.device.refused.add(answer.fieldId)
+        for number, _, _, _, kind, code, value in _FIELD.iter_unpack(answers or b""):
+            if code == nvml.NVML_SUCCESS:
+                values[number] = _number(kind, value)
+            elif code in CANNOT:
+                self.device.refused.add(number)
         return values
 
 
@@ -94,15 +98,16 @@ def _id(wanted: int | tuple[int, int]) -> int:
     return wanted[0] if isinstance(wanted, tuple) else wanted
 
 
-#: Members of the union in a field's value, by nvmlValueType_t.
-_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
+#: nvmlFieldValue_t: field, scope, timestamp, latency, type, return code, value. The attributes of nvidia-ml-py's
+#: structures are slow, and this is asked of every GPU every second.
+_FIELD = struct.Struct("=IIqqII8s")
+#: The value by nvmlValueType_t: double, unsigned int, long and long long, signed long long and int, unsigned short.
+_VALUES = tuple(map(struct.Struct, ("=d", "=I", "@L", "=Q", "=q", "=i", "=H")))
 
 
-def _number(answer: Any) -> float:  # noqa: ANN401 - a structure of NVML's
+def _number(kind: int, value: bytes) -> float:
     """The value by the type that stands beside it; NaN, which no gate lets through, for a type that is unknown."""
-    if answer.valueType >= len(_MEMBERS):
-        return float("nan")
-    return float(getattr(answer.value, _MEMBERS[answer.valueType], float("nan")))
+    return float(_VALUES[kind].unpack_from(value)[0]) if kind < len(_VALUES) else math.nan
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,9 @@ class Reading:
     scale: float = 1.0
 
 
-def read(readings: Iterable[Reading], visit: Visit) -> Iterator[Sample]:
-    """Everything of a table that the device answers and that can be true."""
+def read(readings: Iterable[Reading], visit: Visit) -> None:
+    """Publish everything of a table that the device answers and that can be true."""
     for reading in readings:
         answer = visit.ask.first(*reading.questions)
         value = visit.gauge(answer, reading.least, reading.most, reading.scale)
-        yield from visit.publish(reading.metric, value, *reading.labels)
+        visit.publish(reading.metric, value, *reading.labels)
