@@ -147,7 +147,8 @@ class Record(NamedTuple):
     identity: Identity
     facts: Mapping[str, str]
     state: str
-    samples: tuple[Sample, ...]
+    numbers: tuple[Sample, ...]
+    histograms: tuple[Sample, ...]
     created: float
     updated: float
     pid: int
@@ -157,6 +158,11 @@ class Record(NamedTuple):
     unknown: int  # series of metrics this version's catalogue does not have, or that were not accepted
     series: int  # series, a histogram's parts each counted
     holder: int  # pid of the living writer in the reader's own PID namespace; 0 if it is dead or not visible there
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All that was set."""
+        return self.numbers + self.histograms
 
 
 # --- where records lie ----------------------------------------------------------------------------------------------
@@ -438,7 +444,7 @@ class _Head(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    metric: Metric | None  # None: not in this version's catalogue, or not accepted
+    metric: Metric
     labels: tuple[str, ...]
     first: int
     width: int
@@ -451,7 +457,8 @@ Accept = Callable[["Identity", Metric, tuple[str, ...]], "tuple[str, ...] | None
 class _Header:
     identity: Identity
     facts: Mapping[str, str]
-    entries: tuple[_Entry, ...] = ()
+    numbers: tuple[_Entry, ...] = ()
+    histograms: tuple[_Entry, ...] = ()
     slots: int = 0
     unknown: int = 0
 
@@ -627,16 +634,22 @@ def _header(data: bytes, accept: Accept) -> _Header:
         content = json.loads(data)
         identity = Identity(*(_text(content[key]) for key in ("run", "rank", "kind", "worker")))
         facts = {_text(key): _text(value) for key, value in content["facts"].items()}
-        entries: list[_Entry] = []
-        slots = 0
-        for entry in content["slots"]:
-            entries.append(_entry(partial(accept, identity), slots, *entry))
-            slots += entries[-1].width
+        numbers: list[_Entry] = []
+        histograms: list[_Entry] = []
+        slots = unknown = 0
+        for name, labels, bounds in content["slots"]:
+            width = len(bounds) + 2 if bounds else 1
+            found = _known(partial(accept, identity), name, labels, bounds)
+            if found is None:
+                unknown += 1
+            else:
+                (histograms if bounds else numbers).append(_Entry(*found, slots, width))
+            slots += width
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RecordError("header", f"not a readable header: {error!r}") from error
     if identity.kind not in ("rank", "worker"):
         raise RecordError("header", f"kind is {identity.kind!r}, not rank or worker")
-    return _Header(identity, facts, tuple(entries), slots, sum(entry.metric is None for entry in entries))
+    return _Header(identity, facts, tuple(numbers), tuple(histograms), slots, unknown)
 
 
 def _text(value: Any) -> str:
@@ -645,13 +658,16 @@ def _text(value: Any) -> str:
     return value
 
 
-def _entry(accept: Callable[..., tuple[str, ...] | None], first: int, name: Any, labels: Any, bounds: Any) -> _Entry:
+def _known(
+    accept: Callable[..., tuple[str, ...] | None], name: Any, labels: Any, bounds: Any
+) -> tuple[Metric, tuple[str, ...]] | None:
+    """The metric and the labels to give it; None if it is not in this version's catalogue, or not accepted."""
     values = tuple(_text(label) for label in labels)
     metric = catalog.BY_NAME.get(_text(name))
-    width = len(bounds) + 2 if bounds else 1
-    fits = metric is not None and len(values) == len(metric.labels) and list(metric.buckets) == list(bounds)
-    accepted = accept(metric, values) if metric is not None and fits else None
-    return _Entry(None if accepted is None else metric, accepted or (), first, width)
+    if metric is None or len(values) != len(metric.labels) or list(metric.buckets) != list(bounds):
+        return None
+    accepted = accept(metric, values)
+    return None if accepted is None else (metric, accepted)
 
 
 def _record(head: _Head, header: _Header, data: bytes, uid: int, holder: int | None) -> Record:
@@ -662,7 +678,8 @@ def _record(head: _Head, header: _Header, data: bytes, uid: int, holder: int | N
         identity=header.identity,
         facts=header.facts,
         state=catalog.STATES[head.state],
-        samples=tuple(_samples(header.entries, values)),
+        numbers=tuple(_numbers(header.numbers, values)),
+        histograms=tuple(_histograms(header.histograms, values)),
         created=head.created,
         updated=head.updated,
         pid=head.pid,
@@ -675,15 +692,17 @@ def _record(head: _Head, header: _Header, data: bytes, uid: int, holder: int | N
     )
 
 
-def _samples(entries: Sequence[_Entry], values: list[float]) -> Iterator[Sample]:
+def _numbers(entries: Sequence[_Entry], values: list[float]) -> Iterator[Sample]:
     """What is set, and is a number that a writer of ours would store."""
+    for metric, labels, first, _ in entries:
+        value = values[first]
+        if -math.inf < value < math.inf:
+            yield Sample(metric, labels, value)
+
+
+def _histograms(entries: Sequence[_Entry], values: list[float]) -> Iterator[Sample]:
+    """The same of histograms."""
     for metric, labels, first, width in entries:
-        if metric is None:
-            continue
-        if width == 1:
-            if -math.inf < values[first] < math.inf:
-                yield Sample(metric, labels, values[first])
-            continue
         part = values[first : first + width]
         if all(-math.inf < value < math.inf for value in part):
             yield Sample(metric, labels, HistogramValue(tuple(part[:-1]), part[-1]))

@@ -361,7 +361,7 @@ def _life(record: Record) -> Iterator[Sample]:
     """Whether the rank lives, its state, its beginning and its end."""
     who = (record.identity.run, record.identity.rank)
     state = record.state if record.alive or record.state in FINAL else "killed"
-    given = {sample.metric.name for sample in record.samples}
+    given = {sample.metric.name for sample in record.numbers}
     yield Sample(catalog.TRAIN_UP, who, 1.0 if record.alive else 0.0)
     for name in STATES:
         yield Sample(catalog.TRAIN_STATE, (*who, name), 1.0 if name == state else 0.0)
@@ -410,17 +410,15 @@ def _user(uid: int) -> str:
     return pwd.getpwuid(uid).pw_name
 
 
-def _merged(records: Sequence[Record]) -> Iterator[Sample]:
+def _merged(records: Sequence[Record]) -> list[Sample]:
     """The rank's own samples and its workers', histograms of the same series added up."""
+    samples: list[Sample] = []
     histograms: dict[tuple[str, tuple[str, ...]], list[Sample]] = {}
     for record in records:
-        for sample in record.samples:
-            if isinstance(sample.value, HistogramValue):
-                histograms.setdefault((sample.metric.name, sample.labels), []).append(sample)
-            else:
-                yield sample
-    for parts in histograms.values():
-        yield parts[0] if len(parts) == 1 else _sum(parts)
+        samples += record.numbers
+        for sample in record.histograms:
+            histograms.setdefault((sample.metric.name, sample.labels), []).append(sample)
+    return samples + [parts[0] if len(parts) == 1 else _sum(parts) for parts in histograms.values()]
 
 
 def _accept(who: Identity, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...] | None:

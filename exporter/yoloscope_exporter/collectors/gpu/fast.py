@@ -9,13 +9,12 @@ import pynvml as nvml
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors.gpu.visit import (
-    CLOCKS,
     MOST_BYTES,
     MOST_DEGREES,
-    MOST_MEGAHERTZ,
     MOST_MILLIWATTS,
     PERCENT,
     Reading,
+    clock,
     read,
 )
 
@@ -42,11 +41,7 @@ READINGS = (
         1,
         MOST_DEGREES,
     ),
-    Reading(catalog.GPU_PERFORMANCE_STATE, (), ((nvml.nvmlDeviceGetPerformanceState,),), 0, nvml.NVML_PSTATE_15),
-    *(
-        Reading(catalog.GPU_CLOCK_HERTZ, (domain,), ((nvml.nvmlDeviceGetClockInfo, clock),), 0, MOST_MEGAHERTZ, 1e6)
-        for domain, clock in CLOCKS.items()
-    ),
+    clock("sm"),
 )
 
 REASONS = {
