@@ -259,6 +259,39 @@ def test_life_is_seen_from_another_process(tmp_path: Path) -> None:
     assert Sample(BATCHES, LABELS, 0.0) in found.samples
 
 
+def test_a_living_writers_file_is_kept_open(tmp_path: Path) -> None:
+    """As long as the path leads to it and its writer lives; a new file is noticed, and nothing stays open."""
+    path = tmp_path / "run" / WHO.filename
+    reader = Reader(path)
+    with Child(path, "wait") as child:
+        inode = path.stat().st_ino
+        assert reader.read(inode, keep=True).holder == child.process.pid
+        assert reader.keeps
+        path.rename(path.with_suffix(".old"))
+        assert reader.read(inode, keep=True).alive  # no look at the path: the caller says it is the same
+        with pytest.raises(RecordError, match="missing"):
+            reader.read(inode + 1, keep=True)
+        assert not reader.keeps
+        path.with_suffix(".old").rename(path)
+        assert not reader.read(inode).torn
+        assert not reader.keeps
+        assert reader.read(inode, keep=True).alive
+    assert not reader.read(inode, keep=True).alive
+    assert not reader.keeps
+
+
+def test_a_forgotten_reader_leaves_nothing_open(tmp_path: Path) -> None:
+    """The descriptor goes with the reader."""
+    path = tmp_path / "run" / WHO.filename
+    with Child(path, "wait"):
+        before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers
+        reader = Reader(path)
+        reader.read(keep=True)
+        assert len(os.listdir("/proc/self/fd")) == len(before) + 1  # noqa: PTH208
+        del reader
+        assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
 def test_death_in_the_middle_of_a_write(tmp_path: Path) -> None:
     """A record whose writer was killed between begin and end is read, and says that it is torn."""
     path = tmp_path / "run" / WHO.filename

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 NAME = "runs"
 MAX_RUNS = 128
 MAX_FILES = 512  # records of one run
+MAX_OPEN = 512  # records of living writers kept open; half of the usual limit of a process
 MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
 PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
 DEVICES_EVERY = 5  # cycles
-WORKERS_EVERY = 2  # cycles: a loader worker writes once for each of its batches, far more seldom than its rank
 FINAL = ("finished", "failed")
 
 _log = logging.getLogger(__name__)
@@ -116,13 +116,13 @@ class Runs:
         self._devices = _Devices(context.latest)
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
         self._missed = False
-        self._cycle = 0
+        self._room = MAX_OPEN
         self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
 
     def collect(self) -> Iterator[Sample]:
         """Samples of every run that is to be shown; also tells the roster who is alive."""
         now = self._context.wall()
-        self._cycle += 1
+        self._room = MAX_OPEN
         known, self._files = self._files, {}
         trainers: list[Trainer] = []
         self._devices.refresh()
@@ -180,33 +180,34 @@ class Runs:
 
     def _read(self, directory: str, known: Mapping[str, _File], now: float) -> dict[str, _File]:
         files = {}
-        for number, name in enumerate(self._names(directory)):
+        for name, inode in self._names(directory):
             file = known.get(name) or _File(Reader(Path(directory, name), _accept))
-            if not file.of_worker or (self._cycle + number) % WORKERS_EVERY == 0:
-                self._refresh(file, now)
+            self._refresh(file, inode, now)
             files[name] = file
         return files
 
-    def _names(self, directory: str) -> list[str]:
-        """Names of the records, ranks first."""
+    def _names(self, directory: str) -> list[tuple[str, int]]:
+        """Names and inodes of the records, ranks first."""
         try:
-            names = [name for name in os.listdir(directory) if name.endswith(SUFFIX)]  # noqa: PTH208 - str
+            with os.scandir(directory) as found:
+                names = [(entry.name, entry.inode()) for entry in found if entry.name.endswith(SUFFIX)]
         except OSError as error:
             self._context.reject(NAME, "unreadable")
             _log.debug("cannot list %s: %s", directory, error)
             return []
-        names.sort(key=lambda name: ("-worker-" in name, name))
+        names.sort(key=lambda name: ("-worker-" in name[0], name))
         if len(names) > MAX_FILES:
             self._context.reject(NAME, "files")
         return names[:MAX_FILES]
 
-    def _refresh(self, file: _File, now: float) -> None:
+    def _refresh(self, file: _File, inode: int, now: float) -> None:
         """Read the record again, unless its writer is dead and it is still the same file."""
         path = file.reader.path
         try:
             if file.settled is not None and file.settled == _stamp(path):
                 return
-            record = file.reader.read()
+            record = file.reader.read(inode, keep=self._room > 0)
+            self._room -= file.reader.keeps
             if file.record is None or record.identity is not file.record.identity:
                 _check_place(record, path)
         except (RecordError, OSError) as error:

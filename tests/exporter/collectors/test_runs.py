@@ -7,8 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from yoloscope_exporter import catalog
@@ -19,9 +19,6 @@ from yoloscope_hooks.record import Identity, Writer, run_directory
 
 from tests.exporter import world
 from tests.exporter.world import NOW, RUN
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STATE = catalog.TRAIN_STATE.name
 UP = catalog.TRAIN_UP.name
@@ -100,6 +97,33 @@ def test_roster_knows_the_living(node: world.World) -> None:
     values = collected(collector)
     assert (values[UP, ("alive", "0")], state(values, "alive")) == (0, ["killed"])
     assert roster() == {}
+
+
+@pytest.mark.parametrize("most", [0, 512])
+def test_living_records_are_kept_open_while_there_is_room(
+    node: world.World, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """What is seen is the same; with the writer's death the file is let go."""
+    monkeypatch.setattr(runs, "MAX_OPEN", most)
+    collector = Runs(node.context)
+    with subprocess.Popen([sys.executable, "-c", CHILD, node.records], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        for _ in range(2):
+            assert state(collected(collector), "alive") == ["train"]
+            assert (opened(node.records) != []) is (most > 0)
+        child.kill()
+    assert state(collected(collector), "alive") == ["killed"]
+    assert not opened(node.records)
+
+
+def opened(directory: Path) -> list[str]:
+    """Files below a directory that this process has open."""
+    links = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one of this listing
+            links.append(str(entry.readlink()))
+    return [link for link in links if link.startswith(str(directory))]
 
 
 @pytest.mark.parametrize(("ended", "keep"), [("finished", 900.0), ("failed", 900.0), ("train", 3600.0)])

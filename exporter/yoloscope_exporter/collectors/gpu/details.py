@@ -15,7 +15,6 @@ from yoloscope_exporter.collectors.gpu.visit import (
     MOST_MILLIWATTS,
     PERCENT,
     Reading,
-    clock,
     read,
 )
 
@@ -47,7 +46,6 @@ def decoder_utilization(handle: object) -> int:
 
 READINGS = (
     Reading(catalog.GPU_PERFORMANCE_STATE, (), ((nvml.nvmlDeviceGetPerformanceState,),), 0, nvml.NVML_PSTATE_15),
-    *(clock(domain) for domain in CLOCKS if domain != "sm"),
     Reading(catalog.GPU_POWER_LIMIT_WATTS, (), ((nvml.nvmlDeviceGetEnforcedPowerLimit,),), 1, MOST_MILLIWATTS, 1e-3),
     Reading(catalog.GPU_ENCODER_UTILIZATION_RATIO, (), ((encoder_utilization,),), 0, PERCENT, 1 / PERCENT),
     Reading(catalog.GPU_DECODER_UTILIZATION_RATIO, (), ((decoder_utilization,),), 0, PERCENT, 1 / PERCENT),
@@ -63,9 +61,9 @@ READINGS = (
     ),
     *(
         Reading(
-            catalog.GPU_CLOCK_MAX_HERTZ, (domain,), ((nvml.nvmlDeviceGetMaxClockInfo, number),), 1, MOST_MEGAHERTZ, 1e6
+            catalog.GPU_CLOCK_MAX_HERTZ, (domain,), ((nvml.nvmlDeviceGetMaxClockInfo, clock),), 1, MOST_MEGAHERTZ, 1e6
         )
-        for domain, number in CLOCKS.items()
+        for domain, clock in CLOCKS.items()
     ),
     *(
         Reading(metric, (), ((function,),), 1, most)

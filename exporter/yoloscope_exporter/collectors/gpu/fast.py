@@ -9,12 +9,13 @@ import pynvml as nvml
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors.gpu.visit import (
+    CLOCKS,
     MOST_BYTES,
     MOST_DEGREES,
+    MOST_MEGAHERTZ,
     MOST_MILLIWATTS,
     PERCENT,
     Reading,
-    clock,
     read,
 )
 
@@ -41,7 +42,10 @@ READINGS = (
         1,
         MOST_DEGREES,
     ),
-    clock("sm"),
+    *(
+        Reading(catalog.GPU_CLOCK_HERTZ, (domain,), ((nvml.nvmlDeviceGetClockInfo, clock),), 0, MOST_MEGAHERTZ, 1e6)
+        for domain, clock in CLOCKS.items()
+    ),
 )
 
 REASONS = {

@@ -74,9 +74,9 @@ class Probe:
             DeviceLost: the device does not answer at all.
             DriverGone: nothing does.
         """
-        if self.is_mute(function, *arguments):
-            return None
         question = (function, *arguments)
+        if question in self._mute and self.is_mute(*question):
+            return None
         try:
             return function(self.handle, *arguments, *varying)
         except nvml.NVMLError as error:

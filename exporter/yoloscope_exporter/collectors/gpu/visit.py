@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pynvml as nvml
 
-from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Metric, Sample
 from yoloscope_exporter.collectors.gpu.probe import CANNOT
 
@@ -130,12 +129,6 @@ class Reading:
     least: float
     most: float
     scale: float = 1.0
-
-
-def clock(domain: str) -> Reading:
-    """The clock of one of CLOCKS."""
-    question = (nvml.nvmlDeviceGetClockInfo, CLOCKS[domain])
-    return Reading(catalog.GPU_CLOCK_HERTZ, (domain,), (question,), 0, MOST_MEGAHERTZ, 1e6)
 
 
 def read(readings: Iterable[Reading], visit: Visit) -> None:
