@@ -98,7 +98,7 @@ class Renderer:
         self._lock = threading.Lock()
 
     def render(self, samples: Iterable[Sample]) -> Exposition:
-        """All `samples`, which must not change any more, families in order of their first sample."""
+        """All `samples`, gone through once when they are asked for; families in order of their first sample."""
         return Exposition(lambda: self._lines(samples))
 
     def _lines(self, samples: Iterable[Sample]) -> dict[str, list[str]]:

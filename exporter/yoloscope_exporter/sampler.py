@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ class _Runner:
     def run(self, snapshot: Snapshot) -> None:
         """Collect."""
         derived, collect = self.source.derived, self.source.collector.collect
-        self._outcome = outcome(lambda: tuple(self._checked(derived(snapshot) if derived else collect())))
+        self._outcome = outcome(lambda: self._checked(derived(snapshot) if derived else collect()))
 
     def settle(self, now: float, wall: float, deadline: float) -> None:
         """Take what the call came to, if it has come to an end, and in time."""
@@ -141,21 +142,19 @@ class _Runner:
             debug = _log.isEnabledFor(logging.DEBUG)
             _log.warning("collector %s failed: %s: %s", self.name, kind, text, exc_info=error if debug else None)
 
-    def _checked(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+    def _checked(self, samples: Iterable[Sample]) -> tuple[Sample, ...]:
         """Only numbers that can be true, and labels that fit."""
+        good = []
         for sample in samples:
             metric, labels, value = sample
             if len(labels) != len(metric.labels):
                 raise ValueError(f"{metric.name} wants the labels {metric.labels}, not {labels}")
             number = value.sum if isinstance(value, HistogramValue) else value
-            if 0.0 <= number < math.inf:  # nearly all
-                yield sample
-            elif not math.isfinite(number):
-                self._reject(self.name, "not_finite")
-            elif metric.kind == catalog.COUNTER:
-                self._reject(self.name, "negative")
+            if 0.0 <= number < math.inf or (math.isfinite(number) and metric.kind != catalog.COUNTER):
+                good.append(sample)
             else:
-                yield sample
+                self._reject(self.name, "negative" if math.isfinite(number) else "not_finite")
+        return tuple(good)
 
     def own(self, *, stale: bool) -> Iterator[Sample]:
         """What there is to say about the collector itself."""
@@ -284,7 +283,7 @@ class Sampler:
         self._snapshot = self._gathered
         self._ticks += 1
         self._at = now
-        exposition = self._renderer.render([*self._own(stale=False), *self._snapshot])
+        exposition = self._renderer.render(chain(tuple(self._own(stale=False)), self._snapshot))
         for form in self._demand.expected(now, self.interval):
             exposition.get(form)
         self._exposition = exposition
