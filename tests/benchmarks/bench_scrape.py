@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -139,6 +140,13 @@ def scrape(target: Target, headers: Mapping[str, str] = PROMETHEUS) -> bytes:
         connection.close()
 
 
+def ask(target: Target, request: str) -> bytes:
+    """The same with nothing between: the whole answer to the bytes of `request`."""
+    with socket.create_connection((target.host, target.port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        return b"".join(iter(lambda: connection.recv(1 << 18), b""))
+
+
 def values(target: Target) -> dict[tuple[str, ...], float]:
     """A scrape by name and label values."""
     families = text_string_to_metric_families(scrape(target, {}).decode())
@@ -151,15 +159,19 @@ def values(target: Target) -> dict[tuple[str, ...], float]:
 def latency(targets: Sequence[Target], scrapes: int = SCRAPES) -> dict[str, list[float]]:
     """Milliseconds of each scrape, sorted; the targets take turns, at moments that do not beat with the sampling.
 
-    Who comes first after the pause finds the machine cold, so they take turns at that too.
+    Who comes first after the pause finds the machine cold, so they take turns at that too. Asked through a bare socket:
+    Python's own client takes half a millisecond for itself, as long as the exporter does.
     """
     times: dict[str, list[float]] = {target.name: [] for target in targets}
+    headers = {"Host": "localhost", "Connection": "close", **PROMETHEUS}
+    request = "GET /metrics HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
     for number in range(scrapes):
         first = number % len(targets)
         for target in (*targets[first:], *targets[:first]):
             begin = time.perf_counter()
-            scrape(target)
+            answer = ask(target, request)
             times[target.name].append((time.perf_counter() - begin) * 1e3)
+            assert answer.startswith((b"HTTP/1.0 200 ", b"HTTP/1.1 200 ")), answer[:80]
         time.sleep(0.05 + 0.0137 * (number % 7))
     return {name: sorted(found) for name, found in times.items()}
 
@@ -307,7 +319,8 @@ def report(  # noqa: PLR0917 - one of each figure
         f"| the same, by the gauge at each scrape | {shown} % | |",
         "",
         "The wave is at 95 % for 30 % of every 3 s, and is scraped every 15 s.",
-        "The two exporters are scraped in turn, each over a new connection, with Prometheus' headers.",
+        "The two exporters are scraped in turn with Prometheus' headers, each time over a new connection: a bare socket,",
+        "since Python's own client takes half a millisecond for itself.",
     ]
 
 
