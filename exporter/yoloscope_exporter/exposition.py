@@ -98,31 +98,28 @@ class Renderer:
         self._lock = threading.Lock()
 
     def render(self, samples: Iterable[Sample]) -> Exposition:
-        """All `samples`, gone through once when they are asked for; families in order of their first sample."""
+        """All `samples`, families in order of their first sample; nothing is made before it is asked for."""
         return Exposition(lambda: self._lines(samples))
 
     def _lines(self, samples: Iterable[Sample]) -> dict[str, list[str]]:
-        with self._lock:  # the last snapshot may still be asked for
-            return self._rendered(samples)
-
-    def _rendered(self, samples: Iterable[Sample]) -> dict[str, list[str]]:
         families: dict[str, list[str]] = {}
         seen: dict[_Key, _Known] = {}
-        for metric, labels, value in samples:
-            key = (metric.name, labels)
-            if key in seen:
-                self._duplicate()
-                continue
-            known = self._known.get(key)
-            if known is None or known[1] != value:
-                heads = known[0] if known else _heads(metric, labels)
-                known = (heads, value, _lines(heads, value))
-            seen[key] = known
-            lines = families.get(metric.name)
-            if lines is None:
-                lines = families[metric.name] = []
-            lines += known[2]
-        self._known = seen  # what has gone is forgotten
+        with self._lock:  # the last snapshot may be asked for while the next one is rendered
+            for metric, labels, value in samples:
+                key = (metric.name, labels)
+                if key in seen:
+                    self._duplicate()
+                    continue
+                known = self._known.get(key)
+                if known is None or known[1] != value:
+                    heads = known[0] if known else _heads(metric, labels)
+                    known = (heads, value, _lines(heads, value))
+                seen[key] = known
+                lines = families.get(metric.name)
+                if lines is None:
+                    lines = families[metric.name] = []
+                lines += known[2]
+            self._known = seen  # what has gone is forgotten
         return families
 
 

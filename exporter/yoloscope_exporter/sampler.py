@@ -20,7 +20,6 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
-from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -283,7 +282,7 @@ class Sampler:
         self._snapshot = self._gathered
         self._ticks += 1
         self._at = now
-        exposition = self._renderer.render(chain(tuple(self._own(stale=False)), self._snapshot))
+        exposition = self._renderer.render([*self._own(stale=False), *self._snapshot])
         for form in self._demand.expected(now, self.interval):
             exposition.get(form)
         self._exposition = exposition

@@ -319,8 +319,8 @@ def report(  # noqa: PLR0917 - one of each figure
         f"| the same, by the gauge at each scrape | {shown} % | |",
         "",
         "The wave is at 95 % for 30 % of every 3 s, and is scraped every 15 s.",
-        "The two exporters are scraped in turn with Prometheus' headers, each time over a new connection: a bare socket,",
-        "since Python's own client takes half a millisecond for itself.",
+        "The two exporters are scraped in turn with Prometheus' headers, each time over a new connection, through a",
+        "bare socket: Python's own client takes half a millisecond for itself.",
     ]
 
 

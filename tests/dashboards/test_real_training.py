@@ -77,7 +77,7 @@ def runs_of(url: str) -> dict[str, str]:
     found = query(
         url,
         "(max by (run) (yoloscope_train_epoch) > 3) and on (run) instance_run:yoloscope_train_images:sum_rate2m "
-        "and on (run) rate(yoloscope_train_process_cpu_seconds_total[1m])",
+        "and on (run) (count_over_time(yoloscope_train_process_cpu_seconds_total[1m]) > 5)",
     )
     runs = {name: labels["run"] for labels, _ in found for name in TRAININGS if name in labels["run"]}
     return runs if len(runs) == len(TRAININGS) else {}

@@ -227,9 +227,7 @@ class Runs:
     def _refuse(self, file: _File, error: RecordError | OSError) -> None:
         reason = error.reason if isinstance(error, RecordError) else "missing"
         file.misses += 1
-        if (
-            file.misses > PATIENCE and not file.of_worker
-        ):  # without a worker's share its rank's histogram would go backwards
+        if file.misses > PATIENCE and not file.of_worker:  # without its share the rank's histogram would go backwards
             file.record = None
         if reason != file.refused:
             self._context.reject(NAME, reason)
@@ -406,8 +404,9 @@ def _owner(record: Record) -> dict[str, str]:
         return {}
 
 
-@lru_cache  # which may ask the whole company
+@lru_cache
 def _user(uid: int) -> str:
+    """May ask a directory service, which is slow."""
     return pwd.getpwuid(uid).pw_name
 
 
