@@ -83,6 +83,7 @@ CGROUP_V2 = {
     "kubepods.slice/pod7.slice/trainer/cpu.max": "max 100000\n",
     "kubepods.slice/pod7.slice/trainer/cpu.stat": "usage_usec 50000000\nthrottled_usec 0\n",
     "kubepods.slice/pod7.slice/trainer/memory.current": "4294967296\n",
+    "kubepods.slice/pod7.slice/trainer/memory.stat": "anon 4294967296\ninactive_file 0\n",
     "kubepods.slice/pod7.slice/trainer/memory.max": "max\n",
     "kubepods.slice/pod7.slice/trainer/memory.events": "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\noom_group_kill 0\n",
     "kubepods.slice/pod7.slice/trainer/cpu.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\n",

@@ -231,9 +231,10 @@ def _memory(chain: Sequence[Path]) -> Iterator[_Value]:
 def _in_use(charged: float | None, cached: float | None) -> float | None:
     """Charged memory less the page cache that goes first: the working set of cAdvisor and Kubernetes.
 
-    A training that reads its images fills any limit with page cache; that is no lack of memory.
+    A training that reads its images fills any limit with page cache; that is no lack of memory. Without knowing the
+    cache nobody knows the rest.
     """
-    return None if charged is None else max(charged - (cached or 0.0), 0.0)
+    return None if charged is None or cached is None else max(charged - cached, 0.0)
 
 
 _READERS: Mapping[str, Callable[[Sequence[Path]], Iterator[_Value]]] = {

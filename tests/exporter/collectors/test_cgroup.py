@@ -36,6 +36,7 @@ V1 = {
     "memory/job/memory.limit_in_bytes": "1073741824\n",
     "memory/job/step/memory.limit_in_bytes": "9223372036854771712\n",
     "memory/job/step/memory.usage_in_bytes": "536870912\n",
+    "memory/job/step/memory.stat": "total_inactive_file 0\n",
     "memory/job/step/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
 }
 V1_PATHS = "9:name=systemd:/\n4:memory:/job/step\n2:cpu,cpuacct:/job/step\n"
@@ -98,6 +99,16 @@ def test_page_cache_is_not_in_use(node: world.World) -> None:
     assert collected(node)[USED] == 2.0**28
 
 
+@pytest.mark.parametrize("stat", ["", "anon 1\n"])
+def test_memory_whose_cache_is_not_known_is_left_out(node: world.World, stat: str) -> None:
+    """With the cache in it, it would be taken for a lack of memory."""
+    own = "kubepods.slice/pod7.slice/trainer"
+    world.write(node.cgroups, {**world.CGROUP_V2, f"{own}/memory.stat": stat})
+    found = collected(node)
+    assert USED not in found
+    assert found[LIMIT] == 2.0**33
+
+
 def test_no_limit_is_absent(node: world.World) -> None:
     """`max` and -1 are no numbers: quota and limit are not there."""
     files = {**world.CGROUP_V2, "kubepods.slice/pod7.slice/cpu.max": "max 100000\n"}
@@ -129,7 +140,7 @@ def test_container_that_sees_only_itself(node: world.World) -> None:
 
 def test_container_without_a_namespace(node: world.World) -> None:
     """Version 1 shows the container its part of the tree under the whole tree's paths."""
-    world.write(node.cgroups, {"memory/memory.usage_in_bytes": "77\n"})
+    world.write(node.cgroups, {"memory/memory.usage_in_bytes": "77\n", "memory/memory.stat": "total_inactive_file 0\n"})
     mounts = f"35 31 0:32 /docker/abc {node.cgroups}/memory ro - cgroup cgroup rw,memory\n"
     world.write(node.procfs, {"700/cgroup": "4:memory:/docker/abc\n", "self/mountinfo": mounts})
     assert collected(node) == {USED: 77.0}
