@@ -8,31 +8,32 @@ for the rendering, some milliseconds.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from yoloscope_exporter.exposition import Form
 
-REQUESTS = 5  # of each kind are remembered: two Prometheus servers in turn show both distances
+REQUESTS = 5  # for each form are remembered: two Prometheus servers in turn show both distances
 FORGET_SECONDS = 300.0  # after the last request: nobody comes any more
 SLACK = 0.1  # of an interval: a scraper may be early, and a cycle takes its time
 
 
-class Demand(Generic[T]):
-    """Remembers when something of each kind was asked for. Noted by any thread, read by one."""
+class Demand:
+    """Remembers when each form was asked for. Noted by any thread, read by one."""
 
     def __init__(self) -> None:
         """Nobody has asked yet."""
-        self._asked: dict[T, tuple[float, ...]] = {}
+        self._asked: dict[Form, tuple[float, ...]] = {}
 
-    def note(self, kind: T, now: float, interval: float) -> None:
-        """It is asked for, at `now` (seconds). Requests of the same `interval` get the same, and count once."""
-        times = self._asked.get(kind, ())
-        if not times or now - times[-1] >= interval:
-            self._asked[kind] = (*times[1 - REQUESTS :], now)
+    def note(self, form: Form, now: float, interval: float) -> None:
+        """It is asked for, at `now` (seconds). Less than half an `interval` apart, requests count once."""
+        times = self._asked.get(form, ())
+        if not times or now - times[-1] >= interval / 2:
+            self._asked[form] = (*times[1 - REQUESTS :], now)
 
-    def expected(self, now: float, interval: float) -> list[T]:
+    def expected(self, now: float, interval: float) -> list[Form]:
         """What can be asked for in the `interval` that begins now."""
-        return [kind for kind, times in list(self._asked.items()) if _expected(times, now, interval)]
+        return [form for form, times in list(self._asked.items()) if _expected(times, now, interval)]
 
 
 def _expected(times: tuple[float, ...], now: float, interval: float) -> bool:

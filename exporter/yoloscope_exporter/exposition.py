@@ -16,7 +16,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -92,16 +92,16 @@ class Renderer:
     """Turns samples into lines, and remembers for each series its lines' beginnings, its value, and its lines."""
 
     def __init__(self, duplicate: Callable[[], None] = lambda: None) -> None:
-        """Call `duplicate` for every series that came twice; the first one is kept."""
+        """Call `duplicate` for every series that came twice in what is rendered; the first one is kept."""
         self._duplicate = duplicate
         self._known: dict[_Key, _Known] = {}
         self._lock = threading.Lock()
 
-    def render(self, samples: Iterable[Sample]) -> Exposition:
+    def render(self, samples: Sequence[Sample]) -> Exposition:
         """All `samples`, families in order of their first sample; nothing is made before it is asked for."""
         return Exposition(lambda: self._lines(samples))
 
-    def _lines(self, samples: Iterable[Sample]) -> dict[str, list[str]]:
+    def _lines(self, samples: Sequence[Sample]) -> dict[str, list[str]]:
         families: dict[str, list[str]] = {}
         seen: dict[_Key, _Known] = {}
         with self._lock:  # the last snapshot may be asked for while the next one is rendered

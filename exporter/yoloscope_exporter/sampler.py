@@ -219,7 +219,7 @@ class Sampler:
         self._at = -math.inf
         self._snapshot = self._gathered = Snapshot(0.0, MappingProxyType({}))
         self._exposition: Exposition | None = None
-        self._demand: Demand[Form] = Demand()
+        self._demand = Demand()
         self._lane: Lane[None] = Lane("collectors")
         self._retired: list[_Runner] = []  # to be closed as soon as they are not busy
         self._left: list[Lane[None]] = []  # to runners that did not come back
@@ -281,11 +281,12 @@ class Sampler:
             self._gathered = _gather(runners, wall)
         self._snapshot = self._gathered
         self._ticks += 1
-        self._at = now
         exposition = self._renderer.render([*self._own(stale=False), *self._snapshot])
-        for form in self._demand.expected(now, self.interval):
-            exposition.get(form)
-        self._exposition = exposition
+        try:
+            for form in self._demand.expected(now, self.interval):
+                exposition.get(form)
+        finally:  # what cannot be rendered must not leave the last one standing
+            self._exposition, self._at = exposition, now
 
     def _step(self, runners: Sequence[_Runner], now: float, wall: float) -> None:
         self._settle(runners, wall)  # what came back since the last cycle
@@ -340,7 +341,7 @@ class Sampler:
         if wanted is None and self._exposition is not None and self.fresh:
             self._demand.note(form, self._clock(), self.interval)
             return self._exposition.get(form)
-        return Renderer().render(self._filtered(wanted or (lambda _: True))).get(form)
+        return Renderer().render(list(self._filtered(wanted or (lambda _: True)))).get(form)
 
     def _filtered(self, wanted: Callable[[str], bool]) -> Iterator[Sample]:
         fresh, snapshot = self.fresh, self._snapshot

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, unquote
 
 from yoloscope_exporter import landing
@@ -42,20 +42,14 @@ _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 
 _log = logging.getLogger(__name__)
 
 
-class Headers(Protocol):
-    """What is wanted of a request's headers: `email.message.Message`, which takes names in any case, or a dict."""
-
-    def get(self, name: str, failobj: str) -> str:
-        """The value, or `failobj`."""
-
-
 class Request(NamedTuple):
     """What is asked for."""
 
     method: str
     path: str
     query: str
-    headers: Headers
+    headers: Mapping[str, str]
+    """By names in lower case; what is sent repeatedly is joined by commas."""
 
 
 @dataclass(frozen=True)
@@ -140,19 +134,19 @@ class App:
         return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the sampler has stopped"})
 
     def _landing(self, request: Request) -> Response:
-        language = landing.language(request.headers.get("Accept-Language", ""))
+        language = landing.language(request.headers.get("accept-language", ""))
         snapshot = self._sampler.snapshot if self._sampler.fresh else None
         page = landing.page(snapshot, self._telemetry_path, language)
         policy = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
         return Response(HTTPStatus.OK, page.encode(), "text/html; charset=utf-8", (policy, ("Vary", "Accept-Language")))
 
 
-def negotiate(headers: Headers) -> Form:
+def negotiate(headers: Mapping[str, str]) -> Form:
     """What the scraper's headers Accept and Accept-Encoding ask for."""
-    return _form(headers.get("Accept", ""), headers.get("Accept-Encoding", ""))
+    return _form(headers.get("accept", ""), headers.get("accept-encoding", ""))
 
 
-@lru_cache  # a scraper asks for the same again and again
+@lru_cache(maxsize=8)  # a scraper asks for the same again and again; a client may send anything
 def _form(accept: str, accept_encoding: str) -> Form:
     types = dict(map(_weighted, accept.split(",")))
     encodings = dict(map(_weighted, accept_encoding.split(",")))
@@ -179,14 +173,19 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SOCKET_TIMEOUT_SECONDS
     wbufsize = 1 << 16  # head and body leave together
     disable_nagle_algorithm = True
-    server_version = "yoloscope"
-    sys_version = ""
 
-    def do_GET(self) -> None:
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        if name.startswith("do_"):  # whatever the method: the server says what is allowed, and to whom
+            return self._respond
+        raise AttributeError(name)
+
+    def _respond(self) -> None:
         path, _, query = self.path.partition("?")
-        self._send(self.server.answer(Request(self.command, unquote(path), query, self.headers)))
-
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET  # noqa: N815 - names of the base class's
+        headers: dict[str, str] = {}
+        for name, value in self.headers.items():
+            before = headers.get(name.lower())
+            headers[name.lower()] = value.strip() if before is None else f"{before}, {value.strip()}"
+        self._send(self.server.answer(Request(self.command, unquote(path), query, headers)))
 
     def _send(self, response: Response) -> None:
         self.send_response(response.status)
@@ -201,6 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the base class's signature
         _log.debug("%s %s", self.client_address[0] if self.client_address else "-", format % args)
+
+    def version_string(self) -> str:
+        return "yoloscope"
 
     def address_string(self) -> str:
         return str(self.client_address[0])
@@ -240,21 +242,21 @@ class Server(HTTPServer):
         return Address(self.server_name, self.server_port).url(scheme)
 
     def answer(self, request: Request) -> Response:
-        """What the app says, to those who may ask."""
-        if self._guard is None:
-            return self._ask(request)
-        admitted = self._guard.admits(request.headers.get("Authorization", ""))
-        response = self._ask(request) if admitted else _UNAUTHORIZED
-        return replace(response, headers=(*response.headers, *self._guard.headers.items()))
-
-    def _ask(self, request: Request) -> Response:
-        if request.method not in ("GET", "HEAD"):
-            return text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", "GET, HEAD"))
+        """What the app says, to those who may ask; whatever goes wrong, there is an answer."""
+        headers = self._guard.headers if self._guard else {}
         try:
-            return self._app(request)
+            response = self._ask(request)
         except Exception:  # noqa: BLE001 - the isolation boundary: the client is told, the log says what
             _log.exception("no answer to %s", request.path)
-            return text(HTTPStatus.INTERNAL_SERVER_ERROR, "yoloscope failed to answer; its log says why")
+            response = text(HTTPStatus.INTERNAL_SERVER_ERROR, "yoloscope failed to answer; its log says why")
+        return replace(response, headers=(*response.headers, *headers.items()))
+
+    def _ask(self, request: Request) -> Response:
+        if self._guard and not self._guard.admits(request.headers.get("authorization", "")):
+            return _UNAUTHORIZED
+        if request.method not in ("GET", "HEAD"):
+            return text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", "GET, HEAD"))
+        return self._app(request)
 
     def start(self) -> None:
         """Serve in the background until `shutdown`."""

@@ -9,10 +9,10 @@ be changed without a restart.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import logging
 import os
+import re
 import ssl
 import threading
 from dataclasses import dataclass, field
@@ -36,6 +36,8 @@ _CLIENT_AUTH = {
 _TLS_KEYS = ("cert_file", "key_file", "client_auth_type", "client_ca_file", "min_version")
 #: A hash that no password has; checked for unknown users so that they take as long as known ones.
 _NOBODY = "$2b$10$TI.Fqqs/7lYL2O2xTdXhAeVNTJCxxSgqMHdMS2CNLtV1jgP9OeYzu"
+
+_SENDABLE = re.compile(r"[\x20-\x7e\xa0-\xff]*").fullmatch
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,11 @@ def load(path: Path) -> WebConfig:
         raise WebConfigError(f"{path}: tls_server_config needs cert_file and key_file")
     _one_of(path, "client_auth_type", tls.get("client_auth_type", "NoClientCert"), _CLIENT_AUTH)
     _one_of(path, "min_version", tls.get("min_version", "TLS12"), _VERSIONS)
+    for name, value in headers.items():
+        if not _SENDABLE(f"{name}{value}"):
+            raise WebConfigError(
+                f"{path}: the header {name!r} must be printable Latin-1, for that is all HTTP can send"
+            )
     for user, value in users.items():
         if not str(value).startswith(("$2a$", "$2b$", "$2y$")):
             raise WebConfigError(f"{path}: the password of {user!r} must be a bcrypt hash: htpasswd -nBC 10 {user}")
@@ -171,17 +178,20 @@ class Guard:
     def admits(self, authorization: str) -> bool:
         """Whether who sends this header Authorization may ask."""
         self._refresh()
-        return not self._config.users or self._allowed(self._config.users, authorization)
+        users = self._config.users
+        return not users or self._allowed(users, authorization)
 
     def _allowed(self, users: Mapping[str, str], header: str) -> bool:
         user, password = _credentials(header)
         stored = users.get(user, _NOBODY)
         key = sha256(b"\0".join((user.encode(), password, stored.encode()))).digest()
-        if key not in self._cache:
+        known = self._cache.get(key)
+        if known is None:
+            known = _matches(password, stored) and user in users
             if len(self._cache) >= CACHE_SIZE:
                 self._cache.clear()
-            self._cache[key] = _matches(password, stored) and user in users
-        return self._cache[key]
+            self._cache[key] = known
+        return known
 
 
 def _credentials(header: str) -> tuple[str, bytes]:
@@ -191,7 +201,7 @@ def _credentials(header: str) -> tuple[str, bytes]:
     try:
         user, _, password = base64.b64decode(value, validate=True).partition(b":")
         return user.decode(), password
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64, or of UTF-8
         return "", b""
 
 

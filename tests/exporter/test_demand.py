@@ -5,17 +5,20 @@ from __future__ import annotations
 import pytest
 from yoloscope_exporter import demand
 from yoloscope_exporter.demand import Demand
+from yoloscope_exporter.exposition import Form
+
+GZIP, PLAIN = Form(gzipped=True), Form()
 
 
-def asked(*times: float) -> Demand[str]:
+def asked(*times: float) -> Demand:
     """Requests at these times, sampled every second."""
-    made: Demand[str] = Demand()
+    made: Demand = Demand()
     for time in times:
-        made.note("gzip", time, 1.0)
+        made.note(GZIP, time, 1.0)
     return made
 
 
-def expected(made: Demand[str], start: int, end: int) -> list[int]:
+def expected(made: Demand, start: int, end: int) -> list[int]:
     """Cycles in which a request is expected."""
     return [now for now in range(start, end) if made.expected(float(now), 1.0)]
 
@@ -39,13 +42,13 @@ def test_who_comes_once_is_not_expected(times: tuple[float, ...]) -> None:
 
 def test_two_scrapers_in_turn() -> None:
     """Of two servers 4 s apart, each is expected."""
-    seen: Demand[str] = Demand()
+    seen: Demand = Demand()
     missed = []
     for base in range(0, 150, 15):
         for at in (base + 0.5, base + 4.5):
             if base > 15 and not seen.expected(float(int(at)), 1.0):
                 missed.append(at)
-            seen.note("gzip", at, 1.0)
+            seen.note(GZIP, at, 1.0)
     assert not missed
 
 
@@ -60,6 +63,12 @@ def test_faster_than_the_sampling() -> None:
     assert expected(asked(*times), 10, 15) == [10, 11, 12, 13, 14]
 
 
+def test_as_fast_as_the_sampling() -> None:
+    """Who comes once in each cycle, now early, now late, is always expected."""
+    times = [number + 0.5 + (number % 3 - 1) * 0.02 for number in range(10)]
+    assert expected(asked(*times), 10, 15) == [10, 11, 12, 13, 14]
+
+
 def test_who_does_not_come_any_more_is_forgotten() -> None:
     """After a while nothing is made for it."""
     last = expected(asked(0.0, 15.0), 16, 1000)[-1]
@@ -69,5 +78,5 @@ def test_who_does_not_come_any_more_is_forgotten() -> None:
 def test_each_kind_has_its_own_pace() -> None:
     """Another form is not made."""
     made = asked(0.0, 15.0)
-    made.note("plain", 14.0, 1.0)
-    assert made.expected(30.0, 1.0) == ["gzip"]
+    made.note(PLAIN, 14.0, 1.0)
+    assert made.expected(30.0, 1.0) == [GZIP]

@@ -399,3 +399,20 @@ def test_renders_for_who_is_about_to_ask(monkeypatch: pytest.MonkeyPatch) -> Non
                 ready = len(made_at) == before
                 assert ready is (second > 22)  # two requests make a pace
     assert len(made_at) < 10
+
+
+def test_what_cannot_be_rendered_leaves_nothing_old_standing() -> None:
+    """A scraper in its pace gets the failure, not the last exposition for ever."""
+    clock, labels = Clock(), ["1m"]
+    collect: Callable[[], list[Sample]] = lambda: [Sample(catalog.LOAD_AVERAGE, (labels[0],), clock.now)]  # noqa: E731
+    with sampler(source("load", collect), clock=clock) as made:
+        for _ in range(5):
+            clock.now += 1
+            made.cycle()
+            assert made.exposition(Form())
+        labels[0] = "\ud800"  # half a character, which has no bytes
+        clock.now += 1
+        with pytest.raises(UnicodeEncodeError):
+            made.cycle()
+        with pytest.raises(UnicodeEncodeError):
+            made.exposition(Form())

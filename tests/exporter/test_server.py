@@ -120,7 +120,7 @@ def test_gzip_when_asked_for() -> None:
 )
 def test_negotiation(accept: str, openmetrics: bool) -> None:  # noqa: FBT001 - a parameter
     """OpenMetrics for who wants it at least as much as plain text."""
-    assert negotiate({"Accept": accept}).openmetrics is openmetrics
+    assert negotiate({"accept": accept}).openmetrics is openmetrics
 
 
 def raw(url: str, request: bytes) -> bytes:
@@ -137,7 +137,12 @@ def test_only_reading() -> None:
         head = raw(url, b"HEAD /metrics HTTP/1.0\r\n\r\n")
         assert head.startswith(b"HTTP/1.0 200 OK")
         assert head.endswith(b"\r\n\r\n")
-        assert raw(url, b"POST /metrics HTTP/1.0\r\nContent-Length: 0\r\n\r\n").startswith(b"HTTP/1.0 405")
+        for method in (b"POST", b"PROPFIND", b"get"):
+            assert raw(url, method + b" /metrics HTTP/1.0\r\nContent-Length: 0\r\n\r\n").startswith(b"HTTP/1.0 405")
+        twice = raw(
+            url, b"GET /metrics HTTP/1.0\r\nAccept: text/plain;q=0.1\r\nAccept: application/openmetrics-text\r\n\r\n"
+        )
+        assert b"Content-Type: application/openmetrics-text" in twice
 
 
 def test_a_failure_is_an_answer(caplog: pytest.LogCaptureFixture) -> None:
@@ -240,7 +245,17 @@ def test_passwords(users: Path) -> None:
         status, _, headers = fetch(f"{url}/metrics")
         assert (status, headers["WWW-Authenticate"], headers["X-Frame-Options"]) == (401, "Basic", "deny")
         assert fetch(f"{url}/metrics", Authorization=basic("ada", "secret"))[0] == 200
-        for header in (basic("ada", "wrong"), basic("bob", "secret"), basic("", ""), "Basic x", "Bearer y", "é"):
+        assert fetch(f"{url}/metrics", Authorization=basic("ada", "secret") + "  ")[0] == 200
+        assert raw(url, b"PROPFIND /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 401")
+        for header in (
+            basic("ada", "wrong"),
+            basic("bob", "secret"),
+            basic("", ""),
+            "Basic x",
+            "Basic é",
+            "Bearer y",
+            "é",
+        ):
             assert fetch(f"{url}/metrics", Authorization=header)[0] == 401
 
 
@@ -308,6 +323,7 @@ def test_changed_users_are_taken_and_bad_files_not(users: Path, caplog: pytest.L
         ("tls_server_config: {cert_file: a, key_file: b, min_version: [TLS12]}", "allowed are TLS12"),
         ("tls_server_config: {cert_file: a, key_file: b}", "cannot load"),
         ("http_server_config: {headers: [a]}", "headers must be a mapping"),
+        ("http_server_config: {headers: {X-Owner: 中}}", "the header 'X-Owner' must be printable Latin-1"),
         ("basic_auth_users: {ada: secret}", "the password of 'ada' must be a bcrypt hash"),
         ("[", "not readable as YAML"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -278,6 +279,25 @@ def test_a_living_writers_file_is_kept_open(tmp_path: Path) -> None:
         assert reader.read(inode, keep=True).alive
     assert not reader.read(inode, keep=True).alive
     assert not reader.keeps
+
+
+def test_a_close_that_fails_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has taken the number back all the same, and it may be somebody else's by now."""
+    path = tmp_path / "run" / WHO.filename
+    with Child(path, "wait"):
+        reader = Reader(path)
+        reader.read(keep=True)
+        with monkeypatch.context() as patch:
+            original = os.close
+
+            def failing(descriptor: int) -> None:
+                original(descriptor)
+                raise OSError(errno.EIO, "a broken disk")
+
+            patch.setattr(record.os, "close", failing)
+            with pytest.raises(OSError, match="broken"):
+                reader.close()
+        assert not reader.keeps
 
 
 def test_a_forgotten_reader_leaves_nothing_open(tmp_path: Path) -> None:

@@ -467,8 +467,10 @@ class Reader:
     """Reads one record file again and again; keeps the parsed header until its generation changes.
 
     The file is closed at the end of each read, unless its writer lives and the caller says each time which file the
-    path leads to: opening is half of what a read costs.
+    path leads to: opening is half of what a read costs. The size of a file that stays open is not looked at again.
     """
+
+    _kept: tuple[int, os.stat_result] | None = None  # the file that is open between two reads
 
     def __init__(self, path: Path, accept: Accept | None = None) -> None:
         """Remember where the record lies; nothing is opened yet.
@@ -482,7 +484,6 @@ class Reader:
         self._parsed = _Header(Identity(""), {})
         self._length = _SLOTS_OFFSET + 8 * SLOT_CAPACITY  # bytes to read at once
         self._last: tuple[tuple[object, ...], Record] | None = None  # what was read, and what came of it
-        self._kept: tuple[int, os.stat_result] | None = None  # the file that is open between two reads
 
     @property
     def keeps(self) -> bool:
@@ -513,9 +514,9 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the file; may be called more than once."""
-        if self._kept is not None:
-            os.close(self._kept[0])
-            self._kept = None
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            os.close(kept[0])
 
     __del__ = close
 
@@ -570,7 +571,7 @@ def read_ring(path: Path) -> list[Row]:
     return [rows[number % head.ring_rows] for number in range(oldest, newest)]
 
 
-def _open(path: Path | str) -> tuple[int, os.stat_result]:
+def _open(path: Path) -> tuple[int, os.stat_result]:
     """The descriptor of a regular file, to be closed by who asked, without following a link or blocking on a pipe."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -122,8 +122,8 @@ class Runs:
     def collect(self) -> Iterator[Sample]:
         """Samples of every run that is to be shown; also tells the roster who is alive."""
         now = self._context.wall()
-        self._room = MAX_OPEN
         known, self._files = self._files, {}
+        self._room = MAX_OPEN - sum(file.reader.keeps for files in known.values() for file in files.values())
         trainers: list[Trainer] = []
         self._devices.refresh()
         entries = self._directories()
@@ -206,8 +206,9 @@ class Runs:
         try:
             if file.settled is not None and file.settled == _stamp(path):
                 return
-            record = file.reader.read(inode, keep=self._room > 0)
-            self._room -= file.reader.keeps
+            kept = file.reader.keeps
+            record = file.reader.read(inode, keep=kept or self._room > 0)
+            self._room += kept - file.reader.keeps
             if file.record is None or record.identity is not file.record.identity:
                 _check_place(record, path)
         except (RecordError, OSError) as error:
@@ -406,7 +407,7 @@ def _owner(record: Record) -> dict[str, str]:
 
 @lru_cache
 def _user(uid: int) -> str:
-    """May ask a directory service, which is slow."""
+    """A name that was found is kept: to ask may mean to ask a directory service."""
     return pwd.getpwuid(uid).pw_name
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import sys
-import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -215,7 +214,7 @@ class App:
         self._nodes = nodes
         self._wall = wall
         self.instances = list(nodes.trainings)
-        self._renderers = [(threading.Lock(), Renderer()) for _ in self.instances]
+        self._renderers = [Renderer() for _ in self.instances]
 
     def __call__(self, request: Request) -> Response:
         """Answer."""
@@ -225,7 +224,7 @@ class App:
             encoding = (("Content-Encoding", "gzip"),) if form.gzipped else ()
             return Response(HTTPStatus.OK, self._render(int(match[1])).get(form), form.content_type, encoding)
         if request.path == "/targets":
-            groups = target_groups(self, request.headers.get("Host", ""))
+            groups = target_groups(self, request.headers.get("host", ""))
             return Response(HTTPStatus.OK, json.dumps(groups).encode(), "application/json")
         if request.path == "/-/healthy":
             return text(HTTPStatus.OK, "healthy")
@@ -233,9 +232,7 @@ class App:
         return text(HTTPStatus.NOT_FOUND, f"nodes are at /node/0/metrics to /node/{last}/metrics")
 
     def _render(self, number: int) -> Exposition:
-        lock, renderer = self._renderers[number]
-        with lock:
-            return renderer.render(list(self._nodes.node(self.instances[number], self._wall())))
+        return self._renderers[number].render(self._nodes.node(self.instances[number], self._wall()))
 
 
 def target_groups(app: App, address: str) -> list[dict[str, Any]]:

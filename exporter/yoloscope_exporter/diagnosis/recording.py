@@ -107,7 +107,7 @@ class Writer:
 
     def samples(self, time: float, samples: Iterable[Sample]) -> None:
         """Append the samples of one moment (Unix seconds)."""
-        self.exposition(time, self._renderer.render(samples).get(Form(openmetrics=True)).decode())
+        self.exposition(time, self._renderer.render(list(samples)).get(Form(openmetrics=True)).decode())
 
     def exposition(self, time: float, text: str) -> None:
         """Append an exposition in OpenMetrics."""

@@ -194,7 +194,16 @@ class View:
     @cached_property
     def slowest_worker(self) -> tuple[str, float, float] | None:
         """The worker that takes longest per batch: its name, its seconds, the median of the others' seconds."""
-        return _slowest_worker(self)
+        means = {}
+        for labels, _ in self.now.series(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, self.run, self.rank):
+            seconds = self.now.increase(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)
+            batches = self.now.increase(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
+            if seconds and batches and batches > 1:  # one batch may have met anything
+                means[labels[2]] = seconds / batches
+        if len(means) < 2:  # noqa: PLR2004 - one worker has nobody to be slower than
+            return None
+        slowest = max(means, key=lambda name: means[name])
+        return slowest, means[slowest], median(value for name, value in means.items() if name != slowest)
 
 
 def ranks(window: Window) -> list[tuple[str, str]]:
@@ -425,19 +434,6 @@ def _without_workers(v: View) -> Numbers:
 def _queue_fill(v: View) -> float | None:
     capacity = v.now.last(catalog.TRAIN_QUEUE_CAPACITY, v.run, v.rank)
     return _ratio(v.now.mean(catalog.TRAIN_QUEUE_DEPTH, v.run, v.rank), capacity)
-
-
-def _slowest_worker(v: View) -> tuple[str, float, float] | None:
-    means = {}
-    for labels, _ in v.now.series(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, v.run, v.rank):
-        seconds = v.now.increase(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)
-        batches = v.now.increase(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
-        if seconds and batches and batches > 1:  # one batch may have met anything
-            means[labels[2]] = seconds / batches
-    if len(means) < 2:  # noqa: PLR2004 - one worker has nobody to be slower than
-        return None
-    slowest = max(means, key=lambda name: means[name])
-    return slowest, means[slowest], median(value for name, value in means.items() if name != slowest)
 
 
 # --- processes, CPU, memory -----------------------------------------------------------------------------------------

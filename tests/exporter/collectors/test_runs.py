@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +115,25 @@ def test_living_records_are_kept_open_while_there_is_room(
         child.kill()
     assert state(collected(collector), "alive") == ["killed"]
     assert not opened(node.records)
+
+
+def test_no_more_are_open_than_there_is_room_for(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for the moment in which a run that was behind another comes before it."""
+    monkeypatch.setattr(runs, "MAX_OPEN", 1)
+    collector = Runs(node.context)
+    with ExitStack() as stack:
+        for run in ("alive", "beside"):
+            code = CHILD.replace("alive", run)
+            child = subprocess.Popen([sys.executable, "-c", code, node.records], stdout=subprocess.PIPE)
+            stack.enter_context(child)
+            stack.callback(child.kill)
+            assert child.stdout is not None
+            child.stdout.readline()
+        for number in range(4):
+            os.utime(run_directory(node.records, ("alive", "beside")[number % 2]), (NOW + number, NOW + number))
+            seen = [len(opened(node.records)) for _ in collector.collect()]
+            assert max(seen) <= 2  # the one that is kept, and the one that is read
+            assert len(opened(node.records)) == 1
 
 
 def opened(directory: Path) -> list[str]:
