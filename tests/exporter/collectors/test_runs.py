@@ -119,21 +119,22 @@ def test_living_records_are_kept_open_while_there_is_room(
 
 def test_no_more_are_open_than_there_is_room_for(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even for the moment in which a run that was behind another comes before it."""
-    monkeypatch.setattr(runs, "MAX_OPEN", 1)
+    monkeypatch.setattr(runs, "MAX_OPEN", 2)
+    names = ["alive", "beside", "beyond", "behind"]
     collector = Runs(node.context)
     with ExitStack() as stack:
-        for run in ("alive", "beside"):
+        for run in names:
             code = CHILD.replace("alive", run)
             child = subprocess.Popen([sys.executable, "-c", code, node.records], stdout=subprocess.PIPE)
             stack.enter_context(child)
             stack.callback(child.kill)
             assert child.stdout is not None
             child.stdout.readline()
-        for number in range(4):
-            os.utime(run_directory(node.records, ("alive", "beside")[number % 2]), (NOW + number, NOW + number))
-            seen = [len(opened(node.records)) for _ in collector.collect()]
-            assert max(seen) <= 2  # the one that is kept, and the one that is read
-            assert len(opened(node.records)) == 1
+        for _ in range(4):
+            for number, run in enumerate(names):
+                os.utime(run_directory(node.records, run), (NOW + number, NOW + number))
+            names.reverse()
+            assert max(len(opened(node.records)) for _ in collector.collect()) == 2
 
 
 def opened(directory: Path) -> list[str]:
