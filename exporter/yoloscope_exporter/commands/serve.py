@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter import collectors, log
+from yoloscope_exporter.app import App
 from yoloscope_exporter.collectors import Collector, Context, Roster
 from yoloscope_exporter.config import Config, Rereadable, reread, settings
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
 from yoloscope_exporter.sampler import Rejections, Sampler, Source
-from yoloscope_exporter.server import App, Server
+from yoloscope_exporter.server import Server
 from yoloscope_exporter.sigmask import blocked
 from yoloscope_exporter.web_config import Guard, WebConfigError
 
@@ -91,7 +92,7 @@ def running(config: Config) -> Iterator[Exporter]:
     factory.latest = lambda: sampler.snapshot
     with ExitStack() as stack:
         server = _server(config, App(sampler, config.web_telemetry_path, {DIAGNOSIS_PATH: factory.diagnosis}))
-        stack.callback(server.server_close)
+        stack.callback(server.close)
         stack.callback(sampler.stop)
         sampler.start()
         server.start()

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from yoloscope_exporter.app import negotiate
 from yoloscope_exporter.config import address, duration
 from yoloscope_exporter.exposition import Renderer
-from yoloscope_exporter.server import Response, Server, negotiate, text
+from yoloscope_exporter.server import Response, Server, text
 from yoloscope_exporter.sigmask import blocked
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
 
@@ -194,7 +195,7 @@ def serving(nodes: Fleet, address: Address, wall: Callable[[], float] = time.tim
         yield server
         server.shutdown()
     finally:
-        server.server_close()
+        server.close()
 
 
 class SimulationServer(Server):

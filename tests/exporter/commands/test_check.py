@@ -9,9 +9,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
+from yoloscope_exporter.app import App
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.config import Address
-from yoloscope_exporter.server import App, Server
+from yoloscope_exporter.server import Server
 
 from tests.exporter import world
 
@@ -94,10 +95,10 @@ def test_exporter_that_runs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     running = Server(Address("", 0), App(SimpleNamespace(alive=True)))  # type: ignore[arg-type]
     running.start()
     try:
-        result = check(world.build(tmp_path), f"--web.listen-address=:{running.server_port}")
+        result = check(world.build(tmp_path), f"--web.listen-address=:{running.address.port}")
     finally:
         running.shutdown()
-        running.server_close()
+        running.close()
     assert "an exporter is running there" in line(result, "address")
 
 

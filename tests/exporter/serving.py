@@ -1,0 +1,73 @@
+"""A server over a sampler with one training, and clients of it."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.app import App
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.collectors import Collector
+from yoloscope_exporter.config import Address
+from yoloscope_exporter.sampler import Sampler, Source
+from yoloscope_exporter.server import Server
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from yoloscope_exporter.web_config import Guard
+
+RUN = '<script>"run"</script>'
+
+
+def samples() -> list[Sample]:
+    """A training with a name that wants escaping."""
+    return [
+        Sample(catalog.TRAIN_STATE, (RUN, "0", "train"), 1.0),
+        Sample(catalog.TRAIN_EPOCH, (RUN, "0"), 3.0),
+        Sample(catalog.CPU_CORES, (), 4.0),
+    ]
+
+
+@contextmanager
+def serving(guard: Guard | None = None, *, cycle: bool = True) -> Iterator[str]:
+    """A server on a free port, and its URL."""
+    sampler = Sampler([Source("runs", Collector("runs", samples))], interval=60.0)
+    if cycle:
+        sampler.cycle()
+    made = Server(Address("127.0.0.1", 0), App(sampler), guard)
+    with ExitStack() as stack:
+        stack.callback(sampler.stop)
+        stack.callback(made.close)
+        made.start()
+        stack.callback(made.shutdown)
+        yield made.url
+
+
+def fetch(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=named), timeout=10, context=context) as answer:
+            return answer.status, answer.read(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(), dict(error.headers)
+
+
+def connected(url: str) -> socket.socket:
+    """A connection to the server."""
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def raw(url: str, request: bytes) -> bytes:
+    """Send bytes, read to the end."""
+    with connected(url) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
