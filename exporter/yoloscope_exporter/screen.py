@@ -61,14 +61,11 @@ def _title(text: str) -> Rule:
 
 
 def _head(window: Window, source: str) -> Text:
-    modes = {
-        labels[0]: window.rate(catalog.CPU_SECONDS_TOTAL, *labels)
-        for labels, _ in window.series(catalog.CPU_SECONDS_TOTAL)
-    }
-    total = sum(rate for rate in modes.values() if rate)
+    modes = {mode: rate for (mode,), rate in window.rates(catalog.CPU_SECONDS_TOTAL).items()}
+    total = sum(modes.values())
     parts = [spark.clock(window.end), source]
     if total:
-        parts.append(f"CPU {1 - ((modes.get('idle') or 0) + (modes.get('iowait') or 0)) / total:.0%} of {total:.0f}")
+        parts.append(f"CPU {1 - (modes.get('idle', 0.0) + modes.get('iowait', 0.0)) / total:.0%} of {total:.0f}")
     installed, available = window.last(catalog.MEMORY_TOTAL_BYTES), window.last(catalog.MEMORY_AVAILABLE_BYTES)
     if installed and available is not None:
         parts.append(f"memory {(installed - available) / GIB:.1f} of {installed / GIB:.1f} GiB")
@@ -115,7 +112,7 @@ def progress(window: Window, run: str, rank: str) -> str:
         parts.append(f"{images:.1f} images/s")
     if remaining is not None:
         parts.append(f"{duration(remaining)} to go")
-    losses = [f"{labels[2]} {value:.4g}" for labels, value in window.current(catalog.TRAIN_LOSS, *key)]
+    losses = [f"{labels[2]} {value:.4g}" for labels, value in window.current(catalog.TRAIN_LOSS, *key).items()]
     return "  ".join([*parts, *losses])
 
 
@@ -167,7 +164,7 @@ def _length(share: float) -> Text:
 
 
 def _worker_times(window: Window, run: str, rank: str) -> Iterator[tuple[str, float, float | None]]:
-    for labels, _ in window.series(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, run, rank):
+    for labels in window.labels(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, run, rank):
         seconds = window.increase(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)
         batches = window.increase(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
         computing = window.increase(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, *labels)
@@ -179,12 +176,12 @@ def _worker_times(window: Window, run: str, rank: str) -> Iterator[tuple[str, fl
 
 
 def _gpus(window: Window) -> Iterator[RenderableType]:
-    names = {labels[0]: labels[2] for labels, _ in window.current(catalog.GPU_INFO)}
+    names = {labels[0]: labels[2] for labels in window.current(catalog.GPU_INFO)}
     if not names:
         return
     yield _title("GPUs")
     table = Table.grid(padding=(0, 1))
-    ranks = {labels[2]: labels[1] for labels, _ in window.current(catalog.TRAIN_DEVICE_INFO)}
+    ranks = {labels[2]: labels[1] for labels in window.current(catalog.TRAIN_DEVICE_INFO)}
     for gpu in sorted(names, key=lambda name: (len(name), name)):
         table.add_row(*_gpu(window, gpu, ranks))
     yield table

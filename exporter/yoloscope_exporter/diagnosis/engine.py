@@ -84,7 +84,7 @@ class Diagnosis:
 
 def missing(rule: Rule, s: Signals) -> tuple[str, ...]:
     """Signals the rule needs and this rank lacks."""
-    return tuple(name for name in rule.needs if not s.has(name))
+    return tuple(name for name in rule.needs if name not in s.numbers)
 
 
 def judge(s: Signals, limits: Limits) -> dict[str, bool]:

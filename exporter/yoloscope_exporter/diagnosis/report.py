@@ -311,7 +311,7 @@ def _gpu(seen: Sequence[_Seen]) -> Figure | None:
     """Mean over the run's GPUs, over the whole of the run."""
     shares, parts = [], []
     for one in seen:
-        for labels, _ in one.window.series(catalog.TRAIN_DEVICE_INFO, *one.key):
+        for labels in one.window.labels(catalog.TRAIN_DEVICE_INFO, *one.key):
             share = signals.gpu_busy(one.window, labels[2])
             shares += [] if share is None else [share]
             cuts = [signals.gpu_busy(part, labels[2]) for part in one.window.parts(SLICES)]
@@ -357,7 +357,7 @@ def _peak_resident(seen: Sequence[_Seen]) -> Figure | None:
 
 def _scores(one: _Seen) -> list[tuple[float, float]]:
     for wanted in ("mAP50-95", "accuracy_top1"):
-        for labels, _ in one.window.series(catalog.TRAIN_METRIC, *one.key):
+        for labels in one.window.labels(catalog.TRAIN_METRIC, *one.key):
             if wanted in labels[2]:
                 return one.window.points(catalog.TRAIN_METRIC, *labels)
     return []
@@ -370,7 +370,7 @@ def _score(one: _Seen) -> Figure | None:
 
 def _loss(one: _Seen) -> Figure | None:
     last = [
-        one.window.points(catalog.TRAIN_LOSS, *labels) for labels, _ in one.window.series(catalog.TRAIN_LOSS, *one.key)
+        one.window.points(catalog.TRAIN_LOSS, *labels) for labels in one.window.labels(catalog.TRAIN_LOSS, *one.key)
     ]
     return Figure(sum(points[-1][1] for points in last)) if last else None
 
@@ -386,7 +386,7 @@ def _wasted(seen: Sequence[_Seen]) -> Figure | None:
     grown = [
         one.window.events(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, *labels)
         for one in seen
-        for labels, _ in one.window.series(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, *one.key)
+        for labels in one.window.labels(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, *one.key)
     ]
     known = [value for value in grown if value is not None]
     return Figure(sum(known)) if known else None
@@ -436,7 +436,7 @@ def _epoch(seen: Sequence[_Seen], number: int, begin: float, end: float) -> Epoc
 def _workers(seen: Sequence[_Seen]) -> tuple[Worker, ...]:
     found = []
     for one in seen:
-        for labels, _ in one.window.series(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *one.key):
+        for labels in one.window.labels(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *one.key):
             seconds = one.grown(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, labels[2])
             batches = one.grown(catalog.TRAIN_WORKER_BATCHES_TOTAL, labels[2])
             computing = one.grown(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, labels[2])
@@ -463,7 +463,7 @@ def _curves(seen: Sequence[_Seen]) -> dict[str, tuple[Curve, ...]]:
         "process memory (GiB)": [Curve(f"rank {one.rank}", _scaled(_resident(one), 2**30)) for one in seen],
         "loss": [
             Curve(labels[2], _scaled(seen[0].window.points(catalog.TRAIN_LOSS, *labels)))
-            for labels, _ in seen[0].window.series(catalog.TRAIN_LOSS, *seen[0].key)
+            for labels in seen[0].window.labels(catalog.TRAIN_LOSS, *seen[0].key)
         ],
         "mAP50-95": [Curve("validation", _scaled(_scores(seen[0])))],
     }
@@ -504,7 +504,7 @@ def _share_curve(one: _Seen, phase: str) -> Curve:
 
 def _gpu_curves(one: _Seen) -> list[Curve]:
     curves = []
-    for labels, _ in one.window.series(catalog.TRAIN_DEVICE_INFO, *one.key):
+    for labels in one.window.labels(catalog.TRAIN_DEVICE_INFO, *one.key):
         parts = one.window.parts(_edges(one.window))
         busy = [((part.start + part.end) / 2, signals.gpu_busy(part, labels[2])) for part in parts]
         curves.append(Curve(f"GPU {labels[2]}", tuple((time, share) for time, share in busy if share is not None)))
@@ -526,7 +526,7 @@ def _scaled(points: Sequence[tuple[float, float]], by: float = 1.0) -> tuple[tup
 
 def _states(one: _Seen) -> tuple[tuple[float, float, str], ...]:
     moments: dict[float, str] = {}
-    for labels, _ in one.window.series(catalog.TRAIN_STATE, *one.key):
+    for labels in one.window.labels(catalog.TRAIN_STATE, *one.key):
         moments |= {time: labels[2] for time, value in one.window.points(catalog.TRAIN_STATE, *labels) if value == 1}
     spans: list[tuple[float, float, str]] = []
     for time in sorted(moments):

@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from math import inf, isfinite
 from operator import add, lt
@@ -100,7 +101,7 @@ class Series:
         return range(first, bisect_right(times, end) if times and times[-1] > end else len(times))
 
 
-@dataclass
+@dataclass(eq=False)
 class Store:
     """Series by metric name and label values, as they come in; what could not be used is counted by reason.
 
@@ -185,20 +186,35 @@ class Window:
         """The same window, but not before `start`."""
         return Window(self.store, max(self.start, start), self.end, self.period)
 
-    def series(self, metric: Metric, *prefix: str) -> Iterator[tuple[Labels, Series]]:
-        """Series of `metric` whose first labels are `prefix` and that have a point in the window."""
+    def labels(self, metric: Metric, *prefix: str) -> list[Labels]:
+        """Labels of the series of `metric` whose first labels are `prefix` and that have a point in the window."""
+        return [labels for labels, _, _ in self._inside(metric, prefix)]
+
+    def current(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
+        """Last value of each of these series that is still there at the end of the window."""
+        return {
+            labels: series.values[span[-1]]
+            for labels, series, span in self._inside(metric, prefix)
+            if series.values and self.end - series.times[span[-1]] <= self._staleness
+        }
+
+    def increases(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
+        """How much each of these counters grew; needs two points."""
+        found = self._inside(metric, prefix)
+        return {labels: _increase(series, span) for labels, series, span in found if len(span) > 1}
+
+    def rates(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
+        """The same per second."""
+        found = self._inside(metric, prefix)
+        return {labels: _rate(series, span) for labels, series, span in found if len(span) > 1}
+
+    def _inside(self, metric: Metric, prefix: Labels) -> Iterator[tuple[Labels, Series, range]]:
+        depth = len(prefix)
         for labels, series in self.store.series.get(metric.name, {}).items():
-            if labels[: len(prefix)] == prefix and series.span(self.start, self.end):
-                yield labels, series
+            if labels[:depth] == prefix and (span := series.span(self.start, self.end)):
+                yield labels, series, span
 
-    def current(self, metric: Metric, *prefix: str) -> Iterator[tuple[Labels, float]]:
-        """Labels and last value of the series that are still there at the end of the window."""
-        for labels, series in self.series(metric, *prefix):
-            index = series.span(self.start, self.end)[-1]
-            if series.values and self.end - series.times[index] <= self._staleness:
-                yield labels, series.values[index]
-
-    @property
+    @cached_property
     def _staleness(self) -> float:
         return max(SHORTEST_STALENESS, STALE_PERIODS * self.period)
 
@@ -217,7 +233,10 @@ class Window:
     def points(self, metric: Metric, *labels: str) -> list[tuple[float, float]]:
         """Times and values."""
         found = self._points(metric, labels)
-        return [(found[0].times[index], found[0].values[index]) for index in found[1]] if found else []
+        if found is None:
+            return []
+        series, span = found
+        return list(zip(series.times[span.start : span.stop], series.values[span.start : span.stop], strict=True))
 
     def mean(self, metric: Metric, *labels: str) -> float | None:
         """Mean of a gauge's points."""
@@ -239,17 +258,14 @@ class Window:
         found = self._points(metric, labels)
         if found is None or len(found[1]) < 2:  # noqa: PLR2004 - two points make a difference
             return None
-        series, span = found
-        return series.values[span[-1]] - series.values[span[0]]
+        return _increase(*found)
 
     def rate(self, metric: Metric, *labels: str) -> float | None:
         """Increase per second, over the time between the points that were used."""
         found = self._points(metric, labels)
         if found is None or len(found[1]) < 2:  # noqa: PLR2004
             return None
-        series, span = found
-        seconds = series.times[span[-1]] - series.times[span[0]]
-        return (series.values[span[-1]] - series.values[span[0]]) / seconds
+        return _rate(*found)
 
     def steady_rate(self, metric: Metric, *labels: str) -> float | None:
         """Rate of a counter that always grows but is read more rarely than it is sampled: from change to change.
@@ -307,6 +323,14 @@ class Window:
         first, last = (found[0].histograms[index] for index in (found[1][0], found[1][-1]))
         parts = tuple(b - a for a, b in zip(first, last, strict=True))
         return HistogramValue(parts[:-1], parts[-1])
+
+
+def _increase(series: Series, span: range) -> float:
+    return series.values[span[-1]] - series.values[span[0]]
+
+
+def _rate(series: Series, span: range) -> float:
+    return _increase(series, span) / (series.times[span[-1]] - series.times[span[0]])
 
 
 def quantile(metric: Metric, value: HistogramValue, q: float) -> float | None:

@@ -5,8 +5,9 @@ To add a signal: put it into the dictionary one of the functions below returns, 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
@@ -15,11 +16,13 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.series import Window, longest, quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from yoloscope_exporter.catalog import Metric
+    from yoloscope_exporter.diagnosis.series import Labels
 
 Numbers = dict[str, "float | None"]
+
+_SHM = "/dev/shm"  # noqa: S108 - a label's value
 
 #: The phases of a training step. The rest of a rank's time is set-up, validation and checkpoints.
 STEP_PHASES = (
@@ -180,8 +183,48 @@ class Signals:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What a window says of the machine, whichever rank asks."""
+
+    window: Window
+
+    @cached_property
+    def ranks(self) -> Counter[str]:
+        """Living ranks of each run."""
+        return Counter(run for (run, _), up in self.window.current(catalog.TRAIN_UP).items() if up)
+
+    @cached_property
+    def cpu(self) -> dict[str, float]:
+        """Busy CPUs by mode; guests are counted in the other modes already."""
+        rates = self.window.rates(catalog.CPU_SECONDS_TOTAL)
+        return {mode: rate for (mode,), rate in rates.items() if not mode.startswith("guest")}
+
+    @cached_property
+    def disk_busy(self) -> float | None:
+        """Share of time for which the busiest disk worked."""
+        return max(self.window.rates(catalog.DISK_IO_SECONDS_TOTAL).values(), default=None)
+
+    @cached_property
+    def shm(self) -> Numbers:
+        """Bytes of /dev/shm."""
+        sizes = {
+            "shm_available_bytes": catalog.FILESYSTEM_AVAILABLE_BYTES,
+            "shm_size_bytes": catalog.FILESYSTEM_SIZE_BYTES,
+        }
+        return {
+            name: next((value for labels, value in self.window.current(metric).items() if labels[0] == _SHM), None)
+            for name, metric in sizes.items()
+        }
+
+    @cached_property
+    def gpus(self) -> dict[Labels, float]:
+        """Info of each GPU."""
+        return self.window.current(catalog.GPU_INFO)
+
+
+@dataclass(frozen=True)
 class View:
-    """One rank's place in a window: `now` for what is, `long` for what grows."""
+    """One rank's place in a window: `now` for what is, `long` for what grows, `machine` for what surrounds it."""
 
     run: str
     rank: str
@@ -190,16 +233,27 @@ class View:
     gpu: str
     now: Window
     long: Window
+    machine: Machine
+
+    @cached_property
+    def worker_seconds(self) -> dict[Labels, float]:
+        """Time that each loader worker took for its batches."""
+        return self.now.increases(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, self.run, self.rank)
+
+    @cached_property
+    def worker_batches(self) -> dict[Labels, float]:
+        """Batches that each loader worker made."""
+        return self.now.increases(catalog.TRAIN_WORKER_BATCHES_TOTAL, self.run, self.rank)
 
     @cached_property
     def slowest_worker(self) -> tuple[str, float, float] | None:
         """The worker that takes longest per batch: its name, its seconds, the median of the others' seconds."""
-        means = {}
-        for labels, _ in self.now.series(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, self.run, self.rank):
-            seconds = self.now.increase(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)
-            batches = self.now.increase(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
-            if seconds and batches and batches > 1:  # one batch may have met anything
-                means[labels[2]] = seconds / batches
+        batches = self.worker_batches
+        means = {
+            labels[2]: seconds / batches[labels]
+            for labels, seconds in self.worker_seconds.items()
+            if seconds and batches.get(labels, 0.0) > 1  # one batch may have met anything
+        }
         if len(means) < 2:  # noqa: PLR2004 - one worker has nobody to be slower than
             return None
         slowest = max(means, key=lambda name: means[name])
@@ -208,8 +262,7 @@ class View:
 
 def ranks(window: Window) -> list[tuple[str, str]]:
     """(run, rank) of every rank that is published at the end of the window, in order."""
-    found = {labels for labels, _ in window.current(catalog.TRAIN_UP)}
-    return sorted((labels[0], labels[1]) for labels in found)
+    return sorted((run, rank) for run, rank in window.current(catalog.TRAIN_UP))
 
 
 def gather(short: Window, long: Window) -> list[Signals]:
@@ -219,15 +272,16 @@ def gather(short: Window, long: Window) -> list[Signals]:
 
 def gather_alone(short: Window, long: Window) -> list[Signals]:
     """The same without the comparison, for ranks of one run that live in several stores (nodes)."""
-    return [gather_one(view(short, long, run, rank)) for run, rank in ranks(short)]
+    machine = cache(Machine)  # most ranks are judged over the same window
+    return [gather_one(_view(short, long, run, rank, machine)) for run, rank in ranks(short)]
 
 
-def view(short: Window, long: Window, run: str, rank: str) -> View:
+def _view(short: Window, long: Window, run: str, rank: str, machine: Callable[[Window], Machine]) -> View:
     """The windows of one rank: the shortest one with enough batches, none reaching back before the rank was seen."""
     facts = _facts(short, run, rank)
     now = _sampled(_widened(short, long, run, rank), run, rank)
-    gpu = next((labels[2] for labels, _ in short.current(catalog.TRAIN_DEVICE_INFO, run, rank)), "")
-    return View(run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank))
+    gpu = next((labels[2] for labels in short.current(catalog.TRAIN_DEVICE_INFO, run, rank)), "")
+    return View(run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now))
 
 
 def _sampled(window: Window, run: str, rank: str) -> Window:
@@ -248,11 +302,11 @@ def _widened(short: Window, long: Window, run: str, rank: str) -> Window:
 def state(window: Window, run: str, rank: str) -> str:
     """The state the rank is in, empty if it is not published."""
     values = window.current(catalog.TRAIN_STATE, run, rank)
-    return next((labels[2] for labels, value in values if value == 1), "")
+    return next((labels[2] for labels, value in values.items() if value == 1), "")
 
 
 def _facts(window: Window, run: str, rank: str) -> dict[str, str]:
-    labels = next((labels for labels, _ in window.current(catalog.TRAIN_RUN_INFO, run, rank)), ())
+    labels = next(iter(window.current(catalog.TRAIN_RUN_INFO, run, rank)), ())
     return {name: value for name, value in zip(catalog.RUN_FACTS, labels[2:], strict=False) if value}
 
 
@@ -347,15 +401,11 @@ def _whole_run(v: View) -> Numbers:
         "epochs": v.now.last(catalog.TRAIN_EPOCHS, v.run, v.rank),
         "batch_size": size,
         "epoch_images": images,
-        "ranks": _alive(v),
-        "run_ranks": _alive(v, v.run),
+        "ranks": float(v.machine.ranks.total()) or None,
+        "run_ranks": float(v.machine.ranks[v.run]) or None,
         "world_size": world,
         "workers": v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank),
     }
-
-
-def _alive(v: View, *run: str) -> float | None:
-    return float(len([labels for labels, value in v.now.current(catalog.TRAIN_UP, *run) if value])) or None
 
 
 def _liveness(v: View) -> Numbers:
@@ -394,9 +444,8 @@ def _entered(v: View, wanted: str) -> float | None:
 
 
 def _workers(v: View) -> Numbers:
-    seconds = _sum(v.now, catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, v.run, v.rank)
-    batches = _sum(v.now, catalog.TRAIN_WORKER_BATCHES_TOTAL, v.run, v.rank)
-    computing = _sum(v.now, catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank)
+    seconds, batches = _sum(v.worker_seconds), _sum(v.worker_batches)
+    computing = _sum(v.now.increases(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank))
     histogram = v.now.histogram(catalog.TRAIN_LOADER_BATCH_SECONDS, v.run, v.rank)
     slowest = v.slowest_worker
     return {
@@ -443,36 +492,32 @@ def _processes(v: View) -> Numbers:
     alive = v.now.mean(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker")
     waiting = v.now.steady_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "worker")
     used = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "worker")
-    preparing = _rate_sum(v.now, catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank)
+    preparing = _sum(v.now.rates(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank))
     memory = v.now.last(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, "worker")
-    resident = [value for _, value in v.now.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank)]
     return {
         "workers_alive": v.now.last(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker"),
         "runqueue_share": _ratio(waiting, alive),
         "main_runqueue_share": v.now.steady_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "main"),
         "worker_threads": _ratio(used, preparing),
         "worker_resident_bytes": _ratio(memory, alive),
-        "resident_bytes": sum(resident) if resident else None,
+        "resident_bytes": _sum(v.now.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank)),
     }
 
 
 def _cpu(v: View) -> Numbers:
-    modes = {
-        labels[0]: v.now.rate(catalog.CPU_SECONDS_TOTAL, *labels) for labels, _ in _series(v, catalog.CPU_SECONDS_TOTAL)
-    }
-    known = {mode: value for mode, value in modes.items() if value is not None and not mode.startswith("guest")}
-    total = sum(known.values())
+    modes = v.machine.cpu
+    total = sum(modes.values())
     node = v.now.last(catalog.CPU_CORES)
     quota = v.now.last(catalog.CGROUP_CPU_QUOTA_CORES, v.run)
     affinity = v.now.last(catalog.TRAIN_PROCESS_AFFINITY_CORES, v.run, v.rank, "worker") or v.now.last(
         catalog.TRAIN_PROCESS_AFFINITY_CORES, v.run, v.rank, "main"
     )
-    idle = (known.get("idle", 0.0) + known.get("iowait", 0.0)) / total if total and "idle" in known else None
+    idle = (modes.get("idle", 0.0) + modes.get("iowait", 0.0)) / total if total and "idle" in modes else None
     free = idle * node if idle is not None and node is not None else None
     used = v.now.rate(catalog.CGROUP_CPU_SECONDS_TOTAL, v.run)
     if quota is not None and used is not None:
         free = min(quota - used, free if free is not None else quota)
-    own, everybody = _alive(v, v.run) or 1.0, _alive(v) or 1.0
+    own, everybody = max(v.machine.ranks[v.run], 1), max(v.machine.ranks.total(), 1)
     return {
         "cores": _least(node, quota, affinity),
         "rank_cores": _least(_ratio(node, everybody), _ratio(quota, own), _ratio(affinity, own)),
@@ -481,32 +526,19 @@ def _cpu(v: View) -> Numbers:
         "affinity_cores": affinity,
         "free_cores": max(free, 0.0) if free is not None else None,
         "cpu_busy_share": 1 - idle if idle is not None else None,
-        "iowait_share": known.get("iowait", 0.0) / total if total else None,
+        "iowait_share": modes.get("iowait", 0.0) / total if total else None,
         "throttled_share": _at_most_one(v.now.rate(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, v.run)),
     }
-
-
-def _series(v: View, metric: Metric) -> Iterable[tuple[tuple[str, ...], object]]:
-    return v.now.series(metric)
 
 
 def _storage(v: View) -> Numbers:
     pressure = v.now.rate(catalog.CGROUP_PRESSURE_SECONDS_TOTAL, v.run, "io", "some")
     if pressure is None:
         pressure = v.now.rate(catalog.PRESSURE_SECONDS_TOTAL, "io", "some")
-    disks = [
-        v.now.rate(catalog.DISK_IO_SECONDS_TOTAL, *labels) for labels, _ in _series(v, catalog.DISK_IO_SECONDS_TOTAL)
-    ]
-    sizes = {
-        name: next((value for labels, value in v.now.current(metric) if labels[0] == "/dev/shm"), None)  # noqa: S108 - a label
-        for name, metric in (
-            ("shm_available_bytes", catalog.FILESYSTEM_AVAILABLE_BYTES),
-            ("shm_size_bytes", catalog.FILESYSTEM_SIZE_BYTES),
-        )
-    }
-    return sizes | {
+    return {
+        **v.machine.shm,
         "io_pressure": _at_most_one(pressure),
-        "disk_busy_share": _at_most_one(max((rate for rate in disks if rate is not None), default=None)),
+        "disk_busy_share": _at_most_one(v.machine.disk_busy),
     }
 
 
@@ -618,7 +650,7 @@ def _cuda(v: View) -> Numbers:
 
 def _gpu(v: View) -> Numbers:
     w, gpu = v.now, v.gpu
-    gpus = float(len(list(w.current(catalog.GPU_INFO)))) or None
+    gpus = float(len(v.machine.gpus)) or None
     if not gpu:
         return {"gpus": gpus}
     total = w.last(catalog.GPU_MEMORY_TOTAL_BYTES, gpu)
@@ -668,7 +700,7 @@ def _opposite(share: float | None) -> float | None:
 
 
 def _environment(v: View) -> Numbers:
-    drivers = [labels[4] for labels, _ in v.now.current(catalog.GPU_INFO)]
+    drivers = [labels[4] for labels in v.machine.gpus]
     torch_cuda = _version(v.facts.get("cuda", ""))
     if torch_cuda is None and "torch" in v.facts:
         torch_cuda = 0.0
@@ -686,12 +718,12 @@ def _version(text: str) -> float | None:
 
 def _learning(v: View) -> Numbers:
     ends = _epoch_ends(v)
-    components = [labels for labels, _ in v.long.series(catalog.TRAIN_LOSS, v.run, v.rank)]
+    components = v.long.labels(catalog.TRAIN_LOSS, v.run, v.rank)
     columns = [dict(v.long.points(catalog.TRAIN_LOSS, *labels)) for labels in components]
     losses = [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
-    goals = [labels for labels, _ in v.long.series(catalog.TRAIN_METRIC, v.run, v.rank) if "mAP50-95" in labels[2]]
+    goals = [labels for labels in v.long.labels(catalog.TRAIN_METRIC, v.run, v.rank) if "mAP50-95" in labels[2]]
     goals = goals or [
-        labels for labels, _ in v.long.series(catalog.TRAIN_METRIC, v.run, v.rank) if "accuracy_top1" in labels[2]
+        labels for labels in v.long.labels(catalog.TRAIN_METRIC, v.run, v.rank) if "accuracy_top1" in labels[2]
     ]
     scores = [value for _, value in v.long.points(catalog.TRAIN_METRIC, *goals[0])] if goals else []
     return {
@@ -765,8 +797,7 @@ def node(window: Window, idle_below: float) -> Signals:
     """Signals of the node itself: which GPUs are held by processes without a training. No run; its name for a rank."""
     held: dict[str, str] = {}
     trained: set[str] = set()
-    for labels, _ in window.current(catalog.GPU_PROCESS_MEMORY_BYTES):
-        gpu, pid, command, run, _rank = labels
+    for gpu, pid, command, run, _rank in window.current(catalog.GPU_PROCESS_MEMORY_BYTES):
         if run:
             trained.add(gpu)
         else:
@@ -795,16 +826,8 @@ def _at_most_one(share: float | None) -> float | None:
     return None if share is None else min(share, 1.0)
 
 
-def _sum(window: Window, metric: Metric, *prefix: str) -> float | None:
-    parts = [window.increase(metric, *labels) for labels, _ in window.series(metric, *prefix)]
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
-
-
-def _rate_sum(window: Window, metric: Metric, *prefix: str) -> float | None:
-    parts = [window.rate(metric, *labels) for labels, _ in window.series(metric, *prefix)]
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
+def _sum(parts: Mapping[Labels, float]) -> float | None:
+    return sum(parts.values()) if parts else None
 
 
 PARTS_OF_SIGNALS: tuple[Callable[[View], Numbers], ...] = (
