@@ -22,11 +22,10 @@ from urllib.parse import unquote
 
 import httptools
 
-from yoloscope_exporter.config import Address
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from yoloscope_exporter.config import Address
     from yoloscope_exporter.web_config import Guard
 
 TIMEOUT_SECONDS = 5.0
@@ -81,6 +80,10 @@ class _BadRequestError(Exception):
         self.status = status
 
 
+class _CompleteError(Exception):
+    """The head is there."""
+
+
 class _Head:
     """Collects what httptools finds: the target, the headers, and their end."""
 
@@ -99,6 +102,7 @@ class _Head:
 
     def on_headers_complete(self) -> None:
         self.complete = True
+        raise _CompleteError  # ends the parsing: trailers, or another request behind this one, are no part of it
 
 
 def _read(connection: socket.socket) -> Request:
@@ -127,10 +131,8 @@ def _read(connection: socket.socket) -> Request:
 def _feed(parser: httptools.HttpRequestParser, head: _Head, data: bytes) -> None:
     try:
         parser.feed_data(data)
-    except httptools.HttpParserUpgrade:  # to something else than HTTP/1: not with us
-        pass
     except httptools.HttpParserError as error:
-        if not head.complete:  # else it is about what follows
+        if not head.complete:  # else it is what ends the parsing
             raise _BadRequestError(HTTPStatus.BAD_REQUEST) from error
 
 
@@ -165,8 +167,9 @@ class Server:
         self._app = app
         self._guard = guard
         self._ended = False
-        self._listening = _listening(address)
-        self.address = Address(*self._listening.getsockname()[:2])
+        self._listening = bound(address)
+        self._listening.listen(BACKLOG)
+        self.address = address._replace(port=self._listening.getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -211,7 +214,7 @@ class Server:
                     with self._secured(connection) as secured:
                         self._talk(secured, client[0])
                 else:
-                    connection.sendall(_bytes(_BUSY))
+                    _send(connection, _bytes(_BUSY))
         except (ConnectionError, TimeoutError, ssl.SSLError) as error:  # it went away, or does not speak TLS
             _log.debug("request from %s failed: %s", client[0], error)
         except Exception:  # noqa: BLE001 - the isolation boundary: one connection's failure is its own
@@ -235,7 +238,7 @@ class Server:
             response = text(error.status, error.status.phrase)
         connection.settimeout(TIMEOUT_SECONDS)
         headers = self._guard.headers if self._guard else {}
-        connection.sendall(_bytes(response, headers.items(), body=method != "HEAD"))
+        _send(connection, _bytes(response, headers.items(), body=method != "HEAD"))
 
     def _respond(self, request: Request) -> Response:
         """What the app says, to those who may ask; whatever goes wrong, there is an answer."""
@@ -250,12 +253,25 @@ class Server:
             return _FAILED
 
 
-def _listening(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+def _send(connection: socket.socket, data: bytes) -> None:
+    """Send, and say that it is all: to close over something unread, a body for example, would break the connection."""
+    connection.sendall(data)
+    with suppress(OSError):  # gone already
+        connection.shutdown(socket.SHUT_WR)
+
+
+def bound(address: Address) -> socket.socket:
+    """A socket bound to `address`; an empty host means every interface, of IPv6 too where there is any.
+
+    Raises:
+        OSError: the address is in use, or not one of this machine.
+    """
+    every = not address.host and socket.has_dualstack_ipv6()
     with ExitStack() as stack:
-        made = stack.enter_context(socket.socket(family))
+        made = stack.enter_context(socket.socket(socket.AF_INET6 if every or ":" in address.host else socket.AF_INET))
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if every:  # IPv4 too, whatever the system's default
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         made.bind(address)
-        made.listen(BACKLOG)
         stack.pop_all()
     return made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,7 @@ from yoloscope_exporter.config import Config, Rereadable, settings
 from yoloscope_exporter.lane import Lane
 from yoloscope_exporter.opener import opener
 from yoloscope_exporter.sampler import Rejections
+from yoloscope_exporter.server import bound
 from yoloscope_exporter.web_config import Guard, WebConfigError
 
 if TYPE_CHECKING:
@@ -75,11 +75,8 @@ def _web(config: Config) -> Iterator[Finding]:
 
 def _address(config: Config) -> Finding:
     address = config.web_listen_address
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address.host, address.port))
+        bound(address).close()
     except OSError as error:
         if _answers(f"{address.url()}/-/healthy"):
             return Finding(NOTE, "address", f"{address}: an exporter is running there")
