@@ -61,8 +61,7 @@ class App:
             wanted = include.__contains__ if include else lambda name: name not in exclude
         form = negotiate(request.headers)
         body = self._sampler.exposition(form, wanted)
-        encoding = (("Content-Encoding", "gzip"),) if form.gzipped else ()
-        return Response(HTTPStatus.OK, body, form.content_type, (("Vary", "Accept, Accept-Encoding"), *encoding))
+        return exposed(form, body)
 
     def _healthy(self, _request: Request) -> Response:
         if self._sampler.alive:
@@ -76,8 +75,8 @@ class App:
 
     def _document(self, document: Callable[[], object], _request: Request) -> Response:
         if self._sampler.alive:
-            return _json(HTTPStatus.OK, document())
-        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the sampler has stopped"})
+            return as_json(HTTPStatus.OK, document())
+        return as_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the sampler has stopped"})
 
     def _landing(self, request: Request) -> Response:
         language = landing.language(request.headers.get("accept-language", ""))
@@ -111,5 +110,12 @@ def _weighted(item: str) -> tuple[str, float]:
     return name, weight
 
 
-def _json(status: HTTPStatus, document: object) -> Response:
+def exposed(form: Form, body: bytes) -> Response:
+    """An exposition in the form that was negotiated."""
+    encoding = (("Content-Encoding", "gzip"),) if form.gzipped else ()
+    return Response(HTTPStatus.OK, body, form.content_type, (("Vary", "Accept, Accept-Encoding"), *encoding))
+
+
+def as_json(status: HTTPStatus, document: object) -> Response:
+    """A document."""
     return Response(status, json.dumps(document).encode(), "application/json")

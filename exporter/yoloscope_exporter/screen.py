@@ -61,11 +61,10 @@ def _title(text: str) -> Rule:
 
 
 def _head(window: Window, source: str) -> Text:
-    modes = {mode: rate for (mode,), rate in window.rates(catalog.CPU_SECONDS_TOTAL).items()}
-    total = sum(modes.values())
+    machine = signals.Machine(window)
     parts = [spark.clock(window.end), source]
-    if total:
-        parts.append(f"CPU {1 - (modes.get('idle', 0.0) + modes.get('iowait', 0.0)) / total:.0%} of {total:.0f}")
+    if machine.idle is not None:
+        parts.append(f"CPU {1 - machine.idle:.0%} of {sum(machine.cpu.values()):.0f}")
     installed, available = window.last(catalog.MEMORY_TOTAL_BYTES), window.last(catalog.MEMORY_AVAILABLE_BYTES)
     if installed and available is not None:
         parts.append(f"memory {(installed - available) / GIB:.1f} of {installed / GIB:.1f} GiB")
@@ -164,12 +163,11 @@ def _length(share: float) -> Text:
 
 
 def _worker_times(window: Window, run: str, rank: str) -> Iterator[tuple[str, float, float | None]]:
-    for labels in window.labels(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, run, rank):
-        seconds = window.increase(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)
-        batches = window.increase(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
-        computing = window.increase(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, *labels)
-        if seconds and batches:
-            yield labels[2], seconds / batches, None if computing is None else computing / seconds
+    batches = window.increases(catalog.TRAIN_WORKER_BATCHES_TOTAL, run, rank)
+    computing = window.increases(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, run, rank)
+    for labels, seconds in window.increases(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, run, rank).items():
+        if seconds and (made := batches.get(labels)):
+            yield labels[2], seconds / made, computing[labels] / seconds if labels in computing else None
 
 
 # --- GPUs -----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import urllib.error
 import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
@@ -18,8 +18,9 @@ from yoloscope_exporter.server import Server
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from yoloscope_exporter.server import Request, Response
     from yoloscope_exporter.web_config import Guard
 
 RUN = '<script>"run"</script>'
@@ -40,13 +41,25 @@ def serving(guard: Guard | None = None, *, cycle: bool = True) -> Iterator[str]:
     sampler = Sampler([Source("runs", Collector("runs", samples))], interval=60.0)
     if cycle:
         sampler.cycle()
-    made = Server(Address("127.0.0.1", 0), App(sampler), guard)
-    with ExitStack() as stack:
-        stack.callback(sampler.stop)
-        stack.callback(made.close)
+    try:
+        with running(App(sampler), guard=guard) as made:
+            yield made.url
+    finally:
+        sampler.stop()
+
+
+@contextmanager
+def running(
+    app: Callable[[Request], Response], host: str = "127.0.0.1", guard: Guard | None = None
+) -> Iterator[Server]:
+    """A server on a free port."""
+    made = Server(Address(host, 0), app, guard)
+    try:
         made.start()
-        stack.callback(made.shutdown)
-        yield made.url
+        yield made
+        made.shutdown()
+    finally:
+        made.close()
 
 
 def fetch(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:

@@ -13,7 +13,7 @@ from yoloscope_exporter import server
 from yoloscope_exporter.config import Address
 from yoloscope_exporter.server import Request, Response, Server
 
-from tests.exporter.serving import connected, fetch, raw, serving
+from tests.exporter.serving import connected, fetch, raw, running, serving
 
 if TYPE_CHECKING:
     import pytest
@@ -39,12 +39,9 @@ def test_a_failure_is_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     def broken(_request: Request) -> Response:
         raise LookupError("no such run")
 
-    made = Server(Address("127.0.0.1", 0), broken)
-    made.start()
-    assert fetch(made.url)[0] == 500
+    with running(broken) as made:
+        assert fetch(made.url)[0] == 500
     assert "LookupError: no such run" in caplog.text
-    made.shutdown()
-    made.close()
 
 
 def test_silent_clients_hold_nobody_up() -> None:
@@ -109,25 +106,19 @@ def test_one_request_ends_at_its_head() -> None:
         asked.append(request)
         return Response(HTTPStatus.OK, b"")
 
-    made = Server(Address("", 0), app)
-    made.start()
-    assert raw(made.url, first + b"GET /x HTTP/1.1\r\nHost: b\r\n\r\n").startswith(b"HTTP/1.0 405 ")
-    assert raw(made.url, first.replace(b"abc", b"a" * 200_000)).startswith(b"HTTP/1.0 405 ")
-    raw(made.url, trailers)
+    with running(app) as made:
+        assert raw(made.url, first + b"GET /x HTTP/1.1\r\nHost: b\r\n\r\n").startswith(b"HTTP/1.0 405 ")
+        assert raw(made.url, first.replace(b"abc", b"a" * 200_000)).startswith(b"HTTP/1.0 405 ")
+        raw(made.url, trailers)
     assert [(one.method, one.path, one.headers["host"]) for one in asked] == [("GET", "/", "a")]
-    made.shutdown()
-    made.close()
 
 
 def test_an_empty_host_is_every_interface() -> None:
     """Of both families, where the machine has both, as Prometheus' own exporters do."""
-    made = Server(Address("", 0), lambda _request: Response(HTTPStatus.OK, b"here"))
-    made.start()
-    assert fetch(made.url)[1] == b"here"
-    if _has("::1"):
-        assert fetch(made.address._replace(host="::1").url())[1] == b"here"
-    made.shutdown()
-    made.close()
+    with running(lambda _request: Response(HTTPStatus.OK, b"here"), host="") as made:
+        assert fetch(made.url)[1] == b"here"
+        if _has("::1"):
+            assert fetch(made.address._replace(host="::1").url())[1] == b"here"
 
 
 def _has(host: str) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoloscope_exporter.app import negotiate
+from yoloscope_exporter.app import as_json, exposed, negotiate
 from yoloscope_exporter.config import address, duration
 from yoloscope_exporter.exposition import Renderer
 from yoloscope_exporter.server import Response, Server, text
@@ -222,11 +222,9 @@ class App:
         match = _PATH.fullmatch(request.path)
         if match and int(match[1]) < len(self.instances):
             form = negotiate(request.headers)
-            encoding = (("Content-Encoding", "gzip"),) if form.gzipped else ()
-            return Response(HTTPStatus.OK, self._render(int(match[1])).get(form), form.content_type, encoding)
+            return exposed(form, self._render(int(match[1])).get(form))
         if request.path == "/targets":
-            groups = target_groups(self, request.headers.get("host", ""))
-            return Response(HTTPStatus.OK, json.dumps(groups).encode(), "application/json")
+            return as_json(HTTPStatus.OK, target_groups(self, request.headers.get("host", "")))
         if request.path == "/-/healthy":
             return text(HTTPStatus.OK, "healthy")
         last = len(self.instances) - 1

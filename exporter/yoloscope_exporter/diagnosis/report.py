@@ -355,16 +355,8 @@ def _peak_resident(seen: Sequence[_Seen]) -> Figure | None:
     return Figure(sum(peaks)) if peaks else None
 
 
-def _scores(one: _Seen) -> list[tuple[float, float]]:
-    for wanted in ("mAP50-95", "accuracy_top1"):
-        for labels in one.window.labels(catalog.TRAIN_METRIC, *one.key):
-            if wanted in labels[2]:
-                return one.window.points(catalog.TRAIN_METRIC, *labels)
-    return []
-
-
 def _score(one: _Seen) -> Figure | None:
-    scores = [value for _, value in _scores(one)]
+    scores = [value for _, value in signals.scores(one.window, *one.key)]
     return Figure(max(scores)) if scores else None
 
 
@@ -421,7 +413,7 @@ def _epoch(seen: Sequence[_Seen], number: int, begin: float, end: float) -> Epoc
                     for phases in (("data_wait",), STEP_PHASES))  # fmt: skip
     cuda = [first.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *first.key, kind) for kind in ("allocated",)]
     resident = _resident(first)
-    scores = _scores(first)
+    scores = signals.scores(first.window, *first.key)
     return Epoch(
         number,
         end - begin,
@@ -465,7 +457,7 @@ def _curves(seen: Sequence[_Seen]) -> dict[str, tuple[Curve, ...]]:
             Curve(labels[2], _scaled(seen[0].window.points(catalog.TRAIN_LOSS, *labels)))
             for labels in seen[0].window.labels(catalog.TRAIN_LOSS, *seen[0].key)
         ],
-        "mAP50-95": [Curve("validation", _scaled(_scores(seen[0])))],
+        "mAP50-95": [Curve("validation", _scaled(signals.scores(seen[0].window, *seen[0].key)))],
     }
     drawn = {name: tuple(curve for curve in curves if len(curve.points) > 1) for name, curves in plots.items()}
     return {name: curves for name, curves in drawn.items() if curves}

@@ -200,6 +200,12 @@ class Machine:
         return {mode: rate for (mode,), rate in rates.items() if not mode.startswith("guest")}
 
     @cached_property
+    def idle(self) -> float | None:
+        """Share of CPU time in which nothing could run."""
+        total = sum(self.cpu.values())
+        return (self.cpu["idle"] + self.cpu.get("iowait", 0.0)) / total if total and "idle" in self.cpu else None
+
+    @cached_property
     def disk_busy(self) -> float | None:
         """Share of time for which the busiest disk worked."""
         return max(self.window.rates(catalog.DISK_IO_SECONDS_TOTAL).values(), default=None)
@@ -512,7 +518,7 @@ def _cpu(v: View) -> Numbers:
     affinity = v.now.last(catalog.TRAIN_PROCESS_AFFINITY_CORES, v.run, v.rank, "worker") or v.now.last(
         catalog.TRAIN_PROCESS_AFFINITY_CORES, v.run, v.rank, "main"
     )
-    idle = (modes.get("idle", 0.0) + modes.get("iowait", 0.0)) / total if total and "idle" in modes else None
+    idle = v.machine.idle
     free = idle * node if idle is not None and node is not None else None
     used = v.now.rate(catalog.CGROUP_CPU_SECONDS_TOTAL, v.run)
     if quota is not None and used is not None:
@@ -721,17 +727,20 @@ def _learning(v: View) -> Numbers:
     components = v.long.labels(catalog.TRAIN_LOSS, v.run, v.rank)
     columns = [dict(v.long.points(catalog.TRAIN_LOSS, *labels)) for labels in components]
     losses = [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
-    goals = [labels for labels in v.long.labels(catalog.TRAIN_METRIC, v.run, v.rank) if "mAP50-95" in labels[2]]
-    goals = goals or [
-        labels for labels in v.long.labels(catalog.TRAIN_METRIC, v.run, v.rank) if "accuracy_top1" in labels[2]
-    ]
-    scores = [value for _, value in v.long.points(catalog.TRAIN_METRIC, *goals[0])] if goals else []
+    reached = [value for _, value in scores(v.long, v.run, v.rank)]
     return {
         "loss": losses[-1] if losses else None,
         "loss_drop": _drop(losses),
-        "metric_gain": _gain(scores),
+        "metric_gain": _gain(reached),
         "epochs_seen": float(len(losses)) if losses else None,
     }
+
+
+def scores(window: Window, run: str, rank: str) -> list[tuple[float, float]]:
+    """Times and values of what validation says: mAP50-95, or the accuracy of a classifier."""
+    found = window.labels(catalog.TRAIN_METRIC, run, rank)
+    chosen = [labels for wanted in ("mAP50-95", "accuracy_top1") for labels in found if wanted in labels[2]]
+    return window.points(catalog.TRAIN_METRIC, *chosen[0]) if chosen else []
 
 
 def _epoch_ends(v: View) -> list[float]:

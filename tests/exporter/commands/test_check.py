@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from click.testing import CliRunner
 from yoloscope_exporter.app import App
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.config import Address
-from yoloscope_exporter.server import Server
 
 from tests.exporter import world
+from tests.exporter.serving import running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,13 +91,8 @@ def test_address_of_something_else(tmp_path: Path) -> None:
 def test_exporter_that_runs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it listens on every interface, and when the environment names a proxy."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    running = Server(Address("", 0), App(SimpleNamespace(alive=True)))  # type: ignore[arg-type]
-    running.start()
-    try:
-        result = check(world.build(tmp_path), f"--web.listen-address=:{running.address.port}")
-    finally:
-        running.shutdown()
-        running.close()
+    with running(App(SimpleNamespace(alive=True)), host="") as made:  # type: ignore[arg-type]
+        result = check(world.build(tmp_path), f"--web.listen-address=:{made.address.port}")
     assert "an exporter is running there" in line(result, "address")
 
 
