@@ -42,7 +42,7 @@ check: $(VENV)/.dev ## Linters and types
 	@$(BIN)/mypy
 
 generate: $(VENV)/.dev ## Everything that is generated: documents, dashboards, rules, the kustomize base, the corpus
-	@$(BIN)/python -m yoloscope_exporter.docs_metrics
+	@$(BIN)/python -m yoloscope_exporter.catalog.document
 	@$(BIN)/python -m yoloscope_exporter.diagnosis.document
 	@$(BIN)/python -m dashboards
 	@$(BIN)/python -m deploy.prometheus.generate

@@ -84,9 +84,6 @@ def tap_workers() -> None:
 
 def propagate(environ: MutableMapping[str, str]) -> None:
     """Make Python processes started with `environ` load the hooks once they import Ultralytics."""
-    from yoloscope_exporter import catalog
-
-    roots = (Path(__file__).parents[1], Path(catalog.__file__).parents[1])
-    environ["YOLOSCOPE_PATH"] = os.pathsep.join(dict.fromkeys(map(str, roots)))
+    environ["YOLOSCOPE_PATH"] = str(Path(__file__).parents[1])  # `yoloscope_record` lies there too
     before = [part for part in environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != str(AUTOLOAD)]
     environ["PYTHONPATH"] = os.pathsep.join([str(AUTOLOAD), *before])

@@ -6,7 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter import catalog
+from yoloscope_record import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,12 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter import catalog
+from yoloscope_record import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from yoloscope_record.metrics import Metric
 
     from yoloscope_hooks.record import Writer
 
@@ -84,7 +86,7 @@ class Learning:
         else:
             self._store(catalog.TRAIN_LOSS, zip(names, (part.item() for part in parts), strict=False))
 
-    def _store(self, metric: catalog.Metric, named: Iterable[tuple[str, float]]) -> None:
+    def _store(self, metric: Metric, named: Iterable[tuple[str, float]]) -> None:
         for name, value in named:
             self._writer.values[self._writer.slot(metric, *self._who, name)] = value
 

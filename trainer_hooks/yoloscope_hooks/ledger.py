@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import PHASES
+from yoloscope_record import catalog
+from yoloscope_record.catalog import PHASES
 
 if TYPE_CHECKING:
     from yoloscope_hooks.record import Writer

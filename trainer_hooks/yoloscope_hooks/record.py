@@ -61,8 +61,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+from yoloscope_record import catalog
+from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -284,7 +284,7 @@ class Writer:
             raise RecordError("lock", f"cannot lock {self.path}: {error.strerror}") from error
 
     def _continue(self, sample: Sample) -> None:
-        if sample.metric.kind == catalog.COUNTER:
+        if sample.metric.kind == COUNTER:
             self.values[self.slot(sample.metric, *sample.labels)] = float(sample.value)  # type: ignore[arg-type]
         elif isinstance(sample.value, HistogramValue):
             first = self.histogram(sample.metric, *sample.labels)
@@ -314,7 +314,7 @@ class Writer:
         index = self._used
         self._index[key] = index
         self._entries.append((metric, tuple(map(_clean, labels))))
-        if metric.kind in (catalog.COUNTER, catalog.HISTOGRAM):
+        if metric.kind in (COUNTER, HISTOGRAM):
             for offset in range(width):
                 self.values[index + offset] = 0.0
         self._used += width
@@ -691,7 +691,7 @@ def _known(
 ) -> tuple[Metric, tuple[str, ...]] | None:
     """The metric and the labels to give it; None if it is not in this version's catalogue, or not accepted."""
     values = tuple(_text(label) for label in labels)
-    metric = catalog.BY_NAME.get(_text(name))
+    metric = catalog.RECORDED.get(_text(name))
     if metric is None or len(values) != len(metric.labels) or list(metric.buckets) != list(bounds):
         return None
     accepted = accept(metric, values)

@@ -14,8 +14,8 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import PHASES, STEP_BUCKETS
+from yoloscope_record import catalog
+from yoloscope_record.catalog import PHASES, STEP_BUCKETS
 
 from yoloscope_hooks import cuda_memory, ddp, facts, naming, record, taps, workers
 from yoloscope_hooks.cuda_memory import UNKNOWN

@@ -20,7 +20,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
-from yoloscope_exporter.catalog import PHASES
+from yoloscope_record.catalog import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

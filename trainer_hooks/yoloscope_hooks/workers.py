@@ -157,7 +157,7 @@ class _Book:
     """A worker's record."""
 
     def __init__(self, writer: Writer, who: Identity) -> None:
-        from yoloscope_exporter import catalog
+        from yoloscope_record import catalog
 
         labels = (who.run, who.rank, who.worker)
         self._writer = writer
@@ -192,7 +192,7 @@ class Queue:
 
     def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
         """`who` are run and rank."""
-        from yoloscope_exporter import catalog
+        from yoloscope_record import catalog
 
         self._values = writer.values
         self._depth = writer.slot(catalog.TRAIN_QUEUE_DEPTH, *who)

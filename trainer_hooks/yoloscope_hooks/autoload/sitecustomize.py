@@ -21,7 +21,7 @@ _WATCHED = {
     "ultralytics.utils.callbacks.base": ("yoloscope_hooks.activation", "register_defaults"),
     "torch.utils.data._utils.fetch": ("yoloscope_hooks.workers", "tap"),
 }
-_PACKAGES = ("yoloscope_hooks", "yoloscope_exporter")
+_PACKAGES = ("yoloscope_hooks", "yoloscope_record")
 
 
 class _YoloscopeWatcher:

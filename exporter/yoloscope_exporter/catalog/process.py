@@ -1,0 +1,23 @@
+"""Metrics of the processes each run consists of, seen from outside."""
+
+from yoloscope_record.metrics import counter, gauge
+
+ROLES = ("main", "worker")
+
+_PROCESS = ("run", "rank", "role")
+TRAIN_PROCESS_CPU_SECONDS_TOTAL = counter(
+    "train_process_cpu_seconds_total", "CPU time of the rank's processes by role (main, worker).", *_PROCESS
+)
+TRAIN_PROCESS_RESIDENT_BYTES = gauge(
+    "train_process_resident_bytes", "Resident memory of the rank's processes.", *_PROCESS
+)
+TRAIN_PROCESS_READ_BYTES_TOTAL = counter(
+    "train_process_read_bytes_total", "Bytes the rank's processes had read from storage.", *_PROCESS
+)
+TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL = counter(
+    "train_process_runqueue_seconds_total",
+    "Time the rank's processes were ready but had no CPU; a cgroup's throttling counts here too.",
+    *_PROCESS,
+)
+TRAIN_PROCESSES = gauge("train_processes", "Processes of the rank.", *_PROCESS)
+TRAIN_PROCESS_AFFINITY_CORES = gauge("train_process_affinity_cores", "CPUs the rank's processes may run on.", *_PROCESS)

@@ -1,0 +1,13 @@
+"""Metrics that the diagnosis derives."""
+
+from yoloscope_record.metrics import counter, gauge
+
+_RANK = ("run", "rank")
+
+TRAIN_VERDICT = gauge("train_verdict", "1 while the verdict holds, else 0.", *_RANK, "verdict")
+TRAIN_GOODPUT_RATIO = gauge(
+    "train_goodput_ratio", "Share of the window's wall time spent computing training steps.", *_RANK
+)
+TRAIN_WASTED_GPU_SECONDS_TOTAL = counter(
+    "train_wasted_gpu_seconds_total", "Time a GPU was held but not computing, by cause.", *_RANK, "cause"
+)

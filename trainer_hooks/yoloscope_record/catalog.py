@@ -1,0 +1,171 @@
+"""The metrics of a training, once: what records hold, and what follows from a record and its file.
+
+To add a metric: one constant, named as the metric without its prefix, in upper case.
+"""
+
+from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
+
+#: Values of labels that are fixed sets. Everything else (run, rank, worker ...) is open.
+STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
+PHASES = (
+    "setup",
+    "data_wait",
+    "h2d",
+    "forward",
+    "backward",
+    "backward_local",
+    "backward_exposed",
+    "optimizer",
+    "other",
+    "validate",
+    "checkpoint",
+)
+
+#: Seconds. From a fast step on a small model (1 ms) to a stuck loader (one minute).
+STEP_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+# --- run --------------------------------------------------------------------------------------------------------------
+_RANK = ("run", "rank")
+RUN_FACTS = (
+    "task",
+    "model",
+    "data",
+    "imgsz",
+    "optimizer",
+    "amp",
+    "cache",
+    "world_size",
+    "device",
+    "close_mosaic",
+    "ultralytics",
+    "torch",
+    "cuda",
+    "user",
+    "pid",
+    "slurm_job_id",
+    "pod",
+)
+TRAIN_RUN_INFO = info("train_run_info", "Facts about a training, per rank.", *_RANK, *RUN_FACTS)
+JOB_FACTS = ("slurm_job_id", "slurm_job_user", "slurm_partition", "namespace", "pod", "container")
+TRAIN_JOB_INFO = info(
+    "train_job_info", "The Slurm job or the Kubernetes pod a rank belongs to, where there is one.", *_RANK, *JOB_FACTS
+)
+TRAIN_DEVICE_INFO = info("train_device_info", "Which GPU a rank trains on.", *_RANK, "gpu", "uuid")
+TRAIN_UP = gauge("train_up", "1 while the training process lives; 0 after a clean end as after a death.", *_RANK)
+TRAIN_STATE = gauge(
+    "train_state",
+    "1 for the state the rank is in (setup, train, validate, checkpoint, finished, failed, killed).",
+    *_RANK,
+    "state",
+)
+TRAIN_START_TIMESTAMP_SECONDS = gauge("train_start_timestamp_seconds", "Unix time of the start.", *_RANK)
+TRAIN_LAST_BATCH_TIMESTAMP_SECONDS = gauge(
+    "train_last_batch_timestamp_seconds", "Unix time at which the last training batch ended.", *_RANK
+)
+TRAIN_END_TIMESTAMP_SECONDS = gauge(
+    "train_end_timestamp_seconds", "Unix time of a clean or failed end; absent before and after a kill.", *_RANK
+)
+TRAIN_EPOCH = gauge("train_epoch", "Epoch under way, counted from 1.", *_RANK)
+TRAIN_EPOCHS = gauge("train_epochs", "Epochs asked for.", *_RANK)
+TRAIN_EPOCH_BATCHES = gauge("train_epoch_batches", "Batches in an epoch of this rank.", *_RANK)
+TRAIN_BATCHES_TOTAL = counter("train_batches_total", "Training batches done.", *_RANK)
+TRAIN_IMAGES_TOTAL = counter("train_images_total", "Training images done.", *_RANK)
+TRAIN_OPTIMIZER_STEPS_TOTAL = counter("train_optimizer_steps_total", "Optimizer steps done.", *_RANK)
+TRAIN_PHASE_SECONDS_TOTAL = counter(
+    "train_phase_seconds_total", "Where the rank's wall time went, by phase.", *_RANK, "phase"
+)
+TRAIN_STEP_SECONDS = histogram(
+    "train_step_seconds",
+    "Time of a step from batch start to batch end, the data wait left out.",
+    *_RANK,
+    buckets=STEP_BUCKETS,
+)
+TRAIN_DATA_WAIT_SECONDS = histogram(
+    "train_data_wait_seconds", "Time a step waited for its batch.", *_RANK, buckets=STEP_BUCKETS
+)
+TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL = counter(
+    "train_first_batch_wait_seconds_total",
+    "The part of the data wait that went to the first batch of an epoch: workers started, prefetch filled.",
+    *_RANK,
+)
+TRAIN_REMAINING_SECONDS = gauge(
+    "train_remaining_seconds",
+    "Time to the last epoch's end at the mean speed so far; early stopping comes sooner.",
+    *_RANK,
+)
+TRAIN_CHECKPOINTS_TOTAL = counter("train_checkpoints_total", "Times Ultralytics saved the model.", *_RANK)
+TRAIN_BATCH_SIZE = gauge("train_batch_size", "Images in a batch of this rank.", *_RANK)
+TRAIN_WORKERS = gauge("train_workers", "Loader workers of this rank.", *_RANK)
+
+# --- loader -----------------------------------------------------------------------------------------------------------
+_WORKER = ("run", "rank", "worker")
+TRAIN_WORKER_BATCHES_TOTAL = counter("train_worker_batches_total", "Batches prepared by the worker.", *_WORKER)
+TRAIN_WORKER_BATCH_SECONDS_TOTAL = counter(
+    "train_worker_batch_seconds_total", "Time the worker spent preparing batches.", *_WORKER
+)
+TRAIN_WORKER_CPU_SECONDS_TOTAL = counter(
+    "train_worker_cpu_seconds_total",
+    "CPU time of the worker while preparing batches; the rest of the preparation is waiting, mostly for storage.",
+    *_WORKER,
+)
+TRAIN_WORKER_MAJOR_FAULTS_TOTAL = counter(
+    "train_worker_major_faults_total", "Pages the worker had to fetch from storage while preparing batches.", *_WORKER
+)
+TRAIN_LOADER_BATCH_SECONDS = histogram(
+    "train_loader_batch_seconds",
+    "Time to prepare a batch, over all loader workers of the rank.",
+    *_RANK,
+    buckets=STEP_BUCKETS,
+)
+TRAIN_QUEUE_DEPTH = gauge("train_queue_depth", "Batches ready and waiting for the trainer.", *_RANK)
+TRAIN_QUEUE_CAPACITY = gauge("train_queue_capacity", "Most batches that can wait: workers x prefetch.", *_RANK)
+TRAIN_BATCH_DWELL_SECONDS_TOTAL = counter(
+    "train_batch_dwell_seconds_total", "Time ready batches waited for the trainer.", *_RANK
+)
+TRAIN_WORKER_RESTARTS_TOTAL = counter(
+    "train_worker_restarts_total", "Loader workers started again (close_mosaic, OOM rebuild).", *_RANK
+)
+TRAIN_WORKER_DEATHS_TOTAL = counter(
+    "train_worker_deaths_total", "Loader workers that ended by a signal or an error.", *_RANK
+)
+
+# --- CUDA memory ------------------------------------------------------------------------------------------------------
+TRAIN_CUDA_MEMORY_BYTES = gauge(
+    "train_cuda_memory_bytes",
+    "PyTorch's CUDA memory (allocated, reserved, active, inactive_split, peak_allocated, peak_reserved).",
+    *_RANK,
+    "kind",
+)
+TRAIN_CUDA_MEMORY_GROWTH_BYTES = gauge(
+    "train_cuda_memory_growth_bytes", "Change of the allocated memory from the last epoch's end to this one's.", *_RANK
+)
+TRAIN_CUDA_ALLOC_RETRIES_TOTAL = counter(
+    "train_cuda_alloc_retries_total", "Allocations that failed, flushed the cache and were tried again.", *_RANK
+)
+TRAIN_CUDA_OOMS_TOTAL = counter("train_cuda_ooms_total", "Out-of-memory errors of the CUDA allocator.", *_RANK)
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+TRAIN_LOSS = gauge("train_loss", "Mean loss of the epoch so far, by Ultralytics' own name.", *_RANK, "component")
+TRAIN_LEARNING_RATE = gauge("train_learning_rate", "Learning rate by parameter group.", *_RANK, "group")
+TRAIN_ACCUMULATED_BATCHES = gauge(
+    "train_accumulated_batches", "Batches whose gradients make one optimizer step; ramps up at the start.", *_RANK
+)
+TRAIN_EPOCHS_SINCE_BEST = gauge("train_epochs_since_best", "Epochs since the best validation result.", *_RANK)
+TRAIN_PATIENCE_EPOCHS = gauge(
+    "train_patience_epochs", "Epochs without a better result after which training stops early.", *_RANK
+)
+TRAIN_METRIC = gauge("train_metric", "Validation metrics by Ultralytics' own name.", *_RANK, "name")
+TRAIN_NONFINITE_LOSS_TOTAL = counter("train_nonfinite_loss_total", "Batches seen with a NaN or infinite loss.", *_RANK)
+TRAIN_OOM_BATCH_REDUCTIONS_TOTAL = counter(
+    "train_oom_batch_reductions_total", "Times Ultralytics halved the batch after running out of memory.", *_RANK
+)
+TRAIN_NAN_RECOVERIES_TOTAL = counter(
+    "train_nan_recoveries_total", "Times Ultralytics went back to the last checkpoint after a NaN.", *_RANK
+)
+
+# --- ourselves, inside the trainer ------------------------------------------------------------------------------------
+TRAIN_HOOK_SECONDS_TOTAL = counter("train_hook_seconds_total", "Time spent in yoloscope's own callbacks.", *_RANK)
+TRAIN_HOOK_ERRORS_TOTAL = counter("train_hook_errors_total", "Errors caught in yoloscope's own callbacks.", *_RANK)
+
+#: The metrics above by their names.
+RECORDED = {value.name: value for value in list(globals().values()) if isinstance(value, Metric)}

@@ -1,0 +1,87 @@
+"""Types of metrics: what a metric is, and one value of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+PREFIX = "yoloscope_"
+
+COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
+
+_UNITS = ("seconds", "bytes", "ratio", "watts", "joules", "celsius", "hertz", "cores")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric family.
+
+    Attributes:
+        name: full name with prefix; ends in `_total` iff it is a counter, in `_info` iff it is an info metric.
+        kind: one of COUNTER, GAUGE, HISTOGRAM, INFO.
+        unit: base unit of the value (`seconds`, `bytes`, `ratio`, ...), empty for plain counts and states.
+        help: what it is, one sentence, English.
+        labels: label names, in the order in which label values are given everywhere.
+        buckets: upper bounds of a histogram without +Inf, ascending, in `unit`.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def area(self) -> str:
+        """First word of the name behind the prefix."""
+        return self.name[len(PREFIX) :].split("_")[0]
+
+    def labelled(self, values: tuple[str, ...]) -> dict[str, str]:
+        """Pair `values` with the metric's label names.
+
+        Raises:
+            ValueError: there are more or fewer values than labels.
+        """
+        if len(values) != len(self.labels):
+            raise ValueError(f"{self.name} has the labels {self.labels}, got {values}")
+        return dict(zip(self.labels, values))  # noqa: B905 - `strict` needs Python 3.10
+
+
+class HistogramValue(NamedTuple):
+    """A histogram's state: `counts` per bucket (not cumulative, the last one is +Inf) and the `sum` of observations."""
+
+    counts: tuple[float, ...]
+    sum: float
+
+
+class Sample(NamedTuple):
+    """One value of one series: label values stand in the order of `metric.labels`."""
+
+    metric: Metric
+    labels: tuple[str, ...]
+    value: float | HistogramValue
+
+
+def counter(name: str, text: str, *labels: str, unit: str = "") -> Metric:
+    """A counter; `name` ends in `_total`, its unit stands before that."""
+    return Metric(PREFIX + name, COUNTER, unit or _unit(name[: -len("_total")]), text, labels)
+
+
+def gauge(name: str, text: str, *labels: str, unit: str = "") -> Metric:
+    """A gauge."""
+    return Metric(PREFIX + name, GAUGE, unit or _unit(name), text, labels)
+
+
+def info(name: str, text: str, *labels: str) -> Metric:
+    """Facts in labels; `name` ends in `_info`, the value is always 1."""
+    return Metric(PREFIX + name, INFO, "", text, labels)
+
+
+def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Metric:
+    """A histogram with the upper bounds `buckets`, without +Inf."""
+    return Metric(PREFIX + name, HISTOGRAM, _unit(name), text, labels, buckets)
+
+
+def _unit(name: str) -> str:
+    return next((unit for unit in _UNITS if name.endswith("_" + unit)), "")
