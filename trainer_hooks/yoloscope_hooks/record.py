@@ -54,7 +54,6 @@ import time
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -65,7 +64,9 @@ from yoloscope_record import catalog
 from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    Accept = Callable[["Identity", Metric, tuple[str, ...]], "tuple[str, ...] | None"]
 
 MAGIC = b"YOLOSCP\n"
 VERSION = 1
@@ -448,9 +449,6 @@ class _Entry(NamedTuple):
     labels: tuple[str, ...]
     first: int
     width: int
-
-
-Accept = Callable[["Identity", Metric, tuple[str, ...]], "tuple[str, ...] | None"]
 
 
 @dataclass(frozen=True)

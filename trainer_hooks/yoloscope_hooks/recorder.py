@@ -182,7 +182,7 @@ class Recorder:
         self._epoch, self._epochs, self._epoch_batches = trainer.epoch, trainer.epochs, len(loader)
         self._batch_size = loader.batch_size or 0
         numbers = (self._epoch + 1, self._epochs, self._epoch_batches, self._batch_size, loader.num_workers)
-        for slot, number in zip(self._progress, numbers, strict=True):
+        for slot, number in zip(self._progress, numbers):
             values[slot] = number
         self._retries = self._risen(self._reductions, self._retries, getattr(trainer, "_oom_retries", 0))
         attempts = getattr(trainer, "nan_recovery_attempts", 0)

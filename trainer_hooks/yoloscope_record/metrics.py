@@ -45,7 +45,7 @@ class Metric:
         """
         if len(values) != len(self.labels):
             raise ValueError(f"{self.name} has the labels {self.labels}, got {values}")
-        return dict(zip(self.labels, values))  # noqa: B905 - `strict` needs Python 3.10
+        return dict(zip(self.labels, values))
 
 
 class HistogramValue(NamedTuple):
