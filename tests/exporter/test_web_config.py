@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+TLS = "tls_server_config: {cert_file: a, key_file: b"
+
+
 def basic(user: str, password: str) -> str:
     """Value of the header Authorization."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -115,12 +118,29 @@ def test_changed_users_are_taken_and_bad_files_not(users: Path, caplog: pytest.L
             "tls_server_config: {cert_file: a, key_file: b, min_version: SSL3}",
             "min_version is 'SSL3'; allowed are TLS12",
         ),
-        ("tls_server_config: {cert_file: a, key_file: b, min_version: [TLS12]}", "allowed are TLS12"),
+        (
+            "tls_server_config: {cert_file: a, key_file: b, min_version: [TLS12]}",
+            "'min_version' in tls_server_config must have",
+        ),
         ("tls_server_config: {cert_file: a, key_file: b}", "cannot load"),
         ("http_server_config: {headers: [a]}", "headers must be a mapping"),
         ("http_server_config: {headers: {X-Owner: 中}}", "the header 'X-Owner' must be printable Latin-1"),
         ("basic_auth_users: {ada: secret}", "the password of 'ada' must be a bcrypt hash"),
         ("[", "not readable as YAML"),
+        ("", "says nothing"),
+        ("# ada may ask\n", "says nothing"),
+        ("basic_auth_users:\n", "basic_auth_users is empty"),
+        ("basic_auth_users: {}", "basic_auth_users is empty"),
+        ("basic_auth_users: {ada: }", "'ada' in basic_auth_users must have one value"),
+        ("basic_auth_users: {ada: $2y$10$abc}", "the password of 'ada' must be a bcrypt hash"),
+        ("tls_server_config: {cert_file: [a], key_file: b}", "'cert_file' in tls_server_config must have one value"),
+        ('tls_server_config: {cert_file: "a\\0", key_file: b}', "'cert_file' in tls_server_config must have one value"),
+        (
+            f"{TLS}, client_ca_file: c}}",
+            "client_ca_file without a client_auth_type that asks for one: RequestClientCert",
+        ),
+        (f"{TLS}, client_ca_file: c, client_auth_type: NoClientCert}}", "client_ca_file without a client_auth_type"),
+        (f"{TLS}, client_auth_type: RequireAndVerifyClientCert}}", "RequireAndVerifyClientCert needs client_ca_file"),
     ],
 )
 def test_bad_web_configuration_is_named(tmp_path: Path, content: str, expected: str) -> None:
