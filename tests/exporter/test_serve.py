@@ -189,6 +189,7 @@ ODD_WEB = {
     "an empty section": "basic_auth_users:\n",
     "passwords removed": "http_server_config: {headers: {X-Frame-Options: deny}}\n",
 }
+FILES = ("--config.file", "--web.config.file", "--diagnosis.thresholds")
 PASSWORD = "Basic " + base64.b64encode(b"ada:secret").decode()
 
 
@@ -246,12 +247,18 @@ def test_odd_web_configurations_keep_the_old(guarded: Guarded, name: str) -> Non
     assert name != "passwords removed" or "restart" in said
 
 
-@pytest.mark.parametrize("option", ["--config.file", "--web.config.file", "--diagnosis.thresholds"])
-@pytest.mark.parametrize("name", ["a date that does not exist", "deep lists", "a mapping in itself", "a huge integer"])
-def test_odd_files_end_the_start_with_one_line(tmp_path: Path, option: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "content"),
+    [
+        *((option, ODD[name]) for option in FILES for name in ("a date that does not exist", "deep lists")),
+        ("--config.file", ODD_SETTINGS["a mapping in itself"]),
+        ("--diagnosis.thresholds", f"input_share: 1{'0' * 400}"),
+    ],
+)
+def test_odd_files_end_the_start_with_one_line(tmp_path: Path, option: str, content: str) -> None:
     """Exit code 2, no traceback."""
     file = tmp_path / "odd.yml"
-    file.write_text({"a huge integer": f"input_share: 1{'0' * 400}"}.get(name, ODD_SETTINGS[name]))
+    file.write_text(content)
     result = CliRunner().invoke(cli.main, ["serve", "--web.listen-address=127.0.0.1:0", f"{option}={file}"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
     assert str(file) in result.stderr
