@@ -169,8 +169,6 @@ ODD = {
     "a tag that does not fit": "sample: {interval: !!int x}",
     "deep lists": "sample: " + "[" * 20_000,
     "deep mappings": "{a: " * 10_000,
-    "mappings merged by the million": "a0: &a0 {x: y}\n"
-    + "".join(f"a{n + 1}: &a{n + 1} {{<<: [*a{n}, *a{n}]}}\n" for n in range(25)),
     "a huge integer": f"sample: {{interval: {'9' * 5000}}}",
     "too long": "# a remark\n" * 10_000,
 }
