@@ -16,7 +16,7 @@ import click
 from yoloscope_exporter import collectors, log
 from yoloscope_exporter.app import App
 from yoloscope_exporter.collectors import Collector, Context, Roster
-from yoloscope_exporter.config import Config, Rereadable, reread, settings
+from yoloscope_exporter.config import Config, Rereadable, merged, reread, settings
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
 from yoloscope_exporter.sampler import Rejections, Sampler, Source
 from yoloscope_exporter.server import Server
@@ -30,16 +30,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-#: Settings that a reload leaves alone.
-FIXED = (
-    "web_listen_address",
-    "web_config_file",
-    "web_telemetry_path",
-    "path_records",
-    "path_procfs",
-    "path_sysfs",
-    "diagnosis_window",
-)
 #: Objects made and not yet dropped that set off a search for garbage. A cycle replaces thousands, none of them garbage;
 #: with Python's 700 each cycle is searched, which took 6 % of the exporter's time.
 GARBAGE_THRESHOLD = 20_000
@@ -167,15 +157,16 @@ class _Factory:
 
 def _reload(exporter: Exporter, context: click.Context) -> None:
     """Take over what may change while running; the rest wants a restart, and that is said."""
-    old = exporter.config
     try:
-        new = reread(context)
+        new, fixed = merged(exporter.config, reread(context))
     except click.ClickException as error:
         _log.error("the configuration stays as it was: %s", error.format_message())
         return
-    fixed = [name for name in FIXED if getattr(old, name) != getattr(new, name)]
+    except Exception:  # noqa: BLE001 - whatever is wrong with the new settings, the old ones are good
+        _log.exception("the configuration stays as it was")
+        return
     for name in fixed:
-        _log.warning("%s changes only with a restart", name.replace("_", "."))
+        _log.warning("%s changes only with a restart", name)
     log.configure(new.log_level, new.log_format)
     exporter.options.update(_options(new))
     exporter.sampler.reconfigure(exporter.sources(new), new.sample_interval)

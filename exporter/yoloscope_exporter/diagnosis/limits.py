@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-import yaml
-
+from yoloscope_exporter import settings_file
 from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.settings_file import SettingsFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,15 +19,22 @@ def load(path: Path) -> dict[str, float]:
     Raises:
         ValueError: the file cannot be read, names an unknown threshold, or gives no number of 0 or more.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    content = settings_file.load(path) or {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must be a mapping such as 'input_share: 0.15'")  # noqa: TRY004 - the file's content
-    for name, value in content.items():
+        raise SettingsFileError(path, "must be a mapping such as 'input_share: 0.15'")
+    for name in content:
         if name not in rules.DEFAULTS:
-            raise ValueError(f"{path}: unknown threshold {name!r}; allowed are {', '.join(sorted(rules.DEFAULTS))}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-            raise ValueError(f"{path}: {name} must be a number of 0 or more, not {value!r}")
-    return {**rules.DEFAULTS, **{name: float(value) for name, value in content.items()}}
+            raise SettingsFileError(
+                path, f"unknown threshold {name!r}; allowed are {', '.join(sorted(rules.DEFAULTS))}"
+            )
+    return {**rules.DEFAULTS, **{name: _threshold(path, name, value) for name, value in content.items()}}
+
+
+def _threshold(path: Path, name: str, value: object) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise SettingsFileError(path, f"{name} must be a number of 0 or more, not {value!r}")
+    return number
