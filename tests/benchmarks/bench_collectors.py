@@ -3,7 +3,7 @@
 python tests/benchmarks/bench_collectors.py                       # this tree
 python tests/benchmarks/bench_collectors.py OTHER_CHECKOUT .      # before and after, in one run
 
-8 ranks with 8 loader workers each, 72 real processes with four threads each. CPU time of the reading process, so that
+8 ranks of 32 threads with 8 loader workers each: 72 real processes. CPU time of the reading process, so that
 neighbours do not count. The trees take turns, round by round; a figure is the median over all cycles of all rounds.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("cpu", "memory", "disk", "network", "pressure", "cgroup", "process")
-RANKS, WORKERS, ROUNDS, CYCLES = 8, 8, 5, 40
+RANKS, WORKERS, THREADS, ROUNDS, CYCLES = 8, 8, 32, 5, 40
 
 RANK = f"""
 import os, sys, threading
@@ -29,9 +29,9 @@ for _ in range({WORKERS}):
     if os.fork() == 0:
         break
 else:
+    for _ in range({THREADS} - 1):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
     print("up", flush=True)
-for _ in range(3):
-    threading.Thread(target=threading.Event().wait, daemon=True).start()
 threading.Event().wait(600)
 """
 
@@ -43,7 +43,8 @@ sys.path[:0] = [f"{tree}/exporter", f"{tree}/trainer_hooks"]
 from yoloscope_exporter import collectors
 from yoloscope_exporter.collectors import Context, Trainer
 trainers = {pid: Trainer("detect/bench", str(rank), pid) for rank, pid in enumerate(pids)}
-context = Context(Path(procfs), Path("/sys"), Path("/nowhere"), time.monotonic, time.time, lambda *_: None, lambda: trainers)
+roots = Path(procfs), Path("/sys"), Path("/nowhere")
+context = Context(*roots, time.monotonic, time.time, lambda *_: None, lambda: trainers)
 times = {}
 for module in modules:
     for collector in collectors.build(module, context):
