@@ -23,7 +23,7 @@ import psutil
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.collectors import SLOW, Collector
+from yoloscope_exporter.collectors import SLOW, Collector, NoData
 from yoloscope_exporter.collectors.procfs import point_psutil
 from yoloscope_exporter.files import read, read_or_empty
 
@@ -95,16 +95,25 @@ class Processes:
             self._follow(trainer, rank, trainers.keys() - {trainer.pid})
             for role, total in rank.totals.items() if rank.last else ():  # nothing left to read: nothing to tell
                 yield from _samples((trainer.run, trainer.rank, role), total)
+        if self._ranks and not any(rank.last for rank in self._ranks.values()):
+            self._require_processes()
+
+    def _require_processes(self) -> None:
+        """Tell a /proc without processes from ranks that have just ended."""
+        try:
+            psutil.pids()
+        except (OSError, IndexError) as error:  # psutil takes the first one
+            raise NoData(f"{self._procfs} shows no processes") from error
 
     def _follow(self, trainer: Trainer, rank: _Rank, others: set[int]) -> None:
         """Read the rank's processes and add their growth to its totals."""
         for total in rank.totals.values():
             total.count, total.resident, total.affinity = 0, 0.0, 0
         readings, roles = {}, {}
-        for pid in tree(self._procfs, trainer.pid, others):
+        for pid, threads in tree(self._procfs, trainer.pid, others).items():
             with suppress(*GONE):
                 process = psutil.Process(pid)
-                reading = read_process(process, f"{self._procfs}/{pid}")
+                reading = read_process(process, f"{self._procfs}/{pid}", threads)
                 roles[process] = rank.roles.get(process) or _role(process, trainer.pid)
                 readings[process] = reading
                 _add(rank.totals[roles[process]], reading, rank.last.get(process))
@@ -148,15 +157,16 @@ def _samples(label: tuple[str, ...], total: _Total) -> Iterator[Sample]:
 # --- reading processes ----------------------------------------------------------------------------------------------
 
 
-def tree(procfs: str, root: int, others: set[int]) -> list[int]:
-    """`root` and its descendants, without other ranks and theirs."""
+def tree(procfs: str, root: int, others: set[int]) -> dict[int, list[str]]:
+    """`root` and its descendants with their threads (of Linux), without other ranks and theirs."""
     parents: dict[int, list[int]] | None = None
-    found: list[int] = []
+    found: dict[int, list[str]] = {}
     waiting = [root]
     while waiting and len(found) < MAX_PROCESSES:
         pid = waiting.pop()
-        found.append(pid)
-        children = _children(f"{procfs}/{pid}/task") if psutil.LINUX else None
+        tasks = f"{procfs}/{pid}/task"
+        found[pid] = _threads(tasks) if psutil.LINUX else []
+        children = _children(tasks, found[pid]) if psutil.LINUX else None
         if children is None:  # no Linux, or one without CONFIG_PROC_CHILDREN: ask every process for its parent
             parents = _by_parent() if parents is None else parents
             children = parents.get(pid, [])
@@ -164,10 +174,9 @@ def tree(procfs: str, root: int, others: set[int]) -> list[int]:
     return found
 
 
-def _children(tasks: str) -> list[int] | None:
+def _children(tasks: str, threads: list[str]) -> list[int] | None:
     """Children of all threads of a process; None if the kernel does not tell."""
     children: list[int] = []
-    threads = _threads(tasks)
     told = not threads  # it has ended
     for thread in threads:
         with suppress(OSError):
@@ -191,8 +200,8 @@ def _by_parent() -> dict[int, list[int]]:
     return parents
 
 
-def read_process(process: psutil.Process, directory: str) -> Reading:
-    """One process, and its directory in /proc.
+def read_process(process: psutil.Process, directory: str, threads: list[str]) -> Reading:
+    """One process; its directory in /proc and its threads are for what psutil does not tell.
 
     Raises:
         psutil.Error: it has ended, or may not be looked at.
@@ -205,7 +214,7 @@ def read_process(process: psutil.Process, directory: str) -> Reading:
             cpu_seconds=cpu.user + cpu.system,
             resident_bytes=float(process.memory_info().rss),
             read_bytes=_read_bytes(process),
-            waits=_waits(f"{directory}/task"),
+            waits=_waits(f"{directory}/task", threads),
             affinity=_affinity(read_or_empty(f"{directory}/status")) if psutil.LINUX else _allowed(process),
         )
 
@@ -220,10 +229,10 @@ def _read_bytes(process: psutil.Process) -> float | None:
         return None
 
 
-def _waits(tasks: str) -> dict[int, float]:
+def _waits(tasks: str, threads: list[str]) -> dict[int, float]:
     """Seconds each thread was ready to run and did not (Documentation/scheduler/sched-stats.rst)."""
     waits = {}
-    for thread in _threads(tasks):
+    for thread in threads:
         with suppress(OSError, ValueError, IndexError):
             waits[int(thread)] = int(read(f"{tasks}/{thread}/schedstat").split()[1]) / 1e9
     return waits
