@@ -148,7 +148,7 @@ def test_denied_is_absent(node: world.World, collector: Collector, monkeypatch: 
     monkeypatch.setattr(psutil.Process, "io_counters", denied)
     assert of(collector, READ, "main") is None
     assert of(collector, COUNT, "main") == 2
-    monkeypatch.setattr(psutil.Process, "memory_info", denied)
+    monkeypatch.setattr(psutil.Process, "status", denied)
     assert world.values(collector) == {}
 
 
