@@ -45,6 +45,13 @@ STEP_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 
 UTILIZATION_BUCKETS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
 
 
+#: What can be true of any number here. The fastest link moves 1e20 bytes in a year, no clock ticks within 1e-15 s: far
+#: from where doubles overflow, whichever two are divided and however often that is squared.
+MOST, LEAST = 1e21, 1e-15
+#: The end of the year 2100: the last moment that can be meant, in Unix seconds.
+LAST_MOMENT = 4102444800.0
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One metric family.
@@ -56,6 +63,8 @@ class Metric:
         help: what it is, one sentence, English.
         labels: label names, in the order in which label values are given everywhere.
         buckets: upper bounds of a histogram without +Inf, ascending, in `unit`.
+        least: lowest value that can be true: 0 unless the metric may be negative.
+        most: highest value that can be true.
     """
 
     name: str
@@ -64,6 +73,8 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    least: float = 0.0
+    most: float = MOST
 
     @property
     def area(self) -> str:
@@ -82,6 +93,19 @@ class HistogramValue(NamedTuple):
     sum: float
 
 
+def plausible(metric: Metric, value: float) -> float | None:
+    """The value as far as it can be true: None outside the metric's range, 0 for what is smaller than anything real."""
+    if not metric.least <= value <= metric.most:  # so is NaN
+        return None
+    return value if value >= LEAST or value <= -LEAST else 0.0
+
+
+def plausible_histogram(metric: Metric, value: HistogramValue) -> bool:
+    """Whether each bucket holds a whole number of observations, none of them negative."""
+    whole = all(0.0 <= count <= metric.most and count.is_integer() for count in value.counts)
+    return whole and 0.0 <= value.sum <= metric.most
+
+
 class Sample(NamedTuple):
     """One value of one series: label values stand in the order of `metric.labels`."""
 
@@ -94,8 +118,11 @@ def _counter(name: str, text: str, *labels: str, unit: str = "") -> Metric:
     return Metric(f"{PREFIX}{name}", COUNTER, unit or _unit(name.removesuffix("_total")), text, labels)
 
 
-def _gauge(name: str, text: str, *labels: str, unit: str = "") -> Metric:
-    return Metric(f"{PREFIX}{name}", GAUGE, unit or _unit(name), text, labels)
+def _gauge(name: str, text: str, *labels: str, unit: str = "", signed: bool = False) -> Metric:
+    most = LAST_MOMENT if name.endswith("_timestamp_seconds") else MOST
+    return Metric(
+        f"{PREFIX}{name}", GAUGE, unit or _unit(name), text, labels, least=-MOST if signed else 0.0, most=most
+    )
 
 
 def _info(name: str, text: str, *labels: str) -> Metric:
@@ -153,7 +180,9 @@ GPU_MEMORY_BUSY_SECONDS_TOTAL = _counter(
 GPU_POWER_WATTS = _gauge("gpu_power_watts", "Power drawn.", "gpu")
 GPU_POWER_LIMIT_WATTS = _gauge("gpu_power_limit_watts", "Power limit in force.", "gpu")
 GPU_ENERGY_JOULES_TOTAL = _counter("gpu_energy_joules_total", "Energy drawn since the driver was loaded.", "gpu")
-GPU_TEMPERATURE_CELSIUS = _gauge("gpu_temperature_celsius", "Temperature by sensor (core, memory).", "gpu", "sensor")
+GPU_TEMPERATURE_CELSIUS = _gauge(
+    "gpu_temperature_celsius", "Temperature by sensor (core, memory).", "gpu", "sensor", signed=True
+)
 GPU_TEMPERATURE_LIMIT_CELSIUS = _gauge(
     "gpu_temperature_limit_celsius", "Temperature limits (slowdown, shutdown, max_operating).", "gpu", "kind"
 )
@@ -402,7 +431,10 @@ TRAIN_CUDA_MEMORY_BYTES = _gauge(
     "kind",
 )
 TRAIN_CUDA_MEMORY_GROWTH_BYTES = _gauge(
-    "train_cuda_memory_growth_bytes", "Change of the allocated memory from the last epoch's end to this one's.", *_RANK
+    "train_cuda_memory_growth_bytes",
+    "Change of the allocated memory from the last epoch's end to this one's.",
+    *_RANK,
+    signed=True,
 )
 TRAIN_CUDA_ALLOC_RETRIES_TOTAL = _counter(
     "train_cuda_alloc_retries_total", "Allocations that failed, flushed the cache and were tried again.", *_RANK
@@ -410,7 +442,9 @@ TRAIN_CUDA_ALLOC_RETRIES_TOTAL = _counter(
 TRAIN_CUDA_OOMS_TOTAL = _counter("train_cuda_ooms_total", "Out-of-memory errors of the CUDA allocator.", *_RANK)
 
 # --- learning -------------------------------------------------------------------------------------------------------
-TRAIN_LOSS = _gauge("train_loss", "Mean loss of the epoch so far, by Ultralytics' own name.", *_RANK, "component")
+TRAIN_LOSS = _gauge(
+    "train_loss", "Mean loss of the epoch so far, by Ultralytics' own name.", *_RANK, "component", signed=True
+)
 TRAIN_LEARNING_RATE = _gauge("train_learning_rate", "Learning rate by parameter group.", *_RANK, "group")
 TRAIN_ACCUMULATED_BATCHES = _gauge(
     "train_accumulated_batches", "Batches whose gradients make one optimizer step; ramps up at the start.", *_RANK
@@ -419,7 +453,7 @@ TRAIN_EPOCHS_SINCE_BEST = _gauge("train_epochs_since_best", "Epochs since the be
 TRAIN_PATIENCE_EPOCHS = _gauge(
     "train_patience_epochs", "Epochs without a better result after which training stops early.", *_RANK
 )
-TRAIN_METRIC = _gauge("train_metric", "Validation metrics by Ultralytics' own name.", *_RANK, "name")
+TRAIN_METRIC = _gauge("train_metric", "Validation metrics by Ultralytics' own name.", *_RANK, "name", signed=True)
 TRAIN_NONFINITE_LOSS_TOTAL = _counter("train_nonfinite_loss_total", "Batches seen with a NaN or infinite loss.", *_RANK)
 TRAIN_OOM_BATCH_REDUCTIONS_TOTAL = _counter(
     "train_oom_batch_reductions_total", "Times Ultralytics halved the batch after running out of memory.", *_RANK

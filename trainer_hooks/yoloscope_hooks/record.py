@@ -721,10 +721,10 @@ def _record(head: _Head, header: _Header, data: bytes, uid: int, holder: int | N
 
 
 def _numbers(entries: Sequence[_Entry], values: list[float]) -> Iterator[Sample]:
-    """What is set, and is a number that a writer of ours would store."""
+    """What is set, and can be true."""
     for metric, labels, first, _ in entries:
-        value = values[first]
-        if -math.inf < value < math.inf:
+        value = catalog.plausible(metric, values[first])
+        if value is not None:
             yield Sample(metric, labels, value)
 
 
@@ -732,5 +732,6 @@ def _histograms(entries: Sequence[_Entry], values: list[float]) -> Iterator[Samp
     """The same of histograms."""
     for metric, labels, first, width in entries:
         part = values[first : first + width]
-        if all(-math.inf < value < math.inf for value in part):
-            yield Sample(metric, labels, HistogramValue(tuple(part[:-1]), part[-1]))
+        value = HistogramValue(tuple(part[:-1]), part[-1])
+        if catalog.plausible_histogram(metric, value):
+            yield Sample(metric, labels, value)
