@@ -174,6 +174,20 @@ def test_one_foreign_run_does_not_keep_the_others(tmp_path: Path, caplog: pytest
     ]
 
 
+def test_a_record_directory_that_is_a_link_is_not_cleared(tmp_path: Path) -> None:
+    """Whoever planted it does not choose what an exporter of root deletes."""
+    elsewhere = tmp_path / "elsewhere"
+    dead(elsewhere, "old")
+    before = snapshot(elsewhere)
+    node = world.World(tmp_path / "node", now=NOW + 3 * DAY)
+    node.root.mkdir()
+    node.records.symlink_to(elsewhere)
+    collector = Runs(node.context)
+    for _ in range(3):
+        list(collector.collect())
+    assert snapshot(elsewhere) == before
+
+
 def test_not_every_cycle(tmp_path: Path) -> None:
     """It is looked for what to clear once in a while."""
     node = world.World(tmp_path)
