@@ -123,7 +123,7 @@ class Model:
 @EACH_EXAMPLE_ITS_OWN_FILE
 @given(steps=steps)
 def test_any_sequence_of_writes_reads_back(tmp_path: Path, steps: list[tuple[str, str, float]]) -> None:
-    """Gauges, counters, histograms, states, facts and the ring hold what a plain model says, as far as it can be true."""
+    """Gauges, counters, histograms, states, facts and the ring hold what a plain model says, if it can be true."""
     with closing(new(tmp_path)) as writer:
         model = Model(writer)
         for kind, name, number in steps:
