@@ -83,7 +83,7 @@ _STATE, _SLOT_COUNT, _HEADER_OFFSET, _HEADER_LENGTH = 3, 9, 10, 12  # indexes in
 _SEQUENCE, _GENERATION, _RING_WRITTEN = 2, 3, 8  # indexes into the head seen as u64
 _UPDATED = 10  # index into the head seen as f64
 
-RING_ROWS = 4096
+RING_ROWS = 4097  # 4096 to be read, and one that may be changing
 RING_COLUMNS = (
     "time",  # Unix time of the batch's end
     "data_wait_seconds",
