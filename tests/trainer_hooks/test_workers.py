@@ -157,6 +157,7 @@ def queue(tmp_path: Path) -> tuple[Queue, Writer]:
 
 def values(writer: Writer) -> dict[str, float]:
     """What is in the record; the writer is closed."""
+    writer.end(0.0)
     writer.close()
     return {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in Reader(writer.path).read().samples}  # type: ignore[misc]
 

@@ -1,6 +1,6 @@
 """The numbers that change with every batch: kept in a list, stored into the record in one go.
 
-Adding to a list and packing it costs a third of adding to the mapped memory number by number.
+Adding to a list and packing it costs a third of adding to the record's memory number by number.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-r"""The mapped flight recorder: one file per writer (a rank or a loader worker), read by the exporter.
+r"""The flight recorder: one file per writer (a rank or a loader worker), read by the exporter.
 
-A store into mapped memory costs well under a microsecond, needs no thread and no socket, and outlives the process.
+Numbers are kept in the writer's memory and copied into the file with a few `pwrite` calls per batch: some microseconds,
+no thread, no socket, and what was written outlives the process. The file is not mapped: whoever cut it short would kill
+the training with a SIGBUS. A file that can be written no more costs the record, never the training.
 
 Format, version 1, in the machine's own byte order (a record never leaves its machine):
 
@@ -25,10 +27,12 @@ Each entry of "slots" takes one f64, or for a histogram (bounds not empty) one p
 sum. Entries are only ever appended. The header's room is two halves: a new header goes into the half not in use, and
 the header offset then changes over, so a death in the middle leaves the old one.
 
-Consistency: the writer makes the sequence odd, stores, makes it even. A reader that finds it odd or changed tries
-again, and after `READ_ATTEMPTS` gives up for this time. A writer that died in the middle leaves it odd for ever: then
-the values are read as they are, each of them whole, because nobody changes them any more. (Stores become visible in
-order on x86-64. A weakly ordered CPU could show a reader a mixture of two neighbouring batches, never a broken value.)
+Consistency: one write brings an odd sequence, head and slots, in this order, a second one the even sequence. A row of
+the ring is written before both: it is there before it is counted, and the oldest row of a full ring may be on its way
+to become the newest, so readers leave it out. A reader that finds the sequence odd or changed tries again, and after
+`READ_ATTEMPTS` gives up for this time. A writer that died in the middle leaves it odd for ever: then the values are
+read as they are, each of them whole, because nobody changes them any more. (Stores become visible in order on x86-64. A
+weakly ordered CPU could show a reader a mixture of two neighbouring batches, never a broken value.)
 
 Liveness: the writer holds a POSIX record lock on the file for its lifetime. The kernel drops it at death, whatever the
 death was, and tells it across PID namespaces. POSIX locks also vanish when *any* descriptor of the file is closed in
@@ -45,7 +49,6 @@ import fcntl
 import json
 import logging
 import math
-import mmap
 import os
 import re
 import stat
@@ -65,7 +68,7 @@ from yoloscope_record import catalog
 from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample, plausible, plausible_histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     Accept = Callable[["Identity", Metric, tuple[str, ...]], "tuple[str, ...] | None"]
 
@@ -81,7 +84,7 @@ _STATE, _SLOT_COUNT, _HEADER_OFFSET, _HEADER_LENGTH = 3, 9, 10, 12  # indexes in
 _SEQUENCE, _GENERATION, _RING_WRITTEN = 2, 3, 8  # indexes into the head seen as u64
 _UPDATED = 10  # index into the head seen as f64
 
-RING_ROWS = 4096
+RING_ROWS = 4097  # 4096 to be read, and one that may be changing
 RING_COLUMNS = (
     "time",  # Unix time of the batch's end
     "data_wait_seconds",
@@ -101,6 +104,7 @@ MAX_SLOTS = 4096
 MAX_LABEL_LENGTH = 256
 MAX_NAMES = 4096  # in a run's directory that is to be cleared
 READ_ATTEMPTS = 5
+_CHECK_SECONDS = 1.0  # between two looks at what became of the file
 _PAUSE_SECONDS = 0.0002  # longer with every attempt; a write takes some microseconds
 _FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
 _WHO_LOCKS = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
@@ -229,11 +233,15 @@ class Writer:
 
         writer.begin(); writer.values[i] += 1; ...; writer.end(time.time())
 
-    Between `begin` and `end` readers wait, so only stores belong there.
+    What is stored is in the file at the next `end`, and all of it at once. A file that cannot be written any more, or
+    was deleted, is given up with one warning, and no method raises for that: what is stored from then on goes nowhere.
+    A forked child's copy writes nothing.
     """
 
     values: memoryview[float]
     """The slots as doubles, to be stored into directly."""
+
+    _file = -1  # closed, given up, or not there yet
 
     def __init__(  # noqa: PLR0913 - the sizes of the parts are this class's business alone
         self,
@@ -258,35 +266,29 @@ class Writer:
         self._entries: list[tuple[Metric, tuple[str, ...]]] = []
         self._index: dict[tuple[str, tuple[str, ...]], int] = {}
         self._used = 0
+        self._process = os.getpid()
+        self._checked = time.time()
+        self._lay_out(slots, header, ring)
         previous = _previous(path)
-        self._file, temporary = _create(path, _layout(slots, header, ring))
-        self._map(slots, header, ring)
-        self._lock()
         for sample in previous if resume else ():
             self._continue(sample)
-        self._write_header()
-        temporary.replace(path)
+        self._file = _create(path, self._size, self._whole())
 
-    def _map(self, slots: int, header: int, ring: int) -> None:
-        size = _layout(slots, header, ring)
-        self._memory = memoryview(mmap.mmap(self._file, size))
+    def _lay_out(self, slots: int, header: int, ring: int) -> None:
         self._header = slice(_SLOTS_OFFSET + 8 * slots, _SLOTS_OFFSET + 8 * slots + header)
+        self._ring, self._ring_rows, self._rows = self._header.stop, ring, 0
+        self._size = self._ring + _ROW.size * ring
+        self._memory = memoryview(bytearray(self._header.start))  # head and slots; header and ring are in the file only
+        self._sequence = self._memory[_SEQUENCE_OFFSET : _SEQUENCE_OFFSET + _SEQUENCE_FIELD.size]
         self._u32 = self._memory[:_SLOTS_OFFSET].cast("I")
         self._u64 = self._memory[:_SLOTS_OFFSET].cast("Q")
         self._f64 = self._memory[:_SLOTS_OFFSET].cast("d")
-        self.values = self._memory[_SLOTS_OFFSET : self._header.start].cast("d")
-        self._ring, self._ring_rows, self._rows = self._header.stop, ring, 0
+        self.values = self._memory[_SLOTS_OFFSET:].cast("d")
         for index in range(slots):
             self.values[index] = math.nan
         now = time.time()
         head = (0, 0, slots, 0, self._header.start, header, 0, self._header.stop, ring, len(RING_COLUMNS), 0)
-        _HEAD.pack_into(self._memory, 0, MAGIC, VERSION, 0, *head, now, now, os.getpid())
-
-    def _lock(self) -> None:
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RecordError("lock", f"cannot lock {self.path}: {error.strerror}") from error
+        _HEAD.pack_into(self._memory, 0, MAGIC, VERSION, 0, *head, now, now, self._process)
 
     def _continue(self, sample: Sample) -> None:
         if sample.metric.kind == COUNTER:
@@ -317,46 +319,84 @@ class Writer:
         if self._used + width > len(self.values):
             raise RecordError("full", f"{self.path} has no slot left for {metric.name}")
         index = self._used
+        initial = 0.0 if metric.kind in (COUNTER, HISTOGRAM) else math.nan
+        for offset in range(width):
+            self.values[index + offset] = initial
         self._index[key] = index
         self._entries.append((metric, tuple(map(_clean, labels))))
-        if metric.kind in (COUNTER, HISTOGRAM):
-            for offset in range(width):
-                self.values[index + offset] = 0.0
         self._used += width
-        if self._u64[_GENERATION]:  # the first header is written once, by __init__
-            self._write_header()
+        if self._file >= 0:  # the first header is written once, by __init__
+            try:
+                self._write_header()
+            except RecordError:  # no room: as if it had not been asked for
+                self._used -= width
+                self._entries.pop()
+                del self._index[key]
+                raise
         return index
 
     def set_facts(self, facts: Mapping[str, str]) -> None:
-        """Add or replace facts of the run (label values of info metrics)."""
-        self._facts.update({_clean(key): _clean(value) for key, value in facts.items()})
-        self._write_header()
+        """Add or replace facts of the run (label values of info metrics).
+
+        Raises:
+            RecordError: `full` if the header has no room; then the facts are what they were.
+        """
+        before = self._facts
+        self._facts = {**before, **{_clean(key): _clean(value) for key, value in facts.items()}}
+        try:
+            self._write_header()
+        except RecordError:
+            self._facts = before
+            raise
 
     def _write_header(self) -> None:
+        data = self._encoded()
+        self.begin()
+        self._write(data, self._announce(data))
+        self.end(time.time())
+
+    def _encoded(self) -> bytes:
         who = self._identity
         entries = [[metric.name, list(labels), list(metric.buckets)] for metric, labels in self._entries]
         names = {name: _clean(getattr(who, name)) for name in ("kind", "run", "rank", "worker")}
         data = json.dumps({**names, "facts": self._facts, "slots": entries}).encode()
-        half = (self._header.stop - self._header.start) // 2
-        if len(data) > half:
+        if len(data) > (self._header.stop - self._header.start) // 2:
             raise RecordError("full", f"{self.path} has no room for a header of {len(data)} bytes")
-        unused = self._header.start + half if self._u32[_HEADER_OFFSET] == self._header.start else self._header.start
-        self._memory[unused : unused + len(data)] = data
-        self.begin()
+        return data
+
+    def _announce(self, header: bytes) -> int:
+        """Let the head tell of a new header; returns the offset of the half that it has to be in."""
+        second = (self._header.start + self._header.stop) // 2
+        unused = second if self._u32[_HEADER_OFFSET] == self._header.start else self._header.start
         self._u32[_HEADER_OFFSET] = unused
-        self._u32[_HEADER_LENGTH] = len(data)
+        self._u32[_HEADER_LENGTH] = len(header)
         self._u32[_SLOT_COUNT] = self._used
         self._u64[_GENERATION] += 1
-        self.end(time.time())
+        self._in_use = self._memory[: _SLOTS_OFFSET + 8 * self._used]
+        return unused
+
+    def _whole(self) -> tuple[tuple[bytes | memoryview, int], ...]:
+        """All that a file without batches holds, and where: for one that is new, or was cut."""
+        header = self._encoded()
+        return (header, self._announce(header)), (self._memory, 0)
 
     def begin(self) -> None:
-        """Open a write: readers wait from here on."""
+        """Open a write."""
         self._u64[_SEQUENCE] |= 1
+        if self._process != os.getpid():
+            self._release()
 
     def end(self, now: float) -> None:
-        """Close a write at Unix time `now`."""
+        """Close a write at Unix time `now`: what was stored gets into the file."""
+        if not self._u64[_SEQUENCE] & 1:
+            self.begin()
         self._f64[_UPDATED] = now
-        self._u64[_SEQUENCE] = (self._u64[_SEQUENCE] | 1) + 1
+        self._write(self._in_use, 0)
+        self._u64[_SEQUENCE] += 1
+        self._write(self._sequence, _SEQUENCE_OFFSET)
+        if not 0.0 <= now - self._checked < _CHECK_SECONDS:
+            self._checked = now
+            self._check_file()
 
     def observe(self, first: int, buckets: Sequence[float], value: float) -> None:
         """Count `value` in the histogram whose first bucket is at `first`. Between `begin` and `end`."""
@@ -369,21 +409,55 @@ class Writer:
 
     def append(self, row: Sequence[float]) -> None:
         """Append a batch to the ring, columns as in RING_COLUMNS. Between `begin` and `end`."""
-        _ROW.pack_into(self._memory, self._ring + self._rows % self._ring_rows * _ROW.size, *row)
+        self._write(_ROW.pack(*row), self._ring + self._rows % self._ring_rows * _ROW.size)
         self._rows += 1
         self._u64[_RING_WRITTEN] = self._rows
 
-    def close(self) -> None:
-        """Unmap and give up the lock; the file stays. Harmless when called twice."""
+    def _write(self, data: bytes | memoryview, offset: int) -> None:
         if self._file >= 0:
-            for view in (self._u32, self._u64, self._f64, self.values, self._memory):
-                view.release()
-            os.close(self._file)
-            self._file = -1
+            try:
+                _pwrite(self._file, data, offset)
+            except OSError as error:
+                self._lose(error)
 
+    def _check_file(self) -> None:
+        """Write the file anew if somebody cut it, the ring's rows excepted; give it up if it was deleted."""
+        if self._file < 0:
+            return
+        try:
+            status = os.fstat(self._file)
+            if not status.st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "it was deleted")
+            # Cut and written to since, it may have its size again, but no header.
+            if status.st_size != self._size or os.pread(self._file, 1, self._u32[_HEADER_OFFSET]) != b"{":
+                self._rows = self._u64[_RING_WRITTEN] = 0
+                _fill(self._file, self._size, self._whole())
+        except OSError as error:
+            self._lose(error)
 
-def _layout(slots: int, header: int, ring: int) -> int:
-    return _SLOTS_OFFSET + 8 * slots + header + 8 * len(RING_COLUMNS) * ring
+    def _lose(self, error: OSError) -> None:
+        _log.warning("yoloscope: %s is given up, training goes on without it: %s", self.path, error.strerror)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the file and close it. Absent is better than wrong: without new batches it would look like a hang."""
+        if self._file >= 0 and self._process == os.getpid():
+            with suppress(OSError):
+                if os.path.samestat(self.path.lstat(), os.fstat(self._file)):
+                    self.path.unlink()
+            self._release()
+
+    def close(self) -> None:
+        """Give up the lock; the file stays. Harmless when called twice."""
+        if self._process == os.getpid():
+            self._check_file()
+        self._release()
+
+    def _release(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            with suppress(OSError):  # a network file system may find out only now that it is full
+                os.close(file)
 
 
 def _previous(path: Path) -> tuple[Sample, ...]:
@@ -397,23 +471,42 @@ def _previous(path: Path) -> tuple[Sample, ...]:
     return record.samples if record.uid == os.getuid() else ()
 
 
-def _create(path: Path, size: int) -> tuple[int, Path]:
-    """Make the file under a temporary name, its memory really there: a full disk fails here, not as a SIGBUS later."""
+def _create(path: Path, size: int, content: Iterable[tuple[bytes | memoryview, int]]) -> int:
+    """Make the file, locked and filled before it has its name; returns its descriptor."""
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _check_ours(path.parent)
-        descriptor, name = tempfile.mkstemp(".new", f"{path.name}.", path.parent)
+        descriptor, temporary = tempfile.mkstemp(".new", f"{path.name}.", path.parent)
         try:
             os.fchmod(descriptor, 0o644)
-            os.posix_fallocate(descriptor, 0, size)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _fill(descriptor, size, content)
+            Path(temporary).replace(path)
         except OSError:
             os.close(descriptor)
-            os.unlink(name)  # noqa: PTH108 - made a moment ago
+            Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
         reason = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "directory"
         raise RecordError(reason, f"cannot create {path}: {error.strerror}") from error
-    return descriptor, Path(name)
+    return descriptor
+
+
+def _fill(descriptor: int, size: int, content: Iterable[tuple[bytes | memoryview, int]]) -> None:
+    """Give the file its size, its memory really there: a full disk fails here, not at some batch."""
+    os.ftruncate(descriptor, size)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # not every file system knows how
+            raise
+    for data, offset in content:
+        _pwrite(descriptor, data, offset)
+
+
+def _pwrite(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    if os.pwrite(descriptor, data, offset) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _check_ours(directory: Path) -> None:
@@ -550,7 +643,7 @@ class Reader:
 
 
 def read_ring(path: Path) -> list[Row]:
-    """The last batches of a record, oldest first: at most RING_ROWS rows.
+    """The last batches of a record, oldest first: less than RING_ROWS rows.
 
     Raises:
         RecordError: as `Reader.read`.
@@ -566,8 +659,7 @@ def read_ring(path: Path) -> list[Row]:
         os.close(descriptor)
     rows = [Row(*values) for values in _ROW.iter_unpack(data)]
     newest = head.ring_written
-    # What was written meanwhile went over the oldest rows, the one under way included.
-    oldest = max(0, newest - head.ring_rows, after.ring_written + after.sequence % 2 - head.ring_rows)
+    oldest = max(0, after.ring_written + 1 - head.ring_rows)  # rows written meanwhile, or now, went over older ones
     return [rows[number % head.ring_rows] for number in range(oldest, newest)]
 
 

@@ -55,8 +55,7 @@ def open_for(trainer: Trainer) -> Recorder:
     try:
         recorder = Recorder(writer, (identity.run, rank), _begun(now))
     except Exception:
-        writer.path.unlink()  # nobody would update it: it would look like a training that hangs
-        writer.close()
+        writer.discard()
         raise
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
     _clear_old(base, path.parent, now)
@@ -237,16 +236,17 @@ class Recorder:
 
     def epoch_end(self, trainer: Trainer, now: float) -> None:
         """The epoch's batches are done."""
-        self._account(now, "train")
         self._part("learning", self.learning.sample, trainer)
         if self._memory:
             self._part("memory", self._memory.epoch)
+        self._account(now, "train")
 
     def fit_epoch_end(self, trainer: Trainer) -> None:
         """Validation is done too."""
         self._part("metrics", self.learning.epoch, trainer)
         self._part("progress", self._estimate)
         self._part("learning", self.learning.collect)
+        self._writer.end(time.time())  # the next event may be far
 
     def enter(self, state: str) -> None:
         """A validation or a checkpoint begins. Never raises."""
@@ -341,11 +341,9 @@ class Recorder:
             self._writer.end(time.time())
 
     def _give_up(self) -> None:
-        """Absent is better than wrong: a record without new batches would look like a hung training."""
         if self.finalizer:
             self.finalizer.detach()
-        self._writer.path.unlink(missing_ok=True)
-        self._writer.close()
+        self._writer.discard()
 
 
 def _clock(device: Any) -> StreamClock | None:

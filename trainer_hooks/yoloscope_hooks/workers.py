@@ -10,6 +10,7 @@ Metrics are those of training: a worker of the validation loader keeps still.
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
 import os
@@ -42,11 +43,18 @@ SEARCH_LIMIT = 60
 
 
 def tap(module: Any) -> None:
-    """Measure every `fetch` of `module`, which is torch.utils.data._utils.fetch. Harmless when called twice."""
-    fetcher = module._MapDatasetFetcher  # noqa: SLF001 - torch has no public place for it
-    if disabled() or hasattr(fetcher.fetch, _STATE):
+    """Measure every `fetch` of `module`, which is torch.utils.data._utils.fetch.
+
+    Harmless when called twice. Never raises: in a torch that keeps its fetching elsewhere, workers are not measured.
+    """
+    if disabled():
         return
-    fetcher.fetch = _measured(fetcher.fetch)
+    try:
+        fetcher = module._MapDatasetFetcher  # noqa: SLF001 - torch has no public place for it
+        if not hasattr(fetcher.fetch, _STATE):
+            fetcher.fetch = _measured(fetcher.fetch)
+    except Exception as error:
+        logging.getLogger("yoloscope").warning("yoloscope does not measure loader workers: %r", error)
 
 
 def _measured(fetch: Fetch) -> Fetch:
