@@ -9,7 +9,7 @@ from yoloscope_exporter import catalog as m
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
 from dashboards.panels import About, Column
-from dashboards.promql import ALERTS, TARGET, Expr, Scope, known, total
+from dashboards.promql import ALERTS, TARGET, THIS_RUN, Expr, Scope, known, total
 
 #: Whatever the node.
 NODES: Final = Scope(TARGET)
@@ -77,7 +77,7 @@ LIFECYCLE: Final = (
     ),
     Annotation("Went back after NaN", _grew(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL, True),
     Annotation("Loader workers restarted", _grew(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
-    Annotation("Alert", alerts(run="$run"), "{{alertname}}", look.WARNING, True),
+    Annotation("Alert", alerts(run=THIS_RUN), "{{alertname}}", look.WARNING, True),
 )
 
 SEVERITY: Final = look.mapping(

@@ -9,7 +9,7 @@ from yoloscope_exporter import catalog as m
 from dashboards import look, measures, recording
 from dashboards.board import OF_TWO_RUNS, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, epochs, stat, table
-from dashboards.promql import BOTH_RUNS, TARGET, Expr, Scope, by_epoch, known, over, total, zero
+from dashboards.promql import BOTH_RUNS, OTHER_RUN, TARGET, Expr, Scope, by_epoch, known, over, total, zero
 from dashboards.views.common import RUN_LINK
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RANGE = "$__range"
 A = Scope((*TARGET, "run"))
-B = Scope((*TARGET, "run"), run="$run_b")
+B = Scope((*TARGET, "run"), run=OTHER_RUN)
 BOTH = Scope((*TARGET, "run"), nodes="node", run=BOTH_RUNS)
 #: Facts that may differ on purpose; those that name a process are left out.
 FACTS = tuple(fact for fact in m.RUN_FACTS if fact not in ("pid", "slurm_job_id", "pod"))

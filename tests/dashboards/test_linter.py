@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dashboards import recording
-from dashboards.promql import BOTH_RUNS, TARGET
+from dashboards.promql import BOTH_RUNS, OTHER_RUN, TARGET, THIS_RUN
 from tests.dashboards.queries import (
     DASHBOARDS,
     KNOWN,
@@ -164,7 +164,8 @@ def test_dashboards_of_a_run_read_its_nodes_only(name: str) -> None:
         return
     for place in [*targets(name), *annotations(name)]:
         for vector, _ in selectors(place.expr):
-            narrow = {("run", "$run"), ("run", "$run_b"), ("run", BOTH_RUNS.removeprefix("=~")), ("instance", "$node")}
+            runs = {("run", run.removeprefix("=~").strip("`")) for run in (THIS_RUN, OTHER_RUN, BOTH_RUNS)}
+            narrow = runs | {("instance", "$node")}
             assert narrow & _matchers(vector) or vector.name in RECORDED_OVER_RUNS, place
 
 

@@ -12,9 +12,10 @@ RUN = Scope((*TARGET, "run", "rank"), nodes="node")
 
 
 def test_a_scope_narrows_by_the_labels_a_metric_has() -> None:
-    """Variables whose label the metric lacks are left out; a run is compared as it stands, its nodes by variable."""
+    """Variables whose label the metric lacks are left out; a run is matched as it stands, its nodes by variable."""
     assert str(RUN(m.TRAIN_EPOCH)) == (
-        'yoloscope_train_epoch{cluster=~"$cluster", job=~"$job", instance=~"$instance", run="$run", rank=~"$rank"}'
+        'yoloscope_train_epoch{cluster=~"$cluster", job=~"$job", instance=~"$instance", '
+        'run=~`${run:regex}`, rank=~"$rank"}'
     )
     assert str(RUN(m.CPU_CORES)) == (
         'yoloscope_cpu_cores{cluster=~"$cluster", job=~"$job", instance=~"$instance", instance=~"$node"}'
