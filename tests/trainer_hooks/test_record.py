@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -726,6 +727,24 @@ def test_directory_of_somebody_else_is_not_written_to(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="directory"):
         Writer(tmp_path / "run" / WHO.filename, WHO, **SMALL)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_record_directory_exchanged_for_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lays a link in the place of the directory just made does not get its target opened to all."""
+    private, path = tmp_path / "private", tmp_path / "records"
+    private.mkdir(mode=0o700)
+    mkdir = Path.mkdir
+
+    def exchanged(self: Path, *arguments: Any, **options: Any) -> None:
+        mkdir(self, *arguments, **options)
+        if self == path:
+            path.rmdir()
+            path.symlink_to(private)
+
+    monkeypatch.setattr(Path, "mkdir", exchanged)
+    with pytest.raises(RecordError, match="records"):
+        record.make_directory(path)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
 
 
 def test_record_directory_is_open_to_all_and_sticky(tmp_path: Path) -> None:

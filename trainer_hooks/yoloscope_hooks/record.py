@@ -193,17 +193,29 @@ def make_directory(path: Path) -> Path:
     """Create the record directory, writable by every user of the node (mode 1777), and return it.
 
     Raises:
-        RecordError: reason `directory` if it cannot be made or is a link.
+        RecordError: reason `directory` if it cannot be made, or is a link or a file.
     """
     try:
-        if not path.is_dir():
-            path.mkdir(parents=True, exist_ok=True)
-            path.chmod(0o1777)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir()
+            _open_to_all(path)
+        found = path.lstat()
     except OSError as error:
         raise RecordError("directory", f"cannot make {path}: {error.strerror}; set YOLOSCOPE_DIR") from error
-    if path.is_symlink():
-        raise RecordError("directory", f"{path} is a link; set YOLOSCOPE_DIR to a real directory")
+    if not stat.S_ISDIR(found.st_mode):
+        raise RecordError("directory", f"{path} is a link or a file; set YOLOSCOPE_DIR to a real directory")
     return path
+
+
+def _open_to_all(made: Path) -> None:
+    """Set mode 1777 on a directory made a moment ago, unless somebody has laid something else in its place."""
+    descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            os.fchmod(descriptor, 0o1777)
+    finally:
+        os.close(descriptor)
 
 
 def run_directory(base: Path, run: str) -> Path:
