@@ -18,7 +18,7 @@ warn() { echo "yoloscope epilog: $*" >&2; }
 
 # --- as the job's user, with that user's rights alone ---------------------------------------------------------------
 
-# "$3" bytes at "$2" of the record "$1" (the format is that of trainer_hooks/yoloscope_hooks/record.py). What has become
+# "$3" bytes at "$2" of the record "$1" (the format is that of trainer_hooks/yoloscope_record/file_format.py). What has become
 # a link or a FIFO since it was found gives nothing, and is not waited for.
 field() { dd if="$1" iflag=nofollow,nonblock bs=1 skip="$2" count="$3" 2>/dev/null; }
 

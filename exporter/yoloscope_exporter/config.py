@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
-from yoloscope_hooks import record
+from yoloscope_record import paths
 
 from yoloscope_exporter import collectors, settings_file
 from yoloscope_exporter.settings_file import SettingsFileError
@@ -251,7 +251,7 @@ def _switch(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _config(values: Mapping[str, Any]) -> Config:
     modules = frozenset(name for name in collectors.names() if values[f"collector_{name}"])
     fields = {setting.parameter: values[setting.parameter] for setting in SETTINGS}
-    fields["path_records"] = fields["path_records"] or record.directory()
+    fields["path_records"] = fields["path_records"] or paths.directory()
     return Config(**fields, modules=modules)
 
 

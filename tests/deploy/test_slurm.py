@@ -27,7 +27,9 @@ SLURM = ROOT / "deploy/slurm"
 _WRITER = """
 import sys, time
 from pathlib import Path
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 identity = Identity(sys.argv[2])
 writer = Writer(run_directory(Path(sys.argv[1]), identity.run) / identity.filename, identity)
 writer.begin(); writer.end(float(sys.argv[3]))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from yoloscope_exporter import clearing
 from yoloscope_exporter.collectors.runs import Runs
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 
 from tests.exporter import world
 from tests.exporter.test_serve import exporter, get, wait_for

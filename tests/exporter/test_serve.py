@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 TRAINER = """
 import sys, time
 from pathlib import Path
-from yoloscope_hooks import record
+from yoloscope_record import paths
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
 from yoloscope_exporter import catalog
 
-base = record.make_directory(record.directory())
-identity = record.Identity("demo")
-writer = record.Writer(record.run_directory(base, "demo") / identity.filename, identity, {"model": "yolo11n.yaml"})
+base = paths.make_directory(paths.directory())
+identity = Identity("demo")
+writer = Writer(paths.run_directory(base, "demo") / identity.filename, identity, {"model": "yolo11n.yaml"})
 batches, epoch = writer.slot(catalog.TRAIN_BATCHES_TOTAL, "demo", "0"), writer.slot(catalog.TRAIN_EPOCH, "demo", "0")
 writer.begin(); writer.set_state("train"); writer.values[epoch] = 3.0; writer.end(time.time())
 print("ready", flush=True)

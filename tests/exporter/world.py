@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import Context, Roster, Trainer
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,9 @@ import yoloscope_hooks
 from yoloscope_hooks import cuda_memory
 from yoloscope_hooks.callbacks import CALLBACKS
 from yoloscope_hooks.learning import Learning, components
-from yoloscope_hooks.record import Identity, Reader, Writer
+from yoloscope_record.file_format import Identity
+from yoloscope_record.reader import Reader
+from yoloscope_record.writer import Writer
 
 from tests.trainer_hooks.loop import Loop, Scalar
 

@@ -27,7 +27,7 @@ for package in (yoloscope_record, yoloscope_hooks):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 from loop import Loop
-from yoloscope_hooks.record import Reader
+from yoloscope_record.reader import Reader
 loop = yoloscope_hooks.attach(Loop(pathlib.Path(sys.argv[1]), epochs=2))
 loop.train()
 record = Reader(next(pathlib.Path(sys.argv[1]).glob("*/rank-0.rec"))).read()

@@ -24,8 +24,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_hooks import record
-from yoloscope_hooks.record import Identity, Reader, RecordError, Writer, read_ring
+from yoloscope_record import clearing, paths
+from yoloscope_record.file_format import MAX_LABEL_LENGTH, RING_COLUMNS, VERSION, Identity, RecordError
+from yoloscope_record.reader import Reader, read_ring
+from yoloscope_record.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +119,7 @@ class Model:
     def row(self, _: str, number: float) -> None:
         """Append to the ring."""
         self.writer.begin()
-        self.writer.append([number] * len(record.RING_COLUMNS))
+        self.writer.append([number] * len(RING_COLUMNS))
         self.rows.append(number)
 
 
@@ -147,19 +149,19 @@ def test_any_sequence_of_writes_reads_back(tmp_path: Path, steps: list[tuple[str
 def test_any_text_is_made_readable(tmp_path: Path, run: str, fact: str) -> None:
     """Whatever a run and its facts are called, the record can be read, and lies where its identity says."""
     identity = Identity(run)
-    path = record.run_directory(tmp_path / str(next(names)), run) / identity.filename
+    path = paths.run_directory(tmp_path / str(next(names)), run) / identity.filename
     with closing(Writer(path, identity, {"data": fact}, **SMALL)):
         found = Reader(path).read()
     assert found.identity.filename == path.name
-    assert record.run_directory(path.parent.parent, found.identity.run) == path.parent
-    assert len(found.facts["data"]) <= record.MAX_LABEL_LENGTH
+    assert paths.run_directory(path.parent.parent, found.identity.run) == path.parent
+    assert len(found.facts["data"]) <= MAX_LABEL_LENGTH
 
 
 @EACH_EXAMPLE_ITS_OWN_FILE
 @given(one=printable, other=printable)
 def test_names_that_differ_lie_apart(tmp_path: Path, one: str, other: str) -> None:
     """Two runs share a directory only if they share the name; Chinese names do not fall together."""
-    assert (record.run_directory(tmp_path, one) == record.run_directory(tmp_path, other)) == (one == other)
+    assert (paths.run_directory(tmp_path, one) == paths.run_directory(tmp_path, other)) == (one == other)
 
 
 def test_slots_declared_late_appear(tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_ring_keeps_the_newest(tmp_path: Path) -> None:
     with closing(new(tmp_path)) as writer:
         for number in range(20):
             writer.begin()
-            writer.append([float(number)] * len(record.RING_COLUMNS))
+            writer.append([float(number)] * len(RING_COLUMNS))
             writer.end(0.0)
         assert [row.epoch for row in read_ring(writer.path)] == [float(n) for n in range(13, 20)]
 
@@ -207,7 +209,8 @@ CHILD = """
 import os, signal, sys, time
 from pathlib import Path
 from yoloscope_exporter import catalog
-from yoloscope_hooks.record import Identity, Writer
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
 path, deed = Path(sys.argv[1]), sys.argv[2]
 writer = Writer(path, Identity("night run", "3"), resume=deed == "resume", slots=64, header=1 << 14, ring=8)
 first = writer.slot(catalog.TRAIN_BATCHES_TOTAL, "night run", "3")
@@ -312,7 +315,7 @@ def test_a_close_that_fails_is_not_tried_again(tmp_path: Path, monkeypatch: pyte
                 original(descriptor)
                 raise OSError(errno.EIO, "a broken disk")
 
-            patch.setattr(record.os, "close", failing)
+            patch.setattr(os, "close", failing)
             with pytest.raises(OSError, match="broken"):
                 reader.close()
         assert not reader.keeps
@@ -504,7 +507,7 @@ def test_a_file_that_cannot_be_written_is_given_up(
         return len(data) // 2
 
     with monkeypatch.context() as patch:
-        patch.setattr(record.os, "pwrite", pwrite)
+        patch.setattr(os, "pwrite", pwrite)
         batch(writer, 2.0)
     batch(writer, 3.0)
     writer.slot(EPOCH, *LABELS)
@@ -522,7 +525,7 @@ def test_a_file_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(record.os, call, full)
+    monkeypatch.setattr(os, call, full)
     with pytest.raises(RecordError, match="full"):
         Writer(tmp_path / "run" / WHO.filename, WHO, **SMALL)
     assert list((tmp_path / "run").iterdir()) == []
@@ -535,7 +538,7 @@ def test_a_file_system_that_reserves_nothing_will_do(tmp_path: Path, monkeypatch
     def unsupported(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
-    monkeypatch.setattr(record.os, "posix_fallocate", unsupported)
+    monkeypatch.setattr(os, "posix_fallocate", unsupported)
     with closing(new(tmp_path)) as writer:
         batch(writer, 1.0)
     assert value(writer.path, BATCHES) == 1.0
@@ -563,7 +566,7 @@ def test_a_forked_child_writes_nothing(tmp_path: Path) -> None:
 SEE = """
 import sys
 from pathlib import Path
-from yoloscope_hooks.record import Reader
+from yoloscope_record.reader import Reader
 seen = Reader(Path(sys.argv[1])).read()
 print(seen.alive, seen.samples[0].value, seen.facts)
 """
@@ -618,7 +621,7 @@ def patch(path: Path, offset: int, data: bytes) -> None:
     ("offset", "data", "expected"),
     [
         (0, b"NOTOURS\n", "magic"),
-        (8, struct.pack("I", record.VERSION + 1), "version"),
+        (8, struct.pack("I", VERSION + 1), "version"),
         (12, struct.pack("I", 99), "layout"),
         (32, struct.pack("I", 0xFFFFFFFF), "layout"),
         (36, struct.pack("I", 65), "layout"),
@@ -743,18 +746,18 @@ def test_record_directory_exchanged_for_a_link(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "mkdir", exchanged)
     with pytest.raises(RecordError, match="records"):
-        record.make_directory(path)
+        paths.make_directory(path)
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
 
 
 def test_record_directory_is_open_to_all_and_sticky(tmp_path: Path) -> None:
     """It is made with mode 1777, and a link in its place is refused."""
-    made = record.make_directory(tmp_path / "records")
+    made = paths.make_directory(tmp_path / "records")
     assert made.stat().st_mode & 0o7777 == 0o1777
     link = tmp_path / "link"
     link.symlink_to(made)
     with pytest.raises(RecordError, match="link"):
-        record.make_directory(link)
+        paths.make_directory(link)
 
 
 def test_unwritable_directory_is_named(tmp_path: Path) -> None:
@@ -762,14 +765,14 @@ def test_unwritable_directory_is_named(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(RecordError, match="YOLOSCOPE_DIR"):
-        record.make_directory(file / "records")
+        paths.make_directory(file / "records")
     with pytest.raises(RecordError, match="directory"):
         Writer(file / "run" / WHO.filename, WHO, **SMALL)
 
 
 def test_chosen_directory_wins(tmp_path: Path) -> None:
     """YOLOSCOPE_DIR beats the default."""
-    assert record.directory({"YOLOSCOPE_DIR": str(tmp_path)}) == tmp_path
+    assert paths.directory({"YOLOSCOPE_DIR": str(tmp_path)}) == tmp_path
 
 
 # --- clearing up ----------------------------------------------------------------------------------------------------
@@ -780,7 +783,7 @@ DAY = 86400.0
 def old_run(base: Path, *identities: Identity) -> Path:
     """The directory of a run that ended two days ago, with a dead record for each identity."""
     long_ago = time.time() - 2 * DAY
-    folder = record.run_directory(base, identities[0].run)
+    folder = paths.run_directory(base, identities[0].run)
     for identity in identities:
         with closing(Writer(folder / identity.filename, identity, **SMALL)) as writer:
             writer.begin()
@@ -806,9 +809,9 @@ def content(folder: Path) -> dict[str, object]:
     return found
 
 
-def clear(folder: Path, uid: int | None = None, older_than: float = DAY) -> record.Removal:
+def clear(folder: Path, uid: int | None = None, older_than: float = DAY) -> clearing.Removal:
     """Remove it if it is old."""
-    return record.remove_dead(folder, older_than=older_than, now=time.time(), uid=uid)
+    return clearing.remove_dead(folder, older_than=older_than, now=time.time(), uid=uid)
 
 
 def test_an_old_run_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -831,12 +834,12 @@ def test_an_old_run_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 def test_what_is_in_use_or_young_stays(tmp_path: Path) -> None:
     """A living writer, a value stored lately, or a file changed lately: nothing of the run goes."""
     folder = old_run(tmp_path, WHO, Identity(WHO.run, "4"))
-    assert clear(folder, older_than=3 * DAY) == record.Removal()
+    assert clear(folder, older_than=3 * DAY) == clearing.Removal()
     os.utime(folder / WHO.filename)
-    assert clear(folder) == record.Removal()
+    assert clear(folder) == clearing.Removal()
     with Child(folder / WHO.filename, "wait"):
         age(folder)
-        assert clear(folder, older_than=-1.0) == record.Removal()
+        assert clear(folder, older_than=-1.0) == clearing.Removal()
     assert len(list(folder.iterdir())) == 2
 
 
@@ -922,7 +925,7 @@ def test_a_directory_without_records_is_left_alone(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     age(empty)
-    assert clear(empty) == record.Removal()
+    assert clear(empty) == clearing.Removal()
     assert empty.is_dir()
     folder = old_run(tmp_path, WHO)
     assert clear(folder, uid=12345).foreign == folder.name
@@ -987,5 +990,5 @@ def test_only_dead_workers_records_are_removed(tmp_path: Path) -> None:
     (folder / "rank-3-worker-notes.rec").write_text("somebody's")
     (folder / "rank-3-worker-7.rec").symlink_to(folder / WHO.filename)
     kept = {WHO.filename, "rank-33-worker-0.rec", "rank-3-worker-notes.rec", "rank-3-worker-7.rec"}
-    record.remove_workers(folder / WHO.filename)
+    clearing.remove_workers(folder / WHO.filename)
     assert {path.name for path in folder.iterdir()} == kept

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter.catalog import HistogramValue
-from yoloscope_hooks.record import Reader, Record, read_ring
+from yoloscope_record.reader import Reader, Record, read_ring
 
 from tests.training import VERSIONS, Finished, make_dataset, train
 

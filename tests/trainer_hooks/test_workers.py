@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from yoloscope_hooks import workers
-from yoloscope_hooks.record import Identity, Reader, Writer
 from yoloscope_hooks.workers import Queue, trains
+from yoloscope_record.file_format import Identity
+from yoloscope_record.reader import Reader
+from yoloscope_record.writer import Writer
 
 from tests.trainer_hooks.loop import Workers
 

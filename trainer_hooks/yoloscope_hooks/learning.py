@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from yoloscope_record.metrics import Metric
-
-    from yoloscope_hooks.record import Writer
+    from yoloscope_record.writer import Writer
 
     Trainer = Any  # duck-typed
     Tensor = Any

@@ -12,7 +12,7 @@ from yoloscope_record import catalog
 from yoloscope_record.catalog import PHASES
 
 if TYPE_CHECKING:
-    from yoloscope_hooks.record import Writer
+    from yoloscope_record.writer import Writer
 
 _COUNTERS = (
     catalog.TRAIN_BATCHES_TOTAL,

@@ -18,7 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from yoloscope_hooks.record import SUFFIX, Reader, Record, RecordError, run_directory
+from yoloscope_record.file_format import SUFFIX, RecordError
+from yoloscope_record.paths import run_directory
+from yoloscope_record.reader import Reader, Record
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
@@ -29,7 +31,7 @@ from yoloscope_exporter.files import read
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
-    from yoloscope_hooks.record import Identity
+    from yoloscope_record.file_format import Identity
 
     from yoloscope_exporter.collectors import Context
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_hooks import record
-from yoloscope_hooks.record import RecordError, Row
+from yoloscope_record import paths, reader
+from yoloscope_record.file_format import Identity, RecordError, Row
+from yoloscope_record.reader import Reader
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
@@ -85,12 +86,12 @@ def _samples(base: Path) -> list[Sample]:
 
 
 def _path(base: Path, run: str, rank: str) -> Path:
-    return record.run_directory(base, run) / record.Identity(run, rank).filename
+    return paths.run_directory(base, run) / Identity(run, rank).filename
 
 
 def _ring(base: Path, run: str, rank: str) -> list[Row]:
     try:
-        rows = record.read_ring(_path(base, run, rank))
+        rows = reader.read_ring(_path(base, run, rank))
     except RecordError:
         return []
     return [_possible(row) for row in rows if 0.0 <= row.time <= catalog.LAST_MOMENT]
@@ -103,7 +104,7 @@ def _possible(row: Row) -> Row:
 
 def _state(base: Path, run: str, rank: str) -> str:
     try:
-        return record.Reader(_path(base, run, rank)).read().state
+        return Reader(_path(base, run, rank)).read().state
     except RecordError:
         return "unknown"
 

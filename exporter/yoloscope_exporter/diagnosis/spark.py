@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_hooks.record import Row
+    from yoloscope_record.file_format import Row
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 #: What of the ring is plotted: title, field, factor, unit.

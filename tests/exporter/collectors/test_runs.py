@@ -18,7 +18,9 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import Roster, Trainer, runs
 from yoloscope_exporter.collectors.runs import Runs
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 
 from tests.exporter import world
 from tests.exporter.world import NOW, RUN
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from yoloscope_exporter.catalog import Metric
-    from yoloscope_hooks.record import Record
+    from yoloscope_record.reader import Record
 
 STATE = catalog.TRAIN_STATE.name
 UP = catalog.TRAIN_UP.name
@@ -58,7 +60,9 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from yoloscope_exporter import catalog
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 identity = Identity("alive", "0")
 writer = Writer(run_directory(Path(sys.argv[1]), "alive") / identity.filename, identity, slots=32, ring=4)
 writer.begin(); writer.set_state("train"); writer.end(time.time())
