@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import stat
@@ -411,7 +412,9 @@ def _slurm(base: Path, node: Node) -> Iterator[dict[str, str]]:
     conf.write_text(_SLURM_CONF.format(host=host, base=base, **ports), encoding="utf-8")
     for script in ("prolog.sh", "epilog.sh", "task-prolog.sh"):  # slurmd passes no environment of its own on
         settings = f"export YOLOSCOPE_SLURM_CONF={node.environment['YOLOSCOPE_SLURM_CONF']}"
-        (base / script).write_text(f"#!/bin/sh\n{settings}\nexec {SLURM}/{script}\n", encoding="utf-8")
+        (base / script).write_text(
+            f"#!/bin/sh\n{settings}\nexec {shlex.quote(str(SLURM / script))}\n", encoding="utf-8"
+        )
         (base / script).chmod(0o755)
     environment = {**os.environ, "SLURM_CONF": str(conf)}
     files = ("socket", "key-file", "pid-file", "seed-file")
