@@ -12,7 +12,7 @@ import click
 from yoloscope_exporter import config
 from yoloscope_exporter.diagnosis import sources
 from yoloscope_exporter.diagnosis.sources import SourceError
-from yoloscope_exporter.exposition import Form
+from yoloscope_exporter.sampling.exposition import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

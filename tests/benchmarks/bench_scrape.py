@@ -33,8 +33,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 from yoloscope_exporter import catalog, collectors  # noqa: E402
 from yoloscope_exporter.collectors import Collector, Context, Roster  # noqa: E402
-from yoloscope_exporter.exposition import Form  # noqa: E402
-from yoloscope_exporter.sampler import Rejections, Sampler, Source  # noqa: E402
+from yoloscope_exporter.sampling.exposition import Form  # noqa: E402
+from yoloscope_exporter.sampling.sampler import Rejections, Sampler, Source  # noqa: E402
 
 from tests.benchmarks import page  # noqa: E402
 from tests.fake_nvml import FakeNvml, steps  # noqa: E402

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.collectors import NoData
-from yoloscope_exporter.exposition import Form
-from yoloscope_exporter.sampler import Sampler, Source
+from yoloscope_exporter.sampling.exposition import Form
+from yoloscope_exporter.sampling.sampler import Sampler, Source
 
 from tests.conftest import require_binary
 from tests.exporter import world

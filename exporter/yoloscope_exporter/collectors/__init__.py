@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from yoloscope_exporter.catalog import Sample
-    from yoloscope_exporter.snapshot import Derived
+    from yoloscope_exporter.sampling.snapshot import Derived
 
 #: Names of the modules in this package.
 MODULES = ("runs", "gpu", "cpu", "memory", "disk", "network", "pressure", "cgroup", "process")

@@ -14,7 +14,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector
 from yoloscope_exporter.files import read
-from yoloscope_exporter.lane import Lane
+from yoloscope_exporter.sampling.deadlines import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -13,9 +13,9 @@ import click
 from yoloscope_exporter import collectors
 from yoloscope_exporter.collectors import Context, NoData, Roster
 from yoloscope_exporter.config import Config, Rereadable, settings
-from yoloscope_exporter.lane import Lane
 from yoloscope_exporter.opener import opener
-from yoloscope_exporter.sampler import Rejections
+from yoloscope_exporter.sampling.deadlines import Lane
+from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.server import bound
 from yoloscope_exporter.web_config import Guard, WebConfigError
 

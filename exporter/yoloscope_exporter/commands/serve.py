@@ -18,7 +18,7 @@ from yoloscope_exporter.app import App
 from yoloscope_exporter.collectors import Collector, Context, Roster
 from yoloscope_exporter.config import Config, Rereadable, reread, settings
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
-from yoloscope_exporter.sampler import Rejections, Sampler, Source
+from yoloscope_exporter.sampling.sampler import Rejections, Sampler, Source
 from yoloscope_exporter.server import Server
 from yoloscope_exporter.sigmask import blocked
 from yoloscope_exporter.web_config import Guard, WebConfigError

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.collectors import Context
     from yoloscope_exporter.diagnosis.rules import Limits
     from yoloscope_exporter.diagnosis.signals import Signals
-    from yoloscope_exporter.snapshot import Snapshot
+    from yoloscope_exporter.sampling.snapshot import Snapshot
 
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.

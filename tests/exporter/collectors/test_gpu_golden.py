@@ -14,7 +14,7 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import NoData
-from yoloscope_exporter.exposition import Form, Renderer
+from yoloscope_exporter.sampling.exposition import Form, Renderer
 
 from tests.conftest import require_binary
 from tests.exporter.collectors.gpu_world import gpu_world

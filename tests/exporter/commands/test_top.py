@@ -12,7 +12,7 @@ from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands import serve
 from yoloscope_exporter.commands.top import Watch
 from yoloscope_exporter.diagnosis.sources import SourceError
-from yoloscope_exporter.exposition import Form, Renderer
+from yoloscope_exporter.sampling.exposition import Form, Renderer
 
 from tests.recordings.model import Plan, moments
 

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.exposition import Form, Renderer, number
+from yoloscope_exporter.sampling.exposition import Form, Renderer, number
 
 any_text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r"), max_size=30)
 finite = st.floats(allow_nan=False, allow_infinity=False)

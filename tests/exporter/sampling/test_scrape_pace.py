@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from yoloscope_exporter import demand
-from yoloscope_exporter.demand import Demand
-from yoloscope_exporter.exposition import Form
+from yoloscope_exporter.sampling import scrape_pace as demand
+from yoloscope_exporter.sampling.exposition import Form
+from yoloscope_exporter.sampling.scrape_pace import Demand
 
 GZIP, PLAIN = Form(gzipped=True), Form()
 

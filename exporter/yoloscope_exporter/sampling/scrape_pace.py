@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.exposition import Form
+    from yoloscope_exporter.sampling.exposition import Form
 
 REQUESTS = 5  # for each form are remembered: two Prometheus servers in turn show both distances
 FORGET_SECONDS = 300.0  # after the last request: nobody comes any more

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import __version__, catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
-from yoloscope_exporter.demand import Demand
-from yoloscope_exporter.exposition import Exposition, Form, Renderer
-from yoloscope_exporter.lane import Lane, Outcome, outcome
-from yoloscope_exporter.snapshot import Derived, Snapshot
+from yoloscope_exporter.sampling.deadlines import Lane, Outcome, outcome
+from yoloscope_exporter.sampling.exposition import Exposition, Form, Renderer
+from yoloscope_exporter.sampling.scrape_pace import Demand
+from yoloscope_exporter.sampling.snapshot import Derived, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
