@@ -190,6 +190,12 @@ class Config:
     """Collectors that are switched on."""
 
 
+def defaults() -> Config:
+    """The settings of a command line without arguments and of an empty environment."""
+    values = {one.parameter: one.default and click.types.convert_type(one.type)(one.default) for one in SETTINGS}
+    return _config({**values, **{f"collector_{name}": True for name in collectors.names()}})
+
+
 def settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a click command every setting as an option; it is called with one `Config`, as `config`."""
 

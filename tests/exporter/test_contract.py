@@ -13,7 +13,8 @@ import pytest
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.sampling.exposition import Form
-from yoloscope_exporter.sampling.sampler import Sampler, Source
+from yoloscope_exporter.sampling.sampler import Sampler
+from yoloscope_exporter.sampling.sources import Source
 
 from tests.conftest import require_binary
 from tests.exporter import world

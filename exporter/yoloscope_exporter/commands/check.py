@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from yoloscope_exporter import collectors
-from yoloscope_exporter.collectors import Context, NoData, Roster
+from yoloscope_exporter.collectors import ActiveRanks, Context, NoData
 from yoloscope_exporter.config import Config, Rereadable, settings
 from yoloscope_exporter.opener import opener
-from yoloscope_exporter.sampling.deadlines import Lane
+from yoloscope_exporter.sampling.deadlines import IsolatedThread
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.server import bound
 from yoloscope_exporter.web_config import Guard, WebConfigError
@@ -131,8 +131,8 @@ def _sources(config: Config) -> Iterator[Finding]:
         clock=time.monotonic,
         wall=time.time,
         reject=rejections,
-        trainers=Roster(),
-        options={"path.rootfs": config.path_rootfs},
+        trainers=ActiveRanks(),
+        config=lambda: config,
     )
     for module in collectors.MODULES:
         if module in config.modules:
@@ -144,15 +144,16 @@ def _sources(config: Config) -> Iterator[Finding]:
 
 def _source(collector: Collector) -> Finding:
     subject = f"collector {collector.name}"
-    lane: Lane[int] = Lane(collector.name)
-    lane.start(lambda: len(list(collector.collect())))
-    if not lane.wait(PATIENCE_SECONDS):
+    thread = IsolatedThread(collector.name)
+    begun = time.perf_counter()
+    call = thread.call(lambda: len(list(collector.collect())), PATIENCE_SECONDS)
+    seconds = time.perf_counter() - begun
+    if not call.done():
         return Finding(FAIL, subject, f"has not come back within {PATIENCE_SECONDS:g} s")
-    outcome = lane.take()
     collector.close()
-    lane.close()
-    if outcome is None or isinstance(outcome.error, NoData):
-        return Finding(NOTE, subject, f"has nothing to read here: {outcome.error if outcome else ''}")
-    if outcome.error is not None:
-        return Finding(FAIL, subject, f"{type(outcome.error).__name__}: {outcome.error}")
-    return Finding(OK, subject, f"{outcome.value} samples in {outcome.seconds * 1e3:.1f} ms")
+    thread.close()
+    if isinstance(error := call.exception(), NoData):
+        return Finding(NOTE, subject, f"has nothing to read here: {error}")
+    if error is not None:
+        return Finding(FAIL, subject, f"{type(error).__name__}: {error}")
+    return Finding(OK, subject, f"{call.result()} samples in {seconds * 1e3:.1f} ms")

@@ -1,11 +1,12 @@
-"""Runs the collectors on their periods, keeps failures apart, publishes an immutable snapshot.
+"""Runs the collectors on their periods, isolates their failures, publishes an immutable snapshot.
 
 A scrape never reaches a source: it gets the bytes of the newest snapshot.
 
 The collectors run one after the other in one thread, which costs half of what a thread for each does: they would fight
-for the interpreter. If one does not come back within its patience, the thread is left to it and a new one goes on with
-the others; until it returns it is skipped. Past its deadline it is `collector_up 0` and publishes nothing else; until
-then its last values stand, for a slow source may take most of its own period.
+for the interpreter. @@HAND@@If one does not come back within its patience,
+the thread is left to it and a new one goes on with the others; until it returns it is skipped. Past its deadline it is
+`collector_up 0` and publishes nothing else; until then its last values stand, for a slow source may take most of its
+own period.
 
 A snapshot older than three intervals is stale (the machine stood still, or this thread is dead): then only the
 exporter's own metrics are served, with every collector down.
@@ -18,28 +19,36 @@ import math
 import platform
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import __version__, catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.collectors import SLOW, Collector, NoData
-from yoloscope_exporter.sampling.deadlines import Lane, Outcome, outcome
-from yoloscope_exporter.sampling.exposition import Exposition, Form, Renderer
-from yoloscope_exporter.sampling.scrape_pace import Demand
-from yoloscope_exporter.sampling.snapshot import Derived, Snapshot
+from yoloscope_exporter.collectors import EXPORTER, SLOW, NoData
+from yoloscope_exporter.collectors.third_party import InvalidFamiliesError, names_of
+from yoloscope_exporter.sampling.deadlines import IsolatedThread
+from yoloscope_exporter.sampling.exposition import Exposition, Form, Renderer, compress, encode
+from yoloscope_exporter.sampling.families import families
+from yoloscope_exporter.sampling.scrape_pace import ScrapePace
+from yoloscope_exporter.sampling.snapshot import Snapshot
+from yoloscope_exporter.sampling.sources import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from prometheus_client import Metric as Family
+
+    from yoloscope_exporter.sampling.sources import Source
 
 SLOW_EVERY = 10  # intervals
 PATIENCE = 0.25  # of an interval: how long a cycle waits for a collector
 STALE_AFTER = 3  # intervals
 DEADLINE = 0.8  # of the period of a slow collector, STALE_AFTER for a fast one: after that it counts as hung
 DEAD_AFTER = 30  # intervals: time for somebody to restart the exporter
-OWN = "exporter"
+CLOSE_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -64,32 +73,25 @@ class Rejections:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A collector, or a derived stage, with the name of the module that it came from."""
+class Reading:
+    """What a source gave: samples, or a third party's families."""
 
-    module: str
-    collector: Collector
-    derived: Derived | None = None
-    first: bool = False
-    """Before the others, who want to know what it finds: the ranks that are alive."""
-
-    @property
-    def stage(self) -> int:
-        """Its place in a cycle."""
-        return 2 if self.derived else 0 if self.first else 1
+    samples: tuple[Sample, ...] = ()
+    families: tuple[Family, ...] = ()
 
 
-class _Runner:
-    """One source and what it last said. `run` is called in a lane, all else by the sampler's thread."""
+class SourceState:
+    """A source with its call under way and what it last gave. Used by the sampler's thread alone."""
 
     def __init__(self, source: Source, reject: Callable[[str, str], None]) -> None:
+        """Read nothing yet."""
         self.source = source
         self.name = source.collector.name
         self.every = SLOW_EVERY if source.collector.group == SLOW else 1
-        self.samples: tuple[Sample, ...] = ()
+        self.reading = Reading()
         self._reject = reject
-        self._started: float | None = None  # of the call under way
-        self._outcome: Outcome[tuple[Sample, ...]] | None = None
+        self._call: Future[Reading] | None = None
+        self._started = 0.0
         self._hung = False
         self._up = False
         self._seconds = 0.0
@@ -99,37 +101,52 @@ class _Runner:
     @property
     def busy(self) -> bool:
         """Whether the last call has not come back."""
-        return self._started is not None and self._outcome is None
+        return self._call is not None and not self._call.done()
 
-    def prepare(self, now: float) -> None:
-        """Mark the beginning of a call."""
-        self._started, self._outcome, self._hung = now, None, False
+    def read(self, thread: IsolatedThread, snapshot: Snapshot, now: float, patience: float) -> None:
+        """Read the source in `thread`, and wait for it, at most `patience` seconds."""
+        self._started, self._hung = now, False
+        self._call = thread.call(lambda: self._read(snapshot), patience)
 
-    def run(self, snapshot: Snapshot) -> None:
-        """Collect."""
-        derived, collect = self.source.derived, self.source.collector.collect
-        self._outcome = outcome(lambda: self._checked(derived(snapshot) if derived else collect()))
+    def _read(self, snapshot: Snapshot) -> Reading:
+        begun = time.perf_counter()
+        try:
+            source = self.source
+            if source.third_party:
+                return Reading(families=source.third_party.collect())
+            return Reading(self._checked(source.derived(snapshot) if source.derived else source.collector.collect()))
+        finally:
+            self._seconds = time.perf_counter() - begun
 
-    def settle(self, now: float, wall: float, deadline: float) -> None:
-        """Take what the call came to, if it has come to an end, and in time."""
-        if self._started is None or self._hung:
+    def settle(self, wall: float, taken: Callable[[SourceState], set[str]]) -> None:
+        """Take what the call came to, if it came back in time. No family may have one of the names `taken`."""
+        if self._call is None or self.busy:
             return
-        if self._outcome is None:
-            if now - self._started > deadline:
-                self._hung = True
-                self._fail("hung", f"has not come back for {now - self._started:.1f} s; the others go on")
-            return
-        result, self._started = self._outcome, None
-        self._seconds = result.seconds
-        if result.error is not None:
-            self._fail(type(result.error).__name__, str(result.error), result.error)
+        call, self._call = self._call, None
+        if self._hung:
+            return  # late, so its values are old
+        error = call.exception()
+        reading = Reading() if error else call.result()
+        if reading.families and (clash := taken(self).intersection(_names(reading))):
+            error = InvalidFamiliesError("taken", f"another collector has the metric {min(clash)}")
+        if error is not None:
+            self._fail(type(error).__name__, str(error), error)
             return
         if self._problem:
             _log.info("collector %s is back", self.name)
-        self.samples, self._up, self._succeeded, self._problem = result.value or (), True, wall, ""
+        self.reading, self._up, self._succeeded, self._problem = reading, True, wall, ""
 
-    def _fail(self, kind: str, text: str, error: Exception | None = None) -> None:
-        self.samples, self._up = (), False
+    def expire(self, now: float, deadline: float) -> None:
+        """Count a call that has been under way for more than `deadline` seconds as hung."""
+        if self.busy and not self._hung and now - self._started > deadline:
+            self._hung = True
+            self._fail("hung", f"has not come back for {now - self._started:.1f} s; the others go on")
+
+    def _fail(self, kind: str, text: str, error: BaseException | None = None) -> None:
+        self.reading, self._up = Reading(), False
+        if self.source.third_party:
+            reason = error.reason if isinstance(error, InvalidFamiliesError) else "failed" if error else kind
+            self._reject(self.name, reason)
         if kind == self._problem:
             return
         self._problem = kind
@@ -164,39 +181,6 @@ class _Runner:
             yield Sample(catalog.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, label, self._succeeded)
 
 
-class _Queue:
-    """Runners that wait for their turn, and the one whose turn it is. Shared by a lane and the sampler's thread."""
-
-    def __init__(self, runners: Iterable[_Runner], snapshot: Snapshot) -> None:
-        self._waiting = deque(runners)
-        self._snapshot = snapshot
-        self._lock = threading.Lock()
-        self._current: _Runner | None = None
-        self._since = 0.0
-
-    def __call__(self) -> None:
-        """Run them all, in a lane; ends early if the rest was taken away."""
-        while (runner := self._next()) is not None:
-            runner.run(self._snapshot)
-
-    def _next(self) -> _Runner | None:
-        with self._lock:
-            self._current = self._waiting.popleft() if self._waiting else None
-            self._since = time.monotonic()
-            return self._current
-
-    def patience(self, seconds: float) -> float:
-        """How much longer the current one may take."""
-        with self._lock:
-            return self._since + seconds - time.monotonic() if self._current else seconds
-
-    def take_rest(self) -> Sequence[_Runner]:
-        """Take away those that wait; the lane is left to the current one."""
-        with self._lock:
-            rest, self._waiting = self._waiting, deque()
-            return tuple(rest)
-
-
 class Sampler:
     """Cycles over the sources and holds the newest snapshot."""
 
@@ -213,29 +197,30 @@ class Sampler:
         self.interval = interval
         self._reject = reject or Rejections()
         self._clock, self._wall = clock, wall
-        self._runners = {source.collector.name: _Runner(source, self._reject) for source in sources}
-        self._renderer = Renderer(lambda: self._reject(OWN, "duplicate"))
+        self._states = {source.collector.name: SourceState(source, self._reject) for source in sources}
+        self._renderer = Renderer(lambda: self._reject(EXPORTER, "duplicate"))
         self._ticks = 0
         self._at = -math.inf
         self._snapshot = self._gathered = Snapshot(0.0, MappingProxyType({}))
         self._exposition: Exposition | None = None
-        self._demand = Demand()
-        self._lane: Lane[None] = Lane("collectors")
-        self._retired: list[_Runner] = []  # to be closed as soon as they are not busy
-        self._left: list[Lane[None]] = []  # to runners that did not come back
+        self._pace = ScrapePace()
+        self._collectors = IsolatedThread("collectors")
+        self._closing = IsolatedThread("close")
+        self._retired: list[SourceState] = []  # to be closed as soon as they are not busy
+        self._cycling = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def reconfigure(self, sources: Sequence[Source], interval: float) -> None:
         """From the next cycle on read these sources, in this interval; those known already go on as they were."""
-        known = self._runners
+        known = self._states
         kept = (known.get(source.collector.name) for source in sources)
-        self._runners = {
-            source.collector.name: runner if runner and runner.source is source else _Runner(source, self._reject)
-            for source, runner in zip(sources, kept, strict=True)
+        self._states = {
+            source.collector.name: state if state and state.source is source else SourceState(source, self._reject)
+            for source, state in zip(sources, kept, strict=True)
         }
         self.interval = interval
-        self._retired += [runner for name, runner in known.items() if self._runners.get(name) is not runner]
+        self._retired += [state for name, state in known.items() if self._states.get(name) is not state]
 
     # --- cycles -----------------------------------------------------------------------------------------------------
 
@@ -249,19 +234,16 @@ class Sampler:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(2 * self.interval + 1)
-        self._retired += self._runners.values()
+        self._retired += self._states.values()
         self._close_retired()
-        for lane in (self._lane, *self._left):
-            lane.close()
+        self._collectors.close()
+        self._closing.close()
 
     def _close_retired(self) -> None:
         """Close collectors that are not read any more; one that hangs is left as it is."""
-        for runner in [runner for runner in self._retired if not runner.busy]:
-            self._retired.remove(runner)
-            lane: Lane[None] = Lane(f"close-{runner.name}")
-            lane.start(runner.source.collector.close)
-            lane.wait(1.0)
-            lane.close()
+        for state in [state for state in self._retired if not state.busy]:
+            self._retired.remove(state)
+            self._closing.call(state.source.collector.close, CLOSE_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -273,46 +255,44 @@ class Sampler:
 
     def cycle(self) -> None:
         """Read what is due, and publish."""
+        with self._cycling:
+            self._cycle(lambda state: self._ticks % state.every == 0, PATIENCE * self.interval)
+
+    def sample(self) -> None:
+        """Read everything, whatever its period, and publish; wait for each source up to its deadline."""
+        with self._cycling:
+            self._cycle(lambda _: True, STALE_AFTER * self.interval)
+
+    def _cycle(self, due: Callable[[SourceState], bool], patience: float) -> None:
         now, wall = self._clock(), self._wall()
-        runners = self._runners
+        states = self._states
         self._close_retired()
-        for stage in range(3):
-            self._step([runner for runner in runners.values() if runner.source.stage == stage], now, wall)
-            self._gathered = _gather(runners, wall)
+        for stage in Stage:
+            of_stage = [state for state in states.values() if state.source.stage is stage]
+            self._settle(of_stage, wall)  # what came back since the last cycle
+            for state in sorted(filter(due, of_stage), key=lambda state: state.every):  # the slow ones last
+                if not state.busy:
+                    state.read(self._collectors, self._gathered, self._clock(), patience)
+            self._settle(of_stage, wall)
+            self._gathered = _gather(states, wall)
         self._snapshot = self._gathered
         self._ticks += 1
-        exposition = self._renderer.render([*self._own(stale=False), *self._snapshot])
+        own = [*self._own(stale=False), *self._snapshot]
+        exposition = self._renderer.render(own, _third_party(self._snapshot))
         try:
-            for form in self._demand.expected(now, self.interval):
+            for form in self._pace.expected(now, self.interval):
                 exposition.get(form)
         finally:  # what cannot be rendered must not leave the last one standing
             self._exposition, self._at = exposition, now
 
-    def _step(self, runners: Sequence[_Runner], now: float, wall: float) -> None:
-        self._settle(runners, wall)  # what came back since the last cycle
-        due = [runner for runner in runners if self._ticks % runner.every == 0 and not runner.busy]
-        due.sort(key=lambda runner: runner.every)  # the slow ones last
-        for runner in due:
-            runner.prepare(now)
-        while due:
-            queue = _Queue(due, self._gathered)
-            self._lane.start(queue)
-            due = list(self._watch(queue))
-        self._settle(runners, wall)
+    def _settle(self, states: Sequence[SourceState], wall: float) -> None:
+        for state in states:
+            state.settle(wall, self._names_beside)
+            state.expire(self._clock(), max(STALE_AFTER, DEADLINE * state.every) * self.interval)
 
-    def _settle(self, runners: Sequence[_Runner], wall: float) -> None:
-        for runner in runners:
-            runner.settle(self._clock(), wall, max(STALE_AFTER, DEADLINE * runner.every) * self.interval)
-
-    def _watch(self, queue: _Queue) -> Sequence[_Runner]:
-        """Wait for the queue's end; if one loses patience with its current runner, the others come back."""
-        while not self._lane.wait(queue.patience(PATIENCE * self.interval)):
-            if queue.patience(PATIENCE * self.interval) <= 0:
-                self._left = [lane for lane in self._left if not _closed_if_idle(lane)]
-                self._left.append(self._lane)
-                self._lane = Lane("collectors")
-                return queue.take_rest()
-        return ()
+    def _names_beside(self, one: SourceState) -> set[str]:
+        """Names of the families that other third parties publish."""
+        return {name for state in self._states.values() if state is not one for name in _names(state.reading)}
 
     # --- what is served ---------------------------------------------------------------------------------------------
 
@@ -329,40 +309,66 @@ class Sampler:
     @property
     def alive(self) -> bool:
         """Whether cycles go on, as far as one can tell: the thread lives and has not been silent for long."""
-        begun = self._thread is not None and self._thread.is_alive()
-        return begun and (not self._ticks or self._clock() - self._at <= DEAD_AFTER * self.interval)
+        return self.running and (not self._ticks or self._clock() - self._at <= DEAD_AFTER * self.interval)
 
     def names(self) -> set[str]:
         """What a scrape may ask for: collectors and their modules."""
-        return {*self._runners, *(runner.source.module for runner in self._runners.values())}
+        return {*self._states, *(state.source.module for state in self._states.values())}
 
-    def exposition(self, form: Form, wanted: Callable[[str], bool] | None = None) -> bytes:
-        """The bytes for a scraper; `wanted` says of a collector's or module's name whether it is asked for."""
-        if wanted is None and self._exposition is not None and self.fresh:
-            self._demand.note(form, self._clock(), self.interval)
+    @property
+    def running(self) -> bool:
+        """Whether sampling goes on in the background."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def cycles(self) -> int:
+        """How many cycles there have been."""
+        return self._ticks
+
+    def exposition(self, form: Form, wanted: Callable[[str], bool] | None = None, names: Collection[str] = ()) -> bytes:
+        """The bytes for a scraper.
+
+        Args:
+            form: the format that was negotiated.
+            wanted: whether a collector's or module's name is asked for (`collect[]`, `exclude[]`).
+            names: only series of these names, if any are given (`name[]`).
+        """
+        if wanted is None and not names and self._exposition is not None and self.fresh:
+            self._pace.note(form, self._clock(), self.interval)
             return self._exposition.get(form)
-        return Renderer().render(list(self._filtered(wanted or (lambda _: True)))).get(form)
+        samples, foreign = self._filtered(wanted or (lambda _: True))
+        if not names:
+            return Renderer().render(samples, foreign).get(form)
+        body = encode(form, [*families(samples), *foreign], names)
+        return compress(body) if form.gzipped else body
 
-    def _filtered(self, wanted: Callable[[str], bool]) -> Iterator[Sample]:
+    def families(self, module: str) -> Iterable[Family]:
+        """The newest families of one module, or of EXPORTER; where the snapshot is stale only the latter has any."""
+        if module == EXPORTER:
+            return families(self._own(stale=not self.fresh))
+        if not self.fresh:
+            return ()
+        snapshot = self._snapshot
+        names = [name for name, origin in snapshot.modules.items() if origin == module]
+        ours = families(sample for name in names for sample in snapshot.samples.get(name, ()))
+        return [*ours, *(family for name in names for family in snapshot.families.get(name, ()))]
+
+    def _filtered(self, wanted: Callable[[str], bool]) -> tuple[list[Sample], list[Family]]:
+        """The exporter's own samples, and of those collectors that are wanted."""
         fresh, snapshot = self.fresh, self._snapshot
-        yield from self._own(stale=not fresh)
-        for name, samples in snapshot.samples.items() if fresh else ():
-            if wanted(name) or wanted(snapshot.modules[name]):
-                yield from samples
+        names = [name for name, module in snapshot.modules.items() if fresh and (wanted(name) or wanted(module))]
+        samples = [sample for name in names for sample in snapshot.samples.get(name, ())]
+        return [*self._own(stale=not fresh), *samples], [
+            family for name in names for family in snapshot.families.get(name, ())
+        ]
 
     def _own(self, *, stale: bool) -> Iterator[Sample]:
         yield Sample(catalog.BUILD_INFO, (__version__, platform.python_version()), 1.0)
-        for runner in self._runners.values():
-            yield from runner.own(stale=stale)
+        for state in self._states.values():
+            yield from state.own(stale=stale)
         yield from self._reject.samples()
         if self._snapshot.time:
             yield Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), self._snapshot.time)
-
-
-def _closed_if_idle(lane: Lane[None]) -> bool:
-    if lane.idle:
-        lane.close()
-    return lane.idle
 
 
 def pause(now: float, interval: float) -> float:
@@ -370,7 +376,19 @@ def pause(now: float, interval: float) -> float:
     return interval - now % interval
 
 
-def _gather(runners: Mapping[str, _Runner], wall: float) -> Snapshot:
-    samples = {name: runner.samples for name, runner in runners.items()}
-    modules = {name: runner.source.module for name, runner in runners.items()}
-    return Snapshot(wall, MappingProxyType(samples), MappingProxyType(modules))
+def _gather(states: Mapping[str, SourceState], wall: float) -> Snapshot:
+    return Snapshot(
+        wall,
+        MappingProxyType({name: state.reading.samples for name, state in states.items()}),
+        MappingProxyType({name: state.source.module for name, state in states.items()}),
+        MappingProxyType({name: state.reading.families for name, state in states.items() if state.reading.families}),
+    )
+
+
+def _third_party(snapshot: Snapshot) -> list[Family]:
+    return [family for families_ in snapshot.families.values() for family in families_]
+
+
+def _names(reading: Reading) -> Iterator[str]:
+    for family in reading.families:
+        yield from names_of(family)

@@ -19,7 +19,8 @@ from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
 from yoloscope_exporter.sampling import exposition
 from yoloscope_exporter.sampling.exposition import Form
-from yoloscope_exporter.sampling.sampler import Rejections, Sampler, Source, pause
+from yoloscope_exporter.sampling.sampler import Rejections, Sampler, pause
+from yoloscope_exporter.sampling.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -200,8 +201,8 @@ def test_source_slower_than_the_patience_is_published() -> None:
             assert (seen[UP, "gpu"], seen.get(LOAD)) == ((1, number - 1) if number else (0, None))
             assert begun.acquire(timeout=20)
             release.release()
-            runner = made._runners["gpu"]
-            while runner.busy:
+            state = made._states["gpu"]
+            while state.busy:
                 time.sleep(0.001)
             clock.now += 0.1
         release.release()
