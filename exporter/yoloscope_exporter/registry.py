@@ -8,7 +8,11 @@ REGISTRY.register(Training())                            # the training runs of 
 
 from __future__ import annotations
 
+import fcntl
+import logging
+import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric as Family
 
     from yoloscope_exporter.config import Config
+
+_log = logging.getLogger(__name__)
 
 
 def build(config: Config) -> CollectorRegistry:
@@ -77,13 +83,17 @@ class SampledCollector:
 class Training:
     """The training runs of this node, read from their records at every collection.
 
-    For the registry of a service of your own, for `push_to_gateway` and for `write_to_textfile`.
+    For the registry of a service of your own, for `push_to_gateway` and for `write_to_textfile`. In a process that
+    trains it gives nothing, and the log says so once: closing a file drops the locks that the process has on it, so a run
+    that reads its own record looks dead.
     """
 
     def __init__(self, directory: Path | str | None = None) -> None:
         """Read the records below `directory`; without one, those of YOLOSCOPE_DIR or of /dev/shm/yoloscope."""
         config = replace(defaults(), path_records=record.directory() if directory is None else Path(directory))
         self.rejections = Rejections()
+        self._directory = config.path_records
+        self._warned = False
         self._runs = Runs(
             Context(
                 procfs=config.path_procfs,
@@ -106,4 +116,21 @@ class Training:
         Raises:
             OSError: the directory cannot be read.
         """
+        if _writes_below(self._directory):
+            if not self._warned:
+                _log.warning("no training runs here: this process writes a record in %s itself", self._directory)
+            self._warned = True
+            return ()
         return families(self._runs.collect())
+
+
+def _writes_below(directory: Path) -> bool:
+    """Whether this process has a file below `directory` open for writing; False where the system does not tell."""
+    base = directory.resolve()
+    with suppress(OSError):
+        for link in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # closed in between
+                writable = fcntl.fcntl(int(link.name), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+                if writable and base in link.readlink().parents:
+                    return True
+    return False
