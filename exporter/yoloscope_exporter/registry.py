@@ -84,8 +84,8 @@ class Training:
     """The training runs of this node, read from their records at every collection.
 
     For the registry of a service of your own, for `push_to_gateway` and for `write_to_textfile`. In a process that
-    trains it gives nothing, and the log says so once: closing a file drops the locks that the process has on it, so a run
-    that reads its own record looks dead.
+    trains it gives nothing, and the log says so once: closing a file drops the locks that the process has on it, so a
+    run that reads its own record looks dead.
     """
 
     def __init__(self, directory: Path | str | None = None) -> None:
