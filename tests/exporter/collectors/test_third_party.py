@@ -412,3 +412,15 @@ def test_switches_of_the_wheel(site: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": path_with(site)}
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert "--no-collector.queue" in shown
+
+
+def test_check_of_the_wheel(site: Path) -> None:
+    """`yoloscope check` says of each whether it works, and which name cannot be used."""
+    command = [sys.executable, "-m", "yoloscope_exporter.cli", "check", "--no-collector.hangs"]
+    environment = {**os.environ, "PYTHONPATH": path_with(site)}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert shown.returncode == 1
+    lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
+    assert any("collector queue 3 samples" in line for line in lines)
+    assert any("FAIL collector taken InvalidFamiliesError: yoloscope_cpu_cores is a name" in line for line in lines)
+    assert any("refused 1 by cpu, reason name" in line for line in lines)
