@@ -242,7 +242,7 @@ def _switch(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _config(values: Mapping[str, Any]) -> Config:
-    modules = frozenset(name for name in collectors.names() if values[f"collector_{name}"])
+    modules = frozenset(name for name in collectors.names() if values.get(f"collector_{name}"))  # new ones: not yet
     fields = {setting.parameter: values[setting.parameter] for setting in SETTINGS}
     fields["path_records"] = fields["path_records"] or record.directory()
     return Config(**fields, modules=modules)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
-from yoloscope_hooks import record
 
 from yoloscope_exporter import collectors
 from yoloscope_exporter.collectors import EXPORTER, Context
@@ -90,7 +89,7 @@ class Training:
 
     def __init__(self, directory: Path | str | None = None) -> None:
         """Read the records below `directory`; without one, those of YOLOSCOPE_DIR or of /dev/shm/yoloscope."""
-        config = replace(defaults(), path_records=record.directory() if directory is None else Path(directory))
+        config = defaults() if directory is None else replace(defaults(), path_records=Path(directory))
         self.rejections = Rejections()
         self._directory = config.path_records
         self._warned = False
