@@ -28,7 +28,7 @@ GROUP = "yoloscope.collectors"
 MAX_SERIES = 20_000  # of one collector, as of one run
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_METRIC_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # colons are for recording rules
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 #: What each type appends to the family's name.
 _SUFFIXES = {

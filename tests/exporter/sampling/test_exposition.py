@@ -129,7 +129,7 @@ def test_numbers(value: float, shown: str) -> None:
 
 any_value = st.floats() | st.integers(-(10**18), 10**18).map(float) | st.sampled_from([math.nan, math.inf, -math.inf])
 any_string = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
-names = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,12}", fullmatch=True)
+names = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,12}", fullmatch=True)
 label_names = st.lists(st.from_regex(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,6}", fullmatch=True), max_size=4, unique=True)
 timestamps = st.none() | st.integers(0, 2**31)
 exemplars = st.none() | st.builds(
