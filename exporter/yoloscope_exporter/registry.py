@@ -38,7 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 def build(config: Config) -> CollectorRegistry:
-    """The registry of a configuration. Nothing samples in the background, so every collection reads the sources."""
+    """The registry of a configuration. Nothing samples in the background, so every collection reads the sources.
+
+    Not for a process that trains: see `Training`.
+    """
     return over(sampler_of(config)[0])
 
 
