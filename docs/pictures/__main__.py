@@ -6,9 +6,10 @@ import io
 from pathlib import Path
 
 from rich.console import Console
-from yoloscope_exporter import screen
-from yoloscope_exporter.diagnosis import engine, recording
+from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.series import Window
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.terminal import screen
 
 HERE = Path(__file__).parent
 RECORDING = HERE.parents[1] / "tests/recordings/slow_worker.om.gz"

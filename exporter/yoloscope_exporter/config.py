@@ -85,7 +85,7 @@ def thresholds(value: Any) -> Mapping[str, float] | None:  # noqa: ANN401 - a st
     """A type of option: a YAML file with thresholds of the diagnosis; empty means the defaults."""
     if not value or isinstance(value, dict):
         return value or None
-    from yoloscope_exporter.diagnosis import limits  # noqa: PLC0415 - `run` and `--help` need no rules
+    from yoloscope_exporter.diagnosis import thresholds as limits  # noqa: PLC0415 - `run` and `--help` need no rules
 
     try:
         return limits.load(Path(str(value)))

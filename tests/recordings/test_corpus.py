@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from yoloscope_exporter.diagnosis import engine, recording, render, rules
+from yoloscope_exporter.diagnosis import engine, rules
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.terminal import diagnosis as render
 
 from tests.recordings import cases
 from tests.recordings.cases import CASES, RECORDED

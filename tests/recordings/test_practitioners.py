@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from yoloscope_exporter.diagnosis import engine, recording, rules
+from yoloscope_exporter.diagnosis import engine, rules
+from yoloscope_exporter.recordings import reader as recording
 
 from tests.recordings import cases
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from yoloscope_exporter import collectors
+from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import Context, NoData, Roster
 from yoloscope_exporter.config import Config, Rereadable, settings
 from yoloscope_exporter.lane import Lane
-from yoloscope_exporter.opener import opener
 from yoloscope_exporter.sampler import Rejections
 from yoloscope_exporter.server import bound
 from yoloscope_exporter.web_config import Guard, WebConfigError

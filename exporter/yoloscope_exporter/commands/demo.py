@@ -18,17 +18,24 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from yoloscope_exporter import catalog, nearby, screen
+from yoloscope_exporter import catalog
+from yoloscope_exporter.client import exporter as nearby
+from yoloscope_exporter.client import prometheus as sources
 from yoloscope_exporter.commands.top import Watch
 from yoloscope_exporter.demo import photos, processes
-from yoloscope_exporter.diagnosis import engine, page, recording, render, report, signals, sources
+from yoloscope_exporter.diagnosis import engine, signals
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.reports import html as page
+from yoloscope_exporter.reports import summary as report
+from yoloscope_exporter.terminal import diagnosis as render
+from yoloscope_exporter.terminal import screen
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
-    from yoloscope_exporter.diagnosis.report import Comparison, Summary
+    from yoloscope_exporter.reports.summary import Comparison, Summary
 
 PORT = 9911
 PHOTOGRAPHS = 96

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config, nearby
+from yoloscope_exporter import config
 from yoloscope_exporter.catalog import BY_NAME
-from yoloscope_exporter.diagnosis import engine, recording, render, sources
+from yoloscope_exporter.client import exporter as nearby
+from yoloscope_exporter.client import prometheus as sources
+from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.engine import Course
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.terminal import diagnosis as render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

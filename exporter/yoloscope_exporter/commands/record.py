@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config, nearby
-from yoloscope_exporter.diagnosis import recording
-from yoloscope_exporter.diagnosis.recording import Writer
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter import config
+from yoloscope_exporter.client import exporter as nearby
+from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.recordings.reader import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,10 +10,14 @@ import click
 from yoloscope_hooks import record
 
 from yoloscope_exporter import config
-from yoloscope_exporter.diagnosis import blackbox, page, recording, sources, spark
-from yoloscope_exporter.diagnosis import report as reports
-from yoloscope_exporter.diagnosis.report import Summary, Unknown
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.client import prometheus as sources
+from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.diagnosis import postmortem as blackbox
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.reports import html as page
+from yoloscope_exporter.reports import summary as reports
+from yoloscope_exporter.reports.summary import Summary, Unknown
+from yoloscope_exporter.terminal import sparkline as spark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from yoloscope_exporter import config, nearby, screen
-from yoloscope_exporter.diagnosis import engine, recording
+from yoloscope_exporter import config
+from yoloscope_exporter.client import exporter as nearby
+from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.series import Store, Window
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.terminal import screen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -23,8 +23,8 @@ from yoloscope_exporter.diagnosis.engine import (
     judge,
     wasted,
 )
-from yoloscope_exporter.diagnosis.render import to_json
 from yoloscope_exporter.diagnosis.series import Store, Window
+from yoloscope_exporter.terminal.diagnosis import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

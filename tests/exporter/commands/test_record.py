@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter import catalog, config, nearby
+from yoloscope_exporter import catalog, config
 from yoloscope_exporter.cli import main
+from yoloscope_exporter.client import exporter as nearby
+from yoloscope_exporter.client.prometheus import SourceError
 from yoloscope_exporter.commands import record, serve
-from yoloscope_exporter.diagnosis import recording
-from yoloscope_exporter.diagnosis.recording import Writer
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.recordings.reader import Writer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter import catalog, config, nearby
+from yoloscope_exporter import catalog, config
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.cli import main
+from yoloscope_exporter.client import exporter as nearby
+from yoloscope_exporter.client.prometheus import SourceError
 from yoloscope_exporter.commands import serve
 from yoloscope_exporter.commands.top import Watch
-from yoloscope_exporter.diagnosis.sources import SourceError
 from yoloscope_exporter.exposition import Form, Renderer
 
 from tests.recordings.model import Plan, moments

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from yoloscope_exporter import catalog, config
 from yoloscope_exporter.commands import serve
-from yoloscope_exporter.diagnosis import engine, report, rules
+from yoloscope_exporter.diagnosis import engine, rules
 from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.reports import summary as report
 
 from tests import training
 

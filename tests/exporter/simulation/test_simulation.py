@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
-from yoloscope_exporter.diagnosis import engine, recording, rules
+from yoloscope_exporter.diagnosis import engine, rules
+from yoloscope_exporter.recordings import reader as recording
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics, simulate
 from yoloscope_exporter.simulation.node import spread
 

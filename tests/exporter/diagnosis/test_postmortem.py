@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import blackbox, engine, report, spark
+from yoloscope_exporter.diagnosis import engine
+from yoloscope_exporter.diagnosis import postmortem as blackbox
+from yoloscope_exporter.reports import summary as report
+from yoloscope_exporter.terminal import sparkline as spark
 from yoloscope_hooks import record
 
 if TYPE_CHECKING:

@@ -8,12 +8,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import page, report, spark, svg
+from yoloscope_exporter.reports import charts as svg
+from yoloscope_exporter.reports import html as page
+from yoloscope_exporter.reports import summary as report
+from yoloscope_exporter.terminal import sparkline as spark
 
 from tests.recordings.model import GIB, Plan, play, totals
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.report import Summary
+    from yoloscope_exporter.reports.summary import Summary
 
 BEFORE = Plan(run="before", workers=1, epochs=3, batches=60)
 AFTER = Plan(run="after", workers=4, epochs=3, batches=60, facts={"cache": "ram"})

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from yoloscope_exporter import screen
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.diagnosis.series import Store, Window
+from yoloscope_exporter.terminal import screen
 
 from tests.recordings.model import Plan, moments
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.screen import Event
+    from yoloscope_exporter.terminal.screen import Event
 
 PLAN = Plan(workers=2, prep=0.9, epochs=1, batches=200, end="running", ranks=2)
 

@@ -6,14 +6,16 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import render, rules, svg
-from yoloscope_exporter.diagnosis.report import QUANTITIES, duration, milliseconds, shown
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.reports import charts as svg
+from yoloscope_exporter.reports.summary import QUANTITIES, duration, milliseconds, shown
+from yoloscope_exporter.terminal import diagnosis as render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from yoloscope_exporter.diagnosis.engine import Verdict
-    from yoloscope_exporter.diagnosis.report import Comparison, Curve, Summary
+    from yoloscope_exporter.reports.summary import Comparison, Curve, Summary
 
 #: Okabe and Ito's palette, which colour-blind readers tell apart; the black one is a grey here, to show on dark.
 _PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#F0E442")

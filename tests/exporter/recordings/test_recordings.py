@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis import recording
-from yoloscope_exporter.diagnosis.recording import Writer
 from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.recordings.reader import Writer
 
 from tests.conftest import require_binary
 from tests.recordings.model import Plan, moments

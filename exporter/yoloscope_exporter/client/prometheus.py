@@ -13,10 +13,10 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, USED
-from yoloscope_exporter.diagnosis.recording import Gatherer, identify
-from yoloscope_exporter.diagnosis.render import from_json
-from yoloscope_exporter.opener import opener
+from yoloscope_exporter.recordings.reader import Gatherer, identify
+from yoloscope_exporter.terminal.diagnosis import from_json
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Diagnosis

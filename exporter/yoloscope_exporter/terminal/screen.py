@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import rules, signals, spark
-from yoloscope_exporter.diagnosis.report import duration
+from yoloscope_exporter.diagnosis import rules, signals
 from yoloscope_exporter.diagnosis.signals import STEP_PHASES
+from yoloscope_exporter.reports.summary import duration
+from yoloscope_exporter.terminal import sparkline as spark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter import config
-from yoloscope_exporter.diagnosis import sources
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.client import prometheus as sources
+from yoloscope_exporter.client.prometheus import SourceError
 from yoloscope_exporter.exposition import Form
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.request
 
 import pytest
-from yoloscope_exporter.opener import opener
+from yoloscope_exporter.client.fetch import opener
 
 
 @pytest.mark.parametrize(

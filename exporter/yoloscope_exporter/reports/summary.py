@@ -12,9 +12,10 @@ from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import engine, render, signals
+from yoloscope_exporter.diagnosis import engine, signals
 from yoloscope_exporter.diagnosis.series import Window, period, quantile
 from yoloscope_exporter.diagnosis.signals import COMPUTE_PHASES, STEP_PHASES
+from yoloscope_exporter.terminal import diagnosis as render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
-from yoloscope_exporter.diagnosis import engine, recording, render, sources
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.client import prometheus as sources
+from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.diagnosis import engine
+from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.terminal import diagnosis as render
 
 from tests.conftest import require_binary
 from tests.live import free_port, get, wait_for

@@ -1,0 +1,1 @@
+"""Recordings: OpenMetrics with timestamps, written and read."""
