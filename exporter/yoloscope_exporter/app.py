@@ -118,4 +118,4 @@ def exposed(form: Form, body: bytes) -> Response:
 
 def as_json(status: HTTPStatus, document: object) -> Response:
     """A document."""
-    return Response(status, json.dumps(document).encode(), "application/json")
+    return Response(status, json.dumps(document, allow_nan=False).encode(), "application/json")

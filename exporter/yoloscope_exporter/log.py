@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 
 
 def configure(level: str, form: str) -> None:
-    """Send the log of this package to stderr. May be called again."""
+    """Send the log of this package, and of the hooks' parts that it uses, to stderr. May be called again."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Logfmt())
-    root = logging.getLogger("yoloscope_exporter")
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    root.propagate = False
+    for name in ("yoloscope_exporter", "yoloscope"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level.upper())
+        logger.propagate = False
 
 
 def _fields(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, object]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -320,6 +322,33 @@ def test_same_name_again(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyP
     yoloscope_hooks.attach(Loop(tmp_path / "second", epochs=1)).train()
     assert {path.name for path in folder.iterdir()} == {"rank-0.rec", "rank-1-worker-0.rec"}
     assert value(Reader(folder / "rank-0.rec").read(), "batches_total") == 3
+
+
+def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
+    """A folder full of other people's things, a day old, records among them: after a training all of it is there."""
+    base = Path(os.environ["YOLOSCOPE_DIR"])
+    long_ago = time.time() - 2 * recorder.KEEP_SECONDS
+    for run in ("exp1", "exp2", "old"):
+        identity = record.Identity(run)
+        with closing(record.Writer(base / run / identity.filename, identity)) as writer:
+            writer.begin()
+            writer.end(long_ago)
+    (base / "exp1" / "weights").mkdir()
+    (base / "exp1" / "weights" / "best.pt").write_text("a week of training")
+    (base / "exp2" / "results.csv").write_text("epoch")
+    (base / "data").mkdir()
+    (base / "data" / "labels.tmp").write_text("0 0.5 0.5 1 1")
+    (base / "empty").mkdir()
+    (base / "home").symlink_to(tmp_path)
+    os.mkfifo(base / "data" / "rank-0.rec")
+    for path in (*base.rglob("*"), base):
+        os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+    before = {path for path in base.rglob("*") if base / "old" not in (path, path.parent)}
+    contents = {path: path.read_bytes() for path in before if path.is_file()}
+    loop.train()
+    assert before < set(base.rglob("*"))
+    assert not (base / "old").exists()
+    assert {path: path.read_bytes() for path in contents} == contents
 
 
 def test_everything_is_put_back(loop: Loop) -> None:

@@ -43,6 +43,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import math
 import mmap
 import os
@@ -55,14 +56,22 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_record import catalog
-from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
+from yoloscope_record.metrics import (
+    COUNTER,
+    HISTOGRAM,
+    HistogramValue,
+    Metric,
+    Sample,
+    plausible,
+    plausible_histogram,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -97,10 +106,13 @@ HEADER_CAPACITY = 1 << 16
 MAX_FILE_BYTES = 4 << 20
 MAX_SLOTS = 4096
 MAX_LABEL_LENGTH = 256
+MAX_NAMES = 4096  # in a run's directory that is to be cleared
 READ_ATTEMPTS = 5
 _PAUSE_SECONDS = 0.0002  # longer with every attempt; a write takes some microseconds
 _FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
 _WHO_LOCKS = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+_TEMPORARY = re.compile(r"(.+\.rec)\.[a-z0-9_]{8}\.new")  # a record before it gets its name
+_log = logging.getLogger("yoloscope")
 
 
 class RecordError(Exception):
@@ -254,13 +266,13 @@ class Writer:
         self._index: dict[tuple[str, tuple[str, ...]], int] = {}
         self._used = 0
         previous = _previous(path)
-        self._file = _create(path, _layout(slots, header, ring))
+        self._file, temporary = _create(path, _layout(slots, header, ring))
         self._map(slots, header, ring)
         self._lock()
         for sample in previous if resume else ():
             self._continue(sample)
         self._write_header()
-        path.with_suffix(".tmp").replace(path)
+        temporary.replace(path)
 
     def _map(self, slots: int, header: int, ring: int) -> None:
         size = _layout(slots, header, ring)
@@ -392,25 +404,23 @@ def _previous(path: Path) -> tuple[Sample, ...]:
     return record.samples if record.uid == os.getuid() else ()
 
 
-def _create(path: Path, size: int) -> int:
+def _create(path: Path, size: int) -> tuple[int, Path]:
     """Make the file under a temporary name, its memory really there: a full disk fails here, not as a SIGBUS later."""
-    temporary = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _check_ours(path.parent)
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor, name = tempfile.mkstemp(".new", f"{path.name}.", path.parent)
         try:
+            os.fchmod(descriptor, 0o644)
             os.posix_fallocate(descriptor, 0, size)
         except OSError:
             os.close(descriptor)
-            temporary.unlink()
+            os.unlink(name)  # noqa: PTH108 - made a moment ago
             raise
     except OSError as error:
         reason = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "directory"
         raise RecordError(reason, f"cannot create {path}: {error.strerror}") from error
-    return descriptor
+    return descriptor, Path(name)
 
 
 def _check_ours(directory: Path) -> None:
@@ -571,10 +581,10 @@ def read_ring(path: Path) -> list[Row]:
     return [rows[number % head.ring_rows] for number in range(oldest, newest)]
 
 
-def _open(path: Path) -> tuple[int, os.stat_result]:
+def _open(path: Path, directory: int | None = None) -> tuple[int, os.stat_result]:
     """The descriptor of a regular file, to be closed by who asked, without following a link or blocking on a pipe."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError as error:
         reason = "type" if error.errno in (errno.ELOOP, errno.ENXIO) else "missing"
         raise RecordError(reason, f"cannot open {path}: {error.strerror}") from error
@@ -721,10 +731,10 @@ def _record(head: _Head, header: _Header, data: bytes, uid: int, holder: int | N
 
 
 def _numbers(entries: Sequence[_Entry], values: list[float]) -> Iterator[Sample]:
-    """What is set, and is a number that a writer of ours would store."""
+    """What is set, and can be true."""
     for metric, labels, first, _ in entries:
-        value = values[first]
-        if -math.inf < value < math.inf:
+        value = plausible(metric, values[first])
+        if value is not None:
             yield Sample(metric, labels, value)
 
 
@@ -732,5 +742,127 @@ def _histograms(entries: Sequence[_Entry], values: list[float]) -> Iterator[Samp
     """The same of histograms."""
     for metric, labels, first, width in entries:
         part = values[first : first + width]
-        if all(-math.inf < value < math.inf for value in part):
-            yield Sample(metric, labels, HistogramValue(tuple(part[:-1]), part[-1]))
+        value = HistogramValue(tuple(part[:-1]), part[-1])
+        if plausible_histogram(metric, value):
+            yield Sample(metric, labels, value)
+
+
+# --- clearing up ----------------------------------------------------------------------------------------------------
+
+
+class Removal(NamedTuple):
+    """What `remove_dead` did with a directory."""
+
+    removed: tuple[str, ...] = ()  # names of the files
+    foreign: str = ""  # the first thing found that is no record of this run and owner: nothing was removed
+    gone: bool = False  # the directory is removed, too
+
+
+def remove_dead(directory: Path, *, older_than: float, now: float, uid: int | None = None) -> Removal:
+    """Remove a run's directory if all in it are records of that run that nobody has written for `older_than` seconds.
+
+    All or nothing: one thing that is anything else, or one record that is in use or too young, and all stays. Safe
+    against an owner who swaps what lies there meanwhile: no link is followed, nothing is removed but names in the
+    directory that was opened, and the directory itself only when it is empty. One without any record stays.
+
+    `uid` is whose directory it has to be, None for anybody's; the records have to be its owner's.
+
+    Raises:
+        OSError: the directory cannot be opened (it is a link, it is gone), or a file cannot be removed.
+    """
+    with _opened(directory.parent) as parent, _opened(directory.name, parent) as descriptor:
+        status = os.fstat(descriptor)
+        names = os.listdir(descriptor)  # noqa: PTH208 - of the directory that was opened, wherever it is now
+        if uid not in (None, status.st_uid) or len(names) > MAX_NAMES:
+            return Removal(foreign=directory.name)
+        dead = {}
+        for name in sorted(names):  # a rank's record comes after those of its workers: it is the last to go
+            try:
+                dead[name] = _dead(descriptor, directory.name, name, status.st_uid, now - older_than)
+            except RecordError:
+                return Removal(foreign=name)
+            if dead[name] is None:
+                return Removal()
+        removed = tuple(name for name, seen in dead.items() if seen and _unlink(descriptor, directory, name, seen))
+        return Removal(removed, gone=bool(removed) and _rmdir(parent, directory, status))
+
+
+def remove_workers(path: Path) -> None:
+    """Remove the records that loader workers of an earlier training left beside that of their rank at `path`.
+
+    Raises:
+        OSError: as `remove_dead`.
+    """
+    with _opened(path.parent) as descriptor:
+        for name in os.listdir(descriptor):  # noqa: PTH208
+            if name.startswith(f"{path.stem}-worker-") and name.endswith(SUFFIX):
+                with suppress(RecordError):
+                    seen = _dead(descriptor, path.parent.name, name, os.geteuid(), math.inf)
+                    if seen is not None:
+                        _unlink(descriptor, path.parent, name, seen)
+
+
+@contextmanager
+def _opened(directory: Path | str, parent: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory that is no link."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(directory, flags, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _dead(descriptor: int, run: str, name: str, owner: int, before: float) -> os.stat_result | None:
+    """What was at `name` if it is a record whose writer is gone and wrote last before that time; None if in use.
+
+    A file changed since is not even opened: in the process that writes it, closing it again would give up the lock.
+
+    Raises:
+        RecordError: it is no record, or not one of this owner and of the run whose directory is called `run`.
+    """
+    status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+    temporary = _TEMPORARY.fullmatch(name)
+    wanted = temporary[1] if temporary else name
+    if not (stat.S_ISREG(status.st_mode) and status.st_uid == owner and wanted.endswith(SUFFIX)):
+        raise RecordError("type", f"{name} is no record of {owner}")
+    if status.st_mtime > before:
+        return None
+    if temporary and status.st_size == 0:
+        return status  # its writer died in the moment after making it
+    try:
+        file, opened = _open(Path(name), descriptor)
+        try:
+            blank = temporary and not os.pread(file, MAX_FILE_BYTES, 0).strip(b"\0")
+            record = None if blank else Reader(Path(name))._read(file, opened)  # noqa: SLF001
+        finally:
+            os.close(file)
+    except RecordError as error:
+        if error.reason in ("busy", "missing"):
+            return None
+        raise
+    if record is not None:
+        if (record.identity.filename, _slug(record.identity.run)) != (wanted, run):
+            raise RecordError("identity", f"{name} says it is {record.identity}")
+        if record.alive or record.updated > before:
+            return None
+    return opened if os.path.samestat(opened, status) else None
+
+
+def _unlink(descriptor: int, directory: Path, name: str, seen: os.stat_result) -> bool:
+    """Remove `name` if it still is the file that was seen."""
+    if not os.path.samestat(os.stat(name, dir_fd=descriptor, follow_symlinks=False), seen):
+        return False
+    os.unlink(name, dir_fd=descriptor)
+    _log.info("removed the old record %s", directory / name)
+    return True
+
+
+def _rmdir(parent: int, directory: Path, seen: os.stat_result) -> bool:
+    """Remove the directory if it still is the one that was seen, and empty."""
+    with suppress(OSError):
+        if os.path.samestat(os.stat(directory.name, dir_fd=parent, follow_symlinks=False), seen):
+            os.rmdir(directory.name, dir_fd=parent)
+            _log.info("removed the old run %s", directory)
+            return True
+    return False

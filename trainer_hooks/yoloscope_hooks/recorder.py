@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shutil
+import stat
 import sys
 import time
 import weakref
@@ -49,7 +49,8 @@ def open_for(trainer: Trainer) -> Recorder:
     run = naming.run(trainer, os.environ, now)
     base = record.make_directory(record.directory())
     path, identity = _free(base, run, rank)
-    _clear_workers(path)
+    with suppress(OSError):
+        record.remove_workers(path)  # of an earlier training under the same name
     writer = record.Writer(path, identity, facts.gather(trainer, os.environ))
     try:
         recorder = Recorder(writer, (identity.run, rank), _begun(now))
@@ -74,13 +75,6 @@ def _free(base: Path, run: str, rank: str) -> tuple[Path, record.Identity]:
     raise record.RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
 
 
-def _clear_workers(path: Path) -> None:
-    """Remove what the loader workers of an earlier training under the same name left beside the record at `path`."""
-    for old in path.parent.glob(f"{path.stem}-worker-*{record.SUFFIX}"):
-        with suppress(OSError):
-            old.unlink()
-
-
 def _begun(now: float) -> float:
     """Seconds this training has been going on. A rank's process exists for it alone, and has loaded much by now."""
     if "LOCAL_RANK" not in os.environ:
@@ -91,16 +85,11 @@ def _begun(now: float) -> float:
 def _clear_old(base: Path, ours: Path, now: float) -> None:
     """Remove this user's own runs that ended long ago."""
     for directory in base.iterdir():
-        with suppress(OSError, record.RecordError):
+        with suppress(OSError):
             status = directory.lstat()
-            old = status.st_uid == os.getuid() and status.st_mtime < now - KEEP_SECONDS
-            if old and directory != ours and directory.is_dir() and _over(directory, now):
-                shutil.rmtree(directory)
-
-
-def _over(directory: Path, now: float) -> bool:
-    records = [record.Reader(path).read() for path in directory.glob(f"*{record.SUFFIX}")]
-    return bool(records) and not any(one.alive or one.updated > now - KEEP_SECONDS for one in records)
+            old = status.st_uid == os.geteuid() and status.st_mtime < now - KEEP_SECONDS
+            if old and directory != ours and stat.S_ISDIR(status.st_mode):
+                record.remove_dead(directory, older_than=KEEP_SECONDS, now=now, uid=os.geteuid())
 
 
 class Recorder:

@@ -137,7 +137,10 @@ TRAIN_CUDA_MEMORY_BYTES = gauge(
     "kind",
 )
 TRAIN_CUDA_MEMORY_GROWTH_BYTES = gauge(
-    "train_cuda_memory_growth_bytes", "Change of the allocated memory from the last epoch's end to this one's.", *_RANK
+    "train_cuda_memory_growth_bytes",
+    "Change of the allocated memory from the last epoch's end to this one's.",
+    *_RANK,
+    signed=True,
 )
 TRAIN_CUDA_ALLOC_RETRIES_TOTAL = counter(
     "train_cuda_alloc_retries_total", "Allocations that failed, flushed the cache and were tried again.", *_RANK
@@ -145,7 +148,9 @@ TRAIN_CUDA_ALLOC_RETRIES_TOTAL = counter(
 TRAIN_CUDA_OOMS_TOTAL = counter("train_cuda_ooms_total", "Out-of-memory errors of the CUDA allocator.", *_RANK)
 
 # --- learning ---------------------------------------------------------------------------------------------------------
-TRAIN_LOSS = gauge("train_loss", "Mean loss of the epoch so far, by Ultralytics' own name.", *_RANK, "component")
+TRAIN_LOSS = gauge(
+    "train_loss", "Mean loss of the epoch so far, by Ultralytics' own name.", *_RANK, "component", signed=True
+)
 TRAIN_LEARNING_RATE = gauge("train_learning_rate", "Learning rate by parameter group.", *_RANK, "group")
 TRAIN_ACCUMULATED_BATCHES = gauge(
     "train_accumulated_batches", "Batches whose gradients make one optimizer step; ramps up at the start.", *_RANK
@@ -154,7 +159,7 @@ TRAIN_EPOCHS_SINCE_BEST = gauge("train_epochs_since_best", "Epochs since the bes
 TRAIN_PATIENCE_EPOCHS = gauge(
     "train_patience_epochs", "Epochs without a better result after which training stops early.", *_RANK
 )
-TRAIN_METRIC = gauge("train_metric", "Validation metrics by Ultralytics' own name.", *_RANK, "name")
+TRAIN_METRIC = gauge("train_metric", "Validation metrics by Ultralytics' own name.", *_RANK, "name", signed=True)
 TRAIN_NONFINITE_LOSS_TOTAL = counter("train_nonfinite_loss_total", "Batches seen with a NaN or infinite loss.", *_RANK)
 TRAIN_OOM_BATCH_REDUCTIONS_TOTAL = counter(
     "train_oom_batch_reductions_total", "Times Ultralytics halved the batch after running out of memory.", *_RANK

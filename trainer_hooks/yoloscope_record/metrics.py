@@ -11,6 +11,12 @@ COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
 
 _UNITS = ("seconds", "bytes", "ratio", "watts", "joules", "celsius", "hertz", "cores")
 
+#: What can be true of any number here. The fastest link moves 1e20 bytes in a year, no clock ticks within 1e-15 s: far
+#: from where doubles overflow, whichever two are divided and however often that is squared.
+MOST, LEAST = 1e21, 1e-15
+#: The end of the year 2100: the last moment that can be meant, in Unix seconds.
+LAST_MOMENT = 4102444800.0
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -23,6 +29,8 @@ class Metric:
         help: what it is, one sentence, English.
         labels: label names, in the order in which label values are given everywhere.
         buckets: upper bounds of a histogram without +Inf, ascending, in `unit`.
+        least: lowest value that can be true: 0 unless the metric may be negative.
+        most: highest value that can be true.
     """
 
     name: str
@@ -31,6 +39,8 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    least: float = 0.0
+    most: float = MOST
 
     @property
     def area(self) -> str:
@@ -55,6 +65,19 @@ class HistogramValue(NamedTuple):
     sum: float
 
 
+def plausible(metric: Metric, value: float) -> float | None:
+    """The value as far as it can be true: None outside the metric's range, 0 for what is smaller than anything real."""
+    if not metric.least <= value <= metric.most:  # so is NaN
+        return None
+    return value if value >= LEAST or value <= -LEAST else 0.0
+
+
+def plausible_histogram(metric: Metric, value: HistogramValue) -> bool:
+    """Whether each bucket holds a whole number of observations, none of them negative."""
+    whole = all(0.0 <= count <= metric.most and count.is_integer() for count in value.counts)
+    return whole and 0.0 <= value.sum <= metric.most
+
+
 class Sample(NamedTuple):
     """One value of one series: label values stand in the order of `metric.labels`."""
 
@@ -68,9 +91,11 @@ def counter(name: str, text: str, *labels: str, unit: str = "") -> Metric:
     return Metric(PREFIX + name, COUNTER, unit or _unit(name[: -len("_total")]), text, labels)
 
 
-def gauge(name: str, text: str, *labels: str, unit: str = "") -> Metric:
-    """A gauge."""
-    return Metric(PREFIX + name, GAUGE, unit or _unit(name), text, labels)
+def gauge(name: str, text: str, *labels: str, unit: str = "", signed: bool = False) -> Metric:
+    """A gauge; `signed` if it may be negative."""
+    most = LAST_MOMENT if name.endswith("_timestamp_seconds") else MOST
+    least = -MOST if signed else 0.0
+    return Metric(PREFIX + name, GAUGE, unit or _unit(name), text, labels, least=least, most=most)
 
 
 def info(name: str, text: str, *labels: str) -> Metric:

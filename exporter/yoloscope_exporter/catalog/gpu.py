@@ -36,7 +36,9 @@ GPU_MEMORY_BUSY_SECONDS_TOTAL = counter(
 GPU_POWER_WATTS = gauge("gpu_power_watts", "Power drawn.", "gpu")
 GPU_POWER_LIMIT_WATTS = gauge("gpu_power_limit_watts", "Power limit in force.", "gpu")
 GPU_ENERGY_JOULES_TOTAL = counter("gpu_energy_joules_total", "Energy drawn since the driver was loaded.", "gpu")
-GPU_TEMPERATURE_CELSIUS = gauge("gpu_temperature_celsius", "Temperature by sensor (core, memory).", "gpu", "sensor")
+GPU_TEMPERATURE_CELSIUS = gauge(
+    "gpu_temperature_celsius", "Temperature by sensor (core, memory).", "gpu", "sensor", signed=True
+)
 GPU_TEMPERATURE_LIMIT_CELSIUS = gauge(
     "gpu_temperature_limit_celsius", "Temperature limits (slowdown, shutdown, max_operating).", "gpu", "kind"
 )

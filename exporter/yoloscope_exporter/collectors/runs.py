@@ -11,7 +11,6 @@ import logging
 import os
 import pwd
 import re
-import stat
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from yoloscope_hooks.record import SUFFIX, Reader, Record, RecordError, run_dire
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
+from yoloscope_exporter.clearing import Clearing
 from yoloscope_exporter.collectors import Collector, Roster, Trainer
 from yoloscope_exporter.files import read
 
@@ -114,8 +114,10 @@ class Runs:
         """Remember the context; nothing is read yet."""
         self._context = context
         self._devices = _Devices(context.latest)
+        self._clear = Clearing(context.records)
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
         self._missed = False
+        self._failed: set[str] = set()  # directories of which that was said
         self._room = MAX_OPEN
         self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
 
@@ -127,20 +129,43 @@ class Runs:
         trainers: list[Trainer] = []
         self._devices.refresh()
         entries = self._directories()
-        for entry in filter(self._is_over, entries):
-            self._remove_old(Path(entry.path), now)
+        self._remove_old([Path(entry.path) for entry in filter(self._is_over, entries)], now)
         for entry in self._followed(entries, known):
-            files = self._files[entry.path] = self._read(entry.path, known.get(entry.path, {}), now)
-            shown = [file for file in files.values() if file.record and not file.expired(now, self._context.options)]
-            ranks = [file.record for file in shown if file.record and file.record.identity.kind == "rank"]
-            if not ranks and all(file.record for file in files.values()):
-                self._done[entry.path] = entry.changed
-                continue
-            trainers += [_trainer(record) for record in ranks if record.holder]
-            yield from _run_samples(self._limited(shown), self._devices)
+            yield from self._isolated(entry, known.get(entry.path, {}), now, trainers)
+        self._failed &= {entry.path for entry in entries}
         self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}  # noqa: PTH112 - str
         if isinstance(self._context.trainers, Roster):
             self._context.trainers.announce(trainers)
+
+    def _isolated(
+        self, entry: _Entry, known: Mapping[str, _File], now: float, trainers: list[Trainer]
+    ) -> Sequence[Sample]:
+        """Samples of one run, none if that fails for a reason nobody thought of: the other runs have theirs."""
+        try:
+            return self._one(entry, known, now, trainers)
+        except Exception as error:  # noqa: BLE001 - the isolation boundary
+            self._context.reject(NAME, "error")
+            if entry.path not in self._failed:
+                _log.warning("the run in %s is not shown: %s: %s", entry.path, type(error).__name__, error)
+            self._failed.add(entry.path)
+            return ()
+
+    def _one(self, entry: _Entry, known: Mapping[str, _File], now: float, trainers: list[Trainer]) -> Sequence[Sample]:
+        """Samples of one run; adds its living ranks to `trainers`."""
+        files = self._files[entry.path] = self._read(entry.path, known, now)
+        shown = [file for file in files.values() if file.record and not file.expired(now, self._context.options)]
+        ranks = [file.record for file in shown if file.record and file.record.identity.kind == "rank"]
+        if not ranks and all(file.record for file in files.values()):
+            self._done[entry.path] = entry.changed
+            del self._files[entry.path]
+            return ()
+        samples = _run_samples(self._limited(shown), self._devices)
+        trainers += [_trainer(record) for record in ranks if record.holder]
+        return samples
+
+    def _remove_old(self, directories: Sequence[Path], now: float) -> None:
+        keep = cast("float", self._context.options.get("runs.remove-after", 86400.0))
+        self._clear(directories, keep=keep, clock=self._context.clock(), now=now)
 
     def _is_over(self, entry: _Entry) -> bool:
         """Whether a directory was found to have nothing left to show, and has not changed since."""
@@ -211,7 +236,7 @@ class Runs:
             self._room += kept - file.reader.keeps
             if file.record is None or record.identity is not file.record.identity:
                 _check_place(record, path)
-        except (RecordError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - somebody else's file: the others go on whatever is in it
             self._refuse(file, error)
             return
         file.record, file.misses, file.refused = record, 0, ""
@@ -225,8 +250,8 @@ class Runs:
             with suppress(OSError):
                 file.settled = _stamp(path)
 
-    def _refuse(self, file: _File, error: RecordError | OSError) -> None:
-        reason = error.reason if isinstance(error, RecordError) else "missing"
+    def _refuse(self, file: _File, error: Exception) -> None:
+        reason = getattr(error, "reason", "missing" if isinstance(error, OSError) else "error")
         file.misses += 1
         if file.misses > PATIENCE and not file.of_worker:  # without its share the rank's histogram would go backwards
             file.record = None
@@ -248,16 +273,6 @@ class Runs:
             kept.append(file)
         return kept
 
-    # --- clearing up ------------------------------------------------------------------------------------------------
-
-    def _remove_old(self, directory: Path, now: float) -> None:
-        """Delete a directory of ours that nobody has written to for long."""
-        keep = cast("float", self._context.options.get("runs.remove-after", 86400.0))
-        with suppress(OSError):  # not ours to delete, or mounted read-only
-            status = directory.stat()
-            if now - status.st_mtime > keep and status.st_uid == os.geteuid() and _all_dead(directory, now - keep):
-                remove(directory)
-
 
 def _stamp(path: Path) -> tuple[int, int]:
     status = os.lstat(path)
@@ -273,35 +288,6 @@ def _check_place(record: Record, path: Path) -> None:
 
 def _trainer(record: Record) -> Trainer:
     return Trainer(record.identity.run, record.identity.rank, record.holder)
-
-
-def _all_dead(directory: Path, before: float) -> bool:
-    """Whether every record's writer is gone and stored its last value before that time."""
-    for path in directory.glob(f"*{SUFFIX}"):
-        try:
-            record = Reader(path).read()
-        except RecordError:
-            continue  # no record of ours, and nobody's run any more
-        if record.alive or record.updated > before:
-            return False
-    return True
-
-
-def remove(directory: Path) -> None:
-    """Delete a run's directory with its records; anything else in there stays, and then so does the directory.
-
-    Raises:
-        OSError: what the system says.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        for name in os.listdir(descriptor):  # noqa: PTH208 - of the directory that was opened, wherever it is now
-            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            if name.endswith((SUFFIX, ".tmp")) and stat.S_ISREG(status.st_mode):
-                os.unlink(name, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
-    directory.rmdir()
 
 
 # --- from records to samples ----------------------------------------------------------------------------------------
@@ -365,10 +351,12 @@ def _life(record: Record) -> Iterator[Sample]:
     yield Sample(catalog.TRAIN_UP, who, 1.0 if record.alive else 0.0)
     for name in STATES:
         yield Sample(catalog.TRAIN_STATE, (*who, name), 1.0 if name == state else 0.0)
-    if catalog.TRAIN_START_TIMESTAMP_SECONDS.name not in given:
-        yield Sample(catalog.TRAIN_START_TIMESTAMP_SECONDS, who, record.created)
-    if state in FINAL and catalog.TRAIN_END_TIMESTAMP_SECONDS.name not in given:
-        yield Sample(catalog.TRAIN_END_TIMESTAMP_SECONDS, who, record.updated)
+    moments = {catalog.TRAIN_START_TIMESTAMP_SECONDS: record.created}
+    if state in FINAL:
+        moments[catalog.TRAIN_END_TIMESTAMP_SECONDS] = record.updated
+    for metric, moment in moments.items():
+        if metric.name not in given and catalog.plausible(metric, moment) is not None:
+            yield Sample(metric, who, moment)
 
 
 def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterator[Sample]:

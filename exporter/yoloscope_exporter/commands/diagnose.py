@@ -154,7 +154,7 @@ def _only(course: Course, run: str) -> Course:
 
 def _formed(course: Course, form: str, *, verbose: bool) -> str:
     if form == "json":
-        return json.dumps(render.course_json(course), indent=2) + "\n"
+        return json.dumps(render.course_json(course), indent=2, allow_nan=False) + "\n"
     if not course.diagnoses:
         notes = "".join(f"note: {note}\n" for note in course.notes)
         return f"no training is known here; start one with `yoloscope run -- yolo train ...`\n{notes}"

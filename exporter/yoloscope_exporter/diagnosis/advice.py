@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_exporter.diagnosis.signals import whole
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,6 +28,8 @@ WORKERS_SHARE = 0.66
 CUDA_TARGET = 0.85
 #: PR ultralytics#26090 models a loader worker as this many bytes plus its share of the prefetched batches.
 WORKER_BYTES = 124 * 2**20
+#: Ultralytics' own, for a run whose `imgsz` is not a number.
+IMAGE_SIZE = 640.0
 #: Ultralytics accumulates gradients up to this many images (`nbs`).
 NOMINAL_BATCH = 64
 #: Steps that a larger batch must leave to an epoch. Ours: with fewer, the schedule of an epoch is too coarse.
@@ -114,8 +118,11 @@ def worker_bytes(s: Signals) -> float:
 
 def image_bytes(s: Signals) -> float:
     """An image as the network sees it, and as a RAM cache keeps it: at most imgsz x imgsz x 3 bytes."""
-    size = s.facts.get("imgsz", "")
-    return 3 * float(size if size.isdigit() else 640) ** 2
+    return 3 * _image_size(s) ** 2
+
+
+def _image_size(s: Signals) -> float:
+    return whole(s.facts.get("imgsz", "")) or IMAGE_SIZE
 
 
 def more_workers(s: Signals) -> Advice | None:
@@ -272,7 +279,8 @@ def batch_that_fits(s: Signals) -> int | None:
     it is an upper bound for a peak that grows faster than the batch, and therefore rounded down to a multiple of 8 (4
     below 16). None where peak, capacity or batch are not known.
     """
-    if not s.has("cuda_peak_bytes", "gpu_memory_total_bytes", "batch_size") or not s["batch_size"]:
+    known = s.get("cuda_peak_bytes"), s.get("gpu_memory_total_bytes"), s.get("batch_size")
+    if not all(known):
         return None
     floor = min(s.get("cuda_floor_bytes"), s["cuda_peak_bytes"])
     per_image = (s["cuda_peak_bytes"] - floor) / s["batch_size"]
@@ -317,8 +325,7 @@ def smaller_batch(s: Signals) -> Advice:
 
 def _smaller_images(s: Signals) -> dict[str, Value]:
     """Four fifths of today's size, in multiples of 32 as Ultralytics wants them."""
-    size = s.facts.get("imgsz", "")
-    smaller = int(0.8 * float(size if size.isdigit() else 640)) // 32 * 32
+    smaller = int(0.8 * _image_size(s)) // 32 * 32
     return {"imgsz": max(smaller, 32)}
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import advice, rules, signals
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.series import Store, Window, period
 
 if TYPE_CHECKING:
@@ -87,11 +88,14 @@ def missing(rule: Rule, s: Signals) -> tuple[str, ...]:
     return tuple(name for name in rule.needs if name not in s.numbers)
 
 
-def judge(s: Signals, limits: Limits) -> dict[str, bool]:
+def judge(s: Signals, limits: Limits, faults: Faults | None = None) -> dict[str, bool]:
     """Verdicts that could be judged in the rank's state, and whether their condition is met."""
-    judged = {
-        rule.name: rule.when(s, limits) for rule in rules.RULES if s.state in rule.states and not missing(rule, s)
-    }
+    faults = faults or Faults()
+    judged: dict[str, bool] = {}
+    for rule in rules.RULES:
+        if s.state in rule.states and not missing(rule, s):
+            with faults.passed_over(f"the rule {rule.name}", s.run, s.rank):
+                judged[rule.name] = rule.when(s, limits)
     if judged.get("compute_bound") and any(judged.get(name) for name in rules.NOT_HEALTHY):
         judged["compute_bound"] = False
     return judged
@@ -113,15 +117,23 @@ def tell(rule: Rule, s: Signals, limits: Limits) -> Verdict:
     )
 
 
+def _told(rule: Rule, s: Signals, limits: Limits, faults: Faults) -> Verdict:
+    """The same; where the words fail, the verdict stands without them."""
+    with faults.passed_over(f"telling {rule.name}", s.run, s.rank):
+        return tell(rule, s, limits)
+    return Verdict(rule.name, rule.severity, "its numbers cannot be told", rule.title, rule.verify, "", None)
+
+
 def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     """By severity, then in the table's order."""
     order = list(rules.BY_NAME)
     return tuple(sorted(verdicts, key=lambda v: (-rules.SEVERITIES.index(v.severity), order.index(v.name))))
 
 
-def diagnose(s: Signals, held: Mapping[str, Signals], limits: Limits) -> Diagnosis:
+def diagnose(s: Signals, held: Mapping[str, Signals], limits: Limits, faults: Faults | None = None) -> Diagnosis:
     """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
-    verdicts = worst_first(tell(rules.BY_NAME[name], met, limits) for name, met in held.items())
+    faults = faults or Faults()
+    verdicts = worst_first(_told(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
     abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := missing(rule, s))}
     return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s)
 
@@ -257,24 +269,26 @@ def over(stores: Sequence[Store], limits: Limits | None = None, window: float = 
     hysteresis = Hysteresis(window * ENTER_SHARE, window * LEAVE_SHARE)
     courses: dict[Key, _Course] = {}
     gaps = [(a, b) for a, b in pairwise(times) if b - a > max(window, 5 * usual)]
+    faults = Faults()
     for now in _moments(times, step):
         views = [
             (Window(store, now - window, now, usual), Window(store, now - HISTORY, now, usual)) for store in stores
         ]
-        everybody = signals.with_peers([s for short, long in views for s in signals.gather_alone(short, long)])
+        gathered = [s for short, long in views for s in signals.gather_alone(short, long, faults)]
+        everybody = signals.with_peers(gathered, faults)
         alone = [signals.node(short, limits["held_idle"]) for short, _ in views]
         everybody += [s for s in alone if s.numbers]
         hysteresis.keep((s.run, s.rank) for s in everybody)
         for s in everybody:
             key = (s.run, s.rank)
             course = courses.setdefault(key, _Course(s))
-            judged = judge(s, limits)
+            judged = judge(s, limits, faults)
             course.seen |= {name: s for name, met in judged.items() if met}
             _note(course, s, holding(hysteresis.update(key, judged, now)), now, step)
-    told = [_summary(course, stores, limits, usual) for course in courses.values()]
+    told = [_summary(course, stores, limits, usual, faults) for course in courses.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this stretch of time.
     told = [one for one in told if one.verdicts or (courses[one.run, one.rank].trained and one.run)]
-    return Course(tuple(told), times[0], times[-1], tuple(_notes(stores, gaps)))
+    return Course(tuple(told), times[0], times[-1], (*_notes(stores, gaps), *map(str, faults.seen)))
 
 
 def _fitting(window: float, usual: float, length: float) -> float:
@@ -304,16 +318,16 @@ def _note(course: _Course, s: Signals, held: Sequence[str], now: float, step: fl
     course.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and missing(rule, s))
 
 
-def _summary(course: _Course, stores: Sequence[Store], limits: Limits, usual: float) -> Diagnosis:
+def _summary(course: _Course, stores: Sequence[Store], limits: Limits, usual: float, faults: Faults) -> Diagnosis:
     told = []
     for name, spans in course.spans.items():
         rule = rules.BY_NAME[name]
         share = sum(end - start for start, end in spans) / course.trained if course.trained else 0.0
         if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
             continue
-        s = course.seen[name] if rule.event else _over_span(course, name, stores, limits, usual)
+        s = course.seen[name] if rule.event else _over_span(course, name, stores, limits, usual, faults)
         whole = tuple((start, end) for start, end in spans)
-        told.append(replace(tell(rule, s, limits), share=None if rule.event else min(share, 1.0), spans=whole))
+        told.append(replace(_told(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole))
     last = course.last
     judged = {name for name in course.abstained if name in course.spans}
     abstained = {
@@ -324,16 +338,19 @@ def _summary(course: _Course, stores: Sequence[Store], limits: Limits, usual: fl
     return Diagnosis(last.run, last.rank, last.state, worst_first(told), abstained, last)
 
 
-def _over_span(course: _Course, name: str, stores: Sequence[Store], limits: Limits, usual: float) -> Signals:
+def _over_span(  # noqa: PLR0913, PLR0917 - what `over` works with
+    course: _Course, name: str, stores: Sequence[Store], limits: Limits, usual: float, faults: Faults
+) -> Signals:
     """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
     seen = course.seen[name]
     start, end = max(course.spans[name], key=lambda span: span[1] - span[0])
     windows = [Window(store, start, end, usual) for store in stores]
-    everybody = signals.with_peers([s for window in windows for s in signals.gather_alone(window, window)])
+    gathered = [s for window in windows for s in signals.gather_alone(window, window, faults)]
+    everybody = signals.with_peers(gathered, faults)
     everybody += [signals.node(window, limits["held_idle"]) for window in windows]
     whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
     whole = replace(whole, state=seen.state)
-    return whole if judge(whole, limits).get(name) else seen
+    return whole if judge(whole, limits, faults).get(name) else seen
 
 
 def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iterator[str]:

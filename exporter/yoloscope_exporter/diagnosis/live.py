@@ -23,6 +23,7 @@ from yoloscope_exporter.diagnosis.engine import (
     judge,
     wasted,
 )
+from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.terminal.diagnosis import to_json
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
+#: The stage's name, under which what it could not judge is counted.
+NAME = "diagnosis"
 #: Where the exporter serves the diagnosis as JSON.
 DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
@@ -44,7 +47,11 @@ DIAGNOSIS_PATH = "/api/v1/diagnosis"
 def derived(context: Context) -> Live:
     """The stage, as `collectors.DERIVED` wants it; its settings are `diagnosis.window` and `diagnosis.thresholds`."""
     window = context.options.get("diagnosis.window")
-    return Live(window=window if isinstance(window, float) else WINDOW, options=context.options)
+    return Live(
+        window=window if isinstance(window, float) else WINDOW,
+        options=context.options,
+        faults=Faults(lambda: context.reject(NAME, "error")),
+    )
 
 
 @dataclass
@@ -58,6 +65,7 @@ class Live:
     window: float = WINDOW
     history: float = HISTORY
     options: Mapping[str, object] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
     short: Store = field(default_factory=Store)
     long: Store = field(default_factory=Store)
     diagnoses: tuple[Diagnosis, ...] = ()
@@ -110,13 +118,14 @@ class Live:
         since = Window(self.short, max(self._judged, now - self.window), now, self._period)
         short = Window(self.short, now - self.window, now, self._period)
         long = Window(self.long, now - self.history, now, self.history * THIN_SHARE)
-        everybody = signals.gather(short, long)
+        everybody = signals.gather(short, long, self.faults)
         self._hysteresis.keep((s.run, s.rank) for s in everybody)
         told = [self._tell(s, now) for s in everybody]
         alone = signals.node(short, self.limits["held_idle"])
         if alone.get("held_idle_gpus"):
-            told.append(diagnose(alone, {"held_idle": alone}, self.limits))
+            told.append(diagnose(alone, {"held_idle": alone}, self.limits, self.faults))
         present = {(s.run, s.rank) for s in everybody}
+        self.faults.keep([*signals.ranks(short), (alone.run, alone.rank)])
         self._held = {key: held for key, held in self._held.items() if key in present}
         self._met = {key: met for key, met in self._met.items() if key in present}
         self.diagnoses = tuple(told)
@@ -125,25 +134,26 @@ class Live:
 
     def _tell(self, s: Signals, now: float) -> Diagnosis:
         key = (s.run, s.rank)
-        judged = judge(s, self.limits)
+        judged = judge(s, self.limits, self.faults)
         met = self._met.setdefault(key, {})
         met |= {name: s for name, is_met in judged.items() if is_met}
         self._held[key] = self._hysteresis.update(key, judged, now)
-        return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits)
+        return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits, self.faults)
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
         for key in [key for key in self._wasted if key[:2] not in present]:
             del self._wasted[key]
         for s in everybody:
-            for cause, seconds in wasted(window, s, self._held).items():
-                self._wasted[s.run, s.rank, cause] += seconds
+            with self.faults.passed_over("the account of wasted time", s.run, s.rank):
+                for cause, seconds in wasted(window, s, self._held).items():
+                    self._wasted[s.run, s.rank, cause] += seconds
             if s.get("held_idle_gpus"):
                 self._wasted["", "", "held_idle"] += s["held_idle_gpus"] * window.seconds
 
     def document(self) -> dict[str, Any]:
         """The diagnosis with its signals, as the exporter serves it at DIAGNOSIS_PATH."""
-        return to_json(self.diagnoses, with_signals=True)
+        return to_json(self.diagnoses, [str(fault) for fault in self.faults.seen], with_signals=True)
 
     def _samples(self) -> Iterator[catalog.Sample]:
         """The diagnosis as samples: verdicts 0 or 1 where they could be judged, goodput, wasted GPU time."""

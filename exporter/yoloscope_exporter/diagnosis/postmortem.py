@@ -90,9 +90,15 @@ def _path(base: Path, run: str, rank: str) -> Path:
 
 def _ring(base: Path, run: str, rank: str) -> list[Row]:
     try:
-        return [row for row in record.read_ring(_path(base, run, rank)) if math.isfinite(row.time)]
+        rows = record.read_ring(_path(base, run, rank))
     except RecordError:
         return []
+    return [_possible(row) for row in rows if 0.0 <= row.time <= catalog.LAST_MOMENT]
+
+
+def _possible(row: Row) -> Row:
+    """The row without what cannot be true."""
+    return Row(*(value if 0.0 <= value <= catalog.MOST else math.nan for value in row))
 
 
 def _state(base: Path, run: str, rank: str) -> str:

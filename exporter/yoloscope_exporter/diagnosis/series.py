@@ -35,7 +35,9 @@ class Series:
 
     __slots__ = (
         "_last",
+        "_least",
         "_monotonic",
+        "_most",
         "_offset",
         "_parts",
         "_shift",
@@ -53,6 +55,7 @@ class Series:
         self.histograms: list[tuple[float, ...]] = []
         self.born = born
         self.resets = 0
+        self._least, self._most = metric.least, metric.most
         self._monotonic = metric.kind in (catalog.COUNTER, catalog.HISTOGRAM)
         self._last, self._shift = -inf, 0.0  # of a counter: what it said last, and what it had counted before resets
         self._parts: tuple[float, ...] = ()  # the same of a histogram
@@ -64,8 +67,8 @@ class Series:
             return "backwards" if time < self.times[-1] else "repeated"
         if isinstance(value, HistogramValue):
             return self._append_histogram(time, (*value.counts, value.sum))
-        if not isfinite(value):
-            return "not a number"
+        if not self._least <= value <= self._most:
+            return _reason(value)
         if self._monotonic:
             if value < self._last:  # the counter began again: what it had counted before is added from here on
                 self.resets += 1
@@ -77,8 +80,8 @@ class Series:
         return ""
 
     def _append_histogram(self, time: float, parts: tuple[float, ...]) -> str:
-        if not all(map(isfinite, parts)):
-            return "not a number"
+        if not all(0.0 <= part <= self._most for part in parts):
+            return _reason(sum(parts))
         if len(self._parts) == len(parts) and any(map(lt, parts, self._parts)):
             self.resets += 1
             self._offset = tuple(map(add, self._parts, self._offset)) if self._offset else self._parts
@@ -99,6 +102,11 @@ class Series:
         times = self.times
         first = bisect_left(times, start) if times and times[0] < start else 0
         return range(first, bisect_right(times, end) if times and times[-1] > end else len(times))
+
+
+def _reason(value: float) -> str:
+    """Why a value outside its metric's range is not taken."""
+    return "beyond what can be true" if isfinite(value) else "not a number"
 
 
 @dataclass(eq=False)

@@ -63,7 +63,10 @@ def stamped(exposition: str, time: float, declared: set[str]) -> str:
 def snapshot_time(exposition: str) -> float | None:
     """When the values of an exposition were gathered, if it says so."""
     found = re.search(rf"^{SNAPSHOT_TIME} (\S+)$", exposition, re.MULTILINE)
-    return float(found[1]) if found else None
+    try:
+        return catalog.plausible(catalog.SNAPSHOT_TIMESTAMP_SECONDS, float(found[1])) if found else None
+    except ValueError:
+        return None
 
 
 class Writer:
@@ -172,7 +175,9 @@ class Gatherer:
 
     def add(self, series: Identity, time: float, number: float) -> None:
         """Take in one sample."""
-        if series.part:
+        if not 0.0 <= time <= catalog.LAST_MOMENT:
+            self.skipped["at no possible time"] += 1
+        elif series.part:
             moments = self._parts[series.instance, series.metric.name, series.labels]
             moments.setdefault(time, {})[series.bound if series.part == "_bucket" else series.part] = number
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -44,7 +45,7 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         "abstained": {name: list(gone) for name, gone in diagnosis.abstained.items()},
     }
     if with_signals:
-        content["signals"] = dict(diagnosis.signals.numbers)
+        content["signals"] = {name: value for name, value in diagnosis.signals.numbers.items() if isfinite(value)}
         content["names"] = dict(diagnosis.signals.names)
         content["facts"] = dict(diagnosis.signals.facts)
     return content

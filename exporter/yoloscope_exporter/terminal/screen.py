@@ -48,7 +48,7 @@ def frame(window: Window, diagnoses: Sequence[Diagnosis], events: Sequence[Event
     if not ranks:
         parts.append(Text("no training here; start one with: yoloscope run -- yolo train ...", style="dim"))
     told = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in diagnoses}
-    parts += [part for key in ranks for part in _rank(window, *key, told.get(key))]
+    parts += [part for key in ranks for part in _shown(window, *key, told.get(key))]
     parts += [part for key, one in told.items() if key not in ranks for part in map(_verdict, one.verdicts)]
     parts += _gpus(window)
     if events:
@@ -73,6 +73,14 @@ def _head(window: Window, source: str) -> Text:
 
 
 # --- one rank -------------------------------------------------------------------------------------------------------
+
+
+def _shown(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> Sequence[RenderableType]:
+    """A rank's part of the screen; one that cannot be drawn leaves the others theirs."""
+    try:
+        return tuple(_rank(window, run, rank, diagnosis))
+    except Exception as error:  # noqa: BLE001 - the isolation boundary
+        return _title(f"{run} · rank {rank}"), Text(f"cannot be shown: {error!r}", style="dim")
 
 
 def _rank(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> Iterator[RenderableType]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
@@ -19,6 +22,12 @@ from yoloscope_hooks.record import Identity, Writer, run_directory
 
 from tests.exporter import world
 from tests.exporter.world import NOW, RUN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from yoloscope_exporter.catalog import Metric
+    from yoloscope_hooks.record import Record
 
 STATE = catalog.TRAIN_STATE.name
 UP = catalog.TRAIN_UP.name
@@ -179,12 +188,9 @@ def test_time_of_death_in_the_future_is_not_believed(node: world.World) -> None:
 
 
 def test_old_directories_are_removed(node: world.World) -> None:
-    """A day after its end our own run's directory goes; anything else that lies in there stays."""
+    """A day after its end our own run's directory goes, not before."""
     world.records(node.records, "0", run="old", ended=NOW)
-    world.records(node.records, "0", run="notes", ended=NOW)
-    stranger = run_directory(node.records, "notes") / "notes.txt"
-    stranger.write_text("mine")
-    os.utime(stranger.parent, (NOW, NOW))
+    age_files(node.records, NOW)
     collector = Runs(node.context)
     for node.now in (NOW + 901, NOW + 80_000):
         assert collected(collector) == {}
@@ -192,7 +198,12 @@ def test_old_directories_are_removed(node: world.World) -> None:
     node.now = NOW + 90_000
     collected(collector)
     assert not run_directory(node.records, "old").exists()
-    assert [path.name for path in stranger.parent.iterdir()] == ["notes.txt"]
+
+
+def age_files(base: Path, moment: float) -> None:
+    """Let everything below `base` be of that time."""
+    for path in sorted(base.rglob("*"), reverse=True):
+        os.utime(path, (moment, moment), follow_symlinks=False)
 
 
 def test_a_run_of_the_same_name_comes_back(node: world.World) -> None:
@@ -365,6 +376,92 @@ def test_facts_and_device(node: world.World) -> None:
     assert (facts["model"], facts["task"], facts["pid"]) == ("yolo11n.yaml", "", "42")
     assert facts["user"] != "ada"
     assert (catalog.TRAIN_DEVICE_INFO.name, (RUN, "0", "0", "GPU-9")) in values
+
+
+ODD_NUMBERS = [math.nan, math.inf, 1.7e308, -1.7e308, -1.0]
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS)
+@pytest.mark.parametrize(
+    "metric", [catalog.TRAIN_BATCHES_TOTAL, catalog.TRAIN_BATCH_SIZE, catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS]
+)
+def test_numbers_that_cannot_be_true_are_left_out(node: world.World, metric: Metric, number: float) -> None:
+    """Counters, gauges and moments: not finite, too large for anything, or negative where nothing is."""
+    values = collected(stored(node, metric, number))
+    assert (metric.name, (RUN, "0")) not in values
+    assert state(values) == ["finished"]
+
+
+@pytest.mark.parametrize(("stored_value", "shown"), [(-3.5, -3.5), (1e-320, 0.0), (1e30, None)])
+def test_a_loss_may_be_negative_but_not_beyond_everything(
+    node: world.World, stored_value: float, shown: float | None
+) -> None:
+    """What is smaller than anything real is 0: no quotient may overflow."""
+    values = collected(stored(node, catalog.TRAIN_LOSS, stored_value, "box"))
+    assert values.get((catalog.TRAIN_LOSS.name, (RUN, "0", "box"))) == shown
+
+
+@pytest.mark.parametrize("part", [*ODD_NUMBERS, 0.5])
+@pytest.mark.parametrize("place", [0, len(catalog.STEP_BUCKETS)])
+def test_histograms_hold_whole_observations(node: world.World, part: float, place: int) -> None:
+    """A bucket with half of one, or with less than none, makes it no histogram."""
+    path = run_directory(node.records, RUN) / Identity(RUN).filename
+    with closing(Writer(path, Identity(RUN), slots=64, ring=4)) as writer:
+        first = writer.histogram(catalog.TRAIN_STEP_SECONDS, RUN, "0")
+        writer.begin()
+        writer.observe(first, catalog.STEP_BUCKETS, 0.03)
+        writer.values[first + place] = part
+        writer.end(NOW)
+    world.age(path, created=NOW, updated=NOW)
+    assert (catalog.TRAIN_STEP_SECONDS.name, (RUN, "0")) not in collected(Runs(node.context))
+
+
+def stored(node: world.World, metric: Metric, number: float, *labels: str) -> Runs:
+    """A collector over a finished rank whose record holds that one number."""
+    path = run_directory(node.records, RUN) / Identity(RUN).filename
+    with closing(Writer(path, Identity(RUN), slots=64, ring=4)) as writer:
+        slot = writer.slot(metric, RUN, "0", *labels)
+        writer.begin()
+        writer.set_state("finished")
+        writer.values[slot] = number
+        writer.end(NOW)
+    world.age(path, created=NOW, updated=NOW)
+    return Runs(node.context)
+
+
+@pytest.mark.parametrize("moment", [-1.0, 1.7e308])
+def test_moments_in_the_head_that_cannot_be_true_are_left_out(node: world.World, moment: float) -> None:
+    """Neither start nor end is told; the rest of the record is."""
+    world.records(node.records, "0", ended=NOW)
+    world.age(run_directory(node.records, RUN) / Identity(RUN).filename, created=NOW, updated=NOW)
+    path = run_directory(node.records, RUN) / Identity(RUN).filename
+    damage(path, 72, struct.pack("=dd", moment, 1.7e308))
+    names = {name for name, _ in collected(Runs(node.context))}
+    assert catalog.TRAIN_BATCHES_TOTAL.name in names
+    assert not names & {catalog.TRAIN_START_TIMESTAMP_SECONDS.name, catalog.TRAIN_END_TIMESTAMP_SECONDS.name}
+
+
+def test_a_run_that_cannot_be_taken_in_leaves_the_others_theirs(
+    node: world.World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it is: it is counted each time, and said once."""
+    for run in ("bad", "good"):
+        world.records(node.records, "0", run=run, ended=NOW)
+    usual = runs._facts
+
+    def fail(record: Record, *arguments: object) -> Iterator[Sample]:
+        if record.identity.run == "bad":
+            raise ZeroDivisionError
+        return usual(record, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runs, "_facts", fail)
+    collector = Runs(node.context)
+    for _ in range(3):
+        assert {labels[0] for _, labels in collected(collector)} == {"good"}
+    assert node.rejected == [("runs", "error")] * 3
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the run in {node.records / 'bad'} is not shown: ZeroDivisionError: "
+    ]
 
 
 # --- what a run belongs to ------------------------------------------------------------------------------------------

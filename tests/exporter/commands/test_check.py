@@ -14,6 +14,7 @@ from yoloscope_exporter.cli import main
 
 from tests.exporter import world
 from tests.exporter.serving import running
+from tests.fake_nvml import FakeNvml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,15 @@ def test_healthy_node(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert re.match(r"ok    collector cpu +13 samples in [\d.]+ ms", line(result, "collector cpu"))
     assert "FAIL" not in result.output
+
+
+def test_healthy_gpu(tmp_path: Path) -> None:
+    """Both halves of the GPU collector are ok, though the first has closed the driver behind itself."""
+    with FakeNvml(tmp_path).in_process():
+        result = check(world.build(tmp_path / "node"))
+    assert result.exit_code == 0
+    for collector in ("gpu", "gpu_details"):
+        assert line(result, f"collector {collector}").startswith("ok")
 
 
 def test_missing_sources_are_notes(tmp_path: Path) -> None:

@@ -104,17 +104,14 @@ class Session:
         Raises:
             DriverGone: no library, no driver, or no device.
         """
-        now = self._clock()
         if not self._open:
-            if now < self._retry_at:
+            if self._clock() < self._retry_at:
                 raise DriverGone(self._why)
-            self._retry_at = now + RETRY
             self._try_to_open()
             self.refresh()
         if not self.devices and not self.lost:
             self.close()
-            self._why = "the NVIDIA driver shows no GPU"
-            raise DriverGone(self._why)
+            raise self._gone("the NVIDIA driver shows no GPU")
 
     def _try_to_open(self) -> None:
         try:
@@ -122,10 +119,15 @@ class Session:
             version = nvml.nvmlSystemGetCudaDriverVersion()
             self._versions = (_text(nvml.nvmlSystemGetDriverVersion), f"{version // 1000}.{version % 1000 // 10}")
         except nvml.NVMLError as error:
-            self._why = _no_driver(int(error.value))
-            raise DriverGone(self._why) from None
+            raise self._gone(_no_driver(int(error.value))) from None
         self._open = True
         log.info("NVML is open: driver %s, CUDA %s", *self._versions)
+
+    def _gone(self, why: str) -> DriverGone:
+        """What to raise where there is nothing to be had; the next attempt waits a while."""
+        self._why = why
+        self._retry_at = self._clock() + RETRY
+        return DriverGone(why)
 
     def refresh(self) -> None:
         """Look at the devices again: some may be new, gone, back, or cut differently by MIG.
@@ -200,10 +202,9 @@ class Session:
 
     def drop(self, why: str) -> str:
         """The driver is gone: let go of everything, and try again after a while; returns what to tell."""
-        self._why = f"the NVIDIA driver went away: {why}"
-        self._retry_at = self._clock() + RETRY
+        gone = self._gone(f"the NVIDIA driver went away: {why}")
         self.close()
-        return self._why
+        return str(gone)
 
     def close(self) -> None:
         """Give everything back; may be called at any time."""

@@ -9,10 +9,12 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import pairwise
+from math import isfinite
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.series import Window, longest, quantile
 
 if TYPE_CHECKING:
@@ -271,15 +273,20 @@ def ranks(window: Window) -> list[tuple[str, str]]:
     return sorted((run, rank) for run, rank in window.current(catalog.TRAIN_UP))
 
 
-def gather(short: Window, long: Window) -> list[Signals]:
+def gather(short: Window, long: Window, faults: Faults | None = None) -> list[Signals]:
     """Signals of every rank in the window, the comparison with its peers included."""
-    return with_peers(gather_alone(short, long))
+    faults = faults or Faults()
+    return with_peers(gather_alone(short, long, faults), faults)
 
 
-def gather_alone(short: Window, long: Window) -> list[Signals]:
+def gather_alone(short: Window, long: Window, faults: Faults) -> list[Signals]:
     """The same without the comparison, for ranks of one run that live in several stores (nodes)."""
     machine = cache(Machine)  # most ranks are judged over the same window
-    return [gather_one(_view(short, long, run, rank, machine)) for run, rank in ranks(short)]
+    gathered = []
+    for run, rank in ranks(short):
+        with faults.passed_over("gathering signals", run, rank):
+            gathered.append(gather_one(_view(short, long, run, rank, machine), faults))
+    return gathered
 
 
 def _view(short: Window, long: Window, run: str, rank: str, machine: Callable[[Window], Machine]) -> View:
@@ -316,16 +323,17 @@ def _facts(window: Window, run: str, rank: str) -> dict[str, str]:
     return {name: value for name, value in zip(catalog.RUN_FACTS, labels[2:], strict=False) if value}
 
 
-def gather_one(v: View) -> Signals:
-    """Signals of one rank, without its peers."""
+def gather_one(v: View, faults: Faults) -> Signals:
+    """Signals of one rank, without its peers; those of a part that fails are unknown."""
     up = v.now.last(catalog.TRAIN_UP, v.run, v.rank)
     names: dict[str, str] = {"gpu": v.gpu} if v.gpu else {}
     numbers: Numbers = {}
     for part in PARTS_OF_SIGNALS:
-        numbers |= part(v)
+        with faults.passed_over(f"the signals of {part.__name__.strip('_')}", v.run, v.rank):
+            numbers |= part(v)
     if v.slowest_worker:
         names["slowest_worker"] = v.slowest_worker[0]
-    known = {name: value for name, value in numbers.items() if value is not None}
+    known = {name: value for name, value in numbers.items() if value is not None and isfinite(value)}
     return Signals(v.run, v.rank, v.state, up != 0, v.facts, known, names, _local(v))
 
 
@@ -400,7 +408,7 @@ def _whole_run(v: View) -> Numbers:
     }
     size = v.now.last(catalog.TRAIN_BATCH_SIZE, v.run, v.rank)
     epoch_batches = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
-    world = float(v.facts["world_size"]) if v.facts.get("world_size", "").isdigit() else None
+    world = whole(v.facts.get("world_size", ""))
     images = size * epoch_batches * max(world or 1.0, 1.0) if size and epoch_batches else None
     return shares | {
         "epoch": v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank),
@@ -715,8 +723,8 @@ def _environment(v: View) -> Numbers:
 
 def _version(text: str) -> float | None:
     """`12.4` as 12.4; None if that is no version."""
-    parts = text.split(".")
-    return float(".".join(parts[:2])) if parts[0].isdigit() and all(part.isdigit() for part in parts[:2]) else None
+    parts = text.split(".")[:2]
+    return None if None in map(whole, parts) else float(".".join(parts))
 
 
 # --- learning -------------------------------------------------------------------------------------------------------
@@ -765,9 +773,13 @@ def _gain(scores: Sequence[float]) -> float | None:
 # --- ranks side by side ---------------------------------------------------------------------------------------------
 
 
-def with_peers(signals: Sequence[Signals]) -> list[Signals]:
+def with_peers(signals: Sequence[Signals], faults: Faults) -> list[Signals]:
     """The same signals, with what a rank looks like beside the other ranks of its run."""
-    return [_beside(one, [other for other in signals if other.run == one.run and other is not one]) for one in signals]
+    compared = list(signals)
+    for index, one in enumerate(signals):
+        with faults.passed_over("the comparison with peers", one.run, one.rank):
+            compared[index] = _beside(one, [other for other in signals if other.run == one.run and other is not one])
+    return compared
 
 
 def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
@@ -821,6 +833,11 @@ def node(window: Window, idle_below: float) -> Signals:
 
 
 # --- small helpers --------------------------------------------------------------------------------------------------
+
+
+def whole(text: str) -> float | None:
+    """A whole number as a fact gives it, in at most nine decimal digits; None if it is anything else."""
+    return float(text) if text.isdecimal() and len(text) <= 9 else None  # noqa: PLR2004
 
 
 def _ratio(part: float | None, whole: float | None) -> float | None:

@@ -1,0 +1,107 @@
+"""Clearing the record directory of what dead trainings left: file by file, and nothing but records.
+
+Whoever sets YOLOSCOPE_DIR may point it at a directory full of other things. So a record directory that holds anything
+but runs is not cleared at all, and a run's directory that holds anything but its records is left as it is. Both are
+said once. What may be removed of a run is decided by `record.remove_dead`, which the hooks use as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from yoloscope_hooks.record import MAGIC, SUFFIX, remove_dead
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+#: Seconds between two looks.
+PERIOD = 60.0
+#: Seconds in which a directory may be without a record: a training that starts makes it first.
+GRACE = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Clearing:
+    """Removes old runs from a record directory, and remembers what it has said."""
+
+    records: Path
+    _due: float = 0.0
+    _said: set[str] = field(default_factory=set)
+
+    def __call__(self, runs: Sequence[Path], *, keep: float, clock: float, now: float) -> None:
+        """Clear `runs` of what is older than `keep` seconds at Unix time `now`; not more often than every PERIOD."""
+        if not runs or clock < self._due:
+            return
+        self._due = clock + PERIOD
+        old = [run for run in runs if _own_and_older(run, now - keep)]
+        if not old:
+            return
+        try:
+            if stranger := _stranger(self.records, now):
+                self._say(self.records, f"holds {stranger}, which is no run: nothing in it is cleared up")
+                return
+            for run in old:
+                self._clear(run, keep, now)
+        except OSError as error:  # gone in between
+            _log.debug("%s is not cleared up: %s", self.records, error)
+
+    def _clear(self, run: Path, keep: float, now: float) -> None:
+        try:
+            removal = remove_dead(run, older_than=keep, now=now, uid=os.geteuid())
+        except OSError as error:  # gone in between, or mounted read-only
+            _log.debug("%s is not cleared up: %s", run, error)
+            return
+        if removal.foreign:
+            self._say(run, f"holds {removal.foreign}, which is none of its records: it is left as it is")
+
+    def _say(self, directory: Path, text: str) -> None:
+        """Once for each directory."""
+        if str(directory) not in self._said:
+            self._said.add(str(directory))
+            _log.warning("%s %s", directory, text)
+
+
+def _own_and_older(directory: Path, moment: float) -> bool:
+    try:
+        status = directory.lstat()
+    except OSError:
+        return False
+    return status.st_uid == os.geteuid() and status.st_mtime < moment
+
+
+def _stranger(base: Path, now: float) -> str:
+    """The name of something in the record directory that is no run's directory; empty if there is none."""
+    with os.scandir(base) as found:
+        return next((entry.name for entry in found if not _may_be_run(entry, now)), "")
+
+
+def _may_be_run(entry: os.DirEntry[str], now: float) -> bool:
+    """Whether it is a directory with a record in it; or one that is just being made, or closed to us."""
+    if not entry.is_dir(follow_symlinks=False):
+        return False
+    try:
+        if now - entry.stat(follow_symlinks=False).st_mtime < GRACE:
+            return True
+        with os.scandir(entry.path) as found:
+            return any(_begins_like_record(one.path) for one in found if one.name.endswith(SUFFIX))
+    except (FileNotFoundError, PermissionError):
+        return True
+
+
+def _begins_like_record(path: str) -> bool:
+    """Without following a link, or waiting for who writes to a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.pread(descriptor, len(MAGIC), 0) == MAGIC
+    finally:
+        os.close(descriptor)
