@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.client.fetch import opener
-from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, USED
+from yoloscope_exporter.diagnosis import signals
+from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
 from yoloscope_exporter.recordings.reader import Gatherer, identify
 from yoloscope_exporter.terminal.diagnosis import from_json
 
@@ -113,7 +114,7 @@ def prometheus(url: str, since: float, run: str = "", now: float | None = None) 
     instances = sorted({series["metric"].get("instance", "") for series in ups})
     if len(instances) > MOST_NODES:
         raise SourceError(f"{len(instances)} nodes have trained in this time; choose one run with --run")
-    names = "|".join(f"{name}(_bucket|_sum)?" for name in sorted(USED))
+    names = "|".join(f"{name}(_bucket|_sum)?" for name in sorted(signals.METRICS))
     gatherer = Gatherer()
     for instance in instances:
         query = f'{{__name__=~"{names}",instance="{_quoted(instance)}"}}[{since:.0f}s]'

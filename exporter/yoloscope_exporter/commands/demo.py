@@ -23,7 +23,8 @@ from yoloscope_exporter.client import exporter as nearby
 from yoloscope_exporter.client import prometheus as sources
 from yoloscope_exporter.commands.top import Watch
 from yoloscope_exporter.demo import photos, processes
-from yoloscope_exporter.diagnosis import engine, signals
+from yoloscope_exporter.diagnosis import engine
+from yoloscope_exporter.diagnosis.signals.view import state
 from yoloscope_exporter.recordings import reader as recording
 from yoloscope_exporter.reports import html as page
 from yoloscope_exporter.reports import summary as report
@@ -263,7 +264,7 @@ def _until_finished(watch: Watch, run: str) -> None:
     deadline = time.monotonic() + processes.PATIENCE_SECONDS
     while time.monotonic() < deadline:
         watch.look()
-        if signals.state(watch.window(), run, RANK) == "finished":
+        if state(watch.window(), run, RANK) == "finished":
             return
         time.sleep(LOOK_SECONDS)
     raise click.ClickException(f"{watch.source.name} has not seen the end of {run}")

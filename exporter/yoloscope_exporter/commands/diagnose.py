@@ -20,7 +20,7 @@ from yoloscope_exporter.recordings import reader as recording
 from yoloscope_exporter.terminal import diagnosis as render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: An exporter without the diagnosis (an older one, or switched off) is watched for so long, in seconds.
 WATCH_SECONDS = 15.0
@@ -76,7 +76,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     run: str,
     form: str,
     write_cfg: Path | None,
-    thresholds: Mapping[str, float] | None,
+    thresholds: Thresholds | None,
     verbose: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Say what holds training back, with evidence, the cause, a command that verifies it, the fix and the gain.
@@ -109,7 +109,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     ctx.exit(render.exit_code(course.diagnoses))
 
 
-def of_recording(path: Path, limits: Mapping[str, float] | None = None) -> Course:
+def of_recording(path: Path, limits: Thresholds | None = None) -> Course:
     """The diagnosis of a recording.
 
     Raises:
@@ -121,7 +121,7 @@ def of_recording(path: Path, limits: Mapping[str, float] | None = None) -> Cours
         raise click.ClickException(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def of_exporter(url: str, limits: Mapping[str, float] | None = None) -> Course:
+def of_exporter(url: str, limits: Thresholds | None = None) -> Course:
     """The diagnosis of a running exporter: its own, or if it makes none, from watching it for a while.
 
     Raises:

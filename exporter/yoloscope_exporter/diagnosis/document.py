@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import engine, rules, signals
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ DEFAULT = Path(__file__).parents[3] / "docs" / "diagnosis.md"
 
 _HEAD = f"""# The diagnosis
 
-Generated from `exporter/yoloscope_exporter/diagnosis/rules.py` by `make generate`; do not edit.
+Generated from `exporter/yoloscope_exporter/diagnosis/rules` by `make generate`; do not edit.
 
 Signals are computed over a sliding window ({engine.WINDOW:.0f} s; longer where steps are slow;
 {engine.HISTORY / 60:.0f} minutes for what grows). A rule turns them into a verdict. A rule whose signals are missing
@@ -82,15 +83,15 @@ def _needs(rule: Rule) -> str:
 
 
 def _number(name: str) -> str:
-    return f"{rules.THRESHOLDS[name].value:g}"
+    return f"{getattr(DEFAULTS, name):g}"
 
 
 def _thresholds() -> Iterator[str]:
     yield "## Thresholds\n"
     yield "| name | value | where it comes from |"
     yield "|---|---|---|"
-    for name, threshold in rules.THRESHOLDS.items():
-        yield f"| `{name}` | {threshold.value:g} | {threshold.source} |"
+    for name, source in SOURCES.items():
+        yield f"| `{name}` | {_number(name)} | {source} |"
     yield ""
 
 
@@ -98,8 +99,8 @@ def _signals() -> Iterator[str]:
     yield "## Signals\n"
     yield "| name | meaning |"
     yield "|---|---|"
-    for name, meaning in signals.SIGNALS.items():
-        yield f"| `{name}` | {meaning} |"
+    for name, signal in signals.SIGNALS.items():
+        yield f"| `{name}` | {signal.meaning} |"
 
 
 if __name__ == "__main__":

@@ -11,16 +11,18 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import advice, rules, signals
+from yoloscope_exporter.diagnosis import advice, rules, signals, units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.series import Store, Window, period
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from yoloscope_exporter.diagnosis.rules import Limits, Rule
+    from yoloscope_exporter.diagnosis.rules import Rule
     from yoloscope_exporter.diagnosis.signals import Signals
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: Seconds of the sliding window, and of the history that slopes are read from.
 WINDOW, HISTORY = 60.0, 1800.0
@@ -85,10 +87,10 @@ class Diagnosis:
 
 def missing(rule: Rule, s: Signals) -> tuple[str, ...]:
     """Signals the rule needs and this rank lacks."""
-    return tuple(name for name in rule.needs if name not in s.numbers)
+    return tuple(signal.name for signal in rule.needs if signal.name not in s.numbers)
 
 
-def judge(s: Signals, limits: Limits, faults: Faults | None = None) -> dict[str, bool]:
+def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[str, bool]:
     """Verdicts that could be judged in the rank's state, and whether their condition is met."""
     faults = faults or Faults()
     judged: dict[str, bool] = {}
@@ -101,14 +103,13 @@ def judge(s: Signals, limits: Limits, faults: Faults | None = None) -> dict[str,
     return judged
 
 
-def tell(rule: Rule, s: Signals, limits: Limits) -> Verdict:
+def tell(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     """The verdict in words."""
-    evidence = rule.evidence if isinstance(rule.evidence, str) else rule.evidence(s, limits)
     fix = rule.fix(s) or Advice()
     return Verdict(
         rule.name,
         rule.severity,
-        evidence.format_map(s.numbers) if isinstance(rule.evidence, str) else evidence,
+        rule.evidence(s, limits),
         rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
         rule.verify,
         str(fix),
@@ -117,7 +118,7 @@ def tell(rule: Rule, s: Signals, limits: Limits) -> Verdict:
     )
 
 
-def _told(rule: Rule, s: Signals, limits: Limits, faults: Faults) -> Verdict:
+def _told(rule: Rule, s: Signals, limits: Thresholds, faults: Faults) -> Verdict:
     """The same; where the words fail, the verdict stands without them."""
     with faults.passed_over(f"telling {rule.name}", s.run, s.rank):
         return tell(rule, s, limits)
@@ -130,7 +131,7 @@ def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: (-rules.SEVERITIES.index(v.severity), order.index(v.name))))
 
 
-def diagnose(s: Signals, held: Mapping[str, Signals], limits: Limits, faults: Faults | None = None) -> Diagnosis:
+def diagnose(s: Signals, held: Mapping[str, Signals], limits: Thresholds, faults: Faults | None = None) -> Diagnosis:
     """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
     faults = faults or Faults()
     verdicts = worst_first(_told(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
@@ -253,13 +254,13 @@ class Course:
     notes: tuple[str, ...]
 
 
-def over(stores: Sequence[Store], limits: Limits | None = None, window: float = WINDOW) -> Course:
+def over(stores: Sequence[Store], limits: Thresholds | None = None, window: float = WINDOW) -> Course:
     """Diagnose the whole of what the stores of one or more nodes hold.
 
     The window slides over it; a verdict is told if it held for LEAST_SHARE of the rank's training, an event always.
     Where samples are missing for longer than a window, nothing is judged, and that is noted.
     """
-    limits = limits or rules.DEFAULTS
+    limits = limits or DEFAULTS
     times = sorted({time for store in stores for time in store.times()})
     if not times:
         return Course((), 0.0, 0.0, ())
@@ -274,9 +275,8 @@ def over(stores: Sequence[Store], limits: Limits | None = None, window: float = 
         views = [
             (Window(store, now - window, now, usual), Window(store, now - HISTORY, now, usual)) for store in stores
         ]
-        gathered = [s for short, long in views for s in signals.gather_alone(short, long, faults)]
-        everybody = signals.with_peers(gathered, faults)
-        alone = [signals.node(short, limits["held_idle"]) for short, _ in views]
+        everybody = signals.gather(views, faults)
+        alone = [signals.of_node(short, limits.held_idle) for short, _ in views]
         everybody += [s for s in alone if s.numbers]
         hysteresis.keep((s.run, s.rank) for s in everybody)
         for s in everybody:
@@ -318,7 +318,7 @@ def _note(course: _Course, s: Signals, held: Sequence[str], now: float, step: fl
     course.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and missing(rule, s))
 
 
-def _summary(course: _Course, stores: Sequence[Store], limits: Limits, usual: float, faults: Faults) -> Diagnosis:
+def _summary(course: _Course, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults) -> Diagnosis:
     told = []
     for name, spans in course.spans.items():
         rule = rules.BY_NAME[name]
@@ -339,15 +339,14 @@ def _summary(course: _Course, stores: Sequence[Store], limits: Limits, usual: fl
 
 
 def _over_span(  # noqa: PLR0913, PLR0917 - what `over` works with
-    course: _Course, name: str, stores: Sequence[Store], limits: Limits, usual: float, faults: Faults
+    course: _Course, name: str, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
 ) -> Signals:
     """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
     seen = course.seen[name]
     start, end = max(course.spans[name], key=lambda span: span[1] - span[0])
     windows = [Window(store, start, end, usual) for store in stores]
-    gathered = [s for window in windows for s in signals.gather_alone(window, window, faults)]
-    everybody = signals.with_peers(gathered, faults)
-    everybody += [signals.node(window, limits["held_idle"]) for window in windows]
+    everybody = signals.gather([(window, window) for window in windows], faults)
+    everybody += [signals.of_node(window, limits.held_idle) for window in windows]
     whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
     whole = replace(whole, state=seen.state)
     return whole if judge(whole, limits, faults).get(name) else seen
@@ -361,10 +360,10 @@ def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iter
         skipped.update(store.skipped)
         resets += sum(series.resets for family in store.series.values() for series in family.values())
     for reason, count in sorted(skipped.items()):
-        yield f"{rules.counted(count, 'sample')} skipped: {reason}"
+        yield f"{units.counted(count, 'sample')} skipped: {reason}"
     if resets:
-        yield f"{rules.counted(resets, 'counter reset')} bridged"
+        yield f"{units.counted(resets, 'counter reset')} bridged"
     if gaps:
         total = sum(end - start for start, end in gaps)
-        number = rules.counted(len(gaps), "gap")
+        number = units.counted(len(gaps), "gap")
         yield f"{number} without samples, {total:.0f} s together: nothing is said about that time"

@@ -12,9 +12,11 @@ from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import engine, signals
+from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.series import Window, period, quantile
-from yoloscope_exporter.diagnosis.signals import COMPUTE_PHASES, STEP_PHASES
+from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
+from yoloscope_exporter.diagnosis.signals.learning import scores
+from yoloscope_exporter.diagnosis.signals.step import COMPUTE_PHASES, STEP_PHASES
 from yoloscope_exporter.terminal import diagnosis as render
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.diagnosis.engine import Verdict
-    from yoloscope_exporter.diagnosis.rules import Limits
     from yoloscope_exporter.diagnosis.series import Store
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: A run is cut into so many slices of equal length, whose spread tells how sure a difference is.
 SLICES = 10
@@ -188,7 +190,7 @@ class _Seen:
         return self.window.shares(metric, *self.key, *labels, count=SLICES)
 
 
-def summarize(stores: Sequence[Store], run: str, limits: Limits | None = None) -> Summary:
+def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = None) -> Summary:
     """Sum up one run from the stores of the nodes it ran on.
 
     Raises:
@@ -313,9 +315,9 @@ def _gpu(seen: Sequence[_Seen]) -> Figure | None:
     shares, parts = [], []
     for one in seen:
         for labels in one.window.labels(catalog.TRAIN_DEVICE_INFO, *one.key):
-            share = signals.gpu_busy(one.window, labels[2])
+            share = gpu_busy(one.window, labels[2])
             shares += [] if share is None else [share]
-            cuts = [signals.gpu_busy(part, labels[2]) for part in one.window.parts(SLICES)]
+            cuts = [gpu_busy(part, labels[2]) for part in one.window.parts(SLICES)]
             parts.append([cut for cut in cuts if cut is not None])
     if not shares:
         return None
@@ -357,8 +359,8 @@ def _peak_resident(seen: Sequence[_Seen]) -> Figure | None:
 
 
 def _score(one: _Seen) -> Figure | None:
-    scores = [value for _, value in signals.scores(one.window, *one.key)]
-    return Figure(max(scores)) if scores else None
+    reached = [value for _, value in scores(one.window, *one.key)]
+    return Figure(max(reached)) if reached else None
 
 
 def _loss(one: _Seen) -> Figure | None:
@@ -414,7 +416,7 @@ def _epoch(seen: Sequence[_Seen], number: int, begin: float, end: float) -> Epoc
                     for phases in (("data_wait",), STEP_PHASES))  # fmt: skip
     cuda = [first.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *first.key, kind) for kind in ("allocated",)]
     resident = _resident(first)
-    scores = signals.scores(first.window, *first.key)
+    reached = scores(first.window, *first.key)
     return Epoch(
         number,
         end - begin,
@@ -422,7 +424,7 @@ def _epoch(seen: Sequence[_Seen], number: int, begin: float, end: float) -> Epoc
         sum(waits) / sum(whole) if sum(whole) else None,
         cuda[0],
         max(value for _, value in resident) if resident else None,
-        scores[-1][1] if scores else None,
+        reached[-1][1] if reached else None,
     )
 
 
@@ -458,7 +460,7 @@ def _curves(seen: Sequence[_Seen]) -> dict[str, tuple[Curve, ...]]:
             Curve(labels[2], _scaled(seen[0].window.points(catalog.TRAIN_LOSS, *labels)))
             for labels in seen[0].window.labels(catalog.TRAIN_LOSS, *seen[0].key)
         ],
-        "mAP50-95": [Curve("validation", _scaled(signals.scores(seen[0].window, *seen[0].key)))],
+        "mAP50-95": [Curve("validation", _scaled(scores(seen[0].window, *seen[0].key)))],
     }
     drawn = {name: tuple(curve for curve in curves if len(curve.points) > 1) for name, curves in plots.items()}
     return {name: curves for name, curves in drawn.items() if curves}
@@ -499,7 +501,7 @@ def _gpu_curves(one: _Seen) -> list[Curve]:
     curves = []
     for labels in one.window.labels(catalog.TRAIN_DEVICE_INFO, *one.key):
         parts = one.window.parts(_edges(one.window))
-        busy = [((part.start + part.end) / 2, signals.gpu_busy(part, labels[2])) for part in parts]
+        busy = [((part.start + part.end) / 2, gpu_busy(part, labels[2])) for part in parts]
         curves.append(Curve(f"GPU {labels[2]}", tuple((time, share) for time, share in busy if share is not None)))
     return curves
 

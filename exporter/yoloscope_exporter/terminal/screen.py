@@ -13,7 +13,9 @@ from rich.text import Text
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules, signals
-from yoloscope_exporter.diagnosis.signals import STEP_PHASES
+from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
+from yoloscope_exporter.diagnosis.signals.step import STEP_PHASES
+from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.reports.summary import duration
 from yoloscope_exporter.terminal import sparkline as spark
 
@@ -62,7 +64,7 @@ def _title(text: str) -> Rule:
 
 
 def _head(window: Window, source: str) -> Text:
-    machine = signals.Machine(window)
+    machine = Machine(window)
     parts = [spark.clock(window.end), source]
     if machine.idle is not None:
         parts.append(f"CPU {1 - machine.idle:.0%} of {sum(machine.cpu.values()):.0f}")
@@ -113,7 +115,7 @@ def progress(window: Window, run: str, rank: str) -> str:
         window.rate(catalog.TRAIN_IMAGES_TOTAL, *key),
         window.last(catalog.TRAIN_REMAINING_SECONDS, *key),
     )
-    parts = [signals.state(window, run, rank)]
+    parts = [state(window, run, rank)]
     if epoch is not None and epochs is not None:
         parts.append(f"epoch {epoch:.0f}/{epochs:.0f}")
     if images:
@@ -195,7 +197,7 @@ def _gpus(window: Window) -> Iterator[RenderableType]:
 
 
 def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[RenderableType]:
-    busy = signals.gpu_busy(window, gpu)
+    busy = gpu_busy(window, gpu)
     history = [value for _, value in window.points(catalog.GPU_UTILIZATION_RATIO, gpu)]
     used, total = window.last(catalog.GPU_MEMORY_USED_BYTES, gpu), window.last(catalog.GPU_MEMORY_TOTAL_BYTES, gpu)
     power, limit = window.last(catalog.GPU_POWER_WATTS, gpu), window.last(catalog.GPU_POWER_LIMIT_WATTS, gpu)

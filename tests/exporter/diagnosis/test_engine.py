@@ -9,6 +9,7 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import engine, rules, signals
 from yoloscope_exporter.diagnosis.engine import Hysteresis
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES, Thresholds
 
 from tests.recordings.model import Plan, play
 
@@ -45,22 +46,22 @@ def test_a_rule_abstains_without_its_signals(rule: rules.Rule) -> None:
     assert rule.states
     bare = signals.Signals("run", "0", rule.states[0])
     if rule.needs:
-        assert rule.name not in engine.judge(bare, rules.DEFAULTS)
-        assert engine.missing(rule, bare) == rule.needs
+        assert rule.name not in engine.judge(bare, DEFAULTS)
+        assert engine.missing(rule, bare) == tuple(signal.name for signal in rule.needs)
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
 def test_rules_name_known_signals_and_thresholds(rule: rules.Rule) -> None:
     """The table refers to nothing that is not there."""
-    assert set(rule.needs) <= set(signals.SIGNALS)
-    assert set(rule.thresholds) <= set(rules.THRESHOLDS)
+    assert {signal.name for signal in rule.needs} <= set(signals.SIGNALS)
+    assert set(rule.thresholds) <= set(SOURCES)
     assert rule.severity in rules.SEVERITIES
     assert set(rule.waste) <= set(catalog.PHASES)
 
 
 def test_every_threshold_is_used() -> None:
     """A number that no rule names is dead."""
-    assert {name for rule in rules.RULES for name in rule.thresholds} == set(rules.THRESHOLDS)
+    assert {name for rule in rules.RULES for name in rule.thresholds} == set(SOURCES)
 
 
 def test_every_signal_is_described() -> None:
@@ -68,7 +69,7 @@ def test_every_signal_is_described() -> None:
     store = play(Plan(ranks=2, epochs=3, batches=60))
     window = engine.Window(store, store.last - 40, store.last - 22, 2.0)
     everything = engine.Window(store, store.first, store.last - 22, 2.0)
-    found = {name for one in signals.gather(window, everything) for name in one.numbers}
+    found = {name for one in signals.gather([(window, everything)]) for name in one.numbers}
     assert found <= set(signals.SIGNALS)
     assert {"data_wait_share", "lag", "gpu_busy", "prep_seconds", "runqueue_share"} <= found
 
@@ -112,5 +113,5 @@ def test_what_can_no_longer_be_judged_is_forgotten() -> None:
 
 def test_thresholds_can_be_changed() -> None:
     """With a threshold above what is measured, nothing is found."""
-    limits = {**rules.DEFAULTS, "input_share": 0.9, "compute_share": 0.1}
+    limits = Thresholds(input_share=0.9, compute_share=0.1)
     assert [v.name for v in engine.over([play(STARVED)], limits).diagnoses[0].verdicts] == ["compute_bound"]

@@ -19,6 +19,7 @@ from yoloscope_exporter import catalog, config
 from yoloscope_exporter.commands import serve
 from yoloscope_exporter.diagnosis import engine, rules
 from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.diagnosis.thresholds import Thresholds
 from yoloscope_exporter.reports import summary as report
 
 from tests import training
@@ -176,7 +177,7 @@ class Trainings:
 
     def diagnoses(self, **limits: float) -> list[engine.Diagnosis]:
         """Of the ranks of the last training."""
-        course = engine.over([self.store], {**rules.DEFAULTS, **limits})
+        course = engine.over([self.store], Thresholds(**limits))
         found = [one for one in course.diagnoses if self.name in one.run]
         assert found, f"see {self._folder}/*.log"
         return found
