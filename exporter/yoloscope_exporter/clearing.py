@@ -83,25 +83,28 @@ def _stranger(base: Path, now: float) -> str:
 
 
 def _may_be_run(entry: os.DirEntry[str], now: float) -> bool:
-    """Whether it is a directory with a record in it; or one that is just being made, or closed to us."""
+    """Whether it is a directory with a record in it; or an empty one, one that is just being made, or closed to us."""
     if not entry.is_dir(follow_symlinks=False):
         return False
     try:
         if now - entry.stat(follow_symlinks=False).st_mtime < GRACE:
             return True
         with os.scandir(entry.path) as found:
-            return any(_begins_like_record(one.path) for one in found if one.name.endswith(SUFFIX))
+            inside = list(found)
+        return not inside or any(_begins_like_record(one.path) for one in inside if SUFFIX in one.name)
     except (FileNotFoundError, PermissionError):
         return True
 
 
 def _begins_like_record(path: str) -> bool:
-    """Without following a link, or waiting for who writes to a pipe."""
+    """Or is blank, as one whose writer died over making it. No link is followed, and nobody at a pipe waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.pread(descriptor, len(MAGIC), 0) == MAGIC
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        return os.pread(descriptor, len(MAGIC), 0).strip(b"\0") in (b"", MAGIC)
     finally:
         os.close(descriptor)

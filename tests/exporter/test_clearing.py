@@ -138,17 +138,19 @@ def test_dead_records_of_our_own_go_each_with_a_line(tmp_path: Path, caplog: pyt
     node = world.World(tmp_path)
     node.records.mkdir()
     paths = [dead(node.records, run) for run in ("one", "two")]
+    (node.records / "empty").mkdir()  # of a training that found no room for its record
+    (node.records / "begun").mkdir()  # of one that died over making it
+    (node.records / "begun" / "rank-0.rec.abcdefgh.new").write_bytes(bytes(4096))
     dead(node.records, "young", NOW + 3 * DAY - 60)
-    age(node.records / "one", NOW)
-    age(node.records / "two", NOW)
-    for path in paths:
-        os.utime(path.parent, (NOW, NOW))
+    for run in ("one", "two", "empty", "begun"):
+        age(node.records / run, NOW)
+        os.utime(node.records / run, (NOW, NOW))
     node.now = NOW + 3 * DAY
     collector = Runs(node.context)
     with caplog.at_level("INFO"):
         for _ in range(2):
             list(collector.collect())
-    assert [path.name for path in node.records.iterdir()] == ["young"]
+    assert {path.name for path in node.records.iterdir()} - {"begun"} == {"empty", "young"}
     for path in paths:
         assert any(str(path) in record.getMessage() for record in caplog.records)
 
@@ -170,6 +172,20 @@ def test_one_foreign_run_does_not_keep_the_others(tmp_path: Path, caplog: pytest
     assert [record.getMessage() for record in caplog.records] == [
         f"{kept.parent} holds best.pt, which is none of its records: it is left as it is"
     ]
+
+
+def test_a_record_directory_that_is_a_link_is_not_cleared(tmp_path: Path) -> None:
+    """Whoever planted it does not choose what an exporter of root deletes."""
+    elsewhere = tmp_path / "elsewhere"
+    dead(elsewhere, "old")
+    before = snapshot(elsewhere)
+    node = world.World(tmp_path / "node", now=NOW + 3 * DAY)
+    node.root.mkdir()
+    node.records.symlink_to(elsewhere)
+    collector = Runs(node.context)
+    for _ in range(3):
+        list(collector.collect())
+    assert snapshot(elsewhere) == before
 
 
 def test_not_every_cycle(tmp_path: Path) -> None:
