@@ -36,7 +36,7 @@ def test_bad_files_are_one_line(tmp_path: Path, text: str, said: str) -> None:
     """It names the file, the threshold and what is allowed."""
     file = tmp_path / "t.yaml"
     file.write_text(text)
-    with pytest.raises(ValueError, match="^[^\n]*$") as raised:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as raised:
         load(file)
     assert str(raised.value).startswith(f"{file}: ")
     assert said in str(raised.value)
