@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.series import Window
-from yoloscope_exporter.recordings import reader as recording
+from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal import screen
 
 HERE = Path(__file__).parent
@@ -18,7 +18,7 @@ WIDTH = 80
 
 def top() -> Console:
     """`yoloscope top` in the middle of a training with one slow loader worker, as a console that can be exported."""
-    (store,) = recording.read(RECORDING)
+    (store,) = reader.read(RECORDING)
     now = (store.first + store.last) / 2
     diagnoses = engine.over([store]).diagnoses
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
-from yoloscope_exporter.recordings.reader import Writer
+from yoloscope_exporter.recordings.writer import Writer
 
 from tests.recordings.model import GIB, MIB, At, Plan, moments
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from yoloscope_exporter.diagnosis import engine, rules
-from yoloscope_exporter.recordings import reader as recording
-from yoloscope_exporter.terminal import diagnosis as render
+from yoloscope_exporter.diagnosis.cfg import to_cfg
+from yoloscope_exporter.recordings import reader
 
 from tests.recordings import cases
 from tests.recordings.cases import CASES, RECORDED
@@ -24,7 +24,7 @@ TRUTH = {name: case.findings for name, case in CASES.items()} | RECORDED
 @pytest.fixture(scope="module")
 def courses() -> dict[str, engine.Course]:
     """The diagnosis of each recording."""
-    return {name: engine.over(recording.read(cases.path(name))) for name in TRUTH}
+    return {name: engine.over(reader.read(cases.path(name))) for name in TRUTH}
 
 
 def findings(course: engine.Course) -> frozenset[str]:
@@ -83,7 +83,7 @@ def test_ultralytics_knows_every_argument_that_is_advised(courses: dict[str, eng
     cfg = pytest.importorskip("ultralytics.cfg", reason="needs the extra train")
     advised: set[str] = set()
     for course in courses.values():
-        arguments = yaml.safe_load(render.to_cfg(course.diagnoses)) or {}
+        arguments = yaml.safe_load(to_cfg(course.diagnoses)) or {}
         cfg.get_cfg(overrides=arguments)
         advised |= set(arguments)
     assert {"mode", "workers", "cache", "batch", "nbs", "val", "lr0", "resume"} <= advised

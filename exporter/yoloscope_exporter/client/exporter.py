@@ -1,8 +1,10 @@
-"""An exporter to read from: one that runs already, or one of our own inside this process."""
+"""Exporters: one that runs already, or one of our own inside this process."""
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.parse
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter import config
-from yoloscope_exporter.client import prometheus as sources
-from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.client.fetch import SourceError, fetch
+from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
+from yoloscope_exporter.diagnosis.serialize import from_json
 from yoloscope_exporter.exposition import Form
 
 if TYPE_CHECKING:
@@ -20,6 +23,31 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Diagnosis
 
 URL = "http://127.0.0.1:9911"
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def scrape(url: str) -> str:
+    """The metrics of the exporter at `url`, in OpenMetrics.
+
+    Raises:
+        SourceError: as `fetch`.
+    """
+    path = "" if urllib.parse.urlsplit(url).path.strip("/") else "/metrics"
+    return fetch(f"{url.rstrip('/')}{path}", accept=_OPENMETRICS).decode(errors="replace")
+
+
+def diagnoses(url: str) -> tuple[Diagnosis, ...]:
+    """What the exporter at `url` has found in its last window.
+
+    Raises:
+        SourceError: as `fetch`, or it is no exporter that diagnoses.
+    """
+    parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
+    body = fetch(urllib.parse.urlunsplit(parts._replace(path=DIAGNOSIS_PATH, query="", fragment="")))
+    try:
+        return from_json(json.loads(body))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{url} answers, but not like yoloscope's exporter") from error
 
 
 @dataclass(frozen=True)
@@ -33,35 +61,35 @@ class Exporter:
 
 
 @contextmanager
-def exporter(url: str | None) -> Iterator[Exporter]:
-    """The exporter at `url`; without one that at the usual place, and where nobody answers there, one of our own.
+def connect(url: str | None) -> Iterator[Exporter]:
+    """The exporter at `url`, or at URL without one; where nobody answers there, one inside this process.
 
     Raises:
         click.ClickException: `url` was given and does not answer.
     """
     try:
-        sources.scrape(url or URL)
+        scrape(url or URL)
     except SourceError as error:
         if url:
             raise click.ClickException(str(error)) from error
         click.echo(f"no exporter answers at {URL}; reading this node directly", err=True)
-        with _own() as own:
-            yield own
+        with _private() as private:
+            yield private
         return
-    yield Exporter(url or URL, lambda: sources.scrape(url or URL), lambda: sources.exporter(url or URL))
+    yield Exporter(url or URL, lambda: scrape(url or URL), lambda: diagnoses(url or URL))
 
 
 @contextmanager
-def _own() -> Iterator[Exporter]:
+def _private() -> Iterator[Exporter]:
     from yoloscope_exporter.commands import serve  # noqa: PLC0415 - all collectors come with it
 
     settings = config.resolve(serve.serve)
-    private = replace(settings, web_listen_address=config.Address("127.0.0.1", 0), web_config_file=None)
-    with serve.running(private) as running:
+    settings = replace(settings, web_listen_address=config.Address("127.0.0.1", 0), web_config_file=None)
+    with serve.running(settings) as running:
         while not running.sampler.snapshot.time:
             time.sleep(0.05)
         yield Exporter(
             "this node",
             lambda: running.sampler.exposition(Form(openmetrics=True)).decode(),
-            lambda: sources.exporter(running.server.url),
+            lambda: diagnoses(running.server.url),
         )

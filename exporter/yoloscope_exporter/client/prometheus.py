@@ -1,108 +1,26 @@
-"""Where a diagnosis takes its series from over HTTP: an exporter, or a Prometheus."""
+"""Series of a Prometheus, over its HTTP API."""
 
 from __future__ import annotations
 
-import base64
-import http.client
 import json
 import re
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.client.fetch import opener
+from yoloscope_exporter.client.fetch import SourceError, fetch
 from yoloscope_exporter.diagnosis import signals
-from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
 from yoloscope_exporter.recordings.reader import Gatherer, identify
-from yoloscope_exporter.terminal.diagnosis import from_json
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.engine import Diagnosis
     from yoloscope_exporter.diagnosis.series import Store
 
-TIMEOUT_SECONDS = 30.0
 #: More nodes than this are not fetched at once; a run's name narrows them down.
 MOST_NODES = 64
-_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
-class SourceError(Exception):
-    """A source does not answer, or not with what was asked for; one line, with the remedy where there is one."""
-
-    def __init__(self, text: str, status: int = 0) -> None:
-        """`status` is that of HTTP, 0 where there was none."""
-        super().__init__(text)
-        self.status = status
-
-
-def fetch(url: str, *, accept: str = "application/json", data: bytes | None = None) -> bytes:
-    """The body at `url`; `http://user:password@host` becomes basic authentication.
-
-    Raises:
-        SourceError: no answer, or none of status 200.
-    """
-    parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SourceError(f"{url} is no URL such as http://127.0.0.1:9911")
-    host = parts.netloc.rpartition("@")[2]
-    request = urllib.request.Request(  # noqa: S310 - the scheme has been checked
-        urllib.parse.urlunsplit(parts._replace(netloc=host)), data=data, headers={"Accept": accept}
-    )
-    if parts.username is not None:
-        pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
-    try:
-        with opener(request.full_url).open(request, timeout=TIMEOUT_SECONDS) as answer:
-            body: bytes = answer.read()
-            return body
-    except urllib.error.HTTPError as error:
-        with error:
-            where = f"{host}{parts.path}"
-            raise SourceError(f"{where} answers {error.code} {error.reason}{_said(error)}", error.code) from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise SourceError(f"{host} does not answer: {getattr(reason, 'strerror', None) or reason}") from error
-
-
-def _said(error: urllib.error.HTTPError) -> str:
-    """The reason a Prometheus gives for refusing."""
-    try:
-        return f": {json.loads(error.read())['error']}"
-    except (ValueError, KeyError, TypeError, OSError):
-        return ""
-
-
-def scrape(url: str) -> str:
-    """The metrics of the exporter at `url`, in OpenMetrics.
-
-    Raises:
-        SourceError: as `fetch`.
-    """
-    path = "" if urllib.parse.urlsplit(url).path.strip("/") else "/metrics"
-    return fetch(f"{url.rstrip('/')}{path}", accept=_OPENMETRICS).decode(errors="replace")
-
-
-def exporter(url: str) -> tuple[Diagnosis, ...]:
-    """What the exporter at `url` has found in its last window.
-
-    Raises:
-        SourceError: as `fetch`, or it is no exporter that diagnoses.
-    """
-    parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-    body = fetch(urllib.parse.urlunsplit(parts._replace(path=DIAGNOSIS_PATH, query="", fragment="")))
-    try:
-        return from_json(json.loads(body))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{url} answers, but not like yoloscope's exporter") from error
-
-
-# --- Prometheus -----------------------------------------------------------------------------------------------------
-
-
-def prometheus(url: str, since: float, run: str = "", now: float | None = None) -> list[Store]:
+def read_prometheus(url: str, since: float, run: str = "", now: float | None = None) -> list[Store]:
     """The raw samples of the last `since` seconds, one store per node; only nodes with a training (of `run`).
 
     Raises:

@@ -11,13 +11,16 @@ import click
 
 from yoloscope_exporter import config
 from yoloscope_exporter.catalog import BY_NAME
-from yoloscope_exporter.client import exporter as nearby
-from yoloscope_exporter.client import prometheus as sources
-from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.client.exporter import URL, diagnoses, scrape
+from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.diagnosis import engine
+from yoloscope_exporter.diagnosis.cfg import to_cfg
 from yoloscope_exporter.diagnosis.engine import Course
-from yoloscope_exporter.recordings import reader as recording
-from yoloscope_exporter.terminal import diagnosis as render
+from yoloscope_exporter.diagnosis.serialize import course_json
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.recordings.timestamps import snapshot_time, stamped
+from yoloscope_exporter.terminal.diagnosis import exit_code, to_markdown, to_text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -27,7 +30,7 @@ WATCH_SECONDS = 15.0
 
 
 @click.command(short_help="What holds training back, with evidence, the fix and the gain.")
-@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {nearby.URL}]")
+@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {URL}]")
 @click.option(
     "--recording",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -96,9 +99,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
         if recording:
             course = of_recording(recording, thresholds)
         elif prometheus:
-            course = engine.over(sources.prometheus(prometheus, since, run), thresholds)
+            course = engine.over(read_prometheus(prometheus, since, run), thresholds)
         else:
-            course = of_exporter(exporter or nearby.URL, thresholds)
+            course = of_exporter(exporter or URL, thresholds)
     except SourceError as error:
         hint = "" if exporter or prometheus else "; start one with `yoloscope serve`, or name another with --exporter"
         raise click.ClickException(f"{error}{hint}") from error
@@ -106,7 +109,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     click.echo(_formed(course, form, verbose=verbose), nl=False)
     if write_cfg:
         _write(write_cfg, course)
-    ctx.exit(render.exit_code(course.diagnoses))
+    ctx.exit(exit_code(course.diagnoses))
 
 
 def of_recording(path: Path, limits: Thresholds | None = None) -> Course:
@@ -116,7 +119,7 @@ def of_recording(path: Path, limits: Thresholds | None = None) -> Course:
         click.ClickException: it cannot be read, or holds nothing of yoloscope.
     """
     try:
-        return engine.over(recording.read(path), limits)
+        return engine.over(reader.read(path), limits)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -128,7 +131,7 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> Course:
         SourceError: it does not answer.
     """
     try:
-        return Course(sources.exporter(url), 0.0, 0.0, ())
+        return Course(diagnoses(url), 0.0, 0.0, ())
     except SourceError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
             raise
@@ -136,10 +139,10 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> Course:
     gathered: list[str] = []
     end = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < end:
-        text = sources.scrape(url)
-        gathered += recording.stamped(text, recording.snapshot_time(text) or time.time(), set(BY_NAME)).splitlines()
+        text = scrape(url)
+        gathered += stamped(text, snapshot_time(text) or time.time(), set(BY_NAME)).splitlines()
         time.sleep(1.0)
-    return engine.over(recording.parse(gathered), limits)
+    return engine.over(reader.parse(gathered), limits)
 
 
 def _only(course: Course, run: str) -> Course:
@@ -154,13 +157,13 @@ def _only(course: Course, run: str) -> Course:
 
 def _formed(course: Course, form: str, *, verbose: bool) -> str:
     if form == "json":
-        return json.dumps(render.course_json(course), indent=2, allow_nan=False) + "\n"
+        return json.dumps(course_json(course), indent=2, allow_nan=False) + "\n"
     if not course.diagnoses:
         notes = "".join(f"note: {note}\n" for note in course.notes)
         return f"no training is known here; start one with `yoloscope run -- yolo train ...`\n{notes}"
     if form == "markdown":
-        return render.to_markdown(course.diagnoses, course.notes)
-    return render.to_text(course.diagnoses, course.notes, verbose=verbose)
+        return to_markdown(course.diagnoses, course.notes)
+    return to_text(course.diagnoses, course.notes, verbose=verbose)
 
 
 def _write(path: Path, course: Course) -> None:
@@ -169,6 +172,6 @@ def _write(path: Path, course: Course) -> None:
     if len(runs) > 1:
         raise click.ClickException(f"--write-cfg {path}: choose one run with --run; there are {', '.join(runs)}")
     try:
-        path.write_text(render.to_cfg(course.diagnoses), encoding="utf-8")
+        path.write_text(to_cfg(course.diagnoses), encoding="utf-8")
     except OSError as error:
         raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error

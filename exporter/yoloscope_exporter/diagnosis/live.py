@@ -24,10 +24,10 @@ from yoloscope_exporter.diagnosis.engine import (
     wasted,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
-from yoloscope_exporter.terminal.diagnosis import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,8 @@
-"""The flight recorder of a run as series: what its record holds now, and the last batches from its ring.
+"""The record of a run as series: what it holds now, and the last batches from its ring.
 
-Works without an exporter and after the run's death. The ring has a batch's data wait and step time but not the step's
-phases nor its workers' times; these are laid out backwards from the totals in proportion, so they are approximate.
+Works without an exporter, and after the run was killed. The ring has a batch's data wait and step time, but
+not the step's phases nor its workers' times; these are laid out backwards from the totals in proportion, so they are
+approximate.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class BlackBox:
+class PostMortem:
     """What the records of one run hold.
 
     Attributes:
@@ -54,8 +55,8 @@ def runs(base: Path) -> list[str]:
     return sorted(started, key=lambda run: started[run], reverse=True)
 
 
-def read(base: Path, run: str) -> BlackBox:
-    """The black box of `run`.
+def read(base: Path, run: str) -> PostMortem:
+    """What the records of `run` in `base` hold.
 
     Raises:
         KeyError: there is no such run in `base`.
@@ -75,7 +76,7 @@ def read(base: Path, run: str) -> BlackBox:
         if moment < end:
             store.add(moment, moments[moment])
     store.add(end, samples)
-    return BlackBox(run, store, rows, {rank: _state(base, run, rank) for rank in ranks})
+    return PostMortem(run, store, rows, {rank: _state(base, run, rank) for rank in ranks})
 
 
 def _samples(base: Path) -> list[Sample]:

@@ -1,18 +1,9 @@
-"""Recordings: OpenMetrics text with a timestamp on every sample, as `yoloscope record` writes and everybody reads.
-
-A recording is appended to while it grows, so samples stand in order of time and families are declared where they first
-appear. Every state of the file ends in `# EOF`, which the next append overwrites. `.gz` is one gzip member per append.
-
-The reader takes what others write, too: families in any order, histogram parts as families of their own, an `instance`
-label. What it cannot use it counts by reason and leaves out.
-"""
+"""Reads recordings, and puts samples of several nodes together to series."""
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import zlib
 from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,138 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 from yoloscope_exporter.diagnosis.series import Store
-from yoloscope_exporter.exposition import Form, Renderer
+from yoloscope_exporter.recordings.compression import first_part, members
+from yoloscope_exporter.recordings.timestamps import stamped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-    from typing import BinaryIO
 
     _Moments = dict[float, dict[float | str, float]]  # time -> bucket's bound, or a part's suffix -> value
 
-EOF = b"# EOF\n"
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
 #: Suffixes of a histogram's parts; the count is left out, as the +Inf bucket says the same.
 _PARTS = ("_bucket", "_sum", "_count")
-_CHUNK = 1 << 16
-SNAPSHOT_TIME = catalog.SNAPSHOT_TIMESTAMP_SECONDS.name
-
-
-# --- writing --------------------------------------------------------------------------------------------------------
-
-
-def stamped(exposition: str, time: float, declared: set[str]) -> str:
-    """An OpenMetrics exposition with `time` (Unix seconds) on every sample; metadata only of families not `declared`.
-
-    `declared` is added to.
-    """
-    stamp = f" {time:.3f}"
-    known = set(declared)
-    lines = []
-    for line in exposition.splitlines():
-        if line.startswith("#"):
-            words = line.split(" ", 3)
-            if len(words) > 2 and words[2] not in known:  # noqa: PLR2004 - "# TYPE name ..."; "# EOF" has no name
-                declared.add(words[2])
-                lines.append(line)
-        elif line:
-            lines.append(line + stamp)
-    return "\n".join(lines) + "\n"
-
-
-def snapshot_time(exposition: str) -> float | None:
-    """When the values of an exposition were gathered, if it says so."""
-    found = re.search(rf"^{SNAPSHOT_TIME} (\S+)$", exposition, re.MULTILINE)
-    try:
-        return catalog.plausible(catalog.SNAPSHOT_TIMESTAMP_SECONDS, float(found[1])) if found else None
-    except ValueError:
-        return None
-
-
-class Writer:
-    """Appends to a recording. A file that is there is continued, what a crash left half written is cut off.
-
-    Raises:
-        OSError: the file cannot be opened or written.
-        ValueError: the file is no recording.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open `path`; compressed if it ends in `.gz`."""
-        self._compressed = path.suffix == ".gz"
-        self._declared: set[str] = set()
-        self._renderer = Renderer()
-        existing = path.read_bytes() if path.exists() else b""
-        whole = self._whole(existing)
-        self._file: BinaryIO = path.open("r+b" if existing else "wb", buffering=0)
-        self._end = len(whole)
-        self._file.truncate(self._end)
-        self._finish()
-
-    def _whole(self, existing: bytes) -> bytes:
-        """The part of the file to append to: complete lines without the end mark, or complete gzip members."""
-        if self._compressed:
-            members = _members(existing)
-            for _, text in members:
-                self._remember(text)
-            return existing[: members[-1][0]] if members else b""
-        text = existing.removesuffix(EOF)
-        text = text[: text.rfind(b"\n") + 1]
-        if text and not text.startswith((b"#", b"yoloscope_")):
-            raise ValueError("it does not begin like a recording")
-        self._remember(text)
-        return text
-
-    def _remember(self, text: bytes) -> None:
-        self._declared.update(
-            line.split(b" ", 3)[2].decode() for line in text.splitlines() if line.startswith(b"# TYPE ")
-        )
-
-    def samples(self, time: float, samples: Iterable[Sample]) -> None:
-        """Append the samples of one moment (Unix seconds)."""
-        self.exposition(time, self._renderer.render(list(samples)).get(Form(openmetrics=True)).decode())
-
-    def exposition(self, time: float, text: str) -> None:
-        """Append an exposition in OpenMetrics."""
-        block = stamped(text, time, self._declared).encode()
-        if self._compressed:
-            block = gzip.compress(block, mtime=0)
-        self._end += self._write(block if self._compressed else block + EOF) - (0 if self._compressed else len(EOF))
-
-    def _finish(self) -> None:
-        if not self._compressed:
-            self._write(EOF)
-
-    def _write(self, block: bytes) -> int:
-        """One write at the end of what is valid, so that a crash tears at most this block."""
-        self._file.seek(self._end)
-        self._file.write(block)
-        return len(block)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def _members(data: bytes) -> list[tuple[int, bytes]]:
-    """(end, content) of each complete gzip member."""
-    found, content, consumed = [], b"", 0
-    unpacker = zlib.decompressobj(wbits=31)
-    while consumed < len(data):
-        chunk = data[consumed : consumed + _CHUNK]
-        try:
-            content += unpacker.decompress(chunk)
-        except zlib.error:
-            break
-        consumed += len(chunk) - len(unpacker.unused_data)
-        if unpacker.eof:
-            found.append((consumed, content))
-            unpacker, content = zlib.decompressobj(wbits=31), b""
-    return found
-
-
-# --- reading --------------------------------------------------------------------------------------------------------
 
 
 class Identity(NamedTuple):
@@ -211,16 +83,8 @@ def read(path: Path) -> list[Store]:
 def _lines(path: Path) -> Iterator[str]:
     data = path.read_bytes()
     if path.suffix == ".gz" or data.startswith(b"\x1f\x8b"):
-        data = b"".join(content for _, content in _members(data)) or _torn(data)
+        data = b"".join(content for _, content in members(data)) or first_part(data)
     yield from data.decode(errors="replace").splitlines()
-
-
-def _torn(data: bytes) -> bytes:
-    """What can be had of a single gzip member that was cut off."""
-    try:
-        return zlib.decompressobj(wbits=31).decompress(data)
-    except zlib.error as error:
-        raise ValueError(f"not a gzip file: {error}") from error
 
 
 def parse(lines: Iterable[str]) -> list[Store]:

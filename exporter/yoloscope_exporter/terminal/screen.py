@@ -16,8 +16,8 @@ from yoloscope_exporter.diagnosis import rules, signals
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.step import STEP_PHASES
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
-from yoloscope_exporter.reports.summary import duration
-from yoloscope_exporter.terminal import sparkline as spark
+from yoloscope_exporter.diagnosis.units import clock, duration
+from yoloscope_exporter.terminal.sparkline import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ def _title(text: str) -> Rule:
 
 def _head(window: Window, source: str) -> Text:
     machine = Machine(window)
-    parts = [spark.clock(window.end), source]
+    parts = [clock(window.end), source]
     if machine.idle is not None:
         parts.append(f"CPU {1 - machine.idle:.0%} of {sum(machine.cpu.values()):.0f}")
     installed, available = window.last(catalog.MEMORY_TOTAL_BYTES), window.last(catalog.MEMORY_AVAILABLE_BYTES)
@@ -204,7 +204,7 @@ def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[Rendera
     heat = window.last(catalog.GPU_TEMPERATURE_CELSIUS, gpu, "core")
     yield gpu
     yield "" if busy is None else f"{busy:4.0%}"
-    yield Text(spark.line(history, width=20, high=1.0), style="blue")
+    yield Text(line(history, width=20, high=1.0), style="blue")
     yield "" if used is None or total is None else f"{used / GIB:.1f}/{total / GIB:.1f} GiB"
     yield "" if power is None else f"{power:.0f}/{limit:.0f} W" if limit is not None else f"{power:.0f} W"
     yield "" if heat is None else f"{heat:.0f} C"
@@ -212,7 +212,7 @@ def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[Rendera
 
 
 def _event(event: Event) -> Text:
-    return Text.assemble((spark.clock(event.time), "dim"), " ", (event.text, STYLES[event.severity]))
+    return Text.assemble((clock(event.time), "dim"), " ", (event.text, STYLES[event.severity]))
 
 
 # --- events ---------------------------------------------------------------------------------------------------------

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import urllib.request
+from typing import TYPE_CHECKING
 
 import pytest
-from yoloscope_exporter.client.fetch import opener
+from yoloscope_exporter.client.fetch import fetch, opener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Answer = Callable[[str, str, dict[str, str]], tuple[int, bytes]]
 
 
 @pytest.mark.parametrize(
@@ -24,3 +30,10 @@ def test_proxies(monkeypatch: pytest.MonkeyPatch, url: str, proxied: bool) -> No
     monkeypatch.delenv("no_proxy", raising=False)
     handlers = [one for one in opener(url).handlers if isinstance(one, urllib.request.ProxyHandler)]  # type: ignore[attr-defined]
     assert any(hasattr(one, "http_open") for one in handlers) is proxied
+
+
+def test_proxy_is_not_asked_for_this_machine(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster's http_proxy does not come between the terminal and the exporter beside it."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert fetch(serve(lambda *_: (200, b"here"))) == b"here"

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from yoloscope_exporter import config
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands import serve
-from yoloscope_exporter.recordings.reader import Writer
+from yoloscope_exporter.recordings.writer import Writer
 
 from tests import training
 from tests.recordings import cases

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import engine
-from yoloscope_exporter.diagnosis import postmortem as blackbox
-from yoloscope_exporter.reports import summary as report
-from yoloscope_exporter.terminal import sparkline as spark
+from yoloscope_exporter.diagnosis import engine, postmortem
+from yoloscope_exporter.reports.summary import summarize
+from yoloscope_exporter.terminal.last_batches import last_batches
 from yoloscope_hooks import record
 
 if TYPE_CHECKING:
@@ -56,43 +55,43 @@ def base(tmp_path: Path) -> Iterator[Path]:
 
 def test_the_ring_becomes_series(base: Path) -> None:
     """As if the run had been sampled after each batch: totals at the end, history before it."""
-    box = blackbox.read(base, RUN)
-    batches = box.store.series[catalog.TRAIN_BATCHES_TOTAL.name][KEY]
+    found = postmortem.read(base, RUN)
+    batches = found.store.series[catalog.TRAIN_BATCHES_TOTAL.name][KEY]
     assert list(batches.values[:3]) == [0, 1, 2]
     assert batches.values[-1] == 50
-    waits = box.store.series[catalog.TRAIN_PHASE_SECONDS_TOTAL.name][(*KEY, "data_wait")]
+    waits = found.store.series[catalog.TRAIN_PHASE_SECONDS_TOTAL.name][(*KEY, "data_wait")]
     assert waits.values[10] - waits.values[9] == pytest.approx(WAIT)
-    forward = box.store.series[catalog.TRAIN_PHASE_SECONDS_TOTAL.name][(*KEY, "forward")]
+    forward = found.store.series[catalog.TRAIN_PHASE_SECONDS_TOTAL.name][(*KEY, "forward")]
     assert forward.values[20] == pytest.approx(20 * STEP * 0.4)
-    assert box.store.skipped == {}
+    assert found.store.skipped == {}
 
 
 def test_a_dead_run_is_diagnosed_from_it(base: Path) -> None:
     """Killed, and starved before that, with nothing but the record."""
-    box = blackbox.read(base, RUN)
-    (diagnosis,) = engine.over([box.store]).diagnoses
+    found = postmortem.read(base, RUN)
+    (diagnosis,) = engine.over([found.store]).diagnoses
     names = [verdict.name for verdict in diagnosis.verdicts]
     assert names[0] == "killed"
     assert "epoch 2 of 9" in diagnosis.verdicts[0].evidence
     assert "insufficient_data" in names  # it waited for data, and there is no worker's record to say why
-    figures = report.summarize([box.store], RUN).figures
+    figures = summarize([found.store], RUN).figures
     assert figures["data_wait"].value == pytest.approx(0.75, abs=0.01)
     assert figures["throughput"].value == pytest.approx(16 / (WAIT + STEP), rel=0.01)
 
 
 def test_runs_are_listed_and_missing_ones_refused(base: Path) -> None:
     """By name, the newest first."""
-    assert blackbox.runs(base) == [RUN]
+    assert postmortem.runs(base) == [RUN]
     with pytest.raises(KeyError):
-        blackbox.read(base, "other")
+        postmortem.read(base, "other")
 
 
 def test_the_last_minutes_in_print(base: Path) -> None:
     """A line per quantity, then the last batches."""
-    text = spark.black_box("0", blackbox.read(base, RUN).rows["0"])
+    text = last_batches("0", postmortem.read(base, RUN).rows["0"])
     assert "the last 50 batches, 20 s" in text
     assert "data wait" in text
     assert "300.0     100.0" in text
     assert len(text.splitlines()) < 24
     assert max(map(len, text.splitlines())) <= 100
-    assert "no batch was recorded" in spark.black_box("0", [])
+    assert "no batch was recorded" in last_batches("0", [])

@@ -20,7 +20,8 @@ from yoloscope_exporter.commands import serve
 from yoloscope_exporter.diagnosis import engine, rules
 from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.diagnosis.thresholds import Thresholds
-from yoloscope_exporter.reports import summary as report
+from yoloscope_exporter.reports.comparison import compare
+from yoloscope_exporter.reports.summary import Summary, summarize
 
 from tests import training
 
@@ -189,9 +190,9 @@ class Trainings:
             for one in self.diagnoses(**limits)
         }
 
-    def summary(self) -> report.Summary:
+    def summary(self) -> Summary:
         """The report on the last training."""
-        return report.summarize([self.store], self.diagnoses()[0].run)
+        return summarize([self.store], self.diagnoses()[0].run)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +225,7 @@ def test_slow_storage_is_found_and_the_printed_fix_helps(trainings: Trainings) -
     fix = dict(verdict.advice.arguments)
     trainings.to_the_end(script=SLOW_STORAGE, epochs=5, workers=fix.pop("workers", 1), arguments=fix)
     after = trainings.summary()
-    rows = {row.name: row for row in report.compare(before, after).rows}
+    rows = {row.name: row for row in compare(before, after).rows}
     assert rows["throughput"].verdict == "better", rows
     assert after.figures["throughput"].value > 1.5 * before.figures["throughput"].value
 

@@ -12,8 +12,10 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis.series import Store
-from yoloscope_exporter.recordings import reader as recording
-from yoloscope_exporter.recordings.reader import Writer
+from yoloscope_exporter.exposition import Form, Renderer
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.recordings.timestamps import stamped
+from yoloscope_exporter.recordings.writer import Writer
 
 from tests.conftest import require_binary
 from tests.recordings.model import Plan, moments
@@ -52,7 +54,7 @@ def content(store: Store) -> dict[tuple[str, tuple[str, ...]], list[object]]:
 def test_what_is_written_is_read(path: Path) -> None:
     """Every series, every point, histograms included, the births too."""
     written = write(path)
-    (read,) = recording.read(path)
+    (read,) = reader.read(path)
     assert content(read) == content(written)
     assert not read.skipped
     born = {key: series.born for key, series in written.series[catalog.TRAIN_BATCHES_TOTAL.name].items()}
@@ -63,7 +65,7 @@ def test_a_recording_is_continued(path: Path) -> None:
     """A second writer goes on where the first one ended, and declares no family twice."""
     write(path)
     write(path, start=5000.0)
-    (read,) = recording.read(path)
+    (read,) = reader.read(path)
     assert read.first == pytest.approx(998)
     assert read.last > 5000
     text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
@@ -76,12 +78,12 @@ def test_a_torn_end_costs_the_last_moments_only(path: Path, lost: int) -> None:
     """Cut off anywhere, as by a crash, the rest is read; and a writer mends the file."""
     whole = content(write(path))
     path.write_bytes(path.read_bytes()[:-lost])
-    (read,) = recording.read(path)
+    (read,) = reader.read(path)
     for key, (times, _, _) in content(read).items():
         assert times == whole[key][0][: len(times)]  # type: ignore[index]
     assert read.last >= 1006
     write(path, start=9000.0)
-    (mended,) = recording.read(path)
+    (mended,) = reader.read(path)
     assert mended.skipped.total() <= 1  # a histogram of which some parts were lost
     assert mended.last > 9000
 
@@ -92,7 +94,7 @@ def test_any_order_of_lines_is_read(tmp_path: Path) -> None:
     written = write(path)
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     families = sorted(lines, key=lambda line: re.split("[{ ]", line)[0])
-    (read,) = recording.parse(families)
+    (read,) = reader.parse(families)
     assert content(read) == content(written)
 
 
@@ -103,7 +105,7 @@ def test_lines_that_are_no_samples_are_counted() -> None:
     good = ['yoloscope_train_up{run="r",rank="0"} 1 1000', 'yoloscope_train_up{rank="0",run="r"} 1 1001']
     lines = garbage + good
     noise.shuffle(lines)
-    (store,) = recording.parse(sorted(lines, key=lambda line: line.endswith("1001")))
+    (store,) = reader.parse(sorted(lines, key=lambda line: line.endswith("1001")))
     assert list(store.series[catalog.TRAIN_UP.name]["r", "0"].times) == [1000, 1001]
     assert store.skipped == {
         "not a line of a sample with a timestamp": 2,
@@ -115,7 +117,7 @@ def test_lines_that_are_no_samples_are_counted() -> None:
 def test_instances_are_kept_apart() -> None:
     """GPU 0 of one node is not GPU 0 of another."""
     line = 'yoloscope_gpu_utilization_ratio{{gpu="0",instance="{}"}} {} 1000'
-    stores = recording.parse([line.format("a", 0.1), line.format("b", 0.9)])
+    stores = reader.parse([line.format("a", 0.1), line.format("b", 0.9)])
     values = [store.series[catalog.GPU_UTILIZATION_RATIO.name]["0",].values[0] for store in stores]
     assert values == [0.1, 0.9]
 
@@ -123,15 +125,15 @@ def test_instances_are_kept_apart() -> None:
 def test_labels_are_unescaped() -> None:
     """Quotes, backslashes and new lines in labels survive."""
     sample = Sample(catalog.TRAIN_UP, ('a"b\\c\nd', "0"), 1.0)
-    text = recording.Renderer().render([sample]).get(recording.Form(openmetrics=True)).decode()
-    (store,) = recording.parse(recording.stamped(text, 5.0, set()).splitlines())
+    text = Renderer().render([sample]).get(Form(openmetrics=True)).decode()
+    (store,) = reader.parse(stamped(text, 5.0, set()).splitlines())
     assert list(store.series[catalog.TRAIN_UP.name]) == [('a"b\\c\nd', "0")]
 
 
 def test_histograms_of_other_bounds_are_left_out() -> None:
     """A bucket that is missing makes the whole histogram unknown, not wrong."""
     lines = [f'yoloscope_train_step_seconds_bucket{{run="r",rank="0",le="{le}"}} 1 10' for le in ("0.5", "+Inf")]
-    (store,) = recording.parse([*lines, 'yoloscope_train_step_seconds_sum{run="r",rank="0"} 1 10'])
+    (store,) = reader.parse([*lines, 'yoloscope_train_step_seconds_sum{run="r",rank="0"} 1 10'])
     assert catalog.TRAIN_STEP_SECONDS.name not in store.series
     assert store.skipped == {"histogram with other buckets or parts missing": 1}
 
@@ -142,7 +144,7 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.om"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"gzip|no samples of yoloscope"):
-        recording.read(path)
+        reader.read(path)
 
 
 def test_a_foreign_file_is_not_appended_to(tmp_path: Path) -> None:
