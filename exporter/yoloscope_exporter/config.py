@@ -284,7 +284,7 @@ def _load(ctx: click.Context, param: click.Parameter, path: Path | None) -> None
         return
     parameters = {_key(option): option for option in ctx.command.params if option.expose_value}
     ctx.default_map = {}
-    for key, value in _flat(_yaml(path), path):
+    for key, value in _is_plateau(_yaml(path), path):
         if key not in parameters:
             _refuse(path, f"unknown key {key!r}; allowed are {', '.join(sorted(parameters))}")
         if value is None or isinstance(value, list):
@@ -307,13 +307,13 @@ def _yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
         _refuse(path, f"not readable as YAML: {error}")
 
 
-def _flat(content: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - YAML
+def _is_plateau(content: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - YAML
     if not isinstance(content, dict):
         _refuse(path, f"{prefix or 'the file'} must be a mapping such as 'sample: {{interval: 1s}}'")
     for key, value in content.items():
         name = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, dict):
-            yield from _flat(value, path, name)
+            yield from _is_plateau(value, path, name)
         else:
             yield name, value
 

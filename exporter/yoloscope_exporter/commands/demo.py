@@ -230,7 +230,7 @@ def _play(act: Act, root: Path, tape: Tape, epochs: int, console: Console) -> Pl
             raise click.ClickException(f"the training failed; the end of {log}:\n{processes.tail(log)}")
     _until_finished(watch, act.run)
     stores = reader.read(root / "demo.om")
-    found = [one for one in engine.over(stores).diagnoses if one.run == act.run]
+    found = [one for one in engine.diagnose_range(stores).diagnoses if one.run == act.run]
     console.print(escape(to_text(found).rstrip("\n")), highlight=False)
     return Played(summarize(stores, act.run), found[0] if found else None)
 

@@ -1,4 +1,4 @@
-"""`yoloscope diagnose`: what holds training back, with evidence, the fix and the gain."""
+"""`yoloscope diagnose`: diagnose training bottlenecks, with evidence, the fix and the gain."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.cfg import to_cfg
-from yoloscope_exporter.diagnosis.engine import Course
-from yoloscope_exporter.diagnosis.serialize import course_json
+from yoloscope_exporter.diagnosis.engine import RangeDiagnosis
+from yoloscope_exporter.diagnosis.serialize import range_json
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time, stamped
 from yoloscope_exporter.terminal.diagnosis import exit_code, to_markdown, to_text
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 15.0
 
 
-@click.command(short_help="What holds training back, with evidence, the fix and the gain.")
+@click.command(short_help="Diagnose training bottlenecks, with evidence, the fix and the gain.")
 @click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {URL}]")
 @click.option(
     "--recording",
@@ -44,7 +44,7 @@ WATCH_SECONDS = 15.0
     default="1h",
     show_default=True,
     metavar="DURATION",
-    help="With --prometheus.",
+    help="How far back to read with --prometheus.",
 )
 @click.option("--run", default="", metavar="NAME", help="Only this run.")
 @click.option(
@@ -53,22 +53,24 @@ WATCH_SECONDS = 15.0
     type=click.Choice(("text", "json", "markdown")),
     default="text",
     show_default=True,
-    help="Output.",
+    help="Output format.",
 )
 @click.option(
     "--write-cfg",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Also write the advice for one run as a YAML for `yolo train cfg=FILE ...`; `cfg=` comes first.",
+    help="Also write the advice for one run as YAML for `yolo train cfg=FILE ...`; put `cfg=` first.",
 )
 @click.option(
     "--thresholds",
     type=config.thresholds,
     default="",
     metavar="FILE",
-    help="YAML with thresholds in place of the defaults; for --recording and --prometheus.",
+    help="YAML file that overrides default thresholds; with --recording and --prometheus.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Also say what could not be judged, and why.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Also list verdicts that could not be evaluated, with the missing signals."
+)
 @click.pass_context
 def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     ctx: click.Context,
@@ -82,10 +84,10 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     thresholds: Thresholds | None,
     verbose: bool,  # noqa: FBT001 - click's
 ) -> None:
-    """Say what holds training back, with evidence, the cause, a command that verifies it, the fix and the gain.
+    """Diagnose training bottlenecks: evidence, cause, a command that verifies it, fix and gain.
 
-    Of a running exporter, the last window is judged; of a recording or a Prometheus, the whole stretch of time: every
-    verdict that held for a tenth of the training, and every event. Exit code: 0 healthy, 1 findings, 2 no data.
+    Evaluates the last window of a running exporter, or the whole time range of a recording or a Prometheus: every
+    verdict that held for a tenth of the training time, and every event. Exit code: 0 healthy, 1 findings, 2 no data.
 
     \b
       yoloscope diagnose
@@ -99,7 +101,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
         if recording:
             course = of_recording(recording, thresholds)
         elif prometheus:
-            course = engine.over(read_prometheus(prometheus, since, run), thresholds)
+            course = engine.diagnose_range(read_prometheus(prometheus, since, run), thresholds)
         else:
             course = of_exporter(exporter or URL, thresholds)
     except SourceError as error:
@@ -112,26 +114,26 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     ctx.exit(exit_code(course.diagnoses))
 
 
-def of_recording(path: Path, limits: Thresholds | None = None) -> Course:
+def of_recording(path: Path, limits: Thresholds | None = None) -> RangeDiagnosis:
     """The diagnosis of a recording.
 
     Raises:
         click.ClickException: it cannot be read, or holds nothing of yoloscope.
     """
     try:
-        return engine.over(reader.read(path), limits)
+        return engine.diagnose_range(reader.read(path), limits)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def of_exporter(url: str, limits: Thresholds | None = None) -> Course:
+def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
     """The diagnosis of a running exporter: its own, or if it makes none, from watching it for a while.
 
     Raises:
         SourceError: it does not answer.
     """
     try:
-        return Course(diagnoses(url), 0.0, 0.0, ())
+        return RangeDiagnosis(diagnoses(url), 0.0, 0.0, ())
     except SourceError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
             raise
@@ -142,22 +144,22 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> Course:
         text = scrape(url)
         gathered += stamped(text, snapshot_time(text) or time.time(), set(BY_NAME)).splitlines()
         time.sleep(1.0)
-    return engine.over(reader.parse(gathered), limits)
+    return engine.diagnose_range(reader.parse(gathered), limits)
 
 
-def _only(course: Course, run: str) -> Course:
+def _only(course: RangeDiagnosis, run: str) -> RangeDiagnosis:
     if not run:
         return course
     known = sorted({diagnosis.run for diagnosis in course.diagnoses})
     if known and run not in known:
         raise click.ClickException(f"--run {run}: there is no such run; there are {', '.join(known)}")
     chosen = tuple(diagnosis for diagnosis in course.diagnoses if diagnosis.run == run)
-    return Course(chosen, course.start, course.end, course.notes)
+    return RangeDiagnosis(chosen, course.start, course.end, course.notes)
 
 
-def _formed(course: Course, form: str, *, verbose: bool) -> str:
+def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
     if form == "json":
-        return json.dumps(course_json(course), indent=2, allow_nan=False) + "\n"
+        return json.dumps(range_json(course), indent=2, allow_nan=False) + "\n"
     if not course.diagnoses:
         notes = "".join(f"note: {note}\n" for note in course.notes)
         return f"no training is known here; start one with `yoloscope run -- yolo train ...`\n{notes}"
@@ -166,7 +168,7 @@ def _formed(course: Course, form: str, *, verbose: bool) -> str:
     return to_text(course.diagnoses, course.notes, verbose=verbose)
 
 
-def _write(path: Path, course: Course) -> None:
+def _write(path: Path, course: RangeDiagnosis) -> None:
     """The advice for the one run there is: that for one training does not fit another."""
     runs = sorted({diagnosis.run for diagnosis in course.diagnoses} - {""})
     if len(runs) > 1:

@@ -1,4 +1,4 @@
-"""`yoloscope report`: what a run came to, two runs side by side, and the last minutes of a dead one."""
+"""`yoloscope report`: summarise a run, compare two runs, or show the last batches before a crash."""
 
 from __future__ import annotations
 
@@ -36,38 +36,41 @@ class _Where:
     records: Path
 
 
-@click.command(short_help="What a run came to, two runs side by side, the last minutes of a dead run.")
+@click.command(short_help="Summarise a run, compare two runs, or show the last batches before a crash.")
 @click.argument("runs", nargs=-1, metavar="RUN [RUN]")
 @click.option(
     "--recording",
     "recorded",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Take the runs from a file of `yoloscope record`.",
+    help="Read the runs from a file of `yoloscope record`.",
 )
-@click.option("--prometheus", metavar="URL", help="Take the runs from a Prometheus.")
+@click.option("--prometheus", metavar="URL", help="Read the runs from a Prometheus.")
 @click.option(
     "--since",
     type=config.duration(10.0),
     default="1d",
     show_default=True,
     metavar="DURATION",
-    help="With --prometheus.",
+    help="How far back to read with --prometheus.",
 )
 @click.option(
     "--records",
     type=click.Path(path_type=Path),
     envvar="YOLOSCOPE_DIR",
     metavar="DIR",
-    help="Directory of the trainings' records.  [default: /dev/shm/yoloscope]",
-)
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also as one HTML file.")
-@click.option(
-    "--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Not to the terminal."
+    help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
 )
 @click.option(
-    "--black-box", is_flag=True, help="The last minutes of one run, batch by batch, from its flight recorder."
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write one HTML file."
 )
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write Markdown to FILE instead of stdout.",
+)
+@click.option("--black-box", is_flag=True, help="Show the last minutes of one run, batch by batch, from its record.")
 def report(  # noqa: PLR0913, PLR0917 - a command's options
     runs: tuple[str, ...],
     recorded: Path | None,
@@ -81,8 +84,8 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     """Report on one run, or compare two.
 
     RUN is a run's name, or a file of `yoloscope record` that holds one run. Names are looked up among the records on
-    this machine, which keep the totals and the last 4096 batches of a run even after its death, or in a recording or a
-    Prometheus, which keep its whole course.
+    this machine, which keep the totals and the last 4096 batches of a run even after a crash, or in a recording or a
+    Prometheus, which keep the whole of it.
 
     \b
       yoloscope report train/yolo11m

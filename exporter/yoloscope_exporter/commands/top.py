@@ -39,11 +39,16 @@ ONCE_SECONDS = 3.0
     help=f"A running exporter.  [default: {URL}, or this node itself if none answers]",
 )
 @click.option(
-    "--interval", type=config.duration(0.2, 60.0), default="1s", show_default=True, metavar="DURATION", help="Period."
+    "--interval",
+    type=config.duration(0.2, 60.0),
+    default="1s",
+    show_default=True,
+    metavar="DURATION",
+    help="Refresh interval.",
 )
-@click.option("--once", is_flag=True, help="Print one frame and end, for scripts; so it is where no terminal is.")
+@click.option("--once", is_flag=True, help="Print one frame and exit (the default when stdout is not a terminal).")
 def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT001 - click's
-    """Watch the trainings on this node, or on the node of --exporter: what holds them back comes first.
+    """Show the runs on this node, or on the node of --exporter, with their verdicts first.
 
     Works in 80 columns and over SSH. Ctrl-C ends it.
     """
@@ -102,7 +107,7 @@ class Watch:
         except SourceError as error:
             if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
                 raise
-            return engine.over([self.store]).diagnoses
+            return engine.diagnose_range([self.store]).diagnoses
 
     def frame(self) -> RenderableType:
         """What to show now."""

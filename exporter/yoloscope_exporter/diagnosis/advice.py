@@ -72,7 +72,7 @@ def gain(advice: Advice, signals: Signals) -> str | None:
     return f"up to {advice.speedup:.1f}x: {now:.3g} -> {now * advice.speedup:.3g} images/s"
 
 
-def without_wait(s: Signals) -> float | None:
+def speedup_without_wait(s: Signals) -> float | None:
     """Speed-up if training never waited for data."""
     return 1 / (1 - s.data_wait_share) if s.has(Signals.data_wait_share) and s.data_wait_share < 1 else None
 
@@ -143,7 +143,7 @@ def more_workers(s: Signals) -> Advice | None:
 def _speedup(s: Signals, prep: float, workers: float) -> float | None:
     """Throughput over today's with `workers` workers of `prep` seconds per batch: the slower of loader and trainer."""
     if not s.has(Signals.step_seconds, Signals.wait_seconds) or not prep:
-        return without_wait(s)
+        return speedup_without_wait(s)
     today = s.step_seconds + s.wait_seconds
     return today / max(s.step_seconds, prep / max(workers, 1))
 
@@ -205,38 +205,40 @@ def _without_reading(s: Signals) -> float | None:
     return _speedup(s, prep, s.get(Signals.workers, 1)) if prep else None
 
 
-def _beside_the_cache(s: Signals) -> Signals:
+def _with_ram_cache(s: Signals) -> Signals:
     """The same, with the memory that a RAM cache would leave."""
     left = max(s.memory_available_bytes - (dataset_bytes(s) or 0.0), 0.0)
     return s.with_numbers({Signals.memory_available_bytes: left})
 
 
-def feed(s: Signals) -> Advice:
+def for_slow_storage(s: Signals) -> Advice:
     """Storage is slow: keep the images in memory, and let more workers wait at the same time.
 
     `cache=disk` is no remedy: it writes the decoded images, several times as large, beside the others.
     """
     kept = cache_in_memory(s)
-    workers = more_workers(_beside_the_cache(s) if kept else s)
+    workers = more_workers(_with_ram_cache(s) if kept else s)
     if kept:
-        return _together([kept, workers] if workers else [kept])
+        return _combined([kept, workers] if workers else [kept])
     note = "; ".join(filter(None, (_too_large(s), "put the data set on a local SSD or NVMe disk")))
-    return Advice(workers.arguments if workers else {}, note=note, speedup=without_wait(s))
+    return Advice(workers.arguments if workers else {}, note=note, speedup=speedup_without_wait(s))
 
 
-def lighter(s: Signals) -> Advice:
+def for_slow_preprocessing(s: Signals) -> Advice:
     """Preparation is bound by the CPU: spare it the decoding, then the mosaic, or give it more CPUs.
 
     More workers are no remedy: where CPUs idle for them the verdict is another one.
     """
     kept = cache_in_memory(s) or cache_on_disk(s)
     if not kept:
-        return Advice({"mosaic": 0.0}, note="or lighten your own transforms, or use more CPUs", speedup=without_wait(s))
+        return Advice(
+            {"mosaic": 0.0}, note="or lighten your own transforms, or use more CPUs", speedup=speedup_without_wait(s)
+        )
     note = "or lighten the augmentation (mosaic=0 reads a quarter of the images), or shrink the images on disk to imgsz"
-    return Advice(kept.arguments, {}, f"{kept.note}; {note}", without_wait(s))
+    return Advice(kept.arguments, {}, f"{kept.note}; {note}", speedup_without_wait(s))
 
 
-def _together(parts: list[Advice]) -> Advice:
+def _combined(parts: list[Advice]) -> Advice:
     arguments = {key: value for part in parts for key, value in part.arguments.items()}
     speedups = [part.speedup for part in parts if part.speedup is not None]
     return Advice(arguments, {}, "; ".join(part.note for part in parts if part.note), max(speedups, default=None))
@@ -259,7 +261,7 @@ def within_quota(s: Signals) -> Advice:
     note = f"raise the CPU limit from {quota:g} to about {wanted:g} CPUs" if wanted else "raise the CPU limit"
     if arguments:
         note = f"or keep the workers and {note}"
-    return Advice(arguments, {"OMP_NUM_THREADS": "1"}, note, without_wait(s))
+    return Advice(arguments, {"OMP_NUM_THREADS": "1"}, note, speedup_without_wait(s))
 
 
 def _cpus_wanted(s: Signals) -> int | None:

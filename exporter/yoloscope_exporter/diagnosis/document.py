@@ -26,10 +26,11 @@ abstains: `yoloscope diagnose --verbose` lists those, with what is missing. A ve
 for a sixth of the window and ends when it has not for a third; an event counts at once.
 
 Training phases decide; GPU series only support, so a machine without a GPU gets its verdict too. Over a recording or a
-Prometheus' time range a verdict is told if it held for {engine.LEAST_SHARE:.0%} of the training time, an event always.
+Prometheus' time range a verdict is reported if it held for {engine.LEAST_SHARE:.0%} of the training time, an event
+always.
 
 Where training waits for data, one cause is named, in this order, because each would hide the next: the cgroup's quota,
-no workers at all, one late worker, a crowd on the CPUs, storage, too few workers, too little CPU.
+no workers at all, one slow worker, more threads than CPUs, storage, too few workers, too little CPU.
 
 Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscope serve --diagnosis.thresholds FILE` and
 `yoloscope diagnose --thresholds FILE`.
@@ -53,12 +54,12 @@ def _overview() -> Iterator[str]:
 def _sections() -> Iterator[str]:
     for rule in rules.RULES:
         yield f"## {rule.name}\n"
-        event = " An event: told however short it was." if rule.event else ""
+        event = " An event: reported however short it was." if rule.event else ""
         yield f"{rule.title}. Severity: {rule.severity}.{event}\n"
         yield f"- **Cause**: {_cause(rule)}."
         yield f"- **Verify**: `{rule.verify}`"
         yield f"- **Remedy**: {rule.remedy}."
-        yield f"- **Judged** {_states(rule)}{_needs(rule)}."
+        yield f"- **Evaluated** {_states(rule)}{_needs(rule)}."
         if rule.thresholds:
             yield "- **Thresholds**: " + ", ".join(f"`{name}` {_number(name)}" for name in rule.thresholds)
         if rule.waste:

@@ -1,4 +1,4 @@
-"""The engine: windows to verdicts with hysteresis, live or over a stretch of time, and the account of wasted time.
+"""The engine: windows to verdicts with hysteresis, live or over a time range, and the account of wasted time.
 
 The same `judge` serves the metric, `top`, `diagnose` and `report`.
 """
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 WINDOW, HISTORY = 60.0, 1800.0
 #: Of the window: how often it is judged, how long a condition must hold to enter, how long be gone to leave.
 STEP_SHARE, ENTER_SHARE, LEAVE_SHARE = 1 / 12, 1 / 6, 1 / 3
-#: A verdict over a stretch of time is told if it held for this share of the training.
+#: A verdict over a time range is reported if it held for this share of the training.
 LEAST_SHARE = 0.1
-#: Not knowing is told if it held for most of it: every training has a beginning.
+#: `insufficient_data` is reported if it held for most of it: every training has a beginning.
 LEAST_UNKNOWN = 0.5
 TRAINING = ("train", "validate", "checkpoint")
 
@@ -39,12 +39,12 @@ Key = tuple[str, str]  # run, rank
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict that holds, told.
+    """A verdict that holds, in words.
 
     Attributes:
-        fix: what to type; empty where nothing is to be done.
-        gain: what to expect of it; None where that cannot be computed.
-        share: of a stretch of time, the share of the training it held; None for a live window and for events.
+        fix: arguments, environment variables, and what else to do; empty where nothing is to be done.
+        gain: the speed-up to expect of it; None where that cannot be computed.
+        share: over a time range, the share of the training it held; None for a live window and for events.
         spans: when it held, as pairs of Unix seconds.
         advice: the fix in parts.
     """
@@ -62,16 +62,16 @@ class Verdict:
 
     @property
     def title(self) -> str:
-        """What it means, in a few words."""
+        """The rule's title."""
         return rules.BY_NAME[self.name].title
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is to be said about one rank, the worst first.
+    """The findings about one rank, the most severe first.
 
     Attributes:
-        abstained: verdicts that could not be judged, with the signals that are missing.
+        abstained: verdicts that could not be evaluated, with the signals that are missing.
     """
 
     run: str
@@ -103,7 +103,7 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
     return judged
 
 
-def tell(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
+def describe(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     """The verdict in words."""
     fix = rule.fix(s) or Advice()
     return Verdict(
@@ -118,11 +118,11 @@ def tell(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     )
 
 
-def _told(rule: Rule, s: Signals, limits: Thresholds, faults: Faults) -> Verdict:
+def _describe(rule: Rule, s: Signals, limits: Thresholds, faults: Faults) -> Verdict:
     """The same; where the words fail, the verdict stands without them."""
     with faults.passed_over(f"telling {rule.name}", s.run, s.rank):
-        return tell(rule, s, limits)
-    return Verdict(rule.name, rule.severity, "its numbers cannot be told", rule.title, rule.verify, "", None)
+        return describe(rule, s, limits)
+    return Verdict(rule.name, rule.severity, "its numbers cannot be shown", rule.title, rule.verify, "", None)
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
@@ -134,7 +134,7 @@ def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
 def diagnose(s: Signals, held: Mapping[str, Signals], limits: Thresholds, faults: Faults | None = None) -> Diagnosis:
     """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
     faults = faults or Faults()
-    verdicts = worst_first(_told(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
+    verdicts = worst_first(_describe(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
     abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := missing(rule, s))}
     return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s)
 
@@ -201,7 +201,7 @@ def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -
 
     Each phase is charged once: waiting for data to what starves the loader, the exposed gradient exchange to the run's
     straggler or starved loader, copies and checkpoints to their own verdicts. A stall takes all of it. Waits too short
-    for a verdict are the cost of doing business and are not counted. Empty for a rank without a GPU.
+    for a verdict are not counted. Empty for a rank without a GPU.
     """
     if "gpu" not in s.names:
         return {}
@@ -230,12 +230,12 @@ EXPOSED = ("backward_exposed",)
 _STARVING = tuple(rule.name for rule in rules.RULES if rule.waste == ("data_wait",))
 
 
-# --- a stretch of time ----------------------------------------------------------------------------------------------
+# --- a time range ---------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class _Course:
-    """What happened to one rank over a stretch of time."""
+class _RankHistory:
+    """What happened to one rank over a time range."""
 
     last: Signals
     trained: float = 0.0
@@ -245,8 +245,8 @@ class _Course:
 
 
 @dataclass(frozen=True)
-class Course:
-    """The diagnosis of a stretch of time, and what of it could not be used."""
+class RangeDiagnosis:
+    """The diagnosis of a time range, and what of it could not be used."""
 
     diagnoses: tuple[Diagnosis, ...]
     start: float
@@ -254,21 +254,22 @@ class Course:
     notes: tuple[str, ...]
 
 
-def over(stores: Sequence[Store], limits: Thresholds | None = None, window: float = WINDOW) -> Course:
+def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, window: float = WINDOW) -> RangeDiagnosis:
     """Diagnose the whole of what the stores of one or more nodes hold.
 
-    The window slides over it; a verdict is told if it held for LEAST_SHARE of the rank's training, an event always.
+    The window slides over it; a verdict is reported if it held for LEAST_SHARE of the rank's training, an
+    event always.
     Where samples are missing for longer than a window, nothing is judged, and that is noted.
     """
     limits = limits or DEFAULTS
     times = sorted({time for store in stores for time in store.times()})
     if not times:
-        return Course((), 0.0, 0.0, ())
+        return RangeDiagnosis((), 0.0, 0.0, ())
     usual = period(times)
     window = _fitting(window, usual, times[-1] - times[0])
     step = max(window * STEP_SHARE, usual)
     hysteresis = Hysteresis(window * ENTER_SHARE, window * LEAVE_SHARE)
-    courses: dict[Key, _Course] = {}
+    histories: dict[Key, _RankHistory] = {}
     gaps = [(a, b) for a, b in pairwise(times) if b - a > max(window, 5 * usual)]
     faults = Faults()
     for now in _moments(times, step):
@@ -281,14 +282,14 @@ def over(stores: Sequence[Store], limits: Thresholds | None = None, window: floa
         hysteresis.keep((s.run, s.rank) for s in everybody)
         for s in everybody:
             key = (s.run, s.rank)
-            course = courses.setdefault(key, _Course(s))
+            history = histories.setdefault(key, _RankHistory(s))
             judged = judge(s, limits, faults)
-            course.seen |= {name: s for name, met in judged.items() if met}
-            _note(course, s, holding(hysteresis.update(key, judged, now)), now, step)
-    told = [_summary(course, stores, limits, usual, faults) for course in courses.values()]
-    # A run that had ended before, and a node on which nothing is held, have no part in this stretch of time.
-    told = [one for one in told if one.verdicts or (courses[one.run, one.rank].trained and one.run)]
-    return Course(tuple(told), times[0], times[-1], (*_notes(stores, gaps), *map(str, faults.seen)))
+            history.seen |= {name: s for name, met in judged.items() if met}
+            _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
+    found = [_summary(history, stores, limits, usual, faults) for history in histories.values()]
+    # A run that had ended before, and a node on which nothing is held, have no part in this time range.
+    found = [one for one in found if one.verdicts or (histories[one.run, one.rank].trained and one.run)]
+    return RangeDiagnosis(tuple(found), times[0], times[-1], (*_notes(stores, gaps), *map(str, faults.seen)))
 
 
 def _fitting(window: float, usual: float, length: float) -> float:
@@ -305,45 +306,49 @@ def _moments(times: Sequence[float], step: float) -> Iterator[float]:
             due = time + step * 0.999
 
 
-def _note(course: _Course, s: Signals, held: Sequence[str], now: float, step: float) -> None:
-    course.last = s
+def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, step: float) -> None:
+    history.last = s
     if s.up and (s.state in TRAINING or not s.run):
-        course.trained += step
+        history.trained += step
     for name in held:
-        spans = course.spans[name]
+        spans = history.spans[name]
         if spans and now - spans[-1][1] <= 2 * step:
             spans[-1][1] = now
         else:
             spans.append([now - step, now])
-    course.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and missing(rule, s))
+    history.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and missing(rule, s))
 
 
-def _summary(course: _Course, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults) -> Diagnosis:
-    told = []
-    for name, spans in course.spans.items():
+def _summary(
+    history: _RankHistory, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
+) -> Diagnosis:
+    found = []
+    for name, spans in history.spans.items():
         rule = rules.BY_NAME[name]
-        share = sum(end - start for start, end in spans) / course.trained if course.trained else 0.0
+        share = sum(end - start for start, end in spans) / history.trained if history.trained else 0.0
         if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
             continue
-        s = course.seen[name] if rule.event else _over_span(course, name, stores, limits, usual, faults)
+        s = history.seen[name] if rule.event else _over_span(history, name, stores, limits, usual, faults)
         whole = tuple((start, end) for start, end in spans)
-        told.append(replace(_told(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole))
-    last = course.last
-    judged = {name for name in course.abstained if name in course.spans}
+        found.append(
+            replace(_describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole)
+        )
+    last = history.last
+    judged = {name for name in history.abstained if name in history.spans}
     abstained = {
         name: missing(rules.BY_NAME[name], last)
-        for name in course.abstained
+        for name in history.abstained
         if name not in judged and missing(rules.BY_NAME[name], last)
     }
-    return Diagnosis(last.run, last.rank, last.state, worst_first(told), abstained, last)
+    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last)
 
 
 def _over_span(  # noqa: PLR0913, PLR0917 - what `over` works with
-    course: _Course, name: str, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
+    history: _RankHistory, name: str, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
 ) -> Signals:
     """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
-    seen = course.seen[name]
-    start, end = max(course.spans[name], key=lambda span: span[1] - span[0])
+    seen = history.seen[name]
+    start, end = max(history.spans[name], key=lambda span: span[1] - span[0])
     windows = [Window(store, start, end, usual) for store in stores]
     everybody = signals.gather([(window, window) for window in windows], faults)
     everybody += [signals.of_node(window, limits.held_idle) for window in windows]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.engine import Course, Diagnosis, Verdict
+from yoloscope_exporter.diagnosis.engine import Diagnosis, RangeDiagnosis, Verdict
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import when
 
@@ -51,8 +51,8 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def course_json(course: Course) -> dict[str, Any]:
-    """`to_json` of a stretch of time, with its ends."""
+def range_json(course: RangeDiagnosis) -> dict[str, Any]:
+    """`to_json` of a time range, with its ends."""
     return to_json(course.diagnoses, course.notes) | {"from": when(course.start), "to": when(course.end)}
 
 

@@ -93,7 +93,7 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
     ranks = [rank for store in stores for rank in rank_windows(store, run)]
     if not ranks:
         raise UnknownRunError(run, known_runs(stores))
-    course = engine.over(stores, limits)
+    course = engine.diagnose_range(stores, limits)
     own = [diagnosis for diagnosis in course.diagnoses if diagnosis.run == run]
     start, end = min(s.window.start for s in ranks), max(s.window.end for s in ranks)
     return Summary(

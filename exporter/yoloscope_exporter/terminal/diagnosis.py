@@ -42,7 +42,7 @@ def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
     if not diagnosis.verdicts:
         lines += ["", "  nothing stands out"]
     if verbose and diagnosis.abstained:
-        lines += ["", "  not judged, for want of these signals:"]
+        lines += ["", "  not evaluated (missing signals):"]
         lines += [f"    {name:<20} {', '.join(gone)}" for name, gone in diagnosis.abstained.items()]
     return lines
 

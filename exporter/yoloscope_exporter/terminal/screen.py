@@ -121,7 +121,7 @@ def progress(window: Window, run: str, rank: str) -> str:
     if images:
         parts.append(f"{images:.1f} images/s")
     if remaining is not None:
-        parts.append(f"{duration(remaining)} to go")
+        parts.append(f"ETA {duration(remaining)}")
     losses = [f"{labels[2]} {value:.4g}" for labels, value in window.current(catalog.TRAIN_LOSS, *key).items()]
     return "  ".join([*parts, *losses])
 

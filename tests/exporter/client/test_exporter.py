@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def test_findings_survive_the_wire(serve: Callable[[Answer], str]) -> None:
     """What an exporter serves is read back as it was, advice and signals included."""
-    told = engine.over([play(Plan(workers=1, epochs=1, batches=60))]).diagnoses
+    told = engine.diagnose_range([play(Plan(workers=1, epochs=1, batches=60))]).diagnoses
     document = json.dumps(to_json(told, with_signals=True)).encode()
     (read,) = diagnoses(serve(lambda *_: (200, document)))
     assert [verdict.name for verdict in read.verdicts] == [verdict.name for verdict in told[0].verdicts]

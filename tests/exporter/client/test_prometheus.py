@@ -75,5 +75,8 @@ def test_a_real_prometheus_says_what_the_recording_says(tmp_path: Path) -> None:
     assert not asked.skipped
     train = {key for key in recorded.series if "train" in key}
     assert train - set(asked.series) == set()
-    told = [[(d.rank, [v.name for v in d.verdicts]) for d in engine.over([s]).diagnoses] for s in (recorded, asked)]
+    told = [
+        [(d.rank, [v.name for v in d.verdicts]) for d in engine.diagnose_range([s]).diagnoses]
+        for s in (recorded, asked)
+    ]
     assert told[0] == told[1]

@@ -21,7 +21,7 @@ STARVED = Plan(workers=1, epochs=1, batches=200)
 
 def names(store: Store) -> list[str]:
     """Verdicts of the first rank."""
-    return [verdict.name for verdict in engine.over([store]).diagnoses[0].verdicts]
+    return [verdict.name for verdict in engine.diagnose_range([store]).diagnoses[0].verdicts]
 
 
 def test_a_healthy_training_yields_nothing_but_healthy() -> None:
@@ -31,7 +31,7 @@ def test_a_healthy_training_yields_nothing_but_healthy() -> None:
 
 def test_a_verdict_is_told_with_numbers_and_a_remedy() -> None:
     """Evidence, cause, verification, fix and gain of one starved training."""
-    verdict = engine.over([play(STARVED)]).diagnoses[0].verdicts[0]
+    verdict = engine.diagnose_range([play(STARVED)]).diagnoses[0].verdicts[0]
     assert verdict.name == "loader_workers"
     assert "waits for data" in verdict.evidence
     assert verdict.fix == "workers=4"
@@ -77,7 +77,7 @@ def test_every_signal_is_described() -> None:
 def test_missing_families_make_their_rules_abstain() -> None:
     """Without the workers' records, the wait for data is seen and its cause left open."""
     without = tuple(metric for metric in catalog.METRICS if metric.name.startswith("yoloscope_train_worker_"))
-    diagnosis = engine.over([play(replace(STARVED, workers=2, prep=0.9, without=without))]).diagnoses[0]
+    diagnosis = engine.diagnose_range([play(replace(STARVED, workers=2, prep=0.9, without=without))]).diagnoses[0]
     assert [verdict.name for verdict in diagnosis.verdicts] == ["insufficient_data"]
     assert "cause stays open" in diagnosis.verdicts[0].evidence
     assert diagnosis.abstained["loader_io"] == ("prep_seconds", "prep_cpu_ratio")
@@ -114,4 +114,4 @@ def test_what_can_no_longer_be_judged_is_forgotten() -> None:
 def test_thresholds_can_be_changed() -> None:
     """With a threshold above what is measured, nothing is found."""
     limits = Thresholds(input_share=0.9, compute_share=0.1)
-    assert [v.name for v in engine.over([play(STARVED)], limits).diagnoses[0].verdicts] == ["compute_bound"]
+    assert [v.name for v in engine.diagnose_range([play(STARVED)], limits).diagnoses[0].verdicts] == ["compute_bound"]

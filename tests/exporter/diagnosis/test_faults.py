@@ -93,7 +93,7 @@ def test_a_verdict_without_words_stands(
     break_rule(monkeypatch, "loader_workers", evidence=boom)
     stage = watched(tmp_path, counted)
     assert verdicts(stage) == {"starved": ["loader_workers"], "other": ["loader_workers"]}
-    assert stage.diagnoses[0].verdicts[0].evidence == "its numbers cannot be told"
+    assert stage.diagnoses[0].verdicts[0].evidence == "its numbers cannot be shown"
 
 
 def test_signals_that_fail_for_one_rank_are_unknown_for_it(
@@ -135,7 +135,7 @@ def test_over_a_stretch_of_time_it_is_a_note(monkeypatch: pytest.MonkeyPatch) ->
     store = Store()
     for time, samples in moments(STARVED, 1.0):
         store.add(time, samples)
-    course = engine.over([store])
+    course = engine.diagnose_range([store])
     assert [verdict.name for verdict in course.diagnoses[0].verdicts] == ["loader_workers"]
     assert "the rule environment failed for starved, rank 0: KeyError" in course.notes
 

@@ -69,7 +69,7 @@ def test_the_ring_becomes_series(base: Path) -> None:
 def test_a_dead_run_is_diagnosed_from_it(base: Path) -> None:
     """Killed, and starved before that, with nothing but the record."""
     found = postmortem.read(base, RUN)
-    (diagnosis,) = engine.over([found.store]).diagnoses
+    (diagnosis,) = engine.diagnose_range([found.store]).diagnoses
     names = [verdict.name for verdict in diagnosis.verdicts]
     assert names[0] == "killed"
     assert "epoch 2 of 9" in diagnosis.verdicts[0].evidence

@@ -178,7 +178,7 @@ class Trainings:
 
     def diagnoses(self, **limits: float) -> list[engine.Diagnosis]:
         """Of the ranks of the last training."""
-        course = engine.over([self.store], Thresholds(**limits))
+        course = engine.diagnose_range([self.store], Thresholds(**limits))
         found = [one for one in course.diagnoses if self.name in one.run]
         assert found, f"see {self._folder}/*.log"
         return found

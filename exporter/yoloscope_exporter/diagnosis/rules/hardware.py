@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 def _thermal_evidence(s: Signals, _: Thresholds) -> str:
     heat = f" at {s.temperature_celsius:.0f} C" if s.has(Signals.temperature_celsius) else ""
-    clock = f"; SM clock {s.clock_ratio:.0%} of its highest" if s.has(Signals.clock_ratio) else ""
-    return f"heat held the clocks down {s.thermal_share:.0%} of the time{heat}{clock}"
+    clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
+    return f"thermal slowdown {s.thermal_share:.0%} of the time{heat}{clock}"
 
 
 def _power_evidence(s: Signals, _: Thresholds) -> str:
     power = f" of {s.power_limit_watts:.0f} W" if s.has(Signals.power_limit_watts) else ""
-    clock = f"; SM clock {s.clock_ratio:.0%} of its highest" if s.has(Signals.clock_ratio) else ""
-    return f"the power limit{power} held the clocks down {s.power_share:.0%} of the time{clock}"
+    clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
+    return f"clocks limited by the power limit{power} {s.power_share:.0%} of the time{clock}"
 
 
-def _narrow(s: Signals, t: Thresholds) -> bool:
+def _below_link_maximum(s: Signals, t: Thresholds) -> bool:
     if s.pcie_width < s.pcie_width_max:
         return True
     loaded = s.get(Signals.gpu_busy) >= t.gpu_under_load  # an idle GPU lowers the generation to save power
@@ -74,7 +74,7 @@ RULES = (
         title="The PCIe link is narrower or slower than it could be",
         severity=WARNING,
         needs=(Signals.pcie_width, Signals.pcie_width_max),
-        when=_narrow,
+        when=_below_link_maximum,
         thresholds=("gpu_under_load",),
         evidence=_pcie_evidence,
         cause="a badly seated card, a riser, a slot with fewer lanes, or a link that trained down",

@@ -21,7 +21,7 @@ def _diverged_advice(s: Signals) -> Advice:
     return Advice(arguments | ({"amp": False} if s.facts.get("amp", "").lower() in {"true", "1"} else {}))
 
 
-def _flat(s: Signals, t: Thresholds) -> bool:
+def _is_plateau(s: Signals, t: Thresholds) -> bool:
     if s.epochs_seen < t.plateau_epochs or s.loss_drop >= t.loss_drop:
         return False
     busy = s.gpu_busy >= t.gpu_busy if s.has(Signals.gpu_busy) else s.data_wait_share < t.input_share
@@ -52,10 +52,10 @@ RULES = (
         title="The loss no longer falls, and it is not the hardware",
         severity=INFO,
         needs=(Signals.epochs_seen, Signals.loss_drop, Signals.data_wait_share),
-        when=_flat,
+        when=_is_plateau,
         thresholds=("plateau_epochs", "loss_drop", "metric_gain", "gpu_busy"),
         evidence=_plateau_evidence,
-        cause="model, data or learning rate: resources are not what holds it back",
+        cause="model, data or learning rate; the hardware is not the limit",
         verify="results.png: the loss curves; a confusion matrix of the last checkpoint",
         fix=lambda _: Advice(
             {"patience": 20}, note="leave the hardware alone: look at labels, model size, learning rate"

@@ -33,7 +33,7 @@ def _stall_evidence(s: Signals, t: Thresholds) -> str:
 def _missing_workers(s: Signals) -> str:
     if not s.has(Signals.workers, Signals.workers_alive) or s.workers_alive >= s.workers:
         return ""
-    return f"; {s.workers_alive:.0f} of {s.workers:.0f} loader workers are left"
+    return f"; {s.workers_alive:.0f} of {s.workers:.0f} loader workers are alive"
 
 
 def _stall_cause(s: Signals, _: Thresholds) -> str:
@@ -48,15 +48,15 @@ def _stall_cause(s: Signals, _: Thresholds) -> str:
 def _killed_cause(s: Signals, _: Thresholds) -> str:
     """Lack of memory if the cgroup's count of OOM kills rose; else the signal cannot be known afterwards."""
     if s.get(Signals.oom_kills) > 0:
-        return "the kernel killed it for lack of memory: the cgroup's count of OOM kills rose"
-    return "it ended without its own doing; which signal it was cannot be known afterwards"
+        return "the kernel's OOM killer: the cgroup's count of OOM kills rose"
+    return "it was killed from outside; the signal cannot be known afterwards"
 
 
 def _killed_evidence(s: Signals, _: Thresholds) -> str:
     where = f" in epoch {s.epoch:.0f} of {s.epochs:.0f}" if s.has(Signals.epoch, Signals.epochs) else ""
     memory = f"; its processes held {units.size(s.resident_bytes)}" if s.has(Signals.resident_bytes) else ""
     kills = f"; OOM kills in its cgroup: {s.oom_kills:.0f}" if s.get(Signals.oom_kills) > 0 else ""
-    return f"the process is gone without having ended{where}{memory}{kills}"
+    return f"the process exited without a final state{where}{memory}{kills}"
 
 
 def _killed_advice(s: Signals) -> Advice:
@@ -108,7 +108,7 @@ RULES = (
         cause="an exception left the trainer",
         verify="the end of the log",
         fix=lambda _: Advice(
-            note="the exception's last line says what to mend; resume=True continues from the checkpoint"
+            note="the exception's last line says what to fix; resume=True continues from the checkpoint"
         ),
         states=("failed",),
         event=True,

@@ -23,16 +23,16 @@ def starved(s: Signals, t: Thresholds) -> bool:
 def input_cause(s: Signals, t: Thresholds) -> str:
     """Which verdict explains the wait for data; empty where the loader's workers say nothing.
 
-    In the order in which one cause would hide the next: a quota stops everybody, one late worker holds up the ordered
-    queue, a crowd on the CPUs looks like slow storage and like slow code.
+    In the order in which one cause would hide the next: a quota stops everybody, one slow worker delays the ordered
+    queue, too many threads for the CPUs look like slow storage and like slow code.
     """
     known = s.has(Signals.prep_seconds, Signals.prep_cpu_ratio)
     causes = (
         ("cpu_throttled", s.get(Signals.throttled_share) >= t.throttled_share),
         ("loader_workers", s.get(Signals.workers, -1) == 0 and advice.more_workers(s) is not None),
         ("", not known),
-        ("slow_worker", one_late(s, t)),
-        ("cpu_oversubscribed", crowded(s, t)),
+        ("slow_worker", has_slow_worker(s, t)),
+        ("cpu_oversubscribed", oversubscribed(s, t)),
         ("loader_io", known and waiting(s) >= t.waiting_ratio),
         ("loader_workers", room_for_workers(s, t)),
         ("loader_cpu", True),
@@ -45,16 +45,16 @@ def waiting(s: Signals) -> float:
     return max(1 - s.prep_cpu_ratio - s.get(Signals.runqueue_share), 0.0)
 
 
-def one_late(s: Signals, t: Thresholds) -> bool:
-    """One worker takes much longer than the others, who alone would keep the trainer busy."""
+def has_slow_worker(s: Signals, t: Thresholds) -> bool:
+    """Whether one worker takes much longer than the others, who alone would keep the trainer busy."""
     if not s.has(Signals.slowest_ratio, Signals.others_prep_seconds, Signals.step_seconds, Signals.workers):
         return False
     others_suffice = s.others_prep_seconds <= s.step_seconds * max(s.workers - 1, 1)
     return s.slowest_ratio >= t.slow_worker_ratio and others_suffice
 
 
-def crowded(s: Signals, t: Thresholds) -> bool:
-    """Workers queue for a CPU, and there are more of them than CPUs, or they start threads."""
+def oversubscribed(s: Signals, t: Thresholds) -> bool:
+    """Whether workers wait for a CPU, and there are more of them than CPUs, or they start threads."""
     if s.get(Signals.runqueue_share) < t.runqueue_share or not s.has(Signals.rank_cores):
         return False
     too_many = s.get(Signals.workers) > s.rank_cores
@@ -62,7 +62,7 @@ def crowded(s: Signals, t: Thresholds) -> bool:
 
 
 def room_for_workers(s: Signals, t: Thresholds) -> bool:
-    """More workers would help: they are needed, allowed, and there are CPUs idle for them."""
+    """Whether more workers would help: they are needed, allowed, and there are CPUs idle for them."""
     if advice.more_workers(s) is None:
         return False
     return not s.has(Signals.free_cores) or s.free_cores >= t.free_cores
@@ -116,14 +116,14 @@ def _slow_worker_evidence(s: Signals, _: Thresholds) -> str:
     )
 
 
-def _crowd_evidence(s: Signals, _: Thresholds) -> str:
+def _oversubscribed_evidence(s: Signals, _: Thresholds) -> str:
     count = (
         f"; {units.counted(s.workers, 'worker')} on {s.rank_cores:.3g} CPUs for each rank"
         if s.has(Signals.workers)
         else ""
     )
     threads = f", {s.worker_threads:.1f} CPUs used per worker" if s.get(Signals.worker_threads) > 1.2 else ""  # noqa: PLR2004
-    return f"{waits(s)}; loader workers stand {s.runqueue_share:.0%} of their time in the run queue{count}{threads}"
+    return f"{waits(s)}; loader workers spend {s.runqueue_share:.0%} of their time waiting for a CPU{count}{threads}"
 
 
 def _quota_evidence(s: Signals, _: Thresholds) -> str:
@@ -133,8 +133,8 @@ def _quota_evidence(s: Signals, _: Thresholds) -> str:
 
 def _slow_worker_advice(s: Signals) -> Advice:
     return Advice(
-        note=f"look at what worker {s.names.get('slowest_worker', '')} reads: its files, its mount, its random state",
-        speedup=advice.without_wait(s),
+        note=f"check the files, the mount and the CPU of worker {s.names.get('slowest_worker', '')}",
+        speedup=advice.speedup_without_wait(s),
     )
 
 
@@ -167,7 +167,7 @@ RULES = (
         evidence=_cpu_evidence,
         cause="decoding and augmenting images takes more CPU than there is",
         verify="py-spy record --pid <a loader worker> --duration 30 --output loader.svg",
-        fix=advice.lighter,
+        fix=advice.for_slow_preprocessing,
         waste=("data_wait",),
         remedy=(
             "`cache=ram` if the decoded data set fits into half of what memory is left, else `cache=disk`; "
@@ -184,7 +184,7 @@ RULES = (
         evidence=_io_evidence,
         cause="loader workers wait for storage instead of computing",
         verify="iostat -x 1: %util near 100; for NFS: nfsiostat 1",
-        fix=advice.feed,
+        fix=advice.for_slow_storage,
         waste=("data_wait",),
         remedy=(
             "`cache=ram` if the decoded data set fits into half of what memory is left (Ultralytics asks for as "
@@ -203,7 +203,7 @@ RULES = (
         verify="yoloscope top: the loader workers' times side by side; then py-spy dump --pid <that worker>",
         fix=_slow_worker_advice,
         waste=("data_wait",),
-        remedy="mend what that worker meets: its files, its mount, its CPU",
+        remedy="check that worker's files, mount and CPU",
     ),
     Rule(
         name="cpu_oversubscribed",
@@ -212,7 +212,7 @@ RULES = (
         needs=(*STEP, Signals.runqueue_share, Signals.rank_cores),
         when=_starved_by("cpu_oversubscribed"),
         thresholds=("input_share", "runqueue_share", "worker_threads"),
-        evidence=_crowd_evidence,
+        evidence=_oversubscribed_evidence,
         cause="more threads want to run than there are CPUs, so they take turns instead of working",
         verify="pidstat -w -t 1: involuntary switches (nvcswch/s); column 2 of /proc/<pid>/schedstat grows",
         fix=advice.fewer_threads,

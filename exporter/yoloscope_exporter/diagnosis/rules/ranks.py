@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 
-def _lags(s: Signals, t: Thresholds) -> bool:
+def _is_straggler(s: Signals, t: Thresholds) -> bool:
     slower = s.lag >= t.lag and s.peer_exposed_share >= t.peer_exposed_share
-    return slower and s.get(Signals.exposed_share) <= s.peer_exposed_share and not _all_starve(s, t)
+    return slower and s.get(Signals.exposed_share) <= s.peer_exposed_share and not _all_wait_for_data(s, t)
 
 
-def _all_starve(s: Signals, t: Thresholds) -> bool:
+def _all_wait_for_data(s: Signals, t: Thresholds) -> bool:
     """All ranks' loaders are too slow, and the one that is behind by chance does the waiting for all."""
     if s.names.get("lag_phase") != "data_wait" or not s.has(Signals.prep_seconds, Signals.peer_prep_seconds):
         return False
@@ -49,7 +49,7 @@ RULES = (
         title="This rank holds the others up",
         severity=WARNING,
         needs=(Signals.lag, Signals.peer_exposed_share),
-        when=_lags,
+        when=_is_straggler,
         thresholds=("lag", "peer_exposed_share"),
         evidence=_straggler_evidence,
         cause="every rank waits for the slowest one when gradients are reduced",

@@ -1,4 +1,4 @@
-"""The GPU: how busy it is, what holds its clocks down, its memory as PyTorch and as the driver see it."""
+"""The GPU: how busy it is, what limits its clocks, its memory as PyTorch and as the driver see it."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class GpuSignals:
     gpu_memory_used_share = Signal("device memory in use by anybody over what is installed")
     gpu_memory_total_bytes = Signal("device memory installed")
     sm_fill = Signal("share of the streaming multiprocessors that had a warp while a kernel ran")
-    thermal_share = Signal("share of the window in which heat held the clocks down")
-    power_share = Signal("share of the window in which the power limit held the clocks down")
+    thermal_share = Signal("share of the window in which temperature limited the clocks")
+    power_share = Signal("share of the window in which the power limit limited the clocks")
     power_limit_watts = Signal("power limit")
     clock_ratio = Signal("SM clock over the highest SM clock")
     temperature_celsius = Signal("highest core temperature in the window")
