@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 
 from rich.console import Console
-from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.series import Window
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal import screen
 
@@ -20,7 +20,7 @@ def top() -> Console:
     """`yoloscope top` in the middle of a training with one slow loader worker, as a console that can be exported."""
     (store,) = reader.read(RECORDING)
     now = (store.first + store.last) / 2
-    diagnoses = engine.diagnose_range([store]).diagnoses
+    diagnoses = diagnose_range([store]).diagnoses
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())
     console.print(screen.frame(Window(store, now - 60, now), diagnoses, source="http://127.0.0.1:9911"))
     return console

@@ -22,9 +22,9 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.client.exporter import Exporter, diagnoses, scrape
 from yoloscope_exporter.commands.top import Watch
 from yoloscope_exporter.demo import photos, processes
-from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.cfg import advised
 from yoloscope_exporter.diagnosis.signals.view import state
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.recordings.writer import Writer
@@ -230,7 +230,7 @@ def _play(act: Act, root: Path, tape: Tape, epochs: int, console: Console) -> Pl
             raise click.ClickException(f"the training failed; the end of {log}:\n{processes.tail(log)}")
     _until_finished(watch, act.run)
     stores = reader.read(root / "demo.om")
-    found = [one for one in engine.diagnose_range(stores).diagnoses if one.run == act.run]
+    found = [one for one in diagnose_range(stores).diagnoses if one.run == act.run]
     console.print(escape(to_text(found).rstrip("\n")), highlight=False)
     return Played(summarize(stores, act.run), found[0] if found else None)
 

@@ -14,10 +14,9 @@ from yoloscope_exporter.catalog import BY_NAME
 from yoloscope_exporter.client.exporter import URL, diagnoses, scrape
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
-from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.cfg import to_cfg
-from yoloscope_exporter.diagnosis.engine import RangeDiagnosis
 from yoloscope_exporter.diagnosis.serialize import range_json
+from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time, stamped
 from yoloscope_exporter.terminal.diagnosis import exit_code, to_markdown, to_text
@@ -101,7 +100,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
         if recording:
             course = of_recording(recording, thresholds)
         elif prometheus:
-            course = engine.diagnose_range(read_prometheus(prometheus, since, run), thresholds)
+            course = diagnose_range(read_prometheus(prometheus, since, run), thresholds)
         else:
             course = of_exporter(exporter or URL, thresholds)
     except SourceError as error:
@@ -121,7 +120,7 @@ def of_recording(path: Path, limits: Thresholds | None = None) -> RangeDiagnosis
         click.ClickException: it cannot be read, or holds nothing of yoloscope.
     """
     try:
-        return engine.diagnose_range(reader.read(path), limits)
+        return diagnose_range(reader.read(path), limits)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -144,7 +143,7 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
         text = scrape(url)
         gathered += stamped(text, snapshot_time(text) or time.time(), set(BY_NAME)).splitlines()
         time.sleep(1.0)
-    return engine.diagnose_range(reader.parse(gathered), limits)
+    return diagnose_range(reader.parse(gathered), limits)
 
 
 def _only(course: RangeDiagnosis, run: str) -> RangeDiagnosis:

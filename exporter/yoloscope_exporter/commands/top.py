@@ -16,8 +16,8 @@ from rich.text import Text
 from yoloscope_exporter import config
 from yoloscope_exporter.client.exporter import URL, Exporter, connect
 from yoloscope_exporter.client.fetch import SourceError
-from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.series import Store, Window
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.terminal import screen
@@ -107,7 +107,7 @@ class Watch:
         except SourceError as error:
             if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
                 raise
-            return engine.diagnose_range([self.store]).diagnoses
+            return diagnose_range([self.store]).diagnoses
 
     def frame(self) -> RenderableType:
         """What to show now."""

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import engine, rules, signals
+from yoloscope_exporter.diagnosis import engine, rules, signals, time_range
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ abstains: `yoloscope diagnose --verbose` lists those, with what is missing. A ve
 for a sixth of the window and ends when it has not for a third; an event counts at once.
 
 Training phases decide; GPU series only support, so a machine without a GPU gets its verdict too. Over a recording or a
-Prometheus' time range a verdict is reported if it held for {engine.LEAST_SHARE:.0%} of the training time, an event
+Prometheus' time range a verdict is reported if it held for {time_range.LEAST_SHARE:.0%} of the training time, an event
 always.
 
 Where training waits for data, one cause is named, in this order, because each would hide the next: the cgroup's quota,

@@ -16,18 +16,17 @@ from yoloscope_exporter.diagnosis.engine import (
     TRAINING,
     WINDOW,
     Diagnosis,
-    Hysteresis,
     Key,
     diagnose,
-    holding,
     judge,
-    wasted,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
+from yoloscope_exporter.diagnosis.wasted_time import wasted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

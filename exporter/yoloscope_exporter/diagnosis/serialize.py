@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.engine import Diagnosis, RangeDiagnosis, Verdict
+from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import when
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis
 
 
 def to_json(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, with_signals: bool = False) -> dict[str, Any]:

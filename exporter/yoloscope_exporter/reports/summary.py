@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.series import quantile
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.reports.curves import Curve, curves
 from yoloscope_exporter.reports.epochs import Epoch, epochs
 from yoloscope_exporter.reports.figures import Figure, figures
@@ -93,7 +93,7 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
     ranks = [rank for store in stores for rank in rank_windows(store, run)]
     if not ranks:
         raise UnknownRunError(run, known_runs(stores))
-    course = engine.diagnose_range(stores, limits)
+    course = diagnose_range(stores, limits)
     own = [diagnosis for diagnosis in course.diagnoses if diagnosis.run == run]
     start, end = min(s.window.start for s in ranks), max(s.window.end for s in ranks)
     return Summary(

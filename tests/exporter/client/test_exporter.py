@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter.client.exporter import diagnoses
 from yoloscope_exporter.client.fetch import SourceError
-from yoloscope_exporter.diagnosis import engine
 from yoloscope_exporter.diagnosis.serialize import to_json
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 
 from tests.recordings.model import Plan, play
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def test_findings_survive_the_wire(serve: Callable[[Answer], str]) -> None:
     """What an exporter serves is read back as it was, advice and signals included."""
-    told = engine.diagnose_range([play(Plan(workers=1, epochs=1, batches=60))]).diagnoses
+    told = diagnose_range([play(Plan(workers=1, epochs=1, batches=60))]).diagnoses
     document = json.dumps(to_json(told, with_signals=True)).encode()
     (read,) = diagnoses(serve(lambda *_: (200, document)))
     assert [verdict.name for verdict in read.verdicts] == [verdict.name for verdict in told[0].verdicts]

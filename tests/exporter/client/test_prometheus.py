@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
-from yoloscope_exporter.diagnosis import engine
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
 
 from tests.conftest import require_binary
@@ -75,8 +75,5 @@ def test_a_real_prometheus_says_what_the_recording_says(tmp_path: Path) -> None:
     assert not asked.skipped
     train = {key for key in recorded.series if "train" in key}
     assert train - set(asked.series) == set()
-    told = [
-        [(d.rank, [v.name for v in d.verdicts]) for d in engine.diagnose_range([s]).diagnoses]
-        for s in (recorded, asked)
-    ]
+    told = [[(d.rank, [v.name for v in d.verdicts]) for d in diagnose_range([s]).diagnoses] for s in (recorded, asked)]
     assert told[0] == told[1]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import Context
-from yoloscope_exporter.diagnosis import engine, live, rules, signals
+from yoloscope_exporter.diagnosis import live, rules, signals
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.diagnosis.signals import Signals, gpu, step, view
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 
 from tests.recordings.model import Plan, moments
 
@@ -135,7 +136,7 @@ def test_over_a_stretch_of_time_it_is_a_note(monkeypatch: pytest.MonkeyPatch) ->
     store = Store()
     for time, samples in moments(STARVED, 1.0):
         store.add(time, samples)
-    course = engine.diagnose_range([store])
+    course = diagnose_range([store])
     assert [verdict.name for verdict in course.diagnoses[0].verdicts] == ["loader_workers"]
     assert "the rule environment failed for starved, rank 0: KeyError" in course.notes
 

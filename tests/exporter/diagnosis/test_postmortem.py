@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import engine, postmortem
+from yoloscope_exporter.diagnosis import postmortem
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.reports.summary import summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 from yoloscope_hooks import record
@@ -69,7 +70,7 @@ def test_the_ring_becomes_series(base: Path) -> None:
 def test_a_dead_run_is_diagnosed_from_it(base: Path) -> None:
     """Killed, and starved before that, with nothing but the record."""
     found = postmortem.read(base, RUN)
-    (diagnosis,) = engine.diagnose_range([found.store]).diagnoses
+    (diagnosis,) = diagnose_range([found.store]).diagnoses
     names = [verdict.name for verdict in diagnosis.verdicts]
     assert names[0] == "killed"
     assert "epoch 2 of 9" in diagnosis.verdicts[0].evidence

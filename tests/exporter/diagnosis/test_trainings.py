@@ -20,6 +20,7 @@ from yoloscope_exporter.commands import serve
 from yoloscope_exporter.diagnosis import engine, rules
 from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.diagnosis.thresholds import Thresholds
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.summary import Summary, summarize
 
@@ -178,7 +179,7 @@ class Trainings:
 
     def diagnoses(self, **limits: float) -> list[engine.Diagnosis]:
         """Of the ranks of the last training."""
-        course = engine.diagnose_range([self.store], Thresholds(**limits))
+        course = diagnose_range([self.store], Thresholds(**limits))
         found = [one for one in course.diagnoses if self.name in one.run]
         assert found, f"see {self._folder}/*.log"
         return found
