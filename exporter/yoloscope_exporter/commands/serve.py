@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter import collectors, log
-from yoloscope_exporter.app import App
 from yoloscope_exporter.collectors import Collector, Context, Roster
 from yoloscope_exporter.config import Config, Rereadable, merged, reread, settings
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
 from yoloscope_exporter.sampler import Rejections, Sampler, Source
-from yoloscope_exporter.server import Server
 from yoloscope_exporter.sigmask import blocked
-from yoloscope_exporter.web_config import Guard, WebConfigError
+from yoloscope_exporter.web.application import application
+from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from starlette.types import ASGIApp
 
     from yoloscope_exporter.catalog import Sample
 
@@ -82,21 +84,20 @@ def running(config: Config) -> Iterator[Exporter]:
     sampler = Sampler(factory(config), interval=config.sample_interval, reject=reject)
     factory.latest = lambda: sampler.snapshot
     with ExitStack() as stack:
-        server = _server(config, App(sampler, config.web_telemetry_path, {DIAGNOSIS_PATH: factory.diagnosis}))
-        stack.callback(server.close)
         stack.callback(sampler.stop)
+        app = application(sampler, config.web_telemetry_path, {DIAGNOSIS_PATH: factory.diagnosis})
+        server = _server(config, app)
+        stack.callback(server.close)
         sampler.start()
         server.start()
-        stack.callback(server.drain)
-        stack.callback(server.shutdown)
         yield Exporter(config, sampler, server, options, factory)
 
 
-def _server(config: Config, app: App) -> Server:
+def _server(config: Config, app: ASGIApp) -> Server:
     address = config.web_listen_address
     try:
-        guard = Guard(config.web_config_file) if config.web_config_file else None
-        return Server(address, app, guard)
+        file = WebConfigFile(config.web_config_file) if config.web_config_file else None
+        return Server(address, app, file)
     except WebConfigError as error:
         raise click.ClickException(f"--web.config.file: {error}") from error
     except OSError as error:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 import trustme
-from yoloscope_exporter import web_config
-from yoloscope_exporter.web_config import Guard, WebConfigError
+from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 
 from tests.exporter.serving import fetch, raw, serving
 
@@ -39,7 +38,7 @@ def users(tmp_path: Path) -> Path:
 
 def test_passwords(users: Path) -> None:
     """Right ones open, wrong and missing ones do not; headers of the file are sent either way."""
-    with serving(Guard(users)) as url:
+    with serving(WebConfigFile(users)) as url:
         status, _, headers = fetch(f"{url}/metrics")
         assert (status, headers["WWW-Authenticate"], headers["X-Frame-Options"]) == (401, "Basic", "deny")
         assert fetch(f"{url}/metrics", Authorization=basic("ada", "secret"))[0] == 200
@@ -62,7 +61,7 @@ def test_password_is_checked_once(users: Path, monkeypatch: pytest.MonkeyPatch) 
     calls: list[int] = []
     original = web_config._matches
     monkeypatch.setattr(web_config, "_matches", lambda *args: calls.append(1) or original(*args))
-    with serving(Guard(users)) as url:
+    with serving(WebConfigFile(users)) as url:
         for _ in range(5):
             assert fetch(f"{url}/metrics", Authorization=basic("ada", "secret"))[0] == 200
     assert len(calls) == 1
@@ -76,7 +75,7 @@ def test_tls_and_its_renewal(tmp_path: Path) -> None:
     file = tmp_path / "web.yml"
     file.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem, min_version: TLS13}\n")
     write_certificate(authority, tmp_path)
-    with serving(Guard(file)) as url:
+    with serving(WebConfigFile(file)) as url:
         assert url.startswith("https://")
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
             assert fetch(f"{url}/metrics", context)[0] == 200
@@ -97,7 +96,7 @@ def write_certificate(authority: trustme.CA, directory: Path) -> None:
 
 def test_changed_users_are_taken_and_bad_files_not(users: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that turns bad keeps the old users, which is said once; a good one replaces them."""
-    with serving(Guard(users)) as url:
+    with serving(WebConfigFile(users)) as url:
         good = users.read_text()
         users.write_text("basic_auth_users: 7\n")
         for _ in range(3):
@@ -148,4 +147,4 @@ def test_bad_web_configuration_is_named(tmp_path: Path, content: str, expected: 
     file = tmp_path / "web.yml"
     file.write_text(content)
     with pytest.raises(WebConfigError, match=expected.replace("[", r"\[")):
-        Guard(file)
+        WebConfigFile(file)
