@@ -19,6 +19,7 @@ from yoloscope_exporter.web.server import Server
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator, Mapping
+    from email.message import Message
 
     from starlette.types import ASGIApp
     from yoloscope_exporter.web.config import WebConfigFile
@@ -59,15 +60,15 @@ def running(app: ASGIApp, host: str = "127.0.0.1", file: WebConfigFile | None = 
         made.close()
 
 
-def fetch(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
-    """Status, body and headers."""
+def fetch(url: str, context: ssl.SSLContext | None = None, **headers: str) -> tuple[int, bytes, Message]:
+    """Status, body and headers, these by names in any case."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=named), timeout=10, context=context) as answer:
-            return answer.status, answer.read(), dict(answer.headers)
+            return answer.status, answer.read(), answer.headers
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.read(), dict(error.headers)
+            return error.code, error.read(), error.headers
 
 
 def connected(url: str) -> socket.socket:
