@@ -77,8 +77,8 @@ class Connections:
             return
         self.forget(connection)
         connection.state = state
-        self._since[state][connection] = self._loop.time()
-        if self._timer is None and state in self._limits:
+        now = self._since[state][connection] = self._loop.time()
+        if state in self._limits and (self._timer is None or now + self._limits[state] < self._timer.when()):
             self._wait()
 
     def forget(self, connection: Connection) -> None:
@@ -101,12 +101,14 @@ class Connections:
 
     def _wait(self) -> None:
         """Wake up when the first deadline passes. One timer for all: a request in time costs none."""
-        ends = [
-            next(iter(self._since[state].values())) + limit
+        if self._timer is not None:
+            self._timer.cancel()
+        firsts = [
+            (next(iter(self._since[state].values())), limit)
             for state, limit in self._limits.items()
             if self._since[state]
         ]
-        self._timer = self._loop.call_at(min(ends), self._expire) if ends else None
+        self._timer = self._loop.call_at(min(map(sum, firsts)), self._expire) if firsts else None
 
     def _expire(self) -> None:
         now = self._loop.time()
@@ -150,6 +152,9 @@ class Connection(HttpToolsProtocol):
         self._receiving = True
         self._in_head = True
         self._size = 0
+        """Bytes of the head, or of the body, so far."""
+        self._chunk = 0
+        """Bytes that came last, of which what begins now has its share: all, or little."""
         self._refused: HTTPStatus | None = None
         connections.admit(self)
 
@@ -170,7 +175,9 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
         """Begin, if the client's certificate is one of those named."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=1)  # so that `resume_writing` means: all is gone; with 0 TLS is never done
+        transport.set_write_buffer_limits(
+            high=1
+        )  # so that `resume_writing` means: all is gone; with 0 TLS is never done
         if self.state is None or not self.may_enter(transport.get_extra_info("peercert")):
             transport.abort()
 
@@ -183,6 +190,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse."""
         self._unset_keepalive_if_required()
+        self._chunk = len(data)
         self._size += len(data)
         if self._refused is not None:  # what is still under way is read, or closing would break the answer
             if self._size > MAX_BODY_BYTES:
@@ -244,7 +252,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop(HTTPStatus.TOO_MANY_REQUESTS)
         self._receiving = self._in_head = True
-        self._size = 0
+        self._size = self._chunk
         self._settle()
         super().on_message_begin()
 
@@ -252,7 +260,7 @@ class Connection(HttpToolsProtocol):
         """Check what uvicorn does not."""
         self._in_head = False
         self._size = 0
-        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > MAX_HEAD_BYTES:
+        if 16 + len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
             self._stop(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
@@ -268,12 +276,15 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there."""
         self._receiving = False
+        self._chunk = 0
         super().on_message_complete()
         self._settle()
 
     def on_response_complete(self) -> None:
         """The answer is made."""
         super().on_response_complete()
+        if self._refused is not None:
+            self._end()
         self._settle()
 
     def _stop(self, status: HTTPStatus) -> None:
@@ -289,7 +300,6 @@ class Connection(HttpToolsProtocol):
         self._settle()
         _log.debug("%s: %d %s", self.client, status, status.phrase)
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
             self.pipeline.clear()
             return
         body = f"{status.phrase}\n".encode()
@@ -301,7 +311,13 @@ class Connection(HttpToolsProtocol):
         ]
         lines = [f"HTTP/1.1 {status:d} {status.phrase}".encode(), *(b"%s: %s" % header for header in headers)]
         self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self._end()
+
+    def _end(self) -> None:
+        """Say that this was all. The client closes when it has read that, or the deadline does."""
+        if self.transport.is_closing():
+            return
         if self.transport.can_write_eof():
-            self.transport.write_eof()  # the client closes when it has read that, or the deadline does
+            self.transport.write_eof()
         else:
             self.transport.close()

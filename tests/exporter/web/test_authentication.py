@@ -104,7 +104,7 @@ def test_unknown_users_cost_what_known_ones_cost(tmp_path: Path, costs: list[int
         assert len(costs) == 40
         assert set(costs) == {4, 5}
         costs.clear()
-        for password in ("wrong", "wronger", "wrongest"):
+        for password in ("bad", "worse", "worst"):
             fetch(url, Authorization=basic("nobody1", password))
     assert len(costs) == 3
     assert len(set(costs)) == 1  # a user who does not exist is always the same
