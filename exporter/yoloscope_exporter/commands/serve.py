@@ -158,6 +158,7 @@ class _Factory:
 
 def _reload(exporter: Exporter, context: click.Context) -> None:
     """Take over what may change while running; the rest wants a restart, and that is said."""
+    exporter.server.reload()
     try:
         new, fixed = merged(exporter.config, reread(context))
     except click.ClickException as error:

@@ -74,6 +74,11 @@ class Server:
         self._thread.start()
         started.wait()
 
+    def reload(self) -> None:
+        """Look at the web configuration now: what is wrong with it is said at once, and not to the next client."""
+        if self._file and self._thread and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._file.refresh)
+
     def close(self, seconds: float = DRAIN_SECONDS) -> None:
         """Accept no more, let requests under way come to their end for so long at most, give the address back."""
         if self._thread and self._thread.is_alive():

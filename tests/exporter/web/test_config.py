@@ -200,8 +200,9 @@ def test_half_a_renewal_keeps_the_old_certificate(
         ),
     ],
 )
+@pytest.mark.usefixtures("authority")
 def test_nothing_is_switched_off_while_running(
-    tmp_path: Path, authority: trustme.CA, caplog: pytest.LogCaptureFixture, before: str, after: str | None, named: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, before: str, after: str | None, named: str
 ) -> None:
     """A file that asks less of clients than before is refused."""
     file = web(tmp_path, **yaml.safe_load(before))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import os
 import socket
 import threading
 import time
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,8 +22,6 @@ from yoloscope_exporter.web.server import Server
 from tests.exporter.serving import answer, ask, connected, fetch, head_of, raw, running, serving
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
@@ -154,8 +152,7 @@ def test_connections_under_way_are_finished(seconds: float) -> None:
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         begun.set()
-        while not release.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(release.wait, 2)
         await PlainTextResponse("done")(scope, receive, send)
 
     made = Server(Address("127.0.0.1", 0), slow)
@@ -218,7 +215,7 @@ def test_no_descriptor_is_left_behind() -> None:
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_standard_client_keeps_its_connection() -> None:
