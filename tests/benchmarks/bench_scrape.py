@@ -185,18 +185,20 @@ class Client:
         """One scrape, connecting where there is no connection: all bytes of the answer."""
         connection = self._connection or socket.create_connection((self._target.host, self._target.port), timeout=10)
         connection.sendall(REQUEST)
-        self._complete = False
-        parser, data = httptools.HttpResponseParser(self), b""
+        self._parser, self._complete, data = httptools.HttpResponseParser(self), False, b""
         while not self._complete:
             part = connection.recv(1 << 18)
             assert part, "closed in the middle of an answer"
-            parser.feed_data(part)
+            self._parser.feed_data(part)
             data += part
-        keep = self._keep and parser.should_keep_alive()
-        self._connection = connection if keep else None
-        if not keep:
+        self._connection = connection if self._keeps else None
+        if not self._keeps:
             connection.close()
         return data
+
+    def on_headers_complete(self) -> None:
+        """The parser has seen whether the target keeps the connection."""
+        self._keeps = self._keep and self._parser.should_keep_alive()
 
     def on_message_complete(self) -> None:
         """The parser has seen the end of the answer."""
@@ -396,10 +398,10 @@ def report(  # noqa: PLR0917 - one of each figure
         f"| the same, by the gauge at each scrape | {shown} % | |",
         "",
         f"CPU and scrapes are those of the middle one of {len(rounds)} rounds (in brackets: least to most), for the",
-        f"machine has slow minutes (its load was {load:.1f} at the start); a round is {WATCH_SECONDS} s or {SCRAPES} scrapes",
-        "of each. The wave is at 95 % for 30 % of every 3 s, and is scraped every 15 s. All are scraped in turn with",
-        "Prometheus' headers, through a bare socket: Python's own client takes half a millisecond for itself. `bare` is",
-        "the least: a process that sends the same bytes from memory to whoever connects.",
+        f"machine has slow minutes; its load was {load:.1f} at the start. A round is {WATCH_SECONDS} s or {SCRAPES}",
+        "scrapes of each. The wave is at 95 % for 30 % of every 3 s, and is scraped every 15 s. All are scraped in",
+        "turn with Prometheus' headers, through a bare socket: Python's own client takes half a millisecond itself.",
+        "`bare` is the least: a process that sends the same bytes from memory to whoever connects.",
     ]
 
 

@@ -68,7 +68,7 @@ async def _failed(_request: Request, _error: Exception) -> Response:
 
 
 async def _metrics(sampler: Sampler, request: Request) -> Response:
-    query = parse_qs(request.url.query)
+    query = parse_qs(request.scope["query_string"].decode("latin-1"))
     include, exclude = set(query.get("collect[]", ())), set(query.get("exclude[]", ()))
     wanted = None
     if include or exclude:
