@@ -258,13 +258,13 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check what uvicorn does not."""
-        self._in_head = False
-        self._size = 0
         if 16 + len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
             self._stop(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             self._stop(HTTPStatus.BAD_REQUEST)
+        self._in_head = False
+        self._size = 0
         self.server_state.default_headers = self._default_headers()
         super().on_headers_complete()
 
@@ -301,6 +301,9 @@ class Connection(HttpToolsProtocol):
         _log.debug("%s: %d %s", self.client, status, status.phrase)
         if self.cycle is not None and not self.cycle.response_complete:
             self.pipeline.clear()
+            return
+        if not self._in_head:  # of a request that has its answer, the body is wrong
+            self._end()
             return
         body = f"{status.phrase}\n".encode()
         headers = [

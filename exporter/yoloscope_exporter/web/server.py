@@ -70,7 +70,7 @@ class Server:
     def start(self) -> None:
         """Serve in the background until `close`."""
         started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), name="web", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(started,), name="web", daemon=True)
         self._thread.start()
         started.wait()
 
@@ -90,6 +90,12 @@ class Server:
             self._gate.close()
 
     # --- the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self, started: threading.Event) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        finally:
+            started.set()  # or who waits for the start of what has failed would wait forever
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()

@@ -155,8 +155,12 @@ def test_an_unread_body_does_not_break_the_answer() -> None:
     first = b"POST /m HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
     with serving() as url:
         assert raw(url, first.replace(b"abc", b"a" * 200_000)).startswith(b"HTTP/1.1 404 ")
+        endless = b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n"
+        got = raw(url, endless + b"a" * (protocol.MAX_BODY_BYTES + 400_000))
+        assert got.startswith(b"HTTP/1.1 405 ")
+        assert got.count(b"HTTP/1.1 ") == 1
         with connected(url) as connection:
-            connection.sendall(b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
+            connection.sendall(endless)
             assert answer(connection)[0] == 405
             with pytest.raises(ConnectionError):
                 connection.sendall(b"a" * 100_000_000)
