@@ -175,9 +175,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
         """Begin, if the client's certificate is one of those named."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(
-            high=1
-        )  # so that `resume_writing` means: all is gone; with 0 TLS is never done
+        # so that `resume_writing` means that the client has taken everything; with 0 TLS would never be done
+        transport.set_write_buffer_limits(high=1)
         if self.state is None or not self.may_enter(transport.get_extra_info("peercert")):
             transport.abort()
 
