@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import urllib.error
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 import yaml
+from cryptography.hazmat.primitives import serialization
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 
 from tests.exporter.serving import ask, fetch, serving
@@ -223,6 +225,61 @@ def test_http2_is_said_not_to_be_spoken(tmp_path: Path, caplog: pytest.LogCaptur
     file.write_text("http_server_config: {http2: true, headers: {X-Frame-Options: deny}}\n")
     WebConfigFile(file)
     assert "http2 is not supported: HTTP/1.1 is spoken" in caplog.text
+
+
+def test_tls_does_not_end_while_it_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor does the demand for a client's certificate; what is refused is said, and what was goes on."""
+    authority = trustme.CA()
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    authority.issue_cert("client.example.org").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    write_certificate(authority, tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "sealed.pem").write_bytes(sealed((tmp_path / "key.pem").read_bytes()))
+    strict = "client_ca_file: ca.pem, client_auth_type: RequireAndVerifyClientCert"
+    file = tmp_path / "web.yml"
+    file.write_text(f"tls_server_config: {{cert_file: cert.pem, key_file: key.pem, {strict}}}\n")
+    good = file.read_text()
+    weaker = (
+        ("http_server_config: {headers: {X-Owner: ada}}\n", "tls_server_config cannot be switched off"),
+        (good.replace("RequireAnd", "").replace("ClientCert", "ClientCertIfGiven"), "client_auth_type cannot be"),
+        (good.replace("cert.pem", "fifo"), "no regular file"),
+        (good.replace("key.pem", "sealed.pem"), "cannot load"),
+        (good.replace("ca.pem", "key.pem"), "cannot load"),
+    )
+    with serving(WebConfigFile(file)) as url:
+        for content, said in weaker:
+            file.write_text(content)
+            assert fetch(f"{url}/metrics", context)[0] == 200
+            assert f"stays as it was: {file}" in caplog.text
+            assert said in caplog.text.splitlines()[-1]
+        with pytest.raises((urllib.error.URLError, OSError)):
+            fetch(f"{url}/metrics", ssl._create_unverified_context())
+
+
+def sealed(key: bytes) -> bytes:
+    """The key, encrypted with a password."""
+    private = serialization.load_pem_private_key(key, None)
+    form, kind = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return private.private_bytes(form, kind, serialization.BestAvailableEncryption(b"secret"))
+
+
+def test_a_certificate_that_comes_later_is_taken(tmp_path: Path) -> None:
+    """The file names one that is not there yet; it needs no second touch when that has come."""
+    first, second = trustme.CA(), trustme.CA()
+    write_certificate(first, tmp_path)
+    file = tmp_path / "web.yml"
+    file.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n")
+    watched = WebConfigFile(file)
+    before = watched.context
+    file.write_text("tls_server_config: {cert_file: new/cert.pem, key_file: new/key.pem}\n")
+    watched.refresh()
+    assert watched.context is before
+    (tmp_path / "new").mkdir()
+    write_certificate(second, tmp_path / "new")
+    watched.refresh()
+    assert watched.context is not before
 
 
 @pytest.mark.parametrize(
