@@ -14,6 +14,7 @@ import argparse
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -217,13 +218,14 @@ def values(target: Target) -> dict[tuple[str, ...], float]:
 def latency(clients: Mapping[str, Client], scrapes: int = SCRAPES) -> dict[str, list[float]]:
     """Milliseconds of each scrape, sorted; the clients take turns, at moments that do not beat with the sampling.
 
-    Who comes first after the pause finds the machine cold, so they take turns at that too.
+    Who comes first after the pause finds the machine cold, and who comes second to the same target finds it warm, so
+    the order is another one each time.
     """
-    names = list(clients)
+    names, dice = list(clients), random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in names}
     for number in range(scrapes):
-        first = number % len(names)
-        for name in (*names[first:], *names[:first]):
+        dice.shuffle(names)
+        for name in names:
             begin = time.perf_counter()
             answer = clients[name].ask()
             times[name].append((time.perf_counter() - begin) * 1e3)
