@@ -7,6 +7,7 @@ tells of one only after the handshake, and stops listening for a second when des
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import stat
@@ -37,6 +38,8 @@ ACCEPT_AT_ONCE = 8
 """Connections accepted before those there are get their turn: who asks at once is heard before many more have come."""
 DRAIN_SECONDS = 1.0
 PAUSE_SECONDS = 0.1
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _log = logging.getLogger(__name__)
 
@@ -136,8 +139,9 @@ class Server:
                 accepted, _client = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):  # none, or gone already
                 return
-            except OSError as error:
-                self._exhausted(error)
+            except OSError as error:  # of the network, and passing, or for want of descriptors or memory
+                if error.errno in _EXHAUSTED:
+                    self._exhausted(error)
                 return
             accepted.setblocking(False)
             connection = Connection(self._config, self._state, self._connections, self._headers)
@@ -204,7 +208,7 @@ def bound(address: Address | UnixAddress) -> socket.socket:
     every = not address.host and socket.has_dualstack_ipv6()
     with ExitStack() as stack:
         family = socket.AF_INET6 if every or ":" in address.host else socket.AF_INET
-        # with the protocol named asyncio switches Nagle's algorithm off, for which an answer waits 0.2 ms
+        # asyncio switches Nagle's algorithm off only where the protocol is named
         made = stack.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if every:  # IPv4 too, whatever the system's default
