@@ -72,7 +72,7 @@ def test_a_slow_request_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_answer_that_is_not_taken_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that asks and does not read is dropped; one that reads slowly and steadily is not."""
+    """A client that asks and does not read is dropped, whether or not it wants the connection kept."""
     monkeypatch.setattr(protocol, "SEND_SECONDS", 0.5)
     size = 8_000_000  # more than the sockets' buffers take
 
