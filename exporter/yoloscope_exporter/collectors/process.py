@@ -24,8 +24,8 @@ import psutil
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
+from yoloscope_exporter.collectors.files import read, read_or_empty
 from yoloscope_exporter.collectors.procfs import point_psutil
-from yoloscope_exporter.files import read, read_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -24,9 +24,9 @@ from yoloscope_record.reader import Reader, Record
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
-from yoloscope_exporter.clearing import Clearing
 from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer
-from yoloscope_exporter.files import read
+from yoloscope_exporter.collectors.clearing import Clearing
+from yoloscope_exporter.collectors.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence

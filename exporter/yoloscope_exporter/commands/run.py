@@ -20,7 +20,7 @@ import click
 from yoloscope_hooks.activation import propagate
 
 from yoloscope_exporter.client.fetch import opener
-from yoloscope_exporter.sigmask import blocked
+from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

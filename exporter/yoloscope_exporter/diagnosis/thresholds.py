@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter import settings_file
-from yoloscope_exporter.settings_file import SettingsFileError
+from yoloscope_exporter import yaml_files
+from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def load(path: Path) -> Thresholds:
     Raises:
         ValueError: the file cannot be read, names an unknown threshold, or gives no number of 0 or more.
     """
-    content = settings_file.load(path) or {}
+    content = yaml_files.load(path) or {}
     if not isinstance(content, dict):
         raise SettingsFileError(path, "must be a mapping such as 'input_share: 0.15'")
     for name in content:

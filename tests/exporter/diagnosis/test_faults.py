@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import Context
+from yoloscope_exporter.config import defaults
 from yoloscope_exporter.diagnosis import live, rules, signals
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.series import Store
@@ -56,7 +57,7 @@ def watched(tmp_path: Path, counted: Counter[tuple[str, str]]) -> Live:
     def clock() -> float:
         return 0.0
 
-    stage = live.derived(Context(tmp_path, tmp_path, tmp_path, clock, clock, reject))
+    stage = live.derived(Context(tmp_path, tmp_path, tmp_path, clock, clock, reject, config=defaults))
     for (time, first), (_, second) in zip(moments(STARVED, 1.0), moments(OTHER, 1.0), strict=True):
         stage.feed(time, [*first, *(sample for sample in second if sample.labels[:1] == ("other",))])
     return stage
