@@ -122,7 +122,7 @@ def test_forked_before_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_worker_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose parent records nothing looks for a while, not for ever, and not with every batch."""
     searches: list[str] = []
-    monkeypatch.setattr(workers, "_open", searches.append)
+    monkeypatch.setattr(workers, "_open", lambda worker, _decoding: searches.append(worker))
     tally = workers._Tally("0")
     for _ in range(1000):
         tally.add(0.01, 0.01)

@@ -8,6 +8,7 @@ by reason and said once.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pwd
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from yoloscope_record.file_format import SUFFIX, RecordError
+from yoloscope_record.loader_facts import LOADER_PIDS, SLOW_FILES, VAL_LOADER_PIDS, SlowFile, pids, slow_files
 from yoloscope_record.paths import run_directory
 from yoloscope_record.reader import Reader, Record
 
@@ -53,6 +55,8 @@ _OURS = {
     catalog.TRAIN_DEVICE_INFO,
     catalog.TRAIN_UP,
     catalog.TRAIN_STATE,
+    catalog.TRAIN_SLOW_FILE_SECONDS,
+    catalog.TRAIN_SLOW_FILE_BYTES,
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
@@ -289,7 +293,15 @@ def _check_place(record: Record, path: Path) -> None:
 
 
 def _trainer(record: Record) -> Trainer:
-    return Trainer(record.identity.run, record.identity.rank, record.holder)
+    return Trainer(
+        record.identity.run,
+        record.identity.rank,
+        record.holder,
+        state=record.state,
+        own_pid=record.pid,
+        loader_pids=pids(record.facts, LOADER_PIDS),
+        val_loader_pids=pids(record.facts, VAL_LOADER_PIDS),
+    )
 
 
 # --- from records to samples ----------------------------------------------------------------------------------------
@@ -341,6 +353,7 @@ def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
     for rank, (record, job) in ranks.items():
         samples += _life(record)
         samples += _facts(record, job, devices)
+        samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
     return samples
 
@@ -371,6 +384,18 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterato
     device = devices.of(who, facts)
     if device is not None:
         yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
+
+
+def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:
+    """The slowest of the files that the rank's workers tell of; a file that several had, as the slowest had it."""
+    slowest: dict[str, SlowFile] = {}
+    for file in sorted((file for worker in workers for file in slow_files(worker.facts)), reverse=True):
+        slowest.setdefault(file.path, file)
+    for file in list(slowest.values())[:SLOW_FILES]:
+        size = math.nan if file.size is None else float(file.size)
+        for metric, value in ((catalog.TRAIN_SLOW_FILE_SECONDS, file.seconds), (catalog.TRAIN_SLOW_FILE_BYTES, size)):
+            if catalog.plausible(metric, value) is not None:
+                yield Sample(metric, (who.run, who.rank, file.path), value)
 
 
 def job_of(path: Path) -> dict[str, str]:

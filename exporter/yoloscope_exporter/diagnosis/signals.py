@@ -580,7 +580,7 @@ def _growth(v: View) -> Numbers:
         window,
         [
             (v.run, v.rank, role)
-            for role in catalog.ROLES
+            for role in ("main", "worker")  # those of the validation come and stay: no growth of the training
             if window.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, role)
         ],
     )
