@@ -23,7 +23,7 @@ TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL = counter(
 TRAIN_PROCESSES = gauge(
     "train_processes",
     "Processes of the rank: `worker` are those of the training loader only, `val_worker` those of the validation's, "
-    "`main` the rank itself with its helpers. Records of older hooks do not tell the loaders apart: there `worker` is both.",
+    "`main` the rank itself with its helpers. Older hooks do not tell the loaders apart: there `worker` is both.",
     *_PROCESS,
 )
 TRAIN_PROCESS_AFFINITY_CORES = gauge("train_process_affinity_cores", "CPUs the rank's processes may run on.", *_PROCESS)

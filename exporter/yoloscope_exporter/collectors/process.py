@@ -1,9 +1,8 @@
 """The processes of each rank by role: CPU time, waiting for a CPU, memory, bytes read, affinity.
 
 `main` is the rank's own process with whatever helpers it started; `worker` are the processes of its training loader,
-`val_worker` those of its validation's. The rank tells their pids. Where it does not (older hooks, workers that were just
-started) a process counts by its looks: forked (same command line), or started through multiprocessing's spawn and
-forkserver.
+`val_worker` those of its validation's. The rank tells their pids. Where it does not (older hooks, workers just started)
+looks decide: forked (same command line), or started through multiprocessing's spawn and forkserver.
 
 Counters are added up here from the growth of each process and thread, so they keep what ended processes had done.
 What a process does between the last reading and its end is lost.
