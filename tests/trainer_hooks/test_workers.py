@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from yoloscope_hooks import workers
 from yoloscope_hooks.workers import Queue, trains
-from yoloscope_record.file_format import Identity
+from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
@@ -206,6 +207,106 @@ def test_restarts_and_deaths(queue: tuple[Queue, Writer]) -> None:
     watch.look(trainer(second))
     seen = values(writer)
     assert (seen["worker_restarts_total"], seen["worker_deaths_total"]) == (8, 2)
+
+
+def test_what_they_ended_by(queue: tuple[Queue, Writer]) -> None:
+    """Deaths are counted by signal or exit code, also those of a training's end."""
+    watch, writer = queue
+    workers = Workers()
+    watch.look(trainer(workers))
+    for process, code in zip(workers._workers, [-9, -9, -7, 1, -15, 0, None, -40], strict=True):
+        process.exitcode = code
+    watch.end(trainer(workers))
+    watch.count_deaths()
+    writer.end(0.0)
+    writer.close()
+    seen = Reader(writer.path).read().samples
+    causes = {s.labels[2]: s.value for s in seen if s.metric.name == "yoloscope_train_worker_death_signal_total"}
+    assert causes == {"SIGKILL": 2, "SIGBUS": 1, "1": 1, "-40": 1}
+    (total,) = [s.value for s in seen if s.metric.name == "yoloscope_train_worker_deaths_total"]
+    assert total == sum(causes.values())  # type: ignore[arg-type]
+
+
+def test_deaths_before_the_first_batch_and_in_validation(queue: tuple[Queue, Writer]) -> None:
+    """Nobody has looked at these workers before the training ended because of them."""
+    watch, writer = queue
+    training, validation = Workers(), Workers()
+    training._workers[0].exitcode, validation._workers[0].exitcode = -7, -9
+    made = trainer(training)
+    made.test_loader = SimpleNamespace(iterator=validation)
+    watch.end(made)
+    watch.count_deaths()
+    assert values(writer)["worker_deaths_total"] == 2
+
+
+def test_end_in_set_up(queue: tuple[Queue, Writer]) -> None:
+    """A training that failed before it had a loader."""
+    watch, writer = queue
+    watch.end(SimpleNamespace())
+    watch.count_deaths()
+    assert values(writer)["worker_deaths_total"] == 0
+
+
+def facts(writer: Writer) -> dict[str, str]:
+    """Facts in the record; the writer is closed."""
+    writer.close()
+    return dict(Reader(writer.path).read().facts)
+
+
+def test_pids_of_the_loaders(queue: tuple[Queue, Writer]) -> None:
+    """The record tells which processes belong to which loader; those of the validation come later, and stay."""
+    watch, writer = queue
+    training, validation = Workers(), Workers()
+    validation._workers = validation._workers[:2]
+    for process in validation._workers:
+        process.pid += 50
+    made = trainer(training)
+    made.test_loader = SimpleNamespace(iterator=None, num_workers=2)
+    watch.look(made)
+    watch.batch(1.0)
+    assert watch._facts == {"loader_pids": "0,1,2,3,4,5,6,7", "val_loader_pids": ""}
+    made.test_loader.iterator = validation
+    watch.look(made)
+    assert not math.isnan(watch.batch(2.0)[1])
+    writer.end(0.0)
+    assert facts(writer) == {"loader_pids": "0,1,2,3,4,5,6,7", "val_loader_pids": "50,51"}
+    (count,) = [s.value for s in Reader(writer.path).read().samples if s.metric.name == "yoloscope_train_val_workers"]
+    assert count == 2
+
+
+def test_pids_of_loaders_without_workers(queue: tuple[Queue, Writer]) -> None:
+    """That there are none is told, and nothing is told of a loader that this rank does not have."""
+    watch, writer = queue
+    watch.look(SimpleNamespace(train_loader=SimpleNamespace(iterator=None, num_workers=0)))
+    assert facts(writer) == {"loader_pids": "none", "val_loader_pids": ""}
+
+
+def test_no_room_for_pids(tmp_path: Path) -> None:
+    """A header that is full costs this fact and nothing else."""
+    writer = Writer(tmp_path / "run" / "rank-0.rec", Identity(*WHO), header=2200)
+    watch = Queue(writer, WHO)
+    with contextlib.suppress(RecordError):
+        for number in range(100):
+            writer.set_facts({f"fact{number}": "x" * 20})
+    iterator = Workers()
+    watch.look(trainer(iterator))
+    assert watch.batch(1.0)[1] == 16
+    assert "loader_pids" not in facts(writer)
+
+
+def test_old_workers_are_asked_before_new_ones_come(queue: tuple[Queue, Writer]) -> None:
+    """A loader that is built anew has no iterator until it is needed: the old workers' ends are not forgotten."""
+    watch, writer = queue
+    first, second = Workers(), Workers()
+    watch.look(trainer(first))
+    first._workers[0].exitcode = -9
+    for process in second._workers:
+        process.pid += 100
+    watch.look(trainer(None))
+    assert all(map(math.isnan, watch.batch(1.0)))
+    watch.look(trainer(second))
+    seen = values(writer)
+    assert (seen["worker_restarts_total"], seen["worker_deaths_total"]) == (8, 1)
 
 
 def test_iterator_is_let_go(queue: tuple[Queue, Writer]) -> None:

@@ -8,7 +8,6 @@ by reason and said once.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import pwd
 import re
@@ -16,6 +15,7 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -388,14 +388,17 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterato
 
 def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:
     """The slowest of the files that the rank's workers tell of; a file that several had, as the slowest had it."""
+    seconds, size = catalog.TRAIN_SLOW_FILE_SECONDS, catalog.TRAIN_SLOW_FILE_BYTES
+    told = [file for worker in workers for file in slow_files(worker.facts)]
     slowest: dict[str, SlowFile] = {}
-    for file in sorted((file for worker in workers for file in slow_files(worker.facts)), reverse=True):
-        slowest.setdefault(file.path, file)
-    for file in list(slowest.values())[:SLOW_FILES]:
-        size = math.nan if file.size is None else float(file.size)
-        for metric, value in ((catalog.TRAIN_SLOW_FILE_SECONDS, file.seconds), (catalog.TRAIN_SLOW_FILE_BYTES, size)):
-            if catalog.plausible(metric, value) is not None:
-                yield Sample(metric, (who.run, who.rank, file.path), value)
+    for file in sorted(told, key=lambda file: file.seconds, reverse=True):
+        if catalog.plausible(seconds, file.seconds) is not None:
+            slowest.setdefault(file.path, file)
+    for file in islice(slowest.values(), SLOW_FILES):
+        labels = (who.run, who.rank, file.path)
+        yield Sample(seconds, labels, file.seconds)
+        if file.size is not None and catalog.plausible(size, file.size) is not None:
+            yield Sample(size, labels, float(file.size))
 
 
 def job_of(path: Path) -> dict[str, str]:
