@@ -203,6 +203,12 @@ class Config:
     """Collectors that are switched on."""
 
 
+def defaults() -> Config:
+    """The settings of a command line without arguments and of an empty environment."""
+    values = {one.parameter: one.default and click.types.convert_type(one.type)(one.default) for one in SETTINGS}
+    return _config({**values, **{f"collector_{name}": True for name in collectors.names()}})
+
+
 def settings(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a click command every setting as an option; it is called with one `Config`, as `config`."""
 
@@ -249,7 +255,7 @@ def _switch(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _config(values: Mapping[str, Any]) -> Config:
-    modules = frozenset(name for name in collectors.names() if values[f"collector_{name}"])
+    modules = frozenset(name for name in collectors.names() if values.get(f"collector_{name}"))  # new ones: not yet
     fields = {setting.parameter: values[setting.parameter] for setting in SETTINGS}
     fields["path_records"] = fields["path_records"] or paths.directory()
     return Config(**fields, modules=modules)

@@ -12,7 +12,7 @@ import click
 from yoloscope_exporter import config
 from yoloscope_exporter.diagnosis import sources
 from yoloscope_exporter.diagnosis.sources import SourceError
-from yoloscope_exporter.exposition import Form
+from yoloscope_exporter.sampling.exposition import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,15 +53,16 @@ def exporter(url: str | None) -> Iterator[Exporter]:
 
 @contextmanager
 def _own() -> Iterator[Exporter]:
-    from yoloscope_exporter.commands import serve  # noqa: PLC0415 - all collectors come with it
+    from yoloscope_exporter.commands.serve import serve  # noqa: PLC0415 - all collectors come with it
+    from yoloscope_exporter.service.exporter import running  # noqa: PLC0415 - the same
 
-    settings = config.resolve(serve.serve)
+    settings = config.resolve(serve)
     private = replace(settings, web_listen_address=config.Address("127.0.0.1", 0), web_config_file=None)
-    with serve.running(private) as running:
-        while not running.sampler.snapshot.time:
+    with running(private) as own:
+        while not own.sampler.snapshot.time:
             time.sleep(0.05)
         yield Exporter(
             "this node",
-            lambda: running.sampler.exposition(Form(openmetrics=True)).decode(),
-            lambda: sources.exporter(running.server.url),
+            lambda: own.sampler.exposition(Form(openmetrics=True)).decode(),
+            lambda: sources.exporter(own.server.url),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import Context
 from yoloscope_exporter.collectors.runs import Runs
+from yoloscope_exporter.config import defaults
 from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.diagnosis.signals import STEP_PHASES
 
@@ -80,8 +81,10 @@ def read(base: Path, run: str) -> BlackBox:
 
 
 def _samples(base: Path) -> list[Sample]:
-    forever = {"runs.keep": math.inf, "runs.keep-killed": math.inf, "runs.remove-after": math.inf}
-    context = Context(Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, options=forever)
+    forever = replace(defaults(), runs_keep=math.inf, runs_keep_killed=math.inf, runs_remove_after=math.inf)
+    context = Context(
+        Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, config=lambda: forever
+    )
     return list(Runs(context).collect())
 
 

@@ -28,12 +28,12 @@ from yoloscope_exporter.diagnosis.render import to_json
 from yoloscope_exporter.diagnosis.series import Store, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from yoloscope_exporter.collectors import Context
     from yoloscope_exporter.diagnosis.rules import Limits
     from yoloscope_exporter.diagnosis.signals import Signals
-    from yoloscope_exporter.snapshot import Snapshot
+    from yoloscope_exporter.sampling.snapshot import Snapshot
 
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
@@ -46,10 +46,9 @@ DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
 def derived(context: Context) -> Live:
     """The stage, as `collectors.DERIVED` wants it; its settings are `diagnosis.window` and `diagnosis.thresholds`."""
-    window = context.options.get("diagnosis.window")
     return Live(
-        window=window if isinstance(window, float) else WINDOW,
-        options=context.options,
+        window=context.config().diagnosis_window,
+        thresholds=lambda: context.config().diagnosis_thresholds,
         faults=Faults(lambda: context.reject(NAME, "error")),
     )
 
@@ -64,7 +63,8 @@ class Live:
     limits: Limits = field(default_factory=lambda: rules.DEFAULTS)
     window: float = WINDOW
     history: float = HISTORY
-    options: Mapping[str, object] = field(default_factory=dict)
+    thresholds: Callable[[], Limits | None] = lambda: None
+    """The thresholds configured now, in place of the defaults."""
     faults: Faults = field(default_factory=Faults)
     short: Store = field(default_factory=Store)
     long: Store = field(default_factory=Store)
@@ -84,8 +84,7 @@ class Live:
 
     def __call__(self, snapshot: Snapshot) -> Iterable[catalog.Sample]:
         """Take in a sampler's snapshot, with the thresholds that are configured now."""
-        limits = self.options.get("diagnosis.thresholds")
-        self.limits = limits if isinstance(limits, dict) else rules.DEFAULTS
+        self.limits = self.thresholds() or rules.DEFAULTS
         return self.feed(snapshot.time, snapshot)
 
     def feed(self, now: float, samples: Iterable[catalog.Sample]) -> Sequence[catalog.Sample]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 from yoloscope_exporter.diagnosis.series import Store
-from yoloscope_exporter.exposition import Form, Renderer
+from yoloscope_exporter.sampling.exposition import Form, Renderer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter import catalog, config
-from yoloscope_exporter.commands import serve
+from yoloscope_exporter.commands.serve import serve
 from yoloscope_exporter.diagnosis import engine, report, rules
 from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.service.exporter import running
 
 from tests import training
 
@@ -102,7 +103,7 @@ class Trainings:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("YOLOSCOPE_DIR", self._records["YOLOSCOPE_DIR"])
             arguments = ["--web.listen-address=127.0.0.1:0", "--sample.interval=150ms", "--no-collector.disk"]
-            self._exporter = stack.enter_context(serve.running(config.resolve(serve.serve, arguments)))
+            self._exporter = stack.enter_context(running(config.resolve(serve, arguments)))
         self._model = folder / "tiny.yaml"
         self._model.write_text(TINY)
         self._orders = folder / "orders"
