@@ -20,6 +20,8 @@ from yoloscope_exporter.settings_file import SettingsFileError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?")
 _ARGUMENTS = "yoloscope.arguments"
 _UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
@@ -81,14 +83,16 @@ def file(value: Any) -> Path | None:  # noqa: ANN401 - a string, or what YAML ma
     return path
 
 
-def thresholds(value: Any) -> Mapping[str, float] | None:  # noqa: ANN401 - a string, or what YAML made of it
+def thresholds(value: Any) -> Thresholds | None:  # noqa: ANN401 - a string, or what YAML made of it
     """A type of option: a YAML file with thresholds of the diagnosis; empty means the defaults."""
-    if not value or isinstance(value, dict):
-        return value or None
-    from yoloscope_exporter.diagnosis import limits  # noqa: PLC0415 - `run` and `--help` need no rules
+    if not value:
+        return None
+    from yoloscope_exporter.diagnosis import thresholds as known  # noqa: PLC0415 - `run` and `--help` need no rules
 
+    if isinstance(value, known.Thresholds):
+        return value
     try:
-        return limits.load(Path(str(value)))
+        return known.load(Path(str(value)))
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -192,7 +196,7 @@ class Config:
     runs_keep_killed: float
     runs_remove_after: float
     diagnosis_window: float
-    diagnosis_thresholds: Mapping[str, float] | None
+    diagnosis_thresholds: Thresholds | None
     path_records: Path
     path_procfs: Path
     path_sysfs: Path

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import click
 from yoloscope_hooks.activation import propagate
 
-from yoloscope_exporter.opener import opener
+from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.sigmask import blocked
 
 if TYPE_CHECKING:

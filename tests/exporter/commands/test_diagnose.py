@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from yoloscope_exporter import config
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands.serve import serve
-from yoloscope_exporter.diagnosis.recording import Writer
+from yoloscope_exporter.recordings.writer import Writer
 from yoloscope_exporter.service.exporter import running
 
 from tests import training
