@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import Context, Roster
+from yoloscope_exporter.collectors import ActiveRanks, Context
 from yoloscope_exporter.collectors.process import Processes
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_hooks import workers
@@ -459,7 +459,7 @@ def test_roles_in_a_real_training(tmp_path: Path, version: str, method: str) -> 
 def roles_after_validation(folder: Path) -> dict[str, float]:
     """Processes by role, once the record tells of validation workers; `told` is what the training says of them."""
     (folder / "proc").symlink_to("/proc")
-    roster, clock = Roster(), time.monotonic
+    alive, clock = ActiveRanks(), time.monotonic
     context = Context(
         procfs=folder / "proc",
         sysfs=folder / "sys",
@@ -467,7 +467,7 @@ def roles_after_validation(folder: Path) -> dict[str, float]:
         clock=clock,
         wall=time.time,
         reject=lambda _collector, _reason: None,
-        trainers=roster,
+        trainers=alive,
     )
     reading, processes = Runs(context), Processes(context)
     end = clock() + 120
