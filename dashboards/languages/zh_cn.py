@@ -368,7 +368,9 @@ _RUN: Final = {
     "Flat and equal over the ranks.": "平稳且各 rank 相等。",
     "One rank below the others slows all: open DDP ranks.": "某个 rank 低会拖慢全部：打开“DDP 各 rank”。",
     "CPUs used by the run": "训练使用的 CPU",
-    "CPU time of the rank's processes by role (main, worker).": "rank 各类进程（main、worker）的 CPU 时间。",
+    "CPU time of the rank's processes by role (main, worker, val_worker).": (
+        "rank 各类进程（main、worker、val_worker）的 CPU 时间。"
+    ),
     "Loader workers use several CPUs, the trainers about one each.": "加载进程使用若干 CPU，训练进程各约一个。",
     "Workers near the CPUs they may use: fewer augmentations, cache=ram, or more CPUs.": (
         "加载进程接近可用 CPU 上限：减少增强、cache=ram，或增加 CPU。"

@@ -164,6 +164,7 @@ class Recorder:
         """An epoch begins, or begins again after Ultralytics halved the batch or went back to a checkpoint."""
         self._part("taps", taps.install, trainer, self)
         self._part("progress", self._look_ahead, trainer)
+        self._part("queue", self._queue.look, trainer)
         self._account(now, "train")
         self._part("clock", self.clock.epoch)
         self._first, self._start, self._epoch_batch = True, 0.0, 0
@@ -247,6 +248,7 @@ class Recorder:
     def fit_epoch_end(self, trainer: Trainer) -> None:
         """Validation is done too."""
         self._part("metrics", self.learning.epoch, trainer)
+        self._part("queue", self._queue.look, trainer)  # the first validation has started workers that stay
         self._part("progress", self._estimate)
         self._part("learning", self.learning.collect)
         self._writer.end(time.time())  # the next event may be far
@@ -280,6 +282,7 @@ class Recorder:
     def end(self, trainer: Trainer) -> None:
         """The training is over; an exception on its way through says that it failed."""
         self._part("taps", self._restore, trainer)
+        self._part("queue", self._queue.end, trainer)
         exception = sys.exc_info()[1]
         ours = exception is not None and exception is not self._exception
         self.close(type(exception).__name__ if ours else "")

@@ -128,6 +128,28 @@ TRAIN_WORKER_RESTARTS_TOTAL = counter(
 TRAIN_WORKER_DEATHS_TOTAL = counter(
     "train_worker_deaths_total", "Loader workers that ended by a signal or an error.", *_RANK
 )
+TRAIN_WORKER_DEATH_SIGNAL_TOTAL = counter(
+    "train_worker_death_signal_total",
+    "The same by what they ended by: a signal (SIGKILL, SIGBUS) or an exit code; absent before the first.",
+    *_RANK,
+    "signal",
+)
+TRAIN_WORKER_DECODE_SECONDS_TOTAL = counter(
+    "train_worker_decode_seconds_total",
+    "The part of the preparation in which the worker read, decoded and resized images; the rest is transforms. "
+    "Absent for data sets that do not let it be seen.",
+    *_WORKER,
+)
+TRAIN_VAL_WORKERS = gauge(
+    "train_val_workers", "Processes of the validation's loader that stay between validations.", *_RANK
+)
+TRAIN_SLOW_FILE_SECONDS = gauge(
+    "train_slow_file_seconds",
+    "The five image files of the run that took the rank's workers longest to read and decode, and how long.",
+    *_RANK,
+    "file",
+)
+TRAIN_SLOW_FILE_BYTES = gauge("train_slow_file_bytes", "Size of those files.", *_RANK, "file")
 
 # --- CUDA memory ------------------------------------------------------------------------------------------------------
 TRAIN_CUDA_MEMORY_BYTES = gauge(

@@ -62,6 +62,12 @@ class Trainer:
     rank: str
     pid: int
     """In the exporter's own PID namespace."""
+    state: str = field(default="", compare=False)
+    own_pid: int = field(default=0, compare=False)
+    """In the training's PID namespace, as the two below; 0 if it is not known."""
+    loader_pids: frozenset[int] | None = field(default=None, compare=False)
+    """Processes of the training loader; None if they are not known."""
+    val_loader_pids: frozenset[int] | None = field(default=None, compare=False)
 
 
 class ActiveRanks:

@@ -80,10 +80,10 @@ def _second_epoch(v: View) -> float:
 
 
 def _resident(window: Window, v: View) -> list[tuple[float, float]]:
-    """Resident memory of all the rank's processes, at the moments at which it is known of every role."""
+    """Resident memory of the rank and its training workers, at the moments at which it is known of every role."""
     columns = [
         dict(points)
-        for role in catalog.ROLES
+        for role in ("main", "worker")  # those of the validation come and stay: no growth of the training
         if (points := window.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, role))
     ]
     shared = set.intersection(*(set(column) for column in columns)) if columns else set()
