@@ -132,7 +132,8 @@ TRAIN_WORKER_DEATHS_TOTAL = counter(
 # --- CUDA memory ------------------------------------------------------------------------------------------------------
 TRAIN_CUDA_MEMORY_BYTES = gauge(
     "train_cuda_memory_bytes",
-    "PyTorch's CUDA memory (allocated, reserved, active, inactive_split, peak_allocated, peak_reserved).",
+    "PyTorch's CUDA memory (allocated, reserved, active, inactive_split; the most of this run in peak_allocated and "
+    "peak_reserved, of this epoch in epoch_peak_allocated and epoch_peak_reserved).",
     *_RANK,
     "kind",
 )
@@ -143,9 +144,15 @@ TRAIN_CUDA_MEMORY_GROWTH_BYTES = gauge(
     signed=True,
 )
 TRAIN_CUDA_ALLOC_RETRIES_TOTAL = counter(
-    "train_cuda_alloc_retries_total", "Allocations that failed, flushed the cache and were tried again.", *_RANK
+    "train_cuda_alloc_retries_total",
+    "Allocations that failed, flushed the cache and were tried again, since batches began.",
+    *_RANK,
 )
-TRAIN_CUDA_OOMS_TOTAL = counter("train_cuda_ooms_total", "Out-of-memory errors of the CUDA allocator.", *_RANK)
+TRAIN_CUDA_OOMS_TOTAL = counter(
+    "train_cuda_ooms_total",
+    "Out-of-memory errors of the CUDA allocator since batches began: AutoBatch causes its own before.",
+    *_RANK,
+)
 
 # --- learning ---------------------------------------------------------------------------------------------------------
 TRAIN_LOSS = gauge(
