@@ -24,6 +24,7 @@ from yoloscope_hooks import cuda_memory, ddp, facts, naming, taps, workers
 from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.learning import PERIOD, Learning
 from yoloscope_hooks.ledger import BATCHES, FIRST_WAIT, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Ledger
+from yoloscope_hooks.setup_stages import SetupStages
 from yoloscope_hooks.step_clock import CHECKPOINT, OTHER, SETUP, VALIDATE, HostClock
 from yoloscope_hooks.stream_clock import StreamClock
 
@@ -120,6 +121,7 @@ class Recorder:
         self._ledger = Ledger(writer, who)
         self._declare()
         self._values[self._started] = time.time() - age
+        self.setup = SetupStages(writer, who, lambda: self.enter("setup"))
         self.learning = Learning(writer, who)
         self._queue = workers.Queue(writer, who)
 
@@ -269,6 +271,10 @@ class Recorder:
     def _account(self, now: float, state: str) -> None:
         """Give the time since the last event to the phase of the state it was in, and change over to `state`."""
         self.clock.account(now - self._previous, _PHASE_OF_STATE[self._state], self._ledger.numbers)
+        if self._state == "setup":
+            self.setup.spend(now - self._previous)
+            if state != "setup":
+                self.setup.over()
         self._writer.begin()
         self._ledger.store()
         self._writer.set_state(state)
@@ -286,6 +292,7 @@ class Recorder:
         del trainer._yoloscope  # noqa: SLF001 - the next event, of another training, opens another record
 
     def _restore(self, trainer: Trainer) -> None:
+        self.setup.restore(trainer)
         taps.restore(trainer)
         if self._gradient is not None:
             self._gradient.remove()
@@ -300,6 +307,7 @@ class Recorder:
         """Store the end, `failed` with the type of an exception, else `finished`, and give the file up."""
         if self.finalizer:
             self.finalizer.detach()
+        self.setup.restore()
         self._part("queue", self._queue.count_deaths)
         if exception:
             self._writer.set_facts({"exception": exception})

@@ -21,6 +21,9 @@ PHASES = (
     "checkpoint",
 )
 
+#: What a training does before its first batch: `scan` reads labels, `cache` images, `loader` builds loaders.
+SETUP_STAGES = ("scan", "cache", "amp_check", "autobatch", "model", "loader", "ddp", "other")
+
 #: Seconds. From a fast step on a small model (1 ms) to a stuck loader (one minute).
 STEP_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -96,6 +99,21 @@ TRAIN_REMAINING_SECONDS = gauge(
 TRAIN_CHECKPOINTS_TOTAL = counter("train_checkpoints_total", "Times Ultralytics saved the model.", *_RANK)
 TRAIN_BATCH_SIZE = gauge("train_batch_size", "Images in a batch of this rank.", *_RANK)
 TRAIN_WORKERS = gauge("train_workers", "Loader workers of this rank.", *_RANK)
+TRAIN_SETUP_SECONDS_TOTAL = counter(
+    "train_setup_seconds_total",
+    "Where the phase setup went: reading labels (scan), caching images (cache), checking AMP (amp_check), finding a "
+    "batch size (autobatch), model, loader, DDP's start (ddp), and what is none of these or came before the record.",
+    *_RANK,
+    "stage",
+)
+TRAIN_SETUP_STAGE = gauge(
+    "train_setup_stage", "1 for the stage of the set-up under way, or in which it ended; else absent.", *_RANK, "stage"
+)
+TRAIN_SETUP_PROGRESS_RATIO = gauge(
+    "train_setup_progress_ratio",
+    "How much of the stage is done, where Ultralytics shows a progress bar: labels and cache.",
+    *_RANK,
+)
 
 # --- loader -----------------------------------------------------------------------------------------------------------
 _WORKER = ("run", "rank", "worker")
