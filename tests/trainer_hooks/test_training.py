@@ -232,6 +232,9 @@ def check_ranks(seen: Watched) -> None:
         assert seen.value("train_batch_size", record=name) == 2
         assert seen.value("train_hook_errors_total", record=name) == 0
         check_sum(seen, name)
+        spent = stages(record)
+        assert sum(spent.values()) == pytest.approx(seen.phases(name)["setup"], abs=1e-6)
+        assert spent.keys() == {"other"} or spent["model"] > 0  # ranks above 0 of newer versions are seen later
     assert seen.records["rank-0.rec"].identity.run == seen.records["rank-1.rec"].identity.run
 
 
@@ -319,6 +322,23 @@ def test_crash(data: Path, tmp_path: Path, version: str) -> None:
     (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
     record = Reader(path).read()
     assert (record.state, record.facts["exception"], record.alive) == ("failed", "ZeroDivisionError", False)
+
+
+DROP = """
+class Dropping(cpu_trainer.TRAINERS["detect"]):
+    def __init__(self, cfg=ultralytics.cfg.DEFAULT_CFG, overrides=None, _callbacks=None):
+        super().__init__(cfg, overrides)
+cpu_trainer.TRAINERS["detect"] = Dropping
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
+def test_trainer_that_drops_its_callbacks(data: Path, tmp_path: Path, version: str) -> None:
+    """A trainer of the user's own that forgets the model's callbacks: one warning says that it is not watched."""
+    done = train(data, tmp_path / "runs", script=DROP, version=version)
+    assert (done.code, done.output.count("yoloscope: nothing was recorded of Dropping")) == (0, 1), done.output
+    assert list(Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")) == []
 
 
 STOP = """

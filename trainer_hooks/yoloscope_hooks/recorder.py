@@ -29,7 +29,7 @@ from yoloscope_hooks.step_clock import CHECKPOINT, OTHER, SETUP, VALIDATE, HostC
 from yoloscope_hooks.stream_clock import StreamClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Trainer = Any  # duck-typed
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 ERROR_LIMIT = 3  # the same part fails that often: it is left out from then on
 VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
 KEEP_SECONDS = 86400.0
+KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
+SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 _log = logging.getLogger("yoloscope")
 
@@ -86,13 +88,22 @@ def _begun(now: float) -> float:
 
 
 def _clear_old(base: Path, ours: Path, now: float) -> None:
-    """Remove this user's own runs that ended long ago."""
+    """Remove this user's own runs that ended long ago, and of more than `KEEP_RUNS` the oldest."""
+    runs = sorted(_own_runs(base, ours), reverse=True)
+    for number, (began, directory) in enumerate(runs):
+        age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
+        if began < now - age:
+            with suppress(OSError):
+                clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
+
+
+def _own_runs(base: Path, ours: Path) -> Iterator[tuple[float, Path]]:
+    """When the files of this user's other runs were made, and their directories."""
     for directory in base.iterdir():
         with suppress(OSError):
             status = directory.lstat()
-            old = status.st_uid == os.geteuid() and status.st_mtime < now - KEEP_SECONDS
-            if old and directory != ours and stat.S_ISDIR(status.st_mode):
-                clearing.remove_dead(directory, older_than=KEEP_SECONDS, now=now, uid=os.geteuid())
+            if status.st_uid == os.geteuid() and directory != ours and stat.S_ISDIR(status.st_mode):
+                yield status.st_mtime, directory
 
 
 class Recorder:

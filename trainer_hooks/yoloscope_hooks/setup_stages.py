@@ -46,14 +46,19 @@ class SetupStages:
 
     def __init__(self, writer: Writer, who: tuple[str, str], note: Callable[[], None]) -> None:
         """`who` are run and rank; `note` accounts for the time up to now (calls `spend`), writes, and never raises."""
-        slot, self._values, self._note = writer.slot, writer.values, note
-        self._seconds = {stage: slot(catalog.TRAIN_SETUP_SECONDS_TOTAL, *who, stage) for stage in SETUP_STAGES}
-        self._stages = {stage: slot(catalog.TRAIN_SETUP_STAGE, *who, stage) for stage in SETUP_STAGES}
-        self._progress = slot(catalog.TRAIN_SETUP_PROGRESS_RATIO, *who)
+        self._writer, self._who, self._values, self._note = writer, who, writer.values, note
+        self._seconds: dict[str, int] = {}
+        self._stages: dict[str, int] = {}
+        self._declare("other")  # all that a rank knows whose first event comes after the set-up
+        self._progress = writer.slot(catalog.TRAIN_SETUP_PROGRESS_RATIO, *who)
         self._replaced: list[tuple[Any, str, Function, Function]] = []
         self._watching = False
         self._stage = "other"
         self._values[self._stages["other"]] = 1.0
+
+    def _declare(self, stage: str) -> None:
+        self._seconds[stage] = self._writer.slot(catalog.TRAIN_SETUP_SECONDS_TOTAL, *self._who, stage)
+        self._stages[stage] = self._writer.slot(catalog.TRAIN_SETUP_STAGE, *self._who, stage)
 
     def spend(self, seconds: float) -> None:
         """The stage under way took that much longer."""
@@ -65,6 +70,8 @@ class SetupStages:
 
     def watch(self, trainer: Trainer) -> None:
         """Tap the trainer and what it will call; what this version or this trainer lacks is left out."""
+        for stage in SETUP_STAGES:
+            self._declare(stage)
         self._watching = True
         for name, stage in _METHODS.items():
             function = getattr(trainer, name, None)
