@@ -20,6 +20,8 @@ from yoloscope_exporter.settings_file import SettingsFileError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?")
 _ARGUMENTS = "yoloscope.arguments"
 _UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
@@ -81,14 +83,16 @@ def file(value: Any) -> Path | None:  # noqa: ANN401 - a string, or what YAML ma
     return path
 
 
-def thresholds(value: Any) -> Mapping[str, float] | None:  # noqa: ANN401 - a string, or what YAML made of it
+def thresholds(value: Any) -> Thresholds | None:  # noqa: ANN401 - a string, or what YAML made of it
     """A type of option: a YAML file with thresholds of the diagnosis; empty means the defaults."""
-    if not value or isinstance(value, dict):
-        return value or None
-    from yoloscope_exporter.diagnosis import limits  # noqa: PLC0415 - `run` and `--help` need no rules
+    if not value:
+        return None
+    from yoloscope_exporter.diagnosis import thresholds as known  # noqa: PLC0415 - `run` and `--help` need no rules
 
+    if isinstance(value, known.Thresholds):
+        return value
     try:
-        return limits.load(Path(str(value)))
+        return known.load(Path(str(value)))
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -192,7 +196,7 @@ class Config:
     runs_keep_killed: float
     runs_remove_after: float
     diagnosis_window: float
-    diagnosis_thresholds: Mapping[str, float] | None
+    diagnosis_thresholds: Thresholds | None
     path_records: Path
     path_procfs: Path
     path_sysfs: Path
@@ -201,6 +205,12 @@ class Config:
     log_format: str
     modules: frozenset[str]
     """Collectors that are switched on."""
+
+
+def defaults() -> Config:
+    """The settings of a command line without arguments and of an empty environment."""
+    values = {one.parameter: one.default and click.types.convert_type(one.type)(one.default) for one in SETTINGS}
+    return _config({**values, **{f"collector_{name}": True for name in collectors.names()}})
 
 
 def settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -249,7 +259,7 @@ def _switch(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _config(values: Mapping[str, Any]) -> Config:
-    modules = frozenset(name for name in collectors.names() if values[f"collector_{name}"])
+    modules = frozenset(name for name in collectors.names() if values.get(f"collector_{name}"))  # new ones: not yet
     fields = {setting.parameter: values[setting.parameter] for setting in SETTINGS}
     fields["path_records"] = fields["path_records"] or paths.directory()
     return Config(**fields, modules=modules)

@@ -11,7 +11,7 @@ from yoloscope_exporter import cli, config
 from yoloscope_exporter.collectors.gpu.gpm import LONGEST
 from yoloscope_exporter.collectors.gpu.values import MAX_GAP
 from yoloscope_exporter.config import Address, Config, Rereadable
-from yoloscope_exporter.sampler import SLOW_EVERY
+from yoloscope_exporter.sampling.sampler import SLOW_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

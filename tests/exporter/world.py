@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import Context, Roster, Trainer
+from yoloscope_exporter.collectors import ActiveRanks, Context, Trainer
+from yoloscope_exporter.config import Config, defaults
 from yoloscope_record.file_format import Identity
 from yoloscope_record.paths import run_directory
 from yoloscope_record.writer import Writer
@@ -146,7 +147,7 @@ class World:
     root: Path
     now: float = NOW
     trainers: dict[int, Trainer] = field(default_factory=dict)
-    options: dict[str, object] = field(default_factory=dict)
+    config: Config = field(default_factory=defaults)
     rejected: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -175,7 +176,7 @@ class World:
             wall=lambda: self.now,
             reject=lambda collector, reason: self.rejected.append((collector, reason)),
             trainers=lambda: self.trainers,
-            options=self.options,
+            config=lambda: self.config,
         )
 
 
@@ -243,6 +244,6 @@ def values(collector: Collector) -> dict[tuple[str, tuple[str, ...]], object]:
     return found
 
 
-def replace_trainers(context: Context, roster: Roster) -> Context:
-    """The context with a roster that the collector `runs` tells."""
-    return dataclasses.replace(context, trainers=roster)
+def replace_trainers(context: Context, ranks: ActiveRanks) -> Context:
+    """The context with ranks that the collector `runs` sets."""
+    return dataclasses.replace(context, trainers=ranks)

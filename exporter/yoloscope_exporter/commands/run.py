@@ -20,7 +20,7 @@ import click
 from yoloscope_hooks.activation import propagate
 
 from yoloscope_exporter import shared_exporter
-from yoloscope_exporter.opener import opener
+from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.sigmask import blocked
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.collectors import Roster, Trainer, runs
+from yoloscope_exporter.collectors import ActiveRanks, Trainer, runs
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_record.file_format import Identity
 from yoloscope_record.paths import run_directory
@@ -40,7 +40,7 @@ def node(tmp_path: Path) -> world.World:
     """A node with an empty record directory."""
     made = world.World(tmp_path)
     made.records.mkdir()
-    made.options.update({"runs.keep": 900.0, "runs.keep-killed": 3600.0, "runs.remove-after": 86400.0})
+    made.config = dataclasses.replace(made.config, runs_keep=900.0, runs_keep_killed=3600.0, runs_remove_after=86400.0)
     return made
 
 
@@ -95,7 +95,7 @@ def test_unreadable_directory_names_the_mount(tmp_path: Path) -> None:
 
 def test_roster_knows_the_living(node: world.World) -> None:
     """A living rank is announced with its pid; after its death it is not, and the state is killed."""
-    roster = Roster()
+    roster = ActiveRanks()
     context = world.replace_trainers(node.context, roster)
     collector = Runs(context)
     command = [sys.executable, "-c", CHILD, str(node.records)]
