@@ -24,6 +24,7 @@ from yoloscope_hooks import (
     ledger,
     naming,
     recorder,
+    setup_stages,
     step_clock,
     taps,
 )
@@ -99,6 +100,7 @@ PLACES = [
         (Writer, name)
         for name in ("__init__", "begin", "end", "observe", "append", "set_facts", "set_state", "slot", "close")
     ),
+    *((setup_stages.SetupStages, name) for name in ("__init__", "spend", "over", "watch", "restore")),
     *((paths, name) for name in ("directory", "make_directory", "run_directory")),
     *((naming, name) for name in ("run", "rank")),
     *((taps, name) for name in ("install", "restore")),

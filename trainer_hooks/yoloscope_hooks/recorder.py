@@ -303,7 +303,7 @@ class Recorder:
         del trainer._yoloscope  # noqa: SLF001 - the next event, of another training, opens another record
 
     def _restore(self, trainer: Trainer) -> None:
-        self.setup.restore(trainer)
+        self._part("setup", self.setup.restore, trainer)
         taps.restore(trainer)
         if self._gradient is not None:
             self._gradient.remove()
@@ -318,7 +318,7 @@ class Recorder:
         """Store the end, `failed` with the type of an exception, else `finished`, and give the file up."""
         if self.finalizer:
             self.finalizer.detach()
-        self.setup.restore()
+        self._part("setup", self.setup.restore)
         self._part("queue", self._queue.count_deaths)
         if exception:
             self._writer.set_facts({"exception": exception})
