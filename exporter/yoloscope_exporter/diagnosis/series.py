@@ -203,7 +203,7 @@ class Window:
         return {
             labels: series.values[span[-1]]
             for labels, series, span in self._inside(metric, prefix)
-            if series.values and self.end - series.times[span[-1]] <= self._staleness
+            if series.values and self.end - series.times[span[-1]] <= self.staleness
         }
 
     def increases(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
@@ -223,7 +223,8 @@ class Window:
                 yield labels, series, span
 
     @cached_property
-    def _staleness(self) -> float:
+    def staleness(self) -> float:
+        """Seconds after which a series without a new point has gone."""
         return max(SHORTEST_STALENESS, STALE_PERIODS * self.period)
 
     def _points(self, metric: Metric, labels: Labels) -> tuple[Series, range] | None:
@@ -234,7 +235,7 @@ class Window:
     def last(self, metric: Metric, *labels: str) -> float | None:
         """The value at the end of the window; None if the series has gone by then."""
         found = self._points(metric, labels)
-        if found is None or self.end - found[0].times[found[1][-1]] > self._staleness:
+        if found is None or self.end - found[0].times[found[1][-1]] > self.staleness:
             return None
         return found[0].values[found[1][-1]]
 
