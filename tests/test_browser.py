@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from yoloscope_exporter import landing, simulation
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.snapshot import Snapshot
+from yoloscope_exporter.sampling.snapshot import Snapshot
 
 from tests.conftest import require_binary
 from tests.recordings import cases

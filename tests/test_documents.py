@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import click
 import pytest
+from yoloscope_exporter.catalog import BY_NAME
 from yoloscope_exporter.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[1]
@@ -36,9 +38,12 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert anchor in {_anchor(heading) for heading in headings}, target
 
 
+def _blocks(document: Path) -> str:
+    return "".join(re.findall(r"(?ms)^ *```(?:console|sh|bash)\n(.*?)^ *```$", document.read_text(encoding="utf-8")))
+
+
 def _commands(document: Path) -> list[list[str]]:
-    blocks = re.findall(r"(?ms)^ *```(?:console|sh|bash)\n(.*?)^ *```$", document.read_text(encoding="utf-8"))
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    lines = _blocks(document).replace("\\\n", " ").splitlines()
     return [
         shlex.split(part, comments=True) for line in lines for part in re.findall(r"^\s*\$?\s*(yoloscope .*)$", line)
     ]
@@ -59,3 +64,47 @@ def test_commands_parse(document: Path) -> None:
         given = arguments[1 : arguments.index("--")] if "--" in arguments else arguments[1:]
         used = {word.partition("=")[0] for word in given if word.startswith("--")}
         assert used - {"--help"} <= known, words
+
+
+README = ("README.md", "README.zh-CN.md")
+
+
+def _words(name: str) -> list[list[str]]:
+    """The commands of a document, without comments; those on one line apart."""
+    lines = [shlex.split(line, comments=True) for line in _blocks(ROOT / name).splitlines()]
+    parts: list[list[str]] = []
+    for line in filter(None, lines):
+        parts.append([])
+        for word in line:
+            if word in {"&&", "|"}:
+                parts.append([])
+            else:
+                parts[-1].append(word)
+    return parts
+
+
+def test_both_languages_say_the_same_commands() -> None:
+    """Comments are translated, commands are not."""
+    english, chinese = map(_words, README)
+    assert english == chinese
+    assert len(english) > 12
+
+
+@pytest.mark.parametrize("name", README)
+def test_commands_are_shell(name: str) -> None:
+    """The shell parses every block."""
+    subprocess.run(["bash", "-n"], input=_blocks(ROOT / name), text=True, check=True)
+
+
+@pytest.mark.parametrize("name", README)
+def test_commands_of_the_readme_find_what_they_name(name: str) -> None:
+    """Targets of make, folders, and metrics to look for exist."""
+    targets = re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    known = {
+        "make": lambda word: word in targets,
+        "cd": lambda word: (ROOT / word).is_dir(),
+        "grep": lambda word: any(word in metric for metric in BY_NAME),
+    }
+    found = [(words[0], words[1]) for words in _words(name) if words[0] in known]
+    assert {program for program, _ in found} == set(known)
+    assert [each for each in found if not known[each[0]](each[1])] == []

@@ -6,7 +6,7 @@ from typing import Final
 
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.formula import TARGET
-from yoloscope_exporter.measures.promql import ALERTS, Expr, Scope, known, total
+from yoloscope_exporter.measures.promql import ALERTS, THIS_RUN, Expr, Scope, known, total
 
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
@@ -78,7 +78,7 @@ LIFECYCLE: Final = (
     ),
     Annotation("Went back after NaN", _grew(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL, True),
     Annotation("Loader workers restarted", _grew(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
-    Annotation("Alert", alerts(run="$run"), "{{alertname}}", look.WARNING, True),
+    Annotation("Alert", alerts(run=THIS_RUN), "{{alertname}}", look.WARNING, True),
 )
 
 SEVERITY: Final = look.mapping(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.formula import TARGET
-from yoloscope_exporter.measures.promql import BOTH_RUNS, Expr, Scope, by_epoch, known, over, total, zero
+from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, Expr, Scope, by_epoch, known, over, total, zero
 
 from dashboards import look, measures, recording
 from dashboards.board import OF_TWO_RUNS, Board, Row
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RANGE = "$__range"
 A = Scope((*TARGET, "run"))
-B = Scope((*TARGET, "run"), run="$run_b")
+B = Scope((*TARGET, "run"), run=OTHER_RUN)
 BOTH = Scope((*TARGET, "run"), nodes="node", run=BOTH_RUNS)
 #: Facts that may differ on purpose; those that name a process are left out.
 FACTS = tuple(fact for fact in m.RUN_FACTS if fact not in ("pid", "slurm_job_id", "pod"))

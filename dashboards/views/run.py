@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
-from yoloscope_exporter.measures.promql import since, top, total, zero
+from yoloscope_exporter.measures.promql import THIS_RUN, since, top, total, zero
 
 from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
@@ -138,7 +138,7 @@ GLANCE = Row(
         stat(
             "Alerts",
             About("0.", "The table at the bottom names them.", "Alerts of this run that are firing now."),
-            Query(zero(total("count", alerts(run="$run")), total("max", RUN(m.TRAIN_RUN_INFO))).of("")),
+            Query(zero(total("count", alerts(run=THIS_RUN)), total("max", RUN(m.TRAIN_RUN_INFO))).of("")),
             steps=look.above(1),
             size=Size(width=3, height=4),
         ),
@@ -275,7 +275,7 @@ ALERTS_ROW = Row(
             "Alerts of this run",
             FIRING,
             ("alertname", "Alert"),
-            severity_column(top(1, total("max", alerts(run="$run"), "alertname", "severity"), "alertname")),
+            severity_column(top(1, total("max", alerts(run=THIS_RUN), "alertname", "severity"), "alertname")),
             size=Size(width=12, height=6),
         ),
         table(

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from yoloscope_exporter import landing
-from yoloscope_exporter.exposition import Form
+from yoloscope_exporter.sampling.exposition import Form
 from yoloscope_exporter.server import Response, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from yoloscope_exporter.sampler import Sampler
+    from yoloscope_exporter.sampling.sampler import Sampler
     from yoloscope_exporter.server import Request
 
 

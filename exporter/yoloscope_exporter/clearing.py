@@ -13,7 +13,8 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_hooks.record import MAGIC, SUFFIX, remove_dead
+from yoloscope_record.clearing import remove_dead
+from yoloscope_record.file_format import MAGIC, SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,15 +7,15 @@ YAML key `listen-address` below `web` (or `web.listen-address` at the top). clic
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
-import yaml
-from yoloscope_hooks import record
+from yoloscope_record import paths
 
-from yoloscope_exporter import collectors
+from yoloscope_exporter import collectors, settings_file
+from yoloscope_exporter.settings_file import SettingsFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callabl
         match = _DURATION.fullmatch(str(value))
         if match is None or not value:
             raise click.BadParameter(f"{value!r} is no duration such as 500ms, 1s, 15m or 1h")
-        seconds = sum(int(number) * unit for number, unit in zip(match.groups("0"), _UNITS, strict=True))
+        seconds = sum(float(number) * unit for number, unit in zip(match.groups("0"), _UNITS, strict=True))
         if not shortest <= seconds <= longest:
             raise click.BadParameter(f"{value} is outside {shortest:g}s to {longest:g}s")
         return seconds
@@ -66,20 +66,20 @@ def address(value: Any) -> Address:  # noqa: ANN401 - a string, or what YAML mad
         return value
     host, colon, port = str(value).rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):  # noqa: PLR2004
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or (":" in bare and bare == host):  # noqa: PLR2004
         raise click.BadParameter(f"{value!r} is no address such as 127.0.0.1:9911, :9911 or [::1]:9911")
     return Address(bare, int(port))
 
 
 def file(value: Any) -> Path | None:  # noqa: ANN401 - a string, or what YAML made of it
-    """A type of option: a file that can be read; empty means none."""
+    """A type of option: a file of settings that can be read; empty means none."""
     if not value:
         return None
     path = Path(str(value))
     try:
-        path.open("rb").close()
-    except OSError as error:
-        raise click.BadParameter(f"cannot read {path}: {error.strerror}") from error
+        settings_file.read(path)
+    except SettingsFileError as error:
+        raise click.BadParameter(str(error)) from error
     return path
 
 
@@ -116,6 +116,8 @@ class Setting:
     metavar: str | None = None
     variable: str = ""
     """Environment variable, where it is not YOLOSCOPE_ and the name."""
+    fixed: bool = False
+    """Changes with a restart only."""
 
     @property
     def parameter(self) -> str:
@@ -135,9 +137,17 @@ SETTINGS = (
         "127.0.0.1:9911",
         "Address to listen on; :9911 opens it to the network, port 0 takes any that is free.",
         "HOST:PORT",
+        fixed=True,
     ),
-    Setting("web.config.file", file, "", "TLS and basic auth, in the format of Prometheus' exporter-toolkit.", "FILE"),
-    Setting("web.telemetry-path", url_path, "/metrics", "Where the metrics are.", "PATH"),
+    Setting(
+        "web.config.file",
+        file,
+        "",
+        "TLS and basic auth, in the format of Prometheus' exporter-toolkit.",
+        "FILE",
+        fixed=True,
+    ),
+    Setting("web.telemetry-path", url_path, "/metrics", "Where the metrics are.", "PATH", fixed=True),
     Setting(
         "sample.interval",
         duration(0.1, 5.0),  # ten of them, a slow cycle, must stay below the gap that is still integrated over
@@ -148,7 +158,9 @@ SETTINGS = (
     Setting("runs.keep", duration(), "15m", "How long a finished training stays visible.", "DURATION"),
     Setting("runs.keep-killed", duration(), "1h", "How long a training that was killed stays visible.", "DURATION"),
     Setting("runs.remove-after", duration(), "1d", "When the record of a dead training is deleted.", "DURATION"),
-    Setting("diagnosis.window", duration(5.0, 3600.0), "1m", "Stretch of time the diagnosis judges.", "DURATION"),
+    Setting(
+        "diagnosis.window", duration(5.0, 3600.0), "1m", "Stretch of time the diagnosis judges.", "DURATION", fixed=True
+    ),
     Setting(
         "diagnosis.thresholds",
         thresholds,
@@ -162,9 +174,10 @@ SETTINGS = (
         None,
         "Directory of the trainings' records [default: /dev/shm/yoloscope].",
         variable="YOLOSCOPE_DIR",
+        fixed=True,
     ),
-    Setting("path.procfs", click.Path(path_type=Path), "/proc", "Where the node's /proc is mounted."),
-    Setting("path.sysfs", click.Path(path_type=Path), "/sys", "Where the node's /sys is mounted."),
+    Setting("path.procfs", click.Path(path_type=Path), "/proc", "Where the node's /proc is mounted.", fixed=True),
+    Setting("path.sysfs", click.Path(path_type=Path), "/sys", "Where the node's /sys is mounted.", fixed=True),
     Setting("path.rootfs", click.Path(path_type=Path), "/", "Where the node's / is mounted."),
     Setting("log.level", click.Choice(("debug", "info", "warning", "error")), "info", "Least severity to log."),
     Setting("log.format", click.Choice(("logfmt", "json")), "logfmt", "Format of the log."),
@@ -192,6 +205,12 @@ class Config:
     log_format: str
     modules: frozenset[str]
     """Collectors that are switched on."""
+
+
+def defaults() -> Config:
+    """The settings of a command line without arguments and of an empty environment."""
+    values = {one.parameter: one.default and click.types.convert_type(one.type)(one.default) for one in SETTINGS}
+    return _config({**values, **{f"collector_{name}": True for name in collectors.names()}})
 
 
 def settings(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -240,9 +259,9 @@ def _switch(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _config(values: Mapping[str, Any]) -> Config:
-    modules = frozenset(name for name in collectors.names() if values[f"collector_{name}"])
+    modules = frozenset(name for name in collectors.names() if values.get(f"collector_{name}"))  # new ones: not yet
     fields = {setting.parameter: values[setting.parameter] for setting in SETTINGS}
-    fields["path_records"] = fields["path_records"] or record.directory()
+    fields["path_records"] = fields["path_records"] or paths.directory()
     return Config(**fields, modules=modules)
 
 
@@ -275,6 +294,17 @@ def resolve(command: click.Command, arguments: Sequence[str] = (), ctx: click.Co
         return _config(fresh.params)
 
 
+def merged(old: Config, new: Config) -> tuple[Config, list[str]]:
+    """What a running exporter takes over of `new`, and the names of the settings that want a restart."""
+    fixed = [
+        setting
+        for setting in SETTINGS
+        if setting.fixed and getattr(old, setting.parameter) != getattr(new, setting.parameter)
+    ]
+    kept = {setting.parameter: getattr(old, setting.parameter) for setting in fixed}
+    return replace(new, **kept), [setting.name for setting in fixed]
+
+
 # --- the YAML file --------------------------------------------------------------------------------------------------
 
 
@@ -284,14 +314,16 @@ def _load(ctx: click.Context, param: click.Parameter, path: Path | None) -> None
         return
     parameters = {_key(option): option for option in ctx.command.params if option.expose_value}
     ctx.default_map = {}
-    for key, value in _is_plateau(_yaml(path), path):
+    for key, value in _flat(_content(path), path):
         if key not in parameters:
             _refuse(path, f"unknown key {key!r}; allowed are {', '.join(sorted(parameters))}")
         if value is None or isinstance(value, list):
             _refuse(path, f"{key} must have one value; leave the line out for the default")
+        if not value.isprintable():
+            _refuse(path, f"{key}: {value!r} is no printable text")
         option = parameters[key]
         try:  # as text, like the same value on the command line
-            ctx.default_map[str(option.name)] = option.type_cast_value(ctx, str(value))
+            ctx.default_map[str(option.name)] = option.type_cast_value(ctx, value)
         except click.BadParameter as error:
             _refuse(path, f"{key}: {error.message}")
 
@@ -300,23 +332,23 @@ def _key(option: click.Parameter) -> str:
     return option.opts[0].removeprefix("--")
 
 
-def _yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def _content(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        _refuse(path, f"not readable as YAML: {error}")
+        return settings_file.load(path) or {}
+    except SettingsFileError as error:
+        raise click.ClickException(str(error)) from error
 
 
-def _is_plateau(content: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - YAML
+def _flat(content: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - YAML
     if not isinstance(content, dict):
         _refuse(path, f"{prefix or 'the file'} must be a mapping such as 'sample: {{interval: 1s}}'")
     for key, value in content.items():
         name = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, dict):
-            yield from _is_plateau(value, path, name)
+            yield from _flat(value, path, name)
         else:
             yield name, value
 
 
 def _refuse(path: Path, text: str) -> NoReturn:
-    raise click.ClickException(f"{path}: {text}")
+    raise click.ClickException(str(SettingsFileError(path, text)))

@@ -10,7 +10,7 @@ from yoloscope_exporter import __version__, catalog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from yoloscope_exporter.snapshot import Snapshot
+    from yoloscope_exporter.sampling.snapshot import Snapshot
 
 _WORDS = {
     "en": {

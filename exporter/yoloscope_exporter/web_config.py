@@ -3,7 +3,8 @@
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md, of which this understands
 `tls_server_config` (cert_file, key_file, client_auth_type, client_ca_file, min_version), `basic_auth_users` and
 `http_server_config.headers`. As there, the file is looked at again for each connection, so users and certificates can
-be changed without a restart.
+be changed without a restart. Passwords and TLS do not end that way: a file that was emptied, cut short or mistyped
+would open the server to everybody. What is refused is said, and what was goes on.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import logging
 import os
 import re
 import ssl
+import stat
 import threading
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from yoloscope_exporter import settings_file
+from yoloscope_exporter.settings_file import SettingsFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,16 +36,18 @@ _CLIENT_AUTH = {
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
+_TLS_FILES = ("cert_file", "key_file", "client_ca_file")
 _TLS_KEYS = ("cert_file", "key_file", "client_auth_type", "client_ca_file", "min_version")
 #: A hash that no password has; checked for unknown users so that they take as long as known ones.
 _NOBODY = "$2b$10$TI.Fqqs/7lYL2O2xTdXhAeVNTJCxxSgqMHdMS2CNLtV1jgP9OeYzu"
 
+_BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
 _SENDABLE = re.compile(r"[\x20-\x7e\xa0-\xff]*").fullmatch
 
 _log = logging.getLogger(__name__)
 
 
-class WebConfigError(Exception):
+class WebConfigError(SettingsFileError):
     """The file says something that cannot be."""
 
 
@@ -54,6 +59,16 @@ class WebConfig:
     users: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files it names."""
+        return tuple(Path(self.tls[key]) for key in _TLS_FILES if key in self.tls)
+
+    @property
+    def client_auth(self) -> ssl.VerifyMode:
+        """Whether clients must prove who they are by a certificate."""
+        return _CLIENT_AUTH[self.tls.get("client_auth_type", "NoClientCert")]
+
 
 def load(path: Path) -> WebConfig:
     """Read and check the file.
@@ -62,63 +77,117 @@ def load(path: Path) -> WebConfig:
         WebConfigError: what is wrong with it.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise WebConfigError(f"{path}: not readable as YAML: {error}") from error
-    tables = ("tls_server_config", "http_server_config", "basic_auth_users")
-    _known(path, "the file", content, tables)
-    tls = _known(path, "tls_server_config", content.get("tls_server_config") or {}, _TLS_KEYS)
-    http = _known(path, "http_server_config", content.get("http_server_config") or {}, ("headers", "http2"))
-    headers = _known(path, "headers", http.get("headers") or {}, None)
-    users = _known(path, "basic_auth_users", content.get("basic_auth_users") or {}, None)
-    if tls and not {"cert_file", "key_file"} <= tls.keys():
-        raise WebConfigError(f"{path}: tls_server_config needs cert_file and key_file")
-    _one_of(path, "client_auth_type", tls.get("client_auth_type", "NoClientCert"), _CLIENT_AUTH)
+        content = settings_file.load(path)
+    except SettingsFileError as error:
+        raise WebConfigError(path, error.problem) from error
+    if not content:
+        raise WebConfigError(path, "says nothing; leave --web.config.file out to serve everybody without TLS")
+    _known(path, "the file", content, ("tls_server_config", "http_server_config", "basic_auth_users"))
+    tls = _texts(path, "tls_server_config", _section(path, content, "tls_server_config"))
+    users = _texts(path, "basic_auth_users", _section(path, content, "basic_auth_users"))
+    http = _section(path, content, "http_server_config")
+    _known(path, "http_server_config", http, ("headers", "http2"))
+    headers = _texts(path, "headers", _section(path, http, "headers"))
+    _check_tls(path, tls)
+    _check_users(path, users)
+    _check_headers(path, headers)
+    files = {key: str(path.parent / value) if key in _TLS_FILES else value for key, value in tls.items()}
+    return WebConfig(files, users, headers)
+
+
+def _section(path: Path, content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A mapping with something in it, or nothing where the key is not there."""
+    if key not in content:
+        return {}
+    section = content[key]
+    if section is None or section == {}:
+        raise WebConfigError(path, f"{key} is empty; leave the line out if that is meant")
+    if not isinstance(section, dict):
+        raise WebConfigError(path, f"{key} must be a mapping")
+    return section
+
+
+def _texts(path: Path, where: str, section: Mapping[Any, Any]) -> dict[str, str]:
+    for key, value in section.items():
+        if not isinstance(key, str) or not isinstance(value, str) or not value or not value.isprintable():
+            raise WebConfigError(path, f"{key!r} in {where} must have one value, printable text")
+    return dict(section)
+
+
+def _known(path: Path, where: str, content: Any, keys: Iterable[str]) -> None:  # noqa: ANN401 - YAML
+    if not isinstance(content, dict):
+        raise WebConfigError(path, f"{where} must be a mapping")
+    unknown = sorted(map(str, content.keys() - set(keys)))
+    if unknown:
+        raise WebConfigError(path, f"unknown key {unknown[0]!r} in {where}; allowed are {', '.join(keys)}")
+
+
+def _one_of(path: Path, key: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise WebConfigError(path, f"{key} is {value!r}; allowed are {', '.join(allowed)}")
+
+
+def _check_tls(path: Path, tls: Mapping[str, str]) -> None:
+    _known(path, "tls_server_config", tls, _TLS_KEYS)
+    if not tls:
+        return
+    if not {"cert_file", "key_file"} <= tls.keys():
+        raise WebConfigError(path, "tls_server_config needs cert_file and key_file")
+    auth = tls.get("client_auth_type", "NoClientCert")
+    _one_of(path, "client_auth_type", auth, _CLIENT_AUTH)
     _one_of(path, "min_version", tls.get("min_version", "TLS12"), _VERSIONS)
+    if "client_ca_file" in tls and auth == "NoClientCert":  # it looks as if clients were checked, and none would be
+        wanted = ", ".join(name for name in _CLIENT_AUTH if name != auth)
+        raise WebConfigError(path, f"client_ca_file without a client_auth_type that asks for one: {wanted}")
+    if "client_ca_file" not in tls and _CLIENT_AUTH[auth] != ssl.CERT_NONE:  # no certificate would be good enough
+        raise WebConfigError(path, f"client_auth_type {auth} needs client_ca_file")
+
+
+def _check_users(path: Path, users: Mapping[str, str]) -> None:
+    for user, value in users.items():
+        if not _BCRYPT(value):
+            raise WebConfigError(path, f"the password of {user!r} must be a bcrypt hash: htpasswd -nBC 10 {user}")
+
+
+def _check_headers(path: Path, headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not _SENDABLE(f"{name}{value}"):
-            raise WebConfigError(
-                f"{path}: the header {name!r} must be printable Latin-1, for that is all HTTP can send"
-            )
-    for user, value in users.items():
-        if not str(value).startswith(("$2a$", "$2b$", "$2y$")):
-            raise WebConfigError(f"{path}: the password of {user!r} must be a bcrypt hash: htpasswd -nBC 10 {user}")
-    files = {key: str(path.parent / value) if key.endswith("_file") else str(value) for key, value in tls.items()}
-    return WebConfig(files, _texts(users), _texts(headers))
+            raise WebConfigError(path, f"the header {name!r} must be printable Latin-1, for that is all HTTP can send")
 
 
-def _texts(content: Mapping[Any, Any]) -> dict[str, str]:
-    return {str(key): str(value) for key, value in content.items()}
+def check_successor(path: Path, old: WebConfig, new: WebConfig) -> None:
+    """Refuse to let a running server, which is trusted to ask who comes, ask less.
+
+    Raises:
+        WebConfigError: what would end.
+    """
+    ends = (
+        ("basic_auth_users", bool(old.users) and not new.users),
+        ("tls_server_config", bool(old.tls) and not new.tls),
+        ("client_auth_type", new.client_auth < old.client_auth),
+    )
+    for name, ended in ends:
+        if ended:
+            raise WebConfigError(path, f"{name} cannot be switched off while the exporter runs; restart it to do so")
 
 
-def _known(path: Path, where: str, content: Any, keys: Iterable[str] | None) -> dict[str, Any]:  # noqa: ANN401 - YAML
-    if not isinstance(content, dict):
-        raise WebConfigError(f"{path}: {where} must be a mapping")
-    unknown = sorted(map(str, content.keys() - set(keys))) if keys is not None else []
-    if unknown:
-        raise WebConfigError(f"{path}: unknown key {unknown[0]!r} in {where}; allowed are {', '.join(keys or ())}")
-    return content
-
-
-def _one_of(path: Path, key: str, value: object, allowed: Iterable[str]) -> None:
-    if value not in tuple(allowed):
-        raise WebConfigError(f"{path}: {key} is {value!r}; allowed are {', '.join(allowed)}")
-
-
-def ssl_context(tls: Mapping[str, str]) -> ssl.SSLContext:
-    """A server's context from `tls_server_config`.
+def ssl_context(path: Path, tls: Mapping[str, str]) -> ssl.SSLContext:
+    """A server's context from `tls_server_config` of the file `path`.
 
     Raises:
         WebConfigError: certificate or key cannot be loaded.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.get("min_version", "TLS12")]
+    names = [tls[key] for key in _TLS_FILES if key in tls]
     try:
-        context.load_cert_chain(tls["cert_file"], tls["key_file"])
+        if special := [name for name in names if not stat.S_ISREG(os.stat(name).st_mode)]:  # noqa: PTH116 - text
+            raise WebConfigError(path, f"{special[0]} is no regular file")  # a FIFO would be waited for
+        context.load_cert_chain(tls["cert_file"], tls["key_file"], password="")  # or it asks a terminal
         if "client_ca_file" in tls:
             context.load_verify_locations(tls["client_ca_file"])
-    except (OSError, ssl.SSLError) as error:
-        raise WebConfigError(f"cannot load {tls['cert_file']} and {tls['key_file']}: {error}") from error
+    except OSError as error:
+        raise WebConfigError(path, f"cannot load {', '.join(names)}: {error}") from error
     context.verify_mode = _CLIENT_AUTH[tls.get("client_auth_type", "NoClientCert")]
     return context
 
@@ -135,8 +204,9 @@ class Guard:
         self._path = path
         self._lock = threading.Lock()
         self._config = load(path)
-        self._ssl = ssl_context(self._config.tls) if self._config.tls else None
-        self._stamp, self._problem = self._now(), ""
+        self._ssl = self._context(self._config)
+        self._watched = (path, *self._config.files)
+        self._stamps, self._problem = _stamps(self._watched), ""
         self._cache: dict[bytes, bool] = {}
 
     @property
@@ -149,26 +219,29 @@ class Guard:
         self._refresh()
         return self._ssl
 
-    def _now(self) -> tuple[float, ...]:
-        tls = self._config.tls
-        paths = [self._path, *(Path(tls[key]) for key in ("cert_file", "key_file", "client_ca_file") if key in tls)]
-        return tuple(os.stat(path).st_mtime for path in paths)  # noqa: PTH116 - one call for both kinds of path
+    def _context(self, config: WebConfig) -> ssl.SSLContext | None:
+        return ssl_context(self._path, config.tls) if config.tls else None
 
     def _refresh(self) -> None:
         with self._lock:
-            try:
-                stamp = self._now()
-                if stamp == self._stamp:
-                    return
-                config = load(self._path)
-                context = ssl_context(config.tls) if config.tls else None
-            except (WebConfigError, OSError) as error:
-                if str(error) != self._problem:  # it is looked at for every connection, and said once
-                    _log.warning("the web configuration stays as it was: %s", error)
-                self._problem = str(error)
+            stamps = _stamps(self._watched)
+            if stamps == self._stamps:
                 return
-            self._config, self._ssl, self._cache = config, context, {}
-            self._stamp, self._problem = self._now(), ""
+            self._stamps = stamps  # bad files, too, are read once and not for every connection
+            try:
+                self._take(load(self._path))
+            except WebConfigError as error:
+                if str(error) != self._problem:
+                    _log.error("the web configuration stays as it was: %s", error)
+                self._problem = str(error)
+
+    def _take(self, config: WebConfig) -> None:
+        # those in use, and those that may yet be mended
+        self._watched = tuple(dict.fromkeys((self._path, *self._config.files, *config.files)))
+        check_successor(self._path, self._config, config)
+        self._ssl = self._context(config)
+        self._config, self._cache, self._problem = config, {}, ""
+        self._watched = (self._path, *config.files)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -192,6 +265,19 @@ class Guard:
                 self._cache.clear()
             self._cache[key] = known
         return known
+
+
+def _stamps(paths: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
+    """What changes with a file's content; empty for a file that is not there."""
+    return tuple(map(_stamp, paths))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
 
 def _credentials(header: str) -> tuple[str, bytes]:

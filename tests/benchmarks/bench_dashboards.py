@@ -47,7 +47,7 @@ def ask(prometheus: World, name: str) -> dict[tuple[str, str], Answer]:
     for place in targets(name):
         instance = "node0000:9911"
         expr = place.expr.replace("$instance", instance) if name == "en/node" else place.expr
-        expr = prometheus.filled(expr, RUN, OTHER, f"{NODES[RUN]}|{NODES[OTHER]}")
+        expr = prometheus.filled(name, expr, RUN, OTHER, [NODES[RUN], NODES[OTHER]])
         rounds = [prometheus.ask(expr, instant=place.instant) for _ in range(ROUNDS)]
         answers[place.panel, place.ref] = min(rounds, key=lambda answer: answer.milliseconds)
     return answers
@@ -60,7 +60,7 @@ def ask_variables(prometheus: World, name: str) -> dict[str, float]:
         if variable["type"] != "query":
             continue
         selector, label = variable["definition"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
-        match = prometheus.filled(selector, RUN, OTHER, ".+")
+        match = prometheus.filled(name, selector, RUN, OTHER, [NODES[RUN], NODES[OTHER]])
         times = {"start": prometheus.start, "end": prometheus.end}
         parameters = urllib.parse.urlencode({"match[]": match, **times})
         began = time.perf_counter()

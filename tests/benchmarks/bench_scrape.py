@@ -32,9 +32,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
 
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 from yoloscope_exporter import catalog, collectors  # noqa: E402
-from yoloscope_exporter.collectors import Collector, Context, Roster  # noqa: E402
-from yoloscope_exporter.exposition import Form  # noqa: E402
-from yoloscope_exporter.sampler import Rejections, Sampler, Source  # noqa: E402
+from yoloscope_exporter.collectors import ActiveRanks, Collector, Context  # noqa: E402
+from yoloscope_exporter.sampling.exposition import Form  # noqa: E402
+from yoloscope_exporter.sampling.sampler import Rejections, Sampler  # noqa: E402
+from yoloscope_exporter.sampling.sources import Source  # noqa: E402
 
 from tests.benchmarks import page  # noqa: E402
 from tests.fake_nvml import FakeNvml, steps  # noqa: E402
@@ -258,14 +259,14 @@ def growth(records: Path, cycles: int) -> dict[str, list[float]]:
         clock=clock,
         wall=clock,
         reject=rejections,
-        trainers=Roster(),
+        trainers=ActiveRanks(),
     )
     sources = [
-        Source(module, collector, first=module == collectors.FIRST)
-        for module in collectors.MODULES
-        for collector in collectors.build(module, context)
+        Source(module, collector) for module in collectors.MODULES for collector in collectors.build(module, context)
     ]
-    sources += [Source(name, Collector(name, tuple), collectors.derive(name, context)) for name in collectors.DERIVED]
+    sources += [
+        Source(name, Collector(name, tuple), derived=collectors.derive(name, context)) for name in collectors.DERIVED
+    ]
     sampler = Sampler(sources, interval=1.0, reject=rejections, clock=clock, wall=clock)
     seen: dict[str, list[float]] = {"resident": [], "descriptors": [], "threads": []}
     for number in range(cycles):

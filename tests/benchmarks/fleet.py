@@ -10,7 +10,9 @@ from pathlib import Path
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import PHASES, STEP_BUCKETS
-from yoloscope_hooks.record import Identity, Writer, make_directory, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import make_directory, run_directory
+from yoloscope_record.writer import Writer
 
 RUN = "fleet"
 BATCH_SECONDS = 0.25

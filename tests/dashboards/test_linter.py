@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from yoloscope_exporter.measures.formula import TARGET
-from yoloscope_exporter.measures.promql import BOTH_RUNS
+from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, THIS_RUN
 
 from dashboards import recording
 from tests.dashboards.queries import (
@@ -165,7 +165,8 @@ def test_dashboards_of_a_run_read_its_nodes_only(name: str) -> None:
         return
     for place in [*targets(name), *annotations(name)]:
         for vector, _ in selectors(place.expr):
-            narrow = {("run", "$run"), ("run", "$run_b"), ("run", BOTH_RUNS.removeprefix("=~")), ("instance", "$node")}
+            runs = {("run", run.removeprefix("=~").strip("`")) for run in (THIS_RUN, OTHER_RUN, BOTH_RUNS)}
+            narrow = runs | {("instance", "$node")}
             assert narrow & _matchers(vector) or vector.name in RECORDED_OVER_RUNS, place
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+import promql_parser
 import pytest
 
-from tests.dashboards.queries import DASHBOARDS, Place, annotations, targets
-from tests.dashboards.world import NODES, RUNS, Answer, World, world
+from tests.dashboards.grafana import interpolate
+from tests.dashboards.queries import DASHBOARDS, Place, annotations, selectors, targets, variables
+from tests.dashboards.world import AWKWARD, NODES, RUNS, Answer, World, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +31,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
 def test_every_query_returns_data(name: str, prometheus: World, table: Callable[[str], None]) -> None:
-    """For the healthy run and for at least one of the others; what a healthy one leaves empty is listed.
+    """For the healthy run, whatever it is called, and for at least one of the others; what that leaves empty is listed.
 
     And nothing but numbers for any of them: two have ended, and what they no longer have is n/a or absent.
     """
@@ -49,8 +53,8 @@ def test_every_query_returns_data(name: str, prometheus: World, table: Callable[
 
 def _ask(prometheus: World, place: Place, run: str) -> Answer:
     other = RUNS["starved"]
-    nodes = f"{NODES[run]}|{NODES[other]}"
-    return _answer(prometheus, prometheus.filled(place.expr, run, other, nodes), instant=place.instant)
+    expr = prometheus.filled(place.dashboard, place.expr, run, other, [NODES[run], NODES[other]])
+    return _answer(prometheus, expr, instant=place.instant)
 
 
 @cache
@@ -70,3 +74,37 @@ def test_annotations_mark_something(name: str, prometheus: World) -> None:
     """Each annotation is found for at least one run."""
     for place in annotations(name):
         assert any(_ask(prometheus, place, run).series for run in RUNS.values()), place
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_matchers_mean_what_is_chosen(name: str) -> None:
+    """Of one value or of several, whatever is in them, each matcher of every query takes these and no other."""
+    several = [r"gpu (0)|a+b\c/d.e", "节点.一:9911"]
+    chosen = {label: several if variable.get("multi") else AWKWARD for label, variable in variables(name).items()}
+    for place in [*targets(name), *annotations(name)]:
+        for vector, _ in selectors(_quoted(interpolate(place.expr, variables(name), chosen))):
+            patterns = {m.name: m.value for m in vector.matchers.matchers if m.op == promql_parser.MatchOp.Re}
+            for label in patterns.keys() & chosen.keys():
+                wanted = [AWKWARD] if label == "run" else several
+                assert _taken(patterns[label], wanted) == wanted, place
+                assert not _taken(patterns[label], [value.replace(".", "x") for value in wanted]), place
+
+
+def _quoted(expr: str) -> str:
+    """Without raw strings, in which promql_parser looks for escape sequences; Prometheus does not."""
+    return re.sub("`([^`]*)`", lambda raw: json.dumps(raw[1], ensure_ascii=False), expr)
+
+
+def _taken(pattern: str, values: list[str]) -> list[str]:
+    return [value for value in values if re.fullmatch(pattern, value)]
+
+
+@pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
+def test_variables_offer_something(name: str, prometheus: World) -> None:
+    """Each of them, for a run with the most awkward of names; the world has no clusters."""
+    for label, variable in variables(name).items():
+        if variable["type"] == "query" and label != "cluster":
+            query = variable["query"]["query"].removeprefix("label_values(").removesuffix(")")
+            selector, asked = query.rsplit(", ", 1)
+            filled = prometheus.filled(name, selector, AWKWARD, RUNS["starved"], [NODES[AWKWARD]])
+            assert prometheus.values(filled, asked), label

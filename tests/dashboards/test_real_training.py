@@ -113,7 +113,7 @@ def test_every_query_returns_data_of_real_trainings(tmp_path: Path, table: Calla
 
 def _has_data(world: World, place: Place, runs: dict[str, str], node: str) -> bool:
     return any(
-        world.ask(world.filled(place.expr, run, runs["starved"], node), instant=place.instant).series
+        world.ask(world.filled(place.dashboard, place.expr, run, runs["starved"], [node]), instant=place.instant).series
         for run in runs.values()
     )
 

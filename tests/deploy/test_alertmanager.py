@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,17 +37,29 @@ def test_amtool_accepts_it() -> None:
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [
-        ("severity=critical run=train", "webhook"),
-        ("severity=warning run=train", "webhook"),
-        ("severity=critical", "webhook"),
-        ("severity=warning", "webhook"),
+        ("severity=critical run=train", "page-only"),
+        ("severity=warning run=train", "page-only"),
+        ("severity=critical", "page-only"),
+        ("severity=warning", "page-only"),
         ("severity=info run=train", "nobody"),
     ],
 )
 def test_routes(labels: str, receiver: str) -> None:
-    """Critical and warning reach somebody, info nobody."""
+    """Critical and warning go where the first route says, info nowhere."""
     found = _amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels.split())
     assert found.splitlines()[-1] == receiver
+
+
+def test_as_shipped_alerts_are_shown_and_nothing_is_sent(tmp_path: Path) -> None:
+    """No message goes to an address at which nobody listens: the alert stands on Alertmanager's page."""
+    with live.alertmanager(tmp_path) as url:
+        live.post_alert(url, **_labels(ALERTS[0], "a"))
+        groups = f"{url}/api/v2/alerts/groups?receiver=page-only"
+        live.wait_for(lambda: [alert for group in json.loads(live.get(groups)) for alert in group["alerts"]])
+        time.sleep(2)  # groups wait for a second before anything is sent
+        sent = re.findall(r"(?m)^alertmanager_notifications_total\{.*\} (\S+)$", live.get(f"{url}/metrics"))
+    assert sent
+    assert set(sent) == {"0"}
 
 
 def test_every_alert_has_a_route() -> None:

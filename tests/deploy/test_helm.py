@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,6 +194,7 @@ def test_every_value_is_in_the_schema_and_documented() -> None:
         ({"networkPolicy": {"enabled": "yes"}}, "/networkPolicy/enabled"),
         ({"exporter": {"sampleInterval": "often"}}, "/exporter/sampleInterval"),
         ({"recordDirectory": "shm"}, "/recordDirectory"),
+        ({"recordDirectory": "/records"}, "/recordDirectory"),
         ({"dashboards": {"languages": ["de"]}}, "/dashboards/languages"),
     ],
 )
@@ -214,6 +217,45 @@ def test_containers_are_closed(variant: list[dict[str, Any]]) -> None:
     assert pod["automountServiceAccountToken"] is False
     assert [c["name"] for c in pod["initContainers"] if c["securityContext"].get("runAsUser") == 0] == ["records"]
     assert all(mount["readOnly"] for mount in pod["containers"][0]["volumeMounts"])
+
+
+@pytest.mark.parametrize("directory", ["/dev/shm/yoloscope", "/run/yoloscope/records"])
+def test_init_container_opens_the_directory_and_no_link(tmp_path: Path, directory: str) -> None:
+    """Its command, run on a node's directory: made or there already; a link, before or in between, leads nowhere."""
+    (pod,) = [
+        d["spec"]["template"]["spec"]
+        for d in generate.documents({"recordDirectory": directory})
+        if d["kind"] == "DaemonSet"
+    ]
+    (init,) = pod["initContainers"]
+    (mount,) = init["volumeMounts"]
+    (parent,) = [volume["hostPath"]["path"] for volume in pod["volumes"] if volume["name"] == mount["name"]]
+    assert init["command"][-1].replace(mount["mountPath"], parent) == directory
+    records, secret = tmp_path / "records", tmp_path / "secret"
+
+    def run(path: str) -> str:
+        command = [*init["command"][:-1], records]
+        return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True).stderr
+
+    path = os.environ["PATH"]
+    for _ in range(2):
+        assert run(path) == ""
+        assert stat.S_IMODE(records.stat().st_mode) == 0o1777
+    secret.mkdir(mode=0o700)
+    exchange = f'rm -rf "{records}"; ln -s "{secret}" "{records}"'
+    for number, command in enumerate(("mkdir", "stat", "chmod")):
+        stub = tmp_path / str(number) / command
+        stub.parent.mkdir()
+        stub.write_text(f'#!/bin/sh\n{exchange}\nexec {shutil.which(command)} "$@"\n', encoding="utf-8")
+        stub.chmod(0o755)
+        run(f"{stub.parent}:{path}")
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o700
+        records.unlink()
+        records.mkdir()
+    records.rmdir()
+    records.symlink_to(secret)
+    assert "is left as it is" in run(path)
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

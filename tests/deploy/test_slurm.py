@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,9 @@ SLURM = ROOT / "deploy/slurm"
 _WRITER = """
 import sys, time
 from pathlib import Path
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 identity = Identity(sys.argv[2])
 writer = Writer(run_directory(Path(sys.argv[1]), identity.run) / identity.filename, identity)
 writer.begin(); writer.end(float(sys.argv[3]))
@@ -58,14 +62,26 @@ class Node:
             "SLURMD_NODENAME": "gpu-17",
             "SLURM_CLUSTER_NAME": "lab",
             "SLURM_JOB_UID": str(os.getuid()),
+            "SLURM_JOB_GID": str(os.getgid()),
         }
 
     def run(self, script: str, job: int = 1) -> subprocess.CompletedProcess[str]:
         """Run a script for a job; Slurm would take the node out of service if it failed."""
         environment = {**self.environment, "SLURM_JOB_ID": str(job)}
-        done = subprocess.run([SLURM / script], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [SLURM / script], env=environment, capture_output=True, text=True, check=False, timeout=20
+        )
         assert done.returncode == 0, done.stderr
         return done
+
+    def before(self, command: str, then: str) -> None:
+        """Run the shell's lines `then` each time the scripts call `command`: what somebody else does just before."""
+        stubs = self.state.parent / "stubs"
+        stubs.mkdir(exist_ok=True)
+        stub = stubs / command
+        stub.write_text(f'#!/bin/sh\n{then}\nexec {shutil.which(command)} "$@"\n', encoding="utf-8")
+        stub.chmod(0o755)
+        self.environment["PATH"] = f"{stubs}{os.pathsep}{os.environ['PATH']}"
 
     @contextmanager
     def training(self, run: str, written: float, lives: float = 60.0) -> Iterator[Path]:
@@ -184,6 +200,135 @@ def test_a_link_is_not_followed(node: Node, tmp_path: Path) -> None:
     assert stat.S_IMODE(secret.stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("command", ["mkdir", "stat", "chmod"])
+@pytest.mark.parametrize("target", ["secret", "records-of-old"])
+def test_a_link_laid_in_between_is_not_followed(node: Node, tmp_path: Path, command: str, target: str) -> None:
+    """Whichever command it is laid before: what it leads to keeps its mode."""
+    for name in ("secret", "records-of-old"):
+        (tmp_path / name).mkdir(mode=0o700)
+    moved, stone = tmp_path / "moved", tmp_path / target
+    exchange = f'mv -T "{node.records}" "{moved}"; ln -s "{stone}" "{node.records}"'
+    node.before(command, f'case "$*" in *{node.state}*) ;; *) {{ {exchange}; }} 2>/dev/null ;; esac')
+    node.run("prolog.sh")
+    assert stat.S_IMODE(stone.stat().st_mode) == 0o700
+
+
+_RACER = """
+import os, sys
+records, secret = sys.argv[1:]
+os.setgroups([]); os.setgid(12345); os.setuid(12345)
+print(flush=True)
+steps = (
+    lambda: os.symlink(secret, records),
+    lambda: os.unlink(records),
+    lambda: os.mkdir(records),
+    lambda: os.rmdir(records),
+)
+for step in steps * 10**7:
+    try:
+        step()
+    except OSError:
+        pass
+"""
+
+
+@needs_root
+def test_a_link_flipped_without_end_is_not_followed(shared: Path) -> None:
+    """Another user races the prolog; it wins sometimes, and opens nothing."""
+    memory, secret = shared / "shm", shared / "secret"
+    memory.mkdir()
+    memory.chmod(0o777)  # not sticky, or fs.protected_symlinks would hide the fault
+    secret.mkdir(mode=0o700)
+    node = Node(shared, YOLOSCOPE_DIR=str(memory / "records"), YOLOSCOPE_TARGETS_DIR="")
+    records, refused = memory / "records", 0
+    with subprocess.Popen([sys.executable, "-c", _RACER, records, secret], stdout=subprocess.PIPE) as racer:
+        try:
+            racer.stdout.readline()
+            for _ in range(40):
+                refused += "cannot prepare" in node.run("prolog.sh").stderr
+                assert stat.S_IMODE(secret.stat().st_mode) == 0o700
+                with suppress(OSError):  # the racer's, or a link of its
+                    if records.lstat().st_uid == 0:
+                        records.rmdir()
+        finally:
+            racer.kill()
+    assert refused
+
+
+@needs_root
+def test_another_users_directory_is_left_alone(node: Node) -> None:
+    """Its owner could exchange everybody's records."""
+    node.records.mkdir(mode=0o755)
+    os.chown(node.records, 12345, 12345)
+    assert "cannot prepare" in node.run("prolog.sh").stderr
+    assert stat.S_IMODE(node.records.stat().st_mode) == 0o755
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory that every user can reach."""
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o755)
+        yield Path(base)
+
+
+@needs_root
+def test_epilog_works_as_the_user(shared: Path) -> None:
+    """With the user's uid and gid alone, without root's groups; what it leaves is what is not a dead record."""
+    node = Node(shared)
+    node.run("prolog.sh")
+    with (
+        node.training("dead-for-long", time.time() - 7200) as old,
+        node.training("beside", time.time() - 7200) as beside,
+    ):
+        pass
+    (beside / "best.pt").write_text("weights")
+    (node.records / "results").mkdir()
+    (node.records / "results/best.pt").write_text("weights")
+    for path in node.records.rglob("*"):
+        os.chown(path, 12345, 23456)
+    who = shared / "who"
+    who.mkdir()
+    who.chmod(0o777)
+    node.before("find", f'id -u >"{who}/uid"; id -G >"{who}/groups"')
+    node.environment |= {"SLURM_JOB_UID": "12345", "SLURM_JOB_GID": "23456"}
+    node.run("epilog.sh")
+    assert ((who / "uid").read_text(), (who / "groups").read_text()) == ("12345\n", "23456\n")
+    assert not old.exists()
+    assert [path.name for path in beside.iterdir()] == ["best.pt"]
+    assert (node.records / "results/best.pt").exists()
+
+
+@needs_root
+@pytest.mark.parametrize("command", ["find", "grep"])
+def test_epilog_does_not_wait_for_a_fifo(node: Node, command: str) -> None:
+    """It may be in a record's place from the beginning, or put there after the record was looked at."""
+    node.run("prolog.sh")
+    with node.training("dead-for-long", time.time() - 7200) as run:
+        pass
+    (record,) = run.glob("*.rec")
+    node.before(command, f'rm -f "{record}"; mkfifo "{record}"')
+    node.run("epilog.sh")
+    assert stat.S_ISFIFO(record.stat().st_mode)
+
+
+@needs_root
+def test_epilog_follows_no_link(node: Node, tmp_path: Path) -> None:
+    """A link in a record's place, and a file that only has a record's name, are left as they are."""
+    node.run("prolog.sh")
+    with node.training("linked", time.time() - 7200) as run:
+        pass
+    (record,) = run.glob("*.rec")
+    record.rename(tmp_path / "elsewhere.rec")
+    record.symlink_to(tmp_path / "elsewhere.rec")
+    (node.records / "text").mkdir()
+    (node.records / "text/rank-0.rec").write_text("x" * 100)
+    node.run("epilog.sh")
+    assert record.is_symlink()
+    assert (tmp_path / "elsewhere.rec").exists()
+    assert (node.records / "text/rank-0.rec").exists()
+
+
 @pytest.mark.parametrize("setting", ["YOLOSCOPE_TARGETS_DIR", "YOLOSCOPE_DIR", "YOLOSCOPE_STATE_DIR"])
 def test_trouble_is_said_and_costs_no_node(tmp_path: Path, setting: str) -> None:
     """A directory that cannot be made is named on standard error; the exit status stays 0, so no node is drained."""
@@ -267,7 +412,9 @@ def _slurm(base: Path, node: Node) -> Iterator[dict[str, str]]:
     conf.write_text(_SLURM_CONF.format(host=host, base=base, **ports), encoding="utf-8")
     for script in ("prolog.sh", "epilog.sh", "task-prolog.sh"):  # slurmd passes no environment of its own on
         settings = f"export YOLOSCOPE_SLURM_CONF={node.environment['YOLOSCOPE_SLURM_CONF']}"
-        (base / script).write_text(f"#!/bin/sh\n{settings}\nexec {SLURM}/{script}\n", encoding="utf-8")
+        (base / script).write_text(
+            f"#!/bin/sh\n{settings}\nexec {shlex.quote(str(SLURM / script))}\n", encoding="utf-8"
+        )
         (base / script).chmod(0o755)
     environment = {**os.environ, "SLURM_CONF": str(conf)}
     files = ("socket", "key-file", "pid-file", "seed-file")

@@ -13,7 +13,8 @@ from yoloscope_exporter.app import App
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
 from yoloscope_exporter.config import Address
-from yoloscope_exporter.sampler import Sampler, Source
+from yoloscope_exporter.sampling.sampler import Sampler
+from yoloscope_exporter.sampling.sources import Source
 from yoloscope_exporter.server import Server
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from yoloscope_exporter.app import App, negotiate
 from yoloscope_exporter.collectors import Collector
-from yoloscope_exporter.sampler import Sampler, Source
+from yoloscope_exporter.sampling.sampler import Sampler
+from yoloscope_exporter.sampling.sources import Source
 from yoloscope_exporter.server import Request
 
 from tests.exporter.serving import fetch, samples, serving

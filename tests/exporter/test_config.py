@@ -11,7 +11,7 @@ from yoloscope_exporter import cli, config
 from yoloscope_exporter.collectors.gpu.gpm import LONGEST
 from yoloscope_exporter.collectors.gpu.values import MAX_GAP
 from yoloscope_exporter.config import Address, Config, Rereadable
-from yoloscope_exporter.sampler import SLOW_EVERY
+from yoloscope_exporter.sampling.sampler import SLOW_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,7 +122,7 @@ def test_bad_files_are_named(tmp_path: Path, content: str, expected: str) -> Non
         ("--web.telemetry-path=/api/v1/diagnosis", "'/api/v1/diagnosis' is no path such as /metrics"),
         ("--sample.interval=fast", "'fast' is no duration"),
         ("--sample.interval=", "'' is no duration"),
-        ("--config.file=/nowhere.yaml", "cannot read /nowhere.yaml: No such file or directory"),
+        ("--config.file=/nowhere.yaml", "/nowhere.yaml: cannot be read: No such file or directory"),
         ("--no-collector.gpus", "No such option '--no-collector.gpus'"),
         ("--log.format=xml", "'xml' is not one of 'logfmt', 'json'"),
     ],

@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 TRAINER = """
 import math, sys, time
 from pathlib import Path
-from yoloscope_hooks import record
+from yoloscope_record import paths
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
 from yoloscope_exporter import catalog
 
-base = record.make_directory(record.directory())
+base = paths.make_directory(paths.directory())
 
 def writer(run, rank="0", facts={}):
-    identity = record.Identity(run, rank)
-    return record.Writer(record.run_directory(base, run) / identity.filename, identity, facts, ring=64)
+    identity = Identity(run, rank)
+    return Writer(paths.run_directory(base, run) / identity.filename, identity, facts, ring=64)
 
 def everything(writer, run, rank):
     first = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -15,10 +16,12 @@ import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import bcrypt
 import pytest
+from click.testing import CliRunner
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as text
-from yoloscope_exporter import catalog
+from yoloscope_exporter import catalog, cli
 
 from tests.conftest import require_binary
 
@@ -29,12 +32,14 @@ if TYPE_CHECKING:
 TRAINER = """
 import sys, time
 from pathlib import Path
-from yoloscope_hooks import record
+from yoloscope_record import paths
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
 from yoloscope_exporter import catalog
 
-base = record.make_directory(record.directory())
-identity = record.Identity("demo")
-writer = record.Writer(record.run_directory(base, "demo") / identity.filename, identity, {"model": "yolo11n.yaml"})
+base = paths.make_directory(paths.directory())
+identity = Identity("demo")
+writer = Writer(paths.run_directory(base, "demo") / identity.filename, identity, {"model": "yolo11n.yaml"})
 batches, epoch = writer.slot(catalog.TRAIN_BATCHES_TOTAL, "demo", "0"), writer.slot(catalog.TRAIN_EPOCH, "demo", "0")
 writer.begin(); writer.set_state("train"); writer.values[epoch] = 3.0; writer.end(time.time())
 print("ready", flush=True)
@@ -63,7 +68,7 @@ def exporter(*flags: str, **environment: str) -> Iterator[tuple[subprocess.Popen
     with process(*command, "--sample.interval=200ms", *flags, **environment) as child:
         lines = iter(child.stderr.readline, "")
         url = next(found[1] for line in lines if (found := re.search(r"url=(\S+)", line)))
-        wait_for(lambda: get(f"{url}/-/ready")[0] == 200)
+        wait_for(lambda: get(f"{url}/-/ready")[0] in (200, 401))  # it is up, whether or not it lets us in
         yield child, url
 
 
@@ -87,9 +92,15 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> float:
 
 
 def series(url: str) -> dict[tuple[str, tuple[str, ...]], float]:
-    """All samples of a scrape, by name and label values."""
+    """All samples of a scrape, by name and label values in the catalogue's order."""
     families = text(get(f"{url}/metrics")[1])
-    return {(s.name, tuple(s.labels.values())): s.value for family in families for s in family.samples}
+    return {(s.name, ordered(s.name, s.labels)): s.value for family in families for s in family.samples}
+
+
+def ordered(name: str, labels: dict[str, str]) -> tuple[str, ...]:
+    """Label values in the catalogue's order; in that of the exposition where the catalogue knows no such name."""
+    known = catalog.BY_NAME[name].labels if name in catalog.BY_NAME else labels
+    return tuple(labels[label] for label in known)
 
 
 def test_sees_a_training_and_its_death() -> None:
@@ -158,6 +169,119 @@ def test_reload(tmp_path: Path) -> None:
         said = next(line for line in iter(child.stderr.readline, "") if "stays as it was" in line)
         assert "unknown key 'colector.memory'" in said
         assert total in series(url)
+
+
+#: Files that no one error of YAML's covers, by what they are.
+ODD = {
+    "a date that does not exist": "sample: {interval: 2001-99-99}",
+    "a tag that does not fit": "sample: {interval: !!int x}",
+    "deep lists": "sample: " + "[" * 20_000,
+    "deep mappings": "{a: " * 10_000,
+    "a huge integer": f"sample: {{interval: {'9' * 5000}}}",
+    "too long": "# a remark\n" * 10_000,
+}
+ODD_SETTINGS = {
+    **ODD,
+    "a mapping in itself": "&a {sample: *a}",
+    "a huge hexadecimal number": f"sample: {{interval: 0x{'9' * 5000}}}",
+    "a huge duration": f"sample: {{interval: {'9' * 400}d}}",
+    "a NUL": 'path: {rootfs: "a\\0b"}',
+    "half a character": 'path: {rootfs: "\\uD800"}',
+}
+ODD_WEB = {
+    **ODD,
+    "empty": "",
+    "a remark": "# nothing\n",
+    "an empty section": "basic_auth_users:\n",
+    "passwords removed": "http_server_config: {headers: {X-Frame-Options: deny}}\n",
+}
+FILES = ("--config.file", "--web.config.file", "--diagnosis.thresholds")
+PASSWORD = "Basic " + base64.b64encode(b"ada:secret").decode()
+
+
+class Guarded:
+    """An exporter with passwords, and the two files it reads."""
+
+    def __init__(self, child: subprocess.Popen[str], url: str, settings: Path, web: Path) -> None:
+        """Take the files as they are for good."""
+        self.child, self.url, self.settings, self.web = child, url, settings, web
+        self._good = {path: path.read_text() for path in (settings, web)}
+
+    def refuses(self, file: Path, content: str) -> str:
+        """Put `content` in place of a file and reread all; what the log says of it. Then the file is as before."""
+        file.write_text(content)
+        self.child.send_signal(signal.SIGHUP)
+        assert get(f"{self.url}/metrics")[0] == 401
+        assert get(f"{self.url}/metrics", Authorization=PASSWORD)[0] == 200
+        said = self._line("stays as it was")
+        file.write_text(self._good[file])
+        self.child.send_signal(signal.SIGHUP)
+        self._line("configuration reread")
+        assert get(f"{self.url}/metrics")[0] == 401
+        assert get(f"{self.url}/metrics", Authorization=PASSWORD)[0] == 200
+        return said
+
+    def _line(self, part: str) -> str:
+        return next(line for line in iter(self.child.stderr.readline, "") if part in line)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """One exporter for all the files."""
+    base = tmp_path_factory.mktemp("guarded")
+    settings, web = base / "yoloscope.yaml", base / "web.yml"
+    settings.write_text("sample: {interval: 200ms}\n")
+    web.write_text(f"basic_auth_users: {{ada: {bcrypt.hashpw(b'secret', bcrypt.gensalt(4)).decode()}}}\n")
+    with exporter(f"--config.file={settings}", f"--web.config.file={web}") as (child, url):
+        yield Guarded(child, url, settings, web)
+
+
+@pytest.mark.parametrize("name", ODD_SETTINGS)
+def test_odd_settings_keep_the_old(guarded: Guarded, name: str) -> None:
+    """The exporter goes on, and says in one line which file is wrong; passwords are asked for as before."""
+    said = guarded.refuses(guarded.settings, ODD_SETTINGS[name])
+    assert str(guarded.settings) in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("name", ODD_WEB)
+def test_odd_web_configurations_keep_the_old(guarded: Guarded, name: str) -> None:
+    """Nobody is let in without a password, and everybody with the right one."""
+    said = guarded.refuses(guarded.web, ODD_WEB[name])
+    assert str(guarded.web) in said
+    assert "Traceback" not in said
+    assert name != "passwords removed" or "restart" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "content"),
+    [
+        *((option, ODD[name]) for option in FILES for name in ("a date that does not exist", "deep lists")),
+        ("--config.file", ODD_SETTINGS["a mapping in itself"]),
+        ("--diagnosis.thresholds", f"input_share: 1{'0' * 400}"),
+    ],
+)
+def test_odd_files_end_the_start_with_one_line(tmp_path: Path, option: str, content: str) -> None:
+    """Exit code 2, no traceback."""
+    file = tmp_path / "odd.yml"
+    file.write_text(content)
+    result = CliRunner().invoke(cli.main, ["serve", "--web.listen-address=127.0.0.1:0", f"{option}={file}"])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert str(file) in result.stderr
+
+
+def test_what_wants_a_restart_is_said_by_its_name(tmp_path: Path) -> None:
+    """As long as the file says so, at each reload; what else changed is taken over."""
+    file = tmp_path / "yoloscope.yaml"
+    file.write_text("sample: {interval: 200ms}\n")
+    with exporter(f"--config.file={file}") as (child, _):
+        for level in ("info", "debug"):
+            file.write_text(f"web: {{telemetry-path: /other}}\npath: {{procfs: /}}\nlog: {{level: {level}}}\n")
+            child.send_signal(signal.SIGHUP)
+            said = [next(line for line in iter(child.stderr.readline, "") if "msg=" in line) for _ in range(3)]
+            assert ["changes only with a restart" in line for line in said] == [True, True, False], said
+            assert "web.telemetry-path changes" in said[0]
+            assert "path.procfs changes" in said[1]
 
 
 def test_port_in_use() -> None:

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import Context, Roster, Trainer
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_exporter.collectors import ActiveRanks, Context, Trainer
+from yoloscope_exporter.config import Config, defaults
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,10 +44,15 @@ MemFree:         1000000 kB
 MemAvailable:   10000000 kB
 Buffers:          100000 kB
 Cached:          7000000 kB
+Active:          5000000 kB
+Inactive:        4000000 kB
 SwapTotal:       2000000 kB
 SwapFree:        1500000 kB
+Shmem:            200000 kB
+SReclaimable:     300000 kB
 HugePages_Total:       0
 """,
+    "vmstat": "pswpin 0\npswpout 0\n",
     "diskstats": """\
    7       0 loop0 5 0 10 0 0 0 0 0 0 0 0
  259       0 nvme0n1 1000 10 200000 5000 300 20 80000 900 0 4000 5900 0 0 0 0 0 0
@@ -112,9 +120,10 @@ def process(
     waits: tuple[int, ...] = (500_000_000,),
     read_bytes: int = 4096,
     start: int = 10,
+    state: str = "S",
 ) -> None:
     """Write the directory of a process; `waits` in nanoseconds, one per thread."""
-    fields = ["S", str(parent), *["0"] * 9, str(ticks), "0", *["0"] * 6, str(start), "0", str(pages), *["0"] * 10]
+    fields = [state, str(parent), *["0"] * 9, str(ticks), "0", *["0"] * 6, str(start), "0", str(pages), *["0"] * 28]
     threads = {f"task/{pid + number}/schedstat": f"1 {wait} 3\n" for number, wait in enumerate(waits)}
     write(
         procfs / str(pid),
@@ -122,7 +131,8 @@ def process(
             "stat": f"{pid} (python (x) y) {' '.join(fields)}\n",
             "cmdline": command,
             "status": "Name:\tpython\nCpus_allowed:\t00000000,0000000f\nCpus_allowed_list:\t0-3\n",
-            "io": f"rchar: 1\nread_bytes: {read_bytes}\n",
+            "statm": f"{pages} {pages} 0 0 0 0 0\n",
+            "io": f"rchar: 1\nwchar: 1\nsyscr: 1\nsyscw: 1\nread_bytes: {read_bytes}\nwrite_bytes: 0\n",
             "cgroup": f"0::{POD}\n",
             f"task/{pid}/children": " ".join(map(str, children)),
             **threads,
@@ -137,7 +147,7 @@ class World:
     root: Path
     now: float = NOW
     trainers: dict[int, Trainer] = field(default_factory=dict)
-    options: dict[str, object] = field(default_factory=dict)
+    config: Config = field(default_factory=defaults)
     rejected: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -166,7 +176,7 @@ class World:
             wall=lambda: self.now,
             reject=lambda collector, reason: self.rejected.append((collector, reason)),
             trainers=lambda: self.trainers,
-            options=self.options,
+            config=lambda: self.config,
         )
 
 
@@ -234,6 +244,6 @@ def values(collector: Collector) -> dict[tuple[str, tuple[str, ...]], object]:
     return found
 
 
-def replace_trainers(context: Context, roster: Roster) -> Context:
-    """The context with a roster that the collector `runs` tells."""
-    return dataclasses.replace(context, trainers=roster)
+def replace_trainers(context: Context, ranks: ActiveRanks) -> Context:
+    """The context with ranks that the collector `runs` sets."""
+    return dataclasses.replace(context, trainers=ranks)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yoloscope_hooks
-from yoloscope_hooks.record import Reader
+from yoloscope_record.reader import Reader
 
 from tests.trainer_hooks.loop import Loop
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
-from yoloscope_hooks.record import Reader, read_ring
+from yoloscope_record.reader import Reader, read_ring
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -21,14 +21,16 @@ from yoloscope_hooks import (
     learning,
     ledger,
     naming,
-    record,
     recorder,
     step_clock,
     taps,
 )
 from yoloscope_hooks import workers as loader_workers
 from yoloscope_hooks.callbacks import CALLBACKS
-from yoloscope_hooks.record import Reader, Record
+from yoloscope_record import paths
+from yoloscope_record.file_format import Identity
+from yoloscope_record.reader import Reader, Record
+from yoloscope_record.writer import Writer
 
 from tests.trainer_hooks.loop import Loop, Workers
 
@@ -92,10 +94,10 @@ PLACES = [
     *((loader_workers.Queue, name) for name in ("__init__", "look", "batch", "count_deaths")),
     *((step_clock.HostClock, name) for name in ("begin", "end", "account", "epoch")),
     *(
-        (record.Writer, name)
+        (Writer, name)
         for name in ("__init__", "begin", "end", "observe", "append", "set_facts", "set_state", "slot", "close")
     ),
-    *((record, name) for name in ("directory", "make_directory", "run_directory")),
+    *((paths, name) for name in ("directory", "make_directory", "run_directory")),
     *((naming, name) for name in ("run", "rank")),
     *((taps, name) for name in ("install", "restore")),
     (facts, "gather"),
@@ -317,8 +319,8 @@ def test_same_name_again(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyP
     loop.train()
     (folder,) = Path(os.environ["YOLOSCOPE_DIR"]).iterdir()
     for rank, worker in (("0", "7"), ("1", "0")):
-        identity = record.Identity("again", rank, "worker", worker)
-        record.Writer(folder / identity.filename, identity).close()
+        identity = Identity("again", rank, "worker", worker)
+        Writer(folder / identity.filename, identity).close()
     yoloscope_hooks.attach(Loop(tmp_path / "second", epochs=1)).train()
     assert {path.name for path in folder.iterdir()} == {"rank-0.rec", "rank-1-worker-0.rec"}
     assert value(Reader(folder / "rank-0.rec").read(), "batches_total") == 3
@@ -329,8 +331,8 @@ def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
     base = Path(os.environ["YOLOSCOPE_DIR"])
     long_ago = time.time() - 2 * recorder.KEEP_SECONDS
     for run in ("exp1", "exp2", "old"):
-        identity = record.Identity(run)
-        with closing(record.Writer(base / run / identity.filename, identity)) as writer:
+        identity = Identity(run)
+        with closing(Writer(base / run / identity.filename, identity)) as writer:
             writer.begin()
             writer.end(long_ago)
     (base / "exp1" / "weights").mkdir()

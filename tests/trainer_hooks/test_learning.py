@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yoloscope_hooks
 from yoloscope_hooks import cuda_memory
+from yoloscope_hooks.callbacks import CALLBACKS
 from yoloscope_hooks.learning import Learning, components
-from yoloscope_hooks.record import Identity, Reader, Writer
+from yoloscope_record.file_format import Identity
+from yoloscope_record.reader import Reader
+from yoloscope_record.writer import Writer
 
 from tests.trainer_hooks.loop import Loop, Scalar
 
@@ -65,6 +68,24 @@ def test_losses_rates_metrics(tmp_path: Path) -> None:
     assert (seen["epochs_since_best",], seen["patience_epochs",]) == (3, 100)
     assert (seen["accumulated_batches",], seen["checkpoints_total",]) == (1, 4)
     assert seen["remaining_seconds",] == 0
+
+
+def test_all_is_in_the_file_after_each_event(tmp_path: Path) -> None:
+    """Nothing that was stored waits for a later event: the next one may come after a long validation."""
+    loop = yoloscope_hooks.attach(Loop(tmp_path, epochs=2))
+    seen = []
+
+    def compare(_: Loop) -> None:
+        writer = loop._yoloscope._writer  # type: ignore[attr-defined]
+        kept = bytes(writer.values)
+        assert writer.path.read_bytes()[256 : 256 + len(kept)] == kept
+        seen.append(kept)
+
+    for functions in loop.callbacks.values():
+        if CALLBACKS["teardown"] not in functions:
+            functions.append(compare)
+    loop.train()
+    assert len(set(seen)) > 12
 
 
 def test_patience_without_end(tmp_path: Path) -> None:
@@ -185,6 +206,7 @@ def test_losses_from_the_gpu(writer: Writer, monkeypatch: pytest.MonkeyPatch) ->
     torch.arrived = True
     learning.collect()
     assert learning.copies.event is None
+    writer.end(0.0)
     writer.close()
     seen = values(writer.path)
     assert (seen["loss", "box_loss"], seen["loss", "cls_loss"]) == (0.25, 0.5)
@@ -207,6 +229,7 @@ def test_cuda_memory(writer: Writer) -> None:
     assert "cuda_memory_growth_bytes" not in {name for name, *_ in values_of(writer)}
     memory.batch()
     memory.epoch()
+    writer.end(0.0)
     writer.close()
     seen = values(writer.path)
     assert seen["cuda_memory_bytes", "allocated"] == 180

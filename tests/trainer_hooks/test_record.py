@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -16,15 +17,17 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_hooks import record
-from yoloscope_hooks.record import Identity, Reader, RecordError, Writer, read_ring
+from yoloscope_record import clearing, paths
+from yoloscope_record.file_format import MAX_LABEL_LENGTH, RING_COLUMNS, VERSION, Identity, RecordError
+from yoloscope_record.reader import Reader, read_ring
+from yoloscope_record.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +119,7 @@ class Model:
     def row(self, _: str, number: float) -> None:
         """Append to the ring."""
         self.writer.begin()
-        self.writer.append([number] * len(record.RING_COLUMNS))
+        self.writer.append([number] * len(RING_COLUMNS))
         self.rows.append(number)
 
 
@@ -146,19 +149,19 @@ def test_any_sequence_of_writes_reads_back(tmp_path: Path, steps: list[tuple[str
 def test_any_text_is_made_readable(tmp_path: Path, run: str, fact: str) -> None:
     """Whatever a run and its facts are called, the record can be read, and lies where its identity says."""
     identity = Identity(run)
-    path = record.run_directory(tmp_path / str(next(names)), run) / identity.filename
+    path = paths.run_directory(tmp_path / str(next(names)), run) / identity.filename
     with closing(Writer(path, identity, {"data": fact}, **SMALL)):
         found = Reader(path).read()
     assert found.identity.filename == path.name
-    assert record.run_directory(path.parent.parent, found.identity.run) == path.parent
-    assert len(found.facts["data"]) <= record.MAX_LABEL_LENGTH
+    assert paths.run_directory(path.parent.parent, found.identity.run) == path.parent
+    assert len(found.facts["data"]) <= MAX_LABEL_LENGTH
 
 
 @EACH_EXAMPLE_ITS_OWN_FILE
 @given(one=printable, other=printable)
 def test_names_that_differ_lie_apart(tmp_path: Path, one: str, other: str) -> None:
     """Two runs share a directory only if they share the name; Chinese names do not fall together."""
-    assert (record.run_directory(tmp_path, one) == record.run_directory(tmp_path, other)) == (one == other)
+    assert (paths.run_directory(tmp_path, one) == paths.run_directory(tmp_path, other)) == (one == other)
 
 
 def test_slots_declared_late_appear(tmp_path: Path) -> None:
@@ -186,18 +189,18 @@ def test_full_record_says_so(tmp_path: Path) -> None:
         with pytest.raises(RecordError, match="full"):
             writer.slot(EPOCH, *LABELS)
         assert value(writer.path, BATCHES) == 0
-    with closing(new(tmp_path, header=1 << 10)) as writer, pytest.raises(RecordError, match="full"):
+    with closing(new(tmp_path, header=800)) as writer, pytest.raises(RecordError, match="full"):
         writer.set_facts({f"fact{n}": "x" * 200 for n in range(9)})
 
 
 def test_ring_keeps_the_newest(tmp_path: Path) -> None:
-    """The ring holds the last rows in order, as many as it has room for."""
+    """The last rows come in order, as many as the ring has room for but the oldest: that one may be changing."""
     with closing(new(tmp_path)) as writer:
         for number in range(20):
             writer.begin()
-            writer.append([float(number)] * len(record.RING_COLUMNS))
+            writer.append([float(number)] * len(RING_COLUMNS))
             writer.end(0.0)
-        assert [row.epoch for row in read_ring(writer.path)] == [float(n) for n in range(12, 20)]
+        assert [row.epoch for row in read_ring(writer.path)] == [float(n) for n in range(13, 20)]
 
 
 # --- lives and deaths -----------------------------------------------------------------------------------------------
@@ -206,15 +209,30 @@ CHILD = """
 import os, signal, sys, time
 from pathlib import Path
 from yoloscope_exporter import catalog
-from yoloscope_hooks.record import Identity, Writer
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
 path, deed = Path(sys.argv[1]), sys.argv[2]
 writer = Writer(path, Identity("night run", "3"), resume=deed == "resume", slots=64, header=1 << 14, ring=8)
 first = writer.slot(catalog.TRAIN_BATCHES_TOTAL, "night run", "3")
 second = writer.slot(catalog.TRAIN_IMAGES_TOTAL, "night run", "3")
 wait = writer.histogram(catalog.TRAIN_DATA_WAIT_SECONDS, "night run", "3")
-if deed == "torn":
-    writer.begin(); writer.values[first] = 7.0
-    os.kill(os.getpid(), signal.SIGKILL)
+if deed.startswith(("killed", "stopped")):
+    write, number = os.pwrite, 0
+    end, fatal = (signal.SIGKILL if deed.startswith("killed") else signal.SIGSTOP), int(deed.split()[1])
+    def pwrite(*arguments):
+        global number
+        if number == fatal:
+            os.kill(os.getpid(), end)
+        number += 1
+        return write(*arguments)
+    print("ready", flush=True)
+    if deed.startswith("killed"):
+        for batch in range(10):  # more than the ring has room for
+            writer.begin(); writer.append([float(batch)] * 8); writer.end(time.time())
+    os.pwrite = pwrite
+    writer.begin(); writer.values[first] = writer.values[second] = 7.0; writer.append([10.0] * 8)
+    writer.end(time.time())
+    os.kill(os.getpid(), end)
 if deed == "resume":
     writer.begin(); writer.values[first] += 1; writer.end(time.time())
 print("ready", flush=True)
@@ -297,7 +315,7 @@ def test_a_close_that_fails_is_not_tried_again(tmp_path: Path, monkeypatch: pyte
                 original(descriptor)
                 raise OSError(errno.EIO, "a broken disk")
 
-            patch.setattr(record.os, "close", failing)
+            patch.setattr(os, "close", failing)
             with pytest.raises(OSError, match="broken"):
                 reader.close()
         assert not reader.keeps
@@ -315,28 +333,29 @@ def test_a_forgotten_reader_leaves_nothing_open(tmp_path: Path) -> None:
         assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
-def test_death_in_the_middle_of_a_write(tmp_path: Path) -> None:
-    """A record whose writer was killed between begin and end is read, and says that it is torn."""
+@pytest.mark.parametrize(
+    ("writes", "torn", "count", "newest"), [(0, 0, 0, 9), (1, 0, 0, 9), (2, 1, 7, 10), (3, 0, 7, 10)]
+)
+def test_death_in_the_middle_of_a_write(tmp_path: Path, writes: int, torn: int, count: float, newest: float) -> None:
+    """Killed after any write of a batch: all of the batch's values or none, no row that is not there."""
     path = tmp_path / "run" / WHO.filename
-    with Child(path, "torn") as child:
+    with Child(path, f"killed {writes}") as child:
         assert child.process.wait(10) == -signal.SIGKILL
         found = Reader(path).read()
-    assert (found.torn, found.alive) == (True, False)
-    assert Sample(BATCHES, LABELS, 7.0) in found.samples
+    assert (found.torn, found.alive) == (bool(torn), False)
+    assert Sample(BATCHES, LABELS, float(count)) in found.samples
+    assert Sample(catalog.TRAIN_IMAGES_TOTAL, LABELS, float(count)) in found.samples
+    assert [row.time for row in read_ring(path)] == [
+        float(number) for number in range(int(newest) - 6, int(newest) + 1)
+    ]
 
 
 def test_suspended_in_the_middle_of_a_write(tmp_path: Path) -> None:
-    """A living writer that stands still between begin and end makes the reader give up, soon."""
-    with closing(new(tmp_path)) as writer:
-        writer.begin()
-        code = (  # in another process: a read in this one would give up the lock
-            "import sys; from pathlib import Path; from yoloscope_hooks.record import Reader, RecordError\n"
-            "try: Reader(Path(sys.argv[1])).read()\n"
-            "except RecordError as error: print(error.reason)"
-        )
-        command = [sys.executable, "-c", code, str(writer.path)]
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    assert asked.stdout == "busy\n"
+    """A living writer that stands still before its last write makes the reader give up, soon."""
+    path = tmp_path / "run" / WHO.filename
+    with Child(path, "stopped 2") as child:
+        os.waitpid(child.process.pid, os.WUNTRACED)
+        assert reason(path) == "busy"
 
 
 def test_no_mixture_under_a_furious_writer(tmp_path: Path) -> None:
@@ -386,6 +405,189 @@ def test_resumed_counters_go_on(tmp_path: Path) -> None:
     assert EPOCH.name not in found
 
 
+# --- what may become of the file ------------------------------------------------------------------------------------
+
+
+def batch(writer: Writer, number: float) -> None:
+    """One batch, a second after the one before."""
+    writer.begin()
+    writer.values[writer.slot(BATCHES, *LABELS)] = number
+    writer.append([number] * 8)
+    writer.end(time.time() + number)
+
+
+def cut(path: Path) -> None:
+    """As `: > file` does."""
+    os.truncate(path, 0)
+
+
+def lengthen(path: Path) -> None:
+    """As `echo >> file` does."""
+    with path.open("ab") as file:
+        file.write(b"a line")
+
+
+def cut_behind_the_head(path: Path) -> None:
+    """Head and size are right, the header is not there."""
+    size = path.stat().st_size
+    os.truncate(path, 256)
+    os.truncate(path, size)
+
+
+@pytest.mark.parametrize("harm", [cut, lengthen, cut_behind_the_head])
+def test_a_cut_file_is_written_anew(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    """With all values and facts, and the rows since then; its writer does not die of it and says nothing."""
+    with closing(new(tmp_path)) as writer:
+        writer.set_facts({"model": "yolo11n"})
+        for number in range(1, 4):
+            batch(writer, number)
+        harm(writer.path)
+        for number in range(4, 7):
+            batch(writer, number)
+    found = Reader(writer.path).read()
+    assert (found.torn, found.facts, found.samples) == (False, {"model": "yolo11n"}, (Sample(BATCHES, LABELS, 6.0),))
+    assert [row.time for row in read_ring(writer.path)] == [5.0, 6.0]  # 4 was there when the damage was seen
+
+
+def test_a_file_cut_in_the_end_is_written_anew(tmp_path: Path) -> None:
+    """Closing looks once more."""
+    with closing(new(tmp_path)) as writer:
+        batch(writer, 1.0)
+        cut(writer.path)
+    assert value(writer.path, BATCHES) == 1.0
+
+
+def delete(path: Path) -> None:
+    """As `rm` does."""
+    path.unlink()
+
+
+def replace_by_a_directory(path: Path) -> None:
+    """Something else is there now."""
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_a_file(path: Path) -> None:
+    """Somebody else's file is there now."""
+    path.unlink()
+    path.write_text("somebody's")
+
+
+@pytest.mark.parametrize("harm", [delete, replace_by_a_directory, replace_by_a_file])
+def test_a_deleted_file_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
+) -> None:
+    """With one warning; what is there instead stays as it is."""
+    with closing(new(tmp_path)) as writer:
+        batch(writer, 1.0)
+        harm(writer.path)
+        before = content(writer.path.parent)
+        for number in range(2, 6):
+            batch(writer, number)
+        writer.set_facts({"model": "yolo11n"})
+        assert content(writer.path.parent) == before
+    assert content(writer.path.parent) == before
+    assert len(caplog.messages) == 1
+    assert str(writer.path) in caplog.text
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, 0])
+def test_a_file_that_cannot_be_written_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: int
+) -> None:
+    """One warning, no exception, no record that looks like a hang, no descriptor left. 0: only half was written."""
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers
+    writer = new(tmp_path)
+    batch(writer, 1.0)
+
+    def pwrite(_descriptor: int, data: bytes, _offset: int) -> int:
+        if error:
+            raise OSError(error, os.strerror(error))
+        return len(data) // 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", pwrite)
+        batch(writer, 2.0)
+    batch(writer, 3.0)
+    writer.slot(EPOCH, *LABELS)
+    writer.close()
+    assert len(caplog.messages) == 1
+    assert list(writer.path.parent.iterdir()) == []
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "ftruncate"])
+def test_a_file_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """No temporary file, no descriptor."""
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(RecordError, match="full"):
+        Writer(tmp_path / "run" / WHO.filename, WHO, **SMALL)
+    assert list((tmp_path / "run").iterdir()) == []
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_file_system_that_reserves_nothing_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is there all the same."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", unsupported)
+    with closing(new(tmp_path)) as writer:
+        batch(writer, 1.0)
+    assert value(writer.path, BATCHES) == 1.0
+
+
+def test_a_forked_child_writes_nothing(tmp_path: Path) -> None:
+    """Whatever it does with its copy, the record is its parent's, who still holds the lock."""
+    writer = new(tmp_path)
+    batch(writer, 1.0)
+    child = os.fork()
+    if child == 0:
+        batch(writer, 2.0)
+        writer.set_facts({"model": "yolo11n"})
+        writer.discard()
+        writer.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    command = [sys.executable, "-c", SEE, str(writer.path)]  # a read in this process would give up the lock
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True 1.0 {}\n"
+    batch(writer, 3.0)
+    writer.close()
+    assert value(writer.path, BATCHES) == 3.0
+
+
+SEE = """
+import sys
+from pathlib import Path
+from yoloscope_record.reader import Reader
+seen = Reader(Path(sys.argv[1])).read()
+print(seen.alive, seen.samples[0].value, seen.facts)
+"""
+
+
+def test_what_has_no_room_is_as_if_it_was_not_asked_for(tmp_path: Path) -> None:
+    """Neither a fact nor a series that does not fit keeps the next ones out."""
+    with closing(new(tmp_path, header=800)) as writer:
+        slot = writer.slot(BATCHES, *LABELS)
+        with pytest.raises(RecordError, match="full"):
+            writer.set_facts({f"a{number}": "b" * 200 for number in range(9)})
+        with pytest.raises(RecordError, match="full"):
+            writer.slot(catalog.TRAIN_LOSS, *LABELS, "c" * 250)
+        writer.set_facts({"model": "yolo11n"})
+        writer.values[slot] = 2.0
+        loss = writer.slot(catalog.TRAIN_LOSS, *LABELS, "box")
+        assert math.isnan(writer.values[loss])
+    found = Reader(writer.path).read()
+    assert (found.facts, found.samples) == ({"model": "yolo11n"}, (Sample(BATCHES, LABELS, 2.0),))
+
+
 # --- hostile files --------------------------------------------------------------------------------------------------
 
 
@@ -419,7 +621,7 @@ def patch(path: Path, offset: int, data: bytes) -> None:
     ("offset", "data", "expected"),
     [
         (0, b"NOTOURS\n", "magic"),
-        (8, struct.pack("I", record.VERSION + 1), "version"),
+        (8, struct.pack("I", VERSION + 1), "version"),
         (12, struct.pack("I", 99), "layout"),
         (32, struct.pack("I", 0xFFFFFFFF), "layout"),
         (36, struct.pack("I", 65), "layout"),
@@ -530,14 +732,32 @@ def test_directory_of_somebody_else_is_not_written_to(tmp_path: Path) -> None:
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_record_directory_exchanged_for_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lays a link in the place of the directory just made does not get its target opened to all."""
+    private, path = tmp_path / "private", tmp_path / "records"
+    private.mkdir(mode=0o700)
+    mkdir = Path.mkdir
+
+    def exchanged(self: Path, *arguments: Any, **options: Any) -> None:
+        mkdir(self, *arguments, **options)
+        if self == path:
+            path.rmdir()
+            path.symlink_to(private)
+
+    monkeypatch.setattr(Path, "mkdir", exchanged)
+    with pytest.raises(RecordError, match="records"):
+        paths.make_directory(path)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+
+
 def test_record_directory_is_open_to_all_and_sticky(tmp_path: Path) -> None:
     """It is made with mode 1777, and a link in its place is refused."""
-    made = record.make_directory(tmp_path / "records")
+    made = paths.make_directory(tmp_path / "records")
     assert made.stat().st_mode & 0o7777 == 0o1777
     link = tmp_path / "link"
     link.symlink_to(made)
     with pytest.raises(RecordError, match="link"):
-        record.make_directory(link)
+        paths.make_directory(link)
 
 
 def test_unwritable_directory_is_named(tmp_path: Path) -> None:
@@ -545,14 +765,14 @@ def test_unwritable_directory_is_named(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(RecordError, match="YOLOSCOPE_DIR"):
-        record.make_directory(file / "records")
+        paths.make_directory(file / "records")
     with pytest.raises(RecordError, match="directory"):
         Writer(file / "run" / WHO.filename, WHO, **SMALL)
 
 
 def test_chosen_directory_wins(tmp_path: Path) -> None:
     """YOLOSCOPE_DIR beats the default."""
-    assert record.directory({"YOLOSCOPE_DIR": str(tmp_path)}) == tmp_path
+    assert paths.directory({"YOLOSCOPE_DIR": str(tmp_path)}) == tmp_path
 
 
 # --- clearing up ----------------------------------------------------------------------------------------------------
@@ -563,7 +783,7 @@ DAY = 86400.0
 def old_run(base: Path, *identities: Identity) -> Path:
     """The directory of a run that ended two days ago, with a dead record for each identity."""
     long_ago = time.time() - 2 * DAY
-    folder = record.run_directory(base, identities[0].run)
+    folder = paths.run_directory(base, identities[0].run)
     for identity in identities:
         with closing(Writer(folder / identity.filename, identity, **SMALL)) as writer:
             writer.begin()
@@ -589,9 +809,9 @@ def content(folder: Path) -> dict[str, object]:
     return found
 
 
-def clear(folder: Path, uid: int | None = None, older_than: float = DAY) -> record.Removal:
+def clear(folder: Path, uid: int | None = None, older_than: float = DAY) -> clearing.Removal:
     """Remove it if it is old."""
-    return record.remove_dead(folder, older_than=older_than, now=time.time(), uid=uid)
+    return clearing.remove_dead(folder, older_than=older_than, now=time.time(), uid=uid)
 
 
 def test_an_old_run_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -614,12 +834,12 @@ def test_an_old_run_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 def test_what_is_in_use_or_young_stays(tmp_path: Path) -> None:
     """A living writer, a value stored lately, or a file changed lately: nothing of the run goes."""
     folder = old_run(tmp_path, WHO, Identity(WHO.run, "4"))
-    assert clear(folder, older_than=3 * DAY) == record.Removal()
+    assert clear(folder, older_than=3 * DAY) == clearing.Removal()
     os.utime(folder / WHO.filename)
-    assert clear(folder) == record.Removal()
+    assert clear(folder) == clearing.Removal()
     with Child(folder / WHO.filename, "wait"):
         age(folder)
-        assert clear(folder, older_than=-1.0) == record.Removal()
+        assert clear(folder, older_than=-1.0) == clearing.Removal()
     assert len(list(folder.iterdir())) == 2
 
 
@@ -705,7 +925,7 @@ def test_a_directory_without_records_is_left_alone(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     age(empty)
-    assert clear(empty) == record.Removal()
+    assert clear(empty) == clearing.Removal()
     assert empty.is_dir()
     folder = old_run(tmp_path, WHO)
     assert clear(folder, uid=12345).foreign == folder.name
@@ -770,5 +990,5 @@ def test_only_dead_workers_records_are_removed(tmp_path: Path) -> None:
     (folder / "rank-3-worker-notes.rec").write_text("somebody's")
     (folder / "rank-3-worker-7.rec").symlink_to(folder / WHO.filename)
     kept = {WHO.filename, "rank-33-worker-0.rec", "rank-3-worker-notes.rec", "rank-3-worker-7.rec"}
-    record.remove_workers(folder / WHO.filename)
+    clearing.remove_workers(folder / WHO.filename)
     assert {path.name for path in folder.iterdir()} == kept

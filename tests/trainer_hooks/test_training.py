@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter.catalog import HistogramValue
-from yoloscope_hooks.record import Reader, Record, read_ring
+from yoloscope_record.reader import Reader, Record, read_ring
 
 from tests.training import VERSIONS, Finished, make_dataset, train
 
@@ -286,3 +290,100 @@ def test_tune(data: Path, tmp_path: Path, version: str) -> None:
     seen = watch(data, tmp_path, script=TUNE, version=version)
     assert seen.value("train_batches_total") == 3
     assert seen.records["rank-0.rec"].state == "finished"
+
+
+#: Run in the training process: the same training again and again, each time with another harm done to its record.
+HARMS = """
+import yoloscope_hooks
+import shutil
+
+def nothing(record): pass
+def cut(record): os.truncate(record, 0)
+def delete(record): record.unlink()
+def replace(record):
+    record.unlink()
+    record.mkdir()
+def remove_all(record): shutil.rmtree(record.parent)
+def fill(record):
+    with contextlib.suppress(OSError), (record.parent.parent / "ballast").open("wb", 0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+def cut_and_fill(record):
+    cut(record)
+    fill(record)
+
+def training(harm):
+    losses = []
+    def disturb(trainer):
+        if len(losses) == 2:
+            harm(trainer._yoloscope._writer.path)
+    other = yoloscope_hooks.attach(ultralytics.YOLO(MODELS["detect"]), run=harm.__name__)
+    other.add_callback("on_train_batch_start", disturb)
+    other.add_callback("on_train_batch_end", lambda trainer: losses.append(float(trainer.loss)))
+    names = ("data", "project", "epochs", "batch", "imgsz", "seed")
+    arguments = {name: getattr(options, name) for name in names} | DEFAULTS
+    other.train(trainer=cpu_trainer.TRAINERS["detect"], name=harm.__name__, **arguments)
+    print("\\nLOSSES", json.dumps([harm.__name__, losses]))
+
+for harm in (%s):
+    training(harm)
+"""
+
+
+def harmed(data: Path, folder: Path, *harms: str) -> tuple[dict[str, list[float]], dict[str, Record], str]:
+    """Losses and records of trainings by the harm done to them, and the output; `test` is one without hooks."""
+    script = HARMS % "".join(f"{harm}, " for harm in harms)
+    done = train(data, folder / "runs", script=script, hooks="none", epochs=2)
+    assert done.code == 0, done.output
+    losses = dict(json.loads(line) for line in re.findall("^LOSSES (.*)$", done.output, re.MULTILINE))
+    records = {}
+    for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/rank-0.rec"):
+        if path.is_file():
+            records[path.parent.name] = Reader(path).read()
+    return {**losses, "test": done.result()["losses"]}, records, done.output
+
+
+def check_harmed(losses: Mapping[str, list[float]], records: Mapping[str, Record], kept: set[str]) -> None:
+    """All learn the same to the bit, and what is left of the records is complete."""
+    plain = losses["test"]
+    assert len(plain) == 6
+    assert losses == dict.fromkeys(losses, plain)
+    assert set(records) == kept
+    for record in records.values():
+        (batches,) = (one.value for one in record.samples if one.metric.name == "yoloscope_train_batches_total")
+        assert (record.state, record.torn, batches) == ("finished", False, 6.0)
+
+
+@pytest.mark.slow
+def test_harm_to_the_record_is_none_to_the_training(data: Path, tmp_path: Path) -> None:
+    """Cut, deleted, replaced in the middle: the losses are to the bit those without hooks, and one warning says it."""
+    harms = ("nothing", "cut", "delete", "replace", "remove_all")
+    losses, records, output = harmed(data, tmp_path, *harms)
+    assert set(losses) == {*harms, "test"}
+    check_harmed(losses, records, {"nothing", "cut"})
+    assert output.count("yoloscope:") == output.count("is given up") == 3, output
+
+
+@pytest.mark.slow
+def test_a_full_file_system_is_none_to_the_training(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record's room is its own from the start; one that was cut cannot be written anew there, and is given up."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system to fill: {mounted.stderr.decode().strip()}")
+    monkeypatch.setenv("YOLOSCOPE_DIR", str(small))
+    try:
+        for harm, kept, warnings in (("fill", {"fill"}, 0), ("cut_and_fill", set(), 1)):
+            losses, records, output = harmed(data, tmp_path, harm)
+            assert set(losses) == {harm, "test"}
+            check_harmed(losses, records, kept)
+            assert output.count("yoloscope:") == output.count("is given up") == warnings, output
+            for path in small.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finally:
+        subprocess.run(["umount", small], check=True)

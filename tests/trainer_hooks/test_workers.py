@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from yoloscope_hooks import workers
-from yoloscope_hooks.record import Identity, Reader, Writer
 from yoloscope_hooks.workers import Queue, trains
+from yoloscope_record.file_format import Identity
+from yoloscope_record.reader import Reader
+from yoloscope_record.writer import Writer
 
 from tests.trainer_hooks.loop import Workers
 
@@ -157,6 +159,7 @@ def queue(tmp_path: Path) -> tuple[Queue, Writer]:
 
 def values(writer: Writer) -> dict[str, float]:
     """What is in the record; the writer is closed."""
+    writer.end(0.0)
     writer.close()
     return {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in Reader(writer.path).read().samples}  # type: ignore[misc]
 

@@ -30,9 +30,12 @@ def attach(model: Model, run: str | None = None) -> Model:
         model: anything with Ultralytics' `callbacks` (a dict of lists by event).
         run: name of the run; default `$YOLOSCOPE_RUN`, else Ultralytics' `project/name` and the start time.
     """
-    from yoloscope_hooks import activation  # importing this package must cost nothing
+    try:
+        from yoloscope_hooks import activation  # importing this package must cost nothing
 
-    activation.attach(model, run)
+        activation.attach(model, run)
+    except Exception as error:  # too many open files, say
+        _warn(error)
     return model
 
 
@@ -40,8 +43,25 @@ def enable() -> None:
     """Watch every training of this process and of its children: ranks, loader workers, tuner runs.
 
     For programs that build trainers themselves. Models made before the call are watched too if they train afterwards
-    with a new trainer of their own default callbacks; for a model at hand `attach` is the surer way.
+    with a new trainer of their own default callbacks; for a model at hand `attach` is the surer way. Nothing is raised.
     """
-    from yoloscope_hooks import activation
+    try:
+        from yoloscope_hooks import activation
 
-    activation.enable()
+        activation.enable()
+    except Exception as error:
+        _warn(error)
+
+
+def _warn(error: Exception) -> None:
+    """Say that there are no hooks; where there is no logging either, without it."""
+    message = f"yoloscope is not active, training goes on: {error!r}"
+    try:
+        import logging
+
+        logging.getLogger("yoloscope").warning("%s", message)
+    except Exception:
+        import sys
+
+        if sys.stderr is not None:
+            sys.stderr.write(f"{message}\n")

@@ -20,35 +20,36 @@ DEFAULTS_MODULE = "ultralytics.utils.callbacks.base"
 #: Torch's loader workers make their batches in this one.
 FETCH_MODULE = "torch.utils.data._utils.fetch"
 AUTOLOAD = Path(__file__).parent / "autoload"
+_log = logging.getLogger("yoloscope")
 
 
 def attach(model: Any, run: str | None) -> None:
     """See `yoloscope_hooks.attach`."""
     if disabled():
         return
-    from yoloscope_hooks import callbacks
-
     try:
+        from yoloscope_hooks import callbacks
+
         register(model.callbacks, callbacks.CALLBACKS)
         if run:
             callbacks.name_run(model.callbacks, run)
             os.environ["YOLOSCOPE_RANKS_RUN"] = run  # for the ranks of Ultralytics before 8.4.140: they lose callbacks
         else:
             os.environ.pop("YOLOSCOPE_RANKS_RUN", None)
-        propagate(os.environ)
-        tap_workers()
     except Exception as error:  # the training matters more
-        logging.getLogger("yoloscope").warning(
-            "yoloscope cannot watch %r, only a YOLO model or a trainer: %r", type(model).__name__, error
-        )
+        _log.warning("yoloscope cannot watch %r, only a YOLO model or a trainer: %r", type(model).__name__, error)
+        return
+    _each(lambda: propagate(os.environ), tap_workers)
 
 
 def enable() -> None:
     """See `yoloscope_hooks.enable`."""
     if disabled():
         return
-    propagate(os.environ)
-    tap_workers()
+    _each(lambda: propagate(os.environ), tap_workers, _register_now_or_later)
+
+
+def _register_now_or_later() -> None:
     module = sys.modules.get(DEFAULTS_MODULE)
     if module is not None:
         register_defaults(module)
@@ -58,19 +59,41 @@ def enable() -> None:
     sitecustomize.install()
 
 
+def _each(*parts: Callable[[], None]) -> None:
+    """Call each part. What fails is left out; one warning tells of the first that did."""
+    errors = []
+    for part in parts:
+        try:
+            part()
+        except Exception as error:  # noqa: PERF203 - three parts
+            errors.append(error)
+    if errors:
+        _log.warning("yoloscope is active in part only, training goes on: %r", errors[0])
+
+
 def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> None:
-    """Append each callback of ours to its event's list, unless it is there."""
-    for event, callback in ours.items():
-        functions = listed.setdefault(event, [])
-        if callback not in functions:
-            functions.append(callback)
+    """Append each callback of ours to its event's list, unless it is there; all of them or none.
+
+    Raises:
+        TypeError: what should be a list is none.
+    """
+    lists = {event: listed.setdefault(event, []) for event in ours}
+    for event, functions in lists.items():
+        if not isinstance(functions, list):
+            raise TypeError(f"the callbacks of {event} are {type(functions).__name__}, not a list")
+    for event, functions in lists.items():
+        if ours[event] not in functions:
+            functions.append(ours[event])
 
 
 def register_defaults(module: Any) -> None:
-    """Put the callbacks among those that every model and trainer of this process starts with."""
-    from yoloscope_hooks import callbacks
+    """Put the callbacks among those that every model and trainer of this process starts with. Never raises."""
+    try:
+        from yoloscope_hooks import callbacks
 
-    register(module.default_callbacks, callbacks.CALLBACKS)
+        register(module.default_callbacks, callbacks.CALLBACKS)
+    except Exception as error:
+        _log.warning("yoloscope watches no training, this Ultralytics is strange to it: %r", error)
 
 
 def tap_workers() -> None:

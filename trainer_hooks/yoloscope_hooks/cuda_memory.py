@@ -11,7 +11,7 @@ from yoloscope_record import catalog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from yoloscope_hooks.record import Writer
+    from yoloscope_record.writer import Writer
 
     Stats = dict[str, Any]
 

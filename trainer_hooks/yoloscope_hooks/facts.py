@@ -42,7 +42,7 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
     facts: dict[str, Any] = {}
     for part in parts:
         with suppress(Exception):  # a trainer of another shape lacks some facts, not its record
-            facts |= part()
+            facts.update(part())
     texts = {name: _text(value) for name, value in facts.items() if value is not None}
     return {name: text for name, text in texts.items() if text}
 

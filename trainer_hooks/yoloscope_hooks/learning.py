@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from yoloscope_record.metrics import Metric
-
-    from yoloscope_hooks.record import Writer
+    from yoloscope_record.writer import Writer
 
     Trainer = Any  # duck-typed
     Tensor = Any
@@ -58,7 +57,7 @@ class Learning:
         for names, (loss, *parts) in self.copies.arrived():
             if not math.isfinite(loss):
                 self._writer.values[self._nonfinite] += 1
-            self._store(catalog.TRAIN_LOSS, zip(names, parts, strict=False))
+            self._store(catalog.TRAIN_LOSS, zip(names, parts))
 
     def epoch(self, trainer: Trainer) -> None:
         """Validation metrics, and how far early stopping is."""
@@ -84,7 +83,7 @@ class Learning:
         if parts[0].is_cuda:
             self.copies.start(names, [loss, *parts])
         else:
-            self._store(catalog.TRAIN_LOSS, zip(names, (part.item() for part in parts), strict=False))
+            self._store(catalog.TRAIN_LOSS, zip(names, (part.item() for part in parts)))
 
     def _store(self, metric: Metric, named: Iterable[tuple[str, float]]) -> None:
         for name, value in named:

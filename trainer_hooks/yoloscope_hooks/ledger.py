@@ -1,6 +1,6 @@
 """The numbers that change with every batch: kept in a list, stored into the record in one go.
 
-Adding to a list and packing it costs a third of adding to the mapped memory number by number.
+Adding to a list and packing it costs a third of adding to the record's memory number by number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from yoloscope_record import catalog
 from yoloscope_record.catalog import PHASES
 
 if TYPE_CHECKING:
-    from yoloscope_hooks.record import Writer
+    from yoloscope_record.writer import Writer
 
 _COUNTERS = (
     catalog.TRAIN_BATCHES_TOTAL,

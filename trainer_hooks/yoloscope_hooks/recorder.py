@@ -14,10 +14,13 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from yoloscope_record import catalog
+from yoloscope_record import catalog, clearing, paths
 from yoloscope_record.catalog import PHASES, STEP_BUCKETS
+from yoloscope_record.file_format import Identity, RecordError
+from yoloscope_record.reader import Reader
+from yoloscope_record.writer import Writer
 
-from yoloscope_hooks import cuda_memory, ddp, facts, naming, record, taps, workers
+from yoloscope_hooks import cuda_memory, ddp, facts, naming, taps, workers
 from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.learning import PERIOD, Learning
 from yoloscope_hooks.ledger import BATCHES, FIRST_WAIT, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Ledger
@@ -47,32 +50,31 @@ def open_for(trainer: Trainer) -> Recorder:
     now = time.time()
     rank = naming.rank(os.environ)
     run = naming.run(trainer, os.environ, now)
-    base = record.make_directory(record.directory())
+    base = paths.make_directory(paths.directory())
     path, identity = _free(base, run, rank)
     with suppress(OSError):
-        record.remove_workers(path)  # of an earlier training under the same name
-    writer = record.Writer(path, identity, facts.gather(trainer, os.environ))
+        clearing.remove_workers(path)  # of an earlier training under the same name
+    writer = Writer(path, identity, facts.gather(trainer, os.environ))
     try:
         recorder = Recorder(writer, (identity.run, rank), _begun(now))
     except Exception:
-        writer.path.unlink()  # nobody would update it: it would look like a training that hangs
-        writer.close()
+        writer.discard()
         raise
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
     _clear_old(base, path.parent, now)
     return recorder
 
 
-def _free(base: Path, run: str, rank: str) -> tuple[Path, record.Identity]:
+def _free(base: Path, run: str, rank: str) -> tuple[Path, Identity]:
     """The run's name, or with a number if a living process writes under it (a name told to two trainings)."""
     for count in range(1, 100):
-        identity = record.Identity(run if count == 1 else f"{run}-{count}", rank)
-        path = record.run_directory(base, identity.run) / identity.filename
-        with suppress(record.RecordError):
-            if record.Reader(path).read().alive:
+        identity = Identity(run if count == 1 else f"{run}-{count}", rank)
+        path = paths.run_directory(base, identity.run) / identity.filename
+        with suppress(RecordError):
+            if Reader(path).read().alive:
                 continue
         return path, identity
-    raise record.RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
+    raise RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
 
 
 def _begun(now: float) -> float:
@@ -89,7 +91,7 @@ def _clear_old(base: Path, ours: Path, now: float) -> None:
             status = directory.lstat()
             old = status.st_uid == os.geteuid() and status.st_mtime < now - KEEP_SECONDS
             if old and directory != ours and stat.S_ISDIR(status.st_mode):
-                record.remove_dead(directory, older_than=KEEP_SECONDS, now=now, uid=os.geteuid())
+                clearing.remove_dead(directory, older_than=KEEP_SECONDS, now=now, uid=os.geteuid())
 
 
 class Recorder:
@@ -97,7 +99,7 @@ class Recorder:
 
     finalizer: weakref.finalize[..., Any] | None = None
 
-    def __init__(self, writer: record.Writer, who: tuple[str, str], age: float) -> None:
+    def __init__(self, writer: Writer, who: tuple[str, str], age: float) -> None:
         """`who` are run and rank; `age` is how long the training has been going on, in seconds."""
         self.clock: HostClock | StreamClock = HostClock()
         self.images = 0  # of the batch under way; the taps store these two
@@ -171,7 +173,7 @@ class Recorder:
         self._epoch, self._epochs, self._epoch_batches = trainer.epoch, trainer.epochs, len(loader)
         self._batch_size = loader.batch_size or 0
         numbers = (self._epoch + 1, self._epochs, self._epoch_batches, self._batch_size, loader.num_workers)
-        for slot, number in zip(self._progress, numbers, strict=True):
+        for slot, number in zip(self._progress, numbers):
             values[slot] = number
         self._retries = self._risen(self._reductions, self._retries, getattr(trainer, "_oom_retries", 0))
         attempts = getattr(trainer, "nan_recovery_attempts", 0)
@@ -237,16 +239,17 @@ class Recorder:
 
     def epoch_end(self, trainer: Trainer, now: float) -> None:
         """The epoch's batches are done."""
-        self._account(now, "train")
         self._part("learning", self.learning.sample, trainer)
         if self._memory:
             self._part("memory", self._memory.epoch)
+        self._account(now, "train")
 
     def fit_epoch_end(self, trainer: Trainer) -> None:
         """Validation is done too."""
         self._part("metrics", self.learning.epoch, trainer)
         self._part("progress", self._estimate)
         self._part("learning", self.learning.collect)
+        self._writer.end(time.time())  # the next event may be far
 
     def enter(self, state: str) -> None:
         """A validation or a checkpoint begins. Never raises."""
@@ -341,11 +344,9 @@ class Recorder:
             self._writer.end(time.time())
 
     def _give_up(self) -> None:
-        """Absent is better than wrong: a record without new batches would look like a hung training."""
         if self.finalizer:
             self.finalizer.detach()
-        self._writer.path.unlink(missing_ok=True)
-        self._writer.close()
+        self._writer.discard()
 
 
 def _clock(device: Any) -> StreamClock | None:

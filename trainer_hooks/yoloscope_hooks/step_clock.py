@@ -70,7 +70,7 @@ def split(marks: Sequence[float], previous: float, seconds: Seconds) -> None:
         _split_usual(marks, previous, seconds)
         return
     seen = (marks[BACKWARD] != 0.0, marks[GRADIENT] != 0.0, marks[OPTIMIZED] != 0.0)
-    for mark, phase in zip(marks, _CLOSES.get(seen, _UNKNOWN), strict=True):
+    for mark, phase in zip(marks, _CLOSES.get(seen, _UNKNOWN)):
         if mark:
             seconds[phase] += mark - previous
             previous = mark

@@ -10,6 +10,7 @@ Metrics are those of training: a worker of the validation loader keeps still.
 
 from __future__ import annotations
 
+import logging
 import math
 import multiprocessing
 import os
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from yoloscope_hooks.record import Identity, Writer
+    from yoloscope_record.file_format import Identity
+    from yoloscope_record.writer import Writer
 
     Fetch = Callable[[Any, Any], Any]
 
@@ -42,11 +44,18 @@ SEARCH_LIMIT = 60
 
 
 def tap(module: Any) -> None:
-    """Measure every `fetch` of `module`, which is torch.utils.data._utils.fetch. Harmless when called twice."""
-    fetcher = module._MapDatasetFetcher  # noqa: SLF001 - torch has no public place for it
-    if disabled() or hasattr(fetcher.fetch, _STATE):
+    """Measure every `fetch` of `module`, which is torch.utils.data._utils.fetch.
+
+    Harmless when called twice. Never raises: in a torch that keeps its fetching elsewhere, workers are not measured.
+    """
+    if disabled():
         return
-    fetcher.fetch = _measured(fetcher.fetch)
+    try:
+        fetcher = module._MapDatasetFetcher  # noqa: SLF001 - torch has no public place for it
+        if not hasattr(fetcher.fetch, _STATE):
+            fetcher.fetch = _measured(fetcher.fetch)
+    except Exception as error:
+        logging.getLogger("yoloscope").warning("yoloscope does not measure loader workers: %r", error)
 
 
 def _measured(fetch: Fetch) -> Fetch:
@@ -126,28 +135,33 @@ def _major_faults() -> int:
 
 def _open(worker: str) -> _Book | None:
     """The worker's own record beside that of its trainer, None as long as there is none."""
-    from yoloscope_hooks import record
+    from yoloscope_record.file_format import Identity, RecordError
+    from yoloscope_record.writer import Writer
 
     found = _trainers_record()
     if found is None:
         return None
     directory, trainer = found
-    identity = record.Identity(trainer.run, trainer.rank, "worker", worker)
-    with suppress(record.RecordError):  # the worker before us is about to end
-        writer = record.Writer(directory / identity.filename, identity, slots=64, header=8192, ring=0, resume=True)
+    identity = Identity(trainer.run, trainer.rank, "worker", worker)
+    with suppress(RecordError):  # the worker before us is about to end
+        writer = Writer(directory / identity.filename, identity, slots=64, header=8192, ring=0, resume=True)
         return _Book(writer, identity)
     return None
 
 
 def _trainers_record() -> tuple[Path, Identity] | None:
     """Directory and identity of the living record that this worker's parent writes."""
-    from yoloscope_hooks import naming, record
+    from yoloscope_record import paths
+    from yoloscope_record.file_format import Identity, RecordError
+    from yoloscope_record.reader import Reader
+
+    from yoloscope_hooks import naming
 
     parent = multiprocessing.parent_process()
     pid = os.getppid() if parent is None else parent.pid
-    for path in record.directory().glob(f"*/{record.Identity('', naming.rank(os.environ)).filename}"):
-        with suppress(record.RecordError):
-            seen = record.Reader(path).read()
+    for path in paths.directory().glob(f"*/{Identity('', naming.rank(os.environ)).filename}"):
+        with suppress(RecordError):
+            seen = Reader(path).read()
             if seen.alive and seen.pid == pid and seen.uid == os.getuid():
                 return path.parent, seen.identity
     return None

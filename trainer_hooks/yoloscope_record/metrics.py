@@ -9,13 +9,13 @@ PREFIX = "yoloscope_"
 
 COUNTER, GAUGE, HISTOGRAM, INFO = "counter", "gauge", "histogram", "info"
 
-_UNITS = ("seconds", "bytes", "ratio", "watts", "joules", "celsius", "hertz", "cores")
-
 #: What can be true of any number here. The fastest link moves 1e20 bytes in a year, no clock ticks within 1e-15 s: far
 #: from where doubles overflow, whichever two are divided and however often that is squared.
 MOST, LEAST = 1e21, 1e-15
 #: The end of the year 2100: the last moment that can be meant, in Unix seconds.
 LAST_MOMENT = 4102444800.0
+
+_UNITS = ("seconds", "bytes", "ratio", "watts", "joules", "celsius", "hertz", "cores")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Metric:
         """
         if len(values) != len(self.labels):
             raise ValueError(f"{self.name} has the labels {self.labels}, got {values}")
-        return dict(zip(self.labels, values))  # noqa: B905 - `strict` needs Python 3.10
+        return dict(zip(self.labels, values))
 
 
 class HistogramValue(NamedTuple):
@@ -92,7 +92,7 @@ def counter(name: str, text: str, *labels: str, unit: str = "") -> Metric:
 
 
 def gauge(name: str, text: str, *labels: str, unit: str = "", signed: bool = False) -> Metric:
-    """A gauge; `signed` if it may be negative."""
+    """A gauge; `signed` if its values may be negative."""
     most = LAST_MOMENT if name.endswith("_timestamp_seconds") else MOST
     least = -MOST if signed else 0.0
     return Metric(PREFIX + name, GAUGE, unit or _unit(name), text, labels, least=least, most=most)

@@ -15,7 +15,7 @@ from yoloscope_exporter import config
 from yoloscope_exporter.client.fetch import SourceError, fetch
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
 from yoloscope_exporter.diagnosis.serialize import from_json
-from yoloscope_exporter.exposition import Form
+from yoloscope_exporter.sampling.exposition import Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,15 +81,16 @@ def connect(url: str | None) -> Iterator[Exporter]:
 
 @contextmanager
 def _private() -> Iterator[Exporter]:
-    from yoloscope_exporter.commands import serve  # noqa: PLC0415 - all collectors come with it
+    from yoloscope_exporter.commands.serve import serve  # noqa: PLC0415 - all collectors come with it
+    from yoloscope_exporter.service.exporter import running  # noqa: PLC0415 - the same
 
-    settings = config.resolve(serve.serve)
+    settings = config.resolve(serve)
     settings = replace(settings, web_listen_address=config.Address("127.0.0.1", 0), web_config_file=None)
-    with serve.running(settings) as running:
-        while not running.sampler.snapshot.time:
+    with running(settings) as own:
+        while not own.sampler.snapshot.time:
             time.sleep(0.05)
         yield Exporter(
             "this node",
-            lambda: running.sampler.exposition(Form(openmetrics=True)).decode(),
-            lambda: diagnoses(running.server.url),
+            lambda: own.sampler.exposition(Form(openmetrics=True)).decode(),
+            lambda: diagnoses(own.server.url),
         )

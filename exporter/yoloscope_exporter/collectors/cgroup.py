@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Metric, Sample
-from yoloscope_exporter.collectors import Collector
+from yoloscope_exporter.collectors import Collector, NoData
 from yoloscope_exporter.collectors.pressure import RESOURCES, parse_pressure
 from yoloscope_exporter.files import read, read_or_empty
 
@@ -54,10 +54,17 @@ class Cgroups:
         """Know of no run yet."""
         self._context = context
         self._runs: dict[str, _Place] = {}
-        self._find = Finder(context.procfs, context.sysfs / "fs" / "cgroup")
+        self._base = context.sysfs / "fs" / "cgroup"
+        self._find = Finder(context.procfs, self._base)
 
     def collect(self) -> Iterator[Sample]:
-        """Samples of every run's group."""
+        """Samples of every run's group.
+
+        Raises:
+            NoData: no cgroups here.
+        """
+        if not self._base.is_dir():
+            raise NoData(f"{self._base} is not there")
         now = self._context.clock()
         pids = defaultdict(list)
         for trainer in self._context.trainers().values():

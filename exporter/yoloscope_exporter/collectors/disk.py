@@ -1,4 +1,4 @@
-"""Work of the block devices, from /proc/diskstats, and room in the file systems."""
+"""Work of the block devices as psutil tells it, and room in the file systems."""
 
 from __future__ import annotations
 
@@ -10,20 +10,33 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import psutil
+
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector
+from yoloscope_exporter.collectors.procfs import no_data_if_missing, point_psutil
 from yoloscope_exporter.files import read
-from yoloscope_exporter.lane import Lane
+from yoloscope_exporter.sampling.deadlines import IsolatedThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from yoloscope_exporter.collectors import Context
 
 _log = logging.getLogger(__name__)
 
-SECTOR_BYTES = 512  # the unit of /proc/diskstats, whatever the device's own sectors are
+#: Metric, field of psutil's counters, and how many of its units make one of ours. Some platforms have fewer fields.
+COUNTERS = (
+    (catalog.DISK_READ_BYTES_TOTAL, "read_bytes", 1.0),
+    (catalog.DISK_WRITTEN_BYTES_TOTAL, "write_bytes", 1.0),
+    (catalog.DISK_READS_TOTAL, "read_count", 1.0),
+    (catalog.DISK_WRITES_TOTAL, "write_count", 1.0),
+    (catalog.DISK_READ_SECONDS_TOTAL, "read_time", 1e3),
+    (catalog.DISK_WRITE_SECONDS_TOTAL, "write_time", 1e3),
+    (catalog.DISK_IO_SECONDS_TOTAL, "busy_time", 1e3),
+)
 #: No memory disks, no loop devices, and no partitions, whose work is their disk's.
 _LEFT_OUT = re.compile(r"(z?ram|loop|fd|sr)\d+|(h|s|v|xv)d[a-z]+\d+|(nvme\d+n\d+|mmcblk\d+)p\d+|nvme\d+c\d+n\d+")
 
@@ -40,28 +53,26 @@ MOUNT_DEADLINE_SECONDS = 0.5
 
 def collectors(context: Context) -> Sequence[Collector]:
     """One collector of the fast group for the devices, one of the slow group for the file systems."""
+    point_psutil(context.procfs)
     filesystems = Filesystems(context)
     return [
-        Collector("disk", lambda: parse_diskstats(read(context.procfs / "diskstats"))),
+        Collector("disk", lambda: _devices(context.procfs)),
         Collector("filesystem", filesystems.collect, filesystems.close, group=SLOW),
     ]
 
 
-def parse_diskstats(text: str) -> Iterator[Sample]:
-    """Samples of /proc/diskstats (Documentation/admin-guide/iostats.rst)."""
-    for line in text.splitlines():
-        _, _, device, *fields = line.split()
+def _devices(procfs: Path) -> Iterator[Sample]:
+    """Samples of every disk; without the kernel's counters of them psutil would take what /sys/block shows here."""
+    with no_data_if_missing():
+        if psutil.LINUX:
+            (procfs / "diskstats").stat()
+        disks = psutil.disk_io_counters(perdisk=True, nowrap=False)  # a fall is a reset, and Prometheus' to see
+    for device, counters in disks.items():
         if _LEFT_OUT.fullmatch(device):
             continue
-        reads, _, read, read_ms, writes, _, written, write_ms, _, io_ms = map(int, fields[:10])
-        label = (device,)
-        yield Sample(catalog.DISK_READ_BYTES_TOTAL, label, float(read * SECTOR_BYTES))
-        yield Sample(catalog.DISK_WRITTEN_BYTES_TOTAL, label, float(written * SECTOR_BYTES))
-        yield Sample(catalog.DISK_READS_TOTAL, label, float(reads))
-        yield Sample(catalog.DISK_WRITES_TOTAL, label, float(writes))
-        yield Sample(catalog.DISK_READ_SECONDS_TOTAL, label, read_ms / 1e3)
-        yield Sample(catalog.DISK_WRITE_SECONDS_TOTAL, label, write_ms / 1e3)
-        yield Sample(catalog.DISK_IO_SECONDS_TOTAL, label, io_ms / 1e3)
+        for metric, field, units in COUNTERS:
+            if (value := getattr(counters, field, None)) is not None:
+                yield Sample(metric, (device,), value / units)
 
 
 # --- file systems ---------------------------------------------------------------------------------------------------
@@ -71,7 +82,7 @@ class Mount(NamedTuple):
     """One line of /proc/PID/mountinfo."""
 
     device: str
-    """major:minor"""
+    """major:minor on Linux, the device's name elsewhere."""
     point: str
     fstype: str
 
@@ -102,65 +113,85 @@ def _interesting(mount: Mount) -> bool:
     return mount.fstype != "tmpfs" or not _HIDDEN_TMPFS.fullmatch(mount.point)
 
 
-class Filesystems:
-    """Asks every mount for its room, each with a deadline: one dead NFS server must not hide the other disks."""
+class Room(NamedTuple):
+    """Bytes of a file system, and those that anybody may still fill."""
 
-    def __init__(self, context: Context, statvfs: Callable[[Path], os.statvfs_result] = os.statvfs) -> None:
-        """Use `statvfs`, which tests replace by one that hangs."""
+    size: int
+    available: int
+
+
+def room(directory: Path) -> Room:
+    """The room of the file system that a directory is in."""
+    usage = psutil.disk_usage(str(directory))
+    return Room(usage.total, usage.free)
+
+
+class Filesystems:
+    """Asks every mount for its room, each with a deadline: one dead NFS server must not hide the other disks.
+
+    The mounts are read from mountinfo: `psutil.disk_partitions` tells neither those of the first process nor their
+    devices' numbers. Other platforms are asked through it.
+    """
+
+    def __init__(self, context: Context, ask_room: Callable[[Path], Room] = room) -> None:
+        """Use `ask_room`, which tests replace by one that hangs."""
         self._context = context
-        self._statvfs = statvfs
-        self._lane: Lane[os.statvfs_result | None] = Lane("filesystem")
-        self._hung: dict[str, Lane[os.statvfs_result | None]] = {}
+        self._room = ask_room
+        self._thread = IsolatedThread("filesystem")
+        self._hung: dict[str, Future[Room | None]] = {}
 
     def collect(self) -> Iterator[Sample]:
         """Size and room of every mount that answers."""
-        mounts = list(parse_mountinfo(self._mountinfo()))
+        with no_data_if_missing():
+            mounts = list(self._mounts())
         for _ in mounts[MAX_MOUNTS:]:
             self._context.reject("filesystem", "mounts")
         for mount in mounts[:MAX_MOUNTS]:
-            status = self._ask(mount)
-            if status is None or not status.f_blocks:
+            found = self._ask(mount)
+            if found is None or not found.size:
                 continue
             label = (mount.point, mount.fstype)
-            yield Sample(catalog.FILESYSTEM_SIZE_BYTES, label, float(status.f_blocks * status.f_frsize))
-            yield Sample(catalog.FILESYSTEM_AVAILABLE_BYTES, label, float(status.f_bavail * status.f_frsize))
+            yield Sample(catalog.FILESYSTEM_SIZE_BYTES, label, float(found.size))
+            yield Sample(catalog.FILESYSTEM_AVAILABLE_BYTES, label, float(found.available))
 
-    def _mountinfo(self) -> str:
+    def _mounts(self) -> Iterable[Mount]:
+        if not psutil.LINUX:
+            return [Mount(one.device, one.mountpoint, one.fstype) for one in psutil.disk_partitions()]
         try:
-            return read(self._context.procfs / "1" / "mountinfo")
+            return parse_mountinfo(read(self._context.procfs / "1" / "mountinfo"))
         except OSError:  # another user's process
-            return read(self._context.procfs / "self" / "mountinfo")
+            return parse_mountinfo(read(self._context.procfs / "self" / "mountinfo"))
 
-    def _ask(self, mount: Mount) -> os.statvfs_result | None:
+    def _ask(self, mount: Mount) -> Room | None:
         """What the mount says; None if it is not there for us, does not answer, or has not answered before."""
         if mount.point in self._hung:
-            if not self._hung[mount.point].idle:
+            if not self._hung[mount.point].done():
                 self._context.reject("filesystem", "hung")
                 return None
-            self._hung.pop(mount.point).close()
+            del self._hung[mount.point]
             _log.info("%s answers again", mount.point)
-        self._lane.start(partial(self._look, mount))
-        if not self._lane.wait(MOUNT_DEADLINE_SECONDS):
+        asked = self._thread.call(partial(self._look, mount), MOUNT_DEADLINE_SECONDS)
+        if not asked.done():
             _log.warning("%s (%s) does not answer and is left out until it does", mount.point, mount.fstype)
             self._context.reject("filesystem", "hung")
-            self._hung[mount.point], self._lane = self._lane, Lane("filesystem")
+            self._hung[mount.point] = asked
             return None
-        outcome = self._lane.take()
-        return outcome.value if outcome else None  # an error: gone in between, or not for us to see
+        return None if asked.exception() else asked.result()  # an error: gone in between, or not for us to see
 
-    def _look(self, mount: Mount) -> os.statvfs_result | None:
-        root = Path(str(self._context.options.get("path.rootfs", "/")))
+    def _look(self, mount: Mount) -> Room | None:
+        root = self._context.config().path_rootfs
         path = root / mount.point.lstrip("/")
         status = path.stat()
         if not stat.S_ISDIR(status.st_mode):
             return None  # a file that a container runtime has mounted
-        device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-        if root != Path("/") and mount.fstype != "btrfs" and device != mount.device:
+        if root != Path("/") and mount.fstype != "btrfs" and _number(status) != mount.device:
             return None  # the node's mount is not to be seen below rootfs; btrfs has numbers of its own
-        return self._statvfs(path)
+        return self._room(path)
 
     def close(self) -> None:
-        """End the threads that are not stuck."""
-        lanes: Iterable[Lane[os.statvfs_result | None]] = (self._lane, *self._hung.values())
-        for lane in lanes:
-            lane.close()
+        """End the thread; one that is stuck ends when its call returns."""
+        self._thread.close()
+
+
+def _number(status: os.stat_result) -> str:
+    return f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"

@@ -1,13 +1,16 @@
-"""Memory and swap, from /proc/meminfo."""
+"""Memory and swap as psutil tells them; the page cache from /proc/meminfo."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psutil
+
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
-from yoloscope_exporter.files import read
+from yoloscope_exporter.collectors.procfs import no_data_if_missing, point_psutil
+from yoloscope_exporter.files import read_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,25 +22,23 @@ _KIB = 1024
 
 def collectors(context: Context) -> Sequence[Collector]:
     """One collector of the fast group."""
-    return [Collector("memory", lambda: parse_meminfo(read(context.procfs / "meminfo")))]
+    point_psutil(context.procfs)
+
+    def collect() -> Iterator[Sample]:
+        with no_data_if_missing():
+            memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+        yield Sample(catalog.MEMORY_TOTAL_BYTES, (), float(memory.total))
+        yield Sample(catalog.MEMORY_AVAILABLE_BYTES, (), float(memory.available))
+        cached = parse_cached(read_or_empty(context.procfs / "meminfo"))
+        if cached is not None:
+            yield Sample(catalog.MEMORY_CACHED_BYTES, (), cached)
+        yield Sample(catalog.MEMORY_USED_BYTES, (), float(memory.total - memory.available))
+        yield Sample(catalog.SWAP_USED_BYTES, (), float(swap.used))
+
+    return [Collector("memory", collect)]
 
 
-def parse_meminfo(text: str) -> Iterator[Sample]:
-    """Samples of /proc/meminfo; what it does not tell is left out."""
-    size = {
-        name: float(rest.split()[0]) * _KIB for name, _, rest in (line.partition(":") for line in text.splitlines())
-    }
-    direct = {
-        catalog.MEMORY_TOTAL_BYTES: "MemTotal",
-        catalog.MEMORY_AVAILABLE_BYTES: "MemAvailable",
-        catalog.MEMORY_CACHED_BYTES: "Cached",
-    }
-    for metric, name in direct.items():
-        if name in size:
-            yield Sample(metric, (), size[name])
-    for metric, whole, rest in (
-        (catalog.MEMORY_USED_BYTES, "MemTotal", "MemAvailable"),
-        (catalog.SWAP_USED_BYTES, "SwapTotal", "SwapFree"),
-    ):
-        if {whole, rest} <= size.keys():
-            yield Sample(metric, (), size[whole] - size[rest])
+def parse_cached(meminfo: str) -> float | None:
+    """Bytes of page cache; None if it is not told. psutil's `cached` has reclaimable slab in it as well."""
+    _, found, rest = meminfo.partition("\nCached:")
+    return float(rest.split(None, 1)[0]) * _KIB if found else None

@@ -5,6 +5,10 @@
 
 Counters are added up here from the growth of each process and thread, so they keep what ended processes had done.
 What a process does between the last reading and its end is lost.
+
+psutil tells CPU time, memory, bytes read and command lines. It does not tell who waits for a CPU; it asks the kernel
+for the affinity by pid, whatever /proc it was given; and to find children it goes through all processes of the node,
+for each rank again. On Linux those three are read from /proc here.
 """
 
 from __future__ import annotations
@@ -15,9 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+import psutil
+
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.collectors import SLOW, Collector
+from yoloscope_exporter.collectors import SLOW, Collector, NoData
+from yoloscope_exporter.collectors.procfs import point_psutil
 from yoloscope_exporter.files import read, read_or_empty
 
 if TYPE_CHECKING:
@@ -26,22 +33,25 @@ if TYPE_CHECKING:
     from yoloscope_exporter.collectors import Context, Trainer
 
 MAX_PROCESSES = 4096  # of one rank
+ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # they hold nothing any more, and nobody has asked for them yet
+#: How it shows that a process has ended while it was read, or may not be looked at.
+GONE = (psutil.Error, OSError, ValueError, IndexError)
 
 
 def collectors(context: Context) -> Sequence[Collector]:
     """One collector of the slow group."""
+    point_psutil(context.procfs)
     return [Collector("process", Processes(context).collect, group=SLOW)]
 
 
 class Reading(NamedTuple):
     """One process at one moment. Counters in base units; None where we may not look."""
 
-    start: int  # clock ticks since boot; with the pid it names a process for good
     cpu_seconds: float
     resident_bytes: float
     read_bytes: float | None
     waits: Mapping[int, float]  # seconds in the run queue, by thread
-    affinity: int  # bit mask
+    affinity: int  # bit mask; 0 where it is not told
 
 
 @dataclass
@@ -58,11 +68,14 @@ class _Total:
 
 @dataclass
 class _Rank:
-    """A rank's totals, and the last reading of each of its processes."""
+    """A rank's totals, and the last reading of each of its processes.
+
+    A `psutil.Process` is one process for good, by its pid and start: the same pid used again is not equal to it.
+    """
 
     totals: dict[str, _Total] = field(default_factory=lambda: defaultdict(_Total))
-    last: dict[tuple[int, int], Reading] = field(default_factory=dict)
-    roles: dict[tuple[int, int], str] = field(default_factory=dict)
+    last: dict[psutil.Process, Reading] = field(default_factory=dict)
+    roles: dict[psutil.Process, str] = field(default_factory=dict)
 
 
 class Processes:
@@ -72,7 +85,6 @@ class Processes:
         """Know of no rank yet."""
         self._context = context
         self._procfs = str(context.procfs)  # strings, because there are thousands of files
-        self._ticks, self._page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
         self._ranks: dict[Trainer, _Rank] = {}
 
     def collect(self) -> Iterator[Sample]:
@@ -83,25 +95,37 @@ class Processes:
             self._follow(trainer, rank, trainers.keys() - {trainer.pid})
             for role, total in rank.totals.items() if rank.last else ():  # nothing left to read: nothing to tell
                 yield from _samples((trainer.run, trainer.rank, role), total)
+        if self._ranks and not any(rank.last for rank in self._ranks.values()):
+            self._require_processes()
+
+    def _require_processes(self) -> None:
+        """Tell a /proc without processes from ranks that have just ended."""
+        try:
+            psutil.pids()
+        except (OSError, IndexError) as error:  # psutil takes the first one
+            raise NoData(f"{self._procfs} shows no processes") from error
 
     def _follow(self, trainer: Trainer, rank: _Rank, others: set[int]) -> None:
         """Read the rank's processes and add their growth to its totals."""
         for total in rank.totals.values():
             total.count, total.resident, total.affinity = 0, 0.0, 0
         readings, roles = {}, {}
-        for pid in tree(self._procfs, trainer.pid, others):
-            with suppress(OSError, ValueError, IndexError):  # it has ended while we looked
-                reading = read_process(f"{self._procfs}/{pid}", self._ticks, self._page)
-                key = (pid, reading.start)
-                roles[key] = rank.roles.get(key) or self._role(pid, trainer.pid)
-                readings[key] = reading
-                _add(rank.totals[roles[key]], reading, rank.last.get(key))
+        for pid, threads in tree(self._procfs, trainer.pid, others).items():
+            with suppress(*GONE):
+                process = psutil.Process(pid)
+                reading = read_process(process, f"{self._procfs}/{pid}", threads)
+                roles[process] = rank.roles.get(process) or _role(process, trainer.pid)
+                readings[process] = reading
+                _add(rank.totals[roles[process]], reading, rank.last.get(process))
         rank.last, rank.roles = readings, roles
 
-    def _role(self, pid: int, main: int) -> str:
-        own, command = (read_or_empty(f"{self._procfs}/{number}/cmdline") for number in (pid, main))
-        spawned = "multiprocessing.spawn" in own or "multiprocessing.forkserver" in own
-        return "worker" if pid != main and (own == command or spawned) else "main"
+
+def _role(process: psutil.Process, main: int) -> str:
+    if process.pid == main:
+        return "main"
+    command = process.cmdline()
+    started = any(f"multiprocessing.{how}" in word for how in ("spawn", "forkserver") for word in command)
+    return "worker" if started or command == psutil.Process(main).cmdline() else "main"
 
 
 def _add(total: _Total, now: Reading, before: Reading | None) -> None:
@@ -126,32 +150,33 @@ def _samples(label: tuple[str, ...], total: _Total) -> Iterator[Sample]:
     yield Sample(catalog.TRAIN_PROCESSES, label, float(total.count))
     if total.count:
         yield Sample(catalog.TRAIN_PROCESS_RESIDENT_BYTES, label, total.resident)
+    if total.affinity:
         yield Sample(catalog.TRAIN_PROCESS_AFFINITY_CORES, label, float(total.affinity.bit_count()))
 
 
-# --- reading /proc --------------------------------------------------------------------------------------------------
+# --- reading processes ----------------------------------------------------------------------------------------------
 
 
-def tree(procfs: str, root: int, others: set[int]) -> list[int]:
-    """`root` and its descendants, without other ranks and theirs."""
+def tree(procfs: str, root: int, others: set[int]) -> dict[int, list[str]]:
+    """`root` and its descendants with their threads (of Linux), without other ranks and theirs."""
     parents: dict[int, list[int]] | None = None
-    found: list[int] = []
+    found: dict[int, list[str]] = {}
     waiting = [root]
     while waiting and len(found) < MAX_PROCESSES:
         pid = waiting.pop()
-        found.append(pid)
-        children = _children(f"{procfs}/{pid}/task")
-        if children is None:  # a kernel without CONFIG_PROC_CHILDREN: ask every process for its parent
-            parents = _by_parent(procfs) if parents is None else parents
+        tasks = f"{procfs}/{pid}/task"
+        found[pid] = _threads(tasks) if psutil.LINUX else []
+        children = _children(tasks, found[pid]) if psutil.LINUX else None
+        if children is None:  # no Linux, or one without CONFIG_PROC_CHILDREN: ask every process for its parent
+            parents = _by_parent() if parents is None else parents
             children = parents.get(pid, [])
         waiting += [child for child in children if child not in others]
     return found
 
 
-def _children(tasks: str) -> list[int] | None:
+def _children(tasks: str, threads: list[str]) -> list[int] | None:
     """Children of all threads of a process; None if the kernel does not tell."""
     children: list[int] = []
-    threads = _threads(tasks)
     told = not threads  # it has ended
     for thread in threads:
         with suppress(OSError):
@@ -167,45 +192,47 @@ def _threads(tasks: str) -> list[str]:
         return []
 
 
-def _by_parent(procfs: str) -> dict[int, list[int]]:
+def _by_parent() -> dict[int, list[int]]:
     parents = defaultdict(list)
-    for name in filter(str.isdecimal, _threads(procfs)):
-        with suppress(OSError, ValueError, IndexError):
-            parents[int(_stat_fields(read(f"{procfs}/{name}/stat"))[1])].append(int(name))
+    for pid in psutil.pids():
+        with suppress(*GONE):
+            parents[psutil.Process(pid).ppid()].append(pid)
     return parents
 
 
-def read_process(directory: str, ticks: int, page: int) -> Reading:
-    """One process from its directory in /proc.
+def read_process(process: psutil.Process, directory: str, threads: list[str]) -> Reading:
+    """One process; its directory in /proc and its threads are for what psutil does not tell.
 
     Raises:
-        OSError: it has ended.
+        psutil.Error: it has ended, or may not be looked at.
     """
-    fields = _stat_fields(read(f"{directory}/stat"))
-    return Reading(
-        start=int(fields[19]),
-        cpu_seconds=(int(fields[11]) + int(fields[12])) / ticks,
-        resident_bytes=float(int(fields[21]) * page),
-        read_bytes=_read_bytes(read_or_empty(f"{directory}/io")),  # only for the owner and root
-        waits=_waits(f"{directory}/task"),
-        affinity=_affinity(read_or_empty(f"{directory}/status")),
-    )
+    with process.oneshot():
+        if process.status() in ENDED:
+            raise psutil.NoSuchProcess(process.pid)
+        cpu = process.cpu_times()
+        return Reading(
+            cpu_seconds=cpu.user + cpu.system,
+            resident_bytes=float(process.memory_info().rss),
+            read_bytes=_read_bytes(process),
+            waits=_waits(f"{directory}/task", threads),
+            affinity=_affinity(read_or_empty(f"{directory}/status")) if psutil.LINUX else _allowed(process),
+        )
 
 
-def _stat_fields(text: str) -> list[str]:
-    """Fields of /proc/PID/stat behind the name, which may hold anything: [0] is the state (proc_pid_stat(5))."""
-    return text.rpartition(")")[2].split()
+def _read_bytes(process: psutil.Process) -> float | None:
+    """Bytes read from storage; Linux tells the owner and root, other platforms count pipes and the cache as well."""
+    if not psutil.LINUX:
+        return None
+    try:
+        return float(process.io_counters().read_bytes)
+    except (psutil.AccessDenied, AttributeError, OSError, RuntimeError, ValueError):  # a kernel that does not count it
+        return None
 
 
-def _read_bytes(text: str) -> float | None:
-    _, found, rest = text.partition("\nread_bytes:")
-    return float(rest.split(None, 1)[0]) if found else None
-
-
-def _waits(tasks: str) -> dict[int, float]:
+def _waits(tasks: str, threads: list[str]) -> dict[int, float]:
     """Seconds each thread was ready to run and did not (Documentation/scheduler/sched-stats.rst)."""
     waits = {}
-    for thread in _threads(tasks):
+    for thread in threads:
         with suppress(OSError, ValueError, IndexError):
             waits[int(thread)] = int(read(f"{tasks}/{thread}/schedstat").split()[1]) / 1e9
     return waits
@@ -215,3 +242,11 @@ def _affinity(status: str) -> int:
     """The mask `Cpus_allowed` of /proc/PID/status."""
     _, found, rest = status.partition("\nCpus_allowed:")
     return int(rest.split(None, 1)[0].replace(",", ""), 16) if found else 0
+
+
+def _allowed(process: psutil.Process) -> int:
+    """The same as psutil tells it; macOS has none."""
+    try:
+        return sum(1 << core for core in process.cpu_affinity())
+    except (psutil.AccessDenied, AttributeError):
+        return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from yoloscope_hooks import record
+from yoloscope_record import paths
 
 from yoloscope_exporter import config
 from yoloscope_exporter.client.fetch import SourceError
@@ -93,7 +93,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
       yoloscope report --recording week.om.gz starved mended
       yoloscope report --black-box train/yolo11m
     """  # noqa: D301 - click reads the backslash
-    where = _Where(recorded, prometheus, since, records or record.directory())
+    where = _Where(recorded, prometheus, since, records or paths.directory())
     if recorded and prometheus:
         raise click.UsageError("choose one of --recording and --prometheus")
     if len(runs) not in {1, 2} or (black_box and len(runs) != 1):

@@ -17,7 +17,7 @@ import click
 
 from yoloscope_exporter.app import as_json, exposed, negotiate
 from yoloscope_exporter.config import address, duration
-from yoloscope_exporter.exposition import Renderer
+from yoloscope_exporter.sampling.exposition import Renderer
 from yoloscope_exporter.server import Response, Server, text
 from yoloscope_exporter.sigmask import blocked
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from yoloscope_exporter.config import Address
-    from yoloscope_exporter.exposition import Exposition
+    from yoloscope_exporter.sampling.exposition import Exposition
     from yoloscope_exporter.server import Request
 
 _PATH = re.compile(r"/node/(\d{1,6})/metrics")

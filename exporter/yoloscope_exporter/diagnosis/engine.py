@@ -70,17 +70,12 @@ class Diagnosis:
     signals: Signals
 
 
-def missing(rule: Rule, s: Signals) -> tuple[str, ...]:
-    """Signals the rule needs and this rank lacks."""
-    return tuple(signal.name for signal in rule.needs if signal.name not in s.numbers)
-
-
 def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[str, bool]:
     """Verdicts that could be judged in the rank's state, and whether their condition is met."""
     faults = faults or Faults()
     judged: dict[str, bool] = {}
     for rule in rules.RULES:
-        if s.state in rule.states and not missing(rule, s):
+        if rule.applies(s):
             with faults.passed_over(f"the rule {rule.name}", s.run, s.rank):
                 judged[rule.name] = rule.when(s, limits)
     if judged.get("compute_bound") and any(judged.get(name) for name in rules.NOT_HEALTHY):
@@ -120,5 +115,5 @@ def diagnose(s: Signals, held: Mapping[str, Signals], limits: Thresholds, faults
     """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
     faults = faults or Faults()
     verdicts = worst_first(describe(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
-    abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := missing(rule, s))}
+    abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := rule.missing(s))}
     return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s)

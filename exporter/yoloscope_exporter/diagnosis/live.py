@@ -29,10 +29,10 @@ from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from yoloscope_exporter.collectors import Context
-    from yoloscope_exporter.snapshot import Snapshot
+    from yoloscope_exporter.sampling.snapshot import Snapshot
 
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
@@ -45,10 +45,9 @@ DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
 def derived(context: Context) -> Live:
     """The stage, as `collectors.DERIVED` wants it; its settings are `diagnosis.window` and `diagnosis.thresholds`."""
-    window = context.options.get("diagnosis.window")
     return Live(
-        window=window if isinstance(window, float) else WINDOW,
-        options=context.options,
+        window=context.config().diagnosis_window,
+        thresholds=lambda: context.config().diagnosis_thresholds,
         faults=Faults(lambda: context.reject(NAME, "error")),
     )
 
@@ -63,7 +62,8 @@ class Live:
     limits: Thresholds = field(default_factory=lambda: DEFAULTS)
     window: float = WINDOW
     history: float = HISTORY
-    options: Mapping[str, object] = field(default_factory=dict)
+    thresholds: Callable[[], Thresholds | None] = lambda: None
+    """The thresholds configured now, in place of the defaults."""
     faults: Faults = field(default_factory=Faults)
     short: Store = field(default_factory=Store)
     long: Store = field(default_factory=Store)
@@ -83,8 +83,7 @@ class Live:
 
     def __call__(self, snapshot: Snapshot) -> Iterable[catalog.Sample]:
         """Take in a sampler's snapshot, with the thresholds that are configured now."""
-        limits = self.options.get("diagnosis.thresholds")
-        self.limits = limits if isinstance(limits, Thresholds) else DEFAULTS
+        self.limits = self.thresholds() or DEFAULTS
         return self.feed(snapshot.time, snapshot)
 
     def feed(self, now: float, samples: Iterable[catalog.Sample]) -> Sequence[catalog.Sample]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_hooks import record
-from yoloscope_hooks.record import RecordError, Row
+from yoloscope_record import paths, reader
+from yoloscope_record.file_format import Identity, RecordError, Row
+from yoloscope_record.reader import Reader
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import Context
 from yoloscope_exporter.collectors.runs import Runs
+from yoloscope_exporter.config import defaults
 from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.diagnosis.signals.step import STEP_PHASES
 
@@ -80,18 +82,20 @@ def read(base: Path, run: str) -> PostMortem:
 
 
 def _samples(base: Path) -> list[Sample]:
-    forever = {"runs.keep": math.inf, "runs.keep-killed": math.inf, "runs.remove-after": math.inf}
-    context = Context(Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, options=forever)
+    forever = replace(defaults(), runs_keep=math.inf, runs_keep_killed=math.inf, runs_remove_after=math.inf)
+    context = Context(
+        Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, config=lambda: forever
+    )
     return list(Runs(context).collect())
 
 
 def _path(base: Path, run: str, rank: str) -> Path:
-    return record.run_directory(base, run) / record.Identity(run, rank).filename
+    return paths.run_directory(base, run) / Identity(run, rank).filename
 
 
 def _ring(base: Path, run: str, rank: str) -> list[Row]:
     try:
-        rows = record.read_ring(_path(base, run, rank))
+        rows = reader.read_ring(_path(base, run, rank))
     except RecordError:
         return []
     return [_possible(row) for row in rows if 0.0 <= row.time <= catalog.LAST_MOMENT]
@@ -104,7 +108,7 @@ def _possible(row: Row) -> Row:
 
 def _state(base: Path, run: str, rank: str) -> str:
     try:
-        return record.Reader(_path(base, run, rank)).read().state
+        return Reader(_path(base, run, rank)).read().state
     except RecordError:
         return "unknown"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-import yaml
-
+from yoloscope_exporter import settings_file
 from yoloscope_exporter.measures.thresholds import DEFAULTS, THRESHOLDS, Thresholds
+from yoloscope_exporter.settings_file import SettingsFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,15 +25,20 @@ def load(path: Path) -> Thresholds:
     Raises:
         ValueError: the file cannot be read, names an unknown threshold, or gives no number of 0 or more.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+    content = settings_file.load(path) or {}
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must be a mapping such as 'input_share: 0.15'")  # noqa: TRY004 - the file's content
-    for name, value in content.items():
+        raise SettingsFileError(path, "must be a mapping such as 'input_share: 0.15'")
+    for name in content:
         if name not in SOURCES:
-            raise ValueError(f"{path}: unknown threshold {name!r}; allowed are {', '.join(sorted(SOURCES))}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-            raise ValueError(f"{path}: {name} must be a number of 0 or more, not {value!r}")
-    return replace(DEFAULTS, **{name: float(value) for name, value in content.items()})
+            raise SettingsFileError(path, f"unknown threshold {name!r}; allowed are {', '.join(sorted(SOURCES))}")
+    return replace(DEFAULTS, **{name: _number(path, name, value) for name, value in content.items()})
+
+
+def _number(path: Path, name: str, value: object) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise SettingsFileError(path, f"{name} must be a number of 0 or more, not {value!r}")
+    return number

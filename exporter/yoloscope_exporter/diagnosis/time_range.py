@@ -19,7 +19,6 @@ from yoloscope_exporter.diagnosis.engine import (
     Key,
     describe,
     judge,
-    missing,
     worst_first,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
@@ -122,7 +121,7 @@ def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, st
             spans[-1][1] = now
         else:
             spans.append([now - step, now])
-    history.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and missing(rule, s))
+    history.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and rule.missing(s))
 
 
 def _summary(
@@ -142,14 +141,12 @@ def _summary(
     last = history.last
     judged = {name for name in history.abstained if name in history.spans}
     abstained = {
-        name: missing(rules.BY_NAME[name], last)
-        for name in history.abstained
-        if name not in judged and missing(rules.BY_NAME[name], last)
+        name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
     }
     return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last)
 
 
-def _over_span(  # noqa: PLR0913, PLR0917 - what `over` works with
+def _over_span(  # noqa: PLR0913, PLR0917 - what `diagnose_range` works with
     history: _RankHistory, name: str, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
 ) -> Signals:
     """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.measures.formula import Formula
 
-#: Both runs of a comparison; `:regex` makes Grafana escape what a regular expression would take for its own.
-BOTH_RUNS = "=~${run:regex}|${run_b:regex}"
 #: Series of Prometheus itself.
 ALERTS = Metric(
     "ALERTS",
@@ -52,6 +50,20 @@ UP = Metric("up", GAUGE, "", "1 if the last scrape of the target succeeded.")
 WINDOW = "$__rate_interval"
 #: From the start of a counter on: nothing is subtracted.
 LIFE = ""
+
+
+def any_of(*variables: str) -> str:
+    r"""Match a label that is what one of these variables says; each has a single value, written by a user.
+
+    Between quotes Grafana escapes a single value for no regular expression, and leaves a `"` as it is. `:regex` escapes
+    everything, with one backslash, which PromQL takes between backquotes only: between quotes `\/` is an error. What
+    cannot be asked for is a value with a backquote.
+    """
+    return f"=~`{'|'.join(f'${{{name}:regex}}' for name in variables)}`"
+
+
+#: What the label `run` is matched with: the run that is chosen, the one it is compared with, and both.
+THIS_RUN, OTHER_RUN, BOTH_RUNS = any_of("run"), any_of("run_b"), any_of("run", "run_b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +139,18 @@ class Scope:
         variables: labels that have a variable of the same name.
         nodes: variable that holds the nodes of the run; it narrows metrics that know no run, so that a run's dashboard
             never reads a thousand nodes.
-        run: what the label `run` is matched with. One run is chosen, not several, so its name is compared as it stands:
-            a run may be called `exp(1)`.
+        run: what the label `run` is matched with.
     """
 
     variables: tuple[str, ...] = TARGET
     nodes: str = ""
-    run: str = "$run"
+    run: str = THIS_RUN
 
     def __call__(self, metric: Metric, part: str = "", **labels: str) -> Expr:
         """Select `metric`; `part` is `_bucket`, `_sum` or `_count` of a histogram.
 
-        A label's value is compared for equality unless it starts with an operator (`=~`, `!~`, `!=`).
+        A label's value is compared for equality unless it starts with an operator (`=~`, `!~`, `!=`), and quoted unless
+        it stands in backquotes.
 
         Raises:
             ValueError: if the metric has no such label, or is a histogram without a part.
@@ -183,7 +195,9 @@ def _above_zero(divisor: Expr) -> Expr:
 
 def _matcher(name: str, value: str) -> str:
     operator = next((o for o in ("=~", "!~", "!=") if value.startswith(o)), "")
-    return f'{name}{operator or "="}"{value.removeprefix(operator)}"'
+    value = value.removeprefix(operator)
+    quoted = value if value.startswith("`") else f'"{value}"'
+    return f"{name}{operator or '='}{quoted}"
 
 
 def total(how: str, expr: Expr, *by: str) -> Expr:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.exposition import Form, Renderer
 from yoloscope_exporter.recordings.compression import members
 from yoloscope_exporter.recordings.timestamps import stamped
+from yoloscope_exporter.sampling.exposition import Form, Renderer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from yoloscope_exporter.terminal.sparkline import line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_hooks.record import Row
+    from yoloscope_record.file_format import Row
 
 #: What of the ring is plotted: title, field, factor, unit.
 _PLOTS = (

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog, collectors
-from yoloscope_exporter.collectors import NoData, cpu, disk, memory, network
+from yoloscope_exporter.collectors import NoData, cpu, disk, memory
 from yoloscope_exporter.collectors.disk import Filesystems, Mount, parse_mountinfo
+from yoloscope_exporter.config import defaults
 
 from tests.exporter import world
 
@@ -39,17 +42,31 @@ def test_cpu_counter_does_not_step_back(tmp_path: Path) -> None:
     assert node.rejected == [("cpu", "backwards")]
 
 
-def test_cpu_leaves_guest_time_out() -> None:
+def test_cpu_leaves_guest_time_out(tmp_path: Path) -> None:
     """The kernel counts guests as user time already; a second time would make more than 100 %."""
-    samples = list(cpu.parse_stat("cpu  10 0 0 0 0 0 0 0 9 9\ncpu0 10 0 0 0 0 0 0 0 9 9\n", 100))
-    modes = {sample.labels[0]: sample.value for sample in samples if sample.metric is catalog.CPU_SECONDS_TOTAL}
-    assert sum(modes.values()) == pytest.approx(0.1)
+    node = world.World(tmp_path)
+    stat = "cpu  10 0 0 0 0 0 0 0 9 9\ncpu0 10 0 0 0 0 0 0 0 9 9\nctxt 1\n"
+    world.write(node.procfs, {"stat": stat, "loadavg": "0 0 0 1/1 1\n"})
+    values = world.values(only("cpu", node))
+    assert sum(values[catalog.CPU_SECONDS_TOTAL.name, (mode,)] for mode in cpu.MODES) == pytest.approx(0.1)
 
 
-def test_meminfo_of_an_old_kernel() -> None:
-    """Without MemAvailable neither it nor what is worked out from it is there."""
-    names = {sample.metric.name for sample in memory.parse_meminfo("MemTotal: 100 kB\nCached: 10 kB\n")}
-    assert names == {catalog.MEMORY_TOTAL_BYTES.name, catalog.MEMORY_CACHED_BYTES.name}
+def test_cores_are_counted_again(tmp_path: Path) -> None:
+    """A CPU that goes offline is missed within ten seconds."""
+    node = world.build(tmp_path)
+    collector, cores = only("cpu", node), (catalog.CPU_CORES.name, ())
+    assert world.values(collector)[cores] == 2
+    world.write(node.procfs, {"stat": re.sub("cpu1 .*\n", "", world.PROC["stat"])})
+    node.now += 10
+    assert world.values(collector)[cores] == 1
+
+
+def test_page_cache_is_left_out_where_it_is_not_told(tmp_path: Path) -> None:
+    """And it is the page cache alone: what psutil calls cached has reclaimable slab in it."""
+    node = world.build(tmp_path)
+    cached = (catalog.MEMORY_CACHED_BYTES.name, ())
+    assert world.values(only("memory", node))[cached] == 7_000_000 * 1024
+    assert memory.parse_cached("MemTotal: 100 kB\nSwapCached: 7 kB\n") is None
 
 
 @pytest.mark.parametrize(
@@ -70,10 +87,18 @@ def test_meminfo_of_an_old_kernel() -> None:
         ("ram1", False),
     ],
 )
-def test_disks_without_partitions(device: str, kept: bool) -> None:  # noqa: FBT001 - a parameter
+def test_disks_without_partitions(tmp_path: Path, device: str, kept: bool) -> None:  # noqa: FBT001 - a parameter
     """Whole disks, RAIDs and mapped devices; no partitions, loops and memory disks."""
-    row = f"   8       0 {device} 1 0 2 3 4 0 5 6 0 7 8\n"
-    assert bool(list(disk.parse_diskstats(row))) is kept
+    node = world.World(tmp_path)
+    world.write(node.procfs, {"diskstats": f"   8       0 {device} 1 0 2 3 4 0 5 6 0 7 8\n"})
+    assert bool(world.values(only("disk", node))) is kept
+
+
+def test_no_disks_from_elsewhere(tmp_path: Path) -> None:
+    """Without the node's counters psutil would show the disks that /sys of this machine has."""
+    node = world.World(tmp_path)
+    with pytest.raises(NoData, match="diskstats is not there"):
+        world.values(only("disk", node))
 
 
 def test_network_falls_back_to_our_own_table(tmp_path: Path) -> None:
@@ -86,10 +111,12 @@ def test_network_falls_back_to_our_own_table(tmp_path: Path) -> None:
     assert {labels for _, labels in world.values(collector)} == {("ib0",)}
 
 
-@pytest.mark.parametrize("device", ["lo", "veth1", "docker0", "br-12ab", "cali123", "cni0"])
-def test_network_leaves_containers_cables_out(device: str) -> None:
+@pytest.mark.parametrize("device", ["lo", "lo0", "veth1", "docker0", "br-12ab", "cali123", "cni0"])
+def test_network_leaves_containers_cables_out(tmp_path: Path, device: str) -> None:
     """Ends of cables and bridges come and go, and their traffic passes a real interface."""
-    assert list(network.parse_net_dev(f"a\nb\n{device}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n")) == []
+    node = world.World(tmp_path)
+    world.write(node.procfs, {"1/net/dev": f"a\nb\n{device}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"})
+    assert world.values(only("network", node)) == {}
 
 
 def test_pressure_may_be_missing(tmp_path: Path) -> None:
@@ -138,18 +165,18 @@ def test_hung_mount_hides_no_other(mounted: tuple[world.World, list[str]], caplo
     node, (local, nfs, other) = mounted
     release = threading.Event()
 
-    def statvfs(path: Path) -> os.statvfs_result:
+    def ask(path: Path) -> disk.Room:
         if str(path) == nfs:
             release.wait(30)
-        return os.statvfs(path)
+        return disk.room(path)
 
-    filesystems = Filesystems(node.context, statvfs)
+    filesystems = Filesystems(node.context, ask)
     for _ in range(3):
         assert points(filesystems) == {local, other}
     assert node.rejected == [("filesystem", "hung")] * 3
     assert len(caplog.records) == 1
     release.set()
-    filesystems._hung[nfs].wait(10)
+    filesystems._hung[nfs].result(10)
     assert points(filesystems) == {local, nfs, other}
     filesystems.close()
 
@@ -164,12 +191,12 @@ def test_mount_that_fails_or_goes_is_absent(mounted: tuple[world.World, list[str
     """Stale NFS handles, files that are no directories, and directories that are gone are left out."""
     node, (local, nfs, other) = mounted
 
-    def statvfs(path: Path) -> os.statvfs_result:
+    def ask(path: Path) -> disk.Room:
         if str(path) == nfs:
             raise OSError(116, "Stale file handle")
-        return os.statvfs(path)
+        return disk.room(path)
 
-    filesystems = Filesystems(node.context, statvfs)
+    filesystems = Filesystems(node.context, ask)
     assert points(filesystems) == {local, other}
     os.rmdir(other)  # noqa: PTH106 - as above
     open(other, "w").close()  # noqa: PTH123 - as above
@@ -181,7 +208,7 @@ def test_mount_that_fails_or_goes_is_absent(mounted: tuple[world.World, list[str
 
 def test_the_nodes_mounts_are_looked_for_below_rootfs(tmp_path: Path) -> None:
     """With the node's root elsewhere, a directory of another device there is not taken for the mount."""
-    node = world.World(tmp_path / "node", options={"path.rootfs": tmp_path / "root"})
+    node = world.World(tmp_path / "node", config=replace(defaults(), path_rootfs=tmp_path / "root"))
     (tmp_path / "root" / "data").mkdir(parents=True)
     (tmp_path / "root" / "other").mkdir()
     number = os.stat(tmp_path).st_dev  # noqa: PTH116 - short

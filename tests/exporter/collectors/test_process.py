@@ -8,9 +8,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import Trainer, process
+from yoloscope_exporter.collectors import NoData, Trainer, process
 
 from tests.exporter import world
 from tests.exporter.world import RUN
@@ -91,6 +92,33 @@ def test_pid_used_again_is_another_process(node: world.World, collector: Collect
     assert of(collector, CPU, "worker") == 61.0
 
 
+def test_zombies_are_absent(node: world.World, collector: Collector) -> None:
+    """A worker that has ended and waits to be asked for holds no memory: it is not a worker of 0 bytes."""
+    world.process(node.procfs, 760, parent=700, ticks=3000, pages=0, state="Z")
+    assert of(collector, COUNT, "worker") == 1
+    shutil.rmtree(node.procfs / "770")
+    world.process(node.procfs, 750, parent=700, ticks=3000, state="Z")
+    assert of(collector, catalog.TRAIN_PROCESS_RESIDENT_BYTES, "worker") is None
+
+
+def test_affinity_that_is_not_told_is_absent(node: world.World, collector: Collector) -> None:
+    """It is not an affinity to 0 CPUs."""
+    for pid in (700, 750, 760, 770):
+        (node.procfs / str(pid) / "status").unlink()
+    assert of(collector, catalog.TRAIN_PROCESS_AFFINITY_CORES, "main") is None
+    assert of(collector, COUNT, "main") == 2
+
+
+def test_proc_without_processes(node: world.World, collector: Collector) -> None:
+    """Where no process at all is to be seen, that is said; ranks that have ended are just gone."""
+    for pid in (700, 750, 760):
+        shutil.rmtree(node.procfs / str(pid))
+    assert world.values(collector) == {}
+    shutil.rmtree(node.procfs / "770")
+    with pytest.raises(NoData, match="shows no processes"):
+        world.values(collector)
+
+
 def test_threads_that_end_keep_their_waiting(node: world.World, collector: Collector) -> None:
     """Run-queue time is added up by thread."""
     assert of(collector, WAIT, "worker") == pytest.approx(1.0)
@@ -109,6 +137,19 @@ def test_files_of_other_users_are_absent(node: world.World, collector: Collector
     assert of(collector, READ, "main") is None
     assert of(collector, WAIT, "main") is None
     assert of(collector, CPU, "main") == 10.5
+
+
+def test_denied_is_absent(node: world.World, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What psutil may not tell is not there; a process of which it may tell nothing is not counted."""
+
+    def denied(process: psutil.Process) -> None:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "io_counters", denied)
+    assert of(collector, READ, "main") is None
+    assert of(collector, COUNT, "main") == 2
+    monkeypatch.setattr(psutil.Process, "status", denied)
+    assert world.values(collector) == {}
 
 
 def test_other_ranks_below_are_not_ours(node: world.World, collector: Collector) -> None:

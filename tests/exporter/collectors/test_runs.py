@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.collectors import Roster, Trainer, runs
+from yoloscope_exporter.collectors import ActiveRanks, Trainer, runs
 from yoloscope_exporter.collectors.runs import Runs
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 
 from tests.exporter import world
 from tests.exporter.world import NOW, RUN
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from yoloscope_exporter.catalog import Metric
-    from yoloscope_hooks.record import Record
+    from yoloscope_record.reader import Record
 
 STATE = catalog.TRAIN_STATE.name
 UP = catalog.TRAIN_UP.name
@@ -38,7 +40,7 @@ def node(tmp_path: Path) -> world.World:
     """A node with an empty record directory."""
     made = world.World(tmp_path)
     made.records.mkdir()
-    made.options.update({"runs.keep": 900.0, "runs.keep-killed": 3600.0, "runs.remove-after": 86400.0})
+    made.config = dataclasses.replace(made.config, runs_keep=900.0, runs_keep_killed=3600.0, runs_remove_after=86400.0)
     return made
 
 
@@ -58,7 +60,9 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from yoloscope_exporter import catalog
-from yoloscope_hooks.record import Identity, Writer, run_directory
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer
 identity = Identity("alive", "0")
 writer = Writer(run_directory(Path(sys.argv[1]), "alive") / identity.filename, identity, slots=32, ring=4)
 writer.begin(); writer.set_state("train"); writer.end(time.time())
@@ -91,7 +95,7 @@ def test_unreadable_directory_names_the_mount(tmp_path: Path) -> None:
 
 def test_roster_knows_the_living(node: world.World) -> None:
     """A living rank is announced with its pid; after its death it is not, and the state is killed."""
-    roster = Roster()
+    roster = ActiveRanks()
     context = world.replace_trainers(node.context, roster)
     collector = Runs(context)
     command = [sys.executable, "-c", CHILD, str(node.records)]

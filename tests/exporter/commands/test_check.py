@@ -52,19 +52,21 @@ def test_healthy_gpu(tmp_path: Path) -> None:
 
 
 def test_missing_sources_are_notes(tmp_path: Path) -> None:
-    """No pressure files and no record directory are worth a note."""
+    """No pressure files, no CPU times and no record directory are worth a note."""
     node = world.build(tmp_path)
+    (node.procfs / "stat").unlink()
     (node.procfs / "pressure").rename(tmp_path / "elsewhere")
     result = check(node, f"--path.records={tmp_path / 'none'}")
     assert result.exit_code == 0
     assert line(result, "collector pressure").startswith("note")
+    assert re.match(r"note  collector cpu .*/stat is not there", line(result, "collector cpu"))
     assert line(result, "records").startswith("note")
 
 
 def test_broken_source_fails(tmp_path: Path) -> None:
     """A collector that cannot read what must be there is named, exit code 1."""
     node = world.build(tmp_path)
-    (node.procfs / "stat").unlink()
+    world.write(node.procfs, {"stat": "cpu  one two\n"})
     result = check(node)
     assert result.exit_code == 1
     assert line(result, "collector cpu").startswith("FAIL")

@@ -12,8 +12,9 @@ import yaml
 from click.testing import CliRunner, Result
 from yoloscope_exporter import config
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.commands import serve
+from yoloscope_exporter.commands.serve import serve
 from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_exporter.service.exporter import running
 
 from tests import training
 from tests.recordings import cases
@@ -120,8 +121,8 @@ def test_thresholds_from_a_file(starved: Path, tmp_path: Path) -> None:
 
 def test_a_running_exporter(tmp_path: Path) -> None:
     """Asked over HTTP; with no training there it is no data, and that is said with what to do."""
-    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--no-collector.disk"])
-    with serve.running(settings) as exporter:
+    settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--no-collector.disk"])
+    with running(settings) as exporter:
         result = run("--exporter", exporter.server.url)
     assert result.exit_code == 2
     assert "yoloscope run --" in result.output

@@ -13,9 +13,11 @@ from yoloscope_exporter import catalog, config
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.client import exporter as client
 from yoloscope_exporter.client.prometheus import SourceError
-from yoloscope_exporter.commands import record, serve
+from yoloscope_exporter.commands import record
+from yoloscope_exporter.commands.serve import serve
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_exporter.service.exporter import running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +31,8 @@ def exposition(time: float) -> str:
 
 def test_an_exporter_is_recorded(tmp_path: Path) -> None:
     """A real exporter, scraped for a second, gives a recording of its moments."""
-    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
-    with serve.running(settings) as exporter:
+    settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
+    with running(settings) as exporter:
         path = tmp_path / "a.om"
         arguments = ["record", str(path), "--exporter", exporter.server.url, "--interval", "200ms", "--duration", "1s"]
         result = CliRunner().invoke(main, arguments)

@@ -11,9 +11,10 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.client.exporter import Exporter
 from yoloscope_exporter.client.prometheus import SourceError
-from yoloscope_exporter.commands import serve
+from yoloscope_exporter.commands.serve import serve
 from yoloscope_exporter.commands.top import Watch
-from yoloscope_exporter.exposition import Form, Renderer
+from yoloscope_exporter.sampling.exposition import Form, Renderer
+from yoloscope_exporter.service.exporter import running
 
 from tests.recordings.model import Plan, moments
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 def test_one_frame_of_a_running_exporter() -> None:
     """`--once` prints and ends."""
-    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
-    with serve.running(settings) as exporter:
+    settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
+    with running(settings) as exporter:
         arguments = ["top", "--once", "--interval", "300ms", "--exporter", exporter.server.url]
         result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
@@ -77,8 +78,8 @@ def test_once_fails_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> Non
         watch.problem = "node7 does not answer"
 
     monkeypatch.setattr(Watch, "look", gone)
-    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
-    with serve.running(settings) as exporter:
+    settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
+    with running(settings) as exporter:
         result = CliRunner().invoke(main, ["top", "--once", "--interval", "200ms", "--exporter", exporter.server.url])
     assert result.exit_code == 2
     assert "Error: node7 does not answer" in result.output

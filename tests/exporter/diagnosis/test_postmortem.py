@@ -10,7 +10,9 @@ from yoloscope_exporter.diagnosis import postmortem
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.reports.summary import summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
-from yoloscope_hooks import record
+from yoloscope_record import paths
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +27,8 @@ WAIT, STEP = 0.3, 0.1
 @pytest.fixture
 def base(tmp_path: Path) -> Iterator[Path]:
     """The record of a run that waited for data in 50 batches of two epochs and then vanished."""
-    identity = record.Identity(RUN)
-    writer = record.Writer(record.run_directory(tmp_path, RUN) / identity.filename, identity, {"workers": "2"})
+    identity = Identity(RUN)
+    writer = Writer(paths.run_directory(tmp_path, RUN) / identity.filename, identity, {"workers": "2"})
     slots = {metric: writer.slot(metric, *KEY) for metric in (catalog.TRAIN_BATCHES_TOTAL, catalog.TRAIN_IMAGES_TOTAL)}
     gauges = {
         catalog.TRAIN_START_TIMESTAMP_SECONDS: START,

@@ -25,9 +25,9 @@ def test_a_file_replaces_defaults(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("input_shar: 1", "unknown threshold 'input_shar'; allowed are available_fall_share, "),
-        ("input_share: yes", "input_share must be a number of 0 or more, not True"),
+        ("input_share: yes", "input_share must be a number of 0 or more, not 'yes'"),
         ("input_share: .nan", "input_share must be a number of 0 or more"),
-        ("input_share: -1", "not -1"),
+        ("input_share: -1", "not '-1'"),
         ("- 1", "must be a mapping such as"),
         ("a: [", "not readable as YAML"),
     ],

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter import catalog, config
-from yoloscope_exporter.commands import serve
+from yoloscope_exporter.commands.serve import serve
 from yoloscope_exporter.diagnosis import engine, rules
 from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.diagnosis.thresholds import Thresholds
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.summary import Summary, summarize
+from yoloscope_exporter.service.exporter import running
 
 from tests import training
 
@@ -106,7 +107,7 @@ class Trainings:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("YOLOSCOPE_DIR", self._records["YOLOSCOPE_DIR"])
             arguments = ["--web.listen-address=127.0.0.1:0", "--sample.interval=150ms", "--no-collector.disk"]
-            self._exporter = stack.enter_context(serve.running(config.resolve(serve.serve, arguments)))
+            self._exporter = stack.enter_context(running(config.resolve(serve, arguments)))
         self._model = folder / "tiny.yaml"
         self._model.write_text(TINY)
         self._orders = folder / "orders"

@@ -12,9 +12,10 @@ RUN = Scope((*TARGET, "run", "rank"), nodes="node")
 
 
 def test_a_scope_narrows_by_the_labels_a_metric_has() -> None:
-    """Variables whose label the metric lacks are left out; a run is compared as it stands, its nodes by variable."""
+    """Variables whose label the metric lacks are left out; a run is matched as it stands, its nodes by variable."""
     assert str(RUN(m.TRAIN_EPOCH)) == (
-        'yoloscope_train_epoch{cluster=~"$cluster", job=~"$job", instance=~"$instance", run="$run", rank=~"$rank"}'
+        'yoloscope_train_epoch{cluster=~"$cluster", job=~"$job", instance=~"$instance", '
+        'run=~`${run:regex}`, rank=~"$rank"}'
     )
     assert str(RUN(m.CPU_CORES)) == (
         'yoloscope_cpu_cores{cluster=~"$cluster", job=~"$job", instance=~"$instance", instance=~"$node"}'
@@ -117,9 +118,9 @@ def test_a_formula_is_rendered_under_a_scope() -> None:
     """Its open totals keep what is asked for; its increases take the window; a divisor must be above zero."""
     wait = rate(m.TRAIN_PHASE_SECONDS_TOTAL, phase="data_wait").total("sum")
     share = wait / rate(m.TRAIN_PHASE_SECONDS_TOTAL).total("sum")
-    assert str(render(share, Scope(("run",)), "rank", window="5m")) == (
-        'sum by (rank) (rate(yoloscope_train_phase_seconds_total{run="$run", phase="data_wait"}[5m])) / '
-        '(sum by (rank) (rate(yoloscope_train_phase_seconds_total{run="$run"}[5m])) > 0)'
+    assert str(render(share, Scope(("instance",)), "rank", window="5m")) == (
+        'sum by (rank) (rate(yoloscope_train_phase_seconds_total{instance=~"$instance", phase="data_wait"}[5m])) / '
+        '(sum by (rank) (rate(yoloscope_train_phase_seconds_total{instance=~"$instance"}[5m])) > 0)'
     )
 
 

@@ -12,10 +12,10 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis.series import Store
-from yoloscope_exporter.exposition import Form, Renderer
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import stamped
 from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_exporter.sampling.exposition import Form, Renderer
 
 from tests.conftest import require_binary
 from tests.recordings.model import Plan, moments

@@ -26,18 +26,7 @@ def input_cause(s: Signals, t: Thresholds) -> str:
     In the order in which one cause would hide the next: a quota stops everybody, one slow worker delays the ordered
     queue, too many threads for the CPUs look like slow storage and like slow code.
     """
-    known = s.has(Signals.prep_seconds, Signals.prep_cpu_ratio)
-    causes = (
-        ("cpu_throttled", s.get(Signals.throttled_share) >= t.throttled_share),
-        ("loader_workers", s.get(Signals.workers, -1) == 0 and advice.more_workers(s) is not None),
-        ("", not known),
-        ("slow_worker", has_slow_worker(s, t)),
-        ("cpu_oversubscribed", oversubscribed(s, t)),
-        ("loader_io", known and waiting(s) >= t.waiting_ratio),
-        ("loader_workers", room_for_workers(s, t)),
-        ("loader_cpu", True),
-    )
-    return next(name for name, holds in causes if holds)
+    return next((name for name, holds in _CAUSES if holds(s, t)), "loader_cpu")
 
 
 def waiting(s: Signals) -> float:
@@ -66,6 +55,34 @@ def room_for_workers(s: Signals, t: Thresholds) -> bool:
     if advice.more_workers(s) is None:
         return False
     return not s.has(Signals.free_cores) or s.free_cores >= t.free_cores
+
+
+def _throttled(s: Signals, t: Thresholds) -> bool:
+    return s.get(Signals.throttled_share) >= t.throttled_share
+
+
+def _without_workers(s: Signals, _: Thresholds) -> bool:
+    return s.get(Signals.workers, -1) == 0 and advice.more_workers(s) is not None
+
+
+def _unrecorded(s: Signals, _: Thresholds) -> bool:
+    return not s.has(Signals.prep_seconds, Signals.prep_cpu_ratio)
+
+
+def _slow_storage(s: Signals, t: Thresholds) -> bool:
+    return waiting(s) >= t.waiting_ratio
+
+
+#: Which verdict explains the wait for data, in the order in which they are asked; "" where that cannot be known.
+_CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
+    ("cpu_throttled", _throttled),
+    ("loader_workers", _without_workers),
+    ("", _unrecorded),
+    ("slow_worker", has_slow_worker),
+    ("cpu_oversubscribed", oversubscribed),
+    ("loader_io", _slow_storage),
+    ("loader_workers", room_for_workers),
+)
 
 
 def _starved_by(name: str) -> Callable[[Signals, Thresholds], bool]:

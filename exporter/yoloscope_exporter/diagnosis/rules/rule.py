@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -53,3 +54,17 @@ class Rule:
     states: tuple[str, ...] = ("train", "validate", "checkpoint")
     event: bool = False
     waste: tuple[str, ...] = ()
+
+    @cached_property
+    def _needed(self) -> frozenset[str]:
+        return frozenset(signal.name for signal in self.needs)
+
+    def applies(self, s: Signals) -> bool:
+        """Whether it is evaluated in the rank's state, and its signals are known."""
+        return s.state in self.states and self._needed <= s.numbers.keys()
+
+    def missing(self, s: Signals) -> tuple[str, ...]:
+        """Names of the signals it needs and this rank lacks."""
+        if self._needed <= s.numbers.keys():
+            return ()
+        return tuple(signal.name for signal in self.needs if not s.has(signal))

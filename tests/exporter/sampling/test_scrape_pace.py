@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from yoloscope_exporter import demand
-from yoloscope_exporter.demand import Demand
-from yoloscope_exporter.exposition import Form
+from yoloscope_exporter.sampling import scrape_pace
+from yoloscope_exporter.sampling.exposition import Form
+from yoloscope_exporter.sampling.scrape_pace import ScrapePace
 
 GZIP, PLAIN = Form(gzipped=True), Form()
 
 
-def asked(*times: float) -> Demand:
+def asked(*times: float) -> ScrapePace:
     """Requests at these times, sampled every second."""
-    made: Demand = Demand()
+    made: ScrapePace = ScrapePace()
     for time in times:
         made.note(GZIP, time, 1.0)
     return made
 
 
-def expected(made: Demand, start: int, end: int) -> list[int]:
+def expected(made: ScrapePace, start: int, end: int) -> list[int]:
     """Cycles in which a request is expected."""
     return [now for now in range(start, end) if made.expected(float(now), 1.0)]
 
@@ -42,7 +42,7 @@ def test_who_comes_once_is_not_expected(times: tuple[float, ...]) -> None:
 
 def test_two_scrapers_in_turn() -> None:
     """Of two servers 4 s apart, each is expected."""
-    seen: Demand = Demand()
+    seen: ScrapePace = ScrapePace()
     missed = []
     for base in range(0, 150, 15):
         for at in (base + 0.5, base + 4.5):
@@ -72,7 +72,7 @@ def test_as_fast_as_the_sampling() -> None:
 def test_who_does_not_come_any_more_is_forgotten() -> None:
     """After a while nothing is made for it."""
     last = expected(asked(0.0, 15.0), 16, 1000)[-1]
-    assert last == 15 + demand.FORGET_SECONDS - 1
+    assert last == 15 + scrape_pace.FORGET_SECONDS - 1
 
 
 def test_each_kind_has_its_own_pace() -> None:

@@ -14,16 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from yoloscope_exporter import catalog, exposition
+from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
-from yoloscope_exporter.exposition import Form
-from yoloscope_exporter.sampler import Rejections, Sampler, Source, pause
+from yoloscope_exporter.sampling import exposition
+from yoloscope_exporter.sampling.exposition import Form
+from yoloscope_exporter.sampling.sampler import Rejections, Sampler, pause
+from yoloscope_exporter.sampling.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from yoloscope_exporter.snapshot import Snapshot
+    from yoloscope_exporter.sampling.snapshot import Snapshot
 
 
 def load(value: float) -> list[Sample]:
@@ -199,8 +201,8 @@ def test_source_slower_than_the_patience_is_published() -> None:
             assert (seen[UP, "gpu"], seen.get(LOAD)) == ((1, number - 1) if number else (0, None))
             assert begun.acquire(timeout=20)
             release.release()
-            runner = made._runners["gpu"]
-            while runner.busy:
+            state = made._states["gpu"]
+            while state.busy:
                 time.sleep(0.001)
             clock.now += 0.1
         release.release()

@@ -1,4 +1,4 @@
-"""When scrapers come: most of what is sampled is never scraped, so nothing is rendered that nobody is about to ask for.
+"""The pace of scrapers: most snapshots are never scraped, so only those that one is about to ask for are rendered.
 
 A Prometheus keeps its pace. The shortest distance between its last requests says when the next one can come at the
 earliest; from then on the exposition is made in advance, so that a scrape finds it ready. Who comes unexpectedly waits
@@ -11,15 +11,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.exposition import Form
+    from yoloscope_exporter.sampling.exposition import Form
 
 REQUESTS = 5  # for each form are remembered: two Prometheus servers in turn show both distances
 FORGET_SECONDS = 300.0  # after the last request: nobody comes any more
 SLACK = 0.1  # of an interval: a scraper may be early, and a cycle takes its time
 
 
-class Demand:
-    """Remembers when each form was asked for. Noted by any thread, read by one."""
+class ScrapePace:
+    """Remembers when each form was scraped. Noted by any thread, read by one."""
 
     def __init__(self) -> None:
         """Nobody has asked yet."""

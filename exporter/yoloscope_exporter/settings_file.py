@@ -1,0 +1,81 @@
+"""Reading a file of settings: bounded, and with one error for all that can be wrong with it.
+
+The content comes as text, mappings and lists alone: each setting has a type of its own, which reads its text. YAML's
+types would only get in the way: a date that does not exist, a number of ten thousand digits, a tag that does not fit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Of settings, or of passwords: hundreds of lines. PyYAML reads some 100 kB a second, and the exporter waits for it.
+MAX_BYTES = 1 << 16
+MAX_PROBLEM_LENGTH = 1000
+_NULL = "tag:yaml.org,2002:null"
+
+
+class SettingsFileError(ValueError):
+    """What is wrong with a file, in one line that names it."""
+
+    def __init__(self, path: Path, problem: object) -> None:
+        """Of whatever length and on however many lines the problem is told."""
+        self.problem = problem
+        line = " ".join(f"{path}: {problem}".split())
+        super().__init__(line if len(line) <= MAX_PROBLEM_LENGTH else f"{line[:MAX_PROBLEM_LENGTH]}...")
+
+
+class _Loader(yaml.BaseLoader):
+    """Text, mappings, lists, and None for nothing; an alias for text alone."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse what makes a file's content endless, or larger than the file by orders."""
+        repeats = self.check_event(yaml.AliasEvent)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        if repeats and node is not None and not isinstance(node, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="an alias may repeat text only", problem_mark=node.start_mark)
+        return node
+
+
+_Loader.add_implicit_resolver(_NULL, re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
+_Loader.add_constructor(_NULL, lambda _loader, _node: None)
+
+
+def load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The file's content: text, mappings, lists and None.
+
+    Raises:
+        SettingsFileError: the file cannot be read, or is not YAML.
+    """
+    data = read(path)
+    try:
+        return yaml.load(data, _Loader)  # noqa: S506 - it makes nothing but text, mappings and lists
+    except RecursionError as error:
+        raise SettingsFileError(path, "not readable as YAML: nested too deeply") from error
+    except Exception as error:  # PyYAML has no one error for what it cannot read, and a file may hold anything
+        raise SettingsFileError(path, f"not readable as YAML: {error}") from error
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a regular file of bearable size.
+
+    Raises:
+        SettingsFileError: it is something else, too long, or cannot be read.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:  # a FIFO would block
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise SettingsFileError(path, "no regular file")
+            data = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SettingsFileError(path, f"cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise SettingsFileError(path, f"longer than {MAX_BYTES} bytes")
+    return data

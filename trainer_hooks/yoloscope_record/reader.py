@@ -1,0 +1,386 @@
+"""Reads records, which any user of the node may have written: nothing in them is trusted."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import math
+import os
+import stat
+import struct
+import time
+from array import array
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from yoloscope_record import catalog
+from yoloscope_record.file_format import (
+    HEAD,
+    MAGIC,
+    MAX_LABEL_LENGTH,
+    RING_COLUMNS,
+    ROW,
+    SEQUENCE_FIELD,
+    SEQUENCE_OFFSET,
+    SLOT_CAPACITY,
+    SLOTS_OFFSET,
+    VERSION,
+    Identity,
+    RecordError,
+    Row,
+)
+from yoloscope_record.metrics import HistogramValue, Metric, Sample, plausible, plausible_histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    Accept = Callable[[Identity, Metric, tuple[str, ...]], "tuple[str, ...] | None"]
+
+READ_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.0002  # longer with every attempt; a write takes some microseconds
+_FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
+_WHO_LOCKS = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+MAX_FILE_BYTES = 4 << 20
+MAX_SLOTS = 4096
+
+
+class Record(NamedTuple):
+    """A consistent copy of what a record held at one moment."""
+
+    identity: Identity
+    facts: Mapping[str, str]
+    state: str
+    numbers: tuple[Sample, ...]
+    histograms: tuple[Sample, ...]
+    created: float
+    updated: float
+    pid: int
+    uid: int
+    alive: bool
+    torn: bool  # the writer died in the middle of a write
+    unknown: int  # series of metrics this version's catalogue does not have, or that were not accepted
+    series: int  # series, a histogram's parts each counted
+    holder: int  # pid of the living writer in the reader's own PID namespace; 0 if it is dead or not visible there
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All that was set."""
+        return self.numbers + self.histograms
+
+
+class _Head(NamedTuple):
+    magic: bytes
+    version: int
+    state: int
+    sequence: int
+    generation: int
+    slot_capacity: int
+    slot_count: int
+    header_offset: int
+    header_capacity: int
+    header_length: int
+    ring_offset: int
+    ring_rows: int
+    ring_columns: int
+    ring_written: int
+    created: float
+    updated: float
+    pid: int
+
+
+class _Entry(NamedTuple):
+    metric: Metric
+    labels: tuple[str, ...]
+    first: int
+    width: int
+
+
+@dataclass(frozen=True)
+class _Header:
+    identity: Identity
+    facts: Mapping[str, str]
+    numbers: tuple[_Entry, ...] = ()
+    histograms: tuple[_Entry, ...] = ()
+    slots: int = 0
+    unknown: int = 0
+
+
+class Reader:
+    """Reads one record file again and again; keeps the parsed header until its generation changes.
+
+    The file is closed at the end of each read, unless its writer lives and the caller says each time which file the
+    path leads to: opening is half of what a read costs. The size of a file that stays open is not looked at again.
+    """
+
+    _kept: tuple[int, os.stat_result] | None = None  # the file that is open between two reads
+
+    def __init__(self, path: Path, accept: Accept | None = None) -> None:
+        """Remember where the record lies; nothing is opened yet.
+
+        `accept` is asked once for each series, with the writer's identity: it returns the labels to give it, or None
+        to leave it out.
+        """
+        self.path = path
+        self._accept = accept or (lambda _who, _metric, labels: labels)
+        self._version: tuple[float, ...] = ()  # what was parsed: inode, creation, generation
+        self._parsed = _Header(Identity(""), {})
+        self._length = SLOTS_OFFSET + 8 * SLOT_CAPACITY  # bytes to read at once
+        self._last: tuple[tuple[object, ...], Record] | None = None  # what was read, and what came of it
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the file is open."""
+        return self._kept is not None
+
+    def read(self, inode: int = 0, *, keep: bool = False) -> Record:
+        """Take a consistent copy.
+
+        `inode` is that of the file at `path` now: if it is still the one that was kept open, it is not opened again.
+        `keep` keeps it open until the next read, as long as its writer lives. Not in a process that writes records.
+
+        Raises:
+            RecordError: with reason `missing`, `type`, `size`, `magic`, `version`, `layout`, `header`, or `busy` when
+                the writer kept changing it.
+        """
+        if self._kept is None or self._kept[1].st_ino != inode:
+            self.close()
+            self._kept = open_record(self.path)
+        try:
+            record = self.read_opened(*self._kept)
+        except BaseException:
+            self.close()
+            raise
+        if not (keep and record.alive):
+            self.close()
+        return record
+
+    def close(self) -> None:
+        """Let go of the file; may be called more than once."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            os.close(kept[0])
+
+    __del__ = close
+
+    def read_opened(self, descriptor: int, status: os.stat_result) -> Record:
+        """The same of a file that is open already, with what `fstat` says of it; it is left open.
+
+        Raises:
+            RecordError: as `read`.
+        """
+        holder = _holder(descriptor)
+        for attempt in range(READ_ATTEMPTS):
+            data = os.pread(descriptor, self._length, 0)  # in one system call, as close in time as it can be
+            content = (data, holder, status.st_ino, status.st_uid)
+            if self._last is not None and self._last[0] == content:
+                return self._last[1]
+            record = self._parse(descriptor, data, status, holder)
+            if record is not None:
+                return record
+            time.sleep(_PAUSE_SECONDS * attempt)
+        raise RecordError("busy", f"{self.path} changed during {READ_ATTEMPTS} reads")
+
+    def _parse(self, descriptor: int, data: bytes, status: os.stat_result, holder: int | None) -> Record | None:
+        """The record that begins with `data`; None if it was changed meanwhile."""
+        head, data = _complete(descriptor, status.st_size, data)
+        version = (status.st_ino, head.created, head.generation)
+        known = version == self._version
+        text = b"" if known else _pread(descriptor, head.header_length, head.header_offset)
+        if not _settled(descriptor, head) or (head.sequence % 2 and holder is not None):
+            return None
+        if not known:
+            self._parsed, self._version = _header(text, self._accept), version
+        record = _record(head, self._parsed, data, status.st_uid, holder)
+        self._length = len(data)
+        self._last = ((data, holder, status.st_ino, status.st_uid), record)
+        return record
+
+
+def read_ring(path: Path) -> list[Row]:
+    """The last batches of a record, oldest first: less than RING_ROWS rows.
+
+    Raises:
+        RecordError: as `Reader.read`.
+    """
+    descriptor, status = open_record(path)
+    try:
+        head, _ = _complete(descriptor, status.st_size, os.pread(descriptor, SLOTS_OFFSET, 0))
+        if not head.ring_rows or not head.ring_written:
+            return []
+        data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
+        after = _head(_pread(descriptor, HEAD.size, 0))
+    finally:
+        os.close(descriptor)
+    rows = [Row(*values) for values in ROW.iter_unpack(data)]
+    newest = head.ring_written
+    oldest = max(0, after.ring_written + 1 - head.ring_rows)  # rows written meanwhile, or now, went over older ones
+    return [rows[number % head.ring_rows] for number in range(oldest, newest)]
+
+
+def open_record(path: Path, directory: int | None = None) -> tuple[int, os.stat_result]:
+    """The descriptor of a regular file, to be closed by who asked, without following a link or blocking on a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError as error:
+        reason = "type" if error.errno in (errno.ELOOP, errno.ENXIO) else "missing"
+        raise RecordError(reason, f"cannot open {path}: {error.strerror}") from error
+    status = os.fstat(descriptor)
+    problem = _problem(status)
+    if problem:
+        os.close(descriptor)
+        raise RecordError(problem, f"{path} is refused: not a regular file of a possible size")
+    return descriptor, status
+
+
+def _problem(status: os.stat_result) -> str:
+    if not stat.S_ISREG(status.st_mode):
+        return "type"
+    return "" if SLOTS_OFFSET <= status.st_size <= MAX_FILE_BYTES else "size"
+
+
+def _holder(descriptor: int) -> int | None:
+    """The process that holds the writer's lock, None if nobody does.
+
+    The kernel translates the pid into the namespace of who asks (fs/locks.c, locks_translate_pid) and says 0 where
+    the process is not to be seen from there.
+    """
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, _WHO_LOCKS))
+    return None if kind == fcntl.F_UNLCK else max(pid, 0)
+
+
+def _pread(descriptor: int, length: int, offset: int) -> bytes:
+    try:
+        data = os.pread(descriptor, length, offset)
+    except OSError as error:
+        raise RecordError("layout", f"cannot read: {error.strerror}") from error
+    if len(data) != length:
+        raise RecordError("layout", f"ends after {len(data)} of {length} bytes at {offset}")
+    return data
+
+
+def _head(data: bytes) -> _Head:
+    return _Head(*HEAD.unpack_from(data))
+
+
+def _complete(descriptor: int, size: int, data: bytes) -> tuple[_Head, bytes]:
+    """The head, and head and slots whole, of a file that begins with `data`."""
+    while True:
+        if len(data) < SLOTS_OFFSET:
+            raise RecordError("layout", f"ends after {len(data)} bytes")  # it was cut this moment
+        head = _head(data)
+        _check(head, size)
+        end = SLOTS_OFFSET + 8 * head.slot_count  # rises while slots are declared, to MAX_SLOTS at most
+        if len(data) >= end:
+            return head, data[:end]
+        data = _pread(descriptor, end, 0)
+
+
+def _settled(descriptor: int, head: _Head) -> bool:
+    """Whether nothing was written since `head` was read."""
+    data = _pread(descriptor, SEQUENCE_FIELD.size, SEQUENCE_OFFSET)
+    return bool(SEQUENCE_FIELD.unpack(data)[0] == head.sequence)
+
+
+def _check(head: _Head, size: int) -> None:
+    if head.magic != MAGIC:
+        raise RecordError("magic", "not a yoloscope record")
+    if head.version != VERSION:
+        raise RecordError("version", f"format version {head.version}, this yoloscope reads {VERSION}")
+    header_at = SLOTS_OFFSET + 8 * head.slot_capacity
+    ring_at = header_at + head.header_capacity
+    consistent = (
+        head.header_offset in (header_at, header_at + head.header_capacity // 2)
+        and head.ring_offset == ring_at
+        and head.ring_columns == len(RING_COLUMNS)
+        and size == ring_at + 8 * head.ring_columns * head.ring_rows
+        and head.slot_count <= head.slot_capacity <= MAX_SLOTS
+        and head.header_length <= head.header_capacity // 2
+        and head.state < len(catalog.STATES)
+        and math.isfinite(head.created)
+        and math.isfinite(head.updated)
+    )
+    if not consistent:
+        raise RecordError("layout", "sizes and offsets contradict each other")
+
+
+def _header(data: bytes, accept: Accept) -> _Header:
+    try:
+        content = json.loads(data)
+        identity = Identity(*(_text(content[key]) for key in ("run", "rank", "kind", "worker")))
+        facts = {_text(key): _text(value) for key, value in content["facts"].items()}
+        numbers: list[_Entry] = []
+        histograms: list[_Entry] = []
+        slots = unknown = 0
+        for name, labels, bounds in content["slots"]:
+            width = len(bounds) + 2 if bounds else 1
+            found = _known(partial(accept, identity), name, labels, bounds)
+            if found is None:
+                unknown += 1
+            else:
+                (histograms if bounds else numbers).append(_Entry(*found, slots, width))
+            slots += width
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise RecordError("header", f"not a readable header: {error!r}") from error
+    if identity.kind not in ("rank", "worker"):
+        raise RecordError("header", f"kind is {identity.kind!r}, not rank or worker")
+    return _Header(identity, facts, tuple(numbers), tuple(histograms), slots, unknown)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_LABEL_LENGTH or not value.isprintable():
+        raise ValueError(f"not printable text of at most {MAX_LABEL_LENGTH} characters: {value!r:.80}")
+    return value
+
+
+def _known(
+    accept: Callable[..., tuple[str, ...] | None], name: Any, labels: Any, bounds: Any
+) -> tuple[Metric, tuple[str, ...]] | None:
+    """The metric and the labels to give it; None if it is not in this version's catalogue, or not accepted."""
+    values = tuple(_text(label) for label in labels)
+    metric = catalog.RECORDED.get(_text(name))
+    if metric is None or len(values) != len(metric.labels) or list(metric.buckets) != list(bounds):
+        return None
+    accepted = accept(metric, values)
+    return None if accepted is None else (metric, accepted)
+
+
+def _record(head: _Head, header: _Header, data: bytes, uid: int, holder: int | None) -> Record:
+    values = array("d", data[SLOTS_OFFSET:]).tolist()
+    if header.slots > len(values):
+        raise RecordError("layout", "the header lists more slots than there are")
+    return Record(
+        identity=header.identity,
+        facts=header.facts,
+        state=catalog.STATES[head.state],
+        numbers=tuple(_numbers(header.numbers, values)),
+        histograms=tuple(_histograms(header.histograms, values)),
+        created=head.created,
+        updated=head.updated,
+        pid=head.pid,
+        uid=uid,
+        alive=holder is not None,
+        torn=bool(head.sequence % 2),
+        unknown=header.unknown,
+        series=header.slots,
+        holder=holder or 0,
+    )
+
+
+def _numbers(entries: Sequence[_Entry], values: list[float]) -> Iterator[Sample]:
+    """What is set, and can be true."""
+    for metric, labels, first, _ in entries:
+        value = plausible(metric, values[first])
+        if value is not None:
+            yield Sample(metric, labels, value)
+
+
+def _histograms(entries: Sequence[_Entry], values: list[float]) -> Iterator[Sample]:
+    """The same of histograms."""
+    for metric, labels, first, width in entries:
+        part = values[first : first + width]
+        value = HistogramValue(tuple(part[:-1]), part[-1])
+        if plausible_histogram(metric, value):
+            yield Sample(metric, labels, value)
