@@ -1,7 +1,7 @@
 """Formulas evaluated over windows of samples, by PromQL's rules: what is absent there is absent here.
 
-An increase is that between the first and the last point inside the window; a rate is that over the time between them.
-Prometheus extrapolates both to the window's edges, which changes nothing where samples lie on them.
+The one difference: Prometheus takes a series for current for five minutes unless its target says that it has gone; here
+that is a few sample periods (`Window.staleness`).
 """
 
 from __future__ import annotations
@@ -150,8 +150,9 @@ class _Evaluator(NamedTuple):
         for one in self._found(of):
             first, last = one.span[0], one.span[-1]
             if first != last:
-                grown = _value(one.series, last, of) - _value(one.series, first, of)
-                vector[one.labels] = grown / (one.series.times[last] - one.series.times[first]) if rate else grown
+                begin = _value(one.series, first, of)
+                grown = (_value(one.series, last, of) - begin) * _extrapolation(one, begin, of)
+                vector[one.labels] = grown / one.window.seconds if rate else grown
         return vector
 
     def _over_time(self, formula: OverTime) -> Vector:
@@ -198,6 +199,28 @@ def _current(one: _Found, of: Selector) -> float | None:
     if one.window.end - one.series.times[one.span[-1]] > one.window.staleness:
         return None
     return _value(one.series, one.span[-1], of)
+
+
+#: A series reaches to the window's edge if it ends nearer to it than so many of its own distances.
+_REACHES = 1.1
+
+
+def _extrapolation(one: _Found, begin: float, of: Selector) -> float:
+    """What Prometheus multiplies an increase by, because samples do not lie on the window's edges (`extrapolatedRate`).
+
+    A series is taken to go on to an edge that is near, else for half the distance of two samples; and to have begun no
+    earlier than where it would have been zero.
+    """
+    first, last = one.span[0], one.span[-1]
+    times = one.series.times
+    sampled = times[last] - times[first]
+    grown = _value(one.series, last, of) - begin
+    distance = sampled / (last - first)
+    before, after = times[first] - one.window.start, one.window.end - times[last]
+    if grown > 0:
+        before = min(before, sampled * begin / grown)
+    reached = sum(gap if gap < _REACHES * distance else distance / 2 for gap in (before, after))
+    return (sampled + reached) / sampled
 
 
 def _value(one: Series, index: int, of: Selector) -> float:

@@ -6,6 +6,7 @@ Everything comes from catalogue metrics: a metric name or label that does not ex
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -265,7 +266,8 @@ def joined(many: Expr, one: Expr, on: tuple[str, ...], labels: tuple[str, ...] =
     return replace(one, text=f"({many}) * on ({', '.join(on)}) group_left ({', '.join(labels)}) ({one})")
 
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def render(formula: Formula, scope: Scope, *by: str, window: str = WINDOW) -> Expr:
@@ -339,13 +341,17 @@ class _Renderer:
     def _over_time(self, formula: OverTime) -> str:
         if formula.count == 1:
             return f"{formula.how}_over_time({self._selected(formula.of)}[{self.window}])"
-        part = self._seconds() // formula.count
+        part = round(1000 * self._seconds()) // formula.count
         back = part * (formula.count - 1 - formula.index)
-        moved = f" offset {back}s" if back else ""
-        return f"{formula.how}_over_time({self._selected(formula.of)}[{part}s]{moved})"
+        moved = f" offset {_duration(back)}" if back else ""
+        return f"{formula.how}_over_time({self._selected(formula.of)}[{_duration(part)}]{moved})"
 
-    def _seconds(self) -> int:
-        number, unit = self.window[:-1], self.window[-1:]
-        if unit not in _SECONDS or not number.isdigit():
+    def _seconds(self) -> float:
+        found = _DURATION.fullmatch(self.window)
+        if found is None:
             raise ValueError(f"the window {self.window!r} must be a number and a unit, such as 20m")
-        return int(number) * _SECONDS[unit]
+        return int(found[1]) * _SECONDS[found[2]]
+
+
+def _duration(milliseconds: int) -> str:
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
