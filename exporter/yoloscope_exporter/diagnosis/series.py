@@ -196,27 +196,28 @@ class Window:
 
     def labels(self, metric: Metric, *prefix: str) -> list[Labels]:
         """Labels of the series of `metric` whose first labels are `prefix` and that have a point in the window."""
-        return [labels for labels, _, _ in self._inside(metric, prefix)]
+        return [labels for labels, _, _ in self.inside(metric, prefix)]
 
     def current(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
         """Last value of each of these series that is still there at the end of the window."""
         return {
             labels: series.values[span[-1]]
-            for labels, series, span in self._inside(metric, prefix)
+            for labels, series, span in self.inside(metric, prefix)
             if series.values and self.end - series.times[span[-1]] <= self.staleness
         }
 
     def increases(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
         """How much each of these counters grew; needs two points."""
-        found = self._inside(metric, prefix)
+        found = self.inside(metric, prefix)
         return {labels: _increase(series, span) for labels, series, span in found if len(span) > 1}
 
     def rates(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
         """The same per second."""
-        found = self._inside(metric, prefix)
+        found = self.inside(metric, prefix)
         return {labels: _rate(series, span) for labels, series, span in found if len(span) > 1}
 
-    def _inside(self, metric: Metric, prefix: Labels) -> Iterator[tuple[Labels, Series, range]]:
+    def inside(self, metric: Metric, prefix: Labels = ()) -> Iterator[tuple[Labels, Series, range]]:
+        """The series of `metric` whose first labels are `prefix`, each with its points in the window; none without."""
         depth = len(prefix)
         for labels, series in self.store.series.get(metric.name, {}).items():
             if labels[:depth] == prefix and (span := series.span(self.start, self.end)):

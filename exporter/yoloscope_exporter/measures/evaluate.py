@@ -135,11 +135,8 @@ class _Evaluator(NamedTuple):
         tests += [(name, _matcher(text)) for name, text in self.within.items() if name in of.metric.labels]
         positions = [(of.metric.labels.index(name), test) for name, test in tests]
         for window in self.windows:
-            for values, one in window.store.series.get(of.metric.name, {}).items():
-                if not all(test(values[position]) for position, test in positions):
-                    continue
-                span = one.span(window.start, window.end)
-                if span:
+            for values, one, span in window.inside(of.metric):
+                if all(test(values[position]) for position, test in positions):
                     pairs = [*zip(of.metric.labels, values, strict=True), ("instance", window.store.name)]
                     yield _Found(frozenset(pair for pair in pairs if pair[1]), window, one, span)
 

@@ -65,7 +65,7 @@ IDLE: Final = Measure(
     formula=_samples_up_to("0.1"),
     of=GPU,
 )
-UP_TO_FULL: Final = Measure(
+BELOW_FULL: Final = Measure(
     name="gpu_below_full",
     title="GPU below 90 %",
     title_zh="GPU 低于 90 %",

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 #: Rising from each to the next: TraceML's policy asks for three rising bands.
 QUARTERS: Final = 4
-#: From the first quarter to the last.
-_BETWEEN: Final = WindowSeconds((QUARTERS - 1) / QUARTERS)
+#: Share of the window from the first quarter to the last: it grew in that time.
+GROWN_IN: Final = (QUARTERS - 1) / QUARTERS
+_BETWEEN: Final = WindowSeconds(GROWN_IN)
 
 
 def _edges(how: OverHow, metric: Metric, by: tuple[str, ...], **labels: str) -> list[Formula]:
@@ -58,7 +59,12 @@ def _cuda(kind: str) -> Formula:
     return last(catalog.TRAIN_CUDA_MEMORY_BYTES, kind=kind)
 
 
-_PEAK: Final = _cuda("peak_reserved").total("max", RANK).or_(_cuda("reserved").total("max", RANK))
+#: The peak of the run where PyTorch gives one, else the most that was seen in the window.
+_PEAK: Final = (
+    over_time("max", catalog.TRAIN_CUDA_MEMORY_BYTES, kind="peak_reserved")
+    .total("max", RANK)
+    .or_(over_time("max", catalog.TRAIN_CUDA_MEMORY_BYTES, kind="reserved").total("max", RANK))
+)
 _DEVICE: Final = on_ranks(last(catalog.GPU_MEMORY_TOTAL_BYTES)).total("max", RANK)
 #: What PyTorch's tensors can still take: what is free on the device, and what PyTorch holds in reserve.
 _ROOM: Final = (

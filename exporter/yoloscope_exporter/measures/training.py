@@ -17,11 +17,13 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.measures.formula import RANK, Formula, age, increase, rate
+from yoloscope_exporter.measures.formula import RANK, Formula, age, rate
 from yoloscope_exporter.measures.measure import Measure
 
 OUTSIDE: Final = "setup|validate|checkpoint"
 COMPUTE: Final = "forward|backward|backward_local|optimizer"
+#: The phases of a training step, by name.
+STEP_PHASES: Final = tuple(p for p in catalog.PHASES if p not in {*OUTSIDE.split("|"), "loader_start"})
 
 
 def phase(phases: str) -> Formula:
@@ -184,15 +186,6 @@ WAIT: Final = Measure(
     help="Mean time for which a batch was waited for; the first batch of each epoch is left out.",
     help_zh="每个 batch 的平均等待时间;不含每个 epoch 的第一个 batch。",
     formula=WAIT_TIME / BATCHES,
-    of=RANK,
-)
-DONE: Final = Measure(
-    name="batches",
-    title="Batches",
-    title_zh="batch 数",
-    help="Training batches in the window.",
-    help_zh="窗口内的训练 batch 数。",
-    formula=increase(catalog.TRAIN_BATCHES_TOTAL).total("sum"),
     of=RANK,
 )
 SINCE_BATCH: Final = Measure(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.faults import Faults
-from yoloscope_exporter.diagnosis.signals import gpu, host, learning, loader, memory, run, step
+from yoloscope_exporter.diagnosis.signals import gpu, host, learning, loader, memory, peers, run, step
 from yoloscope_exporter.diagnosis.signals.gpu import GpuSignals
 from yoloscope_exporter.diagnosis.signals.host import HostSignals
 from yoloscope_exporter.diagnosis.signals.learning import LearningSignals
@@ -46,6 +46,7 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
     gpu.gpu,
     gpu.versions,
     learning.learning,
+    peers.own,
 )
 
 #: Names of the families that signals are computed from; the diagnosis' own results are none of them.
