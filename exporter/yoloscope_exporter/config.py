@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from urllib.parse import quote
 
 import click
 from yoloscope_record import paths
@@ -43,6 +44,21 @@ class Address(NamedTuple):
         return f"{scheme}://{self._replace(host=every.get(self.host, self.host))}"
 
 
+@dataclass(frozen=True)
+class UnixAddress:
+    """A socket in the file system where the server listens."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        """The notation of the flag."""
+        return f"unix:{self.path}"
+
+    def url(self, scheme: str = "http") -> str:
+        """Where it is reached from this machine, as clients that know such sockets write it."""
+        return f"{scheme}+unix://{quote(str(self.path), safe='')}"
+
+
 def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callable[[Any], float]:
     """A type of option: Prometheus' notation of durations (500ms, 1h30m, 1d) between two numbers of seconds."""
 
@@ -60,14 +76,21 @@ def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callabl
     return convert
 
 
-def address(value: Any) -> Address:  # noqa: ANN401 - a string, or what YAML made of it
-    """A type of option: HOST:PORT, [::1]:9911 for IPv6, :9911 for every interface, port 0 for any that is free."""
-    if isinstance(value, Address):
+def address(value: Any) -> Address | UnixAddress:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: HOST:PORT, [::1]:9911 for IPv6, :9911 for every interface, port 0 for any that is free.
+
+    unix:/run/yoloscope.sock is a socket in the file system.
+    """
+    if isinstance(value, Address | UnixAddress):
         return value
+    if str(value).startswith("unix:/"):
+        return UnixAddress(Path(str(value).removeprefix("unix:")))
     host, colon, port = str(value).rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or (":" in bare and bare == host):  # noqa: PLR2004
-        raise click.BadParameter(f"{value!r} is no address such as 127.0.0.1:9911, :9911 or [::1]:9911")
+        raise click.BadParameter(
+            f"{value!r} is no address such as 127.0.0.1:9911, :9911, [::1]:9911 or unix:/run/x.sock"
+        )
     return Address(bare, int(port))
 
 
@@ -135,7 +158,7 @@ SETTINGS = (
         "web.listen-address",
         address,
         "127.0.0.1:9911",
-        "Address to listen on; :9911 opens it to the network, port 0 takes any that is free.",
+        "Address to listen on; :9911 opens it to the network, port 0 takes any that is free, unix:/PATH is a socket.",
         "HOST:PORT",
         fixed=True,
     ),
@@ -188,7 +211,7 @@ SETTINGS = (
 class Config:
     """All settings, resolved. Durations are in seconds."""
 
-    web_listen_address: Address
+    web_listen_address: Address | UnixAddress
     web_config_file: Path | None
     web_telemetry_path: str
     sample_interval: float

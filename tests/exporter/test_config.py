@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,12 +11,11 @@ from click.testing import CliRunner
 from yoloscope_exporter import cli, config
 from yoloscope_exporter.collectors.gpu.gpm import LONGEST
 from yoloscope_exporter.collectors.gpu.values import MAX_GAP
-from yoloscope_exporter.config import Address, Config, Rereadable
+from yoloscope_exporter.config import Address, Config, Rereadable, UnixAddress
 from yoloscope_exporter.sampling.sampler import SLOW_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 def resolve(*arguments: str, environment: Mapping[str, str | None] | None = None) -> Config:
@@ -115,6 +115,7 @@ def test_bad_files_are_named(tmp_path: Path, content: str, expected: str) -> Non
     ("argument", "expected"),
     [
         ("--web.listen-address=9911", "'9911' is no address such as 127.0.0.1:9911"),
+        ("--web.listen-address=unix:run/x.sock", "or unix:/run/x.sock"),
         ("--web.listen-address=host:99999", "'host:99999' is no address"),
         ("--web.listen-address=::1:9911", "'::1:9911' is no address"),
         ("--web.telemetry-path=metrics", "'metrics' is no path such as /metrics"),
@@ -154,9 +155,14 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("text", "address"),
-    [(":9911", Address("", 9911)), ("[::]:0", Address("::", 0)), ("node-1:80", Address("node-1", 80))],
+    [
+        (":9911", Address("", 9911)),
+        ("[::]:0", Address("::", 0)),
+        ("node-1:80", Address("node-1", 80)),
+        ("unix:/run/yoloscope.sock", UnixAddress(Path("/run/yoloscope.sock"))),
+    ],
 )
-def test_addresses(text: str, address: Address) -> None:
+def test_addresses(text: str, address: Address | UnixAddress) -> None:
     """Hosts, every interface, IPv6."""
     assert config.address(text) == address
     assert str(address) == text

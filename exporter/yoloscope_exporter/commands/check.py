@@ -17,8 +17,8 @@ from yoloscope_exporter.config import Config, Rereadable, settings
 from yoloscope_exporter.sampling.deadlines import IsolatedThread
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
-from yoloscope_exporter.server import bound
-from yoloscope_exporter.web_config import Guard, WebConfigError
+from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.server import bound, release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,17 +66,17 @@ def findings(config: Config) -> Iterator[Finding]:
 def _web(config: Config) -> Iterator[Finding]:
     if config.web_config_file:
         try:
-            guard = Guard(config.web_config_file)
+            file = WebConfigFile(config.web_config_file)
         except WebConfigError as error:
             yield Finding(FAIL, "web configuration", str(error))
         else:
-            yield Finding(OK, "web configuration", f"{config.web_config_file}, {'TLS' if guard.tls else 'no TLS'}")
+            yield Finding(OK, "web configuration", f"{config.web_config_file}, {'TLS' if file.context else 'no TLS'}")
 
 
 def _address(config: Config) -> Finding:
     address = config.web_listen_address
     try:
-        bound(address).close()
+        release(bound(address))
     except OSError as error:
         if _answers(f"{address.url()}/-/healthy"):
             return Finding(NOTE, "address", f"{address}: an exporter is running there")

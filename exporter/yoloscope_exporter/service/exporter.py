@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter import log, registry
-from yoloscope_exporter.app import App
 from yoloscope_exporter.config import merged
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
-from yoloscope_exporter.server import Server
-from yoloscope_exporter.web_config import Guard, WebConfigError
+from yoloscope_exporter.web.application import application
+from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prometheus_client import CollectorRegistry
+    from starlette.types import ASGIApp
 
     from yoloscope_exporter.config import Config
     from yoloscope_exporter.sampling.sampler import Sampler
@@ -49,21 +50,19 @@ def running(config: Config) -> Iterator[Exporter]:
     sampler, sources = registry.sampler_of(config)
     with ExitStack() as stack:
         documents = {DIAGNOSIS_PATH: lambda: _diagnosis(sources)}
-        server = _server(config, App(sampler, config.web_telemetry_path, documents))
-        stack.callback(server.close)
         stack.callback(sampler.stop)
+        server = _server(config, application(sampler, config.web_telemetry_path, documents))
+        stack.callback(server.close)
         sampler.start()
         server.start()
-        stack.callback(server.drain)
-        stack.callback(server.shutdown)
         yield Exporter(config, sampler, registry.over(sampler), server, sources)
 
 
-def _server(config: Config, app: App) -> Server:
+def _server(config: Config, app: ASGIApp) -> Server:
     address = config.web_listen_address
     try:
-        guard = Guard(config.web_config_file) if config.web_config_file else None
-        return Server(address, app, guard)
+        file = WebConfigFile(config.web_config_file) if config.web_config_file else None
+        return Server(address, app, file)
     except WebConfigError as error:
         raise click.ClickException(f"--web.config.file: {error}") from error
     except OSError as error:
@@ -82,6 +81,7 @@ def reload(exporter: Exporter, reread: Callable[[], Config]) -> None:
 
     If `reread` raises, the settings stay as they were, and the log says why.
     """
+    exporter.server.reload()
     try:
         new, fixed = merged(exporter.config, reread())
     except click.ClickException as error:

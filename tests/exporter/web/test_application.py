@@ -1,18 +1,16 @@
-"""The app: routes, filters, negotiation, the page in both languages."""
+"""The application: routes, filters, negotiation, the page in both languages."""
 
 from __future__ import annotations
 
 import gzip
 from types import SimpleNamespace
 
-import pytest
-from yoloscope_exporter.app import App, negotiate
 from yoloscope_exporter.collectors import Collector
 from yoloscope_exporter.sampling.sampler import Sampler
 from yoloscope_exporter.sampling.sources import Source
-from yoloscope_exporter.server import Request
+from yoloscope_exporter.web.application import application
 
-from tests.exporter.serving import fetch, samples, serving
+from tests.exporter.serving import fetch, running, samples, serving
 
 
 def test_routes() -> None:
@@ -44,30 +42,19 @@ def test_filters() -> None:
         assert fetch(f"{url}/metrics?collect[]=runs&exclude[]=runs")[0] == 400
 
 
+def test_series_by_name() -> None:
+    """name[] as in prometheus_client: only series of these names."""
+    with serving() as url:
+        body = fetch(f"{url}/metrics?name[]=yoloscope_cpu_cores&name[]=yoloscope_nothing")[1]
+        assert body.splitlines()[2:] == [b"yoloscope_cpu_cores 4.0"]
+
+
 def test_gzip_when_asked_for() -> None:
     """The body is compressed, and says so."""
     with serving() as url:
         _, body, headers = fetch(f"{url}/metrics", Accept_Encoding="gzip")
         assert headers["Content-Encoding"] == "gzip"
         assert b"yoloscope_cpu_cores" in gzip.decompress(body)
-
-
-@pytest.mark.parametrize(
-    ("accept", "openmetrics"),
-    [
-        ("", False),
-        ("*/*", False),
-        ("text/plain", False),
-        ("application/openmetrics-text", True),
-        ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", True),
-        ("application/openmetrics-text;q=0.2,text/plain;q=0.9", False),
-        ("application/openmetrics-text;q=0", False),
-        ("text/plain;q=nonsense", False),
-    ],
-)
-def test_negotiation(accept: str, openmetrics: bool) -> None:  # noqa: FBT001 - a parameter
-    """OpenMetrics for who wants it at least as much as plain text."""
-    assert negotiate({"accept": accept}).openmetrics is openmetrics
 
 
 def test_page_in_both_languages_escapes_names() -> None:
@@ -87,24 +74,38 @@ def test_page_shows_nothing_old() -> None:
     """Before the first sample, and when sampling has stopped, no training is shown as if it were running."""
     now = [1000.0]
     sampler = Sampler([Source("runs", Collector("runs", samples))], interval=1.0, clock=lambda: now[0])
-    assert "Nothing has been sampled" in get(App(sampler), "/")
-    sampler.cycle()
-    assert "train</td>" in get(App(sampler), "/")
-    now[0] += 60
-    assert "Nothing has been sampled" in get(App(sampler), "/")
-    assert "train</td>" not in get(App(sampler), "/")
+    with running(application(sampler)) as made:
+        assert b"Nothing has been sampled" in fetch(made.url)[1]
+        sampler.cycle()
+        assert b"train</td>" in fetch(made.url)[1]
+        now[0] += 60
+        page = fetch(made.url)[1]
+    assert b"Nothing has been sampled" in page
+    assert b"train</td>" not in page
     sampler.stop()
 
 
 def test_documents_end_with_the_sampler() -> None:
     """Findings are given while sampling goes on; when it has stopped they would be old, and that is said."""
     sampler = SimpleNamespace(alive=True)
-    app = App(sampler, documents={"/api/findings": lambda: ["starved"]})  # type: ignore[arg-type]
-    assert get(app, "/api/findings") == '["starved"]'
-    sampler.alive = False
-    assert get(app, "/api/findings") == '{"error": "the sampler has stopped"}'
+    with running(application(sampler, documents={"/api/findings": lambda: ["starved"]})) as made:  # type: ignore[arg-type]
+        assert fetch(f"{made.url}/api/findings")[1] == b'["starved"]'
+        sampler.alive = False
+        assert fetch(f"{made.url}/api/findings")[1] == b'{"error": "the sampler has stopped"}'
 
 
-def get(app: App, path: str) -> str:
-    """The body of an answer, without a server."""
-    return app(Request("GET", path, "", {})).body.decode()
+def test_security_headers() -> None:
+    """No answer is taken for something else, and the page loads nothing and is framed by nobody."""
+    with serving() as url:
+        for path in ("/metrics", "/", "/nowhere"):
+            assert fetch(url + path)[2]["x-content-type-options"] == "nosniff"
+        policy = fetch(url)[2]["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+def test_a_path_is_that_path() -> None:
+    """No redirect to what it might mean."""
+    with serving() as url:
+        assert fetch(f"{url}/metrics/")[0] == 404
+        assert fetch(f"{url}/%6detrics")[0] == 200

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from html import escape
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import __version__, catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from jinja2 import Template
 
     from yoloscope_exporter.sampling.snapshot import Snapshot
 
@@ -55,14 +57,20 @@ _STATES_ZH = {
     "failed": "失败",
     "killed": "被终止",
 }
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; overflow-wrap: anywhere; }
-code { background: #8882; padding: .1rem .4rem; border-radius: .3rem; }
-.killed, .failed { color: light-dark(#b3261e, #ff8a80); font-weight: 600; }
-"""
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - 2 MB, for who opens the page
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("landing.html")
 
 
 def language(accepted: str) -> str:
@@ -76,47 +84,45 @@ def language(accepted: str) -> str:
 
 def page(snapshot: Snapshot | None, telemetry_path: str, code: str) -> str:
     """The page as HTML; None says that there is no fresh snapshot."""
-    words = _WORDS[code]
-    body = (
-        f"<p>{words['stale']}</p>" if snapshot is None else "".join(_runs(snapshot, code)) + _collectors(snapshot, code)
-    )
-    links = ((telemetry_path, "metrics"), ("/-/ready", "ready"), ("/-/healthy", "healthy"))
-    anchors = " · ".join(f'<a href="{path}">{words[word]}</a>' for path, word in links)
-    return (
-        f'<!doctype html><html lang="{code}"><head><meta charset="utf-8"><title>{words["title"]}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
-        f"<h1>{words['title']} <small>{__version__}</small></h1><p>{anchors}</p>"
-        f"{body}</body></html>\n"
+    return _template().render(
+        code=code,
+        words=_WORDS[code],
+        version=__version__,
+        links=((telemetry_path, "metrics"), ("/-/ready", "ready"), ("/-/healthy", "healthy")),
+        fresh=snapshot is not None,
+        trainings=_trainings(snapshot, code) if snapshot else (),
+        collectors=[(name, len(samples)) for name, samples in snapshot.samples.items()] if snapshot else (),
     )
 
 
-def _runs(snapshot: Snapshot, code: str) -> Iterator[str]:
-    words = _WORDS[code]
-    yield f"<h2>{words['runs']}</h2>"
+@dataclass(frozen=True)
+class _Training:
+    """A row of the page: one rank."""
+
+    run: str
+    rank: str
+    state: str
+    shown: str
+    progress: str
+    batches: str
+
+
+def _trainings(snapshot: Snapshot, code: str) -> list[_Training]:
     states = {sample.labels[:2]: sample.labels[2] for sample in snapshot.of(catalog.TRAIN_STATE) if sample.value}
-    if not states:
-        yield f"<p>{words['none']} <code>yoloscope run -- yolo detect train ...</code></p>"
-        return
     epoch, epochs = _by_rank(snapshot, catalog.TRAIN_EPOCH), _by_rank(snapshot, catalog.TRAIN_EPOCHS)
     batches = _by_rank(snapshot, catalog.TRAIN_BATCHES_TOTAL)
-    heads = ("run", "rank", "state", "epoch", "batches")
-    yield f"<table><tr>{''.join(f'<th>{words[head]}</th>' for head in heads)}</tr>"
-    for who, state in sorted(states.items()):
-        shown = _STATES_ZH[state] if code == "zh" else state
-        progress = f"{epoch.get(who, '-')} / {epochs.get(who, '-')}"
-        yield (
-            f"<tr><td>{escape(who[0])}</td><td>{escape(who[1])}</td>"
-            f'<td class="{state}">{shown}</td><td>{progress}</td><td>{batches.get(who, "-")}</td></tr>'
+    return [
+        _Training(
+            run=who[0],
+            rank=who[1],
+            state=state,
+            shown=_STATES_ZH[state] if code == "zh" else state,
+            progress=f"{epoch.get(who, '-')} / {epochs.get(who, '-')}",
+            batches=batches.get(who, "-"),
         )
-    yield "</table>"
+        for who, state in sorted(states.items())
+    ]
 
 
 def _by_rank(snapshot: Snapshot, metric: catalog.Metric) -> dict[tuple[str, ...], str]:
     return {sample.labels: f"{sample.value:.0f}" for sample in snapshot.of(metric)}
-
-
-def _collectors(snapshot: Snapshot, code: str) -> str:
-    words = _WORDS[code]
-    rows = (f"<tr><td>{escape(name)}</td><td>{len(samples)}</td></tr>" for name, samples in snapshot.samples.items())
-    head = f"<tr><th>{words['collectors']}</th><th>{words['series']}</th></tr>"
-    return f"<h2>{words['collectors']}</h2><table>{head}{''.join(rows)}</table>"
