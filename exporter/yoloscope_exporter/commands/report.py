@@ -22,7 +22,7 @@ from yoloscope_exporter.terminal.last_batches import last_batches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_exporter.diagnosis.series import Store
+    from yoloscope_exporter.measures.series import Store
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from rich.text import Text
 from yoloscope_exporter.client.exporter import URL, Exporter, connect
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
-from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.terminal import screen

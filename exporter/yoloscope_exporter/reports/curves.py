@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.learning import scores
-from yoloscope_exporter.diagnosis.signals.step import STEP_PHASES
-from yoloscope_exporter.reports.rank import RankWindow, resident
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.reports.rank import RankWindow, measured_parts, resident
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_exporter.diagnosis.series import Window
+    from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Window
 
+#: Phases by whose share of step time a slow run is told.
+SHARES = {"data_wait": training.DATA_WAIT, "h2d": training.COPY, "backward_exposed": training.EXPOSED}
 #: Points of a curve in a plot.
 POINTS = 240
 
@@ -30,8 +33,8 @@ class Curve(NamedTuple):
 def curves(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
     """Courses by plot."""
     plots = {
-        "images/s": [curve for one in ranks for curve in _rates(one)],
-        "share of step time": [_share_curve(ranks[0], phase) for phase in ("data_wait", "h2d", "backward_exposed")],
+        "images/s": [_measured(f"rank {one.rank}", one, training.IMAGES) for one in ranks],
+        "share of step time": [_measured(name, ranks[0], measure) for name, measure in SHARES.items()],
         "GPU utilization": [curve for one in ranks for curve in _gpu_curves(one)],
         "GPU memory (GiB)": [curve for one in ranks for curve in _memory_curves(one)],
         "process memory (GiB)": [Curve(f"rank {one.rank}", _scaled(resident(one), 2**30)) for one in ranks],
@@ -49,31 +52,9 @@ def _edges(window: Window) -> int:
     return max(2, min(POINTS, int(window.seconds / max(window.period, 1e-3) / 2)))
 
 
-def _middles(window: Window, count: int) -> list[float]:
-    return [window.start + window.seconds * (index + 0.5) / count for index in range(count)]
-
-
-def _rates(one: RankWindow) -> list[Curve]:
-    count = _edges(one.window)
-    images = one.window.shares(catalog.TRAIN_IMAGES_TOTAL, *one.key, count=count)
-    if not images:
-        return []
-    seconds = one.window.seconds / count
-    pairs = zip(_middles(one.window, count), images, strict=True)
-    return [Curve(f"rank {one.rank}", tuple((time, value / seconds) for time, value in pairs))]
-
-
-def _share_curve(one: RankWindow, phase: str) -> Curve:
-    count = _edges(one.window)
-    columns = {
-        name: one.window.shares(catalog.TRAIN_PHASE_SECONDS_TOTAL, *one.key, name, count=count) for name in STEP_PHASES
-    }
-    known = {name: column for name, column in columns.items() if column}
-    if not any(known.get(phase, ())):
-        return Curve(phase, ())
-    totals = [sum(row) for row in zip(*known.values(), strict=True)]
-    rows = zip(_middles(one.window, count), known[phase], totals, strict=True)
-    return Curve(phase, tuple((time, part / total) for time, part, total in rows if total > 0))
+def _measured(name: str, one: RankWindow, measure: Measure) -> Curve:
+    points = measured_parts([one], measure, POINTS)
+    return Curve(name, tuple(points) if any(value for _, value in points) else ())
 
 
 def _gpu_curves(one: RankWindow) -> list[Curve]:

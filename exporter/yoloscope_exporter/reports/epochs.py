@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.series import Window
 from yoloscope_exporter.diagnosis.signals.learning import scores
-from yoloscope_exporter.diagnosis.signals.step import STEP_PHASES
-from yoloscope_exporter.reports.rank import RankWindow, resident
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.series import Window
+from yoloscope_exporter.reports.rank import RankWindow, measured, resident
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Epoch(NamedTuple):
 
     Attributes:
         seconds: wall time seen in it.
-        images: images of all ranks per second of step time.
+        images: images of all ranks per second of training time.
         wait: share of step time spent waiting for data.
         cuda: peak of the allocated device memory in bytes.
         resident: peak of the processes' memory in bytes.
@@ -48,19 +48,13 @@ def epochs(ranks: Sequence[RankWindow]) -> tuple[Epoch, ...]:
 
 def _epoch(ranks: Sequence[RankWindow], number: int, begin: float, end: float) -> Epoch:
     inside = [RankWindow(Window(one.window.store, begin, end, one.window.period), one.run, one.rank) for one in ranks]
-    images = [one.window.increase(catalog.TRAIN_IMAGES_TOTAL, *one.key) for one in inside]
     first = inside[0]
-    spent = {
-        phase: first.window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, *first.key, phase) or 0.0
-        for phase in STEP_PHASES
-    }
-    total = sum(spent.values())
     reached = scores(first.window, *first.key)
     return Epoch(
         number,
         end - begin,
-        images=sum(count for count in images if count is not None) / total if total else None,
-        wait=spent["data_wait"] / total if total else None,
+        images=measured(inside, training.IMAGES),
+        wait=measured(inside, training.DATA_WAIT),
         cuda=first.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *first.key, "allocated"),
         resident=max((value for _, value in resident(first)), default=None),
         score=reached[-1][1] if reached else None,

@@ -9,12 +9,14 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.learning import scores
-from yoloscope_exporter.diagnosis.signals.step import COMPUTE_PHASES, STEP_PHASES
+from yoloscope_exporter.measures import memory, training
 from yoloscope_exporter.reports.epochs import epochs
-from yoloscope_exporter.reports.rank import SLICES, RankWindow, resident
+from yoloscope_exporter.reports.rank import SLICES, RankWindow, measured, measured_parts, resident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from yoloscope_exporter.measures.measure import Measure
 
 
 class Figure(NamedTuple):
@@ -65,13 +67,13 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
     """The figures of a run by the names of QUANTITIES; None where they are not known."""
     first = ranks[0]
     return {
-        "throughput": _throughput(ranks),
-        "data_wait": _wait(ranks),
+        "throughput": _measured(ranks, training.IMAGES),
+        "data_wait": _measured(ranks, training.DATA_WAIT),
         "gpu_busy": _gpu(ranks),
-        "goodput": _goodput(ranks),
-        "step": _step(first),
+        "goodput": _measured(ranks, training.GOODPUT),
+        "step": _measured(ranks, training.STEP),
         "epoch": _epoch_time(first),
-        "peak_cuda": _peak_cuda(ranks),
+        "peak_cuda": Figure(peak) if (peak := measured(ranks, memory.PEAK)) is not None else None,
         "peak_resident": _peak_resident(ranks),
         "score": _score(first),
         "loss": _loss(first),
@@ -80,54 +82,10 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
     }
 
 
-def _spent(one: RankWindow, phases: Sequence[str]) -> float:
-    return sum(one.grown(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase) or 0.0 for phase in phases)
-
-
-def _spent_parts(one: RankWindow, phases: Sequence[str]) -> list[float]:
-    columns = [one.parts(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase) for phase in phases]
-    return [sum(column) for column in zip(*(column for column in columns if column), strict=True)]
-
-
-def _throughput(ranks: Sequence[RankWindow]) -> Figure | None:
-    """Images of all ranks over the mean time a rank spent in its steps."""
-    images = [one.grown(catalog.TRAIN_IMAGES_TOTAL) for one in ranks]
-    spent = [_spent(one, STEP_PHASES) for one in ranks]
-    if not any(spent) or None in images:
-        return None
-    total = sum(count for count in images if count is not None)
-    parts = [
-        (sum(counts), fmean(seconds))
-        for counts, seconds in zip(
-            zip(*(one.parts(catalog.TRAIN_IMAGES_TOTAL) or [] for one in ranks), strict=False),
-            zip(*(_spent_parts(one, STEP_PHASES) for one in ranks), strict=False),
-            strict=False,
-        )
-    ]
-    return Figure(total / fmean(spent), tuple(count / seconds for count, seconds in parts if seconds > 0 and count))
-
-
-def _share(ranks: Sequence[RankWindow], phases: Sequence[str]) -> Figure | None:
-    """Mean over ranks of the share of step time spent in `phases`."""
-    totals = [(_spent(one, phases), _spent(one, STEP_PHASES)) for one in ranks]
-    if not all(whole for _, whole in totals):
-        return None
-    parts = zip(_spent_parts(ranks[0], phases), _spent_parts(ranks[0], STEP_PHASES), strict=False)
-    return Figure(
-        fmean(part / whole for part, whole in totals), tuple(part / whole for part, whole in parts if whole > 0)
-    )
-
-
-def _wait(ranks: Sequence[RankWindow]) -> Figure | None:
-    return _share(ranks, ("data_wait",))
-
-
-def _goodput(ranks: Sequence[RankWindow]) -> Figure | None:
-    lengths = [one.window.seconds for one in ranks]
-    computed = [_spent(one, COMPUTE_PHASES) for one in ranks]
-    if not all(lengths) or not any(computed):
-        return None
-    return Figure(min(sum(computed) / sum(lengths), 1.0))
+def _measured(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
+    """A measure of the run, and of parts of it."""
+    value = measured(ranks, measure)
+    return None if value is None else Figure(value, tuple(part for _, part in measured_parts(ranks, measure)))
 
 
 def _gpu(ranks: Sequence[RankWindow]) -> Figure | None:
@@ -144,26 +102,10 @@ def _gpu(ranks: Sequence[RankWindow]) -> Figure | None:
     return Figure(fmean(shares), tuple(map(fmean, zip(*parts, strict=False))))
 
 
-def _step(one: RankWindow) -> Figure | None:
-    batches = one.grown(catalog.TRAIN_BATCHES_TOTAL)
-    phases = [phase for phase in STEP_PHASES if phase != "data_wait"]
-    if not batches:
-        return None
-    parts = zip(_spent_parts(one, phases), one.parts(catalog.TRAIN_BATCHES_TOTAL) or [], strict=False)
-    return Figure(_spent(one, phases) / batches, tuple(seconds / count for seconds, count in parts if count))
-
-
 def _epoch_time(one: RankWindow) -> Figure | None:
     times = [(epoch.seconds, epoch.number) for epoch in epochs([one])]
     whole = tuple(seconds for seconds, _ in times[:-1]) or tuple(seconds for seconds, _ in times)
     return Figure(fmean(whole), whole) if whole else None
-
-
-def _peak_cuda(ranks: Sequence[RankWindow]) -> Figure | None:
-    kinds = ("peak_reserved", "reserved")
-    values = [one.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *one.key, kind) for one in ranks for kind in kinds]
-    known = [value for value in values if value is not None]
-    return Figure(max(known)) if known else None
 
 
 def _peak_resident(ranks: Sequence[RankWindow]) -> Figure | None:

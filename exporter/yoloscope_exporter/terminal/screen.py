@@ -14,9 +14,11 @@ from rich.text import Text
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules, signals
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
-from yoloscope_exporter.diagnosis.signals.step import STEP_PHASES
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.diagnosis.units import clock, duration
+from yoloscope_exporter.measures import host, training
+from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.measures.training import STEP_PHASES
 from yoloscope_exporter.terminal.sparkline import line
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
-    from yoloscope_exporter.diagnosis.series import Window
+    from yoloscope_exporter.measures.series import Window
 
 STYLES = {rules.OK: "green", rules.INFO: "cyan", rules.WARNING: "yellow", rules.CRITICAL: "bold red"}
 GIB = 2**30
@@ -66,8 +68,9 @@ def _title(text: str) -> Rule:
 def _head(window: Window, source: str) -> Text:
     machine = Machine(window)
     parts = [clock(window.end), source]
-    if machine.idle is not None:
-        parts.append(f"CPU {1 - machine.idle:.0%} of {sum(machine.cpu.values()):.0f}")
+    busy = machine.reading.one(host.CPU_BUSY)
+    if busy is not None:
+        parts.append(f"CPU {busy:.0%} of {sum(machine.cpu.values()):.0f}")
     installed, available = window.last(catalog.MEMORY_TOTAL_BYTES), window.last(catalog.MEMORY_AVAILABLE_BYTES)
     if installed and available is not None:
         parts.append(f"memory {(installed - available) / GIB:.1f} of {installed / GIB:.1f} GiB")
@@ -111,10 +114,8 @@ def progress(window: Window, run: str, rank: str) -> str:
     """A line about a rank: state, epoch, throughput, what is left, losses."""
     key = (run, rank)
     epoch, epochs = window.last(catalog.TRAIN_EPOCH, *key), window.last(catalog.TRAIN_EPOCHS, *key)
-    images, remaining = (
-        window.rate(catalog.TRAIN_IMAGES_TOTAL, *key),
-        window.last(catalog.TRAIN_REMAINING_SECONDS, *key),
-    )
+    images = Reading(window).one(training.IMAGES, run=run, rank=rank)
+    remaining = window.last(catalog.TRAIN_REMAINING_SECONDS, *key)
     parts = [state(window, run, rank)]
     if epoch is not None and epochs is not None:
         parts.append(f"epoch {epoch:.0f}/{epochs:.0f}")

@@ -248,7 +248,8 @@ def test_exporter_that_cannot_run(environ: dict[str, str], tmp_path: Path, addre
     """The training runs all the same, and one line says that there were no metrics."""
     gone = tmp_path / "gone"  # the training lasts until the exporter has ended, however slow the machine
     told = "import sys, atexit, pathlib\n"
-    told += f"if 'yoloscope_exporter.commands.shared_exporter' in sys.orig_argv: atexit.register(pathlib.Path({str(gone)!r}).touch)"
+    told += "if 'yoloscope_exporter.commands.shared_exporter' in sys.orig_argv:\n"
+    told += f"    atexit.register(pathlib.Path({str(gone)!r}).touch)\n"
     (tmp_path / "sitecustomize.py").write_text(told)
     broken = environ | {"YOLOSCOPE_CONFIG_FILE": str(tmp_path / "missing.yaml")}
     broken["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environ["PYTHONPATH"]])

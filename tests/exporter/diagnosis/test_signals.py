@@ -11,8 +11,8 @@ import yoloscope_exporter
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import signals
-from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.measures.series import Store, Window
 
 from tests.recordings.model import Plan, play
 
@@ -95,7 +95,7 @@ def _attributes(path: Path) -> Iterator[ast.Attribute]:
 def test_every_metric_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exporter keeps, and a Prometheus is asked for, what signals.METRICS names: nothing else may be looked at."""
     asked: set[str] = set()
-    for name in ("_inside", "_points"):
+    for name in ("inside", "_points"):
         usual = getattr(Window, name)
 
         def listen(self: Window, metric: c.Metric, *rest: object, usual: object = usual) -> object:

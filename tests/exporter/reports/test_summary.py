@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.signals.step import STEP_PHASES
+from yoloscope_exporter.measures.training import STEP_PHASES
 from yoloscope_exporter.reports.summary import UnknownRunError, summarize
 
 from tests.recordings.model import GIB, Plan, play, totals
@@ -21,7 +21,9 @@ def test_figures_agree_with_the_counters(before: Summary, before_plan: Plan) -> 
     phases = totals(store, catalog.TRAIN_PHASE_SECONDS_TOTAL)
     spent = sum(value for key, value in phases.items() if key[2] in STEP_PHASES)
     assert before.figures["throughput"].value == pytest.approx(3 * 60 * 16 / spent)
-    assert before.figures["data_wait"].value == pytest.approx(phases["before", "0", "data_wait"] / spent)
+    first = totals(store, catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL)["before", "0"]
+    waited = phases["before", "0", "data_wait"] - first
+    assert before.figures["data_wait"].value == pytest.approx(waited / (spent - first))
     assert before.figures["peak_cuda"].value == 38 * GIB
     assert before.budget["validate"] == pytest.approx(phases["before", "0", "validate"])
 

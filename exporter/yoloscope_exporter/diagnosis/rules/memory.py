@@ -42,6 +42,12 @@ def _until_full(s: Signals) -> str:
     return f"; memory lasts for {s.memory_available_bytes / rate / 3600:.1f} h"
 
 
+def _device_full(s: Signals) -> str:
+    if not s.has(Signals.cuda_seconds_left):
+        return ""
+    return f"; the device is full in {units.duration(s.cuda_seconds_left)}"
+
+
 def _retried(s: Signals, _: Thresholds) -> bool:
     return s.get(Signals.ooms) > 0 or s.get(Signals.batch_reductions) > 0 or s.get(Signals.alloc_retries) > 0
 
@@ -82,7 +88,7 @@ RULES = (
         evidence=(
             lambda s, _: (
                 f"allocated CUDA memory grew by {units.size(s.cuda_growth_bytes)} in {s.growth_seconds:.0f} s, "
-                f"steadily, after the first epoch"
+                f"steadily, after the first epoch{_device_full(s)}"
             )
         ),
         cause="something keeps tensors: losses with their graph, outputs kept in a list, a callback's cache",

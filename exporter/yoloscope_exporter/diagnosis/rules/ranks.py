@@ -39,8 +39,7 @@ def _straggler_advice(s: Signals) -> Advice:
         "h2d": "look at its PCIe link",
     }
     note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
-    speedup = 1 / (1 - s.lag) if s.lag < 1 else None
-    return Advice(note=note, speedup=speedup)
+    return Advice(note=note, speedup=1 + s.lag)
 
 
 RULES = (

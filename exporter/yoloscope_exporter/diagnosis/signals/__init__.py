@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.faults import Faults
-from yoloscope_exporter.diagnosis.signals import gpu, host, learning, loader, memory, run, step
+from yoloscope_exporter.diagnosis.signals import gpu, host, learning, loader, memory, peers, run, step
 from yoloscope_exporter.diagnosis.signals.gpu import GpuSignals
 from yoloscope_exporter.diagnosis.signals.host import HostSignals
 from yoloscope_exporter.diagnosis.signals.learning import LearningSignals
@@ -28,7 +28,7 @@ from yoloscope_exporter.diagnosis.signals.view import Machine, View, view_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from yoloscope_exporter.diagnosis.series import Window
+    from yoloscope_exporter.measures.series import Window
 
 #: The functions that compute the signals of one rank.
 PARTS: tuple[Callable[[View], Numbers], ...] = (
@@ -46,6 +46,7 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
     gpu.gpu,
     gpu.versions,
     learning.learning,
+    peers.own,
 )
 
 #: Names of the families that signals are computed from; the diagnosis' own results are none of them.

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, ratio, whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures import gpu as measures
+from yoloscope_exporter.measures import memory
+from yoloscope_exporter.measures.reading import Reading
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
-
-THERMAL = ("sw_thermal_slowdown", "hw_thermal_slowdown", "hw_slowdown")
-POWER = ("sw_power_cap", "hw_power_brake_slowdown")
+    from yoloscope_exporter.measures.series import Window
 
 #: Metrics of the node that these signals are computed from.
 METRICS = (
@@ -70,14 +71,9 @@ class GpuSignals:
 
 def cuda(v: View) -> Numbers:
     """What PyTorch's allocator says of the device's memory."""
-
-    def kind(name: str) -> float | None:
-        return v.now.last(catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, name)
-
-    peak = kind("peak_reserved") or kind("reserved")
     return {
-        GpuSignals.cuda_peak_bytes: peak,
-        GpuSignals.cuda_peak_share: ratio(peak, v.now.last(catalog.GPU_MEMORY_TOTAL_BYTES, v.gpu)),
+        GpuSignals.cuda_peak_bytes: v.measure(memory.PEAK),
+        GpuSignals.cuda_peak_share: v.measure(memory.PEAK_SHARE),
         GpuSignals.cuda_floor_bytes: v.now.minimum(catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated"),
         GpuSignals.alloc_retries: v.now.events(catalog.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, v.run, v.rank),
         GpuSignals.ooms: v.now.events(catalog.TRAIN_CUDA_OOMS_TOTAL, v.run, v.rank),
@@ -92,23 +88,22 @@ def gpu(v: View) -> Numbers:
     if not own:
         return {GpuSignals.gpus: gpus}
     installed = w.last(catalog.GPU_MEMORY_TOTAL_BYTES, own)
-    samples = w.histogram(catalog.GPU_UTILIZATION_SAMPLED_RATIO, own)
-    busy = gpu_busy(w, own)
-    at_most_90 = _at_or_below(samples, 0.9)
-    clock = w.mean(catalog.GPU_CLOCK_HERTZ, own, "sm")
+    read = partial(v.machine.reading.one, gpu=own)
+    busy, below_full = read(measures.BUSY), read(measures.BELOW_FULL)
+    limited = [share for one in (measures.POWER_CAP, measures.POWER_BRAKE) if (share := read(one)) is not None]
     return {
         GpuSignals.gpus: gpus,
         GpuSignals.gpu_busy: busy,
-        GpuSignals.gpu_idle_samples: _at_or_below(samples, 0.1),
-        GpuSignals.gpu_full_samples: None if at_most_90 is None else 1 - at_most_90,
-        GpuSignals.gpu_memory_used_share: ratio(w.last(catalog.GPU_MEMORY_USED_BYTES, own), installed),
+        GpuSignals.gpu_idle_samples: read(measures.IDLE),
+        GpuSignals.gpu_full_samples: None if below_full is None else 1 - below_full,
+        GpuSignals.gpu_memory_used_share: read(measures.MEMORY_USED),
         GpuSignals.gpu_memory_total_bytes: installed,
         GpuSignals.sm_fill: at_most_one(ratio(w.mean(catalog.GPU_SM_ACTIVE_RATIO, own), busy)),
-        GpuSignals.thermal_share: _throttled(w, own, THERMAL),
-        GpuSignals.power_share: _throttled(w, own, POWER),
+        GpuSignals.thermal_share: read(measures.THERMAL),
+        GpuSignals.power_share: max(limited, default=None),
         GpuSignals.power_limit_watts: w.last(catalog.GPU_POWER_LIMIT_WATTS, own),
-        GpuSignals.clock_ratio: ratio(clock, w.last(catalog.GPU_CLOCK_MAX_HERTZ, own, "sm")),
-        GpuSignals.temperature_celsius: w.maximum(catalog.GPU_TEMPERATURE_CELSIUS, own, "core"),
+        GpuSignals.clock_ratio: read(measures.CLOCK),
+        GpuSignals.temperature_celsius: read(measures.HEAT_CELSIUS),
         GpuSignals.pcie_width: w.maximum(catalog.GPU_PCIE_LINK_WIDTH, own),
         GpuSignals.pcie_width_max: w.last(catalog.GPU_PCIE_LINK_WIDTH_MAX, own),
         GpuSignals.pcie_generation: w.maximum(catalog.GPU_PCIE_LINK_GENERATION, own),
@@ -117,22 +112,8 @@ def gpu(v: View) -> Numbers:
 
 
 def gpu_busy(window: Window, gpu: str) -> float | None:
-    """Share of the window in which a kernel ran: from the counter, else the mean of the gauge."""
-    rate = window.rate(catalog.GPU_BUSY_SECONDS_TOTAL, gpu)
-    return at_most_one(rate if rate is not None else window.mean(catalog.GPU_UTILIZATION_RATIO, gpu))
-
-
-def _throttled(window: Window, gpu: str, reasons: tuple[str, ...]) -> float | None:
-    rates = [window.rate(catalog.GPU_THROTTLED_SECONDS_TOTAL, gpu, reason) for reason in reasons]
-    return at_most_one(max((rate for rate in rates if rate is not None), default=None))
-
-
-def _at_or_below(samples: catalog.HistogramValue | None, bound: float) -> float | None:
-    """Share of the observations in buckets up to `bound`."""
-    if samples is None or not sum(samples.counts):
-        return None
-    count = sum(n for n, upper in zip(samples.counts, catalog.UTILIZATION_BUCKETS, strict=False) if upper <= bound)
-    return count / sum(samples.counts)
+    """Share of the window in which a kernel ran."""
+    return Reading(window).one(measures.BUSY, gpu=gpu)
 
 
 def versions(v: View) -> Numbers:
@@ -162,7 +143,8 @@ def held_idle(window: Window, idle_below: float) -> tuple[Numbers, dict[str, str
             trained.add(gpu_name)
         else:
             held[gpu_name] = f"{pid} ({command})"
-    busy = {name: gpu_busy(window, name) for name in held if name not in trained}
+    reading = Reading(window)
+    busy = {name: reading.one(measures.BUSY, gpu=name) for name in held if name not in trained}
     known = {name: share for name, share in busy.items() if share is not None}
     if not known:
         return {}, {}

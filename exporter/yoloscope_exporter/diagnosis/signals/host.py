@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, least, ratio
 from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures import host as measures
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
@@ -58,8 +59,8 @@ def cpu(v: View) -> Numbers:
         HostSignals.node_cores: node,
         HostSignals.quota_cores: quota,
         HostSignals.free_cores: max(free, 0.0) if free is not None else None,
-        HostSignals.cpu_busy_share: 1 - idle if idle is not None else None,
-        HostSignals.throttled_share: at_most_one(v.now.rate(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, v.run)),
+        HostSignals.cpu_busy_share: v.machine.reading.one(measures.CPU_BUSY),
+        HostSignals.throttled_share: v.machine.reading.one(measures.THROTTLED, run=v.run),
     }
 
 
@@ -71,6 +72,6 @@ def storage(v: View) -> Numbers:
     sizes = v.machine.window.current(catalog.FILESYSTEM_SIZE_BYTES)
     return {
         HostSignals.io_pressure: at_most_one(pressure),
-        HostSignals.disk_busy_share: at_most_one(v.machine.disk_busy),
+        HostSignals.disk_busy_share: v.machine.reading.one(measures.DISK_BUSY),
         HostSignals.shm_size_bytes: next((size for labels, size in sizes.items() if labels[0] == _SHM), None),
     }

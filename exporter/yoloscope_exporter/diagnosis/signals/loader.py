@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
-from yoloscope_exporter.diagnosis.signals.step import phase_seconds
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
+from yoloscope_exporter.measures import loader
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
@@ -21,8 +21,8 @@ class LoaderSignals:
     prep_seconds = Signal("time a loader worker takes for a batch, in seconds")
     prep_cpu_ratio = Signal("share of that time the worker was computing; the rest is waiting")
     slowest_prep_seconds = Signal("preparation time of the slowest worker in seconds")
-    others_prep_seconds = Signal("median preparation time of the other workers in seconds")
-    slowest_ratio = Signal("the slowest worker's preparation time over the others' median")
+    others_prep_seconds = Signal("mean preparation time of the other workers in seconds")
+    slowest_ratio = Signal("the slowest worker's preparation time over the others' mean")
     workers_alive = Signal("loader worker processes found")
     runqueue_share = Signal("share of a loader worker's time spent ready to run but without a CPU")
     worker_threads = Signal("CPUs a loader worker uses over those its preparation accounts for: threads it started")
@@ -31,17 +31,16 @@ class LoaderSignals:
 
 def preparation(v: View) -> Numbers:
     """Time per batch, as the workers themselves measured it; of the training process where there are none."""
-    seconds, batches = total(v.worker_seconds), total(v.worker_batches)
-    if not seconds or not batches:
+    prepared = v.measure(loader.PREPARATION)
+    if not prepared:
         return _without_workers(v)
-    computing = total(v.now.increases(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank))
     slowest = v.slowest_worker
     return {
-        LoaderSignals.prep_seconds: seconds / batches,
-        LoaderSignals.prep_cpu_ratio: min(computing / seconds, 1.0) if computing is not None else None,
+        LoaderSignals.prep_seconds: prepared,
+        LoaderSignals.prep_cpu_ratio: v.measure(loader.PREPARATION_CPU),
         LoaderSignals.slowest_prep_seconds: slowest[1] if slowest else None,
-        LoaderSignals.others_prep_seconds: slowest[2] if slowest else None,
-        LoaderSignals.slowest_ratio: slowest[1] / slowest[2] if slowest else None,
+        LoaderSignals.others_prep_seconds: slowest[1] / slowest[2] if slowest else None,
+        LoaderSignals.slowest_ratio: slowest[2] if slowest else None,
     }
 
 
@@ -52,7 +51,8 @@ def _without_workers(v: View) -> Numbers:
     that much. It may compute on more CPUs than one, so a low share is sure and a high one is not.
     """
     workers = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
-    waited, batches = phase_seconds(v, "data_wait"), v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    waited = v.now.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "data_wait")
+    batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     rate = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "main")
     if workers != 0 or not waited or not batches or batches < FEWEST_BATCHES:
         return {}

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures import memory as measures
+from yoloscope_exporter.measures.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
-
-#: A slope needs this many bands that each rise. TraceML's memory creep asks for three (traceml policy).
-BANDS = 4
+    from yoloscope_exporter.measures.measure import Measure
 
 #: Metrics of the node that these signals are computed from.
-METRICS = (catalog.MEMORY_TOTAL_BYTES, catalog.MEMORY_AVAILABLE_BYTES)
+METRICS = (catalog.MEMORY_TOTAL_BYTES, catalog.MEMORY_AVAILABLE_BYTES, catalog.GPU_MEMORY_FREE_BYTES)
+
+
+#: Fewer sample periods than this say nothing of a slope: four to each quarter of the window.
+FEWEST_PERIODS = 4 * measures.QUARTERS
 
 
 class MemorySignals:
@@ -36,6 +36,7 @@ class MemorySignals:
     resident_growth_rate = Signal("the same in bytes per second")
     available_fall_bytes = Signal("steady fall of the node's available memory, in bytes; 0 if it is not steady")
     cuda_growth_bytes = Signal("steady growth of allocated CUDA memory after the first epoch; 0 if it is not steady")
+    cuda_seconds_left = Signal("seconds until device memory is full if its steady growth goes on")
     growth_seconds = Signal("how long the growth of memory was watched, in seconds")
 
 
@@ -59,15 +60,25 @@ def memory(v: View) -> Numbers:
 def growth(v: View) -> Numbers:
     """Steady growth over the long window, after the first epoch: until then caches and buffers fill."""
     window = v.long.since(_second_epoch(v))
-    resident = _resident(window, v)
-    allocated = window.points(catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated")
-    available = [(time, -value) for time, value in window.points(catalog.MEMORY_AVAILABLE_BYTES)]
+    if window.seconds < FEWEST_PERIODS * window.period:
+        return {}
+    reading = Reading(window)
+
+    def grown(measure: Measure, metric: catalog.Metric, *prefix: str, **labels: str) -> float | None:
+        """0 where it is known that nothing grows steadily."""
+        return reading.one(measure, **labels) or (0.0 if window.current(metric, *prefix) else None)
+
+    rank = {"run": v.run, "rank": v.rank}
+    resident = grown(measures.HOST_GROWTH, catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, **rank)
     return {
-        MemorySignals.resident_growth_bytes: steady_growth(resident),
-        MemorySignals.resident_growth_rate: _per_second(resident),
-        MemorySignals.available_fall_bytes: steady_growth(available),
-        MemorySignals.cuda_growth_bytes: steady_growth(allocated),
-        MemorySignals.growth_seconds: window.seconds if resident or allocated else None,
+        MemorySignals.resident_growth_bytes: resident,
+        MemorySignals.resident_growth_rate: ratio(resident, measures.GROWN_IN * window.seconds),
+        MemorySignals.available_fall_bytes: grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES),
+        MemorySignals.cuda_growth_bytes: grown(
+            measures.GPU_GROWTH, catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated", **rank
+        ),
+        MemorySignals.cuda_seconds_left: reading.one(measures.GPU_SECONDS_LEFT, **rank),
+        MemorySignals.growth_seconds: window.seconds,
     }
 
 
@@ -77,43 +88,3 @@ def _second_epoch(v: View) -> float:
     if points and points[0][1] > 1:
         return v.long.start
     return next((time for time, epoch in points if epoch > 1), v.long.end)
-
-
-def _resident(window: Window, v: View) -> list[tuple[float, float]]:
-    """Resident memory of the rank and its training workers, at the moments at which it is known of every role."""
-    columns = [
-        dict(points)
-        for role in ("main", "worker")  # those of the validation come and stay: no growth of the training
-        if (points := window.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, role))
-    ]
-    shared = set.intersection(*(set(column) for column in columns)) if columns else set()
-    return [(time, sum(column[time] for column in columns)) for time in sorted(shared)]
-
-
-def steady_growth(points: Sequence[tuple[float, float]]) -> float | None:
-    """How much the floor of a gauge rose, if it rose in every one of BANDS + 1 bands and did not flatten; else 0.
-
-    The floor (the least value of a band) is what is never given back. A buffer that fills slows down: growth counts
-    only if the last step is at least half the mean one. None with fewer than four points per band.
-    """
-    bands = BANDS + 1
-    if len(points) < 4 * bands:
-        return None
-    start, width = points[0][0], (points[-1][0] - points[0][0]) / bands
-    floors = []
-    for index in range(bands):
-        low, high = start + index * width, start + (index + 1) * width
-        inside = [value for time, value in points if low <= time <= high]
-        if not inside:
-            return None
-        floors.append(min(inside))
-    steps = [later - earlier for earlier, later in pairwise(floors)]
-    risen = floors[-1] - floors[0]
-    steady = min(steps) > 0 and steps[-1] >= 0.5 * risen / len(steps)
-    return risen if steady else 0.0
-
-
-def _per_second(points: Sequence[tuple[float, float]]) -> float | None:
-    if len(points) < 2 or points[-1][0] <= points[0][0]:  # noqa: PLR2004
-        return None
-    return (points[-1][1] - points[0][1]) / (points[-1][0] - points[0][0])

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.series import longest
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.series import longest
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
 
 
 class RunSignals:
@@ -54,14 +55,10 @@ def settings(v: View) -> Numbers:
 
 def shares_of_run(v: View) -> Numbers:
     """Shares of the whole run: a validation fills a short window without meaning anything."""
-    phases = {phase: v.now.last(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, phase) for phase in catalog.PHASES}
-    total = sum(value for value in phases.values() if value is not None)
-
-    def share(phase: str) -> float | None:
-        value = phases[phase]
-        return value / total if total and value is not None else None
-
-    return {RunSignals.validate_share: share("validate"), RunSignals.checkpoint_share: share("checkpoint")}
+    return {
+        RunSignals.validate_share: v.measure(training.VALIDATION, life=True),
+        RunSignals.checkpoint_share: v.measure(training.CHECKPOINT, life=True),
+    }
 
 
 def liveness(v: View) -> Numbers:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.series import Window
+from yoloscope_exporter.measures import loader
+from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.measures.series import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from yoloscope_exporter.diagnosis.series import Labels
+    from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Labels
 
 #: Fewer batches than this say nothing about a step. TraceML warns from 2 steps on and is sure at 20.
 FEWEST_BATCHES = 5
@@ -44,9 +46,9 @@ class Machine:
         return (self.cpu["idle"] + self.cpu.get("iowait", 0.0)) / total if total and "idle" in self.cpu else None
 
     @cached_property
-    def disk_busy(self) -> float | None:
-        """Share of time for which the busiest disk worked."""
-        return max(self.window.rates(catalog.DISK_IO_SECONDS_TOTAL).values(), default=None)
+    def reading(self) -> Reading:
+        """What it says of measures."""
+        return Reading(self.window)
 
     @cached_property
     def gpus(self) -> dict[Labels, float]:
@@ -67,29 +69,28 @@ class View:
     long: Window
     machine: Machine
 
-    @cached_property
-    def worker_seconds(self) -> dict[Labels, float]:
-        """Time that each loader worker took for its batches."""
-        return self.now.increases(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, self.run, self.rank)
+    def measure(self, measure: Measure, *, life: bool = False) -> float | None:
+        """A measure of this rank over the short window, or over the life of its counters."""
+        return self.machine.reading.one(measure, life, run=self.run, rank=self.rank)
 
-    @cached_property
-    def worker_batches(self) -> dict[Labels, float]:
-        """Batches that each loader worker made."""
-        return self.now.increases(catalog.TRAIN_WORKER_BATCHES_TOTAL, self.run, self.rank)
+    def typical(self, measure: Measure) -> float | None:
+        """The same over parts of the window, their median."""
+        return self.machine.reading.typical(measure, run=self.run, rank=self.rank)
 
     @cached_property
     def slowest_worker(self) -> tuple[str, float, float] | None:
-        """The worker that takes longest per batch: its name, its seconds, the median of the others' seconds."""
-        batches = self.worker_batches
-        means = {
-            labels[2]: seconds / batches[labels]
-            for labels, seconds in self.worker_seconds.items()
-            if seconds and batches.get(labels, 0.0) > 1  # one batch may have met anything
-        }
-        if len(means) < 2:  # noqa: PLR2004 - one worker has nobody to be slower than
+        """The worker that takes longest per batch: its name, its seconds, and those over the mean of the others'."""
+        batches = self.now.increases(catalog.TRAIN_WORKER_BATCHES_TOTAL, self.run, self.rank)
+        made = {labels[2] for labels, count in batches.items() if count > 1}  # one batch may have met anything
+        ratios = {name: ratio for name in made if (ratio := self._of_worker(loader.WORKER_TO_OTHERS, name))}
+        if not ratios:
             return None
-        slowest = max(means, key=lambda name: means[name])
-        return slowest, means[slowest], median(value for name, value in means.items() if name != slowest)
+        slowest = max(sorted(ratios), key=lambda name: ratios[name])
+        seconds = self._of_worker(loader.PREPARATION, slowest)
+        return None if seconds is None else (slowest, seconds, ratios[slowest])
+
+    def _of_worker(self, measure: Measure, worker: str) -> float | None:
+        return self.machine.reading.one(measure, run=self.run, rank=self.rank, worker=worker)
 
 
 def view_of(short: Window, long: Window, run: str, rank: str, machine: Callable[[Window], Machine]) -> View:

@@ -1,21 +1,42 @@
-"""PromQL from catalogue metrics, so that a metric name or label that does not exist is an error while generating.
+"""PromQL: formulas rendered under a scope, and what panels, alerts and recording rules are put together from.
 
-An `Expr` carries the text and the unit of its values. Units are the catalogue's (`seconds`, `bytes`, `ratio`, ...);
-`rate` turns `seconds` into `ratio` (seconds per second), `joules` into `watts` and anything else `x` into `x/s`.
+Everything comes from catalogue metrics: a metric name or label that does not exist is an error while generating. An
+`Expr` carries the text and the unit of its values; units are those of `formula`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.catalog import COUNTER, GAUGE, HISTOGRAM, Metric
+from yoloscope_exporter.catalog import GAUGE, Metric
+from yoloscope_exporter.measures.formula import (
+    TARGET,
+    Age,
+    Arithmetic,
+    Clamp,
+    Compare,
+    Filtered,
+    Grown,
+    Last,
+    Number,
+    Or,
+    OverTime,
+    Quantile,
+    Selector,
+    Total,
+    WindowSeconds,
+    check,
+    check_grows,
+    per_second,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Labels that Prometheus adds: where a series was scraped. `cluster` is there only when somebody set it.
-TARGET = ("cluster", "job", "instance")
+    from yoloscope_exporter.measures.formula import Formula
+
 #: Series of Prometheus itself.
 ALERTS = Metric(
     "ALERTS",
@@ -28,8 +49,8 @@ UP = Metric("up", GAUGE, "", "1 if the last scrape of the target succeeded.")
 
 #: At least four scrapes, whatever the resolution of the panel.
 WINDOW = "$__rate_interval"
-
-_RATES = {"seconds": "ratio", "joules": "watts", "": "/s"}
+#: From the start of a counter on: nothing is subtracted.
+LIFE = ""
 
 
 def any_of(*variables: str) -> str:
@@ -135,10 +156,7 @@ class Scope:
         Raises:
             ValueError: if the metric has no such label, or is a histogram without a part.
         """
-        if strange := set(labels) - {*metric.labels, *TARGET, "le"}:
-            raise ValueError(f"{metric.name} has no label {', '.join(sorted(strange))}; it has {metric.labels}")
-        if (metric.kind == HISTOGRAM) != bool(part):
-            raise ValueError(f"{metric.name} is a {metric.kind}: part is {part!r}")
+        check(metric, part, labels)
         variables = [name for name in self.variables if name in (*TARGET, *metric.labels) and name not in labels]
         matchers = [_matcher(name, self.run if name == "run" else f"=~${name}") for name in variables]
         if self.nodes and not {"run"} & set(self.variables) & set(metric.labels):
@@ -161,11 +179,9 @@ class Scope:
         return replace(self._over("increase", metric, part, window, labels), unit=metric.unit)
 
     def _over(self, function: str, metric: Metric, part: str, window: str, labels: dict[str, str]) -> Expr:
-        if metric.kind not in (COUNTER, HISTOGRAM):
-            raise ValueError(f"{metric.name} is a {metric.kind}; {function} takes counters")
+        check_grows(metric, function)
         selected = self(metric, part, **labels)
-        unit = _RATES.get(selected.unit, f"{selected.unit}/s")
-        return Expr(f"{function}({selected}[{window}])", unit, metric.help)
+        return Expr(f"{function}({selected}[{window}])", per_second(selected.unit), metric.help)
 
     def quantile(self, q: float, metric: Metric, *by: str, window: str = WINDOW, **labels: str) -> Expr:
         """Quantile `q` of a histogram of what is never negative, over all series but `by`; absent while it rests."""
@@ -248,3 +264,94 @@ def joined(many: Expr, one: Expr, on: tuple[str, ...], labels: tuple[str, ...] =
     that ended minutes ago) may name the same GPU.
     """
     return replace(one, text=f"({many}) * on ({', '.join(on)}) group_left ({', '.join(labels)}) ({one})")
+
+
+_DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def render(formula: Formula, scope: Scope, *by: str, window: str = WINDOW) -> Expr:
+    """A formula as PromQL.
+
+    Args:
+        formula: what to render.
+        scope: what every selector in it is narrowed to.
+        by: labels that its open totals keep.
+        window: range of its increases and averages; `LIFE` takes counters as they are.
+
+    Raises:
+        ValueError: a formula that cuts its window into parts needs it as a number and a unit, such as `20m`.
+    """
+    return Expr(_Renderer(scope, by, window).text(formula), formula.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Renderer:
+    scope: Scope
+    by: tuple[str, ...]
+    window: str
+
+    def text(self, formula: Formula) -> str:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of formula
+        match formula:
+            case Last(of):
+                return self._selected(of)
+            case Age(of):
+                return f"time() - {self._selected(of)}"
+            case OverTime():
+                return self._over_time(formula)
+            case Grown(of, rate):
+                function = "rate" if rate else "increase"
+                return f"{function}({self._selected(of)}[{self.window}])" if self.window else self._selected(of)
+            case Number(value):
+                return f"{value:g}"
+            case WindowSeconds(share):
+                return f"{share * self._seconds():g}"
+            case Total(how, of, by):
+                return str(total(how, Expr(self.text(of)), *(self.by if by is None else by)))
+            case Arithmetic(operator, left, right, on):
+                return self._arithmetic(operator, left, right, on)
+            case Clamp(of, least, most):
+                text = self.text(of)
+                text = text if least is None else f"clamp_min({text}, {least:g})"
+                return text if most is None else f"clamp_max({text}, {most:g})"
+            case Compare(of, relation, value):
+                return f"{self._wrapped(of)} {relation} {value:.12g}"
+            case Filtered(of, condition, on, keep):
+                matching = "" if on is None else f" on ({', '.join(on)})"
+                return f"{self._wrapped(of)} {'and' if keep else 'unless'}{matching} {self._wrapped(condition)}"
+            case Or(first, second):
+                return f"{self._wrapped(first)} or {self._wrapped(second)}"
+            case Quantile(q, metric, labels):
+                return str(self.scope.quantile(q, metric, *self.by, window=self.window, **dict(labels)))
+        raise TypeError(f"{type(formula).__name__} is no formula")  # pragma: no cover - a kind without a case
+
+    def _selected(self, of: Selector) -> str:
+        return str(self.scope(of.metric, of.part, **dict(of.labels)))
+
+    def _wrapped(self, formula: Formula) -> str:
+        text = self.text(formula)
+        return text if isinstance(formula, Last | Grown | Total | Number | Clamp) else f"({text})"
+
+    def _arithmetic(self, operator: str, left: Formula, right: Formula, on: tuple[str, ...] | None) -> str:
+        matching = "" if on is None else f" on ({', '.join(on)}) group_left ()"
+        guarded = operator == "/" and not isinstance(right, Number | WindowSeconds)
+        divisor = f"({self._wrapped(right)} > 0)" if guarded else self._wrapped(right)
+        return f"{self._wrapped(left)} {operator}{matching} {divisor}"
+
+    def _over_time(self, formula: OverTime) -> str:
+        if formula.count == 1:
+            return f"{formula.how}_over_time({self._selected(formula.of)}[{self.window}])"
+        part = round(1000 * self._seconds()) // formula.count
+        back = part * (formula.count - 1 - formula.index)
+        moved = f" offset {_duration(back)}" if back else ""
+        return f"{formula.how}_over_time({self._selected(formula.of)}[{_duration(part)}]{moved})"
+
+    def _seconds(self) -> float:
+        found = _DURATION.fullmatch(self.window)
+        if found is None:
+            raise ValueError(f"the window {self.window!r} must be a number and a unit, such as 20m")
+        return int(found[1]) * _SECONDS[found[2]]
+
+
+def _duration(milliseconds: int) -> str:
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from yoloscope_exporter import catalog as m
-
-from dashboards.promql import TARGET, Scope, by_epoch, joined, known, since, total, zero
+from yoloscope_exporter.measures.formula import TARGET, Formula, OverTime, Selector, age, increase, last, quantile, rate
+from yoloscope_exporter.measures.promql import LIFE, Scope, by_epoch, joined, known, render, since, total, zero
 
 ALL = Scope(())
 RUN = Scope((*TARGET, "run", "rank"), nodes="node")
@@ -112,3 +112,51 @@ def test_ages_are_seconds() -> None:
     """Of a Unix time."""
     age = since(ALL(m.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS))
     assert (str(age), age.unit) == ("time() - (yoloscope_train_last_batch_timestamp_seconds)", "seconds")
+
+
+def test_a_formula_is_rendered_under_a_scope() -> None:
+    """Its open totals keep what is asked for; its increases take the window; a divisor must be above zero."""
+    wait = rate(m.TRAIN_PHASE_SECONDS_TOTAL, phase="data_wait").total("sum")
+    share = wait / rate(m.TRAIN_PHASE_SECONDS_TOTAL).total("sum")
+    assert str(render(share, Scope(("instance",)), "rank", window="5m")) == (
+        'sum by (rank) (rate(yoloscope_train_phase_seconds_total{instance=~"$instance", phase="data_wait"}[5m])) / '
+        '(sum by (rank) (rate(yoloscope_train_phase_seconds_total{instance=~"$instance"}[5m])) > 0)'
+    )
+
+
+def test_a_window_of_a_life_takes_counters_as_they_are() -> None:
+    """Shares of a whole run: nothing is subtracted."""
+    grown = increase(m.TRAIN_BATCHES_TOTAL).total("sum")
+    assert str(render(grown, ALL, window=LIFE)) == "sum(yoloscope_train_batches_total)"
+
+
+def test_parts_of_a_window_look_back() -> None:
+    """The first quarter of twenty minutes ended fifteen minutes ago; Grafana's window has no such parts."""
+    first = OverTime("min", Selector(m.MEMORY_AVAILABLE_BYTES), 0, 4)
+    assert str(render(first, ALL, window="20m")) == "min_over_time(yoloscope_memory_available_bytes[300s] offset 900s)"
+    with pytest.raises(ValueError, match="must be a number and a unit, such as 20m"):
+        render(first, ALL)
+
+
+@pytest.mark.parametrize(
+    ("formula", "text"),
+    [
+        (last(m.CPU_CORES).compared(">", 2), "yoloscope_cpu_cores > 2"),
+        (last(m.CPU_CORES).clamped(least=0, most=1), "clamp_max(clamp_min(yoloscope_cpu_cores, 0), 1)"),
+        (last(m.TRAIN_EPOCH).where(last(m.TRAIN_UP), ["run"]), "yoloscope_train_epoch and on (run) yoloscope_train_up"),
+        (last(m.TRAIN_EPOCH).unless(last(m.TRAIN_UP)), "yoloscope_train_epoch unless yoloscope_train_up"),
+        (last(m.TRAIN_EPOCH).or_(last(m.TRAIN_EPOCHS)), "yoloscope_train_epoch or yoloscope_train_epochs"),
+        (age(m.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS), "time() - yoloscope_train_last_batch_timestamp_seconds"),
+        (
+            last(m.TRAIN_DEVICE_INFO).joined("*", last(m.GPU_POWER_WATTS), ("gpu",)),
+            "yoloscope_train_device_info * on (gpu) group_left () yoloscope_gpu_power_watts",
+        ),
+        (
+            quantile(0.5, m.TRAIN_STEP_SECONDS),
+            "histogram_quantile(0.5, sum by (le) (rate(yoloscope_train_step_seconds_bucket[5m]))) >= 0",
+        ),
+    ],
+)
+def test_each_kind_of_formula(formula: Formula, text: str) -> None:
+    """One line of PromQL each."""
+    assert str(render(formula, ALL, window="5m")) == text

@@ -196,34 +196,36 @@ class Window:
 
     def labels(self, metric: Metric, *prefix: str) -> list[Labels]:
         """Labels of the series of `metric` whose first labels are `prefix` and that have a point in the window."""
-        return [labels for labels, _, _ in self._inside(metric, prefix)]
+        return [labels for labels, _, _ in self.inside(metric, prefix)]
 
     def current(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
         """Last value of each of these series that is still there at the end of the window."""
         return {
             labels: series.values[span[-1]]
-            for labels, series, span in self._inside(metric, prefix)
-            if series.values and self.end - series.times[span[-1]] <= self._staleness
+            for labels, series, span in self.inside(metric, prefix)
+            if series.values and self.end - series.times[span[-1]] <= self.staleness
         }
 
     def increases(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
         """How much each of these counters grew; needs two points."""
-        found = self._inside(metric, prefix)
+        found = self.inside(metric, prefix)
         return {labels: _increase(series, span) for labels, series, span in found if len(span) > 1}
 
     def rates(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
         """The same per second."""
-        found = self._inside(metric, prefix)
+        found = self.inside(metric, prefix)
         return {labels: _rate(series, span) for labels, series, span in found if len(span) > 1}
 
-    def _inside(self, metric: Metric, prefix: Labels) -> Iterator[tuple[Labels, Series, range]]:
+    def inside(self, metric: Metric, prefix: Labels = ()) -> Iterator[tuple[Labels, Series, range]]:
+        """The series of `metric` whose first labels are `prefix`, each with its points in the window; none without."""
         depth = len(prefix)
         for labels, series in self.store.series.get(metric.name, {}).items():
             if labels[:depth] == prefix and (span := series.span(self.start, self.end)):
                 yield labels, series, span
 
     @cached_property
-    def _staleness(self) -> float:
+    def staleness(self) -> float:
+        """Seconds after which a series without a new point has gone."""
         return max(SHORTEST_STALENESS, STALE_PERIODS * self.period)
 
     def _points(self, metric: Metric, labels: Labels) -> tuple[Series, range] | None:
@@ -234,7 +236,7 @@ class Window:
     def last(self, metric: Metric, *labels: str) -> float | None:
         """The value at the end of the window; None if the series has gone by then."""
         found = self._points(metric, labels)
-        if found is None or self.end - found[0].times[found[1][-1]] > self._staleness:
+        if found is None or self.end - found[0].times[found[1][-1]] > self.staleness:
             return None
         return found[0].values[found[1][-1]]
 
