@@ -20,9 +20,12 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("8.3.9", "8.4.2", "newest")
@@ -148,9 +151,13 @@ def start(
     version: str = "newest",
     environ: dict[str, str] | None = None,
     log: Path | None = None,
+    prefix: Sequence[str] = (),
     **options: Any,
 ) -> subprocess.Popen[str]:
-    """Start a training in its own process group; a long one writes to `log`, because nobody empties its pipe."""
+    """Start a training in its own process group; a long one writes to `log`, because nobody empties its pipe.
+
+    `prefix` comes before the command: taskset, nice.
+    """
     chosen = Options(data=str(data), project=str(project), **options)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={chosen.ranks}"]
     script = [str(Path(__file__).resolve()), json.dumps(asdict(chosen))]
@@ -159,7 +166,7 @@ def start(
         command = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--", *command]
     with contextlib.nullcontext(subprocess.PIPE) if log is None else log.open("w") as output:
         return subprocess.Popen(
-            command,
+            [*prefix, *command],
             env=environment(project, version) | (environ or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,

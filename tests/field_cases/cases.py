@@ -1,0 +1,408 @@
+"""The field cases that two cores can stage: a real training each, what is done to it, and the right answer.
+
+Each stands for a row of what people report (`row`, in the order of issue 15's list). `right` are the verdicts worse
+than ok that must be told, `allowed` those that are true as well and may be told; any other one is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training and its diagnosis.
+
+    Attributes:
+        why: what happens in it.
+        right: verdicts that must be told.
+        allowed: verdicts that may be told besides.
+        row: the row of the field's reports; 0 for a training that is as it should be, or for a plain verdict.
+        options: those of `tests.training.Options`.
+        version: the version of Ultralytics.
+        images: training images; half as many for validation.
+        size: their width and height.
+        seconds: how long it is watched, if it does not end by itself before.
+        prefix: a command in front of the training's, such as taskset.
+        neighbours: processes that keep a CPU busy beside it.
+        signal: a signal for a loader worker (`worker`), all of them (`workers`) or the trainer (`main`) after
+            `signal_after` seconds.
+        said: what the training's own output must contain.
+    """
+
+    why: str
+    right: frozenset[str] = frozenset()
+    allowed: frozenset[str] = frozenset()
+    row: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    version: str = "newest"
+    images: int = 64
+    size: int = 64
+    seconds: float = 50.0
+    prefix: tuple[str, ...] = ()
+    neighbours: int = 0
+    signal: tuple[str, str] | None = None
+    signal_after: float = 25.0
+    said: str = ""
+
+
+#: Replaces a function by itself after a wait; `times` of its first calls are spared.
+SLOW = """
+import importlib, time
+
+def slow(owner, name, seconds, spared=0, once=False):
+    module, _, attribute = owner.partition(":")
+    owner = importlib.import_module(module)
+    owner = getattr(owner, attribute) if attribute else owner
+    original, calls = getattr(owner, name), [0]
+    def slowed(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] > spared and not (once and calls[0] > spared + 1):
+            time.sleep(seconds)
+        return original(*args, **kwargs)
+    setattr(owner, name, slowed)
+
+def work(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+"""
+LONG = {"epochs": 1000, "batch": 4, "imgsz": 32}
+#: A step that waits as a trainer waits for a GPU: it leaves the two cores to the loader.
+STEP = {**LONG, "step_sleep": 0.1}
+
+
+def sick(why: str, right: str, row: int = 0, *, script: str = "", allowed: str = "", **how: Any) -> Case:
+    options = LONG | how.pop("options", {}) | ({"script": SLOW + script} if script else {})
+    return Case(why, frozenset(right.split()), frozenset(allowed.split()), row, options, **how)
+
+
+def fine(why: str, row: int = 0, **how: Any) -> Case:
+    return sick(why, "", row, **how)
+
+
+NO_VAL = {"arguments": {"val": False}}
+
+CASES: dict[str, Case] = {
+    # --- set-up
+    "setup_scan": sick(
+        "the label scan reads from a slow network disk",
+        "setup_slow",
+        1,
+        script='slow("ultralytics.data.dataset", "verify_image_label", 1.5)',
+        images=400,
+        seconds=400,
+    ),
+    "setup_cache": sick(
+        "cache=ram reads from slow storage",
+        "setup_slow",
+        1,
+        script='slow("ultralytics.data.base", "imread", 1.5)',
+        options={"arguments": {"cache": "ram"}},
+        images=400,
+        seconds=400,
+    ),
+    "setup_long_then_healthy": fine(
+        "half a minute of scan, then all is well",
+        1,
+        script='slow("ultralytics.data.dataset", "verify_image_label", 0.3)',
+        options={**STEP, **NO_VAL},
+        seconds=90,
+    ),
+    # --- other people's callbacks
+    "callback_per_batch": sick(
+        "a logger takes half a second per batch, two workers",
+        "callback_bound",
+        2,
+        script='model.add_callback("on_train_batch_end", lambda trainer: time.sleep(0.5))',
+        options={"workers": 2, **NO_VAL},
+    ),
+    "callback_per_batch_no_workers": sick(
+        "the same, without workers",
+        "callback_bound",
+        2,
+        script='model.add_callback("on_train_batch_end", lambda trainer: time.sleep(0.5))',
+        options={"workers": 0, **NO_VAL},
+    ),
+    "callback_per_epoch": sick(
+        "a logger takes 20 s at the end of each epoch",
+        "callback_bound",
+        2,
+        script='model.add_callback("on_fit_epoch_end", lambda trainer: time.sleep(20))',
+        options={"workers": 2, **NO_VAL},
+        seconds=110,
+    ),
+    "callback_computes": sick(
+        "a callback draws for half a second per batch: it computes, as the loader does",
+        "callback_bound",
+        2,
+        script='model.add_callback("on_train_batch_end", lambda trainer: work(0.5))',
+        options={"workers": 0, **NO_VAL},
+    ),
+    # --- workers that die or hang
+    "worker_killed": sick(
+        "a worker gets SIGKILL, as from the OOM killer",
+        "worker_died",
+        3,
+        allowed="failed",
+        options={**STEP, "workers": 2, **NO_VAL},
+        signal=("worker", "SIGKILL"),
+    ),
+    "worker_sigbus": sick(
+        "a worker gets SIGBUS, as when /dev/shm is full",
+        "worker_died",
+        3,
+        allowed="failed",
+        options={**STEP, "workers": 2, **NO_VAL},
+        signal=("worker", "SIGBUS"),
+    ),
+    "workers_hang": sick(
+        "both workers hang in a read that does not return",
+        "stalled",
+        options={**STEP, "workers": 2, **NO_VAL},
+        signal=("workers", "SIGSTOP"),
+        seconds=75,
+    ),
+    # --- the loader
+    "augmentation": sick(
+        "transforms compute, decoding is cheap: a cache gains nothing",
+        "loader_cpu",
+        4,
+        options={**STEP, "workers": 2, "image_work": 0.15, **NO_VAL},
+    ),
+    "augmentation_cached": sick(
+        "the same after the advice to cache was followed",
+        "loader_cpu",
+        4,
+        options={**STEP, "workers": 2, "image_work": 0.15, "arguments": {"val": False, "cache": "ram"}},
+    ),
+    "sleeping_storage": sick(
+        "reads take long, and no disk of this node is busy",
+        "loader_wait",
+        4,
+        script='slow("ultralytics.data.base", "imread", 0.2)',
+        options={**STEP, "workers": 2, **NO_VAL},
+    ),
+    "sleeping_storage_no_workers": sick(
+        "the same, read by the trainer itself",
+        "loader_workers",
+        4,
+        script='slow("ultralytics.data.base", "imread", 0.2)',
+        options={**STEP, "workers": 0, **NO_VAL},
+    ),
+    "sleeping_transform": sick(
+        "a transform waits for something that is no disk",
+        "loader_wait",
+        4,
+        options={**STEP, "workers": 2, "image_sleep": 0.2, **NO_VAL},
+    ),
+    "slow_worker": sick(
+        "one worker waits, the other does not",
+        "slow_worker",
+        options={**STEP, "workers": 2, "image_sleep": 0.3, "slow_worker": 1, **NO_VAL},
+    ),
+    "no_workers": sick(
+        "the trainer prepares its batches itself, a CPU idles",
+        "loader_workers",
+        options={**STEP, "workers": 0, "image_work": 0.08, **NO_VAL},
+    ),
+    "few_workers": sick(
+        "one worker is not enough, a CPU idles",
+        "loader_workers",
+        options={**STEP, "workers": 1, "image_work": 0.05, **NO_VAL},
+    ),
+    "workers_capped": sick(
+        "16 workers asked for, Ultralytics starts as many as there are CPUs, and they are too few",
+        "workers_capped",
+        8,
+        allowed="loader_wait",
+        options={**STEP, "workers": 16, "image_sleep": 0.2, **NO_VAL},
+    ),
+    "affinity": sick(
+        "an affinity that was inherited leaves one CPU to everybody",
+        "cpu_affinity",
+        7,
+        options={**STEP, "workers": 2, "image_work": 0.08, **NO_VAL},
+        prefix=("taskset", "--cpu-list", "0"),
+    ),
+    "loader_startup": sick(
+        "workers are started anew for every epoch, and each takes 4 s to begin",
+        "loader_startup",
+        13,
+        script="""
+import ultralytics.data.build
+seed = ultralytics.data.build.seed_worker
+def begin(index):
+    time.sleep(4)
+    seed(index)
+ultralytics.data.build.seed_worker = begin
+model.add_callback("on_train_epoch_start", lambda trainer: trainer.epoch and trainer.train_loader.reset())
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+        seconds=80,
+    ),
+    "loader_spawn": sick(
+        "workers are spawned, and imports take their time, anew for every epoch",
+        "loader_startup",
+        13,
+        script='model.add_callback("on_train_epoch_start", lambda t: t.epoch and t.train_loader.reset())',
+        options={**STEP, "workers": 2, "start_method": "spawn", **NO_VAL},
+        seconds=100,
+    ),
+    "contended": sick(
+        "neighbours take the CPUs from workers that would do",
+        "cpu_contended",
+        22,
+        options={**STEP, "workers": 2, "image_work": 0.03, **NO_VAL},
+        neighbours=6,
+    ),
+    # --- the step
+    "preprocess": sick(
+        "text encoding in preprocess_batch, without a device to copy to",
+        "preprocess_bound",
+        11,
+        script="""
+import cpu_trainer
+before = cpu_trainer.CpuDetectionTrainer.preprocess_batch
+def preprocess(self, batch):
+    work(0.3)
+    return before(self, batch)
+cpu_trainer.CpuDetectionTrainer.preprocess_batch = preprocess
+""",
+        options={"workers": 2, **NO_VAL},
+    ),
+    "slow_batch": sick(
+        "one batch takes 25 s, as when the label assigner falls back to the CPU",
+        "slow_batch",
+        18,
+        script='slow("ultralytics.utils.tal:TaskAlignedAssigner", "forward", 25, spared=60, once=True)',
+        options={**STEP, "workers": 2, **NO_VAL},
+        seconds=90,
+    ),
+    # --- epochs
+    "slow_validation": sick(
+        "validation takes longer than training",
+        "validation_bound",
+        20,
+        script='slow("ultralytics.models.yolo.detect:DetectionValidator", "postprocess", 1)',
+        options={**STEP, "workers": 2},
+        images=48,
+        seconds=100,
+    ),
+    "slow_checkpoint": sick(
+        "checkpoints go to a slow disk",
+        "checkpoint_bound",
+        script='slow("cpu_trainer:CpuDetectionTrainer", "save_model", 4)',
+        options={**STEP, "workers": 2, **NO_VAL},
+        images=48,
+        seconds=70,
+    ),
+    # --- memory
+    "host_leak": sick(
+        "a callback keeps 24 MiB of every batch, all within the first epoch",
+        "host_memory_leak",
+        5,
+        script="""
+kept = []
+model.add_callback("on_train_batch_end", lambda trainer: kept.append(bytearray(b"x") * (24 * 2**20)))
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+        images=2000,
+        seconds=75,
+    ),
+    # --- ends
+    "failed": sick(
+        "an exception ends it",
+        "failed",
+        script="""
+def fail(trainer):
+    if time.time() - trainer.train_time_start > 15:
+        raise RuntimeError("enough")
+model.add_callback("on_train_batch_end", fail)
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+    ),
+    "killed": sick(
+        "it is killed", "killed", options={**STEP, "workers": 2, **NO_VAL}, signal=("main", "SIGKILL"), seconds=50
+    ),
+    "diverged": sick(
+        "the learning rate is absurd",
+        "diverged",
+        options={**STEP, "workers": 0, "arguments": {"val": False, "lr0": 1e9, "warmup_epochs": 0}},
+    ),
+    # --- ranks
+    "rank_0_validates": fine(
+        "up to 8.3.217 only rank 0 validates, the others wait",
+        6,
+        version="8.3.9",
+        script='slow("ultralytics.models.yolo.detect:DetectionValidator", "postprocess", 3)',
+        allowed="validation_bound",
+        options={"ranks": 2, "batch": 8, "workers": 0, "step_sleep": 0.4},
+        images=160,
+        seconds=130,
+    ),
+    "straggler": sick(
+        "rank 1 takes longer in each step",
+        "straggler",
+        31,
+        options={"ranks": 2, "batch": 8, "workers": 0, "step_sleep": 0.5, "slow_rank": 1, **NO_VAL},
+        images=200,
+        seconds=75,
+    ),
+    "two_ranks": fine(
+        "two ranks in step", options={"ranks": 2, "batch": 8, "workers": 0, "step_sleep": 0.3, **NO_VAL}, seconds=75
+    ),
+    # --- as it should be
+    "custom_trainer": fine(
+        "a trainer of one's own drops the callbacks: one line says that nothing is recorded",
+        27,
+        script="""
+import cpu_trainer
+def drop(self, *args, _begin=cpu_trainer.CpuDetectionTrainer.__init__, **kwargs):
+    kwargs.pop("_callbacks", None)
+    _begin(self, *args, **kwargs)
+cpu_trainer.CpuDetectionTrainer.__init__ = drop
+""",
+        options={**STEP, "workers": 0, **NO_VAL},
+        said="yoloscope:",
+        seconds=30,
+    ),
+    "amp_on_a_cpu": fine(
+        "AMP is asked for and there is no GPU", 28, options={**STEP, "workers": 2, "arguments": {"amp": True}}
+    ),
+    "multi_scale": fine(
+        "images are scaled in preprocess_batch", 11, options={**STEP, "arguments": {"multi_scale": 0.5, "val": False}}
+    ),
+    "validation_workers": fine(
+        "validation workers stay between validations", 14, options={**STEP, "workers": 2}, images=96
+    ),
+    "short": fine("two epochs and the end", options={**STEP, "workers": 2, "epochs": 2}),
+}
+
+TASKS = ("detect", "segment", "pose", "obb", "classify")
+VERSIONS = ("8.3.9", "8.4.2", "newest")
+
+
+def _healthy(task: str, version: str, workers: int, *, val: bool) -> Case:
+    options = {"task": task, "workers": workers, "imgsz": 64, "step_sleep": 0.2, "arguments": {"val": val}}
+    name = f"{task} on {version} with {workers} workers, {'with' if val else 'without'} validation"
+    return fine(f"healthy: {name}", version=version, options=options, images=96)
+
+
+HEALTHY: dict[str, Case] = {
+    f"healthy_{task}_{version}_{workers}{'' if val else '_no_val'}": _healthy(task, version, workers, val=val)
+    for task in TASKS
+    for version in VERSIONS
+    for workers in (0, 2)
+    for val in (True, False)
+}
+#: A training whose step really computes, and nothing sleeps.
+COMPUTING: dict[str, Case] = {
+    f"computing_{name.removeprefix('healthy_')}": replace(
+        case, options={**case.options, "step_sleep": 0.0, "imgsz": 96, "batch": 8}
+    )
+    for name, case in HEALTHY.items()
+    if "newest_2" in name
+}
+EVERY: dict[str, Case] = CASES | HEALTHY | COMPUTING

@@ -1,0 +1,208 @@
+"""Stages a field case: a real training on the CPU, the real exporter beside it, and what it saw as a recording.
+
+    python -m tests.field_cases.stage callback_per_batch sleeping_storage    # writes tests/recordings/real/*.om.gz
+    python -m tests.field_cases.stage --into /tmp/field healthy_detect_newest_2
+
+To be run while the machine has nothing else to do: what others use of the CPUs stands in the recording's first line,
+because it is true of that training, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from yoloscope_exporter.recordings.compression import members
+
+from tests import training
+from tests.field_cases.cases import EVERY, Case
+from tests.live import free_port, get, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REAL = training.ROOT / "tests/recordings/real"
+#: No verdict reads them, and they are most of a recording.
+LEFT_OUT = re.compile(
+    r"yoloscope_(exporter|collector|sample|scrape|host_network|node_network|build|process_start)|"
+    r"(python|process)_[a-z]"
+)
+_BUSY = "while True: pass"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A recording that was made, what the training printed, and how many CPUs others used meanwhile."""
+
+    recording: Path
+    output: str
+    others: float
+
+
+def stage(name: str, case: Case, into: Path) -> Staged:
+    """Train, watch, and write `into/name.om.gz`."""
+    with tempfile.TemporaryDirectory(prefix="field-") as directory, contextlib.ExitStack() as stack:
+        folder = Path(directory)
+        data = training.make_dataset(
+            folder / "data", images=case.images, size=case.size, task=case.options.get("task", "detect")
+        )
+        recorded = folder / f"{name}.om.gz"
+        stop = stack.enter_context(_recorder(folder, recorded))
+        began = _Clock()
+        for _ in range(case.neighbours):
+            stack.enter_context(_running([sys.executable, "-c", _BUSY]))
+        with _trainer(case, data, folder, name) as process:
+            _watch(case, process)
+            others = began.others(process.pid)
+            stop()
+        into.mkdir(parents=True, exist_ok=True)
+        target = into / f"{name}.om.gz"
+        target.write_bytes(_small(recorded.read_bytes(), f"# {case.why}; others used {others:.1f} CPUs\n"))
+        return Staged(target, (folder / "log").read_text(), others)
+
+
+@contextlib.contextmanager
+def _recorder(folder: Path, file: Path) -> Iterator[object]:
+    """`yoloscope serve` with `yoloscope record` beside it; the value ends the recording."""
+    records = folder / "records"
+    records.mkdir()
+    url = f"127.0.0.1:{free_port()}"
+    program = [sys.executable, "-m", "yoloscope_exporter.cli"]
+    serve = ["serve", "--web.listen-address", url, "--path.records", str(records), "--log.level", "error"]
+    with _running([*program, *serve]):
+        wait_for(lambda: "yoloscope" in get(f"http://{url}/metrics"), what="the exporter", timeout=60)
+        with _running([*program, "record", str(file), "--exporter", f"http://{url}", "--interval", "1s"]) as recorder:
+
+            def stop() -> None:
+                recorder.send_signal(signal.SIGINT)
+                recorder.wait(30)
+
+            yield stop
+
+
+@contextlib.contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    quiet = subprocess.DEVNULL
+    paths = os.pathsep.join(str(training.ROOT / part) for part in ("exporter", "trainer_hooks"))
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths}, stdout=quiet, stderr=quiet) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@contextlib.contextmanager
+def _trainer(case: Case, data: Path, folder: Path, name: str) -> Iterator[subprocess.Popen[str]]:
+    """The training, ended with all its processes at the end of the block."""
+    process = training.start(
+        data,
+        folder / "runs",
+        version=case.version,
+        environ={"YOLOSCOPE_DIR": str(folder / "records")},
+        log=folder / "log",
+        prefix=case.prefix,
+        name=name,
+        **case.options,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _watch(case: Case, process: subprocess.Popen[str]) -> None:
+    """Until it has ended, or has been watched for long enough; a signal on the way."""
+    begin, due = time.monotonic(), case.signal
+    while process.poll() is None and time.monotonic() - begin < case.seconds:
+        if due and time.monotonic() - begin >= case.signal_after and _send(process.pid, *due):
+            due = None
+        time.sleep(0.1)
+    if process.poll() is not None:
+        time.sleep(8)  # how it ended is seen, too
+
+
+def _send(pid: int, whom: str, name: str) -> bool:
+    """Send a signal; False while there is nobody to get it."""
+    trainer = psutil.Process(pid)
+    found = [trainer] if whom == "main" else [p for p in trainer.children(recursive=True) if _is_worker(p)]
+    for one in found[: 1 if whom == "worker" else None]:
+        one.send_signal(signal.Signals[name])
+    return bool(found)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """A forked loader worker: its parent's command, and not the resource tracker's."""
+    with contextlib.suppress(psutil.Error):
+        parent = process.parent()
+        return parent is not None and process.cmdline() == parent.cmdline()
+    return False
+
+
+class _Clock:
+    """CPU seconds of the node against those of this process's children."""
+
+    def __init__(self) -> None:
+        self._began, self._busy, self._own = time.monotonic(), _busy(), _reaped()
+
+    def others(self, pid: int) -> float:
+        """CPUs used by others than the training `pid` since then."""
+        own = _reaped() - self._own + _cpu_seconds(pid)
+        return max(_busy() - self._busy - own, 0.0) / (time.monotonic() - self._began)
+
+
+def _busy() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - times.guest - times.guest_nice)
+
+
+def _reaped() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Those of a process, its living descendants, and what it has reaped."""
+    total = 0.0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += sum(one.cpu_times()[:4])
+    return total
+
+
+def _small(recording: bytes, first: str) -> bytes:
+    """One gzip member without what no verdict reads, and without this machine's name."""
+    text = b"".join(content for _, content in members(recording)).decode()
+    kept = [line for line in text.splitlines() if not LEFT_OUT.match(line.removeprefix("# TYPE "))]
+    kept = [line for line in kept if not line.startswith(("# HELP", "# UNIT", "# EOF"))]
+    return gzip.compress((first + "\n".join(kept) + "\n# EOF\n").encode(), mtime=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Stage field cases and record them.")
+    parser.add_argument("names", nargs="*", choices=[*EVERY, []], metavar="NAME")
+    parser.add_argument("--into", type=Path, default=REAL)
+    arguments = parser.parse_args()
+    for name in arguments.names or EVERY:
+        staged = stage(name, EVERY[name], arguments.into)
+        print(f"{name}: {staged.recording.stat().st_size / 1024:.0f} KiB, others used {staged.others:.1f} CPUs")
+
+
+if __name__ == "__main__":
+    main()
