@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate bench clean
+.PHONY: help demo test field check generate bench clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -34,6 +34,10 @@ test: export PATH := $(CURDIR)/$(BIN):$(PATH)
 test: $(VENV)/.dev ## The tests
 	@$(BIN)/python tests/second_try.py
 
+field: export PATH := $(CURDIR)/$(BIN):$(PATH)
+field: $(VENV)/.dev ## Every field case as a real training with its diagnosis, about an hour; leave the machine alone
+	@$(BIN)/pytest -m field --no-header tests/field_cases
+
 check: $(VENV)/.dev ## Linters and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -46,6 +50,7 @@ generate: $(VENV)/.dev ## Everything that is generated: documents, dashboards, r
 	@$(BIN)/python -m deploy.prometheus.generate
 	@$(BIN)/python -m deploy.helm.generate
 	@$(BIN)/python -m tests.recordings.cases
+	@$(BIN)/python -m tests.recordings.accuracy
 	@$(BIN)/python -m docs.pictures
 
 bench: $(VENV)/.dev ## The benchmarks, with their tables

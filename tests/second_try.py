@@ -12,7 +12,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-TOGETHER = ("--cache-clear", "-m", "not alone", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+TOGETHER = (
+    "--cache-clear",
+    "-m",
+    "not alone and not field",
+    "--numprocesses",
+    "auto",
+    "--maxprocesses",
+    "4",
+    "--dist",
+    "loadfile",
+)
 ALONE = ("-m", "alone")
 PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5  # pytest's exit codes
 #: What needed a second try in the last run. A CI that wants to compare runs keeps this file from one to the next.

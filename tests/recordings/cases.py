@@ -352,9 +352,6 @@ CASES: dict[str, Case] = {
     ),
 }
 
-#: Recordings of real trainings, made with `yoloscope record`.
-RECORDED: dict[str, frozenset[str]] = {}
-
 #: Families the diagnosis does not ask for, and long histograms: left out to keep the files small.
 _LEFT_OUT: tuple[Metric, ...] = (catalog.TRAIN_LOADER_BATCH_SECONDS,)
 

@@ -14,12 +14,13 @@ from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_ran
 from yoloscope_exporter.recordings import reader
 
 from tests.recordings import cases
-from tests.recordings.cases import CASES, RECORDED
+from tests.recordings.accuracy import findings
+from tests.recordings.cases import CASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TRUTH = {name: case.findings for name, case in CASES.items()} | RECORDED
+TRUTH = {name: case.findings for name, case in CASES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +29,14 @@ def courses() -> dict[str, RangeDiagnosis]:
     return {name: diagnose_range(reader.read(cases.path(name))) for name in TRUTH}
 
 
-def findings(course: RangeDiagnosis) -> frozenset[str]:
-    """Verdicts that are worse than ok, of any rank, and of the node."""
-    return frozenset(v.name for one in course.diagnoses for v in one.verdicts if v.severity != rules.OK)
-
-
 @pytest.mark.parametrize("name", TRUTH)
 def test_findings(name: str, courses: dict[str, RangeDiagnosis]) -> None:
     """Exactly what the case says."""
     course = courses[name]
     told = [f"{v.name}: {v.evidence}" for one in course.diagnoses for v in one.verdicts]
-    assert findings(course) == TRUTH[name], "\n".join([CASES[name].why if name in CASES else "", *told, *course.notes])
-    if name in CASES:
-        for part in CASES[name].notes:
-            assert any(part in note for note in course.notes), course.notes
+    assert findings(course) == TRUTH[name], "\n".join([CASES[name].why, *told, *course.notes])
+    for part in CASES[name].notes:
+        assert any(part in note for note in course.notes), course.notes
 
 
 @pytest.mark.parametrize("name", [name for name, truth in TRUTH.items() if not truth])

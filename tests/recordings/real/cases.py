@@ -1,0 +1,52 @@
+"""Recordings of real trainings, each with its right answer: the rules' authors did not model them.
+
+They are made with `python -m tests.field_cases.stage NAME ...`, on two cores, by the exporter itself; what each training
+is and which verdicts are right stands in `tests/field_cases/cases.py`, under the recording's name. The first line of a
+recording says how many CPUs others used meanwhile: where that was much, `cpu_contended` is true as well.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.field_cases.cases import EVERY
+
+FOLDER = Path(__file__).parent
+#: CPUs of the two that others used, from which on nobody is wrong to say so.
+CONTENDED = 0.5
+#: What the diagnosis still says wrongly of a recording, and why; empty is the aim.
+WRONG: dict[str, str] = {}
+
+
+class Truth(NamedTuple):
+    """Verdicts that must be told of a recording, and those that may be."""
+
+    right: frozenset[str]
+    allowed: frozenset[str]
+
+
+def path(name: str) -> Path:
+    """Where a recording lies."""
+    return FOLDER / f"{name}.om.gz"
+
+
+def truth(name: str, others: float) -> Truth:
+    """What is right of a training beside which others used so many CPUs."""
+    case = EVERY[name]
+    return Truth(case.right, case.allowed | ({"cpu_contended"} if others >= CONTENDED else set()))
+
+
+def others(recording: Path) -> float:
+    """CPUs that others used, as its first line says."""
+    with gzip.open(recording, "rt") as lines:
+        found = re.search(r"others used ([\d.]+) CPUs", next(lines))
+    assert found, recording
+    return float(found[1])
+
+
+TRUTH: dict[str, Truth] = {
+    name: truth(name, others(one)) for one in sorted(FOLDER.glob("*.om.gz")) for name in [one.name.split(".om")[0]]
+}

@@ -1,0 +1,45 @@
+"""Recordings of real trainings get the right answer, no more and no less."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.recordings import reader
+
+from tests.field_cases.cases import EVERY
+from tests.recordings import accuracy
+from tests.recordings.real import cases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _known(name: str) -> object:
+    reason = cases.WRONG.get(name)
+    return pytest.param(name, marks=[pytest.mark.xfail(reason=reason)] if reason else [])
+
+
+@pytest.mark.parametrize("name", map(_known, cases.TRUTH))
+def test_findings(name: str) -> None:
+    """Everything that must be told, and nothing that may not be."""
+    course = diagnose_range(reader.read(cases.path(name)))
+    told = [f"{v.name}: {v.evidence}" for one in course.diagnoses for v in one.verdicts]
+    right, allowed = cases.TRUTH[name]
+    assert right <= accuracy.findings(course) <= right | allowed, "\n".join([EVERY[name].why, *told, *course.notes])
+
+
+def test_recordings_are_small() -> None:
+    """The whole corpus is cloned with the sources."""
+    sizes = {name: cases.path(name).stat().st_size for name in cases.TRUTH}
+    assert {name: size for name, size in sizes.items() if size >= 150_000} == {}
+
+
+def test_accuracy(table: Callable[[str], None]) -> None:
+    """The table of the documents is the one that is true."""
+    text = accuracy.table({"real": accuracy.recorded(), "modelled": accuracy.modelled()})
+    table(text)
+    for path in accuracy.DOCUMENTS:
+        document = path.read_text(encoding="utf-8")
+        assert accuracy.written(document, text) == document, "python -m tests.recordings.accuracy"
