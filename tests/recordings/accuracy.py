@@ -1,6 +1,6 @@
 """How often the diagnosis is right: recall and precision of each verdict over the corpus, real and modelled apart.
 
-python -m tests.recordings.accuracy      # writes the table into docs/benchmarks.md and its Chinese twin
+`python -m tests.recordings.accuracy` writes the table into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.recordings.real import cases as real
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-DOCUMENTS = tuple(Path(__file__).parents[2] / "docs" / name for name in ("benchmarks.md", "benchmarks.zh-CN.md"))
+DOCUMENT = Path(__file__).parents[2] / "docs/benchmarks.md"
 HEALTHY = "healthy"
 _MARKS = "<!-- accuracy -->", "<!-- /accuracy -->"
 
@@ -101,10 +101,9 @@ def written(document: str, text: str) -> str:
 
 
 def main() -> None:
-    """Bring the documents up to date."""
+    """Bring the document up to date."""
     text = table({"real": recorded(), "modelled": modelled()})
-    for path in DOCUMENTS:
-        path.write_text(written(path.read_text(encoding="utf-8"), text), encoding="utf-8")
+    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
     python -m tests.recordings.cases        # writes tests/recordings/*.om.gz anew
 
 A case is a plan of the model, sometimes with its samples tampered with on the way, and the findings that must come out:
-no more, no less. To add a case: one entry in `CASES`, or a recording of `yoloscope record` beside the others with its
-findings in `RECORDED`.
+no more, no less. To add a case: one entry in `CASES`. Recordings of real trainings lie in `real`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Recordings of real trainings, each with its right answer: the rules' authors did not model them.
 
-They are made with `python -m tests.field_cases.stage NAME ...`, on two cores, by the exporter itself; what each training
-is and which verdicts are right stands in `tests/field_cases/cases.py`, under the recording's name. The first line of a
-recording says how many CPUs others used meanwhile: where that was much, `cpu_contended` is true as well.
+They are made with `python -m tests.field_cases.stage NAME ...`, on two cores, by the exporter itself; what each is and
+which verdicts are right stands in `tests/field_cases/cases.py`, under its name. The first line of a recording
+says how many CPUs others used meanwhile: where that was much, `cpu_contended` is true as well.
 """
 
 from __future__ import annotations
