@@ -216,6 +216,16 @@ CASES: dict[str, Case] = {
     "clock_set_forward": healthy("by an hour", tamper=jump(130, 3600), notes=("without samples",)),
     "clock_set_back": healthy("by 40 s", tamper=jump(130, -40), notes=("backwards",)),
     "two_runs": healthy("two trainings on one node", second=replace(BASE, run="train/other", seed=7)),
+    "validation_workers": healthy(
+        "workers of the validation stay between validations", replace(BASE, val_workers=16, runqueue=0.1)
+    ),
+    "affinity_of_a_rank": healthy(
+        "each rank has CPUs of its own by its affinity", replace(DDP, cores=64, affinity=16, workers=8)
+    ),
+    "rank_0_validates": healthy(
+        "the other rank waits for the validation in its next step",
+        replace(DDP, validate=24.0, batches=250, rank_0_validates=True),
+    ),
     "no_host_metrics": healthy(
         "CPU, disk and memory are not collected",
         replace(BASE, without=tuple(m for m in catalog.METRICS if m.area in ("cpu", "disk", "memory", "pressure"))),

@@ -72,6 +72,9 @@ class Plan:
     exchange: float = 0.008  # exposed gradient exchange under DDP
     noise: float = 0.08
     cores: int = 32
+    affinity: int = 0  # CPUs the training may use; 0 for all
+    val_workers: int = 0  # workers of the validation's loader, which stay
+    rank_0_validates: bool = False  # the others wait for it in their next step, as up to Ultralytics 8.3.217
     quota: float = 0.0
     throttled: float = 0.0  # share of time the quota stops the cgroup
     others_cpu: float = 1.0  # CPUs used by somebody else
@@ -172,10 +175,11 @@ class Training:
         key = (*self.rank(rank), phase)
         self.event(moment, lambda world: world.add(catalog.TRAIN_PHASE_SECONDS_TOTAL, key, seconds))
 
-    def enter(self, state: str) -> None:
+    def enter(self, state: str, ranks: int | None = None) -> None:
+        """All ranks, or the first few, go over into a state."""
         moment = self.now
         self.phases.append((moment, state))
-        for rank in range(self.plan.ranks):
+        for rank in range(self.plan.ranks if ranks is None else ranks):
             for name in catalog.STATES:
                 key = (*self.rank(rank), name)
                 self.event(moment, lambda w, k=key, n=name: w.set(catalog.TRAIN_STATE, k, float(n == state)))
@@ -229,6 +233,8 @@ class Training:
                     world.set(metric, labels, 0.0)
                 for phase in catalog.PHASES:
                     world.set(catalog.TRAIN_PHASE_SECONDS_TOTAL, (*labels, phase), 0.0)
+                if plan.val_workers:
+                    world.set(catalog.TRAIN_VAL_WORKERS, labels, float(plan.val_workers))
                 for worker in range(plan.workers):
                     for metric in WORKER_METRICS:
                         world.set(metric, (*labels, str(worker)), 0.0)
@@ -377,12 +383,13 @@ class Training:
             seconds = self.value(number, at)
             if not seconds:
                 continue
-            self.enter(state)
+            alone = plan.rank_0_validates
+            self.enter(state, 1 if alone else None)
             begin = self.now
             self.now += seconds
             for rank in range(plan.ranks):
-                self.spend(rank, state, seconds, self.now)
-                if plan.gpu and state == "validate":
+                self.spend(rank, "forward" if alone and rank else state, seconds, self.now)
+                if plan.gpu and state == "validate" and not (alone and rank):
                     self.busy.append((begin + 0.2 * seconds, self.now, float(rank)))
         score = plan.score(at)
         for rank in range(plan.ranks):
@@ -473,7 +480,11 @@ class Machine:
         for rank in range(plan.ranks):
             labels = self.training.rank(rank)
             share = preparing / plan.ranks
-            roles = {"main": (1, dt, 0.01 * dt), "worker": (plan.workers, share * plan.prep_cpu, share * plan.runqueue)}
+            roles = {
+                "main": (1, dt, 0.01 * dt),
+                "worker": (plan.workers, share * plan.prep_cpu, share * plan.runqueue),
+                "val_worker": (plan.val_workers, 0.0, 0.0),
+            }
             for role, (count, cpu, queue) in roles.items():
                 if not count:
                     continue
@@ -481,7 +492,7 @@ class Machine:
                 world.values.setdefault((catalog.TRAIN_PROCESSES, key), float(count))
                 world.add(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, key, cpu)
                 world.add(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, key, queue)
-                world.set(catalog.TRAIN_PROCESS_AFFINITY_CORES, key, float(plan.cores))
+                world.set(catalog.TRAIN_PROCESS_AFFINITY_CORES, key, float(plan.affinity or plan.cores))
             if plan.workers:
                 world.set(
                     catalog.TRAIN_PROCESS_RESIDENT_BYTES, (*labels, "worker"), plan.workers * plan.worker_resident
@@ -514,14 +525,19 @@ class Machine:
         world.set(catalog.GPU_PCIE_LINK_GENERATION_MAX, key, float(plan.pcie_generation[1]))
 
 
-def moments(plan: Plan, every: float = 2.0, start: float = START) -> Iterator[tuple[float, list[Sample]]]:
-    """(Unix time, samples) of the plan every `every` seconds, a little before its start and after its end included."""
+def moments(
+    plan: Plan, every: float = 2.0, start: float = START, offset: float = 0.0
+) -> Iterator[tuple[float, list[Sample]]]:
+    """(Unix time, samples) of the plan every `every` seconds, a little before its start and after its end included.
+
+    `offset` shifts the samples, not the training: a Prometheus scrapes each of its targets at a moment of its own.
+    """
     training = Training(plan, start)
     training.play()
     machine = Machine(training)
     events = sorted(training.events, key=lambda event: event[0])
     last = training.now + (plan.after if plan.end != "running" else 0.0)
-    before, index = start - 2 * every, 0
+    before, index = start - 2 * every + offset, 0
     state, states = "", list(training.phases)
     dropped = {metric.name for metric in plan.without}
     while before < last:
@@ -549,6 +565,23 @@ def play(plan: Plan, every: float = 2.0, start: float = START) -> Store:
     for time, samples in moments(plan, every, start):
         store.add(time, samples)
     return store
+
+
+def play_nodes(plan: Plan, every: float = 15.0, start: float = START) -> list[Store]:
+    """The plan with each rank on a node of its own, which are scraped one after the other within each period."""
+    stores = []
+    for rank in range(plan.ranks):
+        store = Store(name=f"node{rank}:9911")
+        for time, samples in moments(plan, every, start, offset=every * rank / plan.ranks):
+            store.add(time, [sample for sample in samples if _of(sample, str(rank))])
+        stores.append(store)
+    return stores
+
+
+def _of(sample: Sample, rank: str) -> bool:
+    """Whether a sample is of this rank, of its GPU, which has the same number, or of the node."""
+    labels = dict(zip(sample.metric.labels, sample.labels, strict=False))
+    return labels.get("rank", labels.get("gpu", rank)) == rank
 
 
 def totals(store: Store, metric: Metric) -> dict[tuple[str, ...], Any]:
