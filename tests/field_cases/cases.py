@@ -37,7 +37,7 @@ class Case:
     row: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     version: str = "newest"
-    images: int = 64
+    images: int = 400
     size: int = 64
     seconds: float = 50.0
     prefix: tuple[str, ...] = ()
@@ -131,6 +131,7 @@ CASES: dict[str, Case] = {
         2,
         script='model.add_callback("on_fit_epoch_end", lambda trainer: time.sleep(20))',
         options={"workers": 2, **NO_VAL},
+        images=64,
         seconds=110,
     ),
     "callback_computes": sick(
@@ -240,6 +241,7 @@ ultralytics.data.build.seed_worker = begin
 model.add_callback("on_train_epoch_start", lambda trainer: trainer.epoch and trainer.train_loader.reset())
 """,
         options={**STEP, "workers": 2, **NO_VAL},
+        images=96,
         seconds=80,
     ),
     "loader_spawn": sick(
@@ -248,6 +250,7 @@ model.add_callback("on_train_epoch_start", lambda trainer: trainer.epoch and tra
         13,
         script='model.add_callback("on_train_epoch_start", lambda t: t.epoch and t.train_loader.reset())',
         options={**STEP, "workers": 2, "start_method": "spawn", **NO_VAL},
+        images=96,
         seconds=100,
     ),
     "contended": sick(
@@ -327,9 +330,16 @@ model.add_callback("on_train_batch_end", fail)
         "it is killed", "killed", options={**STEP, "workers": 2, **NO_VAL}, signal=("main", "SIGKILL"), seconds=50
     ),
     "diverged": sick(
-        "the learning rate is absurd",
+        "weights overflow after 60 batches",
         "diverged",
-        options={**STEP, "workers": 0, "arguments": {"val": False, "lr0": 1e9, "warmup_epochs": 0}},
+        script="""
+def overflow(trainer, batches=[0]):
+    batches[0] += 1
+    if batches[0] == 60:
+        next(trainer.model.parameters()).data.fill_(float("inf"))
+model.add_callback("on_train_batch_start", overflow)
+""",
+        options={**STEP, "workers": 0, **NO_VAL},
     ),
     # --- ranks
     "rank_0_validates": fine(
@@ -377,7 +387,7 @@ cpu_trainer.CpuDetectionTrainer.__init__ = drop
     "validation_workers": fine(
         "validation workers stay between validations", 14, options={**STEP, "workers": 2}, images=96
     ),
-    "short": fine("two epochs and the end", options={**STEP, "workers": 2, "epochs": 2}),
+    "short": fine("two epochs and the end", options={**STEP, "workers": 2, "epochs": 2}, images=160),
 }
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
@@ -387,7 +397,7 @@ VERSIONS = ("8.3.9", "8.4.2", "newest")
 def _healthy(task: str, version: str, workers: int, *, val: bool) -> Case:
     options = {"task": task, "workers": workers, "imgsz": 64, "step_sleep": 0.2, "arguments": {"val": val}}
     name = f"{task} on {version} with {workers} workers, {'with' if val else 'without'} validation"
-    return fine(f"healthy: {name}", version=version, options=options, images=96)
+    return fine(f"healthy: {name}", version=version, options=options, images=240)
 
 
 HEALTHY: dict[str, Case] = {

@@ -196,12 +196,18 @@ def _small(recording: bytes, first: str) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Stage field cases and record them.")
-    parser.add_argument("names", nargs="*", choices=[*EVERY, []], metavar="NAME")
+    parser.add_argument("names", nargs="+", choices=[*EVERY], metavar="NAME")
     parser.add_argument("--into", type=Path, default=REAL)
+    parser.add_argument("--verbose", action="store_true", help="print what the trainings print")
     arguments = parser.parse_args()
-    for name in arguments.names or EVERY:
+    for name in arguments.names:
         staged = stage(name, EVERY[name], arguments.into)
-        print(f"{name}: {staged.recording.stat().st_size / 1024:.0f} KiB, others used {staged.others:.1f} CPUs")
+        print(
+            f"{name}: {staged.recording.stat().st_size / 1024:.0f} KiB, others used {staged.others:.1f} CPUs",
+            flush=True,
+        )
+        if arguments.verbose:
+            print(staged.output[-2000:], flush=True)
 
 
 if __name__ == "__main__":
