@@ -83,7 +83,7 @@ def _recorder(folder: Path, file: Path) -> Iterator[object]:
     serve = ["serve", "--web.listen-address", url, "--path.records", str(records), "--log.level", "error"]
     with _running([*program, *serve]):
         wait_for(lambda: "yoloscope" in get(f"http://{url}/metrics"), what="the exporter", timeout=60)
-        with _running([*program, "record", str(file), "--exporter", f"http://{url}", "--interval", "1s"]) as recorder:
+        with _running([*program, "record", str(file), "--exporter", f"http://{url}", "--interval", f"{interval:g}s"]) as recorder:
 
             def stop() -> None:
                 recorder.send_signal(signal.SIGINT)

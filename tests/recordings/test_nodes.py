@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.sampling.exposition import Form, Renderer
 
 from tests.recordings import model
 from tests.recordings.accuracy import findings
@@ -15,6 +17,10 @@ NODES = 8
 RUN = Plan(ranks=NODES, epochs=4, batches=300, cores=64)
 
 
+each_period = pytest.mark.xfail(reason="the period is taken over all nodes together: issue 15, r9")
+
+
+@each_period
 def test_eight_nodes_are_healthy() -> None:
     """Each rank is judged, although no two nodes are scraped at one moment."""
     course = diagnose_range(model.play_nodes(RUN))
@@ -23,6 +29,7 @@ def test_eight_nodes_are_healthy() -> None:
     assert told == {str(rank): ["compute_bound"] for rank in range(NODES)}
 
 
+@each_period
 @pytest.mark.parametrize("ill", [0, NODES - 1])
 def test_one_of_eight_nodes_is_slow(ill: int) -> None:
     """The straggler is named, whichever node it is on, and nobody else is."""
@@ -36,9 +43,36 @@ def findings_of(diagnosis: object) -> list[str]:
     return [verdict.name for verdict in diagnosis.verdicts if verdict.severity != "ok"]  # type: ignore[attr-defined]
 
 
+@each_period
 def test_eight_nodes_starve() -> None:
     """What all have in common is told of all."""
     course = diagnose_range(model.play_nodes(replace(RUN, workers=1)))
     assert {one.rank: findings_of(one) for one in course.diagnoses} == {
         str(rank): ["loader_workers"] for rank in range(NODES)
     }
+
+
+@pytest.mark.xfail(reason="nodes are told apart by their instance alone: issue 15, r6")
+def test_two_clusters_with_equal_addresses() -> None:
+    """Each has a node of the same address, and on it a training of the same name; the one starves."""
+    plans = {"east": Plan(epochs=3), "west": Plan(epochs=3, workers=1)}
+    lines = [
+        line for cluster, plan in plans.items() for line in _lines(plan, f'cluster="{cluster}",instance="10.0.0.7"')
+    ]
+    stores = reader.parse(sorted(lines, key=lambda line: float(line.rsplit(" ", 1)[1])))
+    assert len(stores) == 2
+    assert findings(diagnose_range(stores)) == {"loader_workers"}
+    assert not any(series.resets for store in stores for family in store.series.values() for series in family.values())
+
+
+def _lines(plan: Plan, labels: str) -> list[str]:
+    """The plan's samples as timestamped lines with these labels besides their own."""
+    renderer, lines = Renderer(), []
+    for time, samples in model.moments(plan, every=5.0):
+        text = renderer.render(samples).get(Form(openmetrics=True)).decode()
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                head, value = line.rsplit(" ", 1)
+                head = head.replace("{", f"{{{labels},", 1) if "{" in head else f"{head}{{{labels}}}"
+                lines.append(f"{head} {value} {time}")
+    return lines
