@@ -92,7 +92,7 @@ CASES: dict[str, Case] = {
         1,
         script='slow("ultralytics.data.dataset", "verify_image_label", 1.5)',
         images=400,
-        seconds=400,
+        seconds=270,
     ),
     "setup_cache": sick(
         "cache=ram reads from slow storage",
@@ -101,7 +101,7 @@ CASES: dict[str, Case] = {
         script='slow("ultralytics.data.base", "imread", 1.5)',
         options={"arguments": {"cache": "ram"}},
         images=400,
-        seconds=400,
+        seconds=270,
     ),
     "setup_long_then_healthy": fine(
         "half a minute of scan, then all is well",

@@ -40,6 +40,8 @@ LEFT_OUT = re.compile(
     r"(python|process)_"
 )
 _BUSY = "while True: pass"
+#: Seconds from which on a recording has a moment every five, to stay small.
+LONG = 150.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def stage(name: str, case: Case, into: Path) -> Staged:
             folder / "data", images=case.images, size=case.size, task=case.options.get("task", "detect")
         )
         recorded = folder / f"{name}.om.gz"
-        stop = stack.enter_context(_recorder(folder, recorded))
+        stop = stack.enter_context(_recorder(folder, recorded, 1.0 if case.seconds < LONG else 5.0))
         began = _Clock()
         for _ in range(case.neighbours):
             stack.enter_context(_running([sys.executable, "-c", _BUSY]))
@@ -74,7 +76,7 @@ def stage(name: str, case: Case, into: Path) -> Staged:
 
 
 @contextlib.contextmanager
-def _recorder(folder: Path, file: Path) -> Iterator[object]:
+def _recorder(folder: Path, file: Path, interval: float) -> Iterator[object]:
     """`yoloscope serve` with `yoloscope record` beside it; the value ends the recording."""
     records = folder / "records"
     records.mkdir()
@@ -83,7 +85,8 @@ def _recorder(folder: Path, file: Path) -> Iterator[object]:
     serve = ["serve", "--web.listen-address", url, "--path.records", str(records), "--log.level", "error"]
     with _running([*program, *serve]):
         wait_for(lambda: "yoloscope" in get(f"http://{url}/metrics"), what="the exporter", timeout=60)
-        with _running([*program, "record", str(file), "--exporter", f"http://{url}", "--interval", f"{interval:g}s"]) as recorder:
+        record = ["record", str(file), "--exporter", f"http://{url}", "--interval", f"{interval:g}s"]
+        with _running([*program, *record]) as recorder:
 
             def stop() -> None:
                 recorder.send_signal(signal.SIGINT)
