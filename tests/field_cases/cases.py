@@ -303,12 +303,12 @@ cpu_trainer.CpuDetectionTrainer.preprocess_batch = preprocess
     ),
     # --- memory
     "host_leak": sick(
-        "a callback keeps 24 MiB of every batch, all within the first epoch",
+        "a callback keeps 4 MiB of every batch, all within the first epoch",
         "host_memory_leak",
         5,
         script="""
 kept = []
-model.add_callback("on_train_batch_end", lambda trainer: kept.append(bytearray(b"x") * (24 * 2**20)))
+model.add_callback("on_train_batch_end", lambda trainer: kept.append(bytearray(b"x") * (4 * 2**20)))
 """,
         options={**STEP, "workers": 2, **NO_VAL},
         images=2000,

@@ -1,11 +1,14 @@
-"""Runs on several nodes, which are scraped one after the other: one fault is one finding, health is health."""
+"""Several nodes, clusters and trainings: one fault is one finding of the one that has it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
+from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.sampling.exposition import Form, Renderer
 
@@ -13,8 +16,16 @@ from tests.recordings import model
 from tests.recordings.accuracy import findings
 from tests.recordings.model import Plan
 
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.engine import Diagnosis
+
 NODES = 8
 RUN = Plan(ranks=NODES, epochs=4, batches=300, cores=64)
+
+
+def findings_of(diagnosis: Diagnosis) -> list[str]:
+    """Names of a rank's verdicts that are worse than ok."""
+    return [verdict.name for verdict in diagnosis.verdicts if verdict.severity != rules.OK]
 
 
 each_period = pytest.mark.xfail(reason="the period is taken over all nodes together: issue 15, r9")
@@ -37,10 +48,6 @@ def test_one_of_eight_nodes_is_slow(ill: int) -> None:
     course = diagnose_range(model.play_nodes(plan))
     assert findings(course) == {"straggler"}
     assert [one.rank for one in course.diagnoses if findings_of(one)] == [str(ill)]
-
-
-def findings_of(diagnosis: object) -> list[str]:
-    return [verdict.name for verdict in diagnosis.verdicts if verdict.severity != "ok"]  # type: ignore[attr-defined]
 
 
 @each_period
@@ -76,3 +83,17 @@ def _lines(plan: Plan, labels: str) -> list[str]:
                 head = head.replace("{", f"{{{labels},", 1) if "{" in head else f"{head}{{{labels}}}"
                 lines.append(f"{head} {value} {time}")
     return lines
+
+
+def test_a_second_training_in_one_process() -> None:
+    """A notebook trains until it runs out of memory, then again with less: the second one is not charged with that."""
+    every, later = 5.0, 300.0
+    first = Plan(run="train/first", epochs=3, ooms={8: 1, 15: 1}, halvings=(8, 15), batch=64, after=2 * later)
+    store, second = Store(), dict(model.moments(Plan(run="train/second", epochs=3), every, model.START + later))
+    for time, samples in model.moments(first, every):
+        more = second.get(time, [])
+        shared = "gpu" if more else ""  # the GPU does what the later one asks of it
+        store.add(time, [s for s in samples if s.metric.area != shared])
+        store.add(time, [s for s in more if s.metric.area in ("train", "gpu")])
+    found = {one.run: findings_of(one) for one in diagnose_range([store]).diagnoses}
+    assert found == {"train/first": ["oom_retry"], "train/second": []}
