@@ -218,11 +218,15 @@ class Queue:
         self._processes: list[Any] = []
         self._next = math.nan  # worker of the next batch
         self._last = (0.0, 0.0)  # moment and depth
+        self._tapped: Callable[[], Any] = _nobody
+        self.fetched: float | None = None
+        """Seconds the loader took to hand out the batches since this was last set to 0; None if that is not known."""
 
     def look(self, trainer: Any) -> None:
         """Find the workers of this epoch. Only a weak reference stays: an iterator that is let go ends its workers."""
         loader = trainer.train_loader
         iterator = getattr(loader, "iterator", getattr(loader, "_iterator", None))  # Ultralytics' loader, or torch's
+        self._tap(iterator)
         processes = list(getattr(iterator, "_workers", ()))
         known = {process.pid for process in self._processes}
         new = [process for process in processes if process.pid not in known]
@@ -234,6 +238,36 @@ class Queue:
             self._processes, self._next, self._last = processes, math.nan, (0.0, 0.0)
         if processes:
             self._values[self._capacity] = len(processes) * loader.prefetch_factor
+
+    def _tap(self, iterator: Any) -> None:
+        """Time the loader's own fetch of a batch, on this iterator alone, where it is one of torch's.
+
+        What hangs on the iterator must not refer to it: it would live on when it is let go, and its workers with it.
+        """
+        if iterator is not None and self._tapped() is iterator:
+            return  # in an earlier epoch
+        self._tapped, self.fetched = _nobody, None
+        fetch = getattr(type(iterator), "_next_data", None)  # what torch's iterators call for each batch
+        if fetch is None or "_next_data" in vars(iterator):
+            return
+        this = weakref.ref(iterator)
+
+        def next_data() -> Any:
+            began = perf_counter()
+            batch = fetch(this())
+            if self.fetched is not None:
+                self.fetched += perf_counter() - began
+            return batch
+
+        iterator._next_data = next_data  # noqa: SLF001 - torch has no public place for it
+        self._tapped, self.fetched = this, 0.0
+
+    def let_go(self) -> None:
+        """Leave the iterator as it was."""
+        iterator = self._tapped()
+        if iterator is not None:
+            del iterator._next_data  # noqa: SLF001
+        self._tapped, self.fetched = _nobody, None
 
     def count_deaths(self) -> None:
         """Count workers that ended otherwise than asked to; Ultralytics asks with SIGTERM."""

@@ -9,8 +9,11 @@ from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
 STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
 PHASES = (
     "setup",
+    "loader_start",
     "data_wait",
+    "callbacks",
     "h2d",
+    "preprocess",
     "forward",
     "backward",
     "backward_local",
@@ -81,12 +84,21 @@ TRAIN_STEP_SECONDS = histogram(
     buckets=STEP_BUCKETS,
 )
 TRAIN_DATA_WAIT_SECONDS = histogram(
-    "train_data_wait_seconds", "Time a step waited for its batch.", *_RANK, buckets=STEP_BUCKETS
+    "train_data_wait_seconds", "Time the loader took to hand out a step's batch.", *_RANK, buckets=STEP_BUCKETS
 )
 TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL = counter(
     "train_first_batch_wait_seconds_total",
-    "The part of the data wait that went to the first batch of an epoch: workers started, prefetch filled.",
+    "Wait for the first batches of epochs (workers started, prefetch filled): the phase loader_start.",
     *_RANK,
+)
+TRAIN_CALLBACK_SECONDS_TOTAL = counter(
+    "train_callback_seconds_total",
+    "Time in other people's callbacks, by module and name of the slow ones; the rest are `(others)`.",
+    *_RANK,
+    "callback",
+)
+TRAIN_CALLBACK_CALLS_TOTAL = counter(
+    "train_callback_calls_total", "Calls of other people's callbacks, named as their time is.", *_RANK, "callback"
 )
 TRAIN_REMAINING_SECONDS = gauge(
     "train_remaining_seconds",
