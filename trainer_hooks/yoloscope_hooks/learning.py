@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
     Tensor = Any
 
-PERIOD = 0.5
+PERIOD = 1.0
 
 
 class Learning:

@@ -20,11 +20,11 @@ from yoloscope_record.file_format import ROWS_AHEAD, Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
-from yoloscope_hooks import cuda_memory, ddp, facts, naming, other_callbacks, step_clock, taps, workers
+from yoloscope_hooks import cuda_memory, ddp, facts, naming, other_callbacks, taps, workers
 from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.learning import PERIOD, Learning
 from yoloscope_hooks.ledger import BATCHES, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Ledger
-from yoloscope_hooks.step_clock import CHECKPOINT, END, OTHER, SETUP, START, VALIDATE, HostClock
+from yoloscope_hooks.step_clock import CHECKPOINT, END, OTHER, SETUP, START, VALIDATE, Gap, HostClock, waited
 from yoloscope_hooks.stream_clock import StreamClock
 
 if TYPE_CHECKING:
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Trainer = Any  # duck-typed
+    #: Wall time, start, end, the fields of its Gap, marks of the clock, images, optimizer steps.
+    Batch = tuple[float, float, float, tuple[float, float, float, bool], Any, int, int]
     Result = TypeVar("Result")
 
 ERROR_LIMIT = 3  # the same part fails that often: it is left out from then on
 VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
 KEEP_SECONDS = 86400.0
-FOLD_SECONDS = 0.5  # batches are added to the counters several at a time: ROWS_AHEAD of them, or what came in this
+FOLD_SECONDS = 1.0  # batches are added to the counters several at a time: ROWS_AHEAD of them, or what came in this
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 _log = logging.getLogger("yoloscope")
 
@@ -115,7 +117,8 @@ class Recorder:
         self._start = self._end = 0.0  # of the batch under way; 0 between batches, and until it has come
         self._own = 0.0  # seconds we took since the last batch ended
         self._callbacks = self._gap_callbacks = 0.0  # seconds others took up to `_previous`, and in the gap from there
-        self._batches: list[tuple[float, float, int, int]] = []  # wait, step, images, steps: not in the counters yet
+        self._batches: list[Batch] = []  # not in the counters yet
+        self._hook_seconds = 0.0
         self._folded = 0.0
         self._previous = perf_counter() - age  # up to where the wall time is accounted for
         self._first, self._epoch_batch, self._batch_size = True, 0, 0
@@ -218,54 +221,60 @@ class Recorder:
             self.clock.mark(END)
 
     def batch_end(self, trainer: Trainer, now: float) -> None:
-        """A step is done: write its row; every few batches add them up, in a loop that is warm by then."""
-        start = self._start
-        if not start:
+        """A step is done: write its row. What can wait is done for several batches at a time, in loops that are warm.
+
+        In a real training nothing that is called here is in the CPU's caches: each call costs microseconds.
+        """
+        if not self._start:
             return  # the batch began before the hooks did
-        self._step_ends(now)
-        first, end, fetched = self._first, self._end, self._queue.fetched
-        gap = step_clock.gap(
-            start - self._previous, self._gap_callbacks, None if first else fetched, self._own, first=first
-        )
-        self.clock.end(start, end, gap)
-        memory = self._part("memory", self._memory.batch) or UNKNOWN if self._memory else UNKNOWN
+        if not self._end:
+            self._step_ends(now)
+        first, start, end, queue = self._first, self._start, self._end, self._queue
         if first:
-            self._part("queue", self._queue.look, trainer)
-        if fetched is not None:
-            self._queue.fetched = 0.0
-        queue = self._part("queue", self._queue.batch, end) or UNKNOWN
+            self._part("queue", queue.look, trainer)
+        length, callbacks = start - self._previous, self._gap_callbacks
+        wait = waited(length - callbacks, None if first else queue.fetched, self._own)
+        memory = self._part("memory", self._memory.batch) or UNKNOWN if self._memory else UNKNOWN
+        worker, depth = self._part("queue", queue.batch, end) or UNKNOWN
         wall = time.time()
-        self._batches.append((gap.wait, end - start, self.images or self._batch_size, self.steps))
-        self._writer.append((wall, gap.wait, end - start, *memory, *queue, self._epoch + 1.0))
-        self._part("loss", self.learning.check, trainer)
+        self._writer.append(wall, wait, end - start, *memory, worker, depth, self._epoch + 1.0)
+        gap = length, callbacks, wait, first
+        self._batches.append((wall, start, end, gap, self.clock.marks, self.images, self.steps))
         self._first, self._start, self._previous = False, 0.0, end
         self._epoch_batch += 1
-        self._ledger.numbers[LAST_BATCH] = wall
         if len(self._batches) >= ROWS_AHEAD or now - self._folded >= FOLD_SECONDS:
             self._learn(trainer, wall)
             self._part("callbacks", self._others.store)
             self._writer.begin()
-            self._fold(now)
+            self._fold()
+            self._store(now)
             self._writer.end(wall)
         self._own = perf_counter() - now
-        self._ledger.numbers[HOOK_SECONDS] += self._own
+        self._hook_seconds += self._own
 
-    def _fold(self, now: float) -> None:
-        """Add the batches since the last time to the counters. Between the writer's `begin` and `end`."""
-        writer, numbers = self._writer, self._ledger.numbers
-        for wait, step, images, steps in self._batches:
-            writer.observe(self._wait, STEP_BUCKETS, wait)
-            writer.observe(self._step, STEP_BUCKETS, step)
+    def _fold(self) -> None:
+        """Add up the batches since the last time. Between the writer's `begin` and `end`."""
+        writer, numbers, clock = self._writer, self._ledger.numbers, self.clock
+        for wall, start, end, gap, marks, images, steps in self._batches:
+            writer.observe(self._wait, STEP_BUCKETS, gap[2])
+            writer.observe(self._step, STEP_BUCKETS, end - start)
             numbers[BATCHES] += 1.0
-            numbers[IMAGES] += images
+            numbers[IMAGES] += images or self._batch_size
             numbers[OPTIMIZER_STEPS] += steps
+            numbers[LAST_BATCH] = wall
+            clock.end(marks, (start, end), Gap(*gap), numbers)
         self._batches.clear()
-        self.clock.settle(numbers)
+
+    def _store(self, now: float) -> None:
+        """Put the sums into the record. Between the writer's `begin` and `end`."""
+        self._part("queue", self._queue.store)
+        self._ledger.numbers[HOOK_SECONDS] = self._hook_seconds
         self._ledger.store()
-        writer.count()
+        self._writer.count()
         self._folded = now
 
     def _learn(self, trainer: Trainer, wall: float) -> None:
+        self._part("loss", self.learning.check, trainer)
         if wall - self._sampled >= PERIOD:
             self._sampled = wall
             self._part("learning", self.learning.sample, trainer)
@@ -316,8 +325,9 @@ class Recorder:
         self._previous, self._callbacks, self._own = now, spent, 0.0
         self._part("callbacks", self._others.store)
         self._writer.begin()
+        self._fold()
         self.clock.account(elapsed, callbacks, _PHASE_OF_STATE[self._state], self._ledger.numbers)
-        self._fold(now)
+        self._store(now)
         self._writer.set_state(state)
         self._writer.end(time.time())
         self._state = state

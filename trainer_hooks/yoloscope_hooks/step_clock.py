@@ -20,7 +20,7 @@ Time is in seconds of any clock: `perf_counter` on the CPU, events of the stream
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from yoloscope_record.catalog import PHASES
 
@@ -44,33 +44,24 @@ DATA_WAIT, LOADER_START, CALLBACKS = (_PHASE[name] for name in ("data_wait", "lo
 
 
 class Gap(NamedTuple):
-    """What the host did between two steps, in seconds. The parts are no more than the whole; what is left is ours."""
+    """What the host did between two steps, in seconds; what is left is ours, the progress bar's, and the like."""
 
     length: float
     callbacks: float  # other people's
     wait: float  # for the loader
     first: bool  # of an epoch: workers are started, the prefetch is filled
 
-    @property
-    def phase(self) -> int:
-        """Phase of the wait."""
-        return LOADER_START if self.first else DATA_WAIT
 
-
-def gap(length: float, callbacks: float, fetch: float | None, own: float, *, first: bool) -> Gap:
-    """Divide a gap of `length` seconds.
+def waited(rest: float, fetch: float | None, own: float) -> float:
+    """How long a step waited for its batch.
 
     Args:
-        length: seconds from the end of a step to the start of the next.
-        callbacks: time in other people's callbacks meanwhile.
-        fetch: time the loader took to hand out the batch; None where that is not measured, and for an epoch's first
-            batch, where the loader itself is made: then what is not known to be something else is waiting for it.
+        rest: seconds from the end of the step before to this one's start, less other people's callbacks.
+        fetch: time the loader took to hand out the batch. None where that is not measured, and for an epoch's first
+            batch, for which the loader itself is made: then all that is not known to be something else is waiting.
         own: time in our own callbacks meanwhile.
-        first: whether the batch is the first of an epoch.
     """
-    callbacks = min(callbacks, length)
-    rest = length - callbacks
-    return Gap(length, callbacks, min(fetch, rest) if fetch is not None else max(rest - own, 0.0), first)
+    return max(rest - own, 0.0) if fetch is None else min(fetch, max(rest, 0.0))
 
 
 def divide(gap: Gap, length: float, seconds: Seconds) -> None:
@@ -78,8 +69,8 @@ def divide(gap: Gap, length: float, seconds: Seconds) -> None:
     share = length / gap.length if gap.length > 0.0 else 0.0
     callbacks, wait = gap.callbacks * share, gap.wait * share
     seconds[CALLBACKS] += callbacks
-    seconds[gap.phase] += wait
-    seconds[OTHER] += length - callbacks - wait
+    seconds[LOADER_START if gap.first else DATA_WAIT] += wait
+    seconds[OTHER] += max(length - callbacks - wait, 0.0)  # a counter, whatever is rounded
 
 
 def _closes(backward: str, end: str) -> tuple[int, ...]:
@@ -123,12 +114,17 @@ class HostClock:
 
     def __init__(self) -> None:
         """No step has begun."""
-        self._marks = [0.0] * MARKS
-        self._steps: list[tuple[list[float], float, Gap]] = []
+        self.marks: Sequence[Any] = ()
+        """Those of the step under way, or of the last one: to be given back to `end` some time later."""
+        self.begin()
+
+    def begin(self) -> None:
+        """A step begins; what the step before it left is gone."""
+        self.marks = self._moments = [0.0] * MARKS
 
     def mark(self, index: int) -> None:
         """Note the moment."""
-        self._marks[index] = perf_counter()
+        self._moments[index] = perf_counter()
 
     def epoch(self) -> None:
         """Steps follow."""
@@ -138,18 +134,14 @@ class HostClock:
         seconds[CALLBACKS] += callbacks
         seconds[phase] += elapsed - callbacks
 
-    def begin(self) -> None:
-        """A step begins; what the step before it left is gone."""
-        self._marks = [0.0] * MARKS
+    def end(self, marks: Any, times: tuple[float, float], gap: Gap, seconds: Seconds) -> None:
+        """A step is over: give its time to the phases.
 
-    def end(self, start: float, end: float, gap: Gap) -> None:
-        """The step lasted from `start` to `end`, `gap` was before it: its time is given to the phases by `settle`."""
-        marks = self._marks
-        marks[START], marks[END] = start, end
-        self._steps.append((marks, start - gap.length, gap))
-
-    def settle(self, seconds: Seconds) -> None:
-        """Give the time of the steps that are over to the phases."""
-        for marks, previous, gap in self._steps:
-            split(marks, previous, gap, seconds)
-        self._steps.clear()
+        Args:
+            marks: its marks.
+            times: when it began and ended by the host's clock.
+            gap: what the host did before it.
+            seconds: one number per catalog.PHASES, added to.
+        """
+        marks[START], marks[END] = times
+        split(marks, times[0] - gap.length, gap, seconds)

@@ -51,7 +51,7 @@ class StreamClock:
         self._make = event
         self._stream = stream
         self._free: list[Event] = []
-        self._marks: list[Event | None] = [None] * MARKS
+        self.marks: list[Event | None] = [None] * MARKS
         self._flying: deque[tuple[list[Event | None], Gap]] = deque()
         self._previous: Event | None = None  # the end of the step before the oldest in flight
         self._owed = 0.0
@@ -71,32 +71,25 @@ class StreamClock:
     def mark(self, index: int) -> None:
         """Note the moment in the stream; the later one counts. Never raises: it is called from within a step."""
         try:
-            event = self._marks[index]
+            event = self.marks[index]
             if event is None:
-                self._marks[index] = self._record()
+                self.marks[index] = self._record()
             else:
                 event.record(self._stream)
         except Exception:  # a broken CUDA context breaks the training by itself
-            self._marks[index] = None
+            self.marks[index] = None
 
     def begin(self) -> None:
         """A step begins."""
-        self._release(*self._marks)
-        self._marks = [None] * MARKS
+        self.marks = [None] * MARKS
         self.mark(START)
 
-    def end(self, start: float, end: float, gap: Gap) -> None:
-        """The step is queued; it took the host from `start` to `end`, and `gap` before that."""
-        self._owed += gap.length + end - start
-        if self._marks[END] is None:
-            self.mark(END)
-        self._flying.append((self._marks, gap))
-        self._marks = [None] * MARKS
-
-    def settle(self, seconds: Seconds) -> None:
-        """Give the time of steps that are over to the phases."""
+    def end(self, marks: Any, times: tuple[float, float], gap: Gap, seconds: Seconds) -> None:
+        """A step is queued; give the time of steps that are over to the phases."""
+        self._owed += gap.length + times[1] - times[0]
+        self._flying.append((marks, gap))
         self._land(seconds)
-        while len(self._flying) > DEPTH:
+        if len(self._flying) > DEPTH:
             self._forget()
 
     def account(self, elapsed: float, callbacks: float, phase: int, seconds: Seconds) -> None:

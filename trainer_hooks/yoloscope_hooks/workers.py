@@ -217,7 +217,8 @@ class Queue:
         self._iterator: Callable[[], Any] = _nobody
         self._processes: list[Any] = []
         self._next = math.nan  # worker of the next batch
-        self._last = (0.0, 0.0)  # moment and depth
+        self._depths: list[tuple[float, float]] = []  # moments and depths that are not in the record yet
+        self._last = (0.0, 0.0)  # the last that is
         self._tapped: Callable[[], Any] = _nobody
         self.fetched: float | None = None
         """Seconds the loader took to hand out the batches since this was last set to 0; None if that is not known."""
@@ -235,6 +236,7 @@ class Queue:
             self._values[self._restarts] += len(new)
         if new or not processes:
             self._iterator = weakref.ref(iterator) if processes else _nobody
+            self._depths.clear()
             self._processes, self._next, self._last = processes, math.nan, (0.0, 0.0)
         if processes:
             self._values[self._capacity] = len(processes) * loader.prefetch_factor
@@ -277,12 +279,10 @@ class Queue:
         self._processes = []
 
     def batch(self, now: float) -> tuple[float, float]:
-        """A step is done at `now`: store the depth, return the worker of this batch and the depth.
-
-        Dwell is the integral of the depth (Little's law: mean number = rate x mean time): after a batch was taken the
-        queue fills up from one less than it was to what it is.
-        """
+        """A step is done at `now`: return the worker of this batch, and the depth; `store` is for later."""
         iterator = self._iterator()
+        if self.fetched is not None:
+            self.fetched = 0.0
         if iterator is None:
             return math.nan, math.nan
         tasks, worker = iterator._task_info, self._next  # noqa: SLF001 - torch has no public place for these
@@ -290,12 +290,22 @@ class Queue:
         self._next = following[0] if following else math.nan
         early = len(tasks) - iterator._tasks_outstanding  # noqa: SLF001 - arrived before their turn
         depth = float(iterator._data_queue.qsize() + early)  # noqa: SLF001
-        moment, before = self._last
-        if moment:
-            self._values[self._dwell] += (max(before - 1.0, 0.0) + depth) / 2.0 * (now - moment)
-        self._values[self._depth] = depth
-        self._last = (now, depth)
+        self._depths.append((now, depth))
         return worker, depth
+
+    def store(self) -> None:
+        """Put the depths since the last time into the record.
+
+        Dwell is the integral of the depth (Little's law: mean number = rate x mean time): after a batch was taken the
+        queue fills up from one less than it was to what it is.
+        """
+        for now, depth in self._depths:
+            moment, before = self._last
+            if moment:
+                self._values[self._dwell] += (max(before - 1.0, 0.0) + depth) / 2.0 * (now - moment)
+            self._values[self._depth] = depth
+            self._last = (now, depth)
+        self._depths.clear()
 
 
 def _nobody() -> None:

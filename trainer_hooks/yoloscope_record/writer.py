@@ -233,12 +233,14 @@ class Writer:
         """Set the state, one of catalog.STATES. Between `begin` and `end`."""
         self._u32[STATE] = catalog.STATES.index(state)
 
-    def append(self, row: Sequence[float]) -> None:
+    def append(self, *row: float) -> None:
         """Append a batch to the ring at once, columns as in RING_COLUMNS; no more than ROWS_AHEAD between `count`s."""
-        if self._process != os.getpid():
-            self._release()
-        self._write(ROW.pack(*row), self._ring + self._rows % self._ring_rows * ROW.size)
-        self._rows += 1
+        if self._file >= 0:
+            try:
+                os.pwrite(self._file, ROW.pack(*row), self._ring + self._rows % self._ring_rows * ROW.size)
+            except OSError as error:
+                self._lose(error)
+            self._rows += 1
 
     def count(self) -> None:
         """Say that all rows of the ring are in the counters. Between `begin` and `end`."""
