@@ -179,6 +179,7 @@ def test_depth_and_worker(queue: tuple[Queue, Writer]) -> None:
     iterator._data_queue.qsize = lambda: 2
     assert watch.batch(2.0) == (0, 5)
     assert watch.batch(3.0) == (3, 5)
+    watch.store()
     seen = values(writer)
     assert (seen["queue_depth"], seen["queue_capacity"]) == (5, 16)
 
@@ -190,6 +191,9 @@ def test_dwell_is_the_integral_of_the_depth(queue: tuple[Queue, Writer]) -> None
     watch.look(trainer(iterator))
     for step in range(101):
         watch.batch(10.0 + step * 0.05)
+        if step % 8 == 0:
+            watch.store()
+    watch.store()
     assert values(writer)["batch_dwell_seconds_total"] / 100 == pytest.approx(16 * 0.05, rel=0.05)
 
 

@@ -39,7 +39,7 @@ class Learning:
         self.copies = Copies()
 
     def check(self, trainer: Trainer) -> None:
-        """Once per batch: a loss that is no number. On CUDA at the rate of `sample`."""
+        """Every few batches: a loss that is no number. On CUDA at the rate of `sample`."""
         loss = getattr(trainer, "loss", None)
         if loss is not None and not loss.is_cuda and not math.isfinite(loss.item()):
             self._writer.values[self._nonfinite] += 1

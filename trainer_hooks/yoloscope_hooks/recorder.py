@@ -11,6 +11,7 @@ import time
 import weakref
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -179,7 +180,8 @@ class Recorder:
         self._first, self._start, self._end, self._epoch_batch = True, 0.0, 0.0, 0
 
     def _time_callbacks(self, trainer: Trainer) -> None:
-        before, after = {"on_train_batch_end": self._step_ends}, {"on_train_batch_start": self._step_begins}
+        before = {"on_train_batch_end": partial(self._part, "callbacks", self._step_ends)}
+        after = {"on_train_batch_start": partial(self._part, "callbacks", self._step_begins)}
         for lists in other_callbacks.lists_of(trainer):
             self._others.install(lists, before, after)
 
@@ -237,7 +239,7 @@ class Recorder:
         memory = self._part("memory", self._memory.batch) or UNKNOWN if self._memory else UNKNOWN
         worker, depth = self._part("queue", queue.batch, end) or UNKNOWN
         wall = time.time()
-        self._writer.append(wall, wait, end - start, *memory, worker, depth, self._epoch + 1.0)
+        self._writer.append((wall, wait, end - start, *memory, worker, depth, self._epoch + 1.0))
         gap = length, callbacks, wait, first
         self._batches.append((wall, start, end, gap, self.clock.marks, self.images, self.steps))
         self._first, self._start, self._previous = False, 0.0, end
@@ -291,6 +293,7 @@ class Recorder:
 
     def epoch_end(self, trainer: Trainer, now: float) -> None:
         """The epoch's batches are done."""
+        self._part("loss", self.learning.check, trainer)
         self._part("learning", self.learning.sample, trainer)
         if self._memory:
             self._part("memory", self._memory.epoch)

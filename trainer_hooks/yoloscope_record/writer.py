@@ -233,7 +233,7 @@ class Writer:
         """Set the state, one of catalog.STATES. Between `begin` and `end`."""
         self._u32[STATE] = catalog.STATES.index(state)
 
-    def append(self, *row: float) -> None:
+    def append(self, row: Sequence[float]) -> None:
         """Append a batch to the ring at once, columns as in RING_COLUMNS; no more than ROWS_AHEAD between `count`s."""
         if self._file >= 0:
             try:
