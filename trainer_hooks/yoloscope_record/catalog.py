@@ -84,7 +84,7 @@ TRAIN_STEP_SECONDS = histogram(
     buckets=STEP_BUCKETS,
 )
 TRAIN_DATA_WAIT_SECONDS = histogram(
-    "train_data_wait_seconds", "Time the loader took to hand out a step's batch.", *_RANK, buckets=STEP_BUCKETS
+    "train_data_wait_seconds", "Time a step waited for its batch.", *_RANK, buckets=STEP_BUCKETS
 )
 TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL = counter(
     "train_first_batch_wait_seconds_total",

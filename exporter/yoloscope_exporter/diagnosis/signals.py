@@ -29,7 +29,9 @@ _SHM = "/dev/shm"  # noqa: S108 - a label's value
 #: The phases of a training step. The rest of a rank's time is set-up, validation and checkpoints.
 STEP_PHASES = (
     "data_wait",
+    "callbacks",
     "h2d",
+    "preprocess",
     "forward",
     "backward",
     "backward_local",
@@ -379,8 +381,10 @@ def _typical(v: View) -> dict[str, float]:
         for name in STEP_PHASES
         if (values := v.now.shares(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, name, count=count))
     }
+    # Starting workers and filling the queue once an epoch is no starvation. Older hooks had no phase for it.
+    apart = v.now.shares(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "loader_start", count=count)
     first = v.now.shares(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank, count=count)
-    if first and "data_wait" in parts:  # starting workers and filling the queue once an epoch is no starvation
+    if first and not apart and "data_wait" in parts:
         parts["data_wait"] = [max(wait - once, 0.0) for wait, once in zip(parts["data_wait"], first, strict=True)]
     totals = [sum(column) for column in zip(*parts.values(), strict=True)]
     if not any(total > 0 for total in totals):
