@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures import promql
+from yoloscope_exporter.measures.formula import TARGET
 
-from dashboards import look, promql, sdk
+from dashboards import look, sdk
 from dashboards.panels import DATASOURCE
 
 if TYPE_CHECKING:
-    from dashboards.promql import Expr
+    from yoloscope_exporter.measures.promql import Expr
 
 TAG = "yoloscope"
 GRID = 24
@@ -51,7 +53,7 @@ RANK = Variable("rank", "Rank", m.TRAIN_RUN_INFO, "rank", sort=sdk.models.Variab
 GPU = Variable("gpu", "GPU", m.GPU_INFO, "gpu", sort=sdk.models.VariableSort.NUMERICAL_ASC)
 NODES = (CLUSTER, JOB, INSTANCE)
 #: Two runs to compare, and the nodes of both.
-_ANY_RUN, _BOTH_RUNS = promql.Scope(), promql.Scope((*promql.TARGET, "run"), run=promql.BOTH_RUNS)
+_ANY_RUN, _BOTH_RUNS = promql.Scope(), promql.Scope((*TARGET, "run"), run=promql.BOTH_RUNS)
 OF_TWO_RUNS = (
     *NODES,
     RUN._replace(title="Run A"),

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures.formula import TARGET
+from yoloscope_exporter.measures.promql import WINDOW, Expr, Scope, joined, total
 
 from dashboards import verdicts
-from dashboards.promql import TARGET, WINDOW, Expr, Scope, joined, total
 
 #: What identifies a rank, a run on a node, and a GPU, wherever they were scraped.
 RANK: Final = (*TARGET, "run", "rank")

@@ -18,7 +18,7 @@ from dashboards.look import PLAIN, Steps
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dashboards.promql import Expr
+    from yoloscope_exporter.measures.promql import Expr
 
 DATASOURCE = sdk.common_models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NORMAL, OTHERWISE = "**Normal:** ", "**Otherwise:** "

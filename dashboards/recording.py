@@ -15,10 +15,11 @@ from typing import Any, Final
 import yaml
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.catalog import GAUGE, Metric
+from yoloscope_exporter.measures.formula import TARGET
+from yoloscope_exporter.measures.promql import Expr, Scope, total, zero
 
 from dashboards import measures
 from dashboards.measures import GPU, RANK, RUN
-from dashboards.promql import TARGET, Expr, Scope, total, zero
 
 #: Long enough for four scrapes of a fleet that is scraped every 30 s.
 WINDOW: Final = "2m"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter import landing, simulation
+from yoloscope_exporter import simulation
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.snapshot import Snapshot
+from yoloscope_exporter.sampling.snapshot import Snapshot
+from yoloscope_exporter.web import landing
 
 from tests.conftest import require_binary
 from tests.recordings import cases

@@ -15,9 +15,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.prometheus.rulebook import ALERTS
 from tests.conftest import require_binary
@@ -28,6 +30,8 @@ from tests.training import make_dataset, start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from prometheus_client.samples import Sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.train, pytest.mark.timeout(300)]
 
@@ -113,15 +117,18 @@ class Site:
         """The exposition now."""
         return get(f"{self.url}/metrics")
 
+    def samples(self, name: str, **labels: str) -> list[Sample]:
+        """The samples of that name and with these labels, now."""
+        return samples(self.metrics(), name, **labels)
+
     def value(self, name: str, run: str) -> float | None:
         """One sample of a run's rank 0, None where there is none."""
-        found = re.findall(rf'^yoloscope_{name}{{run="{run}",rank="0"}} (\S+)$', self.metrics(), re.MULTILINE)
-        return float(found[0]) if found else None
+        found = self.samples(name, run=run, rank="0")
+        return found[0].value if found else None
 
     def state(self, run: str) -> str | None:
         """The state of a run's rank 0."""
-        found = re.findall(rf'train_state{{run="{run}",rank="0",state="(\w+)"}} 1', self.metrics())
-        return found[0] if found else None
+        return next((one.labels["state"] for one in self.samples("train_state", run=run, rank="0") if one.value), None)
 
     def arrived(self, alert: str, timeout: float = 120, **labels: str) -> None:
         """Wait for an alert at the webhook, and note how long it took."""
@@ -134,13 +141,20 @@ class Site:
         return float(wait_for(lambda: query(self.server, first), timeout=90, what=f"the first batch of {run}")[0][1])
 
 
+def samples(text: str, name: str, **labels: str) -> list[Sample]:
+    """The samples of an exposition of that name and with these labels."""
+    families = text_string_to_metric_families(text)
+    found = (one for family in families for one in family.samples if one.name == f"yoloscope_{name}")
+    return [one for one in found if labels.items() <= one.labels.items()]
+
+
 def _place(site: Site) -> None:
     """Let the driver list every rank's process on its GPU, as soon as the exporter knows the process."""
     for run, ranks in GPUS.items():
         for rank, gpu in ranks.items():
-            known = re.compile(rf'train_run_info{{run="{run}",rank="{rank}",.*?pid="(\d+)"')
-            found = wait_for(lambda known=known: known.search(site.metrics()), timeout=120, what=f"{run} rank {rank}")
-            site.nvml.set({f"gpu.{gpu}.process.{found[1]}": "memory=1073741824"})
+            known = partial(site.samples, "train_run_info", run=run, rank=rank)
+            found = wait_for(known, timeout=120, what=f"{run} rank {rank}")
+            site.nvml.set({f"gpu.{gpu}.process.{found[0].labels['pid']}": "memory=1073741824"})
 
 
 @pytest.fixture(scope="module")
@@ -191,8 +205,10 @@ def test_metrics_are_clean_and_count_every_batch(site: Site) -> None:
     assert lint.stdout + lint.stderr == ""
     for name in ("yoloscope_cpu_seconds_total", "yoloscope_gpu_utilization_ratio"):
         assert f"\n{name}{{" in text
-    counted = dict(re.findall(r'train_data_wait_seconds_count{run="([^"]*)",rank="0"} (\S+)', text))
-    batches = dict(re.findall(r'train_batches_total{run="([^"]*)",rank="0"} (\S+)', text))
+    counted, batches = (
+        {one.labels["run"]: one.value for one in samples(text, name, rank="0")}
+        for name in ("train_data_wait_seconds_count", "train_batches_total")
+    )
     assert counted == batches
     assert len(batches) == 3
 

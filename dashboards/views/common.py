@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures.formula import TARGET
+from yoloscope_exporter.measures.promql import ALERTS, THIS_RUN, Expr, Scope, known, total
 
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
 from dashboards.panels import About, Column
-from dashboards.promql import ALERTS, TARGET, THIS_RUN, Expr, Scope, known, total
 
 #: Whatever the node.
 NODES: Final = Scope(TARGET)

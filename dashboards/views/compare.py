@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures.formula import TARGET
+from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, Expr, Scope, by_epoch, known, over, total, zero
 
 from dashboards import look, measures, recording
 from dashboards.board import OF_TWO_RUNS, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, epochs, stat, table
-from dashboards.promql import BOTH_RUNS, OTHER_RUN, TARGET, Expr, Scope, by_epoch, known, over, total, zero
 from dashboards.views.common import RUN_LINK
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures.promql import Expr, middle, named, total
 
 from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
-from dashboards.promql import Expr, middle, named, total
 from dashboards.views.common import LIFECYCLE, ONE_RUN, RUN, of_run
 
 QUANTILES = ((0.5, "half of the batches"), (0.95, "95 % of the batches"), (0.99, "99 % of the batches"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures.promql import Expr, known, named, since, total, zero
 
 from dashboards import look, measures
 from dashboards.board import CLUSTER, JOB, ONE_INSTANCE, Annotation, Board, Row
 from dashboards.board import GPU as GPU_VARIABLE
 from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
-from dashboards.promql import Expr, known, named, since, total, zero
 from dashboards.views.common import GPUS, NODES, RUN_LINK, began
 
 ON = ("instance", "gpu")

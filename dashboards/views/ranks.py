@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures.promql import Expr, known, middle, top, total
 
 from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
-from dashboards.promql import Expr, known, middle, top, total
 from dashboards.views.common import LIFECYCLE, NODE_LINK, RUN, of_run
 
 #: A rank this much slower than the middle one is a straggler: TraceML's policy says 10 %, NVIDIA's resiliency

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures.promql import THIS_RUN, since, top, total, zero
 
 from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
-from dashboards.promql import THIS_RUN, since, top, total, zero
 from dashboards.views.common import FIRING, LIFECYCLE, RUN, alerts, of_run, severity_column
 
 QUARTILES = ((0.5, "half of the steps"), (0.95, "95 % of the steps"), (0.99, "99 % of the steps"))

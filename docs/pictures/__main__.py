@@ -6,9 +6,10 @@ import io
 from pathlib import Path
 
 from rich.console import Console
-from yoloscope_exporter import screen
-from yoloscope_exporter.diagnosis import engine, recording
-from yoloscope_exporter.diagnosis.series import Window
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Window
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.terminal import screen
 
 HERE = Path(__file__).parent
 RECORDING = HERE.parents[1] / "tests/recordings/slow_worker.om.gz"
@@ -17,9 +18,9 @@ WIDTH = 80
 
 def top() -> Console:
     """`yoloscope top` in the middle of a training with one slow loader worker, as a console that can be exported."""
-    (store,) = recording.read(RECORDING)
+    (store,) = reader.read(RECORDING)
     now = (store.first + store.last) / 2
-    diagnoses = engine.over([store]).diagnoses
+    diagnoses = diagnose_range([store]).diagnoses
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())
     console.print(screen.frame(Window(store, now - 60, now), diagnoses, source="http://127.0.0.1:9911"))
     return console

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import promql_parser
 from yoloscope_exporter.catalog import BY_NAME, HISTOGRAM
+from yoloscope_exporter.measures.formula import TARGET
+from yoloscope_exporter.measures.promql import ALERTS, UP
 
 from dashboards.generate import dashboards
-from dashboards.promql import ALERTS, TARGET, UP
 from dashboards.recording import RECORDED
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from yoloscope_exporter.measures.formula import TARGET
+from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, THIS_RUN
 
 from dashboards import recording
-from dashboards.promql import BOTH_RUNS, OTHER_RUN, TARGET, THIS_RUN
 from tests.dashboards.queries import (
     DASHBOARDS,
     KNOWN,

@@ -123,11 +123,11 @@ def world(directory: Path, *, nodes: int = len(SCENARIOS), gpus: int = 2, second
     with text.open("w", encoding="utf-8") as file:
         file.writelines(_with_mishaps(scrapes, end))
     data = directory / "data"
-    _promtool("openmetrics", str(text), str(data))
-    with _prometheus(directory) as url:
+    promtool("openmetrics", str(text), str(data))
+    with prometheus(directory) as url:
         times = (f"--start={START}", f"--end={end}", f"--eval-interval={STEP}s")
-        _promtool("rules", f"--url={url}", *times, f"--output-dir={data}", str(RULES))
-    with _prometheus(directory) as url:
+        promtool("rules", f"--url={url}", *times, f"--output-dir={data}", str(RULES))
+    with prometheus(directory) as url:
         yield World(url, end=end)
 
 
@@ -150,14 +150,16 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _promtool(*arguments: str) -> None:
+def promtool(*arguments: str) -> None:
+    """Write blocks of a data directory."""
     command = [require_binary("promtool"), "tsdb", "create-blocks-from", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextlib.contextmanager
-def _prometheus(directory: Path) -> Iterator[str]:
+def prometheus(directory: Path, *flags: str) -> Iterator[str]:
+    """A server of what lies in `directory`/data; the value is its address."""
     config = directory / "prometheus.yml"
     config.write_text("{}")
     port = free_port()
@@ -168,6 +170,7 @@ def _prometheus(directory: Path) -> Iterator[str]:
         "--storage.tsdb.retention.time=100y",
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
+        *flags,
     ]
     with running(command, directory / "prometheus.log", f"http://127.0.0.1:{port}") as url:
         yield url

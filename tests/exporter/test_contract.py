@@ -10,10 +10,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from yoloscope_exporter import catalog, collectors
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from yoloscope_exporter import catalog, collectors, registry
 from yoloscope_exporter.collectors import NoData
-from yoloscope_exporter.exposition import Form
-from yoloscope_exporter.sampler import Sampler, Source
+from yoloscope_exporter.sampling.exposition import Families, Form
+from yoloscope_exporter.sampling.sampler import Sampler
+from yoloscope_exporter.sampling.sources import Source
 
 from tests.conftest import require_binary
 from tests.exporter import world
@@ -77,6 +80,11 @@ def exposition(node: world.World) -> str:
     try:
         sampler.cycle()
         text = sampler.exposition(Form()).decode()
+        assert generate_latest(registry.over(sampler)).decode() == text
+        whole = Families(
+            family for name in (collectors.EXPORTER, *collectors.MODULES) for family in sampler.families(name)
+        )
+        assert generate_openmetrics(whole) == sampler.exposition(Form(openmetrics=True))
     finally:
         sampler.stop()
     owner = pwd.getpwuid(os.getuid()).pw_name

@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import bcrypt
 import pytest
@@ -92,9 +93,15 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> float:
 
 
 def series(url: str) -> dict[tuple[str, tuple[str, ...]], float]:
-    """All samples of a scrape, by name and label values."""
+    """All samples of a scrape, by name and label values in the catalogue's order."""
     families = text(get(f"{url}/metrics")[1])
-    return {(s.name, tuple(s.labels.values())): s.value for family in families for s in family.samples}
+    return {(s.name, ordered(s.name, s.labels)): s.value for family in families for s in family.samples}
+
+
+def ordered(name: str, labels: dict[str, str]) -> tuple[str, ...]:
+    """Label values in the catalogue's order; in that of the exposition where the catalogue knows no such name."""
+    known = catalog.BY_NAME[name].labels if name in catalog.BY_NAME else labels
+    return tuple(labels[label] for label in known)
 
 
 def test_sees_a_training_and_its_death() -> None:
@@ -163,6 +170,26 @@ def test_reload(tmp_path: Path) -> None:
         said = next(line for line in iter(child.stderr.readline, "") if "stays as it was" in line)
         assert "unknown key 'colector.memory'" in said
         assert total in series(url)
+
+
+def test_reload_of_the_web_configuration(tmp_path: Path) -> None:
+    """SIGHUP says what is wrong with it, without anybody having to connect; the address is a socket in a directory."""
+    file, path = tmp_path / "web.yml", tmp_path / "web.sock"
+    file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    flags = (f"--web.listen-address=unix:{path}", f"--web.config.file={file}")
+    with process(sys.executable, "-m", "yoloscope_exporter.cli", "serve", *flags) as child:
+        lines = iter(child.stderr.readline, "")
+        assert f"url=http+unix://{quote(str(path), safe='')}" in next(line for line in lines if "listening" in line)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert b"x-frame-options: deny\r\n" in client.recv(1000)
+        file.write_text("basic_auth_users: {ada: plain}\n")
+        child.send_signal(signal.SIGHUP)
+        assert "must be a bcrypt hash" in next(line for line in lines if "stays as it was" in line)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(10) == 0
+    assert not path.exists()
 
 
 #: Files that no one error of YAML's covers, by what they are.
@@ -272,7 +299,8 @@ def test_what_wants_a_restart_is_said_by_its_name(tmp_path: Path) -> None:
         for level in ("info", "debug"):
             file.write_text(f"web: {{telemetry-path: /other}}\npath: {{procfs: /}}\nlog: {{level: {level}}}\n")
             child.send_signal(signal.SIGHUP)
-            said = [next(line for line in iter(child.stderr.readline, "") if "msg=" in line) for _ in range(3)]
+            lines = (line for line in iter(child.stderr.readline, "") if "restart" in line or "reread" in line)
+            said = [next(lines) for _ in range(3)]
             assert ["changes only with a restart" in line for line in said] == [True, True, False], said
             assert "web.telemetry-path changes" in said[0]
             assert "path.procfs changes" in said[1]

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import Context, Roster, Trainer
+from yoloscope_exporter.collectors import ActiveRanks, Context, Trainer
+from yoloscope_exporter.config import Config, defaults
 from yoloscope_record.file_format import Identity
 from yoloscope_record.paths import run_directory
 from yoloscope_record.writer import Writer
@@ -120,16 +121,18 @@ def process(
     read_bytes: int = 4096,
     start: int = 10,
     state: str = "S",
+    inner: tuple[int, ...] | None = None,
 ) -> None:
-    """Write the directory of a process; `waits` in nanoseconds, one per thread."""
+    """Write the directory of a process; `waits` in nanoseconds, one per thread; `inner` are its pids in containers."""
     fields = [state, str(parent), *["0"] * 9, str(ticks), "0", *["0"] * 6, str(start), "0", str(pages), *["0"] * 28]
+    namespaces = "" if inner is None else "NSpid:\t" + "\t".join(map(str, (pid, *inner))) + "\n"
     threads = {f"task/{pid + number}/schedstat": f"1 {wait} 3\n" for number, wait in enumerate(waits)}
     write(
         procfs / str(pid),
         {
             "stat": f"{pid} (python (x) y) {' '.join(fields)}\n",
             "cmdline": command,
-            "status": "Name:\tpython\nCpus_allowed:\t00000000,0000000f\nCpus_allowed_list:\t0-3\n",
+            "status": f"Name:\tpython\n{namespaces}Cpus_allowed:\t00000000,0000000f\nCpus_allowed_list:\t0-3\n",
             "statm": f"{pages} {pages} 0 0 0 0 0\n",
             "io": f"rchar: 1\nwchar: 1\nsyscr: 1\nsyscw: 1\nread_bytes: {read_bytes}\nwrite_bytes: 0\n",
             "cgroup": f"0::{POD}\n",
@@ -146,7 +149,7 @@ class World:
     root: Path
     now: float = NOW
     trainers: dict[int, Trainer] = field(default_factory=dict)
-    options: dict[str, object] = field(default_factory=dict)
+    config: Config = field(default_factory=defaults)
     rejected: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -175,7 +178,7 @@ class World:
             wall=lambda: self.now,
             reject=lambda collector, reason: self.rejected.append((collector, reason)),
             trainers=lambda: self.trainers,
-            options=self.options,
+            config=lambda: self.config,
         )
 
 
@@ -243,6 +246,6 @@ def values(collector: Collector) -> dict[tuple[str, tuple[str, ...]], object]:
     return found
 
 
-def replace_trainers(context: Context, roster: Roster) -> Context:
-    """The context with a roster that the collector `runs` tells."""
-    return dataclasses.replace(context, trainers=roster)
+def replace_trainers(context: Context, ranks: ActiveRanks) -> Context:
+    """The context with ranks that the collector `runs` sets."""
+    return dataclasses.replace(context, trainers=ranks)

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
-from yoloscope_exporter.diagnosis.recording import Writer
+from yoloscope_exporter.recordings.writer import Writer
 
 from tests.recordings.model import GIB, MIB, At, Plan, moments
 
@@ -368,7 +368,7 @@ def recorded(case: Case) -> bytes:
     """The recording of a case, compressed; the same bytes every time."""
     found: Moments = moments(case.plan, case.every)
     if case.second is not None:
-        found = _together(found, moments(case.second, case.every))
+        found = _combined(found, moments(case.second, case.every))
     if case.tamper is not None:
         found = case.tamper(found)
     with TemporaryDirectory() as folder:
@@ -380,7 +380,7 @@ def recorded(case: Case) -> bytes:
         return gzip.compress(plain.read_bytes(), mtime=0)
 
 
-def _together(first: Moments, second: Moments) -> Iterator[tuple[float, list[Sample]]]:
+def _combined(first: Moments, second: Moments) -> Iterator[tuple[float, list[Sample]]]:
     for (time, one), (_, other) in zip(first, second, strict=False):
         yield (
             time,

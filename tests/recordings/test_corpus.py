@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from yoloscope_exporter.diagnosis import engine, recording, render, rules
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.cfg import to_cfg
+from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
+from yoloscope_exporter.recordings import reader
 
 from tests.recordings import cases
 from tests.recordings.cases import CASES, RECORDED
@@ -20,18 +23,18 @@ TRUTH = {name: case.findings for name, case in CASES.items()} | RECORDED
 
 
 @pytest.fixture(scope="module")
-def courses() -> dict[str, engine.Course]:
+def courses() -> dict[str, RangeDiagnosis]:
     """The diagnosis of each recording."""
-    return {name: engine.over(recording.read(cases.path(name))) for name in TRUTH}
+    return {name: diagnose_range(reader.read(cases.path(name))) for name in TRUTH}
 
 
-def findings(course: engine.Course) -> frozenset[str]:
+def findings(course: RangeDiagnosis) -> frozenset[str]:
     """Verdicts that are worse than ok, of any rank, and of the node."""
     return frozenset(v.name for one in course.diagnoses for v in one.verdicts if v.severity != rules.OK)
 
 
 @pytest.mark.parametrize("name", TRUTH)
-def test_findings(name: str, courses: dict[str, engine.Course]) -> None:
+def test_findings(name: str, courses: dict[str, RangeDiagnosis]) -> None:
     """Exactly what the case says."""
     course = courses[name]
     told = [f"{v.name}: {v.evidence}" for one in course.diagnoses for v in one.verdicts]
@@ -42,13 +45,13 @@ def test_findings(name: str, courses: dict[str, engine.Course]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, truth in TRUTH.items() if not truth])
-def test_healthy_recordings_are_called_healthy(name: str, courses: dict[str, engine.Course]) -> None:
+def test_healthy_recordings_are_called_healthy(name: str, courses: dict[str, RangeDiagnosis]) -> None:
     """Not only without findings: `compute_bound` is told of every rank."""
     for diagnosis in courses[name].diagnoses:
         assert [verdict.name for verdict in diagnosis.verdicts] == ["compute_bound"]
 
 
-def test_confusion_matrix(courses: dict[str, engine.Course], table: Callable[[str], None]) -> None:
+def test_confusion_matrix(courses: dict[str, RangeDiagnosis], table: Callable[[str], None]) -> None:
     """At least 40 recordings, half of them healthy, every verdict among them; what was found against what is true."""
     counts: Counter[tuple[str, str]] = Counter()
     for name, truth in TRUTH.items():
@@ -76,12 +79,12 @@ def matrix(counts: Counter[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def test_ultralytics_knows_every_argument_that_is_advised(courses: dict[str, engine.Course]) -> None:
+def test_ultralytics_knows_every_argument_that_is_advised(courses: dict[str, RangeDiagnosis]) -> None:
     """As files for `yolo cfg=`: none is misspelt, none has a value of the wrong type."""
     cfg = pytest.importorskip("ultralytics.cfg", reason="needs the extra train")
     advised: set[str] = set()
     for course in courses.values():
-        arguments = yaml.safe_load(render.to_cfg(course.diagnoses)) or {}
+        arguments = yaml.safe_load(to_cfg(course.diagnoses)) or {}
         cfg.get_cfg(overrides=arguments)
         advised |= set(arguments)
     assert {"mode", "workers", "cache", "batch", "nbs", "val", "lr0", "resume"} <= advised

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from yoloscope_exporter.diagnosis import engine, recording, rules
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.recordings import reader
 
 from tests.recordings import cases
 
@@ -70,7 +72,7 @@ TABLE = (
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.seen)
 def test_each_row_has_its_verdict_with_the_check_and_the_fix(row: Row) -> None:
     """What practitioners conclude, verify with and do is what `diagnose` says of such a training."""
-    course = engine.over(recording.read(cases.path(row.recording)))
+    course = diagnose_range(reader.read(cases.path(row.recording)))
     told = [v for one in course.diagnoses for v in one.verdicts if v.name == row.verdict]
     assert told, course.diagnoses
     for verdict in told:
@@ -81,6 +83,6 @@ def test_each_row_has_its_verdict_with_the_check_and_the_fix(row: Row) -> None:
 
 def test_ranks_are_side_by_side() -> None:
     """Two GPUs no faster than one: each rank's own wait is told."""
-    diagnoses = engine.over(recording.read(cases.path("loader_workers_ddp"))).diagnoses
+    diagnoses = diagnose_range(reader.read(cases.path("loader_workers_ddp"))).diagnoses
     assert [one.rank for one in diagnoses] == ["0", "1"]
     assert all("waits for data" in one.verdicts[0].evidence for one in diagnoses)

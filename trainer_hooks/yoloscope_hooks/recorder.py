@@ -25,11 +25,12 @@ from yoloscope_hooks import cuda_memory, ddp, facts, naming, other_callbacks, ta
 from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.learning import PERIOD, Learning
 from yoloscope_hooks.ledger import BATCHES, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Ledger
+from yoloscope_hooks.setup_stages import SetupStages
 from yoloscope_hooks.step_clock import CHECKPOINT, END, OTHER, SETUP, START, VALIDATE, Gap, HostClock, waited
 from yoloscope_hooks.stream_clock import StreamClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Trainer = Any  # duck-typed
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 ERROR_LIMIT = 3  # the same part fails that often: it is left out from then on
 VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
 KEEP_SECONDS = 86400.0
+KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
+SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
 FOLD_SECONDS = 1.0  # batches are added to the counters several at a time: ROWS_AHEAD of them, or what came in this
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 _log = logging.getLogger("yoloscope")
@@ -89,13 +92,22 @@ def _begun(now: float) -> float:
 
 
 def _clear_old(base: Path, ours: Path, now: float) -> None:
-    """Remove this user's own runs that ended long ago."""
+    """Remove this user's own runs that ended long ago, and of more than `KEEP_RUNS` the oldest."""
+    runs = sorted(_own_runs(base, ours), reverse=True)
+    for number, (began, directory) in enumerate(runs):
+        age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
+        if began < now - age:
+            with suppress(OSError):
+                clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
+
+
+def _own_runs(base: Path, ours: Path) -> Iterator[tuple[float, Path]]:
+    """When the files of this user's other runs were made, and their directories."""
     for directory in base.iterdir():
         with suppress(OSError):
             status = directory.lstat()
-            old = status.st_uid == os.geteuid() and status.st_mtime < now - KEEP_SECONDS
-            if old and directory != ours and stat.S_ISDIR(status.st_mode):
-                clearing.remove_dead(directory, older_than=KEEP_SECONDS, now=now, uid=os.geteuid())
+            if status.st_uid == os.geteuid() and directory != ours and stat.S_ISDIR(status.st_mode):
+                yield status.st_mtime, directory
 
 
 class Recorder:
@@ -129,6 +141,7 @@ class Recorder:
         self._ledger = Ledger(writer, who)
         self._declare()
         self._values[self._started] = time.time() - age
+        self.setup = SetupStages(writer, who, lambda: self.enter("setup"))
         self.learning = Learning(writer, who)
         self._queue = workers.Queue(writer, who)
         self._others = other_callbacks.OtherCallbacks(writer, who)
@@ -175,6 +188,7 @@ class Recorder:
         self._part("taps", taps.install, trainer, self)
         self._part("callbacks", self._time_callbacks, trainer)
         self._part("progress", self._look_ahead, trainer)
+        self._part("queue", self._queue.look, trainer)
         self._account(now, "train")
         self._part("clock", self.clock.epoch)
         self._first, self._start, self._end, self._epoch_batch = True, 0.0, 0.0, 0
@@ -302,6 +316,7 @@ class Recorder:
     def fit_epoch_end(self, trainer: Trainer) -> None:
         """Validation is done too."""
         self._part("metrics", self.learning.epoch, trainer)
+        self._part("queue", self._queue.look, trainer)  # the first validation has started workers that stay
         self._part("progress", self._estimate)
         self._part("learning", self.learning.collect)
         self._writer.end(time.time())  # the next event may be far
@@ -326,6 +341,10 @@ class Recorder:
         elapsed, spent = now - self._previous, self._others.spent(now)
         callbacks = min(spent - self._callbacks, elapsed)
         self._previous, self._callbacks, self._own = now, spent, 0.0
+        if self._state == "setup":
+            self.setup.spend(elapsed)
+            if state != "setup":
+                self.setup.over()
         self._part("callbacks", self._others.store)
         self._writer.begin()
         self._fold()
@@ -340,12 +359,14 @@ class Recorder:
     def end(self, trainer: Trainer) -> None:
         """The training is over; an exception on its way through says that it failed."""
         self._part("taps", self._restore, trainer)
+        self._part("queue", self._queue.end, trainer)
         exception = sys.exc_info()[1]
         ours = exception is not None and exception is not self._exception
         self.close(type(exception).__name__ if ours else "")
         del trainer._yoloscope  # noqa: SLF001 - the next event, of another training, opens another record
 
     def _restore(self, trainer: Trainer) -> None:
+        self._part("setup", self.setup.restore, trainer)
         taps.restore(trainer)
         for lists in other_callbacks.lists_of(trainer):
             other_callbacks.restore(lists)
@@ -363,6 +384,7 @@ class Recorder:
         """Store the end, `failed` with the type of an exception, else `finished`, and give the file up."""
         if self.finalizer:
             self.finalizer.detach()
+        self._part("setup", self.setup.restore)
         self._part("queue", self._queue.count_deaths)
         if exception:
             self._writer.set_facts({"exception": exception})

@@ -4,6 +4,7 @@ A module offers `collectors(context) -> Sequence[Collector]`; usually one, more 
 periods. The name of the module's entry in `MODULES` is the switch: `--no-collector.<name>`.
 
 What is worked out from a whole snapshot stands in `DERIVED`: a module that offers `derived(context) -> Derived`.
+Collectors of other packages come in by an entry point: `entry_points`, `sampling.third_party`.
 """
 
 from __future__ import annotations
@@ -12,19 +13,39 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter import catalog
+from yoloscope_exporter.collectors import entry_points
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from importlib.metadata import EntryPoint
     from pathlib import Path
 
-    from yoloscope_exporter.catalog import Sample
-    from yoloscope_exporter.snapshot import Derived
+    from yoloscope_exporter.catalog import Metric, Sample
+    from yoloscope_exporter.config import Config
+    from yoloscope_exporter.sampling.snapshot import Derived
 
-#: Names of the modules in this package.
-MODULES = ("runs", "gpu", "cpu", "memory", "disk", "network", "pressure", "cgroup", "process")
-#: The one that tells the others which ranks are alive.
-FIRST = "runs"
-#: Name -> module of what is derived from a snapshot.
-DERIVED: dict[str, str] = {"diagnosis": "yoloscope_exporter.diagnosis.live"}
+#: Modules in this package, and how the names of their metrics begin; the longest beginning counts.
+MODULES: dict[str, tuple[str, ...]] = {
+    "runs": ("train",),
+    "gpu": ("gpu",),
+    "cpu": ("cpu", "load", "context"),
+    "memory": ("memory", "swap"),
+    "disk": ("disk", "filesystem"),
+    "network": ("network",),
+    "pressure": ("pressure",),
+    "cgroup": ("cgroup",),
+    "process": ("train_process",),
+}
+#: The module that reads the ranks which are alive; it is read before those that ask for them.
+READS_RANKS = "runs"
+#: What is derived from a snapshot: the module, and how the names of its metrics begin.
+DERIVED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "diagnosis": ("yoloscope_exporter.diagnosis.live", ("train_verdict", "train_goodput", "train_wasted")),
+}
+#: The exporter itself, as a collector of metrics.
+EXPORTER = "exporter"
+_EXPORTER_METRICS = ("build", "collector", "samples", "snapshot")
 
 FAST, SLOW = "fast", "slow"
 
@@ -41,10 +62,16 @@ class Trainer:
     rank: str
     pid: int
     """In the exporter's own PID namespace."""
+    state: str = field(default="", compare=False)
+    own_pid: int = field(default=0, compare=False)
+    """In the training's PID namespace, as the two below; 0 if it is not known."""
+    loader_pids: frozenset[int] | None = field(default=None, compare=False)
+    """Processes of the training loader; None if they are not known."""
+    val_loader_pids: frozenset[int] | None = field(default=None, compare=False)
 
 
-class Roster:
-    """The ranks alive at the last reading of the records: told by the collector `runs`, asked by the others."""
+class ActiveRanks:
+    """The ranks alive at the last reading of the records: set by the collector `runs`, read by the others."""
 
     def __init__(self) -> None:
         """Know of nobody yet."""
@@ -54,7 +81,7 @@ class Roster:
         """Ranks by pid."""
         return self._trainers
 
-    def announce(self, trainers: Iterable[Trainer]) -> None:
+    def replace(self, trainers: Iterable[Trainer]) -> None:
         """Replace the ranks."""
         self._trainers = {trainer.pid: trainer for trainer in trainers}
 
@@ -72,12 +99,12 @@ class Context:
     """Unix seconds."""
     reject: Callable[[str, str], None]
     """Count a refused value: `reject(collector, reason)`."""
-    trainers: Callable[[], Mapping[int, Trainer]] = field(default_factory=Roster)
-    """Ranks alive at the last reading of the records, by pid; a `Roster` where the collector `runs` is to tell them."""
+    trainers: Callable[[], Mapping[int, Trainer]] = field(default_factory=ActiveRanks)
+    """Ranks alive at the last reading of the records, by pid; an `ActiveRanks` where the collector `runs` sets them."""
     latest: Callable[[], Iterable[Sample]] = tuple
     """Samples of the last cycle, for what one source has to know of another."""
-    options: Mapping[str, object] = field(default_factory=dict)
-    """Settings of collectors by their dotted names; may change between two cycles."""
+    config: Callable[[], Config] = field(kw_only=True)
+    """The settings as they are now: a reload changes them between two cycles."""
 
 
 def _nothing() -> None:
@@ -103,7 +130,23 @@ class Collector:
 
 def names() -> tuple[str, ...]:
     """Everything that can be switched on and off."""
-    return (*MODULES, *DERIVED)
+    return (*MODULES, *DERIVED, *third_parties()[0])
+
+
+def third_parties() -> tuple[dict[str, EntryPoint], list[EntryPoint]]:
+    """Entry points of third parties' collectors by name, and those whose name cannot be used."""
+    return entry_points.installed({*MODULES, *DERIVED, EXPORTER})
+
+
+def metrics(name: str) -> list[Metric]:
+    """The metrics that one of MODULES or DERIVED may publish, or EXPORTER; none are known of a third party's."""
+    return [metric for metric in catalog.METRICS if _owner(metric.name.removeprefix(catalog.PREFIX)) == name]
+
+
+def _owner(name: str) -> str:
+    owners = {**MODULES, **{derived: row[1] for derived, row in DERIVED.items()}, EXPORTER: _EXPORTER_METRICS}
+    found = [(len(start), owner) for owner, starts in owners.items() for start in starts if name.startswith(start)]
+    return max(found)[1]
 
 
 def build(module: str, context: Context) -> Sequence[Collector]:
@@ -114,5 +157,5 @@ def build(module: str, context: Context) -> Sequence[Collector]:
 
 def derive(name: str, context: Context) -> Derived:
     """The function of one of DERIVED."""
-    derived: Derived = import_module(DERIVED[name]).derived(context)
+    derived: Derived = import_module(DERIVED[name][0]).derived(context)
     return derived

@@ -15,12 +15,13 @@ import psutil
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector
+from yoloscope_exporter.collectors.deadlines import IsolatedThread
+from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.procfs import no_data_if_missing, point_psutil
-from yoloscope_exporter.files import read
-from yoloscope_exporter.lane import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from yoloscope_exporter.collectors import Context
 
@@ -136,8 +137,8 @@ class Filesystems:
         """Use `ask_room`, which tests replace by one that hangs."""
         self._context = context
         self._room = ask_room
-        self._lane: Lane[Room | None] = Lane("filesystem")
-        self._hung: dict[str, Lane[Room | None]] = {}
+        self._thread = IsolatedThread("filesystem")
+        self._hung: dict[str, Future[Room | None]] = {}
 
     def collect(self) -> Iterator[Sample]:
         """Size and room of every mount that answers."""
@@ -164,22 +165,21 @@ class Filesystems:
     def _ask(self, mount: Mount) -> Room | None:
         """What the mount says; None if it is not there for us, does not answer, or has not answered before."""
         if mount.point in self._hung:
-            if not self._hung[mount.point].idle:
+            if not self._hung[mount.point].done():
                 self._context.reject("filesystem", "hung")
                 return None
-            self._hung.pop(mount.point).close()
+            del self._hung[mount.point]
             _log.info("%s answers again", mount.point)
-        self._lane.start(partial(self._look, mount))
-        if not self._lane.wait(MOUNT_DEADLINE_SECONDS):
+        asked = self._thread.call(partial(self._look, mount), MOUNT_DEADLINE_SECONDS)
+        if not asked.done():
             _log.warning("%s (%s) does not answer and is left out until it does", mount.point, mount.fstype)
             self._context.reject("filesystem", "hung")
-            self._hung[mount.point], self._lane = self._lane, Lane("filesystem")
+            self._hung[mount.point] = asked
             return None
-        outcome = self._lane.take()
-        return outcome.value if outcome else None  # an error: gone in between, or not for us to see
+        return None if asked.exception() else asked.result()  # an error: gone in between, or not for us to see
 
     def _look(self, mount: Mount) -> Room | None:
-        root = Path(str(self._context.options.get("path.rootfs", "/")))
+        root = self._context.config().path_rootfs
         path = root / mount.point.lstrip("/")
         status = path.stat()
         if not stat.S_ISDIR(status.st_mode):
@@ -189,10 +189,8 @@ class Filesystems:
         return self._room(path)
 
     def close(self) -> None:
-        """End the threads that are not stuck."""
-        lanes: Iterable[Lane[Room | None]] = (self._lane, *self._hung.values())
-        for lane in lanes:
-            lane.close()
+        """End the thread; one that is stuck ends when its call returns."""
+        self._thread.close()
 
 
 def _number(status: os.stat_result) -> str:

@@ -15,18 +15,20 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record.file_format import SUFFIX, RecordError
+from yoloscope_record.loader_facts import LOADER_PIDS, SLOW_FILES, VAL_LOADER_PIDS, SlowFile, pids, slow_files
 from yoloscope_record.paths import run_directory
 from yoloscope_record.reader import Reader, Record
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
-from yoloscope_exporter.clearing import Clearing
-from yoloscope_exporter.collectors import Collector, Roster, Trainer
-from yoloscope_exporter.files import read
+from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer
+from yoloscope_exporter.collectors.clearing import Clearing
+from yoloscope_exporter.collectors.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from yoloscope_record.file_format import Identity
 
     from yoloscope_exporter.collectors import Context
+    from yoloscope_exporter.config import Config
 
 NAME = "runs"
 MAX_RUNS = 128
@@ -53,6 +56,8 @@ _OURS = {
     catalog.TRAIN_DEVICE_INFO,
     catalog.TRAIN_UP,
     catalog.TRAIN_STATE,
+    catalog.TRAIN_SLOW_FILE_SECONDS,
+    catalog.TRAIN_SLOW_FILE_BYTES,
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
@@ -88,12 +93,11 @@ class _File:
         """Whether it was read, and is a loader worker's."""
         return self.record is not None and self.record.identity.kind == "worker"
 
-    def expired(self, now: float, options: Mapping[str, object]) -> bool:
+    def expired(self, now: float, config: Config) -> bool:
         """Whether a dead rank has been shown long enough."""
         if self.record is None or self.record.alive:
             return False
-        name = "runs.keep" if self.record.state in FINAL else "runs.keep-killed"
-        return now - self.ended > cast("float", options.get(name, 900.0))
+        return now - self.ended > (config.runs_keep if self.record.state in FINAL else config.runs_keep_killed)
 
 
 class _Entry(NamedTuple):
@@ -124,7 +128,7 @@ class Runs:
         self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
 
     def collect(self) -> Iterator[Sample]:
-        """Samples of every run that is to be shown; also tells the roster who is alive."""
+        """Samples of every run that is to be shown; also sets which ranks are alive."""
         now = self._context.wall()
         known, self._files = self._files, {}
         self._room = MAX_OPEN - sum(file.reader.keeps for files in known.values() for file in files.values())
@@ -136,8 +140,8 @@ class Runs:
             yield from self._isolated(entry, known.get(entry.path, {}), now, trainers)
         self._failed &= {entry.path for entry in entries}
         self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}  # noqa: PTH112 - str
-        if isinstance(self._context.trainers, Roster):
-            self._context.trainers.announce(trainers)
+        if isinstance(self._context.trainers, ActiveRanks):
+            self._context.trainers.replace(trainers)
 
     def _isolated(
         self, entry: _Entry, known: Mapping[str, _File], now: float, trainers: list[Trainer]
@@ -155,7 +159,7 @@ class Runs:
     def _one(self, entry: _Entry, known: Mapping[str, _File], now: float, trainers: list[Trainer]) -> Sequence[Sample]:
         """Samples of one run; adds its living ranks to `trainers`."""
         files = self._files[entry.path] = self._read(entry.path, known, now)
-        shown = [file for file in files.values() if file.record and not file.expired(now, self._context.options)]
+        shown = [file for file in files.values() if file.record and not file.expired(now, self._context.config())]
         ranks = [file.record for file in shown if file.record and file.record.identity.kind == "rank"]
         if not ranks and all(file.record for file in files.values()):
             self._done[entry.path] = entry.changed
@@ -166,7 +170,7 @@ class Runs:
         return samples
 
     def _remove_old(self, directories: Sequence[Path], now: float) -> None:
-        keep = cast("float", self._context.options.get("runs.remove-after", 86400.0))
+        keep = self._context.config().runs_remove_after
         self._clear(directories, keep=keep, clock=self._context.clock(), now=now)
 
     def _is_over(self, entry: _Entry) -> bool:
@@ -289,7 +293,15 @@ def _check_place(record: Record, path: Path) -> None:
 
 
 def _trainer(record: Record) -> Trainer:
-    return Trainer(record.identity.run, record.identity.rank, record.holder)
+    return Trainer(
+        record.identity.run,
+        record.identity.rank,
+        record.holder,
+        state=record.state,
+        own_pid=record.pid,
+        loader_pids=pids(record.facts, LOADER_PIDS),
+        val_loader_pids=pids(record.facts, VAL_LOADER_PIDS),
+    )
 
 
 # --- from records to samples ----------------------------------------------------------------------------------------
@@ -341,6 +353,7 @@ def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
     for rank, (record, job) in ranks.items():
         samples += _life(record)
         samples += _facts(record, job, devices)
+        samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
     return samples
 
@@ -371,6 +384,21 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterato
     device = devices.of(who, facts)
     if device is not None:
         yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
+
+
+def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:
+    """The slowest of the files that the rank's workers tell of; a file that several had, as the slowest had it."""
+    seconds, size = catalog.TRAIN_SLOW_FILE_SECONDS, catalog.TRAIN_SLOW_FILE_BYTES
+    told = [file for worker in workers for file in slow_files(worker.facts)]
+    slowest: dict[str, SlowFile] = {}
+    for file in sorted(told, key=lambda file: file.seconds, reverse=True):
+        if catalog.plausible(seconds, file.seconds) is not None:
+            slowest.setdefault(file.path, file)
+    for file in islice(slowest.values(), SLOW_FILES):
+        labels = (who.run, who.rank, file.path)
+        yield Sample(seconds, labels, file.seconds)
+        if file.size is not None and catalog.plausible(size, file.size) is not None:
+            yield Sample(size, labels, float(file.size))
 
 
 def job_of(path: Path) -> dict[str, str]:

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from yoloscope_exporter import collectors
-from yoloscope_exporter.collectors import Context, NoData, Roster
+from yoloscope_exporter.client.fetch import opener
+from yoloscope_exporter.collectors import NoData
+from yoloscope_exporter.collectors.deadlines import IsolatedThread
 from yoloscope_exporter.config import Config, Rereadable, settings
-from yoloscope_exporter.lane import Lane
-from yoloscope_exporter.opener import opener
-from yoloscope_exporter.sampler import Rejections
-from yoloscope_exporter.server import bound
-from yoloscope_exporter.web_config import Guard, WebConfigError
+from yoloscope_exporter.sampling.sampler import Rejections
+from yoloscope_exporter.sampling.sources import Source, SourceFactory
+from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.server import bound, release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from yoloscope_exporter.collectors import Collector
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 _COLOURS = {OK: "green", NOTE: "yellow", FAIL: "red"}
@@ -66,17 +66,17 @@ def findings(config: Config) -> Iterator[Finding]:
 def _web(config: Config) -> Iterator[Finding]:
     if config.web_config_file:
         try:
-            guard = Guard(config.web_config_file)
+            file = WebConfigFile(config.web_config_file)
         except WebConfigError as error:
             yield Finding(FAIL, "web configuration", str(error))
         else:
-            yield Finding(OK, "web configuration", f"{config.web_config_file}, {'TLS' if guard.tls else 'no TLS'}")
+            yield Finding(OK, "web configuration", f"{config.web_config_file}, {'TLS' if file.context else 'no TLS'}")
 
 
 def _address(config: Config) -> Finding:
     address = config.web_listen_address
     try:
-        bound(address).close()
+        release(bound(address))
     except OSError as error:
         if _answers(f"{address.url()}/-/healthy"):
             return Finding(NOTE, "address", f"{address}: an exporter is running there")
@@ -124,35 +124,33 @@ def _version(package: str) -> str:
 
 def _sources(config: Config) -> Iterator[Finding]:
     rejections = Rejections()
-    context = Context(
-        procfs=config.path_procfs,
-        sysfs=config.path_sysfs,
-        records=config.path_records,
-        clock=time.monotonic,
-        wall=time.time,
-        reject=rejections,
-        trainers=Roster(),
-        options={"path.rootfs": config.path_rootfs},
-    )
-    for module in collectors.MODULES:
-        if module in config.modules:
-            for collector in collectors.build(module, context):
-                yield _source(collector)
+    for source in SourceFactory(config, rejections)(config):
+        if source.derived is None:
+            yield _source(source)
     for sample in rejections.samples():
         yield Finding(NOTE, "refused", f"{sample.value:.0f} by {sample.labels[0]}, reason {sample.labels[1]}")
 
 
-def _source(collector: Collector) -> Finding:
+def _source(source: Source) -> Finding:
+    collector = source.collector
     subject = f"collector {collector.name}"
-    lane: Lane[int] = Lane(collector.name)
-    lane.start(lambda: len(list(collector.collect())))
-    if not lane.wait(PATIENCE_SECONDS):
+    thread = IsolatedThread(collector.name)
+    begun = time.perf_counter()
+    call = thread.call(lambda: _count(source), PATIENCE_SECONDS)
+    seconds = time.perf_counter() - begun
+    if not call.done():
         return Finding(FAIL, subject, f"has not come back within {PATIENCE_SECONDS:g} s")
-    outcome = lane.take()
     collector.close()
-    lane.close()
-    if outcome is None or isinstance(outcome.error, NoData):
-        return Finding(NOTE, subject, f"has nothing to read here: {outcome.error if outcome else ''}")
-    if outcome.error is not None:
-        return Finding(FAIL, subject, f"{type(outcome.error).__name__}: {outcome.error}")
-    return Finding(OK, subject, f"{outcome.value} samples in {outcome.seconds * 1e3:.1f} ms")
+    thread.close()
+    if isinstance(error := call.exception(), NoData):
+        return Finding(NOTE, subject, f"has nothing to read here: {error}")
+    if error is not None:
+        return Finding(FAIL, subject, f"{type(error).__name__}: {error}")
+    return Finding(OK, subject, f"{call.result()} samples in {seconds * 1e3:.1f} ms")
+
+
+def _count(source: Source) -> int:
+    """How many samples the source gives now."""
+    if source.third_party:
+        return sum(len(family.samples) for family in source.third_party.collect())
+    return len(list(source.collector.collect()))

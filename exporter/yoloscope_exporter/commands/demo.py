@@ -18,17 +18,30 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from yoloscope_exporter import catalog, nearby, screen
+from yoloscope_exporter import catalog
+from yoloscope_exporter.client.exporter import Exporter, diagnoses, scrape
 from yoloscope_exporter.commands.top import Watch
 from yoloscope_exporter.demo import photos, processes
-from yoloscope_exporter.diagnosis import engine, page, recording, render, report, signals, sources
+from yoloscope_exporter.diagnosis.cfg import advised
+from yoloscope_exporter.diagnosis.signals.view import state
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.recordings.timestamps import snapshot_time
+from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_exporter.reports import html as pages
+from yoloscope_exporter.reports.comparison import compare
+from yoloscope_exporter.reports.markdown import comparison_markdown
+from yoloscope_exporter.reports.summary import summarize
+from yoloscope_exporter.terminal import screen
+from yoloscope_exporter.terminal.diagnosis import to_text
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
-    from yoloscope_exporter.diagnosis.report import Comparison, Summary
+    from yoloscope_exporter.reports.comparison import Comparison
+    from yoloscope_exporter.reports.summary import Summary
 
 PORT = 9911
 PHOTOGRAPHS = 96
@@ -64,21 +77,21 @@ class Tape:
     """Reads an exporter, and keeps every new moment in a recording."""
 
     url: str
-    writer: recording.Writer
+    writer: Writer
     last: float = 0.0
 
     def read(self) -> str:
         """The newest exposition."""
-        text = sources.scrape(self.url)
-        moment = recording.snapshot_time(text) or 0.0
+        text = scrape(self.url)
+        moment = snapshot_time(text) or 0.0
         if moment > self.last:
             self.writer.exposition(moment, text)
             self.last = moment
         return text
 
-    def source(self) -> nearby.Exporter:
+    def source(self) -> Exporter:
         """The same for `yoloscope top`'s view."""
-        return nearby.Exporter(self.url, self.read, lambda: sources.exporter(self.url))
+        return Exporter(self.url, self.read, lambda: diagnoses(self.url))
 
 
 @click.command(short_help="A real YOLO training, starved, diagnosed, mended and compared: about two minutes.")
@@ -111,7 +124,7 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
         console.print(f"exporter     {url}/metrics", soft_wrap=True)
         if prometheus:
             stack.enter_context(_prometheus(root, url, console))
-        tape = Tape(url, stack.enter_context(closing(recording.Writer(root / "demo.om"))))
+        tape = Tape(url, stack.enter_context(closing(Writer(root / "demo.om"))))
         act = STARVED
         before = last = _play(act, root, tape, epochs, console)
         for run in MENDED:
@@ -123,7 +136,7 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
                 mended = REMEDY
             act = Act(run, mended)
             last = _play(act, root, tape, epochs, console)
-        _conclude(report.compare(before.summary, last.summary), root, console)
+        _conclude(compare(before.summary, last.summary), root, console)
 
 
 def _folder(output: Path) -> Path:
@@ -216,10 +229,10 @@ def _play(act: Act, root: Path, tape: Tape, epochs: int, console: Console) -> Pl
         if process.returncode:
             raise click.ClickException(f"the training failed; the end of {log}:\n{processes.tail(log)}")
     _until_finished(watch, act.run)
-    stores = recording.read(root / "demo.om")
-    found = [one for one in engine.over(stores).diagnoses if one.run == act.run]
-    console.print(escape(render.to_text(found).rstrip("\n")), highlight=False)
-    return Played(report.summarize(stores, act.run), found[0] if found else None)
+    stores = reader.read(root / "demo.om")
+    found = [one for one in diagnose_range(stores).diagnoses if one.run == act.run]
+    console.print(escape(to_text(found).rstrip("\n")), highlight=False)
+    return Played(summarize(stores, act.run), found[0] if found else None)
 
 
 def _training(act: Act, root: Path, epochs: int) -> list[str]:
@@ -256,7 +269,7 @@ def _until_finished(watch: Watch, run: str) -> None:
     deadline = time.monotonic() + processes.PATIENCE_SECONDS
     while time.monotonic() < deadline:
         watch.look()
-        if signals.state(watch.window(), run, RANK) == "finished":
+        if state(watch.window(), run, RANK) == "finished":
             return
         time.sleep(LOOK_SECONDS)
     raise click.ClickException(f"{watch.source.name} has not seen the end of {run}")
@@ -267,8 +280,8 @@ def _until_finished(watch: Watch, run: str) -> None:
 
 def _advised(act: Act, diagnosis: Diagnosis | None) -> dict[str, object]:
     """The arguments of `act`, changed as the diagnosis advises."""
-    advised = render.advised([diagnosis]) if diagnosis else {}
-    return {name: advised.get(name, value) for name, value in act.arguments.items()}
+    changed = advised([diagnosis]) if diagnosis else {}
+    return {name: changed.get(name, value) for name, value in act.arguments.items()}
 
 
 def _conclude(comparison: Comparison, root: Path, console: Console) -> None:
@@ -282,7 +295,7 @@ def _conclude(comparison: Comparison, root: Path, console: Console) -> None:
     for difference in comparison.differences:
         table.add_row(*difference)
     console.print(table)
-    (root / "report.md").write_text(comparison.markdown(), encoding="utf-8")
-    (root / "report.html").write_text(page.two(comparison), encoding="utf-8")
+    (root / "report.md").write_text(comparison_markdown(comparison), encoding="utf-8")
+    (root / "report.html").write_text(pages.two(comparison), encoding="utf-8")
     console.print(f"report       {root / 'report.html'}, report.md beside it", soft_wrap=True)
     console.print(f"recording    yoloscope diagnose --recording {root / 'demo.om'}", soft_wrap=True)

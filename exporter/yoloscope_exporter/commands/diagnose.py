@@ -1,4 +1,4 @@
-"""`yoloscope diagnose`: what holds training back, with evidence, the fix and the gain."""
+"""`yoloscope diagnose`: diagnose training bottlenecks, with evidence, the fix and the gain."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config, nearby
 from yoloscope_exporter.catalog import BY_NAME
-from yoloscope_exporter.diagnosis import engine, recording, render, sources
-from yoloscope_exporter.diagnosis.engine import Course
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.client.exporter import URL, diagnoses, scrape
+from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.client.prometheus import read_prometheus
+from yoloscope_exporter.config import types
+from yoloscope_exporter.diagnosis.cfg import to_cfg
+from yoloscope_exporter.diagnosis.serialize import range_json
+from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.recordings.timestamps import snapshot_time, stamped
+from yoloscope_exporter.terminal.diagnosis import exit_code, to_markdown, to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: An exporter without the diagnosis (an older one, or switched off) is watched for so long, in seconds.
 WATCH_SECONDS = 15.0
 
 
-@click.command(short_help="What holds training back, with evidence, the fix and the gain.")
-@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {nearby.URL}]")
+@click.command(short_help="Diagnose training bottlenecks, with evidence, the fix and the gain.")
+@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {URL}]")
 @click.option(
     "--recording",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -33,11 +39,11 @@ WATCH_SECONDS = 15.0
 @click.option("--prometheus", metavar="URL", help="A Prometheus: the time since --since.")
 @click.option(
     "--since",
-    type=config.duration(10.0),
+    type=types.duration(10.0),
     default="1h",
     show_default=True,
     metavar="DURATION",
-    help="With --prometheus.",
+    help="How far back to read with --prometheus.",
 )
 @click.option("--run", default="", metavar="NAME", help="Only this run.")
 @click.option(
@@ -46,22 +52,24 @@ WATCH_SECONDS = 15.0
     type=click.Choice(("text", "json", "markdown")),
     default="text",
     show_default=True,
-    help="Output.",
+    help="Output format.",
 )
 @click.option(
     "--write-cfg",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Also write the advice for one run as a YAML for `yolo train cfg=FILE ...`; `cfg=` comes first.",
+    help="Also write the advice for one run as YAML for `yolo train cfg=FILE ...`; put `cfg=` first.",
 )
 @click.option(
     "--thresholds",
-    type=config.thresholds,
+    type=types.thresholds,
     default="",
     metavar="FILE",
-    help="YAML with thresholds in place of the defaults; for --recording and --prometheus.",
+    help="YAML file that overrides default thresholds; with --recording and --prometheus.",
 )
-@click.option("--verbose", "-v", is_flag=True, help="Also say what could not be judged, and why.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Also list verdicts that could not be evaluated, with the missing signals."
+)
 @click.pass_context
 def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     ctx: click.Context,
@@ -72,13 +80,13 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     run: str,
     form: str,
     write_cfg: Path | None,
-    thresholds: Mapping[str, float] | None,
+    thresholds: Thresholds | None,
     verbose: bool,  # noqa: FBT001 - click's
 ) -> None:
-    """Say what holds training back, with evidence, the cause, a command that verifies it, the fix and the gain.
+    """Diagnose training bottlenecks: evidence, cause, a command that verifies it, fix and gain.
 
-    Of a running exporter, the last window is judged; of a recording or a Prometheus, the whole stretch of time: every
-    verdict that held for a tenth of the training, and every event. Exit code: 0 healthy, 1 findings, 2 no data.
+    Evaluates the last window of a running exporter, or the whole time range of a recording or a Prometheus: every
+    verdict that held for a tenth of the training time, and every event. Exit code: 0 healthy, 1 findings, 2 no data.
 
     \b
       yoloscope diagnose
@@ -92,9 +100,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
         if recording:
             course = of_recording(recording, thresholds)
         elif prometheus:
-            course = engine.over(sources.prometheus(prometheus, since, run), thresholds)
+            course = diagnose_range(read_prometheus(prometheus, since, run), thresholds)
         else:
-            course = of_exporter(exporter or nearby.URL, thresholds)
+            course = of_exporter(exporter or URL, thresholds)
     except SourceError as error:
         hint = "" if exporter or prometheus else "; start one with `yoloscope serve`, or name another with --exporter"
         raise click.ClickException(f"{error}{hint}") from error
@@ -102,29 +110,29 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     click.echo(_formed(course, form, verbose=verbose), nl=False)
     if write_cfg:
         _write(write_cfg, course)
-    ctx.exit(render.exit_code(course.diagnoses))
+    ctx.exit(exit_code(course.diagnoses))
 
 
-def of_recording(path: Path, limits: Mapping[str, float] | None = None) -> Course:
+def of_recording(path: Path, limits: Thresholds | None = None) -> RangeDiagnosis:
     """The diagnosis of a recording.
 
     Raises:
         click.ClickException: it cannot be read, or holds nothing of yoloscope.
     """
     try:
-        return engine.over(recording.read(path), limits)
+        return diagnose_range(reader.read(path), limits)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def of_exporter(url: str, limits: Mapping[str, float] | None = None) -> Course:
+def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
     """The diagnosis of a running exporter: its own, or if it makes none, from watching it for a while.
 
     Raises:
         SourceError: it does not answer.
     """
     try:
-        return Course(sources.exporter(url), 0.0, 0.0, ())
+        return RangeDiagnosis(diagnoses(url), 0.0, 0.0, ())
     except SourceError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
             raise
@@ -132,39 +140,39 @@ def of_exporter(url: str, limits: Mapping[str, float] | None = None) -> Course:
     gathered: list[str] = []
     end = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < end:
-        text = sources.scrape(url)
-        gathered += recording.stamped(text, recording.snapshot_time(text) or time.time(), set(BY_NAME)).splitlines()
+        text = scrape(url)
+        gathered += stamped(text, snapshot_time(text) or time.time(), set(BY_NAME)).splitlines()
         time.sleep(1.0)
-    return engine.over(recording.parse(gathered), limits)
+    return diagnose_range(reader.parse(gathered), limits)
 
 
-def _only(course: Course, run: str) -> Course:
+def _only(course: RangeDiagnosis, run: str) -> RangeDiagnosis:
     if not run:
         return course
     known = sorted({diagnosis.run for diagnosis in course.diagnoses})
     if known and run not in known:
         raise click.ClickException(f"--run {run}: there is no such run; there are {', '.join(known)}")
     chosen = tuple(diagnosis for diagnosis in course.diagnoses if diagnosis.run == run)
-    return Course(chosen, course.start, course.end, course.notes)
+    return RangeDiagnosis(chosen, course.start, course.end, course.notes)
 
 
-def _formed(course: Course, form: str, *, verbose: bool) -> str:
+def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
     if form == "json":
-        return json.dumps(render.course_json(course), indent=2, allow_nan=False) + "\n"
+        return json.dumps(range_json(course), indent=2, allow_nan=False) + "\n"
     if not course.diagnoses:
         notes = "".join(f"note: {note}\n" for note in course.notes)
         return f"no training is known here; start one with `yoloscope run -- yolo train ...`\n{notes}"
     if form == "markdown":
-        return render.to_markdown(course.diagnoses, course.notes)
-    return render.to_text(course.diagnoses, course.notes, verbose=verbose)
+        return to_markdown(course.diagnoses, course.notes)
+    return to_text(course.diagnoses, course.notes, verbose=verbose)
 
 
-def _write(path: Path, course: Course) -> None:
+def _write(path: Path, course: RangeDiagnosis) -> None:
     """The advice for the one run there is: that for one training does not fit another."""
     runs = sorted({diagnosis.run for diagnosis in course.diagnoses} - {""})
     if len(runs) > 1:
         raise click.ClickException(f"--write-cfg {path}: choose one run with --run; there are {', '.join(runs)}")
     try:
-        path.write_text(render.to_cfg(course.diagnoses), encoding="utf-8")
+        path.write_text(to_cfg(course.diagnoses), encoding="utf-8")
     except OSError as error:
         raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error

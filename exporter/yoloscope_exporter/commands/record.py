@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config, nearby
-from yoloscope_exporter.diagnosis import recording
-from yoloscope_exporter.diagnosis.recording import Writer
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.client.exporter import URL, connect
+from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.config import types
+from yoloscope_exporter.recordings.timestamps import snapshot_time
+from yoloscope_exporter.recordings.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,13 +29,13 @@ _log = logging.getLogger(__name__)
 @click.option(
     "--exporter",
     metavar="URL",
-    help=f"A running exporter.  [default: {nearby.URL}, or this node itself if none answers]",
+    help=f"A running exporter.  [default: {URL}, or this node itself if none answers]",
 )
 @click.option(
-    "--interval", type=config.duration(0.1, 3600.0), default="5s", show_default=True, metavar="DURATION", help="Period."
+    "--interval", type=types.duration(0.1, 3600.0), default="5s", show_default=True, metavar="DURATION", help="Period."
 )
 @click.option(
-    "--duration", type=config.duration(), metavar="DURATION", help="Stop after this time.  [default: on Ctrl-C]"
+    "--duration", type=types.duration(), metavar="DURATION", help="Stop after this time.  [default: on Ctrl-C]"
 )
 def record(file: Path, exporter: str | None, interval: float, duration: float | None) -> None:
     """Append what the exporter sees to FILE as OpenMetrics with timestamps; FILE.gz is compressed.
@@ -49,7 +50,7 @@ def record(file: Path, exporter: str | None, interval: float, duration: float | 
     """  # noqa: D301 - click reads the backslash
     with ExitStack() as stack:
         stop = stack.enter_context(_stopping())
-        source = stack.enter_context(nearby.exporter(exporter))
+        source = stack.enter_context(connect(exporter))
         writer = _open(file)
         stack.callback(writer.close)
         click.echo(f"recording to {file} every {interval:g} s; Ctrl-C ends it", err=True)
@@ -98,7 +99,7 @@ def follow(
             if not silent:
                 _log.warning("%s; waiting for it", error)
             silent = True
-        moment = recording.snapshot_time(text) or 0.0
+        moment = snapshot_time(text) or 0.0
         if moment > last:  # a snapshot that was there before says nothing new, and a clock set back is waited out
             _append(writer, moment, text)
             last, count = moment, count + 1

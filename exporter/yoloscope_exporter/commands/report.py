@@ -1,4 +1,4 @@
-"""`yoloscope report`: what a run came to, two runs side by side, and the last minutes of a dead one."""
+"""`yoloscope report`: summarise a run, compare two runs, or show the last batches before a crash."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 import click
 from yoloscope_record import paths
 
-from yoloscope_exporter import config
-from yoloscope_exporter.diagnosis import blackbox, page, recording, sources, spark
-from yoloscope_exporter.diagnosis import report as reports
-from yoloscope_exporter.diagnosis.report import Summary, Unknown
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.client.prometheus import read_prometheus
+from yoloscope_exporter.config import types
+from yoloscope_exporter.recordings import postmortem, reader
+from yoloscope_exporter.reports import html as pages
+from yoloscope_exporter.reports.comparison import compare
+from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
+from yoloscope_exporter.reports.summary import Summary, UnknownRunError, known_runs, summarize
+from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_exporter.diagnosis.series import Store
+    from yoloscope_exporter.measures.series import Store
 
 
 @dataclass(frozen=True)
@@ -31,38 +35,41 @@ class _Where:
     records: Path
 
 
-@click.command(short_help="What a run came to, two runs side by side, the last minutes of a dead run.")
+@click.command(short_help="Summarise a run, compare two runs, or show the last batches before a crash.")
 @click.argument("runs", nargs=-1, metavar="RUN [RUN]")
 @click.option(
     "--recording",
     "recorded",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Take the runs from a file of `yoloscope record`.",
+    help="Read the runs from a file of `yoloscope record`.",
 )
-@click.option("--prometheus", metavar="URL", help="Take the runs from a Prometheus.")
+@click.option("--prometheus", metavar="URL", help="Read the runs from a Prometheus.")
 @click.option(
     "--since",
-    type=config.duration(10.0),
+    type=types.duration(10.0),
     default="1d",
     show_default=True,
     metavar="DURATION",
-    help="With --prometheus.",
+    help="How far back to read with --prometheus.",
 )
 @click.option(
     "--records",
     type=click.Path(path_type=Path),
     envvar="YOLOSCOPE_DIR",
     metavar="DIR",
-    help="Directory of the trainings' records.  [default: /dev/shm/yoloscope]",
-)
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also as one HTML file.")
-@click.option(
-    "--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Not to the terminal."
+    help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
 )
 @click.option(
-    "--black-box", is_flag=True, help="The last minutes of one run, batch by batch, from its flight recorder."
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write one HTML file."
 )
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write Markdown to FILE instead of stdout.",
+)
+@click.option("--black-box", is_flag=True, help="Show the last minutes of one run, batch by batch, from its record.")
 def report(  # noqa: PLR0913, PLR0917 - a command's options
     runs: tuple[str, ...],
     recorded: Path | None,
@@ -76,8 +83,8 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     """Report on one run, or compare two.
 
     RUN is a run's name, or a file of `yoloscope record` that holds one run. Names are looked up among the records on
-    this machine, which keep the totals and the last 4096 batches of a run even after its death, or in a recording or a
-    Prometheus, which keep its whole course.
+    this machine, which keep the totals and the last 4096 batches of a run even after a crash, or in a recording or a
+    Prometheus, which keep the whole of it.
 
     \b
       yoloscope report train/yolo11m
@@ -91,19 +98,19 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     if len(runs) not in {1, 2} or (black_box and len(runs) != 1):
         raise click.UsageError(f"name one run{'' if black_box else ', or two to compare'}; {_known(where)}")
     if black_box:
-        _black_box(where, runs[0], html)
+        _black_postmortem(where, runs[0], html)
         return
     summaries = [_summary(where, run) for run in runs]
     _write(markdown, _text(summaries))
     if html:
-        _write(html, page.one(summaries[0]) if len(summaries) == 1 else page.two(reports.compare(*summaries)))
+        _write(html, pages.one(summaries[0]) if len(summaries) == 1 else pages.two(compare(*summaries)))
 
 
 def _text(summaries: Sequence[Summary]) -> str:
     if len(summaries) == 1:
-        return reports.markdown(summaries[0])
-    table = reports.compare(*summaries).markdown()
-    return "\n".join([f"# {summaries[0].run} and {summaries[1].run}", "", table, *map(reports.markdown, summaries)])
+        return summary_markdown(summaries[0])
+    table = comparison_markdown(compare(*summaries))
+    return "\n".join([f"# {summaries[0].run} and {summaries[1].run}", "", table, *map(summary_markdown, summaries)])
 
 
 def _write(path: Path | None, text: str) -> None:
@@ -120,13 +127,13 @@ def _write(path: Path | None, text: str) -> None:
 def _summary(where: _Where, run: str) -> Summary:
     stores = _stores(where, run)
     try:
-        known = reports.known_runs(stores)
-        return reports.summarize(stores, known[0] if Path(run).is_file() and len(known) == 1 else run)
-    except Unknown as error:
+        known = known_runs(stores)
+        return summarize(stores, known[0] if Path(run).is_file() and len(known) == 1 else run)
+    except UnknownRunError as error:
         raise click.ClickException(_unknown(run, error)) from error
 
 
-def _unknown(run: str, error: Unknown) -> str:
+def _unknown(run: str, error: UnknownRunError) -> str:
     if Path(run).is_file():
         return f"{run} holds {len(error.known)} runs; choose with --recording {run} {' '.join(error.known[:2])}"
     return str(error)
@@ -136,21 +143,21 @@ def _stores(where: _Where, run: str) -> list[Store]:
     """The stores in which `run` is to be found."""
     try:
         if Path(run).is_file():
-            return recording.read(Path(run))
+            return reader.read(Path(run))
         if where.recording:
-            return recording.read(where.recording)
+            return reader.read(where.recording)
         if where.prometheus:
-            return sources.prometheus(where.prometheus, where.since, run)
-        return [_box(where, run).store]
+            return read_prometheus(where.prometheus, where.since, run)
+        return [_postmortem(where, run).store]
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{run}: {getattr(error, 'strerror', None) or error}") from error
     except SourceError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _box(where: _Where, run: str) -> blackbox.BlackBox:
+def _postmortem(where: _Where, run: str) -> postmortem.PostMortem:
     try:
-        return blackbox.read(where.records, run)
+        return postmortem.read(where.records, run)
     except KeyError:
         if Path(run).suffix in {".om", ".gz"}:
             raise click.ClickException(f"{run}: there is no such file") from None
@@ -160,20 +167,20 @@ def _box(where: _Where, run: str) -> blackbox.BlackBox:
 def _known(where: _Where) -> str:
     if where.recording or where.prometheus:
         return "see `yoloscope report --help`"
-    names = blackbox.runs(where.records)
+    names = postmortem.runs(where.records)
     return f"there are {', '.join(names[:10])}" if names else f"there are none in {where.records}"
 
 
-def _black_box(where: _Where, run: str, html: Path | None) -> None:
+def _black_postmortem(where: _Where, run: str, html: Path | None) -> None:
     """Print and plot the last batches of a run."""
-    box = _box(where, run)
-    summary = reports.summarize([box.store], run)
+    found = _postmortem(where, run)
+    summary = summarize([found.store], run)
     click.echo(f"{run}: {summary.state}")
     for rank, verdict in summary.verdicts:
         click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
-    for rank, state in box.states.items():
+    for rank, state in found.states.items():
         click.echo(f"rank {rank}: when it last wrote it was in: {state}")
-    for rank, rows in box.rows.items():
-        click.echo(spark.black_box(rank, rows), nl=False)
+    for rank, rows in found.rows.items():
+        click.echo(last_batches(rank, rows), nl=False)
     if html:
-        _write(html, page.one(summary))
+        _write(html, pages.one(summary))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import sys
 import time
@@ -14,22 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from starlette.routing import Route
 
-from yoloscope_exporter.app import as_json, exposed, negotiate
-from yoloscope_exporter.config import address, duration
-from yoloscope_exporter.exposition import Renderer
-from yoloscope_exporter.server import Response, Server, text
-from yoloscope_exporter.sigmask import blocked
+from yoloscope_exporter.config.types import address, duration
+from yoloscope_exporter.sampling.exposition import Renderer, negotiate
+from yoloscope_exporter.service.signals import blocked
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
+from yoloscope_exporter.web.application import routed
+from yoloscope_exporter.web.responses import as_json, exposed, header, text
+from yoloscope_exporter.web.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from yoloscope_exporter.config import Address
-    from yoloscope_exporter.exposition import Exposition
-    from yoloscope_exporter.server import Request
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
-_PATH = re.compile(r"/node/(\d{1,6})/metrics")
+    from yoloscope_exporter.config.types import Address, UnixAddress
+    from yoloscope_exporter.sampling.exposition import Exposition
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _HELP = """Serve or write what the exporters of training nodes would show.
 
@@ -169,7 +172,7 @@ def _write(plan: Plan, path: Path, *, span: float, step: float, end: float | Non
 
 
 # --- serving ---------------------------------------------------------------------------------------------------------
-def _serve(plan: Plan, address: Address, targets: Path | None) -> None:
+def _serve(plan: Plan, address: Address | UnixAddress, targets: Path | None) -> None:
     with blocked(_SIGNALS), serving(plan.fleet(time.time()), address) as server:
         groups = target_groups(server.app, server.url.partition("://")[2])
         with _announced(targets, groups) if targets else nullcontext():
@@ -179,7 +182,9 @@ def _serve(plan: Plan, address: Address, targets: Path | None) -> None:
 
 
 @contextmanager
-def serving(nodes: Fleet, address: Address, wall: Callable[[], float] = time.time) -> Iterator[SimulationServer]:
+def serving(
+    nodes: Fleet, address: Address | UnixAddress, wall: Callable[[], float] = time.time
+) -> Iterator[SimulationServer]:
     """Serve the nodes until the block is left.
 
     Raises:
@@ -193,7 +198,6 @@ def serving(nodes: Fleet, address: Address, wall: Callable[[], float] = time.tim
     try:
         server.start()
         yield server
-        server.shutdown()
     finally:
         server.close()
 
@@ -201,7 +205,7 @@ def serving(nodes: Fleet, address: Address, wall: Callable[[], float] = time.tim
 class SimulationServer(Server):
     """The exporter's own server, over simulated nodes."""
 
-    def __init__(self, address: Address, app: App) -> None:
+    def __init__(self, address: Address | UnixAddress, app: App) -> None:
         """Bind to `address`."""
         super().__init__(address, app)
         self.app = app
@@ -217,18 +221,31 @@ class App:
         self.instances = list(nodes.trainings)
         self._renderers = [Renderer() for _ in self.instances]
 
-    def __call__(self, request: Request) -> Response:
-        """Answer."""
-        match = _PATH.fullmatch(request.path)
-        if match and int(match[1]) < len(self.instances):
-            form = negotiate(request.headers)
-            return exposed(form, self._render(int(match[1])).get(form))
-        if request.path == "/targets":
-            return as_json(HTTPStatus.OK, target_groups(self, request.headers.get("host", "")))
-        if request.path == "/-/healthy":
-            return text(HTTPStatus.OK, "healthy")
         last = len(self.instances) - 1
-        return text(HTTPStatus.NOT_FOUND, f"nodes are at /node/0/metrics to /node/{last}/metrics")
+        routes = [
+            Route("/node/{number:int}/metrics", self._metrics),
+            Route("/targets", self._targets),
+            Route("/-/healthy", self._healthy),
+        ]
+        self._elsewhere = f"nodes are at /node/0/metrics to /node/{last}/metrics"
+        self._routed = routed(routes, self._elsewhere)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        await self._routed(scope, receive, send)
+
+    async def _metrics(self, request: Request) -> Response:
+        number: int = request.path_params["number"]
+        if number >= len(self.instances):
+            return text(HTTPStatus.NOT_FOUND, self._elsewhere)
+        form = negotiate(header(request.scope, b"accept"), header(request.scope, b"accept-encoding"))
+        return exposed(form, self._render(number).get(form))
+
+    async def _targets(self, request: Request) -> Response:
+        return as_json(HTTPStatus.OK, target_groups(self, header(request.scope, b"host")))
+
+    async def _healthy(self, _request: Request) -> Response:
+        return text(HTTPStatus.OK, "healthy")
 
     def _render(self, number: int) -> Exposition:
         return self._renderers[number].render(self._nodes.node(self.instances[number], self._wall()))

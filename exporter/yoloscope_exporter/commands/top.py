@@ -13,10 +13,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from yoloscope_exporter import config, nearby, screen
-from yoloscope_exporter.diagnosis import engine, recording
-from yoloscope_exporter.diagnosis.series import Store, Window
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.client.exporter import URL, Exporter, connect
+from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.config import types
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.recordings.timestamps import snapshot_time
+from yoloscope_exporter.terminal import screen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,19 +36,24 @@ ONCE_SECONDS = 3.0
 @click.option(
     "--exporter",
     metavar="URL",
-    help=f"A running exporter.  [default: {nearby.URL}, or this node itself if none answers]",
+    help=f"A running exporter.  [default: {URL}, or this node itself if none answers]",
 )
 @click.option(
-    "--interval", type=config.duration(0.2, 60.0), default="1s", show_default=True, metavar="DURATION", help="Period."
+    "--interval",
+    type=types.duration(0.2, 60.0),
+    default="1s",
+    show_default=True,
+    metavar="DURATION",
+    help="Refresh interval.",
 )
-@click.option("--once", is_flag=True, help="Print one frame and end, for scripts; so it is where no terminal is.")
+@click.option("--once", is_flag=True, help="Print one frame and exit (the default when stdout is not a terminal).")
 def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT001 - click's
-    """Watch the trainings on this node, or on the node of --exporter: what holds them back comes first.
+    """Show the runs on this node, or on the node of --exporter, with their verdicts first.
 
     Works in 80 columns and over SSH. Ctrl-C ends it.
     """
     console = Console()
-    with nearby.exporter(exporter) as source:
+    with connect(exporter) as source:
         watch = Watch(source)
         if once or not console.is_terminal:
             for _ in range(max(2, round(ONCE_SECONDS / interval) + 1)):
@@ -65,7 +74,7 @@ def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT
 class Watch:
     """Keeps the last minute of what an exporter said."""
 
-    source: nearby.Exporter
+    source: Exporter
     store: Store = field(default_factory=Store)
     diagnoses: tuple[Diagnosis, ...] = ()
     events: deque[screen.Event] = field(default_factory=lambda: deque(maxlen=50))
@@ -84,10 +93,10 @@ class Watch:
         self.diagnoses = told
 
     def _take(self, text: str) -> float:
-        now = recording.snapshot_time(text) or time.time()
+        now = snapshot_time(text) or time.time()
         if now < self.store.last:  # the clock was set back
             self.store = Store()
-        recording.feed(self.store, text, now)
+        reader.feed(self.store, text, now)
         self.store.trim(now - SHOWN_SECONDS)
         return now
 
@@ -98,7 +107,7 @@ class Watch:
         except SourceError as error:
             if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
                 raise
-            return engine.over([self.store]).diagnoses
+            return diagnose_range([self.store]).diagnoses
 
     def frame(self) -> RenderableType:
         """What to show now."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter.opener import opener
+from yoloscope_exporter.client.fetch import opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

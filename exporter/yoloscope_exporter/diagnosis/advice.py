@@ -7,15 +7,15 @@ that they can be appended to the command line or written into a YAML for `yolo c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_exporter.diagnosis.signals import whole
+from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from yoloscope_exporter.diagnosis.signals import Signals
 
 Value = int | float | str | bool
 
@@ -66,15 +66,15 @@ def gain(advice: Advice, signals: Signals) -> str | None:
         return None
     if advice.whole:
         return f"up to {advice.speedup:.1f}x for the run as a whole"
-    if not signals.has("images_per_second"):
+    if not signals.has(Signals.images_per_second):
         return f"up to {advice.speedup:.1f}x"
-    now = signals["images_per_second"]
+    now = signals.images_per_second
     return f"up to {advice.speedup:.1f}x: {now:.3g} -> {now * advice.speedup:.3g} images/s"
 
 
-def without_wait(s: Signals, phase_share: str = "data_wait_share") -> float | None:
-    """Speed-up if a share of the step vanished."""
-    return 1 / (1 - s[phase_share]) if s.has(phase_share) and s[phase_share] < 1 else None
+def speedup_without_wait(s: Signals) -> float | None:
+    """Speed-up if training never waited for data."""
+    return 1 / (1 - s.data_wait_share) if s.has(Signals.data_wait_share) and s.data_wait_share < 1 else None
 
 
 # --- loading --------------------------------------------------------------------------------------------------------
@@ -82,9 +82,9 @@ def without_wait(s: Signals, phase_share: str = "data_wait_share") -> float | No
 
 def workers_needed(s: Signals) -> int | None:
     """Loader workers that keep the trainer busy, by Little's law: preparation time over step time, and one to spare."""
-    if not s.has("prep_seconds", "step_seconds") or s["step_seconds"] <= 0:
+    if not s.has(Signals.prep_seconds, Signals.step_seconds) or s.step_seconds <= 0:
         return None
-    return math.ceil(s["prep_seconds"] / s["step_seconds"]) + 1
+    return math.ceil(s.prep_seconds / s.step_seconds) + 1
 
 
 def workers_possible(s: Signals) -> int | None:
@@ -92,27 +92,27 @@ def workers_possible(s: Signals) -> int | None:
 
     None where the number of CPUs is not known.
     """
-    if s.get("workers", -1) == 0 and s.facts.get("device") == "cpu":
+    if s.get(Signals.workers, -1) == 0 and s.facts.get("device") == "cpu":
         return 0  # Ultralytics sets workers=0 on a CPU whatever is asked for
-    if not s.has("rank_cores"):
+    if not s.has(Signals.rank_cores):
         return None
-    limit = max(int(s["rank_cores"]), 1)
-    if s.has("memory_available_bytes", "workers"):
-        share = s["memory_available_bytes"] * WORKERS_SHARE / ranks_here(s)
-        limit = min(limit, int(s["workers"] + share / worker_bytes(s)))
+    limit = max(int(s.rank_cores), 1)
+    if s.has(Signals.memory_available_bytes, Signals.workers):
+        share = s.memory_available_bytes * WORKERS_SHARE / ranks_here(s)
+        limit = min(limit, int(s.workers + share / worker_bytes(s)))
     return limit
 
 
 def ranks_here(s: Signals) -> float:
     """Ranks of the run that share the node with this one, itself included."""
-    return max(s.get("run_ranks", s.get("world_size", 1)), 1)
+    return max(s.get(Signals.run_ranks, s.get(Signals.world_size, 1)), 1)
 
 
 def worker_bytes(s: Signals) -> float:
     """Memory of one more loader worker: as measured, else by the model of PR ultralytics#26090."""
-    if s.get("worker_resident_bytes"):
-        return s["worker_resident_bytes"]
-    prefetched = 4 * s.get("batch_size", 16) * image_bytes(s)
+    if s.get(Signals.worker_resident_bytes):
+        return s.worker_resident_bytes
+    prefetched = 4 * s.get(Signals.batch_size, 16) * image_bytes(s)
     return WORKER_BYTES + 0.93 * prefetched
 
 
@@ -127,9 +127,9 @@ def _image_size(s: Signals) -> float:
 
 def more_workers(s: Signals) -> Advice | None:
     """Raise `workers` to what is needed, within what is possible."""
-    if not s.has("workers"):
+    if not s.has(Signals.workers):
         return None
-    needed, possible, now = workers_needed(s), workers_possible(s), s["workers"]
+    needed, possible, now = workers_needed(s), workers_possible(s), s.workers
     if needed is None and now == 0:
         needed = possible if possible is not None else 8
     if needed is None:
@@ -137,22 +137,22 @@ def more_workers(s: Signals) -> Advice | None:
     chosen = needed if possible is None else min(needed, possible)
     if chosen <= now:
         return None
-    return Advice({"workers": chosen}, speedup=_speedup(s, s.get("prep_seconds"), chosen))
+    return Advice({"workers": chosen}, speedup=_speedup(s, s.get(Signals.prep_seconds), chosen))
 
 
 def _speedup(s: Signals, prep: float, workers: float) -> float | None:
     """Throughput over today's with `workers` workers of `prep` seconds per batch: the slower of loader and trainer."""
-    if not s.has("step_seconds", "wait_seconds") or not prep:
-        return without_wait(s)
-    today = s["step_seconds"] + s["wait_seconds"]
-    return today / max(s["step_seconds"], prep / max(workers, 1))
+    if not s.has(Signals.step_seconds, Signals.wait_seconds) or not prep:
+        return speedup_without_wait(s)
+    today = s.step_seconds + s.wait_seconds
+    return today / max(s.step_seconds, prep / max(workers, 1))
 
 
 def dataset_bytes(s: Signals) -> float | None:
     """Memory of the data set decoded, as `cache=ram` keeps it; every rank of the node keeps its own copy."""
-    if not s.has("epoch_images"):
+    if not s.has(Signals.epoch_images):
         return None
-    return s["epoch_images"] * image_bytes(s) * ranks_here(s)
+    return s.epoch_images * image_bytes(s) * ranks_here(s)
 
 
 def _cached(s: Signals, *places: str) -> bool:
@@ -169,9 +169,9 @@ class _CacheSizes(NamedTuple):
 def _cache_sizes(s: Signals) -> _CacheSizes | None:
     """None where either is unknown, or the images are in memory already."""
     needed = dataset_bytes(s)
-    if _cached(s, "ram", "true") or needed is None or not s.has("memory_available_bytes"):
+    if _cached(s, "ram", "true") or needed is None or not s.has(Signals.memory_available_bytes):
         return None
-    return _CacheSizes(needed, s["memory_available_bytes"] * CACHE_SHARE)
+    return _CacheSizes(needed, s.memory_available_bytes * CACHE_SHARE)
 
 
 def cache_in_memory(s: Signals) -> Advice | None:
@@ -179,7 +179,7 @@ def cache_in_memory(s: Signals) -> Advice | None:
     sizes = _cache_sizes(s)
     if sizes is None or sizes.needed > sizes.room:
         return None
-    note = f"the data set takes {size(sizes.needed)} decoded, {size(sizes.room)} may be used"
+    note = f"the data set takes {units.size(sizes.needed)} decoded, {units.size(sizes.room)} may be used"
     return Advice({"cache": "ram"}, note=note, speedup=_without_reading(s))
 
 
@@ -195,47 +195,50 @@ def _too_large(s: Signals) -> str:
     sizes = _cache_sizes(s)
     if sizes is None:
         return ""
-    return f"decoded, the data set takes {size(sizes.needed)}: too much for cache=ram ({size(sizes.room)} may be used)"
+    needed, room = units.size(sizes.needed), units.size(sizes.room)
+    return f"decoded, the data set takes {needed}: too much for cache=ram ({room} may be used)"
 
 
 def _without_reading(s: Signals) -> float | None:
     """Speed-up if preparing a batch took only its computing: a cached image needs no reading."""
-    prep = s["prep_seconds"] * s["prep_cpu_ratio"] if s.has("prep_seconds", "prep_cpu_ratio") else 0
-    return _speedup(s, prep, s.get("workers", 1)) if prep else None
+    prep = s.prep_seconds * s.prep_cpu_ratio if s.has(Signals.prep_seconds, Signals.prep_cpu_ratio) else 0
+    return _speedup(s, prep, s.get(Signals.workers, 1)) if prep else None
 
 
-def _beside_the_cache(s: Signals) -> Signals:
+def _with_ram_cache(s: Signals) -> Signals:
     """The same, with the memory that a RAM cache would leave."""
-    left = max(s["memory_available_bytes"] - (dataset_bytes(s) or 0.0), 0.0)
-    return replace(s, numbers={**s.numbers, "memory_available_bytes": left})
+    left = max(s.memory_available_bytes - (dataset_bytes(s) or 0.0), 0.0)
+    return s.with_numbers({Signals.memory_available_bytes: left})
 
 
-def feed(s: Signals) -> Advice:
+def for_slow_storage(s: Signals) -> Advice:
     """Storage is slow: keep the images in memory, and let more workers wait at the same time.
 
     `cache=disk` is no remedy: it writes the decoded images, several times as large, beside the others.
     """
     kept = cache_in_memory(s)
-    workers = more_workers(_beside_the_cache(s) if kept else s)
+    workers = more_workers(_with_ram_cache(s) if kept else s)
     if kept:
-        return _together([kept, workers] if workers else [kept])
+        return _combined([kept, workers] if workers else [kept])
     note = "; ".join(filter(None, (_too_large(s), "put the data set on a local SSD or NVMe disk")))
-    return Advice(workers.arguments if workers else {}, note=note, speedup=without_wait(s))
+    return Advice(workers.arguments if workers else {}, note=note, speedup=speedup_without_wait(s))
 
 
-def lighter(s: Signals) -> Advice:
+def for_slow_preprocessing(s: Signals) -> Advice:
     """Preparation is bound by the CPU: spare it the decoding, then the mosaic, or give it more CPUs.
 
     More workers are no remedy: where CPUs idle for them the verdict is another one.
     """
     kept = cache_in_memory(s) or cache_on_disk(s)
     if not kept:
-        return Advice({"mosaic": 0.0}, note="or lighten your own transforms, or use more CPUs", speedup=without_wait(s))
+        return Advice(
+            {"mosaic": 0.0}, note="or lighten your own transforms, or use more CPUs", speedup=speedup_without_wait(s)
+        )
     note = "or lighten the augmentation (mosaic=0 reads a quarter of the images), or shrink the images on disk to imgsz"
-    return Advice(kept.arguments, {}, f"{kept.note}; {note}", without_wait(s))
+    return Advice(kept.arguments, {}, f"{kept.note}; {note}", speedup_without_wait(s))
 
 
-def _together(parts: list[Advice]) -> Advice:
+def _combined(parts: list[Advice]) -> Advice:
     arguments = {key: value for part in parts for key, value in part.arguments.items()}
     speedups = [part.speedup for part in parts if part.speedup is not None]
     return Advice(arguments, {}, "; ".join(part.note for part in parts if part.note), max(speedups, default=None))
@@ -245,28 +248,31 @@ def fewer_threads(s: Signals) -> Advice:
     """Too many runnable threads: one per worker, and no more workers than CPUs."""
     possible = workers_possible(s)
     arguments: dict[str, Value] = {}
-    if possible is not None and s.get("workers") > possible:
+    if possible is not None and s.get(Signals.workers) > possible:
         arguments["workers"] = possible
     return Advice(arguments, {"OMP_NUM_THREADS": "1"}, "and cv2.setNumThreads(0) in your own transforms")
 
 
 def within_quota(s: Signals) -> Advice:
     """The cgroup stops the training: workers that fit the quota, or a larger quota."""
-    quota = s.get("quota_cores")
-    arguments: dict[str, Value] = {"workers": max(int(quota), 1)} if 0 < quota < s.get("workers") else {}
+    quota = s.get(Signals.quota_cores)
+    arguments: dict[str, Value] = {"workers": max(int(quota), 1)} if 0 < quota < s.get(Signals.workers) else {}
     wanted = _cpus_wanted(s)
     note = f"raise the CPU limit from {quota:g} to about {wanted:g} CPUs" if wanted else "raise the CPU limit"
     if arguments:
         note = f"or keep the workers and {note}"
-    return Advice(arguments, {"OMP_NUM_THREADS": "1"}, note, without_wait(s))
+    return Advice(arguments, {"OMP_NUM_THREADS": "1"}, note, speedup_without_wait(s))
 
 
 def _cpus_wanted(s: Signals) -> int | None:
     """CPUs that would prepare batches as fast as the trainer takes them, and one for the trainer itself."""
-    if not s.has("prep_seconds", "prep_cpu_ratio", "step_seconds", "quota_cores") or not s["step_seconds"]:
+    if (
+        not s.has(Signals.prep_seconds, Signals.prep_cpu_ratio, Signals.step_seconds, Signals.quota_cores)
+        or not s.step_seconds
+    ):
         return None
-    wanted = math.ceil(s["prep_seconds"] * s["prep_cpu_ratio"] / s["step_seconds"]) + 1
-    return wanted if wanted > s["quota_cores"] else None
+    wanted = math.ceil(s.prep_seconds * s.prep_cpu_ratio / s.step_seconds) + 1
+    return wanted if wanted > s.quota_cores else None
 
 
 # --- device memory --------------------------------------------------------------------------------------------------
@@ -279,20 +285,20 @@ def batch_that_fits(s: Signals) -> int | None:
     it is an upper bound for a peak that grows faster than the batch, and therefore rounded down to a multiple of 8 (4
     below 16). None where peak, capacity or batch are not known.
     """
-    known = s.get("cuda_peak_bytes"), s.get("gpu_memory_total_bytes"), s.get("batch_size")
+    known = s.get(Signals.cuda_peak_bytes), s.get(Signals.gpu_memory_total_bytes), s.get(Signals.batch_size)
     if not all(known):
         return None
-    floor = min(s.get("cuda_floor_bytes"), s["cuda_peak_bytes"])
-    per_image = (s["cuda_peak_bytes"] - floor) / s["batch_size"]
+    floor = min(s.get(Signals.cuda_floor_bytes), s.cuda_peak_bytes)
+    per_image = (s.cuda_peak_bytes - floor) / s.batch_size
     if per_image <= 0:
         return None
-    fitting = int((s["gpu_memory_total_bytes"] * CUDA_TARGET - _of_others(s) - floor) / per_image)
+    fitting = int((s.gpu_memory_total_bytes * CUDA_TARGET - _of_others(s) - floor) / per_image)
     return max(_even(fitting), 1)
 
 
 def _of_others(s: Signals) -> float:
     """Device memory that PyTorch's allocator does not hold: the CUDA context, and other processes."""
-    return max(s.get("gpu_memory_used_share") * s["gpu_memory_total_bytes"] - s["cuda_peak_bytes"], 0.0)
+    return max(s.get(Signals.gpu_memory_used_share) * s.gpu_memory_total_bytes - s.cuda_peak_bytes, 0.0)
 
 
 def _even(batch: int) -> int:
@@ -302,7 +308,7 @@ def _even(batch: int) -> int:
 
 def global_batch(s: Signals, per_rank: int) -> int:
     """`batch=` counts the images of all ranks together."""
-    return per_rank * max(int(s.get("world_size", 1)), 1)
+    return per_rank * max(int(s.get(Signals.world_size, 1)), 1)
 
 
 def smaller_batch(s: Signals) -> Advice:
@@ -310,10 +316,10 @@ def smaller_batch(s: Signals) -> Advice:
 
     Where Ultralytics has halved the batch already, today's is the one to start with, if it fits.
     """
-    fitting, now = batch_that_fits(s), int(s.get("batch_size"))
+    fitting, now = batch_that_fits(s), int(s.get(Signals.batch_size))
     if not now:
         return Advice(_precision(s), note="a smaller batch=, or a smaller imgsz=")
-    most = now if s.get("batch_reductions") else _even(now - 1)
+    most = now if s.get(Signals.batch_reductions) else _even(now - 1)
     chosen = min(fitting, most) if fitting else now // 2
     if chosen < 1:
         return Advice(_precision(s) or _smaller_images(s), note="the batch is as small as it can be")
@@ -338,10 +344,10 @@ def larger_batch(s: Signals) -> Advice | None:
 
     Nor larger than a tenth of the data set, so that an epoch keeps ten steps.
     """
-    fitting, now = batch_that_fits(s), int(s.get("batch_size"))
+    fitting, now = batch_that_fits(s), int(s.get(Signals.batch_size))
     if fitting is None:
         return None
-    images = s.get("epoch_images", math.inf) / max(s.get("world_size", 1), 1)
+    images = s.get(Signals.epoch_images, math.inf) / max(s.get(Signals.world_size, 1), 1)
     chosen = _even(int(min(fitting, max(2 * NOMINAL_BATCH, 2 * now), images / FEWEST_STEPS)))
     if chosen < 1.5 * now:
         return None
@@ -350,25 +356,13 @@ def larger_batch(s: Signals) -> Advice | None:
 
 def fewer_exchanges(s: Signals) -> Advice:
     """Ranks wait for the exchange of gradients: twice the batch halves it, where that fits."""
-    fitting, now = batch_that_fits(s), int(s.get("batch_size"))
+    fitting, now = batch_that_fits(s), int(s.get(Signals.batch_size))
     if fitting is None or fitting < 2 * now:
         return Advice(note="fewer GPUs, or a faster link between them: a larger batch does not fit")
     return Advice({"batch": global_batch(s, 2 * now)}, note="fewer, larger steps")
 
 
 def _peak(s: Signals, batch: int) -> float:
-    floor = min(s.get("cuda_floor_bytes"), s["cuda_peak_bytes"])
-    per_image = (s["cuda_peak_bytes"] - floor) / s["batch_size"]
-    return (_of_others(s) + floor + per_image * batch) / s["gpu_memory_total_bytes"]
-
-
-# --- words ----------------------------------------------------------------------------------------------------------
-
-
-def size(number: float) -> str:
-    """Bytes for people: `3.2 GiB`."""
-    for unit in ("B", "KiB", "MiB"):
-        if abs(number) < 1024:  # noqa: PLR2004 - binary prefixes
-            return f"{number:.3g} {unit}"
-        number /= 1024
-    return f"{number:.3g} GiB"
+    floor = min(s.get(Signals.cuda_floor_bytes), s.cuda_peak_bytes)
+    per_image = (s.cuda_peak_bytes - floor) / s.batch_size
+    return (_of_others(s) + floor + per_image * batch) / s.gpu_memory_total_bytes

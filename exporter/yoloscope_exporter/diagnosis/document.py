@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import engine, rules, signals
+from yoloscope_exporter.diagnosis import engine, rules, signals, time_range
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ DEFAULT = Path(__file__).parents[3] / "docs" / "diagnosis.md"
 
 _HEAD = f"""# The diagnosis
 
-Generated from `exporter/yoloscope_exporter/diagnosis/rules.py` by `make generate`; do not edit.
+Generated from `exporter/yoloscope_exporter/diagnosis/rules` by `make generate`; do not edit.
 
 Signals are computed over a sliding window ({engine.WINDOW:.0f} s; longer where steps are slow;
 {engine.HISTORY / 60:.0f} minutes for what grows). A rule turns them into a verdict. A rule whose signals are missing
@@ -25,10 +26,11 @@ abstains: `yoloscope diagnose --verbose` lists those, with what is missing. A ve
 for a sixth of the window and ends when it has not for a third; an event counts at once.
 
 Training phases decide; GPU series only support, so a machine without a GPU gets its verdict too. Over a recording or a
-Prometheus' time range a verdict is told if it held for {engine.LEAST_SHARE:.0%} of the training time, an event always.
+Prometheus' time range a verdict is reported if it held for {time_range.LEAST_SHARE:.0%} of the training time, an event
+always.
 
 Where training waits for data, one cause is named, in this order, because each would hide the next: the cgroup's quota,
-no workers at all, one late worker, a crowd on the CPUs, storage, too few workers, too little CPU.
+no workers at all, one slow worker, more threads than CPUs, storage, too few workers, too little CPU.
 
 Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscope serve --diagnosis.thresholds FILE` and
 `yoloscope diagnose --thresholds FILE`.
@@ -52,12 +54,12 @@ def _overview() -> Iterator[str]:
 def _sections() -> Iterator[str]:
     for rule in rules.RULES:
         yield f"## {rule.name}\n"
-        event = " An event: told however short it was." if rule.event else ""
+        event = " An event: reported however short it was." if rule.event else ""
         yield f"{rule.title}. Severity: {rule.severity}.{event}\n"
         yield f"- **Cause**: {_cause(rule)}."
         yield f"- **Verify**: `{rule.verify}`"
         yield f"- **Remedy**: {rule.remedy}."
-        yield f"- **Judged** {_states(rule)}{_needs(rule)}."
+        yield f"- **Evaluated** {_states(rule)}{_needs(rule)}."
         if rule.thresholds:
             yield "- **Thresholds**: " + ", ".join(f"`{name}` {_number(name)}" for name in rule.thresholds)
         if rule.waste:
@@ -82,15 +84,15 @@ def _needs(rule: Rule) -> str:
 
 
 def _number(name: str) -> str:
-    return f"{rules.THRESHOLDS[name].value:g}"
+    return f"{getattr(DEFAULTS, name):g}"
 
 
 def _thresholds() -> Iterator[str]:
     yield "## Thresholds\n"
     yield "| name | value | where it comes from |"
     yield "|---|---|---|"
-    for name, threshold in rules.THRESHOLDS.items():
-        yield f"| `{name}` | {threshold.value:g} | {threshold.source} |"
+    for name, source in SOURCES.items():
+        yield f"| `{name}` | {_number(name)} | {source} |"
     yield ""
 
 
@@ -98,8 +100,8 @@ def _signals() -> Iterator[str]:
     yield "## Signals\n"
     yield "| name | meaning |"
     yield "|---|---|"
-    for name, meaning in signals.SIGNALS.items():
-        yield f"| `{name}` | {meaning} |"
+    for name, signal in signals.SIGNALS.items():
+        yield f"| `{name}` | {signal.meaning} |"
 
 
 if __name__ == "__main__":

@@ -1,35 +1,25 @@
-"""The engine: windows to verdicts with hysteresis, live or over a stretch of time, and the account of wasted time.
-
-The same `judge` serves the metric, `top`, `diagnose` and `report`.
-"""
+"""The engine: signals to verdicts. The same `judge` serves the metric, `top`, `diagnose` and `report`."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import advice, rules, signals
+from yoloscope_exporter.diagnosis import advice, rules
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.faults import Faults
-from yoloscope_exporter.diagnosis.series import Store, Window, period
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from yoloscope_exporter.diagnosis.rules import Limits, Rule
+    from yoloscope_exporter.diagnosis.rules import Rule
     from yoloscope_exporter.diagnosis.signals import Signals
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: Seconds of the sliding window, and of the history that slopes are read from.
 WINDOW, HISTORY = 60.0, 1800.0
 #: Of the window: how often it is judged, how long a condition must hold to enter, how long be gone to leave.
 STEP_SHARE, ENTER_SHARE, LEAVE_SHARE = 1 / 12, 1 / 6, 1 / 3
-#: A verdict over a stretch of time is told if it held for this share of the training.
-LEAST_SHARE = 0.1
-#: Not knowing is told if it held for most of it: every training has a beginning.
-LEAST_UNKNOWN = 0.5
 TRAINING = ("train", "validate", "checkpoint")
 
 Key = tuple[str, str]  # run, rank
@@ -37,12 +27,12 @@ Key = tuple[str, str]  # run, rank
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict that holds, told.
+    """A verdict that holds, in words.
 
     Attributes:
-        fix: what to type; empty where nothing is to be done.
-        gain: what to expect of it; None where that cannot be computed.
-        share: of a stretch of time, the share of the training it held; None for a live window and for events.
+        fix: arguments, environment variables, and what else to do; empty where nothing is to be done.
+        gain: the speed-up to expect of it; None where that cannot be computed.
+        share: over a time range, the share of the training it held; None for a live window and for events.
         spans: when it held, as pairs of Unix seconds.
         advice: the fix in parts.
     """
@@ -60,16 +50,16 @@ class Verdict:
 
     @property
     def title(self) -> str:
-        """What it means, in a few words."""
+        """The rule's title."""
         return rules.BY_NAME[self.name].title
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is to be said about one rank, the worst first.
+    """The findings about one rank, the most severe first.
 
     Attributes:
-        abstained: verdicts that could not be judged, with the signals that are missing.
+        abstained: verdicts that could not be evaluated, with the signals that are missing.
     """
 
     run: str
@@ -80,20 +70,12 @@ class Diagnosis:
     signals: Signals
 
 
-# --- one window -----------------------------------------------------------------------------------------------------
-
-
-def missing(rule: Rule, s: Signals) -> tuple[str, ...]:
-    """Signals the rule needs and this rank lacks."""
-    return tuple(name for name in rule.needs if name not in s.numbers)
-
-
-def judge(s: Signals, limits: Limits, faults: Faults | None = None) -> dict[str, bool]:
+def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[str, bool]:
     """Verdicts that could be judged in the rank's state, and whether their condition is met."""
     faults = faults or Faults()
     judged: dict[str, bool] = {}
     for rule in rules.RULES:
-        if s.state in rule.states and not missing(rule, s):
+        if rule.applies(s):
             with faults.passed_over(f"the rule {rule.name}", s.run, s.rank):
                 judged[rule.name] = rule.when(s, limits)
     if judged.get("compute_bound") and any(judged.get(name) for name in rules.NOT_HEALTHY):
@@ -101,14 +83,13 @@ def judge(s: Signals, limits: Limits, faults: Faults | None = None) -> dict[str,
     return judged
 
 
-def tell(rule: Rule, s: Signals, limits: Limits) -> Verdict:
+def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     """The verdict in words."""
-    evidence = rule.evidence if isinstance(rule.evidence, str) else rule.evidence(s, limits)
     fix = rule.fix(s) or Advice()
     return Verdict(
         rule.name,
         rule.severity,
-        evidence.format_map(s.numbers) if isinstance(rule.evidence, str) else evidence,
+        rule.evidence(s, limits),
         rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
         rule.verify,
         str(fix),
@@ -117,11 +98,11 @@ def tell(rule: Rule, s: Signals, limits: Limits) -> Verdict:
     )
 
 
-def _told(rule: Rule, s: Signals, limits: Limits, faults: Faults) -> Verdict:
+def describe(rule: Rule, s: Signals, limits: Thresholds, faults: Faults) -> Verdict:
     """The same; where the words fail, the verdict stands without them."""
     with faults.passed_over(f"telling {rule.name}", s.run, s.rank):
-        return tell(rule, s, limits)
-    return Verdict(rule.name, rule.severity, "its numbers cannot be told", rule.title, rule.verify, "", None)
+        return _in_words(rule, s, limits)
+    return Verdict(rule.name, rule.severity, "its numbers cannot be shown", rule.title, rule.verify, "", None)
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
@@ -130,241 +111,9 @@ def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: (-rules.SEVERITIES.index(v.severity), order.index(v.name))))
 
 
-def diagnose(s: Signals, held: Mapping[str, Signals], limits: Limits, faults: Faults | None = None) -> Diagnosis:
+def diagnose(s: Signals, held: Mapping[str, Signals], limits: Thresholds, faults: Faults | None = None) -> Diagnosis:
     """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
     faults = faults or Faults()
-    verdicts = worst_first(_told(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
-    abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := missing(rule, s))}
+    verdicts = worst_first(describe(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
+    abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := rule.missing(s))}
     return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s)
-
-
-# --- hysteresis -----------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Memory:
-    holds: bool = False
-    since: float = 0.0  # since when the condition has differed from `holds`
-    differs: bool = False
-
-
-@dataclass
-class Hysteresis:
-    """Remembers verdicts, so that they neither appear nor vanish by a single window.
-
-    Attributes:
-        enter, leave: seconds for which a condition must be met, or not be met, to change the verdict. Events do both
-            at once.
-    """
-
-    enter: float
-    leave: float
-    memory: dict[Key, dict[str, _Memory]] = field(default_factory=dict)
-
-    def update(self, key: Key, judged: Mapping[str, bool], now: float) -> dict[str, bool]:
-        """Verdicts of one rank after the window that ends `now`; what was not judged is not among them."""
-        known = self.memory.setdefault(key, {})
-        for name in set(known) - set(judged):
-            del known[name]
-        return {name: self._one(known.setdefault(name, _Memory()), name, now, met=met) for name, met in judged.items()}
-
-    def _one(self, memory: _Memory, name: str, now: float, *, met: bool) -> bool:
-        if met == memory.holds:
-            memory.differs = False
-            return memory.holds
-        if not memory.differs:
-            memory.differs, memory.since = True, now
-        patience = 0.0 if rules.BY_NAME[name].event else self.enter if met else self.leave
-        if now - memory.since >= patience:
-            memory.holds, memory.differs = met, False
-        return memory.holds
-
-    def keep(self, keys: Iterable[Key]) -> None:
-        """Forget every rank but these."""
-        kept = set(keys)
-        for key in list(self.memory):
-            if key not in kept:
-                del self.memory[key]
-
-
-def holding(verdicts: Mapping[str, bool]) -> list[str]:
-    """Names of the verdicts that hold."""
-    return [name for name, holds in verdicts.items() if holds]
-
-
-# --- wasted time ----------------------------------------------------------------------------------------------------
-
-
-def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -> Mapping[str, float]:
-    """GPU-seconds of one rank in the window that a verdict in force explains, by verdict.
-
-    Each phase is charged once: waiting for data to what starves the loader, the exposed gradient exchange to the run's
-    straggler or starved loader, copies and checkpoints to their own verdicts. A stall takes all of it. Waits too short
-    for a verdict are the cost of doing business and are not counted. Empty for a rank without a GPU.
-    """
-    if "gpu" not in s.names:
-        return {}
-    own = set(holding(held.get((s.run, s.rank), {})))
-    if "stalled" in own:
-        return {"stalled": window.seconds}
-    run = {name for key, verdicts in held.items() if key[0] == s.run for name in holding(verdicts)}
-    charged: defaultdict[str, float] = defaultdict(float)
-    for rule in rules.RULES:
-        if rule.waste and rule.waste != EXPOSED and rule.name in own:
-            charged[rule.name] += _phases(window, s, rule.waste)
-    blamed = next((name for name in ("straggler", *_STARVING, "communication_bound") if name in run), None)
-    if blamed:
-        charged[blamed] += _phases(window, s, EXPOSED)
-    return charged
-
-
-def _phases(window: Window, s: Signals, phases: tuple[str, ...]) -> float:
-    """Seconds of the rank in these phases."""
-    spent = [window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, s.run, s.rank, phase) for phase in phases]
-    return sum(value for value in spent if value is not None)
-
-
-EXPOSED = ("backward_exposed",)
-#: Verdicts by which the whole run waits for one rank's data.
-_STARVING = tuple(rule.name for rule in rules.RULES if rule.waste == ("data_wait",))
-
-
-# --- a stretch of time ----------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Course:
-    """What happened to one rank over a stretch of time."""
-
-    last: Signals
-    trained: float = 0.0
-    spans: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
-    seen: dict[str, Signals] = field(default_factory=dict)  # how it was when a verdict's condition was last met
-    abstained: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class Course:
-    """The diagnosis of a stretch of time, and what of it could not be used."""
-
-    diagnoses: tuple[Diagnosis, ...]
-    start: float
-    end: float
-    notes: tuple[str, ...]
-
-
-def over(stores: Sequence[Store], limits: Limits | None = None, window: float = WINDOW) -> Course:
-    """Diagnose the whole of what the stores of one or more nodes hold.
-
-    The window slides over it; a verdict is told if it held for LEAST_SHARE of the rank's training, an event always.
-    Where samples are missing for longer than a window, nothing is judged, and that is noted.
-    """
-    limits = limits or rules.DEFAULTS
-    times = sorted({time for store in stores for time in store.times()})
-    if not times:
-        return Course((), 0.0, 0.0, ())
-    usual = period(times)
-    window = _fitting(window, usual, times[-1] - times[0])
-    step = max(window * STEP_SHARE, usual)
-    hysteresis = Hysteresis(window * ENTER_SHARE, window * LEAVE_SHARE)
-    courses: dict[Key, _Course] = {}
-    gaps = [(a, b) for a, b in pairwise(times) if b - a > max(window, 5 * usual)]
-    faults = Faults()
-    for now in _moments(times, step):
-        views = [
-            (Window(store, now - window, now, usual), Window(store, now - HISTORY, now, usual)) for store in stores
-        ]
-        gathered = [s for short, long in views for s in signals.gather_alone(short, long, faults)]
-        everybody = signals.with_peers(gathered, faults)
-        alone = [signals.node(short, limits["held_idle"]) for short, _ in views]
-        everybody += [s for s in alone if s.numbers]
-        hysteresis.keep((s.run, s.rank) for s in everybody)
-        for s in everybody:
-            key = (s.run, s.rank)
-            course = courses.setdefault(key, _Course(s))
-            judged = judge(s, limits, faults)
-            course.seen |= {name: s for name, met in judged.items() if met}
-            _note(course, s, holding(hysteresis.update(key, judged, now)), now, step)
-    told = [_summary(course, stores, limits, usual, faults) for course in courses.values()]
-    # A run that had ended before, and a node on which nothing is held, have no part in this stretch of time.
-    told = [one for one in told if one.verdicts or (courses[one.run, one.rank].trained and one.run)]
-    return Course(tuple(told), times[0], times[-1], (*_notes(stores, gaps), *map(str, faults.seen)))
-
-
-def _fitting(window: float, usual: float, length: float) -> float:
-    """A window that holds at least six samples, and of which a short recording holds four."""
-    return max(min(window, length / 4), 6 * usual)
-
-
-def _moments(times: Sequence[float], step: float) -> Iterator[float]:
-    """Sampled moments at least `step` apart, the last one included."""
-    due = times[0]
-    for time in times:
-        if time >= due or time == times[-1]:
-            yield time
-            due = time + step * 0.999
-
-
-def _note(course: _Course, s: Signals, held: Sequence[str], now: float, step: float) -> None:
-    course.last = s
-    if s.up and (s.state in TRAINING or not s.run):
-        course.trained += step
-    for name in held:
-        spans = course.spans[name]
-        if spans and now - spans[-1][1] <= 2 * step:
-            spans[-1][1] = now
-        else:
-            spans.append([now - step, now])
-    course.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and missing(rule, s))
-
-
-def _summary(course: _Course, stores: Sequence[Store], limits: Limits, usual: float, faults: Faults) -> Diagnosis:
-    told = []
-    for name, spans in course.spans.items():
-        rule = rules.BY_NAME[name]
-        share = sum(end - start for start, end in spans) / course.trained if course.trained else 0.0
-        if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
-            continue
-        s = course.seen[name] if rule.event else _over_span(course, name, stores, limits, usual, faults)
-        whole = tuple((start, end) for start, end in spans)
-        told.append(replace(_told(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole))
-    last = course.last
-    judged = {name for name in course.abstained if name in course.spans}
-    abstained = {
-        name: missing(rules.BY_NAME[name], last)
-        for name in course.abstained
-        if name not in judged and missing(rules.BY_NAME[name], last)
-    }
-    return Diagnosis(last.run, last.rank, last.state, worst_first(told), abstained, last)
-
-
-def _over_span(  # noqa: PLR0913, PLR0917 - what `over` works with
-    course: _Course, name: str, stores: Sequence[Store], limits: Limits, usual: float, faults: Faults
-) -> Signals:
-    """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
-    seen = course.seen[name]
-    start, end = max(course.spans[name], key=lambda span: span[1] - span[0])
-    windows = [Window(store, start, end, usual) for store in stores]
-    gathered = [s for window in windows for s in signals.gather_alone(window, window, faults)]
-    everybody = signals.with_peers(gathered, faults)
-    everybody += [signals.node(window, limits["held_idle"]) for window in windows]
-    whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
-    whole = replace(whole, state=seen.state)
-    return whole if judge(whole, limits, faults).get(name) else seen
-
-
-def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
-    """What was skipped, in words."""
-    skipped: Counter[str] = Counter()
-    resets = 0
-    for store in stores:
-        skipped.update(store.skipped)
-        resets += sum(series.resets for family in store.series.values() for series in family.values())
-    for reason, count in sorted(skipped.items()):
-        yield f"{rules.counted(count, 'sample')} skipped: {reason}"
-    if resets:
-        yield f"{rules.counted(resets, 'counter reset')} bridged"
-    if gaps:
-        total = sum(end - start for start, end in gaps)
-        number = rules.counted(len(gaps), "gap")
-        yield f"{number} without samples, {total:.0f} s together: nothing is said about that time"

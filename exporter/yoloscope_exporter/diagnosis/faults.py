@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 _log = logging.getLogger(__name__)
 
@@ -40,21 +39,38 @@ class Faults:
     counted: Callable[[], None] = lambda: None
     seen: Counter[Fault] = field(default_factory=Counter)
 
-    @contextmanager
-    def passed_over(self, what: str, run: str, rank: str) -> Iterator[None]:
-        """Leave the block at an exception, as if it had ended there."""
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001 - the isolation boundary: the other ranks and rules go on
-            fault = Fault(what, run, rank, type(error).__name__)
-            if fault not in self.seen:
-                debug = _log.isEnabledFor(logging.DEBUG)
-                _log.warning("%s: %s; the rest goes on", fault, error, exc_info=error if debug else None)
-            self.seen[fault] += 1
-            self.counted()
+    def passed_over(self, what: str, run: str, rank: str) -> _PassedOver:
+        """A context that is left at an exception, as if it had ended there."""
+        return _PassedOver(self, what, run, rank)
+
+    def add(self, fault: Fault, error: Exception) -> None:
+        """Count a fault, and log the first of its kind."""
+        if fault not in self.seen:
+            debug = _log.isEnabledFor(logging.DEBUG)
+            _log.warning("%s: %s; the rest goes on", fault, error, exc_info=error if debug else None)
+        self.seen[fault] += 1
+        self.counted()
 
     def keep(self, keys: Iterable[tuple[str, str]]) -> None:
         """Forget every rank but these."""
         kept = set(keys)
         for fault in [fault for fault in self.seen if (fault.run, fault.rank) not in kept]:
             del self.seen[fault]
+
+
+class _PassedOver:
+    """The context of `Faults.passed_over`; a class, because it is entered for every rule of every rank."""
+
+    __slots__ = ("_faults", "_rank", "_run", "_what")
+
+    def __init__(self, faults: Faults, what: str, run: str, rank: str) -> None:
+        self._faults, self._what, self._run, self._rank = faults, what, run, rank
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._faults.add(Fault(self._what, self._run, self._rank, type(error).__name__), error)
+        return True

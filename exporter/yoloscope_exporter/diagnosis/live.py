@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import rules, signals
+from yoloscope_exporter.diagnosis import signals
 from yoloscope_exporter.diagnosis.engine import (
     ENTER_SHARE,
     HISTORY,
@@ -16,24 +16,23 @@ from yoloscope_exporter.diagnosis.engine import (
     TRAINING,
     WINDOW,
     Diagnosis,
-    Hysteresis,
     Key,
     diagnose,
-    holding,
     judge,
-    wasted,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
-from yoloscope_exporter.diagnosis.render import to_json
-from yoloscope_exporter.diagnosis.series import Store, Window
+from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
+from yoloscope_exporter.diagnosis.serialize import to_json
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
+from yoloscope_exporter.diagnosis.wasted_time import wasted
+from yoloscope_exporter.measures.series import Store, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from yoloscope_exporter.collectors import Context
-    from yoloscope_exporter.diagnosis.rules import Limits
-    from yoloscope_exporter.diagnosis.signals import Signals
-    from yoloscope_exporter.snapshot import Snapshot
+    from yoloscope_exporter.sampling.snapshot import Snapshot
 
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
@@ -46,10 +45,9 @@ DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
 def derived(context: Context) -> Live:
     """The stage, as `collectors.DERIVED` wants it; its settings are `diagnosis.window` and `diagnosis.thresholds`."""
-    window = context.options.get("diagnosis.window")
     return Live(
-        window=window if isinstance(window, float) else WINDOW,
-        options=context.options,
+        window=context.config().diagnosis_window,
+        thresholds=lambda: context.config().diagnosis_thresholds,
         faults=Faults(lambda: context.reject(NAME, "error")),
     )
 
@@ -61,10 +59,11 @@ class Live:
     Two stores: the short one for the window, the long and thin one for slopes and slow steps.
     """
 
-    limits: Limits = field(default_factory=lambda: rules.DEFAULTS)
+    limits: Thresholds = field(default_factory=lambda: DEFAULTS)
     window: float = WINDOW
     history: float = HISTORY
-    options: Mapping[str, object] = field(default_factory=dict)
+    thresholds: Callable[[], Thresholds | None] = lambda: None
+    """The thresholds configured now, in place of the defaults."""
     faults: Faults = field(default_factory=Faults)
     short: Store = field(default_factory=Store)
     long: Store = field(default_factory=Store)
@@ -84,8 +83,7 @@ class Live:
 
     def __call__(self, snapshot: Snapshot) -> Iterable[catalog.Sample]:
         """Take in a sampler's snapshot, with the thresholds that are configured now."""
-        limits = self.options.get("diagnosis.thresholds")
-        self.limits = limits if isinstance(limits, dict) else rules.DEFAULTS
+        self.limits = self.thresholds() or DEFAULTS
         return self.feed(snapshot.time, snapshot)
 
     def feed(self, now: float, samples: Iterable[catalog.Sample]) -> Sequence[catalog.Sample]:
@@ -93,7 +91,7 @@ class Live:
         if now < self.short.last:  # the clock was set back: what was seen lies in the future now
             self._forget()
         if now - self.short.last >= 0.9 * self.window * SAMPLE_SHARE:
-            self._take(now, [sample for sample in samples if sample.metric.name in USED])
+            self._take(now, [sample for sample in samples if sample.metric.name in signals.METRICS])
         if now - self._judged >= self.window * STEP_SHARE:
             self._judge(now)
             self._told = tuple(self._samples())
@@ -118,11 +116,11 @@ class Live:
         since = Window(self.short, max(self._judged, now - self.window), now, self._period)
         short = Window(self.short, now - self.window, now, self._period)
         long = Window(self.long, now - self.history, now, self.history * THIN_SHARE)
-        everybody = signals.gather(short, long, self.faults)
+        everybody = signals.gather([(short, long)], self.faults)
         self._hysteresis.keep((s.run, s.rank) for s in everybody)
         told = [self._tell(s, now) for s in everybody]
-        alone = signals.node(short, self.limits["held_idle"])
-        if alone.get("held_idle_gpus"):
+        alone = signals.of_node(short, self.limits.held_idle)
+        if alone.get(Signals.held_idle_gpus):
             told.append(diagnose(alone, {"held_idle": alone}, self.limits, self.faults))
         present = {(s.run, s.rank) for s in everybody}
         self.faults.keep([*signals.ranks(short), (alone.run, alone.rank)])
@@ -148,8 +146,8 @@ class Live:
             with self.faults.passed_over("the account of wasted time", s.run, s.rank):
                 for cause, seconds in wasted(window, s, self._held).items():
                     self._wasted[s.run, s.rank, cause] += seconds
-            if s.get("held_idle_gpus"):
-                self._wasted["", "", "held_idle"] += s["held_idle_gpus"] * window.seconds
+            if s.get(Signals.held_idle_gpus):
+                self._wasted["", "", "held_idle"] += s.held_idle_gpus * window.seconds
 
     def document(self) -> dict[str, Any]:
         """The diagnosis with its signals, as the exporter serves it at DIAGNOSIS_PATH."""
@@ -161,45 +159,8 @@ class Live:
             for name, holds in verdicts.items():
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
         for told in self.diagnoses:
-            if told.signals.has("goodput") and told.state in TRAINING:
+            if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
-                yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals["goodput"])
+                yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals.goodput)
         for key, seconds in self._wasted.items():
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
-
-
-#: Families the signals ask for; nothing else is kept by `Live`.
-USED = frozenset(
-    metric.name
-    for metric in catalog.METRICS
-    if metric.area in ("train", "cgroup")
-    or metric
-    in (
-        catalog.GPU_INFO,
-        catalog.GPU_UTILIZATION_RATIO,
-        catalog.GPU_BUSY_SECONDS_TOTAL,
-        catalog.GPU_UTILIZATION_SAMPLED_RATIO,
-        catalog.GPU_MEMORY_USED_BYTES,
-        catalog.GPU_MEMORY_TOTAL_BYTES,
-        catalog.GPU_POWER_WATTS,
-        catalog.GPU_POWER_LIMIT_WATTS,
-        catalog.GPU_TEMPERATURE_CELSIUS,
-        catalog.GPU_CLOCK_HERTZ,
-        catalog.GPU_CLOCK_MAX_HERTZ,
-        catalog.GPU_THROTTLED_SECONDS_TOTAL,
-        catalog.GPU_SM_ACTIVE_RATIO,
-        catalog.GPU_PCIE_LINK_WIDTH,
-        catalog.GPU_PCIE_LINK_WIDTH_MAX,
-        catalog.GPU_PCIE_LINK_GENERATION,
-        catalog.GPU_PCIE_LINK_GENERATION_MAX,
-        catalog.GPU_PROCESS_MEMORY_BYTES,
-        catalog.CPU_SECONDS_TOTAL,
-        catalog.CPU_CORES,
-        catalog.MEMORY_TOTAL_BYTES,
-        catalog.MEMORY_AVAILABLE_BYTES,
-        catalog.DISK_IO_SECONDS_TOTAL,
-        catalog.FILESYSTEM_AVAILABLE_BYTES,
-        catalog.FILESYSTEM_SIZE_BYTES,
-        catalog.PRESSURE_SECONDS_TOTAL,
-    )
-) - {catalog.TRAIN_VERDICT.name, catalog.TRAIN_GOODPUT_RATIO.name, catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name}

@@ -108,14 +108,14 @@ def outcome(directory: Path, worlds: Sequence[World], content: Mapping[str, Any]
     Raises:
         RuntimeError: promtool does not like the files, with its words.
     """
-    jobs = [(one, together) for together in _together(worlds) for one in passes(content)]
+    jobs = [(one, together) for together in _combined(worlds) for one in passes(content)]
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda job: _outcome(directory, str(jobs.index(job)), *job), jobs))
     alerts = {alert: when for result in results for alert, when in result.alerts.items()}
     return Outcome(alerts, "".join(result.texts for result in results))
 
 
-def _together(worlds: Sequence[World]) -> list[list[World]]:
+def _combined(worlds: Sequence[World]) -> list[list[World]]:
     lengths = (60.0, 90.0, 120.0, 180.0, float("inf"))
     by_length: dict[Any, list[World]] = {}
     for world in worlds:

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import NoData
-from yoloscope_exporter.exposition import Form, Renderer
+from yoloscope_exporter.sampling.exposition import Families, Form, Renderer
+from yoloscope_exporter.sampling.families import families
 
 from tests.conftest import require_binary
 from tests.exporter.collectors.gpu_world import gpu_world
@@ -50,7 +53,15 @@ def _step(world: GpuWorld) -> str:
         except NoData as error:
             details, samples, problem = [], [], f"# {error}\n"
     rejected = [Sample(catalog.SAMPLES_REJECTED_TOTAL, ("gpu", why), float(n)) for why, n in world.rejected.items()]
-    return Renderer().render([*samples, *rejected]).get(Form()).decode() if samples else problem
+    return _page([*samples, *rejected]) if samples else problem
+
+
+def _page(samples: list[Sample]) -> str:
+    """The exposition, which is the library's in both formats."""
+    page = Renderer().render(samples)
+    for form, generate in ((Form(openmetrics=True), generate_openmetrics), (Form(), generate_latest)):
+        assert page.get(form) == generate(Families(families(samples)))
+    return page.get(Form()).decode()
 
 
 @each_scenario

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.collectors import NoData, cpu, disk, memory
 from yoloscope_exporter.collectors.disk import Filesystems, Mount, parse_mountinfo
+from yoloscope_exporter.config import defaults
 
 from tests.exporter import world
 
@@ -174,7 +176,7 @@ def test_hung_mount_hides_no_other(mounted: tuple[world.World, list[str]], caplo
     assert node.rejected == [("filesystem", "hung")] * 3
     assert len(caplog.records) == 1
     release.set()
-    filesystems._hung[nfs].wait(10)
+    filesystems._hung[nfs].result(10)
     assert points(filesystems) == {local, nfs, other}
     filesystems.close()
 
@@ -206,7 +208,7 @@ def test_mount_that_fails_or_goes_is_absent(mounted: tuple[world.World, list[str
 
 def test_the_nodes_mounts_are_looked_for_below_rootfs(tmp_path: Path) -> None:
     """With the node's root elsewhere, a directory of another device there is not taken for the mount."""
-    node = world.World(tmp_path / "node", options={"path.rootfs": tmp_path / "root"})
+    node = world.World(tmp_path / "node", config=replace(defaults(), path_rootfs=tmp_path / "root"))
     (tmp_path / "root" / "data").mkdir(parents=True)
     (tmp_path / "root" / "other").mkdir()
     number = os.stat(tmp_path).st_dev  # noqa: PTH116 - short

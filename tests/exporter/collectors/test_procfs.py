@@ -16,7 +16,8 @@ import psutil
 import pytest
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.collectors import NoData, Trainer
-from yoloscope_exporter.sampler import Sampler, Source
+from yoloscope_exporter.sampling.sampler import Sampler
+from yoloscope_exporter.sampling.sources import Source
 
 from tests import live
 from tests.conftest import require_binary

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
-from yoloscope_exporter.app import App
 from yoloscope_exporter.cli import main
+from yoloscope_exporter.web.application import application
 
 from tests.exporter import world
 from tests.exporter.serving import running
@@ -103,7 +103,7 @@ def test_address_of_something_else(tmp_path: Path) -> None:
 def test_exporter_that_runs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it listens on every interface, and when the environment names a proxy."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with running(App(SimpleNamespace(alive=True)), host="") as made:  # type: ignore[arg-type]
+    with running(application(SimpleNamespace(alive=True)), host="") as made:  # type: ignore[arg-type]
         result = check(world.build(tmp_path), f"--web.listen-address=:{made.address.port}")
     assert "an exporter is running there" in line(result, "address")
 
@@ -115,3 +115,17 @@ def test_bad_web_configuration_fails(tmp_path: Path) -> None:
     result = check(world.build(tmp_path / "node"), f"--web.config.file={file}")
     assert result.exit_code == 1
     assert "must be a bcrypt hash" in line(result, "web configuration")
+
+
+def test_unix_socket_is_left_free(tmp_path: Path) -> None:
+    """Looking whether the server could listen leaves no file behind."""
+    path = tmp_path / "web.sock"
+    result = check(world.build(tmp_path / "node"), f"--web.listen-address=unix:{path}")
+    assert f"unix:{path} is free" in line(result, "address")
+    assert not path.exists()
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+        result = check(world.build(tmp_path / "node2"), f"--web.listen-address=unix:{path}")
+        assert line(result, "address").startswith("FAIL")
+        assert path.exists()

@@ -12,8 +12,9 @@ import yaml
 from click.testing import CliRunner, Result
 from yoloscope_exporter import config
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.commands import serve
-from yoloscope_exporter.diagnosis.recording import Writer
+from yoloscope_exporter.commands.serve import serve
+from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_exporter.service.exporter import running
 
 from tests import training
 from tests.recordings import cases
@@ -79,7 +80,7 @@ def test_the_advice_as_a_file_for_yolo(starved: Path, tmp_path: Path) -> None:
     target = tmp_path / "better.yaml"
     run("--recording", starved, "--write-cfg", target)
     assert yaml.safe_load(target.read_text()) == {"mode": "train", "workers": 4}
-    assert "# loader_workers: 57% of training time waits for data" in target.read_text()
+    assert "# loader_workers: 56% of training time waits for data" in target.read_text()
 
 
 def test_advice_is_written_for_one_run(tmp_path: Path) -> None:
@@ -120,8 +121,8 @@ def test_thresholds_from_a_file(starved: Path, tmp_path: Path) -> None:
 
 def test_a_running_exporter(tmp_path: Path) -> None:
     """Asked over HTTP; with no training there it is no data, and that is said with what to do."""
-    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--no-collector.disk"])
-    with serve.running(settings) as exporter:
+    settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--no-collector.disk"])
+    with running(settings) as exporter:
         result = run("--exporter", exporter.server.url)
     assert result.exit_code == 2
     assert "yoloscope run --" in result.output

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter import catalog, config, nearby
+from yoloscope_exporter import catalog, config
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.commands import record, serve
-from yoloscope_exporter.diagnosis import recording
-from yoloscope_exporter.diagnosis.recording import Writer
-from yoloscope_exporter.diagnosis.sources import SourceError
+from yoloscope_exporter.client import exporter as client
+from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.commands import record
+from yoloscope_exporter.commands.serve import serve
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_exporter.service.exporter import running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,13 +31,13 @@ def exposition(time: float) -> str:
 
 def test_an_exporter_is_recorded(tmp_path: Path) -> None:
     """A real exporter, scraped for a second, gives a recording of its moments."""
-    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
-    with serve.running(settings) as exporter:
+    settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
+    with running(settings) as exporter:
         path = tmp_path / "a.om"
         arguments = ["record", str(path), "--exporter", exporter.server.url, "--interval", "200ms", "--duration", "1s"]
         result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    (store,) = recording.read(path)
+    (store,) = reader.read(path)
     times = store.series[catalog.CPU_CORES.name][()].times
     assert 3 <= len(times) <= 6
     assert path.read_text().endswith("# EOF\n")
@@ -42,12 +45,12 @@ def test_an_exporter_is_recorded(tmp_path: Path) -> None:
 
 def test_without_an_exporter_the_node_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to start a server first."""
-    monkeypatch.setattr(nearby, "URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(client, "URL", "http://127.0.0.1:1")
     path = tmp_path / "a.om.gz"
     result = CliRunner().invoke(main, ["record", str(path), "--interval", "500ms", "--duration", "1s"])
     assert result.exit_code == 0, result.output
     assert "reading this node directly" in result.output
-    assert recording.read(path)[0].series[catalog.CPU_CORES.name]
+    assert reader.read(path)[0].series[catalog.CPU_CORES.name]
 
 
 def test_only_new_snapshots_are_kept(tmp_path: Path) -> None:
@@ -66,7 +69,7 @@ def test_only_new_snapshots_are_kept(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "a.om")
     assert record.follow(read, writer, stop, 0.01) == 2
     writer.close()
-    (store,) = recording.read(tmp_path / "a.om")
+    (store,) = reader.read(tmp_path / "a.om")
     assert list(store.series[catalog.CPU_CORES.name][()].times) == [10, 11]
 
 

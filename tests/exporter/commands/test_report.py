@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.diagnosis.recording import Writer
+from yoloscope_exporter.recordings.writer import Writer
 
 from tests.recordings.model import Plan, moments
 

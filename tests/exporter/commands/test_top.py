@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter import catalog, config, nearby
+from yoloscope_exporter import catalog, config
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.commands import serve
+from yoloscope_exporter.client.exporter import Exporter
+from yoloscope_exporter.client.prometheus import SourceError
+from yoloscope_exporter.commands.serve import serve
 from yoloscope_exporter.commands.top import Watch
-from yoloscope_exporter.diagnosis.sources import SourceError
-from yoloscope_exporter.exposition import Form, Renderer
+from yoloscope_exporter.sampling.exposition import Form, Renderer
+from yoloscope_exporter.service.exporter import running
 
 from tests.recordings.model import Plan, moments
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
 def test_one_frame_of_a_running_exporter() -> None:
     """`--once` prints and ends."""
-    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
-    with serve.running(settings) as exporter:
+    settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
+    with running(settings) as exporter:
         arguments = ["top", "--once", "--interval", "300ms", "--exporter", exporter.server.url]
         result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
@@ -40,10 +42,10 @@ def test_a_silent_exporter_is_said_and_waited_for() -> None:
     def silent() -> str:
         raise SourceError("node7 does not answer")
 
-    watch = Watch(nearby.Exporter("node7", lambda: "yoloscope_snapshot_timestamp_seconds 5\n", lambda: ()))
+    watch = Watch(Exporter("node7", lambda: "yoloscope_snapshot_timestamp_seconds 5\n", lambda: ()))
     watch.look()
     assert watch.store.last == 5
-    watch.source = nearby.Exporter("node7", silent, lambda: ())
+    watch.source = Exporter("node7", silent, lambda: ())
     watch.look()
     assert "node7 does not answer; trying again" in str(watch.frame())
     assert watch.store.last == 5
@@ -56,7 +58,7 @@ def test_an_exporter_without_a_diagnosis_gets_one() -> None:
         raise SourceError("no such page", 404)
 
     texts = iter(_expositions(Plan(workers=1, epochs=1, batches=120)))
-    watch = Watch(nearby.Exporter("node7", lambda: next(texts), none))
+    watch = Watch(Exporter("node7", lambda: next(texts), none))
     for _ in range(30):
         watch.look()
     assert watch.problem == ""
@@ -76,8 +78,8 @@ def test_once_fails_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> Non
         watch.problem = "node7 does not answer"
 
     monkeypatch.setattr(Watch, "look", gone)
-    settings = config.resolve(serve.serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
-    with serve.running(settings) as exporter:
+    settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
+    with running(settings) as exporter:
         result = CliRunner().invoke(main, ["top", "--once", "--interval", "200ms", "--exporter", exporter.server.url])
     assert result.exit_code == 2
     assert "Error: node7 does not answer" in result.output

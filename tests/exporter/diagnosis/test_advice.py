@@ -77,22 +77,22 @@ def test_cache_in_memory_only_if_it_fits(images: float, fits: bool) -> None:  # 
 
 def test_workers_get_what_memory_the_cache_leaves() -> None:
     """5 of 10 GiB for the cache: two thirds of the rest are three workers of 1 GiB, not four more as without it."""
-    assert advice.feed(data_set(4369.0, 10 * GIB)).arguments == {"cache": "ram", "workers": 5}
-    assert advice.feed(data_set(4369.0, 8 * GIB)).arguments == {"workers": 6}
+    assert advice.for_slow_storage(data_set(4369.0, 10 * GIB)).arguments == {"cache": "ram", "workers": 5}
+    assert advice.for_slow_storage(data_set(4369.0, 8 * GIB)).arguments == {"workers": 6}
 
 
 def test_slow_storage_is_not_told_to_read_more() -> None:
     """`cache=disk` writes decoded images, several times as large, beside the others: that is for slow CPUs only."""
     slow = data_set(200_000.0, 10 * GIB)
-    assert "cache" not in advice.feed(slow).arguments
-    assert "local SSD" in advice.feed(slow).note
-    assert advice.lighter(slow).arguments == {"cache": "disk"}
+    assert "cache" not in advice.for_slow_storage(slow).arguments
+    assert "local SSD" in advice.for_slow_storage(slow).note
+    assert advice.for_slow_preprocessing(slow).arguments == {"cache": "disk"}
 
 
 def test_no_workers_where_no_cpu_is_free_for_them() -> None:
     """Preparation bound by the CPU is not helped by sharing the CPUs among more workers."""
-    assert advice.lighter(data_set(1000.0, 10 * GIB)).arguments == {"cache": "ram"}
-    assert advice.lighter(data_set(1000.0, 10 * GIB, cache="ram")).arguments == {"mosaic": 0.0}
+    assert advice.for_slow_preprocessing(data_set(1000.0, 10 * GIB)).arguments == {"cache": "ram"}
+    assert advice.for_slow_preprocessing(data_set(1000.0, 10 * GIB, cache="ram")).arguments == {"mosaic": 0.0}
 
 
 def test_every_rank_of_the_node_keeps_its_own_cache() -> None:
@@ -108,7 +108,7 @@ def test_what_is_cached_is_not_cached_again() -> None:
     assert advice.cache_in_memory(data_set(10.0, GIB, cache="ram")) is None
     assert advice.cache_on_disk(data_set(10.0, GIB, cache="disk")) is None
     assert advice.cache_in_memory(signals(memory_available_bytes=GIB)) is None
-    assert "mosaic" in advice.lighter(signals(memory_available_bytes=GIB)).arguments
+    assert "mosaic" in advice.for_slow_preprocessing(signals(memory_available_bytes=GIB)).arguments
 
 
 def test_batch_from_peak_memory() -> None:

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import Context
-from yoloscope_exporter.diagnosis import engine, live, rules, signals
+from yoloscope_exporter.config import defaults
+from yoloscope_exporter.diagnosis import live, rules, signals
 from yoloscope_exporter.diagnosis.faults import Faults
-from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.diagnosis.signals import Signals, gpu, step, view
+from yoloscope_exporter.diagnosis.signals.arithmetic import whole
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store
 
 from tests.recordings.model import Plan, moments
 
@@ -19,7 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from yoloscope_exporter.diagnosis.live import Live
-    from yoloscope_exporter.diagnosis.signals import Numbers, View
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
 
 STARVED = Plan(run="starved", workers=1, epochs=1, batches=120, end="running")
 OTHER = replace(STARVED, run="other")
@@ -51,7 +57,7 @@ def watched(tmp_path: Path, counted: Counter[tuple[str, str]]) -> Live:
     def clock() -> float:
         return 0.0
 
-    stage = live.derived(Context(tmp_path, tmp_path, tmp_path, clock, clock, reject))
+    stage = live.derived(Context(tmp_path, tmp_path, tmp_path, clock, clock, reject, config=defaults))
     for (time, first), (_, second) in zip(moments(STARVED, 1.0), moments(OTHER, 1.0), strict=True):
         stage.feed(time, [*first, *(sample for sample in second if sample.labels[:1] == ("other",))])
     return stage
@@ -89,37 +95,37 @@ def test_a_verdict_without_words_stands(
     break_rule(monkeypatch, "loader_workers", evidence=boom)
     stage = watched(tmp_path, counted)
     assert verdicts(stage) == {"starved": ["loader_workers"], "other": ["loader_workers"]}
-    assert stage.diagnoses[0].verdicts[0].evidence == "its numbers cannot be told"
+    assert stage.diagnoses[0].verdicts[0].evidence == "its numbers cannot be shown"
 
 
 def test_signals_that_fail_for_one_rank_are_unknown_for_it(
     tmp_path: Path, counted: Counter[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other run has its verdict, and the rank the signals of the other parts."""
-    usual = signals._phases
+    usual = step.step
 
     def fail(view: View) -> Numbers:
         return boom() if view.run == "other" else usual(view)
 
-    parts = tuple(fail if part is usual else part for part in signals.PARTS_OF_SIGNALS)
-    monkeypatch.setattr(signals, "PARTS_OF_SIGNALS", parts)
+    parts = tuple(fail if part is usual else part for part in signals.PARTS)
+    monkeypatch.setattr(signals, "PARTS", parts)
     stage = watched(tmp_path, counted)
     told = {one.run: one for one in stage.diagnoses}
     assert [verdict.name for verdict in told["starved"].verdicts] == ["loader_workers"]
-    assert told["other"].signals.has("workers")
-    assert not told["other"].signals.has("data_wait_share")
+    assert told["other"].signals.has(Signals.workers)
+    assert not told["other"].signals.has(Signals.data_wait_share)
 
 
 def test_a_rank_that_cannot_be_viewed_is_named(
     tmp_path: Path, counted: Counter[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is known of it; the other run has its verdict."""
-    usual = signals._facts
+    usual = view._facts
 
-    def fail(window: signals.Window, run: str, rank: str) -> dict[str, str]:
+    def fail(window: Window, run: str, rank: str) -> dict[str, str]:
         return boom() if run == "other" else usual(window, run, rank)
 
-    monkeypatch.setattr(signals, "_facts", fail)
+    monkeypatch.setattr(view, "_facts", fail)
     stage = watched(tmp_path, counted)
     assert verdicts(stage) == {"starved": ["loader_workers"]}
     assert stage.document()["notes"] == ["gathering signals failed for other, rank 0: KeyError"]
@@ -131,7 +137,7 @@ def test_over_a_stretch_of_time_it_is_a_note(monkeypatch: pytest.MonkeyPatch) ->
     store = Store()
     for time, samples in moments(STARVED, 1.0):
         store.add(time, samples)
-    course = engine.over([store])
+    course = diagnose_range([store])
     assert [verdict.name for verdict in course.diagnoses[0].verdicts] == ["loader_workers"]
     assert "the rule environment failed for starved, rank 0: KeyError" in course.notes
 
@@ -149,8 +155,8 @@ def test_a_rank_that_has_gone_is_forgotten() -> None:
 @pytest.mark.parametrize("text", ["²", "1".zfill(10), "9" * 300, "-1", "1e3", "", "½", "x"])
 def test_what_is_no_whole_number(text: str) -> None:
     """`str.isdigit` takes a superscript for a digit, `int` and `float` do not."""
-    assert signals.whole(text) is None
-    assert signals._version(f"12.{text}") is None
+    assert whole(text) is None
+    assert gpu._version(f"12.{text}") is None
 
 
 def test_a_number_beyond_what_can_be_true_is_skipped() -> None:

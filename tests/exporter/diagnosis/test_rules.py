@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.rules.loader import oversubscribed
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.advice import Advice
@@ -33,4 +35,4 @@ def test_a_crowd_is_counted_against_the_cpus_of_its_rank() -> None:
     wait = {"data_wait_share": 0.5, "step_seconds": 0.1, "batches": 50.0, "runqueue_share": 0.4, "workers": 6.0}
     for cores, crowd in ((4.0, True), (8.0, False)):
         s = Signals("run", "0", "train", numbers={**wait, "rank_cores": cores})
-        assert rules.crowded(s, rules.DEFAULTS) == crowd
+        assert oversubscribed(s, DEFAULTS) == crowd

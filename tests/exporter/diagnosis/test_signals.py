@@ -1,12 +1,23 @@
-"""Signals that the recordings of the corpus do not tell apart."""
+"""Signals that the recordings of the corpus do not tell apart, and their table."""
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
+import yoloscope_exporter
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import signals
-from yoloscope_exporter.diagnosis.series import Store, Window
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.measures.series import Store, Window
+
+from tests.recordings.model import Plan, play
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def node(*samples: Sample) -> dict[str, signals.Signals]:
@@ -15,7 +26,7 @@ def node(*samples: Sample) -> dict[str, signals.Signals]:
     for time in (100.0, 101.0):
         store.add(time, [Sample(c.CPU_CORES, (), 16.0), *samples])
     window = Window(store, 100.0, 101.0)
-    return {one.run: one for one in signals.gather(window, window) if one.rank == "0"}
+    return {one.run: one for one in signals.gather([(window, window)]) if one.rank == "0"}
 
 
 def ranks(run: str, count: int) -> list[Sample]:
@@ -38,10 +49,63 @@ def quota(run: str, cores: float) -> Sample:
 )
 def test_cpus_for_each_rank(samples: list[Sample], cores: float) -> None:
     """All trainers share the node's CPUs, those of a run its quota."""
-    assert node(*samples)["a"]["rank_cores"] == cores
+    assert node(*samples)["a"].rank_cores == cores
 
 
 def test_ranks_of_a_run_are_not_those_of_the_node() -> None:
     """A data set cached in memory is kept once for each rank of its own run."""
     one = node(*ranks("a", 2), *ranks("b", 3))["a"]
-    assert (one["run_ranks"], one["ranks"]) == (2.0, 5.0)
+    assert (one.run_ranks, one.ranks) == (2.0, 5.0)
+
+
+def test_a_signal_is_its_own_name_on_the_class_and_a_number_on_a_rank() -> None:
+    """Unknown ones raise; `get` and `has` ask before."""
+    one = Signals("run", "0", numbers={"workers": 4.0})
+    assert (Signals.workers.name, one.workers, one.has(Signals.workers)) == ("workers", 4.0, True)
+    assert (one.has(Signals.lag), one.get(Signals.lag, 0.5)) == (False, 0.5)
+    with pytest.raises(KeyError, match="lag"):
+        assert one.lag
+    more = one.with_numbers({Signals.lag: 0.1, Signals.epoch: None, Signals.workers: 2.0}, {"gpu": "1"})
+    assert (more.numbers, more.names) == ({"workers": 2.0, "lag": 0.1}, {"gpu": "1"})
+
+
+def test_no_two_areas_have_a_signal_of_the_same_name() -> None:
+    """One would hide the other."""
+    names = [name for area in Signals.__bases__ for name in vars(area) if name in signals.SIGNALS]
+    assert len(names) == len(signals.SIGNALS)
+
+
+def test_every_signal_is_read() -> None:
+    """By a rule, an advice, or whoever shows the diagnosis; what nobody reads is not computed."""
+    source = Path(yoloscope_exporter.__file__).parent
+    read = {node.attr for path in source.rglob("*.py") for node in _attributes(path)}
+    assert set(signals.SIGNALS) - read == set()
+
+
+def _attributes(path: Path) -> Iterator[ast.Attribute]:
+    """`s.name` and `Signals.name`; an area's own `StepSignals.name` is where it is computed."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in {"s", "Signals", "alone"}:
+                yield node
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "told.signals":
+            yield node
+
+
+def test_every_metric_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter keeps, and a Prometheus is asked for, what signals.METRICS names: nothing else may be looked at."""
+    asked: set[str] = set()
+    for name in ("inside", "_points"):
+        usual = getattr(Window, name)
+
+        def listen(self: Window, metric: c.Metric, *rest: object, usual: object = usual) -> object:
+            asked.add(metric.name)
+            return usual(self, metric, *rest)  # type: ignore[operator]
+
+        monkeypatch.setattr(Window, name, listen)
+    store = play(Plan(ranks=2, epochs=3, batches=60))
+    window = Window(store, store.first, store.last - 22, 2.0)
+    signals.gather([(window, window)])
+    signals.of_node(window, 0.05)
+    assert len(asked) > 50
+    assert asked <= signals.METRICS

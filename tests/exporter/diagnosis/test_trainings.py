@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter import catalog, config
-from yoloscope_exporter.commands import serve
-from yoloscope_exporter.diagnosis import engine, report, rules
-from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.commands.serve import serve
+from yoloscope_exporter.diagnosis import engine, rules
+from yoloscope_exporter.diagnosis.thresholds import Thresholds
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store
+from yoloscope_exporter.reports.comparison import compare
+from yoloscope_exporter.reports.summary import Summary, summarize
+from yoloscope_exporter.service.exporter import running
 
 from tests import training
 
@@ -102,7 +107,7 @@ class Trainings:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("YOLOSCOPE_DIR", self._records["YOLOSCOPE_DIR"])
             arguments = ["--web.listen-address=127.0.0.1:0", "--sample.interval=150ms", "--no-collector.disk"]
-            self._exporter = stack.enter_context(serve.running(config.resolve(serve.serve, arguments)))
+            self._exporter = stack.enter_context(running(config.resolve(serve, arguments)))
         self._model = folder / "tiny.yaml"
         self._model.write_text(TINY)
         self._orders = folder / "orders"
@@ -175,7 +180,7 @@ class Trainings:
 
     def diagnoses(self, **limits: float) -> list[engine.Diagnosis]:
         """Of the ranks of the last training."""
-        course = engine.over([self.store], {**rules.DEFAULTS, **limits})
+        course = diagnose_range([self.store], Thresholds(**limits))
         found = [one for one in course.diagnoses if self.name in one.run]
         assert found, f"see {self._folder}/*.log"
         return found
@@ -187,9 +192,9 @@ class Trainings:
             for one in self.diagnoses(**limits)
         }
 
-    def summary(self) -> report.Summary:
+    def summary(self) -> Summary:
         """The report on the last training."""
-        return report.summarize([self.store], self.diagnoses()[0].run)
+        return summarize([self.store], self.diagnoses()[0].run)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +227,7 @@ def test_slow_storage_is_found_and_the_printed_fix_helps(trainings: Trainings) -
     fix = dict(verdict.advice.arguments)
     trainings.to_the_end(script=SLOW_STORAGE, epochs=5, workers=fix.pop("workers", 1), arguments=fix)
     after = trainings.summary()
-    rows = {row.name: row for row in report.compare(before, after).rows}
+    rows = {row.name: row for row in compare(before, after).rows}
     assert rows["throughput"].verdict == "better", rows
     assert after.figures["throughput"].value > 1.5 * before.figures["throughput"].value
 

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
-from yoloscope_exporter.diagnosis import engine, recording, rules
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics, simulate
 from yoloscope_exporter.simulation.node import spread
 
@@ -254,7 +256,7 @@ def test_simulate_takes_every_step() -> None:
 def test_the_diagnosis_finds_what_is_simulated(scenario: str) -> None:
     """The diagnosis, which knows nothing of scenarios, comes to the scenario's verdict from the metrics alone."""
     scrapes = simulate(scenario, 1, 2, start=START, end=START + 500, step=6, onset=200, speed=3)
-    diagnoses = engine.over(recording.parse(openmetrics.lines(scrapes))).diagnoses
+    diagnoses = diagnose_range(reader.parse(openmetrics.lines(scrapes))).diagnoses
     assert len(diagnoses) == 2
     last = {verdict.name for verdict in diagnoses[-1].verdicts}
     assert SCENARIOS[scenario].verdict in last

@@ -1,0 +1,1 @@
+"""How commands reach an exporter or a Prometheus."""

@@ -1,0 +1,97 @@
+"""Exporters: one that runs already, or one of our own inside this process."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from yoloscope_exporter import config
+from yoloscope_exporter.client.fetch import SourceError, fetch
+from yoloscope_exporter.config import types
+from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
+from yoloscope_exporter.diagnosis.serialize import from_json
+from yoloscope_exporter.sampling.exposition import Form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from yoloscope_exporter.diagnosis.engine import Diagnosis
+
+URL = "http://127.0.0.1:9911"
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def scrape(url: str) -> str:
+    """The metrics of the exporter at `url`, in OpenMetrics.
+
+    Raises:
+        SourceError: as `fetch`.
+    """
+    path = "" if urllib.parse.urlsplit(url).path.strip("/") else "/metrics"
+    return fetch(f"{url.rstrip('/')}{path}", accept=_OPENMETRICS).decode(errors="replace")
+
+
+def diagnoses(url: str) -> tuple[Diagnosis, ...]:
+    """What the exporter at `url` has found in its last window.
+
+    Raises:
+        SourceError: as `fetch`, or it is no exporter that diagnoses.
+    """
+    parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
+    body = fetch(urllib.parse.urlunsplit(parts._replace(path=DIAGNOSIS_PATH, query="", fragment="")))
+    try:
+        return from_json(json.loads(body))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{url} answers, but not like yoloscope's exporter") from error
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """What can be asked of an exporter; both raise SourceError where it does not answer."""
+
+    name: str
+    read: Callable[[], str]
+    """The newest exposition, in OpenMetrics."""
+    diagnoses: Callable[[], tuple[Diagnosis, ...]]
+
+
+@contextmanager
+def connect(url: str | None) -> Iterator[Exporter]:
+    """The exporter at `url`, or at URL without one; where nobody answers there, one inside this process.
+
+    Raises:
+        click.ClickException: `url` was given and does not answer.
+    """
+    try:
+        scrape(url or URL)
+    except SourceError as error:
+        if url:
+            raise click.ClickException(str(error)) from error
+        click.echo(f"no exporter answers at {URL}; reading this node directly", err=True)
+        with _private() as private:
+            yield private
+        return
+    yield Exporter(url or URL, lambda: scrape(url or URL), lambda: diagnoses(url or URL))
+
+
+@contextmanager
+def _private() -> Iterator[Exporter]:
+    from yoloscope_exporter.service.exporter import running  # noqa: PLC0415 - all collectors come with it
+
+    settings = replace(
+        config.from_environment(), web_listen_address=types.Address("127.0.0.1", 0), web_config_file=None
+    )
+    with running(settings) as own:
+        while not own.sampler.snapshot.time:
+            time.sleep(0.05)
+        yield Exporter(
+            "this node",
+            lambda: own.sampler.exposition(Form(openmetrics=True)).decode(),
+            lambda: diagnoses(own.server.url),
+        )

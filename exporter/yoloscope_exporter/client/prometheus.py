@@ -1,0 +1,67 @@
+"""Series of a Prometheus, over its HTTP API."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.client.fetch import SourceError, fetch
+from yoloscope_exporter.diagnosis import signals
+from yoloscope_exporter.recordings.reader import Gatherer, identify
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.measures.series import Store
+
+#: More nodes than this are not fetched at once; a run's name narrows them down.
+MOST_NODES = 64
+
+
+def read_prometheus(url: str, since: float, run: str = "", now: float | None = None) -> list[Store]:
+    """The raw samples of the last `since` seconds, one store per node; only nodes with a training (of `run`).
+
+    Raises:
+        SourceError: as `fetch`, or there is nothing, or too much.
+    """
+    now = time.time() if now is None else now
+    only = f'{{run="{_quoted(run)}"}}' if run else ""
+    ups = _matrix(url, f"{catalog.TRAIN_UP.name}{only}[{since:.0f}s]", now)
+    instances = sorted({series["metric"].get("instance", "") for series in ups})
+    if len(instances) > MOST_NODES:
+        raise SourceError(f"{len(instances)} nodes have trained in this time; choose one run with --run")
+    names = "|".join(f"{name}(_bucket|_sum)?" for name in sorted(signals.METRICS))
+    gatherer = Gatherer()
+    for instance in instances:
+        query = f'{{__name__=~"{names}",instance="{_quoted(instance)}"}}[{since:.0f}s]'
+        for series in _matrix(url, query, now):
+            _gather(gatherer, series, run)
+    return gatherer.stores() if instances else []
+
+
+def _gather(gatherer: Gatherer, series: dict[str, Any], run: str) -> None:
+    labels = series["metric"]
+    if run and labels.get("run", run) != run:
+        return
+    identity = identify(labels.get("__name__", ""), labels)
+    if isinstance(identity, str):
+        gatherer.skipped[identity] += len(series["values"])
+        return
+    for moment, text in series["values"]:
+        gatherer.add(identity, float(moment), float(text))
+
+
+def _matrix(url: str, query: str, now: float) -> list[dict[str, Any]]:
+    body = urllib.parse.urlencode({"query": query, "time": f"{now:.3f}"}).encode()
+    try:
+        answer = json.loads(fetch(f"{url.rstrip('/')}/api/v1/query", data=body))
+        result: list[dict[str, Any]] = answer["data"]["result"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{url} answers, but not like a Prometheus") from error
+    return result
+
+
+def _quoted(text: str) -> str:
+    return re.sub(r'(["\\])', r"\\\1", text)

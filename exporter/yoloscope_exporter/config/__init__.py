@@ -1,0 +1,284 @@
+"""The exporter's settings, each defined once. Command line > YOLOSCOPE_* environment > YAML file > default.
+
+A setting `web.listen-address` is the flag `--web.listen-address`, the variable `YOLOSCOPE_WEB_LISTEN_ADDRESS` and the
+YAML key `listen-address` below `web` (or `web.listen-address` at the top). click does the ranking.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from yoloscope_record import paths
+
+from yoloscope_exporter import collectors, yaml_files
+from yoloscope_exporter.config.types import Address, UnixAddress, address, duration, file, thresholds, url_path
+from yoloscope_exporter.yaml_files import SettingsFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+_ARGUMENTS = "yoloscope.arguments"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its dotted name, its type and default, and what it is good for."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    metavar: str | None = None
+    variable: str = ""
+    """Environment variable, where it is not YOLOSCOPE_ and the name."""
+    fixed: bool = False
+    """Changes with a restart only."""
+
+    @property
+    def parameter(self) -> str:
+        """Name of click's parameter."""
+        return re.sub(r"\W", "_", self.name)
+
+    @property
+    def envvar(self) -> str:
+        """Name of the environment variable."""
+        return self.variable or f"YOLOSCOPE_{self.parameter.upper()}"
+
+
+SETTINGS = (
+    Setting(
+        "web.listen-address",
+        address,
+        "127.0.0.1:9911",
+        "Address to listen on; :9911 opens it to the network, port 0 takes any that is free, unix:/PATH is a socket.",
+        "HOST:PORT",
+        fixed=True,
+    ),
+    Setting(
+        "web.config.file",
+        file,
+        "",
+        "TLS and basic auth, in the format of Prometheus' exporter-toolkit.",
+        "FILE",
+        fixed=True,
+    ),
+    Setting("web.telemetry-path", url_path, "/metrics", "Where the metrics are.", "PATH", fixed=True),
+    Setting(
+        "sample.interval",
+        duration(0.1, 5.0),  # ten of them, a slow cycle, must stay below the gap that is still integrated over
+        "1s",
+        "How often the fast sources are read, 100ms to 5s; the slow ones every ten of them.",
+        "DURATION",
+    ),
+    Setting("runs.keep", duration(), "15m", "How long a finished training stays visible.", "DURATION"),
+    Setting("runs.keep-killed", duration(), "1h", "How long a training that was killed stays visible.", "DURATION"),
+    Setting("runs.remove-after", duration(), "1d", "When the record of a dead training is deleted.", "DURATION"),
+    Setting(
+        "diagnosis.window", duration(5.0, 3600.0), "1m", "Stretch of time the diagnosis judges.", "DURATION", fixed=True
+    ),
+    Setting(
+        "diagnosis.thresholds",
+        thresholds,
+        "",
+        "YAML file with thresholds in place of the defaults (docs/diagnosis.md lists them).",
+        "FILE",
+    ),
+    Setting(
+        "path.records",
+        click.Path(path_type=Path),
+        None,
+        "Directory of the trainings' records [default: /dev/shm/yoloscope].",
+        variable="YOLOSCOPE_DIR",
+        fixed=True,
+    ),
+    Setting("path.procfs", click.Path(path_type=Path), "/proc", "Where the node's /proc is mounted.", fixed=True),
+    Setting("path.sysfs", click.Path(path_type=Path), "/sys", "Where the node's /sys is mounted.", fixed=True),
+    Setting("path.rootfs", click.Path(path_type=Path), "/", "Where the node's / is mounted."),
+    Setting("log.level", click.Choice(("debug", "info", "warning", "error")), "info", "Least severity to log."),
+    Setting("log.format", click.Choice(("logfmt", "json")), "logfmt", "Format of the log."),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings, resolved. Durations are in seconds."""
+
+    web_listen_address: Address | UnixAddress
+    web_config_file: Path | None
+    web_telemetry_path: str
+    sample_interval: float
+    runs_keep: float
+    runs_keep_killed: float
+    runs_remove_after: float
+    diagnosis_window: float
+    diagnosis_thresholds: Thresholds | None
+    path_records: Path
+    path_procfs: Path
+    path_sysfs: Path
+    path_rootfs: Path
+    log_level: str
+    log_format: str
+    modules: frozenset[str]
+    """Collectors that are switched on."""
+
+
+def defaults() -> Config:
+    """The settings of a command line without arguments and of an empty environment."""
+    values = {one.parameter: one.default and click.types.convert_type(one.type)(one.default) for one in SETTINGS}
+    return _config({**values, **{f"collector_{name}": True for name in collectors.names()}})
+
+
+def settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a click command every setting as an option; it is called with one `Config`, as `config`."""
+
+    def call(**values: Any) -> Any:  # noqa: ANN401 - click's values
+        return command(config=_config(values))
+
+    call.__doc__ = command.__doc__
+    call.__name__ = command.__name__
+    for name in reversed(collectors.names()):
+        call = _switch(name)(call)
+    for setting in reversed(SETTINGS):
+        call = click.option(
+            setting.parameter,
+            f"--{setting.name}",
+            type=setting.type,
+            default=setting.default,
+            envvar=setting.envvar,
+            metavar=setting.metavar,
+            show_default=setting.default is not None,
+            help=setting.help,
+        )(call)
+    return click.option(
+        "config_file",
+        "--config.file",
+        type=file,
+        default="",
+        metavar="FILE",
+        envvar="YOLOSCOPE_CONFIG_FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_load,
+        help="YAML file with the same settings: 'sample.interval' is 'interval' below 'sample'. Reread on SIGHUP.",
+    )(call)
+
+
+def _switch(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        f"collector_{name}",
+        f"--collector.{name}/--no-collector.{name}",
+        default=True,
+        envvar=f"YOLOSCOPE_COLLECTOR_{name.upper()}",
+        help=f"Switch the collector {name} on or off.",
+    )
+
+
+def _config(values: Mapping[str, Any]) -> Config:
+    modules = frozenset(name for name in collectors.names() if values.get(f"collector_{name}"))  # new ones: not yet
+    fields = {setting.parameter: values[setting.parameter] for setting in SETTINGS}
+    fields["path_records"] = fields["path_records"] or paths.directory()
+    return Config(**fields, modules=modules)
+
+
+class Rereadable(click.Command):
+    """A command that can resolve its settings again later, from the same command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments, then parse them."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def reread(ctx: click.Context) -> Config:
+    """The settings of a `Rereadable` command as they are now, the YAML file and the environment read anew.
+
+    Raises:
+        click.ClickException: what is wrong with them.
+    """
+    return resolve(ctx.command, ctx.meta[_ARGUMENTS], ctx)
+
+
+def resolve(command: click.Command, arguments: Sequence[str] = (), ctx: click.Context | None = None) -> Config:
+    """The settings of a command as `arguments`, the environment and the YAML file give them.
+
+    Raises:
+        click.ClickException: what is wrong with them.
+    """
+    name, parent = (ctx.info_name, ctx.parent) if ctx else (command.name, None)
+    with command.make_context(name, list(arguments), parent=parent) as fresh:
+        return _config(fresh.params)
+
+
+def from_environment() -> Config:
+    """The settings of a command line without arguments.
+
+    Raises:
+        click.ClickException: what is wrong with them.
+    """
+    return resolve(click.command()(settings(lambda config: config)))
+
+
+def merged(old: Config, new: Config) -> tuple[Config, list[str]]:
+    """What a running exporter takes over of `new`, and the names of the settings that want a restart."""
+    fixed = [
+        setting
+        for setting in SETTINGS
+        if setting.fixed and getattr(old, setting.parameter) != getattr(new, setting.parameter)
+    ]
+    kept = {setting.parameter: getattr(old, setting.parameter) for setting in fixed}
+    return replace(new, **kept), [setting.name for setting in fixed]
+
+
+# --- the YAML file --------------------------------------------------------------------------------------------------
+
+
+def _load(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:  # noqa: ARG001 - click's signature
+    """Make the file's values the command's defaults."""
+    if path is None:
+        return
+    parameters = {_key(option): option for option in ctx.command.params if option.expose_value}
+    ctx.default_map = {}
+    for key, value in _flat(_content(path), path):
+        if key not in parameters:
+            _refuse(path, f"unknown key {key!r}; allowed are {', '.join(sorted(parameters))}")
+        if value is None or isinstance(value, list):
+            _refuse(path, f"{key} must have one value; leave the line out for the default")
+        if not value.isprintable():
+            _refuse(path, f"{key}: {value!r} is no printable text")
+        option = parameters[key]
+        try:  # as text, like the same value on the command line
+            ctx.default_map[str(option.name)] = option.type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            _refuse(path, f"{key}: {error.message}")
+
+
+def _key(option: click.Parameter) -> str:
+    return option.opts[0].removeprefix("--")
+
+
+def _content(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    try:
+        return yaml_files.load(path) or {}
+    except SettingsFileError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _flat(content: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - YAML
+    if not isinstance(content, dict):
+        _refuse(path, f"{prefix or 'the file'} must be a mapping such as 'sample: {{interval: 1s}}'")
+    for key, value in content.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, dict):
+            yield from _flat(value, path, name)
+        else:
+            yield name, value
+
+
+def _refuse(path: Path, text: str) -> NoReturn:
+    raise click.ClickException(str(SettingsFileError(path, text)))

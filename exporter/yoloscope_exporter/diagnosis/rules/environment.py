@@ -1,0 +1,97 @@
+"""The installation, and other people's processes on the GPUs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.rules.rule import WARNING, Rule
+from yoloscope_exporter.diagnosis.signals import Signals
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+
+SHM = "/dev/shm"  # noqa: S108 - a name for people
+
+
+def _mismatch(s: Signals, _: Thresholds) -> bool:
+    return bool(_environment_problem(s))
+
+
+def _environment_problem(s: Signals) -> str:
+    """What is wrong with the installation, in words; empty if nothing is."""
+    on_cpu = s.facts.get("device", "").lower() in {"cpu", ""}
+    if s.has(Signals.gpus, Signals.torch_cuda) and s.torch_cuda == 0:
+        return f"PyTorch {s.facts.get('torch', '')} has no CUDA, on a node with {_gpus(s)}"
+    if s.has(Signals.driver_cuda, Signals.torch_cuda) and int(s.torch_cuda) > int(s.driver_cuda):
+        return f"PyTorch was built for CUDA {s.facts['cuda']}, the driver supports up to {s.driver_cuda:g}"
+    if s.has(Signals.gpus) and on_cpu and "device" in s.facts:
+        return f"training runs on the CPU, on a node with {_gpus(s)}"
+    return _shared_memory_problem(s)
+
+
+def _gpus(s: Signals) -> str:
+    return "a GPU" if s.gpus == 1 else f"{s.gpus:.0f} GPUs"
+
+
+def _shared_memory_problem(s: Signals) -> str:
+    if not s.has(Signals.shm_size_bytes, Signals.workers, Signals.batch_size) or not s.workers:
+        return ""
+    needed = s.workers * 4 * s.batch_size * advice.image_bytes(s)  # prefetch_factor 4 since ultralytics#21974
+    if s.shm_size_bytes >= needed:
+        return ""
+    return (
+        f"{SHM} has {units.size(s.shm_size_bytes)}, {s.workers:.0f} workers may prefetch "
+        f"{units.size(needed)}: workers die with a bus error"
+    )
+
+
+def _environment_advice(s: Signals) -> Advice:
+    problem = _environment_problem(s)
+    if problem.startswith(SHM):
+        return Advice(note="docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir with medium: Memory")
+    if s.get(Signals.torch_cuda, 1) == 0:
+        return Advice(
+            {"device": 0}, note="install a CUDA build: pip install torch --index-url of pytorch.org/get-started"
+        )
+    if problem.startswith("PyTorch"):
+        return Advice(note=f"update the driver, or install PyTorch built for CUDA {s.driver_cuda:g} or older")
+    return Advice({"device": 0})
+
+
+RULES = (
+    Rule(
+        name="environment",
+        title="The installation does not match the machine",
+        severity=WARNING,
+        needs=(Signals.torch_cuda,),
+        when=_mismatch,
+        evidence=lambda s, _: _environment_problem(s),
+        cause="PyTorch, the driver or the container's limits do not fit together",
+        verify='python -c "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"; '
+        "nvidia-smi",
+        fix=_environment_advice,
+        states=("setup", "train", "validate", "checkpoint"),
+        remedy="a matching CUDA build, `device=0`, a larger `/dev/shm` (`--ipc=host`, `--shm-size`)",
+    ),
+    Rule(
+        name="held_idle",
+        title="A process that trains nothing holds a GPU",
+        severity=WARNING,
+        needs=(Signals.held_idle_gpus,),
+        when=lambda s, _: s.held_idle_gpus > 0,
+        thresholds=("held_idle",),
+        evidence=(
+            lambda s, _: (
+                f"GPU {s.names['held_idle']}: memory is held by a process that is no training known here, and idle"
+            )
+        ),
+        cause="a notebook, a finished script or a zombie keeps its CUDA context",
+        verify="nvidia-smi --query-compute-apps=gpu_uuid,pid,name,used_memory --format=csv",
+        fix=lambda s: Advice(note=f"end process {s.names['held_by']} if nobody needs it"),
+        states=("",),
+        remedy="end the process if nobody needs it",
+    ),
+)

@@ -1,0 +1,85 @@
+"""GPUs that run below what they could."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
+from yoloscope_exporter.diagnosis.signals import Signals
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+
+def _thermal_evidence(s: Signals, _: Thresholds) -> str:
+    heat = f" at {s.temperature_celsius:.0f} C" if s.has(Signals.temperature_celsius) else ""
+    clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
+    return f"thermal slowdown {s.thermal_share:.0%} of the time{heat}{clock}"
+
+
+def _power_evidence(s: Signals, _: Thresholds) -> str:
+    power = f" of {s.power_limit_watts:.0f} W" if s.has(Signals.power_limit_watts) else ""
+    clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
+    return f"clocks limited by the power limit{power} {s.power_share:.0%} of the time{clock}"
+
+
+def _below_link_maximum(s: Signals, t: Thresholds) -> bool:
+    if s.pcie_width < s.pcie_width_max:
+        return True
+    loaded = s.get(Signals.gpu_busy) >= t.gpu_under_load  # an idle GPU lowers the generation to save power
+    return (
+        loaded
+        and s.has(Signals.pcie_generation, Signals.pcie_generation_max)
+        and s.pcie_generation < s.pcie_generation_max
+    )
+
+
+def _pcie_evidence(s: Signals, _: Thresholds) -> str:
+    text = f"PCIe x{s.pcie_width:.0f} of x{s.pcie_width_max:.0f}"
+    if s.has(Signals.pcie_generation, Signals.pcie_generation_max):
+        text += f", generation {s.pcie_generation:.0f} of {s.pcie_generation_max:.0f} under load"
+    return text
+
+
+RULES = (
+    Rule(
+        name="thermal_throttle",
+        title="The GPU is too hot",
+        severity=WARNING,
+        needs=(Signals.thermal_share,),
+        when=lambda s, t: s.thermal_share >= t.thermal_share,
+        thresholds=("thermal_share",),
+        evidence=_thermal_evidence,
+        cause="the GPU lowers its clocks to stay within its temperature limit",
+        verify="nvidia-smi -q -d PERFORMANCE,TEMPERATURE",
+        fix=lambda _: Advice(note="cooling, dust, rack temperature; nvidia-smi -pl lowers the power limit meanwhile"),
+        remedy="cooling; a lower power limit meanwhile",
+    ),
+    Rule(
+        name="power_capped",
+        title="The GPU is held down by its power limit",
+        severity=INFO,
+        needs=(Signals.power_share,),
+        when=lambda s, t: s.power_share >= t.power_share and s.get(Signals.clock_ratio) < t.clock_ratio,
+        thresholds=("power_share", "clock_ratio"),
+        evidence=_power_evidence,
+        cause="the power limit is lower than what this training would draw",
+        verify="nvidia-smi -q -d POWER,CLOCK",
+        fix=lambda _: Advice(note="raise the limit where that is allowed: nvidia-smi -pl <watts>"),
+        remedy="raise the power limit where that is allowed",
+    ),
+    Rule(
+        name="pcie_degraded",
+        title="The PCIe link is narrower or slower than it could be",
+        severity=WARNING,
+        needs=(Signals.pcie_width, Signals.pcie_width_max),
+        when=_below_link_maximum,
+        thresholds=("gpu_under_load",),
+        evidence=_pcie_evidence,
+        cause="a badly seated card, a riser, a slot with fewer lanes, or a link that trained down",
+        verify="nvidia-smi --query-gpu=pcie.link.width.current,pcie.link.width.max,pcie.link.gen.current --format=csv",
+        fix=lambda _: Advice(note="reseat the card or move it to a full slot"),
+        remedy="reseat the card, a full slot",
+    ),
+)

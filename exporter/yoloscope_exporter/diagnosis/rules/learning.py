@@ -1,0 +1,65 @@
+"""Runs that do not learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, Rule
+from yoloscope_exporter.diagnosis.signals import Signals
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.advice import Value
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+
+def _diverged_advice(s: Signals) -> Advice:
+    """A tenth of the usual learning rate; `optimizer=auto`, Ultralytics' default, would not look at `lr0`."""
+    given = s.facts.get("optimizer", "auto")
+    optimizer = "AdamW" if given in {"", "auto"} else given
+    arguments: dict[str, Value] = {"optimizer": optimizer, "lr0": 0.001 if "SGD" in optimizer else 0.0001}
+    return Advice(arguments | ({"amp": False} if s.facts.get("amp", "").lower() in {"true", "1"} else {}))
+
+
+def _is_plateau(s: Signals, t: Thresholds) -> bool:
+    if s.epochs_seen < t.plateau_epochs or s.loss_drop >= t.loss_drop:
+        return False
+    busy = s.gpu_busy >= t.gpu_busy if s.has(Signals.gpu_busy) else s.data_wait_share < t.input_share
+    return busy and s.get(Signals.metric_gain) < t.metric_gain
+
+
+def _plateau_evidence(s: Signals, _: Thresholds) -> str:
+    metric = f", mAP by {s.metric_gain:+.4f}" if s.has(Signals.metric_gain) else ""
+    return f"over {s.epochs_seen:.0f} epochs the loss fell by {s.loss_drop:.1%}{metric}, with the hardware busy"
+
+
+RULES = (
+    Rule(
+        name="diverged",
+        title="The loss is not finite",
+        severity=CRITICAL,
+        needs=(Signals.nonfinite,),
+        when=lambda s, _: s.nonfinite > 0 or s.get(Signals.nan_recoveries) > 0,
+        evidence=lambda s, _: f"{s.nonfinite:.0f} batches with a NaN or infinite loss",
+        cause="the learning rate is too high, half precision overflows, or labels are broken",
+        verify="results.csv: nan in the loss columns; yolo train amp=False for a few epochs",
+        fix=_diverged_advice,
+        event=True,
+        remedy="`lr0` down with an explicit `optimizer`, `amp=False`, check the labels",
+    ),
+    Rule(
+        name="plateau",
+        title="The loss no longer falls, and it is not the hardware",
+        severity=INFO,
+        needs=(Signals.epochs_seen, Signals.loss_drop, Signals.data_wait_share),
+        when=_is_plateau,
+        thresholds=("plateau_epochs", "loss_drop", "metric_gain", "gpu_busy"),
+        evidence=_plateau_evidence,
+        cause="model, data or learning rate; the hardware is not the limit",
+        verify="results.png: the loss curves; a confusion matrix of the last checkpoint",
+        fix=lambda _: Advice(
+            {"patience": 20}, note="leave the hardware alone: look at labels, model size, learning rate"
+        ),
+        remedy="labels, model, learning rate; `patience` ends it earlier",
+    ),
+)

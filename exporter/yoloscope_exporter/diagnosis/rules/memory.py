@@ -1,0 +1,131 @@
+"""Memory of the device and of the host: full, growing, not enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.rules.rule import WARNING, Rule
+from yoloscope_exporter.diagnosis.signals import Signals
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+
+def _host_leak(s: Signals, t: Thresholds) -> bool:
+    if s.resident_growth_bytes >= t.growth_bytes:
+        return True
+    if not s.has(Signals.available_fall_bytes, Signals.memory_used_share) or s.get(Signals.ranks, 2) > 1:
+        return False  # somebody else's training may be what grows
+    total = s.get(Signals.memory_available_bytes) / max(1 - s.memory_used_share, 1e-9)
+    return s.available_fall_bytes >= max(t.available_fall_share * total, t.growth_bytes)
+
+
+def _host_leak_evidence(s: Signals, t: Thresholds) -> str:
+    if s.resident_growth_bytes >= t.growth_bytes:
+        per_hour = units.size(s.get(Signals.resident_growth_rate) * 3600)
+        return (
+            f"resident memory grew by {units.size(s.resident_growth_bytes)} in {s.growth_seconds:.0f} s "
+            f"({per_hour}/h), steadily, after the first epoch{_until_full(s)}"
+        )
+    return (
+        f"free memory fell by {units.size(s.available_fall_bytes)} in {s.growth_seconds:.0f} s while the "
+        f"training's own memory stayed level"
+    )
+
+
+def _until_full(s: Signals) -> str:
+    rate = s.get(Signals.resident_growth_rate)
+    if not s.has(Signals.memory_available_bytes) or rate <= 0:
+        return ""
+    return f"; memory lasts for {s.memory_available_bytes / rate / 3600:.1f} h"
+
+
+def _device_full(s: Signals) -> str:
+    if not s.has(Signals.cuda_seconds_left):
+        return ""
+    return f"; the device is full in {units.duration(s.cuda_seconds_left)}"
+
+
+def _retried(s: Signals, _: Thresholds) -> bool:
+    return s.get(Signals.ooms) > 0 or s.get(Signals.batch_reductions) > 0 or s.get(Signals.alloc_retries) > 0
+
+
+def _retry_evidence(s: Signals, _: Thresholds) -> str:
+    counts = (
+        (s.get(Signals.ooms), "out-of-memory errors"),
+        (s.get(Signals.batch_reductions), "halvings of the batch"),
+        (s.get(Signals.alloc_retries), "allocation retries"),
+    )
+    text = ", ".join(f"{count:.0f} {what}" for count, what in counts if count)
+    size = f"; batch is {s.batch_size:.0f}" if s.has(Signals.batch_size) else ""
+    swings = s.get(Signals.gpu_idle_samples) > 0.3 and s.get(Signals.gpu_full_samples) > 0.3  # noqa: PLR2004
+    return text + size + ("; the GPU swings between idle and full" if swings else "")
+
+
+RULES = (
+    Rule(
+        name="gpu_memory_pressure",
+        title="GPU memory is nearly full",
+        severity=WARNING,
+        needs=(Signals.cuda_peak_share,),
+        when=lambda s, t: s.cuda_peak_share >= t.cuda_peak_share,
+        thresholds=("cuda_peak_share",),
+        evidence=lambda s, _: f"peak of GPU memory {s.cuda_peak_share:.0%} of the device",
+        cause="activations of the batch, or uneven batches (many boxes, multi-scale), leave no room",
+        verify="torch.cuda.memory_summary(); nvidia-smi --query-gpu=memory.used --format=csv -l 1",
+        fix=advice.smaller_batch,
+        remedy="`batch` down with `nbs=64`, so that gradients are accumulated to the same nominal batch; `amp=True`",
+    ),
+    Rule(
+        name="gpu_memory_leak",
+        title="GPU memory grows and is not given back",
+        severity=WARNING,
+        needs=(Signals.cuda_growth_bytes,),
+        when=lambda s, t: s.cuda_growth_bytes >= t.growth_bytes,
+        thresholds=("growth_bytes",),
+        evidence=(
+            lambda s, _: (
+                f"allocated CUDA memory grew by {units.size(s.cuda_growth_bytes)} in {s.growth_seconds:.0f} s, "
+                f"steadily, after the first epoch{_device_full(s)}"
+            )
+        ),
+        cause="something keeps tensors: losses with their graph, outputs kept in a list, a callback's cache",
+        verify="torch.cuda.memory_summary() at the same place of two epochs",
+        fix=lambda _: Advice(note="detach() what is kept, and release it in on_train_batch_end"),
+        remedy="`detach()` what is kept, release it in `on_train_batch_end`",
+    ),
+    Rule(
+        name="host_memory_leak",
+        title="Memory grows and is not given back",
+        severity=WARNING,
+        needs=(Signals.resident_growth_bytes,),
+        when=_host_leak,
+        thresholds=("growth_bytes", "available_fall_share"),
+        evidence=_host_leak_evidence,
+        cause="a callback, the data set or the loader keeps what it should drop, or copies on write what workers share",
+        verify="py-spy dump --pid <pid>; tracemalloc in the callback; ls -l /dev/shm",
+        fix=lambda s: Advice(
+            {"workers": max(int(s.get(Signals.workers)) // 2, 1)} if s.get(Signals.workers) > 1 else {},
+            note="drop references in on_train_batch_end; lists of Python objects in a data set belong into one array",
+        ),
+        remedy=(
+            "drop references in `on_train_batch_end`; arrays instead of lists of Python objects; "
+            "fewer `workers` meanwhile"
+        ),
+    ),
+    Rule(
+        name="oom_retry",
+        title="Out of GPU memory, tried again",
+        severity=WARNING,
+        needs=(Signals.ooms,),
+        when=_retried,
+        evidence=_retry_evidence,
+        cause="the batch does not fit: PyTorch flushes its cache and retries, or Ultralytics halves the batch",
+        verify="the log's 'out of memory'; torch.cuda.memory_stats()['num_alloc_retries']",
+        fix=advice.smaller_batch,
+        event=True,
+        remedy="`batch` down to what fits, `nbs=64`, `amp=True`",
+    ),
+)

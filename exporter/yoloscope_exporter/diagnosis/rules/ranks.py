@@ -1,0 +1,76 @@
+"""Ranks that wait for each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
+from yoloscope_exporter.diagnosis.signals import Signals
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+
+def _is_straggler(s: Signals, t: Thresholds) -> bool:
+    slower = s.lag >= t.lag and s.peer_exposed_share >= t.peer_exposed_share
+    return slower and s.get(Signals.exposed_share) <= s.peer_exposed_share and not _all_wait_for_data(s, t)
+
+
+def _all_wait_for_data(s: Signals, t: Thresholds) -> bool:
+    """All ranks' loaders are too slow, and the one that is behind by chance does the waiting for all."""
+    if s.names.get("lag_phase") != "data_wait" or not s.has(Signals.prep_seconds, Signals.peer_prep_seconds):
+        return False
+    return s.prep_seconds < (1 + t.lag) * s.peer_prep_seconds
+
+
+def _straggler_evidence(s: Signals, _: Thresholds) -> str:
+    return (
+        f"rank {s.rank} takes {units.milliseconds(s.local_seconds)} per batch for itself, its peers "
+        f"{units.milliseconds(s.peer_local_seconds)}; most of the difference is in {s.names['lag_phase']}; "
+        f"the peers wait {s.peer_exposed_share:.0%} of their time"
+    )
+
+
+def _straggler_advice(s: Signals) -> Advice:
+    by_phase = {
+        "data_wait": "give its loader what its peers have: same storage, same CPUs (numactl, affinity)",
+        "h2d": "look at its PCIe link",
+    }
+    note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
+    return Advice(note=note, speedup=1 + s.lag)
+
+
+RULES = (
+    Rule(
+        name="straggler",
+        title="This rank holds the others up",
+        severity=WARNING,
+        needs=(Signals.lag, Signals.peer_exposed_share),
+        when=_is_straggler,
+        thresholds=("lag", "peer_exposed_share"),
+        evidence=_straggler_evidence,
+        cause="every rank waits for the slowest one when gradients are reduced",
+        verify="nvidia-smi dmon on its node: a waiting GPU shows 100 % at little power, the slow one does not",
+        fix=_straggler_advice,
+        waste=("backward_exposed",),
+        remedy="by the phase in which it is slow: its loader, its PCIe link, its GPU",
+    ),
+    Rule(
+        name="communication_bound",
+        title="All ranks wait for the exchange of gradients",
+        severity=INFO,
+        needs=(Signals.exposed_share, Signals.lag),
+        when=lambda s, t: s.exposed_share >= t.exposed_share and abs(s.lag) < t.lag,
+        thresholds=("exposed_share", "lag"),
+        evidence=lambda s, _: (
+            f"{s.exposed_share:.0%} of training time waits for gradients, on this rank as on its peers"
+        ),
+        cause="the links between the GPUs are too slow for gradients of this size at this batch",
+        verify="nvidia-smi topo -m; NCCL_DEBUG=INFO: which transport was chosen",
+        fix=advice.fewer_exchanges,
+        waste=("backward_exposed",),
+        remedy="a larger `batch`, if it fits: fewer exchanges per image",
+    ),
+)

@@ -1,0 +1,86 @@
+"""A diagnosis as JSON: the interface others build on, and what an exporter answers."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.units import when
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis
+
+
+def to_json(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, with_signals: bool = False) -> dict[str, Any]:
+    """The interface others build on: runs with their verdicts, and what was skipped."""
+    return {"runs": [_rank(diagnosis, with_signals=with_signals) for diagnosis in diagnoses], "notes": list(notes)}
+
+
+def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "run": diagnosis.run,
+        "rank": diagnosis.rank,
+        "state": diagnosis.state,
+        "verdicts": [_verdict(verdict) for verdict in diagnosis.verdicts],
+        "abstained": {name: list(gone) for name, gone in diagnosis.abstained.items()},
+    }
+    if with_signals:
+        content["signals"] = {name: value for name, value in diagnosis.signals.numbers.items() if isfinite(value)}
+        content["names"] = dict(diagnosis.signals.names)
+        content["facts"] = dict(diagnosis.signals.facts)
+    return content
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": verdict.name,
+        "severity": verdict.severity,
+        "evidence": verdict.evidence,
+        "cause": verdict.cause,
+        "verify": verdict.verify,
+        "fix": verdict.fix,
+        "gain": verdict.gain,
+        "share": verdict.share,
+        "when": [[when(start), when(end)] for start, end in verdict.spans],
+        "arguments": dict(verdict.advice.arguments),
+        "environment": dict(verdict.advice.environment),
+    }
+
+
+def range_json(course: RangeDiagnosis) -> dict[str, Any]:
+    """`to_json` of a time range, with its ends."""
+    return to_json(course.diagnoses, course.notes) | {"from": when(course.start), "to": when(course.end)}
+
+
+def from_json(content: Mapping[str, Any]) -> tuple[Diagnosis, ...]:
+    """What an exporter said with `to_json`; times are left out.
+
+    Raises:
+        KeyError, TypeError: it is something else.
+    """
+    return tuple(_parse_rank(item) for item in content["runs"])
+
+
+def _parse_rank(item: Mapping[str, Any]) -> Diagnosis:
+    signals = Signals(
+        item["run"],
+        item["rank"],
+        item["state"],
+        facts=item.get("facts", {}),
+        numbers=item.get("signals", {}),
+        names=item.get("names", {}),
+    )
+    abstained = {name: tuple(gone) for name, gone in item.get("abstained", {}).items()}
+    verdicts = tuple(_parse_verdict(verdict) for verdict in item["verdicts"] if verdict["name"] in rules.BY_NAME)
+    return Diagnosis(item["run"], item["rank"], item["state"], verdicts, abstained, signals)
+
+
+def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
+    texts = {key: item[key] for key in ("name", "severity", "evidence", "cause", "verify", "fix", "gain")}
+    return Verdict(**texts, advice=Advice(item.get("arguments", {}), item.get("environment", {})))

@@ -1,0 +1,147 @@
+"""Signals: what one rank's window says, as numbers. Pure functions over a window; what cannot be known is absent.
+
+To add a signal: in its area's file, one `Signal` with its meaning and one line in the function that computes it. A
+metric of the node that no signal has asked for yet stands in the area's `METRICS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cache
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.signals import gpu, host, learning, loader, memory, peers, run, step
+from yoloscope_exporter.diagnosis.signals.gpu import GpuSignals
+from yoloscope_exporter.diagnosis.signals.host import HostSignals
+from yoloscope_exporter.diagnosis.signals.learning import LearningSignals
+from yoloscope_exporter.diagnosis.signals.loader import LoaderSignals
+from yoloscope_exporter.diagnosis.signals.memory import MemorySignals
+from yoloscope_exporter.diagnosis.signals.peers import PeerSignals, with_peers
+from yoloscope_exporter.diagnosis.signals.run import RunSignals
+from yoloscope_exporter.diagnosis.signals.signal import Numbers, Signal
+from yoloscope_exporter.diagnosis.signals.step import StepSignals
+from yoloscope_exporter.diagnosis.signals.view import Machine, View, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from yoloscope_exporter.measures.series import Window
+
+#: The functions that compute the signals of one rank.
+PARTS: tuple[Callable[[View], Numbers], ...] = (
+    step.step,
+    run.settings,
+    run.shares_of_run,
+    run.liveness,
+    loader.preparation,
+    loader.worker_processes,
+    host.cpu,
+    host.storage,
+    memory.memory,
+    memory.growth,
+    gpu.cuda,
+    gpu.gpu,
+    gpu.versions,
+    learning.learning,
+    peers.own,
+)
+
+#: Names of the families that signals are computed from; the diagnosis' own results are none of them.
+METRICS = frozenset(
+    metric.name
+    for metric in catalog.METRICS
+    if metric.area in ("train", "cgroup") or metric in (*host.METRICS, *memory.METRICS, *gpu.METRICS)
+) - {catalog.TRAIN_VERDICT.name, catalog.TRAIN_GOODPUT_RATIO.name, catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name}
+
+
+@dataclass(frozen=True)
+class Signals(
+    StepSignals, RunSignals, LoaderSignals, HostSignals, MemorySignals, GpuSignals, LearningSignals, PeerSignals
+):
+    """What is known of one rank: `s.prep_seconds` is a number, and a KeyError where it is unknown.
+
+    Attributes:
+        facts: labels of train_run_info (empty values left out).
+        numbers: by the names of signals; missing means unknown.
+        names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`.
+        local: seconds per batch by step phase, for the comparison of ranks.
+    """
+
+    run: str
+    rank: str
+    state: str = ""
+    up: bool = True
+    facts: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    local: Mapping[str, float] = field(default_factory=dict)
+
+    def get(self, signal: Signal, default: float = 0.0) -> float:
+        """The number, or `default` if it is unknown."""
+        return self.numbers.get(signal.name, default)
+
+    def has(self, *signals: Signal) -> bool:
+        """Whether all these numbers are known."""
+        return all([signal.name in self.numbers for signal in signals])  # noqa: C419 - faster than a generator, and often called
+
+    def with_numbers(self, numbers: Numbers, names: Mapping[str, str] | None = None) -> Signals:
+        """The same with more, or other, numbers and names."""
+        return replace(self, numbers={**self.numbers, **known(numbers)}, names={**self.names, **(names or {})})
+
+
+#: Every signal by its name.
+SIGNALS: dict[str, Signal] = {
+    name: signal for area in Signals.__bases__ for name, signal in vars(area).items() if isinstance(signal, Signal)
+}
+
+
+def known(numbers: Numbers) -> dict[str, float]:
+    """The numbers that are known, by the names of their signals."""
+    return {signal.name: value for signal, value in numbers.items() if value is not None and isfinite(value)}
+
+
+def ranks(window: Window) -> list[tuple[str, str]]:
+    """(run, rank) of every rank that is published at the end of the window, in order."""
+    return sorted((name, rank) for name, rank in window.current(catalog.TRAIN_UP))
+
+
+def gather(windows: Iterable[tuple[Window, Window]], faults: Faults | None = None) -> list[Signals]:
+    """Signals of every rank in the windows of one or more nodes, the comparison with its peers included.
+
+    Args:
+        windows: of each node, the short window for what is, and the long one for what grows.
+        faults: takes what fails for one rank.
+    """
+    faults = faults or Faults()
+    return with_peers([s for short, long in windows for s in _gather_node(short, long, faults)], faults)
+
+
+def _gather_node(short: Window, long: Window, faults: Faults) -> list[Signals]:
+    machine = cache(Machine)  # most ranks are judged over the same window
+    gathered = []
+    for name, rank in ranks(short):
+        with faults.passed_over("gathering signals", name, rank):
+            gathered.append(gather_one(view_of(short, long, name, rank, machine), faults))
+    return gathered
+
+
+def gather_one(v: View, faults: Faults) -> Signals:
+    """Signals of one rank, without its peers; those of a part that fails are unknown."""
+    up = v.now.last(catalog.TRAIN_UP, v.run, v.rank)
+    names: dict[str, str] = {"gpu": v.gpu} if v.gpu else {}
+    numbers: Numbers = {}
+    for part in PARTS:
+        with faults.passed_over(f"the signals of {part.__name__}", v.run, v.rank):
+            numbers |= part(v)
+    if v.slowest_worker:
+        names["slowest_worker"] = v.slowest_worker[0]
+    return Signals(v.run, v.rank, v.state, up != 0, v.facts, known(numbers), names, step.batch_seconds(v))
+
+
+def of_node(window: Window, idle_below: float) -> Signals:
+    """Signals of the node itself: which GPUs are held by processes without a training. No run; its name for a rank."""
+    numbers, names = gpu.held_idle(window, idle_below)
+    return Signals("", window.store.name, numbers=known(numbers), names=names)

@@ -1,0 +1,153 @@
+"""The GPU: how busy it is, what limits its clocks, its memory as PyTorch and as the driver see it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, ratio, whole
+from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures import gpu as measures
+from yoloscope_exporter.measures import memory
+from yoloscope_exporter.measures.reading import Reading
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
+
+#: Metrics of the node that these signals are computed from.
+METRICS = (
+    catalog.GPU_INFO,
+    catalog.GPU_UTILIZATION_RATIO,
+    catalog.GPU_BUSY_SECONDS_TOTAL,
+    catalog.GPU_UTILIZATION_SAMPLED_RATIO,
+    catalog.GPU_MEMORY_USED_BYTES,
+    catalog.GPU_MEMORY_TOTAL_BYTES,
+    catalog.GPU_POWER_LIMIT_WATTS,
+    catalog.GPU_TEMPERATURE_CELSIUS,
+    catalog.GPU_CLOCK_HERTZ,
+    catalog.GPU_CLOCK_MAX_HERTZ,
+    catalog.GPU_THROTTLED_SECONDS_TOTAL,
+    catalog.GPU_SM_ACTIVE_RATIO,
+    catalog.GPU_PCIE_LINK_WIDTH,
+    catalog.GPU_PCIE_LINK_WIDTH_MAX,
+    catalog.GPU_PCIE_LINK_GENERATION,
+    catalog.GPU_PCIE_LINK_GENERATION_MAX,
+    catalog.GPU_PROCESS_MEMORY_BYTES,
+)
+
+
+class GpuSignals:
+    """The rank's GPU, its memory, and the versions that must fit together."""
+
+    cuda_peak_bytes = Signal("peak of CUDA memory reserved by PyTorch")
+    cuda_peak_share = Signal("that peak over the device's memory")
+    cuda_floor_bytes = Signal("lowest CUDA memory allocated in the window: what does not depend on the batch")
+    alloc_retries = Signal("allocations in the window that failed, flushed the cache and were tried again")
+    ooms = Signal("out-of-memory errors of the CUDA allocator in the window")
+    batch_reductions = Signal("times Ultralytics halved the batch in the window")
+    gpu_busy = Signal("share of the window in which a kernel ran")
+    gpu_idle_samples = Signal("share of the driver's utilisation samples at or below 10 %")
+    gpu_full_samples = Signal("share of the driver's utilisation samples above 90 %")
+    gpu_memory_used_share = Signal("device memory in use by anybody over what is installed")
+    gpu_memory_total_bytes = Signal("device memory installed")
+    sm_fill = Signal("share of the streaming multiprocessors that had a warp while a kernel ran")
+    thermal_share = Signal("share of the window in which temperature limited the clocks")
+    power_share = Signal("share of the window in which the power limit limited the clocks")
+    power_limit_watts = Signal("power limit")
+    clock_ratio = Signal("SM clock over the highest SM clock")
+    temperature_celsius = Signal("highest core temperature in the window")
+    pcie_width = Signal("PCIe lanes in use")
+    pcie_width_max = Signal("PCIe lanes the link can have")
+    pcie_generation = Signal("highest PCIe generation seen in the window")
+    pcie_generation_max = Signal("PCIe generation the link can have")
+    gpus = Signal("GPUs of the node")
+    driver_cuda = Signal("CUDA version the driver supports")
+    torch_cuda = Signal("CUDA version PyTorch was built for; 0 for a build without CUDA")
+    held_idle_gpus = Signal("GPUs of the node whose memory a process without training holds while they idle")
+
+
+def cuda(v: View) -> Numbers:
+    """What PyTorch's allocator says of the device's memory."""
+    return {
+        GpuSignals.cuda_peak_bytes: v.measure(memory.PEAK),
+        GpuSignals.cuda_peak_share: v.measure(memory.PEAK_SHARE),
+        GpuSignals.cuda_floor_bytes: v.now.minimum(catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated"),
+        GpuSignals.alloc_retries: v.now.events(catalog.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, v.run, v.rank),
+        GpuSignals.ooms: v.now.events(catalog.TRAIN_CUDA_OOMS_TOTAL, v.run, v.rank),
+        GpuSignals.batch_reductions: v.now.events(catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, v.run, v.rank),
+    }
+
+
+def gpu(v: View) -> Numbers:
+    """What the driver says of the rank's GPU; only how many there are where the rank has none."""
+    w, own = v.now, v.gpu
+    gpus = float(len(v.machine.gpus)) or None
+    if not own:
+        return {GpuSignals.gpus: gpus}
+    installed = w.last(catalog.GPU_MEMORY_TOTAL_BYTES, own)
+    read = partial(v.machine.reading.one, gpu=own)
+    busy, below_full = read(measures.BUSY), read(measures.BELOW_FULL)
+    limited = [share for one in (measures.POWER_CAP, measures.POWER_BRAKE) if (share := read(one)) is not None]
+    return {
+        GpuSignals.gpus: gpus,
+        GpuSignals.gpu_busy: busy,
+        GpuSignals.gpu_idle_samples: read(measures.IDLE),
+        GpuSignals.gpu_full_samples: None if below_full is None else 1 - below_full,
+        GpuSignals.gpu_memory_used_share: read(measures.MEMORY_USED),
+        GpuSignals.gpu_memory_total_bytes: installed,
+        GpuSignals.sm_fill: at_most_one(ratio(w.mean(catalog.GPU_SM_ACTIVE_RATIO, own), busy)),
+        GpuSignals.thermal_share: read(measures.THERMAL),
+        GpuSignals.power_share: max(limited, default=None),
+        GpuSignals.power_limit_watts: w.last(catalog.GPU_POWER_LIMIT_WATTS, own),
+        GpuSignals.clock_ratio: read(measures.CLOCK),
+        GpuSignals.temperature_celsius: read(measures.HEAT_CELSIUS),
+        GpuSignals.pcie_width: w.maximum(catalog.GPU_PCIE_LINK_WIDTH, own),
+        GpuSignals.pcie_width_max: w.last(catalog.GPU_PCIE_LINK_WIDTH_MAX, own),
+        GpuSignals.pcie_generation: w.maximum(catalog.GPU_PCIE_LINK_GENERATION, own),
+        GpuSignals.pcie_generation_max: w.last(catalog.GPU_PCIE_LINK_GENERATION_MAX, own),
+    }
+
+
+def gpu_busy(window: Window, gpu: str) -> float | None:
+    """Share of the window in which a kernel ran."""
+    return Reading(window).one(measures.BUSY, gpu=gpu)
+
+
+def versions(v: View) -> Numbers:
+    """CUDA versions of the driver and of PyTorch."""
+    drivers = [labels[4] for labels in v.machine.gpus]
+    torch_cuda = _version(v.facts.get("cuda", ""))
+    if torch_cuda is None and "torch" in v.facts:
+        torch_cuda = 0.0
+    return {GpuSignals.driver_cuda: _version(drivers[0]) if drivers else None, GpuSignals.torch_cuda: torch_cuda}
+
+
+def _version(text: str) -> float | None:
+    """`12.4` as 12.4; None if that is no version."""
+    parts = text.split(".")[:2]
+    return None if None in map(whole, parts) else float(".".join(parts))
+
+
+def held_idle(window: Window, idle_below: float) -> tuple[Numbers, dict[str, str]]:
+    """GPUs that idle while a process without a training holds their memory: how many; which, and by whom.
+
+    Unknown where no process without a training holds any, or where it is not known how busy those GPUs are.
+    """
+    held: dict[str, str] = {}
+    trained: set[str] = set()
+    for gpu_name, pid, command, run, _rank in window.current(catalog.GPU_PROCESS_MEMORY_BYTES):
+        if run:
+            trained.add(gpu_name)
+        else:
+            held[gpu_name] = f"{pid} ({command})"
+    reading = Reading(window)
+    busy = {name: reading.one(measures.BUSY, gpu=name) for name in held if name not in trained}
+    known = {name: share for name, share in busy.items() if share is not None}
+    if not known:
+        return {}, {}
+    idle = sorted(name for name, share in known.items() if share < idle_below)
+    names = {"held_idle": ", ".join(idle), "held_by": ", ".join(held[name] for name in idle)}
+    return {GpuSignals.held_idle_gpus: float(len(idle))}, names

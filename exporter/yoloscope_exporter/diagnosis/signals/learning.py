@@ -1,0 +1,71 @@
+"""Whether the training learns: losses, what validation says, numbers that are not finite."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
+
+
+class LearningSignals:
+    """Losses and scores."""
+
+    nonfinite = Signal("batches with a NaN or infinite loss in the window")
+    nan_recoveries = Signal("returns to the last checkpoint after a NaN in the window")
+    loss_drop = Signal("relative fall of the loss over the epochs seen, second half against first")
+    metric_gain = Signal(
+        "rise of mAP50-95 (or the task's own) over the epochs seen, best of the second half against first"
+    )
+    epochs_seen = Signal("finished epochs the slope of the loss rests on")
+
+
+def learning(v: View) -> Numbers:
+    """Losses and scores over the epochs of the long window."""
+    ends = _epoch_ends(v)
+    components = v.long.labels(catalog.TRAIN_LOSS, v.run, v.rank)
+    columns = [dict(v.long.points(catalog.TRAIN_LOSS, *labels)) for labels in components]
+    losses = [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
+    reached = [value for _, value in scores(v.long, v.run, v.rank)]
+    return {
+        LearningSignals.nonfinite: v.now.events(catalog.TRAIN_NONFINITE_LOSS_TOTAL, v.run, v.rank),
+        LearningSignals.nan_recoveries: v.now.events(catalog.TRAIN_NAN_RECOVERIES_TOTAL, v.run, v.rank),
+        LearningSignals.loss_drop: _drop(losses),
+        LearningSignals.metric_gain: _gain(reached),
+        LearningSignals.epochs_seen: float(len(losses)) if losses else None,
+    }
+
+
+def scores(window: Window, run: str, rank: str) -> list[tuple[float, float]]:
+    """Times and values of what validation says: mAP50-95, or the accuracy of a classifier."""
+    found = window.labels(catalog.TRAIN_METRIC, run, rank)
+    chosen = [labels for wanted in ("mAP50-95", "accuracy_top1") for labels in found if wanted in labels[2]]
+    return window.points(catalog.TRAIN_METRIC, *chosen[0]) if chosen else []
+
+
+def _epoch_ends(v: View) -> list[float]:
+    """The last moments sampled in each finished epoch, the one under way at the window's start left out."""
+    points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
+    return [time for (time, epoch), (_, following) in pairwise(points) if following > epoch]
+
+
+def _drop(losses: Sequence[float]) -> float | None:
+    half = len(losses) // 2
+    if not half:
+        return None
+    first = fmean(losses[:half])
+    return (first - fmean(losses[-half:])) / first if first > 0 else None
+
+
+def _gain(scores: Sequence[float]) -> float | None:
+    half = len(scores) // 2
+    return max(scores[half:]) - max(scores[:half]) if half else None

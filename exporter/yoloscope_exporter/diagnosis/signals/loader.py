@@ -1,0 +1,76 @@
+"""How fast the loader prepares batches, and what its workers spend that time on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
+from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
+from yoloscope_exporter.measures import loader
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+
+
+class LoaderSignals:
+    """Preparation of batches, and the processes that do it."""
+
+    prep_seconds = Signal("time a loader worker takes for a batch, in seconds")
+    prep_cpu_ratio = Signal("share of that time the worker was computing; the rest is waiting")
+    slowest_prep_seconds = Signal("preparation time of the slowest worker in seconds")
+    others_prep_seconds = Signal("mean preparation time of the other workers in seconds")
+    slowest_ratio = Signal("the slowest worker's preparation time over the others' mean")
+    workers_alive = Signal("loader worker processes found")
+    runqueue_share = Signal("share of a loader worker's time spent ready to run but without a CPU")
+    worker_threads = Signal("CPUs a loader worker uses over those its preparation accounts for: threads it started")
+    worker_resident_bytes = Signal("resident memory of one loader worker")
+
+
+def preparation(v: View) -> Numbers:
+    """Time per batch, as the workers themselves measured it; of the training process where there are none."""
+    prepared = v.measure(loader.PREPARATION)
+    if not prepared:
+        return _without_workers(v)
+    slowest = v.slowest_worker
+    return {
+        LoaderSignals.prep_seconds: prepared,
+        LoaderSignals.prep_cpu_ratio: v.measure(loader.PREPARATION_CPU),
+        LoaderSignals.slowest_prep_seconds: slowest[1] if slowest else None,
+        LoaderSignals.others_prep_seconds: slowest[1] / slowest[2] if slowest else None,
+        LoaderSignals.slowest_ratio: slowest[2] if slowest else None,
+    }
+
+
+def _without_workers(v: View) -> Numbers:
+    """With workers=0 the data wait is the preparation, done by the training process itself.
+
+    How much of it computes is told from the process's CPU time, taking the rest of its time for one busy CPU: at most
+    that much. It may compute on more CPUs than one, so a low share is sure and a high one is not.
+    """
+    workers = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
+    waited = v.now.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "data_wait")
+    batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    rate = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "main")
+    if workers != 0 or not waited or not batches or batches < FEWEST_BATCHES:
+        return {}
+    rest = v.now.seconds - waited
+    computing = None if rate is None else min(max((rate * v.now.seconds - rest) / waited, 0.0), 1.0)
+    return {LoaderSignals.prep_seconds: waited / batches, LoaderSignals.prep_cpu_ratio: computing}
+
+
+def worker_processes(v: View) -> Numbers:
+    """What the kernel says of the workers' processes."""
+    alive = v.now.mean(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker")
+    waiting = v.now.steady_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "worker")
+    used = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "worker")
+    preparing = total(v.now.rates(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank))
+    memory = v.now.last(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, "worker")
+    return {
+        LoaderSignals.workers_alive: v.now.last(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker"),
+        LoaderSignals.runqueue_share: ratio(waiting, alive),
+        LoaderSignals.worker_threads: ratio(used, preparing),
+        LoaderSignals.worker_resident_bytes: ratio(memory, alive),
+    }

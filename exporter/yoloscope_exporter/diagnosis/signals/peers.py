@@ -1,0 +1,65 @@
+"""A rank beside the other ranks of its run."""
+
+from __future__ import annotations
+
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures import ranks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yoloscope_exporter.diagnosis.faults import Faults
+    from yoloscope_exporter.diagnosis.signals import Signals
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+
+
+class PeerSignals:
+    """How much longer a rank takes than its peers, and what they wait for."""
+
+    local_seconds = Signal("a batch's time on this rank in seconds, the wait for peers left out")
+    peer_local_seconds = Signal("mean of the same over the other ranks")
+    lag = Signal("how much longer this rank's own time for a batch is than the mean of the other ranks")
+    peer_prep_seconds = Signal("median preparation time of a batch by the other ranks' workers, in seconds")
+    peer_exposed_share = Signal("share of step time the other ranks wait for gradients (median)")
+
+
+def with_peers(signals: Sequence[Signals], faults: Faults) -> list[Signals]:
+    """The same signals, with what a rank looks like beside the other ranks of its run."""
+    compared = list(signals)
+    for index, one in enumerate(signals):
+        with faults.passed_over("the comparison with peers", one.run, one.rank):
+            compared[index] = _beside(one, [other for other in signals if other.run == one.run and other is not one])
+    return compared
+
+
+def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
+    own = one.numbers.get(PeerSignals.local_seconds.name)
+    peers = [time for other in others if (time := other.numbers.get(PeerSignals.local_seconds.name)) is not None]
+    if own is None or not peers or len(peers) < len(others):
+        return one
+    theirs = fmean(peers)
+    numbers: Numbers = {
+        PeerSignals.peer_local_seconds: theirs,
+        PeerSignals.lag: own / theirs - 1 if theirs else None,
+        PeerSignals.peer_exposed_share: _median([s.exposed_share for s in others if s.has(type(s).exposed_share)]),
+        PeerSignals.peer_prep_seconds: _median([s.prep_seconds for s in others if s.has(type(s).prep_seconds)]),
+    }
+    excess = {
+        phase: value - median(other.local.get(phase, 0.0) for other in others)
+        for phase, value in one.local.items()
+        if phase != "backward_exposed"
+    }
+    return one.with_numbers(numbers, {"lag_phase": max(excess, key=lambda phase: excess[phase])})
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return median(values) if values else None
+
+
+def own(v: View) -> Numbers:
+    """What a batch takes on this rank; unknown where the wait for peers cannot be told apart."""
+    return {PeerSignals.local_seconds: v.measure(ranks.OWN)}

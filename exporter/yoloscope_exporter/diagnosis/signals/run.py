@@ -1,0 +1,94 @@
+"""The run as a whole: its settings, its progress, and whether it still moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.arithmetic import whole
+from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.series import longest
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
+
+
+class RunSignals:
+    """Settings, progress, liveness."""
+
+    validate_share = Signal("share of the rank's whole time so far spent validating")
+    checkpoint_share = Signal("share of the rank's whole time so far spent writing checkpoints")
+    epoch = Signal("epoch under way")
+    epochs = Signal("epochs asked for")
+    last_batch_age = Signal(
+        "seconds since the last batch or since training resumed after a validation, as far as witnessed"
+    )
+    longest_batch = Signal("longest batch of the run so far in seconds, data wait included (upper bound of its bucket)")
+    batch_size = Signal("images in a batch of this rank")
+    epoch_images = Signal("training images in the data set as this rank and its peers see them")
+    ranks = Signal("trainers alive on this node")
+    run_ranks = Signal("trainers of this run alive on this node")
+    world_size = Signal("ranks of this run")
+    workers = Signal("loader workers asked for")
+
+
+def settings(v: View) -> Numbers:
+    """What was asked for, and how far the run is."""
+    size = v.now.last(catalog.TRAIN_BATCH_SIZE, v.run, v.rank)
+    epoch_batches = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
+    world = whole(v.facts.get("world_size", ""))
+    images = size * epoch_batches * max(world or 1.0, 1.0) if size and epoch_batches else None
+    return {
+        RunSignals.epoch: v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank),
+        RunSignals.epochs: v.now.last(catalog.TRAIN_EPOCHS, v.run, v.rank),
+        RunSignals.batch_size: size,
+        RunSignals.epoch_images: images,
+        RunSignals.ranks: float(v.machine.ranks.total()) or None,
+        RunSignals.run_ranks: float(v.machine.ranks[v.run]) or None,
+        RunSignals.world_size: world,
+        RunSignals.workers: v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank),
+    }
+
+
+def shares_of_run(v: View) -> Numbers:
+    """Shares of the whole run: a validation fills a short window without meaning anything."""
+    return {
+        RunSignals.validate_share: v.measure(training.VALIDATION, life=True),
+        RunSignals.checkpoint_share: v.measure(training.CHECKPOINT, life=True),
+    }
+
+
+def liveness(v: View) -> Numbers:
+    """How long ago the last batch was, and how long batches take at most."""
+    batch = v.now.last(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, v.run, v.rank)
+    waits = v.now.total(catalog.TRAIN_DATA_WAIT_SECONDS, v.run, v.rank)
+    steps = v.now.total(catalog.TRAIN_STEP_SECONDS, v.run, v.rank)
+    wait = longest(catalog.TRAIN_DATA_WAIT_SECONDS, waits) if waits else None
+    step = longest(catalog.TRAIN_STEP_SECONDS, steps) if steps else None
+    resumed = _entered(v, "train")
+    known = [moment for moment in (batch, resumed) if moment is not None]
+    witnessed = max(_unchanged(window, v) for window in (v.now, v.long))
+    return {
+        RunSignals.last_batch_age: min(max(v.now.end - max(known), 0.0), witnessed) if batch is not None else None,
+        RunSignals.longest_batch: wait + step if wait is not None and step is not None else None,
+    }
+
+
+def _unchanged(window: Window, v: View) -> float:
+    """For how long, in samples, no batch has been counted: a clock that jumps is not a training that stands still."""
+    points = window.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    same = [value for _, value in points if value == points[-1][1]]
+    return len(same) * window.period
+
+
+def _entered(v: View, wanted: str) -> float | None:
+    """When the rank last went over into the state `wanted`, as far as the long window knows."""
+    entered, before = None, True
+    for time, value in v.long.points(catalog.TRAIN_STATE, v.run, v.rank, wanted):
+        if value == 1 and not before:
+            entered = time
+        before = value == 1
+    return entered

@@ -1,0 +1,62 @@
+"""Where the time of a training step goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.training import STEP_PHASES
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+
+
+class StepSignals:
+    """Times and shares of a step."""
+
+    batches = Signal("training batches in the window")
+    images_per_second = Signal("training images per second of step time")
+    step_seconds = Signal("mean time of a batch in seconds, the data wait left out")
+    wait_seconds = Signal("mean data wait of a batch in seconds")
+    data_wait_share = Signal(
+        "typical share of step time spent waiting for data, first batches of epochs left out: median over six parts of "
+        "the window"
+    )
+    h2d_share = Signal("typical share of step time spent moving batches to the device")
+    exposed_share = Signal("typical share of step time spent waiting for gradients of other ranks")
+    compute_share = Signal("share of step time spent in forward, backward and optimizer")
+    train_share = Signal("share of the window spent in training steps, their data wait included")
+    goodput = Signal("share of the window's wall time spent in forward, backward and optimizer")
+
+
+def step(v: View) -> Numbers:
+    """The signals of a step; only the number of batches where there are too few to judge."""
+    batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    if not batches or batches < FEWEST_BATCHES or v.measure(training.DATA_WAIT) is None:
+        return {StepSignals.batches: batches}
+    return {
+        StepSignals.batches: batches,
+        StepSignals.images_per_second: v.measure(training.IMAGES),
+        StepSignals.step_seconds: v.measure(training.STEP),
+        StepSignals.wait_seconds: v.measure(training.WAIT),
+        StepSignals.data_wait_share: v.typical(training.DATA_WAIT),
+        StepSignals.h2d_share: v.typical(training.COPY),
+        StepSignals.exposed_share: v.typical(training.EXPOSED),
+        StepSignals.compute_share: v.measure(training.COMPUTE_SHARE),
+        StepSignals.train_share: v.measure(training.TRAINING),
+        StepSignals.goodput: v.measure(training.GOODPUT),
+    }
+
+
+def batch_seconds(v: View) -> dict[str, float]:
+    """Mean seconds of a batch by step phase, for the comparison of ranks."""
+    batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    increases = v.now.increases(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank)
+    grown = {labels[2]: value for labels, value in increases.items()}
+    phases = {phase: grown[phase] / batches for phase in STEP_PHASES if phase in grown} if batches else {}
+    wait = v.measure(training.WAIT)
+    return phases if wait is None else phases | {"data_wait": wait}

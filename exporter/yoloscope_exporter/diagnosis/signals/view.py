@@ -1,0 +1,127 @@
+"""What the signals of one rank are computed from: its windows, and what they say of the machine around it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.measures import loader
+from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.measures.series import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Labels
+
+#: Fewer batches than this say nothing about a step. TraceML warns from 2 steps on and is sure at 20.
+FEWEST_BATCHES = 5
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a window says of the machine, whichever rank asks."""
+
+    window: Window
+
+    @cached_property
+    def ranks(self) -> Counter[str]:
+        """Living ranks of each run."""
+        return Counter(run for (run, _), up in self.window.current(catalog.TRAIN_UP).items() if up)
+
+    @cached_property
+    def cpu(self) -> dict[str, float]:
+        """Busy CPUs by mode; guests are counted in the other modes already."""
+        rates = self.window.rates(catalog.CPU_SECONDS_TOTAL)
+        return {mode: rate for (mode,), rate in rates.items() if not mode.startswith("guest")}
+
+    @cached_property
+    def idle(self) -> float | None:
+        """Share of CPU time in which nothing could run."""
+        total = sum(self.cpu.values())
+        return (self.cpu["idle"] + self.cpu.get("iowait", 0.0)) / total if total and "idle" in self.cpu else None
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What it says of measures."""
+        return Reading(self.window)
+
+    @cached_property
+    def gpus(self) -> dict[Labels, float]:
+        """Info of each GPU."""
+        return self.window.current(catalog.GPU_INFO)
+
+
+@dataclass(frozen=True)
+class View:
+    """One rank's place in a window: `now` for what is, `long` for what grows, `machine` for what surrounds it."""
+
+    run: str
+    rank: str
+    state: str
+    facts: Mapping[str, str]
+    gpu: str
+    now: Window
+    long: Window
+    machine: Machine
+
+    def measure(self, measure: Measure, *, life: bool = False) -> float | None:
+        """A measure of this rank over the short window, or over the life of its counters."""
+        return self.machine.reading.one(measure, life, run=self.run, rank=self.rank)
+
+    def typical(self, measure: Measure) -> float | None:
+        """The same over parts of the window, their median."""
+        return self.machine.reading.typical(measure, run=self.run, rank=self.rank)
+
+    @cached_property
+    def slowest_worker(self) -> tuple[str, float, float] | None:
+        """The worker that takes longest per batch: its name, its seconds, and those over the mean of the others'."""
+        batches = self.now.increases(catalog.TRAIN_WORKER_BATCHES_TOTAL, self.run, self.rank)
+        made = {labels[2] for labels, count in batches.items() if count > 1}  # one batch may have met anything
+        ratios = {name: ratio for name in made if (ratio := self._of_worker(loader.WORKER_TO_OTHERS, name))}
+        if not ratios:
+            return None
+        slowest = max(sorted(ratios), key=lambda name: ratios[name])
+        seconds = self._of_worker(loader.PREPARATION, slowest)
+        return None if seconds is None else (slowest, seconds, ratios[slowest])
+
+    def _of_worker(self, measure: Measure, worker: str) -> float | None:
+        return self.machine.reading.one(measure, run=self.run, rank=self.rank, worker=worker)
+
+
+def view_of(short: Window, long: Window, run: str, rank: str, machine: Callable[[Window], Machine]) -> View:
+    """The windows of one rank: the shortest one with enough batches, none reaching back before the rank was seen."""
+    facts = _facts(short, run, rank)
+    now = _sampled(_widened(short, long, run, rank), run, rank)
+    gpu = next((labels[2] for labels in short.current(catalog.TRAIN_DEVICE_INFO, run, rank)), "")
+    return View(run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now))
+
+
+def state(window: Window, run: str, rank: str) -> str:
+    """The state the rank is in, empty if it is not published."""
+    values = window.current(catalog.TRAIN_STATE, run, rank)
+    return next((labels[2] for labels, value in values.items() if value == 1), "")
+
+
+def _sampled(window: Window, run: str, rank: str) -> Window:
+    """The window from its first sample of the rank on: before that there was no run, or a gap."""
+    points = window.points(catalog.TRAIN_UP, run, rank)
+    return window.since(points[0][0]) if points else window
+
+
+def _widened(short: Window, long: Window, run: str, rank: str) -> Window:
+    """A slow step needs a longer window: twice as long until there are enough batches."""
+    window = short
+    while window.start > long.start and (window.increase(catalog.TRAIN_BATCHES_TOTAL, run, rank) or 0) < FEWEST_BATCHES:
+        window = Window(long.store, max(window.end - 2 * window.seconds, long.start), window.end, long.period)
+    batches = window.increase(catalog.TRAIN_BATCHES_TOTAL, run, rank) or 0
+    return window if batches >= FEWEST_BATCHES else short
+
+
+def _facts(window: Window, run: str, rank: str) -> dict[str, str]:
+    labels = next(iter(window.current(catalog.TRAIN_RUN_INFO, run, rank)), ())
+    return {name: value for name, value in zip(catalog.RUN_FACTS, labels[2:], strict=False) if value}

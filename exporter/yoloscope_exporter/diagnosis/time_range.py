@@ -1,0 +1,177 @@
+"""The diagnosis of a time range: of a recording, of a Prometheus, of the records of a run."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import rules, signals, units
+from yoloscope_exporter.diagnosis.engine import (
+    ENTER_SHARE,
+    HISTORY,
+    LEAVE_SHARE,
+    STEP_SHARE,
+    TRAINING,
+    WINDOW,
+    Diagnosis,
+    Key,
+    describe,
+    judge,
+    worst_first,
+)
+from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
+from yoloscope_exporter.measures.series import Store, Window, period
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from yoloscope_exporter.diagnosis.signals import Signals
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+#: A verdict over a time range is reported if it held for this share of the training.
+LEAST_SHARE = 0.1
+#: `insufficient_data` is reported if it held for most of it: every training has a beginning.
+LEAST_UNKNOWN = 0.5
+
+
+@dataclass
+class _RankHistory:
+    """What happened to one rank over a time range."""
+
+    last: Signals
+    trained: float = 0.0
+    spans: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
+    seen: dict[str, Signals] = field(default_factory=dict)  # how it was when a verdict's condition was last met
+    abstained: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class RangeDiagnosis:
+    """The diagnosis of a time range, and what of it could not be used."""
+
+    diagnoses: tuple[Diagnosis, ...]
+    start: float
+    end: float
+    notes: tuple[str, ...]
+
+
+def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, window: float = WINDOW) -> RangeDiagnosis:
+    """Diagnose the whole of what the stores of one or more nodes hold.
+
+    The window slides over it; a verdict is reported if it held for LEAST_SHARE of the rank's training, an
+    event always.
+    Where samples are missing for longer than a window, nothing is judged, and that is noted.
+    """
+    limits = limits or DEFAULTS
+    times = sorted({time for store in stores for time in store.times()})
+    if not times:
+        return RangeDiagnosis((), 0.0, 0.0, ())
+    usual = period(times)
+    window = _fitting(window, usual, times[-1] - times[0])
+    step = max(window * STEP_SHARE, usual)
+    hysteresis = Hysteresis(window * ENTER_SHARE, window * LEAVE_SHARE)
+    histories: dict[Key, _RankHistory] = {}
+    gaps = [(a, b) for a, b in pairwise(times) if b - a > max(window, 5 * usual)]
+    faults = Faults()
+    for now in _moments(times, step):
+        views = [
+            (Window(store, now - window, now, usual), Window(store, now - HISTORY, now, usual)) for store in stores
+        ]
+        everybody = signals.gather(views, faults)
+        alone = [signals.of_node(short, limits.held_idle) for short, _ in views]
+        everybody += [s for s in alone if s.numbers]
+        hysteresis.keep((s.run, s.rank) for s in everybody)
+        for s in everybody:
+            key = (s.run, s.rank)
+            history = histories.setdefault(key, _RankHistory(s))
+            judged = judge(s, limits, faults)
+            history.seen |= {name: s for name, met in judged.items() if met}
+            _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
+    found = [_summary(history, stores, limits, usual, faults) for history in histories.values()]
+    # A run that had ended before, and a node on which nothing is held, have no part in this time range.
+    found = [one for one in found if one.verdicts or (histories[one.run, one.rank].trained and one.run)]
+    return RangeDiagnosis(tuple(found), times[0], times[-1], (*_notes(stores, gaps), *map(str, faults.seen)))
+
+
+def _fitting(window: float, usual: float, length: float) -> float:
+    """A window that holds at least six samples, and of which a short recording holds four."""
+    return max(min(window, length / 4), 6 * usual)
+
+
+def _moments(times: Sequence[float], step: float) -> Iterator[float]:
+    """Sampled moments at least `step` apart, the last one included."""
+    due = times[0]
+    for time in times:
+        if time >= due or time == times[-1]:
+            yield time
+            due = time + step * 0.999
+
+
+def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, step: float) -> None:
+    history.last = s
+    if s.up and (s.state in TRAINING or not s.run):
+        history.trained += step
+    for name in held:
+        spans = history.spans[name]
+        if spans and now - spans[-1][1] <= 2 * step:
+            spans[-1][1] = now
+        else:
+            spans.append([now - step, now])
+    history.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and rule.missing(s))
+
+
+def _summary(
+    history: _RankHistory, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
+) -> Diagnosis:
+    found = []
+    for name, spans in history.spans.items():
+        rule = rules.BY_NAME[name]
+        share = sum(end - start for start, end in spans) / history.trained if history.trained else 0.0
+        if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
+            continue
+        s = history.seen[name] if rule.event else _over_span(history, name, stores, limits, usual, faults)
+        whole = tuple((start, end) for start, end in spans)
+        found.append(
+            replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole)
+        )
+    last = history.last
+    judged = {name for name in history.abstained if name in history.spans}
+    abstained = {
+        name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
+    }
+    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last)
+
+
+def _over_span(  # noqa: PLR0913, PLR0917 - what `diagnose_range` works with
+    history: _RankHistory, name: str, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
+) -> Signals:
+    """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
+    seen = history.seen[name]
+    start, end = max(history.spans[name], key=lambda span: span[1] - span[0])
+    windows = [Window(store, start, end, usual) for store in stores]
+    everybody = signals.gather([(window, window) for window in windows], faults)
+    everybody += [signals.of_node(window, limits.held_idle) for window in windows]
+    whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
+    whole = replace(whole, state=seen.state)
+    return whole if judge(whole, limits, faults).get(name) else seen
+
+
+def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """What was skipped, in words."""
+    skipped: Counter[str] = Counter()
+    resets = 0
+    for store in stores:
+        skipped.update(store.skipped)
+        resets += sum(series.resets for family in store.series.values() for series in family.values())
+    for reason, count in sorted(skipped.items()):
+        yield f"{units.counted(count, 'sample')} skipped: {reason}"
+    if resets:
+        yield f"{units.counted(resets, 'counter reset')} bridged"
+    if gaps:
+        total = sum(end - start for start, end in gaps)
+        number = units.counted(len(gaps), "gap")
+        yield f"{number} without samples, {total:.0f} s together: nothing is said about that time"

@@ -1,0 +1,52 @@
+"""Numbers with their units, for people."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+
+def counted(number: float, noun: str) -> str:
+    """A number and its noun in the right number: `1 worker`, `2 workers`."""
+    return f"{number:.0f} {noun}{'' if number == 1 else 's'}"
+
+
+def milliseconds(seconds: float) -> str:
+    """A short time: `83.1 ms`, `2.5 s`."""
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def duration(seconds: float) -> str:
+    """A long time: `83.1 s`, `2:05:00`."""
+    if seconds < 120:  # noqa: PLR2004 - two minutes are still read in seconds
+        return f"{seconds:.1f} s"
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def size(number: float) -> str:
+    """Bytes: `3.2 GiB`."""
+    for unit in ("B", "KiB", "MiB"):
+        if abs(number) < 1024:  # noqa: PLR2004 - binary prefixes
+            return f"{number:.3g} {unit}"
+        number /= 1024
+    return f"{number:.3g} GiB"
+
+
+def gib(number: float) -> str:
+    """Bytes in GiB, for columns: `3.20 GiB`."""
+    return f"{number / 2**30:.2f} GiB"
+
+
+def percent(share: float) -> str:
+    """A share: `12.5%`."""
+    return f"{share:.1%}"
+
+
+def when(time: float) -> str:
+    """Unix seconds as ISO 8601 in UTC, in whole seconds."""
+    return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def clock(time: float) -> str:
+    """Unix seconds as the time of day in UTC."""
+    return datetime.fromtimestamp(time, timezone.utc).strftime("%H:%M:%S")

@@ -1,0 +1,50 @@
+"""GPU time that a verdict in force explains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.hysteresis import holding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yoloscope_exporter.diagnosis.engine import Key
+    from yoloscope_exporter.diagnosis.signals import Signals
+    from yoloscope_exporter.measures.series import Window
+
+EXPOSED = ("backward_exposed",)
+#: Verdicts by which the whole run waits for one rank's data.
+_STARVING = tuple(rule.name for rule in rules.RULES if rule.waste == ("data_wait",))
+
+
+def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -> Mapping[str, float]:
+    """GPU-seconds of one rank in the window that a verdict in force explains, by verdict.
+
+    Each phase is charged once: waiting for data to what starves the loader, the exposed gradient exchange to the run's
+    straggler or starved loader, copies and checkpoints to their own verdicts. A stall takes all of it. Waits too short
+    for a verdict are not counted. Empty for a rank without a GPU.
+    """
+    if "gpu" not in s.names:
+        return {}
+    own = set(holding(held.get((s.run, s.rank), {})))
+    if "stalled" in own:
+        return {"stalled": window.seconds}
+    run = {name for key, verdicts in held.items() if key[0] == s.run for name in holding(verdicts)}
+    charged: defaultdict[str, float] = defaultdict(float)
+    for rule in rules.RULES:
+        if rule.waste and rule.waste != EXPOSED and rule.name in own:
+            charged[rule.name] += _phases(window, s, rule.waste)
+    blamed = next((name for name in ("straggler", *_STARVING, "communication_bound") if name in run), None)
+    if blamed:
+        charged[blamed] += _phases(window, s, EXPOSED)
+    return charged
+
+
+def _phases(window: Window, s: Signals, phases: tuple[str, ...]) -> float:
+    """Seconds of the rank in these phases."""
+    spent = [window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, s.run, s.rank, phase) for phase in phases]
+    return sum(value for value in spent if value is not None)

@@ -1,0 +1,1 @@
+"""Every quantity once: what it is called, how it is calculated, and from which value on it says something."""

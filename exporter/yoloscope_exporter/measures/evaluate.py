@@ -1,0 +1,261 @@
+"""Formulas evaluated over windows of samples, by PromQL's rules: what is absent there is absent here.
+
+The one difference: Prometheus takes a series for current for five minutes unless its target says that it has gone; here
+that is a few sample periods (`Window.staleness`).
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import defaultdict
+from functools import cache
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from yoloscope_exporter.catalog import HistogramValue
+from yoloscope_exporter.measures import series
+from yoloscope_exporter.measures.formula import (
+    Age,
+    Arithmetic,
+    Clamp,
+    Compare,
+    Filtered,
+    Grown,
+    Last,
+    Number,
+    Or,
+    OverTime,
+    Quantile,
+    Selector,
+    Total,
+    WindowSeconds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from yoloscope_exporter.catalog import Metric
+    from yoloscope_exporter.measures.formula import Formula, How
+    from yoloscope_exporter.measures.series import Series, Window
+
+#: Names and values of a series' labels; empty values are left out, as an absent label is an empty one.
+LabelSet = frozenset[tuple[str, str]]
+Vector = dict[LabelSet, float]
+
+_HOW: Mapping[How, Callable[[Sequence[float]], float]] = {
+    "sum": sum,
+    "avg": fmean,
+    "max": max,
+    "min": min,
+    "count": lambda values: float(len(values)),
+}
+_OPERATORS: Mapping[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+_RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
+    "==": operator.eq,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+
+
+class _Found(NamedTuple):
+    """A series that a selector has found, with the window of its node and the points inside that."""
+
+    labels: LabelSet
+    window: Window
+    series: Series
+    span: range
+
+
+def evaluate(
+    formula: Formula,
+    windows: Sequence[Window],
+    *by: str,
+    within: Mapping[str, str] | None = None,
+    life: bool = False,
+) -> Vector:
+    """Values of a formula by their labels.
+
+    Args:
+        formula: what to evaluate.
+        windows: of each node; the node's name is the label `instance`.
+        by: labels that its open totals keep.
+        within: only series with these labels, as far as their metric has them.
+        life: take counters from their start on, instead of over the window.
+    """
+    return _Evaluator(tuple(windows), by, within or {}, life).vector(formula)
+
+
+class _Evaluator(NamedTuple):
+    windows: tuple[Window, ...]
+    by: tuple[str, ...]
+    within: Mapping[str, str]
+    life: bool
+
+    def vector(self, formula: Formula) -> Vector:  # noqa: C901, PLR0911 - one case for each kind of formula
+        match formula:
+            case Last(of):
+                return {one.labels: value for one in self._found(of) if (value := _current(one, of)) is not None}
+            case Age(of):
+                ages = {one.labels: (_current(one, of), one.window.end) for one in self._found(of)}
+                return {labels: end - value for labels, (value, end) in ages.items() if value is not None}
+            case OverTime():
+                return self._over_time(formula)
+            case Grown(of, rate):
+                return self._grown(of, rate=rate)
+            case Total(how, of, by):
+                return _total(how, self.vector(of), self.by if by is None else by)
+            case Arithmetic(sign, left, right, on):
+                return self._arithmetic(sign, left, right, on)
+            case Clamp(of, least, most):
+                return {labels: _clamped(value, least, most) for labels, value in self.vector(of).items()}
+            case Compare(of, relation, value):
+                holds = _RELATIONS[relation]
+                return {labels: one for labels, one in self.vector(of).items() if holds(one, value)}
+            case Filtered(of, condition, on, keep):
+                there = {_reduced(labels, on) for labels in self.vector(condition)}
+                found = self.vector(of)
+                return {labels: value for labels, value in found.items() if (_reduced(labels, on) in there) == keep}
+            case Or(first, second):
+                return {**self.vector(second), **self.vector(first)}
+            case Quantile(q, metric, labels):
+                return self._quantile(q, metric, labels)
+        raise TypeError(f"{type(formula).__name__} has no value of its own")
+
+    def _found(self, of: Selector) -> Iterator[_Found]:
+        """The series of a selector that have a point in their node's window."""
+        tests = [(name, _matcher(text)) for name, text in of.labels if name != "le"]
+        tests += [(name, _matcher(text)) for name, text in self.within.items() if name in of.metric.labels]
+        positions = [(of.metric.labels.index(name), test) for name, test in tests]
+        for window in self.windows:
+            for values, one, span in window.inside(of.metric):
+                if all(test(values[position]) for position, test in positions):
+                    pairs = [*zip(of.metric.labels, values, strict=True), ("instance", window.store.name)]
+                    yield _Found(frozenset(pair for pair in pairs if pair[1]), window, one, span)
+
+    def _grown(self, of: Selector, *, rate: bool) -> Vector:
+        if self.life:
+            return {one.labels: value for one in self._found(of) if (value := _current(one, of)) is not None}
+        vector = {}
+        for one in self._found(of):
+            first, last = one.span[0], one.span[-1]
+            if first != last:
+                begin = _value(one.series, first, of)
+                grown = (_value(one.series, last, of) - begin) * _extrapolation(one, begin, of)
+                vector[one.labels] = grown / one.window.seconds if rate else grown
+        return vector
+
+    def _over_time(self, formula: OverTime) -> Vector:
+        vector = {}
+        for one in self._found(formula.of):
+            step = one.window.seconds / formula.count
+            start = one.window.start + step * formula.index
+            span = one.series.span(start, start + step)
+            if span:
+                vector[one.labels] = _HOW[formula.how](one.series.values[span.start : span.stop])
+        return vector
+
+    def _arithmetic(self, sign: str, left: Formula, right: Formula, on: tuple[str, ...] | None) -> Vector:
+        apply, many = _OPERATORS[sign], self.vector(left)
+        constant = self._constant(right)
+        if constant is not None:
+            return {labels: apply(value, constant) for labels, value in many.items()}
+        one = {_reduced(labels, on): value for labels, value in self.vector(right).items()}
+        pairs = ((labels, value, one.get(_reduced(labels, on))) for labels, value in many.items())
+        return {
+            labels: apply(value, other)
+            for labels, value, other in pairs
+            if other is not None and (sign != "/" or other > 0)
+        }
+
+    def _constant(self, formula: Formula) -> float | None:
+        if isinstance(formula, Number):
+            return formula.value
+        return formula.share * self.windows[0].seconds if isinstance(formula, WindowSeconds) else None
+
+    def _quantile(self, q: float, metric: Metric, labels: tuple[tuple[str, str], ...]) -> Vector:
+        groups: defaultdict[LabelSet, list[tuple[float, ...]]] = defaultdict(list)
+        for one in self._found(Selector(metric, "_bucket", labels)):
+            first, last = (one.series.histograms[index] for index in (one.span[0], one.span[-1]))
+            if len(one.span) > 1:
+                groups[_reduced(one.labels, self.by)].append(tuple(b - a for a, b in zip(first, last, strict=True)))
+        sums = {labels: tuple(map(sum, zip(*parts, strict=True))) for labels, parts in groups.items()}
+        found = {key: series.quantile(metric, HistogramValue(parts[:-1], parts[-1]), q) for key, parts in sums.items()}
+        return {labels: value for labels, value in found.items() if value is not None}
+
+
+def _current(one: _Found, of: Selector) -> float | None:
+    """The last value; None where the series has gone before the end of the window."""
+    if one.window.end - one.series.times[one.span[-1]] > one.window.staleness:
+        return None
+    return _value(one.series, one.span[-1], of)
+
+
+#: A series reaches to the window's edge if it ends nearer to it than so many of its own distances.
+_REACHES = 1.1
+
+
+def _extrapolation(one: _Found, begin: float, of: Selector) -> float:
+    """What Prometheus multiplies an increase by, because samples do not lie on the window's edges (`extrapolatedRate`).
+
+    A series is taken to go on to an edge that is near, else for half the distance of two samples; and to have begun no
+    earlier than where it would have been zero.
+    """
+    first, last = one.span[0], one.span[-1]
+    times = one.series.times
+    sampled = times[last] - times[first]
+    grown = _value(one.series, last, of) - begin
+    distance = sampled / (last - first)
+    before, after = times[first] - one.window.start, one.window.end - times[last]
+    if grown > 0:
+        before = min(before, sampled * begin / grown)
+    reached = sum(gap if gap < _REACHES * distance else distance / 2 for gap in (before, after))
+    return (sampled + reached) / sampled
+
+
+def _value(one: Series, index: int, of: Selector) -> float:
+    """A value as a selector asks for it; a histogram's buckets are cumulative."""
+    if not of.part:
+        return one.values[index]
+    parts = one.histograms[index]
+    if of.part == "_sum":
+        return parts[-1]
+    if of.part == "_count":
+        return sum(parts[:-1])
+    bound = float(dict(of.labels)["le"])
+    return sum(count for count, upper in zip(parts, of.metric.buckets, strict=False) if upper <= bound)
+
+
+def _total(how: How, vector: Vector, by: tuple[str, ...]) -> Vector:
+    groups: defaultdict[LabelSet, list[float]] = defaultdict(list)
+    for labels, value in vector.items():
+        groups[_reduced(labels, by)].append(value)
+    return {labels: _HOW[how](values) for labels, values in groups.items()}
+
+
+def _reduced(labels: LabelSet, on: tuple[str, ...] | None) -> LabelSet:
+    return labels if on is None else frozenset(pair for pair in labels if pair[0] in on)
+
+
+def _clamped(value: float, least: float | None, most: float | None) -> float:
+    raised = value if least is None else max(value, least)
+    return raised if most is None else min(raised, most)
+
+
+@cache
+def _matcher(text: str) -> Callable[[str], bool]:
+    """Whether a label's value is what a selector asks for."""
+    for mark, wanted in (("=~", True), ("!~", False)):
+        if text.startswith(mark):
+            pattern = re.compile(text[2:])
+            return lambda value: bool(pattern.fullmatch(value)) == wanted
+    if text.startswith("!="):
+        return lambda value: value != text[2:]
+    return lambda value: value == text

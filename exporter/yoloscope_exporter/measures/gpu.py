@@ -1,0 +1,166 @@
+"""The GPU: how busy it is, what holds its clocks down, its memory, its link."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.measures.formula import GPU, RANK, Formula, increase, last, over_time, rate
+from yoloscope_exporter.measures.measure import Measure
+
+#: `hw_slowdown` stands for either kind of the hardware's slowdown on drivers that do not tell them apart.
+HEAT: Final = "sw_thermal_slowdown|hw_thermal_slowdown|hw_slowdown"
+BRAKE: Final = "hw_power_brake_slowdown"
+
+
+def on_ranks(measured: Formula) -> Formula:
+    """A GPU's figure for each living rank that trains on it: after a rank's death the GPU is somebody else's.
+
+    GPU series know no run. `train_device_info` names the GPU of a rank and is the many-side of the join: a GPU that two
+    runs share gives a value for each.
+    """
+    alive = last(catalog.TRAIN_UP).compared("==", 1)
+    return last(catalog.TRAIN_DEVICE_INFO).where(alive, RANK).joined("*", measured.total("max", GPU), GPU)
+
+
+def _throttled(reasons: str) -> Formula:
+    return rate(catalog.GPU_THROTTLED_SECONDS_TOTAL, reason=reasons).total("max").clamped(most=1)
+
+
+def _samples_up_to(bound: str) -> Formula:
+    below = increase(catalog.GPU_UTILIZATION_SAMPLED_RATIO, "_bucket", le=bound).total("sum")
+    return below / increase(catalog.GPU_UTILIZATION_SAMPLED_RATIO, "_count").total("sum")
+
+
+BUSY: Final = Measure(
+    name="gpu_busy",
+    title="GPU utilization",
+    title_zh="GPU 利用率",
+    help="Share of time in which a kernel ran.",
+    help_zh="有 CUDA kernel 在运行的时间占比。",
+    formula=rate(catalog.GPU_BUSY_SECONDS_TOTAL)
+    .or_(over_time("avg", catalog.GPU_UTILIZATION_RATIO))
+    .total("avg")
+    .clamped(most=1),
+    of=GPU,
+    thresholds=("gpu_low",),
+)
+BUSY_OF_RANK: Final = Measure(
+    name="gpu_busy_of_rank",
+    title="GPU utilization",
+    title_zh="GPU 利用率",
+    help="Share of time in which a kernel ran on the GPUs of living ranks.",
+    help_zh="存活 rank 所用 GPU 上有 CUDA kernel 在运行的时间占比。",
+    formula=on_ranks(rate(catalog.GPU_BUSY_SECONDS_TOTAL).or_(over_time("avg", catalog.GPU_UTILIZATION_RATIO)))
+    .total("avg")
+    .clamped(most=1),
+    of=RANK,
+)
+IDLE: Final = Measure(
+    name="gpu_idle",
+    title="GPU idle",
+    title_zh="GPU 空闲",
+    help="Share of the driver's utilization samples at or below 10 %.",
+    help_zh="驱动利用率采样中不高于 10 % 的占比。",
+    formula=_samples_up_to("0.1"),
+    of=GPU,
+)
+BELOW_FULL: Final = Measure(
+    name="gpu_below_full",
+    title="GPU below 90 %",
+    title_zh="GPU 低于 90 %",
+    help="Share of the driver's utilization samples at or below 90 %.",
+    help_zh="驱动利用率采样中不高于 90 % 的占比。",
+    formula=_samples_up_to("0.9"),
+    of=GPU,
+)
+THERMAL: Final = Measure(
+    name="thermal",
+    title="Thermal slowdown",
+    title_zh="过热降频",
+    help="Share of time in which temperature held the clocks down, by software or hardware.",
+    help_zh="因温度(软件或硬件)降频的时间占比。",
+    formula=_throttled(f"=~{HEAT}"),
+    of=GPU,
+    thresholds=("thermal_share",),
+)
+POWER_BRAKE: Final = Measure(
+    name="power_brake",
+    title="Power brake",
+    title_zh="供电降频(power brake)",
+    help="Share of time in which the power supply held the clocks down.",
+    help_zh="因供电(power brake)降频的时间占比。",
+    formula=_throttled(BRAKE),
+    of=GPU,
+    thresholds=("power_brake",),
+)
+POWER_CAP: Final = Measure(
+    name="power_cap",
+    title="Power limit reached",
+    title_zh="达到功率上限",
+    help="Share of time in which the power limit held the clocks down.",
+    help_zh="因功率上限降频的时间占比。",
+    formula=_throttled("sw_power_cap"),
+    of=GPU,
+    thresholds=("power_share",),
+)
+CLOCK: Final = Measure(
+    name="clock",
+    title="SM clock / max",
+    title_zh="SM 频率 / 最高",
+    help="Mean clock of the multiprocessors over the highest.",
+    help_zh="SM 平均频率与最高频率之比。",
+    formula=over_time("avg", catalog.GPU_CLOCK_HERTZ, domain="sm").total("min")
+    / last(catalog.GPU_CLOCK_MAX_HERTZ, domain="sm").total("max"),
+    of=GPU,
+    thresholds=("clock_ratio",),
+)
+HEAT_CELSIUS: Final = Measure(
+    name="temperature",
+    title="Temperature",
+    title_zh="温度",
+    help="Highest temperature of the core.",
+    help_zh="核心最高温度。",
+    formula=over_time("max", catalog.GPU_TEMPERATURE_CELSIUS, sensor="core").total("max"),
+    of=GPU,
+)
+POWER: Final = Measure(
+    name="power",
+    title="Power",
+    title_zh="功率",
+    help="Mean power drawn.",
+    help_zh="平均功率。",
+    formula=over_time("avg", catalog.GPU_POWER_WATTS).total("sum"),
+    of=GPU,
+)
+PCIE_WIDTH: Final = Measure(
+    name="pcie_width",
+    title="PCIe lanes / max",
+    title_zh="PCIe 通道数 / 最大",
+    help="PCIe lanes in use over those that the link can have.",
+    help_zh="使用中的 PCIe 通道数与链路最大通道数之比。",
+    formula=over_time("max", catalog.GPU_PCIE_LINK_WIDTH).total("min")
+    / last(catalog.GPU_PCIE_LINK_WIDTH_MAX).total("max"),
+    of=GPU,
+)
+PCIE_GENERATION: Final = Measure(
+    name="pcie_generation",
+    title="PCIe generation / max",
+    title_zh="PCIe 代数 / 最大",
+    help="Highest PCIe generation in the window over what the link can have; it falls while the GPU idles.",
+    help_zh="窗口内最高 PCIe 代数与链路最大代数之比;GPU 空闲时会降低。",
+    formula=over_time("max", catalog.GPU_PCIE_LINK_GENERATION).total("min")
+    / last(catalog.GPU_PCIE_LINK_GENERATION_MAX).total("max"),
+    of=GPU,
+)
+MEMORY_USED: Final = Measure(
+    name="gpu_memory_used",
+    title="GPU memory used",
+    title_zh="显存使用率",
+    help="Share of the device memory in use by anybody.",
+    help_zh="所有进程使用的显存占比。",
+    formula=last(catalog.GPU_MEMORY_USED_BYTES).total("sum") / last(catalog.GPU_MEMORY_TOTAL_BYTES).total("sum"),
+    of=GPU,
+)
+
+MEASURES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))

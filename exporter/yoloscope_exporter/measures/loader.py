@@ -1,0 +1,54 @@
+"""How fast the loader prepares batches, and what its workers spend that time on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.measures.comparison import to_others
+from yoloscope_exporter.measures.formula import RANK, WORKER, last, rate
+from yoloscope_exporter.measures.measure import Measure
+
+_SECONDS: Final = rate(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL)
+_BATCHES: Final = rate(catalog.TRAIN_WORKER_BATCHES_TOTAL)
+
+QUEUE_FILL: Final = Measure(
+    name="queue_fill",
+    title="Queue filled",
+    title_zh="队列填充率",
+    help="Batches that are ready over those that could be.",
+    help_zh="已就绪的 batch 数与队列容量之比。",
+    formula=last(catalog.TRAIN_QUEUE_DEPTH).total("sum") / last(catalog.TRAIN_QUEUE_CAPACITY).total("sum"),
+    of=RANK,
+)
+PREPARATION: Final = Measure(
+    name="preparation",
+    title="Preparing a batch",
+    title_zh="准备一个 batch",
+    help="Mean time a loader worker takes for a batch.",
+    help_zh="数据加载 worker 准备一个 batch 的平均时间。",
+    formula=_SECONDS.total("sum") / _BATCHES.total("sum"),
+    of=WORKER,
+)
+PREPARATION_CPU: Final = Measure(
+    name="preparation_cpu",
+    title="Preparation on a CPU",
+    title_zh="准备中的 CPU 占比",
+    help="Share of the preparation in which the worker computed; the rest is waiting.",
+    help_zh="准备时间中 worker 占用 CPU 的占比;其余为等待。",
+    formula=(rate(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL).total("sum") / _SECONDS.total("sum")).clamped(most=1),
+    of=WORKER,
+    thresholds=("waiting_ratio",),
+)
+WORKER_TO_OTHERS: Final = Measure(
+    name="worker_to_others",
+    title="Ratio to other workers",
+    title_zh="与其他 worker 之比",
+    help="Time a loader worker takes for a batch over the mean of the rank's other workers.",
+    help_zh="该数据加载 worker 准备一个 batch 的时间与同一 rank 其他 worker 均值之比。",
+    formula=to_others(_SECONDS.total("sum", WORKER) / _BATCHES.total("sum", WORKER), RANK).total("max"),
+    of=WORKER,
+    thresholds=("slow_worker_ratio",),
+)
+
+MEASURES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))

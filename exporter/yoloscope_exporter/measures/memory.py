@@ -1,0 +1,169 @@
+"""What training holds in memory, on the device and on the host, what grows, and when memory will be full.
+
+Growth is that of the floor, the least value of each quarter of the window: what is never given back. It counts only if
+every quarter's floor lies above the one before and growth does not flatten, as it does where a cache or buffer fills;
+absent otherwise. A run in its first epoch is left out: until then caches and buffers fill.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.measures.formula import (
+    RANK,
+    TARGET,
+    Formula,
+    OverHow,
+    OverTime,
+    Selector,
+    WindowSeconds,
+    last,
+    over_time,
+)
+from yoloscope_exporter.measures.gpu import on_ranks
+from yoloscope_exporter.measures.measure import Measure
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.catalog import Metric
+
+#: Rising from each to the next: TraceML's policy asks for three rising bands.
+QUARTERS: Final = 4
+#: Share of the window from the first quarter to the last: it grew in that time.
+GROWN_IN: Final = (QUARTERS - 1) / QUARTERS
+_BETWEEN: Final = WindowSeconds(GROWN_IN)
+
+
+def _edges(how: OverHow, metric: Metric, by: tuple[str, ...], **labels: str) -> list[Formula]:
+    """The lowest or highest values of each quarter of the window, summed over the labels that are not in `by`."""
+    selector = Selector(metric, "", tuple(labels.items()))
+    return [OverTime(how, selector, index, QUARTERS).total("sum", by) for index in range(QUARTERS)]
+
+
+def _steady(edges: list[Formula]) -> Formula:
+    """By how much the last lies above the first, if each lies above the one before and the last step is not small."""
+    grown: Formula = edges[-1] - edges[0]
+    steps = [later - earlier for earlier, later in pairwise(edges)]
+    for step in steps:
+        grown = grown.where(step.compared(">", 0))
+    half_the_mean = (edges[-1] - edges[0]) * (0.5 / len(steps))
+    return grown.where((steps[-1] - half_the_mean).compared(">=", 0))
+
+
+def _after_first_epoch(grown: Formula) -> Formula:
+    return grown.where(over_time("min", catalog.TRAIN_EPOCH).compared(">=", 2), RANK)
+
+
+def _cuda(kind: str) -> Formula:
+    return last(catalog.TRAIN_CUDA_MEMORY_BYTES, kind=kind)
+
+
+#: The peak of the run where PyTorch gives one, else the most that was seen in the window.
+_PEAK: Final = (
+    over_time("max", catalog.TRAIN_CUDA_MEMORY_BYTES, kind="peak_reserved")
+    .total("max", RANK)
+    .or_(over_time("max", catalog.TRAIN_CUDA_MEMORY_BYTES, kind="reserved").total("max", RANK))
+)
+_DEVICE: Final = on_ranks(last(catalog.GPU_MEMORY_TOTAL_BYTES)).total("max", RANK)
+#: What PyTorch's tensors can still take: what is free on the device, and what PyTorch holds in reserve.
+_ROOM: Final = (
+    on_ranks(last(catalog.GPU_MEMORY_FREE_BYTES)).total("min", RANK)
+    + _cuda("reserved").total("max", RANK)
+    - _cuda("allocated").total("max", RANK)
+).clamped(least=0)
+_GPU_GROWN: Final = _after_first_epoch(_steady(_edges("min", catalog.TRAIN_CUDA_MEMORY_BYTES, RANK, kind="allocated")))
+#: Workers of the validation come and stay: no growth of the training.
+_HOST_GROWN: Final = _after_first_epoch(
+    _steady(_edges("min", catalog.TRAIN_PROCESS_RESIDENT_BYTES, RANK, role="!=val_worker"))
+)
+_AVAILABLE: Final = last(catalog.MEMORY_AVAILABLE_BYTES).total("min", TARGET)
+
+
+def _fallen() -> Formula:
+    """By how much the node's available memory fell, steadily: the same of what is not available, turned round."""
+    highest = _edges("max", catalog.MEMORY_AVAILABLE_BYTES, TARGET)
+    return _steady([edge * -1 for edge in highest])
+
+
+PEAK: Final = Measure(
+    name="gpu_memory_peak",
+    title="Peak GPU memory",
+    title_zh="显存峰值",
+    help="Most device memory that PyTorch reserved so far.",
+    help_zh="PyTorch 保留显存的最大值。",
+    formula=_PEAK.total("max"),
+    of=RANK,
+)
+PEAK_SHARE: Final = Measure(
+    name="gpu_memory_peak_share",
+    title="Peak GPU memory / device",
+    title_zh="显存峰值 / 总显存",
+    help="Most device memory that PyTorch reserved so far, over the device's memory.",
+    help_zh="PyTorch 保留显存的最大值与设备显存之比。",
+    formula=(_PEAK / _DEVICE).total("max"),
+    of=RANK,
+    thresholds=("cuda_peak_share", "cuda_peak_share_severe"),
+)
+GPU_GROWTH: Final = Measure(
+    name="gpu_memory_growth",
+    title="GPU memory growth",
+    title_zh="显存增长",
+    help="Steady growth of the allocated device memory over the window, after the first epoch.",
+    help_zh="窗口内已分配显存的持续增长(第一个 epoch 之后)。",
+    formula=_GPU_GROWN.total("max"),
+    of=RANK,
+    thresholds=("growth_bytes",),
+)
+GPU_SECONDS_LEFT: Final = Measure(
+    name="gpu_memory_seconds_left",
+    title="GPU memory full in",
+    title_zh="显存耗尽剩余时间",
+    help="Time until the device memory is full if its steady growth goes on.",
+    help_zh="按当前持续增长,显存耗尽前的剩余时间。",
+    formula=(_ROOM / (_GPU_GROWN / _BETWEEN)).total("min"),
+    of=RANK,
+    thresholds=("memory_ahead",),
+)
+HOST_GROWTH: Final = Measure(
+    name="host_memory_growth",
+    title="Memory growth of the processes",
+    title_zh="进程内存增长",
+    help="Steady growth of the resident memory of the rank's processes over the window, after the first epoch.",
+    help_zh="窗口内该 rank 各进程常驻内存的持续增长(第一个 epoch 之后)。",
+    formula=_HOST_GROWN.total("max"),
+    of=RANK,
+    thresholds=("growth_bytes",),
+)
+AVAILABLE_FALL: Final = Measure(
+    name="memory_available_fall",
+    title="Fall of available memory",
+    title_zh="可用内存下降",
+    help="Steady fall of the node's available memory over the window.",
+    help_zh="窗口内节点可用内存的持续下降。",
+    formula=_fallen().total("max"),
+    of=TARGET,
+    thresholds=("available_fall_share", "growth_bytes"),
+)
+HOST_SECONDS_LEFT: Final = Measure(
+    name="host_memory_seconds_left",
+    title="Memory full in",
+    title_zh="内存耗尽剩余时间",
+    help="Time until the node's memory is full if the steady fall of what is available goes on.",
+    help_zh="按可用内存的持续下降,内存耗尽前的剩余时间。",
+    formula=(_AVAILABLE / (_fallen() / _BETWEEN)).total("min"),
+    of=TARGET,
+    thresholds=("memory_ahead",),
+)
+HOST_USED: Final = Measure(
+    name="memory_used",
+    title="Memory used",
+    title_zh="内存使用率",
+    help="Share of the node's memory in use: total less available.",
+    help_zh="节点内存使用占比:总量减去可用量。",
+    formula=last(catalog.MEMORY_USED_BYTES).total("sum") / last(catalog.MEMORY_TOTAL_BYTES).total("sum"),
+    of=TARGET,
+    thresholds=("host_memory",),
+)
+
+MEASURES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))

@@ -1,0 +1,53 @@
+"""The ranks of a run beside each other.
+
+A rank's own time for a batch is all of its step time but the wait for its peers' gradients, its wait for data included:
+whatever it is that makes it late, the others wait for it. It is known only where the hooks can split the backward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.measures.comparison import of_others, to_others
+from yoloscope_exporter.measures.formula import RANK, RUN, Formula, last, rate
+from yoloscope_exporter.measures.measure import Measure
+from yoloscope_exporter.measures.training import OUTSIDE, without_first
+
+
+def _own() -> Formula:
+    split = last(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_local").compared(">", 0)
+    seconds = without_first(f"!~{OUTSIDE}|loader_start|backward_exposed", RANK).where(split, RANK)
+    return seconds / rate(catalog.TRAIN_BATCHES_TOTAL).total("sum", RANK)
+
+
+OWN: Final = Measure(
+    name="own",
+    title="Own time for a batch",
+    title_zh="每个 batch 的自身时间",
+    help="Mean time of a batch on this rank, the wait for other ranks left out.",
+    help_zh="该 rank 每个 batch 的平均时间,不含等待其他 rank。",
+    formula=_own().total("max"),
+    of=RANK,
+)
+OTHERS: Final = Measure(
+    name="others",
+    title="Own time of the other ranks",
+    title_zh="其他 rank 的自身时间",
+    help="Mean own time of the run's other ranks for a batch.",
+    help_zh="同一训练任务其他 rank 每个 batch 自身时间的均值。",
+    formula=of_others(_own(), RUN).total("max"),
+    of=RANK,
+)
+LAG: Final = Measure(
+    name="lag",
+    title="Behind the other ranks",
+    title_zh="落后于其他 rank",
+    help="How much longer this rank's own time for a batch is than the mean of the run's other ranks.",
+    help_zh="该 rank 每个 batch 自身时间比其他 rank 均值长的比例。",
+    formula=(to_others(_own(), RUN) - 1).total("max"),
+    of=RANK,
+    thresholds=("lag", "lag_severe"),
+)
+
+MEASURES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))

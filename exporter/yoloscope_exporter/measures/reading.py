@@ -1,0 +1,58 @@
+"""Measures read from a window, each evaluated once for all that the window holds."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from statistics import median
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.measures.evaluate import evaluate
+from yoloscope_exporter.measures.formula import TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yoloscope_exporter.measures.evaluate import Vector
+    from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Window
+
+#: A window is cut into this many parts to tell what is typical from what happened once.
+PARTS = 6
+
+
+class Reading:
+    """What a node's window says of measures; asked for by several ranks, it is calculated once.
+
+    Attributes:
+        window: what is read.
+    """
+
+    def __init__(self, window: Window) -> None:
+        """Nothing is evaluated yet."""
+        self.window = window
+        self._known: dict[tuple[str, tuple[str, ...], bool], Vector] = {}
+
+    def vector(self, measure: Measure, *by: str, life: bool = False) -> Vector:
+        """Values by the labels `by`, those of the measure if none are given; `life` as in `evaluate`."""
+        labels = by or measure.of
+        key = (measure.name, labels, life)
+        if key not in self._known:
+            self._known[key] = evaluate(measure.formula, [self.window], *labels, life=life)
+        return self._known[key]
+
+    def one(self, measure: Measure, life: bool = False, /, **labels: str) -> float | None:  # noqa: FBT001, FBT002 - the labels take all keywords
+        """The value of what has these labels, such as a rank of a run; None where it is not known."""
+        named = {"instance": self.window.store.name, **labels}
+        values = self.vector(measure, *TARGET, *labels, life=life)
+        return values.get(frozenset(pair for pair in named.items() if pair[1]))
+
+    def typical(self, measure: Measure, **labels: str) -> float | None:
+        """Median of the measure over parts of the window, so that one long moment does not speak for all of it."""
+        values = [value for part in self._parts if (value := part.one(measure, **labels)) is not None]
+        return median(values) if values else None
+
+    @cached_property
+    def _parts(self) -> Sequence[Reading]:
+        """Each at least two sample periods long: it takes two samples to have grown."""
+        count = int(min(PARTS, self.window.seconds / max(2 * self.window.period, 1e-9)))
+        return [Reading(part) for part in self.window.parts(max(count, 1))]

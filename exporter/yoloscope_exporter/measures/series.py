@@ -1,0 +1,371 @@
+"""Timestamped series, and a window over them: the one shape in which live snapshots, recordings and a Prometheus come.
+
+Counters are stored with their resets added back, so the increase between two moments is a subtraction.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from math import inf, isfinite
+from operator import add, lt
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Labels = tuple[str, ...]
+
+#: A series whose last point is older than this many sample periods has gone. Prometheus allows five minutes, for
+#: scrapes of any interval; here the interval is known, and three lost cycles are what `/metrics` allows a snapshot.
+STALE_PERIODS = 3.5
+SHORTEST_STALENESS = 3.5  # seconds
+
+
+class Series:
+    """Points of one series in ascending time. Histograms are kept as tuples: the counts per bucket, then the sum."""
+
+    __slots__ = (
+        "_last",
+        "_least",
+        "_monotonic",
+        "_most",
+        "_offset",
+        "_parts",
+        "_shift",
+        "born",
+        "histograms",
+        "resets",
+        "times",
+        "values",
+    )
+
+    def __init__(self, metric: Metric, *, born: bool) -> None:
+        """`born` says that the series began while its store was already being filled: before it there was nothing."""
+        self.times = array("d")
+        self.values = array("d")
+        self.histograms: list[tuple[float, ...]] = []
+        self.born = born
+        self.resets = 0
+        self._least, self._most = metric.least, metric.most
+        self._monotonic = metric.kind in (catalog.COUNTER, catalog.HISTOGRAM)
+        self._last, self._shift = -inf, 0.0  # of a counter: what it said last, and what it had counted before resets
+        self._parts: tuple[float, ...] = ()  # the same of a histogram
+        self._offset: tuple[float, ...] = ()
+
+    def append(self, time: float, value: float | HistogramValue) -> str:
+        """Add a point; say why it was not added (`backwards`, `not a number`), else nothing."""
+        if self.times and time <= self.times[-1]:
+            return "backwards" if time < self.times[-1] else "repeated"
+        if isinstance(value, HistogramValue):
+            return self._append_histogram(time, (*value.counts, value.sum))
+        if not self._least <= value <= self._most:
+            return _reason(value)
+        if self._monotonic:
+            if value < self._last:  # the counter began again: what it had counted before is added from here on
+                self.resets += 1
+                self._shift += self._last
+            self._last = value
+            value += self._shift
+        self.times.append(time)
+        self.values.append(value)
+        return ""
+
+    def _append_histogram(self, time: float, parts: tuple[float, ...]) -> str:
+        if not all(0.0 <= part <= self._most for part in parts):
+            return _reason(sum(parts))
+        if len(self._parts) == len(parts) and any(map(lt, parts, self._parts)):
+            self.resets += 1
+            self._offset = tuple(map(add, self._parts, self._offset)) if self._offset else self._parts
+        self._parts = parts
+        self.times.append(time)
+        self.histograms.append(tuple(map(add, parts, self._offset)) if self._offset else parts)
+        return ""
+
+    def trim(self, before: float) -> None:
+        """Forget points older than `before`."""
+        count = bisect_left(self.times, before)
+        if count:
+            self.born = False  # its beginning is no longer known
+            del self.times[:count], self.values[:count], self.histograms[:count]
+
+    def span(self, start: float, end: float) -> range:
+        """Indexes of the points in [start, end]."""
+        times = self.times
+        first = bisect_left(times, start) if times and times[0] < start else 0
+        return range(first, bisect_right(times, end) if times and times[-1] > end else len(times))
+
+
+def _reason(value: float) -> str:
+    """Why a value outside its metric's range is not taken."""
+    return "beyond what can be true" if isfinite(value) else "not a number"
+
+
+@dataclass(eq=False)
+class Store:
+    """Series by metric name and label values, as they come in; what could not be used is counted by reason.
+
+    Attributes:
+        name: of the node (Prometheus' `instance`), empty where it is not known.
+    """
+
+    name: str = ""
+    series: dict[str, dict[Labels, Series]] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    first: float = inf
+    last: float = -inf
+
+    def add(self, time: float, samples: Iterable[Sample]) -> None:
+        """Add the samples of one moment (Unix seconds)."""
+        for sample in samples:
+            self.add_one(time, sample)
+        self.first = min(self.first, time)
+        self.last = max(self.last, time)
+
+    def add_one(self, time: float, sample: Sample) -> None:
+        """Add one sample without moving the store's limits, as `add` does once for all."""
+        metric, labels, value = sample
+        family = self.series.get(metric.name)
+        if family is None:
+            family = self.series[metric.name] = {}
+        series = family.get(labels)
+        if series is None:
+            series = family[labels] = Series(metric, born=time > self.first)
+        if reason := series.append(time, value):
+            self.skipped[reason] += 1
+
+    def trim(self, before: float) -> None:
+        """Forget points older than `before`, and series that have none left."""
+        for name, family in list(self.series.items()):
+            for labels, series in list(family.items()):
+                series.trim(before)
+                if not series.times:
+                    del family[labels]
+            if not family:
+                del self.series[name]
+        self.first = max(self.first, before)
+
+    def times(self) -> list[float]:
+        """All moments at which something of a training, or else anything, was sampled; ascending."""
+        family = self.series.get(catalog.TRAIN_UP.name)
+        families = [family] if family else self.series.values()
+        return sorted({time for family in families for series in family.values() for time in series.times})
+
+
+def period(times: list[float]) -> float:
+    """The usual distance between two moments in seconds: the median. 1 s where there are not two."""
+    gaps = sorted(later - earlier for earlier, later in pairwise(times))
+    return gaps[len(gaps) // 2] if gaps else 1.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """The stretch [start, end] (Unix seconds) of a store. Whatever is asked for and not there is None.
+
+    Attributes:
+        period: usual distance between two samples in seconds; it decides what is too old to be true.
+    """
+
+    store: Store
+    start: float
+    end: float
+    period: float = 1.0
+
+    @property
+    def seconds(self) -> float:
+        """Length."""
+        return self.end - self.start
+
+    def parts(self, count: int) -> list[Window]:
+        """`count` windows of equal length, one after the other."""
+        step = self.seconds / count
+        edges = [self.start + index * step for index in range(count)] + [self.end]
+        return [Window(self.store, *pair, self.period) for pair in pairwise(edges)]
+
+    def since(self, start: float) -> Window:
+        """The same window, but not before `start`."""
+        return Window(self.store, max(self.start, start), self.end, self.period)
+
+    def labels(self, metric: Metric, *prefix: str) -> list[Labels]:
+        """Labels of the series of `metric` whose first labels are `prefix` and that have a point in the window."""
+        return [labels for labels, _, _ in self.inside(metric, prefix)]
+
+    def current(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
+        """Last value of each of these series that is still there at the end of the window."""
+        return {
+            labels: series.values[span[-1]]
+            for labels, series, span in self.inside(metric, prefix)
+            if series.values and self.end - series.times[span[-1]] <= self.staleness
+        }
+
+    def increases(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
+        """How much each of these counters grew; needs two points."""
+        found = self.inside(metric, prefix)
+        return {labels: _increase(series, span) for labels, series, span in found if len(span) > 1}
+
+    def rates(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
+        """The same per second."""
+        found = self.inside(metric, prefix)
+        return {labels: _rate(series, span) for labels, series, span in found if len(span) > 1}
+
+    def inside(self, metric: Metric, prefix: Labels = ()) -> Iterator[tuple[Labels, Series, range]]:
+        """The series of `metric` whose first labels are `prefix`, each with its points in the window; none without."""
+        depth = len(prefix)
+        for labels, series in self.store.series.get(metric.name, {}).items():
+            if labels[:depth] == prefix and (span := series.span(self.start, self.end)):
+                yield labels, series, span
+
+    @cached_property
+    def staleness(self) -> float:
+        """Seconds after which a series without a new point has gone."""
+        return max(SHORTEST_STALENESS, STALE_PERIODS * self.period)
+
+    def _points(self, metric: Metric, labels: Labels) -> tuple[Series, range] | None:
+        series = self.store.series.get(metric.name, {}).get(labels)
+        span = series.span(self.start, self.end) if series else range(0)
+        return (series, span) if series and span else None
+
+    def last(self, metric: Metric, *labels: str) -> float | None:
+        """The value at the end of the window; None if the series has gone by then."""
+        found = self._points(metric, labels)
+        if found is None or self.end - found[0].times[found[1][-1]] > self.staleness:
+            return None
+        return found[0].values[found[1][-1]]
+
+    def points(self, metric: Metric, *labels: str) -> list[tuple[float, float]]:
+        """Times and values."""
+        found = self._points(metric, labels)
+        if found is None:
+            return []
+        series, span = found
+        return list(zip(series.times[span.start : span.stop], series.values[span.start : span.stop], strict=True))
+
+    def mean(self, metric: Metric, *labels: str) -> float | None:
+        """Mean of a gauge's points."""
+        found = self._points(metric, labels)
+        return fmean(found[0].values[found[1].start : found[1].stop]) if found else None
+
+    def maximum(self, metric: Metric, *labels: str) -> float | None:
+        """Highest of a gauge's points."""
+        found = self._points(metric, labels)
+        return max(found[0].values[found[1].start : found[1].stop]) if found else None
+
+    def minimum(self, metric: Metric, *labels: str) -> float | None:
+        """Lowest of a gauge's points."""
+        found = self._points(metric, labels)
+        return min(found[0].values[found[1].start : found[1].stop]) if found else None
+
+    def increase(self, metric: Metric, *labels: str) -> float | None:
+        """How much a counter grew between the first and the last point inside; needs two points."""
+        found = self._points(metric, labels)
+        if found is None or len(found[1]) < 2:  # noqa: PLR2004 - two points make a difference
+            return None
+        return _increase(*found)
+
+    def rate(self, metric: Metric, *labels: str) -> float | None:
+        """Increase per second, over the time between the points that were used."""
+        found = self._points(metric, labels)
+        if found is None or len(found[1]) < 2:  # noqa: PLR2004
+            return None
+        return _rate(*found)
+
+    def steady_rate(self, metric: Metric, *labels: str) -> float | None:
+        """Rate of a counter that always grows but is read more rarely than it is sampled: from change to change.
+
+        Up to a period of reading would be missing at either end otherwise.
+        """
+        found = self._points(metric, labels)
+        if found is None:
+            return None
+        series, span = found
+        changes = [index for index in span[1:] if series.values[index] != series.values[index - 1]]
+        if len(changes) < 2:  # noqa: PLR2004
+            return self.rate(metric, *labels)
+        first, last = changes[0], changes[-1]
+        return (series.values[last] - series.values[first]) / (series.times[last] - series.times[first])
+
+    def events(self, metric: Metric, *labels: str) -> float | None:
+        """How much a counter of rare events grew; what a series born inside the window starts with counts too."""
+        found = self._points(metric, labels)
+        if found is None:
+            return None
+        series, span = found
+        base = 0.0 if series.born and span.start == 0 else series.values[span[0]]
+        return series.values[span[-1]] - base
+
+    def shares(self, metric: Metric, *labels: str, count: int) -> list[float] | None:
+        """Growth of a counter in each of `count` equal parts; None if it was not there from the first edge on.
+
+        The value at an edge is the last one before it, so that parts may be as short as the sample period.
+        """
+        found = self._points(metric, labels)
+        if found is None:
+            return None
+        series, span = found
+        step = self.seconds / count
+        if series.times[span[0]] > self.start + max(step, self.period):
+            return None
+        at = [max(bisect_right(series.times, self.start + step * edge) - 1, span[0]) for edge in range(count + 1)]
+        values = [series.values[index] for index in at]
+        return [later - earlier for earlier, later in pairwise(values)]
+
+    def total(self, metric: Metric, *labels: str) -> HistogramValue | None:
+        """Everything a histogram has seen up to the end of the window."""
+        found = self._points(metric, labels)
+        if found is None:
+            return None
+        parts = found[0].histograms[found[1][-1]]
+        return HistogramValue(parts[:-1], parts[-1])
+
+    def histogram(self, metric: Metric, *labels: str) -> HistogramValue | None:
+        """What was observed inside the window; needs two points."""
+        found = self._points(metric, labels)
+        if found is None or len(found[1]) < 2:  # noqa: PLR2004
+            return None
+        first, last = (found[0].histograms[index] for index in (found[1][0], found[1][-1]))
+        parts = tuple(b - a for a, b in zip(first, last, strict=True))
+        return HistogramValue(parts[:-1], parts[-1])
+
+
+def _increase(series: Series, span: range) -> float:
+    return series.values[span[-1]] - series.values[span[0]]
+
+
+def _rate(series: Series, span: range) -> float:
+    return _increase(series, span) / (series.times[span[-1]] - series.times[span[0]])
+
+
+def quantile(metric: Metric, value: HistogramValue, q: float) -> float | None:
+    """Quantile `q` in 0..1 of a histogram, interpolated in its bucket as Prometheus does; None if it is empty.
+
+    What lies above the last bound counts as the last bound.
+    """
+    total = sum(value.counts)
+    if not total:
+        return None
+    rank, below = q * total, 0.0
+    for index, count in enumerate(value.counts):
+        if below + count >= rank and count:
+            if index == len(metric.buckets):
+                break
+            lower = metric.buckets[index - 1] if index else 0.0
+            return lower + (metric.buckets[index] - lower) * (rank - below) / count
+        below += count
+    return metric.buckets[-1]
+
+
+def longest(metric: Metric, value: HistogramValue) -> float | None:
+    """Upper bound of the highest bucket that is not empty; None if all are. Above the last bound: twice that."""
+    filled = [index for index, count in enumerate(value.counts) if count > 0]
+    if not filled:
+        return None
+    bounds = (*metric.buckets, 2 * metric.buckets[-1])
+    return bounds[filled[-1]]

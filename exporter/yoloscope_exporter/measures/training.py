@@ -1,0 +1,202 @@
+"""Where the time of the training loop goes.
+
+Three times, each part of the one before:
+
+- wall time, which the phases of a rank add up to;
+- training time: all phases but `setup`, `validate` and `checkpoint`;
+- step time: training time without the wait for the first batch of each epoch (workers start, the prefetch fills),
+  which is a cost of its own (`loader_start`) and no sign of a slow loader.
+
+Phases are told by a regular expression, so that a phase that hooks older than the exporter do not have, or newer ones
+add, empties nothing. Hooks without the phase `loader_start` count that wait in `data_wait` and beside it in
+`train_first_batch_wait_seconds_total`; there it is subtracted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.measures.formula import RANK, Formula, age, rate
+from yoloscope_exporter.measures.measure import Measure
+
+OUTSIDE: Final = "setup|validate|checkpoint"
+COMPUTE: Final = "forward|backward|backward_local|optimizer"
+#: The phases of a training step, by name.
+STEP_PHASES: Final = tuple(p for p in catalog.PHASES if p not in {*OUTSIDE.split("|"), "loader_start"})
+
+
+def phase(phases: str) -> Formula:
+    """Seconds in some phases, a regular expression of them, per second."""
+    return rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=phases).total("sum")
+
+
+_START: Final = rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase="loader_start")
+#: Where the hooks are older and have no such phase.
+_FIRST: Final = rate(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL).unless(_START, RANK)
+
+
+def without_first(phases: str, by: tuple[str, ...] | None = None) -> Formula:
+    """Seconds in some phases per second, without the wait for first batches that older hooks count in `data_wait`."""
+    return rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=phases).or_(_FIRST * -1).total("sum", by)
+
+
+TRAINING_TIME: Final = phase(f"!~{OUTSIDE}")
+STEP_TIME: Final = without_first(f"!~{OUTSIDE}|loader_start")
+#: Of a trainer whose steps could not be split, all that is known is `other`.
+COMPUTE_TIME: Final = phase(f"=~{COMPUTE}").compared(">", 0).or_(phase("other"))
+WAIT_TIME: Final = without_first("data_wait").clamped(least=0)
+START_TIME: Final = _START.or_(_FIRST).total("sum")
+BATCHES: Final = rate(catalog.TRAIN_BATCHES_TOTAL).total("sum")
+
+
+def _share(phases: str) -> Formula:
+    return phase(phases) / STEP_TIME
+
+
+DATA_WAIT: Final = Measure(
+    name="data_wait",
+    title="Waiting for data",
+    title_zh="等待数据",
+    help="Share of step time in which the trainer waited for the next batch; first batches of epochs are left out.",
+    help_zh="训练步时间中等待下一个 batch 的占比;不含每个 epoch 的第一个 batch。",
+    formula=WAIT_TIME / STEP_TIME,
+    of=RANK,
+    thresholds=("input_share", "input_share_severe"),
+)
+LOADER_START: Final = Measure(
+    name="loader_start",
+    title="Starting the loader",
+    title_zh="启动数据加载",
+    help="Share of training time spent waiting for the first batch of an epoch: workers start, the prefetch fills.",
+    help_zh="训练时间中等待每个 epoch 第一个 batch 的占比:启动数据加载 worker 并填充预取队列。",
+    formula=START_TIME / TRAINING_TIME,
+    of=RANK,
+)
+CALLBACKS: Final = Measure(
+    name="callbacks",
+    title="Callbacks",
+    title_zh="回调函数",
+    help="Share of step time spent in callbacks that are not yoloscope's.",
+    help_zh="训练步时间中执行其他回调函数(非 yoloscope)的占比。",
+    formula=_share("callbacks"),
+    of=RANK,
+)
+COPY: Final = Measure(
+    name="copy",
+    title="Copying to the device",
+    title_zh="拷贝到设备",
+    help="Share of step time spent copying batches to the device.",
+    help_zh="训练步时间中把 batch 拷贝到设备的占比。",
+    formula=_share("h2d"),
+    of=RANK,
+    thresholds=("h2d_share",),
+)
+PREPROCESS: Final = Measure(
+    name="preprocess",
+    title="Preprocessing",
+    title_zh="预处理",
+    help="Share of step time spent in preprocess_batch besides copies to the device.",
+    help_zh="训练步时间中 preprocess_batch 除拷贝以外的占比。",
+    formula=_share("preprocess"),
+    of=RANK,
+)
+COMPUTE_SHARE: Final = Measure(
+    name="compute",
+    title="Computing",
+    title_zh="计算",
+    help="Share of step time spent in forward, backward and optimizer.",
+    help_zh="训练步时间中前向、反向和优化器的占比。",
+    formula=COMPUTE_TIME / STEP_TIME,
+    of=RANK,
+    thresholds=("compute_share",),
+)
+EXPOSED: Final = Measure(
+    name="exposed",
+    title="Waiting for other ranks",
+    title_zh="等待其他 rank",
+    help="Share of step time spent waiting for gradients of other ranks after the rank's own backward has ended.",
+    help_zh="训练步时间中,自身反向结束后等待其他 rank 梯度的占比。",
+    formula=_share("backward_exposed"),
+    of=RANK,
+    thresholds=("exposed_share",),
+)
+GOODPUT: Final = Measure(
+    name="goodput",
+    title="Goodput",
+    title_zh="有效训练占比(goodput)",
+    help="Share of wall time spent in forward, backward and optimizer.",
+    help_zh="总时间中前向、反向和优化器的占比。",
+    formula=COMPUTE_TIME / phase("=~.+"),
+    of=RANK,
+)
+TRAINING: Final = Measure(
+    name="training",
+    title="Training",
+    title_zh="训练中",
+    help="Share of wall time spent in training: not in set-up, validation or checkpoints.",
+    help_zh="总时间中处于训练的占比:不含初始化、验证和检查点。",
+    formula=(TRAINING_TIME / phase("=~.+")),
+    of=RANK,
+    thresholds=("train_share",),
+)
+VALIDATION: Final = Measure(
+    name="validation",
+    title="Validating",
+    title_zh="验证",
+    help="Share of wall time spent validating.",
+    help_zh="总时间中验证的占比。",
+    formula=phase("validate") / phase("=~.+"),
+    of=RANK,
+    thresholds=("validate_share",),
+)
+CHECKPOINT: Final = Measure(
+    name="checkpoint",
+    title="Writing checkpoints",
+    title_zh="写检查点",
+    help="Share of wall time spent writing checkpoints.",
+    help_zh="总时间中写检查点的占比。",
+    formula=phase("checkpoint") / phase("=~.+"),
+    of=RANK,
+    thresholds=("checkpoint_share",),
+)
+IMAGES: Final = Measure(
+    name="images",
+    title="Images per second",
+    title_zh="每秒图像数",
+    help="Training images per second of training time, all ranks together: validation and checkpoints do not count.",
+    help_zh="每秒训练时间处理的图像数,所有 rank 合计;验证和检查点不计入。",
+    formula=rate(catalog.TRAIN_IMAGES_TOTAL).total("sum")
+    / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK).total("avg"),
+    of=RANK,
+)
+STEP: Final = Measure(
+    name="step",
+    title="Step time",
+    title_zh="步时间",
+    help="Mean time of a batch, the wait for data left out.",
+    help_zh="每个 batch 的平均时间,不含等待数据。",
+    formula=(STEP_TIME - WAIT_TIME) / BATCHES,
+    of=RANK,
+)
+WAIT: Final = Measure(
+    name="wait",
+    title="Wait for a batch",
+    title_zh="等待每个 batch",
+    help="Mean time for which a batch was waited for; the first batch of each epoch is left out.",
+    help_zh="每个 batch 的平均等待时间;不含每个 epoch 的第一个 batch。",
+    formula=WAIT_TIME / BATCHES,
+    of=RANK,
+)
+SINCE_BATCH: Final = Measure(
+    name="since_batch",
+    title="Since the last batch",
+    title_zh="距上一个 batch",
+    help="Seconds since the last training batch ended.",
+    help_zh="距上一个训练 batch 结束的秒数。",
+    formula=age(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS).total("min"),
+    of=RANK,
+    thresholds=("stalled",),
+)
+
+MEASURES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))

@@ -1,0 +1,194 @@
+"""The record of a run as series: what it holds now, and the last batches from its ring.
+
+Works without an exporter, and after the run was killed. The ring has a batch's data wait and step time, but
+not the step's phases nor its workers' times; these are laid out backwards from the totals in proportion, so they are
+approximate.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoloscope_record import paths, reader
+from yoloscope_record.file_format import Identity, RecordError, Row
+from yoloscope_record.reader import Reader
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import HistogramValue, Sample
+from yoloscope_exporter.collectors import Context
+from yoloscope_exporter.collectors.runs import Runs
+from yoloscope_exporter.config import defaults
+from yoloscope_exporter.measures.series import Store
+from yoloscope_exporter.measures.training import STEP_PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class PostMortem:
+    """What the records of one run hold.
+
+    Attributes:
+        store: as if the run had been sampled after each of its last batches.
+        rows: the ring of each rank, oldest batch first.
+        states: what each rank was doing when it last wrote, one of catalog.STATES.
+    """
+
+    run: str
+    store: Store
+    rows: dict[str, list[Row]]
+    states: dict[str, str]
+
+
+def runs(base: Path) -> list[str]:
+    """Names of the runs whose records lie in `base`, the newest start first."""
+    started = {
+        sample.labels[0]: sample.value
+        for sample in _samples(base)
+        if sample.metric == catalog.TRAIN_START_TIMESTAMP_SECONDS and isinstance(sample.value, float)
+    }
+    return sorted(started, key=lambda run: started[run], reverse=True)
+
+
+def read(base: Path, run: str) -> PostMortem:
+    """What the records of `run` in `base` hold.
+
+    Raises:
+        KeyError: there is no such run in `base`.
+    """
+    samples = [sample for sample in _samples(base) if sample.labels[:1] == (run,)]
+    ranks = sorted({sample.labels[1] for sample in samples if sample.metric == catalog.TRAIN_UP})
+    if not ranks:
+        raise KeyError(run)
+    rows = {rank: _ring(base, run, rank) for rank in ranks}
+    store, end = Store(), _end(samples)
+    moments: dict[float, list[Sample]] = {}
+    for rank in ranks:
+        own = [sample for sample in samples if sample.labels[1] == rank]
+        for moment, history in _history(own, (run, rank), rows[rank]):
+            moments.setdefault(moment, []).extend(history)
+    for moment in sorted(moments):
+        if moment < end:
+            store.add(moment, moments[moment])
+    store.add(end, samples)
+    return PostMortem(run, store, rows, {rank: _state(base, run, rank) for rank in ranks})
+
+
+def _samples(base: Path) -> list[Sample]:
+    forever = replace(defaults(), runs_keep=math.inf, runs_keep_killed=math.inf, runs_remove_after=math.inf)
+    context = Context(
+        Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, config=lambda: forever
+    )
+    return list(Runs(context).collect())
+
+
+def _path(base: Path, run: str, rank: str) -> Path:
+    return paths.run_directory(base, run) / Identity(run, rank).filename
+
+
+def _ring(base: Path, run: str, rank: str) -> list[Row]:
+    try:
+        rows = reader.read_ring(_path(base, run, rank))
+    except RecordError:
+        return []
+    return [_possible(row) for row in rows if 0.0 <= row.time <= catalog.LAST_MOMENT]
+
+
+def _possible(row: Row) -> Row:
+    """The row without what cannot be true."""
+    return Row(*(value if 0.0 <= value <= catalog.MOST else math.nan for value in row))
+
+
+def _state(base: Path, run: str, rank: str) -> str:
+    try:
+        return Reader(_path(base, run, rank)).read().state
+    except RecordError:
+        return "unknown"
+
+
+def _end(samples: Sequence[Sample]) -> float:
+    """The last moment the run is known to have lived; now if it does still."""
+    if any(sample.metric == catalog.TRAIN_UP and sample.value == 1 for sample in samples):
+        return time.time()
+    last = (catalog.TRAIN_END_TIMESTAMP_SECONDS, catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS)
+    known = [s.value for s in samples if s.metric in last and isinstance(s.value, float)]
+    return max(known, default=time.time()) + 0.001
+
+
+def _history(samples: Sequence[Sample], key: Key, rows: Sequence[Row]) -> Iterator[tuple[float, list[Sample]]]:
+    """The rank's samples as they were: at its start with empty counters, and after each batch of the ring."""
+    value = {(s.metric.name, s.labels): s.value for s in samples if isinstance(s.value, float)}
+
+    def total(metric: catalog.Metric, *labels: str) -> float:
+        return value.get((metric.name, (*key, *labels)), 0.0)
+
+    fixed = [s for s in samples if s.metric.kind == catalog.INFO or s.metric in _FIXED]
+    alive = [Sample(catalog.TRAIN_UP, key, 1.0), Sample(catalog.TRAIN_STATE, (*key, "train"), 1.0), *fixed]
+    start = value.get((catalog.TRAIN_START_TIMESTAMP_SECONDS.name, key))
+    if start is not None:
+        yield start, [*alive, *(_empty(s) for s in samples if s.metric.kind in (catalog.COUNTER, catalog.HISTOGRAM))]
+    phases = {phase: total(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase) for phase in STEP_PHASES}
+    steps = sum(seconds for phase, seconds in phases.items() if phase != "data_wait")
+    batches, size = total(catalog.TRAIN_BATCHES_TOTAL), total(catalog.TRAIN_BATCH_SIZE)
+    workers = [s for s in samples if s.metric in _WORKERS]
+    done = batches
+    images, waited, stepped = total(catalog.TRAIN_IMAGES_TOTAL), phases["data_wait"], steps
+    history = []
+    for row in reversed(rows):
+        shares = {phase: stepped * seconds / steps for phase, seconds in phases.items() if steps and seconds}
+        spent = {**shares, "data_wait": waited}
+        counters = [
+            Sample(catalog.TRAIN_BATCHES_TOTAL, key, batches),
+            Sample(catalog.TRAIN_IMAGES_TOTAL, key, images),
+            Sample(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, key, row.time),
+            *(Sample(catalog.TRAIN_PHASE_SECONDS_TOTAL, (*key, p), max(seconds, 0.0)) for p, seconds in spent.items()),
+            *(worker._replace(value=float(worker.value) * batches / done) for worker in workers if done),  # type: ignore[arg-type]
+        ]
+        history.append((row.time, [*alive, *counters, *_gauges(key, row)]))
+        batches, images = batches - 1, images - size
+        waited, stepped = waited - _known(row.data_wait_seconds), stepped - _known(row.step_seconds)
+    yield from reversed(history)
+
+
+def _gauges(key: Key, row: Row) -> Iterator[Sample]:
+    gauges = (
+        (catalog.TRAIN_EPOCH, key, row.epoch),
+        (catalog.TRAIN_QUEUE_DEPTH, key, row.queue_depth),
+        (catalog.TRAIN_CUDA_MEMORY_BYTES, (*key, "allocated"), row.allocated_bytes),
+        (catalog.TRAIN_CUDA_MEMORY_BYTES, (*key, "reserved"), row.reserved_bytes),
+    )
+    return (Sample(metric, labels, value) for metric, labels, value in gauges if math.isfinite(value))
+
+
+def _empty(sample: Sample) -> Sample:
+    zero: float | HistogramValue = 0.0
+    if isinstance(sample.value, HistogramValue):
+        zero = HistogramValue((0.0,) * len(sample.value.counts), 0.0)
+    return sample._replace(value=zero)
+
+
+def _known(number: float) -> float:
+    return number if math.isfinite(number) else 0.0
+
+
+_WORKERS = (
+    catalog.TRAIN_WORKER_BATCHES_TOTAL,
+    catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL,
+    catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL,
+)
+#: Gauges that do not change during a run.
+_FIXED = (
+    catalog.TRAIN_START_TIMESTAMP_SECONDS,
+    catalog.TRAIN_EPOCHS,
+    catalog.TRAIN_EPOCH_BATCHES,
+    catalog.TRAIN_BATCH_SIZE,
+    catalog.TRAIN_WORKERS,
+    catalog.TRAIN_QUEUE_CAPACITY,
+)

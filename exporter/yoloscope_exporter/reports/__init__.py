@@ -1,0 +1,1 @@
+"""Reports on one run and comparisons of two."""

@@ -1,0 +1,79 @@
+"""The course of a run over time, for plots."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
+from yoloscope_exporter.diagnosis.signals.learning import scores
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.reports.rank import RankWindow, measured_parts, resident
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Window
+
+#: Phases by whose share of step time a slow run is told.
+SHARES = {"data_wait": training.DATA_WAIT, "h2d": training.COPY, "backward_exposed": training.EXPOSED}
+#: Points of a curve in a plot.
+POINTS = 240
+
+
+class Curve(NamedTuple):
+    """A course over time; points are (Unix seconds, value)."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+def curves(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
+    """Courses by plot."""
+    plots = {
+        "images/s": [_measured(f"rank {one.rank}", one, training.IMAGES) for one in ranks],
+        "share of step time": [_measured(name, ranks[0], measure) for name, measure in SHARES.items()],
+        "GPU utilization": [curve for one in ranks for curve in _gpu_curves(one)],
+        "GPU memory (GiB)": [curve for one in ranks for curve in _memory_curves(one)],
+        "process memory (GiB)": [Curve(f"rank {one.rank}", _scaled(resident(one), 2**30)) for one in ranks],
+        "loss": [
+            Curve(labels[2], _scaled(ranks[0].window.points(catalog.TRAIN_LOSS, *labels)))
+            for labels in ranks[0].window.labels(catalog.TRAIN_LOSS, *ranks[0].key)
+        ],
+        "mAP50-95": [Curve("validation", _scaled(scores(ranks[0].window, *ranks[0].key)))],
+    }
+    drawn = {name: tuple(curve for curve in curves if len(curve.points) > 1) for name, curves in plots.items()}
+    return {name: curves for name, curves in drawn.items() if curves}
+
+
+def _edges(window: Window) -> int:
+    return max(2, min(POINTS, int(window.seconds / max(window.period, 1e-3) / 2)))
+
+
+def _measured(name: str, one: RankWindow, measure: Measure) -> Curve:
+    points = measured_parts([one], measure, POINTS)
+    return Curve(name, tuple(points) if any(value for _, value in points) else ())
+
+
+def _gpu_curves(one: RankWindow) -> list[Curve]:
+    curves = []
+    for labels in one.window.labels(catalog.TRAIN_DEVICE_INFO, *one.key):
+        parts = one.window.parts(_edges(one.window))
+        busy = [((part.start + part.end) / 2, gpu_busy(part, labels[2])) for part in parts]
+        curves.append(Curve(f"GPU {labels[2]}", tuple((time, share) for time, share in busy if share is not None)))
+    return curves
+
+
+def _memory_curves(one: RankWindow) -> list[Curve]:
+    kinds = ("allocated", "reserved")
+    points = {kind: one.window.points(catalog.TRAIN_CUDA_MEMORY_BYTES, *one.key, kind) for kind in kinds}
+    return [Curve(f"rank {one.rank} {kind}", _scaled(values, 2**30)) for kind, values in points.items() if values]
+
+
+def _scaled(points: Sequence[tuple[float, float]], by: float = 1.0) -> tuple[tuple[float, float], ...]:
+    """At most POINTS of the points, each the highest of its stretch, over `by`."""
+    stride = max(1, math.ceil(len(points) / POINTS))
+    groups = [points[index : index + stride] for index in range(0, len(points), stride)]
+    return tuple((group[-1][0], max(value for _, value in group) / by) for group in groups)

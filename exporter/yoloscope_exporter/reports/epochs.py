@@ -1,0 +1,61 @@
+"""Each epoch of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.learning import scores
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.series import Window
+from yoloscope_exporter.reports.rank import RankWindow, measured, resident
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Epoch(NamedTuple):
+    """One epoch; what is not known is None.
+
+    Attributes:
+        seconds: wall time seen in it.
+        images: images of all ranks per second of training time.
+        wait: share of step time spent waiting for data.
+        cuda: peak of the allocated device memory in bytes.
+        resident: peak of the processes' memory in bytes.
+        score: what its validation said, see `signals.learning.scores`.
+    """
+
+    number: int
+    seconds: float
+    images: float | None
+    wait: float | None
+    cuda: float | None
+    resident: float | None
+    score: float | None
+
+
+def epochs(ranks: Sequence[RankWindow]) -> tuple[Epoch, ...]:
+    """The epochs that the first rank went through, in order."""
+    one = ranks[0]
+    points = one.window.points(catalog.TRAIN_EPOCH, *one.key)
+    begins = [point for i, point in enumerate(points) if i == 0 or point[1] != points[i - 1][1]]
+    if not begins:
+        return ()  # it came no further than its set-up
+    ends = [time for time, _ in begins[1:]] + [one.window.end]
+    return tuple(_epoch(ranks, int(n), begin, end) for (begin, n), end in zip(begins, ends, strict=True) if end > begin)
+
+
+def _epoch(ranks: Sequence[RankWindow], number: int, begin: float, end: float) -> Epoch:
+    inside = [RankWindow(Window(one.window.store, begin, end, one.window.period), one.run, one.rank) for one in ranks]
+    first = inside[0]
+    reached = scores(first.window, *first.key)
+    return Epoch(
+        number,
+        end - begin,
+        images=measured(inside, training.IMAGES),
+        wait=measured(inside, training.DATA_WAIT),
+        cuda=first.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *first.key, "allocated"),
+        resident=max((value for _, value in resident(first)), default=None),
+        score=reached[-1][1] if reached else None,
+    )

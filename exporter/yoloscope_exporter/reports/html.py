@@ -1,0 +1,113 @@
+"""A report as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.reports import charts
+from yoloscope_exporter.reports.figures import QUANTITIES, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jinja2 import Template
+
+    from yoloscope_exporter.reports.charts import Bar, BlockChart, LineChart
+    from yoloscope_exporter.reports.comparison import Comparison
+    from yoloscope_exporter.reports.curves import Curve
+    from yoloscope_exporter.reports.summary import Summary
+
+#: Okabe and Ito's palette, which colour-blind readers tell apart; the black one is a grey here, to show on dark.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#F0E442")
+#: Facts of a run that stand below its name.
+FACTS = ("model", "data", "imgsz", "device", "amp", "cache", "ultralytics", "torch", "cuda")
+
+
+def one(summary: Summary) -> str:
+    """The page of one run."""
+    return _template().render(title=summary.run, summaries={"": summary})
+
+
+def two(comparison: Comparison) -> str:
+    """The page of two runs: the table first, then each of them."""
+    before, after = comparison.before, comparison.after
+    return _template().render(
+        title=f"{before.run} and {after.run}",
+        comparison=comparison,
+        overlaid=_overlaid(before, after),
+        summaries={"Before": before, "After": after},
+    )
+
+
+@cache
+def _template() -> Template:
+    loader = PackageLoader("yoloscope_exporter.reports")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"duration": units.duration, "gib": units.gib, "when": units.when}
+    environment.globals |= {
+        "palette": PALETTE,
+        "charts": charts,
+        "facts": _facts,
+        "figures": _figures,
+        "curves": _curves,
+        "timeline": _timeline,
+        "budget": _budget,
+        "workers": _workers,
+    }
+    return environment.get_template("report.html")
+
+
+def _overlaid(before: Summary, after: Summary) -> dict[str, LineChart]:
+    """The curves of both runs in the same charts, each from its own start."""
+    return {
+        name: charts.lines(
+            {
+                f"{role}: {curve.name}": _from_zero(curve)
+                for role, summary in (("before", before), ("after", after))
+                for curve in summary.curves.get(name, ())
+            }
+        )
+        for name in dict.fromkeys([*before.curves, *after.curves])
+    }
+
+
+def _from_zero(curve: Curve) -> list[tuple[float, float]]:
+    return [(time - curve.points[0][0], value) for time, value in curve.points]
+
+
+def _facts(summary: Summary) -> str:
+    return ", ".join(f"{name}={summary.facts[name]}" for name in FACTS if summary.facts.get(name))
+
+
+def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
+    for name, quantity in QUANTITIES.items():
+        if name in summary.figures:
+            yield quantity.title, shown(quantity, summary.figures[name])
+
+
+def _curves(summary: Summary) -> dict[str, LineChart]:
+    pauses = [span for span in summary.states if span[2] in ("validate", "checkpoint")]
+    return {
+        name: charts.lines({curve.name: curve.points for curve in curves}, pauses)
+        for name, curves in summary.curves.items()
+    }
+
+
+def _timeline(summary: Summary) -> BlockChart:
+    return charts.timeline(summary.states, catalog.STATES)
+
+
+def _budget(summary: Summary) -> BlockChart:
+    return charts.stacked(summary.budget, units.duration)
+
+
+def _workers(summary: Summary) -> tuple[Bar, ...]:
+    amounts = {f"rank {w.rank} worker {w.name}": (w.seconds, w.computing) for w in summary.workers}
+    return charts.bars(amounts, units.milliseconds)

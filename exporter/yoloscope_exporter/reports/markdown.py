@@ -1,0 +1,99 @@
+"""A report as Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.reports.figures import QUANTITIES, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from yoloscope_exporter.reports.comparison import Comparison
+    from yoloscope_exporter.reports.summary import Summary
+
+
+def summary_markdown(summary: Summary) -> str:
+    """One run as Markdown: figures, time budget, epochs, workers, verdicts."""
+    parts = [
+        f"# {summary.run}",
+        "",
+        f"{summary.state or 'state unknown'}; {units.when(summary.start)} to {units.when(summary.end)}",
+    ]
+    parts += ["", "| figure | |", "|---|---|"]
+    parts += [
+        f"| {quantity.title} | {shown(quantity, summary.figures[name])} |"
+        for name, quantity in QUANTITIES.items()
+        if name in summary.figures
+    ]
+    parts += ["", "## Where the time went", "", "| phase | time | share |", "|---|---|---|"]
+    total = sum(summary.budget.values()) or 1.0
+    parts += [
+        f"| {phase} | {units.duration(seconds)} | {seconds / total:.1%} |" for phase, seconds in summary.budget.items()
+    ]
+    parts += _epoch_lines(summary) + _worker_lines(summary) + _verdict_lines(summary)
+    parts += ["", *(f"- {note}" for note in summary.notes)] if summary.notes else []
+    return "\n".join(parts) + "\n"
+
+
+def _epoch_lines(summary: Summary) -> list[str]:
+    if not summary.epochs:
+        return []
+    lines = [
+        "",
+        "## Epochs",
+        "",
+        "| epoch | time | images/s | waiting | GPU memory | process memory | score |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for epoch in summary.epochs:
+        cells = (
+            str(epoch.number),
+            units.duration(epoch.seconds),
+            _or_dash(epoch.images, "{:.1f}".format),
+            _or_dash(epoch.wait, units.percent),
+            _or_dash(epoch.cuda, units.gib),
+            _or_dash(epoch.resident, units.gib),
+            _or_dash(epoch.score, "{:.4f}".format),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _or_dash(value: float | None, form: Callable[[float], str]) -> str:
+    return "-" if value is None else form(value)
+
+
+def _worker_lines(summary: Summary) -> list[str]:
+    if not summary.workers:
+        return []
+    quantiles = ", ".join(f"p{100 * q:.0f} {units.milliseconds(value)}" for q, value in summary.latency.items())
+    lines = ["", f"## Loader workers{f' ({quantiles})' if quantiles else ''}", ""]
+    lines += ["| rank | worker | batches | time per batch | computing |", "|---|---|---|---|---|"]
+    for w in summary.workers:
+        computing = _or_dash(w.computing, units.percent)
+        lines.append(f"| {w.rank} | {w.name} | {w.batches:.0f} | {units.milliseconds(w.seconds)} | {computing} |")
+    return lines
+
+
+def _verdict_lines(summary: Summary) -> list[str]:
+    lines = ["", "## Verdicts", ""]
+    for rank, verdict in summary.verdicts:
+        fix = f" Fix: `{verdict.fix}`." if verdict.fix else ""
+        gain = f" Gain: {verdict.gain}." if verdict.gain else ""
+        lines.append(f"- rank {rank}: **{verdict.name}** ({verdict.severity}): {verdict.evidence}.{fix}{gain}")
+    return lines if summary.verdicts else [*lines, "None."]
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """The comparison as tables."""
+    lines = [
+        f"| | before: {comparison.before.run} | after: {comparison.after.run} | change | certainty |",
+        "|---|---|---|---|---|",
+        *(f"| {row.title} | {row.before} | {row.after} | {row.change} | {row.sure} |" for row in comparison.rows),
+    ]
+    if comparison.differences:
+        lines += ["", "| configuration | before | after |", "|---|---|---|"]
+        lines += [f"| {name} | {one} | {other} |" for name, one, other in comparison.differences]
+    return "\n".join(lines) + "\n"

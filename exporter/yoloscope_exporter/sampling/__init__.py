@@ -1,0 +1,1 @@
+"""Collectors are run on their periods; scrapes get the newest snapshot."""

@@ -1,0 +1,99 @@
+"""A sampler, its registry and a web server, put together; and what a reload changes of them."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from yoloscope_exporter import registry
+from yoloscope_exporter.config import merged
+from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
+from yoloscope_exporter.service import log
+from yoloscope_exporter.web.application import application
+from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client import CollectorRegistry
+    from starlette.types import ASGIApp
+
+    from yoloscope_exporter.config import Config
+    from yoloscope_exporter.sampling.sampler import Sampler
+    from yoloscope_exporter.sampling.sources import Source, SourceFactory
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Exporter:
+    """The parts of a running exporter."""
+
+    config: Config
+    sampler: Sampler
+    registry: CollectorRegistry
+    server: Server
+    sources: Callable[[Config], list[Source]]
+
+
+@contextmanager
+def running(config: Config) -> Iterator[Exporter]:
+    """A sampler and a server, until the block is left.
+
+    Raises:
+        click.ClickException: the address cannot be had, or the web configuration is wrong.
+    """
+    sampler, sources = registry.sampler_of(config)
+    with ExitStack() as stack:
+        documents = {DIAGNOSIS_PATH: lambda: _diagnosis(sources)}
+        stack.callback(sampler.stop)
+        server = _server(config, application(sampler, config.web_telemetry_path, documents))
+        stack.callback(server.close)
+        sampler.start()
+        server.start()
+        yield Exporter(config, sampler, registry.over(sampler), server, sources)
+
+
+def _server(config: Config, app: ASGIApp) -> Server:
+    address = config.web_listen_address
+    try:
+        file = WebConfigFile(config.web_config_file) if config.web_config_file else None
+        return Server(address, app, file)
+    except WebConfigError as error:
+        raise click.ClickException(f"--web.config.file: {error}") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise click.ClickException(f"--web.listen-address {address}: {reason}; choose another, or port 0") from error
+
+
+def _diagnosis(sources: SourceFactory) -> object:
+    """What the diagnosis says now, for `yoloscope diagnose` and `yoloscope top`; nothing where it is off."""
+    live = sources.derived("diagnosis")
+    return live.document() if isinstance(live, Live) else {"runs": [], "notes": ["switched off"]}
+
+
+def reload(exporter: Exporter, reread: Callable[[], Config]) -> None:
+    """Take over what may change while running; for the rest the log says that it needs a restart.
+
+    If `reread` raises, the settings stay as they were, and the log says why.
+    """
+    exporter.server.reload()
+    try:
+        new, fixed = merged(exporter.config, reread())
+    except click.ClickException as error:
+        _log.error("the configuration stays as it was: %s", error.format_message())
+        return
+    except Exception:  # noqa: BLE001 - whatever is wrong with the new settings, the old ones are good
+        _log.exception("the configuration stays as it was")
+        return
+    for name in fixed:
+        _log.warning("%s changes only with a restart", name)
+    log.configure(new.log_level, new.log_format)
+    exporter.sampler.reconfigure(exporter.sources(new), new.sample_interval)
+    exporter.config = new
+    _log.info("configuration reread", extra={"fields": {"collectors": ",".join(sorted(new.modules))}})

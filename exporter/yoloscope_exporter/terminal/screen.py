@@ -1,0 +1,235 @@
+"""What `yoloscope top` shows: one frame from the last minute's series and the diagnosis. Pure; fits 80 columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.markup import escape
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import rules, signals
+from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
+from yoloscope_exporter.diagnosis.signals.view import Machine, state
+from yoloscope_exporter.diagnosis.units import clock, duration
+from yoloscope_exporter.measures import host, training
+from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.terminal.sparkline import line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
+    from yoloscope_exporter.measures.series import Window
+
+STYLES = {rules.OK: "green", rules.INFO: "cyan", rules.WARNING: "yellow", rules.CRITICAL: "bold red"}
+GIB = 2**30
+BAR = 24
+MOST_WORKERS = 16
+MOST_EVENTS = 6
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened: when (Unix seconds), and what, with the severity that colours it."""
+
+    time: float
+    text: str
+    severity: str = rules.INFO
+
+
+def frame(window: Window, diagnoses: Sequence[Diagnosis], events: Sequence[Event] = (), source: str = "") -> Group:
+    """The whole screen."""
+    parts: list[RenderableType] = [_head(window, source)]
+    ranks = signals.ranks(window)
+    if not ranks:
+        parts.append(Text("no training here; start one with: yoloscope run -- yolo train ...", style="dim"))
+    told = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in diagnoses}
+    parts += [part for key in ranks for part in _shown(window, *key, told.get(key))]
+    parts += [part for key, one in told.items() if key not in ranks for part in map(_verdict, one.verdicts)]
+    parts += _gpus(window)
+    if events:
+        parts.append(_title("Recent events"))
+        parts += [_event(event) for event in list(events)[-MOST_EVENTS:]]
+    return Group(*parts)
+
+
+def _title(text: str) -> Rule:
+    return Rule(Text(text), align="left", style="dim", characters="─")
+
+
+def _head(window: Window, source: str) -> Text:
+    machine = Machine(window)
+    parts = [clock(window.end), source]
+    busy = machine.reading.one(host.CPU_BUSY)
+    if busy is not None:
+        parts.append(f"CPU {busy:.0%} of {sum(machine.cpu.values()):.0f}")
+    installed, available = window.last(catalog.MEMORY_TOTAL_BYTES), window.last(catalog.MEMORY_AVAILABLE_BYTES)
+    if installed and available is not None:
+        parts.append(f"memory {(installed - available) / GIB:.1f} of {installed / GIB:.1f} GiB")
+    return Text("  ".join(filter(None, parts)), style="bold", no_wrap=True, overflow="ellipsis")
+
+
+# --- one rank -------------------------------------------------------------------------------------------------------
+
+
+def _shown(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> Sequence[RenderableType]:
+    """A rank's part of the screen; one that cannot be drawn leaves the others theirs."""
+    try:
+        return tuple(_rank(window, run, rank, diagnosis))
+    except Exception as error:  # noqa: BLE001 - the isolation boundary
+        return _title(f"{run} · rank {rank}"), Text(f"cannot be shown: {error!r}", style="dim")
+
+
+def _rank(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> Iterator[RenderableType]:
+    yield _title(f"{run} · rank {rank}")
+    if diagnosis is not None:
+        yield from (_verdict(verdict) for verdict in diagnosis.verdicts)
+        if not diagnosis.verdicts:
+            yield Text("nothing stands out", style="dim")
+    yield Text(progress(window, run, rank), no_wrap=True, overflow="ellipsis")
+    yield from _anatomy(window, run, rank)
+    yield from _loader(window, run, rank)
+
+
+def _verdict(verdict: Verdict) -> Text:
+    text = Text.from_markup(
+        f"[{STYLES[verdict.severity]}]{verdict.name}[/] {escape(verdict.title)}: {escape(verdict.evidence)}"
+    )
+    if verdict.severity != rules.OK and verdict.fix:
+        text.append(f"\n  fix  {verdict.fix}", style="bold")
+    if verdict.gain:
+        text.append(f"\n  gain {verdict.gain}")
+    return text
+
+
+def progress(window: Window, run: str, rank: str) -> str:
+    """A line about a rank: state, epoch, throughput, what is left, losses."""
+    key = (run, rank)
+    epoch, epochs = window.last(catalog.TRAIN_EPOCH, *key), window.last(catalog.TRAIN_EPOCHS, *key)
+    images = Reading(window).one(training.IMAGES, run=run, rank=rank)
+    remaining = window.last(catalog.TRAIN_REMAINING_SECONDS, *key)
+    parts = [state(window, run, rank)]
+    if epoch is not None and epochs is not None:
+        parts.append(f"epoch {epoch:.0f}/{epochs:.0f}")
+    if images:
+        parts.append(f"{images:.1f} images/s")
+    if remaining is not None:
+        parts.append(f"ETA {duration(remaining)}")
+    losses = [f"{labels[2]} {value:.4g}" for labels, value in window.current(catalog.TRAIN_LOSS, *key).items()]
+    return "  ".join([*parts, *losses])
+
+
+def _anatomy(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
+    """Where a step's time goes."""
+    grown = {p: window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, run, rank, p) or 0.0 for p in STEP_PHASES}
+    total, batches = sum(grown.values()), window.increase(catalog.TRAIN_BATCHES_TOTAL, run, rank)
+    if not total or not batches:
+        return
+    table = Table.grid(padding=(0, 1))
+    table.add_column(min_width=17)
+    table.add_column(justify="right", min_width=9)
+    table.add_column()
+    for phase, seconds in grown.items():
+        if seconds / total >= 0.005:  # noqa: PLR2004 - less than a character of the bar
+            style = "yellow" if phase in ("data_wait", "backward_exposed") else "blue"
+            table.add_row(phase, f"{1000 * seconds / batches:.1f} ms", _bar(seconds / total, style))
+    yield table
+
+
+def _bar(share: float, style: str, width: int = BAR) -> Text:
+    filled = round(min(max(share, 0.0), 1.0) * width)
+    return Text.assemble(("█" * filled, style), ("░" * (width - filled), "dim"), f" {share:4.0%}")
+
+
+def _loader(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
+    """The workers' times side by side, the slowest first."""
+    capacity, depth = (
+        window.last(catalog.TRAIN_QUEUE_CAPACITY, run, rank),
+        window.last(catalog.TRAIN_QUEUE_DEPTH, run, rank),
+    )
+    workers = sorted(_worker_times(window, run, rank), key=lambda worker: -worker[1])
+    if not workers:
+        return
+    queue = f", {depth:.0f} of {capacity:.0f} batches ready" if capacity and depth is not None else ""
+    yield Text(f"{len(workers)} loader workers{queue}", style="dim")
+    table = Table.grid(padding=(0, 1))
+    longest = workers[0][1]
+    for name, seconds, computing in workers[:MOST_WORKERS]:
+        share = "" if computing is None else f"{computing:4.0%} computing"
+        table.add_row(f"worker {name}", f"{1000 * seconds:.0f} ms", _length(seconds / longest), share)
+    yield table
+    if len(workers) > MOST_WORKERS:
+        yield Text(f"and {len(workers) - MOST_WORKERS} faster ones", style="dim")
+
+
+def _length(share: float) -> Text:
+    return Text("█" * max(round(share * BAR), 1), style="blue")
+
+
+def _worker_times(window: Window, run: str, rank: str) -> Iterator[tuple[str, float, float | None]]:
+    batches = window.increases(catalog.TRAIN_WORKER_BATCHES_TOTAL, run, rank)
+    computing = window.increases(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, run, rank)
+    for labels, seconds in window.increases(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, run, rank).items():
+        if seconds and (made := batches.get(labels)):
+            yield labels[2], seconds / made, computing[labels] / seconds if labels in computing else None
+
+
+# --- GPUs -----------------------------------------------------------------------------------------------------------
+
+
+def _gpus(window: Window) -> Iterator[RenderableType]:
+    names = {labels[0]: labels[2] for labels in window.current(catalog.GPU_INFO)}
+    if not names:
+        return
+    yield _title("GPUs")
+    table = Table.grid(padding=(0, 1))
+    ranks = {labels[2]: labels[1] for labels in window.current(catalog.TRAIN_DEVICE_INFO)}
+    for gpu in sorted(names, key=lambda name: (len(name), name)):
+        table.add_row(*_gpu(window, gpu, ranks))
+    yield table
+
+
+def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[RenderableType]:
+    busy = gpu_busy(window, gpu)
+    history = [value for _, value in window.points(catalog.GPU_UTILIZATION_RATIO, gpu)]
+    used, total = window.last(catalog.GPU_MEMORY_USED_BYTES, gpu), window.last(catalog.GPU_MEMORY_TOTAL_BYTES, gpu)
+    power, limit = window.last(catalog.GPU_POWER_WATTS, gpu), window.last(catalog.GPU_POWER_LIMIT_WATTS, gpu)
+    heat = window.last(catalog.GPU_TEMPERATURE_CELSIUS, gpu, "core")
+    yield gpu
+    yield "" if busy is None else f"{busy:4.0%}"
+    yield Text(line(history, width=20, high=1.0), style="blue")
+    yield "" if used is None or total is None else f"{used / GIB:.1f}/{total / GIB:.1f} GiB"
+    yield "" if power is None else f"{power:.0f}/{limit:.0f} W" if limit is not None else f"{power:.0f} W"
+    yield "" if heat is None else f"{heat:.0f} C"
+    yield f"rank {ranks[gpu]}" if gpu in ranks else ""
+
+
+def _event(event: Event) -> Text:
+    return Text.assemble((clock(event.time), "dim"), " ", (event.text, STYLES[event.severity]))
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+def changes(now: float, before: Sequence[Diagnosis], after: Sequence[Diagnosis]) -> Iterator[Event]:
+    """What happened between two diagnoses: states entered, verdicts that began or ended."""
+    old = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in before}
+    for diagnosis in after:
+        who = f"{diagnosis.run} rank {diagnosis.rank}" if diagnosis.run else "this node"
+        earlier = old.get((diagnosis.run, diagnosis.rank))
+        held = {verdict.name: verdict for verdict in earlier.verdicts} if earlier else {}
+        if diagnosis.state and (earlier is None or earlier.state != diagnosis.state):
+            yield Event(now, f"{who}: {diagnosis.state}")
+        for verdict in diagnosis.verdicts:
+            if verdict.name not in held:
+                yield Event(now, f"{who}: {verdict.name} began", verdict.severity)
+        for name in held.keys() - {verdict.name for verdict in diagnosis.verdicts}:
+            yield Event(now, f"{who}: {name} ended")

@@ -1,0 +1,1 @@
+"""The web side: a Starlette application on uvicorn's parser, in one thread of its own."""

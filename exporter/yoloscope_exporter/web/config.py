@@ -1,0 +1,438 @@
+"""TLS, users and headers from a file in the format of Prometheus' exporter-toolkit.
+
+https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md; docs/exporter.md lists its keys
+with what becomes of each. As there, the file is looked at again for each connection and request, so users and
+certificates can be changed without a restart. Passwords and TLS do not end that way: a file that was emptied, cut short
+or mistyped would open the server to everybody. What is refused is said, and what was goes on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import re
+import ssl
+import stat
+import tempfile
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_exporter import yaml_files
+from yoloscope_exporter.yaml_files import SettingsFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+_CLIENT_AUTH = {
+    "NoClientCert": ssl.CERT_NONE,
+    "RequestClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+#: Values of the exporter-toolkit that are refused, and why.
+_UNSUPPORTED = {
+    "TLS10": "not supported, it can be broken",
+    "TLS11": "not supported, it can be broken",
+    "RequireAnyClientCert": "not supported, Python verifies every certificate that it requires",
+    "RequireClientCert": "not supported, Python verifies every certificate that it requires",
+}
+_CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
+_TLS13_SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+#: Go's names of its suites for TLS 1.2, and OpenSSL's.
+_SUITES = {
+    f"TLS_ECDHE_{key}_WITH_{theirs}": f"ECDHE-{key}-{ours}"
+    for key in ("ECDSA", "RSA")
+    for theirs, ours in (
+        ("AES_128_GCM_SHA256", "AES128-GCM-SHA256"),
+        ("AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
+        ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
+        ("AES_128_CBC_SHA", "AES128-SHA"),
+        ("AES_256_CBC_SHA", "AES256-SHA"),
+    )
+}
+_TLS_FILES = ("cert_file", "key_file", "client_ca_file")
+_TLS_INLINE = ("cert", "key", "client_ca")
+_TLS_TEXTS = ("client_auth_type", "min_version", "max_version", "prefer_server_cipher_suites")
+_TLS_LISTS = ("client_allowed_sans", "cipher_suites", "curve_preferences")
+_TLS_KEYS = (*_TLS_FILES, *_TLS_INLINE, *_TLS_TEXTS, *_TLS_LISTS)
+_SWITCH = {"true": True, "false": False}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}").fullmatch
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_SENDABLE = re.compile(r"[\x20-\x7e\xa0-\xff]*").fullmatch
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)").fullmatch
+
+_log = logging.getLogger(__name__)
+
+
+class WebConfigError(SettingsFileError):
+    """The file says something that cannot be."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The section `tls_server_config`. What has a file and an inline form has one of them."""
+
+    files: Mapping[str, Path]
+    """By key."""
+    inline: Mapping[str, str]
+    """By key, as PEM."""
+    client_auth: ssl.VerifyMode = ssl.CERT_NONE
+    """Whether clients must prove who they are by a certificate."""
+    allowed_sans: frozenset[str] = frozenset()
+    """Whom a client's certificate must be for; empty for anybody."""
+    versions: tuple[ssl.TLSVersion, ssl.TLSVersion] = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    ciphers: tuple[str, ...] = ()
+    """OpenSSL's names of those for TLS 1.2; empty for its choice."""
+    prefer_own_ciphers: bool = True
+    curve: str = ""
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """The section `rate_limit`: a bucket of `burst` requests, filled by one every `interval` seconds."""
+
+    interval: float
+    burst: int
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """What the file says."""
+
+    tls: Tls | None = None
+    users: Mapping[str, str] = field(default_factory=dict)
+    """Hash of the password by name; empty lets everybody ask."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    rate_limit: RateLimit | None = None
+    notes: tuple[str, ...] = ()
+    """What is asked for in vain, and does no harm."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files it names."""
+        return tuple(self.tls.files.values()) if self.tls else ()
+
+    @property
+    def client_auth(self) -> ssl.VerifyMode:
+        """Whether clients must prove who they are by a certificate."""
+        return self.tls.client_auth if self.tls else ssl.CERT_NONE
+
+    def may_connect(self, certificate: Mapping[str, Any] | None) -> bool:
+        """Whether a client with this verified certificate, as `getpeercert` gives it, is one of those allowed."""
+        allowed = self.tls.allowed_sans if self.tls else frozenset()
+        names = (certificate or {}).get("subjectAltName", ())
+        return not allowed or any(_canonical(name) in allowed for _kind, name in names)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+class _ProblemError(Exception):
+    """What is wrong, without the file's name."""
+
+
+def load(path: Path) -> WebConfig:
+    """Read and check the file.
+
+    Raises:
+        WebConfigError: what is wrong with it.
+    """
+    try:
+        content = yaml_files.load(path)
+    except SettingsFileError as error:
+        raise WebConfigError(path, error.problem) from error
+    try:
+        return _web_config(path.parent, content)
+    except _ProblemError as error:
+        raise WebConfigError(path, error) from error
+
+
+def _web_config(directory: Path, content: Any) -> WebConfig:  # noqa: ANN401 - YAML
+    if not content:
+        raise _ProblemError("says nothing; leave --web.config.file out to serve everybody without TLS")
+    _known("the file", content, ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))
+    http = _section(content, "http_server_config")
+    _known("http_server_config", http, ("headers", "http2"))
+    return WebConfig(
+        tls=_tls(directory, _section(content, "tls_server_config")),
+        users=_users(_texts("basic_auth_users", _section(content, "basic_auth_users"))),
+        headers=_headers(_texts("headers", _section(http, "headers"))),
+        rate_limit=_rate_limit(_texts("rate_limit", _section(content, "rate_limit"))),
+        notes=("http2 is not supported: HTTP/1.1 is spoken, which every Prometheus understands",)
+        if _choice("http2", http, "false", _SWITCH)
+        else (),
+    )
+
+
+def _tls(directory: Path, section: Mapping[str, Any]) -> Tls | None:
+    _known("tls_server_config", section, _TLS_KEYS)
+    if not section:
+        return None
+    lists = {key: _list(key, section[key]) for key in _TLS_LISTS if key in section}
+    inline = {key: _pem(key, section[key]) for key in _TLS_INLINE if key in section}
+    texts = _texts("tls_server_config", {key: section[key] for key in section if key not in (*lists, *inline)})
+    _check_forms(texts, inline)
+    auth = _client_auth(texts, section)
+    if "client_allowed_sans" in lists and auth == ssl.CERT_NONE:
+        raise _ProblemError("client_allowed_sans needs client_auth_type RequireAndVerifyClientCert")
+    versions = _choice("min_version", texts, "TLS12", _VERSIONS), _choice("max_version", texts, "TLS13", _VERSIONS)
+    if versions[0] > versions[1]:
+        raise _ProblemError("min_version is above max_version")
+    suites = lists.get("cipher_suites", ())
+    for suite in suites:
+        _choice("cipher_suites", {"cipher_suites": suite}, "", (*_TLS13_SUITES, *_SUITES))
+    ciphers = tuple(_SUITES[suite] for suite in suites if suite in _SUITES)
+    if suites and not ciphers:  # none of TLS 1.2, so there is no speaking it
+        versions = (ssl.TLSVersion.TLSv1_3, versions[1])
+    return Tls(
+        files={key: directory / texts[key] for key in _TLS_FILES if key in texts},
+        inline=inline,
+        client_auth=auth,
+        allowed_sans=frozenset(map(_canonical, lists.get("client_allowed_sans", ()))),
+        versions=versions,
+        ciphers=ciphers,
+        prefer_own_ciphers=_choice("prefer_server_cipher_suites", texts, "true", _SWITCH),
+        curve=_curve(lists.get("curve_preferences", ())),
+    )
+
+
+def _check_forms(texts: Mapping[str, str], inline: Mapping[str, str]) -> None:
+    for key in _TLS_INLINE:
+        if key in inline and f"{key}_file" in texts:
+            raise _ProblemError(f"{key} and {key}_file are both there; one of them is enough")
+    if not all(key in inline or f"{key}_file" in texts for key in ("cert", "key")):
+        raise _ProblemError("tls_server_config needs cert_file and key_file (or cert and key, as text)")
+
+
+def _client_auth(texts: Mapping[str, str], section: Mapping[str, Any]) -> ssl.VerifyMode:
+    found: ssl.VerifyMode = _choice("client_auth_type", texts, "NoClientCert", _CLIENT_AUTH)
+    name = texts.get("client_auth_type", "NoClientCert")
+    authority = next((key for key in ("client_ca_file", "client_ca") if key in section), None)
+    if authority and name == "NoClientCert":  # it looks as if clients were checked, and none would be
+        wanted = ", ".join(other for other in _CLIENT_AUTH if other != name)
+        raise _ProblemError(f"{authority} without a client_auth_type that asks for one: {wanted}")
+    if not authority and found != ssl.CERT_NONE:  # no certificate would be good enough
+        raise _ProblemError(f"client_auth_type {name} needs client_ca_file")
+    return found
+
+
+def _curve(names: tuple[str, ...]) -> str:
+    if len(names) > 1:
+        raise _ProblemError("curve_preferences with more than one curve is not supported, Python sets one; name one")
+    return next((_choice("curve_preferences", {"curve_preferences": name}, "", _CURVES) for name in names), "")
+
+
+def _rate_limit(section: Mapping[str, str]) -> RateLimit | None:
+    _known("rate_limit", section, ("interval", "burst"))
+    if not section or section.get("interval", "0") in {"0", "0s"}:
+        return None
+    interval, burst = _DURATION(section["interval"]), section.get("burst", "")
+    if interval is None:
+        raise _ProblemError(f"interval is {section['interval']!r}; allowed are durations such as 500ms, 1s, 1m, and 0")
+    if not re.fullmatch(r"[1-9]\d{0,8}", burst):
+        raise _ProblemError(f"burst is {burst!r}; allowed are whole numbers from 1 on")
+    return RateLimit(float(interval[1]) * _UNITS[interval[2]], int(burst))
+
+
+def _users(users: dict[str, str]) -> dict[str, str]:
+    for user, value in users.items():
+        if not _BCRYPT(value):
+            raise _ProblemError(f"the password of {user!r} must be a bcrypt hash: htpasswd -nBC 10 {user}")
+    return users
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _SENDABLE(f"{name}{value}"):
+            raise _ProblemError(f"the header {name!r} must be printable Latin-1, for that is all HTTP can send")
+        if not _TOKEN(name):
+            raise _ProblemError(f"{name!r} is no name of a header")
+    return headers
+
+
+def _section(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A mapping with something in it, or nothing where the key is not there."""
+    if key not in content:
+        return {}
+    section = content[key]
+    if section is None or section == {}:
+        raise _ProblemError(f"{key} is empty; leave the line out if that is meant")
+    if not isinstance(section, dict):
+        raise _ProblemError(f"{key} must be a mapping")
+    return section
+
+
+def _texts(where: str, section: Mapping[Any, Any]) -> dict[str, str]:
+    for key, value in section.items():
+        if not isinstance(key, str) or not isinstance(value, str) or not value or not value.isprintable():
+            raise _ProblemError(f"{key!r} in {where} must have one value, printable text")
+    return dict(section)
+
+
+def _list(key: str, value: Any) -> tuple[str, ...]:  # noqa: ANN401 - YAML
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+        raise _ProblemError(f"{key} must be a list with at least one text")
+    return tuple(value)
+
+
+def _pem(key: str, value: Any) -> str:  # noqa: ANN401 - YAML
+    if not isinstance(value, str) or "-----BEGIN " not in value or not value.isascii():
+        raise _ProblemError(f"{key} must be PEM, as text; for a file there is {key}_file")
+    return value
+
+
+def _known(where: str, content: Any, keys: Iterable[str]) -> None:  # noqa: ANN401 - YAML
+    if not isinstance(content, dict):
+        raise _ProblemError(f"{where} must be a mapping")
+    unknown = sorted(map(str, content.keys() - set(keys)))
+    if unknown:
+        raise _ProblemError(f"unknown key {unknown[0]!r} in {where}; allowed are {', '.join(keys)}")
+
+
+def _choice(key: str, texts: Mapping[str, Any], default: str, allowed: Any) -> Any:  # noqa: ANN401 - any mapping's values
+    """What the text means; for a sequence of names the name itself."""
+    value = texts.get(key, default)
+    if not isinstance(value, str) or value not in allowed:
+        reason = f": {_UNSUPPORTED[value]}" if isinstance(value, str) and value in _UNSUPPORTED else ""
+        raise _ProblemError(f"{key} is {value!r}{reason}; allowed are {', '.join(allowed)}")
+    return allowed[value] if isinstance(allowed, dict) else value
+
+
+def _canonical(name: str) -> str:
+    """A name of a certificate: addresses are written in several ways."""
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(name))
+    return name
+
+
+# --- using ----------------------------------------------------------------------------------------------------------
+
+
+def check_successor(path: Path, old: WebConfig, new: WebConfig) -> None:
+    """Refuse to let a running server, which is trusted to ask who comes, ask less.
+
+    Raises:
+        WebConfigError: what would end.
+    """
+    old_sans, new_sans = (bool(one.tls and one.tls.allowed_sans) for one in (old, new))
+    ends = (
+        ("basic_auth_users", bool(old.users) and not new.users),
+        ("tls_server_config", bool(old.tls) and not new.tls),
+        ("client_auth_type", new.client_auth < old.client_auth),
+        ("client_allowed_sans", old_sans and not new_sans),
+    )
+    for name, ended in ends:
+        if ended:
+            raise WebConfigError(path, f"{name} cannot be switched off while the exporter runs; restart it to do so")
+
+
+def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
+    """A server's context from `tls_server_config` of the file `path`.
+
+    Raises:
+        WebConfigError: certificate or key cannot be loaded.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version, context.maximum_version = tls.versions
+    if not tls.prefer_own_ciphers:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    names = ", ".join([*map(str, tls.files.values()), *tls.inline])
+    try:
+        if special := [str(file) for file in tls.files.values() if not stat.S_ISREG(file.stat().st_mode)]:
+            raise WebConfigError(path, f"{special[0]} is no regular file")  # a FIFO would be waited for
+        if tls.ciphers:
+            context.set_ciphers(":".join(tls.ciphers))
+        if tls.curve:
+            context.set_ecdh_curve(tls.curve)
+        with ExitStack() as stack:
+            files = {**tls.files, **_written(stack, tls.inline)}
+            context.load_cert_chain(files["cert_file"], files["key_file"], password="")  # or it asks a terminal
+            if "client_ca_file" in files:
+                context.load_verify_locations(files["client_ca_file"])
+    except OSError as error:
+        raise WebConfigError(path, f"cannot load {names}: {error}") from error
+    context.verify_mode = tls.client_auth
+    return context
+
+
+def _written(stack: ExitStack, inline: Mapping[str, str]) -> dict[str, Path]:
+    """Files with what the configuration holds itself, by the keys they would have there: Python loads files only."""
+    if not inline:
+        return {}
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # which nobody else may enter
+    files = {f"{key}_file": directory / key for key in inline}
+    for key, text in inline.items():
+        files[f"{key}_file"].write_text(text, encoding="ascii")
+    return files
+
+
+class WebConfigFile:
+    """A configuration that follows its file. Used by the web's thread only, once it serves."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            WebConfigError: what is wrong with it.
+        """
+        self._path = path
+        self.config = load(path)
+        """What holds."""
+        self.context = self._context(self.config)
+        """For the next connection; None for plain HTTP."""
+        self._watched = (path, *self.config.files)
+        self._stamps, self._problem = _stamps(self._watched), ""
+        self._note()
+
+    def refresh(self) -> None:
+        """Look whether one of the files has changed, and take it over if it is good."""
+        stamps = _stamps(self._watched)
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps  # bad files, too, are read once and not for every connection
+        try:
+            self._take(load(self._path))
+        except WebConfigError as error:
+            if str(error) != self._problem:
+                _log.error("the web configuration stays as it was: %s", error)
+            self._problem = str(error)
+
+    def _take(self, config: WebConfig) -> None:
+        # those in use, and those that may yet be mended
+        self._watch(*self.config.files, *config.files)
+        check_successor(self._path, self.config, config)
+        self.context = self._context(config)
+        self.config, self._problem = config, ""
+        self._watch(*config.files)
+        self._note()
+
+    def _watch(self, *files: Path) -> None:
+        watched = tuple(dict.fromkeys((self._path, *files)))
+        if watched != self._watched:
+            self._watched, self._stamps = watched, _stamps(watched)
+
+    def _note(self) -> None:
+        for note in self.config.notes:
+            _log.info("%s: %s", self._path, note)
+
+    def _context(self, config: WebConfig) -> ssl.SSLContext | None:
+        return ssl_context(self._path, config.tls) if config.tls else None
+
+
+def _stamps(paths: Iterable[Path]) -> tuple[tuple[int, ...], ...]:
+    """What changes with a file's content; empty for a file that is not there."""
+    return tuple(map(_stamp, paths))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half the time, and each request waits for it
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns

@@ -1,0 +1,325 @@
+"""One HTTP connection, and the book of all of them: who may stay how long, and who goes when there are too many.
+
+uvicorn waits for a request's head as long as the client likes. Here handshake and request together have a deadline and
+a size, and so has an answer that the client does not take. When every place is taken, the connection that has been
+sending its request for longest goes, then the one that has been idle for longest: a client that asks at once always
+gets through.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from email.utils import formatdate
+from enum import IntEnum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator, Mapping
+
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+RECEIVE_SECONDS = 5.0
+"""For the TLS handshake and the request, together."""
+SEND_SECONDS = 10.0
+"""For a client to take its answer; Prometheus gives up on a scrape after as long."""
+MAX_HEAD_BYTES = 1 << 14
+MAX_BODY_BYTES = 1 << 20
+"""Nothing here wants a body; what is sent all the same is thrown away, up to here."""
+MAX_PIPELINED = 16
+
+_log = logging.getLogger(__name__)
+
+
+class State(IntEnum):
+    """What a connection is about, in the order in which connections are given up."""
+
+    RECEIVING = 0
+    """From its beginning, or that of a further request, to the end of the request."""
+    IDLE = 1
+    SENDING = 2
+    """The answer is made, and the client has not taken it."""
+    ANSWERING = 3
+
+
+class Connections:
+    """All connections by state, within each the longest first. Used by the loop's thread only."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, maximum: int) -> None:
+        """Hold `maximum` connections at most."""
+        self._loop = loop
+        self._maximum = maximum
+        self._limits = {State.RECEIVING: RECEIVE_SECONDS, State.SENDING: SEND_SECONDS}
+        self._since: dict[State, dict[Connection, float]] = {state: {} for state in State}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return sum(map(len, self._since.values()))
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter([connection for found in self._since.values() for connection in found])
+
+    def admit(self, connection: Connection) -> None:
+        """Give a new connection a place, if need be another's."""
+        if len(self) >= self._maximum:
+            self.evict()
+        self.place(connection, State.RECEIVING)
+
+    def place(self, connection: Connection, state: State) -> None:
+        """Enter what a connection is about now."""
+        if connection.state is state:
+            return
+        self.forget(connection)
+        connection.state = state
+        now = self._since[state][connection] = self._loop.time()
+        if state in self._limits and (self._timer is None or now + self._limits[state] < self._timer.when()):
+            self._wait()
+
+    def forget(self, connection: Connection) -> None:
+        """Strike out a connection that is gone."""
+        if connection.state is not None:
+            self._since[connection.state].pop(connection, None)
+            connection.state = None
+
+    def evict(self) -> bool:
+        """Give up one connection, for another; says whether there was one."""
+        for found in self._since.values():
+            for connection in found:
+                self._drop(connection)
+                return True
+        return False
+
+    def _drop(self, connection: Connection) -> None:
+        self.forget(connection)
+        connection.drop()
+
+    def _wait(self) -> None:
+        """Wake up when the first deadline passes. One timer for all: a request in time costs none."""
+        if self._timer is not None:
+            self._timer.cancel()
+        firsts = [
+            (next(iter(self._since[state].values())), limit)
+            for state, limit in self._limits.items()
+            if self._since[state]
+        ]
+        self._timer = self._loop.call_at(min(map(sum, firsts)), self._expire) if firsts else None
+
+    def _expire(self) -> None:
+        now = self._loop.time()
+        for state, limit in self._limits.items():
+            late = [connection for connection, since in self._since[state].items() if since + limit <= now]
+            for connection in late:
+                self._drop(connection)
+        self._wait()
+
+
+class Headers:
+    """What every answer says: who answers, when, and what the operator wants said."""
+
+    def __init__(self, configured: Callable[[], Mapping[str, str]]) -> None:
+        """Ask `configured` each time."""
+        self._configured = configured
+        self._second = 0
+        self._date = b""
+
+    def __call__(self) -> list[tuple[bytes, bytes]]:
+        """Them now."""
+        now = int(time.time())
+        if now != self._second:
+            self._second, self._date = now, formatdate(now, usegmt=True).encode()
+        extra = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in self._configured().items()}
+        own = {b"server": b"yoloscope", b"date": self._date, b"x-content-type-options": b"nosniff"}
+        return list({**own, **extra}.items())
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol with limits."""
+
+    def __init__(self, config: Config, server: ServerState, connections: Connections, headers: Headers) -> None:
+        """Take a place among the connections; `opening` is the task that shakes hands."""
+        super().__init__(config, server, {})
+        self.state: State | None = None
+        self.opening: asyncio.Task[None] | None = None
+        self.may_enter: Callable[[Mapping[str, Any] | None], bool] = lambda _certificate: True
+        self._limited = connections
+        self._default_headers = headers
+        self._receiving = True
+        self._in_head = True
+        self._size = 0
+        """Bytes of the head, or of the body, so far."""
+        self._chunk = 0
+        """Bytes that came last, of which what begins now has its share: all, or little."""
+        self._refused: HTTPStatus | None = None
+        connections.admit(self)
+
+    def drop(self) -> None:
+        """End it at once, whatever it is about."""
+        if self.transport is not None:
+            self.transport.abort()
+        elif self.opening is not None:
+            self.opening.cancel()
+
+    def drop_unopened(self) -> None:
+        """Forget it: the handshake failed."""
+        self._limited.forget(self)
+        self.drop()
+
+    # --- the connection -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
+        """Begin, if the client's certificate is one of those named."""
+        super().connection_made(transport)
+        # so that `resume_writing` means that the client has taken everything; with 0 TLS would never be done
+        transport.set_write_buffer_limits(high=1)
+        if self.state is None or not self.may_enter(transport.get_extra_info("peercert")):
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave nothing behind: uvicorn's timer would keep what broke for minutes."""
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+        self._limited.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse."""
+        self._unset_keepalive_if_required()
+        self._chunk = len(data)
+        self._size += len(data)
+        if self._refused is not None:  # what is still under way is read, or closing would break the answer
+            if self._size > MAX_BODY_BYTES:
+                self.drop()
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = False  # answered as if nobody had asked for an upgrade; nothing can follow
+        except httptools.HttpParserError:
+            self._refuse(self._refused or HTTPStatus.BAD_REQUEST)
+        else:
+            if self._in_head and self._size > MAX_HEAD_BYTES:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's own
+        """A client that says nothing more may still want its answer; True keeps what is not encrypted open for it."""
+        if self._receiving or self.cycle is None or self.cycle.response_complete or self.scheme == "https":
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not take what it is sent."""
+        super().pause_writing()
+        self._settle()
+
+    def resume_writing(self) -> None:
+        """It has taken everything."""
+        super().resume_writing()
+        self._settle()
+
+    def shutdown(self) -> None:
+        """Finish what is being answered, and close."""
+        if self._receiving:
+            self._limited.forget(self)
+            self.drop()
+        else:
+            super().shutdown()
+
+    def _settle(self) -> None:
+        """Tell what it is about now."""
+        if self.state is None:
+            return
+        if self._receiving:
+            state = State.RECEIVING
+        elif self.flow.write_paused or self.transport.is_closing():
+            state = State.SENDING
+        elif self.cycle is not None and not self.cycle.response_complete:
+            state = State.ANSWERING
+        else:
+            state = State.IDLE
+        self._limited.place(self, state)
+
+    # --- the parser -----------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._stop(HTTPStatus.TOO_MANY_REQUESTS)
+        self._receiving = self._in_head = True
+        self._size = self._chunk
+        self._settle()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Check what uvicorn does not."""
+        if 16 + len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._stop(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._stop(HTTPStatus.BAD_REQUEST)
+        self._in_head = False
+        self._size = 0
+        self.server_state.default_headers = self._default_headers()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:  # noqa: ARG002 - httptools' signature
+        """Throw it away."""
+        if self._size > MAX_BODY_BYTES:
+            self._stop(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        self._receiving = False
+        self._chunk = 0
+        super().on_message_complete()
+        self._settle()
+
+    def on_response_complete(self) -> None:
+        """The answer is made."""
+        super().on_response_complete()
+        if self._refused is not None:
+            self._end()
+        self._settle()
+
+    def _stop(self, status: HTTPStatus) -> None:
+        """End the parsing."""
+        self._refused = status
+        raise ValueError(status.phrase)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Say what is wrong, unless an answer is being given, and close."""
+        self._refused = status
+        self._receiving = True  # of no more use: the first to go
+        self._size = 0
+        self._settle()
+        _log.debug("%s: %d %s", self.client, status, status.phrase)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.pipeline.clear()
+            return
+        if not self._in_head:  # of a request that has its answer, the body is wrong
+            self._end()
+            return
+        body = f"{status.phrase}\n".encode()
+        headers = [
+            *self._default_headers(),
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        lines = [f"HTTP/1.1 {status:d} {status.phrase}".encode(), *(b"%s: %s" % header for header in headers)]
+        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self._end()
+
+    def _end(self) -> None:
+        """Say that this was all. The client closes when it has read that, or the deadline does."""
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()

@@ -1,0 +1,37 @@
+"""Answers of the kinds that are given here."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+    from yoloscope_exporter.sampling.exposition import Form
+
+
+def text(status: HTTPStatus, line: str, *headers: tuple[str, str]) -> Response:
+    """One line."""
+    return Response(f"{line}\n", status, dict(headers), "text/plain")
+
+
+def as_json(status: HTTPStatus, document: object) -> Response:
+    """A document."""
+    return Response(json.dumps(document, allow_nan=False), status, media_type="application/json")
+
+
+def exposed(form: Form, body: bytes) -> Response:
+    """An exposition in the form that was negotiated."""
+    headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
+    if form.gzipped:
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, HTTPStatus.OK, headers)
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """The value of a request's header; what is sent repeatedly is joined by commas."""
+    return ", ".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)

@@ -1,0 +1,79 @@
+"""Series of a Prometheus, over HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+import pytest
+from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.client.prometheus import read_prometheus
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.recordings import reader
+
+from tests.conftest import require_binary
+from tests.live import free_port, get, wait_for
+from tests.recordings import cases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Answer = Callable[[str, str, dict[str, str]], tuple[int, bytes]]
+
+
+def test_prometheus_gives_one_store_per_node(serve: Callable[[Answer], str]) -> None:
+    """Nodes are asked for by `instance`, runs are filtered, histograms are put together from their parts."""
+    queries: list[str] = []
+
+    def answer(_: str, body: str, __: dict[str, str]) -> tuple[int, bytes]:
+        query = parse_qs(body)["query"][0]
+        queries.append(query)
+        node = "b" if 'instance="b"' in query else "a"
+        base = {"instance": node, "run": "r", "rank": "0"}
+        up = {"metric": {"__name__": "yoloscope_train_up", **base}, "values": [[1, "1"], [2, "1"]]}
+        if query.startswith("yoloscope_train_up"):
+            other = {"metric": {**up["metric"], "instance": "b"}, "values": [[1, "1"]]}  # type: ignore[dict-item]
+            return 200, json.dumps({"data": {"result": [up, other]}}).encode()
+        foreign = {"metric": {**up["metric"], "run": "q"}, "values": [[1, "1"]]}  # type: ignore[dict-item]
+        return 200, json.dumps({"data": {"result": [up, foreign]}}).encode()
+
+    stores = read_prometheus(serve(answer), 3600, "r", now=10)
+    assert len(stores) == 2
+    assert all(list(store.series["yoloscope_train_up"]) == [("r", "0")] for store in stores)
+    assert queries[0] == 'yoloscope_train_up{run="r"}[3600s]'
+
+
+def test_prometheus_refusals_are_passed_on(serve: Callable[[Answer], str]) -> None:
+    """Its own words reach the user."""
+    with pytest.raises(SourceError, match="query processing would load too many samples"):
+        read_prometheus(serve(lambda *_: (422, b'{"error": "query processing would load too many samples"}')), 3600)
+
+
+def test_a_real_prometheus_says_what_the_recording_says(tmp_path: Path) -> None:
+    """A recording, loaded by promtool and asked for over the API of a real server, has the same series and findings."""
+    promtool, server = require_binary("promtool"), require_binary("prometheus")
+    plain, data = tmp_path / "a.om", tmp_path / "data"
+    plain.write_bytes(gzip.decompress(cases.path("straggler").read_bytes()))
+    subprocess.run(
+        [promtool, "tsdb", "create-blocks-from", "openmetrics", str(plain), str(data)], check=True, capture_output=True
+    )
+    (recorded,) = reader.read(plain)
+    (tmp_path / "prometheus.yml").write_text("global: {}\n")
+    port = free_port()
+    command = [server, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={data}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=100y"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            wait_for(lambda: get(f"http://127.0.0.1:{port}/-/ready"), timeout=60)
+            (asked,) = read_prometheus(f"http://127.0.0.1:{port}", 3600, "train/yolo11m", now=recorded.last)
+        finally:
+            process.terminate()
+    assert not asked.skipped
+    train = {key for key in recorded.series if "train" in key}
+    assert train - set(asked.series) == set()
+    told = [[(d.rank, [v.name for v in d.verdicts]) for d in diagnose_range([s]).diagnoses] for s in (recorded, asked)]
+    assert told[0] == told[1]

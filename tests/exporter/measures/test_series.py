@@ -1,0 +1,141 @@
+"""Timestamped series and windows over them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import HistogramValue, Sample
+from yoloscope_exporter.measures.series import Store, Window, longest, period, quantile
+
+BATCHES, RANK = catalog.TRAIN_BATCHES_TOTAL, ("run", "0")
+DEPTH, WAIT = catalog.TRAIN_QUEUE_DEPTH, catalog.TRAIN_DATA_WAIT_SECONDS
+
+
+def store(metric: catalog.Metric, points: dict[float, float], labels: tuple[str, ...] = RANK) -> Store:
+    filled = Store()
+    for time, value in points.items():
+        filled.add(time, [Sample(metric, labels, value)])
+    return filled
+
+
+def histogram(**counts: int) -> HistogramValue:
+    """Counts by bucket index: `histogram(b3=2)`."""
+    parts = [0.0] * (len(WAIT.buckets) + 1)
+    for key, count in counts.items():
+        parts[int(key[1:])] = float(count)
+    return HistogramValue(tuple(parts), 1.0)
+
+
+def test_increase_and_rate_use_only_points_inside() -> None:
+    """The first point before the window does not count."""
+    window = Window(store(BATCHES, {0: 0, 10: 100, 20: 130, 30: 190}), 10, 30)
+    assert window.increase(BATCHES, *RANK) == 90
+    assert window.rate(BATCHES, *RANK) == 4.5
+
+
+def test_a_reset_is_bridged() -> None:
+    """A counter that starts again adds to what it had before."""
+    filled = store(BATCHES, {0: 5, 1: 9, 2: 1, 3: 4})
+    assert Window(filled, 0, 3).increase(BATCHES, *RANK) == 8
+    assert filled.series[BATCHES.name][RANK].resets == 1
+
+
+@given(st.lists(st.integers(0, 1000), min_size=2, max_size=30))
+def test_counters_never_fall(raw: list[int]) -> None:
+    """Whatever a counter does, its unwrapped values ascend and the last raw value is kept."""
+    filled = store(BATCHES, dict(enumerate(map(float, raw))))
+    values = filled.series[BATCHES.name][RANK].values
+    assert list(values) == sorted(values)
+    assert values[-1] >= raw[-1]
+
+
+def test_a_counter_read_rarely_is_rated_from_change_to_change() -> None:
+    """2 per second, read every 10 s, sampled every 5 s: the ends that were not read do not count."""
+    window = Window(store(BATCHES, {0: 0, 5: 0, 10: 20, 15: 20, 20: 40, 25: 40}), 0, 25)
+    assert window.steady_rate(BATCHES, *RANK) == 2
+    assert window.rate(BATCHES, *RANK) == 1.6
+
+
+def test_one_point_makes_no_increase() -> None:
+    """Nothing can be said of one point; absent, not zero."""
+    window = Window(store(BATCHES, {5: 7}), 0, 10)
+    assert window.increase(BATCHES, *RANK) is None
+    assert window.rate(BATCHES, *RANK) is None
+    assert window.mean(DEPTH, *RANK) is None
+
+
+def test_a_series_that_has_gone_has_no_last_value() -> None:
+    """What stopped being published is unknown at the end of the window."""
+    window = Window(store(DEPTH, {0: 1, 1: 2, 20: 3}, RANK), 0, 20)
+    assert window.last(DEPTH, *RANK) == 3
+    assert Window(window.store, 0, 19).last(DEPTH, *RANK) is None
+    assert Window(window.store, 0, 19, period=10).last(DEPTH, *RANK) == 2
+
+
+def test_points_that_go_back_are_skipped_and_counted() -> None:
+    """Timestamps of a series ascend; a clock set back is said, not believed."""
+    filled = store(DEPTH, {10: 1})
+    filled.add(9, [Sample(DEPTH, RANK, 2.0)])
+    filled.add(11, [Sample(DEPTH, RANK, float("nan"))])
+    assert filled.skipped == {"backwards": 1, "not a number": 1}
+    assert list(filled.series[DEPTH.name][RANK].values) == [1.0]
+
+
+def test_events_count_from_the_birth_of_a_series() -> None:
+    """A counter that appears with 2 has seen 2 events; one that was there from the start, none."""
+    ooms = catalog.TRAIN_CUDA_OOMS_TOTAL
+    born = store(BATCHES, {0: 1, 1: 2})
+    born.add(2, [Sample(ooms, RANK, 2.0)])
+    assert Window(born, 0, 2).events(ooms, *RANK) == 2
+    assert Window(store(ooms, {0: 2, 1: 2}), 0, 1).events(ooms, *RANK) == 0
+
+
+def test_trimming_forgets_the_birth() -> None:
+    """After old points are gone, the first one left is no beginning."""
+    ooms = catalog.TRAIN_CUDA_OOMS_TOTAL
+    filled = store(BATCHES, {0: 1})
+    filled.add(1, [Sample(ooms, RANK, 2.0)])
+    filled.add(2, [Sample(ooms, RANK, 2.0)])
+    filled.trim(2)
+    assert Window(filled, 0, 3).events(ooms, *RANK) == 0
+    assert BATCHES.name not in filled.series
+
+
+def test_shares_take_the_value_before_an_edge() -> None:
+    """Parts may be as short as the sample period."""
+    window = Window(store(BATCHES, {0: 0, 10: 10, 20: 30, 30: 30}), 0, 30, period=10)
+    assert window.shares(BATCHES, *RANK, count=3) == [10, 20, 0]
+    assert Window(window.store, -60, 30, period=10).shares(BATCHES, *RANK, count=3) is None
+
+
+def test_quantiles_interpolate_as_prometheus_does() -> None:
+    """The median of ten observations between 0.2 and 0.5 lies in the middle; beyond the last bound it is that bound."""
+    index = WAIT.buckets.index(0.5)
+    assert quantile(WAIT, histogram(**{f"b{index}": 10}), 0.5) == pytest.approx(0.35)
+    assert quantile(WAIT, histogram(**{f"b{len(WAIT.buckets)}": 1}), 0.5) == WAIT.buckets[-1]
+    assert quantile(WAIT, histogram(), 0.5) is None
+
+
+def test_longest_is_the_bound_of_the_highest_bucket() -> None:
+    """What is above the last bound counts twice that."""
+    assert longest(WAIT, histogram(b0=9, b3=1)) == WAIT.buckets[3]
+    assert longest(WAIT, histogram(**{f"b{len(WAIT.buckets)}": 1})) == 2 * WAIT.buckets[-1]
+    assert longest(WAIT, histogram()) is None
+
+
+def test_histograms_are_subtracted_part_by_part() -> None:
+    """The window's histogram holds what was observed inside it."""
+    filled = Store()
+    filled.add(0, [Sample(WAIT, RANK, histogram(b1=3))])
+    filled.add(1, [Sample(WAIT, RANK, histogram(b1=4, b2=2))])
+    inside = Window(filled, 0, 1).histogram(WAIT, *RANK)
+    assert inside is not None
+    assert inside.counts[1:3] == (1, 2)
+
+
+def test_period_is_the_usual_distance() -> None:
+    """One gap does not change it."""
+    assert period([0, 1, 2, 3, 90, 91]) == 1
+    assert period([7]) == 1

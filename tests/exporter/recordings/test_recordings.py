@@ -1,0 +1,168 @@
+"""Recordings: written crash-safely, read whatever their order, loadable by promtool."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.measures.series import Store
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.recordings.timestamps import stamped
+from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_exporter.sampling.exposition import Form, Renderer
+
+from tests.conftest import require_binary
+from tests.recordings.model import Plan, moments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLAN = Plan(epochs=1, batches=30, workers=2, after=4)
+
+
+@pytest.fixture(params=["a.om", "a.om.gz"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A place for a recording, plain and compressed."""
+    return tmp_path / str(request.param)
+
+
+def write(path: Path, plan: Plan = PLAN, start: float = 1000.0) -> Store:
+    """Record a plan; return what should be read back."""
+    store, writer = Store(), Writer(path)
+    for time, samples in moments(plan, 2.0, start):
+        writer.samples(time, samples)
+        store.add(time, samples)
+    writer.close()
+    return store
+
+
+def content(store: Store) -> dict[tuple[str, tuple[str, ...]], list[object]]:
+    """Everything in a store, comparable."""
+    return {
+        (name, labels): [list(series.times), list(series.values), series.histograms]
+        for name, family in store.series.items()
+        for labels, series in family.items()
+    }
+
+
+def test_what_is_written_is_read(path: Path) -> None:
+    """Every series, every point, histograms included, the births too."""
+    written = write(path)
+    (read,) = reader.read(path)
+    assert content(read) == content(written)
+    assert not read.skipped
+    born = {key: series.born for key, series in written.series[catalog.TRAIN_BATCHES_TOTAL.name].items()}
+    assert {key: series.born for key, series in read.series[catalog.TRAIN_BATCHES_TOTAL.name].items()} == born
+
+
+def test_a_recording_is_continued(path: Path) -> None:
+    """A second writer goes on where the first one ended, and declares no family twice."""
+    write(path)
+    write(path, start=5000.0)
+    (read,) = reader.read(path)
+    assert read.first == pytest.approx(998)
+    assert read.last > 5000
+    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
+    types = [line for line in text.splitlines() if line.startswith("# TYPE ")]
+    assert len(types) == len(set(types))
+
+
+@pytest.mark.parametrize("lost", [1, 7, 200, 900])
+def test_a_torn_end_costs_the_last_moments_only(path: Path, lost: int) -> None:
+    """Cut off anywhere, as by a crash, the rest is read; and a writer mends the file."""
+    whole = content(write(path))
+    path.write_bytes(path.read_bytes()[:-lost])
+    (read,) = reader.read(path)
+    for key, (times, _, _) in content(read).items():
+        assert times == whole[key][0][: len(times)]  # type: ignore[index]
+    assert read.last >= 1006
+    write(path, start=9000.0)
+    (mended,) = reader.read(path)
+    assert mended.skipped.total() <= 1  # a histogram of which some parts were lost
+    assert mended.last > 9000
+
+
+def test_any_order_of_lines_is_read(tmp_path: Path) -> None:
+    """Sorted by family instead of by time, as OpenMetrics wants it, it says the same."""
+    path = tmp_path / "a.om"
+    written = write(path)
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    families = sorted(lines, key=lambda line: re.split("[{ ]", line)[0])
+    (read,) = reader.parse(families)
+    assert content(read) == content(written)
+
+
+def test_lines_that_are_no_samples_are_counted() -> None:
+    """Noise costs itself only, and is said."""
+    noise = random.Random(1)
+    garbage = ["", "# HELP x y", "yoloscope_train_up 1", "node_load1 3 1000", "yoloscope_new_thing 1 1000", "\x00\x01"]
+    good = ['yoloscope_train_up{run="r",rank="0"} 1 1000', 'yoloscope_train_up{rank="0",run="r"} 1 1001']
+    lines = garbage + good
+    noise.shuffle(lines)
+    (store,) = reader.parse(sorted(lines, key=lambda line: line.endswith("1001")))
+    assert list(store.series[catalog.TRAIN_UP.name]["r", "0"].times) == [1000, 1001]
+    assert store.skipped == {
+        "not a line of a sample with a timestamp": 2,
+        "not a metric of yoloscope": 1,
+        "unknown metric yoloscope_new_thing": 1,
+    }
+
+
+def test_instances_are_kept_apart() -> None:
+    """GPU 0 of one node is not GPU 0 of another."""
+    line = 'yoloscope_gpu_utilization_ratio{{gpu="0",instance="{}"}} {} 1000'
+    stores = reader.parse([line.format("a", 0.1), line.format("b", 0.9)])
+    values = [store.series[catalog.GPU_UTILIZATION_RATIO.name]["0",].values[0] for store in stores]
+    assert values == [0.1, 0.9]
+
+
+def test_labels_are_unescaped() -> None:
+    """Quotes, backslashes and new lines in labels survive."""
+    sample = Sample(catalog.TRAIN_UP, ('a"b\\c\nd', "0"), 1.0)
+    text = Renderer().render([sample]).get(Form(openmetrics=True)).decode()
+    (store,) = reader.parse(stamped(text, 5.0, set()).splitlines())
+    assert list(store.series[catalog.TRAIN_UP.name]) == [('a"b\\c\nd', "0")]
+
+
+def test_histograms_of_other_bounds_are_left_out() -> None:
+    """A bucket that is missing makes the whole histogram unknown, not wrong."""
+    lines = [f'yoloscope_train_step_seconds_bucket{{run="r",rank="0",le="{le}"}} 1 10' for le in ("0.5", "+Inf")]
+    (store,) = reader.parse([*lines, 'yoloscope_train_step_seconds_sum{run="r",rank="0"} 1 10'])
+    assert catalog.TRAIN_STEP_SECONDS.name not in store.series
+    assert store.skipped == {"histogram with other buckets or parts missing": 1}
+
+
+@pytest.mark.parametrize("data", [b"", b"hello\n", b"\x1f\x8bnot gzip at all"])
+def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
+    """A file without a sample of ours is an error in one line."""
+    path = tmp_path / "x.om"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"gzip|no samples of yoloscope"):
+        reader.read(path)
+
+
+def test_a_foreign_file_is_not_appended_to(tmp_path: Path) -> None:
+    """Nobody's notes are overwritten."""
+    path = tmp_path / "notes.txt"
+    path.write_text("remember the milk\n")
+    with pytest.raises(ValueError, match="recording"):
+        Writer(path)
+    assert path.read_text() == "remember the milk\n"
+
+
+def test_promtool_loads_it(tmp_path: Path) -> None:
+    """`promtool tsdb create-blocks-from openmetrics` makes blocks of a recording."""
+    promtool = require_binary("promtool")
+    path, data = tmp_path / "a.om", tmp_path / "data"
+    write(path, start=1_790_000_000.0)
+    command = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(path), str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    listed = subprocess.run([promtool, "tsdb", "list", str(data)], capture_output=True, text=True, check=True).stdout
+    assert len(listed.splitlines()) >= 2, listed

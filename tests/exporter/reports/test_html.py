@@ -1,0 +1,50 @@
+"""Reports as HTML files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from yoloscope_exporter.reports import html
+from yoloscope_exporter.reports.comparison import compare
+from yoloscope_exporter.reports.summary import summarize
+
+from tests.recordings.model import Plan, play
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.reports.summary import Summary
+
+
+def test_pages_are_whole_and_alone(before: Summary, after: Summary) -> None:
+    """Well-formed, every plot drawn, nothing fetched from elsewhere, no script."""
+    for text in (html.one(before), html.two(compare(before, after))):
+        root = ET.fromstring(text[text.index("<body>") : text.index("</body>") + 7])
+        plots = root.findall(".//svg")
+        assert len(plots) >= 8
+        assert all(len(list(plot)) for plot in plots)
+        assert not [part for part in ("http://", "https://", "<script", "url(", "@import") if part in text]
+
+
+def test_everything_is_there(before: Summary, after: Summary) -> None:
+    """Verdict, figures, timeline, budget, curves, epochs, workers; of two runs the table."""
+    text = html.one(before)
+    for part in (
+        "loader_workers",
+        "Fix: <code>workers=",
+        "waiting for data",
+        "Timeline",
+        "Where the time went",
+        "images/s",
+    ):
+        assert part in text
+    for part in ("Peak memory of each epoch", "22.00 GiB", "rank 0 worker 0", ".c0{stroke:#0072B2}"):
+        assert part in text
+    both = html.two(compare(before, after))
+    for part in ("before: before", 'class="n better"', "Configuration that differs", "After: after", "before: rank 0"):
+        assert part in both
+
+
+def test_names_cannot_break_the_page() -> None:
+    """A run's name is text, not markup."""
+    plan = Plan(run="<script>alert(1)</script>", epochs=1, batches=30)
+    assert "<script" not in html.one(summarize([play(plan)], plan.run))

@@ -1,0 +1,87 @@
+"""What `yoloscope top` shows, at 80 columns."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from yoloscope_exporter.diagnosis.live import Live
+from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.terminal import screen
+
+from tests.recordings.model import Plan, moments
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.terminal.screen import Event
+
+PLAN = Plan(workers=2, prep=0.9, epochs=1, batches=200, end="running", ranks=2)
+
+
+def shown(plan: Plan, events: tuple[Event, ...] = (), width: int = 80) -> str:
+    """The last frame of a plan, as text."""
+    watching, store = Live(), Store()
+    for time, samples in moments(plan, 1.0):
+        watching.feed(time, samples)
+        store.add(time, samples)
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(screen.frame(Window(store, store.last - 60, store.last), watching.diagnoses, events, "node7:9911"))
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    return output.getvalue()
+
+
+def test_verdict_first_then_the_rest() -> None:
+    """Head, verdict with its remedy, anatomy, workers, GPUs."""
+    lines = shown(PLAN).splitlines()
+    assert "node7:9911" in lines[0]
+    assert lines[1].startswith("train/yolo11m · rank 0")
+    assert lines[2].startswith("loader_workers")
+    order = [
+        next(i for i, line in enumerate(lines) if word in line) for word in ("fix  workers=", "data_wait", "worker 1")
+    ]
+    assert order == sorted(order)
+    assert any(line.startswith("GPUs") for line in lines)
+    assert any("38.5/80.0 GiB" in line and "rank 1" in line for line in lines)
+
+
+def test_it_fits_80_columns() -> None:
+    """No line is cut or wider than the terminal, however long names are."""
+    text = shown(replace(PLAN, run="runs/detect/a-very-long-name-of-an-experiment-with-many-words-in-it-and-more"))
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_nothing_is_shown_for_what_is_missing() -> None:
+    """Without GPUs there is no list of them, and no zeros."""
+    text = shown(replace(PLAN, gpu=False))
+    assert "GPUs" not in text
+    assert "None" not in text
+
+
+def test_names_are_no_markup() -> None:
+    """A run's name cannot colour the screen."""
+    assert "[red]x[/red]" in shown(replace(PLAN, run="[red]x[/red]", batches=20))
+
+
+def test_without_training_it_says_what_to_do() -> None:
+    """An idle node."""
+    console = Console(file=io.StringIO(), width=80)
+    console.print(screen.frame(Window(Store(), 0, 60), ()))
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    assert "yoloscope run --" in output.getvalue()
+
+
+def test_changes_become_events() -> None:
+    """States entered, verdicts begun and ended, each once."""
+    watching, told, events = Live(), (), []
+    for time, samples in moments(replace(PLAN, end="killed", batches=120), 1.0):
+        watching.feed(time, samples)
+        events += list(screen.changes(time, told, watching.diagnoses))
+        told = watching.diagnoses
+    texts = [event.text for event in events if "rank 0" in event.text]
+    assert "train/yolo11m rank 0: loader_workers began" in texts
+    assert "train/yolo11m rank 0: killed began" in texts
+    assert texts.count("train/yolo11m rank 0: train") == 1
+    assert "killed" in shown(PLAN, tuple(events))

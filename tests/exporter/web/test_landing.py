@@ -1,0 +1,36 @@
+"""The page, without a server."""
+
+from __future__ import annotations
+
+import pytest
+from yoloscope_exporter.sampling.snapshot import Snapshot
+from yoloscope_exporter.web import landing
+
+from tests.exporter.serving import samples
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"),
+    [("", "en"), ("fr", "en"), ("zh-TW", "zh"), ("fr, zh;q=0.5, en;q=0.4", "zh"), ("en-GB,zh", "en")],
+)
+def test_language(accepted: str, expected: str) -> None:
+    """The first of the two that the browser names."""
+    assert landing.language(accepted) == expected
+
+
+@pytest.mark.parametrize("code", ["en", "zh"])
+def test_everything_is_escaped(code: str) -> None:
+    """Names come from trainings, and from whoever writes a record."""
+    page = landing.page(Snapshot(1.0, {"<b>": tuple(samples())}), "/metrics", code)
+    assert "&lt;script&gt;&#34;run&#34;&lt;/script&gt;" in page
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "3 / -" in page
+
+
+def test_without_a_training() -> None:
+    """The page says how to start one; without a fresh snapshot it says that."""
+    assert "yoloscope run -- yolo" in landing.page(Snapshot(1.0, {"cpu": ()}), "/metrics", "en")
+    stale = landing.page(None, "/other", "en")
+    assert "Nothing has been sampled" in stale
+    assert 'href="/other"' in stale
