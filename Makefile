@@ -35,7 +35,7 @@ test: $(VENV)/.dev ## The tests
 	@$(BIN)/python tests/second_try.py
 
 field: export PATH := $(CURDIR)/$(BIN):$(PATH)
-field: $(VENV)/.dev ## Every field case as a real training with its diagnosis, about an hour; leave the machine alone
+field: $(VENV)/.dev ## Every field case as a real training with its diagnosis, takes hours; leave the machine alone
 	@$(BIN)/pytest -m field --no-header tests/field_cases
 
 check: $(VENV)/.dev ## Linters and types

@@ -1,4 +1,4 @@
-"""Every field case staged live: a real training each, and the right answer. Only with `make field`: it takes an hour.
+"""Every field case staged live: a real training each, and the right answer. Only with `make field`: it takes hours.
 
 The healthy trainings of all tasks, versions, loaders and with and without validation are among them.
 """

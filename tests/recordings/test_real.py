@@ -36,6 +36,19 @@ def test_recordings_are_small() -> None:
     assert {name: size for name, size in sizes.items() if size >= 150_000} == {}
 
 
+def test_score() -> None:
+    """Found, missed, told wrongly, and told where it is allowed."""
+    told = {"a": ["a"], "b": [], "": ["a"], "c": ["c"]}
+    answers = [
+        accuracy.Answer(frozenset(right.split()), frozenset("c"), frozenset(found)) for right, found in told.items()
+    ]
+    answers.append(accuracy.Answer(frozenset(), frozenset("c"), frozenset("c")))
+    assert str(accuracy.score(answers, "a")) == "1/1 | 1/2"
+    assert str(accuracy.score(answers, "b")) == "0/1 | -"
+    assert str(accuracy.score(answers, "c")) == "1/1 | 1/1"
+    assert str(accuracy.score(answers, accuracy.HEALTHY)) == "1/2 | 1/2"
+
+
 def test_accuracy(table: Callable[[str], None]) -> None:
     """The documented table is the one that is true."""
     text = accuracy.table({"real": accuracy.recorded(), "modelled": accuracy.modelled()})
