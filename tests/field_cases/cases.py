@@ -192,6 +192,26 @@ CASES: dict[str, Case] = {
         script='slow("ultralytics.data.base", "imread", 0.2)',
         options={**STEP, "workers": 0, **NO_VAL},
     ),
+    "cold_storage": sick(
+        "each image costs 3000 reads of a disk that serves them one by one, past the page cache",
+        "loader_io",
+        script="""
+import mmap, os, random, ultralytics.data.base
+many = os.path.join(os.path.dirname(options.data), "many")
+with open(many, "wb") as file:
+    file.write(os.urandom(2**26))
+    os.fsync(file.fileno())
+read = ultralytics.data.base.imread
+def cold(*args, **kwargs):
+    page, file = mmap.mmap(-1, 4096), os.open(many, os.O_RDONLY | os.O_DIRECT)
+    for _ in range(3000):
+        os.preadv(file, [page], 4096 * random.randrange(2**14))
+    os.close(file)
+    return read(*args, **kwargs)
+ultralytics.data.base.imread = cold
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+    ),
     "sleeping_transform": sick(
         "a transform waits for something that is no disk",
         "loader_wait",

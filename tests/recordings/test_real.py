@@ -21,7 +21,7 @@ def _known(name: str) -> object:
     return pytest.param(name, marks=[pytest.mark.xfail(reason=reason)] if reason else [])
 
 
-@pytest.mark.parametrize("name", map(_known, cases.TRUTH))
+@pytest.mark.parametrize("name", [_known(name) for name in cases.TRUTH])
 def test_findings(name: str) -> None:
     """Everything that must be told, and nothing that may not be."""
     course = diagnose_range(reader.read(cases.path(name)))
