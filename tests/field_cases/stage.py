@@ -3,8 +3,8 @@
     python -m tests.field_cases.stage callback_per_batch sleeping_storage    # writes tests/recordings/real/*.om.gz
     python -m tests.field_cases.stage --into /tmp/field healthy_detect_newest_2
 
-To be run while the machine has nothing else to do: what others use of the CPUs stands in the recording's first line,
-because it is true of that training, too.
+To be run while the machine has nothing else to do (`--most 0.3` sees to that): what others use of the CPUs stands in the
+recording's first line, because it is true of that training, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import contextlib
 import gzip
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,7 +70,6 @@ def stage(name: str, case: Case, into: Path) -> Staged:
             _watch(case, process)
             others = began.others(process.pid)
             stop()
-        into.mkdir(parents=True, exist_ok=True)
         target = into / f"{name}.om.gz"
         target.write_bytes(_small(recorded.read_bytes(), f"# {case.why}; others used {others:.1f} CPUs\n"))
         return Staged(target, (folder / "log").read_text(), others)
@@ -198,19 +198,24 @@ def _small(recording: bytes, first: str) -> bytes:
 
 
 def main() -> None:
+    """Stage and record the cases that were named."""
     parser = argparse.ArgumentParser(description="Stage field cases and record them.")
     parser.add_argument("names", nargs="+", choices=[*EVERY], metavar="NAME")
     parser.add_argument("--into", type=Path, default=REAL)
+    parser.add_argument("--most", type=float, default=9.0, help="drop a recording if others used more CPUs than that")
     parser.add_argument("--verbose", action="store_true", help="print what the trainings print")
     arguments = parser.parse_args()
     for name in arguments.names:
-        staged = stage(name, EVERY[name], arguments.into)
-        print(
-            f"{name}: {staged.recording.stat().st_size / 1024:.0f} KiB, others used {staged.others:.1f} CPUs",
-            flush=True,
-        )
-        if arguments.verbose:
-            print(staged.output[-2000:], flush=True)
+        with tempfile.TemporaryDirectory(prefix="field-") as folder:
+            staged = stage(name, EVERY[name], Path(folder))
+            dropped = staged.others > arguments.most
+            size = staged.recording.stat().st_size / 1024
+            print(f"{name}: {size:.0f} KiB, others used {staged.others:.1f} CPUs{', dropped' * dropped}", flush=True)
+            if arguments.verbose:
+                print(staged.output[-2000:], flush=True)
+            if not dropped:
+                arguments.into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(staged.recording, arguments.into)
 
 
 if __name__ == "__main__":
