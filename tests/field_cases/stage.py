@@ -3,7 +3,7 @@
     python -m tests.field_cases.stage callback_per_batch sleeping_storage    # writes tests/recordings/real/*.om.gz
     python -m tests.field_cases.stage --into /tmp/field healthy_detect_newest_2
 
-To be run while the machine has nothing else to do (`--most 0.3` sees to that): what others use of the CPUs stands in the
+To be run while the machine has nothing else to do (`--most 0.3` sees to that): what others use of the CPUs stands in a
 recording's first line, because it is true of that training, too.
 """
 
