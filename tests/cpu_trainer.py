@@ -13,6 +13,7 @@ import os
 import subprocess
 import time
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.utils.data
@@ -29,6 +30,9 @@ OPTIONS = json.loads(os.environ["CPU_TRAINER"])
 RANKS = OPTIONS["ranks"]
 RANK = int(os.environ.get("RANK", "0"))
 IS_RANK = "LOCAL_RANK" in os.environ
+
+if not hasattr(np, "trapz"):  # removed in NumPy 2.4, and Ultralytics 8.3.9 integrates with it
+    np.trapz = np.trapezoid
 
 if RANKS > 1:
     _Ddp = torch.nn.parallel.DistributedDataParallel
