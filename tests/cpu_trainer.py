@@ -32,7 +32,7 @@ RANK = int(os.environ.get("RANK", "0"))
 IS_RANK = "LOCAL_RANK" in os.environ
 
 if not hasattr(np, "trapz"):  # removed in NumPy 2.4, and Ultralytics 8.3.9 integrates with it
-    np.trapz = np.trapezoid
+    np.trapz = np.trapezoid  # noqa: NPY201 - that is what it is about
 
 if RANKS > 1:
     _Ddp = torch.nn.parallel.DistributedDataParallel
