@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 REAL = training.ROOT / "tests/recordings/real"
 #: No verdict reads them, and they are most of a recording.
 LEFT_OUT = re.compile(
-    r"yoloscope_(exporter|collector|network|swap|load_average|context_switches|train_verdict|train_learning_rate)|"
+    r"yoloscope_(exporter|collector|network|swap|load_average|context_switches|train_(verdict|learning_rate|job))|"
     r"(python|process)_"
 )
 _BUSY = "while True: pass"
