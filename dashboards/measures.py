@@ -12,8 +12,6 @@ from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.formula import TARGET
 from yoloscope_exporter.measures.promql import WINDOW, Expr, Scope, joined, total
 
-from dashboards import verdicts
-
 #: What identifies a rank, a run on a node, and a GPU, wherever they were scraped.
 RANK: Final = (*TARGET, "run", "rank")
 RUN: Final = (*TARGET, "run")
@@ -52,25 +50,6 @@ def images(on: Scope, *by: str, window: str = WINDOW) -> Expr:
     """Training images per second, all ranks together."""
     rate = total("sum", on.rate(m.TRAIN_IMAGES_TOTAL, window=window), *by)
     return replace(rate, unit="images/s", help="Training images per second.")
-
-
-def severity(on: Scope, *by: str) -> Expr:
-    """The verdicts that hold, with their severity (1 healthy to 4 broken) as value; `by` includes `verdict`."""
-    return _levels(on, m.TRAIN_VERDICT, "verdict", verdicts.SEVERITIES, by)
-
-
-def states(on: Scope, *by: str) -> Expr:
-    """The states that ranks are in, with their severity as value; `by` includes `state`."""
-    return _levels(on, m.TRAIN_STATE, "state", verdicts.STATES, by)
-
-
-def _levels(on: Scope, metric: m.Metric, label: str, levels: dict[int, tuple[str, ...]], by: tuple[str, ...]) -> Expr:
-    """The level of each value of `label` that is true now, instead of the 1 that the metric gives it."""
-    parts = [
-        total("max", on(metric, **{label: f"=~{'|'.join(names)}"}), *by).equals(1) * level
-        for level, names in levels.items()
-    ]
-    return Expr(" or ".join(f"({part})" for part in parts), "", metric.help)
 
 
 def cpu_busy(on: Scope, *by: str, window: str = WINDOW) -> Expr:

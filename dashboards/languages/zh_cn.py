@@ -180,7 +180,6 @@ _FLEET: Final = {
         "多数训练都高于 20%：很可能是共享存储的问题。"
     ),
     "Images per second": "图像/秒",
-    "Training images per second, over all ranks of the run.": "每秒训练的图像数，该训练所有 rank 合计。",
     "Follows the number of trainings.": "随训练数量变化。",
     "Falling with as many trainings: something shared got slow.": "训练数量不变而下降：某个共享资源变慢了。",
     "GPU-hours wasted": "浪费的 GPU 小时",
@@ -1149,11 +1148,9 @@ _COMPARE: Final = {
         "某个在若干轮后下降：降频、泄漏，或 mosaic 结束。"
     ),
     "Waiting for data, by epoch": "等待数据（按轮次）",
-    "Share of the training loop's time spent waiting for data.": "训练循环中等待数据的时间占比。",
     "Low after the first epoch.": "第一轮之后低。",
     "High in the first epoch alone: cold files. In all: the loader.": "仅第一轮高：文件未缓存。每轮都高：数据加载。",
     "GPU busy, by epoch": "GPU 忙碌（按轮次）",
-    "Mean utilisation of the GPUs the run trains on.": "该训练所用 GPU 的平均利用率。",
     "Flat and high.": "平稳且高。",
     "Lower in B: look at waiting for data beside it.": "B 更低：看旁边的等待数据。",
 }

@@ -8,10 +8,11 @@ from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.formula import TARGET
 from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, Expr, Scope, by_epoch, known, over, total, zero
 
-from dashboards import look, measures, recording
+from dashboards import look, measures
 from dashboards.board import OF_TWO_RUNS, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, epochs, stat, table
 from dashboards.views.common import RUN_LINK
+from deploy.prometheus.rulebook import records as recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,11 +5,12 @@ from __future__ import annotations
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.promql import UP, Expr, known, middle, since, top, total, zero
 
-from dashboards import look, recording, verdicts
+from dashboards import look, verdicts
 from dashboards.board import NODES as NODE_VARIABLES
 from dashboards.board import Board, Row, link
 from dashboards.panels import About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import FIRING, NODE_LINK, NODES, RUN_LINK, alerts, severity_column, verdict_column
+from deploy.prometheus.rulebook import records as recording
 
 QUANTILES = ((0.1, "lowest tenth"), (0.5, "middle"), (0.9, "highest tenth"))
 SHOWN = 40  # rows a screen can show

@@ -5,10 +5,11 @@ from __future__ import annotations
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.promql import Expr, Scope, by_epoch, known, named, over, total
 
-from dashboards import look, measures, recording
+from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, epochs, lines, stat, table
 from dashboards.views.common import LIFECYCLE, NODES, RUN, RUN_LINK, of_run
+from deploy.prometheus.rulebook import records as recording
 
 #: PyTorch tries to keep the last of the memory free; beyond this share the next larger image batch may fail.
 NEAR_FULL, FULL = 0.92, 0.97

@@ -9,6 +9,7 @@ from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.views.common import FIRING, LIFECYCLE, RUN, alerts, of_run, severity_column
+from deploy.prometheus.rulebook import levels
 
 QUARTILES = ((0.5, "half of the steps"), (0.95, "95 % of the steps"), (0.99, "99 % of the steps"))
 FACTS = ("model", "data", "imgsz", "optimizer", "amp", "cache", "device", "ultralytics", "torch", "cuda")
@@ -23,7 +24,7 @@ GLANCE = Row(
                 "docs/diagnosis.md says for each verdict what causes it and what to type.",
                 "The most severe verdict of the diagnosis that holds now.",
             ),
-            Query(top(1, measures.severity(RUN, "verdict")), "{{verdict}}"),
+            Query(top(1, levels.severity(RUN, "verdict")), "{{verdict}}"),
             steps=verdicts.STEPS,
             size=Size(width=5, height=4),
         ),
@@ -33,7 +34,7 @@ GLANCE = Row(
                 "train, with short validate and checkpoint between epochs.",
                 "setup for minutes: the data set is being scanned or cached. killed: look at dmesg and the job's log.",
             ),
-            Query(top(1, measures.states(RUN, "state")), "{{state}}"),
+            Query(top(1, levels.states(RUN, "state")), "{{state}}"),
             steps=verdicts.STEPS,
             size=Size(width=3, height=4),
         ),
@@ -155,7 +156,7 @@ TIME = Row(
                 "Orange holds training back, magenta has broken it.",
                 "Verdicts of the diagnosis, while they held.",
             ),
-            Query(measures.severity(RUN, "rank", "verdict"), "rank {{rank}}: {{verdict}}"),
+            Query(levels.severity(RUN, "rank", "verdict"), "rank {{rank}}: {{verdict}}"),
             mappings=(verdicts.LEVELS,),
         ),
         lines(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .rulebook.thresholds import THRESHOLDS
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 INTRO = """\
 What each alert of `deploy/prometheus/rules/alerts.yml` means, how to verify it, what to do, and when to silence it.

@@ -35,7 +35,7 @@ PREPARATION_CPU: Final = Measure(
     title="Preparation on a CPU",
     title_zh="准备中的 CPU 占比",
     help="Share of the preparation in which the worker computed; the rest is waiting.",
-    help_zh="准备时间中 worker 占用 CPU 的占比;其余为等待。",
+    help_zh="准备时间中 worker 占用 CPU 的占比；其余为等待。",
     formula=(rate(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL).total("sum") / _SECONDS.total("sum")).clamped(most=1),
     of=WORKER,
     thresholds=("waiting_ratio",),

@@ -21,12 +21,17 @@ def _own() -> Formula:
     return seconds / rate(catalog.TRAIN_BATCHES_TOTAL).total("sum", RANK)
 
 
+def lag(own: Formula) -> Formula:
+    """How much longer each rank's own time for a batch is than the mean of the run's other ranks."""
+    return to_others(own, RUN) - 1
+
+
 OWN: Final = Measure(
     name="own",
     title="Own time for a batch",
     title_zh="每个 batch 的自身时间",
     help="Mean time of a batch on this rank, the wait for other ranks left out.",
-    help_zh="该 rank 每个 batch 的平均时间,不含等待其他 rank。",
+    help_zh="该 rank 每个 batch 的平均时间，不含等待其他 rank。",
     formula=_own().total("max"),
     of=RANK,
 )
@@ -45,7 +50,7 @@ LAG: Final = Measure(
     title_zh="落后于其他 rank",
     help="How much longer this rank's own time for a batch is than the mean of the run's other ranks.",
     help_zh="该 rank 每个 batch 自身时间比其他 rank 均值长的比例。",
-    formula=(to_others(_own(), RUN) - 1).total("max"),
+    formula=lag(_own()).total("max"),
     of=RANK,
     thresholds=("lag", "lag_severe"),
 )

@@ -84,7 +84,7 @@ class Thresholds:
     thermal_share: float = threshold(0.05, _OURS + "3 s in a minute; gpud counts 0.6 slowdown events per minute")
     power_share: float = threshold(0.50, _OURS + "a capped GPU under load is normal; most of the time is not")
     clock_ratio: float = threshold(0.85, _OURS + "a power cap that costs less than 15 % of the clock costs little")
-    gpu_under_load: float = threshold(0.30, "TraceML policy: GPU utilisation 30 to 70 % is moderate")
+    gpu_under_load: float = threshold(0.50, _OURS + "an idle GPU slows its link on purpose; small models stay below")
     stall_factor: float = threshold(5.0, "nvidia-resiliency-ext: timeout = longest seen x 5", unit="times")
     stall_seconds: float = threshold(
         15.0, _OURS + "people look after 5 s at 0 %; three times that, to be sure", unit="seconds"
@@ -116,7 +116,9 @@ MORE: Final[dict[str, Threshold]] = {
     ),
     "drop_to": Threshold(0.6, "ratio", "(J) of the run's own median; multi-scale training stays above 0.8 of it"),
     "drop_level": Threshold(0.3, "ratio", f"{_TRACEML}: below 30 % is low; what is low cannot drop far"),
-    "standstill": Threshold(0.01, "ratio", "(J) nothing ran between two scrapes, rounding left aside"),
+    "idle": Threshold(
+        0.01, "ratio", f"{_DEFENSE}: 0 % held for 60 and 105 min warns, 120 min cancels; a validation uses more"
+    ),
     "swing_share": Threshold(0.2, "ratio", "(J); SageMaker Debugger: p95 > 70 % and p5 < 10 %"),
     "standstill_samples": Threshold(8, "samples", "(J) 2 of the last 10 min, one evaluation per 15 s"),
     "uneven": Threshold(0.5, "ratio", "(J) of the busiest GPU of the run"),
