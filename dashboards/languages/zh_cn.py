@@ -367,7 +367,9 @@ _RUN: Final = {
     "Flat and equal over the ranks.": "平稳且各 rank 相等。",
     "One rank below the others slows all: open DDP ranks.": "某个 rank 低会拖慢全部：打开“DDP 各 rank”。",
     "CPUs used by the run": "训练使用的 CPU",
-    "CPU time of the rank's processes by role (main, worker).": "rank 各类进程（main、worker）的 CPU 时间。",
+    "CPU time of the rank's processes by role (main, worker, val_worker).": (
+        "rank 各类进程（main、worker、val_worker）的 CPU 时间。"
+    ),
     "Loader workers use several CPUs, the trainers about one each.": "加载进程使用若干 CPU，训练进程各约一个。",
     "Workers near the CPUs they may use: fewer augmentations, cache=ram, or more CPUs.": (
         "加载进程接近可用 CPU 上限：减少增强、cache=ram，或增加 CPU。"
@@ -648,7 +650,9 @@ _MEMORY: Final = {
         "每次清空缓存都会让 GPU 停下：减小 batch，或启用 expandable segments。"
     ),
     "Out of memory": "显存不足",
-    "Out-of-memory errors of the CUDA allocator.": "CUDA 分配器的显存不足错误。",
+    "Out-of-memory errors of the CUDA allocator since batches began: AutoBatch causes its own before.": (
+        "开始训练 batch 以来 CUDA 分配器的显存不足错误；此前 AutoBatch 自身引起的不计。"
+    ),
     "A smaller batch or imgsz; Ultralytics halves the batch by itself in the first epoch only.": (
         "减小 batch 或 imgsz；Ultralytics 只在第一轮自动将 batch 减半。"
     ),
@@ -676,14 +680,18 @@ _MEMORY: Final = {
     "Equal over the ranks.": "各 rank 相等。",
     "Rank 0 somewhat higher: it validates. Much higher: a leak.": "rank 0 略高：它负责验证。高很多：泄漏。",
     "Reserved but unused, by rank": "保留但未用（按 rank）",
-    "PyTorch's CUDA memory (allocated, reserved, active, inactive_split, peak_allocated, peak_reserved).": (
-        "PyTorch 的 CUDA 显存（allocated、reserved、active、inactive_split、peak_allocated、peak_reserved）。"
+    "PyTorch's CUDA memory (allocated, reserved, active, inactive_split; the most of this run in peak_allocated and "
+    "peak_reserved, of this epoch in epoch_peak_allocated and epoch_peak_reserved).": (
+        "PyTorch 的 CUDA 显存（allocated、reserved、active、inactive_split；本次运行的峰值为 peak_allocated 和 "
+        "peak_reserved，本轮的峰值为 epoch_peak_allocated 和 epoch_peak_reserved）。"
     ),
     "Growing over hours: fragmentation.": "几小时内持续增长：碎片。",
     "retries": "重试",
     "out of memory": "显存不足",
     "Retries and out of memory": "重试与显存不足",
-    "Allocations that failed, flushed the cache and were tried again.": "失败、清空缓存后重试的分配。",
+    "Allocations that failed, flushed the cache and were tried again, since batches began.": (
+        "开始训练 batch 以来失败、清空缓存后重试的分配。"
+    ),
     "Retries come before the failure: act on the first.": "重试先于失败出现：第一次出现就应处理。",
     "Growth, and what would fit": "增长，以及还能放下多少",
     "tensors, peak": "张量峰值",

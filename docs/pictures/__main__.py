@@ -6,8 +6,8 @@ import io
 from pathlib import Path
 
 from rich.console import Console
-from yoloscope_exporter.diagnosis.series import Window
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Window
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal import screen
 

@@ -40,11 +40,12 @@ import json, sys, time
 from pathlib import Path
 tree, cycles, procfs, modules, pids = json.loads(sys.argv[1])
 sys.path[:0] = [f"{tree}/exporter", f"{tree}/trainer_hooks"]
+from yoloscope_exporter.config import defaults
 from yoloscope_exporter import collectors
 from yoloscope_exporter.collectors import Context, Trainer
 trainers = {pid: Trainer("detect/bench", str(rank), pid) for rank, pid in enumerate(pids)}
 roots = Path(procfs), Path("/sys"), Path("/nowhere")
-context = Context(*roots, time.monotonic, time.time, lambda *_: None, lambda: trainers)
+context = Context(*roots, time.monotonic, time.time, lambda *_: None, lambda: trainers, config=defaults)
 times = {}
 for module in modules:
     for collector in collectors.build(module, context):

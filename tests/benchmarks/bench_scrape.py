@@ -35,6 +35,7 @@ import httptools  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 from yoloscope_exporter import catalog, collectors  # noqa: E402
 from yoloscope_exporter.collectors import ActiveRanks, Collector, Context  # noqa: E402
+from yoloscope_exporter.config import defaults  # noqa: E402
 from yoloscope_exporter.sampling.exposition import Form  # noqa: E402
 from yoloscope_exporter.sampling.sampler import Rejections, Sampler  # noqa: E402
 from yoloscope_exporter.sampling.sources import Source  # noqa: E402
@@ -293,6 +294,7 @@ def growth(records: Path, cycles: int) -> dict[str, list[float]]:
         wall=clock,
         reject=rejections,
         trainers=ActiveRanks(),
+        config=defaults,
     )
     sources = [
         Source(module, collector) for module in collectors.MODULES for collector in collectors.build(module, context)

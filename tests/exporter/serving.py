@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
-from yoloscope_exporter.config import Address
+from yoloscope_exporter.config.types import Address
 from yoloscope_exporter.sampling.sampler import Sampler
 from yoloscope_exporter.sampling.sources import Source
 from yoloscope_exporter.web.application import application

@@ -121,16 +121,18 @@ def process(
     read_bytes: int = 4096,
     start: int = 10,
     state: str = "S",
+    inner: tuple[int, ...] | None = None,
 ) -> None:
-    """Write the directory of a process; `waits` in nanoseconds, one per thread."""
+    """Write the directory of a process; `waits` in nanoseconds, one per thread; `inner` are its pids in containers."""
     fields = [state, str(parent), *["0"] * 9, str(ticks), "0", *["0"] * 6, str(start), "0", str(pages), *["0"] * 28]
+    namespaces = "" if inner is None else "NSpid:\t" + "\t".join(map(str, (pid, *inner))) + "\n"
     threads = {f"task/{pid + number}/schedstat": f"1 {wait} 3\n" for number, wait in enumerate(waits)}
     write(
         procfs / str(pid),
         {
             "stat": f"{pid} (python (x) y) {' '.join(fields)}\n",
             "cmdline": command,
-            "status": "Name:\tpython\nCpus_allowed:\t00000000,0000000f\nCpus_allowed_list:\t0-3\n",
+            "status": f"Name:\tpython\n{namespaces}Cpus_allowed:\t00000000,0000000f\nCpus_allowed_list:\t0-3\n",
             "statm": f"{pages} {pages} 0 0 0 0 0\n",
             "io": f"rchar: 1\nwchar: 1\nsyscr: 1\nsyscw: 1\nread_bytes: {read_bytes}\nwrite_bytes: 0\n",
             "cgroup": f"0::{POD}\n",

@@ -17,6 +17,7 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import Collector, Context
 from yoloscope_exporter.collectors.gpu import collectors
+from yoloscope_exporter.config import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,9 @@ TABLE = (
 @pytest.fixture
 def halves() -> Iterator[list[Collector]]:
     """The fast and the slow collector, as the exporter makes them."""
-    context = Context(Path("/proc"), Path("/sys"), Path("/nowhere"), time.monotonic, time.time, lambda *_: None)
+    context = Context(
+        Path("/proc"), Path("/sys"), Path("/nowhere"), time.monotonic, time.time, lambda *_: None, config=defaults
+    )
     made = list(collectors(context))
     yield made
     for collector in made:

@@ -21,7 +21,7 @@ from typing import Any
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
-from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.measures.series import Store
 
 GIB = float(1 << 30)
 MIB = float(1 << 20)

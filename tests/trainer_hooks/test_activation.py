@@ -113,3 +113,22 @@ def test_a_part_that_fails(monkeypatch: pytest.MonkeyPatch, warned: pytest.LogCa
     warned.clear()
     yoloscope_hooks.attach(SimpleNamespace(callbacks={}))
     assert [message.count("injected") for message in warned.messages] == [1] * (part != "register_defaults")
+
+
+TRAINED = """
+import yoloscope_hooks
+model = type("Model", (), {{}})()
+model.callbacks = {{}}
+for _ in range(2):
+    yoloscope_hooks.attach(model)
+model.trainer = type("MyTrainer", (), {{}})()
+model.trainer.callbacks = {callbacks}
+"""
+
+
+@pytest.mark.parametrize(("callbacks", "said"), [("{}", 1), ("model.callbacks.copy()", 0), ("None", 0)])
+def test_trainer_that_drops_its_callbacks(callbacks: str, said: int) -> None:
+    """One warning at the end that names the trainer which was not watched, and none for one that was."""
+    command = [sys.executable, "-c", TRAINED.format(callbacks=callbacks)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.count("nothing was recorded of MyTrainer") == len(done.stderr.splitlines()) == said

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +24,7 @@ from yoloscope_hooks import (
     ledger,
     naming,
     recorder,
+    setup_stages,
     step_clock,
     taps,
 )
@@ -97,6 +100,7 @@ PLACES = [
         (Writer, name)
         for name in ("__init__", "begin", "end", "observe", "append", "set_facts", "set_state", "slot", "close")
     ),
+    *((setup_stages.SetupStages, name) for name in ("__init__", "spend", "over", "watch", "restore")),
     *((paths, name) for name in ("directory", "make_directory", "run_directory")),
     *((naming, name) for name in ("run", "rank")),
     *((taps, name) for name in ("install", "restore")),
@@ -351,6 +355,43 @@ def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
     assert before < set(base.rglob("*"))
     assert not (base / "old").exists()
     assert {path: path.read_bytes() for path in contents} == contents
+
+
+def test_records_of_a_tuner_are_bounded(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many runs the oldest dead go though they are young; none that lives, none that has ended a moment ago."""
+    monkeypatch.setattr(recorder, "KEEP_RUNS", 3)
+    base, now = Path(os.environ["YOLOSCOPE_DIR"]), time.time()
+    for age in (700, 500, 400, 300, 200, 5, 4, 3):
+        identity = Identity(f"tune-{age}")
+        path = base / identity.run / identity.filename
+        with closing(Writer(path, identity)) as writer:
+            writer.begin()
+            writer.end(now - age)
+        for touched in (path, path.parent):
+            os.utime(touched, (now - age, now - age))
+    with subprocess.Popen([sys.executable, "-c", TRAIN_ON, base], stdout=subprocess.PIPE) as living:
+        assert living.stdout is not None
+        assert living.stdout.readline() == b"ready\n"
+        loop.train()
+        living.kill()
+    assert {path.name for path in base.glob("tune-*")} == {"tune-600", "tune-5", "tune-4", "tune-3"}
+
+
+#: Another process, whose training said something last ten minutes ago.
+TRAIN_ON = """
+import os, sys, time
+from pathlib import Path
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
+identity, then = Identity("tune-600"), time.time() - 600
+path = Path(sys.argv[1]) / identity.run / identity.filename
+writer = Writer(path, identity)
+writer.end(then)
+os.utime(path, (then, then))
+os.utime(path.parent, (then, then))
+print("ready", flush=True)
+time.sleep(600)
+"""
 
 
 def test_everything_is_put_back(loop: Loop) -> None:

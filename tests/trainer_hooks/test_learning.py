@@ -151,6 +151,28 @@ def test_nan_recovery(tmp_path: Path) -> None:
     assert Recovering(tmp_path, epochs=2).record()["nan_recoveries_total",] == 4
 
 
+def test_more_metrics_than_the_record_has_room_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of too many metrics the first are stored, epoch after epoch; one warning, and the run ends as what it is."""
+
+    class PerClass(Watched):
+        def validate(self) -> tuple[dict[str, float], float]:
+            self.metrics = {f"metrics/AP_class_{number:04d}(B)": self.epoch / 10 for number in range(2000)}
+            if self.epoch == 4:
+                raise RuntimeError("injected")
+            return self.metrics, 0.5
+
+    loop = yoloscope_hooks.attach(PerClass(tmp_path, epochs=5))
+    with pytest.raises(RuntimeError, match="injected"):
+        loop.train()
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    found, record = values(path), Reader(path).read()
+    assert (found["metric", "metrics/AP_class_0399(B)"], found["batches_total",]) == (0.3, 15)
+    assert found["hook_errors_total",] == 0
+    assert (record.state, record.facts["exception"]) == ("failed", "RuntimeError")
+    assert [message for message in caplog.messages if "is left out" in message] == caplog.messages
+    assert len(caplog.messages) == 1
+
+
 # --- CUDA, on a machine without ---------------------------------------------------------------------------------------
 
 
@@ -213,16 +235,62 @@ def test_losses_from_the_gpu(writer: Writer, monkeypatch: pytest.MonkeyPatch) ->
     assert seen["nonfinite_loss_total",] == 1
 
 
-def stats(allocated: int, peak: int) -> dict[str, Any]:
+def stats(allocated: int, peak: int, retries: int = 0, ooms: int = 0) -> dict[str, Any]:
     """The part of memory_stats_as_nested_dict that is used."""
     pool = {"current": allocated, "peak": peak}
     names = ("allocated_bytes", "reserved_bytes", "active_bytes", "inactive_split_bytes")
-    return {**{name: {"all": pool} for name in names}, "num_alloc_retries": 2, "num_ooms": 1}
+    return {**{name: {"all": pool} for name in names}, "num_alloc_retries": retries, "num_ooms": ooms}
+
+
+#: Readings (see `stats`): what an earlier training left, those of a run's batches, and what there is to tell of them:
+#: peak of the run, peak of the epoch, retries, OOMs.
+READINGS = {
+    "nothing before": ([(0, 0), (100, 900, 2, 1), (90, 900, 2, 1)], (900, 900, 2, 1)),
+    "a larger training before": ([(0, 78_000, 12, 3), (100, 78_000, 12, 3), (110, 78_000, 12, 3)], (110, 110, 0, 0)),
+    "above the one before": ([(0, 800, 12, 3), (100, 800, 12, 3), (90, 900, 13, 4)], (900, 900, 1, 1)),
+    "the user resets the peak": ([(0, 800), (100, 900), (100, 150), (90, 160)], (900, 900, 0, 0)),
+    "the user resets a peak of before": ([(0, 800), (100, 150), (90, 150)], (150, 150, 0, 0)),
+    "the user resets the counters": ([(0, 0, 9, 9), (1, 1, 10, 9), (1, 1, 0, 0), (1, 1, 1, 2)], (1, 1, 2, 2)),
+}
+
+
+@pytest.mark.parametrize(("readings", "told"), READINGS.values(), ids=READINGS)
+def test_cuda_memory_of_this_run(writer: Writer, readings: list[tuple[int, ...]], told: tuple[int, ...]) -> None:
+    """Peaks and counters are those of the run, not of the process."""
+    left = iter(readings)
+    memory = cuda_memory.CudaMemory(lambda: stats(*next(left)), writer, WHO)
+    for _ in readings[1:]:
+        memory.batch()
+    writer.end(0.0)
+    writer.close()
+    seen = values(writer.path)
+    kinds = ("peak_allocated", "epoch_peak_allocated", "peak_reserved", "epoch_peak_reserved")
+    peaks = [seen["cuda_memory_bytes", kind] for kind in kinds]
+    assert (*peaks[:2], seen["cuda_alloc_retries_total",], seen["cuda_ooms_total",]) == told
+    assert peaks[2:] == peaks[:2]
+
+
+def test_cuda_memory_of_each_epoch(writer: Writer) -> None:
+    """Its peak is the allocator's where that rose, else what was seen at the end of a batch; the run's is the most."""
+    readings = iter([stats(0, 0), stats(100, 900), stats(100, 900), stats(150, 900), stats(140, 900)])
+    memory = cuda_memory.CudaMemory(lambda: next(readings), writer, WHO)
+    memory.batch()
+    memory.epoch()
+    memory.batch()
+    memory.epoch()
+    writer.end(0.0)
+    writer.close()
+    seen = values(writer.path)
+    assert (seen["cuda_memory_bytes", "peak_allocated"], seen["cuda_memory_bytes", "epoch_peak_allocated"]) == (
+        900,
+        150,
+    )
 
 
 def test_cuda_memory(writer: Writer) -> None:
     """Current values, our own maximum that outlives a reset of the allocator's, growth from epoch to epoch."""
-    readings = iter([stats(100, 900), stats(150, 160), stats(120, 160), stats(180, 200)])
+    first = stats(0, 0)
+    readings = iter([first, stats(100, 900), stats(150, 160), stats(120, 160), stats(180, 200)])
     memory = cuda_memory.CudaMemory(lambda: next(readings), writer, WHO)
     assert memory.batch() == (100, 100)
     memory.epoch()
@@ -235,7 +303,6 @@ def test_cuda_memory(writer: Writer) -> None:
     assert seen["cuda_memory_bytes", "allocated"] == 180
     assert seen["cuda_memory_bytes", "peak_allocated"] == 900
     assert seen["cuda_memory_growth_bytes",] == 180 - 150
-    assert (seen["cuda_alloc_retries_total",], seen["cuda_ooms_total",]) == (2, 1)
 
 
 def values_of(writer: Writer) -> set[tuple[str, ...]]:

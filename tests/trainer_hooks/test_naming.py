@@ -41,10 +41,22 @@ def test_ranks_of_one_launch_agree() -> None:
     assert name(RANK) == name(RANK | {"RANK": "0", "LOCAL_RANK": "0"}, now=NOON + 90)
 
 
-@pytest.mark.parametrize("folder", ["train2", "train-2", "train_2", "train22"])
-def test_torchrun_folders(folder: str) -> None:
-    """Under torchrun only rank 0 counts its folder up; the names are the same nevertheless."""
-    assert name(RANK, f"/data/runs/detect/{folder}") == name(RANK)
+@pytest.mark.parametrize("separator", ["", "-"])
+@pytest.mark.parametrize("asked", ["train", "exp-640", "v1-2", "run 2", "训练"])
+def test_torchrun_folders(tmp_path: Path, asked: str, separator: str) -> None:
+    """Under torchrun only rank 0 counts its folder up; the names are the same nevertheless, twelve times."""
+    for count in range(12):
+        made = tmp_path / (f"{asked}{separator}{count + 1}" if count else asked)
+        made.mkdir()
+        assert name(RANK, str(made)) == name(RANK, str(tmp_path / asked))
+
+
+@pytest.mark.parametrize("asked", ["yolo11", "yolo12", "exp-640", "train_2", "train02", "2", "-2", "v8"])
+def test_torchrun_names_with_numbers(tmp_path: Path, asked: str) -> None:
+    """A number in the name that was asked for stays, though some of the names with smaller numbers are there."""
+    for taken in ("yolo", "yolo2", "yolo3", "exp", "exp-2", "train", "train_1", asked):
+        (tmp_path / taken).mkdir()
+    assert name(RANK, str(tmp_path / asked)).startswith(f"{tmp_path.name}/{asked}-2")
 
 
 def test_ultralytics_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +69,15 @@ def test_several_nodes() -> None:
     """Ranks of several nodes agree without a common parent, and another launch has another name."""
     assert name(NODES) == name(NODES | {"RANK": "3"}, now=NOON + 5)
     assert name(NODES) != name(NODES | {"MASTER_PORT": "29501"})
-    assert name(NODES) != name(NODES | {"SLURM_JOB_ID": "12"})
+    for key in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID"):
+        assert name(NODES) != name(NODES | {key: "12"})
+
+
+def test_slurm_steps() -> None:
+    """A step over all nodes tells launches of one job apart; a step for each node belongs to one launch."""
+    for nodes, alike in (("1", True), ("2", False)):
+        first, second = (name(NODES | {"SLURM_STEP_NUM_NODES": nodes, "SLURM_STEP_ID": step}) for step in "01")
+        assert (first == second) is alike
 
 
 def test_rank() -> None:

@@ -588,6 +588,57 @@ def test_what_has_no_room_is_as_if_it_was_not_asked_for(tmp_path: Path) -> None:
     assert (found.facts, found.samples) == ({"model": "yolo11n"}, (Sample(BATCHES, LABELS, 2.0),))
 
 
+def test_room_for_long_chinese_names(tmp_path: Path) -> None:
+    """A run's name of 200 Chinese characters, in each of 150 series, and facts as long, have room."""
+    run = "训练" * 100
+    identity = Identity(run)
+    with closing(Writer(tmp_path / "run" / identity.filename, identity, {"model": "模" * 200})) as writer:
+        for number in range(150):
+            writer.values[writer.slot(catalog.TRAIN_METRIC, run, "0", f"metrics/AP_class_{number:03d}(B)")] = number
+        writer.end(time.time())
+    found = Reader(writer.path).read()
+    assert (found.identity.run, found.facts) == (run, {"model": "模" * 200})
+    assert [sample.value for sample in found.samples] == list(range(150))
+
+
+WRITE_TOGETHER = """
+import itertools, sys, time
+from pathlib import Path
+from yoloscope_record import catalog
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
+writer = Writer(Path(sys.argv[1]), Identity("run"), slots=900, header=1 << 17, ring=8)
+first = writer.slot(catalog.TRAIN_EPOCH, "run", "0")
+for number in range(800):
+    writer.slot(catalog.TRAIN_METRIC, "run", "0", str(number))
+counter = writer.slot(catalog.TRAIN_BATCHES_TOTAL, "run", "0")
+print("ready", flush=True)
+for number in itertools.count():
+    writer.values[first] = number  # a gauge, before the write is opened
+    time.sleep(0.001)
+    writer.begin()
+    writer.values[counter] = number
+    writer.end(time.time())
+"""
+
+
+def test_gauges_and_counters_of_one_moment(tmp_path: Path) -> None:
+    """What was stored for a batch is seen all at once, wherever it was stored: a gauge is never ahead of a counter."""
+    path = tmp_path / "run" / "rank-0.rec"
+    with subprocess.Popen([sys.executable, "-c", WRITE_TOGETHER, path], stdout=subprocess.PIPE) as writing:
+        assert writing.stdout is not None
+        assert writing.stdout.readline() == b"ready\n"
+        try:
+            reader, seen = Reader(path), set()
+            while len(seen) < 50:
+                with suppress(RecordError):  # busy
+                    found = {sample.metric: sample.value for sample in reader.read().samples}
+                    assert found.get(EPOCH, 0.0) == found[BATCHES]
+                    seen.add(found[BATCHES])
+        finally:
+            writing.kill()
+
+
 # --- hostile files --------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ import pytest
 from yoloscope_exporter.catalog import HistogramValue
 from yoloscope_record.reader import Reader, Record, read_ring
 
-from tests.training import VERSIONS, Finished, make_dataset, train
+from tests.training import VERSIONS, Finished, make_dataset, start, train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +115,78 @@ def test_single(data: Path, tmp_path: Path, version: str, hooks: str) -> None:
     check_sum(seen)
 
 
+#: Run in the training process: each stage of the set-up is slow by half a second or more.
+SLOW_SETUP = """
+import time
+import cpu_trainer
+import ultralytics.data.base, ultralytics.data.dataset, ultralytics.engine.trainer
+
+def slow(owner, name, seconds):
+    original = getattr(owner, name)
+    def slowed(*args, **kwargs):
+        time.sleep(seconds)
+        return original(*args, **kwargs)
+    setattr(owner, name, slowed)
+
+slow(ultralytics.engine.trainer, "check_amp", 0.6)
+slow(ultralytics.data.dataset, "verify_image_label", %s)
+slow(ultralytics.data.base.BaseDataset, "cache_images_to_disk", 0.2)
+slow(cpu_trainer.CpuDetectionTrainer, "get_dataloader", 0.3)
+slow(cpu_trainer.CpuDetectionTrainer, "setup_model", 0.5)
+"""
+
+
+def stages(record: Record) -> dict[str, float]:
+    """Seconds of the set-up by stage."""
+    samples = record.samples
+    return {s.labels[2]: s.value for s in samples if s.metric.name == "yoloscope_train_setup_seconds_total"}  # type: ignore[misc]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS if FULL else ["8.3.9", "newest"])
+def test_setup_stages(tmp_path: Path, version: str) -> None:
+    """What the set-up spent its time on, told by stage; the stages add up to the phase, and none is left at the end."""
+    data = make_dataset(tmp_path / "data", images=10)  # of its own: nothing is scanned or cached yet
+    arguments = {"amp": True, "cache": "disk"}
+    seen = watch(data, tmp_path, version=version, script=SLOW_SETUP % 0.15, arguments=arguments)
+    check_single(seen, epochs=1)
+    check_sum(seen)
+    spent = stages(seen.records["rank-0.rec"])
+    assert sum(spent.values()) == pytest.approx(seen.phases()["setup"], abs=1e-6)
+    slowed = {"amp_check": 0.6, "scan": 15 * 0.15 / 8, "cache": 15 * 0.2 / 8, "loader": 0.6, "model": 0.5}
+    for stage, seconds in slowed.items():  # Ultralytics reads with as many threads as there are cores, to 8
+        assert seconds <= spent[stage] < seconds * 8 + 5, (stage, spent)
+    assert spent["autobatch"] == spent["ddp"] == 0
+    for stage in spent:
+        assert seen.value("train_setup_stage", stage) is None
+    assert seen.value("train_setup_progress_ratio") is None
+
+
+@pytest.mark.slow
+def test_setup_under_way(tmp_path: Path) -> None:
+    """A set-up that takes long is there to be seen, with its stage and how far it is."""
+    data = make_dataset(tmp_path / "data", images=400)
+    process = start(data, tmp_path / "runs", script=SLOW_SETUP % 1, log=tmp_path / "log")
+    try:
+        for _ in range(1200):
+            found = [Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/rank-0.rec")]
+            values = {(s.metric.name, *s.labels[2:]): s.value for one in found for s in one.samples}
+            ratio = values.get(("yoloscope_train_setup_progress_ratio",), 0.0)
+            if isinstance(ratio, float) and ratio > 0:
+                break
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        (record,) = found
+        assert (record.state, record.alive) == ("setup", True)
+        assert [key[1] for key in values if key[0] == "yoloscope_train_setup_stage"] == ["scan"]
+        assert 0 < ratio < 1
+        assert stages(record)["scan"] > 0.5
+        assert values["yoloscope_train_batches_total",] == 0
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
 def test_same_result(data: Path, tmp_path: Path, version: str) -> None:
@@ -158,6 +232,9 @@ def check_ranks(seen: Watched) -> None:
         assert seen.value("train_batch_size", record=name) == 2
         assert seen.value("train_hook_errors_total", record=name) == 0
         check_sum(seen, name)
+        spent = stages(record)
+        assert sum(spent.values()) == pytest.approx(seen.phases(name)["setup"], abs=1e-6)
+        assert spent.keys() == {"other"} or spent["model"] > 0  # ranks above 0 of newer versions are seen later
     assert seen.records["rank-0.rec"].identity.run == seen.records["rank-1.rec"].identity.run
 
 
@@ -245,6 +322,23 @@ def test_crash(data: Path, tmp_path: Path, version: str) -> None:
     (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
     record = Reader(path).read()
     assert (record.state, record.facts["exception"], record.alive) == ("failed", "ZeroDivisionError", False)
+
+
+DROP = """
+class Dropping(cpu_trainer.TRAINERS["detect"]):
+    def __init__(self, cfg=ultralytics.cfg.DEFAULT_CFG, overrides=None, _callbacks=None):
+        super().__init__(cfg, overrides)
+cpu_trainer.TRAINERS["detect"] = Dropping
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
+def test_trainer_that_drops_its_callbacks(data: Path, tmp_path: Path, version: str) -> None:
+    """A trainer of the user's own that forgets the model's callbacks: one warning says that it is not watched."""
+    done = train(data, tmp_path / "runs", script=DROP, version=version)
+    assert (done.code, done.output.count("yoloscope: nothing was recorded of Dropping")) == (0, 1), done.output
+    assert list(Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")) == []
 
 
 STOP = """

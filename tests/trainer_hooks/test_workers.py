@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
+from signal import SIGKILL
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.collectors import ActiveRanks, Context
+from yoloscope_exporter.collectors.process import Processes
+from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_hooks import workers
 from yoloscope_hooks.workers import Queue, trains
-from yoloscope_record.file_format import Identity
-from yoloscope_record.reader import Reader
+from yoloscope_record.file_format import Identity, RecordError
+from yoloscope_record.loader_facts import slow_files
+from yoloscope_record.reader import Reader, Record
 from yoloscope_record.writer import Writer
 
 from tests.trainer_hooks.loop import Workers
+from tests.training import make_dataset, start, train
 
 ROOT = Path(__file__).resolve().parents[2]
 WHO = ("run", "0")
@@ -122,7 +131,7 @@ def test_forked_before_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_worker_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose parent records nothing looks for a while, not for ever, and not with every batch."""
     searches: list[str] = []
-    monkeypatch.setattr(workers, "_open", searches.append)
+    monkeypatch.setattr(workers, "_open", lambda worker, _decoding: searches.append(worker))
     tally = workers._Tally("0")
     for _ in range(1000):
         tally.add(0.01, 0.01)
@@ -208,6 +217,106 @@ def test_restarts_and_deaths(queue: tuple[Queue, Writer]) -> None:
     assert (seen["worker_restarts_total"], seen["worker_deaths_total"]) == (8, 2)
 
 
+def test_what_they_ended_by(queue: tuple[Queue, Writer]) -> None:
+    """Deaths are counted by signal or exit code, also those of a training's end."""
+    watch, writer = queue
+    workers = Workers()
+    watch.look(trainer(workers))
+    for process, code in zip(workers._workers, [-9, -9, -7, 1, -15, 0, None, -40], strict=True):
+        process.exitcode = code
+    watch.end(trainer(workers))
+    watch.count_deaths()
+    writer.end(0.0)
+    writer.close()
+    seen = Reader(writer.path).read().samples
+    causes = {s.labels[2]: s.value for s in seen if s.metric.name == "yoloscope_train_worker_death_signal_total"}
+    assert causes == {"SIGKILL": 2, "SIGBUS": 1, "1": 1, "-40": 1}
+    (total,) = [s.value for s in seen if s.metric.name == "yoloscope_train_worker_deaths_total"]
+    assert total == sum(causes.values())  # type: ignore[arg-type]
+
+
+def test_deaths_before_the_first_batch_and_in_validation(queue: tuple[Queue, Writer]) -> None:
+    """Nobody has looked at these workers before the training ended because of them."""
+    watch, writer = queue
+    training, validation = Workers(), Workers()
+    training._workers[0].exitcode, validation._workers[0].exitcode = -7, -9
+    made = trainer(training)
+    made.test_loader = SimpleNamespace(iterator=validation)
+    watch.end(made)
+    watch.count_deaths()
+    assert values(writer)["worker_deaths_total"] == 2
+
+
+def test_end_in_set_up(queue: tuple[Queue, Writer]) -> None:
+    """A training that failed before it had a loader."""
+    watch, writer = queue
+    watch.end(SimpleNamespace())
+    watch.count_deaths()
+    assert values(writer)["worker_deaths_total"] == 0
+
+
+def facts(writer: Writer) -> dict[str, str]:
+    """Facts in the record; the writer is closed."""
+    writer.close()
+    return dict(Reader(writer.path).read().facts)
+
+
+def test_pids_of_the_loaders(queue: tuple[Queue, Writer]) -> None:
+    """The record tells which processes belong to which loader; those of the validation come later, and stay."""
+    watch, writer = queue
+    training, validation = Workers(), Workers()
+    validation._workers = validation._workers[:2]
+    for process in validation._workers:
+        process.pid += 50
+    made = trainer(training)
+    made.test_loader = SimpleNamespace(iterator=None, num_workers=2)
+    watch.look(made)
+    watch.batch(1.0)
+    assert watch._facts == {"loader_pids": "0,1,2,3,4,5,6,7", "val_loader_pids": ""}
+    made.test_loader.iterator = validation
+    watch.look(made)
+    assert not math.isnan(watch.batch(2.0)[1])
+    writer.end(0.0)
+    assert facts(writer) == {"loader_pids": "0,1,2,3,4,5,6,7", "val_loader_pids": "50,51"}
+    (count,) = [s.value for s in Reader(writer.path).read().samples if s.metric.name == "yoloscope_train_val_workers"]
+    assert count == 2
+
+
+def test_pids_of_loaders_without_workers(queue: tuple[Queue, Writer]) -> None:
+    """That there are none is told, and nothing is told of a loader that this rank does not have."""
+    watch, writer = queue
+    watch.look(SimpleNamespace(train_loader=SimpleNamespace(iterator=None, num_workers=0)))
+    assert facts(writer) == {"loader_pids": "none", "val_loader_pids": ""}
+
+
+def test_no_room_for_pids(tmp_path: Path) -> None:
+    """A header that is full costs this fact and nothing else."""
+    writer = Writer(tmp_path / "run" / "rank-0.rec", Identity(*WHO), header=2200)
+    watch = Queue(writer, WHO)
+    with contextlib.suppress(RecordError):
+        for number in range(100):
+            writer.set_facts({f"fact{number}": "x" * 20})
+    iterator = Workers()
+    watch.look(trainer(iterator))
+    assert watch.batch(1.0)[1] == 16
+    assert "loader_pids" not in facts(writer)
+
+
+def test_old_workers_are_asked_before_new_ones_come(queue: tuple[Queue, Writer]) -> None:
+    """A loader that is built anew has no iterator until it is needed: the old workers' ends are not forgotten."""
+    watch, writer = queue
+    first, second = Workers(), Workers()
+    watch.look(trainer(first))
+    first._workers[0].exitcode = -9
+    for process in second._workers:
+        process.pid += 100
+    watch.look(trainer(None))
+    assert all(map(math.isnan, watch.batch(1.0)))
+    watch.look(trainer(second))
+    seen = values(writer)
+    assert (seen["worker_restarts_total"], seen["worker_deaths_total"]) == (8, 1)
+
+
 def test_iterator_is_let_go(queue: tuple[Queue, Writer]) -> None:
     """We keep no iterator alive: letting it go is how Ultralytics ends its workers."""
     watch, writer = queue
@@ -224,3 +333,148 @@ def test_no_workers(queue: tuple[Queue, Writer]) -> None:
     watch.look(trainer(None))
     assert all(map(math.isnan, watch.batch(1.0)))
     assert not {"queue_depth", "queue_capacity"} & set(values(writer))
+
+
+# --- real trainings ---------------------------------------------------------------------------------------------------
+
+
+def records_of() -> dict[str, Record]:
+    """What a training has left, by file."""
+    return {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")}
+
+
+def number(record: Record, name: str, *labels: str) -> Any:
+    """One value of a record."""
+    found = {(s.metric.name.removeprefix("yoloscope_train_"), s.labels[2:]): s.value for s in record.samples}
+    return found.get((name, labels))
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "version", "method"),
+    [
+        ("detect", "newest", "fork"),
+        ("detect", "newest", "spawn"),
+        ("classify", "newest", "fork"),
+        ("segment", "8.3.9", ""),
+    ],
+)
+def test_decoding_in_a_real_training(tmp_path: Path, task: str, version: str, method: str) -> None:
+    """Transforms of 100 ms an image are not decoding; the one big image is the slowest file, with its size."""
+    data = make_dataset(tmp_path / "data", images=12, task=task)
+    (big,) = [path for path in (tmp_path / "data").rglob("0005.jpg") if "train" in path.parts]
+    enlarge(big)
+    options: dict[str, Any] = {"workers": 2, "epochs": 4, "image_sleep": 0.1, "start_method": method}
+    done = train(data, tmp_path / "runs", task=task, version=version, **options)  # longer than FACTS_PERIOD
+    assert done.code == 0, done.output
+    assert "yoloscope:" not in done.output
+    records = records_of()
+    assert number(records["rank-0.rec"], "hook_errors_total") == 0
+    told = []
+    for worker in "01":
+        record = records[f"rank-0-worker-{worker}.rec"]
+        decoding, all_of_it = (number(record, f"worker_{name}_seconds_total", worker) for name in ("decode", "batch"))
+        images = 4 * number(record, "worker_batches_total", worker)
+        assert 0 < decoding < all_of_it - 0.1 * images
+        told += slow_files(record.facts)
+    slowest = max(told)
+    assert (Path(slowest.path), slowest.size) == (big, big.stat().st_size)
+    assert slowest.seconds > 0.02
+
+
+def enlarge(path: Path) -> None:
+    """Make an image one that takes long to decode."""
+    import cv2  # noqa: PLC0415 - comes with ultralytics, which not every test run has
+    import numpy as np  # noqa: PLC0415
+
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (2500, 2500, 3), np.uint8))
+
+
+@pytest.mark.train
+@pytest.mark.slow
+def test_decoding_that_is_not_seen(tmp_path: Path) -> None:
+    """Classification before `imread` was a method: no series, and everything else as ever."""
+    data = make_dataset(tmp_path / "data", images=8, task="classify")
+    done = train(data, tmp_path / "runs", task="classify", version="8.4.2", workers=2)
+    assert done.code == 0, done.output
+    record = records_of()["rank-0-worker-0.rec"]
+    assert number(record, "worker_batches_total", "0") >= 1
+    assert number(record, "worker_decode_seconds_total", "0") is None
+    assert not slow_files(record.facts)
+
+
+#: A worker of the training (or of the validation) that is killed at its first image.
+KILL = """
+import os, signal
+from torch.utils.data import get_worker_info
+from ultralytics.data.base import BaseDataset
+plain = BaseDataset.load_image
+def load_image(self, *args, **kwargs):
+    worker = get_worker_info()
+    if worker and worker.id == 1 and self.augment == {training}:
+        os.kill(os.getpid(), signal.{signal})
+    return plain(self, *args, **kwargs)
+BaseDataset.load_image = load_image
+"""
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("version", "training", "signal"),
+    [("newest", True, "SIGKILL"), ("newest", False, "SIGBUS"), ("8.4.2", True, "SIGBUS")],
+)
+def test_killed_worker_in_a_real_training(tmp_path: Path, version: str, *, training: bool, signal: str) -> None:
+    """The training fails with it; the record says by which signal, even if not one batch was done."""
+    data = make_dataset(tmp_path / "data", images=24)
+    script = KILL.format(training=training, signal=signal)
+    done = train(data, tmp_path / "runs", version=version, workers=2, script=script)
+    assert "DataLoader worker" in done.output
+    record = records_of()["rank-0.rec"]
+    assert (record.state, record.facts["exception"]) == ("failed", "RuntimeError")
+    assert number(record, "worker_deaths_total") == 1
+    assert number(record, "worker_death_signal_total", signal) == 1
+    assert number(record, "hook_errors_total") == 0
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.parametrize(("version", "method"), [("newest", "fork"), ("newest", "spawn"), ("8.4.2", "fork")])
+def test_roles_in_a_real_training(tmp_path: Path, version: str, method: str) -> None:
+    """While it trains, the exporter tells the training loader's processes from those that the validation left."""
+    data = make_dataset(tmp_path / "data", images=24)
+    options: dict[str, Any] = {"workers": 2, "epochs": 50, "step_sleep": 0.1, "start_method": method}
+    training = start(data, tmp_path / "runs", version=version, log=tmp_path / "log", **options)
+    try:
+        seen = roles_after_validation(tmp_path)
+    finally:
+        os.killpg(training.pid, SIGKILL)
+        training.wait()
+    assert seen["worker"] == 2, (tmp_path / "log").read_text()
+    assert seen["val_worker"] == seen["told"] >= 2
+    assert seen["main"] >= 1
+
+
+def roles_after_validation(folder: Path) -> dict[str, float]:
+    """Processes by role, once the record tells of validation workers; `told` is what the training says of them."""
+    (folder / "proc").symlink_to("/proc")
+    alive, clock = ActiveRanks(), time.monotonic
+    context = Context(
+        procfs=folder / "proc",
+        sysfs=folder / "sys",
+        records=Path(os.environ["YOLOSCOPE_DIR"]),
+        clock=clock,
+        wall=time.time,
+        reject=lambda _collector, _reason: None,
+        trainers=alive,
+    )
+    reading, processes = Runs(context), Processes(context)
+    end = clock() + 120
+    while clock() < end:
+        told = [sample.value for sample in reading.collect() if sample.metric is catalog.TRAIN_VAL_WORKERS]
+        found = {s.labels[2]: s.value for s in processes.collect() if s.metric is catalog.TRAIN_PROCESSES}
+        if told and told[0]:
+            return {**found, "told": told[0]}  # type: ignore[dict-item]
+        time.sleep(0.2)
+    pytest.fail("no validation workers")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
+import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +33,7 @@ def attach(model: Any, run: str | None) -> None:
     try:
         from yoloscope_hooks import callbacks
 
-        register(model.callbacks, callbacks.CALLBACKS)
+        first = register(model.callbacks, callbacks.CALLBACKS)
         if run:
             callbacks.name_run(model.callbacks, run)
             os.environ["YOLOSCOPE_RANKS_RUN"] = run  # for the ranks of Ultralytics before 8.4.140: they lose callbacks
@@ -40,6 +43,24 @@ def attach(model: Any, run: str | None) -> None:
         _log.warning("yoloscope cannot watch %r, only a YOLO model or a trainer: %r", type(model).__name__, error)
         return
     _each(lambda: propagate(os.environ), tap_workers)
+    with suppress(TypeError):  # a model that cannot be referred to weakly
+        if first:
+            atexit.register(say_if_dropped, weakref.ref(model))
+
+
+def say_if_dropped(reference: Callable[[], Any]) -> None:
+    """At the end of Python: one warning if the model was trained by a trainer that did not take its callbacks."""
+    with suppress(Exception):
+        from yoloscope_hooks import callbacks
+
+        trainer = getattr(reference(), "trainer", None)
+        listed = getattr(trainer, "callbacks", None)
+        if isinstance(listed, dict) and callbacks.on_train_start not in listed.get("on_train_start", ()):
+            _log.warning(
+                "yoloscope: nothing was recorded of %s, it dropped the callbacks of its model: pass `_callbacks` on to "
+                "its base class, or use `yoloscope run` or yoloscope_hooks.enable()",
+                type(trainer).__name__,
+            )
 
 
 def enable() -> None:
@@ -71,8 +92,8 @@ def _each(*parts: Callable[[], None]) -> None:
         _log.warning("yoloscope is active in part only, training goes on: %r", errors[0])
 
 
-def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> None:
-    """Append each callback of ours to its event's list, unless it is there; all of them or none.
+def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> bool:
+    """Append each callback of ours to its event's list, unless it is there; all of them or none. False if all were.
 
     Raises:
         TypeError: what should be a list is none.
@@ -81,9 +102,10 @@ def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> No
     for event, functions in lists.items():
         if not isinstance(functions, list):
             raise TypeError(f"the callbacks of {event} are {type(functions).__name__}, not a list")
-    for event, functions in lists.items():
-        if ours[event] not in functions:
-            functions.append(ours[event])
+    missing = [event for event, functions in lists.items() if ours[event] not in functions]
+    for event in missing:
+        lists[event].append(ours[event])
+    return bool(missing)
 
 
 def register_defaults(module: Any) -> None:

@@ -69,11 +69,13 @@ def _open(trainer: Trainer) -> Recorder | None:
 @_event
 def on_pretrain_routine_start(recorder: Recorder, trainer: Trainer, now: float) -> None:
     """Set-up begins; the record is open from here, or on other ranks of newer versions from the next event."""
+    recorder.setup.watch(trainer)
 
 
 @_event
 def on_pretrain_routine_end(recorder: Recorder, trainer: Trainer, now: float) -> None:
     """Model, data and optimizer are there; the first event of ranks above 0 in newer versions."""
+    recorder.setup.restore(trainer)
 
 
 @_event

@@ -7,11 +7,13 @@ when an event says they have arrived.
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import catalog
+from yoloscope_record.file_format import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     Tensor = Any
 
 PERIOD = 0.5
+_log = logging.getLogger("yoloscope")
 
 
 class Learning:
@@ -37,6 +40,7 @@ class Learning:
         self._since_best = writer.slot(catalog.TRAIN_EPOCHS_SINCE_BEST, *who)
         self._patience = writer.slot(catalog.TRAIN_PATIENCE_EPOCHS, *who)
         self.copies = Copies()
+        self._left_out: set[str] = set()  # names for which the record has no room
 
     def check(self, trainer: Trainer) -> None:
         """Once per batch: a loss that is no number. On CUDA at the rate of `sample`."""
@@ -87,7 +91,13 @@ class Learning:
 
     def _store(self, metric: Metric, named: Iterable[tuple[str, float]]) -> None:
         for name, value in named:
-            self._writer.values[self._writer.slot(metric, *self._who, name)] = value
+            if name not in self._left_out:
+                try:
+                    self._writer.values[self._writer.slot(metric, *self._who, name)] = value
+                except RecordError as error:  # hundreds of classes, say: the others are stored all the same
+                    if not self._left_out:
+                        _log.warning("yoloscope: %s and what follows it is left out: %s", name, error)
+                    self._left_out.add(name)
 
 
 def components(trainer: Trainer) -> tuple[Sequence[str], Sequence[Tensor]]:

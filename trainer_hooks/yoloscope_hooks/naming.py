@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+
+#: What tells one launch over several nodes from another, and is the same on all of them.
+_LAUNCH_KEYS = ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
 
 
 def rank(environ: Mapping[str, str]) -> str:
@@ -29,8 +33,34 @@ def run(trainer: Any, environ: Mapping[str, str], now: float) -> str:
     folder = Path(str(getattr(trainer, "save_dir", "") or "run")).absolute()
     name = folder.name
     if "LOCAL_RANK" in environ and not _launched_by_ultralytics():
-        name = name.rstrip("0123456789").rstrip("-_") or name  # under torchrun only rank 0 counts `train2` up
+        name = _asked_for(folder)
     return _printable(f"{folder.parent.name}/{name}-{_launch(environ, now)}")
+
+
+def _asked_for(folder: Path) -> str:
+    """The folder's name without the number that Ultralytics has added because folders of that name were there.
+
+    Under torchrun it adds one in rank 0 only. It takes the first number from 2 that is free, so a number is one of its
+    own if the name without it and with every smaller number is taken; `yolo11` and `exp-640` stay what they are.
+    """
+    for name, separator, number in _numbered(folder.name):
+        smaller = (f"{name}{separator}{count}" for count in range(2, number))
+        if all(folder.with_name(taken).exists() for taken in (name, *smaller)):
+            return _asked_for(folder.with_name(name))
+    return folder.name
+
+
+def _numbered(name: str) -> Iterator[tuple[str, str, int]]:
+    """Ways in which `name` may be another with a number: `train2`, or `train-2` as Ultralytics makes it since 8.4."""
+    digits = len(name) - len(name.rstrip("0123456789"))
+    for length in range(1, min(digits, 4) + 1):  # it counts up to 9999
+        rest, number = name[:-length], int(name[-length:])
+        if number > 1 and name[-length] != "0":
+            yield from ((plain, separator, number) for plain, separator in _separated(rest) if plain)
+
+
+def _separated(text: str) -> tuple[tuple[str, str], ...]:
+    return ((text, ""), (text[:-1], "-")) if text.endswith("-") else ((text, ""),)
 
 
 def _printable(text: str) -> str:
@@ -48,8 +78,10 @@ def _launch(environ: Mapping[str, str], now: float) -> str:
     if environ.get("WORLD_SIZE") != environ.get(
         "LOCAL_WORLD_SIZE"
     ):  # several nodes: no common process, no common clock
-        keys = ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")
-        return f"{zlib.crc32('|'.join(environ.get(key, '') for key in keys).encode()):08x}"
+        told = "|".join(environ.get(key, "") for key in _LAUNCH_KEYS)
+        if environ.get("SLURM_STEP_NUM_NODES", "1") != "1":  # else each node of the launch has a step of its own
+            told += "|" + environ.get("SLURM_STEP_ID", "")
+        return f"{zlib.crc32(told.encode()):08x}"
     return _stamp(process_start(os.getppid()) or now)
 
 

@@ -24,11 +24,12 @@ from yoloscope_hooks import cuda_memory, ddp, facts, naming, taps, workers
 from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.learning import PERIOD, Learning
 from yoloscope_hooks.ledger import BATCHES, FIRST_WAIT, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Ledger
+from yoloscope_hooks.setup_stages import SetupStages
 from yoloscope_hooks.step_clock import CHECKPOINT, OTHER, SETUP, VALIDATE, HostClock
 from yoloscope_hooks.stream_clock import StreamClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Trainer = Any  # duck-typed
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 ERROR_LIMIT = 3  # the same part fails that often: it is left out from then on
 VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
 KEEP_SECONDS = 86400.0
+KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
+SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 _log = logging.getLogger("yoloscope")
 
@@ -85,13 +88,22 @@ def _begun(now: float) -> float:
 
 
 def _clear_old(base: Path, ours: Path, now: float) -> None:
-    """Remove this user's own runs that ended long ago."""
+    """Remove this user's own runs that ended long ago, and of more than `KEEP_RUNS` the oldest."""
+    runs = sorted(_own_runs(base, ours), reverse=True)
+    for number, (began, directory) in enumerate(runs):
+        age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
+        if began < now - age:
+            with suppress(OSError):
+                clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
+
+
+def _own_runs(base: Path, ours: Path) -> Iterator[tuple[float, Path]]:
+    """When the files of this user's other runs were made, and their directories."""
     for directory in base.iterdir():
         with suppress(OSError):
             status = directory.lstat()
-            old = status.st_uid == os.geteuid() and status.st_mtime < now - KEEP_SECONDS
-            if old and directory != ours and stat.S_ISDIR(status.st_mode):
-                clearing.remove_dead(directory, older_than=KEEP_SECONDS, now=now, uid=os.geteuid())
+            if status.st_uid == os.geteuid() and directory != ours and stat.S_ISDIR(status.st_mode):
+                yield status.st_mtime, directory
 
 
 class Recorder:
@@ -120,6 +132,7 @@ class Recorder:
         self._ledger = Ledger(writer, who)
         self._declare()
         self._values[self._started] = time.time() - age
+        self.setup = SetupStages(writer, who, lambda: self.enter("setup"))
         self.learning = Learning(writer, who)
         self._queue = workers.Queue(writer, who)
 
@@ -164,6 +177,7 @@ class Recorder:
         """An epoch begins, or begins again after Ultralytics halved the batch or went back to a checkpoint."""
         self._part("taps", taps.install, trainer, self)
         self._part("progress", self._look_ahead, trainer)
+        self._part("queue", self._queue.look, trainer)
         self._account(now, "train")
         self._part("clock", self.clock.epoch)
         self._first, self._start, self._epoch_batch = True, 0.0, 0
@@ -247,6 +261,7 @@ class Recorder:
     def fit_epoch_end(self, trainer: Trainer) -> None:
         """Validation is done too."""
         self._part("metrics", self.learning.epoch, trainer)
+        self._part("queue", self._queue.look, trainer)  # the first validation has started workers that stay
         self._part("progress", self._estimate)
         self._part("learning", self.learning.collect)
         self._writer.end(time.time())  # the next event may be far
@@ -269,6 +284,10 @@ class Recorder:
     def _account(self, now: float, state: str) -> None:
         """Give the time since the last event to the phase of the state it was in, and change over to `state`."""
         self.clock.account(now - self._previous, _PHASE_OF_STATE[self._state], self._ledger.numbers)
+        if self._state == "setup":
+            self.setup.spend(now - self._previous)
+            if state != "setup":
+                self.setup.over()
         self._writer.begin()
         self._ledger.store()
         self._writer.set_state(state)
@@ -280,12 +299,14 @@ class Recorder:
     def end(self, trainer: Trainer) -> None:
         """The training is over; an exception on its way through says that it failed."""
         self._part("taps", self._restore, trainer)
+        self._part("queue", self._queue.end, trainer)
         exception = sys.exc_info()[1]
         ours = exception is not None and exception is not self._exception
         self.close(type(exception).__name__ if ours else "")
         del trainer._yoloscope  # noqa: SLF001 - the next event, of another training, opens another record
 
     def _restore(self, trainer: Trainer) -> None:
+        self._part("setup", self.setup.restore, trainer)
         taps.restore(trainer)
         if self._gradient is not None:
             self._gradient.remove()
@@ -300,6 +321,7 @@ class Recorder:
         """Store the end, `failed` with the type of an exception, else `finished`, and give the file up."""
         if self.finalizer:
             self.finalizer.detach()
+        self._part("setup", self.setup.restore)
         self._part("queue", self._queue.count_deaths)
         if exception:
             self._writer.set_facts({"exception": exception})

@@ -17,18 +17,20 @@ import os
 import resource
 import weakref
 from contextlib import suppress
-from signal import SIGTERM
+from signal import SIGTERM, Signals
 from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_hooks.switch import disabled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from yoloscope_record.file_format import Identity
     from yoloscope_record.writer import Writer
+
+    from yoloscope_hooks.decoding import Decoding
 
     Fetch = Callable[[Any, Any], Any]
 
@@ -39,6 +41,8 @@ _STATE = "_yoloscope"
 SEARCH_EAGERLY = 16
 SEARCH_PERIOD = 1.0  # seconds, after that
 SEARCH_LIMIT = 60
+FACTS_PERIOD = 2.0  # seconds between two changes of a worker's facts
+HEADER_BYTES = 1 << 15  # two halves; five paths, escaped in JSON, are up to 8 KiB
 
 # --- inside a worker ------------------------------------------------------------------------------------------------
 
@@ -82,7 +86,16 @@ def _tally(fetcher: Any) -> _Tally | None:
 
         worker = get_worker_info()
         if worker is not None and trains(fetcher.dataset):
-            return _Tally(str(worker.id))
+            return _Tally(str(worker.id), _decoding(fetcher.dataset))
+    return None
+
+
+def _decoding(dataset: Any) -> Decoding | None:
+    """A tap on how the data set reads images, where it can be had."""
+    with suppress(Exception):
+        from yoloscope_hooks import decoding
+
+        return decoding.tap(dataset)
     return None
 
 
@@ -98,8 +111,8 @@ def trains(dataset: Any) -> bool:
 class _Tally:
     """Sums of one worker, from its first batch; in its record as soon as there is one."""
 
-    def __init__(self, worker: str) -> None:
-        self._worker = worker
+    def __init__(self, worker: str, decoding: Decoding | None = None) -> None:
+        self._worker, self._decoding = worker, decoding
         self._book: _Book | None = None
         self._waiting: list[tuple[float, float]] = []
         self._searches, self._next_search = 0, 0.0
@@ -123,7 +136,7 @@ class _Tally:
         if self._searches >= SEARCH_EAGERLY and now < self._next_search:
             return
         self._searches, self._next_search = self._searches + 1, now + SEARCH_PERIOD
-        self._book = _open(self._worker)
+        self._book = _open(self._worker, self._decoding)
         if self._book is not None:
             self._book.enter(self._waiting, _major_faults() - self._faults)
             self._waiting, self._faults = [], _major_faults()
@@ -133,9 +146,10 @@ def _major_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
 
 
-def _open(worker: str) -> _Book | None:
+def _open(worker: str, decoding: Decoding | None) -> _Book | None:
     """The worker's own record beside that of its trainer, None as long as there is none."""
     from yoloscope_record.file_format import Identity, RecordError
+    from yoloscope_record.loader_facts import slow_files
     from yoloscope_record.writer import Writer
 
     found = _trainers_record()
@@ -144,9 +158,24 @@ def _open(worker: str) -> _Book | None:
     directory, trainer = found
     identity = Identity(trainer.run, trainer.rank, "worker", worker)
     with suppress(RecordError):  # the worker before us is about to end
-        writer = Writer(directory / identity.filename, identity, slots=64, header=8192, ring=0, resume=True)
-        return _Book(writer, identity)
+        path = directory / identity.filename
+        if decoding is not None:
+            decoding.merge(slow_files(_left_facts(path)))
+        writer = Writer(path, identity, slots=64, header=HEADER_BYTES, ring=0, resume=True)
+        return _Book(writer, identity, decoding)
     return None
+
+
+def _left_facts(path: Path) -> Mapping[str, str]:
+    """Facts that an earlier worker of this number has left."""
+    from yoloscope_record.file_format import RecordError
+    from yoloscope_record.reader import Reader
+
+    with suppress(RecordError):
+        seen = Reader(path).read()
+        if seen.uid == os.getuid():
+            return seen.facts
+    return {}
 
 
 def _trainers_record() -> tuple[Path, Identity] | None:
@@ -170,11 +199,14 @@ def _trainers_record() -> tuple[Path, Identity] | None:
 class _Book:
     """A worker's record."""
 
-    def __init__(self, writer: Writer, who: Identity) -> None:
+    def __init__(self, writer: Writer, who: Identity, decoding: Decoding | None = None) -> None:
         from yoloscope_record import catalog
 
         labels = (who.run, who.rank, who.worker)
-        self._writer = writer
+        self._writer, self._decoding = writer, decoding
+        self._told = -math.inf  # when the slowest files were last told
+        if decoding is not None:
+            self._decoded = writer.slot(catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL, *labels)
         self._batches = writer.slot(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
         self._seconds = writer.slot(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)
         self._cpu = writer.slot(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, *labels)
@@ -195,20 +227,39 @@ class _Book:
             values[self._cpu] += cpu
             self._writer.observe(self._histogram, self._buckets, wall)
         values[self._faults] += faults
+        if self._decoding is not None:
+            values[self._decoded] += self._decoding.seconds
+            self._decoding.seconds = 0.0
         self._writer.end(time())
+        if self._decoding is not None and self._decoding.changed and perf_counter() - self._told >= FACTS_PERIOD:
+            self._tell(self._decoding)
+
+    def _tell(self, decoding: Decoding) -> None:
+        """Store the slowest files; where there is no room for them they are left out."""
+        from yoloscope_record.file_format import RecordError
+        from yoloscope_record.loader_facts import slow_file_facts
+
+        self._told, decoding.changed = perf_counter(), False
+        with suppress(RecordError):
+            self._writer.set_facts(slow_file_facts(decoding.longest))
 
 
 # --- in the trainer -------------------------------------------------------------------------------------------------
 
 
 class Queue:
-    """The queue between the workers and the trainer, read once per batch from torch's own book-keeping."""
+    """The queue between the workers and the trainer, read once per batch from torch's own book-keeping.
+
+    Also which processes the loaders have, and how they ended.
+    """
 
     def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
         """`who` are run and rank."""
         from yoloscope_record import catalog
 
-        self._values = writer.values
+        self._writer, self._values, self._who = writer, writer.values, who
+        self._facts: dict[str, str] = {}
+        self._validation = writer.slot(catalog.TRAIN_VAL_WORKERS, *who)
         self._depth = writer.slot(catalog.TRAIN_QUEUE_DEPTH, *who)
         self._capacity = writer.slot(catalog.TRAIN_QUEUE_CAPACITY, *who)
         self._dwell = writer.slot(catalog.TRAIN_BATCH_DWELL_SECONDS_TOTAL, *who)
@@ -220,26 +271,53 @@ class Queue:
         self._last = (0.0, 0.0)  # moment and depth
 
     def look(self, trainer: Any) -> None:
-        """Find the workers of this epoch. Only a weak reference stays: an iterator that is let go ends its workers."""
-        loader = trainer.train_loader
-        iterator = getattr(loader, "iterator", getattr(loader, "_iterator", None))  # Ultralytics' loader, or torch's
-        processes = list(getattr(iterator, "_workers", ()))
+        """Find the workers that there are. Only a weak reference stays: an iterator that is let go ends its workers."""
+        loader: Any = getattr(trainer, "train_loader", None)
+        iterator = _iterator(loader)
+        processes = _processes(iterator)
         known = {process.pid for process in self._processes}
         new = [process for process in processes if process.pid not in known]
         if known and new:
             self.count_deaths()
             self._values[self._restarts] += len(new)
-        if new or not processes:
-            self._iterator = weakref.ref(iterator) if processes else _nobody
+        if not processes:  # the old ones, if any, have yet to be asked how they ended
+            self._iterator = _nobody
+        elif new:
+            self._iterator = weakref.ref(iterator)
             self._processes, self._next, self._last = processes, math.nan, (0.0, 0.0)
         if processes:
             self._values[self._capacity] = len(processes) * loader.prefetch_factor
+        self._tell(loader, _validation_loader(trainer))
+
+    def _tell(self, training: Any, validation: Any) -> None:
+        """Store which processes the loaders have, if that has changed; not where the record has no room for it."""
+        from yoloscope_record.file_format import RecordError
+        from yoloscope_record.loader_facts import LOADER_PIDS, VAL_LOADER_PIDS, pid_facts
+
+        own, others = _pids(training), _pids(validation)
+        facts = {**pid_facts(LOADER_PIDS, own), **pid_facts(VAL_LOADER_PIDS, others)}
+        if facts != self._facts:
+            with suppress(RecordError):
+                self._writer.set_facts({**dict.fromkeys(self._facts, ""), **facts})
+            self._facts = facts
+        if validation is not None:
+            self._values[self._validation] = len(others or ())
+
+    def end(self, trainer: Any) -> None:
+        """The training is over: find also the workers that died before their first batch, or in a validation."""
+        if not self._processes:
+            self.look(trainer)
+        self._processes += _processes(_iterator(_validation_loader(trainer)))
 
     def count_deaths(self) -> None:
         """Count workers that ended otherwise than asked to; Ultralytics asks with SIGTERM."""
+        from yoloscope_record import catalog
+
         for process in self._processes:
             if process.exitcode not in (None, 0, -SIGTERM):
                 self._values[self._deaths] += 1.0
+                slot = self._writer.slot(catalog.TRAIN_WORKER_DEATH_SIGNAL_TOTAL, *self._who, _cause(process.exitcode))
+                self._values[slot] += 1.0
         self._processes = []
 
     def batch(self, now: float) -> tuple[float, float]:
@@ -266,3 +344,31 @@ class Queue:
 
 def _nobody() -> None:
     return None
+
+
+def _iterator(loader: Any) -> Any:
+    """The loader's iterator, None before it is needed: of Ultralytics' loader, or torch's."""
+    return getattr(loader, "iterator", getattr(loader, "_iterator", None))
+
+
+def _processes(iterator: Any) -> list[Any]:
+    return list(getattr(iterator, "_workers", ()))
+
+
+def _pids(loader: Any) -> list[int] | None:
+    """The pids of a loader's workers; None as long as they are to come, or where there is no loader."""
+    processes = _processes(_iterator(loader))
+    return [process.pid for process in processes] if processes or getattr(loader, "num_workers", None) == 0 else None
+
+
+def _validation_loader(trainer: Any) -> Any:
+    """The loader that the trainer validates with; None on a rank that has none."""
+    loader = getattr(trainer, "test_loader", None)
+    return getattr(getattr(trainer, "validator", None), "dataloader", None) if loader is None else loader
+
+
+def _cause(code: int) -> str:
+    """What a process ended by: a signal's name, or its exit code."""
+    with suppress(ValueError):
+        return Signals(-code).name
+    return str(code)

@@ -21,6 +21,9 @@ PHASES = (
     "checkpoint",
 )
 
+#: What a training does before its first batch: `scan` reads labels, `cache` images, `loader` builds loaders.
+SETUP_STAGES = ("scan", "cache", "amp_check", "autobatch", "model", "loader", "ddp", "other")
+
 #: Seconds. From a fast step on a small model (1 ms) to a stuck loader (one minute).
 STEP_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -96,6 +99,21 @@ TRAIN_REMAINING_SECONDS = gauge(
 TRAIN_CHECKPOINTS_TOTAL = counter("train_checkpoints_total", "Times Ultralytics saved the model.", *_RANK)
 TRAIN_BATCH_SIZE = gauge("train_batch_size", "Images in a batch of this rank.", *_RANK)
 TRAIN_WORKERS = gauge("train_workers", "Loader workers of this rank.", *_RANK)
+TRAIN_SETUP_SECONDS_TOTAL = counter(
+    "train_setup_seconds_total",
+    "Where the phase setup went: reading labels (scan), caching images (cache), checking AMP (amp_check), finding a "
+    "batch size (autobatch), model, loader, DDP's start (ddp), and what is none of these or came before the record.",
+    *_RANK,
+    "stage",
+)
+TRAIN_SETUP_STAGE = gauge(
+    "train_setup_stage", "1 for the stage of the set-up under way, or in which it ended; else absent.", *_RANK, "stage"
+)
+TRAIN_SETUP_PROGRESS_RATIO = gauge(
+    "train_setup_progress_ratio",
+    "How much of the stage is done, where Ultralytics shows a progress bar: labels and cache.",
+    *_RANK,
+)
 
 # --- loader -----------------------------------------------------------------------------------------------------------
 _WORKER = ("run", "rank", "worker")
@@ -128,11 +146,34 @@ TRAIN_WORKER_RESTARTS_TOTAL = counter(
 TRAIN_WORKER_DEATHS_TOTAL = counter(
     "train_worker_deaths_total", "Loader workers that ended by a signal or an error.", *_RANK
 )
+TRAIN_WORKER_DEATH_SIGNAL_TOTAL = counter(
+    "train_worker_death_signal_total",
+    "The same by what they ended by: a signal (SIGKILL, SIGBUS) or an exit code; absent before the first.",
+    *_RANK,
+    "signal",
+)
+TRAIN_WORKER_DECODE_SECONDS_TOTAL = counter(
+    "train_worker_decode_seconds_total",
+    "The part of the preparation in which the worker read, decoded and resized images; the rest is transforms. "
+    "Absent for data sets that do not let it be seen.",
+    *_WORKER,
+)
+TRAIN_VAL_WORKERS = gauge(
+    "train_val_workers", "Processes of the validation's loader that stay between validations.", *_RANK
+)
+TRAIN_SLOW_FILE_SECONDS = gauge(
+    "train_slow_file_seconds",
+    "The five image files of the run that took the rank's workers longest to read and decode, and how long.",
+    *_RANK,
+    "file",
+)
+TRAIN_SLOW_FILE_BYTES = gauge("train_slow_file_bytes", "Size of those files.", *_RANK, "file")
 
 # --- CUDA memory ------------------------------------------------------------------------------------------------------
 TRAIN_CUDA_MEMORY_BYTES = gauge(
     "train_cuda_memory_bytes",
-    "PyTorch's CUDA memory (allocated, reserved, active, inactive_split, peak_allocated, peak_reserved).",
+    "PyTorch's CUDA memory (allocated, reserved, active, inactive_split; the most of this run in peak_allocated and "
+    "peak_reserved, of this epoch in epoch_peak_allocated and epoch_peak_reserved).",
     *_RANK,
     "kind",
 )
@@ -143,9 +184,15 @@ TRAIN_CUDA_MEMORY_GROWTH_BYTES = gauge(
     signed=True,
 )
 TRAIN_CUDA_ALLOC_RETRIES_TOTAL = counter(
-    "train_cuda_alloc_retries_total", "Allocations that failed, flushed the cache and were tried again.", *_RANK
+    "train_cuda_alloc_retries_total",
+    "Allocations that failed, flushed the cache and were tried again, since batches began.",
+    *_RANK,
 )
-TRAIN_CUDA_OOMS_TOTAL = counter("train_cuda_ooms_total", "Out-of-memory errors of the CUDA allocator.", *_RANK)
+TRAIN_CUDA_OOMS_TOTAL = counter(
+    "train_cuda_ooms_total",
+    "Out-of-memory errors of the CUDA allocator since batches began: AutoBatch causes its own before.",
+    *_RANK,
+)
 
 # --- learning ---------------------------------------------------------------------------------------------------------
 TRAIN_LOSS = gauge(

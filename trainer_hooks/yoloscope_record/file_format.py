@@ -20,7 +20,8 @@ Format, version 1, in the machine's own byte order (a record never leaves its ma
     80      f64       Unix time of the last write
     88      u32       pid of the writer, in its own PID namespace
     256               slots: f64 each, NaN = not set
-    header offset     JSON: {"kind", "run", "rank", "worker", "facts", "slots": [[name, label values, bounds], ...]}
+    header offset     JSON in UTF-8:
+                      {"kind", "run", "rank", "worker", "facts", "slots": [[name, label values, bounds], ...]}
     ring offset       rows of f64, columns as in RING_COLUMNS, the newest at (rows written - 1) modulo ring rows
 
 Each entry of "slots" takes one f64, or for a histogram (bounds not empty) one per bound, one for +Inf and one for the
@@ -76,7 +77,8 @@ RING_COLUMNS = (
 ROW = struct.Struct(f"={len(RING_COLUMNS)}d")
 
 SLOT_CAPACITY = 1024
-HEADER_CAPACITY = 1 << 16
+#: Every series names its run, in up to 600 bytes of Chinese; a worker has a dozen series, a rank hundreds.
+HEADER_CAPACITY = {"rank": 1 << 18, "worker": 1 << 16}
 MAX_LABEL_LENGTH = 256
 
 

@@ -75,7 +75,7 @@ class Writer:
         facts: Mapping[str, str] | None = None,
         *,
         slots: int = SLOT_CAPACITY,
-        header: int = HEADER_CAPACITY,
+        header: int | None = None,
         ring: int = RING_ROWS,
         resume: bool = False,
     ) -> None:
@@ -93,7 +93,7 @@ class Writer:
         self._used = 0
         self._process = os.getpid()
         self._checked = time.time()
-        self._lay_out(slots, header, ring)
+        self._lay_out(slots, header or HEADER_CAPACITY[identity.kind], ring)
         previous = _previous(path)
         for sample in previous if resume else ():
             self._continue(sample)
@@ -184,7 +184,8 @@ class Writer:
         who = self._identity
         entries = [[metric.name, list(labels), list(metric.buckets)] for metric, labels in self._entries]
         names = {name: clean(getattr(who, name)) for name in ("kind", "run", "rank", "worker")}
-        data = json.dumps({**names, "facts": self._facts, "slots": entries}).encode()
+        content = {**names, "facts": self._facts, "slots": entries}
+        data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
         if len(data) > (self._header.stop - self._header.start) // 2:
             raise RecordError("full", f"{self.path} has no room for a header of {len(data)} bytes")
         return data

@@ -2,11 +2,12 @@
 
 from yoloscope_record.metrics import counter, gauge
 
-ROLES = ("main", "worker")
+#: The rank's own process and its helpers; processes of its training loader; of its validation's loader.
+ROLES = ("main", "worker", "val_worker")
 
 _PROCESS = ("run", "rank", "role")
 TRAIN_PROCESS_CPU_SECONDS_TOTAL = counter(
-    "train_process_cpu_seconds_total", "CPU time of the rank's processes by role (main, worker).", *_PROCESS
+    "train_process_cpu_seconds_total", "CPU time of the rank's processes by role (main, worker, val_worker).", *_PROCESS
 )
 TRAIN_PROCESS_RESIDENT_BYTES = gauge(
     "train_process_resident_bytes", "Resident memory of the rank's processes.", *_PROCESS
@@ -19,5 +20,10 @@ TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL = counter(
     "Time the rank's processes were ready but had no CPU; a cgroup's throttling counts here too.",
     *_PROCESS,
 )
-TRAIN_PROCESSES = gauge("train_processes", "Processes of the rank.", *_PROCESS)
+TRAIN_PROCESSES = gauge(
+    "train_processes",
+    "Processes of the rank: `worker` are those of the training loader only, `val_worker` those of the validation's, "
+    "`main` the rank itself with its helpers. Older hooks do not tell the loaders apart: there `worker` is both.",
+    *_PROCESS,
+)
 TRAIN_PROCESS_AFFINITY_CORES = gauge("train_process_affinity_cores", "CPUs the rank's processes may run on.", *_PROCESS)

@@ -13,6 +13,7 @@ import click
 
 from yoloscope_exporter import config
 from yoloscope_exporter.client.fetch import SourceError, fetch
+from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
 from yoloscope_exporter.diagnosis.serialize import from_json
 from yoloscope_exporter.sampling.exposition import Form
@@ -81,11 +82,11 @@ def connect(url: str | None) -> Iterator[Exporter]:
 
 @contextmanager
 def _private() -> Iterator[Exporter]:
-    from yoloscope_exporter.commands.serve import serve  # noqa: PLC0415 - all collectors come with it
-    from yoloscope_exporter.service.exporter import running  # noqa: PLC0415 - the same
+    from yoloscope_exporter.service.exporter import running  # noqa: PLC0415 - all collectors come with it
 
-    settings = config.resolve(serve)
-    settings = replace(settings, web_listen_address=config.Address("127.0.0.1", 0), web_config_file=None)
+    settings = replace(
+        config.from_environment(), web_listen_address=types.Address("127.0.0.1", 0), web_config_file=None
+    )
     with running(settings) as own:
         while not own.sampler.snapshot.time:
             time.sleep(0.05)

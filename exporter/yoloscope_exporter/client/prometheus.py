@@ -14,7 +14,7 @@ from yoloscope_exporter.diagnosis import signals
 from yoloscope_exporter.recordings.reader import Gatherer, identify
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.series import Store
+    from yoloscope_exporter.measures.series import Store
 
 #: More nodes than this are not fetched at once; a run's name narrows them down.
 MOST_NODES = 64

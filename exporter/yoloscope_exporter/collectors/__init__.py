@@ -4,7 +4,7 @@ A module offers `collectors(context) -> Sequence[Collector]`; usually one, more 
 periods. The name of the module's entry in `MODULES` is the switch: `--no-collector.<name>`.
 
 What is worked out from a whole snapshot stands in `DERIVED`: a module that offers `derived(context) -> Derived`.
-Collectors of other packages come in by an entry point: `third_party`.
+Collectors of other packages come in by an entry point: `entry_points`, `sampling.third_party`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors import third_party
+from yoloscope_exporter.collectors import entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -62,6 +62,12 @@ class Trainer:
     rank: str
     pid: int
     """In the exporter's own PID namespace."""
+    state: str = field(default="", compare=False)
+    own_pid: int = field(default=0, compare=False)
+    """In the training's PID namespace, as the two below; 0 if it is not known."""
+    loader_pids: frozenset[int] | None = field(default=None, compare=False)
+    """Processes of the training loader; None if they are not known."""
+    val_loader_pids: frozenset[int] | None = field(default=None, compare=False)
 
 
 class ActiveRanks:
@@ -78,13 +84,6 @@ class ActiveRanks:
     def replace(self, trainers: Iterable[Trainer]) -> None:
         """Replace the ranks."""
         self._trainers = {trainer.pid: trainer for trainer in trainers}
-
-
-def _defaults() -> Config:
-    """Give the settings that nobody has changed."""
-    from yoloscope_exporter.config import defaults  # noqa: PLC0415 - it imports this module
-
-    return defaults()
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Context:
     """Ranks alive at the last reading of the records, by pid; an `ActiveRanks` where the collector `runs` sets them."""
     latest: Callable[[], Iterable[Sample]] = tuple
     """Samples of the last cycle, for what one source has to know of another."""
-    config: Callable[[], Config] = _defaults
+    config: Callable[[], Config] = field(kw_only=True)
     """The settings as they are now: a reload changes them between two cycles."""
 
 
@@ -136,7 +135,7 @@ def names() -> tuple[str, ...]:
 
 def third_parties() -> tuple[dict[str, EntryPoint], list[EntryPoint]]:
     """Entry points of third parties' collectors by name, and those whose name cannot be used."""
-    return third_party.installed({*MODULES, *DERIVED, EXPORTER})
+    return entry_points.installed({*MODULES, *DERIVED, EXPORTER})
 
 
 def metrics(name: str) -> list[Metric]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Metric, Sample
 from yoloscope_exporter.collectors import Collector, NoData
+from yoloscope_exporter.collectors.files import read, read_or_empty
 from yoloscope_exporter.collectors.pressure import RESOURCES, parse_pressure
-from yoloscope_exporter.files import read, read_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

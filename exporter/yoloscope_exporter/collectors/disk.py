@@ -15,9 +15,9 @@ import psutil
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector
+from yoloscope_exporter.collectors.deadlines import IsolatedThread
+from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.procfs import no_data_if_missing, point_psutil
-from yoloscope_exporter.files import read
-from yoloscope_exporter.sampling.deadlines import IsolatedThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

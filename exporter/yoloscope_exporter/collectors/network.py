@@ -10,8 +10,8 @@ import psutil
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
+from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.procfs import no_data_if_missing, point_psutil
-from yoloscope_exporter.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector, NoData
-from yoloscope_exporter.files import read
+from yoloscope_exporter.collectors.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

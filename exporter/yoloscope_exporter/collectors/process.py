@@ -1,7 +1,8 @@
 """The processes of each rank by role: CPU time, waiting for a CPU, memory, bytes read, affinity.
 
-`main` is the rank's own process with whatever helpers it started; `worker` are the loader's processes: those it forked
-(same command line), or started through multiprocessing's spawn and forkserver.
+`main` is the rank's own process with whatever helpers it started; `worker` are the processes of its training loader,
+`val_worker` those of its validation's. The rank tells their pids. Where it does not (older hooks, workers just started)
+looks decide: forked (same command line), or started through multiprocessing's spawn and forkserver.
 
 Counters are added up here from the growth of each process and thread, so they keep what ended processes had done.
 What a process does between the last reading and its end is lost.
@@ -24,8 +25,8 @@ import psutil
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
+from yoloscope_exporter.collectors.files import read, read_or_empty
 from yoloscope_exporter.collectors.procfs import point_psutil
-from yoloscope_exporter.files import read, read_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +53,7 @@ class Reading(NamedTuple):
     read_bytes: float | None
     waits: Mapping[int, float]  # seconds in the run queue, by thread
     affinity: int  # bit mask; 0 where it is not told
+    pids: tuple[int, ...]  # in each PID namespace from the exporter's to its own
 
 
 @dataclass
@@ -75,7 +77,8 @@ class _Rank:
 
     totals: dict[str, _Total] = field(default_factory=lambda: defaultdict(_Total))
     last: dict[psutil.Process, Reading] = field(default_factory=dict)
-    roles: dict[psutil.Process, str] = field(default_factory=dict)
+    told: dict[psutil.Process, str] = field(default_factory=dict)  # roles that the rank told
+    looks: dict[psutil.Process, bool] = field(default_factory=dict)  # whether it looks like a loader's
 
 
 class Processes:
@@ -109,23 +112,54 @@ class Processes:
         """Read the rank's processes and add their growth to its totals."""
         for total in rank.totals.values():
             total.count, total.resident, total.affinity = 0, 0.0, 0
-        readings, roles = {}, {}
+        readings = {}
         for pid, threads in tree(self._procfs, trainer.pid, others).items():
             with suppress(*GONE):
                 process = psutil.Process(pid)
-                reading = read_process(process, f"{self._procfs}/{pid}", threads)
-                roles[process] = rank.roles.get(process) or _role(process, trainer.pid)
-                readings[process] = reading
-                _add(rank.totals[roles[process]], reading, rank.last.get(process))
-        rank.last, rank.roles = readings, roles
+                readings[process] = read_process(process, f"{self._procfs}/{pid}", threads)
+        rank.told = {process: role for process, role in rank.told.items() if process in readings}
+        rank.told.update(_told(trainer, readings))
+        rank.looks = {process: looks for process, looks in rank.looks.items() if process in readings}
+        for process, reading in readings.items():
+            with suppress(*GONE):
+                _add(rank.totals[_role(process, trainer, rank)], reading, rank.last.get(process))
+        rank.last = readings
 
 
-def _role(process: psutil.Process, main: int) -> str:
-    if process.pid == main:
+def _told(trainer: Trainer, readings: Mapping[psutil.Process, Reading]) -> dict[psutil.Process, str]:
+    """Roles of the processes of which the rank has told the pids: in its own PID namespace, as the kernel shows it."""
+    own = next((reading.pids for process, reading in readings.items() if process.pid == trainer.pid), ())
+    if not own or own[-1] != trainer.own_pid:
+        return {}  # no way to translate them
+    level, told = len(own) - 1, {}
+    for process, reading in readings.items():
+        pid = reading.pids[level] if level < len(reading.pids) else 0
+        for role, pids in (("worker", trainer.loader_pids), ("val_worker", trainer.val_loader_pids)):
+            if pids and pid in pids:
+                told[process] = role
+    return told
+
+
+def _role(process: psutil.Process, trainer: Trainer, rank: _Rank) -> str:
+    """The role that was told; without that main, unless the loader's processes are to come and this looks like one."""
+    if process.pid == trainer.pid:
         return "main"
+    if process in rank.told:
+        return rank.told[process]
+    if process not in rank.looks:
+        rank.looks[process] = _looks_like_worker(process, trainer.pid)
+    if not rank.looks[process]:
+        return "main"
+    if trainer.state == "validate" and trainer.loader_pids is not None and trainer.val_loader_pids is None:
+        return "val_worker"  # the first validation has just started them
+    known = trainer.loader_pids is not None and (not trainer.loader_pids or "worker" in rank.told.values())
+    return "main" if known else "worker"  # known, but none of them there: new ones have just been started
+
+
+def _looks_like_worker(process: psutil.Process, main: int) -> bool:
     command = process.cmdline()
     started = any(f"multiprocessing.{how}" in word for how in ("spawn", "forkserver") for word in command)
-    return "worker" if started or command == psutil.Process(main).cmdline() else "main"
+    return started or command == psutil.Process(main).cmdline()
 
 
 def _add(total: _Total, now: Reading, before: Reading | None) -> None:
@@ -210,12 +244,14 @@ def read_process(process: psutil.Process, directory: str, threads: list[str]) ->
         if process.status() in ENDED:
             raise psutil.NoSuchProcess(process.pid)
         cpu = process.cpu_times()
+        status = read_or_empty(f"{directory}/status") if psutil.LINUX else ""
         return Reading(
             cpu_seconds=cpu.user + cpu.system,
             resident_bytes=float(process.memory_info().rss),
             read_bytes=_read_bytes(process),
             waits=_waits(f"{directory}/task", threads),
-            affinity=_affinity(read_or_empty(f"{directory}/status")) if psutil.LINUX else _allowed(process),
+            affinity=_affinity(status) if psutil.LINUX else _allowed(process),
+            pids=_pids(status) or (process.pid,),
         )
 
 
@@ -242,6 +278,12 @@ def _affinity(status: str) -> int:
     """The mask `Cpus_allowed` of /proc/PID/status."""
     _, found, rest = status.partition("\nCpus_allowed:")
     return int(rest.split(None, 1)[0].replace(",", ""), 16) if found else 0
+
+
+def _pids(status: str) -> tuple[int, ...]:
+    """The line `NSpid` of /proc/PID/status; kernels before 4.1 have none."""
+    _, found, rest = status.partition("\nNSpid:")
+    return tuple(map(int, rest.partition("\n")[0].split())) if found else ()
 
 
 def _allowed(process: psutil.Process) -> int:

@@ -15,18 +15,20 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record.file_format import SUFFIX, RecordError
+from yoloscope_record.loader_facts import LOADER_PIDS, SLOW_FILES, VAL_LOADER_PIDS, SlowFile, pids, slow_files
 from yoloscope_record.paths import run_directory
 from yoloscope_record.reader import Reader, Record
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
-from yoloscope_exporter.clearing import Clearing
 from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer
-from yoloscope_exporter.files import read
+from yoloscope_exporter.collectors.clearing import Clearing
+from yoloscope_exporter.collectors.files import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -54,6 +56,8 @@ _OURS = {
     catalog.TRAIN_DEVICE_INFO,
     catalog.TRAIN_UP,
     catalog.TRAIN_STATE,
+    catalog.TRAIN_SLOW_FILE_SECONDS,
+    catalog.TRAIN_SLOW_FILE_BYTES,
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
@@ -289,7 +293,15 @@ def _check_place(record: Record, path: Path) -> None:
 
 
 def _trainer(record: Record) -> Trainer:
-    return Trainer(record.identity.run, record.identity.rank, record.holder)
+    return Trainer(
+        record.identity.run,
+        record.identity.rank,
+        record.holder,
+        state=record.state,
+        own_pid=record.pid,
+        loader_pids=pids(record.facts, LOADER_PIDS),
+        val_loader_pids=pids(record.facts, VAL_LOADER_PIDS),
+    )
 
 
 # --- from records to samples ----------------------------------------------------------------------------------------
@@ -341,6 +353,7 @@ def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
     for rank, (record, job) in ranks.items():
         samples += _life(record)
         samples += _facts(record, job, devices)
+        samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
     return samples
 
@@ -371,6 +384,21 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterato
     device = devices.of(who, facts)
     if device is not None:
         yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
+
+
+def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:
+    """The slowest of the files that the rank's workers tell of; a file that several had, as the slowest had it."""
+    seconds, size = catalog.TRAIN_SLOW_FILE_SECONDS, catalog.TRAIN_SLOW_FILE_BYTES
+    told = [file for worker in workers for file in slow_files(worker.facts)]
+    slowest: dict[str, SlowFile] = {}
+    for file in sorted(told, key=lambda file: file.seconds, reverse=True):
+        if catalog.plausible(seconds, file.seconds) is not None:
+            slowest.setdefault(file.path, file)
+    for file in islice(slowest.values(), SLOW_FILES):
+        labels = (who.run, who.rank, file.path)
+        yield Sample(seconds, labels, file.seconds)
+        if file.size is not None and catalog.plausible(size, file.size) is not None:
+            yield Sample(size, labels, float(file.size))
 
 
 def job_of(path: Path) -> dict[str, str]:

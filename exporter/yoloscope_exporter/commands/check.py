@@ -13,8 +13,8 @@ import click
 from yoloscope_exporter import collectors
 from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import NoData
+from yoloscope_exporter.collectors.deadlines import IsolatedThread
 from yoloscope_exporter.config import Config, Rereadable, settings
-from yoloscope_exporter.sampling.deadlines import IsolatedThread
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config
 from yoloscope_exporter.catalog import BY_NAME
 from yoloscope_exporter.client.exporter import URL, diagnoses, scrape
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
+from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import to_cfg
 from yoloscope_exporter.diagnosis.serialize import range_json
 from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
@@ -39,7 +39,7 @@ WATCH_SECONDS = 15.0
 @click.option("--prometheus", metavar="URL", help="A Prometheus: the time since --since.")
 @click.option(
     "--since",
-    type=config.duration(10.0),
+    type=types.duration(10.0),
     default="1h",
     show_default=True,
     metavar="DURATION",
@@ -62,7 +62,7 @@ WATCH_SECONDS = 15.0
 )
 @click.option(
     "--thresholds",
-    type=config.thresholds,
+    type=types.thresholds,
     default="",
     metavar="FILE",
     help="YAML file that overrides default thresholds; with --recording and --prometheus.",

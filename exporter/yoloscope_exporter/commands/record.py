@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config
 from yoloscope_exporter.client.exporter import URL, connect
 from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.recordings.writer import Writer
 
@@ -32,10 +32,10 @@ _log = logging.getLogger(__name__)
     help=f"A running exporter.  [default: {URL}, or this node itself if none answers]",
 )
 @click.option(
-    "--interval", type=config.duration(0.1, 3600.0), default="5s", show_default=True, metavar="DURATION", help="Period."
+    "--interval", type=types.duration(0.1, 3600.0), default="5s", show_default=True, metavar="DURATION", help="Period."
 )
 @click.option(
-    "--duration", type=config.duration(), metavar="DURATION", help="Stop after this time.  [default: on Ctrl-C]"
+    "--duration", type=types.duration(), metavar="DURATION", help="Stop after this time.  [default: on Ctrl-C]"
 )
 def record(file: Path, exporter: str | None, interval: float, duration: float | None) -> None:
     """Append what the exporter sees to FILE as OpenMetrics with timestamps; FILE.gz is compressed.

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import click
 from yoloscope_record import paths
 
-from yoloscope_exporter import config
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
-from yoloscope_exporter.diagnosis import postmortem
-from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.config import types
+from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
@@ -23,7 +22,7 @@ from yoloscope_exporter.terminal.last_batches import last_batches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_exporter.diagnosis.series import Store
+    from yoloscope_exporter.measures.series import Store
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class _Where:
 @click.option("--prometheus", metavar="URL", help="Read the runs from a Prometheus.")
 @click.option(
     "--since",
-    type=config.duration(10.0),
+    type=types.duration(10.0),
     default="1d",
     show_default=True,
     metavar="DURATION",

@@ -8,9 +8,9 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
+import time
 import urllib.error
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -20,7 +20,8 @@ import click
 from yoloscope_hooks.activation import propagate
 
 from yoloscope_exporter.client.fetch import opener
-from yoloscope_exporter.sigmask import blocked
+from yoloscope_exporter.commands import shared_exporter
+from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,25 +32,33 @@ GRACE_SECONDS = 2.0  # for one more look at the finished run
 
 #: Programs that are Python, or that pass their environment on to the Python they start.
 _PYTHON = re.compile(r"(python|pypy|yolo|ultralytics|torchrun|accelerate|ipython|jupyter|pytest)[\w.-]*")
+_IGNORES_ENVIRONMENT = re.compile(r"-[^-WXcm]*[IES]")  # what follows -W or -X is no flag
 _LAUNCHERS = frozenset(
     [
         "bash",
+        "chrt",
         "conda",
         "dash",
         "deepspeed",
+        "direnv",
         "env",
         "fish",
         "flock",
+        "hatch",
         "ionice",
         "make",
         "mamba",
+        "micromamba",
         "mpiexec",
         "mpirun",
         "nice",
+        "ncu",
         "nohup",
+        "nsys",
         "numactl",
         "pixi",
         "poetry",
+        "setsid",
         "sh",
         "srun",
         "stdbuf",
@@ -97,7 +106,7 @@ def run(context: click.Context, command: tuple[str, ...], name: str | None, *, e
     if name:
         environ["YOLOSCOPE_RUN"] = name
     propagate(environ)
-    with _exporter() if exporter and not _answers() else _nothing():
+    with _exporter() if exporter else nullcontext():
         code = _supervise([program, *command[1:]], environ)
     context.exit(code)
 
@@ -106,7 +115,7 @@ def _check(command: Sequence[str]) -> str:
     """Path of the program to run.
 
     Raises:
-        click.UsageError: there is none, or it is nothing that trains.
+        click.UsageError: there is none.
     """
     if not command:
         raise click.UsageError(
@@ -119,7 +128,10 @@ def _check(command: Sequence[str]) -> str:
         raise click.UsageError(f"{target!r} is not a program that can be run: give {remedy}")
     name = Path(target).name
     if not (_PYTHON.fullmatch(name) or name in _LAUNCHERS or _is_script(Path(program))):
-        raise click.UsageError(f"{target!r} is not Python, nor does it start Python: give yolo, python or torchrun")
+        click.echo(
+            f"yoloscope: {name} is watched only if it starts Python, here and with the environment it was given",
+            err=True,
+        )
     return program
 
 
@@ -128,7 +140,7 @@ def _blind(command: Sequence[str]) -> str | None:
     if not Path(command[0]).name.startswith(("python", "pypy")):
         return None
     options = takewhile(lambda argument: argument.startswith("-") and argument not in {"-c", "-m", "-"}, command[1:])
-    return next((one for one in options if not one.startswith("--") and set(one) & set("IES")), None)
+    return next((one for one in options if _IGNORES_ENVIRONMENT.match(one)), None)
 
 
 def _is_script(program: Path) -> bool:
@@ -173,30 +185,34 @@ def _answers() -> bool:
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-@contextmanager
 def _exporter() -> Iterator[None]:
-    """An exporter of our own: quiet, out of reach of the terminal's Ctrl-C, and ended with the training."""
-    process = subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "yoloscope_exporter.cli", "serve", f"--web.listen-address={ADDRESS}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    click.echo(f"yoloscope: metrics at http://{ADDRESS}/metrics while this runs", err=True)
+    """An exporter for the time of the training: the one that answers already, or one of our own."""
     try:
+        lock = shared_exporter.open_lock(ADDRESS)
+    except OSError as error:
+        click.echo(f"yoloscope: no exporter is started: {error}", err=True)
         yield
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
-            click.echo("yoloscope: the exporter did not stay up; `yoloscope check` says why", err=True)
+        return
+    try:
+        joined = shared_exporter.join(lock)
+        process = shared_exporter.start(ADDRESS) if joined and not _answers() else None
+        if process:
+            click.echo(f"yoloscope: metrics at http://{ADDRESS}/metrics while this runs", err=True)
+        yield
+        _last_look(lock, process)
+        last = joined and shared_exporter.is_last(lock)
     finally:
-        process.terminate()
-        try:
-            process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        os.close(lock)
+    if process and last:
+        with suppress(subprocess.TimeoutExpired):  # a run that begins this moment keeps it
+            process.wait(shared_exporter.END_SECONDS)
+
+
+def _last_look(lock: int, process: subprocess.Popen[bytes] | None) -> None:
+    """Give the exporter time for one more look at the finished run, unless it was there before and stays."""
+    if process is None:
+        time.sleep(GRACE_SECONDS if shared_exporter.is_shared(lock) else 0.0)
+        return
+    with suppress(subprocess.TimeoutExpired):
+        if process.wait(GRACE_SECONDS):
+            click.echo("yoloscope: the exporter did not stay up; `yoloscope check` says why", err=True)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import log
 from yoloscope_exporter.config import Rereadable, reread, settings
+from yoloscope_exporter.service import log
 from yoloscope_exporter.service.exporter import reload, running
-from yoloscope_exporter.sigmask import blocked
+from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
     from yoloscope_exporter.config import Config

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from starlette.routing import Route
 
-from yoloscope_exporter.config import address, duration
+from yoloscope_exporter.config.types import address, duration
 from yoloscope_exporter.sampling.exposition import Renderer, negotiate
-from yoloscope_exporter.sigmask import blocked
+from yoloscope_exporter.service.signals import blocked
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
 from yoloscope_exporter.web.application import routed
 from yoloscope_exporter.web.responses import as_json, exposed, header, text
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
-    from yoloscope_exporter.config import Address, UnixAddress
+    from yoloscope_exporter.config.types import Address, UnixAddress
     from yoloscope_exporter.sampling.exposition import Exposition
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from yoloscope_exporter import config
 from yoloscope_exporter.client.exporter import URL, Exporter, connect
 from yoloscope_exporter.client.fetch import SourceError
-from yoloscope_exporter.diagnosis.series import Store, Window
+from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.terminal import screen
@@ -40,7 +40,7 @@ ONCE_SECONDS = 3.0
 )
 @click.option(
     "--interval",
-    type=config.duration(0.2, 60.0),
+    type=types.duration(0.2, 60.0),
     default="1s",
     show_default=True,
     metavar="DURATION",

@@ -23,10 +23,10 @@ from yoloscope_exporter.diagnosis.engine import (
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
-from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted
+from yoloscope_exporter.measures.series import Store, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

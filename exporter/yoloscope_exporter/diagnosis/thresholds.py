@@ -6,9 +6,9 @@ import math
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter import settings_file
+from yoloscope_exporter import yaml_files
 from yoloscope_exporter.measures.thresholds import DEFAULTS, THRESHOLDS, Thresholds
-from yoloscope_exporter.settings_file import SettingsFileError
+from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def load(path: Path) -> Thresholds:
     Raises:
         ValueError: the file cannot be read, names an unknown threshold, or gives no number of 0 or more.
     """
-    content = settings_file.load(path) or {}
+    content = yaml_files.load(path) or {}
     if not isinstance(content, dict):
         raise SettingsFileError(path, "must be a mapping such as 'input_share: 0.15'")
     for name in content:

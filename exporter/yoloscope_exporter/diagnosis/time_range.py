@@ -23,8 +23,8 @@ from yoloscope_exporter.diagnosis.engine import (
 )
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
-from yoloscope_exporter.diagnosis.series import Store, Window, period
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
+from yoloscope_exporter.measures.series import Store, Window, period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yoloscope_exporter.diagnosis.engine import Key
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.diagnosis.signals import Signals
+    from yoloscope_exporter.measures.series import Window
 
 EXPOSED = ("backward_exposed",)
 #: Verdicts by which the whole run waits for one rank's data.

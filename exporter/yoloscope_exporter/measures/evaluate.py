@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter.catalog import HistogramValue
-from yoloscope_exporter.diagnosis import series
+from yoloscope_exporter.measures import series
 from yoloscope_exporter.measures.formula import (
     Age,
     Arithmetic,
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from yoloscope_exporter.catalog import Metric
-    from yoloscope_exporter.diagnosis.series import Series, Window
     from yoloscope_exporter.measures.formula import Formula, How
+    from yoloscope_exporter.measures.series import Series, Window
 
 #: Names and values of a series' labels; empty values are left out, as an absent label is an empty one.
 LabelSet = frozenset[tuple[str, str]]

@@ -73,7 +73,10 @@ _ROOM: Final = (
     - _cuda("allocated").total("max", RANK)
 ).clamped(least=0)
 _GPU_GROWN: Final = _after_first_epoch(_steady(_edges("min", catalog.TRAIN_CUDA_MEMORY_BYTES, RANK, kind="allocated")))
-_HOST_GROWN: Final = _after_first_epoch(_steady(_edges("min", catalog.TRAIN_PROCESS_RESIDENT_BYTES, RANK)))
+#: Workers of the validation come and stay: no growth of the training.
+_HOST_GROWN: Final = _after_first_epoch(
+    _steady(_edges("min", catalog.TRAIN_PROCESS_RESIDENT_BYTES, RANK, role="!=val_worker"))
+)
 _AVAILABLE: Final = last(catalog.MEMORY_AVAILABLE_BYTES).total("min", TARGET)
 
 

@@ -12,9 +12,9 @@ from yoloscope_exporter.measures.formula import TARGET
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.measures.evaluate import Vector
     from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Window
 
 #: A window is cut into this many parts to tell what is typical from what happened once.
 PARTS = 6

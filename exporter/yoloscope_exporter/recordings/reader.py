@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
-from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.recordings.compression import first_part, members
 from yoloscope_exporter.recordings.timestamps import stamped
 

@@ -14,8 +14,8 @@ from yoloscope_exporter.reports.rank import RankWindow, measured_parts, resident
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Window
 
 #: Phases by whose share of step time a slow run is told.
 SHARES = {"data_wait": training.DATA_WAIT, "h2d": training.COPY, "backward_exposed": training.EXPOSED}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.series import Window
 from yoloscope_exporter.diagnosis.signals.learning import scores
 from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.series import Window
 from yoloscope_exporter.reports.rank import RankWindow, measured, resident
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.series import Window, period
 from yoloscope_exporter.measures.evaluate import evaluate
+from yoloscope_exporter.measures.series import Window, period
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from yoloscope_exporter.catalog import Metric
-    from yoloscope_exporter.diagnosis.series import Store
     from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Store
 
 #: A run is cut into so many slices of equal length, whose spread tells how sure a difference is.
 SLICES = 10

@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.series import quantile
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import quantile
 from yoloscope_exporter.reports.curves import Curve, curves
 from yoloscope_exporter.reports.epochs import Epoch, epochs
 from yoloscope_exporter.reports.figures import Figure, figures
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yoloscope_exporter.diagnosis.engine import Verdict
-    from yoloscope_exporter.diagnosis.series import Store
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
+    from yoloscope_exporter.measures.series import Store
 
 #: What was configured, beside the facts of a run; `workers` and `batch` are those of a rank.
 CONFIGURED = {"workers": catalog.TRAIN_WORKERS, "batch": catalog.TRAIN_BATCH_SIZE}

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import __version__, catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import EXPORTER, SLOW, NoData
-from yoloscope_exporter.collectors.third_party import InvalidFamiliesError, names_of
-from yoloscope_exporter.sampling.deadlines import IsolatedThread
+from yoloscope_exporter.collectors.deadlines import IsolatedThread
 from yoloscope_exporter.sampling.exposition import Exposition, Form, Renderer, compress, encode
 from yoloscope_exporter.sampling.families import families
 from yoloscope_exporter.sampling.scrape_pace import ScrapePace
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.sampling.sources import Stage
+from yoloscope_exporter.sampling.third_party import InvalidFamiliesError, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import collectors
 from yoloscope_exporter.collectors import SLOW, ActiveRanks, Collector, Context
-from yoloscope_exporter.collectors.third_party import GROUP, ThirdParty
+from yoloscope_exporter.collectors.entry_points import GROUP
+from yoloscope_exporter.sampling.third_party import ThirdParty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import log, registry
+from yoloscope_exporter import registry
 from yoloscope_exporter.config import merged
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
+from yoloscope_exporter.service import log
 from yoloscope_exporter.web.application import application
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 from yoloscope_exporter.web.server import Server

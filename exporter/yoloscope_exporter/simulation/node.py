@@ -37,6 +37,8 @@ UTILIZATION_SAMPLES_PER_SECOND = 6.0  # as NVML's sample buffer
 BUSY = {"h2d": 0.3, "validate": 0.7}  # share of a phase in which a kernel runs; all other phases on the GPU: BUSY_STEP
 BUSY_STEP = 0.97
 IMAGE_BYTES = 150e3
+ROLES = ("main", "worker")  # their validations have no processes of their own
+DECODING = 0.4  # share of the preparation
 LOSSES = {"box_loss": (0.9, 1.6), "cls_loss": (0.5, 3.0), "dfl_loss": (1.0, 1.1)}  # final value, excess at the start
 METRICS = {
     "metrics/precision(B)": 0.71,
@@ -367,7 +369,7 @@ def _loader_cores(moment: Moment) -> float:
 def _memory(moment: Moment) -> Iterator[Sample]:
     node = moment.node
     total = MEMORY_PER_GPU * node.gpus
-    processes = sum(_resident(moment, role) for role in catalog.ROLES) * node.ranks if moment.alive else 0.0
+    processes = sum(_resident(moment, role) for role in ROLES) * node.ranks if moment.alive else 0.0
     used = 6 * timeline.GIB + processes
     yield Sample(catalog.MEMORY_TOTAL_BYTES, (), total)
     yield Sample(catalog.MEMORY_AVAILABLE_BYTES, (), total - used)
@@ -419,7 +421,7 @@ def _cgroup(moment: Moment) -> Iterator[_Part]:
     yield catalog.CGROUP_CPU_SECONDS_TOTAL, (), seconds
     yield catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (), 0.0
     yield catalog.CGROUP_CPU_QUOTA_CORES, (), float(CORES_PER_GPU * node.ranks)
-    used = sum(_resident(moment, role) for role in catalog.ROLES) * node.ranks
+    used = sum(_resident(moment, role) for role in ROLES) * node.ranks
     yield catalog.CGROUP_MEMORY_USED_BYTES, (), used
     yield catalog.CGROUP_MEMORY_LIMIT_BYTES, (), 0.9 * MEMORY_PER_GPU * node.gpus
     yield catalog.CGROUP_OOM_KILLS_TOTAL, (), 0.0
@@ -520,6 +522,7 @@ def _loader(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, (worker,), seconds
         yield catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, (worker,), seconds * timeline.PREPARATION_CPU
         yield catalog.TRAIN_WORKER_MAJOR_FAULTS_TOTAL, (worker,), float(int(0.02 * each))
+        yield catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL, (worker,), seconds * DECODING
     capacity = 2 * node.workers
     starved = moment.regime.wait > 2 * timeline.LEAST_WAIT_SECONDS
     ready = 0 if starved else int(capacity * (0.85 + 0.1 * moment.noise("queue", rank, every=1.0)))
@@ -531,6 +534,12 @@ def _loader(moment: Moment, rank: int) -> Iterator[_Part]:
     yield catalog.TRAIN_BATCH_DWELL_SECONDS_TOTAL, (), dwell
     yield catalog.TRAIN_WORKER_RESTARTS_TOTAL, (), 0.0
     yield catalog.TRAIN_WORKER_DEATHS_TOTAL, (), 0.0
+    yield catalog.TRAIN_WORKER_DEATH_SIGNAL_TOTAL, ("SIGKILL",), 0.0
+    yield catalog.TRAIN_VAL_WORKERS, (), 0.0
+    for number in range(5 if each else 0):
+        file = f"/data/images/train/{rank:02d}{number:04d}.jpg"
+        yield catalog.TRAIN_SLOW_FILE_SECONDS, (file,), 0.09 - 0.01 * number
+        yield catalog.TRAIN_SLOW_FILE_BYTES, (file,), IMAGE_BYTES * (6 - number)
 
 
 def _cuda(moment: Moment, rank: int) -> Iterator[_Part]:
@@ -586,7 +595,7 @@ def _processes(moment: Moment, _rank: int) -> Iterator[_Part]:
     seconds = {"main": 0.9 * moment.progress.trained}
     seconds["worker"] = loader_seconds(moment) * timeline.PREPARATION_CPU * workers
     read = 0.1 * moment.progress.batches * timeline.BATCH_SIZE * IMAGE_BYTES
-    for role in catalog.ROLES:
+    for role in ROLES:
         yield catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, (role,), seconds[role]
         yield catalog.TRAIN_PROCESS_RESIDENT_BYTES, (role,), _resident(moment, role)
         yield catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, (role,), read if role == "worker" else 0.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
-    from yoloscope_exporter.diagnosis.series import Window
+    from yoloscope_exporter.measures.series import Window
 
 STYLES = {rules.OK: "green", rules.INFO: "cyan", rules.WARNING: "yellow", rules.CRITICAL: "bold red"}
 GIB = 2**30

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter import settings_file
-from yoloscope_exporter.settings_file import SettingsFileError
+from yoloscope_exporter import yaml_files
+from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -144,7 +144,7 @@ def load(path: Path) -> WebConfig:
         WebConfigError: what is wrong with it.
     """
     try:
-        content = settings_file.load(path)
+        content = yaml_files.load(path)
     except SettingsFileError as error:
         raise WebConfigError(path, error.problem) from error
     try:

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from yoloscope_exporter.config import UnixAddress
+from yoloscope_exporter.config.types import UnixAddress
 from yoloscope_exporter.web.authentication import Gate, logged
 from yoloscope_exporter.web.protocol import RECEIVE_SECONDS, Connection, Connections, Headers, State
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from yoloscope_exporter.config import Address
+    from yoloscope_exporter.config.types import Address
     from yoloscope_exporter.web.config import WebConfigFile
 
 MAX_CONNECTIONS = 512

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.collectors import Collector, Context, NoData, Trainer
 from yoloscope_exporter.collectors.gpu import collectors
+from yoloscope_exporter.config import defaults
 
 from tests.fake_nvml import FakeNvml, InProcess
 
@@ -51,6 +52,7 @@ class GpuWorld:
             wall=lambda: self.now,
             reject=lambda _collector, reason: self.rejected.update([reason]),
             trainers=lambda: self.trainers,
+            config=defaults,
         )
 
     def start(self) -> None:

@@ -73,6 +73,85 @@ def test_started_workers(node: world.World, collector: Collector, command: str, 
     assert of(collector, CPU, role) >= 50.0
 
 
+def count(collector: Collector) -> dict[str, object]:
+    """How many processes of each role there are."""
+    found = world.values(collector)
+    return {labels[2]: value for (name, labels), value in found.items() if name == COUNT.name}
+
+
+def told(own: int = 700, state: str = "train", **pids: set[int]) -> Trainer:
+    """The rank, with what its record says of its loaders."""
+    known = {f"{name}_pids": frozenset(numbers) for name, numbers in pids.items()}
+    return Trainer(RUN, "0", 700, state=state, own_pid=own, **known)  # type: ignore[arg-type]
+
+
+def test_roles_that_the_rank_tells(node: world.World, collector: Collector) -> None:
+    """What the loaders have counts; a fork of another kind is a helper, whatever its command line."""
+    world.process(node.procfs, 700, children=(750, 760, 770, 780))
+    world.process(node.procfs, 780, parent=700, ticks=500)
+    node.trainers[700] = told(loader={750}, val_loader={760})
+    assert count(collector) == {"main": 3, "worker": 1, "val_worker": 1}
+    assert of(collector, CPU, "val_worker") == 30.0
+
+
+def test_validation_workers_that_stay(node: world.World, collector: Collector) -> None:
+    """Told after their first validation, they are no training workers from then on, and the sums do not fall."""
+    node.trainers[700] = told(loader={750})
+    assert count(collector) == {"main": 3, "worker": 1}  # the loader's are known, and it is none of them
+    node.trainers[700] = told(state="validate", loader={750})
+    assert count(collector) == {"main": 2, "worker": 1, "val_worker": 1}
+    before = of(collector, CPU, "main")
+    node.trainers[700] = told(loader={750}, val_loader={760})
+    world.process(node.procfs, 760, parent=700, ticks=3100)
+    assert count(collector) == {"main": 2, "worker": 1, "val_worker": 1}
+    assert of(collector, CPU, "val_worker") == 1.0
+    assert of(collector, CPU, "main") == before
+
+
+def test_new_workers_are_not_told_yet(node: world.World, collector: Collector) -> None:
+    """After close_mosaic the record tells of the old ones until the first batch: looks decide meanwhile."""
+    node.trainers[700] = told(loader={720, 730}, val_loader={760})
+    assert count(collector) == {"main": 2, "worker": 1, "val_worker": 1}
+    node.trainers[700] = told(loader={750}, val_loader={760})
+    assert count(collector) == {"main": 2, "worker": 1, "val_worker": 1}
+
+
+def test_loader_without_workers(node: world.World, collector: Collector) -> None:
+    """With workers=0 no fork is a training worker."""
+    node.trainers[700] = told(loader=set(), val_loader={760})
+    assert count(collector) == {"main": 3, "val_worker": 1}
+
+
+def test_pid_used_again_is_not_told(node: world.World, collector: Collector) -> None:
+    """A role belongs to a process, not to a number."""
+    node.trainers[700] = told(loader={750}, val_loader={760})
+    count(collector)
+    node.trainers[700] = told(loader={750}, val_loader=set())
+    assert count(collector)["val_worker"] == 1  # it still is, until it has ended
+    world.process(node.procfs, 760, parent=700, start=99)
+    assert count(collector)["val_worker"] == 0
+
+
+def test_pids_of_a_container(node: world.World, collector: Collector) -> None:
+    """The record tells pids of the training's namespace; one that means another process here must not mislead."""
+    world.process(node.procfs, 700, children=(750, 760, 770), inner=(1,))
+    world.process(node.procfs, 750, parent=700, inner=(760,))
+    world.process(node.procfs, 760, parent=700, inner=(12, 1))
+    world.process(node.procfs, 770, parent=700, inner=(13,))
+    node.trainers[700] = told(own=1, loader={760}, val_loader={12})
+    world.process(node.procfs, 750, parent=700, inner=(760,), ticks=700)
+    assert count(collector) == {"main": 2, "worker": 1, "val_worker": 1}
+    assert of(collector, CPU, "worker") == 7.0
+
+
+@pytest.mark.parametrize("inner", [None, (2,)])
+def test_pids_that_cannot_be_translated(node: world.World, collector: Collector, inner: tuple[int, ...] | None) -> None:
+    """Where the kernel does not tell the trainer's own pid, or another one, looks decide."""
+    world.process(node.procfs, 700, children=(750, 760, 770), inner=inner)
+    node.trainers[700] = told(own=1, loader={750}, val_loader={760})
+    assert count(collector) == {"main": 2, "worker": 2}
+
+
 def test_sums_do_not_fall_when_workers_end(node: world.World, collector: Collector) -> None:
     """What an ended worker had done stays in the sum; the next one is added."""
     assert of(collector, CPU, "worker") == 60.0

@@ -19,6 +19,7 @@ from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import ActiveRanks, Trainer, runs
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_record.file_format import Identity
+from yoloscope_record.loader_facts import SlowFile, slow_file_facts
 from yoloscope_record.paths import run_directory
 from yoloscope_record.writer import Writer
 
@@ -61,6 +62,7 @@ import sys, time
 from pathlib import Path
 from yoloscope_exporter import catalog
 from yoloscope_record.file_format import Identity
+from yoloscope_record.loader_facts import SlowFile, slow_file_facts
 from yoloscope_record.paths import run_directory
 from yoloscope_record.writer import Writer
 identity = Identity("alive", "0")
@@ -228,6 +230,44 @@ def test_workers_are_merged_into_their_rank(node: world.World) -> None:
     merged = values[catalog.TRAIN_LOADER_BATCH_SECONDS.name, (RUN, "0")]
     assert isinstance(merged, HistogramValue)
     assert (sum(merged.counts), merged.sum) == (2, pytest.approx(0.06))
+
+
+def slow(collector: Runs, metric: Metric) -> dict[str, object]:
+    """Values by file."""
+    return {labels[2]: value for (name, labels), value in collected(collector).items() if name == metric.name}
+
+
+def test_slowest_files_of_a_rank(node: world.World) -> None:
+    """Five of what its workers tell; a file that both had comes once, as the slower had it."""
+    world.records(node.records, "0", ended=NOW)
+    for worker in "01":
+        identity = Identity(RUN, "0", "worker", worker)
+        files = [SlowFile(number + int(worker) / 2, 1000 * number, f"/{number}") for number in range(1, 5)]
+        files.append(SlowFile(0.5 + int(worker), None, f"/only-{worker}"))
+        path = run_directory(node.records, RUN) / identity.filename
+        with closing(Writer(path, identity, {**slow_file_facts(files), "slow_file_6": "99 1 /six"})) as writer:
+            writer.end(NOW)
+    collector = Runs(node.context)
+    assert slow(collector, catalog.TRAIN_SLOW_FILE_SECONDS) == {
+        "/4": 4.5,
+        "/3": 3.5,
+        "/2": 2.5,
+        "/1": 1.5,
+        "/only-1": 1.5,
+    }
+    assert slow(collector, catalog.TRAIN_SLOW_FILE_BYTES) == {"/4": 4000, "/3": 3000, "/2": 2000, "/1": 1000}
+
+
+def test_slow_files_that_cannot_be_true(node: world.World) -> None:
+    """A record is somebody else's file: what is no number, or no real one, is not shown; nor is a series of its own."""
+    identity = Identity(RUN, "0", "worker", "0")
+    world.records(node.records, "0", ended=NOW)
+    told = {"slow_file_1": "1e999 5 /a", "slow_file_2": "-1 5 /b", "slow_file_3": "x", "slow_file_4": "2 1 /c\nd"}
+    with closing(Writer(run_directory(node.records, RUN) / identity.filename, identity, told)) as writer:
+        slot = writer.slot(catalog.TRAIN_SLOW_FILE_SECONDS, RUN, "0", "/mine")
+        writer.values[slot] = 9.0
+        writer.end(NOW)
+    assert slow(Runs(node.context), catalog.TRAIN_SLOW_FILE_SECONDS) == {"/c?d": 2.0}
 
 
 def test_merged_histogram_does_not_fall_when_a_worker_is_lost(node: world.World) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.commands import run
+from yoloscope_exporter.commands import run, shared_exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,6 @@ def environ() -> dict[str, str]:
         (["--"], "no command"),
         (["--", "nosuchprogram"], "'nosuchprogram' is not a program that can be run"),
         (["--", "train.py"], "give python train.py"),
-        (["--", "ls", "-l"], "'ls' is not Python, nor does it start Python: give yolo, python or torchrun"),
         (["--nonsense", "--", "python"], "--nonsense"),
     ],
 )
@@ -48,6 +47,20 @@ def test_bad_input(arguments: list[str], said: str) -> None:
     assert result.exit_code == 2
     assert said in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "warned"), [("apptainer", True), ("tmux", True), ("nsys", False), ("setsid", False)]
+)
+def test_programs_that_start_others(environ: dict[str, str], tmp_path: Path, program: str, *, warned: bool) -> None:
+    """Nothing is refused that can be run; one line says so where it is not known to hand the environment on."""
+    path = tmp_path / program
+    path.symlink_to("/bin/echo")
+    environ["PATH"] = f"{tmp_path}:{environ['PATH']}"
+    done = subprocess.run([*RUN, program, "hello"], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "hello\n"
+    assert (f"yoloscope: {program} is watched only if" in done.stderr) is warned
+    assert len(done.stderr.splitlines()) == warned
 
 
 def test_output_and_code_are_the_trainings(environ: dict[str, str]) -> None:
@@ -80,7 +93,10 @@ def test_environment(environ: dict[str, str]) -> None:
     assert name == "mine"
 
 
-@pytest.mark.parametrize(("options", "blind"), [(["-I"], True), (["-uE"], True), (["-u", "-W", "error"], False)])
+@pytest.mark.parametrize(
+    ("options", "blind"),
+    [(["-I"], True), (["-uE"], True), (["-u", "-W", "error"], False), (["-Wignore::ImportWarning", "-XIE"], False)],
+)
 def test_python_that_ignores_us(environ: dict[str, str], options: list[str], *, blind: bool) -> None:
     """A Python told to ignore the environment still runs, and one line says that it is not watched."""
     command = [*RUN, sys.executable, *options, "-c", "print(1)"]
@@ -135,49 +151,110 @@ def test_signals_are_handed_on(sleeper: subprocess.Popen[str]) -> None:
     assert sleeper.stdout.read() == ""
 
 
-@pytest.mark.slow
-def test_own_exporter(environ: dict[str, str], tmp_path: Path) -> None:
-    """Where no exporter answers, one is there for the time of the training and gone after it."""
-    address = "http://127.0.0.1:9911/-/healthy"
-    code = f"""
-import time, urllib.request
-for _ in range(100):
-    try:
-        print(urllib.request.urlopen({address!r}).status)
-        break
-    except OSError:
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = f"127.0.0.1:{server.getsockname()[1]}"
+    yield free
+    shared_exporter.lock_path(free).unlink(missing_ok=True)
+
+
+def start(address: str, environ: dict[str, str], code: str) -> subprocess.Popen[str]:
+    """`yoloscope run` with an exporter at `address`."""
+    told = f"from yoloscope_exporter.commands import run; run.ADDRESS = {address!r}; "
+    command = [sys.executable, "-c", f"{told}from yoloscope_exporter.cli import main; main()"]
+    command += ["run", "--", sys.executable, "-c", code]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(address: str, *, answers: bool, seconds: float = 30) -> None:
+    """Until an exporter is there, or gone."""
+    deadline = time.monotonic() + seconds
+    while _answers(f"http://{address}/-/healthy") is not answers:
+        assert time.monotonic() < deadline
         time.sleep(0.1)
-"""
-    if _answers(address):
-        pytest.skip("something serves port 9911 of this machine already")
-    began = time.monotonic()
-    command = [argument for argument in RUN if argument != "--no-exporter"]
-    done = subprocess.run(
-        [*command, sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert (done.stdout, done.returncode) == ("200\n", 0)
-    assert done.stderr == "yoloscope: metrics at http://127.0.0.1:9911/metrics while this runs\n"
-    assert time.monotonic() - began < 30
-    assert not _answers(address)
 
 
-def test_exporter_that_cannot_run(environ: dict[str, str], tmp_path: Path) -> None:
+def wait_for_file(path: Path) -> str:
+    """Python that lasts until there is a file at `path`."""
+    return f"import os, time\nwhile not os.path.exists({str(path)!r}): time.sleep(0.05)"
+
+
+@pytest.mark.slow
+def test_own_exporter(environ: dict[str, str], tmp_path: Path, address: str) -> None:
+    """Where no exporter answers, one is there for the time of the training and gone after it."""
+    end = tmp_path / "end"
+    process = start(address, environ, wait_for_file(end))
+    wait_for(address, answers=True)
+    end.touch()
+    said = process.communicate(timeout=30)
+    assert (*said, process.returncode) == ("", f"yoloscope: metrics at http://{address}/metrics while this runs\n", 0)
+    assert not _answers(f"http://{address}/-/healthy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("death", [None, signal.SIGKILL])
+def test_two_runs_share_an_exporter(
+    environ: dict[str, str], tmp_path: Path, address: str, death: signal.Signals | None
+) -> None:
+    """The one that started it ends, or is killed, before the other: it lasts until that one ends, and is gone then."""
+    ends = [tmp_path / "first", tmp_path / "second"]
+    first = start(address, environ, wait_for_file(ends[0]))
+    wait_for(address, answers=True)
+    second = start(address, environ, f"print(1, flush=True)\n{wait_for_file(ends[1])}")
+    assert second.stdout is not None
+    assert second.stdout.readline() == "1\n"
+    if death:
+        first.send_signal(death)
+    ends[0].touch()
+    first.communicate(timeout=30)
+    assert first.returncode == (-death if death else 0)
+    for _ in range(20):
+        assert _answers(f"http://{address}/-/healthy")
+        time.sleep(0.1)
+    ends[1].touch()
+    assert second.communicate(timeout=30) == ("", "")
+    wait_for(address, answers=False)
+
+
+@pytest.mark.slow
+def test_a_run_after_another(environ: dict[str, str], tmp_path: Path, address: str) -> None:
+    """It begins while the exporter of the one before ends, and has one for all of its time."""
+    end = tmp_path / "end"
+    first = start(address, environ, "import time; time.sleep(3)")
+    wait_for(address, answers=True)
+    first.wait(30)
+    second = start(address, environ, wait_for_file(end))
+    wait_for(address, answers=True)
+    end.touch()
+    for process in (first, second):
+        _, error = process.communicate(timeout=30)
+        assert error == f"yoloscope: metrics at http://{address}/metrics while this runs\n"
+
+
+def test_nowhere_to_lock(environ: dict[str, str], address: str) -> None:
+    """Without a file to share by there is no exporter, one line says why, and the training runs."""
+    path = shared_exporter.lock_path(address)
+    path.symlink_to("/nowhere")
+    process = start(address, environ, "print(1)")
+    out, error = process.communicate(timeout=30)
+    assert (out, process.returncode) == ("1\n", 0)
+    assert "yoloscope: no exporter is started: " in error
+    assert str(path) in error
+
+
+def test_exporter_that_cannot_run(environ: dict[str, str], tmp_path: Path, address: str) -> None:
     """The training runs all the same, and one line says that there were no metrics."""
-    if _answers("http://127.0.0.1:9911/-/healthy"):
-        pytest.skip("something serves port 9911 of this machine already")
-    command = [argument for argument in RUN if argument != "--no-exporter"]
     gone = tmp_path / "gone"  # the training lasts until the exporter has ended, however slow the machine
-    code = f"import os, sys, time\nwhile not os.path.exists({str(gone)!r}): time.sleep(0.05)"
-    told = (
-        f"import sys, atexit, pathlib\nif 'serve' in sys.orig_argv: atexit.register(pathlib.Path({str(gone)!r}).touch)"
-    )
+    told = "import sys, atexit, pathlib\n"
+    told += "if 'yoloscope_exporter.commands.shared_exporter' in sys.orig_argv:\n"
+    told += f"    atexit.register(pathlib.Path({str(gone)!r}).touch)\n"
     (tmp_path / "sitecustomize.py").write_text(told)
     broken = environ | {"YOLOSCOPE_CONFIG_FILE": str(tmp_path / "missing.yaml")}
     broken["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environ["PYTHONPATH"]])
-    done = subprocess.run(
-        [*command, sys.executable, "-c", code], env=broken, capture_output=True, text=True, check=True
-    )
-    assert "did not stay up" in done.stderr
+    _, error = start(address, broken, wait_for_file(gone)).communicate(timeout=60)
+    assert "did not stay up" in error
 
 
 @pytest.mark.parametrize(

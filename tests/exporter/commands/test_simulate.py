@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.commands.simulate import serving, simulate, target_groups
-from yoloscope_exporter.config import Address
+from yoloscope_exporter.config.types import Address
 from yoloscope_exporter.simulation import fleet
 
 from tests.conftest import require_binary

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import engine, rules, signals
-from yoloscope_exporter.diagnosis.series import Window
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
+from yoloscope_exporter.measures.series import Window
 
 from tests.recordings.model import Plan, play
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import Context
+from yoloscope_exporter.config import defaults
 from yoloscope_exporter.diagnosis import live, rules, signals
 from yoloscope_exporter.diagnosis.faults import Faults
-from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.diagnosis.signals import Signals, gpu, step, view
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store
 
 from tests.recordings.model import Plan, moments
 
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from yoloscope_exporter.diagnosis.live import Live
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
 
 STARVED = Plan(run="starved", workers=1, epochs=1, batches=120, end="running")
 OTHER = replace(STARVED, run="other")
@@ -56,7 +57,7 @@ def watched(tmp_path: Path, counted: Counter[tuple[str, str]]) -> Live:
     def clock() -> float:
         return 0.0
 
-    stage = live.derived(Context(tmp_path, tmp_path, tmp_path, clock, clock, reject))
+    stage = live.derived(Context(tmp_path, tmp_path, tmp_path, clock, clock, reject, config=defaults))
     for (time, first), (_, second) in zip(moments(STARVED, 1.0), moments(OTHER, 1.0), strict=True):
         stage.feed(time, [*first, *(sample for sample in second if sample.labels[:1] == ("other",))])
     return stage

@@ -11,8 +11,8 @@ import yoloscope_exporter
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import signals
-from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.measures.series import Store, Window
 
 from tests.recordings.model import Plan, play
 

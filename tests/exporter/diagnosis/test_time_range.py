@@ -13,7 +13,7 @@ from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from tests.recordings.model import Plan, play
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.series import Store
+    from yoloscope_exporter.measures.series import Store
 
 STARVED = Plan(workers=1, epochs=1, batches=200)
 

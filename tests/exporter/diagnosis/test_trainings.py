@@ -18,9 +18,9 @@ import pytest
 from yoloscope_exporter import catalog, config
 from yoloscope_exporter.commands.serve import serve
 from yoloscope_exporter.diagnosis import engine, rules
-from yoloscope_exporter.diagnosis.series import Store
 from yoloscope_exporter.diagnosis.thresholds import Thresholds
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.summary import Summary, summarize
 from yoloscope_exporter.service.exporter import running

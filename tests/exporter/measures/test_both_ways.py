@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.diagnosis.series import SHORTEST_STALENESS, STALE_PERIODS, Store, Window
 from yoloscope_exporter.measures.catalog import MEASURES
 from yoloscope_exporter.measures.evaluate import Vector, evaluate
 from yoloscope_exporter.measures.promql import Scope, render
+from yoloscope_exporter.measures.series import SHORTEST_STALENESS, STALE_PERIODS, Store, Window
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.simulation import SCENARIOS, Scrape, simulate
 from yoloscope_exporter.simulation.openmetrics import lines

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.diagnosis.series import Store, Window
 from yoloscope_exporter.measures.evaluate import Vector, evaluate
 from yoloscope_exporter.measures.formula import (
     RANK,
@@ -20,6 +19,7 @@ from yoloscope_exporter.measures.formula import (
     quantile,
     rate,
 )
+from yoloscope_exporter.measures.series import Store, Window
 
 ALONE: frozenset[tuple[str, str]] = frozenset()
 

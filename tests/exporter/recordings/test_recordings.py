@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import stamped
 from yoloscope_exporter.recordings.writer import Writer

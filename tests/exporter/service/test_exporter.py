@@ -11,7 +11,8 @@ import click
 import pytest
 from prometheus_client import generate_latest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.config import Address, defaults
+from yoloscope_exporter.config import defaults
+from yoloscope_exporter.config.types import Address
 from yoloscope_exporter.service.exporter import Exporter, reload, running
 
 from tests.exporter import world

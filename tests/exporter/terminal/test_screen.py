@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from yoloscope_exporter.diagnosis.live import Live
-from yoloscope_exporter.diagnosis.series import Store, Window
+from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.terminal import screen
 
 from tests.recordings.model import Plan, moments

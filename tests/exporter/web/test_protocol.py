@@ -230,7 +230,7 @@ SERVER = """
 import resource, sys
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from yoloscope_exporter.config import Address
+from yoloscope_exporter.config.types import Address
 from yoloscope_exporter.web import server
 from yoloscope_exporter.web.application import routed
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from yoloscope_exporter.config import Address, UnixAddress
+from yoloscope_exporter.config.types import Address, UnixAddress
 from yoloscope_exporter.web import server
 from yoloscope_exporter.web.application import routed
 from yoloscope_exporter.web.server import Server

@@ -28,7 +28,7 @@ from yoloscope_exporter.diagnosis.signals.view import Machine, View, view_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from yoloscope_exporter.diagnosis.series import Window
+    from yoloscope_exporter.measures.series import Window
 
 #: The functions that compute the signals of one rank.
 PARTS: tuple[Callable[[View], Numbers], ...] = (

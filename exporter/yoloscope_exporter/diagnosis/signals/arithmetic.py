@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from yoloscope_exporter.diagnosis.series import Labels
+    from yoloscope_exporter.measures.series import Labels
 
 
 def whole(text: str) -> float | None:

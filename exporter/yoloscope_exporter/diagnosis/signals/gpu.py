@@ -13,9 +13,9 @@ from yoloscope_exporter.measures import memory
 from yoloscope_exporter.measures.reading import Reading
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
 
 #: Metrics of the node that these signals are computed from.
 METRICS = (

@@ -12,9 +12,9 @@ from yoloscope_exporter.diagnosis.signals.signal import Signal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
 
 
 class LearningSignals:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.series import longest
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.series import longest
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.series import Window
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
+    from yoloscope_exporter.measures.series import Window
 
 
 class RunSignals:

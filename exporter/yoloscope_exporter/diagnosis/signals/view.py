@@ -8,15 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.series import Window
 from yoloscope_exporter.measures import loader
 from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.measures.series import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from yoloscope_exporter.diagnosis.series import Labels
     from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Labels
 
 #: Fewer batches than this say nothing about a step. TraceML warns from 2 steps on and is sure at 20.
 FEWEST_BATCHES = 5

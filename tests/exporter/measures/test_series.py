@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.diagnosis.series import Store, Window, longest, period, quantile
+from yoloscope_exporter.measures.series import Store, Window, longest, period, quantile
 
 BATCHES, RANK = catalog.TRAIN_BATCHES_TOTAL, ("run", "0")
 DEPTH, WAIT = catalog.TRAIN_QUEUE_DEPTH, catalog.TRAIN_DATA_WAIT_SECONDS

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from yoloscope_exporter import cli, config
 from yoloscope_exporter.collectors.gpu.gpm import LONGEST
 from yoloscope_exporter.collectors.gpu.values import MAX_GAP
-from yoloscope_exporter.config import Address, Config, Rereadable, UnixAddress
+from yoloscope_exporter.config import Config, Rereadable, types
+from yoloscope_exporter.config.types import Address, UnixAddress
 from yoloscope_exporter.sampling.sampler import SLOW_EVERY
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def test_longest_interval_leaves_no_gap_in_counters() -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     """Prometheus' notation."""
-    assert config.duration()(text) == seconds
+    assert types.duration()(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_durations(text: str, seconds: float) -> None:
 )
 def test_addresses(text: str, address: Address | UnixAddress) -> None:
     """Hosts, every interface, IPv6."""
-    assert config.address(text) == address
+    assert types.address(text) == address
     assert str(address) == text
 
 
@@ -174,7 +175,7 @@ def test_addresses(text: str, address: Address | UnixAddress) -> None:
 )
 def test_where_an_address_is_reached(text: str, url: str) -> None:
     """Every interface is reached by the loopback."""
-    assert config.address(text).url() == url
+    assert types.address(text).url() == url
 
 
 def test_unknown_command_is_one_line() -> None:

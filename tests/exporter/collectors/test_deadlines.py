@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from yoloscope_exporter.sampling.deadlines import IsolatedThread
+from yoloscope_exporter.collectors.deadlines import IsolatedThread
 
 
 def test_value_and_exception_are_handed_on() -> None:
@@ -53,7 +53,7 @@ def test_threads_end() -> None:
 def test_blocked_call_does_not_keep_the_process(seconds: float) -> None:
     """The interpreter ends although a call will never return."""
     code = (
-        "import threading; from yoloscope_exporter.sampling.deadlines import IsolatedThread;"
+        "import threading; from yoloscope_exporter.collectors.deadlines import IsolatedThread;"
         f"IsolatedThread('x').call(threading.Event().wait, {seconds})"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0

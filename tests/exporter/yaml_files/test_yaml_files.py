@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from yoloscope_exporter import settings_file
-from yoloscope_exporter.settings_file import SettingsFileError
+from yoloscope_exporter import yaml_files
+from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ def test_text_mappings_lists_and_nothing(tmp_path: Path) -> None:
     """YAML's types are left to the settings; an alias may repeat text."""
     file = tmp_path / "settings.yml"
     file.write_text("a: 2001-99-99\nb: !!int x\nc: [1.50, off]\nd:\ne: ''\nf: &f 0x1F\ng: *f\n? ~\n: {h: null}\n")
-    assert settings_file.load(file) == {
+    assert yaml_files.load(file) == {
         "a": "2001-99-99",
         "b": "x",
         "c": ["1.50", "off"],
@@ -49,7 +49,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, content: bytes, problem: str)
     file = tmp_path / "settings.yml"
     file.write_bytes(content)
     with pytest.raises(SettingsFileError) as raised:
-        settings_file.load(file)
+        yaml_files.load(file)
     said = str(raised.value)
     assert said.startswith(f"{file}: ")
     assert problem in said
@@ -60,11 +60,11 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     """A FIFO would be waited for, for ever."""
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(SettingsFileError, match="no regular file"):
-        settings_file.load(tmp_path / "fifo")
+        yaml_files.load(tmp_path / "fifo")
     with pytest.raises(SettingsFileError, match="cannot be read: Is a directory"):
-        settings_file.load(tmp_path)
+        yaml_files.load(tmp_path)
     with pytest.raises(SettingsFileError, match="cannot be read: No such file"):
-        settings_file.load(tmp_path / "nothing")
+        yaml_files.load(tmp_path / "nothing")
 
 
 def test_the_longest_file_is_read_in_seconds(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_longest_file_is_read_in_seconds(tmp_path: Path) -> None:
     file = tmp_path / "settings.yml"
     file.write_text("".join(f"{number:x}: \n" for number in range(9000)))
     start = time.thread_time()
-    assert len(settings_file.load(file)) == 9000
+    assert len(yaml_files.load(file)) == 9000
     assert time.thread_time() - start < 10
 
 

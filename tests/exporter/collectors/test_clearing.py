@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from yoloscope_exporter import clearing
+from yoloscope_exporter.collectors import clearing
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_record.file_format import Identity
 from yoloscope_record.paths import run_directory

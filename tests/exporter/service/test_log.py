@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 
-from yoloscope_exporter.log import Json, Logfmt
+from yoloscope_exporter.service.log import Json, Logfmt
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:

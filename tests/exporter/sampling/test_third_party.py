@@ -30,12 +30,12 @@ from prometheus_client.core import (
 from prometheus_client.parser import text_string_to_metric_families
 from yoloscope_exporter import catalog, collectors, registry
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.collectors import SLOW, Collector, third_party
-from yoloscope_exporter.collectors.third_party import InvalidFamiliesError, ThirdParty, checked
+from yoloscope_exporter.collectors import SLOW, Collector, entry_points
 from yoloscope_exporter.config import defaults
 from yoloscope_exporter.sampling.exposition import Form
 from yoloscope_exporter.sampling.sampler import Sampler
 from yoloscope_exporter.sampling.sources import Source
+from yoloscope_exporter.sampling.third_party import InvalidFamiliesError, ThirdParty, checked
 
 from tests.exporter.test_serve import exporter, get, wait_for
 
@@ -154,7 +154,7 @@ def neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict
     """The package's module on the path, and its entry points."""
     (tmp_path / "neighbours.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
-    yield {name: EntryPoint(name, f"neighbours:{value}", third_party.GROUP) for name, value in NAMES.items()}
+    yield {name: EntryPoint(name, f"neighbours:{value}", entry_points.GROUP) for name, value in NAMES.items()}
     sys.modules.pop("neighbours", None)
 
 
@@ -245,8 +245,8 @@ def test_published_families_do_not_change() -> None:
 @pytest.mark.parametrize("name", ["cpu", "diagnosis", "exporter", "Upper", "with-dash", "a b", "1st"])
 def test_names_that_no_collector_can_have(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is taken, comes twice, or cannot be a switch is set aside."""
-    entries = [EntryPoint(name, "x:y", third_party.GROUP), *[EntryPoint("good", "x:y", third_party.GROUP)] * 2]
-    monkeypatch.setattr(third_party, "entry_points", lambda *, group: entries)
+    entries = [EntryPoint(name, "x:y", entry_points.GROUP), *[EntryPoint("good", "x:y", entry_points.GROUP)] * 2]
+    monkeypatch.setattr(entry_points, "entry_points", lambda *, group: entries)
     found, unusable = collectors.third_parties()
     assert (list(found), unusable) == (["good"], [entries[0], entries[2]])
 
@@ -308,7 +308,7 @@ def test_bad_collector_is_isolated(
 def test_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A collector whose package was broken is loaded again, and back when it is mended."""
     monkeypatch.syspath_prepend(tmp_path)
-    entry = EntryPoint("late", "latecomer:Late", third_party.GROUP)
+    entry = EntryPoint("late", "latecomer:Late", entry_points.GROUP)
     with caplog.at_level("INFO"), sampler(source(entry)) as made:
         made.cycle()
         (tmp_path / "latecomer.py").write_text(
@@ -327,7 +327,7 @@ def test_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytes
 
 def test_registry_has_them(neighbours: dict[str, EntryPoint], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A bare registry reads them, too, and `name[]` finds them although nobody described them."""
-    monkeypatch.setattr(third_party, "entry_points", lambda *, group: [neighbours["queue"], neighbours["raises"]])
+    monkeypatch.setattr(entry_points, "entry_points", lambda *, group: [neighbours["queue"], neighbours["raises"]])
     config = empty_node(tmp_path)
     found = registry.build(config)
     assert b"queue_wait_seconds_sum 1.5\n" in generate_latest(found)
@@ -353,7 +353,7 @@ def wheel(folder: Path) -> Path:
         "neighbours.py": MODULE,
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: neighbours\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[{third_party.GROUP}]\n{points}\n",
+        f"{info}/entry_points.txt": f"[{entry_points.GROUP}]\n{points}\n",
     }
     lines = [f"{name},sha256={digest(text)},{len(text.encode())}" for name, text in files.items()]
     path = folder / "neighbours-1.0-py3-none-any.whl"

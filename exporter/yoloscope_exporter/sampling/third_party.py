@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Metric as Family
@@ -19,15 +18,13 @@ from yoloscope_exporter.catalog import PREFIX
 from yoloscope_exporter.sampling.exposition import Form, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from importlib.metadata import EntryPoint
 
     from yoloscope_exporter.config import Config
 
-GROUP = "yoloscope.collectors"
 MAX_SERIES = 20_000  # of one collector, as of one run
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _METRIC_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # colons are for recording rules
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 #: What each type appends to the family's name.
@@ -47,18 +44,6 @@ class InvalidFamiliesError(Exception):
         """Take the reason and what is wrong."""
         super().__init__(text)
         self.reason = reason
-
-
-def installed(taken: Container[str]) -> tuple[dict[str, EntryPoint], list[EntryPoint]]:
-    """The entry points by name, and those whose name is in `taken`, comes twice, or cannot be that of a switch."""
-    found: dict[str, EntryPoint] = {}
-    unusable = []
-    for entry in entry_points(group=GROUP):
-        if _NAME.fullmatch(entry.name) and entry.name not in taken and entry.name not in found:
-            found[entry.name] = entry
-        else:
-            unusable.append(entry)
-    return found, unusable
 
 
 class ThirdParty:

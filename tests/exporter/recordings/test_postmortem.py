@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import postmortem
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports.summary import summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 from yoloscope_record import paths

@@ -22,7 +22,7 @@ from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import Context
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_exporter.config import defaults
-from yoloscope_exporter.diagnosis.series import Store
+from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.measures.training import STEP_PHASES
 
 if TYPE_CHECKING:

@@ -1,0 +1,122 @@
+"""Types of options: what the command line, the environment and YAML give, converted and checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+import click
+
+from yoloscope_exporter import yaml_files
+from yoloscope_exporter.yaml_files import SettingsFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?")
+_UNITS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+
+class Address(NamedTuple):
+    """Where the server listens; an empty host means every interface."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """The usual notation, brackets around IPv6."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def url(self, scheme: str = "http") -> str:
+        """Where it is reached from this machine."""
+        every = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared
+        return f"{scheme}://{self._replace(host=every.get(self.host, self.host))}"
+
+
+@dataclass(frozen=True)
+class UnixAddress:
+    """A socket in the file system where the server listens."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        """The notation of the flag."""
+        return f"unix:{self.path}"
+
+    def url(self, scheme: str = "http") -> str:
+        """Where it is reached from this machine, as clients that know such sockets write it."""
+        return f"{scheme}+unix://{quote(str(self.path), safe='')}"
+
+
+def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callable[[Any], float]:
+    """A type of option: Prometheus' notation of durations (500ms, 1h30m, 1d) between two numbers of seconds."""
+
+    def convert(value: Any) -> float:  # noqa: ANN401 - a string, or what YAML made of it
+        if isinstance(value, float):
+            return value  # converted before
+        match = _DURATION.fullmatch(str(value))
+        if match is None or not value:
+            raise click.BadParameter(f"{value!r} is no duration such as 500ms, 1s, 15m or 1h")
+        seconds = sum(float(number) * unit for number, unit in zip(match.groups("0"), _UNITS, strict=True))
+        if not shortest <= seconds <= longest:
+            raise click.BadParameter(f"{value} is outside {shortest:g}s to {longest:g}s")
+        return seconds
+
+    return convert
+
+
+def address(value: Any) -> Address | UnixAddress:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: HOST:PORT, [::1]:9911 for IPv6, :9911 for every interface, port 0 for any that is free.
+
+    unix:/run/yoloscope.sock is a socket in the file system.
+    """
+    if isinstance(value, Address | UnixAddress):
+        return value
+    if str(value).startswith("unix:/"):
+        return UnixAddress(Path(str(value).removeprefix("unix:")))
+    host, colon, port = str(value).rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or (":" in bare and bare == host):  # noqa: PLR2004
+        raise click.BadParameter(
+            f"{value!r} is no address such as 127.0.0.1:9911, :9911, [::1]:9911 or unix:/run/x.sock"
+        )
+    return Address(bare, int(port))
+
+
+def file(value: Any) -> Path | None:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: a file of settings that can be read; empty means none."""
+    if not value:
+        return None
+    path = Path(str(value))
+    try:
+        yaml_files.read(path)
+    except SettingsFileError as error:
+        raise click.BadParameter(str(error)) from error
+    return path
+
+
+def thresholds(value: Any) -> Thresholds | None:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: a YAML file with thresholds of the diagnosis; empty means the defaults."""
+    if not value:
+        return None
+    from yoloscope_exporter.diagnosis import thresholds as known  # noqa: PLC0415 - `run` and `--help` need no rules
+
+    if isinstance(value, known.Thresholds):
+        return value
+    try:
+        return known.load(Path(str(value)))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def url_path(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: a path below the root of the server that is not one of its own."""
+    text = str(value)
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text) or text.startswith(("/-/", "/api/")):
+        raise click.BadParameter(f"{text!r} is no path such as /metrics, or one of the exporter's own (/-/, /api/)")
+    return text
