@@ -40,6 +40,15 @@ PREPARATION_CPU: Final = Measure(
     of=WORKER,
     thresholds=("waiting_ratio",),
 )
+DECODING: Final = Measure(
+    name="decoding",
+    title="Decoding",
+    title_zh="解码",
+    help="Share of the preparation in which the worker read and decoded images.",
+    help_zh="准备时间中 worker 读取并解码图像的占比。",
+    formula=(rate(catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL).total("sum") / _SECONDS.total("sum")).clamped(most=1),
+    of=WORKER,
+)
 WORKER_TO_OTHERS: Final = Measure(
     name="worker_to_others",
     title="Ratio to other workers",
