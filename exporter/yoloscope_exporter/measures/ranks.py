@@ -10,13 +10,13 @@ from typing import Final
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.measures.comparison import of_others, to_others
-from yoloscope_exporter.measures.formula import RANK, RUN, Formula, last, rate
+from yoloscope_exporter.measures.formula import RANK, RUN, Formula, rate
 from yoloscope_exporter.measures.measure import Measure
 from yoloscope_exporter.measures.training import OUTSIDE, without_first
 
 
 def _own() -> Formula:
-    split = last(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_local").compared(">", 0)
+    split = rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_local").compared(">", 0)
     seconds = without_first(f"!~{OUTSIDE}|loader_start|backward_exposed", RANK).where(split, RANK)
     return seconds / rate(catalog.TRAIN_BATCHES_TOTAL).total("sum", RANK)
 

@@ -108,6 +108,31 @@ MORE: Final[dict[str, Threshold]] = {
     "lag_severe": Threshold(0.20, "ratio", f"{_TRACEML}: straggler 0.20 critical"),
     "cuda_peak_share_severe": Threshold(0.97, "ratio", f"{_TRACEML}: step memory 97 % is critical"),
     "gpu_low_severe": Threshold(0.3, "ratio", f"{_TRACEML}: low below 30 %; {_DEFENSE} writes below 25 %"),
+    # --- degrees that panels alone show
+    "gpu_well_used": Threshold(
+        0.85, "ratio", "the table practitioners work by: a training that is fed keeps a GPU above it"
+    ),
+    "fleet_used": Threshold(0.6, "ratio", "(J) of a shared cluster over a day"),
+    "many_idle_gpus": Threshold(8, "GPUs", "(J) a whole node of them"),
+    "goodput": Threshold(0.9, "ratio", f"{_TRACEML}: compute share 90 %"),
+    "goodput_low": Threshold(0.7, "ratio", "(J) nearly a third of the time goes elsewhere"),
+    "late_batch": Threshold(60, "seconds", "(J) a batch takes seconds"),
+    "batches_apart": Threshold(3, "batches", "(J) ranks step together; scrapes fall between steps"),
+    "queue_low": Threshold(0.5, "ratio", "(J) half of the queue is empty"),
+    "queue_empty": Threshold(0.1, "ratio", "(J) whatever is ready is taken at once"),
+    "preparation_cpu": Threshold(0.7, "ratio", "measured: workers that compute are at 0.69 to 0.89"),
+    "pressure": Threshold(0.1, "ratio", "(J) of the time some process waited for the resource"),
+    "pressure_severe": Threshold(0.4, "ratio", "(J) of nearly half the time"),
+    "busy": Threshold(0.9, "ratio", "(J) of a CPU or a disk: hardly anything is left"),
+    "busy_severe": Threshold(0.97, "ratio", "(J) nothing is left"),
+    "shm_some": Threshold(0.5, "ratio", "(J) half of it in use"),
+    "disk_used": Threshold(0.85, "ratio", "(J) before the alert at 5 % left"),
+    "disk_used_severe": Threshold(0.95, "ratio", f"{_NODE_MIXIN}: 5 % left warns"),
+    "hot": Threshold(85, "celsius", "NVIDIA's boards slow down from about 88 to 93 on"),
+    "retired_pages_some": Threshold(15, "pages", f"{_DCGM}: 15 with a recent one"),
+    "fragmented_severe": Threshold(0.5, "ratio", "(J) half of what is reserved"),
+    "age_of_figures": Threshold(30, "seconds", "(J) two scrapes"),
+    "age_of_figures_severe": Threshold(120, "seconds", "(J) eight scrapes"),
     # --- what counts as training
     "training_share": Threshold(0.25, "ratio", "(J) a minute with less training in it says nothing about training"),
     # --- utilization
