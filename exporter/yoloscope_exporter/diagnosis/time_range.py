@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 LEAST_SHARE = 0.1
 #: `insufficient_data` is reported if it held for most of it: every training has a beginning.
 LEAST_UNKNOWN = 0.5
+#: Seconds a window has at least: three readings of the sources that are read every ten. What has not been read anew in
+#: it looks as if it stood still, and workers that wait for a CPU as if they waited for something else.
+LEAST_WINDOW = 30.0
 
 
 @dataclass
@@ -98,8 +101,8 @@ def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, wi
 
 
 def _fitting(window: float, usual: float, length: float) -> float:
-    """A window that holds at least six samples, and of which a short recording holds four."""
-    return max(min(window, length / 4), 6 * usual)
+    """A window that holds at least six samples, and of which a short recording holds four if it is not too short."""
+    return max(min(window, max(length / 4, LEAST_WINDOW)), 6 * usual)
 
 
 def _moments(times: Sequence[float], step: float) -> Iterator[float]:
