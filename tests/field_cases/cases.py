@@ -334,6 +334,18 @@ model.add_callback("on_train_batch_end", lambda trainer: kept.append(bytearray(b
         images=2000,
         seconds=75,
     ),
+    "host_leak_over_epochs": sick(
+        "the same over many epochs",
+        "host_memory_leak",
+        5,
+        script="""
+kept = []
+model.add_callback("on_train_batch_end", lambda trainer: kept.append(bytearray(b"x") * (4 * 2**20)))
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+        images=120,
+        seconds=110,
+    ),
     # --- ends
     "failed": sick(
         "an exception ends it",
