@@ -268,7 +268,16 @@ model.add_callback("on_train_epoch_start", lambda trainer: trainer.epoch and tra
         "workers are spawned, and imports take their time, anew for every epoch",
         "loader_startup",
         13,
-        script='model.add_callback("on_train_epoch_start", lambda t: t.epoch and t.train_loader.reset())',
+        script="""
+import ultralytics.data.build
+endless = ultralytics.data.build.InfiniteDataLoader.__iter__
+def anew(self, began=[]):
+    if began:
+        self.reset()
+    began.append(True)
+    yield from endless(self)
+ultralytics.data.build.InfiniteDataLoader.__iter__ = anew
+""",
         options={**STEP, "workers": 2, "start_method": "spawn", **NO_VAL},
         images=96,
         seconds=100,
