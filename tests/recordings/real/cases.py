@@ -42,7 +42,7 @@ def truth(name: str, others: float) -> Truth:
     case, allowed = EVERY[name], EVERY[name].allowed | {TOO_EARLY}
     if others < CONTENDED:
         return Truth(case.right, allowed)
-    if case.right & HIDDEN:
+    if case.right & HIDDEN and "image_work" in case.options:
         return Truth(frozenset({"cpu_contended"}), case.right | allowed)
     return Truth(case.right, allowed | {"cpu_contended"})
 
