@@ -19,8 +19,8 @@ FOLDER = Path(__file__).parent
 CONTENDED = 0.5
 #: Each training has a beginning, and batches of seconds are few in a short recording.
 TOO_EARLY = "insufficient_data"
-#: What neighbours hide: a worker that is slow because it computes, from one that is not let compute.
-HIDDEN = frozenset({"loader_cpu", "loader_workers", "cpu_oversubscribed"})
+#: What neighbours hide: whether a worker is slow because it computes, is too few, or may not run elsewhere.
+HIDDEN = frozenset({"loader_cpu", "loader_workers", "cpu_affinity", "cpu_oversubscribed"})
 #: What the diagnosis still says wrongly of a recording, and why; empty is the aim.
 WRONG: dict[str, str] = {}
 
