@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.thresholds import Thresholds
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store
 
-from tests.recordings.model import Plan, play
-
-if TYPE_CHECKING:
-    from yoloscope_exporter.measures.series import Store
+from tests.recordings.model import Plan, moments, play
 
 STARVED = Plan(workers=1, epochs=1, batches=200)
 
@@ -52,3 +49,18 @@ def test_thresholds_can_be_changed() -> None:
     """With a threshold above what is measured, nothing is found."""
     limits = Thresholds(input_share=0.9, compute_share=0.1)
     assert [v.name for v in diagnose_range([play(STARVED)], limits).diagnoses[0].verdicts] == ["compute_bound"]
+
+
+def test_sources_that_are_read_seldom() -> None:
+    """Processes are looked at every ten seconds: in between, their wait for a CPU is no wait for something else."""
+    plan = Plan(
+        workers=16, cores=8, prep=5.2, prep_cpu=0.1, runqueue=0.85, others_cpu=0.2, epochs=1, batches=110, after=0.0
+    )
+    store, held = Store(), {}
+    for index, (time, samples) in enumerate(moments(plan, every=1.0)):
+        seldom = [s for s in samples if s.metric.name.startswith("yoloscope_train_process")]
+        if index % 10 == 0 or not held:
+            held = {(s.metric, s.labels): s for s in seldom}
+        store.add(time, [held.get((s.metric, s.labels), s) for s in samples])
+    assert store.last - store.first < 90
+    assert names(store) == ["cpu_oversubscribed"]
