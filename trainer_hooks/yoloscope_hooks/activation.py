@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks.switch import disabled
+from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping

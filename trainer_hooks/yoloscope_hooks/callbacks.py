@@ -13,7 +13,7 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks.switch import disabled
+from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping

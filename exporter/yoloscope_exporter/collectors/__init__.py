@@ -1,4 +1,6 @@
-"""One module per source. To add a collector: one file here, one line in `MODULES`, its metrics in the catalogue.
+"""Collectors, one module per source: GPU, CPU, memory, disks, network, pressure, cgroups, processes, training runs.
+
+To add a collector: one file here, one line in `MODULES`, its metrics in the catalogue.
 
 A module offers `collectors(context) -> Sequence[Collector]`; usually one, more where parts of a source want different
 periods. The name of the module's entry in `MODULES` is the switch: `--no-collector.<name>`.

@@ -1,4 +1,6 @@
-"""The exporter's settings, each defined once. Command line > YOLOSCOPE_* environment > YAML file > default.
+"""The exporter's settings, each defined once, from the command line, the environment or a YAML file.
+
+Command line > YOLOSCOPE_* environment > YAML file > default.
 
 A setting `web.listen-address` is the flag `--web.listen-address`, the variable `YOLOSCOPE_WEB_LISTEN_ADDRESS` and the
 YAML key `listen-address` below `web` (or `web.listen-address` at the top). click does the ranking.
