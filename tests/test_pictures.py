@@ -31,7 +31,10 @@ def test_rooms_are_drawn_from_the_edges() -> None:
 def test_a_room_is_drawn_with_its_imports() -> None:
     """An import that follows from another one stands in the table alone."""
     edges = {"catalog": set[str](), "collectors": {"catalog"}, "sampling": {"catalog", "collectors"}}
-    assert re.findall(r"(\w+) --> (\w+)", rooms.diagram(edges)) == [("collectors", "catalog"), ("sampling", "collectors")]
+    assert re.findall(r"(\w+) --> (\w+)", rooms.diagram(edges)) == [
+        ("collectors", "catalog"),
+        ("sampling", "collectors"),
+    ]
     row = f"| `sampling` | {rooms.summary('sampling')} | `catalog` `collectors` |"
     assert rooms.table(edges).splitlines()[-1] == row
 

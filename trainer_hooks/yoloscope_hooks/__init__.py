@@ -1,4 +1,4 @@
-"""What runs inside the training process: standard library only, torch only if it is already imported.
+"""The hooks, which run inside the training process: standard library only, torch only if it is already imported.
 
     import yoloscope_hooks
     from ultralytics import YOLO
