@@ -40,7 +40,7 @@ def attach(model: Any, run: str | None) -> None:
         else:
             os.environ.pop("YOLOSCOPE_RANKS_RUN", None)
     except Exception as error:  # the training matters more
-        _log.warning("yoloscope cannot watch %r, only a YOLO model or a trainer: %r", type(model).__name__, error)
+        _log.warning("yoloscope: cannot monitor %r, pass a YOLO model or a trainer: %r", type(model).__name__, error)
         return
     _each(lambda: propagate(os.environ), tap_workers)
     with suppress(TypeError):  # a model that cannot be referred to weakly
@@ -57,7 +57,7 @@ def say_if_dropped(reference: Callable[[], Any]) -> None:
         listed = getattr(trainer, "callbacks", None)
         if isinstance(listed, dict) and callbacks.on_train_start not in listed.get("on_train_start", ()):
             _log.warning(
-                "yoloscope: nothing was recorded of %s, it dropped the callbacks of its model: pass `_callbacks` on to "
+                "yoloscope: nothing was recorded: %s dropped the callbacks of its model; pass `_callbacks` on to "
                 "its base class, or use `yoloscope run` or yoloscope_hooks.enable()",
                 type(trainer).__name__,
             )
@@ -89,7 +89,7 @@ def _each(*parts: Callable[[], None]) -> None:
         except Exception as error:  # noqa: PERF203 - three parts
             errors.append(error)
     if errors:
-        _log.warning("yoloscope is active in part only, training goes on: %r", errors[0])
+        _log.warning("yoloscope: some hooks are missing, training goes on: %r", errors[0])
 
 
 def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> bool:
@@ -115,7 +115,7 @@ def register_defaults(module: Any) -> None:
 
         register(module.default_callbacks, callbacks.CALLBACKS)
     except Exception as error:
-        _log.warning("yoloscope watches no training, this Ultralytics is strange to it: %r", error)
+        _log.warning("yoloscope: recording is off, this Ultralytics is not supported: %r", error)
 
 
 def tap_workers() -> None:

@@ -57,7 +57,7 @@ def _open(trainer: Trainer) -> Recorder | None:
 
             recorder = module.open_for(trainer)
     except Exception as error:
-        logging.getLogger("yoloscope").warning("yoloscope records nothing: %s", error)
+        logging.getLogger("yoloscope").warning("yoloscope: recording is off: %s", error)
     try:
         setattr(trainer, ATTRIBUTE, recorder)
     except Exception as error:  # then every event comes here again, and nothing worse

@@ -172,7 +172,7 @@ class Filesystems:
             _log.info("%s answers again", mount.point)
         asked = self._thread.call(partial(self._look, mount), MOUNT_DEADLINE_SECONDS)
         if not asked.done():
-            _log.warning("%s (%s) does not answer and is left out until it does", mount.point, mount.fstype)
+            _log.warning("%s (%s) does not answer and is skipped until it does", mount.point, mount.fstype)
             self._context.reject("filesystem", "hung")
             self._hung[mount.point] = asked
             return None

@@ -152,7 +152,7 @@ class Runs:
         except Exception as error:  # noqa: BLE001 - the isolation boundary
             self._context.reject(NAME, "error")
             if entry.path not in self._failed:
-                _log.warning("the run in %s is not shown: %s: %s", entry.path, type(error).__name__, error)
+                _log.warning("the run in %s is not published: %s: %s", entry.path, type(error).__name__, error)
             self._failed.add(entry.path)
             return ()
 
@@ -204,7 +204,7 @@ class Runs:
     def _miss(self) -> None:
         """Say once that there is no directory: on a node that is as it should be, in a container a mount is missing."""
         if not self._missed:
-            _log.info("no %s yet: the first training makes it; %s", self._context.records, _MOUNT)
+            _log.info("%s does not exist yet, the first run creates it; %s", self._context.records, _MOUNT)
         self._missed = True
 
     # --- one run's records ------------------------------------------------------------------------------------------

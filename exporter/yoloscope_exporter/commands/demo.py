@@ -1,4 +1,4 @@
-"""`yoloscope demo`: a real training, starved of data, watched live, diagnosed, mended by the advice, and compared."""
+"""`yoloscope demo`: a data-starved run: diagnosed, fixed, compared."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ MENDED = ("demo-mended", "demo-mended-again")
 """The trainings after it: each follows the advice of the one before, as long as there is any."""
 REMEDY: dict[str, object] = {"workers": 2, "cache": "ram"}
 """For a machine that is not starved, so that there is no advice to follow."""
-TOO_FAST = "\nThis machine is too fast to be starved like that; the next training has the usual remedy."
+TOO_FAST = "\nOne worker is fast enough on this machine: there is no advice, so the next run uses the usual fix."
 
 
 @dataclass
@@ -94,27 +94,27 @@ class Tape:
         return Exporter(self.url, self.read, lambda: diagnoses(self.url))
 
 
-@click.command(short_help="A real YOLO training, starved, diagnosed, mended and compared: about two minutes.")
+@click.command(short_help="A real, data-starved YOLO run: diagnosed, fixed, compared. About two minutes.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("demo-output"),
     show_default=True,
-    help="Folder for the photographs, the logs, the recording and the report.",
+    help="Directory for the photos, the logs, the recording and the report.",
 )
-@click.option("--epochs", type=click.IntRange(2, 100), default=3, show_default=True, help="Epochs of each training.")
-@click.option("--prometheus/--no-prometheus", default=True, help="Start a Prometheus if one is on the PATH.")
+@click.option("--epochs", type=click.IntRange(2, 100), default=3, show_default=True, help="Epochs per run.")
+@click.option("--prometheus/--no-prometheus", default=True, help="Start a Prometheus if it is on the PATH.")
 def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
-    """Show yoloscope at work on this machine, with nothing prepared.
+    """Demonstrate yoloscope on this machine: a data-starved run, diagnosed, fixed and compared.
 
-    Real trainings of a small YOLO model run on the CPU, watched live by an exporter. The first is starved: its
-    photographs are far larger than the network's input and one worker decodes them all. The diagnosis says so and what
-    to change; the next training follows that advice, once or twice, and a table compares the first with the last.
+    Trains a small YOLO model on the CPU, monitored by an exporter. The first run is data-starved: its photos are far
+    larger than the network's input, and one loader worker decodes them all. The diagnosis gives evidence and a fix; the
+    next one or two runs apply it, and a table compares the first run with the last.
 
     Needs the extra `train` (pip install 'yoloscope[train]'); no GPU, no Docker, no Prometheus.
     """
     if importlib.util.find_spec("ultralytics") is None:
-        raise click.UsageError("the demo trains a real model and needs Ultralytics: pip install 'yoloscope[train]'")
+        raise click.UsageError("the demo needs Ultralytics: pip install 'yoloscope[train]'")
     console = Console()
     with ExitStack() as stack:
         stack.enter_context(processes.interruptible())
@@ -146,7 +146,7 @@ def _folder(output: Path) -> Path:
         (output / "records").mkdir()
         (output / "demo.om").unlink(missing_ok=True)
     except OSError as error:
-        raise click.UsageError(f"--output {output}: {error.strerror}; choose a folder that you may write to") from error
+        raise click.UsageError(f"--output {output}: {error.strerror}; choose a writable folder") from error
     return output.resolve()
 
 
@@ -227,7 +227,7 @@ def _play(act: Act, root: Path, tape: Tape, epochs: int, console: Console) -> Pl
     with processes.child(_training(act, root, epochs), log, environment) as process:
         _follow(watch, act.run, process, console)
         if process.returncode:
-            raise click.ClickException(f"the training failed; the end of {log}:\n{processes.tail(log)}")
+            raise click.ClickException(f"the run failed; the end of {log}:\n{processes.tail(log)}")
     _until_finished(watch, act.run)
     stores = reader.read(root / "demo.om")
     found = [one for one in diagnose_range(stores).diagnoses if one.run == act.run]
@@ -272,7 +272,7 @@ def _until_finished(watch: Watch, run: str) -> None:
         if state(watch.window(), run, RANK) == "finished":
             return
         time.sleep(LOOK_SECONDS)
-    raise click.ClickException(f"{watch.source.name} has not seen the end of {run}")
+    raise click.ClickException(f"{watch.source.name} did not report the end of {run}")
 
 
 # --- what is concluded ----------------------------------------------------------------------------------------------

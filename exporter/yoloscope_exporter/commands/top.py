@@ -32,11 +32,11 @@ SHOWN_SECONDS = 60.0
 ONCE_SECONDS = 3.0
 
 
-@click.command(short_help="A live view: verdict, GPUs, step anatomy, loader workers, events.")
+@click.command(short_help="Live view: verdicts, step phases, loader workers, GPUs, events.")
 @click.option(
     "--exporter",
     metavar="URL",
-    help=f"A running exporter.  [default: {URL}, or this node itself if none answers]",
+    help=f"URL of a running exporter.  [default: {URL}; if none answers, read this node directly]",
 )
 @click.option(
     "--interval",
@@ -50,7 +50,7 @@ ONCE_SECONDS = 3.0
 def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT001 - click's
     """Show the runs on this node, or on the node of --exporter, with their verdicts first.
 
-    Works in 80 columns and over SSH. Ctrl-C ends it.
+    Fits 80 columns. Stop with Ctrl-C.
     """
     console = Console()
     with connect(exporter) as source:

@@ -133,14 +133,14 @@ class SourceState:
             self._fail(type(error).__name__, str(error), error)
             return
         if self._problem:
-            _log.info("collector %s is back", self.name)
+            _log.info("collector %s works again", self.name)
         self.reading, self._up, self._succeeded, self._problem = reading, True, wall, ""
 
     def expire(self, now: float, deadline: float) -> None:
         """Count a call that has been under way for more than `deadline` seconds as hung."""
         if self.busy and not self._hung and now - self._started > deadline:
             self._hung = True
-            self._fail("hung", f"has not come back for {now - self._started:.1f} s; the others go on")
+            self._fail("hung", f"did not finish within {now - self._started:.1f} s; the others go on")
 
     def _fail(self, kind: str, text: str, error: BaseException | None = None) -> None:
         self.reading, self._up = Reading(), False
@@ -153,7 +153,7 @@ class SourceState:
         if isinstance(error, NoData):
             lost = self._succeeded is not None  # it was there before: a driver that went away
             level, state = (logging.WARNING, "any more") if lost else (logging.INFO, "here")
-            _log.log(level, "collector %s has nothing to read %s: %s", self.name, state, text)
+            _log.log(level, "collector %s has no data %s: %s", self.name, state, text)
         else:
             debug = _log.isEnabledFor(logging.DEBUG)
             _log.warning("collector %s failed: %s: %s", self.name, kind, text, exc_info=error if debug else None)
@@ -250,7 +250,7 @@ class Sampler:
             try:
                 self.cycle()
             except Exception:  # noqa: BLE001 - the isolation boundary: the next cycle may do better, and a stale snapshot shows
-                _log.exception("a cycle failed")
+                _log.exception("a sampling cycle failed")
             self._stop.wait(pause(self._clock(), self.interval))
 
     def cycle(self) -> None:

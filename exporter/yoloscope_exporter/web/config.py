@@ -400,7 +400,7 @@ class WebConfigFile:
             self._take(load(self._path))
         except WebConfigError as error:
             if str(error) != self._problem:
-                _log.error("the web configuration stays as it was: %s", error)
+                _log.error("web configuration not reloaded, the old one stays: %s", error)
             self._problem = str(error)
 
     def _take(self, config: WebConfig) -> None:

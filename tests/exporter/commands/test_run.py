@@ -240,7 +240,7 @@ def test_nowhere_to_lock(environ: dict[str, str], address: str) -> None:
     process = start(address, environ, "print(1)")
     out, error = process.communicate(timeout=30)
     assert (out, process.returncode) == ("1\n", 0)
-    assert "yoloscope: no exporter is started: " in error
+    assert "yoloscope: cannot start an exporter: " in error
     assert str(path) in error
 
 

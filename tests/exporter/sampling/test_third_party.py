@@ -136,7 +136,7 @@ NAMES = {
 #: Reason in the counter and words in the log, of those that fail.
 PROBLEMS = {
     "raises": ("failed", "RuntimeError: the queue is gone"),
-    "hangs": ("hung", "hung: has not come back for"),
+    "hangs": ("hung", "hung: did not finish within"),
     "exits": ("failed", "SystemExit: 3"),
     "endless": ("series", "more than 20000 series"),
     "twice": ("duplicate", "the family twice comes twice"),

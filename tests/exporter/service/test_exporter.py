@@ -90,4 +90,4 @@ def test_bad_settings_change_nothing(exporter: Exporter, caplog: pytest.LogCaptu
     wait(exporter)
     assert exporter.config is old
     assert exporter.registry.get_sample_value(catalog.CPU_CORES.name) is not None
-    assert "the configuration stays as it was: unknown key" in caplog.text
+    assert "configuration not reloaded, the old one stays: unknown key" in caplog.text

@@ -19,7 +19,7 @@ def test_routes() -> None:
         assert b"yoloscope_cpu_cores 4.0" in fetch(f"{url}/metrics")[1]
         assert fetch(f"{url}/-/ready")[0] == 200
         status, body, _ = fetch(f"{url}/nowhere")
-        assert (status, body) == (404, b"nothing here; the metrics are at /metrics\n")
+        assert (status, body) == (404, b"not found; the metrics are at /metrics\n")
 
 
 def test_not_ready_before_the_first_snapshot() -> None:
