@@ -76,7 +76,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog='Shell completion, for bash: eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"; also zsh_source, fish_source.',
+    epilog='Completion for bash: eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"; also zsh_source, fish_source.',
 )
 @click.version_option(__version__, prog_name="yoloscope")
 def main() -> None:

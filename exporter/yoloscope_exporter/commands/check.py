@@ -30,14 +30,14 @@ PATIENCE_SECONDS = 10.0
 
 
 class Finding(NamedTuple):
-"""One line of the output."""
+    """One line of the output."""
 
     severity: str
     subject: str
     text: str
 
 
-@click.command(cls=Rereadable, short_help="Check the configuration and every collector on this machine, without serving.")
+@click.command(cls=Rereadable, short_help="Check configuration and collectors on this machine, without serving.")
 @settings
 def check(config: Config) -> None:
     """Check the configuration and every collector on this machine.
@@ -54,7 +54,7 @@ def check(config: Config) -> None:
 
 
 def findings(config: Config) -> Iterator[Finding]:
-"""All findings, each as soon as it is known."""
+    """All findings, each as soon as it is known."""
     yield Finding(OK, "configuration", f"collectors {', '.join(n for n in collectors.names() if n in config.modules)}")
     yield from _web(config)
     yield _address(config)
@@ -97,7 +97,7 @@ def _records(config: Config) -> Finding:
     if not path.exists():
         return Finding(NOTE, "records", f"{path} does not exist yet; the first run creates it")
     if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
-        return Finding(FAIL, "records", f"{path} is not a readable directory; set YOLOSCOPE_DIR for exporter and training")
+        return Finding(FAIL, "records", f"{path} is not a readable directory; set YOLOSCOPE_DIR for both sides")
     if not os.access(path, os.W_OK):
         return Finding(
             NOTE, "records", f"{path} can be read but not written: fine for the exporter, not for a training"

@@ -90,9 +90,9 @@ _FROM_THE_KERNEL = 0x80  # SI_KERNEL of <siginfo.h>: a terminal's Ctrl-C, which 
 def run(context: click.Context, command: tuple[str, ...], name: str | None, *, exporter: bool) -> None:
     """Run a training command with monitoring.
 
-    The hooks are loaded through PYTHONPATH into every Python process of COMMAND that trains with Ultralytics: DDP ranks,
-    torchrun, loader workers and the tuner's runs included. Code, output and exit code of the training do not change.
-    Python's options that ignore the environment (-I, -E, -S), sudo and `srun --export=NONE` keep the hooks out.
+    PYTHONPATH loads the hooks into every Python process of COMMAND that trains with Ultralytics, DDP ranks, torchrun,
+    loader workers and the tuner's runs included. Code, output and exit code of the training do not change. Python's
+    options that ignore the environment (-I, -E, -S), sudo and `srun --export=NONE` keep the hooks out.
 
     \b
       yoloscope run -- yolo detect train data=coco8.yaml model=yolo11n.pt

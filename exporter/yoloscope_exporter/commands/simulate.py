@@ -92,8 +92,7 @@ Scenarios, after the onset:
 @click.option(
     "--targets",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the targets for Prometheus' file_sd_configs to this file while serving (for http_sd_configs they are at "
-    "/targets).",
+    help="Write the targets for Prometheus' file_sd_configs to this file while serving (http_sd_configs: at /targets).",
 )
 @click.option(
     "--write",

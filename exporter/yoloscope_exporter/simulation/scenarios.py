@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-"""How a run differs from a healthy one, after the onset.
+    """How a run differs from a healthy one, after the onset.
 
     Attributes:
         name: as on the command line.
@@ -16,7 +16,7 @@ class Scenario:
         preparation: factor on the time a loader worker takes for a batch.
         straggler: factor on the compute time of the last rank.
         clock: factor on the SM clock of every GPU, with the thermal throttle reasons set.
-        leak: bytes of device memory each batch leaves behind.
+        leak: bytes of GPU memory that each batch leaks.
         dies: ECC errors climb, the last GPU falls off the bus and the training is killed.
     """
 
