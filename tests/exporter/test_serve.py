@@ -299,11 +299,11 @@ def test_what_wants_a_restart_is_said_by_its_name(tmp_path: Path) -> None:
         for level in ("info", "debug"):
             file.write_text(f"web: {{telemetry-path: /other}}\npath: {{procfs: /}}\nlog: {{level: {level}}}\n")
             child.send_signal(signal.SIGHUP)
-            lines = (line for line in iter(child.stderr.readline, "") if "restart" in line or "reread" in line)
+            lines = (line for line in iter(child.stderr.readline, "") if "restart" in line or "reloaded" in line)
             said = [next(lines) for _ in range(3)]
-            assert ["changes only with a restart" in line for line in said] == [True, True, False], said
-            assert "web.telemetry-path changes" in said[0]
-            assert "path.procfs changes" in said[1]
+            assert ["needs a restart to change" in line for line in said] == [True, True, False], said
+            assert "web.telemetry-path needs" in said[0]
+            assert "path.procfs needs" in said[1]
 
 
 def test_port_in_use() -> None:

@@ -145,7 +145,7 @@ def test_verbose_says_what_was_not_judged(starved: Path) -> None:
         (("--recording", "{starved}", "--write-cfg", "{missing}/x"), "No such file"),
         (("--exporter", "http://127.0.0.1:1"), "does not answer"),
         (("--prometheus", "http://127.0.0.1:1"), "does not answer"),
-        (("--prometheus", "http://127.0.0.1:1", "--since", "soon"), "no duration"),
+        (("--prometheus", "http://127.0.0.1:1", "--since", "soon"), "invalid duration"),
     ],
 )
 def test_bad_input_is_one_line(starved: Path, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

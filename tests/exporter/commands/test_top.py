@@ -33,7 +33,7 @@ def test_one_frame_of_a_running_exporter() -> None:
     assert result.exit_code == 0, result.output
     assert exporter.server.url in result.output
     assert "CPU" in result.output
-    assert "no training here" in result.output
+    assert "no runs here" in result.output
 
 
 def test_a_silent_exporter_is_said_and_waited_for() -> None:

@@ -100,7 +100,7 @@ def test_recovery_is_said_and_seen(caplog: pytest.LogCaptureFixture) -> None:
         assert scrape(made)[LOAD] == 1
     assert [record.getMessage() for record in caplog.records] == [
         "collector cpu failed: ValueError: unreadable",
-        "collector cpu is back",
+        "collector cpu works again",
     ]
 
 

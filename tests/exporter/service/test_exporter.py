@@ -76,7 +76,7 @@ def test_reload_reaches_collectors(exporter: Exporter, caplog: pytest.LogCapture
     assert get(catalog.CPU_CORES.name) is None
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert line.startswith("web.telemetry")
-    assert line.endswith("changes only with a restart")
+    assert line.endswith("needs a restart to change")
 
 
 def test_bad_settings_change_nothing(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:

@@ -38,7 +38,7 @@ def test_filters() -> None:
         assert b"cpu_cores" in fetch(f"{url}/metrics?collect[]=runs")[1]
         assert b"cpu_cores" not in fetch(f"{url}/metrics?exclude[]=runs")[1]
         status, body, _ = fetch(f"{url}/metrics?collect[]=gpus")
-        assert (status, body) == (400, b"no collector 'gpus'; there are runs\n")
+        assert (status, body) == (400, b"no collector 'gpus'; allowed are runs\n")
         assert fetch(f"{url}/metrics?collect[]=runs&exclude[]=runs")[0] == 400
 
 
