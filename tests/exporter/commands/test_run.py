@@ -34,7 +34,7 @@ def environ() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no command: say what to run after --"),
+        ([], "no command after --"),
         (["--"], "no command"),
         (["--", "nosuchprogram"], "'nosuchprogram' is not a program that can be run"),
         (["--", "train.py"], "give python train.py"),
@@ -59,7 +59,7 @@ def test_programs_that_start_others(environ: dict[str, str], tmp_path: Path, pro
     environ["PATH"] = f"{tmp_path}:{environ['PATH']}"
     done = subprocess.run([*RUN, program, "hello"], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "hello\n"
-    assert (f"yoloscope: {program} is watched only if" in done.stderr) is warned
+    assert (f"yoloscope: {program} is monitored only if" in done.stderr) is warned
     assert len(done.stderr.splitlines()) == warned
 
 
@@ -102,7 +102,7 @@ def test_python_that_ignores_us(environ: dict[str, str], options: list[str], *, 
     command = [*RUN, sys.executable, *options, "-c", "print(1)"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
-    assert ("will not be watched" in done.stderr) is blind
+    assert ("will not be monitored" in done.stderr) is blind
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
