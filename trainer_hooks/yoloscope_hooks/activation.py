@@ -42,13 +42,13 @@ def attach(model: Any, run: str | None) -> None:
     except Exception as error:  # the training matters more
         _log.warning("yoloscope: cannot monitor %r, pass a YOLO model or a trainer: %r", type(model).__name__, error)
         return
-    _each(lambda: propagate(os.environ), tap_workers)
+    _call_each(lambda: propagate(os.environ), tap_workers)
     with suppress(TypeError):  # a model that cannot be referred to weakly
         if first:
-            atexit.register(say_if_dropped, weakref.ref(model))
+            atexit.register(warn_if_dropped, weakref.ref(model))
 
 
-def say_if_dropped(reference: Callable[[], Any]) -> None:
+def warn_if_dropped(reference: Callable[[], Any]) -> None:
     """At the end of Python: one warning if the model was trained by a trainer that did not take its callbacks."""
     with suppress(Exception):
         from yoloscope_hooks import callbacks
@@ -67,7 +67,7 @@ def enable() -> None:
     """See `yoloscope_hooks.enable`."""
     if disabled():
         return
-    _each(lambda: propagate(os.environ), tap_workers, _register_now_or_later)
+    _call_each(lambda: propagate(os.environ), tap_workers, _register_now_or_later)
 
 
 def _register_now_or_later() -> None:
@@ -80,7 +80,7 @@ def _register_now_or_later() -> None:
     sitecustomize.install()
 
 
-def _each(*parts: Callable[[], None]) -> None:
+def _call_each(*parts: Callable[[], None]) -> None:
     """Call each part. What fails is left out; one warning tells of the first that did."""
     errors = []
     for part in parts:

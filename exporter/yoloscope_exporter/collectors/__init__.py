@@ -109,7 +109,7 @@ class Context:
     """The settings as they are now: a reload changes them between two cycles."""
 
 
-def _nothing() -> None:
+def _no_close() -> None:
     """Close nothing."""
 
 
@@ -126,7 +126,7 @@ class Collector:
 
     name: str
     collect: Callable[[], Iterable[Sample]]
-    close: Callable[[], None] = _nothing
+    close: Callable[[], None] = _no_close
     group: str = FAST
 
 

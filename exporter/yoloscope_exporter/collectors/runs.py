@@ -195,13 +195,13 @@ class Runs:
                         if entry.is_dir(follow_symlinks=False):
                             runs.append(_Entry(entry.path, entry.stat(follow_symlinks=False).st_mtime_ns))
         except FileNotFoundError:
-            self._miss()
+            self._log_missing()
             return []  # no training has been here yet
         except OSError as error:
             raise OSError(f"{self._context.records}: {error.strerror}; {_MOUNT}") from error
         return runs
 
-    def _miss(self) -> None:
+    def _log_missing(self) -> None:
         """Say once that there is no directory: on a node that is as it should be, in a container a mount is missing."""
         if not self._missed:
             _log.info("%s does not exist yet, the first run creates it; %s", self._context.records, _MOUNT)
@@ -351,14 +351,14 @@ def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
             workers[file.record.identity.rank].append(file.record)
     samples: list[Sample] = []
     for rank, (record, job) in ranks.items():
-        samples += _life(record)
+        samples += _state(record)
         samples += _facts(record, job, devices)
         samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
     return samples
 
 
-def _life(record: Record) -> Iterator[Sample]:
+def _state(record: Record) -> Iterator[Sample]:
     """Whether the rank lives, its state, its beginning and its end."""
     who = (record.identity.run, record.identity.rank)
     state = record.state if record.alive or record.state in FINAL else "killed"

@@ -54,24 +54,24 @@ def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT
     """
     console = Console()
     with connect(exporter) as source:
-        watch = Watch(source)
+        view = LiveView(source)
         if once or not console.is_terminal:
             for _ in range(max(2, round(ONCE_SECONDS / interval) + 1)):
-                time.sleep(0 if not watch.store.series else interval)
-                watch.look()
-            if watch.problem:
-                raise click.ClickException(watch.problem)
-            console.print(watch.frame())
+                time.sleep(0 if not view.store.series else interval)
+                view.poll()
+            if view.problem:
+                raise click.ClickException(view.problem)
+            console.print(view.frame())
             return
         with suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
-                watch.look()
-                live.update(watch.frame(), refresh=True)
+                view.poll()
+                live.update(view.frame(), refresh=True)
                 time.sleep(interval)
 
 
 @dataclass
-class Watch:
+class LiveView:
     """Keeps the last minute of what an exporter said."""
 
     source: Exporter
@@ -80,11 +80,11 @@ class Watch:
     events: deque[screen.Event] = field(default_factory=lambda: deque(maxlen=50))
     problem: str = ""
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Ask once; where nobody answers, what was known stays, and that is shown."""
         try:
             now = self._take(self.source.read())
-            told = self._told()
+            told = self._diagnoses()
         except SourceError as error:
             self.problem = str(error)
             return
@@ -100,7 +100,7 @@ class Watch:
         self.store.trim(now - SHOWN_SECONDS)
         return now
 
-    def _told(self) -> tuple[Diagnosis, ...]:
+    def _diagnoses(self) -> tuple[Diagnosis, ...]:
         """The exporter's own diagnosis; where it makes none (switched off, simulated), that of what was seen here."""
         try:
             return self.source.diagnoses()

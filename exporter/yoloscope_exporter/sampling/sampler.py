@@ -172,7 +172,7 @@ class SourceState:
                 self._reject(self.name, "negative" if math.isfinite(number) else "not_finite")
         return tuple(good)
 
-    def own(self, *, stale: bool) -> Iterator[Sample]:
+    def status(self, *, stale: bool) -> Iterator[Sample]:
         """What there is to say about the collector itself."""
         label = (self.name,)
         yield Sample(catalog.COLLECTOR_UP, label, 1.0 if self._up and not stale else 0.0)
@@ -277,7 +277,7 @@ class Sampler:
             self._gathered = _gather(states, wall)
         self._snapshot = self._gathered
         self._ticks += 1
-        own = [*self._own(stale=False), *self._snapshot]
+        own = [*self._exporter_samples(stale=False), *self._snapshot]
         exposition = self._renderer.render(own, _third_party(self._snapshot))
         try:
             for form in self._pace.expected(now, self.interval):
@@ -287,10 +287,10 @@ class Sampler:
 
     def _settle(self, states: Sequence[SourceState], wall: float) -> None:
         for state in states:
-            state.settle(wall, self._names_beside)
+            state.settle(wall, self._names_of_others)
             state.expire(self._clock(), max(STALE_AFTER, DEADLINE * state.every) * self.interval)
 
-    def _names_beside(self, one: SourceState) -> set[str]:
+    def _names_of_others(self, one: SourceState) -> set[str]:
         """Names of the families that other third parties publish."""
         return {name for state in self._states.values() if state is not one for name in _names(state.reading)}
 
@@ -345,7 +345,7 @@ class Sampler:
     def families(self, module: str) -> Iterable[Family]:
         """The newest families of one module, or of EXPORTER; where the snapshot is stale only the latter has any."""
         if module == EXPORTER:
-            return families(self._own(stale=not self.fresh))
+            return families(self._exporter_samples(stale=not self.fresh))
         if not self.fresh:
             return ()
         snapshot = self._snapshot
@@ -358,14 +358,14 @@ class Sampler:
         fresh, snapshot = self.fresh, self._snapshot
         names = [name for name, module in snapshot.modules.items() if fresh and (wanted(name) or wanted(module))]
         samples = [sample for name in names for sample in snapshot.samples.get(name, ())]
-        return [*self._own(stale=not fresh), *samples], [
+        return [*self._exporter_samples(stale=not fresh), *samples], [
             family for name in names for family in snapshot.families.get(name, ())
         ]
 
-    def _own(self, *, stale: bool) -> Iterator[Sample]:
+    def _exporter_samples(self, *, stale: bool) -> Iterator[Sample]:
         yield Sample(catalog.BUILD_INFO, (__version__, platform.python_version()), 1.0)
         for state in self._states.values():
-            yield from state.own(stale=stale)
+            yield from state.status(stale=stale)
         yield from self._reject.samples()
         if self._snapshot.time:
             yield Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), self._snapshot.time)

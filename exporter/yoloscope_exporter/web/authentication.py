@@ -31,7 +31,7 @@ CACHE_SIZE = 100
 MAX_PASSWORD_BYTES = 72
 """bcrypt reads no more."""
 #: Salt and sum of a hash that no password has.
-_NOBODY = "TI.Fqqs/7lYL2O2xTdXhAeVNTJCxxSgqMHdMS2CNLtV1jgP9OeYzu"
+_DUMMY = "TI.Fqqs/7lYL2O2xTdXhAeVNTJCxxSgqMHdMS2CNLtV1jgP9OeYzu"
 _COST = slice(0, 7)  # "$2b$10$"
 
 _UNAUTHORIZED = text(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNAUTHORIZED.phrase, ("WWW-Authenticate", "Basic"))
@@ -56,7 +56,7 @@ class Passwords:
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
 
-    async def admit(self, users: Mapping[str, str], authorization: str) -> bool:
+    async def check(self, users: Mapping[str, str], authorization: str) -> bool:
         """Whether the header `Authorization` names one of `users` with the password of the hash there.
 
         Raises:
@@ -66,7 +66,7 @@ class Passwords:
         if credentials is None:
             return False
         user, password = credentials
-        stored = users.get(user) or _stand_in(user, users)
+        stored = users.get(user) or _dummy_hash(user, users)
         key = sha256(b"\0".join((user.encode(), stored.encode(), password))).digest()
         if key in self._right:
             self._right.move_to_end(key)
@@ -74,7 +74,7 @@ class Passwords:
         if key in self._wrong:
             return False
         right = await self._checked(key, password, stored) and user in users
-        _keep(self._right if right else self._wrong, key)
+        _remember(self._right if right else self._wrong, key)
         return right
 
     async def _checked(self, key: bytes, password: bytes, stored: str) -> bool:
@@ -92,16 +92,16 @@ class Passwords:
         self._worker.shutdown(wait=False, cancel_futures=True)
 
 
-def _keep(cache: OrderedDict[bytes, None], key: bytes) -> None:
+def _remember(cache: OrderedDict[bytes, None], key: bytes) -> None:
     cache[key] = None
     if len(cache) > CACHE_SIZE:
         cache.popitem(last=False)
 
 
-def _stand_in(user: str, users: Mapping[str, str]) -> str:
+def _dummy_hash(user: str, users: Mapping[str, str]) -> str:
     """A hash for a user that does not exist, always the same one, as costly as that of one who does."""
     hashes = list(users.values())
-    return hashes[sha256(user.encode()).digest()[0] % len(hashes)][_COST] + _NOBODY
+    return hashes[sha256(user.encode()).digest()[0] % len(hashes)][_COST] + _DUMMY
 
 
 def _credentials(authorization: str) -> tuple[str, bytes] | None:
@@ -144,7 +144,7 @@ class Bucket:
         return True
 
 
-class Gate:
+class Authentication:
     """An ASGI application that lets through to another one who may ask."""
 
     def __init__(self, app: ASGIApp, file: WebConfigFile) -> None:
@@ -166,7 +166,7 @@ class Gate:
         if not config.users:
             return None
         try:
-            right = await self._passwords.admit(config.users, header(scope, b"authorization"))
+            right = await self._passwords.check(config.users, header(scope, b"authorization"))
         except BusyError:
             return _BUSY
         return None if right else _UNAUTHORIZED

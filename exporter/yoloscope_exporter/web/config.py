@@ -314,7 +314,7 @@ def _canonical(name: str) -> str:
 # --- using ----------------------------------------------------------------------------------------------------------
 
 
-def check_successor(path: Path, old: WebConfig, new: WebConfig) -> None:
+def check_reload(path: Path, old: WebConfig, new: WebConfig) -> None:
     """Refuse to let a running server, which is trusted to ask who comes, ask less.
 
     Raises:
@@ -351,7 +351,7 @@ def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
         if tls.curve:
             context.set_ecdh_curve(tls.curve)
         with ExitStack() as stack:
-            files = {**tls.files, **_written(stack, tls.inline)}
+            files = {**tls.files, **_as_files(stack, tls.inline)}
             context.load_cert_chain(files["cert_file"], files["key_file"], password="")  # or it asks a terminal
             if "client_ca_file" in files:
                 context.load_verify_locations(files["client_ca_file"])
@@ -361,7 +361,7 @@ def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _written(stack: ExitStack, inline: Mapping[str, str]) -> dict[str, Path]:
+def _as_files(stack: ExitStack, inline: Mapping[str, str]) -> dict[str, Path]:
     """Files with what the configuration holds itself, by the keys they would have there: Python loads files only."""
     if not inline:
         return {}
@@ -397,16 +397,16 @@ class WebConfigFile:
             return
         self._stamps = stamps  # bad files, too, are read once and not for every connection
         try:
-            self._take(load(self._path))
+            self._apply(load(self._path))
         except WebConfigError as error:
             if str(error) != self._problem:
                 _log.error("web configuration not reloaded, the old one stays: %s", error)
             self._problem = str(error)
 
-    def _take(self, config: WebConfig) -> None:
+    def _apply(self, config: WebConfig) -> None:
         # those in use, and those that may yet be mended
         self._watch(*self.config.files, *config.files)
-        check_successor(self._path, self.config, config)
+        check_reload(self._path, self.config, config)
         self.context = self._context(config)
         self.config, self._problem = config, ""
         self._watch(*config.files)

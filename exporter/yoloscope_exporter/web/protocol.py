@@ -1,7 +1,7 @@
 """One HTTP connection, and the book of all of them: who may stay how long, and who goes when there are too many.
 
 uvicorn waits for a request's head as long as the client likes. Here handshake and request together have a deadline and
-a size, and so has an answer that the client does not take. When every place is taken, the connection that has been
+a size, and so has an answer that the client does not take. When every move is taken, the connection that has been
 sending its request for longest goes, then the one that has been idle for longest: a client that asks at once always
 gets through.
 """
@@ -65,23 +65,23 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return iter([connection for found in self._since.values() for connection in found])
 
-    def admit(self, connection: Connection) -> None:
-        """Give a new connection a place, if need be another's."""
+    def add(self, connection: Connection) -> None:
+        """Give a new connection a move, if need be another's."""
         if len(self) >= self._maximum:
             self.evict()
-        self.place(connection, State.RECEIVING)
+        self.move(connection, State.RECEIVING)
 
-    def place(self, connection: Connection, state: State) -> None:
+    def move(self, connection: Connection, state: State) -> None:
         """Enter what a connection is about now."""
         if connection.state is state:
             return
-        self.forget(connection)
+        self.remove(connection)
         connection.state = state
         now = self._since[state][connection] = self._loop.time()
         if state in self._limits and (self._timer is None or now + self._limits[state] < self._timer.when()):
             self._wait()
 
-    def forget(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """Strike out a connection that is gone."""
         if connection.state is not None:
             self._since[connection.state].pop(connection, None)
@@ -96,7 +96,7 @@ class Connections:
         return False
 
     def _drop(self, connection: Connection) -> None:
-        self.forget(connection)
+        self.remove(connection)
         connection.drop()
 
     def _wait(self) -> None:
@@ -142,11 +142,11 @@ class Connection(HttpToolsProtocol):
     """uvicorn's protocol with limits."""
 
     def __init__(self, config: Config, server: ServerState, connections: Connections, headers: Headers) -> None:
-        """Take a place among the connections; `opening` is the task that shakes hands."""
+        """Take a move among the connections; `opening` is the task that shakes hands."""
         super().__init__(config, server, {})
         self.state: State | None = None
         self.opening: asyncio.Task[None] | None = None
-        self.may_enter: Callable[[Mapping[str, Any] | None], bool] = lambda _certificate: True
+        self.certificate_allowed: Callable[[Mapping[str, Any] | None], bool] = lambda _certificate: True
         self._limited = connections
         self._default_headers = headers
         self._receiving = True
@@ -156,7 +156,7 @@ class Connection(HttpToolsProtocol):
         self._chunk = 0
         """Bytes that came last, of which what begins now has its share: all, or little."""
         self._refused: HTTPStatus | None = None
-        connections.admit(self)
+        connections.add(self)
 
     def drop(self) -> None:
         """End it at once, whatever it is about."""
@@ -165,9 +165,9 @@ class Connection(HttpToolsProtocol):
         elif self.opening is not None:
             self.opening.cancel()
 
-    def drop_unopened(self) -> None:
+    def abort_handshake(self) -> None:
         """Forget it: the handshake failed."""
-        self._limited.forget(self)
+        self._limited.remove(self)
         self.drop()
 
     # --- the connection -------------------------------------------------------------------------------------------
@@ -177,14 +177,14 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         # so that `resume_writing` means that the client has taken everything; with 0 TLS would never be done
         transport.set_write_buffer_limits(high=1)
-        if self.state is None or not self.may_enter(transport.get_extra_info("peercert")):
+        if self.state is None or not self.certificate_allowed(transport.get_extra_info("peercert")):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave nothing behind: uvicorn's timer would keep what broke for minutes."""
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
-        self._limited.forget(self)
+        self._limited.remove(self)
 
     def data_received(self, data: bytes) -> None:
         """Parse."""
@@ -215,22 +215,22 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not take what it is sent."""
         super().pause_writing()
-        self._settle()
+        self._update_state()
 
     def resume_writing(self) -> None:
         """It has taken everything."""
         super().resume_writing()
-        self._settle()
+        self._update_state()
 
     def shutdown(self) -> None:
         """Finish what is being answered, and close."""
         if self._receiving:
-            self._limited.forget(self)
+            self._limited.remove(self)
             self.drop()
         else:
             super().shutdown()
 
-    def _settle(self) -> None:
+    def _update_state(self) -> None:
         """Tell what it is about now."""
         if self.state is None:
             return
@@ -242,7 +242,7 @@ class Connection(HttpToolsProtocol):
             state = State.ANSWERING
         else:
             state = State.IDLE
-        self._limited.place(self, state)
+        self._limited.move(self, state)
 
     # --- the parser -----------------------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class Connection(HttpToolsProtocol):
             self._stop(HTTPStatus.TOO_MANY_REQUESTS)
         self._receiving = self._in_head = True
         self._size = self._chunk
-        self._settle()
+        self._update_state()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -277,14 +277,14 @@ class Connection(HttpToolsProtocol):
         self._receiving = False
         self._chunk = 0
         super().on_message_complete()
-        self._settle()
+        self._update_state()
 
     def on_response_complete(self) -> None:
         """The answer is made."""
         super().on_response_complete()
         if self._refused is not None:
             self._end()
-        self._settle()
+        self._update_state()
 
     def _stop(self, status: HTTPStatus) -> None:
         """End the parsing."""
@@ -296,7 +296,7 @@ class Connection(HttpToolsProtocol):
         self._refused = status
         self._receiving = True  # of no more use: the first to go
         self._size = 0
-        self._settle()
+        self._update_state()
         _log.debug("%s: %d %s", self.client, status, status.phrase)
         if self.cycle is not None and not self.cycle.response_complete:
             self.pipeline.clear()

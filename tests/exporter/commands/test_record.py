@@ -74,7 +74,8 @@ def test_only_new_snapshots_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("missing/a.om", "No such file"), ("notes.txt", "is not a recording"), ("folder", "is a directory")]
+    ("name", "said"),
+    [("missing/a.om", "No such file"), ("notes.txt", "is not a recording"), ("folder", "is a directory")],
 )
 def test_bad_places_are_refused(tmp_path: Path, name: str, said: str) -> None:
     """One line, exit code 2, nothing overwritten."""
