@@ -62,7 +62,7 @@ def test_page_in_both_languages_escapes_names() -> None:
     with serving() as url:
         english = fetch(f"{url}/")[1].decode()
         chinese = fetch(f"{url}/", Accept_Language="zh-CN,en;q=0.5")[1].decode()
-    assert "Trainings" in english
+    assert "Runs" in english
     assert "训练任务" in chinese
     assert "训练中" in chinese
     for page in (english, chinese):
