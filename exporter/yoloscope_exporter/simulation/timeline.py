@@ -16,12 +16,21 @@ if TYPE_CHECKING:
     from yoloscope_exporter.simulation.scenarios import Scenario
 
 #: Seconds of compute of a healthy rank per batch, by phase; `backward_local` is `backward` without DDP.
-COMPUTE = {"h2d": 0.004, "forward": 0.055, "backward_local": 0.085, "optimizer": 0.014, "other": 0.004}
+COMPUTE = {
+    "h2d": 0.003,
+    "preprocess": 0.001,
+    "forward": 0.055,
+    "backward_local": 0.085,
+    "optimizer": 0.014,
+    "other": 0.004,
+}
 SYNC_SECONDS = 0.012  # all-reduce that the backward pass does not hide
 PREPARATION_SECONDS = 1.0  # a worker's time for a batch
 PREPARATION_CPU = 0.92  # share of it on a CPU
 LEAST_WAIT_SECONDS = 0.002  # a ready batch still has to be fetched
 SETUP_SECONDS, VALIDATE_SECONDS, CHECKPOINT_SECONDS = 25.0, 9.0, 1.2
+#: Shares of the set-up, in the order of time.
+SETUP_STAGES = {"model": 0.2, "amp_check": 0.1, "scan": 0.4, "loader": 0.2, "other": 0.1}
 DEATH_SECONDS = 120.0  # from the first memory errors to the lost GPU
 BATCHES_PER_EPOCH = 600
 BATCH_SIZE = 64
