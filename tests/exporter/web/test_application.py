@@ -75,12 +75,12 @@ def test_page_shows_nothing_old() -> None:
     now = [1000.0]
     sampler = Sampler([Source("runs", Collector("runs", samples))], interval=1.0, clock=lambda: now[0])
     with running(application(sampler)) as made:
-        assert b"Nothing has been sampled" in fetch(made.url)[1]
+        assert b"No recent samples" in fetch(made.url)[1]
         sampler.cycle()
         assert b"train</td>" in fetch(made.url)[1]
         now[0] += 60
         page = fetch(made.url)[1]
-    assert b"Nothing has been sampled" in page
+    assert b"No recent samples" in page
     assert b"train</td>" not in page
     sampler.stop()
 
