@@ -1,4 +1,4 @@
-"""How the callbacks get into a training: a model at hand, every training of the process, and its child processes."""
+"""Registers the callbacks: for one model, for every run of the process, and for its child processes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def attach(model: Any, run: str | None) -> None:
 
 
 def warn_if_dropped(reference: Callable[[], Any]) -> None:
-    """At the end of Python: one warning if the model was trained by a trainer that did not take its callbacks."""
+    """At interpreter exit, warn once if the model's trainer did not take its callbacks."""
     with suppress(Exception):
         from yoloscope_hooks import callbacks
 
@@ -81,7 +81,7 @@ def _register_now_or_later() -> None:
 
 
 def _call_each(*parts: Callable[[], None]) -> None:
-    """Call each part. What fails is left out; one warning tells of the first that did."""
+    """Call each part; errors do not stop the others, and one warning shows the first."""
     errors = []
     for part in parts:
         try:
@@ -93,10 +93,10 @@ def _call_each(*parts: Callable[[], None]) -> None:
 
 
 def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> bool:
-    """Append each callback of ours to its event's list, unless it is there; all of them or none. False if all were.
+    """Append each of our callbacks to its event's list if it is missing: all or none. False if none was missing.
 
     Raises:
-        TypeError: what should be a list is none.
+        TypeError: the callbacks of an event are not a list.
     """
     lists = {event: listed.setdefault(event, []) for event in ours}
     for event, functions in lists.items():
@@ -109,7 +109,7 @@ def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> bo
 
 
 def register_defaults(module: Any) -> None:
-    """Put the callbacks among those that every model and trainer of this process starts with. Never raises."""
+    """Add the callbacks to the defaults of every model and trainer of this process. Never raises."""
     try:
         from yoloscope_hooks import callbacks
 
