@@ -74,10 +74,10 @@ def _expositions(plan: Plan) -> Iterator[str]:
 def test_once_fails_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A script sees it by the exit code."""
 
-    def gone(watch: LiveView) -> None:
-        watch.problem = "node7 does not answer"
+    def gone(view: LiveView) -> None:
+        view.problem = "node7 does not answer"
 
-    monkeypatch.setattr(LiveView, "look", gone)
+    monkeypatch.setattr(LiveView, "poll", gone)
     settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
     with running(settings) as exporter:
         result = CliRunner().invoke(main, ["top", "--once", "--interval", "200ms", "--exporter", exporter.server.url])
