@@ -61,7 +61,7 @@ Scenarios, after the onset:
     multiple=True,
     default=("healthy",),
     show_default=True,
-    help="Scenario below; if given several times, the nodes take them in turn.",
+    help="Scenario of the nodes; if given several times, they take them in turn.",
 )
 @click.option(
     "--onset",
