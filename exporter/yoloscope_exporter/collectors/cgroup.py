@@ -39,7 +39,7 @@ def collectors(context: Context) -> Sequence[Collector]:
 
 @dataclass(frozen=True)
 class _Groups:
-    """Where a run's groups lie: controller -> directories from the run's own upwards; `` is version 2."""
+    """A run's groups: controller -> directories from the run's own upwards; `` is version 2."""
 
     groups: Mapping[str, Sequence[Path]]
     pids: Sequence[int]
@@ -128,7 +128,7 @@ class Finder:
         return mount / place[len(root) :].lstrip("/") if root != "/" and inside else None
 
     def _root(self, mount: Path) -> str:
-        """Which part of its hierarchy the mount shows."""
+        """The part of its hierarchy that the mount shows."""
         text = (self._procfs / "self" / "mountinfo").read_text()
         lines = (line.split() for line in text.splitlines())
         return next((fields[3] for fields in lines if fields[4] == str(mount)), "/")
@@ -157,7 +157,7 @@ def parse_cgroup(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_whole_machine(directory: Path) -> bool:
-    """Whether it is the whole machine, which is nobody's group: only there are these files so."""
+    """Whether it is the root group of the whole machine, whose files differ."""
     if (directory / "release_agent").exists():  # version 1
         return True
     return (directory / "cgroup.procs").exists() and not _version_1(directory) and _is_root(directory)

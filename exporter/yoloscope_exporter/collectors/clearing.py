@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Clearing:
-    """Removes old runs from a record directory, and remembers what it has said."""
+    """Removes old runs from a record directory; warns once per directory."""
 
     records: Path
     _due: float = 0.0
@@ -63,7 +63,7 @@ class Clearing:
             self._warn_once(run, f"holds {removal.foreign}, which is none of its records: it is left as it is")
 
     def _warn_once(self, directory: Path, text: str) -> None:
-        """Once for each directory."""
+        """Warn once for each directory."""
         if str(directory) not in self._warned:
             self._warned.add(str(directory))
             _log.warning("%s %s", directory, text)

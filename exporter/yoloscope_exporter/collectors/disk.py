@@ -163,7 +163,7 @@ class Filesystems:
             return parse_mountinfo(read(self._context.procfs / "self" / "mountinfo"))
 
     def _ask(self, mount: Mount) -> Space | None:
-        """What the mount says; None if it is not there for us, does not answer, or has not answered before."""
+        """The mount's space; None if it is not accessible, or does not answer within its deadline now or before."""
         if mount.point in self._hung:
             if not self._hung[mount.point].done():
                 self._context.reject("filesystem", "hung")

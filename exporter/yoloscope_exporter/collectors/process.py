@@ -91,7 +91,7 @@ class Processes:
         self._ranks: dict[Trainer, _Rank] = {}
 
     def collect(self) -> Iterator[Sample]:
-        """Samples of every living rank."""
+        """Samples of every active rank."""
         trainers = self._context.trainers()
         self._ranks = {trainer: self._ranks.get(trainer, _Rank()) for trainer in trainers.values()}
         for trainer, rank in self._ranks.items():

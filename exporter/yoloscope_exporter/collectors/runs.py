@@ -94,7 +94,7 @@ class _File:
         return self.record is not None and self.record.identity.kind == "worker"
 
     def expired(self, now: float, config: Config) -> bool:
-        """Whether a dead rank has been shown long enough."""
+        """Whether an ended rank has been published for its time."""
         if self.record is None or self.record.alive:
             return False
         return now - self.ended > (config.runs_keep if self.record.state in FINAL else config.runs_keep_killed)
@@ -286,7 +286,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _check_place(record: Record, path: Path) -> None:
-    """Nobody speaks for another run: names of file and directory follow from the identity."""
+    """Check that file and directory have the names that follow from the record's identity."""
     identity = record.identity
     if identity.filename != path.name or run_directory(path.parent.parent, identity.run) != path.parent:
         raise RecordError("identity", f"says it is {identity}, which belongs elsewhere")
@@ -308,7 +308,7 @@ def _trainer(record: Record) -> Trainer:
 
 
 class _Devices:
-    """Which GPU is meant by a UUID, and which one a rank's process was last seen on."""
+    """The GPU of each rank: by UUID, or by the process that was last seen on it."""
 
     def __init__(self, latest: Callable[[], Iterable[Sample]]) -> None:
         self._latest = latest

@@ -106,7 +106,7 @@ def _records(config: Config) -> Finding:
 
 
 def _training() -> Finding:
-    """Whether a training could run in this very environment; nothing is imported for it."""
+    """Versions of Ultralytics and torch in this environment, without importing them."""
     found = {name: _version(name) for name in ("ultralytics", "torch")}
     missing = [name for name, number in found.items() if not number]
     if missing:

@@ -53,7 +53,7 @@ PRINT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class DemoRun:
-    """One of the trainings: the run's name, and the Ultralytics arguments in which they differ."""
+    """One run of the demo: its name, and the Ultralytics arguments that differ between runs."""
 
     run: str
     arguments: dict[str, object]
@@ -74,7 +74,7 @@ NO_ADVICE = "\nOne worker is fast enough on this machine: there is no advice, so
 
 @dataclass
 class ScrapeRecorder:
-    """Reads an exporter, and keeps every new moment in a recording."""
+    """Scrapes an exporter, and appends every new snapshot to a recording."""
 
     url: str
     writer: Writer
@@ -212,14 +212,14 @@ def _environment(root: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Result:
-    """What one training came to."""
+    """Summary and diagnosis of one run."""
 
     summary: Summary
     diagnosis: Diagnosis | None
 
 
 def _train(plan: DemoRun, root: Path, recorder: ScrapeRecorder, epochs: int, console: Console) -> Result:
-    """Run one training to its end with a live view of it, and say what held it back."""
+    """Run one training with a live view, then print its diagnosis."""
     console.print(f"\n[bold]{plan.run}[/bold]  {escape(plan.words)}")
     log = root / f"{plan.run}.log"
     view = LiveView(recorder.source())

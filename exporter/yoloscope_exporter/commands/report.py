@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Where:
-    """Where runs are looked for."""
+    """Where `report` reads runs from."""
 
     recording: Path | None
     prometheus: str | None

@@ -154,7 +154,7 @@ def _is_script(program: Path) -> bool:
 
 
 def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
-    """Run the training, hand signals on to it, and return its exit code, 128 + n after signal n."""
+    """Run the training, forward signals to it, and return its exit code: 128 + n after signal n."""
     waited = {signal.SIGCHLD, *_FORWARDED}
     with blocked(waited) as before:
         try:
@@ -173,7 +173,7 @@ def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
 
 
 def _answers() -> bool:
-    """Whether somebody has the exporter's port already: an exporter that may ask for a password, or whoever it is."""
+    """Whether a server, which may ask for a password, answers on the exporter's port."""
     url = f"http://{ADDRESS}/-/healthy"
     try:
         with opener(url).open(url, timeout=ANSWER_SECONDS):
@@ -186,7 +186,7 @@ def _answers() -> bool:
 
 @contextmanager
 def _exporter() -> Iterator[None]:
-    """An exporter for the time of the training: the one that answers already, or one of our own."""
+    """Start an exporter for the duration of the run, unless one answers already."""
     try:
         lock = shared_exporter.open_lock(ADDRESS)
     except OSError as error:
@@ -209,7 +209,7 @@ def _exporter() -> Iterator[None]:
 
 
 def _last_look(lock: int, process: subprocess.Popen[bytes] | None) -> None:
-    """Give the exporter time for one more look at the finished run, unless it was there before and stays."""
+    """Give the exporter time to read the ended run, unless it keeps running."""
     if process is None:
         time.sleep(GRACE_SECONDS if shared_exporter.is_shared(lock) else 0.0)
         return

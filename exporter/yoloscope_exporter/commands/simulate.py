@@ -1,4 +1,4 @@
-"""`yoloscope simulate`: nodes that do not exist, for trying dashboards and for scale tests."""
+"""`yoloscope simulate`: simulated training nodes, to test dashboards and scale."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ Scenarios, after the onset:
     help="With --write: Unix time of the last scrape.  [default: now, rounded down to --step]",
 )
 def simulate(write: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's values
-    """Check the options and do one of the two."""
+    """Serve or write, after a check of the options."""
     plan = Plan.of(options)
     if write:
         _write(plan, write, **{name: options[name] for name in ("span", "step", "end")})
@@ -134,7 +134,7 @@ def simulate(write: Path | None, **options: Any) -> None:  # noqa: ANN401 - clic
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be simulated, as `simulation.fleet` takes it, but for the time."""
+    """Arguments of `simulation.fleet` but for the start time."""
 
     scenarios: Sequence[str]
     nodes: int
@@ -231,7 +231,7 @@ class App:
         self._routed = routed(routes, self._elsewhere)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Handle a request."""
         await self._routed(scope, receive, send)
 
     async def _metrics(self, request: Request) -> Response:

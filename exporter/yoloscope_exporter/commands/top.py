@@ -1,4 +1,4 @@
-"""`yoloscope top`: a live view of the trainings on a node, the verdict first."""
+"""`yoloscope top`: a live view of the runs on a node."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT
 
 @dataclass
 class LiveView:
-    """Keeps the last minute of what an exporter said."""
+    """The last minute of an exporter's samples, its diagnosis and events."""
 
     source: Exporter
     store: Store = field(default_factory=Store)
@@ -81,7 +81,7 @@ class LiveView:
     problem: str = ""
 
     def poll(self) -> None:
-        """Ask once; where nobody answers, what was known stays, and that is shown."""
+        """Scrape once; if the exporter does not answer, the old data stays and `problem` says so."""
         try:
             now = self._take(self.source.read())
             told = self._diagnoses()
@@ -110,7 +110,7 @@ class LiveView:
             return diagnose_range([self.store]).diagnoses
 
     def frame(self) -> RenderableType:
-        """What to show now."""
+        """The screen as it is now."""
         if self.problem:
             return Text(f"{self.problem}; trying again", style="bold red")
         return screen.frame(self.window(), self.diagnoses, self.events, self.source.name)

@@ -1,4 +1,4 @@
-"""Children of the demo: each in a process group of its own, and gone when its block is left."""
+"""Child processes of the demo, each in its own process group, ended when its `with` block is left."""
 
 from __future__ import annotations
 

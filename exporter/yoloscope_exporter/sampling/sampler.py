@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 class Rejections:
-    """Counts what was refused, by collector and reason; shared by all threads."""
+    """Counts rejected samples and records by collector and reason; thread-safe."""
 
     def __init__(self) -> None:
         """Start at nothing."""
@@ -74,7 +74,7 @@ class Rejections:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a source gave: samples, or a third party's families."""
+    """Result of one call of a source: samples, or a third party's families."""
 
     samples: tuple[Sample, ...] = ()
     families: tuple[Family, ...] = ()
@@ -119,7 +119,7 @@ class SourceState:
             self._seconds = time.perf_counter() - begun
 
     def settle(self, wall: float, taken: Callable[[SourceState], set[str]]) -> None:
-        """Take what the call came to, if it came back in time. No family may have one of the names `taken`."""
+        """Take the result of a call that has finished in time. No family may have one of the names `taken`."""
         if self._call is None or self.busy:
             return
         call, self._call = self._call, None
@@ -159,7 +159,7 @@ class SourceState:
             _log.warning("collector %s failed: %s: %s", self.name, kind, text, exc_info=error if debug else None)
 
     def _checked(self, samples: Iterable[Sample]) -> tuple[Sample, ...]:
-        """Only numbers that can be true, and labels that fit."""
+        """The samples without implausible values; ValueError for a wrong number of labels."""
         good = []
         for sample in samples:
             metric, labels, value = sample
@@ -173,7 +173,7 @@ class SourceState:
         return tuple(good)
 
     def status(self, *, stale: bool) -> Iterator[Sample]:
-        """What there is to say about the collector itself."""
+        """The collector's own metrics: up, duration, last success."""
         label = (self.name,)
         yield Sample(catalog.COLLECTOR_UP, label, 1.0 if self._up and not stale else 0.0)
         yield Sample(catalog.COLLECTOR_DURATION_SECONDS, label, self._seconds)
@@ -308,7 +308,7 @@ class Sampler:
 
     @property
     def alive(self) -> bool:
-        """Whether cycles go on, as far as one can tell: the thread lives and has not been silent for long."""
+        """Whether the sampling thread lives and has published within DEAD_AFTER intervals."""
         return self.running and (not self._ticks or self._clock() - self._at <= DEAD_AFTER * self.interval)
 
     def names(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""What the exporter answers: metrics, health, the diagnosis and a page, from the newest snapshot."""
+"""The exporter's routes: metrics, health, the diagnosis and a page, from the newest snapshot."""
 
 from __future__ import annotations
 

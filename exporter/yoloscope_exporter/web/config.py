@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 
 
 class WebConfigError(SettingsFileError):
-    """The file says something that cannot be."""
+    """The web configuration file is invalid."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class WebConfig:
-    """What the file says."""
+    """Content of the file."""
 
     tls: Tls | None = None
     users: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class WebConfig:
     headers: Mapping[str, str] = field(default_factory=dict)
     rate_limit: RateLimit | None = None
     notes: tuple[str, ...] = ()
-    """What is asked for in vain, and does no harm."""
+    """Settings that are ignored, and why."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -315,7 +315,7 @@ def _canonical(name: str) -> str:
 
 
 def check_reload(path: Path, old: WebConfig, new: WebConfig) -> None:
-    """Refuse to let a running server, which is trusted to ask who comes, ask less.
+    """Refuse a configuration that would end authentication or TLS of a running server.
 
     Raises:
         WebConfigError: what would end.
@@ -391,7 +391,7 @@ class WebConfigFile:
         self._note()
 
     def refresh(self) -> None:
-        """Look whether one of the files has changed, and take it over if it is good."""
+        """Reload if one of the files has changed; if it is invalid the old configuration stays."""
         stamps = _stamps(self._watched)
         if stamps == self._stamps:
             return

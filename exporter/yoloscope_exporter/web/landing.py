@@ -1,4 +1,4 @@
-"""The page at `/`: what this exporter sees, and where to go from here. English and Chinese, no script, no asset."""
+"""The page at `/`: runs, collectors and links, in English and Chinese, without scripts and assets."""
 
 from __future__ import annotations
 

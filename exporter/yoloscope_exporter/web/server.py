@@ -1,4 +1,4 @@
-"""Listening: one thread with an event loop that accepts, shakes hands and answers.
+"""The server: one thread with an event loop that accepts connections and serves them.
 
 Sockets are accepted here and not by asyncio's own server, for a connection must be known from its first moment: asyncio
 tells of one only after the handshake, and stops listening for a second when descriptors run out.
@@ -78,12 +78,12 @@ class Server:
         started.wait()
 
     def reload(self) -> None:
-        """Look at the web configuration now: what is wrong with it is said at once, and not to the next client."""
+        """Reload the web configuration now, so that the log shows an error at once."""
         if self._file and self._thread and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._file.refresh)
 
     def close(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Accept no more, let requests under way come to their end for so long at most, give the address back."""
+        """Stop accepting, wait at most `seconds` for requests under way, and release the address."""
         if self._thread and self._thread.is_alive():
             self._seconds_left = seconds
             self._loop.call_soon_threadsafe(self._ended.set)
@@ -149,7 +149,7 @@ class Server:
             connection.opening.add_done_callback(partial(_after_handshake, connection, accepted))
 
     def _exhausted(self, error: OSError) -> None:
-        """No descriptor is left for who has come: take somebody else's."""
+        """No descriptor is left for a new connection: close another one."""
         if not self._warned_exhausted:
             self._warned_exhausted = True
             _log.warning("cannot accept a connection: %s", (error.strerror or str(error)).lower())
@@ -244,7 +244,7 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def release(listening: socket.socket) -> None:
-    """Close a bound socket, and take its file away."""
+    """Close a bound socket, and remove its file."""
     if listening.fileno() >= 0 and listening.family == getattr(socket, "AF_UNIX", None):
         with suppress(OSError):
             Path(listening.getsockname()).unlink()

@@ -34,7 +34,7 @@ SLOW_TURN = 3.0
 
 
 def collectors(context: Context) -> Sequence[Collector]:
-    """The fast and the slow half."""
+    """The fast collector `gpu` and the slow one `gpu_details`."""
     gpus = Gpus(context)
     return (
         Collector(NAME, gpus.fast, gpus.close, FAST),
@@ -68,7 +68,7 @@ class Gpus:
             return samples + _health(session)
 
     def slow(self) -> Iterable[Sample]:
-        """One cycle of the rest, and a look whether devices have come or gone.
+        """One cycle of the rest, and a check for devices that were added or removed.
 
         Raises:
             NoData: no driver, or it shows no GPU.
@@ -99,7 +99,7 @@ class Gpus:
             self._turn.release()
 
     def _lose_driver(self, why: str) -> str:
-        """Let go of a driver that is gone; returns what to tell."""
+        """Close the session of a driver that disappeared; returns the reason."""
         for totals in self._totals.values():
             totals.pause()
         return self._session.drop(why) if self._session.is_open else why

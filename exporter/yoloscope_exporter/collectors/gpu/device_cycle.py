@@ -1,4 +1,4 @@
-"""What the fast and the slow half have in common: one device in one cycle, and tables of plain readings."""
+"""Shared by the fast and the slow collector: one device in one cycle, and tables of plain readings."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class DeviceCycle:
     """One device in one cycle.
 
     Attributes:
-        device: what is asked.
+        device: the device that is read.
         totals: what has been counted for it so far.
-        validator: where its answers are let through.
+        validator: rejects implausible answers.
         clock: monotonic seconds.
         wall: Unix seconds.
-        samples: what came of it.
+        samples: what is published of it.
     """
 
     device: Device
@@ -106,7 +106,7 @@ _VALUES = tuple(map(struct.Struct, ("=d", "=I", "@L", "=Q", "=q", "=i", "=H")))
 
 
 def _number(kind: int, value: bytes) -> float:
-    """The value by the type that stands beside it; NaN, which no validator lets through, for a type that is unknown."""
+    """The value by the type that stands beside it; NaN, which the validator rejects, for a type that is unknown."""
     return float(_VALUES[kind].unpack_from(value)[0]) if kind < len(_VALUES) else math.nan
 
 

@@ -154,7 +154,7 @@ def memory(cycle: DeviceCycle) -> None:
 
 
 def load(cycle: DeviceCycle) -> None:
-    """Utilisation: the driver's figure of the moment, and its samples integrated."""
+    """Utilization: the driver's figure of the moment, and its samples integrated."""
     rates = cycle.ask(nvml.nvmlDeviceGetUtilizationRates)
     now = cycle.gauge(rates and rates.gpu, 0, PERCENT, 1 / PERCENT)
     memory_now = cycle.gauge(rates and rates.memory, 0, PERCENT, 1 / PERCENT)
@@ -167,7 +167,7 @@ def load(cycle: DeviceCycle) -> None:
 
 
 def busy(cycle: DeviceCycle) -> None:
-    """The integral of utilisation and its distribution."""
+    """The integral of utilization and its distribution."""
     cycle.publish(catalog.GPU_BUSY_SECONDS_TOTAL, cycle.totals.busy.seconds)
     cycle.publish(catalog.GPU_UTILIZATION_SAMPLED_RATIO, cycle.totals.busy.histogram())
 
@@ -197,7 +197,7 @@ def _new(cycle: DeviceCycle, samples: Sequence[Any], covered: float) -> Iterator
 
 
 def instance_load(cycle: DeviceCycle, means: Mapping[int, float]) -> None:
-    """Utilisation of a MIG instance: NVML has it from GPM only; a mean over the window integrates exactly."""
+    """Utilization of a MIG instance: NVML has it from GPM only; a mean over the window integrates exactly."""
     cycle.totals.busy.begin(cycle.wall)
     ratio = cycle.gauge(means.get(nvml.NVML_GPM_METRIC_GRAPHICS_UTIL), 0, PERCENT, 1 / PERCENT)
     if ratio is None:
