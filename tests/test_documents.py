@@ -141,3 +141,35 @@ def test_a_path_that_is_gone_is_seen() -> None:
         "gone.py",
         "tests/gone",
     }
+
+
+#: Chinese pages that people write; those of alerts and dashboards are generated.
+CHINESE = (
+    "README.zh-CN.md",
+    *(f"docs/{page}.zh-CN.md" for page in ("hooks", "exporter", "diagnose", "deploy", "scale")),
+)
+_HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,:;?!(]|[,:;?!)] ?[\u4e00-\u9fff]")
+#: Words that have another one in these documents: hooks, exporter or collector, you, batch, run.
+_OTHER_WORDS = ("钩子", "采集项", "导出器", "您", "批次", "次训练任务", "运行名称")
+
+
+def _half_width(text: str) -> list[str]:
+    """Places where ASCII punctuation stands beside Chinese, code and the targets of links aside."""
+    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
+    prose = re.sub(r"`[^`]*`|\]\([^)]*\)", "``", prose)
+    return _HALF_WIDTH.findall(prose)
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_chinese_pages_keep_to_terms_and_punctuation(name: str) -> None:
+    """Punctuation is full-width, and each thing has one name."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert _half_width(text) == []
+    assert [word for word in _OTHER_WORDS if word in text] == []
+
+
+def test_half_width_punctuation_is_seen() -> None:
+    """But not that of code, links, and English words."""
+    assert _half_width("见 [文档](a.md)，运行 `a,b` 或 `c`（d, e）；English: yes") == []  # noqa: RUF001 - Chinese has it
+    assert _half_width("训练,验证") == ["练,"]
+    assert _half_width("显卡(GPU)") == ["卡("]
