@@ -14,7 +14,7 @@ from yoloscope_exporter import collectors
 from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
-from yoloscope_exporter.config import Config, Rereadable, settings
+from yoloscope_exporter.config import Config, ReloadableCommand, settings
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
     text: str
 
 
-@click.command(cls=Rereadable, short_help="Check configuration and collectors on this machine, without serving.")
+@click.command(cls=ReloadableCommand, short_help="Check configuration and collectors on this machine, without serving.")
 @settings
 def check(config: Config) -> None:
     """Check the configuration and every collector on this machine.

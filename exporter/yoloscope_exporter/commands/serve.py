@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter.config import Rereadable, reread, settings
+from yoloscope_exporter.config import ReloadableCommand, reread, settings
 from yoloscope_exporter.service import log
 from yoloscope_exporter.service.exporter import reload, running
 from yoloscope_exporter.service.signals import blocked
@@ -30,7 +30,7 @@ SWITCH_SECONDS = 0.0002
 
 
 @click.command(
-    cls=Rereadable, short_help="Run the exporter: hardware and training metrics of this node, for Prometheus."
+    cls=ReloadableCommand, short_help="Run the exporter: hardware and training metrics of this node, for Prometheus."
 )
 @settings
 def serve(config: Config) -> None:

@@ -193,8 +193,8 @@ def _config(values: Mapping[str, Any]) -> Config:
     return Config(**fields, modules=modules)
 
 
-class Rereadable(click.Command):
-    """A command that can resolve its settings again later, from the same command line."""
+class ReloadableCommand(click.Command):
+    """A click command that keeps its arguments, so that `reread` can resolve the settings again."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the arguments, then parse them."""
@@ -203,7 +203,7 @@ class Rereadable(click.Command):
 
 
 def reread(ctx: click.Context) -> Config:
-    """Read YAML file and environment again for the command line of a `Rereadable` command.
+    """Read YAML file and environment again for the command line of a `ReloadableCommand` command.
 
     Raises:
         click.ClickException: what is wrong with them.

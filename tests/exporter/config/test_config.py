@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from yoloscope_exporter import cli, config
 from yoloscope_exporter.collectors.gpu.gpm import LONGEST
 from yoloscope_exporter.collectors.gpu.values import MAX_GAP
-from yoloscope_exporter.config import Config, Rereadable, types
+from yoloscope_exporter.config import Config, ReloadableCommand, types
 from yoloscope_exporter.config.types import Address, UnixAddress
 from yoloscope_exporter.sampling.sampler import SLOW_EVERY
 
@@ -23,7 +23,7 @@ def resolve(*arguments: str, environment: Mapping[str, str | None] | None = None
     """The settings of a command line."""
     seen: list[Config] = []
 
-    @click.command(cls=Rereadable)
+    @click.command(cls=ReloadableCommand)
     @config.settings
     def command(config: Config) -> None:
         seen.append(config)
