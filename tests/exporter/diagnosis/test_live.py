@@ -58,13 +58,13 @@ def test_a_gpu_held_by_nobodys_training_is_counted() -> None:
         now = 1000.0 + second
         samples = [
             Sample(catalog.GPU_BUSY_SECONDS_TOTAL, ("1",), 5.0),
-            Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", "77", "jupyter", "", ""), 9e9),
+            Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", "77", "jupyter", "", "", "li"), 9e9),
         ]
         last = {(s.metric.name, s.labels): s.value for s in watching.feed(now, samples)}
     assert last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, ("", "", "held_idle")] == pytest.approx(85, abs=6)
     (alone,) = watching.diagnoses
     assert alone.verdicts[0].name == "held_idle"
-    assert "77 (jupyter)" in alone.verdicts[0].fix
+    assert "77 (jupyter, user li)" in alone.verdicts[0].fix
 
 
 def test_a_rank_without_a_gpu_wastes_none() -> None:

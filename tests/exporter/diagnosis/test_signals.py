@@ -13,6 +13,7 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import signals
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 from tests.recordings.model import Plan, play
 
@@ -106,6 +107,6 @@ def test_every_metric_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     store = play(Plan(ranks=2, epochs=3, batches=60))
     window = Window(store, store.first, store.last - 22, 2.0)
     signals.gather([(window, window)])
-    signals.of_node(window, 0.05)
+    signals.of_node(window, DEFAULTS)
     assert len(asked) > 50
     assert asked <= signals.METRICS
