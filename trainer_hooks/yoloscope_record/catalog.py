@@ -221,7 +221,11 @@ TRAIN_PATIENCE_EPOCHS = gauge(
     "train_patience_epochs", "Epochs without a better result after which training stops early.", *_RANK
 )
 TRAIN_METRIC = gauge("train_metric", "Validation metrics by Ultralytics' own name.", *_RANK, "name", signed=True)
-TRAIN_NONFINITE_LOSS_TOTAL = counter("train_nonfinite_loss_total", "Batches seen with a NaN or infinite loss.", *_RANK)
+TRAIN_NONFINITE_LOSS_TOTAL = counter(
+    "train_nonfinite_loss_total",
+    "Times a NaN or an infinite loss was seen; it is looked at every few batches.",
+    *_RANK,
+)
 TRAIN_OOM_BATCH_REDUCTIONS_TOTAL = counter(
     "train_oom_batch_reductions_total", "Times Ultralytics halved the batch after running out of memory.", *_RANK
 )

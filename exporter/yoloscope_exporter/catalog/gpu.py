@@ -89,8 +89,8 @@ GPU_DECODER_UTILIZATION_RATIO = gauge("gpu_decoder_utilization_ratio", "Utilisat
 _GPU_PROCESS = ("gpu", "pid", "command", "run", "rank", "user")
 GPU_PROCESS_MEMORY_BYTES = gauge(
     "gpu_process_memory_bytes",
-    "Device memory of a process; run and rank are empty if it is no training yoloscope knows, command and user if it is "
-    "in a PID namespace that the exporter does not see.",
+    "Device memory of a process; run and rank are empty if it is no training yoloscope knows, command and user if the "
+    "exporter does not see it (another PID namespace).",
     *_GPU_PROCESS,
 )
 GPU_PROCESS_SM_RATIO = gauge("gpu_process_sm_ratio", "Share of the SM time used by a process.", *_GPU_PROCESS)

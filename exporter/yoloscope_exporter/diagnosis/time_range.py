@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: A verdict over a time range is reported if it held for this share of the training.
 LEAST_SHARE = 0.1
+#: Events that last; of the others the window around their moment is all there is.
+LASTING = ("stalled", "setup_slow")
 #: A verdict is over if it has not held for this many steps before the end.
 OVER_AFTER = 3
 #: `insufficient_data` is reported if it held for most of it: every training has a beginning.
@@ -134,6 +136,8 @@ def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, st
 def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
     """What came after a verdict that ended while the rank lived on; empty of one that held to the end."""
     end = verdict.spans[-1][1]
+    if rules.BY_NAME[verdict.name].event and verdict.name not in LASTING:
+        return ""
     if not history.lived or history.until - end <= OVER_AFTER * step:
         return ""
     healthy = history.spans.get("compute_bound", [])

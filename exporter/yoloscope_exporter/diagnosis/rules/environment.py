@@ -87,7 +87,7 @@ RULES = (
         },
         needs=(Signals.amp_asked, Signals.amp_on),
         when=lambda s, _: bool(s.amp_asked and not s.amp_on and "gpu" in s.names),
-        evidence=lambda s, _: "amp=True was asked for; after its check Ultralytics trains with amp=False",
+        evidence=lambda _s, _t: "amp=True was asked for; after its check Ultralytics trains with amp=False",
         cause="AMP gave other boxes than full precision in Ultralytics' check, or its model could not be downloaded",
         verify="the log's lines that begin with 'AMP:'",
         fix=lambda _: Advice(

@@ -84,7 +84,7 @@ RULES = (
         when=lambda s, t: s.power_brake_share >= t.power_brake,
         thresholds=("power_brake",),
         evidence=_brake_evidence,
-        cause="the board's power brake is pulled: a power supply, its cables or the node's power limit cannot give more",
+        cause="the board's power brake is pulled: a power supply, its cables or the node's limit cannot give more",
         verify="nvidia-smi -q -d PERFORMANCE: HW Power Brake Slowdown; the BMC's log (ipmitool sel list)",
         fix=lambda _: Advice(
             note="check power supplies and cables, the rack's power limit; nvidia-smi -pl <watts> below it meanwhile"

@@ -53,7 +53,8 @@ def _residual(s: Signals, t: Thresholds) -> str:
         return ""
     named = ", ".join(f"{name} {share:.0%}" for name, share in parts.items() if share >= 0.01)  # noqa: PLR2004 - less is noise
     rest = max(1 - s.compute_share - sum(parts.values()), 0.0)
-    return f"{s.compute_share:.0%} of training time computes; {named}{'; ' if named else ''}the other {rest:.0%} is not measured"
+    known = f"{s.compute_share:.0%} of training time computes"
+    return "; ".join(filter(None, (known, named, f"the other {rest:.0%} is not measured")))
 
 
 def computing(s: Signals) -> float:

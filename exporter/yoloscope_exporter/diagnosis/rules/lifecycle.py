@@ -132,7 +132,8 @@ def _assigned_on_cpu(s: Signals) -> bool:
 def _slow_batch_evidence(s: Signals, _: Thresholds) -> str:
     text = (
         f"one batch took {units.duration(s.slow_batch_seconds)} longer than the usual "
-        f"{units.milliseconds(s.usual_batch_seconds)}; {units.duration(s.slow_phase_seconds)} of it in {s.names['slow_phase']}"
+        f"{units.milliseconds(s.usual_batch_seconds)}; {units.duration(s.slow_phase_seconds)} of it in "
+        f"{s.names['slow_phase']}"
     )
     ooms = s.get(Signals.slow_batch_ooms)
     return text + (f"; out-of-memory errors meanwhile: {ooms:.0f}" if ooms else "") + _slow_file(s)

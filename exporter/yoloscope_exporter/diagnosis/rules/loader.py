@@ -229,8 +229,8 @@ def _start_advice(s: Signals) -> Advice:
     needed = advice.workers_needed(s)
     fewer = needed is not None and 0 < needed < s.get(Signals.workers)
     note = (
-        "keep the workers from epoch to epoch (persistent_workers=True in your own loader; Ultralytics' does), keep the "
-        "data set small to pickle (arrays instead of lists), fork instead of spawn"
+        "keep the workers from epoch to epoch (persistent_workers=True in your own loader; Ultralytics' does), keep "
+        "the data set small to pickle (arrays instead of lists), fork instead of spawn"
     )
     return Advice({"workers": needed} if fewer and needed else {}, note=note)
 
@@ -307,7 +307,7 @@ RULES = (
         name="loader_wait",
         title="Loader workers wait, and not for a CPU or a disk",
         severity=WARNING,
-        requires="waiting for data; workers neither compute nor queue for half of their time, and no evidence for storage",
+        requires="waiting for data; workers neither compute nor queue half of the time; no evidence for storage",
         confused_with={
             "loader_io": "I/O pressure, a busy disk, major faults or a network file system that is read from",
             "cpu_contended": "time in the run queue is no waiting",
@@ -339,7 +339,7 @@ RULES = (
         verify="the log's line 'Using N dataloader workers'; python -c \"import os; print(os.cpu_count())\"",
         fix=_capped_advice,
         waste=("data_wait",),
-        remedy="more CPUs for each GPU, fewer visible GPUs, a cache where decoding takes the time; not a higher `workers`",
+        remedy="more CPUs for each GPU, fewer visible GPUs, a cache where decoding takes long; not a higher `workers`",
     ),
     Rule(
         name="cpu_affinity",
@@ -432,7 +432,8 @@ RULES = (
         name="loader_io",
         title="Storage is too slow",
         severity=WARNING,
-        requires="waiting for data, workers that wait, and I/O pressure, a busy disk, major faults or reads from a network file system",
+        requires="waiting for data, workers that wait, and I/O pressure, a busy disk, major faults or reads from a "
+        "network file system",
         confused_with={
             "loader_wait": "without evidence of its own storage is not named",
             "cpu_oversubscribed": "time in the run queue is no waiting for storage",

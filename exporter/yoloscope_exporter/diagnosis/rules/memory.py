@@ -77,7 +77,7 @@ def _fuller_evidence(s: Signals, _: Thresholds) -> str:
     )
 
 
-def _fuller_cause(s: Signals, t: Thresholds) -> str:
+def _fuller_cause(s: Signals, _: Thresholds) -> str:
     """Other processes hold memory of it, where that explains it; else it is not known."""
     difference = (s.gpu_memory_used_share - s.peer_memory_used_share) * s.get(Signals.gpu_memory_total_bytes)
     if s.get(Signals.gpu_guests_bytes) >= difference / 2 > 0:
@@ -104,7 +104,7 @@ RULES = (
             note="the fullest GPU bounds the batch; in your own code choose the device before the first CUDA call "
             "(torch.cuda.set_device(LOCAL_RANK)) and load checkpoints with map_location='cpu'"
         ),
-        remedy="the device chosen before the first CUDA call, `map_location='cpu'`; a `batch` that the fullest GPU holds",
+        remedy="the device chosen before the first CUDA call, `map_location='cpu'`; a `batch` that fits the fullest",
     ),
     Rule(
         name="gpu_memory_pressure",
@@ -149,7 +149,7 @@ RULES = (
         name="host_memory_leak",
         title="Memory grows and is not given back",
         severity=WARNING,
-        requires="resident memory of the run's processes, or what is available, that moves one way in each quarter of the window",
+        requires="resident memory of the run, or what is available, that moves one way in each quarter of the window",
         confused_with={
             "healthy": "caches and mosaic buffers flatten",
         },

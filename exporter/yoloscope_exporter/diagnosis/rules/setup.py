@@ -81,7 +81,7 @@ RULES = (
         fix=lambda s: Advice(note=_stage(s).remedy),
         states=("setup",),
         event=True,
-        remedy="by the stage: a local disk and a writable labels folder (scan), `cache=False` (cache), the model at hand "
-        "(amp_check, model), a number for `batch` (autobatch), fewer `workers` (loader), the ranks' addresses (ddp)",
+        remedy="by the stage: a local disk and a writable labels folder (scan), `cache=False` (cache), the model at "
+        "hand (amp_check, model), a number for `batch` (autobatch), fewer `workers` (loader), the ranks' addresses (ddp)",
     ),
 )

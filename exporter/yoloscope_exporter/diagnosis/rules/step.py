@@ -122,7 +122,7 @@ RULES = (
         thresholds=("callbacks_share", "epochs_for_shares"),
         evidence=_callback_evidence,
         cause="a logger's or your own callback does its work while training waits for it",
-        verify="py-spy record --pid <pid> --duration 30 --output callbacks.svg: the callback's share of the main thread",
+        verify="py-spy record --pid <pid> --duration 30 --output callbacks.svg: what the main thread does",
         fix=_callback_advice,
         waste=("callbacks",),
         remedy="`yolo settings <logger>=False`, a callback that does less, more rarely, or in a thread",
@@ -154,7 +154,7 @@ RULES = (
         severity=WARNING,
         requires="phase `h2d`, on a device that is not the CPU",
         confused_with={
-            "preprocess_bound": "what else preprocess_batch does has a phase of its own; older hooks count both, which is said",
+            "preprocess_bound": "what else preprocess_batch does has its own phase; older hooks count both, and it says so",
             "pcie_degraded": "a narrow link alone is a note",
         },
         needs=(Signals.h2d_share, Signals.batches),
