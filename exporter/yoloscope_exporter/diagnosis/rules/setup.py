@@ -82,6 +82,6 @@ RULES = (
         states=("setup",),
         event=True,
         remedy="by the stage: a local disk and a writable labels folder (scan), `cache=False` (cache), the model at "
-        "hand (amp_check, model), a number for `batch` (autobatch), fewer `workers` (loader), the ranks' addresses (ddp)",
+        "hand (amp_check, model), a number for `batch` (autobatch), fewer `workers` (loader), reachable ranks (ddp)",
     ),
 )

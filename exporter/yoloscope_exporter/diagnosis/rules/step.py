@@ -154,7 +154,7 @@ RULES = (
         severity=WARNING,
         requires="phase `h2d`, on a device that is not the CPU",
         confused_with={
-            "preprocess_bound": "what else preprocess_batch does has its own phase; older hooks count both, and it says so",
+            "preprocess_bound": "the rest of preprocess_batch has its own phase; older hooks count both: that is said",
             "pcie_degraded": "a narrow link alone is a note",
         },
         needs=(Signals.h2d_share, Signals.batches),
