@@ -442,6 +442,8 @@ def _facts(moment: Moment, rank: int) -> Iterator[_Part]:
         "imgsz": "640",
         "optimizer": "SGD",
         "amp": "true",
+        "amp_asked": "true",
+        "workers": str(node.workers),
         "cache": "false",
         "world_size": str(node.ranks),
         "device": ",".join(moment.ranks),

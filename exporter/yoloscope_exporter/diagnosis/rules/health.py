@@ -85,7 +85,7 @@ RULES = (
         name="insufficient_data",
         title="Not enough is known to judge",
         severity=INFO,
-        requires="-",
+        requires="nothing: it says what is missing",
         confused_with={
             "healthy": "nothing is told of what is not known",
         },
