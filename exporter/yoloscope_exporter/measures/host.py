@@ -38,7 +38,7 @@ THROTTLED: Final = Measure(
     title="Stopped by the CPU quota",
     title_zh="被 CPU 限额暂停",
     help="Throttled seconds of the run's cgroup per second, at most 1.",
-    help_zh="该训练任务 cgroup 每秒被限的秒数,最大为 1。",
+    help_zh="该训练任务 cgroup 每秒被限的秒数，最大为 1。",
     formula=rate(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL).total("max").clamped(most=1),
     of=RUN_ON_NODE,
     thresholds=("throttled_share",),

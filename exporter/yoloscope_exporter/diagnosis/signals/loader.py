@@ -46,12 +46,7 @@ def preparation(v: View) -> Numbers:
         LoaderSignals.prep_seconds: prepared,
         LoaderSignals.queue_ready: v.now.mean(catalog.TRAIN_QUEUE_DEPTH, v.run, v.rank),
         LoaderSignals.major_faults: _faults(v),
-        LoaderSignals.decode_share: at_most_one(
-            ratio(
-                total(v.now.increases(catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL, v.run, v.rank)),
-                total(v.now.increases(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, v.run, v.rank)),
-            )
-        ),
+        LoaderSignals.decode_share: v.measure(loader.DECODING),
         LoaderSignals.prep_cpu_ratio: v.measure(loader.PREPARATION_CPU),
         LoaderSignals.slowest_prep_seconds: slowest[1] if slowest else None,
         LoaderSignals.others_prep_seconds: slowest[1] / slowest[2] if slowest else None,
