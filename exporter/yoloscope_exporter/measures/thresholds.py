@@ -128,7 +128,6 @@ class Thresholds:
         0.10, _OURS + "of the loss, from epoch to epoch and back; between seeds it is 1 to 3 %"
     )
     loss_turns: float = threshold(0.60, "independent random numbers turn in 2/3 of their steps; a trend does not")
-    warmup_epochs: float = threshold(3, "Ultralytics cfg/default.yaml: warmup_epochs", unit="epochs")
 
 
 DEFAULTS: Final = Thresholds()

@@ -57,7 +57,7 @@ RULES = (
         },
         needs=(Signals.settled_epochs, Signals.loss_turns, Signals.loss_swing),
         when=_swings,
-        thresholds=("loss_epochs", "loss_turns", "loss_swing", "warmup_epochs"),
+        thresholds=("loss_epochs", "loss_turns", "loss_swing"),
         evidence=lambda s, _: (
             f"over {s.settled_epochs:.0f} epochs after warm-up the loss turned {s.loss_turns:.0%} of the time, "
             f"typically by {s.loss_swing:.0%} of its value"

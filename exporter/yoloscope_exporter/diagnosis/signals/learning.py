@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.signal import Signal
-from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +15,10 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.series import Window
+
+
+#: Ultralytics' default: until then the learning rate rises.
+WARMUP_EPOCHS = 3
 
 
 class LearningSignals:
@@ -66,7 +69,7 @@ def _epoch_ends(v: View) -> list[float]:
 def _settled(v: View, columns: Sequence[Mapping[float, float]]) -> list[float]:
     """Losses at the ends of epochs after warm-up."""
     epochs = dict(v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank))
-    ends = [end for end in _epoch_ends(v) if epochs[end] > DEFAULTS.warmup_epochs]
+    ends = [end for end in _epoch_ends(v) if epochs[end] > WARMUP_EPOCHS]
     return [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
 
 
