@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,19 +40,21 @@ def findings(course: RangeDiagnosis) -> frozenset[str]:
     return frozenset(v.name for one in course.diagnoses for v in one.verdicts if v.severity != rules.OK)
 
 
-def modelled() -> list[Answer]:
+def diagnose(recording: Path) -> RangeDiagnosis:
+    """The diagnosis of one recording."""
+    return diagnose_range(reader.read(recording))
+
+
+def modelled(courses: Mapping[str, RangeDiagnosis]) -> list[Answer]:
     """The answers to the recordings that a model wrote."""
-    truths = {name: case.findings for name, case in cases.CASES.items()}
-    return [Answer(truth, frozenset(), _told(cases.path(name))) for name, truth in truths.items()]
+    return [Answer(case.findings, frozenset(), findings(courses[name])) for name, case in cases.CASES.items()]
 
 
 def recorded() -> list[Answer]:
     """The answers to the recordings of real trainings."""
-    return [Answer(truth.right, truth.allowed, _told(real.path(name))) for name, truth in real.TRUTH.items()]
-
-
-def _told(recording: Path) -> frozenset[str]:
-    return findings(diagnose_range(reader.read(recording)))
+    return [
+        Answer(truth.right, truth.allowed, findings(diagnose(real.path(name)))) for name, truth in real.TRUTH.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,26 @@ def score(answers: Iterable[Answer], verdict: str) -> Score:
     return Score(len(true), sum(verdict in one.told for one in true), len(wrong))
 
 
+def instead(answers: Iterable[Answer], verdict: str) -> str:
+    """What was told where this verdict was missed."""
+    if verdict == HEALTHY:
+        missed = [one.told - one.allowed for one in answers if not one.right]
+    else:
+        missed = [one.told or {"nothing"} for one in answers if verdict in one.right - one.told]
+    counts = Counter(name for told in missed for name in told)
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "-"
+
+
 def table(kinds: Mapping[str, list[Answer]]) -> str:
-    """A row per verdict, and one for the healthy; recall and precision in two columns per kind of recording."""
+    """A row per verdict, and one for the healthy: recall and precision per kind of recording, and what was confused."""
     names = [HEALTHY, *(rule.name for rule in rules.RULES if rule.severity != rules.OK)]
-    head = "".join(f" {kind} ({len(answers)}): recall | precision |" for kind, answers in kinds.items())
-    rows = [f"| `{name}` | {' | '.join(str(score(answers, name)) for answers in kinds.values())} |" for name in names]
-    return "\n".join([f"| verdict |{head}", "|---|" + "---|" * 2 * len(kinds), *rows])
+    every = [one for answers in kinds.values() for one in answers]
+    head = " | ".join(f"{kind} ({len(answers)}): recall | precision" for kind, answers in kinds.items())
+    rows = [
+        f"| `{name}` | {' | '.join(str(score(answers, name)) for answers in kinds.values())} | {instead(every, name)} |"
+        for name in names
+    ]
+    return "\n".join([f"| verdict | {head} | told instead |", "|---" * (2 + 2 * len(kinds)) + "|", *rows])
 
 
 def written(document: str, text: str) -> str:
@@ -102,7 +119,8 @@ def written(document: str, text: str) -> str:
 
 def main() -> None:
     """Bring the document up to date."""
-    text = table({"real": recorded(), "modelled": modelled()})
+    courses = {name: diagnose(cases.path(name)) for name in cases.CASES}
+    text = table({"real": recorded(), "modelled": modelled(courses)})
     DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), text), encoding="utf-8")
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import gzip
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.cfg import to_cfg
-from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
-from yoloscope_exporter.recordings import reader
 
-from tests.recordings import cases
+from tests.recordings import accuracy, cases
 from tests.recordings.accuracy import findings
 from tests.recordings.cases import CASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis
 
 TRUTH = {name: case.findings for name, case in CASES.items()}
 
@@ -26,7 +25,7 @@ TRUTH = {name: case.findings for name, case in CASES.items()}
 @pytest.fixture(scope="module")
 def courses() -> dict[str, RangeDiagnosis]:
     """The diagnosis of each recording."""
-    return {name: diagnose_range(reader.read(cases.path(name))) for name in TRUTH}
+    return {name: accuracy.diagnose(cases.path(name)) for name in TRUTH}
 
 
 @pytest.mark.parametrize("name", TRUTH)
@@ -47,31 +46,19 @@ def test_healthy_recordings_are_called_healthy(name: str, courses: dict[str, Ran
 
 
 def test_confusion_matrix(courses: dict[str, RangeDiagnosis], table: Callable[[str], None]) -> None:
-    """At least 40 recordings, half of them healthy, every verdict among them; what was found against what is true."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for name, truth in TRUTH.items():
-        found = findings(courses[name])
-        counts.update((verdict, verdict if verdict in found else "nothing") for verdict in truth)
-        counts.update(("healthy" if not truth else "more than is true", verdict) for verdict in found - truth)
-        if not truth and not found:
-            counts["healthy", "healthy"] += 1
-    table(matrix(counts))
+    """What was found against what is true, real and modelled apart; the documented table is the one that is true."""
+    text = accuracy.table({"real": accuracy.recorded(), "modelled": accuracy.modelled(courses)})
+    table(text)
+    document = accuracy.DOCUMENT.read_text(encoding="utf-8")
+    assert accuracy.written(document, text) == document, "python -m tests.recordings.accuracy"
+
+
+def test_the_corpus_is_wide() -> None:
+    """At least 40 recordings, half of them healthy, every verdict among them."""
     assert len(TRUTH) >= 40
     assert sum(not truth for truth in TRUTH.values()) >= 20
     told = {verdict for truth in TRUTH.values() for verdict in truth}
     assert told == {rule.name for rule in rules.RULES if rule.severity != rules.OK}
-
-
-def matrix(counts: Counter[tuple[str, str]]) -> str:
-    """A line per truth: how often it was found, and what was found instead."""
-    truths = sorted({truth for truth, _ in counts})
-    lines = [f"{'truth':<22} {'recordings':>10} {'found':>6}   instead"]
-    for truth in truths:
-        row = {found: n for (t, found), n in counts.items() if t == truth}
-        right = row.pop(truth, 0)
-        rest = ", ".join(f"{found} {n}" for found, n in row.items()) or "-"
-        lines.append(f"{truth:<22} {right + sum(row.values()):>10} {right:>6}   {rest}")
-    return "\n".join(lines)
 
 
 def test_ultralytics_knows_every_argument_that_is_advised(courses: dict[str, RangeDiagnosis]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
@@ -11,9 +9,6 @@ from yoloscope_exporter.recordings import reader
 from tests.field_cases.cases import EVERY
 from tests.recordings import accuracy
 from tests.recordings.real import cases
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def _known(name: str) -> object:
@@ -47,11 +42,5 @@ def test_score() -> None:
     assert str(accuracy.score(answers, "b")) == "0/1 | -"
     assert str(accuracy.score(answers, "c")) == "1/1 | 1/1"
     assert str(accuracy.score(answers, accuracy.HEALTHY)) == "1/2 | 1/2"
-
-
-def test_accuracy(table: Callable[[str], None]) -> None:
-    """The documented table is the one that is true."""
-    text = accuracy.table({"real": accuracy.recorded(), "modelled": accuracy.modelled()})
-    table(text)
-    document = accuracy.DOCUMENT.read_text(encoding="utf-8")
-    assert accuracy.written(document, text) == document, "python -m tests.recordings.accuracy"
+    assert accuracy.instead(answers, "b") == "nothing 1"
+    assert accuracy.instead(answers, accuracy.HEALTHY) == "a 1"
