@@ -84,7 +84,7 @@ model.add_callback("on_train_batch_end", hang)
 """
 #: Steps that leave the loader time, as a GPU would, even when others use this machine's CPUs.
 UNHURRIED = {"step_sleep": 0.12}
-#: What a loader is short of when somebody else uses the CPUs as well, and what callbacks of a test take then; it is true.
+#: What a loader is short of when others use the CPUs as well, and what callbacks of a test take then: it is true.
 BUSY_MACHINE = {"loader_cpu", "cpu_oversubscribed", "loader_workers", "loader_wait", "cpu_contended", "callback_bound"}
 
 
