@@ -29,14 +29,14 @@ WATCH_SECONDS = 15.0
 
 
 @click.command(short_help="Diagnose training bottlenecks, with evidence, the fix and the gain.")
-@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {URL}]")
+@click.option("--exporter", metavar="URL", help=f"Diagnose the last window of a running exporter.  [default: {URL}]")
 @click.option(
     "--recording",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="A file of `yoloscope record`, or any OpenMetrics with timestamps (.gz too): the whole of it.",
+    help="Diagnose a file of `yoloscope record`, or any OpenMetrics file with timestamps (.gz too).",
 )
-@click.option("--prometheus", metavar="URL", help="A Prometheus: the time since --since.")
+@click.option("--prometheus", metavar="URL", help="Diagnose the time range --since of a Prometheus.")
 @click.option(
     "--since",
     type=types.duration(10.0),
@@ -139,7 +139,7 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
     except SourceError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
             raise
-    click.echo(f"{url} makes no diagnosis; watching it for {WATCH_SECONDS:.0f} s", err=True)
+    click.echo(f"{url} has no diagnosis; reading its metrics for {WATCH_SECONDS:.0f} s", err=True)
     gathered: list[str] = []
     end = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < end:
@@ -154,7 +154,7 @@ def _only(course: RangeDiagnosis, run: str) -> RangeDiagnosis:
         return course
     known = sorted({diagnosis.run for diagnosis in course.diagnoses})
     if known and run not in known:
-        raise click.ClickException(f"--run {run}: there is no such run; there are {', '.join(known)}")
+        raise click.ClickException(f"--run {run}: no such run; known runs: {', '.join(known)}")
     chosen = tuple(diagnosis for diagnosis in course.diagnoses if diagnosis.run == run)
     return RangeDiagnosis(chosen, course.start, course.end, course.notes)
 
@@ -164,7 +164,7 @@ def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
         return json.dumps(range_json(course), indent=2, allow_nan=False) + "\n"
     if not course.diagnoses:
         notes = "".join(f"note: {note}\n" for note in course.notes)
-        return f"no training is known here; start one with `yoloscope run -- yolo train ...`\n{notes}"
+        return f"no runs found; start one with `yoloscope run -- yolo train ...`\n{notes}"
     if form == "markdown":
         return to_markdown(course.diagnoses, course.notes)
     return to_text(course.diagnoses, course.notes, verbose=verbose)
@@ -174,7 +174,7 @@ def _write(path: Path, course: RangeDiagnosis) -> None:
     """The advice for the one run there is: that for one training does not fit another."""
     runs = sorted({diagnosis.run for diagnosis in course.diagnoses} - {""})
     if len(runs) > 1:
-        raise click.ClickException(f"--write-cfg {path}: choose one run with --run; there are {', '.join(runs)}")
+        raise click.ClickException(f"--write-cfg {path}: choose one run with --run; known runs: {', '.join(runs)}")
     try:
         path.write_text(to_cfg(course.diagnoses), encoding="utf-8")
     except OSError as error:

@@ -69,10 +69,10 @@ def test_two_runs_and_a_page(folder: Path, tmp_path: Path, arguments: tuple[str,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "there are none in"),
+        ((), "no runs in"),
         (("a", "b", "c"), "name one run, or two to compare"),
         (("nobody",), "no run 'nobody' on this machine"),
-        (("night.om.gz",), "night.om.gz: there is no such file"),
+        (("night.om.gz",), "night.om.gz: no such file"),
         (("{folder}/both.om",), "holds 2 runs; choose with --recording"),
         (("--recording", "{folder}/both.om", "x"), "there are starved, mended"),
         (("--black-box", "a", "b"), "name one run"),
