@@ -320,6 +320,11 @@ CASES: dict[str, Case] = {
     "loader_startup": sick(
         "loader_startup", "25 s before every epoch", replace(BASE, first_wait=25.0, kept=False, epochs=6)
     ),
+    "starved_short_epochs": sick(
+        "loader_workers",
+        "twelve batches per epoch: the first one is waited for like the others",
+        replace(BASE, workers=1, epochs=14, batches=12, validate=1.0),
+    ),
     "loader_wait": sick("loader_wait", "a lock, no storage", replace(BASE, prep=2.6, prep_cpu=0.06)),
     "worker_died": sick(
         "worker_died failed",

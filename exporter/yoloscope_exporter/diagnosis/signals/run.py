@@ -26,7 +26,9 @@ class RunSignals:
     checkpoint_share = Signal("share of the rank's whole time so far spent writing checkpoints")
     callbacks_of_run = Signal("share of the rank's whole time so far spent in other people's callbacks")
     epoch_callback_seconds = Signal("seconds in other people's callbacks per epoch so far")
-    loader_start_seconds = Signal("median wait for the first batch of an epoch, in seconds; the run's first left out")
+    loader_start_seconds = Signal(
+        "median wait for the first batch of an epoch beyond that for any other, in seconds; the run's first left out"
+    )
     loader_start_share = Signal("that wait over the training time of an epoch, a mean of the run so far")
     epoch = Signal("epoch under way")
     epochs = Signal("epochs asked for")
@@ -84,17 +86,27 @@ def shares_of_run(v: View) -> Numbers:
         RunSignals.callbacks_of_run: v.measure(training.CALLBACKS_OF_WALL, life=True),
         RunSignals.epoch_callback_seconds: ratio(callbacks, epoch),
         RunSignals.loader_start_seconds: again,
-        RunSignals.loader_start_share: ratio(again * epoch * share, starting) if again and epoch and share else again,
+        RunSignals.loader_start_share: _of_epoch(again, epoch, share, starting),
         RunSignals.validate_share: v.measure(training.VALIDATION, life=True),
         RunSignals.checkpoint_share: v.measure(training.CHECKPOINT, life=True),
     }
 
 
+def _of_epoch(again: float | None, epoch: float | None, share: float | None, so_far: float | None) -> float | None:
+    """A wait per epoch as a share of training time, of which all such waits so far are `share`."""
+    if again is None or epoch is None or share is None:
+        return None
+    return ratio(again * epoch * share, so_far)
+
+
 def _started_again(v: View) -> float | None:
-    """Typical wait for the first batch of an epoch; every run starts its workers before its first."""
+    """Typical wait for the first batch of an epoch; every run starts its workers before its first.
+
+    A slow loader is waited for with every batch, the first one too: that is left out.
+    """
     points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
     waits = [later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0]
-    return median(waits) if waits else None
+    return max(median(waits) - (v.measure(training.WAIT) or 0.0), 0.0) if waits else None
 
 
 def liveness(v: View) -> Numbers:
