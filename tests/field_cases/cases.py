@@ -106,9 +106,10 @@ CASES: dict[str, Case] = {
     "setup_long_then_healthy": fine(
         "half a minute of scan, then all is well",
         1,
-        script='slow("ultralytics.data.dataset", "verify_image_label", 0.3)',
+        script='slow("ultralytics.data.dataset", "verify_image_label", 0.15)',
         options={**STEP, **NO_VAL},
-        seconds=90,
+        images=160,
+        seconds=110,
     ),
     # --- other people's callbacks
     "callback_per_batch": sick(
