@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals import Signals
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
+#: A node's store, and the distance of its own samples: nodes are not sampled at the same moments.
+_Node = tuple[Store, float]
+
 #: A verdict over a time range is reported if it held for this share of the training.
 LEAST_SHARE = 0.1
 #: `insufficient_data` is reported if it held for most of it: every training has a beginning.
@@ -70,7 +73,8 @@ def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, wi
     times = sorted({time for store in stores for time in store.times()})
     if not times:
         return RangeDiagnosis((), 0.0, 0.0, ())
-    usual = period(times)
+    nodes = [(store, period(store.times())) for store in stores]
+    usual = max(own for _, own in nodes)
     window = _fitting(window, usual, times[-1] - times[0])
     step = max(window * STEP_SHARE, usual)
     hysteresis = Hysteresis(window * ENTER_SHARE, window * LEAVE_SHARE)
@@ -79,7 +83,7 @@ def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, wi
     faults = Faults()
     for now in _moments(times, step):
         views = [
-            (Window(store, now - window, now, usual), Window(store, now - HISTORY, now, usual)) for store in stores
+            (Window(store, now - window, now, own), Window(store, now - HISTORY, now, own)) for store, own in nodes
         ]
         everybody = signals.gather(views, faults)
         alone = [signals.of_node(short, limits.held_idle) for short, _ in views]
@@ -91,7 +95,7 @@ def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, wi
             judged = judge(s, limits, faults)
             history.seen |= {name: s for name, met in judged.items() if met}
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
-    found = [_summary(history, stores, limits, usual, faults) for history in histories.values()]
+    found = [_summary(history, nodes, limits, faults) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.
     found = [one for one in found if one.verdicts or (histories[one.run, one.rank].trained and one.run)]
     return RangeDiagnosis(tuple(found), times[0], times[-1], (*_notes(stores, gaps), *map(str, faults.seen)))
@@ -124,16 +128,14 @@ def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, st
     history.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and rule.missing(s))
 
 
-def _summary(
-    history: _RankHistory, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
-) -> Diagnosis:
+def _summary(history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Diagnosis:
     found = []
     for name, spans in history.spans.items():
         rule = rules.BY_NAME[name]
         share = sum(end - start for start, end in spans) / history.trained if history.trained else 0.0
         if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
             continue
-        s = history.seen[name] if rule.event else _over_span(history, name, stores, limits, usual, faults)
+        s = history.seen[name] if rule.event else _over_span(history, name, nodes, limits, faults)
         whole = tuple((start, end) for start, end in spans)
         found.append(
             replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole)
@@ -146,13 +148,11 @@ def _summary(
     return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last)
 
 
-def _over_span(  # noqa: PLR0913, PLR0917 - what `diagnose_range` works with
-    history: _RankHistory, name: str, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
-) -> Signals:
+def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Signals:
     """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
     seen = history.seen[name]
     start, end = max(history.spans[name], key=lambda span: span[1] - span[0])
-    windows = [Window(store, start, end, usual) for store in stores]
+    windows = [Window(store, start, end, own) for store, own in nodes]
     everybody = signals.gather([(window, window) for window in windows], faults)
     everybody += [signals.of_node(window, limits.held_idle) for window in windows]
     whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)

@@ -9,11 +9,12 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.thresholds import Thresholds
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures.series import Store
 
-from tests.recordings.model import Plan, play
+from tests.recordings.model import START, Plan, moments, play
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.measures.series import Store
+    from yoloscope_exporter.catalog import Sample
 
 STARVED = Plan(workers=1, epochs=1, batches=200)
 
@@ -52,3 +53,29 @@ def test_thresholds_can_be_changed() -> None:
     """With a threshold above what is measured, nothing is found."""
     limits = Thresholds(input_share=0.9, compute_share=0.1)
     assert [v.name for v in diagnose_range([play(STARVED)], limits).diagnoses[0].verdicts] == ["compute_bound"]
+
+
+@pytest.mark.parametrize("count", [1, 6, 8])
+def test_nodes_that_are_scraped_one_after_the_other_are_judged(count: int) -> None:
+    """A Prometheus spreads its targets over the interval: the distance of two samples is that of one node."""
+    found = diagnose_range([of_rank(rank, later=15.0 * rank / count) for rank in range(count)])
+    assert [(d.rank, [v.name for v in d.verdicts]) for d in found.diagnoses] == [
+        (str(rank), ["loader_workers"]) for rank in range(count)
+    ]
+    assert not found.notes
+
+
+def of_rank(rank: int, later: float) -> Store:
+    """The node on which one rank of a starved training runs, first scraped a little later than others."""
+    store = Store(name=f"node{rank}")
+    for time, samples in moments(replace(STARVED, batches=600), 15.0, START + later):
+        store.add(time, [_renumbered(sample, rank) for sample in samples])
+    return store
+
+
+def _renumbered(sample: Sample, rank: int) -> Sample:
+    return sample._replace(labels=(sample.labels[0], str(rank), *sample.labels[2:])) if _ranked(sample) else sample
+
+
+def _ranked(sample: Sample) -> bool:
+    return sample.metric.labels[:2] == ("run", "rank")
