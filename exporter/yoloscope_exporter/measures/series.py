@@ -270,6 +270,14 @@ class Window:
             return None
         return _increase(*found)
 
+    def growth(self, metric: Metric, *labels: str) -> float | None:
+        """How much a counter grew since its last point before the window, so that windows that follow add up."""
+        found = self._points(metric, labels)
+        if found is None:
+            return None
+        series, span = found
+        return series.values[span[-1]] - series.values[max(bisect_right(series.times, self.start) - 1, 0)]
+
     def rate(self, metric: Metric, *labels: str) -> float | None:
         """Increase per second, over the time between the points that were used."""
         found = self._points(metric, labels)
