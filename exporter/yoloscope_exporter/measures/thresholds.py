@@ -55,7 +55,7 @@ class Thresholds:
     epochs_for_shares: float = threshold(
         2, _OURS + "shares of the whole run mean something after two epochs", unit="epochs"
     )
-    throttled_share: float = threshold(0.10, _OURS + "a tenth of the time stopped by the quota; below, CFS rounds")
+    throttled_share: float = threshold(0.10, _OURS + "a tenth of the quota's periods; below, CFS rounds")
     slow_worker_ratio: float = threshold(
         2.0, _OURS + "twice the others' time; measured spread of healthy workers is < 1.5", unit="times"
     )

@@ -302,6 +302,8 @@ class World:
             self.constant(c.TRAIN_CUDA_MEMORY_BYTES, share * GPU_MEMORY, **who, kind=kind)
         node = {"instance": who["instance"], "run": who["run"]}
         self.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0.0), **node)
+        self.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0.0), **node)
+        self.counter(c.CGROUP_CPU_PERIODS_TOTAL, (0, 10.0), **node)
         self.constant(c.CGROUP_OOM_KILLS_TOTAL, 0, **node)
 
     def _not_before(self, start: float, **labels: str) -> None:

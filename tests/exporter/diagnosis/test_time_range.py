@@ -79,3 +79,18 @@ def _renumbered(sample: Sample, rank: int) -> Sample:
 
 def _ranked(sample: Sample) -> bool:
     return sample.metric.labels[:2] == ("run", "rank")
+
+
+THROTTLED = replace(STARVED, workers=8, cores=16, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4)
+
+
+def test_a_quota_is_judged_by_the_share_of_its_periods() -> None:
+    """Throttled seconds are summed over CPUs: a twentieth of the periods on sixteen CPUs is no share of 40 %."""
+    assert names(play(THROTTLED)) == ["cpu_throttled"]
+    assert "cpu_throttled" not in names(play(replace(THROTTLED, throttled=0.05)))
+
+
+def test_the_quota_of_an_exporter_that_tells_no_periods_is_judged_by_time() -> None:
+    """As version 0.1 does."""
+    periods = (catalog.CGROUP_CPU_PERIODS_TOTAL, catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL)
+    assert names(play(replace(THROTTLED, without=periods))) == ["cpu_throttled"]

@@ -145,7 +145,7 @@ def _oversubscribed_evidence(s: Signals, _: Thresholds) -> str:
 
 def _quota_evidence(s: Signals, _: Thresholds) -> str:
     quota = f" of {s.quota_cores:g} CPUs" if s.has(Signals.quota_cores) else ""
-    return f"{waits(s)}; the cgroup's quota{quota} stops it {s.throttled_share:.0%} of the time"
+    return f"{waits(s)}; throttled by the cgroup's quota{quota}: {s.throttled_share:.0%}"
 
 
 def _slow_worker_advice(s: Signals) -> Advice:
@@ -245,7 +245,7 @@ RULES = (
         thresholds=("input_share", "throttled_share"),
         evidence=_quota_evidence,
         cause="the container's or job's CPU quota is used up in every period, and then all its threads stop",
-        verify="cat /sys/fs/cgroup/<run's cgroup>/cpu.stat: nr_throttled and throttled_usec grow",
+        verify="cat /sys/fs/cgroup/<run's cgroup>/cpu.stat: nr_throttled grows with nr_periods",
         fix=advice.within_quota,
         waste=("data_wait",),
         remedy="raise the CPU limit to what preparation needs, or `workers` down to the quota",

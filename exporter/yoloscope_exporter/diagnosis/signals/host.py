@@ -35,7 +35,7 @@ class HostSignals:
     quota_cores = Signal("CPU quota of the run's cgroup")
     free_cores = Signal("CPUs of the node that idle, or that the quota leaves")
     cpu_busy_share = Signal("share of the node's CPU time in use")
-    throttled_share = Signal("share of the time the cgroup was stopped by its CPU quota")
+    throttled_share = Signal("share of the CPU quota's periods in which it was used up and the cgroup stopped")
     io_pressure = Signal("share of the time some task waited for I/O (cgroup, else node)")
     disk_busy_share = Signal("share of the time the busiest disk had work (%util)")
     shm_size_bytes = Signal("size of /dev/shm")
