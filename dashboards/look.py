@@ -21,8 +21,11 @@ HUES: Final = ("#5B8DB8", "#8C6BB1", "#4E9A8E", "#9A8060", "#7B83A6", "#A86B8E")
 
 #: Computing is blue, waiting orange, what is no training grey. The shade tells the phases apart.
 PHASES: Final = {
+    "loader_start": "#B8894D",
     "data_wait": WARNING,
+    "callbacks": "#9A6E8F",
     "h2d": "#A07A4A",
+    "preprocess": "#7C8F5A",
     "forward": "#3274D9",
     "backward": "#5F7FC4",
     "backward_local": "#5F7FC4",

@@ -21,7 +21,7 @@ GPU: Final = (*TARGET, "gpu")
 #: Ultralytics' name for the figure by which models are compared.
 MAP: Final = "metrics/mAP50-95(B)"
 #: Phases that a rank spends on its own work; what it waits for (data, peers) and validation are left out.
-OWN_WORK: Final = "=~h2d|forward|backward|backward_local|optimizer|other"
+OWN_WORK: Final = "=~callbacks|h2d|preprocess|forward|backward|backward_local|optimizer|other"
 IDLE_MODES: Final = "!~idle|iowait|steal"
 #: Below this a GPU counts as idle, as in gpud and others.
 IDLE_RATIO: Final = 0.05

@@ -71,6 +71,7 @@ for step in range(1, 100000):
     good.values[phase["data_wait"]] += 0.03
     good.values[phase["forward"]] += 0.01
     good.append((now, 0.03, 0.01, math.nan, math.nan, math.nan, math.nan, 1.0))
+    good.count()
     good.end(now)
     for made, slots, number in odd:
         made.begin()
@@ -79,6 +80,7 @@ for step in range(1, 100000):
             for place in range(len(metric.buckets) + 2 if metric.buckets else 1):
                 made.values[slot + place] = number * (step if metric.kind == catalog.COUNTER and step % 3 else 1)
         made.append((number, number, -number, number, math.inf, math.nan, number, number))
+        made.count()
         made.append((now, number, -number, number, math.inf, math.nan, number, number))
         made.end(number)
     if step == 2:

@@ -315,7 +315,7 @@ class Training:
     ) -> None:
         plan, labels, size = self.plan, self.rank(rank), self.batch_size
         for phase, seconds in phases.items():
-            self.spend(rank, phase, seconds, end)
+            self.spend(rank, "loader_start" if phase == "data_wait" and first is not None else phase, seconds, end)
         wait = phases["data_wait"]
         ahead = [ready for ready in self.free[rank] if ready < end]
         depth = min(len(ahead) * plan.prefetch, plan.workers * plan.prefetch) if wait < 0.01 else 0

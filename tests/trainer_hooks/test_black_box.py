@@ -43,6 +43,7 @@ loop.train()
         ("on_pretrain_routine_end", "setup", 0),
         ("on_train_batch_start", "train", 0),
         ("optimizer_step", "train", 0),
+        ("on_train_batch_end", "train", 1),  # written, but not counted yet
         ("on_train_epoch_end", "train", 3),
         ("validate", "validate", 3),
         ("save_model", "checkpoint", 3),

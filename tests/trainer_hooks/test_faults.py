@@ -30,6 +30,7 @@ from yoloscope_hooks import (
 )
 from yoloscope_hooks import workers as loader_workers
 from yoloscope_hooks.callbacks import CALLBACKS
+from yoloscope_hooks.other_callbacks import OtherCallbacks
 from yoloscope_record import paths
 from yoloscope_record.file_format import Identity
 from yoloscope_record.reader import Reader, Record
@@ -40,7 +41,8 @@ from tests.trainer_hooks.loop import Loop, Workers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CALLS = ["step"] * 3 + ["save"] + ["step"] * 3 + ["save", "final"]
+BATCHES = 9  # more than are folded at once
+CALLS = ["step"] * BATCHES + ["save"] + ["step"] * BATCHES + ["save", "final"]
 
 
 def records() -> list[Record]:
@@ -56,10 +58,17 @@ def value(seen: Record, name: str) -> Any:
 
 @pytest.fixture
 def loop(tmp_path: Path) -> Loop:
-    """Two epochs of three batches, watched, with loader workers to look at."""
-    loop = Loop(tmp_path, epochs=2)
+    """Two epochs of nine batches, watched, with loader workers to look at."""
+    loop = Loop(tmp_path, epochs=2, batches=BATCHES)
     loop.train_loader.iterator = Workers()
-    return yoloscope_hooks.attach(loop)
+    loop = yoloscope_hooks.attach(loop)
+    for event in ("on_train_batch_start", "on_train_batch_end"):
+        loop.callbacks[event] = [_nothing, *loop.callbacks[event], _nothing]
+    return loop
+
+
+def _nothing(_: object) -> None:
+    """Somebody else's callback."""
 
 
 @pytest.fixture(autouse=True)
@@ -77,9 +86,9 @@ def test_nothing_wrong(loop: Loop, warned: pytest.LogCaptureFixture) -> None:
     assert loop.calls == CALLS
     assert seen.state == "finished"
     assert (value(seen, "batches_total"), value(seen, "images_total"), value(seen, "optimizer_steps_total")) == (
-        6,
-        24,
-        6,
+        2 * BATCHES,
+        8 * BATCHES,
+        2 * BATCHES,
     )
     assert value(seen, "hook_errors_total") == 0
     assert warned.messages == []
@@ -93,12 +102,25 @@ PLACES = [
     *((recorder.Recorder, name) for name in ("train_start", "epoch_start", "batch_start", "batch_end", "epoch_end")),
     *((recorder.Recorder, name) for name in ("fit_epoch_end", "end", "close", "_account", "_leave", "_look_ahead")),
     *((recorder.Recorder, name) for name in ("_estimate", "_learn", "_describe", "_restore", "__init__")),
+    *((recorder.Recorder, name) for name in ("_fold", "_store", "_step_begins", "_step_ends", "_time_callbacks")),
+    *((OtherCallbacks, name) for name in ("__init__", "install", "spent", "store")),
     *((learning.Learning, name) for name in ("__init__", "check", "sample", "epoch")),
-    *((loader_workers.Queue, name) for name in ("__init__", "look", "batch", "count_deaths")),
+    *((loader_workers.Queue, name) for name in ("__init__", "look", "batch", "store", "count_deaths", "let_go")),
     *((step_clock.HostClock, name) for name in ("begin", "end", "account", "epoch")),
     *(
         (Writer, name)
-        for name in ("__init__", "begin", "end", "observe", "append", "set_facts", "set_state", "slot", "close")
+        for name in (
+            "__init__",
+            "begin",
+            "end",
+            "observe",
+            "append",
+            "count",
+            "set_facts",
+            "set_state",
+            "slot",
+            "close",
+        )
     ),
     *((setup_stages.SetupStages, name) for name in ("__init__", "spend", "over", "watch", "restore")),
     *((paths, name) for name in ("directory", "make_directory", "run_directory")),
@@ -132,7 +154,7 @@ def test_errors_are_counted(loop: Loop, monkeypatch: pytest.MonkeyPatch, name: s
     loop.train()
     (seen,) = records()
     assert value(seen, "hook_errors_total") >= 2
-    assert value(seen, "batches_total") == 6
+    assert value(seen, "batches_total") == 2 * BATCHES
     assert seen.state == "finished"
 
 
@@ -157,7 +179,7 @@ def test_failing_part_is_left_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -
     loop.train()
     (seen,) = records()
     assert value(seen, "hook_errors_total") == recorder.ERROR_LIMIT
-    assert value(seen, "batches_total") == 6
+    assert value(seen, "batches_total") == 2 * BATCHES
 
 
 ATTRIBUTES = ("args", "save_dir", "device", "epochs", "start_epoch", "accumulate", "scaler", "optimizer")
@@ -182,7 +204,7 @@ def test_trainer_of_the_future(loop: Loop, missing: str) -> None:
         loop.callbacks[event] = [before, *ours, after]
     loop.train()
     (one,) = records()
-    assert value(one, "batches_total") == 6
+    assert value(one, "batches_total") == 2 * BATCHES
     assert one.state == "finished"
 
 
@@ -244,7 +266,7 @@ def test_hostile_environment(loop: Loop, monkeypatch: pytest.MonkeyPatch, enviro
     assert loop.calls == CALLS
     (seen,) = records()
     assert seen.state == "finished"
-    assert value(seen, "batches_total") == 6
+    assert value(seen, "batches_total") == 2 * BATCHES
 
 
 def test_off(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +290,7 @@ def test_attach_twice(loop: Loop) -> None:
     yoloscope_hooks.attach(loop)
     loop.train()
     (seen,) = records()
-    assert value(seen, "batches_total") == 6
+    assert value(seen, "batches_total") == 2 * BATCHES
     assert set(loop.callbacks) == set(CALLBACKS)
 
 
@@ -279,7 +301,7 @@ def test_error_of_the_training(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> N
         loop.train()
     (seen,) = records()
     assert (seen.state, seen.facts["exception"]) == ("failed", "RuntimeError")
-    assert value(seen, "batches_total") == 3
+    assert value(seen, "batches_total") == BATCHES
 
 
 def test_training_inside_except(loop: Loop) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 WHO = Identity("night run", "3")
 LABELS = ("night run", "3")
 BATCHES, EPOCH, WAIT = catalog.TRAIN_BATCHES_TOTAL, catalog.TRAIN_EPOCH, catalog.TRAIN_DATA_WAIT_SECONDS
-SMALL = {"slots": 64, "header": 1 << 14, "ring": 8}
+SMALL = {"slots": 64, "header": 1 << 14, "ring": 16}
 EACH_EXAMPLE_ITS_OWN_FILE = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -119,7 +119,8 @@ class Model:
     def row(self, _: str, number: float) -> None:
         """Append to the ring."""
         self.writer.begin()
-        self.writer.append([number] * len(RING_COLUMNS))
+        self.writer.append([len(self.rows) + 1.0, *[number] * (len(RING_COLUMNS) - 1)])
+        self.writer.count()
         self.rows.append(number)
 
 
@@ -137,7 +138,7 @@ def test_any_sequence_of_writes_reads_back(tmp_path: Path, steps: list[tuple[str
     believed = {key: catalog.plausible(catalog.BY_NAME[key[0]], number) for key, number in model.plain.items()}
     assert plain == {key: number for key, number in believed.items() if number is not None}
     assert (found.identity, found.state, found.facts) == (WHO, model.state, model.facts)
-    assert [row.time for row in ring] == model.rows[-8:]
+    assert [row.epoch for row in ring] == model.rows[-8:]
     for histogram in [s.value for s in found.samples if s.metric is WAIT]:
         assert histogram.sum == pytest.approx(math.fsum(model.observed))
         for bound, cumulated in zip((*WAIT.buckets, math.inf), accumulate(histogram.counts), strict=True):
@@ -194,13 +195,14 @@ def test_full_record_says_so(tmp_path: Path) -> None:
 
 
 def test_ring_keeps_the_newest(tmp_path: Path) -> None:
-    """The last rows come in order, as many as the ring has room for but the oldest: that one may be changing."""
+    """The last rows come in order, as many as the ring has room for but the oldest: those may be changing."""
     with closing(new(tmp_path)) as writer:
         for number in range(20):
             writer.begin()
             writer.append([float(number)] * len(RING_COLUMNS))
+            writer.count()
             writer.end(0.0)
-        assert [row.epoch for row in read_ring(writer.path)] == [float(n) for n in range(13, 20)]
+        assert [row.epoch for row in read_ring(writer.path)] == [float(n) for n in range(12, 20)]
 
 
 # --- lives and deaths -----------------------------------------------------------------------------------------------
@@ -212,9 +214,10 @@ from yoloscope_exporter import catalog
 from yoloscope_record.file_format import Identity
 from yoloscope_record.writer import Writer
 path, deed = Path(sys.argv[1]), sys.argv[2]
-writer = Writer(path, Identity("night run", "3"), resume=deed == "resume", slots=64, header=1 << 14, ring=8)
+writer = Writer(path, Identity("night run", "3"), resume=deed == "resume", slots=64, header=1 << 14, ring=16)
 first = writer.slot(catalog.TRAIN_BATCHES_TOTAL, "night run", "3")
 second = writer.slot(catalog.TRAIN_IMAGES_TOTAL, "night run", "3")
+writer.values[writer.slot(catalog.TRAIN_BATCH_SIZE, "night run", "3")] = 4.0
 wait = writer.histogram(catalog.TRAIN_DATA_WAIT_SECONDS, "night run", "3")
 if deed.startswith(("killed", "stopped")):
     write, number = os.pwrite, 0
@@ -227,10 +230,10 @@ if deed.startswith(("killed", "stopped")):
         return write(*arguments)
     print("ready", flush=True)
     if deed.startswith("killed"):
-        for batch in range(10):  # more than the ring has room for
-            writer.begin(); writer.append([float(batch)] * 8); writer.end(time.time())
+        for batch in range(20):  # more than the ring has room for
+            writer.begin(); writer.append([float(batch)] * 8); writer.count(); writer.end(time.time())
     os.pwrite = pwrite
-    writer.begin(); writer.values[first] = writer.values[second] = 7.0; writer.append([10.0] * 8)
+    writer.begin(); writer.values[first] = writer.values[second] = 7.0; writer.append([20.0] * 8); writer.count()
     writer.end(time.time())
     os.kill(os.getpid(), end)
 if deed == "resume":
@@ -244,6 +247,7 @@ if deed == "furious":
         writer.values[first] = number
         writer.observe(wait, catalog.STEP_BUCKETS, 1.0)
         writer.append([float(number)] * 8)
+        writer.count()
         writer.values[second] = number
         writer.end(float(number))
         if number % 5 == 0:
@@ -334,20 +338,38 @@ def test_a_forgotten_reader_leaves_nothing_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("writes", "torn", "count", "newest"), [(0, 0, 0, 9), (1, 0, 0, 9), (2, 1, 7, 10), (3, 0, 7, 10)]
+    ("writes", "torn", "batches", "images", "newest"),
+    [(0, 0, 0, 0, 19), (1, 0, 1, 4, 20), (2, 1, 7, 7, 20), (3, 0, 7, 7, 20)],
 )
-def test_death_in_the_middle_of_a_write(tmp_path: Path, writes: int, torn: int, count: float, newest: float) -> None:
-    """Killed after any write of a batch: all of the batch's values or none, no row that is not there."""
+def test_death_in_the_middle_of_a_write(  # noqa: PLR0917 - one line of a table
+    tmp_path: Path, writes: int, torn: int, batches: float, images: float, newest: int
+) -> None:
+    """Killed after any write of a batch: all of its values or none. A row that was not counted is by the reader."""
     path = tmp_path / "run" / WHO.filename
     with Child(path, f"killed {writes}") as child:
         assert child.process.wait(10) == -signal.SIGKILL
         found = Reader(path).read()
     assert (found.torn, found.alive) == (bool(torn), False)
-    assert Sample(BATCHES, LABELS, float(count)) in found.samples
-    assert Sample(catalog.TRAIN_IMAGES_TOTAL, LABELS, float(count)) in found.samples
-    assert [row.time for row in read_ring(path)] == [
-        float(number) for number in range(int(newest) - 6, int(newest) + 1)
-    ]
+    assert Sample(BATCHES, LABELS, float(batches)) in found.samples
+    assert Sample(catalog.TRAIN_IMAGES_TOTAL, LABELS, float(images)) in found.samples
+    (waits,) = (sample.value for sample in found.samples if sample.metric is WAIT)
+    assert isinstance(waits, HistogramValue)
+    assert (sum(waits.counts), waits.sum) == ((1, 20.0) if writes == 1 else (0, 0.0))
+    assert [row.time for row in read_ring(path)][-8:] == [float(number) for number in range(newest - 7, newest + 1)]
+
+
+def test_rows_that_a_living_writer_has_not_counted(tmp_path: Path) -> None:
+    """They wait until it counts them, or dies; what is older in the ring is never taken for newer."""
+    writer = new(tmp_path)
+    for number in range(1, 40):
+        batch(writer, float(number))
+    with closing(writer):
+        for number in range(40, 44):
+            writer.append([float(number)] * 8)
+        command = [sys.executable, "-c", SEE, str(writer.path)]  # a read in this process would give up the lock
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True 39.0 {}\n"
+    assert value(writer.path, BATCHES) == 39 + 4
+    assert [row.time for row in read_ring(writer.path)] == [float(number) for number in range(32, 44)]
 
 
 def test_suspended_in_the_middle_of_a_write(tmp_path: Path) -> None:
@@ -413,6 +435,7 @@ def batch(writer: Writer, number: float) -> None:
     writer.begin()
     writer.values[writer.slot(BATCHES, *LABELS)] = number
     writer.append([number] * 8)
+    writer.count()
     writer.end(time.time() + number)
 
 

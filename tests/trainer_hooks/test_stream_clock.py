@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from yoloscope_exporter.catalog import PHASES
-from yoloscope_hooks.step_clock import BACKWARD, FORWARD, OPTIMIZED, OPTIMIZER, OTHER, PREPARE
+from yoloscope_hooks.step_clock import ARRIVED, BACKWARD, COPY, END, FORWARD, MARKS, OPTIMIZED, OPTIMIZER, OTHER, Gap
 from yoloscope_hooks.stream_clock import DEPTH, StreamClock
 
 US = 1e-6
@@ -71,13 +71,15 @@ class World:
         self.stream.events += 1
         return Event(self.stream)
 
-    def step(self, *, wait: float = 0.0, sync: bool = False) -> None:
-        """3 ms h2d, 10 ms forward, 20 ms backward, 5 ms optimizer on the GPU."""
+    def step(self, *, wait: float = 0.0, callbacks: float = 0.0, sync: bool = False) -> None:
+        """3 ms h2d, 1 ms preprocessing, 10 ms forward, 20 ms backward, 5 ms optimizer on the GPU."""
         clock, stream = self.clock, self.stream
-        stream.host += wait
-        clock.begin(stream.host)
+        stream.host += wait + callbacks
+        start = stream.host
+        clock.begin()
         for before, seconds, after in (
-            (PREPARE, 0.003, FORWARD),
+            (COPY, 0.003, ARRIVED),
+            (None, 0.001, FORWARD),
             (None, 0.010, BACKWARD),
             (None, 0.020, OPTIMIZER),
             (None, 0.005, OPTIMIZED),
@@ -88,13 +90,16 @@ class World:
             clock.mark(after)
         if sync:
             stream.synchronise()
-        clock.end(stream.host, self.previous, self.seconds)
+        clock.mark(END)
+        gap = Gap(start - self.previous, callbacks, wait, first=False)
+        clock.end(clock.marks, (start, stream.host), gap, self.seconds)
         self.previous = stream.host
 
-    def pause(self) -> None:
+    def pause(self, callbacks: float = 0.0) -> None:
         """The host waits for the GPU, as a validation does."""
         self.stream.synchronise()
-        self.clock.account(self.stream.host - self.previous, OTHER, self.seconds)
+        self.stream.host += callbacks
+        self.clock.account(self.stream.host - self.previous, callbacks, OTHER, self.seconds)
         self.previous = self.stream.host
 
     def phase(self, name: str) -> float:
@@ -110,7 +115,13 @@ def test_phases_are_the_gpus(*, sync: bool) -> None:
         world.step(sync=sync)
     world.pause()
     done = 50 if sync else 50 - DEPTH  # at the least: the host is far ahead of the stream
-    for name, seconds in (("h2d", 0.003), ("forward", 0.010), ("backward", 0.020), ("optimizer", 0.005)):
+    for name, seconds in (
+        ("h2d", 0.003),
+        ("preprocess", 0.001),
+        ("forward", 0.010),
+        ("backward", 0.020),
+        ("optimizer", 0.005),
+    ):
         assert world.phase(name) >= done * seconds * 0.99 or not sync
     assert world.phase("backward") == pytest.approx(2 * world.phase("forward"), rel=0.05)
 
@@ -124,7 +135,18 @@ def test_hidden_wait_is_no_wait() -> None:
     for world in (covered, starved):
         world.pause()
     assert covered.phase("data_wait") == pytest.approx(0.030, rel=0.1)  # before the first step the GPU has nothing
-    assert starved.phase("data_wait") == pytest.approx(20 * 0.060 - 19 * 0.038, rel=0.1)
+    assert starved.phase("data_wait") == pytest.approx(20 * 0.060 - 19 * 0.039, rel=0.1)
+
+
+def test_gap_is_divided_as_the_hosts() -> None:
+    """Two thirds of what the host did before a step were callbacks: so are two thirds of the time the GPU had none."""
+    world = World()
+    for _ in range(20):
+        world.step(wait=0.030, callbacks=0.060, sync=True)
+    world.pause(callbacks=0.5)
+    assert world.phase("data_wait") == pytest.approx(20 * 0.030, rel=0.01)
+    assert world.phase("callbacks") == pytest.approx(20 * 0.060 + 0.5, rel=0.01)
+    assert sum(world.seconds) == pytest.approx(world.stream.host - world.began, rel=0.01)
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.030, 0.060])
@@ -145,7 +167,7 @@ def test_events_are_used_again() -> None:
     world = World()
     for _ in range(1000):
         world.step()
-    assert world.stream.events <= 8 * (DEPTH + 2)
+    assert world.stream.events <= MARKS * (DEPTH + 2)
 
 
 @pytest.mark.parametrize("after", [0, 3])

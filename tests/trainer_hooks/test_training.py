@@ -238,6 +238,107 @@ def check_ranks(seen: Watched) -> None:
     assert seen.records["rank-0.rec"].identity.run == seen.records["rank-1.rec"].identity.run
 
 
+#: Run in the training process: callbacks and parts of a trainer that take their time.
+SLOW = """
+import time
+def nap(seconds):
+    def sleep(_): time.sleep(seconds)
+    return sleep
+def logger(trainer):
+    "A module's function would be called by its module's name."
+    time.sleep(0.05)
+"""
+PER_BATCH = SLOW + "model.add_callback('on_train_batch_end', logger)"
+PER_EPOCH = (
+    SLOW
+    + """
+upload = nap(0.5)
+upload.__qualname__ = "upload"
+for event in ("on_fit_epoch_end", "on_val_end", "on_model_save"):
+    model.add_callback(event, upload)
+"""
+)
+PREPROCESS = (
+    SLOW
+    + """
+trainer = cpu_trainer.TRAINERS["detect"]
+plain = trainer.preprocess_batch
+def slow(self, batch):
+    batch = plain(self, batch)
+    time.sleep(0.2)
+    return batch
+trainer.preprocess_batch = slow
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("version", "workers"), [("newest", 0), ("newest", 2), ("8.3.9", 2), ("8.4.2", 0)])
+def test_slow_callback_of_each_batch(data: Path, tmp_path: Path, version: str, workers: int) -> None:
+    """It is told by its name, and not taken for waiting, though the loader's queue is full meanwhile."""
+    seen = watch(data, tmp_path, version=version, workers=workers, epochs=3, script=PER_BATCH)
+    check_single(seen, epochs=3)
+    check_sum(seen)
+    phases = seen.phases()
+    assert phases["callbacks"] >= 9 * 0.05
+    assert phases["data_wait"] < 0.4 * phases["callbacks"]
+    assert seen.value("train_callback_seconds_total", "__main__.logger") == pytest.approx(phases["callbacks"], rel=0.3)
+    assert seen.value("train_callback_calls_total", "__main__.logger") == 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
+def test_slow_callbacks_of_each_epoch(data: Path, tmp_path: Path, version: str) -> None:
+    """Also where validation and saving are going on: on_val_end's argument is the validator."""
+    seen = watch(data, tmp_path, version=version, workers=1, epochs=2, script=PER_EPOCH)
+    check_single(seen, epochs=2)
+    check_sum(seen)
+    calls = seen.value("train_callback_calls_total", "__main__.upload")
+    assert calls == 2 * 3 + 2  # the final validation is one, with its own epoch's end
+    assert seen.value("train_callback_seconds_total", "__main__.upload") >= 0.5 * calls
+    assert seen.phases()["callbacks"] == pytest.approx(0.5 * calls, rel=0.2)
+    assert seen.phases()["validate"] < 0.5 * calls
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_slow_storage_is_waiting(data: Path, tmp_path: Path, workers: int) -> None:
+    """The loader's own fetch is the wait; the first batch of an epoch is apart. Without workers it is all of it."""
+    seen = watch(data, tmp_path, workers=workers, epochs=2, image_sleep=0.2)
+    check_sum(seen)
+    phases = seen.phases()
+    assert phases["loader_start"] >= 0.2
+    assert phases["loader_start"] == seen.value("train_first_batch_wait_seconds_total")
+    assert phases["data_wait"] >= (2 * 6 * 0.2 if workers == 0 else 0.4)
+    assert phases["data_wait"] > 3 * phases["callbacks"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
+def test_slow_preprocessing(data: Path, tmp_path: Path, version: str) -> None:
+    """What preprocess_batch does on a CPU is no copy to a device."""
+    seen = watch(data, tmp_path, version=version, workers=1, script=PREPROCESS)
+    check_sum(seen)
+    phases = seen.phases()
+    assert phases["preprocess"] >= 3 * 0.2
+    assert phases["h2d"] == 0
+    assert phases["preprocess"] < 3 * 0.2 + 0.3
+
+
+@pytest.mark.slow
+def test_slow_callback_in_every_rank(even: Path, tmp_path: Path) -> None:
+    """A callback that was registered in the parent is timed in the ranks that Ultralytics starts."""
+    seen = watch(even, tmp_path, ranks=2, batch=4, workers=1, script=PER_BATCH)
+    for rank in "01":
+        name = f"rank-{rank}.rec"
+        check_sum(seen, name)
+        assert seen.phases(name)["callbacks"] >= 3 * 0.05
+        found = {
+            s.labels[2] for s in seen.records[name].samples if s.metric.name == "yoloscope_train_callback_seconds_total"
+        }
+        assert any(callback.endswith(".logger") for callback in found), found
+
+
 @pytest.mark.slow
 def test_slow_storage_of_one_worker(data: Path, tmp_path: Path) -> None:
     """Of two workers one waits for its images: its batches take long, its CPU is idle, and the trainer waits."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 import subprocess
 import sys
 import textwrap
 import time
+import weakref
 from pathlib import Path
 from signal import SIGKILL
 from types import SimpleNamespace
@@ -188,6 +190,7 @@ def test_depth_and_worker(queue: tuple[Queue, Writer]) -> None:
     iterator._data_queue.qsize = lambda: 2
     assert watch.batch(2.0) == (0, 5)
     assert watch.batch(3.0) == (3, 5)
+    watch.store()
     seen = values(writer)
     assert (seen["queue_depth"], seen["queue_capacity"]) == (5, 16)
 
@@ -199,6 +202,9 @@ def test_dwell_is_the_integral_of_the_depth(queue: tuple[Queue, Writer]) -> None
     watch.look(trainer(iterator))
     for step in range(101):
         watch.batch(10.0 + step * 0.05)
+        if step % 8 == 0:
+            watch.store()
+    watch.store()
     assert values(writer)["batch_dwell_seconds_total"] / 100 == pytest.approx(16 * 0.05, rel=0.05)
 
 
@@ -324,6 +330,74 @@ def test_iterator_is_let_go(queue: tuple[Queue, Writer]) -> None:
     watch.look(trainer(iterator))
     del iterator
     assert all(map(math.isnan, watch.batch(1.0)))
+    writer.close()
+
+
+class Iterator:
+    """Torch's iterator, as far as it fetches."""
+
+    ended = False
+
+    def __next__(self) -> str:
+        """A batch."""
+        return self._next_data()
+
+    def _next_data(self) -> str:
+        time.sleep(0.01)
+        if self.ended:
+            raise StopIteration
+        return "batch"
+
+
+def test_fetch_is_timed(queue: tuple[Queue, Writer]) -> None:
+    """The loader's own fetch, on this iterator alone, as long as it is the loader's."""
+    watch, writer = queue
+    first, second = Iterator(), Iterator()
+    assert watch.fetched is None
+    watch.look(trainer(first))
+    assert [next(first), next(first), next(second)] == ["batch"] * 3
+    assert 0.02 <= (watch.fetched or 0.0) < 0.03
+    watch.batch(1.0)
+    assert watch.fetched == 0.0
+    watch.look(trainer(first))  # with the next epoch
+    next(first)
+    assert 0.01 <= watch.fetched < 0.02
+    watch.look(trainer(second))  # after close_mosaic
+    assert watch.fetched == 0.0
+    second.ended = True
+    with pytest.raises(StopIteration):
+        next(second)
+    watch.let_go()
+    assert "_next_data" not in vars(second)
+    assert watch.fetched is None
+    writer.close()
+
+
+def test_strange_loader_is_not_timed(queue: tuple[Queue, Writer]) -> None:
+    """Without an iterator of torch's kind, or where somebody else sits, the wait is what is left of the gap."""
+    watch, writer = queue
+    taken = Iterator()
+    taken._next_data = lambda: "theirs"  # type: ignore[method-assign]
+    for iterator in (iter([1]), None, taken):
+        watch.look(trainer(iterator))
+        assert watch.fetched is None
+    assert next(taken) == "theirs"
+    writer.close()
+
+
+def test_timed_iterator_is_let_go(queue: tuple[Queue, Writer]) -> None:
+    """At once, without the garbage collector: its end is the end of its workers."""
+    watch, writer = queue
+    iterator = Iterator()
+    watch.look(trainer(iterator))
+    next(iterator)
+    gone = weakref.ref(iterator)
+    gc.disable()
+    try:
+        del iterator
+        assert gone() is None
+    finally:
+        gc.enable()
     writer.close()
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
     Tensor = Any
 
-PERIOD = 0.5
+PERIOD = 1.0
 _log = logging.getLogger("yoloscope")
 
 
@@ -43,7 +43,7 @@ class Learning:
         self._left_out: set[str] = set()  # names for which the record has no room
 
     def check(self, trainer: Trainer) -> None:
-        """Once per batch: a loss that is no number. On CUDA at the rate of `sample`."""
+        """Every few batches: a loss that is no number. On CUDA at the rate of `sample`."""
         loss = getattr(trainer, "loss", None)
         if loss is not None and not loss.is_cuda and not math.isfinite(loss.item()):
             self._writer.values[self._nonfinite] += 1

@@ -1,4 +1,4 @@
-"""The numbers that change with every batch: kept in a list, stored into the record in one go.
+"""The numbers that grow with the batches: kept in a list, stored into the record in one go.
 
 Adding to a list and packing it costs a third of adding to the record's memory number by number.
 """
@@ -24,6 +24,7 @@ _COUNTERS = (
 )
 #: Indexes into `numbers`, after the phases.
 BATCHES, IMAGES, OPTIMIZER_STEPS, LAST_BATCH, FIRST_WAIT, HOOK_SECONDS = range(len(PHASES), len(PHASES) + 6)
+_LOADER_START = PHASES.index("loader_start")
 
 
 class Ledger:
@@ -39,4 +40,5 @@ class Ledger:
 
     def store(self) -> None:
         """Put the numbers into the record."""
+        self.numbers[FIRST_WAIT] = self.numbers[_LOADER_START]
         self._packer.pack_into(self._values, self._offset, *self.numbers)

@@ -11,21 +11,22 @@ import time
 import weakref
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yoloscope_record import catalog, clearing, paths
 from yoloscope_record.catalog import PHASES, STEP_BUCKETS
-from yoloscope_record.file_format import Identity, RecordError
+from yoloscope_record.file_format import ROWS_AHEAD, Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
-from yoloscope_hooks import cuda_memory, ddp, facts, naming, taps, workers
+from yoloscope_hooks import cuda_memory, ddp, facts, naming, other_callbacks, taps, workers
 from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.learning import PERIOD, Learning
-from yoloscope_hooks.ledger import BATCHES, FIRST_WAIT, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Ledger
+from yoloscope_hooks.ledger import BATCHES, HOOK_SECONDS, IMAGES, LAST_BATCH, OPTIMIZER_STEPS, Ledger
 from yoloscope_hooks.setup_stages import SetupStages
-from yoloscope_hooks.step_clock import CHECKPOINT, OTHER, SETUP, VALIDATE, HostClock
+from yoloscope_hooks.step_clock import CHECKPOINT, END, OTHER, SETUP, START, VALIDATE, Gap, HostClock, waited
 from yoloscope_hooks.stream_clock import StreamClock
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Trainer = Any  # duck-typed
+    #: Wall time, start, end, the fields of its Gap, marks of the clock, images, optimizer steps.
+    Batch = tuple[float, float, float, tuple[float, float, float, bool], Any, int, int]
     Result = TypeVar("Result")
 
 ERROR_LIMIT = 3  # the same part fails that often: it is left out from then on
@@ -40,6 +43,7 @@ VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
 KEEP_SECONDS = 86400.0
 KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
 SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
+FOLD_SECONDS = 1.0  # batches are added to the counters several at a time: ROWS_AHEAD of them, or what came in this
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 _log = logging.getLogger("yoloscope")
 
@@ -123,7 +127,12 @@ class Recorder:
         self._memory: cuda_memory.CudaMemory | None = None
         self._exception = sys.exc_info()[1]  # the user may train inside an `except`
         self._process = os.getpid()
-        self._start = 0.0  # of the batch under way; 0 between batches
+        self._start = self._end = 0.0  # of the batch under way; 0 between batches, and until it has come
+        self._own = 0.0  # seconds we took since the last batch ended
+        self._callbacks = self._gap_callbacks = 0.0  # seconds others took up to `_previous`, and in the gap from there
+        self._batches: list[Batch] = []  # not in the counters yet
+        self._hook_seconds = 0.0
+        self._folded = 0.0
         self._previous = perf_counter() - age  # up to where the wall time is accounted for
         self._first, self._epoch_batch, self._batch_size = True, 0, 0
         self._train_begin, self._epoch, self._epoch_batches, self._start_epoch, self._epochs = 0.0, -1, 0, 0, 0
@@ -135,6 +144,7 @@ class Recorder:
         self.setup = SetupStages(writer, who, lambda: self.enter("setup"))
         self.learning = Learning(writer, who)
         self._queue = workers.Queue(writer, who)
+        self._others = other_callbacks.OtherCallbacks(writer, who)
 
     def _declare(self) -> None:
         slot, histogram, who = self._writer.slot, self._writer.histogram, self._who
@@ -176,11 +186,18 @@ class Recorder:
     def epoch_start(self, trainer: Trainer, now: float) -> None:
         """An epoch begins, or begins again after Ultralytics halved the batch or went back to a checkpoint."""
         self._part("taps", taps.install, trainer, self)
+        self._part("callbacks", self._time_callbacks, trainer)
         self._part("progress", self._look_ahead, trainer)
         self._part("queue", self._queue.look, trainer)
         self._account(now, "train")
         self._part("clock", self.clock.epoch)
-        self._first, self._start, self._epoch_batch = True, 0.0, 0
+        self._first, self._start, self._end, self._epoch_batch = True, 0.0, 0.0, 0
+
+    def _time_callbacks(self, trainer: Trainer) -> None:
+        before = {"on_train_batch_end": partial(self._part, "callbacks", self._step_ends)}
+        after = {"on_train_batch_start": partial(self._part, "callbacks", self._step_begins)}
+        for lists in other_callbacks.lists_of(trainer):
+            self._others.install(lists, before, after)
 
     def _look_ahead(self, trainer: Trainer) -> None:
         loader, values = trainer.train_loader, self._values
@@ -200,40 +217,77 @@ class Recorder:
 
     def batch_start(self, now: float) -> None:
         """A batch has arrived."""
-        self._start = now
+        self._start, self._end = now, 0.0
         self.images = self.steps = 0
-        self.clock.begin(now)
+        self._gap_callbacks = self._others.spent(now) - self._callbacks
+        self.clock.begin()
+
+    def _step_begins(self, now: float) -> None:
+        """A callback that was called after ours at the start of a batch is over: what it took is not the step's."""
+        if self._start:
+            self._start = now
+            self._gap_callbacks = self._others.spent(now) - self._callbacks
+            self.clock.mark(START)
+
+    def _step_ends(self, now: float) -> None:
+        """The first callback at the end of a batch is about to be called."""
+        if self._start and not self._end:
+            self._end = now
+            self._callbacks = self._others.spent(now)
+            self.clock.mark(END)
 
     def batch_end(self, trainer: Trainer, now: float) -> None:
-        """A step is done. What costs time is read first; only stores stand between `begin` and `end`."""
+        """A step is done: write its row. What can wait is done for several batches at a time, in loops that are warm.
+
+        In a real training nothing that is called here is in the CPU's caches: each call costs microseconds.
+        """
         if not self._start:
             return  # the batch began before the hooks did
-        wall = time.time()
-        wait, step = self._start - self._previous, now - self._start
+        if not self._end:
+            self._step_ends(now)
+        first, start, end, queue = self._first, self._start, self._end, self._queue
+        if first:
+            self._part("queue", queue.look, trainer)
+        length, callbacks = start - self._previous, self._gap_callbacks
+        wait = waited(length - callbacks, None if first else queue.fetched, self._own)
         memory = self._part("memory", self._memory.batch) or UNKNOWN if self._memory else UNKNOWN
-        if self._first:
-            self._part("queue", self._queue.look, trainer)
-        queue = self._part("queue", self._queue.batch, now) or UNKNOWN
-        self._learn(trainer, wall)
-        writer, numbers = self._writer, self._ledger.numbers
-        numbers[BATCHES] += 1.0
-        numbers[IMAGES] += self.images or self._batch_size
-        numbers[OPTIMIZER_STEPS] += self.steps
-        numbers[LAST_BATCH] = wall
-        if self._first:
-            numbers[FIRST_WAIT] += wait
-        self._first, self._start = False, 0.0
+        worker, depth = self._part("queue", queue.batch, end) or UNKNOWN
+        wall = time.time()
+        self._writer.append((wall, wait, end - start, *memory, worker, depth, self._epoch + 1.0))
+        gap = length, callbacks, wait, first
+        self._batches.append((wall, start, end, gap, self.clock.marks, self.images, self.steps))
+        self._first, self._start, self._previous = False, 0.0, end
         self._epoch_batch += 1
-        writer.begin()
-        writer.observe(self._wait, STEP_BUCKETS, wait)
-        writer.observe(self._step, STEP_BUCKETS, step)
-        writer.append((wall, wait, step, *memory, *queue, self._epoch + 1.0))
-        done = perf_counter()
-        self.clock.end(done, self._previous, numbers)
-        numbers[HOOK_SECONDS] += done - now
+        if len(self._batches) >= ROWS_AHEAD or now - self._folded >= FOLD_SECONDS:
+            self._learn(trainer, wall)
+            self._part("callbacks", self._others.store)
+            self._writer.begin()
+            self._fold()
+            self._store(now)
+            self._writer.end(wall)
+        self._own = perf_counter() - now
+        self._hook_seconds += self._own
+
+    def _fold(self) -> None:
+        """Add up the batches since the last time. Between the writer's `begin` and `end`."""
+        writer, numbers, clock = self._writer, self._ledger.numbers, self.clock
+        for wall, start, end, gap, marks, images, steps in self._batches:
+            writer.observe(self._wait, STEP_BUCKETS, gap[2])
+            writer.observe(self._step, STEP_BUCKETS, end - start)
+            numbers[BATCHES] += 1.0
+            numbers[IMAGES] += images or self._batch_size
+            numbers[OPTIMIZER_STEPS] += steps
+            numbers[LAST_BATCH] = wall
+            clock.end(marks, (start, end), Gap(*gap), numbers)
+        self._batches.clear()
+
+    def _store(self, now: float) -> None:
+        """Put the sums into the record. Between the writer's `begin` and `end`."""
+        self._part("queue", self._queue.store)
+        self._ledger.numbers[HOOK_SECONDS] = self._hook_seconds
         self._ledger.store()
-        writer.end(wall)
-        self._previous = done
+        self._writer.count()
+        self._folded = now
 
     def _learn(self, trainer: Trainer, wall: float) -> None:
         self._part("loss", self.learning.check, trainer)
@@ -253,6 +307,7 @@ class Recorder:
 
     def epoch_end(self, trainer: Trainer, now: float) -> None:
         """The epoch's batches are done."""
+        self._part("loss", self.learning.check, trainer)
         self._part("learning", self.learning.sample, trainer)
         if self._memory:
             self._part("memory", self._memory.epoch)
@@ -283,16 +338,21 @@ class Recorder:
 
     def _account(self, now: float, state: str) -> None:
         """Give the time since the last event to the phase of the state it was in, and change over to `state`."""
-        self.clock.account(now - self._previous, _PHASE_OF_STATE[self._state], self._ledger.numbers)
+        elapsed, spent = now - self._previous, self._others.spent(now)
+        callbacks = min(spent - self._callbacks, elapsed)
+        self._previous, self._callbacks, self._own = now, spent, 0.0
         if self._state == "setup":
-            self.setup.spend(now - self._previous)
+            self.setup.spend(elapsed)
             if state != "setup":
                 self.setup.over()
+        self._part("callbacks", self._others.store)
         self._writer.begin()
-        self._ledger.store()
+        self._fold()
+        self.clock.account(elapsed, callbacks, _PHASE_OF_STATE[self._state], self._ledger.numbers)
+        self._store(now)
         self._writer.set_state(state)
         self._writer.end(time.time())
-        self._previous, self._state = now, state
+        self._state = state
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -308,6 +368,9 @@ class Recorder:
     def _restore(self, trainer: Trainer) -> None:
         self._part("setup", self.setup.restore, trainer)
         taps.restore(trainer)
+        for lists in other_callbacks.lists_of(trainer):
+            other_callbacks.restore(lists)
+        self._queue.let_go()
         if self._gradient is not None:
             self._gradient.remove()
 

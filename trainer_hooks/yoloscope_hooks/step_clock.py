@@ -1,16 +1,18 @@
 """Where a step's time goes: a pure calculator over the moments of one batch.
 
-A step has eight marks, in the order of time. Each mark closes the interval that began at the mark before it, and gives
+A step has ten marks, in the order of time. Each mark closes the interval that began at the mark before it, and gives
 the interval to a phase, so the phases of a step add up to its length whichever marks are missing:
 
-    START      on_train_batch_start         closes data_wait
-    PREPARE    preprocess_batch is called            other (warm-up of the learning rate)
-    FORWARD    preprocess_batch has returned         h2d
-    BACKWARD   scaler.scale is called                forward (with the loss)
-    GRADIENT   the first parameter's gradient        backward_local (DDP only)
-    OPTIMIZER  optimizer_step is called              backward, under DDP backward_exposed
-    OPTIMIZED  optimizer_step has returned           optimizer
-    END        on_train_batch_end                    other, or what OPTIMIZER would close if there was no step
+    START      on_train_batch_start's callbacks are done     closes the gap, see `divide`
+    PREPARE    preprocess_batch is called                    other (warm-up of the learning rate)
+    COPY       the images are about to go to the device      preprocess
+    ARRIVED    they are there (COPY and this on CUDA only)   h2d
+    FORWARD    preprocess_batch has returned                 preprocess
+    BACKWARD   scaler.scale is called                        forward (with the loss)
+    GRADIENT   the first parameter's gradient                backward_local (DDP only)
+    OPTIMIZER  optimizer_step is called                      backward, under DDP backward_exposed
+    OPTIMIZED  optimizer_step has returned                   optimizer
+    END        on_train_batch_end's callbacks begin          other, or what OPTIMIZER would close if there was no step
 
 Time is in seconds of any clock: `perf_counter` on the CPU, events of the stream on CUDA. A mark that was not seen is 0.
 """
@@ -18,7 +20,7 @@ Time is in seconds of any clock: `perf_counter` on the CPU, events of the stream
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from yoloscope_record.catalog import PHASES
 
@@ -33,22 +35,50 @@ class Seconds(Protocol):
     def __setitem__(self, index: int, value: float, /) -> None: ...
 
 
-START, PREPARE, FORWARD, BACKWARD, GRADIENT, OPTIMIZER, OPTIMIZED, END = range(8)
-MARKS = 8
+START, PREPARE, COPY, ARRIVED, FORWARD, BACKWARD, GRADIENT, OPTIMIZER, OPTIMIZED, END = range(10)
+MARKS = 10
 
 _PHASE = {name: index for index, name in enumerate(PHASES)}
-OTHER, DATA_WAIT, SETUP = _PHASE["other"], _PHASE["data_wait"], _PHASE["setup"]
-H2D, FORWARD_PHASE = _PHASE["h2d"], _PHASE["forward"]
-BACKWARD_PHASE, OPTIMIZER_PHASE = _PHASE["backward"], _PHASE["optimizer"]
-VALIDATE, CHECKPOINT = _PHASE["validate"], _PHASE["checkpoint"]
+OTHER, SETUP, VALIDATE, CHECKPOINT = (_PHASE[name] for name in ("other", "setup", "validate", "checkpoint"))
+DATA_WAIT, LOADER_START, CALLBACKS = (_PHASE[name] for name in ("data_wait", "loader_start", "callbacks"))
+
+
+class Gap(NamedTuple):
+    """What the host did between two steps, in seconds; what is left is ours, the progress bar's, and the like."""
+
+    length: float
+    callbacks: float  # other people's
+    wait: float  # for the loader
+    first: bool  # of an epoch: workers are started, the prefetch is filled
+
+
+def waited(rest: float, fetch: float | None, own: float) -> float:
+    """How long a step waited for its batch.
+
+    Args:
+        rest: seconds from the end of the step before to this one's start, less other people's callbacks.
+        fetch: time the loader took to hand out the batch. None where that is not measured, and for an epoch's first
+            batch, for which the loader itself is made: then all that is not known to be something else is waiting.
+        own: time in our own callbacks meanwhile.
+    """
+    return max(rest - own, 0.0) if fetch is None else min(fetch, max(rest, 0.0))
+
+
+def divide(gap: Gap, length: float, seconds: Seconds) -> None:
+    """Give `length` seconds of any clock to phases, in proportion to what the host did in them by its own clock."""
+    share = length / gap.length if gap.length > 0.0 else 0.0
+    callbacks, wait = gap.callbacks * share, gap.wait * share
+    seconds[CALLBACKS] += callbacks
+    seconds[LOADER_START if gap.first else DATA_WAIT] += wait
+    seconds[OTHER] += max(length - callbacks - wait, 0.0)  # a counter, whatever is rounded
 
 
 def _closes(backward: str, end: str) -> tuple[int, ...]:
-    names = ("data_wait", "other", "h2d", "forward", "backward_local", backward, "optimizer", end)
-    return tuple(_PHASE[name] for name in names)
+    prepared = ("other", "preprocess", "h2d", "preprocess")
+    return tuple(_PHASE[name] for name in (*prepared, "forward", "backward_local", backward, "optimizer", end))
 
 
-#: What each mark closes: by whether BACKWARD, GRADIENT and OPTIMIZED were seen.
+#: What each mark after START closes: by whether BACKWARD, GRADIENT and OPTIMIZED were seen.
 _CLOSES = {
     (True, False, True): _closes("backward", "other"),
     (True, False, False): _closes("backward", "backward"),
@@ -58,62 +88,60 @@ _CLOSES = {
 _UNKNOWN = _closes("other", "other")  # a trainer without a scaler: nothing is called backward that may be forward
 
 
-def split(marks: Sequence[float], previous: float, seconds: Seconds) -> None:
-    """Add each interval of a step to its phase.
+def split(marks: Sequence[float], previous: float, gap: Gap, seconds: Seconds) -> None:
+    """Add each interval of a step, and of the gap before it, to its phase.
 
     Args:
-        marks: the step's eight moments.
+        marks: the step's moments.
         previous: the moment the step before it ended.
+        gap: what the host did from there to START.
         seconds: one number per catalog.PHASES, added to.
     """
-    if all(marks[:GRADIENT]) and all(marks[OPTIMIZER:]) and not marks[GRADIENT]:
-        _split_usual(marks, previous, seconds)
-        return
+    if marks[START]:
+        divide(gap, marks[START] - previous, seconds)
+        previous = marks[START]
     seen = (marks[BACKWARD] != 0.0, marks[GRADIENT] != 0.0, marks[OPTIMIZED] != 0.0)
-    for mark, phase in zip(marks, _CLOSES.get(seen, _UNKNOWN)):
+    for mark, phase in zip(marks[PREPARE:], _CLOSES.get(seen, _UNKNOWN)):
         if mark:
             seconds[phase] += mark - previous
             previous = mark
 
 
-def _split_usual(marks: Sequence[float], previous: float, seconds: Seconds) -> None:
-    """The same for the step that nearly all steps are, in half the time: this runs with every batch."""
-    start, prepare, forward, backward, _, optimizer, optimized, end = marks
-    seconds[DATA_WAIT] += start - previous
-    seconds[OTHER] += prepare - start + end - optimized
-    seconds[H2D] += forward - prepare
-    seconds[FORWARD_PHASE] += backward - forward
-    seconds[BACKWARD_PHASE] += optimizer - backward
-    seconds[OPTIMIZER_PHASE] += optimized - optimizer
-
-
 class HostClock:
     """The step's marks on the host's monotonic clock: the truth on a CPU."""
 
+    on_device = False  # whether batches are copied to a device
+
     def __init__(self) -> None:
         """No step has begun."""
-        self.marks = [0.0] * MARKS
+        self.marks: Sequence[Any] = ()
+        """Those of the step under way, or of the last one: to be given back to `end` some time later."""
+        self.begin()
+
+    def begin(self) -> None:
+        """A step begins; what the step before it left is gone."""
+        self.marks = self._moments = [0.0] * MARKS
 
     def mark(self, index: int) -> None:
         """Note the moment."""
-        self.marks[index] = perf_counter()
+        self._moments[index] = perf_counter()
 
     def epoch(self) -> None:
         """Steps follow."""
 
-    def account(self, elapsed: float, phase: int, seconds: Seconds) -> None:
-        """Time was spent outside of steps."""
-        seconds[phase] += elapsed
+    def account(self, elapsed: float, callbacks: float, phase: int, seconds: Seconds) -> None:
+        """Time was spent outside of steps, `callbacks` of it in other people's callbacks."""
+        seconds[CALLBACKS] += callbacks
+        seconds[phase] += elapsed - callbacks
 
-    def begin(self, now: float) -> None:
-        """A step begins; what the step before it left is gone."""
-        self.marks[:] = _NO_MARKS
-        self.marks[START] = now
+    def end(self, marks: Any, times: tuple[float, float], gap: Gap, seconds: Seconds) -> None:
+        """A step is over: give its time to the phases.
 
-    def end(self, now: float, previous: float, seconds: Seconds) -> None:
-        """The step is over: give its time to the phases. `previous` is the end of the step before it."""
-        self.marks[END] = now
-        split(self.marks, previous, seconds)
-
-
-_NO_MARKS = (0.0,) * MARKS
+        Args:
+            marks: its marks.
+            times: when it began and ended by the host's clock.
+            gap: what the host did before it.
+            seconds: one number per catalog.PHASES, added to.
+        """
+        marks[START], marks[END] = times
+        split(marks, times[0] - gap.length, gap, seconds)

@@ -3,7 +3,8 @@
 On CUDA the host only queues work, so its clock says when something was asked for, not when it was done. An event in the
 stream is passed when all that was queued before it is done; the time between two events is what the GPU took, waiting
 for the host included. The stream of a step begins at the end of the step before it, so a gap in front of START is the
-GPU waiting for data.
+GPU waiting for the host. What for, the stream does not know: its gap is divided in proportion to what the host did in
+the same gap (waiting for the loader, other people's callbacks, the rest). That is an attribution, not a measurement.
 
 The stream's time and the host's agree but for the work in flight. What the host has spent and the stream has not yet
 accounted for is kept as `owed`, and given to the phase outside of steps that comes when nothing is in flight any more,
@@ -15,14 +16,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from yoloscope_hooks.step_clock import END, MARKS, START, Seconds, split
+from yoloscope_hooks.step_clock import CALLBACKS, END, MARKS, START, Gap, Seconds, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Steps in flight that are remembered. More than that, and the time of the oldest is owed.
-DEPTH = 8
+#: Steps in flight that are remembered, twice as many as are folded at once. More than that, and the time of the oldest
+#: is owed.
+DEPTH = 16
 _BASE = 1.0  # moments are counted from here: 0 means that a mark was not seen
+_NO_GAP = Gap(0.0, 0.0, 0.0, first=False)
 
 
 class Event(Protocol):
@@ -41,13 +44,15 @@ class Event(Protocol):
 class StreamClock:
     """Same interface as HostClock."""
 
+    on_device = True
+
     def __init__(self, event: Callable[[], Event], stream: Any) -> None:
         """`event` makes an event, to be used again and again; `stream` is a torch.cuda.Stream."""
         self._make = event
         self._stream = stream
         self._free: list[Event] = []
-        self._marks: list[Event | None] = [None] * MARKS
-        self._flying: deque[list[Event | None]] = deque()
+        self.marks: list[Event | None] = [None] * MARKS
+        self._flying: deque[tuple[list[Event | None], Gap]] = deque()
         self._previous: Event | None = None  # the end of the step before the oldest in flight
         self._owed = 0.0
 
@@ -61,56 +66,59 @@ class StreamClock:
 
     def epoch(self) -> None:
         """Steps follow whose time begins now; the stream's time up to here belongs to no step."""
-        self._flying.append([None] * END + [self._record()])
+        self._flying.append(([None] * END + [self._record()], _NO_GAP))
 
     def mark(self, index: int) -> None:
-        """Note the moment in the stream. Never raises: it is called from the middle of a step."""
+        """Note the moment in the stream; the later one counts. Never raises: it is called from within a step."""
         try:
-            self._marks[index] = self._record()
+            event = self.marks[index]
+            if event is None:
+                self.marks[index] = self._record()
+            else:
+                event.record(self._stream)
         except Exception:  # a broken CUDA context breaks the training by itself
-            self._marks[index] = None
+            self.marks[index] = None
 
-    def begin(self, now: float) -> None:  # noqa: ARG002 - the host's clock has no say here
+    def begin(self) -> None:
         """A step begins."""
-        self._release(*self._marks)
-        self._marks = [None] * MARKS
+        self.marks = [None] * MARKS
         self.mark(START)
 
-    def end(self, now: float, previous: float, seconds: Seconds) -> None:
-        """The step is queued; give the time of steps that are over to the phases."""
-        self._owed += now - previous
-        self.mark(END)
-        self._flying.append(self._marks)
-        self._marks = [None] * MARKS
+    def end(self, marks: Any, times: tuple[float, float], gap: Gap, seconds: Seconds) -> None:
+        """A step is queued; give the time of steps that are over to the phases."""
+        self._owed += gap.length + times[1] - times[0]
+        self._flying.append((marks, gap))
         self._land(seconds)
         if len(self._flying) > DEPTH:
             self._forget()
 
-    def account(self, elapsed: float, phase: int, seconds: Seconds) -> None:
+    def account(self, elapsed: float, callbacks: float, phase: int, seconds: Seconds) -> None:
         """The host has spent time outside of steps: it is the phase's, but for what steps in flight have taken."""
         self._owed += elapsed
         self._land(seconds)
         if not self._flying and self._owed > 0.0:
-            seconds[phase] += self._owed
+            others = self._owed * callbacks / elapsed if elapsed > 0.0 else 0.0
+            seconds[CALLBACKS] += others
+            seconds[phase] += self._owed - others
             self._owed = 0.0
 
     def _land(self, seconds: Seconds) -> None:
         while self._flying:
-            last = self._flying[0][END]
+            last = self._flying[0][0][END]
             if last is not None and not last.query():
                 return
             self._give(seconds)
 
     def _give(self, seconds: Seconds) -> None:
-        marks, start = self._flying[0], self._previous
+        (marks, gap), start = self._flying[0], self._previous
         if start is not None and marks[START] is not None and marks[END] is not None:
             moments = [_BASE + start.elapsed_time(mark) / 1000.0 if mark is not None else 0.0 for mark in marks]
-            split(moments, _BASE, seconds)
+            split(moments, _BASE, gap, seconds)
             self._owed -= moments[END] - _BASE
         self._forget()
 
     def _forget(self) -> None:
         """Drop the oldest step; the next one is counted from its end."""
-        marks = self._flying.popleft()
+        marks, _ = self._flying.popleft()
         self._release(self._previous, *marks[:END])
         self._previous = marks[END]

@@ -7,7 +7,7 @@ has put on the instance before is called as before, and put back at the end.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Dict
 
 from yoloscope_hooks import step_clock
 
@@ -57,15 +57,64 @@ def _places(trainer: Trainer) -> tuple[tuple[Any, str, Callable[[Function, Recor
 
 def _preparation(function: Function, recorder: Recorder) -> Function:
     mark = recorder.clock.mark
+    call = _watching_copies(function, mark) if recorder.clock.on_device else function
 
     def preprocess_batch(batch: Any, *args: Any, **kwargs: Any) -> Any:
         mark(step_clock.PREPARE)
-        batch = function(batch, *args, **kwargs)
+        batch = call(batch, *args, **kwargs)
         mark(step_clock.FORWARD)
         recorder.images = _images(batch)
         return batch
 
     return preprocess_batch
+
+
+def _watching_copies(function: Function, mark: Callable[[int], None]) -> Function:
+    """Mark when the images of a batch go to the device, and when they are there."""
+
+    def watched(batch: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(batch) is not dict:
+            return function(batch, *args, **kwargs)
+        watching = _Copying(batch, mark)
+        result = function(watching, *args, **kwargs)
+        batch.clear()
+        batch.update(watching)
+        return batch if result is watching else result
+
+    return watched
+
+
+class _Copying(Dict[str, Any]):
+    """A batch during preprocess_batch: Ultralytics and its users put the copies where the originals were."""
+
+    def __init__(self, batch: dict[str, Any], mark: Callable[[int], None]) -> None:
+        super().__init__(batch)
+        self._mark, self._arrived = mark, False
+
+    def items(self) -> Any:
+        """All of it, to be copied one by one: Ultralytics' way since 8.3.200 or so."""
+        self._leaving()
+        return super().items()
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "img":
+            self._leaving()
+        return super().__getitem__(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == "img" and not self._arrived:
+            before = getattr(self.get("img"), "device", None)
+            if before is not None and before != getattr(value, "device", before):
+                self._arrived = True
+                self._mark(step_clock.ARRIVED)
+        super().__setitem__(key, value)
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+    def _leaving(self) -> None:
+        if not self._arrived:
+            self._mark(step_clock.COPY)  # the last time before they have arrived is the one that counts
 
 
 def _images(batch: Any) -> int:

@@ -268,12 +268,17 @@ class Queue:
         self._iterator: Callable[[], Any] = _nobody
         self._processes: list[Any] = []
         self._next = math.nan  # worker of the next batch
-        self._last = (0.0, 0.0)  # moment and depth
+        self._depths: list[tuple[float, float]] = []  # moments and depths that are not in the record yet
+        self._last = (0.0, 0.0)  # the last that is
+        self._tapped: Callable[[], Any] = _nobody
+        self.fetched: float | None = None
+        """Seconds the loader took to hand out the batches since this was last set to 0; None if that is not known."""
 
     def look(self, trainer: Any) -> None:
         """Find the workers that there are. Only a weak reference stays: an iterator that is let go ends its workers."""
         loader: Any = getattr(trainer, "train_loader", None)
         iterator = _iterator(loader)
+        self._tap(iterator)
         processes = _processes(iterator)
         known = {process.pid for process in self._processes}
         new = [process for process in processes if process.pid not in known]
@@ -284,6 +289,7 @@ class Queue:
             self._iterator = _nobody
         elif new:
             self._iterator = weakref.ref(iterator)
+            self._depths.clear()
             self._processes, self._next, self._last = processes, math.nan, (0.0, 0.0)
         if processes:
             self._values[self._capacity] = len(processes) * loader.prefetch_factor
@@ -309,6 +315,36 @@ class Queue:
             self.look(trainer)
         self._processes += _processes(_iterator(_validation_loader(trainer)))
 
+    def _tap(self, iterator: Any) -> None:
+        """Time the loader's own fetch of a batch, on this iterator alone, where it is one of torch's.
+
+        What hangs on the iterator must not refer to it: it would live on when it is let go, and its workers with it.
+        """
+        if iterator is not None and self._tapped() is iterator:
+            return  # in an earlier epoch
+        self._tapped, self.fetched = _nobody, None
+        fetch = getattr(type(iterator), "_next_data", None)  # what torch's iterators call for each batch
+        if fetch is None or "_next_data" in vars(iterator):
+            return
+        this = weakref.ref(iterator)
+
+        def next_data() -> Any:
+            began = perf_counter()
+            batch = fetch(this())
+            if self.fetched is not None:
+                self.fetched += perf_counter() - began
+            return batch
+
+        iterator._next_data = next_data  # noqa: SLF001 - torch has no public place for it
+        self._tapped, self.fetched = this, 0.0
+
+    def let_go(self) -> None:
+        """Leave the iterator as it was."""
+        iterator = self._tapped()
+        if iterator is not None:
+            del iterator._next_data  # noqa: SLF001
+        self._tapped, self.fetched = _nobody, None
+
     def count_deaths(self) -> None:
         """Count workers that ended otherwise than asked to; Ultralytics asks with SIGTERM."""
         from yoloscope_record import catalog
@@ -321,12 +357,10 @@ class Queue:
         self._processes = []
 
     def batch(self, now: float) -> tuple[float, float]:
-        """A step is done at `now`: store the depth, return the worker of this batch and the depth.
-
-        Dwell is the integral of the depth (Little's law: mean number = rate x mean time): after a batch was taken the
-        queue fills up from one less than it was to what it is.
-        """
+        """A step is done at `now`: return the worker of this batch, and the depth; `store` is for later."""
         iterator = self._iterator()
+        if self.fetched is not None:
+            self.fetched = 0.0
         if iterator is None:
             return math.nan, math.nan
         tasks, worker = iterator._task_info, self._next  # noqa: SLF001 - torch has no public place for these
@@ -334,12 +368,22 @@ class Queue:
         self._next = following[0] if following else math.nan
         early = len(tasks) - iterator._tasks_outstanding  # noqa: SLF001 - arrived before their turn
         depth = float(iterator._data_queue.qsize() + early)  # noqa: SLF001
-        moment, before = self._last
-        if moment:
-            self._values[self._dwell] += (max(before - 1.0, 0.0) + depth) / 2.0 * (now - moment)
-        self._values[self._depth] = depth
-        self._last = (now, depth)
+        self._depths.append((now, depth))
         return worker, depth
+
+    def store(self) -> None:
+        """Put the depths since the last time into the record.
+
+        Dwell is the integral of the depth (Little's law: mean number = rate x mean time): after a batch was taken the
+        queue fills up from one less than it was to what it is.
+        """
+        for now, depth in self._depths:
+            moment, before = self._last
+            if moment:
+                self._values[self._dwell] += (max(before - 1.0, 0.0) + depth) / 2.0 * (now - moment)
+            self._values[self._depth] = depth
+            self._last = (now, depth)
+        self._depths.clear()
 
 
 def _nobody() -> None:

@@ -9,8 +9,11 @@ from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
 STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
 PHASES = (
     "setup",
+    "loader_start",
     "data_wait",
+    "callbacks",
     "h2d",
+    "preprocess",
     "forward",
     "backward",
     "backward_local",
@@ -88,8 +91,17 @@ TRAIN_DATA_WAIT_SECONDS = histogram(
 )
 TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL = counter(
     "train_first_batch_wait_seconds_total",
-    "The part of the data wait that went to the first batch of an epoch: workers started, prefetch filled.",
+    "Wait for the first batches of epochs (workers started, prefetch filled): the phase loader_start.",
     *_RANK,
+)
+TRAIN_CALLBACK_SECONDS_TOTAL = counter(
+    "train_callback_seconds_total",
+    "Time in other people's callbacks, by module and name of the slow ones; the rest are `(others)`.",
+    *_RANK,
+    "callback",
+)
+TRAIN_CALLBACK_CALLS_TOTAL = counter(
+    "train_callback_calls_total", "Calls of other people's callbacks, named as their time is.", *_RANK, "callback"
 )
 TRAIN_REMAINING_SECONDS = gauge(
     "train_remaining_seconds",
@@ -207,7 +219,11 @@ TRAIN_PATIENCE_EPOCHS = gauge(
     "train_patience_epochs", "Epochs without a better result after which training stops early.", *_RANK
 )
 TRAIN_METRIC = gauge("train_metric", "Validation metrics by Ultralytics' own name.", *_RANK, "name", signed=True)
-TRAIN_NONFINITE_LOSS_TOTAL = counter("train_nonfinite_loss_total", "Batches seen with a NaN or infinite loss.", *_RANK)
+TRAIN_NONFINITE_LOSS_TOTAL = counter(
+    "train_nonfinite_loss_total",
+    "Times a NaN or an infinite loss was seen; it is looked at every few batches.",
+    *_RANK,
+)
 TRAIN_OOM_BATCH_REDUCTIONS_TOTAL = counter(
     "train_oom_batch_reductions_total", "Times Ultralytics halved the batch after running out of memory.", *_RANK
 )

@@ -1,8 +1,9 @@
 r"""The format of records: one file per writer (a rank or a loader worker), read by the exporter.
 
-Numbers are kept in the writer's memory and copied into the file with a few `pwrite` calls per batch: some microseconds,
-no thread, no socket, and what was written outlives the process. The file is not mapped: whoever cut it short would kill
-the training with a SIGBUS. A file that can be written no more costs the record, never the training.
+Each batch is one row, written with one `pwrite`. The other numbers are kept in the writer's memory and copied into the
+file every few batches: no thread, no socket, and what was written outlives the process. The file is not mapped: whoever
+cut it short would kill the training with a SIGBUS. A file that can be written no more costs the record, never the
+training.
 
 Format, version 1, in the machine's own byte order (a record never leaves its machine):
 
@@ -15,25 +16,28 @@ Format, version 1, in the machine's own byte order (a record never leaves its ma
     32      u32       slot capacity        36  u32  slots in use
     40      u32       header offset        44  u32  header capacity       48  u32  header length in use
     52      u32       ring offset          56  u32  ring rows             60  u32  ring columns
-    64      u64       rows ever written to the ring
+    64      u64       rows of the ring that are in the counters, of all that were ever written
     72      f64       Unix time of creation
     80      f64       Unix time of the last write
     88      u32       pid of the writer, in its own PID namespace
     256               slots: f64 each, NaN = not set
     header offset     JSON in UTF-8:
                       {"kind", "run", "rank", "worker", "facts", "slots": [[name, label values, bounds], ...]}
-    ring offset       rows of f64, columns as in RING_COLUMNS, the newest at (rows written - 1) modulo ring rows
+    ring offset       rows of f64, columns as in RING_COLUMNS, the newest at (rows written - 1) modulo ring rows,
+                      and up to ROWS_AHEAD more that are not in the counters yet
 
 Each entry of "slots" takes one f64, or for a histogram (bounds not empty) one per bound, one for +Inf and one for the
 sum. Entries are only ever appended. The header's room is two halves: a new header goes into the half not in use, and
 the header offset then changes over, so a death in the middle leaves the old one.
 
 Consistency: one write brings an odd sequence, head and slots, in this order, a second one the even sequence. A row of
-the ring is written before both: it is there before it is counted, and the oldest row of a full ring may be on its way
-to become the newest, so readers leave it out. A reader that finds the sequence odd or changed tries again, and after
-`READ_ATTEMPTS` gives up for this time. A writer that died in the middle leaves it odd for ever: then the values are
-read as they are, each of them whole, because nobody changes them any more. (Stores become visible in order on x86-64. A
-weakly ordered CPU could show a reader a mixture of two neighbouring batches, never a broken value.)
+the ring is there before it is counted, and the oldest rows of a full ring may be on their way to become the newest, so
+readers leave them out. What a writer that died had not counted yet, readers add to the counters of batches, images,
+waits and steps: such rows are younger than the last that was counted. A reader that finds the sequence odd or changed
+tries again, and after `READ_ATTEMPTS` gives up for this time. A writer that died in the middle leaves it odd for ever:
+then the values are read as they are, each of them whole, because nobody changes them any more. (Stores become visible
+in order on x86-64. A weakly ordered CPU could show a reader a mixture of two neighbouring batches, never a broken
+value.)
 
 Liveness: the writer holds a POSIX record lock on the file for its lifetime. The kernel drops it at death, whatever the
 death was, and tells it across PID namespaces. POSIX locks also vanish when *any* descriptor of the file is closed in
@@ -63,7 +67,8 @@ STATE, SLOT_COUNT, HEADER_OFFSET, HEADER_LENGTH = 3, 9, 10, 12  # indexes into t
 SEQUENCE, GENERATION, RING_WRITTEN = 2, 3, 8  # indexes into the head seen as u64
 UPDATED = 10  # index into the head seen as f64
 
-RING_ROWS = 4097  # 4096 to be read, and one that may be changing
+ROWS_AHEAD = 8  # rows that are written but not counted, at most
+RING_ROWS = 4096 + ROWS_AHEAD  # those to be read, and those that may be changing
 RING_COLUMNS = (
     "time",  # Unix time of the batch's end
     "data_wait_seconds",

@@ -11,6 +11,7 @@ import stat
 import struct
 import time
 from array import array
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,7 @@ from yoloscope_record.file_format import (
     MAX_LABEL_LENGTH,
     RING_COLUMNS,
     ROW,
+    ROWS_AHEAD,
     SEQUENCE_FIELD,
     SEQUENCE_OFFSET,
     SLOT_CAPACITY,
@@ -193,14 +195,19 @@ class Reader:
             return None
         if not known:
             self._parsed, self._version = _header(text, self._accept), version
-        record = _record(head, self._parsed, data, status.st_uid, holder)
+        values = array("d", data[SLOTS_OFFSET:])
+        if self._parsed.slots > len(values):
+            raise RecordError("layout", "the header lists more slots than there are")
+        if holder is None:
+            _count(_uncounted(descriptor, head), self._parsed, values)
+        record = _record(head, self._parsed, values.tolist(), status.st_uid, holder)
         self._length = len(data)
         self._last = ((data, holder, status.st_ino, status.st_uid), record)
         return record
 
 
 def read_ring(path: Path) -> list[Row]:
-    """The last batches of a record, oldest first: less than RING_ROWS rows.
+    """The last batches of a record, oldest first: RING_ROWS - ROWS_AHEAD at most, more of a writer that died.
 
     Raises:
         RecordError: as `Reader.read`.
@@ -208,16 +215,59 @@ def read_ring(path: Path) -> list[Row]:
     descriptor, status = open_record(path)
     try:
         head, _ = _complete(descriptor, status.st_size, os.pread(descriptor, SLOTS_OFFSET, 0))
-        if not head.ring_rows or not head.ring_written:
+        if not head.ring_rows:
             return []
+        last = _uncounted(descriptor, head) if _holder(descriptor) is None else []
         data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
         after = _head(_pread(descriptor, HEAD.size, 0))
     finally:
         os.close(descriptor)
     rows = [Row(*values) for values in ROW.iter_unpack(data)]
     newest = head.ring_written
-    oldest = max(0, after.ring_written + 1 - head.ring_rows)  # rows written meanwhile, or now, went over older ones
-    return [rows[number % head.ring_rows] for number in range(oldest, newest)]
+    oldest = max(0, after.ring_written + ROWS_AHEAD - head.ring_rows)  # rows written meanwhile went over older ones
+    return [rows[number % head.ring_rows] for number in range(oldest, newest)] + last
+
+
+def _uncounted(descriptor: int, head: _Head) -> list[Row]:
+    """Batches that a dead writer's counters do not contain: at its death it had written them, but not counted."""
+    if head.ring_rows <= ROWS_AHEAD:
+        return []
+    numbers = range(max(head.ring_written - 1, 0), head.ring_written + ROWS_AHEAD)
+    rows = [
+        Row(*ROW.unpack(_pread(descriptor, ROW.size, head.ring_offset + number % head.ring_rows * ROW.size)))
+        for number in numbers
+    ]
+    before = rows.pop(0).time if head.ring_written else head.created
+    found = []
+    for row in rows:
+        if not row.time > before:  # from a round of the ring before
+            break
+        found.append(row)
+        before = row.time
+    return found
+
+
+def _count(rows: Sequence[Row], header: _Header, values: array[float]) -> None:
+    """Add `rows` to the counters they belong to. Where time went by phase is not in them."""
+    if not rows:
+        return
+    places = {entry.metric: entry for entry in header.numbers + header.histograms}
+    size = places.get(catalog.TRAIN_BATCH_SIZE)
+    images = values[size.first] if size else math.nan
+    for metric, added in ((catalog.TRAIN_BATCHES_TOTAL, 1.0), (catalog.TRAIN_IMAGES_TOTAL, images)):
+        if metric in places and math.isfinite(added):
+            values[places[metric].first] += added * len(rows)
+    if catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS in places:
+        values[places[catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS].first] = rows[-1].time
+    for metric, column in (
+        (catalog.TRAIN_DATA_WAIT_SECONDS, "data_wait_seconds"),
+        (catalog.TRAIN_STEP_SECONDS, "step_seconds"),
+    ):
+        known = (value for value in (getattr(row, column) for row in rows) if math.isfinite(value))
+        for value in known if metric in places else ():
+            first = places[metric].first
+            values[first + bisect_left(metric.buckets, value)] += 1.0
+            values[first + len(metric.buckets) + 1] += value
 
 
 def open_record(path: Path, directory: int | None = None) -> tuple[int, os.stat_result]:
@@ -347,10 +397,7 @@ def _known(
     return None if accepted is None else (metric, accepted)
 
 
-def _record(head: _Head, header: _Header, data: bytes, uid: int, holder: int | None) -> Record:
-    values = array("d", data[SLOTS_OFFSET:]).tolist()
-    if header.slots > len(values):
-        raise RecordError("layout", "the header lists more slots than there are")
+def _record(head: _Head, header: _Header, values: list[float], uid: int, holder: int | None) -> Record:
     return Record(
         identity=header.identity,
         facts=header.facts,

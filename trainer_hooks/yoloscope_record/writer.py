@@ -91,6 +91,7 @@ class Writer:
         self._entries: list[tuple[Metric, tuple[str, ...]]] = []
         self._index: dict[tuple[str, tuple[str, ...]], int] = {}
         self._used = 0
+        self._rows = 0  # in the ring; the head says how many of them the counters contain
         self._process = os.getpid()
         self._checked = time.time()
         self._lay_out(slots, header or HEADER_CAPACITY[identity.kind], ring)
@@ -101,7 +102,7 @@ class Writer:
 
     def _lay_out(self, slots: int, header: int, ring: int) -> None:
         self._header = slice(SLOTS_OFFSET + 8 * slots, SLOTS_OFFSET + 8 * slots + header)
-        self._ring, self._ring_rows, self._rows = self._header.stop, ring, 0
+        self._ring, self._ring_rows = self._header.stop, ring
         self._size = self._ring + ROW.size * ring
         self._memory = memoryview(bytearray(self._header.start))  # head and slots; header and ring are in the file only
         self._sequence = self._memory[SEQUENCE_OFFSET : SEQUENCE_OFFSET + SEQUENCE_FIELD.size]
@@ -234,9 +235,16 @@ class Writer:
         self._u32[STATE] = catalog.STATES.index(state)
 
     def append(self, row: Sequence[float]) -> None:
-        """Append a batch to the ring, columns as in RING_COLUMNS. Between `begin` and `end`."""
-        self._write(ROW.pack(*row), self._ring + self._rows % self._ring_rows * ROW.size)
-        self._rows += 1
+        """Append a batch to the ring at once, columns as in RING_COLUMNS; no more than ROWS_AHEAD between `count`s."""
+        if self._file >= 0:
+            try:
+                os.pwrite(self._file, ROW.pack(*row), self._ring + self._rows % self._ring_rows * ROW.size)
+            except OSError as error:
+                self._lose(error)
+            self._rows += 1
+
+    def count(self) -> None:
+        """Say that all rows of the ring are in the counters. Between `begin` and `end`."""
         self._u64[RING_WRITTEN] = self._rows
 
     def _write(self, data: bytes | memoryview, offset: int) -> None:

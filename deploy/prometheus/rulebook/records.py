@@ -37,6 +37,8 @@ def alive(labels: str = RANK) -> str:
 
 
 _LAST_INTERVAL = f"irate({series(c.GPU_BUSY_SECONDS_TOTAL, '1m')})"
+#: What a rank does before it waits for its peers.
+_OWN_PHASES = "~data_wait|callbacks|h2d|preprocess|forward|backward_local"
 _TRAINING_SECONDS = f"sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase=NOT_TRAINING)})"
 
 SHARED = (
@@ -68,7 +70,7 @@ SHARED = (
     Record(
         DATA_WAIT,
         f"clamp_min(\n"
-        f"  sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase='data_wait')})\n"
+        f"  sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase='~data_wait|loader_start')})\n"
         f"  - sum by ({RANK}) ({rate(c.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, '5m')}),\n"
         f"  0\n"
         f") / ({_TRAINING_SECONDS} >= @training_share@)",
@@ -77,7 +79,7 @@ SHARED = (
     ),
     Record(
         LOCAL_STEP,
-        f"sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase='~data_wait|h2d|forward|backward_local')})\n"
+        f"sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase=_OWN_PHASES)})\n"
         f"/ (sum by ({RANK}) ({rate(c.TRAIN_BATCHES_TOTAL, '5m')}) > 0)\n"
         f"and on ({RANK}) {series(c.TRAIN_PHASE_SECONDS_TOTAL, phase='backward_exposed')}",
         "Seconds per batch that a rank needs for itself, without waiting for its peers. Only where the hooks could "

@@ -486,9 +486,18 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
     yield catalog.TRAIN_OPTIMIZER_STEPS_TOTAL, (), float(batches)
     yield catalog.TRAIN_CHECKPOINTS_TOTAL, (), float(progress.epochs)
     phases = moment.phase_seconds(rank)
-    for phase, seconds in phases.items():
+    first = 0.1 * phases["data_wait"]  # the part of the wait that is an epoch's first
+    divided = {
+        **phases,
+        "loader_start": first,
+        "data_wait": phases["data_wait"] - first,
+        "callbacks": 0.002 * progress.epochs,
+    }
+    for phase, seconds in divided.items():
         yield catalog.TRAIN_PHASE_SECONDS_TOTAL, (phase,), seconds
-    yield catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, (), 0.1 * phases["data_wait"]
+    yield catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, (), first
+    yield catalog.TRAIN_CALLBACK_SECONDS_TOTAL, ("(others)",), divided["callbacks"]
+    yield catalog.TRAIN_CALLBACK_CALLS_TOTAL, ("(others)",), float(2 * progress.epochs)
     if moment.alive and batches:
         yield catalog.TRAIN_REMAINING_SECONDS, (), (node.epochs - progress.epochs) * moment.regime.epoch
 

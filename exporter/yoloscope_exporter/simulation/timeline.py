@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from yoloscope_exporter.simulation.scenarios import Scenario
 
 #: Seconds of compute of a healthy rank per batch, by phase; `backward_local` is `backward` without DDP.
-COMPUTE = {"h2d": 0.004, "forward": 0.055, "backward_local": 0.085, "optimizer": 0.014, "other": 0.004}
+COMPUTE = {
+    "h2d": 0.003,
+    "preprocess": 0.001,
+    "forward": 0.055,
+    "backward_local": 0.085,
+    "optimizer": 0.014,
+    "other": 0.004,
+}
 SYNC_SECONDS = 0.012  # all-reduce that the backward pass does not hide
 PREPARATION_SECONDS = 1.0  # a worker's time for a batch
 PREPARATION_CPU = 0.92  # share of it on a CPU

@@ -45,6 +45,7 @@ def base(tmp_path: Path) -> Iterator[Path]:
     for batch in range(50):
         end = START + 5 + (batch + 1) * (WAIT + STEP)
         writer.append((end, WAIT, STEP, 3e9, 4e9, batch % 2, 0, 1 + batch // 25))
+    writer.count()
     for metric, slot in slots.items():
         writer.values[slot] = 50.0 if metric == catalog.TRAIN_BATCHES_TOTAL else 800.0
     for phase, slot in slots_of_phases.items():
