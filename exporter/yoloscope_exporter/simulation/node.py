@@ -614,6 +614,7 @@ def _processes(moment: Moment, _rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, (role,), 0.004 * seconds[role]
         yield catalog.TRAIN_PROCESSES, (role,), 1.0 if role == "main" else float(node.workers)
         yield catalog.TRAIN_PROCESS_AFFINITY_CORES, (role,), float(CORES_PER_GPU * node.gpus)
+        yield catalog.TRAIN_PROCESS_FAIR_CORES, (role,), float(CORES_PER_GPU * node.gpus) / node.ranks
 
 
 def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:

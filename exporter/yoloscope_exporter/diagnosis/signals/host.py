@@ -29,7 +29,8 @@ class HostSignals:
     """CPUs and storage."""
 
     rank_cores = Signal(
-        "CPUs for each rank: online over all trainers of the node, affinity and quota over those of the run"
+        "CPUs for each rank: online over all trainers of the node, quota over those of the run, its share of the CPUs "
+        "it may run on"
     )
     node_cores = Signal("CPUs online")
     quota_cores = Signal("CPU quota of the run's cgroup")
@@ -45,9 +46,6 @@ def cpu(v: View) -> Numbers:
     """CPUs there are, CPUs the rank may use, CPUs that are free."""
     node = v.now.last(catalog.CPU_CORES)
     quota = v.now.last(catalog.CGROUP_CPU_QUOTA_CORES, v.run)
-    affinity = v.now.last(catalog.TRAIN_PROCESS_AFFINITY_CORES, v.run, v.rank, "worker") or v.now.last(
-        catalog.TRAIN_PROCESS_AFFINITY_CORES, v.run, v.rank, "main"
-    )
     idle = v.machine.idle
     free = idle * node if idle is not None and node is not None else None
     used = v.now.rate(catalog.CGROUP_CPU_SECONDS_TOTAL, v.run)
@@ -55,13 +53,23 @@ def cpu(v: View) -> Numbers:
         free = min(quota - used, free if free is not None else quota)
     own, everybody = max(v.machine.ranks[v.run], 1), max(v.machine.ranks.total(), 1)
     return {
-        HostSignals.rank_cores: least(ratio(node, everybody), ratio(quota, own), ratio(affinity, own)),
+        HostSignals.rank_cores: least(ratio(node, everybody), ratio(quota, own), _allowed(v)),
         HostSignals.node_cores: node,
         HostSignals.quota_cores: quota,
         HostSignals.free_cores: max(free, 0.0) if free is not None else None,
         HostSignals.cpu_busy_share: v.machine.reading.one(measures.CPU_BUSY),
         HostSignals.throttled_share: v.machine.reading.one(measures.THROTTLED, run=v.run),
     }
+
+
+def _allowed(v: View) -> float | None:
+    """CPUs of the rank's affinity, shared with the ranks that may run there too; 0.1 does not tell with how many."""
+    told = (
+        v.now.last(metric, v.run, v.rank, role)
+        for metric in (catalog.TRAIN_PROCESS_FAIR_CORES, catalog.TRAIN_PROCESS_AFFINITY_CORES)
+        for role in ("worker", "main")
+    )
+    return next((cores for cores in told if cores), None)
 
 
 def storage(v: View) -> Numbers:
