@@ -24,6 +24,7 @@ def to_json(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, with_s
 
 def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
     content: dict[str, Any] = {
+        "cluster": diagnosis.cluster,
         "run": diagnosis.run,
         "rank": diagnosis.rank,
         "state": diagnosis.state,
@@ -78,7 +79,7 @@ def _parse_rank(item: Mapping[str, Any]) -> Diagnosis:
     )
     abstained = {name: tuple(gone) for name, gone in item.get("abstained", {}).items()}
     verdicts = tuple(_parse_verdict(verdict) for verdict in item["verdicts"] if verdict["name"] in rules.BY_NAME)
-    return Diagnosis(item["run"], item["rank"], item["state"], verdicts, abstained, signals)
+    return Diagnosis(item["run"], item["rank"], item["state"], verdicts, abstained, signals, item.get("cluster", ""))
 
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:

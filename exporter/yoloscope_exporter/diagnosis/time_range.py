@@ -63,13 +63,28 @@ class RangeDiagnosis:
 
 
 def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, window: float = WINDOW) -> RangeDiagnosis:
-    """Diagnose the whole of what the stores of one or more nodes hold.
+    """Diagnose the whole of what the stores of one or more nodes hold, each cluster for itself.
 
     The window slides over it; a verdict is reported if it held for LEAST_SHARE of the rank's training, an
     event always.
     Where samples are missing for longer than a window, nothing is judged, and that is noted.
     """
-    limits = limits or DEFAULTS
+    clusters = sorted({store.cluster for store in stores})
+    found = [
+        _diagnose_cluster([store for store in stores if store.cluster == cluster], limits or DEFAULTS, window)
+        for cluster in clusters
+    ]
+    found = [one for one in found if one.end]
+    return RangeDiagnosis(
+        tuple(diagnosis for one in found for diagnosis in one.diagnoses),
+        min((one.start for one in found), default=0.0),
+        max((one.end for one in found), default=0.0),
+        (*_skipped(stores), *(note for one in found for note in one.notes)),
+    )
+
+
+def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float) -> RangeDiagnosis:
+    """The same for nodes among which the name of a run means one run."""
     times = sorted({time for store in stores for time in store.times()})
     if not times:
         return RangeDiagnosis((), 0.0, 0.0, ())
@@ -79,13 +94,14 @@ def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, wi
     step = max(window * STEP_SHARE, usual)
     hysteresis = Hysteresis(window * ENTER_SHARE, window * LEAVE_SHARE)
     histories: dict[Key, _RankHistory] = {}
+    started: dict[Key, float] = {}
     gaps = [(a, b) for a, b in pairwise(times) if b - a > max(window, 5 * usual)]
     faults = Faults()
     for now in _moments(times, step):
         views = [
             (Window(store, now - window, now, own), Window(store, now - HISTORY, now, own)) for store, own in nodes
         ]
-        everybody = signals.gather(views, faults)
+        everybody = signals.gather(views, faults, started)
         alone = [signals.of_node(short, limits.held_idle) for short, _ in views]
         everybody += [s for s in alone if s.numbers]
         hysteresis.keep((s.run, s.rank) for s in everybody)
@@ -98,7 +114,7 @@ def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, wi
     found = [_summary(history, nodes, limits, faults) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.
     found = [one for one in found if one.verdicts or (histories[one.run, one.rank].trained and one.run)]
-    return RangeDiagnosis(tuple(found), times[0], times[-1], (*_notes(stores, gaps), *map(str, faults.seen)))
+    return RangeDiagnosis(tuple(found), times[0], times[-1], (*_gaps(gaps), *map(str, faults.seen)))
 
 
 def _fitting(window: float, usual: float, length: float) -> float:
@@ -145,7 +161,8 @@ def _summary(history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, 
     abstained = {
         name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
     }
-    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last)
+    cluster = nodes[0][0].cluster
+    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last, cluster)
 
 
 def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Signals:
@@ -160,8 +177,8 @@ def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits:
     return whole if judge(whole, limits, faults).get(name) else seen
 
 
-def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
-    """What was skipped, in words."""
+def _skipped(stores: Sequence[Store]) -> Iterator[str]:
+    """What could not be used, in words."""
     skipped: Counter[str] = Counter()
     resets = 0
     for store in stores:
@@ -171,6 +188,10 @@ def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iter
         yield f"{units.counted(count, 'sample')} skipped: {reason}"
     if resets:
         yield f"{units.counted(resets, 'counter reset')} bridged"
+
+
+def _gaps(gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """What was not judged, in words."""
     if gaps:
         total = sum(end - start for start, end in gaps)
         number = units.counted(len(gaps), "gap")

@@ -85,7 +85,7 @@ def evaluate(
 
     Args:
         formula: what to evaluate.
-        windows: of each node; the node's name is the label `instance`.
+        windows: of each node, whose store tells the labels of its target.
         by: labels that its open totals keep.
         within: only series with these labels, as far as their metric has them.
         life: take counters from their start on, instead of over the window.
@@ -137,7 +137,7 @@ class _Evaluator(NamedTuple):
         for window in self.windows:
             for values, one, span in window.inside(of.metric):
                 if all(test(values[position]) for position, test in positions):
-                    pairs = [*zip(of.metric.labels, values, strict=True), ("instance", window.store.name)]
+                    pairs = [*zip(of.metric.labels, values, strict=True), *window.store.target]
                     yield _Found(frozenset(pair for pair in pairs if pair[1]), window, one, span)
 
     def _grown(self, of: Selector, *, rate: bool) -> Vector:

@@ -115,13 +115,21 @@ class Store:
 
     Attributes:
         name: of the node (Prometheus' `instance`), empty where it is not known.
+        cluster, job: the other labels of a target; names of nodes repeat from one cluster to the next.
     """
 
     name: str = ""
+    cluster: str = ""
+    job: str = ""
     series: dict[str, dict[Labels, Series]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     first: float = inf
     last: float = -inf
+
+    @property
+    def target(self) -> tuple[tuple[str, str], ...]:
+        """The labels that Prometheus adds to the series of a node; empty where they are not known."""
+        return (("cluster", self.cluster), ("job", self.job), ("instance", self.name))
 
     def add(self, time: float, samples: Iterable[Sample]) -> None:
         """Add the samples of one moment (Unix seconds)."""

@@ -73,6 +73,34 @@ def of_rank(rank: int, later: float) -> Store:
     return store
 
 
+def test_a_run_of_the_same_name_in_another_cluster_is_another_run() -> None:
+    """One is starved, one healthy: neither is judged by the other."""
+    stores = [play(replace(plan, run="exp")) for plan in (STARVED, Plan(epochs=1))]
+    for store, cluster in zip(stores, ("east", "west"), strict=True):
+        store.name, store.cluster = "10.0.0.7:9911", cluster
+    told = {d.cluster: [v.name for v in d.verdicts] for d in diagnose_range(stores).diagnoses}
+    assert told == {"east": ["loader_workers"], "west": ["compute_bound"]}
+
+
+def test_a_run_that_was_resumed_on_another_node_is_judged_there() -> None:
+    """Its dead rank on the first node is still shown, and does not speak for the living one."""
+    dead = play(replace(STARVED, run="exp", batches=30, end="killed", after=400))
+    living = play(replace(STARVED, run="exp", batches=400), start=START + 60)
+    dead.name, living.name = "a", "b"
+    for stores in ([dead, living], [living, dead]):
+        (found,) = diagnose_range(stores).diagnoses
+        assert found.state == "finished"
+        shares = {verdict.name: verdict.share for verdict in found.verdicts}
+        assert shares["loader_workers"] == pytest.approx(1, abs=0.2)
+
+
+def test_what_could_not_be_read_is_said_where_nothing_else_is() -> None:
+    """Of a recording of nothing that is known."""
+    store = Store()
+    store.skipped["unknown metric yoloscope_new"] = 3
+    assert diagnose_range([store]).notes == ("3 samples skipped: unknown metric yoloscope_new",)
+
+
 def _renumbered(sample: Sample, rank: int) -> Sample:
     return sample._replace(labels=(sample.labels[0], str(rank), *sample.labels[2:])) if _ranked(sample) else sample
 
