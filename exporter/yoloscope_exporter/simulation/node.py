@@ -487,19 +487,35 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
     yield catalog.TRAIN_CHECKPOINTS_TOTAL, (), float(progress.epochs)
     phases = moment.phase_seconds(rank)
     first = 0.1 * phases["data_wait"]  # the part of the wait that is an epoch's first
+    callbacks = 0.002 * progress.epochs
     divided = {
         **phases,
         "loader_start": first,
         "data_wait": phases["data_wait"] - first,
-        "callbacks": 0.002 * progress.epochs,
+        "callbacks": callbacks,
+        "other": phases["other"] - callbacks,
     }
     for phase, seconds in divided.items():
         yield catalog.TRAIN_PHASE_SECONDS_TOTAL, (phase,), seconds
+    yield from _setup(progress.state == "setup", phases["setup"], timeline.SETUP_SECONDS / node.speed)
     yield catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, (), first
-    yield catalog.TRAIN_CALLBACK_SECONDS_TOTAL, ("(others)",), divided["callbacks"]
+    yield catalog.TRAIN_CALLBACK_SECONDS_TOTAL, ("(others)",), callbacks
     yield catalog.TRAIN_CALLBACK_CALLS_TOTAL, ("(others)",), float(2 * progress.epochs)
     if moment.alive and batches:
         yield catalog.TRAIN_REMAINING_SECONDS, (), (node.epochs - progress.epochs) * moment.regime.epoch
+
+
+def _setup(under_way: bool, spent: float, whole: float) -> Iterator[_Part]:  # noqa: FBT001 - one caller
+    """Set-up by stage: the stages follow each other, each for its share of the `whole`, in seconds."""
+    before = 0.0
+    for stage, share in timeline.SETUP_STAGES.items():
+        seconds = min(max(spent - before, 0.0), share * whole)
+        yield catalog.TRAIN_SETUP_SECONDS_TOTAL, (stage,), seconds
+        if under_way and before <= spent < before + share * whole:
+            yield catalog.TRAIN_SETUP_STAGE, (stage,), 1.0
+            if stage == "scan":
+                yield catalog.TRAIN_SETUP_PROGRESS_RATIO, (), seconds / (share * whole)
+        before += share * whole
 
 
 def _last_batch(moment: Moment) -> float:

@@ -29,6 +29,8 @@ PREPARATION_SECONDS = 1.0  # a worker's time for a batch
 PREPARATION_CPU = 0.92  # share of it on a CPU
 LEAST_WAIT_SECONDS = 0.002  # a ready batch still has to be fetched
 SETUP_SECONDS, VALIDATE_SECONDS, CHECKPOINT_SECONDS = 25.0, 9.0, 1.2
+#: Shares of the set-up, in the order of time.
+SETUP_STAGES = {"model": 0.2, "amp_check": 0.1, "scan": 0.4, "loader": 0.2, "other": 0.1}
 DEATH_SECONDS = 120.0  # from the first memory errors to the lost GPU
 BATCHES_PER_EPOCH = 600
 BATCH_SIZE = 64

@@ -131,7 +131,7 @@ def test_of_a_real_training(real: Data, seconds: float, back: int) -> None:
 
 
 def test_every_measure_is_seen(simulated: Data, real: Data) -> None:
-    """None is equal only because it is absent on both sides; but of phases that no hook published then."""
+    """None is equal only because it is absent on both sides."""
     seen = {name for minute in MINUTES for name, answer, _ in simulated.both(START + 60.0 * minute, 240) if answer}
     seen |= {name for name, answer, _ in real.both(real.stores[0].times()[-15], 30) if answer}
-    assert {one.name for one in MEASURES} - seen == {"callbacks", "preprocess"}
+    assert {one.name for one in MEASURES} - seen == set()
