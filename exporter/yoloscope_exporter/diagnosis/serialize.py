@@ -55,8 +55,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def range_json(course: RangeDiagnosis) -> dict[str, Any]:
-    """`to_json` of a time range, with its ends."""
-    return to_json(course.diagnoses, course.notes) | {"from": when(course.start), "to": when(course.end)}
+    """`to_json` of a time range, with its ends; null for a running exporter, which tells its last window."""
+    ends = {"from": course.start, "to": course.end}
+    return to_json(course.diagnoses, course.notes) | {name: when(time) if time else None for name, time in ends.items()}
 
 
 def from_json(content: Mapping[str, Any]) -> tuple[Diagnosis, ...]:

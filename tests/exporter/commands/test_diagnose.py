@@ -125,8 +125,10 @@ def test_a_running_exporter(tmp_path: Path) -> None:
     settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--no-collector.disk"])
     with running(settings) as exporter:
         result = run("--exporter", exporter.server.url)
+        found = json.loads(run("--exporter", exporter.server.url, "--format", "json").output)
     assert result.exit_code == 2
     assert "yoloscope run --" in result.output
+    assert found == {"runs": [], "notes": [], "from": None, "to": None}
 
 
 def test_verbose_says_what_was_not_judged(starved: Path) -> None:

@@ -85,6 +85,18 @@ _CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
 )
 
 
+#: Every verdict about the loader reads those of the others: it holds where none that is asked before it does.
+CAUSE_THRESHOLDS = (
+    "input_share",
+    "throttled_share",
+    "slow_worker_ratio",
+    "runqueue_share",
+    "worker_threads",
+    "waiting_ratio",
+    "free_cores",
+)
+
+
 def _starved_by(name: str) -> Callable[[Signals, Thresholds], bool]:
     return lambda s, t: starved(s, t) and input_cause(s, t) == name
 
@@ -162,7 +174,7 @@ RULES = (
         severity=WARNING,
         needs=STEP,
         when=_starved_by("loader_workers"),
-        thresholds=("input_share", "free_cores"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_workers_evidence,
         cause="the loader's workers are too few to prepare batches as fast as the trainer takes them, "
         "and CPUs are idle",
@@ -180,7 +192,7 @@ RULES = (
         severity=WARNING,
         needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
         when=_starved_by("loader_cpu"),
-        thresholds=("input_share", "waiting_ratio", "free_cores"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_cpu_evidence,
         cause="decoding and augmenting images takes more CPU than there is",
         verify="py-spy record --pid <a loader worker> --duration 30 --output loader.svg",
@@ -197,7 +209,7 @@ RULES = (
         severity=WARNING,
         needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
         when=_starved_by("loader_io"),
-        thresholds=("input_share", "waiting_ratio"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_io_evidence,
         cause="loader workers wait for storage instead of computing",
         verify="iostat -x 1: %util near 100; for NFS: nfsiostat 1",
@@ -214,7 +226,7 @@ RULES = (
         severity=WARNING,
         needs=(*STEP, Signals.slowest_ratio, Signals.others_prep_seconds),
         when=_starved_by("slow_worker"),
-        thresholds=("input_share", "slow_worker_ratio"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_slow_worker_evidence,
         cause="one loader worker is persistently late, and batches are delivered in order",
         verify="yoloscope top: the loader workers' times side by side; then py-spy dump --pid <that worker>",
@@ -228,7 +240,7 @@ RULES = (
         severity=WARNING,
         needs=(*STEP, Signals.runqueue_share, Signals.rank_cores),
         when=_starved_by("cpu_oversubscribed"),
-        thresholds=("input_share", "runqueue_share", "worker_threads"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_oversubscribed_evidence,
         cause="more threads want to run than there are CPUs, so they take turns instead of working",
         verify="pidstat -w -t 1: involuntary switches (nvcswch/s); column 2 of /proc/<pid>/schedstat grows",
@@ -242,7 +254,7 @@ RULES = (
         severity=WARNING,
         needs=(*STEP, Signals.throttled_share),
         when=_starved_by("cpu_throttled"),
-        thresholds=("input_share", "throttled_share"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_quota_evidence,
         cause="the container's or job's CPU quota is used up in every period, and then all its threads stop",
         verify="cat /sys/fs/cgroup/<run's cgroup>/cpu.stat: nr_throttled grows with nr_periods",
