@@ -422,7 +422,6 @@ PROCESS_METRICS = (
     catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL,
     catalog.TRAIN_PROCESSES,
     catalog.TRAIN_PROCESS_AFFINITY_CORES,
-    catalog.TRAIN_PROCESS_FAIR_CORES,
 )
 
 
@@ -486,7 +485,6 @@ class Machine:
                 world.add(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, key, cpu)
                 world.add(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, key, queue)
                 world.set(catalog.TRAIN_PROCESS_AFFINITY_CORES, key, float(plan.cores))
-                world.set(catalog.TRAIN_PROCESS_FAIR_CORES, key, plan.cores / plan.ranks)
             if plan.workers:
                 world.set(
                     catalog.TRAIN_PROCESS_RESIDENT_BYTES, (*labels, "worker"), plan.workers * plan.worker_resident
