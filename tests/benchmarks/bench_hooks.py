@@ -39,7 +39,7 @@ EPOCHS, IMAGES = 6, 64
 
 
 def microseconds_per_batch(trainer: Loop, batches: int = BATCHES) -> list[float]:
-    """Time of every batch of a loop in which nothing but the callbacks and taps costs anything."""
+    """Time of every batch of a loop in which nothing but the callbacks and wrappers costs anything."""
     trainer.train_loader.batches = EPOCH
     batch = {"img": [0, 1, 2, 3]}
     trainer.run("on_pretrain_routine_start")
@@ -83,7 +83,7 @@ def callbacks_alone(folder: Path) -> list[tuple[str, float, float]]:
         watched.append(_figures(microseconds_per_batch(model)))
         print(f"round {index}: bare {bare[-1][0]:.1f}, watched {watched[-1][0]:.1f} us", flush=True)
     loop = min(bare)[0]
-    rows = [("yoloscope, all callbacks and taps", min(watched))]
+    rows = [("yoloscope, all callbacks and wrappers", min(watched))]
     for name, peer in (("TensorBoard, six scalars per batch", tensorboard), ("TraceML, `trace_step` alone", traceml)):
         try:
             rows.append((name, _figures(peer(folder))))

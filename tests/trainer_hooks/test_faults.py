@@ -16,17 +16,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yoloscope_hooks
 from yoloscope_hooks import (
+    batches,
     callbacks,
+    counters,
     cuda_memory,
     ddp,
     facts,
+    guard,
+    instrumentation,
     learning,
-    ledger,
     naming,
+    opening,
+    progress,
     recorder,
     setup_stages,
     step_clock,
-    taps,
 )
 from yoloscope_hooks import workers as loader_workers
 from yoloscope_hooks.callbacks import CALLBACKS
@@ -100,9 +104,13 @@ def _broken(*_: object, **__: object) -> None:
 
 PLACES = [
     *((recorder.Recorder, name) for name in ("train_start", "epoch_start", "batch_start", "batch_end", "epoch_end")),
-    *((recorder.Recorder, name) for name in ("fit_epoch_end", "end", "close", "_account", "_leave", "_look_ahead")),
-    *((recorder.Recorder, name) for name in ("_estimate", "_learn", "_describe", "_restore", "__init__")),
-    *((recorder.Recorder, name) for name in ("_fold", "_store", "_step_begins", "_step_ends", "_time_callbacks")),
+    *((recorder.Recorder, name) for name in ("fit_epoch_end", "end", "close", "_account", "_leave")),
+    *((recorder.Recorder, name) for name in ("_learn", "_describe", "_restore", "__init__")),
+    *((batches.Batches, name) for name in ("__init__", "time_callbacks", "epoch_start", "start", "end", "is_due")),
+    *((batches.Batches, name) for name in ("took", "store_callbacks", "store", "account", "_fold", "_store")),
+    *((batches.Batches, name) for name in ("_step_begins", "_step_ends")),
+    *((progress.Progress, name) for name in ("__init__", "train_start", "epoch_start", "estimate")),
+    (guard.Guard, "__init__"),
     *((OtherCallbacks, name) for name in ("__init__", "install", "spent", "store")),
     *((learning.Learning, name) for name in ("__init__", "check", "sample", "epoch")),
     *((loader_workers.Queue, name) for name in ("__init__", "look", "batch", "store", "count_deaths", "let_go")),
@@ -125,13 +133,13 @@ PLACES = [
     *((setup_stages.SetupStages, name) for name in ("__init__", "spend", "over", "watch", "restore")),
     *((paths, name) for name in ("directory", "make_directory", "run_directory")),
     *((naming, name) for name in ("run", "rank")),
-    *((taps, name) for name in ("install", "restore")),
+    *((instrumentation, name) for name in ("install", "restore")),
     (facts, "gather"),
     (cuda_memory, "watch"),
     (ddp, "hook"),
-    (ledger.Ledger, "store"),
-    (recorder, "open_for"),
-    (recorder, "_clear_old"),
+    (counters.Counters, "store"),
+    (opening, "open_for"),
+    (opening, "_clear_old"),
 ]
 
 
@@ -147,10 +155,18 @@ def test_error_anywhere(
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("name", ["fit_epoch_end", "epoch_end", "_look_ahead", "_estimate"])
-def test_errors_are_counted(loop: Loop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (recorder.Recorder, "fit_epoch_end"),
+        (recorder.Recorder, "epoch_end"),
+        (progress.Progress, "epoch_start"),
+        (progress.Progress, "estimate"),
+    ],
+)
+def test_errors_are_counted(loop: Loop, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
     """What fails less than three times is counted, and the rest of the record is as good as ever."""
-    monkeypatch.setattr(recorder.Recorder, name, _broken)
+    monkeypatch.setattr(owner, name, _broken)
     loop.train()
     (seen,) = records()
     assert value(seen, "hook_errors_total") >= 2
@@ -168,7 +184,7 @@ def test_repeated_error_ends_the_record(loop: Loop, monkeypatch: pytest.MonkeyPa
 
 def test_half_open_record_is_removed(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorder that cannot be set up leaves no record behind that nobody updates."""
-    monkeypatch.setattr(ledger.Ledger, "__init__", _broken)
+    monkeypatch.setattr(counters.Counters, "__init__", _broken)
     loop.train()
     assert records() == []
 
@@ -178,7 +194,7 @@ def test_failing_part_is_left_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(learning.Learning, "check", _broken)
     loop.train()
     (seen,) = records()
-    assert value(seen, "hook_errors_total") == recorder.ERROR_LIMIT
+    assert value(seen, "hook_errors_total") == guard.ERROR_LIMIT
     assert value(seen, "batches_total") == 2 * BATCHES
 
 
@@ -355,7 +371,7 @@ def test_same_name_again(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
     """A folder full of other people's things, a day old, records among them: after a training all of it is there."""
     base = Path(os.environ["YOLOSCOPE_DIR"])
-    long_ago = time.time() - 2 * recorder.KEEP_SECONDS
+    long_ago = time.time() - 2 * opening.KEEP_SECONDS
     for run in ("exp1", "exp2", "old"):
         identity = Identity(run)
         with closing(Writer(base / run / identity.filename, identity)) as writer:
@@ -381,7 +397,7 @@ def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
 
 def test_records_of_a_tuner_are_bounded(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many runs the oldest dead go though they are young; none that lives, none that has ended a moment ago."""
-    monkeypatch.setattr(recorder, "KEEP_RUNS", 3)
+    monkeypatch.setattr(opening, "KEEP_RUNS", 3)
     base, now = Path(os.environ["YOLOSCOPE_DIR"]), time.time()
     for age in (700, 500, 400, 300, 200, 5, 4, 3):
         identity = Identity(f"tune-{age}")

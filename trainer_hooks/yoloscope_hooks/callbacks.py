@@ -53,9 +53,9 @@ def _open(trainer: Trainer) -> Recorder | None:
     recorder = None
     try:
         if not disabled():
-            from yoloscope_hooks import recorder as module  # import of the hooks must cost nothing
+            from yoloscope_hooks import opening  # import of the hooks must cost nothing
 
-            recorder = module.open_for(trainer)
+            recorder = opening.open_for(trainer)
     except Exception as error:
         logging.getLogger("yoloscope").warning("yoloscope records nothing: %s", error)
     try:

@@ -1,6 +1,6 @@
 """What the time before the first batch goes to: stages of the set-up, told by the functions that Ultralytics calls.
 
-`watch` taps methods of the one trainer, and two functions that Ultralytics' trainer calls by their names in its own
+`watch` wraps methods of the one trainer, and two functions that Ultralytics' trainer calls by their names in its own
 module. A data set reads its labels and caches its images while it is built, so it exists too late to be tapped: there
 the progress bar tells the one from the other, by the name under which the data set's module knows it, and only while
 the data set is built. No class is patched, and all of it is put back before the first batch.

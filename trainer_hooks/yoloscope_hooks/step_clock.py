@@ -64,9 +64,13 @@ def waited(rest: float, fetch: float | None, own: float) -> float:
     return max(rest - own, 0.0) if fetch is None else min(fetch, max(rest, 0.0))
 
 
+#: Seconds; no clock tells what the host did in less, and a quotient could overflow.
+SHORTEST_GAP = 1e-9
+
+
 def divide(gap: Gap, length: float, seconds: Seconds) -> None:
     """Give `length` seconds of any clock to phases, in proportion to what the host did in them by its own clock."""
-    share = length / gap.length if gap.length > 0.0 else 0.0
+    share = length / gap.length if gap.length > SHORTEST_GAP else 0.0
     callbacks, wait = gap.callbacks * share, gap.wait * share
     seconds[CALLBACKS] += callbacks
     seconds[LOADER_START if gap.first else DATA_WAIT] += wait

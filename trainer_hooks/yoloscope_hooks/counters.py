@@ -27,7 +27,7 @@ BATCHES, IMAGES, OPTIMIZER_STEPS, LAST_BATCH, FIRST_WAIT, HOOK_SECONDS = range(l
 _LOADER_START = PHASES.index("loader_start")
 
 
-class Ledger:
+class Counters:
     """`numbers` begins with the seconds of catalog.PHASES."""
 
     def __init__(self, writer: Writer, who: tuple[str, str]) -> None:

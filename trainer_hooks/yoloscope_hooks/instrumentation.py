@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     Function = Callable[..., Any]
     Trainer = Any  # duck-typed
 
-_MARK = "_yoloscope_tap"
+_MARK = "_yoloscope_wrapper"
 
 
 def install(trainer: Trainer, recorder: Recorder) -> None:
-    """Tap what the trainer has by now and is not tapped yet; what it lacks is left out."""
+    """Wrap what the trainer has by now and is not wrapped yet; what it lacks is left out."""
     for owner, name, wrapper in _places(trainer):
         function = getattr(owner, name, None)
         if callable(function) and not hasattr(function, _MARK):
-            tapped = functools.wraps(function)(wrapper(function, recorder))
-            setattr(tapped, _MARK, name in vars(owner))
-            setattr(owner, name, tapped)
+            wrapped = functools.wraps(function)(wrapper(function, recorder))
+            setattr(wrapped, _MARK, name in vars(owner))
+            setattr(owner, name, wrapped)
 
 
 def restore(trainer: Trainer) -> None:
     """Undo `install`. What somebody else has wrapped since is left alone: our part of it only notes the time."""
     for owner, name, _ in _places(trainer):
-        tapped = getattr(owner, "__dict__", {}).get(name)
-        if tapped is not None and hasattr(tapped, _MARK):
-            if getattr(tapped, _MARK):
-                setattr(owner, name, tapped.__wrapped__)
+        wrapped = getattr(owner, "__dict__", {}).get(name)
+        if wrapped is not None and hasattr(wrapped, _MARK):
+            if getattr(wrapped, _MARK):
+                setattr(owner, name, wrapped.__wrapped__)
             else:
                 delattr(owner, name)
 
 
 def _places(trainer: Trainer) -> tuple[tuple[Any, str, Callable[[Function, Recorder], Function]], ...]:
-    """What is tapped: owner, attribute, and what makes the tap."""
+    """What is wrapped: owner, attribute, and what makes the wrapper."""
     return (
         (trainer, "preprocess_batch", _preparation),
         (getattr(trainer, "scaler", None), "scale", _loss),
@@ -56,14 +56,14 @@ def _places(trainer: Trainer) -> tuple[tuple[Any, str, Callable[[Function, Recor
 
 
 def _preparation(function: Function, recorder: Recorder) -> Function:
-    mark = recorder.clock.mark
-    call = _watching_copies(function, mark) if recorder.clock.on_device else function
+    mark = recorder.batches.clock.mark
+    call = _watching_copies(function, mark) if recorder.batches.clock.on_device else function
 
     def preprocess_batch(batch: Any, *args: Any, **kwargs: Any) -> Any:
         mark(step_clock.PREPARE)
         batch = call(batch, *args, **kwargs)
         mark(step_clock.FORWARD)
-        recorder.images = _images(batch)
+        recorder.batches.images = _images(batch)
         return batch
 
     return preprocess_batch
@@ -125,7 +125,7 @@ def _images(batch: Any) -> int:
 
 
 def _loss(function: Function, recorder: Recorder) -> Function:
-    mark = recorder.clock.mark
+    mark = recorder.batches.clock.mark
 
     def scale(*args: Any, **kwargs: Any) -> Any:
         mark(step_clock.BACKWARD)
@@ -135,13 +135,13 @@ def _loss(function: Function, recorder: Recorder) -> Function:
 
 
 def _optimizer(function: Function, recorder: Recorder) -> Function:
-    mark = recorder.clock.mark
+    mark = recorder.batches.clock.mark
 
     def optimizer_step(*args: Any, **kwargs: Any) -> Any:
         mark(step_clock.OPTIMIZER)
         result = function(*args, **kwargs)
         mark(step_clock.OPTIMIZED)
-        recorder.steps += 1
+        recorder.batches.steps += 1
         return result
 
     return optimizer_step
@@ -150,13 +150,13 @@ def _optimizer(function: Function, recorder: Recorder) -> Function:
 def _interval(function: Function, recorder: Recorder, state: str, after: str) -> Function:
     """A call that is a phase of its own. If it raises, the state stays, and says where it happened."""
 
-    def tapped(*args: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         recorder.enter(state)
         result = function(*args, **kwargs)
         recorder.leave(after)
         return result
 
-    return tapped
+    return wrapped
 
 
 def _validation(function: Function, recorder: Recorder) -> Function:

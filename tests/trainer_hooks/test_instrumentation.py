@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from yoloscope_hooks import taps
+from yoloscope_hooks import instrumentation
 from yoloscope_hooks.step_clock import ARRIVED, COPY, FORWARD, PREPARE
 
 if TYPE_CHECKING:
@@ -76,26 +76,28 @@ def test_copies_to_the_device(function: Callable[[Batch], Batch], marks: list[in
         types.append(type(pickle.loads(pickle.dumps(batch))))
         return function(batch)
 
-    recorder = SimpleNamespace(clock=SimpleNamespace(mark=seen.append, on_device=True), images=0)
+    batches = SimpleNamespace(clock=SimpleNamespace(mark=seen.append, on_device=True), images=0)
+    recorder = SimpleNamespace(batches=batches)
     trainer = SimpleNamespace(preprocess_batch=preprocess_batch)
-    taps.install(trainer, recorder)  # type: ignore[arg-type]
+    instrumentation.install(trainer, recorder)  # type: ignore[arg-type]
     given: Batch = {"im_file": ["a"], "img": Tensor(), "cls": Tensor()}
     result = trainer.preprocess_batch(given)
     assert seen == marks
     assert types == [type(result)] == [dict]
     assert (result is given) == (function is not another)
     assert [getattr(value, "device", None) for value in result.values()][:2] == [None, "cuda:0"]
-    assert recorder.images == 4
-    taps.restore(trainer)
+    assert batches.images == 4
+    instrumentation.restore(trainer)
     assert trainer.preprocess_batch is preprocess_batch
 
 
 def test_no_copies_on_a_cpu() -> None:
     """There the batch is handed on as it is."""
     seen: list[int] = []
-    recorder = SimpleNamespace(clock=SimpleNamespace(mark=seen.append, on_device=False), images=0)
+    batches = SimpleNamespace(clock=SimpleNamespace(mark=seen.append, on_device=False), images=0)
+    recorder = SimpleNamespace(batches=batches)
     trainer = SimpleNamespace(preprocess_batch=lambda batch: batch)
-    taps.install(trainer, recorder)  # type: ignore[arg-type]
+    instrumentation.install(trainer, recorder)  # type: ignore[arg-type]
     given: Batch = {"img": Tensor()}
     assert trainer.preprocess_batch(given) is given
     assert seen == [PREPARE, FORWARD]

@@ -1,0 +1,90 @@
+"""Opens the record of the training this process is about to do, and clears up what earlier ones left."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_record import clearing, paths
+from yoloscope_record.file_format import Identity, RecordError
+from yoloscope_record.reader import Reader
+from yoloscope_record.writer import Writer
+
+from yoloscope_hooks import facts, naming
+from yoloscope_hooks.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    Trainer = Any  # duck-typed
+
+KEEP_SECONDS = 86400.0
+KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
+SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
+
+
+def open_for(trainer: Trainer) -> Recorder:
+    """Open the record of the training this process is about to do.
+
+    Raises:
+        RecordError: there is no directory for it, or no room.
+    """
+    now = time.time()
+    rank = naming.rank(os.environ)
+    run = naming.run(trainer, os.environ, now)
+    base = paths.make_directory(paths.directory())
+    path, identity = _free(base, run, rank)
+    with suppress(OSError):
+        clearing.remove_workers(path)  # of an earlier training under the same name
+    writer = Writer(path, identity, facts.gather(trainer, os.environ))
+    try:
+        recorder = Recorder(writer, (identity.run, rank), _begun(now))
+    except Exception:
+        writer.discard()
+        raise
+    recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
+    _clear_old(base, path.parent, now)
+    return recorder
+
+
+def _free(base: Path, run: str, rank: str) -> tuple[Path, Identity]:
+    """The run's name, or with a number if a living process writes under it (a name told to two trainings)."""
+    for count in range(1, 100):
+        identity = Identity(run if count == 1 else f"{run}-{count}", rank)
+        path = paths.run_directory(base, identity.run) / identity.filename
+        with suppress(RecordError):
+            if Reader(path).read().alive:
+                continue
+        return path, identity
+    raise RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
+
+
+def _begun(now: float) -> float:
+    """Seconds this training has been going on. A rank's process exists for it alone, and has loaded much by now."""
+    if "LOCAL_RANK" not in os.environ:
+        return 0.0
+    return max(now - (naming.process_start(os.getpid()) or now), 0.0)
+
+
+def _clear_old(base: Path, ours: Path, now: float) -> None:
+    """Remove this user's own runs that ended long ago, and of more than `KEEP_RUNS` the oldest."""
+    runs = sorted(_own_runs(base, ours), reverse=True)
+    for number, (began, directory) in enumerate(runs):
+        age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
+        if began < now - age:
+            with suppress(OSError):
+                clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
+
+
+def _own_runs(base: Path, ours: Path) -> Iterator[tuple[float, Path]]:
+    """When the files of this user's other runs were made, and their directories."""
+    for directory in base.iterdir():
+        with suppress(OSError):
+            status = directory.lstat()
+            if status.st_uid == os.geteuid() and directory != ours and stat.S_ISDIR(status.st_mode):
+                yield status.st_mtime, directory
