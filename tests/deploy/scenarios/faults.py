@@ -238,16 +238,7 @@ def quota_throttles(w: World) -> None:
     instance = w.host()
     w.train(Part(15), Part(25, wait=0.15, busy=0.8), Part(30))
     w.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0), (15, 5), (40, 0), instance=instance, run=w.name)
-
-
-@fault(at=15, mended=40, minutes=65, CpuQuotaThrottling=(12.5, 12.5))
-def quota_throttles_an_old_exporter(w: World) -> None:
-    """The same where the exporter is of version 0.1 and tells no periods."""
-    quota_throttles(w)
-    periods = (c.CGROUP_CPU_PERIODS_TOTAL.name, c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL.name)
-    w.series = {key: pieces for key, pieces in w.series.items() if key[0] not in periods}
-    who = {"instance": w.node(), "run": w.name}
-    w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0), (15, 0.5), (40, 0), **who)
+    w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0), (15, 2), (40, 0), instance=instance, run=w.name)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
