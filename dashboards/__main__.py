@@ -1,4 +1,4 @@
-"""Write the dashboards and recording rules, or compare them with what is committed."""
+"""Write the dashboards, or compare them with what is committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every generated file: dashboards, recording rules, and the lower part of the pages about the dashboards."""
+"""Every generated file: dashboards, and the lower part of the pages about the dashboards."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dashboards import pages, recording
+from dashboards import pages
 from dashboards.languages import LANGUAGES
 from dashboards.localise import localised
 from dashboards.views import BOARDS
 
 ROOT = Path(__file__).parents[1]
-RULES = "deploy/prometheus/rules/recording.yml"
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
@@ -31,7 +30,7 @@ def dashboards() -> dict[str, dict[str, Any]]:
 
 def files() -> dict[str, str]:
     """Path -> text, of all of them."""
-    made = {RULES: recording.text()}
+    made: dict[str, str] = {}
     for name, dashboard in dashboards().items():
         page = pages.path(*name.split("/"))
         made[f"dashboards/generated/{name}.json"] = _text(dashboard)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
+
 from dashboards import sdk
 
 OK: Final = "#3274D9"
@@ -69,17 +71,21 @@ Steps = tuple[tuple[float | None, str], ...]
 PLAIN: Final[Steps] = ((None, NEUTRAL),)
 
 
-def above(warning: float, critical: float | None = None) -> Steps:
-    """High is bad."""
-    steps: Steps = ((None, OK), (warning, WARNING))
-    return steps if critical is None else (*steps, (critical, CRITICAL))
+def above(warning: str | float, critical: str | float | None = None) -> Steps:
+    """High is bad; a threshold by its name, or a number of things."""
+    steps: Steps = ((None, OK), (_value(warning), WARNING))
+    return steps if critical is None else (*steps, (_value(critical), CRITICAL))
 
 
-def below(warning: float, critical: float | None = None) -> Steps:
-    """Low is bad: OK from `warning` up, critical under `critical`."""
+def below(warning: str | float, critical: str | float | None = None) -> Steps:
+    """Low is bad: OK from `warning` up, critical under `critical`; as `above` takes them."""
     if critical is None:
-        return ((None, WARNING), (warning, OK))
-    return ((None, CRITICAL), (critical, WARNING), (warning, OK))
+        return ((None, WARNING), (_value(warning), OK))
+    return ((None, CRITICAL), (_value(critical), WARNING), (_value(warning), OK))
+
+
+def _value(threshold: str | float) -> float:
+    return THRESHOLDS[threshold].value if isinstance(threshold, str) else threshold
 
 
 def thresholds(steps: Steps) -> sdk.ThresholdsBuilder:

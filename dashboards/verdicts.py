@@ -8,14 +8,8 @@ from yoloscope_exporter.diagnosis.rules import CRITICAL, INFO, OK, RULES, WARNIN
 
 from dashboards import look
 
-#: Higher is worse, and is shown where there is room for one.
-LEVEL: Final = {OK: 1, INFO: 2, WARNING: 3, CRITICAL: 4}
 _COLOURS: Final = {OK: look.OK, INFO: look.NEUTRAL, WARNING: look.WARNING, CRITICAL: look.CRITICAL}
 
-#: Level -> names of verdicts.
-SEVERITIES: Final = {
-    level: tuple(rule.name for rule in RULES if rule.severity == severity) for severity, level in LEVEL.items()
-}
 LEVELS: Final = look.mapping(
     {
         "1": ("healthy", look.OK),
@@ -33,6 +27,3 @@ STEPS: Final[look.Steps] = (
 )
 #: For columns that show the verdict's name.
 TITLES: Final = look.mapping({rule.name: (rule.title, _COLOURS[rule.severity]) for rule in RULES})
-
-#: States of a rank in the same levels: `finished` is as good as `train`, the pauses between are neither good nor bad.
-STATES: Final = {1: ("train", "finished"), 2: ("setup", "validate", "checkpoint"), 4: ("failed", "killed")}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_exporter.measures.catalog import MEASURES
+
 from dashboards.languages.zh_cn import TEXTS as ZH_CN
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ class Language(NamedTuple):
     Attributes:
         folder: its place in `generated/`.
         suffix: behind uids and the tag.
-        texts: English -> this language; every text must be in it, and nothing else.
+        texts: English -> this language; every text must be in it.
     """
 
     folder: str
@@ -24,4 +26,7 @@ class Language(NamedTuple):
     texts: Mapping[str, str]
 
 
-LANGUAGES = (Language("zh-CN", "-zh", ZH_CN),)
+#: What measures are called, in their own words.
+MEASURES_ZH_CN = {one.title: one.title_zh for one in MEASURES} | {one.help: one.help_zh for one in MEASURES}
+
+LANGUAGES = (Language("zh-CN", "-zh", MEASURES_ZH_CN | ZH_CN),)

@@ -56,7 +56,6 @@ _COMMON: Final = {
     "Short bars.": "条形很短。",
     "No row.": "没有任何行。",
     "Up to 92 %.": "不超过 92%。",
-    "Under 5 %.": "低于 5%。",
     "Under 10 %.": "低于 10%。",
     "Under 20 %.": "低于 20%。",
     "Below 0.1 %.": "低于 0.1%。",
@@ -180,7 +179,6 @@ _FLEET: Final = {
         "多数训练都高于 20%：很可能是共享存储的问题。"
     ),
     "Images per second": "图像/秒",
-    "Training images per second, over all ranks of the run.": "每秒训练的图像数，该训练所有 rank 合计。",
     "Follows the number of trainings.": "随训练数量变化。",
     "Falling with as many trainings: something shared got slow.": "训练数量不变而下降：某个共享资源变慢了。",
     "GPU-hours wasted": "浪费的 GPU 小时",
@@ -195,7 +193,7 @@ _FLEET: Final = {
     "One row for each training that lives or ended a short while ago; the worst verdict of its ranks.": (
         "每个运行中或刚结束的训练一行；显示各 rank 中最严重的诊断结论。"
     ),
-    "Blue verdicts, GPUs above 85 %, waiting under 5 %.": "结论为蓝色，GPU 高于 85%，等待低于 5%。",
+    "Blue verdicts, GPUs above 85 %, waiting under 10 %.": "结论为蓝色，GPU 高于 85%，等待低于 10%。",
     "Sort by a column; a click on a name opens the training.": "可按列排序；点击名称打开该训练。",
     "mAP50-95": "mAP50-95",
     "Progress": "进度",
@@ -288,7 +286,6 @@ _RUN: Final = {
     "Above 20 % the loader holds training back: open the dashboard Data pipeline.": (
         "高于 20% 说明数据加载拖慢训练：打开“数据管道”仪表盘。"
     ),
-    "Training images per second.": "每秒训练的图像数。",
     "Training images per second, all ranks together.": "每秒训练的图像数，所有 rank 合计。",
     "Steady from the second epoch on.": "从第二个轮次起保持平稳。",
     "Falling: throttling, a leak or shared storage. Compare with an earlier run on the dashboard Compare.": (
@@ -463,8 +460,8 @@ _DATA: Final = {
         "低于 50% 说明进程在等存储：cache=ram 或 cache=disk，或使用本地磁盘。"
     ),
     "Late workers": "迟到的进程",
-    "Workers that take twice as long for a batch as the middle worker of their rank.": (
-        "准备一个批次的时间达到本 rank 中位进程两倍的进程数。"
+    "Workers that take twice as long for a batch as the mean of their rank's other workers.": (
+        "准备一个批次的时间达到本 rank 其他进程均值两倍的进程数。"
     ),
     "Persistently late: its part of the data is slow, or its CPU is shared. See the workers below.": (
         "一直迟到：它负责的数据慢，或它的 CPU 被共享。见下方各进程。"
@@ -504,8 +501,8 @@ _DATA: Final = {
     "Worker by worker": "逐个进程",
     "rank {{rank}}, worker {{worker}}": "rank {{rank}}，worker {{worker}}",
     "Late workers over time": "迟到进程随时间变化",
-    "A worker is late when a batch takes it 2 times as long as the middle worker of its rank.": (
-        "一个批次用时达到本 rank 中位进程的 2 倍即为迟到。"
+    "A worker is late when it takes 2 times as long as the mean of its rank's other workers.": (
+        "一个批次用时达到本 rank 其他进程均值的 2 倍即为迟到。"
     ),
     "All blue.": "全部为蓝色。",
     "The same worker orange all along: its part of the data or its CPU is slow. Now and then: harmless.": (
@@ -520,7 +517,6 @@ _DATA: Final = {
         "慢且在等待：存储。慢且在 CPU 上：它的 CPU 被共享。"
     ),
     "Rank/worker": "Rank/进程",
-    "Times the middle": "中位的倍数",
     "On a CPU": "占用 CPU",
     "Batches per second": "批次/秒",
     "Pages from storage per second": "每秒从存储读取的页",
@@ -544,7 +540,6 @@ _DATA: Final = {
     "Throughput now, and what it would be if no batch were waited for.": "当前吞吐，以及完全不等待批次时的吞吐。",
     "The gap is what a faster loader would give.": "差距就是更快的数据加载所能带来的提升。",
     "First batch of an epoch": "轮次的第一个批次",
-    "Share of time spent waiting for the first batch of an epoch.": "等待每轮第一个批次的时间占比。",
     "A few per cent, or nothing.": "百分之几，或没有。",
     "Much: workers are started anew each epoch, or epochs are very short. Fewer, longer epochs help.": (
         "很多：每轮都重启进程，或轮次太短。减少轮次数、加长每轮会有帮助。"
@@ -736,9 +731,10 @@ _RANKS: Final = {
     "The ranks of one training: who is slow, who waits for whom, and why.": (
         "一次训练的各 rank：谁慢、谁在等谁、为什么。"
     ),
-    "Slowest over middle": "最慢与中位之比",
-    "Own work of the slowest rank over that of the middle one.": "最慢 rank 的自身工作时间除以中位 rank 的。",
-    "Up to 1.1.": "不超过 1.1。",
+    "Slowest behind the others": "最慢 rank 的落后程度",
+    "How much longer the slowest rank's own time for a batch is than the mean of the other ranks.": (
+        "最慢 rank 每个批次的自身时间比其他 rank 均值长的比例。"
+    ),
     "Above, one rank holds all others up, for they wait at every step: the table names it.": (
         "超过时有一个 rank 拖慢所有其他 rank，因为每一步都要等它：表中会列出。"
     ),
@@ -771,8 +767,8 @@ _RANKS: Final = {
     "More: ranks do not step together; a rank hangs.": "更大：各 rank 不同步，有 rank 卡住。",
     "Who waits for whom": "谁在等谁",
     "Ranks that hold the others up": "拖慢其他的 rank",
-    "A rank holds the others up when its own work takes 10 % longer than that of the middle one.": (
-        "自身工作时间比中位 rank 长 10% 以上的 rank 会拖慢其他 rank。"
+    "A rank holds the others up when its own work takes 10 % longer than the mean of the others.": (
+        "自身时间比其他 rank 的均值长 10% 以上的 rank 会拖慢其他 rank。"
     ),
     "A rank orange all along is the straggler; the others wait for it at the end of each backward.": (
         "一直为橙色的 rank 就是掉队者；其他 rank 在每次反向结束时等它。"
@@ -785,15 +781,11 @@ _RANKS: Final = {
         "say why."
     ): "掉队者工作时间更长且不等别人；其他都在等它。它的频率、温度和数据等待说明原因。",
     "Own work": "自身工作",
-    "Over the middle": "与中位之比",
     "Waits for peers": "等其他 rank",
     "Waits for data": "等数据",
     "Clock of its best": "频率/最高频率",
     "Temperature": "温度",
     "Time for a batch, by rank": "各 rank 每批次用时",
-    "Time each rank computes for a batch; waiting for data and for peers is left out.": (
-        "各 rank 每批次的计算时间；不含等待数据和等待其他 rank。"
-    ),
     "One above the others: its GPU is slower, hotter, or shared.": "某条高于其他：它的 GPU 更慢、更热或被共享。",
     "Waiting for peers, by rank": "等待其他 rank（按 rank）",
     "Time each rank waits for the others at the end of backward, for a batch.": (
@@ -811,9 +803,7 @@ _RANKS: Final = {
     "Equal: all wait for the slowest.": "相等：都在等最慢的。",
     "Different: they do not step together.": "不相等：它们不同步。",
     "slowest": "最慢",
-    "Slowest over middle, over time": "最慢与中位之比随时间变化",
-    "Own work over that of the middle rank.": "自身工作时间除以中位 rank 的。",
-    "Below 1.1.": "低于 1.1。",
+    "Slowest behind the others, over time": "最慢 rank 的落后程度随时间变化",
     "Rising: heat, or a neighbour on that node.": "上升：过热，或该节点上有其他任务。",
     "Why a rank is slow": "rank 为什么慢",
     "Clock of its best, by rank": "频率/最高频率（按 rank）",
@@ -1157,11 +1147,9 @@ _COMPARE: Final = {
         "某个在若干轮后下降：降频、泄漏，或 mosaic 结束。"
     ),
     "Waiting for data, by epoch": "等待数据（按轮次）",
-    "Share of the training loop's time spent waiting for data.": "训练循环中等待数据的时间占比。",
     "Low after the first epoch.": "第一轮之后低。",
     "High in the first epoch alone: cold files. In all: the loader.": "仅第一轮高：文件未缓存。每轮都高：数据加载。",
     "GPU busy, by epoch": "GPU 忙碌（按轮次）",
-    "Mean utilisation of the GPUs the run trains on.": "该训练所用 GPU 的平均利用率。",
     "Flat and high.": "平稳且高。",
     "Lower in B: look at waiting for data beside it.": "B 更低：看旁边的等待数据。",
 }

@@ -8,10 +8,12 @@ from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.formula import TARGET
 from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, Expr, Scope, by_epoch, known, over, total, zero
 
-from dashboards import look, measures, recording
+from dashboards import look, measures
 from dashboards.board import OF_TWO_RUNS, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, epochs, stat, table
 from dashboards.views.common import RUN_LINK
+from deploy.prometheus.rulebook import records as recording
+from deploy.prometheus.rulebook.records import MAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +65,7 @@ def duration(on: Scope) -> Expr:
 
 def best(on: Scope) -> Expr:
     """The best mAP50-95."""
-    return most(on, m.TRAIN_METRIC, name=measures.MAP).of("score")
+    return most(on, m.TRAIN_METRIC, name=MAP).of("score")
 
 
 def energy(on: Scope) -> Expr:
@@ -183,9 +185,14 @@ FIGURES = Row(
             "Both runs",
             About("Two rows.", "One row: the other run lies outside the time range.", HINT),
             ("run", "Run"),
-            Column(title="GPU busy", expr=either(busy(BOTH)), steps=look.below(0.85, 0.5), highest=1),
+            Column(title="GPU busy", expr=either(busy(BOTH)), steps=look.below("gpu_well_used", "gpu_low"), highest=1),
             Column(title="Images per second", expr=either(images(BOTH)), decimals=1),
-            Column(title="Waiting for data", expr=either(waiting(BOTH)), steps=look.above(0.05, 0.2), highest=1),
+            Column(
+                title="Waiting for data",
+                expr=either(waiting(BOTH)),
+                steps=look.above("input_share", "input_share_severe"),
+                highest=1,
+            ),
             Column(title="Peak memory", expr=either(most(BOTH, recording.RUN_PEAK_MEMORY))),
             Column(title="Best mAP50-95", expr=either(best(BOTH)), decimals=3),
             Column(title="Duration", expr=either(duration(BOTH))),
@@ -238,7 +245,7 @@ CURVES = Row(
         both(
             "mAP50-95",
             About("Both rise alike.", "B below A: the change costs accuracy.", "The value of the last validation."),
-            lambda on: total("max", on(m.TRAIN_METRIC, name=measures.MAP), "run").of("score"),
+            lambda on: total("max", on(m.TRAIN_METRIC, name=MAP), "run").of("score"),
             "last_over_time",
         ),
         both(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
-from yoloscope_exporter.measures.promql import Expr, middle, named, total
+from yoloscope_exporter.measures import loader, training
+from yoloscope_exporter.measures.promql import Expr, named, total
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
@@ -12,33 +14,29 @@ from dashboards.views.common import LIFECYCLE, ONE_RUN, RUN, of_run
 
 QUANTILES = ((0.5, "half of the batches"), (0.95, "95 % of the batches"), (0.99, "99 % of the batches"))
 WORKER = ("rank", "worker")
-#: A worker that takes twice the time of the middle one is late: the spread of healthy workers is below 1.5.
-LATE = 2
+LATE = THRESHOLDS["slow_worker_ratio"].value
 LATENESS = look.mapping({"0": ("in time", look.OK), "1": ("late", look.WARNING)})
 FIVE = Size(width=4, height=4)
 
 
 def preparation(*by: str) -> Expr:
     """Seconds a worker needs for a batch."""
-    seconds = total("sum", RUN.rate(m.TRAIN_WORKER_BATCH_SECONDS_TOTAL), *by)
-    return (seconds / total("sum", RUN.rate(m.TRAIN_WORKER_BATCHES_TOTAL), *by)).of("seconds")
+    return measures.measured(RUN, loader.PREPARATION, *by)
 
 
 def computing(*by: str) -> Expr:
     """Share of the preparation in which the worker ran on a CPU; the rest is waiting, mostly for storage."""
-    cpu = total("sum", RUN.rate(m.TRAIN_WORKER_CPU_SECONDS_TOTAL), *by)
-    return (cpu / total("sum", RUN.rate(m.TRAIN_WORKER_BATCH_SECONDS_TOTAL), *by)).of("ratio")
+    return measures.measured(RUN, loader.PREPARATION_CPU, *by)
 
 
-def to_the_middle() -> Expr:
-    """Each worker's time for a batch over that of the rank's middle worker."""
-    each = preparation(*WORKER)
-    return each.per(middle(0.5, each, "rank"), ["rank"]).of("times")
+def to_the_others() -> Expr:
+    """Each worker's time for a batch over the mean of the rank's other workers."""
+    return measures.measured(RUN, loader.WORKER_TO_OTHERS, *WORKER).of("times")
 
 
 def late() -> Expr:
     """1 for a worker that is late, else 0."""
-    return Expr(f"({to_the_middle()}) >= bool {LATE}", "", "1 while the worker is late.")
+    return Expr(f"({to_the_others()}) >= bool {LATE:g}", "", "1 while the worker is late.")
 
 
 def by_worker(expr: Expr) -> Expr:
@@ -52,12 +50,12 @@ GLANCE = Row(
         stat(
             "Waiting for data",
             About(
-                "Under 5 %.",
+                "Under 10 %.",
                 "Above 20 % the loader holds training back; the panels below say whether workers, CPU or storage.",
-                "Share of the training loop's time in which the trainer waited for the next batch.",
+                training.DATA_WAIT.help,
             ),
-            Query(of_run(measures.data_wait(RUN))),
-            steps=look.above(0.05, 0.2),
+            Query(of_run(measures.measured(RUN, training.DATA_WAIT))),
+            steps=look.above("input_share", "input_share_severe"),
             decimals=1,
             size=FIVE,
         ),
@@ -68,10 +66,8 @@ GLANCE = Row(
                 "Near 0 the trainer waits for batches: more workers, or cheaper preparation.",
                 "Batches that are ready over those that could be.",
             ),
-            Query(
-                of_run((total("sum", RUN(m.TRAIN_QUEUE_DEPTH)) / total("sum", RUN(m.TRAIN_QUEUE_CAPACITY))).of("ratio"))
-            ),
-            steps=look.below(0.5, 0.1),
+            Query(of_run(measures.measured(RUN, loader.QUEUE_FILL))),
+            steps=look.below("queue_low", "queue_empty"),
             decimals=0,
             size=FIVE,
         ),
@@ -93,7 +89,7 @@ GLANCE = Row(
                 "Share of the preparation in which the worker ran on a CPU; the rest is waiting, mostly for storage.",
             ),
             Query(of_run(computing())),
-            steps=look.below(0.7, 0.5),
+            steps=look.below("preparation_cpu", "waiting_ratio"),
             decimals=0,
             size=FIVE,
         ),
@@ -102,7 +98,7 @@ GLANCE = Row(
             About(
                 "0.",
                 "Persistently late: its part of the data is slow, or its CPU is shared. See the workers below.",
-                "Workers that take twice as long for a batch as the middle worker of their rank.",
+                "Workers that take twice as long for a batch as the mean of their rank's other workers.",
             ),
             Query(of_run(total("sum", late()))),
             steps=look.above(1),
@@ -165,7 +161,7 @@ WORKERS = Row(
             About(
                 "All blue.",
                 "The same worker orange all along: its part of the data or its CPU is slow. Now and then: harmless.",
-                f"A worker is late when a batch takes it {LATE} times as long as the middle worker of its rank.",
+                f"A worker is late when it takes {LATE:g} times as long as the mean of its rank's other workers.",
             ),
             Query(late(), "rank {{rank}}, worker {{worker}}"),
             mappings=(LATENESS,),
@@ -179,7 +175,12 @@ WORKERS = Row(
             ),
             ("which", "Rank/worker"),
             Column(title="Preparing a batch", expr=by_worker(preparation(*WORKER))),
-            Column(title="Times the middle", expr=by_worker(to_the_middle()), steps=look.above(1.5, LATE), decimals=2),
+            Column(
+                title=loader.WORKER_TO_OTHERS.title,
+                expr=by_worker(to_the_others()),
+                steps=look.above("slow_worker_ratio"),
+                decimals=2,
+            ),
             Column(title="On a CPU", expr=by_worker(computing(*WORKER)), highest=1),
             Column(
                 title="Batches per second",
@@ -192,7 +193,7 @@ WORKERS = Row(
                 expr=by_worker(total("sum", RUN.rate(m.TRAIN_WORKER_MAJOR_FAULTS_TOTAL), *WORKER)),
                 decimals=1,
             ),
-            sort="Times the middle",
+            sort=loader.WORKER_TO_OTHERS.title,
             size=Size(width=12, height=9),
         ),
         lines(
@@ -243,7 +244,9 @@ QUEUE = Row(
             ),
             Query(measures.images(RUN), "now"),
             Query(
-                (measures.images(RUN) / Expr(f"1 - ({measures.data_wait(RUN)})", "ratio")).of("images/s"),
+                (measures.images(RUN) / Expr(f"1 - ({measures.measured(RUN, training.DATA_WAIT)})", "ratio")).of(
+                    "images/s"
+                ),
                 "without waiting",
             ),
             size=THIRD,
@@ -253,9 +256,9 @@ QUEUE = Row(
             About(
                 "A few per cent, or nothing.",
                 "Much: workers are started anew each epoch, or epochs are very short. Fewer, longer epochs help.",
-                "Share of time spent waiting for the first batch of an epoch.",
+                training.LOADER_START.help,
             ),
-            Query(total("avg", RUN.rate(m.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL), "rank"), "rank {{rank}}"),
+            Query(measures.measured(RUN, training.LOADER_START, "rank"), "rank {{rank}}"),
             size=THIRD,
         ),
         lines(
@@ -324,7 +327,7 @@ CAUSE = Row(
                 (total("max", RUN.rate(m.DISK_IO_SECONDS_TOTAL), "instance", "device")),
                 "{{device}} of {{instance}}",
             ),
-            steps=look.above(0.9),
+            steps=look.above("busy"),
             highest=1,
             size=THIRD,
         ),
@@ -336,7 +339,7 @@ CAUSE = Row(
                 "Share of time in which some process of the run's cgroup waited for the resource.",
             ),
             Query(total("max", ONE_RUN.rate(m.CGROUP_PRESSURE_SECONDS_TOTAL, kind="some"), "resource"), "{{resource}}"),
-            steps=look.above(0.1),
+            steps=look.above("pressure"),
             size=THIRD,
         ),
         lines(

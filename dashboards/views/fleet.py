@@ -5,11 +5,12 @@ from __future__ import annotations
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.promql import UP, Expr, known, middle, since, top, total, zero
 
-from dashboards import look, recording, verdicts
+from dashboards import look, verdicts
 from dashboards.board import NODES as NODE_VARIABLES
 from dashboards.board import Board, Row, link
 from dashboards.panels import About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import FIRING, NODE_LINK, NODES, RUN_LINK, alerts, severity_column, verdict_column
+from deploy.prometheus.rulebook import records as recording
 
 QUANTILES = ((0.1, "lowest tenth"), (0.5, "middle"), (0.9, "highest tenth"))
 SHOWN = 40  # rows a screen can show
@@ -77,7 +78,7 @@ GLANCE = Row(
                     / total("sum", NODES(recording.NODE_GPUS).where(NODES(recording.NODE_GPU_BUSY), ["instance"]))
                 ).of("ratio")
             ),
-            steps=look.below(0.6, 0.3),
+            steps=look.below("fleet_used", "gpu_low_severe"),
             decimals=0,
         ),
         stat(
@@ -87,7 +88,7 @@ GLANCE = Row(
                 "The nodes table names them; the training there is stalled, setting up, or starved of data.",
             ),
             Query(fleet(recording.NODE_GPUS_IDLE)),
-            steps=look.above(1, 8),
+            steps=look.above(1, "many_idle_gpus"),
         ),
         stat(
             "Faulty GPUs",
@@ -137,12 +138,12 @@ GLANCE = Row(
         stat(
             "Waiting for data",
             About(
-                "Under 5 %.",
+                "Under 10 %.",
                 "Above 20 % for most trainings: the shared storage is the likely cause.",
                 "Share of the training loop's time spent waiting for data; the middle one of all trainings.",
             ),
             Query(middle(0.5, living(total("max", NODES(recording.RUN_DATA_WAIT), "run")))),
-            steps=look.above(0.05, 0.2),
+            steps=look.above("input_share", "input_share_severe"),
             decimals=1,
         ),
         stat(
@@ -176,7 +177,7 @@ TRAININGS = Row(
         table(
             "Trainings",
             About(
-                "Blue verdicts, GPUs above 85 %, waiting under 5 %.",
+                "Blue verdicts, GPUs above 85 %, waiting under 10 %.",
                 "Sort by a column; a click on a name opens the training.",
                 "One row for each training that lives or ended a short while ago; the worst verdict of its ranks.",
             ),
@@ -184,8 +185,18 @@ TRAININGS = Row(
             verdict_column(worst("verdict")),
             Column(title="State", expr=state(), label="state"),
             Column(title="Ranks", expr=run(recording.RUN_RANKS, "sum"), decimals=0),
-            Column(title="GPU busy", expr=run(recording.RUN_GPU_BUSY), steps=look.below(0.85, 0.5), highest=1),
-            Column(title="Waiting for data", expr=run(recording.RUN_DATA_WAIT), steps=look.above(0.05, 0.2), highest=1),
+            Column(
+                title="GPU busy",
+                expr=run(recording.RUN_GPU_BUSY),
+                steps=look.below("gpu_well_used", "gpu_low"),
+                highest=1,
+            ),
+            Column(
+                title="Waiting for data",
+                expr=run(recording.RUN_DATA_WAIT),
+                steps=look.above("input_share", "input_share_severe"),
+                highest=1,
+            ),
             Column(title="Images per second", expr=run(recording.RUN_IMAGES, "sum"), unit="images/s", decimals=0),
             Column(title="mAP50-95", expr=run(recording.RUN_MAP), unit="score", decimals=3),
             Column(title="Progress", expr=run(recording.RUN_PROGRESS), highest=1),
@@ -193,7 +204,7 @@ TRAININGS = Row(
             Column(
                 title="Last batch",
                 expr=since(total("max", NODES(recording.RUN_LAST_BATCH), "run")),
-                steps=look.above(60, 300),
+                steps=look.above("late_batch", "stalled"),
             ),
             link=RUN_LINK,
             sort="Waiting for data",
@@ -230,13 +241,17 @@ NODES_ROW = Row(
             Column(title="Idle", expr=node(recording.NODE_GPUS_IDLE), steps=look.above(1), decimals=0),
             Column(title="Faulty", expr=node(recording.NODE_GPUS_FAULTY), steps=look.above(1, 1), decimals=0),
             Column(title="GPU busy", expr=node(recording.NODE_GPU_BUSY), highest=1),
-            Column(title="GPU memory", expr=node(recording.NODE_GPU_MEMORY), steps=look.above(0.95), highest=1),
+            Column(
+                title="GPU memory", expr=node(recording.NODE_GPU_MEMORY), steps=look.above("cuda_peak_share"), highest=1
+            ),
             Column(title="Power", expr=node(recording.NODE_GPU_POWER), decimals=0),
-            Column(title="Hottest GPU", expr=node(recording.NODE_GPU_TEMPERATURE), steps=look.above(85), decimals=0),
-            Column(title="Throttled", expr=node(recording.NODE_GPU_THROTTLED), steps=look.above(0.05), highest=1),
-            Column(title="CPU busy", expr=node(recording.NODE_CPU_BUSY), steps=look.above(0.9), highest=1),
-            Column(title="Memory", expr=node(recording.NODE_MEMORY), steps=look.above(0.9), highest=1),
-            Column(title="Disk busy", expr=node(recording.NODE_DISK_BUSY), steps=look.above(0.9), highest=1),
+            Column(title="Hottest GPU", expr=node(recording.NODE_GPU_TEMPERATURE), steps=look.above("hot"), decimals=0),
+            Column(
+                title="Throttled", expr=node(recording.NODE_GPU_THROTTLED), steps=look.above("thermal_share"), highest=1
+            ),
+            Column(title="CPU busy", expr=node(recording.NODE_CPU_BUSY), steps=look.above("busy"), highest=1),
+            Column(title="Memory", expr=node(recording.NODE_MEMORY), steps=look.above("busy"), highest=1),
+            Column(title="Disk busy", expr=node(recording.NODE_DISK_BUSY), steps=look.above("busy"), highest=1),
             link=NODE_LINK,
             sort="Idle",
             size=Size(width=24, height=10),

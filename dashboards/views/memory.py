@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures import memory
+from yoloscope_exporter.measures.formula import GPU
 from yoloscope_exporter.measures.promql import Expr, Scope, by_epoch, known, named, over, total
 
-from dashboards import look, measures, recording
+from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, epochs, lines, stat, table
 from dashboards.views.common import LIFECYCLE, NODES, RUN, RUN_LINK, of_run
+from deploy.prometheus.rulebook import records as recording
 
-#: PyTorch tries to keep the last of the memory free; beyond this share the next larger image batch may fail.
-NEAR_FULL, FULL = 0.92, 0.97
 BY_GPU = ("rank", "gpu")
 
 
@@ -32,8 +33,7 @@ def fragmentation(*by: str) -> Expr:
 
 def peak_share() -> Expr:
     """Most that PyTorch reserved, over the GPU's memory; the rank where it is tightest."""
-    peak = cuda("peak_reserved", "rank").per(device(m.GPU_MEMORY_TOTAL_BYTES, "rank"), ["rank"])
-    return total("max", peak).of("ratio")
+    return measures.measured(RUN, memory.PEAK_SHARE)
 
 
 def per_epoch(kind: str) -> Expr:
@@ -44,7 +44,7 @@ def per_epoch(kind: str) -> Expr:
 def on_these_gpus() -> Expr:
     """Memory of every process on the GPUs of the run, whosever it is."""
     processes = Scope(nodes="node")(m.GPU_PROCESS_MEMORY_BYTES)
-    here = processes.where(measures.alive(RUN, RUN(m.TRAIN_DEVICE_INFO)), measures.GPU)
+    here = processes.where(measures.alive(RUN, RUN(m.TRAIN_DEVICE_INFO)), GPU)
     return total("max", named(here, "who", ", ", "gpu", "pid"), "who", "command", "run")
 
 
@@ -67,7 +67,7 @@ GLANCE = Row(
                 "Most that PyTorch reserved on a rank, as a share of its GPU's memory.",
             ),
             Query(of_run(peak_share())),
-            steps=look.above(NEAR_FULL, FULL),
+            steps=look.above("cuda_peak_share", "cuda_peak_share_severe"),
             decimals=1,
         ),
         stat(
@@ -87,7 +87,7 @@ GLANCE = Row(
                 "Share of what PyTorch reserved that no tensor uses: cache, and holes between tensors.",
             ),
             Query(of_run(fragmentation())),
-            steps=look.above(0.25, 0.5),
+            steps=look.above("fragmented", "fragmented_severe"),
             decimals=1,
         ),
         stat(
@@ -97,7 +97,7 @@ GLANCE = Row(
                 "Growing epoch after epoch: a leak. Look for tensors kept in lists, callbacks or losses.",
             ),
             Query(of_run(total("max", RUN(m.TRAIN_CUDA_MEMORY_GROWTH_BYTES)))),
-            steps=look.above(100 * 2**20),
+            steps=look.above("growth_bytes"),
         ),
         stat(
             "Retries",
@@ -204,7 +204,7 @@ GROWTH = Row(
             Column(
                 title="Of the GPU",
                 expr=of_all_runs(recording.RUN_PEAK_SHARE),
-                steps=look.above(NEAR_FULL, FULL),
+                steps=look.above("cuda_peak_share", "cuda_peak_share_severe"),
                 highest=1,
             ),
             link=RUN_LINK,

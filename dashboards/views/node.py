@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures import host as host_measures
+from yoloscope_exporter.measures import memory, training
 from yoloscope_exporter.measures.promql import Expr, known, named, since, total, zero
 
 from dashboards import look, measures
@@ -13,7 +15,6 @@ from dashboards.views.common import GPUS, NODES, RUN_LINK, began
 
 ON = ("instance", "gpu")
 ROW = Size(width=24, height=6)
-NEAR = 5  # degrees below the limit: gpud's margin
 P_STATES = look.mapping(
     {"0": ("P0, full speed", look.OK)} | {str(state): (f"P{state}", look.NEUTRAL) for state in range(1, 16)}
 )
@@ -142,14 +143,14 @@ GLANCE = Row(
             Column(
                 title="GPU memory",
                 expr=row(gpu(m.GPU_MEMORY_USED_BYTES) / gpu(m.GPU_MEMORY_TOTAL_BYTES)),
-                steps=look.above(0.95),
+                steps=look.above("cuda_peak_share"),
                 highest=1,
             ),
             Column(
                 title="Power of its limit", expr=row(gpu(m.GPU_POWER_WATTS) / gpu(m.GPU_POWER_LIMIT_WATTS)), highest=1
             ),
             Column(title="Temperature", expr=row(gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")), decimals=0),
-            Column(title="To slowdown", expr=row(to_slowdown()), steps=look.below(NEAR, 1), decimals=0),
+            Column(title="To slowdown", expr=row(to_slowdown()), steps=look.below("margin", 1), decimals=0),
             Column(
                 title="Clock of its best",
                 expr=row(gpu(m.GPU_CLOCK_HERTZ, domain="sm") / gpu(m.GPU_CLOCK_MAX_HERTZ, domain="sm")),
@@ -158,7 +159,7 @@ GLANCE = Row(
             Column(
                 title="Throttled",
                 expr=row(gpu_rate(m.GPU_THROTTLED_SECONDS_TOTAL, reason="!=sw_power_cap")),
-                steps=look.above(0.05),
+                steps=look.above("thermal_share"),
             ),
             Column(
                 title="PCIe lanes of all",
@@ -178,16 +179,16 @@ GLANCE = Row(
         stat(
             "CPU busy",
             About("Below 90 %.", "Full while GPUs wait: open Data pipeline.", "Mean over the nodes chosen."),
-            Query(total("avg", measures.cpu_busy(NODES, "instance"))),
-            steps=look.above(0.9),
+            Query(total("avg", measures.measured(NODES, host_measures.CPU_BUSY, "instance"))),
+            steps=look.above("busy"),
             decimals=0,
             graph=True,
         ),
         stat(
             "Memory used",
             About("Below 90 %.", "Higher: the OOM killer is near. Fewer workers, cache=disk in place of cache=ram."),
-            Query(total("max", (host(m.MEMORY_USED_BYTES) / host(m.MEMORY_TOTAL_BYTES)).of("ratio"))),
-            steps=look.above(0.9, 0.97),
+            Query(total("max", measures.measured(NODES, memory.HOST_USED, "instance"))),
+            steps=look.above("host_memory", "busy_severe"),
             decimals=0,
             graph=True,
         ),
@@ -199,7 +200,7 @@ GLANCE = Row(
                 "Shared memory carries batches from workers to trainers. n/a: it is not mounted.",
             ),
             Query(known(total("max", used("/dev/shm")), total("max", NODES(m.BUILD_INFO)))),
-            steps=look.above(0.5, 0.85),
+            steps=look.above("shm_some", "shm"),
             decimals=0,
         ),
         stat(
@@ -215,7 +216,7 @@ GLANCE = Row(
                     total("max", NODES(m.BUILD_INFO)),
                 )
             ),
-            steps=look.above(0.1, 0.4),
+            steps=look.above("pressure", "pressure_severe"),
             decimals=1,
         ),
         stat(
@@ -232,7 +233,7 @@ GLANCE = Row(
                 "Time since the values shown were gathered.",
             ),
             Query(total("max", since(NODES(m.SNAPSHOT_TIMESTAMP_SECONDS)))),
-            steps=look.above(30, 120),
+            steps=look.above("age_of_figures", "age_of_figures_severe"),
         ),
     ],
 )
@@ -418,7 +419,7 @@ LINKS = Row(
             Column(
                 title="Pages retired",
                 expr=row(lifetime(m.GPU_RETIRED_PAGES_TOTAL, "double_bit")),
-                steps=look.above(15, 63),
+                steps=look.above("retired_pages_some", "retired_pages"),
                 decimals=0,
             ),
             Column(title="Remap pending", expr=row(gpu(m.GPU_ROW_REMAP_PENDING)), steps=look.above(1), decimals=0),
@@ -473,7 +474,7 @@ HOST = Row(
                 "Share of time in which some or all tasks waited for the resource; absent on old kernels.",
             ),
             Query(host_rate(m.PRESSURE_SECONDS_TOTAL, "resource", "kind"), "{{resource}}, {{kind}}, {{instance}}"),
-            steps=look.above(0.1),
+            steps=look.above("pressure"),
             size=THIRD,
         ),
         lines(
@@ -484,7 +485,7 @@ HOST = Row(
                 "Share of each file system in use.",
             ),
             Query(used(), "{{mountpoint}} of {{instance}}"),
-            steps=look.above(0.85, 0.95),
+            steps=look.above("disk_used", "disk_used_severe"),
             highest=1,
             size=THIRD,
         ),
@@ -506,7 +507,7 @@ DISK = Row(
             "Disk busy",
             About("Below 80 %.", "Near 100 %: the disk is the limit.", "Share of time in which the disk had work."),
             Query(host_rate(m.DISK_IO_SECONDS_TOTAL, "device"), "{{device}} of {{instance}}"),
-            steps=look.above(0.9),
+            steps=look.above("busy"),
             highest=1,
             size=THIRD,
         ),
@@ -577,7 +578,10 @@ WHO = Row(
             Column(title="Ranks", expr=total("sum", NODES(m.TRAIN_UP), "run"), decimals=0),
             Column(title="Images per second", expr=measures.images(NODES, "run"), decimals=0),
             Column(
-                title="Waiting for data", expr=measures.data_wait(NODES, "run"), steps=look.above(0.05, 0.2), highest=1
+                title="Waiting for data",
+                expr=measures.measured(NODES, training.DATA_WAIT, "run"),
+                steps=look.above("input_share", "input_share_severe"),
+                highest=1,
             ),
             link=RUN_LINK,
             size=Size(width=10),

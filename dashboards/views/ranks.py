@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
-from yoloscope_exporter.measures.promql import Expr, known, middle, top, total
+from yoloscope_exporter.measures import gpu as gpu_measures
+from yoloscope_exporter.measures import ranks as rank_measures
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.promql import Expr, known, top, total
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
-from dashboards.views.common import LIFECYCLE, NODE_LINK, RUN, of_run
+from dashboards.views.common import LIFECYCLE, NODE_LINK, ONE_RUN, RUN, of_run
 
-#: A rank this much slower than the middle one is a straggler: TraceML's policy says 10 %, NVIDIA's resiliency
-#: extension 1/0.75.
-SLOW, VERY_SLOW = 1.1, 1.33
+LATE = THRESHOLDS["lag"].value
 HOLDS_UP = look.mapping({"0": ("with the others", look.OK), "1": ("holds the others up", look.WARNING)})
 
 
@@ -28,18 +30,18 @@ def peers() -> Expr:
 
 
 def own() -> Expr:
-    """Seconds of its own work each rank needs for a batch."""
-    return measures.own_work(RUN, "rank")
+    """Seconds of its own that each rank needs for a batch."""
+    return measures.measured(RUN, rank_measures.OWN, "rank")
 
 
 def behind() -> Expr:
-    """Own work of each rank over that of the middle one."""
-    return Expr(f"({own()}) / scalar({middle(0.5, own())})", "times", "Own work over that of the middle rank.")
+    """How much longer each rank needs than the mean of the others; whichever ranks are chosen, of all."""
+    return measures.measured(ONE_RUN, rank_measures.LAG, "rank")
 
 
 def late() -> Expr:
     """1 for a rank that holds the others up, else 0."""
-    return Expr(f"({behind()}) > bool {SLOW}", "", "1 while the rank is slower than the middle one by more than 10 %.")
+    return Expr(f"({behind()}) >= bool {LATE:g}", "", "1 while the rank holds the others up.")
 
 
 def gpu(measured: Expr) -> Expr:
@@ -77,15 +79,15 @@ GLANCE = Row(
     "At a glance",
     [
         stat(
-            "Slowest over middle",
+            "Slowest behind the others",
             About(
-                "Up to 1.1.",
+                "Under 10 %.",
                 "Above, one rank holds all others up, for they wait at every step: the table names it.",
-                "Own work of the slowest rank over that of the middle one.",
+                "How much longer the slowest rank's own time for a batch is than the mean of the other ranks.",
             ),
             Query(of_run(total("max", behind()))),
-            steps=look.above(SLOW, VERY_SLOW),
-            decimals=2,
+            steps=look.above("lag", "lag_severe"),
+            decimals=0,
         ),
         stat(
             "Slowest rank",
@@ -103,15 +105,15 @@ GLANCE = Row(
                 "High and equal: communication is slow (NVLink, network). High on all but one: that one is slow.",
                 "Share of the wall time in which ranks waited for each other at the end of backward.",
             ),
-            Query(of_run(total("avg", RUN.rate(m.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_exposed")))),
-            steps=look.above(0.1, 0.25),
+            Query(of_run(measures.measured(RUN, training.EXPOSED))),
+            steps=look.above("exposed_share"),
             decimals=1,
         ),
         stat(
             "Waiting for data",
-            About("Under 5 %.", "Whoever waits makes all others wait.", "The rank that waits most."),
-            Query(of_run(total("max", measures.data_wait(RUN, "rank")))),
-            steps=look.above(0.05, 0.2),
+            About("Under 10 %.", "Whoever waits makes all others wait.", "The rank that waits most."),
+            Query(of_run(total("max", measures.measured(RUN, training.DATA_WAIT, "rank")))),
+            steps=look.above("input_share", "input_share_severe"),
             decimals=1,
         ),
         stat(
@@ -131,7 +133,7 @@ GLANCE = Row(
                 "Batches between the rank that has done most and the one that has done least, in the time range.",
             ),
             Query(of_run(apart())),
-            steps=look.above(3),
+            steps=look.above("batches_apart"),
         ),
     ],
 )
@@ -144,7 +146,7 @@ WHO = Row(
             About(
                 "All blue.",
                 "A rank orange all along is the straggler; the others wait for it at the end of each backward.",
-                "A rank holds the others up when its own work takes 10 % longer than that of the middle one.",
+                "A rank holds the others up when its own work takes 10 % longer than the mean of the others.",
             ),
             Query(late(), "rank {{rank}}"),
             mappings=(HOLDS_UP,),
@@ -161,14 +163,16 @@ WHO = Row(
             Column(title="Node", expr=where(), label="instance", link=NODE_LINK),
             Column(title="GPU", expr=where(), label="gpu"),
             Column(title="Own work", expr=row(own())),
-            Column(title="Over the middle", expr=row(behind()), steps=look.above(SLOW, VERY_SLOW), decimals=2),
+            Column(
+                title=rank_measures.LAG.title, expr=row(behind()), steps=look.above("lag", "lag_severe"), decimals=0
+            ),
             Column(title="Waits for peers", expr=row(peers())),
             Column(title="Waits for data", expr=row(of_rank(m.TRAIN_DATA_WAIT_SECONDS, "_sum"))),
             Column(title="Images per second", expr=row(measures.images(RUN, "rank")), decimals=0),
-            Column(title="GPU busy", expr=row(measures.gpu_busy(RUN, "rank")), highest=1),
-            Column(title="Clock of its best", expr=row(clock()), steps=look.below(0.85), highest=1),
-            Column(title="Temperature", expr=row(temperature()), steps=look.above(85), decimals=0),
-            sort="Over the middle",
+            Column(title="GPU busy", expr=row(measures.measured(RUN, gpu_measures.BUSY_OF_RANK, "rank")), highest=1),
+            Column(title="Clock of its best", expr=row(clock()), steps=look.below("clock_ratio"), highest=1),
+            Column(title="Temperature", expr=row(temperature()), steps=look.above("hot"), decimals=0),
+            sort=rank_measures.LAG.title,
             size=Size(width=24, height=9),
         ),
     ],
@@ -182,7 +186,7 @@ TIMES = Row(
             About(
                 "The lines lie together.",
                 "One above the others: its GPU is slower, hotter, or shared.",
-                "Time each rank computes for a batch; waiting for data and for peers is left out.",
+                rank_measures.OWN.help,
             ),
             Query(own(), "rank {{rank}}"),
             size=THIRD,
@@ -226,10 +230,10 @@ TIMES = Row(
             size=THIRD,
         ),
         lines(
-            "Slowest over middle, over time",
-            About("Below 1.1.", "Rising: heat, or a neighbour on that node."),
+            "Slowest behind the others, over time",
+            About("Under 10 %.", "Rising: heat, or a neighbour on that node."),
             Query(total("max", behind()), "slowest"),
-            steps=look.above(SLOW, VERY_SLOW),
+            steps=look.above("lag", "lag_severe"),
             size=THIRD,
         ),
     ],

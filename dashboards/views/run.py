@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures import gpu, training
+from yoloscope_exporter.measures import host as cpu
 from yoloscope_exporter.measures.promql import THIS_RUN, since, top, total, zero
 
 from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.views.common import FIRING, LIFECYCLE, RUN, alerts, of_run, severity_column
+from deploy.prometheus.rulebook import levels
+from deploy.prometheus.rulebook.records import MAP
 
 QUARTILES = ((0.5, "half of the steps"), (0.95, "95 % of the steps"), (0.99, "99 % of the steps"))
 FACTS = ("model", "data", "imgsz", "optimizer", "amp", "cache", "device", "ultralytics", "torch", "cuda")
@@ -23,7 +27,7 @@ GLANCE = Row(
                 "docs/diagnosis.md says for each verdict what causes it and what to type.",
                 "The most severe verdict of the diagnosis that holds now.",
             ),
-            Query(top(1, measures.severity(RUN, "verdict")), "{{verdict}}"),
+            Query(top(1, levels.severity(RUN, "verdict")), "{{verdict}}"),
             steps=verdicts.STEPS,
             size=Size(width=5, height=4),
         ),
@@ -33,7 +37,7 @@ GLANCE = Row(
                 "train, with short validate and checkpoint between epochs.",
                 "setup for minutes: the data set is being scanned or cached. killed: look at dmesg and the job's log.",
             ),
-            Query(top(1, measures.states(RUN, "state")), "{{state}}"),
+            Query(top(1, levels.states(RUN, "state")), "{{state}}"),
             steps=verdicts.STEPS,
             size=Size(width=3, height=4),
         ),
@@ -44,19 +48,19 @@ GLANCE = Row(
                 "Look at the step anatomy: what is not blue is what the GPU waits for.",
                 "Share of time in which the GPUs of the run ran a kernel.",
             ),
-            Query(of_run(measures.gpu_busy(RUN))),
-            steps=look.below(0.85, 0.5),
+            Query(of_run(measures.measured(RUN, gpu.BUSY_OF_RANK))),
+            steps=look.below("gpu_well_used", "gpu_low"),
             decimals=0,
         ),
         stat(
             "Waiting for data",
             About(
-                "Under 5 %.",
+                "Under 10 %.",
                 "Above 20 % the loader holds training back: open the dashboard Data pipeline.",
                 "Share of the training loop's time in which the trainer waited for the next batch.",
             ),
-            Query(of_run(measures.data_wait(RUN))),
-            steps=look.above(0.05, 0.2),
+            Query(of_run(measures.measured(RUN, training.DATA_WAIT))),
+            steps=look.above("input_share", "input_share_severe"),
             decimals=1,
         ),
         stat(
@@ -77,7 +81,7 @@ GLANCE = Row(
                 "Time since the last training batch ended.",
             ),
             Query(of_run(since(total("max", RUN(m.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS))))),
-            steps=look.above(60, 300),
+            steps=look.above("late_batch", "stalled"),
         ),
         stat(
             "Epoch",
@@ -113,7 +117,7 @@ GLANCE = Row(
             About(
                 "Rises from epoch to epoch, then levels off.", "n/a before the first validation, and for other tasks."
             ),
-            Query(of_run(total("max", RUN(m.TRAIN_METRIC, name=measures.MAP)))),
+            Query(of_run(total("max", RUN(m.TRAIN_METRIC, name=MAP)))),
             decimals=3,
             unit="score",
             size=Size(width=3, height=4),
@@ -131,7 +135,7 @@ GLANCE = Row(
             "Useful time",
             About("Above 90 %.", "The verdict names what takes the rest."),
             Query(of_run(total("avg", RUN(m.TRAIN_GOODPUT_RATIO)))),
-            steps=look.below(0.9, 0.7),
+            steps=look.below("goodput", "goodput_low"),
             decimals=0,
             size=Size(width=3, height=4),
         ),
@@ -155,7 +159,7 @@ TIME = Row(
                 "Orange holds training back, magenta has broken it.",
                 "Verdicts of the diagnosis, while they held.",
             ),
-            Query(measures.severity(RUN, "rank", "verdict"), "rank {{rank}}: {{verdict}}"),
+            Query(levels.severity(RUN, "rank", "verdict"), "rank {{rank}}: {{verdict}}"),
             mappings=(verdicts.LEVELS,),
         ),
         lines(
@@ -177,8 +181,8 @@ TIME = Row(
                 "GPU low while CPU is full: preparing data is the limit. Both low: storage.",
                 "Share of time the GPUs computed and share of their nodes' CPU time in use, on one time base.",
             ),
-            Query(measures.gpu_busy(RUN, "rank", "gpu"), "GPU {{gpu}} of rank {{rank}}"),
-            Query(measures.cpu_busy(RUN, "instance"), "CPU of {{instance}}"),
+            Query(measures.measured(RUN, gpu.BUSY_OF_RANK, "rank", "gpu"), "GPU {{gpu}} of rank {{rank}}"),
+            Query(measures.measured(RUN, cpu.CPU_BUSY, "instance"), "CPU of {{instance}}"),
             highest=1,
         ),
         heatmap(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
+
 from .rulebook import CATEGORIES
 from .rulebook.records import RECORDS
-from .rulebook.thresholds import THRESHOLDS
 from .texts import CHINESE, fill
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _recorded(language: Language, expression: Callable[[str], str]) -> str:
     """The series that the rules above read; their explanations are in English in both."""
     records = [record for group in RECORDS.values() for record in group]
     parts = [
-        f"- `{record.name}`: {record.why}\n\n  ```promql\n{_indented(expression(record.expr))}\n  ```"
+        f"- `{record.name}`: {record.help}\n\n  ```promql\n{_indented(expression(record.expr))}\n  ```"
         for record in records
     ]
     return "\n\n".join([f"## {language.words['recorded']}", *parts])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .rulebook.thresholds import THRESHOLDS
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 INTRO = """\
 What each alert of `deploy/prometheus/rules/alerts.yml` means, how to verify it, what to do, and when to silence it.
@@ -13,16 +13,18 @@ Every alert links here. `critical` wakes somebody, `warning` is work for the day
 sent to nobody (`deploy/alertmanager/alertmanager.yml`).
 
 The rules, this page and the PrometheusRule of the operator come from one table, `deploy/prometheus/rulebook`; its
-numbers stand in `thresholds.py`, each with its source, and (J) marks a judgement of ours. To change one, edit it there
-and run `python -m deploy.prometheus.generate --grafana https://grafana.example.com`, which also fills in the addresses
-of dashboards. Durations hold for scrapes each 5 to 15 s.
+numbers stand in `exporter/yoloscope_exporter/measures/thresholds.py`, each with its source; (J) and "ours" mark a
+judgement of ours. To change one, edit it there and run
+`python -m deploy.prometheus.generate --grafana https://grafana.example.com`, which also fills in the addresses of
+dashboards. Durations hold for scrapes each 5 to 15 s.
 """
 
 INTRO_ZH = """\
 本页说明 `deploy/prometheus/rules/alerts.yml` 中每个告警的含义、如何确认、如何处理、何时静默。每个告警都链接到这里。
 `critical` 会叫醒人,`warning` 是白天的工作,`info` 只用于仪表盘,不发送给任何人(`deploy/alertmanager/alertmanager.yml`)。
 
-规则、本页和 Operator 的 PrometheusRule 都由同一张表 `deploy/prometheus/rulebook` 生成;数值在 `thresholds.py` 中,
+规则、本页和 Operator 的 PrometheusRule 都由同一张表 `deploy/prometheus/rulebook` 生成;数值在
+`exporter/yoloscope_exporter/measures/thresholds.py` 中,
 各有来源(来源保留英文原文),(J) 表示我们自己的判断。要修改,请编辑该表并运行
 `python -m deploy.prometheus.generate --grafana https://grafana.example.com`,它也会填入仪表盘地址。
 时长适用于 5 到 15 秒的抓取间隔。

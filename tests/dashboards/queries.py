@@ -11,7 +11,7 @@ from yoloscope_exporter.measures.formula import TARGET
 from yoloscope_exporter.measures.promql import ALERTS, UP
 
 from dashboards.generate import dashboards
-from dashboards.recording import RECORDED
+from deploy.prometheus.rulebook.records import RECORDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import yaml
 from yoloscope_exporter.measures.formula import TARGET
 from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, THIS_RUN
 
-from dashboards import recording
+from deploy.prometheus.rulebook import records as recording
 from tests.dashboards.queries import (
     DASHBOARDS,
     KNOWN,

@@ -29,7 +29,7 @@ from tests.live import free_port, get, running
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-RULES = Path(__file__).parents[2] / "deploy/prometheus/rules/recording.yml"
+RULES = sorted((Path(__file__).parents[2] / "deploy/prometheus/rules").glob("*.yml"))
 START = 1_790_000_000
 STEP, SECONDS = 15, 1800
 END = START + SECONDS
@@ -126,7 +126,7 @@ def world(directory: Path, *, nodes: int = len(SCENARIOS), gpus: int = 2, second
     promtool("openmetrics", str(text), str(data))
     with prometheus(directory) as url:
         times = (f"--start={START}", f"--end={end}", f"--eval-interval={STEP}s")
-        promtool("rules", f"--url={url}", *times, f"--output-dir={data}", str(RULES))
+        promtool("rules", f"--url={url}", *times, f"--output-dir={data}", *map(str, RULES))
     with prometheus(directory) as url:
         yield World(url, end=end)
 

@@ -12,8 +12,6 @@ import yaml
 
 from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
-from deploy.prometheus.rulebook.records import RECORDS
-from deploy.prometheus.rulebook.thresholds import THRESHOLDS
 from tests.conftest import require_binary
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
@@ -80,13 +78,6 @@ def test_the_operator_gets_the_same_rules() -> None:
     resource = yaml.safe_load((PROMETHEUS.parent / "prometheus-operator/alerts.yaml").read_text(encoding="utf-8"))
     assert resource["kind"] == "PrometheusRule"
     assert resource["spec"] == yaml.safe_load((PROMETHEUS / "rules/alerts.yml").read_text(encoding="utf-8"))
-
-
-def test_every_threshold_is_used_and_has_a_source() -> None:
-    """No number without a source, and none that no rule reads."""
-    read = {name for rule in (*ALERTS, *(r for rs in RECORDS.values() for r in rs)) for name in _NAMES(rule.expr)}
-    assert read == set(THRESHOLDS)
-    assert all(len(threshold.source) > 3 for threshold in THRESHOLDS.values())
 
 
 def test_check_names_the_file_that_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Alerts of this version with an exporter of version 0.1: none goes blind for want of a series that it does not have."""
+"""Alerts of this version with an exporter of version 0.1: none goes blind for want of a series that it lacks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The alert rules as one Python table: what they ask, why, and what to tell whom.
 
 `python -m deploy.prometheus.generate` renders it into the rules, the PrometheusRule and the runbooks. To add an alert:
-one `Alert` in the file of its category, its numbers in `thresholds.py`, a fault in
+one `Alert` in the file of its category, its numbers in `yoloscope_exporter.measures.thresholds`, a fault in
 `tests/deploy/scenarios/faults.py`.
 """
 

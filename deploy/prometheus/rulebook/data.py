@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures.host import THROTTLED
 
 from .model import (
     AT_ONCE,
@@ -10,20 +11,21 @@ from .model import (
     NO_FLAPPING,
     OF_RANK,
     OF_RUN_ON_NODE,
+    RANK,
     RUN_ON_NODE,
     STAY_VISIBLE,
     WARNING,
     Alert,
     Text,
     increase,
-    rate,
+    measured,
     series,
 )
-from .records import DATA_WAIT
+from .records import DATA_WAIT, ENOUGH_TRAINING
 
 DATA_BOUND = Alert(
     name="DataBound",
-    expr=f"{DATA_WAIT} > @data_bound@",
+    expr=f"{DATA_WAIT} > @input_share_severe@\nand on ({RANK}) {ENOUGH_TRAINING}",
     labels=OF_RANK,
     severity=WARNING,
     hold="10m",
@@ -39,8 +41,8 @@ DATA_BOUND = Alert(
         fix="Verdict loader_workers: workers=16, up to the number of CPUs. loader_io: cache=ram, or cache=disk on a "
         "local disk. loader_cpu: smaller images on disk (imgsz), mosaic=0.5, more CPUs. cpu_throttled: a higher CPU "
         "limit, or workers equal to it.",
-        meaning="Data wait over all time in training phases, for five minutes, without the first batch of each epoch "
-        "(its wait is workers starting). Validation and checkpoints do not count.",
+        meaning="Data wait over step time, for five minutes; first batches of epochs are left out of both (their wait "
+        "is workers starting), as are validation and checkpoints.",
         verify="`yoloscope diagnose` tells too few workers, slow storage, heavy augmentation and a CPU quota apart, "
         "with the number of workers needed.",
         silence="A run on slow storage that nobody is in a hurry for.",
@@ -50,9 +52,7 @@ DATA_BOUND = Alert(
         what="{{ $value | humanizePercentage }} 的训练时间用于等待下一个批次,期间 GPU 空闲。",
         fix="诊断为 loader_workers:workers=16,不超过 CPU 数。loader_io:cache=ram,或在本地磁盘上用 cache=disk。"
         "loader_cpu:磁盘上存更小的图像(imgsz),mosaic=0.5,更多 CPU。cpu_throttled:提高 CPU 限额,或让 workers 等于限额。",
-        meaning=(
-            "五分钟内数据等待占全部训练阶段时间的比例,不含每轮的第一个批次(那是在启动加载进程)。验证和检查点不计入。"
-        ),
+        meaning=("五分钟内等待数据占训练步时间的比例;都不含每个 epoch 的第一个 batch(启动 worker)、验证和检查点。"),
         verify="`yoloscope diagnose` 能区分加载进程太少、存储慢、增强太重和 CPU 限额,并给出所需的进程数。",
         silence="在慢存储上运行、并不着急的任务。",
     ),
@@ -60,7 +60,7 @@ DATA_BOUND = Alert(
 
 DATA_BOUND_MILD = Alert(
     name="DataBoundMild",
-    expr=f"{DATA_WAIT} > @data_mild@ <= @data_bound@",
+    expr=f"{DATA_WAIT} >= @input_share@ <= @input_share_severe@\nand on ({RANK}) {ENOUGH_TRAINING}",
     labels=OF_RANK,
     severity=INFO,
     hold="30m",
@@ -71,7 +71,7 @@ DATA_BOUND_MILD = Alert(
         summary="training waits for data {{ $value | humanizePercentage }} of the time",
         what="{{ $value | humanizePercentage }} of the training time has gone into waiting for data for half an hour.",
         fix="Two to four more workers (workers=12) usually suffice; cache=ram where the data set fits into memory.",
-        meaning="As DataBound, between @data_mild%@ and @data_bound%@.",
+        meaning="As DataBound, between @input_share%@ and @input_share_severe%@.",
         verify="`yoloscope diagnose` gives the number of workers needed.",
         silence="It reaches nobody; it is on the dashboards.",
     ),
@@ -79,7 +79,7 @@ DATA_BOUND_MILD = Alert(
         summary="{{ $value | humanizePercentage }} 的训练时间在等待数据",
         what="半小时以来,{{ $value | humanizePercentage }} 的训练时间用于等待数据。",
         fix="通常再加两到四个加载进程(workers=12)就够了;内存放得下数据集时用 cache=ram。",
-        meaning="同 DataBound,但在 @data_mild%@ 与 @data_bound%@ 之间。",
+        meaning="同 DataBound,但在 @input_share%@ 与 @input_share_severe%@ 之间。",
         verify="`yoloscope diagnose` 给出所需的进程数。",
         silence="不会通知任何人,只显示在仪表盘上。",
     ),
@@ -158,13 +158,7 @@ LOADER_WORKERS_RESTARTING = Alert(
 
 CPU_QUOTA_THROTTLING = Alert(
     name="CpuQuotaThrottling",
-    expr=(
-        f"(\n"
-        f"  {rate(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, '5m')} / ({rate(c.CGROUP_CPU_PERIODS_TOTAL, '5m')} > 0)\n"
-        f"  or {rate(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, '5m')}\n"
-        f") > @quota@\n"
-        f"and on ({RUN_ON_NODE}) {DATA_WAIT} > @data_mild@"
-    ),
+    expr=(f"{measured(THROTTLED, '5m')} >= @throttled_share@\nand on ({RUN_ON_NODE}) {DATA_WAIT} > @input_share@"),
     labels=OF_RUN_ON_NODE,
     severity=WARNING,
     hold="10m",

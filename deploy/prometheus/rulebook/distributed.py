@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures.training import EXPOSED
 
-from .model import INFO, NO_FLAPPING, OF_RANK, OF_RUN, RANK, RUN, WARNING, Alert, Text, rate, series
-from .records import LOCAL_STEP, NOT_TRAINING, TRAINING
+from .model import INFO, NO_FLAPPING, OF_RANK, OF_RUN, RANK, RUN, WARNING, Alert, Text, measured, series
+from .records import ENOUGH_TRAINING, LAG, TRAINING
 
 STRAGGLER_RANK = Alert(
     name="StragglerRank",
-    expr=(
-        f"{LOCAL_STEP} / on ({RUN}) group_left () quantile by ({RUN}) (0.25, {LOCAL_STEP}) > @straggler@\n"
-        f"and on ({RUN}) {TRAINING} >= @training_share@"
-    ),
+    expr=(f"{LAG} >= @lag@\nand on ({RUN}) {TRAINING} >= @training_share@"),
     labels=OF_RANK,
     severity=WARNING,
     hold="10m",
@@ -21,24 +19,25 @@ STRAGGLER_RANK = Alert(
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-ranks",
     en=Text(
-        summary="this rank needs {{ $value | humanize }} times as long per batch as the others",
-        what="Without waiting for its peers, the rank takes {{ $value | humanize }} times as long per batch as the "
-        "faster ranks; all of them wait for it in every step.",
+        summary="this rank needs {{ $value | humanizePercentage }} longer per batch than the others",
+        what="Without waiting for its peers, the rank takes {{ $value | humanizePercentage }} longer per batch than "
+        "the mean of the others; all others wait for it in every step.",
         fix="Its data wait is larger: workers=16 there too, data on a local disk. Its forward or backward is larger: "
         "throttling (GpuThermalSlowdown), another process on its GPU, a slower kind of GPU. One bad node: leave it out "
         "(device=, the scheduler's exclude list).",
-        meaning="Data wait, transfer, forward and the rank's own part of backward per batch, against the lower "
-        "quartile of the run. Only where the hooks can split backward into work and waiting (DDP).",
+        meaning="Step time per batch without the wait for peers, against the mean of the run's other ranks. Only where "
+        "the hooks can split backward into work and waiting (DDP).",
         verify="The ranks dashboard: the straggler has the largest local time and the smallest waiting time.",
         silence="Ranks on different kinds of GPU.",
     ),
     zh=Text(
-        summary="该 rank 每批次用时是其他 rank 的 {{ $value | humanize }} 倍",
-        what="不计等待同伴的时间,该 rank 每批次用时是较快 rank 的 {{ $value | humanize }} 倍;每一步大家都在等它。",
+        summary="该 rank 每个 batch 的用时比其他 rank 长 {{ $value | humanizePercentage }}",
+        what="不计等待其他 rank 的时间,该 rank 每个 batch 的用时比其他 rank 的均值长 {{ $value | humanizePercentage }};"
+        "每一步其他 rank 都在等它。",
         fix="数据等待更长:同样设置 workers=16,数据放本地磁盘。前向或反向更长:降频(GpuThermalSlowdown)、"
         "GPU 上有其他进程、GPU 型号较慢。个别节点有问题:排除它(device=、调度器的排除列表)。",
         meaning=(
-            "每批次的数据等待、传输、前向与反向中自身部分之和,与该任务的下四分位数比较。"
+            "每个 batch 的训练步时间(不含等待其他 rank),与该任务其他 rank 的均值比较。"
             "仅当钩子能把反向拆成计算与等待时(DDP)。"
         ),
         verify="rank 仪表盘:拖后腿的 rank 自身时间最长,等待时间最短。",
@@ -85,11 +84,7 @@ RANKS_MISSING = Alert(
 
 COMMUNICATION_BOUND = Alert(
     name="CommunicationBound",
-    expr=(
-        f"sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase='backward_exposed')})\n"
-        f"/ (sum by ({RANK}) ({rate(c.TRAIN_PHASE_SECONDS_TOTAL, '5m', phase=NOT_TRAINING)}) >= @training_share@)\n"
-        f"> @exposed@"
-    ),
+    expr=(f"{measured(EXPOSED, '5m')} >= @exposed_share@\nand on ({RANK}) {ENOUGH_TRAINING}"),
     labels=OF_RANK,
     severity=INFO,
     hold="30m",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures import gpu
 
 from .model import (
     AT_ONCE,
@@ -18,10 +19,11 @@ from .model import (
     Alert,
     Text,
     increase,
+    measured,
     rate,
     series,
 )
-from .records import GPUS
+from .records import NODE_GPUS as GPUS
 
 _DRAIN = "Drain the node (scontrol update nodename=NODE state=drain, kubectl cordon NODE), resume=True elsewhere"
 _DRAIN_ZH = "腾空节点(scontrol update nodename=NODE state=drain、kubectl cordon NODE),在别处用 resume=True 继续"
@@ -29,8 +31,8 @@ _DRAIN_ZH = "腾空节点(scontrol update nodename=NODE state=drain、kubectl co
 
 def _xid(codes: str) -> str:
     """Xid errors that are new: a first error brings its series along, which no rate sees."""
-    total = series(c.GPU_XID_ERRORS_TOTAL, xid=f"~{codes}")
-    return f"{increase(c.GPU_XID_ERRORS_TOTAL, '10m', xid=f'~{codes}')} > 0\nor {total} > 0 unless {total} offset 10m"
+    total = series(c.GPU_XID_ERRORS_TOTAL, xid=f"=~{codes}")
+    return f"{increase(c.GPU_XID_ERRORS_TOTAL, '10m', xid=f'=~{codes}')} > 0\nor {total} > 0 unless {total} offset 10m"
 
 
 GPU_XID_CRITICAL = Alert(
@@ -203,42 +205,36 @@ GPU_RETIRED_PAGES = Alert(
 )
 
 
-def _throttled(reasons: str) -> str:
-    throttled = rate(c.GPU_THROTTLED_SECONDS_TOTAL, "5m", reason=reasons)
-    return f"max by ({GPU}) ({throttled}) > @throttled@"
-
-
 GPU_THERMAL_SLOWDOWN = Alert(
     name="GpuThermalSlowdown",
-    expr=_throttled("~hw_slowdown|hw_thermal_slowdown"),
+    expr=f"{measured(gpu.THERMAL, '5m')} >= @thermal_share@",
     labels=OF_GPU,
     severity=WARNING,
-    hold="5m",
-    why_hold=("fans need a minute after a cold start", "冷启动后风扇需要一分钟"),
+    hold="10m",
+    why_hold=(
+        "fans need a minute after a cold start, which the five minutes of the measure remember",
+        "冷启动后风扇需要一分钟,五分钟的窗口会记住它",
+    ),
     keep="5m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
     en=Text(
-        summary="the hardware slows the GPU down {{ $value | humanizePercentage }} of the time",
-        what="For five minutes and more the GPU has halved its clocks or worse, {{ $value | humanizePercentage }} of "
-        "the "
-        "time, because it is too hot or its power supply says so. Every rank of the run waits for it.",
+        summary="heat slows the GPU down {{ $value | humanizePercentage }} of the time",
+        what="For five minutes and more the GPU has lowered its clocks {{ $value | humanizePercentage }} of the time, "
+        "because it is too hot. Every rank of the run waits for it.",
         fix="Cooling: fans, dust, blocked vents, the room. Until then a lower power limit keeps the clocks steady "
         "(nvidia-smi --power-limit=300), or train elsewhere (device=1).",
-        meaning="Hardware slowdown and hardware thermal slowdown; the software's milder measures (power cap, software "
-        "thermal slowdown) are ordinary under load and do not alert.",
+        meaning="Thermal slowdown by software or hardware, as in the verdict thermal_throttle; the power limit, which "
+        "is ordinary under load, does not alert.",
         verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`.",
         silence="Work on the cooling.",
     ),
     zh=Text(
-        summary="硬件使 GPU 有 {{ $value | humanizePercentage }} 的时间降频",
-        what=(
-            "五分钟以上,GPU 有 {{ $value | humanizePercentage }} 的时间因过热或供电问题把频率降到一半以下。任务的所有 "
-            "rank 都在等它。"
-        ),
+        summary="GPU 因过热降频的时间占 {{ $value | humanizePercentage }}",
+        what=("五分钟以上,GPU 因过热降频的时间占 {{ $value | humanizePercentage }}。该训练任务的所有 rank 都在等它。"),
         fix="散热:风扇、灰尘、风道、机房。在此之前降低功率上限可使频率稳定(nvidia-smi --power-limit=300),"
         "或换卡训练(device=1)。",
-        meaning="硬件降频和硬件过热降频;软件的温和措施(功率上限、软件过热降频)在负载下很平常,不告警。",
+        meaning="软件或硬件的过热降频,与诊断结论 thermal_throttle 相同;功率上限在负载下很平常,不告警。",
         verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`。",
         silence="正在维修散热。",
     ),
@@ -246,7 +242,7 @@ GPU_THERMAL_SLOWDOWN = Alert(
 
 GPU_POWER_BRAKE = Alert(
     name="GpuPowerBrake",
-    expr=_throttled("hw_power_brake_slowdown"),
+    expr=f"{measured(gpu.POWER_BRAKE, '5m')} >= @power_brake@",
     labels=OF_GPU,
     severity=WARNING,
     hold="5m",
@@ -309,7 +305,7 @@ GPU_NVLINK_ERRORS = Alert(
     name="GpuNvlinkErrors",
     expr=(
         f"{rate(c.GPU_NVLINK_ERRORS_TOTAL, '5m', kind='crc')} >= @crc_rate@\n"
-        f"or {increase(c.GPU_NVLINK_ERRORS_TOTAL, '5m', kind='~replay|recovery')} > @replays@"
+        f"or {increase(c.GPU_NVLINK_ERRORS_TOTAL, '5m', kind='=~replay|recovery')} > @replays@"
     ),
     labels=OF_GPU,
     severity=WARNING,
@@ -397,14 +393,11 @@ GPU_MISSING = Alert(
     ),
 )
 
-_WIDTH, _WIDTH_MAX = series(c.GPU_PCIE_LINK_WIDTH), series(c.GPU_PCIE_LINK_WIDTH_MAX)
-_GENERATION, _GENERATION_MAX = series(c.GPU_PCIE_LINK_GENERATION), series(c.GPU_PCIE_LINK_GENERATION_MAX)
-
 GPU_PCIE_LINK_DEGRADED = Alert(
     name="GpuPcieLinkDegraded",
     expr=(
-        f"({_WIDTH} / {_WIDTH_MAX} < 1 or {_GENERATION} / {_GENERATION_MAX} < 1)\n"
-        f"and on ({GPU}) {rate(c.GPU_BUSY_SECONDS_TOTAL, '5m')} > @under_load@"
+        f"({measured(gpu.PCIE_WIDTH, '1m')} < 1 or {measured(gpu.PCIE_GENERATION, '1m')} < 1)\n"
+        f"and on ({GPU}) {measured(gpu.BUSY, '5m')} > @gpu_under_load@"
     ),
     labels=OF_GPU,
     severity=WARNING,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures.memory import HOST_SECONDS_LEFT, HOST_USED, PEAK_SHARE
 
 from .model import (
     AT_ONCE,
@@ -14,27 +15,34 @@ from .model import (
     OF_RANK_GPU,
     OF_RUN_ON_NODE,
     RANK,
+    RANK_GPU,
     SLOW,
     STAY_VISIBLE,
     WARNING,
     Alert,
     Text,
     increase,
+    measured,
     rate,
     series,
 )
-from .records import ALLOCATED, alive, on_its_gpu
+from .records import GPU_GROWTH, GPU_LEFT, alive, on_its_gpu
 
 
 def _cuda(kind: str) -> str:
     return f"max by ({RANK}) ({series(c.TRAIN_CUDA_MEMORY_BYTES, kind=kind)})"
 
 
+#: Which GPU a rank trains on, as 1.
+_RANKS_GPU = f"max by ({RANK_GPU}) ({series(c.TRAIN_DEVICE_INFO)})"
 _TOTAL = on_its_gpu(series(c.GPU_MEMORY_TOTAL_BYTES))
 
 GPU_MEMORY_NEAR_LIMIT = Alert(
     name="GpuMemoryNearLimit",
-    expr=f"{_cuda('reserved')} / on ({RANK}) group_left (gpu) {_TOTAL} > @gpu_memory@\n{alive()}",
+    expr=(
+        f"{_RANKS_GPU} * on ({RANK}) group_left ()\n"
+        f"({measured(PEAK_SHARE, '1m')}) >= @cuda_peak_share_severe@\n{alive()}"
+    ),
     labels=OF_RANK_GPU,
     severity=WARNING,
     hold="10m",
@@ -48,7 +56,7 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
         "multi_scale) and the training fails.",
         fix="A smaller batch with the same optimisation: batch=24 with nbs=64 accumulates; or imgsz=512, amp=True, "
         "multi_scale=False. batch=0.85 chooses the batch that fills 85 %.",
-        meaning="What PyTorch's allocator reserved, over the memory of the device.",
+        meaning="The most that PyTorch's allocator reserved, over the memory of the device.",
         verify="The memory dashboard: reserved, peak and the size of the device; growing over epochs means a leak.",
         silence="A run known to fit exactly.",
     ),
@@ -60,7 +68,7 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
         ),
         fix="减小批量而保持优化效果:batch=24 配合 nbs=64 进行累积;或 imgsz=512、amp=True、multi_scale=False。"
         "batch=0.85 会选择占满 85 % 的批量。",
-        meaning="PyTorch 分配器预留的显存与显卡显存之比。",
+        meaning="PyTorch 保留显存的最大值与设备显存之比。",
         verify="显存仪表盘:预留、峰值与显存大小;逐轮增长说明有泄漏。",
         silence="已知刚好放得下的任务。",
     ),
@@ -209,38 +217,34 @@ GPU_MEMORY_FRAGMENTED = Alert(
 
 GPU_MEMORY_LEAK = Alert(
     name="GpuMemoryLeak",
-    expr=(
-        f"({ALLOCATED} - {ALLOCATED} offset 40m)\n"
-        f"and {ALLOCATED} - {ALLOCATED} offset 20m > @leak_step@\n"
-        f"and {ALLOCATED} offset 20m - {ALLOCATED} offset 40m > @leak_step@\n"
-        f"and on ({RANK}) time() - {series(c.TRAIN_START_TIMESTAMP_SECONDS)} > @leak_after@\n"
-        f"{alive()}"
-    ),
+    expr=(f"{GPU_LEFT}\nand on ({RANK}) {GPU_GROWTH} >= @growth_bytes@\n{alive()}"),
     labels=OF_RANK,
     severity=WARNING,
     hold="5m",
-    why_hold=("the hour is in the expression", "一小时已包含在表达式中"),
+    why_hold=("the twenty minutes are in the expression", "二十分钟已包含在表达式中"),
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-memory",
     every=SLOW,
     en=Text(
-        summary="GPU memory grows: {{ $value | humanize1024 }}B in 40 minutes",
-        what="What is allocated even between batches grew by {{ $value | humanize1024 }}B, in two steps of 20 minutes: "
-        "the training will run out of memory.",
+        summary="GPU memory grows and is full in {{ $value | humanizeDuration }}",
+        what="What is allocated even between batches has grown steadily for 20 minutes; at this rate the training runs "
+        "out of memory in {{ $value | humanizeDuration }}.",
         fix="A callback or custom loss that keeps tensors: store numbers (loss.item()), not tensors. Until then "
         "a smaller batch delays it; resume=True goes on from the last checkpoint.",
-        meaning="Valleys of 20 minutes each, three of them, rising. The first 20 minutes of a run are warm-up and left "
-        "out; multi_scale moves the peaks, not the valleys.",
+        meaning="Valleys of five minutes each, four of them, rising in all by what the table says and not "
+        "flattening. The first epoch is left out; multi_scale moves the peaks, not the valleys. What is left is free "
+        "device memory and what PyTorch holds in reserve.",
         verify="allocated on the memory dashboard: a staircase. `torch.cuda.memory._dump_snapshot()` names the line.",
         silence="A run that ends before the memory does.",
     ),
     zh=Text(
-        summary="显存持续增长:40 分钟内 {{ $value | humanize1024 }}B",
-        what="批次之间仍被占用的显存在两个 20 分钟里共增长 {{ $value | humanize1024 }}B:训练最终会显存不足。",
+        summary="显存持续增长,{{ $value | humanizeDuration }}后耗尽",
+        what="batch 之间仍被占用的显存已持续增长 20 分钟;按此速度,显存将在 {{ $value | humanizeDuration }}后耗尽。",
         fix="某个回调或自定义损失保留了张量:请保存数值(loss.item()),不要保存张量。在此之前减小批量可以推迟;"
         "resume=True 从上一个检查点继续。",
-        meaning="三个 20 分钟的谷值依次升高。任务的前 20 分钟是预热,不计入;multi_scale 影响峰值,不影响谷值。",
+        meaning="四个五分钟的谷值依次升高,增长达到下表的阈值且没有变缓。第一个 epoch 不计入;multi_scale 影响峰值,"
+        "不影响谷值。剩余量为空闲显存加 PyTorch 的保留显存。",
         verify="显存仪表盘上的 allocated 呈阶梯状。`torch.cuda.memory._dump_snapshot()` 可定位到代码行。",
         silence="在显存用完之前就会结束的任务。",
     ),
@@ -278,7 +282,7 @@ SHM_NEARLY_FULL = Alert(
     ),
 )
 
-_USED = f"max by ({NODE}) ({series(c.MEMORY_USED_BYTES)} / {series(c.MEMORY_TOTAL_BYTES)})"
+_USED = measured(HOST_USED, "5m")
 _STALL = rate(c.PRESSURE_SECONDS_TOTAL, "5m", resource="memory", kind="full")
 
 HOST_MEMORY_PRESSURE = Alert(
@@ -318,10 +322,8 @@ _AVAILABLE = series(c.MEMORY_AVAILABLE_BYTES)
 HOST_MEMORY_RUNNING_OUT = Alert(
     name="HostMemoryRunningOut",
     expr=(
-        f"{_AVAILABLE}\n"
-        f"and predict_linear({series(c.MEMORY_AVAILABLE_BYTES, '30m')}, @memory_ahead@) < 0\n"
-        f"and predict_linear({series(c.MEMORY_AVAILABLE_BYTES, '10m')}, @memory_ahead@) < 0\n"
-        f"and {_AVAILABLE} / {series(c.MEMORY_TOTAL_BYTES)} < @memory_available@\n"
+        f"{measured(HOST_SECONDS_LEFT, '20m')} < @memory_ahead@\n"
+        f"and on ({NODE}) {_AVAILABLE} / {series(c.MEMORY_TOTAL_BYTES)} < @memory_available@\n"
         f"and on ({NODE}) {series(c.TRAIN_UP)} == 1\n"
         f"unless on ({NODE}) {series(c.TRAIN_STATE, state='setup')} == 1"
     ),
@@ -335,23 +337,23 @@ HOST_MEMORY_RUNNING_OUT = Alert(
     dashboard="yoloscope-node",
     every=SLOW,
     en=Text(
-        summary="host memory will run out within four hours; {{ $value | humanize1024 }}B left",
-        what="{{ $value | humanize1024 }}B of the node's memory is available, and at the rate of the last half hour it "
-        "will be gone within four hours.",
+        summary="host memory will run out in {{ $value | humanizeDuration }}",
+        what="The node's available memory has fallen steadily for 20 minutes; at this rate it is gone in "
+        "{{ $value | humanizeDuration }}.",
         fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of them "
         "(workers=4), cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
         "checkpoint.",
-        meaning="Lines through half an hour and through ten minutes, continued for four hours, while a training runs "
-        "and none is in setup.",
+        meaning="The highest available memory of each five minutes, four of them, falling and not flattening, while a "
+        "run is alive and none is in setup.",
         verify="Resident memory by role on the run's dashboard; `ps aux --sort=-rss | head`.",
         silence="The run ends sooner.",
     ),
     zh=Text(
-        summary="主机内存将在四小时内耗尽,还剩 {{ $value | humanize1024 }}B",
-        what="节点可用内存为 {{ $value | humanize1024 }}B,按最近半小时的速度将在四小时内耗尽。",
+        summary="主机内存将在 {{ $value | humanizeDuration }}后耗尽",
+        what="节点可用内存已持续下降 20 分钟;按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
         fix="加载进程或回调有泄漏:看哪一类进程的常驻内存在增长。加载进程:减少数量(workers=4),cache=False。"
         "主进程:某个回调保留了结果。resume=True 从上一个检查点继续。",
-        meaning="分别对半小时和十分钟的数据做直线外推四小时,仅当有训练在运行且没有任务处于 setup。",
+        meaning="每五分钟可用内存的最大值,连续四个依次下降且没有变缓;仅当有训练任务存活且没有任务处于 setup。",
         verify="任务仪表盘上按角色的常驻内存;`ps aux --sort=-rss | head`。",
         silence="任务会更早结束。",
     ),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from yoloscope_exporter.measures.promql import Scope, render
 
 if TYPE_CHECKING:
     from yoloscope_exporter.catalog import Metric
+    from yoloscope_exporter.measures.measure import Measure
 
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 
@@ -37,21 +40,6 @@ STAY_VISIBLE = (
     "事件瞬间结束,保留一段时间以便被看到",
 )
 NO_FLAPPING = ("a value around the threshold is one problem, not many", "数值在阈值附近波动是一个问题,不是许多个")
-
-
-@dataclass(frozen=True, slots=True)
-class Threshold:
-    """A number in a rule.
-
-    Attributes:
-        value: in `unit`.
-        unit: `ratio`, `seconds`, `celsius` ... ; seconds are shortened where a rule is rendered for a rehearsal.
-        source: who uses this figure, or why we chose it.
-    """
-
-    value: float
-    unit: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +97,6 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """A recording rule that alerts share; `why` is for the reader of the rules."""
-
-    name: str
-    expr: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Category:
     """Alerts of one kind; its name is their label `category` and, for most, their group in the rule file."""
 
@@ -127,37 +106,25 @@ class Category:
     alerts: tuple[Alert, ...]
 
 
+#: All series: rules know no variables.
+ALL: Final = Scope(())
+
+
 def series(metric: Metric, window: str = "", /, *, part: str = "", **labels: str) -> str:
-    """A selector of the metric.
-
-    Args:
-        metric: from the catalogue.
-        window: range such as `5m`; empty for the value now.
-        part: `_sum`, `_count` or `_bucket` of a histogram.
-        labels: label="value"; a value that starts with `~`, `!` or `!~` changes the operator. A label that the metric
-            lacks is a mistake (ValueError), except those that Prometheus adds and `le`.
-    """
-    unknown = set(labels) - {*metric.labels, "instance", "job", "le"}
-    if unknown:
-        raise ValueError(f"{metric.name} has no label {', '.join(sorted(unknown))}")
-    matchers = ",".join(_matcher(name, value) for name, value in labels.items())
-    braces = f"{{{matchers}}}" if matchers else ""
-    return metric.name + part + braces + (f"[{window}]" if window else "")
-
-
-def _matcher(name: str, value: str) -> str:
-    for mark in ("!~", "!", "~"):
-        if value.startswith(mark):
-            operator = {"!~": "!~", "!": "!=", "~": "=~"}[mark]
-            return f'{name}{operator}"{value.removeprefix(mark)}"'
-    return f'{name}="{value}"'
+    """A selector of the metric; a `window` such as `5m` makes it a range. Labels as `Scope` takes them."""
+    return f"{ALL(metric, part, **labels)}" + (f"[{window}]" if window else "")
 
 
 def rate(metric: Metric, window: str, /, *, part: str = "", **labels: str) -> str:
     """Increase per second of a counter."""
-    return f"rate({series(metric, window, part=part, **labels)})"
+    return str(ALL.rate(metric, part, window, **labels))
 
 
 def increase(metric: Metric, window: str, /, *, part: str = "", **labels: str) -> str:
     """Increase of a counter over the window."""
-    return f"increase({series(metric, window, part=part, **labels)})"
+    return str(ALL.increase(metric, part, window, **labels))
+
+
+def measured(measure: Measure, window: str, *by: str) -> str:
+    """A measure over a window; by its own labels if none are given."""
+    return str(render(measure.formula, ALL, *(by or measure.of), window=window))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures.gpu import BELOW_BUSY, BUSY, IDLE
 
 from .model import (
     CRITICAL,
     DAILY,
-    GPU,
     INFO,
     NO_FLAPPING,
     OF_RANK_GPU,
@@ -18,7 +17,7 @@ from .model import (
     WARNING,
     Alert,
     Text,
-    rate,
+    measured,
 )
 from .records import GPU_BUSY, GPU_LEVEL, STANDSTILL, THROUGHPUT, THROUGHPUT_LEVEL, TRAINING, alive, on_its_gpu
 
@@ -70,7 +69,7 @@ GPU_UTILIZATION_DROP = Alert(
 
 GPU_UTILIZATION_LOW = Alert(
     name="GpuUtilizationLow",
-    expr=f"avg_over_time({GPU_BUSY}[15m]) < @low@\n{alive()}",
+    expr=f"avg_over_time({GPU_BUSY}[15m]) < @gpu_low_severe@\n{alive()}",
     labels=OF_RANK_GPU,
     severity=WARNING,
     hold="15m",
@@ -99,7 +98,7 @@ GPU_UTILIZATION_LOW = Alert(
     ),
 )
 
-_HELD = f"{on_its_gpu(rate(c.GPU_BUSY_SECONDS_TOTAL, '5m'))} < @idle@\n{alive()}"
+_HELD = f"{on_its_gpu(measured(BUSY, '5m'))} < @idle@\n{alive()}"
 
 GPU_HELD_IDLE = Alert(
     name="GpuHeldIdle",
@@ -141,20 +140,12 @@ GPU_HELD_IDLE_LONG = replace(
     why_hold=("two hours is when job_defense_shield cancels a job", "job_defense_shield 在两小时时取消任务"),
 )
 
-_COUNT = rate(c.GPU_UTILIZATION_SAMPLED_RATIO, "10m", part="_count")
-
-
-def _share_below(bound: str) -> str:
-    bucket = rate(c.GPU_UTILIZATION_SAMPLED_RATIO, "10m", part="_bucket", le=bound)
-    return f"sum by ({GPU}) ({bucket}) / sum by ({GPU}) ({_COUNT})"
-
-
 GPU_UTILIZATION_SWINGING = Alert(
     name="GpuUtilizationSwinging",
     expr=(
-        f"({on_its_gpu(_share_below('0.1'))}\n"
+        f"({on_its_gpu(measured(IDLE, '10m'))}\n"
         f"  - on ({RUN}) group_left () (1 - avg_over_time({TRAINING}[10m]))) > @swing_share@\n"
-        f"and {on_its_gpu('1 - ' + _share_below('0.7'))} > @swing_share@"
+        f"and {on_its_gpu('1 - ' + measured(BELOW_BUSY, '10m'))} > @swing_share@"
     ),
     labels=OF_RANK_GPU,
     severity=INFO,

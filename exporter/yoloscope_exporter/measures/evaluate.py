@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections import defaultdict
-from functools import cache
+from functools import cache, lru_cache
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,16 +90,38 @@ def evaluate(
         within: only series with these labels, as far as their metric has them.
         life: take counters from their start on, instead of over the window.
     """
-    return _Evaluator(tuple(windows), by, within or {}, life).vector(formula)
+    return Evaluator(windows, by, within, life=life).vector(formula)
 
 
-class _Evaluator(NamedTuple):
-    windows: tuple[Window, ...]
-    by: tuple[str, ...]
-    within: Mapping[str, str]
-    life: bool
+class Evaluator:
+    """Evaluates formulas over the same windows for the same question, what they share only once."""
 
-    def vector(self, formula: Formula) -> Vector:  # noqa: C901, PLR0911 - one case for each kind of formula
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        by: tuple[str, ...] = (),
+        within: Mapping[str, str] | None = None,
+        *,
+        life: bool = False,
+    ) -> None:
+        """Arguments as those of `evaluate`."""
+        self.windows = tuple(windows)
+        self.by = by
+        self.within = within or {}
+        self.life = life
+        # By identity, which costs nothing, where equality would go through all of a formula. Each is kept beside what
+        # it gave, so that no other can take its identity.
+        self._vectors: dict[int, tuple[Formula, Vector]] = {}
+        self._series: dict[int, tuple[Selector, list[_Found]]] = {}
+
+    def vector(self, formula: Formula) -> Vector:
+        """Values by their labels; not to be changed."""
+        known = self._vectors.get(id(formula))
+        if known is None:
+            known = self._vectors[id(formula)] = (formula, self._evaluated(formula))
+        return known[1]
+
+    def _evaluated(self, formula: Formula) -> Vector:  # noqa: C901, PLR0911 - one case for each kind of formula
         match formula:
             case Last(of):
                 return {one.labels: value for one in self._found(of) if (value := _current(one, of)) is not None}
@@ -129,16 +151,24 @@ class _Evaluator(NamedTuple):
                 return self._quantile(q, metric, labels)
         raise TypeError(f"{type(formula).__name__} has no value of its own")
 
-    def _found(self, of: Selector) -> Iterator[_Found]:
+    def _found(self, of: Selector) -> list[_Found]:
         """The series of a selector that have a point in their node's window."""
+        known = self._series.get(id(of))
+        if known is None:
+            known = self._series[id(of)] = (of, list(self._selected(of)))
+        return known[1]
+
+    def _selected(self, of: Selector) -> Iterator[_Found]:
         tests = [(name, _matcher(text)) for name, text in of.labels if name != "le"]
         tests += [(name, _matcher(text)) for name, text in self.within.items() if name in of.metric.labels]
         positions = [(of.metric.labels.index(name), test) for name, test in tests]
         for window in self.windows:
             for values, one, span in window.inside(of.metric):
-                if all(test(values[position]) for position, test in positions):
-                    pairs = [*zip(of.metric.labels, values, strict=True), *window.store.target]
-                    yield _Found(frozenset(pair for pair in pairs if pair[1]), window, one, span)
+                for position, test in positions:
+                    if not test(values[position]):
+                        break
+                else:
+                    yield _Found(_label_set(of.metric.labels, values, window.store.target), window, one, span)
 
     def _grown(self, of: Selector, *, rate: bool) -> Vector:
         if self.life:
@@ -191,6 +221,11 @@ class _Evaluator(NamedTuple):
         return {labels: value for labels, value in found.items() if value is not None}
 
 
+@lru_cache(65536)
+def _label_set(names: tuple[str, ...], values: tuple[str, ...], target: tuple[tuple[str, str], ...]) -> LabelSet:
+    return frozenset(pair for pair in (*zip(names, values, strict=True), *target) if pair[1])
+
+
 def _current(one: _Found, of: Selector) -> float | None:
     """The last value; None where the series has gone before the end of the window."""
     if one.window.end - one.series.times[one.span[-1]] > one.window.staleness:
@@ -240,6 +275,7 @@ def _total(how: How, vector: Vector, by: tuple[str, ...]) -> Vector:
     return {labels: _HOW[how](values) for labels, values in groups.items()}
 
 
+@lru_cache(65536)
 def _reduced(labels: LabelSet, on: tuple[str, ...] | None) -> LabelSet:
     return labels if on is None else frozenset(pair for pair in labels if pair[0] in on)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.measures.formula import GPU, RANK, Formula, increase, last, over_time, rate
+from yoloscope_exporter.measures.formula import GPU, RANK, Formula, last, over_time, rate
 from yoloscope_exporter.measures.measure import Measure
 
 #: `hw_slowdown` stands for either kind of the hardware's slowdown on drivers that do not tell them apart.
@@ -28,8 +28,8 @@ def _throttled(reasons: str) -> Formula:
 
 
 def _samples_up_to(bound: str) -> Formula:
-    below = increase(catalog.GPU_UTILIZATION_SAMPLED_RATIO, "_bucket", le=bound).total("sum")
-    return below / increase(catalog.GPU_UTILIZATION_SAMPLED_RATIO, "_count").total("sum")
+    below = rate(catalog.GPU_UTILIZATION_SAMPLED_RATIO, "_bucket", le=bound).total("sum")
+    return below / rate(catalog.GPU_UTILIZATION_SAMPLED_RATIO, "_count").total("sum")
 
 
 BUSY: Final = Measure(
@@ -74,12 +74,21 @@ BELOW_FULL: Final = Measure(
     formula=_samples_up_to("0.9"),
     of=GPU,
 )
+BELOW_BUSY: Final = Measure(
+    name="gpu_below_busy",
+    title="GPU below 70 %",
+    title_zh="GPU 低于 70 %",
+    help="Share of the driver's utilization samples at or below 70 %.",
+    help_zh="驱动利用率采样中不高于 70 % 的占比。",
+    formula=_samples_up_to("0.7"),
+    of=GPU,
+)
 THERMAL: Final = Measure(
     name="thermal",
     title="Thermal slowdown",
     title_zh="过热降频",
     help="Share of time in which temperature held the clocks down, by software or hardware.",
-    help_zh="因温度(软件或硬件)降频的时间占比。",
+    help_zh="因温度（软件或硬件）降频的时间占比。",
     formula=_throttled(f"=~{HEAT}"),
     of=GPU,
     thresholds=("thermal_share",),
@@ -87,12 +96,22 @@ THERMAL: Final = Measure(
 POWER_BRAKE: Final = Measure(
     name="power_brake",
     title="Power brake",
-    title_zh="供电降频(power brake)",
+    title_zh="供电降频（power brake）",
     help="Share of time in which the power supply held the clocks down.",
-    help_zh="因供电(power brake)降频的时间占比。",
+    help_zh="因供电（power brake）降频的时间占比。",
     formula=_throttled(BRAKE),
     of=GPU,
     thresholds=("power_brake",),
+)
+SLOWED: Final = Measure(
+    name="slowed",
+    title="Slowed down",
+    title_zh="降频",
+    help="Largest share of time in which heat or the power supply held the clocks of a GPU down.",
+    help_zh="GPU 因温度或供电降频的最大时间占比。",
+    formula=_throttled(f"=~{HEAT}|{BRAKE}"),
+    of=GPU,
+    thresholds=("thermal_share",),
 )
 POWER_CAP: Final = Measure(
     name="power_cap",
@@ -148,7 +167,7 @@ PCIE_GENERATION: Final = Measure(
     title="PCIe generation / max",
     title_zh="PCIe 代数 / 最大",
     help="Highest PCIe generation in the window over what the link can have; it falls while the GPU idles.",
-    help_zh="窗口内最高 PCIe 代数与链路最大代数之比;GPU 空闲时会降低。",
+    help_zh="窗口内最高 PCIe 代数与链路最大代数之比；GPU 空闲时会降低。",
     formula=over_time("max", catalog.GPU_PCIE_LINK_GENERATION).total("min")
     / last(catalog.GPU_PCIE_LINK_GENERATION_MAX).total("max"),
     of=GPU,

@@ -38,7 +38,7 @@ THROTTLED: Final = Measure(
     title="Stopped by the CPU quota",
     title_zh="被 CPU 限额暂停",
     help="Share of the CPU quota's periods in which it was used up and the run's cgroup stopped.",
-    help_zh="CPU 限额的周期中,配额用尽、该训练任务 cgroup 被暂停的周期占比。",
+    help_zh="CPU 限额的周期中，配额用尽、该训练任务 cgroup 被暂停的周期占比。",
     formula=(
         rate(catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL).total("max")
         / rate(catalog.CGROUP_CPU_PERIODS_TOTAL).total("max")

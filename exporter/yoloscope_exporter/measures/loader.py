@@ -35,10 +35,19 @@ PREPARATION_CPU: Final = Measure(
     title="Preparation on a CPU",
     title_zh="准备中的 CPU 占比",
     help="Share of the preparation in which the worker computed; the rest is waiting.",
-    help_zh="准备时间中 worker 占用 CPU 的占比;其余为等待。",
+    help_zh="准备时间中 worker 占用 CPU 的占比；其余为等待。",
     formula=(rate(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL).total("sum") / _SECONDS.total("sum")).clamped(most=1),
     of=WORKER,
     thresholds=("waiting_ratio",),
+)
+DECODING: Final = Measure(
+    name="decoding",
+    title="Decoding",
+    title_zh="解码",
+    help="Share of the preparation in which the worker read and decoded images.",
+    help_zh="准备时间中 worker 读取并解码图像的占比。",
+    formula=(rate(catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL).total("sum") / _SECONDS.total("sum")).clamped(most=1),
+    of=WORKER,
 )
 WORKER_TO_OTHERS: Final = Measure(
     name="worker_to_others",

@@ -10,15 +10,20 @@ from typing import Final
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.measures.comparison import of_others, to_others
-from yoloscope_exporter.measures.formula import RANK, RUN, Formula, last, rate
+from yoloscope_exporter.measures.formula import RANK, RUN, Formula, rate
 from yoloscope_exporter.measures.measure import Measure
 from yoloscope_exporter.measures.training import OUTSIDE, without_first
 
 
 def _own() -> Formula:
-    split = last(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_local").compared(">", 0)
+    split = rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_local").compared(">", 0)
     seconds = without_first(f"!~{OUTSIDE}|loader_start|backward_exposed", RANK).where(split, RANK)
     return seconds / rate(catalog.TRAIN_BATCHES_TOTAL).total("sum", RANK)
+
+
+def lag(own: Formula) -> Formula:
+    """How much longer each rank's own time for a batch is than the mean of the run's other ranks."""
+    return to_others(own, RUN) - 1
 
 
 OWN: Final = Measure(
@@ -26,7 +31,7 @@ OWN: Final = Measure(
     title="Own time for a batch",
     title_zh="每个 batch 的自身时间",
     help="Mean time of a batch on this rank, the wait for other ranks left out.",
-    help_zh="该 rank 每个 batch 的平均时间,不含等待其他 rank。",
+    help_zh="该 rank 每个 batch 的平均时间，不含等待其他 rank。",
     formula=_own().total("max"),
     of=RANK,
 )
@@ -45,7 +50,7 @@ LAG: Final = Measure(
     title_zh="落后于其他 rank",
     help="How much longer this rank's own time for a batch is than the mean of the run's other ranks.",
     help_zh="该 rank 每个 batch 自身时间比其他 rank 均值长的比例。",
-    formula=(to_others(_own(), RUN) - 1).total("max"),
+    formula=lag(_own()).total("max"),
     of=RANK,
     thresholds=("lag", "lag_severe"),
 )

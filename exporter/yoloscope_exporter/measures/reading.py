@@ -6,7 +6,7 @@ from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.measures.evaluate import evaluate
+from yoloscope_exporter.measures.evaluate import Evaluator
 from yoloscope_exporter.measures.formula import TARGET
 
 if TYPE_CHECKING:
@@ -30,15 +30,14 @@ class Reading:
     def __init__(self, window: Window) -> None:
         """Nothing is evaluated yet."""
         self.window = window
-        self._known: dict[tuple[str, tuple[str, ...], bool], Vector] = {}
+        self._evaluators: dict[tuple[tuple[str, ...], bool], Evaluator] = {}
 
     def vector(self, measure: Measure, *by: str, life: bool = False) -> Vector:
         """Values by the labels `by`, those of the measure if none are given; `life` as in `evaluate`."""
-        labels = by or measure.of
-        key = (measure.name, labels, life)
-        if key not in self._known:
-            self._known[key] = evaluate(measure.formula, [self.window], *labels, life=life)
-        return self._known[key]
+        key = (by or measure.of, life)
+        if key not in self._evaluators:
+            self._evaluators[key] = Evaluator([self.window], key[0], life=life)
+        return self._evaluators[key].vector(measure.formula)
 
     def one(self, measure: Measure, life: bool = False, /, **labels: str) -> float | None:  # noqa: FBT001, FBT002 - the labels take all keywords
         """The value of what has these labels, such as a rank of a run; None where it is not known."""

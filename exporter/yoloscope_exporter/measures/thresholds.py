@@ -84,7 +84,7 @@ class Thresholds:
     thermal_share: float = threshold(0.05, _OURS + "3 s in a minute; gpud counts 0.6 slowdown events per minute")
     power_share: float = threshold(0.50, _OURS + "a capped GPU under load is normal; most of the time is not")
     clock_ratio: float = threshold(0.85, _OURS + "a power cap that costs less than 15 % of the clock costs little")
-    gpu_under_load: float = threshold(0.30, "TraceML policy: GPU utilisation 30 to 70 % is moderate")
+    gpu_under_load: float = threshold(0.50, _OURS + "an idle GPU slows its link on purpose; small models stay below")
     stall_factor: float = threshold(5.0, "nvidia-resiliency-ext: timeout = longest seen x 5", unit="times")
     stall_seconds: float = threshold(
         15.0, _OURS + "people look after 5 s at 0 %; three times that, to be sure", unit="seconds"
@@ -108,6 +108,31 @@ MORE: Final[dict[str, Threshold]] = {
     "lag_severe": Threshold(0.20, "ratio", f"{_TRACEML}: straggler 0.20 critical"),
     "cuda_peak_share_severe": Threshold(0.97, "ratio", f"{_TRACEML}: step memory 97 % is critical"),
     "gpu_low_severe": Threshold(0.3, "ratio", f"{_TRACEML}: low below 30 %; {_DEFENSE} writes below 25 %"),
+    # --- degrees that panels alone show
+    "gpu_well_used": Threshold(
+        0.85, "ratio", "the table practitioners work by: a training that is fed keeps a GPU above it"
+    ),
+    "fleet_used": Threshold(0.6, "ratio", "(J) of a shared cluster over a day"),
+    "many_idle_gpus": Threshold(8, "GPUs", "(J) a whole node of them"),
+    "goodput": Threshold(0.9, "ratio", f"{_TRACEML}: compute share 90 %"),
+    "goodput_low": Threshold(0.7, "ratio", "(J) nearly a third of the time goes elsewhere"),
+    "late_batch": Threshold(60, "seconds", "(J) a batch takes seconds"),
+    "batches_apart": Threshold(3, "batches", "(J) ranks step together; scrapes fall between steps"),
+    "queue_low": Threshold(0.5, "ratio", "(J) half of the queue is empty"),
+    "queue_empty": Threshold(0.1, "ratio", "(J) whatever is ready is taken at once"),
+    "preparation_cpu": Threshold(0.7, "ratio", "measured: workers that compute are at 0.69 to 0.89"),
+    "pressure": Threshold(0.1, "ratio", "(J) of the time some process waited for the resource"),
+    "pressure_severe": Threshold(0.4, "ratio", "(J) of nearly half the time"),
+    "busy": Threshold(0.9, "ratio", "(J) of a CPU or a disk: hardly anything is left"),
+    "busy_severe": Threshold(0.97, "ratio", "(J) nothing is left"),
+    "shm_some": Threshold(0.5, "ratio", "(J) half of it in use"),
+    "disk_used": Threshold(0.85, "ratio", "(J) before the alert at 5 % left"),
+    "disk_used_severe": Threshold(0.95, "ratio", f"{_NODE_MIXIN}: 5 % left warns"),
+    "hot": Threshold(85, "celsius", "NVIDIA's boards slow down from about 88 to 93 on"),
+    "retired_pages_some": Threshold(15, "pages", f"{_DCGM}: 15 with a recent one"),
+    "fragmented_severe": Threshold(0.5, "ratio", "(J) half of what is reserved"),
+    "age_of_figures": Threshold(30, "seconds", "(J) two scrapes"),
+    "age_of_figures_severe": Threshold(120, "seconds", "(J) eight scrapes"),
     # --- what counts as training
     "training_share": Threshold(0.25, "ratio", "(J) a minute with less training in it says nothing about training"),
     # --- utilization
@@ -116,7 +141,9 @@ MORE: Final[dict[str, Threshold]] = {
     ),
     "drop_to": Threshold(0.6, "ratio", "(J) of the run's own median; multi-scale training stays above 0.8 of it"),
     "drop_level": Threshold(0.3, "ratio", f"{_TRACEML}: below 30 % is low; what is low cannot drop far"),
-    "standstill": Threshold(0.01, "ratio", "(J) nothing ran between two scrapes, rounding left aside"),
+    "idle": Threshold(
+        0.01, "ratio", f"{_DEFENSE}: 0 % held for 60 and 105 min warns, 120 min cancels; a validation uses more"
+    ),
     "swing_share": Threshold(0.2, "ratio", "(J); SageMaker Debugger: p95 > 70 % and p5 < 10 %"),
     "standstill_samples": Threshold(8, "samples", "(J) 2 of the last 10 min, one evaluation per 15 s"),
     "uneven": Threshold(0.5, "ratio", "(J) of the busiest GPU of the run"),

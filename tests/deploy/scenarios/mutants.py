@@ -10,15 +10,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
+
 from deploy.prometheus.generate import expression
 from deploy.prometheus.rulebook import ALERTS
 from deploy.prometheus.rulebook.records import RECORDS
-from deploy.prometheus.rulebook.thresholds import THRESHOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from deploy.prometheus.rulebook.model import Alert, Record
+    from deploy.prometheus.rulebook.model import Alert
+    from deploy.prometheus.rulebook.records import Recorded
 
 _TURNED = {"<": ">", ">": "<", "<=": ">", ">=": "<", "==": "!=", "!=": "=="}
 _COMPARISON = re.compile(r"(?<=[\s)])(<=|>=|==|!=|<|>)(?= )")
@@ -60,7 +62,7 @@ def mutants() -> list[Mutant]:
     return found
 
 
-def _changes(rule: Alert | Record) -> Iterator[tuple[str, str, str, str]]:
+def _changes(rule: Alert | Recorded) -> Iterator[tuple[str, str, str, str]]:
     for match in _COMPARISON.finditer(rule.expr):
         turned = rule.expr[: match.start()] + _TURNED[match[1]] + rule.expr[match.end() :]
         near = " ".join(rule.expr[max(0, match.start() - 30) : match.end() + 15].split())

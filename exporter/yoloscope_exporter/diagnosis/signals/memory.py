@@ -8,7 +8,6 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import memory as measures
-from yoloscope_exporter.measures.reading import Reading
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
@@ -62,7 +61,7 @@ def growth(v: View) -> Numbers:
     window = v.long.since(_second_epoch(v))
     if window.seconds < FEWEST_PERIODS * window.period:
         return {}
-    reading = Reading(window)
+    reading = v.machine_of(window).reading
 
     def grown(measure: Measure, metric: catalog.Metric, *prefix: str, **labels: str) -> float | None:
         """0 where it is known that nothing grows steadily."""

@@ -68,6 +68,7 @@ class View:
     now: Window
     long: Window
     machine: Machine
+    machine_of: Callable[[Window], Machine] = Machine
 
     def measure(self, measure: Measure, *, life: bool = False) -> float | None:
         """A measure of this rank over the short window, or over the life of its counters."""
@@ -98,7 +99,7 @@ def view_of(short: Window, long: Window, run: str, rank: str, machine: Callable[
     facts = _facts(short, run, rank)
     now = _sampled(_widened(short, long, run, rank), run, rank)
     gpu = next((labels[2] for labels in short.current(catalog.TRAIN_DEVICE_INFO, run, rank)), "")
-    return View(run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now))
+    return View(run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now), machine)
 
 
 def state(window: Window, run: str, rank: str) -> str:
