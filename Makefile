@@ -26,7 +26,7 @@ $(VENV)/.dev: $(VENV)/.train
 		|| { cat $(VENV)/pip.log; exit 1; }
 	@touch $@
 
-demo: $(VENV)/.train ## A real YOLO training, starved, diagnosed and mended, in about two minutes
+demo: $(VENV)/.train ## A data-starved run: diagnosed, fixed, compared (about two minutes)
 	@$(BIN)/yoloscope demo
 
 # What fails while tests share the machine is tried once more alone; what starves a diagnosed training must be no test.

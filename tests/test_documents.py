@@ -108,3 +108,68 @@ def test_commands_of_the_readme_find_what_they_name(name: str) -> None:
     found = [(words[0], words[1]) for words in _words(name) if words[0] in known]
     assert {program for program, _ in found} == set(known)
     assert [each for each in found if not known[each[0]](each[1])] == []
+
+
+#: Documents for those who change the code: a file that they name and that is gone misleads.
+FOR_DEVELOPERS = ("CONTRIBUTING.md", "docs/design.md", *README)
+_SUFFIXES = (".py", ".md", ".toml", ".yml", ".om.gz", ".svg", ".css", ".html", "/")
+#: What is made by running something, and files of others.
+_NOT_OURS = {".cache/second-try.json"}
+
+
+def _paths(text: str) -> set[str]:
+    """What is written as code and looks like a path in this repository."""
+    top = {path.name for path in ROOT.iterdir()}
+    words = set(re.findall(r"`([^`\s]+)`", re.sub(r"(?ms)^ *```.*?^ *```$", "", text)))
+    likely = {word for word in words if word.partition("/")[0] in top or word.endswith(_SUFFIXES)}
+    return {word for word in likely - _NOT_OURS if not word.startswith("/")}
+
+
+@pytest.mark.parametrize("name", FOR_DEVELOPERS)
+def test_paths_exist(name: str) -> None:
+    """Every file and folder that they name is there, by its path from the root or from the exporter's package."""
+    found = sorted(_paths((ROOT / name).read_text(encoding="utf-8")))
+    roots = (ROOT, ROOT / "exporter" / "yoloscope_exporter")
+    assert [path for path in found if not any((root / path).exists() for root in roots)] == []
+    assert name.startswith("README") or len(found) > 5
+
+
+def test_a_path_that_is_gone_is_seen() -> None:
+    """Among words that are none: options, metrics, arguments, paths of the machine."""
+    assert _paths("`docs/gone.md` `gone.py` `tests/gone` `--write` `batch=8` `yoloscope_up` `project/name`") == {
+        "docs/gone.md",
+        "gone.py",
+        "tests/gone",
+    }
+
+
+#: Chinese pages that people write; those of alerts and dashboards are generated.
+CHINESE = (
+    "README.zh-CN.md",
+    *(f"docs/{page}.zh-CN.md" for page in ("hooks", "exporter", "diagnose", "deploy", "scale")),
+)
+_HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,:;?!(]|[,:;?!)] ?[\u4e00-\u9fff]")
+#: Words that have another one in these documents: hooks, exporter or collector, you, batch, run.
+_OTHER_WORDS = ("钩子", "采集项", "导出器", "您", "批次", "次训练任务", "运行名称")
+
+
+def _half_width(text: str) -> list[str]:
+    """Places where ASCII punctuation stands beside Chinese, code and the targets of links aside."""
+    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
+    prose = re.sub(r"`[^`]*`|\]\([^)]*\)", "``", prose)
+    return _HALF_WIDTH.findall(prose)
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_chinese_pages_keep_to_terms_and_punctuation(name: str) -> None:
+    """Punctuation is full-width, and each thing has one name."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert _half_width(text) == []
+    assert [word for word in _OTHER_WORDS if word in text] == []
+
+
+def test_half_width_punctuation_is_seen() -> None:
+    """But not that of code, links, and English words."""
+    assert _half_width("见 [文档](a.md)，运行 `a,b` 或 `c`（d, e）；English: yes") == []  # noqa: RUF001 - Chinese has it
+    assert _half_width("训练,验证") == ["练,"]
+    assert _half_width("显卡(GPU)") == ["卡("]

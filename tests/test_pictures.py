@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 
+from docs.pictures import rooms
 from docs.pictures.__main__ import HERE, top
 
 
@@ -20,3 +21,24 @@ def test_top_is_drawn_from_its_recording() -> None:
     shown = letters(top().export_text())
     assert "slow_worker" in shown
     assert shown in drawn
+
+
+def test_rooms_are_drawn_from_the_edges() -> None:
+    """docs/design.md shows the rooms that there are, with the imports that tests/test_packages.py allows."""
+    assert rooms.DESIGN.read_text(encoding="utf-8") == rooms.document(), "make generate"
+
+
+def test_a_room_is_drawn_with_its_imports() -> None:
+    """An import that follows from another one stands in the table alone."""
+    edges = {"catalog": set[str](), "collectors": {"catalog"}, "sampling": {"catalog", "collectors"}}
+    assert re.findall(r"(\w+) --> (\w+)", rooms.diagram(edges)) == [
+        ("collectors", "catalog"),
+        ("sampling", "collectors"),
+    ]
+    row = f"| `sampling` | {rooms.summary('sampling')} | `catalog` `collectors` |"
+    assert rooms.table(edges).splitlines()[-1] == row
+
+
+def test_every_room_says_what_is_in_it() -> None:
+    """In one sentence."""
+    assert [room for room in rooms.EDGES if not rooms.summary(room).endswith(".")] == []

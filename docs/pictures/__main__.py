@@ -1,4 +1,4 @@
-"""Draws the pictures of the documents from recordings: `python -m docs.pictures`."""
+"""Draws the pictures of the documents from recordings and from the code: `python -m docs.pictures`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.measures.series import Window
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal import screen
+
+from docs.pictures import rooms
 
 HERE = Path(__file__).parent
 RECORDING = HERE.parents[1] / "tests/recordings/slow_worker.om.gz"
@@ -28,3 +30,4 @@ def top() -> Console:
 
 if __name__ == "__main__":
     top().save_svg(str(HERE / "top.svg"), title="yoloscope top", unique_id="top")
+    rooms.DESIGN.write_text(rooms.document(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The command line: wiring only. To add a command: one file in `commands/`, one line in COMMANDS.
+"""The command line. To add a command: one file in `commands/`, one line in COMMANDS.
 
 Completion in the shell: `eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"` in ~/.bashrc (zsh_source, fish_source).
 """
@@ -36,7 +36,7 @@ class _UserError(click.ClickException):
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """A user's error is one line and exit code 2, wherever it was raised."""
+    """Make any error of click one line, with exit code 2."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
@@ -76,14 +76,14 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog='Completion in bash: eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"; also zsh_source, fish_source.',
+    epilog='Completion for bash: eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"; also zsh_source, fish_source.',
 )
 @click.version_option(__version__, prog_name="yoloscope")
 def main() -> None:
-    """A stethoscope for YOLO training: what the GPU, the CPU, the disks and the training loop do, and what to change.
+    """A stethoscope for YOLO training: monitoring and bottleneck diagnosis for Ultralytics YOLO.
 
     \b
-      yoloscope run -- yolo detect train data=coco8.yaml    watch a training, nothing to change in it
+      yoloscope run -- yolo detect train data=coco8.yaml    run a training command with monitoring
       yoloscope serve                                       the exporter, http://127.0.0.1:9911/metrics
     """  # noqa: D301 - click reads the backslash
 

@@ -1,4 +1,4 @@
-"""A registry of prometheus_client with every collector of yoloscope in it, and the training runs as one for yours.
+"""The prometheus_client registry with every collector, and the collector of training runs for other registries.
 
 from prometheus_client import REGISTRY
 from yoloscope_exporter.registry import Training

@@ -131,4 +131,4 @@ def test_trainer_that_drops_its_callbacks(callbacks: str, said: int) -> None:
     """One warning at the end that names the trainer which was not watched, and none for one that was."""
     command = [sys.executable, "-c", TRAINED.format(callbacks=callbacks)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr.count("nothing was recorded of MyTrainer") == len(done.stderr.splitlines()) == said
+    assert done.stderr.count("nothing was recorded: MyTrainer") == len(done.stderr.splitlines()) == said

@@ -64,7 +64,7 @@ def test_kill_9(tmp_path: Path, place: str, state: str, batches: int) -> None:
     told = CliRunner().invoke(main, ["report", "--black-box", "black box"], catch_exceptions=False)
     assert told.exit_code == 0
     assert "black box: killed" in told.output
-    assert f"rank 0: when it last wrote it was in: {state}" in told.output
+    assert f"rank 0: state at its last write: {state}" in told.output
     assert ("no batch was recorded" if not batches else f"the last {batches} batches") in told.output
 
 

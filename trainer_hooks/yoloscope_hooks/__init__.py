@@ -1,4 +1,4 @@
-"""What runs inside the training process: standard library only, torch only if it is already imported.
+"""The hooks, which run inside the training process: standard library only, torch only if it is already imported.
 
     import yoloscope_hooks
     from ultralytics import YOLO
@@ -21,10 +21,10 @@ __all__ = ["attach", "enable"]
 
 
 def attach(model: Model, run: str | None = None) -> Model:
-    """Watch the trainings of `model` (an `ultralytics.YOLO` or a trainer) and return it.
+    """Monitor the runs of `model` (an `ultralytics.YOLO` or a trainer) and return it.
 
-    Attaching twice is harmless. Nothing is raised, whatever `model` is: what cannot be watched is left alone, with one
-    warning. `YOLOSCOPE=off` in the environment makes this a no-op.
+    May be called twice. Nothing is raised: for an unsupported `model` there is one warning. `YOLOSCOPE=off` in the
+    environment makes this a no-op.
 
     Args:
         model: anything with Ultralytics' `callbacks` (a dict of lists by event).
@@ -40,10 +40,10 @@ def attach(model: Model, run: str | None = None) -> Model:
 
 
 def enable() -> None:
-    """Watch every training of this process and of its children: ranks, loader workers, tuner runs.
+    """Monitor every run of this process and of its children: ranks, loader workers, tuner runs.
 
-    For programs that build trainers themselves. Models made before the call are watched too if they train afterwards
-    with a new trainer of their own default callbacks; for a model at hand `attach` is the surer way. Nothing is raised.
+    For programs that build trainers themselves. Models created before the call are included if they train afterwards
+    with a new trainer that has the default callbacks; for an existing model use `attach`. Nothing is raised.
     """
     try:
         from yoloscope_hooks import activation
@@ -54,7 +54,7 @@ def enable() -> None:
 
 
 def _warn(error: Exception) -> None:
-    """Say that there are no hooks; where there is no logging either, without it."""
+    """Warn that the hooks are not active; on stderr if logging does not work."""
     message = f"yoloscope is not active, training goes on: {error!r}"
     try:
         import logging

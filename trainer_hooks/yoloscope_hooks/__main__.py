@@ -1,8 +1,8 @@
-"""`python -m yoloscope_hooks enable`: watch every training of this Python, without `yoloscope run`.
+"""`python -m yoloscope_hooks enable`: monitor every run of this Python environment, without `yoloscope run`.
 
-Writes one `.pth` file beside the installed packages, which Python reads at every start: of `yolo`, of ranks, of loader
-workers, whatever their environment. It waits for Ultralytics as `autoload` does, and does nothing else. Nothing enables
-it but this command; `disable` takes it away again.
+Writes one `.pth` file beside the installed packages, which every Python process of this environment reads when it
+starts: `yolo`, ranks, loader workers. The file waits until Ultralytics is imported, and does nothing else. `disable`
+removes the file, `status` says whether there is one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LINE = (
 
 
 def places() -> list[Path]:
-    """Where this interpreter reads `.pth` files, the environment's own place first."""
+    """Paths of the `.pth` file, the environment's own site-packages first, then the user's."""
     folders = [sysconfig.get_path("purelib")]
     if site.ENABLE_USER_SITE:
         folders.append(site.getusersitepackages())
@@ -30,10 +30,10 @@ def places() -> list[Path]:
 
 
 def enable() -> str:
-    """Write the file to the first place that takes it; say where.
+    """Write the file to the first writable place; the message says where.
 
     Raises:
-        OSError: no place takes it.
+        OSError: no place is writable.
     """
     problem = OSError("this Python reads no .pth files")
     for path in places():
@@ -43,12 +43,12 @@ def enable() -> str:
         except OSError as error:  # noqa: PERF203 - two places at most
             problem = error
         else:
-            return f"enabled for every training of {sys.executable}: {path}"
+            return f"enabled for every run of {sys.executable}: {path}"
     raise problem
 
 
 def disable() -> str:
-    """Remove the file wherever it is."""
+    """Remove the file from all places; the message says from where."""
     removed = [path for path in places() if path.exists()]
     for path in removed:
         path.unlink()
@@ -56,7 +56,7 @@ def disable() -> str:
 
 
 def status() -> str:
-    """Say whether, and where."""
+    """The message that says whether there is a file, and where."""
     return next((f"enabled: {path}" for path in places() if path.exists()), "not enabled")
 
 

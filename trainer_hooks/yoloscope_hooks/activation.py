@@ -1,4 +1,4 @@
-"""How the callbacks get into a training: a model at hand, every training of the process, and its child processes."""
+"""Registers the callbacks: for one model, for every run of the process, and for its child processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks.switch import disabled
+from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -40,16 +40,16 @@ def attach(model: Any, run: str | None) -> None:
         else:
             os.environ.pop("YOLOSCOPE_RANKS_RUN", None)
     except Exception as error:  # the training matters more
-        _log.warning("yoloscope cannot watch %r, only a YOLO model or a trainer: %r", type(model).__name__, error)
+        _log.warning("yoloscope: cannot monitor %r, pass a YOLO model or a trainer: %r", type(model).__name__, error)
         return
-    _each(lambda: propagate(os.environ), tap_workers)
+    _call_each(lambda: propagate(os.environ), tap_workers)
     with suppress(TypeError):  # a model that cannot be referred to weakly
         if first:
-            atexit.register(say_if_dropped, weakref.ref(model))
+            atexit.register(warn_if_dropped, weakref.ref(model))
 
 
-def say_if_dropped(reference: Callable[[], Any]) -> None:
-    """At the end of Python: one warning if the model was trained by a trainer that did not take its callbacks."""
+def warn_if_dropped(reference: Callable[[], Any]) -> None:
+    """At interpreter exit, warn once if the model's trainer did not take its callbacks."""
     with suppress(Exception):
         from yoloscope_hooks import callbacks
 
@@ -57,7 +57,7 @@ def say_if_dropped(reference: Callable[[], Any]) -> None:
         listed = getattr(trainer, "callbacks", None)
         if isinstance(listed, dict) and callbacks.on_train_start not in listed.get("on_train_start", ()):
             _log.warning(
-                "yoloscope: nothing was recorded of %s, it dropped the callbacks of its model: pass `_callbacks` on to "
+                "yoloscope: nothing was recorded: %s dropped the callbacks of its model; pass `_callbacks` on to "
                 "its base class, or use `yoloscope run` or yoloscope_hooks.enable()",
                 type(trainer).__name__,
             )
@@ -67,7 +67,7 @@ def enable() -> None:
     """See `yoloscope_hooks.enable`."""
     if disabled():
         return
-    _each(lambda: propagate(os.environ), tap_workers, _register_now_or_later)
+    _call_each(lambda: propagate(os.environ), tap_workers, _register_now_or_later)
 
 
 def _register_now_or_later() -> None:
@@ -80,8 +80,8 @@ def _register_now_or_later() -> None:
     sitecustomize.install()
 
 
-def _each(*parts: Callable[[], None]) -> None:
-    """Call each part. What fails is left out; one warning tells of the first that did."""
+def _call_each(*parts: Callable[[], None]) -> None:
+    """Call each part; errors do not stop the others, and one warning shows the first."""
     errors = []
     for part in parts:
         try:
@@ -89,14 +89,14 @@ def _each(*parts: Callable[[], None]) -> None:
         except Exception as error:  # noqa: PERF203 - three parts
             errors.append(error)
     if errors:
-        _log.warning("yoloscope is active in part only, training goes on: %r", errors[0])
+        _log.warning("yoloscope: some hooks are missing, training goes on: %r", errors[0])
 
 
 def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> bool:
-    """Append each callback of ours to its event's list, unless it is there; all of them or none. False if all were.
+    """Append each of our callbacks to its event's list if it is missing: all or none. False if none was missing.
 
     Raises:
-        TypeError: what should be a list is none.
+        TypeError: the callbacks of an event are not a list.
     """
     lists = {event: listed.setdefault(event, []) for event in ours}
     for event, functions in lists.items():
@@ -109,13 +109,13 @@ def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> bo
 
 
 def register_defaults(module: Any) -> None:
-    """Put the callbacks among those that every model and trainer of this process starts with. Never raises."""
+    """Add the callbacks to the defaults of every model and trainer of this process. Never raises."""
     try:
         from yoloscope_hooks import callbacks
 
         register(module.default_callbacks, callbacks.CALLBACKS)
     except Exception as error:
-        _log.warning("yoloscope watches no training, this Ultralytics is strange to it: %r", error)
+        _log.warning("yoloscope: recording is off, this Ultralytics is not supported: %r", error)
 
 
 def tap_workers() -> None:

@@ -13,7 +13,7 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks.switch import disabled
+from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -57,7 +57,7 @@ def _open(trainer: Trainer) -> Recorder | None:
 
             recorder = opening.open_for(trainer)
     except Exception as error:
-        logging.getLogger("yoloscope").warning("yoloscope records nothing: %s", error)
+        logging.getLogger("yoloscope").warning("yoloscope: recording is off: %s", error)
     try:
         setattr(trainer, ATTRIBUTE, recorder)
     except Exception as error:  # then every event comes here again, and nothing worse

@@ -26,7 +26,7 @@ class Decoding:
     """What one worker's reading and decoding has cost."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Start empty."""
         self.seconds = 0.0
         self.longest: list[SlowFile] = []  # the slowest first
         self.least = 0.0  # seconds above which a file gets into that list

@@ -21,7 +21,7 @@ from signal import SIGTERM, Signals
 from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks.switch import disabled
+from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -270,7 +270,7 @@ class Writer:
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
-        _log.warning("yoloscope: %s is given up, training goes on without it: %s", self.path, error.strerror)
+        _log.warning("yoloscope: recording to %s has stopped, training goes on: %s", self.path, error.strerror)
         self.discard()
 
     def discard(self) -> None:

@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from yoloscope_record import catalog as training
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Metric, cgroup, exporter, gpu, host, process, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from yoloscope_exporter.catalog import Metric
+    from types import ModuleType
 
 DEFAULT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
-#: Title of a section -> first words of the metrics in it.
-SECTIONS = {
-    "The exporter itself": ("build", "collector", "exporter", "samples", "snapshot"),
-    "GPU": ("gpu",),
-    "Host": ("cpu", "context", "disk", "filesystem", "load", "memory", "network", "pressure", "swap"),
-    "The cgroup of each run": ("cgroup",),
-    "Trainings": ("train",),
+#: Title of a section -> files of the catalogue whose metrics stand in it.
+SECTIONS: dict[str, tuple[ModuleType, ...]] = {
+    "The exporter itself": (exporter,),
+    "GPU": (gpu,),
+    "Host": (host,),
+    "The cgroup of each run": (cgroup,),
+    "Training runs": (training, process, verdict),
 }
 _HEAD = """\
 # Metrics
@@ -44,21 +45,24 @@ def document() -> str:
     Raises:
         LookupError: a metric belongs to no section.
     """
-    known = {word for words in SECTIONS.values() for word in words}
-    lost = [metric.name for metric in catalog.METRICS if metric.area not in known]
+    lost = [
+        metric.name for metric in catalog.METRICS if not any(metric in _metrics(files) for files in SECTIONS.values())
+    ]
     if lost:
         raise LookupError(f"no section of docs/metrics.md for {', '.join(lost)}")
-    return _HEAD + "".join("\n".join(_section(title, words)) for title, words in SECTIONS.items())
+    return _HEAD + "".join("\n".join(_section(title, files)) for title, files in SECTIONS.items())
 
 
-def _section(title: str, words: tuple[str, ...]) -> Iterator[str]:
+def _section(title: str, files: tuple[ModuleType, ...]) -> Iterator[str]:
     yield f"\n## {title}\n"
     yield "| metric | kind | labels | meaning |"
     yield "|---|---|---|---|"
-    for metric in catalog.METRICS:
-        if metric.area in words:
-            yield _row(metric)
+    yield from map(_row, _metrics(files))
     yield ""
+
+
+def _metrics(files: tuple[ModuleType, ...]) -> list[Metric]:
+    return [value for file in files for value in vars(file).values() if isinstance(value, Metric)]
 
 
 def _row(metric: Metric) -> str:

@@ -1,1 +1,1 @@
-"""How commands reach an exporter or a Prometheus."""
+"""HTTP clients of an exporter and of a Prometheus, for the commands."""

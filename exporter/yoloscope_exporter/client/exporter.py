@@ -48,7 +48,7 @@ def diagnoses(url: str) -> tuple[Diagnosis, ...]:
     try:
         return from_json(json.loads(body))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{url} answers, but not like yoloscope's exporter") from error
+        raise SourceError(f"{url} answers, but is not a yoloscope exporter") from error
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def fetch(url: str, *, accept: str = "application/json", data: bytes | None = No
     """
     parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SourceError(f"{url} is no URL such as http://127.0.0.1:9911")
+        raise SourceError(f"invalid URL {url!r}: use for example http://127.0.0.1:9911")
     host = parts.netloc.rpartition("@")[2]
     request = urllib.request.Request(  # noqa: S310 - the scheme has been checked
         urllib.parse.urlunsplit(parts._replace(netloc=host)), data=data, headers={"Accept": accept}

@@ -33,7 +33,7 @@ def read_prometheus(url: str, since: float, run: str = "", cluster: str = "", no
     ups = _matrix(url, f"{catalog.TRAIN_UP.name}{only}[{since:.0f}s]", now)
     nodes = sorted({target_of(series["metric"]) for series in ups})
     if len(nodes) > MOST_NODES:
-        raise SourceError(f"{len(nodes)} nodes have trained in this time; choose one run with --run")
+        raise SourceError(f"{len(nodes)} nodes had runs in this time range; choose one run with --run")
     names = "|".join(f"{name}(_bucket|_sum)?" for name in sorted(signals.METRICS))
     gatherer = Gatherer()
     for node in nodes:
@@ -68,7 +68,7 @@ def _matrix(url: str, query: str, now: float) -> list[dict[str, Any]]:
         answer = json.loads(fetch(f"{url.rstrip('/')}/api/v1/query", data=body))
         result: list[dict[str, Any]] = answer["data"]["result"]
     except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{url} answers, but not like a Prometheus") from error
+        raise SourceError(f"{url} answers, but is not a Prometheus") from error
     return result
 
 

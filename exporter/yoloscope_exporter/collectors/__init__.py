@@ -1,4 +1,6 @@
-"""One module per source. To add a collector: one file here, one line in `MODULES`, its metrics in the catalogue.
+"""Collectors, one module per source: GPU, CPU, memory, disks, network, pressure, cgroups, processes, training runs.
+
+To add a collector: one file here, one line in `MODULES`, its metrics in the catalogue.
 
 A module offers `collectors(context) -> Sequence[Collector]`; usually one, more where parts of a source want different
 periods. The name of the module's entry in `MODULES` is the switch: `--no-collector.<name>`.
@@ -51,12 +53,12 @@ FAST, SLOW = "fast", "slow"
 
 
 class NoData(Exception):  # noqa: N818 - not an error: the source does not exist on this machine
-    """The source is absent here (no GPU, no pressure files): the collector is down, and that is said once."""
+    """The source does not exist on this machine (no GPU, no pressure files): the collector is down, logged once."""
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """A rank that is alive, as the other collectors need to know it."""
+    """An active rank, for the collectors that need its processes."""
 
     run: str
     rank: str
@@ -74,7 +76,7 @@ class ActiveRanks:
     """The ranks alive at the last reading of the records: set by the collector `runs`, read by the others."""
 
     def __init__(self) -> None:
-        """Know of nobody yet."""
+        """Start without ranks."""
         self._trainers: Mapping[int, Trainer] = {}
 
     def __call__(self) -> Mapping[int, Trainer]:
@@ -88,7 +90,7 @@ class ActiveRanks:
 
 @dataclass(frozen=True)
 class Context:
-    """What a collector may use of the world. Tests give other roots, clocks and trainers."""
+    """Paths, clocks and settings for collectors; tests replace them."""
 
     procfs: Path
     sysfs: Path
@@ -107,8 +109,8 @@ class Context:
     """The settings as they are now: a reload changes them between two cycles."""
 
 
-def _nothing() -> None:
-    """Close nothing."""
+def _no_close() -> None:
+    """The `close` of a collector that holds nothing."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,12 @@ class Collector:
 
     name: str
     collect: Callable[[], Iterable[Sample]]
-    close: Callable[[], None] = _nothing
+    close: Callable[[], None] = _no_close
     group: str = FAST
 
 
 def names() -> tuple[str, ...]:
-    """Everything that can be switched on and off."""
+    """Names of all collectors, third parties' included, as in `--collector.NAME`."""
     return (*MODULES, *DERIVED, *third_parties()[0])
 
 

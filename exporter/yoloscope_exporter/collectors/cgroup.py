@@ -39,8 +39,8 @@ def collectors(context: Context) -> Sequence[Collector]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a run's groups lie: controller -> directories from the run's own upwards; `` is version 2."""
+class _Groups:
+    """A run's groups: controller -> directories from the run's own upwards; `` is version 2."""
 
     groups: Mapping[str, Sequence[Path]]
     pids: Sequence[int]
@@ -54,7 +54,7 @@ class Cgroups:
     def __init__(self, context: Context) -> None:
         """Know of no run yet."""
         self._context = context
-        self._runs: dict[str, _Place] = {}
+        self._runs: dict[str, _Groups] = {}
         self._base = context.sysfs / "fs" / "cgroup"
         self._find = Finder(context.procfs, self._base)
 
@@ -73,7 +73,7 @@ class Cgroups:
         for run, ranks in pids.items():
             place = self._runs.get(run)
             if place is None or place.pids != ranks or now - place.found > FIND_AGAIN_SECONDS:
-                place = _Place(self._find(ranks), ranks, now, now)
+                place = _Groups(self._find(ranks), ranks, now, now)
             self._runs[run] = replace(place, seen=now)
         self._runs = {name: place for name, place in self._runs.items() if now - place.seen <= LINGER_SECONDS}
         for name, place in self._runs.items():
@@ -106,7 +106,7 @@ class Finder:
             if mount is None or None in directories or not directories:
                 continue
             shared = Path(os.path.commonpath([str(directory) for directory in directories]))
-            if shared.is_dir() and not _everything(shared):
+            if shared.is_dir() and not _is_whole_machine(shared):
                 found[controller] = _upwards(shared, mount)
         return found
 
@@ -129,7 +129,7 @@ class Finder:
         return mount / place[len(root) :].lstrip("/") if root != "/" and inside else None
 
     def _root(self, mount: Path) -> str:
-        """Which part of its hierarchy the mount shows."""
+        """The part of its hierarchy that the mount shows."""
         text = (self._procfs / "self" / "mountinfo").read_text()
         lines = (line.split() for line in text.splitlines())
         return next((fields[3] for fields in lines if fields[4] == str(mount)), "/")
@@ -157,8 +157,8 @@ def parse_cgroup(text: str) -> Iterator[tuple[str, str]]:
                 yield controller, path
 
 
-def _everything(directory: Path) -> bool:
-    """Whether it is the whole machine, which is nobody's group: only there are these files so."""
+def _is_whole_machine(directory: Path) -> bool:
+    """Whether it is the root group of the whole machine, whose files differ."""
     if (directory / "release_agent").exists():  # version 1
         return True
     return (directory / "cgroup.procs").exists() and not _version_1(directory) and _is_root(directory)
@@ -177,7 +177,7 @@ def _upwards(directory: Path, mount: Path) -> list[Path]:
     chain = [directory]
     while chain[-1] != mount and mount in chain[-1].parents:
         chain.append(chain[-1].parent)
-    return chain[:-1] if _everything(chain[-1]) else chain
+    return chain[:-1] if _is_whole_machine(chain[-1]) else chain
 
 
 # --- what is in them ------------------------------------------------------------------------------------------------

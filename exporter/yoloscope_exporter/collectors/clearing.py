@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Clearing:
-    """Removes old runs from a record directory, and remembers what it has said."""
+    """Removes old runs from a record directory; warns once per directory."""
 
     records: Path
     _due: float = 0.0
-    _said: set[str] = field(default_factory=set)
+    _warned: set[str] = field(default_factory=set)
 
     def __call__(self, runs: Sequence[Path], *, keep: float, clock: float, now: float) -> None:
         """Clear `runs` of what is older than `keep` seconds at Unix time `now`; not more often than every PERIOD."""
@@ -45,8 +45,8 @@ class Clearing:
         if not old:
             return
         try:
-            if stranger := _stranger(self.records, now):
-                self._say(self.records, f"holds {stranger}, which is no run: nothing in it is cleared up")
+            if stranger := _foreign_entry(self.records, now):
+                self._warn_once(self.records, f"holds {stranger}, which is no run: nothing in it is cleared up")
                 return
             for run in old:
                 self._clear(run, keep, now)
@@ -60,12 +60,12 @@ class Clearing:
             _log.debug("%s is not cleared up: %s", run, error)
             return
         if removal.foreign:
-            self._say(run, f"holds {removal.foreign}, which is none of its records: it is left as it is")
+            self._warn_once(run, f"holds {removal.foreign}, which is none of its records: it is left as it is")
 
-    def _say(self, directory: Path, text: str) -> None:
-        """Once for each directory."""
-        if str(directory) not in self._said:
-            self._said.add(str(directory))
+    def _warn_once(self, directory: Path, text: str) -> None:
+        """Warn once for each directory."""
+        if str(directory) not in self._warned:
+            self._warned.add(str(directory))
             _log.warning("%s %s", directory, text)
 
 
@@ -77,7 +77,7 @@ def _own_and_older(directory: Path, moment: float) -> bool:
     return status.st_uid == os.geteuid() and status.st_mtime < moment
 
 
-def _stranger(base: Path, now: float) -> str:
+def _foreign_entry(base: Path, now: float) -> str:
     """The name of something in the record directory that is no run's directory; empty if there is none."""
     with os.scandir(base) as found:
         return next((entry.name for entry in found if not _may_be_run(entry, now)), "")

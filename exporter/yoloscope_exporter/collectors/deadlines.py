@@ -1,4 +1,4 @@
-"""Calls that may block, each with a deadline, in a thread of their own."""
+"""Runs calls that may block in a thread of their own, each with a deadline."""
 
 from __future__ import annotations
 

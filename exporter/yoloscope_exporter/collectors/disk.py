@@ -1,4 +1,4 @@
-"""Work of the block devices as psutil tells it, and room in the file systems."""
+"""Work of the block devices as psutil tells it, and space in the file systems."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ COUNTERS = (
 #: No memory disks, no loop devices, and no partitions, whose work is their disk's.
 _LEFT_OUT = re.compile(r"(z?ram|loop|fd|sr)\d+|(h|s|v|xv)d[a-z]+\d+|(nvme\d+n\d+|mmcblk\d+)p\d+|nvme\d+c\d+n\d+")
 
-#: File systems without room of their own.
+#: File systems without space of their own.
 _PSEUDO = re.compile(
     r"autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|efivarfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|proc"
     r"|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs|fuse\.(gvfsd-fuse|lxcfs|portal|snapfuse)"
@@ -113,35 +113,35 @@ def _interesting(mount: Mount) -> bool:
     return mount.fstype != "tmpfs" or not _HIDDEN_TMPFS.fullmatch(mount.point)
 
 
-class Room(NamedTuple):
+class Space(NamedTuple):
     """Bytes of a file system, and those that anybody may still fill."""
 
     size: int
     available: int
 
 
-def room(directory: Path) -> Room:
-    """The room of the file system that a directory is in."""
+def space(directory: Path) -> Space:
+    """The space of the file system that a directory is in."""
     usage = psutil.disk_usage(str(directory))
-    return Room(usage.total, usage.free)
+    return Space(usage.total, usage.free)
 
 
 class Filesystems:
-    """Asks every mount for its room, each with a deadline: one dead NFS server must not hide the other disks.
+    """Asks every mount for its space, each with a deadline: one dead NFS server must not hide the other disks.
 
     The mounts are read from mountinfo: `psutil.disk_partitions` tells neither those of the first process nor their
     devices' numbers. Other platforms are asked through it.
     """
 
-    def __init__(self, context: Context, ask_room: Callable[[Path], Room] = room) -> None:
-        """Use `ask_room`, which tests replace by one that hangs."""
+    def __init__(self, context: Context, read_space: Callable[[Path], Space] = space) -> None:
+        """Use `read_space`, which tests replace by one that hangs."""
         self._context = context
-        self._room = ask_room
+        self._room = read_space
         self._thread = IsolatedThread("filesystem")
-        self._hung: dict[str, Future[Room | None]] = {}
+        self._hung: dict[str, Future[Space | None]] = {}
 
     def collect(self) -> Iterator[Sample]:
-        """Size and room of every mount that answers."""
+        """Size and space of every mount that answers."""
         with no_data_if_missing():
             mounts = list(self._mounts())
         for _ in mounts[MAX_MOUNTS:]:
@@ -162,8 +162,8 @@ class Filesystems:
         except OSError:  # another user's process
             return parse_mountinfo(read(self._context.procfs / "self" / "mountinfo"))
 
-    def _ask(self, mount: Mount) -> Room | None:
-        """What the mount says; None if it is not there for us, does not answer, or has not answered before."""
+    def _ask(self, mount: Mount) -> Space | None:
+        """The mount's space; None if it is not accessible, or does not answer within its deadline now or before."""
         if mount.point in self._hung:
             if not self._hung[mount.point].done():
                 self._context.reject("filesystem", "hung")
@@ -172,13 +172,13 @@ class Filesystems:
             _log.info("%s answers again", mount.point)
         asked = self._thread.call(partial(self._look, mount), MOUNT_DEADLINE_SECONDS)
         if not asked.done():
-            _log.warning("%s (%s) does not answer and is left out until it does", mount.point, mount.fstype)
+            _log.warning("%s (%s) does not answer and is skipped until it does", mount.point, mount.fstype)
             self._context.reject("filesystem", "hung")
             self._hung[mount.point] = asked
             return None
         return None if asked.exception() else asked.result()  # an error: gone in between, or not for us to see
 
-    def _look(self, mount: Mount) -> Room | None:
+    def _look(self, mount: Mount) -> Space | None:
         root = self._context.config().path_rootfs
         path = root / mount.point.lstrip("/")
         status = path.stat()

@@ -1,4 +1,4 @@
-"""Reading small files of /proc, /sys and cgroups, hundreds of them a second."""
+"""Reads small files of /proc, /sys and cgroups, hundreds a second."""
 
 from __future__ import annotations
 

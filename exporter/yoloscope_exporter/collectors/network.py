@@ -26,7 +26,7 @@ _LEFT_OUT = re.compile(
 
 
 class Traffic(NamedTuple):
-    """What an interface has seen."""
+    """Counters of an interface: bytes and errors, received and sent."""
 
     received_bytes: int
     receive_errors: int

@@ -97,7 +97,7 @@ class Processes:
         self._ranks: dict[Trainer, _Rank] = {}
 
     def collect(self) -> Iterator[Sample]:
-        """Samples of every living rank."""
+        """Samples of every active rank."""
         trainers = self._context.trainers()
         self._ranks = {trainer: self._ranks.get(trainer, _Rank()) for trainer in trainers.values()}
         for trainer, rank in self._ranks.items():
@@ -126,7 +126,7 @@ class Processes:
                 process = psutil.Process(pid)
                 readings[process] = read_process(process, f"{self._procfs}/{pid}", threads)
         rank.told = {process: role for process, role in rank.told.items() if process in readings}
-        rank.told.update(_told(trainer, readings))
+        rank.told.update(_recorded_roles(trainer, readings))
         rank.looks = {process: looks for process, looks in rank.looks.items() if process in readings}
         for process, reading in readings.items():
             with suppress(*GONE):
@@ -134,7 +134,7 @@ class Processes:
         rank.last = readings
 
 
-def _told(trainer: Trainer, readings: Mapping[psutil.Process, Reading]) -> dict[psutil.Process, str]:
+def _recorded_roles(trainer: Trainer, readings: Mapping[psutil.Process, Reading]) -> dict[psutil.Process, str]:
     """Roles of the processes of which the rank has told the pids: in its own PID namespace, as the kernel shows it."""
     own = next((reading.pids for process, reading in readings.items() if process.pid == trainer.pid), ())
     if not own or own[-1] != trainer.own_pid:
@@ -155,7 +155,7 @@ def _role(process: psutil.Process, trainer: Trainer, rank: _Rank) -> str:
     if process in rank.told:
         return rank.told[process]
     if process not in rank.looks:
-        rank.looks[process] = _looks_like_worker(process, trainer.pid)
+        rank.looks[process] = _has_worker_command(process, trainer.pid)
     if not rank.looks[process]:
         return "main"
     if trainer.state == "validate" and trainer.loader_pids is not None and trainer.val_loader_pids is None:
@@ -164,7 +164,7 @@ def _role(process: psutil.Process, trainer: Trainer, rank: _Rank) -> str:
     return "main" if known else "worker"  # known, but none of them there: new ones have just been started
 
 
-def _looks_like_worker(process: psutil.Process, main: int) -> bool:
+def _has_worker_command(process: psutil.Process, main: int) -> bool:
     command = process.cmdline()
     started = any(f"multiprocessing.{how}" in word for how in ("spawn", "forkserver") for word in command)
     return started or command == psutil.Process(main).cmdline()

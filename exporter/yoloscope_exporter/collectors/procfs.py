@@ -1,4 +1,4 @@
-"""psutil, pointed at the node's /proc, and what it means that a source is not there."""
+"""Points psutil at the node's /proc, and turns missing sources into NoData."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def point_psutil(procfs: Path) -> None:
 
 @contextmanager
 def no_data_if_missing() -> Iterator[None]:
-    """A source that this machine does not have is no failure.
+    """Turn a source that this machine does not have into NoData.
 
     Raises:
         NoData: the file is not there, or psutil does not have this on this platform.

@@ -94,7 +94,7 @@ class _File:
         return self.record is not None and self.record.identity.kind == "worker"
 
     def expired(self, now: float, config: Config) -> bool:
-        """Whether a dead rank has been shown long enough."""
+        """Whether an ended rank has been published for its time."""
         if self.record is None or self.record.alive:
             return False
         return now - self.ended > (config.runs_keep if self.record.state in FINAL else config.runs_keep_killed)
@@ -152,7 +152,7 @@ class Runs:
         except Exception as error:  # noqa: BLE001 - the isolation boundary
             self._context.reject(NAME, "error")
             if entry.path not in self._failed:
-                _log.warning("the run in %s is not shown: %s: %s", entry.path, type(error).__name__, error)
+                _log.warning("the run in %s is not published: %s: %s", entry.path, type(error).__name__, error)
             self._failed.add(entry.path)
             return ()
 
@@ -195,16 +195,16 @@ class Runs:
                         if entry.is_dir(follow_symlinks=False):
                             runs.append(_Entry(entry.path, entry.stat(follow_symlinks=False).st_mtime_ns))
         except FileNotFoundError:
-            self._miss()
+            self._log_missing()
             return []  # no training has been here yet
         except OSError as error:
             raise OSError(f"{self._context.records}: {error.strerror}; {_MOUNT}") from error
         return runs
 
-    def _miss(self) -> None:
+    def _log_missing(self) -> None:
         """Say once that there is no directory: on a node that is as it should be, in a container a mount is missing."""
         if not self._missed:
-            _log.info("no %s yet: the first training makes it; %s", self._context.records, _MOUNT)
+            _log.info("%s does not exist yet, the first run creates it; %s", self._context.records, _MOUNT)
         self._missed = True
 
     # --- one run's records ------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _check_place(record: Record, path: Path) -> None:
-    """Nobody speaks for another run: names of file and directory follow from the identity."""
+    """Check that file and directory have the names that follow from the record's identity."""
     identity = record.identity
     if identity.filename != path.name or run_directory(path.parent.parent, identity.run) != path.parent:
         raise RecordError("identity", f"says it is {identity}, which belongs elsewhere")
@@ -308,7 +308,7 @@ def _trainer(record: Record) -> Trainer:
 
 
 class _Devices:
-    """Which GPU is meant by a UUID, and which one a rank's process was last seen on."""
+    """The GPU of each rank: by UUID, or by the process that was last seen on it."""
 
     def __init__(self, latest: Callable[[], Iterable[Sample]]) -> None:
         self._latest = latest
@@ -351,14 +351,14 @@ def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
             workers[file.record.identity.rank].append(file.record)
     samples: list[Sample] = []
     for rank, (record, job) in ranks.items():
-        samples += _life(record)
+        samples += _state(record)
         samples += _facts(record, job, devices)
         samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
     return samples
 
 
-def _life(record: Record) -> Iterator[Sample]:
+def _state(record: Record) -> Iterator[Sample]:
     """Whether the rank lives, its state, its beginning and its end."""
     who = (record.identity.run, record.identity.rank)
     state = record.state if record.alive or record.state in FINAL else "killed"

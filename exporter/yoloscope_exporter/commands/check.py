@@ -1,4 +1,4 @@
-"""`yoloscope check`: is the configuration right, and what can be seen from here?"""
+"""`yoloscope check`: checks the configuration and runs every collector once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from yoloscope_exporter import collectors
 from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
-from yoloscope_exporter.config import Config, Rereadable, settings
+from yoloscope_exporter.config import Config, ReloadableCommand, settings
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
@@ -30,20 +30,20 @@ PATIENCE_SECONDS = 10.0
 
 
 class Finding(NamedTuple):
-    """One line of the answer."""
+    """One line of the output."""
 
     severity: str
     subject: str
     text: str
 
 
-@click.command(cls=Rereadable, short_help="Check the configuration and what this machine shows, without serving.")
+@click.command(cls=ReloadableCommand, short_help="Check configuration and collectors on this machine, without serving.")
 @settings
 def check(config: Config) -> None:
-    """Check the configuration and what can be seen from here; takes the flags, environment and file of `serve`.
+    """Check the configuration and every collector on this machine.
 
-    Every collector is run once. Exit code 0: all is well, notes aside; 1: something does not work; 2: the
-    configuration is wrong.
+    Takes the flags, the environment and the file of `serve`, and runs each collector once. Exit code 0: no failures; 1:
+    something does not work; 2: invalid configuration.
     """
     worst = OK
     for finding in findings(config):
@@ -54,7 +54,7 @@ def check(config: Config) -> None:
 
 
 def findings(config: Config) -> Iterator[Finding]:
-    """Everything there is to say, one after the other."""
+    """All findings, each as soon as it is known."""
     yield Finding(OK, "configuration", f"collectors {', '.join(n for n in collectors.names() if n in config.modules)}")
     yield from _web(config)
     yield _address(config)
@@ -95,9 +95,9 @@ def _answers(url: str) -> bool:
 def _records(config: Config) -> Finding:
     path = config.path_records
     if not path.exists():
-        return Finding(NOTE, "records", f"{path} is not there yet; the first training makes it")
+        return Finding(NOTE, "records", f"{path} does not exist yet; the first run creates it")
     if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
-        return Finding(FAIL, "records", f"{path} is no directory that can be read; set YOLOSCOPE_DIR for both sides")
+        return Finding(FAIL, "records", f"{path} is not a readable directory; set YOLOSCOPE_DIR for both sides")
     if not os.access(path, os.W_OK):
         return Finding(
             NOTE, "records", f"{path} can be read but not written: fine for the exporter, not for a training"
@@ -106,11 +106,11 @@ def _records(config: Config) -> Finding:
 
 
 def _training() -> Finding:
-    """Whether a training could run in this very environment; nothing is imported for it."""
+    """Versions of Ultralytics and torch in this environment, without importing them."""
     found = {name: _version(name) for name in ("ultralytics", "torch")}
     missing = [name for name, number in found.items() if not number]
     if missing:
-        text = f"no {' and no '.join(missing)} in this environment; fine if trainings have one of their own"
+        text = f"no {' and no '.join(missing)} in this environment; fine if the training has an environment of its own"
         return Finding(NOTE, "training", text)
     return Finding(OK, "training", ", ".join(f"{name} {number}" for name, number in found.items()))
 
@@ -128,7 +128,7 @@ def _sources(config: Config) -> Iterator[Finding]:
         if source.derived is None:
             yield _source(source)
     for sample in rejections.samples():
-        yield Finding(NOTE, "refused", f"{sample.value:.0f} by {sample.labels[0]}, reason {sample.labels[1]}")
+        yield Finding(NOTE, "rejected", f"{sample.value:.0f} by {sample.labels[0]}, reason {sample.labels[1]}")
 
 
 def _source(source: Source) -> Finding:
@@ -139,11 +139,11 @@ def _source(source: Source) -> Finding:
     call = thread.call(lambda: _count(source), PATIENCE_SECONDS)
     seconds = time.perf_counter() - begun
     if not call.done():
-        return Finding(FAIL, subject, f"has not come back within {PATIENCE_SECONDS:g} s")
+        return Finding(FAIL, subject, f"did not finish within {PATIENCE_SECONDS:g} s")
     collector.close()
     thread.close()
     if isinstance(error := call.exception(), NoData):
-        return Finding(NOTE, subject, f"has nothing to read here: {error}")
+        return Finding(NOTE, subject, f"has no data here: {error}")
     if error is not None:
         return Finding(FAIL, subject, f"{type(error).__name__}: {error}")
     return Finding(OK, subject, f"{call.result()} samples in {seconds * 1e3:.1f} ms")

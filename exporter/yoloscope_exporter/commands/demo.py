@@ -1,4 +1,4 @@
-"""`yoloscope demo`: a real training, starved of data, watched live, diagnosed, mended by the advice, and compared."""
+"""`yoloscope demo`: a data-starved run: diagnosed, fixed, compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.table import Table
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.client.exporter import Exporter, diagnoses, scrape
-from yoloscope_exporter.commands.top import Watch
+from yoloscope_exporter.commands.top import LiveView
 from yoloscope_exporter.demo import photos, processes
 from yoloscope_exporter.diagnosis.cfg import advised
 from yoloscope_exporter.diagnosis.signals.view import state
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
     from yoloscope_exporter.reports.summary import Summary
 
 PORT = 9911
-PHOTOGRAPHS = 96
+PHOTOS = 96
 RANK = "0"
-LOOK_SECONDS = 0.5
-SAY_SECONDS = 5.0
+POLL_SECONDS = 0.5
+PRINT_SECONDS = 5.0
 """Where no terminal can show the live view, a line is printed this often."""
 
 
 @dataclass(frozen=True)
-class Act:
-    """One of the trainings: the run's name, and the Ultralytics arguments in which they differ."""
+class DemoRun:
+    """One run of the demo: its name, and the Ultralytics arguments that differ between runs."""
 
     run: str
     arguments: dict[str, object]
@@ -64,17 +64,17 @@ class Act:
         return " ".join(f"{name}={value}" for name, value in self.arguments.items())
 
 
-STARVED = Act("demo-starved", {"workers": 1, "cache": False})
-MENDED = ("demo-mended", "demo-mended-again")
+STARVED = DemoRun("demo-starved", {"workers": 1, "cache": False})
+FIXED = ("demo-fixed", "demo-fixed-again")
 """The trainings after it: each follows the advice of the one before, as long as there is any."""
-REMEDY: dict[str, object] = {"workers": 2, "cache": "ram"}
+USUAL_FIX: dict[str, object] = {"workers": 2, "cache": "ram"}
 """For a machine that is not starved, so that there is no advice to follow."""
-TOO_FAST = "\nThis machine is too fast to be starved like that; the next training has the usual remedy."
+NO_ADVICE = "\nOne worker is fast enough on this machine: there is no advice, so the next run uses the usual fix."
 
 
 @dataclass
-class Tape:
-    """Reads an exporter, and keeps every new moment in a recording."""
+class ScrapeRecorder:
+    """Scrapes an exporter, and appends every new snapshot to a recording."""
 
     url: str
     writer: Writer
@@ -94,49 +94,49 @@ class Tape:
         return Exporter(self.url, self.read, lambda: diagnoses(self.url))
 
 
-@click.command(short_help="A real YOLO training, starved, diagnosed, mended and compared: about two minutes.")
+@click.command(short_help="A real, data-starved YOLO run: diagnosed, fixed, compared. About two minutes.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("demo-output"),
     show_default=True,
-    help="Folder for the photographs, the logs, the recording and the report.",
+    help="Directory for the photos, the logs, the recording and the report.",
 )
-@click.option("--epochs", type=click.IntRange(2, 100), default=3, show_default=True, help="Epochs of each training.")
-@click.option("--prometheus/--no-prometheus", default=True, help="Start a Prometheus if one is on the PATH.")
+@click.option("--epochs", type=click.IntRange(2, 100), default=3, show_default=True, help="Epochs per run.")
+@click.option("--prometheus/--no-prometheus", default=True, help="Start a Prometheus if it is on the PATH.")
 def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
-    """Show yoloscope at work on this machine, with nothing prepared.
+    """Demonstrate yoloscope on this machine: a data-starved run, diagnosed, fixed and compared.
 
-    Real trainings of a small YOLO model run on the CPU, watched live by an exporter. The first is starved: its
-    photographs are far larger than the network's input and one worker decodes them all. The diagnosis says so and what
-    to change; the next training follows that advice, once or twice, and a table compares the first with the last.
+    Trains a small YOLO model on the CPU, monitored by an exporter. The first run is data-starved: its photos are far
+    larger than the network's input, and one loader worker decodes them all. The diagnosis gives evidence and a fix; the
+    next one or two runs apply it, and a table compares the first run with the last.
 
     Needs the extra `train` (pip install 'yoloscope[train]'); no GPU, no Docker, no Prometheus.
     """
     if importlib.util.find_spec("ultralytics") is None:
-        raise click.UsageError("the demo trains a real model and needs Ultralytics: pip install 'yoloscope[train]'")
+        raise click.UsageError("the demo needs Ultralytics: pip install 'yoloscope[train]'")
     console = Console()
     with ExitStack() as stack:
         stack.enter_context(processes.interruptible())
         root = _folder(output)
-        _photograph(root / "photos", console)
+        _create_photos(root / "photos", console)
         url = stack.enter_context(_exporter(root))
         console.print(f"exporter     {url}/metrics", soft_wrap=True)
         if prometheus:
             stack.enter_context(_prometheus(root, url, console))
-        tape = Tape(url, stack.enter_context(closing(Writer(root / "demo.om"))))
-        act = STARVED
-        before = last = _play(act, root, tape, epochs, console)
-        for run in MENDED:
-            mended = _advised(act, last.diagnosis)
-            if mended == act.arguments and last is not before:
+        recorder = ScrapeRecorder(url, stack.enter_context(closing(Writer(root / "demo.om"))))
+        plan = STARVED
+        before = last = _train(plan, root, recorder, epochs, console)
+        for run in FIXED:
+            fixed_arguments = _advised(plan, last.diagnosis)
+            if fixed_arguments == plan.arguments and last is not before:
                 break
-            if mended == act.arguments:
-                console.print(TOO_FAST)
-                mended = REMEDY
-            act = Act(run, mended)
-            last = _play(act, root, tape, epochs, console)
-        _conclude(compare(before.summary, last.summary), root, console)
+            if fixed_arguments == plan.arguments:
+                console.print(NO_ADVICE)
+                fixed_arguments = USUAL_FIX
+            plan = DemoRun(run, fixed_arguments)
+            last = _train(plan, root, recorder, epochs, console)
+        _print_comparison(compare(before.summary, last.summary), root, console)
 
 
 def _folder(output: Path) -> Path:
@@ -146,17 +146,17 @@ def _folder(output: Path) -> Path:
         (output / "records").mkdir()
         (output / "demo.om").unlink(missing_ok=True)
     except OSError as error:
-        raise click.UsageError(f"--output {output}: {error.strerror}; choose a folder that you may write to") from error
+        raise click.UsageError(f"--output {output}: {error.strerror}; choose a writable folder") from error
     return output.resolve()
 
 
-def _photograph(root: Path, console: Console) -> None:
+def _create_photos(root: Path, console: Console) -> None:
     """Make the data set, unless an earlier demo has left it."""
     if (root / "data.yaml").exists():
         return
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(f"making {PHOTOGRAPHS} photographs of 8 megapixels", total=PHOTOGRAPHS + 4)
-        for done in photos.write(root, train=PHOTOGRAPHS):
+        task = progress.add_task(f"making {PHOTOS} photographs of 8 megapixels", total=PHOTOS + 4)
+        for done in photos.write(root, train=PHOTOS):
             progress.update(task, completed=done)
 
 
@@ -171,7 +171,7 @@ def _exporter(root: Path) -> Iterator[str]:
     log = root / "exporter.log"
     with processes.child([*command, "--diagnosis.window=15s"], log, _environment(root)) as process:
         url = f"http://127.0.0.1:{port}"
-        processes.answering(f"{url}/-/ready", process, log)
+        processes.wait_until_ready(f"{url}/-/ready", process, log)
         yield url
 
 
@@ -196,7 +196,7 @@ def _prometheus(root: Path, url: str, console: Console) -> Iterator[None]:
     ]
     log = root / "prometheus.log"
     with processes.child(command, log, {}) as process:
-        processes.answering(f"http://127.0.0.1:{port}/-/ready", process, log)
+        processes.wait_until_ready(f"http://127.0.0.1:{port}/-/ready", process, log)
         expression = f"rate({catalog.TRAIN_DATA_WAIT_SECONDS.name}_sum[30s])"
         link = f"http://127.0.0.1:{port}/graph?g0.expr={expression}&g0.tab=0&g0.range_input=5m"
         console.print(f"Prometheus   {link}", soft_wrap=True)
@@ -211,31 +211,31 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Played:
-    """What one training came to."""
+class Result:
+    """Summary and diagnosis of one run."""
 
     summary: Summary
     diagnosis: Diagnosis | None
 
 
-def _play(act: Act, root: Path, tape: Tape, epochs: int, console: Console) -> Played:
-    """Run one training to its end with a live view of it, and say what held it back."""
-    console.print(f"\n[bold]{act.run}[/bold]  {escape(act.words)}")
-    log = root / f"{act.run}.log"
-    watch = Watch(tape.source())
-    environment = _environment(root) | {"YOLOSCOPE_RUN": act.run}
-    with processes.child(_training(act, root, epochs), log, environment) as process:
-        _follow(watch, act.run, process, console)
+def _train(plan: DemoRun, root: Path, recorder: ScrapeRecorder, epochs: int, console: Console) -> Result:
+    """Run one training with a live view, then print its diagnosis."""
+    console.print(f"\n[bold]{plan.run}[/bold]  {escape(plan.words)}")
+    log = root / f"{plan.run}.log"
+    view = LiveView(recorder.source())
+    environment = _environment(root) | {"YOLOSCOPE_RUN": plan.run}
+    with processes.child(_training(plan, root, epochs), log, environment) as process:
+        _follow(view, plan.run, process, console)
         if process.returncode:
-            raise click.ClickException(f"the training failed; the end of {log}:\n{processes.tail(log)}")
-    _until_finished(watch, act.run)
+            raise click.ClickException(f"the run failed; the end of {log}:\n{processes.tail(log)}")
+    _until_finished(view, plan.run)
     stores = reader.read(root / "demo.om")
-    found = [one for one in diagnose_range(stores).diagnoses if one.run == act.run]
+    found = [one for one in diagnose_range(stores).diagnoses if one.run == plan.run]
     console.print(escape(to_text(found).rstrip("\n")), highlight=False)
-    return Played(summarize(stores, act.run), found[0] if found else None)
+    return Result(summarize(stores, plan.run), found[0] if found else None)
 
 
-def _training(act: Act, root: Path, epochs: int) -> list[str]:
+def _training(plan: DemoRun, root: Path, epochs: int) -> list[str]:
     yoloscope = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--"]
     script = [sys.executable, "-m", "yoloscope_exporter.demo.training", str(root / "photos" / "data.yaml")]
     fixed: dict[str, object] = {
@@ -243,48 +243,48 @@ def _training(act: Act, root: Path, epochs: int) -> list[str]:
         "batch": 4,
         "imgsz": 64,
         "project": root / "runs",
-        "name": act.run,
+        "name": plan.run,
         "exist_ok": True,
     }
-    return [*yoloscope, *script, *(f"{name}={value}" for name, value in (fixed | act.arguments).items())]
+    return [*yoloscope, *script, *(f"{name}={value}" for name, value in (fixed | plan.arguments).items())]
 
 
-def _follow(watch: Watch, run: str, process: subprocess.Popen[bytes], console: Console) -> None:
+def _follow(view: LiveView, run: str, process: subprocess.Popen[bytes], console: Console) -> None:
     """The view of `yoloscope top` until the training ends; a line now and then where there is no terminal."""
     said = time.monotonic()
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while process.poll() is None:
-            time.sleep(LOOK_SECONDS)
-            watch.look()
+            time.sleep(POLL_SECONDS)
+            view.poll()
             if console.is_terminal:
-                live.update(watch.frame(), refresh=True)
-            elif time.monotonic() - said >= SAY_SECONDS:
+                live.update(view.frame(), refresh=True)
+            elif time.monotonic() - said >= PRINT_SECONDS:
                 said = time.monotonic()
-                line = screen.progress(watch.window(), run, RANK) or "starting"
+                line = screen.progress(view.window(), run, RANK) or "starting"
                 console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
-def _until_finished(watch: Watch, run: str) -> None:
+def _until_finished(view: LiveView, run: str) -> None:
     """Wait until the exporter, and so the recording, has seen the end."""
-    deadline = time.monotonic() + processes.PATIENCE_SECONDS
+    deadline = time.monotonic() + processes.TIMEOUT_SECONDS
     while time.monotonic() < deadline:
-        watch.look()
-        if state(watch.window(), run, RANK) == "finished":
+        view.poll()
+        if state(view.window(), run, RANK) == "finished":
             return
-        time.sleep(LOOK_SECONDS)
-    raise click.ClickException(f"{watch.source.name} has not seen the end of {run}")
+        time.sleep(POLL_SECONDS)
+    raise click.ClickException(f"{view.source.name} did not report the end of {run}")
 
 
 # --- what is concluded ----------------------------------------------------------------------------------------------
 
 
-def _advised(act: Act, diagnosis: Diagnosis | None) -> dict[str, object]:
-    """The arguments of `act`, changed as the diagnosis advises."""
+def _advised(plan: DemoRun, diagnosis: Diagnosis | None) -> dict[str, object]:
+    """The arguments of `plan`, changed as the diagnosis advises."""
     changed = advised([diagnosis]) if diagnosis else {}
-    return {name: changed.get(name, value) for name, value in act.arguments.items()}
+    return {name: changed.get(name, value) for name, value in plan.arguments.items()}
 
 
-def _conclude(comparison: Comparison, root: Path, console: Console) -> None:
+def _print_comparison(comparison: Comparison, root: Path, console: Console) -> None:
     """The table, and where everything is."""
     table = Table(title="before and after")
     for heading in ("", comparison.before.run, comparison.after.run, "change", "certainty"):

@@ -29,14 +29,14 @@ WATCH_SECONDS = 15.0
 
 
 @click.command(short_help="Diagnose training bottlenecks, with evidence, the fix and the gain.")
-@click.option("--exporter", metavar="URL", help=f"A running exporter: its last window.  [default: {URL}]")
+@click.option("--exporter", metavar="URL", help=f"Diagnose the last window of a running exporter.  [default: {URL}]")
 @click.option(
     "--recording",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="A file of `yoloscope record`, or any OpenMetrics with timestamps (.gz too): the whole of it.",
+    help="Diagnose a file of `yoloscope record`, or any OpenMetrics file with timestamps (.gz too).",
 )
-@click.option("--prometheus", metavar="URL", help="A Prometheus: the time since --since.")
+@click.option("--prometheus", metavar="URL", help="Diagnose the time range --since of a Prometheus.")
 @click.option(
     "--since",
     type=types.duration(10.0),
@@ -138,7 +138,7 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
     except SourceError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
             raise
-    click.echo(f"{url} makes no diagnosis; watching it for {WATCH_SECONDS:.0f} s", err=True)
+    click.echo(f"{url} has no diagnosis; reading its metrics for {WATCH_SECONDS:.0f} s", err=True)
     gathered: list[str] = []
     end = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < end:
@@ -153,8 +153,8 @@ def _only(course: RangeDiagnosis, run: str, cluster: str) -> RangeDiagnosis:
     for option, wanted in (("cluster", cluster), ("run", run)):
         known = sorted({getattr(diagnosis, option) for diagnosis in chosen} - {""})
         if wanted and chosen and wanted not in known:
-            there = f"there are {', '.join(known)}" if known else "none is named"
-            raise click.ClickException(f"--{option} {wanted}: there is no such {option}; {there}")
+            there = f"known {option}s: {', '.join(known)}" if known else f"no {option} is named"
+            raise click.ClickException(f"--{option} {wanted}: no such {option}; {there}")
         chosen = tuple(diagnosis for diagnosis in chosen if wanted in {"", getattr(diagnosis, option)})
     return RangeDiagnosis(chosen, course.start, course.end, course.notes)
 
@@ -164,7 +164,7 @@ def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
         return json.dumps(range_json(course), indent=2, allow_nan=False) + "\n"
     if not course.diagnoses:
         notes = "".join(f"note: {note}\n" for note in course.notes)
-        return f"no training is known here; start one with `yoloscope run -- yolo train ...`\n{notes}"
+        return f"no runs found; start one with `yoloscope run -- yolo train ...`\n{notes}"
     if form == "markdown":
         return to_markdown(course.diagnoses, course.notes)
     return to_text(course.diagnoses, course.notes, verbose=verbose)
@@ -176,7 +176,7 @@ def _write(path: Path, course: RangeDiagnosis) -> None:
     if len(runs) > 1:
         there = ", ".join(f"{run} in {cluster}" if cluster else run for run, cluster in runs)
         options = "--run and --cluster" if any(cluster for _, cluster in runs) else "--run"
-        raise click.ClickException(f"--write-cfg {path}: choose one run with {options}; there are {there}")
+        raise click.ClickException(f"--write-cfg {path}: choose one run with {options}; known runs: {there}")
     try:
         path.write_text(to_cfg(course.diagnoses), encoding="utf-8")
     except OSError as error:

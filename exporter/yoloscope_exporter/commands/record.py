@@ -1,4 +1,4 @@
-"""`yoloscope record`: what the exporter sees, kept in a file, for nodes no Prometheus reaches."""
+"""`yoloscope record`: appends the exporter's metrics to a file."""
 
 from __future__ import annotations
 
@@ -24,24 +24,29 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@click.command(short_help="Keep what the exporter sees in a file, for nodes no Prometheus reaches.")
+@click.command(short_help="Record the exporter's metrics to a file, without a Prometheus.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--exporter",
     metavar="URL",
-    help=f"A running exporter.  [default: {URL}, or this node itself if none answers]",
+    help=f"URL of a running exporter.  [default: {URL}; if none answers, read this node directly]",
 )
 @click.option(
-    "--interval", type=types.duration(0.1, 3600.0), default="5s", show_default=True, metavar="DURATION", help="Period."
+    "--interval",
+    type=types.duration(0.1, 3600.0),
+    default="5s",
+    show_default=True,
+    metavar="DURATION",
+    help="Recording interval.",
 )
 @click.option(
     "--duration", type=types.duration(), metavar="DURATION", help="Stop after this time.  [default: on Ctrl-C]"
 )
 def record(file: Path, exporter: str | None, interval: float, duration: float | None) -> None:
-    """Append what the exporter sees to FILE as OpenMetrics with timestamps; FILE.gz is compressed.
+    """Append the exporter's metrics to FILE as OpenMetrics with timestamps; FILE.gz is compressed.
 
-    The file is complete after every append, survives a crash, and is continued if it exists. Load it into a Prometheus
-    later, or read it here:
+    The file is valid after every append, also after a crash, and is continued if it exists. Read it with `yoloscope
+    diagnose` or `yoloscope report`, or load it into a Prometheus:
 
     \b
       yoloscope record night.om --interval 15s
@@ -53,9 +58,9 @@ def record(file: Path, exporter: str | None, interval: float, duration: float | 
         source = stack.enter_context(connect(exporter))
         writer = _open(file)
         stack.callback(writer.close)
-        click.echo(f"recording to {file} every {interval:g} s; Ctrl-C ends it", err=True)
+        click.echo(f"recording to {file} every {interval:g} s; stop with Ctrl-C", err=True)
         count = follow(source.read, writer, stop, interval, duration)
-    click.echo(f"{count} moments recorded to {file}", err=True)
+    click.echo(f"{count} snapshots written to {file}", err=True)
 
 
 @contextmanager
@@ -75,9 +80,9 @@ def _open(file: Path) -> Writer:
     try:
         return Writer(file)
     except OSError as error:
-        raise click.ClickException(f"{file}: {error.strerror}; choose a file that you may write to") from error
+        raise click.ClickException(f"{file}: {error.strerror}; choose a writable file") from error
     except ValueError as error:
-        raise click.ClickException(f"{file} is there already and is no recording: {error}") from error
+        raise click.ClickException(f"{file} exists and is not a recording: {error}") from error
 
 
 def follow(
@@ -112,4 +117,4 @@ def _append(writer: Writer, moment: float, text: str) -> None:
     try:
         writer.exposition(moment, text)
     except OSError as error:
-        raise click.ClickException(f"cannot write any more: {error.strerror}; what was written is complete") from error
+        raise click.ClickException(f"cannot write: {error.strerror}; what was written before is complete") from error

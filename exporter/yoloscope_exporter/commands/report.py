@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Where:
-    """Where runs are looked for."""
+    """Where `report` reads runs from."""
 
     recording: Path | None
     prometheus: str | None
@@ -63,7 +63,7 @@ class _Where:
     help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
 )
 @click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write one HTML file."
+    "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write an HTML report to FILE."
 )
 @click.option(
     "--markdown",
@@ -71,7 +71,11 @@ class _Where:
     metavar="FILE",
     help="Write Markdown to FILE instead of stdout.",
 )
-@click.option("--black-box", is_flag=True, help="Show the last minutes of one run, batch by batch, from its record.")
+@click.option(
+    "--black-box",
+    is_flag=True,
+    help="Show the last minutes of one run, batch by batch, from its record (also after a crash).",
+)
 def report(  # noqa: PLR0913, PLR0917 - a command's options
     runs: tuple[str, ...],
     recorded: Path | None,
@@ -86,8 +90,8 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     """Report on one run, or compare two.
 
     RUN is a run's name, or a file of `yoloscope record` that holds one run. Names are looked up among the records on
-    this machine, which keep the totals and the last 4096 batches of a run even after a crash, or in a recording or a
-    Prometheus, which keep the whole of it.
+    this machine, which hold the totals and the last 4096 batches of a run, also after a crash, or in a recording or a
+    Prometheus, which hold the whole run.
 
     \b
       yoloscope report train/yolo11m
@@ -142,8 +146,8 @@ def _of_cluster(stores: Sequence[Store], cluster: str) -> list[Store]:
     chosen = [store for store in stores if cluster in {"", store.cluster}]
     if stores and not chosen:
         known = sorted({store.cluster for store in stores} - {""})
-        there = f"there are {', '.join(known)}" if known else "none is named"
-        raise click.ClickException(f"--cluster {cluster}: there is no such cluster; {there}")
+        there = f"known clusters: {', '.join(known)}" if known else "no cluster is named"
+        raise click.ClickException(f"--cluster {cluster}: no such cluster; {there}")
     return chosen
 
 
@@ -180,7 +184,7 @@ def _postmortem(where: _Where, run: str) -> postmortem.PostMortem:
         return postmortem.read(where.records, run)
     except KeyError:
         if Path(run).suffix in {".om", ".gz"}:
-            raise click.ClickException(f"{run}: there is no such file") from None
+            raise click.ClickException(f"{run}: no such file") from None
         raise click.ClickException(f"no run {run!r} on this machine; {_known(where)}") from None
 
 
@@ -188,7 +192,7 @@ def _known(where: _Where) -> str:
     if where.recording or where.prometheus:
         return "see `yoloscope report --help`"
     names = postmortem.runs(where.records)
-    return f"there are {', '.join(names[:10])}" if names else f"there are none in {where.records}"
+    return f"known runs: {', '.join(names[:10])}" if names else f"no runs in {where.records}"
 
 
 def _black_postmortem(where: _Where, run: str, html: Path | None) -> None:
@@ -199,7 +203,7 @@ def _black_postmortem(where: _Where, run: str, html: Path | None) -> None:
     for rank, verdict in summary.verdicts:
         click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
     for rank, state in found.states.items():
-        click.echo(f"rank {rank}: when it last wrote it was in: {state}")
+        click.echo(f"rank {rank}: state at its last write: {state}")
     for rank, rows in found.rows.items():
         click.echo(last_batches(rank, rows), nl=False)
     if html:

@@ -1,4 +1,4 @@
-"""`yoloscope run -- COMMAND`: a training, watched without a change in it."""
+"""`yoloscope run -- COMMAND`: runs a training command with monitoring."""
 
 from __future__ import annotations
 
@@ -75,24 +75,24 @@ _FROM_THE_KERNEL = 0x80  # SI_KERNEL of <siginfo.h>: a terminal's Ctrl-C, which 
 
 
 @click.command(
-    short_help="A training, watched: yoloscope run -- yolo detect train ...",
+    short_help="Run a training command with monitoring.",
 )
 @click.option(
     "--exporter/--no-exporter",
     default=True,
-    help=f"Start an exporter for the time of the training if none answers on {ADDRESS}.",
+    help=f"Start an exporter for the duration of the run if none answers on {ADDRESS}.",
 )
 @click.option(
-    "--name", metavar="NAME", help="Name of the run, as YOLOSCOPE_RUN. [default: project/name and start time]"
+    "--name", metavar="NAME", help="Name of the run, as YOLOSCOPE_RUN.  [default: project/name and start time]"
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(context: click.Context, command: tuple[str, ...], name: str | None, *, exporter: bool) -> None:
-    """Run COMMAND with the hooks in every Python process below it that trains with Ultralytics.
+    """Run a training command with monitoring.
 
-    The training's code, output and exit code stay as they are: the hooks come in by PYTHONPATH, and reach DDP ranks,
-    torchrun, loader workers and the tuner's runs by themselves. An option of Python that ignores the environment
-    (-I, -E, -S), sudo, and `srun --export=NONE` keep them out.
+    PYTHONPATH loads the hooks into every Python process of COMMAND that trains with Ultralytics, DDP ranks, torchrun,
+    loader workers and the tuner's runs included. Code, output and exit code of the training do not change. Python's
+    options that ignore the environment (-I, -E, -S), sudo and `srun --export=NONE` keep the hooks out.
 
     \b
       yoloscope run -- yolo detect train data=coco8.yaml model=yolo11n.pt
@@ -101,7 +101,7 @@ def run(context: click.Context, command: tuple[str, ...], name: str | None, *, e
     """  # noqa: D301 - click reads the backslash
     program = _check(command)
     if blind := _blind(command):
-        click.echo(f"yoloscope: {blind} keeps the hooks out: this training will not be watched", err=True)
+        click.echo(f"yoloscope: {blind} keeps the hooks out: this run will not be monitored", err=True)
     environ = dict(os.environ)
     if name:
         environ["YOLOSCOPE_RUN"] = name
@@ -119,17 +119,17 @@ def _check(command: Sequence[str]) -> str:
     """
     if not command:
         raise click.UsageError(
-            "no command: say what to run after --, like: yoloscope run -- yolo detect train data=coco8.yaml"
+            "no command after --; use for example: yoloscope run -- yolo detect train data=coco8.yaml"
         )
     target = command[0]
     program = shutil.which(target)
     if program is None:
         remedy = f"python {target}" if target.endswith(".py") else "a program on the PATH, like yolo or python"
-        raise click.UsageError(f"{target!r} is not a program that can be run: give {remedy}")
+        raise click.UsageError(f"{target!r} is not a program that can be run: use {remedy}")
     name = Path(target).name
     if not (_PYTHON.fullmatch(name) or name in _LAUNCHERS or _is_script(Path(program))):
         click.echo(
-            f"yoloscope: {name} is watched only if it starts Python, here and with the environment it was given",
+            f"yoloscope: {name} is monitored only if it starts Python on this machine and passes its environment on",
             err=True,
         )
     return program
@@ -154,7 +154,7 @@ def _is_script(program: Path) -> bool:
 
 
 def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
-    """Run the training, hand signals on to it, and return its exit code, 128 + n after signal n."""
+    """Run the training, forward signals to it, and return its exit code: 128 + n after signal n."""
     waited = {signal.SIGCHLD, *_FORWARDED}
     with blocked(waited) as before:
         try:
@@ -173,7 +173,7 @@ def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
 
 
 def _answers() -> bool:
-    """Whether somebody has the exporter's port already: an exporter that may ask for a password, or whoever it is."""
+    """Whether a server, which may ask for a password, answers on the exporter's port."""
     url = f"http://{ADDRESS}/-/healthy"
     try:
         with opener(url).open(url, timeout=ANSWER_SECONDS):
@@ -186,11 +186,11 @@ def _answers() -> bool:
 
 @contextmanager
 def _exporter() -> Iterator[None]:
-    """An exporter for the time of the training: the one that answers already, or one of our own."""
+    """Start an exporter for the duration of the run, unless one answers already."""
     try:
         lock = shared_exporter.open_lock(ADDRESS)
     except OSError as error:
-        click.echo(f"yoloscope: no exporter is started: {error}", err=True)
+        click.echo(f"yoloscope: cannot start an exporter: {error}", err=True)
         yield
         return
     try:
@@ -209,10 +209,10 @@ def _exporter() -> Iterator[None]:
 
 
 def _last_look(lock: int, process: subprocess.Popen[bytes] | None) -> None:
-    """Give the exporter time for one more look at the finished run, unless it was there before and stays."""
+    """Give the exporter time to read the ended run, unless it keeps running."""
     if process is None:
         time.sleep(GRACE_SECONDS if shared_exporter.is_shared(lock) else 0.0)
         return
     with suppress(subprocess.TimeoutExpired):
         if process.wait(GRACE_SECONDS):
-            click.echo("yoloscope: the exporter did not stay up; `yoloscope check` says why", err=True)
+            click.echo("yoloscope: the exporter has exited; run `yoloscope check` for the reason", err=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter.config import Rereadable, reread, settings
+from yoloscope_exporter.config import ReloadableCommand, reread, settings
 from yoloscope_exporter.service import log
 from yoloscope_exporter.service.exporter import reload, running
 from yoloscope_exporter.service.signals import blocked
@@ -29,13 +29,15 @@ GARBAGE_THRESHOLD = 20_000
 SWITCH_SECONDS = 0.0002
 
 
-@click.command(cls=Rereadable, short_help="The exporter: hardware and trainings of this node, for Prometheus.")
+@click.command(
+    cls=ReloadableCommand, short_help="Run the exporter: hardware and training metrics of this node, for Prometheus."
+)
 @settings
 def serve(config: Config) -> None:
-    """Serve what the GPUs, the CPU, memory, disks, network and the trainings of this node do, for Prometheus.
+    """Serve the metrics of this node's hardware and training runs for Prometheus.
 
-    Every flag can also be given as YOLOSCOPE_<FLAG> in the environment (YOLOSCOPE_WEB_LISTEN_ADDRESS) or in the YAML
-    file. SIGHUP rereads the configuration; a bad file keeps the old one.
+    Each flag can also be an environment variable (YOLOSCOPE_WEB_LISTEN_ADDRESS) or a key of the YAML file. SIGHUP
+    reloads the configuration; if the new one is invalid the old one stays.
     """
     log.configure(config.log_level, config.log_format)
     context = click.get_current_context()
@@ -47,4 +49,4 @@ def serve(config: Config) -> None:
         _log.info("listening", extra={"fields": {"url": exporter.server.url, "records": str(config.path_records)}})
         while signal.sigwait(_SIGNALS) == signal.SIGHUP:
             reload(exporter, partial(reread, context))
-        _log.info("ending")
+        _log.info("shutting down")

@@ -1,4 +1,4 @@
-"""`yoloscope simulate`: nodes that do not exist, for trying dashboards and for scale tests."""
+"""`yoloscope simulate`: simulated training nodes, to test dashboards and scale."""
 
 from __future__ import annotations
 
@@ -34,28 +34,26 @@ if TYPE_CHECKING:
     from yoloscope_exporter.sampling.exposition import Exposition
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_HELP = """Serve or write what the exporters of training nodes would show.
+_HELP = """Serve or write the metrics of simulated training nodes.
 
 \b
   yoloscope simulate --nodes 20 --scenario healthy --scenario starved --targets targets/exporter-simulated.yml
   yoloscope simulate --scenario leak --write leak.om
   promtool tsdb create-blocks-from openmetrics leak.om data
 
-Scenarios, from the onset on:
+Scenarios, after the onset:
 
 \b
 """ + "\n".join(f"  {scenario.name:<10} {scenario.summary}" for scenario in SCENARIOS.values())
 
 
 @click.command(
-    help=_HELP, short_help="Synthetic training nodes, to try dashboards and alerts and to size a Prometheus."
+    help=_HELP, short_help="Simulate training nodes, to test dashboards and alerts and to size a Prometheus."
 )
-@click.option("--nodes", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many nodes.")
-@click.option("--gpus", type=click.IntRange(1, 64), default=8, show_default=True, help="GPUs of each node.")
-@click.option("--ranks", type=click.IntRange(1, 64), default=None, help="Training processes of each node [all GPUs].")
-@click.option(
-    "--workers", type=click.IntRange(1, 64), default=8, show_default=True, help="Loader workers of each rank."
-)
+@click.option("--nodes", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Number of nodes.")
+@click.option("--gpus", type=click.IntRange(1, 64), default=8, show_default=True, help="GPUs per node.")
+@click.option("--ranks", type=click.IntRange(1, 64), default=None, help="Ranks per node.  [default: one per GPU]")
+@click.option("--workers", type=click.IntRange(1, 64), default=8, show_default=True, help="Loader workers per rank.")
 @click.option(
     "--scenario",
     "scenarios",
@@ -63,7 +61,7 @@ Scenarios, from the onset on:
     multiple=True,
     default=("healthy",),
     show_default=True,
-    help="What happens; given several times, the nodes take turns.",
+    help="Scenario of the nodes; if given several times, they take them in turn.",
 )
 @click.option(
     "--onset",
@@ -71,17 +69,17 @@ Scenarios, from the onset on:
     metavar="DURATION",
     default="10m",
     show_default=True,
-    help="How long all is well before it happens.",
+    help="Healthy time before the scenario begins.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=300, show_default=True, help="Epochs of each training.")
+@click.option("--epochs", type=click.IntRange(1), default=300, show_default=True, help="Epochs per run.")
 @click.option(
     "--speed",
     type=click.FloatRange(0.1, 1000),
     default=1.0,
     show_default=True,
-    help="Shortens epochs, onset and the scenario's course; rates stay true.",
+    help="Factor by which epochs, onset and scenario are shorter; rates stay the same.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 @click.option(
     "--web.listen-address",
     "listen",
@@ -89,19 +87,18 @@ Scenarios, from the onset on:
     metavar="HOST:PORT",
     default="127.0.0.1:9912",
     show_default=True,
-    help="Where all nodes are served, each at /node/<number>/metrics.",
+    help="Address to serve all nodes at, each under /node/<number>/metrics.",
 )
 @click.option(
     "--targets",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the targets for Prometheus' file_sd_configs here while nodes are served (http_sd_configs finds them at "
-    "/targets).",
+    help="Write the targets for Prometheus' file_sd_configs to this file while serving (http_sd_configs: at /targets).",
 )
 @click.option(
     "--write",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Serve nothing; write OpenMetrics with timestamps here ('-' is the standard output), for "
-    "`promtool tsdb create-blocks-from openmetrics`.",
+    help="Do not serve: write OpenMetrics with timestamps to this file ('-': stdout), for `promtool tsdb "
+    "create-blocks-from openmetrics`.",
 )
 @click.option(
     "--range",
@@ -110,7 +107,7 @@ Scenarios, from the onset on:
     metavar="DURATION",
     default="2h",
     show_default=True,
-    help="With --write: how much time.",
+    help="With --write: length of the time range.",
 )
 @click.option(
     "--step",
@@ -118,13 +115,16 @@ Scenarios, from the onset on:
     metavar="DURATION",
     default="15s",
     show_default=True,
-    help="With --write: time between scrapes.",
+    help="With --write: scrape interval.",
 )
 @click.option(
-    "--end", type=float, default=None, help="With --write: Unix time of the last scrape [now, to the full step]."
+    "--end",
+    type=float,
+    default=None,
+    help="With --write: Unix time of the last scrape.  [default: now, rounded down to --step]",
 )
 def simulate(write: Path | None, **options: Any) -> None:  # noqa: ANN401 - click's values
-    """Check the options and do one of the two."""
+    """Serve or write, after a check of the options."""
     plan = Plan.of(options)
     if write:
         _write(plan, write, **{name: options[name] for name in ("span", "step", "end")})
@@ -134,7 +134,7 @@ def simulate(write: Path | None, **options: Any) -> None:  # noqa: ANN401 - clic
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be simulated, as `simulation.fleet` takes it, but for the time."""
+    """Arguments of `simulation.fleet` but for the start time."""
 
     scenarios: Sequence[str]
     nodes: int
@@ -231,7 +231,7 @@ class App:
         self._routed = routed(routes, self._elsewhere)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Handle a request."""
         await self._routed(scope, receive, send)
 
     async def _metrics(self, request: Request) -> Response:

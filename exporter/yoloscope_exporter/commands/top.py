@@ -1,4 +1,4 @@
-"""`yoloscope top`: a live view of the trainings on a node, the verdict first."""
+"""`yoloscope top`: a live view of the runs on a node."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ SHOWN_SECONDS = 60.0
 ONCE_SECONDS = 3.0
 
 
-@click.command(short_help="A live view: verdict, GPUs, step anatomy, loader workers, events.")
+@click.command(short_help="Live view: verdicts, step phases, loader workers, GPUs, events.")
 @click.option(
     "--exporter",
     metavar="URL",
-    help=f"A running exporter.  [default: {URL}, or this node itself if none answers]",
+    help=f"URL of a running exporter.  [default: {URL}; if none answers, read this node directly]",
 )
 @click.option(
     "--interval",
@@ -50,29 +50,29 @@ ONCE_SECONDS = 3.0
 def top(exporter: str | None, interval: float, once: bool) -> None:  # noqa: FBT001 - click's
     """Show the runs on this node, or on the node of --exporter, with their verdicts first.
 
-    Works in 80 columns and over SSH. Ctrl-C ends it.
+    Fits 80 columns. Stop with Ctrl-C.
     """
     console = Console()
     with connect(exporter) as source:
-        watch = Watch(source)
+        view = LiveView(source)
         if once or not console.is_terminal:
             for _ in range(max(2, round(ONCE_SECONDS / interval) + 1)):
-                time.sleep(0 if not watch.store.series else interval)
-                watch.look()
-            if watch.problem:
-                raise click.ClickException(watch.problem)
-            console.print(watch.frame())
+                time.sleep(0 if not view.store.series else interval)
+                view.poll()
+            if view.problem:
+                raise click.ClickException(view.problem)
+            console.print(view.frame())
             return
         with suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
-                watch.look()
-                live.update(watch.frame(), refresh=True)
+                view.poll()
+                live.update(view.frame(), refresh=True)
                 time.sleep(interval)
 
 
 @dataclass
-class Watch:
-    """Keeps the last minute of what an exporter said."""
+class LiveView:
+    """The last minute of an exporter's samples, its diagnosis and events."""
 
     source: Exporter
     store: Store = field(default_factory=Store)
@@ -80,11 +80,11 @@ class Watch:
     events: deque[screen.Event] = field(default_factory=lambda: deque(maxlen=50))
     problem: str = ""
 
-    def look(self) -> None:
-        """Ask once; where nobody answers, what was known stays, and that is shown."""
+    def poll(self) -> None:
+        """Scrape once; if the exporter does not answer, the old data stays and `problem` says so."""
         try:
             now = self._take(self.source.read())
-            told = self._told()
+            told = self._diagnoses()
         except SourceError as error:
             self.problem = str(error)
             return
@@ -100,7 +100,7 @@ class Watch:
         self.store.trim(now - SHOWN_SECONDS)
         return now
 
-    def _told(self) -> tuple[Diagnosis, ...]:
+    def _diagnoses(self) -> tuple[Diagnosis, ...]:
         """The exporter's own diagnosis; where it makes none (switched off, simulated), that of what was seen here."""
         try:
             return self.source.diagnoses()
@@ -110,7 +110,7 @@ class Watch:
             return diagnose_range([self.store]).diagnoses
 
     def frame(self) -> RenderableType:
-        """What to show now."""
+        """The screen as it is now."""
         if self.problem:
             return Text(f"{self.problem}; trying again", style="bold red")
         return screen.frame(self.window(), self.diagnoses, self.events, self.source.name)

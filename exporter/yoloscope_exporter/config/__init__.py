@@ -1,4 +1,6 @@
-"""The exporter's settings, each defined once. Command line > YOLOSCOPE_* environment > YAML file > default.
+"""The exporter's settings, each defined once, from the command line, the environment or a YAML file.
+
+Command line > YOLOSCOPE_* environment > YAML file > default.
 
 A setting `web.listen-address` is the flag `--web.listen-address`, the variable `YOLOSCOPE_WEB_LISTEN_ADDRESS` and the
 YAML key `listen-address` below `web` (or `web.listen-address` at the top). click does the ranking.
@@ -28,7 +30,7 @@ _ARGUMENTS = "yoloscope.arguments"
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its dotted name, its type and default, and what it is good for."""
+    """One setting: its dotted name, its type as click takes it, its default and its help text."""
 
     name: str
     type: Any
@@ -56,7 +58,7 @@ SETTINGS = (
         "web.listen-address",
         address,
         "127.0.0.1:9911",
-        "Address to listen on; :9911 opens it to the network, port 0 takes any that is free, unix:/PATH is a socket.",
+        "Address to listen on: 127.0.0.1:9911, :9911 (all interfaces), port 0 (any free port) or unix:/PATH.",
         "HOST:PORT",
         fixed=True,
     ),
@@ -64,44 +66,49 @@ SETTINGS = (
         "web.config.file",
         file,
         "",
-        "TLS and basic auth, in the format of Prometheus' exporter-toolkit.",
+        "TLS and basic auth, a file in the format of Prometheus' exporter-toolkit.",
         "FILE",
         fixed=True,
     ),
-    Setting("web.telemetry-path", url_path, "/metrics", "Where the metrics are.", "PATH", fixed=True),
+    Setting("web.telemetry-path", url_path, "/metrics", "Path of the metrics.", "PATH", fixed=True),
     Setting(
         "sample.interval",
         duration(0.1, 5.0),  # ten of them, a slow cycle, must stay below the gap that is still integrated over
         "1s",
-        "How often the fast sources are read, 100ms to 5s; the slow ones every ten of them.",
+        "Interval of the fast collectors, 100ms to 5s; slow collectors run every tenth interval.",
         "DURATION",
     ),
-    Setting("runs.keep", duration(), "15m", "How long a finished training stays visible.", "DURATION"),
-    Setting("runs.keep-killed", duration(), "1h", "How long a training that was killed stays visible.", "DURATION"),
-    Setting("runs.remove-after", duration(), "1d", "When the record of a dead training is deleted.", "DURATION"),
+    Setting("runs.keep", duration(), "15m", "How long a finished or failed run stays visible.", "DURATION"),
+    Setting("runs.keep-killed", duration(), "1h", "How long a killed run stays visible.", "DURATION"),
+    Setting("runs.remove-after", duration(), "1d", "Age at which the record of an ended run is deleted.", "DURATION"),
     Setting(
-        "diagnosis.window", duration(5.0, 3600.0), "1m", "Stretch of time the diagnosis judges.", "DURATION", fixed=True
+        "diagnosis.window",
+        duration(5.0, 3600.0),
+        "1m",
+        "Time window that the diagnosis evaluates.",
+        "DURATION",
+        fixed=True,
     ),
     Setting(
         "diagnosis.thresholds",
         thresholds,
         "",
-        "YAML file with thresholds in place of the defaults (docs/diagnosis.md lists them).",
+        "YAML file that overrides default thresholds (see docs/diagnosis.md).",
         "FILE",
     ),
     Setting(
         "path.records",
         click.Path(path_type=Path),
         None,
-        "Directory of the trainings' records [default: /dev/shm/yoloscope].",
+        "Directory of the runs' records.  [default: /dev/shm/yoloscope]",
         variable="YOLOSCOPE_DIR",
         fixed=True,
     ),
-    Setting("path.procfs", click.Path(path_type=Path), "/proc", "Where the node's /proc is mounted.", fixed=True),
-    Setting("path.sysfs", click.Path(path_type=Path), "/sys", "Where the node's /sys is mounted.", fixed=True),
-    Setting("path.rootfs", click.Path(path_type=Path), "/", "Where the node's / is mounted."),
-    Setting("log.level", click.Choice(("debug", "info", "warning", "error")), "info", "Least severity to log."),
-    Setting("log.format", click.Choice(("logfmt", "json")), "logfmt", "Format of the log."),
+    Setting("path.procfs", click.Path(path_type=Path), "/proc", "Mount point of the node's /proc.", fixed=True),
+    Setting("path.sysfs", click.Path(path_type=Path), "/sys", "Mount point of the node's /sys.", fixed=True),
+    Setting("path.rootfs", click.Path(path_type=Path), "/", "Mount point of the node's /."),
+    Setting("log.level", click.Choice(("debug", "info", "warning", "error")), "info", "Lowest level to log."),
+    Setting("log.format", click.Choice(("logfmt", "json")), "logfmt", "Log format."),
 )
 
 
@@ -129,7 +136,7 @@ class Config:
 
 
 def defaults() -> Config:
-    """The settings of a command line without arguments and of an empty environment."""
+    """The settings without arguments, environment and file."""
     values = {one.parameter: one.default and click.types.convert_type(one.type)(one.default) for one in SETTINGS}
     return _config({**values, **{f"collector_{name}": True for name in collectors.names()}})
 
@@ -165,7 +172,7 @@ def settings(command: Callable[..., Any]) -> Callable[..., Any]:
         is_eager=True,
         expose_value=False,
         callback=_load,
-        help="YAML file with the same settings: 'sample.interval' is 'interval' below 'sample'. Reread on SIGHUP.",
+        help="YAML file with these settings (sample.interval: key 'interval' under 'sample'); reread on SIGHUP.",
     )(call)
 
 
@@ -175,7 +182,7 @@ def _switch(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         f"--collector.{name}/--no-collector.{name}",
         default=True,
         envvar=f"YOLOSCOPE_COLLECTOR_{name.upper()}",
-        help=f"Switch the collector {name} on or off.",
+        help=f"Enable or disable the collector {name}.",
     )
 
 
@@ -186,8 +193,8 @@ def _config(values: Mapping[str, Any]) -> Config:
     return Config(**fields, modules=modules)
 
 
-class Rereadable(click.Command):
-    """A command that can resolve its settings again later, from the same command line."""
+class ReloadableCommand(click.Command):
+    """A click command that keeps its arguments, so that `reread` can resolve the settings again."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the arguments, then parse them."""
@@ -196,7 +203,7 @@ class Rereadable(click.Command):
 
 
 def reread(ctx: click.Context) -> Config:
-    """The settings of a `Rereadable` command as they are now, the YAML file and the environment read anew.
+    """Read YAML file and environment again for the command line of a `ReloadableCommand` command.
 
     Raises:
         click.ClickException: what is wrong with them.
@@ -225,7 +232,7 @@ def from_environment() -> Config:
 
 
 def merged(old: Config, new: Config) -> tuple[Config, list[str]]:
-    """What a running exporter takes over of `new`, and the names of the settings that want a restart."""
+    """The configuration of a running exporter after a reload, and the names of changed settings that need a restart."""
     fixed = [
         setting
         for setting in SETTINGS
@@ -239,7 +246,7 @@ def merged(old: Config, new: Config) -> tuple[Config, list[str]]:
 
 
 def _load(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:  # noqa: ARG001 - click's signature
-    """Make the file's values the command's defaults."""
+    """Use the file's values as the command's defaults."""
     if path is None:
         return
     parameters = {_key(option): option for option in ctx.command.params if option.expose_value}
@@ -248,9 +255,9 @@ def _load(ctx: click.Context, param: click.Parameter, path: Path | None) -> None
         if key not in parameters:
             _refuse(path, f"unknown key {key!r}; allowed are {', '.join(sorted(parameters))}")
         if value is None or isinstance(value, list):
-            _refuse(path, f"{key} must have one value; leave the line out for the default")
+            _refuse(path, f"{key} must have one value; remove the line to use the default")
         if not value.isprintable():
-            _refuse(path, f"{key}: {value!r} is no printable text")
+            _refuse(path, f"{key}: {value!r} is not printable text")
         option = parameters[key]
         try:  # as text, like the same value on the command line
             ctx.default_map[str(option.name)] = option.type_cast_value(ctx, value)

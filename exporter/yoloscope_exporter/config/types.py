@@ -33,7 +33,7 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def url(self, scheme: str = "http") -> str:
-        """Where it is reached from this machine."""
+        """The URL by which this machine reaches it."""
         every = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared
         return f"{scheme}://{self._replace(host=every.get(self.host, self.host))}"
 
@@ -49,7 +49,7 @@ class UnixAddress:
         return f"unix:{self.path}"
 
     def url(self, scheme: str = "http") -> str:
-        """Where it is reached from this machine, as clients that know such sockets write it."""
+        """Its URL, in the notation of HTTP clients that support unix sockets."""
         return f"{scheme}+unix://{quote(str(self.path), safe='')}"
 
 
@@ -61,7 +61,7 @@ def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callabl
             return value  # converted before
         match = _DURATION.fullmatch(str(value))
         if match is None or not value:
-            raise click.BadParameter(f"{value!r} is no duration such as 500ms, 1s, 15m or 1h")
+            raise click.BadParameter(f"invalid duration {value!r}: use for example 500ms, 30s, 2h")
         seconds = sum(float(number) * unit for number, unit in zip(match.groups("0"), _UNITS, strict=True))
         if not shortest <= seconds <= longest:
             raise click.BadParameter(f"{value} is outside {shortest:g}s to {longest:g}s")
@@ -83,7 +83,7 @@ def address(value: Any) -> Address | UnixAddress:  # noqa: ANN401 - a string, or
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or (":" in bare and bare == host):  # noqa: PLR2004
         raise click.BadParameter(
-            f"{value!r} is no address such as 127.0.0.1:9911, :9911, [::1]:9911 or unix:/run/x.sock"
+            f"invalid address {value!r}: use for example 127.0.0.1:9911, :9911, [::1]:9911 or unix:/run/x.sock"
         )
     return Address(bare, int(port))
 
@@ -118,5 +118,7 @@ def url_path(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made o
     """A type of option: a path below the root of the server that is not one of its own."""
     text = str(value)
     if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text) or text.startswith(("/-/", "/api/")):
-        raise click.BadParameter(f"{text!r} is no path such as /metrics, or one of the exporter's own (/-/, /api/)")
+        raise click.BadParameter(
+            f"invalid path {text!r}: use for example /metrics; /-/ and /api/ are the exporter's own"
+        )
     return text

@@ -1,1 +1,1 @@
-"""What `yoloscope demo` trains on: photographs made on the spot, and a small real training."""
+"""What `yoloscope demo` needs: a data set made on the spot, a real training, and child processes."""

@@ -1,4 +1,4 @@
-"""Children of the demo: each in a process group of its own, and gone when its block is left."""
+"""Child processes of the demo, each in its own process group, ended when its `with` block is left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 """For a child to answer."""
 
 
@@ -66,13 +66,13 @@ def free_port(wanted: int) -> int:
     raise click.ClickException("no port is free on 127.0.0.1")
 
 
-def answering(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until `url` answers.
 
     Raises:
-        click.ClickException: the child has ended, or is silent for PATIENCE_SECONDS.
+        click.ClickException: the child has ended, or is silent for TIMEOUT_SECONDS.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(urllib.error.URLError, OSError), opener(url).open(url, timeout=2):
             return

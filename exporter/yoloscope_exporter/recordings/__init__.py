@@ -1,4 +1,4 @@
-"""Recordings: OpenMetrics text with a timestamp on every sample, as `yoloscope record` writes and everybody reads.
+"""Reads and writes recordings: OpenMetrics text with a timestamp on every sample, as `yoloscope record` makes it.
 
 A recording is appended to while it grows, so samples stand in order of time and families are declared where they first
 appear. Every state of the file ends in `# EOF`, which the next append overwrites. `.gz` is one gzip member per append.

@@ -48,7 +48,7 @@ class Gatherer:
     """Puts samples of several nodes together to series, histograms from their parts."""
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Start empty."""
         self.skipped: Counter[str] = Counter()
         self._stores: dict[Target, Store] = {}
         self._parts: defaultdict[tuple[Target, str, tuple[str, ...]], _Moments] = defaultdict(dict)

@@ -1,1 +1,1 @@
-"""Collectors are run on their periods; scrapes get the newest snapshot."""
+"""The sampler, which runs the collectors periodically, and the exposition of its newest snapshot."""

@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 class Rejections:
-    """Counts what was refused, by collector and reason; shared by all threads."""
+    """Counts rejected samples and records by collector and reason; thread-safe."""
 
     def __init__(self) -> None:
         """Start at nothing."""
@@ -74,7 +74,7 @@ class Rejections:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a source gave: samples, or a third party's families."""
+    """Result of one call of a source: samples, or a third party's families."""
 
     samples: tuple[Sample, ...] = ()
     families: tuple[Family, ...] = ()
@@ -119,7 +119,7 @@ class SourceState:
             self._seconds = time.perf_counter() - begun
 
     def settle(self, wall: float, taken: Callable[[SourceState], set[str]]) -> None:
-        """Take what the call came to, if it came back in time. No family may have one of the names `taken`."""
+        """Take the result of a call that has finished in time. No family may have one of the names `taken`."""
         if self._call is None or self.busy:
             return
         call, self._call = self._call, None
@@ -133,14 +133,14 @@ class SourceState:
             self._fail(type(error).__name__, str(error), error)
             return
         if self._problem:
-            _log.info("collector %s is back", self.name)
+            _log.info("collector %s works again", self.name)
         self.reading, self._up, self._succeeded, self._problem = reading, True, wall, ""
 
     def expire(self, now: float, deadline: float) -> None:
         """Count a call that has been under way for more than `deadline` seconds as hung."""
         if self.busy and not self._hung and now - self._started > deadline:
             self._hung = True
-            self._fail("hung", f"has not come back for {now - self._started:.1f} s; the others go on")
+            self._fail("hung", f"did not finish within {now - self._started:.1f} s; the others go on")
 
     def _fail(self, kind: str, text: str, error: BaseException | None = None) -> None:
         self.reading, self._up = Reading(), False
@@ -153,13 +153,13 @@ class SourceState:
         if isinstance(error, NoData):
             lost = self._succeeded is not None  # it was there before: a driver that went away
             level, state = (logging.WARNING, "any more") if lost else (logging.INFO, "here")
-            _log.log(level, "collector %s has nothing to read %s: %s", self.name, state, text)
+            _log.log(level, "collector %s has no data %s: %s", self.name, state, text)
         else:
             debug = _log.isEnabledFor(logging.DEBUG)
             _log.warning("collector %s failed: %s: %s", self.name, kind, text, exc_info=error if debug else None)
 
     def _checked(self, samples: Iterable[Sample]) -> tuple[Sample, ...]:
-        """Only numbers that can be true, and labels that fit."""
+        """The samples without implausible values; ValueError for a wrong number of labels."""
         good = []
         for sample in samples:
             metric, labels, value = sample
@@ -172,8 +172,8 @@ class SourceState:
                 self._reject(self.name, "negative" if math.isfinite(number) else "not_finite")
         return tuple(good)
 
-    def own(self, *, stale: bool) -> Iterator[Sample]:
-        """What there is to say about the collector itself."""
+    def status(self, *, stale: bool) -> Iterator[Sample]:
+        """The collector's own metrics: up, duration, last success."""
         label = (self.name,)
         yield Sample(catalog.COLLECTOR_UP, label, 1.0 if self._up and not stale else 0.0)
         yield Sample(catalog.COLLECTOR_DURATION_SECONDS, label, self._seconds)
@@ -250,7 +250,7 @@ class Sampler:
             try:
                 self.cycle()
             except Exception:  # noqa: BLE001 - the isolation boundary: the next cycle may do better, and a stale snapshot shows
-                _log.exception("a cycle failed")
+                _log.exception("a sampling cycle failed")
             self._stop.wait(pause(self._clock(), self.interval))
 
     def cycle(self) -> None:
@@ -277,7 +277,7 @@ class Sampler:
             self._gathered = _gather(states, wall)
         self._snapshot = self._gathered
         self._ticks += 1
-        own = [*self._own(stale=False), *self._snapshot]
+        own = [*self._exporter_samples(stale=False), *self._snapshot]
         exposition = self._renderer.render(own, _third_party(self._snapshot))
         try:
             for form in self._pace.expected(now, self.interval):
@@ -287,10 +287,10 @@ class Sampler:
 
     def _settle(self, states: Sequence[SourceState], wall: float) -> None:
         for state in states:
-            state.settle(wall, self._names_beside)
+            state.settle(wall, self._names_of_others)
             state.expire(self._clock(), max(STALE_AFTER, DEADLINE * state.every) * self.interval)
 
-    def _names_beside(self, one: SourceState) -> set[str]:
+    def _names_of_others(self, one: SourceState) -> set[str]:
         """Names of the families that other third parties publish."""
         return {name for state in self._states.values() if state is not one for name in _names(state.reading)}
 
@@ -308,7 +308,7 @@ class Sampler:
 
     @property
     def alive(self) -> bool:
-        """Whether cycles go on, as far as one can tell: the thread lives and has not been silent for long."""
+        """Whether the sampling thread lives and has published within DEAD_AFTER intervals."""
         return self.running and (not self._ticks or self._clock() - self._at <= DEAD_AFTER * self.interval)
 
     def names(self) -> set[str]:
@@ -345,7 +345,7 @@ class Sampler:
     def families(self, module: str) -> Iterable[Family]:
         """The newest families of one module, or of EXPORTER; where the snapshot is stale only the latter has any."""
         if module == EXPORTER:
-            return families(self._own(stale=not self.fresh))
+            return families(self._exporter_samples(stale=not self.fresh))
         if not self.fresh:
             return ()
         snapshot = self._snapshot
@@ -358,14 +358,14 @@ class Sampler:
         fresh, snapshot = self.fresh, self._snapshot
         names = [name for name, module in snapshot.modules.items() if fresh and (wanted(name) or wanted(module))]
         samples = [sample for name in names for sample in snapshot.samples.get(name, ())]
-        return [*self._own(stale=not fresh), *samples], [
+        return [*self._exporter_samples(stale=not fresh), *samples], [
             family for name in names for family in snapshot.families.get(name, ())
         ]
 
-    def _own(self, *, stale: bool) -> Iterator[Sample]:
+    def _exporter_samples(self, *, stale: bool) -> Iterator[Sample]:
         yield Sample(catalog.BUILD_INFO, (__version__, platform.python_version()), 1.0)
         for state in self._states.values():
-            yield from state.own(stale=stale)
+            yield from state.status(stale=stale)
         yield from self._reject.samples()
         if self._snapshot.time:
             yield Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), self._snapshot.time)

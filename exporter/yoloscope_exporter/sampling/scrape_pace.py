@@ -1,4 +1,4 @@
-"""The pace of scrapers: most snapshots are never scraped, so only those that one is about to ask for are rendered.
+"""The pace of scrapers, so that an exposition is rendered in advance only when a scrape is expected.
 
 A Prometheus keeps its pace. The shortest distance between its last requests says when the next one can come at the
 earliest; from then on the exposition is made in advance, so that a scrape finds it ready. Who comes unexpectedly waits
@@ -22,17 +22,17 @@ class ScrapePace:
     """Remembers when each form was scraped. Noted by any thread, read by one."""
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
+        """Start without requests."""
         self._asked: dict[Form, tuple[float, ...]] = {}
 
     def note(self, form: Form, now: float, interval: float) -> None:
-        """It is asked for, at `now` (seconds). Less than half an `interval` apart, requests count once."""
+        """Note a request for `form` at `now`; requests less than half an `interval` apart count once (seconds)."""
         times = self._asked.get(form, ())
         if not times or now - times[-1] >= interval / 2:
             self._asked[form] = (*times[1 - REQUESTS :], now)
 
     def expected(self, now: float, interval: float) -> list[Form]:
-        """What can be asked for in the `interval` that begins now."""
+        """Forms for which a scrape is expected within the next `interval` (seconds)."""
         return [form for form, times in list(self._asked.items()) if _expected(times, now, interval)]
 
 

@@ -1,1 +1,1 @@
-"""The running exporter."""
+"""The running exporter: sampler, registry and web server put together, its log and its signals."""

@@ -86,14 +86,14 @@ def reload(exporter: Exporter, reread: Callable[[], Config]) -> None:
     try:
         new, fixed = merged(exporter.config, reread())
     except click.ClickException as error:
-        _log.error("the configuration stays as it was: %s", error.format_message())
+        _log.error("configuration not reloaded, the old one stays: %s", error.format_message())
         return
     except Exception:  # noqa: BLE001 - whatever is wrong with the new settings, the old ones are good
-        _log.exception("the configuration stays as it was")
+        _log.exception("configuration not reloaded, the old one stays")
         return
     for name in fixed:
-        _log.warning("%s changes only with a restart", name)
+        _log.warning("%s needs a restart to change", name)
     log.configure(new.log_level, new.log_format)
     exporter.sampler.reconfigure(exporter.sources(new), new.sample_interval)
     exporter.config = new
-    _log.info("configuration reread", extra={"fields": {"collectors": ",".join(sorted(new.modules))}})
+    _log.info("configuration reloaded", extra={"fields": {"collectors": ",".join(sorted(new.modules))}})

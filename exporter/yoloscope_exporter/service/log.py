@@ -32,7 +32,7 @@ class Logfmt(logging.Formatter):
     """Writes ts=... level=... msg="..."; the fields behind."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """The log record as one line."""
         return " ".join(f"{key}={_quoted(str(value))}" for key, value in _fields(record, self).items())
 
 
@@ -40,7 +40,7 @@ class Json(logging.Formatter):
     """Writes {"ts": ..., "level": ..., "msg": ...}, the fields inside."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """The log record as one line."""
         return json.dumps(_fields(record, self), default=str, ensure_ascii=False)
 
 

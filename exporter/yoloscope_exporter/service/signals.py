@@ -1,4 +1,4 @@
-"""Signals that are waited for instead of interrupting."""
+"""Signals that `sigwait` receives."""
 
 from __future__ import annotations
 

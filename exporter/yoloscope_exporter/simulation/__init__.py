@@ -1,4 +1,4 @@
-"""Simulated training nodes: the catalogue's metrics of a node that trains well, or of one that does not.
+"""Simulated training nodes: all metrics of the catalogue, for healthy runs and for runs with a problem.
 
 Pure calculation: `simulate` gives samples for any times, the same for the same seed. Serving and writing them is the
 business of `yoloscope simulate`.

@@ -123,7 +123,7 @@ class Moment:
         return _busy(self.phase_seconds(gpu)) if gpu < self.node.ranks else 0.0
 
     def utilization(self, gpu: int) -> float:
-        """Utilisation of the GPU now."""
+        """Utilization of the GPU now."""
         if gpu >= self.node.ranks or not self.alive:
             return 0.0
         state = self.progress.state

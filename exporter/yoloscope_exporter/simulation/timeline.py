@@ -2,7 +2,7 @@
 
 A training is set up, then runs a whole number of healthy epochs, then epochs under its scenario until it ends. Ranks
 go in lock-step, as under DDP. All figures are those of a medium YOLO on a current data-centre GPU; they need to be
-plausible and consistent with one another (phases add up to wall time, energy follows utilisation), no more.
+plausible and consistent with one another (phases add up to wall time, energy follows utilization), no more.
 """
 
 from __future__ import annotations

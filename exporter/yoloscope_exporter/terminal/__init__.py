@@ -1,1 +1,1 @@
-"""What people read in a terminal."""
+"""Terminal output of `yoloscope top`, `diagnose` and `report --black-box`."""

@@ -50,7 +50,7 @@ def frame(window: Window, diagnoses: Sequence[Diagnosis], events: Sequence[Event
     parts: list[RenderableType] = [_head(window, source)]
     ranks = signals.ranks(window)
     if not ranks:
-        parts.append(Text("no training here; start one with: yoloscope run -- yolo train ...", style="dim"))
+        parts.append(Text("no runs here; start one with: yoloscope run -- yolo train ...", style="dim"))
     told = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in diagnoses}
     parts += [part for key in ranks for part in _shown(window, *key, told.get(key))]
     parts += [part for key, one in told.items() if key not in ranks for part in map(_verdict, one.verdicts)]

@@ -1,1 +1,1 @@
-"""The web side: a Starlette application on uvicorn's parser, in one thread of its own."""
+"""The HTTP server: a Starlette application on uvicorn, in one thread of its own."""

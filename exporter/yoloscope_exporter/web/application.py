@@ -1,4 +1,4 @@
-"""What the exporter answers: metrics, health, the diagnosis and a page, from the newest snapshot."""
+"""The exporter's routes: metrics, health, the diagnosis and a page, from the newest snapshot."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def application(
         Route("/", partial(_landing, sampler, telemetry_path)),
         *(Route(path, partial(_document, sampler, document)) for path, document in (documents or {}).items()),
     ]
-    return routed(routes, f"nothing here; the metrics are at {telemetry_path}")
+    return routed(routes, f"not found; the metrics are at {telemetry_path}")
 
 
 def routed(routes: Sequence[Route], elsewhere: str) -> Starlette:
@@ -76,7 +76,7 @@ async def _metrics(sampler: Sampler, request: Request) -> Response:
         known = sampler.names()
         if unknown := sorted((include | exclude) - known):
             there = ", ".join(sorted(known))
-            return text(HTTPStatus.BAD_REQUEST, f"no collector {unknown[0]!r}; there are {there}")
+            return text(HTTPStatus.BAD_REQUEST, f"no collector {unknown[0]!r}; allowed are {there}")
         if include and exclude:
             return text(HTTPStatus.BAD_REQUEST, "collect[] and exclude[] cannot be used together")
         wanted = include.__contains__ if include else lambda name: name not in exclude

@@ -1,4 +1,4 @@
-"""Who may ask: basic authentication with bcrypt, and a limit on the rate of requests.
+"""Basic authentication with bcrypt, and a limit on the rate of requests.
 
 bcrypt is slow on purpose. One thread does it, with a short queue, so that guessing passwords takes one core at most and
 holds nobody up; answers are kept, so a scraper's password is checked once.
@@ -31,7 +31,7 @@ CACHE_SIZE = 100
 MAX_PASSWORD_BYTES = 72
 """bcrypt reads no more."""
 #: Salt and sum of a hash that no password has.
-_NOBODY = "TI.Fqqs/7lYL2O2xTdXhAeVNTJCxxSgqMHdMS2CNLtV1jgP9OeYzu"
+_DUMMY = "TI.Fqqs/7lYL2O2xTdXhAeVNTJCxxSgqMHdMS2CNLtV1jgP9OeYzu"
 _COST = slice(0, 7)  # "$2b$10$"
 
 _UNAUTHORIZED = text(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNAUTHORIZED.phrase, ("WWW-Authenticate", "Basic"))
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class BusyError(Exception):
-    """So many passwords wait that another would wait for too long."""
+    """Too many passwords wait to be checked."""
 
 
 class Passwords:
@@ -56,17 +56,17 @@ class Passwords:
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
 
-    async def admit(self, users: Mapping[str, str], authorization: str) -> bool:
+    async def check(self, users: Mapping[str, str], authorization: str) -> bool:
         """Whether the header `Authorization` names one of `users` with the password of the hash there.
 
         Raises:
-            BusyError: it cannot be found out now.
+            BusyError: too many checks are waiting.
         """
         credentials = _credentials(authorization)
         if credentials is None:
             return False
         user, password = credentials
-        stored = users.get(user) or _stand_in(user, users)
+        stored = users.get(user) or _dummy_hash(user, users)
         key = sha256(b"\0".join((user.encode(), stored.encode(), password))).digest()
         if key in self._right:
             self._right.move_to_end(key)
@@ -74,11 +74,11 @@ class Passwords:
         if key in self._wrong:
             return False
         right = await self._checked(key, password, stored) and user in users
-        _keep(self._right if right else self._wrong, key)
+        _remember(self._right if right else self._wrong, key)
         return right
 
     async def _checked(self, key: bytes, password: bytes, stored: str) -> bool:
-        """Who asks for what is being checked already waits with the first one."""
+        """The result of a check; equal checks at the same time are one."""
         if key not in self._waiting:
             if len(self._waiting) >= MAX_WAITING:
                 raise BusyError
@@ -88,20 +88,20 @@ class Passwords:
         return await asyncio.shield(self._waiting[key])
 
     def close(self) -> None:
-        """End the thread; what waits is not checked any more."""
+        """End the thread and cancel waiting checks."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
 
-def _keep(cache: OrderedDict[bytes, None], key: bytes) -> None:
+def _remember(cache: OrderedDict[bytes, None], key: bytes) -> None:
     cache[key] = None
     if len(cache) > CACHE_SIZE:
         cache.popitem(last=False)
 
 
-def _stand_in(user: str, users: Mapping[str, str]) -> str:
-    """A hash for a user that does not exist, always the same one, as costly as that of one who does."""
+def _dummy_hash(user: str, users: Mapping[str, str]) -> str:
+    """A hash for an unknown user: the same one each time, at the cost of a known user's."""
     hashes = list(users.values())
-    return hashes[sha256(user.encode()).digest()[0] % len(hashes)][_COST] + _NOBODY
+    return hashes[sha256(user.encode()).digest()[0] % len(hashes)][_COST] + _DUMMY
 
 
 def _credentials(authorization: str) -> tuple[str, bytes] | None:
@@ -116,7 +116,7 @@ def _credentials(authorization: str) -> tuple[str, bytes] | None:
 
 
 def matches(password: bytes, stored: str) -> bool:
-    """Whether `stored` is the bcrypt hash of the password; takes long."""
+    """Whether `stored` is the bcrypt hash of the password; takes about 50 ms at bcrypt's usual cost."""
     import bcrypt  # noqa: PLC0415 - only those who use passwords pay for it
 
     try:
@@ -126,16 +126,16 @@ def matches(password: bytes, stored: str) -> bool:
 
 
 class Bucket:
-    """The requests that a rate limit leaves."""
+    """Token bucket of a rate limit."""
 
     def __init__(self, limit: RateLimit, now: float) -> None:
-        """Start full."""
+        """Start with `limit.burst` tokens, at `now` (seconds)."""
         self.limit = limit
         self._tokens = float(limit.burst)
         self._at = now
 
     def take(self, now: float) -> bool:
-        """Take one, if there is one."""
+        """Take a token at `now`; False if there is none."""
         self._tokens = min(self.limit.burst, self._tokens + (now - self._at) / self.limit.interval)
         self._at = now
         if self._tokens < 1:
@@ -144,18 +144,18 @@ class Bucket:
         return True
 
 
-class Gate:
-    """An ASGI application that lets through to another one who may ask."""
+class Authentication:
+    """ASGI middleware that checks rate limit and password."""
 
     def __init__(self, app: ASGIApp, file: WebConfigFile) -> None:
-        """Ask `file` each time."""
+        """Wrap `app`; users and rate limit are read from `file` for each request."""
         self._app = app
         self._file = file
         self._passwords = Passwords()
         self._bucket: Bucket | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or let the application answer."""
+        """Refuse the request, or pass it to the application."""
         self._file.refresh()
         await (await self._refusal(scope) or self._app)(scope, receive, send)
 
@@ -166,7 +166,7 @@ class Gate:
         if not config.users:
             return None
         try:
-            right = await self._passwords.admit(config.users, header(scope, b"authorization"))
+            right = await self._passwords.check(config.users, header(scope, b"authorization"))
         except BusyError:
             return _BUSY
         return None if right else _UNAUTHORIZED
@@ -183,7 +183,7 @@ class Gate:
 
 
 def logged(app: ASGIApp) -> ASGIApp:
-    """The application, its answers in the log where that is wanted."""
+    """The application, with each response in the debug log."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         if _log.isEnabledFor(logging.DEBUG):

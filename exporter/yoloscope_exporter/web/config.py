@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 
 
 class WebConfigError(SettingsFileError):
-    """The file says something that cannot be."""
+    """The web configuration file is invalid."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class WebConfig:
-    """What the file says."""
+    """Content of the file."""
 
     tls: Tls | None = None
     users: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class WebConfig:
     headers: Mapping[str, str] = field(default_factory=dict)
     rate_limit: RateLimit | None = None
     notes: tuple[str, ...] = ()
-    """What is asked for in vain, and does no harm."""
+    """Settings that are ignored, and why."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -314,8 +314,8 @@ def _canonical(name: str) -> str:
 # --- using ----------------------------------------------------------------------------------------------------------
 
 
-def check_successor(path: Path, old: WebConfig, new: WebConfig) -> None:
-    """Refuse to let a running server, which is trusted to ask who comes, ask less.
+def check_reload(path: Path, old: WebConfig, new: WebConfig) -> None:
+    """Refuse a configuration that would end authentication or TLS of a running server.
 
     Raises:
         WebConfigError: what would end.
@@ -351,7 +351,7 @@ def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
         if tls.curve:
             context.set_ecdh_curve(tls.curve)
         with ExitStack() as stack:
-            files = {**tls.files, **_written(stack, tls.inline)}
+            files = {**tls.files, **_as_files(stack, tls.inline)}
             context.load_cert_chain(files["cert_file"], files["key_file"], password="")  # or it asks a terminal
             if "client_ca_file" in files:
                 context.load_verify_locations(files["client_ca_file"])
@@ -361,7 +361,7 @@ def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _written(stack: ExitStack, inline: Mapping[str, str]) -> dict[str, Path]:
+def _as_files(stack: ExitStack, inline: Mapping[str, str]) -> dict[str, Path]:
     """Files with what the configuration holds itself, by the keys they would have there: Python loads files only."""
     if not inline:
         return {}
@@ -391,22 +391,22 @@ class WebConfigFile:
         self._note()
 
     def refresh(self) -> None:
-        """Look whether one of the files has changed, and take it over if it is good."""
+        """Reload if one of the files has changed; if it is invalid the old configuration stays."""
         stamps = _stamps(self._watched)
         if stamps == self._stamps:
             return
         self._stamps = stamps  # bad files, too, are read once and not for every connection
         try:
-            self._take(load(self._path))
+            self._apply(load(self._path))
         except WebConfigError as error:
             if str(error) != self._problem:
-                _log.error("the web configuration stays as it was: %s", error)
+                _log.error("web configuration not reloaded, the old one stays: %s", error)
             self._problem = str(error)
 
-    def _take(self, config: WebConfig) -> None:
+    def _apply(self, config: WebConfig) -> None:
         # those in use, and those that may yet be mended
         self._watch(*self.config.files, *config.files)
-        check_successor(self._path, self.config, config)
+        check_reload(self._path, self.config, config)
         self.context = self._context(config)
         self.config, self._problem = config, ""
         self._watch(*config.files)

@@ -1,4 +1,4 @@
-"""The page at `/`: what this exporter sees, and where to go from here. English and Chinese, no script, no asset."""
+"""The page at `/`: runs, collectors and links, in English and Chinese, without scripts and assets."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 _WORDS = {
     "en": {
         "title": "yoloscope exporter",
-        "runs": "Trainings",
-        "none": "No training is running. Start one with:",
+        "runs": "Runs",
+        "none": "No runs. Start one with:",
         "run": "run",
         "rank": "rank",
         "state": "state",
         "epoch": "epoch",
         "batches": "batches",
-        "collectors": "Sources",
+        "collectors": "Collectors",
         "metrics": "metrics",
         "ready": "readiness",
         "healthy": "health",
         "series": "samples",
-        "stale": "Nothing has been sampled in the last moments.",
+        "stale": "No recent samples.",
     },
     "zh": {
-        "title": "yoloscope 采集器",
+        "title": "yoloscope exporter",
         "runs": "训练任务",
-        "none": "当前没有训练任务。可以这样启动:",
+        "none": "当前没有训练任务。启动方法：",
         "run": "任务",
-        "rank": "进程序号 (rank)",
+        "rank": "rank",
         "state": "状态",
-        "epoch": "轮次",
-        "batches": "批次数",
-        "collectors": "数据来源",
+        "epoch": "epoch",
+        "batches": "batch 数",
+        "collectors": "采集器",
         "metrics": "指标",
         "ready": "就绪状态",
         "healthy": "健康状态",

@@ -1,7 +1,7 @@
-"""One HTTP connection, and the book of all of them: who may stay how long, and who goes when there are too many.
+"""One HTTP connection with its limits, and the table of all connections, which decides which one to close.
 
 uvicorn waits for a request's head as long as the client likes. Here handshake and request together have a deadline and
-a size, and so has an answer that the client does not take. When every place is taken, the connection that has been
+a size, and so has an answer that the client does not take. When every move is taken, the connection that has been
 sending its request for longest goes, then the one that has been idle for longest: a client that asks at once always
 gets through.
 """
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class State(IntEnum):
-    """What a connection is about, in the order in which connections are given up."""
+    """State of a connection, in the order in which connections are closed for new ones."""
 
     RECEIVING = 0
     """From its beginning, or that of a further request, to the end of the request."""
@@ -49,7 +49,7 @@ class State(IntEnum):
 
 
 class Connections:
-    """All connections by state, within each the longest first. Used by the loop's thread only."""
+    """All connections by state, the oldest of each state first. Used by the event loop's thread only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, maximum: int) -> None:
         """Hold `maximum` connections at most."""
@@ -65,30 +65,30 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return iter([connection for found in self._since.values() for connection in found])
 
-    def admit(self, connection: Connection) -> None:
-        """Give a new connection a place, if need be another's."""
+    def add(self, connection: Connection) -> None:
+        """Add a new connection; if there are too many, close another one."""
         if len(self) >= self._maximum:
             self.evict()
-        self.place(connection, State.RECEIVING)
+        self.move(connection, State.RECEIVING)
 
-    def place(self, connection: Connection, state: State) -> None:
-        """Enter what a connection is about now."""
+    def move(self, connection: Connection, state: State) -> None:
+        """Move a connection to another state, and start its deadline."""
         if connection.state is state:
             return
-        self.forget(connection)
+        self.remove(connection)
         connection.state = state
         now = self._since[state][connection] = self._loop.time()
         if state in self._limits and (self._timer is None or now + self._limits[state] < self._timer.when()):
             self._wait()
 
-    def forget(self, connection: Connection) -> None:
-        """Strike out a connection that is gone."""
+    def remove(self, connection: Connection) -> None:
+        """Remove a connection that is closed."""
         if connection.state is not None:
             self._since[connection.state].pop(connection, None)
             connection.state = None
 
     def evict(self) -> bool:
-        """Give up one connection, for another; says whether there was one."""
+        """Close the first connection in the order of `State`; False if there is none."""
         for found in self._since.values():
             for connection in found:
                 self._drop(connection)
@@ -96,11 +96,11 @@ class Connections:
         return False
 
     def _drop(self, connection: Connection) -> None:
-        self.forget(connection)
+        self.remove(connection)
         connection.drop()
 
     def _wait(self) -> None:
-        """Wake up when the first deadline passes. One timer for all: a request in time costs none."""
+        """Set the one timer to the first deadline. A request that is in time costs no timer."""
         if self._timer is not None:
             self._timer.cancel()
         firsts = [
@@ -120,16 +120,16 @@ class Connections:
 
 
 class Headers:
-    """What every answer says: who answers, when, and what the operator wants said."""
+    """Headers of every response: server, date, and the configured ones."""
 
     def __init__(self, configured: Callable[[], Mapping[str, str]]) -> None:
-        """Ask `configured` each time."""
+        """Read the configured headers from `configured` for each response."""
         self._configured = configured
         self._second = 0
         self._date = b""
 
     def __call__(self) -> list[tuple[bytes, bytes]]:
-        """Them now."""
+        """Names and values, in lower case and Latin-1."""
         now = int(time.time())
         if now != self._second:
             self._second, self._date = now, formatdate(now, usegmt=True).encode()
@@ -142,11 +142,11 @@ class Connection(HttpToolsProtocol):
     """uvicorn's protocol with limits."""
 
     def __init__(self, config: Config, server: ServerState, connections: Connections, headers: Headers) -> None:
-        """Take a place among the connections; `opening` is the task that shakes hands."""
+        """Add itself to `connections`; the server sets `opening`, the task of the TLS handshake."""
         super().__init__(config, server, {})
         self.state: State | None = None
         self.opening: asyncio.Task[None] | None = None
-        self.may_enter: Callable[[Mapping[str, Any] | None], bool] = lambda _certificate: True
+        self.certificate_allowed: Callable[[Mapping[str, Any] | None], bool] = lambda _certificate: True
         self._limited = connections
         self._default_headers = headers
         self._receiving = True
@@ -156,38 +156,38 @@ class Connection(HttpToolsProtocol):
         self._chunk = 0
         """Bytes that came last, of which what begins now has its share: all, or little."""
         self._refused: HTTPStatus | None = None
-        connections.admit(self)
+        connections.add(self)
 
     def drop(self) -> None:
-        """End it at once, whatever it is about."""
+        """Close it at once, in any state."""
         if self.transport is not None:
             self.transport.abort()
         elif self.opening is not None:
             self.opening.cancel()
 
-    def drop_unopened(self) -> None:
-        """Forget it: the handshake failed."""
-        self._limited.forget(self)
+    def abort_handshake(self) -> None:
+        """Remove it after a failed handshake."""
+        self._limited.remove(self)
         self.drop()
 
     # --- the connection -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
-        """Begin, if the client's certificate is one of those named."""
+        """Start, or close if the client's certificate is not allowed."""
         super().connection_made(transport)
         # so that `resume_writing` means that the client has taken everything; with 0 TLS would never be done
         transport.set_write_buffer_limits(high=1)
-        if self.state is None or not self.may_enter(transport.get_extra_info("peercert")):
+        if self.state is None or not self.certificate_allowed(transport.get_extra_info("peercert")):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave nothing behind: uvicorn's timer would keep what broke for minutes."""
+        """Cancel uvicorn's timer, which would keep a broken connection for minutes."""
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
-        self._limited.forget(self)
+        self._limited.remove(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse."""
+        """Feed the parser, and refuse what is invalid or too large."""
         self._unset_keepalive_if_required()
         self._chunk = len(data)
         self._size += len(data)
@@ -206,32 +206,32 @@ class Connection(HttpToolsProtocol):
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's own
-        """A client that says nothing more may still want its answer; True keeps what is not encrypted open for it."""
+        """Keep an unencrypted connection open (True) for a client that has only closed its sending side."""
         if self._receiving or self.cycle is None or self.cycle.response_complete or self.scheme == "https":
             return False
         self.cycle.keep_alive = False
         return True
 
     def pause_writing(self) -> None:
-        """The client does not take what it is sent."""
+        """The client does not read the response."""
         super().pause_writing()
-        self._settle()
+        self._update_state()
 
     def resume_writing(self) -> None:
-        """It has taken everything."""
+        """The client has read everything that was sent."""
         super().resume_writing()
-        self._settle()
+        self._update_state()
 
     def shutdown(self) -> None:
-        """Finish what is being answered, and close."""
+        """Finish the response under way, and close."""
         if self._receiving:
-            self._limited.forget(self)
+            self._limited.remove(self)
             self.drop()
         else:
             super().shutdown()
 
-    def _settle(self) -> None:
-        """Tell what it is about now."""
+    def _update_state(self) -> None:
+        """Move to the state that follows from parser, response and transport."""
         if self.state is None:
             return
         if self._receiving:
@@ -242,7 +242,7 @@ class Connection(HttpToolsProtocol):
             state = State.ANSWERING
         else:
             state = State.IDLE
-        self._limited.place(self, state)
+        self._limited.move(self, state)
 
     # --- the parser -----------------------------------------------------------------------------------------------
 
@@ -252,11 +252,11 @@ class Connection(HttpToolsProtocol):
             self._stop(HTTPStatus.TOO_MANY_REQUESTS)
         self._receiving = self._in_head = True
         self._size = self._chunk
-        self._settle()
+        self._update_state()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Check what uvicorn does not."""
+        """Check size and Host header, which uvicorn does not."""
         if 16 + len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
             self._stop(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         hosts = sum(name == b"host" for name, _ in self.headers)
@@ -268,35 +268,35 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:  # noqa: ARG002 - httptools' signature
-        """Throw it away."""
+        """Discard it; refuse more than MAX_BODY_BYTES."""
         if self._size > MAX_BODY_BYTES:
             self._stop(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def on_message_complete(self) -> None:
-        """The request is there."""
+        """The request is complete."""
         self._receiving = False
         self._chunk = 0
         super().on_message_complete()
-        self._settle()
+        self._update_state()
 
     def on_response_complete(self) -> None:
-        """The answer is made."""
+        """The response is complete."""
         super().on_response_complete()
         if self._refused is not None:
             self._end()
-        self._settle()
+        self._update_state()
 
     def _stop(self, status: HTTPStatus) -> None:
-        """End the parsing."""
+        """Stop the parser; `data_received` then refuses the request with `status`."""
         self._refused = status
         raise ValueError(status.phrase)
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Say what is wrong, unless an answer is being given, and close."""
+        """Respond with `status`, unless a response is under way, and close."""
         self._refused = status
         self._receiving = True  # of no more use: the first to go
         self._size = 0
-        self._settle()
+        self._update_state()
         _log.debug("%s: %d %s", self.client, status, status.phrase)
         if self.cycle is not None and not self.cycle.response_complete:
             self.pipeline.clear()
@@ -316,7 +316,7 @@ class Connection(HttpToolsProtocol):
         self._end()
 
     def _end(self) -> None:
-        """Say that this was all. The client closes when it has read that, or the deadline does."""
+        """Close the sending side; the client closes the connection, or the deadline does."""
         if self.transport.is_closing():
             return
         if self.transport.can_write_eof():

@@ -1,4 +1,4 @@
-"""Answers of the kinds that are given here."""
+"""Responses: plain text, JSON and expositions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def text(status: HTTPStatus, line: str, *headers: tuple[str, str]) -> Response:
-    """One line."""
+    """A response with one line of plain text."""
     return Response(f"{line}\n", status, dict(headers), "text/plain")
 
 
 def as_json(status: HTTPStatus, document: object) -> Response:
-    """A document."""
+    """A response with `document` as JSON; ValueError for NaN and infinity."""
     return Response(json.dumps(document, allow_nan=False), status, media_type="application/json")
 
 
 def exposed(form: Form, body: bytes) -> Response:
-    """An exposition in the form that was negotiated."""
+    """A response with an exposition that is encoded in `form`."""
     headers = {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding"}
     if form.gzipped:
         headers["Content-Encoding"] = "gzip"

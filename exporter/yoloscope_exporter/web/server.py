@@ -1,4 +1,4 @@
-"""Listening: one thread with an event loop that accepts, shakes hands and answers.
+"""The server: one thread with an event loop that accepts connections and serves them.
 
 Sockets are accepted here and not by asyncio's own server, for a connection must be known from its first moment: asyncio
 tells of one only after the handshake, and stops listening for a second when descriptors run out.
@@ -21,7 +21,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from yoloscope_exporter.config.types import UnixAddress
-from yoloscope_exporter.web.authentication import Gate, logged
+from yoloscope_exporter.web.authentication import Authentication, logged
 from yoloscope_exporter.web.protocol import RECEIVE_SECONDS, Connection, Connections, Headers, State
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Server:
             OSError: the address is in use, or not one of this machine.
         """
         self._file = file
-        self._gate = Gate(app, file) if file else None
-        self._app = logged(self._gate or app)
+        self._authentication = Authentication(app, file) if file else None
+        self._app = logged(self._authentication or app)
         self._listening = bound(address)
         self._listening.listen(BACKLOG)
         self._listening.setblocking(False)
@@ -63,7 +63,7 @@ class Server:
             address if isinstance(address, UnixAddress) else address._replace(port=self._listening.getsockname()[1])
         )
         self._thread: threading.Thread | None = None
-        self._told_exhausted = False
+        self._warned_exhausted = False
 
     @property
     def url(self) -> str:
@@ -78,19 +78,19 @@ class Server:
         started.wait()
 
     def reload(self) -> None:
-        """Look at the web configuration now: what is wrong with it is said at once, and not to the next client."""
+        """Reload the web configuration now, so that the log shows an error at once."""
         if self._file and self._thread and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._file.refresh)
 
     def close(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Accept no more, let requests under way come to their end for so long at most, give the address back."""
+        """Stop accepting, wait at most `seconds` for requests under way, and release the address."""
         if self._thread and self._thread.is_alive():
             self._seconds_left = seconds
             self._loop.call_soon_threadsafe(self._ended.set)
             self._thread.join()
         release(self._listening)
-        if self._gate:
-            self._gate.close()
+        if self._authentication:
+            self._authentication.close()
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
@@ -146,12 +146,12 @@ class Server:
             accepted.setblocking(False)
             connection = Connection(self._config, self._state, self._connections, self._headers)
             connection.opening = self._loop.create_task(self._open(connection, accepted))
-            connection.opening.add_done_callback(partial(_opened, connection, accepted))
+            connection.opening.add_done_callback(partial(_after_handshake, connection, accepted))
 
     def _exhausted(self, error: OSError) -> None:
-        """No descriptor is left for who has come: take somebody else's."""
-        if not self._told_exhausted:
-            self._told_exhausted = True
+        """No descriptor is left for a new connection: close another one."""
+        if not self._warned_exhausted:
+            self._warned_exhausted = True
             _log.warning("cannot accept a connection: %s", (error.strerror or str(error)).lower())
         if not self._connections.evict():  # it is not us who have them all; do not ask again and again
             self._loop.remove_reader(self._listening)
@@ -165,7 +165,7 @@ class Server:
         context = None
         if self._file:
             self._file.refresh()
-            context, connection.may_enter = self._file.context, self._file.config.may_connect
+            context, connection.certificate_allowed = self._file.context, self._file.config.may_connect
         await self._loop.connect_accepted_socket(
             lambda: connection,
             accepted,
@@ -174,13 +174,13 @@ class Server:
         )
 
 
-def _opened(connection: Connection, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+def _after_handshake(connection: Connection, accepted: socket.socket, task: asyncio.Task[None]) -> None:
     """Clear up after a handshake that failed: a client that went away, does not speak TLS, or has no certificate."""
     error = None if task.cancelled() else task.exception()
     if error:
         _log.log(logging.DEBUG if isinstance(error, OSError) else logging.ERROR, "a connection failed: %s", error)
     if error or task.cancelled():
-        connection.drop_unopened()
+        connection.abort_handshake()
         accepted.close()
 
 
@@ -244,7 +244,7 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def release(listening: socket.socket) -> None:
-    """Close a bound socket, and take its file away."""
+    """Close a bound socket, and remove its file."""
     if listening.fileno() >= 0 and listening.family == getattr(socket, "AF_UNIX", None):
         with suppress(OSError):
             Path(listening.getsockname()).unlink()

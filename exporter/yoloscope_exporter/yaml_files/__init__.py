@@ -1,4 +1,4 @@
-"""Reading a file of settings: bounded, and with one error for all that can be wrong with it.
+"""Reads YAML files of settings, with a limit on their size and one error for everything that can be wrong.
 
 The content comes as text, mappings and lists alone: each setting has a type of its own, which reads its text. YAML's
 types would only get in the way: a date that does not exist, a number of ten thousand digits, a tag that does not fit.

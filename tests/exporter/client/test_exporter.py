@@ -47,8 +47,8 @@ def test_passwords_in_the_url_are_sent_as_basic_auth(serve: Callable[[Answer], s
     [
         (404, b"", "/api/v1/diagnosis answers 404"),
         (401, b"", "401"),
-        (200, b"<html>", "not like yoloscope"),
-        (200, b'{"runs": 3}', "not like"),
+        (200, b"<html>", "not a yoloscope exporter"),
+        (200, b'{"runs": 3}', "not a yoloscope exporter"),
     ],
 )
 def test_other_servers_are_recognised(serve: Callable[[Answer], str], status: int, body: bytes, said: str) -> None:
@@ -61,5 +61,5 @@ def test_other_servers_are_recognised(serve: Callable[[Answer], str], status: in
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://127.0.0.1:1"])
 def test_no_server_is_an_error(url: str) -> None:
     """A wrong URL and a closed port are told apart from data."""
-    with pytest.raises(SourceError, match=r"no URL|does not answer"):
+    with pytest.raises(SourceError, match=r"invalid URL|does not answer"):
         diagnoses(url)

@@ -47,5 +47,5 @@ def test_exporter_without_a_driver_says_so_once(tmp_path: Path) -> None:
         wait_for(lambda: value(get(f"{url}/metrics")[1], 'collector_up{collector="gpu"}') == 1)
         child.terminate()
         log = child.communicate(timeout=10)[1]
-    assert len(re.findall(r"collector gpu has nothing to read here", log)) <= 1
+    assert len(re.findall(r"collector gpu has no data here", log)) <= 1
     assert "Traceback" not in log

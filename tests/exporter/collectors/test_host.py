@@ -165,10 +165,10 @@ def test_hung_mount_hides_no_other(mounted: tuple[world.World, list[str]], caplo
     node, (local, nfs, other) = mounted
     release = threading.Event()
 
-    def ask(path: Path) -> disk.Room:
+    def ask(path: Path) -> disk.Space:
         if str(path) == nfs:
             release.wait(30)
-        return disk.room(path)
+        return disk.space(path)
 
     filesystems = Filesystems(node.context, ask)
     for _ in range(3):
@@ -191,10 +191,10 @@ def test_mount_that_fails_or_goes_is_absent(mounted: tuple[world.World, list[str
     """Stale NFS handles, files that are no directories, and directories that are gone are left out."""
     node, (local, nfs, other) = mounted
 
-    def ask(path: Path) -> disk.Room:
+    def ask(path: Path) -> disk.Space:
         if str(path) == nfs:
             raise OSError(116, "Stale file handle")
-        return disk.room(path)
+        return disk.space(path)
 
     filesystems = Filesystems(node.context, ask)
     assert points(filesystems) == {local, other}

@@ -48,7 +48,7 @@ def test_nothing_to_read_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureF
     finally:
         sampler.stop()
     assert samples == []
-    said = [re.match(r"collector (\w+) has nothing to read here: .+", text) for text in caplog.messages]
+    said = [re.match(r"collector (\w+) has no data here: .+", text) for text in caplog.messages]
     assert sorted(match[1] for match in said if match) == sorted([*HOST, "filesystem"])
     assert all(said)
 

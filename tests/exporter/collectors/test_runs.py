@@ -504,7 +504,7 @@ def test_a_run_that_cannot_be_taken_in_leaves_the_others_theirs(
         assert {labels[0] for _, labels in collected(collector)} == {"good"}
     assert node.rejected == [("runs", "error")] * 3
     assert [record.getMessage() for record in caplog.records] == [
-        f"the run in {node.records / 'bad'} is not shown: ZeroDivisionError: "
+        f"the run in {node.records / 'bad'} is not published: ZeroDivisionError: "
     ]
 
 

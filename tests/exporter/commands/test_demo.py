@@ -76,4 +76,4 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["demo", "--output", str(tmp_path / "file" / "x")])
     assert result.exit_code == 2
     assert "--output" in result.output
-    assert "choose a folder" in result.output
+    assert "choose a writable folder" in result.output

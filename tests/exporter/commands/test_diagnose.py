@@ -89,7 +89,7 @@ def test_advice_is_written_for_one_run(tmp_path: Path) -> None:
     two, target = cases.path("two_runs"), tmp_path / "better.yaml"
     result = run("--recording", two, "--write-cfg", target)
     assert result.exit_code == 2
-    assert "choose one run with --run; there are " in result.output
+    assert "choose one run with --run; known runs: " in result.output
     assert not target.exists()
 
 
@@ -150,7 +150,7 @@ def test_one_cluster_of_two(tmp_path: Path) -> None:
     refused = run("--recording", both, "--cluster", "north")
     assert (refused.exit_code, refused.output.splitlines()[-1]) == (
         2,
-        "Error: --cluster north: there is no such cluster; there are east, west",
+        "Error: --cluster north: no such cluster; known clusters: east, west",
     )
     assert "exp in east, exp in west" in run("--recording", both, "--write-cfg", tmp_path / "x").output
 
@@ -161,13 +161,13 @@ def test_one_cluster_of_two(tmp_path: Path) -> None:
         (("--recording", "{bad}"), "no samples of yoloscope"),
         (("--recording", "{missing}"), "does not exist"),
         (("--recording", "{starved}", "--exporter", "http://x"), "choose one of"),
-        (("--recording", "{starved}", "--run", "other"), "there is no such run; there are train/yolo11m"),
+        (("--recording", "{starved}", "--run", "other"), "no such run; known runs: train/yolo11m"),
         (("--recording", "{starved}", "--thresholds", "{typo}"), "unknown threshold 'input_shar'"),
         (("--recording", "{starved}", "--thresholds", "{wrong}"), "input_share must be a number of 0 or more"),
         (("--recording", "{starved}", "--write-cfg", "{missing}/x"), "No such file"),
         (("--exporter", "http://127.0.0.1:1"), "does not answer"),
         (("--prometheus", "http://127.0.0.1:1"), "does not answer"),
-        (("--prometheus", "http://127.0.0.1:1", "--since", "soon"), "no duration"),
+        (("--prometheus", "http://127.0.0.1:1", "--since", "soon"), "invalid duration"),
     ],
 )
 def test_bad_input_is_one_line(starved: Path, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

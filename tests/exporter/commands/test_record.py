@@ -74,7 +74,8 @@ def test_only_new_snapshots_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("missing/a.om", "No such file"), ("notes.txt", "is no recording"), ("folder", "is a directory")]
+    ("name", "said"),
+    [("missing/a.om", "No such file"), ("notes.txt", "is not a recording"), ("folder", "is a directory")],
 )
 def test_bad_places_are_refused(tmp_path: Path, name: str, said: str) -> None:
     """One line, exit code 2, nothing overwritten."""
@@ -96,6 +97,6 @@ def test_a_full_disk_ends_it_with_a_line(tmp_path: Path) -> None:
             return super()._write(block)
 
     writer = Full(tmp_path / "a.om")
-    with pytest.raises(click.ClickException, match="No space left on device; what was written is complete"):
+    with pytest.raises(click.ClickException, match="No space left on device; what was written before is complete"):
         record.follow(lambda: exposition(1), writer, threading.Event(), 0.01)
     writer.close()

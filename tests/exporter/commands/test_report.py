@@ -75,16 +75,16 @@ def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
     assert "exp is a run in the clusters east, west; choose one with --cluster" in refused.output
     assert "loader_workers" in run("--recording", both, "exp", "--cluster", "east").output
     assert "loader_workers" not in run("--recording", both, "exp", "--cluster", "west").output
-    assert "there is no such cluster; there are east, west" in run("--recording", both, "exp", "--cluster", "n").output
+    assert "no such cluster; known clusters: east, west" in run("--recording", both, "exp", "--cluster", "n").output
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "there are none in"),
+        ((), "no runs in"),
         (("a", "b", "c"), "name one run, or two to compare"),
         (("nobody",), "no run 'nobody' on this machine"),
-        (("night.om.gz",), "night.om.gz: there is no such file"),
+        (("night.om.gz",), "night.om.gz: no such file"),
         (("{folder}/both.om",), "holds 2 runs; choose with --recording"),
         (("--recording", "{folder}/both.om", "x"), "there are starved, mended"),
         (("--black-box", "a", "b"), "name one run"),

@@ -12,7 +12,7 @@ from yoloscope_exporter.cli import main
 from yoloscope_exporter.client.exporter import Exporter
 from yoloscope_exporter.client.prometheus import SourceError
 from yoloscope_exporter.commands.serve import serve
-from yoloscope_exporter.commands.top import Watch
+from yoloscope_exporter.commands.top import LiveView
 from yoloscope_exporter.sampling.exposition import Form, Renderer
 from yoloscope_exporter.service.exporter import running
 
@@ -33,7 +33,7 @@ def test_one_frame_of_a_running_exporter() -> None:
     assert result.exit_code == 0, result.output
     assert exporter.server.url in result.output
     assert "CPU" in result.output
-    assert "no training here" in result.output
+    assert "no runs here" in result.output
 
 
 def test_a_silent_exporter_is_said_and_waited_for() -> None:
@@ -42,11 +42,11 @@ def test_a_silent_exporter_is_said_and_waited_for() -> None:
     def silent() -> str:
         raise SourceError("node7 does not answer")
 
-    watch = Watch(Exporter("node7", lambda: "yoloscope_snapshot_timestamp_seconds 5\n", lambda: ()))
-    watch.look()
+    watch = LiveView(Exporter("node7", lambda: "yoloscope_snapshot_timestamp_seconds 5\n", lambda: ()))
+    watch.poll()
     assert watch.store.last == 5
     watch.source = Exporter("node7", silent, lambda: ())
-    watch.look()
+    watch.poll()
     assert "node7 does not answer; trying again" in str(watch.frame())
     assert watch.store.last == 5
 
@@ -58,9 +58,9 @@ def test_an_exporter_without_a_diagnosis_gets_one() -> None:
         raise SourceError("no such page", 404)
 
     texts = iter(_expositions(Plan(workers=1, epochs=1, batches=120)))
-    watch = Watch(Exporter("node7", lambda: next(texts), none))
+    watch = LiveView(Exporter("node7", lambda: next(texts), none))
     for _ in range(30):
-        watch.look()
+        watch.poll()
     assert watch.problem == ""
     assert [verdict.name for verdict in watch.diagnoses[0].verdicts] == ["loader_workers"]
 
@@ -74,10 +74,10 @@ def _expositions(plan: Plan) -> Iterator[str]:
 def test_once_fails_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A script sees it by the exit code."""
 
-    def gone(watch: Watch) -> None:
-        watch.problem = "node7 does not answer"
+    def gone(view: LiveView) -> None:
+        view.problem = "node7 does not answer"
 
-    monkeypatch.setattr(Watch, "look", gone)
+    monkeypatch.setattr(LiveView, "poll", gone)
     settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--sample.interval=200ms"])
     with running(settings) as exporter:
         result = CliRunner().invoke(main, ["top", "--once", "--interval", "200ms", "--exporter", exporter.server.url])

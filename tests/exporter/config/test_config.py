@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from yoloscope_exporter import cli, config
 from yoloscope_exporter.collectors.gpu.gpm import LONGEST
 from yoloscope_exporter.collectors.gpu.values import MAX_GAP
-from yoloscope_exporter.config import Config, Rereadable, types
+from yoloscope_exporter.config import Config, ReloadableCommand, types
 from yoloscope_exporter.config.types import Address, UnixAddress
 from yoloscope_exporter.sampling.sampler import SLOW_EVERY
 
@@ -23,7 +23,7 @@ def resolve(*arguments: str, environment: Mapping[str, str | None] | None = None
     """The settings of a command line."""
     seen: list[Config] = []
 
-    @click.command(cls=Rereadable)
+    @click.command(cls=ReloadableCommand)
     @config.settings
     def command(config: Config) -> None:
         seen.append(config)
@@ -90,8 +90,8 @@ def test_numbers_in_a_file_are_text(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         ("sampel: {interval: 1s}", "unknown key 'sampel.interval'; allowed are collector.cgroup, "),
-        ("sample: {interval: 5}", "sample.interval: '5' is no duration such as 500ms, 1s, 15m or 1h"),
-        ("sample: {interval: 0.0}", "sample.interval: '0.0' is no duration"),
+        ("sample: {interval: 5}", "sample.interval: invalid duration '5': use for example 500ms"),
+        ("sample: {interval: 0.0}", "sample.interval: invalid duration '0.0'"),
         ("sample: {interval: }", "sample.interval must have one value"),
         ("path: {procfs: [a, b]}", "path.procfs must have one value"),
         ("collector: {gpu: [1]}", "collector.gpu must have one value"),
@@ -115,15 +115,15 @@ def test_bad_files_are_named(tmp_path: Path, content: str, expected: str) -> Non
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("--web.listen-address=9911", "'9911' is no address such as 127.0.0.1:9911"),
+        ("--web.listen-address=9911", "invalid address '9911': use for example 127.0.0.1:9911"),
         ("--web.listen-address=unix:run/x.sock", "or unix:/run/x.sock"),
-        ("--web.listen-address=host:99999", "'host:99999' is no address"),
-        ("--web.listen-address=::1:9911", "'::1:9911' is no address"),
-        ("--web.telemetry-path=metrics", "'metrics' is no path such as /metrics"),
-        ("--web.telemetry-path=/-/ready", "'/-/ready' is no path such as /metrics"),
-        ("--web.telemetry-path=/api/v1/diagnosis", "'/api/v1/diagnosis' is no path such as /metrics"),
-        ("--sample.interval=fast", "'fast' is no duration"),
-        ("--sample.interval=", "'' is no duration"),
+        ("--web.listen-address=host:99999", "invalid address 'host:99999'"),
+        ("--web.listen-address=::1:9911", "invalid address '::1:9911'"),
+        ("--web.telemetry-path=metrics", "invalid path 'metrics': use for example /metrics"),
+        ("--web.telemetry-path=/-/ready", "invalid path '/-/ready': use for example /metrics"),
+        ("--web.telemetry-path=/api/v1/diagnosis", "invalid path '/api/v1/diagnosis': use for example /metrics"),
+        ("--sample.interval=fast", "invalid duration 'fast'"),
+        ("--sample.interval=", "invalid duration ''"),
         ("--config.file=/nowhere.yaml", "/nowhere.yaml: cannot be read: No such file or directory"),
         ("--no-collector.gpus", "No such option '--no-collector.gpus'"),
         ("--log.format=xml", "'xml' is not one of 'logfmt', 'json'"),
@@ -136,7 +136,7 @@ def test_bad_arguments_are_named(argument: str, expected: str) -> None:
 
 def test_bad_variable_is_named() -> None:
     """A bad value from the environment is refused like one from the command line."""
-    assert "'soon' is no duration" in refused(YOLOSCOPE_SAMPLE_INTERVAL="soon")
+    assert "invalid duration 'soon'" in refused(YOLOSCOPE_SAMPLE_INTERVAL="soon")
 
 
 def test_longest_interval_leaves_no_gap_in_counters() -> None:

@@ -100,7 +100,7 @@ def test_recovery_is_said_and_seen(caplog: pytest.LogCaptureFixture) -> None:
         assert scrape(made)[LOAD] == 1
     assert [record.getMessage() for record in caplog.records] == [
         "collector cpu failed: ValueError: unreadable",
-        "collector cpu is back",
+        "collector cpu works again",
     ]
 
 
@@ -115,7 +115,7 @@ def test_no_data_is_no_failure_to_worry_about(caplog: pytest.LogCaptureFixture) 
         made.cycle()
         assert scrape(made)[UP, "gpu"] == 0
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("INFO", "collector gpu has nothing to read here: no GPU")
+        ("INFO", "collector gpu has no data here: no GPU")
     ]
 
 
@@ -132,7 +132,7 @@ def test_source_that_goes_away_is_warned_of(caplog: pytest.LogCaptureFixture) ->
         for _ in range(3):
             made.cycle()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "collector gpu has nothing to read any more: the driver went away")
+        ("WARNING", "collector gpu has no data any more: the driver went away")
     ]
 
 

@@ -136,7 +136,7 @@ NAMES = {
 #: Reason in the counter and words in the log, of those that fail.
 PROBLEMS = {
     "raises": ("failed", "RuntimeError: the queue is gone"),
-    "hangs": ("hung", "hung: has not come back for"),
+    "hangs": ("hung", "hung: did not finish within"),
     "exits": ("failed", "SystemExit: 3"),
     "endless": ("series", "more than 20000 series"),
     "twice": ("duplicate", "the family twice comes twice"),
@@ -321,7 +321,7 @@ def test_recovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytes
     sys.modules.pop("latecomer", None)
     assert [record.getMessage() for record in caplog.records] == [
         "collector late failed: ModuleNotFoundError: No module named 'latecomer'",
-        "collector late is back",
+        "collector late works again",
     ]
 
 
@@ -428,4 +428,4 @@ def test_check_of_the_wheel(site: Path) -> None:
     lines = [" ".join(line.split()) for line in shown.stdout.splitlines()]
     assert any("collector queue 3 samples" in line for line in lines)
     assert any("FAIL collector taken InvalidFamiliesError: yoloscope_cpu_cores is a name" in line for line in lines)
-    assert any("refused 1 by cpu, reason name" in line for line in lines)
+    assert any("rejected 1 by cpu, reason name" in line for line in lines)

@@ -76,7 +76,7 @@ def test_reload_reaches_collectors(exporter: Exporter, caplog: pytest.LogCapture
     assert get(catalog.CPU_CORES.name) is None
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert line.startswith("web.telemetry")
-    assert line.endswith("changes only with a restart")
+    assert line.endswith("needs a restart to change")
 
 
 def test_bad_settings_change_nothing(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
@@ -90,4 +90,4 @@ def test_bad_settings_change_nothing(exporter: Exporter, caplog: pytest.LogCaptu
     wait(exporter)
     assert exporter.config is old
     assert exporter.registry.get_sample_value(catalog.CPU_CORES.name) is not None
-    assert "the configuration stays as it was: unknown key" in caplog.text
+    assert "configuration not reloaded, the old one stays: unknown key" in caplog.text

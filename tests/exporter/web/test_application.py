@@ -19,7 +19,7 @@ def test_routes() -> None:
         assert b"yoloscope_cpu_cores 4.0" in fetch(f"{url}/metrics")[1]
         assert fetch(f"{url}/-/ready")[0] == 200
         status, body, _ = fetch(f"{url}/nowhere")
-        assert (status, body) == (404, b"nothing here; the metrics are at /metrics\n")
+        assert (status, body) == (404, b"not found; the metrics are at /metrics\n")
 
 
 def test_not_ready_before_the_first_snapshot() -> None:
@@ -38,7 +38,7 @@ def test_filters() -> None:
         assert b"cpu_cores" in fetch(f"{url}/metrics?collect[]=runs")[1]
         assert b"cpu_cores" not in fetch(f"{url}/metrics?exclude[]=runs")[1]
         status, body, _ = fetch(f"{url}/metrics?collect[]=gpus")
-        assert (status, body) == (400, b"no collector 'gpus'; there are runs\n")
+        assert (status, body) == (400, b"no collector 'gpus'; allowed are runs\n")
         assert fetch(f"{url}/metrics?collect[]=runs&exclude[]=runs")[0] == 400
 
 
@@ -62,7 +62,7 @@ def test_page_in_both_languages_escapes_names() -> None:
     with serving() as url:
         english = fetch(f"{url}/")[1].decode()
         chinese = fetch(f"{url}/", Accept_Language="zh-CN,en;q=0.5")[1].decode()
-    assert "Trainings" in english
+    assert "Runs" in english
     assert "训练任务" in chinese
     assert "训练中" in chinese
     for page in (english, chinese):
@@ -75,12 +75,12 @@ def test_page_shows_nothing_old() -> None:
     now = [1000.0]
     sampler = Sampler([Source("runs", Collector("runs", samples))], interval=1.0, clock=lambda: now[0])
     with running(application(sampler)) as made:
-        assert b"Nothing has been sampled" in fetch(made.url)[1]
+        assert b"No recent samples" in fetch(made.url)[1]
         sampler.cycle()
         assert b"train</td>" in fetch(made.url)[1]
         now[0] += 60
         page = fetch(made.url)[1]
-    assert b"Nothing has been sampled" in page
+    assert b"No recent samples" in page
     assert b"train</td>" not in page
     sampler.stop()
 

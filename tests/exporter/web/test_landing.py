@@ -32,5 +32,5 @@ def test_without_a_training() -> None:
     """The page says how to start one; without a fresh snapshot it says that."""
     assert "yoloscope run -- yolo" in landing.page(Snapshot(1.0, {"cpu": ()}), "/metrics", "en")
     stale = landing.page(None, "/other", "en")
-    assert "Nothing has been sampled" in stale
+    assert "No recent samples" in stale
     assert 'href="/other"' in stale

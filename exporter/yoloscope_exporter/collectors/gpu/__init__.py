@@ -14,11 +14,11 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import FAST, SLOW, Collector, NoData
 from yoloscope_exporter.collectors.gpu import details, fast, processes
+from yoloscope_exporter.collectors.gpu.device_cycle import DeviceCycle
 from yoloscope_exporter.collectors.gpu.probe import DeviceLost, DriverGone
 from yoloscope_exporter.collectors.gpu.processes import Known
 from yoloscope_exporter.collectors.gpu.session import Session
-from yoloscope_exporter.collectors.gpu.values import Gate, Totals
-from yoloscope_exporter.collectors.gpu.visit import Visit
+from yoloscope_exporter.collectors.gpu.values import Totals, Validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ SLOW_TURN = 3.0
 
 
 def collectors(context: Context) -> Sequence[Collector]:
-    """The fast and the slow half."""
+    """The fast collector `gpu` and the slow one `gpu_details`."""
     gpus = Gpus(context)
     return (
         Collector(NAME, gpus.fast, gpus.close, FAST),
@@ -51,7 +51,7 @@ class Gpus:
         self._session = Session(context.clock)
         self._totals: dict[tuple[str, str], Totals] = {}
         self._turn = threading.Lock()
-        self._gate = Gate(lambda reason: context.reject(NAME, reason))
+        self._validator = Validator(lambda reason: context.reject(NAME, reason))
 
     def fast(self) -> Iterable[Sample]:
         """One cycle of what changes from second to second.
@@ -60,31 +60,33 @@ class Gpus:
             NoData: no driver, or it shows no GPU.
             TimeoutError: a call into the driver hangs.
         """
-        with self._turn_with(TURN) as session:
+        with self._exclusive_session(TURN) as session:
             session.watch_xids()
-            samples = [sample for device in list(session.devices) for sample in self._visit(device, fast.collect)]
+            samples = [
+                sample for device in list(session.devices) for sample in self._collect_device(device, fast.collect)
+            ]
             return samples + _health(session)
 
     def slow(self) -> Iterable[Sample]:
-        """One cycle of the rest, and a look whether devices have come or gone.
+        """One cycle of the rest, and a check for devices that were added or removed.
 
         Raises:
             NoData: no driver, or it shows no GPU.
             TimeoutError: a call into the driver hangs.
         """
-        with self._turn_with(SLOW_TURN) as session:
+        with self._exclusive_session(SLOW_TURN) as session:
             session.refresh()
             self._forget_others(session)
             devices = list(session.devices)
         known = Known(self._context.procfs, self._context.trainers())
         samples: list[Sample] = []
         for device in devices:  # the fast half may have a turn in between
-            with self._turn_with(SLOW_TURN):
-                samples += self._visit(device, details.collect, lambda visit: processes.collect(visit, known))
+            with self._exclusive_session(SLOW_TURN):
+                samples += self._collect_device(device, details.collect, lambda cycle: processes.collect(cycle, known))
         return samples
 
     @contextmanager
-    def _turn_with(self, patience: float) -> Iterator[Session]:
+    def _exclusive_session(self, patience: float) -> Iterator[Session]:
         """The session, open, to one thread at a time."""
         if not self._turn.acquire(timeout=patience):
             raise TimeoutError("the NVIDIA driver hangs: another call has not come back")
@@ -97,25 +99,25 @@ class Gpus:
             self._turn.release()
 
     def _lose_driver(self, why: str) -> str:
-        """Let go of a driver that is gone; returns what to tell."""
+        """Close the session of a driver that disappeared; returns the reason."""
         for totals in self._totals.values():
             totals.pause()
         return self._session.drop(why) if self._session.is_open else why
 
-    def _visit(self, device: Device, *parts: Callable[[Visit], None]) -> list[Sample]:
+    def _collect_device(self, device: Device, *parts: Callable[[DeviceCycle], None]) -> list[Sample]:
         """Samples of a device; none if it is lost meanwhile."""
         if device not in self._session.devices:
             return []
         totals = self._totals.setdefault(device.key, Totals())
-        visit = Visit(device, totals, self._gate, self._context.clock(), self._context.wall())
+        cycle = DeviceCycle(device, totals, self._validator, self._context.clock(), self._context.wall())
         try:
             for collect in parts:
-                collect(visit)
+                collect(cycle)
         except DeviceLost as error:
             self._session.lose(device, str(error))
             totals.pause()
             return []
-        return visit.samples
+        return cycle.samples
 
     def _forget_others(self, session: Session) -> None:
         """Drop the totals of devices that are neither there nor lost: MIG instances come and go."""

@@ -8,7 +8,7 @@ import pynvml as nvml
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors.gpu import fast
-from yoloscope_exporter.collectors.gpu.visit import (
+from yoloscope_exporter.collectors.gpu.device_cycle import (
     CLOCKS,
     MOST_DEGREES,
     MOST_MEGAHERTZ,
@@ -19,7 +19,7 @@ from yoloscope_exporter.collectors.gpu.visit import (
 )
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.collectors.gpu.visit import Visit
+    from yoloscope_exporter.collectors.gpu.device_cycle import DeviceCycle
 
 #: PCIe generations are counted to 7 today; 32 lanes are the most the standard knows.
 MOST_GENERATION, MOST_LANES = 8, 32
@@ -101,82 +101,82 @@ FIELDS = (
 )
 
 
-def collect(visit: Visit) -> None:
+def collect(cycle: DeviceCycle) -> None:
     """All slow samples of one device but its processes.
 
     Raises:
         DeviceLost: it does not answer any more.
         DriverGone: nothing does.
     """
-    if visit.device.parent is not None:
+    if cycle.device.parent is not None:
         return
-    read(READINGS, visit)
-    fields = visit.fields(FIELDS)
-    ecc(visit)
-    remapped_rows(visit)
-    retired_pages(visit, fields)
-    nvlink_errors(visit, fields)
-    pcie_spots(visit)
+    read(READINGS, cycle)
+    fields = cycle.fields(FIELDS)
+    ecc(cycle)
+    remapped_rows(cycle)
+    retired_pages(cycle, fields)
+    nvlink_errors(cycle, fields)
+    pcie_spots(cycle)
 
 
-def ecc(visit: Visit) -> None:
+def ecc(cycle: DeviceCycle) -> None:
     """ECC errors in the life of the device: the count since the last driver load would fall."""
     for kind, number in ECC_KINDS.items():
-        counted = visit.ask(nvml.nvmlDeviceGetTotalEccErrors, number, nvml.NVML_AGGREGATE_ECC)
-        visit.publish(catalog.GPU_ECC_ERRORS_TOTAL, visit.counter(f"ecc {kind}", counted), kind)
+        counted = cycle.ask(nvml.nvmlDeviceGetTotalEccErrors, number, nvml.NVML_AGGREGATE_ECC)
+        cycle.publish(catalog.GPU_ECC_ERRORS_TOTAL, cycle.counter(f"ecc {kind}", counted), kind)
 
 
-def remapped_rows(visit: Visit) -> None:
+def remapped_rows(cycle: DeviceCycle) -> None:
     """Rows of memory replaced by spare ones (Ampere and newer)."""
-    answer = visit.ask(nvml.nvmlDeviceGetRemappedRows)
+    answer = cycle.ask(nvml.nvmlDeviceGetRemappedRows)
     if answer is None:
         return
     correctable, uncorrectable, pending, failure = answer
     for kind, rows in (("correctable", correctable), ("uncorrectable", uncorrectable)):
-        visit.publish(catalog.GPU_REMAPPED_ROWS_TOTAL, visit.counter(f"rows {kind}", rows), kind)
-    visit.publish(catalog.GPU_ROW_REMAP_PENDING, visit.gauge(pending, 0, 1))
-    visit.publish(catalog.GPU_ROW_REMAP_FAILURE, visit.gauge(failure, 0, 1))
+        cycle.publish(catalog.GPU_REMAPPED_ROWS_TOTAL, cycle.counter(f"rows {kind}", rows), kind)
+    cycle.publish(catalog.GPU_ROW_REMAP_PENDING, cycle.gauge(pending, 0, 1))
+    cycle.publish(catalog.GPU_ROW_REMAP_FAILURE, cycle.gauge(failure, 0, 1))
 
 
-def retired_pages(visit: Visit, fields: dict[int, float]) -> None:
+def retired_pages(cycle: DeviceCycle, fields: dict[int, float]) -> None:
     """Pages of memory taken out of use (before Ampere)."""
     for kind, (field, cause) in RETIRED_KINDS.items():
         pages = fields.get(field)
-        if field in visit.device.refused:
-            listed = visit.ask(nvml.nvmlDeviceGetRetiredPages, cause)
+        if field in cycle.device.refused:
+            listed = cycle.ask(nvml.nvmlDeviceGetRetiredPages, cause)
             pages = None if listed is None else len(listed)
-        visit.publish(catalog.GPU_RETIRED_PAGES_TOTAL, visit.counter(f"pages {kind}", pages), kind)
+        cycle.publish(catalog.GPU_RETIRED_PAGES_TOTAL, cycle.counter(f"pages {kind}", pages), kind)
 
 
-def nvlink_errors(visit: Visit, fields: dict[int, float]) -> None:
+def nvlink_errors(cycle: DeviceCycle, fields: dict[int, float]) -> None:
     """Errors over all NVLinks of the device."""
     for kind, (ids, counters) in NVLINK_KINDS.items():
-        if visit.device.refused.issuperset(ids):
-            counts = _link_errors(visit, counters)
+        if cycle.device.refused.issuperset(ids):
+            counts = _link_errors(cycle, counters)
         else:
             counts = [fields[one] for one in ids if one in fields]
         total = sum(counts) if counts else None
-        visit.publish(catalog.GPU_NVLINK_ERRORS_TOTAL, visit.counter(f"nvlink {kind}", total), kind)
+        cycle.publish(catalog.GPU_NVLINK_ERRORS_TOTAL, cycle.counter(f"nvlink {kind}", total), kind)
 
 
-def _link_errors(visit: Visit, counters: tuple[int, ...]) -> list[float]:
+def _link_errors(cycle: DeviceCycle, counters: tuple[int, ...]) -> list[float]:
     counts: list[float | None] = []
     for link in range(nvml.NVML_NVLINK_MAX_LINKS):
-        state = visit.ask(nvml.nvmlDeviceGetNvLinkState, link)
+        state = cycle.ask(nvml.nvmlDeviceGetNvLinkState, link)
         if state is None:
             break
         if state == nvml.NVML_FEATURE_ENABLED:
-            counts += [visit.ask(nvml.nvmlDeviceGetNvLinkErrorCounter, link, counter) for counter in counters]
+            counts += [cycle.ask(nvml.nvmlDeviceGetNvLinkErrorCounter, link, counter) for counter in counters]
     return [count for count in counts if count is not None]
 
 
-def pcie_spots(visit: Visit) -> None:
+def pcie_spots(cycle: DeviceCycle) -> None:
     """PCIe bytes where the device has neither GPM nor counters: looks of 20 ms, integrated; an estimate.
 
     The calls themselves take those 20 ms each, which is why they are made here and only then.
     """
     for line, direction in zip(fast.PCIE, (nvml.NVML_PCIE_UTIL_TX_BYTES, nvml.NVML_PCIE_UTIL_RX_BYTES), strict=True):
-        if visit.device.gpm is None and line.field in visit.device.refused:
-            answer = visit.ask(nvml.nvmlDeviceGetPcieThroughput, direction)
-            rate = visit.gauge(answer, 0, MOST_KILOBYTES_PER_S, KILOBYTE)
-            visit.publish(line.metric, visit.integral(line.metric.name, rate))
+        if cycle.device.gpm is None and line.field in cycle.device.refused:
+            answer = cycle.ask(nvml.nvmlDeviceGetPcieThroughput, direction)
+            rate = cycle.gauge(answer, 0, MOST_KILOBYTES_PER_S, KILOBYTE)
+            cycle.publish(line.metric, cycle.integral(line.metric.name, rate))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pynvml as nvml
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors.gpu.visit import (
+from yoloscope_exporter.collectors.gpu.device_cycle import (
     CLOCKS,
     MOST_BYTES,
     MOST_DEGREES,
@@ -22,8 +22,8 @@ from yoloscope_exporter.collectors.gpu.visit import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from yoloscope_exporter.collectors.gpu.device_cycle import DeviceCycle
     from yoloscope_exporter.collectors.gpu.values import BusyTime
-    from yoloscope_exporter.collectors.gpu.visit import Visit
 
 MIB, KIB = 2.0**20, 2.0**10
 MOST_MIB_PER_S = 1e8
@@ -117,154 +117,154 @@ TRAFFIC = (
 )
 
 
-def collect(visit: Visit) -> None:
+def collect(cycle: DeviceCycle) -> None:
     """All fast samples of one device.
 
     Raises:
         DeviceLost: it does not answer any more.
         DriverGone: nothing does.
     """
-    visit.publish(catalog.GPU_INFO, 1.0, *visit.device.facts)
-    memory(visit)
-    means = visit.device.gpm.read(visit.clock) if visit.device.gpm else {}
-    performance(visit, means)
-    if visit.device.parent is not None:
-        instance_load(visit, means)
+    cycle.publish(catalog.GPU_INFO, 1.0, *cycle.device.facts)
+    memory(cycle)
+    means = cycle.device.gpm.read(cycle.clock) if cycle.device.gpm else {}
+    performance(cycle, means)
+    if cycle.device.parent is not None:
+        instance_load(cycle, means)
         return
-    read(READINGS, visit)
-    load(visit)
-    energy(visit)
-    fields = visit.fields(FIELDS)
-    memory_temperature(visit, fields)
-    throttling(visit, fields)
-    traffic(visit, means, fields)
+    read(READINGS, cycle)
+    load(cycle)
+    energy(cycle)
+    fields = cycle.fields(FIELDS)
+    memory_temperature(cycle, fields)
+    throttling(cycle, fields)
+    traffic(cycle, means, fields)
 
 
-def memory(visit: Visit) -> None:
+def memory(cycle: DeviceCycle) -> None:
     """Device memory; the older call counts what the driver keeps as used and cannot tell it apart."""
-    info = visit.ask.first((nvml.nvmlDeviceGetMemoryInfo, nvml.nvmlMemory_v2), (nvml.nvmlDeviceGetMemoryInfo,))
-    total = visit.gauge(info and info.total, 1, MOST_BYTES)
+    info = cycle.ask.first((nvml.nvmlDeviceGetMemoryInfo, nvml.nvmlMemory_v2), (nvml.nvmlDeviceGetMemoryInfo,))
+    total = cycle.gauge(info and info.total, 1, MOST_BYTES)
     if total is None:
         return
-    visit.publish(catalog.GPU_MEMORY_TOTAL_BYTES, total)
-    visit.publish(catalog.GPU_MEMORY_USED_BYTES, visit.gauge(info.used, 0, total))
-    visit.publish(catalog.GPU_MEMORY_FREE_BYTES, visit.gauge(info.free, 0, total))
+    cycle.publish(catalog.GPU_MEMORY_TOTAL_BYTES, total)
+    cycle.publish(catalog.GPU_MEMORY_USED_BYTES, cycle.gauge(info.used, 0, total))
+    cycle.publish(catalog.GPU_MEMORY_FREE_BYTES, cycle.gauge(info.free, 0, total))
     reserved = getattr(info, "reserved", None)
-    visit.publish(catalog.GPU_MEMORY_RESERVED_BYTES, visit.gauge(reserved, 0, total))
+    cycle.publish(catalog.GPU_MEMORY_RESERVED_BYTES, cycle.gauge(reserved, 0, total))
 
 
-def load(visit: Visit) -> None:
-    """Utilisation: the driver's figure of the moment, and its samples integrated."""
-    rates = visit.ask(nvml.nvmlDeviceGetUtilizationRates)
-    now = visit.gauge(rates and rates.gpu, 0, PERCENT, 1 / PERCENT)
-    memory_now = visit.gauge(rates and rates.memory, 0, PERCENT, 1 / PERCENT)
-    visit.publish(catalog.GPU_UTILIZATION_RATIO, now)
-    if integrate(visit, visit.totals.busy, nvml.NVML_GPU_UTILIZATION_SAMPLES, now):
-        busy(visit)
-    memory_busy = visit.totals.memory_busy
-    if integrate(visit, memory_busy, nvml.NVML_MEMORY_UTILIZATION_SAMPLES, memory_now):
-        visit.publish(catalog.GPU_MEMORY_BUSY_SECONDS_TOTAL, memory_busy.seconds)
+def load(cycle: DeviceCycle) -> None:
+    """Utilization: the driver's figure of the moment, and its samples integrated."""
+    rates = cycle.ask(nvml.nvmlDeviceGetUtilizationRates)
+    now = cycle.gauge(rates and rates.gpu, 0, PERCENT, 1 / PERCENT)
+    memory_now = cycle.gauge(rates and rates.memory, 0, PERCENT, 1 / PERCENT)
+    cycle.publish(catalog.GPU_UTILIZATION_RATIO, now)
+    if integrate(cycle, cycle.totals.busy, nvml.NVML_GPU_UTILIZATION_SAMPLES, now):
+        busy(cycle)
+    memory_busy = cycle.totals.memory_busy
+    if integrate(cycle, memory_busy, nvml.NVML_MEMORY_UTILIZATION_SAMPLES, memory_now):
+        cycle.publish(catalog.GPU_MEMORY_BUSY_SECONDS_TOTAL, memory_busy.seconds)
 
 
-def busy(visit: Visit) -> None:
-    """The integral of utilisation and its distribution."""
-    visit.publish(catalog.GPU_BUSY_SECONDS_TOTAL, visit.totals.busy.seconds)
-    visit.publish(catalog.GPU_UTILIZATION_SAMPLED_RATIO, visit.totals.busy.histogram())
+def busy(cycle: DeviceCycle) -> None:
+    """The integral of utilization and its distribution."""
+    cycle.publish(catalog.GPU_BUSY_SECONDS_TOTAL, cycle.totals.busy.seconds)
+    cycle.publish(catalog.GPU_UTILIZATION_SAMPLED_RATIO, cycle.totals.busy.histogram())
 
 
-def integrate(visit: Visit, time: BusyTime, kind: int, now: float | None) -> bool:
+def integrate(cycle: DeviceCycle, time: BusyTime, kind: int, now: float | None) -> bool:
     """Take the driver's samples since the last cycle into `time`; where there are none, the ratio of the moment.
 
     Returns:
         Whether the total is worth publishing: a total that stands still because nobody knows would look like idleness.
     """
-    covered = time.begin(visit.wall)
-    found = visit.ask(nvml.nvmlDeviceGetSamples, kind, varying=(int(covered * 1e6),), nothing=(0, ()))
+    covered = time.begin(cycle.wall)
+    found = cycle.ask(nvml.nvmlDeviceGetSamples, kind, varying=(int(covered * 1e6),), nothing=(0, ()))
     if found is not None:
-        time.add(_new(visit, found[1], covered))
+        time.add(_new(cycle, found[1], covered))
     patience = 0.0 if found is None else PATIENCE
-    if now is not None and visit.wall - time.begin(visit.wall) > patience:
-        time.add([(visit.wall, now)])
-    return now is not None or visit.wall - time.known <= PATIENCE
+    if now is not None and cycle.wall - time.begin(cycle.wall) > patience:
+        time.add([(cycle.wall, now)])
+    return now is not None or cycle.wall - time.known <= PATIENCE
 
 
-def _new(visit: Visit, samples: Sequence[Any], covered: float) -> Iterator[tuple[float, float | None]]:
+def _new(cycle: DeviceCycle, samples: Sequence[Any], covered: float) -> Iterator[tuple[float, float | None]]:
     """Unix time, and ratio if believable, of the new samples; NVML has µs and an unsigned int of per cent."""
     for sample in samples:
         at = sample.timeStamp / 1e6
-        if covered < at <= visit.wall + PATIENCE:
-            yield at, visit.gauge(sample.sampleValue.uiVal, 0, PERCENT, 1 / PERCENT)
+        if covered < at <= cycle.wall + PATIENCE:
+            yield at, cycle.gauge(sample.sampleValue.uiVal, 0, PERCENT, 1 / PERCENT)
 
 
-def instance_load(visit: Visit, means: Mapping[int, float]) -> None:
-    """Utilisation of a MIG instance: NVML has it from GPM only; a mean over the window integrates exactly."""
-    visit.totals.busy.begin(visit.wall)
-    ratio = visit.gauge(means.get(nvml.NVML_GPM_METRIC_GRAPHICS_UTIL), 0, PERCENT, 1 / PERCENT)
+def instance_load(cycle: DeviceCycle, means: Mapping[int, float]) -> None:
+    """Utilization of a MIG instance: NVML has it from GPM only; a mean over the window integrates exactly."""
+    cycle.totals.busy.begin(cycle.wall)
+    ratio = cycle.gauge(means.get(nvml.NVML_GPM_METRIC_GRAPHICS_UTIL), 0, PERCENT, 1 / PERCENT)
     if ratio is None:
         return
-    visit.publish(catalog.GPU_UTILIZATION_RATIO, ratio)
-    if visit.device.gpm and visit.device.gpm.window:
-        visit.totals.busy.add([(visit.wall, ratio)])
-    busy(visit)
+    cycle.publish(catalog.GPU_UTILIZATION_RATIO, ratio)
+    if cycle.device.gpm and cycle.device.gpm.window:
+        cycle.totals.busy.add([(cycle.wall, ratio)])
+    busy(cycle)
 
 
-def performance(visit: Visit, means: Mapping[int, float]) -> None:
+def performance(cycle: DeviceCycle, means: Mapping[int, float]) -> None:
     """How much of the device works, beyond 'a kernel runs'."""
     for metric, published in GPM_RATIOS:
-        visit.publish(published, visit.gauge(means.get(metric), 0, PERCENT, 1 / PERCENT))
+        cycle.publish(published, cycle.gauge(means.get(metric), 0, PERCENT, 1 / PERCENT))
 
 
-def energy(visit: Visit) -> None:
+def energy(cycle: DeviceCycle) -> None:
     """The driver's counter (mJ, Volta and newer), or power integrated where it has none; never one after the other."""
     question = nvml.nvmlDeviceGetTotalEnergyConsumption
-    integrated = "energy" in visit.totals.integrals
-    counted = None if integrated else visit.ask(question)
-    if integrated or visit.ask.is_mute(question):
-        watts = visit.gauge(visit.ask(nvml.nvmlDeviceGetPowerUsage), 0, MOST_MILLIWATTS, 1e-3)
-        joules = visit.integral("energy", watts)
+    integrated = "energy" in cycle.totals.integrals
+    counted = None if integrated else cycle.ask(question)
+    if integrated or cycle.ask.is_unsupported(question):
+        watts = cycle.gauge(cycle.ask(nvml.nvmlDeviceGetPowerUsage), 0, MOST_MILLIWATTS, 1e-3)
+        joules = cycle.integral("energy", watts)
     else:
-        joules = visit.counter("energy", counted, 1e-3)
-    visit.publish(catalog.GPU_ENERGY_JOULES_TOTAL, joules)
+        joules = cycle.counter("energy", counted, 1e-3)
+    cycle.publish(catalog.GPU_ENERGY_JOULES_TOTAL, joules)
 
 
-def memory_temperature(visit: Visit, fields: Mapping[int, float]) -> None:
+def memory_temperature(cycle: DeviceCycle, fields: Mapping[int, float]) -> None:
     """Temperature of the memory; devices without the sensor may answer 0, which is refused."""
-    value = visit.gauge(fields.get(MEMORY_TEMPERATURE), 1, MOST_DEGREES)
-    visit.publish(catalog.GPU_TEMPERATURE_CELSIUS, value, "memory")
+    value = cycle.gauge(fields.get(MEMORY_TEMPERATURE), 1, MOST_DEGREES)
+    cycle.publish(catalog.GPU_TEMPERATURE_CELSIUS, value, "memory")
 
 
-def throttling(visit: Visit, fields: Mapping[int, float]) -> None:
+def throttling(cycle: DeviceCycle, fields: Mapping[int, float]) -> None:
     """States, and seconds: the driver's own count where it has one, else the state integrated."""
-    bits = visit.ask.first(
+    bits = cycle.ask.first(
         (nvml.nvmlDeviceGetCurrentClocksEventReasons,), (nvml.nvmlDeviceGetCurrentClocksThrottleReasons,)
     )
     for reason, bit in REASONS.items():
         held = None if bits is None else float(bool(bits & bit))
         field = REASON_FIELDS.get(reason)
-        if field is None or field in visit.device.refused:
-            seconds = visit.integral(reason, held)
+        if field is None or field in cycle.device.refused:
+            seconds = cycle.integral(reason, held)
         else:
-            seconds = visit.counter(reason, fields.get(field), 1e-9)
-        visit.publish(catalog.GPU_THROTTLED, held, reason)
-        visit.publish(catalog.GPU_THROTTLED_SECONDS_TOTAL, seconds, reason)
+            seconds = cycle.counter(reason, fields.get(field), 1e-9)
+        cycle.publish(catalog.GPU_THROTTLED, held, reason)
+        cycle.publish(catalog.GPU_THROTTLED_SECONDS_TOTAL, seconds, reason)
 
 
-def traffic(visit: Visit, means: Mapping[int, float], fields: Mapping[int, float]) -> None:
+def traffic(cycle: DeviceCycle, means: Mapping[int, float], fields: Mapping[int, float]) -> None:
     """Bytes over PCIe and NVLink: a device keeps to one source, because two would not agree on where they stand."""
     for line in TRAFFIC:
-        if line.field in visit.device.refused or (line.by_mean and visit.device.gpm):
-            total = _from_mean(visit, line, means)
+        if line.field in cycle.device.refused or (line.by_mean and cycle.device.gpm):
+            total = _from_mean(cycle, line, means)
         else:
-            total = visit.counter(line.metric.name, fields.get(line.field), line.scale)
-        visit.publish(line.metric, total)
+            total = cycle.counter(line.metric.name, fields.get(line.field), line.scale)
+        cycle.publish(line.metric, total)
 
 
-def _from_mean(visit: Visit, line: Traffic, means: Mapping[int, float]) -> float | None:
-    if visit.device.gpm is None:
+def _from_mean(cycle: DeviceCycle, line: Traffic, means: Mapping[int, float]) -> float | None:
+    if cycle.device.gpm is None:
         return None
-    rate = visit.gauge(means.get(line.mean), 0, MOST_MIB_PER_S, MIB)
+    rate = cycle.gauge(means.get(line.mean), 0, MOST_MIB_PER_S, MIB)
     if rate is None:
         return None
-    integral = visit.totals.integrals[line.metric.name]
-    integral.total += rate * visit.device.gpm.window
+    integral = cycle.totals.integrals[line.metric.name]
+    integral.total += rate * cycle.device.gpm.window
     return integral.total

@@ -75,14 +75,14 @@ class Probe:
             DriverGone: nothing does.
         """
         question = (function, *arguments)
-        if self.is_mute(*question):
+        if self.is_unsupported(*question):
             return None
         try:
             return function(self.handle, *arguments, *varying)
         except nvml.NVMLError as error:
             return self._without(question, int(error.value), nothing)
 
-    def is_mute(self, *question: object) -> bool:
+    def is_unsupported(self, *question: object) -> bool:
         """Whether it has said that it cannot answer this, and is not asked for the time being."""
         return question in self._mute and self._clock() < self._mute[question]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pynvml as nvml
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors.gpu.visit import MOST_BYTES, PERCENT
+from yoloscope_exporter.collectors.gpu.device_cycle import MOST_BYTES, PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from yoloscope_exporter.collectors import Trainer
-    from yoloscope_exporter.collectors.gpu.visit import Visit
+    from yoloscope_exporter.collectors.gpu.device_cycle import DeviceCycle
 
 #: Of one device; those with the most memory are kept. Hundreds of small clients would be hundreds of series.
 MOST_PROCESSES = 64
@@ -49,63 +49,63 @@ class Known:
             return ""
 
 
-def collect(visit: Visit, known: Known) -> None:
+def collect(cycle: DeviceCycle, known: Known) -> None:
     """Samples of a device's processes; those of a GPU in MIG mode belong to its instances.
 
     Raises:
         DeviceLost: it does not answer any more.
         DriverGone: nothing does.
     """
-    if visit.device.mig:
+    if cycle.device.mig:
         return
-    memory = _most(visit, _memory(visit))
-    shares = _sm_shares(visit)
+    memory = _most(cycle, _memory(cycle))
+    shares = _sm_shares(cycle)
     for pid, used in memory.items():
         labels = known.labels(pid)
-        visit.publish(catalog.GPU_PROCESS_MEMORY_BYTES, visit.gauge(used, 0, MOST_BYTES), *labels)
+        cycle.publish(catalog.GPU_PROCESS_MEMORY_BYTES, cycle.gauge(used, 0, MOST_BYTES), *labels)
         share = None if shares is None else shares.get(pid, 0.0)
-        visit.publish(catalog.GPU_PROCESS_SM_RATIO, share, *labels)
+        cycle.publish(catalog.GPU_PROCESS_SM_RATIO, share, *labels)
 
 
-def _memory(visit: Visit) -> dict[int, int | None]:
+def _memory(cycle: DeviceCycle) -> dict[int, int | None]:
     """Bytes by pid; a process that computes and draws is in both lists with all it has."""
     found: dict[int, int | None] = {}
     for questions in LISTS:
-        for process in _listed(visit, questions):
+        for process in _listed(cycle, questions):
             found[process.pid] = max(found.get(process.pid) or 0, process.usedGpuMemory or 0) or None
     return found
 
 
-def _listed(visit: Visit, questions: tuple[tuple[Any, ...], ...]) -> list[Any]:
+def _listed(cycle: DeviceCycle, questions: tuple[tuple[Any, ...], ...]) -> list[Any]:
     """A list that outgrew its buffer between nvidia-ml-py's two calls is asked for once more."""
-    answer = visit.ask.first(*questions, nothing=[])
+    answer = cycle.ask.first(*questions, nothing=[])
     if answer is None:
-        answer = visit.ask.first(*questions, nothing=[])
+        answer = cycle.ask.first(*questions, nothing=[])
     return answer or []
 
 
-def _most(visit: Visit, memory: dict[int, int | None]) -> dict[int, int | None]:
+def _most(cycle: DeviceCycle, memory: dict[int, int | None]) -> dict[int, int | None]:
     if len(memory) <= MOST_PROCESSES:
         return memory
     largest = sorted(memory.items(), key=lambda item: item[1] or 0, reverse=True)
     for _ in largest[MOST_PROCESSES:]:
-        visit.gate.reject(TOO_MANY)
+        cycle.validator.reject(TOO_MANY)
     return dict(largest[:MOST_PROCESSES])
 
 
-def _sm_shares(visit: Visit) -> dict[int, float | None] | None:
+def _sm_shares(cycle: DeviceCycle) -> dict[int, float | None] | None:
     """Mean SM share by pid since the last look; who is missing used nothing. None: the driver has never told any."""
-    seen = visit.totals.processes_seen
-    samples = visit.ask(nvml.nvmlDeviceGetProcessUtilization, varying=(seen,), nothing=())
+    seen = cycle.totals.processes_seen
+    samples = cycle.ask(nvml.nvmlDeviceGetProcessUtilization, varying=(seen,), nothing=())
     if samples is None:
         return None
     by_pid: dict[int, list[float | None]] = {}
     for sample in samples:
         if sample.timeStamp > seen:
-            share = visit.gauge(sample.smUtil, 0, PERCENT, 1 / PERCENT)
+            share = cycle.gauge(sample.smUtil, 0, PERCENT, 1 / PERCENT)
             by_pid.setdefault(sample.pid, []).append(share)
-            visit.totals.processes_seen = max(visit.totals.processes_seen, sample.timeStamp)
-    return {pid: _mean(shares) for pid, shares in by_pid.items()} if visit.totals.processes_seen else None
+            cycle.totals.processes_seen = max(cycle.totals.processes_seen, sample.timeStamp)
+    return {pid: _mean(shares) for pid, shares in by_pid.items()} if cycle.totals.processes_seen else None
 
 
 def _mean(shares: list[float | None]) -> float | None:

@@ -56,7 +56,7 @@ class Device:
         return self.gpu, self.facts[0]
 
     @property
-    def nature(self) -> tuple[object, ...]:
+    def identity(self) -> tuple[object, ...]:
         """What must not have changed for this object to be used on after a new look."""
         return *self.key, self.mig, self.instance
 
@@ -142,8 +142,8 @@ class Session:
             count = int(nvml.nvmlDeviceGetCount())
         except nvml.NVMLError as error:
             raise DriverGone(said(int(error.value))) from None
-        known = {device.nature: device for device in self.devices}
-        found = [known.pop(device.nature, device) for index in range(count) for device in self._look_up(index)]
+        known = {device.identity: device for device in self.devices}
+        found = [known.pop(device.identity, device) for index in range(count) for device in self._look_up(index)]
         for device in known.values():
             device.close()
         self.devices = found

@@ -157,7 +157,7 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Gate:
+class Validator:
     """Where values are let through or refused and counted."""
 
     reject: Callable[[str], None]

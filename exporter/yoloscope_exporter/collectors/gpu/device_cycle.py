@@ -1,4 +1,4 @@
-"""What the fast and the slow half have in common: one device in one cycle, and tables of plain readings."""
+"""Shared by the fast and the slow collector: one device in one cycle, and tables of plain readings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.catalog import HistogramValue
     from yoloscope_exporter.collectors.gpu.probe import Probe
     from yoloscope_exporter.collectors.gpu.session import Device
-    from yoloscope_exporter.collectors.gpu.values import Gate, Totals
+    from yoloscope_exporter.collectors.gpu.values import Totals, Validator
 
 PERCENT = 100.0
 #: Upper ends of what is believable, far above any device known, in NVML's units.
@@ -33,21 +33,21 @@ CLOCKS = {
 
 
 @dataclass(frozen=True)
-class Visit:
+class DeviceCycle:
     """One device in one cycle.
 
     Attributes:
-        device: what is asked.
+        device: the device that is read.
         totals: what has been counted for it so far.
-        gate: where its answers are let through.
+        validator: rejects implausible answers.
         clock: monotonic seconds.
         wall: Unix seconds.
-        samples: what came of it.
+        samples: what is published of it.
     """
 
     device: Device
     totals: Totals
-    gate: Gate
+    validator: Validator
     clock: float
     wall: float
     samples: list[Sample] = field(default_factory=list)
@@ -64,11 +64,11 @@ class Visit:
 
     def gauge(self, value: float | None, least: float, most: float, scale: float = 1.0) -> float | None:
         """The value times `scale`, if it is there and lies within what is believable."""
-        return _scaled(self.gate.gauge(value, least, most), scale)
+        return _scaled(self.validator.gauge(value, least, most), scale)
 
     def counter(self, name: str, value: float | None, scale: float = 1.0) -> float | None:
         """The driver's counter `name` times `scale`, if it is there and has not fallen."""
-        return _scaled(self.gate.counter(value, self.totals.counters[name]), scale)
+        return _scaled(self.validator.counter(value, self.totals.counters[name]), scale)
 
     def integral(self, name: str, value: float | None) -> float | None:
         """The time integral of a gauge, or None if the gauge is not there."""
@@ -78,7 +78,7 @@ class Visit:
         """Values of fields (id, or id and scope) by id, in one call; what is refused once is not asked for again."""
         questions = tuple(one for one in wanted if _id(one) not in self.device.refused)
         answers = self.ask(nvml.nvmlDeviceGetFieldValues, questions) if questions else ()
-        if answers is None and self.ask.is_mute(nvml.nvmlDeviceGetFieldValues, questions):
+        if answers is None and self.ask.is_unsupported(nvml.nvmlDeviceGetFieldValues, questions):
             self.device.refused.update(_id(one) for one in questions)
         values: dict[int, float] = {}
         for number, _, _, _, kind, code, value in _FIELD.iter_unpack(answers or b""):
@@ -106,7 +106,7 @@ _VALUES = tuple(map(struct.Struct, ("=d", "=I", "@L", "=Q", "=q", "=i", "=H")))
 
 
 def _number(kind: int, value: bytes) -> float:
-    """The value by the type that stands beside it; NaN, which no gate lets through, for a type that is unknown."""
+    """The value by the type that stands beside it; NaN, which the validator rejects, for a type that is unknown."""
     return float(_VALUES[kind].unpack_from(value)[0]) if kind < len(_VALUES) else math.nan
 
 
@@ -131,9 +131,9 @@ class Reading:
     scale: float = 1.0
 
 
-def read(readings: Iterable[Reading], visit: Visit) -> None:
+def read(readings: Iterable[Reading], cycle: DeviceCycle) -> None:
     """Publish everything of a table that the device answers and that can be true."""
     for reading in readings:
-        answer = visit.ask.first(*reading.questions)
-        value = visit.gauge(answer, reading.least, reading.most, reading.scale)
-        visit.publish(reading.metric, value, *reading.labels)
+        answer = cycle.ask.first(*reading.questions)
+        value = cycle.gauge(answer, reading.least, reading.most, reading.scale)
+        cycle.publish(reading.metric, value, *reading.labels)

@@ -1,4 +1,4 @@
-"""Whether the user wants the hooks at all."""
+"""The environment variable that disables the hooks."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 
 def disabled(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the user said `YOLOSCOPE=off`."""
+    """Whether `YOLOSCOPE` is off, 0, false or no."""
     return environ.get("YOLOSCOPE", "").lower() in {"off", "0", "false", "no"}
