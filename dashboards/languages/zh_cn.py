@@ -75,6 +75,20 @@ _COMMON: Final = {
 }
 
 _VERDICTS: Final = {
+    "Set-up takes long": "初始化时间过长",
+    "Callbacks take a large part of the run": "回调函数占用了大部分时间",
+    "Preprocessing on the training process takes too long": "训练进程中的预处理太慢",
+    "Starting loader workers takes a large part of each epoch": "每个 epoch 启动数据加载 worker 占用了大量时间",
+    "Loader workers wait, and not for a CPU or a disk": "数据加载 worker 在等待，但不是等 CPU 或磁盘",
+    "Ultralytics started fewer loader workers than asked for": "Ultralytics 启动的数据加载 worker 少于设定值",
+    "Loader workers are pinned to a few CPUs": "数据加载 worker 被绑定在少数 CPU 上",
+    "Others use the CPUs that loader workers need": "其他进程占用了数据加载 worker 所需的 CPU",
+    "Loader workers died": "数据加载 worker 异常退出",
+    "One batch took many times the usual": "某个 batch 耗时远超平常",
+    "The power supply slows the GPU down": "GPU 因供电（power brake）降频",
+    "One GPU is fuller than the run's others": "某块 GPU 的显存占用高于同一任务的其他 GPU",
+    "AMP was asked for and is off": "设置了 AMP 但未启用",
+    "The loss swings from epoch to epoch": "损失在 epoch 之间剧烈震荡",
     "Too few loader workers": "加载进程太少",
     "Decoding and augmentation take too long": "解码和数据增强太慢",
     "Storage is too slow": "存储太慢",
@@ -715,8 +729,10 @@ _MEMORY: Final = {
         "加载进程一直增长：Python 列表被复制。训练进程增长：cache=ram，或泄漏。"
     ),
     "Processes on these GPUs": "这些 GPU 上的进程",
-    "Device memory of a process; run and rank are empty if it is no training yoloscope knows.": (
-        "进程使用的显存；若不是 yoloscope 已知的训练，则 run 和 rank 为空。"
+    "Device memory of a process; run and rank are empty if it is no training yoloscope knows, command and user if the "
+    "exporter does not see it (another PID namespace).": (
+        "进程使用的显存；若不是 yoloscope 已知的训练，则 run 和 rank 为空；"
+        "若 exporter 看不到该进程（其他 PID 命名空间），则 command 和 user 为空。"
     ),
     "The training alone.": "只有该训练。",
     "Another process: end it, or move the training to another GPU with device=.": (

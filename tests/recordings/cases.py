@@ -125,7 +125,7 @@ def _less(
 def held(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
     """A notebook holds memory of a second, idle GPU."""
     for time, samples in found:
-        owner = ("1", "977", "ipykernel", "", "")
+        owner = ("1", "977", "ipykernel", "", "", "li")
         yield (
             time,
             [
@@ -134,6 +134,32 @@ def held(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
                 Sample(catalog.GPU_PROCESS_MEMORY_BYTES, owner, 31 * GIB),
             ],
         )
+
+
+def desktop(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+    """A desktop on the second GPU, and a small client of somebody."""
+    clients = {"Xorg": 400 * MIB, "gnome-shell": 300 * MIB, "python": 40 * MIB}
+    for time, samples in found:
+        held = [
+            Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", str(pid), name, "", "", "li"), size)
+            for pid, (name, size) in enumerate(clients.items(), 900)
+        ]
+        yield time, [*samples, Sample(catalog.GPU_BUSY_SECONDS_TOTAL, ("1",), 12.0), *held]
+
+
+def older_hooks(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+    """Callbacks and the first wait of epochs are in `data_wait`, preprocessing is in `h2d`, AMP and workers unasked."""
+    moved = {"callbacks": "data_wait", "loader_start": "data_wait", "preprocess": "h2d"}
+    for time, samples in found:
+        phases: dict[tuple[str, ...], float] = {}
+        rest = []
+        for sample in samples:
+            if sample.metric is catalog.TRAIN_PHASE_SECONDS_TOTAL:
+                key = (*sample.labels[:2], moved.get(sample.labels[2], sample.labels[2]))
+                phases[key] = phases.get(key, 0.0) + sample.value  # type: ignore[operator]
+            elif sample.metric not in (catalog.TRAIN_CALLBACK_SECONDS_TOTAL, catalog.TRAIN_CALLBACK_CALLS_TOTAL):
+                rest.append(sample)
+        yield time, [*rest, *(Sample(catalog.TRAIN_PHASE_SECONDS_TOTAL, key, spent) for key, spent in phases.items())]
 
 
 def from_the_middle(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
@@ -147,6 +173,10 @@ def from_the_middle(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
 
 def steps(early: float, late: float, until: int) -> Callable[[At], float]:
     return lambda at: early if at.batch < until else late
+
+
+def at_batch(number: int, then: float, usual: float) -> Callable[[At], float]:
+    return lambda at: then if at.batch == number else usual
 
 
 def saturating(low: float, high: float, batches: float) -> Callable[[At], float]:
@@ -222,7 +252,113 @@ CASES: dict[str, Case] = {
         "CPU, disk and memory are not collected",
         replace(BASE, without=tuple(m for m in catalog.METRICS if m.area in ("cpu", "disk", "memory", "pressure"))),
     ),
+    "setup_of_a_minute": healthy("labels are read for two minutes", replace(BASE, setup=120.0)),
+    "quick_callbacks": healthy("12 ms with every batch", replace(BASE, callback=0.012)),
+    "epoch_callbacks": healthy("a checkpoint is uploaded, 3 s per epoch", replace(BASE, epoch_callback=3.0)),
+    "late_callback": healthy(
+        "25 s at one epoch's end: no stall", replace(BASE, epoch_callback=lambda at: 25.0 if at.epoch == 4 else 0.0)
+    ),
+    "some_preprocessing": healthy("5 % of the step", replace(BASE, preprocess=0.01)),
+    "workers_started_once": healthy("20 s before the first epoch only", replace(BASE, first_wait=20.0, epochs=6)),
+    "affinity_that_suffices": healthy("16 of 32 CPUs", replace(BASE, affinity=16)),
+    "cap_that_suffices": healthy("16 workers asked for, 8 are enough", replace(BASE, facts={"workers": "16"})),
+    "brake_for_a_moment": healthy("a power brake of 3 %", replace(BASE, brake=0.03)),
+    "noisy_loss": healthy(
+        "3 % up and down",
+        replace(BASE, epochs=16, batches=60, validate=2.0, loss=lambda at: 2 - at.epoch / 40 + 0.06 * (at.epoch % 2)),
+    ),
+    "warm_up_swings": healthy(
+        "the loss swings in warm-up only",
+        replace(
+            BASE,
+            epochs=16,
+            batches=60,
+            validate=2.0,
+            loss=lambda at: 4.0 - at.epoch / 8 + (at.epoch % 2 if at.epoch < 4 else 0),
+        ),
+    ),
+    "slightly_fuller": healthy("a context more on GPU 0", replace(DDP, guests=4 * GIB)),
+    "amp_not_asked_for": healthy("amp=False", replace(BASE, facts={"amp": "false", "amp_asked": "false"})),
+    "amp_on_a_cpu": healthy(
+        "a CPU trains without AMP",
+        replace(BASE, gpu=False, cores=8, forward=0.4, backward=0.6, batches=60, facts={"amp": "false"}),
+    ),
+    "a_slow_batch_of_many_boxes": healthy("3 s in forward, once", replace(BASE, forward=at_batch(500, 3.0, 0.08))),
+    "rank_0_validates_alone": healthy(
+        "rank 1 waits for it in the state train", replace(DDP, validate=22.0, first_alone=True)
+    ),
+    "desktop": healthy("Xorg on the second GPU", tamper=desktop),
+    "healthy_older_hooks": healthy("hooks that do not time callbacks", tamper=older_hooks),
     # --- sick ---
+    "setup_slow": sick("setup_slow", "labels are read for ever", replace(BASE, epochs=0, setup=420.0, end="running")),
+    "setup_slow_cache": sick(
+        "setup_slow", "caching takes seven minutes, then it trains", replace(BASE, setup=420.0, stage="cache")
+    ),
+    "callback_bound": sick("callback_bound", "0.1 s with every batch", replace(BASE, callback=0.1)),
+    "callback_bound_epoch": sick("callback_bound", "20 s at each epoch's end", replace(BASE, epoch_callback=20.0)),
+    "callback_older_hooks": sick(
+        "insufficient_data",
+        "0.2 s with every batch that older hooks call data wait; the queue is full",
+        replace(BASE, callback=0.2),
+        tamper=older_hooks,
+    ),
+    "loader_workers_older_hooks": sick(
+        "loader_workers", "an upper bound", replace(BASE, workers=1), tamper=older_hooks
+    ),
+    "preprocess_bound": sick(
+        "preprocess_bound", "texts are encoded in preprocess_batch", replace(BASE, preprocess=0.07)
+    ),
+    "preprocess_bound_cpu": sick(
+        "preprocess_bound",
+        "the same without a GPU: nothing is copied",
+        replace(BASE, gpu=False, cores=8, forward=0.4, backward=0.6, batches=60, preprocess=0.3, h2d=0.0),
+    ),
+    "loader_startup": sick(
+        "loader_startup", "25 s before every epoch", replace(BASE, first_wait=25.0, kept=False, epochs=6)
+    ),
+    "loader_wait": sick("loader_wait", "a lock, no storage", replace(BASE, prep=2.6, prep_cpu=0.06)),
+    "worker_died": sick(
+        "worker_died failed",
+        "two workers for lack of memory",
+        replace(BASE, stop=500, end="failed", deaths={"SIGKILL": 2}, oom_killed=2),
+    ),
+    "worker_died_shm": sick(
+        "worker_died failed",
+        "a bus error: /dev/shm is full",
+        replace(BASE, stop=500, end="failed", deaths={"SIGBUS": 1}, shm=8 * GIB, shm_used=0.99),
+    ),
+    "workers_capped": sick(
+        "workers_capped", "16 asked for, 2 started", replace(BASE, workers=2, prep=0.9, facts={"workers": "16"})
+    ),
+    "cpu_affinity": sick(
+        "cpu_affinity",
+        "eight workers on 2 of 32 CPUs",
+        replace(BASE, prep=2.6, prep_cpu=0.4, runqueue=0.55, affinity=2),
+    ),
+    "cpu_contended": sick(
+        "cpu_contended",
+        "others use 28 of 32 CPUs",
+        replace(BASE, prep=2.6, prep_cpu=0.42, runqueue=0.5, others_cpu=28.0),
+    ),
+    "power_brake": sick("power_brake", "a third of the time", replace(BASE, brake=0.35, clock=0.6)),
+    "loss_unstable": sick(
+        "loss_unstable",
+        "up and down by a third",
+        replace(BASE, epochs=20, batches=60, validate=2.0, loss=lambda at: 3.0 - at.epoch / 40 + 1.0 * (at.epoch % 2)),
+    ),
+    "imbalanced_memory": sick("imbalanced_memory", "GPU 0 holds 24 GiB more", replace(DDP, guests=24 * GIB)),
+    "amp_off": sick("amp_off", "the check failed", replace(BASE, facts={"amp": "false"})),
+    "slow_batch": sick(
+        "slow_batch oom_retry",
+        "one batch assigns its labels on the CPU",
+        replace(
+            BASE,
+            forward=at_batch(600, 45.0, 0.08),
+            on_cpu=frozenset({600}),
+            main_cpus=3.0,
+            ooms={600: 1},
+        ),
+    ),
     "loader_workers": sick("loader_workers", "one worker, idle CPUs", replace(BASE, workers=1)),
     "loader_workers_none": sick("loader_workers", "workers=0", replace(BASE, workers=0, prep=0.3)),
     "loader_workers_ddp": sick("loader_workers", "all ranks starve alike", replace(DDP, workers=2, prep=0.9)),
@@ -242,7 +378,7 @@ CASES: dict[str, Case] = {
     "loader_io_nfs": sick(
         "loader_io",
         "latency that comes and goes, no local disk is busy",
-        replace(BASE, prep=lambda at: 3.2 if at.batch // 15 % 2 else 1.4, prep_cpu=0.22),
+        replace(BASE, prep=lambda at: 3.2 if at.batch // 15 % 2 else 1.4, prep_cpu=0.22, io_pressure=0.5),
     ),
     "slow_worker": sick(
         "slow_worker", "one of eight", replace(BASE, prep=lambda at: 4.0 if at.worker == 3 else 0.6, batches=150)
@@ -256,6 +392,7 @@ CASES: dict[str, Case] = {
         "cpu_throttled", "a quota of 3 CPUs", replace(BASE, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4)
     ),
     "h2d_bound": sick("h2d_bound", "copies from pageable memory", replace(BASE, h2d=0.06)),
+    "h2d_bound_narrow": sick("h2d_bound pcie_degraded", "over 4 of 16 lanes", replace(BASE, h2d=0.06, pcie=(4, 16))),
     "validation_bound": sick(
         "validation_bound", "as long as training", replace(BASE, epochs=5, batches=120, validate=26.0)
     ),
@@ -294,7 +431,7 @@ CASES: dict[str, Case] = {
     "straggler_loader": sick(
         "straggler loader_io",
         "rank 1 reads from slow storage",
-        replace(DDP, prep=lambda at: 3.0 if at.rank else 0.5, prep_cpu=0.2),
+        replace(DDP, prep=lambda at: 3.0 if at.rank else 0.5, prep_cpu=0.2, io_pressure=0.7),
     ),
     "communication_bound": sick("communication_bound", "a slow link between ranks", replace(DDP, exchange=0.12)),
     "thermal_throttle": sick("thermal_throttle", "too hot a third of the time", replace(BASE, thermal=0.35, clock=0.7)),

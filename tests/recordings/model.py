@@ -57,18 +57,27 @@ class Plan:
     batch: int = 16
     imgsz: int = 640
     setup: float = 8.0
-    h2d: Number = 0.006
+    callback: Number = 0.0  # of others, with every batch
+    epoch_callback: Number = 0.0  # of others, at an epoch's end
+    h2d: Number = 0.005
+    preprocess: Number = 0.001
     forward: Number = 0.08
     backward: Number = 0.11
     optimizer: Number = 0.012
     other: Number = 0.004
     prep: Number = 0.5
     prep_cpu: float = 0.85  # share of the preparation that computes
+    decode: float = 0.6  # share of the preparation that reads and decodes
     runqueue: float = 0.02  # share of the preparation that queues for a CPU
     first_wait: float = 0.6  # starting workers, filling the queue
     reforks: tuple[int, ...] = ()  # epochs that start the workers again (close_mosaic)
+    kept: bool = True  # workers stay from epoch to epoch
+    affinity: int = 0  # CPUs that the processes may run on; all if 0
+    main_cpus: float = 1.0  # CPUs that a rank's own process uses
     validate: Number = 5.0
     checkpoint: Number = 0.5
+    first_alone: bool = False  # only rank 0 validates, the others wait in the state train
+    on_cpu: frozenset[int] = frozenset()  # batches whose computing is the CPU's
     exchange: float = 0.008  # exposed gradient exchange under DDP
     noise: float = 0.08
     cores: int = 32
@@ -93,6 +102,8 @@ class Plan:
     clock: float = 1.0
     thermal: float = 0.0  # share of time
     power_cap: float = 0.0
+    brake: float = 0.0
+    guests: float = 0.0  # memory of GPU 0 that others hold
     pcie: tuple[int, int] = (16, 16)
     pcie_generation: tuple[int, int] = (4, 4)
     loss: Callable[[At], float] = lambda at: 2.0 + 3.0 * math.exp(-at.epoch / 3)
@@ -101,6 +112,9 @@ class Plan:
     hang: int = -1  # batch after which nothing comes any more
     hang_seconds: float = 120.0
     dead_workers: int = 0  # workers missing while it hangs
+    deaths: Mapping[str, int] = field(default_factory=dict)  # loader workers by how they died, at the end
+    stage: str = "scan"  # of the set-up
+    shm_used: float = 0.1  # share
     end: str = "finished"  # finished, failed, killed, running
     stop: int = -1  # batch after which it ends
     oom_killed: int = 0
@@ -125,6 +139,9 @@ class World:
 
     def set(self, metric: Metric, labels: tuple[str, ...], value: float) -> None:
         self.values[metric, labels] = value
+
+    def drop(self, metric: Metric, labels: tuple[str, ...]) -> None:
+        self.values.pop((metric, labels), None)
 
     def observe(self, metric: Metric, labels: tuple[str, ...], value: float) -> None:
         parts = self.histograms.setdefault((metric, labels), [0.0] * (len(metric.buckets) + 2))
@@ -172,10 +189,10 @@ class Training:
         key = (*self.rank(rank), phase)
         self.event(moment, lambda world: world.add(catalog.TRAIN_PHASE_SECONDS_TOTAL, key, seconds))
 
-    def enter(self, state: str) -> None:
+    def enter(self, state: str, ranks: int | None = None) -> None:
         moment = self.now
         self.phases.append((moment, state))
-        for rank in range(self.plan.ranks):
+        for rank in range(self.plan.ranks if ranks is None else ranks):
             for name in catalog.STATES:
                 key = (*self.rank(rank), name)
                 self.event(moment, lambda w, k=key, n=name: w.set(catalog.TRAIN_STATE, k, float(n == state)))
@@ -184,7 +201,7 @@ class Training:
         """From set-up to the end."""
         plan = self.plan
         self._begin()
-        self.now += plan.setup
+        self._set_up()
         for rank in range(plan.ranks):
             self.spend(rank, "setup", plan.setup, self.now)
             self.free[rank] = [self.now] * max(plan.workers, 1)
@@ -193,13 +210,27 @@ class Training:
                 break
         self._finish()
 
+    def _set_up(self) -> None:
+        """One stage, with its progress every five seconds."""
+        begin, seconds = self.now, self.plan.setup
+        for rank in range(self.plan.ranks):
+            labels, stage = self.rank(rank), (*self.rank(rank), self.plan.stage)
+            self.event(begin, lambda w, k=stage: w.set(catalog.TRAIN_SETUP_STAGE, k, 1.0))
+            for moment in range(0, int(seconds), 5):
+                done = moment / seconds
+                self.event(begin + moment, lambda w, k=labels, d=done: w.set(catalog.TRAIN_SETUP_PROGRESS_RATIO, k, d))
+            if self.plan.epochs:
+                self.event(begin + seconds, lambda w, k=labels, s=stage: w.drop(catalog.TRAIN_SETUP_PROGRESS_RATIO, k))
+                self.event(begin + seconds, lambda w, s=stage: w.drop(catalog.TRAIN_SETUP_STAGE, s))
+        self.now += seconds
+
     def _begin(self) -> None:
         plan = self.plan
         facts = {
             "task": "detect", "model": "yolo11m.pt", "data": "coco.yaml", "imgsz": str(plan.imgsz), "optimizer": "SGD",
             "amp": "true", "cache": "false", "world_size": str(plan.ranks), "device": "0" if plan.gpu else "cpu",
             "close_mosaic": "10", "ultralytics": "8.4.190", "torch": "2.9.1", "cuda": "12.8", "user": "li",
-            "pid": "4242",
+            "pid": "4242", "workers": str(plan.workers), "amp_asked": "true",
         } | dict(plan.facts)  # fmt: skip
         for rank in range(plan.ranks):
             labels = self.rank(rank)
@@ -217,7 +248,7 @@ class Training:
                 catalog.TRAIN_BATCHES_TOTAL, catalog.TRAIN_IMAGES_TOTAL, catalog.TRAIN_OPTIMIZER_STEPS_TOTAL,
                 catalog.TRAIN_NONFINITE_LOSS_TOTAL, catalog.TRAIN_NAN_RECOVERIES_TOTAL,
                 catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, catalog.TRAIN_WORKER_RESTARTS_TOTAL,
-                catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL,
+                catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, catalog.TRAIN_WORKER_DEATHS_TOTAL,
                 *((catalog.TRAIN_CUDA_OOMS_TOTAL, catalog.TRAIN_CUDA_ALLOC_RETRIES_TOTAL) if plan.gpu else ()),
             )  # fmt: skip
 
@@ -245,8 +276,9 @@ class Training:
         for rank in range(plan.ranks):
             key = self.rank(rank)
             self.event(self.now, lambda w, k=key: w.set(catalog.TRAIN_EPOCH, k, float(epoch)))
-        first_wait = plan.first_wait if epoch == 1 or epoch in plan.reforks else 0.02
-        if epoch in plan.reforks:
+        again = epoch in plan.reforks or (epoch > 1 and not plan.kept)
+        first_wait = plan.first_wait if epoch == 1 or again else 0.02
+        if again:
             for rank in range(plan.ranks):
                 key = self.rank(rank)
                 self.free[rank] = [self.now + plan.first_wait] * max(plan.workers, 1)
@@ -276,7 +308,9 @@ class Training:
         for rank in range(plan.ranks):
             at = At(epoch, number, rank)
             wait = self._wait(at, begin, first)
-            phases = {"data_wait": wait} | {name: self.value(getattr(plan, name), at) for name in COMPUTE}
+            phases = {"data_wait": wait, "callbacks": self.value(plan.callback, at)} | {
+                name: self.value(getattr(plan, name), at) for name in COMPUTE
+            }
             own.append(phases)
         slowest = max(sum(phases.values()) for phases in own)
         end = begin + slowest + (plan.exchange if plan.ranks > 1 else 0.0)
@@ -304,6 +338,7 @@ class Training:
             world.add(catalog.TRAIN_WORKER_BATCHES_TOTAL, key, 1)
             world.add(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, key, seconds)
             world.add(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, key, seconds * plan.prep_cpu)
+            world.add(catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL, key, seconds * plan.decode)
             world.observe(catalog.TRAIN_LOADER_BATCH_SECONDS, key[:2], seconds)
 
         self.event(ready, prepared)
@@ -316,6 +351,8 @@ class Training:
         plan, labels, size = self.plan, self.rank(rank), self.batch_size
         for phase, seconds in phases.items():
             self.spend(rank, "loader_start" if phase == "data_wait" and first is not None else phase, seconds, end)
+        if phases["callbacks"]:
+            self._called_back(rank, phases["callbacks"], end)
         wait = phases["data_wait"]
         ahead = [ready for ready in self.free[rank] if ready < end]
         depth = min(len(ahead) * plan.prefetch, plan.workers * plan.prefetch) if wait < 0.01 else 0
@@ -357,9 +394,14 @@ class Training:
             self.event(end, lambda w, c=count, m=metric: w.add(m, labels, c))
         if at.batch in plan.halvings and rank == plan.ranks - 1:
             self.batch_size = max(self.batch_size // 2, 1)
-        if plan.gpu:
-            work = sum(seconds for phase, seconds in phases.items() if phase not in ("data_wait", "other"))
+        if plan.gpu and at.batch not in plan.on_cpu:
+            work = sum(seconds for phase, seconds in phases.items() if phase not in NOT_ON_GPU)
             self.busy.append((end - work, end, float(rank)))
+
+    def _called_back(self, rank: int, seconds: float, moment: float) -> None:
+        key = (*self.rank(rank), "mylogger.upload")
+        self.event(moment, lambda w: w.add(catalog.TRAIN_CALLBACK_SECONDS_TOTAL, key, seconds))
+        self.event(moment, lambda w: w.add(catalog.TRAIN_CALLBACK_CALLS_TOTAL, key, 1))
 
     def _incidents(self, batch: int) -> Iterator[tuple[float, Metric]]:
         plan = self.plan
@@ -371,19 +413,27 @@ class Training:
             yield 1.0, catalog.TRAIN_NAN_RECOVERIES_TOTAL
 
     def _pause(self, epoch: int) -> None:
-        """Validation and checkpoint."""
+        """Validation, checkpoint and callbacks."""
         plan, at = self.plan, At(epoch, epoch * self.plan.batches)
         for state, number in (("validate", plan.validate), ("checkpoint", plan.checkpoint)):
             seconds = self.value(number, at)
             if not seconds:
                 continue
-            self.enter(state)
+            self.enter(state, ranks=1 if plan.first_alone else plan.ranks)
             begin = self.now
             self.now += seconds
             for rank in range(plan.ranks):
-                self.spend(rank, state, seconds, self.now)
-                if plan.gpu and state == "validate":
+                alone = plan.first_alone and rank > 0
+                self.spend(rank, "other" if alone else state, seconds, self.now)
+                if plan.gpu and state == "validate" and not alone:
                     self.busy.append((begin + 0.2 * seconds, self.now, float(rank)))
+        calling = self.value(plan.epoch_callback, at)
+        if calling:
+            self.enter("train")
+            self.now += calling
+        for rank in range(plan.ranks if calling else 0):
+            self.spend(rank, "callbacks", calling, self.now)
+            self._called_back(rank, calling, self.now)
         score = plan.score(at)
         for rank in range(plan.ranks):
             key = (*self.rank(rank), "metrics/mAP50-95(B)")
@@ -406,15 +456,23 @@ class Training:
                     del world.values[key]
 
             self.event(self.now, over)
+        for signal, count in plan.deaths.items():
+            key = self.rank(0)
+            self.event(self.now, lambda w, c=count: w.add(catalog.TRAIN_WORKER_DEATHS_TOTAL, key, c))
+            self.event(
+                self.now, lambda w, s=signal, c=count: w.add(catalog.TRAIN_WORKER_DEATH_SIGNAL_TOTAL, (*key, s), c)
+            )
         if plan.oom_killed:
             self.event(self.now, lambda w: w.add(catalog.CGROUP_OOM_KILLS_TOTAL, (plan.run,), plan.oom_killed))
 
 
-COMPUTE = ("h2d", "forward", "backward", "optimizer", "other")
+COMPUTE = ("h2d", "preprocess", "forward", "backward", "optimizer", "other")
+NOT_ON_GPU = ("data_wait", "callbacks", "preprocess", "other")
 WORKER_METRICS = (
     catalog.TRAIN_WORKER_BATCHES_TOTAL,
     catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL,
     catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL,
+    catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL,
 )
 PROCESS_METRICS = (
     catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL,
@@ -438,7 +496,7 @@ class Machine:
         plan, world, dt = self.plan, self.world, now - before
         alive = state not in ("finished", "failed", "killed", "")
         preparing = self._preparing(before, now) if alive else 0.0
-        used = plan.others_cpu * dt + preparing * plan.prep_cpu + (plan.ranks * dt if alive else 0.0)
+        used = plan.others_cpu * dt + preparing * plan.prep_cpu + (plan.ranks * plan.main_cpus * dt if alive else 0.0)
         used = min(used, plan.cores * dt)
         world.add(catalog.CPU_SECONDS_TOTAL, ("user",), used)
         world.add(catalog.CPU_SECONDS_TOTAL, ("idle",), plan.cores * dt - used)
@@ -449,7 +507,7 @@ class Machine:
         world.add(catalog.DISK_IO_SECONDS_TOTAL, ("nvme0n1",), plan.disk_busy * dt)
         world.add(catalog.PRESSURE_SECONDS_TOTAL, ("io", "some"), plan.io_pressure * dt)
         world.set(catalog.FILESYSTEM_SIZE_BYTES, ("/dev/shm", "tmpfs"), plan.shm)
-        world.set(catalog.FILESYSTEM_AVAILABLE_BYTES, ("/dev/shm", "tmpfs"), 0.9 * plan.shm)
+        world.set(catalog.FILESYSTEM_AVAILABLE_BYTES, ("/dev/shm", "tmpfs"), (1 - plan.shm_used) * plan.shm)
         if alive:
             self._processes(dt, preparing)
         for gpu in range(plan.ranks if plan.gpu else 0):
@@ -476,7 +534,10 @@ class Machine:
         for rank in range(plan.ranks):
             labels = self.training.rank(rank)
             share = preparing / plan.ranks
-            roles = {"main": (1, dt, 0.01 * dt), "worker": (plan.workers, share * plan.prep_cpu, share * plan.runqueue)}
+            roles = {
+                "main": (1, plan.main_cpus * dt, 0.01 * dt),
+                "worker": (plan.workers, share * plan.prep_cpu, share * plan.runqueue),
+            }
             for role, (count, cpu, queue) in roles.items():
                 if not count:
                     continue
@@ -484,7 +545,7 @@ class Machine:
                 world.values.setdefault((catalog.TRAIN_PROCESSES, key), float(count))
                 world.add(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, key, cpu)
                 world.add(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, key, queue)
-                world.set(catalog.TRAIN_PROCESS_AFFINITY_CORES, key, float(plan.cores))
+                world.set(catalog.TRAIN_PROCESS_AFFINITY_CORES, key, float(plan.affinity or plan.cores))
             if plan.workers:
                 world.set(
                     catalog.TRAIN_PROCESS_RESIDENT_BYTES, (*labels, "worker"), plan.workers * plan.worker_resident
@@ -501,7 +562,8 @@ class Machine:
         world.add(catalog.GPU_BUSY_SECONDS_TOTAL, key, min(busy, dt))
         world.set(catalog.GPU_UTILIZATION_RATIO, key, share)
         world.set(catalog.GPU_MEMORY_TOTAL_BYTES, key, plan.device_memory)
-        world.set(catalog.GPU_MEMORY_USED_BYTES, key, plan.peak + 0.5 * GIB if alive else 0.5 * GIB)
+        held = 0.5 * GIB + (plan.guests if gpu == 0 else 0.0)
+        world.set(catalog.GPU_MEMORY_USED_BYTES, key, plan.peak + held if alive else held)
         world.set(catalog.GPU_SM_ACTIVE_RATIO, key, plan.sm_active * share)
         world.set(catalog.GPU_POWER_WATTS, key, 80 + 300 * share)
         world.set(catalog.GPU_POWER_LIMIT_WATTS, key, 400.0)
@@ -509,7 +571,12 @@ class Machine:
         world.set(catalog.GPU_CLOCK_HERTZ, (*key, "sm"), 1.41e9 * plan.clock)
         world.set(catalog.GPU_CLOCK_MAX_HERTZ, (*key, "sm"), 1.41e9)
         for reason in catalog.THROTTLE_REASONS:
-            part = {"sw_thermal_slowdown": plan.thermal, "sw_power_cap": plan.power_cap}.get(reason, 0.0)
+            part = {
+                "sw_thermal_slowdown": plan.thermal,
+                "sw_power_cap": plan.power_cap,
+                "hw_power_brake_slowdown": plan.brake,
+                "hw_slowdown": plan.brake,  # drivers count the one as the other too
+            }.get(reason, 0.0)
             world.add(catalog.GPU_THROTTLED_SECONDS_TOTAL, (*key, reason), part * dt)
         world.set(catalog.GPU_PCIE_LINK_WIDTH, key, float(plan.pcie[0]))
         world.set(catalog.GPU_PCIE_LINK_WIDTH_MAX, key, float(plan.pcie[1]))

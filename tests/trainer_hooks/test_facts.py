@@ -23,7 +23,7 @@ class _Moody:
 def trainer(**more: Any) -> Any:
     """A trainer with arguments."""
     arguments = SimpleNamespace(
-        task="detect", model="yolo11n.pt", data="coco8.yaml", imgsz=[640, 480], cache="ram", amp=True
+        task="detect", model="yolo11n.pt", data="coco8.yaml", imgsz=[640, 480], cache="ram", amp=True, workers=8
     )
     return SimpleNamespace(args=arguments, **more)
 
@@ -36,6 +36,8 @@ def test_arguments() -> None:
         "imgsz": "640,480",
         "cache": "ram",
         "amp": "True",
+        "amp_asked": "True",
+        "workers": "8",
         "world_size": "1",
     }.items() <= seen.items()
     assert "close_mosaic" not in seen
@@ -48,6 +50,7 @@ def test_effective_values() -> None:
     optimizer = type("AdamW", (), {})()
     seen = facts.gather(trainer(train_loader=loader, optimizer=optimizer, amp=False, device="cuda:1"), {})
     assert (seen["cache"], seen["optimizer"], seen["amp"], seen["device"]) == ("False", "AdamW", "False", "cuda:1")
+    assert seen["amp_asked"] == "True"
 
 
 @pytest.mark.parametrize(

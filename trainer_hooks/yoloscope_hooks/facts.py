@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 200
 
-_FROM_ARGUMENTS = ("task", "model", "data", "imgsz", "optimizer", "cache", "device", "close_mosaic")
+_FROM_ARGUMENTS = ("task", "model", "data", "imgsz", "optimizer", "cache", "workers", "device", "close_mosaic")
 _FROM_ENVIRONMENT = {
     "slurm_job_id": ("SLURM_JOB_ID",),
     "slurm_job_user": ("SLURM_JOB_USER",),
@@ -72,8 +72,8 @@ def _effective(trainer: Trainer) -> dict[str, Any]:
     dataset = getattr(getattr(trainer, "train_loader", None), "dataset", None)
     if dataset is not None and hasattr(dataset, "cache"):
         facts["cache"] = dataset.cache or False  # a refused RAM cache reads None
-    amp = getattr(trainer, "amp", None)
-    facts["amp"] = getattr(getattr(trainer, "args", None), "amp", None) if amp is None else _flag(amp)
+    amp, asked = getattr(trainer, "amp", None), getattr(getattr(trainer, "args", None), "amp", None)
+    facts["amp"], facts["amp_asked"] = asked if amp is None else _flag(amp), asked
     return facts
 
 

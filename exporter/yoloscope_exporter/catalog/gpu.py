@@ -86,10 +86,11 @@ GPU_XID_ERRORS_TOTAL = counter(
 GPU_PERFORMANCE_STATE = gauge("gpu_performance_state", "P-state: 0 is the highest performance, 15 the lowest.", "gpu")
 GPU_ENCODER_UTILIZATION_RATIO = gauge("gpu_encoder_utilization_ratio", "Utilisation of the video encoder.", "gpu")
 GPU_DECODER_UTILIZATION_RATIO = gauge("gpu_decoder_utilization_ratio", "Utilisation of the video decoder.", "gpu")
-_GPU_PROCESS = ("gpu", "pid", "command", "run", "rank")
+_GPU_PROCESS = ("gpu", "pid", "command", "run", "rank", "user")
 GPU_PROCESS_MEMORY_BYTES = gauge(
     "gpu_process_memory_bytes",
-    "Device memory of a process; run and rank are empty if it is no training yoloscope knows.",
+    "Device memory of a process; run and rank are empty if it is no training yoloscope knows, command and user if the "
+    "exporter does not see it (another PID namespace).",
     *_GPU_PROCESS,
 )
 GPU_PROCESS_SM_RATIO = gauge("gpu_process_sm_ratio", "Share of the SM time used by a process.", *_GPU_PROCESS)

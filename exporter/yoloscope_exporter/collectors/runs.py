@@ -326,7 +326,7 @@ class _Devices:
             if metric is catalog.GPU_INFO:
                 self._index[labels[1]] = labels[0]
             elif metric is catalog.GPU_PROCESS_MEMORY_BYTES:
-                self._seen[labels[3:]].add(labels[0])
+                self._seen[labels[3:5]].add(labels[0])
 
     def of(self, who: tuple[str, str], facts: Mapping[str, str]) -> tuple[str, str] | None:
         """Index and UUID of a rank's GPU; None while that is not certain."""

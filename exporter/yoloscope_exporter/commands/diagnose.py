@@ -88,7 +88,10 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     """Diagnose training bottlenecks: evidence, cause, a command that verifies it, fix and gain.
 
     Evaluates the last window of a running exporter, or the whole time range of a recording or a Prometheus: every
-    verdict that held for a tenth of the training time, and every event. Exit code: 0 healthy, 1 findings, 2 no data.
+    verdict that held for a tenth of the training time, and every event.
+
+    Exit code: 0 every rank is healthy (compute_bound), 1 findings, 2 no run or an error, 3 too early or too little is
+    known to say either; the text says which.
 
     \b
       yoloscope diagnose

@@ -28,6 +28,8 @@ WORKERS_SHARE = 0.66
 CUDA_TARGET = 0.85
 #: PR ultralytics#26090 models a loader worker as this many bytes plus its share of the prefetched batches.
 WORKER_BYTES = 124 * 2**20
+#: Share of the preparation from which on sparing the decoding is worth a cache. Ours.
+DECODE_SHARE = 0.2
 #: Ultralytics' own, for a run whose `imgsz` is not a number.
 IMAGE_SIZE = 640.0
 #: Ultralytics accumulates gradients up to this many images (`nbs`).
@@ -137,7 +139,14 @@ def more_workers(s: Signals) -> Advice | None:
     chosen = needed if possible is None else min(needed, possible)
     if chosen <= now:
         return None
-    return Advice({"workers": chosen}, speedup=_speedup(s, s.get(Signals.prep_seconds), chosen))
+    return Advice({"workers": chosen}, note=_cap(s, chosen), speedup=_speedup(s, s.get(Signals.prep_seconds), chosen))
+
+
+def _cap(s: Signals, chosen: int) -> str:
+    """A warning that Ultralytics may start fewer; it counts the GPUs that the process sees, which is not known here."""
+    if not s.has(Signals.node_cores, Signals.gpus) or chosen <= s.node_cores // max(s.gpus, 1):
+        return ""
+    return f"Ultralytics starts at most {s.node_cores // s.gpus:.0f} if the run sees all {s.gpus:.0f} GPUs"
 
 
 def _speedup(s: Signals, prep: float, workers: float) -> float | None:
@@ -225,17 +234,23 @@ def for_slow_storage(s: Signals) -> Advice:
 
 
 def for_slow_preprocessing(s: Signals) -> Advice:
-    """Preparation is bound by the CPU: spare it the decoding, then the mosaic, or give it more CPUs.
+    """Preparation is bound by the CPU: spare it the decoding where that is much of it, lighten the transforms.
 
-    More workers are no remedy: where CPUs idle for them the verdict is another one.
+    A cache saves decoding only, and is promised no more than that. More workers are no remedy: where CPUs idle for them
+    the verdict is another one.
     """
+    note = "lighten the augmentation (mosaic=0 reads a quarter of the images) and your own transforms, or use more CPUs"
     kept = cache_in_memory(s) or cache_on_disk(s)
-    if not kept:
-        return Advice(
-            {"mosaic": 0.0}, note="or lighten your own transforms, or use more CPUs", speedup=speedup_without_wait(s)
-        )
-    note = "or lighten the augmentation (mosaic=0 reads a quarter of the images), or shrink the images on disk to imgsz"
-    return Advice(kept.arguments, {}, f"{kept.note}; {note}", speedup_without_wait(s))
+    if not kept or s.get(Signals.decode_share, 1.0) < DECODE_SHARE:
+        return Advice(note=note)
+    return Advice(kept.arguments, {}, f"{kept.note}; or {note}", _without_decoding(s))
+
+
+def _without_decoding(s: Signals) -> float | None:
+    """Speed-up if preparing a batch took only its transforms; None where their share is not known."""
+    if not s.has(Signals.decode_share, Signals.prep_seconds):
+        return None
+    return _speedup(s, s.prep_seconds * (1 - s.decode_share), s.get(Signals.workers, 1))
 
 
 def _combined(parts: list[Advice]) -> Advice:

@@ -30,7 +30,13 @@ Prometheus' time range a verdict is reported if it held for {time_range.LEAST_SH
 always.
 
 Where training waits for data, one cause is named, in this order, because each would hide the next: the cgroup's quota,
-no workers at all, one slow worker, more threads than CPUs, storage, too few workers, too little CPU.
+no workers at all, one slow worker, a few CPUs allowed, others on the CPUs, more threads than CPUs, storage, something
+else that workers wait for, workers that Ultralytics did not start, too few workers, too little CPU. Records of hooks
+that do not time callbacks count those as waiting for data: there the share is an upper bound, and where batches are
+ready meanwhile no cause is named.
+
+A verdict that ended says when, and whether the run has been healthy since. No verdict is not health: only
+`compute_bound` is, and `yoloscope diagnose` exits with 0 for nothing else.
 
 Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscope serve --diagnosis.thresholds FILE` and
 `yoloscope diagnose --thresholds FILE`.
@@ -40,7 +46,7 @@ Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscop
 
 def document() -> str:
     """The text of docs/diagnosis.md."""
-    return _HEAD + "\n".join([*_overview(), *_sections(), *_thresholds(), *_signals()]) + "\n"
+    return _HEAD + "\n".join([*_overview(), *_told_apart(), *_sections(), *_thresholds(), *_signals()]) + "\n"
 
 
 def _overview() -> Iterator[str]:
@@ -51,6 +57,23 @@ def _overview() -> Iterator[str]:
     yield ""
 
 
+def _told_apart() -> Iterator[str]:
+    """Per verdict the evidence it needs, and what it is confused with."""
+    yield "## Told apart\n"
+    yield "A cause is named only on evidence of its own; what is left over is called that (`loader_wait`,"
+    yield "`insufficient_data`).\n"
+    yield "| verdict | evidence it needs | confused with: how that is told apart |"
+    yield "|---|---|---|"
+    for rule in rules.RULES:
+        others = "; ".join(f"{_linked(other)}: {how}" for other, how in rule.confused_with.items())
+        yield f"| {_linked(rule.name)} | {rule.requires} | {others} |"
+    yield ""
+
+
+def _linked(name: str) -> str:
+    return f"[`{name}`](#{name})" if name in rules.BY_NAME else name
+
+
 def _sections() -> Iterator[str]:
     for rule in rules.RULES:
         yield f"## {rule.name}\n"
@@ -59,6 +82,7 @@ def _sections() -> Iterator[str]:
         yield f"- **Cause**: {_cause(rule)}."
         yield f"- **Verify**: `{rule.verify}`"
         yield f"- **Remedy**: {rule.remedy}."
+        yield f"- **Evidence it needs**: {rule.requires}."
         yield f"- **Evaluated** {_states(rule)}{_needs(rule)}."
         if rule.thresholds:
             yield "- **Thresholds**: " + ", ".join(f"`{name}` {_number(name)}" for name in rule.thresholds)

@@ -34,6 +34,7 @@ class Verdict:
         gain: the speed-up to expect of it; None where that cannot be computed.
         share: over a time range, the share of the training it held; None for a live window and for events.
         spans: when it held, as pairs of Unix seconds.
+        after: over a time range, that it ended and what came then: `until 14:13:00; healthy since`.
         advice: the fix in parts.
     """
 
@@ -46,6 +47,7 @@ class Verdict:
     gain: str | None
     share: float | None = None
     spans: tuple[tuple[float, float], ...] = ()
+    after: str = ""
     advice: Advice = field(default_factory=Advice)
 
     @property

@@ -49,6 +49,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "gain": verdict.gain,
         "share": verdict.share,
         "when": [[when(start), when(end)] for start, end in verdict.spans],
+        "after": verdict.after,
         "arguments": dict(verdict.advice.arguments),
         "environment": dict(verdict.advice.environment),
     }

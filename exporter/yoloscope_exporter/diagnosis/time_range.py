@@ -17,6 +17,7 @@ from yoloscope_exporter.diagnosis.engine import (
     WINDOW,
     Diagnosis,
     Key,
+    Verdict,
     describe,
     judge,
     worst_first,
@@ -37,6 +38,10 @@ _Node = tuple[Store, float]
 
 #: A verdict over a time range is reported if it held for this share of the training.
 LEAST_SHARE = 0.1
+#: Events that last; of the others the window around their moment is all there is.
+LASTING = ("stalled", "setup_slow")
+#: A verdict is over if it has not held for this many steps before the end.
+OVER_AFTER = 3
 #: `insufficient_data` is reported if it held for most of it: every training has a beginning.
 LEAST_UNKNOWN = 0.5
 
@@ -47,6 +52,8 @@ class _RankHistory:
 
     last: Signals
     trained: float = 0.0
+    lived: bool = False  # in its set-up at least
+    until: float = 0.0  # when it was last seen to live
     spans: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, Signals] = field(default_factory=dict)  # how it was when a verdict's condition was last met
     abstained: Counter[str] = field(default_factory=Counter)
@@ -102,7 +109,7 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
             (Window(store, now - window, now, own), Window(store, now - HISTORY, now, own)) for store, own in nodes
         ]
         everybody = signals.gather(views, faults, started)
-        alone = [signals.of_node(short, limits.held_idle) for short, _ in views]
+        alone = [signals.of_node(short, limits) for short, _ in views]
         everybody += [s for s in alone if s.numbers]
         hysteresis.keep((s.run, s.rank) for s in everybody)
         for s in everybody:
@@ -111,9 +118,9 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
             judged = judge(s, limits, faults)
             history.seen |= {name: s for name, met in judged.items() if met}
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
-    found = [_summary(history, nodes, limits, faults) for history in histories.values()]
+    found = [_summary(history, nodes, limits, faults, step) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.
-    found = [one for one in found if one.verdicts or (histories[one.run, one.rank].trained and one.run)]
+    found = [one for one in found if one.verdicts or (histories[one.run, one.rank].lived and one.run)]
     return RangeDiagnosis(tuple(found), times[0], times[-1], (*_gaps(gaps), *map(str, faults.seen)))
 
 
@@ -133,6 +140,8 @@ def _moments(times: Sequence[float], step: float) -> Iterator[float]:
 
 def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, step: float) -> None:
     history.last = s
+    if s.up and (s.state in (*TRAINING, "setup") or not s.run):
+        history.lived, history.until = True, now
     if s.up and (s.state in TRAINING or not s.run):
         history.trained += step
     for name in held:
@@ -144,7 +153,21 @@ def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, st
     history.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and rule.missing(s))
 
 
-def _summary(history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Diagnosis:
+def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
+    """What came after a verdict that ended while the rank lived on; empty of one that held to the end."""
+    end = verdict.spans[-1][1]
+    if rules.BY_NAME[verdict.name].event and verdict.name not in LASTING:
+        return ""
+    if not history.lived or history.until - end <= OVER_AFTER * step:
+        return ""
+    healthy = history.spans.get("compute_bound", [])
+    well = bool(healthy) and healthy[-1][1] >= history.until - OVER_AFTER * step and verdict.severity != rules.OK
+    return f"until {units.clock(end)}{'; healthy since' if well else '; over since'}"
+
+
+def _summary(
+    history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults, step: float
+) -> Diagnosis:
     found = []
     for name, spans in history.spans.items():
         rule = rules.BY_NAME[name]
@@ -156,6 +179,7 @@ def _summary(history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, 
         found.append(
             replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole)
         )
+    found = [replace(verdict, after=_after(history, verdict, step)) for verdict in found]
     last = history.last
     judged = {name for name in history.abstained if name in history.spans}
     abstained = {
@@ -171,7 +195,7 @@ def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits:
     start, end = max(history.spans[name], key=lambda span: span[1] - span[0])
     windows = [Window(store, start, end, own) for store, own in nodes]
     everybody = signals.gather([(window, window) for window in windows], faults)
-    everybody += [signals.of_node(window, limits.held_idle) for window in windows]
+    everybody += [signals.of_node(window, limits) for window in windows]
     whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
     whole = replace(whole, state=seen.state)
     return whole if judge(whole, limits, faults).get(name) else seen

@@ -6,8 +6,9 @@ from datetime import datetime, timezone
 
 
 def counted(number: float, noun: str) -> str:
-    """A number and its noun in the right number: `1 worker`, `2 workers`."""
-    return f"{number:.0f} {noun}{'' if number == 1 else 's'}"
+    """A number and its noun in the right number: `1 worker`, `2 workers`, `3 batches`."""
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:.0f} {noun}{'' if number == 1 else plural}"
 
 
 def milliseconds(seconds: float) -> str:

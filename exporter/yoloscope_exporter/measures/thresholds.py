@@ -45,6 +45,9 @@ class Thresholds:
 
     input_share: float = threshold(0.10, "TraceML policy: input share 10 % warn, 20 % critical")
     h2d_share: float = threshold(0.10, "TraceML policy: H2D share 10 % warn, 20 % critical")
+    callbacks_share: float = threshold(0.10, _OURS + "as for the other parts of a step")
+    preprocess_share: float = threshold(0.10, _OURS + "as for the copy, of which older hooks count it a part")
+    loader_start_share: float = threshold(0.10, _OURS + "as for the other parts of training time")
     compute_share: float = threshold(
         0.75, "TraceML policy says >= 0.90; less, because the wait and the copy may each be just below their own limit"
     )
@@ -56,6 +59,17 @@ class Thresholds:
         2, _OURS + "shares of the whole run mean something after two epochs", unit="epochs"
     )
     throttled_share: float = threshold(0.10, _OURS + "a tenth of the quota's periods; below, CFS rounds")
+    io_pressure: float = threshold(
+        0.10, _OURS + "a tenth of the time somebody waits for I/O; the wait to explain is as long"
+    )
+    disk_busy: float = threshold(0.80, "iostat(1): %util near 100 is saturation; a queue forms from 80 % on")
+    major_faults: float = threshold(
+        50, _OURS + "pages fetched from storage per batch: at 0.1 to 10 ms each they make a wait", unit="faults"
+    )
+    network_read: float = threshold(
+        2**20, _OURS + "less read from a network file system than 1 MiB/s holds nobody up", unit="bytes/s"
+    )
+    contended_share: float = threshold(0.25, _OURS + "a quarter of the node's CPUs is used by others")
     slow_worker_ratio: float = threshold(
         2.0, _OURS + "twice the others' time; measured spread of healthy workers is < 1.5", unit="times"
     )
@@ -84,10 +98,18 @@ class Thresholds:
     thermal_share: float = threshold(0.05, _OURS + "3 s in a minute; gpud counts 0.6 slowdown events per minute")
     power_share: float = threshold(0.50, _OURS + "a capped GPU under load is normal; most of the time is not")
     clock_ratio: float = threshold(0.85, _OURS + "a power cap that costs less than 15 % of the clock costs little")
+    power_brake: float = threshold(0.1, "leptonai/gpud: 0.6 events of hardware slowdown per minute over 10 min")
     gpu_under_load: float = threshold(0.50, _OURS + "an idle GPU slows its link on purpose; small models stay below")
     stall_factor: float = threshold(5.0, "nvidia-resiliency-ext: timeout = longest seen x 5", unit="times")
     stall_seconds: float = threshold(
         15.0, _OURS + "people look after 5 s at 0 %; three times that, to be sure", unit="seconds"
+    )
+    slow_batch_factor: float = threshold(20.0, _OURS + "no healthy spread of step times reaches it", unit="times")
+    setup_seconds: float = threshold(
+        180.0, _OURS + "labels and cache of COCO take one to three minutes on a local SSD", unit="seconds"
+    )
+    computing_cores: float = threshold(
+        1.5, _OURS + "CPUs used: a thread that waits or spins uses at most one", unit="CPUs"
     )
     stall_most_seconds: float = threshold(600.0, "PrimeIntellect-ai/prime-rl#1547: no step for 600 s", unit="seconds")
     loss_drop: float = threshold(0.01, _OURS + "less than 1 % between the halves of the epochs seen")
@@ -95,6 +117,17 @@ class Thresholds:
     plateau_epochs: float = threshold(10, _OURS + "two halves of five epochs", unit="epochs")
     gpu_busy: float = threshold(0.80, "the table practitioners work by: GPU above 80 % yet the loss falls slowly")
     held_idle: float = threshold(0.05, "gpud and others call a GPU idle below 5 %")
+    held_bytes: float = threshold(
+        256 * 2**20, _OURS + "a CUDA context takes 200 to 500 MiB; desktop programs less", unit="bytes"
+    )
+    memory_imbalance: float = threshold(
+        0.15, _OURS + "of the device, more than the run's other GPUs: a seventh of the batch"
+    )
+    loss_epochs: float = threshold(8, _OURS + "epochs after warm-up: six turns are no chance", unit="epochs")
+    loss_swing: float = threshold(
+        0.10, _OURS + "of the loss, from epoch to epoch and back; between seeds it is 1 to 3 %"
+    )
+    loss_turns: float = threshold(0.60, "independent random numbers turn in 2/3 of their steps; a trend does not")
 
 
 DEFAULTS: Final = Thresholds()
@@ -165,7 +198,6 @@ MORE: Final[dict[str, Threshold]] = {
     "stuck": Threshold(7200, "seconds", f"(J); {_DEFENSE} cancels after 120 min; Ultralytics' NCCL timeout is 3 h"),
     "epochs_without_checkpoint": Threshold(3, "epochs", "(J) three times the interval in which Ultralytics saves"),
     # --- hardware
-    "power_brake": Threshold(0.1, "ratio", "leptonai/gpud: 0.6 events of hardware slowdown per minute over 10 min"),
     "retired_pages": Threshold(63, "pages", _DCGM),
     "margin": Threshold(5, "celsius", "leptonai/gpud"),
     "crc_rate": Threshold(100, "per second", _DCGM),

@@ -72,6 +72,7 @@ LOADER_START: Final = Measure(
     help_zh="训练时间中等待每个 epoch 第一个 batch 的占比：启动数据加载 worker 并填充预取队列。",
     formula=START_TIME / TRAINING_TIME,
     of=RANK,
+    thresholds=("loader_start_share",),
 )
 CALLBACKS: Final = Measure(
     name="callbacks",
@@ -81,6 +82,7 @@ CALLBACKS: Final = Measure(
     help_zh="训练步时间中执行其他回调函数（非 yoloscope）的占比。",
     formula=_share("callbacks"),
     of=RANK,
+    thresholds=("callbacks_share",),
 )
 COPY: Final = Measure(
     name="copy",
@@ -92,6 +94,25 @@ COPY: Final = Measure(
     of=RANK,
     thresholds=("h2d_share",),
 )
+CALLBACKS_OF_WALL: Final = Measure(
+    name="callbacks_of_wall",
+    title="Callbacks / wall time",
+    title_zh="回调函数 / 总时间",
+    help="Share of wall time spent in callbacks that are not yoloscope's, those between epochs included.",
+    help_zh="总时间中执行其他回调函数（非 yoloscope）的占比，包括 epoch 之间的回调。",
+    formula=phase("callbacks") / phase("=~.+"),
+    of=RANK,
+    thresholds=("callbacks_share",),
+)
+CALLBACK_SECONDS: Final = Measure(
+    name="callback_seconds",
+    title="Callbacks for a batch",
+    title_zh="每个 batch 的回调时间",
+    help="Mean time of a batch in callbacks that are not yoloscope's.",
+    help_zh="每个 batch 执行其他回调函数（非 yoloscope）的平均时间。",
+    formula=phase("callbacks") / BATCHES,
+    of=RANK,
+)
 PREPROCESS: Final = Measure(
     name="preprocess",
     title="Preprocessing",
@@ -100,6 +121,7 @@ PREPROCESS: Final = Measure(
     help_zh="训练步时间中 preprocess_batch 除拷贝以外的占比。",
     formula=_share("preprocess"),
     of=RANK,
+    thresholds=("preprocess_share",),
 )
 COMPUTE_SHARE: Final = Measure(
     name="compute",

@@ -244,7 +244,7 @@ def _gpu_load(moment: Moment, gpu: int) -> Iterator[_Part]:
     yield catalog.GPU_ENCODER_UTILIZATION_RATIO, (), 0.0
     yield catalog.GPU_DECODER_UTILIZATION_RATIO, (), 0.0
     if trains:
-        owner = (str(_pid(gpu)), "python", moment.node.run, str(gpu))
+        owner = (str(_pid(gpu)), "python", moment.node.run, str(gpu), "li")
         yield catalog.GPU_PROCESS_MEMORY_BYTES, owner, used
         yield catalog.GPU_PROCESS_SM_RATIO, owner, 0.82 * utilization
 
@@ -445,6 +445,8 @@ def _facts(moment: Moment, rank: int) -> Iterator[_Part]:
         "imgsz": "640",
         "optimizer": "SGD",
         "amp": "true",
+        "amp_asked": "true",
+        "workers": str(node.workers),
         "cache": "false",
         "world_size": str(node.ranks),
         "device": ",".join(moment.ranks),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import rules, units
 from yoloscope_exporter.diagnosis.units import when
 
 if TYPE_CHECKING:
@@ -12,16 +12,33 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
 
-HEALTHY, FINDINGS, NO_DATA = 0, 1, 2
+HEALTHY, FINDINGS, NO_DATA, UNKNOWN = 0, 1, 2, 3
+UNSURE = "insufficient_data"
 
 
 def exit_code(diagnoses: Sequence[Diagnosis]) -> int:
-    """0 if nothing is worse than `ok`, 1 with findings, 2 if nothing could be judged."""
+    """0 if every rank is healthy, 1 with findings, 2 without a run, 3 where it is too early or too little is known."""
     verdicts = [verdict for diagnosis in diagnoses for verdict in diagnosis.verdicts]
-    known = [verdict for verdict in verdicts if verdict.name != "insufficient_data"]
-    if not diagnoses or (verdicts and not known):
+    if not diagnoses:
         return NO_DATA
-    return FINDINGS if any(verdict.severity != rules.OK for verdict in verdicts) else HEALTHY
+    if any(verdict.severity != rules.OK and verdict.name != UNSURE for verdict in verdicts):
+        return FINDINGS
+    return HEALTHY if all(map(_is_healthy, diagnoses)) else UNKNOWN
+
+
+def _is_healthy(diagnosis: Diagnosis) -> bool:
+    return any(verdict.severity == rules.OK for verdict in diagnosis.verdicts)
+
+
+def why_unknown(diagnosis: Diagnosis) -> str:
+    """Why nothing is said of a rank: it is too early, or too little is known."""
+    if diagnosis.state == "setup":
+        return "too early: the run is in its set-up"
+    batches = diagnosis.signals.get(type(diagnosis.signals).batches)
+    if diagnosis.abstained.get("compute_bound"):
+        missing = ", ".join(diagnosis.abstained["compute_bound"])
+        return f"too little is known: {units.counted(batches, 'batch')} in the last window, missing {missing}"
+    return "too little is known: no verdict held for long enough, and none says that it is healthy"
 
 
 MARKS = {rules.OK: "ok", rules.INFO: "note", rules.WARNING: "warning", rules.CRITICAL: "CRITICAL"}
@@ -40,7 +57,7 @@ def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
         lines += ["", f"  {MARKS[verdict.severity]:<9} {verdict.name}: {verdict.title}{_share(verdict)}"]
         lines += [f"    {name:<9} {text}" for name, text in _fields(verdict) if text]
     if not diagnosis.verdicts:
-        lines += ["", "  nothing stands out"]
+        lines += ["", f"  no verdict: {why_unknown(diagnosis)}"]
     if verbose and diagnosis.abstained:
         lines += ["", "  not evaluated (missing signals):"]
         lines += [f"    {name:<20} {', '.join(gone)}" for name, gone in diagnosis.abstained.items()]
@@ -72,7 +89,8 @@ def _share(verdict: Verdict) -> str:
 def _when(verdict: Verdict, most: int = 4) -> str:
     spans = [f"{when(start)[11:19]} to {when(end)[11:19]}" for start, end in verdict.spans]
     more = f" and {len(spans) - most} times more" if len(spans) > most else ""
-    return ", ".join(spans[:most]) + more + (" UTC" if spans else "")
+    after = f" ({verdict.after})" if verdict.after else ""
+    return ", ".join(spans[:most]) + more + (" UTC" if spans else "") + after
 
 
 def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> str:
@@ -80,7 +98,7 @@ def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> st
     parts = ["# Diagnosis\n"]
     for diagnosis in diagnoses:
         parts.append(f"## {heading(diagnosis)}\n")
-        parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else "Nothing stands out.\n")
+        parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else f"No verdict: {why_unknown(diagnosis)}.\n")
     parts += [f"- {note}" for note in notes]
     return "\n".join(parts) + "\n"
 

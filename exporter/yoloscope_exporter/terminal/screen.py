@@ -19,6 +19,7 @@ from yoloscope_exporter.diagnosis.units import clock, duration
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.terminal.diagnosis import why_unknown
 from yoloscope_exporter.terminal.sparkline import line
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _rank(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> I
     if diagnosis is not None:
         yield from (_verdict(verdict) for verdict in diagnosis.verdicts)
         if not diagnosis.verdicts:
-            yield Text("nothing stands out", style="dim")
+            yield Text(f"no verdict: {why_unknown(diagnosis)}", style="dim")
     yield Text(progress(window, run, rank), no_wrap=True, overflow="ellipsis")
     yield from _anatomy(window, run, rank)
     yield from _loader(window, run, rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DETAILS = "gpu_details"
+USER = getpass.getuser()
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_old_device(tmp_path: Path) -> None:
         assert series.of(catalog.GPU_RETIRED_PAGES_TOTAL)["0", "double_bit"] == 1
         assert not series.of(catalog.GPU_REMAPPED_ROWS_TOTAL)
         assert series.value(catalog.GPU_PCIE_RECEIVE_BYTES_TOTAL, "0") == pytest.approx(8e8 * 10)
-        assert ("0", "41001", "", "", "") in series.of(catalog.GPU_PROCESS_MEMORY_BYTES)
+        assert ("0", "41001", "", "", "", "") in series.of(catalog.GPU_PROCESS_MEMORY_BYTES)
         assert not world.rejected
 
 
@@ -101,7 +103,7 @@ def test_pcie_bytes_are_published_once(tmp_path: Path) -> None:
 
 
 def test_processes_are_joined_to_runs(world: GpuWorld) -> None:
-    """Name from /proc, run and rank from the records; others have neither, and arguments never show."""
+    """Name and user from /proc, run and rank from the records; others have neither, and arguments never show."""
     comm = world.procfs / "4711" / "comm"
     comm.parent.mkdir(parents=True)
     comm.write_text("python\n")
@@ -109,10 +111,10 @@ def test_processes_are_joined_to_runs(world: GpuWorld) -> None:
     world.fake.set({"gpu.0.process.4711": "memory=1073741824 sm=45", "gpu.0.process.4712": "memory=2048 graphics=1"})
     series = details(world)
     assert series.of(catalog.GPU_PROCESS_MEMORY_BYTES) == {
-        ("0", "4711", "python", "exp7", "3"): 1073741824,
-        ("0", "4712", "", "", ""): 2048,
+        ("0", "4711", "python", "exp7", "3", USER): 1073741824,
+        ("0", "4712", "", "", "", ""): 2048,
     }
-    assert series.of(catalog.GPU_PROCESS_SM_RATIO)["0", "4711", "python", "exp7", "3"] == pytest.approx(0.45)
+    assert series.of(catalog.GPU_PROCESS_SM_RATIO)["0", "4711", "python", "exp7", "3", USER] == pytest.approx(0.45)
 
 
 def test_process_churn(tmp_path: Path) -> None:

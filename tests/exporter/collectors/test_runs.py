@@ -557,9 +557,9 @@ GPUS = [
     [
         ({"gpu_uuid": "GPU-b"}, [], ("1", "GPU-b")),
         ({"gpu_uuid": "GPU-z"}, [], None),
-        ({}, [("1", "42", "python", "train", "0")], ("1", "GPU-b")),
-        ({}, [("0", "42", "python", "train", "0"), ("1", "42", "python", "train", "0")], None),
-        ({}, [("1", "42", "python", "train", "1")], None),
+        ({}, [("1", "42", "python", "train", "0", "li")], ("1", "GPU-b")),
+        ({}, [("0", "42", "python", "train", "0", "li"), ("1", "42", "python", "train", "0", "li")], None),
+        ({}, [("1", "42", "python", "train", "1", "li")], None),
         ({}, [], None),
     ],
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from yoloscope_exporter import config
+from yoloscope_exporter import catalog, config
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands.serve import serve
 from yoloscope_exporter.recordings.writer import Writer
@@ -76,12 +76,41 @@ def test_a_healthy_recording_exits_with_0(tmp_path: Path) -> None:
     assert [v["severity"] for v in json.loads(result.output)["runs"][0]["verdicts"]] == ["ok"]
 
 
+def test_no_verdict_is_not_health(tmp_path: Path) -> None:
+    """Too early is code 3, with the reason; so is a run of which too little is known; 0 is only for a healthy one."""
+    early = run("--recording", record(tmp_path / "a.om", Plan(epochs=0, setup=60.0, end="running")))
+    assert early.exit_code == 3
+    assert "train/yolo11m, rank 0 (setup)" in early.output
+    assert "no verdict: too early: the run is in its set-up" in early.output
+    unknown = run("--recording", cases.path("no_phases"))
+    assert unknown.exit_code == 3
+    assert "insufficient_data" in unknown.output
+    blind = Plan(epochs=1, batches=80, without=(catalog.TRAIN_PHASE_SECONDS_TOTAL, catalog.TRAIN_BATCHES_TOTAL))
+    assert run("--recording", record(tmp_path / "b.om", blind), "--run", blind.run).exit_code == 3
+
+
+def test_a_set_up_that_takes_long_is_a_finding() -> None:
+    """With its stage, its progress and what makes it short, although nothing was trained."""
+    result = run("--recording", cases.path("setup_slow"))
+    assert result.exit_code == 1
+    for part in ("setup_slow", "in set-up for ", "now in the stage scan, 9", "labels.cache"):
+        assert part in result.output
+
+
+def test_a_verdict_that_ended_says_so() -> None:
+    """When, and that the run has been healthy since."""
+    result = run("--recording", cases.path("setup_slow_cache"))
+    assert "UTC (until 14:20:" in result.output
+    assert "; healthy since)" in result.output
+    assert "until" not in run("--recording", cases.path("loader_workers")).output
+
+
 def test_the_advice_as_a_file_for_yolo(starved: Path, tmp_path: Path) -> None:
     """A YAML of Ultralytics arguments, with what it rests on."""
     target = tmp_path / "better.yaml"
     run("--recording", starved, "--write-cfg", target)
     assert yaml.safe_load(target.read_text()) == {"mode": "train", "workers": 4}
-    assert "# loader_workers: 56% of training time waits for data" in target.read_text()
+    assert "# loader_workers: 58% of training time waits for data" in target.read_text()
 
 
 def test_advice_is_written_for_one_run(tmp_path: Path) -> None:

@@ -92,7 +92,23 @@ def test_slow_storage_is_not_told_to_read_more() -> None:
 def test_no_workers_where_no_cpu_is_free_for_them() -> None:
     """Preparation bound by the CPU is not helped by sharing the CPUs among more workers."""
     assert advice.for_slow_preprocessing(data_set(1000.0, 10 * GIB)).arguments == {"cache": "ram"}
-    assert advice.for_slow_preprocessing(data_set(1000.0, 10 * GIB, cache="ram")).arguments == {"mosaic": 0.0}
+    assert advice.for_slow_preprocessing(data_set(1000.0, 10 * GIB, cache="ram")).arguments == {}
+
+
+@pytest.mark.parametrize(("decoding", "arguments", "speedup"), [(0.9, {"cache": "ram"}, 0.45 / 0.2), (0.1, {}, None)])
+def test_a_cache_saves_decoding_only(decoding: float, arguments: dict[str, str], speedup: float | None) -> None:
+    """It is advised, and its gain computed, by the share of the preparation that decodes."""
+    one = data_set(1000.0, 10 * GIB)
+    known = replace(one, numbers={**one.numbers, **LOADER, "decode_share": decoding})
+    found = advice.for_slow_preprocessing(known)
+    assert found.arguments == arguments
+    assert found.speedup == (speedup and pytest.approx(speedup))
+
+
+def test_no_gain_is_promised_where_decoding_was_not_measured() -> None:
+    """Older hooks do not tell decoding from transforms."""
+    one = data_set(1000.0, 10 * GIB)
+    assert advice.for_slow_preprocessing(replace(one, numbers={**one.numbers, **LOADER})).speedup is None
 
 
 def test_every_rank_of_the_node_keeps_its_own_cache() -> None:
@@ -108,7 +124,7 @@ def test_what_is_cached_is_not_cached_again() -> None:
     assert advice.cache_in_memory(data_set(10.0, GIB, cache="ram")) is None
     assert advice.cache_on_disk(data_set(10.0, GIB, cache="disk")) is None
     assert advice.cache_in_memory(signals(memory_available_bytes=GIB)) is None
-    assert "mosaic" in advice.for_slow_preprocessing(signals(memory_available_bytes=GIB)).arguments
+    assert "mosaic" in advice.for_slow_preprocessing(signals(memory_available_bytes=GIB)).note
 
 
 def test_batch_from_peak_memory() -> None:

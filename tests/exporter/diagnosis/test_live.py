@@ -74,13 +74,13 @@ def test_a_gpu_held_by_nobodys_training_is_counted() -> None:
         now = 1000.0 + second
         samples = [
             Sample(catalog.GPU_BUSY_SECONDS_TOTAL, ("1",), 5.0),
-            Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", "77", "jupyter", "", ""), 9e9),
+            Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", "77", "jupyter", "", "", "li"), 9e9),
         ]
         last = {(s.metric.name, s.labels): s.value for s in watching.feed(now, samples)}
     assert last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, ("", "", "held_idle")] == pytest.approx(85, abs=6)
     (alone,) = watching.diagnoses
     assert alone.verdicts[0].name == "held_idle"
-    assert "77 (jupyter)" in alone.verdicts[0].fix
+    assert "77 (jupyter, user li, 8.38 GiB)" in alone.verdicts[0].fix
 
 
 def test_a_rank_without_a_gpu_wastes_none() -> None:
@@ -88,6 +88,39 @@ def test_a_rank_without_a_gpu_wastes_none() -> None:
     _, last = live(replace(STARVED, gpu=False, end="running"))
     assert not [key for key in last if key[0] == catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name]
     assert last[catalog.TRAIN_VERDICT.name, (STARVED.run, "0", "loader_workers")] == 1
+
+
+def stalls(plan: Plan) -> set[str]:
+    """Ranks that were ever told to be stalled."""
+    watching, told = Live(), set()
+    for time, samples in moments(plan, 1.0):
+        watching.feed(time, samples)
+        told |= {one.rank for one in watching.diagnoses for v in one.verdicts if v.name == "stalled"}
+    return told
+
+
+def test_a_silence_that_has_a_reason_is_no_stall() -> None:
+    """Rank 0 validates alone, callbacks run after an epoch, labels are assigned on the CPU; a hang has none."""
+    alone = Plan(ranks=2, epochs=2, batches=60, validate=60.0, first_alone=True)
+    uploads = Plan(epochs=2, batches=60, epoch_callback=45.0)
+    slow = {"forward": lambda at: 45.0 if at.batch == 60 else 0.08, "on_cpu": frozenset({60}), "main_cpus": 3.0}
+    assert stalls(alone) == set()
+    assert stalls(uploads) == set()
+    assert stalls(Plan(epochs=1, batches=90, **slow)) == set()  # type: ignore[arg-type]
+    assert stalls(Plan(epochs=1, batches=90, hang=60, hang_seconds=45.0, end="running")) == {"0"}
+
+
+def test_programs_of_the_desktop_hold_no_gpu() -> None:
+    """Nor does a process of a few MiB; one that is not visible is told as such."""
+    found = {}
+    for pid, name, size in (("5", "Xorg", 9e8), ("6", "python", 1e7), ("7", "", 9e9)):
+        watching = Live()
+        for second in range(90):
+            held = Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", pid, name, "", "", "li" if name else ""), size)
+            watching.feed(1000.0 + second, [Sample(catalog.GPU_BUSY_SECONDS_TOTAL, ("1",), 5.0), held])
+        found[pid] = [one.verdicts[0].evidence for one in watching.diagnoses]
+    assert (found["5"], found["6"]) == ([], [])
+    assert "7 (8.38 GiB; not visible here" in found["7"][0]
 
 
 def test_ranks_that_wait_for_a_starved_peer_waste_its_way() -> None:

@@ -13,6 +13,7 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import signals
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 from tests.recordings.model import Plan, play
 
@@ -33,6 +34,10 @@ def ranks(run: str, count: int) -> list[Sample]:
     return [Sample(c.TRAIN_UP, (run, str(rank)), 1.0) for rank in range(count)]
 
 
+def affinity(run: str, cores: float) -> Sample:
+    return Sample(c.TRAIN_PROCESS_AFFINITY_CORES, (run, "0", "worker"), cores)
+
+
 def quota(run: str, cores: float) -> Sample:
     return Sample(c.CGROUP_CPU_QUOTA_CORES, (run,), cores)
 
@@ -51,6 +56,8 @@ def allowed(run: str, cores: float, share: float) -> list[Sample]:
         (ranks("a", 4), 4.0),
         ([*ranks("a", 1), *ranks("b", 7)], 2.0),
         ([*ranks("a", 2), quota("a", 6.0)], 3.0),
+        ([*ranks("a", 2), affinity("a", 8.0)], 8.0),  # each rank has its own
+        ([*ranks("a", 1), affinity("a", 2.0)], 2.0),
         ([*ranks("a", 1), *ranks("b", 1), quota("a", 6.0)], 6.0),  # another run's rank has no part in this quota
         ([*ranks("a", 4), *allowed("a", 4, 3.0)], 3.0),  # pinned: each rank has its own
         ([*ranks("a", 4), *allowed("a", 8, 2.0)], 2.0),  # a container's eight CPUs for all four
@@ -60,6 +67,19 @@ def allowed(run: str, cores: float, share: float) -> list[Sample]:
 def test_cpus_for_each_rank(samples: list[Sample], cores: float) -> None:
     """All trainers share the node's CPUs, those of a run its quota."""
     assert node(*samples)["a"].rank_cores == cores
+
+
+@pytest.mark.parametrize("idle", [0, 16])
+def test_validation_workers_do_not_hide_how_long_the_others_queue(idle: int) -> None:
+    """Older hooks count both as `worker`; eight were asked for."""
+    who, store = ("a", "0"), Store()
+    for time in range(100, 131):
+        queued = Sample(c.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, (*who, "worker"), 8 * 0.55 * time)
+        count = Sample(c.TRAIN_PROCESSES, (*who, "worker"), 8.0 + idle)
+        store.add(time, [*ranks("a", 1), Sample(c.TRAIN_WORKERS, who, 8.0), queued, count])
+    window = Window(store, 100.0, 130.0)
+    (one,) = signals.gather([(window, window)])
+    assert one.runqueue_share == pytest.approx(0.55)
 
 
 def test_ranks_of_a_run_are_not_those_of_the_node() -> None:
@@ -116,6 +136,6 @@ def test_every_metric_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     store = play(Plan(ranks=2, epochs=3, batches=60))
     window = Window(store, store.first, store.last - 22, 2.0)
     signals.gather([(window, window)])
-    signals.of_node(window, 0.05)
+    signals.of_node(window, DEFAULTS)
     assert len(asked) > 50
     assert asked <= signals.METRICS

@@ -217,13 +217,13 @@ def test_the_healthy_control_yields_nothing(trainings: Trainings) -> None:
     assert trainings.findings() == {"0": []}
 
 
-def test_slow_storage_is_found_and_the_printed_fix_helps(trainings: Trainings) -> None:
+def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -> None:
     """The advice, applied as it stands, raises throughput, and the report shows it."""
     trainings.to_the_end(script=SLOW_STORAGE, workers=1)
     before = trainings.summary()
     verdict = trainings.diagnoses()[0].verdicts[0]
-    assert verdict.name == "loader_io", verdict
-    assert verdict.advice.arguments["cache"] == "ram"
+    assert verdict.name == "loader_wait", verdict  # it sleeps: no disk is busy, and nothing else shows what it is
+    assert verdict.advice.arguments["workers"] > 1
     fix = dict(verdict.advice.arguments)
     trainings.to_the_end(script=SLOW_STORAGE, epochs=5, workers=fix.pop("workers", 1), arguments=fix)
     after = trainings.summary()
@@ -239,7 +239,7 @@ def test_slow_storage_is_found_and_the_printed_fix_helps(trainings: Trainings) -
         # Whether CPUs idle depends on who else is on the machine, so this is not asked here.
         ({"workers": 1, "image_work": 0.05}, {"free_cores": 0.0}, "loader_workers"),
         ({"image_sleep": 0.1, "slow_worker": 1}, {}, "slow_worker"),
-        ({"workers": 0, "image_sleep": 0.06}, {}, "loader_io"),
+        ({"workers": 0, "image_sleep": 0.06}, {}, "loader_wait"),
     ],
     ids=["cpu", "few", "one-slow", "no-workers"],
 )

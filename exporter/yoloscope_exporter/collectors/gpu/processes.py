@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -35,11 +36,22 @@ class Known:
     procfs: Path
     trainers: Mapping[int, Trainer]
 
-    def labels(self, pid: int) -> tuple[str, str, str, str]:
-        """Pid, command, run, rank; what is not known is empty."""
+    def labels(self, pid: int) -> tuple[str, str, str, str, str]:
+        """Pid, command, run, rank, user; what is not known is empty."""
         trainer = self.trainers.get(pid)
         identity = (trainer.run, trainer.rank) if trainer else ("", "")
-        return (str(pid), self._command(pid), *identity)
+        return (str(pid), self._command(pid), *identity, self._user(pid))
+
+    def _user(self, pid: int) -> str:
+        """The owner's name; the number where this machine, or this container, has no name for it."""
+        try:
+            uid = (self.procfs / str(pid)).stat().st_uid
+        except OSError:
+            return ""
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return str(uid)
 
     def _command(self, pid: int) -> str:
         """The name only: arguments may hold secrets, and would make a new series each time."""

@@ -14,6 +14,7 @@ from yoloscope_exporter.diagnosis.rules import (
     loader,
     memory,
     ranks,
+    setup,
     step,
 )
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, OK, SEVERITIES, WARNING, Rule
@@ -21,6 +22,7 @@ from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, OK, SEVERITI
 __all__ = ["BY_NAME", "CRITICAL", "INFO", "NOT_HEALTHY", "OK", "RULES", "SEVERITIES", "WARNING", "Rule"]
 
 RULES: tuple[Rule, ...] = (
+    *setup.RULES,
     *loader.RULES,
     *step.RULES,
     *memory.RULES,
@@ -35,4 +37,4 @@ RULES: tuple[Rule, ...] = (
 BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}
 
 #: With one of these, a rank is not healthy even if its time goes into computing.
-NOT_HEALTHY = tuple(rule.name for rule in RULES if rule.severity in (WARNING, CRITICAL))
+NOT_HEALTHY = tuple(rule.name for rule in RULES if rule.severity in (WARNING, CRITICAL) or rule.slows)

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.rules.rule import WARNING, Rule
+from yoloscope_exporter.diagnosis.rules.rule import INFO, SHM, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
-
-
-SHM = "/dev/shm"  # noqa: S108 - a name for people
 
 
 def _mismatch(s: Signals, _: Thresholds) -> bool:
@@ -67,6 +64,10 @@ RULES = (
         name="environment",
         title="The installation does not match the machine",
         severity=WARNING,
+        requires="versions, devices and /dev/shm as the run tells them",
+        confused_with={
+            "amp_off": "a setting, not the installation",
+        },
         needs=(Signals.torch_cuda,),
         when=_mismatch,
         evidence=lambda s, _: _environment_problem(s),
@@ -78,20 +79,46 @@ RULES = (
         remedy="a matching CUDA build, `device=0`, a larger `/dev/shm` (`--ipc=host`, `--shm-size`)",
     ),
     Rule(
+        name="amp_off",
+        title="AMP was asked for and is off",
+        severity=INFO,
+        requires="the asked and the effective AMP of a run on a GPU",
+        confused_with={
+            "healthy": "on a CPU AMP is off by design",
+        },
+        needs=(Signals.amp_asked, Signals.amp_on),
+        when=lambda s, _: bool(s.amp_asked and not s.amp_on and "gpu" in s.names),
+        evidence=lambda _s, _t: "amp=True was asked for; after its check Ultralytics trains with amp=False",
+        cause="AMP gave other boxes than full precision in Ultralytics' check, or its model could not be downloaded",
+        verify="the log's lines that begin with 'AMP:'",
+        fix=lambda _: Advice(
+            note="see what the log says after 'AMP:'; without a network put the model it names into the working "
+            "directory; on GTX 16xx cards AMP is broken and amp=False is right"
+        ),
+        slows=True,
+        remedy="the check's model at hand; a newer PyTorch and driver",
+    ),
+    Rule(
         name="held_idle",
         title="A process that trains nothing holds a GPU",
         severity=WARNING,
+        requires="memory of 256 MiB or more held by a process that is no training, on a GPU that idles",
+        confused_with={
+            "desktop": "programs of the desktop are known by name, and hold less",
+            "another container": "processes that are not visible are told as such",
+        },
         needs=(Signals.held_idle_gpus,),
         when=lambda s, _: s.held_idle_gpus > 0,
-        thresholds=("held_idle",),
+        thresholds=("held_idle", "held_bytes"),
         evidence=(
             lambda s, _: (
-                f"GPU {s.names['held_idle']}: memory is held by a process that is no training known here, and idle"
+                f"GPU {s.names['held_idle']} idles, its memory is held by what is no training known here: "
+                f"{s.names['held_by']}"
             )
         ),
-        cause="a notebook, a finished script or a zombie keeps its CUDA context",
+        cause="a process that computes nothing keeps its CUDA context: a notebook, a script that waits",
         verify="nvidia-smi --query-compute-apps=gpu_uuid,pid,name,used_memory --format=csv",
-        fix=lambda s: Advice(note=f"end process {s.names['held_by']} if nobody needs it"),
+        fix=lambda s: Advice(note=f"ask its user, and end process {s.names['held_by']} if nobody needs it"),
         states=("",),
         remedy="end the process if nobody needs it",
     ),

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 
+def _too_hot(s: Signals, t: Thresholds) -> bool:
+    """What the power brake explains is not heat: drivers count it as hardware slowdown as well."""
+    return s.thermal_share - s.get(Signals.power_brake_share) >= t.thermal_share
+
+
+def _brake_evidence(s: Signals, _: Thresholds) -> str:
+    clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
+    return f"power brake {s.power_brake_share:.0%} of the time{clock}"
+
+
 def _thermal_evidence(s: Signals, _: Thresholds) -> str:
     heat = f" at {s.temperature_celsius:.0f} C" if s.has(Signals.temperature_celsius) else ""
     clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
@@ -47,8 +57,13 @@ RULES = (
         name="thermal_throttle",
         title="The GPU is too hot",
         severity=WARNING,
+        requires="throttle reasons of temperature, the power brake subtracted",
+        confused_with={
+            "power_brake": "hardware slowdown stands for either; the brake's own reason tells",
+            "power_capped": "another reason",
+        },
         needs=(Signals.thermal_share,),
-        when=lambda s, t: s.thermal_share >= t.thermal_share,
+        when=_too_hot,
         thresholds=("thermal_share",),
         evidence=_thermal_evidence,
         cause="the GPU lowers its clocks to stay within its temperature limit",
@@ -57,9 +72,34 @@ RULES = (
         remedy="cooling; a lower power limit meanwhile",
     ),
     Rule(
+        name="power_brake",
+        title="The power supply slows the GPU down",
+        severity=WARNING,
+        requires="throttle reason hw_power_brake_slowdown",
+        confused_with={
+            "thermal_throttle": "temperature has reasons of its own",
+            "power_capped": "the power limit is software's (sw_power_cap)",
+        },
+        needs=(Signals.power_brake_share,),
+        when=lambda s, t: s.power_brake_share >= t.power_brake,
+        thresholds=("power_brake",),
+        evidence=_brake_evidence,
+        cause="the board's power brake is pulled: a power supply, its cables or the node's limit cannot give more",
+        verify="nvidia-smi -q -d PERFORMANCE: HW Power Brake Slowdown; the BMC's log (ipmitool sel list)",
+        fix=lambda _: Advice(
+            note="check power supplies and cables, the rack's power limit; nvidia-smi -pl <watts> below it meanwhile"
+        ),
+        remedy="power supplies, cables, the rack's power limit; a lower power limit meanwhile",
+    ),
+    Rule(
         name="power_capped",
         title="The GPU is held down by its power limit",
         severity=INFO,
+        requires="throttle reason sw_power_cap, and a clock that is much below its maximum",
+        confused_with={
+            "healthy": "a cap that costs little of the clock",
+            "power_brake": "another reason",
+        },
         needs=(Signals.power_share,),
         when=lambda s, t: s.power_share >= t.power_share and s.get(Signals.clock_ratio) < t.clock_ratio,
         thresholds=("power_share", "clock_ratio"),
@@ -67,19 +107,26 @@ RULES = (
         cause="the power limit is lower than what this training would draw",
         verify="nvidia-smi -q -d POWER,CLOCK",
         fix=lambda _: Advice(note="raise the limit where that is allowed: nvidia-smi -pl <watts>"),
+        slows=True,
         remedy="raise the power limit where that is allowed",
     ),
     Rule(
         name="pcie_degraded",
         title="The PCIe link is narrower or slower than it could be",
-        severity=WARNING,
+        severity=INFO,
+        requires="lanes in use below the maximum; the generation only under load",
+        confused_with={
+            "h2d_bound": "says whether copies are slow; this alone is a note",
+        },
         needs=(Signals.pcie_width, Signals.pcie_width_max),
         when=_below_link_maximum,
         thresholds=("gpu_under_load",),
         evidence=_pcie_evidence,
-        cause="a badly seated card, a riser, a slot with fewer lanes, or a link that trained down",
+        cause="a slot with fewer lanes by design, a badly seated card, a riser, or a link that trained down",
         verify="nvidia-smi --query-gpu=pcie.link.width.current,pcie.link.width.max,pcie.link.gen.current --format=csv",
-        fix=lambda _: Advice(note="reseat the card or move it to a full slot"),
-        remedy="reseat the card, a full slot",
+        fix=lambda _: Advice(
+            note="nothing while copies are quick (h2d_bound says so); else reseat the card, or use a full slot"
+        ),
+        remedy="nothing while copies are quick; else reseat the card, a full slot",
     ),
 )

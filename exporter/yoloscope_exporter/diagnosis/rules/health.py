@@ -24,16 +24,53 @@ def _unknown_reason(s: Signals, t: Thresholds) -> str:
     if not s.has(Signals.data_wait_share):
         return f"{s.batches:.0f} batches in the window, too few to judge a step"
     if loader.starved(s, t) and not loader.input_cause(s, t):
-        return f"{loader.waits(s)}, but the loader's workers leave no record, so the cause stays open"
-    return ""
+        return f"{loader.waits(s)}, but {_why_open(s)}, so the cause stays open"
+    return _residual(s, t)
+
+
+def _why_open(s: Signals) -> str:
+    if s.get(Signals.queue_ready) >= 1 and not s.has(Signals.callbacks_share):
+        return "batches are ready meanwhile: callbacks are likely, and these hooks do not time them"
+    return "the loader's workers leave no record"
+
+
+#: Parts of a step that have a verdict each, with the field of its threshold.
+_PARTS = {
+    "waits for data": (Signals.data_wait_share, "input_share"),
+    "callbacks": (Signals.callbacks_share, "callbacks_share"),
+    "preprocessing": (Signals.preprocess_share, "preprocess_share"),
+    "copies": (Signals.h2d_share, "h2d_share"),
+    "waits for gradients": (Signals.exposed_share, "exposed_share"),
+}
+
+
+def _residual(s: Signals, t: Thresholds) -> str:
+    """No part is above its own limit, and yet too little computes: what is left is called nothing but that."""
+    parts = {name: s.get(share) for name, (share, _) in _PARTS.items()}
+    if any(parts[name] >= getattr(t, limit) for name, (_, limit) in _PARTS.items()):
+        return ""
+    if not s.has(Signals.compute_share) or computing(s) >= t.compute_share:
+        return ""
+    named = ", ".join(f"{name} {share:.0%}" for name, share in parts.items() if share >= 0.01)  # noqa: PLR2004 - less is noise
+    rest = max(1 - s.compute_share - sum(parts.values()), 0.0)
+    known = f"{s.compute_share:.0%} of training time computes"
+    return "; ".join(filter(None, (known, named, f"the other {rest:.0%} is not measured")))
+
+
+def computing(s: Signals) -> float:
+    """Share of training time that computes or exchanges gradients; the wait for a rank that validates left out."""
+    waited = s.waited_share / s.train_share if s.get(Signals.waited_share) and s.get(Signals.train_share) else 0.0
+    return (s.compute_share + s.get(Signals.exposed_share)) / max(1 - waited, 0.01)
 
 
 def _healthy(s: Signals, t: Thresholds) -> bool:
     return (
         s.data_wait_share < t.input_share
         and s.get(Signals.h2d_share) < t.h2d_share
+        and s.get(Signals.preprocess_share) < t.preprocess_share
+        and s.get(Signals.callbacks_share) < t.callbacks_share
         and s.get(Signals.exposed_share) < t.exposed_share
-        and s.compute_share + s.get(Signals.exposed_share) >= t.compute_share
+        and computing(s) >= t.compute_share
     )
 
 
@@ -48,8 +85,21 @@ RULES = (
         name="insufficient_data",
         title="Not enough is known to judge",
         severity=INFO,
+        requires="nothing: it says what is missing",
+        confused_with={
+            "healthy": "nothing is told of what is not known",
+        },
         when=_unknown,
-        thresholds=(*loader.CAUSE_THRESHOLDS, "stall_factor", "stall_seconds", "stall_most_seconds"),
+        thresholds=(
+            *loader.CAUSE_THRESHOLDS,
+            *(limit for _, limit in _PARTS.values() if limit != "input_share"),
+            "compute_share",
+            "stall_factor",
+            "stall_seconds",
+            "stall_most_seconds",
+            "held_idle",
+            "computing_cores",
+        ),
         evidence=_unknown_reason,
         cause="the window holds too few batches, or series that a verdict needs are missing",
         verify="yoloscope check; curl the exporter's /metrics and look for yoloscope_train_phase_seconds_total",
@@ -61,9 +111,21 @@ RULES = (
         name="compute_bound",
         title="Healthy: the time goes into training",
         severity=OK,
+        requires="step phases: computing above its limit, every other part below its own",
+        confused_with={
+            "small_batch": "a GPU that is not filled computes as well",
+            "power_capped": "so does one that is held down",
+        },
         needs=(*STEP, Signals.compute_share),
         when=_healthy,
-        thresholds=("input_share", "h2d_share", "exposed_share", "compute_share"),
+        thresholds=(
+            "input_share",
+            "h2d_share",
+            "preprocess_share",
+            "callbacks_share",
+            "exposed_share",
+            "compute_share",
+        ),
         evidence=_healthy_evidence,
         cause="nothing holds training back but the arithmetic itself",
         verify="nvidia-smi dmon -s u",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, Rule
+from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
@@ -33,11 +33,48 @@ def _plateau_evidence(s: Signals, _: Thresholds) -> str:
     return f"over {s.epochs_seen:.0f} epochs the loss fell by {s.loss_drop:.1%}{metric}, with the hardware busy"
 
 
+def _swings(s: Signals, t: Thresholds) -> bool:
+    """After warm-up only: until then the learning rate rises."""
+    return s.settled_epochs >= t.loss_epochs and s.loss_turns >= t.loss_turns and s.loss_swing >= t.loss_swing
+
+
+def _unstable_advice(s: Signals) -> Advice:
+    """Without the learning rate in use no number can be computed: half of what it is."""
+    batch = f" (now {s.batch_size:.0f})" if s.has(Signals.batch_size) else ""
+    return Advice(note=f"halve lr0 and name an optimizer (auto ignores lr0); a larger batch{batch}; warmup_epochs up")
+
+
 RULES = (
+    Rule(
+        name="loss_unstable",
+        title="The loss swings from epoch to epoch",
+        severity=WARNING,
+        requires="losses at the ends of eight epochs after warm-up",
+        confused_with={
+            "healthy": "in warm-up it is never judged; a falling loss does not turn",
+            "plateau": "small turns",
+            "diverged": "no finite loss",
+        },
+        needs=(Signals.settled_epochs, Signals.loss_turns, Signals.loss_swing),
+        when=_swings,
+        thresholds=("loss_epochs", "loss_turns", "loss_swing"),
+        evidence=lambda s, _: (
+            f"over {s.settled_epochs:.0f} epochs after warm-up the loss turned {s.loss_turns:.0%} of the time, "
+            f"typically by {s.loss_swing:.0%} of its value"
+        ),
+        cause="the learning rate is too high for this batch, the batch too small, or the data set too small to tell",
+        verify="results.png: the loss curves zigzag after warm-up",
+        fix=_unstable_advice,
+        remedy="`lr0` down with an explicit `optimizer`, `warmup_epochs` up, a larger `batch`",
+    ),
     Rule(
         name="diverged",
         title="The loss is not finite",
         severity=CRITICAL,
+        requires="NaN or infinite losses that were seen",
+        confused_with={
+            "loss_unstable": "the loss is finite there",
+        },
         needs=(Signals.nonfinite,),
         when=lambda s, _: s.nonfinite > 0 or s.get(Signals.nan_recoveries) > 0,
         evidence=lambda s, _: f"{s.nonfinite:.0f} batches with a NaN or infinite loss",
@@ -51,6 +88,10 @@ RULES = (
         name="plateau",
         title="The loss no longer falls, and it is not the hardware",
         severity=INFO,
+        requires="losses of ten epochs, and a busy GPU or no wait for data",
+        confused_with={
+            "healthy": "the loss falls more slowly in a run that waits: another verdict's",
+        },
         needs=(Signals.epochs_seen, Signals.loss_drop, Signals.data_wait_share),
         when=_is_plateau,
         thresholds=("plateau_epochs", "loss_drop", "metric_gain", "gpu_busy", "input_share"),

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, Rule
+from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, SHM, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.advice import Value
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 
 def stall_limit(s: Signals, t: Thresholds) -> float:
-    """Seconds without a batch that are too many: five times the longest batch so far, within bounds."""
-    if not s.get(Signals.longest_batch):
+    """Seconds without a batch that are too many: five times the longest batch so far, within bounds.
+
+    The most there is where the silence may have a reason: after an epoch's last batch callbacks run; and a process that
+    computes on several CPUs beside an idle GPU does something (labels are assigned on the CPU after an OOM).
+    """
+    computes = s.get(Signals.silent_cpus) >= t.computing_cores and s.get(Signals.silent_gpu_busy) < t.held_idle
+    if not s.get(Signals.longest_batch) or s.get(Signals.epoch_done) or computes:
         return t.stall_most_seconds
     return min(max(t.stall_factor * s.longest_batch, t.stall_seconds), t.stall_most_seconds)
 
 
 def stalled(s: Signals, t: Thresholds) -> bool:
-    """Whether a living rank has not finished a batch for too long."""
-    return s.up and s.last_batch_age >= stall_limit(s, t)
+    """Whether a living rank has not finished a batch for too long, and waits for no rank that does something else."""
+    return s.up and not s.get(Signals.peers_paused) and s.last_batch_age >= stall_limit(s, t)
 
 
 def _stall_evidence(s: Signals, t: Thresholds) -> str:
@@ -45,6 +51,14 @@ def _stall_cause(s: Signals, _: Thresholds) -> str:
     return "the loader, the storage or a callback hangs"
 
 
+def _failed_cause(s: Signals, _: Thresholds) -> str:
+    """A loader worker that died, or the stage of a set-up that did not end; else what the exception says."""
+    if s.get(Signals.worker_deaths):
+        return "loader workers died (worker_died), and PyTorch raises for it"
+    stage = f" in the set-up's stage {s.names['setup_stage']}" if "setup_stage" in s.names else ""
+    return f"an exception left the trainer{stage}"
+
+
 def _killed_cause(s: Signals, _: Thresholds) -> str:
     """Lack of memory if the cgroup's count of OOM kills rose; else the signal cannot be known afterwards."""
     if s.get(Signals.oom_kills) > 0:
@@ -65,14 +79,144 @@ def _killed_advice(s: Signals) -> Advice:
     return Advice({"resume": True}, note="continue from the last checkpoint")
 
 
+def _death_evidence(s: Signals, _: Thresholds) -> str:
+    how = f": {s.names['death_signals']}" if "death_signals" in s.names else ""
+    kills = f"; OOM kills in the run's cgroup: {s.oom_kills:.0f}" if s.get(Signals.oom_kills) else ""
+    return f"{units.counted(s.worker_deaths, 'loader worker')} died{how}{kills}{_shared_memory(s)}"
+
+
+def _shared_memory(s: Signals) -> str:
+    if not s.has(Signals.shm_size_bytes, Signals.shm_least_bytes):
+        return ""
+    return f"; {SHM} had {units.size(s.shm_least_bytes)} of {units.size(s.shm_size_bytes)} left at least"
+
+
+def _without_shared_memory(s: Signals) -> bool:
+    """A bus error is what a full /dev/shm gives."""
+    return "SIGBUS" in s.names.get("death_signals", "")
+
+
+def _out_of_memory(s: Signals) -> bool:
+    return s.get(Signals.oom_kills) > 0
+
+
+def _death_cause(s: Signals, _: Thresholds) -> str:
+    """Main memory if the cgroup counts OOM kills, /dev/shm if it was a bus error; else it is not known."""
+    if _out_of_memory(s):
+        return "main memory is used up: the kernel's OOM killer ended them"
+    if _without_shared_memory(s):
+        return f"a bus error: {SHM}, through which workers hand batches over, is too small"
+    if "SIGKILL" in s.names.get("death_signals", ""):
+        return "somebody killed them; without a count of OOM kills it is not known who (journalctl -k names the kernel)"
+    return "not known: the log's traceback of the worker says more"
+
+
+def _death_advice(s: Signals) -> Advice:
+    fewer: dict[str, Value] = {"workers": int(s.workers) // 2} if s.get(Signals.workers) > 1 else {}
+    if _out_of_memory(s):
+        return Advice({**fewer, "cache": False}, note="each worker holds its own batches; a RAM cache comes on top")
+    if _without_shared_memory(s):
+        return Advice(fewer, note="docker run --shm-size=8g or --ipc=host; in Kubernetes an emptyDir, medium: Memory")
+    return Advice(fewer, note="look at the end of the log first")
+
+
+def _is_slow_batch(s: Signals, t: Thresholds) -> bool:
+    return s.slow_batch_seconds >= max(t.slow_batch_factor * s.usual_batch_seconds, t.stall_seconds)
+
+
+def _assigned_on_cpu(s: Signals) -> bool:
+    """Ultralytics repeats the assignment of labels on the CPU when the device has no room for it."""
+    return s.get(Signals.slow_batch_ooms) > 0 and s.names.get("slow_phase") in {"forward", "other"}
+
+
+def _slow_batch_evidence(s: Signals, _: Thresholds) -> str:
+    text = (
+        f"one batch took {units.duration(s.slow_batch_seconds)} longer than the usual "
+        f"{units.milliseconds(s.usual_batch_seconds)}; {units.duration(s.slow_phase_seconds)} of it in "
+        f"{s.names['slow_phase']}"
+    )
+    ooms = s.get(Signals.slow_batch_ooms)
+    return text + (f"; out-of-memory errors meanwhile: {ooms:.0f}" if ooms else "") + _slow_file(s)
+
+
+def _slow_file(s: Signals) -> str:
+    """The run's slowest file, where it explains half of a wait for data."""
+    if s.names.get("slow_phase") != "data_wait" or s.get(Signals.slow_file_seconds) < s.slow_batch_seconds / 2:
+        return ""
+    return f"; {s.names['slow_file']} took {units.duration(s.slow_file_seconds)} to read"
+
+
+def _slow_batch_cause(s: Signals, _: Thresholds) -> str:
+    """The assigner on the CPU after an OOM, or one file that is slow to read; else it is not known."""
+    if _assigned_on_cpu(s):
+        return "the label assigner ran on the CPU after it had run out of GPU memory: a batch with very many boxes"
+    if _slow_file(s):
+        return "one image file is very slow to read or to decode"
+    return f"not known: {s.names['slow_phase']} took it, once"
+
+
+def _slow_batch_advice(s: Signals) -> Advice:
+    if _assigned_on_cpu(s):
+        return advice.smaller_batch(s)
+    if _slow_file(s):
+        return Advice(note=f"look at the file {s.names['slow_file']}: its size, and where it lies")
+    return Advice(note="nothing, if it happens once; yoloscope report --black-box RUN lists the batches around it")
+
+
 RULES = (
+    Rule(
+        name="worker_died",
+        title="Loader workers died",
+        severity=CRITICAL,
+        requires="exit status of loader workers, as the training process sees it",
+        confused_with={
+            "killed": "there the training process itself died",
+            "failed": "stands beside it: PyTorch raises when a worker dies",
+        },
+        needs=(Signals.worker_deaths,),
+        when=lambda s, _: s.worker_deaths > 0,
+        evidence=_death_evidence,
+        cause=_death_cause,
+        verify="the log: 'DataLoader worker (pid N) exited unexpectedly'; journalctl -k | grep -i oom; df /dev/shm",
+        fix=_death_advice,
+        states=("train", "validate", "checkpoint", "failed", "killed"),
+        event=True,
+        remedy="fewer `workers`, no RAM cache, a larger `/dev/shm` (`--shm-size`)",
+    ),
+    Rule(
+        name="slow_batch",
+        title="One batch took many times the usual",
+        severity=INFO,
+        requires="phases between two counts of batches, and what is usual from twenty others",
+        confused_with={
+            "stalled": "the batch ended",
+            "validation_bound": "only step phases count",
+            "callback_bound": "callbacks do not count",
+        },
+        needs=(Signals.slow_batch_seconds, Signals.usual_batch_seconds, Signals.slow_phase_seconds),
+        when=_is_slow_batch,
+        thresholds=("slow_batch_factor", "stall_seconds"),
+        evidence=_slow_batch_evidence,
+        cause=_slow_batch_cause,
+        verify="yoloscope report --black-box RUN: that batch beside the others",
+        fix=_slow_batch_advice,
+        event=True,
+        remedy="after an OOM a smaller `batch`; else what the named phase or file says",
+    ),
     Rule(
         name="stalled",
         title="Training stands still",
         severity=CRITICAL,
+        requires="no batch for five times the longest so far",
+        confused_with={
+            "validation": "a rank that waits for one that validates is not stalled",
+            "callback_bound": "after an epoch's last batch only the upper limit counts",
+            "slow_batch": "a process that computes on several CPUs beside an idle GPU is given the upper limit",
+            "setup_slow": "before the first batch",
+        },
         needs=(Signals.last_batch_age,),
         when=stalled,
-        thresholds=("stall_factor", "stall_seconds", "stall_most_seconds"),
+        thresholds=("stall_factor", "stall_seconds", "stall_most_seconds", "computing_cores", "held_idle"),
         evidence=_stall_evidence,
         cause=_stall_cause,
         verify="py-spy dump --pid <pid>; the end of the log",
@@ -88,6 +232,10 @@ RULES = (
         name="killed",
         title="The training process was killed",
         severity=CRITICAL,
+        requires="no process, and no final state in the record",
+        confused_with={
+            "failed": "an exception leaves a final state",
+        },
         when=lambda s, _: s.state == "killed",
         evidence=_killed_evidence,
         cause=_killed_cause,
@@ -101,11 +249,16 @@ RULES = (
         name="failed",
         title="The training ended with an error",
         severity=CRITICAL,
+        requires="the final state in the record",
+        confused_with={
+            "killed": "nothing is left to write it",
+            "worker_died": "told beside it",
+        },
         when=lambda s, _: s.state == "failed",
         evidence=lambda s, _: (
             "the trainer ended with an exception" + (f" in epoch {s.epoch:.0f}" if s.has(Signals.epoch) else "")
         ),
-        cause="an exception left the trainer",
+        cause=_failed_cause,
         verify="the end of the log",
         fix=lambda _: Advice(
             note="the exception's last line says what to fix; resume=True continues from the checkpoint"

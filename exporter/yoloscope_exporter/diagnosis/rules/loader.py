@@ -42,6 +42,22 @@ def has_slow_worker(s: Signals, t: Thresholds) -> bool:
     return s.slowest_ratio >= t.slow_worker_ratio and others_suffice
 
 
+def pinned(s: Signals, t: Thresholds) -> bool:
+    """Whether workers wait for a CPU while others idle that they may not run on."""
+    if s.get(Signals.runqueue_share) < t.runqueue_share or not s.has(Signals.allowed_cores, Signals.free_cores):
+        return False
+    return s.allowed_cores < s.get(Signals.fair_cores) and s.free_cores >= t.free_cores
+
+
+def contended(s: Signals, t: Thresholds) -> bool:
+    """Whether workers wait for a CPU that others use, and would all have one if they were alone."""
+    if s.get(Signals.runqueue_share) < t.runqueue_share or not s.has(Signals.others_cores, Signals.node_cores):
+        return False
+    fit = s.get(Signals.workers) * advice.ranks_here(s) <= s.node_cores
+    own_threads = s.get(Signals.worker_threads) >= t.worker_threads
+    return s.others_cores >= t.contended_share * s.node_cores and fit and not own_threads
+
+
 def oversubscribed(s: Signals, t: Thresholds) -> bool:
     """Whether workers wait for a CPU, and there are more of them than CPUs, or they start threads."""
     if s.get(Signals.runqueue_share) < t.runqueue_share or not s.has(Signals.rank_cores):
@@ -69,18 +85,52 @@ def _unrecorded(s: Signals, _: Thresholds) -> bool:
     return not s.has(Signals.prep_seconds, Signals.prep_cpu_ratio)
 
 
-def _slow_storage(s: Signals, t: Thresholds) -> bool:
+def _waiting(s: Signals, t: Thresholds) -> bool:
     return waiting(s) >= t.waiting_ratio
+
+
+def _slow_storage(s: Signals, t: Thresholds) -> bool:
+    return _waiting(s, t) and bool(io_evidence(s, t))
+
+
+def io_evidence(s: Signals, t: Thresholds) -> list[str]:
+    """What speaks for storage by itself, in words; nothing where workers wait for something else."""
+    found = []
+    if s.get(Signals.io_pressure) >= t.io_pressure:
+        found.append(f"I/O pressure {s.io_pressure:.0%}")
+    if s.get(Signals.disk_busy_share) >= t.disk_busy:
+        found.append(f"busiest disk {s.disk_busy_share:.0%} busy")
+    if s.get(Signals.major_faults) >= t.major_faults:
+        found.append(f"{s.major_faults:.0f} pages fetched from storage for each batch")
+    if s.get(Signals.network_file_systems) and s.get(Signals.worker_read_rate) >= t.network_read:
+        found.append(f"workers read {units.size(s.worker_read_rate)}/s, and a network file system is mounted")
+    return found
+
+
+def _filled(s: Signals, _: Thresholds) -> bool:
+    """Batches are ready while the trainer is said to wait for them: older hooks count callbacks as that wait."""
+    return not s.has(Signals.callbacks_share) and s.get(Signals.queue_ready) >= 1
+
+
+def capped(s: Signals, t: Thresholds) -> bool:
+    """Whether more workers would help and were asked for, but Ultralytics started fewer."""
+    asked = s.get(Signals.workers_asked)
+    return asked > s.get(Signals.workers, asked) and room_for_workers(s, t)
 
 
 #: Which verdict explains the wait for data, in the order in which they are asked; "" where that cannot be known.
 _CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
     ("cpu_throttled", _throttled),
     ("loader_workers", _without_workers),
+    ("", _filled),
     ("", _unrecorded),
     ("slow_worker", has_slow_worker),
+    ("cpu_affinity", pinned),
+    ("cpu_contended", contended),
     ("cpu_oversubscribed", oversubscribed),
     ("loader_io", _slow_storage),
+    ("loader_wait", _waiting),
+    ("workers_capped", capped),
     ("loader_workers", room_for_workers),
 )
 
@@ -91,8 +141,13 @@ CAUSE_THRESHOLDS = (
     "throttled_share",
     "slow_worker_ratio",
     "runqueue_share",
+    "contended_share",
     "worker_threads",
     "waiting_ratio",
+    "io_pressure",
+    "disk_busy",
+    "major_faults",
+    "network_read",
     "free_cores",
 )
 
@@ -103,7 +158,10 @@ def _starved_by(name: str) -> Callable[[Signals, Thresholds], bool]:
 
 def waits(s: Signals) -> str:
     """How much of its time training waits for data, in words."""
-    text = f"{s.data_wait_share:.0%} of training time waits for data"
+    bound = "" if s.has(Signals.callbacks_share) else "up to "
+    text = f"{bound}{s.data_wait_share:.0%} of training time waits for data"
+    if bound:
+        text += ", other callbacks included (the hooks are older than the exporter)"
     if s.has(Signals.gpu_busy):
         text += f" (GPU busy {s.gpu_busy:.0%})"
     return text
@@ -128,14 +186,90 @@ def _workers_evidence(s: Signals, _: Thresholds) -> str:
 
 def _cpu_evidence(s: Signals, _: Thresholds) -> str:
     busy = f"; CPUs of the node {s.cpu_busy_share:.0%} busy" if s.has(Signals.cpu_busy_share) else ""
-    return f"{waits(s)}{_preparation(s)}, {s.prep_cpu_ratio:.0%} of it computing{busy}"
+    queue = f", {s.runqueue_share:.0%} waiting for a CPU" if s.get(Signals.runqueue_share) >= 0.05 else ""  # noqa: PLR2004 - less is noise
+    decoding = f"; {s.decode_share:.0%} of it decodes, the rest is transforms" if s.has(Signals.decode_share) else ""
+    return f"{waits(s)}{_preparation(s)}, {s.prep_cpu_ratio:.0%} of it computing{queue}{decoding}{busy}"
 
 
-def _io_evidence(s: Signals, _: Thresholds) -> str:
-    share = f", {waiting(s):.0%} of it waiting"
+def _io_evidence(s: Signals, t: Thresholds) -> str:
+    return "; ".join([f"{waits(s)}{_preparation(s)}, {waiting(s):.0%} of it waiting", *io_evidence(s, t)])
+
+
+def _wait_evidence(s: Signals, _: Thresholds) -> str:
     disk = f"; busiest disk {s.disk_busy_share:.0%} busy" if s.has(Signals.disk_busy_share) else ""
     pressure = f"; I/O pressure {s.io_pressure:.0%}" if s.has(Signals.io_pressure) else ""
-    return waits(s) + _preparation(s) + share + disk + pressure
+    known = "storage is not seen to be busy" if disk or pressure else "how busy storage is, is not known here"
+    share = f", {waiting(s):.0%} of it neither computing nor waiting for a CPU"
+    return f"{waits(s)}{_preparation(s)}{share}; {known}{disk}{pressure}"
+
+
+def _start_evidence(s: Signals, _: Thresholds) -> str:
+    return (
+        f"{units.milliseconds(s.loader_start_seconds)} per epoch pass before its first batch is there: "
+        f"{s.loader_start_share:.0%} of training time"
+    )
+
+
+def _capped_evidence(s: Signals, _: Thresholds) -> str:
+    cpus = f"; {s.node_cores:.0f} CPUs" if s.has(Signals.node_cores) else ""
+    gpus = f" for {units.counted(s.gpus, 'GPU')}" if cpus and s.has(Signals.gpus) else ""
+    asked = f"; workers={s.workers_asked:.0f} was asked for, {s.workers:.0f} were started"
+    return waits(s) + _preparation(s) + asked + cpus + gpus
+
+
+def _queueing(s: Signals) -> str:
+    return f"{waits(s)}; loader workers spend {s.runqueue_share:.0%} of their time waiting for a CPU"
+
+
+def _affinity_evidence(s: Signals, _: Thresholds) -> str:
+    return (
+        f"{_queueing(s)}; they may run on {s.allowed_cores:.0f} of {s.node_cores:.0f} CPUs, "
+        f"and {s.free_cores:.1f} CPUs of the node idle"
+    )
+
+
+def _contended_evidence(s: Signals, _: Thresholds) -> str:
+    who = f" (of them runs known here: {s.names['neighbours']})" if "neighbours" in s.names else ""
+    return f"{_queueing(s)}; others use {s.others_cores:.1f} of {s.node_cores:.0f} CPUs{who}"
+
+
+def _affinity_advice(s: Signals) -> Advice:
+    return Advice(
+        note="start it without taskset or numactl; in Slurm --cpus-per-task with the CPUs that the workers need; "
+        "unset KMP_AFFINITY, GOMP_CPU_AFFINITY and OMP_PROC_BIND, which pin the process that workers are forked from",
+        speedup=advice.speedup_without_wait(s),
+    )
+
+
+def _start_advice(s: Signals) -> Advice:
+    """Fewer workers start sooner; only where fewer are enough."""
+    needed = advice.workers_needed(s)
+    fewer = needed is not None and 0 < needed < s.get(Signals.workers)
+    note = (
+        "keep the workers from epoch to epoch (persistent_workers=True in your own loader; Ultralytics' does), keep "
+        "the data set small to pickle (arrays instead of lists), fork instead of spawn"
+    )
+    return Advice({"workers": needed} if fewer and needed else {}, note=note)
+
+
+def _wait_advice(s: Signals) -> Advice:
+    workers = advice.more_workers(s)
+    note = (
+        "look at what they wait for: py-spy dump --pid <a worker>, three times (a lock, a pipe, a download, sleep, a "
+        "remote file system)"
+    )
+    if workers is None:
+        return Advice(note=note)
+    return Advice(workers.arguments, note=f"{note}; more workers help if they do not wait for the same thing")
+
+
+def _capped_advice(s: Signals) -> Advice:
+    kept = advice.cache_in_memory(s) if s.get(Signals.decode_share) else None
+    note = (
+        "a higher workers= has no effect: Ultralytics starts at most os.cpu_count() // GPUs for a rank; more CPUs for "
+        "each GPU, fewer visible GPUs (CUDA_VISIBLE_DEVICES), or less to prepare"
+    )
+    return Advice(kept.arguments if kept else {}, note="; ".join(filter(None, (note, kept.note if kept else ""))))
 
 
 def _slow_worker_evidence(s: Signals, _: Thresholds) -> str:
@@ -169,9 +303,111 @@ def _slow_worker_advice(s: Signals) -> Advice:
 
 RULES = (
     Rule(
+        name="loader_startup",
+        title="Starting loader workers takes a large part of each epoch",
+        severity=WARNING,
+        requires="phase `loader_start` or the wait for first batches, after two epochs",
+        confused_with={
+            "loader_workers": "that wait comes with every batch; first batches are left out of it",
+        },
+        needs=(Signals.loader_start_share, Signals.loader_start_seconds, Signals.epoch),
+        when=lambda s, t: s.loader_start_share >= t.loader_start_share and s.epoch > t.epochs_for_shares,
+        thresholds=("loader_start_share", "epochs_for_shares"),
+        evidence=_start_evidence,
+        cause="workers are started again and fill their queue before the first batch of every epoch",
+        verify="the process list at an epoch's start: loader workers get new pids",
+        fix=_start_advice,
+        waste=("loader_start",),
+        remedy="workers that stay between epochs, fewer `workers` where fewer are enough, a data set small to pickle",
+    ),
+    Rule(
+        name="loader_wait",
+        title="Loader workers wait, and not for a CPU or a disk",
+        severity=WARNING,
+        requires="waiting for data; workers neither compute nor queue half of the time; no evidence for storage",
+        confused_with={
+            "loader_io": "I/O pressure, a busy disk, major faults or a network file system that is read from",
+            "cpu_contended": "time in the run queue is no waiting",
+        },
+        needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
+        when=_starved_by("loader_wait"),
+        thresholds=CAUSE_THRESHOLDS,
+        evidence=_wait_evidence,
+        cause="not known: workers neither compute nor wait for a CPU, and nothing shows that they wait for storage",
+        verify="py-spy dump --pid <a loader worker>, three times: where it stands is what it waits for",
+        fix=_wait_advice,
+        waste=("data_wait",),
+        remedy="what workers wait for has to be seen first (`py-spy dump`); more `workers`, if they wait for different "
+        "things",
+    ),
+    Rule(
+        name="workers_capped",
+        title="Ultralytics started fewer loader workers than asked for",
+        severity=WARNING,
+        requires="the asked and the started number of workers, and idle CPUs for more",
+        confused_with={
+            "loader_workers": "there as many were started as were asked for, so that `workers` can be raised",
+        },
+        needs=(*STEP, Signals.workers_asked, Signals.workers),
+        when=_starved_by("workers_capped"),
+        thresholds=CAUSE_THRESHOLDS,
+        evidence=_capped_evidence,
+        cause="Ultralytics caps workers at os.cpu_count() // GPUs for each rank",
+        verify="the log's line 'Using N dataloader workers'; python -c \"import os; print(os.cpu_count())\"",
+        fix=_capped_advice,
+        waste=("data_wait",),
+        remedy="more CPUs for each GPU, fewer visible GPUs, a cache where decoding takes long; not a higher `workers`",
+    ),
+    Rule(
+        name="cpu_affinity",
+        title="Loader workers are pinned to a few CPUs",
+        severity=WARNING,
+        requires="run-queue time of workers while CPUs idle that they may not use",
+        confused_with={
+            "cpu_oversubscribed": "no CPU idles there",
+            "cpu_contended": "no CPU idles there either",
+        },
+        needs=(*STEP, Signals.runqueue_share, Signals.allowed_cores, Signals.fair_cores, Signals.free_cores),
+        when=_starved_by("cpu_affinity"),
+        thresholds=CAUSE_THRESHOLDS,
+        evidence=_affinity_evidence,
+        cause="the affinity that workers inherit leaves them fewer CPUs than their share of the node",
+        verify="taskset -cp <a loader worker's pid>; scontrol show job -d (CPU_IDs)",
+        fix=_affinity_advice,
+        waste=("data_wait",),
+        remedy="no `taskset`, `--cpus-per-task` with enough CPUs, no `KMP_AFFINITY`",
+    ),
+    Rule(
+        name="cpu_contended",
+        title="Others use the CPUs that loader workers need",
+        severity=WARNING,
+        requires="run-queue time of workers, and CPUs in use that are not the run's",
+        confused_with={
+            "cpu_oversubscribed": "the run's own workers or their threads are more than the CPUs",
+            "loader_cpu": "workers compute there, they do not queue",
+        },
+        needs=(*STEP, Signals.runqueue_share, Signals.others_cores, Signals.node_cores),
+        when=_starved_by("cpu_contended"),
+        thresholds=CAUSE_THRESHOLDS,
+        evidence=_contended_evidence,
+        cause="processes that are not this run's use CPUs, and its workers wait for their turn",
+        verify="top -o %CPU: who uses the CPUs beside this run's processes",
+        fix=lambda s: Advice(
+            note="run it on a node of its own, or give it CPUs of its own (Slurm --cpus-per-task, a cgroup's cpuset)",
+            speedup=advice.speedup_without_wait(s),
+        ),
+        waste=("data_wait",),
+        remedy="a node, or CPUs, of its own",
+    ),
+    Rule(
         name="loader_workers",
         title="Too few loader workers",
         severity=WARNING,
+        requires="waiting for data, workers that compute or read, idle CPUs",
+        confused_with={
+            "callback_bound": "callbacks are timed apart; with older hooks the wait is an upper bound",
+            "workers_capped": "more were asked for than were started",
+        },
         needs=STEP,
         when=_starved_by("loader_workers"),
         thresholds=CAUSE_THRESHOLDS,
@@ -190,6 +426,12 @@ RULES = (
         name="loader_cpu",
         title="Decoding and augmentation take too long",
         severity=WARNING,
+        requires="waiting for data, and workers that compute for half of their time",
+        confused_with={
+            "cpu_oversubscribed": "queueing for a CPU is no computing",
+            "loader_io": "what waits does not compute",
+            "loader_workers": "CPUs idle there",
+        },
         needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
         when=_starved_by("loader_cpu"),
         thresholds=CAUSE_THRESHOLDS,
@@ -207,6 +449,12 @@ RULES = (
         name="loader_io",
         title="Storage is too slow",
         severity=WARNING,
+        requires="waiting for data, workers that wait, and I/O pressure, a busy disk, major faults or reads from a "
+        "network file system",
+        confused_with={
+            "loader_wait": "without evidence of its own storage is not named",
+            "cpu_oversubscribed": "time in the run queue is no waiting for storage",
+        },
         needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
         when=_starved_by("loader_io"),
         thresholds=CAUSE_THRESHOLDS,
@@ -224,6 +472,10 @@ RULES = (
         name="slow_worker",
         title="One loader worker holds the others up",
         severity=WARNING,
+        requires="one worker's time per batch beside the others', who alone would be quick enough",
+        confused_with={
+            "loader_io": "all workers are slow there",
+        },
         needs=(*STEP, Signals.slowest_ratio, Signals.others_prep_seconds),
         when=_starved_by("slow_worker"),
         thresholds=CAUSE_THRESHOLDS,
@@ -238,6 +490,12 @@ RULES = (
         name="cpu_oversubscribed",
         title="Too many threads for the CPUs",
         severity=WARNING,
+        requires="run-queue time of workers, and more workers or threads than CPUs",
+        confused_with={
+            "cpu_contended": "the run's own workers would fit",
+            "cpu_affinity": "CPUs idle that the run may not use",
+            "cpu_throttled": "the quota is asked first: it too shows as run-queue time",
+        },
         needs=(*STEP, Signals.runqueue_share, Signals.rank_cores),
         when=_starved_by("cpu_oversubscribed"),
         thresholds=CAUSE_THRESHOLDS,
@@ -252,6 +510,11 @@ RULES = (
         name="cpu_throttled",
         title="The cgroup's CPU quota stops the training",
         severity=WARNING,
+        requires="throttled time of the run's cgroup while training waits for data",
+        confused_with={
+            "cpu_oversubscribed": "asked after the quota",
+            "healthy": "a quota that bites while batches are ready costs nothing",
+        },
         needs=(*STEP, Signals.throttled_share),
         when=_starved_by("cpu_throttled"),
         thresholds=CAUSE_THRESHOLDS,

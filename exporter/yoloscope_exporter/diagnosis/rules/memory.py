@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.rules.rule import WARNING, Rule
+from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
@@ -64,11 +64,56 @@ def _retry_evidence(s: Signals, _: Thresholds) -> str:
     return text + size + ("; the GPU swings between idle and full" if swings else "")
 
 
+def _fuller(s: Signals, t: Thresholds) -> bool:
+    return s.gpu_memory_used_share - s.peer_memory_used_share >= t.memory_imbalance
+
+
+def _fuller_evidence(s: Signals, _: Thresholds) -> str:
+    guests = s.get(Signals.gpu_guests_bytes)
+    others = f"; {units.size(guests)} of it is held by other processes than rank {s.rank}'s" if guests else ""
+    return (
+        f"GPU {s.names.get('gpu', '')} is {s.gpu_memory_used_share:.0%} full, the run's other GPUs "
+        f"{s.peer_memory_used_share:.0%}{others}"
+    )
+
+
+def _fuller_cause(s: Signals, _: Thresholds) -> str:
+    """Other processes hold memory of it, where that explains it; else it is not known."""
+    difference = (s.gpu_memory_used_share - s.peer_memory_used_share) * s.get(Signals.gpu_memory_total_bytes)
+    if s.get(Signals.gpu_guests_bytes) >= difference / 2 > 0:
+        return "other processes have a CUDA context on it: other ranks that touched it first, or somebody else's"
+    return "not known; rank 0 keeps the EMA model and, up to Ultralytics 8.3.217, validates alone"
+
+
 RULES = (
+    Rule(
+        name="imbalanced_memory",
+        title="One GPU is fuller than the run's others",
+        severity=INFO,
+        requires="memory in use on the GPUs of the run's ranks",
+        confused_with={
+            "gpu_memory_pressure": "that is about one device's limit",
+        },
+        needs=(Signals.gpu_memory_used_share, Signals.peer_memory_used_share),
+        when=_fuller,
+        thresholds=("memory_imbalance",),
+        evidence=_fuller_evidence,
+        cause=_fuller_cause,
+        verify="nvidia-smi --query-compute-apps=gpu_uuid,pid,used_memory --format=csv",
+        fix=lambda _: Advice(
+            note="the fullest GPU bounds the batch; in your own code choose the device before the first CUDA call "
+            "(torch.cuda.set_device(LOCAL_RANK)) and load checkpoints with map_location='cpu'"
+        ),
+        remedy="the device chosen before the first CUDA call, `map_location='cpu'`; a `batch` that fits the fullest",
+    ),
     Rule(
         name="gpu_memory_pressure",
         title="GPU memory is nearly full",
         severity=WARNING,
+        requires="peak of reserved memory of this run, over the device's",
+        confused_with={
+            "healthy": "peaks of AutoBatch and of earlier runs in the process are not counted",
+        },
         needs=(Signals.cuda_peak_share,),
         when=lambda s, t: s.cuda_peak_share >= t.cuda_peak_share,
         thresholds=("cuda_peak_share",),
@@ -82,6 +127,10 @@ RULES = (
         name="gpu_memory_leak",
         title="GPU memory grows and is not given back",
         severity=WARNING,
+        requires="allocated memory that rises in each quarter of the window, after the first epoch",
+        confused_with={
+            "healthy": "an allocator that warms up flattens",
+        },
         needs=(Signals.cuda_growth_bytes,),
         when=lambda s, t: s.cuda_growth_bytes >= t.growth_bytes,
         thresholds=("growth_bytes",),
@@ -100,6 +149,10 @@ RULES = (
         name="host_memory_leak",
         title="Memory grows and is not given back",
         severity=WARNING,
+        requires="resident memory of the run, or what is available, that moves one way in each quarter of the window",
+        confused_with={
+            "healthy": "caches and mosaic buffers flatten",
+        },
         needs=(Signals.resident_growth_bytes,),
         when=_host_leak,
         thresholds=("growth_bytes", "available_fall_share"),
@@ -119,6 +172,10 @@ RULES = (
         name="oom_retry",
         title="Out of GPU memory, tried again",
         severity=WARNING,
+        requires="counts of the allocator and of Ultralytics, from the run's first batch on",
+        confused_with={
+            "healthy": "AutoBatch runs out of memory on purpose before the first batch",
+        },
         needs=(Signals.ooms,),
         when=_retried,
         evidence=_retry_evidence,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 
 def _is_straggler(s: Signals, t: Thresholds) -> bool:
+    if s.names.get("lag_phase") == "other":
+        return False  # a residual: up to Ultralytics 8.3.217 the wait for rank 0, which validates alone
     slower = s.lag >= t.lag and s.peer_exposed_share >= t.peer_exposed_share
     return slower and s.get(Signals.exposed_share) <= s.peer_exposed_share and not _all_wait_for_data(s, t)
 
@@ -47,6 +49,11 @@ RULES = (
         name="straggler",
         title="This rank holds the others up",
         severity=WARNING,
+        requires="own time per batch beside that of all other ranks, and their wait",
+        confused_with={
+            "communication_bound": "all ranks wait alike",
+            "loader_workers": "all loaders are slow, and one is behind by chance",
+        },
         needs=(Signals.lag, Signals.peer_exposed_share),
         when=_is_straggler,
         thresholds=("lag", "peer_exposed_share"),
@@ -61,6 +68,10 @@ RULES = (
         name="communication_bound",
         title="All ranks wait for the exchange of gradients",
         severity=INFO,
+        requires="wait for gradients on a rank that is not behind",
+        confused_with={
+            "straggler": "one rank is behind, the others wait",
+        },
         needs=(Signals.exposed_share, Signals.lag),
         when=lambda s, t: s.exposed_share >= t.exposed_share and abs(s.lag) < t.lag,
         thresholds=("exposed_share", "lag"),
@@ -71,6 +82,7 @@ RULES = (
         verify="nvidia-smi topo -m; NCCL_DEBUG=INFO: which transport was chosen",
         fix=advice.fewer_exchanges,
         waste=("backward_exposed",),
+        slows=True,
         remedy="a larger `batch`, if it fits: fewer exchanges per image",
     ),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from yoloscope_exporter.diagnosis.advice import Advice
     from yoloscope_exporter.diagnosis.signals.signal import Signal
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OK, INFO, WARNING, CRITICAL = "ok", "info", "warning", "critical"
 SEVERITIES = (OK, INFO, WARNING, CRITICAL)
+
+SHM = "/dev/shm"  # noqa: S108 - a name for people
 
 #: What a rule about a step needs at least.
 STEP = (Signals.data_wait_share, Signals.step_seconds, Signals.batches)
@@ -37,6 +39,9 @@ class Rule:
         verify: a command or a place to look that shows the same.
         states: states of the rank in which it is judged.
         event: it is worth telling however short it was.
+        requires: the evidence without which it is never told, for the documentation.
+        confused_with: what looks alike, and how it is told apart, for the documentation.
+        slows: the GPU could do more; then nobody calls the run healthy. So does every warning.
         waste: phases whose time is lost when it holds, for the account of wasted GPU time.
     """
 
@@ -53,6 +58,9 @@ class Rule:
     remedy: str
     states: tuple[str, ...] = ("train", "validate", "checkpoint")
     event: bool = False
+    requires: str
+    confused_with: Mapping[str, str]
+    slows: bool = False
     waste: tuple[str, ...] = ()
 
     @cached_property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice
+from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
+from yoloscope_exporter.diagnosis.rules.rule import INFO, STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
@@ -33,6 +33,61 @@ def _copy_advice(s: Signals) -> Advice:
     return Advice(workers.arguments if workers else {}, note=f"pinned memory needs loader workers; {note}")
 
 
+def _copies_slowly(s: Signals, t: Thresholds) -> bool:
+    """Only where there is a device to copy to."""
+    return s.h2d_share >= t.h2d_share and s.facts.get("device", "").lower() not in {"cpu", ""}
+
+
+def _copy_evidence(s: Signals, _: Thresholds) -> str:
+    divided = s.has(Signals.preprocess_share)
+    text = f"{s.h2d_share:.0%} of training time moves batches to the device"
+    if not divided:
+        text = f"up to {text}, preprocess_batch included (the hooks are older than the exporter)"
+    if s.get(Signals.pcie_width, 1) < s.get(Signals.pcie_width_max):
+        text += f"; the PCIe link has {s.pcie_width:.0f} of {s.pcie_width_max:.0f} lanes"
+    return text
+
+
+def _preprocess_evidence(s: Signals, _: Thresholds) -> str:
+    seconds = units.milliseconds(s.preprocess_share * (s.step_seconds + s.wait_seconds))
+    return f"{s.preprocess_share:.0%} of training time goes into preprocess_batch besides copies: {seconds} per batch"
+
+
+def _by_batch(s: Signals, t: Thresholds) -> bool:
+    return s.callbacks_share >= t.callbacks_share
+
+
+def _calls_back(s: Signals, t: Thresholds) -> bool:
+    """With every batch, or once per epoch."""
+    by_epoch = s.get(Signals.callbacks_of_run) >= t.callbacks_share and s.get(Signals.epoch) > t.epochs_for_shares
+    return _by_batch(s, t) or by_epoch
+
+
+def _callback_evidence(s: Signals, t: Thresholds) -> str:
+    slowest = f"; most of it in {s.names['callback']}" if "callback" in s.names else ""
+    if _by_batch(s, t):
+        share = f"{s.callbacks_share:.0%} of training time"
+        return f"{units.milliseconds(s.callback_seconds)} per batch go into other callbacks: {share}{slowest}"
+    seconds, share = units.milliseconds(s.epoch_callback_seconds), f"{s.callbacks_of_run:.0%} of the run so far"
+    return f"{seconds} per epoch go into other callbacks: {share}{slowest}"
+
+
+#: Settings of `yolo settings` by the module of Ultralytics' own logger.
+_LOGGERS = {"wb": "wandb"} | {
+    name: name for name in ("clearml", "comet", "dvc", "hub", "mlflow", "neptune", "raytune", "tensorboard")
+}
+
+
+def _callback_advice(s: Signals) -> Advice:
+    callback = s.names.get("callback", "")
+    logger = _LOGGERS.get(callback.removeprefix("ultralytics.utils.callbacks.").partition(".")[0], "")
+    off = f"yolo settings {logger}=False switches it off; " if logger and callback.startswith("ultralytics.") else ""
+    note = f"{off}call it every N batches only, or let it hand its work to a thread"
+    share = max(s.callbacks_share, s.get(Signals.callbacks_of_run))
+    by_batch = s.callbacks_share >= s.get(Signals.callbacks_of_run)
+    return Advice(note=note, speedup=1 / (1 - share) if share < 1 else None, whole=not by_batch)
+
+
 def _underfilled(s: Signals, t: Thresholds) -> bool:
     if s.data_wait_share >= t.input_share or s.cuda_peak_share >= t.memory_spare:
         return False
@@ -54,13 +109,58 @@ def _small_batch_evidence(s: Signals, _: Thresholds) -> str:
 
 RULES = (
     Rule(
+        name="callback_bound",
+        title="Callbacks take a large part of the run",
+        severity=WARNING,
+        requires="phase `callbacks`: each callback is timed",
+        confused_with={
+            "loader_workers": "the loader's own fetch is timed apart from callbacks",
+            "stalled": "after an epoch's last batch callbacks are given time",
+        },
+        needs=(Signals.callbacks_share, Signals.callback_seconds),
+        when=_calls_back,
+        thresholds=("callbacks_share", "epochs_for_shares"),
+        evidence=_callback_evidence,
+        cause="a logger's or your own callback does its work while training waits for it",
+        verify="py-spy record --pid <pid> --duration 30 --output callbacks.svg: what the main thread does",
+        fix=_callback_advice,
+        waste=("callbacks",),
+        remedy="`yolo settings <logger>=False`, a callback that does less, more rarely, or in a thread",
+    ),
+    Rule(
+        name="preprocess_bound",
+        title="Preprocessing on the training process takes too long",
+        severity=WARNING,
+        requires="phase `preprocess`, apart from copies",
+        confused_with={
+            "h2d_bound": "copies to the device have a phase of their own",
+        },
+        needs=(*STEP, Signals.preprocess_share, Signals.wait_seconds),
+        when=lambda s, t: s.preprocess_share >= t.preprocess_share,
+        thresholds=("preprocess_share",),
+        evidence=_preprocess_evidence,
+        cause="preprocess_batch resizes (multi_scale), encodes texts or transforms images, one batch after the other",
+        verify="py-spy record --pid <pid> --duration 30 --output step.svg: what preprocess_batch calls",
+        fix=lambda s: Advice(
+            note="move what it does into the data set, where workers do it beside training; multi_scale=False",
+            speedup=1 / (1 - s.preprocess_share) if s.preprocess_share < 1 else None,
+        ),
+        waste=("preprocess",),
+        remedy="`multi_scale=False`; transforms in the data set instead of in `preprocess_batch`",
+    ),
+    Rule(
         name="h2d_bound",
         title="Copying batches to the device takes too long",
         severity=WARNING,
+        requires="phase `h2d`, on a device that is not the CPU",
+        confused_with={
+            "preprocess_bound": "the rest of preprocess_batch has its own phase; older hooks count both: that is said",
+            "pcie_degraded": "a narrow link alone is a note",
+        },
         needs=(Signals.h2d_share, Signals.batches),
-        when=lambda s, t: s.h2d_share >= t.h2d_share,
+        when=_copies_slowly,
         thresholds=("h2d_share",),
-        evidence=lambda s, _: f"{s.h2d_share:.0%} of training time moves batches to the device",
+        evidence=_copy_evidence,
         cause="batches are copied from pageable memory, over a narrow PCIe link, or as large floats",
         verify="nvidia-smi dmon -s t: rxpci; nsys profile shows the copies",
         fix=_copy_advice,
@@ -71,6 +171,10 @@ RULES = (
         name="validation_bound",
         title="Validation takes a large part of the run",
         severity=WARNING,
+        requires="phase `validate` over the whole run, after two epochs",
+        confused_with={
+            "healthy": "one validation fills a short window and means nothing",
+        },
         needs=(Signals.validate_share, Signals.epoch),
         when=lambda s, t: s.validate_share >= t.validate_share and s.epoch > t.epochs_for_shares,
         thresholds=("validate_share", "epochs_for_shares"),
@@ -84,6 +188,11 @@ RULES = (
         name="checkpoint_bound",
         title="Writing checkpoints takes a large part of the run",
         severity=WARNING,
+        requires="phase `checkpoint` over the whole run, after two epochs",
+        confused_with={
+            "validation_bound": "a phase of its own",
+            "callback_bound": "callbacks at a model's save are counted there",
+        },
         needs=(Signals.checkpoint_share, Signals.epoch),
         when=lambda s, t: s.checkpoint_share >= t.checkpoint_share and s.epoch > t.epochs_for_shares,
         thresholds=("checkpoint_share", "epochs_for_shares"),
@@ -98,6 +207,11 @@ RULES = (
         name="small_batch",
         title="The batch is too small for the GPU",
         severity=INFO,
+        requires="low GPU use in steps that do not wait, and memory for a larger batch",
+        confused_with={
+            "loader_workers": "the GPU waits there",
+            "power_capped": "the GPU is busy there",
+        },
         needs=(Signals.data_wait_share, Signals.train_share, Signals.gpu_busy, Signals.cuda_peak_share),
         when=_underfilled,
         thresholds=("input_share", "train_share", "sm_fill", "gpu_low", "memory_spare"),
@@ -105,6 +219,7 @@ RULES = (
         cause="the kernels are too small to fill the GPU, and memory is to spare",
         verify="yoloscope_gpu_sm_active_ratio beside yoloscope_gpu_utilization_ratio; nsys profile: many short kernels",
         fix=advice.larger_batch,
+        slows=True,
         remedy="`batch` up, as far as the measured peak memory allows",
     ),
 )

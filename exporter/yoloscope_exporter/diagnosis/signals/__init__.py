@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.faults import Faults
-from yoloscope_exporter.diagnosis.signals import gpu, host, learning, loader, memory, peers, run, step
+from yoloscope_exporter.diagnosis.signals import (
+    gpu,
+    host,
+    learning,
+    loader,
+    memory,
+    peers,
+    run,
+    setup,
+    slow_batch,
+    step,
+)
 from yoloscope_exporter.diagnosis.signals.gpu import GpuSignals
 from yoloscope_exporter.diagnosis.signals.host import HostSignals
 from yoloscope_exporter.diagnosis.signals.learning import LearningSignals
@@ -21,7 +32,9 @@ from yoloscope_exporter.diagnosis.signals.loader import LoaderSignals
 from yoloscope_exporter.diagnosis.signals.memory import MemorySignals
 from yoloscope_exporter.diagnosis.signals.peers import PeerSignals, with_peers
 from yoloscope_exporter.diagnosis.signals.run import RunSignals
+from yoloscope_exporter.diagnosis.signals.setup import SetupSignals
 from yoloscope_exporter.diagnosis.signals.signal import Numbers, Signal
+from yoloscope_exporter.diagnosis.signals.slow_batch import SlowBatchSignals
 from yoloscope_exporter.diagnosis.signals.step import StepSignals
 from yoloscope_exporter.diagnosis.signals.view import Machine, View, view_of
 
@@ -29,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from yoloscope_exporter.measures.series import Window
+    from yoloscope_exporter.measures.thresholds import Thresholds
 
 #: The functions that compute the signals of one rank.
 PARTS: tuple[Callable[[View], Numbers], ...] = (
@@ -38,6 +52,9 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
     run.liveness,
     loader.preparation,
     loader.worker_processes,
+    loader.deaths,
+    setup.setup,
+    slow_batch.slow_batch,
     host.cpu,
     host.storage,
     memory.memory,
@@ -47,6 +64,15 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
     gpu.versions,
     learning.learning,
     peers.own,
+)
+
+#: The functions that compute the names of one rank.
+NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
+    step.slowest_callback,
+    loader.death_signals,
+    setup.stage,
+    slow_batch.names,
+    host.neighbours,
 )
 
 #: Names of the families that signals are computed from; the diagnosis' own results are none of them.
@@ -59,14 +85,24 @@ METRICS = frozenset(
 
 @dataclass(frozen=True)
 class Signals(
-    StepSignals, RunSignals, LoaderSignals, HostSignals, MemorySignals, GpuSignals, LearningSignals, PeerSignals
+    StepSignals,
+    SlowBatchSignals,
+    RunSignals,
+    SetupSignals,
+    LoaderSignals,
+    HostSignals,
+    MemorySignals,
+    GpuSignals,
+    LearningSignals,
+    PeerSignals,
 ):
     """What is known of one rank: `s.prep_seconds` is a number, and a KeyError where it is unknown.
 
     Attributes:
         facts: labels of train_run_info (empty values left out).
         numbers: by the names of signals; missing means unknown.
-        names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`.
+        names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
+            `callback`, `death_signals`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`.
         local: seconds per batch by step phase, for the comparison of ranks.
     """
 
@@ -160,12 +196,15 @@ def gather_one(v: View, faults: Faults) -> Signals:
     for part in PARTS:
         with faults.passed_over(f"the signals of {part.__name__}", v.run, v.rank):
             numbers |= part(v)
+    for naming in NAMES:
+        with faults.passed_over(f"the names of {naming.__name__}", v.run, v.rank):
+            names |= naming(v)
     if v.slowest_worker:
         names["slowest_worker"] = v.slowest_worker[0]
     return Signals(v.run, v.rank, v.state, up != 0, v.facts, known(numbers), names, step.batch_seconds(v))
 
 
-def of_node(window: Window, idle_below: float) -> Signals:
+def of_node(window: Window, limits: Thresholds) -> Signals:
     """Signals of the node itself: which GPUs are held by processes without a training. No run; its name for a rank."""
-    numbers, names = gpu.held_idle(window, idle_below)
+    numbers, names = gpu.held_idle(window, limits.held_idle, limits.held_bytes)
     return Signals("", window.store.name, numbers=known(numbers), names=names)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, ratio, whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import gpu as measures
@@ -39,6 +42,13 @@ METRICS = (
 )
 
 
+#: Programs that draw the desktop: they hold a little of a GPU's memory for as long as it is used.
+_DESKTOP = re.compile(
+    r"Xorg|Xwayland|X|gnome-.*|mutter.*|kwin.*|plasma.*|sddm.*|lightdm.*|gdm.*|sway|weston|xfwm4|compiz|cinnamon.*"
+    r"|firefox.*|chrom.*|code|nvidia-persiste.*"
+)
+
+
 class GpuSignals:
     """The rank's GPU, its memory, and the versions that must fit together."""
 
@@ -55,6 +65,8 @@ class GpuSignals:
     gpu_memory_total_bytes = Signal("device memory installed")
     sm_fill = Signal("share of the streaming multiprocessors that had a warp while a kernel ran")
     thermal_share = Signal("share of the window in which temperature limited the clocks")
+    power_brake_share = Signal("share of the window in which the power supply held the clocks down (power brake)")
+    gpu_guests_bytes = Signal("memory of the rank's GPU that other processes than the rank's hold")
     power_share = Signal("share of the window in which the power limit limited the clocks")
     power_limit_watts = Signal("power limit")
     clock_ratio = Signal("SM clock over the highest SM clock")
@@ -90,7 +102,6 @@ def gpu(v: View) -> Numbers:
     installed = w.last(catalog.GPU_MEMORY_TOTAL_BYTES, own)
     read = partial(v.machine.reading.one, gpu=own)
     busy, below_full = read(measures.BUSY), read(measures.BELOW_FULL)
-    limited = [share for one in (measures.POWER_CAP, measures.POWER_BRAKE) if (share := read(one)) is not None]
     return {
         GpuSignals.gpus: gpus,
         GpuSignals.gpu_busy: busy,
@@ -100,7 +111,9 @@ def gpu(v: View) -> Numbers:
         GpuSignals.gpu_memory_total_bytes: installed,
         GpuSignals.sm_fill: at_most_one(ratio(w.mean(catalog.GPU_SM_ACTIVE_RATIO, own), busy)),
         GpuSignals.thermal_share: read(measures.THERMAL),
-        GpuSignals.power_share: max(limited, default=None),
+        GpuSignals.power_share: read(measures.POWER_CAP),
+        GpuSignals.power_brake_share: read(measures.POWER_BRAKE),
+        GpuSignals.gpu_guests_bytes: _guests(v),
         GpuSignals.power_limit_watts: w.last(catalog.GPU_POWER_LIMIT_WATTS, own),
         GpuSignals.clock_ratio: read(measures.CLOCK),
         GpuSignals.temperature_celsius: read(measures.HEAT_CELSIUS),
@@ -109,6 +122,13 @@ def gpu(v: View) -> Numbers:
         GpuSignals.pcie_generation: w.maximum(catalog.GPU_PCIE_LINK_GENERATION, own),
         GpuSignals.pcie_generation_max: w.last(catalog.GPU_PCIE_LINK_GENERATION_MAX, own),
     }
+
+
+def _guests(v: View) -> float | None:
+    """Unknown where the driver names no process of the rank itself: then its own cannot be told from others'."""
+    held = v.now.current(catalog.GPU_PROCESS_MEMORY_BYTES, v.gpu)
+    own = [labels for labels in held if labels[3:5] == (v.run, v.rank)]
+    return sum(held.values()) - sum(held[labels] for labels in own) if own else None
 
 
 def gpu_busy(window: Window, gpu: str) -> float | None:
@@ -131,23 +151,30 @@ def _version(text: str) -> float | None:
     return None if None in map(whole, parts) else float(".".join(parts))
 
 
-def held_idle(window: Window, idle_below: float) -> tuple[Numbers, dict[str, str]]:
-    """GPUs that idle while a process without a training holds their memory: how many; which, and by whom.
+def held_idle(window: Window, idle_below: float, least: float) -> tuple[Numbers, dict[str, str]]:
+    """GPUs that idle while processes without a training hold `least` bytes of their memory: how many; which, by whom.
 
-    Unknown where no process without a training holds any, or where it is not known how busy those GPUs are.
+    Programs of the desktop count for nothing. Unknown where no such process is seen, or not how busy those GPUs are.
     """
-    held: dict[str, str] = {}
+    held: defaultdict[str, list[str]] = defaultdict(list)
     trained: set[str] = set()
-    for gpu_name, pid, command, run, _rank in window.current(catalog.GPU_PROCESS_MEMORY_BYTES):
+    for labels, size in window.current(catalog.GPU_PROCESS_MEMORY_BYTES).items():
+        gpu_name, pid, command, run, _rank, user = labels
         if run:
             trained.add(gpu_name)
-        else:
-            held[gpu_name] = f"{pid} ({command})"
+        elif size >= least and not _DESKTOP.fullmatch(command):
+            held[gpu_name].append(_holder(pid, command, user, size))
     reading = Reading(window)
     busy = {name: reading.one(measures.BUSY, gpu=name) for name in held if name not in trained}
     known = {name: share for name, share in busy.items() if share is not None}
     if not known:
         return {}, {}
     idle = sorted(name for name, share in known.items() if share < idle_below)
-    names = {"held_idle": ", ".join(idle), "held_by": ", ".join(held[name] for name in idle)}
+    names = {"held_idle": ", ".join(idle), "held_by": ", ".join(one for name in idle for one in held[name])}
     return {GpuSignals.held_idle_gpus: float(len(idle))}, names
+
+
+def _holder(pid: str, command: str, user: str, size: float) -> str:
+    if not command and not user:
+        return f"{pid} ({units.size(size)}; not visible here: another PID namespace, such as a container's)"
+    return f"{pid} ({', '.join(filter(None, (command, f'user {user}' if user else '', units.size(size))))})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
@@ -10,10 +12,19 @@ from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import host as measures
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
 
 _SHM = "/dev/shm"  # noqa: S108 - a label's value
+#: Types of file systems whose files come over a network.
+_NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\d?|ceph|lustre|beegfs|gpfs|glusterfs|9p|wekafs|fuse\.(sshfs|s3fs|juicefs|glusterfs|rclone|.*ceph)"
+)
+#: CPUs from which on a run is named as one that uses them.
+WORTH_NAMING = 0.5
 
 #: Metrics of the node that these signals, and a view's machine, are computed from.
 METRICS = (
@@ -21,6 +32,7 @@ METRICS = (
     catalog.CPU_CORES,
     catalog.DISK_IO_SECONDS_TOTAL,
     catalog.FILESYSTEM_SIZE_BYTES,
+    catalog.FILESYSTEM_AVAILABLE_BYTES,
     catalog.PRESSURE_SECONDS_TOTAL,
 )
 
@@ -32,6 +44,9 @@ class HostSignals:
         "CPUs for each rank: online over all trainers of the node, quota over those of the run, its share of the CPUs "
         "it may run on"
     )
+    allowed_cores = Signal("CPUs that the rank's loader workers may run on (affinity)")
+    fair_cores = Signal("CPUs online over all trainers of the node")
+    others_cores = Signal("CPUs in use by others than this run")
     node_cores = Signal("CPUs online")
     quota_cores = Signal("CPU quota of the run's cgroup")
     free_cores = Signal("CPUs of the node that idle, or that the quota leaves")
@@ -40,6 +55,8 @@ class HostSignals:
     io_pressure = Signal("share of the time some task waited for I/O (cgroup, else node)")
     disk_busy_share = Signal("share of the time the busiest disk had work (%util)")
     shm_size_bytes = Signal("size of /dev/shm")
+    shm_least_bytes = Signal("least room left in /dev/shm in the window")
+    network_file_systems = Signal("network file systems that are mounted on the node")
 
 
 def cpu(v: View) -> Numbers:
@@ -51,9 +68,14 @@ def cpu(v: View) -> Numbers:
     used = v.now.rate(catalog.CGROUP_CPU_SECONDS_TOTAL, v.run)
     if quota is not None and used is not None:
         free = min(quota - used, free if free is not None else quota)
+    affinity = _allowed(v, catalog.TRAIN_PROCESS_AFFINITY_CORES)
+    share = _allowed(v, catalog.TRAIN_PROCESS_FAIR_CORES)  # an exporter of version 0.1 does not tell it
     own, everybody = max(v.machine.ranks[v.run], 1), max(v.machine.ranks.total(), 1)
     return {
-        HostSignals.rank_cores: least(ratio(node, everybody), ratio(quota, own), _allowed(v)),
+        HostSignals.rank_cores: least(ratio(node, everybody), ratio(quota, own), share or affinity),
+        HostSignals.allowed_cores: affinity,
+        HostSignals.fair_cores: ratio(node, everybody),
+        HostSignals.others_cores: _others_cores(v),
         HostSignals.node_cores: node,
         HostSignals.quota_cores: quota,
         HostSignals.free_cores: max(free, 0.0) if free is not None else None,
@@ -62,14 +84,32 @@ def cpu(v: View) -> Numbers:
     }
 
 
-def _allowed(v: View) -> float | None:
-    """CPUs of the rank's affinity, shared with the ranks that may run there too; 0.1 does not tell with how many."""
-    told = (
-        v.now.last(metric, v.run, v.rank, role)
-        for metric in (catalog.TRAIN_PROCESS_FAIR_CORES, catalog.TRAIN_PROCESS_AFFINITY_CORES)
-        for role in ("worker", "main")
-    )
+def _allowed(v: View, metric: Metric) -> float | None:
+    """What a metric tells of the CPUs that the rank's workers, or without any the rank itself, may run on."""
+    told = (v.now.last(metric, v.run, v.rank, role) for role in ("worker", "main"))
     return next((cores for cores in told if cores), None)
+
+
+def _others_cores(v: View) -> float | None:
+    """CPUs in use on the node less those of this run; unknown where either is."""
+    own = _cpus_of_runs(v).get(v.run)
+    busy, node = v.machine.reading.one(measures.CPU_BUSY), v.now.last(catalog.CPU_CORES)
+    return None if own is None or busy is None or node is None else max(busy * node - own, 0.0)
+
+
+def _cpus_of_runs(v: View) -> Mapping[str, float]:
+    """CPUs in use by each run on the node."""
+    used: defaultdict[str, float] = defaultdict(float)
+    for (run, *_), rate in v.now.rates(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL).items():
+        used[run] += rate
+    return used
+
+
+def neighbours(v: View) -> dict[str, str]:
+    """Who else uses CPUs, as far as it is a run known here, the one with most of them first."""
+    used = {run: cpus for run, cpus in _cpus_of_runs(v).items() if run != v.run and cpus >= WORTH_NAMING}
+    told = [f"{run} {used[run]:.1f}" for run in sorted(used, key=lambda run: -used[run])]
+    return {"neighbours": ", ".join(told)} if told else {}
 
 
 def storage(v: View) -> Numbers:
@@ -78,7 +118,10 @@ def storage(v: View) -> Numbers:
     if pressure is None:
         pressure = v.now.rate(catalog.PRESSURE_SECONDS_TOTAL, "io", "some")
     sizes = v.machine.window.current(catalog.FILESYSTEM_SIZE_BYTES)
+    rooms = (v.now.minimum(catalog.FILESYSTEM_AVAILABLE_BYTES, *labels) for labels in sizes if labels[0] == _SHM)
     return {
+        HostSignals.shm_least_bytes: next(rooms, None),
+        HostSignals.network_file_systems: float(sum(bool(_NETWORK.fullmatch(labels[1])) for labels in sizes)),
         HostSignals.io_pressure: at_most_one(pressure),
         HostSignals.disk_busy_share: v.machine.reading.one(measures.DISK_BUSY),
         HostSignals.shm_size_bytes: next((size for labels, size in sizes.items() if labels[0] == _SHM), None),

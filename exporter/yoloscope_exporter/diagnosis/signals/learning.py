@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.series import Window
+
+
+#: Ultralytics' default: until then the learning rate rises.
+WARMUP_EPOCHS = 3
 
 
 class LearningSignals:
@@ -26,6 +30,9 @@ class LearningSignals:
     metric_gain = Signal(
         "rise of mAP50-95 (or the task's own) over the epochs seen, best of the second half against first"
     )
+    loss_swing = Signal("typical turn of the loss from epoch to epoch and back, over the loss; after warm-up")
+    loss_turns = Signal("share of the epochs after warm-up at which the loss turned")
+    settled_epochs = Signal("finished epochs after warm-up that these rest on")
     epochs_seen = Signal("finished epochs the slope of the loss rests on")
 
 
@@ -41,6 +48,7 @@ def learning(v: View) -> Numbers:
         LearningSignals.nan_recoveries: v.now.events(catalog.TRAIN_NAN_RECOVERIES_TOTAL, v.run, v.rank),
         LearningSignals.loss_drop: _drop(losses),
         LearningSignals.metric_gain: _gain(reached),
+        **_oscillation(_settled(v, columns)),
         LearningSignals.epochs_seen: float(len(losses)) if losses else None,
     }
 
@@ -56,6 +64,26 @@ def _epoch_ends(v: View) -> list[float]:
     """The last moments sampled in each finished epoch, the one under way at the window's start left out."""
     points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
     return [time for (time, epoch), (_, following) in pairwise(points) if following > epoch]
+
+
+def _settled(v: View, columns: Sequence[Mapping[float, float]]) -> list[float]:
+    """Losses at the ends of epochs after warm-up."""
+    epochs = dict(v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank))
+    ends = [end for end in _epoch_ends(v) if epochs[end] > WARMUP_EPOCHS]
+    return [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
+
+
+def _oscillation(losses: Sequence[float]) -> Numbers:
+    """A turn is a loss above or below both of its neighbours; its size the lesser of the two steps."""
+    steps = [later - earlier for earlier, later in pairwise(losses)]
+    sizes = [min(abs(a), abs(b)) if a * b < 0 else 0.0 for a, b in pairwise(steps)]
+    turns = [size for size in sizes if size]
+    middle = fmean(losses) if losses else 0.0
+    return {
+        LearningSignals.settled_epochs: float(len(losses)) or None,
+        LearningSignals.loss_turns: len(turns) / len(sizes) if sizes else None,
+        LearningSignals.loss_swing: median(turns) / middle if turns and middle > 0 else (0.0 if sizes else None),
+    }
 
 
 def _drop(losses: Sequence[float]) -> float | None:

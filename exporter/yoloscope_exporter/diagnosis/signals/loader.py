@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
+from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, least, ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
 from yoloscope_exporter.measures import loader
@@ -20,9 +20,16 @@ class LoaderSignals:
 
     prep_seconds = Signal("time a loader worker takes for a batch, in seconds")
     prep_cpu_ratio = Signal("share of that time the worker was computing; the rest is waiting")
+    decode_share = Signal("share of that time spent reading, decoding and resizing images; the rest is transforms")
     slowest_prep_seconds = Signal("preparation time of the slowest worker in seconds")
     others_prep_seconds = Signal("mean preparation time of the other workers in seconds")
     slowest_ratio = Signal("the slowest worker's preparation time over the others' mean")
+    queue_ready = Signal("batches ready and waiting for the trainer, mean over the window")
+    worker_deaths = Signal(
+        "loader workers that ended by a signal or an error: in the window, of a run that ended in all"
+    )
+    major_faults = Signal("pages that loader workers had to fetch from storage, for each batch they prepared")
+    worker_read_rate = Signal("bytes per second that loader workers had read from storage")
     workers_alive = Signal("loader worker processes found")
     runqueue_share = Signal("share of a loader worker's time spent ready to run but without a CPU")
     worker_threads = Signal("CPUs a loader worker uses over those its preparation accounts for: threads it started")
@@ -37,11 +44,35 @@ def preparation(v: View) -> Numbers:
     slowest = v.slowest_worker
     return {
         LoaderSignals.prep_seconds: prepared,
+        LoaderSignals.queue_ready: v.now.mean(catalog.TRAIN_QUEUE_DEPTH, v.run, v.rank),
+        LoaderSignals.major_faults: _faults(v),
+        LoaderSignals.decode_share: v.measure(loader.DECODING),
         LoaderSignals.prep_cpu_ratio: v.measure(loader.PREPARATION_CPU),
         LoaderSignals.slowest_prep_seconds: slowest[1] if slowest else None,
         LoaderSignals.others_prep_seconds: slowest[1] / slowest[2] if slowest else None,
         LoaderSignals.slowest_ratio: slowest[2] if slowest else None,
     }
+
+
+def _faults(v: View) -> float | None:
+    faults = total(v.now.increases(catalog.TRAIN_WORKER_MAJOR_FAULTS_TOTAL, v.run, v.rank))
+    return ratio(faults, total(v.now.increases(catalog.TRAIN_WORKER_BATCHES_TOTAL, v.run, v.rank)))
+
+
+def deaths(v: View) -> Numbers:
+    """Of a run that has ended it matters no more when they died."""
+    ended = v.state in ("failed", "killed")
+    count = v.now.last(catalog.TRAIN_WORKER_DEATHS_TOTAL, v.run, v.rank) if ended else None
+    if not count:
+        count = v.now.events(catalog.TRAIN_WORKER_DEATHS_TOTAL, v.run, v.rank)
+    return {LoaderSignals.worker_deaths: count}
+
+
+def death_signals(v: View) -> dict[str, str]:
+    """By what they ended: `2 by SIGKILL, 1 by SIGBUS`."""
+    counts = v.now.current(catalog.TRAIN_WORKER_DEATH_SIGNAL_TOTAL, v.run, v.rank)
+    told = [f"{count:.0f} by {labels[2]}" for labels, count in sorted(counts.items()) if count]
+    return {"death_signals": ", ".join(told)} if told else {}
 
 
 def _without_workers(v: View) -> Numbers:
@@ -68,9 +99,15 @@ def worker_processes(v: View) -> Numbers:
     used = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "worker")
     preparing = total(v.now.rates(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank))
     memory = v.now.last(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, "worker")
+    asked = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
+    # Older hooks do not tell the validation's workers apart: those idle, and would hide how long the others queue.
+    training = least(alive, asked) if asked else alive
     return {
         LoaderSignals.workers_alive: v.now.last(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker"),
-        LoaderSignals.runqueue_share: ratio(waiting, alive),
+        LoaderSignals.runqueue_share: at_most_one(ratio(waiting, training)),
+        LoaderSignals.worker_read_rate: v.now.steady_rate(
+            catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, v.run, v.rank, "worker" if asked else "main"
+        ),
         LoaderSignals.worker_threads: ratio(used, preparing),
         LoaderSignals.worker_resident_bytes: ratio(memory, alive),
     }

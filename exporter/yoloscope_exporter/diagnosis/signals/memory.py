@@ -22,12 +22,18 @@ METRICS = (catalog.MEMORY_TOTAL_BYTES, catalog.MEMORY_AVAILABLE_BYTES, catalog.G
 FEWEST_PERIODS = 4 * measures.QUARTERS
 
 
+#: States in which it matters no more when it happened.
+ENDED = ("failed", "killed")
+
+
 class MemorySignals:
     """Main memory, and the growth of device memory, which is told in the same way."""
 
     memory_available_bytes = Signal("memory that can still be had: node, or what the cgroup's limit leaves")
     memory_used_share = Signal("memory in use over the cgroup's limit, or over the node's memory")
-    oom_kills = Signal("processes of the cgroup killed for lack of memory in the window")
+    oom_kills = Signal(
+        "processes of the cgroup killed for lack of memory: in the window, of a run that ended in half an hour"
+    )
     resident_bytes = Signal("resident memory of the rank's processes")
     resident_growth_bytes = Signal(
         "steady growth of resident memory after the first epoch, in bytes; 0 if it is not steady"
@@ -51,7 +57,7 @@ def memory(v: View) -> Numbers:
     return {
         MemorySignals.memory_available_bytes: available,
         MemorySignals.memory_used_share: ratio(in_use, installed),
-        MemorySignals.oom_kills: v.now.events(catalog.CGROUP_OOM_KILLS_TOTAL, v.run),
+        MemorySignals.oom_kills: (v.long if v.state in ENDED else v.now).events(catalog.CGROUP_OOM_KILLS_TOTAL, v.run),
         MemorySignals.resident_bytes: total(v.now.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank)),
     }
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.view import View
 
 
+#: States of a rank in which the others may wait for it: up to Ultralytics 8.3.217 only rank 0 validates.
+PAUSED = ("setup", "validate", "checkpoint")
+
+
 class PeerSignals:
     """How much longer a rank takes than its peers, and what they wait for."""
 
@@ -24,6 +28,11 @@ class PeerSignals:
     peer_local_seconds = Signal("mean of the same over the other ranks")
     lag = Signal("how much longer this rank's own time for a batch is than the mean of the other ranks")
     peer_prep_seconds = Signal("median preparation time of a batch by the other ranks' workers, in seconds")
+    peers_paused = Signal(
+        "other ranks of the run that validate, write a checkpoint or set up, and that one may wait for"
+    )
+    waited_share = Signal("share of the window in which another rank did not train, and this one was told to")
+    peer_memory_used_share = Signal("median share of device memory in use on the GPUs of the other ranks")
     peer_exposed_share = Signal("share of step time the other ranks wait for gradients (median)")
 
 
@@ -37,6 +46,19 @@ def with_peers(signals: Sequence[Signals], faults: Faults) -> list[Signals]:
 
 
 def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
+    if others:
+        paused = sum(other.up and other.state in PAUSED for other in others)
+        used = [s.gpu_memory_used_share for s in others if s.has(type(s).gpu_memory_used_share)]
+        trained = [s.train_share for s in others if s.has(type(s).train_share)]
+        one = one.with_numbers(
+            {
+                PeerSignals.peers_paused: float(paused),
+                PeerSignals.waited_share: max(one.train_share - min(trained), 0.0)
+                if trained and one.has(type(one).train_share)
+                else None,
+                PeerSignals.peer_memory_used_share: _median(used),
+            }
+        )
     own = one.numbers.get(PeerSignals.local_seconds.name)
     peers = [time for other in others if (time := other.numbers.get(PeerSignals.local_seconds.name)) is not None]
     if own is None or not peers or len(peers) < len(others):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.signals.arithmetic import whole
+from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, whole
+from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import training
 from yoloscope_exporter.measures.series import longest
@@ -21,6 +24,10 @@ class RunSignals:
 
     validate_share = Signal("share of the rank's whole time so far spent validating")
     checkpoint_share = Signal("share of the rank's whole time so far spent writing checkpoints")
+    callbacks_of_run = Signal("share of the rank's whole time so far spent in other people's callbacks")
+    epoch_callback_seconds = Signal("seconds in other people's callbacks per epoch so far")
+    loader_start_seconds = Signal("median wait for the first batch of an epoch, in seconds; the run's first left out")
+    loader_start_share = Signal("that wait over the training time of an epoch, a mean of the run so far")
     epoch = Signal("epoch under way")
     epochs = Signal("epochs asked for")
     last_batch_age = Signal(
@@ -32,7 +39,13 @@ class RunSignals:
     ranks = Signal("trainers alive on this node")
     run_ranks = Signal("trainers of this run alive on this node")
     world_size = Signal("ranks of this run")
-    workers = Signal("loader workers asked for")
+    workers = Signal("loader workers of this rank")
+    workers_asked = Signal("loader workers asked for, before Ultralytics' cap")
+    amp_asked = Signal("1 if AMP was asked for, else 0")
+    amp_on = Signal("1 if AMP is used, else 0")
+    silent_cpus = Signal("CPUs the rank's own process has used since its last batch")
+    silent_gpu_busy = Signal("share of the time since the last batch in which a kernel ran on the rank's GPU")
+    epoch_done = Signal("1 while all batches of an epoch are done and the next has none, else 0")
 
 
 def settings(v: View) -> Numbers:
@@ -50,15 +63,38 @@ def settings(v: View) -> Numbers:
         RunSignals.run_ranks: float(v.machine.ranks[v.run]) or None,
         RunSignals.world_size: world,
         RunSignals.workers: v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank),
+        RunSignals.workers_asked: whole(v.facts.get("workers", "")),
+        RunSignals.amp_asked: _flag(v.facts.get("amp_asked", "")),
+        RunSignals.amp_on: _flag(v.facts.get("amp", "")),
     }
+
+
+def _flag(text: str) -> float | None:
+    """A fact that says yes or no; None if it says neither."""
+    return {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}.get(text.lower())
 
 
 def shares_of_run(v: View) -> Numbers:
     """Shares of the whole run: a validation fills a short window without meaning anything."""
+    epoch = v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
+    callbacks = v.now.last(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
+    again, share = _started_again(v), v.measure(training.LOADER_START, life=True)
+    starting = v.now.last(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
     return {
+        RunSignals.callbacks_of_run: v.measure(training.CALLBACKS_OF_WALL, life=True),
+        RunSignals.epoch_callback_seconds: ratio(callbacks, epoch),
+        RunSignals.loader_start_seconds: again,
+        RunSignals.loader_start_share: ratio(again * epoch * share, starting) if again and epoch and share else again,
         RunSignals.validate_share: v.measure(training.VALIDATION, life=True),
         RunSignals.checkpoint_share: v.measure(training.CHECKPOINT, life=True),
     }
+
+
+def _started_again(v: View) -> float | None:
+    """Typical wait for the first batch of an epoch; every run starts its workers before its first."""
+    points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
+    waits = [later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0]
+    return median(waits) if waits else None
 
 
 def liveness(v: View) -> Numbers:
@@ -71,10 +107,29 @@ def liveness(v: View) -> Numbers:
     resumed = _entered(v, "train")
     known = [moment for moment in (batch, resumed) if moment is not None]
     witnessed = max(_unchanged(window, v) for window in (v.now, v.long))
+    age = min(max(v.now.end - max(known), 0.0), witnessed) if batch is not None else None
     return {
-        RunSignals.last_batch_age: min(max(v.now.end - max(known), 0.0), witnessed) if batch is not None else None,
+        RunSignals.last_batch_age: age,
+        RunSignals.silent_cpus: None if age is None else _own_cpus(v, age),
+        RunSignals.silent_gpu_busy: None if age is None or not v.gpu else gpu_busy(_last(v, age), v.gpu),
+        RunSignals.epoch_done: _epoch_done(v),
         RunSignals.longest_batch: wait + step if wait is not None and step is not None else None,
     }
+
+
+def _last(v: View, seconds: float) -> Window:
+    return v.now.since(v.now.end - seconds)
+
+
+def _own_cpus(v: View, seconds: float) -> float | None:
+    """CPUs that the rank's own process used in the last seconds."""
+    return _last(v, seconds).rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "main")
+
+
+def _epoch_done(v: View) -> float | None:
+    done = v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
+    return float(done % of_epoch == 0) if done and of_epoch else None
 
 
 def _unchanged(window: Window, v: View) -> float:

@@ -27,6 +27,9 @@ class StepSignals:
         "the window"
     )
     h2d_share = Signal("typical share of step time spent moving batches to the device")
+    preprocess_share = Signal("typical share of step time spent in preprocess_batch besides copies to the device")
+    callbacks_share = Signal("typical share of step time spent in other people's callbacks; unknown to older hooks")
+    callback_seconds = Signal("typical time of a batch in other people's callbacks, in seconds")
     exposed_share = Signal("typical share of step time spent waiting for gradients of other ranks")
     compute_share = Signal("share of step time spent in forward, backward and optimizer")
     train_share = Signal("share of the window spent in training steps, their data wait included")
@@ -45,11 +48,25 @@ def step(v: View) -> Numbers:
         StepSignals.wait_seconds: v.measure(training.WAIT),
         StepSignals.data_wait_share: v.typical(training.DATA_WAIT),
         StepSignals.h2d_share: v.typical(training.COPY),
+        StepSignals.preprocess_share: v.typical(training.PREPROCESS),
+        StepSignals.callbacks_share: v.typical(training.CALLBACKS),
+        StepSignals.callback_seconds: v.typical(training.CALLBACK_SECONDS),
         StepSignals.exposed_share: v.typical(training.EXPOSED),
         StepSignals.compute_share: v.measure(training.COMPUTE_SHARE),
         StepSignals.train_share: v.measure(training.TRAINING),
         StepSignals.goodput: v.measure(training.GOODPUT),
     }
+
+
+def slowest_callback(v: View) -> dict[str, str]:
+    """The callback that took most of the window, else of the run; the sum of small ones only if there is no other."""
+    for found in (
+        v.now.increases(catalog.TRAIN_CALLBACK_SECONDS_TOTAL, v.run, v.rank),
+        v.now.current(catalog.TRAIN_CALLBACK_SECONDS_TOTAL, v.run, v.rank),
+    ):
+        if any(found.values()):
+            return {"callback": max(found, key=lambda labels: found[labels])[2]}
+    return {}
 
 
 def batch_seconds(v: View) -> dict[str, float]:

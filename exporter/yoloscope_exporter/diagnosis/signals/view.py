@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.slow_batch import SlowBatch, find
 from yoloscope_exporter.measures import loader
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.series import Window
@@ -89,6 +90,11 @@ class View:
         slowest = max(sorted(ratios), key=lambda name: ratios[name])
         seconds = self._of_worker(loader.PREPARATION, slowest)
         return None if seconds is None else (slowest, seconds, ratios[slowest])
+
+    @cached_property
+    def slow_batch(self) -> SlowBatch | None:
+        """The batch of the window that took longest."""
+        return find(self)
 
     def _of_worker(self, measure: Measure, worker: str) -> float | None:
         return self.machine.reading.one(measure, run=self.run, rank=self.rank, worker=worker)

@@ -1,0 +1,132 @@
+"""One batch that took many times the usual, and what the counters say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.arithmetic import whole
+from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures.series import Window
+from yoloscope_exporter.measures.training import STEP_PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+
+#: Batches before it: the first ones choose kernels and compile, and what is usual must be known.
+FEWEST_BEFORE = 20
+#: Silences that are looked at; a validation is one as well.
+MOST = 3
+#: A rank that waits for another has no slow batch of its own, and callbacks have a verdict of theirs.
+_OWN = tuple(phase for phase in STEP_PHASES if phase not in {"callbacks", "backward_exposed"})
+
+
+class SlowBatchSignals:
+    """The batch that ended in the window and took longest."""
+
+    slow_batch_seconds = Signal("time that one batch in the window took beyond the usual, in seconds")
+    usual_batch_seconds = Signal("mean time of the other batches of the last half hour, in seconds")
+    slow_phase_seconds = Signal("the part of that time in the step phase that took most of it")
+    slow_batch_ooms = Signal("out-of-memory errors of the CUDA allocator during that batch")
+    slow_file_seconds = Signal("time the slowest image file of the run took to read and decode")
+
+
+@dataclass(frozen=True)
+class SlowBatch:
+    """A batch, as far as two samples tell: from the first with one count of batches to the first with a higher one.
+
+    Attributes:
+        excess: seconds beyond the usual by step phase.
+        usual: mean seconds of the other batches.
+        ooms: out-of-memory errors meanwhile.
+    """
+
+    excess: Mapping[str, float]
+    usual: float
+    ooms: float | None
+
+    @property
+    def seconds(self) -> float:
+        """Beyond the usual."""
+        return sum(self.excess.values())
+
+    @property
+    def phase(self) -> str:
+        """The step phase that took most of them."""
+        return max(self.excess, key=lambda name: self.excess[name])
+
+
+def slow_batch(v: View) -> Numbers:
+    """Unknown where no batch ended in the window, or too few before it."""
+    found = v.slow_batch
+    if found is None:
+        return {}
+    files = v.now.current(catalog.TRAIN_SLOW_FILE_SECONDS, v.run, v.rank)
+    return {
+        SlowBatchSignals.slow_batch_seconds: found.seconds,
+        SlowBatchSignals.usual_batch_seconds: found.usual,
+        SlowBatchSignals.slow_phase_seconds: found.excess[found.phase],
+        SlowBatchSignals.slow_batch_ooms: found.ooms,
+        SlowBatchSignals.slow_file_seconds: max(files.values(), default=None),
+    }
+
+
+def names(v: View) -> dict[str, str]:
+    """The step phase that took most of it, and the run's slowest file."""
+    files = v.now.current(catalog.TRAIN_SLOW_FILE_SECONDS, v.run, v.rank)
+    phase = {"slow_phase": v.slow_batch.phase} if v.slow_batch else {}
+    return phase | ({"slow_file": max(files, key=lambda labels: files[labels])[2]} if files else {})
+
+
+def find(v: View) -> SlowBatch | None:
+    """Of the longest silences between batches, the one in which most time went into a step."""
+    longest = sorted(_silences(v), reverse=True)[:MOST]
+    found = [one for _, start, end, before in longest if (one := _between(v, start, end, before))]
+    return max(found, key=lambda one: one.seconds, default=None)
+
+
+def _silences(v: View) -> Iterator[tuple[float, float, float, float]]:
+    """Length, start, end, and batches before, of each time without a batch that ended in the window."""
+    points = v.long.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    began = points[0][0] if points else 0.0
+    for (_, before), (time, count) in pairwise(points):
+        if count > before:
+            if time > v.now.start:
+                yield time - began, began, time, before
+            began = time
+
+
+def _between(v: View, start: float, end: float, before: float) -> SlowBatch | None:
+    window = Window(v.long.store, start, end, v.long.period)
+    inside = window.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    everything = v.long.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    if before < FEWEST_BEFORE or not inside or everything is None or everything - inside < FEWEST_BEFORE:
+        return None
+    spent, everywhere = _spent(window, v), _spent(v.long, v)
+    usual = {
+        name: (everywhere[name] - seconds) / (everything - inside)
+        for name, seconds in spent.items()
+        if name in everywhere
+    }
+    excess = {name: spent[name] - inside * usual[name] for name in usual}
+    ooms = window.increase(catalog.TRAIN_CUDA_OOMS_TOTAL, v.run, v.rank)
+    return SlowBatch(excess, sum(usual.values()), ooms) if excess else None
+
+
+def _spent(window: Window, v: View) -> dict[str, float]:
+    """Seconds by step phase, without the wait for first batches that older hooks count in `data_wait`.
+
+    Among several ranks `other` is left out: a rank that waits for one that validates spends it there.
+    """
+    found = window.increases(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank)
+    phases = {labels[2]: seconds for labels, seconds in found.items()}
+    first = window.increase(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
+    if first and "loader_start" not in phases and "data_wait" in phases:
+        phases["data_wait"] -= first
+    alone = (whole(v.facts.get("world_size", "")) or 1) <= 1
+    return {name: seconds for name, seconds in phases.items() if name in _OWN and (alone or name != "other")}

@@ -1,0 +1,198 @@
+"""A cause is named only on evidence of its own, and nothing that contradicts it is printed beside it."""
+
+from __future__ import annotations
+
+import pytest
+from yoloscope_exporter.diagnosis import engine, rules
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
+
+#: A rank that waits for data while its workers neither compute nor queue; hooks that time callbacks.
+WAITING = {
+    "data_wait_share": 0.5,
+    "step_seconds": 0.2,
+    "wait_seconds": 0.2,
+    "batches": 100.0,
+    "callbacks_share": 0.0,
+    "callback_seconds": 0.0,
+    "workers": 8.0,
+    "prep_seconds": 3.2,
+    "prep_cpu_ratio": 0.1,
+    "runqueue_share": 0.02,
+    "node_cores": 32.0,
+    "rank_cores": 32.0,
+    "fair_cores": 32.0,
+    "allowed_cores": 32.0,
+    "free_cores": 24.0,
+    "others_cores": 1.0,
+}
+QUEUEING = {**WAITING, "prep_cpu_ratio": 0.4, "runqueue_share": 0.5}
+COMPUTING = {**WAITING, "prep_cpu_ratio": 0.9}
+
+
+def told(numbers: dict[str, float], names: dict[str, str] | None = None, **facts: str) -> dict[str, engine.Verdict]:
+    """Verdicts of one rank in the state train, by name."""
+    s = Signals("run", "0", "train", facts=facts, numbers=numbers, names=names or {})
+    held = {name: s for name, holds in engine.judge(s, DEFAULTS).items() if holds}
+    return {verdict.name: verdict for verdict in engine.diagnose(s, held, DEFAULTS).verdicts}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "said"),
+    [
+        ({"io_pressure": 0.4, "disk_busy_share": 0.1}, "I/O pressure 40%"),
+        ({"io_pressure": 0.0, "disk_busy_share": 0.95}, "busiest disk 95% busy"),
+        ({"major_faults": 400.0}, "400 pages fetched from storage for each batch"),
+        ({"network_file_systems": 1.0, "worker_read_rate": 5e6}, "workers read 4.77 MiB/s"),
+    ],
+)
+def test_storage_is_named_on_evidence_of_its_own(evidence: dict[str, float], said: str) -> None:
+    """What speaks for it is printed, and nothing else: an idle disk beside it would say the contrary."""
+    found = told(WAITING | evidence)
+    assert list(found) == ["loader_io"]
+    assert said in found["loader_io"].evidence
+    assert "10%" not in found["loader_io"].evidence.replace("90%", "")
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {},
+        {"io_pressure": 0.02, "disk_busy_share": 0.1, "major_faults": 0.1},
+        {"network_file_systems": 0.0, "worker_read_rate": 5e6},
+        {"network_file_systems": 1.0, "worker_read_rate": 1e4},
+    ],
+)
+def test_workers_that_wait_for_something_else_are_told_as_that(evidence: dict[str, float]) -> None:
+    """The cause is not known, and it says so."""
+    found = told(WAITING | evidence)
+    assert list(found) == ["loader_wait"]
+    assert found["loader_wait"].cause.startswith("not known")
+    assert "py-spy dump" in found["loader_wait"].fix
+
+
+@pytest.mark.parametrize(
+    ("numbers", "verdict"),
+    [
+        ({"allowed_cores": 2.0, "rank_cores": 2.0}, "cpu_affinity"),
+        ({"allowed_cores": 2.0, "rank_cores": 2.0, "free_cores": 0.1}, "cpu_oversubscribed"),
+        ({"fair_cores": 4.0, "allowed_cores": 4.0, "rank_cores": 4.0}, "cpu_oversubscribed"),
+        ({"others_cores": 28.0, "free_cores": 0.1}, "cpu_contended"),
+        ({"others_cores": 28.0, "free_cores": 0.1, "workers": 40.0}, "cpu_oversubscribed"),
+        ({"others_cores": 28.0, "free_cores": 0.1, "worker_threads": 3.0}, "cpu_oversubscribed"),
+    ],
+)
+def test_who_takes_the_cpus(numbers: dict[str, float], verdict: str) -> None:
+    """Pinned, others, or the run itself: each by what it alone would show."""
+    assert list(told(QUEUEING | numbers)) == [verdict]
+
+
+def test_neighbours_that_are_known_are_named() -> None:
+    """Other runs by name, with their CPUs."""
+    found = told(QUEUEING | {"others_cores": 28.0, "free_cores": 0.1}, {"neighbours": "train/b 20.1"})
+    assert "others use 28.0 of 32 CPUs (of them runs known here: train/b 20.1)" in found["cpu_contended"].evidence
+
+
+def test_a_cap_is_told_instead_of_the_same_advice_for_ever() -> None:
+    """More workers were asked for than Ultralytics started: `workers` is no argument to change."""
+    few = COMPUTING | {"workers": 2.0, "workers_asked": 16.0}
+    assert "workers" not in told(few)["workers_capped"].advice.arguments
+    assert told(few | {"workers_asked": 2.0})["loader_workers"].advice.arguments["workers"] > 2
+
+
+def test_a_full_queue_clears_the_loader_where_callbacks_are_not_timed() -> None:
+    """Older hooks: the share is an upper bound, and with batches ready it is not the loader's."""
+    old = {name: value for name, value in COMPUTING.items() if not name.startswith("callback")}
+    assert list(told(old | {"queue_ready": 20.0})) == ["insufficient_data"]
+    assert "callbacks are likely" in told(old | {"queue_ready": 20.0})["insufficient_data"].evidence
+    (verdict,) = told(old | {"queue_ready": 0.0}).values()
+    assert verdict.evidence.startswith("up to 50% of training time waits for data, other callbacks included")
+
+
+def test_nothing_is_copied_where_there_is_no_device() -> None:
+    """On a CPU preprocess_batch is not a copy, whatever older hooks call it."""
+    numbers = {"h2d_share": 0.4, "batches": 100.0}
+    assert "h2d_bound" not in told(numbers, device="cpu")
+    assert "up to 40%" in told(numbers, device="cuda:0")["h2d_bound"].evidence
+
+
+def test_a_narrow_link_is_a_note_and_copies_say_whether_it_matters() -> None:
+    """Fewer lanes by design harm nobody while copies are quick."""
+    link = {"pcie_width": 4.0, "pcie_width_max": 16.0}
+    assert told(link)["pcie_degraded"].severity == rules.INFO
+    slow = told(link | {"h2d_share": 0.3, "batches": 100.0, "preprocess_share": 0.0}, device="cuda:0")
+    assert "4 of 16 lanes" in slow["h2d_bound"].evidence
+
+
+def test_a_power_brake_is_not_heat() -> None:
+    """Drivers count it as a hardware slowdown, which stands for heat where nothing else explains it."""
+    assert list(told(HEALTHY | {"thermal_share": 0.4, "power_brake_share": 0.4})) == ["power_brake"]
+    assert list(told(HEALTHY | {"thermal_share": 0.4, "power_brake_share": 0.0})) == ["thermal_throttle"]
+    both = told(HEALTHY | {"thermal_share": 0.6, "power_brake_share": 0.2})
+    assert set(both) == {"thermal_throttle", "power_brake"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "signals", "cause", "fix"),
+    [
+        ({"oom_kills": 2.0}, "2 by SIGKILL", "main memory", "workers=4 cache=False"),
+        ({}, "1 by SIGBUS", "/dev/shm", "--shm-size"),
+        ({}, "1 by SIGKILL", "not known who", "end of the log"),
+        ({}, "1 by 1", "not known", "end of the log"),
+    ],
+)
+def test_why_workers_died(numbers: dict[str, float], signals: str, cause: str, fix: str) -> None:
+    """By OOM kills and by signal; else it is not known."""
+    known = {"worker_deaths": 2.0, "workers": 8.0, "shm_size_bytes": 2.0**30, "shm_least_bytes": 2.0**20}
+    found = told(known | numbers, {"death_signals": signals})["worker_died"]
+    assert signals in found.evidence
+    assert "1 MiB of 1 GiB" in found.evidence
+    assert cause in found.cause
+    assert fix in found.fix
+
+
+HEALTHY = {
+    "data_wait_share": 0.01, "step_seconds": 0.2, "wait_seconds": 0.0, "batches": 100.0, "compute_share": 0.95,
+    "train_share": 0.95, "callbacks_share": 0.0, "callback_seconds": 0.0, "preprocess_share": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"power_share": 0.9, "clock_ratio": 0.7},
+        {"exposed_share": 0.2, "lag": 0.0},
+        {"amp_asked": 1.0, "amp_on": 0.0},
+    ],
+    ids=["power", "exchange", "amp"],
+)
+def test_nobody_is_healthy_whose_gpu_could_do_more(more: dict[str, float]) -> None:
+    """Not even beside a note."""
+    assert list(told(HEALTHY)) == ["compute_bound"]
+    found = told(HEALTHY | more, {"gpu": "0"})
+    assert "compute_bound" not in found
+    assert len(found) == 1
+
+
+def test_what_nothing_measures_is_called_that() -> None:
+    """No part is above its limit and yet half of the time does not compute: no cause is made up."""
+    (verdict,) = told(HEALTHY | {"compute_share": 0.5}).values()
+    assert verdict.name == "insufficient_data"
+    assert "the other 49% is not measured" in verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("ooms", "phase", "cause"),
+    [
+        (1.0, "forward", "label assigner ran on the CPU"),
+        (0.0, "forward", "not known: forward"),
+        (0.0, "data_wait", "file"),
+    ],
+)
+def test_what_is_known_of_a_slow_batch(ooms: float, phase: str, cause: str) -> None:
+    """An OOM meanwhile, or a file as slow; else only the phase."""
+    numbers = {"slow_batch_seconds": 40.0, "usual_batch_seconds": 0.2, "slow_phase_seconds": 39.0}
+    names = {"slow_phase": phase, "slow_file": "a/huge.png"}
+    found = told(numbers | {"slow_batch_ooms": ooms, "slow_file_seconds": 38.0}, names)["slow_batch"]
+    assert cause in found.cause
+    assert ("a/huge.png" in found.evidence) == (phase == "data_wait")
