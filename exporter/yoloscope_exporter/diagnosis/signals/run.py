@@ -139,9 +139,19 @@ def _own_cpus(v: View, seconds: float) -> float | None:
 
 
 def _epoch_done(v: View) -> float | None:
+    """Hooks publish batches a few at a time: once the next epoch has begun, silence is not that of an epoch's end."""
     done = v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
-    return float(done % of_epoch == 0) if done and of_epoch else None
+    if not done or not of_epoch:
+        return None
+    begun = _changed(v, catalog.TRAIN_EPOCH) or 0.0
+    return float(done % of_epoch == 0 and begun < (_changed(v, catalog.TRAIN_BATCHES_TOTAL) or v.long.start))
+
+
+def _changed(v: View, metric: catalog.Metric) -> float | None:
+    """When a value of the rank changed last; None where that is not in the long window."""
+    points = v.long.points(metric, v.run, v.rank)
+    return next((after for (_, a), (after, b) in reversed(list(pairwise(points))) if a != b), None)
 
 
 def _unchanged(window: Window, v: View) -> float:
