@@ -33,7 +33,7 @@ class RunSignals:
     epoch = Signal("epoch under way")
     epochs = Signal("epochs asked for")
     last_batch_age = Signal(
-        "seconds since the last batch or since training resumed after a validation, as far as witnessed"
+        "seconds since the last batch, or since the epoch began or a validation ended if later, as far as witnessed"
     )
     longest_batch = Signal("longest batch of the run so far in seconds, data wait included (upper bound of its bucket)")
     batch_size = Signal("images in a batch of this rank")
@@ -117,7 +117,7 @@ def liveness(v: View) -> Numbers:
     wait = longest(catalog.TRAIN_DATA_WAIT_SECONDS, waits) if waits else None
     step = longest(catalog.TRAIN_STEP_SECONDS, steps) if steps else None
     resumed = _entered(v, "train")
-    known = [moment for moment in (batch, resumed) if moment is not None]
+    known = [moment for moment in (batch, resumed, _changed(v, catalog.TRAIN_EPOCH)) if moment is not None]
     witnessed = max(_unchanged(window, v) for window in (v.now, v.long))
     age = min(max(v.now.end - max(known), 0.0), witnessed) if batch is not None else None
     return {
