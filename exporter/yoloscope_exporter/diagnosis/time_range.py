@@ -179,6 +179,8 @@ def _summary(
         found.append(
             replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole)
         )
+    if any(rules.BY_NAME[verdict.name].severity in (rules.WARNING, rules.CRITICAL) for verdict in found):
+        found = [verdict for verdict in found if verdict.name != "insufficient_data"]  # enough was known for that
     found = [replace(verdict, after=_after(history, verdict, step)) for verdict in found]
     last = history.last
     judged = {name for name in history.abstained if name in history.spans}

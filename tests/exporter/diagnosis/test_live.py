@@ -110,6 +110,19 @@ def test_a_silence_that_has_a_reason_is_no_stall() -> None:
     assert stalls(Plan(epochs=1, batches=90, hang=60, hang_seconds=45.0, end="running")) == {"0"}
 
 
+def test_a_hang_after_an_epoch_has_begun_is_a_stall() -> None:
+    """Although no batch of the new epoch has been published: the hooks publish a few at a time."""
+    hanging = Plan(epochs=2, batches=60, hang=60, hang_seconds=60.0, end="running", validate=2.0)
+    watching, told = Live(), set()
+    for time, samples in moments(hanging, 1.0):
+        known = [
+            s._replace(value=min(s.value, 60.0)) if s.metric is catalog.TRAIN_BATCHES_TOTAL else s for s in samples
+        ]  # type: ignore[type-var]
+        watching.feed(time, known)
+        told |= {v.name for one in watching.diagnoses for v in one.verdicts}
+    assert "stalled" in told
+
+
 def test_programs_of_the_desktop_hold_no_gpu() -> None:
     """Nor does a process of a few MiB; one that is not visible is told as such."""
     found = {}
