@@ -85,11 +85,13 @@ CGROUP_V2 = {
     "cpu.stat": "usage_usec 999000000\n",
     "kubepods.slice/pod7.slice/cgroup.type": "domain\n",
     "kubepods.slice/pod7.slice/cpu.max": "400000 100000\n",
-    "kubepods.slice/pod7.slice/cpu.stat": "usage_usec 60000000\nthrottled_usec 7000000\n",
+    "kubepods.slice/pod7.slice/cpu.stat": "usage_usec 60000000\n"
+    "nr_periods 400\nnr_throttled 30\nthrottled_usec 7000000\n",
     "kubepods.slice/pod7.slice/memory.max": "8589934592\n",
     "kubepods.slice/pod7.slice/trainer/cgroup.type": "domain\n",
     "kubepods.slice/pod7.slice/trainer/cpu.max": "max 100000\n",
-    "kubepods.slice/pod7.slice/trainer/cpu.stat": "usage_usec 50000000\nthrottled_usec 0\n",
+    "kubepods.slice/pod7.slice/trainer/cpu.stat": "usage_usec 50000000\n"
+    "nr_periods 0\nnr_throttled 0\nthrottled_usec 0\n",
     "kubepods.slice/pod7.slice/trainer/memory.current": "4294967296\n",
     "kubepods.slice/pod7.slice/trainer/memory.stat": "anon 4294967296\ninactive_file 0\n",
     "kubepods.slice/pod7.slice/trainer/memory.max": "max\n",

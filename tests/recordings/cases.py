@@ -56,6 +56,7 @@ def sick(findings: str, why: str, plan: Plan, **how: object) -> Case:
 
 
 BASE = Plan(epochs=5, batches=220)
+ON_CPU = replace(BASE, forward=0.5, backward=0.7, batches=40, without=(catalog.TRAIN_DEVICE_INFO,))
 FAST = {"h2d": 0.0004, "forward": 0.004, "backward": 0.006, "optimizer": 0.001, "other": 0.0004}
 DDP = Plan(ranks=2, epochs=4, batches=200)
 
@@ -475,16 +476,11 @@ CASES: dict[str, Case] = {
     "environment_torch": sick(
         "environment",
         "PyTorch without CUDA beside a GPU",
-        replace(
-            BASE,
-            forward=0.5,
-            backward=0.7,
-            batches=40,
-            facts={"cuda": "", "torch": "2.9.1+cpu", "device": "cpu"},
-            without=(catalog.TRAIN_DEVICE_INFO,),
-        ),
+        replace(ON_CPU, facts={"cuda": "", "torch": "2.9.1+cpu", "device": "cpu"}),
     ),
-    "environment_driver": sick("environment", "CUDA 13 on a driver for 12.8", replace(BASE, facts={"cuda": "13.0"})),
+    "environment_driver": sick(
+        "environment", "CUDA 13 on a driver for 12.8", replace(ON_CPU, facts={"cuda": "13.0", "device": "cpu"})
+    ),
     "environment_shm": sick("environment", "64 MiB of /dev/shm", replace(BASE, shm=64 * MIB)),
     "held_idle": sick("held_idle", "a notebook on the second GPU", BASE, tamper=held),
     "no_phases": sick(

@@ -83,7 +83,7 @@ class Plan:
     cores: int = 32
     val_workers: int = 0  # workers of the validation's loader, which stay
     quota: float = 0.0
-    throttled: float = 0.0  # share of time the quota stops the cgroup
+    throttled: float = 0.0  # share of the quota's periods in which it stops the cgroup
     others_cpu: float = 1.0  # CPUs used by somebody else
     io_pressure: float = 0.01
     disk_busy: float = 0.05
@@ -529,7 +529,10 @@ class Machine:
         run = (plan.run,)
         if plan.quota:
             world.set(catalog.CGROUP_CPU_QUOTA_CORES, run, plan.quota)
-            world.add(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, run, plan.throttled * dt)
+            world.add(catalog.CGROUP_CPU_PERIODS_TOTAL, run, 10 * dt)
+            world.add(catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, run, 10 * plan.throttled * dt)
+            # of all of its CPUs together, each stopped for half of such a period
+            world.add(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, run, plan.cores * 0.5 * plan.throttled * dt)
             world.add(catalog.CGROUP_CPU_SECONDS_TOTAL, run, plan.quota * (0.98 if plan.throttled else 0.5) * dt)
         world.add(catalog.CGROUP_OOM_KILLS_TOTAL, run, 0.0)
         for rank in range(plan.ranks):

@@ -28,10 +28,6 @@ def findings_of(diagnosis: Diagnosis) -> list[str]:
     return [verdict.name for verdict in diagnosis.verdicts if verdict.severity != rules.OK]
 
 
-each_period = pytest.mark.xfail(reason="the period is taken over all nodes together: issue 15, r9")
-
-
-@each_period
 def test_eight_nodes_are_healthy() -> None:
     """Each rank is judged, although no two nodes are scraped at one moment."""
     course = diagnose_range(model.play_nodes(RUN))
@@ -40,7 +36,7 @@ def test_eight_nodes_are_healthy() -> None:
     assert told == {str(rank): ["compute_bound"] for rank in range(NODES)}
 
 
-@pytest.mark.xfail(reason="as above, and ranks that wait for a straggler are told to be communication_bound")
+@pytest.mark.xfail(reason="ranks that wait for a straggler are told to be communication_bound")
 @pytest.mark.parametrize("ill", [0, NODES - 1])
 def test_one_of_eight_nodes_is_slow(ill: int) -> None:
     """The straggler is named, whichever node it is on, and nobody else is."""
@@ -50,14 +46,13 @@ def test_one_of_eight_nodes_is_slow(ill: int) -> None:
     assert [one.rank for one in course.diagnoses if findings_of(one)] == [str(ill)]
 
 
-@pytest.mark.xfail(reason="as above")
+@pytest.mark.xfail(reason="ranks that wait for whose data comes last are told to be communication_bound")
 def test_eight_nodes_starve() -> None:
     """What all have in common is no exchange that takes long."""
     course = diagnose_range(model.play_nodes(replace(RUN, workers=1)))
     assert findings(course) == {"loader_workers"}
 
 
-@pytest.mark.xfail(reason="nodes are told apart by their instance alone: issue 15, r6")
 def test_two_clusters_with_equal_addresses() -> None:
     """Each has a node of the same address, and on it a training of the same name; the one starves."""
     plans = {"east": Plan(epochs=3), "west": Plan(epochs=3, workers=1)}

@@ -170,22 +170,24 @@ CPU_QUOTA_THROTTLING = Alert(
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-data",
     en=Text(
-        summary="the CPU quota stops the training {{ $value | humanizePercentage }} of the time",
-        what="The container's CPU limit stops its processes {{ $value | humanizePercentage }} of the time, and the "
-        "training waits for data.",
+        summary="the CPU quota stops the training in {{ $value | humanizePercentage }} of its periods",
+        what="The container's CPU limit stops its processes in {{ $value | humanizePercentage }} of its periods, "
+        "and the training waits for data.",
         fix="Raise the limit (docker --cpus, resources.limits.cpu), or take no more workers than it allows: workers = "
         "limit - 1, OMP_NUM_THREADS=1. Ultralytics counts the node's CPUs, not the container's.",
-        meaning="Throttled seconds of the run's cgroup per second, only where the training waits for data as well: a "
-        "quota that is reached but costs nothing does not alert.",
+        meaning="Throttled periods of the run's cgroup over all its periods (of an exporter of version 0.1: throttled "
+        "seconds per second), only where the training waits for data as well: a quota that is reached but costs "
+        "nothing does not alert.",
         verify="`cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.stat` in the container.",
         silence="A run that must make do with its limit.",
     ),
     zh=Text(
-        summary="CPU 限额使训练有 {{ $value | humanizePercentage }} 的时间停顿",
-        what="容器的 CPU 限额使其进程有 {{ $value | humanizePercentage }} 的时间停顿,训练因此等待数据。",
+        summary="CPU 限额使训练在 {{ $value | humanizePercentage }} 的周期中停顿",
+        what="容器的 CPU 限额使其进程在 {{ $value | humanizePercentage }} 的周期(100 ms)中停顿,训练因此等待数据。",
         fix="提高限额(docker --cpus、resources.limits.cpu),或不要超过它:workers = 限额 - 1,OMP_NUM_THREADS=1。"
         "Ultralytics 按节点而不是容器的 CPU 数计算。",
-        meaning="该任务 cgroup 每秒被限的秒数,且仅当训练也在等待数据时:触及限额但没有代价时不告警。",
+        meaning="该任务 cgroup 被限的周期占全部周期的比例(0.1 版导出器为每秒被限的秒数),"
+        "且仅当训练也在等待数据时:触及限额但没有代价时不告警。",
         verify="在容器内执行 `cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.stat`。",
         silence="必须在限额内运行的任务。",
     ),

@@ -21,7 +21,7 @@ from .model import (
     increase,
     series,
 )
-from .records import alive
+from .records import SUPERSEDED, alive
 
 
 def _lifetime(metric: c.Metric, part: str) -> str:
@@ -40,7 +40,8 @@ TRAINING_STALLED = Alert(
     expr=(
         f"time() - {_LAST_BATCH}\n"
         f"> clamp_min(@stalled_steps@ * {_BATCH_SECONDS}, @stalled@)\n"
-        f"and on ({RUN}) min by ({RUN}) ({series(c.TRAIN_STATE, state='train')}) == 1"
+        f"{alive()}\n"
+        f"and on ({RUN}) min by ({RUN}) ({series(c.TRAIN_STATE, state='train')} unless on ({RANK}) {SUPERSEDED}) == 1"
     ),
     labels=OF_RANK,
     severity=CRITICAL,

@@ -74,9 +74,22 @@ def alive(labels: str = RANK) -> str:
 ENOUGH_TRAINING: Final = f"{render(training.TRAINING_TIME, ALL, *labels.RANK, window='5m')} >= @training_share@"
 
 # --- read by alerts --------------------------------------------------------------------------------------------------
+_STARTED: Final = series(c.TRAIN_START_TIMESTAMP_SECONDS)
+SUPERSEDED: Final = _record(
+    "rank:yoloscope_superseded:timestamp_seconds",
+    f"(\n"
+    f"  ({series(c.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS)} or {_STARTED})\n"
+    f"  < on ({RUN}) group_left () min by ({RUN}) ({_STARTED} {alive()})\n"
+    f")\n"
+    f"and on ({RANK}) {series(c.TRAIN_UP)} == 0",
+    "Dead ranks whose run has started anew since their last batch, with the time of that: resumed on another node, it "
+    "is still shown, dead, on the first one, and must not speak for the living.",
+    "seconds",
+    ("run", "rank"),
+)
 TRAINING: Final = _record(
     "run:yoloscope_training:ratio1m",
-    f"min by ({RUN}) (avg_over_time({series(c.TRAIN_STATE, '1m', state='train')}))",
+    f"min by ({RUN}) (avg_over_time({series(c.TRAIN_STATE, '1m', state='train')}) unless on ({RANK}) {SUPERSEDED})",
     "Share of the last minute in which every rank of the run was training: not setting up, validating, saving, "
     "ended. The least of all ranks, because older Ultralytics validates on rank 0 while the others wait.",
     of=("run",),
@@ -84,7 +97,7 @@ TRAINING: Final = _record(
 GPU_BUSY: Final = _record(
     "rank:yoloscope_gpu_busy:ratio_rate1m",
     f"clamp_max(\n"
-    f"  {on_its_gpu(rate(c.GPU_BUSY_SECONDS_TOTAL, '1m'))}\n"
+    f"  ({on_its_gpu(rate(c.GPU_BUSY_SECONDS_TOTAL, '1m'))} {alive()})\n"
     f"  / on ({RUN}) group_left () ({TRAINING} >= @training_share@),\n"
     f"  1\n"
     f")",
@@ -98,6 +111,7 @@ STANDSTILL: Final = _record(
     f"{on_its_gpu(_SINCE_SCRAPE)} < @idle@\n"
     f"and on ({RUN}) {TRAINING} == 1\n"
     f"and on ({RANK}) {series(c.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS)}\n"
+    f"{alive()}\n"
     f"unless on ({RANK}) changes({series(c.TRAIN_EPOCH, '1m')}) > 0",
     "Present only where the GPU did nothing between the last two scrapes though the run has been training for a "
     "minute; the first batch, which may be compiled, and the minute in which an epoch begins are left out.",
@@ -137,7 +151,7 @@ THROUGHPUT_LEVEL: Final = _record(
 
 #: Those that alerts read, by the interval at which they are evaluated, empty for the server's.
 RECORDS: Final = {
-    "": (TRAINING, GPU_BUSY, STANDSTILL, DATA_WAIT, OWN, LAG),
+    "": (SUPERSEDED, TRAINING, GPU_BUSY, STANDSTILL, DATA_WAIT, OWN, LAG),
     SLOW: (GPU_LEVEL, GPU_GROWTH, GPU_LEFT, NODE_GPUS),
     DAILY: (THROUGHPUT, THROUGHPUT_LEVEL),
 }

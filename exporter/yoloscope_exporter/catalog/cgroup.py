@@ -4,7 +4,13 @@ from yoloscope_record.metrics import counter, gauge
 
 CGROUP_CPU_SECONDS_TOTAL = counter("cgroup_cpu_seconds_total", "CPU time of the run's cgroup.", "run")
 CGROUP_CPU_THROTTLED_SECONDS_TOTAL = counter(
-    "cgroup_cpu_throttled_seconds_total", "Time the run's cgroup was stopped by its CPU quota.", "run"
+    "cgroup_cpu_throttled_seconds_total", "Time the run's cgroup was stopped by its CPU quota, summed over CPUs.", "run"
+)
+CGROUP_CPU_PERIODS_TOTAL = counter(
+    "cgroup_cpu_periods_total", "Periods of the CPU quota in which the run's cgroup had something to run.", "run"
+)
+CGROUP_CPU_THROTTLED_PERIODS_TOTAL = counter(
+    "cgroup_cpu_throttled_periods_total", "Those of them in which the quota was used up and the cgroup stopped.", "run"
 )
 CGROUP_CPU_QUOTA_CORES = gauge(
     "cgroup_cpu_quota_cores", "CPU quota of the run's cgroup; absent when there is none.", "run"

@@ -27,3 +27,8 @@ TRAIN_PROCESSES = gauge(
     *_PROCESS,
 )
 TRAIN_PROCESS_AFFINITY_CORES = gauge("train_process_affinity_cores", "CPUs the rank's processes may run on.", *_PROCESS)
+TRAIN_PROCESS_FAIR_CORES = gauge(
+    "train_process_fair_cores",
+    "The same, but each CPU divided by the number of ranks on the node that may run on it.",
+    *_PROCESS,
+)

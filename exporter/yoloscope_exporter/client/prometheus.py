@@ -11,34 +11,43 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_exporter import catalog
 from yoloscope_exporter.client.fetch import SourceError, fetch
 from yoloscope_exporter.diagnosis import signals
-from yoloscope_exporter.recordings.reader import Gatherer, identify
+from yoloscope_exporter.recordings.reader import Gatherer, identify, target_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from yoloscope_exporter.measures.series import Store
 
 #: More nodes than this are not fetched at once; a run's name narrows them down.
 MOST_NODES = 64
 
 
-def read_prometheus(url: str, since: float, run: str = "", now: float | None = None) -> list[Store]:
+def read_prometheus(url: str, since: float, run: str = "", cluster: str = "", now: float | None = None) -> list[Store]:
     """The raw samples of the last `since` seconds, one store per node; only nodes with a training (of `run`).
 
     Raises:
         SourceError: as `fetch`, or there is nothing, or too much.
     """
     now = time.time() if now is None else now
-    only = f'{{run="{_quoted(run)}"}}' if run else ""
+    only = _matchers({name: value for name, value in (("cluster", cluster), ("run", run)) if value})
     ups = _matrix(url, f"{catalog.TRAIN_UP.name}{only}[{since:.0f}s]", now)
-    instances = sorted({series["metric"].get("instance", "") for series in ups})
-    if len(instances) > MOST_NODES:
-        raise SourceError(f"{len(instances)} nodes had runs in this time range; choose one run with --run")
+    nodes = sorted({target_of(series["metric"]) for series in ups})
+    if len(nodes) > MOST_NODES:
+        raise SourceError(f"{len(nodes)} nodes had runs in this time range; choose one run with --run")
     names = "|".join(f"{name}(_bucket|_sum)?" for name in sorted(signals.METRICS))
     gatherer = Gatherer()
-    for instance in instances:
-        query = f'{{__name__=~"{names}",instance="{_quoted(instance)}"}}[{since:.0f}s]'
+    for node in nodes:
+        query = f"{_matchers(node._asdict(), names)}[{since:.0f}s]"
         for series in _matrix(url, query, now):
             _gather(gatherer, series, run)
-    return gatherer.stores() if instances else []
+    return gatherer.stores() if nodes else []
+
+
+def _matchers(labels: Mapping[str, str], names: str = "") -> str:
+    """Braces with these labels; an empty value asks for series without the label."""
+    matchers = [f'__name__=~"{names}"'] if names else []
+    matchers += [f'{label}="{_quoted(value)}"' for label, value in labels.items()]
+    return f"{{{','.join(matchers)}}}" if matchers else ""
 
 
 def _gather(gatherer: Gatherer, series: dict[str, Any], run: str) -> None:

@@ -1,7 +1,8 @@
 """The cgroup of each run: CPU, quota and throttling, memory and its limit, OOM kills, pressure. Versions 1 and 2.
 
 What holds a process down may stand in any group above its own (a pod, a Slurm job): limits are the smallest, throttled
-time is the largest on the way up. A run of several ranks belongs to the deepest group that holds them all.
+time is the largest on the way up, and periods are those of the group that was throttled most often. A run of several
+ranks belongs to the deepest group that holds them all.
 The group is followed for a while after the trainer's death, because the OOM kill is counted at that moment.
 """
 
@@ -198,6 +199,7 @@ def _unified(chain: Sequence[Path]) -> Iterator[_Value]:
     stats = [_pairs(group / "cpu.stat") for group in chain]
     yield from _scaled(catalog.CGROUP_CPU_SECONDS_TOTAL, [stats[0].get("usage_usec")], 1e6)
     yield from _scaled(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, [stat.get("throttled_usec") for stat in stats], 1e6)
+    yield from _periods(stats)
     quotas = [_quota(read_or_empty(group / "cpu.max").split()) for group in chain]
     yield from _least(catalog.CGROUP_CPU_QUOTA_CORES, quotas)
     charged, cached = _number(read_or_empty(own / "memory.current")), _pairs(own / "memory.stat").get("inactive_file")
@@ -212,10 +214,20 @@ def _unified(chain: Sequence[Path]) -> Iterator[_Value]:
 
 
 def _cpu(chain: Sequence[Path]) -> Iterator[_Value]:
-    throttled = [_pairs(group / "cpu.stat").get("throttled_time") for group in chain]
-    yield from _scaled(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, throttled, 1e9)
+    stats = [_pairs(group / "cpu.stat") for group in chain]
+    yield from _scaled(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, [stat.get("throttled_time") for stat in stats], 1e9)
+    yield from _periods(stats)
     words = [[read_or_empty(group / "cpu.cfs_quota_us"), read_or_empty(group / "cpu.cfs_period_us")] for group in chain]
     yield from _least(catalog.CGROUP_CPU_QUOTA_CORES, [_quota(pair) for pair in words])
+
+
+def _periods(stats: Sequence[Mapping[str, float]]) -> Iterator[_Value]:
+    """Periods of one group's quota, throttled ones among them: two groups' counters make no share."""
+    told = [stat for stat in stats if "nr_throttled" in stat and "nr_periods" in stat]
+    if told:
+        most = max(told, key=lambda stat: (stat["nr_throttled"], stat["nr_periods"]))
+        yield catalog.CGROUP_CPU_PERIODS_TOTAL, (), most["nr_periods"]
+        yield catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (), most["nr_throttled"]
 
 
 def _cpuacct(chain: Sequence[Path]) -> Iterator[_Value]:

@@ -18,6 +18,8 @@ import os
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -80,6 +82,10 @@ class _Rank:
     told: dict[psutil.Process, str] = field(default_factory=dict)  # roles that the rank told
     looks: dict[psutil.Process, bool] = field(default_factory=dict)  # whether it looks like a loader's
 
+    def affinity(self) -> int:
+        """CPUs that any of its processes may run on."""
+        return reduce(or_, (total.affinity for total in self.totals.values()), 0)
+
 
 class Processes:
     """Follows the process trees of the ranks."""
@@ -96,8 +102,10 @@ class Processes:
         self._ranks = {trainer: self._ranks.get(trainer, _Rank()) for trainer in trainers.values()}
         for trainer, rank in self._ranks.items():
             self._follow(trainer, rank, trainers.keys() - {trainer.pid})
+        masks = [rank.affinity() for rank in self._ranks.values()]
+        for trainer, rank in self._ranks.items():
             for role, total in rank.totals.items() if rank.last else ():  # nothing left to read: nothing to tell
-                yield from _samples((trainer.run, trainer.rank, role), total)
+                yield from _samples((trainer.run, trainer.rank, role), total, masks)
         if self._ranks and not any(rank.last for rank in self._ranks.values()):
             self._require_processes()
 
@@ -175,7 +183,7 @@ def _add(total: _Total, now: Reading, before: Reading | None) -> None:
         total.wait = (total.wait or 0.0) + sum(max(0.0, wait - known.get(tid, 0.0)) for tid, wait in now.waits.items())
 
 
-def _samples(label: tuple[str, ...], total: _Total) -> Iterator[Sample]:
+def _samples(label: tuple[str, ...], total: _Total, masks: Sequence[int]) -> Iterator[Sample]:
     yield Sample(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, label, total.cpu)
     if total.read is not None:
         yield Sample(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, label, total.read)
@@ -186,6 +194,13 @@ def _samples(label: tuple[str, ...], total: _Total) -> Iterator[Sample]:
         yield Sample(catalog.TRAIN_PROCESS_RESIDENT_BYTES, label, total.resident)
     if total.affinity:
         yield Sample(catalog.TRAIN_PROCESS_AFFINITY_CORES, label, float(total.affinity.bit_count()))
+        yield Sample(catalog.TRAIN_PROCESS_FAIR_CORES, label, fair_cores(total.affinity, masks))
+
+
+def fair_cores(affinity: int, masks: Sequence[int]) -> float:
+    """CPUs of `affinity`, each divided by how many of the ranks' `masks` it is in: pinned ranks have theirs alone."""
+    cores = (1 << core for core in range(affinity.bit_length()) if affinity >> core & 1)
+    return sum(1 / max(sum(1 for mask in masks if mask & core), 1) for core in cores)
 
 
 # --- reading processes ----------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ WATCH_SECONDS = 15.0
     help="How far back to read with --prometheus.",
 )
 @click.option("--run", default="", metavar="NAME", help="Only this run.")
+@click.option("--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus.")
 @click.option(
     "--format",
     "form",
@@ -78,6 +79,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     prometheus: str | None,
     since: float,
     run: str,
+    cluster: str,
     form: str,
     write_cfg: Path | None,
     thresholds: Thresholds | None,
@@ -103,13 +105,13 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
         if recording:
             course = of_recording(recording, thresholds)
         elif prometheus:
-            course = diagnose_range(read_prometheus(prometheus, since, run), thresholds)
+            course = diagnose_range(read_prometheus(prometheus, since, run, cluster), thresholds)
         else:
             course = of_exporter(exporter or URL, thresholds)
     except SourceError as error:
         hint = "" if exporter or prometheus else "; start one with `yoloscope serve`, or name another with --exporter"
         raise click.ClickException(f"{error}{hint}") from error
-    course = _only(course, run)
+    course = _only(course, run, cluster)
     click.echo(_formed(course, form, verbose=verbose), nl=False)
     if write_cfg:
         _write(write_cfg, course)
@@ -149,13 +151,14 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
     return diagnose_range(reader.parse(gathered), limits)
 
 
-def _only(course: RangeDiagnosis, run: str) -> RangeDiagnosis:
-    if not run:
-        return course
-    known = sorted({diagnosis.run for diagnosis in course.diagnoses})
-    if known and run not in known:
-        raise click.ClickException(f"--run {run}: no such run; known runs: {', '.join(known)}")
-    chosen = tuple(diagnosis for diagnosis in course.diagnoses if diagnosis.run == run)
+def _only(course: RangeDiagnosis, run: str, cluster: str) -> RangeDiagnosis:
+    chosen = course.diagnoses
+    for option, wanted in (("cluster", cluster), ("run", run)):
+        known = sorted({getattr(diagnosis, option) for diagnosis in chosen} - {""})
+        if wanted and chosen and wanted not in known:
+            there = f"known {option}s: {', '.join(known)}" if known else f"no {option} is named"
+            raise click.ClickException(f"--{option} {wanted}: no such {option}; {there}")
+        chosen = tuple(diagnosis for diagnosis in chosen if wanted in {"", getattr(diagnosis, option)})
     return RangeDiagnosis(chosen, course.start, course.end, course.notes)
 
 
@@ -172,9 +175,11 @@ def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
 
 def _write(path: Path, course: RangeDiagnosis) -> None:
     """The advice for the one run there is: that for one training does not fit another."""
-    runs = sorted({diagnosis.run for diagnosis in course.diagnoses} - {""})
+    runs = sorted({(diagnosis.run, diagnosis.cluster) for diagnosis in course.diagnoses if diagnosis.run})
     if len(runs) > 1:
-        raise click.ClickException(f"--write-cfg {path}: choose one run with --run; known runs: {', '.join(runs)}")
+        there = ", ".join(f"{run} in {cluster}" if cluster else run for run, cluster in runs)
+        options = "--run and --cluster" if any(cluster for _, cluster in runs) else "--run"
+        raise click.ClickException(f"--write-cfg {path}: choose one run with {options}; known runs: {there}")
     try:
         path.write_text(to_cfg(course.diagnoses), encoding="utf-8")
     except OSError as error:

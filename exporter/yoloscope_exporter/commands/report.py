@@ -16,7 +16,7 @@ from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
-from yoloscope_exporter.reports.summary import Summary, UnknownRunError, known_runs, summarize
+from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class _Where:
     recording: Path | None
     prometheus: str | None
     since: float
+    cluster: str
     records: Path
 
 
@@ -53,6 +54,7 @@ class _Where:
     metavar="DURATION",
     help="How far back to read with --prometheus.",
 )
+@click.option("--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus.")
 @click.option(
     "--records",
     type=click.Path(path_type=Path),
@@ -79,6 +81,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     recorded: Path | None,
     prometheus: str | None,
     since: float,
+    cluster: str,
     records: Path | None,
     html: Path | None,
     markdown: Path | None,
@@ -96,7 +99,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
       yoloscope report --recording week.om.gz starved mended
       yoloscope report --black-box train/yolo11m
     """  # noqa: D301 - click reads the backslash
-    where = _Where(recorded, prometheus, since, records or paths.directory())
+    where = _Where(recorded, prometheus, since, cluster, records or paths.directory())
     if recorded and prometheus:
         raise click.UsageError("choose one of --recording and --prometheus")
     if len(runs) not in {1, 2} or (black_box and len(runs) != 1):
@@ -129,12 +132,29 @@ def _write(path: Path | None, text: str) -> None:
 
 
 def _summary(where: _Where, run: str) -> Summary:
-    stores = _stores(where, run)
+    stores = _of_cluster(_stores(where, run), where.cluster)
     try:
         known = known_runs(stores)
-        return summarize(stores, known[0] if Path(run).is_file() and len(known) == 1 else run)
+        name = known[0] if Path(run).is_file() and len(known) == 1 else run
+        _refuse_several(name, clusters(stores, name))
+        return summarize(stores, name)
     except UnknownRunError as error:
         raise click.ClickException(_unknown(run, error)) from error
+
+
+def _of_cluster(stores: Sequence[Store], cluster: str) -> list[Store]:
+    chosen = [store for store in stores if cluster in {"", store.cluster}]
+    if stores and not chosen:
+        known = sorted({store.cluster for store in stores} - {""})
+        there = f"known clusters: {', '.join(known)}" if known else "no cluster is named"
+        raise click.ClickException(f"--cluster {cluster}: no such cluster; {there}")
+    return chosen
+
+
+def _refuse_several(run: str, found: Sequence[str]) -> None:
+    """Equal names in two clusters are two runs."""
+    if len(found) > 1:
+        raise click.ClickException(f"{run} is a run in the clusters {', '.join(found)}; choose one with --cluster")
 
 
 def _unknown(run: str, error: UnknownRunError) -> str:
@@ -151,7 +171,7 @@ def _stores(where: _Where, run: str) -> list[Store]:
         if where.recording:
             return reader.read(where.recording)
         if where.prometheus:
-            return read_prometheus(where.prometheus, where.since, run)
+            return read_prometheus(where.prometheus, where.since, run, where.cluster)
         return [_postmortem(where, run).store]
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{run}: {getattr(error, 'strerror', None) or error}") from error

@@ -61,6 +61,7 @@ class Diagnosis:
     """The findings about one rank, the most severe first.
 
     Attributes:
+        cluster: where Prometheus tells it; empty otherwise.
         abstained: verdicts that could not be evaluated, with the signals that are missing.
     """
 
@@ -70,6 +71,7 @@ class Diagnosis:
     verdicts: tuple[Verdict, ...]
     abstained: Mapping[str, tuple[str, ...]]
     signals: Signals
+    cluster: str = ""
 
 
 def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[str, bool]:

@@ -24,6 +24,7 @@ def to_json(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, with_s
 
 def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
     content: dict[str, Any] = {
+        "cluster": diagnosis.cluster,
         "run": diagnosis.run,
         "rank": diagnosis.rank,
         "state": diagnosis.state,
@@ -55,8 +56,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def range_json(course: RangeDiagnosis) -> dict[str, Any]:
-    """`to_json` of a time range, with its ends."""
-    return to_json(course.diagnoses, course.notes) | {"from": when(course.start), "to": when(course.end)}
+    """`to_json` of a time range, with its ends; null for a running exporter, which tells its last window."""
+    ends = {"from": course.start, "to": course.end}
+    return to_json(course.diagnoses, course.notes) | {name: when(time) if time else None for name, time in ends.items()}
 
 
 def from_json(content: Mapping[str, Any]) -> tuple[Diagnosis, ...]:
@@ -79,7 +81,7 @@ def _parse_rank(item: Mapping[str, Any]) -> Diagnosis:
     )
     abstained = {name: tuple(gone) for name, gone in item.get("abstained", {}).items()}
     verdicts = tuple(_parse_verdict(verdict) for verdict in item["verdicts"] if verdict["name"] in rules.BY_NAME)
-    return Diagnosis(item["run"], item["rank"], item["state"], verdicts, abstained, signals)
+    return Diagnosis(item["run"], item["rank"], item["state"], verdicts, abstained, signals, item.get("cluster", ""))
 
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals import Signals
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
+#: A node's store, and the distance of its own samples: nodes are not sampled at the same moments.
+_Node = tuple[Store, float]
+
 #: A verdict over a time range is reported if it held for this share of the training.
 LEAST_SHARE = 0.1
 #: Events that last; of the others the window around their moment is all there is.
@@ -70,28 +73,45 @@ class RangeDiagnosis:
 
 
 def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, window: float = WINDOW) -> RangeDiagnosis:
-    """Diagnose the whole of what the stores of one or more nodes hold.
+    """Diagnose the whole of what the stores of one or more nodes hold, each cluster for itself.
 
     The window slides over it; a verdict is reported if it held for LEAST_SHARE of the rank's training, an
     event always.
     Where samples are missing for longer than a window, nothing is judged, and that is noted.
     """
-    limits = limits or DEFAULTS
+    clusters = sorted({store.cluster for store in stores})
+    found = [
+        _diagnose_cluster([store for store in stores if store.cluster == cluster], limits or DEFAULTS, window)
+        for cluster in clusters
+    ]
+    found = [one for one in found if one.end]
+    return RangeDiagnosis(
+        tuple(diagnosis for one in found for diagnosis in one.diagnoses),
+        min((one.start for one in found), default=0.0),
+        max((one.end for one in found), default=0.0),
+        (*_skipped(stores), *(note for one in found for note in one.notes)),
+    )
+
+
+def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float) -> RangeDiagnosis:
+    """The same for nodes among which the name of a run means one run."""
     times = sorted({time for store in stores for time in store.times()})
     if not times:
         return RangeDiagnosis((), 0.0, 0.0, ())
-    usual = period(times)
+    nodes = [(store, period(store.times())) for store in stores]
+    usual = max(own for _, own in nodes)
     window = _fitting(window, usual, times[-1] - times[0])
     step = max(window * STEP_SHARE, usual)
     hysteresis = Hysteresis(window * ENTER_SHARE, window * LEAVE_SHARE)
     histories: dict[Key, _RankHistory] = {}
+    started: dict[Key, float] = {}
     gaps = [(a, b) for a, b in pairwise(times) if b - a > max(window, 5 * usual)]
     faults = Faults()
     for now in _moments(times, step):
         views = [
-            (Window(store, now - window, now, usual), Window(store, now - HISTORY, now, usual)) for store in stores
+            (Window(store, now - window, now, own), Window(store, now - HISTORY, now, own)) for store, own in nodes
         ]
-        everybody = signals.gather(views, faults)
+        everybody = signals.gather(views, faults, started)
         alone = [signals.of_node(short, limits) for short, _ in views]
         everybody += [s for s in alone if s.numbers]
         hysteresis.keep((s.run, s.rank) for s in everybody)
@@ -101,10 +121,10 @@ def diagnose_range(stores: Sequence[Store], limits: Thresholds | None = None, wi
             judged = judge(s, limits, faults)
             history.seen |= {name: s for name, met in judged.items() if met}
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
-    found = [_summary(history, stores, limits, usual, faults, step) for history in histories.values()]
+    found = [_summary(history, nodes, limits, faults, step) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.
     found = [one for one in found if one.verdicts or (histories[one.run, one.rank].lived and one.run)]
-    return RangeDiagnosis(tuple(found), times[0], times[-1], (*_notes(stores, gaps), *map(str, faults.seen)))
+    return RangeDiagnosis(tuple(found), times[0], times[-1], (*_gaps(gaps), *map(str, faults.seen)))
 
 
 def _fitting(window: float, usual: float, length: float) -> float:
@@ -148,8 +168,8 @@ def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
     return f"until {units.clock(end)}{'; healthy since' if well else '; over since'}"
 
 
-def _summary(  # noqa: PLR0913, PLR0917 - what `diagnose_range` works with
-    history: _RankHistory, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults, step: float
+def _summary(
+    history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults, step: float
 ) -> Diagnosis:
     found = []
     for name, spans in history.spans.items():
@@ -157,27 +177,28 @@ def _summary(  # noqa: PLR0913, PLR0917 - what `diagnose_range` works with
         share = sum(end - start for start, end in spans) / history.trained if history.trained else 0.0
         if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
             continue
-        s = history.seen[name] if rule.event else _over_span(history, name, stores, limits, usual, faults)
+        s = history.seen[name] if rule.event else _over_span(history, name, nodes, limits, faults)
         whole = tuple((start, end) for start, end in spans)
         found.append(
             replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole)
         )
+    if any(rules.BY_NAME[verdict.name].severity in (rules.WARNING, rules.CRITICAL) for verdict in found):
+        found = [verdict for verdict in found if verdict.name != "insufficient_data"]  # enough was known for that
     found = [replace(verdict, after=_after(history, verdict, step)) for verdict in found]
     last = history.last
     judged = {name for name in history.abstained if name in history.spans}
     abstained = {
         name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
     }
-    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last)
+    cluster = nodes[0][0].cluster
+    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last, cluster)
 
 
-def _over_span(  # noqa: PLR0913, PLR0917 - what `diagnose_range` works with
-    history: _RankHistory, name: str, stores: Sequence[Store], limits: Thresholds, usual: float, faults: Faults
-) -> Signals:
+def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Signals:
     """The signals over the longest span of a verdict, if it holds over the whole of it; else as last seen."""
     seen = history.seen[name]
     start, end = max(history.spans[name], key=lambda span: span[1] - span[0])
-    windows = [Window(store, start, end, usual) for store in stores]
+    windows = [Window(store, start, end, own) for store, own in nodes]
     everybody = signals.gather([(window, window) for window in windows], faults)
     everybody += [signals.of_node(window, limits) for window in windows]
     whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
@@ -185,8 +206,8 @@ def _over_span(  # noqa: PLR0913, PLR0917 - what `diagnose_range` works with
     return whole if judge(whole, limits, faults).get(name) else seen
 
 
-def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
-    """What was skipped, in words."""
+def _skipped(stores: Sequence[Store]) -> Iterator[str]:
+    """What could not be used, in words."""
     skipped: Counter[str] = Counter()
     resets = 0
     for store in stores:
@@ -196,6 +217,10 @@ def _notes(stores: Sequence[Store], gaps: Sequence[tuple[float, float]]) -> Iter
         yield f"{units.counted(count, 'sample')} skipped: {reason}"
     if resets:
         yield f"{units.counted(resets, 'counter reset')} bridged"
+
+
+def _gaps(gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """What was not judged, in words."""
     if gaps:
         total = sum(end - start for start, end in gaps)
         number = units.counted(len(gaps), "gap")

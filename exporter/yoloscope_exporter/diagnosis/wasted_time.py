@@ -46,5 +46,5 @@ def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -
 
 def _phases(window: Window, s: Signals, phases: tuple[str, ...]) -> float:
     """Seconds of the rank in these phases."""
-    spent = [window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, s.run, s.rank, phase) for phase in phases]
+    spent = [window.growth(catalog.TRAIN_PHASE_SECONDS_TOTAL, s.run, s.rank, phase) for phase in phases]
     return sum(value for value in spent if value is not None)

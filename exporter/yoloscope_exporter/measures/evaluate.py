@@ -85,7 +85,7 @@ def evaluate(
 
     Args:
         formula: what to evaluate.
-        windows: of each node; the node's name is the label `instance`.
+        windows: of each node, whose store tells the labels of its target.
         by: labels that its open totals keep.
         within: only series with these labels, as far as their metric has them.
         life: take counters from their start on, instead of over the window.
@@ -168,7 +168,7 @@ class Evaluator:
                     if not test(values[position]):
                         break
                 else:
-                    yield _Found(_label_set(of.metric.labels, values, window.store.name), window, one, span)
+                    yield _Found(_label_set(of.metric.labels, values, window.store.target), window, one, span)
 
     def _grown(self, of: Selector, *, rate: bool) -> Vector:
         if self.life:
@@ -222,9 +222,8 @@ class Evaluator:
 
 
 @lru_cache(65536)
-def _label_set(names: tuple[str, ...], values: tuple[str, ...], instance: str) -> LabelSet:
-    pairs = [*zip(names, values, strict=True), ("instance", instance)]
-    return frozenset(pair for pair in pairs if pair[1])
+def _label_set(names: tuple[str, ...], values: tuple[str, ...], target: tuple[tuple[str, str], ...]) -> LabelSet:
+    return frozenset(pair for pair in (*zip(names, values, strict=True), *target) if pair[1])
 
 
 def _current(one: _Found, of: Selector) -> float | None:

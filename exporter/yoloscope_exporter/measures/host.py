@@ -31,15 +31,20 @@ DISK_BUSY: Final = Measure(
     formula=rate(catalog.DISK_IO_SECONDS_TOTAL).total("max").clamped(most=1),
     of=TARGET,
 )
-#: Of the quota's periods nothing is published (`nr_throttled`, `nr_periods`), so this is time. The kernel sums it over
-#: CPUs: a cgroup stopped on several reads more than one second per second, hence the bound.
+#: Throttled seconds are summed over CPUs and are no share of the time: they serve where the exporter, of version 0.1,
+#: tells no periods.
 THROTTLED: Final = Measure(
     name="throttled",
     title="Stopped by the CPU quota",
     title_zh="被 CPU 限额暂停",
-    help="Throttled seconds of the run's cgroup per second, at most 1.",
-    help_zh="该训练任务 cgroup 每秒被限的秒数，最大为 1。",
-    formula=rate(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL).total("max").clamped(most=1),
+    help="Share of the CPU quota's periods in which it was used up and the run's cgroup stopped.",
+    help_zh="CPU 限额的周期中，配额用尽、该训练任务 cgroup 被暂停的周期占比。",
+    formula=(
+        rate(catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL).total("max")
+        / rate(catalog.CGROUP_CPU_PERIODS_TOTAL).total("max")
+    )
+    .or_(rate(catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL).total("max"))
+    .clamped(most=1),
     of=RUN_ON_NODE,
     thresholds=("throttled_share",),
 )

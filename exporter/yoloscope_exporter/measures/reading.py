@@ -41,9 +41,8 @@ class Reading:
 
     def one(self, measure: Measure, life: bool = False, /, **labels: str) -> float | None:  # noqa: FBT001, FBT002 - the labels take all keywords
         """The value of what has these labels, such as a rank of a run; None where it is not known."""
-        named = {"instance": self.window.store.name, **labels}
         values = self.vector(measure, *TARGET, *labels, life=life)
-        return values.get(frozenset(pair for pair in named.items() if pair[1]))
+        return values.get(frozenset(pair for pair in (*self.window.store.target, *labels.items()) if pair[1]))
 
     def typical(self, measure: Measure, **labels: str) -> float | None:
         """Median of the measure over parts of the window, so that one long moment does not speak for all of it."""

@@ -115,13 +115,21 @@ class Store:
 
     Attributes:
         name: of the node (Prometheus' `instance`), empty where it is not known.
+        cluster, job: the other labels of a target; names of nodes repeat from one cluster to the next.
     """
 
     name: str = ""
+    cluster: str = ""
+    job: str = ""
     series: dict[str, dict[Labels, Series]] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     first: float = inf
     last: float = -inf
+
+    @property
+    def target(self) -> tuple[tuple[str, str], ...]:
+        """The labels that Prometheus adds to the series of a node; empty where they are not known."""
+        return (("cluster", self.cluster), ("job", self.job), ("instance", self.name))
 
     def add(self, time: float, samples: Iterable[Sample]) -> None:
         """Add the samples of one moment (Unix seconds)."""
@@ -269,6 +277,14 @@ class Window:
         if found is None or len(found[1]) < 2:  # noqa: PLR2004 - two points make a difference
             return None
         return _increase(*found)
+
+    def growth(self, metric: Metric, *labels: str) -> float | None:
+        """How much a counter grew since its last point before the window, so that windows that follow add up."""
+        found = self._points(metric, labels)
+        if found is None:
+            return None
+        series, span = found
+        return series.values[span[-1]] - series.values[max(bisect_right(series.times, self.start) - 1, 0)]
 
     def rate(self, metric: Metric, *labels: str) -> float | None:
         """Increase per second, over the time between the points that were used."""

@@ -58,7 +58,7 @@ class Thresholds:
     epochs_for_shares: float = threshold(
         2, _OURS + "shares of the whole run mean something after two epochs", unit="epochs"
     )
-    throttled_share: float = threshold(0.10, _OURS + "a tenth of the time stopped by the quota; below, CFS rounds")
+    throttled_share: float = threshold(0.10, _OURS + "a tenth of the quota's periods; below, CFS rounds")
     io_pressure: float = threshold(
         0.10, _OURS + "a tenth of the time somebody waits for I/O; the wait to explain is as long"
     )

@@ -189,7 +189,7 @@ IMAGES: Final = Measure(
     help="Training images per second of training time, all ranks together: validation and checkpoints do not count.",
     help_zh="每秒训练时间处理的图像数，所有 rank 合计；验证和检查点不计入。",
     formula=rate(catalog.TRAIN_IMAGES_TOTAL).total("sum")
-    / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK).total("avg"),
+    / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK).compared(">", 0).total("avg"),
     of=RANK,
 )
 STEP: Final = Measure(

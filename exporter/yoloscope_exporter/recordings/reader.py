@@ -26,12 +26,20 @@ _ESCAPED = re.compile(r"\\(.)")
 _PARTS = ("_bucket", "_sum", "_count")
 
 
+class Target(NamedTuple):
+    """The labels by which Prometheus tells nodes apart; empty where they are missing."""
+
+    cluster: str
+    job: str
+    instance: str
+
+
 class Identity(NamedTuple):
     """What the text in front of a value stands for; `part` is a suffix of a histogram's, `bound` its bucket's."""
 
     metric: Metric
     labels: tuple[str, ...]
-    instance: str
+    target: Target
     part: str
     bound: float
 
@@ -42,33 +50,37 @@ class Gatherer:
     def __init__(self) -> None:
         """Start empty."""
         self.skipped: Counter[str] = Counter()
-        self._stores: defaultdict[str, Store] = defaultdict(Store)
-        self._parts: defaultdict[tuple[str, str, tuple[str, ...]], _Moments] = defaultdict(dict)
+        self._stores: dict[Target, Store] = {}
+        self._parts: defaultdict[tuple[Target, str, tuple[str, ...]], _Moments] = defaultdict(dict)
 
     def add(self, series: Identity, time: float, number: float) -> None:
         """Take in one sample."""
         if not 0.0 <= time <= catalog.LAST_MOMENT:
             self.skipped["at no possible time"] += 1
         elif series.part:
-            moments = self._parts[series.instance, series.metric.name, series.labels]
+            moments = self._parts[series.target, series.metric.name, series.labels]
             moments.setdefault(time, {})[series.bound if series.part == "_bucket" else series.part] = number
         else:
-            _add(self._stores[series.instance], time, Sample(series.metric, series.labels, number))
+            _add(self._store(series.target), time, Sample(series.metric, series.labels, number))
 
     def stores(self) -> list[Store]:
-        """One store per `instance`; what was skipped is noted in the first one."""
-        for (instance, name, labels), moments in self._parts.items():
-            _add_histograms(self._stores[instance], catalog.BY_NAME[name], labels, moments)
-        for name, store in self._stores.items():
-            store.name = name
+        """One store per node; what was skipped is noted in the first one."""
+        for (target, name, labels), moments in self._parts.items():
+            _add_histograms(self._store(target), catalog.BY_NAME[name], labels, moments)
+        for store in self._stores.values():
             _born(store)
-        first = next(iter(self._stores.values()), None) or self._stores[""]
+        first = next(iter(self._stores.values()), None) or self._store(Target("", "", ""))
         first.skipped.update(self.skipped)
         return list(self._stores.values())
 
+    def _store(self, target: Target) -> Store:
+        if target not in self._stores:
+            self._stores[target] = Store(target.instance, target.cluster, target.job)
+        return self._stores[target]
+
 
 def read(path: Path) -> list[Store]:
-    """The series of a recording, one store per `instance` (one if there is no such label).
+    """The series of a recording, one store per `cluster`, `job` and `instance` (one if there are no such labels).
 
     Raises:
         OSError: the file cannot be read.
@@ -157,7 +169,12 @@ def identify(name: str, labels: Mapping[str, str]) -> Identity | str:
         bound = float(labels.get("le", "nan"))
     except ValueError:
         return f"bucket without a bound in {name}"
-    return Identity(metric, values, labels.get("instance", ""), part, bound)
+    return Identity(metric, values, target_of(labels), part, bound)
+
+
+def target_of(labels: Mapping[str, str]) -> Target:
+    """On which node a series was found."""
+    return Target(*(labels.get(label, "") for label in Target._fields))
 
 
 def _unescape(found: re.Match[str]) -> str:

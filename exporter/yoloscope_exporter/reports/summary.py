@@ -84,6 +84,12 @@ def known_runs(stores: Sequence[Store]) -> list[str]:
     return sorted(first, key=lambda run: first[run])
 
 
+def clusters(stores: Sequence[Store], run: str) -> list[str]:
+    """Clusters in which there is a run of this name."""
+    ups = ((store.cluster, labels[0]) for store in stores for labels in store.series.get(catalog.TRAIN_UP.name, {}))
+    return sorted({cluster or "(without a name)" for cluster, name in ups if name == run})
+
+
 def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = None) -> Summary:
     """Sum up one run from the stores of the nodes it ran on.
 

@@ -37,6 +37,7 @@ UTILIZATION_SAMPLES_PER_SECOND = 6.0  # as NVML's sample buffer
 BUSY = {"h2d": 0.3, "validate": 0.7}  # share of a phase in which a kernel runs; all other phases on the GPU: BUSY_STEP
 BUSY_STEP = 0.97
 IMAGE_BYTES = 150e3
+QUOTA_PERIODS_PER_SECOND = 10.0  # of 100 ms, the kernel's default
 ROLES = ("main", "worker")  # their validations have no processes of their own
 DECODING = 0.4  # share of the preparation
 LOSSES = {"box_loss": (0.9, 1.6), "cls_loss": (0.5, 3.0), "dfl_loss": (1.0, 1.1)}  # final value, excess at the start
@@ -420,6 +421,8 @@ def _cgroup(moment: Moment) -> Iterator[_Part]:
     seconds = loader_seconds(moment) * timeline.PREPARATION_CPU * workers + node.ranks * 0.9 * moment.progress.trained
     yield catalog.CGROUP_CPU_SECONDS_TOTAL, (), seconds
     yield catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (), 0.0
+    yield catalog.CGROUP_CPU_PERIODS_TOTAL, (), QUOTA_PERIODS_PER_SECOND * moment.progress.trained
+    yield catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (), 0.0
     yield catalog.CGROUP_CPU_QUOTA_CORES, (), float(CORES_PER_GPU * node.ranks)
     used = sum(_resident(moment, role) for role in ROLES) * node.ranks
     yield catalog.CGROUP_MEMORY_USED_BYTES, (), used
@@ -629,6 +632,7 @@ def _processes(moment: Moment, _rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, (role,), 0.004 * seconds[role]
         yield catalog.TRAIN_PROCESSES, (role,), 1.0 if role == "main" else float(node.workers)
         yield catalog.TRAIN_PROCESS_AFFINITY_CORES, (role,), float(CORES_PER_GPU * node.gpus)
+        yield catalog.TRAIN_PROCESS_FAIR_CORES, (role,), float(CORES_PER_GPU * node.gpus) / node.ranks
 
 
 def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:

@@ -66,9 +66,10 @@ def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
 
 def heading(diagnosis: Diagnosis) -> str:
     """Who is spoken of."""
+    where = f", cluster {diagnosis.cluster}" if diagnosis.cluster else ""
     if not diagnosis.run:
-        return f"node {diagnosis.rank}" if diagnosis.rank else "this node"
-    return f"{diagnosis.run}, rank {diagnosis.rank} ({diagnosis.state or 'state unknown'})"
+        return f"node {diagnosis.rank}{where}" if diagnosis.rank else "this node"
+    return f"{diagnosis.run}, rank {diagnosis.rank}{where} ({diagnosis.state or 'state unknown'})"
 
 
 def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:

@@ -132,6 +132,15 @@ def gpu_is_held_until_it_is_killed(w: World) -> None:
     w.train(Part(110, "setup", busy=0), Part(60, "killed", busy=0), start=2)
 
 
+@fault(at=33, mended=48, minutes=80, also=("TrainingKilled",), GpuUtilizationDrop=(2.75, 5.25))
+def utilisation_drops_where_it_was_resumed(w: World) -> None:
+    """A run that was killed goes on, on another node; where it died it is shown for an hour, on a GPU that idles."""
+    w.host()
+    w.host(1)
+    w.train(Part(6), Part(60, "killed", busy=0))
+    w.train(Part(25), Part(15, busy=0.4), Part(60), node=1, start=8)
+
+
 @fault(at=25, mended=50, minutes=75, GpuUtilizationSwinging=(15.25, 15))
 def utilisation_swings(w: World) -> None:
     """The GPU works in bursts: 40 % of the samples are idle, half are full."""
@@ -237,7 +246,8 @@ def quota_throttles(w: World) -> None:
     """The container's CPU limit stops the workers half of the time, and the training waits."""
     instance = w.host()
     w.train(Part(15), Part(25, wait=0.15, busy=0.8), Part(30))
-    w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0), (15, 0.5), (40, 0), instance=instance, run=w.name)
+    w.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0), (15, 5), (40, 0), instance=instance, run=w.name)
+    w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0), (15, 2), (40, 0), instance=instance, run=w.name)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -376,6 +386,15 @@ def hangs_in_the_loader(w: World) -> None:
     """No batch any more; the GPU idles."""
     w.host()
     w.train(Part(20), Part(20, busy=0.0, batches=False), Part(20))
+
+
+@fault(at=25, mended=40, minutes=55, also=("TrainingKilled",), TrainingStalled=(7.25, 1))
+def hangs_where_it_was_resumed(w: World) -> None:
+    """A run that was killed goes on, on another node, and hangs there; it is still shown, dead, on the first one."""
+    w.host()
+    w.host(1)
+    w.train(Part(6), Part(48, "killed", busy=0))
+    w.train(Part(17), Part(15, busy=1.0, batches=False), Part(20), node=1, start=8)
 
 
 @fault(at=40, mended=65, minutes=75, TrainingStalled=(15.5, 1))

@@ -319,7 +319,7 @@ def quota_without_harm(w: World) -> None:
     """A container's CPU quota is touched all the time, and the data still come in time, or nearly."""
     instance = w.host()
     w.train(Part(w.minutes, wait=0.04), epoch_minutes=20)
-    w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0.4), instance=instance, run=w.name)
+    w.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 4), instance=instance, run=w.name)
 
 
 def busy_host_without_training(w: World) -> None:

@@ -232,13 +232,13 @@ class World:
         self._phases(parts, times, who, ddp=ranks > 1)
         self._quiet(who)
         if start:
-            self._not_before(start, run=who["run"], rank=rank)
+            self._not_before(start, **who)
         if parts[-1].state in ("finished", "failed", "killed"):
             self.gauge(c.TRAIN_UP, (start, 1), (times[-1], 0), **who)
         else:
             self.gauge(c.TRAIN_UP, (start, 1), **who)
         if end < self.minutes:
-            self.end(end, run=who["run"], rank=rank)
+            self.end(end, **who)
         return who
 
     def _states(self, parts: Sequence[Part], times: Sequence[float], who: dict[str, str]) -> None:
@@ -302,6 +302,8 @@ class World:
             self.constant(c.TRAIN_CUDA_MEMORY_BYTES, share * GPU_MEMORY, **who, kind=kind)
         node = {"instance": who["instance"], "run": who["run"]}
         self.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 0.0), **node)
+        self.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0.0), **node)
+        self.counter(c.CGROUP_CPU_PERIODS_TOTAL, (0, 10.0), **node)
         self.constant(c.CGROUP_OOM_KILLS_TOTAL, 0, **node)
 
     def _not_before(self, start: float, **labels: str) -> None:

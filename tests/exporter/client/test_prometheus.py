@@ -47,6 +47,33 @@ def test_prometheus_gives_one_store_per_node(serve: Callable[[Answer], str]) -> 
     assert queries[0] == 'yoloscope_train_up{run="r"}[3600s]'
 
 
+def test_nodes_of_two_clusters_are_asked_for_one_by_one(serve: Callable[[Answer], str]) -> None:
+    """By all labels of a target, so that a name that both clusters have is not mixed; what is not there is empty."""
+    queries: list[str] = []
+    targets = [{"cluster": "east", "job": "y"}, {"cluster": "west", "job": "y"}, {}]
+
+    def answer(_: str, body: str, __: dict[str, str]) -> tuple[int, bytes]:
+        query = parse_qs(body)["query"][0]
+        queries.append(query)
+        up = {"__name__": "yoloscope_train_up", "instance": "x", "run": "r", "rank": "0"}
+        asked = [target for target in targets if f'cluster="{target.get("cluster", "")}"' in query]
+        found = targets if query.startswith("yoloscope_train_up") else asked
+        result = [{"metric": {**up, **target}, "values": [[1, "1"], [2, "1"]]} for target in found]
+        return 200, json.dumps({"data": {"result": result}}).encode()
+
+    stores = read_prometheus(serve(answer), 60, now=10)
+    assert sorted((store.cluster, store.job, store.name) for store in stores) == [
+        ("", "", "x"), ("east", "y", "x"), ("west", "y", "x")
+    ]  # fmt: skip
+    assert [query.split("cluster=")[1] for query in queries[1:]] == [
+        '"",job="",instance="x"}[60s]',
+        '"east",job="y",instance="x"}[60s]',
+        '"west",job="y",instance="x"}[60s]',
+    ]
+    read_prometheus(serve(answer), 60, "r", "east", now=10)
+    assert 'yoloscope_train_up{cluster="east",run="r"}[60s]' in queries
+
+
 def test_prometheus_refusals_are_passed_on(serve: Callable[[Answer], str]) -> None:
     """Its own words reach the user."""
     with pytest.raises(SourceError, match="query processing would load too many samples"):

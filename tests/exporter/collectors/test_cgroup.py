@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 THROTTLED, QUOTA = catalog.CGROUP_CPU_THROTTLED_SECONDS_TOTAL.name, catalog.CGROUP_CPU_QUOTA_CORES.name
+PERIODS = catalog.CGROUP_CPU_PERIODS_TOTAL.name
+THROTTLED_PERIODS = catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL.name
 LIMIT, USED = catalog.CGROUP_MEMORY_LIMIT_BYTES.name, catalog.CGROUP_MEMORY_USED_BYTES.name
 CPU, OOM = catalog.CGROUP_CPU_SECONDS_TOTAL.name, catalog.CGROUP_OOM_KILLS_TOTAL.name
 
@@ -65,7 +67,9 @@ def by_name(values: dict[tuple[str, tuple[str, ...]], object]) -> dict[str, obje
 def test_version_2_limits_of_parents_count(node: world.World) -> None:
     """Quota and memory limit of the pod above, its throttled time, and the run's own use."""
     world.write(node.cgroups, world.CGROUP_V2)
-    assert collected(node) == {CPU: 50.0, THROTTLED: 7.0, QUOTA: 4.0, USED: 2.0**32, LIMIT: 2.0**33, OOM: 1.0}
+    found = collected(node)
+    assert (found.pop(PERIODS), found.pop(THROTTLED_PERIODS)) == (400.0, 30.0)
+    assert found == {CPU: 50.0, THROTTLED: 7.0, QUOTA: 4.0, USED: 2.0**32, LIMIT: 2.0**33, OOM: 1.0}
 
 
 def test_version_1(node: world.World) -> None:
@@ -73,7 +77,19 @@ def test_version_1(node: world.World) -> None:
     world.write(node.cgroups, V1)
     world.write(node.procfs, {"700/cgroup": V1_PATHS})
     found = collected(node)
+    assert (found.pop(PERIODS), found.pop(THROTTLED_PERIODS)) == (9.0, 3.0)
     assert found == {CPU: 12.5, THROTTLED: 4.0, QUOTA: 2.5, USED: 2.0**29, LIMIT: 2.0**30, OOM: 2.0}
+
+
+def test_periods_are_those_of_one_group(node: world.World) -> None:
+    """Of the group that was stopped most often: with another's periods, its share would be none."""
+    pod, own = "kubepods.slice/pod7.slice", "kubepods.slice/pod7.slice/trainer"
+    for inner, outer, wanted in (((50, 20), (900, 10), (50, 20)), ((50, 20), (900, 90), (900, 90))):
+        stats = {own: inner, pod: outer}
+        files = {f"{at}/cpu.stat": f"nr_periods {all_}\nnr_throttled {some}\n" for at, (all_, some) in stats.items()}
+        world.write(node.cgroups, {**world.CGROUP_V2, **files})
+        found = collected(node)
+        assert (found[PERIODS], found[THROTTLED_PERIODS]) == wanted
 
 
 def test_both_versions_at_once(node: world.World) -> None:

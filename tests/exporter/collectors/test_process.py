@@ -262,6 +262,29 @@ def test_affinity_is_what_any_of_them_may_use(node: world.World, collector: Coll
     assert of(collector, catalog.TRAIN_PROCESS_AFFINITY_CORES, "worker") == 12
 
 
+@pytest.mark.parametrize(
+    ("masks", "fair"),
+    [
+        ([0xFF, 0xFF00], [8, 8]),  # pinned by Slurm: each has its own
+        ([0xFF, 0xFF], [4, 4]),  # a container's CPUs: shared
+        ([0xFF, 0x0F, 0x0F], [4 + 4 / 3, 4 / 3, 4 / 3]),
+    ],
+)
+def test_cpus_are_shared_with_those_who_may_run_there(masks: list[int], fair: list[float]) -> None:
+    """What a rank may count on is not told by the size of its affinity alone."""
+    assert [process.fair_cores(mask, masks) for mask in masks] == pytest.approx(fair)
+
+
+def test_fair_cores_count_the_other_rank(node: world.World, collector: Collector) -> None:
+    """Two ranks with the same affinity have half of it each."""
+    second = Trainer(RUN, "1", 900)
+    world.process(node.procfs, 900)
+    alone = of(collector, catalog.TRAIN_PROCESS_FAIR_CORES, "main")
+    allowed = of(collector, catalog.TRAIN_PROCESS_AFFINITY_CORES, "main")
+    node.trainers[900] = second
+    assert (alone, of(collector, catalog.TRAIN_PROCESS_FAIR_CORES, "main")) == (allowed, allowed / 2)
+
+
 def test_real_processes(tmp_path: Path) -> None:
     """A real process with two real forks, read from the real /proc."""
     code = "import os,sys,time\nfor _ in range(2):\n  if os.fork() == 0: break\nprint('up', flush=True); time.sleep(60)"

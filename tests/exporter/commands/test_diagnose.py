@@ -18,6 +18,7 @@ from yoloscope_exporter.service.exporter import running
 
 from tests import training
 from tests.recordings import cases
+from tests.recordings.federated import federated
 from tests.recordings.model import Plan, moments
 
 if TYPE_CHECKING:
@@ -153,13 +154,34 @@ def test_a_running_exporter(tmp_path: Path) -> None:
     settings = config.resolve(serve, ["--web.listen-address=127.0.0.1:0", "--no-collector.disk"])
     with running(settings) as exporter:
         result = run("--exporter", exporter.server.url)
+        found = json.loads(run("--exporter", exporter.server.url, "--format", "json").output)
     assert result.exit_code == 2
     assert "yoloscope run --" in result.output
+    assert found == {"runs": [], "notes": [], "from": None, "to": None}
 
 
 def test_verbose_says_what_was_not_judged(starved: Path) -> None:
     """Abstention is visible."""
     assert "straggler            lag, peer_exposed_share" in run("--recording", starved, "-v").output
+
+
+def test_one_cluster_of_two(tmp_path: Path) -> None:
+    """Runs of the same name in two clusters are told apart, and one can be chosen."""
+    both = federated(tmp_path, east=Plan(run="exp", workers=1, epochs=1), west=Plan(run="exp", epochs=1))
+    found = json.loads(run("--recording", both, "--format", "json").output)["runs"]
+    assert [(one["cluster"], one["verdicts"][0]["name"]) for one in found] == [
+        ("east", "loader_workers"),
+        ("west", "compute_bound"),
+    ]
+    result = run("--recording", both, "--run", "exp", "--cluster", "east")
+    assert "exp, rank 0, cluster east (finished)" in result.output
+    assert "west" not in result.output
+    refused = run("--recording", both, "--cluster", "north")
+    assert (refused.exit_code, refused.output.splitlines()[-1]) == (
+        2,
+        "Error: --cluster north: no such cluster; known clusters: east, west",
+    )
+    assert "exp in east, exp in west" in run("--recording", both, "--write-cfg", tmp_path / "x").output
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.recordings.writer import Writer
 
+from tests.recordings.federated import federated
 from tests.recordings.model import Plan, moments
 
 if TYPE_CHECKING:
@@ -64,6 +65,17 @@ def test_two_runs_and_a_page(folder: Path, tmp_path: Path, arguments: tuple[str,
     assert "| throughput while training (images/s) |" in text
     assert "95% sure" in text
     assert "<svg" in (tmp_path / "c.html").read_text()
+
+
+def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
+    """One has to be chosen."""
+    both = federated(tmp_path, east=Plan(run="exp", workers=1, epochs=1), west=Plan(run="exp", epochs=1))
+    refused = run("--recording", both, "exp")
+    assert refused.exit_code == 2
+    assert "exp is a run in the clusters east, west; choose one with --cluster" in refused.output
+    assert "loader_workers" in run("--recording", both, "exp", "--cluster", "east").output
+    assert "loader_workers" not in run("--recording", both, "exp", "--cluster", "west").output
+    assert "no such cluster; known clusters: east, west" in run("--recording", both, "exp", "--cluster", "n").output
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def quota(run: str, cores: float) -> Sample:
     return Sample(c.CGROUP_CPU_QUOTA_CORES, (run,), cores)
 
 
+def allowed(run: str, cores: float, share: float) -> list[Sample]:
+    """CPUs that rank 0's workers may run on, and its share of them."""
+    labels = (run, "0", "worker")
+    told = [Sample(c.TRAIN_PROCESS_AFFINITY_CORES, labels, cores)]
+    return [*told, Sample(c.TRAIN_PROCESS_FAIR_CORES, labels, share)] if share else told
+
+
 @pytest.mark.parametrize(
     ("samples", "cores"),
     [
@@ -52,6 +59,9 @@ def quota(run: str, cores: float) -> Sample:
         ([*ranks("a", 2), affinity("a", 8.0)], 8.0),  # each rank has its own
         ([*ranks("a", 1), affinity("a", 2.0)], 2.0),
         ([*ranks("a", 1), *ranks("b", 1), quota("a", 6.0)], 6.0),  # another run's rank has no part in this quota
+        ([*ranks("a", 4), *allowed("a", 4, 3.0)], 3.0),  # pinned: each rank has its own
+        ([*ranks("a", 4), *allowed("a", 8, 2.0)], 2.0),  # a container's eight CPUs for all four
+        ([*ranks("a", 4), *allowed("a", 4, 0.0)], 4.0),  # an exporter of version 0.1 does not tell the share
     ],
 )
 def test_cpus_for_each_rank(samples: list[Sample], cores: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
@@ -10,7 +11,10 @@ from yoloscope_exporter.diagnosis.thresholds import Thresholds
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.measures.series import Store
 
-from tests.recordings.model import Plan, moments, play
+from tests.recordings.model import START, Plan, moments, play
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.catalog import Sample
 
 STARVED = Plan(workers=1, epochs=1, batches=200)
 
@@ -64,3 +68,72 @@ def test_sources_that_are_read_seldom() -> None:
         store.add(time, [held.get((s.metric, s.labels), s) for s in samples])
     assert store.last - store.first < 90
     assert names(store) == ["cpu_oversubscribed"]
+
+
+@pytest.mark.parametrize("count", [1, 6, 8])
+def test_nodes_that_are_scraped_one_after_the_other_are_judged(count: int) -> None:
+    """A Prometheus spreads its targets over the interval: the distance of two samples is that of one node."""
+    found = diagnose_range([of_rank(rank, later=15.0 * rank / count) for rank in range(count)])
+    assert [(d.rank, [v.name for v in d.verdicts]) for d in found.diagnoses] == [
+        (str(rank), ["loader_workers"]) for rank in range(count)
+    ]
+    assert not found.notes
+
+
+def of_rank(rank: int, later: float) -> Store:
+    """The node on which one rank of a starved training runs, first scraped a little later than others."""
+    store = Store(name=f"node{rank}")
+    for time, samples in moments(replace(STARVED, batches=600), 15.0, START + later):
+        store.add(time, [_renumbered(sample, rank) for sample in samples])
+    return store
+
+
+def test_a_run_of_the_same_name_in_another_cluster_is_another_run() -> None:
+    """One is starved, one healthy: neither is judged by the other."""
+    stores = [play(replace(plan, run="exp")) for plan in (STARVED, Plan(epochs=1))]
+    for store, cluster in zip(stores, ("east", "west"), strict=True):
+        store.name, store.cluster = "10.0.0.7:9911", cluster
+    told = {d.cluster: [v.name for v in d.verdicts] for d in diagnose_range(stores).diagnoses}
+    assert told == {"east": ["loader_workers"], "west": ["compute_bound"]}
+
+
+def test_a_run_that_was_resumed_on_another_node_is_judged_there() -> None:
+    """Its dead rank on the first node is still shown, and does not speak for the living one."""
+    dead = play(replace(STARVED, run="exp", batches=30, end="killed", after=400))
+    living = play(replace(STARVED, run="exp", batches=400), start=START + 60)
+    dead.name, living.name = "a", "b"
+    for stores in ([dead, living], [living, dead]):
+        (found,) = diagnose_range(stores).diagnoses
+        assert found.state == "finished"
+        shares = {verdict.name: verdict.share for verdict in found.verdicts}
+        assert shares["loader_workers"] == pytest.approx(1, abs=0.2)
+
+
+def test_what_could_not_be_read_is_said_where_nothing_else_is() -> None:
+    """Of a recording of nothing that is known."""
+    store = Store()
+    store.skipped["unknown metric yoloscope_new"] = 3
+    assert diagnose_range([store]).notes == ("3 samples skipped: unknown metric yoloscope_new",)
+
+
+def _renumbered(sample: Sample, rank: int) -> Sample:
+    return sample._replace(labels=(sample.labels[0], str(rank), *sample.labels[2:])) if _ranked(sample) else sample
+
+
+def _ranked(sample: Sample) -> bool:
+    return sample.metric.labels[:2] == ("run", "rank")
+
+
+THROTTLED = replace(STARVED, workers=8, cores=16, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4)
+
+
+def test_a_quota_is_judged_by_the_share_of_its_periods() -> None:
+    """Throttled seconds are summed over CPUs: a twentieth of the periods on sixteen CPUs is no share of 40 %."""
+    assert names(play(THROTTLED)) == ["cpu_throttled"]
+    assert "cpu_throttled" not in names(play(replace(THROTTLED, throttled=0.05)))
+
+
+def test_the_quota_of_an_exporter_that_tells_no_periods_is_judged_by_time() -> None:
+    """As version 0.1 does."""
+    periods = (catalog.CGROUP_CPU_PERIODS_TOTAL, catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL)
+    assert names(play(replace(THROTTLED, without=periods))) == ["cpu_throttled"]

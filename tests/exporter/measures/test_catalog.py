@@ -7,6 +7,7 @@ from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import signals
 from yoloscope_exporter.measures import loader, memory, ranks, training
+from yoloscope_exporter.measures.evaluate import evaluate
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
@@ -118,3 +119,23 @@ def test_a_leak_says_when_the_device_is_full() -> None:
     read = Reading(Window(store, 1000.0, 2200.0, 30.0))
     assert read.one(memory.GPU_GROWTH, **rank) == pytest.approx(0.75 * 2**30)
     assert read.one(memory.GPU_SECONDS_LEFT, **rank) == pytest.approx(3 * 1200)  # 2 free and 1 in reserve
+
+
+def test_a_dead_rank_does_not_raise_the_throughput() -> None:
+    """A run that was resumed on another node: the counters of its dead rank stand still, and are no rank's pace."""
+    windows = []
+    for node, pace in (("a", 0.0), ("b", 1.0)):
+        store = Store(node)
+        for time in (0.0, 30.0, 60.0):
+            counted = 500.0 + pace * time
+            labels = ("run", "0")
+            store.add(
+                100.0 + time,
+                [
+                    Sample(c.TRAIN_IMAGES_TOTAL, labels, 64.0 * counted),
+                    Sample(c.TRAIN_PHASE_SECONDS_TOTAL, (*labels, "forward"), counted),
+                ],
+            )
+        windows.append(Window(store, 100.0, 160.0, 30.0))
+    found = evaluate(training.IMAGES.formula, windows, "run")
+    assert list(found.values()) == pytest.approx([64.0])

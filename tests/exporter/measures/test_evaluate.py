@@ -62,6 +62,18 @@ def test_shares_by_what_is_asked_for() -> None:
     assert evaluate(WAIT, [grown], "instance") == {frozenset({("instance", "node:9911")}): pytest.approx(0.3)}
 
 
+def test_nodes_of_two_clusters_are_told_apart() -> None:
+    """Their addresses are equal; a target's labels are its cluster, its job and its instance."""
+    windows = []
+    for cluster, wait in (("east", 1), ("west", 3)):
+        store = Store("10.0.0.7:9911", cluster, "yoloscope")
+        store.add(100.0, phases(0, 0))
+        store.add(110.0, phases(wait, 4 - wait))
+        windows.append(Window(store, 100.0, 110.0, 10.0))
+    east, west = (frozenset({("cluster", name), ("job", "yoloscope"), ("run", "a")}) for name in ("east", "west"))
+    assert evaluate(WAIT / ALL, windows, "cluster", "job", "run") == pytest.approx({east: 0.25, west: 0.75})
+
+
 def test_a_life_is_what_a_counter_says() -> None:
     """The window's start does not matter then."""
     grown = window(phases(6, 4), phases(7, 13))

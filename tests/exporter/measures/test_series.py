@@ -58,6 +58,14 @@ def test_a_counter_read_rarely_is_rated_from_change_to_change() -> None:
     assert window.rate(BATCHES, *RANK) == 1.6
 
 
+def test_growth_begins_with_the_last_point_before_the_window() -> None:
+    """Windows that follow each other lose nothing between them, unlike increases."""
+    filled = store(BATCHES, {0: 10, 4: 14, 6: 16, 10: 20})
+    windows = [Window(filled, -5, 5), Window(filled, 5, 9), Window(filled, 9, 10)]
+    assert [window.growth(BATCHES, *RANK) for window in windows] == [4, 2, 4]
+    assert Window(filled, 11, 12).growth(BATCHES, *RANK) is None
+
+
 def test_one_point_makes_no_increase() -> None:
     """Nothing can be said of one point; absent, not zero."""
     window = Window(store(BATCHES, {5: 7}), 0, 10)

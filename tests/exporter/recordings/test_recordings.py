@@ -122,6 +122,21 @@ def test_instances_are_kept_apart() -> None:
     assert values == [0.1, 0.9]
 
 
+def test_clusters_are_kept_apart() -> None:
+    """Federated series of two clusters whose nodes have the same addresses, scraped in turn."""
+    line = 'yoloscope_train_batches_total{{run="r",rank="0",instance="x",cluster="{}",job="{}"}} {} {}'
+    lines = [line.format(*who, base + 10 * i, 1000 + 5 * i) for i in range(3) for who, base in TARGETS.items()]
+    stores = reader.parse(lines)
+    assert [(store.cluster, store.job, store.name, store.skipped.total()) for store in stores] == [
+        (*who, "x", 0) for who in TARGETS
+    ]
+    grown = [store.series["yoloscope_train_batches_total"]["r", "0"] for store in stores]
+    assert [(series.values[-1] - series.values[0], series.resets) for series in grown] == [(20, 0)] * len(TARGETS)
+
+
+TARGETS = {("east", "a"): 100, ("west", "a"): 50_000, ("west", "b"): 7}
+
+
 def test_labels_are_unescaped() -> None:
     """Quotes, backslashes and new lines in labels survive."""
     sample = Sample(catalog.TRAIN_UP, ('a"b\\c\nd', "0"), 1.0)

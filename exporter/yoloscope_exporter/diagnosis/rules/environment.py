@@ -22,7 +22,8 @@ def _environment_problem(s: Signals) -> str:
     on_cpu = s.facts.get("device", "").lower() in {"cpu", ""}
     if s.has(Signals.gpus, Signals.torch_cuda) and s.torch_cuda == 0:
         return f"PyTorch {s.facts.get('torch', '')} has no CUDA, on a node with {_gpus(s)}"
-    if s.has(Signals.driver_cuda, Signals.torch_cuda) and int(s.torch_cuda) > int(s.driver_cuda):
+    # Older drivers run newer CUDA with a compatibility package: what trains on the GPU is well.
+    if on_cpu and s.has(Signals.driver_cuda, Signals.torch_cuda) and int(s.torch_cuda) > int(s.driver_cuda):
         return f"PyTorch was built for CUDA {s.facts['cuda']}, the driver supports up to {s.driver_cuda:g}"
     if s.has(Signals.gpus) and on_cpu and "device" in s.facts:
         return f"training runs on the CPU, on a node with {_gpus(s)}"

@@ -94,7 +94,7 @@ RULES = (
         },
         needs=(Signals.epochs_seen, Signals.loss_drop, Signals.data_wait_share),
         when=_is_plateau,
-        thresholds=("plateau_epochs", "loss_drop", "metric_gain", "gpu_busy"),
+        thresholds=("plateau_epochs", "loss_drop", "metric_gain", "gpu_busy", "input_share"),
         evidence=_plateau_evidence,
         cause="model, data or learning rate; the hardware is not the limit",
         verify="results.png: the loss curves; a confusion matrix of the last checkpoint",

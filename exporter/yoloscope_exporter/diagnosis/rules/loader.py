@@ -135,6 +135,23 @@ _CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
 )
 
 
+#: Every verdict about the loader reads those of the others: it holds where none that is asked before it does.
+CAUSE_THRESHOLDS = (
+    "input_share",
+    "throttled_share",
+    "slow_worker_ratio",
+    "runqueue_share",
+    "contended_share",
+    "worker_threads",
+    "waiting_ratio",
+    "io_pressure",
+    "disk_busy",
+    "major_faults",
+    "network_read",
+    "free_cores",
+)
+
+
 def _starved_by(name: str) -> Callable[[Signals, Thresholds], bool]:
     return lambda s, t: starved(s, t) and input_cause(s, t) == name
 
@@ -274,7 +291,7 @@ def _oversubscribed_evidence(s: Signals, _: Thresholds) -> str:
 
 def _quota_evidence(s: Signals, _: Thresholds) -> str:
     quota = f" of {s.quota_cores:g} CPUs" if s.has(Signals.quota_cores) else ""
-    return f"{waits(s)}; the cgroup's quota{quota} stops it {s.throttled_share:.0%} of the time"
+    return f"{waits(s)}; throttled by the cgroup's quota{quota}: {s.throttled_share:.0%}"
 
 
 def _slow_worker_advice(s: Signals) -> Advice:
@@ -314,7 +331,7 @@ RULES = (
         },
         needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
         when=_starved_by("loader_wait"),
-        thresholds=("input_share", "waiting_ratio"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_wait_evidence,
         cause="not known: workers neither compute nor wait for a CPU, and nothing shows that they wait for storage",
         verify="py-spy dump --pid <a loader worker>, three times: where it stands is what it waits for",
@@ -333,7 +350,7 @@ RULES = (
         },
         needs=(*STEP, Signals.workers_asked, Signals.workers),
         when=_starved_by("workers_capped"),
-        thresholds=("input_share", "free_cores"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_capped_evidence,
         cause="Ultralytics caps workers at os.cpu_count() // GPUs for each rank",
         verify="the log's line 'Using N dataloader workers'; python -c \"import os; print(os.cpu_count())\"",
@@ -352,7 +369,7 @@ RULES = (
         },
         needs=(*STEP, Signals.runqueue_share, Signals.allowed_cores, Signals.fair_cores, Signals.free_cores),
         when=_starved_by("cpu_affinity"),
-        thresholds=("input_share", "runqueue_share", "free_cores"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_affinity_evidence,
         cause="the affinity that workers inherit leaves them fewer CPUs than their share of the node",
         verify="taskset -cp <a loader worker's pid>; scontrol show job -d (CPU_IDs)",
@@ -371,7 +388,7 @@ RULES = (
         },
         needs=(*STEP, Signals.runqueue_share, Signals.others_cores, Signals.node_cores),
         when=_starved_by("cpu_contended"),
-        thresholds=("input_share", "runqueue_share", "contended_share", "worker_threads"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_contended_evidence,
         cause="processes that are not this run's use CPUs, and its workers wait for their turn",
         verify="top -o %CPU: who uses the CPUs beside this run's processes",
@@ -393,7 +410,7 @@ RULES = (
         },
         needs=STEP,
         when=_starved_by("loader_workers"),
-        thresholds=("input_share", "free_cores"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_workers_evidence,
         cause="the loader's workers are too few to prepare batches as fast as the trainer takes them, "
         "and CPUs are idle",
@@ -417,7 +434,7 @@ RULES = (
         },
         needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
         when=_starved_by("loader_cpu"),
-        thresholds=("input_share", "waiting_ratio", "free_cores"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_cpu_evidence,
         cause="decoding and augmenting images takes more CPU than there is",
         verify="py-spy record --pid <a loader worker> --duration 30 --output loader.svg",
@@ -440,7 +457,7 @@ RULES = (
         },
         needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
         when=_starved_by("loader_io"),
-        thresholds=("input_share", "waiting_ratio", "io_pressure", "disk_busy", "major_faults", "network_read"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_io_evidence,
         cause="loader workers wait for storage instead of computing",
         verify="iostat -x 1: %util near 100; for NFS: nfsiostat 1",
@@ -461,7 +478,7 @@ RULES = (
         },
         needs=(*STEP, Signals.slowest_ratio, Signals.others_prep_seconds),
         when=_starved_by("slow_worker"),
-        thresholds=("input_share", "slow_worker_ratio"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_slow_worker_evidence,
         cause="one loader worker is persistently late, and batches are delivered in order",
         verify="yoloscope top: the loader workers' times side by side; then py-spy dump --pid <that worker>",
@@ -481,7 +498,7 @@ RULES = (
         },
         needs=(*STEP, Signals.runqueue_share, Signals.rank_cores),
         when=_starved_by("cpu_oversubscribed"),
-        thresholds=("input_share", "runqueue_share", "worker_threads"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_oversubscribed_evidence,
         cause="more threads want to run than there are CPUs, so they take turns instead of working",
         verify="pidstat -w -t 1: involuntary switches (nvcswch/s); column 2 of /proc/<pid>/schedstat grows",
@@ -500,10 +517,10 @@ RULES = (
         },
         needs=(*STEP, Signals.throttled_share),
         when=_starved_by("cpu_throttled"),
-        thresholds=("input_share", "throttled_share"),
+        thresholds=CAUSE_THRESHOLDS,
         evidence=_quota_evidence,
         cause="the container's or job's CPU quota is used up in every period, and then all its threads stop",
-        verify="cat /sys/fs/cgroup/<run's cgroup>/cpu.stat: nr_throttled and throttled_usec grow",
+        verify="cat /sys/fs/cgroup/<run's cgroup>/cpu.stat: nr_throttled grows with nr_periods",
         fix=advice.within_quota,
         waste=("data_wait",),
         remedy="raise the CPU limit to what preparation needs, or `workers` down to the quota",

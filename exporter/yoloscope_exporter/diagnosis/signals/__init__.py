@@ -39,7 +39,7 @@ from yoloscope_exporter.diagnosis.signals.step import StepSignals
 from yoloscope_exporter.diagnosis.signals.view import Machine, View, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from yoloscope_exporter.measures.series import Window
     from yoloscope_exporter.measures.thresholds import Thresholds
@@ -144,21 +144,45 @@ def ranks(window: Window) -> list[tuple[str, str]]:
     return sorted((name, rank) for name, rank in window.current(catalog.TRAIN_UP))
 
 
-def gather(windows: Iterable[tuple[Window, Window]], faults: Faults | None = None) -> list[Signals]:
+def gather(
+    windows: Iterable[tuple[Window, Window]],
+    faults: Faults | None = None,
+    started: dict[tuple[str, str], float] | None = None,
+) -> list[Signals]:
     """Signals of every rank in the windows of one or more nodes, the comparison with its peers included.
 
     Args:
         windows: of each node, the short window for what is, and the long one for what grows.
         faults: takes what fails for one rank.
+        started: when the ranks that were heard before began, for windows that follow; it is kept up here.
     """
-    faults = faults or Faults()
-    return with_peers([s for short, long in windows for s in _gather_node(short, long, faults)], faults)
+    faults, pairs = faults or Faults(), list(windows)
+    speaking = _speaking([short for short, _ in pairs], {} if started is None else started)
+    gathered = [_gather_node(short, long, own, faults) for (short, long), own in zip(pairs, speaking, strict=True)]
+    return with_peers([s for node in gathered for s in node], faults)
 
 
-def _gather_node(short: Window, long: Window, faults: Faults) -> list[Signals]:
+def _speaking(windows: Sequence[Window], started: dict[tuple[str, str], float]) -> list[list[tuple[str, str]]]:
+    """The ranks of each node that are judged there.
+
+    A run that was resumed on another node is still shown, dead, on the first one, for longer than its end on the other;
+    a node that is scraped twice shows its ranks twice. The living one speaks, or the one that started last.
+    """
+    found: dict[tuple[str, str], tuple[bool, float, int]] = {}
+    for index, window in enumerate(windows):
+        for key in ranks(window):
+            alive = window.last(catalog.TRAIN_UP, *key) == 1
+            begun = window.last(catalog.TRAIN_START_TIMESTAMP_SECONDS, *key) or 0.0
+            if alive or begun >= started.get(key, 0.0):
+                found[key] = max(found.get(key, (False, -1.0, index)), (alive, begun, index))
+    started |= {key: max(begun, started.get(key, 0.0)) for key, (_, begun, _) in found.items()}
+    return [[key for key, (_, _, node) in sorted(found.items()) if node == index] for index in range(len(windows))]
+
+
+def _gather_node(short: Window, long: Window, speaking: Sequence[tuple[str, str]], faults: Faults) -> list[Signals]:
     machine = cache(Machine)  # most ranks are judged over the same window
     gathered = []
-    for name, rank in ranks(short):
+    for name, rank in speaking:
         with faults.passed_over("gathering signals", name, rank):
             gathered.append(gather_one(view_of(short, long, name, rank, machine), faults))
     return gathered

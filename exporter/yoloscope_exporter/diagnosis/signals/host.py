@@ -14,6 +14,7 @@ from yoloscope_exporter.measures import host as measures
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
 
@@ -40,7 +41,8 @@ class HostSignals:
     """CPUs and storage."""
 
     rank_cores = Signal(
-        "CPUs for each rank: online over all trainers of the node, quota over those of the run, its own affinity"
+        "CPUs for each rank: online over all trainers of the node, quota over those of the run, its share of the CPUs "
+        "it may run on"
     )
     allowed_cores = Signal("CPUs that the rank's loader workers may run on (affinity)")
     fair_cores = Signal("CPUs online over all trainers of the node")
@@ -49,7 +51,7 @@ class HostSignals:
     quota_cores = Signal("CPU quota of the run's cgroup")
     free_cores = Signal("CPUs of the node that idle, or that the quota leaves")
     cpu_busy_share = Signal("share of the node's CPU time in use")
-    throttled_share = Signal("share of the time the cgroup was stopped by its CPU quota")
+    throttled_share = Signal("share of the CPU quota's periods in which it was used up and the cgroup stopped")
     io_pressure = Signal("share of the time some task waited for I/O (cgroup, else node)")
     disk_busy_share = Signal("share of the time the busiest disk had work (%util)")
     shm_size_bytes = Signal("size of /dev/shm")
@@ -61,17 +63,16 @@ def cpu(v: View) -> Numbers:
     """CPUs there are, CPUs the rank may use, CPUs that are free."""
     node = v.now.last(catalog.CPU_CORES)
     quota = v.now.last(catalog.CGROUP_CPU_QUOTA_CORES, v.run)
-    affinity = v.now.last(catalog.TRAIN_PROCESS_AFFINITY_CORES, v.run, v.rank, "worker") or v.now.last(
-        catalog.TRAIN_PROCESS_AFFINITY_CORES, v.run, v.rank, "main"
-    )
     idle = v.machine.idle
     free = idle * node if idle is not None and node is not None else None
     used = v.now.rate(catalog.CGROUP_CPU_SECONDS_TOTAL, v.run)
     if quota is not None and used is not None:
         free = min(quota - used, free if free is not None else quota)
+    affinity = _allowed(v, catalog.TRAIN_PROCESS_AFFINITY_CORES)
+    share = _allowed(v, catalog.TRAIN_PROCESS_FAIR_CORES)  # an exporter of version 0.1 does not tell it
     own, everybody = max(v.machine.ranks[v.run], 1), max(v.machine.ranks.total(), 1)
     return {
-        HostSignals.rank_cores: least(ratio(node, everybody), ratio(quota, own), affinity),
+        HostSignals.rank_cores: least(ratio(node, everybody), ratio(quota, own), share or affinity),
         HostSignals.allowed_cores: affinity,
         HostSignals.fair_cores: ratio(node, everybody),
         HostSignals.others_cores: _others_cores(v),
@@ -81,6 +82,12 @@ def cpu(v: View) -> Numbers:
         HostSignals.cpu_busy_share: v.machine.reading.one(measures.CPU_BUSY),
         HostSignals.throttled_share: v.machine.reading.one(measures.THROTTLED, run=v.run),
     }
+
+
+def _allowed(v: View, metric: Metric) -> float | None:
+    """What a metric tells of the CPUs that the rank's workers, or without any the rank itself, may run on."""
+    told = (v.now.last(metric, v.run, v.rank, role) for role in ("worker", "main"))
+    return next((cores for cores in told if cores), None)
 
 
 def _others_cores(v: View) -> float | None:

@@ -33,7 +33,7 @@ class RunSignals:
     epoch = Signal("epoch under way")
     epochs = Signal("epochs asked for")
     last_batch_age = Signal(
-        "seconds since the last batch or since training resumed after a validation, as far as witnessed"
+        "seconds since the last batch, or since the epoch began or a validation ended if later, as far as witnessed"
     )
     longest_batch = Signal("longest batch of the run so far in seconds, data wait included (upper bound of its bucket)")
     batch_size = Signal("images in a batch of this rank")
@@ -117,7 +117,7 @@ def liveness(v: View) -> Numbers:
     wait = longest(catalog.TRAIN_DATA_WAIT_SECONDS, waits) if waits else None
     step = longest(catalog.TRAIN_STEP_SECONDS, steps) if steps else None
     resumed = _entered(v, "train")
-    known = [moment for moment in (batch, resumed) if moment is not None]
+    known = [moment for moment in (batch, resumed, _changed(v, catalog.TRAIN_EPOCH)) if moment is not None]
     witnessed = max(_unchanged(window, v) for window in (v.now, v.long))
     age = min(max(v.now.end - max(known), 0.0), witnessed) if batch is not None else None
     return {
@@ -139,9 +139,19 @@ def _own_cpus(v: View, seconds: float) -> float | None:
 
 
 def _epoch_done(v: View) -> float | None:
+    """Hooks publish batches a few at a time: once the next epoch has begun, silence is not that of an epoch's end."""
     done = v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
-    return float(done % of_epoch == 0) if done and of_epoch else None
+    if not done or not of_epoch:
+        return None
+    begun = _changed(v, catalog.TRAIN_EPOCH) or 0.0
+    return float(done % of_epoch == 0 and begun < (_changed(v, catalog.TRAIN_BATCHES_TOTAL) or v.long.start))
+
+
+def _changed(v: View, metric: catalog.Metric) -> float | None:
+    """When a value of the rank changed last; None where that is not in the long window."""
+    points = v.long.points(metric, v.run, v.rank)
+    return next((after for (_, a), (after, b) in reversed(list(pairwise(points))) if a != b), None)
 
 
 def _unchanged(window: Window, v: View) -> float:

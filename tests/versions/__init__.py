@@ -1,0 +1,1 @@
+"""This version together with version 0.1."""
