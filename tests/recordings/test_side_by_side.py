@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Diagnosis
 
 NODES = 8
-RUN = Plan(ranks=NODES, epochs=4, batches=300, cores=64)
+RUN = Plan(ranks=NODES, epochs=2, batches=300, cores=64)
 
 
 def findings_of(diagnosis: Diagnosis) -> list[str]:
