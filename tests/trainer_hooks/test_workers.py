@@ -21,6 +21,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import ActiveRanks, Context
 from yoloscope_exporter.collectors.process import Processes
 from yoloscope_exporter.collectors.runs import Runs
+from yoloscope_exporter.config import defaults
 from yoloscope_hooks import workers
 from yoloscope_hooks.workers import Queue, trains
 from yoloscope_record.file_format import Identity, RecordError
@@ -542,6 +543,7 @@ def roles_after_validation(folder: Path) -> dict[str, float]:
         wall=time.time,
         reject=lambda _collector, _reason: None,
         trainers=alive,
+        config=defaults,
     )
     reading, processes = Runs(context), Processes(context)
     end = clock() + 120

@@ -75,9 +75,8 @@ def test_a_dead_run_is_diagnosed_from_it(base: Path) -> None:
     found = postmortem.read(base, RUN)
     (diagnosis,) = diagnose_range([found.store]).diagnoses
     names = [verdict.name for verdict in diagnosis.verdicts]
-    assert names[0] == "killed"
+    assert names == ["killed"]  # it waited for data, too, but there is no worker's record to say why
     assert "epoch 2 of 9" in diagnosis.verdicts[0].evidence
-    assert "insufficient_data" in names  # it waited for data, and there is no worker's record to say why
     figures = summarize([found.store], RUN).figures
     assert figures["data_wait"].value == pytest.approx(0.75, abs=0.01)
     assert figures["throughput"].value == pytest.approx(16 / (WAIT + STEP), rel=0.01)
