@@ -210,9 +210,11 @@ def throughput_falls_between_validations(w: World) -> None:
 
 @fault(at=20, mended=45, minutes=70, DataBound=(12, 13))
 def starved(w: World) -> None:
-    """Half of the training time goes into waiting for data."""
-    w.host()
+    """Half of the training time goes into waiting for data; the quota stops many CPUs, but seldom."""
+    instance = w.host()
     w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+    w.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0.5), instance=instance, run=w.name)
+    w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 2), instance=instance, run=w.name)
 
 
 @fault(at=10, mended=55, minutes=70, DataBoundMild=(34.5, 1))
