@@ -100,6 +100,7 @@ class Recorder:
         wall = batches.end(trainer, now)
         if not wall:
             return
+        self._guard("loss", self.learning.check, trainer)
         if batches.is_due(now):
             self._learn(trainer, wall)
             batches.store_callbacks()
@@ -109,7 +110,6 @@ class Recorder:
         batches.took(perf_counter() - now)
 
     def _learn(self, trainer: Trainer, wall: float) -> None:
-        self._guard("loss", self.learning.check, trainer)
         if wall - self._sampled >= PERIOD:
             self._sampled = wall
             self._guard("learning", self.learning.sample, trainer)
@@ -119,7 +119,6 @@ class Recorder:
 
     def epoch_end(self, trainer: Trainer, now: float) -> None:
         """The epoch's batches are done."""
-        self._guard("loss", self.learning.check, trainer)
         self._guard("learning", self.learning.sample, trainer)
         if self.batches.memory:
             self._guard("memory", self.batches.memory.epoch)

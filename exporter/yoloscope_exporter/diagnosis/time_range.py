@@ -46,9 +46,8 @@ OVER_AFTER = 3
 LEAST_UNKNOWN = 0.5
 #: Seconds a window has at least: three readings of the sources that are read every ten. What has not been read anew in
 #: it looks as if it stood still, and workers that wait for a CPU as if they waited for something else.
+#: A recording that is shorter than that is cut finer all the same: better some windows than none.
 LEAST_WINDOW = 30.0
-#: But where the recording is shorter than that, this share of it: better some windows than none.
-LEAST_OF_A_SHORT_ONE = 0.7
 
 
 @dataclass
@@ -130,8 +129,9 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
 
 
 def _fitting(window: float, usual: float, length: float) -> float:
-    """A window that holds at least six samples, and a quarter of a short recording, or most of a very short one."""
-    return max(min(window, max(length / 4, min(LEAST_WINDOW, LEAST_OF_A_SHORT_ONE * length))), 6 * usual)
+    """A window that holds at least six samples, and of which a short recording holds four, if it can."""
+    least = LEAST_WINDOW if length >= LEAST_WINDOW else 0.0
+    return max(min(window, max(length / 4, least)), 6 * usual)
 
 
 def _moments(times: Sequence[float], step: float) -> Iterator[float]:
