@@ -81,6 +81,7 @@ RULES = (
         cause="the learning rate is too high, half precision overflows, or labels are broken",
         verify="results.csv: nan in the loss columns; yolo train amp=False for a few epochs",
         fix=_diverged_advice,
+        states=("train", "validate", "checkpoint", "failed"),  # it may have failed by it
         event=True,
         remedy="`lr0` down with an explicit `optimizer`, `amp=False`, check the labels",
     ),
