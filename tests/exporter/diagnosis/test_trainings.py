@@ -293,7 +293,7 @@ def test_a_hang_and_a_kill(trainings: Trainings) -> None:
 
 def test_a_slow_rank_is_named(trainings: Trainings) -> None:
     """Rank 1 sleeps in its forward pass; rank 0, which waits for it, is not blamed."""
-    trainings.begin_alone(ranks=2, batch=4, workers=1, step_sleep=0.2, slow_rank=1)
+    trainings.begin_alone(ranks=2, batch=4, workers=1, epochs=5, step_sleep=0.2, slow_rank=1)
     trainings.until(lambda: len(trainings.current(catalog.TRAIN_END_TIMESTAMP_SECONDS)) == 2)
     found = trainings.findings()
     assert "straggler" in found["1"]
