@@ -1,4 +1,4 @@
-"""What `make test` does: the tests together, what failed there once more by itself, and the tests marked `alone`.
+"""What `make test` does: the tests together, then those marked `alone`; what failed runs once more by itself.
 
 A test that fails in company and passes alone is a race, in the test or in what it tests. It is named at the end, and
 written down; in CI (`CI=true`) it has to pass alone twice, and may not be the same as in the run before.
@@ -37,15 +37,26 @@ def main() -> int:
     failed = _last_failed()
     if together not in {PASSED, FAILED} or (together == FAILED and not failed):
         return together
-    broken: set[str] = set()
-    for _ in range(2 if in_ci else 1):
-        broken.update(_failing(failed))
+    broken = _broken(failed, in_ci=in_ci)
     alone = _pytest(*ALONE)
+    failed_alone = [test for test in _last_failed() if test not in failed] if alone == FAILED else []
+    if alone not in {PASSED, NOTHING_COLLECTED} and not failed_alone:
+        return alone
+    broken |= _broken(failed_alone, in_ci=in_ci)
+    failed += failed_alone
     rescued = [test for test in failed if test not in broken]
     repeated = _repeated(rescued)
     _say("needed a second try", rescued)
     _say("needed one in the run before, too", repeated)
-    return FAILED if broken or alone not in {PASSED, NOTHING_COLLECTED} or (in_ci and repeated) else PASSED
+    return FAILED if broken or (in_ci and repeated) else PASSED
+
+
+def _broken(tests: list[str], *, in_ci: bool) -> set[str]:
+    """Those of `tests` that fail once more: of two more times in CI, else of one."""
+    broken: set[str] = set()
+    for _ in range(2 if in_ci else 1):
+        broken.update(_failing(tests))
+    return broken
 
 
 def _failing(tests: list[str]) -> list[str]:

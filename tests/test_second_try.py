@@ -23,7 +23,9 @@ def test_race():
 
 @pytest.mark.alone
 def test_by_itself():
+    first = not pathlib.Path("by_itself").exists()
     pathlib.Path("by_itself").touch()
+    assert not (first and "a" in pathlib.Path("fails").read_text())
 """
 NAMED = "needed a second try:\n  test_it.py::test_race\n"
 AGAIN = "needed one in the run before, too:\n  test_it.py::test_race\n"
@@ -68,6 +70,11 @@ def test_ci_fails_when_it_returns(house: Path) -> None:
     assert _run(house, "", ci=True) == (0, "")
     assert (house / "ran").read_text(encoding="utf-8") == "x"
     assert _run(house, "0", ci=True) == (0, NAMED)
+
+
+def test_what_is_marked_alone_has_a_second_try_too(house: Path) -> None:
+    """It judges a real machine; it is named as a race is."""
+    assert _run(house, "a", ci=True) == (0, "needed a second try:\n  test_it.py::test_by_itself\n")
 
 
 @pytest.mark.parametrize(("fails", "ci"), [("01", False), ("01", True), ("02", True)])
