@@ -25,8 +25,8 @@ field() { dd if="$1" iflag=nofollow,nonblock bs=1 skip="$2" count="$3" 2>/dev/nu
 # Whether a living process holds the lock of the record "$1".
 alive() { grep -q "^[0-9]*: POSIX .*:$(stat -c %i "$1") " /proc/locks; }
 
-# Minutes since the last write to the record "$1", by its own header: stores into mapped memory leave the file's times
-# alone.
+# Minutes since the last write to the record "$1", by its own header: version 0.1 wrote through mapped memory, which leaves
+# the file's times alone.
 idle_minutes() {
     field "$1" 80 8 | od -An -t f8 | LC_ALL=C awk -v now="$(date +%s)" '{ printf "%d", (now - $1) / 60 }'
 }
