@@ -17,7 +17,31 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 200
 
-_FROM_ARGUMENTS = ("task", "model", "data", "imgsz", "optimizer", "cache", "workers", "device", "close_mosaic")
+_FROM_ARGUMENTS = (
+    "task",
+    "model",
+    "data",
+    "imgsz",
+    "optimizer",
+    "cache",
+    "workers",
+    "device",
+    "close_mosaic",
+    "nbs",
+    "weight_decay",
+    "lr0",
+    "lrf",
+    "warmup_epochs",
+    "patience",
+    "val",
+    "save_period",
+    "rect",
+    "mosaic",
+    "multi_scale",
+    "compile",
+    "deterministic",
+    "fraction",
+)
 _FROM_ENVIRONMENT = {
     "slurm_job_id": ("SLURM_JOB_ID",),
     "slurm_job_user": ("SLURM_JOB_USER",),
@@ -109,13 +133,14 @@ def _user() -> str | None:
 
 
 def _gpu(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, Any]:
-    """The GPU's UUID as NVML writes it; the exporter knows its index."""
+    """The GPU's UUID as NVML writes it, of which the exporter knows the index, and how many the process sees."""
     device = getattr(trainer, "device", None)
     torch = sys.modules.get("torch")
     if torch is None or device is None or getattr(device, "type", "") != "cuda" or not torch.cuda.is_initialized():
         return {}
     index = torch.cuda.current_device() if device.index is None else device.index
-    return {"gpu_uuid": visible_uuid(index, environ) or _property_uuid(torch, index)}
+    uuid = visible_uuid(index, environ) or _property_uuid(torch, index)
+    return {"gpu_uuid": uuid, "visible_gpus": torch.cuda.device_count()}
 
 
 def visible_uuid(index: int, environ: Mapping[str, str]) -> str | None:

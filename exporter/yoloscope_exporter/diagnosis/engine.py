@@ -31,7 +31,7 @@ class Verdict:
 
     Attributes:
         fix: arguments, environment variables, and what else to do; empty where nothing is to be done.
-        gain: the speed-up to expect of it; None where that cannot be computed.
+        gain: what to expect of it, in words; None where that cannot be computed.
         share: over a time range, the share of the training it held; None for a live window and for events.
         spans: when it held, as pairs of Unix seconds.
         after: over a time range, that it ended and what came then: `until 14:13:00; healthy since`.
@@ -89,7 +89,7 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
 
 def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     """The verdict in words."""
-    fix = rule.fix(s) or Advice()
+    fix = advice.settled(rule.fix(s) or Advice(), s)
     return Verdict(
         rule.name,
         rule.severity,
@@ -97,7 +97,7 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
         rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
         rule.verify,
         str(fix),
-        advice.gain(fix, s),
+        advice.gain(fix),
         advice=fix,
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
+from yoloscope_exporter.diagnosis.forecast import Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import when
 
@@ -50,6 +52,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "share": verdict.share,
         "when": [[when(start), when(end)] for start, end in verdict.spans],
         "after": verdict.after,
+        "effect": list(verdict.advice.effect),
+        "forecast": asdict(verdict.advice.forecast) if verdict.advice.forecast else None,
+        "checks": list(verdict.advice.checks),
         "arguments": dict(verdict.advice.arguments),
         "environment": dict(verdict.advice.environment),
     }
@@ -86,4 +91,15 @@ def _parse_rank(item: Mapping[str, Any]) -> Diagnosis:
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
     texts = {key: item[key] for key in ("name", "severity", "evidence", "cause", "verify", "fix", "gain")}
-    return Verdict(**texts, advice=Advice(item.get("arguments", {}), item.get("environment", {})))
+    return Verdict(**texts, advice=_parse_advice(item))
+
+
+def _parse_advice(item: Mapping[str, Any]) -> Advice:
+    """Its note stands in the verdict's fix."""
+    promised = item.get("forecast")
+    return Advice(
+        item.get("arguments", {}),
+        item.get("environment", {}),
+        forecast=Forecast(**promised) if promised else None,
+        checks=tuple(item.get("checks", ())),
+    )

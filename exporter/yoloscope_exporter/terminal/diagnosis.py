@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules, units
+from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.units import when
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield "cause", verdict.cause
         yield "verify", verdict.verify
         yield "fix", verdict.fix
+        yield "effect", effect_in_words(verdict.advice) if verdict.advice.arguments else ""
         yield "gain", verdict.gain or ""
 
 
@@ -104,8 +106,12 @@ def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> st
 
 
 def _table(verdicts: Sequence[Verdict]) -> str:
-    lines = ["| verdict | severity | evidence | cause | verify | fix | gain |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| verdict | severity | evidence | cause | verify | fix | effect on the result | gain |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for v in verdicts:
-        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{v.verify}`", v.fix, v.gain or "")
+        effect = effect_in_words(v.advice) if v.advice.arguments else ""
+        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{v.verify}`", v.fix, effect, v.gain or "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

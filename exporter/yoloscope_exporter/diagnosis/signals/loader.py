@@ -33,6 +33,7 @@ class LoaderSignals:
     workers_alive = Signal("loader worker processes found")
     runqueue_share = Signal("share of a loader worker's time spent ready to run but without a CPU")
     worker_threads = Signal("CPUs a loader worker uses over those its preparation accounts for: threads it started")
+    trainer_cores = Signal("CPUs that the training process itself uses")
     worker_resident_bytes = Signal("resident memory of one loader worker")
 
 
@@ -108,6 +109,7 @@ def worker_processes(v: View) -> Numbers:
         LoaderSignals.worker_read_rate: v.now.steady_rate(
             catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, v.run, v.rank, "worker" if asked else "main"
         ),
+        LoaderSignals.trainer_cores: v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "main"),
         LoaderSignals.worker_threads: ratio(used, preparing),
         LoaderSignals.worker_resident_bytes: ratio(memory, alive),
     }
