@@ -61,6 +61,7 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
         _software,
         partial(_environment, environ),
         partial(_gpu, trainer, environ),
+        partial(_visible, trainer),
         partial(_process, environ),
     )
     facts: dict[str, Any] = {}
@@ -133,14 +134,21 @@ def _user() -> str | None:
 
 
 def _gpu(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, Any]:
-    """The GPU's UUID as NVML writes it, of which the exporter knows the index, and how many the process sees."""
+    """The GPU's UUID as NVML writes it; the exporter knows its index."""
     device = getattr(trainer, "device", None)
     torch = sys.modules.get("torch")
     if torch is None or device is None or getattr(device, "type", "") != "cuda" or not torch.cuda.is_initialized():
         return {}
     index = torch.cuda.current_device() if device.index is None else device.index
-    uuid = visible_uuid(index, environ) or _property_uuid(torch, index)
-    return {"gpu_uuid": uuid, "visible_gpus": torch.cuda.device_count()}
+    return {"gpu_uuid": visible_uuid(index, environ) or _property_uuid(torch, index)}
+
+
+def _visible(trainer: Trainer) -> dict[str, Any]:
+    """How many GPUs the process sees: Ultralytics divides the CPUs among them."""
+    torch = sys.modules.get("torch")
+    if torch is None or getattr(getattr(trainer, "device", None), "type", "") != "cuda":
+        return {}
+    return {"visible_gpus": torch.cuda.device_count()}
 
 
 def visible_uuid(index: int, environ: Mapping[str, str]) -> str | None:
