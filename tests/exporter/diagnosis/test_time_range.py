@@ -36,8 +36,8 @@ def test_a_verdict_is_told_with_numbers_and_a_remedy() -> None:
     assert "waits for data" in verdict.evidence
     assert verdict.fix == "workers=4"
     assert verdict.gain is not None
-    assert verdict.advice.forecast is not None
-    assert verdict.advice.forecast.holds(2 * (verdict.advice.forecast.today or 0)), verdict.gain
+    assert verdict.gain == str(verdict.advice.forecast)
+    assert verdict.gain.startswith("2.3x to 2.4x: ")  # 58 % of the time waits
     assert verdict.share == pytest.approx(1.0, abs=0.2)
 
 
