@@ -17,6 +17,7 @@ from yoloscope_exporter.diagnosis.forecast import Costs, Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 from yoloscope_exporter.diagnosis.ultralytics_arguments import CACHE_SHARE, DISK_MARGIN, Value
+from yoloscope_exporter.measures.reading import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -172,7 +173,7 @@ def costs_of(s: Signals) -> Costs | None:
         decoding=s.numbers.get(Signals.decode_share.name),
         cpus=s.numbers.get(Signals.rank_cores.name),
         trainer_cpu=max(trainer_cpu, 0.0),
-        spread=s.get(Signals.throughput_spread),
+        spread=s.get(Signals.throughput_spread) * math.sqrt(2 / PARTS),  # a difference of two means of so many parts
     )
 
 
@@ -253,7 +254,7 @@ def more_workers(s: Signals) -> Advice | None:
     chosen = needed if possible is None else min(needed, possible)
     if chosen <= now:
         return None
-    return Advice({"workers": chosen}, note=_cap(s, chosen), forecast=_with(s, chosen), checks=_checked(s))
+    return Advice({"workers": chosen}, note=_cap(s, chosen), forecast=predicted(s, chosen), checks=_checked(s))
 
 
 def _checked(s: Signals) -> tuple[str, ...]:
@@ -274,7 +275,7 @@ def _cap(s: Signals, chosen: int) -> str:
     return f"Ultralytics starts at most {s.node_cores // s.gpus:.0f} if the run sees all {s.gpus:.0f} GPUs"
 
 
-def _with(s: Signals, workers: int | None = None, cache: str = "") -> Forecast | None:
+def predicted(s: Signals, workers: int | None = None, cache: str = "") -> Forecast | None:
     """Images per second with other workers and a cache; at most without any wait, where too little was measured."""
     now, most = costs_of(s), workers_cap(s)
     if now is None:
@@ -325,7 +326,7 @@ def cache_in_memory(s: Signals) -> Advice | None:
         return None
     note = f"the data set takes {units.size(sizes.needed)} decoded, {units.size(sizes.room)} may be used"
     checks = ("cache of this task and version", "memory")
-    return Advice({"cache": "ram"}, note=note, forecast=_with(s, cache="ram"), checks=checks)
+    return Advice({"cache": "ram"}, note=note, forecast=predicted(s, cache="ram"), checks=checks)
 
 
 def cache_on_disk(s: Signals) -> Advice | None:
@@ -340,7 +341,7 @@ def cache_on_disk(s: Signals) -> Advice | None:
         return None
     note = f"it writes {units.size(s.cache_disk_bytes)} beside the images, where {units.size(room)} are free"
     note = "; ".join(filter(None, (_too_large(s), note)))
-    return Advice({"cache": "disk"}, note=note, forecast=_with(s, cache="disk"), checks=("free disk",))
+    return Advice({"cache": "disk"}, note=note, forecast=predicted(s, cache="disk"), checks=("free disk",))
 
 
 def _too_large(s: Signals) -> str:
@@ -368,7 +369,7 @@ def for_slow_storage(s: Signals) -> Advice:
     chosen = int(workers.arguments["workers"]) if workers else None
     if kept:
         parts = [kept, workers] if workers else [kept]
-        return _combined(parts, _with(s, chosen, cache="ram"))
+        return _combined(parts, predicted(s, chosen, cache="ram"))
     note = "; ".join(filter(None, (_too_large(s), "put the data set on a local SSD or NVMe disk")))
     if workers is None:
         return Advice(note=note, forecast=without_wait(s))

@@ -83,7 +83,8 @@ class Costs:
         trainer_cpu: CPU seconds of the trainer itself.
         read: bytes read from storage; None if not known.
         bandwidth: the most bytes per second that storage can give this rank; None if not known.
-        spread: relative standard deviation of the run's own images per second.
+        spread: relative standard deviation of images per second between two runs with equal settings, as far as the
+            run's own tells.
     """
 
     images: float
@@ -131,7 +132,7 @@ def throughput(now: Costs, *then: Costs) -> Forecast:
     missed = now.batch / seconds(now) if seconds(now) else 1.0
     times = [time for costs in then for time in (seconds(costs), seconds(costs) * missed) if time > 0]
     spread = DEVIATIONS * max(now.spread, LEAST_SPREAD)
-    low, high = now.images / max(times) * max(1 - spread, 0.0), now.images / min(times) * (1 + spread)
+    low, high = now.images / max(times) / (1 + spread), now.images / min(times) * (1 + spread)
     return Forecast("images/s", low, high, now.images_per_second)
 
 

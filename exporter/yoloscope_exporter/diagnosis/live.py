@@ -21,6 +21,7 @@ from yoloscope_exporter.diagnosis.engine import (
     judge,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -75,6 +76,7 @@ class Live:
     _period: float = 1.0
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
+    _history: History = field(default_factory=History)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
 
     def __post_init__(self) -> None:
@@ -126,7 +128,9 @@ class Live:
         self.faults.keep([*signals.ranks(short), (alone.run, alone.rank)])
         self._held = {key: held for key, held in self._held.items() if key in present}
         self._met = {key: met for key, met in self._met.items() if key in present}
-        self.diagnoses = tuple(told)
+        for diagnosis in told:
+            self._history.learn(diagnosis)
+        self.diagnoses = tuple(map(self._history.applied, told))
         self._charge(since, [*everybody, alone])
         self._judged = now
 

@@ -59,6 +59,8 @@ def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
         lines += [f"    {name:<9} {text}" for name, text in _fields(verdict) if text]
     if not diagnosis.verdicts:
         lines += ["", f"  no verdict: {why_unknown(diagnosis)}"]
+    if diagnosis.followed:
+        lines += ["", "  promised and delivered:", *(f"    {one}" for one in diagnosis.followed)]
     if verbose and diagnosis.abstained:
         lines += ["", "  not evaluated (missing signals):"]
         lines += [f"    {name:<20} {', '.join(gone)}" for name, gone in diagnosis.abstained.items()]
@@ -101,6 +103,8 @@ def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> st
     for diagnosis in diagnoses:
         parts.append(f"## {heading(diagnosis)}\n")
         parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else f"No verdict: {why_unknown(diagnosis)}.\n")
+        if diagnosis.followed:
+            parts.append("\n".join(["Promised and delivered:\n", *(f"- {one}" for one in diagnosis.followed)]) + "\n")
     parts += [f"- {note}" for note in notes]
     return "\n".join(parts) + "\n"
 

@@ -69,7 +69,7 @@ def test_gain_is_the_slower_of_loader_and_trainer() -> None:
     found = advice.more_workers(signals(**LOADER, rank_cores=4.0))
     assert found is not None
     assert around(found, 10 * 0.45 / 0.225)
-    assert advice.gain(found) == "1.9x to 2.1x: 10 -> 19.5 to 20.5 images/s"
+    assert advice.gain(found) == "2.0x to 2.1x: 10 -> 19.5 to 20.5 images/s"
 
 
 def test_no_number_of_workers_without_knowing_todays() -> None:

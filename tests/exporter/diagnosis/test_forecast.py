@@ -34,15 +34,16 @@ def test_a_model_that_fits_today_is_narrow() -> None:
     """What is left is the run's own spread, two per cent at least."""
     found = forecast.throughput(NOW, replace(NOW, workers=4))
     assert found.today == pytest.approx(16 / 0.45)
-    assert (found.low, found.high) == pytest.approx((16 / 0.225 * (1 - 1.28 * 0.02), 16 / 0.225 * (1 + 1.28 * 0.02)))
+    assert (found.low, found.high) == pytest.approx((16 / 0.225 / (1 + 1.28 * 0.02), 16 / 0.225 * (1 + 1.28 * 0.02)))
     noisy = forecast.throughput(replace(NOW, spread=0.1), replace(NOW, workers=4))
-    assert noisy.high - noisy.low == pytest.approx(5 * (found.high - found.low))
+    assert noisy.high / noisy.low == pytest.approx((1 + 1.28 * 0.1) ** 2)
+    assert forecast.throughput(replace(NOW, spread=9.0), replace(NOW, workers=4)).low > 0
 
 
 def test_what_the_model_misses_today_it_may_miss_then() -> None:
     """A batch takes 0.6 s where 0.45 were expected: tomorrow it may be 0.225 or a third more."""
     found = forecast.throughput(replace(NOW, batch=0.6), replace(NOW, workers=4))
-    assert found.low == pytest.approx(16 / 0.3 * (1 - 1.28 * 0.02))
+    assert found.low == pytest.approx(16 / 0.3 / (1 + 1.28 * 0.02))
     assert found.high == pytest.approx(16 / 0.225 * (1 + 1.28 * 0.02))
 
 

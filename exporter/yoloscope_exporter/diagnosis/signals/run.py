@@ -43,6 +43,7 @@ class RunSignals:
     cache_ram_bytes = Signal("what all images of training and validation take in a cache in memory, for each rank")
     cache_disk_bytes = Signal("what they take in a cache on disk")
     cache_disk_room_bytes = Signal("room beside the training images when training began; 0 if nobody may write there")
+    started = Signal("Unix time of the run's start")
     ranks = Signal("trainers alive on this node")
     run_ranks = Signal("trainers of this run alive on this node")
     world_size = Signal("ranks of this run")
@@ -67,6 +68,7 @@ def settings(v: View) -> Numbers:
         RunSignals.batch_size: size,
         RunSignals.epoch_images: images,
         RunSignals.epoch_batches: epoch_batches,
+        RunSignals.started: v.now.last(catalog.TRAIN_START_TIMESTAMP_SECONDS, v.run, v.rank),
         RunSignals.visible_gpus: whole(v.facts.get("visible_gpus", "")),
         RunSignals.cache_ram_bytes: v.now.last(catalog.TRAIN_CACHE_NEEDED_BYTES, v.run, v.rank, "ram"),
         RunSignals.cache_disk_bytes: v.now.last(catalog.TRAIN_CACHE_NEEDED_BYTES, v.run, v.rank, "disk"),
