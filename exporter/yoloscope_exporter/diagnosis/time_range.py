@@ -171,12 +171,23 @@ def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
     return f"until {units.clock(end)}{'; healthy since' if well else '; over since'}"
 
 
+def _unexplained(history: _RankHistory, name: str, step: float) -> list[list[float]]:
+    """The spans of a verdict; of a standstill only those that no batch ended which is told to have been slow."""
+    spans = history.spans[name]
+    if name != "stalled":
+        return spans
+    slow = [start for start, _ in history.spans.get("slow_batch", ())]
+    return [span for span in spans if not any(span[0] <= told <= span[1] + 2 * step for told in slow)]
+
+
 def _summary(
     history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults, step: float
 ) -> Diagnosis:
     found = []
-    for name, spans in history.spans.items():
-        rule = rules.BY_NAME[name]
+    for name in history.spans:
+        spans, rule = _unexplained(history, name, step), rules.BY_NAME[name]
+        if not spans:
+            continue
         share = sum(end - start for start, end in spans) / history.trained if history.trained else 0.0
         if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
             continue

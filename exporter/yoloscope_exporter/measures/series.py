@@ -20,7 +20,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Labels = tuple[str, ...]
 
@@ -293,20 +293,20 @@ class Window:
             return None
         return _rate(*found)
 
-    def steady_rate(self, metric: Metric, *labels: str) -> float | None:
-        """Rate of a counter that always grows but is read more rarely than it is sampled: from change to change.
+    def rate_between(self, readings: Sequence[float], metric: Metric, *labels: str) -> float | None:
+        """Rate of a counter that is read more rarely than it is sampled, from its first to its last reading.
 
-        Up to a period of reading would be missing at either end otherwise.
+        Up to a period of reading would be missing at either end otherwise, and before the second one nothing is known.
         """
         found = self._points(metric, labels)
         if found is None:
             return None
         series, span = found
-        changes = [index for index in span[1:] if series.values[index] != series.values[index - 1]]
-        if len(changes) < 2:  # noqa: PLR2004
-            return self.rate(metric, *labels)
-        first, last = changes[0], changes[-1]
-        return (series.values[last] - series.values[first]) / (series.times[last] - series.times[first])
+        known = [time for time in readings if series.times[span[0]] <= time <= series.times[span[-1]]]
+        if len(known) < 2:  # noqa: PLR2004 - two points make a difference
+            return None
+        first, last = (series.values[bisect_right(series.times, time) - 1] for time in (known[0], known[-1]))
+        return (last - first) / (known[-1] - known[0])
 
     def events(self, metric: Metric, *labels: str) -> float | None:
         """How much a counter of rare events grew; what a series born inside the window starts with counts too."""
