@@ -112,6 +112,24 @@ def test_without_workers_the_training_process_is_the_one_that_queues() -> None:
     assert one.runqueue_share == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize(("done", "left"), [(30.0, 70.0), (100.0, None), (130.0, None)])
+def test_a_process_has_a_first_epoch_of_its_own(done: float, left: float | None) -> None:
+    """A run resumed in epoch 57 fills its caches anew; its batches are counted from the start of the process."""
+    who = ("a", "0")
+    counts = [Sample(c.TRAIN_EPOCH_BATCHES, who, 100.0), Sample(c.TRAIN_BATCHES_TOTAL, who, done)]
+    store = Store()
+    for time in range(100, 131):
+        resident = Sample(c.TRAIN_PROCESS_RESIDENT_BYTES, (*who, "main"), 1e9)
+        store.add(
+            time,
+            [*ranks("a", 1), Sample(c.TRAIN_EPOCH, who, 57.0), Sample(c.TRAIN_WORKERS, who, 1.0), *counts, resident],
+        )
+    window = Window(store, 100.0, 130.0)
+    (one,) = signals.gather([(window, window)])
+    assert one.numbers.get("first_epoch_left") == left
+    assert one.resident_growth_bytes == 0.0
+
+
 def test_ranks_of_a_run_are_not_those_of_the_node() -> None:
     """A data set cached in memory is kept once for each rank of its own run."""
     one = node(*ranks("a", 2), *ranks("b", 3))["a"]

@@ -22,9 +22,7 @@ TOO_EARLY = "insufficient_data"
 #: What neighbours hide: whether a worker is slow because it computes, is too few, or may not run elsewhere.
 HIDDEN = frozenset({"loader_cpu", "loader_workers", "cpu_affinity", "cpu_oversubscribed"})
 #: What the diagnosis still says wrongly of a recording, and why; empty is the aim.
-WRONG: dict[str, str] = {
-    "host_leak": "growth is judged from the second epoch on, and an epoch may take a day",
-}
+WRONG: dict[str, str] = {}
 
 
 class Truth(NamedTuple):
