@@ -125,6 +125,15 @@ class Store:
     skipped: Counter[str] = field(default_factory=Counter)
     first: float = inf
     last: float = -inf
+    _families: dict[tuple[str, Labels], list[tuple[Labels, Series]]] = field(default_factory=dict, repr=False)
+
+    def family(self, name: str, prefix: Labels) -> list[tuple[Labels, Series]]:
+        """The series of a metric whose first labels are `prefix`; looked for once, until series come or go."""
+        known = self._families.get((name, prefix))
+        if known is None:
+            depth, everything = len(prefix), self.series.get(name, {}).items()
+            known = self._families[name, prefix] = [pair for pair in everything if pair[0][:depth] == prefix]
+        return known
 
     @property
     def target(self) -> tuple[tuple[str, str], ...]:
@@ -147,6 +156,7 @@ class Store:
         series = family.get(labels)
         if series is None:
             series = family[labels] = Series(metric, born=time > self.first)
+            self._families.clear()
         if reason := series.append(time, value):
             self.skipped[reason] += 1
 
@@ -157,6 +167,7 @@ class Store:
                 series.trim(before)
                 if not series.times:
                     del family[labels]
+                    self._families.clear()
             if not family:
                 del self.series[name]
         self.first = max(self.first, before)
@@ -226,9 +237,9 @@ class Window:
 
     def inside(self, metric: Metric, prefix: Labels = ()) -> Iterator[tuple[Labels, Series, range]]:
         """The series of `metric` whose first labels are `prefix`, each with its points in the window; none without."""
-        depth = len(prefix)
-        for labels, series in self.store.series.get(metric.name, {}).items():
-            if labels[:depth] == prefix and (span := series.span(self.start, self.end)):
+        start, end = self.start, self.end
+        for labels, series in self.store.family(metric.name, prefix):
+            if span := series.span(start, end):
                 yield labels, series, span
 
     @cached_property

@@ -65,6 +65,16 @@ def test_what_has_not_been_read_twice_is_not_known_to_stand_still(readings: list
     assert window.rate_between(readings, BATCHES, *RANK) == rate
 
 
+def test_a_family_is_looked_for_anew_when_series_come_or_go() -> None:
+    """What was found by a prefix before must neither hide a new rank nor keep one that is gone."""
+    filled = store(BATCHES, {0: 0, 5: 1})
+    assert Window(filled, 0, 9).labels(BATCHES, RANK[0]) == [RANK]
+    filled.add(9, [Sample(BATCHES, (RANK[0], "9"), 1.0)])
+    assert Window(filled, 0, 9).labels(BATCHES, RANK[0]) == [RANK, (RANK[0], "9")]
+    filled.trim(6)
+    assert Window(filled, 0, 9).labels(BATCHES, RANK[0]) == [(RANK[0], "9")]
+
+
 def test_growth_begins_with_the_last_point_before_the_window() -> None:
     """Windows that follow each other lose nothing between them, unlike increases."""
     filled = store(BATCHES, {0: 10, 4: 14, 6: 16, 10: 20})
