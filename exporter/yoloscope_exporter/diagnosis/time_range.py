@@ -44,11 +44,8 @@ LASTING = ("stalled", "setup_slow")
 OVER_AFTER = 3
 #: `insufficient_data` is reported if it held for most of it: every training has a beginning.
 LEAST_UNKNOWN = 0.5
-#: Seconds a window has at least: three readings of the sources that are read every ten. What has not been read anew in
-#: it looks as if it stood still, and workers that wait for a CPU as if they waited for something else.
+#: Seconds a window has at least, if there are as many: three readings of the sources that are read every ten.
 LEAST_WINDOW = 30.0
-#: The same where the recording is shorter than that: the hooks add batches up for a second before they are seen.
-SHORT_WINDOW = 5.0
 
 
 @dataclass
@@ -131,8 +128,7 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
 
 def _fitting(window: float, usual: float, length: float) -> float:
     """A window that holds at least six samples, and of which a short recording holds four, if it can."""
-    least = LEAST_WINDOW if length >= LEAST_WINDOW else SHORT_WINDOW
-    return max(min(window, max(length / 4, least)), 6 * usual)
+    return max(min(window, max(length / 4, min(length, LEAST_WINDOW))), 6 * usual)
 
 
 def _moments(times: Sequence[float], step: float) -> Iterator[float]:
