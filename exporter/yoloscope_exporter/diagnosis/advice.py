@@ -172,9 +172,19 @@ def costs_of(s: Signals) -> Costs | None:
         workers=workers,
         decoding=s.numbers.get(Signals.decode_share.name),
         cpus=s.numbers.get(Signals.rank_cores.name),
+        cpus_left=_cpus_left(s),
         trainer_cpu=max(trainer_cpu, 0.0),
+        disk=s.get(Signals.disk_busy_share) * batch if s.get(Signals.worker_read_rate) else None,
         spread=s.get(Signals.throughput_spread) * math.sqrt(2 / PARTS),  # a difference of two means of so many parts
     )
+
+
+def _cpus_left(s: Signals) -> float | None:
+    """Of the rank's CPUs those that nobody but its run uses; all of them where that is not known."""
+    cores = s.numbers.get(Signals.rank_cores.name)
+    if cores is None or not s.has(Signals.others_cores, Signals.node_cores):
+        return cores
+    return min(cores, max((s.node_cores - s.others_cores) / ranks_here(s), s.get(Signals.trainer_cores)) or cores)
 
 
 def without_wait(s: Signals) -> Forecast | None:

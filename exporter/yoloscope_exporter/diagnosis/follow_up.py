@@ -132,7 +132,7 @@ def follow_ups(earlier: Iterable[Past], now: Past) -> tuple[FollowUp, ...]:
     known: set[str] = set()
     found: list[FollowUp] = []
     for one in sorted(earlier, key=lambda past: -past.started):
-        if one.run == now.run or one.rank != now.rank or one.started >= now.started:
+        if one.rank != now.rank or one.started >= now.started:
             continue
         found += [follow for follow in _followed(one, now) if known.isdisjoint(follow.arguments)]
         known |= {name for follow in found for name in follow.arguments}

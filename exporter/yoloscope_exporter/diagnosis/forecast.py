@@ -5,13 +5,14 @@ In seconds for a batch of one rank:
     trainer  what a step takes: copy, preprocessing, forward, backward, optimizer, callbacks
     loader   prepare / workers
     cpu      (prepare's computing + the trainer's own computing) / CPUs of the rank
-    disk     bytes read for a batch / the most bytes per second that were seen
+    disk     what the busiest disk works for a batch
     batch    the longest of these; without workers trainer + prepare, because the trainer prepares its batches itself
 
-Images per second are the images of a batch, of all ranks, over `batch`. A cache takes away reading and decoding and
+Images per second are the images of a batch over `batch`. A cache takes away reading and decoding and
 nothing else; whatever of the preparation does not compute is taken for a part of that. The model is asked for today's
 settings as well: as far as it misses today's time, it may miss the other one, and one end of the interval carries that
-ratio while the other does not. Both are widened by the run's own spread.
+ratio while the other does not. Where others use CPUs one end has none of theirs, and only that one takes a disk's %util
+for what it can give: modern ones serve several requests at once. Both ends are widened by the run's own spread.
 """
 
 from __future__ import annotations
@@ -72,17 +73,17 @@ class Costs:
     """What a batch costs one rank now.
 
     Attributes:
-        images: of a batch, of all ranks together.
+        images: of a batch.
         batch: seconds from one batch to the next, the wait for data included.
         trainer: seconds of the step itself.
         prepare: seconds in which one worker, or the trainer without workers, prepares a batch.
         computing: the share of `prepare` that computes; the rest waits.
         decoding: the share of `prepare` that reads, decodes and resizes; None if it was not measured.
         workers: loader workers.
-        cpus: CPUs of the rank; None if not known.
+        cpus: the most CPUs the rank can have; None if not known.
+        cpus_left: those that nobody else uses now; with its share of the others' it has more.
         trainer_cpu: CPU seconds of the trainer itself.
-        read: bytes read from storage; None if not known.
-        bandwidth: the most bytes per second that storage can give this rank; None if not known.
+        disk: seconds that the busiest disk works, if images are read from storage; None if not known.
         spread: relative standard deviation of images per second between two runs with equal settings, as far as the
             run's own tells.
     """
@@ -95,9 +96,9 @@ class Costs:
     workers: int
     decoding: float | None = None
     cpus: float | None = None
+    cpus_left: float | None = None
     trainer_cpu: float = 0.0
-    read: float | None = None
-    bandwidth: float | None = None
+    disk: float | None = None
     spread: float = 0.0
 
     @property
@@ -113,8 +114,8 @@ def seconds(costs: Costs) -> float:
     parts = [costs.trainer, costs.prepare / costs.workers]
     if costs.cpus:
         parts.append((costs.prepare * costs.computing + costs.trainer_cpu) / costs.cpus)
-    if costs.read and costs.bandwidth:
-        parts.append(costs.read / costs.bandwidth)
+    if costs.disk:
+        parts.append(costs.disk)
     return max(parts)
 
 
@@ -124,13 +125,27 @@ def without_decoding(costs: Costs, share: float) -> Costs:
     spared = costs.prepare * share
     computing = costs.prepare * costs.computing - max(spared - waiting, 0.0)
     prepare = max(costs.prepare - spared, computing, 0.0)
-    return replace(costs, prepare=prepare, computing=computing / prepare if prepare else 0.0, read=0.0)
+    return replace(costs, prepare=prepare, computing=computing / prepare if prepare else 0.0, disk=None)
+
+
+def _at_best(costs: Costs) -> Costs:
+    """Others leave the rank its CPUs, and a busy disk serves more at once."""
+    return replace(costs, disk=None)
+
+
+def _at_worst(costs: Costs) -> Costs:
+    """Others keep what they use, and a disk gives no more than when it was always busy."""
+    return replace(costs, cpus=costs.cpus if costs.cpus_left is None else costs.cpus_left)
+
+
+def _times(now: Costs, then: Costs) -> tuple[float, float]:
+    """What a batch would take by the model, and as far off as the model is for today's settings."""
+    return seconds(then), seconds(then) * now.batch / seconds(now)
 
 
 def throughput(now: Costs, *then: Costs) -> Forecast:
     """Images per second with other costs; with several, the interval from the worst of them to the best."""
-    missed = now.batch / seconds(now) if seconds(now) else 1.0
-    times = [time for costs in then for time in (seconds(costs), seconds(costs) * missed) if time > 0]
+    times = [time for costs in then for world in (_at_best, _at_worst) for time in _times(world(now), world(costs))]
     spread = DEVIATIONS * max(now.spread, LEAST_SPREAD)
     low, high = now.images / max(times) / (1 + spread), now.images / min(times) * (1 + spread)
     return Forecast("images/s", low, high, now.images_per_second)

@@ -22,7 +22,7 @@ NOW = Costs(images=16, batch=0.45, trainer=0.2, prepare=0.9, computing=1.0, work
         ({"workers": 8, "cpus": 2.0}, 0.45),
         ({"workers": 8, "cpus": 2.0, "trainer_cpu": 0.1}, 0.5),
         ({"workers": 8, "cpus": 2.0, "computing": 0.1}, 0.2),
-        ({"workers": 8, "read": 3e6, "bandwidth": 6e6}, 0.5),
+        ({"workers": 8, "disk": 0.5}, 0.5),
     ],
 )
 def test_the_slowest_part_sets_the_pace(changes: dict[str, float], seconds: float) -> None:
@@ -47,13 +47,27 @@ def test_what_the_model_misses_today_it_may_miss_then() -> None:
     assert found.high == pytest.approx(16 / 0.225 * (1 + 1.28 * 0.02))
 
 
+def test_cpus_that_others_use_may_come_or_not() -> None:
+    """Of two CPUs others use one: a second worker adds nothing, or all of its own."""
+    contended = replace(NOW, batch=0.9, workers=1, cpus=2.0, cpus_left=1.0)
+    found = forecast.throughput(contended, replace(contended, workers=2))
+    assert (found.low, found.high) == pytest.approx((16 / 0.9 / (1 + 1.28 * 0.02), 16 / 0.45 * (1 + 1.28 * 0.02)))
+
+
+def test_a_busy_disk_may_serve_more() -> None:
+    """Always busy today: twice the workers get no more of it, or twice as much."""
+    reading = replace(NOW, disk=0.45)
+    found = forecast.throughput(reading, replace(reading, workers=4))
+    assert (found.low, found.high) == pytest.approx((16 / 0.45 / (1 + 1.28 * 0.02), 16 / 0.225 * (1 + 1.28 * 0.02)))
+
+
 def test_a_cache_takes_the_waiting_first() -> None:
     """Of 0.9 s half waits; without 0.6 s of reading and decoding 0.3 s of computing are left."""
-    waiting = replace(NOW, computing=0.5, read=1e6)
+    waiting = replace(NOW, computing=0.5, disk=0.3)
     spared = forecast.without_decoding(waiting, 2 / 3)
     assert spared.prepare == pytest.approx(0.3)
     assert spared.computing == pytest.approx(1.0)
-    assert spared.read == 0
+    assert spared.disk is None
     assert forecast.without_decoding(NOW, 0.5).prepare == pytest.approx(0.45)
 
 
