@@ -49,7 +49,7 @@ TABLE = (
         "oom_retry",
         "oom_retry",
         r"out of memory",
-        r"batch=\d+; an optimizer step stays at 64 images",
+        r"batch=\d+; an optimizer step stays at 64 images by nbs",
     ),
     Row("CPU > 95 %, GPU low", "loader_cpu", "loader_cpu", r"py-spy record", r"augmentation"),
     Row("memory creeps until the crash", "host_memory_leak", "host_memory_leak", r"tracemalloc", r"drop references"),
@@ -60,7 +60,7 @@ TABLE = (
         "gpu_memory_pressure",
         "gpu_memory_pressure",
         r"nvidia-smi",
-        r"batch=\d+; an optimizer step stays at 64 images",
+        r"batch=\d+; an optimizer step stays at 64 images by nbs",
     ),
     Row(
         "memory full at a small batch",

@@ -278,11 +278,13 @@ def _checked(s: Signals) -> tuple[str, ...]:
 
 
 def _cap(s: Signals, chosen: int) -> str:
-    """A warning that Ultralytics may start fewer, where it is not known how many GPUs the process sees."""
+    """That they are for each rank; a warning that Ultralytics may start fewer, where visible GPUs are not known."""
+    each = "for each of the ranks, as workers= always is" if _ranks(s) > 1 else ""
     unknown = workers_cap(s) is None and s.has(Signals.node_cores, Signals.gpus)
     if not unknown or chosen <= s.node_cores // max(s.gpus, 1):
-        return ""
-    return f"Ultralytics starts at most {s.node_cores // s.gpus:.0f} if the run sees all {s.gpus:.0f} GPUs"
+        return each
+    most = f"Ultralytics starts at most {s.node_cores // s.gpus:.0f} if the run sees all {s.gpus:.0f} GPUs"
+    return "; ".join(filter(None, (each, most)))
 
 
 def predicted(s: Signals, workers: int | None = None, cache: str = "") -> Forecast | None:
@@ -531,7 +533,9 @@ def _optimised_alike(s: Signals, chosen: int, least: int) -> Advice:
         batch = global_batch(s, per_rank)
         beside = ultralytics.equal_optimisation(batch, now, nbs, weight_decay)
         if beside is not None:
-            note = f"an optimizer step stays at {step} images, and so does the weight decay"
+            note = (
+                f"an optimizer step stays at {step} images by nbs (accumulate= is refused), the weight decay as it is"
+            )
             return _batch(s, per_rank, {"batch": batch, **beside}, note + _normalised(s, per_rank))
     batch = global_batch(s, chosen)
     other = ultralytics.images_per_step(batch, nbs)
