@@ -232,8 +232,7 @@ def test_the_peak_of_the_run_counts_while_its_batch_is_what_it_was() -> None:
 
 def test_a_spread_is_that_of_images_per_second() -> None:
     """Over parts of the window: a steady training has little of it."""
-    one = signals.gather([(window := Window(play(Plan(epochs=1, batches=300)), START + 20, START + 80, 2.0), window)])[
-        0
-    ]
+    window = Window(play(Plan(epochs=1, batches=300)), START + 20, START + 80, 2.0)
+    (one,) = signals.gather([(window, window)])
     assert 0 < one.throughput_spread < 0.1
     assert one.trainer_cores == pytest.approx(1.0, abs=0.1)

@@ -250,6 +250,12 @@ def test_compile_is_known_to_newer_versions_only() -> None:
         get_cfg(overrides={"compiled": True})
 
 
+def test_accumulate_is_no_argument() -> None:
+    """Gradients are accumulated by `nbs`; people ask for `accumulate=4`."""
+    with pytest.raises(SyntaxError):
+        get_cfg(overrides={"accumulate": 4})
+
+
 @pytest.mark.parametrize(
     ("one", "other", "equal"),
     [
