@@ -224,8 +224,8 @@ GPU_THERMAL_SLOWDOWN = Alert(
         "because it is too hot. Every rank of the run waits for it.",
         fix="Cooling: fans, dust, blocked vents, the room. Until then a lower power limit keeps the clocks steady "
         "(nvidia-smi --power-limit=300), or train elsewhere (device=1).",
-        meaning="Thermal slowdown by software or hardware, as in the verdict thermal_throttle; the power limit, which "
-        "is ordinary under load, does not alert.",
+        meaning="Thermal slowdown by software or hardware, as in the verdict thermal_throttle. Hardware's slowdown "
+        "whose reason is the power brake is GpuPowerBrake; the power limit, ordinary under load, does not alert.",
         verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`.",
         silence="Work on the cooling.",
     ),
@@ -234,7 +234,8 @@ GPU_THERMAL_SLOWDOWN = Alert(
         what=("五分钟以上,GPU 因过热降频的时间占 {{ $value | humanizePercentage }}。该训练任务的所有 rank 都在等它。"),
         fix="散热:风扇、灰尘、风道、机房。在此之前降低功率上限可使频率稳定(nvidia-smi --power-limit=300),"
         "或换卡训练(device=1)。",
-        meaning="软件或硬件的过热降频,与诊断结论 thermal_throttle 相同;功率上限在负载下很平常,不告警。",
+        meaning="软件或硬件的过热降频,与诊断结论 thermal_throttle 相同。原因是 power brake 的硬件降频见 GpuPowerBrake;"
+        "功率上限在负载下很平常,不告警。",
         verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`。",
         silence="正在维修散热。",
     ),
@@ -271,10 +272,7 @@ GPU_POWER_BRAKE = Alert(
 
 GPU_NEAR_SLOWDOWN_TEMPERATURE = Alert(
     name="GpuNearSlowdownTemperature",
-    expr=(
-        f"max by ({GPU}) ({series(c.GPU_TEMPERATURE_LIMIT_CELSIUS, kind='slowdown')})\n"
-        f"- max by ({GPU}) ({series(c.GPU_TEMPERATURE_CELSIUS, sensor='core')}) <= @margin@"
-    ),
+    expr=f"{measured(gpu.TO_SLOWDOWN, '1m')} <= @margin@",
     labels=OF_GPU,
     severity=WARNING,
     hold="10m",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as c
-from yoloscope_exporter.measures.memory import HOST_SECONDS_LEFT, HOST_USED, PEAK_SHARE
+from yoloscope_exporter.measures.host import MEMORY_STALL, SHM_USED
+from yoloscope_exporter.measures.memory import DEVICE_FREE, FRAGMENTED, HOST_SECONDS_LEFT, HOST_USED, PEAK_SHARE
 
 from .model import (
     AT_ONCE,
@@ -23,19 +24,12 @@ from .model import (
     Text,
     increase,
     measured,
-    rate,
     series,
 )
-from .records import GPU_GROWTH, GPU_LEFT, alive, on_its_gpu
-
-
-def _cuda(kind: str) -> str:
-    return f"max by ({RANK}) ({series(c.TRAIN_CUDA_MEMORY_BYTES, kind=kind)})"
-
+from .records import GPU_GROWTH, GPU_LEFT, alive
 
 #: Which GPU a rank trains on, as 1.
 _RANKS_GPU = f"max by ({RANK_GPU}) ({series(c.TRAIN_DEVICE_INFO)})"
-_TOTAL = on_its_gpu(series(c.GPU_MEMORY_TOTAL_BYTES))
 
 GPU_MEMORY_NEAR_LIMIT = Alert(
     name="GpuMemoryNearLimit",
@@ -182,9 +176,9 @@ OOM_BATCH_REDUCED = Alert(
 GPU_MEMORY_FRAGMENTED = Alert(
     name="GpuMemoryFragmented",
     expr=(
-        f"({_cuda('reserved')} - {_cuda('peak_allocated')}) / on ({RANK}) group_left (gpu) {_TOTAL} > @fragmented@\n"
-        f"and on ({RANK}) {on_its_gpu(series(c.GPU_MEMORY_FREE_BYTES))} / {_TOTAL} < @headroom@\n"
-        f"{alive()}"
+        f"{_RANKS_GPU} * on ({RANK}) group_left ()\n"
+        f"({measured(FRAGMENTED, '1m')}) > @fragmented@\n"
+        f"and on ({RANK}) {measured(DEVICE_FREE, '1m')} < @headroom@"
     ),
     labels=OF_RANK_GPU,
     severity=WARNING,
@@ -252,10 +246,7 @@ GPU_MEMORY_LEAK = Alert(
 
 SHM_NEARLY_FULL = Alert(
     name="ShmNearlyFull",
-    expr=(
-        f"1 - {series(c.FILESYSTEM_AVAILABLE_BYTES, mountpoint='/dev/shm')}"
-        f" / {series(c.FILESYSTEM_SIZE_BYTES, mountpoint='/dev/shm')} > @shm@"
-    ),
+    expr=f"{measured(SHM_USED, '1m')} > @shm@",
     labels=OF_NODE,
     severity=WARNING,
     hold="5m",
@@ -283,7 +274,7 @@ SHM_NEARLY_FULL = Alert(
 )
 
 _USED = measured(HOST_USED, "5m")
-_STALL = rate(c.PRESSURE_SECONDS_TOTAL, "5m", resource="memory", kind="full")
+_STALL = measured(MEMORY_STALL, "5m")
 
 HOST_MEMORY_PRESSURE = Alert(
     name="HostMemoryPressure",

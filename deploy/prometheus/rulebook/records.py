@@ -108,7 +108,7 @@ GPU_BUSY: Final = _record(
 _SINCE_SCRAPE: Final = f"irate({series(c.GPU_BUSY_SECONDS_TOTAL, '1m')})"
 STANDSTILL: Final = _record(
     "rank:yoloscope_gpu_standstill:irate",
-    f"{on_its_gpu(_SINCE_SCRAPE)} < @idle@\n"
+    f"{on_its_gpu(_SINCE_SCRAPE)} < @standstill@\n"
     f"and on ({RUN}) {TRAINING} == 1\n"
     f"and on ({RANK}) {series(c.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS)}\n"
     f"{alive()}\n"
@@ -265,8 +265,8 @@ RUN_LAST_BATCH = _run(
 RUN_PROGRESS = _run(
     "yoloscope_train_epoch",
     "ratio",
-    total("max", ALL(c.TRAIN_EPOCH) / ALL(c.TRAIN_EPOCHS), *_OF_RUN).of("ratio"),
-    "Epoch under way over epochs asked for.",
+    render(training.PROGRESS.formula, ALL, *_OF_RUN),
+    training.PROGRESS.help,
 )
 RUN_PEAK_MEMORY = _run_measure("train_cuda_peak_reserved_bytes:max", memory.PEAK)
 RUN_PEAK_SHARE = _run_measure("train_cuda_peak_reserved:ratio", memory.PEAK_SHARE)

@@ -122,7 +122,7 @@ def utilisation_is_low_until_the_end(w: World) -> None:
 def gpu_is_held(w: World) -> None:
     """A training that reads its data set for 140 minutes before the first batch, and tries its GPU now and then."""
     w.host()
-    w.train(Part(140, "setup", busy=0.007), Part(20), start=2)
+    w.train(Part(140, "setup", busy=0.04), Part(20), start=2)
 
 
 @fault(at=2, mended=112, minutes=180, also=("TrainingKilled",), GpuHeldIdle__warning=(60, 0))
@@ -203,6 +203,13 @@ def throughput_falls_between_validations(w: World) -> None:
     w.host()
     turns = [[Part(0.75, "validate", busy=0.5), Part(0.5, slow=slow)] for slow in [1.0] * 72 + [1.5] * 40 + [1.0] * 34]
     w.train(*(part for turn in turns for part in turn), epoch_minutes=1000)
+
+
+@fault(at=44, mended=48, minutes=60, also=("GpuStandsStill", "GpuUtilizationSwinging"), GpuUtilizationDrop=(2.75, 5.25))
+def callback_at_the_end_of_epochs(w: World) -> None:
+    """After its second epoch the run uploads its weights for four minutes; a minute after the first was no harm."""
+    w.host()
+    w.train(Part(20), Part(1, busy=0, batches=False), Part(23), Part(4, busy=0, batches=False), Part(20))
 
 
 # --- data pipeline ----------------------------------------------------------------------------------------------------
@@ -376,21 +383,29 @@ def kernel_kills(w: World) -> None:
 # --- liveness ---------------------------------------------------------------------------------------------------------
 
 
-@fault(at=20, mended=35, minutes=50, TrainingStalled=(7.25, 1))
+@fault(at=20, mended=35, minutes=50, TrainingStalled=(12.25, 1))
 def hangs_in_a_collective(w: World) -> None:
     """No batch any more; the GPU spins in NCCL and looks busy."""
     w.host()
     w.train(Part(20), Part(15, busy=1.0, batches=False), Part(20))
 
 
-@fault(at=20, mended=40, minutes=55, also=("GpuStandsStill", "GpuUtilizationDrop"), TrainingStalled=(7.25, 1))
+@fault(at=20, mended=40, minutes=55, also=("GpuStandsStill", "GpuUtilizationDrop"), TrainingStalled=(12.25, 1))
 def hangs_in_the_loader(w: World) -> None:
     """No batch any more; the GPU idles."""
     w.host()
     w.train(Part(20), Part(20, busy=0.0, batches=False), Part(20))
 
 
-@fault(at=25, mended=40, minutes=55, also=("TrainingKilled",), TrainingStalled=(7.25, 1))
+@fault(at=20, mended=35, minutes=50, TrainingStalled=(3, 1))
+def hangs_and_is_diagnosed(w: World) -> None:
+    """The diagnosis knows how long batches take, and says so a minute later."""
+    w.host()
+    who = w.train(Part(20), Part(15, busy=1.0, batches=False), Part(20))
+    w.gauge(c.TRAIN_VERDICT, (0, 0), (21, 1), (35, 0), **who, verdict="stalled")
+
+
+@fault(at=25, mended=40, minutes=55, also=("TrainingKilled",), TrainingStalled=(12.25, 1))
 def hangs_where_it_was_resumed(w: World) -> None:
     """A run that was killed goes on, on another node, and hangs there; it is still shown, dead, on the first one."""
     w.host()
@@ -399,9 +414,9 @@ def hangs_where_it_was_resumed(w: World) -> None:
     w.train(Part(17), Part(15, busy=1.0, batches=False), Part(20), node=1, start=8)
 
 
-@fault(at=40, mended=65, minutes=75, TrainingStalled=(15.5, 1))
+@fault(at=40, mended=65, minutes=75, TrainingStalled=(12.25, 1))
 def hangs_between_long_batches(w: World) -> None:
-    """Batches of 40 seconds: 20 of them is the least that counts as a hang."""
+    """Batches of 40 seconds: however long they are, ten minutes without one is a hang."""
     w.host(gpus=0)
     w.train(Part(40, slow=80), Part(25, batches=False), Part(20, slow=80), device=False)
 
@@ -418,6 +433,15 @@ def is_killed(w: World) -> None:
     """The scheduler kills it; its record is shown for a while."""
     w.host()
     w.train(Part(20), Part(30, "killed", busy=0))
+
+
+@fault(at=20, mended=25, minutes=60, TrainingKilled=(0, 0))
+def is_killed_and_resumed_elsewhere(w: World) -> None:
+    """Preempted, and five minutes later resumed on another node; the first one shows it, dead, for an hour."""
+    w.host()
+    w.host(1)
+    w.train(Part(20), Part(60, "killed", busy=0))
+    w.train(Part(60), node=1, start=25)
 
 
 @fault(at=20, mended=35, minutes=45, TrainingFailed=(0, 0))
@@ -587,11 +611,19 @@ def slowed_by_software(w: World) -> None:
     throttle(w, "sw_thermal_slowdown")
 
 
+@fault(at=0, mended=40, minutes=55, GpuThermalSlowdown=(10.25, 9.75))
+def slowed_by_software_from_the_start(w: World) -> None:
+    """The same, all the time since before anybody looked: three quarters of the clock is all that is ever seen."""
+    w.host()
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 1.0), (40, 0), **_on_gpu(w), reason="sw_thermal_slowdown")
+
+
 @fault(at=20, mended=35, minutes=50, GpuPowerBrake=(5.75, 9.25))
 def power_supply_brakes(w: World) -> None:
-    """One of two power supplies fails."""
+    """One of two power supplies fails; the driver counts it as the hardware's slowdown as well."""
     w.host()
     throttle(w, "hw_power_brake_slowdown")
+    throttle(w, "hw_slowdown")
 
 
 def throttle(w: World, reason: str, start: float = 20, end: float = 35) -> None:

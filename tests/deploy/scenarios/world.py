@@ -103,6 +103,13 @@ class World:
         name = metric if isinstance(metric, str) else metric.name
         self.series[name, tuple(sorted(labels.items()))] = list(pieces)
 
+    def merge(self, other: World, **labels: str) -> None:
+        """Take in all series of another world, with more labels."""
+        self.series |= {
+            (name, tuple(sorted((dict(own) | labels).items()))): list(pieces)
+            for (name, own), pieces in other.series.items()
+        }
+
     def end(self, minute: float, **labels: str) -> None:
         """Series with these labels are no longer published from this minute on."""
         for (_, own), pieces in self.series.items():
