@@ -15,7 +15,7 @@ sent to nobody (`deploy/alertmanager/alertmanager.yml`).
 The rules, this page and the PrometheusRule of the operator come from one table, `deploy/prometheus/rulebook`; its
 numbers stand in `exporter/yoloscope_exporter/measures/thresholds.py`, each with its source; (J) and "ours" mark a
 judgement of ours. To change one, edit it there and run
-`python -m deploy.prometheus.generate --grafana https://grafana.example.com`, which also fills in the addresses of
+`python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`, which also fills in the addresses of
 dashboards. Durations hold for scrapes each 5 to 15 s.
 """
 
@@ -26,7 +26,7 @@ INTRO_ZH = """\
 规则、本页和 Operator 的 PrometheusRule 都由同一张表 `deploy/prometheus/rulebook` 生成;数值在
 `exporter/yoloscope_exporter/measures/thresholds.py` 中,
 各有来源(来源保留英文原文),(J) 表示我们自己的判断。要修改,请编辑该表并运行
-`python -m deploy.prometheus.generate --grafana https://grafana.example.com`,它也会填入仪表盘地址。
+`python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`,它也会填入仪表盘地址。
 时长适用于 5 到 15 秒的抓取间隔。
 """
 
@@ -40,6 +40,7 @@ class Language:
     comma: str
     brackets: str
     labels: dict[str, str]
+    stop: str
     diagnosis: str
     words: dict[str, str]
 
@@ -50,6 +51,7 @@ ENGLISH = Language(
     comma=", ",
     brackets=" ({})",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
+    stop=".",
     diagnosis="The diagnosis says:",
     words={
         "title": "Alerts",
@@ -78,6 +80,7 @@ CHINESE = Language(
     comma=",",
     brackets="({})",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
+    stop="。",
     diagnosis="诊断结果:",
     words={
         "title": "告警",

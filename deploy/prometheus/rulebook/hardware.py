@@ -218,12 +218,13 @@ GPU_THERMAL_SLOWDOWN = Alert(
     keep="5m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="heat slows the GPU down {{ $value | humanizePercentage }} of the time",
         what="For five minutes and more the GPU has lowered its clocks {{ $value | humanizePercentage }} of the time, "
         "because it is too hot. Every rank of the run waits for it.",
         fix="Cooling: fans, dust, blocked vents, the room. Until then a lower power limit keeps the clocks steady "
-        "(nvidia-smi --power-limit=300), or train elsewhere (device=1).",
+        "(nvidia-smi --power-limit=WATTS), or train elsewhere (device=).",
         meaning="Thermal slowdown by software or hardware, as in the verdict thermal_throttle. Hardware's slowdown "
         "whose reason is the power brake is GpuPowerBrake; the power limit, ordinary under load, does not alert.",
         verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`.",
@@ -232,8 +233,8 @@ GPU_THERMAL_SLOWDOWN = Alert(
     zh=Text(
         summary="GPU 因过热降频的时间占 {{ $value | humanizePercentage }}",
         what=("五分钟以上,GPU 因过热降频的时间占 {{ $value | humanizePercentage }}。该训练任务的所有 rank 都在等它。"),
-        fix="散热:风扇、灰尘、风道、机房。在此之前降低功率上限可使频率稳定(nvidia-smi --power-limit=300),"
-        "或换卡训练(device=1)。",
+        fix="散热:风扇、灰尘、风道、机房。在此之前降低功率上限可使频率稳定(nvidia-smi --power-limit=WATTS),"
+        "或换卡训练(device=)。",
         meaning="软件或硬件的过热降频,与诊断结论 thermal_throttle 相同。原因是 power brake 的硬件降频见 GpuPowerBrake;"
         "功率上限在负载下很平常,不告警。",
         verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`。",
@@ -251,11 +252,12 @@ GPU_POWER_BRAKE = Alert(
     keep="5m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="the power supply brakes the GPU {{ $value | humanizePercentage }} of the time",
         what="The node's power supply asked the GPU to slow down {{ $value | humanizePercentage }} of the time.",
         fix="Check the node's power supplies and cables (ipmitool sdr), spread the load, or set a power limit "
-        "(nvidia-smi --power-limit=300).",
+        "(nvidia-smi --power-limit=WATTS).",
         meaning="The external power brake signal of the board.",
         verify="`nvidia-smi -q -d PERFORMANCE`; the BMC's event log.",
         silence="Work on the power supply.",
@@ -263,7 +265,7 @@ GPU_POWER_BRAKE = Alert(
     zh=Text(
         summary="供电使 GPU 有 {{ $value | humanizePercentage }} 的时间制动",
         what="节点的供电要求 GPU 有 {{ $value | humanizePercentage }} 的时间降速。",
-        fix="检查节点的电源和线缆(ipmitool sdr),分散负载,或设置功率上限(nvidia-smi --power-limit=300)。",
+        fix="检查节点的电源和线缆(ipmitool sdr),分散负载,或设置功率上限(nvidia-smi --power-limit=WATTS)。",
         meaning="显卡的外部功率制动信号。",
         verify="`nvidia-smi -q -d PERFORMANCE`;BMC 事件日志。",
         silence="正在维修供电。",
@@ -280,11 +282,12 @@ GPU_NEAR_SLOWDOWN_TEMPERATURE = Alert(
     keep="5m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="{{ $value }} °C below the temperature at which it slows down",
         what="For ten minutes the GPU has been within {{ $value }} °C of the temperature at which the hardware halves "
         "its clocks.",
-        fix="Cooling: fans, dust, blocked vents, the room; or a lower power limit (nvidia-smi --power-limit=300).",
+        fix="Cooling: fans, dust, blocked vents, the room; or a lower power limit (nvidia-smi --power-limit=WATTS).",
         meaning="The board's own limit less its core temperature.",
         verify="`nvidia-smi -q -d TEMPERATURE`.",
         silence="Work on the cooling.",
@@ -292,7 +295,7 @@ GPU_NEAR_SLOWDOWN_TEMPERATURE = Alert(
     zh=Text(
         summary="距降频温度仅 {{ $value }} °C",
         what="十分钟以来,GPU 距硬件降频温度只有 {{ $value }} °C。",
-        fix="散热:风扇、灰尘、风道、机房;或降低功率上限(nvidia-smi --power-limit=300)。",
+        fix="散热:风扇、灰尘、风道、机房;或降低功率上限(nvidia-smi --power-limit=WATTS)。",
         meaning="显卡自身的上限减去核心温度。",
         verify="`nvidia-smi -q -d TEMPERATURE`。",
         silence="正在维修散热。",
@@ -365,7 +368,7 @@ _MOST = f"max_over_time({GPUS}[6h])"
 
 GPU_MISSING = Alert(
     name="GpuMissing",
-    expr=(f'{_MOST} - ({GPUS} or {_MOST} * 0) > 0\nand on ({NODE}) max by ({NODE}) (up{{job=~".*yoloscope.*"}}) == 1'),
+    expr=f"{_MOST} - ({GPUS} or {_MOST} * 0) > 0\nand on ({NODE}) {series(c.BUILD_INFO)}",
     labels=OF_NODE,
     severity=CRITICAL,
     hold="10m",
@@ -402,14 +405,14 @@ GPU_PCIE_LINK_DEGRADED = Alert(
     hold="15m",
     why_hold=("the link changes its speed with the load", "链路速度随负载变化"),
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="PCIe link at {{ $value | humanizePercentage }} of its width or generation under load",
         what="Under load the GPU's PCIe link runs at {{ $value | humanizePercentage }} of the lanes or the generation "
         "it "
         "could have: batches reach the GPU more slowly.",
         fix=(
-            "Reseat the board or the riser, check the slot and the BIOS (bifurcation). Until then another GPU: "
-            "device=1."
+            "Reseat the board or the riser, check the slot and the BIOS (bifurcation). Until then another GPU: device=."
         ),
         meaning="Only while the GPU is busy: an idle GPU slows its link to save power.",
         verify="`nvidia-smi -q | grep -A 12 'GPU Link Info'`; `lspci -vv | grep -i lnksta`.",
@@ -418,7 +421,7 @@ GPU_PCIE_LINK_DEGRADED = Alert(
     zh=Text(
         summary="负载下 PCIe 链路仅为宽度或代次的 {{ $value | humanizePercentage }}",
         what="负载下 GPU 的 PCIe 链路只用到通道数或代次的 {{ $value | humanizePercentage }}:批次传到 GPU 变慢。",
-        fix="重新插拔显卡或转接卡,检查插槽和 BIOS(bifurcation)。在此之前换一块 GPU:device=1。",
+        fix="重新插拔显卡或转接卡,检查插槽和 BIOS(bifurcation)。在此之前换一块 GPU(device=)。",
         meaning="仅在 GPU 忙时判断:空闲的 GPU 会为省电降低链路速度。",
         verify="`nvidia-smi -q | grep -A 12 'GPU Link Info'`;`lspci -vv | grep -i lnksta`。",
         silence="已知较窄的插槽。",

@@ -89,6 +89,7 @@ HOST_CPU_SATURATED = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="{{ $value | humanize }} tasks per CPU want to run",
         what="{{ $value | humanize }} tasks per CPU run or wait for a CPU or a disk while a training is going on: its "

@@ -127,7 +127,7 @@ TRAINING_KILLED = Alert(
         summary="training killed ({{ $value }} ranks)",
         what="{{ $value }} processes of the run ended without a word: a signal, the kernel, the scheduler, a crash. "
         "The other ranks wait for them and will not go on.",
-        fix="Out of memory (CgroupOomKill, journalctl -k): workers=4, cache=disk. Time limit or preemption: the "
+        fix="Out of memory (CgroupOomKill, journalctl -k): fewer workers, cache=disk. Time limit or preemption: the "
         "scheduler's log. Then resume=True goes on from last.pt. Cancelled by hand: nothing to do.",
         meaning="The process dropped the lock on its record without writing an end. Its last epoch, phase and memory "
         "stay readable for an hour, and so long the alert fires, unless the run goes on: resumed, here or on another "
@@ -141,7 +141,7 @@ TRAINING_KILLED = Alert(
             "该任务有 {{ $value }} 个进程没有留下任何信息就结束了:信号、内核、调度器或崩溃。其他 rank 在等待它们,"
             "不会继续。"
         ),
-        fix="内存不足(CgroupOomKill、journalctl -k):workers=4、cache=disk。超时或被抢占:看调度器日志。"
+        fix="内存不足(CgroupOomKill、journalctl -k):减少 workers、cache=disk。超时或被抢占:看调度器日志。"
         "之后用 resume=True 从 last.pt 继续。手动取消的:无需处理。",
         meaning="进程放开了记录文件的锁却没有写入结束状态。最后的轮次、阶段和显存在一小时内仍可读取,告警也持续这么久,"
         "除非该任务已在本节点或其他节点恢复运行。8.4.130 之前的 Ultralytics 崩溃时也不会写入结束状态。",
@@ -161,8 +161,8 @@ TRAINING_FAILED = Alert(
     en=Text(
         summary="training failed with an exception ({{ $value }} ranks)",
         what="{{ $value }} processes of the run ended with an exception.",
-        fix="Read the traceback. CUDA out of memory: batch=16 with nbs=64. A data set error: check data=. DataLoader "
-        "worker killed: workers=4, more shared memory. resume=True goes on from last.pt.",
+        fix="Read the traceback. CUDA out of memory: a smaller batch with nbs=64. A data set error: check data=. "
+        "DataLoader worker killed: fewer workers, more shared memory. resume=True goes on from last.pt.",
         meaning="Ultralytics ended with an exception; Ctrl-C is one. It fires while the run is shown (15 minutes).",
         verify="The trainer's output; the memory and the loss before the end on the dashboard.",
         silence="Interactive work.",
@@ -170,8 +170,8 @@ TRAINING_FAILED = Alert(
     zh=Text(
         summary="训练因异常失败({{ $value }} 个 rank)",
         what="该任务有 {{ $value }} 个进程因异常结束。",
-        fix="查看堆栈。显存不足:batch=16 配合 nbs=64。数据集错误:检查 data=。加载进程被杀:workers=4,更大的共享内存。"
-        "resume=True 从 last.pt 继续。",
+        fix="查看堆栈。显存不足:减小 batch,配合 nbs=64。数据集错误:检查 data=。加载进程被杀:减少 workers,"
+        "更大的共享内存。resume=True 从 last.pt 继续。",
         meaning="Ultralytics 因异常结束;Ctrl-C 也算。在任务仍显示期间(15 分钟)持续告警。",
         verify="训练的输出;仪表盘上结束前的显存和损失。",
         silence="交互式工作。",
@@ -184,7 +184,7 @@ TRAINING_VANISHED = Alert(
         f"count by ({RUN_ON_NODE}) (\n"
         f"  ({series(c.TRAIN_UP)} offset 5m == 1) unless on ({RANK}) {series(c.TRAIN_UP)}\n"
         f")\n"
-        f'and on ({NODE}) up{{job=~".*yoloscope.*"}} == 1'
+        f"and on ({NODE}) {series(c.BUILD_INFO)}"
     ),
     labels=OF_RUN_ON_NODE,
     severity=CRITICAL,
@@ -232,7 +232,7 @@ LOSS_NOT_FINITE = Alert(
         summary="the loss is NaN or infinite",
         what="About {{ $value | humanize }} batches in ten minutes had a loss that is no number. From here on the run "
         "learns nothing.",
-        fix="lr0 ten times smaller, warmup_epochs=5, amp=False once to see whether precision is the cause, and check "
+        fix="A smaller lr0, more warmup_epochs, amp=False once to see whether precision is the cause, and check "
         "the labels of the last batches. Then start again from a checkpoint from before (resume=True).",
         meaning="Counted in the hooks, per batch. Ultralytics 8.3.213 and newer goes back to last.pt by itself at the "
         "end of the epoch, at most three times: train_nan_recoveries_total counts that.",
@@ -242,7 +242,7 @@ LOSS_NOT_FINITE = Alert(
     zh=Text(
         summary="损失为 NaN 或无穷",
         what="十分钟内约有 {{ $value | humanize }} 个批次的损失不是有效数字。此后训练学不到任何东西。",
-        fix="lr0 减小到十分之一,warmup_epochs=5,用 amp=False 试一次以确认是否精度问题,并检查最近批次的标注。"
+        fix="减小 lr0,增大 warmup_epochs,用 amp=False 试一次以确认是否精度问题,并检查最近批次的标注。"
         "然后从之前的检查点继续(resume=True)。",
         meaning="由钩子逐批统计。8.3.213 及更新的 Ultralytics 会在轮末自动回到 last.pt,最多三次:"
         "train_nan_recoveries_total 记录次数。",

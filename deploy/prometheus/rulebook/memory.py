@@ -48,8 +48,8 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
         summary="PyTorch holds {{ $value | humanizePercentage }} of the GPU's memory",
         what="PyTorch has reserved {{ $value | humanizePercentage }} of the device: one larger batch (crowded images, "
         "multi_scale) and the training fails.",
-        fix="A smaller batch with the same optimisation: batch=24 with nbs=64 accumulates; or imgsz=512, amp=True, "
-        "multi_scale=False. batch=0.85 chooses the batch that fills 85 %.",
+        fix="A smaller batch with the same optimisation: nbs=64 accumulates; or a smaller imgsz, amp=True, "
+        "multi_scale=False. batch=-1 measures what fits.",
         meaning="The most that PyTorch's allocator reserved, over the memory of the device.",
         verify="The memory dashboard: reserved, peak and the size of the device; growing over epochs means a leak.",
         silence="A run known to fit exactly.",
@@ -60,8 +60,8 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
             "PyTorch 已预留显存的 {{ $value | humanizePercentage }}:再来一个更大的批次(目标密集的图像、multi_scale)"
             "训练就会失败。"
         ),
-        fix="减小批量而保持优化效果:batch=24 配合 nbs=64 进行累积;或 imgsz=512、amp=True、multi_scale=False。"
-        "batch=0.85 会选择占满 85 % 的批量。",
+        fix="减小批量而保持优化效果:nbs=64 会进行累积;或减小 imgsz、amp=True、multi_scale=False。"
+        "batch=-1 会测量放得下的批量。",
         meaning="PyTorch 保留显存的最大值与设备显存之比。",
         verify="显存仪表盘:预留、峰值与显存大小;逐轮增长说明有泄漏。",
         silence="已知刚好放得下的任务。",
@@ -80,7 +80,7 @@ CUDA_ALLOC_RETRIES = Alert(
         summary="CUDA allocations keep failing and being tried again",
         what="{{ $value | humanize }} allocations in five minutes failed, flushed PyTorch's cache and were tried "
         "again; each costs a synchronisation of the GPU, and the next step is an out-of-memory error.",
-        fix="A smaller batch (batch=24 with nbs=64 accumulates), multi_scale=False, or "
+        fix="A smaller batch (nbs=64 accumulates), multi_scale=False, or "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True against fragmentation.",
         meaning="The allocator's own count of retries grew in each five minutes for ten minutes.",
         verify="Step time on the memory dashboard jumps with each retry.",
@@ -92,7 +92,7 @@ CUDA_ALLOC_RETRIES = Alert(
             "五分钟内有 {{ $value | humanize }} 次分配失败、清空 PyTorch 缓存后重试;每次都会同步 GPU,"
             "再下一步就是显存不足错误。"
         ),
-        fix="减小批量(batch=24 配合 nbs=64 累积)、multi_scale=False,或用 "
+        fix="减小批量(nbs=64 会累积)、multi_scale=False,或用 "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True 缓解碎片。",
         meaning="分配器自身的重试计数在十分钟内持续增长。",
         verify="显存仪表盘上单步时间随每次重试跳升。",
@@ -120,7 +120,7 @@ CUDA_OUT_OF_MEMORY = Alert(
         summary="CUDA ran out of memory",
         what="The allocator reported about {{ $value | humanize }} out-of-memory errors in ten minutes and the batch "
         "was not reduced: the training failed, or computes targets on the CPU, hundreds of times slower.",
-        fix="A smaller batch with the same optimisation (batch=16 with nbs=64 accumulates), imgsz=512, amp=True; end "
+        fix="A smaller batch with the same optimisation (nbs=64 accumulates), a smaller imgsz, amp=True; end "
         "other processes on the GPU (nvidia-smi).",
         meaning="Ultralytics halves the batch by itself in the first epoch of a single-process training; anywhere else "
         "an out-of-memory error is final or slow.",
@@ -133,9 +133,7 @@ CUDA_OUT_OF_MEMORY = Alert(
             "分配器十分钟内报告约 {{ $value | humanize }} 次显存不足,而批量没有减小:训练已失败,或改在 CPU 上计算目标,"
             "慢数百倍。"
         ),
-        fix=(
-            "减小批量而保持优化效果(batch=16 配合 nbs=64 累积)、imgsz=512、amp=True;结束 GPU 上的其他进程(nvidia-smi)。"
-        ),
+        fix=("减小批量而保持优化效果(nbs=64 会累积)、减小 imgsz、amp=True;结束 GPU 上的其他进程(nvidia-smi)。"),
         meaning="单进程训练的第一轮中 Ultralytics 会自动把批量减半;其他情况下显存不足要么终止训练,要么使其极慢。",
         verify="训练输出中的堆栈;用 `nvidia-smi` 查看其他进程。",
         silence="有意寻找最大批量时。",
@@ -252,12 +250,13 @@ SHM_NEARLY_FULL = Alert(
     hold="5m",
     why_hold=("batches in flight come and go", "传递中的批次时多时少"),
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="/dev/shm is {{ $value | humanizePercentage }} full",
         what="/dev/shm is {{ $value | humanizePercentage }} full. Loader workers hand batches over through it; when it "
         "is full they die with a bus error.",
-        fix="More shared memory (docker --shm-size=16g, an emptyDir with medium Memory, mount -o remount,size=), fewer "
-        "workers (workers=4) or a smaller batch. Remove what dead trainings left: ls -la /dev/shm.",
+        fix="More shared memory (docker --shm-size, an emptyDir with medium Memory, mount -o remount,size=), fewer "
+        "workers or a smaller batch. Remove what dead trainings left: ls -la /dev/shm.",
         meaning="The file system /dev/shm as the exporter sees it; a container's own /dev/shm is another one.",
         verify="`df -h /dev/shm` in the container of the training.",
         silence="It is used by something else on purpose.",
@@ -265,8 +264,8 @@ SHM_NEARLY_FULL = Alert(
     zh=Text(
         summary="/dev/shm 已用 {{ $value | humanizePercentage }}",
         what="/dev/shm 已用 {{ $value | humanizePercentage }}。加载进程通过它传递批次,写满后会因 bus error 死亡。",
-        fix="增大共享内存(docker --shm-size=16g、medium 为 Memory 的 emptyDir、mount -o remount,size=),"
-        "减少加载进程(workers=4)或批量。清理已死训练留下的文件:ls -la /dev/shm。",
+        fix="增大共享内存(docker --shm-size、medium 为 Memory 的 emptyDir、mount -o remount,size=),"
+        "减少加载进程或批量。清理已死训练留下的文件:ls -la /dev/shm。",
         meaning="导出器所见的 /dev/shm;容器自己的 /dev/shm 是另一个。",
         verify="在训练容器内执行 `df -h /dev/shm`。",
         silence="有意把它用于其他用途。",
@@ -286,11 +285,12 @@ HOST_MEMORY_PRESSURE = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="host memory {{ $value | humanizePercentage }} used, or tasks wait for it",
         what="{{ $value | humanizePercentage }} of the node's memory is in use, or all its tasks stood waiting for "
         "memory more than @memory_stall%@ of the time. The kernel will kill the largest process: the training.",
-        fix="cache=disk instead of cache=ram, fewer workers (workers=4; each holds its own buffers), a smaller batch; "
+        fix="cache=disk instead of cache=ram, fewer workers (each holds its own buffers), a smaller batch; "
         "or fewer trainings on the node.",
         meaning="Total less available, so the page cache does not count as used; or the kernel's own measure of "
         "waiting (PSI, memory full).",
@@ -301,7 +301,7 @@ HOST_MEMORY_PRESSURE = Alert(
         summary="主机内存已用 {{ $value | humanizePercentage }},或任务在等待内存",
         what="节点内存已用 {{ $value | humanizePercentage }},或全部任务超过 @memory_stall%@ 的时间在等待内存。"
         "内核将杀死最大的进程,也就是训练。",
-        fix="用 cache=disk 代替 cache=ram,减少加载进程(workers=4,每个都有自己的缓冲),减小批量;或减少该节点上的训练。",
+        fix="用 cache=disk 代替 cache=ram,减少加载进程(每个都有自己的缓冲),减小批量;或减少该节点上的训练。",
         meaning="总量减可用量,页缓存不算已用;或内核自己的等待度量(PSI,memory full)。",
         verify="`free -h`;`cat /proc/pressure/memory`;节点仪表盘的进程表。",
         silence="有意用满内存的节点。",
@@ -327,12 +327,13 @@ HOST_MEMORY_RUNNING_OUT = Alert(
     ),
     dashboard="yoloscope-node",
     every=SLOW,
+    diagnosed=True,
     en=Text(
         summary="host memory will run out in {{ $value | humanizeDuration }}",
         what="The node's available memory has fallen steadily for 20 minutes; at this rate it is gone in "
         "{{ $value | humanizeDuration }}.",
-        fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of them "
-        "(workers=4), cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
+        fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of "
+        "them, cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
         "checkpoint.",
         meaning="The highest available memory of each five minutes, four of them, falling and not flattening, while a "
         "run is alive and none is in setup.",
@@ -342,7 +343,7 @@ HOST_MEMORY_RUNNING_OUT = Alert(
     zh=Text(
         summary="主机内存将在 {{ $value | humanizeDuration }}后耗尽",
         what="节点可用内存已持续下降 20 分钟;按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
-        fix="加载进程或回调有泄漏:看哪一类进程的常驻内存在增长。加载进程:减少数量(workers=4),cache=False。"
+        fix="加载进程或回调有泄漏:看哪一类进程的常驻内存在增长。加载进程:减少数量,cache=False。"
         "主进程:某个回调保留了结果。resume=True 从上一个检查点继续。",
         meaning="每五分钟可用内存的最大值,连续四个依次下降且没有变缓;仅当有训练任务存活且没有任务处于 setup。",
         verify="任务仪表盘上按角色的常驻内存;`ps aux --sort=-rss | head`。",
@@ -364,7 +365,7 @@ CGROUP_OOM_KILL = Alert(
         summary="the kernel killed a process of the run for lack of memory",
         what="About {{ $value | humanize }} processes of the run's container were killed by the kernel in ten minutes "
         "because its memory limit was reached.",
-        fix="cache=disk or cache=False instead of cache=ram, fewer workers (workers=4), or a higher limit (docker "
+        fix="cache=disk or cache=False instead of cache=ram, fewer workers, or a higher limit (docker "
         "--memory, resources.limits.memory, sbatch --mem). Shared memory counts against the limit too.",
         meaning="The cgroup's own count. A killed worker usually takes the training along, a killed trainer leaves no "
         "traceback.",
@@ -374,7 +375,7 @@ CGROUP_OOM_KILL = Alert(
     zh=Text(
         summary="内核因内存不足杀死了该任务的进程",
         what="十分钟内约有 {{ $value | humanize }} 个进程因容器达到内存上限被内核杀死。",
-        fix="用 cache=disk 或 cache=False 代替 cache=ram,减少加载进程(workers=4),或提高上限(docker --memory、"
+        fix="用 cache=disk 或 cache=False 代替 cache=ram,减少加载进程,或提高上限(docker --memory、"
         "resources.limits.memory、sbatch --mem)。共享内存也计入上限。",
         meaning="cgroup 自身的计数。加载进程被杀通常会带走训练;训练进程被杀不会留下堆栈。",
         verify="在容器内执行 `cat /sys/fs/cgroup/memory.events`;`journalctl -k | grep -i oom`。",

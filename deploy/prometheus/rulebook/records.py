@@ -149,10 +149,17 @@ THROUGHPUT_LEVEL: Final = _record(
     ("run",),
 )
 
+EXPORTERS: Final = _record(
+    "instance:yoloscope_exporter:info",
+    str(total("max", ALL(c.BUILD_INFO), *labels.TARGET)),
+    "Targets that answer as an exporter of yoloscope, whatever their job is called.",
+    "",
+)
+
 #: Those that alerts read, by the interval at which they are evaluated, empty for the server's.
 RECORDS: Final = {
     "": (SUPERSEDED, TRAINING, GPU_BUSY, STANDSTILL, DATA_WAIT, OWN, LAG),
-    SLOW: (GPU_LEVEL, GPU_GROWTH, GPU_LEFT, NODE_GPUS),
+    SLOW: (GPU_LEVEL, GPU_GROWTH, GPU_LEFT, NODE_GPUS, EXPORTERS),
     DAILY: (THROUGHPUT, THROUGHPUT_LEVEL),
 }
 
@@ -294,6 +301,6 @@ RUN_WASTED = _run(
 SHOWN: Final = tuple(
     one
     for one in list(globals().values())
-    if isinstance(one, Recorded) and one.name.startswith("instance") and one is not NODE_GPUS
+    if isinstance(one, Recorded) and one.name.startswith("instance") and one not in (NODE_GPUS, EXPORTERS)
 )
 RECORDED: Final = (*SHOWN, *(one for group in RECORDS.values() for one in group))

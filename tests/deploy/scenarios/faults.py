@@ -209,7 +209,9 @@ def throughput_falls_between_validations(w: World) -> None:
 def callback_at_the_end_of_epochs(w: World) -> None:
     """After its second epoch the run uploads its weights for four minutes; a minute after the first was no harm."""
     w.host()
-    w.train(Part(20), Part(1, busy=0, batches=False), Part(23), Part(4, busy=0, batches=False), Part(20))
+    who = w.train(Part(20), Part(1, busy=0, batches=False), Part(23), Part(4, busy=0, batches=False), Part(20))
+    w.gauge(c.TRAIN_VERDICT, (0, 0), (45, 1), **who, verdict="callback_bound")
+    w.constant(c.TRAIN_VERDICT, 0, **who, verdict="loader_io")
 
 
 # --- data pipeline ----------------------------------------------------------------------------------------------------
@@ -219,7 +221,9 @@ def callback_at_the_end_of_epochs(w: World) -> None:
 def starved(w: World) -> None:
     """Half of the training time goes into waiting for data; the quota stops many CPUs, but seldom."""
     instance = w.host()
-    w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+    who = w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+    w.gauge(c.TRAIN_VERDICT_INFO, (0, None), (21, 1), (46, None), **who, verdict="loader_workers", fix="workers=11")
+    w.constant(c.TRAIN_VERDICT, 0, **who, verdict="loader_io")
     w.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0.5), instance=instance, run=w.name)
     w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 2), instance=instance, run=w.name)
 
@@ -337,7 +341,8 @@ def gpu_memory_leaks_until_there_is_none(w: World) -> None:
     who = w.train(Part(70), Part(20, "failed", busy=0), epoch_minutes=5)
     slope = 256 * 2**20 / 300
     room = 70 * 60 * slope
-    w.put(c.TRAIN_CUDA_MEMORY_BYTES, [(0, 20 * GIB, slope), (70, 20 * GIB + room, 0)], **who, kind="allocated")
+    for kind in ("allocated", "reserved"):
+        w.put(c.TRAIN_CUDA_MEMORY_BYTES, [(0, 20 * GIB, slope), (70, 20 * GIB + room, 0)], **who, kind=kind)
     w.put(c.GPU_MEMORY_FREE_BYTES, [(0, room, -slope), (70, 0, 0)], instance=instance, gpu="0")
 
 
@@ -730,7 +735,7 @@ def cpu_is_saturated(w: World) -> None:
 # --- ourselves --------------------------------------------------------------------------------------------------------
 
 
-@fault(at=20, mended=40, minutes=50, ExporterDown=(5, 0))
+@fault(at=20, mended=40, minutes=50, ExporterDown=(5, -1))
 def exporter_is_down(w: World) -> None:
     """Nothing answers on the node for twenty minutes; the training goes on."""
     _steady(w)
@@ -738,10 +743,29 @@ def exporter_is_down(w: World) -> None:
     w.gauge("up", (0, 1), (20, 0), (40, 1), instance=w.node())
 
 
-@fault(at=10, mended=40, minutes=50, ExportersAbsent=(15, 0), alone=True)
+@fault(at=10, mended=40, minutes=50, ExportersAbsent=(15, -1), alone=True)
 def no_exporter_at_all(w: World) -> None:
     """Somebody emptied the targets file."""
+    w.host()
+    w.gap(10, 40)
     w.gauge("up", (0, 1), (10, None), (40, 1), instance=w.node())
+
+
+@fault(at=0, mended=40, minutes=50, ExportersAbsent=(15, -1), alone=True)
+def no_exporter_ever(w: World) -> None:
+    """The port is wrong from the beginning: what is scraped does not answer, and what answers is another program."""
+    w.host()
+    w.gap(0, 40)
+    w.gauge("up", (0, 0), (40, 1), instance=w.node())
+    w.constant("up", instance="something-else:9100")
+
+
+@fault(at=20, mended=80, minutes=90, ExporterDown=(5, -1), alone=True)
+def the_only_exporter_is_down(w: World) -> None:
+    """It is known to be there: that none answers is no reason to look for targets."""
+    w.host()
+    w.gap(20, 80)
+    w.gauge("up", (0, 1), (20, 0), (80, 1), instance=w.node())
 
 
 @fault(at=10, mended=30, minutes=40, CollectorFailing=(10, 0))
