@@ -134,7 +134,7 @@ def _verdicts(language: Language, label: str) -> str:
     Exporters of version 0.1 tell verdicts and no fix. Where there is no cluster, the label matches as an empty one.
     """
     where = f'{label}=%q,cluster=%q,verdict!~"{"|".join(NO_CAUSE)}"'
-    info = f"max by (verdict, fix) ({c.TRAIN_VERDICT_INFO.name}{{{where}}})"
+    info = f"max by (verdict, fix) ({c.TRAIN_VERDICT_FIX_INFO.name}{{{where}}})"
     old = f"max by (verdict) ({c.TRAIN_VERDICT.name}{{{where}}}) == 1"
     asked = [f"printf `{query}` $labels.{label} $labels.cluster | query" for query in (info, old)]
     fix = f"{{{{ with .Labels.fix }}}}{language.colon}{{{{ . }}}}{{{{ end }}}}"

@@ -174,7 +174,7 @@ class Live:
             for name, holds in verdicts.items():
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
         for key, (_, fix) in self._fixes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_INFO, (*key, fix), 1.0)
+            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, fix), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)

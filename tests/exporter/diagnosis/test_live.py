@@ -39,7 +39,7 @@ def test_live_publishes_verdict_goodput_and_waste() -> None:
 
 def fixes(samples: Iterable[Sample], verdict: str) -> list[str]:
     """What is said about a verdict."""
-    return [s.labels[3] for s in samples if s.metric is catalog.TRAIN_VERDICT_INFO and s.labels[2] == verdict]
+    return [s.labels[3] for s in samples if s.metric is catalog.TRAIN_VERDICT_FIX_INFO and s.labels[2] == verdict]
 
 
 def test_live_publishes_what_to_do() -> None:
@@ -48,7 +48,7 @@ def test_live_publishes_what_to_do() -> None:
     told = watching.diagnoses[0].verdicts[0]
     assert told.fix.startswith("workers=")
     key = (STARVED.run, "0", "loader_workers", _shortened(told.fix))
-    assert [labels for name, labels in last if name == catalog.TRAIN_VERDICT_INFO.name] == [key]
+    assert [labels for name, labels in last if name == catalog.TRAIN_VERDICT_FIX_INFO.name] == [key]
 
 
 def test_a_fix_whose_numbers_waver_is_one_series_in_ten_minutes() -> None:
