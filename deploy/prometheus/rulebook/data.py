@@ -41,7 +41,7 @@ DATA_BOUND = Alert(
         "local disk. loader_cpu: smaller images on disk (imgsz), less mosaic, more CPUs. cpu_throttled: a higher CPU "
         "limit, or workers equal to it.",
         meaning="Data wait over step time, for five minutes; first batches of epochs are left out of both (their wait "
-        "is workers starting), as are validation and checkpoints.",
+        "is workers starting), as are validation and checkpoints. From @input_share%@ on it is for the dashboards.",
         verify="`yoloscope diagnose` tells too few workers, slow storage, heavy augmentation and a CPU quota apart, "
         "with the number of workers needed.",
         silence="A run on slow storage that nobody is in a hurry for.",
@@ -52,14 +52,17 @@ DATA_BOUND = Alert(
         fix="诊断为 loader_workers:增大 workers,不超过 CPU 数。loader_io:cache=ram,或在本地磁盘上用 cache=disk。"
         "loader_cpu:磁盘上存更小的图像(imgsz),减少 mosaic,更多 CPU。cpu_throttled:"
         "提高 CPU 限额,或让 workers 等于限额。",
-        meaning=("五分钟内等待数据占训练步时间的比例;都不含每个 epoch 的第一个 batch(启动 worker)、验证和检查点。"),
+        meaning=(
+            "五分钟内等待数据占训练步时间的比例;都不含每个 epoch 的第一个 batch(启动 worker)、验证和检查点。"
+            "达到 @input_share%@ 起只显示在仪表盘上。"
+        ),
         verify="`yoloscope diagnose` 能区分加载进程太少、存储慢、增强太重和 CPU 限额,并给出所需的进程数。",
         silence="在慢存储上运行、并不着急的任务。",
     ),
 )
 
 DATA_BOUND_MILD = Alert(
-    name="DataBoundMild",
+    name="DataBound",
     expr=f"{DATA_WAIT} >= @input_share@ <= @input_share_severe@\nand on ({RANK}) {ENOUGH_TRAINING}",
     labels=OF_RANK,
     severity=INFO,

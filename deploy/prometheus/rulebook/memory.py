@@ -110,8 +110,8 @@ CUDA_OUT_OF_MEMORY = Alert(
     severity=CRITICAL,
     hold="1m",
     why_hold=(
-        "Ultralytics needs some seconds to halve the batch, and then it is OomBatchReduced",
-        "Ultralytics 需要几秒钟把批量减半,之后由 OomBatchReduced 告警",
+        "Ultralytics needs some seconds to halve the batch, and then it is a warning",
+        "Ultralytics 需要几秒钟把批量减半,之后只是 warning",
     ),
     keep="15m",
     why_keep=STAY_VISIBLE,
@@ -123,7 +123,7 @@ CUDA_OUT_OF_MEMORY = Alert(
         fix="A smaller batch with the same optimisation (nbs=64 accumulates), a smaller imgsz, amp=True; end "
         "other processes on the GPU (nvidia-smi).",
         meaning="Ultralytics halves the batch by itself in the first epoch of a single-process training; anywhere else "
-        "an out-of-memory error is final or slow.",
+        "an out-of-memory error is final or slow. Where it halved the batch, this is a warning.",
         verify="The traceback in the trainer's output; `nvidia-smi` for other processes.",
         silence="Searching for the largest batch on purpose.",
     ),
@@ -134,14 +134,15 @@ CUDA_OUT_OF_MEMORY = Alert(
             "慢数百倍。"
         ),
         fix=("减小批量而保持优化效果(nbs=64 会累积)、减小 imgsz、amp=True;结束 GPU 上的其他进程(nvidia-smi)。"),
-        meaning="单进程训练的第一轮中 Ultralytics 会自动把批量减半;其他情况下显存不足要么终止训练,要么使其极慢。",
+        meaning="单进程训练的第一轮中 Ultralytics 会自动把批量减半;其他情况下显存不足要么终止训练,"
+        "要么使其极慢。已减半时为 warning。",
         verify="训练输出中的堆栈;用 `nvidia-smi` 查看其他进程。",
         silence="有意寻找最大批量时。",
     ),
 )
 
 OOM_BATCH_REDUCED = Alert(
-    name="OomBatchReduced",
+    name="CudaOutOfMemory",
     expr=f"{increase(c.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, '15m')} > 0",
     labels=OF_RANK,
     severity=WARNING,

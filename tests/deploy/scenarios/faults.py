@@ -217,7 +217,7 @@ def callback_at_the_end_of_epochs(w: World) -> None:
 # --- data pipeline ----------------------------------------------------------------------------------------------------
 
 
-@fault(at=20, mended=45, minutes=70, DataBound=(12, 13))
+@fault(at=20, mended=45, minutes=70, DataBound__warning=(12, 13))
 def starved(w: World) -> None:
     """Half of the training time goes into waiting for data; the quota stops many CPUs, but seldom."""
     instance = w.host()
@@ -228,14 +228,14 @@ def starved(w: World) -> None:
     w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 2), instance=instance, run=w.name)
 
 
-@fault(at=10, mended=55, minutes=70, DataBoundMild=(34.5, 1))
+@fault(at=10, mended=55, minutes=70, DataBound__info=(34.5, 1))
 def a_little_starved(w: World) -> None:
     """12 % of data wait."""
     w.host()
     w.train(Part(10), Part(45, wait=0.12, busy=0.85), Part(30))
 
 
-@fault(at=10, mended=55, minutes=75, DataBoundMild=(34.25, 1.25))
+@fault(at=10, mended=55, minutes=75, DataBound__info=(34.25, 1.25))
 def a_little_starved_with_validation(w: World) -> None:
     """12 % of data wait and an epoch's first batch beside it, which does not count."""
     w.host()
@@ -280,13 +280,13 @@ def allocations_are_repeated(w: World) -> None:
     w.counter(c.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, (0, 0), (15, 1 / 60), (35, 0), **_steady(w))
 
 
-@fault(at=15, mended=15, minutes=55, CudaOutOfMemory=(1, 24.75))
+@fault(at=15, mended=15, minutes=55, CudaOutOfMemory__critical=(1, 24.75))
 def out_of_gpu_memory(w: World) -> None:
     """An allocation fails for good."""
     w.event(c.TRAIN_CUDA_OOMS_TOTAL, 15, **_steady(w))
 
 
-@fault(at=15, mended=15, minutes=70, OomBatchReduced=(0, 44.75))
+@fault(at=15, mended=15, minutes=70, CudaOutOfMemory__warning=(0, 44.75))
 def batch_is_halved(w: World) -> None:
     """An allocation fails and Ultralytics halves the batch."""
     who = _steady(w)
@@ -510,7 +510,7 @@ def hardly_train(w: World, fifths: int, after: Part) -> None:
     mended=60,
     minutes=90,
     CommunicationBound=(33.5, 2.25),
-    DataBound=(13.75, 12.5),
+    DataBound__warning=(13.75, 12.5),
     GpuUtilizationLow=(15.75, 24.5),
     StragglerRank=(11, 10.5),
 )
@@ -538,56 +538,56 @@ def slow_link(w: World) -> None:
 # --- hardware ---------------------------------------------------------------------------------------------------------
 
 
-@fault(at=20, mended=20, minutes=60, GpuXidCritical=(0, 24.75))
+@fault(at=20, mended=20, minutes=60, GpuFaulty__critical=(1, 24.75))
 def first_xid(w: World) -> None:
     """A first Xid 79; its series appears with it."""
     w.host()
     w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="79")
 
 
-@fault(at=20, mended=20, minutes=60, GpuXidCritical=(0, 25))
+@fault(at=20, mended=20, minutes=60, GpuFaulty__critical=(1, 25))
 def xid_of_a_known_series(w: World) -> None:
     """A first Xid 48 whose series was there before, with 0."""
     w.host()
     w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=0, **_on_gpu(w), xid="48")
 
 
-@fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 24.75))
+@fault(at=20, mended=20, minutes=60, GpuFaulty__warning=(1, 24.75))
 def contained_xid(w: World) -> None:
     """A first Xid 94."""
     w.host()
     w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="94")
 
 
-@fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 25))
+@fault(at=20, mended=20, minutes=60, GpuFaulty__warning=(1, 25))
 def contained_xid_of_a_known_series(w: World) -> None:
     """A first Xid 94 whose series was there before, with 0."""
     w.host()
     w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=0, **_on_gpu(w), xid="94")
 
 
-@fault(at=10, mended=10, minutes=85, GpuEccUncorrected=(0, 60))
+@fault(at=10, mended=10, minutes=100, GpuFaulty__critical=(1, 75))
 def ecc_error(w: World) -> None:
     """One uncorrectable error more."""
     w.host()
     w.event(c.GPU_ECC_ERRORS_TOTAL, 10, start=12, **_on_gpu(w), kind="uncorrected")
 
 
-@fault(at=10, mended=30, minutes=40, GpuRowRemapFailure=(0, 0))
+@fault(at=10, mended=30, minutes=50, GpuFaulty__critical=(1, 15))
 def row_remap_fails(w: World) -> None:
     """No spare row is left, until the board is replaced."""
     w.host()
     w.gauge(c.GPU_ROW_REMAP_FAILURE, (0, 0), (10, 1), (30, 0), **_on_gpu(w))
 
 
-@fault(at=10, mended=30, minutes=40, GpuRowRemapPending=(0, 0))
+@fault(at=10, mended=30, minutes=50, GpuFaulty__warning=(1, 15))
 def row_remap_waits(w: World) -> None:
     """A row is to be replaced at the next reset."""
     w.host()
     w.gauge(c.GPU_ROW_REMAP_PENDING, (0, 0), (10, 1), (30, 0), **_on_gpu(w))
 
 
-@fault(at=10, mended=30, minutes=40, GpuRetiredPages=(0, 0))
+@fault(at=10, mended=30, minutes=50, GpuFaulty__critical=(1, 15))
 def pages_retire(w: World) -> None:
     """40 and 23 pages make 63, NVIDIA's limit."""
     w.host()
@@ -595,28 +595,28 @@ def pages_retire(w: World) -> None:
     w.gauge(c.GPU_RETIRED_PAGES_TOTAL, (0, 22), (10, 23), (30, 0), **_on_gpu(w), kind="double_bit")
 
 
-@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown=(10.5, 9.5))
+@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown__warning=(10.5, 9.5))
 def overheats(w: World) -> None:
     """A fan fails."""
     w.host()
     throttle(w, "hw_thermal_slowdown")
 
 
-@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown=(10.5, 9.5))
+@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown__warning=(10.5, 9.5))
 def slowed_by_hardware(w: World) -> None:
     """The board slows itself without naming heat."""
     w.host()
     throttle(w, "hw_slowdown")
 
 
-@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown=(10.5, 9.5))
+@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown__warning=(10.5, 9.5))
 def slowed_by_software(w: World) -> None:
     """A card that the driver holds at three quarters of its clock, because it is hot."""
     w.host()
     throttle(w, "sw_thermal_slowdown")
 
 
-@fault(at=0, mended=40, minutes=55, GpuThermalSlowdown=(10.25, 9.75))
+@fault(at=0, mended=40, minutes=55, GpuThermalSlowdown__warning=(10.25, 9.75))
 def slowed_by_software_from_the_start(w: World) -> None:
     """The same, all the time since before anybody looked: three quarters of the clock is all that is ever seen."""
     w.host()
@@ -636,7 +636,7 @@ def throttle(w: World, reason: str, start: float = 20, end: float = 35) -> None:
     w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (start, 0.8), (end, 0), **_on_gpu(w), reason=reason)
 
 
-@fault(at=15, mended=35, minutes=45, GpuNearSlowdownTemperature=(10, 4.75))
+@fault(at=15, mended=35, minutes=45, GpuThermalSlowdown__info=(10, 4.75))
 def nearly_too_hot(w: World) -> None:
     """Five degrees below the limit."""
     w.host()
@@ -657,7 +657,7 @@ def link_repeats(w: World) -> None:
     w.counter(c.GPU_NVLINK_ERRORS_TOTAL, (0, 0), (15, 3 / 600), (35, 0), **_on_gpu(w), kind="replay")
 
 
-@fault(at=10, mended=30, minutes=40, GpuLost=(1, 0))
+@fault(at=10, mended=30, minutes=50, GpuFaulty__critical=(1, 15))
 def falls_off_the_bus(w: World) -> None:
     """The driver knows it and gets no answer."""
     w.host()
