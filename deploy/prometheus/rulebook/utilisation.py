@@ -231,8 +231,8 @@ GPU_UTILIZATION_UNEVEN = Alert(
     dashboard="yoloscope-ranks",
     en=Text(
         summary="one GPU of the run lags behind the others at {{ $value | humanizePercentage }}",
-        what="This GPU is busy {{ $value | humanizePercentage }} of the training time, less than half of the busiest "
-        "GPU of the same run. The others look busy because they wait for it inside their kernels.",
+        what="This GPU is busy {{ $value | humanizePercentage }} of the training time, less than @uneven%@ of the "
+        "busiest GPU of the same run. The others look busy because they wait for it inside their kernels.",
         fix="This rank is the one that holds the run back: give its node as many workers as the others, "
         "the data on a local disk, and look for another process on its CPUs or its GPU.",
         meaning="Utilisation while training, compared between the ranks of one run. In synchronous training all ranks "
@@ -243,7 +243,7 @@ GPU_UTILIZATION_UNEVEN = Alert(
     ),
     zh=Text(
         summary="该任务的一块 GPU 落后于其他 GPU,仅 {{ $value | humanizePercentage }}",
-        what="这块 GPU 只有 {{ $value | humanizePercentage }} 的训练时间在工作,不到同一任务最忙 GPU 的一半。"
+        what="这块 GPU 只有 {{ $value | humanizePercentage }} 的训练时间在工作,不到同一任务最忙 GPU 的 @uneven%@。"
         "其他 GPU 看起来忙,是因为它们在内核里等它。",
         fix="拖慢任务的就是这个 rank:给它的节点同样多的加载进程,把数据放到本地磁盘,"
         "并检查它的 CPU 和 GPU 上是否有其他进程。",
