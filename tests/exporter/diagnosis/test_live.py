@@ -180,3 +180,16 @@ def test_ranks_that_wait_for_a_starved_peer_waste_its_way() -> None:
     assert set(waste) == {("0", "loader_workers"), ("1", "loader_workers")}
     assert waste["1", "loader_workers"] == pytest.approx(waste["0", "loader_workers"], rel=0.3)
     assert last[catalog.TRAIN_VERDICT.name, (STARVED.run, "0", "straggler")] == 0
+
+
+def test_live_remembers_what_was_advised_to_an_earlier_run() -> None:
+    """The first run has ended, and its verdicts with it, when the second trains with the workers it was advised."""
+    watching, end = Live(), 0.0
+    for time, samples in moments(replace(STARVED, run="first"), 1.0):
+        watching.feed(time, samples)
+        end = time
+    second = Plan(run="second", workers=4, epochs=1, batches=300, end="running")
+    for time, samples in moments(second, 1.0, start=end + 120):
+        watching.feed(time, samples)
+    (found,) = next(told.followed for told in watching.diagnoses if told.run == "second")
+    assert (found.run, found.arguments, found.helped) == ("first", {"workers": 4}, True)
