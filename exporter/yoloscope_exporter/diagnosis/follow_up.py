@@ -140,23 +140,28 @@ def follow_ups(earlier: Iterable[Past], now: Past) -> tuple[FollowUp, ...]:
 
 
 def _followed(one: Past, now: Past) -> Iterator[FollowUp]:
+    followed = {verdict: told for verdict, told in one.told.items() if _is_followed(told, one, now)}
+    if not followed:
+        return
     changed = {name for name, value in now.settings.items() if not ultralytics.same(value, one.settings.get(name, ""))}
-    followed = {
-        verdict: told
-        for verdict, told in one.told.items()
-        if told.arguments and _in_use(told.arguments, changed, now) and _alike(one, now, told)
-    }
-    advised = {name for told in followed.values() for name in told.arguments}
+    also = tuple(sorted(changed - {name for told in followed.values() for name in told.arguments}))
     for verdict, told in followed.items():
         unit = told.forecast.unit if told.forecast else "images/s"
-        also = tuple(sorted(changed - advised))
-        figures = one.figure(unit), now.figure(unit)
-        yield FollowUp(one.run, verdict, told.arguments, told.forecast, *figures, also)
+        yield FollowUp(one.run, verdict, told.arguments, told.forecast, one.figure(unit), now.figure(unit), also)
 
 
-def _in_use(arguments: Mapping[str, Value], changed: set[str], now: Past) -> bool:
-    """All of them, and none before."""
-    return all(name in changed and ultralytics.same(value, now.settings[name]) for name, value in arguments.items())
+def _is_followed(told: Advice, one: Past, now: Past) -> bool:
+    """All of its arguments are in use, and none was before."""
+    return (
+        bool(told.arguments)
+        and _alike(one, now, told)
+        and all(
+            name in now.settings
+            and ultralytics.same(value, now.settings[name])
+            and not ultralytics.same(value, one.settings.get(name, ""))
+            for name, value in told.arguments.items()
+        )
+    )
 
 
 def _alike(one: Past, now: Past, told: Advice) -> bool:
