@@ -184,7 +184,7 @@ def test_every_metric_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     store = play(Plan(ranks=2, epochs=3, batches=60))
     window = Window(store, store.first, store.last - 22, 2.0)
     signals.gather([(window, window)])
-    signals.of_node(window, DEFAULTS)
+    signals.of_node(window, window, DEFAULTS)
     assert len(asked) > 50
     assert asked <= signals.METRICS
 
