@@ -184,7 +184,7 @@ def test_who_killed_a_training(numbers: dict[str, float], cause: str, said: str)
     (verdict,) = engine.diagnose(s, {"killed": s}, DEFAULTS).verdicts
     assert cause in verdict.cause
     assert said in verdict.evidence
-    assert ("cache=False" in verdict.fix) == bool(said)
+    assert ("workers=4" in verdict.fix) == bool(said)
 
 
 @pytest.mark.parametrize(
