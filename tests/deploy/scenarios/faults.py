@@ -228,6 +228,18 @@ def starved(w: World) -> None:
     w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 2), instance=instance, run=w.name)
 
 
+@fault(at=20, mended=45, minutes=70, DataBound__warning=(12, 13))
+def starved_in_one_of_two_clusters(w: World) -> None:
+    """The run and the node are called the same in both; in the other one the loader keeps up."""
+    one, two = (World(w.name, minutes=w.minutes) for _ in range(2))
+    one.host()
+    one.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+    two.host()
+    two.train(Part(w.minutes))
+    w.merge(one, cluster="one")
+    w.merge(two, cluster="two")
+
+
 @fault(at=10, mended=55, minutes=70, DataBound__info=(34.5, 1))
 def a_little_starved(w: World) -> None:
     """12 % of data wait."""
@@ -433,6 +445,14 @@ def validates_for_ever(w: World) -> None:
     w.train(Part(5), Part(140, "validate", busy=0.015), Part(15))
 
 
+@fault(at=5, mended=145, minutes=155, TrainingStuck=(125.25, 0))
+def rank_0_validates_for_ever(w: World) -> None:
+    """Older Ultralytics: rank 0 validates without end; the other one says 'train' and waits for it."""
+    w.host(gpus=2)
+    w.train(Part(5), Part(140, "validate", busy=0.5), Part(15), ranks=2)
+    w.train(Part(5), Part(140, busy=0.0, batches=False), Part(15), rank="1", ranks=2, gpu="1")
+
+
 @fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
 def is_killed(w: World) -> None:
     """The scheduler kills it; its record is shown for a while."""
@@ -447,6 +467,18 @@ def is_killed_and_resumed_elsewhere(w: World) -> None:
     w.host(1)
     w.train(Part(20), Part(60, "killed", busy=0))
     w.train(Part(60), node=1, start=25)
+
+
+@fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
+def is_killed_in_one_of_two_clusters(w: World) -> None:
+    """In the other one a run of the same name begins on a node of the same address: it is not this one resumed."""
+    one, two = (World(w.name, minutes=w.minutes) for _ in range(2))
+    one.host()
+    one.train(Part(20), Part(30, "killed", busy=0))
+    two.host()
+    two.train(Part(60), start=25)
+    w.merge(one, cluster="one")
+    w.merge(two, cluster="two")
 
 
 @fault(at=20, mended=35, minutes=45, TrainingFailed=(0, 0))

@@ -61,6 +61,12 @@ def filling_the_cache(w: World) -> None:
     host_memory(w, instance, (0, 0.6, 0), (5, 0.6, -falling / HOST_MEMORY), (50, 0.15, 0))
 
 
+def set_up_on_the_gpu(w: World) -> None:
+    """A set-up of 80 minutes that computes something on the GPU for 7 % of the time."""
+    w.host()
+    w.train(Part(80, "setup", busy=0.07), Part(30), start=2, epoch_minutes=110)
+
+
 def compiled_first_batch(w: World) -> None:
     """compile=True: the first batch takes seven minutes."""
     w.host()
@@ -373,6 +379,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     very_long_validation,
     checkpoint_on_slow_storage,
     filling_the_cache,
+    set_up_on_the_gpu,
     compiled_first_batch,
     cold_page_cache,
     close_mosaic,
