@@ -662,9 +662,23 @@ def power_supply_brakes(w: World) -> None:
     throttle(w, "hw_slowdown")
 
 
-def throttle(w: World, reason: str, start: float = 20, end: float = 35) -> None:
-    """The GPU is throttled 80 % of the time."""
-    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (start, 0.8), (end, 0), **_on_gpu(w), reason=reason)
+@fault(at=20, mended=45, minutes=60, GpuThermalSlowdown__warning=(13.75, 6.25))
+def is_a_little_too_hot(w: World) -> None:
+    """Seven per cent of the time."""
+    w.host()
+    throttle(w, "hw_thermal_slowdown", end=45, share=0.07)
+
+
+@fault(at=20, mended=45, minutes=60, GpuPowerBrake=(8.5, 6.5))
+def power_supply_brakes_now_and_then(w: World) -> None:
+    """Fifteen per cent of the time."""
+    w.host()
+    throttle(w, "hw_power_brake_slowdown", end=45, share=0.15)
+
+
+def throttle(w: World, reason: str, start: float = 20, end: float = 35, share: float = 0.8) -> None:
+    """The GPU is throttled for that share of the time."""
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (start, share), (end, 0), **_on_gpu(w), reason=reason)
 
 
 @fault(at=15, mended=35, minutes=45, GpuThermalSlowdown__info=(10, 4.75))
