@@ -136,7 +136,7 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
                 fixed_arguments = USUAL_FIX
             plan = DemoRun(run, fixed_arguments)
             last = _train(plan, root, recorder, epochs, console)
-        _print_comparison(compare(before.summary, last.summary), root, console)
+        _print_comparison(compare([before.summary], [last.summary]), root, console)
 
 
 def _folder(output: Path) -> Path:
@@ -287,15 +287,16 @@ def _advised(plan: DemoRun, diagnosis: Diagnosis | None) -> dict[str, object]:
 def _print_comparison(comparison: Comparison, root: Path, console: Console) -> None:
     """The table, and where everything is."""
     table = Table(title="before and after")
-    for heading in ("", comparison.before.run, comparison.after.run, "change", "certainty"):
+    for heading in ("", *(column.runs[0].run for column in comparison.columns), "change", "certainty"):
         table.add_column(heading)
     for row in comparison.rows:
-        table.add_row(row.title, row.before, row.after, row.change, row.sure)
+        before, after = row.cells
+        table.add_row(row.title, before.text, after.text, after.change, after.sure)
     table.add_section()
     for difference in comparison.differences:
         table.add_row(*difference)
     console.print(table)
     (root / "report.md").write_text(comparison_markdown(comparison), encoding="utf-8")
-    (root / "report.html").write_text(pages.two(comparison), encoding="utf-8")
+    (root / "report.html").write_text(pages.several(comparison), encoding="utf-8")
     console.print(f"report       {root / 'report.html'}, report.md beside it", soft_wrap=True)
     console.print(f"recording    yoloscope diagnose --recording {root / 'demo.om'}", soft_wrap=True)
