@@ -11,6 +11,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.reports.figures import QUANTITIES, Figure, Quantity, shown
 from yoloscope_exporter.reports.significance import (
     CONFIDENCE,
+    CONFIDENCE_OF_ONE,
     Estimate,
     among,
     chance_of_difference,
@@ -116,7 +117,8 @@ def compare(*groups: Sequence[Summary]) -> Comparison:
         for name, index in product(known, range(1, len(columns)))
         if (chance := _chance(name, columns[0], columns[index])) is not None
     }
-    sure = significant(chances)
+    repeated = any(len(column.runs) > 1 for column in columns)
+    sure = significant(chances, CONFIDENCE if repeated else CONFIDENCE_OF_ONE)
     rows = [
         _row(name, columns, {index: (name, index) in sure for key, index in chances if key == name}) for name in known
     ]
