@@ -58,11 +58,12 @@ HEAD = (
     "|---|---|---|---|---|",
 )
 LEGEND = (
-    "Pieces are too short to find 10 %: batches took about a second on two shared cores, and 9 to 50 s of that tell the",
-    "mean throughput to ± 20 % or so. Longer trainings are put together from stretches of 10 s of one recording, taken at",
-    "random (moving blocks: Künsch 1989), and the slower ones have all their times 1.1 times as long; among them are",
-    "recordings of slow checkpoints, callbacks and loaders. Simulated ones are throughputs of 100 with steps of 1 and that",
-    "correlation from part to part, as in the review that found 26 % to 67 % of equal pairs called '95% sure'.",
+    "Pieces are too short to find 10 %: batches took about a second on two shared cores, and 9 to 50 s of that tell",
+    "the mean throughput to ± 20 % or so. Longer trainings are put together from stretches of 10 s of one recording,",
+    "taken at random (moving blocks: Künsch 1989), and the slower ones have all their times 1.1 times as long; among",
+    "them are recordings of slow checkpoints, callbacks and loaders. Simulated ones are throughputs of 100 with steps",
+    "of 1 and that correlation from part to part, as in the review that found 26 % to 67 % of equal pairs called",
+    "'95% sure'.",
 )
 Ranks = list[RankWindow]
 

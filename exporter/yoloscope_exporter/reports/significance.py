@@ -27,7 +27,7 @@ Key = TypeVar("Key")
 
 CONFIDENCE = 0.95
 #: Of single runs more is asked: a correlation that has to be estimated makes a nominal 5 % of equal pairs 4 to 6 %, and
-#: this 1.5 to 3 % (tests/benchmarks/bench_comparison.py).
+#: this at most 2 % (tests/benchmarks/bench_comparison.py).
 CONFIDENCE_OF_ONE = 0.98
 #: Fewer parts of a run have no cosine (0.4 n^(2/3) < 1).
 FEWEST = 4
