@@ -64,6 +64,7 @@ QUANTITIES: dict[str, Quantity] = {
     "peak_cuda": Quantity("peak GPU memory (reserved)", units.gib, -1),
     "peak_resident": Quantity("peak memory of the processes", units.gib, -1),
     "score": Quantity("best mAP50-95 (or the task's own)", lambda value: f"{value:.4f}", +1),
+    "score_50": Quantity("best mAP50", lambda value: f"{value:.4f}", +1),
     "loss": Quantity("last loss", _plain, -1),
     "duration": Quantity("duration", units.duration, -1),
     "energy": Quantity("energy of the GPUs", units.energy, -1),
@@ -93,7 +94,8 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
         "epoch": _epoch_time(first),
         "peak_cuda": Figure(peak) if (peak := measured(ranks, memory.PEAK)) is not None else None,
         "peak_resident": _peak_resident(ranks),
-        "score": _score(first),
+        "score": _best(scores(first.window, *first.key)),
+        "score_50": _best(scores(first.window, *first.key, names=("mAP50(",))),
         "loss": _loss(first),
         "duration": Figure(_length(first)),
         "energy": _energy(ranks),
@@ -150,9 +152,8 @@ def _peak_resident(ranks: Sequence[RankWindow]) -> Figure | None:
     return Figure(sum(peaks)) if peaks else None
 
 
-def _score(one: RankWindow) -> Figure | None:
-    reached = [value for _, value in scores(one.window, *one.key)]
-    return Figure(max(reached)) if reached else None
+def _best(reached: Sequence[tuple[float, float]]) -> Figure | None:
+    return Figure(max(value for _, value in reached)) if reached else None
 
 
 def _loss(one: RankWindow) -> Figure | None:
