@@ -1,7 +1,7 @@
 """A data set as cameras deliver it: photographs far larger than the network's input, each with one labelled square.
 
-Decoding them is what starves the training of the demo. Nothing is simulated: a JPEG of 12 megapixels takes a CPU about a
-tenth of a second, at every epoch anew, unless it is cached.
+Decoding them is what starves the training of the demo. Nothing is simulated: a JPEG of 12 megapixels takes a CPU a
+tenth of a second or more, at every epoch anew, unless it is cached.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.measures.evaluate import Evaluator
+from yoloscope_exporter.measures.evaluate import Evaluator, Inside
 from yoloscope_exporter.measures.formula import Arithmetic, Clamp
 from yoloscope_exporter.measures.series import Window, period
 from yoloscope_exporter.reports.significance import Part
@@ -101,7 +101,7 @@ def _windows(ranks: Sequence[RankWindow]) -> list[Window]:
 
 def _part(windows: Sequence[Window], run: str, formula: Formula) -> Part | None:
     """A formula's value; it weighs what it is divided by, so that the weighted mean of parts is that of the whole."""
-    evaluator, seconds = Evaluator(windows, within={"run": run}), windows[0].seconds
+    evaluator, seconds = Evaluator(Inside(windows), within={"run": run}), windows[0].seconds
     value = evaluator.vector(formula).get(frozenset())
     if value is None:
         return None
