@@ -53,7 +53,7 @@ def _edges(window: Window) -> int:
 
 
 def _measured(name: str, one: RankWindow, measure: Measure) -> Curve:
-    points = measured_parts([one], measure, POINTS)
+    points = measured_parts([one], measure, _edges(one.window))
     drawn = tuple((time, part.value) for time, part in points)
     return Curve(name, drawn if any(value for _, value in drawn) else ())
 
