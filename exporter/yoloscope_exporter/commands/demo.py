@@ -77,7 +77,7 @@ LEARNABLE: dict[str, object] = {
     "scale": 0,
     "translate": 0,
 }
-"""With so few photographs, a model that is not pretrained learns in 100 to 150 steps, if each of them counts."""
+"""With so few photographs, a model that is not pretrained learns in about 100 steps, if each of them counts."""
 USUAL_FIX: dict[str, object] = {"workers": 2, "cache": "ram"}
 """For a machine that is not starved, so that there is no advice to follow."""
 NO_ADVICE = "\nOne worker is fast enough on this machine: there is no advice, so the next run uses the usual fix."
@@ -147,7 +147,7 @@ class ScrapeRecorder:
     show_default=True,
     help="Directory for the photos, the logs, the recording and the report.",
 )
-@click.option("--epochs", type=click.IntRange(2, 100), default=4, show_default=True, help="Epochs per run.")
+@click.option("--epochs", type=click.IntRange(2, 100), default=3, show_default=True, help="Epochs per run.")
 @click.option("--prometheus/--no-prometheus", default=True, help="Start a Prometheus if it is on the PATH.")
 def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
     """Demonstrate yoloscope on this machine: a data-starved run, diagnosed, fixed and compared.

@@ -21,7 +21,7 @@ from yoloscope_exporter.reports.significance import (
 from yoloscope_exporter.reports.summary import CONFIGURED, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: A change below this shows as `x 1.00` or `+0.0 points`.
 ROUNDING = {True: 0.005, False: 0.0005}
@@ -118,7 +118,7 @@ def compare(*groups: Sequence[Summary]) -> Comparison:
         if (chance := _chance(name, columns[0], columns[index])) is not None
     }
     repeated = any(len(column.runs) > 1 for column in columns)
-    sure = significant(chances, CONFIDENCE if repeated else CONFIDENCE_OF_ONE)
+    sure = _sure(chances, CONFIDENCE if repeated else CONFIDENCE_OF_ONE)
     rows = [
         _row(name, columns, {index: (name, index) in sure for key, index in chances if key == name}) for name in known
     ]
@@ -129,6 +129,14 @@ def compare(*groups: Sequence[Summary]) -> Comparison:
         if name not in IGNORED and len(set(values := [column.fact(name) for column in columns])) > 1
     ]
     return Comparison(columns, tuple(rows), tuple(facts))
+
+
+def _sure(chances: Mapping[tuple[str, int], float], confidence: float) -> set[tuple[str, int]]:
+    """Throughput is what runs are compared for: half of the doubt is its own, the other lines share the other half."""
+    half = (1 + confidence) / 2
+    first = {key: chance for key, chance in chances.items() if key[0] == "throughput"}
+    others = {key: chance for key, chance in chances.items() if key not in first}
+    return significant(first, half) | significant(others, half)
 
 
 def _chance(name: str, before: Column, after: Column) -> float | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import simulation
 from yoloscope_exporter.measures.series import Store
-from yoloscope_exporter.reports.comparison import BEYOND, SAME, chance_of_slowdown, compare
+from yoloscope_exporter.reports.comparison import BEYOND, SAME, WITHIN, chance_of_slowdown, compare
 from yoloscope_exporter.reports.figures import Figure
 from yoloscope_exporter.reports.markdown import comparison_markdown
-from yoloscope_exporter.reports.significance import Part
+from yoloscope_exporter.reports.significance import Part, within
 from yoloscope_exporter.reports.summary import summarize
 
 from tests.recordings.model import Plan, play
@@ -110,6 +111,26 @@ def test_repetitions_tell_what_is_significant(before: Summary) -> None:
     assert (cells["score"].sure, cells["score"].verdict) == ("significant (n=3+3)", "better")
     assert (cells["loss"].sure, cells["loss"].verdict) == ("not significant (n=3+3)", SAME)
     assert cells["score"].text == "0.6100 ± 0.0248"
+
+
+def test_throughput_does_not_drown_among_other_lines(before: Summary) -> None:
+    """A difference of the throughput that is surer than 99 % is told, however many lines are as equal as can be."""
+    level = [Part(100.0 + index % 2, 1.0) for index in range(64)]
+    equal = {
+        name: Figure(100.5, tuple(level)) for name in ("data_wait", "gpu_busy", "goodput", "step", "epoch", "energy")
+    }
+
+    def run(throughput: float) -> Summary:
+        shifted = tuple(Part(part.value + throughput - 100.5, 1.0) for part in slow_drift)
+        return with_figures(before, throughput=Figure(throughput, shifted), **equal)
+
+    slow_drift = [Part(100.5 + 3 * math.cos(math.pi * (index + 0.5) / 64), 1.0) for index in range(64)]
+    spread = within(100.5, slow_drift)
+    assert spread is not None
+    for times, certain in ((2.0, False), (4.5, True)):
+        cells = changed(compare([run(100.5)], [run(100.5 + times * math.sqrt(2 * spread.variance))]))
+        assert cells["throughput"].certain == certain
+        assert cells["throughput"].sure == (BEYOND if certain else WITHIN)
 
 
 def test_any_number_of_runs(before: Summary, after: Summary) -> None:
