@@ -16,6 +16,7 @@ from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
+from yoloscope_exporter.reports.promises import promises
 from yoloscope_exporter.reports.significance import CONFIDENCE
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
@@ -204,7 +205,8 @@ def _gate(comparison: Comparison, least: float) -> int:
 def _text(comparison: Comparison) -> str:
     runs = [summary for column in comparison.columns for summary in column.runs]
     title = " and ".join(dict.fromkeys(summary.run for summary in runs))
-    return "\n".join([f"# {title}", "", comparison_markdown(comparison), *map(summary_markdown, runs)])
+    head = [f"# {title}", "", comparison_markdown(comparison), *promises(runs)]
+    return "\n".join([*head, *map(summary_markdown, runs)])
 
 
 def _write(path: Path | None, text: str) -> None:
