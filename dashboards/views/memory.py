@@ -69,6 +69,7 @@ GLANCE = Row(
             Query(of_run(peak_share())),
             steps=look.above("cuda_peak_share", "cuda_peak_share_severe"),
             decimals=1,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Left at the peak",
@@ -78,6 +79,7 @@ GLANCE = Row(
                 "Device memory less the peak, on the rank where it is tightest.",
             ),
             Query(of_run(total("min", device(m.GPU_MEMORY_TOTAL_BYTES, "rank") - cuda("peak_reserved", "rank")))),
+            size=Size(width=8, height=3),
         ),
         stat(
             "Reserved but unused",
@@ -89,6 +91,7 @@ GLANCE = Row(
             Query(of_run(fragmentation())),
             steps=look.above("fragmented", "fragmented_severe"),
             decimals=1,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Growth in the last epoch",
@@ -98,6 +101,7 @@ GLANCE = Row(
             ),
             Query(of_run(total("max", RUN(m.TRAIN_CUDA_MEMORY_GROWTH_BYTES)))),
             steps=look.above("growth_bytes"),
+            size=Size(width=8, height=3),
         ),
         stat(
             "Retries",
@@ -109,6 +113,7 @@ GLANCE = Row(
             Query(of_run(total("sum", RUN.increase(m.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, window="$__range")))),
             steps=look.above(1),
             decimals=0,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Out of memory",
@@ -116,6 +121,7 @@ GLANCE = Row(
             Query(of_run(total("sum", RUN.increase(m.TRAIN_CUDA_OOMS_TOTAL, window="$__range")))),
             steps=look.above(1, 1),
             decimals=0,
+            size=Size(width=8, height=3),
         ),
     ],
 )
@@ -196,9 +202,9 @@ GROWTH = Row(
             About(
                 "The peak grows in proportion to the batch, from a base of model and optimizer.",
                 "Take two rows of the same model: their slope tells what the next larger batch needs.",
-                "All trainings in the time range, not the chosen one alone.",
+                "All runs in the time range, not the chosen one alone.",
             ),
-            ("run", "Training"),
+            ("run", "Run"),
             Column(title="Images in a batch", expr=of_all_runs(recording.RUN_BATCH_SIZE), decimals=0),
             Column(title="Peak", expr=of_all_runs(recording.RUN_PEAK_MEMORY)),
             Column(
@@ -222,8 +228,8 @@ GROWTH = Row(
         table(
             "Processes on these GPUs",
             About(
-                "The training alone.",
-                "Another process: end it, or move the training to another GPU with device=.",
+                "The run alone.",
+                "Another process: end it, or move the run to another GPU with device=.",
             ),
             ("who", "GPU, process"),
             Column(title="Program", expr=on_these_gpus(), label="command"),
@@ -238,7 +244,7 @@ GROWTH = Row(
 BOARD = Board(
     name="memory",
     title="GPU memory",
-    about="Device memory of one training: does it fit, does it grow, and what batch would still fit.",
+    about="Device memory of one run: does it fit, does it grow, and what batch would still fit.",
     variables=OF_RUN,
     rows=(GLANCE, TIME, GROWTH),
     annotations=LIFECYCLE,

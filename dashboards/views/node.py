@@ -267,7 +267,7 @@ GPU_ROW = Row(
             size=THIRD,
         ),
         lines(
-            "Utilisation samples above 85 %",
+            "Utilization samples above 85 %",
             About(
                 "Above 90 % while training.",
                 "Lower at the same mean: the work comes in bursts, with gaps between.",
@@ -646,14 +646,7 @@ BOARD = Board(
     variables=(CLUSTER, JOB, ONE_INSTANCE, GPU_VARIABLE),
     rows=(GLANCE, GPU_ROW, LINKS, HOST, DISK, WHO, EXPORTER),
     annotations=(
-        Annotation(
-            "Training started",
-            began(NODES),
-            "{{run}}",
-            look.OK,
-            shown=True,
-            at_value=True,
-        ),
-        Annotation("Xid", xid_now(), "Xid {{xid}}, GPU {{gpu}}", look.CRITICAL, True),
+        Annotation("Run started", began(NODES), "{{run}}", look.OK, at_value=True),
+        Annotation("Xid", xid_now(), "Xid {{xid}}, GPU {{gpu}}", look.CRITICAL),
     ),
 )
