@@ -17,7 +17,6 @@ _COMMON: Final = {
     "Run": "任务",
     "Run A": "任务 A",
     "Run B": "任务 B",
-    "Training": "任务",
     "Rank": "Rank",
     "Ranks": "Rank 数",
     "rank {{rank}}": "rank {{rank}}",
@@ -138,7 +137,6 @@ _FLEET: Final = {
     "yoloscope / Fleet": "yoloscope / 集群总览",
     "GPUs of the node.": "节点上的 GPU 数量。",
     "All you own.": "等于拥有的全部 GPU。",
-    "GPU busy": "GPU 利用率",
     "GPUs that a living training holds while they are busy less than 5 % of the time.": (
         "被运行中的任务占用、但利用率不足 5% 的 GPU。"
     ),
@@ -335,7 +333,6 @@ _RUN: Final = {
     "At `patience` training stops: more data or augmentation helps, not more epochs.": (
         "达到 `patience` 时训练停止：应增加数据或增强，而不是 epoch。"
     ),
-    "Share of the window's wall time spent computing training steps.": "窗口内用于计算训练步的时间占比。",
     "The verdict names what takes the rest.": "诊断结论说明其余时间用在哪里。",
     "One blue bar, compute_bound.": "一条蓝色横条 compute_bound。",
     "Step anatomy": "单步构成",
@@ -453,7 +450,7 @@ _RUN: Final = {
         "单个训练任务：是否健康；若不健康，是什么拖慢了它，如何修改。"
     ),
     "Orange slows the run, magenta has stopped it. The dashboard DDP ranks tells the ranks apart.": (
-        "橙色表示任务被拖慢，品红表示已失败。“DDP rank”仪表盘区分各 rank。"
+        "橙色表示任务被拖慢，品红表示已失败。“DDP 各 rank”仪表盘区分各 rank。"
     ),
     "Owner": "归属",
     "Partition": "分区",
@@ -464,11 +461,6 @@ _RUN: Final = {
         "停住不动：看“距上一个 batch”。早停会在 100% 之前结束任务。"
     ),
     "Step time, epochs, batch size, training errors": "单步时间、epoch、batch size 与训练异常",
-    (
-        "The first row is the most severe; docs/diagnosis.md says of each verdict what to type, how to "
-        "verify it, and what looks alike."
-    ): ("第一行最严重；docs/diagnosis.md 说明每个结论的修改方法、如何确认以及容易混淆的情况。"),
-    "The verdicts of the diagnosis that hold now.": "当前成立的诊断结论。",
     "Throughput and hardware": "吞吐与硬件",
     "Training errors": "训练异常",
     "Verdicts of the diagnosis, while they held for a rank.": "诊断结论在任一 rank 上成立的时段。",
@@ -479,6 +471,14 @@ _RUN: Final = {
     ),
     "Whose run, its alerts and its configuration": "归属、告警与配置",
     "You.": "是你。",
+    (
+        "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to "
+        "verify it, and what looks alike."
+    ): ("第一行最严重：按其修改方法操作。docs/diagnosis.md 说明每个结论如何确认以及容易混淆的情况。"),
+    "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.": (
+        "当前成立的诊断结论，以及针对其中一个 rank 计算出的修改方法。"
+    ),
+    "Fix": "修改方法",
 }
 
 _DATA: Final = {
@@ -692,9 +692,6 @@ _MEMORY: Final = {
         "多得多：增大 batch 可更好地利用 GPU。见下方“峰值与 batch 大小”。"
     ),
     "Reserved but unused": "已保留但未使用",
-    "Share of what PyTorch reserved that no tensor uses: cache, and holes between tensors.": (
-        "PyTorch 保留的显存中没有张量使用的占比：缓存以及张量之间的空洞。"
-    ),
     "High and near full: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, multi_scale=False, fixed imgsz.": (
         "高且接近用尽：PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True、multi_scale=False、固定 imgsz。"
     ),
@@ -731,7 +728,7 @@ _MEMORY: Final = {
     ),
     "The sum is the GPU's memory; some of it free.": "总和为 GPU 的显存，其中留有空闲。",
     "Others is large: another process is on this GPU, see the processes below.": (
-        "“其他”很大：GPU 上有别的进程，见下方进程表。"
+        "“CUDA 上下文及其他”很大：GPU 上有别的进程，见下方进程表。"
     ),
     "PyTorch's memory": "PyTorch 的显存",
     "By kind, the most of the ranks.": "按种类，取各 rank 的最大值。",
@@ -744,13 +741,6 @@ _MEMORY: Final = {
     "Equal over the ranks.": "各 rank 相等。",
     "Rank 0 somewhat higher: it validates. Much higher: a leak.": "rank 0 略高：它负责验证。高很多：泄漏。",
     "Reserved but unused, by rank": "已保留但未使用（按 rank）",
-    (
-        "PyTorch's CUDA memory (allocated, reserved, active, inactive_split; the most of this run in "
-        "peak_allocated and peak_reserved, of this epoch in epoch_peak_allocated and epoch_peak_reserved)."
-    ): (
-        "PyTorch 的 CUDA 显存（allocated、reserved、active、inactive_split；整个任务的峰值为 "
-        "peak_allocated 和 peak_reserved，本 epoch 的峰值为 epoch_peak_allocated 和 epoch_peak_reserved）。"
-    ),
     "Growing over hours: fragmentation.": "几小时内持续增长：碎片。",
     "retries": "重试",
     "out of memory": "显存不足",
@@ -803,6 +793,9 @@ _MEMORY: Final = {
         "单个任务的显存：够不够、是否在增长、还能放下多大的 batch。"
     ),
     "The run alone.": "只有该任务。",
+    "What PyTorch reserved beyond the most that tensors used at once, as a share of the GPU's memory.": (
+        "PyTorch 保留的显存超出张量曾同时使用的最大值的部分，占 GPU 显存的比例。"
+    ),
 }
 
 _RANKS: Final = {
@@ -849,7 +842,6 @@ _RANKS: Final = {
     ): ("掉队者工作时间更长且不等别人；其他都在等它。它的频率、温度和数据等待说明原因。"),
     "Waits for peers": "等其他 rank",
     "Waits for data": "等数据",
-    "Clock of its best": "频率/最高频率",
     "Temperature": "温度",
     "Time for a batch, by rank": "各 rank 每个 batch 的用时",
     "Waiting for peers, by rank": "等待其他 rank（按 rank）",
@@ -915,19 +907,12 @@ _NODE: Final = {
         "一个节点：GPU、CPU、内存、磁盘和网络，以及谁在使用。"
     ),
     "One row for each GPU.": "每块 GPU 一行。",
-    "While training: busy above 85 %, nothing throttled, 5 °C or more to the slowdown, full lanes.": (
-        "训练时：利用率高于 85%，没有降频，距降频温度 5 °C 以上，PCIe 通道全开。"
-    ),
     "n/a means that this GPU or driver does not have the figure; no data, that collecting it failed.": (
         "“不适用”表示该 GPU 或驱动不提供此数据；“无数据”表示采集失败。"
     ),
     "Model": "型号",
     "Answers": "响应",
-    "Busy": "利用率",
-    "Multiprocessors": "流式多处理器",
-    "Power of its limit": "功率/上限",
     "To slowdown": "距降频温度",
-    "PCIe lanes of all": "PCIe 通道/全部",
     "ECC, uncorrected": "ECC 不可纠正",
     "Mean over the nodes chosen.": "所选节点的平均值。",
     "Full while GPUs wait: open Data pipeline.": "CPU 满而 GPU 在等：打开“数据管道”。",
@@ -951,7 +936,6 @@ _NODE: Final = {
     "Swap": "交换区",
     "Swap in use.": "已用交换区。",
     "Any: memory was short. Training on swapped memory crawls.": "只要有：内存曾不足。使用交换区的训练会极慢。",
-    "Age of what you see": "数据的新鲜度",
     "Time since the values shown were gathered.": "距所示数据采集的时间。",
     "Grows: the exporter's sampler hangs; see the collectors at the bottom.": (
         "增长：exporter 的采样器卡住；见底部的采集器。"
@@ -960,17 +944,11 @@ _NODE: Final = {
     "GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}",
     "Share of time in which a kernel ran.": "有 CUDA kernel 在运行的时间占比。",
     "Saw teeth: waiting for data. Flat at zero: held but idle.": "锯齿：等待数据。一直为零：占用但空闲。",
-    "multiprocessors active": "流式多处理器活跃",
     "warps resident": "驻留的 warp",
     "tensor cores": "张量核心",
     "memory bandwidth": "显存带宽",
-    "What the busy GPU does": "忙碌的 GPU 在做什么",
     "Mean over the GPUs. Absent where the driver or the hardware has no such counters.": (
         "各 GPU 的平均。驱动或硬件没有此类计数器时不显示。"
-    ),
-    "Multiprocessors above 60 %.": "流式多处理器高于 60%。",
-    "Busy but few multiprocessors active: the batch is too small, or kernels are.": (
-        "利用率高但活跃的多处理器少：batch 太小，或 CUDA kernel 太小。"
     ),
     "Share of the driver's own fine samples in which the GPU was busy above 85 %.": (
         "驱动自身的细粒度采样中，GPU 利用率高于 85% 的占比。"
@@ -981,36 +959,28 @@ _NODE: Final = {
     "GPU memory used": "已用显存",
     "Flat while training.": "训练时平稳。",
     "Climbing: see the dashboard GPU memory.": "上升：见“显存”仪表盘。",
-    "limit of {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}} 的上限",
     "Power against the limit": "功率与上限",
-    "Power drawn.": "实际功率。",
     "Below the limit, or at it on power-limited cards.": "低于上限；受功率限制的卡可等于上限。",
     "At the limit with a low clock: raise it (nvidia-smi -pl), if the cooling allows.": (
         "到达上限且频率低：散热允许时提高上限（nvidia-smi -pl）。"
     ),
     "{{sensor}} of GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}} 的 {{sensor}}",
-    "slowdown of {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}} 降频温度",
     "Temperature against the slowdown": "温度与降频温度",
     "5 °C or more below.": "低 5 °C 以上。",
     "Close: the GPU slows itself down. Airflow, fans, dust, inlet temperature.": (
         "接近：GPU 会自行降频。检查风道、风扇、积灰和进风温度。"
     ),
-    "multiprocessors, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，流式多处理器",
     "memory, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，显存",
     "Clocks": "频率",
     "Clock over the highest; low at idle.": "频率除以最高频率；空闲时低。",
     "Low under load: throttled.": "有负载时低：降频。",
     "encoder, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，编码器",
     "decoder, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，解码器",
-    "Memory, encoder, decoder busy": "显存、编码器、解码器忙碌",
-    "Time in which device memory was read or written.": "显存被读写的时间。",
     "Memory follows the load, the others are zero.": "显存随负载变化，其余为零。",
     "Video work shares the GPU.": "有视频任务共享该 GPU。",
     "Energy": "能耗",
-    "Energy drawn since the driver was loaded.": "自驱动加载以来的能耗。",
     "Follows power.": "随功率变化。",
     "The integral of this is your bill.": "它的积分就是电费。",
-    "GPU {{gpu}} of {{instance}}: {{reason}}": "{{instance}} 的 GPU {{gpu}}：{{reason}}",
     "Throttling": "降频原因",
     "1 while the clocks are held down for this reason.": "频率因该原因被压低时为 1。",
     "Grey; sw_power_cap under load is normal on power-limited cards.": (
@@ -1044,7 +1014,6 @@ _NODE: Final = {
     "to GPU {{gpu}} of {{instance}}": "到 {{instance}} 的 GPU {{gpu}}",
     "from GPU {{gpu}} of {{instance}}": "来自 {{instance}} 的 GPU {{gpu}}",
     "PCIe traffic": "PCIe 流量",
-    "Bytes the GPU received over PCIe.": "GPU 经 PCIe 接收的字节。",
     "Far below the link's bandwidth.": "远低于链路带宽。",
     "Near it: larger batches do not help; pin_memory, fewer copies.": (
         "接近带宽：增大 batch 没有帮助；用 pin_memory，减少复制。"
@@ -1059,7 +1028,6 @@ _NODE: Final = {
         "通道减少，或有负载时代数低：重新插卡，检查转接卡和 BIOS。"
     ),
     "NVLink traffic": "NVLink 流量",
-    "Bytes the GPU received over all its NVLinks.": "GPU 经所有 NVLink 接收的字节。",
     "Under DDP, a burst with each step.": "DDP 时每步一次脉冲。",
     "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.": "DDP 时没有：NCCL 走了 PCIe，用 NCCL_DEBUG=INFO 查看。",
     "{{kind}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，{{kind}}",
@@ -1147,19 +1115,9 @@ _NODE: Final = {
     "Disks and network": "磁盘与网络",
     "Who uses it": "谁在使用",
     "Processes on the GPUs": "GPU 上的进程",
-    "A click on the training opens it.": "点击任务即可打开。",
-    "Each GPU has one training.": "每块 GPU 只有一个任务。",
-    "A process without a training: somebody else's, or one whose trainer died. nvidia-smi, then end it.": (
-        "不属于任何任务的进程：别人的，或训练进程已异常退出的。用 nvidia-smi 查看后结束它。"
-    ),
     "Node, GPU, process": "节点、GPU、进程",
     "Share of the GPU": "GPU 占用",
-    "Trainings here": "这里的任务",
-    "One row for each training with a rank on the nodes chosen.": "每个在所选节点上有 rank 的任务一行。",
     "What you expect.": "与预期一致。",
-    "None while GPUs are busy: a training without yoloscope's hooks.": (
-        "GPU 忙碌却没有任务：该训练没有启用 yoloscope 的 hooks。"
-    ),
     "{{collector}} of {{instance}}": "{{instance}} 的 {{collector}}",
     "Collectors": "采集器",
     "1 if the collector's last run succeeded, else 0.": "采集器最近一次运行成功为 1，否则为 0。",
@@ -1172,7 +1130,6 @@ _NODE: Final = {
     "Duration of the collectors": "采集器用时",
     "Duration of the collector's last run.": "采集器最近一次运行的用时。",
     "Seconds: a hung mount, or a driver that does not answer.": "达到几秒：挂载卡死，或驱动没有响应。",
-    "Values refused": "被拒绝的值",
     "Values or whole records refused because they could not be true or safe, by reason.": (
         "因不可能为真或不安全而被拒绝的值或整条记录，按原因。"
     ),
@@ -1195,6 +1152,33 @@ _NODE: Final = {
     "The exporter itself": "exporter 自身",
     "Run started": "任务开始",
     "Utilization samples above 85 %": "利用率高于 85% 的采样",
+    "Data age": "数据时效",
+    "SM, tensor core and memory activity": "SM、tensor core 与显存活动",
+    "Runs here": "这里的任务",
+    "Rejected values": "无效数值",
+    "SM active": "SM 活跃",
+    "Memory, encoder and decoder utilization": "显存、编码器与解码器利用率",
+    "SM, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，SM",
+    "limit of GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，上限",
+    "slowdown of GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，降频温度",
+    "SM active above 60 %.": "SM 活跃高于 60%。",
+    "Utilization high, but few SMs active: the batch is too small, or CUDA kernels are.": (
+        "利用率高但活跃的 SM 少：batch 太小，或 CUDA kernel 太小。"
+    ),
+    "A process without a run: somebody else's, or one whose trainer died. nvidia-smi, then end it.": (
+        "不属于任何任务的进程：别人的，或训练进程已异常退出的。用 nvidia-smi 查看后结束它。"
+    ),
+    "A click on the run opens it.": "点击任务即可打开。",
+    "Each GPU has one run.": "每块 GPU 只有一个任务。",
+    "None while GPUs are in use: a run without yoloscope's hooks.": (
+        "GPU 在使用却没有任务：该任务没有启用 yoloscope 的 hooks。"
+    ),
+    "One row for each run with a rank on the nodes chosen.": "每个在所选节点上有 rank 的任务一行。",
+    "any GPU, any reason": "任一 GPU，任一原因",
+    "{{reason}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，{{reason}}",
+    "While training: utilization above 85 %, no throttling, 5 °C or more to slowdown, all PCIe lanes.": (
+        "训练时：利用率高于 85%，没有降频，距降频温度 5 °C 以上，PCIe 通道全开。"
+    ),
 }
 
 _COMPARE: Final = {

@@ -211,7 +211,7 @@ GLANCE = Row(
             Column(
                 title="Last batch",
                 expr=since(total("max", NODES(recording.RUN_LAST_BATCH), "run")),
-                steps=look.above("late_batch", "stalled"),
+                steps=look.above("late_batch", "stall_most_seconds"),
                 width=90,
             ),
             Column(title="mAP50-95", expr=run(recording.RUN_MAP), unit="score", decimals=3, width=90),

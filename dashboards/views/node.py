@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures import gpu as gpu_measures
 from yoloscope_exporter.measures import host as host_measures
 from yoloscope_exporter.measures import memory, training
-from yoloscope_exporter.measures.promql import Expr, known, named, since, total, zero
+from yoloscope_exporter.measures.promql import Expr, known, named, over, since, total, zero
 
 from dashboards import look, measures
 from dashboards.board import CLUSTER, JOB, ONE_INSTANCE, Annotation, Board, Row
 from dashboards.board import GPU as GPU_VARIABLE
-from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
+from dashboards.panels import BOUND, THIRD, About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import GPUS, NODES, RUN_LINK, began
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.measures.measure import Measure
 
 ON = ("instance", "gpu")
 ROW = Size(width=24, height=6)
@@ -27,9 +33,19 @@ def gpu(metric: m.Metric, **labels: str) -> Expr:
     return total("max", GPUS(metric, **labels), *ON)
 
 
-def gpu_rate(metric: m.Metric, *more: str, **labels: str) -> Expr:
-    """A counter's rate of each GPU."""
-    return total("sum", GPUS.rate(metric, **labels), *ON, *more)
+def of_gpu(measure: Measure) -> Expr:
+    """A measure of each GPU."""
+    return measures.measured(GPUS, measure, *ON)
+
+
+def of_all_gpus(measure: Measure) -> Expr:
+    """The same, over all GPUs."""
+    return measures.measured(GPUS, measure)
+
+
+def of_node(measure: Measure, *more: str) -> Expr:
+    """A measure of each node."""
+    return measures.measured(NODES, measure, "instance", *more)
 
 
 def row(expr: Expr) -> Expr:
@@ -43,13 +59,6 @@ def model() -> Expr:
     return total("max", named(total("max", GPUS(m.GPU_INFO), *ON, "name"), "which", ", GPU ", *ON), "which", "name")
 
 
-def to_slowdown() -> Expr:
-    """Degrees left before the GPU slows itself down; 0 beyond, since one degree beyond would read n/a."""
-    limit = gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown")
-    left = limit - gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")
-    return Expr(f"clamp_min({left}, 0)", left.unit, left.help)
-
-
 def grown(metric: m.Metric, **labels: str) -> Expr:
     """How much a counter of each GPU grew in the time range."""
     return total("sum", GPUS.increase(metric, window="$__range", **labels), *ON)
@@ -60,6 +69,11 @@ def grown_now(metric: m.Metric, *more: str) -> Expr:
     return total("sum", GPUS.increase(metric), *ON, *more)
 
 
+def link_errors() -> Expr:
+    """Errors of the NVLinks per second, by kind."""
+    return total("sum", GPUS.rate(m.GPU_NVLINK_ERRORS_TOTAL), *ON, "kind")
+
+
 def lifetime(metric: m.Metric, kind: str) -> Expr:
     """A count that the GPU itself keeps for life; not a counter to take a rate of."""
     return total("max", GPUS(metric, kind=kind), *ON)
@@ -68,6 +82,12 @@ def lifetime(metric: m.Metric, kind: str) -> Expr:
 def temperature() -> Expr:
     """Of each sensor of each GPU."""
     return total("max", GPUS(m.GPU_TEMPERATURE_CELSIUS), *ON, "sensor")
+
+
+def throttled_at_all() -> Expr:
+    """What held a GPU's clocks down at some time in the time range: reasons that never did say nothing."""
+    now = total("max", GPUS(m.GPU_THROTTLED), *ON, "reason")
+    return now.where(over("max_over_time", Expr(f"({now})"), "$__range:$__interval") > 0, (*ON, "reason"))
 
 
 def xid(*more: str) -> Expr:
@@ -81,18 +101,6 @@ def xid_now() -> Expr:
     return Expr(f"({errors} unless {errors.offset('1m')}) or (changes({errors}[1m]) > 0)", "", errors.help)
 
 
-def often_busy() -> Expr:
-    """Share of the driver's samples in which the GPU was busy above 85 %."""
-    low = total("sum", GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, "_bucket", le="0.85"), *ON)
-    all_ = total("sum", GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, "_count"), *ON)
-    return Expr(f"1 - ({low / all_})", "ratio", m.GPU_UTILIZATION_SAMPLED_RATIO.help)
-
-
-def clock(domain: str) -> Expr:
-    """Clock of a domain over its highest."""
-    return gpu(m.GPU_CLOCK_HERTZ, domain=domain) / gpu(m.GPU_CLOCK_MAX_HERTZ, domain=domain)
-
-
 def host_rate(metric: m.Metric, *by: str, **labels: str) -> Expr:
     """A counter's rate of each node."""
     return total("sum", NODES.rate(metric, **labels), "instance", *by)
@@ -101,19 +109,6 @@ def host_rate(metric: m.Metric, *by: str, **labels: str) -> Expr:
 def host(metric: m.Metric, *by: str, **labels: str) -> Expr:
     """A gauge of each node."""
     return total("max", NODES(metric, **labels), "instance", *by)
-
-
-def used(mounted: str = "") -> Expr:
-    """Share of each file system in use."""
-    chosen = {"mountpoint": mounted} if mounted else {}
-    left = total("min", NODES(m.FILESYSTEM_AVAILABLE_BYTES, **chosen), "instance", "mountpoint")
-    size = total("max", NODES(m.FILESYSTEM_SIZE_BYTES, **chosen), "instance", "mountpoint")
-    return ((size - left) / size).of("ratio")
-
-
-def latency(seconds: m.Metric, operations: m.Metric) -> Expr:
-    """Mean time of an operation."""
-    return (host_rate(seconds, "device") / host_rate(operations, "device")).of("seconds")
 
 
 def processes(metric: m.Metric, *facts: str) -> Expr:
@@ -131,39 +126,38 @@ GLANCE = Row(
         table(
             "GPUs",
             About(
-                "While training: busy above 85 %, nothing throttled, 5 °C or more to the slowdown, full lanes.",
+                "While training: utilization above 85 %, no throttling, 5 °C or more to slowdown, all PCIe lanes.",
                 "n/a means that this GPU or driver does not have the figure; no data, that collecting it failed.",
                 "One row for each GPU.",
             ),
             ("which", "GPU"),
-            Column(title="Model", expr=model(), label="name"),
+            Column(title="Model", expr=model(), label="name", width=200),
             Column(title="Answers", expr=row(gpu(m.GPU_UP)), mappings=(UP_OR_DOWN,), filled=True),
-            Column(title="Busy", expr=row(gpu_rate(m.GPU_BUSY_SECONDS_TOTAL)), highest=1),
-            Column(title="Multiprocessors", expr=row(gpu(m.GPU_SM_ACTIVE_RATIO)), highest=1),
+            Column(title=gpu_measures.BUSY.title, expr=row(of_gpu(gpu_measures.BUSY)), highest=1),
+            Column(title="SM active", expr=row(of_gpu(gpu_measures.SM_ACTIVE)), highest=1),
             Column(
                 title="GPU memory",
-                expr=row(gpu(m.GPU_MEMORY_USED_BYTES) / gpu(m.GPU_MEMORY_TOTAL_BYTES)),
+                expr=row(of_gpu(gpu_measures.MEMORY_USED)),
                 steps=look.above("cuda_peak_share"),
                 highest=1,
             ),
+            Column(title="Power / limit", expr=row(of_gpu(gpu_measures.POWER_OF_LIMIT)), highest=1),
+            Column(title="Temperature", expr=row(of_gpu(gpu_measures.HEAT_CELSIUS)), decimals=0),
             Column(
-                title="Power of its limit", expr=row(gpu(m.GPU_POWER_WATTS) / gpu(m.GPU_POWER_LIMIT_WATTS)), highest=1
+                title="To slowdown",
+                expr=row(of_gpu(gpu_measures.TO_SLOWDOWN)),
+                steps=look.below("margin", 1),
+                decimals=0,
             ),
-            Column(title="Temperature", expr=row(gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")), decimals=0),
-            Column(title="To slowdown", expr=row(to_slowdown()), steps=look.below("margin", 1), decimals=0),
-            Column(
-                title="Clock of its best",
-                expr=row(gpu(m.GPU_CLOCK_HERTZ, domain="sm") / gpu(m.GPU_CLOCK_MAX_HERTZ, domain="sm")),
-                highest=1,
-            ),
+            Column(title=gpu_measures.CLOCK.title, expr=row(of_gpu(gpu_measures.CLOCK)), highest=1),
             Column(
                 title="Throttled",
-                expr=row(gpu_rate(m.GPU_THROTTLED_SECONDS_TOTAL, reason="!=sw_power_cap")),
+                expr=row(of_gpu(gpu_measures.SLOWED)),
                 steps=look.above("thermal_share"),
             ),
             Column(
-                title="PCIe lanes of all",
-                expr=row(gpu(m.GPU_PCIE_LINK_WIDTH) / gpu(m.GPU_PCIE_LINK_WIDTH_MAX)),
+                title=gpu_measures.PCIE_WIDTH.title,
+                expr=row(of_gpu(gpu_measures.PCIE_WIDTH)),
                 steps=look.below(1),
                 decimals=0,
             ),
@@ -174,23 +168,26 @@ GLANCE = Row(
                 decimals=0,
             ),
             Column(title="Xid", expr=row(zero(xid(), gpu(m.GPU_INFO))), steps=look.above(1), decimals=0),
-            size=Size(width=24, height=8),
+            width=190,
+            size=Size(width=24, height=10),
         ),
         stat(
-            "CPU busy",
+            "CPU utilization",
             About("Below 90 %.", "Full while GPUs wait: open Data pipeline.", "Mean over the nodes chosen."),
-            Query(total("avg", measures.measured(NODES, host_measures.CPU_BUSY, "instance"))),
+            Query(total("avg", of_node(host_measures.CPU_BUSY))),
             steps=look.above("busy"),
             decimals=0,
             graph=True,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Memory used",
             About("Below 90 %.", "Higher: the OOM killer is near. Fewer workers, cache=disk in place of cache=ram."),
-            Query(total("max", measures.measured(NODES, memory.HOST_USED, "instance"))),
+            Query(total("max", of_node(memory.HOST_USED))),
             steps=look.above("host_memory", "busy_severe"),
             decimals=0,
             graph=True,
+            size=Size(width=8, height=3),
         ),
         stat(
             "/dev/shm used",
@@ -199,9 +196,10 @@ GLANCE = Row(
                 "Full: loader workers die with a bus error. A larger shared memory (--shm-size, emptyDir sizeLimit).",
                 "Shared memory carries batches from workers to trainers. n/a: it is not mounted.",
             ),
-            Query(known(total("max", used("/dev/shm")), total("max", NODES(m.BUILD_INFO)))),
+            Query(known(total("max", of_node(host_measures.SHM_USED)), total("max", NODES(m.BUILD_INFO)))),
             steps=look.above("shm_some", "shm"),
             decimals=0,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Waiting for storage",
@@ -210,23 +208,20 @@ GLANCE = Row(
                 "Higher: disks or network storage are too slow for what runs here.",
                 "Share of time in which some task waited for storage. n/a: this kernel does not measure pressure.",
             ),
-            Query(
-                known(
-                    total("max", host_rate(m.PRESSURE_SECONDS_TOTAL, resource="io", kind="some")),
-                    total("max", NODES(m.BUILD_INFO)),
-                )
-            ),
-            steps=look.above("pressure", "pressure_severe"),
+            Query(known(total("max", of_node(host_measures.IO_PRESSURE)), total("max", NODES(m.BUILD_INFO)))),
+            steps=look.above("io_pressure", "pressure_severe"),
             decimals=1,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Swap",
             About("0.", "Any: memory was short. Training on swapped memory crawls.", "Swap in use."),
             Query(total("sum", NODES(m.SWAP_USED_BYTES))),
             steps=look.above(1),
+            size=Size(width=8, height=3),
         ),
         stat(
-            "Age of what you see",
+            "Data age",
             About(
                 "A few seconds.",
                 "Grows: the exporter's sampler hangs; see the collectors at the bottom.",
@@ -234,6 +229,7 @@ GLANCE = Row(
             ),
             Query(total("max", since(NODES(m.SNAPSHOT_TIMESTAMP_SECONDS)))),
             steps=look.above("age_of_figures", "age_of_figures_severe"),
+            size=Size(width=8, height=3),
         ),
     ],
 )
@@ -242,27 +238,27 @@ GPU_ROW = Row(
     "GPUs at work",
     [
         lines(
-            "GPU busy",
+            gpu_measures.BUSY.title,
             About(
                 "Near 100 % while training.",
                 "Saw teeth: waiting for data. Flat at zero: held but idle.",
                 "Share of time in which a kernel ran.",
             ),
-            Query(gpu_rate(m.GPU_BUSY_SECONDS_TOTAL), "GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.BUSY), "GPU {{gpu}} of {{instance}}"),
             highest=1,
             size=THIRD,
         ),
         lines(
-            "What the busy GPU does",
+            "SM, tensor core and memory activity",
             About(
-                "Multiprocessors above 60 %.",
-                "Busy but few multiprocessors active: the batch is too small, or kernels are.",
+                "SM active above 60 %.",
+                "Utilization high, but few SMs active: the batch is too small, or CUDA kernels are.",
                 "Mean over the GPUs. Absent where the driver or the hardware has no such counters.",
             ),
-            Query(total("avg", GPUS(m.GPU_SM_ACTIVE_RATIO)), "multiprocessors active"),
-            Query(total("avg", GPUS(m.GPU_SM_OCCUPANCY_RATIO)), "warps resident"),
-            Query(total("avg", GPUS(m.GPU_TENSOR_ACTIVE_RATIO)), "tensor cores"),
-            Query(total("avg", GPUS(m.GPU_DRAM_ACTIVE_RATIO)), "memory bandwidth"),
+            Query(of_all_gpus(gpu_measures.SM_ACTIVE), "SM active"),
+            Query(of_all_gpus(gpu_measures.SM_OCCUPANCY), "warps resident"),
+            Query(of_all_gpus(gpu_measures.TENSOR_ACTIVE), "tensor cores"),
+            Query(of_all_gpus(gpu_measures.DRAM_ACTIVE), "memory bandwidth"),
             highest=1,
             size=THIRD,
         ),
@@ -273,7 +269,7 @@ GPU_ROW = Row(
                 "Lower at the same mean: the work comes in bursts, with gaps between.",
                 "Share of the driver's own fine samples in which the GPU was busy above 85 %.",
             ),
-            Query(often_busy(), "GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.OFTEN_BUSY), "GPU {{gpu}} of {{instance}}"),
             highest=1,
             size=THIRD,
         ),
@@ -289,8 +285,8 @@ GPU_ROW = Row(
                 "Below the limit, or at it on power-limited cards.",
                 "At the limit with a low clock: raise it (nvidia-smi -pl), if the cooling allows.",
             ),
-            Query(gpu(m.GPU_POWER_WATTS), "GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_POWER_LIMIT_WATTS), "limit of {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.POWER), "GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_POWER_LIMIT_WATTS), "limit of GPU {{gpu}} of {{instance}}", BOUND),
             size=THIRD,
         ),
         lines(
@@ -300,30 +296,32 @@ GPU_ROW = Row(
                 "Close: the GPU slows itself down. Airflow, fans, dust, inlet temperature.",
             ),
             Query(temperature(), "{{sensor}} of GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown"), "slowdown of {{gpu}} of {{instance}}"),
+            Query(
+                gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown"), "slowdown of GPU {{gpu}} of {{instance}}", BOUND
+            ),
             size=THIRD,
         ),
         lines(
             "Clocks",
             About("Near 100 % under load.", "Low under load: throttled.", "Clock over the highest; low at idle."),
-            Query(clock("sm"), "multiprocessors, GPU {{gpu}} of {{instance}}"),
-            Query(clock("memory"), "memory, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.CLOCK), "SM, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.MEMORY_CLOCK), "memory, GPU {{gpu}} of {{instance}}", BOUND),
             highest=1,
             size=THIRD,
         ),
         lines(
-            "Memory, encoder, decoder busy",
+            "Memory, encoder and decoder utilization",
             About("Memory follows the load, the others are zero.", "Video work shares the GPU."),
-            Query(gpu_rate(m.GPU_MEMORY_BUSY_SECONDS_TOTAL), "memory, GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_ENCODER_UTILIZATION_RATIO), "encoder, GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_DECODER_UTILIZATION_RATIO), "decoder, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.MEMORY_BUSY), "memory, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.ENCODER), "encoder, GPU {{gpu}} of {{instance}}", BOUND),
+            Query(of_gpu(gpu_measures.DECODER), "decoder, GPU {{gpu}} of {{instance}}", BOUND),
             highest=1,
             size=THIRD,
         ),
         lines(
             "Energy",
             About("Follows power.", "The integral of this is your bill."),
-            Query(gpu_rate(m.GPU_ENERGY_JOULES_TOTAL), "GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.ENERGY), "GPU {{gpu}} of {{instance}}"),
             size=THIRD,
         ),
         timeline(
@@ -332,10 +330,8 @@ GPU_ROW = Row(
                 "Grey; sw_power_cap under load is normal on power-limited cards.",
                 "Thermal: cooling. Power brake: the node's power supply. Both show in the step time.",
             ),
-            Query(
-                total("max", GPUS(m.GPU_THROTTLED), *ON, "reason"),
-                "GPU {{gpu}} of {{instance}}: {{reason}}",
-            ),
+            Query(total("max", GPUS(m.GPU_THROTTLED)), "any GPU, any reason"),
+            Query(throttled_at_all(), "{{reason}}, GPU {{gpu}} of {{instance}}"),
             mappings=(THROTTLED,),
         ),
         timeline(
@@ -343,7 +339,7 @@ GPU_ROW = Row(
             About("P0 under load.", "P2 or higher under load: a limit set by an operator, or heat."),
             Query(gpu(m.GPU_PERFORMANCE_STATE), "GPU {{gpu}} of {{instance}}"),
             mappings=(P_STATES,),
-            size=ROW,
+            size=Size(width=24, height=9),
         ),
     ],
 )
@@ -354,8 +350,8 @@ LINKS = Row(
         lines(
             "PCIe traffic",
             About("Far below the link's bandwidth.", "Near it: larger batches do not help; pin_memory, fewer copies."),
-            Query(gpu_rate(m.GPU_PCIE_RECEIVE_BYTES_TOTAL), "to GPU {{gpu}} of {{instance}}"),
-            Query(gpu_rate(m.GPU_PCIE_TRANSMIT_BYTES_TOTAL), "from GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.PCIE_RECEIVED), "to GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.PCIE_SENT), "from GPU {{gpu}} of {{instance}}", BOUND),
             size=THIRD,
         ),
         lines(
@@ -365,7 +361,7 @@ LINKS = Row(
                 "Fewer lanes, or a low generation under load: reseat the card, look at the riser and the BIOS.",
             ),
             Query(gpu(m.GPU_PCIE_LINK_WIDTH), "lanes, GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_PCIE_LINK_GENERATION), "generation, GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_PCIE_LINK_GENERATION), "generation, GPU {{gpu}} of {{instance}}", BOUND),
             Query(gpu(m.GPU_PCIE_LINK_GENERATION_MAX), "highest generation, GPU {{gpu}} of {{instance}}"),
             size=THIRD,
         ),
@@ -375,14 +371,14 @@ LINKS = Row(
                 "Under DDP, a burst with each step.",
                 "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.",
             ),
-            Query(gpu_rate(m.GPU_NVLINK_RECEIVE_BYTES_TOTAL), "to GPU {{gpu}} of {{instance}}"),
-            Query(gpu_rate(m.GPU_NVLINK_TRANSMIT_BYTES_TOTAL), "from GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.NVLINK_RECEIVED), "to GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.NVLINK_SENT), "from GPU {{gpu}} of {{instance}}", BOUND),
             size=THIRD,
         ),
         lines(
             "NVLink errors",
             About("Zero.", "Replays above 1/s: a bad bridge or switch; drain the node."),
-            Query(gpu_rate(m.GPU_NVLINK_ERRORS_TOTAL, "kind"), "{{kind}}, GPU {{gpu}} of {{instance}}"),
+            Query(link_errors(), "{{kind}}, GPU {{gpu}} of {{instance}}"),
             steps=look.above(1),
             size=THIRD,
         ),
@@ -447,7 +443,7 @@ HOST = Row(
             "Load and CPUs",
             About("Load below the CPUs.", "Above twice the CPUs: too many workers or threads; OMP_NUM_THREADS=1."),
             Query(host(m.LOAD_AVERAGE, window="1m"), "load of {{instance}}"),
-            Query(host(m.CPU_CORES), "CPUs of {{instance}}"),
+            Query(host(m.CPU_CORES), "CPUs of {{instance}}", BOUND),
             unit="processes",
             size=THIRD,
         ),
@@ -463,7 +459,7 @@ HOST = Row(
             Query(total("sum", NODES(m.MEMORY_USED_BYTES)), "used"),
             Query(total("sum", NODES(m.MEMORY_CACHED_BYTES)), "page cache"),
             Query(total("sum", NODES(m.MEMORY_AVAILABLE_BYTES)), "available"),
-            Query(total("sum", NODES(m.MEMORY_TOTAL_BYTES)), "installed"),
+            Query(total("sum", NODES(m.MEMORY_TOTAL_BYTES)), "installed", BOUND),
             size=THIRD,
         ),
         lines(
@@ -484,7 +480,7 @@ HOST = Row(
                 "Full: checkpoints fail. Delete old runs' weights and the .npy files of cache=disk.",
                 "Share of each file system in use.",
             ),
-            Query(used(), "{{mountpoint}} of {{instance}}"),
+            Query(of_node(host_measures.FILE_SYSTEM_USED, "mountpoint"), "{{mountpoint}} of {{instance}}"),
             steps=look.above("disk_used", "disk_used_severe"),
             highest=1,
             size=THIRD,
@@ -504,10 +500,10 @@ DISK = Row(
             size=THIRD,
         ),
         lines(
-            "Disk busy",
+            "Disk utilization",
             About("Below 80 %.", "Near 100 %: the disk is the limit.", "Share of time in which the disk had work."),
-            Query(host_rate(m.DISK_IO_SECONDS_TOTAL, "device"), "{{device}} of {{instance}}"),
-            steps=look.above("busy"),
+            Query(of_node(host_measures.DISK_BUSY, "device"), "{{device}} of {{instance}}"),
+            steps=look.above("disk_busy"),
             highest=1,
             size=THIRD,
         ),
@@ -518,8 +514,8 @@ DISK = Row(
                 "Growing: the disk or the network behind it is full.",
                 "Mean time of a read and of a write.",
             ),
-            Query(latency(m.DISK_READ_SECONDS_TOTAL, m.DISK_READS_TOTAL), "read, {{device}} of {{instance}}"),
-            Query(latency(m.DISK_WRITE_SECONDS_TOTAL, m.DISK_WRITES_TOTAL), "write, {{device}} of {{instance}}"),
+            Query(of_node(host_measures.READ_LATENCY, "device"), "read, {{device}} of {{instance}}"),
+            Query(of_node(host_measures.WRITE_LATENCY, "device"), "write, {{device}} of {{instance}}"),
             size=THIRD,
         ),
         lines(
@@ -550,13 +546,13 @@ WHO = Row(
         table(
             "Processes on the GPUs",
             About(
-                "Each GPU has one training.",
-                "A process without a training: somebody else's, or one whose trainer died. nvidia-smi, then end it.",
-                "A click on the training opens it.",
+                "Each GPU has one run.",
+                "A process without a run: somebody else's, or one whose trainer died. nvidia-smi, then end it.",
+                "A click on the run opens it.",
             ),
             ("who", "Node, GPU, process"),
             Column(title="Program", expr=PROCESSES, label="command"),
-            Column(title="Training", expr=PROCESSES, label="run", link=RUN_LINK),
+            Column(title="Run", expr=PROCESSES, label="run", link=RUN_LINK),
             Column(title="Rank", expr=PROCESSES, label="rank"),
             Column(title="GPU memory", expr=PROCESSES),
             Column(
@@ -568,13 +564,13 @@ WHO = Row(
             size=Size(width=14),
         ),
         table(
-            "Trainings here",
+            "Runs here",
             About(
                 "What you expect.",
-                "None while GPUs are busy: a training without yoloscope's hooks.",
-                "One row for each training with a rank on the nodes chosen.",
+                "None while GPUs are in use: a run without yoloscope's hooks.",
+                "One row for each run with a rank on the nodes chosen.",
             ),
-            ("run", "Training"),
+            ("run", "Run"),
             Column(title="Ranks", expr=total("sum", NODES(m.TRAIN_UP), "run"), decimals=0),
             Column(title="Images per second", expr=measures.images(NODES, "run"), decimals=0),
             Column(
@@ -606,7 +602,7 @@ EXPORTER = Row(
             size=Size(width=6),
         ),
         lines(
-            "Values refused",
+            "Rejected values",
             About("Zero.", "docs/metrics.md says what each reason means; most often a driver that answers nonsense."),
             Query(host_rate(m.SAMPLES_REJECTED_TOTAL, "collector", "reason"), "{{collector}}: {{reason}}"),
             size=Size(width=6),

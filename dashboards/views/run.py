@@ -5,7 +5,7 @@ from __future__ import annotations
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import gpu, training
 from yoloscope_exporter.measures import host as cpu
-from yoloscope_exporter.measures.promql import THIS_RUN, Expr, since, top, total
+from yoloscope_exporter.measures.promql import THIS_RUN, Expr, top, total
 
 from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
@@ -33,6 +33,11 @@ def holding(*by: str) -> Expr:
     return levels.severity(RUN, *by, "verdict")
 
 
+def fixes() -> Expr:
+    """What to do about each verdict; that of one rank where they differ."""
+    return top(1, total("max", RUN(m.TRAIN_VERDICT_FIX_INFO), "verdict", "fix"), "verdict")
+
+
 def owner() -> Expr:
     """Whose run it is."""
     return total("max", ONE_RUN(recording.RUN_OWNER), "run", "user")
@@ -55,13 +60,14 @@ GLANCE = Row(
             "Diagnosis",
             About(
                 "One blue row: healthy.",
-                "The first row is the most severe; docs/diagnosis.md says of each verdict what to type, how to verify "
+                "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to verify "
                 "it, and what looks alike.",
-                "The verdicts of the diagnosis that hold now.",
+                "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.",
             ),
             ("verdict", "Verdict"),
             Column(title="Severity", expr=holding(), mappings=(verdicts.LEVELS,), filled=True, width=120),
             Column(title="Ranks", expr=ranks_of_verdict(), decimals=0, width=80),
+            Column(title="Fix", expr=fixes(), label="fix"),
             width=330,
             key_mappings=(verdicts.TITLES,),
             sort="Severity",
@@ -97,7 +103,7 @@ GLANCE = Row(
         stat(
             "Goodput",
             About("Above 90 %.", "The verdict names what takes the rest."),
-            Query(of_run(total("avg", RUN(m.TRAIN_GOODPUT_RATIO)))),
+            Query(of_run(measures.measured(RUN, training.GOODPUT))),
             steps=look.below("goodput", "goodput_low"),
             decimals=0,
         ),
@@ -117,7 +123,7 @@ GLANCE = Row(
                 "Stands still: look at Last batch. Early stopping ends a run before 100 %.",
                 "Epoch under way over epochs asked for.",
             ),
-            Query(of_run((total("max", RUN(m.TRAIN_EPOCH)) / total("max", RUN(m.TRAIN_EPOCHS))).of("ratio"))),
+            Query(of_run(measures.measured(RUN, training.PROGRESS))),
             decimals=0,
         ),
         stat(
@@ -132,8 +138,8 @@ GLANCE = Row(
                 "Minutes without a batch while the state is train: the run hangs. py-spy dump shows where.",
                 "Time since the last training batch ended.",
             ),
-            Query(of_run(since(total("max", RUN(m.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS))))),
-            steps=look.above("late_batch", "stalled"),
+            Query(of_run(measures.measured(RUN, training.SINCE_BATCH))),
+            steps=look.above("late_batch", "stall_most_seconds"),
         ),
         lines(
             "Step anatomy",

@@ -639,6 +639,8 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
     verdict = _verdict(moment, rank)
     for name in VERDICTS:
         yield catalog.TRAIN_VERDICT, (name,), float(name == verdict)
+    if verdict:
+        yield catalog.TRAIN_VERDICT_FIX_INFO, (verdict, rules.BY_NAME[verdict].remedy), 1.0
     phases = moment.regime.phases[rank]
     lost = phases["data_wait"] + phases.get("backward_exposed", 0.0)
     if moment.alive and moment.progress.state == "train":
