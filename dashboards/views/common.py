@@ -95,7 +95,7 @@ FIRING: Final = About(
 
 def verdict_column(expr: Expr) -> Column:
     """The verdict's name in words, in the colour of its severity; wide enough for the longest."""
-    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, width=300)
+    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, width=280)
 
 
 def severity_column(expr: Expr) -> Column:

@@ -179,9 +179,10 @@ GLANCE = Row(
                 "One row for each run that lives or ended a short while ago; the worst verdict of its ranks.",
             ),
             ("run", "Run"),
+            Column(title="Severity", expr=worst("verdict"), mappings=(verdicts.LEVELS,), filled=True, width=105),
             verdict_column(worst("verdict")),
-            Column(title="State", expr=state(), label="state", width=80),
-            Column(title="User", expr=owner(), label="user", width=100),
+            Column(title="State", expr=state(), label="state", width=75),
+            Column(title="User", expr=owner(), label="user", width=90),
             Column(title="Job or pod", expr=owner(), label="workload", width=110),
             Column(
                 title=gpu.BUSY.title,
@@ -189,7 +190,7 @@ GLANCE = Row(
                 steps=look.below("gpu_well_used", "gpu_low"),
                 highest=1,
                 decimals=0,
-                width=130,
+                width=145,
             ),
             Column(
                 title=training.DATA_WAIT.title,
@@ -197,14 +198,14 @@ GLANCE = Row(
                 steps=look.above("input_share", "input_share_severe"),
                 highest=1,
                 decimals=0,
-                width=130,
+                width=145,
             ),
             Column(
                 title="Images per second",
                 expr=run(recording.RUN_IMAGES, "sum"),
                 unit="images/s",
                 decimals=0,
-                width=110,
+                width=150,
             ),
             Column(title="Progress", expr=run(recording.RUN_PROGRESS), highest=1, decimals=0, width=110),
             Column(title="ETA", expr=run(recording.RUN_REMAINING), width=90),
@@ -216,8 +217,8 @@ GLANCE = Row(
             ),
             Column(title="mAP50-95", expr=run(recording.RUN_MAP), unit="score", decimals=3, width=90),
             link=RUN_LINK,
-            width=210,
-            sort=training.DATA_WAIT.title,
+            width=190,
+            sort="Severity",
             size=Size(width=24, height=10),
         ),
         timeline(
@@ -322,7 +323,7 @@ USE = Row(
                 title="CO2", expr=known(times(energy(), recording.CO2_KWH), held_hours()), unit="kilograms", decimals=2
             ),
             sort="GPU-hours",
-            size=Size(width=12, height=7),
+            size=Size(width=24, height=7),
         ),
         table(
             "GPU-hours wasted by cause",
@@ -335,7 +336,7 @@ USE = Row(
                 decimals=2,
             ),
             sort="GPU-hours",
-            size=Size(width=6, height=7),
+            size=Size(width=12, height=7),
         ),
         table(
             "GPU-hours wasted by run",
@@ -344,7 +345,7 @@ USE = Row(
             Column(title="GPU-hours", expr=top(20, wasted_hours("run")), decimals=2),
             link=RUN_LINK,
             sort="GPU-hours",
-            size=Size(width=6, height=7),
+            size=Size(width=12, height=7),
         ),
     ],
 )

@@ -13,7 +13,7 @@ from yoloscope_exporter.measures.promql import Expr, known, named, over, since, 
 from dashboards import look, measures
 from dashboards.board import CLUSTER, JOB, ONE_INSTANCE, Annotation, Board, Row
 from dashboards.board import GPU as GPU_VARIABLE
-from dashboards.panels import BOUND, THIRD, About, Column, Query, Size, lines, stat, table, timeline
+from dashboards.panels import BOUND, HALF, THIRD, About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import GPUS, NODES, RUN_LINK, began
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ GPU_ROW = Row(
             ),
             Query(of_gpu(gpu_measures.BUSY), "GPU {{gpu}} of {{instance}}"),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "SM, tensor core and memory activity",
@@ -260,7 +260,7 @@ GPU_ROW = Row(
             Query(of_all_gpus(gpu_measures.TENSOR_ACTIVE), "tensor cores"),
             Query(of_all_gpus(gpu_measures.DRAM_ACTIVE), "memory bandwidth"),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Utilization samples above 85 %",
@@ -271,13 +271,13 @@ GPU_ROW = Row(
             ),
             Query(of_gpu(gpu_measures.OFTEN_BUSY), "GPU {{gpu}} of {{instance}}"),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "GPU memory used",
             About("Flat while training.", "Climbing: see the dashboard GPU memory."),
             Query(gpu(m.GPU_MEMORY_USED_BYTES), "GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Power against the limit",
@@ -287,7 +287,7 @@ GPU_ROW = Row(
             ),
             Query(of_gpu(gpu_measures.POWER), "GPU {{gpu}} of {{instance}}"),
             Query(gpu(m.GPU_POWER_LIMIT_WATTS), "limit of GPU {{gpu}} of {{instance}}", BOUND),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Temperature against the slowdown",
@@ -299,7 +299,7 @@ GPU_ROW = Row(
             Query(
                 gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown"), "slowdown of GPU {{gpu}} of {{instance}}", BOUND
             ),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Clocks",
@@ -307,7 +307,7 @@ GPU_ROW = Row(
             Query(of_gpu(gpu_measures.CLOCK), "SM, GPU {{gpu}} of {{instance}}"),
             Query(of_gpu(gpu_measures.MEMORY_CLOCK), "memory, GPU {{gpu}} of {{instance}}", BOUND),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Memory, encoder and decoder utilization",
@@ -316,13 +316,13 @@ GPU_ROW = Row(
             Query(of_gpu(gpu_measures.ENCODER), "encoder, GPU {{gpu}} of {{instance}}", BOUND),
             Query(of_gpu(gpu_measures.DECODER), "decoder, GPU {{gpu}} of {{instance}}", BOUND),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Energy",
             About("Follows power.", "The integral of this is your bill."),
             Query(of_gpu(gpu_measures.ENERGY), "GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         timeline(
             "Throttling",
@@ -352,7 +352,7 @@ LINKS = Row(
             About("Far below the link's bandwidth.", "Near it: larger batches do not help; pin_memory, fewer copies."),
             Query(of_gpu(gpu_measures.PCIE_RECEIVED), "to GPU {{gpu}} of {{instance}}"),
             Query(of_gpu(gpu_measures.PCIE_SENT), "from GPU {{gpu}} of {{instance}}", BOUND),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "PCIe generation and lanes",
@@ -363,7 +363,7 @@ LINKS = Row(
             Query(gpu(m.GPU_PCIE_LINK_WIDTH), "lanes, GPU {{gpu}} of {{instance}}"),
             Query(gpu(m.GPU_PCIE_LINK_GENERATION), "generation, GPU {{gpu}} of {{instance}}", BOUND),
             Query(gpu(m.GPU_PCIE_LINK_GENERATION_MAX), "highest generation, GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "NVLink traffic",
@@ -373,20 +373,20 @@ LINKS = Row(
             ),
             Query(of_gpu(gpu_measures.NVLINK_RECEIVED), "to GPU {{gpu}} of {{instance}}"),
             Query(of_gpu(gpu_measures.NVLINK_SENT), "from GPU {{gpu}} of {{instance}}", BOUND),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "NVLink errors",
             About("Zero.", "Replays above 1/s: a bad bridge or switch; drain the node."),
             Query(link_errors(), "{{kind}}, GPU {{gpu}} of {{instance}}"),
             steps=look.above(1),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "ECC errors",
             About("Corrected ones now and then.", "Uncorrected ones end programs: drain the node, reset the GPU."),
             Query(grown_now(m.GPU_ECC_ERRORS_TOTAL, "kind"), "{{kind}}, GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Xid errors",
@@ -395,7 +395,7 @@ LINKS = Row(
                 "48, 79, 94, 95: hardware; drain the node. 13, 31, 43: the program. NVIDIA's Xid list has the rest.",
             ),
             Query(xid("xid"), "Xid {{xid}}, GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         table(
             "Memory repairs",
@@ -423,6 +423,7 @@ LINKS = Row(
             size=ROW,
         ),
     ],
+    collapsed=True,
 )
 
 HOST = Row(
@@ -526,7 +527,7 @@ DISK = Row(
             ),
             Query(host_rate(m.NETWORK_RECEIVE_BYTES_TOTAL, "device"), "in, {{device}} of {{instance}}"),
             Query(host_rate(m.NETWORK_TRANSMIT_BYTES_TOTAL, "device"), "out, {{device}} of {{instance}}"),
-            size=Size(),
+            size=HALF,
         ),
         lines(
             "Network errors",
@@ -534,7 +535,7 @@ DISK = Row(
             Query(host_rate(m.NETWORK_RECEIVE_ERRORS_TOTAL, "device"), "in, {{device}} of {{instance}}"),
             Query(host_rate(m.NETWORK_TRANSMIT_ERRORS_TOTAL, "device"), "out, {{device}} of {{instance}}"),
             steps=look.above(1),
-            size=Size(),
+            size=HALF,
         ),
     ],
     collapsed=True,
