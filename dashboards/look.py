@@ -40,7 +40,16 @@ OF_LABEL: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "phase": PHASES,
         "cause": colours.CAUSES,
         "role": _in_order("main", "worker", "val_worker"),
-        "kind": _in_order("allocated", "reserved", "peak_allocated", "peak_reserved"),
+        "kind": _in_order(
+            "allocated",
+            "reserved",
+            "peak_allocated",
+            "peak_reserved",
+            "active",
+            "inactive_split",
+            "epoch_peak_allocated",
+            "epoch_peak_reserved",
+        ),
         "component": _in_order("box_loss", "cls_loss", "dfl_loss", "pose_loss", "kobj_loss", "seg_loss"),
         "name": _in_order(
             "metrics/mAP50-95(B)", "metrics/mAP50(B)", "metrics/precision(B)", "metrics/recall(B)", "fitness"

@@ -466,10 +466,7 @@ _RUN: Final = {
     "Verdicts of the diagnosis, while they held for a rank.": "诊断结论在任一 rank 上成立的时段。",
     "Verdicts over time": "诊断结论随时间变化",
     "What is wrong, and what to do": "问题与修改方法",
-    (
-        "Whose run it is: the Slurm job's user, else the process's; as workload the Slurm job, else "
-        "namespace/pod."
-    ): (
+    ("Whose run it is: the Slurm job's user, else the process's; as workload the Slurm job, else namespace/pod."): (
         "任务属于谁：Slurm 作业的用户，否则为进程的用户；以及 Slurm 作业，或命名空间/pod。"
     ),
     "Whose run, its alerts and its configuration": "归属、告警与配置",
@@ -477,9 +474,7 @@ _RUN: Final = {
     (
         "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to "
         "verify it, and what looks alike."
-    ): (
-        "第一行最严重：按其修改方法操作。docs/diagnosis.md 说明每个结论如何确认以及容易混淆的情况。"
-    ),
+    ): ("第一行最严重：按其修改方法操作。docs/diagnosis.md 说明每个结论如何确认以及容易混淆的情况。"),
     "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.": (
         "当前成立的诊断结论，以及针对其中一个 rank 计算出的修改方法。"
     ),
@@ -649,9 +644,7 @@ _DATA: Final = {
     (
         "A worker is slow when it takes 2 times as long as the mean of its rank's other workers. Workers "
         "that were never slow in the time range have no row."
-    ): (
-        "准备一个 batch 的时间达到同一 rank 其他 worker 均值的 2 倍即为慢。时间范围内从未变慢的 worker 不显示。"
-    ),
+    ): ("准备一个 batch 的时间达到同一 rank 其他 worker 均值的 2 倍即为慢。时间范围内从未变慢的 worker 不显示。"),
     "A worker orange all along: its files, its mount or its CPU. Now and then: harmless.": (
         "某个 worker 一直为橙色：检查它读取的文件、挂载和 CPU。偶尔出现无妨。"
     ),
@@ -667,9 +660,7 @@ _DATA: Final = {
     (
         "One row for each loader worker, the mean time it takes for a batch as colour. Choose one rank at "
         "the top where there are many."
-    ): (
-        "每个数据加载 worker 一行，颜色表示准备一个 batch 的平均时间。rank 较多时，可在上方只选一个。"
-    ),
+    ): ("每个数据加载 worker 一行，颜色表示准备一个 batch 的平均时间。rank 较多时，可在上方只选一个。"),
     "One row stands out: that worker's files, mount or CPU. All change at once: storage, or CPUs.": (
         "某一行颜色突出：检查该 worker 读取的文件、挂载和 CPU。所有行同时变化：存储或 CPU 的问题。"
     ),
@@ -848,9 +839,7 @@ _RANKS: Final = {
     (
         "The straggler works longer and waits for nobody; the others wait for it. Its clock, temperature "
         "and data wait say why."
-    ): (
-        "掉队者工作时间更长且不等别人；其他都在等它。它的频率、温度和数据等待说明原因。"
-    ),
+    ): ("掉队者工作时间更长且不等别人；其他都在等它。它的频率、温度和数据等待说明原因。"),
     "Waits for peers": "等其他 rank",
     "Waits for data": "等数据",
     "Temperature": "温度",
@@ -1194,10 +1183,7 @@ _NODE: Final = {
 
 _COMPARE: Final = {
     "yoloscope / Compare": "yoloscope / 对比",
-    (
-        "Two runs side by side, over their whole course and over epochs. Needs Grafana 9.4 or newer for "
-        "the curves."
-    ): (
+    ("Two runs side by side, over their whole course and over epochs. Needs Grafana 9.4 or newer for the curves."): (
         "两个任务并排对比：全程数据和按 epoch 的曲线。曲线需要 Grafana 9.4 或更新版本。"
     ),
     "From run A to run B": "从任务 A 到任务 B",

@@ -279,7 +279,6 @@ CURVES = Row(
             About("Low after the first epoch.", "High in the first epoch alone: cold files. In all: the loader."),
             lambda on: total("avg", on(recording.RUN_DATA_WAIT), "run"),
             "avg_over_time",
-            1,
         ),
         both(
             "GPU utilization, by epoch",
