@@ -22,6 +22,7 @@ from yoloscope_exporter.diagnosis.engine import (
     judge,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -78,6 +79,7 @@ class Live:
     _period: float = 1.0
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
+    _history: History = field(default_factory=History)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
     _fixes: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
 
@@ -131,7 +133,9 @@ class Live:
         self.faults.keep([*signals.ranks(short), (alone.run, alone.rank)])
         self._held = {key: held for key, held in self._held.items() if key in present}
         self._met = {key: met for key, met in self._met.items() if key in present}
-        self.diagnoses = tuple(told)
+        for diagnosis in told:
+            self._history.learn(diagnosis)
+        self.diagnoses = tuple(map(self._history.applied, told))
         self._advise(now)
         self._charge(since, [*everybody, alone])
         self._judged = now

@@ -60,10 +60,13 @@ def _cuda(kind: str) -> Formula:
     return last(catalog.TRAIN_CUDA_MEMORY_BYTES, kind=kind)
 
 
-#: The peak of the run where PyTorch gives one, else the most that was seen in the window.
+_REDUCED: Final = last(catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL).total("sum", RANK).compared(">", 0)
+#: The peak of the run where PyTorch gives one, else the most that was seen in the window: so after Ultralytics has
+#: halved the batch, because the peak of the run is that of the larger batch.
 _PEAK: Final = (
     over_time("max", catalog.TRAIN_CUDA_MEMORY_BYTES, kind="peak_reserved")
     .total("max", RANK)
+    .unless(_REDUCED, RANK)
     .or_(over_time("max", catalog.TRAIN_CUDA_MEMORY_BYTES, kind="reserved").total("max", RANK))
 )
 _DEVICE: Final = on_ranks(last(catalog.GPU_MEMORY_TOTAL_BYTES)).total("max", RANK)
@@ -88,8 +91,8 @@ PEAK: Final = Measure(
     name="gpu_memory_peak",
     title="Peak GPU memory",
     title_zh="显存峰值",
-    help="Most device memory that PyTorch reserved so far.",
-    help_zh="PyTorch 保留显存的最大值。",
+    help="Most device memory that PyTorch reserved so far; once the batch was halved, in the window.",
+    help_zh="PyTorch 保留显存的最大值；batch 减半之后只看窗口内。",
     formula=_PEAK.total("max"),
     of=RANK,
 )
@@ -97,8 +100,8 @@ PEAK_SHARE: Final = Measure(
     name="gpu_memory_peak_share",
     title="Peak GPU memory / device",
     title_zh="显存峰值 / 总显存",
-    help="Most device memory that PyTorch reserved so far, over the device's memory.",
-    help_zh="PyTorch 保留显存的最大值与设备显存之比。",
+    help="Most device memory that PyTorch reserved so far (in the window if the batch was halved), over the device's.",
+    help_zh="PyTorch 保留显存的最大值与设备显存之比；batch 减半之后只看窗口内。",
     formula=(_PEAK / _DEVICE).total("max"),
     of=RANK,
     thresholds=("cuda_peak_share", "cuda_peak_share_severe"),

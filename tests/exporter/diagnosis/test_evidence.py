@@ -172,7 +172,7 @@ def test_heat_and_a_power_brake_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("numbers", "signals", "cause", "fix"),
     [
-        ({"oom_kills": 2.0}, "2 by SIGKILL", "main memory", "workers=4 cache=False"),
+        ({"oom_kills": 2.0}, "2 by SIGKILL", "main memory", "workers=4; each worker"),
         ({}, "1 by SIGBUS", "/dev/shm", "--shm-size"),
         ({}, "1 by SIGKILL", "not known who", "end of the log"),
         ({}, "1 by 1", "not known", "end of the log"),
