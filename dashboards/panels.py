@@ -303,7 +303,7 @@ def rows(title: str, about: About, query: Query, *, unit: str = "", size: Size =
         _heatmap(sdk.heatmap_models.HeatmapColorScale.LINEAR)
         .y_axis(sdk.heatmap.YAxisConfig().reverse(True))  # row 0 at the top
         .cell_values(sdk.heatmap.CellValues().unit(look.UNITS[unit or query.expr.unit]))
-        .cell_gap(1)
+        .cell_gap(0)
     )
     return _finish(panel.build(), title, about, [query], size, unit=unit)
 
@@ -444,6 +444,7 @@ def epochs(
         .fill_opacity(0)
         .show_points(sdk.common_models.VisibilityMode.AUTO)
         .span_nulls(True)
+        .axis_soft_min(0)
         .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.FIXED).fixed_color(look.PALETTE[0]))
         .legend(_legend(THIRD))
         .tooltip(_tooltip())
