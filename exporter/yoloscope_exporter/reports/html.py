@@ -9,10 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from yoloscope_exporter.diagnosis import colours, units
 from yoloscope_exporter.reports import charts
+from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from jinja2 import Template
 
@@ -34,15 +35,26 @@ def one(summary: Summary) -> str:
     return _template().render(title=summary.run, summaries={"": summary})
 
 
-def two(comparison: Comparison) -> str:
-    """The page of two runs: the table first, then each of them."""
-    before, after = comparison.before, comparison.after
+def several(comparison: Comparison) -> str:
+    """The page of a comparison: the table first, then each of its runs."""
+    runs = _roles(comparison)
     return _template().render(
-        title=f"{before.run} and {after.run}",
+        title=" and ".join(dict.fromkeys(summary.run for summary in runs.values())),
         comparison=comparison,
-        overlaid=_overlaid(before, after),
-        summaries={"Before": before, "After": after},
+        pair=len(comparison.columns) == PAIR,
+        about=about(comparison),
+        overlaid=_overlaid(runs),
+        summaries=runs,
     )
+
+
+def _roles(comparison: Comparison) -> dict[str, Summary]:
+    """Every run, by its column and its number there."""
+    return {
+        column.name if len(column.runs) == 1 else f"{column.name} {number}": summary
+        for column in comparison.columns
+        for number, summary in enumerate(column.runs, start=1)
+    }
 
 
 @cache
@@ -66,17 +78,17 @@ def _template() -> Template:
     return environment.get_template("report.html")
 
 
-def _overlaid(before: Summary, after: Summary) -> dict[str, LineChart]:
-    """The curves of both runs in the same charts, each from its own start."""
+def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
+    """The curves of all runs in the same charts, each from its own start."""
     return {
         name: charts.lines(
             {
                 f"{role}: {curve.name}": _from_zero(curve)
-                for role, summary in (("before", before), ("after", after))
+                for role, summary in runs.items()
                 for curve in summary.curves.get(name, ())
             }
         )
-        for name in dict.fromkeys([*before.curves, *after.curves])
+        for name in dict.fromkeys(name for summary in runs.values() for name in summary.curves)
     }
 
 
@@ -91,7 +103,7 @@ def _facts(summary: Summary) -> str:
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     for name, quantity in QUANTITIES.items():
         if name in summary.figures:
-            yield quantity.title, shown(quantity, summary.figures[name])
+            yield quantity.title, shown(quantity, summary.figures[name].value, summary.figures[name].estimate)
 
 
 def _curves(summary: Summary) -> dict[str, LineChart]:
