@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis import colours, units
 from yoloscope_exporter.reports import charts
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
     from yoloscope_exporter.reports.curves import Curve
     from yoloscope_exporter.reports.summary import Summary
 
-#: Okabe and Ito's palette, which colour-blind readers tell apart; the black one is a grey here, to show on dark.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#F0E442")
+#: The page's colours: those of lines first, then those of states and phases.
+PALETTE = (*colours.PALETTE, *colours.STATES.values(), *colours.PHASES.values())
+_STATES = {state: len(colours.PALETTE) + place for place, state in enumerate(colours.STATES)}
+_PHASES = {phase: len(colours.PALETTE) + len(_STATES) + place for place, phase in enumerate(colours.PHASES)}
 #: Facts of a run that stand below its name.
 FACTS = ("model", "data", "imgsz", "device", "amp", "cache", "ultralytics", "torch", "cuda")
 
@@ -65,6 +66,7 @@ def _template() -> Template:
     environment.filters |= {"duration": units.duration, "gib": units.gib, "when": units.when}
     environment.globals |= {
         "palette": PALETTE,
+        "severities": colours.SEVERITIES,
         "charts": charts,
         "facts": _facts,
         "figures": _figures,
@@ -113,11 +115,11 @@ def _curves(summary: Summary) -> dict[str, LineChart]:
 
 
 def _timeline(summary: Summary) -> BlockChart:
-    return charts.timeline(summary.states, catalog.STATES)
+    return charts.timeline(summary.states, _STATES)
 
 
 def _budget(summary: Summary) -> BlockChart:
-    return charts.stacked(summary.budget, units.duration)
+    return charts.stacked(summary.budget, units.duration, _PHASES)
 
 
 def _workers(summary: Summary) -> tuple[Bar, ...]:

@@ -101,7 +101,7 @@ def _windows(ranks: Sequence[RankWindow]) -> list[Window]:
 
 def _part(windows: Sequence[Window], run: str, formula: Formula) -> Part | None:
     """A formula's value; it weighs what it is divided by, so that the weighted mean of parts is that of the whole."""
-    evaluator, seconds = Evaluator(Inside(windows), within={"run": run}), windows[0].seconds
+    evaluator, seconds = Evaluator(Inside(windows, {"run": run})), windows[0].seconds
     value = evaluator.vector(formula).get(frozenset())
     if value is None:
         return None

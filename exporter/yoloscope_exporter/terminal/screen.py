@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import rules, signals
+from yoloscope_exporter.diagnosis import colours, rules, signals
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
     from yoloscope_exporter.measures.series import Window
 
-STYLES = {rules.OK: "green", rules.INFO: "cyan", rules.WARNING: "yellow", rules.CRITICAL: "bold red"}
+STYLES = {**colours.SEVERITIES, rules.CRITICAL: f"bold {colours.SEVERITIES[rules.CRITICAL]}"}
 GIB = 2**30
 BAR = 24
 MOST_WORKERS = 16
@@ -143,8 +143,7 @@ def _anatomy(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
     table.add_column()
     for phase, seconds in grown.items():
         if seconds / total >= 0.005:  # noqa: PLR2004 - less than a character of the bar
-            style = "yellow" if phase in ("data_wait", "backward_exposed") else "blue"
-            table.add_row(phase, f"{1000 * seconds / batches:.1f} ms", _bar(seconds / total, style))
+            table.add_row(phase, f"{1000 * seconds / batches:.1f} ms", _bar(seconds / total, colours.PHASES[phase]))
     yield table
 
 
