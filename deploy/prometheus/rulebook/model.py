@@ -34,12 +34,15 @@ OF_GPU = ("gpu", "instance")
 OF_NODE = ("instance",)
 
 #: Reasons that many alerts share.
-AT_ONCE = ("it has happened; waiting tells nothing more", "事情已经发生,等待不会带来更多信息")
+AT_ONCE = ("it has happened; waiting tells nothing more", "事情已经发生，等待不会带来更多信息")
 STAY_VISIBLE = (
     "the event is over at once; it stays visible long enough to be read",
-    "事件瞬间结束,保留一段时间以便被看到",
+    "事件瞬间结束，保留一段时间以便被看到",
 )
-NO_FLAPPING = ("a value around the threshold is one problem, not many", "数值在阈值附近波动是一个问题,不是许多个")
+NO_FLAPPING = (
+    "avoids repeated firing while the value moves around the threshold",
+    "避免反复触发（数值可能在阈值附近波动）",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Alert:
         name: as it is shown; also the section in docs/alerts.md.
         expr: PromQL within Prometheus 2.42, `@name@` for thresholds.
         labels: those of the result that say where: they end the summary, fill the dashboard and the silence.
-        severity: CRITICAL wakes somebody, WARNING is work for the day, INFO is for the dashboards.
+        severity: CRITICAL is a page, WARNING a ticket, INFO is for the dashboards only.
         hold: `for`, with its reason in `why_hold` (English, Chinese).
         dashboard: uid of the dashboard to look at.
         en: English texts.
