@@ -93,11 +93,15 @@ def _alert(alert: Alert, category: Category, settings: Settings) -> dict[str, An
 
 
 def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
+    verdict = {"verdict": _verdicts()} if alert.diagnosed else {}
     return {
         "summary": _summary(alert, alert.en, ENGLISH),
-        "description": _description(alert, alert.en, ENGLISH),
+        "description": fill(alert.en.what),
+        "fix": fill(alert.en.fix),
         "summary_zh": _summary(alert, alert.zh, CHINESE),
-        "description_zh": _description(alert, alert.zh, CHINESE),
+        "description_zh": fill(alert.zh.what),
+        "fix_zh": fill(alert.zh.fix),
+        **verdict,
         "runbook_url": f"{settings.runbooks}#{alert.name.lower()}",
         "dashboard_url": f"{settings.grafana}/d/{alert.dashboard}{_variables(alert)}",
     }
@@ -116,16 +120,12 @@ def _where(alert: Alert, language: Language) -> str:
     return language.brackets.format(language.comma.join(known) + cluster)
 
 
-def _description(alert: Alert, text: Text, language: Language) -> str:
-    return language.space.join((fill(text.what), fill(text.fix))) + (_verdicts(language) if alert.diagnosed else "")
-
-
-def _verdicts(language: Language) -> str:
-    """What the diagnosis says of the run at this moment, asked when the alert is sent."""
+def _verdicts() -> str:
+    """What the diagnosis says of the run at this moment, asked when the alert is sent; empty for nothing."""
     verdicts = f'{c.TRAIN_VERDICT.name}{{run=%q,verdict!~"compute_bound|insufficient_data"}}'
     query = f"printf `max by (verdict) ({verdicts}) == 1` $labels.run | query"
-    listed = "{{ range . }} {{ .Labels.verdict }}{{ end }}"
-    return f"{{{{ with {query} }}}}{language.space}{language.diagnosis}{listed}{{{{ end }}}}"
+    each = "{{ if $index }}, {{ end }}{{ $one.Labels.verdict }}"
+    return f"{{{{ range $index, $one := {query} }}}}{each}{{{{ end }}}}"
 
 
 def _variables(alert: Alert) -> str:

@@ -42,7 +42,6 @@ class Language:
     brackets: str
     heading: str
     labels: dict[str, str]
-    diagnosis: str
     words: dict[str, str]
 
 
@@ -53,7 +52,6 @@ ENGLISH = Language(
     brackets=" ({})",
     heading="**{}.**",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
-    diagnosis="The diagnosis says:",
     words={
         "title": "Alerts",
         "other": "[中文](alerts.zh-CN.md)",
@@ -82,7 +80,6 @@ CHINESE = Language(
     brackets="（{}）",
     heading="**{}：**",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
-    diagnosis="诊断结果：",
     words={
         "title": "告警",
         "other": "[English](alerts.md)",

@@ -82,9 +82,8 @@ def test_texts_are_complete(outcome: promtool.Outcome) -> None:
         text = shown[alert.name]
         assert not re.search(r"<no value>|<error|error (executing|calling)|%!|\{\{|@\w+@", text), alert.name
         annotations = dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text))
-        assert {"summary", "description", "summary_zh", "description_zh", "runbook_url", "dashboard_url"} <= set(
-            annotations
-        )
+        texts = {f"{name}{language}" for name in ("summary", "description", "fix") for language in ("", "_zh")}
+        assert texts | {"runbook_url", "dashboard_url"} <= set(annotations)
         for label in alert.labels:
             assert re.search(rf"{generate.ENGLISH.labels[label]} [\w.:-]+", annotations["summary"]), alert.name
             assert re.search(rf"var-{label}=[\w.%-]+", annotations["dashboard_url"]), alert.name

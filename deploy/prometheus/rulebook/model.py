@@ -52,7 +52,7 @@ class Text:
     Attributes:
         summary: half a line with the number; run, rank, GPU and node are appended from the alert's labels.
         what: the number again, and what it means for the training.
-        fix: what to do, the likeliest first, as Ultralytics arguments; ends the description and the runbook.
+        fix: what to do, the likeliest first, as Ultralytics arguments; an annotation of its own, and in the runbook.
         meaning: runbook: what the rule compares and what it leaves out.
         verify: runbook: how to see that it is so.
         silence: runbook: when silence is right; the command is appended.
@@ -80,7 +80,7 @@ class Alert:
         en: English texts.
         zh: Chinese texts.
         keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
-        diagnosed: whether the description ends with the verdicts that hold for the run.
+        diagnosed: whether the annotation `verdict` names the verdicts that hold for the run.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
 
