@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import time
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import click
 from yoloscope_exporter.config import types
 from yoloscope_exporter.notify.messages import LANGUAGES, test_message
 from yoloscope_exporter.notify.queue import SIZE, Queue, default_directory
-from yoloscope_exporter.notify.services import AddressError, DeliveryError, Service
+from yoloscope_exporter.notify.services import DeliveryError, addressed
 
 if TYPE_CHECKING:
     import socket
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from yoloscope_exporter.config.types import Address, UnixAddress
+    from yoloscope_exporter.notify.services import Service
 
 #: As deploy/alertmanager/alertmanager.yml has it; `simulate` listens on 9912.
 ADDRESS = "127.0.0.1:9913"
@@ -103,23 +103,7 @@ def notify(  # noqa: PLR0913, PLR0917 - a command's options
     from yoloscope_exporter.service import log  # noqa: PLC0415 - the exporter's collectors come with it
 
     log.configure("info", "logfmt")
-    if not services:
-        _log.warning("no --to: alerts are written to this log only")
     _serve(listen, Queue(directory or default_directory(), queue_size), services, language)
-
-
-def addressed(urls: Sequence[str], option: str) -> list[Service]:
-    """The services at `urls`, each once.
-
-    Raises:
-        click.UsageError: Apprise is not installed, or one is no address; `option` is where it was given.
-    """
-    if urls and importlib.util.find_spec("apprise") is None:
-        raise click.UsageError(f"{option} needs Apprise: pip install 'yoloscope[notify]'")
-    try:
-        return list({service.key: service for service in map(Service, urls)}.values())
-    except AddressError as error:
-        raise click.UsageError(f"{option}: {error}") from error
 
 
 def _check(services: Sequence[Service], language: str) -> int:
@@ -155,7 +139,10 @@ def _serve(listen: Address | UnixAddress, queue: Queue, services: Sequence[Servi
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise click.UsageError(f"--listen {listen}: {reason}; choose another, or port 0") from error
+    listening.listen()
     senders = [Sender(service, queue) for service in services]
+    if not senders:
+        _log.warning("no --to: alerts are written to this log only")
     with ExitStack() as stack:
         stack.callback(release, listening)
         for sender in senders:

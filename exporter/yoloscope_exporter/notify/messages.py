@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter.notify.alerts import FIRING
 
@@ -78,6 +78,15 @@ class Message:
     """Alerts that are not among the sections."""
 
 
+class Ended(NamedTuple):
+    """A command that has ended: with an exit code, after so many seconds; `launch` names it in the records."""
+
+    command: str
+    code: int
+    seconds: float
+    launch: str
+
+
 def to_json(message: Message) -> dict[str, Any]:
     """For the queue on disk."""
     sections = [[one.heading, list(one.lines), [list(link) for link in one.links]] for one in message.sections]
@@ -112,7 +121,7 @@ def of_group(group: Group, language: str, now: float) -> Message:
     omitted = len(order) - len(sections) + max(group.truncated, 0)
     if len(sections) == 1:  # the title says it
         sections = [replace(sections[0], heading="")]
-    return Message(_line(title), tuple(sections), kind, now, language, omitted)
+    return Message(one_line(title), tuple(sections), kind, now, language, omitted)
 
 
 def test_message(language: str, now: float) -> Message:
@@ -129,7 +138,7 @@ def _section(alert: Alert, language: str) -> Section:
     words = _WORDS[language]
     severity = alert.labels.get("severity", "")
     state = severity if alert.status == FIRING and severity else words[alert.status]
-    heading = _line(f"[{state}] {_summary(alert, language)}")
+    heading = one_line(f"[{state}] {_summary(alert, language)}")
     if alert.status != FIRING:
         return Section(heading, (), _links(alert, language))
     named = ((words[name], _annotation(alert, name, language)) for name in ("verdict", "fix"))
@@ -169,7 +178,8 @@ def _clean(text: str) -> str:
     return re.sub(r"<(?=[A-Za-z/!@#])", "\uff1c", printable).strip()
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Text of somebody else as one line without markup."""
     return " ".join(_clean(text).split())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import logging
 import threading
 import time
@@ -10,10 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import click
+
 from yoloscope_exporter.notify.messages import cut, fitted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from apprise.plugins.base import NotifyBase
 
@@ -91,6 +94,20 @@ class Service:
             raise DeliveryError(str(error)) from error
         if not taken:
             raise DeliveryError("; ".join(lines) or "no reason given")
+
+
+def addressed(urls: Sequence[str], option: str) -> list[Service]:
+    """The services at `urls`, each once.
+
+    Raises:
+        click.UsageError: Apprise is not installed, or one is no address; `option` is where it was given.
+    """
+    if urls and importlib.util.find_spec("apprise") is None:
+        raise click.UsageError(f"{option} needs Apprise: pip install 'yoloscope[notify]'")
+    try:
+        return list({service.key: service for service in map(Service, urls)}.values())
+    except AddressError as error:
+        raise click.UsageError(f"{option}: {error}") from error
 
 
 def _robot(kind: type[NotifyBase], url: str) -> NotifyBase | None:
