@@ -55,11 +55,12 @@ class Inbox:
 
 
 def application(inbox: Inbox) -> Starlette:
-    """POST to `/alerts` takes a notification; `/-/healthy` answers."""
+    """POST to `/alerts` takes a notification; `/-/healthy` and `/-/ready` answer."""
     return Starlette(
         routes=[
             Route("/alerts", partial(_alerts, inbox), methods=["POST"]),
             Route("/-/healthy", _healthy),
+            Route("/-/ready", _healthy),
         ]
     )
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 
+from tests.exporter.notify.json_service import Service
 from tests.exporter.notify.notifications import alerts, notification
 from tests.live import wait_for
 
@@ -29,46 +27,11 @@ ROOT = Path(__file__).resolve().parents[3]
 YOLOSCOPE = [sys.executable, "-m", "yoloscope_exporter.cli"]
 
 
-class Service:
-    """Takes what Apprise's `json://` sends, unless it is away."""
-
-    def __init__(self) -> None:
-        """Listen on a free port."""
-        self.got: list[dict[str, Any]] = []
-        self.away = False
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if not service.away:
-                    service.got.append(json.loads(body))
-                self.send_response(503 if service.away else 200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://127.0.0.1:{self.server.server_port}"
-
-    @property
-    def titles(self) -> list[str]:
-        """Of what it took."""
-        return [one["title"] for one in self.got]
-
-
 @pytest.fixture
 def service() -> Iterator[Service]:
     """A service on this machine."""
-    running = Service()
-    thread = threading.Thread(target=running.server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield running
-    running.server.shutdown()
-    running.server.server_close()
-    thread.join()
+    with Service() as running:
+        yield running
 
 
 @pytest.fixture
