@@ -71,6 +71,7 @@ NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
     step.slowest_callback,
     loader.death_signals,
     setup.stage,
+    memory.growing,
     slow_batch.names,
     host.neighbours,
 )
@@ -102,7 +103,7 @@ class Signals(
         facts: labels of train_run_info (empty values left out).
         numbers: by the names of signals; missing means unknown.
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
-            `callback`, `death_signals`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`.
+            `callback`, `death_signals`, `growing`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`.
         local: seconds per batch by step phase, for the comparison of ranks.
     """
 
