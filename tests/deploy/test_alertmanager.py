@@ -72,7 +72,7 @@ def test_from_alertmanager_to_a_person(tmp_path: Path) -> None:
     ):
         live.post_alert(manager, **_labels(ALERTS[0], "a"))
         live.wait_for(lambda: service.titles)
-    assert service.titles[0].startswith(f"[FIRING] {ALERTS[0].name} (")
+    assert service.titles[0].startswith(f"[{ALERTS[0].severity}] {ALERTS[0].name} (")
 
 
 def test_every_alert_has_a_route() -> None:

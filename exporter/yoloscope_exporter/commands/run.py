@@ -29,7 +29,7 @@ from yoloscope_exporter.notify.services import addressed
 from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from yoloscope_exporter.notify.services import Service
 
@@ -134,7 +134,7 @@ def run(  # noqa: PLR0913 - a command's options
       yoloscope run --notify dingtalk://SECRET@TOKEN -- yolo detect train data=coco.yaml epochs=300
     """  # noqa: D301 - click reads the backslash
     program = _check(command)
-    services = addressed(urls, "--notify")
+    services = addressed(urls, "--notify") if _is_first(os.environ) else []
     if blind := _blind(command):
         click.echo(f"yoloscope: {blind} keeps the hooks out: this run will not be monitored", err=True)
     environ = dict(os.environ)
@@ -149,6 +149,11 @@ def run(  # noqa: PLR0913 - a command's options
     if services:
         _tell(services, Ended(" ".join(command[:3]), code, seconds, launch), language)
     context.exit(code)
+
+
+def _is_first(environ: Mapping[str, str]) -> bool:
+    """Whether this is the first task of its job: all of them run this command, and one of them tells the end."""
+    return all(environ.get(name, "0") == "0" for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"))
 
 
 def _tell(services: Sequence[Service], ended: Ended, language: str) -> None:

@@ -14,7 +14,7 @@ from yoloscope_exporter.diagnosis import rules, units
 from yoloscope_exporter.notify.messages import FAILURE, GOOD, MOST_SECTIONS, Message, Section, one_line
 from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports.figures import QUANTITIES
-from yoloscope_exporter.reports.summary import summarize
+from yoloscope_exporter.reports.summary import UnknownRunError, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,15 @@ def of_launch(records: Path, launch: str) -> list[Summary]:
             if record.facts.get("launch") == launch:
                 runs.setdefault(record.identity.run, path.stat().st_ctime)
     names = sorted(runs, key=lambda run: runs[run])
-    return [summarize([postmortem.read(records, name).store], name) for name in names]
+    return [summary for name in names if (summary := _summary(records, name))]
+
+
+def _summary(records: Path, run: str) -> Summary | None:
+    """None where the record holds too little: the command ended before the run had begun."""
+    try:
+        return summarize([postmortem.read(records, run).store], run)
+    except (KeyError, UnknownRunError):
+        return None
 
 
 def message(ended: Ended, summaries: Sequence[Summary], language: str, now: float) -> Message:

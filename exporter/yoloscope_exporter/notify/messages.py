@@ -28,7 +28,7 @@ _WORDS = {
         "verdict": "Verdict",
         "dashboard": "Dashboard",
         "runbook": "Runbook",
-        "more": "... and {} more alerts",
+        "more": "... and {} more",
         "late": "Delayed by {} min: the service did not answer.",
         "colon": ": ",
         "test": "yoloscope: test message",
@@ -41,7 +41,7 @@ _WORDS = {
         "verdict": "诊断结论",
         "dashboard": "仪表盘",
         "runbook": "处理手册",
-        "more": "……另有 {} 条告警",
+        "more": "……另有 {} 条",
         "late": "延迟 {} 分钟：通知服务没有应答。",
         "colon": "：",
         "test": "yoloscope：测试消息",
@@ -75,7 +75,7 @@ class Message:
     time: float
     language: str = "en"
     omitted: int = 0
-    """Alerts that are not among the sections."""
+    """Alerts or runs that are not among the sections."""
 
 
 class Ended(NamedTuple):
@@ -113,9 +113,8 @@ def of_group(group: Group, language: str, now: float) -> Message:
     """A group of alerts, those that fire first, the most severe first."""
     order = sorted(group.alerts, key=lambda one: (one.status != FIRING, -_rank(one)))
     firing = [one for one in order if one.status == FIRING]
-    words = _WORDS[language]
     count = f" {len(firing)}" if len(firing) > 1 else ""
-    title = f"[{words[order[0].status]}{count}] {_summary(order[0], language)}"
+    title = f"[{_state(order[0], language)}{count}] {_summary(order[0], language)}"
     kind = _KINDS.get(firing[0].labels.get("severity", ""), NOTE) if firing else GOOD
     sections = [_section(one, language) for one in order[:MOST_SECTIONS]]
     omitted = len(order) - len(sections) + max(group.truncated, 0)
@@ -131,14 +130,18 @@ def test_message(language: str, now: float) -> Message:
 
 
 def _rank(alert: Alert) -> int:
-    return ("info", "warning", "critical").index(found) if (found := alert.labels.get("severity")) in _KINDS else 0
+    return {"critical": 2, "warning": 1}.get(alert.labels.get("severity", ""), 0)
+
+
+def _state(alert: Alert, language: str) -> str:
+    """The severity of what fires, where there is one."""
+    severity = alert.labels.get("severity", "")
+    return severity if alert.status == FIRING and severity else _WORDS[language][alert.status]
 
 
 def _section(alert: Alert, language: str) -> Section:
     words = _WORDS[language]
-    severity = alert.labels.get("severity", "")
-    state = severity if alert.status == FIRING and severity else words[alert.status]
-    heading = one_line(f"[{state}] {_summary(alert, language)}")
+    heading = one_line(f"[{_state(alert, language)}] {_summary(alert, language)}")
     if alert.status != FIRING:
         return Section(heading, (), _links(alert, language))
     named = ((words[name], _annotation(alert, name, language)) for name in ("verdict", "fix"))
@@ -167,9 +170,10 @@ def _annotation(alert: Alert, name: str, language: str) -> str:
 
 
 def _links(alert: Alert, language: str) -> tuple[tuple[str, str], ...]:
-    names = ("dashboard", "runbook")
-    found = ((_WORDS[language][name], alert.annotations.get(f"{name}_url", "")) for name in names)
-    return tuple((name, url.replace(" ", "%20")) for name, url in found if url.startswith(("http://", "https://")))
+    urls = {name: alert.annotations.get(f"{name}_url", "").replace(" ", "%20") for name in ("dashboard", "runbook")}
+    if language == "zh-CN":
+        urls["runbook"] = urls["runbook"].replace("/alerts.md#", "/alerts.zh-CN.md#")
+    return tuple((_WORDS[language][name], url) for name, url in urls.items() if url.startswith(("http://", "https://")))
 
 
 def _clean(text: str) -> str:
@@ -222,6 +226,14 @@ def _shortened(section: Section, room: int, colon: str, *, markdown: bool) -> st
         if text and _size(text) <= room:
             return text
     return heading if _size(heading) <= room else ""
+
+
+def headed(message: Message) -> Message:
+    """The same for a service that does not show the whole title: a single section has it as its heading."""
+    first = message.sections[:1]
+    if not first or first[0].heading:
+        return message
+    return replace(message, sections=(replace(first[0], heading=message.title), *message.sections[1:]))
 
 
 def cut(text: str, limit: int) -> str:

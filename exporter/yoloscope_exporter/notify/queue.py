@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Messages that may wait for one service. Alertmanager sends a run's alerts as one message at most every minute: it is
 #: a night of one that is dead, or an hour of a cluster with twenty.
 SIZE = 1000
+#: Age in seconds at which an unfinished file is a killed writer's.
+WRITE_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 _numbers = itertools.count()
@@ -95,9 +97,20 @@ class Queue:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            yield _locked(descriptor)
+            alone = _locked(descriptor)
+            if alone:
+                _clear_up(folder)
+            yield alone
         finally:
             os.close(descriptor)
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove what writers that were killed have left."""
+    for path in folder.glob("*.new"):
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - WRITE_SECONDS:
+                path.unlink()
 
 
 def _locked(descriptor: int) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from yoloscope_exporter.notify.messages import cut, fitted
+from yoloscope_exporter.notify.messages import cut, fitted, headed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Bytes of a message for services that would take more: nobody reads further.
 MOST_BYTES = 12_000
 #: Bytes of a title.
-MOST_TITLE = 200
+MOST_TITLE = 300
 EXAMPLES = "dingtalk://SECRET@TOKEN, feishu://SECRET@TOKEN, wecombot://KEY, slack://A/B/C, mailto://USER:PASSWORD@HOST"
 
 
@@ -79,12 +79,13 @@ class Service:
         """
         import apprise  # noqa: PLC0415 - an extra
 
-        title = cut(message.title, min(MOST_TITLE, self._plugin.title_maxlen or MOST_TITLE))
+        title = cut(message.title, MOST_TITLE)[: self._plugin.title_maxlen or None]
         shared = self._plugin.title_maxlen <= 0 or self._plugin.overflow_amalgamate_title
         room = min(self._plugin.body_maxlen, MOST_BYTES) - (len(title.encode()) + len("### \n\n\r\n") if shared else 0)
         if room < len(title.encode()):
             title, room = "", self._plugin.body_maxlen
-        body = fitted(message, room, time.time(), markdown=self.markdown)
+        shown = message if title == message.title else headed(message)
+        body = fitted(shown, room, time.time(), markdown=self.markdown)
         form = apprise.NotifyFormat.MARKDOWN if self.markdown else apprise.NotifyFormat.TEXT
         kind = apprise.NotifyType(message.kind)
         try:

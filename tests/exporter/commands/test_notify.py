@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 
+from tests import training
 from tests.exporter.notify.json_service import Service
 from tests.exporter.notify.notifications import alerts, notification
 from tests.live import wait_for
@@ -156,12 +157,33 @@ def test_the_end_of_a_run(environ: dict[str, str], service: Service, code: int, 
     assert service.titles[0].startswith(f"train/yolo11m {said}")
 
 
+@pytest.mark.train
+@pytest.mark.slow
+def test_the_end_of_a_real_training(service: Service, tmp_path: Path) -> None:
+    """A real training, found among the records by the hooks' own fact: how far it came, and how fast."""
+    told = {"YOLOSCOPE_NOTIFY": service.url, "XDG_STATE_HOME": str(tmp_path)}
+    data = training.make_dataset(tmp_path / "data")
+    done = training.train(data, tmp_path / "runs", epochs=2, hooks="run", environ=told)
+    assert done.code == 0, done.output
+    (got,) = service.got
+    assert re.match(r"\S*test\S* finished after \d", got["title"])
+    assert re.search(r"epochs 2 · images/s \d", got["message"])
+
+
 def test_a_command_without_a_run(environ: dict[str, str], service: Service) -> None:
     """Killed before it trained: the command is named, and the signal."""
     kill = "import os; os.kill(os.getpid(), 9)"
     command = [*YOLOSCOPE, "run", "--no-exporter", "--notify", service.url, "--", sys.executable, "-c", kill]
     assert subprocess.run(command, env=environ, check=False).returncode == 137
     assert re.match(r".*python.* was killed by SIGKILL after \d", service.titles[0])
+
+
+def test_one_task_of_a_job_tells_the_end(environ: dict[str, str], service: Service) -> None:
+    """`srun yoloscope run` starts one for each node."""
+    command = [*YOLOSCOPE, "run", "--no-exporter", "--notify", service.url, "--", sys.executable, "-c", "pass"]
+    for task in ("1", "0"):
+        subprocess.run(command, env=environ | {"SLURM_PROCID": task}, check=True)
+        assert len(service.got) == (task == "0")
 
 
 def test_no_address_for_the_end_of_a_run() -> None:

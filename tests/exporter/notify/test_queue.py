@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,17 @@ def test_one_process_sends_for_a_service(tmp_path: Path) -> None:
         assert alone
         assert other() == "False"
     assert other() == "True"
+
+
+def test_killed_writers_leave_nothing(tmp_path: Path) -> None:
+    """What is older than a minute goes when a sender starts; what may be under way stays."""
+    (tmp_path / "one").mkdir()
+    for name, age in (("old", 100.0), ("young", 1.0)):
+        path = tmp_path / "one" / f"{name}.new"
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    with Queue(tmp_path).held("one"):
+        assert [path.name for path in (tmp_path / "one").glob("*.new")] == ["young.new"]
 
 
 def test_where_it_is() -> None:

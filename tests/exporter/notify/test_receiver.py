@@ -66,7 +66,7 @@ def test_a_notification_is_kept_for_every_service(ask: Ask, tmp_path: Path) -> N
     assert answer == (200, "queued\n")
     files = list(tmp_path.glob("*/*.json"))
     assert len(files) == 2
-    assert all("[告警]" in path.read_text(encoding="utf-8") for path in files)
+    assert all("[warning] " in path.read_text(encoding="utf-8") for path in files)
 
 
 def test_a_full_queue_asks_to_try_again(ask: Ask) -> None:

@@ -50,6 +50,16 @@ def test_all_alerts_at_once_fit(services: Services, name: str, language: str) ->
     assert str(len(alerts()) + 100 - 10)[:2] in got.text
 
 
+def test_a_title_that_is_cut_is_whole_in_the_text(services: Services) -> None:
+    """Names of runs may be long, and the node stands at the end."""
+    one = alerts()["DataBound/warning"]
+    long = {**one, "annotations": {**one["annotations"], "summary": f"{'训练' * 90} node0001"}}
+    Service(services.urls["feishu"]).send(of_group(parse(notification(long)), "en", time.time()))
+    (got,) = services.got
+    assert got.title.endswith("…")
+    assert "node0001" in got.text
+
+
 def test_a_wrong_secret_is_no_delivery(services: Services) -> None:
     """Though the answer has status 200."""
     message = of_group(parse(notification(alerts()["DataBound/warning"])), "en", time.time())
