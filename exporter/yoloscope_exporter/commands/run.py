@@ -20,6 +20,7 @@ import click
 from yoloscope_hooks.activation import propagate
 from yoloscope_record import paths
 
+from yoloscope_exporter import ADDRESS
 from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.commands import shared_exporter
 from yoloscope_exporter.notify.messages import LANGUAGES, Ended
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.notify.services import Service
 
-ADDRESS = "127.0.0.1:9911"
 ANSWER_SECONDS = 1.0
 GRACE_SECONDS = 2.0  # for one more look at the finished run
 NOTIFY_SECONDS = 20.0  # that sending the message at the end may take
