@@ -89,6 +89,39 @@ def test_texts_are_complete(outcome: promtool.Outcome) -> None:
             assert re.search(rf"var-{label}=[\w.%-]+", annotations["dashboard_url"]), alert.name
 
 
+def _told(outcome: promtool.Outcome, run: str) -> list[dict[str, str]]:
+    """The annotations of all alerts about the run."""
+    found = re.findall(rf'run="{run}"[^\n]*\n\s*Annotations:\{{(.*)\}}', outcome.texts)
+    return [dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text)) for text in found]
+
+
+def test_the_fix_is_the_one_that_the_diagnosis_computed(outcome: promtool.Outcome) -> None:
+    """In both languages, with the verdict that it is for, and named as a verdict as well."""
+    alerts = _told(outcome, "starved")
+    assert alerts
+    for told in alerts:
+        assert (told["verdict"], told["fix"]) == ("loader_workers", "loader_workers: workers=11.")
+        assert told["fix_zh"] == "loader_workers：workers=11。"  # noqa: RUF001
+
+
+def test_the_fix_is_the_alerts_own_where_none_was_computed(outcome: promtool.Outcome) -> None:
+    """By an exporter of version 0.1, which tells verdicts without a fix."""
+    alerts = _told(outcome, "callback-at-the-end-of-epochs")
+    assert alerts
+    own = {generate.fill(text.fix) for alert in ALERTS for text in (alert.en, alert.zh)}
+    for told in alerts:
+        assert told["verdict"] == "callback_bound"
+        assert {told["fix"], told["fix_zh"]} <= own
+
+
+def test_a_leak_says_when_memory_is_full(outcome: promtool.Outcome) -> None:
+    """Asked 31 minutes into a leak that ends out of memory after 70."""
+    where = r"\(run gpu-memory-leaks-until-there-is-none"
+    texts = re.findall(rf'summary="GPU memory grows and is full in ([^"]*?) {where}', outcome.texts)
+    assert texts
+    assert set(texts) == {"39m 0s"}
+
+
 def test_recall_and_precision(outcome: promtool.Outcome, table: Callable[[str], None]) -> None:
     """The table faults x alerts: every alert catches all of its faults and nothing that is none."""
     rows = [_row(alert.name, outcome) for alert in {alert.name: alert for alert in ALERTS}.values()]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from yoloscope_exporter.diagnosis.rules import BY_NAME
 
 from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
@@ -44,6 +45,37 @@ def test_no_threshold_is_left_open(alert: generate.Alert) -> None:
     texts = [getattr(text, field.name) for text in (alert.en, alert.zh) for field in fields(text)]
     rendered = generate.expression(alert.expr) + "".join(generate.fill(text) for text in texts)
     assert not re.search(r"@\w+%?@", rendered)
+
+
+#: Arguments that mean one thing whatever the training: switches, Ultralytics' own defaults, a device of an example.
+NO_GUESS = {"workers=0", "batch=-1", "nbs=64", "OMP_NUM_THREADS=1", "save_period=-1", "save_period=1", "device=0"}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_no_text_guesses_a_number(alert: generate.Alert) -> None:
+    """How many workers, which batch and how many watts is the diagnosis' to compute, whose fix comes first."""
+    texts = [getattr(text, field.name) for text in (alert.en, alert.zh) for field in fields(text)]
+    found = [given for text in texts for given in re.findall(r"[\w-]*\w=-?[\d.]*\d", text)]
+    assert [given for given in found if given.lstrip("-") not in NO_GUESS] == []
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_the_verdicts_that_fix_an_alert_are_verdicts_with_a_fix(alert: generate.Alert) -> None:
+    """A name that the diagnosis does not know would never bring one."""
+    assert set(alert.fixed_by) <= set(BY_NAME) - set(generate.NO_CAUSE)
+
+
+def test_a_verdict_about_something_else_fixes_no_alert() -> None:
+    """More workers, for a run that waits for data, are no fix of its container's memory."""
+    fixed = {alert.name: alert.fixed_by for alert in ALERTS}
+    assert "loader_workers" in fixed["DataBound"]
+    assert "loader_workers" not in fixed["CgroupOomKill"]
+
+
+def test_no_rule_depends_on_the_name_of_a_job() -> None:
+    """Whoever scrapes calls the job as he likes."""
+    for path in RULES:
+        assert not re.search(r"\bjob\s*(?:=|!=)", path.read_text(encoding="utf-8")), path
 
 
 def test_labels_hold_no_values() -> None:

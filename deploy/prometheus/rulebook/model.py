@@ -45,6 +45,18 @@ NO_FLAPPING = (
 )
 
 
+#: Verdicts about the loader, and all that say why a training step, or the wait before it, takes long.
+LOADER: Final = (
+    *("loader_startup", "loader_wait", "loader_workers", "loader_cpu", "loader_io", "slow_worker", "workers_capped"),
+    *("cpu_affinity", "cpu_contended", "cpu_oversubscribed", "cpu_throttled"),
+)
+SLOWNESS: Final = (
+    *LOADER,
+    *("callback_bound", "preprocess_bound", "h2d_bound", "small_batch", "straggler", "communication_bound"),
+    *("thermal_throttle", "power_brake"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """One language of an alert; `{{ ... }}` is Prometheus's template language, `@name@` a threshold.
@@ -52,7 +64,8 @@ class Text:
     Attributes:
         summary: half a line with the number; run, rank, GPU and node are appended from the alert's labels.
         what: the number again, and what it means for the training.
-        fix: what to do, the likeliest first, as Ultralytics arguments; an annotation of its own, and in the runbook.
+        fix: what to do, the likeliest first, as Ultralytics arguments; in the runbook, and in an annotation of its own
+            as long as the diagnosis has computed none (`Alert.fixed_by`).
         meaning: runbook: what the rule compares and what it leaves out.
         verify: runbook: how to see that it is so.
         silence: runbook: when silence is right; the command is appended.
@@ -80,7 +93,8 @@ class Alert:
         en: English texts.
         zh: Chinese texts.
         keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
-        diagnosed: whether the annotation `verdict` names the verdicts that hold for the run.
+        fixed_by: verdicts of the diagnosis whose fix is that of the alert, and is told instead of the text's while they
+            hold: of the run, or of all runs on the node for an alert that knows no run.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
 
@@ -95,7 +109,7 @@ class Alert:
     zh: Text
     keep: str = ""
     why_keep: tuple[str, str] = ("", "")
-    diagnosed: bool = False
+    fixed_by: tuple[str, ...] = ()
     every: str = ""
 
 

@@ -112,7 +112,7 @@ def post(url: str, body: bytes) -> int:
 def test_killed_while_the_service_is_away(environ: dict[str, str], service: Service) -> None:
     """What was answered with 200 arrives: after SIGKILL, with the next start, in its order."""
     service.away = True
-    names = ["TrainingKilled/critical", "DataBound/warning", "GpuLost/critical"]
+    names = ["TrainingKilled/critical", "DataBound/warning", "GpuFaulty/critical"]
     with serving(environ, "--to", service.url) as (process, url):
         assert [post(url, notification(alerts()[name])) for name in names] == [200] * 3
         process.send_signal(signal.SIGKILL)
@@ -120,11 +120,11 @@ def test_killed_while_the_service_is_away(environ: dict[str, str], service: Serv
     service.away = False
     with serving(environ, "--to", service.url) as (process, url):
         wait_for(lambda: len(service.got) == 3)
-        post(url, notification(alerts()["OomBatchReduced/warning"]))
+        post(url, notification(alerts()["CudaOutOfMemory/warning"]))
         wait_for(lambda: len(service.got) == 4)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) in {0, -signal.SIGTERM}
-    summaries = [alerts()[name]["annotations"]["summary"] for name in [*names, "OomBatchReduced/warning"]]
+    summaries = [alerts()[name]["annotations"]["summary"] for name in [*names, "CudaOutOfMemory/warning"]]
     assert [title.partition("] ")[2] for title in service.titles] == summaries
 
 

@@ -30,6 +30,8 @@ def _alert(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filled(text: str) -> str:
+    if text.startswith("{{ with printf"):
+        return "loader_workers: workers=11."
     if "query" in text:
         return "loader_workers, small_batch"
     named = re.sub(r"\{\{ \$labels\.(\w+)( \| urlquery)? \}\}", lambda match: LABELS.get(match[1], match[1]), text)
