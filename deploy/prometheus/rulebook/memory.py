@@ -26,17 +26,14 @@ from .model import (
     measured,
     series,
 )
-from .records import GPU_GROWTH, GPU_LEFT, alive
+from .records import GPU_GROWTH, GPU_LEFT
 
 #: Which GPU a rank trains on, as 1.
 _RANKS_GPU = f"max by ({RANK_GPU}) ({series(c.TRAIN_DEVICE_INFO)})"
 
 GPU_MEMORY_NEAR_LIMIT = Alert(
     name="GpuMemoryNearLimit",
-    expr=(
-        f"{_RANKS_GPU} * on ({RANK}) group_left ()\n"
-        f"({measured(PEAK_SHARE, '1m')}) >= @cuda_peak_share_severe@\n{alive()}"
-    ),
+    expr=(f"{_RANKS_GPU} * on ({RANK}) group_left ()\n({measured(PEAK_SHARE, '1m')}) >= @cuda_peak_share_severe@"),
     labels=OF_RANK_GPU,
     severity=WARNING,
     hold="10m",
@@ -219,7 +216,7 @@ GPU_MEMORY_FRAGMENTED = Alert(
 
 GPU_MEMORY_LEAK = Alert(
     name="GpuMemoryLeak",
-    expr=(f"{GPU_LEFT}\nand on ({RANK}) {GPU_GROWTH} >= @growth_bytes@\n{alive()}"),
+    expr=f"{GPU_LEFT}\nand on ({RANK}) {GPU_GROWTH} >= @growth_bytes@",
     labels=OF_RANK,
     severity=WARNING,
     hold="5m",

@@ -42,6 +42,7 @@ def told(numbers: dict[str, float], names: dict[str, str] | None = None, **facts
     [
         ({"io_pressure": 0.4, "disk_busy_share": 0.1}, "I/O pressure 40%"),
         ({"io_pressure": 0.0, "disk_busy_share": 0.95}, "busiest disk 95% busy"),
+        ({"io_delay_share": 0.6, "io_pressure": 0.0}, "workers wait for block I/O 60% of their time"),
         ({"major_faults": 400.0}, "400 pages fetched from storage for each batch"),
         ({"network_file_systems": 1.0, "worker_read_rate": 5e6}, "workers read 4.77 MiB/s"),
     ],
@@ -167,6 +168,23 @@ def test_heat_and_a_power_brake_are_told_apart() -> None:
     """Each by its own reason, and both where both hold the clocks down."""
     assert list(told(HEALTHY | {"thermal_share": 0.0, "power_brake_share": 0.4})) == ["power_brake"]
     assert set(told(HEALTHY | {"thermal_share": 0.4, "power_brake_share": 0.4})) == {"thermal_throttle", "power_brake"}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "cause", "said"),
+    [
+        ({"oom_kills": 1.0}, "the cgroup's count", "in the run's cgroup: 1"),
+        ({"node_oom_kills": 2.0}, "probably the kernel's OOM killer: the node's count", "on the node: 2"),
+        ({"oom_kills": 0.0}, "killed from outside", ""),
+    ],
+)
+def test_who_killed_a_training(numbers: dict[str, float], cause: str, said: str) -> None:
+    """Without a cgroup that counts, as in WSL2, the node's count is what is left, and is no certainty."""
+    s = Signals("run", "0", "killed", numbers=numbers)
+    (verdict,) = engine.diagnose(s, {"killed": s}, DEFAULTS).verdicts
+    assert cause in verdict.cause
+    assert said in verdict.evidence
+    assert ("workers=4" in verdict.fix) == bool(said)
 
 
 @pytest.mark.parametrize(

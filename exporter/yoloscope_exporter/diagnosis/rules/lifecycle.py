@@ -60,29 +60,35 @@ def _failed_cause(s: Signals, _: Thresholds) -> str:
 
 
 def _killed_cause(s: Signals, _: Thresholds) -> str:
-    """Lack of memory if the cgroup's count of OOM kills rose; else the signal cannot be known afterwards."""
+    """Lack of memory if the cgroup or the node counts more OOM kills; else the signal cannot be known afterwards."""
     if s.get(Signals.oom_kills) > 0:
         return "the kernel's OOM killer: the cgroup's count of OOM kills rose"
+    if s.get(Signals.node_oom_kills) > 0:
+        return "probably the kernel's OOM killer: the node's count of OOM kills rose, and the run's cgroup has none"
     return "it was killed from outside; the signal cannot be known afterwards"
 
 
 def _killed_evidence(s: Signals, _: Thresholds) -> str:
     where = f" in epoch {s.epoch:.0f} of {s.epochs:.0f}" if s.has(Signals.epoch, Signals.epochs) else ""
     memory = f"; its processes held {units.size(s.resident_bytes)}" if s.has(Signals.resident_bytes) else ""
-    kills = f"; OOM kills in its cgroup: {s.oom_kills:.0f}" if s.get(Signals.oom_kills) > 0 else ""
-    return f"the process exited without a final state{where}{memory}{kills}"
+    return f"the process exited without a final state{where}{memory}{_oom_kills(s)}"
+
+
+def _oom_kills(s: Signals) -> str:
+    if s.get(Signals.oom_kills) > 0:
+        return f"; OOM kills in the run's cgroup: {s.oom_kills:.0f}"
+    return f"; OOM kills on the node: {s.node_oom_kills:.0f}" if s.get(Signals.node_oom_kills) > 0 else ""
 
 
 def _killed_advice(s: Signals) -> Advice:
-    if s.get(Signals.oom_kills) > 0:
+    if _out_of_memory(s):
         return Advice({"workers": max(int(s.get(Signals.workers, 8)) // 2, 1), "cache": False, "resume": True})
     return Advice({"resume": True}, note="continue from the last checkpoint")
 
 
 def _death_evidence(s: Signals, _: Thresholds) -> str:
     how = f": {s.names['death_signals']}" if "death_signals" in s.names else ""
-    kills = f"; OOM kills in the run's cgroup: {s.oom_kills:.0f}" if s.get(Signals.oom_kills) else ""
-    return f"{units.counted(s.worker_deaths, 'loader worker')} died{how}{kills}{_shared_memory(s)}"
+    return f"{units.counted(s.worker_deaths, 'loader worker')} died{how}{_oom_kills(s)}{_shared_memory(s)}"
 
 
 def _shared_memory(s: Signals) -> str:
@@ -97,7 +103,7 @@ def _without_shared_memory(s: Signals) -> bool:
 
 
 def _out_of_memory(s: Signals) -> bool:
-    return s.get(Signals.oom_kills) > 0
+    return s.get(Signals.oom_kills) > 0 or s.get(Signals.node_oom_kills) > 0
 
 
 def _death_cause(s: Signals, _: Thresholds) -> str:
