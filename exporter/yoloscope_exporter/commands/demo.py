@@ -80,7 +80,7 @@ LEARNABLE: dict[str, object] = {
 """With so few photographs, a model that is not pretrained learns in about 100 steps, if each of them counts."""
 USUAL_FIX: dict[str, object] = {"workers": 2, "cache": "ram"}
 """For a machine that is not starved, so that there is no advice to follow."""
-NO_ADVICE = "\nOne worker is fast enough on this machine: there is no advice, so the next run uses the usual fix."
+NO_ADVICE = "\nThe diagnosis advises no other argument on this machine, so the next run uses the usual fix."
 
 
 @dataclass(frozen=True)

@@ -251,3 +251,22 @@ def test_what_is_known_of_a_slow_batch(ooms: float, phase: str, cause: str) -> N
     found = told(numbers | {"slow_batch_ooms": ooms, "slow_file_seconds": 38.0}, names)["slow_batch"]
     assert cause in found.cause
     assert ("a/huge.png" in found.evidence) == (phase == "data_wait")
+
+
+def test_without_validation_early_stopping_and_best_pt_are_lost() -> None:
+    """That is said; the run gets shorter by all of it but the last epoch's."""
+    found = told(HEALTHY | {"validate_share": 0.5, "epoch": 4.0, "epochs": 10.0})["validation_bound"]
+    assert found.advice.arguments == {"val": False}
+    assert found.advice.effect == ("best.pt", "early stopping")
+    assert "it ends early stopping (patience), and best.pt becomes the last epoch" in found.fix
+    assert found.gain == "1.8x to 2.0x for the run as a whole"
+    assert not told(HEALTHY | {"validate_share": 0.5, "epoch": 4.0}, val="False")["validation_bound"].advice.arguments
+
+
+def test_save_period_is_advised_only_where_it_is_set() -> None:
+    """-1 is the default: it was advised to everybody, and changes nothing."""
+    slow = HEALTHY | {"checkpoint_share": 0.3, "epoch": 4.0}
+    assert told(slow)["checkpoint_bound"].advice.arguments == {}
+    assert told(slow, save_period="-1")["checkpoint_bound"].advice.arguments == {}
+    assert told(slow, save_period="1")["checkpoint_bound"].advice.arguments == {"save_period": -1}
+    assert told(slow)["checkpoint_bound"].gain == "up to 1.4x for the run as a whole"
