@@ -25,6 +25,7 @@ COMMANDS = {
     "diagnose": "diagnose:diagnose",
     "report": "report:report",
     "record": "record:record",
+    "notify": "notify:notify",
     "simulate": "simulate:simulate",
     "demo": "demo:demo",
 }
