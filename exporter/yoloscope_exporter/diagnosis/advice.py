@@ -282,6 +282,11 @@ def _checked(s: Signals) -> tuple[str, ...]:
     return tuple(name for name, known in bounds.items() if known)
 
 
+def fewer_workers(s: Signals) -> dict[str, Value]:
+    """Half of the workers, where there is more than one."""
+    return {"workers": int(s.workers) // 2} if s.get(Signals.workers) > 1 else {}
+
+
 def _cap(s: Signals, chosen: int) -> str:
     """That they are for each rank; a warning that Ultralytics may start fewer, where visible GPUs are not known."""
     each = "for each of the ranks, as workers= always is" if _ranks(s) > 1 else ""

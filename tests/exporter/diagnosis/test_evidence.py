@@ -180,11 +180,27 @@ def test_heat_and_a_power_brake_are_told_apart() -> None:
 )
 def test_who_killed_a_training(numbers: dict[str, float], cause: str, said: str) -> None:
     """Without a cgroup that counts, as in WSL2, the node's count is what is left, and is no certainty."""
-    s = Signals("run", "0", "killed", numbers=numbers)
+    s = Signals("run", "0", "killed", numbers={"workers": 8.0, **numbers})
     (verdict,) = engine.diagnose(s, {"killed": s}, DEFAULTS).verdicts
     assert cause in verdict.cause
     assert said in verdict.evidence
     assert ("workers=4" in verdict.fix) == bool(said)
+
+
+@pytest.mark.parametrize("workers", [{}, {"workers": 0.0}, {"workers": 1.0}], ids=["unknown", "none", "one"])
+def test_no_fewer_workers_where_there_is_at_most_one(workers: dict[str, float]) -> None:
+    """One worker in place of none would take more memory."""
+    s = Signals("run", "0", "killed", numbers={"oom_kills": 1.0, **workers}, facts={"cache": "ram"})
+    (verdict,) = engine.diagnose(s, {"killed": s}, DEFAULTS).verdicts
+    assert verdict.fix == "cache=False resume=True"
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "mps:0"])
+def test_where_there_can_be_no_workers_the_fix_says_so(device: str) -> None:
+    """Ultralytics sets workers=0 on MPS as on a CPU: to advise them would leave nothing to type."""
+    found = told(WAITING | {"workers": 0.0}, device=device)
+    assert "sets workers=0 on a CPU and on MPS" in found["loader_workers"].fix
+    assert "workers=" not in found["loader_workers"].fix.replace("workers=0", "")
 
 
 @pytest.mark.parametrize(

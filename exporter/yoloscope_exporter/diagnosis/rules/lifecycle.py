@@ -11,7 +11,6 @@ from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
-    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
 
 def stall_limit(s: Signals, t: Thresholds) -> float:
@@ -82,7 +81,7 @@ def _oom_kills(s: Signals) -> str:
 
 def _killed_advice(s: Signals) -> Advice:
     if _out_of_memory(s):
-        return Advice({"workers": max(int(s.get(Signals.workers, 8)) // 2, 1), "cache": False, "resume": True})
+        return Advice({**advice.fewer_workers(s), "cache": False, "resume": True})
     return Advice({"resume": True}, note="continue from the last checkpoint")
 
 
@@ -118,7 +117,7 @@ def _death_cause(s: Signals, _: Thresholds) -> str:
 
 
 def _death_advice(s: Signals) -> Advice:
-    fewer: dict[str, Value] = {"workers": int(s.workers) // 2} if s.get(Signals.workers) > 1 else {}
+    fewer = advice.fewer_workers(s)
     if _out_of_memory(s):
         return Advice({**fewer, "cache": False}, note="each worker holds its own batches; a RAM cache comes on top")
     if _without_shared_memory(s):
@@ -227,7 +226,7 @@ RULES = (
         cause=_stall_cause,
         verify="py-spy dump --pid <pid>; the end of the log",
         fix=lambda s: Advice(
-            {"workers": max(int(s.get(Signals.workers)) // 2, 1)} if _missing_workers(s) else {},
+            advice.fewer_workers(s) if _missing_workers(s) else {},
             note="check shared memory (/dev/shm) and the storage's mount, then restart with resume=True",
         ),
         states=("train",),
