@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from yoloscope_exporter.diagnosis import engine, rules
+from yoloscope_exporter.diagnosis.rules.loader import io_evidence
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 
@@ -53,6 +56,13 @@ def test_storage_is_named_on_evidence_of_its_own(evidence: dict[str, float], sai
     assert list(found) == ["loader_io"]
     assert said in found["loader_io"].evidence
     assert "10%" not in found["loader_io"].evidence.replace("90%", "")
+
+
+def test_a_worker_s_wait_for_its_disk_has_a_limit_of_its_own() -> None:
+    """How long some task of the node waited is another quantity."""
+    s = Signals("run", "0", "train", numbers=WAITING | {"io_delay_share": 0.2, "io_pressure": 0.2})
+    assert io_evidence(s, replace(DEFAULTS, io_delay_share=0.5)) == ["I/O pressure 20%"]
+    assert io_evidence(s, replace(DEFAULTS, io_pressure=0.5)) == ["workers wait for block I/O 20% of their time"]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def io_evidence(s: Signals, t: Thresholds) -> list[str]:
         found.append(f"I/O pressure {s.io_pressure:.0%}")
     if s.get(Signals.disk_busy_share) >= t.disk_busy:
         found.append(f"busiest disk {s.disk_busy_share:.0%} busy")
-    if s.get(Signals.io_delay_share) >= t.io_pressure:
+    if s.get(Signals.io_delay_share) >= t.io_delay_share:
         found.append(f"workers wait for block I/O {s.io_delay_share:.0%} of their time")
     if s.get(Signals.major_faults) >= t.major_faults:
         found.append(f"{s.major_faults:.0f} pages fetched from storage for each batch")
@@ -159,6 +159,7 @@ CAUSE_THRESHOLDS = (
     "worker_threads",
     "waiting_ratio",
     "io_pressure",
+    "io_delay_share",
     "disk_busy",
     "major_faults",
     "network_read",
