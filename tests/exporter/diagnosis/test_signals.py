@@ -130,6 +130,20 @@ def test_a_process_has_a_first_epoch_of_its_own(done: float, left: float | None)
     assert one.resident_growth_bytes == 0.0
 
 
+def test_whose_memory_grows_is_read_where_its_growth_is() -> None:
+    """The trainer fills a cache of 50 GB in the set-up; later the validation's workers come, and the others leak."""
+    who, store = ("a", "0"), Store()
+    for time in range(200):
+        after = max(time - 100, 0)
+        held = {"main": 1e9 + min(time, 50) * 1e9, "worker": 4e9 + after * 1e8, "val_worker": 1e11 * (time > 150)}
+        resident = [Sample(c.TRAIN_PROCESS_RESIDENT_BYTES, (*who, role), value) for role, value in held.items()]
+        epoch = Sample(c.TRAIN_EPOCH, who, 1.0 if time < 100 else 2.0)
+        store.add(100.0 + time, [*ranks("a", 1), epoch, *resident])
+    window = Window(store, 100.0, 299.0)
+    (one,) = signals.gather([(window, window)])
+    assert one.names["growing"] == "worker"
+
+
 def test_shared_memory_is_the_ranks_own_where_it_is_known() -> None:
     """The exporter of a node sees another /dev/shm than a training in a container."""
     mount = ("/dev/shm", "tmpfs")

@@ -35,7 +35,7 @@ def _no_cache(s: Signals, t: Thresholds) -> str:
     return ""
 
 
-_ROLES = {"main": "the training process", "worker": "the loader workers", "val_worker": "the validation's workers"}
+_ROLES = {"main": "the training process", "worker": "the loader workers"}
 
 
 def _host_leak_evidence(s: Signals, t: Thresholds) -> str:
