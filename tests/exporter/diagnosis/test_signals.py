@@ -10,8 +10,10 @@ import pytest
 import yoloscope_exporter
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis import rules, signals
+from yoloscope_exporter.diagnosis import engine, rules, signals
+from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.peers import with_peers
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
@@ -178,6 +180,15 @@ def test_ranks_of_a_run_are_not_those_of_the_node() -> None:
     """A data set cached in memory is kept once for each rank of its own run."""
     one = node(*ranks("a", 2), *ranks("b", 3))["a"]
     assert (one.run_ranks, one.ranks) == (2.0, 5.0)
+
+
+@pytest.mark.parametrize(("world", "least"), [({"world_size": 4.0}, 0.25), ({"world_size": 8.0}, None), ({}, None)])
+def test_what_everybody_waits_is_not_known_of_a_part_of_the_ranks(world: dict[str, float], least: float | None) -> None:
+    """A straggler on another node lets all ranks of this one wait alike."""
+    here = [Signals("a", str(rank), "train", numbers={"exposed_share": 0.25, **world}) for rank in range(4)]
+    compared = with_peers(here, Faults())
+    assert [one.numbers.get("least_exposed_share") for one in compared] == [least] * 4
+    assert [engine.judge(one, DEFAULTS).get("communication_bound") for one in compared] == [least and True] * 4
 
 
 def test_a_signal_is_its_own_name_on_the_class_and_a_number_on_a_rank() -> None:
