@@ -20,7 +20,7 @@ from yoloscope_exporter.measures.thresholds import DEFAULTS
 from tests.recordings.model import START, Plan, play
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 def node(*samples: Sample) -> dict[str, signals.Signals]:
@@ -174,6 +174,49 @@ def test_oom_kills_are_those_of_the_cgroup_where_it_counts(
     window = Window(store, 100.0, 101.0)
     (one,) = signals.gather([(window, window)])
     assert (one.numbers.get("oom_kills"), one.numbers.get("node_oom_kills")) == kills
+
+
+def ended(state: str, kills: Mapping[int, float], metric: c.Metric, *labels: str) -> Signals:
+    """A rank that ended at 160 and had its last batch at 155, on a node that counts kills like that since its boot."""
+    store, who = Store(), ("a", "0")
+    for time in range(100, 171):
+        now = state if time >= 160 else "train"
+        counted = [count for since, count in kills.items() if since <= time][-1:]
+        store.add(
+            float(time),
+            [
+                Sample(c.TRAIN_UP, who, float(time < 160)),
+                Sample(c.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, who, float(min(time, 155))),
+                *(Sample(c.TRAIN_STATE, (*who, one), float(one == now)) for one in c.STATES),
+                *(Sample(metric, labels, count) for count in counted),
+            ],
+        )
+    window = Window(store, 100.0, 170.0)
+    (one,) = signals.gather([(window, window)])
+    return one
+
+
+@pytest.mark.parametrize(
+    ("kills", "of_the_run"),
+    [
+        ({100: 12.0}, 0.0),
+        ({101: 12.0}, 0.0),  # counted since boot, read for the first time
+        ({100: 12.0, 120: 13.0}, 0.0),  # before its last batch: somebody else's
+        ({100: 12.0, 160: 13.0}, 1.0),
+        ({100: 12.0, 156: 13.0}, 1.0),  # by the next sample
+    ],
+)
+def test_kills_of_the_node_are_those_since_the_last_batch(kills: dict[int, float], of_the_run: float) -> None:
+    """Anybody's count there; what a run survived did not end it."""
+    assert ended("killed", kills, c.MEMORY_OOM_KILLS_TOTAL).node_oom_kills == of_the_run
+
+
+def test_kills_of_a_cgroup_count_from_its_beginning() -> None:
+    """The exporter may see it for the first time after the death; a run that failed had its workers killed before."""
+    of_cgroup = (c.CGROUP_OOM_KILLS_TOTAL, "a")
+    assert ended("killed", {160: 1.0}, *of_cgroup).oom_kills == 1.0
+    assert ended("killed", {100: 0.0, 120: 1.0}, *of_cgroup).oom_kills == 0.0
+    assert ended("failed", {100: 0.0, 120: 1.0}, *of_cgroup).oom_kills == 1.0
 
 
 def test_ranks_of_a_run_are_not_those_of_the_node() -> None:

@@ -33,9 +33,6 @@ BUFFERED_BATCHES = 8
 #: Batches after which libraries are loaded and allocators have what they need. Ours.
 FIRST_BATCHES = 20
 
-#: States in which it matters no more when it happened.
-ENDED = ("failed", "killed")
-
 
 class MemorySignals:
     """Main memory, and the growth of device memory, which is told in the same way."""
@@ -43,7 +40,8 @@ class MemorySignals:
     memory_available_bytes = Signal("memory that can still be had: node, or what the cgroup's limit leaves")
     memory_used_share = Signal("memory in use over the cgroup's limit, or over the node's memory")
     oom_kills = Signal(
-        "processes of the cgroup killed for lack of memory: in the window, of a run that ended in half an hour"
+        "processes of the cgroup killed for lack of memory: in the window; where the run failed in half an hour, where "
+        "it was killed since its last batch"
     )
     node_oom_kills = Signal("the same of the whole node, where the run's cgroup does not count them")
     resident_bytes = Signal("resident memory of the rank's processes")
@@ -65,7 +63,7 @@ def memory(v: View) -> Numbers:
     installed, available = v.now.last(catalog.MEMORY_TOTAL_BYTES), v.now.last(catalog.MEMORY_AVAILABLE_BYTES)
     limit = v.now.last(catalog.CGROUP_MEMORY_LIMIT_BYTES, v.run)
     used = v.now.last(catalog.CGROUP_MEMORY_USED_BYTES, v.run)
-    when = v.long if v.state in ENDED else v.now
+    when = _killed_in(v)
     kills = when.events(catalog.CGROUP_OOM_KILLS_TOTAL, v.run)
     in_use = installed - available if installed is not None and available is not None else None
     if limit is not None and used is not None and (installed is None or limit < installed):
@@ -75,9 +73,18 @@ def memory(v: View) -> Numbers:
         MemorySignals.memory_available_bytes: available,
         MemorySignals.memory_used_share: ratio(in_use, installed),
         MemorySignals.oom_kills: kills,
-        MemorySignals.node_oom_kills: when.events(catalog.MEMORY_OOM_KILLS_TOTAL) if kills is None else None,
+        MemorySignals.node_oom_kills: when.increase(catalog.MEMORY_OOM_KILLS_TOTAL) if kills is None else None,
         MemorySignals.resident_bytes: total(v.now.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank)),
     }
+
+
+def _killed_in(v: View) -> Window:
+    """The window in which a kill may be what ended the rank: an earlier one is somebody else's, or was survived."""
+    if v.state != "killed":
+        return v.long if v.state == "failed" else v.now
+    batch = v.now.last(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, v.run, v.rank)
+    seen = [time for time, _ in v.long.points(catalog.TRAIN_UP, v.run, v.rank) if batch is not None and time <= batch]
+    return v.long.since(seen[-1]) if seen else v.long
 
 
 def growth(v: View) -> Numbers:
