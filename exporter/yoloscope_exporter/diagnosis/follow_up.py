@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 #: Ranks that are remembered; the ones that were seen longest ago are forgotten first.
 MOST = 128
+#: The same of one model and data by the same rank: what was tried so many runs ago is of no use.
+MOST_ALIKE = 16
 #: What two runs must have in common: task, model, data, and what makes an image as costly; less what was advised.
 IDENTITY = ("task", "model", "data", "imgsz", "world_size")
 #: Of the promised gain, the share below which advice did not help.
 HELPED = 0.5
+
+_Key = tuple[str, str, str]  # cluster, run, rank
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,8 @@ class History:
 
     def __init__(self) -> None:
         """Nothing is known yet."""
-        self._pasts: dict[tuple[str, str, str], Past] = {}
+        self._pasts: dict[_Key, Past] = {}
+        self._followed: dict[_Key, tuple[FollowUp, ...]] = {}  # of those that were asked since they were learnt
 
     def learn(self, diagnosis: Diagnosis) -> None:
         """Remember a rank as it trains, with the advice it is given; the last of each verdict counts."""
@@ -183,23 +188,54 @@ class History:
         before = self._pasts.pop(key, None)
         told = {verdict.name: verdict.advice for verdict in diagnosis.verdicts if verdict.advice.arguments}
         told = {**before.told, **told} if before else told
-        self._pasts[key] = past(diagnosis.signals, diagnosis.images_per_second, told)
-        while len(self._pasts) > MOST:
-            del self._pasts[next(iter(self._pasts))]
+        now = self._pasts[key] = past(diagnosis.signals, diagnosis.images_per_second, told)
+        if before is None or _typed(before) != _typed(now):
+            self._followed.clear()  # what others followed may be this
+        self._followed.pop(key, None)
+        self._forget(key)
+
+    def _forget(self, key: _Key) -> None:
+        """Of those like this one, and of all, the ones that were seen longest ago."""
+        alike = self._like(key)
+        for one in [*alike[:-MOST_ALIKE], *list(self._pasts)[:-MOST]]:
+            self._pasts.pop(one, None)
+            self._followed.pop(one, None)
+
+    def _like(self, key: _Key) -> list[_Key]:
+        """Runs of the same model and data, by the same rank; itself included."""
+        cluster, _, rank = key
+        identity = self._pasts[key].identity
+        return [
+            other
+            for other, one in self._pasts.items()
+            if (other[0], other[2]) == (cluster, rank) and one.identity == identity
+        ]
+
+    def _follow_ups(self, key: _Key) -> tuple[FollowUp, ...]:
+        """What it followed; compared once for a run that is over, and anew for each that was learnt again."""
+        if key not in self._followed:
+            ours = (key[0], key[2])
+            pasts = [one for (cluster, _, rank), one in self._pasts.items() if (cluster, rank) == ours]
+            self._followed[key] = follow_ups(pasts, self._pasts[key])
+        return self._followed[key]
 
     def applied(self, diagnosis: Diagnosis) -> Diagnosis:
         """The same with what it followed, and without what did not help before."""
-        now = self._pasts.get((diagnosis.cluster, diagnosis.run, diagnosis.rank))
+        key = (diagnosis.cluster, diagnosis.run, diagnosis.rank)
+        now = self._pasts.get(key)
         if now is None or len(self._pasts) == 1:
             return diagnosis
-        ours = (diagnosis.cluster, diagnosis.rank)
-        pasts = [one for (cluster, _, rank), one in self._pasts.items() if (cluster, rank) == ours]
         verdicts = diagnosis.verdicts
         if any(verdict.advice.arguments for verdict in verdicts):
-            alike = [one for one in pasts if one.identity == now.identity and one.started <= now.started]
-            failed = [follow for one in alike for follow in follow_ups(pasts, one) if follow.helped is False]
+            alike = [other for other in self._like(key) if self._pasts[other].started <= now.started]
+            failed = [follow for other in alike for follow in self._follow_ups(other) if follow.helped is False]
             verdicts = tuple(_without_repetition(verdict, failed) for verdict in verdicts)
-        return replace(diagnosis, verdicts=verdicts, followed=follow_ups(pasts, now))
+        return replace(diagnosis, verdicts=verdicts, followed=self._follow_ups(key))
+
+
+def _typed(one: Past) -> tuple[Mapping[str, Value], Mapping[str, str], dict[str, Mapping[str, Value]]]:
+    """All on which it depends who followed whom."""
+    return one.settings, one.identity, {verdict: told.arguments for verdict, told in one.told.items()}
 
 
 def _without_repetition(verdict: Verdict, failed: Sequence[FollowUp]) -> Verdict:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from yoloscope_exporter.diagnosis import follow_up
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
-from yoloscope_exporter.diagnosis.follow_up import History, Past, follow_ups, without_repetition
+from yoloscope_exporter.diagnosis.follow_up import FollowUp, History, Past, follow_ups, without_repetition
 from yoloscope_exporter.diagnosis.forecast import Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 IDENTITY = {"task": "detect", "model": "yolo11n.pt", "data": "coco.yaml", "imgsz": "640", "world_size": "1"}
 FASTER = Advice({"workers": 4}, forecast=Forecast("images/s", 15, 18, 10))
@@ -154,3 +158,52 @@ def test_advice_of_all_of_a_run_is_remembered() -> None:
     history.learn(diagnosis("two", 2.0, 17.0, 4, Advice()))
     (found,) = history.applied(diagnosis("two", 2.0, 17.0, 4, Advice())).followed
     assert found.helped is True
+
+
+def test_a_cycle_compares_only_the_run_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The live exporter asks every five seconds for each rank; what runs that are over followed stays what it is."""
+    compared: list[str] = []
+
+    def counted(earlier: Iterable[Past], now: Past) -> tuple[FollowUp, ...]:
+        compared.append(now.run)
+        return follow_ups(earlier, now)
+
+    monkeypatch.setattr(follow_up, "follow_ups", counted)
+    history = History()
+    for index in range(40):
+        history.learn(diagnosis(f"run{index}", float(index), 10.0 + index / 1e3, 1 if index % 2 else 4, FASTER))
+    now = diagnosis("now", 50.0, 10.0, 1, FASTER)
+    history.learn(now)
+    first = history.applied(now)
+    assert "brought 1.00x" in first.verdicts[0].fix
+    assert len(compared) <= follow_up.MOST_ALIKE
+    compared.clear()
+    faster = replace(now, images_per_second=11.0)
+    history.learn(faster)
+    assert history.applied(faster).verdicts == first.verdicts
+    assert compared == ["now"]
+
+
+def test_of_like_runs_the_ones_seen_longest_ago_are_forgotten() -> None:
+    """And no run of another model for them."""
+    history = History()
+    history.learn(diagnosis("other", 0.5, 10.0, 1, FASTER, data="else.yaml"))
+    for index in range(follow_up.MOST_ALIKE + 1):
+        history.learn(diagnosis(f"run{index}", 1.0 + index, 10.0, 1, FASTER if index == 0 else Advice()))
+    last = diagnosis("last", 100.0, 17.0, 4, Advice())
+    history.learn(last)
+    assert history.applied(last).followed == ()
+    beside = diagnosis("beside", 101.0, 17.0, 4, Advice(), data="else.yaml")
+    history.learn(beside)
+    assert [found.run for found in history.applied(beside).followed] == ["other"]
+
+
+def test_a_run_that_takes_up_other_settings_is_compared_again() -> None:
+    """Also those that were compared with it before: what it was told, they may have followed."""
+    history = History()
+    one, two = diagnosis("one", 1.0, 10.0, 4, Advice()), diagnosis("two", 2.0, 17.0, 4, Advice())
+    for each in (one, two):
+        history.learn(each)
+    assert history.applied(two).followed == ()
+    history.learn(diagnosis("one", 1.0, 10.0, 1, FASTER))
+    assert [found.run for found in history.applied(two).followed] == ["one"]
