@@ -789,6 +789,21 @@ def exporter_is_down(w: World) -> None:
     w.gauge("up", (0, 1), (20, 0), (40, 1), instance=w.node())
 
 
+@fault(at=20, mended=1580, minutes=1590, ExporterDown=(5, -1), alone=True)
+def exporter_is_down_for_longer_than_a_day(w: World) -> None:
+    """A node that nobody looks after over a weekend."""
+    w.host()
+    w.gap(20, 1580)
+    w.gauge("up", (0, 1), (20, 0), (1580, 1), instance=w.node())
+
+
+@fault(at=0, mended=40, minutes=50, ExporterDown=(5, -1))
+def exporter_never_answers(w: World) -> None:
+    """The firewall of a new node lets nothing through; those of the same job answer."""
+    w.host()
+    w.gauge("up", (0, 0), (40, 1), instance=w.node(1))
+
+
 @fault(at=10, mended=40, minutes=50, ExportersAbsent=(15, -1), alone=True)
 def no_exporter_at_all(w: World) -> None:
     """Somebody emptied the targets file."""

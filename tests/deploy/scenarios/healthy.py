@@ -204,8 +204,9 @@ def idle_node(w: World) -> None:
 
 
 def node_without_gpu(w: World) -> None:
-    """A CPU node: the GPU collector has never succeeded. A training with batches of 40 seconds."""
+    """A CPU node: the GPU collector has never succeeded, another program fails. Batches take 40 seconds."""
     instance = w.host(gpus=0)
+    w.constant("up", 0, instance=f"{w.name}-other:9100")
     w.constant(c.COLLECTOR_UP, 0, instance=instance, collector="gpu")
     del w.series[_key(c.COLLECTOR_LAST_SUCCESS_TIMESTAMP_SECONDS, instance=instance, collector="gpu")]
     w.train(Part(w.minutes, slow=80), device=False, epoch_minutes=40)
