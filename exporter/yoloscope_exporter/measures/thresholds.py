@@ -188,6 +188,9 @@ MORE: Final[dict[str, Threshold]] = {
     ),
     "drop_to": Threshold(0.6, "ratio", "(J) of the run's own median; multi-scale training stays above 0.8 of it"),
     "drop_level": Threshold(0.3, "ratio", f"{_TRACEML}: below 30 % is low; what is low cannot drop far"),
+    "mostly_validating": Threshold(
+        0.75, "ratio", "(J) of an hour: a long validation reaches it before held_idle has lasted an hour"
+    ),
     "standstill": Threshold(
         0.01,
         "ratio",

@@ -125,6 +125,19 @@ def gpu_is_held(w: World) -> None:
     w.train(Part(140, "setup", busy=0.04), Part(20), start=2)
 
 
+@fault(
+    at=2,
+    mended=80,
+    minutes=90,
+    also=("DataBound", "GpuUtilizationLow", "GpuUtilizationSwinging"),
+    GpuHeldIdle__warning=(60, 0),
+)
+def gpu_is_held_between_validations(w: World) -> None:
+    """A training that gets hardly any data, and validates every twenty minutes."""
+    w.host()
+    w.train(*[Part(20, busy=0.04, wait=0.9), Part(6, "validate", busy=0.04)] * 3, Part(30), start=2)
+
+
 @fault(at=2, mended=112, minutes=180, also=("TrainingKilled",), GpuHeldIdle__warning=(60, 0))
 def gpu_is_held_until_it_is_killed(w: World) -> None:
     """A training that reads its data set until somebody loses patience; it is shown for an hour after its death."""
