@@ -24,6 +24,7 @@ COMMANDS = {
     "top": "top:top",
     "diagnose": "diagnose:diagnose",
     "report": "report:report",
+    "stacks": "stacks:stacks",
     "record": "record:record",
     "simulate": "simulate:simulate",
     "demo": "demo:demo",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import catalog
 from yoloscope_record.catalog import PHASES
 
-from yoloscope_hooks import cuda_memory, ddp, facts, instrumentation, other_callbacks
+from yoloscope_hooks import cuda_memory, ddp, facts, instrumentation, other_callbacks, stacks
 from yoloscope_hooks.batches import Batches
 from yoloscope_hooks.guard import Guard
 from yoloscope_hooks.learning import PERIOD, Learning
@@ -25,6 +25,7 @@ from yoloscope_hooks.workers import Queue
 
 if TYPE_CHECKING:
     import weakref
+    from pathlib import Path
 
     from yoloscope_record.writer import Writer
 
@@ -63,6 +64,10 @@ class Recorder:
         self._checkpoints = writer.slot(catalog.TRAIN_CHECKPOINTS_TOTAL, *who)
         self._ended = writer.slot(catalog.TRAIN_END_TIMESTAMP_SECONDS, *who)
         self._values[writer.slot(catalog.TRAIN_START_TIMESTAMP_SECONDS, *who)] = time.time() - age
+
+    def answer(self, directory: Path) -> None:
+        """Let this process tell what it does when somebody asks, in a file in the run's directory. Never raises."""
+        self._guard("stacks", stacks.arm, directory, *self._who)
 
     # --- events, in the order in which they come --------------------------------------------------------------------
 
@@ -197,6 +202,7 @@ class Recorder:
         self._values[self._ended] = time.time()
         self._writer.set_state("failed" if exception else "finished")
         self._writer.end(time.time())
+        self._guard("stacks", stacks.release)
         self._writer.close()
 
     def failed(self, event: str, error: Exception, trainer: Trainer) -> None:
@@ -213,6 +219,7 @@ class Recorder:
     def _give_up(self) -> None:
         if self.finalizer:
             self.finalizer.detach()
+        self._guard("stacks", stacks.release)
         self._writer.discard()
 
 

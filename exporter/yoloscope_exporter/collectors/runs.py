@@ -61,6 +61,7 @@ _OURS = {
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
+    catalog.TRAIN_HANG_INFO,
 }
 _ACCEPTED = {
     metric.name

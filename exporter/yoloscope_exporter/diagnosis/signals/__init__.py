@@ -50,6 +50,7 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
     run.settings,
     run.shares_of_run,
     run.liveness,
+    run.stillness,
     loader.preparation,
     loader.worker_processes,
     loader.deaths,
@@ -71,6 +72,7 @@ NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
     step.slowest_callback,
     loader.death_signals,
     setup.stage,
+    run.hang,
     slow_batch.names,
     host.neighbours,
 )
@@ -102,7 +104,8 @@ class Signals(
         facts: labels of train_run_info (empty values left out).
         numbers: by the names of signals; missing means unknown.
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
-            `callback`, `death_signals`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`.
+            `callback`, `death_signals`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`,
+            `hang` (a sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ....
         local: seconds per batch by step phase, for the comparison of ranks.
     """
 

@@ -1,0 +1,139 @@
+"""What a process does when it hangs: `faulthandler`, waiting for one real-time signal, writes it beside the record.
+
+The handler is C code of Python's own: it runs without the interpreter's lock, in whatever the process hangs, and costs
+nothing until the signal comes. Each child that is forked gets a file of its own the moment it exists, so that a
+deadlock after a fork shows too; one that is spawned when it fetches its first batch.
+
+Once installed the handler stays for the life of the process: a signal on its way must not meet the default action,
+which is death. For the same reason what Python puts back at its end is to ignore the signal.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from yoloscope_record import stack_file
+
+from yoloscope_hooks.opt_out import stacks_disabled
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class _Training(NamedTuple):
+    """Whose stacks they are, and where they lie."""
+
+    directory: Path
+    run: str
+    rank: str
+
+
+class _State:
+    """What this process has: one signal, so one file."""
+
+    training: _Training | None = None
+    file = -1
+    process = 0
+    installed = False
+    forks = False  # whether children are looked after
+
+
+def arm(directory: Path, run: str, rank: str) -> None:
+    """Let this process, and those that it forks, answer into files in `directory`, the run's.
+
+    Not outside the main thread, nor where somebody else uses the signal, nor with YOLOSCOPE_STACKS=off.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    _arm(_Training(directory, run, rank), child=False)
+
+
+def arm_child(directory: Path, run: str, rank: str) -> None:
+    """The same in a process that a rank has started.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    _arm(_Training(directory, run, rank), child=True)
+
+
+def answers() -> bool:
+    """Whether this process has a file of its own."""
+    return _State.process == os.getpid() and _State.file >= 0
+
+
+def note(text: str) -> None:
+    """Say in this process' file what it is, if it has one."""
+    if answers():
+        stack_file.note(_State.file, text)
+
+
+def release() -> None:
+    """The training is over: the process answers no more, and its file is nobody's. Harmless when called twice."""
+    number, file = stack_file.signal_number(), _State.file
+    _State.training, _State.file = None, -1
+    if file < 0 or number is None:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # stays open: the handler keeps the number
+    faulthandler.register(number, file=nowhere, all_threads=True)
+    os.close(file)
+
+
+def _arm(training: _Training, *, child: bool) -> None:
+    number = stack_file.signal_number()
+    if number is None or stacks_disabled() or not _may_install(number):
+        return
+    file = stack_file.create(training.directory, training.run, training.rank, threading.get_ident(), child=child)
+    try:
+        _install(number, file)
+    except BaseException:
+        os.close(file)
+        raise
+    before, _State.file = _State.file, file
+    _State.training, _State.process = training, os.getpid()
+    if before >= 0:
+        os.close(before)
+    if not _State.forks:
+        os.register_at_fork(after_in_child=_after_fork)
+        _State.forks = True
+
+
+def _may_install(number: int) -> bool:
+    if threading.current_thread() is not threading.main_thread():
+        return False  # only there may it be ignored at the end
+    return _State.installed or signal.getsignal(number) == signal.SIG_DFL
+
+
+def _install(number: int, file: int) -> None:
+    if not _State.installed:
+        signal.signal(number, signal.SIG_IGN)  # what faulthandler puts back
+        try:
+            faulthandler.register(number, file=file, all_threads=True)
+        except BaseException:
+            signal.signal(number, signal.SIG_DFL)
+            raise
+        _State.installed = True
+    else:
+        faulthandler.register(number, file=file, all_threads=True)
+
+
+def _after_fork() -> None:
+    """In a child, before anything else runs there: what it inherited writes into its parent's file."""
+    with suppress(Exception):
+        training, inherited = _State.training, _State.file
+        _State.file = -1
+        if training is None or inherited < 0:
+            return
+        number = stack_file.signal_number()
+        if number is None:
+            return
+        file = stack_file.create(training.directory, training.run, training.rank, threading.get_ident(), child=True)
+        faulthandler.register(number, file=file, all_threads=True)
+        _State.file, _State.process = file, os.getpid()
+        os.close(inherited)
