@@ -101,6 +101,8 @@ _STAGES = (
 )
 _LIBRARY = re.compile(r"(^<frozen .*>$)|/lib(64)?/python3\.\d+/(?!(site|dist)-packages/)")
 _PACKAGES = re.compile(r".*/(?:site|dist)-packages/")
+_THREADING = re.compile(r"/python3\.\d+/threading\.py$")
+_POOL = re.compile(r"/python3\.\d+/(multiprocessing/pool|concurrent/futures/(_base|thread))\.py$")
 _OURS = ("/yoloscope_hooks/", "/yoloscope_record/")
 
 
@@ -146,7 +148,13 @@ def _culprit(answers: Sequence[Answer]) -> Answer | None:
         return busy[0]
     for main in [answer for answer in mains if kinds[answer.pid] == WORKERS]:
         return _culprit_worker(answers, main) or main
-    return None
+    return _odd_one(mains)
+
+
+def _odd_one(mains: Sequence[Answer]) -> Answer | None:
+    """Of ranks that all wait, the one that does so elsewhere; not in backward, where every step does."""
+    found = sorted(groups(mains), key=lambda group: (len(group[1]), group[0].startswith("in backward")))
+    return found[0][1][0] if len(found) > 1 else None
 
 
 def _workers(answers: Sequence[Answer], mains: Sequence[Answer]) -> list[Answer]:
@@ -203,11 +211,18 @@ def _doing(answer: Answer) -> _Doing:
 
 
 def _at_fault(found: Dump) -> Thread:
-    """The main thread, unless it waits and another one has something of its own in hand: hooks of backward on CUDA."""
+    """The main thread, unless it waits for another one that has something in hand.
+
+    A pool of threads reads labels and caches images, and on CUDA hooks of backward run in threads of autograd's own.
+    """
     main = found.main or found.threads[-1]
-    if not any(_matches(wait, main.frames[0]) for wait in _WAITS if wait.waits_for == PEERS):
-        return main
-    active = [thread for thread in found.others if any("torch/autograd" in frame.file for frame in thread.frames)]
+    innermost = main.frames[0]
+    if any(_matches(wait, innermost) for wait in _WAITS if wait.waits_for == PEERS):
+        active = [thread for thread in found.others if any("torch/autograd" in frame.file for frame in thread.frames)]
+    elif _POOL.search(next((f.file for f in main.frames if not _THREADING.search(f.file)), "")):
+        active = [thread for thread in found.others if not _LIBRARY.search(thread.frames[0].file)]
+    else:
+        active = []
     return active[0] if active else main
 
 
