@@ -117,7 +117,19 @@ def _where(alert: Alert, language: Language) -> str:
 
 
 def _description(alert: Alert, text: Text, language: Language) -> str:
-    return language.space.join((fill(text.what), fill(text.fix))) + (_verdicts(language) if alert.diagnosed else "")
+    asked = (_place(language) if alert.located else "") + (_verdicts(language) if alert.diagnosed else "")
+    return language.space.join((fill(text.what), fill(text.fix))) + asked
+
+
+def _place(language: Language) -> str:
+    """Where the run stands still, as its processes have answered."""
+    facts = ("culprit", "process", "doing", "function", "file", "line")
+    query = f"printf `max by ({', '.join(facts)}) ({c.TRAIN_HANG_INFO.name}{{run=%q}}) == 1` $labels.run | query"
+    culprit, process, doing, function, file, line = (f"{{{{ .Labels.{fact} }}}}" for fact in facts)
+    who = f"{{{{ if .Labels.culprit }}}}rank {culprit}, {process}, {{{{ end }}}}"
+    told = f"{who}{doing}: {function} ({file}:{line})"
+    first = f"{{{{ with first . }}}}{language.space}{language.stands} {told}{{{{ end }}}}"
+    return f"{{{{ with {query} }}}}{first}{{{{ end }}}}"
 
 
 def _verdicts(language: Language) -> str:

@@ -41,6 +41,7 @@ class Language:
     brackets: str
     labels: dict[str, str]
     diagnosis: str
+    stands: str
     words: dict[str, str]
 
 
@@ -51,6 +52,7 @@ ENGLISH = Language(
     brackets=" ({})",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
     diagnosis="The diagnosis says:",
+    stands="It stands still here:",
     words={
         "title": "Alerts",
         "other": "[中文](alerts.zh-CN.md)",
@@ -79,6 +81,7 @@ CHINESE = Language(
     brackets="({})",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
     diagnosis="诊断结果:",
+    stands="卡住的位置:",
     words={
         "title": "告警",
         "other": "[English](alerts.md)",

@@ -49,13 +49,14 @@ TRAINING_STALLED = Alert(
     why_hold=("the first batch after a long validation ends it", "长时间验证之后的第一个批次会使其结束"),
     keep="1m",
     why_keep=("a scrape that fails is not the end of a hang", "一次抓取失败不代表卡死结束"),
+    located=True,
     dashboard="yoloscope-run",
     en=Text(
         summary="no batch for {{ $value | humanizeDuration }} though it is training",
         what="The last batch ended {{ $value | humanizeDuration }} ago and the process lives: it hangs, and holds its "
         "GPUs.",
-        fix="See where it stands (`py-spy dump --pid PID`). In the loader: workers=0 or OMP_NUM_THREADS=1 for a "
-        "deadlock, a dead network file system for I/O. In a collective: the rank whose phase differs has the fault; "
+        fix="See where it stands (`yoloscope stacks RUN` on its node). In the loader: workers=0 or OMP_NUM_THREADS=1 "
+        "for a deadlock, a dead network file system for I/O. In a collective: the rank whose phase differs has the fault; "
         "restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
         meaning="Every rank says it is in training, and the last batch is older than 5 minutes and than "
         "@stalled_steps@ mean batches. Validation, checkpoints and setup do not count.",
@@ -66,8 +67,8 @@ TRAINING_STALLED = Alert(
     zh=Text(
         summary="正在训练,却已 {{ $value | humanizeDuration }} 没有新批次",
         what="上一个批次在 {{ $value | humanizeDuration }} 前结束,进程仍存活:它卡住了,并占着 GPU。",
-        fix="看它停在哪里(`py-spy dump --pid PID`)。在 loader 中:死锁用 workers=0 或 OMP_NUM_THREADS=1;I/O "
-        "则检查网络文件系统。"
+        fix="看它停在哪里(在该节点上运行 `yoloscope stacks RUN`)。在 loader 中:死锁用 workers=0 或 OMP_NUM_THREADS=1;"
+        "I/O 则检查网络文件系统。"
         "在集合通信中:阶段与众不同的 rank 有问题;用 resume=True 重启。Ultralytics 要等 3 小时 NCCL 才会放弃。",
         meaning=(
             "所有 rank 都处于训练状态,而上一批次早于 5 分钟且早于 @stalled_steps@ 个平均批次。验证、检查点和 setup "

@@ -78,6 +78,7 @@ class Alert:
         zh: Chinese texts.
         keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
         diagnosed: whether the description ends with the verdicts that hold for the run.
+        located: whether it ends with where the run stands still, if its processes have been asked.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
 
@@ -93,6 +94,7 @@ class Alert:
     keep: str = ""
     why_keep: tuple[str, str] = ("", "")
     diagnosed: bool = False
+    located: bool = False
     every: str = ""
 
 
