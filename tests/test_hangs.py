@@ -37,7 +37,7 @@ import os, threading, time
 import torch
 from ultralytics.data import base
 from torch.utils.data import get_worker_info
-RANK = os.environ.get("RANK", "0")
+WHO = os.environ.get("RANK", "0")
 calls = 0
 """
 #: A worker reads some images well, then this.
@@ -123,7 +123,7 @@ step = Trainer.optimizer_step
 def optimizer_step(self):
     global calls
     calls += 1
-    if RANK == "1" and calls == 12:
+    if WHO == "1" and calls == 12:
         torch.distributed.recv(torch.zeros(1), src=0, tag=7)
     step(self)
 Trainer.optimizer_step = optimizer_step
@@ -142,7 +142,7 @@ preprocess = Trainer.preprocess_batch
 def hook(gradient):
     global calls
     calls += 1
-    if RANK == "1" and calls == 12:
+    if WHO == "1" and calls == 12:
         time.sleep(9999)
 def preprocess_batch(self, batch):
     if not calls:
@@ -162,7 +162,7 @@ Trainer.preprocess_batch = preprocess_batch
 from ultralytics.models.yolo.detect import DetectionValidator as Validator
 postprocess = Validator.postprocess
 def slow_postprocess(self, *arguments):
-    if RANK == "1":
+    if WHO == "1":
         time.sleep(9999)
     return postprocess(self, *arguments)
 Validator.postprocess = slow_postprocess

@@ -4,8 +4,11 @@ The handler is C code of Python's own: it runs without the interpreter's lock, i
 nothing until the signal comes. Each child that is forked gets a file of its own the moment it exists, so that a
 deadlock after a fork shows too; one that is spawned when it fetches its first batch.
 
-Once installed the handler stays for the life of the process: a signal on its way must not meet the default action,
-which is death. For the same reason what Python puts back at its end is to ignore the signal.
+A rank's own end is told the same way: a crash (SIGSEGV and the like) and SIGTERM leave a stack in the file, and then do
+what they would have done without us.
+
+Once installed the handler for the signal stays for the life of the process: a signal on its way must not meet the
+default action, which is death. For the same reason what Python puts back at its end is to ignore the signal.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ class _State:
     file = -1
     process = 0
     installed = False
+    crashes = False  # whether a crash writes into the file
+    ends = False  # whether SIGTERM does
     forks = False  # whether children are looked after
 
 
@@ -80,6 +85,7 @@ def release() -> None:
     _State.training, _State.file = None, -1
     if file < 0 or number is None:
         return
+    _leave_ends()
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # stays open: the handler keeps the number
     faulthandler.register(number, file=nowhere, all_threads=True)
     os.close(file)
@@ -95,6 +101,8 @@ def _arm(training: _Training, *, child: bool) -> None:
     except BaseException:
         os.close(file)
         raise
+    if not child:
+        _install_ends(file)
     before, _State.file = _State.file, file
     _State.training, _State.process = training, os.getpid()
     if before >= 0:
@@ -123,11 +131,34 @@ def _install(number: int, file: int) -> None:
         faulthandler.register(number, file=file, all_threads=True)
 
 
+def _install_ends(file: int) -> None:
+    """Let a crash and SIGTERM leave the stack behind, and then do what they would have done.
+
+    Unless somebody else looks after them. SIGTERM's stack is one thread's, which begins otherwise: so it is told apart.
+    """
+    if _State.crashes or not faulthandler.is_enabled():
+        faulthandler.enable(file=file, all_threads=True)
+        _State.crashes = True
+    if _State.ends or signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        faulthandler.register(signal.SIGTERM, file=file, all_threads=False, chain=True)
+        _State.ends = True
+
+
+def _leave_ends() -> None:
+    """Undo it, unless somebody has put a handler of their own there since."""
+    if _State.crashes:
+        faulthandler.disable()
+    if _State.ends and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        faulthandler.unregister(signal.SIGTERM)
+    _State.crashes = _State.ends = False
+
+
 def _after_fork() -> None:
     """In a child, before anything else runs there: what it inherited writes into its parent's file."""
     with suppress(Exception):
         training, inherited = _State.training, _State.file
         _State.file = -1
+        _leave_ends()  # they would be the parent's, and workers are ended by SIGTERM every day
         if training is None or inherited < 0:
             return
         number = stack_file.signal_number()

@@ -56,8 +56,8 @@ TRAINING_STALLED = Alert(
         what="The last batch ended {{ $value | humanizeDuration }} ago and the process lives: it hangs, and holds its "
         "GPUs.",
         fix="See where it stands (`yoloscope stacks RUN` on its node). In the loader: workers=0 or OMP_NUM_THREADS=1 "
-        "for a deadlock, a dead network file system for I/O. In a collective: the rank whose phase differs has the fault; "
-        "restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
+        "for a deadlock, a dead network file system for I/O. In a collective: the rank whose phase differs has the "
+        "fault; restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
         meaning="Every rank says it is in training, and the last batch is older than 5 minutes and than "
         "@stalled_steps@ mean batches. Validation, checkpoints and setup do not count.",
         verify="`yoloscope top` shows the phase of each rank; `nvidia-smi` shows 100 % at low power in a hung "

@@ -217,6 +217,8 @@ def _black_postmortem(where: _Where, run: str, html: Path | None) -> None:
     click.echo(f"{run}: {summary.state}")
     for rank, verdict in summary.verdicts:
         click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
+        if verdict.name in {"failed", "killed", "stalled", "worker_died"}:
+            click.echo(f"  cause {verdict.cause}\n  fix   {verdict.fix}")
     for rank, state in found.states.items():
         click.echo(f"rank {rank}: state at its last write: {state}")
     for line in _last_stacks(where.records, run):

@@ -89,7 +89,6 @@ _WAITS = (
 )
 #: Stages of a training, the outermost call that is one of these.
 _STAGES = (
-    _Activity("torch/utils/data/_utils/worker.py", "_worker_loop", ""),
     _Activity("yoloscope_hooks/other_callbacks.py", "__call__", "a callback"),
     _Activity("ultralytics/utils/checks.py", "check_amp", "the AMP check"),
     _Activity("ultralytics/utils/autobatch.py", ".+", "AutoBatch"),
@@ -199,7 +198,7 @@ def _doing(answer: Answer) -> _Doing:
     for wait in _WAITS:
         if _matches(wait, innermost):
             return _Doing(wait.waits_for, wait.words.format(innermost.function), _told(frames, innermost))
-    stage = next((stage.words for frame in reversed(frames) for stage in _STAGES if _matches(stage, frame)), "")
+    stage = _stage(frames)
     if answer.state == UNINTERRUPTIBLE:
         words = stuck
     elif answer.waits_in and thread is answer.dump.main:
@@ -208,6 +207,13 @@ def _doing(answer: Answer) -> _Doing:
         words = "computing" if answer.state == "R" else ""
     words = f"in {stage}, {words}" if stage and words else f"in {stage}" if stage else words or "standing still"
     return _Doing(ITSELF, words, innermost)
+
+
+def _stage(frames: Sequence[Frame]) -> str:
+    """What of a training it is in; of a worker nothing: it was forked in the middle of some stage of its parent's."""
+    if any(_matches(wait, frame) for frame in frames for wait in _WAITS if wait.waits_for == WORK):
+        return ""
+    return next((stage.words for frame in reversed(frames) for stage in _STAGES if _matches(stage, frame)), "")
 
 
 def _at_fault(found: Dump) -> Thread:
@@ -228,6 +234,17 @@ def _at_fault(found: Dump) -> Thread:
 
 def _matches(activity: _Activity, frame: Frame) -> bool:
     return frame.file.endswith(activity.file) and re.fullmatch(activity.function, frame.function) is not None
+
+
+def waits_for(frames: Sequence[Frame]) -> str:
+    """Whom a stack waits for: one of PEERS, WORKERS, WORK, ITSELF."""
+    innermost = next((frame for frame in frames if not _LIBRARY.search(frame.file)), None)
+    return next((wait.waits_for for wait in _WAITS if innermost and _matches(wait, innermost)), ITSELF)
+
+
+def own_call(frames: Sequence[Frame]) -> Frame | None:
+    """The innermost call of the user's own code: neither Python's own nor of an installed package, nor ours."""
+    return next((f for f in frames if not _LIBRARY.search(f.file) and not _PACKAGES.match(f.file)), None)
 
 
 def _told(frames: Sequence[Frame], innermost: Frame) -> Frame:

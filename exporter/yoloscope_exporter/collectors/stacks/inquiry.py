@@ -77,7 +77,7 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class _File:
+class StackFile:
     """A stack file that is open."""
 
     name: str
@@ -95,6 +95,7 @@ class _File:
 
     @property
     def of_child(self) -> bool:
+        """Whether it is of a process that a rank has started."""
         return self.name != stack_file.filename(self.header.rank)
 
     @property
@@ -115,7 +116,7 @@ class Inquiry:
     wall: Callable[[], float] = time.time
     user: int = field(default_factory=os.geteuid)
     ranks: list[Rank] = field(default_factory=list)
-    _files: list[_File] = field(default_factory=list)
+    _files: list[StackFile] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Open what there is. Nobody is asked yet.
@@ -144,12 +145,12 @@ class Inquiry:
                 if record.uid == owner and record.identity == Identity(record.identity.run, record.identity.rank):
                     yield Rank(record.identity.rank, record.holder, _state(record))
 
-    def _open(self, names: Sequence[str], directory: int, owner: int) -> Iterator[_File]:
+    def _open(self, names: Sequence[str], directory: int, owner: int) -> Iterator[StackFile]:
         if len(names) > MAX_FILES:
             self.reject("files")
         for name in names[:MAX_FILES]:
             with self._counted():
-                yield _opened(name, directory, self.directory.name, owner)
+                yield open_file(name, directory, self.directory.name, owner)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -183,7 +184,7 @@ class Inquiry:
                 found.append(Answer(file.header.rank, file.said, file.header.pid, "", "", told))
         return found
 
-    def _ask(self, file: _File) -> None:
+    def _ask(self, file: StackFile) -> None:
         holder = lock_holder(file.descriptor)
         if holder is None:
             return  # it has ended
@@ -202,7 +203,7 @@ class Inquiry:
             send(file.header.signal)
             file.asked = file.recent = True
 
-    def _check(self, file: _File, pid: int, status: process.Status) -> None:
+    def _check(self, file: StackFile, pid: int, status: process.Status) -> None:
         _require(set(status.uids) == {file.owner} and self.user in (0, file.owner), "user")
         _require(file.header.signal == stack_file.signal_number(), "signal")
         _require(process.has(status.caught, file.header.signal), "not_caught")
@@ -211,7 +212,7 @@ class Inquiry:
         ours = process.descends(pid, rank) if file.of_child else pid == rank
         _require(bool(rank) and ours, "stranger")
 
-    def _answered_lately(self, file: _File) -> bool:
+    def _answered_lately(self, file: StackFile) -> bool:
         return file.size > file.begin and 0.0 <= self.wall() - file.changed < AGAIN_SECONDS
 
     def complete(self) -> bool:
@@ -247,8 +248,8 @@ def _state(record: Record) -> str:
     return record.state if record.alive or record.state in FINAL else "killed"
 
 
-def _opened(name: str, directory: int, run: str, owner: int) -> _File:
-    """A stack file that is what it should be.
+def open_file(name: str, directory: int, run: str, owner: int) -> StackFile:
+    """A stack file that is what it should be; its descriptor is to be closed.
 
     Raises:
         Refused, RecordError: it is not.
@@ -270,7 +271,7 @@ def _opened(name: str, directory: int, run: str, owner: int) -> _File:
         stack_file.check_place(header, name, run)
         notes, end = stack_file.notes_of(data[header.length :])
         begin = header.length + end
-        return _File(name, descriptor, header, tuple(notes), begin, status.st_size, owner, status.st_mtime)
+        return StackFile(name, descriptor, header, tuple(notes), begin, status.st_size, owner, status.st_mtime)
     except BaseException:
         os.close(descriptor)
         raise
@@ -308,7 +309,7 @@ class _opened_process:  # noqa: N801 - a context
             os.close(self._descriptor)
 
 
-def _answered(file: _File, room: int) -> bytes:
+def _answered(file: StackFile, room: int) -> bytes:
     """The end of the file from the beginning of a line, at most `room` bytes.
 
     Raises:
@@ -322,7 +323,7 @@ def _answered(file: _File, room: int) -> bytes:
     return data if begin == file.begin else data.partition(b"\n")[2]
 
 
-def _answer(file: _File, data: bytes) -> Answer:
+def _answer(file: StackFile, data: bytes) -> Answer:
     return Answer(
         rank=file.header.rank,
         name=file.said,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import advice, causes, units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, SHM, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -106,31 +107,39 @@ def _stall_advice(s: Signals) -> Advice:
 
 
 def _failed_cause(s: Signals, _: Thresholds) -> str:
-    """A loader worker that died, or the stage of a set-up that did not end; else what the exception says."""
+    """One of the causes that are known (docs/diagnose.md); a loader worker that died; else what the exception says."""
+    if cause := causes.cause_of(s):
+        return f"{cause.name}: {cause.title}"
     if s.get(Signals.worker_deaths):
         return "loader workers died (worker_died), and PyTorch raises for it"
     stage = f" in the set-up's stage {s.names['setup_stage']}" if "setup_stage" in s.names else ""
     return f"an exception left the trainer{stage}"
 
 
+def _failed_evidence(s: Signals, _: Thresholds) -> str:
+    where = f" in epoch {s.epoch:.0f}" if s.has(Signals.epoch) else ""
+    how = f": {told}" if (told := causes.how(s)) else ""
+    return f"the trainer ended with an exception{where}{how}"
+
+
 def _killed_cause(s: Signals, _: Thresholds) -> str:
-    """Lack of memory if the cgroup's count of OOM kills rose; else the signal cannot be known afterwards."""
-    if s.get(Signals.oom_kills) > 0:
-        return "the kernel's OOM killer: the cgroup's count of OOM kills rose"
-    return "it was killed from outside; the signal cannot be known afterwards"
+    """Lack of memory if the cgroup's count of OOM kills rose, a crash or SIGTERM by the stack left; else unknown."""
+    if cause := causes.cause_of(s):
+        return f"{cause.name}: {cause.title}"
+    return "unknown: it was killed from outside, mostly by SIGKILL, which leaves nothing behind"
 
 
 def _killed_evidence(s: Signals, _: Thresholds) -> str:
     where = f" in epoch {s.epoch:.0f} of {s.epochs:.0f}" if s.has(Signals.epoch, Signals.epochs) else ""
     memory = f"; its processes held {units.size(s.resident_bytes)}" if s.has(Signals.resident_bytes) else ""
     kills = f"; OOM kills in its cgroup: {s.oom_kills:.0f}" if s.get(Signals.oom_kills) > 0 else ""
-    return f"the process exited without a final state{where}{memory}{kills}"
+    how = f"; {told}" if (told := causes.how(s)) else ""
+    return f"the process exited without a final state{where}{memory}{kills}{how}"
 
 
 def _killed_advice(s: Signals) -> Advice:
-    if s.get(Signals.oom_kills) > 0:
-        return Advice({"workers": max(int(s.get(Signals.workers, 8)) // 2, 1), "cache": False, "resume": True})
-    return Advice({"resume": True}, note="continue from the last checkpoint")
+    advised = causes.fix(s, Advice(note="continue from the last checkpoint"))
+    return replace(advised, arguments={**advised.arguments, "resume": True})
 
 
 def _death_evidence(s: Signals, _: Thresholds) -> str:
@@ -313,13 +322,11 @@ RULES = (
             "worker_died": "told beside it",
         },
         when=lambda s, _: s.state == "failed",
-        evidence=lambda s, _: (
-            "the trainer ended with an exception" + (f" in epoch {s.epoch:.0f}" if s.has(Signals.epoch) else "")
-        ),
+        evidence=_failed_evidence,
         cause=_failed_cause,
         verify="the end of the log",
-        fix=lambda _: Advice(
-            note="the exception's last line says what to fix; resume=True continues from the checkpoint"
+        fix=lambda s: causes.fix(
+            s, Advice(note="the exception's last line says what to fix; resume=True continues from the checkpoint")
         ),
         states=("failed",),
         event=True,

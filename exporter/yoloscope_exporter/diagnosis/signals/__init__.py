@@ -73,6 +73,7 @@ NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
     loader.death_signals,
     setup.stage,
     run.hang,
+    run.end,
     slow_batch.names,
     host.neighbours,
 )
@@ -105,7 +106,8 @@ class Signals(
         numbers: by the names of signals; missing means unknown.
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
             `callback`, `death_signals`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`,
-            `hang` (a sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ....
+            `hang` (a sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ..., and how
+            the rank ended: `end_exception`, `end_message`, `end_signal` ....
         local: seconds per batch by step phase, for the comparison of ranks.
     """
 

@@ -185,6 +185,17 @@ def hang(v: View) -> Mapping[str, str]:
     return {"hang": catalog.hang_in_words(facts)} | {f"hang_{name}": value for name, value in facts.items() if value}
 
 
+def end(v: View) -> Mapping[str, str]:
+    """How the rank ended before its time, and the job it belonged to."""
+    labels = next(iter(v.now.current(catalog.TRAIN_END_INFO, v.run, v.rank)), None)
+    if labels is None:
+        return {}
+    facts = dict(zip(catalog.END_FACTS, labels[2:], strict=True))
+    job = next(iter(v.now.current(catalog.TRAIN_JOB_INFO, v.run, v.rank)), ())
+    facts |= dict(zip(catalog.JOB_FACTS, job[2:], strict=False))
+    return {f"end_{name}": value for name, value in facts.items() if value}
+
+
 def _last(v: View, seconds: float) -> Window:
     return v.now.since(v.now.end - seconds)
 
