@@ -132,7 +132,7 @@ Trainer.optimizer_step = optimizer_step
         "in the collective recv",
         rank="1",
         options=RANKS,
-        others="rank 0 in backward",
+        others="rank 0 in ",
     ),
     "rank 1 in backward": Case(
         BEGIN

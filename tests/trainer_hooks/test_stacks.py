@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -175,6 +176,58 @@ except OSError as error:
     print(type(error).__name__, caught())
 """
     assert run(tmp_path, code) == "FileNotFoundError 0\n"
+
+
+def test_a_crash_leaves_its_stack_and_kills_as_before(tmp_path: Path) -> None:
+    """In the rank's file, or in that of the child that crashed; the exit status is the signal's."""
+    code = """
+arm()
+for child in (True, False):
+    pid = os.fork()
+    if not pid:
+        def crash(): os.abort()
+        crash()
+    print(os.waitpid(pid, 0)[1] & 127)
+"""
+    assert run(tmp_path, code) == "6\n6\n"
+    children = list(run_directory(tmp_path, RUN).glob("*-child-*"))
+    assert len(children) == 2
+    for path in children:
+        assert "Fatal Python error: Aborted" in path.read_text()
+        assert "in crash" in path.read_text()
+    assert "Fatal" not in (run_directory(tmp_path, RUN) / "rank-0.stacks").read_text()
+
+
+def test_sigterm_leaves_its_stack_and_kills_as_before(tmp_path: Path) -> None:
+    """In a rank; workers are ended by it every day, and say nothing."""
+    code = """
+arm()
+children = [os.fork() for _ in range(1)]
+if not children[0]:
+    time.sleep(60)
+time.sleep(0.3)
+os.kill(children[0], signal.SIGTERM)
+print(os.waitpid(children[0], 0)[1], flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "trainer_hooks")}
+    command = [sys.executable, "-c", _BEGIN + code, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "15\n", "")
+    child, parent = sorted(run_directory(tmp_path, RUN).iterdir())
+    assert "Stack (most recent call first)" in parent.read_text()
+    assert "most recent" not in child.read_text()
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_handlers_of_the_users_own_stay(tmp_path: Path, later: bool) -> None:  # noqa: FBT001 - a parameter
+    """Of SIGTERM and of crashes, whoever came first."""
+    own = "signal.signal(signal.SIGTERM, lambda *_: print('mine', flush=True)); faulthandler.enable(open('crash', 'w'))"
+    order = f"arm()\n{own}" if later else f"{own}\narm()"
+    code = f"os.chdir(directory)\n{order}\nstacks.release()\nos.kill(os.getpid(), signal.SIGTERM)\npid = os.fork()\n"
+    code += "if not pid: os.abort()\nos.waitpid(pid, 0)"
+    assert run(tmp_path, code) == "mine\n"
+    assert "Fatal Python error" in (run_directory(tmp_path, RUN) / "crash").read_text()
 
 
 # --- clearing -------------------------------------------------------------------------------------------------------

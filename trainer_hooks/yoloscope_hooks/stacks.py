@@ -43,8 +43,8 @@ class _State:
     file = -1
     process = 0
     installed = False
-    crashes = False  # whether a crash writes into the file
-    ends = False  # whether SIGTERM does
+    crashes = -1  # where a crash writes to, if we look after crashes: one number for good, whatever lies behind it
+    ends = False  # whether SIGTERM leaves a stack
     forks = False  # whether children are looked after
 
 
@@ -85,8 +85,9 @@ def release() -> None:
     _State.training, _State.file = None, -1
     if file < 0 or number is None:
         return
-    _leave_ends()
     nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # stays open: the handler keeps the number
+    _lead_crashes(nowhere)
+    _leave_sigterm()
     faulthandler.register(number, file=nowhere, all_threads=True)
     os.close(file)
 
@@ -136,21 +137,27 @@ def _install_ends(file: int) -> None:
 
     Unless somebody else looks after them. SIGTERM's stack is one thread's, which begins otherwise: so it is told apart.
     """
-    if _State.crashes or not faulthandler.is_enabled():
-        faulthandler.enable(file=file, all_threads=True)
-        _State.crashes = True
-    if _State.ends or signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+    if _State.crashes >= 0:
+        _lead_crashes(file)
+    elif not faulthandler.is_enabled():
+        _State.crashes = os.dup(file)
+        faulthandler.enable(file=_State.crashes, all_threads=True)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         faulthandler.register(signal.SIGTERM, file=file, all_threads=False, chain=True)
         _State.ends = True
 
 
-def _leave_ends() -> None:
-    """Undo it, unless somebody has put a handler of their own there since."""
-    if _State.crashes:
-        faulthandler.disable()
+def _lead_crashes(file: int) -> None:
+    """Let crashes write there, without touching a handler that somebody may have put in place of ours since."""
+    if _State.crashes >= 0:
+        os.dup2(file, _State.crashes, inheritable=False)
+
+
+def _leave_sigterm() -> None:
+    """Put back what there was, unless somebody has put a handler of their own there since."""
     if _State.ends and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         faulthandler.unregister(signal.SIGTERM)
-    _State.crashes = _State.ends = False
+    _State.ends = False
 
 
 def _after_fork() -> None:
@@ -158,7 +165,7 @@ def _after_fork() -> None:
     with suppress(Exception):
         training, inherited = _State.training, _State.file
         _State.file = -1
-        _leave_ends()  # they would be the parent's, and workers are ended by SIGTERM every day
+        _leave_sigterm()  # workers are ended by it every day
         if training is None or inherited < 0:
             return
         number = stack_file.signal_number()
@@ -166,5 +173,6 @@ def _after_fork() -> None:
             return
         file = stack_file.create(training.directory, training.run, training.rank, threading.get_ident(), child=True)
         faulthandler.register(number, file=file, all_threads=True)
+        _lead_crashes(file)
         _State.file, _State.process = file, os.getpid()
         os.close(inherited)

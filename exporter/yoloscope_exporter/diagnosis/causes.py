@@ -282,6 +282,13 @@ CAUSES = (
         "SIGSEGV, SIGBUS, SIGABRT, SIGFPE or SIGILL, by faulthandler",
     ),
     Cause(
+        "launcher",
+        "torchrun ended it, because another rank had failed",
+        _both(_signal("SIGTERM"), lambda s: s.get(Signals.peers_failed) > 0),
+        "look at the rank that failed, it has the cause",
+        "SIGTERM beside a rank that failed",
+    ),
+    Cause(
         "scheduler",
         "Slurm ended it: scancel, preemption, or its time limit",
         _both(_signal("SIGTERM"), lambda s: "end_slurm_job_id" in s.names),

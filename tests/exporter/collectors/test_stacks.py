@@ -498,6 +498,14 @@ def test_stopped_dead_and_stuck_processes() -> None:
     assert "been killed" in dead.doing
 
 
+def test_of_ranks_that_all_wait_the_odd_one_is_told() -> None:
+    """In a collective of the user's own, while the others take their steps."""
+    step = (Frame("_distributed_broadcast_coalesced", f"{SITE}/torch/nn/parallel/distributed.py", 2300), *BACKWARD[2:])
+    for usual in (BACKWARD, step):
+        found = verdict(answer("0", usual), answer("1", (*BARRIER[:2], Frame("sync", "/home/ada/train.py", 3))))
+        assert (found.rank, found.doing, found.function) == ("1", "in the collective barrier", "sync")
+
+
 def test_all_waiting_is_nobodys_fault() -> None:
     """No rank is blamed where every one of them waits for the others."""
     found = verdict(answer("0", BACKWARD), answer("1", BACKWARD))

@@ -151,8 +151,8 @@ def _culprit(answers: Sequence[Answer]) -> Answer | None:
 
 
 def _odd_one(mains: Sequence[Answer]) -> Answer | None:
-    """Of ranks that all wait, the one that does so elsewhere; not in backward, where every step does."""
-    found = sorted(groups(mains), key=lambda group: (len(group[1]), group[0].startswith("in backward")))
+    """Of ranks that all wait, the one that does so elsewhere than each step does: in backward, in DDP."""
+    found = sorted(groups(mains), key=lambda group: (len(group[1]), group[0].startswith(("in backward", "in DDP's"))))
     return found[0][1][0] if len(found) > 1 else None
 
 

@@ -32,6 +32,7 @@ class PeerSignals:
     peers_paused = Signal(
         "other ranks of the run that validate, write a checkpoint or set up, and that one may wait for"
     )
+    peers_failed = Signal("other ranks of the run that ended with an exception")
     peers_moving = Signal(
         "other living ranks of the run whose processes compute or read, or of which that is not known"
     )
@@ -57,6 +58,7 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
         one = one.with_numbers(
             {
                 PeerSignals.peers_paused: float(paused),
+                PeerSignals.peers_failed: float(sum(other.state == "failed" for other in others)),
                 PeerSignals.peers_moving: float(sum(other.up and _moves(other) for other in others)),
                 PeerSignals.waited_share: max(one.train_share - min(trained), 0.0)
                 if trained and one.has(type(one).train_share)
