@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test field hangs check generate bench clean
+.PHONY: help demo test field hangs check generate bench gpu-kit clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -59,6 +59,18 @@ generate: $(VENV)/.dev ## Everything that is generated: documents, dashboards, r
 
 bench: $(VENV)/.dev ## The benchmarks, with their tables
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# polars (54 MB) is left out: Ultralytics wants it for the results in a checkpoint only.
+KIT := tests/gpu/kit/wheels
+KIT_PYTHON ?= 3.12
+gpu-kit: $(VENV)/.train ## Wheels for a machine with a GPU and PyTorch that reaches no package index: python -m tests.gpu.kit
+	@rm -rf $(KIT)
+	@$(BIN)/pip download --quiet --no-deps --only-binary=:all: --python-version $(KIT_PYTHON) --implementation cp \
+		$(foreach tag,2_28 2_27 2_17 2_12 2_5,--platform manylinux_$(tag)_x86_64) \
+		--platform manylinux2014_x86_64 --platform manylinux2010_x86_64 --platform manylinux1_x86_64 -d $(KIT) \
+		ultralytics ultralytics-platform ultralytics-thop anyio bcrypt click h11 httptools httpx idna jinja2 \
+		nvidia-ml-py prometheus-client psutil rich sniffio starlette uvicorn
+	@du -sh $(KIT)
 
 clean: ## Remove what was built
 	rm -rf $(VENV) .cache build dist exporter/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

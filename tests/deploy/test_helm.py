@@ -313,6 +313,7 @@ def test_monitors_give_the_labels_of_the_dashboards() -> None:
         documents = generate.documents(values)
         spec = _one([d for d in documents if not d["metadata"]["name"].endswith("-sidecar")], kind)["spec"]
         assert spec["jobLabel"] == "app.kubernetes.io/name"
+        assert spec[key][0]["honorLabels"] is True  # else a training's pod is `exported_pod`
         (relabeling,) = spec[key][0]["relabelings"]
         assert relabeling["targetLabel"] == "instance"
         assert relabeling["sourceLabels"] == ["__meta_kubernetes_pod_node_name"]
@@ -328,7 +329,9 @@ def test_sidecar_monitor_finds_the_example() -> None:
     labels = example["spec"]["template"]["metadata"]["labels"]
     assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
     ports = {port["name"] for container in _containers([example]) for port in container.get("ports", [])}
-    assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["port"] in ports
+    assert endpoint["honorLabels"] is True
 
 
 def test_without_an_operator_the_pods_are_annotated() -> None:

@@ -21,7 +21,7 @@ torch: Any = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("needs a CUDA device", allow_module_level=True)
 
-BATCHES = 60
+BATCHES = 30
 
 
 class GpuLoop(Loop):
@@ -117,8 +117,8 @@ def test_backward_is_twice_forward(tmp_path: Path) -> None:
 def test_starved_gpu(tmp_path: Path) -> None:
     """A loader slower than the GPU is data wait on the stream, whether or not the host waits each step."""
     for sync in (True, False):
-        seen = phases(watched(GpuLoop(tmp_path / str(sync), wait=0.2, sync=sync, batches=20)))
-        assert seen["data_wait"] > 0.5 * 2 * 20 * 0.2
+        seen = phases(watched(GpuLoop(tmp_path / str(sync), wait=0.2, sync=sync, batches=10)))
+        assert seen["data_wait"] > 0.5 * 2 * 10 * 0.2
         for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec"):
             path.unlink()
 
@@ -133,7 +133,7 @@ def test_memory_and_losses_arrive(tmp_path: Path) -> None:
 
 def test_cost(tmp_path: Path) -> None:
     """Print what the callbacks cost; the figure belongs to docs/benchmarks.md."""
-    loop = GpuLoop(tmp_path, batches=500)
+    loop = GpuLoop(tmp_path, batches=150)
     watched(loop)
     costs = [(a + b) * 1e6 for a, b in zip(loop.times[::2], loop.times[1::2], strict=True)]
     p99 = statistics.quantiles(costs, n=100)[98]

@@ -59,7 +59,7 @@ BASE = Plan(epochs=5, batches=220)
 ON_CPU = replace(BASE, forward=0.5, backward=0.7, batches=40, without=(catalog.TRAIN_DEVICE_INFO,))
 FAST = {"h2d": 0.0004, "forward": 0.004, "backward": 0.006, "optimizer": 0.001, "other": 0.0004}
 DDP = Plan(ranks=2, epochs=4, batches=200)
-
+FIRST_EPOCH = Plan(epochs=1, batches=7400, stop=1500)  # COCO
 
 STAMPS = (catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, catalog.TRAIN_END_TIMESTAMP_SECONDS)
 
@@ -205,6 +205,19 @@ CASES: dict[str, Case] = {
     ),
     "mosaic_buffer": healthy(
         "memory grows until the buffers are full", replace(BASE, resident=saturating(3 * GIB, 9 * GIB, 150))
+    ),
+    "mosaic_buffer_long_epoch": healthy(
+        "the same within a first epoch that goes on", replace(FIRST_EPOCH, resident=saturating(3 * GIB, 9 * GIB, 150))
+    ),
+    "data_set_that_caches": healthy(
+        "a data set keeps what it decodes, until its first epoch is over",
+        replace(
+            BASE,
+            epochs=2,
+            batches=1000,
+            resident=lambda at: 6 * GIB + 16 * 1.17 * MIB * min(at.batch, 1000),
+            available=lambda at: 200 * GIB - 16 * 1.17 * MIB * min(at.batch, 1000),
+        ),
     ),
     "allocator_warm_up": healthy(
         "CUDA memory grows at first", replace(BASE, allocated=saturating(9 * GIB, 24 * GIB, 80))
@@ -419,6 +432,26 @@ CASES: dict[str, Case] = {
         "gpu_memory_leak", "20 MiB a batch", replace(BASE, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB)
     ),
     "host_memory_leak": sick("host_memory_leak", "8 MiB a batch", replace(BASE, resident=rising(6 * GIB, 8 * MIB))),
+    "host_memory_leak_first_epoch": sick(
+        "host_memory_leak",
+        "a callback keeps the batches' floats, and the first epoch takes a day",
+        replace(FIRST_EPOCH, stop=700, resident=rising(6 * GIB, 75 * MIB)),
+    ),
+    "host_memory_leak_first_epoch_slow": sick(
+        "host_memory_leak",
+        "8 MiB a batch, which might be a cache, but there is no room for an epoch of it",
+        replace(
+            FIRST_EPOCH,
+            stop=2200,
+            resident=rising(6 * GIB, 8 * MIB),
+            available=lambda at: 40 * GIB - 8 * MIB * at.batch,
+        ),
+    ),
+    "host_memory_leak_steps": sick(
+        "host_memory_leak",
+        "400 MiB with every epoch",
+        replace(BASE, epochs=9, batches=100, resident=lambda at: (6 + 0.4 * at.epoch) * GIB),
+    ),
     "host_memory_leak_outside": sick(
         "host_memory_leak",
         "shared memory fills while the processes stay level",

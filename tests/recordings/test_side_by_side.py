@@ -36,7 +36,6 @@ def test_eight_nodes_are_healthy() -> None:
     assert told == {str(rank): ["compute_bound"] for rank in range(NODES)}
 
 
-@pytest.mark.xfail(reason="ranks that wait for a straggler are told to be communication_bound")
 @pytest.mark.parametrize("ill", [0, NODES - 1])
 def test_one_of_eight_nodes_is_slow(ill: int) -> None:
     """The straggler is named, whichever node it is on, and nobody else is."""
@@ -46,7 +45,6 @@ def test_one_of_eight_nodes_is_slow(ill: int) -> None:
     assert [one.rank for one in course.diagnoses if findings_of(one)] == [str(ill)]
 
 
-@pytest.mark.xfail(reason="ranks that wait for whose data comes last are told to be communication_bound")
 def test_eight_nodes_starve() -> None:
     """What all have in common is no exchange that takes long."""
     course = diagnose_range(model.play_nodes(replace(RUN, workers=1)))

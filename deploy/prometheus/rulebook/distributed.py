@@ -6,7 +6,7 @@ from yoloscope_exporter import catalog as c
 from yoloscope_exporter.measures.training import EXPOSED
 
 from .model import INFO, NO_FLAPPING, OF_RANK, OF_RUN, RANK, RUN, WARNING, Alert, Text, measured, series
-from .records import ENOUGH_TRAINING, LAG, TRAINING
+from .records import DATA_WAIT, ENOUGH_TRAINING, LAG, TRAINING
 
 STRAGGLER_RANK = Alert(
     name="StragglerRank",
@@ -84,7 +84,12 @@ RANKS_MISSING = Alert(
 
 COMMUNICATION_BOUND = Alert(
     name="CommunicationBound",
-    expr=(f"{measured(EXPOSED, '5m')} >= @exposed_share@\nand on ({RANK}) {ENOUGH_TRAINING}"),
+    expr=(
+        f"{measured(EXPOSED, '5m')}\n"
+        f"and on ({RUN}) min by ({RUN}) ({measured(EXPOSED, '5m')}) >= @exposed_share@\n"
+        f"unless on ({RUN}) {DATA_WAIT} >= @input_share@\n"
+        f"and on ({RANK}) {ENOUGH_TRAINING}"
+    ),
     labels=OF_RANK,
     severity=INFO,
     hold="30m",
@@ -93,18 +98,20 @@ COMMUNICATION_BOUND = Alert(
     en=Text(
         summary="{{ $value | humanizePercentage }} of the training time goes into waiting for other ranks",
         what="The rank waits for its peers' gradients {{ $value | humanizePercentage }} of the training time.",
-        fix="If StragglerRank fires, mend that rank. Otherwise larger batches per rank (batch), accumulation (nbs), "
-        "fewer GPUs, or a faster link: NVLink or InfiniBand instead of TCP (NCCL_DEBUG=INFO names it).",
-        meaning="The part of backward after the rank's own last gradient, over all time in training phases.",
+        fix="Larger batches per rank (batch), accumulation (nbs), fewer GPUs, or a faster link: NVLink or InfiniBand "
+        "instead of TCP (NCCL_DEBUG=INFO names it).",
+        meaning="The part of backward after the rank's own last gradient, over all time in training phases; also on "
+        "the rank that waits least, for nobody. Not while a rank waits for data: then the others wait for it.",
         verify="The ranks dashboard: equal on all ranks means communication, one rank without it is the straggler.",
         silence="It reaches nobody; it is on the dashboards.",
     ),
     zh=Text(
         summary="{{ $value | humanizePercentage }} 的训练时间在等待其他 rank",
         what="该 rank 有 {{ $value | humanizePercentage }} 的训练时间在等待同伴的梯度。",
-        fix="如果 StragglerRank 在告警,先处理那个 rank。否则增大每个 rank 的批量(batch)、累积(nbs)、减少 GPU,"
-        "或用更快的互连:以 NVLink 或 InfiniBand 代替 TCP(NCCL_DEBUG=INFO 会显示)。",
-        meaning="自身最后一个梯度之后的反向时间,占全部训练阶段时间的比例。",
+        fix="增大每个 rank 的批量(batch)、累积(nbs)、减少 GPU,或用更快的互连:以 NVLink 或 InfiniBand 代替 TCP"
+        "(NCCL_DEBUG=INFO 会显示)。",
+        meaning="自身最后一个梯度之后的反向时间,占全部训练阶段时间的比例;等待最少的 rank(它不等任何同伴)也须如此。"
+        "有 rank 在等待数据时不告警:那时其他 rank 是在等它。",
         verify="rank 仪表盘:各 rank 相同说明是通信;唯一没有等待的 rank 就是拖后腿的。",
         silence="不会通知任何人,只显示在仪表盘上。",
     ),

@@ -44,11 +44,8 @@ LASTING = ("stalled", "setup_slow")
 OVER_AFTER = 3
 #: `insufficient_data` is reported if it held for most of it: every training has a beginning.
 LEAST_UNKNOWN = 0.5
-#: Seconds a window has at least: three readings of the sources that are read every ten. What has not been read anew in
-#: it looks as if it stood still, and workers that wait for a CPU as if they waited for something else.
+#: Seconds a window has at least, if there are as many: three readings of the sources that are read every ten.
 LEAST_WINDOW = 30.0
-#: The same where the recording is shorter than that: the hooks add batches up for a second before they are seen.
-SHORT_WINDOW = 5.0
 
 
 @dataclass
@@ -131,8 +128,7 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
 
 def _fitting(window: float, usual: float, length: float) -> float:
     """A window that holds at least six samples, and of which a short recording holds four, if it can."""
-    least = LEAST_WINDOW if length >= LEAST_WINDOW else SHORT_WINDOW
-    return max(min(window, max(length / 4, least)), 6 * usual)
+    return max(min(window, max(length / 4, min(length, LEAST_WINDOW))), 6 * usual)
 
 
 def _moments(times: Sequence[float], step: float) -> Iterator[float]:
@@ -171,12 +167,23 @@ def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
     return f"until {units.clock(end)}{'; healthy since' if well else '; over since'}"
 
 
+def _unexplained(history: _RankHistory, name: str, step: float) -> list[list[float]]:
+    """The spans of a verdict; of a standstill only those that no batch ended which is told to have been slow."""
+    spans = history.spans[name]
+    if name != "stalled":
+        return spans
+    slow = [start for start, _ in history.spans.get("slow_batch", ())]
+    return [span for span in spans if not any(span[0] <= told <= span[1] + 2 * step for told in slow)]
+
+
 def _summary(
     history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults, step: float
 ) -> Diagnosis:
     found = []
-    for name, spans in history.spans.items():
-        rule = rules.BY_NAME[name]
+    for name in history.spans:
+        spans, rule = _unexplained(history, name, step), rules.BY_NAME[name]
+        if not spans:
+            continue
         share = sum(end - start for start, end in spans) / history.trained if history.trained else 0.0
         if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
             continue

@@ -33,11 +33,11 @@ from yoloscope_exporter.measures.formula import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.measures.formula import Formula, How
-    from yoloscope_exporter.measures.series import Series, Window
+    from yoloscope_exporter.measures.series import Labels, Series, Window
 
 #: Names and values of a series' labels; empty values are left out, as an absent label is an empty one.
 LabelSet = frozenset[tuple[str, str]]
@@ -66,12 +66,45 @@ _RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 class _Found(NamedTuple):
-    """A series that a selector has found, with the window of its node and the points inside that."""
+    """A series with a point in its node's window, and the points inside that; `values` are those of its own labels."""
 
     labels: LabelSet
+    values: Labels
     window: Window
     series: Series
     span: range
+
+
+class Inside:
+    """What windows hold of each metric, and how much of it grew: looked up once for all who evaluate over them."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        """Nothing is looked up yet."""
+        self.windows = tuple(windows)
+        self._found: dict[str, list[_Found]] = {}
+        self._grown: dict[tuple[int, str, str], float] = {}
+
+    def of(self, metric: Metric) -> list[_Found]:
+        """Its series that have a point in their node's window."""
+        known = self._found.get(metric.name)
+        if known is None:
+            known = self._found[metric.name] = [
+                _Found(_label_set(metric.labels, values, window.store.target), values, window, one, span)
+                for window in self.windows
+                for values, one, span in window.inside(metric)
+            ]
+        return known
+
+    def grown(self, one: _Found, of: Selector) -> float | None:
+        """By how much a series grew, extrapolated to the window's edges; None if it has a single point there."""
+        if len(one.span) == 1:
+            return None
+        key = (id(one.series), of.part, dict(of.labels).get("le", "") if of.part else "")
+        known = self._grown.get(key)
+        if known is None:
+            begin, end = _value(one.series, one.span[0], of), _value(one.series, one.span[-1], of)
+            known = self._grown[key] = (end - begin) * _extrapolation(one, begin, end)
+        return known
 
 
 def evaluate(
@@ -90,7 +123,7 @@ def evaluate(
         within: only series with these labels, as far as their metric has them.
         life: take counters from their start on, instead of over the window.
     """
-    return Evaluator(windows, by, within, life=life).vector(formula)
+    return Evaluator(Inside(windows), by, within, life=life).vector(formula)
 
 
 class Evaluator:
@@ -98,14 +131,14 @@ class Evaluator:
 
     def __init__(
         self,
-        windows: Sequence[Window],
+        inside: Inside,
         by: tuple[str, ...] = (),
         within: Mapping[str, str] | None = None,
         *,
         life: bool = False,
     ) -> None:
         """Arguments as those of `evaluate`."""
-        self.windows = tuple(windows)
+        self.inside = inside
         self.by = by
         self.within = within or {}
         self.life = life
@@ -155,30 +188,25 @@ class Evaluator:
         """The series of a selector that have a point in their node's window."""
         known = self._series.get(id(of))
         if known is None:
-            known = self._series[id(of)] = (of, list(self._selected(of)))
+            known = self._series[id(of)] = (of, self._selected(of))
         return known[1]
 
-    def _selected(self, of: Selector) -> Iterator[_Found]:
-        tests = [(name, _matcher(text)) for name, text in of.labels if name != "le"]
-        tests += [(name, _matcher(text)) for name, text in self.within.items() if name in of.metric.labels]
-        positions = [(of.metric.labels.index(name), test) for name, test in tests]
-        for window in self.windows:
-            for values, one, span in window.inside(of.metric):
-                for position, test in positions:
-                    if not test(values[position]):
-                        break
-                else:
-                    yield _Found(_label_set(of.metric.labels, values, window.store.target), window, one, span)
+    def _selected(self, of: Selector) -> list[_Found]:
+        asked = {name: text for name, text in self.within.items() if name in of.metric.labels}
+        tests = [(name, text) for name, text in (*of.labels, *asked.items()) if name != "le"]
+        found = self.inside.of(of.metric)
+        for name, text in tests:
+            position, test = of.metric.labels.index(name), _matcher(text)
+            found = [one for one in found if test(one.values[position])]
+        return found
 
     def _grown(self, of: Selector, *, rate: bool) -> Vector:
         if self.life:
             return {one.labels: value for one in self._found(of) if (value := _current(one, of)) is not None}
         vector = {}
         for one in self._found(of):
-            first, last = one.span[0], one.span[-1]
-            if first != last:
-                begin = _value(one.series, first, of)
-                grown = (_value(one.series, last, of) - begin) * _extrapolation(one, begin, of)
+            grown = self.inside.grown(one, of)
+            if grown is not None:
                 vector[one.labels] = grown / one.window.seconds if rate else grown
         return vector
 
@@ -208,7 +236,7 @@ class Evaluator:
     def _constant(self, formula: Formula) -> float | None:
         if isinstance(formula, Number):
             return formula.value
-        return formula.share * self.windows[0].seconds if isinstance(formula, WindowSeconds) else None
+        return formula.share * self.inside.windows[0].seconds if isinstance(formula, WindowSeconds) else None
 
     def _quantile(self, q: float, metric: Metric, labels: tuple[tuple[str, str], ...]) -> Vector:
         groups: defaultdict[LabelSet, list[tuple[float, ...]]] = defaultdict(list)
@@ -237,7 +265,7 @@ def _current(one: _Found, of: Selector) -> float | None:
 _REACHES = 1.1
 
 
-def _extrapolation(one: _Found, begin: float, of: Selector) -> float:
+def _extrapolation(one: _Found, begin: float, end: float) -> float:
     """What Prometheus multiplies an increase by, because samples do not lie on the window's edges (`extrapolatedRate`).
 
     A series is taken to go on to an edge that is near, else for half the distance of two samples; and to have begun no
@@ -246,13 +274,14 @@ def _extrapolation(one: _Found, begin: float, of: Selector) -> float:
     first, last = one.span[0], one.span[-1]
     times = one.series.times
     sampled = times[last] - times[first]
-    grown = _value(one.series, last, of) - begin
+    grown = end - begin
     distance = sampled / (last - first)
     before, after = times[first] - one.window.start, one.window.end - times[last]
     if grown > 0:
         before = min(before, sampled * begin / grown)
-    reached = sum(gap if gap < _REACHES * distance else distance / 2 for gap in (before, after))
-    return (sampled + reached) / sampled
+    before = before if before < _REACHES * distance else distance / 2
+    after = after if after < _REACHES * distance else distance / 2
+    return (sampled + before + after) / sampled
 
 
 def _value(one: Series, index: int, of: Selector) -> float:

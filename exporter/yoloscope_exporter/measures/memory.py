@@ -2,7 +2,8 @@
 
 Growth is that of the floor, the least value of each quarter of the window: what is never given back. It counts only if
 every quarter's floor lies above the one before and growth does not flatten, as it does where a cache or buffer fills;
-absent otherwise. A run in its first epoch is left out: until then caches and buffers fill.
+absent otherwise. On the device a run in its first epoch is left out: until then caches and buffers fill. On the host
+that depends on what is known besides (`diagnosis.signals.memory`).
 """
 
 from __future__ import annotations
@@ -74,9 +75,7 @@ _ROOM: Final = (
 ).clamped(least=0)
 _GPU_GROWN: Final = _after_first_epoch(_steady(_edges("min", catalog.TRAIN_CUDA_MEMORY_BYTES, RANK, kind="allocated")))
 #: Workers of the validation come and stay: no growth of the training.
-_HOST_GROWN: Final = _after_first_epoch(
-    _steady(_edges("min", catalog.TRAIN_PROCESS_RESIDENT_BYTES, RANK, role="!=val_worker"))
-)
+_HOST_GROWN: Final = _steady(_edges("min", catalog.TRAIN_PROCESS_RESIDENT_BYTES, RANK, role="!=val_worker"))
 _AVAILABLE: Final = last(catalog.MEMORY_AVAILABLE_BYTES).total("min", TARGET)
 
 
@@ -129,8 +128,8 @@ HOST_GROWTH: Final = Measure(
     name="host_memory_growth",
     title="Memory growth of the processes",
     title_zh="进程内存增长",
-    help="Steady growth of the resident memory of the rank's processes over the window, after the first epoch.",
-    help_zh="窗口内该 rank 各进程常驻内存的持续增长（第一个 epoch 之后）。",
+    help="Steady growth of the resident memory of the rank's processes over the window.",
+    help_zh="窗口内该 rank 各进程常驻内存的持续增长。",
     formula=_HOST_GROWN.total("max"),
     of=RANK,
     thresholds=("growth_bytes",),

@@ -6,7 +6,7 @@ from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.measures.evaluate import Evaluator
+from yoloscope_exporter.measures.evaluate import Evaluator, Inside
 from yoloscope_exporter.measures.formula import TARGET
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ class Reading:
     def __init__(self, window: Window) -> None:
         """Nothing is evaluated yet."""
         self.window = window
+        self._inside = Inside([window])
         self._evaluators: dict[tuple[tuple[str, ...], bool], Evaluator] = {}
 
     def vector(self, measure: Measure, *by: str, life: bool = False) -> Vector:
         """Values by the labels `by`, those of the measure if none are given; `life` as in `evaluate`."""
         key = (by or measure.of, life)
         if key not in self._evaluators:
-            self._evaluators[key] = Evaluator([self.window], key[0], life=life)
+            self._evaluators[key] = Evaluator(self._inside, key[0], life=life)
         return self._evaluators[key].vector(measure.formula)
 
     def one(self, measure: Measure, life: bool = False, /, **labels: str) -> float | None:  # noqa: FBT001, FBT002 - the labels take all keywords

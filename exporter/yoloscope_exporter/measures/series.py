@@ -20,7 +20,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Labels = tuple[str, ...]
 
@@ -125,6 +125,15 @@ class Store:
     skipped: Counter[str] = field(default_factory=Counter)
     first: float = inf
     last: float = -inf
+    _families: dict[tuple[str, Labels], list[tuple[Labels, Series]]] = field(default_factory=dict, repr=False)
+
+    def family(self, name: str, prefix: Labels) -> list[tuple[Labels, Series]]:
+        """The series of a metric whose first labels are `prefix`; looked for once, until series come or go."""
+        known = self._families.get((name, prefix))
+        if known is None:
+            depth, everything = len(prefix), self.series.get(name, {}).items()
+            known = self._families[name, prefix] = [pair for pair in everything if pair[0][:depth] == prefix]
+        return known
 
     @property
     def target(self) -> tuple[tuple[str, str], ...]:
@@ -147,6 +156,7 @@ class Store:
         series = family.get(labels)
         if series is None:
             series = family[labels] = Series(metric, born=time > self.first)
+            self._families.clear()
         if reason := series.append(time, value):
             self.skipped[reason] += 1
 
@@ -157,6 +167,7 @@ class Store:
                 series.trim(before)
                 if not series.times:
                     del family[labels]
+                    self._families.clear()
             if not family:
                 del self.series[name]
         self.first = max(self.first, before)
@@ -226,9 +237,9 @@ class Window:
 
     def inside(self, metric: Metric, prefix: Labels = ()) -> Iterator[tuple[Labels, Series, range]]:
         """The series of `metric` whose first labels are `prefix`, each with its points in the window; none without."""
-        depth = len(prefix)
-        for labels, series in self.store.series.get(metric.name, {}).items():
-            if labels[:depth] == prefix and (span := series.span(self.start, self.end)):
+        start, end = self.start, self.end
+        for labels, series in self.store.family(metric.name, prefix):
+            if span := series.span(start, end):
                 yield labels, series, span
 
     @cached_property
@@ -293,20 +304,20 @@ class Window:
             return None
         return _rate(*found)
 
-    def steady_rate(self, metric: Metric, *labels: str) -> float | None:
-        """Rate of a counter that always grows but is read more rarely than it is sampled: from change to change.
+    def rate_between(self, readings: Sequence[float], metric: Metric, *labels: str) -> float | None:
+        """Rate of a counter that is read more rarely than it is sampled, from its first to its last reading.
 
-        Up to a period of reading would be missing at either end otherwise.
+        Up to a period of reading would be missing at either end otherwise, and before the second one nothing is known.
         """
         found = self._points(metric, labels)
         if found is None:
             return None
         series, span = found
-        changes = [index for index in span[1:] if series.values[index] != series.values[index - 1]]
-        if len(changes) < 2:  # noqa: PLR2004
-            return self.rate(metric, *labels)
-        first, last = changes[0], changes[-1]
-        return (series.values[last] - series.values[first]) / (series.times[last] - series.times[first])
+        known = [time for time in readings if series.times[span[0]] <= time <= series.times[span[-1]]]
+        if len(known) < 2:  # noqa: PLR2004 - two points make a difference
+            return None
+        first, last = (series.values[bisect_right(series.times, time) - 1] for time in (known[0], known[-1]))
+        return (last - first) / (known[-1] - known[0])
 
     def events(self, metric: Metric, *labels: str) -> float | None:
         """How much a counter of rare events grew; what a series born inside the window starts with counts too."""

@@ -89,6 +89,12 @@ class Thresholds:
     growth_bytes: float = threshold(
         100 * 2**20, "TraceML policy: memory creep from 100 MiB, three rising bands", unit="bytes"
     )
+    growth_images: float = threshold(
+        2.0, _OURS + "a cache of decoded images grows by one batch with each, also where they are larger", unit="times"
+    )
+    growth_seconds: float = threshold(
+        300.0, _OURS + "five minutes of batches: what fills buffers flattens sooner", unit="seconds"
+    )
     available_fall_share: float = threshold(0.05, _OURS + "a twentieth of the memory, gone and not in the training")
     exposed_share: float = threshold(
         0.20, "pytorch/kineto tb_plugin: communication > 10 %; twice that, PCIe boxes live with 10 %"

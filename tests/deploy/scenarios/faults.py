@@ -480,7 +480,6 @@ def hardly_train(w: World, fifths: int, after: Part) -> None:
     at=0,
     mended=60,
     minutes=90,
-    CommunicationBound=(33.5, 2.25),
     DataBound=(13.75, 12.5),
     GpuUtilizationLow=(15.75, 24.5),
     StragglerRank=(11, 10.5),

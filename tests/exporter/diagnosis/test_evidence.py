@@ -21,7 +21,7 @@ WAITING = {
     "runqueue_share": 0.02,
     "node_cores": 32.0,
     "rank_cores": 32.0,
-    "fair_cores": 32.0,
+    "cores_per_trainer": 32.0,
     "allowed_cores": 32.0,
     "free_cores": 24.0,
     "others_cores": 1.0,
@@ -76,7 +76,7 @@ def test_workers_that_wait_for_something_else_are_told_as_that(evidence: dict[st
     [
         ({"allowed_cores": 2.0, "rank_cores": 2.0}, "cpu_affinity"),
         ({"allowed_cores": 2.0, "rank_cores": 2.0, "free_cores": 0.1}, "cpu_oversubscribed"),
-        ({"fair_cores": 4.0, "allowed_cores": 4.0, "rank_cores": 4.0}, "cpu_oversubscribed"),
+        ({"cores_per_trainer": 4.0, "allowed_cores": 4.0, "rank_cores": 4.0}, "cpu_oversubscribed"),
         ({"others_cores": 28.0, "free_cores": 0.1}, "cpu_contended"),
         ({"others_cores": 28.0, "free_cores": 0.1, "workers": 40.0}, "cpu_oversubscribed"),
         ({"others_cores": 28.0, "free_cores": 0.1, "worker_threads": 3.0}, "cpu_oversubscribed"),
@@ -98,6 +98,45 @@ def test_a_cap_is_told_instead_of_the_same_advice_for_ever() -> None:
     few = COMPUTING | {"workers": 2.0, "workers_asked": 16.0}
     assert "workers" not in told(few)["workers_capped"].advice.arguments
     assert told(few | {"workers_asked": 2.0})["loader_workers"].advice.arguments["workers"] > 2
+
+
+def test_workers_that_wait_are_capped_before_they_wait_for_something_unknown() -> None:
+    """More of them would wait side by side, which takes no CPU; where as many as asked were started, it is the wait."""
+    few = WAITING | {"workers": 2.0, "workers_asked": 16.0, "free_cores": 0.0}
+    assert "88% of it waiting" in told(few)["workers_capped"].evidence
+    assert list(told(few | {"workers_asked": 2.0})) == ["loader_wait"]
+    assert list(told(few | {"workers": 17.0, "workers_asked": 20.0})) == ["loader_wait"]  # enough of them
+
+
+def test_workers_that_compute_on_all_cpus_are_not_capped() -> None:
+    """Another one would have no CPU."""
+    few = COMPUTING | {"workers": 2.0, "workers_asked": 16.0, "free_cores": 0.0}
+    assert list(told(few)) == ["loader_cpu"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "device", "verdict"),
+    [
+        ({}, "cuda:0", "loader_workers"),
+        ({}, "cpu", "loader_workers"),
+        ({"free_cores": 0.0}, "cpu", "loader_workers"),  # it waits: a worker would wait beside it
+        ({"free_cores": 0.0, "prep_cpu_ratio": 0.9}, "cpu", "loader_cpu"),
+        ({"free_cores": 0.0, "runqueue_share": 0.6, "others_cores": 20.0}, "cpu", "cpu_contended"),
+    ],
+)
+def test_a_trainer_that_prepares_its_batches_itself(numbers: dict[str, float], device: str, verdict: str) -> None:
+    """With workers=0 nothing is prepared beside training; on a CPU a worker needs one of its own, or has to wait."""
+    (found,) = told(WAITING | {"workers": 0.0} | numbers, device=device).values()
+    assert found.name == verdict
+    assert "workers" not in found.advice.arguments or device != "cpu"
+
+
+def test_nobody_is_said_to_wait_for_no_cpu_before_that_is_known() -> None:
+    """Neither computing nor seen to queue is not the same as waiting for something else."""
+    unread = {name: value for name, value in WAITING.items() if name != "runqueue_share"}
+    (found,) = told(unread).values()
+    assert found.name == "insufficient_data"
+    assert "whether its workers wait for a CPU is not known" in found.evidence
 
 
 def test_a_full_queue_clears_the_loader_where_callbacks_are_not_timed() -> None:
@@ -161,7 +200,7 @@ HEALTHY = {
     "more",
     [
         {"power_share": 0.9, "clock_ratio": 0.7},
-        {"exposed_share": 0.2, "lag": 0.0},
+        {"exposed_share": 0.2, "least_exposed_share": 0.2},
         {"amp_asked": 1.0, "amp_on": 0.0},
     ],
     ids=["power", "exchange", "amp"],

@@ -76,10 +76,58 @@ def test_validation_workers_do_not_hide_how_long_the_others_queue(idle: int) -> 
     for time in range(100, 131):
         queued = Sample(c.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, (*who, "worker"), 8 * 0.55 * time)
         count = Sample(c.TRAIN_PROCESSES, (*who, "worker"), 8.0 + idle)
-        store.add(time, [*ranks("a", 1), Sample(c.TRAIN_WORKERS, who, 8.0), queued, count])
+        computed = Sample(c.TRAIN_PROCESS_CPU_SECONDS_TOTAL, (*who, "main"), float(time))
+        store.add(time, [*ranks("a", 1), Sample(c.TRAIN_WORKERS, who, 8.0), queued, count, computed])
     window = Window(store, 100.0, 130.0)
     (one,) = signals.gather([(window, window)])
     assert one.runqueue_share == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize(("seconds", "queueing"), [(9, None), (19, None), (29, 0.5)])
+def test_how_long_workers_queue_is_not_known_before_processes_were_read_twice(
+    seconds: int, queueing: float | None
+) -> None:
+    """They are read every ten seconds; until then a counter that stands still says nothing."""
+    who, store = ("a", "0"), Store()
+    for time in range(100, 101 + seconds):
+        read = float(time // 10 * 10)
+        queued = Sample(c.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, (*who, "worker"), 4 * 0.5 * read)
+        computed = Sample(c.TRAIN_PROCESS_CPU_SECONDS_TOTAL, (*who, "worker"), 4 * 0.4 * read)
+        count = Sample(c.TRAIN_PROCESSES, (*who, "worker"), 4.0)
+        store.add(time, [*ranks("a", 1), Sample(c.TRAIN_WORKERS, who, 4.0), queued, computed, count])
+    window = Window(store, 100.0, 100.0 + seconds)
+    (one,) = signals.gather([(window, window)])
+    assert one.numbers.get("runqueue_share") == queueing
+
+
+def test_without_workers_the_training_process_is_the_one_that_queues() -> None:
+    """It prepares the batches; there is nobody else whose waiting could be read."""
+    who, store = ("a", "0"), Store()
+    for time in range(100, 131):
+        queued = Sample(c.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, (*who, "main"), 0.3 * time)
+        computed = Sample(c.TRAIN_PROCESS_CPU_SECONDS_TOTAL, (*who, "main"), 0.6 * time)
+        store.add(time, [*ranks("a", 1), Sample(c.TRAIN_WORKERS, who, 0.0), queued, computed])
+    window = Window(store, 100.0, 130.0)
+    (one,) = signals.gather([(window, window)])
+    assert one.runqueue_share == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("done", "left"), [(30.0, 70.0), (100.0, None), (130.0, None)])
+def test_a_process_has_a_first_epoch_of_its_own(done: float, left: float | None) -> None:
+    """A run resumed in epoch 57 fills its caches anew; its batches are counted from the start of the process."""
+    who = ("a", "0")
+    counts = [Sample(c.TRAIN_EPOCH_BATCHES, who, 100.0), Sample(c.TRAIN_BATCHES_TOTAL, who, done)]
+    store = Store()
+    for time in range(100, 131):
+        resident = Sample(c.TRAIN_PROCESS_RESIDENT_BYTES, (*who, "main"), 1e9)
+        store.add(
+            time,
+            [*ranks("a", 1), Sample(c.TRAIN_EPOCH, who, 57.0), Sample(c.TRAIN_WORKERS, who, 1.0), *counts, resident],
+        )
+    window = Window(store, 100.0, 130.0)
+    (one,) = signals.gather([(window, window)])
+    assert one.numbers.get("first_epoch_left") == left
+    assert one.resident_growth_bytes == 0.0
 
 
 def test_ranks_of_a_run_are_not_those_of_the_node() -> None:

@@ -239,7 +239,7 @@ def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -
         # Whether CPUs idle depends on who else is on the machine, so this is not asked here.
         ({"workers": 1, "image_work": 0.05}, {"free_cores": 0.0}, "loader_workers"),
         ({"image_sleep": 0.1, "slow_worker": 1}, {}, "slow_worker"),
-        ({"workers": 0, "image_sleep": 0.06}, {}, "loader_wait"),
+        ({"workers": 0, "image_sleep": 0.06}, {}, "loader_workers"),
     ],
     ids=["cpu", "few", "one-slow", "no-workers"],
 )

@@ -51,11 +51,28 @@ def test_counters_never_fall(raw: list[int]) -> None:
     assert values[-1] >= raw[-1]
 
 
-def test_a_counter_read_rarely_is_rated_from_change_to_change() -> None:
+def test_a_counter_read_rarely_is_rated_from_reading_to_reading() -> None:
     """2 per second, read every 10 s, sampled every 5 s: the ends that were not read do not count."""
     window = Window(store(BATCHES, {0: 0, 5: 0, 10: 20, 15: 20, 20: 40, 25: 40}), 0, 25)
-    assert window.steady_rate(BATCHES, *RANK) == 2
+    assert window.rate_between([10.0, 20.0], BATCHES, *RANK) == 2
     assert window.rate(BATCHES, *RANK) == 1.6
+
+
+@pytest.mark.parametrize(("readings", "rate"), [([], None), ([10.0], None), ([10.0, 20.0], 0.0)])
+def test_what_has_not_been_read_twice_is_not_known_to_stand_still(readings: list[float], rate: float | None) -> None:
+    """One value all the time: nothing was read anew, or nothing has grown."""
+    window = Window(store(BATCHES, {0: 7, 5: 7, 10: 7, 15: 7, 20: 7}), 0, 20)
+    assert window.rate_between(readings, BATCHES, *RANK) == rate
+
+
+def test_a_family_is_looked_for_anew_when_series_come_or_go() -> None:
+    """What was found by a prefix before must neither hide a new rank nor keep one that is gone."""
+    filled = store(BATCHES, {0: 0, 5: 1})
+    assert Window(filled, 0, 9).labels(BATCHES, RANK[0]) == [RANK]
+    filled.add(9, [Sample(BATCHES, (RANK[0], "9"), 1.0)])
+    assert Window(filled, 0, 9).labels(BATCHES, RANK[0]) == [RANK, (RANK[0], "9")]
+    filled.trim(6)
+    assert Window(filled, 0, 9).labels(BATCHES, RANK[0]) == [(RANK[0], "9")]
 
 
 def test_growth_begins_with_the_last_point_before_the_window() -> None:

@@ -22,13 +22,7 @@ TOO_EARLY = "insufficient_data"
 #: What neighbours hide: whether a worker is slow because it computes, is too few, or may not run elsewhere.
 HIDDEN = frozenset({"loader_cpu", "loader_workers", "cpu_affinity", "cpu_oversubscribed"})
 #: What the diagnosis still says wrongly of a recording, and why; empty is the aim.
-WRONG: dict[str, str] = {
-    "host_leak": "growth is judged from the second epoch on, and an epoch may take a day",
-    "no_workers": "without workers the trainer's own wait for a CPU is taken for another wait",
-    "sleeping_storage_no_workers": "a busy node hides that workers would wait side by side",
-    "slow_batch": "while it lasts a slow batch is a stall; afterwards it is told to have been one",
-    "workers_capped": "workers that wait do not need an idle CPU, and more of them were asked for",
-}
+WRONG: dict[str, str] = {}
 
 
 class Truth(NamedTuple):

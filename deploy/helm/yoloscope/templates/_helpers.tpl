@@ -54,6 +54,8 @@ seccompProfile:
 interval: {{ .Values.monitor.interval }}
 scrapeTimeout: {{ .Values.monitor.scrapeTimeout }}
 scheme: {{ .Values.monitor.scheme }}
+# namespace, pod and container of train_job_info are the training's, not the exporter's
+honorLabels: true
 {{- with .Values.monitor.tlsConfig }}
 tlsConfig:
   {{- toYaml . | nindent 2 }}

@@ -24,13 +24,15 @@ def _unknown_reason(s: Signals, t: Thresholds) -> str:
     if not s.has(Signals.data_wait_share):
         return f"{s.batches:.0f} batches in the window, too few to judge a step"
     if loader.starved(s, t) and not loader.input_cause(s, t):
-        return f"{loader.waits(s)}, but {_why_open(s)}, so the cause stays open"
+        return f"{loader.waits(s)}, but {_why_open(s, t)}, so the cause stays open"
     return _residual(s, t)
 
 
-def _why_open(s: Signals) -> str:
+def _why_open(s: Signals, t: Thresholds) -> str:
     if s.get(Signals.queue_ready) >= 1 and not s.has(Signals.callbacks_share):
         return "batches are ready meanwhile: callbacks are likely, and these hooks do not time them"
+    if loader.queue_unknown(s, t):
+        return "whether its workers wait for a CPU is not known, or not yet"
     return "the loader's workers leave no record"
 
 

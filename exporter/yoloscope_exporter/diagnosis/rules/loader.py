@@ -46,7 +46,7 @@ def pinned(s: Signals, t: Thresholds) -> bool:
     """Whether workers wait for a CPU while others idle that they may not run on."""
     if s.get(Signals.runqueue_share) < t.runqueue_share or not s.has(Signals.allowed_cores, Signals.free_cores):
         return False
-    return s.allowed_cores < s.get(Signals.fair_cores) and s.free_cores >= t.free_cores
+    return s.allowed_cores < s.get(Signals.cores_per_trainer) and s.free_cores >= t.free_cores
 
 
 def contended(s: Signals, t: Thresholds) -> bool:
@@ -67,18 +67,22 @@ def oversubscribed(s: Signals, t: Thresholds) -> bool:
 
 
 def room_for_workers(s: Signals, t: Thresholds) -> bool:
-    """Whether more workers would help: they are needed, allowed, and there are CPUs idle for them."""
-    if advice.more_workers(s) is None:
-        return False
-    return not s.has(Signals.free_cores) or s.free_cores >= t.free_cores
+    """Whether more workers would help: they are needed, allowed, and could work."""
+    return advice.more_workers(s) is not None and _could_work(s, t)
+
+
+def _could_work(s: Signals, t: Thresholds) -> bool:
+    """Whether one more worker could: a CPU idles for it, or it would wait beside the others and needs none."""
+    return not s.has(Signals.free_cores) or s.free_cores >= t.free_cores or _waiting(s, t)
 
 
 def _throttled(s: Signals, t: Thresholds) -> bool:
     return s.get(Signals.throttled_share) >= t.throttled_share
 
 
-def _without_workers(s: Signals, _: Thresholds) -> bool:
-    return s.get(Signals.workers, -1) == 0 and advice.more_workers(s) is not None
+def _without_workers(s: Signals, t: Thresholds) -> bool:
+    """The trainer prepares its batches itself; steps of a GPU leave it a CPU for a worker, those of a CPU may not."""
+    return s.get(Signals.workers, -1) == 0 and (s.facts.get("device") != "cpu" or _could_work(s, t))
 
 
 def _unrecorded(s: Signals, _: Thresholds) -> bool:
@@ -86,7 +90,12 @@ def _unrecorded(s: Signals, _: Thresholds) -> bool:
 
 
 def _waiting(s: Signals, t: Thresholds) -> bool:
-    return waiting(s) >= t.waiting_ratio
+    return s.has(Signals.prep_cpu_ratio) and waiting(s) >= t.waiting_ratio
+
+
+def queue_unknown(s: Signals, t: Thresholds) -> bool:
+    """Whether workers wait, and it is not known whether for a CPU."""
+    return _waiting(s, t) and not s.has(Signals.runqueue_share)
 
 
 def _slow_storage(s: Signals, t: Thresholds) -> bool:
@@ -115,7 +124,8 @@ def _filled(s: Signals, _: Thresholds) -> bool:
 def capped(s: Signals, t: Thresholds) -> bool:
     """Whether more workers would help and were asked for, but Ultralytics started fewer."""
     asked = s.get(Signals.workers_asked)
-    return asked > s.get(Signals.workers, asked) and room_for_workers(s, t)
+    now, needed = s.get(Signals.workers, asked), advice.workers_needed(s)
+    return asked > now and needed is not None and needed > now and _could_work(s, t)
 
 
 #: Which verdict explains the wait for data, in the order in which they are asked; "" where that cannot be known.
@@ -129,8 +139,9 @@ _CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
     ("cpu_contended", contended),
     ("cpu_oversubscribed", oversubscribed),
     ("loader_io", _slow_storage),
-    ("loader_wait", _waiting),
+    ("", queue_unknown),
     ("workers_capped", capped),
+    ("loader_wait", _waiting),
     ("loader_workers", room_for_workers),
 )
 
@@ -177,7 +188,7 @@ def _preparation(s: Signals) -> str:
 
 def _workers_evidence(s: Signals, _: Thresholds) -> str:
     if s.get(Signals.workers, -1) == 0:
-        return f"{waits(s)}; the training process loads its batches itself (workers=0)"
+        return f"{waits(s)}; the training process prepares its batches itself (workers=0)"
     free = (
         f"; {s.free_cores:.1f} of {s.node_cores:.0f} CPUs idle" if s.has(Signals.free_cores, Signals.node_cores) else ""
     )
@@ -214,7 +225,8 @@ def _capped_evidence(s: Signals, _: Thresholds) -> str:
     cpus = f"; {s.node_cores:.0f} CPUs" if s.has(Signals.node_cores) else ""
     gpus = f" for {units.counted(s.gpus, 'GPU')}" if cpus and s.has(Signals.gpus) else ""
     asked = f"; workers={s.workers_asked:.0f} was asked for, {s.workers:.0f} were started"
-    return waits(s) + _preparation(s) + asked + cpus + gpus
+    idle = f", {waiting(s):.0%} of it waiting" if s.has(Signals.prep_cpu_ratio) else ""
+    return waits(s) + _preparation(s) + idle + asked + cpus + gpus
 
 
 def _queueing(s: Signals) -> str:
@@ -250,6 +262,15 @@ def _start_advice(s: Signals) -> Advice:
         "the data set small to pickle (arrays instead of lists), fork instead of spawn"
     )
     return Advice({"workers": needed} if fewer and needed else {}, note=note)
+
+
+def _workers_advice(s: Signals) -> Advice:
+    more = advice.more_workers(s)
+    if more is not None:
+        return more
+    less = advice.for_slow_preprocessing(s)
+    note = f"Ultralytics sets workers=0 on a CPU, whatever is asked for; {less.note}"
+    return Advice(less.arguments, note=note, speedup=less.speedup)
 
 
 def _wait_advice(s: Signals) -> Advice:
@@ -326,10 +347,11 @@ RULES = (
         severity=WARNING,
         requires="waiting for data; workers neither compute nor queue half of the time; no evidence for storage",
         confused_with={
+            "workers_capped": "where fewer were started than asked for, more would wait side by side",
             "loader_io": "I/O pressure, a busy disk, major faults or a network file system that is read from",
             "cpu_contended": "time in the run queue is no waiting",
         },
-        needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio),
+        needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio, Signals.runqueue_share),
         when=_starved_by("loader_wait"),
         thresholds=CAUSE_THRESHOLDS,
         evidence=_wait_evidence,
@@ -344,7 +366,8 @@ RULES = (
         name="workers_capped",
         title="Ultralytics started fewer loader workers than asked for",
         severity=WARNING,
-        requires="the asked and the started number of workers, and idle CPUs for more",
+        requires="the asked and the started number of workers, which is too small, and idle CPUs for more or workers "
+        "that wait",
         confused_with={
             "loader_workers": "there as many were started as were asked for, so that `workers` can be raised",
         },
@@ -367,7 +390,7 @@ RULES = (
             "cpu_oversubscribed": "no CPU idles there",
             "cpu_contended": "no CPU idles there either",
         },
-        needs=(*STEP, Signals.runqueue_share, Signals.allowed_cores, Signals.fair_cores, Signals.free_cores),
+        needs=(*STEP, Signals.runqueue_share, Signals.allowed_cores, Signals.cores_per_trainer, Signals.free_cores),
         when=_starved_by("cpu_affinity"),
         thresholds=CAUSE_THRESHOLDS,
         evidence=_affinity_evidence,
@@ -403,7 +426,7 @@ RULES = (
         name="loader_workers",
         title="Too few loader workers",
         severity=WARNING,
-        requires="waiting for data, workers that compute or read, idle CPUs",
+        requires="waiting for data, workers that compute or read, idle CPUs; or no workers at all",
         confused_with={
             "callback_bound": "callbacks are timed apart; with older hooks the wait is an upper bound",
             "workers_capped": "more were asked for than were started",
@@ -415,7 +438,7 @@ RULES = (
         cause="the loader's workers are too few to prepare batches as fast as the trainer takes them, "
         "and CPUs are idle",
         verify="htop: loader workers busy, CPUs idle; yoloscope top: queue depth 0",
-        fix=advice.more_workers,
+        fix=_workers_advice,
         waste=("data_wait",),
         remedy=(
             "`workers` up: preparation time over step time, and one to spare; "

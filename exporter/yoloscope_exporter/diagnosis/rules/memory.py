@@ -15,19 +15,40 @@ if TYPE_CHECKING:
 
 def _host_leak(s: Signals, t: Thresholds) -> bool:
     if s.resident_growth_bytes >= t.growth_bytes:
-        return True
+        return not s.has(Signals.first_epoch_left) or bool(_no_cache(s, t))
     if not s.has(Signals.available_fall_bytes, Signals.memory_used_share) or s.get(Signals.ranks, 2) > 1:
         return False  # somebody else's training may be what grows
     total = s.get(Signals.memory_available_bytes) / max(1 - s.memory_used_share, 1e-9)
     return s.available_fall_bytes >= max(t.available_fall_share * total, t.growth_bytes)
 
 
+def _no_cache(s: Signals, t: Thresholds) -> str:
+    """Why growth in the first epoch is no cache of the images that fills, in words; empty where it may be one."""
+    if not s.has(Signals.resident_growth_batch, Signals.batch_size):
+        return ""
+    images = s.batch_size * advice.image_bytes(s)
+    if s.resident_growth_batch >= t.growth_images * images:
+        return f"a cache of the images would grow by {units.size(images)}"
+    needed = s.resident_growth_batch * s.first_epoch_left
+    if s.growth_seconds >= t.growth_seconds and needed > s.get(Signals.memory_available_bytes, needed):
+        return f"the first epoch still needs {units.size(needed)}, and {units.size(s.memory_available_bytes)} are left"
+    return ""
+
+
+_ROLES = {"main": "the training process", "worker": "the loader workers", "val_worker": "the validation's workers"}
+
+
 def _host_leak_evidence(s: Signals, t: Thresholds) -> str:
     if s.resident_growth_bytes >= t.growth_bytes:
         per_hour = units.size(s.get(Signals.resident_growth_rate) * 3600)
+        per_batch = f", {units.size(s.resident_growth_batch)} per batch" if s.has(Signals.resident_growth_batch) else ""
+        whose = f", most of it that of {_ROLES[s.names['growing']]}," if s.names.get("growing") in _ROLES else ""
+        when = "after the first epoch"
+        if s.has(Signals.first_epoch_left):
+            when = f"in the first epoch; {_no_cache(s, t)}"
         return (
-            f"resident memory grew by {units.size(s.resident_growth_bytes)} in {s.growth_seconds:.0f} s "
-            f"({per_hour}/h), steadily, after the first epoch{_until_full(s)}"
+            f"resident memory{whose} grew by {units.size(s.resident_growth_bytes)} in {s.growth_seconds:.0f} s "
+            f"({per_hour}/h{per_batch}), steadily, {when}{_until_full(s)}"
         )
     return (
         f"free memory fell by {units.size(s.available_fall_bytes)} in {s.growth_seconds:.0f} s while the "
@@ -151,11 +172,12 @@ RULES = (
         severity=WARNING,
         requires="resident memory of the run, or what is available, that moves one way in each quarter of the window",
         confused_with={
-            "healthy": "caches and mosaic buffers flatten",
+            "healthy": "caches and mosaic buffers flatten; in the first epoch growth must exceed that of a cache of "
+            "images, or the room there is",
         },
         needs=(Signals.resident_growth_bytes,),
         when=_host_leak,
-        thresholds=("growth_bytes", "available_fall_share"),
+        thresholds=("growth_bytes", "growth_images", "growth_seconds", "available_fall_share"),
         evidence=_host_leak_evidence,
         cause="a callback, the data set or the loader keeps what it should drop, or copies on write what workers share",
         verify="py-spy dump --pid <pid>; tracemalloc in the callback; ls -l /dev/shm",

@@ -44,6 +44,11 @@ def _straggler_advice(s: Signals) -> Advice:
     return Advice(note=note, speedup=1 + s.lag)
 
 
+def _all_wait(s: Signals, t: Thresholds) -> bool:
+    """Whoever comes last waits for the exchange alone; and no rank is late because it waits for data."""
+    return s.least_exposed_share >= t.exposed_share and s.get(Signals.most_data_wait_share) < t.input_share
+
+
 RULES = (
     Rule(
         name="straggler",
@@ -68,15 +73,17 @@ RULES = (
         name="communication_bound",
         title="All ranks wait for the exchange of gradients",
         severity=INFO,
-        requires="wait for gradients on a rank that is not behind",
+        requires="wait for gradients on every rank, also on the one that comes last",
         confused_with={
-            "straggler": "one rank is behind, the others wait",
+            "straggler": "one rank is behind and hardly waits, the others wait for it",
+            "loader_workers": "ranks that wait for data come last in turn, and the others wait for them",
         },
-        needs=(Signals.exposed_share, Signals.lag),
-        when=lambda s, t: s.exposed_share >= t.exposed_share and abs(s.lag) < t.lag,
-        thresholds=("exposed_share", "lag"),
+        needs=(Signals.exposed_share, Signals.least_exposed_share),
+        when=_all_wait,
+        thresholds=("exposed_share", "input_share"),
         evidence=lambda s, _: (
-            f"{s.exposed_share:.0%} of training time waits for gradients, on this rank as on its peers"
+            f"{s.exposed_share:.0%} of training time waits for gradients; on the rank that waits least "
+            f"{s.least_exposed_share:.0%}"
         ),
         cause="the links between the GPUs are too slow for gradients of this size at this batch",
         verify="nvidia-smi topo -m; NCCL_DEBUG=INFO: which transport was chosen",

@@ -74,6 +74,7 @@ NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
     setup.stage,
     run.hang,
     run.end,
+    memory.growing,
     slow_batch.names,
     host.neighbours,
 )
@@ -105,9 +106,9 @@ class Signals(
         facts: labels of train_run_info (empty values left out).
         numbers: by the names of signals; missing means unknown.
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
-            `callback`, `death_signals`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`,
-            `hang` (a sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ..., and how
-            the rank ended: `end_exception`, `end_message`, `end_signal` ....
+            `callback`, `death_signals`, `growing`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`, `hang` (a
+            sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ..., and how the rank ended:
+            `end_exception`, `end_message`, `end_signal` ....
         local: seconds per batch by step phase, for the comparison of ranks.
     """
 

@@ -45,7 +45,7 @@ class HostSignals:
         "it may run on"
     )
     allowed_cores = Signal("CPUs that the rank's loader workers may run on (affinity)")
-    fair_cores = Signal("CPUs online over all trainers of the node")
+    cores_per_trainer = Signal("CPUs online over all trainers of the node")
     others_cores = Signal("CPUs in use by others than this run")
     node_cores = Signal("CPUs online")
     quota_cores = Signal("CPU quota of the run's cgroup")
@@ -74,7 +74,7 @@ def cpu(v: View) -> Numbers:
     return {
         HostSignals.rank_cores: least(ratio(node, everybody), ratio(quota, own), share or affinity),
         HostSignals.allowed_cores: affinity,
-        HostSignals.fair_cores: ratio(node, everybody),
+        HostSignals.cores_per_trainer: ratio(node, everybody),
         HostSignals.others_cores: _others_cores(v),
         HostSignals.node_cores: node,
         HostSignals.quota_cores: quota,

@@ -31,7 +31,9 @@ class LoaderSignals:
     major_faults = Signal("pages that loader workers had to fetch from storage, for each batch they prepared")
     worker_read_rate = Signal("bytes per second that loader workers had read from storage")
     workers_alive = Signal("loader worker processes found")
-    runqueue_share = Signal("share of a loader worker's time spent ready to run but without a CPU")
+    runqueue_share = Signal(
+        "share of a loader worker's time spent ready to run but without a CPU; of the training process's with workers=0"
+    )
     worker_threads = Signal("CPUs a loader worker uses over those its preparation accounts for: threads it started")
     worker_resident_bytes = Signal("resident memory of one loader worker")
 
@@ -84,7 +86,7 @@ def _without_workers(v: View) -> Numbers:
     workers = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
     waited = v.now.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "data_wait")
     batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
-    rate = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "main")
+    rate = v.process_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, "main")
     if workers != 0 or not waited or not batches or batches < FEWEST_BATCHES:
         return {}
     rest = v.now.seconds - waited
@@ -93,21 +95,20 @@ def _without_workers(v: View) -> Numbers:
 
 
 def worker_processes(v: View) -> Numbers:
-    """What the kernel says of the workers' processes."""
+    """What the kernel says of the workers' processes, with workers=0 of the training process, which does their work."""
+    asked = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
+    role = "main" if asked == 0 else "worker"
     alive = v.now.mean(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker")
-    waiting = v.now.steady_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, v.run, v.rank, "worker")
-    used = v.now.steady_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, v.run, v.rank, "worker")
+    waiting = v.process_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, role)
+    used = v.process_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, "worker")
     preparing = total(v.now.rates(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, v.run, v.rank))
     memory = v.now.last(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, "worker")
-    asked = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
     # Older hooks do not tell the validation's workers apart: those idle, and would hide how long the others queue.
-    training = least(alive, asked) if asked else alive
+    training = 1.0 if asked == 0 else least(alive, asked)
     return {
         LoaderSignals.workers_alive: v.now.last(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker"),
         LoaderSignals.runqueue_share: at_most_one(ratio(waiting, training)),
-        LoaderSignals.worker_read_rate: v.now.steady_rate(
-            catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, v.run, v.rank, "worker" if asked else "main"
-        ),
+        LoaderSignals.worker_read_rate: v.process_rate(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, role),
         LoaderSignals.worker_threads: ratio(used, preparing),
         LoaderSignals.worker_resident_bytes: ratio(memory, alive),
     }

@@ -22,6 +22,11 @@ METRICS = (catalog.MEMORY_TOTAL_BYTES, catalog.MEMORY_AVAILABLE_BYTES, catalog.G
 FEWEST_PERIODS = 4 * measures.QUARTERS
 
 
+#: Batches that Ultralytics' data set keeps decoded in each process that loads (`max_buffer_length`), for mosaics.
+BUFFERED_BATCHES = 8
+#: Batches after which libraries are loaded and allocators have what they need. Ours.
+FIRST_BATCHES = 20
+
 #: States in which it matters no more when it happened.
 ENDED = ("failed", "killed")
 
@@ -36,9 +41,12 @@ class MemorySignals:
     )
     resident_bytes = Signal("resident memory of the rank's processes")
     resident_growth_bytes = Signal(
-        "steady growth of resident memory after the first epoch, in bytes; 0 if it is not steady"
+        "steady growth of resident memory since the second epoch began, in the first one since warm-up, in bytes; 0 if "
+        "it is not steady"
     )
     resident_growth_rate = Signal("the same in bytes per second")
+    resident_growth_batch = Signal("the same in bytes per batch")
+    first_epoch_left = Signal("batches that are left of the first epoch of the process; unknown after it")
     available_fall_bytes = Signal("steady fall of the node's available memory, in bytes; 0 if it is not steady")
     cuda_growth_bytes = Signal("steady growth of allocated CUDA memory after the first epoch; 0 if it is not steady")
     cuda_seconds_left = Signal("seconds until device memory is full if its steady growth goes on")
@@ -63,8 +71,12 @@ def memory(v: View) -> Numbers:
 
 
 def growth(v: View) -> Numbers:
-    """Steady growth over the long window, after the first epoch: until then caches and buffers fill."""
-    window = v.long.since(_second_epoch(v))
+    """Steady growth over the long window: since the second epoch began, in the first one since buffers are full.
+
+    Until the second epoch a data set may fill a cache of its own, and then only the growth of the processes is told.
+    """
+    left = _first_epoch_left(v)
+    window = v.long.since(_second_epoch(v) if left is None else _warmed_up(v))
     if window.seconds < FEWEST_PERIODS * window.period:
         return {}
     reading = v.machine_of(window).reading
@@ -75,16 +87,46 @@ def growth(v: View) -> Numbers:
 
     rank = {"run": v.run, "rank": v.rank}
     resident = grown(measures.HOST_GROWTH, catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, **rank)
-    return {
+    batches = window.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    of_processes: Numbers = {
         MemorySignals.resident_growth_bytes: resident,
         MemorySignals.resident_growth_rate: ratio(resident, measures.GROWN_IN * window.seconds),
+        MemorySignals.resident_growth_batch: ratio(resident, measures.GROWN_IN * (batches or 0.0)),
+        MemorySignals.first_epoch_left: left,
+        MemorySignals.growth_seconds: window.seconds,
+    }
+    if left is not None:
+        return of_processes
+    return of_processes | {
         MemorySignals.available_fall_bytes: grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES),
         MemorySignals.cuda_growth_bytes: grown(
             measures.GPU_GROWTH, catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated", **rank
         ),
         MemorySignals.cuda_seconds_left: reading.one(measures.GPU_SECONDS_LEFT, **rank),
-        MemorySignals.growth_seconds: window.seconds,
     }
+
+
+def growing(v: View) -> dict[str, str]:
+    """Whose memory has grown most in the long window."""
+    grown: dict[str, float] = {}
+    for labels in v.long.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank):
+        points = v.long.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, *labels)
+        grown[labels[2]] = points[-1][1] - points[0][1]
+    return {"growing": max(grown, key=lambda role: grown[role])} if grown else {}
+
+
+def _first_epoch_left(v: View) -> float | None:
+    """Batches that are left of the first epoch of the process, which is not that of the run where it was resumed."""
+    done = v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
+    return of_epoch - done if done is not None and of_epoch is not None and done < of_epoch else None
+
+
+def _warmed_up(v: View) -> float:
+    """When buffers were full and the first batches over; later than the window where that has not been seen."""
+    buffered = BUFFERED_BATCHES * (v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank) or 1.0)
+    points = v.long.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    return next((time for time, done in points if done >= buffered + FIRST_BATCHES), v.long.end)
 
 
 def _second_epoch(v: View) -> float:

@@ -39,6 +39,10 @@ class PeerSignals:
     waited_share = Signal("share of the window in which another rank did not train, and this one was told to")
     peer_memory_used_share = Signal("median share of device memory in use on the GPUs of the other ranks")
     peer_exposed_share = Signal("share of step time the other ranks wait for gradients (median)")
+    least_exposed_share = Signal(
+        "the same of the rank of the run that waits least, itself included: what the exchange takes when nobody is late"
+    )
+    most_data_wait_share = Signal("share of step time that the rank of the run with the slowest loader waits for data")
 
 
 def with_peers(signals: Sequence[Signals], faults: Faults) -> list[Signals]:
@@ -55,6 +59,9 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
         paused = sum(other.up and other.state in PAUSED for other in others)
         used = [s.gpu_memory_used_share for s in others if s.has(type(s).gpu_memory_used_share)]
         trained = [s.train_share for s in others if s.has(type(s).train_share)]
+        everybody = [one, *others]
+        exposed = [s.exposed_share for s in everybody if s.has(type(s).exposed_share)]
+        waits = [s.data_wait_share for s in everybody if s.has(type(s).data_wait_share)]
         one = one.with_numbers(
             {
                 PeerSignals.peers_paused: float(paused),
@@ -64,6 +71,8 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
                 if trained and one.has(type(one).train_share)
                 else None,
                 PeerSignals.peer_memory_used_share: _median(used),
+                PeerSignals.least_exposed_share: min(exposed) if len(exposed) == len(everybody) else None,
+                PeerSignals.most_data_wait_share: max(waits, default=None),
             }
         )
     own = one.numbers.get(PeerSignals.local_seconds.name)

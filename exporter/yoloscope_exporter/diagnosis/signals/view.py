@@ -16,6 +16,7 @@ from yoloscope_exporter.measures.series import Window
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.measures.measure import Measure
     from yoloscope_exporter.measures.series import Labels
 
@@ -45,6 +46,14 @@ class Machine:
         """Share of CPU time in which nothing could run."""
         total = sum(self.cpu.values())
         return (self.cpu["idle"] + self.cpu.get("iowait", 0.0)) / total if total and "idle" in self.cpu else None
+
+    @cached_property
+    def process_readings(self) -> list[float]:
+        """When the ranks' processes were read, which is more rarely than is sampled: then some of them had computed."""
+        moments: set[float] = set()
+        for _, one, span in self.window.inside(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL):
+            moments |= {one.times[at] for at in span[1:] if one.values[at] != one.values[at - 1]}
+        return sorted(moments)
 
     @cached_property
     def reading(self) -> Reading:
@@ -90,6 +99,10 @@ class View:
         slowest = max(sorted(ratios), key=lambda name: ratios[name])
         seconds = self._of_worker(loader.PREPARATION, slowest)
         return None if seconds is None else (slowest, seconds, ratios[slowest])
+
+    def process_rate(self, metric: Metric, role: str) -> float | None:
+        """Rate of a counter of the rank's processes; unknown until they have been read twice in the window."""
+        return self.now.rate_between(self.machine.process_readings, metric, self.run, self.rank, role)
 
     @cached_property
     def slow_batch(self) -> SlowBatch | None:

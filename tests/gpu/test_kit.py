@@ -1,0 +1,55 @@
+"""The GPU kit without a GPU: it runs to its end and says so; and the section of the documents that a real one wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fake_nvml import FakeNvml, steps
+from tests.gpu.kit import report
+from tests.training import ROOT
+
+SEEN = Path(__file__).with_name("h200.json")
+
+
+def test_documents_say_what_the_card_showed() -> None:
+    """docs/benchmarks.md holds the section of what was measured: write it with `python -m tests.gpu.kit.report`."""
+    section = report.markdown(json.loads(SEEN.read_text()))
+    assert section.strip() in (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+def test_part_that_failed_is_told() -> None:
+    """A part without a result is not left out."""
+    found = {"date": "2026-01-01", "machine": {"card": "A"}, "square": {"error": "no driver"}}
+    assert "square: no driver" in report.markdown(found)
+
+
+def test_without_a_gpu(tmp_path: Path) -> None:
+    """Everything but what a GPU alone can show is there, and that is said to be missing."""
+    pytest.importorskip("ultralytics")
+    nvml = FakeNvml(tmp_path, steps("healthy_h100x8")[0])
+    command = [sys.executable, "-m", "tests.gpu.kit", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    parts = "machine,driver_calls,square,phases,trainings,cost,diagnoses"
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")])
+    environment = os.environ | nvml.environment() | {"YOLOSCOPE_KIT": "here", "PYTHONPATH": paths}
+    done = subprocess.run(
+        [*command, "--parts", parts, "--cases", "gpu_callback"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "out" / "kit.json").read_text())
+    assert "no GPU was seen" in done.stdout
+    assert "there was no GPU" in (tmp_path / "out" / "kit.md").read_text()
+    assert found["driver_calls"]["gpu"]["calls"]["nvmlDeviceGetPowerUsage"][0] == 8
+    assert found["diagnoses"]["gpu_callback"]["batches"] > 0
+    assert not [part for part, told in found.items() if isinstance(told, dict) and "error" in told]
