@@ -211,8 +211,12 @@ def _epoch_done(v: View) -> float | None:
     of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
     if not done or not of_epoch:
         return None
-    begun = _changed(v, catalog.TRAIN_EPOCH) or 0.0
-    return float(done % of_epoch == 0 and begun < (_changed(v, catalog.TRAIN_BATCHES_TOTAL) or v.long.start))
+    begun, counted = _changed(v, catalog.TRAIN_EPOCH), _changed(v, catalog.TRAIN_BATCHES_TOTAL)
+    if (
+        begun is None and counted is None
+    ):  # a run so young that the window holds no change: its epochs count the batches
+        return float(done % of_epoch == 0 and v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank) != done / of_epoch + 1)
+    return float(done % of_epoch == 0 and (begun or 0.0) < (counted or v.long.start))
 
 
 def _changed(v: View, metric: catalog.Metric) -> float | None:
