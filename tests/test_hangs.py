@@ -290,6 +290,8 @@ def trainer(base: Path, case: Case) -> Iterator[subprocess.Popen[str]]:
             for child in psutil.Process(process.pid).children(recursive=True):
                 child.kill()
         process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def sample(url: str, name: str, **labels: str) -> dict[str, str] | None:

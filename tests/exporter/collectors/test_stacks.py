@@ -201,6 +201,17 @@ def test_at_most_once_in_five_minutes(tmp_path: Path) -> None:
         assert later.of("main").dump == first.of("main").dump  # of the two in the file the last
 
 
+def test_an_answer_from_before_the_hang_is_none(tmp_path: Path) -> None:
+    """Somebody asked a while ago, when all was well; the process may not be asked again yet."""
+    with process(tmp_path, SLEEP):
+        assert Asked(tmp_path).number == 1
+        asked = Asked(tmp_path, since=time.time() + 1)
+        assert asked.number == 0
+        assert asked.of("main").dump is None
+        assert asked.hang
+        assert not asked.hang.function
+
+
 def test_nothing_is_queued_at_a_process_that_is_stopped(tmp_path: Path) -> None:
     """It is said to be stopped, and finds no signals when it goes on."""
     with process(tmp_path, SLEEP) as child:
@@ -328,7 +339,7 @@ def test_too_many_files_are_not_read(tmp_path: Path) -> None:
     for number in range(1100):
         (folder / f"rank-{number}.stacks").write_bytes(b"")
     asked = Asked(tmp_path)
-    assert asked.refused == {"files": 1, "header": 1024}
+    assert asked.refused == {"files": 1, "header": 256}
 
 
 def test_a_process_that_ends_while_it_answers(tmp_path: Path) -> None:
@@ -506,6 +517,16 @@ def test_of_ranks_that_all_wait_the_odd_one_is_told() -> None:
         assert (found.rank, found.doing, found.function) == ("1", "in the collective barrier", "sync")
 
 
+def test_a_batch_that_is_taken_over_is_waited_for() -> None:
+    """Torch asks the worker for the memory behind a batch: the rank then reads from a worker that is stopped."""
+    taking = (Frame("rebuild_storage_fd", f"{SITE}/torch/multiprocessing/reductions.py", 538), *LOADER[1:])
+    stopped = answer("0", None, "worker 0", state="T")
+    found = verdict(answer("0", taking, waits_in="read() of socket:[1]"), stopped)
+    assert (found.process, found.function) == ("worker 0", "__iter__")
+    silent = verdict(answer("0", taking), answer("0", None, "worker 0"), answer("0", IDLE, "worker 1"))
+    assert silent.process == "worker 0"
+
+
 def test_all_waiting_is_nobodys_fault() -> None:
     """No rank is blamed where every one of them waits for the others."""
     found = verdict(answer("0", BACKWARD), answer("1", BACKWARD))
@@ -596,7 +617,23 @@ def test_a_set_up_that_moves_is_left_alone(tmp_path: Path) -> None:
             latest[:] = told()
             node.now += 1
             list(stacks_.collect())
+        wait_for(lambda: size(tmp_path) > before, every=0.02)
+
+
+def test_a_run_that_did_not_answer_is_asked_again(tmp_path: Path) -> None:
+    """After five minutes, while it still hangs: its processes had been asked a moment before it did."""
+    told = [held("stalled"), catalog.Sample(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, (RUN, "0"), time.time() + 1)]
+    with process(tmp_path, SLEEP), collector(tmp_path, told) as (stacks_, node):
+        node.now = time.time()
+        assert Asked(tmp_path).number == 1
+        before = size(tmp_path)
+        samples = cycles(stacks_, node, 8)
+        assert size(tmp_path) == before
+        assert all(not sample.labels[6] for sample in samples)  # no function
+        node.now += AGAIN_SECONDS
+        (sample,) = cycles(stacks_, node)
         assert size(tmp_path) > before
+        assert sample.metric.labelled(sample.labels)["function"] == "wait_forever"
 
 
 def test_a_run_that_is_gone_is_no_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ moves. `--no-collector.stacks` switches it off: then no process is ever sent any
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -30,6 +31,11 @@ SETUP_STILL_SECONDS = 30.0
 #: CPUs below which a set-up stands still: one that reads labels or decodes images uses more than that.
 STILL_CORES = 0.1
 MAX_RUNS = 16  # that hang at the same time and are asked
+_TOLD = (
+    catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS,
+    catalog.TRAIN_SETUP_PROGRESS_RATIO,
+    catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ def collectors(context: Context) -> Sequence[Collector]:
 class _Case:
     """A run that stands still."""
 
-    asked: float = 0.0  # when it was asked last, by the monotonic clock
+    asked: float | None = None  # when it was asked last, by the monotonic clock
     inquiry: Inquiry | None = None  # under way
     hang: Hang | None = None
     ranks: tuple[str, ...] = ()
@@ -82,49 +88,69 @@ class Stacks:
         hanging = self._hanging(now)
         for run in self._cases.keys() - hanging:
             _end(self._cases.pop(run))
-        for run in list(hanging)[:MAX_RUNS]:
+        for run, since in list(hanging.items())[:MAX_RUNS]:
             case = self._cases.setdefault(run, _Case())
-            self._advance(run, case, now)
+            self._advance(run, case, now, since)
             yield from _samples(run, case)
         self._last = {run: asked for run, asked in self._last.items() if now - asked < AGAIN_SECONDS}
 
-    def _advance(self, run: str, case: _Case, now: float) -> None:
-        """Ask, or look for the answers; one step per cycle, so that nothing is waited for."""
-        if case.inquiry is not None:
+    def _advance(self, run: str, case: _Case, now: float, since: float) -> None:
+        """Ask, or look for the answers; one step per cycle, so that nothing is waited for.
+
+        Only one run at a time, because its files are open meanwhile. One that did not answer is asked again, once that
+        is allowed.
+        """
+        if case.inquiry is not None and case.asked is not None:
             if case.inquiry.complete() or now - case.asked >= ANSWER_SECONDS:
                 inquiry = case.inquiry
                 case.hang = find(inquiry.ranks, inquiry.answers())
                 case.ranks = tuple(rank.rank for rank in inquiry.ranks)
                 _end(case)
-        elif not case.asked and now - self._last.get(run, -AGAIN_SECONDS) >= AGAIN_SECONDS:
+        elif self._may_ask(run, case, now):
             case.asked = self._last[run] = now
             with suppress(OSError):  # the run is gone
                 case.inquiry = Inquiry(
                     run_directory(self._context.records, run),
                     lambda reason: self._context.reject(NAME, reason),
                     self._context.wall,
+                    since,
                 )
                 number = case.inquiry.ask()
                 _log.info("asked %d processes of %s, which stands still, for their stacks", number, run)
 
+    def _may_ask(self, run: str, case: _Case, now: float) -> bool:
+        known = case.hang is not None and not case.hang.silent
+        busy = any(other.inquiry is not None for other in self._cases.values())
+        return not known and not busy and now - self._last.get(run, -math.inf) >= AGAIN_SECONDS
+
     # --- who hangs --------------------------------------------------------------------------------------------------
 
-    def _hanging(self, now: float) -> dict[str, None]:
-        """Runs that hang, by what was said of them in the last cycle."""
+    def _hanging(self, now: float) -> dict[str, float]:
+        """Runs that hang by what was said of them in the last cycle, and the Unix time since which they do."""
         held: dict[str, set[tuple[str, str]]] = {"stalled": set(), "setup_slow": set()}
-        progress: dict[tuple[str, str], float] = {}
-        cpu: dict[tuple[str, str], float] = {}
         for metric, labels, value in self._context.latest():
             if metric is catalog.TRAIN_VERDICT and labels[2] in held and value == 1.0:
                 held[labels[2]].add((labels[0], labels[1]))
-            elif metric is catalog.TRAIN_SETUP_PROGRESS_RATIO and isinstance(value, float):
-                progress[labels[0], labels[1]] = value
-            elif metric is catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL and isinstance(value, float):
-                cpu[labels[0], labels[1]] = cpu.get((labels[0], labels[1]), 0.0) + value
+        if not held["stalled"] and not held["setup_slow"]:
+            self._still = {}
+            return {}
+        batch, progress, cpu = (self._by_rank(metric) for metric in _TOLD)
         slow = held["setup_slow"]
         self._still = {who: self._still.get(who) or _Still(now, None, cpu.get(who, 0.0), now) for who in slow}
         stuck = {who for who in slow if self._stands_still(who, now, progress, cpu)}
-        return dict.fromkeys(run for run, _ in sorted(held["stalled"] | stuck))
+        wall = self._context.wall()
+        since = {run: wall - SETUP_STILL_SECONDS for run, _ in sorted(stuck)}
+        for who in sorted(held["stalled"]):
+            since[who[0]] = max(since.get(who[0], 0.0), batch.get(who, wall - SETUP_STILL_SECONDS))
+        return since
+
+    def _by_rank(self, wanted: catalog.Metric) -> dict[tuple[str, str], float]:
+        """What the last cycle said of each rank, added up."""
+        found: dict[tuple[str, str], float] = {}
+        for metric, labels, value in self._context.latest():
+            if metric is wanted and isinstance(value, float):
+                found[labels[0], labels[1]] = found.get((labels[0], labels[1]), 0.0) + value
+        return found
 
     def _stands_still(
         self,

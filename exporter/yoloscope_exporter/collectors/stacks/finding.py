@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: What a stack is doing, by who else it waits for.
 PEERS, WORKERS, WORK, ITSELF = "peers", "workers", "work", "itself"
 FINAL = ("finished", "failed", "killed")
+NO_ANSWER = "no answer"
 GROUPS = 8  # that are told
 
 
@@ -43,6 +44,11 @@ class Hang(NamedTuple):
     line: str
     others: str
     pid: int = 0
+
+    @property
+    def silent(self) -> bool:
+        """Whether somebody who could answer does not: asked again, later, they may."""
+        return not self.function and not self.doing.startswith(("stopped", "gone", "stuck"))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -73,11 +79,11 @@ class _Activity(NamedTuple):
     waits_for: str = ITSELF
 
 
+_TAKING = _Activity("torch/utils/data/dataloader.py", "_try_get_data", "waiting for its loader", WORKERS)
 #: Waiting for others, where it is the innermost call that is not of Python's own library.
 _WAITS = (
-    _Activity(
-        "torch/utils/data/dataloader.py", r"_try_get_data|_get_data|_next_data", "waiting for its loader", WORKERS
-    ),
+    _TAKING,
+    _Activity("torch/utils/data/dataloader.py", r"_get_data|_next_data", "waiting for its loader", WORKERS),
     _Activity("torch/utils/data/_utils/worker.py", "_worker_loop", "idle, waiting for work", WORK),
     _Activity("torch/distributed/distributed_c10d.py", "init_process_group|new_group", "waiting in {}", PEERS),
     _Activity("torch/distributed/distributed_c10d.py", ".+", "in the collective {}", PEERS),
@@ -139,9 +145,10 @@ def _waiting(answers: Iterable[Answer]) -> Frame | None:
 def _culprit(answers: Sequence[Answer]) -> Answer | None:
     """Who waits for nobody else, in the order of how sure that is."""
     mains = [answer for answer in answers if answer.name == "main"]
-    for state in (*STOPPED, UNINTERRUPTIBLE):
-        if found := [answer for answer in mains + _workers(answers, mains) if answer.state == state]:
-            return found[0]
+    if stopped := [answer for answer in answers if answer.state in STOPPED]:
+        return stopped[0]
+    if stuck := [answer for answer in mains + _workers(answers, mains) if answer.state == UNINTERRUPTIBLE]:
+        return stuck[0]
     kinds = {answer.pid: _doing(answer).waits_for for answer in mains}
     if busy := [answer for answer in mains if kinds[answer.pid] == ITSELF]:
         return busy[0]
@@ -190,14 +197,14 @@ def _doing(answer: Answer) -> _Doing:
         return _Doing(ITSELF, "stopped (SIGSTOP, or a debugger)", None)
     stuck = f"stuck in the kernel, {answer.waits_in or 'in uninterruptible sleep'}"
     if answer.dump is None or answer.dump.main is None:
-        words = stuck if answer.state == UNINTERRUPTIBLE else answer.waits_in or "no answer"
+        words = stuck if answer.state == UNINTERRUPTIBLE else answer.waits_in or NO_ANSWER
         return _Doing(ITSELF, words, None)
     thread = _at_fault(answer.dump)
     frames = thread.frames
     innermost = next((frame for frame in frames if not _LIBRARY.search(frame.file)), frames[0])
-    for wait in _WAITS:
-        if _matches(wait, innermost):
-            return _Doing(wait.waits_for, wait.words.format(innermost.function), _told(frames, innermost))
+    wait = _wait(frames, innermost)
+    if wait is not None:
+        return _Doing(wait.waits_for, wait.words.format(innermost.function), _told(frames, innermost))
     stage = _stage(frames)
     if answer.state == UNINTERRUPTIBLE:
         words = stuck
@@ -236,10 +243,17 @@ def _matches(activity: _Activity, frame: Frame) -> bool:
     return frame.file.endswith(activity.file) and re.fullmatch(activity.function, frame.function) is not None
 
 
+def _wait(frames: Sequence[Frame], innermost: Frame) -> _Activity | None:
+    """What it waits in: a batch also while it is taken over from the worker, piece by piece."""
+    found = next((wait for wait in _WAITS if _matches(wait, innermost)), None)
+    return found or next((_TAKING for frame in frames if _matches(_TAKING, frame)), None)
+
+
 def waits_for(frames: Sequence[Frame]) -> str:
     """Whom a stack waits for: one of PEERS, WORKERS, WORK, ITSELF."""
     innermost = next((frame for frame in frames if not _LIBRARY.search(frame.file)), None)
-    return next((wait.waits_for for wait in _WAITS if innermost and _matches(wait, innermost)), ITSELF)
+    wait = _wait(frames, innermost) if innermost else None
+    return wait.waits_for if wait else ITSELF
 
 
 def own_call(frames: Sequence[Frame]) -> Frame | None:

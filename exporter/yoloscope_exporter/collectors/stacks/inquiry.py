@@ -21,6 +21,7 @@ import stat
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import stack_file
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS = 300.0  # until a process may be asked again
 ANSWER_SECONDS = 5.0  # for an answer; it takes milliseconds
-MAX_FILES = 1024  # of one run
+MAX_FILES = 256  # of one run, ranks first; they are open while the answers are waited for
+MAX_NAMES = 8192  # in a run's directory
 MAX_READ_BYTES = 256 << 10  # of one file: a hundred threads of ordinary depth
 MAX_ALL_BYTES = 16 << 20  # of all files of a run together
 FINAL = ("finished", "failed")
@@ -114,6 +116,8 @@ class Inquiry:
     directory: Path
     reject: Reject
     wall: Callable[[], float] = time.time
+    since: float = 0.0
+    """Unix time: an answer from before is not true any more, though its process may not be asked again yet."""
     user: int = field(default_factory=os.geteuid)
     ranks: list[Rank] = field(default_factory=list)
     _files: list[StackFile] = field(default_factory=list)
@@ -128,7 +132,10 @@ class Inquiry:
         descriptor = os.open(self.directory, flags)
         try:
             owner = os.fstat(descriptor).st_uid
-            names = sorted(os.listdir(descriptor))  # noqa: PTH208 - of the directory that was opened
+            with os.scandir(descriptor) as found:
+                names = sorted(
+                    (entry.name for entry in islice(found, MAX_NAMES)), key=lambda name: ("-child-" in name, name)
+                )
             self.ranks = list(self._ranks([name for name in names if name.endswith(SUFFIX)], owner))
             self._files = list(
                 self._open([name for name in names if name.endswith(stack_file.SUFFIX)], descriptor, owner)
@@ -137,9 +144,7 @@ class Inquiry:
             os.close(descriptor)
 
     def _ranks(self, names: Sequence[str], owner: int) -> Iterator[Rank]:
-        for name in names:
-            if "-worker-" in name:
-                continue
+        for name in [name for name in names if "-worker-" not in name][:MAX_FILES]:
             with suppress(RecordError):
                 record = Reader(self.directory / name).read()
                 if record.uid == owner and record.identity == Identity(record.identity.run, record.identity.rank):
@@ -195,8 +200,9 @@ class Inquiry:
             file.pid = holder
             if status.state in process.STOPPED or status.state == process.ZOMBIE:
                 return  # what is to be said of it is known
-            file.recent = self._answered_lately(file)
-            if file.recent or process.has(status.pending, file.header.signal):
+            lately = self._answered_lately(file)
+            file.recent = lately and file.changed >= self.since
+            if lately or process.has(status.pending, file.header.signal):
                 return
             if lock_holder(file.descriptor) != holder:  # the process that was looked at is the one that holds it
                 return
