@@ -89,6 +89,13 @@ CASES = {
         process="worker 1",
         others="waiting for its loader",
     ),
+    "a worker that was not forked": Case(  # the data set is pickled with a part of the module that runs the code
+        IN_WORKER + "def hang(path):\n    time.sleep(9999)\n",
+        "hang",
+        process="worker 1",
+        others="waiting for its loader",
+        options={"start_method": "forkserver", "image_sleep": 0.001},
+    ),
     "a worker in a lock": Case(
         IN_WORKER + "LOCK = threading.Lock()\ndef hang(path):\n    LOCK.acquire()\n    LOCK.acquire()\n",
         "hang",
