@@ -219,6 +219,29 @@ dataset.verify_image_label = verify_image_label
         "verify_image_label",
         verdict="setup_slow",
     ),
+    "a dead rank": Case(  # gloo notices a peer's death, NCCL may not; the store that ranks meet in does not, either
+        BEGIN
+        + """
+from cpu_trainer import CpuDetectionTrainer as Trainer
+step = Trainer.optimizer_step
+def wait_for_peer():
+    torch.distributed.distributed_c10d._get_default_store().wait(["here"])
+def optimizer_step(self):
+    global calls
+    calls += 1
+    step(self)
+    if calls == 12 and WHO == "1":
+        os._exit(0)
+    if calls == 12:
+        wait_for_peer()
+Trainer.optimizer_step = optimizer_step
+""",
+        "wait_for_peer",
+        "gone: the process has been killed; the others wait for it",
+        rank="1",
+        options=RANKS,
+        others="rank 0 ",
+    ),
     "a stopped worker": Case(
         BEGIN, "__iter__", r"stopped \(SIGSTOP.*", process=r"worker \d", stop="worker", lines=False
     ),
@@ -342,7 +365,7 @@ def test_a_hang_is_named(name: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     if case.lines:
         line = (tmp_path / "case.py").read_text().splitlines()[int(hang["line"]) - 1]
         assert hang["file"] == str(tmp_path / "case.py")
-        assert re.search(r"sleep|open|LOCK|write|recv", line), line
+        assert re.search(r"sleep|open|LOCK|write|recv|wait", line), line
     assert f"rank {case.rank}, " in answer["evidence"]
     assert f"{case.function} (" in answer["evidence"]
 

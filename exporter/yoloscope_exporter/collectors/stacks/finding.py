@@ -116,7 +116,8 @@ def find(ranks: Sequence[Rank], answers: Sequence[Answer]) -> Hang | None:
     gone = [rank for rank in ranks if rank.state in FINAL and not rank.pid]
     if gone and len(gone) < len(ranks):
         words = f"gone: the process has {_ENDS[gone[0].state]}; the others wait for it"
-        return Hang(gone[0].rank, "main", words, *_place(_waiting(answers)), _summary(answers, len(ranks)))
+        where = _waiting(answers) or next((_doing(answer).frame for answer in answers if answer.name == "main"), None)
+        return Hang(gone[0].rank, "main", words, *_place(where), _summary(answers, len(ranks)))
     answer = _culprit(answers)
     if answer is None:
         return _unaccountable(answers)
