@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.train, pytest.mark.timeout(240)]
 
 #: Hangs show sooner than they would with the defaults; what is a hang stays what it is.
-THRESHOLDS = "stall_seconds: 6\nstill_seconds: 12\nsetup_seconds: 20\n"
+THRESHOLDS = "stall_seconds: 6\nstall_factor: 2\nstill_seconds: 12\nsetup_seconds: 20\n"
 NAMED_WITHIN = 60.0  # seconds from the verdict
 BEGIN = """
 import os, threading, time
@@ -49,7 +49,7 @@ def read_image(path, *arguments, **options):
     global calls
     calls += 1
     worker = get_worker_info()
-    if worker is not None and worker.id == 1 and calls > 40 and worker.dataset.augment:
+    if worker is not None and worker.id == 1 and calls > 20 and worker.dataset.augment:
         hang(path)
     return imread(path, *arguments, **options)
 base.imread = read_image
