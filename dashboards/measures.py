@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import training
 from yoloscope_exporter.measures.formula import GPU, RANK
-from yoloscope_exporter.measures.promql import Expr, Scope, joined, render
+from yoloscope_exporter.measures.promql import WINDOW, Expr, Scope, joined, render
 
 if TYPE_CHECKING:
     from yoloscope_exporter.measures.measure import Measure
@@ -27,11 +27,11 @@ def of_ranks(on: Scope, measured: Expr) -> Expr:
     return joined(alive(on, on(m.TRAIN_DEVICE_INFO)), measured, GPU)
 
 
-def measured(on: Scope, measure: Measure, *by: str) -> Expr:
-    """A measure, by the labels `by`."""
-    return replace(render(measure.formula, on, *by), help=measure.help)
+def measured(on: Scope, measure: Measure, *by: str, window: str = WINDOW) -> Expr:
+    """A measure over the window, by the labels `by`."""
+    return replace(render(measure.formula, on, *by, window=window), help=measure.help)
 
 
-def images(on: Scope, *by: str) -> Expr:
+def images(on: Scope, *by: str, window: str = WINDOW) -> Expr:
     """Training images per second, all ranks together."""
-    return measured(on, training.IMAGES, *by).of("images/s")
+    return measured(on, training.IMAGES, *by, window=window).of("images/s")

@@ -336,7 +336,6 @@ _RUN: Final = {
         "达到 `patience` 时训练停止：应增加数据或增强，而不是轮次。"
     ),
     "Useful time": "有效时间",
-    "Share of the window's wall time spent computing training steps.": "窗口内用于计算训练步的时间占比。",
     "The verdict names what takes the rest.": "诊断结论说明其余时间用在哪里。",
     "Alerts of this run that are firing now.": "该训练当前触发的告警。",
     "Where the time goes": "时间花在哪里",
@@ -638,8 +637,8 @@ _MEMORY: Final = {
         "多得多：增大 batch 可更好地利用 GPU。见下方“峰值与 batch 大小”。"
     ),
     "Reserved but unused": "保留但未用",
-    "Share of what PyTorch reserved that no tensor uses: cache, and holes between tensors.": (
-        "PyTorch 保留的显存中没有张量使用的占比：缓存以及张量之间的空洞。"
+    "What PyTorch reserved beyond the most that tensors used at once, as a share of the GPU's memory.": (
+        "PyTorch 保留的显存超出张量曾同时使用的最大值的部分，占 GPU 显存的比例。"
     ),
     "High and near full: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, multi_scale=False, fixed imgsz.": (
         "高且接近用尽：PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True、multi_scale=False、固定 imgsz。"
@@ -690,11 +689,6 @@ _MEMORY: Final = {
     "Equal over the ranks.": "各 rank 相等。",
     "Rank 0 somewhat higher: it validates. Much higher: a leak.": "rank 0 略高：它负责验证。高很多：泄漏。",
     "Reserved but unused, by rank": "保留但未用（按 rank）",
-    "PyTorch's CUDA memory (allocated, reserved, active, inactive_split; the most of this run in peak_allocated and "
-    "peak_reserved, of this epoch in epoch_peak_allocated and epoch_peak_reserved).": (
-        "PyTorch 的 CUDA 显存（allocated、reserved、active、inactive_split；本次运行的峰值为 peak_allocated 和 "
-        "peak_reserved，本轮的峰值为 epoch_peak_allocated 和 epoch_peak_reserved）。"
-    ),
     "Growing over hours: fragmentation.": "几小时内持续增长：碎片。",
     "retries": "重试",
     "out of memory": "显存不足",
@@ -914,7 +908,6 @@ _NODE: Final = {
     "Climbing: see the dashboard GPU memory.": "上升：见“显存”仪表盘。",
     "limit of {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}} 的上限",
     "Power against the limit": "功率与上限",
-    "Power drawn.": "实际功率。",
     "Below the limit, or at it on power-limited cards.": "低于上限；受功率限制的卡可等于上限。",
     "At the limit with a low clock: raise it (nvidia-smi -pl), if the cooling allows.": (
         "到达上限且频率低：散热允许时提高上限（nvidia-smi -pl）。"
@@ -934,11 +927,9 @@ _NODE: Final = {
     "encoder, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，编码器",
     "decoder, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，解码器",
     "Memory, encoder, decoder busy": "显存、编码器、解码器忙碌",
-    "Time in which device memory was read or written.": "显存被读写的时间。",
     "Memory follows the load, the others are zero.": "显存随负载变化，其余为零。",
     "Video work shares the GPU.": "有视频任务共享该 GPU。",
     "Energy": "能耗",
-    "Energy drawn since the driver was loaded.": "自驱动加载以来的能耗。",
     "Follows power.": "随功率变化。",
     "The integral of this is your bill.": "它的积分就是电费。",
     "GPU {{gpu}} of {{instance}}: {{reason}}": "{{instance}} 的 GPU {{gpu}}：{{reason}}",
@@ -961,7 +952,6 @@ _NODE: Final = {
     "to GPU {{gpu}} of {{instance}}": "到 {{instance}} 的 GPU {{gpu}}",
     "from GPU {{gpu}} of {{instance}}": "来自 {{instance}} 的 GPU {{gpu}}",
     "PCIe traffic": "PCIe 流量",
-    "Bytes the GPU received over PCIe.": "GPU 经 PCIe 接收的字节。",
     "Far below the link's bandwidth.": "远低于链路带宽。",
     "Near it: larger batches do not help; pin_memory, fewer copies.": (
         "接近带宽：增大 batch 没有帮助；用 pin_memory，减少复制。"
@@ -976,7 +966,6 @@ _NODE: Final = {
         "通道减少，或有负载时代数低：重新插卡，检查转接卡和 BIOS。"
     ),
     "NVLink traffic": "NVLink 流量",
-    "Bytes the GPU received over all its NVLinks.": "GPU 经所有 NVLink 接收的字节。",
     "Under DDP, a burst with each step.": "DDP 时每步一次脉冲。",
     "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.": "DDP 时没有：NCCL 走了 PCIe，用 NCCL_DEBUG=INFO 查看。",
     "{{kind}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，{{kind}}",

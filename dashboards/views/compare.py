@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures import training
 from yoloscope_exporter.measures.formula import TARGET
 from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, Expr, Scope, by_epoch, known, over, total, zero
 
@@ -30,11 +31,6 @@ DELTA = Size(width=4, height=4)
 HINT = "Set the time range so that it holds both runs whole."
 
 
-def gained(on: Scope, metric: m.Metric, part: str = "", *by: str) -> Expr:
-    """What a counter gained in the time range."""
-    return total("sum", on.increase(metric, part, window=RANGE), "run", *by)
-
-
 def most(on: Scope, recorded: m.Metric, **labels: str) -> Expr:
     """The largest value in the time range."""
     return total("max", over("max_over_time", on(recorded, **labels), RANGE), "run")
@@ -42,14 +38,12 @@ def most(on: Scope, recorded: m.Metric, **labels: str) -> Expr:
 
 def images(on: Scope) -> Expr:
     """Images per second of the training loop, validation and checkpoints left out; all ranks together."""
-    spent = gained(on, m.TRAIN_DATA_WAIT_SECONDS, "_sum", "rank") + gained(on, m.TRAIN_STEP_SECONDS, "_sum", "rank")
-    return total("sum", gained(on, m.TRAIN_IMAGES_TOTAL, "", "rank") / spent, "run").of("images/s")
+    return measures.images(on, "run", window=RANGE)
 
 
 def waiting(on: Scope) -> Expr:
     """Share of the training loop spent waiting for data, over the whole range."""
-    wait = gained(on, m.TRAIN_DATA_WAIT_SECONDS, "_sum")
-    return (wait / (wait + gained(on, m.TRAIN_STEP_SECONDS, "_sum"))).of("ratio")
+    return measures.measured(on, training.DATA_WAIT, "run", window=RANGE)
 
 
 def busy(on: Scope) -> Expr:

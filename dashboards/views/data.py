@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
-from yoloscope_exporter.measures import loader, training
+from yoloscope_exporter.measures import host, loader, training
 from yoloscope_exporter.measures.promql import Expr, named, total
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
@@ -227,10 +227,7 @@ QUEUE = Row(
                 "Mean time between a batch being ready and the trainer taking it.",
             ),
             Query(
-                (
-                    total("sum", RUN.rate(m.TRAIN_BATCH_DWELL_SECONDS_TOTAL), "rank")
-                    / total("sum", RUN.rate(m.TRAIN_BATCHES_TOTAL), "rank")
-                ).of("seconds"),
+                measures.measured(RUN, loader.DWELL, "rank"),
                 "rank {{rank}}",
             ),
             size=THIRD,
@@ -243,12 +240,7 @@ QUEUE = Row(
                 "Throughput now, and what it would be if no batch were waited for.",
             ),
             Query(measures.images(RUN), "now"),
-            Query(
-                (measures.images(RUN) / Expr(f"1 - ({measures.measured(RUN, training.DATA_WAIT)})", "ratio")).of(
-                    "images/s"
-                ),
-                "without waiting",
-            ),
+            Query(measures.measured(RUN, training.IMAGES_WITHOUT_WAIT).of("images/s"), "without waiting"),
             size=THIRD,
         ),
         lines(
@@ -324,10 +316,10 @@ CAUSE = Row(
             "Disks busy",
             About("Below 80 %.", "Near 100 %: the disk is the limit.", "Share of time in which the disk had work."),
             Query(
-                (total("max", RUN.rate(m.DISK_IO_SECONDS_TOTAL), "instance", "device")),
+                measures.measured(RUN, host.DISK_BUSY, "instance", "device"),
                 "{{device}} of {{instance}}",
             ),
-            steps=look.above("busy"),
+            steps=look.above("disk_busy"),
             highest=1,
             size=THIRD,
         ),

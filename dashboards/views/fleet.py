@@ -204,7 +204,7 @@ TRAININGS = Row(
             Column(
                 title="Last batch",
                 expr=since(total("max", NODES(recording.RUN_LAST_BATCH), "run")),
-                steps=look.above("late_batch", "stalled"),
+                steps=look.above("late_batch", "stall_most_seconds"),
             ),
             link=RUN_LINK,
             sort="Waiting for data",

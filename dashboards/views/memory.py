@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import memory
 from yoloscope_exporter.measures.formula import GPU
@@ -12,6 +14,9 @@ from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, epochs, lines, stat, table
 from dashboards.views.common import LIFECYCLE, NODES, RUN, RUN_LINK, of_run
 from deploy.prometheus.rulebook import records as recording
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.measures.measure import Measure
 
 BY_GPU = ("rank", "gpu")
 
@@ -26,9 +31,14 @@ def device(metric: m.Metric, *by: str) -> Expr:
     return total("max", measures.of_ranks(RUN, RUN(metric)), *by)
 
 
-def fragmentation(*by: str) -> Expr:
-    """Share of what PyTorch reserved that it does not use."""
-    return ((cuda("reserved", *by) - cuda("allocated", *by)) / cuda("reserved", *by)).of("ratio")
+def fragmented(*by: str) -> Expr:
+    """Share of the device memory that PyTorch reserved and tensors never used at once."""
+    return measures.measured(RUN, memory.FRAGMENTED, *by)
+
+
+def mean(measure: Measure) -> Expr:
+    """Of the ranks."""
+    return total("avg", measures.measured(RUN, measure, "rank"))
 
 
 def peak_share() -> Expr:
@@ -77,16 +87,16 @@ GLANCE = Row(
                 "Much more: a larger batch uses the GPU better. See peak against batch size below.",
                 "Device memory less the peak, on the rank where it is tightest.",
             ),
-            Query(of_run(total("min", device(m.GPU_MEMORY_TOTAL_BYTES, "rank") - cuda("peak_reserved", "rank")))),
+            Query(of_run(measures.measured(RUN, memory.PEAK_LEFT))),
         ),
         stat(
             "Reserved but unused",
             About(
                 "Under 20 %.",
                 "High and near full: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, multi_scale=False, fixed imgsz.",
-                "Share of what PyTorch reserved that no tensor uses: cache, and holes between tensors.",
+                "What PyTorch reserved beyond the most that tensors used at once, as a share of the GPU's memory.",
             ),
-            Query(of_run(fragmentation())),
+            Query(of_run(fragmented())),
             steps=look.above("fragmented", "fragmented_severe"),
             decimals=1,
         ),
@@ -131,16 +141,8 @@ TIME = Row(
                 "Mean over the GPUs of the run: tensors, PyTorch's cache, everybody else and what is free.",
             ),
             Query(total("avg", RUN(m.TRAIN_CUDA_MEMORY_BYTES, kind="allocated")), "tensors"),
-            Query(
-                total("avg", RUN(m.TRAIN_CUDA_MEMORY_BYTES, kind="reserved"))
-                - total("avg", RUN(m.TRAIN_CUDA_MEMORY_BYTES, kind="allocated")),
-                "PyTorch's cache",
-            ),
-            Query(
-                total("avg", measures.of_ranks(RUN, RUN(m.GPU_MEMORY_USED_BYTES)))
-                - total("avg", RUN(m.TRAIN_CUDA_MEMORY_BYTES, kind="reserved")),
-                "CUDA context and others",
-            ),
+            Query(mean(memory.CACHED), "PyTorch's cache"),
+            Query(mean(memory.OF_OTHERS), "CUDA context and others"),
             Query(total("avg", measures.of_ranks(RUN, RUN(m.GPU_MEMORY_FREE_BYTES))), "free"),
             stacked=True,
         ),
@@ -162,7 +164,7 @@ TIME = Row(
         lines(
             "Reserved but unused, by rank",
             About("Under 20 %.", "Growing over hours: fragmentation."),
-            Query(fragmentation("rank"), "rank {{rank}}"),
+            Query(fragmented("rank"), "rank {{rank}}"),
             highest=1,
             size=THIRD,
         ),

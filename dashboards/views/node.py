@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from yoloscope_exporter import catalog as m
+from yoloscope_exporter.measures import gpu as gpu_measures
 from yoloscope_exporter.measures import host as host_measures
 from yoloscope_exporter.measures import memory, training
 from yoloscope_exporter.measures.promql import Expr, known, named, since, total, zero
@@ -12,6 +15,9 @@ from dashboards.board import CLUSTER, JOB, ONE_INSTANCE, Annotation, Board, Row
 from dashboards.board import GPU as GPU_VARIABLE
 from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import GPUS, NODES, RUN_LINK, began
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.measures.measure import Measure
 
 ON = ("instance", "gpu")
 ROW = Size(width=24, height=6)
@@ -27,9 +33,19 @@ def gpu(metric: m.Metric, **labels: str) -> Expr:
     return total("max", GPUS(metric, **labels), *ON)
 
 
-def gpu_rate(metric: m.Metric, *more: str, **labels: str) -> Expr:
-    """A counter's rate of each GPU."""
-    return total("sum", GPUS.rate(metric, **labels), *ON, *more)
+def of_gpu(measure: Measure) -> Expr:
+    """A measure of each GPU."""
+    return measures.measured(GPUS, measure, *ON)
+
+
+def of_all_gpus(measure: Measure) -> Expr:
+    """The same, over all GPUs."""
+    return measures.measured(GPUS, measure)
+
+
+def of_node(measure: Measure, *more: str) -> Expr:
+    """A measure of each node."""
+    return measures.measured(NODES, measure, "instance", *more)
 
 
 def row(expr: Expr) -> Expr:
@@ -43,13 +59,6 @@ def model() -> Expr:
     return total("max", named(total("max", GPUS(m.GPU_INFO), *ON, "name"), "which", ", GPU ", *ON), "which", "name")
 
 
-def to_slowdown() -> Expr:
-    """Degrees left before the GPU slows itself down; 0 beyond, since one degree beyond would read n/a."""
-    limit = gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown")
-    left = limit - gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")
-    return Expr(f"clamp_min({left}, 0)", left.unit, left.help)
-
-
 def grown(metric: m.Metric, **labels: str) -> Expr:
     """How much a counter of each GPU grew in the time range."""
     return total("sum", GPUS.increase(metric, window="$__range", **labels), *ON)
@@ -58,6 +67,11 @@ def grown(metric: m.Metric, **labels: str) -> Expr:
 def grown_now(metric: m.Metric, *more: str) -> Expr:
     """How much a counter of each GPU grew in the window of the panel."""
     return total("sum", GPUS.increase(metric), *ON, *more)
+
+
+def link_errors() -> Expr:
+    """Errors of the NVLinks per second, by kind."""
+    return total("sum", GPUS.rate(m.GPU_NVLINK_ERRORS_TOTAL), *ON, "kind")
 
 
 def lifetime(metric: m.Metric, kind: str) -> Expr:
@@ -81,18 +95,6 @@ def xid_now() -> Expr:
     return Expr(f"({errors} unless {errors.offset('1m')}) or (changes({errors}[1m]) > 0)", "", errors.help)
 
 
-def often_busy() -> Expr:
-    """Share of the driver's samples in which the GPU was busy above 85 %."""
-    low = total("sum", GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, "_bucket", le="0.85"), *ON)
-    all_ = total("sum", GPUS.rate(m.GPU_UTILIZATION_SAMPLED_RATIO, "_count"), *ON)
-    return Expr(f"1 - ({low / all_})", "ratio", m.GPU_UTILIZATION_SAMPLED_RATIO.help)
-
-
-def clock(domain: str) -> Expr:
-    """Clock of a domain over its highest."""
-    return gpu(m.GPU_CLOCK_HERTZ, domain=domain) / gpu(m.GPU_CLOCK_MAX_HERTZ, domain=domain)
-
-
 def host_rate(metric: m.Metric, *by: str, **labels: str) -> Expr:
     """A counter's rate of each node."""
     return total("sum", NODES.rate(metric, **labels), "instance", *by)
@@ -101,19 +103,6 @@ def host_rate(metric: m.Metric, *by: str, **labels: str) -> Expr:
 def host(metric: m.Metric, *by: str, **labels: str) -> Expr:
     """A gauge of each node."""
     return total("max", NODES(metric, **labels), "instance", *by)
-
-
-def used(mounted: str = "") -> Expr:
-    """Share of each file system in use."""
-    chosen = {"mountpoint": mounted} if mounted else {}
-    left = total("min", NODES(m.FILESYSTEM_AVAILABLE_BYTES, **chosen), "instance", "mountpoint")
-    size = total("max", NODES(m.FILESYSTEM_SIZE_BYTES, **chosen), "instance", "mountpoint")
-    return ((size - left) / size).of("ratio")
-
-
-def latency(seconds: m.Metric, operations: m.Metric) -> Expr:
-    """Mean time of an operation."""
-    return (host_rate(seconds, "device") / host_rate(operations, "device")).of("seconds")
 
 
 def processes(metric: m.Metric, *facts: str) -> Expr:
@@ -138,32 +127,31 @@ GLANCE = Row(
             ("which", "GPU"),
             Column(title="Model", expr=model(), label="name"),
             Column(title="Answers", expr=row(gpu(m.GPU_UP)), mappings=(UP_OR_DOWN,), filled=True),
-            Column(title="Busy", expr=row(gpu_rate(m.GPU_BUSY_SECONDS_TOTAL)), highest=1),
-            Column(title="Multiprocessors", expr=row(gpu(m.GPU_SM_ACTIVE_RATIO)), highest=1),
+            Column(title="Busy", expr=row(of_gpu(gpu_measures.BUSY)), highest=1),
+            Column(title="Multiprocessors", expr=row(of_gpu(gpu_measures.SM_ACTIVE)), highest=1),
             Column(
                 title="GPU memory",
-                expr=row(gpu(m.GPU_MEMORY_USED_BYTES) / gpu(m.GPU_MEMORY_TOTAL_BYTES)),
+                expr=row(of_gpu(gpu_measures.MEMORY_USED)),
                 steps=look.above("cuda_peak_share"),
                 highest=1,
             ),
+            Column(title="Power of its limit", expr=row(of_gpu(gpu_measures.POWER_OF_LIMIT)), highest=1),
+            Column(title="Temperature", expr=row(of_gpu(gpu_measures.HEAT_CELSIUS)), decimals=0),
             Column(
-                title="Power of its limit", expr=row(gpu(m.GPU_POWER_WATTS) / gpu(m.GPU_POWER_LIMIT_WATTS)), highest=1
+                title="To slowdown",
+                expr=row(of_gpu(gpu_measures.TO_SLOWDOWN)),
+                steps=look.below("margin", 1),
+                decimals=0,
             ),
-            Column(title="Temperature", expr=row(gpu(m.GPU_TEMPERATURE_CELSIUS, sensor="core")), decimals=0),
-            Column(title="To slowdown", expr=row(to_slowdown()), steps=look.below("margin", 1), decimals=0),
-            Column(
-                title="Clock of its best",
-                expr=row(gpu(m.GPU_CLOCK_HERTZ, domain="sm") / gpu(m.GPU_CLOCK_MAX_HERTZ, domain="sm")),
-                highest=1,
-            ),
+            Column(title="Clock of its best", expr=row(of_gpu(gpu_measures.CLOCK)), highest=1),
             Column(
                 title="Throttled",
-                expr=row(gpu_rate(m.GPU_THROTTLED_SECONDS_TOTAL, reason="!=sw_power_cap")),
+                expr=row(of_gpu(gpu_measures.SLOWED)),
                 steps=look.above("thermal_share"),
             ),
             Column(
                 title="PCIe lanes of all",
-                expr=row(gpu(m.GPU_PCIE_LINK_WIDTH) / gpu(m.GPU_PCIE_LINK_WIDTH_MAX)),
+                expr=row(of_gpu(gpu_measures.PCIE_WIDTH)),
                 steps=look.below(1),
                 decimals=0,
             ),
@@ -179,7 +167,7 @@ GLANCE = Row(
         stat(
             "CPU busy",
             About("Below 90 %.", "Full while GPUs wait: open Data pipeline.", "Mean over the nodes chosen."),
-            Query(total("avg", measures.measured(NODES, host_measures.CPU_BUSY, "instance"))),
+            Query(total("avg", of_node(host_measures.CPU_BUSY))),
             steps=look.above("busy"),
             decimals=0,
             graph=True,
@@ -187,7 +175,7 @@ GLANCE = Row(
         stat(
             "Memory used",
             About("Below 90 %.", "Higher: the OOM killer is near. Fewer workers, cache=disk in place of cache=ram."),
-            Query(total("max", measures.measured(NODES, memory.HOST_USED, "instance"))),
+            Query(total("max", of_node(memory.HOST_USED))),
             steps=look.above("host_memory", "busy_severe"),
             decimals=0,
             graph=True,
@@ -199,7 +187,7 @@ GLANCE = Row(
                 "Full: loader workers die with a bus error. A larger shared memory (--shm-size, emptyDir sizeLimit).",
                 "Shared memory carries batches from workers to trainers. n/a: it is not mounted.",
             ),
-            Query(known(total("max", used("/dev/shm")), total("max", NODES(m.BUILD_INFO)))),
+            Query(known(total("max", of_node(host_measures.SHM_USED)), total("max", NODES(m.BUILD_INFO)))),
             steps=look.above("shm_some", "shm"),
             decimals=0,
         ),
@@ -210,13 +198,8 @@ GLANCE = Row(
                 "Higher: disks or network storage are too slow for what runs here.",
                 "Share of time in which some task waited for storage. n/a: this kernel does not measure pressure.",
             ),
-            Query(
-                known(
-                    total("max", host_rate(m.PRESSURE_SECONDS_TOTAL, resource="io", kind="some")),
-                    total("max", NODES(m.BUILD_INFO)),
-                )
-            ),
-            steps=look.above("pressure", "pressure_severe"),
+            Query(known(total("max", of_node(host_measures.IO_PRESSURE)), total("max", NODES(m.BUILD_INFO)))),
+            steps=look.above("io_pressure", "pressure_severe"),
             decimals=1,
         ),
         stat(
@@ -248,7 +231,7 @@ GPU_ROW = Row(
                 "Saw teeth: waiting for data. Flat at zero: held but idle.",
                 "Share of time in which a kernel ran.",
             ),
-            Query(gpu_rate(m.GPU_BUSY_SECONDS_TOTAL), "GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.BUSY), "GPU {{gpu}} of {{instance}}"),
             highest=1,
             size=THIRD,
         ),
@@ -259,10 +242,10 @@ GPU_ROW = Row(
                 "Busy but few multiprocessors active: the batch is too small, or kernels are.",
                 "Mean over the GPUs. Absent where the driver or the hardware has no such counters.",
             ),
-            Query(total("avg", GPUS(m.GPU_SM_ACTIVE_RATIO)), "multiprocessors active"),
-            Query(total("avg", GPUS(m.GPU_SM_OCCUPANCY_RATIO)), "warps resident"),
-            Query(total("avg", GPUS(m.GPU_TENSOR_ACTIVE_RATIO)), "tensor cores"),
-            Query(total("avg", GPUS(m.GPU_DRAM_ACTIVE_RATIO)), "memory bandwidth"),
+            Query(of_all_gpus(gpu_measures.SM_ACTIVE), "multiprocessors active"),
+            Query(of_all_gpus(gpu_measures.SM_OCCUPANCY), "warps resident"),
+            Query(of_all_gpus(gpu_measures.TENSOR_ACTIVE), "tensor cores"),
+            Query(of_all_gpus(gpu_measures.DRAM_ACTIVE), "memory bandwidth"),
             highest=1,
             size=THIRD,
         ),
@@ -273,7 +256,7 @@ GPU_ROW = Row(
                 "Lower at the same mean: the work comes in bursts, with gaps between.",
                 "Share of the driver's own fine samples in which the GPU was busy above 85 %.",
             ),
-            Query(often_busy(), "GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.OFTEN_BUSY), "GPU {{gpu}} of {{instance}}"),
             highest=1,
             size=THIRD,
         ),
@@ -289,7 +272,7 @@ GPU_ROW = Row(
                 "Below the limit, or at it on power-limited cards.",
                 "At the limit with a low clock: raise it (nvidia-smi -pl), if the cooling allows.",
             ),
-            Query(gpu(m.GPU_POWER_WATTS), "GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.POWER), "GPU {{gpu}} of {{instance}}"),
             Query(gpu(m.GPU_POWER_LIMIT_WATTS), "limit of {{gpu}} of {{instance}}"),
             size=THIRD,
         ),
@@ -306,24 +289,24 @@ GPU_ROW = Row(
         lines(
             "Clocks",
             About("Near 100 % under load.", "Low under load: throttled.", "Clock over the highest; low at idle."),
-            Query(clock("sm"), "multiprocessors, GPU {{gpu}} of {{instance}}"),
-            Query(clock("memory"), "memory, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.CLOCK), "multiprocessors, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.MEMORY_CLOCK), "memory, GPU {{gpu}} of {{instance}}"),
             highest=1,
             size=THIRD,
         ),
         lines(
             "Memory, encoder, decoder busy",
             About("Memory follows the load, the others are zero.", "Video work shares the GPU."),
-            Query(gpu_rate(m.GPU_MEMORY_BUSY_SECONDS_TOTAL), "memory, GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_ENCODER_UTILIZATION_RATIO), "encoder, GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_DECODER_UTILIZATION_RATIO), "decoder, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.MEMORY_BUSY), "memory, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.ENCODER), "encoder, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.DECODER), "decoder, GPU {{gpu}} of {{instance}}"),
             highest=1,
             size=THIRD,
         ),
         lines(
             "Energy",
             About("Follows power.", "The integral of this is your bill."),
-            Query(gpu_rate(m.GPU_ENERGY_JOULES_TOTAL), "GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.ENERGY), "GPU {{gpu}} of {{instance}}"),
             size=THIRD,
         ),
         timeline(
@@ -354,8 +337,8 @@ LINKS = Row(
         lines(
             "PCIe traffic",
             About("Far below the link's bandwidth.", "Near it: larger batches do not help; pin_memory, fewer copies."),
-            Query(gpu_rate(m.GPU_PCIE_RECEIVE_BYTES_TOTAL), "to GPU {{gpu}} of {{instance}}"),
-            Query(gpu_rate(m.GPU_PCIE_TRANSMIT_BYTES_TOTAL), "from GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.PCIE_RECEIVED), "to GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.PCIE_SENT), "from GPU {{gpu}} of {{instance}}"),
             size=THIRD,
         ),
         lines(
@@ -375,14 +358,14 @@ LINKS = Row(
                 "Under DDP, a burst with each step.",
                 "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.",
             ),
-            Query(gpu_rate(m.GPU_NVLINK_RECEIVE_BYTES_TOTAL), "to GPU {{gpu}} of {{instance}}"),
-            Query(gpu_rate(m.GPU_NVLINK_TRANSMIT_BYTES_TOTAL), "from GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.NVLINK_RECEIVED), "to GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.NVLINK_SENT), "from GPU {{gpu}} of {{instance}}"),
             size=THIRD,
         ),
         lines(
             "NVLink errors",
             About("Zero.", "Replays above 1/s: a bad bridge or switch; drain the node."),
-            Query(gpu_rate(m.GPU_NVLINK_ERRORS_TOTAL, "kind"), "{{kind}}, GPU {{gpu}} of {{instance}}"),
+            Query(link_errors(), "{{kind}}, GPU {{gpu}} of {{instance}}"),
             steps=look.above(1),
             size=THIRD,
         ),
@@ -484,7 +467,7 @@ HOST = Row(
                 "Full: checkpoints fail. Delete old runs' weights and the .npy files of cache=disk.",
                 "Share of each file system in use.",
             ),
-            Query(used(), "{{mountpoint}} of {{instance}}"),
+            Query(of_node(host_measures.FILE_SYSTEM_USED, "mountpoint"), "{{mountpoint}} of {{instance}}"),
             steps=look.above("disk_used", "disk_used_severe"),
             highest=1,
             size=THIRD,
@@ -506,8 +489,8 @@ DISK = Row(
         lines(
             "Disk busy",
             About("Below 80 %.", "Near 100 %: the disk is the limit.", "Share of time in which the disk had work."),
-            Query(host_rate(m.DISK_IO_SECONDS_TOTAL, "device"), "{{device}} of {{instance}}"),
-            steps=look.above("busy"),
+            Query(of_node(host_measures.DISK_BUSY, "device"), "{{device}} of {{instance}}"),
+            steps=look.above("disk_busy"),
             highest=1,
             size=THIRD,
         ),
@@ -518,8 +501,8 @@ DISK = Row(
                 "Growing: the disk or the network behind it is full.",
                 "Mean time of a read and of a write.",
             ),
-            Query(latency(m.DISK_READ_SECONDS_TOTAL, m.DISK_READS_TOTAL), "read, {{device}} of {{instance}}"),
-            Query(latency(m.DISK_WRITE_SECONDS_TOTAL, m.DISK_WRITES_TOTAL), "write, {{device}} of {{instance}}"),
+            Query(of_node(host_measures.READ_LATENCY, "device"), "read, {{device}} of {{instance}}"),
+            Query(of_node(host_measures.WRITE_LATENCY, "device"), "write, {{device}} of {{instance}}"),
             size=THIRD,
         ),
         lines(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import gpu as gpu_measures
 from yoloscope_exporter.measures import ranks as rank_measures
 from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.formula import GPU
 from yoloscope_exporter.measures.promql import Expr, known, top, total
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
@@ -14,24 +17,26 @@ from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import LIFECYCLE, NODE_LINK, ONE_RUN, RUN, of_run
 
+if TYPE_CHECKING:
+    from yoloscope_exporter.measures.measure import Measure
+
 LATE = THRESHOLDS["lag"].value
 HOLDS_UP = look.mapping({"0": ("with the others", look.OK), "1": ("holds the others up", look.WARNING)})
 
 
-def of_rank(metric: m.Metric, part: str = "", **labels: str) -> Expr:
-    """Seconds of a counter for each batch of each rank."""
-    seconds = total("sum", RUN.rate(metric, part, **labels), "rank")
-    return (seconds / total("sum", RUN.rate(m.TRAIN_BATCHES_TOTAL), "rank")).of("seconds")
+def of_rank(measure: Measure) -> Expr:
+    """A measure of each rank."""
+    return measures.measured(RUN, measure, "rank")
 
 
 def peers() -> Expr:
     """Seconds each rank waits for its peers in a batch: the part of the all-reduce that backward does not hide."""
-    return of_rank(m.TRAIN_PHASE_SECONDS_TOTAL, phase="backward_exposed")
+    return of_rank(training.EXPOSED_SECONDS)
 
 
 def own() -> Expr:
     """Seconds of its own that each rank needs for a batch."""
-    return measures.measured(RUN, rank_measures.OWN, "rank")
+    return of_rank(rank_measures.OWN)
 
 
 def behind() -> Expr:
@@ -44,9 +49,9 @@ def late() -> Expr:
     return Expr(f"({behind()}) >= bool {LATE:g}", "", "1 while the rank holds the others up.")
 
 
-def gpu(measured: Expr) -> Expr:
-    """A measurement of the GPU of each rank."""
-    return total("max", measures.of_ranks(RUN, measured), "rank")
+def gpu(measure: Measure) -> Expr:
+    """A measure of the GPU of each rank."""
+    return total("max", measures.of_ranks(RUN, measures.measured(RUN, measure, *GPU)), "rank")
 
 
 def row(expr: Expr) -> Expr:
@@ -56,12 +61,12 @@ def row(expr: Expr) -> Expr:
 
 def clock() -> Expr:
     """SM clock over the highest."""
-    return gpu(RUN(m.GPU_CLOCK_HERTZ, domain="sm")) / gpu(RUN(m.GPU_CLOCK_MAX_HERTZ, domain="sm"))
+    return gpu(gpu_measures.CLOCK)
 
 
 def temperature() -> Expr:
     """Of the core of the rank's GPU."""
-    return gpu(RUN(m.GPU_TEMPERATURE_CELSIUS, sensor="core"))
+    return gpu(gpu_measures.HEAT_CELSIUS)
 
 
 def apart() -> Expr:
@@ -112,7 +117,7 @@ GLANCE = Row(
         stat(
             "Waiting for data",
             About("Under 10 %.", "Whoever waits makes all others wait.", "The rank that waits most."),
-            Query(of_run(total("max", measures.measured(RUN, training.DATA_WAIT, "rank")))),
+            Query(of_run(total("max", of_rank(training.DATA_WAIT)))),
             steps=look.above("input_share", "input_share_severe"),
             decimals=1,
         ),
@@ -167,9 +172,9 @@ WHO = Row(
                 title=rank_measures.LAG.title, expr=row(behind()), steps=look.above("lag", "lag_severe"), decimals=0
             ),
             Column(title="Waits for peers", expr=row(peers())),
-            Column(title="Waits for data", expr=row(of_rank(m.TRAIN_DATA_WAIT_SECONDS, "_sum"))),
+            Column(title="Waits for data", expr=row(of_rank(training.WAIT))),
             Column(title="Images per second", expr=row(measures.images(RUN, "rank")), decimals=0),
-            Column(title="GPU busy", expr=row(measures.measured(RUN, gpu_measures.BUSY_OF_RANK, "rank")), highest=1),
+            Column(title="GPU busy", expr=row(of_rank(gpu_measures.BUSY_OF_RANK)), highest=1),
             Column(title="Clock of its best", expr=row(clock()), steps=look.below("clock_ratio"), highest=1),
             Column(title="Temperature", expr=row(temperature()), steps=look.above("hot"), decimals=0),
             sort=rank_measures.LAG.title,
@@ -206,7 +211,7 @@ TIMES = Row(
             About(
                 "Low and equal.", "High on one: its workers or its node's storage.", "Time each rank waits for a batch."
             ),
-            Query(of_rank(m.TRAIN_DATA_WAIT_SECONDS, "_sum"), "rank {{rank}}"),
+            Query(of_rank(training.WAIT), "rank {{rank}}"),
             size=THIRD,
         ),
         lines(
@@ -216,7 +221,7 @@ TIMES = Row(
                 "One above: that GPU computes slower.",
                 "Time of backward without waiting for peers.",
             ),
-            Query(of_rank(m.TRAIN_PHASE_SECONDS_TOTAL, phase="=~backward|backward_local"), "rank {{rank}}"),
+            Query(of_rank(training.BACKWARD_SECONDS), "rank {{rank}}"),
             size=THIRD,
         ),
         lines(

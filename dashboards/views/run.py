@@ -5,7 +5,7 @@ from __future__ import annotations
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import gpu, training
 from yoloscope_exporter.measures import host as cpu
-from yoloscope_exporter.measures.promql import THIS_RUN, since, top, total, zero
+from yoloscope_exporter.measures.promql import THIS_RUN, top, total, zero
 
 from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
@@ -80,8 +80,8 @@ GLANCE = Row(
                 "Minutes without a batch while the state is train: the run hangs. py-spy dump shows where.",
                 "Time since the last training batch ended.",
             ),
-            Query(of_run(since(total("max", RUN(m.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS))))),
-            steps=look.above("late_batch", "stalled"),
+            Query(of_run(measures.measured(RUN, training.SINCE_BATCH))),
+            steps=look.above("late_batch", "stall_most_seconds"),
         ),
         stat(
             "Epoch",
@@ -92,7 +92,7 @@ GLANCE = Row(
         stat(
             "Progress",
             About("Grows evenly.", "Early stopping ends a run before 100 %.", "Epoch under way over epochs asked for."),
-            Query(of_run((total("max", RUN(m.TRAIN_EPOCH)) / total("max", RUN(m.TRAIN_EPOCHS))).of("ratio"))),
+            Query(of_run(measures.measured(RUN, training.PROGRESS))),
             decimals=0,
             size=Size(width=3, height=4),
         ),
@@ -134,7 +134,7 @@ GLANCE = Row(
         stat(
             "Useful time",
             About("Above 90 %.", "The verdict names what takes the rest."),
-            Query(of_run(total("avg", RUN(m.TRAIN_GOODPUT_RATIO)))),
+            Query(of_run(measures.measured(RUN, training.GOODPUT))),
             steps=look.below("goodput", "goodput_low"),
             decimals=0,
             size=Size(width=3, height=4),

@@ -12,10 +12,15 @@ What each alert of `deploy/prometheus/rules/alerts.yml` means, how to verify it,
 Every alert links here. `critical` wakes somebody, `warning` is work for the day, `info` is for the dashboards and is
 sent to nobody (`deploy/alertmanager/alertmanager.yml`).
 
+Begin with three, and leave the others on the dashboards until you miss them: `GpuUtilizationDrop` (the GPU does less
+than it did; the message says why), `TrainingStalled` (a run hangs and holds its GPUs) and `GpuFaulty` (what is
+computed there may be wrong). In Alertmanager that is a route to your receiver with
+`matchers: [alertname=~"GpuUtilizationDrop|TrainingStalled|GpuFaulty"]`, and a route of the rest to `nobody`.
+
 The rules, this page and the PrometheusRule of the operator come from one table, `deploy/prometheus/rulebook`; its
 numbers stand in `exporter/yoloscope_exporter/measures/thresholds.py`, each with its source; (J) and "ours" mark a
 judgement of ours. To change one, edit it there and run
-`python -m deploy.prometheus.generate --grafana https://grafana.example.com`, which also fills in the addresses of
+`python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`, which also fills in the addresses of
 dashboards. Durations hold for scrapes each 5 to 15 s.
 """
 
@@ -23,10 +28,14 @@ INTRO_ZH = """\
 本页说明 `deploy/prometheus/rules/alerts.yml` 中每个告警的含义、如何确认、如何处理、何时静默。每个告警都链接到这里。
 `critical` 会叫醒人,`warning` 是白天的工作,`info` 只用于仪表盘,不发送给任何人(`deploy/alertmanager/alertmanager.yml`)。
 
+建议先从三个告警开始,其余的先只在仪表盘上看:`GpuUtilizationDrop`(GPU 做的工作变少了,消息中会说明原因)、
+`TrainingStalled`(训练卡住并占着 GPU)和 `GpuFaulty`(计算结果可能出错)。在 Alertmanager 中,用
+`matchers: [alertname=~"GpuUtilizationDrop|TrainingStalled|GpuFaulty"]` 把它们路由到你的接收端,其余路由到 `nobody`。
+
 规则、本页和 Operator 的 PrometheusRule 都由同一张表 `deploy/prometheus/rulebook` 生成;数值在
 `exporter/yoloscope_exporter/measures/thresholds.py` 中,
 各有来源(来源保留英文原文),(J) 表示我们自己的判断。要修改,请编辑该表并运行
-`python -m deploy.prometheus.generate --grafana https://grafana.example.com`,它也会填入仪表盘地址。
+`python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`,它也会填入仪表盘地址。
 时长适用于 5 到 15 秒的抓取间隔。
 """
 
@@ -40,6 +49,7 @@ class Language:
     comma: str
     brackets: str
     labels: dict[str, str]
+    stop: str
     diagnosis: str
     stands: str
     words: dict[str, str]
@@ -51,6 +61,7 @@ ENGLISH = Language(
     comma=", ",
     brackets=" ({})",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
+    stop=".",
     diagnosis="The diagnosis says:",
     stands="It stands still here:",
     words={
@@ -80,6 +91,7 @@ CHINESE = Language(
     comma=",",
     brackets="({})",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
+    stop="。",
     diagnosis="诊断结果:",
     stands="卡住的位置:",
     words={

@@ -21,9 +21,10 @@ from click.testing import CliRunner
 from yoloscope_exporter.commands.serve import serve
 
 from deploy.helm import generate
+from deploy.prometheus import generate as rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parents[2]
 CRDS = Path(__file__).parent / "crds"
@@ -165,6 +166,27 @@ def test_kustomize_example_is_an_overlay_that_builds(uncommented: str, tmp_path:
     assert len(monitored) == (0 if "operator" in uncommented else 3)
     assert all(document["metadata"]["labels"]["release"] for document in monitored)
     assert ("nodeSelector" in built) == ("GPU" not in uncommented)
+    assert {"localhost:3000" in built, "github.com" in built} == {False}
+    assert {one["dashboard_url"].split("/d/")[0] for one in _annotations(documents)} <= {"https://grafana.example.org"}
+
+
+def test_two_values_say_where_all_alerts_lead() -> None:
+    """Grafana and the runbook stand in the chart's values, and nowhere else in what it renders."""
+    addresses = {"grafana_url": "https://grafana.test/", "runbook_url": "https://wiki.test/alerts"}
+    documents = [document for document in generate.documents(addresses) if document["kind"] == "PrometheusRule"]
+    given = _annotations(documents)
+    assert len(given) > 40
+    assert {one["dashboard_url"].split("/d/")[0] for one in given} == {"https://grafana.test"}
+    assert {one["runbook_url"].split("#")[0] for one in given} == {"https://wiki.test/alerts"}
+    assert _annotations(generate.documents()) == _annotations([rules.prometheus_rule(rules.rules(), "")])
+    with pytest.raises(helm_python.HelmError, match="grafana_url"):
+        generate.documents({"grafana_url": "grafana"})
+
+
+def _annotations(documents: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    """Of all alerts."""
+    groups = [group for one in documents if one["kind"] == "PrometheusRule" for group in one["spec"]["groups"]]
+    return [rule["annotations"] for group in groups for rule in group["rules"] if "annotations" in rule]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

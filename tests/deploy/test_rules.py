@@ -90,6 +90,30 @@ def test_texts_are_complete(outcome: promtool.Outcome) -> None:
             assert re.search(rf"var-{label}=[\w.%-]+", annotations["dashboard_url"]), alert.name
 
 
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [("starved", "loader_workers: workers=11."), ("callback-at-the-end-of-epochs", "callback_bound.")],
+    ids=["with a fix", "by an exporter that tells none"],
+)
+def test_the_description_ends_with_what_the_diagnosis_says(outcome: promtool.Outcome, run: str, said: str) -> None:
+    """Of this run, in both languages, by its verdict and the fix that was computed for it."""
+    alerts = re.findall(rf'run="{run}"[^\n]*\n\s*Annotations:\{{(.*)\}}', outcome.texts)
+    assert alerts
+    for text in alerts:
+        annotations = dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text))
+        assert annotations["description"].endswith(f"The diagnosis says: {said}")
+        said_zh = said.replace(": ", ":").removesuffix(".") + "。"
+        assert annotations["description_zh"].endswith(f"诊断结果: {said_zh}")
+
+
+def test_a_leak_says_when_memory_is_full(outcome: promtool.Outcome) -> None:
+    """Asked 31 minutes into a leak that ends out of memory after 70."""
+    where = r"\(run gpu-memory-leaks-until-there-is-none"
+    texts = re.findall(rf'summary="GPU memory grows and is full in ([^"]*?) {where}', outcome.texts)
+    assert texts
+    assert set(texts) == {"39m 0s"}
+
+
 def test_recall_and_precision(outcome: promtool.Outcome, table: Callable[[str], None]) -> None:
     """The table faults x alerts: every alert catches all of its faults and nothing that is none."""
     rows = [_row(alert.name, outcome) for alert in {alert.name: alert for alert in ALERTS}.values()]

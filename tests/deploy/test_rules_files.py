@@ -46,6 +46,24 @@ def test_no_threshold_is_left_open(alert: generate.Alert) -> None:
     assert not re.search(r"@\w+%?@", rendered)
 
 
+#: Arguments that mean one thing whatever the training: switches, Ultralytics' own defaults, a device of an example.
+NO_GUESS = {"workers=0", "batch=-1", "nbs=64", "OMP_NUM_THREADS=1", "save_period=-1", "save_period=1", "device=0"}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_no_text_guesses_a_number(alert: generate.Alert) -> None:
+    """How many workers, which batch and how many watts is the diagnosis' to compute; its fix ends the description."""
+    texts = [getattr(text, field.name) for text in (alert.en, alert.zh) for field in fields(text)]
+    found = [given for text in texts for given in re.findall(r"[\w-]*\w=-?[\d.]*\d", text)]
+    assert [given for given in found if given.lstrip("-") not in NO_GUESS] == []
+
+
+def test_no_rule_depends_on_the_name_of_a_job() -> None:
+    """Whoever scrapes calls the job as he likes."""
+    for path in RULES:
+        assert not re.search(r"\bjob\s*(?:=|!=)", path.read_text(encoding="utf-8")), path
+
+
 def test_labels_hold_no_values() -> None:
     """An alert's labels are constants: a number in a label makes a new alert at every evaluation."""
     for group in yaml.safe_load(RULES[0].read_text())["groups"]:

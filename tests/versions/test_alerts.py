@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import yaml
+from yoloscope_exporter import catalog as c
 
 from deploy.prometheus import generate
+from deploy.prometheus.rulebook import ALERTS
+from deploy.prometheus.rulebook.records import RECORDED
 from tests.deploy.scenarios import promtool
 from tests.deploy.scenarios.faults import FAULTS, Fault
 from tests.versions import first
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.deploy.scenarios.world import Key, World
 
 pytestmark = pytest.mark.timeout(300)
@@ -50,6 +57,46 @@ def known() -> Known:
     rules: dict[str, Any] = yaml.safe_load((first.path("0.1") / "deploy/prometheus/rules/alerts.yml").read_text())
     alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
     return Known(**json.loads(first.answer("0.1", CATALOGUE).stdout), alerts=alerts)
+
+
+#: What may be absent whatever the version: the wait of the first batch, verdicts of a run that is not judged yet.
+OPTIONAL = (c.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL.name, c.TRAIN_VERDICT.name)
+
+
+def _reads(name: str, alert: str) -> bool:
+    """Whether a rule of the alert reads the metric, itself or by what is recorded for it."""
+    return any(one.name == alert and re.search(rf"\b{name}\b", _expanded(one.expr)) for one in ALERTS)
+
+
+def _expanded(expr: str) -> str:
+    """With recorded series written out."""
+    while found := next((one for one in RECORDED if one.name in expr), None):
+        expr = expr.replace(found.name, f"({found.expr})")
+    return expr
+
+
+def test_no_alert_falls_silent_for_want_of_one_metric(known: Known, tmp_path: Path) -> None:
+    """Each metric that is newer than 0.1, or optional, is taken away from every fault whose alert reads it."""
+    newer = {metric.name for metric in c.METRICS} - set(known.labels)
+    asked = [
+        (replace(fault, name=f"{fault.name}--without-{name.removeprefix('yoloscope_').replace('_', '-')}"), name)
+        for fault in FAULTS
+        for name in sorted({*newer, *OPTIONAL})
+        if any(_reads(name, alert.split("/")[0]) for alert in fault.raises)
+    ]
+    worlds = []
+    for fault, name in asked:
+        world = fault.world()
+        before = len(world.series)
+        world.series = {key: pieces for key, pieces in world.series.items() if key[0] != name}
+        if len(world.series) < before:
+            worlds.append(world)
+    assert {name for _, name in asked} >= {c.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL.name, c.TRAIN_VERDICT.name}
+    outcome = promtool.outcome(tmp_path, worlds, generate.rules())
+    fired = {(alert.scenario, alert.name) for alert in outcome.alerts}
+    raised = {fault.name: [name.split("/")[0] for name in fault.raises] for fault, _ in asked}
+    wanted = {(world.name, name) for world in worlds for name in raised[world.name]}
+    assert wanted - fired == set()
 
 
 def without_news(world: World, known: Known) -> World:

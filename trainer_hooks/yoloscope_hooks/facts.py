@@ -17,7 +17,31 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 200
 
-_FROM_ARGUMENTS = ("task", "model", "data", "imgsz", "optimizer", "cache", "workers", "device", "close_mosaic")
+_FROM_ARGUMENTS = (
+    "task",
+    "model",
+    "data",
+    "imgsz",
+    "optimizer",
+    "cache",
+    "workers",
+    "device",
+    "close_mosaic",
+    "nbs",
+    "weight_decay",
+    "lr0",
+    "lrf",
+    "warmup_epochs",
+    "patience",
+    "val",
+    "save_period",
+    "rect",
+    "mosaic",
+    "multi_scale",
+    "compile",
+    "deterministic",
+    "fraction",
+)
 _FROM_ENVIRONMENT = {
     "slurm_job_id": ("SLURM_JOB_ID",),
     "slurm_job_user": ("SLURM_JOB_USER",),
@@ -37,6 +61,7 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
         _software,
         partial(_environment, environ),
         partial(_gpu, trainer, environ),
+        partial(_visible, trainer),
         partial(_process, environ),
     )
     facts: dict[str, Any] = {}
@@ -116,6 +141,14 @@ def _gpu(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, Any]:
         return {}
     index = torch.cuda.current_device() if device.index is None else device.index
     return {"gpu_uuid": visible_uuid(index, environ) or _property_uuid(torch, index)}
+
+
+def _visible(trainer: Trainer) -> dict[str, Any]:
+    """How many GPUs the process sees: Ultralytics divides the CPUs among them."""
+    torch = sys.modules.get("torch")
+    if torch is None or getattr(getattr(trainer, "device", None), "type", "") != "cuda":
+        return {}
+    return {"visible_gpus": torch.cuda.device_count()}
 
 
 def visible_uuid(index: int, environ: Mapping[str, str]) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import catalog
 from yoloscope_record.catalog import PHASES
 
-from yoloscope_hooks import cuda_memory, ddp, endings, facts, instrumentation, other_callbacks, stacks
+from yoloscope_hooks import cuda_memory, ddp, endings, facts, image_sizes, instrumentation, other_callbacks, stacks
 from yoloscope_hooks.batches import Batches
 from yoloscope_hooks.guard import Guard
 from yoloscope_hooks.learning import PERIOD, Learning
@@ -80,6 +80,7 @@ class Recorder:
         device = getattr(trainer, "device", None)
         batches.memory = self._guard("memory", cuda_memory.watch, device, self._writer, self._who)
         batches.clock = self._guard("clock", _clock, device) or batches.clock
+        self._guard("image_sizes", image_sizes.store, trainer, self._writer, self._who)
         self._gradient = self._guard("ddp", ddp.hook, trainer, batches.clock.mark)
         for phase in ("backward_local", "backward_exposed") if self._gradient is None else ("backward",):
             batches.counters.numbers[PHASES.index(phase)] = math.nan  # does not exist here

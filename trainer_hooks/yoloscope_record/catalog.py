@@ -52,6 +52,21 @@ RUN_FACTS = (
     "pid",
     "slurm_job_id",
     "pod",
+    "visible_gpus",
+    "nbs",
+    "weight_decay",
+    "lr0",
+    "lrf",
+    "warmup_epochs",
+    "patience",
+    "val",
+    "save_period",
+    "rect",
+    "mosaic",
+    "multi_scale",
+    "compile",
+    "deterministic",
+    "fraction",
 )
 TRAIN_RUN_INFO = info("train_run_info", "Facts about a training, per rank.", *_RANK, *RUN_FACTS)
 JOB_FACTS = ("slurm_job_id", "slurm_job_user", "slurm_partition", "namespace", "pod", "container")
@@ -121,6 +136,17 @@ TRAIN_REMAINING_SECONDS = gauge(
 TRAIN_CHECKPOINTS_TOTAL = counter("train_checkpoints_total", "Times Ultralytics saved the model.", *_RANK)
 TRAIN_BATCH_SIZE = gauge("train_batch_size", "Images in a batch of this rank.", *_RANK)
 TRAIN_WORKERS = gauge("train_workers", "Loader workers of this rank.", *_RANK)
+TRAIN_CACHE_NEEDED_BYTES = gauge(
+    "train_cache_needed_bytes",
+    "What all images of training and validation take decoded, by the cache that would hold them (ram, disk).",
+    *_RANK,
+    "cache",
+)
+TRAIN_CACHE_DISK_AVAILABLE_BYTES = gauge(
+    "train_cache_disk_available_bytes",
+    "Room beside the training images when training began; 0 if their folder cannot be written to.",
+    *_RANK,
+)
 TRAIN_SETUP_SECONDS_TOTAL = counter(
     "train_setup_seconds_total",
     "Where the phase setup went: reading labels (scan), caching images (cache), checking AMP (amp_check), finding a "

@@ -33,16 +33,15 @@ DATA_BOUND = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-data",
-    diagnosed=True,
     en=Text(
         summary="training waits for data {{ $value | humanizePercentage }} of the time",
         what="{{ $value | humanizePercentage }} of the training time goes into waiting for the next batch; the GPU "
         "stands idle meanwhile.",
-        fix="Verdict loader_workers: workers=16, up to the number of CPUs. loader_io: cache=ram, or cache=disk on a "
-        "local disk. loader_cpu: smaller images on disk (imgsz), mosaic=0.5, more CPUs. cpu_throttled: a higher CPU "
+        fix="Verdict loader_workers: more workers, up to the number of CPUs. loader_io: cache=ram, or cache=disk on a "
+        "local disk. loader_cpu: smaller images on disk (imgsz), less mosaic, more CPUs. cpu_throttled: a higher CPU "
         "limit, or workers equal to it.",
         meaning="Data wait over step time, for five minutes; first batches of epochs are left out of both (their wait "
-        "is workers starting), as are validation and checkpoints.",
+        "is workers starting), as are validation and checkpoints. From @input_share%@ on it is for the dashboards.",
         verify="`yoloscope diagnose` tells too few workers, slow storage, heavy augmentation and a CPU quota apart, "
         "with the number of workers needed.",
         silence="A run on slow storage that nobody is in a hurry for.",
@@ -50,27 +49,30 @@ DATA_BOUND = Alert(
     zh=Text(
         summary="{{ $value | humanizePercentage }} 的训练时间在等待数据",
         what="{{ $value | humanizePercentage }} 的训练时间用于等待下一个批次,期间 GPU 空闲。",
-        fix="诊断为 loader_workers:workers=16,不超过 CPU 数。loader_io:cache=ram,或在本地磁盘上用 cache=disk。"
-        "loader_cpu:磁盘上存更小的图像(imgsz),mosaic=0.5,更多 CPU。cpu_throttled:提高 CPU 限额,或让 workers 等于限额。",
-        meaning=("五分钟内等待数据占训练步时间的比例;都不含每个 epoch 的第一个 batch(启动 worker)、验证和检查点。"),
+        fix="诊断为 loader_workers:增大 workers,不超过 CPU 数。loader_io:cache=ram,或在本地磁盘上用 cache=disk。"
+        "loader_cpu:磁盘上存更小的图像(imgsz),减少 mosaic,更多 CPU。cpu_throttled:"
+        "提高 CPU 限额,或让 workers 等于限额。",
+        meaning=(
+            "五分钟内等待数据占训练步时间的比例;都不含每个 epoch 的第一个 batch(启动 worker)、验证和检查点。"
+            "达到 @input_share%@ 起只显示在仪表盘上。"
+        ),
         verify="`yoloscope diagnose` 能区分加载进程太少、存储慢、增强太重和 CPU 限额,并给出所需的进程数。",
         silence="在慢存储上运行、并不着急的任务。",
     ),
 )
 
 DATA_BOUND_MILD = Alert(
-    name="DataBoundMild",
+    name="DataBound",
     expr=f"{DATA_WAIT} >= @input_share@ <= @input_share_severe@\nand on ({RANK}) {ENOUGH_TRAINING}",
     labels=OF_RANK,
     severity=INFO,
     hold="30m",
     why_hold=("a small loss matters only if it lasts", "小的损失只有持续存在才重要"),
     dashboard="yoloscope-data",
-    diagnosed=True,
     en=Text(
         summary="training waits for data {{ $value | humanizePercentage }} of the time",
         what="{{ $value | humanizePercentage }} of the training time has gone into waiting for data for half an hour.",
-        fix="Two to four more workers (workers=12) usually suffice; cache=ram where the data set fits into memory.",
+        fix="A few more workers usually suffice; cache=ram where the data set fits into memory.",
         meaning="As DataBound, between @input_share%@ and @input_share_severe%@.",
         verify="`yoloscope diagnose` gives the number of workers needed.",
         silence="It reaches nobody; it is on the dashboards.",
@@ -78,7 +80,7 @@ DATA_BOUND_MILD = Alert(
     zh=Text(
         summary="{{ $value | humanizePercentage }} 的训练时间在等待数据",
         what="半小时以来,{{ $value | humanizePercentage }} 的训练时间用于等待数据。",
-        fix="通常再加两到四个加载进程(workers=12)就够了;内存放得下数据集时用 cache=ram。",
+        fix="通常再加几个加载进程就够了;内存放得下数据集时用 cache=ram。",
         meaning="同 DataBound,但在 @input_share%@ 与 @input_share_severe%@ 之间。",
         verify="`yoloscope diagnose` 给出所需的进程数。",
         silence="不会通知任何人,只显示在仪表盘上。",
@@ -99,8 +101,8 @@ LOADER_WORKER_DIED = Alert(
         summary="a loader worker died",
         what="About {{ $value | humanize }} loader workers ended by a signal or an error in the last ten minutes; the "
         "training usually fails with 'DataLoader worker is killed'.",
-        fix="Killed for memory (see CgroupOomKill, HostMemoryPressure): workers=4, cache=False, more memory. Bus "
-        "error: more shared memory (docker --shm-size=16g, or --ipc=host). Segmentation fault: a broken image or "
+        fix="Killed for memory (see CgroupOomKill, HostMemoryPressure): fewer workers, cache=False, more memory. Bus "
+        "error: more shared memory (docker --shm-size, or --ipc=host). Segmentation fault: a broken image or "
         "library; train once with workers=0 to see the traceback.",
         meaning=(
             "A worker that ends with its epoch, or is started anew by close_mosaic or after an OOM, does not count."
@@ -112,8 +114,8 @@ LOADER_WORKER_DIED = Alert(
         summary="有加载进程死亡",
         what="最近十分钟约有 {{ $value | humanize }} 个加载进程因信号或错误结束;训练通常会以 "
         "'DataLoader worker is killed' 失败。",
-        fix="因内存被杀(见 CgroupOomKill、HostMemoryPressure):workers=4、cache=False、更多内存。"
-        "Bus error:增大共享内存(docker --shm-size=16g,或 --ipc=host)。段错误:图像或库损坏;用 workers=0 训练一次看堆栈。"
+        fix="因内存被杀(见 CgroupOomKill、HostMemoryPressure):减少 workers、cache=False、更多内存。"
+        "Bus error:增大共享内存(docker --shm-size,或 --ipc=host)。段错误:图像或库损坏;用 workers=0 训练一次看堆栈。"
         "",
         meaning="随一轮结束、因 close_mosaic 或显存不足而重建的进程不计入。",
         verify="在节点上执行 `journalctl -k | grep -i -e oom -e segfault`。",

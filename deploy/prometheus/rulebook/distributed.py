@@ -22,7 +22,8 @@ STRAGGLER_RANK = Alert(
         summary="this rank needs {{ $value | humanizePercentage }} longer per batch than the others",
         what="Without waiting for its peers, the rank takes {{ $value | humanizePercentage }} longer per batch than "
         "the mean of the others; all others wait for it in every step.",
-        fix="Its data wait is larger: workers=16 there too, data on a local disk. Its forward or backward is larger: "
+        fix="Its data wait is larger: as many workers there as elsewhere, data on a local disk. Its "
+        "forward or backward is larger: "
         "throttling (GpuThermalSlowdown), another process on its GPU, a slower kind of GPU. One bad node: leave it out "
         "(device=, the scheduler's exclude list).",
         meaning="Step time per batch without the wait for peers, against the mean of the run's other ranks. Only where "
@@ -34,7 +35,7 @@ STRAGGLER_RANK = Alert(
         summary="该 rank 每个 batch 的用时比其他 rank 长 {{ $value | humanizePercentage }}",
         what="不计等待其他 rank 的时间,该 rank 每个 batch 的用时比其他 rank 的均值长 {{ $value | humanizePercentage }};"
         "每一步其他 rank 都在等它。",
-        fix="数据等待更长:同样设置 workers=16,数据放本地磁盘。前向或反向更长:降频(GpuThermalSlowdown)、"
+        fix="数据等待更长:同样多的 workers,数据放本地磁盘。前向或反向更长:降频(GpuThermalSlowdown)、"
         "GPU 上有其他进程、GPU 型号较慢。个别节点有问题:排除它(device=、调度器的排除列表)。",
         meaning=(
             "每个 batch 的训练步时间(不含等待其他 rank),与该任务其他 rank 的均值比较。"

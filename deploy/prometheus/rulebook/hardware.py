@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.measures import gpu
 
 from .model import (
-    AT_ONCE,
     CRITICAL,
     GPU,
+    INFO,
     NO_FLAPPING,
     NODE,
     OF_GPU,
@@ -32,175 +34,83 @@ _DRAIN_ZH = "腾空节点(scontrol update nodename=NODE state=drain、kubectl co
 def _xid(codes: str) -> str:
     """Xid errors that are new: a first error brings its series along, which no rate sees."""
     total = series(c.GPU_XID_ERRORS_TOTAL, xid=f"=~{codes}")
-    return f"{increase(c.GPU_XID_ERRORS_TOTAL, '10m', xid=f'=~{codes}')} > 0\nor {total} > 0 unless {total} offset 10m"
+    new = f"{increase(c.GPU_XID_ERRORS_TOTAL, '10m', xid=f'=~{codes}')} > 0 or {total} > 0 unless {total} offset 10m"
+    return f'label_replace(max by ({GPU}, xid) ({new}), "fault", "Xid $1", "xid", "(.*)")'
 
 
-GPU_XID_CRITICAL = Alert(
-    name="GpuXidCritical",
-    expr=_xid("48|62|64|74|79|95|119|120"),
+def _fault(name: str, expr: str) -> str:
+    """What is true of a GPU, with its name as a label, which the texts show."""
+    return f'label_replace(max by ({GPU}) ({expr}), "fault", "{name}", "", "")'
+
+
+_UNCORRECTED = f"{increase(c.GPU_ECC_ERRORS_TOTAL, '1h', kind='uncorrected')} > 0"
+_RETIRED = f"sum by ({GPU}) ({series(c.GPU_RETIRED_PAGES_TOTAL)}) >= @retired_pages@"
+
+GPU_FAULTY = Alert(
+    name="GpuFaulty",
+    expr="\nor ".join(
+        (
+            _xid("48|62|64|74|79|95|119|120"),
+            _fault("uncorrectable ECC errors", _UNCORRECTED),
+            _fault("no spare memory rows", f"{series(c.GPU_ROW_REMAP_FAILURE)} == 1"),
+            _fault("too many retired memory pages", _RETIRED),
+            _fault("off the bus", f"{series(c.GPU_UP)} == 0"),
+        )
+    ),
     labels=OF_GPU,
     severity=CRITICAL,
-    hold="0m",
-    why_hold=AT_ONCE,
+    hold="1m",
+    why_hold=("a reset of the GPU takes some seconds", "复位 GPU 需要几秒钟"),
     keep="15m",
     why_keep=STAY_VISIBLE,
     dashboard="yoloscope-node",
     en=Text(
-        summary="GPU error Xid {{ $labels.xid }}",
-        what="The driver reported Xid {{ $labels.xid }}, about {{ $value | humanize }} times: memory, NVLink, firmware "
-        "or the bus. What runs on this GPU is lost or wrong.",
-        fix=f"{_DRAIN}, then reset the GPU (nvidia-smi --gpu-reset) or reboot; if it comes back, replace the board.",
-        meaning="Xid 48 and 95 are uncorrectable memory errors, 64 a failed row remapping, 62 and 119, 120 the GPU's "
-        "own firmware, 74 NVLink, 79 fallen off the bus. Those of applications (13, 31, 43) do not alert.",
-        verify="`dmesg -T | grep -i xid`; NVIDIA's Xid catalogue.",
+        summary="the GPU is faulty: {{ $labels.fault }}",
+        what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}): memory, NVLink, firmware or the bus. "
+        "What runs on this GPU is lost or wrong.",
+        fix=f"{_DRAIN}, then reset the GPU (nvidia-smi --gpu-reset) or reboot; if it comes back, reseat or replace the "
+        "board. Weights saved since may be damaged: go back to the checkpoint before.",
+        meaning="Xid 48 and 95 are uncorrectable memory errors, 64 a failed row remapping, 62, 119 and 120 the GPU's "
+        "own firmware, 74 NVLink, 79 fallen off the bus; those of applications (13, 31, 43) do not alert. Or the "
+        "count of uncorrectable ECC errors grew within an hour (old ones do not count); or the spare rows of a bank "
+        "are used up, or @retired_pages@ pages retired, the limits at which NVIDIA replaces a board; or the driver "
+        "gets no answer from it. A warning is what a reset mends: Xid 94, of which one process has died, and a row "
+        "that is replaced at the reset.",
+        verify="`dmesg -T | grep -i xid`; `nvidia-smi -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT`; NVIDIA's Xid catalogue.",
         silence="The node is drained already.",
     ),
     zh=Text(
-        summary="GPU 错误 Xid {{ $labels.xid }}",
-        what=(
-            "驱动报告了 Xid {{ $labels.xid }},约 {{ $value | humanize }} 次:显存、NVLink、固件或总线。该 GPU "
-            "上运行的任务已丢失或结果错误。"
-        ),
-        fix=f"{_DRAIN_ZH},然后复位 GPU(nvidia-smi --gpu-reset)或重启;若再次出现,更换显卡。",
-        meaning="Xid 48、95 是不可纠正的显存错误,64 是行重映射失败,62、119、120 是 GPU 固件,74 是 NVLink,79 是掉卡。"
-        "应用程序引起的(13、31、43)不告警。",
-        verify="`dmesg -T | grep -i xid`;NVIDIA 的 Xid 目录。",
+        summary="GPU 故障:{{ $labels.fault }}",
+        what="驱动报告 {{ $labels.fault }}({{ $value | humanize }}):显存、NVLink、固件或总线。该 GPU 上运行的任务已丢"
+        "失或结果错误。",
+        fix=f"{_DRAIN_ZH},然后复位 GPU(nvidia-smi --gpu-reset)或重启;若再次出现,重新插拔或更换显卡。"
+        "此后保存的权重可能已损坏,请回到之前的检查点。",
+        meaning="Xid 48、95 是不可纠正的显存错误,64 是行重映射失败,62、119、120 是 GPU 固件,74 是 NVLink,79 是掉卡;应"
+        "用程序引起的(13、31、43)不告警。或一小时内不可纠正的 ECC 错误增加(以前的旧错误不计);或某个存储体的备用行用完"
+        "、停用页达到 @retired_pages@,即 NVIDIA 更换显卡的界限;或驱动得不到它的应答。warning 表示复位即可解决:Xid 94("
+        "只有一个进程失败),以及等待复位时替换的坏行。",
+        verify="`dmesg -T | grep -i xid`;`nvidia-smi -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT`;NVIDIA 的 Xid 目录。",
         silence="节点已腾空。",
     ),
 )
 
-GPU_XID_WARNING = Alert(
-    name="GpuXidWarning",
-    expr=_xid("94"),
-    labels=OF_GPU,
+GPU_NEEDS_RESET = replace(
+    GPU_FAULTY,
+    expr="\nor ".join((_xid("94"), _fault("a memory row to replace", f"{series(c.GPU_ROW_REMAP_PENDING)} == 1"))),
     severity=WARNING,
-    hold="0m",
-    why_hold=AT_ONCE,
-    keep="15m",
-    why_keep=STAY_VISIBLE,
-    dashboard="yoloscope-node",
-    en=Text(
-        summary="contained memory error, Xid {{ $labels.xid }}",
-        what="An uncorrectable memory error hit one process only ({{ $value | humanize }} times); that training has "
-        "failed, the others go on.",
-        fix="Restart the training (resume=True). Reset the GPU when it is free, so that the bad row is remapped.",
-        meaning="Xid 94: the driver contained the error and ended the application that met it.",
-        verify="`dmesg -T | grep -i xid`; `nvidia-smi -q -d ROW_REMAPPER`.",
-        silence="The reset is planned.",
+    en=replace(
+        GPU_FAULTY.en,
+        summary="the GPU needs a reset: {{ $labels.fault }}",
+        what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}): a bad row of memory, which is in use "
+        "until the GPU is reset. At Xid 94 the one process that met it has failed; the others go on.",
+        fix="Restart the training that failed (resume=True). When the GPU is free: nvidia-smi --gpu-reset, or reboot.",
     ),
-    zh=Text(
-        summary="被隔离的显存错误 Xid {{ $labels.xid }}",
-        what="一个不可纠正的显存错误只影响了一个进程({{ $value | humanize }} 次);该训练已失败,其他继续。",
-        fix="重新启动训练(resume=True)。GPU 空闲时复位,以便重映射坏行。",
-        meaning="Xid 94:驱动隔离了错误,并结束了遇到它的应用。",
-        verify="`dmesg -T | grep -i xid`;`nvidia-smi -q -d ROW_REMAPPER`。",
-        silence="已计划复位。",
-    ),
-)
-
-GPU_ECC_UNCORRECTED = Alert(
-    name="GpuEccUncorrected",
-    expr=f"{increase(c.GPU_ECC_ERRORS_TOTAL, '1h', kind='uncorrected')} > 0",
-    labels=OF_GPU,
-    severity=CRITICAL,
-    hold="0m",
-    why_hold=AT_ONCE,
-    dashboard="yoloscope-node",
-    en=Text(
-        summary="uncorrectable ECC errors",
-        what="About {{ $value | humanize }} uncorrectable memory errors within an hour: data on this GPU was wrong.",
-        fix=f"{_DRAIN}; reset the GPU, run `dcgmi diag -r 3`. Weights saved since may be damaged: go back to the "
-        "checkpoint before.",
-        meaning="The count in the life of the GPU grew. Old errors, from before, do not alert.",
-        verify="`nvidia-smi -q -d ECC`.",
-        silence="The node is drained already.",
-    ),
-    zh=Text(
-        summary="不可纠正的 ECC 错误",
-        what="一小时内约有 {{ $value | humanize }} 个不可纠正的显存错误:该 GPU 上的数据出过错。",
-        fix=f"{_DRAIN_ZH};复位 GPU,运行 `dcgmi diag -r 3`。此后保存的权重可能已损坏,请回到之前的检查点。",
-        meaning="GPU 寿命内的累计计数增加了。以前的旧错误不告警。",
-        verify="`nvidia-smi -q -d ECC`。",
-        silence="节点已腾空。",
-    ),
-)
-
-GPU_ROW_REMAP_FAILURE = Alert(
-    name="GpuRowRemapFailure",
-    expr=f"{series(c.GPU_ROW_REMAP_FAILURE)} == 1",
-    labels=OF_GPU,
-    severity=CRITICAL,
-    hold="0m",
-    why_hold=AT_ONCE,
-    dashboard="yoloscope-node",
-    en=Text(
-        summary="a bad memory row could not be replaced ({{ $value }})",
-        what="The GPU has run out of spare rows for a bank (flag {{ $value }}): further memory errors stay.",
-        fix=f"{_DRAIN}, and have the board replaced.",
-        meaning="The driver's own flag; it stays until the board is replaced.",
-        verify="`nvidia-smi -q -d ROW_REMAPPER`.",
-        silence="The replacement is ordered and the node is drained.",
-    ),
-    zh=Text(
-        summary="坏的显存行无法替换({{ $value }})",
-        what="GPU 某个存储体的备用行已用完(标志 {{ $value }}):之后的显存错误将无法修复。",
-        fix=f"{_DRAIN_ZH},并更换显卡。",
-        meaning="驱动自身的标志;更换显卡之前一直存在。",
-        verify="`nvidia-smi -q -d ROW_REMAPPER`。",
-        silence="已订购更换且节点已腾空。",
-    ),
-)
-
-GPU_ROW_REMAP_PENDING = Alert(
-    name="GpuRowRemapPending",
-    expr=f"{series(c.GPU_ROW_REMAP_PENDING)} == 1",
-    labels=OF_GPU,
-    severity=WARNING,
-    hold="0m",
-    why_hold=AT_ONCE,
-    dashboard="yoloscope-node",
-    en=Text(
-        summary="a bad memory row waits for a GPU reset ({{ $value }})",
-        what="The GPU found a bad row (flag {{ $value }}) and uses it until it is reset.",
-        fix="When the training on it ends: nvidia-smi --gpu-reset, or reboot the node.",
-        meaning="The driver's own flag, cleared by the reset.",
-        verify="`nvidia-smi -q -d ROW_REMAPPER`.",
-        silence="The reset is planned.",
-    ),
-    zh=Text(
-        summary="坏的显存行等待 GPU 复位({{ $value }})",
-        what="GPU 发现一个坏行(标志 {{ $value }}),复位之前仍在使用。",
-        fix="等其上的训练结束后:nvidia-smi --gpu-reset,或重启节点。",
-        meaning="驱动自身的标志,复位后清除。",
-        verify="`nvidia-smi -q -d ROW_REMAPPER`。",
-        silence="已计划复位。",
-    ),
-)
-
-GPU_RETIRED_PAGES = Alert(
-    name="GpuRetiredPages",
-    expr=f"sum by ({GPU}) ({series(c.GPU_RETIRED_PAGES_TOTAL)}) >= @retired_pages@",
-    labels=OF_GPU,
-    severity=CRITICAL,
-    hold="0m",
-    why_hold=AT_ONCE,
-    dashboard="yoloscope-node",
-    en=Text(
-        summary="{{ $value }} memory pages retired",
-        what="{{ $value }} pages of the GPU's memory have been taken out of use; @retired_pages@ is the limit at which "
-        "NVIDIA replaces a board.",
-        fix=f"{_DRAIN}, and have the board replaced.",
-        meaning="GPUs before Ampere retire pages; newer ones remap rows.",
-        verify="`nvidia-smi -q -d PAGE_RETIREMENT`.",
-        silence="The replacement is ordered.",
-    ),
-    zh=Text(
-        summary="已停用 {{ $value }} 个显存页",
-        what="GPU 已停用 {{ $value }} 个显存页;@retired_pages@ 是 NVIDIA 更换显卡的界限。",
-        fix=f"{_DRAIN_ZH},并更换显卡。",
-        meaning="Ampere 之前的 GPU 停用页;之后的重映射行。",
-        verify="`nvidia-smi -q -d PAGE_RETIREMENT`。",
-        silence="已订购更换。",
+    zh=replace(
+        GPU_FAULTY.zh,
+        summary="GPU 需要复位:{{ $labels.fault }}",
+        what="驱动报告 {{ $labels.fault }}({{ $value | humanize }}):显存有坏行,复位之前仍在使用。Xid 94 时只有遇到它的"
+        "进程失败,其他继续。",
+        fix="重新启动失败的训练(resume=True)。GPU 空闲时执行 nvidia-smi --gpu-reset,或重启节点。",
     ),
 )
 
@@ -218,23 +128,26 @@ GPU_THERMAL_SLOWDOWN = Alert(
     keep="5m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="heat slows the GPU down {{ $value | humanizePercentage }} of the time",
         what="For five minutes and more the GPU has lowered its clocks {{ $value | humanizePercentage }} of the time, "
         "because it is too hot. Every rank of the run waits for it.",
         fix="Cooling: fans, dust, blocked vents, the room. Until then a lower power limit keeps the clocks steady "
-        "(nvidia-smi --power-limit=300), or train elsewhere (device=1).",
-        meaning="Thermal slowdown by software or hardware, as in the verdict thermal_throttle; the power limit, which "
-        "is ordinary under load, does not alert.",
+        "(nvidia-smi --power-limit=WATTS), or train elsewhere (device=).",
+        meaning="Thermal slowdown by software or hardware, as in the verdict thermal_throttle. Hardware's slowdown "
+        "whose reason is the power brake is GpuPowerBrake; the power limit, ordinary under load, does not alert. "
+        "Within @margin@ °C of the slowdown it is for the dashboards.",
         verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`.",
         silence="Work on the cooling.",
     ),
     zh=Text(
         summary="GPU 因过热降频的时间占 {{ $value | humanizePercentage }}",
         what=("五分钟以上,GPU 因过热降频的时间占 {{ $value | humanizePercentage }}。该训练任务的所有 rank 都在等它。"),
-        fix="散热:风扇、灰尘、风道、机房。在此之前降低功率上限可使频率稳定(nvidia-smi --power-limit=300),"
-        "或换卡训练(device=1)。",
-        meaning="软件或硬件的过热降频,与诊断结论 thermal_throttle 相同;功率上限在负载下很平常,不告警。",
+        fix="散热:风扇、灰尘、风道、机房。在此之前降低功率上限可使频率稳定(nvidia-smi --power-limit=WATTS),"
+        "或换卡训练(device=)。",
+        meaning="软件或硬件的过热降频,与诊断结论 thermal_throttle 相同。原因是 power brake 的硬件降频见 GpuPowerBrake;"
+        "功率上限在负载下很平常,不告警。距降频温度 @margin@ °C 以内只显示在仪表盘上。",
         verify="`nvidia-smi -q -d PERFORMANCE,TEMPERATURE`。",
         silence="正在维修散热。",
     ),
@@ -250,11 +163,12 @@ GPU_POWER_BRAKE = Alert(
     keep="5m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="the power supply brakes the GPU {{ $value | humanizePercentage }} of the time",
         what="The node's power supply asked the GPU to slow down {{ $value | humanizePercentage }} of the time.",
         fix="Check the node's power supplies and cables (ipmitool sdr), spread the load, or set a power limit "
-        "(nvidia-smi --power-limit=300).",
+        "(nvidia-smi --power-limit=WATTS).",
         meaning="The external power brake signal of the board.",
         verify="`nvidia-smi -q -d PERFORMANCE`; the BMC's event log.",
         silence="Work on the power supply.",
@@ -262,42 +176,28 @@ GPU_POWER_BRAKE = Alert(
     zh=Text(
         summary="供电使 GPU 有 {{ $value | humanizePercentage }} 的时间制动",
         what="节点的供电要求 GPU 有 {{ $value | humanizePercentage }} 的时间降速。",
-        fix="检查节点的电源和线缆(ipmitool sdr),分散负载,或设置功率上限(nvidia-smi --power-limit=300)。",
+        fix="检查节点的电源和线缆(ipmitool sdr),分散负载,或设置功率上限(nvidia-smi --power-limit=WATTS)。",
         meaning="显卡的外部功率制动信号。",
         verify="`nvidia-smi -q -d PERFORMANCE`;BMC 事件日志。",
         silence="正在维修供电。",
     ),
 )
 
-GPU_NEAR_SLOWDOWN_TEMPERATURE = Alert(
-    name="GpuNearSlowdownTemperature",
-    expr=(
-        f"max by ({GPU}) ({series(c.GPU_TEMPERATURE_LIMIT_CELSIUS, kind='slowdown')})\n"
-        f"- max by ({GPU}) ({series(c.GPU_TEMPERATURE_CELSIUS, sensor='core')}) <= @margin@"
-    ),
-    labels=OF_GPU,
-    severity=WARNING,
-    hold="10m",
+GPU_NEARLY_TOO_HOT = replace(
+    GPU_THERMAL_SLOWDOWN,
+    expr=f"{measured(gpu.TO_SLOWDOWN, '1m')} <= @margin@",
+    severity=INFO,
     why_hold=("a peak passes", "峰值会过去"),
-    keep="5m",
-    why_keep=NO_FLAPPING,
-    dashboard="yoloscope-node",
-    en=Text(
+    en=replace(
+        GPU_THERMAL_SLOWDOWN.en,
         summary="{{ $value }} °C below the temperature at which it slows down",
         what="For ten minutes the GPU has been within {{ $value }} °C of the temperature at which the hardware halves "
         "its clocks.",
-        fix="Cooling: fans, dust, blocked vents, the room; or a lower power limit (nvidia-smi --power-limit=300).",
-        meaning="The board's own limit less its core temperature.",
-        verify="`nvidia-smi -q -d TEMPERATURE`.",
-        silence="Work on the cooling.",
     ),
-    zh=Text(
+    zh=replace(
+        GPU_THERMAL_SLOWDOWN.zh,
         summary="距降频温度仅 {{ $value }} °C",
         what="十分钟以来,GPU 距硬件降频温度只有 {{ $value }} °C。",
-        fix="散热:风扇、灰尘、风道、机房;或降低功率上限(nvidia-smi --power-limit=300)。",
-        meaning="显卡自身的上限减去核心温度。",
-        verify="`nvidia-smi -q -d TEMPERATURE`。",
-        silence="正在维修散热。",
     ),
 )
 
@@ -337,37 +237,11 @@ GPU_NVLINK_ERRORS = Alert(
     ),
 )
 
-GPU_LOST = Alert(
-    name="GpuLost",
-    expr=f"{series(c.GPU_UP)} == 0",
-    labels=OF_GPU,
-    severity=CRITICAL,
-    hold="1m",
-    why_hold=("a reset of the GPU takes some seconds", "复位 GPU 需要几秒钟"),
-    dashboard="yoloscope-node",
-    en=Text(
-        summary="GPU has fallen off the bus (up = {{ $value }})",
-        what="The driver knows the GPU and gets no answer from it (up = {{ $value }}). The training on it is lost.",
-        fix=f"{_DRAIN}, reboot the node; if it comes back, reseat or replace the board.",
-        meaning="NVML answers 'GPU is lost' for it.",
-        verify="`nvidia-smi` names it; `dmesg -T | grep -i xid` shows Xid 79.",
-        silence="The node is drained already.",
-    ),
-    zh=Text(
-        summary="GPU 掉卡(up = {{ $value }})",
-        what="驱动认识该 GPU,但得不到应答(up = {{ $value }})。其上的训练已丢失。",
-        fix=f"{_DRAIN_ZH},重启节点;若再次出现,重新插拔或更换显卡。",
-        meaning="NVML 对它返回 'GPU is lost'。",
-        verify="`nvidia-smi` 会列出它;`dmesg -T | grep -i xid` 显示 Xid 79。",
-        silence="节点已腾空。",
-    ),
-)
-
 _MOST = f"max_over_time({GPUS}[6h])"
 
 GPU_MISSING = Alert(
     name="GpuMissing",
-    expr=(f'{_MOST} - ({GPUS} or {_MOST} * 0) > 0\nand on ({NODE}) max by ({NODE}) (up{{job=~".*yoloscope.*"}}) == 1'),
+    expr=f"{_MOST} - ({GPUS} or {_MOST} * 0) > 0\nand on ({NODE}) {series(c.BUILD_INFO)}",
     labels=OF_NODE,
     severity=CRITICAL,
     hold="10m",
@@ -404,14 +278,14 @@ GPU_PCIE_LINK_DEGRADED = Alert(
     hold="15m",
     why_hold=("the link changes its speed with the load", "链路速度随负载变化"),
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="PCIe link at {{ $value | humanizePercentage }} of its width or generation under load",
         what="Under load the GPU's PCIe link runs at {{ $value | humanizePercentage }} of the lanes or the generation "
         "it "
         "could have: batches reach the GPU more slowly.",
         fix=(
-            "Reseat the board or the riser, check the slot and the BIOS (bifurcation). Until then another GPU: "
-            "device=1."
+            "Reseat the board or the riser, check the slot and the BIOS (bifurcation). Until then another GPU: device=."
         ),
         meaning="Only while the GPU is busy: an idle GPU slows its link to save power.",
         verify="`nvidia-smi -q | grep -A 12 'GPU Link Info'`; `lspci -vv | grep -i lnksta`.",
@@ -420,7 +294,7 @@ GPU_PCIE_LINK_DEGRADED = Alert(
     zh=Text(
         summary="负载下 PCIe 链路仅为宽度或代次的 {{ $value | humanizePercentage }}",
         what="负载下 GPU 的 PCIe 链路只用到通道数或代次的 {{ $value | humanizePercentage }}:批次传到 GPU 变慢。",
-        fix="重新插拔显卡或转接卡,检查插槽和 BIOS(bifurcation)。在此之前换一块 GPU:device=1。",
+        fix="重新插拔显卡或转接卡,检查插槽和 BIOS(bifurcation)。在此之前换一块 GPU(device=)。",
         meaning="仅在 GPU 忙时判断:空闲的 GPU 会为省电降低链路速度。",
         verify="`nvidia-smi -q | grep -A 12 'GPU Link Info'`;`lspci -vv | grep -i lnksta`。",
         silence="已知较窄的插槽。",
@@ -428,17 +302,12 @@ GPU_PCIE_LINK_DEGRADED = Alert(
 )
 
 ALERTS = (
-    GPU_XID_CRITICAL,
-    GPU_XID_WARNING,
-    GPU_ECC_UNCORRECTED,
-    GPU_ROW_REMAP_FAILURE,
-    GPU_ROW_REMAP_PENDING,
-    GPU_RETIRED_PAGES,
+    GPU_FAULTY,
+    GPU_NEEDS_RESET,
     GPU_THERMAL_SLOWDOWN,
+    GPU_NEARLY_TOO_HOT,
     GPU_POWER_BRAKE,
-    GPU_NEAR_SLOWDOWN_TEMPERATURE,
     GPU_NVLINK_ERRORS,
-    GPU_LOST,
     GPU_MISSING,
     GPU_PCIE_LINK_DEGRADED,
 )

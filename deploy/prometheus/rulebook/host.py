@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures.host import DISK_FREE, LOAD, NOT_DISKS
 
-from .model import CRITICAL, NO_FLAPPING, NODE, OF_NODE, SLOW, WARNING, Alert, Text, series
+from .model import CRITICAL, NO_FLAPPING, NODE, OF_NODE, SLOW, WARNING, Alert, Text, measured, series
 
-#: File systems that are full by nature, or are memory.
-_REAL = "!~tmpfs|ramfs|devtmpfs|squashfs|iso9660|erofs|overlay"
-_SIZE = series(c.FILESYSTEM_SIZE_BYTES, fstype=_REAL)
-_FREE = series(c.FILESYSTEM_AVAILABLE_BYTES, fstype=_REAL)
+_LEFT = measured(DISK_FREE, "1m")
+_FREE = series(c.FILESYSTEM_AVAILABLE_BYTES, fstype=f"!~{NOT_DISKS}")
 
 DISK_ALMOST_FULL = Alert(
     name="DiskAlmostFull",
-    expr=f"{_FREE} / {_SIZE} < @disk_low@",
+    expr=f"{_LEFT} < @disk_low@",
     labels=OF_NODE,
     severity=WARNING,
     hold="30m",
@@ -28,7 +27,7 @@ DISK_ALMOST_FULL = Alert(
         "ends the training.",
         fix="Remove old runs, and the *.npy files of cache=disk in the data set; save_period=-1 keeps last.pt and "
         "best.pt only; project= on another disk.",
-        meaning="Space left for ordinary users. Below 3 % it is critical.",
+        meaning="Space left for ordinary users. Below @disk_critical%@ it is critical.",
         verify="`df -h`; `du -xsh runs/* | sort -h | tail`.",
         silence="The disk holds a data set only, which is complete.",
     ),
@@ -39,7 +38,7 @@ DISK_ALMOST_FULL = Alert(
             "删除旧任务,以及数据集中 cache=disk 的 *.npy 文件;save_period=-1 只保留 last.pt 和 best.pt;project= "
             "指向其他磁盘。"
         ),
-        meaning="普通用户可用的空间。低于 3 % 为 critical。",
+        meaning="普通用户可用的空间。低于 @disk_critical%@ 为 critical。",
         verify="`df -h`;`du -xsh runs/* | sort -h | tail`。",
         silence="该磁盘只存放已完整的数据集。",
     ),
@@ -51,7 +50,7 @@ DISK_ALMOST_FULL_CRITICAL = replace(
 
 DISK_FILLING = Alert(
     name="DiskFilling",
-    expr=f"{_FREE} / {_SIZE} < @disk_forecast@\nand {_FREE} + 8 * ({_FREE} - {_FREE} offset 3h) < 0",
+    expr=f"{_LEFT} < @disk_forecast@\nand on ({NODE}, mountpoint) {_FREE} + 8 * ({_FREE} - {_FREE} offset 3h) < 0",
     labels=OF_NODE,
     severity=WARNING,
     hold="1h",
@@ -82,11 +81,7 @@ DISK_FILLING = Alert(
 
 HOST_CPU_SATURATED = Alert(
     name="HostCpuSaturated",
-    expr=(
-        f"max by ({NODE}) ({series(c.LOAD_AVERAGE, window='5m')}) / max by ({NODE}) ({series(c.CPU_CORES)})"
-        f" > @load_per_core@\n"
-        f"and on ({NODE}) {series(c.TRAIN_STATE, state='train')} == 1"
-    ),
+    expr=(f"{measured(LOAD, '1m')} > @load_per_core@\nand on ({NODE}) {series(c.TRAIN_STATE, state='train')} == 1"),
     labels=OF_NODE,
     severity=WARNING,
     hold="15m",
@@ -94,6 +89,7 @@ HOST_CPU_SATURATED = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="{{ $value | humanize }} tasks per CPU want to run",
         what="{{ $value | humanize }} tasks per CPU run or wait for a CPU or a disk while a training is going on: its "

@@ -23,23 +23,25 @@ from .model import (
 )
 from .records import SUPERSEDED, alive
 
-
-def _lifetime(metric: c.Metric, part: str) -> str:
-    return f"sum by ({RANK}) ({series(metric, part=part)})"
-
-
-#: Mean over the whole run: a rate would be gone some minutes after the last batch, and the alert with it.
-_BATCH_SECONDS = (
-    f"({_lifetime(c.TRAIN_STEP_SECONDS, '_sum')} + {_lifetime(c.TRAIN_DATA_WAIT_SECONDS, '_sum')})"
-    f" / {_lifetime(c.TRAIN_STEP_SECONDS, '_count')}"
-)
 _LAST_BATCH = f"max by ({RANK}) ({series(c.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS)})"
+_SILENCE = f"time() - {_LAST_BATCH}"
+
+
+def _told(verdict: str) -> str:
+    """Condition: the exporter's diagnosis holds it, by limits that only it can know."""
+    return f"and on ({RANK}) {series(c.TRAIN_VERDICT, verdict=verdict)} == 1"
+
+
+def _count(state: str) -> str:
+    """Ranks that ended so and have not been replaced: a run that goes on elsewhere is not dead."""
+    return f"count by ({RUN_ON_NODE}) ({series(c.TRAIN_STATE, state=state)} == 1 unless on ({RANK}) {SUPERSEDED})"
+
 
 TRAINING_STALLED = Alert(
     name="TrainingStalled",
     expr=(
-        f"time() - {_LAST_BATCH}\n"
-        f"> clamp_min(@stalled_steps@ * {_BATCH_SECONDS}, @stalled@)\n"
+        f"({_SILENCE} {_told('stalled')}\n"
+        f"or {_SILENCE} > @stall_most_seconds@)\n"
         f"{alive()}\n"
         f"and on ({RUN}) min by ({RUN}) ({series(c.TRAIN_STATE, state='train')} unless on ({RANK}) {SUPERSEDED}) == 1"
     ),
@@ -58,8 +60,10 @@ TRAINING_STALLED = Alert(
         fix="See where it stands (`yoloscope stacks RUN` on its node). In the loader: workers=0 or OMP_NUM_THREADS=1 "
         "for a deadlock, a dead network file system for I/O. In a collective: the rank whose phase differs has the "
         "fault; restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
-        meaning="Every rank says it is in training, and the last batch is older than 5 minutes and than "
-        "@stalled_steps@ mean batches. Validation, checkpoints and setup do not count.",
+        meaning="Every rank says it is in training, and the diagnosis calls it stalled: no batch for @stall_factor@ "
+        "times as long as the longest so far, and @stall_seconds@ s. Whatever the diagnosis says, a silence of "
+        "@stall_most_seconds@ s is one. Validation, checkpoints and setup do not count, and a callback after an "
+        "epoch's last batch has @stall_most_seconds@ s.",
         verify="`yoloscope top` shows the phase of each rank; `nvidia-smi` shows 100 % at low power in a hung "
         "collective, 0 % in a hung loader.",
         silence="Somebody has stopped the process in a debugger.",
@@ -70,10 +74,9 @@ TRAINING_STALLED = Alert(
         fix="看它停在哪里(在该节点上运行 `yoloscope stacks RUN`)。在 loader 中:死锁用 workers=0 或 OMP_NUM_THREADS=1;"
         "I/O 则检查网络文件系统。"
         "在集合通信中:阶段与众不同的 rank 有问题;用 resume=True 重启。Ultralytics 要等 3 小时 NCCL 才会放弃。",
-        meaning=(
-            "所有 rank 都处于训练状态,而上一批次早于 5 分钟且早于 @stalled_steps@ 个平均批次。验证、检查点和 setup "
-            "不计入。"
-        ),
+        meaning="所有 rank 都处于训练状态,且诊断结论为 stalled:超过至今最长批次的 @stall_factor@ 倍且超过 "
+        "@stall_seconds@ 秒没有新批次。无论诊断如何,@stall_most_seconds@ 秒没有批次即为卡住。"
+        "验证、检查点和 setup 不计入;每轮最后一个批次之后的回调有 @stall_most_seconds@ 秒。",
         verify="`yoloscope top` 显示各 rank 的阶段;`nvidia-smi` 显示 100 % 但功耗低是集合通信卡死,0 % 是 loader 卡死。",
         silence="有人用调试器暂停了进程。",
     ),
@@ -115,7 +118,7 @@ TRAINING_STUCK = Alert(
 
 TRAINING_KILLED = Alert(
     name="TrainingKilled",
-    expr=f"count by ({RUN_ON_NODE}) ({series(c.TRAIN_STATE, state='killed')} == 1)",
+    expr=_count("killed"),
     labels=OF_RUN_ON_NODE,
     severity=CRITICAL,
     hold="0m",
@@ -125,11 +128,11 @@ TRAINING_KILLED = Alert(
         summary="training killed ({{ $value }} ranks)",
         what="{{ $value }} processes of the run ended without a word: a signal, the kernel, the scheduler, a crash. "
         "The other ranks wait for them and will not go on.",
-        fix="Out of memory (CgroupOomKill, journalctl -k): workers=4, cache=disk. Time limit or preemption: the "
+        fix="Out of memory (CgroupOomKill, journalctl -k): fewer workers, cache=disk. Time limit or preemption: the "
         "scheduler's log. Then resume=True goes on from last.pt. Cancelled by hand: nothing to do.",
         meaning="The process dropped the lock on its record without writing an end. Its last epoch, phase and memory "
-        "stay readable for an hour, and so long the alert fires. Ultralytics before 8.4.130 leaves no end when it "
-        "crashes either.",
+        "stay readable for an hour, and so long the alert fires, unless the run goes on: resumed, here or on another "
+        "node. Ultralytics before 8.4.130 leaves no end when it crashes either.",
         verify="`yoloscope diagnose` on the node reads the record; `journalctl -k | grep -i -e killed -e oom`.",
         silence="Ending many runs by hand.",
     ),
@@ -139,10 +142,10 @@ TRAINING_KILLED = Alert(
             "该任务有 {{ $value }} 个进程没有留下任何信息就结束了:信号、内核、调度器或崩溃。其他 rank 在等待它们,"
             "不会继续。"
         ),
-        fix="内存不足(CgroupOomKill、journalctl -k):workers=4、cache=disk。超时或被抢占:看调度器日志。"
+        fix="内存不足(CgroupOomKill、journalctl -k):减少 workers、cache=disk。超时或被抢占:看调度器日志。"
         "之后用 resume=True 从 last.pt 继续。手动取消的:无需处理。",
-        meaning="进程放开了记录文件的锁却没有写入结束状态。最后的轮次、阶段和显存在一小时内仍可读取,告警也持续这么久。"
-        "8.4.130 之前的 Ultralytics 崩溃时也不会写入结束状态。",
+        meaning="进程放开了记录文件的锁却没有写入结束状态。最后的轮次、阶段和显存在一小时内仍可读取,告警也持续这么久,"
+        "除非该任务已在本节点或其他节点恢复运行。8.4.130 之前的 Ultralytics 崩溃时也不会写入结束状态。",
         verify="在节点上用 `yoloscope diagnose` 读取记录;`journalctl -k | grep -i -e killed -e oom`。",
         silence="手动结束许多任务时。",
     ),
@@ -150,7 +153,7 @@ TRAINING_KILLED = Alert(
 
 TRAINING_FAILED = Alert(
     name="TrainingFailed",
-    expr=f"count by ({RUN_ON_NODE}) ({series(c.TRAIN_STATE, state='failed')} == 1)",
+    expr=_count("failed"),
     labels=OF_RUN_ON_NODE,
     severity=WARNING,
     hold="0m",
@@ -159,8 +162,8 @@ TRAINING_FAILED = Alert(
     en=Text(
         summary="training failed with an exception ({{ $value }} ranks)",
         what="{{ $value }} processes of the run ended with an exception.",
-        fix="Read the traceback. CUDA out of memory: batch=16 with nbs=64. A data set error: check data=. DataLoader "
-        "worker killed: workers=4, more shared memory. resume=True goes on from last.pt.",
+        fix="Read the traceback. CUDA out of memory: a smaller batch with nbs=64. A data set error: check data=. "
+        "DataLoader worker killed: fewer workers, more shared memory. resume=True goes on from last.pt.",
         meaning="Ultralytics ended with an exception; Ctrl-C is one. It fires while the run is shown (15 minutes).",
         verify="The trainer's output; the memory and the loss before the end on the dashboard.",
         silence="Interactive work.",
@@ -168,8 +171,8 @@ TRAINING_FAILED = Alert(
     zh=Text(
         summary="训练因异常失败({{ $value }} 个 rank)",
         what="该任务有 {{ $value }} 个进程因异常结束。",
-        fix="查看堆栈。显存不足:batch=16 配合 nbs=64。数据集错误:检查 data=。加载进程被杀:workers=4,更大的共享内存。"
-        "resume=True 从 last.pt 继续。",
+        fix="查看堆栈。显存不足:减小 batch,配合 nbs=64。数据集错误:检查 data=。加载进程被杀:减少 workers,"
+        "更大的共享内存。resume=True 从 last.pt 继续。",
         meaning="Ultralytics 因异常结束;Ctrl-C 也算。在任务仍显示期间(15 分钟)持续告警。",
         verify="训练的输出;仪表盘上结束前的显存和损失。",
         silence="交互式工作。",
@@ -182,7 +185,7 @@ TRAINING_VANISHED = Alert(
         f"count by ({RUN_ON_NODE}) (\n"
         f"  ({series(c.TRAIN_UP)} offset 5m == 1) unless on ({RANK}) {series(c.TRAIN_UP)}\n"
         f")\n"
-        f'and on ({NODE}) up{{job=~".*yoloscope.*"}} == 1'
+        f"and on ({NODE}) {series(c.BUILD_INFO)}"
     ),
     labels=OF_RUN_ON_NODE,
     severity=CRITICAL,
@@ -230,7 +233,7 @@ LOSS_NOT_FINITE = Alert(
         summary="the loss is NaN or infinite",
         what="About {{ $value | humanize }} batches in ten minutes had a loss that is no number. From here on the run "
         "learns nothing.",
-        fix="lr0 ten times smaller, warmup_epochs=5, amp=False once to see whether precision is the cause, and check "
+        fix="A smaller lr0, more warmup_epochs, amp=False once to see whether precision is the cause, and check "
         "the labels of the last batches. Then start again from a checkpoint from before (resume=True).",
         meaning="Counted in the hooks, per batch. Ultralytics 8.3.213 and newer goes back to last.pt by itself at the "
         "end of the epoch, at most three times: train_nan_recoveries_total counts that.",
@@ -240,7 +243,7 @@ LOSS_NOT_FINITE = Alert(
     zh=Text(
         summary="损失为 NaN 或无穷",
         what="十分钟内约有 {{ $value | humanize }} 个批次的损失不是有效数字。此后训练学不到任何东西。",
-        fix="lr0 减小到十分之一,warmup_epochs=5,用 amp=False 试一次以确认是否精度问题,并检查最近批次的标注。"
+        fix="减小 lr0,增大 warmup_epochs,用 amp=False 试一次以确认是否精度问题,并检查最近批次的标注。"
         "然后从之前的检查点继续(resume=True)。",
         meaning="由钩子逐批统计。8.3.213 及更新的 Ultralytics 会在轮末自动回到 last.pt,最多三次:"
         "train_nan_recoveries_total 记录次数。",

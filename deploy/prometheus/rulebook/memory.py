@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as c
-from yoloscope_exporter.measures.memory import HOST_SECONDS_LEFT, HOST_USED, PEAK_SHARE
+from yoloscope_exporter.measures.host import MEMORY_STALL, SHM_USED
+from yoloscope_exporter.measures.memory import DEVICE_FREE, FRAGMENTED, HOST_SECONDS_LEFT, HOST_USED, PEAK_SHARE
 
 from .model import (
     AT_ONCE,
@@ -23,19 +24,12 @@ from .model import (
     Text,
     increase,
     measured,
-    rate,
     series,
 )
-from .records import GPU_GROWTH, GPU_LEFT, alive, on_its_gpu
-
-
-def _cuda(kind: str) -> str:
-    return f"max by ({RANK}) ({series(c.TRAIN_CUDA_MEMORY_BYTES, kind=kind)})"
-
+from .records import GPU_GROWTH, GPU_LEFT, alive
 
 #: Which GPU a rank trains on, as 1.
 _RANKS_GPU = f"max by ({RANK_GPU}) ({series(c.TRAIN_DEVICE_INFO)})"
-_TOTAL = on_its_gpu(series(c.GPU_MEMORY_TOTAL_BYTES))
 
 GPU_MEMORY_NEAR_LIMIT = Alert(
     name="GpuMemoryNearLimit",
@@ -54,8 +48,8 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
         summary="PyTorch holds {{ $value | humanizePercentage }} of the GPU's memory",
         what="PyTorch has reserved {{ $value | humanizePercentage }} of the device: one larger batch (crowded images, "
         "multi_scale) and the training fails.",
-        fix="A smaller batch with the same optimisation: batch=24 with nbs=64 accumulates; or imgsz=512, amp=True, "
-        "multi_scale=False. batch=0.85 chooses the batch that fills 85 %.",
+        fix="A smaller batch with the same optimisation: nbs=64 accumulates; or a smaller imgsz, amp=True, "
+        "multi_scale=False. batch=-1 measures what fits.",
         meaning="The most that PyTorch's allocator reserved, over the memory of the device.",
         verify="The memory dashboard: reserved, peak and the size of the device; growing over epochs means a leak.",
         silence="A run known to fit exactly.",
@@ -66,8 +60,8 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
             "PyTorch 已预留显存的 {{ $value | humanizePercentage }}:再来一个更大的批次(目标密集的图像、multi_scale)"
             "训练就会失败。"
         ),
-        fix="减小批量而保持优化效果:batch=24 配合 nbs=64 进行累积;或 imgsz=512、amp=True、multi_scale=False。"
-        "batch=0.85 会选择占满 85 % 的批量。",
+        fix="减小批量而保持优化效果:nbs=64 会进行累积;或减小 imgsz、amp=True、multi_scale=False。"
+        "batch=-1 会测量放得下的批量。",
         meaning="PyTorch 保留显存的最大值与设备显存之比。",
         verify="显存仪表盘:预留、峰值与显存大小;逐轮增长说明有泄漏。",
         silence="已知刚好放得下的任务。",
@@ -86,7 +80,7 @@ CUDA_ALLOC_RETRIES = Alert(
         summary="CUDA allocations keep failing and being tried again",
         what="{{ $value | humanize }} allocations in five minutes failed, flushed PyTorch's cache and were tried "
         "again; each costs a synchronisation of the GPU, and the next step is an out-of-memory error.",
-        fix="A smaller batch (batch=24 with nbs=64 accumulates), multi_scale=False, or "
+        fix="A smaller batch (nbs=64 accumulates), multi_scale=False, or "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True against fragmentation.",
         meaning="The allocator's own count of retries grew in each five minutes for ten minutes.",
         verify="Step time on the memory dashboard jumps with each retry.",
@@ -98,7 +92,7 @@ CUDA_ALLOC_RETRIES = Alert(
             "五分钟内有 {{ $value | humanize }} 次分配失败、清空 PyTorch 缓存后重试;每次都会同步 GPU,"
             "再下一步就是显存不足错误。"
         ),
-        fix="减小批量(batch=24 配合 nbs=64 累积)、multi_scale=False,或用 "
+        fix="减小批量(nbs=64 会累积)、multi_scale=False,或用 "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True 缓解碎片。",
         meaning="分配器自身的重试计数在十分钟内持续增长。",
         verify="显存仪表盘上单步时间随每次重试跳升。",
@@ -116,8 +110,8 @@ CUDA_OUT_OF_MEMORY = Alert(
     severity=CRITICAL,
     hold="1m",
     why_hold=(
-        "Ultralytics needs some seconds to halve the batch, and then it is OomBatchReduced",
-        "Ultralytics 需要几秒钟把批量减半,之后由 OomBatchReduced 告警",
+        "Ultralytics needs some seconds to halve the batch, and then it is a warning",
+        "Ultralytics 需要几秒钟把批量减半,之后只是 warning",
     ),
     keep="15m",
     why_keep=STAY_VISIBLE,
@@ -126,10 +120,10 @@ CUDA_OUT_OF_MEMORY = Alert(
         summary="CUDA ran out of memory",
         what="The allocator reported about {{ $value | humanize }} out-of-memory errors in ten minutes and the batch "
         "was not reduced: the training failed, or computes targets on the CPU, hundreds of times slower.",
-        fix="A smaller batch with the same optimisation (batch=16 with nbs=64 accumulates), imgsz=512, amp=True; end "
+        fix="A smaller batch with the same optimisation (nbs=64 accumulates), a smaller imgsz, amp=True; end "
         "other processes on the GPU (nvidia-smi).",
         meaning="Ultralytics halves the batch by itself in the first epoch of a single-process training; anywhere else "
-        "an out-of-memory error is final or slow.",
+        "an out-of-memory error is final or slow. Where it halved the batch, this is a warning.",
         verify="The traceback in the trainer's output; `nvidia-smi` for other processes.",
         silence="Searching for the largest batch on purpose.",
     ),
@@ -139,17 +133,16 @@ CUDA_OUT_OF_MEMORY = Alert(
             "分配器十分钟内报告约 {{ $value | humanize }} 次显存不足,而批量没有减小:训练已失败,或改在 CPU 上计算目标,"
             "慢数百倍。"
         ),
-        fix=(
-            "减小批量而保持优化效果(batch=16 配合 nbs=64 累积)、imgsz=512、amp=True;结束 GPU 上的其他进程(nvidia-smi)。"
-        ),
-        meaning="单进程训练的第一轮中 Ultralytics 会自动把批量减半;其他情况下显存不足要么终止训练,要么使其极慢。",
+        fix=("减小批量而保持优化效果(nbs=64 会累积)、减小 imgsz、amp=True;结束 GPU 上的其他进程(nvidia-smi)。"),
+        meaning="单进程训练的第一轮中 Ultralytics 会自动把批量减半;其他情况下显存不足要么终止训练,"
+        "要么使其极慢。已减半时为 warning。",
         verify="训练输出中的堆栈;用 `nvidia-smi` 查看其他进程。",
         silence="有意寻找最大批量时。",
     ),
 )
 
 OOM_BATCH_REDUCED = Alert(
-    name="OomBatchReduced",
+    name="CudaOutOfMemory",
     expr=f"{increase(c.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, '15m')} > 0",
     labels=OF_RANK,
     severity=WARNING,
@@ -182,9 +175,9 @@ OOM_BATCH_REDUCED = Alert(
 GPU_MEMORY_FRAGMENTED = Alert(
     name="GpuMemoryFragmented",
     expr=(
-        f"({_cuda('reserved')} - {_cuda('peak_allocated')}) / on ({RANK}) group_left (gpu) {_TOTAL} > @fragmented@\n"
-        f"and on ({RANK}) {on_its_gpu(series(c.GPU_MEMORY_FREE_BYTES))} / {_TOTAL} < @headroom@\n"
-        f"{alive()}"
+        f"{_RANKS_GPU} * on ({RANK}) group_left ()\n"
+        f"({measured(FRAGMENTED, '1m')}) > @fragmented@\n"
+        f"and on ({RANK}) {measured(DEVICE_FREE, '1m')} < @headroom@"
     ),
     labels=OF_RANK_GPU,
     severity=WARNING,
@@ -252,21 +245,19 @@ GPU_MEMORY_LEAK = Alert(
 
 SHM_NEARLY_FULL = Alert(
     name="ShmNearlyFull",
-    expr=(
-        f"1 - {series(c.FILESYSTEM_AVAILABLE_BYTES, mountpoint='/dev/shm')}"
-        f" / {series(c.FILESYSTEM_SIZE_BYTES, mountpoint='/dev/shm')} > @shm@"
-    ),
+    expr=f"{measured(SHM_USED, '1m')} > @shm@",
     labels=OF_NODE,
     severity=WARNING,
     hold="5m",
     why_hold=("batches in flight come and go", "传递中的批次时多时少"),
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="/dev/shm is {{ $value | humanizePercentage }} full",
         what="/dev/shm is {{ $value | humanizePercentage }} full. Loader workers hand batches over through it; when it "
         "is full they die with a bus error.",
-        fix="More shared memory (docker --shm-size=16g, an emptyDir with medium Memory, mount -o remount,size=), fewer "
-        "workers (workers=4) or a smaller batch. Remove what dead trainings left: ls -la /dev/shm.",
+        fix="More shared memory (docker --shm-size, an emptyDir with medium Memory, mount -o remount,size=), fewer "
+        "workers or a smaller batch. Remove what dead trainings left: ls -la /dev/shm.",
         meaning="The file system /dev/shm as the exporter sees it; a container's own /dev/shm is another one.",
         verify="`df -h /dev/shm` in the container of the training.",
         silence="It is used by something else on purpose.",
@@ -274,8 +265,8 @@ SHM_NEARLY_FULL = Alert(
     zh=Text(
         summary="/dev/shm 已用 {{ $value | humanizePercentage }}",
         what="/dev/shm 已用 {{ $value | humanizePercentage }}。加载进程通过它传递批次,写满后会因 bus error 死亡。",
-        fix="增大共享内存(docker --shm-size=16g、medium 为 Memory 的 emptyDir、mount -o remount,size=),"
-        "减少加载进程(workers=4)或批量。清理已死训练留下的文件:ls -la /dev/shm。",
+        fix="增大共享内存(docker --shm-size、medium 为 Memory 的 emptyDir、mount -o remount,size=),"
+        "减少加载进程或批量。清理已死训练留下的文件:ls -la /dev/shm。",
         meaning="导出器所见的 /dev/shm;容器自己的 /dev/shm 是另一个。",
         verify="在训练容器内执行 `df -h /dev/shm`。",
         silence="有意把它用于其他用途。",
@@ -283,7 +274,7 @@ SHM_NEARLY_FULL = Alert(
 )
 
 _USED = measured(HOST_USED, "5m")
-_STALL = rate(c.PRESSURE_SECONDS_TOTAL, "5m", resource="memory", kind="full")
+_STALL = measured(MEMORY_STALL, "5m")
 
 HOST_MEMORY_PRESSURE = Alert(
     name="HostMemoryPressure",
@@ -295,11 +286,12 @@ HOST_MEMORY_PRESSURE = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
+    diagnosed=True,
     en=Text(
         summary="host memory {{ $value | humanizePercentage }} used, or tasks wait for it",
         what="{{ $value | humanizePercentage }} of the node's memory is in use, or all its tasks stood waiting for "
         "memory more than @memory_stall%@ of the time. The kernel will kill the largest process: the training.",
-        fix="cache=disk instead of cache=ram, fewer workers (workers=4; each holds its own buffers), a smaller batch; "
+        fix="cache=disk instead of cache=ram, fewer workers (each holds its own buffers), a smaller batch; "
         "or fewer trainings on the node.",
         meaning="Total less available, so the page cache does not count as used; or the kernel's own measure of "
         "waiting (PSI, memory full).",
@@ -310,7 +302,7 @@ HOST_MEMORY_PRESSURE = Alert(
         summary="主机内存已用 {{ $value | humanizePercentage }},或任务在等待内存",
         what="节点内存已用 {{ $value | humanizePercentage }},或全部任务超过 @memory_stall%@ 的时间在等待内存。"
         "内核将杀死最大的进程,也就是训练。",
-        fix="用 cache=disk 代替 cache=ram,减少加载进程(workers=4,每个都有自己的缓冲),减小批量;或减少该节点上的训练。",
+        fix="用 cache=disk 代替 cache=ram,减少加载进程(每个都有自己的缓冲),减小批量;或减少该节点上的训练。",
         meaning="总量减可用量,页缓存不算已用;或内核自己的等待度量(PSI,memory full)。",
         verify="`free -h`;`cat /proc/pressure/memory`;节点仪表盘的进程表。",
         silence="有意用满内存的节点。",
@@ -336,12 +328,13 @@ HOST_MEMORY_RUNNING_OUT = Alert(
     ),
     dashboard="yoloscope-node",
     every=SLOW,
+    diagnosed=True,
     en=Text(
         summary="host memory will run out in {{ $value | humanizeDuration }}",
         what="The node's available memory has fallen steadily for 20 minutes; at this rate it is gone in "
         "{{ $value | humanizeDuration }}.",
-        fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of them "
-        "(workers=4), cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
+        fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of "
+        "them, cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
         "checkpoint.",
         meaning="The highest available memory of each five minutes, four of them, falling and not flattening, while a "
         "run is alive and none is in setup.",
@@ -351,7 +344,7 @@ HOST_MEMORY_RUNNING_OUT = Alert(
     zh=Text(
         summary="主机内存将在 {{ $value | humanizeDuration }}后耗尽",
         what="节点可用内存已持续下降 20 分钟;按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
-        fix="加载进程或回调有泄漏:看哪一类进程的常驻内存在增长。加载进程:减少数量(workers=4),cache=False。"
+        fix="加载进程或回调有泄漏:看哪一类进程的常驻内存在增长。加载进程:减少数量,cache=False。"
         "主进程:某个回调保留了结果。resume=True 从上一个检查点继续。",
         meaning="每五分钟可用内存的最大值,连续四个依次下降且没有变缓;仅当有训练任务存活且没有任务处于 setup。",
         verify="任务仪表盘上按角色的常驻内存;`ps aux --sort=-rss | head`。",
@@ -373,7 +366,7 @@ CGROUP_OOM_KILL = Alert(
         summary="the kernel killed a process of the run for lack of memory",
         what="About {{ $value | humanize }} processes of the run's container were killed by the kernel in ten minutes "
         "because its memory limit was reached.",
-        fix="cache=disk or cache=False instead of cache=ram, fewer workers (workers=4), or a higher limit (docker "
+        fix="cache=disk or cache=False instead of cache=ram, fewer workers, or a higher limit (docker "
         "--memory, resources.limits.memory, sbatch --mem). Shared memory counts against the limit too.",
         meaning="The cgroup's own count. A killed worker usually takes the training along, a killed trainer leaves no "
         "traceback.",
@@ -383,7 +376,7 @@ CGROUP_OOM_KILL = Alert(
     zh=Text(
         summary="内核因内存不足杀死了该任务的进程",
         what="十分钟内约有 {{ $value | humanize }} 个进程因容器达到内存上限被内核杀死。",
-        fix="用 cache=disk 或 cache=False 代替 cache=ram,减少加载进程(workers=4),或提高上限(docker --memory、"
+        fix="用 cache=disk 或 cache=False 代替 cache=ram,减少加载进程,或提高上限(docker --memory、"
         "resources.limits.memory、sbatch --mem)。共享内存也计入上限。",
         meaning="cgroup 自身的计数。加载进程被杀通常会带走训练;训练进程被杀不会留下堆栈。",
         verify="在容器内执行 `cat /sys/fs/cgroup/memory.events`;`journalctl -k | grep -i oom`。",

@@ -77,7 +77,8 @@ class Alert:
         en: English texts.
         zh: Chinese texts.
         keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
-        diagnosed: whether the description ends with the verdicts that hold for the run.
+        diagnosed: whether the description of an alert that knows no run ends with the verdicts of all on the node;
+            where a run is known, it ends with those of the run.
         located: whether it ends with where the run stands still, if its processes have been asked.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures.formula import TARGET
 
-from .model import AT_ONCE, CRITICAL, OF_NODE, OF_RANK, STAY_VISIBLE, WARNING, Alert, Text, increase, rate, series
+from .model import (
+    AT_ONCE,
+    CRITICAL,
+    OF_NODE,
+    OF_RANK,
+    SLOW,
+    STAY_VISIBLE,
+    WARNING,
+    Alert,
+    Text,
+    increase,
+    rate,
+    series,
+)
+from .records import EXPORTERS
 
-JOB = 'up{job=~".*yoloscope.*"}'
+#: Targets that have answered as an exporter within a day, whatever their job is called, and are scraped still.
+_KNOWN = f"up and on ({', '.join(TARGET)}) last_over_time({EXPORTERS}[1d])"
 
 EXPORTER_DOWN = Alert(
     name="ExporterDown",
-    expr=f"{JOB} == 0",
+    expr=f"({_KNOWN}) == 0",
     labels=OF_NODE,
     severity=WARNING,
     hold="5m",
     why_hold=("a restart or an upgrade takes a minute", "重启或升级需要一分钟"),
     dashboard="yoloscope-fleet",
+    every=SLOW,
     en=Text(
         summary="exporter does not answer (up = {{ $value }})",
         what="Prometheus has not been able to read the node's exporter for five minutes (up = {{ $value }}): nothing "
         "on this node would be noticed. Trainings go on and lose no count.",
         fix="systemctl restart yoloscope, or look at its pod; if the whole node is gone, so are its trainings: "
         "resume=True elsewhere.",
-        meaning="Scrapes fail: the exporter, the node or the network between them.",
+        meaning="Scrapes fail of a target that answered as yoloscope within a day: the exporter, the node or the "
+        "network between them.",
         verify="`curl -s NODE:9911/-/ready`; `journalctl -u yoloscope -n 50`.",
         silence="The node is being maintained.",
     ),
@@ -33,7 +51,7 @@ EXPORTER_DOWN = Alert(
             "计数不会丢失。"
         ),
         fix="systemctl restart yoloscope,或查看其 pod;如果整个节点都没了,训练也没了:在别处用 resume=True 继续。",
-        meaning="抓取失败:导出器、节点或两者之间的网络。",
+        meaning="一天内应答过的目标抓取失败:导出器、节点或两者之间的网络。",
         verify="`curl -s NODE:9911/-/ready`;`journalctl -u yoloscope -n 50`。",
         silence="节点正在维护。",
     ),
@@ -41,26 +59,29 @@ EXPORTER_DOWN = Alert(
 
 EXPORTERS_ABSENT = Alert(
     name="ExportersAbsent",
-    expr=f"absent({JOB})",
+    expr=f"absent({series(c.BUILD_INFO)})\nunless on () ({_KNOWN})",
     labels=(),
     severity=CRITICAL,
     hold="15m",
     why_hold=("discovery may be reloading", "服务发现可能正在重新加载"),
     dashboard="yoloscope-fleet",
+    every=SLOW,
     en=Text(
         summary="Prometheus scrapes no yoloscope exporter at all",
-        what="There is no target whose job has yoloscope in its name (absent = {{ $value }}): every other alert is "
+        what="Nothing that Prometheus scrapes answers as yoloscope (absent = {{ $value }}): every other alert is "
         "silent for that reason.",
-        fix="Check the files in targets/ (exporter*.yml), the PodMonitor's labels, and the job's name.",
-        meaning="The targets disappeared from Prometheus, not only their answers.",
+        fix="Check the files in targets/ (exporter*.yml), the PodMonitor's labels, the port and the path.",
+        meaning="No target publishes yoloscope_build_info, and none that did within a day is scraped still, "
+        "whatever the job is called. One that is scraped and does not answer is ExporterDown.",
         verify="Prometheus, Status, Targets.",
         silence="There is no cluster yet.",
     ),
     zh=Text(
         summary="Prometheus 没有抓取任何 yoloscope 导出器",
-        what="没有名称包含 yoloscope 的抓取任务(absent = {{ $value }}):其他所有告警因此都不会触发。",
-        fix="检查 targets/ 中的文件(exporter*.yml)、PodMonitor 的标签以及 job 名称。",
-        meaning="目标从 Prometheus 中消失了,而不仅是没有应答。",
+        what="Prometheus 抓取的目标中没有 yoloscope 导出器(absent = {{ $value }}):其他所有告警因此都不会触发。",
+        fix="检查 targets/ 中的文件(exporter*.yml)、PodMonitor 的标签、端口和路径。",
+        meaning="没有目标提供 yoloscope_build_info,一天内提供过它的目标也都不再被抓取;与 job 名称无关。"
+        "仍被抓取但没有应答的见 ExporterDown。",
         verify="Prometheus 的 Status、Targets 页面。",
         silence="集群还不存在。",
     ),

@@ -108,7 +108,7 @@ GPU_BUSY: Final = _record(
 _SINCE_SCRAPE: Final = f"irate({series(c.GPU_BUSY_SECONDS_TOTAL, '1m')})"
 STANDSTILL: Final = _record(
     "rank:yoloscope_gpu_standstill:irate",
-    f"{on_its_gpu(_SINCE_SCRAPE)} < @idle@\n"
+    f"{on_its_gpu(_SINCE_SCRAPE)} < @standstill@\n"
     f"and on ({RUN}) {TRAINING} == 1\n"
     f"and on ({RANK}) {series(c.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS)}\n"
     f"{alive()}\n"
@@ -149,10 +149,17 @@ THROUGHPUT_LEVEL: Final = _record(
     ("run",),
 )
 
+EXPORTERS: Final = _record(
+    "instance:yoloscope_exporter:info",
+    str(total("max", ALL(c.BUILD_INFO), *labels.TARGET)),
+    "Targets that answer as an exporter of yoloscope, whatever their job is called.",
+    "",
+)
+
 #: Those that alerts read, by the interval at which they are evaluated, empty for the server's.
 RECORDS: Final = {
     "": (SUPERSEDED, TRAINING, GPU_BUSY, STANDSTILL, DATA_WAIT, OWN, LAG),
-    SLOW: (GPU_LEVEL, GPU_GROWTH, GPU_LEFT, NODE_GPUS),
+    SLOW: (GPU_LEVEL, GPU_GROWTH, GPU_LEFT, NODE_GPUS, EXPORTERS),
     DAILY: (THROUGHPUT, THROUGHPUT_LEVEL),
 }
 
@@ -265,8 +272,8 @@ RUN_LAST_BATCH = _run(
 RUN_PROGRESS = _run(
     "yoloscope_train_epoch",
     "ratio",
-    total("max", ALL(c.TRAIN_EPOCH) / ALL(c.TRAIN_EPOCHS), *_OF_RUN).of("ratio"),
-    "Epoch under way over epochs asked for.",
+    render(training.PROGRESS.formula, ALL, *_OF_RUN),
+    training.PROGRESS.help,
 )
 RUN_PEAK_MEMORY = _run_measure("train_cuda_peak_reserved_bytes:max", memory.PEAK)
 RUN_PEAK_SHARE = _run_measure("train_cuda_peak_reserved:ratio", memory.PEAK_SHARE)
@@ -294,6 +301,6 @@ RUN_WASTED = _run(
 SHOWN: Final = tuple(
     one
     for one in list(globals().values())
-    if isinstance(one, Recorded) and one.name.startswith("instance") and one is not NODE_GPUS
+    if isinstance(one, Recorded) and one.name.startswith("instance") and one not in (NODE_GPUS, EXPORTERS)
 )
 RECORDED: Final = (*SHOWN, *(one for group in RECORDS.values() for one in group))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from yoloscope_exporter import catalog as c
 from yoloscope_exporter.measures.gpu import BELOW_BUSY, BUSY, IDLE
 
 from .model import (
@@ -18,14 +19,15 @@ from .model import (
     Alert,
     Text,
     measured,
+    series,
 )
 from .records import GPU_BUSY, GPU_LEVEL, STANDSTILL, THROUGHPUT, THROUGHPUT_LEVEL, TRAINING, alive, on_its_gpu
 
 _FEED = (
-    "Feed it faster: workers=16 (up to the number of CPUs), cache=ram, or cache=disk where memory is short, data on a "
-    "local disk."
+    "Feed it faster: more workers (up to the number of CPUs), cache=ram, or cache=disk where memory is short, data on "
+    "a local disk."
 )
-_FEED_ZH = "加快数据供给:workers=16(不超过 CPU 数),cache=ram,内存不足时用 cache=disk,把数据放到本地磁盘。"
+_FEED_ZH = "加快数据供给:增大 workers(不超过 CPU 数),cache=ram,内存不足时用 cache=disk,把数据放到本地磁盘。"
 
 GPU_UTILIZATION_DROP = Alert(
     name="GpuUtilizationDrop",
@@ -40,7 +42,6 @@ GPU_UTILIZATION_DROP = Alert(
     keep="5m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-run",
-    diagnosed=True,
     en=Text(
         summary="GPU utilisation dropped to {{ $value | humanizePercentage }}",
         what="While training, the GPU is busy {{ $value | humanizePercentage }} of the time: less than @drop_to%@ of "
@@ -77,7 +78,6 @@ GPU_UTILIZATION_LOW = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-run",
-    diagnosed=True,
     en=Text(
         summary="GPU busy only {{ $value | humanizePercentage }} of the training time",
         what="For half an hour the GPU has been busy {{ $value | humanizePercentage }} of the training time.",
@@ -98,7 +98,11 @@ GPU_UTILIZATION_LOW = Alert(
     ),
 )
 
-_HELD = f"{on_its_gpu(measured(BUSY, '5m'))} < @idle@\n{alive()}"
+_HELD = (
+    f"{on_its_gpu(measured(BUSY, '5m'))} < @held_idle@\n"
+    f"{alive()}\n"
+    f"unless on ({RUN}) {series(c.TRAIN_STATE, state='validate')} == 1"
+)
 
 GPU_HELD_IDLE = Alert(
     name="GpuHeldIdle",
@@ -117,8 +121,8 @@ GPU_HELD_IDLE = Alert(
         "{{ $value | humanizePercentage }}.",
         fix="See its state on the dashboard. In setup: the data set is scanned or cached; use cache=disk, or cache it "
         "once beforehand. In train: see TrainingStalled. Forgotten: end it (`kill`, `scancel`).",
-        meaning="The process lives and names this GPU as its own, whatever phase it is in, and the GPU does nothing. "
-        "After two hours the same alert is critical.",
+        meaning="The process lives and names this GPU as its own, and the GPU is busy less than @held_idle%@ of the "
+        "time; a validation, much of which is the CPU's work, is left out. After two hours the same alert is critical.",
         verify="`nvidia-smi` shows 0 %; `py-spy dump --pid PID` shows where the process stands.",
         silence="An interactive session that may hold its GPU.",
     ),
@@ -127,7 +131,8 @@ GPU_HELD_IDLE = Alert(
         what="一个存活的训练占着 GPU 却不使用;最近五分钟利用率为 {{ $value | humanizePercentage }}。",
         fix="在仪表盘上看它的状态。setup:正在扫描或缓存数据集,改用 cache=disk 或事先缓存一次。"
         "train:见 TrainingStalled。被遗忘的任务:结束它(`kill`、`scancel`)。",
-        meaning="进程存活并登记占用该 GPU,无论处于哪个阶段,GPU 都没有工作。两小时后同一告警升为 critical。",
+        meaning="进程存活并登记占用该 GPU,而 GPU 忙的时间不到 @held_idle%@;验证(大部分是 CPU 的工作)不计入。"
+        "两小时后同一告警升为 critical。",
         verify="`nvidia-smi` 显示 0 %;`py-spy dump --pid PID` 可以看到进程停在哪里。",
         silence="允许占用 GPU 的交互会话。",
     ),
@@ -158,7 +163,9 @@ GPU_UTILIZATION_SWINGING = Alert(
         summary="GPU swings between busy and idle: idle {{ $value | humanizePercentage }} of the time",
         what="While training, the GPU is below 10 % for {{ $value | humanizePercentage }} of the time and above 70 % "
         "for much of the rest: it works in bursts, between which it waits.",
-        fix=f"{_FEED} If one loader worker is late each time (worker dashboard), pin threads: OMP_NUM_THREADS=1.",
+        fix=f"{_FEED} If one loader worker is late each time (worker dashboard), pin threads: OMP_NUM_THREADS=1. "
+        "Retries after a failed allocation (CudaAllocRetries, the memory dashboard) stop the GPU each time: a smaller "
+        "batch, multi_scale=False.",
         meaning="From the driver's own samples, as fine as it gives them. The time in which the run was not training "
         "is subtracted from the idle share in full.",
         verify="The utilisation heatmap on the node's dashboard shows two bands.",
@@ -168,7 +175,8 @@ GPU_UTILIZATION_SWINGING = Alert(
         summary="GPU 忙闲交替:{{ $value | humanizePercentage }} 的时间空闲",
         what="训练过程中,GPU 有 {{ $value | humanizePercentage }} 的时间低于 10 %,其余很多时间高于 70 %:"
         "它一阵一阵地工作,中间在等待。",
-        fix=f"{_FEED_ZH}如果每次都是同一个加载进程迟到(见数据仪表盘),固定线程数:OMP_NUM_THREADS=1。",
+        fix=f"{_FEED_ZH}如果每次都是同一个加载进程迟到(见数据仪表盘),固定线程数:OMP_NUM_THREADS=1。"
+        "显存分配失败后的重试(CudaAllocRetries、显存仪表盘)每次都会让 GPU 停顿:减小 batch,multi_scale=False。",
         meaning="取自驱动自身的采样。任务不在训练的时间全部从空闲比例中扣除。",
         verify="节点仪表盘的利用率热图上有两条带。",
         silence="有意受限于存储的任务。",
@@ -185,7 +193,6 @@ GPU_STANDS_STILL = Alert(
     keep="5m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-data",
-    diagnosed=True,
     en=Text(
         summary="GPU keeps stopping for five seconds and more while training",
         what="In {{ $value }} of the last 40 evaluations the GPU had done nothing at all since the scrape before, "
@@ -224,9 +231,9 @@ GPU_UTILIZATION_UNEVEN = Alert(
     dashboard="yoloscope-ranks",
     en=Text(
         summary="one GPU of the run lags behind the others at {{ $value | humanizePercentage }}",
-        what="This GPU is busy {{ $value | humanizePercentage }} of the training time, less than half of the busiest "
-        "GPU of the same run. The others look busy because they wait for it inside their kernels.",
-        fix="This rank is the one that holds the run back: give its node as many workers as the others (workers=16), "
+        what="This GPU is busy {{ $value | humanizePercentage }} of the training time, less than @uneven%@ of the "
+        "busiest GPU of the same run. The others look busy because they wait for it inside their kernels.",
+        fix="This rank is the one that holds the run back: give its node as many workers as the others, "
         "the data on a local disk, and look for another process on its CPUs or its GPU.",
         meaning="Utilisation while training, compared between the ranks of one run. In synchronous training all ranks "
         "take the same number of steps, so the idle one is late with something the others have done.",
@@ -236,9 +243,9 @@ GPU_UTILIZATION_UNEVEN = Alert(
     ),
     zh=Text(
         summary="该任务的一块 GPU 落后于其他 GPU,仅 {{ $value | humanizePercentage }}",
-        what="这块 GPU 只有 {{ $value | humanizePercentage }} 的训练时间在工作,不到同一任务最忙 GPU 的一半。"
+        what="这块 GPU 只有 {{ $value | humanizePercentage }} 的训练时间在工作,不到同一任务最忙 GPU 的 @uneven%@。"
         "其他 GPU 看起来忙,是因为它们在内核里等它。",
-        fix="拖慢任务的就是这个 rank:给它的节点同样多的加载进程(workers=16),把数据放到本地磁盘,"
+        fix="拖慢任务的就是这个 rank:给它的节点同样多的加载进程,把数据放到本地磁盘,"
         "并检查它的 CPU 和 GPU 上是否有其他进程。",
         meaning=(
             "同一任务各 rank 之间比较训练时的利用率。同步训练中各 rank 步数相同,空闲的那个在其他 rank "
@@ -259,12 +266,11 @@ THROUGHPUT_REGRESSION = Alert(
     keep="15m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-run",
-    diagnosed=True,
     every=DAILY,
     en=Text(
         summary="throughput fell to {{ $value | humanizePercentage }} of the run's own level",
         what="Images per second of training are {{ $value | humanizePercentage }} of the median of the last day.",
-        fix="Compare data wait and step time with yesterday's. Data wait grew: workers=16, cache=ram, a local disk. "
+        fix="Compare data wait and step time with yesterday's. Data wait grew: more workers, cache=ram, a local disk. "
         "Step time grew: throttling, another process on the GPU, a batch halved after running out of memory (set "
         "batch to what fits).",
         meaning="Images over the time spent in training phases, all ranks together: validation and checkpoints do not "
@@ -275,7 +281,7 @@ THROUGHPUT_REGRESSION = Alert(
     zh=Text(
         summary="吞吐量降到该任务自身水平的 {{ $value | humanizePercentage }}",
         what="每秒训练时间处理的图像数是过去一天中位数的 {{ $value | humanizePercentage }}。",
-        fix="与昨天比较数据等待和单步时间。数据等待变长:workers=16、cache=ram、本地磁盘。"
+        fix="与昨天比较数据等待和单步时间。数据等待变长:更多 workers、cache=ram、本地磁盘。"
         "单步时间变长:降频、GPU 上的其他进程、显存不足后批量被减半(把 batch 设为放得下的值)。",
         meaning="图像数除以训练阶段的时间,所有 rank 合计:验证和检查点无论多频繁都不计入。",
         verify="`yoloscope report RUN` 画出整个任务的两条曲线。",

@@ -60,6 +60,7 @@ _OURS = {
     catalog.TRAIN_SLOW_FILE_SECONDS,
     catalog.TRAIN_SLOW_FILE_BYTES,
     catalog.TRAIN_VERDICT,
+    catalog.TRAIN_VERDICT_FIX_INFO,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
     catalog.TRAIN_HANG_INFO,

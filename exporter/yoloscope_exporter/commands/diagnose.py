@@ -59,7 +59,14 @@ WATCH_SECONDS = 15.0
     "--write-cfg",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Also write the advice for one run as YAML for `yolo train cfg=FILE ...`; put `cfg=` first.",
+    help="Also write the advice for one run as YAML for `yolo train cfg=FILE ...`; put `cfg=` first. Only what leaves "
+    "the result of the training unchanged.",
+)
+@click.option(
+    "--allow-changes",
+    is_flag=True,
+    help="With --write-cfg: also what changes the result (accuracy, early stopping, best.pt, optimisation), each with "
+    "a comment that says what it changes.",
 )
 @click.option(
     "--thresholds",
@@ -82,6 +89,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     cluster: str,
     form: str,
     write_cfg: Path | None,
+    allow_changes: bool,  # noqa: FBT001 - click's
     thresholds: Thresholds | None,
     verbose: bool,  # noqa: FBT001 - click's
 ) -> None:
@@ -114,7 +122,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     course = _only(course, run, cluster)
     click.echo(_formed(course, form, verbose=verbose), nl=False)
     if write_cfg:
-        _write(write_cfg, course)
+        _write(write_cfg, course, changes=allow_changes)
     ctx.exit(exit_code(course.diagnoses))
 
 
@@ -173,7 +181,7 @@ def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
     return to_text(course.diagnoses, course.notes, verbose=verbose)
 
 
-def _write(path: Path, course: RangeDiagnosis) -> None:
+def _write(path: Path, course: RangeDiagnosis, *, changes: bool) -> None:
     """The advice for the one run there is: that for one training does not fit another."""
     runs = sorted({(diagnosis.run, diagnosis.cluster) for diagnosis in course.diagnoses if diagnosis.run})
     if len(runs) > 1:
@@ -181,6 +189,6 @@ def _write(path: Path, course: RangeDiagnosis) -> None:
         options = "--run and --cluster" if any(cluster for _, cluster in runs) else "--run"
         raise click.ClickException(f"--write-cfg {path}: choose one run with {options}; known runs: {there}")
     try:
-        path.write_text(to_cfg(course.diagnoses), encoding="utf-8")
+        path.write_text(to_cfg(course.diagnoses, changes=changes), encoding="utf-8")
     except OSError as error:
         raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error

@@ -18,6 +18,7 @@ from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
+from yoloscope_exporter.reports.promises import promises
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 
@@ -119,7 +120,8 @@ def _text(summaries: Sequence[Summary]) -> str:
     if len(summaries) == 1:
         return summary_markdown(summaries[0])
     table = comparison_markdown(compare(*summaries))
-    return "\n".join([f"# {summaries[0].run} and {summaries[1].run}", "", table, *map(summary_markdown, summaries)])
+    head = [f"# {summaries[0].run} and {summaries[1].run}", "", table, *promises(summaries)]
+    return "\n".join([*head, *map(summary_markdown, summaries)])
 
 
 def _write(path: Path | None, text: str) -> None:

@@ -17,6 +17,8 @@ from yoloscope_exporter.diagnosis.signals import Signals
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
+
 _CRASHES = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}
 
 
@@ -37,7 +39,7 @@ class Cause:
     told: Callable[[Signals], bool]
     remedy: str
     evidence: str
-    fix: Callable[[Signals], Mapping[str, advice.Value]] = field(default=lambda _: {})
+    fix: Callable[[Signals], Mapping[str, Value]] = field(default=lambda _: {})
 
 
 def _says(pattern: str) -> Callable[[Signals], bool]:
@@ -60,7 +62,7 @@ def _either(one: Callable[[Signals], bool], other: Callable[[Signals], bool]) ->
     return lambda s: one(s) or other(s)
 
 
-def _fewer_workers(s: Signals) -> Mapping[str, advice.Value]:
+def _fewer_workers(s: Signals) -> Mapping[str, Value]:
     return {"workers": max(int(s.get(Signals.workers, 8)) // 2, 1)}
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from yoloscope_exporter.diagnosis.advice import effect_of
 from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict, worst_first
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 def _leading(diagnoses: Sequence[Diagnosis]) -> Iterator[tuple[Verdict, dict[str, Any]]]:
@@ -20,26 +21,51 @@ def _leading(diagnoses: Sequence[Diagnosis]) -> Iterator[tuple[Verdict, dict[str
         known |= verdict.advice.arguments.keys()
 
 
-def advised(diagnoses: Sequence[Diagnosis]) -> dict[str, Any]:
-    """The arguments advised for one run; where verdicts differ, the worst leads."""
-    return {name: value for _, new in _leading(diagnoses) for name, value in new.items()}
+def advised(diagnoses: Sequence[Diagnosis], *, changes: bool = False) -> dict[str, Any]:
+    """The arguments advised for one run; where verdicts differ, the worst leads.
+
+    Those that change the result only with `changes`.
+    """
+    arguments = {name: value for _, new in _leading(diagnoses) for name, value in new.items()}
+    return {name: value for name, value in arguments.items() if changes or not effect_of(name)}
 
 
-def to_cfg(diagnoses: Sequence[Diagnosis]) -> str:
+def to_cfg(diagnoses: Sequence[Diagnosis], *, changes: bool = False) -> str:
     """The arguments advised for one run, as a YAML that `yolo cfg=` accepts; where verdicts differ, the worst leads.
 
-    It names the mode, because Ultralytics before 8.4.190 forgets with `cfg=` whatever stands before it, `train` too.
+    Those that change the result are written only with `changes`, each with a comment; without, they are named in one.
+    The file names the mode, because Ultralytics before 8.4.190 forgets with `cfg=` whatever stands before it, `train`
+    too.
     """
-    arguments = advised(diagnoses)
+    arguments, everything = advised(diagnoses, changes=changes), advised(diagnoses, changes=True)
     environment: dict[str, str] = {}
     reasons: list[str] = []
     for verdict, new in _leading(diagnoses):
         environment |= verdict.advice.environment
         if new or verdict.advice.environment:
             reasons.append(f"{verdict.name}: {verdict.evidence}")
+    left_out = {name: value for name, value in everything.items() if name not in arguments}
+    if not arguments:
+        head = ["Advice of yoloscope: no argument of Ultralytics to change without changing the result"]
+        return _commented(head + _left_out(left_out)) if left_out else _commented([head[0].partition(" without")[0]])
     before = "".join(f"{name}={value} " for name, value in environment.items())
     head = [f"Advice of yoloscope, for: {before}yolo train cfg=<this file> model=... data=...", *dict.fromkeys(reasons)]
-    if not arguments:
-        return "# Advice of yoloscope: no argument of Ultralytics to change\n"
-    content = yaml.safe_dump({"mode": "train", **arguments}, sort_keys=False)
-    return "".join(f"# {line}\n" for line in head) + content
+    return _commented(head + _left_out(left_out)) + "".join(_lines({"mode": "train", **arguments}))
+
+
+def _left_out(arguments: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={value} is left out (--allow-changes): {_changes(name)}" for name, value in arguments.items()]
+
+
+def _changes(name: str) -> str:
+    return f"it changes {', '.join(effect_of(name))}"
+
+
+def _commented(lines: Sequence[str]) -> str:
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _lines(arguments: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in arguments.items():
+        comment = f"  # {_changes(name)}" if name != "mode" and effect_of(name) else ""
+        yield yaml.safe_dump({name: value}, sort_keys=False).rstrip("\n") + comment + "\n"

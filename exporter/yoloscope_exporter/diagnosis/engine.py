@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import advice, rules
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from yoloscope_exporter.diagnosis.follow_up import FollowUp
     from yoloscope_exporter.diagnosis.rules import Rule
-    from yoloscope_exporter.diagnosis.signals import Signals
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: Seconds of the sliding window, and of the history that slopes are read from.
@@ -31,7 +32,7 @@ class Verdict:
 
     Attributes:
         fix: arguments, environment variables, and what else to do; empty where nothing is to be done.
-        gain: the speed-up to expect of it; None where that cannot be computed.
+        gain: what to expect of it, in words; None where that cannot be computed.
         share: over a time range, the share of the training it held; None for a live window and for events.
         spans: when it held, as pairs of Unix seconds.
         after: over a time range, that it ended and what came then: `until 14:13:00; healthy since`.
@@ -63,6 +64,8 @@ class Diagnosis:
     Attributes:
         cluster: where Prometheus tells it; empty otherwise.
         abstained: verdicts that could not be evaluated, with the signals that are missing.
+        images_per_second: of training, in the window or, over a time range, its median; None where not known.
+        followed: advice to earlier runs that this one followed, with what it delivered.
     """
 
     run: str
@@ -72,6 +75,8 @@ class Diagnosis:
     abstained: Mapping[str, tuple[str, ...]]
     signals: Signals
     cluster: str = ""
+    images_per_second: float | None = None
+    followed: tuple[FollowUp, ...] = ()
 
 
 def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[str, bool]:
@@ -89,7 +94,7 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
 
 def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     """The verdict in words."""
-    fix = rule.fix(s) or Advice()
+    fix = advice.settled(rule.fix(s) or Advice(), s)
     return Verdict(
         rule.name,
         rule.severity,
@@ -97,7 +102,7 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
         rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
         rule.verify,
         str(fix),
-        advice.gain(fix, s),
+        advice.gain(fix),
         advice=fix,
     )
 
@@ -120,4 +125,5 @@ def diagnose(s: Signals, held: Mapping[str, Signals], limits: Thresholds, faults
     faults = faults or Faults()
     verdicts = worst_first(describe(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
     abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := rule.missing(s))}
-    return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s)
+    speed = s.numbers.get(Signals.images_per_second.name) if s.state in TRAINING else None
+    return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s, images_per_second=speed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
@@ -21,6 +22,7 @@ from yoloscope_exporter.diagnosis.engine import (
     judge,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
+#: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
+FIX_LENGTH, FIX_SECONDS = 200, 600.0
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
 #: Where the exporter serves the diagnosis as JSON.
@@ -75,7 +79,9 @@ class Live:
     _period: float = 1.0
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
+    _history: History = field(default_factory=History)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
+    _fixes: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Derive the hysteresis from the window."""
@@ -110,6 +116,7 @@ class Live:
         self.short, self.long = Store(), Store()
         self._judged = self._thinned = 0.0
         self._hysteresis.memory.clear()
+        self._fixes.clear()
 
     def _judge(self, now: float) -> None:
         self.short.trim(now - self.window)
@@ -126,7 +133,10 @@ class Live:
         self.faults.keep([*signals.ranks(short), (alone.run, alone.rank)])
         self._held = {key: held for key, held in self._held.items() if key in present}
         self._met = {key: met for key, met in self._met.items() if key in present}
-        self.diagnoses = tuple(told)
+        for diagnosis in told:
+            self._history.learn(diagnosis)
+        self.diagnoses = tuple(map(self._history.applied, told))
+        self._advise(now)
         self._charge(since, [*everybody, alone])
         self._judged = now
 
@@ -137,6 +147,15 @@ class Live:
         met |= {name: s for name, is_met in judged.items() if is_met}
         self._held[key] = self._hysteresis.update(key, judged, now)
         return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits, self.faults)
+
+    def _advise(self, now: float) -> None:
+        """Keep what is said about each verdict while it holds, for FIX_SECONDS."""
+        said, self._fixes = self._fixes, {}
+        for told in self.diagnoses:
+            for verdict in told.verdicts:
+                key = (told.run, told.rank, verdict.name)
+                since, text = said.get(key, (-FIX_SECONDS, ""))
+                self._fixes[key] = (since, text) if now - since < FIX_SECONDS else (now, _shortened(verdict.fix))
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
@@ -154,13 +173,20 @@ class Live:
         return to_json(self.diagnoses, [str(fault) for fault in self.faults.seen], with_signals=True)
 
     def _samples(self) -> Iterator[catalog.Sample]:
-        """The diagnosis as samples: verdicts 0 or 1 where they could be judged, goodput, wasted GPU time."""
+        """The diagnosis as samples: verdicts 0 or 1 where they could be judged, fixes, goodput, wasted GPU time."""
         for (run, rank), verdicts in self._held.items():
             for name, holds in verdicts.items():
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
+        for key, (_, fix) in self._fixes.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, fix), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
                 yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals.goodput)
         for key, seconds in self._wasted.items():
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
+
+
+def _shortened(text: str) -> str:
+    """At most FIX_LENGTH characters of a line, cut between words."""
+    return shorten(text, FIX_LENGTH, placeholder=" ...")

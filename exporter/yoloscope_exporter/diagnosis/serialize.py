@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
+from yoloscope_exporter.diagnosis.follow_up import FollowUp
+from yoloscope_exporter.diagnosis.forecast import Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import when
 
@@ -29,6 +32,8 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         "rank": diagnosis.rank,
         "state": diagnosis.state,
         "verdicts": [_verdict(verdict) for verdict in diagnosis.verdicts],
+        "images_per_second": diagnosis.images_per_second,
+        "followed": [_follow_up(one) for one in diagnosis.followed],
         "abstained": {name: list(gone) for name, gone in diagnosis.abstained.items()},
     }
     if with_signals:
@@ -36,6 +41,10 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         content["names"] = dict(diagnosis.signals.names)
         content["facts"] = dict(diagnosis.signals.facts)
     return content
+
+
+def _follow_up(one: FollowUp) -> dict[str, Any]:
+    return asdict(one) | {"delivered": one.delivered, "helped": one.helped, "text": str(one)}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -50,6 +59,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "share": verdict.share,
         "when": [[when(start), when(end)] for start, end in verdict.spans],
         "after": verdict.after,
+        "effect": list(verdict.advice.effect),
+        "forecast": asdict(verdict.advice.forecast) if verdict.advice.forecast else None,
+        "checks": list(verdict.advice.checks),
         "arguments": dict(verdict.advice.arguments),
         "environment": dict(verdict.advice.environment),
     }
@@ -81,9 +93,36 @@ def _parse_rank(item: Mapping[str, Any]) -> Diagnosis:
     )
     abstained = {name: tuple(gone) for name, gone in item.get("abstained", {}).items()}
     verdicts = tuple(_parse_verdict(verdict) for verdict in item["verdicts"] if verdict["name"] in rules.BY_NAME)
-    return Diagnosis(item["run"], item["rank"], item["state"], verdicts, abstained, signals, item.get("cluster", ""))
+    return Diagnosis(
+        item["run"],
+        item["rank"],
+        item["state"],
+        verdicts,
+        abstained,
+        signals,
+        item.get("cluster", ""),
+        item.get("images_per_second"),
+        tuple(map(_parse_follow_up, item.get("followed", ()))),
+    )
+
+
+def _parse_follow_up(item: Mapping[str, Any]) -> FollowUp:
+    promised = item["promised"]
+    figures = (Forecast(**promised) if promised else None), item["before"], item["after"]
+    return FollowUp(item["run"], item["verdict"], item["arguments"], *figures, tuple(item["also"]))
 
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
     texts = {key: item[key] for key in ("name", "severity", "evidence", "cause", "verify", "fix", "gain")}
-    return Verdict(**texts, advice=Advice(item.get("arguments", {}), item.get("environment", {})))
+    return Verdict(**texts, advice=_parse_advice(item))
+
+
+def _parse_advice(item: Mapping[str, Any]) -> Advice:
+    """Its note stands in the verdict's fix."""
+    promised = item.get("forecast")
+    return Advice(
+        item.get("arguments", {}),
+        item.get("environment", {}),
+        forecast=Forecast(**promised) if promised else None,
+        checks=tuple(item.get("checks", ())),
+    )

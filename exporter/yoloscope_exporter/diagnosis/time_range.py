@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules, signals, units
@@ -23,14 +24,15 @@ from yoloscope_exporter.diagnosis.engine import (
     worst_first,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
+from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
+from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.measures.series import Store, Window, period
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from yoloscope_exporter.diagnosis.signals import Signals
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: A node's store, and the distance of its own samples: nodes are not sampled at the same moments.
@@ -59,6 +61,7 @@ class _RankHistory:
     spans: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, Signals] = field(default_factory=dict)  # how it was when a verdict's condition was last met
     abstained: Counter[str] = field(default_factory=Counter)
+    speeds: list[float] = field(default_factory=list)  # images per second, of each moment of training
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,10 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
     found = [_summary(history, nodes, limits, faults, step) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.
     found = [one for one in found if one.verdicts or (histories[one.run, one.rank].lived and one.run)]
+    past = History()
+    for one in found:
+        past.learn(one)
+    found = list(map(past.applied, found))
     return RangeDiagnosis(tuple(found), times[0], times[-1], (*_gaps(gaps), *map(str, faults.seen)))
 
 
@@ -146,6 +153,8 @@ def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, st
         history.lived, history.until = True, now
     if s.up and (s.state in TRAINING or not s.run):
         history.trained += step
+        if s.has(Signals.images_per_second):
+            history.speeds.append(s.images_per_second)
     for name in held:
         spans = history.spans[name]
         if spans and now - spans[-1][1] <= 2 * step:
@@ -201,7 +210,8 @@ def _summary(
         name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
     }
     cluster = nodes[0][0].cluster
-    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last, cluster)
+    speed = median(history.speeds) if history.speeds else None
+    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last, cluster, speed)
 
 
 def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Signals:

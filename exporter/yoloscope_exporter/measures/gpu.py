@@ -8,9 +8,11 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.measures.formula import GPU, RANK, Formula, last, over_time, rate
 from yoloscope_exporter.measures.measure import Measure
 
-#: `hw_slowdown` stands for either kind of the hardware's slowdown on drivers that do not tell them apart.
-HEAT: Final = "sw_thermal_slowdown|hw_thermal_slowdown|hw_slowdown"
+HEAT: Final = "sw_thermal_slowdown|hw_thermal_slowdown"
 BRAKE: Final = "hw_power_brake_slowdown"
+#: The hardware's slowdown for whatever reason. Drivers set it beside the reason's own flag; those from before 2017 have
+#: no other, and there it is taken for heat.
+HARDWARE: Final = "hw_slowdown"
 
 
 def on_ranks(measured: Formula) -> Formula:
@@ -24,7 +26,16 @@ def on_ranks(measured: Formula) -> Formula:
 
 
 def _throttled(reasons: str) -> Formula:
-    return rate(catalog.GPU_THROTTLED_SECONDS_TOTAL, reason=reasons).total("max").clamped(most=1)
+    return rate(catalog.GPU_THROTTLED_SECONDS_TOTAL, reason=reasons)
+
+
+def _share(throttled: Formula) -> Formula:
+    return throttled.total("max").clamped(most=1)
+
+
+def _heat() -> Formula:
+    """What names heat, and hardware slowdown unless the brake is seen: a driver that names that names heat, too."""
+    return _throttled(f"=~{HEAT}").or_(_throttled(HARDWARE).unless(_throttled(BRAKE).compared(">", 0), GPU))
 
 
 def _samples_up_to(bound: str) -> Formula:
@@ -43,7 +54,7 @@ BUSY: Final = Measure(
     .total("avg")
     .clamped(most=1),
     of=GPU,
-    thresholds=("gpu_low",),
+    thresholds=("gpu_low", "held_idle", "gpu_under_load"),
 )
 BUSY_OF_RANK: Final = Measure(
     name="gpu_busy_of_rank",
@@ -55,6 +66,7 @@ BUSY_OF_RANK: Final = Measure(
     .total("avg")
     .clamped(most=1),
     of=RANK,
+    thresholds=("gpu_low", "gpu_well_used"),
 )
 IDLE: Final = Measure(
     name="gpu_idle",
@@ -82,6 +94,79 @@ BELOW_BUSY: Final = Measure(
     help_zh="驱动利用率采样中不高于 70 % 的占比。",
     formula=_samples_up_to("0.7"),
     of=GPU,
+    thresholds=("swing_share",),
+)
+OFTEN_BUSY: Final = Measure(
+    name="gpu_often_busy",
+    title="GPU above 85 %",
+    title_zh="GPU 高于 85 %",
+    help="Share of the driver's utilization samples above 85 %.",
+    help_zh="驱动利用率采样中高于 85 % 的占比。",
+    formula=_samples_up_to("0.85") * -1 + 1,
+    of=GPU,
+)
+SM_ACTIVE: Final = Measure(
+    name="sm_active",
+    title="Multiprocessors active",
+    title_zh="SM 活跃率",
+    help="Share of the multiprocessors that had a warp, mean over time.",
+    help_zh="有 warp 驻留的 SM 占比的时间均值。",
+    formula=over_time("avg", catalog.GPU_SM_ACTIVE_RATIO).total("avg"),
+    of=GPU,
+)
+SM_OCCUPANCY: Final = Measure(
+    name="sm_occupancy",
+    title="Warps resident",
+    title_zh="warp 占用率",
+    help="Warps resident over those that the multiprocessors can hold, mean over time.",
+    help_zh="驻留 warp 数与 SM 可容纳数之比的时间均值。",
+    formula=over_time("avg", catalog.GPU_SM_OCCUPANCY_RATIO).total("avg"),
+    of=GPU,
+)
+TENSOR_ACTIVE: Final = Measure(
+    name="tensor_active",
+    title="Tensor cores active",
+    title_zh="Tensor Core 活跃率",
+    help="Share of time in which the tensor cores worked.",
+    help_zh="Tensor Core 工作的时间占比。",
+    formula=over_time("avg", catalog.GPU_TENSOR_ACTIVE_RATIO).total("avg"),
+    of=GPU,
+)
+DRAM_ACTIVE: Final = Measure(
+    name="dram_active",
+    title="Memory bandwidth",
+    title_zh="显存带宽利用率",
+    help="Share of the memory bandwidth in use, mean over time.",
+    help_zh="显存带宽使用占比的时间均值。",
+    formula=over_time("avg", catalog.GPU_DRAM_ACTIVE_RATIO).total("avg"),
+    of=GPU,
+)
+MEMORY_BUSY: Final = Measure(
+    name="memory_busy",
+    title="Memory busy",
+    title_zh="显存忙",
+    help="Share of time in which device memory was read or written.",
+    help_zh="显存被读写的时间占比。",
+    formula=rate(catalog.GPU_MEMORY_BUSY_SECONDS_TOTAL).total("avg").clamped(most=1),
+    of=GPU,
+)
+ENCODER: Final = Measure(
+    name="encoder",
+    title="Encoder busy",
+    title_zh="编码器忙",
+    help="Utilization of the video encoder, mean over time.",
+    help_zh="视频编码器利用率的时间均值。",
+    formula=over_time("avg", catalog.GPU_ENCODER_UTILIZATION_RATIO).total("avg"),
+    of=GPU,
+)
+DECODER: Final = Measure(
+    name="decoder",
+    title="Decoder busy",
+    title_zh="解码器忙",
+    help="Utilization of the video decoder, mean over time.",
+    help_zh="视频解码器利用率的时间均值。",
+    formula=over_time("avg", catalog.GPU_DECODER_UTILIZATION_RATIO).total("avg"),
+    of=GPU,
 )
 THERMAL: Final = Measure(
     name="thermal",
@@ -89,7 +174,7 @@ THERMAL: Final = Measure(
     title_zh="过热降频",
     help="Share of time in which temperature held the clocks down, by software or hardware.",
     help_zh="因温度（软件或硬件）降频的时间占比。",
-    formula=_throttled(f"=~{HEAT}"),
+    formula=_share(_heat()),
     of=GPU,
     thresholds=("thermal_share",),
 )
@@ -99,7 +184,7 @@ POWER_BRAKE: Final = Measure(
     title_zh="供电降频（power brake）",
     help="Share of time in which the power supply held the clocks down.",
     help_zh="因供电（power brake）降频的时间占比。",
-    formula=_throttled(BRAKE),
+    formula=_share(_throttled(BRAKE)),
     of=GPU,
     thresholds=("power_brake",),
 )
@@ -109,7 +194,7 @@ SLOWED: Final = Measure(
     title_zh="降频",
     help="Largest share of time in which heat or the power supply held the clocks of a GPU down.",
     help_zh="GPU 因温度或供电降频的最大时间占比。",
-    formula=_throttled(f"=~{HEAT}|{BRAKE}"),
+    formula=_share(_throttled(f"=~{HEAT}|{HARDWARE}|{BRAKE}")),
     of=GPU,
     thresholds=("thermal_share",),
 )
@@ -119,7 +204,7 @@ POWER_CAP: Final = Measure(
     title_zh="达到功率上限",
     help="Share of time in which the power limit held the clocks down.",
     help_zh="因功率上限降频的时间占比。",
-    formula=_throttled("sw_power_cap"),
+    formula=_share(_throttled("sw_power_cap")),
     of=GPU,
     thresholds=("power_share",),
 )
@@ -134,6 +219,16 @@ CLOCK: Final = Measure(
     of=GPU,
     thresholds=("clock_ratio",),
 )
+MEMORY_CLOCK: Final = Measure(
+    name="memory_clock",
+    title="Memory clock / max",
+    title_zh="显存频率 / 最高",
+    help="Mean clock of the device memory over the highest.",
+    help_zh="显存平均频率与最高频率之比。",
+    formula=over_time("avg", catalog.GPU_CLOCK_HERTZ, domain="memory").total("min")
+    / last(catalog.GPU_CLOCK_MAX_HERTZ, domain="memory").total("max"),
+    of=GPU,
+)
 HEAT_CELSIUS: Final = Measure(
     name="temperature",
     title="Temperature",
@@ -143,6 +238,19 @@ HEAT_CELSIUS: Final = Measure(
     formula=over_time("max", catalog.GPU_TEMPERATURE_CELSIUS, sensor="core").total("max"),
     of=GPU,
 )
+TO_SLOWDOWN: Final = Measure(
+    name="to_slowdown",
+    title="To thermal slowdown",
+    title_zh="距过热降频",
+    help="Degrees from the core's temperature to that at which the GPU slows itself down; 0 beyond.",
+    help_zh="核心温度距降频温度的差值；超过后为 0。",
+    formula=(
+        last(catalog.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown").total("min")
+        - last(catalog.GPU_TEMPERATURE_CELSIUS, sensor="core").total("max")
+    ).clamped(least=0),
+    of=GPU,
+    thresholds=("margin",),
+)
 POWER: Final = Measure(
     name="power",
     title="Power",
@@ -150,6 +258,60 @@ POWER: Final = Measure(
     help="Mean power drawn.",
     help_zh="平均功率。",
     formula=over_time("avg", catalog.GPU_POWER_WATTS).total("sum"),
+    of=GPU,
+)
+POWER_OF_LIMIT: Final = Measure(
+    name="power_of_limit",
+    title="Power / limit",
+    title_zh="功率 / 上限",
+    help="Mean power drawn over the power limit.",
+    help_zh="平均功率与功率上限之比。",
+    formula=over_time("avg", catalog.GPU_POWER_WATTS).total("sum") / last(catalog.GPU_POWER_LIMIT_WATTS).total("sum"),
+    of=GPU,
+)
+ENERGY: Final = Measure(
+    name="energy",
+    title="Energy per second",
+    title_zh="每秒能耗",
+    help="Energy used per second, by the counter where the driver has one.",
+    help_zh="每秒消耗的能量；驱动有计数器时取自计数器。",
+    formula=rate(catalog.GPU_ENERGY_JOULES_TOTAL).total("sum"),
+    of=GPU,
+)
+PCIE_RECEIVED: Final = Measure(
+    name="pcie_received",
+    title="PCIe to the GPU",
+    title_zh="PCIe 接收",
+    help="Bytes per second over PCIe to the GPU.",
+    help_zh="每秒经 PCIe 传到 GPU 的字节数。",
+    formula=rate(catalog.GPU_PCIE_RECEIVE_BYTES_TOTAL).total("sum"),
+    of=GPU,
+)
+PCIE_SENT: Final = Measure(
+    name="pcie_sent",
+    title="PCIe from the GPU",
+    title_zh="PCIe 发送",
+    help="Bytes per second over PCIe from the GPU.",
+    help_zh="每秒经 PCIe 从 GPU 传出的字节数。",
+    formula=rate(catalog.GPU_PCIE_TRANSMIT_BYTES_TOTAL).total("sum"),
+    of=GPU,
+)
+NVLINK_RECEIVED: Final = Measure(
+    name="nvlink_received",
+    title="NVLink to the GPU",
+    title_zh="NVLink 接收",
+    help="Bytes per second over NVLink to the GPU.",
+    help_zh="每秒经 NVLink 传到 GPU 的字节数。",
+    formula=rate(catalog.GPU_NVLINK_RECEIVE_BYTES_TOTAL).total("sum"),
+    of=GPU,
+)
+NVLINK_SENT: Final = Measure(
+    name="nvlink_sent",
+    title="NVLink from the GPU",
+    title_zh="NVLink 发送",
+    help="Bytes per second over NVLink from the GPU.",
+    help_zh="每秒经 NVLink 从 GPU 传出的字节数。",
+    formula=rate(catalog.GPU_NVLINK_TRANSMIT_BYTES_TOTAL).total("sum"),
     of=GPU,
 )
 PCIE_WIDTH: Final = Measure(
@@ -180,6 +342,7 @@ MEMORY_USED: Final = Measure(
     help_zh="所有进程使用的显存占比。",
     formula=last(catalog.GPU_MEMORY_USED_BYTES).total("sum") / last(catalog.GPU_MEMORY_TOTAL_BYTES).total("sum"),
     of=GPU,
+    thresholds=("cuda_peak_share",),
 )
 
 MEASURES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))

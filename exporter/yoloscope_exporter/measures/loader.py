@@ -20,6 +20,7 @@ QUEUE_FILL: Final = Measure(
     help_zh="已就绪的 batch 数与队列容量之比。",
     formula=last(catalog.TRAIN_QUEUE_DEPTH).total("sum") / last(catalog.TRAIN_QUEUE_CAPACITY).total("sum"),
     of=RANK,
+    thresholds=("queue_low", "queue_empty"),
 )
 PREPARATION: Final = Measure(
     name="preparation",
@@ -39,6 +40,15 @@ PREPARATION_CPU: Final = Measure(
     formula=(rate(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL).total("sum") / _SECONDS.total("sum")).clamped(most=1),
     of=WORKER,
     thresholds=("waiting_ratio",),
+)
+DWELL: Final = Measure(
+    name="dwell",
+    title="Time a ready batch waits",
+    title_zh="就绪 batch 的等待时间",
+    help="Mean time between a batch being ready and the trainer taking it.",
+    help_zh="batch 就绪到被训练取走之间的平均时间。",
+    formula=rate(catalog.TRAIN_BATCH_DWELL_SECONDS_TOTAL).total("sum") / rate(catalog.TRAIN_BATCHES_TOTAL).total("sum"),
+    of=RANK,
 )
 DECODING: Final = Measure(
     name="decoding",

@@ -60,18 +60,20 @@ def _cuda(kind: str) -> Formula:
     return last(catalog.TRAIN_CUDA_MEMORY_BYTES, kind=kind)
 
 
-#: The peak of the run where PyTorch gives one, else the most that was seen in the window.
+_REDUCED: Final = last(catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL).total("sum", RANK).compared(">", 0)
+#: The peak of the run where PyTorch gives one, else the most that was seen in the window: so after Ultralytics has
+#: halved the batch, because the peak of the run is that of the larger batch.
 _PEAK: Final = (
     over_time("max", catalog.TRAIN_CUDA_MEMORY_BYTES, kind="peak_reserved")
     .total("max", RANK)
+    .unless(_REDUCED, RANK)
     .or_(over_time("max", catalog.TRAIN_CUDA_MEMORY_BYTES, kind="reserved").total("max", RANK))
 )
 _DEVICE: Final = on_ranks(last(catalog.GPU_MEMORY_TOTAL_BYTES)).total("max", RANK)
+_RESERVED: Final = _cuda("reserved").total("max", RANK)
 #: What PyTorch's tensors can still take: what is free on the device, and what PyTorch holds in reserve.
 _ROOM: Final = (
-    on_ranks(last(catalog.GPU_MEMORY_FREE_BYTES)).total("min", RANK)
-    + _cuda("reserved").total("max", RANK)
-    - _cuda("allocated").total("max", RANK)
+    on_ranks(last(catalog.GPU_MEMORY_FREE_BYTES)).total("min", RANK) + _RESERVED - _cuda("allocated").total("max", RANK)
 ).clamped(least=0)
 _GPU_GROWN: Final = _after_first_epoch(_steady(_edges("min", catalog.TRAIN_CUDA_MEMORY_BYTES, RANK, kind="allocated")))
 #: Workers of the validation come and stay: no growth of the training.
@@ -89,8 +91,8 @@ PEAK: Final = Measure(
     name="gpu_memory_peak",
     title="Peak GPU memory",
     title_zh="显存峰值",
-    help="Most device memory that PyTorch reserved so far.",
-    help_zh="PyTorch 保留显存的最大值。",
+    help="Most device memory that PyTorch reserved so far; once the batch was halved, in the window.",
+    help_zh="PyTorch 保留显存的最大值；batch 减半之后只看窗口内。",
     formula=_PEAK.total("max"),
     of=RANK,
 )
@@ -98,11 +100,60 @@ PEAK_SHARE: Final = Measure(
     name="gpu_memory_peak_share",
     title="Peak GPU memory / device",
     title_zh="显存峰值 / 总显存",
-    help="Most device memory that PyTorch reserved so far, over the device's memory.",
-    help_zh="PyTorch 保留显存的最大值与设备显存之比。",
+    help="Most device memory that PyTorch reserved so far (in the window if the batch was halved), over the device's.",
+    help_zh="PyTorch 保留显存的最大值与设备显存之比；batch 减半之后只看窗口内。",
     formula=(_PEAK / _DEVICE).total("max"),
     of=RANK,
     thresholds=("cuda_peak_share", "cuda_peak_share_severe"),
+)
+PEAK_LEFT: Final = Measure(
+    name="gpu_memory_left_at_peak",
+    title="Left at the peak",
+    title_zh="峰值时的剩余显存",
+    help="Device memory less the most that PyTorch reserved so far.",
+    help_zh="设备显存减去 PyTorch 保留显存的最大值。",
+    formula=(_DEVICE - _PEAK).total("min"),
+    of=RANK,
+)
+CACHED: Final = Measure(
+    name="gpu_memory_cached",
+    title="PyTorch's cache",
+    title_zh="PyTorch 缓存",
+    help="Device memory that PyTorch reserved and no tensor uses now.",
+    help_zh="PyTorch 已保留、当前没有张量使用的显存。",
+    formula=(_RESERVED - _cuda("allocated").total("max", RANK)).total("max"),
+    of=RANK,
+)
+FRAGMENTED: Final = Measure(
+    name="gpu_memory_fragmented",
+    title="Reserved, never used at once",
+    title_zh="已保留但从未同时使用",
+    help="What PyTorch reserved beyond the most that tensors ever used at once, as a share of the device memory.",
+    help_zh="PyTorch 保留的显存超出张量曾同时使用的最大值的部分，占设备显存的比例。",
+    formula=((_RESERVED - _cuda("peak_allocated").total("max", RANK)).clamped(least=0) / _DEVICE).total("max"),
+    of=RANK,
+    thresholds=("fragmented", "fragmented_severe"),
+)
+OF_OTHERS: Final = Measure(
+    name="gpu_memory_of_others",
+    title="CUDA context and others",
+    title_zh="CUDA 上下文及其他",
+    help="Device memory in use that PyTorch did not reserve: CUDA's context, libraries, other processes.",
+    help_zh="并非由 PyTorch 保留的已用显存：CUDA 上下文、库、其他进程。",
+    formula=(on_ranks(last(catalog.GPU_MEMORY_USED_BYTES)).total("max", RANK) - _RESERVED)
+    .clamped(least=0)
+    .total("max"),
+    of=RANK,
+)
+DEVICE_FREE: Final = Measure(
+    name="gpu_memory_free",
+    title="GPU memory free",
+    title_zh="空闲显存",
+    help="Share of the device memory that nobody uses, of GPUs of living ranks.",
+    help_zh="存活 rank 所用 GPU 上空闲显存的占比。",
+    formula=(on_ranks(last(catalog.GPU_MEMORY_FREE_BYTES)).total("min", RANK) / _DEVICE).total("min"),
+    of=RANK,
+    thresholds=("headroom",),
 )
 GPU_GROWTH: Final = Measure(
     name="gpu_memory_growth",
@@ -162,7 +213,7 @@ HOST_USED: Final = Measure(
     help_zh="节点内存使用占比：总量减去可用量。",
     formula=last(catalog.MEMORY_USED_BYTES).total("sum") / last(catalog.MEMORY_TOTAL_BYTES).total("sum"),
     of=TARGET,
-    thresholds=("host_memory",),
+    thresholds=("host_memory", "busy_severe"),
 )
 
 MEASURES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from statistics import median
+from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.measures.evaluate import Evaluator, Inside
 from yoloscope_exporter.measures.formula import TARGET
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from yoloscope_exporter.measures.evaluate import Vector
     from yoloscope_exporter.measures.measure import Measure
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: A window is cut into this many parts to tell what is typical from what happened once.
 PARTS = 6
+#: Parts from which on a spread is told.
+FEWEST = 3
 
 
 class Reading:
@@ -47,8 +49,16 @@ class Reading:
 
     def typical(self, measure: Measure, **labels: str) -> float | None:
         """Median of the measure over parts of the window, so that one long moment does not speak for all of it."""
-        values = [value for part in self._parts if (value := part.one(measure, **labels)) is not None]
+        values = self._over_parts(measure, labels)
         return median(values) if values else None
+
+    def spread(self, measure: Measure, **labels: str) -> float | None:
+        """Standard deviation over parts of the window, relative to their mean; None for fewer than three parts."""
+        values = self._over_parts(measure, labels)
+        return stdev(values) / mean if len(values) >= FEWEST and (mean := fmean(values)) else None
+
+    def _over_parts(self, measure: Measure, labels: Mapping[str, str]) -> list[float]:
+        return [value for part in self._parts if (value := part.one(measure, **labels)) is not None]
 
     @cached_property
     def _parts(self) -> Sequence[Reading]:

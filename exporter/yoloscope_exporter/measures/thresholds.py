@@ -125,7 +125,9 @@ class Thresholds:
     metric_gain: float = threshold(0.002, _OURS + "less than the spread of mAP50-95 between two seeds")
     plateau_epochs: float = threshold(10, _OURS + "two halves of five epochs", unit="epochs")
     gpu_busy: float = threshold(0.80, "the table practitioners work by: GPU above 80 % yet the loss falls slowly")
-    held_idle: float = threshold(0.05, "gpud and others call a GPU idle below 5 %")
+    held_idle: float = threshold(
+        0.05, f"gpud and others call a GPU idle below 5 %; {_DEFENSE} warns after 60 and 105 min, cancels after 120"
+    )
     held_bytes: float = threshold(
         256 * 2**20, _OURS + "a CUDA context takes 200 to 500 MiB; desktop programs less", unit="bytes"
     )
@@ -183,8 +185,10 @@ MORE: Final[dict[str, Threshold]] = {
     ),
     "drop_to": Threshold(0.6, "ratio", "(J) of the run's own median; multi-scale training stays above 0.8 of it"),
     "drop_level": Threshold(0.3, "ratio", f"{_TRACEML}: below 30 % is low; what is low cannot drop far"),
-    "idle": Threshold(
-        0.01, "ratio", f"{_DEFENSE}: 0 % held for 60 and 105 min warns, 120 min cancels; a validation uses more"
+    "standstill": Threshold(
+        0.01,
+        "ratio",
+        "(J) between two scrapes no more than a display draws; idle for minutes is held_idle",
     ),
     "swing_share": Threshold(0.2, "ratio", "(J); SageMaker Debugger: p95 > 70 % and p5 < 10 %"),
     "standstill_samples": Threshold(8, "samples", "(J) 2 of the last 10 min, one evaluation per 15 s"),
@@ -202,8 +206,6 @@ MORE: Final[dict[str, Threshold]] = {
     "memory_ahead": Threshold(14400, "seconds", "(J) 4 h: time to act before the kernel does"),
     "memory_available": Threshold(0.5, "ratio", "(J) a forecast from a half-empty node is noise"),
     # --- liveness
-    "stalled": Threshold(300, "seconds", "(J); PrimeIntellect-ai/prime-rl#1547 waits 600 s"),
-    "stalled_steps": Threshold(20, "steps", "(J) for batches that take longer than 15 s"),
     "stuck": Threshold(7200, "seconds", f"(J); {_DEFENSE} cancels after 120 min; Ultralytics' NCCL timeout is 3 h"),
     "epochs_without_checkpoint": Threshold(3, "epochs", "(J) three times the interval in which Ultralytics saves"),
     # --- hardware

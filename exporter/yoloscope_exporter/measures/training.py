@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.measures.formula import RANK, Formula, age, rate
+from yoloscope_exporter.measures.formula import RANK, Formula, age, last, rate
 from yoloscope_exporter.measures.measure import Measure
 
 OUTSIDE: Final = "setup|validate|checkpoint"
@@ -133,6 +133,24 @@ COMPUTE_SHARE: Final = Measure(
     of=RANK,
     thresholds=("compute_share",),
 )
+EXPOSED_SECONDS: Final = Measure(
+    name="exposed_seconds",
+    title="Wait for other ranks",
+    title_zh="等待其他 rank 的时间",
+    help="Mean time for which a rank waits for gradients of other ranks in a batch.",
+    help_zh="每个 batch 等待其他 rank 梯度的平均时间。",
+    formula=phase("backward_exposed") / BATCHES,
+    of=RANK,
+)
+BACKWARD_SECONDS: Final = Measure(
+    name="backward_seconds",
+    title="Backward, its own part",
+    title_zh="自身反向时间",
+    help="Mean time of a batch's backward pass, the wait for other ranks left out.",
+    help_zh="每个 batch 反向传播的平均时间，不含等待其他 rank。",
+    formula=phase("=~backward|backward_local") / BATCHES,
+    of=RANK,
+)
 EXPOSED: Final = Measure(
     name="exposed",
     title="Waiting for other ranks",
@@ -151,6 +169,7 @@ GOODPUT: Final = Measure(
     help_zh="总时间中前向、反向和优化器的占比。",
     formula=COMPUTE_TIME / phase("=~.+"),
     of=RANK,
+    thresholds=("goodput", "goodput_low"),
 )
 TRAINING: Final = Measure(
     name="training",
@@ -192,6 +211,24 @@ IMAGES: Final = Measure(
     / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK).compared(">", 0).total("avg"),
     of=RANK,
 )
+IMAGES_WITHOUT_WAIT: Final = Measure(
+    name="images_without_wait",
+    title="Images per second without waiting",
+    title_zh="无等待时的每秒图像数",
+    help="Training images per second if no batch were waited for.",
+    help_zh="不需要等待任何 batch 时的每秒训练图像数。",
+    formula=IMAGES.formula / (DATA_WAIT.formula * -1 + 1),
+    of=RANK,
+)
+PROGRESS: Final = Measure(
+    name="progress",
+    title="Progress",
+    title_zh="进度",
+    help="Epoch under way over epochs asked for.",
+    help_zh="当前 epoch 与总 epoch 数之比。",
+    formula=last(catalog.TRAIN_EPOCH).total("max") / last(catalog.TRAIN_EPOCHS).total("max"),
+    of=RANK,
+)
 STEP: Final = Measure(
     name="step",
     title="Step time",
@@ -218,7 +255,7 @@ SINCE_BATCH: Final = Measure(
     help_zh="距上一个训练 batch 结束的秒数。",
     formula=age(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS).total("min"),
     of=RANK,
-    thresholds=("stalled",),
+    thresholds=("late_batch", "stall_most_seconds"),
 )
 
 MEASURES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Measure))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def _verdict_lines(summary: Summary) -> list[str]:
     lines = ["", "## Verdicts", ""]
     for rank, verdict in summary.verdicts:
         fix = f" Fix: `{verdict.fix}`." if verdict.fix else ""
+        effect = f" Changes: {effect_in_words(verdict.advice)}." if verdict.advice.effect else ""
         gain = f" Gain: {verdict.gain}." if verdict.gain else ""
-        lines.append(f"- rank {rank}: **{verdict.name}** ({verdict.severity}): {verdict.evidence}.{fix}{gain}")
+        lines.append(f"- rank {rank}: **{verdict.name}** ({verdict.severity}): {verdict.evidence}.{fix}{effect}{gain}")
     return lines if summary.verdicts else [*lines, "None."]
 
 

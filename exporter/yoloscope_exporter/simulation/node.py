@@ -37,6 +37,8 @@ UTILIZATION_SAMPLES_PER_SECOND = 6.0  # as NVML's sample buffer
 BUSY = {"h2d": 0.3, "validate": 0.7}  # share of a phase in which a kernel runs; all other phases on the GPU: BUSY_STEP
 BUSY_STEP = 0.97
 IMAGE_BYTES = 150e3
+#: Of an image at 640 pixels, most of them landscapes.
+CACHED_BYTES = 3.0 * 640 * 480
 QUOTA_PERIODS_PER_SECOND = 10.0  # of 100 ms, the kernel's default
 ROLES = ("main", "worker")  # their validations have no processes of their own
 DECODING = 0.4  # share of the preparation
@@ -458,6 +460,21 @@ def _facts(moment: Moment, rank: int) -> Iterator[_Part]:
         "pid": str(_pid(rank)),
         "slurm_job_id": str(100_000 + node.index),
         "pod": "",
+        "visible_gpus": str(node.ranks),
+        "nbs": "64",
+        "weight_decay": "0.0005",
+        "lr0": "0.01",
+        "lrf": "0.01",
+        "warmup_epochs": "3.0",
+        "patience": "100",
+        "val": "True",
+        "save_period": "-1",
+        "rect": "False",
+        "mosaic": "1.0",
+        "multi_scale": "0.0",
+        "compile": "False",
+        "deterministic": "True",
+        "fraction": "1.0",
     }
     yield catalog.TRAIN_RUN_INFO, tuple(facts[name] for name in catalog.RUN_FACTS), 1.0
     job = {"slurm_job_id": facts["slurm_job_id"], "slurm_job_user": "simulated", "slurm_partition": "gpu"}
@@ -467,6 +484,10 @@ def _facts(moment: Moment, rank: int) -> Iterator[_Part]:
     yield catalog.TRAIN_EPOCH_BATCHES, (), float(moment.training.healthy.batches)
     yield catalog.TRAIN_BATCH_SIZE, (), float(timeline.BATCH_SIZE)
     yield catalog.TRAIN_WORKERS, (), float(node.workers)
+    images = moment.training.healthy.batches * timeline.BATCH_SIZE * node.ranks
+    yield catalog.TRAIN_CACHE_NEEDED_BYTES, ("ram",), CACHED_BYTES * images
+    yield catalog.TRAIN_CACHE_NEEDED_BYTES, ("disk",), CACHED_BYTES * images
+    yield catalog.TRAIN_CACHE_DISK_AVAILABLE_BYTES, (), float(200 << 30)
 
 
 def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
@@ -642,6 +663,8 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
     verdict = _verdict(moment, rank)
     for name in VERDICTS:
         yield catalog.TRAIN_VERDICT, (name,), float(name == verdict)
+    if verdict:
+        yield catalog.TRAIN_VERDICT_FIX_INFO, (verdict, rules.BY_NAME[verdict].remedy), 1.0
     phases = moment.regime.phases[rank]
     lost = phases["data_wait"] + phases.get("backward_exposed", 0.0)
     if moment.alive and moment.progress.state == "train":

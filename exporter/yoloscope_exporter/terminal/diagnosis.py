@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules, units
+from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.units import when
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
         lines += [f"    {name:<9} {text}" for name, text in _fields(verdict) if text]
     if not diagnosis.verdicts:
         lines += ["", f"  no verdict: {why_unknown(diagnosis)}"]
+    if diagnosis.followed:
+        lines += ["", "  promised and delivered:", *(f"    {one}" for one in diagnosis.followed)]
     if verbose and diagnosis.abstained:
         lines += ["", "  not evaluated (missing signals):"]
         lines += [f"    {name:<20} {', '.join(gone)}" for name, gone in diagnosis.abstained.items()]
@@ -79,6 +82,7 @@ def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:
         yield "cause", verdict.cause
         yield "verify", verdict.verify
         yield "fix", verdict.fix
+        yield "effect", effect_in_words(verdict.advice) if verdict.advice.arguments else ""
         yield "gain", verdict.gain or ""
 
 
@@ -99,13 +103,19 @@ def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> st
     for diagnosis in diagnoses:
         parts.append(f"## {heading(diagnosis)}\n")
         parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else f"No verdict: {why_unknown(diagnosis)}.\n")
+        if diagnosis.followed:
+            parts.append("\n".join(["Promised and delivered:\n", *(f"- {one}" for one in diagnosis.followed)]) + "\n")
     parts += [f"- {note}" for note in notes]
     return "\n".join(parts) + "\n"
 
 
 def _table(verdicts: Sequence[Verdict]) -> str:
-    lines = ["| verdict | severity | evidence | cause | verify | fix | gain |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| verdict | severity | evidence | cause | verify | fix | effect on the result | gain |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for v in verdicts:
-        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{v.verify}`", v.fix, v.gain or "")
+        effect = effect_in_words(v.advice) if v.advice.arguments else ""
+        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{v.verify}`", v.fix, effect, v.gain or "")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules, signals
+from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.diagnosis.units import clock, duration
@@ -106,6 +107,8 @@ def _verdict(verdict: Verdict) -> Text:
     )
     if verdict.severity != rules.OK and verdict.fix:
         text.append(f"\n  fix  {verdict.fix}", style="bold")
+        if verdict.advice.effect:
+            text.append(f"\n  changes {effect_in_words(verdict.advice)}")
     if verdict.gain:
         text.append(f"\n  gain {verdict.gain}")
     return text

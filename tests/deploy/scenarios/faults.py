@@ -122,7 +122,7 @@ def utilisation_is_low_until_the_end(w: World) -> None:
 def gpu_is_held(w: World) -> None:
     """A training that reads its data set for 140 minutes before the first batch, and tries its GPU now and then."""
     w.host()
-    w.train(Part(140, "setup", busy=0.007), Part(20), start=2)
+    w.train(Part(140, "setup", busy=0.04), Part(20), start=2)
 
 
 @fault(at=2, mended=112, minutes=180, also=("TrainingKilled",), GpuHeldIdle__warning=(60, 0))
@@ -205,26 +205,37 @@ def throughput_falls_between_validations(w: World) -> None:
     w.train(*(part for turn in turns for part in turn), epoch_minutes=1000)
 
 
+@fault(at=44, mended=48, minutes=60, also=("GpuStandsStill", "GpuUtilizationSwinging"), GpuUtilizationDrop=(2.75, 5.25))
+def callback_at_the_end_of_epochs(w: World) -> None:
+    """After its second epoch the run uploads its weights for four minutes; a minute after the first was no harm."""
+    w.host()
+    who = w.train(Part(20), Part(1, busy=0, batches=False), Part(23), Part(4, busy=0, batches=False), Part(20))
+    w.gauge(c.TRAIN_VERDICT, (0, 0), (45, 1), **who, verdict="callback_bound")
+    w.constant(c.TRAIN_VERDICT, 0, **who, verdict="loader_io")
+
+
 # --- data pipeline ----------------------------------------------------------------------------------------------------
 
 
-@fault(at=20, mended=45, minutes=70, DataBound=(12, 13))
+@fault(at=20, mended=45, minutes=70, DataBound__warning=(12, 13))
 def starved(w: World) -> None:
     """Half of the training time goes into waiting for data; the quota stops many CPUs, but seldom."""
     instance = w.host()
-    w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+    who = w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+    w.gauge(c.TRAIN_VERDICT_FIX_INFO, (0, None), (21, 1), (46, None), **who, verdict="loader_workers", fix="workers=11")
+    w.constant(c.TRAIN_VERDICT, 0, **who, verdict="loader_io")
     w.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0.5), instance=instance, run=w.name)
     w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 2), instance=instance, run=w.name)
 
 
-@fault(at=10, mended=55, minutes=70, DataBoundMild=(34.5, 1))
+@fault(at=10, mended=55, minutes=70, DataBound__info=(34.5, 1))
 def a_little_starved(w: World) -> None:
     """12 % of data wait."""
     w.host()
     w.train(Part(10), Part(45, wait=0.12, busy=0.85), Part(30))
 
 
-@fault(at=10, mended=55, minutes=75, DataBoundMild=(34.25, 1.25))
+@fault(at=10, mended=55, minutes=75, DataBound__info=(34.25, 1.25))
 def a_little_starved_with_validation(w: World) -> None:
     """12 % of data wait and an epoch's first batch beside it, which does not count."""
     w.host()
@@ -269,13 +280,13 @@ def allocations_are_repeated(w: World) -> None:
     w.counter(c.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, (0, 0), (15, 1 / 60), (35, 0), **_steady(w))
 
 
-@fault(at=15, mended=15, minutes=55, CudaOutOfMemory=(1, 24.75))
+@fault(at=15, mended=15, minutes=55, CudaOutOfMemory__critical=(1, 24.75))
 def out_of_gpu_memory(w: World) -> None:
     """An allocation fails for good."""
     w.event(c.TRAIN_CUDA_OOMS_TOTAL, 15, **_steady(w))
 
 
-@fault(at=15, mended=15, minutes=70, OomBatchReduced=(0, 44.75))
+@fault(at=15, mended=15, minutes=70, CudaOutOfMemory__warning=(0, 44.75))
 def batch_is_halved(w: World) -> None:
     """An allocation fails and Ultralytics halves the batch."""
     who = _steady(w)
@@ -330,7 +341,8 @@ def gpu_memory_leaks_until_there_is_none(w: World) -> None:
     who = w.train(Part(70), Part(20, "failed", busy=0), epoch_minutes=5)
     slope = 256 * 2**20 / 300
     room = 70 * 60 * slope
-    w.put(c.TRAIN_CUDA_MEMORY_BYTES, [(0, 20 * GIB, slope), (70, 20 * GIB + room, 0)], **who, kind="allocated")
+    for kind in ("allocated", "reserved"):
+        w.put(c.TRAIN_CUDA_MEMORY_BYTES, [(0, 20 * GIB, slope), (70, 20 * GIB + room, 0)], **who, kind=kind)
     w.put(c.GPU_MEMORY_FREE_BYTES, [(0, room, -slope), (70, 0, 0)], instance=instance, gpu="0")
 
 
@@ -376,21 +388,29 @@ def kernel_kills(w: World) -> None:
 # --- liveness ---------------------------------------------------------------------------------------------------------
 
 
-@fault(at=20, mended=35, minutes=50, TrainingStalled=(7.25, 1))
+@fault(at=20, mended=35, minutes=50, TrainingStalled=(12.25, 1))
 def hangs_in_a_collective(w: World) -> None:
     """No batch any more; the GPU spins in NCCL and looks busy."""
     w.host()
     w.train(Part(20), Part(15, busy=1.0, batches=False), Part(20))
 
 
-@fault(at=20, mended=40, minutes=55, also=("GpuStandsStill", "GpuUtilizationDrop"), TrainingStalled=(7.25, 1))
+@fault(at=20, mended=40, minutes=55, also=("GpuStandsStill", "GpuUtilizationDrop"), TrainingStalled=(12.25, 1))
 def hangs_in_the_loader(w: World) -> None:
     """No batch any more; the GPU idles."""
     w.host()
     w.train(Part(20), Part(20, busy=0.0, batches=False), Part(20))
 
 
-@fault(at=25, mended=40, minutes=55, also=("TrainingKilled",), TrainingStalled=(7.25, 1))
+@fault(at=20, mended=35, minutes=50, TrainingStalled=(3, 1))
+def hangs_and_is_diagnosed(w: World) -> None:
+    """The diagnosis knows how long batches take, and says so a minute later."""
+    w.host()
+    who = w.train(Part(20), Part(15, busy=1.0, batches=False), Part(20))
+    w.gauge(c.TRAIN_VERDICT, (0, 0), (21, 1), (35, 0), **who, verdict="stalled")
+
+
+@fault(at=25, mended=40, minutes=55, also=("TrainingKilled",), TrainingStalled=(12.25, 1))
 def hangs_where_it_was_resumed(w: World) -> None:
     """A run that was killed goes on, on another node, and hangs there; it is still shown, dead, on the first one."""
     w.host()
@@ -399,9 +419,9 @@ def hangs_where_it_was_resumed(w: World) -> None:
     w.train(Part(17), Part(15, busy=1.0, batches=False), Part(20), node=1, start=8)
 
 
-@fault(at=40, mended=65, minutes=75, TrainingStalled=(15.5, 1))
+@fault(at=40, mended=65, minutes=75, TrainingStalled=(12.25, 1))
 def hangs_between_long_batches(w: World) -> None:
-    """Batches of 40 seconds: 20 of them is the least that counts as a hang."""
+    """Batches of 40 seconds: however long they are, ten minutes without one is a hang."""
     w.host(gpus=0)
     w.train(Part(40, slow=80), Part(25, batches=False), Part(20, slow=80), device=False)
 
@@ -418,6 +438,15 @@ def is_killed(w: World) -> None:
     """The scheduler kills it; its record is shown for a while."""
     w.host()
     w.train(Part(20), Part(30, "killed", busy=0))
+
+
+@fault(at=20, mended=25, minutes=60, TrainingKilled=(0, 0))
+def is_killed_and_resumed_elsewhere(w: World) -> None:
+    """Preempted, and five minutes later resumed on another node; the first one shows it, dead, for an hour."""
+    w.host()
+    w.host(1)
+    w.train(Part(20), Part(60, "killed", busy=0))
+    w.train(Part(60), node=1, start=25)
 
 
 @fault(at=20, mended=35, minutes=45, TrainingFailed=(0, 0))
@@ -480,7 +509,7 @@ def hardly_train(w: World, fifths: int, after: Part) -> None:
     at=0,
     mended=60,
     minutes=90,
-    DataBound=(13.75, 12.5),
+    DataBound__warning=(13.75, 12.5),
     GpuUtilizationLow=(15.75, 24.5),
     StragglerRank=(11, 10.5),
 )
@@ -508,56 +537,56 @@ def slow_link(w: World) -> None:
 # --- hardware ---------------------------------------------------------------------------------------------------------
 
 
-@fault(at=20, mended=20, minutes=60, GpuXidCritical=(0, 24.75))
+@fault(at=20, mended=20, minutes=60, GpuFaulty__critical=(1, 24.75))
 def first_xid(w: World) -> None:
     """A first Xid 79; its series appears with it."""
     w.host()
     w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="79")
 
 
-@fault(at=20, mended=20, minutes=60, GpuXidCritical=(0, 25))
+@fault(at=20, mended=20, minutes=60, GpuFaulty__critical=(1, 25))
 def xid_of_a_known_series(w: World) -> None:
     """A first Xid 48 whose series was there before, with 0."""
     w.host()
     w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=0, **_on_gpu(w), xid="48")
 
 
-@fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 24.75))
+@fault(at=20, mended=20, minutes=60, GpuFaulty__warning=(1, 24.75))
 def contained_xid(w: World) -> None:
     """A first Xid 94."""
     w.host()
     w.gauge(c.GPU_XID_ERRORS_TOTAL, (0, None), (20, 1), **_on_gpu(w), xid="94")
 
 
-@fault(at=20, mended=20, minutes=60, GpuXidWarning=(0, 25))
+@fault(at=20, mended=20, minutes=60, GpuFaulty__warning=(1, 25))
 def contained_xid_of_a_known_series(w: World) -> None:
     """A first Xid 94 whose series was there before, with 0."""
     w.host()
     w.event(c.GPU_XID_ERRORS_TOTAL, 20, start=0, **_on_gpu(w), xid="94")
 
 
-@fault(at=10, mended=10, minutes=85, GpuEccUncorrected=(0, 60))
+@fault(at=10, mended=10, minutes=100, GpuFaulty__critical=(1, 75))
 def ecc_error(w: World) -> None:
     """One uncorrectable error more."""
     w.host()
     w.event(c.GPU_ECC_ERRORS_TOTAL, 10, start=12, **_on_gpu(w), kind="uncorrected")
 
 
-@fault(at=10, mended=30, minutes=40, GpuRowRemapFailure=(0, 0))
+@fault(at=10, mended=30, minutes=50, GpuFaulty__critical=(1, 15))
 def row_remap_fails(w: World) -> None:
     """No spare row is left, until the board is replaced."""
     w.host()
     w.gauge(c.GPU_ROW_REMAP_FAILURE, (0, 0), (10, 1), (30, 0), **_on_gpu(w))
 
 
-@fault(at=10, mended=30, minutes=40, GpuRowRemapPending=(0, 0))
+@fault(at=10, mended=30, minutes=50, GpuFaulty__warning=(1, 15))
 def row_remap_waits(w: World) -> None:
     """A row is to be replaced at the next reset."""
     w.host()
     w.gauge(c.GPU_ROW_REMAP_PENDING, (0, 0), (10, 1), (30, 0), **_on_gpu(w))
 
 
-@fault(at=10, mended=30, minutes=40, GpuRetiredPages=(0, 0))
+@fault(at=10, mended=30, minutes=50, GpuFaulty__critical=(1, 15))
 def pages_retire(w: World) -> None:
     """40 and 23 pages make 63, NVIDIA's limit."""
     w.host()
@@ -565,32 +594,40 @@ def pages_retire(w: World) -> None:
     w.gauge(c.GPU_RETIRED_PAGES_TOTAL, (0, 22), (10, 23), (30, 0), **_on_gpu(w), kind="double_bit")
 
 
-@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown=(10.5, 9.5))
+@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown__warning=(10.5, 9.5))
 def overheats(w: World) -> None:
     """A fan fails."""
     w.host()
     throttle(w, "hw_thermal_slowdown")
 
 
-@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown=(10.5, 9.5))
+@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown__warning=(10.5, 9.5))
 def slowed_by_hardware(w: World) -> None:
     """The board slows itself without naming heat."""
     w.host()
     throttle(w, "hw_slowdown")
 
 
-@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown=(10.5, 9.5))
+@fault(at=20, mended=35, minutes=50, GpuThermalSlowdown__warning=(10.5, 9.5))
 def slowed_by_software(w: World) -> None:
     """A card that the driver holds at three quarters of its clock, because it is hot."""
     w.host()
     throttle(w, "sw_thermal_slowdown")
 
 
+@fault(at=0, mended=40, minutes=55, GpuThermalSlowdown__warning=(10.25, 9.75))
+def slowed_by_software_from_the_start(w: World) -> None:
+    """The same, all the time since before anybody looked: three quarters of the clock is all that is ever seen."""
+    w.host()
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 1.0), (40, 0), **_on_gpu(w), reason="sw_thermal_slowdown")
+
+
 @fault(at=20, mended=35, minutes=50, GpuPowerBrake=(5.75, 9.25))
 def power_supply_brakes(w: World) -> None:
-    """One of two power supplies fails."""
+    """One of two power supplies fails; the driver counts it as the hardware's slowdown as well."""
     w.host()
     throttle(w, "hw_power_brake_slowdown")
+    throttle(w, "hw_slowdown")
 
 
 def throttle(w: World, reason: str, start: float = 20, end: float = 35) -> None:
@@ -598,7 +635,7 @@ def throttle(w: World, reason: str, start: float = 20, end: float = 35) -> None:
     w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (start, 0.8), (end, 0), **_on_gpu(w), reason=reason)
 
 
-@fault(at=15, mended=35, minutes=45, GpuNearSlowdownTemperature=(10, 4.75))
+@fault(at=15, mended=35, minutes=45, GpuThermalSlowdown__info=(10, 4.75))
 def nearly_too_hot(w: World) -> None:
     """Five degrees below the limit."""
     w.host()
@@ -619,7 +656,7 @@ def link_repeats(w: World) -> None:
     w.counter(c.GPU_NVLINK_ERRORS_TOTAL, (0, 0), (15, 3 / 600), (35, 0), **_on_gpu(w), kind="replay")
 
 
-@fault(at=10, mended=30, minutes=40, GpuLost=(1, 0))
+@fault(at=10, mended=30, minutes=50, GpuFaulty__critical=(1, 15))
 def falls_off_the_bus(w: World) -> None:
     """The driver knows it and gets no answer."""
     w.host()
@@ -697,7 +734,7 @@ def cpu_is_saturated(w: World) -> None:
 # --- ourselves --------------------------------------------------------------------------------------------------------
 
 
-@fault(at=20, mended=40, minutes=50, ExporterDown=(5, 0))
+@fault(at=20, mended=40, minutes=50, ExporterDown=(5, -1))
 def exporter_is_down(w: World) -> None:
     """Nothing answers on the node for twenty minutes; the training goes on."""
     _steady(w)
@@ -705,10 +742,29 @@ def exporter_is_down(w: World) -> None:
     w.gauge("up", (0, 1), (20, 0), (40, 1), instance=w.node())
 
 
-@fault(at=10, mended=40, minutes=50, ExportersAbsent=(15, 0), alone=True)
+@fault(at=10, mended=40, minutes=50, ExportersAbsent=(15, -1), alone=True)
 def no_exporter_at_all(w: World) -> None:
     """Somebody emptied the targets file."""
+    w.host()
+    w.gap(10, 40)
     w.gauge("up", (0, 1), (10, None), (40, 1), instance=w.node())
+
+
+@fault(at=0, mended=40, minutes=50, ExportersAbsent=(15, -1), alone=True)
+def no_exporter_ever(w: World) -> None:
+    """The port is wrong from the beginning: what is scraped does not answer, and what answers is another program."""
+    w.host()
+    w.gap(0, 40)
+    w.gauge("up", (0, 0), (40, 1), instance=w.node())
+    w.constant("up", instance="something-else:9100")
+
+
+@fault(at=20, mended=80, minutes=90, ExporterDown=(5, -1), alone=True)
+def the_only_exporter_is_down(w: World) -> None:
+    """It is known to be there: that none answers is no reason to look for targets."""
+    w.host()
+    w.gap(20, 80)
+    w.gauge("up", (0, 1), (20, 0), (80, 1), instance=w.node())
 
 
 @fault(at=10, mended=30, minutes=40, CollectorFailing=(10, 0))

@@ -257,6 +257,25 @@ def two_nodes_validate_on_rank_0(w: World) -> None:
         w.train(*parts, rank=str(rank), ranks=4, **where)  # type: ignore[arg-type]
 
 
+def callbacks_after_epochs(w: World) -> None:
+    """After each epoch of twenty minutes a callback draws pictures for one; every rank says 'train' meanwhile."""
+    w.host()
+    w.train(*[Part(20), Part(1, busy=0, batches=False)] * 5, epoch_minutes=21)
+
+
+def two_clusters(w: World) -> None:
+    """Equal addresses and equal runs in two clusters: one trains, in the other an idle GPU and a training on two."""
+    one, two = World(w.name, minutes=w.minutes), World(w.name, minutes=w.minutes)
+    one.host()
+    one.train(Part(w.minutes), epoch_minutes=20)
+    two.host(gpus=3)
+    for rank in range(2):
+        part = Part(w.minutes, busy=0.4, exposed=0.05, slow=2.0)
+        two.train(part, rank=str(rank), ranks=2, gpu=str(rank), epoch_minutes=45)
+    w.merge(one, cluster="one")
+    w.merge(two, cluster="two")
+
+
 def ranks_differ_a_little(w: World) -> None:
     """Four ranks, one ten per cent slower; it starts late, and ends twenty seconds after the others."""
     w.host(gpus=4)
@@ -377,6 +396,8 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     oom_is_somebody_elses,
     full_by_nature,
     two_nodes_validate_on_rank_0,
+    callbacks_after_epochs,
+    two_clusters,
     ranks_differ_a_little,
     ranks_not_split,
     trains_a_fifth_of_the_time,

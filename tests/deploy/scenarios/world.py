@@ -66,6 +66,7 @@ class World:
         alone: shares its Prometheus with no other scenario.
         shown: alerts whose texts are wanted, and the minute.
         series: what would have been scraped.
+        job: of all targets; no rule may depend on its name.
     """
 
     name: str
@@ -73,6 +74,7 @@ class World:
     alone: bool = False
     shown: tuple[tuple[str, float], ...] = ()
     series: dict[Key, list[Piece]] = field(default_factory=dict)
+    job: str = "training-nodes"
 
     # --- the three kinds of series ------------------------------------------------------------------------------------
 
@@ -102,6 +104,13 @@ class World:
         """Set a series, in place of what it was."""
         name = metric if isinstance(metric, str) else metric.name
         self.series[name, tuple(sorted(labels.items()))] = list(pieces)
+
+    def merge(self, other: World, **labels: str) -> None:
+        """Take in all series of another world, with more labels."""
+        self.series |= {
+            (name, tuple(sorted((dict(own) | labels).items()))): list(pieces)
+            for (name, own), pieces in other.series.items()
+        }
 
     def end(self, minute: float, **labels: str) -> None:
         """Series with these labels are no longer published from this minute on."""
@@ -137,6 +146,7 @@ class World:
         """A healthy node with idle GPUs; returns its address."""
         instance = self.node(index)
         self.constant("up", instance=instance)
+        self.constant(c.BUILD_INFO, instance=instance, version="1", python="3.12")
         self.put(c.SNAPSHOT_TIMESTAMP_SECONDS, [(0, 0.0, 1.0)], instance=instance)
         for collector in ("gpu", "runs", "memory"):
             self.constant(c.COLLECTOR_UP, instance=instance, collector=collector)
@@ -316,7 +326,7 @@ class World:
     def input_series(self, interval: float) -> Iterator[dict[str, Any]]:
         """Input series of promtool, one sample every `interval` seconds."""
         for (name, labels), pieces in self.series.items():
-            quoted = ",".join(f'{label}="{value}"' for label, value in (*labels, ("job", "yoloscope")))
+            quoted = ",".join(f'{label}="{value}"' for label, value in (*labels, ("job", self.job)))
             yield {"series": f"{name}{{{quoted}}}", "values": _values(pieces, self.minutes, interval)}
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis.live import Live
+from yoloscope_exporter.diagnosis.live import FIX_LENGTH, Live, _shortened
 
 from tests.recordings.model import Plan, moments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 STARVED = Plan(workers=1, epochs=1, batches=200)
 
@@ -31,6 +35,39 @@ def test_live_publishes_verdict_goodput_and_waste() -> None:
     assert last[catalog.TRAIN_GOODPUT_RATIO.name, (run, "0")] == pytest.approx(0.41, abs=0.05)
     assert last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, (run, "0", "loader_workers")] > 0
     assert [verdict.name for verdict in watching.diagnoses[0].verdicts] == ["loader_workers"]
+
+
+def fixes(samples: Iterable[Sample], verdict: str) -> list[str]:
+    """What is said about a verdict."""
+    return [s.labels[3] for s in samples if s.metric is catalog.TRAIN_VERDICT_FIX_INFO and s.labels[2] == verdict]
+
+
+def test_live_publishes_what_to_do() -> None:
+    """One series for each verdict that holds, with the fix that was computed for it."""
+    watching, last = live(replace(STARVED, end="running"))
+    told = watching.diagnoses[0].verdicts[0]
+    assert told.fix.startswith("workers=")
+    key = (STARVED.run, "0", "loader_workers", _shortened(told.fix))
+    assert [labels for name, labels in last if name == catalog.TRAIN_VERDICT_FIX_INFO.name] == [key]
+
+
+def test_a_fix_whose_numbers_waver_is_one_series_in_ten_minutes() -> None:
+    """Each judgement computes other numbers; who reads the alert wants one answer."""
+    plan = replace(STARVED, batches=600, prep=lambda at: 0.9 if at.batch // 150 % 2 else 0.5, end="running")
+    watching, said, computed = Live(), [], set()
+    for time, samples in moments(plan, 1.0):
+        said += fixes(watching.feed(time, samples), "loader_workers")
+        computed |= {verdict.fix for told in watching.diagnoses for verdict in told.verdicts}
+    assert len(computed) > 1
+    assert len(said) > 100
+    assert len(set(said)) == 1
+
+
+@pytest.mark.parametrize("text", ["word " * 100, "x" * 500])
+def test_a_fix_has_at_most_200_characters(text: str) -> None:
+    """So that a label is bounded."""
+    assert len(_shortened(text)) <= FIX_LENGTH
+    assert _shortened("workers=12; more") == "workers=12; more"
 
 
 @pytest.mark.parametrize("every", [1.0, 1.3, 2.0, 3.0, 5.0])

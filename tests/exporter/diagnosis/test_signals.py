@@ -15,7 +15,7 @@ from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
-from tests.recordings.model import Plan, play
+from tests.recordings.model import START, Plan, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,3 +262,52 @@ def test_where_it_hangs_is_part_of_the_evidence() -> None:
     facts[3] = "stopped (SIGSTOP, or a debugger)"
     stopped = node(*running, Sample(c.TRAIN_HANG_INFO, ("a", "0", *facts), 1.0))["a"]
     assert str(stalled.fix(stopped)) == "kill -CONT 47 lets it go on"
+
+
+GIB = 2.0**30
+
+
+def halved(reductions: float) -> signals.Signals:
+    """A rank that reserved 79 GiB for 32 images, and 42 for 16; on a device of 80 GiB, seen over a minute each."""
+    store, run = Store(), ("a", "0")
+    for time in range(0, 120, 2):
+        after = time >= 60
+        now = {"reserved": 42.0 if after else 79.0, "peak_reserved": 79.0, "allocated": 5.0}
+        store.add(
+            100.0 + time,
+            [
+                *ranks("a", 1),
+                Sample(c.TRAIN_DEVICE_INFO, (*run, "0", "GPU-1"), 1.0),
+                Sample(c.GPU_MEMORY_TOTAL_BYTES, ("0",), 80 * GIB),
+                Sample(c.GPU_MEMORY_USED_BYTES, ("0",), (now["reserved"] + 1) * GIB),
+                Sample(c.TRAIN_BATCH_SIZE, run, 16.0 if after and reductions else 32.0),
+                Sample(c.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, run, reductions * after),
+                *(Sample(c.TRAIN_CUDA_MEMORY_BYTES, (*run, kind), size * GIB) for kind, size in now.items()),
+            ],
+        )
+    (one,) = signals.gather([(Window(store, 170.0, 218.0, 2.0), Window(store, 100.0, 218.0, 2.0))])
+    return one
+
+
+def test_the_peak_of_a_larger_batch_is_no_peak_of_this_one() -> None:
+    """Review r12: after Ultralytics halved the batch, that the device had been full told of pressure for ever."""
+    one = halved(1.0)
+    assert one.cuda_batch_peak_bytes == 42 * GIB
+    assert one.cuda_reserved_bytes == 42 * GIB
+    assert one.cuda_peak_share == pytest.approx(42 / 80)
+    assert not rules.BY_NAME["gpu_memory_pressure"].when(one, DEFAULTS)
+
+
+def test_the_peak_of_the_run_counts_while_its_batch_is_what_it_was() -> None:
+    """A validation that took more than the steps of now is to come again."""
+    one = halved(0.0)
+    assert one.cuda_batch_peak_bytes == 79 * GIB
+    assert rules.BY_NAME["gpu_memory_pressure"].when(one, DEFAULTS)
+
+
+def test_a_spread_is_that_of_images_per_second() -> None:
+    """Over parts of the window: a steady training has little of it."""
+    window = Window(play(Plan(epochs=1, batches=300)), START + 20, START + 80, 2.0)
+    (one,) = signals.gather([(window, window)])
+    assert 0 < one.throughput_spread < 0.1
+    assert one.trainer_cores == pytest.approx(1.0, abs=0.1)

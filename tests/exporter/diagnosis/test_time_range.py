@@ -36,7 +36,8 @@ def test_a_verdict_is_told_with_numbers_and_a_remedy() -> None:
     assert "waits for data" in verdict.evidence
     assert verdict.fix == "workers=4"
     assert verdict.gain is not None
-    assert verdict.gain.startswith("up to 2.")
+    assert verdict.gain == str(verdict.advice.forecast)
+    assert verdict.gain.startswith("2.3x to 2.4x: ")  # 58 % of the time waits
     assert verdict.share == pytest.approx(1.0, abs=0.2)
 
 
@@ -137,3 +138,16 @@ def test_the_quota_of_an_exporter_that_tells_no_periods_is_judged_by_time() -> N
     """As version 0.1 does."""
     periods = (catalog.CGROUP_CPU_PERIODS_TOTAL, catalog.CGROUP_CPU_THROTTLED_PERIODS_TOTAL)
     assert names(play(replace(THROTTLED, without=periods))) == ["cpu_throttled"]
+
+
+def test_a_run_that_followed_advice_says_what_came_of_it() -> None:
+    """Two runs in one recording: the second has the workers that were advised to the first."""
+    store = play(replace(STARVED, run="first"))
+    for time, samples in moments(Plan(run="second", workers=4, epochs=1, batches=200), start=store.last + 60):
+        store.add(time, samples)
+    first, second = diagnose_range([store]).diagnoses
+    assert first.followed == ()
+    (found,) = second.followed
+    assert (found.run, found.verdict, found.arguments) == ("first", "loader_workers", {"workers": 4})
+    assert found.helped
+    assert found.delivered == pytest.approx(2.35, abs=0.1)

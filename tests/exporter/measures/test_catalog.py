@@ -6,7 +6,7 @@ import pytest
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import signals
-from yoloscope_exporter.measures import loader, memory, ranks, training
+from yoloscope_exporter.measures import gpu, loader, memory, ranks, training
 from yoloscope_exporter.measures.evaluate import evaluate
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.series import Store, Window
@@ -139,3 +139,28 @@ def test_a_dead_rank_does_not_raise_the_throughput() -> None:
         windows.append(Window(store, 100.0, 160.0, 30.0))
     found = evaluate(training.IMAGES.formula, windows, "run")
     assert list(found.values()) == pytest.approx([64.0])
+
+
+@pytest.mark.parametrize(
+    ("throttled", "hot", "braked"),
+    [
+        ({"sw_thermal_slowdown": 30.0}, 0.5, 0.0),
+        ({"hw_thermal_slowdown": 30.0, "hw_slowdown": 30.0}, 0.5, 0.0),
+        ({"hw_power_brake_slowdown": 30.0, "hw_slowdown": 33.0}, 0.0, 0.5),
+        ({"hw_power_brake_slowdown": 30.0, "hw_slowdown": 45.0, "hw_thermal_slowdown": 15.0}, 0.25, 0.5),
+        ({"hw_slowdown": 30.0}, 0.5, 0.0),
+    ],
+)
+def test_hardware_slowdown_is_heat_unless_the_power_brake_explains_it(
+    throttled: dict[str, float], hot: float, braked: float
+) -> None:
+    """Drivers set it beside the reason's own flag; its seconds never equal the driver's to the last one."""
+    store = Store()
+    for share in (0.0, 1.0):
+        seconds = dict.fromkeys(c.THROTTLE_REASONS, 0.0) | throttled
+        store.add(
+            100.0 + 60.0 * share,
+            [Sample(c.GPU_THROTTLED_SECONDS_TOTAL, ("0", reason), share * spent) for reason, spent in seconds.items()],
+        )
+    read = Reading(Window(store, 100.0, 160.0, 30.0))
+    assert (read.one(gpu.THERMAL, gpu="0"), read.one(gpu.POWER_BRAKE, gpu="0")) == pytest.approx((hot, braked))

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from yoloscope_exporter.measures import gpu, host, loader, memory, ranks, training
 from yoloscope_exporter.measures.catalog import MEASURES
+from yoloscope_exporter.measures.measure import Measure
 from yoloscope_exporter.measures.thresholds import MORE, THRESHOLDS, Thresholds
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from deploy.prometheus.rulebook import ALERTS as RULEBOOK
+from deploy.prometheus.rulebook.model import measured
+from deploy.prometheus.rulebook.records import RECORDED
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 ROOT = Path(__file__).parents[3]
 VERDICTS = sorted((ROOT / "exporter/yoloscope_exporter/diagnosis/rules").glob("*.py"))
 ALERTS = sorted((ROOT / "deploy/prometheus/rulebook").glob("*.py"))
@@ -24,8 +29,19 @@ NONE, ONE = 0, 1
 NO_THRESHOLD = {
     "memory.py: gpu_idle_samples > 0.3": "wording of evidence",
     "memory.py: gpu_full_samples > 0.3": "wording of evidence",
+    "health.py: share >= 0.01": "wording of evidence",
+    "setup.py: still >= 60": "wording of evidence",
     "loader.py: worker_threads > 1.2": "wording of evidence",
     "loader.py: runqueue_share >= 0.05": "wording of evidence",
+}
+
+
+#: As they are called in code.
+BY_CONSTANT = {
+    name: value
+    for module in (training, loader, gpu, memory, host, ranks)
+    for name, value in vars(module).items()
+    if isinstance(value, Measure)
 }
 
 
@@ -35,19 +51,73 @@ def each(paths: list[Path]) -> pytest.MarkDecorator:
 
 @each(VERDICTS)
 def test_verdicts_compare_with_names(path: Path) -> None:
-    """No comparison of a signal with a number but none and one."""
+    """No comparison with a number but none and one, whatever is compared, on whichever side, or under another name."""
     found = {f"{path.name}: {text}" for text in _compared(ast.parse(path.read_text(encoding="utf-8")))}
     assert found - set(NO_THRESHOLD) == set()
 
 
 def _compared(tree: ast.AST) -> Iterator[str]:
-    """Comparisons of `s.signal` or `s.get(Signals.signal)` with a number."""
+    """Comparisons with a number, written or kept in a constant of the module."""
+    constants = {name: value for node in ast.walk(tree) for name, value in _assigned(node)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
-            values = [n.value for n in node.comparators if isinstance(n, ast.Constant) and not isinstance(n.value, str)]
-            name = re.search(r"\bs\.(?:get\(Signals\.)?(\w+)", ast.unparse(node.left))
-            if name and any(value not in {NONE, ONE} for value in values):
-                yield f"{name[1]} {ast.unparse(node).split(' ', 1)[1].split(') ')[-1]}"
+            sides = [node.left, *node.comparators]
+            numbers = [number for side in sides if (number := _number(side, constants)) is not None]
+            if any(number not in {NONE, ONE} for number in numbers):
+                yield re.sub(r"s\.get\(Signals\.(\w+)(?:, [^)]+)?\)|\bs\.", r"\1", ast.unparse(node))
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[str, float]]:
+    """A constant of the module that is a number."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign) or (number := _number(node.value, {})) is None:
+        return
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    yield from ((target.id, number) for target in targets if isinstance(target, ast.Name))
+
+
+def _number(node: ast.expr | None, constants: Mapping[str, float]) -> float | None:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _number(node.operand, constants)
+        return None if inner is None else -inner
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return float(node.value)
+    return constants.get(node.id) if isinstance(node, ast.Name) else None
+
+
+@pytest.mark.parametrize("text", ["s.idle > 0.05", "0.05 < s.idle", "share(s) >= 3", "LEAST = 0.3\ns.idle < LEAST"])
+def test_a_hidden_number_is_found(text: str) -> None:
+    """What the test above is to find, it finds."""
+    assert list(_compared(ast.parse(text))) != []
+
+
+#: Windows over which rules read measures.
+WINDOWS = ("1m", "2m", "5m", "10m", "15m", "20m")
+
+
+def _asked(expr: str) -> Iterator[tuple[str, str]]:
+    """Measures that an expression compares with a threshold, and the threshold."""
+    recorded = [(name, measure) for name, measure in RECORDED_MEASURES.items() if name in expr]
+    texts = [(str(measured(one, window)), one) for one in MEASURES for window in WINDOWS]
+    for text, measure in [*recorded, *((text, one) for text, one in texts if text in expr)]:
+        for found in re.findall(re.escape(text) + r"\)* (?:[<>]=?) @(\w+)@(?: [<>]=? @(\w+)@)?", expr):
+            yield from ((measure.name, name) for name in found if name)
+
+
+def _recorded_measures() -> dict[str, Measure]:
+    """Recorded series that are a measure as it is."""
+    known = {str(measured(one, window)): one for one in MEASURES for window in WINDOWS}
+    return {record.name: known[record.expr] for record in RECORDED if record.expr in known}
+
+
+RECORDED_MEASURES = _recorded_measures()
+
+
+def test_rules_ask_a_measure_by_its_own_thresholds() -> None:
+    """The question a verdict asks is asked with the same number by the alert; a second number is a degree of it."""
+    by_name = {one.name: one for one in MEASURES}
+    asked = {pair for rule in (*RULEBOOK, *RECORDED) for pair in _asked(rule.expr)}
+    assert len({measure for measure, _ in asked}) > 10, "the test sees the rules"
+    assert {(measure, name) for measure, name in asked if name not in by_name[measure].thresholds} == set()
 
 
 @each(ALERTS)
@@ -60,6 +130,27 @@ def test_alerts_compare_with_names(path: Path) -> None:
 
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+@each(PANELS)
+def test_panels_colour_a_measure_by_its_own_thresholds(path: Path) -> None:
+    """A figure changes its colour where the verdict and the alert begin."""
+    found = list(_coloured(ast.parse(path.read_text(encoding="utf-8"))))
+    assert {(one, name) for one, name in found if name not in BY_CONSTANT[one].thresholds} == set()
+
+
+def _coloured(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Measures as `module.NAME` in a panel or column with `steps=look.above(...)`, and the names in that."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not any(key.arg == "steps" for key in node.keywords):
+            continue
+        steps = next(key.value for key in node.keywords if key.arg == "steps")
+        names = [one.value for one in ast.walk(steps) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        others = [*node.args, *(key.value for key in node.keywords if key.arg != "steps")]
+        text = " ".join(map(ast.unparse, others))
+        for constant in re.findall(r"\b(?:\w+_measures|training|memory|loader|host|gpu|cpu)\.([A-Z_]+)\b", text):
+            if constant in BY_CONSTANT and "title=" not in constant:
+                yield from ((constant, name) for name in names)
 
 
 @each(PANELS)

@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 
-def _too_hot(s: Signals, t: Thresholds) -> bool:
-    """What the power brake explains is not heat: drivers count it as hardware slowdown as well."""
-    return s.thermal_share - s.get(Signals.power_brake_share) >= t.thermal_share
-
-
 def _brake_evidence(s: Signals, _: Thresholds) -> str:
     clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
     return f"power brake {s.power_brake_share:.0%} of the time{clock}"
@@ -57,13 +52,13 @@ RULES = (
         name="thermal_throttle",
         title="The GPU is too hot",
         severity=WARNING,
-        requires="throttle reasons of temperature, the power brake subtracted",
+        requires="throttle reasons of temperature; hardware slowdown only where the power brake does not explain it",
         confused_with={
             "power_brake": "hardware slowdown stands for either; the brake's own reason tells",
             "power_capped": "another reason",
         },
         needs=(Signals.thermal_share,),
-        when=_too_hot,
+        when=lambda s, t: s.thermal_share >= t.thermal_share,
         thresholds=("thermal_share",),
         evidence=_thermal_evidence,
         cause="the GPU lowers its clocks to stay within its temperature limit",

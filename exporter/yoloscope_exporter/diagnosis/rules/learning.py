@@ -9,8 +9,8 @@ from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, WARNING, Rul
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.diagnosis.advice import Value
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
 
 def _diverged_advice(s: Signals) -> Advice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import advice, units
@@ -249,7 +250,7 @@ def _affinity_advice(s: Signals) -> Advice:
     return Advice(
         note="start it without taskset or numactl; in Slurm --cpus-per-task with the CPUs that the workers need; "
         "unset KMP_AFFINITY, GOMP_CPU_AFFINITY and OMP_PROC_BIND, which pin the process that workers are forked from",
-        speedup=advice.speedup_without_wait(s),
+        forecast=advice.without_wait(s),
     )
 
 
@@ -270,7 +271,7 @@ def _workers_advice(s: Signals) -> Advice:
         return more
     less = advice.for_slow_preprocessing(s)
     note = f"Ultralytics sets workers=0 on a CPU, whatever is asked for; {less.note}"
-    return Advice(less.arguments, note=note, speedup=less.speedup)
+    return replace(less, note=note)
 
 
 def _wait_advice(s: Signals) -> Advice:
@@ -318,7 +319,7 @@ def _quota_evidence(s: Signals, _: Thresholds) -> str:
 def _slow_worker_advice(s: Signals) -> Advice:
     return Advice(
         note=f"check the files, the mount and the CPU of worker {s.names.get('slowest_worker', '')}",
-        speedup=advice.speedup_without_wait(s),
+        forecast=advice.without_wait(s),
     )
 
 
@@ -417,7 +418,7 @@ RULES = (
         verify="top -o %CPU: who uses the CPUs beside this run's processes",
         fix=lambda s: Advice(
             note="run it on a node of its own, or give it CPUs of its own (Slurm --cpus-per-task, a cgroup's cpuset)",
-            speedup=advice.speedup_without_wait(s),
+            forecast=advice.without_wait(s),
         ),
         waste=("data_wait",),
         remedy="a node, or CPUs, of its own",

@@ -142,7 +142,7 @@ RULES = (
         cause="activations of the batch, or uneven batches (many boxes, multi-scale), leave no room",
         verify="torch.cuda.memory_summary(); nvidia-smi --query-gpu=memory.used --format=csv -l 1",
         fix=advice.smaller_batch,
-        remedy="`batch` down with `nbs=64`, so that gradients are accumulated to the same nominal batch; `amp=True`",
+        remedy="`batch` down, with `nbs` and `weight_decay` that keep images per optimizer step and decay; `amp=True`",
     ),
     Rule(
         name="gpu_memory_leak",
@@ -205,6 +205,6 @@ RULES = (
         verify="the log's 'out of memory'; torch.cuda.memory_stats()['num_alloc_retries']",
         fix=advice.smaller_batch,
         event=True,
-        remedy="`batch` down to what fits, `nbs=64`, `amp=True`",
+        remedy="`batch` down to what fits, with `nbs` and `weight_decay` that keep the optimizer's steps; `amp=True`",
     ),
 )

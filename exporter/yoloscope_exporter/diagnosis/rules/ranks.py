@@ -41,7 +41,7 @@ def _straggler_advice(s: Signals) -> Advice:
         "h2d": "look at its PCIe link",
     }
     note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
-    return Advice(note=note, speedup=1 + s.lag)
+    return Advice(note=note, forecast=advice.without_share(s, s.lag / (1 + s.lag)))
 
 
 def _all_wait(s: Signals, t: Thresholds) -> bool:

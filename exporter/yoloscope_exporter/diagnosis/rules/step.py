@@ -11,18 +11,26 @@ from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
 
 def _validation_advice(s: Signals) -> Advice:
-    speedup = 1 / (1 - s.validate_share) if s.validate_share < 1 else None
-    note = "validate with `yolo val` afterwards; or a smaller validation set"
-    return Advice({"val": False}, note=note, speedup=speedup, whole=True)
+    """Without it nothing is known of an epoch but its loss; only the last one, or that of early stopping, is left."""
+    note = (
+        "it ends early stopping (patience), and best.pt becomes the last epoch; validate with `yolo val` afterwards, "
+        "or keep it and take a smaller validation set"
+    )
+    least = s.validate_share * (1 - 1 / s.epochs) if s.get(Signals.epochs) else 0.0
+    return Advice({"val": False}, note=note, forecast=advice.shorter_run(s.validate_share, least))
 
 
 def _checkpoint_advice(s: Signals) -> Advice:
+    """`save_period` only where one is set: -1 is the default, and last.pt is written every epoch whatever it is."""
+    period = advice.in_use("save_period", s)
+    more = isinstance(period, int) and period > 0
     note = "checkpoints every epoch are Ultralytics' own; write them to a local disk (project=)"
-    speedup = 1 / (1 - s.checkpoint_share) if s.checkpoint_share < 1 else None
-    return Advice({"save_period": -1}, note=note, speedup=speedup, whole=True)
+    arguments: dict[str, Value] = {"save_period": -1} if more else {}
+    return Advice(arguments, note=note, forecast=advice.shorter_run(s.checkpoint_share))
 
 
 def _copy_advice(s: Signals) -> Advice:
@@ -85,7 +93,7 @@ def _callback_advice(s: Signals) -> Advice:
     note = f"{off}call it every N batches only, or let it hand its work to a thread"
     share = max(s.callbacks_share, s.get(Signals.callbacks_of_run))
     by_batch = s.callbacks_share >= s.get(Signals.callbacks_of_run)
-    return Advice(note=note, speedup=1 / (1 - share) if share < 1 else None, whole=not by_batch)
+    return Advice(note=note, forecast=advice.without_share(s, share) if by_batch else advice.shorter_run(share))
 
 
 def _underfilled(s: Signals, t: Thresholds) -> bool:
@@ -143,7 +151,7 @@ RULES = (
         verify="py-spy record --pid <pid> --duration 30 --output step.svg: what preprocess_batch calls",
         fix=lambda s: Advice(
             note="move what it does into the data set, where workers do it beside training; multi_scale=False",
-            speedup=1 / (1 - s.preprocess_share) if s.preprocess_share < 1 else None,
+            forecast=advice.without_share(s, s.preprocess_share),
         ),
         waste=("preprocess",),
         remedy="`multi_scale=False`; transforms in the data set instead of in `preprocess_batch`",
@@ -182,7 +190,7 @@ RULES = (
         cause="every epoch ends with a pass over the whole validation set",
         verify="the progress bars of training and validation, side by side",
         fix=_validation_advice,
-        remedy="`val=False` and `yolo val` afterwards, or a smaller validation set",
+        remedy="a smaller validation set; or `val=False`, which ends early stopping and best.pt, and then `yolo val`",
     ),
     Rule(
         name="checkpoint_bound",
@@ -201,7 +209,7 @@ RULES = (
         verify="time cp <save_dir>/weights/last.pt /tmp and back",
         fix=_checkpoint_advice,
         waste=("checkpoint",),
-        remedy="`project=` on a local disk, `save_period=-1`",
+        remedy="`project=` on a local disk; no `save_period`",
     ),
     Rule(
         name="small_batch",

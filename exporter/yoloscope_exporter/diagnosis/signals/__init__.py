@@ -84,7 +84,12 @@ METRICS = frozenset(
     metric.name
     for metric in catalog.METRICS
     if metric.area in ("train", "cgroup") or metric in (*host.METRICS, *memory.METRICS, *gpu.METRICS)
-) - {catalog.TRAIN_VERDICT.name, catalog.TRAIN_GOODPUT_RATIO.name, catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name}
+) - {
+    catalog.TRAIN_VERDICT.name,
+    catalog.TRAIN_VERDICT_FIX_INFO.name,
+    catalog.TRAIN_GOODPUT_RATIO.name,
+    catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name,
+}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
@@ -54,6 +55,8 @@ class GpuSignals:
 
     cuda_peak_bytes = Signal("peak of CUDA memory reserved by PyTorch")
     cuda_peak_share = Signal("that peak over the device's memory")
+    cuda_reserved_bytes = Signal("CUDA memory reserved by PyTorch now")
+    cuda_batch_peak_bytes = Signal("peak of CUDA memory reserved by PyTorch with the batch size of now")
     cuda_floor_bytes = Signal("lowest CUDA memory allocated in the window: what does not depend on the batch")
     alloc_retries = Signal("allocations in the window that failed, flushed the cache and were tried again")
     ooms = Signal("out-of-memory errors of the CUDA allocator in the window")
@@ -86,11 +89,26 @@ def cuda(v: View) -> Numbers:
     return {
         GpuSignals.cuda_peak_bytes: v.measure(memory.PEAK),
         GpuSignals.cuda_peak_share: v.measure(memory.PEAK_SHARE),
+        GpuSignals.cuda_reserved_bytes: v.now.last(catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "reserved"),
+        GpuSignals.cuda_batch_peak_bytes: _batch_peak(v),
         GpuSignals.cuda_floor_bytes: v.now.minimum(catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated"),
         GpuSignals.alloc_retries: v.now.events(catalog.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, v.run, v.rank),
         GpuSignals.ooms: v.now.events(catalog.TRAIN_CUDA_OOMS_TOTAL, v.run, v.rank),
         GpuSignals.batch_reductions: v.now.events(catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, v.run, v.rank),
     }
+
+
+def _batch_peak(v: View) -> float | None:
+    """The run's peak, unless Ultralytics has halved the batch: then the most that was reserved since.
+
+    PyTorch gives back what it has reserved when Ultralytics halves the batch, and keeps what later steps reserve.
+    """
+    if not v.now.last(catalog.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, v.run, v.rank):
+        return v.measure(memory.PEAK)
+    sizes = v.long.points(catalog.TRAIN_BATCH_SIZE, v.run, v.rank)
+    since = next((after for (_, a), (after, b) in reversed(list(pairwise(sizes))) if a != b), v.long.start)
+    reserved = v.long.points(catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "reserved")
+    return max((size for time, size in reserved if time >= since), default=None)
 
 
 def gpu(v: View) -> Numbers:

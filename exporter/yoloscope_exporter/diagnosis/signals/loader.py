@@ -35,6 +35,7 @@ class LoaderSignals:
         "share of a loader worker's time spent ready to run but without a CPU; of the training process's with workers=0"
     )
     worker_threads = Signal("CPUs a loader worker uses over those its preparation accounts for: threads it started")
+    trainer_cores = Signal("CPUs that the training process itself uses")
     worker_resident_bytes = Signal("resident memory of one loader worker")
 
 
@@ -109,6 +110,7 @@ def worker_processes(v: View) -> Numbers:
         LoaderSignals.workers_alive: v.now.last(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker"),
         LoaderSignals.runqueue_share: at_most_one(ratio(waiting, training)),
         LoaderSignals.worker_read_rate: v.process_rate(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, role),
+        LoaderSignals.trainer_cores: v.process_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, "main"),
         LoaderSignals.worker_threads: ratio(used, preparing),
         LoaderSignals.worker_resident_bytes: ratio(memory, alive),
     }

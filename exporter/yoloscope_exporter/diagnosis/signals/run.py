@@ -44,6 +44,12 @@ class RunSignals:
     longest_batch = Signal("longest batch of the run so far in seconds, data wait included (upper bound of its bucket)")
     batch_size = Signal("images in a batch of this rank")
     epoch_images = Signal("training images in the data set as this rank and its peers see them")
+    epoch_batches = Signal("batches in an epoch of this rank")
+    visible_gpus = Signal("GPUs that the rank's process sees")
+    cache_ram_bytes = Signal("what all images of training and validation take in a cache in memory, for each rank")
+    cache_disk_bytes = Signal("what they take in a cache on disk")
+    cache_disk_room_bytes = Signal("room beside the training images when training began; 0 if nobody may write there")
+    started = Signal("Unix time of the run's start")
     ranks = Signal("trainers alive on this node")
     run_ranks = Signal("trainers of this run alive on this node")
     world_size = Signal("ranks of this run")
@@ -71,6 +77,12 @@ def settings(v: View) -> Numbers:
         RunSignals.epochs: v.now.last(catalog.TRAIN_EPOCHS, v.run, v.rank),
         RunSignals.batch_size: size,
         RunSignals.epoch_images: images,
+        RunSignals.epoch_batches: epoch_batches,
+        RunSignals.started: v.now.last(catalog.TRAIN_START_TIMESTAMP_SECONDS, v.run, v.rank),
+        RunSignals.visible_gpus: whole(v.facts.get("visible_gpus", "")),
+        RunSignals.cache_ram_bytes: v.now.last(catalog.TRAIN_CACHE_NEEDED_BYTES, v.run, v.rank, "ram"),
+        RunSignals.cache_disk_bytes: v.now.last(catalog.TRAIN_CACHE_NEEDED_BYTES, v.run, v.rank, "disk"),
+        RunSignals.cache_disk_room_bytes: v.now.last(catalog.TRAIN_CACHE_DISK_AVAILABLE_BYTES, v.run, v.rank),
         RunSignals.ranks: float(v.machine.ranks.total()) or None,
         RunSignals.run_ranks: float(v.machine.ranks[v.run]) or None,
         RunSignals.world_size: world,

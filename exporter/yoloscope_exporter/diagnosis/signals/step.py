@@ -20,6 +20,7 @@ class StepSignals:
 
     batches = Signal("training batches in the window")
     images_per_second = Signal("training images per second of step time")
+    throughput_spread = Signal("relative standard deviation of images per second over parts of the window")
     step_seconds = Signal("mean time of a batch in seconds, the data wait left out")
     wait_seconds = Signal("mean data wait of a batch in seconds")
     data_wait_share = Signal(
@@ -44,6 +45,7 @@ def step(v: View) -> Numbers:
     return {
         StepSignals.batches: batches,
         StepSignals.images_per_second: v.measure(training.IMAGES),
+        StepSignals.throughput_spread: v.machine.reading.spread(training.IMAGES, run=v.run, rank=v.rank),
         StepSignals.step_seconds: v.measure(training.STEP),
         StepSignals.wait_seconds: v.measure(training.WAIT),
         StepSignals.data_wait_share: v.typical(training.DATA_WAIT),

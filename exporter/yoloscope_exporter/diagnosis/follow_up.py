@@ -1,0 +1,213 @@
+"""What was promised to one run, and what it delivered in a later one of the same model and data. Pure calculation.
+
+Advice counts as followed where all of its arguments are in use in the later run and were not in the earlier one; what
+is set by environment variables or done by hand cannot be seen. Gains are compared as ratios, so that figures of a rank
+and of a whole run mean the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.diagnosis.forecast import WORTH_TELLING, Forecast
+from yoloscope_exporter.diagnosis.signals import Signals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from yoloscope_exporter.diagnosis.advice import Advice
+    from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
+
+#: Ranks that are remembered; the ones that were seen longest ago are forgotten first.
+MOST = 512
+#: What two runs must have in common: task, model, data, and what makes an image as costly; less what was advised.
+IDENTITY = ("task", "model", "data", "imgsz", "world_size")
+#: Of the promised gain, the share below which advice did not help.
+HELPED = 0.5
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run, or a rank of one, as far as advice and its effect are concerned.
+
+    Attributes:
+        started: Unix seconds.
+        identity: its facts by the names of IDENTITY.
+        settings: arguments in use.
+        images_per_second, peak_bytes: of training, and of device memory; None where not known.
+        told: its advice by the names of the verdicts.
+    """
+
+    run: str
+    rank: str
+    started: float
+    identity: Mapping[str, str]
+    settings: Mapping[str, Value]
+    images_per_second: float | None = None
+    peak_bytes: float | None = None
+    told: Mapping[str, Advice] = field(default_factory=dict)
+
+    def figure(self, unit: str) -> float | None:
+        """What a forecast in this unit is about."""
+        return {"images/s": self.images_per_second, "GiB": self.peak_bytes}.get(unit)
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """Advice that was followed.
+
+    Attributes:
+        run: to which it was given.
+        verdict: for which it was given.
+        promised: as it was told; None where nothing was.
+        before, after: images per second, or bytes, as the forecast's unit says; None where not known.
+        also: other arguments that differ between the two runs: what was delivered may be theirs.
+    """
+
+    run: str
+    verdict: str
+    arguments: Mapping[str, Value]
+    promised: Forecast | None
+    before: float | None
+    after: float | None
+    also: tuple[str, ...] = ()
+
+    @property
+    def delivered(self) -> float | None:
+        """The figure afterwards over the one before."""
+        return self.after / self.before if self.after is not None and self.before else None
+
+    @property
+    def helped(self) -> bool | None:
+        """Whether at least half of the promised gain came; None where that is not known."""
+        if self.promised is None or not self.promised.today or self.delivered is None or self.promised.unit == "x":
+            return None
+        if self.promised.unit == "GiB":
+            return (self.delivered < 1) == (self.promised.high < self.promised.today)
+        least = self.promised.low / self.promised.today
+        return self.delivered - 1 >= max(HELPED * (least - 1), WORTH_TELLING - 1)
+
+    def __str__(self) -> str:
+        """`workers=4, advised to train for loader_workers: promised 1.4x to 1.6x, delivered 1.5x: it helped`."""
+        typed = " ".join(f"{name}={value}" for name, value in self.arguments.items())
+        parts = [f"promised {_promise(self.promised)}" if self.promised else "nothing was promised"]
+        if self.delivered is not None and self.before is not None and self.after is not None:
+            figures = f"{self.before:.3g} -> {self.after:.3g} images/s"
+            if self.promised and self.promised.unit == "GiB":
+                figures = f"{units.size(self.before)} -> {units.size(self.after)}"
+            parts.append(f"delivered {self.delivered:.2f}x ({figures})")
+        if self.helped is not None:
+            parts[-1] += ": it helped" if self.helped else ": it did not help"
+        if self.also:
+            parts.append(f"also changed: {', '.join(self.also)}")
+        return f"{typed}, advised to {self.run} for {self.verdict}: {'; '.join(parts)}"
+
+
+def _promise(promised: Forecast) -> str:
+    today = promised.today or 1.0
+    low, high = promised.low / today, promised.high / today
+    return f"{low:.2f}x to {high:.2f}x" if low > 1 or promised.unit == "GiB" else f"up to {high:.2f}x"
+
+
+def past(s: Signals, images_per_second: float | None, told: Mapping[str, Advice]) -> Past:
+    """A rank as its signals show it."""
+    settings = {name: value for name in ultralytics.EFFECTS if (value := _setting(name, s)) is not None}
+    peak = s.numbers.get(Signals.cuda_batch_peak_bytes.name)
+    identity = {name: s.facts.get(name, "") for name in IDENTITY}
+    return Past(s.run, s.rank, s.get(Signals.started), identity, settings, images_per_second, peak, told)
+
+
+def _setting(name: str, s: Signals) -> Value | None:
+    if name == "workers":
+        return int(s.workers) if s.has(Signals.workers) else None
+    return advice.in_use(name, s)
+
+
+def follow_ups(earlier: Iterable[Past], now: Past) -> tuple[FollowUp, ...]:
+    """What `now` followed of the advice to earlier runs of the same model and data; of each argument the newest."""
+    known: set[str] = set()
+    found: list[FollowUp] = []
+    for one in sorted(earlier, key=lambda past: -past.started):
+        if one.rank != now.rank or one.started >= now.started:
+            continue
+        found += [follow for follow in _followed(one, now) if known.isdisjoint(follow.arguments)]
+        known |= {name for follow in found for name in follow.arguments}
+    return tuple(found)
+
+
+def _followed(one: Past, now: Past) -> Iterator[FollowUp]:
+    changed = {name for name, value in now.settings.items() if not ultralytics.same(value, one.settings.get(name, ""))}
+    followed = {
+        verdict: told
+        for verdict, told in one.told.items()
+        if told.arguments and _in_use(told.arguments, changed, now) and _alike(one, now, told)
+    }
+    advised = {name for told in followed.values() for name in told.arguments}
+    for verdict, told in followed.items():
+        unit = told.forecast.unit if told.forecast else "images/s"
+        also = tuple(sorted(changed - advised))
+        figures = one.figure(unit), now.figure(unit)
+        yield FollowUp(one.run, verdict, told.arguments, told.forecast, *figures, also)
+
+
+def _in_use(arguments: Mapping[str, Value], changed: set[str], now: Past) -> bool:
+    """All of them, and none before."""
+    return all(name in changed and ultralytics.same(value, now.settings[name]) for name, value in arguments.items())
+
+
+def _alike(one: Past, now: Past, told: Advice) -> bool:
+    return all(one.identity.get(name) == now.identity.get(name) for name in IDENTITY if name not in told.arguments)
+
+
+class History:
+    """The runs that are known, and what of their advice helped later ones."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._pasts: dict[tuple[str, str, str], Past] = {}
+
+    def learn(self, diagnosis: Diagnosis) -> None:
+        """Remember a rank as it trains, with the advice it is given; the last of each verdict counts."""
+        if not diagnosis.run or diagnosis.images_per_second is None:
+            return
+        key = (diagnosis.cluster, diagnosis.run, diagnosis.rank)
+        before = self._pasts.pop(key, None)
+        told = {verdict.name: verdict.advice for verdict in diagnosis.verdicts if verdict.advice.arguments}
+        told = {**before.told, **told} if before else told
+        self._pasts[key] = past(diagnosis.signals, diagnosis.images_per_second, told)
+        while len(self._pasts) > MOST:
+            del self._pasts[next(iter(self._pasts))]
+
+    def applied(self, diagnosis: Diagnosis) -> Diagnosis:
+        """The same with what it followed, and without what did not help before."""
+        now = self._pasts.get((diagnosis.cluster, diagnosis.run, diagnosis.rank))
+        if now is None or len(self._pasts) == 1:
+            return diagnosis
+        pasts = [one for (cluster, *_), one in self._pasts.items() if cluster == diagnosis.cluster]
+        alike = [one for one in pasts if one.identity == now.identity and one.started <= now.started]
+        failed = [follow for one in alike for follow in follow_ups(pasts, one) if follow.helped is False]
+        verdicts = tuple(_without_repetition(verdict, failed) for verdict in diagnosis.verdicts)
+        return replace(diagnosis, verdicts=verdicts, followed=follow_ups(pasts, now))
+
+
+def _without_repetition(verdict: Verdict, failed: Sequence[FollowUp]) -> Verdict:
+    told = without_repetition(verdict.advice, failed)
+    return replace(verdict, advice=told, fix=str(told), gain=advice.gain(told)) if told != verdict.advice else verdict
+
+
+def without_repetition(told: Advice, failed: Iterable[FollowUp]) -> Advice:
+    """The same without arguments that were followed before and did not help; what remains says so."""
+    again = {name: one for one in failed for name in one.arguments if name in told.arguments}
+    if not again:
+        return told
+    left = {name: value for name, value in told.arguments.items() if name not in again}
+    reasons = [
+        f"{name} is not advised again: {name}={one.arguments[name]} after {one.run} brought {one.delivered:.2f}x"
+        for name, one in again.items()
+    ]
+    note = "; ".join(filter(None, (told.note, *reasons)))
+    return replace(told, arguments=left, note=note, forecast=told.forecast if left else None)

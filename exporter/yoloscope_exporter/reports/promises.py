@@ -1,0 +1,38 @@
+"""What was promised to one run and what it delivered in another: a section of a comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.diagnosis.follow_up import IDENTITY, Past, follow_ups
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yoloscope_exporter.reports.summary import Summary
+
+
+def past(summary: Summary) -> Past:
+    """A run as its report shows it; the batch is that of all ranks together, as it is typed."""
+    facts = summary.facts
+    settings = {
+        name: ultralytics.parsed(facts[name]) if name in facts else ultralytics.DEFAULTS.get(name, "")
+        for name in ultralytics.EFFECTS
+    }
+    if "amp_asked" in facts:
+        settings["amp"] = ultralytics.parsed(facts["amp_asked"])
+    if "batch" in facts:
+        settings["batch"] = round(float(facts["batch"]) * max(float(facts.get("world_size") or 1), 1))
+    figures = {name: summary.figures[name].value for name in ("throughput", "peak_cuda") if name in summary.figures}
+    told = {verdict.name: verdict.advice for _, verdict in reversed(summary.verdicts) if verdict.advice.arguments}
+    identity = {name: facts.get(name, "") for name in IDENTITY}
+    speed, peak = figures.get("throughput"), figures.get("peak_cuda")
+    return Past(summary.run, "", summary.start, identity, settings, speed, peak, told)
+
+
+def promises(summaries: Sequence[Summary]) -> list[str]:
+    """What each run followed of the advice to those before it, as Markdown; nothing where nothing was followed."""
+    pasts = [past(summary) for summary in summaries]
+    followed = [f"- {one.run}: {follow}" for one in pasts for follow in follow_ups(pasts, one)]
+    return ["## Promised and delivered", "", *followed, ""] if followed else []

@@ -1,0 +1,68 @@
+"""A diagnosis as JSON and back, and as text and Markdown: effect, forecast, and what was followed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
+from yoloscope_exporter.diagnosis.follow_up import FollowUp
+from yoloscope_exporter.diagnosis.forecast import Forecast
+from yoloscope_exporter.diagnosis.serialize import from_json, to_json
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.terminal.diagnosis import to_markdown, to_text
+
+PROMISED = Forecast("images/s", 15.0, 18.0, 10.0)
+FOLLOWED = FollowUp("before", "loader_workers", {"workers": 4}, PROMISED, 10.0, 17.0, ("batch",))
+
+
+@pytest.fixture
+def diagnosis() -> Diagnosis:
+    """A rank whose validation takes long, and that followed something."""
+    told = Advice({"val": False}, {"OMP_NUM_THREADS": "1"}, "look", Forecast("x", 1.2, 1.5, 1.0), ("known",))
+    verdict = Verdict(
+        "validation_bound", "warning", "seen", "because", "check", str(told), str(told.forecast), advice=told
+    )
+    return Diagnosis("run", "0", "train", (verdict,), {}, Signals("run", "0", "train"), "", 17.0, (FOLLOWED,))
+
+
+def test_an_exporter_tells_it_as_json(diagnosis: Diagnosis) -> None:
+    """And what a command reads from it is what it was, but for the note, which stands in the fix."""
+    content = json.loads(json.dumps(to_json([diagnosis])))
+    (read,) = from_json(content)
+    assert read.images_per_second == 17.0
+    assert read.followed == (FOLLOWED,)
+    advice = read.verdicts[0].advice
+    assert (advice.forecast, advice.checks) == (Forecast("x", 1.2, 1.5, 1.0), ("known",))
+    assert (advice.arguments, advice.environment) == ({"val": False}, {"OMP_NUM_THREADS": "1"})
+    told = content["runs"][0]["verdicts"][0]
+    assert told["effect"] == ["best.pt", "early stopping"]
+    assert told["forecast"] == {"unit": "x", "low": 1.2, "high": 1.5, "today": 1.0}
+    assert content["runs"][0]["followed"][0]["helped"] is True
+
+
+def test_an_older_exporter_tells_less(diagnosis: Diagnosis) -> None:
+    """Its answer has neither forecast nor follow-ups."""
+    content = to_json([diagnosis])
+    for name in ("followed", "images_per_second"):
+        del content["runs"][0][name]
+    for name in ("effect", "forecast", "checks"):
+        del content["runs"][0]["verdicts"][0][name]
+    (read,) = from_json(content)
+    assert (read.followed, read.images_per_second, read.verdicts[0].advice.forecast) == ((), None, None)
+
+
+def test_text_says_what_changes_and_what_came(diagnosis: Diagnosis) -> None:
+    """Below the fix its effect and its forecast; at the end what was promised and delivered."""
+    text = to_text([diagnosis])
+    assert "    effect    best.pt, early stopping\n    gain      1.2x to 1.5x for the run as a whole\n" in text
+    assert f"  promised and delivered:\n    {FOLLOWED}\n" in text
+
+
+def test_markdown_says_the_same(diagnosis: Diagnosis) -> None:
+    """In columns of their own."""
+    text = to_markdown([diagnosis])
+    assert "| fix | effect on the result | gain |" in text
+    assert "| best.pt, early stopping | 1.2x to 1.5x for the run as a whole |" in text
+    assert f"Promised and delivered:\n\n- {FOLLOWED}\n" in text

@@ -1,0 +1,38 @@
+"""Promised and delivered, in a comparison of two runs."""
+
+from __future__ import annotations
+
+import pytest
+from yoloscope_exporter.reports.promises import past, promises
+from yoloscope_exporter.reports.summary import Summary, summarize
+
+from tests.recordings.model import START, Plan, play
+
+
+@pytest.fixture(scope="module")
+def mended() -> Summary:
+    """The starved run as it was advised, an hour later, from a batch that is written for all ranks."""
+    return summarize([play(Plan(run="mended", workers=4, epochs=3, batches=60), start=START + 3600)], "mended")
+
+
+def test_what_was_followed_is_told_with_what_came(before: Summary, mended: Summary) -> None:
+    """Four workers were advised to the starved run, and make the training wait no more."""
+    (_, _, line, _) = promises([before, mended])
+    assert line.startswith("- mended: workers=4, advised to before for loader_workers: promised 2.")
+    assert "delivered 2.19x (33.1 -> 72.7 images/s): it helped" in line
+    assert promises([mended, before])[2] == line, "whichever is named first"
+
+
+def test_nothing_is_told_of_what_was_not_followed(before: Summary, after: Summary) -> None:
+    """The other run began at the same time."""
+    assert promises([before, after]) == []
+    assert promises([before]) == []
+
+
+def test_arguments_are_those_that_are_typed(before: Summary) -> None:
+    """The batch counts all ranks; what a run does not say is at its default."""
+    found = past(before)
+    assert found.settings["workers"] == 1
+    assert found.settings["batch"] == 16
+    assert found.settings["val"] is True
+    assert found.told["loader_workers"].arguments == {"workers": 4}
