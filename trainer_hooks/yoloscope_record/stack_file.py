@@ -36,7 +36,8 @@ MAX_HEADER_BYTES = 4096
 #: Nobody is asked again whose file has grown so far: some forty stacks of a process with many threads.
 MAX_FILE_BYTES = 4 << 20
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAGIC = "yoloscope-stacks 1 "
+BEGIN = b"yoloscope-stacks "
+_MAGIC = BEGIN.decode() + "1 "
 _NOTE = "# "
 
 
