@@ -13,19 +13,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import promql
 from yoloscope_exporter.measures.formula import TARGET
+from yoloscope_exporter.measures.promql import Expr
 
 from dashboards import look, sdk
 from dashboards.panels import DATASOURCE
 
 if TYPE_CHECKING:
-    from yoloscope_exporter.measures.promql import Expr
+    from collections.abc import Callable
 
 TAG = "yoloscope"
 GRID = 24
 
 
 class Variable(NamedTuple):
-    """A drop-down: the values of `label` of `metric`, narrowed by the drop-downs before it or by `narrow`."""
+    """A drop-down: the values of `label` of `metric`, narrowed by the drop-downs before it or by `narrow`.
+
+    `preferred` gives a score by `label`, in place of the alphabet's order: the highest stands first, and is what is
+    shown until somebody chooses.
+    """
 
     name: str
     title: str
@@ -37,6 +42,35 @@ class Variable(NamedTuple):
     hidden: bool = False
     has_all: bool = True
     sort: sdk.models.VariableSort = sdk.models.VariableSort.ALPHABETICAL_ASC
+    preferred: Callable[[promql.Scope], Expr] | None = None
+
+
+#: More than any start time; what a run that is preferred is lifted by.
+_LIFT = 1e10
+
+
+def _started(on: promql.Scope) -> Expr:
+    """When each run began that is there, or was in the time range; every five minutes are enough for the past."""
+    now = promql.total("max", on(m.TRAIN_START_TIMESTAMP_SECONDS), "run")
+    return now.or_(promql.over("max_over_time", Expr(f"({now})", now.unit, now.help), "$__range:5m"))
+
+
+def newest(on: promql.Scope) -> Expr:
+    """The run that began last."""
+    return _started(on)
+
+
+def newest_living(on: promql.Scope) -> Expr:
+    """The living run that began last; without one, the dead."""
+    living = promql.total("max", on(m.TRAIN_UP), "run").equals(1) * _LIFT
+    return _started(on) + promql.zero(living, _started(on))
+
+
+def newest_finished(on: promql.Scope) -> Expr:
+    """The finished run that began last; without one, another."""
+    state = promql.total("max", on(m.TRAIN_STATE, state="finished"), "run").equals(1)
+    ever = state.or_(promql.over("max_over_time", Expr(f"({state})", state.unit, state.help), "$__range:5m"))
+    return _started(on) + promql.zero(ever * _LIFT, _started(on))
 
 
 #: Matches series without the label too: `cluster` is there only where somebody set it.
@@ -45,32 +79,36 @@ JOB = Variable("job", "job", m.BUILD_INFO, "job")
 INSTANCE = Variable("instance", "instance", m.BUILD_INFO, "instance")
 #: For dashboards of one node, or a few chosen ones: without All, so that it does not begin with a thousand.
 ONE_INSTANCE = INSTANCE._replace(has_all=False)
-#: Names of runs end in their start time, so that the newest of a kind comes first.
-RUN = Variable("run", "Run", m.TRAIN_RUN_INFO, "run", single=True, sort=sdk.models.VariableSort.ALPHABETICAL_DESC)
+RUN = Variable("run", "Run", m.TRAIN_RUN_INFO, "run", single=True, preferred=newest_living)
 #: The nodes a run is on; not shown. Without an all-value of its own, All is the list of them.
 NODE_OF_RUN = Variable("node", "Node of the run", m.TRAIN_RUN_INFO, "instance", all_value="", hidden=True)
 RANK = Variable("rank", "Rank", m.TRAIN_RUN_INFO, "rank", sort=sdk.models.VariableSort.NUMERICAL_ASC)
 GPU = Variable("gpu", "GPU", m.GPU_INFO, "gpu", sort=sdk.models.VariableSort.NUMERICAL_ASC)
 NODES = (CLUSTER, JOB, INSTANCE)
-#: Two runs to compare, and the nodes of both.
+#: Two runs to compare, and the nodes of both. B is the variable `run`, so that links from a run's dashboards lead to
+#: it; A offers every other one.
 _ANY_RUN, _BOTH_RUNS = promql.Scope(), promql.Scope((*TARGET, "run"), run=promql.BOTH_RUNS)
+_OTHER_RUNS = promql.Scope((*TARGET, "run"), run=promql.NOT_THIS_RUN)
 OF_TWO_RUNS = (
     *NODES,
-    RUN._replace(title="Run A"),
-    RUN._replace(name="run_b", title="Run B", narrow=_ANY_RUN),
+    RUN._replace(name="run_a", title="Run A", narrow=_OTHER_RUNS, preferred=newest_finished),
+    RUN._replace(title="Run B", narrow=_ANY_RUN, preferred=newest),
     NODE_OF_RUN._replace(narrow=_BOTH_RUNS),
 )
 OF_RUN = (*NODES, RUN, NODE_OF_RUN, RANK)
 
 
 class Annotation(NamedTuple):
-    """A mark on every time panel: where `expr` has a value above 0, or, with `at_value`, at the Unix time it gives."""
+    """A mark on every time panel: where `expr` has a value above 0, or, with `at_value`, at the Unix time it gives.
+
+    Those that explain what is seen are always there; those that are `optional` have a switch, and are off at first.
+    """
 
     name: str
     expr: Expr
     text: str
     colour: str = look.NEUTRAL
-    shown: bool = False
+    optional: bool = False
     at_value: bool = False
 
 
@@ -169,7 +207,10 @@ def _datasource() -> sdk.builders.DatasourceVariable:
 
 def _variable(variable: Variable, before: tuple[Variable, ...]) -> sdk.builders.QueryVariable:
     scope = variable.narrow or promql.Scope(tuple(other.name for other in before))
-    query = f"label_values({scope(variable.metric)}, {variable.label})"
+    if variable.preferred:
+        query, sort = f"query_result(sort_desc({variable.preferred(scope)}))", sdk.models.VariableSort.DISABLED
+    else:
+        query, sort = f"label_values({scope(variable.metric)}, {variable.label})", variable.sort
     builder = (
         sdk.builders.QueryVariable(variable.name)
         .label(variable.title)
@@ -177,8 +218,10 @@ def _variable(variable: Variable, before: tuple[Variable, ...]) -> sdk.builders.
         .query({"query": query, "refId": "StandardVariableQuery"})
         .definition(query)
         .refresh(sdk.models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(variable.sort)
+        .sort(sort)
     )
+    if variable.preferred:  # a result reads {run="..."} value time; the name may hold quotes, which are not escaped
+        builder = builder.regex(rf'/^\{{{variable.label}="(.*)"\}} \S+ \S+$/')
     if variable.single:
         return builder
     if variable.hidden:
@@ -196,7 +239,8 @@ def _annotation(annotation: Annotation) -> sdk.builders.AnnotationQuery:
         sdk.builders.AnnotationQuery()
         .name(annotation.name)
         .datasource(DATASOURCE)
-        .enable(annotation.shown)
+        .enable(not annotation.optional)
+        .hide(not annotation.optional)
         .icon_color(annotation.colour)
         .expr(annotation.expr.text)
         .step("15s")

@@ -1,43 +1,71 @@
 """How things look: colours, units and value texts, the same on every dashboard.
 
-Colours carry state and nothing else. Each has a contrast of at least 3:1 against Grafana's light (#FFFFFF) and dark
-(#181B1F) panel, and any two are told apart with protanopia, deuteranopia and tritanopia; a test computes both.
-Lines that stand for no state are shades of the muted hues below.
+Colours are `yoloscope_exporter.diagnosis.colours`', where reports and the terminal have theirs from. Those of states
+have a contrast of at least 3:1 against Grafana's light (#FFFFFF) and dark (#181B1F) panel.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
+from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter.diagnosis.rules import CRITICAL as SEVERE
+from yoloscope_exporter.diagnosis.rules import OK as HEALTHY
+from yoloscope_exporter.diagnosis.rules import WARNING as NOTABLE
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from dashboards import sdk
 
-OK: Final = "#3274D9"
-WARNING: Final = "#C77700"
-CRITICAL: Final = "#CC2163"
-NEUTRAL: Final = "#8A8F98"
-STATE_COLOURS: Final = (OK, WARNING, CRITICAL, NEUTRAL)
-#: Lines without a state are shades of these, one hue for each query of a panel.
-HUES: Final = ("#5B8DB8", "#8C6BB1", "#4E9A8E", "#9A8060", "#7B83A6", "#A86B8E")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-#: Computing is blue, waiting orange, what is no training grey. The shade tells the phases apart.
-PHASES: Final = {
-    "loader_start": "#B8894D",
-    "data_wait": WARNING,
-    "callbacks": "#9A6E8F",
-    "h2d": "#A07A4A",
-    "preprocess": "#7C8F5A",
-    "forward": "#3274D9",
-    "backward": "#5F7FC4",
-    "backward_local": "#5F7FC4",
-    "backward_exposed": "#A86B8E",
-    "optimizer": "#4E8FA8",
-    "other": "#7F7F8F",
-    "validate": "#8A8F98",
-    "checkpoint": "#6F7A86",
-    "setup": "#948F84",
-}
+OK: Final = colours.SEVERITIES[HEALTHY]
+WARNING: Final = colours.SEVERITIES[NOTABLE]
+CRITICAL: Final = colours.SEVERITIES[SEVERE]
+NEUTRAL: Final = colours.GREY
+STATE_COLOURS: Final = (OK, WARNING, CRITICAL, NEUTRAL)
+PALETTE: Final = colours.PALETTE
+PHASES: Final = colours.PHASES
+
+
+def _in_order(*values: str) -> Mapping[str, str]:
+    return dict(zip(values, PALETTE, strict=False))
+
+
+#: Label -> the colour of each of its values, for labels whose values are a fixed set.
+OF_LABEL: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "phase": PHASES,
+        "cause": colours.CAUSES,
+        "role": _in_order("main", "worker", "val_worker"),
+        "kind": _in_order(
+            "allocated",
+            "reserved",
+            "peak_allocated",
+            "peak_reserved",
+            "active",
+            "inactive_split",
+            "epoch_peak_allocated",
+            "epoch_peak_reserved",
+        ),
+        "component": _in_order("box_loss", "cls_loss", "dfl_loss", "pose_loss", "kobj_loss", "seg_loss"),
+        "name": _in_order(
+            "metrics/mAP50-95(B)", "metrics/mAP50(B)", "metrics/precision(B)", "metrics/recall(B)", "fitness"
+        ),
+        "resource": _in_order("cpu", "io", "memory"),
+        "mode": _in_order("user", "iowait", "system", "softirq", "nice", "steal", "irq", "guest"),
+    }
+)
+_ALONE: Final = re.compile(r"\{\{(\w+)\}\}")
+
+
+def by_label(legend: str) -> Mapping[str, str]:
+    """The colours of a query's lines by name, if they are named after a label that has such colours."""
+    label = _ALONE.fullmatch(legend)
+    return OF_LABEL.get(label[1], {}) if label else {}
+
 
 #: The catalogue's units in Grafana's words. Ratios are 0..1, which Grafana calls `percentunit`.
 UNITS: Final = {
@@ -56,6 +84,8 @@ UNITS: Final = {
     "hertz": "hertz",
     "cores": "suffix: cores",
     "hours": "h",
+    "kilowatt-hours": "kwatth",
+    "kilograms": "masskg",
     "processes": "none",
     "gpus": "suffix: GPU",
     "times": "suffix: x",

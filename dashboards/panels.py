@@ -7,6 +7,7 @@ from its metric, and thresholds.
 from __future__ import annotations
 
 import json
+import re
 import string
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from dashboards import look, sdk
 from dashboards.look import PLAIN, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from yoloscope_exporter.measures.promql import Expr
 
@@ -36,11 +37,16 @@ class About(NamedTuple):
         return "\n\n".join((self.what or help_, f"{NORMAL}{self.normal}", f"{OTHERWISE}{self.otherwise}"))
 
 
+#: How a line is drawn: as others are, as a bound that others are held against, or as the one to look at.
+PLAIN_LINE, BOUND, CULPRIT = "", "bound", "culprit"
+
+
 class Query(NamedTuple):
     """An expression and the name of its lines; `{{label}}` is replaced by the label's value."""
 
     expr: Expr
     legend: str = ""
+    style: str = PLAIN_LINE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +57,11 @@ class Size:
     height: int = 8
 
 
-SMALL, HALF, THIRD, WIDE = Size(width=4, height=4), Size(), Size(width=8), Size(width=24)
+#: A number; its title is read at 1366 pixels, where a sixth of the width cuts it off.
+SMALL, HALF, THIRD, WIDE = Size(width=6, height=3), Size(), Size(width=8), Size(width=24)
 EPOCH = "Epoch"
+#: In a cell whose label is empty.
+NOTHING = "–"
 NO_COLOURS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -113,16 +122,49 @@ def override(how: str, what: str, properties: dict[str, Any]) -> Override:
     )
 
 
-def _hues(queries: Sequence[Query], colours: Mapping[str, str]) -> list[Override]:
-    """Lines of one query are shades of one hue; a line named in `colours` has that colour."""
-    shades = [
-        override("byFrameRefID", ref, {"color": {"mode": "shades", "fixedColor": hue}})
-        for _, ref, hue in zip(queries, string.ascii_uppercase, look.HUES, strict=False)
+#: Things that are counted: thing number n has one colour on every panel, whether it is a rank, its GPU or a worker.
+_COUNTED = "(?:rank|GPU|worker|pg)"
+#: Highest number that still has a colour.
+_NUMBERS = 64
+_LABEL = re.compile(r"\{\{(\w+)\}\}")
+_NUMBERED = re.compile(r"\{\{(?:rank|gpu|worker|group)\}\}")
+
+
+def _colours(queries: Sequence[Query], colours: Mapping[str, str]) -> list[Override]:
+    """A fixed colour for every line: by what it means, by its number, or by its place.
+
+    Lines named after labels of an open set (disks, nodes) keep Grafana's own palette.
+    """
+    numbered = any(_NUMBERED.search(query.legend) for query in queries)
+    named = {value: colour for query in queries for value, colour in look.by_label(query.legend).items()}
+    literal = [query.legend for query in queries if not _LABEL.search(query.legend)]
+    left = [colour for colour in look.PALETTE if colour not in named.values()]
+    placed = dict(zip(literal, left, strict=False))
+    by_name = {**placed, **named, **colours}
+    return [
+        *(_by_number() if numbered else ()),
+        *(override("byName", name, _fixed(colour)) for name, colour in by_name.items()),
+        *(_drawn(query, ref) for query, ref in zip(queries, string.ascii_uppercase, strict=False) if query.style),
     ]
-    fixed = [
-        override("byName", name, {"color": {"mode": "fixed", "fixedColor": colour}}) for name, colour in colours.items()
-    ]
-    return [*shades, *fixed] if len(queries) > 1 else fixed
+
+
+def _by_number() -> Iterator[Override]:
+    """Colour n of the palette for what has the number n; the last number in a name counts: the worker's of a rank."""
+    count = len(look.PALETTE)
+    for place, colour in enumerate(look.PALETTE):
+        numbers = "|".join(str(number) for number in range(place, _NUMBERS, count))
+        yield override("byRegexp", f"/{_COUNTED} ?(?:{numbers})(?!\\d)(?!.*{_COUNTED} ?\\d)/", _fixed(colour))
+
+
+def _fixed(colour: str) -> dict[str, Any]:
+    return {"color": {"mode": "fixed", "fixedColor": colour}}
+
+
+def _drawn(query: Query, ref: str) -> Override:
+    """The lines of a query that are bounds are dashed, culprits are thick and in the colour of a warning."""
+    if query.style == BOUND:
+        return override("byFrameRefID", ref, {"custom.lineStyle": {"fill": "dash", "dash": [8, 8]}})
+    return override("byFrameRefID", ref, {"custom.lineWidth": 4, **_fixed(look.WARNING)})
 
 
 def stat(
@@ -180,28 +222,31 @@ def lines(
     style = sdk.common_models.GraphThresholdsStyleMode
     panel = (
         sdk.timeseries.Panel()
-        .line_width(1)
-        .fill_opacity(60 if stacked else 8)
+        .line_width(0 if stacked else 2)
+        .fill_opacity(80 if stacked else 0)  # a fill hides the lines behind it
         .show_points(sdk.common_models.VisibilityMode.NEVER)
         .span_nulls(False)
         .axis_soft_min(0)
-        .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.SHADES).fixed_color(look.HUES[0]))
+        .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.PALETTE_CLASSIC))
         .thresholds_style(sdk.common.GraphThresholdsStyleConfig().mode(style.OFF if steps == PLAIN else style.DASHED))
-        .legend(_legend().calcs(["mean", "max", "lastNotNull"]))
+        .legend(_legend(size))
         .tooltip(_tooltip())
     )
     if stacked:
         panel = panel.stacking(sdk.common.StackingConfig().mode(sdk.common_models.StackingMode.NORMAL).group("A"))
     if highest is not None:
         panel = panel.max(highest)
-    overrides = _hues(queries, colours)
+    overrides = _colours(queries, colours)
     return _finish(panel.build(), title, about, queries, size, unit=unit, steps=steps, overrides=overrides)
 
 
-def _legend() -> sdk.common.VizLegendOptions:
-    mode = sdk.common_models.LegendDisplayMode.TABLE
-    place = sdk.common_models.LegendPlacement.BOTTOM
-    return sdk.common.VizLegendOptions().display_mode(mode).placement(place).show_legend(True)
+def _legend(size: Size) -> sdk.common.VizLegendOptions:
+    """Names in a row below a narrow panel, where a table would show three of eight; beside a wide one with figures."""
+    mode, place = sdk.common_models.LegendDisplayMode, sdk.common_models.LegendPlacement
+    legend = sdk.common.VizLegendOptions().show_legend(True)
+    if size.width < HALF.width:
+        return legend.display_mode(mode.LIST).placement(place.BOTTOM)
+    return legend.display_mode(mode.TABLE).placement(place.RIGHT).calcs(["max", "lastNotNull"])
 
 
 def _tooltip() -> sdk.common.VizTooltipOptions:
@@ -237,27 +282,50 @@ def timeline(
     return _finish(panel.build(), title, about, queries, size, mappings=mappings)
 
 
+#: More cells than pixels show as stripes.
+_CELLS = 80
+
+
 def heatmap(title: str, about: About, query: Query, *, size: Size = HALF) -> sdk.models.Panel:
     """A histogram over time: `query` sums the rates of buckets by `le`."""
-    options = sdk.heatmap.HeatmapColorOptions()
     panel = (
+        _heatmap(sdk.heatmap_models.HeatmapColorScale.EXPONENTIAL)
+        .y_axis(sdk.heatmap.YAxisConfig().unit(look.UNITS["seconds"]))
+        .cell_gap(0)
+    )
+    kind = sdk.prom.PromQueryFormat.HEATMAP
+    return _finish(panel.build(), title, about, [query._replace(legend="{{le}}")], size, unit="/s", kind=kind)
+
+
+def rows(title: str, about: About, query: Query, *, unit: str = "", size: Size = HALF) -> sdk.models.Panel:
+    """A row for each series, its value over time as colour: which worker, which rank, and when."""
+    panel = (
+        _heatmap(sdk.heatmap_models.HeatmapColorScale.LINEAR)
+        .y_axis(sdk.heatmap.YAxisConfig().reverse(True))  # row 0 at the top
+        .cell_values(sdk.heatmap.CellValues().unit(look.UNITS[unit or query.expr.unit]))
+        .cell_gap(0)
+    )
+    return _finish(panel.build(), title, about, [query], size, unit=unit)
+
+
+def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
+    """Cividis: the brighter the more, for colour-blind readers as for others (Nunez, Anderton and Renslow 2018)."""
+    options = sdk.heatmap.HeatmapColorOptions()
+    return (
         sdk.heatmap.Panel()
         .calculate(False)
         .color(
             options.scheme("Cividis")
             .mode(sdk.heatmap_models.HeatmapColorMode.SCHEME)
-            .scale(sdk.heatmap_models.HeatmapColorScale.EXPONENTIAL)
+            .scale(scale)
             .exponent(0.5)
             .steps(64)
             .reverse(False)
+            .min(0)
         )
-        .y_axis(sdk.heatmap.YAxisConfig().unit(look.UNITS["seconds"]))
-        .cell_gap(0)
-        .max_data_points(80)  # more cells than pixels show as stripes
+        .max_data_points(_CELLS)
         .show_legend()
     )
-    kind = sdk.prom.PromQueryFormat.HEATMAP
-    return _finish(panel.build(), title, about, [query._replace(legend="{{le}}")], size, unit="/s", kind=kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +357,8 @@ class Column:
         """The column's properties in Grafana's words."""
         steps = [{"value": value, "color": colour} for value, colour in self.steps]
         wanted = {
-            "unit": look.UNITS[self.unit or self.expr.unit],
+            "unit": "string" if self.label else look.UNITS[self.unit or self.expr.unit],
+            "noValue": NOTHING if self.label else None,
             "thresholds": {"mode": "absolute", "steps": steps},
             "mappings": [json.loads(sdk.JSONEncoder().encode(each)) for each in (look.NOT_AVAILABLE, *self.mappings)],
             "custom.cellOptions": self._cell(),
@@ -314,12 +383,15 @@ def table(
     key: tuple[str, str],
     *columns: Column,
     link: tuple[str, str] | None = None,
+    width: int | None = None,
+    key_mappings: tuple[sdk.models.ValueMap, ...] = (),
     sort: str = "",
     size: Size = WIDE,
 ) -> sdk.models.Panel:
     """A row for each value of the label `key[0]`, headed `key[1]`; the columns are joined on it.
 
-    `link` is the title and address of where a click on the key leads; `sort` names the column to sort by, descending.
+    `link` is the title and address of where a click on the key leads; `width` and `key_mappings` are the key's, as a
+    column has them; `sort` names the column to sort by, descending.
     """
     label, head = key
     panel = sdk.table.Panel().filterable(True).cell_height(sdk.common_models.TableCellHeight.SM).no_value("no data")
@@ -328,8 +400,10 @@ def table(
     for transformation in _joined(label, {label: head, **_fields(columns)}):
         panel = panel.with_transformation(transformation)
     overrides = [override("byName", column.title, column.looks()) for column in columns]
-    if link:
-        overrides.append(override("byName", head, {"links": [{"title": link[0], "url": link[1]}]}))
+    of_key = Column(
+        title=head, expr=columns[0].expr, width=width, link=link, mappings=key_mappings, filled=bool(key_mappings)
+    )
+    overrides.append(override("byName", head, of_key.looks()))
     queries = [Query(expr) for expr in _exprs(columns)]
     kind = sdk.prom.PromQueryFormat.TABLE
     model = panel.build()
@@ -370,12 +444,11 @@ def epochs(
         .fill_opacity(0)
         .show_points(sdk.common_models.VisibilityMode.AUTO)
         .span_nulls(True)
-        .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.SHADES).fixed_color(look.HUES[0]))
-        .legend(_legend())
+        .axis_soft_min(0)
+        .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.FIXED).fixed_color(look.PALETTE[0]))
+        .legend(_legend(THIRD))
         .tooltip(_tooltip())
     )
-    if highest is not None:
-        panel = panel.min(0).max(highest)
     titles = _fields([Column(title=query.legend, expr=query.expr) for query in queries])
     join, *arrange = _joined("epoch", {"epoch": EPOCH, **titles})
     number = {"conversions": [{"targetField": "epoch", "destinationType": "number"}], "fields": {}}
@@ -383,8 +456,13 @@ def epochs(
     sort = sdk.models.DataTransformerConfig(id_val="sortBy", options={"sort": [{"field": "epoch"}]})
     for transformation in (join, convert, sort, *arrange):
         panel = panel.with_transformation(transformation)
-    hues = {query.legend: hue for query, hue in zip(queries, look.HUES, strict=False)}
-    fixed = [override("byName", name, {"color": {"mode": "fixed", "fixedColor": hue}}) for name, hue in hues.items()]
+    #: Of the curves alone: a limit for all fields is one of the epochs' axis too, which then ends at 1.
+    limits = {} if highest is None else {"min": 0, "max": highest}
+    #: The first is the thickest, to be seen where others cover it.
+    fixed = [
+        override("byName", query.legend, {**_fixed(colour), **limits, "custom.lineWidth": 2 * (len(queries) - place)})
+        for place, (query, colour) in enumerate(zip(queries, look.PALETTE, strict=False))
+    ]
     fixed.append(override("byName", EPOCH, {"unit": "none", "decimals": 0}))
     kind = sdk.prom.PromQueryFormat.TABLE
     return _finish(panel.build(), title, about, queries, size, unit=unit, instant=True, kind=kind, overrides=fixed)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from yoloscope_exporter.diagnosis.rules import CRITICAL, INFO, OK, RULES, WARNING
+from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter.diagnosis.rules import RULES
 
 from dashboards import look
-
-_COLOURS: Final = {OK: look.OK, INFO: look.NEUTRAL, WARNING: look.WARNING, CRITICAL: look.CRITICAL}
 
 LEVELS: Final = look.mapping(
     {
         "1": ("healthy", look.OK),
-        "2": ("to note", look.NEUTRAL),
-        "3": ("holds it back", look.WARNING),
-        "4": ("broken", look.CRITICAL),
+        "2": ("note", look.NEUTRAL),
+        "3": ("slows the run", look.WARNING),
+        "4": ("failed", look.CRITICAL),
     }
 )
 STEPS: Final[look.Steps] = (
@@ -26,4 +25,4 @@ STEPS: Final[look.Steps] = (
     (4, look.CRITICAL),
 )
 #: For columns that show the verdict's name.
-TITLES: Final = look.mapping({rule.name: (rule.title, _COLOURS[rule.severity]) for rule in RULES})
+TITLES: Final = look.mapping({rule.name: (rule.title, colours.VERDICTS[rule.name]) for rule in RULES})

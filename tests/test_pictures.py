@@ -7,6 +7,7 @@ import re
 
 from docs.pictures import rooms
 from docs.pictures.__main__ import HERE, top
+from docs.pictures.dashboards import SHOWN
 
 
 def letters(text: str) -> str:
@@ -42,3 +43,14 @@ def test_a_room_is_drawn_with_its_imports() -> None:
 def test_every_room_says_what_is_in_it() -> None:
     """In one sentence."""
     assert [room for room in rooms.EDGES if not rooms.summary(room).endswith(".")] == []
+
+
+def test_photographs_are_small_and_shown() -> None:
+    """Each picture of a dashboard stands in its page in both languages, and costs no more than 150 kB."""
+    for name in SHOWN:
+        picture = HERE / f"{name}.png"
+        assert picture.stat().st_size < 150_000
+        page = "README" if name == "run" else name
+        for suffix in ("", ".zh-CN"):
+            written = (HERE.parent / f"dashboards/{page}{suffix}.md").read_text(encoding="utf-8")
+            assert f"](../pictures/{name}.png)" in written

@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 _COMMON: Final = {
-    "**Normal:** ": "**正常：** ",
-    "**Otherwise:** ": "**否则：** ",
+    "**Normal:** ": "**正常：**",
+    "**Otherwise:** ": "**否则：**",
     "n/a": "不适用",
     "no data": "无数据",
     "Data source": "数据源",
     "Cluster": "集群",
     "Dashboards": "仪表盘",
-    "Node of the run": "训练所在节点",
+    "Node of the run": "任务所在节点",
     "At a glance": "概览",
-    "Run": "训练",
-    "Run A": "训练 A",
-    "Run B": "训练 B",
-    "Training": "训练",
-    "Trainings": "训练",
+    "Run": "任务",
+    "Run A": "任务 A",
+    "Run B": "任务 B",
     "Rank": "Rank",
     "Ranks": "Rank 数",
     "rank {{rank}}": "rank {{rank}}",
@@ -36,11 +34,7 @@ _COMMON: Final = {
     "warning": "警告",
     "info": "提示",
     "healthy": "健康",
-    "to note": "留意",
-    "holds it back": "拖慢训练",
-    "broken": "已出错",
     "no": "否",
-    "Open the training": "打开该训练",
     "Open the node": "打开该节点",
     "None.": "没有。",
     "Zero.": "零。",
@@ -53,7 +47,6 @@ _COMMON: Final = {
     "Near zero.": "接近零。",
     "Close to zero.": "接近零。",
     "Nothing but zero.": "始终为零。",
-    "Short bars.": "条形很短。",
     "No row.": "没有任何行。",
     "Up to 92 %.": "不超过 92%。",
     "Under 10 %.": "低于 10%。",
@@ -72,6 +65,16 @@ _COMMON: Final = {
     "Both lines lie together.": "两条线重合。",
     "Low and equal.": "低且彼此相等。",
     "Equal rows.": "各行相等。",
+    "All rows alike.": "各行颜色一致。",
+    "ETA": "剩余时间（ETA）",
+    "Killed": "被终止",
+    "Open the run": "打开该任务",
+    "User": "用户",
+    "Validation, checkpoints": "验证与检查点",
+    "failed": "已失败",
+    "note": "提示",
+    "slow": "慢",
+    "slows the run": "拖慢任务",
 }
 
 _VERDICTS: Final = {
@@ -89,13 +92,13 @@ _VERDICTS: Final = {
     "One GPU is fuller than the run's others": "某块 GPU 的显存占用高于同一任务的其他 GPU",
     "AMP was asked for and is off": "设置了 AMP 但未启用",
     "The loss swings from epoch to epoch": "损失在 epoch 之间剧烈震荡",
-    "Too few loader workers": "加载进程太少",
+    "Too few loader workers": "数据加载 worker 太少",
     "Decoding and augmentation take too long": "解码和数据增强太慢",
     "Storage is too slow": "存储太慢",
-    "One loader worker holds the others up": "某个加载进程拖慢其余进程",
+    "One loader worker holds the others up": "某个数据加载 worker 拖慢其他 worker",
     "Too many threads for the CPUs": "线程数超过 CPU 承受能力",
     "The cgroup's CPU quota stops the training": "cgroup 的 CPU 配额限制了训练",
-    "Copying batches to the device takes too long": "把批次复制到设备太慢",
+    "Copying batches to the device takes too long": "把 batch 复制到 GPU 太慢",
     "Validation takes a large part of the run": "验证占用了大部分时间",
     "Writing checkpoints takes a large part of the run": "保存检查点占用了大部分时间",
     "The batch is too small for the GPU": "batch 太小，喂不饱 GPU",
@@ -105,14 +108,14 @@ _VERDICTS: Final = {
     "Out of GPU memory, tried again": "显存不足，已重试",
     "This rank holds the others up": "该 rank 拖慢其余 rank",
     "All ranks wait for the exchange of gradients": "所有 rank 都在等待梯度交换",
-    "A process that trains nothing holds a GPU": "有进程占着 GPU 却没有训练",
+    "A process that trains nothing holds a GPU": "GPU 被非训练进程占用",
     "The GPU is too hot": "GPU 过热",
     "The GPU is held down by its power limit": "GPU 受功率上限限制",
     "The PCIe link is narrower or slower than it could be": "PCIe 链路宽度或速率低于应有水平",
-    "Training stands still": "训练停滞",
-    "The training process was killed": "训练进程被杀死",
+    "Training stands still": "训练卡住",
+    "The training process was killed": "训练进程被终止",
     "The training ended with an error": "训练因错误结束",
-    "The loss is not finite": "损失不是有限值",
+    "The loss is not finite": "损失出现 NaN/Inf",
     "The loss no longer falls, and it is not the hardware": "损失不再下降，且原因不在硬件",
     "The installation does not match the machine": "安装的软件与机器不匹配",
     "Not enough is known to judge": "信息不足，无法判断",
@@ -123,40 +126,19 @@ _LIFECYCLE: Final = {
     "{{run}}, rank {{rank}}": "{{run}}，rank {{rank}}",
     "Start": "开始",
     "End": "结束",
-    "Death": "进程死亡",
-    "Validation": "验证",
-    "Checkpoint": "检查点",
     "Batch halved (out of memory)": "batch 减半（显存不足）",
     "Went back after NaN": "出现 NaN 后回退",
-    "Loader workers restarted": "加载进程重启",
-    "Training started": "训练开始",
+    "Loader workers restarted": "数据加载 worker 重启",
     "Xid {{xid}}, GPU {{gpu}}": "Xid {{xid}}，GPU {{gpu}}",
     "Xid": "Xid",
 }
 
 _FLEET: Final = {
     "yoloscope / Fleet": "yoloscope / 集群总览",
-    "All nodes and trainings: are the GPUs working, and which training or node needs a look.": (
-        "所有节点和训练：GPU 是否在工作，哪个训练或节点需要查看。"
-    ),
     "GPUs of the node.": "节点上的 GPU 数量。",
     "All you own.": "等于拥有的全部 GPU。",
-    "Fewer than yesterday: a node is down or a GPU has fallen off the bus.": "比昨天少：有节点宕机，或有 GPU 掉线。",
-    "GPU busy": "GPU 忙碌",
-    "Mean utilisation over all GPUs.": "所有 GPU 的平均利用率。",
-    "Above 60 % over a day for a shared cluster; each training above 85 %.": (
-        "共享集群全天高于 60%；每个训练高于 85%。"
-    ),
-    "Low while GPUs are held: see Held but idle. Low while none are held: nobody trains.": (
-        "GPU 被占用却利用率低：看“占用但空闲”。没有被占用：没有人在训练。"
-    ),
-    "Held but idle": "占用但空闲",
     "GPUs that a living training holds while they are busy less than 5 % of the time.": (
-        "被运行中的训练占用、但忙碌时间不足 5% 的 GPU。"
-    ),
-    "0, or a few while trainings start.": "0；训练启动时可以有几个。",
-    "The nodes table names them; the training there is stalled, setting up, or starved of data.": (
-        "节点表会列出它们；那里的训练停滞、仍在准备，或缺数据。"
+        "被运行中的任务占用、但利用率不足 5% 的 GPU。"
     ),
     "Faulty GPUs": "故障 GPU",
     "GPUs that do not answer, or whose memory needs a reset or a replacement.": (
@@ -167,60 +149,24 @@ _FLEET: Final = {
     ),
     "Power": "功率",
     "Power of the node's GPUs.": "节点上 GPU 的功率。",
-    "Follows utilisation.": "随利用率变化。",
-    "High at low utilisation: GPUs spin without work.": "利用率低而功率高：GPU 在空转。",
-    "Nodes that do not answer": "无响应的节点",
     "Exporters whose last scrape failed.": "最近一次抓取失败的 exporter。",
     "The node or its exporter is down: systemctl status yoloscope, or the pod's events.": (
         "节点或其 exporter 宕机：查看 systemctl status yoloscope，或 pod 的事件。"
     ),
-    "Living trainings": "运行中的训练",
-    "Trainings with a living rank.": "至少有一个 rank 存活的训练。",
     "What was submitted.": "与提交的数量一致。",
-    "Fewer: look for killed ones in the table below.": "变少：在下表中查找被杀死的训练。",
-    "Broken": "出错的训练",
-    "Trainings that are stalled, killed, failed or diverged, of the last minutes.": (
-        "最近几分钟内停滞、被杀死、失败或发散的训练。"
-    ),
-    "The table below names them and the verdict; open the training from there.": (
-        "下表列出它们及诊断结论；可从那里打开该训练。"
-    ),
     "Waiting for data": "等待数据",
-    "Share of the training loop's time spent waiting for data; the middle one of all trainings.": (
-        "训练循环中等待数据的时间占比；取所有训练的中位数。"
-    ),
-    "Above 20 % for most trainings: the shared storage is the likely cause.": (
-        "多数训练都高于 20%：很可能是共享存储的问题。"
-    ),
     "Images per second": "图像/秒",
-    "Follows the number of trainings.": "随训练数量变化。",
-    "Falling with as many trainings: something shared got slow.": "训练数量不变而下降：某个共享资源变慢了。",
     "GPU-hours wasted": "浪费的 GPU 小时",
     "GPU-hours held but not computing, in the time range of the dashboard.": (
         "仪表盘时间范围内被占用却没有计算的 GPU 小时。"
     ),
     "Under a tenth of the GPU-hours held.": "不到占用 GPU 小时的十分之一。",
-    "The panel Waste by cause says which remedy pays most.": "“按原因划分的浪费”面板说明哪种办法收益最大。",
     "Firing alerts": "触发中的告警",
     "Alerts that are pending or firing.": "待定或触发中的告警。",
-    "The table at the bottom names them.": "底部的表格列出它们。",
-    "One row for each training that lives or ended a short while ago; the worst verdict of its ranks.": (
-        "每个运行中或刚结束的训练一行；显示各 rank 中最严重的诊断结论。"
-    ),
-    "Blue verdicts, GPUs above 85 %, waiting under 10 %.": "结论为蓝色，GPU 高于 85%，等待低于 10%。",
-    "Sort by a column; a click on a name opens the training.": "可按列排序；点击名称打开该训练。",
     "mAP50-95": "mAP50-95",
     "Progress": "进度",
-    "Time to go": "剩余时间",
-    "Last batch": "距上一批次",
-    "Verdicts of the trainings": "各训练的诊断结论",
-    "The worst verdict of each training over time; the 40 worst where there are more.": (
-        "每个训练随时间变化的最严重结论；超过 40 个时显示最严重的 40 个。"
-    ),
+    "Last batch": "距上一个 batch",
     "Blue.": "蓝色。",
-    "Orange holds a training back, magenta has broken it; many at once point at something shared.": (
-        "橙色表示训练被拖慢，品红表示已出错；同时出现很多则指向共享资源。"
-    ),
     "One row for each node whose exporter answers; n/a: no GPU, or a figure its hardware does not have.": (
         "每个 exporter 有响应的节点一行；不适用：没有 GPU，或硬件不提供该数据。"
     ),
@@ -232,10 +178,9 @@ _FLEET: Final = {
     "GPU memory": "显存",
     "Hottest GPU": "最热的 GPU",
     "Throttled": "降频",
-    "CPU busy": "CPU 忙碌",
+    "CPU busy": "CPU 利用率",
     "Memory": "内存",
-    "Disk busy": "磁盘忙碌",
-    "Use and waste": "使用与浪费",
+    "Disk busy": "磁盘利用率",
     "installed": "已安装",
     "held": "被占用",
     "held but idle": "占用但空闲",
@@ -245,114 +190,155 @@ _FLEET: Final = {
     "lowest tenth": "最低的十分之一",
     "middle": "中位",
     "highest tenth": "最高的十分之一",
-    "Utilisation over nodes": "各节点利用率",
-    "A tenth, half and nine tenths of the nodes have a lower mean GPU utilisation.": (
-        "分别有十分之一、一半、十分之九的节点 GPU 平均利用率低于该线。"
-    ),
     "The middle node near the highest tenth.": "中位节点接近最高的十分之一。",
     "The lowest tenth at zero: nodes without work, or stuck ones.": "最低的十分之一为零：节点没有任务，或卡住了。",
     "Waste by cause": "按原因划分的浪费",
     "GPUs held but not computing, by cause; over time: GPU-seconds wasted.": (
         "被占用却没有计算的 GPU，按原因划分；对时间积分即浪费的 GPU 秒。"
     ),
-    "The thickest band is the remedy that pays most: docs/diagnosis.md.": (
-        "最宽的色带对应收益最大的办法：见 docs/diagnosis.md。"
-    ),
     "GPU-hours wasted by cause": "按原因统计浪费的 GPU 小时",
-    "Start with the longest: docs/diagnosis.md has the remedy for each cause.": (
-        "从最长的开始：docs/diagnosis.md 有每种原因的办法。"
-    ),
     "GPU-hours": "GPU 小时",
-    "GPU-hours wasted by training": "按训练统计浪费的 GPU 小时",
-    "The twenty that wasted most in the time range.": "时间范围内浪费最多的二十个训练。",
-    "A click opens the training.": "点击打开该训练。",
-    "Alerts that fire": "触发中的告警列表",
+    "The twenty that wasted most in the time range.": "时间范围内浪费最多的二十个任务。",
     "Alerts of Prometheus that are firing now. Where alerts are evaluated elsewhere, this stays empty.": (
         "Prometheus 当前触发的告警。若告警在别处计算，这里为空。"
     ),
     "Open docs/alerts.md at the alert's name: it says how to verify it and what to type.": (
-        "在 docs/alerts.zh-CN.md 中查找该告警名：其中说明如何核实以及该输入什么。"
+        "在 docs/alerts.zh-CN.md 中查找该告警名：其中说明如何确认以及如何修改。"
     ),
+    "0, or a few while runs start.": "0；任务启动时可以有几个。",
+    "A click opens the run.": "点击打开该任务。",
+    "A tenth, half and nine tenths of the living runs wait less for data.": (
+        "分别有十分之一、一半、十分之九的运行中任务等待数据的占比低于该线。"
+    ),
+    "A tenth, half and nine tenths of the nodes have a lower mean GPU utilization.": (
+        "分别有十分之一、一半、十分之九的节点 GPU 平均利用率低于该线。"
+    ),
+    "Above 20 % for most runs: the shared storage is the likely cause.": "多数任务都高于 20%：很可能是共享存储的问题。",
+    "Above 60 % over a day for a shared cluster; each run above 85 %.": "共享集群全天高于 60%；每个任务高于 85%。",
+    "Active runs": "运行中的任务",
+    "All nodes and runs: which run or node needs a look, whose it is, and what it costs.": (
+        "所有节点和训练任务：哪个需要查看、属于谁、花费多少。"
+    ),
+    "Blue verdicts, GPU utilization above 85 %, waiting under 10 %.": (
+        "结论为蓝色，GPU 利用率高于 85%，等待数据低于 10%。"
+    ),
+    "CO2": "CO2 排放",
+    "Cost": "费用",
+    "Data wait over runs": "各任务的等待数据占比",
+    "Failed runs": "失败的任务",
+    "Falling with as many runs: something shared got slow.": "任务数不变而下降：某个共享资源变慢了。",
+    "Few hours.": "只有少量小时。",
+    "Fewer than yesterday: a node is down or a GPU fell off the bus.": "比昨天少：有节点宕机，或有 GPU 掉卡。",
+    "Fewer: look for killed ones in the table Runs.": "变少：在“训练任务”表中查找被终止的任务。",
+    "Firing alerts by name": "触发中的告警列表",
+    "Follows the number of runs.": "随任务数变化。",
+    "Follows utilization.": "随利用率变化。",
+    "GPU-hours wasted by run": "按任务统计浪费的 GPU 小时",
+    "GPU-hours, energy and cost by user": "按用户统计 GPU 小时、电量和费用",
+    "GPUs that each user's runs held in the time range, what they drew, and what that costs.": (
+        "时间范围内每个用户的任务占用的 GPU、耗电量及费用。"
+    ),
+    "High at low utilization: GPUs spin without work.": "利用率低而功率高：GPU 在空转。",
+    "Idle GPUs": "空闲的 GPU",
+    "Job or pod": "作业或 pod",
+    "Low while GPUs are held: see Idle GPUs. Low while none are held: nobody trains.": (
+        "有 GPU 被占用却利用率低：看“空闲的 GPU”。没有被占用：没有人在训练。"
+    ),
+    "Mean utilization over all GPUs.": "所有 GPU 的平均利用率。",
+    "Nodes down": "无响应的节点",
+    "One row for each run that lives or ended a short while ago; the worst verdict of its ranks.": (
+        "每个运行中或刚结束的任务一行；显示各 rank 中最严重的诊断结论。"
+    ),
+    "Orange slows a run, magenta has stopped it; many at once point at something shared.": (
+        "橙色表示任务被拖慢，品红表示已失败；同时出现很多则指向共享资源。"
+    ),
+    "Runs": "训练任务",
+    "Runs that are stalled, killed, failed or diverged, of the last minutes.": (
+        "最近几分钟内卡住、被终止、失败或发散的任务。"
+    ),
+    "Runs with a living rank.": "至少有一个 rank 存活的任务。",
+    "Runs with a verdict that something slows them.": "有结论表明被拖慢的任务。",
+    "Slowed runs": "被拖慢的任务",
+    "Sort by a column; a click on a name opens the run, which says what to type.": (
+        "可按列排序；点击名称打开该任务，查看修改方法。"
+    ),
+    "Spread over nodes and runs": "节点与任务之间的差异",
+    "Start with the most: docs/diagnosis.md has the fix for each cause.": (
+        "从最多的开始：docs/diagnosis.md 有每种原因的修改方法。"
+    ),
+    "The middle run under 10 %.": "中位任务低于 10%。",
+    "The panel Waste by cause says which fix pays most.": "“按原因划分的浪费”面板说明哪种修改收益最大。",
+    "The table Firing alerts by name lists them.": "“触发中的告警列表”会列出它们。",
+    "The table Nodes names them; the run there is stalled, setting up, or waits for data.": (
+        "“节点”表会列出它们；那里的任务卡住、仍在初始化，或在等待数据。"
+    ),
+    "The table Runs has the user's runs. No cost or CO2: docs/dashboards/fleet.md says how to set prices.": (
+        "“训练任务”表列出该用户的任务。没有费用或 CO2 排放：docs/dashboards/fleet.zh-CN.md 说明如何设置价格。"
+    ),
+    "The table below names them and the verdict.": "下表列出它们及诊断结论。",
+    "The table below names them and the verdict; open the run from there.": (
+        "下表列出它们及诊断结论；可从那里打开该任务。"
+    ),
+    "The thickest band is the fix that pays most: docs/diagnosis.md.": (
+        "最宽的色带对应收益最大的修改：见 docs/diagnosis.md。"
+    ),
+    "The worst verdict of each run over time; the 40 worst where there are more.": (
+        "每个任务随时间变化的最严重结论；超过 40 个时显示最严重的 40 个。"
+    ),
+    "Use, waste and cost": "使用、浪费与费用",
+    "Utilization over nodes": "各节点利用率",
+    "Verdicts of the runs": "各任务的诊断结论",
+    "Waste under a tenth of the hours held.": "浪费不到占用小时的十分之一。",
+    "Wasted": "浪费",
+    "What needs a look": "需要查看的",
 }
 
 _RUN: Final = {
-    "yoloscope / Training run": "yoloscope / 单次训练",
-    "One training: is it healthy, and if not, what holds it back.": "一次训练：是否健康；若不健康，是什么拖慢了它。",
-    "The most severe verdict of the diagnosis that holds now.": "当前成立的最严重的诊断结论。",
-    "compute_bound, in blue.": "compute_bound，蓝色。",
-    "docs/diagnosis.md says for each verdict what causes it and what to type.": (
-        "docs/diagnosis.md 说明每个结论的原因以及该输入什么。"
-    ),
+    "yoloscope / Training run": "yoloscope / 训练任务",
     "1 for the state the rank is in (setup, train, validate, checkpoint, finished, failed, killed).": (
         "rank 当前所处的状态（setup、train、validate、checkpoint、finished、failed、killed）。"
     ),
-    "train, with short validate and checkpoint between epochs.": "train，轮次之间有短暂的 validate 和 checkpoint。",
+    "train, with short validate and checkpoint between epochs.": "train，epoch 之间有短暂的 validate 和 checkpoint。",
     "setup for minutes: the data set is being scanned or cached. killed: look at dmesg and the job's log.": (
         "setup 持续数分钟：正在扫描或缓存数据集。killed：查看 dmesg 和作业日志。"
     ),
-    "Share of time in which the GPUs of the run ran a kernel.": "该训练的 GPU 运行内核的时间占比。",
-    "Look at the step anatomy: what is not blue is what the GPU waits for.": (
-        "看“单步构成”：非蓝色的部分就是 GPU 在等待的东西。"
-    ),
-    "Share of the training loop's time in which the trainer waited for the next batch.": (
-        "训练循环中训练进程等待下一批次的时间占比。"
-    ),
-    "Above 20 % the loader holds training back: open the dashboard Data pipeline.": (
-        "高于 20% 说明数据加载拖慢训练：打开“数据管道”仪表盘。"
-    ),
-    "Training images per second, all ranks together.": "每秒训练的图像数，所有 rank 合计。",
-    "Steady from the second epoch on.": "从第二个轮次起保持平稳。",
+    "Steady from the second epoch on.": "从第二个 epoch 起保持平稳。",
     "Falling: throttling, a leak or shared storage. Compare with an earlier run on the dashboard Compare.": (
-        "下降：降频、泄漏或共享存储变慢。可在“对比”仪表盘上与以前的训练比较。"
+        "下降：降频、泄漏或共享存储变慢。可在“对比”仪表盘上与以前的任务比较。"
     ),
-    "Time since the last training batch ended.": "距上一个训练批次结束的时间。",
+    "Time since the last training batch ended.": "距上一个 batch 训练结束的时间。",
     "A few seconds; longer during validation.": "几秒；验证期间更长。",
     "Minutes without a batch while the state is train: the run hangs. py-spy dump shows where.": (
-        "状态为 train 却几分钟没有批次：训练卡住了。用 py-spy dump 查看卡在哪里。"
+        "状态为 train 却几分钟没有 batch：任务卡住了。用 py-spy dump 查看卡在哪里。"
     ),
-    "Epoch": "轮次",
-    "Epoch under way, counted from 1.": "正在进行的轮次，从 1 数起。",
+    "Epoch": "Epoch",
+    "Epoch under way, counted from 1.": "正在进行的 epoch，从 1 数起。",
     "Grows.": "增长。",
-    "Stands still: look at the last batch.": "停住不动：看“距上一批次”。",
     "Grows evenly.": "均匀增长。",
-    "Early stopping ends a run before 100 %.": "早停会在 100% 之前结束训练。",
-    "Epoch under way over epochs asked for.": "正在进行的轮次除以要求的轮次。",
+    "Epoch under way over epochs asked for.": "正在进行的 epoch 除以设定的 epoch 数。",
     "Time to the last epoch's end at the mean speed so far; early stopping comes sooner.": (
-        "按目前平均速度到最后一个轮次结束的时间；早停会更早结束。"
+        "按目前平均速度到最后一个 epoch 结束的时间；早停会更早结束。"
     ),
     "Falls as fast as the clock runs.": "与时钟同步减少。",
-    "If it grows, throughput is falling: look at the verdict.": "若增长，说明吞吐在下降：看诊断结论。",
     "Step time": "单步时间",
     "Half of the steps are shorter than this; the data wait is left out.": "一半的步短于该值；不含等待数据的时间。",
     "Steady; the smaller the better for one batch size.": "平稳；同样的 batch 下越小越好。",
     "Growing: look at clocks and throttling on the dashboard Node.": "增长：在“节点”仪表盘查看频率和降频。",
     "Validation metrics by Ultralytics' own name.": "验证指标，使用 Ultralytics 自己的名称。",
-    "Rises from epoch to epoch, then levels off.": "逐轮上升，然后趋于平稳。",
+    "Rises from epoch to epoch, then levels off.": "逐个 epoch 上升，然后趋于平稳。",
     "n/a before the first validation, and for other tasks.": "首次验证之前以及其他任务类型显示“不适用”。",
-    "Epochs since the best": "距最佳结果的轮次",
-    "Epochs since the best validation result.": "自最佳验证结果以来的轮次数。",
+    "Epochs since the best": "距最佳结果的 epoch 数",
+    "Epochs since the best validation result.": "自最佳验证结果以来的 epoch 数。",
     "Small, or growing slowly towards the end.": "很小，或在末尾缓慢增长。",
     "At `patience` training stops: more data or augmentation helps, not more epochs.": (
-        "达到 `patience` 时训练停止：应增加数据或增强，而不是轮次。"
+        "达到 `patience` 时训练停止：应增加数据或增强，而不是 epoch。"
     ),
-    "Useful time": "有效时间",
     "The verdict names what takes the rest.": "诊断结论说明其余时间用在哪里。",
-    "Alerts of this run that are firing now.": "该训练当前触发的告警。",
-    "Where the time goes": "时间花在哪里",
-    "rank {{rank}}: {{verdict}}": "rank {{rank}}：{{verdict}}",
-    "Verdicts by rank": "各 rank 的诊断结论",
-    "Verdicts of the diagnosis, while they held.": "诊断结论成立的时段。",
     "One blue bar, compute_bound.": "一条蓝色横条 compute_bound。",
-    "Orange holds training back, magenta has broken it.": "橙色表示训练被拖慢，品红表示已出错。",
     "Step anatomy": "单步构成",
     "Where each second of the ranks' wall time went, mean over ranks.": "各 rank 每一秒时间的去向，取 rank 平均。",
-    "Forward and backward fill nearly all of it.": "前向和反向几乎占满。",
-    "A wide orange band: the loader. Wide grey bands: validation or checkpoints too often.": (
-        "宽的橙色带：数据加载。宽的灰色带：验证或检查点过于频繁。"
-    ),
     "GPU {{gpu}} of rank {{rank}}": "rank {{rank}} 的 GPU {{gpu}}",
     "CPU of {{instance}}": "{{instance}} 的 CPU",
-    "GPU and CPU": "GPU 与 CPU",
     "Share of time the GPUs computed and share of their nodes' CPU time in use, on one time base.": (
         "同一时间轴上 GPU 计算的时间占比和所在节点 CPU 的使用占比。"
     ),
@@ -362,7 +348,7 @@ _RUN: Final = {
     ),
     "Step time, distribution": "单步时间分布",
     "Time of a step from batch start to batch end, the data wait left out.": (
-        "一步从批次开始到批次结束的时间，不含等待数据。"
+        "一步从 batch 开始到 batch 结束的时间，不含等待数据。"
     ),
     "One narrow bright band.": "一条窄而亮的带。",
     "A second band or a tail: look at ranks, loader and throttling.": "出现第二条带或长尾：查看 rank、数据加载和降频。",
@@ -377,17 +363,18 @@ _RUN: Final = {
     "Images per second by rank": "各 rank 的图像/秒",
     "Flat and equal over the ranks.": "平稳且各 rank 相等。",
     "One rank below the others slows all: open DDP ranks.": "某个 rank 低会拖慢全部：打开“DDP 各 rank”。",
-    "CPUs used by the run": "训练使用的 CPU",
     "CPU time of the rank's processes by role (main, worker, val_worker).": (
         "rank 各类进程（main、worker、val_worker）的 CPU 时间。"
     ),
-    "Loader workers use several CPUs, the trainers about one each.": "加载进程使用若干 CPU，训练进程各约一个。",
+    "Loader workers use several CPUs, the trainers about one each.": "数据加载 worker 使用若干 CPU，训练进程各约一个。",
     "Workers near the CPUs they may use: fewer augmentations, cache=ram, or more CPUs.": (
-        "加载进程接近可用 CPU 上限：减少增强、cache=ram，或增加 CPU。"
+        "worker 接近可用 CPU 上限：减少增强、cache=ram，或增加 CPU。"
     ),
     "Learning": "学习过程",
     "Loss": "损失",
-    "Mean loss of the epoch so far, by Ultralytics' own name.": "本轮次至今的平均损失，使用 Ultralytics 自己的名称。",
+    "Mean loss of the epoch so far, by Ultralytics' own name.": (
+        "本 epoch 至今的平均损失，使用 Ultralytics 自己的名称。"
+    ),
     "Falls, ever more slowly.": "下降，且越来越慢。",
     "Rising or gone (not finite): lower lr0; look at the labels and at amp.": (
         "上升或消失（非有限值）：降低 lr0；检查标注和 amp。"
@@ -400,15 +387,15 @@ _RUN: Final = {
     "Rise and level off.": "上升后趋于平稳。",
     "Level while the loss still falls: overfitting, or too little data.": "损失仍在下降而指标不变：过拟合或数据太少。",
     "under way": "正在进行",
-    "asked for": "要求的",
-    "Epochs": "轮次数",
-    "A straight line that meets the epochs asked for.": "一条直线，最终到达要求的轮次。",
+    "asked for": "设定值",
+    "Epochs": "Epoch 进度",
+    "A straight line that meets the epochs asked for.": "一条直线，最终到达设定的 epoch 数。",
     "It flattens: throughput fell.": "变平：吞吐下降了。",
-    "images in a batch": "每批图像数",
-    "batches per optimizer step": "每次优化器更新的批次数",
-    "Batch": "批次",
+    "images in a batch": "batch size（每个 rank）",
+    "batches per optimizer step": "每次优化器更新的 batch 数",
+    "Batch": "batch size 与累积",
     "Images in a batch of a rank, and batches for one optimizer step.": (
-        "每个 rank 每批的图像数，以及每次优化器更新的批次数。"
+        "每个 rank 的 batch size，以及每次优化器更新的 batch 数。"
     ),
     "Constant; accumulation ramps up during warm-up.": "不变；累积步数在预热期间逐渐增加。",
     "A smaller batch in the middle of a run: Ultralytics halved it after running out of memory.": (
@@ -417,17 +404,13 @@ _RUN: Final = {
     "losses not finite": "非有限损失",
     "went back after NaN": "NaN 后回退",
     "batch halved": "batch 减半",
-    "Mishaps": "意外事件",
     "Non-finite losses, returns to the last checkpoint and halved batches in the window of the panel.": (
         "面板窗口内的非有限损失、回退到上一检查点以及 batch 减半的次数。"
     ),
     "Non-finite losses: lower lr0, amp=False to try. Out of memory: a smaller batch or imgsz.": (
         "非有限损失：降低 lr0，可试 amp=False。显存不足：减小 batch 或 imgsz。"
     ),
-    "Alerts and facts": "告警与配置",
-    "Alerts of this run": "该训练的告警",
-    "Facts": "配置信息",
-    "Facts about a training, per rank.": "训练的配置信息，每个 rank 一行。",
+    "Facts about a training, per rank.": "任务的配置信息，每个 rank 一行。",
     "What you asked for.": "与要求一致。",
     "amp=False, cache=False or an odd device is often the whole explanation.": (
         "amp=False、cache=False 或意外的设备往往就是全部原因。"
@@ -442,165 +425,207 @@ _RUN: Final = {
     "ultralytics": "ultralytics",
     "torch": "torch",
     "cuda": "cuda",
+    "A wide orange band: the loader. Vermillion: waiting for other ranks. Grey: validation or checkpoints.": (
+        "宽的橙色带：数据加载。朱红色：等待其他 rank。灰色：验证或检查点。"
+    ),
+    "Above 20 % the loader slows the run: open the dashboard Data pipeline.": (
+        "高于 20% 说明数据加载拖慢了任务：打开“数据管道”仪表盘。"
+    ),
+    "Blue and green, which compute, fill nearly all of it.": "蓝色和绿色（计算）几乎占满。",
+    "CPU cores used by the run": "任务使用的 CPU 核数",
+    "Configuration": "配置",
+    "Diagnosis": "诊断",
+    "Firing alerts of this run": "该任务触发中的告警",
+    "GPU and CPU utilization": "GPU 与 CPU 利用率",
+    "If it grows, throughput is falling: look at the diagnosis.": "若增长，说明吞吐在下降：看“诊断”。",
+    "Look at the Step anatomy: what is neither blue nor green is what the GPU waits for.": (
+        "看“单步构成”：蓝色和绿色以外的部分就是 GPU 在等待的环节。"
+    ),
+    "Namespace": "命名空间",
+    "No row: Prometheus does not evaluate deploy/prometheus/rules/recording.yml.": (
+        "没有任何行：Prometheus 没有加载 deploy/prometheus/rules/recording.yml。"
+    ),
+    "One blue row: healthy.": "只有一行，蓝色：健康。",
+    "One run: is it healthy, and if not, what slows it and what to do about it.": (
+        "单个训练任务：是否健康；若不健康，是什么拖慢了它，如何修改。"
+    ),
+    "Orange slows the run, magenta has stopped it. The dashboard DDP ranks tells the ranks apart.": (
+        "橙色表示任务被拖慢，品红表示已失败。“DDP 各 rank”仪表盘区分各 rank。"
+    ),
+    "Owner": "归属",
+    "Partition": "分区",
+    "Pod": "Pod",
+    "Slurm job": "Slurm 作业",
+    "Stands still: look at Last batch.": "停住不动：看“距上一个 batch”。",
+    "Stands still: look at Last batch. Early stopping ends a run before 100 %.": (
+        "停住不动：看“距上一个 batch”。早停会在 100% 之前结束任务。"
+    ),
+    "Step time, epochs, batch size, training errors": "单步时间、epoch、batch size 与训练异常",
+    "Throughput and hardware": "吞吐与硬件",
+    "Training errors": "训练异常",
+    "Verdicts of the diagnosis, while they held for a rank.": "诊断结论在任一 rank 上成立的时段。",
+    "Verdicts over time": "诊断结论随时间变化",
+    "What is wrong, and what to do": "问题与修改方法",
+    ("Whose run it is: the Slurm job's user, else the process's; as workload the Slurm job, else namespace/pod."): (
+        "任务属于谁：Slurm 作业的用户，否则为进程的用户；以及 Slurm 作业，或命名空间/pod。"
+    ),
+    "Whose run, its alerts and its configuration": "归属、告警与配置",
+    "You.": "是你。",
+    (
+        "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to "
+        "verify it, and what looks alike."
+    ): ("第一行最严重：按其修改方法操作。docs/diagnosis.md 说明每个结论如何确认以及容易混淆的情况。"),
+    "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.": (
+        "当前成立的诊断结论，以及针对其中一个 rank 计算出的修改方法。"
+    ),
+    "Fix": "修改方法",
 }
 
 _DATA: Final = {
     "yoloscope / Data pipeline": "yoloscope / 数据管道",
-    "The loader of one training: does it keep up, and if not, is it workers, CPU, one worker or storage.": (
-        "一次训练的数据加载：是否跟得上；若跟不上，是进程数、CPU、某个进程还是存储的问题。"
-    ),
-    "Above 20 % the loader holds training back; the panels below say whether workers, CPU or storage.": (
-        "高于 20% 说明数据加载拖慢训练；下方面板说明是进程数、CPU 还是存储。"
-    ),
     "Queue filled": "队列填充",
-    "Batches that are ready over those that could be.": "已就绪批次与队列容量之比。",
-    "Above 50 %: batches wait for the trainer.": "高于 50%：批次在等待训练进程。",
+    "Batches that are ready over those that could be.": "已就绪的 batch 数与队列容量之比。",
+    "Above 50 %: batches wait for the trainer.": "高于 50%：batch 在等待训练进程。",
     "Near 0 the trainer waits for batches: more workers, or cheaper preparation.": (
-        "接近 0 时训练进程在等批次：增加 workers，或减轻数据准备。"
+        "接近 0 时训练进程在等 batch：增加 workers，或减轻数据准备。"
     ),
-    "Preparing a batch": "准备一个批次",
-    "Mean time a worker needs for a batch.": "一个加载进程准备一个批次的平均时间。",
-    "Less than the step time times the number of workers.": "小于单步时间乘以进程数。",
+    "Preparing a batch": "准备一个 batch",
+    "Mean time a worker needs for a batch.": "一个 worker 准备一个 batch 的平均时间。",
+    "Less than the step time times the number of workers.": "小于单步时间乘以 worker 数。",
     "More: raise workers to preparation time over step time (Little's law), or prepare less.": (
-        "大于：把 workers 提高到 准备时间÷单步时间（利特尔法则），或减轻准备工作。"
+        "更长：把 workers 提高到准备时间除以单步时间（利特尔法则），或减轻数据准备。"
     ),
-    "Preparation on a CPU": "准备时占用 CPU",
+    "Preparation on a CPU": "准备中的 CPU 占比",
     "Share of the preparation in which the worker ran on a CPU; the rest is waiting, mostly for storage.": (
-        "准备过程中进程在 CPU 上运行的占比；其余是等待，主要是等存储。"
+        "准备过程中 worker 在 CPU 上运行的占比；其余是等待，主要是等存储。"
     ),
     "Above 70 %: decoding and augmentation.": "高于 70%：在做解码和增强。",
     "Below 50 % the workers wait for storage: cache=ram or cache=disk, or a local disk.": (
-        "低于 50% 说明进程在等存储：cache=ram 或 cache=disk，或使用本地磁盘。"
+        "低于 50% 说明 worker 在等存储：cache=ram 或 cache=disk，或使用本地磁盘。"
     ),
-    "Late workers": "迟到的进程",
     "Workers that take twice as long for a batch as the mean of their rank's other workers.": (
-        "准备一个批次的时间达到本 rank 其他进程均值两倍的进程数。"
+        "准备一个 batch 的时间达到同一 rank 其他 worker 均值两倍的 worker 数。"
     ),
-    "Persistently late: its part of the data is slow, or its CPU is shared. See the workers below.": (
-        "一直迟到：它负责的数据慢，或它的 CPU 被共享。见下方各进程。"
+    "Workers that died": "异常退出的 worker",
+    "Loader workers that ended by a signal or an error, in the time range.": (
+        "时间范围内因信号或错误退出的数据加载 worker。"
     ),
-    "Workers that died": "死亡的进程",
-    "Loader workers that ended by a signal or an error, in the time range.": ("时间范围内因信号或错误结束的加载进程。"),
     "Most often killed for lack of memory or of /dev/shm: fewer workers, or a larger shared memory.": (
-        "多因内存或 /dev/shm 不足被杀死：减少 workers，或增大共享内存。"
+        "多因内存或 /dev/shm 不足被终止：减少 workers，或增大共享内存。"
     ),
-    "How long batches take": "批次要多久",
-    "Batch preparation, all workers": "批次准备时间（全部进程）",
+    "How long batches take": "batch 用时",
+    "Batch preparation, all workers": "准备 batch 的时间（全部 worker）",
     "How many batches per second took how long to prepare, over all loader workers.": (
-        "所有加载进程中，每秒有多少批次用了多长时间准备。"
+        "所有数据加载 worker 中，每秒有多少个 batch 用了多长时间准备。"
     ),
-    "One bright band, below the step time times the workers.": "一条亮带，低于单步时间乘以进程数。",
+    "One bright band, below the step time times the workers.": "一条明显的带，低于单步时间乘以 worker 数。",
     "A second band above: a slow worker, cold files, or large images. A band that climbs: storage slows.": (
-        "上方出现第二条带：某个进程慢、文件未缓存或图像很大。亮带上移：存储变慢。"
+        "上方出现第二条带：某个 worker 慢、文件未缓存或图像很大。带上移：存储变慢。"
     ),
-    "Waiting for a batch": "等待一个批次",
-    "How many batches per second were waited for how long.": "每秒有多少批次被等待了多长时间。",
+    "Waiting for a batch": "等待 batch",
+    "How many batches per second were waited for how long.": "每秒有多少个 batch 被等待了多长时间。",
     "All in the lowest rows.": "都在最低的几行。",
     "Anything above a tenth of the step time costs throughput.": "超过单步时间十分之一就会损失吞吐。",
-    "half of the batches": "50% 的批次",
-    "95 % of the batches": "95% 的批次",
-    "99 % of the batches": "99% 的批次",
-    "Batch preparation, quantiles": "批次准备时间分位数",
-    "Time to prepare a batch, over all loader workers of the rank.": "准备一个批次的时间，包含 rank 的所有加载进程。",
+    "half of the batches": "50% 的 batch",
+    "95 % of the batches": "95% 的 batch",
+    "99 % of the batches": "99% 的 batch",
+    "Batch preparation, quantiles": "准备 batch 的时间（分位数）",
+    "Time to prepare a batch, over all loader workers of the rank.": (
+        "准备一个 batch 的时间，包含 rank 的所有数据加载 worker。"
+    ),
     "Close together.": "靠得很近。",
     "A 99 % line far above the others: single files or moments, not the workers.": (
-        "99% 线远高于其他：个别文件或时刻的问题，不是进程的问题。"
+        "99% 线远高于其他：个别文件或时刻的问题，不是 worker 的问题。"
     ),
-    "Waiting for a batch, quantiles": "等待批次时间分位数",
-    "Time a step waited for its batch.": "一步等待其批次的时间。",
+    "Waiting for a batch, quantiles": "等待 batch 的时间（分位数）",
+    "Time a step waited for its batch.": "一步等待其 batch 的时间。",
     "Half of the batches late: too little preparation. Only 99 %: single slow batches.": (
-        "一半批次迟到：准备能力不足。仅 99% 线高：个别慢批次。"
+        "一半的 batch 要等：准备能力不足。仅 99% 线高：个别 batch 慢。"
     ),
-    "Worker by worker": "逐个进程",
+    "Worker by worker": "逐个 worker",
     "rank {{rank}}, worker {{worker}}": "rank {{rank}}，worker {{worker}}",
-    "Late workers over time": "迟到进程随时间变化",
-    "A worker is late when it takes 2 times as long as the mean of its rank's other workers.": (
-        "一个批次用时达到本 rank 其他进程均值的 2 倍即为迟到。"
-    ),
     "All blue.": "全部为蓝色。",
-    "The same worker orange all along: its part of the data or its CPU is slow. Now and then: harmless.": (
-        "同一进程一直为橙色：它的数据或 CPU 慢。偶尔出现无妨。"
-    ),
     "in time": "准时",
-    "late": "迟到",
-    "Workers": "加载进程",
-    "One row for each loader worker of each rank.": "每个 rank 的每个加载进程一行。",
+    "Workers": "数据加载 worker",
+    "One row for each loader worker of each rank.": "每个 rank 的每个数据加载 worker 一行。",
     "Nearly equal rows.": "各行大致相等。",
     "A slow row that waits: storage. A slow row on the CPU: its CPU is shared.": (
         "慢且在等待：存储。慢且在 CPU 上：它的 CPU 被共享。"
     ),
-    "Rank/worker": "Rank/进程",
+    "Rank/worker": "Rank/worker",
     "On a CPU": "占用 CPU",
-    "Batches per second": "批次/秒",
+    "Batches per second": "每秒 batch 数",
     "Pages from storage per second": "每秒从存储读取的页",
-    "Preparing a batch, by worker": "各进程准备一个批次的时间",
-    "Mean time each worker needs for a batch.": "每个进程准备一个批次的平均时间。",
-    "One above the others is the late worker of the table.": "高于其他的那条就是表中迟到的进程。",
+    "Preparing a batch, by worker": "各 worker 准备一个 batch 的时间",
     "The queue, and what it costs": "队列及其代价",
     "ready": "已就绪",
-    "most that can be": "最多可就绪",
-    "Batches ready": "就绪的批次",
-    "Batches ready and waiting for the trainer.": "已就绪、等待训练进程的批次。",
+    "Batches ready": "就绪的 batch",
+    "Batches ready and waiting for the trainer.": "已就绪、等待训练进程的 batch。",
     "Near the top.": "接近顶部。",
     "At the bottom the trainer waits; the loader is the bottleneck.": "贴近底部时训练进程在等；数据加载是瓶颈。",
-    "Time a ready batch waits": "就绪批次的等待时间",
-    "Mean time between a batch being ready and the trainer taking it.": "批次就绪到被训练进程取走的平均时间。",
+    "Time a ready batch waits": "就绪的 batch 的等待时间",
+    "Mean time between a batch being ready and the trainer taking it.": "从 batch 就绪到被训练进程取走的平均时间。",
     "Some steps long.": "几步的长度。",
-    "Near zero: every batch is taken at once, there is nothing in reserve.": "接近零：每个批次立刻被取走，没有储备。",
+    "Near zero: every batch is taken at once, there is nothing in reserve.": (
+        "接近零：每个 batch 立刻被取走，没有储备。"
+    ),
     "now": "当前",
     "without waiting": "无等待时",
     "Images per second, and without waiting": "图像/秒，以及无等待时",
-    "Throughput now, and what it would be if no batch were waited for.": "当前吞吐，以及完全不等待批次时的吞吐。",
+    "Throughput now, and what it would be if no batch were waited for.": "当前吞吐，以及完全不等待 batch 时的吞吐。",
     "The gap is what a faster loader would give.": "差距就是更快的数据加载所能带来的提升。",
-    "First batch of an epoch": "轮次的第一个批次",
+    "First batch of an epoch": "epoch 的第一个 batch",
     "A few per cent, or nothing.": "百分之几，或没有。",
     "Much: workers are started anew each epoch, or epochs are very short. Fewer, longer epochs help.": (
-        "很多：每轮都重启进程，或轮次太短。减少轮次数、加长每轮会有帮助。"
+        "很多：每个 epoch 都重启 worker，或 epoch 太短。减少 epoch 数、加长每个 epoch 会有帮助。"
     ),
     "started again": "重启",
-    "died": "死亡",
-    "Workers started again and died": "进程重启与死亡",
-    "Loader workers started again (close_mosaic, OOM rebuild).": "重新启动的加载进程（close_mosaic、显存不足后重建）。",
+    "died": "异常退出",
+    "Workers started again and died": "worker 重启与异常退出",
+    "Loader workers started again (close_mosaic, OOM rebuild).": (
+        "重新启动的数据加载 worker（close_mosaic、显存不足后重建）。"
+    ),
     "Zero, but for close_mosaic.": "除 close_mosaic 外为零。",
     "Deaths: dmesg for the OOM killer, df /dev/shm for shared memory.": (
-        "死亡：用 dmesg 查 OOM killer，用 df /dev/shm 查共享内存。"
+        "异常退出：用 dmesg 查 OOM killer，用 df /dev/shm 查共享内存。"
     ),
-    "workers asked for": "要求的进程数",
-    "Workers and processes": "加载进程与系统进程",
-    "Loader workers asked for, and the processes that live.": "要求的加载进程数与存活的进程数。",
-    "As many as asked for.": "与要求一致。",
-    "Fewer: workers have died. `workers` may be capped by the CPUs.": "变少：有进程死亡。`workers` 可能受 CPU 数限制。",
+    "workers asked for": "设定的 worker 数",
+    "Workers and processes": "worker 与进程",
+    "Loader workers asked for, and the processes that live.": "设定的数据加载 worker 数与存活的进程数。",
+    "As many as asked for.": "与设定值一致。",
+    "Fewer: workers have died. `workers` may be capped by the CPUs.": (
+        "变少：有 worker 异常退出。`workers` 可能受 CPU 数限制。"
+    ),
     "CPU or storage": "CPU 还是存储",
     "quota": "配额",
     "may run on": "可运行于",
     "CPUs used": "使用的 CPU",
-    "Below the CPUs the run may use.": "低于训练可用的 CPU。",
+    "Below the CPUs the run may use.": "低于任务可用的 CPU。",
     "At the limit: fewer augmentations, cache=ram, smaller images on disk, or more CPUs.": (
         "到达上限：减少增强、cache=ram、磁盘上存更小的图像，或增加 CPU。"
     ),
     "stopped by the quota": "被配额暂停",
-    "Ready but without a CPU": "就绪但没有 CPU",
     "CPUs' worth of processes that could run and had to wait; a quota's throttling counts here too.": (
         "可以运行却必须等待的进程，折合 CPU 数；配额限制也计入。"
     ),
-    "Under a fifth of a CPU for each worker.": "每个进程低于五分之一个 CPU。",
+    "Under a fifth of a CPU for each worker.": "每个 worker 低于五分之一个 CPU。",
     "High: too many workers or threads for the CPUs. OMP_NUM_THREADS=1, fewer workers.": (
         "高：进程或线程超过 CPU 承受能力。设 OMP_NUM_THREADS=1，减少 workers。"
     ),
-    "by the run": "该训练",
+    "by the run": "该任务",
     "{{device}} of {{instance}}": "{{instance}} 的 {{device}}",
     "Read from storage": "从存储读取",
     "Bytes the rank's processes had read from storage.": "rank 的进程从存储读取的字节。",
-    "High in the first epoch, then little: the page cache has it.": "第一轮高，之后很少：数据已在页缓存中。",
+    "High in the first epoch, then little: the page cache has it.": "第一个 epoch 高，之后很少：数据已在页缓存中。",
     "High in every epoch: the data set is larger than memory. cache=disk on a local disk, or more memory.": (
-        "每轮都高：数据集大于内存。在本地磁盘上用 cache=disk，或增加内存。"
+        "每个 epoch 都高：数据集大于内存。在本地磁盘上用 cache=disk，或增加内存。"
     ),
-    "Disks busy": "磁盘忙碌程度",
+    "Disks busy": "磁盘利用率",
     "Share of time in which the disk had work.": "磁盘有任务的时间占比。",
     "Near 100 %: the disk is the limit.": "接近 100%：磁盘是瓶颈。",
-    "Pressure on the run": "训练受到的资源压力",
+    "Pressure on the run": "任务受到的资源压力",
     "Share of time in which some process of the run's cgroup waited for the resource.": (
-        "该训练的 cgroup 中有进程等待该资源的时间占比。"
+        "该任务的 cgroup 中有进程等待该资源的时间占比。"
     ),
     "io: storage. cpu: too few CPUs. memory: pages are being reclaimed, lower workers or cache.": (
         "io：存储。cpu：CPU 太少。memory：正在回收内存页，减少 workers 或 cache。"
@@ -614,21 +639,51 @@ _DATA: Final = {
     ),
     "Page cache fills what processes leave.": "页缓存占满进程留下的空间。",
     "/dev/shm nearly full: workers die with a bus error. Raise --shm-size, or lower workers.": (
-        "/dev/shm 快满：进程会因 bus error 死亡。增大 --shm-size，或减少 workers。"
+        "/dev/shm 快满：worker 会因 bus error 退出。增大 --shm-size，或减少 workers。"
     ),
+    (
+        "A worker is slow when it takes 2 times as long as the mean of its rank's other workers. Workers "
+        "that were never slow in the time range have no row."
+    ): ("准备一个 batch 的时间达到同一 rank 其他 worker 均值的 2 倍即为慢。时间范围内从未变慢的 worker 不显示。"),
+    "A worker orange all along: its files, its mount or its CPU. Now and then: harmless.": (
+        "某个 worker 一直为橙色：检查它读取的文件、挂载和 CPU。偶尔出现无妨。"
+    ),
+    "Above 20 % the loader slows the run; the panels below say whether workers, CPU or storage.": (
+        "高于 20% 说明数据加载拖慢了任务；下方面板说明原因是 worker 数、CPU 还是存储。"
+    ),
+    "All along: that worker's files, mount or CPU. See the workers below.": (
+        "一直存在：检查该 worker 读取的文件、挂载和 CPU。见下方各 worker。"
+    ),
+    "Batch preparation by worker": "各 worker 准备 batch 的时间",
+    "Mean time each worker takes for a batch.": "每个 worker 准备一个 batch 的平均时间。",
+    "One blue row.": "只有一行，蓝色。",
+    (
+        "One row for each loader worker, the mean time it takes for a batch as colour. Choose one rank at "
+        "the top where there are many."
+    ): ("每个数据加载 worker 一行，颜色表示准备一个 batch 的平均时间。rank 较多时，可在上方只选一个。"),
+    "One row stands out: that worker's files, mount or CPU. All change at once: storage, or CPUs.": (
+        "某一行颜色突出：检查该 worker 读取的文件、挂载和 CPU。所有行同时变化：存储或 CPU 的问题。"
+    ),
+    "Slow workers": "慢的 worker 数",
+    "Slow workers over time": "慢的 worker",
+    "The loader of one run: does it keep up, and if not, is it workers, CPU, one worker or storage.": (
+        "单个任务的数据加载：是否跟得上；若跟不上，原因是 worker 数、CPU、某个 worker 还是存储。"
+    ),
+    "The thick line is a slow worker, as the table's first row.": "粗线是慢的 worker，与表中第一行一致。",
+    "Waiting for a CPU": "等待 CPU",
+    "any worker": "任一 worker",
+    "capacity": "容量",
+    "slow: rank {{rank}}, worker {{worker}}": "慢：rank {{rank}}，worker {{worker}}",
 }
 
 _MEMORY: Final = {
     "yoloscope / GPU memory": "yoloscope / 显存",
-    "Device memory of one training: does it fit, does it grow, and what batch would still fit.": (
-        "一次训练的显存：够不够、是否在增长、还能放下多大的 batch。"
-    ),
     "Peak": "峰值",
     "Most that PyTorch reserved on a rank, as a share of its GPU's memory.": (
         "各 rank 上 PyTorch 保留显存的最大值，占其 GPU 显存的比例。"
     ),
     "Above 97 % the next large batch may fail: a smaller batch or imgsz, amp=True.": (
-        "高于 97% 时下一个大批次可能失败：减小 batch 或 imgsz，或 amp=True。"
+        "高于 97% 时下一个大的 batch 可能失败：减小 batch 或 imgsz，或 amp=True。"
     ),
     "Left at the peak": "峰值时剩余",
     "Device memory less the peak, on the rank where it is tightest.": "显存减去峰值，取最紧张的 rank。",
@@ -636,20 +691,17 @@ _MEMORY: Final = {
     "Much more: a larger batch uses the GPU better. See peak against batch size below.": (
         "多得多：增大 batch 可更好地利用 GPU。见下方“峰值与 batch 大小”。"
     ),
-    "Reserved but unused": "保留但未用",
-    "What PyTorch reserved beyond the most that tensors used at once, as a share of the GPU's memory.": (
-        "PyTorch 保留的显存超出张量曾同时使用的最大值的部分，占 GPU 显存的比例。"
-    ),
+    "Reserved but unused": "已保留但未使用",
     "High and near full: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, multi_scale=False, fixed imgsz.": (
         "高且接近用尽：PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True、multi_scale=False、固定 imgsz。"
     ),
-    "Growth in the last epoch": "上一轮次的增长",
+    "Growth in the last epoch": "上一个 epoch 的增长",
     "Change of the allocated memory from the last epoch's end to this one's.": (
-        "从上一轮次结束到本轮次结束已分配显存的变化。"
+        "从上一个 epoch 结束到本 epoch 结束，已分配显存的变化。"
     ),
-    "Around 0 after the second epoch.": "第二轮之后在 0 附近。",
+    "Around 0 after the second epoch.": "第二个 epoch 之后在 0 附近。",
     "Growing epoch after epoch: a leak. Look for tensors kept in lists, callbacks or losses.": (
-        "逐轮增长：泄漏。查找保存在列表、回调或损失中的张量。"
+        "逐个 epoch 增长：泄漏。查找保存在列表、回调或损失中的张量。"
     ),
     "Retries": "重试",
     "Allocations in the time range that failed, flushed the cache and were tried again.": (
@@ -663,7 +715,7 @@ _MEMORY: Final = {
         "开始训练 batch 以来 CUDA 分配器的显存不足错误；此前 AutoBatch 自身引起的不计。"
     ),
     "A smaller batch or imgsz; Ultralytics halves the batch by itself in the first epoch only.": (
-        "减小 batch 或 imgsz；Ultralytics 只在第一轮自动将 batch 减半。"
+        "减小 batch 或 imgsz；Ultralytics 只在第一个 epoch 自动将 batch 减半。"
     ),
     "What fills the GPU": "显存被什么占用",
     "tensors": "张量",
@@ -672,11 +724,11 @@ _MEMORY: Final = {
     "free": "空闲",
     "Device memory by user": "显存按用途",
     "Mean over the GPUs of the run: tensors, PyTorch's cache, everybody else and what is free.": (
-        "该训练各 GPU 的平均：张量、PyTorch 缓存、其他占用和空闲。"
+        "该任务各 GPU 的平均：张量、PyTorch 缓存、其他占用和空闲。"
     ),
     "The sum is the GPU's memory; some of it free.": "总和为 GPU 的显存，其中留有空闲。",
     "Others is large: another process is on this GPU, see the processes below.": (
-        "“其他”很大：GPU 上有别的进程，见下方进程表。"
+        "“CUDA 上下文及其他”很大：GPU 上有别的进程，见下方进程表。"
     ),
     "PyTorch's memory": "PyTorch 的显存",
     "By kind, the most of the ranks.": "按种类，取各 rank 的最大值。",
@@ -688,7 +740,7 @@ _MEMORY: Final = {
     "Device memory in use by all processes.": "所有进程使用的显存。",
     "Equal over the ranks.": "各 rank 相等。",
     "Rank 0 somewhat higher: it validates. Much higher: a leak.": "rank 0 略高：它负责验证。高很多：泄漏。",
-    "Reserved but unused, by rank": "保留但未用（按 rank）",
+    "Reserved but unused, by rank": "已保留但未使用（按 rank）",
     "Growing over hours: fragmentation.": "几小时内持续增长：碎片。",
     "retries": "重试",
     "out of memory": "显存不足",
@@ -700,50 +752,57 @@ _MEMORY: Final = {
     "Growth, and what would fit": "增长，以及还能放下多少",
     "tensors, peak": "张量峰值",
     "reserved, peak": "保留峰值",
-    "Peak in each epoch": "每轮的峰值",
-    "The most in each epoch. Needs Grafana 9.4 or newer.": "每轮的最大值。需要 Grafana 9.4 或更新版本。",
-    "Flat from the second epoch; a step at close_mosaic is normal.": "从第二轮起平稳；close_mosaic 处出现台阶属正常。",
+    "Peak in each epoch": "每个 epoch 的峰值",
+    "The most in each epoch. Needs Grafana 9.4 or newer.": "每个 epoch 的最大值。需要 Grafana 9.4 或更新版本。",
+    "Flat from the second epoch; a step at close_mosaic is normal.": (
+        "从第二个 epoch 起平稳；close_mosaic 处出现台阶属正常。"
+    ),
     "Rising evenly: a leak. The run ends out of memory when it meets the GPU's memory.": (
-        "均匀上升：泄漏。达到 GPU 显存时训练会因显存不足而结束。"
+        "均匀上升：泄漏。达到 GPU 显存时任务会因显存不足而结束。"
     ),
     "Peak against batch size": "峰值与 batch 大小",
-    "All trainings in the time range, not the chosen one alone.": "时间范围内的所有训练，不限于选中的那个。",
     "The peak grows in proportion to the batch, from a base of model and optimizer.": (
         "峰值在模型和优化器的基数之上随 batch 成比例增长。"
     ),
     "Take two rows of the same model: their slope tells what the next larger batch needs.": (
         "取同一模型的两行：由斜率可知更大的 batch 需要多少。"
     ),
-    "Images in a batch": "每批图像数",
+    "Images in a batch": "batch size（每个 rank）",
     "Of the GPU": "占 GPU 显存",
-    "Host memory of the run": "训练的主机内存",
+    "Host memory of the run": "任务的主机内存",
     "Resident memory of the rank's processes.": "rank 各进程的常驻内存。",
-    "Grows in the first epoch, then flat.": "第一轮增长，之后平稳。",
+    "Grows in the first epoch, then flat.": "第一个 epoch 增长，之后平稳。",
     "Workers that grow all along: copies of lists in Python. The trainer growing: cache=ram, or a leak.": (
-        "加载进程一直增长：Python 列表被复制。训练进程增长：cache=ram，或泄漏。"
+        "worker 一直增长：Python 列表被复制。训练进程增长：cache=ram，或泄漏。"
     ),
     "Processes on these GPUs": "这些 GPU 上的进程",
-    "Device memory of a process; run and rank are empty if it is no training yoloscope knows, command and user if the "
-    "exporter does not see it (another PID namespace).": (
-        "进程使用的显存；若不是 yoloscope 已知的训练，则 run 和 rank 为空；"
-        "若 exporter 看不到该进程（其他 PID 命名空间），则 command 和 user 为空。"
-    ),
-    "The training alone.": "只有该训练。",
-    "Another process: end it, or move the training to another GPU with device=.": (
-        "有其他进程：结束它，或用 device= 把训练移到别的 GPU。"
+    (
+        "Device memory of a process; run and rank are empty if it is no training yoloscope knows, command "
+        "and user if the exporter does not see it (another PID namespace)."
+    ): (
+        "进程使用的显存；若不是 yoloscope 已知的任务，则 run 和 rank 为空；若 exporter 看不到该进程（其他 "
+        "PID 命名空间），则 command 和 user 为空。"
     ),
     "GPU, process": "GPU、进程",
     "Program": "程序",
+    "All runs in the time range, not the chosen one alone.": "时间范围内的所有任务，不限于选中的那个。",
+    "Another process: end it, or move the run to another GPU with device=.": (
+        "有其他进程：结束它，或用 device= 把任务移到别的 GPU。"
+    ),
+    "Device memory of one run: does it fit, does it grow, and what batch would still fit.": (
+        "单个任务的显存：够不够、是否在增长、还能放下多大的 batch。"
+    ),
+    "The run alone.": "只有该任务。",
+    "What PyTorch reserved beyond the most that tensors used at once, as a share of the GPU's memory.": (
+        "PyTorch 保留的显存超出张量曾同时使用的最大值的部分，占 GPU 显存的比例。"
+    ),
 }
 
 _RANKS: Final = {
     "yoloscope / DDP ranks": "yoloscope / DDP 各 rank",
-    "The ranks of one training: who is slow, who waits for whom, and why.": (
-        "一次训练的各 rank：谁慢、谁在等谁、为什么。"
-    ),
     "Slowest behind the others": "最慢 rank 的落后程度",
     "How much longer the slowest rank's own time for a batch is than the mean of the other ranks.": (
-        "最慢 rank 每个批次的自身时间比其他 rank 均值长的比例。"
+        "最慢的 rank 每个 batch 的自身时间比其他 rank 均值长的比例。"
     ),
     "Above, one rank holds all others up, for they wait at every step: the table names it.": (
         "超过时有一个 rank 拖慢所有其他 rank，因为每一步都要等它：表中会列出。"
@@ -752,7 +811,7 @@ _RANKS: Final = {
     "The rank whose own work takes longest now.": "当前自身工作时间最长的 rank。",
     "Changes all the time.": "不断变化。",
     "Always the same: look at its GPU's clock, its workers, its node below.": (
-        "总是同一个：在下方查看它的 GPU 频率、加载进程和节点。"
+        "总是同一个：在下方查看它的 GPU 频率、数据加载 worker 和节点。"
     ),
     "Waiting for peers": "等待其他 rank",
     "Share of the wall time in which ranks waited for each other at the end of backward.": (
@@ -763,48 +822,36 @@ _RANKS: Final = {
         "高且相等：通信慢（NVLink、网络）。只有一个不高：那一个慢。"
     ),
     "The rank that waits most.": "等待最多的 rank。",
-    "Whoever waits makes all others wait.": "一个等待，全部都要等。",
-    "Living ranks": "存活的 rank",
     "Ranks whose process lives.": "进程存活的 rank。",
     "Fewer: one has died, the others hang until NCCL's timeout. Kill the run.": (
-        "变少：有 rank 死亡，其余会卡到 NCCL 超时。请终止该训练。"
+        "变少：有 rank 异常退出，其余会卡到 NCCL 超时。请终止该任务。"
     ),
-    "Batches apart": "批次差距",
+    "Batches apart": "batch 差距",
     "Batches between the rank that has done most and the one that has done least, in the time range.": (
-        "时间范围内完成最多与最少的 rank 之间相差的批次数。"
+        "时间范围内完成最多与最少的 rank 之间相差的 batch 数。"
     ),
     "0 or 1.": "0 或 1。",
     "More: ranks do not step together; a rank hangs.": "更大：各 rank 不同步，有 rank 卡住。",
-    "Who waits for whom": "谁在等谁",
-    "Ranks that hold the others up": "拖慢其他的 rank",
-    "A rank holds the others up when its own work takes 10 % longer than the mean of the others.": (
-        "自身时间比其他 rank 的均值长 10% 以上的 rank 会拖慢其他 rank。"
-    ),
     "A rank orange all along is the straggler; the others wait for it at the end of each backward.": (
         "一直为橙色的 rank 就是掉队者；其他 rank 在每次反向结束时等它。"
     ),
-    "with the others": "与其他同步",
-    "holds the others up": "拖慢其他",
-    "Times are for one batch.": "时间均按一个批次计算。",
+    "Times are for one batch.": "时间均按一个 batch 计算。",
     (
-        "The straggler works longer and waits for nobody; the others wait for it. Its clock, temperature and data wait "
-        "say why."
-    ): "掉队者工作时间更长且不等别人；其他都在等它。它的频率、温度和数据等待说明原因。",
-    "Own work": "自身工作",
+        "The straggler works longer and waits for nobody; the others wait for it. Its clock, temperature "
+        "and data wait say why."
+    ): ("掉队者工作时间更长且不等别人；其他都在等它。它的频率、温度和数据等待说明原因。"),
     "Waits for peers": "等其他 rank",
     "Waits for data": "等数据",
-    "Clock of its best": "频率/最高频率",
     "Temperature": "温度",
-    "Time for a batch, by rank": "各 rank 每批次用时",
-    "One above the others: its GPU is slower, hotter, or shared.": "某条高于其他：它的 GPU 更慢、更热或被共享。",
+    "Time for a batch, by rank": "各 rank 每个 batch 的用时",
     "Waiting for peers, by rank": "等待其他 rank（按 rank）",
     "Time each rank waits for the others at the end of backward, for a batch.": (
-        "各 rank 每批次在反向结束时等待其他 rank 的时间。"
+        "各 rank 在每个 batch 的反向结束时等待其他 rank 的时间。"
     ),
     "Low on one and high on the others: that one is the straggler.": "一个低而其他都高：那一个就是掉队者。",
     "Waiting for data, by rank": "等待数据（按 rank）",
-    "Time each rank waits for a batch.": "各 rank 等待一个批次的时间。",
-    "High on one: its workers or its node's storage.": "某个高：它的加载进程或所在节点的存储。",
+    "Time each rank waits for a batch.": "各 rank 等待一个 batch 的时间。",
+    "High on one: its workers or its node's storage.": "某个高：它的数据加载 worker 或所在节点的存储。",
     "Backward, its own part": "反向的自身部分",
     "Time of backward without waiting for peers.": "反向时间，不含等待其他 rank。",
     "One above: that GPU computes slower.": "某条偏高：那块 GPU 计算更慢。",
@@ -816,7 +863,6 @@ _RANKS: Final = {
     "Slowest behind the others, over time": "最慢 rank 的落后程度随时间变化",
     "Rising: heat, or a neighbour on that node.": "上升：过热，或该节点上有其他任务。",
     "Why a rank is slow": "rank 为什么慢",
-    "Clock of its best, by rank": "频率/最高频率（按 rank）",
     "Clock of the multiprocessors over the highest.": "流式多处理器频率除以最高频率。",
     "Equal and near 100 %.": "相等且接近 100%。",
     "One lower: throttled. The dashboard Node says by what.": "某个偏低：降频。“节点”仪表盘说明原因。",
@@ -824,13 +870,35 @@ _RANKS: Final = {
     "Temperature by sensor (core, memory).": "各传感器的温度（core、memory）。",
     "Within 10 °C of each other.": "彼此相差不超过 10 °C。",
     "One hotter: its place in the case, its fan.": "某个更热：检查它在机箱中的位置和风扇。",
-    "Ready but without a CPU, by rank": "就绪但没有 CPU（按 rank）",
     "Time the rank's processes were ready but had no CPU; a cgroup's throttling counts here too.": (
         "rank 的进程就绪却没有 CPU 的时间；cgroup 限制也计入。"
     ),
     "One higher: its processes share their CPUs. taskset, cpuset, fewer workers.": (
         "某个更高：它的进程与别人共享 CPU。用 taskset、cpuset，或减少 workers。"
     ),
+    "A rank is slow when its own time for a batch is 10% longer than the mean of the others.": (
+        "自身时间比其他 rank 的均值长 10% 以上即为慢的 rank。"
+    ),
+    "Above: every other rank waits with it.": "更高：其他 rank 都要跟着等。",
+    "Active ranks": "存活的 rank",
+    "One row for each rank, its own time for a batch as colour: the wait for other ranks is left out.": (
+        "每个 rank 一行，颜色表示每个 batch 的自身时间，不含等待其他 rank。"
+    ),
+    "One row stands out: that rank's GPU, node or data. All change at once: clocks, or the batch.": (
+        "某一行颜色突出：检查该 rank 的 GPU、节点和数据。所有行同时变化：GPU 频率或 batch 有变化。"
+    ),
+    "Own time for a batch, rank by rank": "各 rank 每个 batch 的自身时间",
+    "SM clock / max, by rank": "SM 频率 / 最高（按 rank）",
+    "Slow ranks over time": "慢的 rank",
+    "The ranks of one run: which is slow, which wait for it, and why.": (
+        "单个任务的各 rank：哪个慢、哪些在等它、为什么。"
+    ),
+    "The thick line is a rank that the others wait for: its GPU is slower, hotter, or shared.": (
+        "粗线是其他 rank 在等待的 rank：它的 GPU 更慢、更热，或被共享。"
+    ),
+    "Waiting for a CPU, by rank": "等待 CPU（按 rank）",
+    "Which rank is slow": "哪个 rank 慢",
+    "slow: rank {{rank}}": "慢：rank {{rank}}",
 }
 
 _NODE: Final = {
@@ -839,19 +907,12 @@ _NODE: Final = {
         "一个节点：GPU、CPU、内存、磁盘和网络，以及谁在使用。"
     ),
     "One row for each GPU.": "每块 GPU 一行。",
-    "While training: busy above 85 %, nothing throttled, 5 °C or more to the slowdown, full lanes.": (
-        "训练时：忙碌高于 85%，没有降频，距降频温度 5 °C 以上，PCIe 通道全开。"
-    ),
     "n/a means that this GPU or driver does not have the figure; no data, that collecting it failed.": (
         "“不适用”表示该 GPU 或驱动不提供此数据；“无数据”表示采集失败。"
     ),
     "Model": "型号",
     "Answers": "响应",
-    "Busy": "忙碌",
-    "Multiprocessors": "流式多处理器",
-    "Power of its limit": "功率/上限",
     "To slowdown": "距降频温度",
-    "PCIe lanes of all": "PCIe 通道/全部",
     "ECC, uncorrected": "ECC 不可纠正",
     "Mean over the nodes chosen.": "所选节点的平均值。",
     "Full while GPUs wait: open Data pipeline.": "CPU 满而 GPU 在等：打开“数据管道”。",
@@ -862,10 +923,10 @@ _NODE: Final = {
     ),
     "/dev/shm used": "/dev/shm 已用",
     "Shared memory carries batches from workers to trainers. n/a: it is not mounted.": (
-        "共享内存把批次从加载进程传给训练进程。不适用：未挂载。"
+        "共享内存把 batch 从 worker 传给训练进程。不适用：未挂载。"
     ),
     "Full: loader workers die with a bus error. A larger shared memory (--shm-size, emptyDir sizeLimit).": (
-        "用尽：加载进程因 bus error 死亡。增大共享内存（--shm-size、emptyDir sizeLimit）。"
+        "用尽：worker 因 bus error 退出。增大共享内存（--shm-size、emptyDir sizeLimit）。"
     ),
     "Waiting for storage": "等待存储",
     "Share of time in which some task waited for storage. n/a: this kernel does not measure pressure.": (
@@ -875,30 +936,22 @@ _NODE: Final = {
     "Swap": "交换区",
     "Swap in use.": "已用交换区。",
     "Any: memory was short. Training on swapped memory crawls.": "只要有：内存曾不足。使用交换区的训练会极慢。",
-    "Age of what you see": "数据的新鲜度",
     "Time since the values shown were gathered.": "距所示数据采集的时间。",
     "Grows: the exporter's sampler hangs; see the collectors at the bottom.": (
         "增长：exporter 的采样器卡住；见底部的采集器。"
     ),
     "GPUs at work": "GPU 工作情况",
     "GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}",
-    "Share of time in which a kernel ran.": "有内核运行的时间占比。",
+    "Share of time in which a kernel ran.": "有 CUDA kernel 在运行的时间占比。",
     "Saw teeth: waiting for data. Flat at zero: held but idle.": "锯齿：等待数据。一直为零：占用但空闲。",
-    "multiprocessors active": "流式多处理器活跃",
     "warps resident": "驻留的 warp",
     "tensor cores": "张量核心",
     "memory bandwidth": "显存带宽",
-    "What the busy GPU does": "忙碌的 GPU 在做什么",
     "Mean over the GPUs. Absent where the driver or the hardware has no such counters.": (
         "各 GPU 的平均。驱动或硬件没有此类计数器时不显示。"
     ),
-    "Multiprocessors above 60 %.": "流式多处理器高于 60%。",
-    "Busy but few multiprocessors active: the batch is too small, or kernels are.": (
-        "忙碌但活跃的多处理器少：batch 太小，或内核太小。"
-    ),
-    "Utilisation samples above 85 %": "利用率高于 85% 的采样",
     "Share of the driver's own fine samples in which the GPU was busy above 85 %.": (
-        "驱动自身细粒度采样中 GPU 忙碌高于 85% 的占比。"
+        "驱动自身的细粒度采样中，GPU 利用率高于 85% 的占比。"
     ),
     "Lower at the same mean: the work comes in bursts, with gaps between.": (
         "平均值相同而此值低：工作断断续续，中间有空隙。"
@@ -906,33 +959,28 @@ _NODE: Final = {
     "GPU memory used": "已用显存",
     "Flat while training.": "训练时平稳。",
     "Climbing: see the dashboard GPU memory.": "上升：见“显存”仪表盘。",
-    "limit of {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}} 的上限",
     "Power against the limit": "功率与上限",
     "Below the limit, or at it on power-limited cards.": "低于上限；受功率限制的卡可等于上限。",
     "At the limit with a low clock: raise it (nvidia-smi -pl), if the cooling allows.": (
         "到达上限且频率低：散热允许时提高上限（nvidia-smi -pl）。"
     ),
     "{{sensor}} of GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}} 的 {{sensor}}",
-    "slowdown of {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}} 降频温度",
     "Temperature against the slowdown": "温度与降频温度",
     "5 °C or more below.": "低 5 °C 以上。",
     "Close: the GPU slows itself down. Airflow, fans, dust, inlet temperature.": (
         "接近：GPU 会自行降频。检查风道、风扇、积灰和进风温度。"
     ),
-    "multiprocessors, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，流式多处理器",
     "memory, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，显存",
     "Clocks": "频率",
     "Clock over the highest; low at idle.": "频率除以最高频率；空闲时低。",
     "Low under load: throttled.": "有负载时低：降频。",
     "encoder, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，编码器",
     "decoder, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，解码器",
-    "Memory, encoder, decoder busy": "显存、编码器、解码器忙碌",
     "Memory follows the load, the others are zero.": "显存随负载变化，其余为零。",
     "Video work shares the GPU.": "有视频任务共享该 GPU。",
     "Energy": "能耗",
     "Follows power.": "随功率变化。",
     "The integral of this is your bill.": "它的积分就是电费。",
-    "GPU {{gpu}} of {{instance}}: {{reason}}": "{{instance}} 的 GPU {{gpu}}：{{reason}}",
     "Throttling": "降频原因",
     "1 while the clocks are held down for this reason.": "频率因该原因被压低时为 1。",
     "Grey; sw_power_cap under load is normal on power-limited cards.": (
@@ -947,7 +995,21 @@ _NODE: Final = {
     "P0 under load.": "有负载时为 P0。",
     "P2 or higher under load: a limit set by an operator, or heat.": "有负载时为 P2 或更高：运维设置的限制，或过热。",
     "P0, full speed": "P0，全速",
-    **{f"P{state}": f"P{state}" for state in range(1, 16)},
+    "P1": "P1",
+    "P2": "P2",
+    "P3": "P3",
+    "P4": "P4",
+    "P5": "P5",
+    "P6": "P6",
+    "P7": "P7",
+    "P8": "P8",
+    "P9": "P9",
+    "P10": "P10",
+    "P11": "P11",
+    "P12": "P12",
+    "P13": "P13",
+    "P14": "P14",
+    "P15": "P15",
     "GPU links and health": "GPU 链路与健康",
     "to GPU {{gpu}} of {{instance}}": "到 {{instance}} 的 GPU {{gpu}}",
     "from GPU {{gpu}} of {{instance}}": "来自 {{instance}} 的 GPU {{gpu}}",
@@ -1027,14 +1089,14 @@ _NODE: Final = {
     "File systems used": "文件系统使用率",
     "Share of each file system in use.": "各文件系统的使用占比。",
     "Full: checkpoints fail. Delete old runs' weights and the .npy files of cache=disk.": (
-        "用尽：保存检查点会失败。删除旧训练的权重和 cache=disk 产生的 .npy 文件。"
+        "用尽：保存检查点会失败。删除旧任务的权重和 cache=disk 产生的 .npy 文件。"
     ),
     "CPU and memory": "CPU 与内存",
     "read, {{device}} of {{instance}}": "{{instance}} 的 {{device}}，读",
     "written, {{device}} of {{instance}}": "{{instance}} 的 {{device}}，写入量",
     "Disk traffic": "磁盘流量",
     "Bytes read from the device.": "从设备读取的字节。",
-    "Bursts in the first epoch and at checkpoints.": "第一轮和保存检查点时有脉冲。",
+    "Bursts in the first epoch and at checkpoints.": "第一个 epoch 和保存检查点时有脉冲。",
     "Constant reading: data larger than memory.": "持续读取：数据大于内存。",
     "write, {{device}} of {{instance}}": "{{instance}} 的 {{device}}，写",
     "Time of a disk operation": "磁盘操作用时",
@@ -1053,19 +1115,9 @@ _NODE: Final = {
     "Disks and network": "磁盘与网络",
     "Who uses it": "谁在使用",
     "Processes on the GPUs": "GPU 上的进程",
-    "A click on the training opens it.": "点击训练即可打开。",
-    "Each GPU has one training.": "每块 GPU 只有一个训练。",
-    "A process without a training: somebody else's, or one whose trainer died. nvidia-smi, then end it.": (
-        "没有训练的进程：别人的，或训练进程已死亡的。用 nvidia-smi 查看后结束它。"
-    ),
     "Node, GPU, process": "节点、GPU、进程",
     "Share of the GPU": "GPU 占用",
-    "Trainings here": "这里的训练",
-    "One row for each training with a rank on the nodes chosen.": "每个在所选节点上有 rank 的训练一行。",
     "What you expect.": "与预期一致。",
-    "None while GPUs are busy: a training without yoloscope's hooks.": (
-        "GPU 忙碌却没有训练：该训练没有启用 yoloscope 的钩子。"
-    ),
     "{{collector}} of {{instance}}": "{{instance}} 的 {{collector}}",
     "Collectors": "采集器",
     "1 if the collector's last run succeeded, else 0.": "采集器最近一次运行成功为 1，否则为 0。",
@@ -1078,7 +1130,6 @@ _NODE: Final = {
     "Duration of the collectors": "采集器用时",
     "Duration of the collector's last run.": "采集器最近一次运行的用时。",
     "Seconds: a hung mount, or a driver that does not answer.": "达到几秒：挂载卡死，或驱动没有响应。",
-    "Values refused": "被拒绝的值",
     "Values or whole records refused because they could not be true or safe, by reason.": (
         "因不可能为真或不安全而被拒绝的值或整条记录，按原因。"
     ),
@@ -1088,29 +1139,57 @@ _NODE: Final = {
     "Since each collector's last success": "距各采集器上次成功",
     "Time since each collector last succeeded.": "距各采集器上次成功的时间。",
     "Minutes: it fails or hangs.": "达到几分钟：失败或卡住。",
-    "Cost of the hooks": "钩子的开销",
+    "Cost of the hooks": "hooks 的开销",
     "Share of the trainers' time.": "占训练进程时间的比例。",
     "More: report it, with the versions of Ultralytics and torch.": (
         "更高：请反馈，并附上 Ultralytics 和 torch 的版本。"
     ),
-    "Errors in the hooks": "钩子中的错误",
+    "Errors in the hooks": "hooks 中的错误",
     "Errors caught in yoloscope's own callbacks.": "yoloscope 自身回调中捕获的错误。",
     "The trainer's log has one warning; the hooks turn themselves off and training goes on.": (
-        "训练日志中有一条警告；钩子会自行关闭，训练继续。"
+        "训练日志中有一条警告；hooks 会自行关闭，训练继续。"
     ),
     "The exporter itself": "exporter 自身",
+    "Run started": "任务开始",
+    "Utilization samples above 85 %": "利用率高于 85% 的采样",
+    "Data age": "数据时效",
+    "SM, tensor core and memory activity": "SM、tensor core 与显存活动",
+    "Runs here": "这里的任务",
+    "Rejected values": "无效数值",
+    "SM active": "SM 活跃",
+    "Memory, encoder and decoder utilization": "显存、编码器与解码器利用率",
+    "SM, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，SM",
+    "limit of GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，上限",
+    "slowdown of GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，降频温度",
+    "SM active above 60 %.": "SM 活跃高于 60%。",
+    "Utilization high, but few SMs active: the batch is too small, or CUDA kernels are.": (
+        "利用率高但活跃的 SM 少：batch 太小，或 CUDA kernel 太小。"
+    ),
+    "A process without a run: somebody else's, or one whose trainer died. nvidia-smi, then end it.": (
+        "不属于任何任务的进程：别人的，或训练进程已异常退出的。用 nvidia-smi 查看后结束它。"
+    ),
+    "A click on the run opens it.": "点击任务即可打开。",
+    "Each GPU has one run.": "每块 GPU 只有一个任务。",
+    "None while GPUs are in use: a run without yoloscope's hooks.": (
+        "GPU 在使用却没有任务：该任务没有启用 yoloscope 的 hooks。"
+    ),
+    "One row for each run with a rank on the nodes chosen.": "每个在所选节点上有 rank 的任务一行。",
+    "any GPU, any reason": "任一 GPU，任一原因",
+    "{{reason}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，{{reason}}",
+    "While training: utilization above 85 %, no throttling, 5 °C or more to slowdown, all PCIe lanes.": (
+        "训练时：利用率高于 85%，没有降频，距降频温度 5 °C 以上，PCIe 通道全开。"
+    ),
 }
 
 _COMPARE: Final = {
     "yoloscope / Compare": "yoloscope / 对比",
-    "Two runs side by side, over their whole course and over epochs. Needs Grafana 9.4 or newer for the curves.": (
-        "两次训练并排对比：全程数据和按轮次的曲线。曲线需要 Grafana 9.4 或更新版本。"
+    ("Two runs side by side, over their whole course and over epochs. Needs Grafana 9.4 or newer for the curves."): (
+        "两个任务并排对比：全程数据和按 epoch 的曲线。曲线需要 Grafana 9.4 或更新版本。"
     ),
-    "From run A to run B": "从训练 A 到训练 B",
+    "From run A to run B": "从任务 A 到任务 B",
     "Throughput": "吞吐",
-    "Set the time range so that it holds both runs whole.": "请把时间范围设为完整包含两次训练。",
+    "Set the time range so that it holds both runs whole.": "请把时间范围设为完整包含两个任务。",
     "0 % if nothing changed.": "没有变化时为 0%。",
-    "Blue: B is faster. Orange: look at the verdict shares below.": "蓝色：B 更快。橙色：看下方结论占比。",
     "Orange: B leaves the GPU waiting more.": "橙色：B 让 GPU 等得更多。",
     "Orange: B waits more: workers, cache, storage.": "橙色：B 等待更多：检查 workers、cache、存储。",
     "Peak memory": "显存峰值",
@@ -1120,16 +1199,16 @@ _COMPARE: Final = {
     "Within 2 % between two seeds.": "不同随机种子之间相差不超过 2%。",
     "Orange: B learnt less; faster is no gain then.": "橙色：B 学得更差；此时更快没有意义。",
     "Duration": "时长",
-    "Comparable only after as many epochs.": "轮次相同才可比较。",
-    "Longer at higher throughput: more epochs or images.": "吞吐更高却更长：轮次或图像更多。",
+    "Comparable only after as many epochs.": "epoch 数相同才可比较。",
+    "Longer at higher throughput: more epochs or images.": "吞吐更高却更长：epoch 或图像更多。",
     "Side by side": "并排对比",
-    "Both runs": "两次训练",
+    "Both runs": "两个任务",
     "Two rows.": "两行。",
-    "One row: the other run lies outside the time range.": "只有一行：另一次训练不在时间范围内。",
-    "Energy per epoch": "每轮能耗",
+    "One row: the other run lies outside the time range.": "只有一行：另一个任务不在时间范围内。",
+    "Energy per epoch": "每个 epoch 的能耗",
     "Configuration that differs": "不同的配置",
     "Empty when both runs are configured alike. Batch size and workers stand in the table above.": (
-        "两次配置相同时为空。batch 大小和加载进程数见上表。"
+        "两个任务配置相同时为空。batch size 和 worker 数见上表。"
     ),
     "What you changed, and nothing else.": "只有你改动过的项。",
     "A version or a cache setting that differs by accident explains more than any tuning.": (
@@ -1139,7 +1218,7 @@ _COMPARE: Final = {
     "How long each verdict held": "各结论持续的时间占比",
     "compute_bound near 100 % in both.": "两者的 compute_bound 都接近 100%。",
     "The verdict that grew is what slowed the run.": "占比增大的结论就是变慢的原因。",
-    "Over epochs": "按轮次",
+    "Over epochs": "按 epoch",
     "Components added up.": "各分量之和。",
     "Both fall alike.": "两者下降一致。",
     "B above A from the start: another lr0 or batch.": "B 从一开始就高于 A：lr0 或 batch 不同。",
@@ -1149,14 +1228,20 @@ _COMPARE: Final = {
     "The same course.": "走势相同。",
     "Different: lr0, epochs, batch or warm-up differ.": "不同：lr0、epochs、batch 或预热不同。",
     "One falls after some epochs: throttling, a leak, or the end of mosaic.": (
-        "某个在若干轮后下降：降频、泄漏，或 mosaic 结束。"
+        "某个在若干 epoch 后下降：降频、泄漏，或 mosaic 结束。"
     ),
-    "Waiting for data, by epoch": "等待数据（按轮次）",
-    "Low after the first epoch.": "第一轮之后低。",
-    "High in the first epoch alone: cold files. In all: the loader.": "仅第一轮高：文件未缓存。每轮都高：数据加载。",
-    "GPU busy, by epoch": "GPU 忙碌（按轮次）",
+    "Waiting for data, by epoch": "等待数据（按 epoch）",
+    "Low after the first epoch.": "第一个 epoch 之后低。",
+    "High in the first epoch alone: cold files. In all: the loader.": (
+        "仅第一个 epoch 高：文件未缓存。每个 epoch 都高：数据加载。"
+    ),
     "Flat and high.": "平稳且高。",
     "Lower in B: look at waiting for data beside it.": "B 更低：看旁边的等待数据。",
+    "A or B": "A 或 B",
+    "Blue: B is faster. Orange: How long each verdict held says why.": (
+        "蓝色：B 更快。橙色：原因见“各结论持续的时间占比”。"
+    ),
+    "GPU utilization, by epoch": "GPU 利用率（按 epoch）",
 }
 
 TEXTS: Final = {

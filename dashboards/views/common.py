@@ -6,7 +6,7 @@ from typing import Final
 
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.formula import TARGET
-from yoloscope_exporter.measures.promql import ALERTS, THIS_RUN, Expr, Scope, known, total
+from yoloscope_exporter.measures.promql import ALERTS, THIS_RUN, Expr, Scope, known, named, total
 
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
@@ -20,7 +20,7 @@ ONE_RUN: Final = Scope((*TARGET, "run"), nodes="node")
 #: Nodes, some or all of their GPUs.
 GPUS: Final = Scope((*TARGET, "gpu"))
 
-RUN_LINK: Final = ("Open the training", link("run", run="__value.raw"))
+RUN_LINK: Final = ("Open the run", link("run", run="__value.raw"))
 NODE_LINK: Final = ("Open the node", link("node", instance="__value.raw"))
 
 
@@ -53,11 +53,12 @@ def _grew(metric: m.Metric, window: str = "1m") -> Expr:
     return Expr(f"changes({RUN(metric)}[{window}]) > 0", "", metric.help)
 
 
-def _phase(name: str) -> Expr:
-    """While a rank is in that state, and for a minute after: a checkpoint is over before it is scraped."""
-    spent = RUN(m.TRAIN_PHASE_SECONDS_TOTAL, phase=name)
-    over = total("max", Expr(f"changes({spent}[1m])", "", spent.help), "run") > 0
-    return total("max", RUN(m.TRAIN_STATE, state=name), "run").equals(1).or_(over)
+def _pauses() -> Expr:
+    """While a rank validates or saves, and for a minute after: a checkpoint is over before it is scraped."""
+    states = {"state": "=~validate|checkpoint"}
+    spent = RUN(m.TRAIN_PHASE_SECONDS_TOTAL, phase="=~validate|checkpoint")
+    over = named(total("max", Expr(f"changes({spent}[1m])", "", spent.help), "run", "phase") > 0, "state", "", "phase")
+    return total("max", RUN(m.TRAIN_STATE, **states).equals(1).or_(over), "run", "state")
 
 
 def _death() -> Expr:
@@ -66,19 +67,16 @@ def _death() -> Expr:
     return now.equals(1).unless(now.offset("1m").equals(1))
 
 
-#: What happens to a run, each with a switch; those that explain a gap are on.
+#: What happens to a run. What explains a gap or a step is always marked; what comes with every epoch has a switch.
 LIFECYCLE: Final = (
-    Annotation("Start", began(RUN), "{{run}}", look.OK, True, True),
-    Annotation("End", _ended(), "{{run}}", look.NEUTRAL, True, True),
-    Annotation("Death", _death(), "{{run}}, rank {{rank}}", look.CRITICAL, True),
-    Annotation("Validation", _phase("validate"), "{{run}}", look.NEUTRAL),
-    Annotation("Checkpoint", _phase("checkpoint"), "{{run}}", look.NEUTRAL),
-    Annotation(
-        "Batch halved (out of memory)", _grew(m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL), "{{run}}", look.WARNING, True
-    ),
-    Annotation("Went back after NaN", _grew(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL, True),
+    Annotation("Start", began(RUN), "{{run}}", look.OK, at_value=True),
+    Annotation("End", _ended(), "{{run}}", look.NEUTRAL, at_value=True),
+    Annotation("Killed", _death(), "{{run}}, rank {{rank}}", look.CRITICAL),
+    Annotation("Batch halved (out of memory)", _grew(m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL), "{{run}}", look.WARNING),
+    Annotation("Went back after NaN", _grew(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL),
+    Annotation("Alerts", alerts(run=THIS_RUN), "{{alertname}}", look.WARNING, optional=True),
+    Annotation("Validation, checkpoints", _pauses(), "{{state}}, {{run}}", look.NEUTRAL, optional=True),
     Annotation("Loader workers restarted", _grew(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
-    Annotation("Alert", alerts(run=THIS_RUN), "{{alertname}}", look.WARNING, True),
 )
 
 SEVERITY: Final = look.mapping(
@@ -96,8 +94,8 @@ FIRING: Final = About(
 
 
 def verdict_column(expr: Expr) -> Column:
-    """The verdict's name in words, in the colour of its severity."""
-    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True)
+    """The verdict's name in words, in the colour of its severity; wide enough for the longest."""
+    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, width=280)
 
 
 def severity_column(expr: Expr) -> Column:

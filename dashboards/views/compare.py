@@ -9,9 +9,9 @@ from yoloscope_exporter.measures import training
 from yoloscope_exporter.measures.formula import TARGET
 from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, Expr, Scope, by_epoch, known, over, total, zero
 
-from dashboards import look, measures
+from dashboards import look, measures, verdicts
 from dashboards.board import OF_TWO_RUNS, Board, Row
-from dashboards.panels import THIRD, About, Column, Query, Size, epochs, stat, table
+from dashboards.panels import HALF, THIRD, About, Column, Query, Size, epochs, stat, table
 from dashboards.views.common import RUN_LINK
 from deploy.prometheus.rulebook import records as recording
 from deploy.prometheus.rulebook.records import MAP
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from dashboards.sdk import Panel
 
 RANGE = "$__range"
-A = Scope((*TARGET, "run"))
-B = Scope((*TARGET, "run"), run=OTHER_RUN)
+A = Scope((*TARGET, "run"), run=OTHER_RUN)
+B = Scope((*TARGET, "run"))
 BOTH = Scope((*TARGET, "run"), nodes="node", run=BOTH_RUNS)
 #: Facts that may differ on purpose; those that name a process are left out.
 FACTS = tuple(fact for fact in m.RUN_FACTS if fact not in ("pid", "slurm_job_id", "pod"))
-DELTA = Size(width=4, height=4)
+DELTA = Size(width=8, height=3)
 HINT = "Set the time range so that it holds both runs whole."
 
 
@@ -47,7 +47,7 @@ def waiting(on: Scope) -> Expr:
 
 
 def busy(on: Scope) -> Expr:
-    """Mean utilisation of the GPUs of the run."""
+    """Mean utilization of the GPUs of the run."""
     return total("avg", over("avg_over_time", on(recording.RUN_GPU_BUSY), RANGE), "run")
 
 
@@ -77,6 +77,15 @@ def wasted(on: Scope) -> Expr:
 def both_there() -> Expr:
     """One value for each of the two runs."""
     return total("max", over("last_over_time", BOTH(m.TRAIN_RUN_INFO), RANGE), "run")
+
+
+def which() -> Expr:
+    """Whether a run is A or B, as the label `which`."""
+    parts = []
+    for name, on in (("A", A), ("B", B)):
+        seen = total("max", over("last_over_time", on(m.TRAIN_RUN_INFO), RANGE), "run")
+        parts.append(f'label_replace({seen}, "which", "{name}", "", "")')
+    return Expr(" or ".join(parts), "", m.TRAIN_RUN_INFO.help)
 
 
 def either(expr: Expr) -> Expr:
@@ -125,14 +134,14 @@ CHANGES = Row(
     [
         stat(
             "Throughput",
-            About("0 % if nothing changed.", "Blue: B is faster. Orange: look at the verdict shares below.", HINT),
+            About("0 % if nothing changed.", "Blue: B is faster. Orange: How long each verdict held says why.", HINT),
             Query(change(images(A), images(B))),
             steps=BETTER,
             decimals=1,
             size=DELTA,
         ),
         stat(
-            "GPU busy",
+            "GPU utilization",
             About("0 % if nothing changed.", "Orange: B leaves the GPU waiting more.", HINT),
             Query(change(busy(A), busy(B))),
             steps=BETTER,
@@ -179,7 +188,13 @@ FIGURES = Row(
             "Both runs",
             About("Two rows.", "One row: the other run lies outside the time range.", HINT),
             ("run", "Run"),
-            Column(title="GPU busy", expr=either(busy(BOTH)), steps=look.below("gpu_well_used", "gpu_low"), highest=1),
+            Column(title="A or B", expr=which(), label="which", width=80),
+            Column(
+                title="GPU utilization",
+                expr=either(busy(BOTH)),
+                steps=look.below("gpu_well_used", "gpu_low"),
+                highest=1,
+            ),
             Column(title="Images per second", expr=either(images(BOTH)), decimals=1),
             Column(
                 title="Waiting for data",
@@ -197,6 +212,7 @@ FIGURES = Row(
             Column(title="Energy per epoch", expr=either((energy(BOTH) / most(BOTH, m.TRAIN_EPOCH)).of("joules"))),
             Column(title="GPU-hours wasted", expr=zero(wasted(BOTH), both_there()), decimals=2),
             link=RUN_LINK,
+            width=200,
             size=Size(width=24, height=5),
         ),
         table(
@@ -209,13 +225,17 @@ FIGURES = Row(
             ("fact", "Setting"),
             Column(title="Run A", expr=differing(A, B, "in_a"), label="in_a"),
             Column(title="Run B", expr=differing(B, A, "in_b"), label="in_b"),
+            size=HALF,
         ),
         table(
             "How long each verdict held",
             About("compute_bound near 100 % in both.", "The verdict that grew is what slowed the run.", HINT),
             ("verdict", "Verdict"),
-            Column(title="Run A", expr=verdict_share(A), highest=1),
-            Column(title="Run B", expr=verdict_share(B), highest=1),
+            Column(title="Run A", expr=zero(verdict_share(A), verdict_share(B)), highest=1),
+            Column(title="Run B", expr=zero(verdict_share(B), verdict_share(A)), highest=1),
+            width=300,
+            key_mappings=(verdicts.TITLES,),
+            size=HALF,
         ),
     ],
 )
@@ -251,7 +271,7 @@ CURVES = Row(
         both(
             "Images per second",
             About("Flat.", "One falls after some epochs: throttling, a leak, or the end of mosaic."),
-            lambda on: total("sum", on(recording.RUN_IMAGES), "run"),
+            lambda on: total("sum", on(recording.RUN_IMAGES), "run").of("images/s"),
             "avg_over_time",
         ),
         both(
@@ -259,10 +279,9 @@ CURVES = Row(
             About("Low after the first epoch.", "High in the first epoch alone: cold files. In all: the loader."),
             lambda on: total("avg", on(recording.RUN_DATA_WAIT), "run"),
             "avg_over_time",
-            1,
         ),
         both(
-            "GPU busy, by epoch",
+            "GPU utilization, by epoch",
             About("Flat and high.", "Lower in B: look at waiting for data beside it."),
             lambda on: total("avg", on(recording.RUN_GPU_BUSY), "run"),
             "avg_over_time",

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import host, loader, training
-from yoloscope_exporter.measures.promql import Expr, named, total
+from yoloscope_exporter.measures.promql import Expr, named, over, total
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
-from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
+from dashboards.panels import (
+    BOUND,
+    CULPRIT,
+    THIRD,
+    About,
+    Column,
+    Query,
+    Size,
+    heatmap,
+    lines,
+    rows,
+    stat,
+    table,
+    timeline,
+)
 from dashboards.views.common import LIFECYCLE, ONE_RUN, RUN, of_run
 
 QUANTILES = ((0.5, "half of the batches"), (0.95, "95 % of the batches"), (0.99, "99 % of the batches"))
 WORKER = ("rank", "worker")
 LATE = THRESHOLDS["slow_worker_ratio"].value
-LATENESS = look.mapping({"0": ("in time", look.OK), "1": ("late", look.WARNING)})
-FIVE = Size(width=4, height=4)
+LATENESS = look.mapping({"0": ("in time", look.OK), "1": ("slow", look.WARNING)})
+EIGHTH = Size(width=8, height=3)
 
 
 def preparation(*by: str) -> Expr:
@@ -36,7 +50,12 @@ def to_the_others() -> Expr:
 
 def late() -> Expr:
     """1 for a worker that is late, else 0."""
-    return Expr(f"({to_the_others()}) >= bool {LATE:g}", "", "1 while the worker is late.")
+    return Expr(f"({to_the_others()}) >= bool {LATE:g}", "", "1 while the worker is slow.")
+
+
+def late_at_all() -> Expr:
+    """The same of the workers that are late at some time in the time range: 64 rows that are well say nothing."""
+    return late().where(over("max_over_time", Expr(f"({late()})"), "$__range:$__interval") > 0, WORKER)
 
 
 def by_worker(expr: Expr) -> Expr:
@@ -51,13 +70,13 @@ GLANCE = Row(
             "Waiting for data",
             About(
                 "Under 10 %.",
-                "Above 20 % the loader holds training back; the panels below say whether workers, CPU or storage.",
+                "Above 20 % the loader slows the run; the panels below say whether workers, CPU or storage.",
                 training.DATA_WAIT.help,
             ),
             Query(of_run(measures.measured(RUN, training.DATA_WAIT))),
             steps=look.above("input_share", "input_share_severe"),
             decimals=1,
-            size=FIVE,
+            size=EIGHTH,
         ),
         stat(
             "Queue filled",
@@ -69,7 +88,7 @@ GLANCE = Row(
             Query(of_run(measures.measured(RUN, loader.QUEUE_FILL))),
             steps=look.below("queue_low", "queue_empty"),
             decimals=0,
-            size=FIVE,
+            size=EIGHTH,
         ),
         stat(
             "Preparing a batch",
@@ -79,7 +98,7 @@ GLANCE = Row(
                 "Mean time a worker needs for a batch.",
             ),
             Query(of_run(preparation())),
-            size=FIVE,
+            size=EIGHTH,
         ),
         stat(
             "Preparation on a CPU",
@@ -91,18 +110,18 @@ GLANCE = Row(
             Query(of_run(computing())),
             steps=look.below("preparation_cpu", "waiting_ratio"),
             decimals=0,
-            size=FIVE,
+            size=EIGHTH,
         ),
         stat(
-            "Late workers",
+            "Slow workers",
             About(
                 "0.",
-                "Persistently late: its part of the data is slow, or its CPU is shared. See the workers below.",
+                "All along: that worker's files, mount or CPU. See the workers below.",
                 "Workers that take twice as long for a batch as the mean of their rank's other workers.",
             ),
             Query(of_run(total("sum", late()))),
             steps=look.above(1),
-            size=FIVE,
+            size=EIGHTH,
         ),
         stat(
             "Workers that died",
@@ -114,7 +133,7 @@ GLANCE = Row(
             Query(of_run(total("sum", RUN.increase(m.TRAIN_WORKER_DEATHS_TOTAL, window="$__range")))),
             steps=look.above(1, 1),
             decimals=0,
-            size=FIVE,
+            size=EIGHTH,
         ),
     ],
 )
@@ -156,15 +175,29 @@ LATENCY = Row(
 WORKERS = Row(
     "Worker by worker",
     [
-        timeline(
-            "Late workers over time",
+        rows(
+            "Batch preparation by worker",
             About(
-                "All blue.",
-                "The same worker orange all along: its part of the data or its CPU is slow. Now and then: harmless.",
-                f"A worker is late when it takes {LATE:g} times as long as the mean of its rank's other workers.",
+                "All rows alike.",
+                "One row stands out: that worker's files, mount or CPU. All change at once: storage, or CPUs.",
+                "One row for each loader worker, the mean time it takes for a batch as colour. Choose one rank at the "
+                "top where there are many.",
             ),
-            Query(late(), "rank {{rank}}, worker {{worker}}"),
+            Query(preparation(*WORKER), "rank {{rank}}, worker {{worker}}"),
+            size=Size(width=24, height=11),
+        ),
+        timeline(
+            "Slow workers over time",
+            About(
+                "One blue row.",
+                "A worker orange all along: its files, its mount or its CPU. Now and then: harmless.",
+                f"A worker is slow when it takes {LATE:g} times as long as the mean of its rank's other workers. "
+                "Workers that were never slow in the time range have no row.",
+            ),
+            Query(of_run(total("max", late())), "any worker"),
+            Query(late_at_all(), "rank {{rank}}, worker {{worker}}"),
             mappings=(LATENESS,),
+            size=Size(width=24, height=6),
         ),
         table(
             "Workers",
@@ -200,10 +233,15 @@ WORKERS = Row(
             "Preparing a batch, by worker",
             About(
                 "The lines lie together.",
-                "One above the others is the late worker of the table.",
-                "Mean time each worker needs for a batch.",
+                "The thick line is a slow worker, as the table's first row.",
+                "Mean time each worker takes for a batch.",
             ),
             Query(preparation(*WORKER), "rank {{rank}}, worker {{worker}}"),
+            Query(
+                preparation(*WORKER).where(late().equals(1), WORKER),
+                "slow: rank {{rank}}, worker {{worker}}",
+                CULPRIT,
+            ),
             size=Size(width=12, height=9),
         ),
     ],
@@ -216,7 +254,7 @@ QUEUE = Row(
             "Batches ready",
             About("Near the top.", "At the bottom the trainer waits; the loader is the bottleneck."),
             Query(total("sum", RUN(m.TRAIN_QUEUE_DEPTH)), "ready"),
-            Query(total("sum", RUN(m.TRAIN_QUEUE_CAPACITY)), "most that can be"),
+            Query(total("sum", RUN(m.TRAIN_QUEUE_CAPACITY)), "capacity", BOUND),
             size=THIRD,
         ),
         lines(
@@ -267,7 +305,7 @@ QUEUE = Row(
                 "Fewer: workers have died. `workers` may be capped by the CPUs.",
                 "Loader workers asked for, and the processes that live.",
             ),
-            Query(total("sum", RUN(m.TRAIN_WORKERS)), "workers asked for"),
+            Query(total("sum", RUN(m.TRAIN_WORKERS)), "workers asked for", BOUND),
             Query(total("sum", RUN(m.TRAIN_PROCESSES), "role"), "{{role}}"),
             size=THIRD,
         ),
@@ -284,12 +322,12 @@ CAUSE = Row(
                 "At the limit: fewer augmentations, cache=ram, smaller images on disk, or more CPUs.",
             ),
             Query(total("sum", RUN.rate(m.TRAIN_PROCESS_CPU_SECONDS_TOTAL), "role").of("cores"), "{{role}}"),
-            Query(total("max", ONE_RUN(m.CGROUP_CPU_QUOTA_CORES)), "quota"),
-            Query(total("max", RUN(m.TRAIN_PROCESS_AFFINITY_CORES)), "may run on"),
+            Query(total("max", ONE_RUN(m.CGROUP_CPU_QUOTA_CORES)), "quota", BOUND),
+            Query(total("max", RUN(m.TRAIN_PROCESS_AFFINITY_CORES)), "may run on", BOUND),
             size=THIRD,
         ),
         lines(
-            "Ready but without a CPU",
+            "Waiting for a CPU",
             About(
                 "Under a fifth of a CPU for each worker.",
                 "High: too many workers or threads for the CPUs. OMP_NUM_THREADS=1, fewer workers.",
@@ -355,8 +393,8 @@ CAUSE = Row(
 BOARD = Board(
     name="data",
     title="Data pipeline",
-    about="The loader of one training: does it keep up, and if not, is it workers, CPU, one worker or storage.",
+    about="The loader of one run: does it keep up, and if not, is it workers, CPU, one worker or storage.",
     variables=OF_RUN,
-    rows=(GLANCE, LATENCY, WORKERS, QUEUE, CAUSE),
+    rows=(GLANCE, WORKERS, CAUSE, LATENCY, QUEUE),
     annotations=LIFECYCLE,
 )

@@ -79,6 +79,7 @@ GLANCE = Row(
             Query(of_run(peak_share())),
             steps=look.above("cuda_peak_share", "cuda_peak_share_severe"),
             decimals=1,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Left at the peak",
@@ -88,6 +89,7 @@ GLANCE = Row(
                 "Device memory less the peak, on the rank where it is tightest.",
             ),
             Query(of_run(measures.measured(RUN, memory.PEAK_LEFT))),
+            size=Size(width=8, height=3),
         ),
         stat(
             "Reserved but unused",
@@ -99,6 +101,7 @@ GLANCE = Row(
             Query(of_run(fragmented())),
             steps=look.above("fragmented", "fragmented_severe"),
             decimals=1,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Growth in the last epoch",
@@ -108,6 +111,7 @@ GLANCE = Row(
             ),
             Query(of_run(total("max", RUN(m.TRAIN_CUDA_MEMORY_GROWTH_BYTES)))),
             steps=look.above("growth_bytes"),
+            size=Size(width=8, height=3),
         ),
         stat(
             "Retries",
@@ -119,6 +123,7 @@ GLANCE = Row(
             Query(of_run(total("sum", RUN.increase(m.TRAIN_CUDA_ALLOC_RETRIES_TOTAL, window="$__range")))),
             steps=look.above(1),
             decimals=0,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Out of memory",
@@ -126,6 +131,7 @@ GLANCE = Row(
             Query(of_run(total("sum", RUN.increase(m.TRAIN_CUDA_OOMS_TOTAL, window="$__range")))),
             steps=look.above(1, 1),
             decimals=0,
+            size=Size(width=8, height=3),
         ),
     ],
 )
@@ -198,9 +204,9 @@ GROWTH = Row(
             About(
                 "The peak grows in proportion to the batch, from a base of model and optimizer.",
                 "Take two rows of the same model: their slope tells what the next larger batch needs.",
-                "All trainings in the time range, not the chosen one alone.",
+                "All runs in the time range, not the chosen one alone.",
             ),
-            ("run", "Training"),
+            ("run", "Run"),
             Column(title="Images in a batch", expr=of_all_runs(recording.RUN_BATCH_SIZE), decimals=0),
             Column(title="Peak", expr=of_all_runs(recording.RUN_PEAK_MEMORY)),
             Column(
@@ -224,8 +230,8 @@ GROWTH = Row(
         table(
             "Processes on these GPUs",
             About(
-                "The training alone.",
-                "Another process: end it, or move the training to another GPU with device=.",
+                "The run alone.",
+                "Another process: end it, or move the run to another GPU with device=.",
             ),
             ("who", "GPU, process"),
             Column(title="Program", expr=on_these_gpus(), label="command"),
@@ -240,7 +246,7 @@ GROWTH = Row(
 BOARD = Board(
     name="memory",
     title="GPU memory",
-    about="Device memory of one training: does it fit, does it grow, and what batch would still fit.",
+    about="Device memory of one run: does it fit, does it grow, and what batch would still fit.",
     variables=OF_RUN,
     rows=(GLANCE, TIME, GROWTH),
     annotations=LIFECYCLE,

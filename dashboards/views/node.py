@@ -8,12 +8,12 @@ from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import gpu as gpu_measures
 from yoloscope_exporter.measures import host as host_measures
 from yoloscope_exporter.measures import memory, training
-from yoloscope_exporter.measures.promql import Expr, known, named, since, total, zero
+from yoloscope_exporter.measures.promql import Expr, known, named, over, since, total, zero
 
 from dashboards import look, measures
 from dashboards.board import CLUSTER, JOB, ONE_INSTANCE, Annotation, Board, Row
 from dashboards.board import GPU as GPU_VARIABLE
-from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
+from dashboards.panels import BOUND, HALF, THIRD, About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import GPUS, NODES, RUN_LINK, began
 
 if TYPE_CHECKING:
@@ -84,6 +84,12 @@ def temperature() -> Expr:
     return total("max", GPUS(m.GPU_TEMPERATURE_CELSIUS), *ON, "sensor")
 
 
+def throttled_at_all() -> Expr:
+    """What held a GPU's clocks down at some time in the time range: reasons that never did say nothing."""
+    now = total("max", GPUS(m.GPU_THROTTLED), *ON, "reason")
+    return now.where(over("max_over_time", Expr(f"({now})"), "$__range:$__interval") > 0, (*ON, "reason"))
+
+
 def xid(*more: str) -> Expr:
     """Errors since the exporter started; a series begins with its first error, which a rate would miss."""
     return total("sum", GPUS(m.GPU_XID_ERRORS_TOTAL), *ON, *more)
@@ -120,22 +126,22 @@ GLANCE = Row(
         table(
             "GPUs",
             About(
-                "While training: busy above 85 %, nothing throttled, 5 °C or more to the slowdown, full lanes.",
+                "While training: utilization above 85 %, no throttling, 5 °C or more to slowdown, all PCIe lanes.",
                 "n/a means that this GPU or driver does not have the figure; no data, that collecting it failed.",
                 "One row for each GPU.",
             ),
             ("which", "GPU"),
-            Column(title="Model", expr=model(), label="name"),
+            Column(title="Model", expr=model(), label="name", width=200),
             Column(title="Answers", expr=row(gpu(m.GPU_UP)), mappings=(UP_OR_DOWN,), filled=True),
-            Column(title="Busy", expr=row(of_gpu(gpu_measures.BUSY)), highest=1),
-            Column(title="Multiprocessors", expr=row(of_gpu(gpu_measures.SM_ACTIVE)), highest=1),
+            Column(title=gpu_measures.BUSY.title, expr=row(of_gpu(gpu_measures.BUSY)), highest=1),
+            Column(title="SM active", expr=row(of_gpu(gpu_measures.SM_ACTIVE)), highest=1),
             Column(
                 title="GPU memory",
                 expr=row(of_gpu(gpu_measures.MEMORY_USED)),
                 steps=look.above("cuda_peak_share"),
                 highest=1,
             ),
-            Column(title="Power of its limit", expr=row(of_gpu(gpu_measures.POWER_OF_LIMIT)), highest=1),
+            Column(title="Power / limit", expr=row(of_gpu(gpu_measures.POWER_OF_LIMIT)), highest=1),
             Column(title="Temperature", expr=row(of_gpu(gpu_measures.HEAT_CELSIUS)), decimals=0),
             Column(
                 title="To slowdown",
@@ -143,14 +149,14 @@ GLANCE = Row(
                 steps=look.below("margin", 1),
                 decimals=0,
             ),
-            Column(title="Clock of its best", expr=row(of_gpu(gpu_measures.CLOCK)), highest=1),
+            Column(title=gpu_measures.CLOCK.title, expr=row(of_gpu(gpu_measures.CLOCK)), highest=1),
             Column(
                 title="Throttled",
                 expr=row(of_gpu(gpu_measures.SLOWED)),
                 steps=look.above("thermal_share"),
             ),
             Column(
-                title="PCIe lanes of all",
+                title=gpu_measures.PCIE_WIDTH.title,
                 expr=row(of_gpu(gpu_measures.PCIE_WIDTH)),
                 steps=look.below(1),
                 decimals=0,
@@ -162,15 +168,17 @@ GLANCE = Row(
                 decimals=0,
             ),
             Column(title="Xid", expr=row(zero(xid(), gpu(m.GPU_INFO))), steps=look.above(1), decimals=0),
-            size=Size(width=24, height=8),
+            width=190,
+            size=Size(width=24, height=10),
         ),
         stat(
-            "CPU busy",
+            "CPU utilization",
             About("Below 90 %.", "Full while GPUs wait: open Data pipeline.", "Mean over the nodes chosen."),
             Query(total("avg", of_node(host_measures.CPU_BUSY))),
             steps=look.above("busy"),
             decimals=0,
             graph=True,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Memory used",
@@ -179,6 +187,7 @@ GLANCE = Row(
             steps=look.above("host_memory", "busy_severe"),
             decimals=0,
             graph=True,
+            size=Size(width=8, height=3),
         ),
         stat(
             "/dev/shm used",
@@ -190,6 +199,7 @@ GLANCE = Row(
             Query(known(total("max", of_node(host_measures.SHM_USED)), total("max", NODES(m.BUILD_INFO)))),
             steps=look.above("shm_some", "shm"),
             decimals=0,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Waiting for storage",
@@ -201,15 +211,17 @@ GLANCE = Row(
             Query(known(total("max", of_node(host_measures.IO_PRESSURE)), total("max", NODES(m.BUILD_INFO)))),
             steps=look.above("io_pressure", "pressure_severe"),
             decimals=1,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Swap",
             About("0.", "Any: memory was short. Training on swapped memory crawls.", "Swap in use."),
             Query(total("sum", NODES(m.SWAP_USED_BYTES))),
             steps=look.above(1),
+            size=Size(width=8, height=3),
         ),
         stat(
-            "Age of what you see",
+            "Data age",
             About(
                 "A few seconds.",
                 "Grows: the exporter's sampler hangs; see the collectors at the bottom.",
@@ -217,6 +229,7 @@ GLANCE = Row(
             ),
             Query(total("max", since(NODES(m.SNAPSHOT_TIMESTAMP_SECONDS)))),
             steps=look.above("age_of_figures", "age_of_figures_severe"),
+            size=Size(width=8, height=3),
         ),
     ],
 )
@@ -225,7 +238,7 @@ GPU_ROW = Row(
     "GPUs at work",
     [
         lines(
-            "GPU busy",
+            gpu_measures.BUSY.title,
             About(
                 "Near 100 % while training.",
                 "Saw teeth: waiting for data. Flat at zero: held but idle.",
@@ -233,24 +246,24 @@ GPU_ROW = Row(
             ),
             Query(of_gpu(gpu_measures.BUSY), "GPU {{gpu}} of {{instance}}"),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
-            "What the busy GPU does",
+            "SM, tensor core and memory activity",
             About(
-                "Multiprocessors above 60 %.",
-                "Busy but few multiprocessors active: the batch is too small, or kernels are.",
+                "SM active above 60 %.",
+                "Utilization high, but few SMs active: the batch is too small, or CUDA kernels are.",
                 "Mean over the GPUs. Absent where the driver or the hardware has no such counters.",
             ),
-            Query(of_all_gpus(gpu_measures.SM_ACTIVE), "multiprocessors active"),
+            Query(of_all_gpus(gpu_measures.SM_ACTIVE), "SM active"),
             Query(of_all_gpus(gpu_measures.SM_OCCUPANCY), "warps resident"),
             Query(of_all_gpus(gpu_measures.TENSOR_ACTIVE), "tensor cores"),
             Query(of_all_gpus(gpu_measures.DRAM_ACTIVE), "memory bandwidth"),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
-            "Utilisation samples above 85 %",
+            "Utilization samples above 85 %",
             About(
                 "Above 90 % while training.",
                 "Lower at the same mean: the work comes in bursts, with gaps between.",
@@ -258,13 +271,13 @@ GPU_ROW = Row(
             ),
             Query(of_gpu(gpu_measures.OFTEN_BUSY), "GPU {{gpu}} of {{instance}}"),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "GPU memory used",
             About("Flat while training.", "Climbing: see the dashboard GPU memory."),
             Query(gpu(m.GPU_MEMORY_USED_BYTES), "GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Power against the limit",
@@ -273,8 +286,8 @@ GPU_ROW = Row(
                 "At the limit with a low clock: raise it (nvidia-smi -pl), if the cooling allows.",
             ),
             Query(of_gpu(gpu_measures.POWER), "GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_POWER_LIMIT_WATTS), "limit of {{gpu}} of {{instance}}"),
-            size=THIRD,
+            Query(gpu(m.GPU_POWER_LIMIT_WATTS), "limit of GPU {{gpu}} of {{instance}}", BOUND),
+            size=HALF,
         ),
         lines(
             "Temperature against the slowdown",
@@ -283,31 +296,33 @@ GPU_ROW = Row(
                 "Close: the GPU slows itself down. Airflow, fans, dust, inlet temperature.",
             ),
             Query(temperature(), "{{sensor}} of GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown"), "slowdown of {{gpu}} of {{instance}}"),
-            size=THIRD,
+            Query(
+                gpu(m.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown"), "slowdown of GPU {{gpu}} of {{instance}}", BOUND
+            ),
+            size=HALF,
         ),
         lines(
             "Clocks",
             About("Near 100 % under load.", "Low under load: throttled.", "Clock over the highest; low at idle."),
-            Query(of_gpu(gpu_measures.CLOCK), "multiprocessors, GPU {{gpu}} of {{instance}}"),
-            Query(of_gpu(gpu_measures.MEMORY_CLOCK), "memory, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.CLOCK), "SM, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.MEMORY_CLOCK), "memory, GPU {{gpu}} of {{instance}}", BOUND),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
-            "Memory, encoder, decoder busy",
+            "Memory, encoder and decoder utilization",
             About("Memory follows the load, the others are zero.", "Video work shares the GPU."),
             Query(of_gpu(gpu_measures.MEMORY_BUSY), "memory, GPU {{gpu}} of {{instance}}"),
-            Query(of_gpu(gpu_measures.ENCODER), "encoder, GPU {{gpu}} of {{instance}}"),
-            Query(of_gpu(gpu_measures.DECODER), "decoder, GPU {{gpu}} of {{instance}}"),
+            Query(of_gpu(gpu_measures.ENCODER), "encoder, GPU {{gpu}} of {{instance}}", BOUND),
+            Query(of_gpu(gpu_measures.DECODER), "decoder, GPU {{gpu}} of {{instance}}", BOUND),
             highest=1,
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Energy",
             About("Follows power.", "The integral of this is your bill."),
             Query(of_gpu(gpu_measures.ENERGY), "GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         timeline(
             "Throttling",
@@ -315,10 +330,8 @@ GPU_ROW = Row(
                 "Grey; sw_power_cap under load is normal on power-limited cards.",
                 "Thermal: cooling. Power brake: the node's power supply. Both show in the step time.",
             ),
-            Query(
-                total("max", GPUS(m.GPU_THROTTLED), *ON, "reason"),
-                "GPU {{gpu}} of {{instance}}: {{reason}}",
-            ),
+            Query(total("max", GPUS(m.GPU_THROTTLED)), "any GPU, any reason"),
+            Query(throttled_at_all(), "{{reason}}, GPU {{gpu}} of {{instance}}"),
             mappings=(THROTTLED,),
         ),
         timeline(
@@ -326,7 +339,7 @@ GPU_ROW = Row(
             About("P0 under load.", "P2 or higher under load: a limit set by an operator, or heat."),
             Query(gpu(m.GPU_PERFORMANCE_STATE), "GPU {{gpu}} of {{instance}}"),
             mappings=(P_STATES,),
-            size=ROW,
+            size=Size(width=24, height=9),
         ),
     ],
 )
@@ -338,8 +351,8 @@ LINKS = Row(
             "PCIe traffic",
             About("Far below the link's bandwidth.", "Near it: larger batches do not help; pin_memory, fewer copies."),
             Query(of_gpu(gpu_measures.PCIE_RECEIVED), "to GPU {{gpu}} of {{instance}}"),
-            Query(of_gpu(gpu_measures.PCIE_SENT), "from GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            Query(of_gpu(gpu_measures.PCIE_SENT), "from GPU {{gpu}} of {{instance}}", BOUND),
+            size=HALF,
         ),
         lines(
             "PCIe generation and lanes",
@@ -348,9 +361,9 @@ LINKS = Row(
                 "Fewer lanes, or a low generation under load: reseat the card, look at the riser and the BIOS.",
             ),
             Query(gpu(m.GPU_PCIE_LINK_WIDTH), "lanes, GPU {{gpu}} of {{instance}}"),
-            Query(gpu(m.GPU_PCIE_LINK_GENERATION), "generation, GPU {{gpu}} of {{instance}}"),
+            Query(gpu(m.GPU_PCIE_LINK_GENERATION), "generation, GPU {{gpu}} of {{instance}}", BOUND),
             Query(gpu(m.GPU_PCIE_LINK_GENERATION_MAX), "highest generation, GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "NVLink traffic",
@@ -359,21 +372,21 @@ LINKS = Row(
                 "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.",
             ),
             Query(of_gpu(gpu_measures.NVLINK_RECEIVED), "to GPU {{gpu}} of {{instance}}"),
-            Query(of_gpu(gpu_measures.NVLINK_SENT), "from GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            Query(of_gpu(gpu_measures.NVLINK_SENT), "from GPU {{gpu}} of {{instance}}", BOUND),
+            size=HALF,
         ),
         lines(
             "NVLink errors",
             About("Zero.", "Replays above 1/s: a bad bridge or switch; drain the node."),
             Query(link_errors(), "{{kind}}, GPU {{gpu}} of {{instance}}"),
             steps=look.above(1),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "ECC errors",
             About("Corrected ones now and then.", "Uncorrected ones end programs: drain the node, reset the GPU."),
             Query(grown_now(m.GPU_ECC_ERRORS_TOTAL, "kind"), "{{kind}}, GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         lines(
             "Xid errors",
@@ -382,7 +395,7 @@ LINKS = Row(
                 "48, 79, 94, 95: hardware; drain the node. 13, 31, 43: the program. NVIDIA's Xid list has the rest.",
             ),
             Query(xid("xid"), "Xid {{xid}}, GPU {{gpu}} of {{instance}}"),
-            size=THIRD,
+            size=HALF,
         ),
         table(
             "Memory repairs",
@@ -410,6 +423,7 @@ LINKS = Row(
             size=ROW,
         ),
     ],
+    collapsed=True,
 )
 
 HOST = Row(
@@ -430,7 +444,7 @@ HOST = Row(
             "Load and CPUs",
             About("Load below the CPUs.", "Above twice the CPUs: too many workers or threads; OMP_NUM_THREADS=1."),
             Query(host(m.LOAD_AVERAGE, window="1m"), "load of {{instance}}"),
-            Query(host(m.CPU_CORES), "CPUs of {{instance}}"),
+            Query(host(m.CPU_CORES), "CPUs of {{instance}}", BOUND),
             unit="processes",
             size=THIRD,
         ),
@@ -446,7 +460,7 @@ HOST = Row(
             Query(total("sum", NODES(m.MEMORY_USED_BYTES)), "used"),
             Query(total("sum", NODES(m.MEMORY_CACHED_BYTES)), "page cache"),
             Query(total("sum", NODES(m.MEMORY_AVAILABLE_BYTES)), "available"),
-            Query(total("sum", NODES(m.MEMORY_TOTAL_BYTES)), "installed"),
+            Query(total("sum", NODES(m.MEMORY_TOTAL_BYTES)), "installed", BOUND),
             size=THIRD,
         ),
         lines(
@@ -487,7 +501,7 @@ DISK = Row(
             size=THIRD,
         ),
         lines(
-            "Disk busy",
+            "Disk utilization",
             About("Below 80 %.", "Near 100 %: the disk is the limit.", "Share of time in which the disk had work."),
             Query(of_node(host_measures.DISK_BUSY, "device"), "{{device}} of {{instance}}"),
             steps=look.above("disk_busy"),
@@ -513,7 +527,7 @@ DISK = Row(
             ),
             Query(host_rate(m.NETWORK_RECEIVE_BYTES_TOTAL, "device"), "in, {{device}} of {{instance}}"),
             Query(host_rate(m.NETWORK_TRANSMIT_BYTES_TOTAL, "device"), "out, {{device}} of {{instance}}"),
-            size=Size(),
+            size=HALF,
         ),
         lines(
             "Network errors",
@@ -521,7 +535,7 @@ DISK = Row(
             Query(host_rate(m.NETWORK_RECEIVE_ERRORS_TOTAL, "device"), "in, {{device}} of {{instance}}"),
             Query(host_rate(m.NETWORK_TRANSMIT_ERRORS_TOTAL, "device"), "out, {{device}} of {{instance}}"),
             steps=look.above(1),
-            size=Size(),
+            size=HALF,
         ),
     ],
     collapsed=True,
@@ -533,13 +547,13 @@ WHO = Row(
         table(
             "Processes on the GPUs",
             About(
-                "Each GPU has one training.",
-                "A process without a training: somebody else's, or one whose trainer died. nvidia-smi, then end it.",
-                "A click on the training opens it.",
+                "Each GPU has one run.",
+                "A process without a run: somebody else's, or one whose trainer died. nvidia-smi, then end it.",
+                "A click on the run opens it.",
             ),
             ("who", "Node, GPU, process"),
             Column(title="Program", expr=PROCESSES, label="command"),
-            Column(title="Training", expr=PROCESSES, label="run", link=RUN_LINK),
+            Column(title="Run", expr=PROCESSES, label="run", link=RUN_LINK),
             Column(title="Rank", expr=PROCESSES, label="rank"),
             Column(title="GPU memory", expr=PROCESSES),
             Column(
@@ -551,13 +565,13 @@ WHO = Row(
             size=Size(width=14),
         ),
         table(
-            "Trainings here",
+            "Runs here",
             About(
                 "What you expect.",
-                "None while GPUs are busy: a training without yoloscope's hooks.",
-                "One row for each training with a rank on the nodes chosen.",
+                "None while GPUs are in use: a run without yoloscope's hooks.",
+                "One row for each run with a rank on the nodes chosen.",
             ),
-            ("run", "Training"),
+            ("run", "Run"),
             Column(title="Ranks", expr=total("sum", NODES(m.TRAIN_UP), "run"), decimals=0),
             Column(title="Images per second", expr=measures.images(NODES, "run"), decimals=0),
             Column(
@@ -589,7 +603,7 @@ EXPORTER = Row(
             size=Size(width=6),
         ),
         lines(
-            "Values refused",
+            "Rejected values",
             About("Zero.", "docs/metrics.md says what each reason means; most often a driver that answers nonsense."),
             Query(host_rate(m.SAMPLES_REJECTED_TOTAL, "collector", "reason"), "{{collector}}: {{reason}}"),
             size=Size(width=6),
@@ -629,14 +643,7 @@ BOARD = Board(
     variables=(CLUSTER, JOB, ONE_INSTANCE, GPU_VARIABLE),
     rows=(GLANCE, GPU_ROW, LINKS, HOST, DISK, WHO, EXPORTER),
     annotations=(
-        Annotation(
-            "Training started",
-            began(NODES),
-            "{{run}}",
-            look.OK,
-            shown=True,
-            at_value=True,
-        ),
-        Annotation("Xid", xid_now(), "Xid {{xid}}, GPU {{gpu}}", look.CRITICAL, True),
+        Annotation("Run started", began(NODES), "{{run}}", look.OK, at_value=True),
+        Annotation("Xid", xid_now(), "Xid {{xid}}, GPU {{gpu}}", look.CRITICAL),
     ),
 )

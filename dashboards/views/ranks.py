@@ -14,14 +14,14 @@ from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from dashboards import look, measures
 from dashboards.board import OF_RUN, Board, Row
-from dashboards.panels import THIRD, About, Column, Query, Size, lines, stat, table, timeline
+from dashboards.panels import CULPRIT, THIRD, About, Column, Query, Size, lines, rows, stat, table, timeline
 from dashboards.views.common import LIFECYCLE, NODE_LINK, ONE_RUN, RUN, of_run
 
 if TYPE_CHECKING:
     from yoloscope_exporter.measures.measure import Measure
 
 LATE = THRESHOLDS["lag"].value
-HOLDS_UP = look.mapping({"0": ("with the others", look.OK), "1": ("holds the others up", look.WARNING)})
+HOLDS_UP = look.mapping({"0": ("in time", look.OK), "1": ("slow", look.WARNING)})
 
 
 def of_rank(measure: Measure) -> Expr:
@@ -93,6 +93,7 @@ GLANCE = Row(
             Query(of_run(total("max", behind()))),
             steps=look.above("lag", "lag_severe"),
             decimals=0,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Slowest rank",
@@ -102,6 +103,7 @@ GLANCE = Row(
                 "The rank whose own work takes longest now.",
             ),
             Query(top(1, own()), "rank {{rank}}"),
+            size=Size(width=8, height=3),
         ),
         stat(
             "Waiting for peers",
@@ -113,22 +115,25 @@ GLANCE = Row(
             Query(of_run(measures.measured(RUN, training.EXPOSED))),
             steps=look.above("exposed_share"),
             decimals=1,
+            size=Size(width=8, height=3),
         ),
         stat(
             "Waiting for data",
-            About("Under 10 %.", "Whoever waits makes all others wait.", "The rank that waits most."),
+            About("Under 10 %.", "Above: every other rank waits with it.", "The rank that waits most."),
             Query(of_run(total("max", of_rank(training.DATA_WAIT)))),
             steps=look.above("input_share", "input_share_severe"),
             decimals=1,
+            size=Size(width=8, height=3),
         ),
         stat(
-            "Living ranks",
+            "Active ranks",
             About(
                 "As many as asked for.",
                 "Fewer: one has died, the others hang until NCCL's timeout. Kill the run.",
                 "Ranks whose process lives.",
             ),
             Query(of_run(total("sum", RUN(m.TRAIN_UP)))),
+            size=Size(width=8, height=3),
         ),
         stat(
             "Batches apart",
@@ -139,19 +144,30 @@ GLANCE = Row(
             ),
             Query(of_run(apart())),
             steps=look.above("batches_apart"),
+            size=Size(width=8, height=3),
         ),
     ],
 )
 
 WHO = Row(
-    "Who waits for whom",
+    "Which rank is slow",
     [
+        rows(
+            "Own time for a batch, rank by rank",
+            About(
+                "All rows alike.",
+                "One row stands out: that rank's GPU, node or data. All change at once: clocks, or the batch.",
+                "One row for each rank, its own time for a batch as colour: the wait for other ranks is left out.",
+            ),
+            Query(own(), "rank {{rank}}"),
+            size=Size(width=24, height=8),
+        ),
         timeline(
-            "Ranks that hold the others up",
+            "Slow ranks over time",
             About(
                 "All blue.",
                 "A rank orange all along is the straggler; the others wait for it at the end of each backward.",
-                "A rank holds the others up when its own work takes 10 % longer than the mean of the others.",
+                f"A rank is slow when its own time for a batch is {LATE:.0%} longer than the mean of the others.",
             ),
             Query(late(), "rank {{rank}}"),
             mappings=(HOLDS_UP,),
@@ -167,15 +183,15 @@ WHO = Row(
             ("rank", "Rank"),
             Column(title="Node", expr=where(), label="instance", link=NODE_LINK),
             Column(title="GPU", expr=where(), label="gpu"),
-            Column(title="Own work", expr=row(own())),
+            Column(title=rank_measures.OWN.title, expr=row(own())),
             Column(
                 title=rank_measures.LAG.title, expr=row(behind()), steps=look.above("lag", "lag_severe"), decimals=0
             ),
             Column(title="Waits for peers", expr=row(peers())),
             Column(title="Waits for data", expr=row(of_rank(training.WAIT))),
             Column(title="Images per second", expr=row(measures.images(RUN, "rank")), decimals=0),
-            Column(title="GPU busy", expr=row(of_rank(gpu_measures.BUSY_OF_RANK)), highest=1),
-            Column(title="Clock of its best", expr=row(clock()), steps=look.below("clock_ratio"), highest=1),
+            Column(title=gpu_measures.BUSY.title, expr=row(of_rank(gpu_measures.BUSY_OF_RANK)), highest=1),
+            Column(title=gpu_measures.CLOCK.title, expr=row(clock()), steps=look.below("clock_ratio"), highest=1),
             Column(title="Temperature", expr=row(temperature()), steps=look.above("hot"), decimals=0),
             sort=rank_measures.LAG.title,
             size=Size(width=24, height=9),
@@ -187,13 +203,14 @@ TIMES = Row(
     "Time for a batch, by rank",
     [
         lines(
-            "Own work",
+            "Own time for a batch",
             About(
                 "The lines lie together.",
-                "One above the others: its GPU is slower, hotter, or shared.",
+                "The thick line is a rank that the others wait for: its GPU is slower, hotter, or shared.",
                 rank_measures.OWN.help,
             ),
             Query(own(), "rank {{rank}}"),
+            Query(own().where(late().equals(1), ["rank"]), "slow: rank {{rank}}", CULPRIT),
             size=THIRD,
         ),
         lines(
@@ -248,7 +265,7 @@ WHY = Row(
     "Why a rank is slow",
     [
         lines(
-            "Clock of its best, by rank",
+            "SM clock / max, by rank",
             About(
                 "Equal and near 100 %.",
                 "One lower: throttled. The dashboard Node says by what.",
@@ -265,7 +282,7 @@ WHY = Row(
             size=THIRD,
         ),
         lines(
-            "Ready but without a CPU, by rank",
+            "Waiting for a CPU, by rank",
             About("Near zero.", "One higher: its processes share their CPUs. taskset, cpuset, fewer workers."),
             Query(total("sum", RUN.rate(m.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL), "rank").of("cores"), "rank {{rank}}"),
             size=THIRD,
@@ -276,7 +293,7 @@ WHY = Row(
 BOARD = Board(
     name="ranks",
     title="DDP ranks",
-    about="The ranks of one training: who is slow, who waits for whom, and why.",
+    about="The ranks of one run: which is slow, which wait for it, and why.",
     variables=OF_RUN,
     rows=(GLANCE, WHO, TIMES, WHY),
     annotations=LIFECYCLE,

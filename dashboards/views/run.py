@@ -1,35 +1,77 @@
-"""Training run: is it healthy, and if not, which layer holds it back. The first dashboard anybody opens."""
+"""Training run: is it healthy, and if not, what slows it and what to type. The first dashboard anybody opens."""
 
 from __future__ import annotations
 
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures import gpu, training
 from yoloscope_exporter.measures import host as cpu
-from yoloscope_exporter.measures.promql import THIS_RUN, top, total, zero
+from yoloscope_exporter.measures.promql import THIS_RUN, Expr, top, total
 
 from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
-from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
-from dashboards.views.common import FIRING, LIFECYCLE, RUN, alerts, of_run, severity_column
+from dashboards.panels import BOUND, THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
+from dashboards.views.common import (
+    FIRING,
+    LIFECYCLE,
+    ONE_RUN,
+    RUN,
+    RUN_LINK,
+    alerts,
+    of_run,
+    severity_column,
+)
 from deploy.prometheus.rulebook import levels
+from deploy.prometheus.rulebook import records as recording
 from deploy.prometheus.rulebook.records import MAP
 
 QUARTILES = ((0.5, "half of the steps"), (0.95, "95 % of the steps"), (0.99, "99 % of the steps"))
 FACTS = ("model", "data", "imgsz", "optimizer", "amp", "cache", "device", "ultralytics", "torch", "cuda")
 
+
+def holding(*by: str) -> Expr:
+    """Verdicts that hold, how severe each is."""
+    return levels.severity(RUN, *by, "verdict")
+
+
+def fixes() -> Expr:
+    """What to do about each verdict; that of one rank where they differ."""
+    return top(1, total("max", RUN(m.TRAIN_VERDICT_FIX_INFO), "verdict", "fix"), "verdict")
+
+
+def owner() -> Expr:
+    """Whose run it is."""
+    return total("max", ONE_RUN(recording.RUN_OWNER), "run", "user")
+
+
+def job() -> Expr:
+    """The Slurm job or the pod, of any of its ranks."""
+    return total("max", ONE_RUN(m.TRAIN_JOB_INFO), "run", "slurm_job_id", "slurm_partition", "namespace", "pod")
+
+
+def ranks_of_verdict() -> Expr:
+    """On how many ranks each verdict holds."""
+    return total("count", total("max", RUN(m.TRAIN_VERDICT).equals(1), "rank", "verdict"), "verdict").of("")
+
+
 GLANCE = Row(
-    "At a glance",
+    "What is wrong, and what to do",
     [
-        stat(
-            "Verdict",
+        table(
+            "Diagnosis",
             About(
-                "compute_bound, in blue.",
-                "docs/diagnosis.md says for each verdict what causes it and what to type.",
-                "The most severe verdict of the diagnosis that holds now.",
+                "One blue row: healthy.",
+                "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to verify "
+                "it, and what looks alike.",
+                "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.",
             ),
-            Query(top(1, levels.severity(RUN, "verdict")), "{{verdict}}"),
-            steps=verdicts.STEPS,
-            size=Size(width=5, height=4),
+            ("verdict", "Verdict"),
+            Column(title="Fix", expr=fixes(), label="fix", width=460),
+            Column(title="Severity", expr=holding(), mappings=(verdicts.LEVELS,), filled=True, width=120),
+            Column(title="Ranks", expr=ranks_of_verdict(), decimals=0, width=80),
+            width=300,
+            key_mappings=(verdicts.TITLES,),
+            sort="Severity",
+            size=Size(width=24, height=6),
         ),
         stat(
             "State",
@@ -39,39 +81,55 @@ GLANCE = Row(
             ),
             Query(top(1, levels.states(RUN, "state")), "{{state}}"),
             steps=verdicts.STEPS,
-            size=Size(width=3, height=4),
         ),
         stat(
-            "GPU busy",
+            gpu.BUSY.title,
             About(
                 "Above 85 % while training.",
-                "Look at the step anatomy: what is not blue is what the GPU waits for.",
-                "Share of time in which the GPUs of the run ran a kernel.",
+                "Look at the Step anatomy: what is neither blue nor green is what the GPU waits for.",
+                gpu.BUSY_OF_RANK.help,
             ),
             Query(of_run(measures.measured(RUN, gpu.BUSY_OF_RANK))),
             steps=look.below("gpu_well_used", "gpu_low"),
             decimals=0,
         ),
         stat(
-            "Waiting for data",
-            About(
-                "Under 10 %.",
-                "Above 20 % the loader holds training back: open the dashboard Data pipeline.",
-                "Share of the training loop's time in which the trainer waited for the next batch.",
-            ),
+            training.DATA_WAIT.title,
+            About("Under 10 %.", "Above 20 % the loader slows the run: open the dashboard Data pipeline."),
             Query(of_run(measures.measured(RUN, training.DATA_WAIT))),
             steps=look.above("input_share", "input_share_severe"),
             decimals=1,
+        ),
+        stat(
+            "Goodput",
+            About("Above 90 %.", "The verdict names what takes the rest."),
+            Query(of_run(measures.measured(RUN, training.GOODPUT))),
+            steps=look.below("goodput", "goodput_low"),
+            decimals=0,
         ),
         stat(
             "Images per second",
             About(
                 "Steady from the second epoch on.",
                 "Falling: throttling, a leak or shared storage. Compare with an earlier run on the dashboard Compare.",
-                "Training images per second, all ranks together.",
             ),
-            Query(measures.images(RUN)),
-            graph=True,
+            Query(of_run(measures.images(RUN))),
+            decimals=0,
+        ),
+        stat(
+            "Progress",
+            About(
+                "Grows evenly.",
+                "Stands still: look at Last batch. Early stopping ends a run before 100 %.",
+                "Epoch under way over epochs asked for.",
+            ),
+            Query(of_run(measures.measured(RUN, training.PROGRESS))),
+            decimals=0,
+        ),
+        stat(
+            "ETA",
+            About("Falls as fast as the clock runs.", "If it grows, throughput is falling: look at the diagnosis."),
+            Query(of_run(total("max", RUN(m.TRAIN_REMAINING_SECONDS)))),
         ),
         stat(
             "Last batch",
@@ -83,133 +141,61 @@ GLANCE = Row(
             Query(of_run(measures.measured(RUN, training.SINCE_BATCH))),
             steps=look.above("late_batch", "stall_most_seconds"),
         ),
-        stat(
-            "Epoch",
-            About("Grows.", "Stands still: look at the last batch.", "Epoch under way, counted from 1."),
-            Query(of_run(total("max", RUN(m.TRAIN_EPOCH)))),
-            size=Size(width=3, height=4),
-        ),
-        stat(
-            "Progress",
-            About("Grows evenly.", "Early stopping ends a run before 100 %.", "Epoch under way over epochs asked for."),
-            Query(of_run(measures.measured(RUN, training.PROGRESS))),
-            decimals=0,
-            size=Size(width=3, height=4),
-        ),
-        stat(
-            "Time to go",
-            About("Falls as fast as the clock runs.", "If it grows, throughput is falling: look at the verdict."),
-            Query(of_run(total("max", RUN(m.TRAIN_REMAINING_SECONDS)))),
-            size=Size(width=3, height=4),
-        ),
-        stat(
-            "Step time",
-            About(
-                "Steady; the smaller the better for one batch size.",
-                "Growing: look at clocks and throttling on the dashboard Node.",
-                "Half of the steps are shorter than this; the data wait is left out.",
-            ),
-            Query(of_run(RUN.quantile(0.5, m.TRAIN_STEP_SECONDS))),
-            size=Size(width=3, height=4),
-        ),
-        stat(
-            "mAP50-95",
-            About(
-                "Rises from epoch to epoch, then levels off.", "n/a before the first validation, and for other tasks."
-            ),
-            Query(of_run(total("max", RUN(m.TRAIN_METRIC, name=MAP)))),
-            decimals=3,
-            unit="score",
-            size=Size(width=3, height=4),
-        ),
-        stat(
-            "Epochs since the best",
-            About(
-                "Small, or growing slowly towards the end.",
-                "At `patience` training stops: more data or augmentation helps, not more epochs.",
-            ),
-            Query(of_run(total("max", RUN(m.TRAIN_EPOCHS_SINCE_BEST)))),
-            size=Size(width=3, height=4),
-        ),
-        stat(
-            "Useful time",
-            About("Above 90 %.", "The verdict names what takes the rest."),
-            Query(of_run(measures.measured(RUN, training.GOODPUT))),
-            steps=look.below("goodput", "goodput_low"),
-            decimals=0,
-            size=Size(width=3, height=4),
-        ),
-        stat(
-            "Alerts",
-            About("0.", "The table at the bottom names them.", "Alerts of this run that are firing now."),
-            Query(zero(total("count", alerts(run=THIS_RUN)), total("max", RUN(m.TRAIN_RUN_INFO))).of("")),
-            steps=look.above(1),
-            size=Size(width=3, height=4),
-        ),
-    ],
-)
-
-TIME = Row(
-    "Where the time goes",
-    [
-        timeline(
-            "Verdicts by rank",
-            About(
-                "One blue bar, compute_bound.",
-                "Orange holds training back, magenta has broken it.",
-                "Verdicts of the diagnosis, while they held.",
-            ),
-            Query(levels.severity(RUN, "rank", "verdict"), "rank {{rank}}: {{verdict}}"),
-            mappings=(verdicts.LEVELS,),
-        ),
         lines(
             "Step anatomy",
             About(
-                "Forward and backward fill nearly all of it.",
-                "A wide orange band: the loader. Wide grey bands: validation or checkpoints too often.",
+                "Blue and green, which compute, fill nearly all of it.",
+                "A wide orange band: the loader. Vermillion: waiting for other ranks. Grey: validation or checkpoints.",
                 "Where each second of the ranks' wall time went, mean over ranks.",
             ),
             Query(total("avg", RUN.rate(m.TRAIN_PHASE_SECONDS_TOTAL), "phase"), "{{phase}}"),
             stacked=True,
             highest=1,
-            colours=look.PHASES,
+            size=Size(width=12, height=10),
+        ),
+        timeline(
+            "Verdicts over time",
+            About(
+                "One blue bar, compute_bound.",
+                "Orange slows the run, magenta has stopped it. The dashboard DDP ranks tells the ranks apart.",
+                "Verdicts of the diagnosis, while they held for a rank.",
+            ),
+            Query(holding(), "{{verdict}}"),
+            mappings=(verdicts.LEVELS,),
+            size=Size(width=12, height=10),
+        ),
+    ],
+)
+
+TIME = Row(
+    "Throughput and hardware",
+    [
+        lines(
+            "Images per second by rank",
+            About("Flat and equal over the ranks.", "One rank below the others slows all: open DDP ranks."),
+            Query(measures.images(RUN, "rank"), "rank {{rank}}"),
+            size=THIRD,
         ),
         lines(
-            "GPU and CPU",
+            "GPU and CPU utilization",
             About(
                 "GPU lines near 100 %, CPU below.",
                 "GPU low while CPU is full: preparing data is the limit. Both low: storage.",
                 "Share of time the GPUs computed and share of their nodes' CPU time in use, on one time base.",
             ),
-            Query(measures.measured(RUN, gpu.BUSY_OF_RANK, "rank", "gpu"), "GPU {{gpu}} of rank {{rank}}"),
-            Query(measures.measured(RUN, cpu.CPU_BUSY, "instance"), "CPU of {{instance}}"),
+            Query(measures.measured(RUN, gpu.BUSY_OF_RANK, "rank"), "rank {{rank}}"),
+            Query(measures.measured(RUN, cpu.CPU_BUSY, "instance"), "CPU of {{instance}}", BOUND),
             highest=1,
-        ),
-        heatmap(
-            "Step time, distribution",
-            About("One narrow bright band.", "A second band or a tail: look at ranks, loader and throttling."),
-            Query(total("sum", RUN.rate(m.TRAIN_STEP_SECONDS, "_bucket"), "le")),
+            size=THIRD,
         ),
         lines(
-            "Step time, quantiles",
-            About(
-                "The three lines lie close together.",
-                "A 99 % line far above: now and then a step takes long: a busy neighbour, a slow rank.",
-            ),
-            *[Query(RUN.quantile(q, m.TRAIN_STEP_SECONDS), legend) for q, legend in QUARTILES],
-        ),
-        lines(
-            "Images per second by rank",
-            About("Flat and equal over the ranks.", "One rank below the others slows all: open DDP ranks."),
-            Query(measures.images(RUN, "rank"), "rank {{rank}}"),
-        ),
-        lines(
-            "CPUs used by the run",
+            "CPU cores used by the run",
             About(
                 "Loader workers use several CPUs, the trainers about one each.",
                 "Workers near the CPUs they may use: fewer augmentations, cache=ram, or more CPUs.",
             ),
             Query(total("sum", RUN.rate(m.TRAIN_PROCESS_CPU_SECONDS_TOTAL), "role").of("cores"), "{{role}}"),
+            size=THIRD,
         ),
     ],
 )
@@ -238,11 +224,65 @@ LEARNING = Row(
             unit="score",
             size=THIRD,
         ),
+    ],
+)
+
+STEPS_ROW = Row(
+    "Step time, epochs, batch size, training errors",
+    [
+        stat(
+            "Step time",
+            About(
+                "Steady; the smaller the better for one batch size.",
+                "Growing: look at clocks and throttling on the dashboard Node.",
+                "Half of the steps are shorter than this; the data wait is left out.",
+            ),
+            Query(of_run(RUN.quantile(0.5, m.TRAIN_STEP_SECONDS))),
+            size=Size(width=6, height=3),
+        ),
+        stat(
+            "Epoch",
+            About("Grows.", "Stands still: look at Last batch.", "Epoch under way, counted from 1."),
+            Query(of_run(total("max", RUN(m.TRAIN_EPOCH)))),
+            size=Size(width=6, height=3),
+        ),
+        stat(
+            "mAP50-95",
+            About(
+                "Rises from epoch to epoch, then levels off.", "n/a before the first validation, and for other tasks."
+            ),
+            Query(of_run(total("max", RUN(m.TRAIN_METRIC, name=MAP)))),
+            decimals=3,
+            unit="score",
+            size=Size(width=6, height=3),
+        ),
+        stat(
+            "Epochs since the best",
+            About(
+                "Small, or growing slowly towards the end.",
+                "At `patience` training stops: more data or augmentation helps, not more epochs.",
+            ),
+            Query(of_run(total("max", RUN(m.TRAIN_EPOCHS_SINCE_BEST)))),
+            size=Size(width=6, height=3),
+        ),
+        heatmap(
+            "Step time, distribution",
+            About("One narrow bright band.", "A second band or a tail: look at ranks, loader and throttling."),
+            Query(total("sum", RUN.rate(m.TRAIN_STEP_SECONDS, "_bucket"), "le")),
+        ),
+        lines(
+            "Step time, quantiles",
+            About(
+                "The three lines lie close together.",
+                "A 99 % line far above: now and then a step takes long: a busy neighbour, a slow rank.",
+            ),
+            *[Query(RUN.quantile(q, m.TRAIN_STEP_SECONDS), legend) for q, legend in QUARTILES],
+        ),
         lines(
             "Epochs",
             About("A straight line that meets the epochs asked for.", "It flattens: throughput fell."),
             Query(total("max", RUN(m.TRAIN_EPOCH)), "under way"),
-            Query(total("max", RUN(m.TRAIN_EPOCHS)), "asked for"),
+            Query(total("max", RUN(m.TRAIN_EPOCHS)), "asked for", BOUND),
             size=THIRD,
         ),
         lines(
@@ -257,7 +297,7 @@ LEARNING = Row(
             size=THIRD,
         ),
         lines(
-            "Mishaps",
+            "Training errors",
             About(
                 "Nothing but zero.",
                 "Non-finite losses: lower lr0, amp=False to try. Out of memory: a smaller batch or imgsz.",
@@ -270,20 +310,38 @@ LEARNING = Row(
             size=THIRD,
         ),
     ],
+    collapsed=True,
 )
 
-ALERTS_ROW = Row(
-    "Alerts and facts",
+WHO = Row(
+    "Whose run, its alerts and its configuration",
     [
         table(
-            "Alerts of this run",
+            "Owner",
+            About(
+                "You.",
+                "No row: Prometheus does not evaluate deploy/prometheus/rules/recording.yml.",
+                recording.RUN_OWNER.help,
+            ),
+            ("run", "Run"),
+            Column(title="User", expr=owner(), label="user"),
+            Column(title="Slurm job", expr=job(), label="slurm_job_id"),
+            Column(title="Partition", expr=job(), label="slurm_partition"),
+            Column(title="Namespace", expr=job(), label="namespace"),
+            Column(title="Pod", expr=job(), label="pod"),
+            Column(title="GPUs", expr=total("sum", ONE_RUN(recording.RUN_GPUS_HELD), "run"), decimals=0, width=70),
+            link=RUN_LINK,
+            size=Size(width=12, height=4),
+        ),
+        table(
+            "Firing alerts of this run",
             FIRING,
             ("alertname", "Alert"),
             severity_column(top(1, total("max", alerts(run=THIS_RUN), "alertname", "severity"), "alertname")),
-            size=Size(width=12, height=6),
+            size=Size(width=12, height=4),
         ),
         table(
-            "Facts",
+            "Configuration",
             About(
                 "What you asked for.",
                 "amp=False, cache=False or an odd device is often the whole explanation.",
@@ -293,7 +351,7 @@ ALERTS_ROW = Row(
                 Column(title=fact, expr=total("max", RUN(m.TRAIN_RUN_INFO), "rank", *FACTS), label=fact)
                 for fact in FACTS
             ],
-            size=Size(width=12, height=6),
+            size=Size(width=24, height=6),
         ),
     ],
 )
@@ -301,8 +359,8 @@ ALERTS_ROW = Row(
 BOARD = Board(
     name="run",
     title="Training run",
-    about="One training: is it healthy, and if not, what holds it back.",
+    about="One run: is it healthy, and if not, what slows it and what to do about it.",
     variables=OF_RUN,
-    rows=(GLANCE, TIME, LEARNING, ALERTS_ROW),
+    rows=(GLANCE, WHO, TIME, LEARNING, STEPS_ROW),
     annotations=LIFECYCLE,
 )

@@ -3,6 +3,7 @@
 python -m deploy.prometheus.generate             write them
 python -m deploy.prometheus.generate --check     exit 1 if a committed file differs
 python -m deploy.prometheus.generate --grafana-url https://grafana.example.com --runbook-url https://example.com/a.md
+python -m deploy.prometheus.generate --price-per-gpu-hour 2.5 --price-per-kwh 0.2 --co2-per-kwh 0.4
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from .rulebook import CATEGORIES
 from .rulebook.model import DAILY, SLOW
-from .rulebook.records import RECORDS, SHOWN
+from .rulebook.records import CO2_KWH, PRICE_GPU_HOUR, PRICE_KWH, RECORDS, SHOWN
 from .runbooks import runbooks
 from .texts import CHINESE, ENGLISH, Language, fill
 
@@ -42,11 +43,13 @@ class Settings:
         grafana_url: base address of Grafana, for dashboard_url.
         runbook_url: address of docs/alerts.md, for runbook_url.
         speed: all durations are divided by this; above 1 for rehearsals only.
+        prices: what a GPU-hour and a kilowatt-hour cost, and the kilograms of CO2 of one, as far as they are known.
     """
 
     grafana_url: str = "http://localhost:3000"
     runbook_url: str = "https://github.com/yoloscope/yoloscope/blob/main/docs/alerts.md"
     speed: float = 1.0
+    prices: tuple[tuple[Recorded, float], ...] = ()
 
 
 def rules(settings: Settings = Settings()) -> dict[str, Any]:
@@ -70,6 +73,12 @@ def recording() -> dict[str, Any]:
         records = [_record(one, Settings()) for one in SHOWN if one.name.startswith(level)]
         groups.append(_group(f"dashboards-{name}", "", records, Settings()))
     return {"groups": groups}
+
+
+def prices(settings: Settings) -> dict[str, Any]:
+    """What GPU-hours and energy cost: constants, which dashboards multiply by; without them they show no money."""
+    records = [{"record": one.name, "expr": f"vector({price:g})"} for one, price in settings.prices]
+    return {"groups": [_group("prices", "", records, settings)]}
 
 
 def _group(name: str, interval: str, content: list[dict[str, Any]], settings: Settings) -> dict[str, Any]:
@@ -212,7 +221,9 @@ def to_yaml(content: dict[str, Any]) -> str:
 def outputs(settings: Settings) -> dict[Path, str]:
     """Every generated file with its text."""
     content = rules(settings)
+    own = {ROOT / "deploy/prometheus/rules/prices.yml": to_yaml(prices(settings))} if settings.prices else {}
     return {
+        **own,
         ROOT / "deploy/prometheus/rules/alerts.yml": to_yaml(content),
         ROOT / "deploy/prometheus/rules/recording.yml": to_yaml(recording()),
         ROOT / "docs/alerts.md": runbooks(ENGLISH, expression),
@@ -227,8 +238,17 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a committed file differs")
     parser.add_argument("--grafana-url", default=Settings().grafana_url, help="Grafana's address (%(default)s)")
     parser.add_argument("--runbook-url", default=Settings().runbook_url, help="address of docs/alerts.md (%(default)s)")
+    parser.add_argument("--price-per-gpu-hour", type=float, help="in your currency; writes rules/prices.yml")
+    parser.add_argument("--price-per-kwh", type=float, help="in your currency")
+    parser.add_argument("--co2-per-kwh", type=float, help="kilograms of CO2 for a kilowatt-hour of your grid")
     arguments = parser.parse_args()
-    settings = Settings(arguments.grafana_url.rstrip("/"), arguments.runbook_url)
+    asked = {
+        PRICE_GPU_HOUR: arguments.price_per_gpu_hour,
+        PRICE_KWH: arguments.price_per_kwh,
+        CO2_KWH: arguments.co2_per_kwh,
+    }
+    prices = tuple((one, price) for one, price in asked.items() if price is not None)
+    settings = Settings(arguments.grafana_url.rstrip("/"), arguments.runbook_url, prices=prices)
     stale = [path for path, text in outputs(settings).items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         if not arguments.check:

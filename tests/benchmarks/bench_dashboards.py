@@ -14,7 +14,6 @@ import argparse
 import sys
 import tempfile
 import time
-import urllib.parse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
 from tests.benchmarks import page  # noqa: E402
 from tests.dashboards.queries import DASHBOARDS, targets, variables  # noqa: E402
 from tests.dashboards.world import NODES, RUNS, Answer, World, world  # noqa: E402
-from tests.live import get  # noqa: E402
 
 SECONDS = 300
 RUN, OTHER = RUNS["healthy"], RUNS["starved"]
@@ -59,12 +57,12 @@ def ask_variables(prometheus: World, name: str) -> dict[str, float]:
     for variable in variables(name).values():
         if variable["type"] != "query":
             continue
-        selector, label = variable["definition"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
-        match = prometheus.filled(name, selector, RUN, OTHER, [NODES[RUN], NODES[OTHER]])
-        times = {"start": prometheus.start, "end": prometheus.end}
-        parameters = urllib.parse.urlencode({"match[]": match, **times})
+        asked = prometheus.filled(name, variable["definition"], RUN, OTHER, [NODES[RUN], NODES[OTHER]])
         began = time.perf_counter()
-        get(f"{prometheus.url}/api/v1/label/{label}/values?{parameters}", timeout=30)
+        if "regex" in variable:
+            prometheus.offered(variable, asked)
+        else:
+            prometheus.values(*asked.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1))
         taken[variable["name"]] = 1000 * (time.perf_counter() - began)
     return taken
 

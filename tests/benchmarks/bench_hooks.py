@@ -206,8 +206,8 @@ def in_trainings(pairs: Sequence[Pair]) -> str:
 
 
 NOTE = """
-The bare loop is taken off; the goal on the CPU is a median of 10 us. With CUDA events (goal 50 us) nothing was
-measured yet: `pytest tests/gpu/test_hooks.py -k cost -s` does, on a machine with a GPU."""
+The bare loop is taken off; the goal on the CPU is a median of 10 us. With CUDA events (goal
+50 us): [on a real GPU](#on-a-real-gpu)."""
 PAIRS = """\
 {pairs} pairs of real trainings on the CPU (yolo11n, 160 px, batch 8: {milliseconds:.0f} ms of CPU per batch), without
 and with hooks in turn, the middle epoch of each:

@@ -1,10 +1,15 @@
-"""Colours: readable on light and dark, told apart by colour-blind readers, and used for state alone."""
+"""Colours: readable on light and dark, told apart by colour-blind readers, one for each thing."""
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 
 import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter.diagnosis.rules import RULES
+from yoloscope_exporter.measures.training import STEP_PHASES
 
 from dashboards import look
 from tests.dashboards.queries import DASHBOARDS, panels
@@ -29,8 +34,8 @@ SIGHT = {
         (0.004733, 0.691367, 0.303900),
     ),
 }
-#: CIE76; 2.3 is just noticeable, 20 is told apart at a glance in fields of a timeline.
-TOLD_APART = 20
+#: CIE76; 2.3 is just noticeable, 20 is told apart at a glance in fields of a timeline. Okabe and Ito's own come to 16.
+TOLD_APART, LINES_APART = 20, 16
 Triple = tuple[float, float, float]
 
 
@@ -73,26 +78,72 @@ def distance(one: str, other: str, sight: str) -> float:
     return sum((a - b) ** 2 for a, b in zip(*seen, strict=True)) ** 0.5
 
 
-@pytest.mark.parametrize("colour", [*look.STATE_COLOURS, *look.HUES, *look.PHASES.values()])
 @pytest.mark.parametrize("background", [LIGHT, DARK])
-def test_colours_stand_out_from_both_themes(colour: str, background: str) -> None:
-    """At least 3:1, which WCAG 2 asks of graphics."""
-    assert contrast(colour, background) >= 3
+def test_colours_stand_out_from_both_themes(background: str) -> None:
+    """States at least 3:1, which WCAG 2 asks of graphics; lines and areas, which a legend names as well, 2.2:1."""
+    assert [colour for colour in look.STATE_COLOURS if contrast(colour, background) < 3] == []
+    assert [colour for colour in (*look.PALETTE, *look.PHASES.values()) if contrast(colour, background) < 2.2] == []
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_states_are_told_apart_by_everybody(sight: str) -> None:
-    """Any two state colours differ for each kind of sight."""
-    for one, other in combinations(look.STATE_COLOURS, 2):
-        assert distance(one, other, sight) >= TOLD_APART, (one, other)
+@pytest.mark.parametrize(("colours", "least"), [(look.STATE_COLOURS, TOLD_APART), (look.PALETTE, LINES_APART)])
+def test_colours_are_told_apart_by_everybody(colours: tuple[str, ...], least: float, sight: str) -> None:
+    """Any two states, and any two of the eight colours of lines, differ for each kind of sight."""
+    for one, other in combinations(colours, 2):
+        assert distance(one, other, sight) >= least, (one, other)
+
+
+def test_every_phase_and_every_verdict_has_its_colour() -> None:
+    """Phases that one step has beside each other differ; `backward` is one phase or two."""
+    assert set(colours.PHASES) == set(catalog.PHASES)
+    assert set(colours.STATES) == set(catalog.STATES)
+    assert set(colours.VERDICTS) == {rule.name for rule in RULES}
+    assert {rule.name for rule in RULES if rule.waste} < set(colours.CAUSES)
+    step = [colours.PHASES[phase] for phase in STEP_PHASES if phase != "backward_local"]
+    assert len(set(step)) == len(step)
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_no_other_colours_are_used(name: str) -> None:
-    """Thresholds and mappings use the state colours; lines use the muted hues or a state's."""
-    allowed = {*look.STATE_COLOURS, *look.HUES, *look.PHASES.values()}
+    """Thresholds and mappings use the state colours; lines use the palette, a phase's or a state's."""
+    allowed = {*look.STATE_COLOURS, *look.PALETTE, *look.PHASES.values()}
     for panel in panels(DASHBOARDS[name]):
         assert set(_colours(panel["fieldConfig"])) <= allowed, panel["title"]
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_fill_hides_no_line(name: str) -> None:
+    """Areas are for what adds up alone."""
+    for panel in panels(DASHBOARDS[name]):
+        custom = panel["fieldConfig"]["defaults"].get("custom", {})
+        if panel["type"] == "timeseries" and custom.get("stacking", {}).get("mode") != "normal":
+            assert custom["fillOpacity"] == 0, panel["title"]
+
+
+def test_numbered_lines_have_one_colour_everywhere() -> None:
+    """Rank 3, its GPU and worker 3 are drawn alike; the last number counts, and eight beside each other differ."""
+    (panel,) = (panel for panel in panels(DASHBOARDS["en/ranks"]) if panel["title"] == "Step time, by rank")
+    rules = [
+        (re.compile(override["matcher"]["options"].strip("/")), override["properties"][0]["value"]["fixedColor"])
+        for override in panel["fieldConfig"]["overrides"]
+        if override["matcher"]["id"] == "byRegexp"
+    ]
+
+    def colour(name: str) -> str:
+        (found,) = (colour for pattern, colour in rules if pattern.search(name))
+        return str(found)
+
+    assert [colour(f"rank {number}") for number in range(8)] == list(look.PALETTE)
+    assert colour("rank 11") == colour("GPU 3 of node17:9911") == colour("rank 5, worker 3") == look.PALETTE[3]
+    assert colour("node17:9911 的 GPU 3") == look.PALETTE[3]
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_curves_over_epochs_limit_the_curves_alone(name: str) -> None:
+    """A limit of all fields is one of the axis of epochs too: two panels that ended at epoch 1 looked empty."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] == "trend":
+            assert not {"min", "max"} & panel["fieldConfig"]["defaults"].keys(), panel["title"]
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)

@@ -20,7 +20,9 @@ ALLOWED = {
     "compare.duration": "from the first sample to the last",
     "ranks.apart": "batches of one rank and of another",
     "compare.FIGURES": "the energy of a run over its epochs",
-    "fleet.GLANCE": "a mean over GPUs of the means of nodes",
+    "fleet.USE": "a mean over GPUs of the means of nodes",
+    "fleet.hours": "minutes as hours",
+    "fleet.energy": "watt-hours as kilowatt-hours",
 }
 OPERATORS = ast.Div | ast.Sub | ast.Mult
 

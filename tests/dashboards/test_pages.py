@@ -45,15 +45,57 @@ def test_links_between_pages_lead_somewhere(file: Path) -> None:
         assert (file.parent / target).exists(), target
 
 
-def test_titles_on_the_pages_are_those_of_panels() -> None:
-    """What a page sets in italics or Chinese quotes as a panel's name exists in that dashboard set."""
-    english = {panel["title"] for name in DASHBOARDS if name.startswith("en/") for panel in panels(DASHBOARDS[name])}
-    rows = {panel["title"] for name in DASHBOARDS for panel in DASHBOARDS[name]["panels"] if panel["type"] == "row"}
-    for name in (name for name in DASHBOARDS if name.startswith("en/")):
-        written = (ROOT / path(*name.split("/"))).read_text(encoding="utf-8").split(MARK)[0]
-        for title in re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", written):
-            assert title in english | rows | COLUMNS, (name, title)
+def names(language: str) -> set[str]:
+    """Everything that a set of dashboards calls by a name: dashboards, rows, panels, columns, lines and marks."""
+    found = set()
+    for name in (name for name in DASHBOARDS if name.startswith(f"{language}/")):
+        dashboard = DASHBOARDS[name]
+        found.add(dashboard["title"].removeprefix("yoloscope / "))
+        found |= {panel["title"] for panel in dashboard["panels"]} | {panel["title"] for panel in panels(dashboard)}
+        found |= {mark["name"] for mark in dashboard.get("annotations", {}).get("list", [])}
+        for panel in panels(dashboard):
+            found |= {target.get("legendFormat", "") for target in panel["targets"]}
+            for step in panel.get("transformations", []):
+                found |= set(step["options"].get("renameByName", {}).values())
+    return found
 
 
-#: Heads of columns, legends and marks that pages speak of.
-COLUMNS = {"Idle", "Batch halved", "CUDA context and others"}
+def _written(name: str) -> str:
+    """The part of a page that people wrote."""
+    return (ROOT / path(*name.split("/"))).read_text(encoding="utf-8").split(MARK)[0]
+
+
+@each_dashboard
+def test_what_a_page_names_exists(name: str) -> None:
+    """Names in italics, or in Chinese quotes, are those of that set of dashboards; a mark may leave out its reason."""
+    language = name.split("/", maxsplit=1)[0]
+    pattern = r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)" if language == "en" else "“([^”]+)”"
+    known = names(language)
+    for title in re.findall(pattern, _written(name)):
+        assert title in known | {one.split(" (")[0] for one in known} | OTHERS, title
+
+
+@each_dashboard
+def test_what_a_panel_names_exists(name: str) -> None:
+    """A panel's text leads to dashboards, tables and panels that exist, and to files of the repository that do."""
+    language = name.split("/", maxsplit=1)[0]
+    pattern = r"(?:[Tt]he (?:dashboards?|panel|table|row)|see|open|look at) ([A-Z]\w+(?: [A-Za-z0-9]\w*)*)"
+    for panel in panels(DASHBOARDS[name]):
+        text = panel["description"].replace("**", "")
+        for title in re.findall(pattern if language == "en" else "“([^”]+)”", text):
+            words = title.split(" ")
+            starts = {" ".join(words[:count]) for count in range(1, len(words) + 1)}
+            assert starts & names(language) or title in OTHERS, (panel["title"], title)
+        for file in re.findall(r"(?:docs|deploy)/[\w./-]+\w", text):
+            assert (ROOT / file).exists(), (panel["title"], file)
+
+
+#: What texts speak of that is no name on a dashboard: a variable of NCCL, and the text of values that are not there.
+OTHERS = {"NCCL_DEBUG", "不适用", "无数据"}
+
+
+def test_a_name_that_does_not_exist_is_noticed() -> None:
+    """The checks above have something to compare with, in both languages."""
+    assert {"Waste by cause", "Data pipeline", "CPU or storage", "Idle"} <= names("en")
+    assert {"按原因划分的浪费", "数据管道", "CPU 还是存储"} <= names("zh-CN")
+    assert "Held but idle" not in names("en")

@@ -12,14 +12,17 @@ import pytest
 
 from tests.dashboards.grafana import interpolate
 from tests.dashboards.queries import DASHBOARDS, Place, annotations, selectors, targets, variables
-from tests.dashboards.world import AWKWARD, NODES, RUNS, Answer, World, world
+from tests.dashboards.world import AWKWARD, FINISHED, NODES, RUNS, Answer, World, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 #: (dashboard, panel) that a healthy training leaves empty, and why.
 EMPTY_IF_HEALTHY: dict[tuple[str, str], str] = {
-    ("run", "Alerts of this run"): "nothing fires",
+    ("run", "Firing alerts of this run"): "nothing fires",
+    ("ranks", "Own time for a batch"): "no rank is slow",
+    ("data", "Preparing a batch, by worker"): "no worker is slow",
+    ("data", "Slow workers over time"): "no worker is slow",
 }
 
 
@@ -82,20 +85,20 @@ def test_matchers_mean_what_is_chosen(name: str) -> None:
     several = [r"gpu (0)|a+b\c/d.e", "节点.一:9911"]
     chosen = {label: several if variable.get("multi") else AWKWARD for label, variable in variables(name).items()}
     for place in [*targets(name), *annotations(name)]:
-        for vector, _ in selectors(_quoted(interpolate(place.expr, variables(name), chosen))):
+        for vector, _ in selectors(quoted(interpolate(place.expr, variables(name), chosen))):
             patterns = {m.name: m.value for m in vector.matchers.matchers if m.op == promql_parser.MatchOp.Re}
             for label in patterns.keys() & chosen.keys():
                 wanted = [AWKWARD] if label == "run" else several
-                assert _taken(patterns[label], wanted) == wanted, place
-                assert not _taken(patterns[label], [value.replace(".", "x") for value in wanted]), place
+                assert taken(patterns[label], wanted) == wanted, place
+                assert not taken(patterns[label], [value.replace(".", "x") for value in wanted]), place
 
 
-def _quoted(expr: str) -> str:
+def quoted(expr: str) -> str:
     """Without raw strings, in which promql_parser looks for escape sequences; Prometheus does not."""
     return re.sub("`([^`]*)`", lambda raw: json.dumps(raw[1], ensure_ascii=False), expr)
 
 
-def _taken(pattern: str, values: list[str]) -> list[str]:
+def taken(pattern: str, values: list[str]) -> list[str]:
     return [value for value in values if re.fullmatch(pattern, value)]
 
 
@@ -104,7 +107,32 @@ def test_variables_offer_something(name: str, prometheus: World) -> None:
     """Each of them, for a run with the most awkward of names; the world has no clusters."""
     for label, variable in variables(name).items():
         if variable["type"] == "query" and label != "cluster":
-            query = variable["query"]["query"].removeprefix("label_values(").removesuffix(")")
-            selector, asked = query.rsplit(", ", 1)
-            filled = prometheus.filled(name, selector, AWKWARD, RUNS["starved"], [NODES[AWKWARD]])
-            assert prometheus.values(filled, asked), label
+            asked = variable["query"]["query"]
+            selector, value = asked.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+            text = asked if "regex" in variable else selector
+            filled = prometheus.filled(name, text, AWKWARD, RUNS["starved"], [NODES[AWKWARD]])
+            found = prometheus.offered(variable, filled) if "regex" in variable else prometheus.values(filled, value)
+            assert found, label
+
+
+@pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/") and "run" in variables(name)])
+def test_a_living_run_is_shown_first(name: str, prometheus: World) -> None:
+    """What has ended comes behind it; on the dashboard Compare the newest does, whether it lives or not."""
+    variable = variables(name)["run"]
+    found = prometheus.offered(variable, prometheus.filled(name, variable["query"]["query"], "", "", []))
+    ended = {RUNS["dying"], RUNS["leak"], FINISHED}
+    assert set(found) == {*RUNS.values(), FINISHED}
+    assert found[-1] == FINISHED, "it began first"
+    if name != "en/compare":
+        assert set(found[-3:]) == ended
+
+
+def test_no_run_is_compared_with_itself(prometheus: World) -> None:
+    """Run A is the newest that has finished; the one that is run B is not offered, whatever it is called."""
+    variable = variables("en/compare")["run_a"]
+    for run in (AWKWARD, RUNS["starved"], FINISHED):
+        found = prometheus.offered(
+            variable, prometheus.filled("en/compare", variable["query"]["query"], run, "nobody asks", [])
+        )
+        assert set(found) == {*RUNS.values(), FINISHED} - {run}
+        assert run == FINISHED or found[0] == FINISHED

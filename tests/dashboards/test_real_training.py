@@ -35,6 +35,10 @@ ABSENT = {
     r"network_": "the machine may have no network device but the loopback",
     r"disk_": "the machine may have no disk of its own",
     r"mAP50-95.*> 0\)\) - 1": "a model that has trained for seconds finds nothing, and of zero there is no share",
+    r"train_job_info": "neither Slurm nor Kubernetes started them",
+    r"yoloscope_price_|yoloscope_co2_": "nobody said a price",
+    r"worker_batch_seconds_total.*>= bool": "neither has several workers of which one is slow",
+    r"max_over_time\(\(max by \(instance, gpu, reason\)": "no GPU was throttled",
     r"unless on \(fact": "the two are configured alike, or differ in what is no fact",
 }
 #: More epochs than anybody waits for: both train for as long as they are asked about.

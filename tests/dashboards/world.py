@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import subprocess
 import urllib.parse
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from yoloscope_exporter.simulation import SCENARIOS, Scrape, simulate
 from yoloscope_exporter.simulation.openmetrics import lines
 
 from dashboards.look import ABSENT
+from deploy.prometheus.rulebook.records import PRICES
 from tests.conftest import require_binary
 from tests.dashboards import grafana
 from tests.dashboards.queries import variables
@@ -45,6 +47,16 @@ ALERT = (
     f'run="{RUNS["starved"]}"}}'
 )
 MISHAP = f'{{instance="node0002:9911",job="yoloscope",run="{RUNS["leak"]}",rank="64"}}'
+#: A run that has finished and started before all others, and what things cost.
+FINISHED = "done before"
+_OLD = f'{{instance="node0002:9911",job="yoloscope",run="{FINISHED}",rank="0"'
+OTHERS = {
+    f"{m.TRAIN_START_TIMESTAMP_SECONDS.name}{_OLD}}}": START - 3600,
+    f"{m.TRAIN_UP.name}{_OLD}}}": 0,
+    f'{m.TRAIN_STATE.name}{_OLD},state="finished"}}': 1,
+} | {price.name: 2 for price in PRICES}
+#: The workers of one run that take three times as long as the others.
+SLOW = (m.TRAIN_WORKER_BATCH_SECONDS_TOTAL.name, f'run="{RUNS["starved"]}"', 'worker="3"')
 MISHAPS = (m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, m.TRAIN_NAN_RECOVERIES_TOTAL, m.TRAIN_WORKER_RESTARTS_TOTAL)
 
 
@@ -89,16 +101,29 @@ class World:
             1000 * stats["timings"]["evalTotalTime"],
         )
 
-    def filled(self, name: str, expr: str, run: str, run_b: str, nodes: list[str]) -> str:
+    def filled(self, name: str, expr: str, run: str, run_a: str, nodes: list[str]) -> str:
         """An expression of dashboard `name` as Grafana sends it: the runs and their nodes chosen, all else on All."""
         macros = {
             "__rate_interval": f"{4 * self.step}s",
             "__range": f"{self.end - self.start}s",
             "__interval": f"{self.step}s",
         }
-        runs = {"run": run, "run_b": run_b, "node": nodes}
+        runs = {"run": run, "run_a": run_a, "node": nodes}
         everything = dict.fromkeys(("cluster", "job", "instance", "rank", "gpu"), grafana.ALL)
         return grafana.interpolate(expr, variables(name), macros | runs | everything)
+
+    def offered(self, variable: dict[str, Any], query: str) -> list[str]:
+        """What Grafana offers for a variable that is the result of `query`: the first is what it shows at first."""
+        expr = query.removeprefix("query_result(").removesuffix(")")
+        parameters = urllib.parse.urlencode({"query": expr, "time": self.end})
+        found = json.loads(get(f"{self.url}/api/v1/query?{parameters}", timeout=30))["data"]["result"]
+        texts = [
+            "{" + ",".join(f'{label}="{value}"' for label, value in one["metric"].items()) + "} "
+            f"{one['value'][1]} {one['value'][0] * 1000:.0f}"
+            for one in found
+        ]
+        matches = [re.match(variable["regex"].strip("/"), text) for text in texts]
+        return [match[1] for match in matches if match]
 
     def values(self, selector: str, label: str) -> list[str]:
         """What Grafana offers for a variable: the values of a label."""
@@ -137,13 +162,21 @@ def _with_mishaps(scrapes: Iterable[Scrape], end: int) -> Iterator[str]:
     for line in lines(scrapes):
         if line != "# EOF\n":
             renamed = line.replace(f'run="{_SIMULATED}"', f'run="{_escaped(AWKWARD)}"')
-            yield renamed.replace('imgsz="640"', 'imgsz="1280"') if RUNS["starved"] in line else renamed
+            yield _slowed(renamed.replace('imgsz="640"', 'imgsz="1280"') if RUNS["starved"] in line else renamed)
     for time in range(START + (end - START) // 4, end + 1, STEP):
         late = time >= START + (end - START) // 2
+        yield from (f"{series} {value} {time}.000\n" for series, value in OTHERS.items())
         yield from (f"{metric.name}{MISHAP} {int(late)} {time}.000\n" for metric in MISHAPS)
         if late:
             yield f"{ALERT} 1 {time}.000\n"
     yield "# EOF\n"
+
+
+def _slowed(line: str) -> str:
+    if not all(part in line for part in SLOW):
+        return line
+    series, value, time = line.rsplit(" ", 2)
+    return f"{series} {3 * float(value)} {time}"
 
 
 def _escaped(value: str) -> str:

@@ -106,6 +106,13 @@ def test_the_description_ends_with_what_the_diagnosis_says(outcome: promtool.Out
         assert annotations["description_zh"].endswith(f"诊断结果: {said_zh}")
 
 
+def test_a_summary_names_the_cluster(outcome: promtool.Outcome) -> None:
+    """Where names repeat from one cluster to the next."""
+    found = re.findall(r'summary="[^"]*\(run starved-in-one-of-two-clusters[^"]*"', outcome.texts)
+    assert found
+    assert all(", cluster one)" in summary for summary in found)
+
+
 def test_a_leak_says_when_memory_is_full(outcome: promtool.Outcome) -> None:
     """Asked 31 minutes into a leak that ends out of memory after 70."""
     where = r"\(run gpu-memory-leaks-until-there-is-none"

@@ -52,7 +52,7 @@ Shmem:            200000 kB
 SReclaimable:     300000 kB
 HugePages_Total:       0
 """,
-    "vmstat": "pswpin 0\npswpout 0\n",
+    "vmstat": "pswpin 0\npswpout 0\noom_kill 3\n",
     "diskstats": """\
    7       0 loop0 5 0 10 0 0 0 0 0 0 0 0
  259       0 nvme0n1 1000 10 200000 5000 300 20 80000 900 0 4000 5900 0 0 0 0 0 0
@@ -121,12 +121,14 @@ def process(
     pages: int = 2000,
     waits: tuple[int, ...] = (500_000_000,),
     read_bytes: int = 4096,
+    blocked: int = 25,
     start: int = 10,
     state: str = "S",
     inner: tuple[int, ...] | None = None,
 ) -> None:
     """Write the directory of a process; `waits` in nanoseconds, one per thread; `inner` are its pids in containers."""
     fields = [state, str(parent), *["0"] * 9, str(ticks), "0", *["0"] * 6, str(start), "0", str(pages), *["0"] * 28]
+    fields[39] = str(blocked)
     namespaces = "" if inner is None else "NSpid:\t" + "\t".join(map(str, (pid, *inner))) + "\n"
     threads = {f"task/{pid + number}/schedstat": f"1 {wait} 3\n" for number, wait in enumerate(waits)}
     write(

@@ -88,6 +88,11 @@ def check_single(seen: Watched, epochs: int) -> None:
     assert 0 < seen.value("train_learning_rate", "pg0") < 1
     assert seen.value("train_metric", "metrics/mAP50(B)") is not None
     assert len(read_ring(seen.folder / "rank-0.rec")) == 3 * epochs
+    # ten images of training, five of validation, 64 x 64 pixels, trained on at 32
+    assert seen.value("train_cache_needed_bytes", "ram") == 15 * 3 * 32 * 32
+    assert seen.value("train_cache_needed_bytes", "disk") == 15 * 3 * 64 * 64
+    assert seen.value("train_cache_disk_available_bytes") > 0
+    assert (record.facts["nbs"], record.facts["val"], record.facts["save_period"]) == ("64", "True", "-1")
 
 
 def check_sum(seen: Watched, record: str = "rank-0.rec") -> None:

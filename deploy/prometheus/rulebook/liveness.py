@@ -162,7 +162,7 @@ TRAINING_FAILED = Alert(
     en=Text(
         summary="training failed with an exception ({{ $value }} ranks)",
         what="{{ $value }} processes of the run ended with an exception.",
-        fix="Read the traceback. CUDA out of memory: a smaller batch with nbs=64. A data set error: check data=. "
+        fix="Read the traceback. CUDA out of memory: a smaller batch. A data set error: check data=. "
         "DataLoader worker killed: fewer workers, more shared memory. resume=True goes on from last.pt.",
         meaning="Ultralytics ended with an exception; Ctrl-C is one. It fires while the run is shown (15 minutes).",
         verify="The trainer's output; the memory and the loss before the end on the dashboard.",
@@ -171,7 +171,7 @@ TRAINING_FAILED = Alert(
     zh=Text(
         summary="训练因异常失败({{ $value }} 个 rank)",
         what="该任务有 {{ $value }} 个进程因异常结束。",
-        fix="查看堆栈。显存不足:减小 batch,配合 nbs=64。数据集错误:检查 data=。加载进程被杀:减少 workers,"
+        fix="查看堆栈。显存不足:减小 batch。数据集错误:检查 data=。加载进程被杀:减少 workers,"
         "更大的共享内存。resume=True 从 last.pt 继续。",
         meaning="Ultralytics 因异常结束;Ctrl-C 也算。在任务仍显示期间(15 分钟)持续告警。",
         verify="训练的输出;仪表盘上结束前的显存和损失。",

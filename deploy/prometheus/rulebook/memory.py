@@ -26,17 +26,14 @@ from .model import (
     measured,
     series,
 )
-from .records import GPU_GROWTH, GPU_LEFT, alive
+from .records import GPU_GROWTH, GPU_LEFT
 
 #: Which GPU a rank trains on, as 1.
 _RANKS_GPU = f"max by ({RANK_GPU}) ({series(c.TRAIN_DEVICE_INFO)})"
 
 GPU_MEMORY_NEAR_LIMIT = Alert(
     name="GpuMemoryNearLimit",
-    expr=(
-        f"{_RANKS_GPU} * on ({RANK}) group_left ()\n"
-        f"({measured(PEAK_SHARE, '1m')}) >= @cuda_peak_share_severe@\n{alive()}"
-    ),
+    expr=(f"{_RANKS_GPU} * on ({RANK}) group_left ()\n({measured(PEAK_SHARE, '1m')}) >= @cuda_peak_share_severe@"),
     labels=OF_RANK_GPU,
     severity=WARNING,
     hold="10m",
@@ -48,8 +45,9 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
         summary="PyTorch holds {{ $value | humanizePercentage }} of the GPU's memory",
         what="PyTorch has reserved {{ $value | humanizePercentage }} of the device: one larger batch (crowded images, "
         "multi_scale) and the training fails.",
-        fix="A smaller batch with the same optimisation: nbs=64 accumulates; or a smaller imgsz, amp=True, "
-        "multi_scale=False. batch=-1 measures what fits.",
+        fix="A smaller batch; `yoloscope diagnose` says which one, and with which nbs and weight_decay the optimizer's "
+        "steps stay as they are. Or a smaller imgsz, amp=True, multi_scale=False. On one GPU batch=-1 measures what "
+        "fits.",
         meaning="The most that PyTorch's allocator reserved, over the memory of the device.",
         verify="The memory dashboard: reserved, peak and the size of the device; growing over epochs means a leak.",
         silence="A run known to fit exactly.",
@@ -60,8 +58,8 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
             "PyTorch 已预留显存的 {{ $value | humanizePercentage }}:再来一个更大的批次(目标密集的图像、multi_scale)"
             "训练就会失败。"
         ),
-        fix="减小批量而保持优化效果:nbs=64 会进行累积;或减小 imgsz、amp=True、multi_scale=False。"
-        "batch=-1 会测量放得下的批量。",
+        fix="减小批量:`yoloscope diagnose` 会给出放得下的批量,以及保持优化步不变所需的 nbs 和 weight_decay;"
+        "或减小 imgsz、amp=True、multi_scale=False。单 GPU 时 batch=-1 会测量放得下的批量。",
         meaning="PyTorch 保留显存的最大值与设备显存之比。",
         verify="显存仪表盘:预留、峰值与显存大小;逐轮增长说明有泄漏。",
         silence="已知刚好放得下的任务。",
@@ -80,7 +78,7 @@ CUDA_ALLOC_RETRIES = Alert(
         summary="CUDA allocations keep failing and being tried again",
         what="{{ $value | humanize }} allocations in five minutes failed, flushed PyTorch's cache and were tried "
         "again; each costs a synchronisation of the GPU, and the next step is an out-of-memory error.",
-        fix="A smaller batch (nbs=64 accumulates), multi_scale=False, or "
+        fix="A smaller batch (half of it, if accumulation is to make up for it), multi_scale=False, or "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True against fragmentation.",
         meaning="The allocator's own count of retries grew in each five minutes for ten minutes.",
         verify="Step time on the memory dashboard jumps with each retry.",
@@ -92,7 +90,7 @@ CUDA_ALLOC_RETRIES = Alert(
             "五分钟内有 {{ $value | humanize }} 次分配失败、清空 PyTorch 缓存后重试;每次都会同步 GPU,"
             "再下一步就是显存不足错误。"
         ),
-        fix="减小批量(nbs=64 会累积)、multi_scale=False,或用 "
+        fix="减小批量(减半时梯度累积可以补足)、multi_scale=False,或用 "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True 缓解碎片。",
         meaning="分配器自身的重试计数在十分钟内持续增长。",
         verify="显存仪表盘上单步时间随每次重试跳升。",
@@ -120,8 +118,8 @@ CUDA_OUT_OF_MEMORY = Alert(
         summary="CUDA ran out of memory",
         what="The allocator reported about {{ $value | humanize }} out-of-memory errors in ten minutes and the batch "
         "was not reduced: the training failed, or computes targets on the CPU, hundreds of times slower.",
-        fix="A smaller batch with the same optimisation (nbs=64 accumulates), a smaller imgsz, amp=True; end "
-        "other processes on the GPU (nvidia-smi).",
+        fix="A smaller batch (`yoloscope diagnose` says which one, and what keeps the optimizer's steps), a smaller "
+        "imgsz, amp=True; end other processes on the GPU (nvidia-smi).",
         meaning="Ultralytics halves the batch by itself in the first epoch of a single-process training; anywhere else "
         "an out-of-memory error is final or slow. Where it halved the batch, this is a warning.",
         verify="The traceback in the trainer's output; `nvidia-smi` for other processes.",
@@ -133,7 +131,8 @@ CUDA_OUT_OF_MEMORY = Alert(
             "分配器十分钟内报告约 {{ $value | humanize }} 次显存不足,而批量没有减小:训练已失败,或改在 CPU 上计算目标,"
             "慢数百倍。"
         ),
-        fix=("减小批量而保持优化效果(nbs=64 会累积)、减小 imgsz、amp=True;结束 GPU 上的其他进程(nvidia-smi)。"),
+        fix="减小批量(`yoloscope diagnose` 会给出数值以及保持优化步不变的方法)、减小 imgsz、amp=True;"
+        "结束 GPU 上的其他进程(nvidia-smi)。",
         meaning="单进程训练的第一轮中 Ultralytics 会自动把批量减半;其他情况下显存不足要么终止训练,"
         "要么使其极慢。已减半时为 warning。",
         verify="训练输出中的堆栈;用 `nvidia-smi` 查看其他进程。",
@@ -155,9 +154,9 @@ OOM_BATCH_REDUCED = Alert(
         summary="Ultralytics halved the batch after running out of memory",
         what="The training goes on, about {{ $value | humanize }} times with half the batch: slower than it was asked "
         "to be, and with other results.",
-        fix="Start with what fits: batch=-1 measures it, nbs=64 keeps the optimisation the same. Other processes on "
-        "the "
-        "GPU take memory as well (nvidia-smi).",
+        fix="Start with the batch it was halved to, which fits; batch=-1 measures one. Accumulation makes up for half "
+        "the batch as long as batch x accumulated batches stays at nbs. Other processes on the GPU take memory as well "
+        "(nvidia-smi).",
         meaning="Ultralytics catches the error in the first epoch, at most three times, and rebuilds the loader.",
         verify="train_batch_size on the run's dashboard is smaller than the batch argument.",
         silence="The smaller batch is fine.",
@@ -165,7 +164,8 @@ OOM_BATCH_REDUCED = Alert(
     zh=Text(
         summary="显存不足后 Ultralytics 将批量减半",
         what="训练继续,批量约 {{ $value | humanize }} 次减半:比要求的慢,结果也会不同。",
-        fix="一开始就用放得下的批量:batch=-1 自动测量,nbs=64 保持优化效果不变。GPU 上的其他进程也占显存(nvidia-smi)。",
+        fix="一开始就用减半后的批量(放得下),或用 batch=-1 自动测量。只要 batch 乘以累积的 batch 数仍等于 nbs,"
+        "梯度累积就能补足减半的批量。GPU 上的其他进程也占显存(nvidia-smi)。",
         meaning="Ultralytics 在第一轮捕获该错误,最多三次,并重建 loader。",
         verify="任务仪表盘上的 train_batch_size 小于 batch 参数。",
         silence="较小的批量可以接受。",
@@ -210,7 +210,7 @@ GPU_MEMORY_FRAGMENTED = Alert(
 
 GPU_MEMORY_LEAK = Alert(
     name="GpuMemoryLeak",
-    expr=(f"{GPU_LEFT}\nand on ({RANK}) {GPU_GROWTH} >= @growth_bytes@\n{alive()}"),
+    expr=f"{GPU_LEFT}\nand on ({RANK}) {GPU_GROWTH} >= @growth_bytes@",
     labels=OF_RANK,
     severity=WARNING,
     hold="5m",

@@ -297,10 +297,50 @@ RUN_WASTED = _run(
     "cause",
 )
 
+
+# --- whose run it is, and what it costs -------------------------------------------------------------------------------
+def _owner() -> Expr:
+    """Ranks with whom they belong to, and a name for where they run."""
+    job = total("max", ALL(c.TRAIN_JOB_INFO), *labels.RANK, "slurm_job_user", "namespace")
+    run, where = ALL(c.TRAIN_RUN_INFO), f"on ({', '.join(labels.RANK)})"
+    own = f"({run} * {where} group_left (slurm_job_user, namespace) ({job})) or ({run} unless {where} {job})"
+    pod = f'label_join({own}, "workload", "/", "namespace", "pod")'
+    trimmed = f'label_replace({pod}, "workload", "$1", "workload", "/(.*)")'
+    named = f'label_replace({trimmed}, "workload", "$1", "slurm_job_id", "(.+)")'
+    return Expr(f'label_replace({named}, "user", "$1", "slurm_job_user", "(.+)")', "", c.TRAIN_JOB_INFO.help)
+
+
+RUN_OWNER = _run(
+    "yoloscope_train_owner",
+    "info",
+    total("max", _owner(), *_OF_RUN, "user", "workload"),
+    "Whose run it is: the Slurm job's user, else the process's; as workload the Slurm job, else namespace/pod.",
+    "user",
+    "workload",
+)
+RUN_GPUS_HELD = _run(
+    "yoloscope_gpus_held",
+    "count",
+    total("count", total("max", _living(ALL(c.TRAIN_DEVICE_INFO)), *_OF_RUN, "gpu"), *_OF_RUN).of(""),
+    "GPUs that the living ranks of the run hold, busy or not.",
+)
+RUN_GPU_POWER = _run(
+    "yoloscope_gpu_power_watts",
+    "sum",
+    total("sum", render(gpu.on_ranks(last(c.GPU_POWER_WATTS)), ALL), *_OF_RUN).of("watts"),
+    "Power of the GPUs that the living ranks of the run hold.",
+)
+
+#: What things cost, in whatever currency; there only where somebody said so: see `prices`.
+PRICE_GPU_HOUR = Recorded("yoloscope_price_per_gpu_hour", GAUGE, "", "Price of a GPU held for an hour.")
+PRICE_KWH = Recorded("yoloscope_price_per_kwh", GAUGE, "", "Price of a kilowatt-hour.")
+CO2_KWH = Recorded("yoloscope_co2_kilograms_per_kwh", GAUGE, "", "CO2 emitted for a kilowatt-hour, in kilograms.")
+PRICES: Final = (PRICE_GPU_HOUR, PRICE_KWH, CO2_KWH)
+
 #: Of nodes and of runs on nodes, in the order of the rule file.
 SHOWN: Final = tuple(
     one
     for one in list(globals().values())
     if isinstance(one, Recorded) and one.name.startswith("instance") and one not in (NODE_GPUS, EXPORTERS)
 )
-RECORDED: Final = (*SHOWN, *(one for group in RECORDS.values() for one in group))
+RECORDED: Final = (*SHOWN, *PRICES, *(one for group in RECORDS.values() for one in group))

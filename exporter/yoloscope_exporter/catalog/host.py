@@ -11,6 +11,7 @@ MEMORY_AVAILABLE_BYTES = gauge("memory_available_bytes", "Memory that can be had
 MEMORY_USED_BYTES = gauge("memory_used_bytes", "Memory in use: total less available.")
 MEMORY_CACHED_BYTES = gauge("memory_cached_bytes", "Page cache, shared memory included.")
 SWAP_USED_BYTES = gauge("swap_used_bytes", "Swap in use.")
+MEMORY_OOM_KILLS_TOTAL = counter("memory_oom_kills_total", "Processes of the node killed for lack of memory.")
 DISK_READ_BYTES_TOTAL = counter("disk_read_bytes_total", "Bytes read from the device.", "device")
 DISK_WRITTEN_BYTES_TOTAL = counter("disk_written_bytes_total", "Bytes written to the device.", "device")
 DISK_READS_TOTAL = counter("disk_reads_total", "Reads completed.", "device")

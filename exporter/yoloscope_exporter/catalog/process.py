@@ -23,6 +23,12 @@ TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL = counter(
     "Time the rank's processes were ready but had no CPU; a cgroup's throttling counts here too.",
     *_PROCESS,
 )
+TRAIN_PROCESS_IO_DELAY_SECONDS_TOTAL = counter(
+    "train_process_io_delay_seconds_total",
+    "Time the rank's processes waited for block I/O; absent where the kernel does not count it "
+    "(`sysctl kernel.task_delayacct=1`).",
+    *_PROCESS,
+)
 TRAIN_PROCESSES = gauge(
     "train_processes",
     "Processes of the rank: `worker` are those of the training loader only, `val_worker` those of the validation's, "
@@ -35,6 +41,10 @@ TRAIN_PROCESS_FAIR_CORES = gauge(
     "The same, but each CPU divided by the number of ranks on the node that may run on it.",
     *_PROCESS,
 )
+TRAIN_SHM_SIZE_BYTES = gauge(
+    "train_shm_size_bytes", "Size of /dev/shm as the rank sees it, which in a container is another one.", "run", "rank"
+)
+TRAIN_SHM_AVAILABLE_BYTES = gauge("train_shm_available_bytes", "Space left in that /dev/shm.", "run", "rank")
 #: Where a run stands still: the rank that the others wait for, its process, what that does, the call it does it in, and
 #: what all processes do.
 HANG_FACTS = ("culprit", "process", "pid", "doing", "function", "file", "line", "others")

@@ -1,4 +1,4 @@
-"""Memory and swap as psutil tells them; the page cache from /proc/meminfo."""
+"""Memory and swap as psutil tells them; the page cache from /proc/meminfo, OOM kills from /proc/vmstat."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ def collectors(context: Context) -> Sequence[Collector]:
             yield Sample(catalog.MEMORY_CACHED_BYTES, (), cached)
         yield Sample(catalog.MEMORY_USED_BYTES, (), float(memory.total - memory.available))
         yield Sample(catalog.SWAP_USED_BYTES, (), float(swap.used))
+        kills = parse_oom_kills(read_or_empty(context.procfs / "vmstat"))
+        if kills is not None:
+            yield Sample(catalog.MEMORY_OOM_KILLS_TOTAL, (), kills)
 
     return [Collector("memory", collect)]
 
@@ -42,3 +45,9 @@ def parse_cached(meminfo: str) -> float | None:
     """Bytes of page cache; None if it is not told. psutil's `cached` has reclaimable slab in it as well."""
     _, found, rest = meminfo.partition("\nCached:")
     return float(rest.split(None, 1)[0]) * _KIB if found else None
+
+
+def parse_oom_kills(vmstat: str) -> float | None:
+    """Processes that the kernel killed for lack of memory since it started; kernels before 4.13 do not count them."""
+    _, found, rest = vmstat.partition("\noom_kill ")
+    return float(rest.split(None, 1)[0]) if found else None

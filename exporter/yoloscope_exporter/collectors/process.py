@@ -1,4 +1,4 @@
-"""The processes of each rank by role: CPU time, waiting for a CPU, memory, bytes read, affinity.
+"""The processes of each rank by role: CPU time, waiting for a CPU, memory, bytes read, affinity; the rank's /dev/shm.
 
 `main` is the rank's own process with whatever helpers it started; `worker` are the processes of its training loader,
 `val_worker` those of its validation's. The rank tells their pids. Where it does not (older hooks, workers just started)
@@ -15,6 +15,7 @@ for each rank again. On Linux those three are read from /proc here.
 from __future__ import annotations
 
 import os
+import stat
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ class Reading(NamedTuple):
     resident_bytes: float
     read_bytes: float | None
     waits: Mapping[int, float]  # seconds in the run queue, by thread
+    io_delay: float  # seconds; 0 where the kernel does not count them
     affinity: int  # bit mask; 0 where it is not told
     pids: tuple[int, ...]  # in each PID namespace from the exporter's to its own
 
@@ -65,6 +67,7 @@ class _Total:
     cpu: float = 0.0
     read: float | None = None
     wait: float | None = None
+    io_delay: float = 0.0
     count: int = 0
     resident: float = 0.0
     affinity: int = 0
@@ -106,6 +109,7 @@ class Processes:
         for trainer, rank in self._ranks.items():
             for role, total in rank.totals.items() if rank.last else ():  # nothing left to read: nothing to tell
                 yield from _samples((trainer.run, trainer.rank, role), total, masks)
+            yield from _shared_memory(f"{self._procfs}/{trainer.pid}/root/dev/shm", trainer)
         if self._ranks and not any(rank.last for rank in self._ranks.values()):
             self._require_processes()
 
@@ -175,6 +179,7 @@ def _add(total: _Total, now: Reading, before: Reading | None) -> None:
     total.resident += now.resident_bytes
     total.affinity |= now.affinity
     total.cpu += max(0.0, now.cpu_seconds - (before.cpu_seconds if before else 0.0))
+    total.io_delay += max(0.0, now.io_delay - (before.io_delay if before else 0.0))
     if now.read_bytes is not None:
         grown = now.read_bytes - (before.read_bytes or 0.0 if before else 0.0)
         total.read = (total.read or 0.0) + max(0.0, grown)
@@ -189,12 +194,24 @@ def _samples(label: tuple[str, ...], total: _Total, masks: Sequence[int]) -> Ite
         yield Sample(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, label, total.read)
     if total.wait is not None:
         yield Sample(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, label, total.wait)
+    if total.io_delay:  # 0 says that it is not counted: every process reads something
+        yield Sample(catalog.TRAIN_PROCESS_IO_DELAY_SECONDS_TOTAL, label, total.io_delay)
     yield Sample(catalog.TRAIN_PROCESSES, label, float(total.count))
     if total.count:
         yield Sample(catalog.TRAIN_PROCESS_RESIDENT_BYTES, label, total.resident)
     if total.affinity:
         yield Sample(catalog.TRAIN_PROCESS_AFFINITY_CORES, label, float(total.affinity.bit_count()))
         yield Sample(catalog.TRAIN_PROCESS_FAIR_CORES, label, fair_cores(total.affinity, masks))
+
+
+def _shared_memory(path: str, trainer: Trainer) -> Iterator[Sample]:
+    """The rank's own /dev/shm, where we may look into its mounts: as root, or as its user."""
+    label = (trainer.run, trainer.rank)
+    with suppress(OSError, AttributeError):  # Windows has no statvfs
+        if stat.S_ISDIR(os.lstat(path).st_mode):  # a link would lead out of its mounts
+            room = os.statvfs(path)
+            yield Sample(catalog.TRAIN_SHM_SIZE_BYTES, label, float(room.f_blocks * room.f_frsize))
+            yield Sample(catalog.TRAIN_SHM_AVAILABLE_BYTES, label, float(room.f_bavail * room.f_frsize))
 
 
 def fair_cores(affinity: int, masks: Sequence[int]) -> float:
@@ -265,6 +282,7 @@ def read_process(process: psutil.Process, directory: str, threads: list[str]) ->
             resident_bytes=float(process.memory_info().rss),
             read_bytes=_read_bytes(process),
             waits=_waits(f"{directory}/task", threads),
+            io_delay=getattr(cpu, "iowait", 0.0),
             affinity=_affinity(status) if psutil.LINUX else _allowed(process),
             pids=_pids(status) or (process.pid,),
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from yoloscope_exporter import collectors
+from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
@@ -136,7 +136,7 @@ def _source(source: Source) -> Finding:
     subject = f"collector {collector.name}"
     thread = IsolatedThread(collector.name)
     begun = time.perf_counter()
-    call = thread.call(lambda: _count(source), PATIENCE_SECONDS)
+    call = thread.call(lambda: _collected(source), PATIENCE_SECONDS)
     seconds = time.perf_counter() - begun
     if not call.done():
         return Finding(FAIL, subject, f"did not finish within {PATIENCE_SECONDS:g} s")
@@ -146,11 +146,16 @@ def _source(source: Source) -> Finding:
         return Finding(NOTE, subject, f"has no data here: {error}")
     if error is not None:
         return Finding(FAIL, subject, f"{type(error).__name__}: {error}")
-    return Finding(OK, subject, f"{call.result()} samples in {seconds * 1e3:.1f} ms")
+    count, lost = call.result()
+    if lost:
+        text = f"GPU {', '.join(lost)} does not answer: fallen off the bus; dmesg | grep -i xid, then restart the node"
+        return Finding(FAIL, subject, text)
+    return Finding(OK, subject, f"{count} samples in {seconds * 1e3:.1f} ms")
 
 
-def _count(source: Source) -> int:
-    """How many samples the source gives now."""
+def _collected(source: Source) -> tuple[int, list[str]]:
+    """How many samples the source gives now, and the GPUs that it says are lost."""
     if source.third_party:
-        return sum(len(family.samples) for family in source.third_party.collect())
-    return len(list(source.collector.collect()))
+        return sum(len(family.samples) for family in source.third_party.collect()), []
+    samples = list(source.collector.collect())
+    return len(samples), [one.labels[0] for one in samples if one.metric is catalog.GPU_UP and not one.value]

@@ -76,7 +76,10 @@ WATCH_SECONDS = 15.0
     help="YAML file that overrides default thresholds; with --recording and --prometheus.",
 )
 @click.option(
-    "--verbose", "-v", is_flag=True, help="Also list verdicts that could not be evaluated, with the missing signals."
+    "--verbose",
+    "-v",
+    is_flag=True,
+    help="Also list verdicts that could not be evaluated, with the missing signals, and each of many runs.",
 )
 @click.pass_context
 def diagnose(  # noqa: PLR0913, PLR0917 - a command's options

@@ -16,9 +16,10 @@ from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
-from yoloscope_exporter.reports.comparison import compare
+from yoloscope_exporter.reports.comparison import PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.promises import promises
+from yoloscope_exporter.reports.significance import CONFIDENCE
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 
@@ -39,8 +40,45 @@ class _Where:
     records: Path
 
 
-@click.command(short_help="Summarise a run, compare two runs, or show the last batches before a crash.")
-@click.argument("runs", nargs=-1, metavar="RUN [RUN]")
+class _ManyAfterVs(click.Command):
+    """`--vs B1 B2 B3` as click has it: `--vs B1 --vs B2 --vs B3`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Every word after --vs, up to the next option, is one of its."""
+        begin = args.index("--vs") + 1 if "--vs" in args else len(args)
+        end = next((index for index in range(begin, len(args)) if args[index].startswith("-")), len(args))
+        more = [word for run in args[begin + 1 : end] for word in ("--vs", run)]
+        return super().parse_args(ctx, [*args[: begin + 1], *more, *args[max(end, begin + 1) :]])
+
+
+def _share(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
+    """`5%` as 0.05."""
+    if text is None:
+        return None
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = -1.0
+    if not text.endswith("%") or not 0 <= share < 1:
+        raise click.BadParameter(f"{text!r} is no share; use for example 5%")
+    return share
+
+
+@click.command(cls=_ManyAfterVs, short_help="Summarise a run, compare runs, or show the last batches before a crash.")
+@click.argument("runs", nargs=-1, metavar="RUN...")
+@click.option(
+    "--vs",
+    "others",
+    multiple=True,
+    metavar="RUN...",
+    help="Compare repetitions: report A1 A2 A3 --vs B1 B2 B3.",
+)
+@click.option(
+    "--gate",
+    callback=_share,
+    metavar="PERCENT",
+    help="Exit with 1 if the second run, or group, is slower than the first by more than that, 95% sure.",
+)
 @click.option(
     "--recording",
     "recorded",
@@ -89,8 +127,10 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     html: Path | None,
     markdown: Path | None,
     black_box: bool,  # noqa: FBT001 - click's
+    others: tuple[str, ...],
+    gate: float | None,
 ) -> None:
-    """Report on one run, or compare two.
+    """Report on one run, or compare several.
 
     RUN is a run's name, or a file of `yoloscope record` that holds one run. Names are looked up among the records on
     this machine, which hold the totals and the last 4096 batches of a run, also after a crash, or in a recording or a
@@ -99,29 +139,76 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     \b
       yoloscope report train/yolo11m
       yoloscope report before.om after.om --html compare.html
+      yoloscope report small.om medium.om large.om
+      yoloscope report A1.om A2.om A3.om --vs B1.om B2.om B3.om --gate 5%
       yoloscope report --recording week.om.gz starved mended
       yoloscope report --black-box train/yolo11m
+
+    Of one run each, a difference is compared with the variation within the runs; only repetitions tell whether it is
+    significant.
+
+    \b
+    Exit codes:
+      0  done; with --gate: not slower beyond doubt
+      1  with --gate: slower by more than PERCENT, 95% sure
+      2  bad input, or --gate on runs too short to judge
     """  # noqa: D301 - click reads the backslash
     where = _Where(recorded, prometheus, since, cluster, records or paths.directory())
     if recorded and prometheus:
         raise click.UsageError("choose one of --recording and --prometheus")
-    if len(runs) not in {1, 2} or (black_box and len(runs) != 1):
-        raise click.UsageError(f"name one run{'' if black_box else ', or two to compare'}; {_known(where)}")
+    _check(runs, others, gate, black_box=black_box, where=where)
     if black_box:
         _black_postmortem(where, runs[0], html)
         return
-    summaries = [_summary(where, run) for run in runs]
-    _write(markdown, _text(summaries))
+    groups = [[_summary(where, run) for run in group] for group in (runs, others) if group]
+    if not others:
+        groups = [[summary] for summary in groups[0]]
+    if len(groups) == 1:
+        _write(markdown, summary_markdown(groups[0][0]))
+        if html:
+            _write(html, pages.one(groups[0][0]))
+        return
+    comparison = compare(*groups)
+    _write(markdown, _text(comparison))
     if html:
-        _write(html, pages.one(summaries[0]) if len(summaries) == 1 else pages.two(compare(*summaries)))
+        _write(html, pages.several(comparison))
+    if gate is not None:
+        click.get_current_context().exit(_gate(comparison, gate))
 
 
-def _text(summaries: Sequence[Summary]) -> str:
-    if len(summaries) == 1:
-        return summary_markdown(summaries[0])
-    table = comparison_markdown(compare(*summaries))
-    head = [f"# {summaries[0].run} and {summaries[1].run}", "", table, *promises(summaries)]
-    return "\n".join([*head, *map(summary_markdown, summaries)])
+def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:
+    """Refuse a number of runs that makes no sense."""
+    if not runs or (black_box and len((*runs, *others)) != 1):
+        raise click.UsageError(f"name one run{'' if black_box else ', or several to compare'}; {_known(where)}")
+    if others and (len(runs) > 1) != (len(others) > 1):
+        raise click.UsageError("--vs: one run has no spread; name at least two on either side, or one on each")
+    if gate is not None and not others and len(runs) != PAIR:
+        raise click.UsageError("--gate compares two runs, or two groups with --vs")
+
+
+def _gate(comparison: Comparison, least: float) -> int:
+    """The exit code, and why.
+
+    Raises:
+        click.ClickException: the throughputs cannot be compared.
+    """
+    chance = chance_of_slowdown(comparison, least)
+    if chance is None:
+        raise click.ClickException("--gate: too little was seen of the runs' throughput to compare it")
+    before, after = (column.estimate("throughput") for column in comparison.columns)
+    slower = chance < 1 - CONFIDENCE
+    lost = 1 - after.mean / before.mean if before and after and before.mean else 0.0
+    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}"
+    verdict = f"slower by more than {least:.1%}" if slower else f"not slower by more than {least:.1%} beyond doubt"
+    click.echo(f"gate: {said}; {verdict}", err=True)
+    return int(slower)
+
+
+def _text(comparison: Comparison) -> str:
+    runs = [summary for column in comparison.columns for summary in column.runs]
+    title = " and ".join(dict.fromkeys(summary.run for summary in runs))
+    head = [f"# {title}", "", comparison_markdown(comparison), *promises(runs)]
+    return "\n".join([*head, *map(summary_markdown, runs)])
 
 
 def _write(path: Path | None, text: str) -> None:

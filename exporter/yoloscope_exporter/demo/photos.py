@@ -1,7 +1,7 @@
 """A data set as cameras deliver it: photographs far larger than the network's input, each with one labelled square.
 
-Decoding them is what starves the training of the demo. Nothing is simulated: a JPEG of 8 megapixels takes a CPU about a
-tenth of a second, at every epoch anew, unless it is cached.
+Decoding them is what starves the training of the demo. Nothing is simulated: a JPEG of 12 megapixels takes a CPU a
+tenth of a second or more, at every epoch anew, unless it is cached.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HEIGHT, WIDTH = 2400, 3200
-SQUARE = 0.2  # side of the labelled square, as a share of the photograph
+HEIGHT, WIDTH = 3000, 4000
+SQUARE = 0.4  # side of the labelled square, as a share of the photograph
 
 
-def write(root: Path, *, train: int = 96, val: int = 4) -> Iterator[int]:
+def write(root: Path, *, train: int, val: int) -> Iterator[int]:
     """Write `train` and `val` photographs with labels below `root` in YOLO's layout, yielding how many are done."""
     import cv2  # noqa: PLC0415 - comes with the extra `train`
     import numpy as np  # noqa: PLC0415

@@ -175,7 +175,7 @@ def costs_of(s: Signals) -> Costs | None:
         cpus_left=_cpus_left(s),
         trainer_cpu=max(trainer_cpu, 0.0),
         disk=s.get(Signals.disk_busy_share) * batch if s.get(Signals.worker_read_rate) else None,
-        spread=s.get(Signals.throughput_spread) * math.sqrt(2 / PARTS),  # a difference of two means of so many parts
+        spread=_spread(s),
     )
 
 
@@ -191,17 +191,22 @@ def without_wait(s: Signals) -> Forecast | None:
     """At most what training would do if it never waited for data."""
     if not s.has(Signals.data_wait_share):
         return None
-    return forecast.saved(s.numbers.get(Signals.images_per_second.name), s.data_wait_share)
+    return without_share(s, s.data_wait_share)
 
 
 def without_share(s: Signals, share: float) -> Forecast | None:
     """At most what training would do without a share of its step time."""
-    return forecast.saved(s.numbers.get(Signals.images_per_second.name), share)
+    return forecast.saved(s.numbers.get(Signals.images_per_second.name), share, spread=_spread(s))
+
+
+def _spread(s: Signals) -> float:
+    """Between two runs with equal settings: that of a difference of two means over the window's parts."""
+    return s.get(Signals.throughput_spread) * math.sqrt(2 / PARTS)
 
 
 def shorter_run(share: float, least: float = 0.0) -> Forecast | None:
     """A run without between `least` and `share` of its time; images per second of training stay what they are."""
-    return forecast.saved(1.0, share, least, unit="x")
+    return forecast.saved(1.0, share, least)
 
 
 # --- loading --------------------------------------------------------------------------------------------------------

@@ -311,6 +311,14 @@ CAUSES = (
         "nothing, if it was meant; the log of who manages the machine or the service",
         "SIGTERM, by the stack it leaves behind",
     ),
+    Cause(
+        "node_out_of_memory_kill",
+        "probably the kernel's OOM killer: the node's count of OOM kills rose, and the run's cgroup has none",
+        lambda s: s.state == "killed" and s.get(Signals.node_oom_kills) > 0,
+        "journalctl -k names who was killed; fewer workers, no RAM cache",
+        "the node's count of OOM kills rose",
+        lambda s: {**_fewer_workers(s), "cache": False},
+    ),
 )
 BY_NAME = {cause.name: cause for cause in CAUSES}
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
 #: Ranks that are remembered; the ones that were seen longest ago are forgotten first.
-MOST = 512
+MOST = 128
 #: What two runs must have in common: task, model, data, and what makes an image as costly; less what was advised.
 IDENTITY = ("task", "model", "data", "imgsz", "world_size")
 #: Of the promised gain, the share below which advice did not help.
@@ -132,7 +132,7 @@ def follow_ups(earlier: Iterable[Past], now: Past) -> tuple[FollowUp, ...]:
     known: set[str] = set()
     found: list[FollowUp] = []
     for one in sorted(earlier, key=lambda past: -past.started):
-        if one.rank != now.rank or one.started >= now.started:
+        if not one.told or one.rank != now.rank or one.started >= now.started:
             continue
         found += [follow for follow in _followed(one, now) if known.isdisjoint(follow.arguments)]
         known |= {name for follow in found for name in follow.arguments}
@@ -140,23 +140,28 @@ def follow_ups(earlier: Iterable[Past], now: Past) -> tuple[FollowUp, ...]:
 
 
 def _followed(one: Past, now: Past) -> Iterator[FollowUp]:
+    followed = {verdict: told for verdict, told in one.told.items() if _is_followed(told, one, now)}
+    if not followed:
+        return
     changed = {name for name, value in now.settings.items() if not ultralytics.same(value, one.settings.get(name, ""))}
-    followed = {
-        verdict: told
-        for verdict, told in one.told.items()
-        if told.arguments and _in_use(told.arguments, changed, now) and _alike(one, now, told)
-    }
-    advised = {name for told in followed.values() for name in told.arguments}
+    also = tuple(sorted(changed - {name for told in followed.values() for name in told.arguments}))
     for verdict, told in followed.items():
         unit = told.forecast.unit if told.forecast else "images/s"
-        also = tuple(sorted(changed - advised))
-        figures = one.figure(unit), now.figure(unit)
-        yield FollowUp(one.run, verdict, told.arguments, told.forecast, *figures, also)
+        yield FollowUp(one.run, verdict, told.arguments, told.forecast, one.figure(unit), now.figure(unit), also)
 
 
-def _in_use(arguments: Mapping[str, Value], changed: set[str], now: Past) -> bool:
-    """All of them, and none before."""
-    return all(name in changed and ultralytics.same(value, now.settings[name]) for name, value in arguments.items())
+def _is_followed(told: Advice, one: Past, now: Past) -> bool:
+    """All of its arguments are in use, and none was before."""
+    return (
+        bool(told.arguments)
+        and _alike(one, now, told)
+        and all(
+            name in now.settings
+            and ultralytics.same(value, now.settings[name])
+            and not ultralytics.same(value, one.settings.get(name, ""))
+            for name, value in told.arguments.items()
+        )
+    )
 
 
 def _alike(one: Past, now: Past, told: Advice) -> bool:
@@ -187,10 +192,13 @@ class History:
         now = self._pasts.get((diagnosis.cluster, diagnosis.run, diagnosis.rank))
         if now is None or len(self._pasts) == 1:
             return diagnosis
-        pasts = [one for (cluster, *_), one in self._pasts.items() if cluster == diagnosis.cluster]
-        alike = [one for one in pasts if one.identity == now.identity and one.started <= now.started]
-        failed = [follow for one in alike for follow in follow_ups(pasts, one) if follow.helped is False]
-        verdicts = tuple(_without_repetition(verdict, failed) for verdict in diagnosis.verdicts)
+        ours = (diagnosis.cluster, diagnosis.rank)
+        pasts = [one for (cluster, _, rank), one in self._pasts.items() if (cluster, rank) == ours]
+        verdicts = diagnosis.verdicts
+        if any(verdict.advice.arguments for verdict in verdicts):
+            alike = [one for one in pasts if one.identity == now.identity and one.started <= now.started]
+            failed = [follow for one in alike for follow in follow_ups(pasts, one) if follow.helped is False]
+            verdicts = tuple(_without_repetition(verdict, failed) for verdict in verdicts)
         return replace(diagnosis, verdicts=verdicts, followed=follow_ups(pasts, now))
 
 

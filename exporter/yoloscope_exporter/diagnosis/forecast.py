@@ -161,8 +161,13 @@ def cached(costs: Costs, place: str) -> tuple[Costs, ...]:
     return (best,) if place == "ram" and costs.decoding is not None else (best, costs)
 
 
-def saved(today: float | None, share: float, least: float = 0.0, *, unit: Unit = "images/s") -> Forecast | None:
-    """If between `least` and `share` of the time goes away; None where today's speed is not known."""
+def saved(today: float | None, share: float, least: float = 0.0, spread: float | None = None) -> Forecast | None:
+    """If between `least` and `share` of the time goes away; None where today's speed is not known.
+
+    Without a spread it is the speed of the run as a whole, as a multiple of today's.
+    """
     if today is None or not 0 <= least <= share < 1:
         return None
-    return Forecast(unit, today / (1 - least), today / (1 - share), today)
+    unit: Unit = "x" if spread is None else "images/s"
+    wider = 1 + DEVIATIONS * max(spread or 0.0, LEAST_SPREAD)
+    return Forecast(unit, today / (1 - least), today / (1 - share) * (1.0 if spread is None else wider), today)

@@ -126,7 +126,7 @@ class Live:
         everybody = signals.gather([(short, long)], self.faults)
         self._hysteresis.keep((s.run, s.rank) for s in everybody)
         told = [self._tell(s, now) for s in everybody]
-        alone = signals.of_node(short, self.limits)
+        alone = signals.of_node(short, long, self.limits)
         if alone.get(Signals.held_idle_gpus):
             told.append(diagnose(alone, {"held_idle": alone}, self.limits, self.faults))
         present = {(s.run, s.rank) for s in everybody}

@@ -114,7 +114,7 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
             (Window(store, now - window, now, own), Window(store, now - HISTORY, now, own)) for store, own in nodes
         ]
         everybody = signals.gather(views, faults, started)
-        alone = [signals.of_node(short, limits) for short, _ in views]
+        alone = [signals.of_node(short, long, limits) for short, long in views]
         everybody += [s for s in alone if s.numbers]
         hysteresis.keep((s.run, s.rank) for s in everybody)
         for s in everybody:
@@ -220,7 +220,7 @@ def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits:
     start, end = max(history.spans[name], key=lambda span: span[1] - span[0])
     windows = [Window(store, start, end, own) for store, own in nodes]
     everybody = signals.gather([(window, window) for window in windows], faults)
-    everybody += [signals.of_node(window, limits) for window in windows]
+    everybody += [signals.of_node(w, Window(w.store, end - HISTORY, end, w.period), limits) for w in windows]
     whole = next((s for s in everybody if (s.run, s.rank) == (seen.run, seen.rank)), seen)
     whole = replace(whole, state=seen.state)
     return whole if judge(whole, limits, faults).get(name) else seen

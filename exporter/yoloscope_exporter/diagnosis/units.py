@@ -38,6 +38,12 @@ def gib(number: float) -> str:
     return f"{number / 2**30:.2f} GiB"
 
 
+def energy(joules: float) -> str:
+    """Energy: `3.2 Wh`, `1.5 kWh`."""
+    hours = joules / 3600
+    return f"{hours:.3g} Wh" if hours < 1000 else f"{hours / 1000:.3g} kWh"  # noqa: PLR2004
+
+
 def percent(share: float) -> str:
     """A share: `12.5%`."""
     return f"{share:.1%}"

@@ -76,29 +76,80 @@ class _Found(NamedTuple):
 
 
 class Inside:
-    """What windows hold of each metric, and how much of it grew: looked up once for all who evaluate over them."""
+    """What windows hold, and how much of it grew: looked up once for all who evaluate over them."""
 
-    def __init__(self, windows: Sequence[Window]) -> None:
-        """Nothing is looked up yet."""
+    def __init__(
+        self, windows: Sequence[Window], within: Mapping[str, str] | None = None, whole: Inside | None = None
+    ) -> None:
+        """Nothing is looked up yet.
+
+        Args:
+            windows: of each node.
+            within: as for `evaluate`.
+            whole: of the window of which this single one is a part; it has found the series already.
+        """
         self.windows = tuple(windows)
-        self._found: dict[str, list[_Found]] = {}
+        self._within = within or {}
+        self._whole = whole
+        self._families: dict[str, list[_Found]] = {}
+        self._parts: dict[int, _Found | None] = {}
         self._grown: dict[tuple[int, str, str], float] = {}
+        # By identity, which costs nothing, where equality would go through all of a selector. Each is kept beside what
+        # it gave, so that no other can take its identity.
+        self._selected: dict[int, tuple[Selector, list[_Found]]] = {}
+        self._growth: dict[tuple[int, bool], tuple[Selector, Vector]] = {}
 
-    def of(self, metric: Metric) -> list[_Found]:
-        """Its series that have a point in their node's window."""
-        known = self._found.get(metric.name)
+    def selected(self, of: Selector) -> list[_Found]:
+        """The series of a selector that have a point in their node's window."""
+        known = self._selected.get(id(of))
         if known is None:
-            known = self._found[metric.name] = [
-                _Found(_label_set(metric.labels, values, window.store.target), values, window, one, span)
+            known = self._selected[id(of)] = (of, self._select(of))
+        return known[1]
+
+    def _select(self, of: Selector) -> list[_Found]:
+        if self._whole is not None:
+            parts = map(self._part, self._whole.selected(of))
+            return [part for part in parts if part is not None]
+        asked = {name: text for name, text in self._within.items() if name in of.metric.labels}
+        found = self._family(of.metric)
+        for name, text in (*of.labels, *asked.items()):
+            if name != "le":
+                position, test = of.metric.labels.index(name), _matcher(text)
+                found = [one for one in found if test(one.values[position])]
+        return found
+
+    def _family(self, metric: Metric) -> list[_Found]:
+        known = self._families.get(metric.name)
+        if known is None:
+            known = self._families[metric.name] = [
+                _Found(label_set(metric.labels, values, window.store.target), values, window, one, span)
                 for window in self.windows
                 for values, one, span in window.inside(metric)
             ]
         return known
 
-    def grown(self, one: _Found, of: Selector) -> float | None:
-        """By how much a series grew, extrapolated to the window's edges; None if it has a single point there."""
-        if len(one.span) == 1:
-            return None
+    def _part(self, one: _Found) -> _Found | None:
+        """As much of it as lies in this part of the window."""
+        key = id(one.series)
+        if key not in self._parts:
+            (window,) = self.windows
+            span = one.series.span(window.start, window.end)
+            self._parts[key] = _Found(one.labels, one.values, window, one.series, span) if span else None
+        return self._parts[key]
+
+    def growth(self, of: Selector, *, rate: bool) -> Vector:
+        """By how much each series grew, extrapolated to the window's edges; those with a single point are left out."""
+        known = self._growth.get((id(of), rate))
+        if known is None:
+            grown: Vector = {}
+            for one in self.selected(of):
+                if len(one.span) > 1:
+                    increase = self._increase(one, of)
+                    grown[one.labels] = increase / one.window.seconds if rate else increase
+            known = self._growth[id(of), rate] = (of, grown)
+        return known[1]
+
+    def _increase(self, one: _Found, of: Selector) -> float:
         key = (id(one.series), of.part, dict(of.labels).get("le", "") if of.part else "")
         known = self._grown.get(key)
         if known is None:
@@ -123,29 +174,18 @@ def evaluate(
         within: only series with these labels, as far as their metric has them.
         life: take counters from their start on, instead of over the window.
     """
-    return Evaluator(Inside(windows), by, within, life=life).vector(formula)
+    return Evaluator(Inside(windows, within), by, life=life).vector(formula)
 
 
 class Evaluator:
     """Evaluates formulas over the same windows for the same question, what they share only once."""
 
-    def __init__(
-        self,
-        inside: Inside,
-        by: tuple[str, ...] = (),
-        within: Mapping[str, str] | None = None,
-        *,
-        life: bool = False,
-    ) -> None:
+    def __init__(self, inside: Inside, by: tuple[str, ...] = (), *, life: bool = False) -> None:
         """Arguments as those of `evaluate`."""
         self.inside = inside
         self.by = by
-        self.within = within or {}
         self.life = life
-        # By identity, which costs nothing, where equality would go through all of a formula. Each is kept beside what
-        # it gave, so that no other can take its identity.
-        self._vectors: dict[int, tuple[Formula, Vector]] = {}
-        self._series: dict[int, tuple[Selector, list[_Found]]] = {}
+        self._vectors: dict[int, tuple[Formula, Vector]] = {}  # by identity, as in `Inside`
 
     def vector(self, formula: Formula) -> Vector:
         """Values by their labels; not to be changed."""
@@ -157,14 +197,14 @@ class Evaluator:
     def _evaluated(self, formula: Formula) -> Vector:  # noqa: C901, PLR0911 - one case for each kind of formula
         match formula:
             case Last(of):
-                return {one.labels: value for one in self._found(of) if (value := _current(one, of)) is not None}
+                return self._current(of)
             case Age(of):
-                ages = {one.labels: (_current(one, of), one.window.end) for one in self._found(of)}
+                ages = {one.labels: (_current(one, of), one.window.end) for one in self.inside.selected(of)}
                 return {labels: end - value for labels, (value, end) in ages.items() if value is not None}
             case OverTime():
                 return self._over_time(formula)
             case Grown(of, rate):
-                return self._grown(of, rate=rate)
+                return self._current(of) if self.life else self.inside.growth(of, rate=rate)
             case Total(how, of, by):
                 return _total(how, self.vector(of), self.by if by is None else by)
             case Arithmetic(sign, left, right, on):
@@ -184,35 +224,12 @@ class Evaluator:
                 return self._quantile(q, metric, labels)
         raise TypeError(f"{type(formula).__name__} has no value of its own")
 
-    def _found(self, of: Selector) -> list[_Found]:
-        """The series of a selector that have a point in their node's window."""
-        known = self._series.get(id(of))
-        if known is None:
-            known = self._series[id(of)] = (of, self._selected(of))
-        return known[1]
-
-    def _selected(self, of: Selector) -> list[_Found]:
-        asked = {name: text for name, text in self.within.items() if name in of.metric.labels}
-        tests = [(name, text) for name, text in (*of.labels, *asked.items()) if name != "le"]
-        found = self.inside.of(of.metric)
-        for name, text in tests:
-            position, test = of.metric.labels.index(name), _matcher(text)
-            found = [one for one in found if test(one.values[position])]
-        return found
-
-    def _grown(self, of: Selector, *, rate: bool) -> Vector:
-        if self.life:
-            return {one.labels: value for one in self._found(of) if (value := _current(one, of)) is not None}
-        vector = {}
-        for one in self._found(of):
-            grown = self.inside.grown(one, of)
-            if grown is not None:
-                vector[one.labels] = grown / one.window.seconds if rate else grown
-        return vector
+    def _current(self, of: Selector) -> Vector:
+        return {one.labels: value for one in self.inside.selected(of) if (value := _current(one, of)) is not None}
 
     def _over_time(self, formula: OverTime) -> Vector:
         vector = {}
-        for one in self._found(formula.of):
+        for one in self.inside.selected(formula.of):
             step = one.window.seconds / formula.count
             start = one.window.start + step * formula.index
             span = one.series.span(start, start + step)
@@ -240,7 +257,7 @@ class Evaluator:
 
     def _quantile(self, q: float, metric: Metric, labels: tuple[tuple[str, str], ...]) -> Vector:
         groups: defaultdict[LabelSet, list[tuple[float, ...]]] = defaultdict(list)
-        for one in self._found(Selector(metric, "_bucket", labels)):
+        for one in self.inside.selected(Selector(metric, "_bucket", labels)):
             first, last = (one.series.histograms[index] for index in (one.span[0], one.span[-1]))
             if len(one.span) > 1:
                 groups[_reduced(one.labels, self.by)].append(tuple(b - a for a, b in zip(first, last, strict=True)))
@@ -250,7 +267,8 @@ class Evaluator:
 
 
 @lru_cache(65536)
-def _label_set(names: tuple[str, ...], values: tuple[str, ...], target: tuple[tuple[str, str], ...]) -> LabelSet:
+def label_set(names: tuple[str, ...], values: tuple[str, ...], target: tuple[tuple[str, str], ...]) -> LabelSet:
+    """The labels of a series and of its target, empty ones left out."""
     return frozenset(pair for pair in (*zip(names, values, strict=True), *target) if pair[1])
 
 

@@ -86,6 +86,15 @@ BELOW_FULL: Final = Measure(
     formula=_samples_up_to("0.9"),
     of=GPU,
 )
+BELOW_WELL_USED: Final = Measure(
+    name="gpu_below_well_used",
+    title="GPU below 85 %",
+    title_zh="GPU 低于 85 %",
+    help="Share of the driver's utilization samples at or below 85 %.",
+    help_zh="驱动利用率采样中不高于 85 % 的占比。",
+    formula=_samples_up_to("0.85"),
+    of=GPU,
+)
 BELOW_BUSY: Final = Measure(
     name="gpu_below_busy",
     title="GPU below 70 %",

@@ -59,6 +59,15 @@ DECODING: Final = Measure(
     formula=(rate(catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL).total("sum") / _SECONDS.total("sum")).clamped(most=1),
     of=WORKER,
 )
+STORAGE_READ: Final = Measure(
+    name="storage_read",
+    title="Read from storage",
+    title_zh="从存储读取",
+    help="Bytes per second that the rank's processes had read from storage; what the page cache gave does not count.",
+    help_zh="该 rank 各进程每秒从存储读取的字节数；页缓存命中不计入。",
+    formula=rate(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL).total("sum"),
+    of=RANK,
+)
 WORKER_TO_OTHERS: Final = Measure(
     name="worker_to_others",
     title="Ratio to other workers",

@@ -63,8 +63,10 @@ def any_of(*variables: str) -> str:
     return f"=~`{'|'.join(f'${{{name}:regex}}' for name in variables)}`"
 
 
-#: What the label `run` is matched with: the run that is chosen, the one it is compared with, and both.
-THIS_RUN, OTHER_RUN, BOTH_RUNS = any_of("run"), any_of("run_b"), any_of("run", "run_b")
+#: What the label `run` is matched with: the run that is chosen, the one it is compared with, both, and all but the
+#: chosen one.
+THIS_RUN, OTHER_RUN, BOTH_RUNS = any_of("run"), any_of("run_a"), any_of("run", "run_a")
+NOT_THIS_RUN = f"!~{THIS_RUN.removeprefix('=~')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.measures.evaluate import Evaluator, Inside
+from yoloscope_exporter.measures.evaluate import Evaluator, Inside, label_set
 from yoloscope_exporter.measures.formula import TARGET
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ PARTS = 6
 FEWEST = 3
 
 
+@cache
+def _by(names: tuple[str, ...]) -> tuple[str, ...]:
+    return (*TARGET, *names)
+
+
 class Reading:
     """What a node's window says of measures; asked for by several ranks, it is calculated once.
 
@@ -29,23 +34,28 @@ class Reading:
         window: what is read.
     """
 
-    def __init__(self, window: Window) -> None:
-        """Nothing is evaluated yet."""
+    def __init__(self, window: Window, whole: Inside | None = None) -> None:
+        """Nothing is evaluated yet; `whole` as for `Inside`."""
         self.window = window
-        self._inside = Inside([window])
+        self._target = window.store.target
+        self._inside = Inside([window], whole=whole)
         self._evaluators: dict[tuple[tuple[str, ...], bool], Evaluator] = {}
 
     def vector(self, measure: Measure, *by: str, life: bool = False) -> Vector:
         """Values by the labels `by`, those of the measure if none are given; `life` as in `evaluate`."""
-        key = (by or measure.of, life)
-        if key not in self._evaluators:
-            self._evaluators[key] = Evaluator(self._inside, key[0], life=life)
-        return self._evaluators[key].vector(measure.formula)
+        return self._evaluator(by or measure.of, life).vector(measure.formula)
+
+    def _evaluator(self, by: tuple[str, ...], life: bool) -> Evaluator:  # noqa: FBT001 - as `one`
+        known = self._evaluators.get((by, life))
+        if known is None:
+            known = self._evaluators[by, life] = Evaluator(self._inside, by, life=life)
+        return known
 
     def one(self, measure: Measure, life: bool = False, /, **labels: str) -> float | None:  # noqa: FBT001, FBT002 - the labels take all keywords
         """The value of what has these labels, such as a rank of a run; None where it is not known."""
-        values = self.vector(measure, *TARGET, *labels, life=life)
-        return values.get(frozenset(pair for pair in (*self.window.store.target, *labels.items()) if pair[1]))
+        names = tuple(labels)
+        found = self._evaluator(_by(names), life).vector(measure.formula)
+        return found.get(label_set(names, tuple(labels.values()), self._target))
 
     def typical(self, measure: Measure, **labels: str) -> float | None:
         """Median of the measure over parts of the window, so that one long moment does not speak for all of it."""
@@ -64,4 +74,4 @@ class Reading:
     def _parts(self) -> Sequence[Reading]:
         """Each at least two sample periods long: it takes two samples to have grown."""
         count = int(min(PARTS, self.window.seconds / max(2 * self.window.period, 1e-9)))
-        return [Reading(part) for part in self.window.parts(max(count, 1))]
+        return [Reading(part, self._inside) for part in self.window.parts(max(count, 1))]

@@ -128,6 +128,12 @@ class Thresholds:
     held_idle: float = threshold(
         0.05, f"gpud and others call a GPU idle below 5 %; {_DEFENSE} warns after 60 and 105 min, cancels after 120"
     )
+    held_seconds: float = threshold(
+        120.0,
+        _OURS + "a training is known as one from its record on, up to two minutes after it holds a GPU; "
+        "seen on an H200: 2 s",
+        unit="seconds",
+    )
     held_bytes: float = threshold(
         256 * 2**20, _OURS + "a CUDA context takes 200 to 500 MiB; desktop programs less", unit="bytes"
     )

@@ -1,1 +1,1 @@
-"""Reports on one run and comparisons of two."""
+"""Reports on one run and comparisons of several."""

@@ -137,24 +137,28 @@ def _ceiling(value: float) -> float:
     return next(factor * unit for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if factor * unit >= value * (1 - 1e-9))
 
 
-def stacked(parts: Mapping[str, float], form: Callable[[float], str]) -> BlockChart:
-    """One bar of shares; the legend gives each part's amount and share."""
+def stacked(parts: Mapping[str, float], form: Callable[[float], str], colours: Mapping[str, int]) -> BlockChart:
+    """One bar of shares; the legend gives each part's amount and share, `colours` its place in the page's palette."""
     total = sum(parts.values()) or 1.0
     position, blocks = 0.0, []
-    for index, (name, amount) in enumerate(parts.items()):
+    for name, amount in parts.items():
         width = WIDTH * amount / total
         title = f"{name}: {form(amount)}, {amount / total:.1%}"
-        blocks.append(Block(position, max(width, 0.3), title, index % COLOURS))
+        blocks.append(Block(position, max(width, 0.3), title, _colour(name, colours)))
         position += width
     legend = tuple(
-        Entry(f"{name} {form(amount)} ({amount / total:.1%})", index % COLOURS)
-        for index, (name, amount) in enumerate(parts.items())
+        Entry(f"{name} {form(amount)} ({amount / total:.1%})", _colour(name, colours)) for name, amount in parts.items()
     )
     return BlockChart(36, tuple(blocks), legend)
 
 
-def timeline(states: Sequence[tuple[float, float, str]], order: Sequence[str]) -> BlockChart:
-    """Spans of states (from, to, name) as one row; `order` decides on the colours."""
+def _colour(name: str, colours: Mapping[str, int]) -> int:
+    """Of what newer hooks may name otherwise, that of `other`."""
+    return colours.get(name, colours.get("other", 0))
+
+
+def timeline(states: Sequence[tuple[float, float, str]], colours: Mapping[str, int]) -> BlockChart:
+    """Spans of states (from, to, name) as one row; the legend is in the order of `colours`."""
     begin, end = states[0][0], states[-1][1]
     length = (end - begin) or 1.0
     blocks = tuple(
@@ -162,12 +166,12 @@ def timeline(states: Sequence[tuple[float, float, str]], order: Sequence[str]) -
             WIDTH * (start - begin) / length,
             max(WIDTH * (stop - start) / length, 0.5),
             f"{state}, {_clock(stop - start)}",
-            order.index(state) % COLOURS,
+            _colour(state, colours),
         )
         for start, stop, state in states
     )
     seen = {state for _, _, state in states}
-    return BlockChart(22, blocks, tuple(Entry(name, i % COLOURS) for i, name in enumerate(order) if name in seen))
+    return BlockChart(22, blocks, tuple(Entry(name, colour) for name, colour in colours.items() if name in seen))
 
 
 def bars(amounts: Mapping[str, tuple[float, float | None]], form: Callable[[float], str]) -> tuple[Bar, ...]:

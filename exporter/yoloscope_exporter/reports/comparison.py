@@ -1,65 +1,208 @@
-"""Two runs side by side."""
+"""Runs side by side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import product
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.reports.figures import QUANTITIES, Figure, Quantity, shown
-from yoloscope_exporter.reports.significance import NOT_SIGNIFICANT, certainty
+from yoloscope_exporter.reports.significance import (
+    CONFIDENCE,
+    CONFIDENCE_OF_ONE,
+    Estimate,
+    among,
+    chance_of_difference,
+    chance_of_less,
+    significant,
+)
 from yoloscope_exporter.reports.summary import CONFIGURED, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: A change below this shows as `x 1.00` or `+0.0 points`.
+ROUNDING = {True: 0.005, False: 0.0005}
+#: So many columns have their change and its certainty in columns of their own.
+PAIR = 2
+SAME = "same"
+BEYOND, WITHIN = "more than the runs' own spread", "within the runs' own spread"
+#: Facts that differ from run to run and explain nothing.
+IGNORED = frozenset({"pid", "user", "slurm_job_id", "pod"})
+
+
+class Cell(NamedTuple):
+    """A figure of a column beside that of the first one.
+
+    Attributes:
+        sure: what is known of the change; empty where the figure has no spread to compare it with.
+        verdict: `better`, `worse`, `same` or empty.
+        certain: the change is more than chance.
+    """
+
+    text: str
+    change: str = ""
+    sure: str = ""
+    verdict: str = ""
+    certain: bool = False
 
 
 class Row(NamedTuple):
-    """A line of the comparison; `verdict` is `better`, `worse`, `same` or empty."""
+    """A line of the comparison, a cell for each column."""
 
     name: str
     title: str
-    before: str
-    after: str
-    change: str
-    sure: str
-    verdict: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A run, or repetitions of one."""
+
+    name: str
+    runs: tuple[Summary, ...]
+
+    @property
+    def title(self) -> str:
+        """Name and runs."""
+        return f"{self.name}: {', '.join(summary.run for summary in self.runs)}"
+
+    def figure(self, name: str) -> Figure | None:
+        """That of the run, or the mean over repetitions."""
+        found = [summary.figures[name] for summary in self.runs if name in summary.figures]
+        if len(found) < 2:  # noqa: PLR2004 - nothing to take a mean of
+            return found[0] if found else None
+        return Figure(fmean(figure.value for figure in found))
+
+    def estimate(self, name: str) -> Estimate | None:
+        """How well the figure is known: from the repetitions, or from within a single run."""
+        if len(self.runs) > 1:
+            return among([summary.figures[name].value for summary in self.runs if name in summary.figures])
+        figure = self.figure(name)
+        return figure.estimate if figure else None
+
+    def fact(self, name: str) -> str:
+        """Its value, or values."""
+        return ", ".join(dict.fromkeys(summary.facts.get(name, "") for summary in self.runs))
+
+    @property
+    def verdicts(self) -> str:
+        """Their names."""
+        told = dict.fromkeys(verdict.name for summary in self.runs for _, verdict in summary.verdicts)
+        return ", ".join(told) or "none"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs side by side."""
+    """Runs side by side, the first of them being what the others are compared with.
 
-    before: Summary
-    after: Summary
+    Attributes:
+        differences: facts that differ: name, and its value in each column.
+    """
+
+    columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    differences: tuple[tuple[str, str, str], ...]
-    """Facts that differ: name, before, after."""
+    differences: tuple[tuple[str, ...], ...]
 
 
-def compare(before: Summary, after: Summary) -> Comparison:
-    """Put two runs side by side: the figures both have, how they changed, and how sure that is."""
+def compare(*groups: Sequence[Summary]) -> Comparison:
+    """Put runs, or groups of repeated ones, side by side: figures, how they changed, and how sure that is."""
+    names = ("before", "after") if len(groups) == PAIR else [str(number + 1) for number in range(len(groups))]
+    columns = tuple(Column(name, tuple(group)) for name, group in zip(names, groups, strict=True))
+    known = [name for name in QUANTITIES if sum(column.figure(name) is not None for column in columns) > 1]
+    chances = {
+        (name, index): chance
+        for name, index in product(known, range(1, len(columns)))
+        if (chance := _chance(name, columns[0], columns[index])) is not None
+    }
+    repeated = any(len(column.runs) > 1 for column in columns)
+    sure = _sure(chances, CONFIDENCE if repeated else CONFIDENCE_OF_ONE)
     rows = [
-        _row(name, quantity, before.figures[name], after.figures[name])
-        for name, quantity in QUANTITIES.items()
-        if name in before.figures and name in after.figures
+        _row(name, columns, {index: (name, index) in sure for key, index in chances if key == name}) for name in known
     ]
-    verdicts = [", ".join(dict.fromkeys(v.name for _, v in one.verdicts)) or "none" for one in (before, after)]
-    rows.append(Row("verdicts", "verdicts", verdicts[0], verdicts[1], "", "", ""))
-    ignored = {"pid", "user", "slurm_job_id", "pod"}
+    rows.append(Row("verdicts", "verdicts", tuple(Cell(column.verdicts) for column in columns)))
     facts = [
-        (name, before.facts.get(name, ""), after.facts.get(name, ""))
-        for name in (*CONFIGURED, *catalog.RUN_FACTS)
-        if name not in ignored and before.facts.get(name, "") != after.facts.get(name, "")
+        (name, *values)
+        for name in dict.fromkeys((*CONFIGURED, *catalog.RUN_FACTS))
+        if name not in IGNORED and len(set(values := [column.fact(name) for column in columns])) > 1
     ]
-    return Comparison(before, after, tuple(rows), tuple(facts))
+    return Comparison(columns, tuple(rows), tuple(facts))
 
 
-def _row(name: str, quantity: Quantity, before: Figure, after: Figure) -> Row:
+def _sure(chances: Mapping[tuple[str, int], float], confidence: float) -> set[tuple[str, int]]:
+    """Throughput is what runs are compared for: half of the doubt is its own, the other lines share the other half."""
+    half = (1 + confidence) / 2
+    first = {key: chance for key, chance in chances.items() if key[0] == "throughput"}
+    others = {key: chance for key, chance in chances.items() if key not in first}
+    return significant(first, half) | significant(others, half)
+
+
+def _chance(name: str, before: Column, after: Column) -> float | None:
+    """Of a difference like this between equal ones; None where a spread is missing, or is not of the same kind."""
+    if (len(before.runs) > 1) != (len(after.runs) > 1):
+        return None
+    one, other = before.estimate(name), after.estimate(name)
+    return None if one is None or other is None else chance_of_difference(one, other)
+
+
+def _row(name: str, columns: Sequence[Column], sure: dict[int, bool]) -> Row:
+    quantity = QUANTITIES[name]
+    first, *others = columns
+    cells = [_cell(name, quantity, first)]
+    for index, column in enumerate(others, start=1):
+        cells.append(_compared(name, quantity, first, column, sure.get(index)))
+    return Row(name, quantity.title, tuple(cells))
+
+
+def _cell(name: str, quantity: Quantity, column: Column) -> Cell:
+    figure = column.figure(name)
+    return Cell("-" if figure is None else shown(quantity, figure.value, column.estimate(name)))
+
+
+def _compared(name: str, quantity: Quantity, first: Column, column: Column, sure: bool | None) -> Cell:  # noqa: FBT001
+    cell, before, after = _cell(name, quantity, column), first.figure(name), column.figure(name)
+    if before is None or after is None:
+        return cell
     change = after.value - before.value
-    if not quantity.relative:
-        text = f"{100 * change:+.1f} points"
-    else:
+    text = f"{100 * change:+.1f} points"
+    if quantity.relative:
         text = f"x {after.value / before.value:.2f}" if before.value else ""
-    sure = certainty(before.slices, after.slices)
-    verdict = "" if sure == NOT_SIGNIFICANT or not change else "better" if change * quantity.better > 0 else "worse"
-    if sure == NOT_SIGNIFICANT:
-        verdict = "same"
-    return Row(name, quantity.title, shown(quantity, before), shown(quantity, after), text, sure, verdict)
+    if abs(change) < ROUNDING[quantity.relative] * (abs(before.value) if quantity.relative else 1.0) or not change:
+        return cell._replace(change=text, sure=SAME, verdict=SAME)
+    if sure is None:
+        return cell._replace(change=text)
+    verdict = ("better" if change * quantity.better > 0 else "worse") if quantity.better else ""
+    return cell._replace(
+        change=text, sure=_words(first, column, sure=sure), verdict=verdict if sure else SAME, certain=sure
+    )
+
+
+def _words(before: Column, after: Column, *, sure: bool) -> str:
+    """One run each tells of itself only; repetitions tell what another one would give."""
+    counts = [len(column.runs) for column in (before, after)]
+    if min(counts) > 1:
+        return f"{'' if sure else 'not '}significant (n={counts[0]}+{counts[1]})"
+    return BEYOND if sure else WITHIN
+
+
+def about(comparison: Comparison) -> list[str]:
+    """How the table is to be read."""
+    several = any(len(column.runs) > 1 for column in comparison.columns)
+    spread = "among the repeated runs" if several else "from within each run"
+    lines = [f"± is the interval that holds the mean at {CONFIDENCE:.0%}, estimated {spread}."]
+    if len(comparison.columns) > PAIR:
+        lines.append(f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}.")
+    if not several:
+        lines.append("One run each says nothing about what a repetition would give: `report A1 A2 A3 --vs B1 B2 B3`.")
+    return lines
+
+
+def chance_of_slowdown(comparison: Comparison, least: float) -> float | None:
+    """Probability of a throughput as low as the second column's, were it only the share `least` below the first's.
+
+    None where a throughput or its spread is not known.
+    """
+    before, after = (column.estimate("throughput") for column in comparison.columns)
+    return None if before is None or after is None else chance_of_less(before, after, 1 - least)

@@ -53,8 +53,9 @@ def _edges(window: Window) -> int:
 
 
 def _measured(name: str, one: RankWindow, measure: Measure) -> Curve:
-    points = measured_parts([one], measure, POINTS)
-    return Curve(name, tuple(points) if any(value for _, value in points) else ())
+    points = measured_parts([one], measure, _edges(one.window))
+    drawn = tuple((time, part.value) for time, part in points)
+    return Curve(name, drawn if any(value for _, value in drawn) else ())
 
 
 def _gpu_curves(one: RankWindow) -> list[Curve]:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.learning import scores
-from yoloscope_exporter.measures import memory, training
+from yoloscope_exporter.measures import gpu, loader, memory, training
+from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.reports.epochs import epochs
-from yoloscope_exporter.reports.rank import SLICES, RankWindow, measured, measured_parts, resident
+from yoloscope_exporter.reports.rank import RankWindow, measured, measured_parts, resident, slices
+from yoloscope_exporter.reports.significance import Estimate, Part, margin, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Window
 
 
 class Figure(NamedTuple):
-    """A number of a run; `slices` are the same number over parts of it, empty where that makes no sense."""
+    """A number of a run; `parts` are the same number over parts of it, empty where that makes no sense."""
 
     value: float
-    slices: tuple[float, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """How well it is known from its parts."""
+        return within(self.value, self.parts)
 
 
 class Quantity(NamedTuple):
-    """How a figure is shown and compared; `better` is +1 if more is better, -1 if less is."""
+    """How a figure is shown and compared; `better` is +1 if more is better, -1 if less is, 0 if neither."""
 
     title: str
     form: Callable[[float], str]
@@ -44,23 +53,30 @@ QUANTITIES: dict[str, Quantity] = {
     "throughput": Quantity("throughput while training (images/s)", lambda value: f"{value:.1f}", +1),
     "data_wait": Quantity("waiting for data", units.percent, -1, relative=False),
     "gpu_busy": Quantity("GPU utilization", units.percent, +1, relative=False),
+    "well_used": Quantity(
+        f"time above {THRESHOLDS['gpu_well_used'].value:.0%} GPU utilization", units.percent, +1, relative=False
+    ),
     "goodput": Quantity("goodput (share of wall time computing)", units.percent, +1, relative=False),
     "step": Quantity("step without the wait", units.milliseconds, -1),
+    "decoding": Quantity("decoding (share of the loader workers' time)", units.percent, 0, relative=False),
+    "storage_read": Quantity("read from storage", lambda value: f"{units.size(value)}/s", 0),
     "epoch": Quantity("time per epoch", units.duration, -1),
     "peak_cuda": Quantity("peak GPU memory (reserved)", units.gib, -1),
     "peak_resident": Quantity("peak memory of the processes", units.gib, -1),
     "score": Quantity("best mAP50-95 (or the task's own)", lambda value: f"{value:.4f}", +1),
+    "score_50": Quantity("best mAP50", lambda value: f"{value:.4f}", +1),
     "loss": Quantity("last loss", _plain, -1),
     "duration": Quantity("duration", units.duration, -1),
+    "energy": Quantity("energy of the GPUs", units.energy, -1),
+    "image_energy": Quantity("energy of the GPUs per image", lambda value: f"{value:.3g} J", -1),
     "wasted": Quantity("wasted GPU time", units.duration, -1),
 }
 
 
-def shown(quantity: Quantity, figure: Figure) -> str:
-    """A figure with its spread, where it has one."""
-    if len(figure.slices) < 3:  # noqa: PLR2004 - two values have no spread worth telling
-        return quantity.form(figure.value)
-    return f"{quantity.form(figure.value)} ± {quantity.form(stdev(figure.slices))}"
+def shown(quantity: Quantity, value: float, estimate: Estimate | None) -> str:
+    """A figure, and how well it is known."""
+    spread = "" if estimate is None else f" ± {quantity.form(margin(estimate))}"
+    return f"{quantity.form(value)}{spread}"
 
 
 def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
@@ -69,15 +85,21 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
     return {
         "throughput": _measured(ranks, training.IMAGES),
         "data_wait": _measured(ranks, training.DATA_WAIT),
-        "gpu_busy": _gpu(ranks),
+        "gpu_busy": _of_gpus(ranks, gpu_busy),
+        "well_used": _of_gpus(ranks, _well_used),
         "goodput": _measured(ranks, training.GOODPUT),
         "step": _measured(ranks, training.STEP),
+        "decoding": _measured(ranks, loader.DECODING),
+        "storage_read": _measured(ranks, loader.STORAGE_READ),
         "epoch": _epoch_time(first),
         "peak_cuda": Figure(peak) if (peak := measured(ranks, memory.PEAK)) is not None else None,
         "peak_resident": _peak_resident(ranks),
-        "score": _score(first),
+        "score": _best(scores(first.window, *first.key)),
+        "score_50": _best(scores(first.window, *first.key, names=("mAP50(",))),
         "loss": _loss(first),
         "duration": Figure(_length(first)),
+        "energy": _energy(ranks),
+        "image_energy": _image_energy(ranks),
         "wasted": _wasted(ranks),
     }
 
@@ -88,24 +110,41 @@ def _measured(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
     return None if value is None else Figure(value, tuple(part for _, part in measured_parts(ranks, measure)))
 
 
-def _gpu(ranks: Sequence[RankWindow]) -> Figure | None:
-    """Mean over the run's GPUs, over the whole of the run."""
-    shares, parts = [], []
-    for one in ranks:
-        for labels in one.window.labels(catalog.TRAIN_DEVICE_INFO, *one.key):
-            share = gpu_busy(one.window, labels[2])
-            shares += [] if share is None else [share]
-            cuts = [gpu_busy(part, labels[2]) for part in one.window.parts(SLICES)]
-            parts.append([cut for cut in cuts if cut is not None])
-    if not shares:
+def _well_used(window: Window, name: str) -> float | None:
+    below = Reading(window).one(gpu.BELOW_WELL_USED, gpu=name)
+    return None if below is None else 1 - below
+
+
+def _of_gpus(ranks: Sequence[RankWindow], read: Callable[[Window, str], float | None]) -> Figure | None:
+    """Mean over the run's GPUs."""
+
+    def mean(windows: Sequence[Window]) -> Part | None:
+        shares = [read(window, name) for one, window in zip(ranks, windows, strict=True) for name in _gpus(one)]
+        known = [share for share in shares if share is not None]
+        return Part(fmean(known), windows[0].seconds) if known else None
+
+    return _cut(ranks, mean)
+
+
+def _gpus(one: RankWindow) -> list[str]:
+    """Names of the GPUs of a rank."""
+    return [labels[2] for labels in one.window.labels(catalog.TRAIN_DEVICE_INFO, *one.key)]
+
+
+def _cut(ranks: Sequence[RankWindow], read: Callable[[Sequence[Window]], Part | None]) -> Figure | None:
+    """What is read of the windows of the ranks, and of parts of them."""
+    whole = read([one.window for one in ranks])
+    if whole is None:
         return None
-    return Figure(fmean(shares), tuple(map(fmean, zip(*parts, strict=False))))
+    count = min(len(slices(one.window, one.run)) for one in ranks)
+    cut = zip(*(slices(one.window, one.run, count) for one in ranks), strict=True)
+    return Figure(whole.value, tuple(part for part in map(read, cut) if part is not None))
 
 
 def _epoch_time(one: RankWindow) -> Figure | None:
-    times = [(epoch.seconds, epoch.number) for epoch in epochs([one])]
-    whole = tuple(seconds for seconds, _ in times[:-1]) or tuple(seconds for seconds, _ in times)
-    return Figure(fmean(whole), whole) if whole else None
+    seconds = [epoch.seconds for epoch in epochs([one])]
+    whole = seconds[:-1] or seconds
+    return Figure(fmean(whole), tuple(Part(each, 1.0) for each in whole)) if whole else None
 
 
 def _peak_resident(ranks: Sequence[RankWindow]) -> Figure | None:
@@ -113,9 +152,8 @@ def _peak_resident(ranks: Sequence[RankWindow]) -> Figure | None:
     return Figure(sum(peaks)) if peaks else None
 
 
-def _score(one: RankWindow) -> Figure | None:
-    reached = [value for _, value in scores(one.window, *one.key)]
-    return Figure(max(reached)) if reached else None
+def _best(reached: Sequence[tuple[float, float]]) -> Figure | None:
+    return Figure(max(value for _, value in reached)) if reached else None
 
 
 def _loss(one: RankWindow) -> Figure | None:
@@ -140,3 +178,28 @@ def _wasted(ranks: Sequence[RankWindow]) -> Figure | None:
     ]
     known = [value for value in grown if value is not None]
     return Figure(sum(known)) if known else None
+
+
+def _energy(ranks: Sequence[RankWindow]) -> Figure | None:
+    joules = _joules(ranks, [one.window for one in ranks])
+    return None if joules is None else Figure(joules)
+
+
+def _image_energy(ranks: Sequence[RankWindow]) -> Figure | None:
+    """Joules of the run's GPUs for an image, whatever they did in that time."""
+
+    def ratio(windows: Sequence[Window]) -> Part | None:
+        joules = _joules(ranks, windows)
+        grown = [w.increase(catalog.TRAIN_IMAGES_TOTAL, *one.key) for one, w in zip(ranks, windows, strict=True)]
+        images = sum(one or 0.0 for one in grown)
+        return Part(joules / images, images) if joules is not None and images else None
+
+    return _cut(ranks, ratio)
+
+
+def _joules(ranks: Sequence[RankWindow], windows: Sequence[Window]) -> float | None:
+    """Energy that the GPUs of a run drew; one that ranks share counts once."""
+    gpus = {(id(one.window.store), name): w for one, w in zip(ranks, windows, strict=True) for name in _gpus(one)}
+    grown = [window.increase(catalog.GPU_ENERGY_JOULES_TOTAL, name) for (_, name), window in gpus.items()]
+    known = [joules for joules in grown if joules is not None]
+    return sum(known) if known and len(known) == len(grown) else None

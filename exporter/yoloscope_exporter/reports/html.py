@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis import colours, units
 from yoloscope_exporter.reports import charts
+from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from jinja2 import Template
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from yoloscope_exporter.reports.curves import Curve
     from yoloscope_exporter.reports.summary import Summary
 
-#: Okabe and Ito's palette, which colour-blind readers tell apart; the black one is a grey here, to show on dark.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C", "#F0E442")
+#: The page's colours: those of lines first, then those of states and phases.
+PALETTE = (*colours.PALETTE, *colours.STATES.values(), *colours.PHASES.values())
+_STATES = {state: len(colours.PALETTE) + place for place, state in enumerate(colours.STATES)}
+_PHASES = {phase: len(colours.PALETTE) + len(_STATES) + place for place, phase in enumerate(colours.PHASES)}
 #: Facts of a run that stand below its name.
 FACTS = ("model", "data", "imgsz", "device", "amp", "cache", "ultralytics", "torch", "cuda")
 
@@ -33,15 +35,26 @@ def one(summary: Summary) -> str:
     return _template().render(title=summary.run, summaries={"": summary})
 
 
-def two(comparison: Comparison) -> str:
-    """The page of two runs: the table first, then each of them."""
-    before, after = comparison.before, comparison.after
+def several(comparison: Comparison) -> str:
+    """The page of a comparison: the table first, then each of its runs."""
+    runs = _roles(comparison)
     return _template().render(
-        title=f"{before.run} and {after.run}",
+        title=" and ".join(dict.fromkeys(summary.run for summary in runs.values())),
         comparison=comparison,
-        overlaid=_overlaid(before, after),
-        summaries={"Before": before, "After": after},
+        pair=len(comparison.columns) == PAIR,
+        about=about(comparison),
+        overlaid=_overlaid(runs),
+        summaries=runs,
     )
+
+
+def _roles(comparison: Comparison) -> dict[str, Summary]:
+    """Every run, by its column and its number there."""
+    return {
+        column.name if len(column.runs) == 1 else f"{column.name} {number}": summary
+        for column in comparison.columns
+        for number, summary in enumerate(column.runs, start=1)
+    }
 
 
 @cache
@@ -53,6 +66,7 @@ def _template() -> Template:
     environment.filters |= {"duration": units.duration, "gib": units.gib, "when": units.when}
     environment.globals |= {
         "palette": PALETTE,
+        "severities": colours.SEVERITIES,
         "charts": charts,
         "facts": _facts,
         "figures": _figures,
@@ -64,17 +78,17 @@ def _template() -> Template:
     return environment.get_template("report.html")
 
 
-def _overlaid(before: Summary, after: Summary) -> dict[str, LineChart]:
-    """The curves of both runs in the same charts, each from its own start."""
+def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
+    """The curves of all runs in the same charts, each from its own start."""
     return {
         name: charts.lines(
             {
                 f"{role}: {curve.name}": _from_zero(curve)
-                for role, summary in (("before", before), ("after", after))
+                for role, summary in runs.items()
                 for curve in summary.curves.get(name, ())
             }
         )
-        for name in dict.fromkeys([*before.curves, *after.curves])
+        for name in dict.fromkeys(name for summary in runs.values() for name in summary.curves)
     }
 
 
@@ -89,7 +103,7 @@ def _facts(summary: Summary) -> str:
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     for name, quantity in QUANTITIES.items():
         if name in summary.figures:
-            yield quantity.title, shown(quantity, summary.figures[name])
+            yield quantity.title, shown(quantity, summary.figures[name].value, summary.figures[name].estimate)
 
 
 def _curves(summary: Summary) -> dict[str, LineChart]:
@@ -101,11 +115,11 @@ def _curves(summary: Summary) -> dict[str, LineChart]:
 
 
 def _timeline(summary: Summary) -> BlockChart:
-    return charts.timeline(summary.states, catalog.STATES)
+    return charts.timeline(summary.states, _STATES)
 
 
 def _budget(summary: Summary) -> BlockChart:
-    return charts.stacked(summary.budget, units.duration)
+    return charts.stacked(summary.budget, units.duration, _PHASES)
 
 
 def _workers(summary: Summary) -> tuple[Bar, ...]:

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from yoloscope_exporter.reports.comparison import Comparison
+    from yoloscope_exporter.reports.comparison import Cell, Comparison
     from yoloscope_exporter.reports.summary import Summary
 
 
@@ -24,7 +25,7 @@ def summary_markdown(summary: Summary) -> str:
     ]
     parts += ["", "| figure | |", "|---|---|"]
     parts += [
-        f"| {quantity.title} | {shown(quantity, summary.figures[name])} |"
+        f"| {quantity.title} | {shown(quantity, summary.figures[name].value, summary.figures[name].estimate)} |"
         for name, quantity in QUANTITIES.items()
         if name in summary.figures
     ]
@@ -90,12 +91,28 @@ def _verdict_lines(summary: Summary) -> list[str]:
 
 def comparison_markdown(comparison: Comparison) -> str:
     """The comparison as tables."""
-    lines = [
-        f"| | before: {comparison.before.run} | after: {comparison.after.run} | change | certainty |",
-        "|---|---|---|---|---|",
-        *(f"| {row.title} | {row.before} | {row.after} | {row.change} | {row.sure} |" for row in comparison.rows),
-    ]
+    titles = [column.title for column in comparison.columns]
+    pair = len(titles) == PAIR
+    heads = ["", *titles, *(["change", "certainty"] if pair else [])]
+    lines = [_line(heads), "|---" * len(heads) + "|"]
+    for row in comparison.rows:
+        cells = [row.cells[0].text]
+        for cell in row.cells[1:]:
+            cells += [cell.text, cell.change, cell.sure] if pair else [_beside(cell)]
+        lines.append(_line([row.title, *cells]))
+    lines += ["", *about(comparison)]
     if comparison.differences:
-        lines += ["", "| configuration | before | after |", "|---|---|---|"]
-        lines += [f"| {name} | {one} | {other} |" for name, one, other in comparison.differences]
+        lines += ["", _line(["configuration", *(column.name for column in comparison.columns)])]
+        lines += ["|---" * (1 + len(titles)) + "|", *map(_line, comparison.differences)]
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _beside(cell: Cell) -> str:
+    """A figure with its change against the first column, bold where that is sure."""
+    if not cell.change:
+        return cell.text
+    return f"{cell.text} (**{cell.change}**)" if cell.certain else f"{cell.text} ({cell.change})"

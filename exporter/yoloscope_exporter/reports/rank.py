@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.measures.evaluate import evaluate
+from yoloscope_exporter.measures.evaluate import Evaluator, Inside
+from yoloscope_exporter.measures.formula import Arithmetic, Clamp
 from yoloscope_exporter.measures.series import Window, period
+from yoloscope_exporter.reports.significance import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from yoloscope_exporter.catalog import Metric
+    from yoloscope_exporter.measures.formula import Formula
     from yoloscope_exporter.measures.measure import Measure
     from yoloscope_exporter.measures.series import Store
 
-#: A run is cut into so many slices of equal length, whose spread tells how sure a difference is.
-SLICES = 10
+#: A run is cut into at most so many slices, whose variation tells how well its figures are known.
+SLICES = 64
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,34 @@ def rank_windows(store: Store, run: str) -> list[RankWindow]:
 
 def measured(ranks: Sequence[RankWindow], measure: Measure) -> float | None:
     """A measure of a whole run, over the time that its ranks were seen on each node."""
-    return _value(_windows(ranks), ranks[0].run, measure)
+    part = _part(_windows(ranks), ranks[0].run, measure.formula)
+    return part.value if part else None
 
 
-def measured_parts(ranks: Sequence[RankWindow], measure: Measure, count: int = SLICES) -> list[tuple[float, float]]:
-    """The same over at most `count` equal parts of that time, with the middle of each; those in which it is known."""
-    windows = _windows(ranks)
-    shortest = min(windows, key=lambda window: window.seconds)
-    # Growth takes two samples, and a part that is two periods long holds them wherever it begins.
-    fewer = max(1, min(count, int(shortest.seconds / max(2 * shortest.period, 1e-9))))
-    parts = list(zip(*(window.parts(fewer) for window in windows), strict=True))
-    values = [((part[0].start + part[0].end) / 2, _value(part, ranks[0].run, measure)) for part in parts]
-    return [(middle, value) for middle, value in values if value is not None]
+def measured_parts(ranks: Sequence[RankWindow], measure: Measure, most: int = SLICES) -> list[tuple[float, Part]]:
+    """The same over at most `most` parts of that time, with the middle of each; those in which it is known."""
+    windows, run = _windows(ranks), ranks[0].run
+    count = min(len(slices(window, run, most)) for window in windows)
+    cut = zip(*(slices(window, run, count) for window in windows), strict=True)
+    found = [((part[0].start + part[0].end) / 2, _part(part, run, measure.formula)) for part in cut]
+    return [(middle, part) for middle, part in found if part is not None]
+
+
+def slices(window: Window, run: str, most: int = SLICES) -> list[Window]:
+    """The window in at most `most` parts about equally long, cut where samples were taken, so that growth adds up."""
+    family = window.store.series.get(catalog.TRAIN_UP.name, {})
+    times = sorted(
+        {
+            time
+            for labels, series in family.items()
+            if labels[0] == run
+            for time in series.times
+            if window.start <= time <= window.end
+        }
+    )
+    count = min(most, len(times) - 1)
+    edges = [times[round(index * (len(times) - 1) / count)] for index in range(count + 1)] if count > 0 else []
+    return [Window(window.store, *pair, window.period) for pair in pairwise(edges)]
 
 
 def _windows(ranks: Sequence[RankWindow]) -> list[Window]:
@@ -79,8 +99,16 @@ def _windows(ranks: Sequence[RankWindow]) -> list[Window]:
     ]
 
 
-def _value(windows: Sequence[Window], run: str, measure: Measure) -> float | None:
-    return evaluate(measure.formula, windows, within={"run": run}).get(frozenset())
+def _part(windows: Sequence[Window], run: str, formula: Formula) -> Part | None:
+    """A formula's value; it weighs what it is divided by, so that the weighted mean of parts is that of the whole."""
+    evaluator, seconds = Evaluator(Inside(windows, {"run": run})), windows[0].seconds
+    value = evaluator.vector(formula).get(frozenset())
+    if value is None:
+        return None
+    ratio = formula.of if isinstance(formula, Clamp) else formula
+    if not isinstance(ratio, Arithmetic) or ratio.operator != "/":
+        return Part(value, seconds)
+    return Part(value, evaluator.vector(ratio.right)[frozenset()] * seconds)
 
 
 def resident(one: RankWindow) -> list[tuple[float, float]]:

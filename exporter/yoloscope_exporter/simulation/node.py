@@ -379,6 +379,7 @@ def _memory(moment: Moment) -> Iterator[Sample]:
     yield Sample(catalog.MEMORY_USED_BYTES, (), used)
     yield Sample(catalog.MEMORY_CACHED_BYTES, (), 0.4 * (total - used))
     yield Sample(catalog.SWAP_USED_BYTES, (), 0.0)
+    yield Sample(catalog.MEMORY_OOM_KILLS_TOTAL, (), 0.0)
 
 
 def _resident(moment: Moment, role: str) -> float:
@@ -654,9 +655,12 @@ def _processes(moment: Moment, _rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_PROCESS_RESIDENT_BYTES, (role,), _resident(moment, role)
         yield catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, (role,), read if role == "worker" else 0.0
         yield catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, (role,), 0.004 * seconds[role]
+        yield catalog.TRAIN_PROCESS_IO_DELAY_SECONDS_TOTAL, (role,), 0.01 * seconds[role]
         yield catalog.TRAIN_PROCESSES, (role,), 1.0 if role == "main" else float(node.workers)
         yield catalog.TRAIN_PROCESS_AFFINITY_CORES, (role,), float(CORES_PER_GPU * node.gpus)
         yield catalog.TRAIN_PROCESS_FAIR_CORES, (role,), float(CORES_PER_GPU * node.gpus) / node.ranks
+    yield catalog.TRAIN_SHM_SIZE_BYTES, (), MEMORY_PER_GPU * node.gpus / 2
+    yield catalog.TRAIN_SHM_AVAILABLE_BYTES, (), 0.98 * MEMORY_PER_GPU * node.gpus / 2
 
 
 def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:

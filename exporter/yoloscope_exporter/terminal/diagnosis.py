@@ -45,11 +45,31 @@ def why_unknown(diagnosis: Diagnosis) -> str:
 MARKS = {rules.OK: "ok", rules.INFO: "note", rules.WARNING: "warning", rules.CRITICAL: "CRITICAL"}
 
 
+#: Of more runs than this, as a tuner makes, a summary is told, and each verdict once.
+MANY_RUNS = 8
+
+
 def to_text(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, verbose: bool = False) -> str:
     """For a terminal: the worst first, each verdict with evidence, cause, remedy and what to expect."""
-    blocks = [_text_rank(diagnosis, verbose=verbose) for diagnosis in diagnoses]
+    many = not verbose and len({one.run for one in diagnoses}) > MANY_RUNS
+    blocks = _summarized(diagnoses) if many else [_text_rank(diagnosis, verbose=verbose) for diagnosis in diagnoses]
     blocks += [[f"note: {note}" for note in notes]] if notes else []
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _summarized(diagnoses: Sequence[Diagnosis]) -> list[list[str]]:
+    """In how many runs each verdict holds, and in full those ranks that are the first with one."""
+    runs: dict[str, set[str]] = {}
+    shown = []
+    for diagnosis in diagnoses:
+        names = [verdict.name for verdict in diagnosis.verdicts] or ["no verdict"]
+        if not runs.keys() >= set(names):
+            shown.append(diagnosis)
+        for name in names:
+            runs.setdefault(name, set()).add(diagnosis.run)
+    counts = ", ".join(f"{name} in {len(runs[name])}" for name in sorted(runs, key=lambda name: -len(runs[name])))
+    head = f"{len({one.run for one in diagnoses})} runs: {counts}"
+    return [[head, "each verdict once; --verbose lists all runs"], *(_text_rank(one, verbose=False) for one in shown)]
 
 
 def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:

@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import rules, signals
+from yoloscope_exporter.diagnosis import colours, rules, signals
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
-from yoloscope_exporter.diagnosis.units import clock, duration
+from yoloscope_exporter.diagnosis.units import clock, counted, duration
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.training import STEP_PHASES
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
     from yoloscope_exporter.measures.series import Window
 
-STYLES = {rules.OK: "green", rules.INFO: "cyan", rules.WARNING: "yellow", rules.CRITICAL: "bold red"}
+STYLES = {**colours.SEVERITIES, rules.CRITICAL: f"bold {colours.SEVERITIES[rules.CRITICAL]}"}
 GIB = 2**30
 BAR = 24
 MOST_WORKERS = 16
@@ -143,8 +143,7 @@ def _anatomy(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
     table.add_column()
     for phase, seconds in grown.items():
         if seconds / total >= 0.005:  # noqa: PLR2004 - less than a character of the bar
-            style = "yellow" if phase in ("data_wait", "backward_exposed") else "blue"
-            table.add_row(phase, f"{1000 * seconds / batches:.1f} ms", _bar(seconds / total, style))
+            table.add_row(phase, f"{1000 * seconds / batches:.1f} ms", _bar(seconds / total, colours.PHASES[phase]))
     yield table
 
 
@@ -190,15 +189,32 @@ def _worker_times(window: Window, run: str, rank: str) -> Iterator[tuple[str, fl
 
 
 def _gpus(window: Window) -> Iterator[RenderableType]:
-    names = {labels[0]: labels[2] for labels in window.current(catalog.GPU_INFO)}
-    if not names:
+    names = {labels[0] for labels in window.current(catalog.GPU_INFO)}
+    lost = {labels[0] for labels, up in window.current(catalog.GPU_UP).items() if not up}
+    if not names | lost:
         return
     yield _title("GPUs")
     table = Table.grid(padding=(0, 1))
     ranks = {labels[2]: labels[1] for labels in window.current(catalog.TRAIN_DEVICE_INFO)}
-    for gpu in sorted(names, key=lambda name: (len(name), name)):
-        table.add_row(*_gpu(window, gpu, ranks))
+    ordered = sorted(names | lost, key=lambda name: (len(name), name))
+    for gpu in ordered:
+        table.add_row(*((gpu, Text("lost", style=STYLES[rules.CRITICAL])) if gpu in lost else _gpu(window, gpu, ranks)))
     yield table
+    for gpu in ordered:
+        if troubles := list(_troubles(window, gpu)):
+            yield Text(f"GPU {gpu}: {'; '.join(troubles)}", style=STYLES[rules.WARNING])
+
+
+def _troubles(window: Window, gpu: str) -> Iterator[str]:
+    """What holds a GPU's clocks down now, and the errors in its life."""
+    throttled = [labels[1] for labels, on in window.current(catalog.GPU_THROTTLED, gpu).items() if on]
+    if throttled:
+        yield f"throttled by {', '.join(throttled)}"
+    ecc = window.last(catalog.GPU_ECC_ERRORS_TOTAL, gpu, "uncorrected")
+    if ecc:
+        yield f"{counted(ecc, 'uncorrected ECC error')}"
+    for labels, count in window.current(catalog.GPU_XID_ERRORS_TOTAL, gpu).items():
+        yield f"Xid {labels[1]}" + (f" ({count:.0f} times)" if count > 1 else "")
 
 
 def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[RenderableType]:

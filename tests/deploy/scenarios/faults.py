@@ -228,6 +228,18 @@ def starved(w: World) -> None:
     w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 2), instance=instance, run=w.name)
 
 
+@fault(at=20, mended=45, minutes=70, DataBound__warning=(12, 13))
+def starved_in_one_of_two_clusters(w: World) -> None:
+    """The run and the node are called the same in both; in the other one the loader keeps up."""
+    one, two = (World(w.name, minutes=w.minutes) for _ in range(2))
+    one.host()
+    one.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+    two.host()
+    two.train(Part(w.minutes))
+    w.merge(one, cluster="one")
+    w.merge(two, cluster="two")
+
+
 @fault(at=10, mended=55, minutes=70, DataBound__info=(34.5, 1))
 def a_little_starved(w: World) -> None:
     """12 % of data wait."""
@@ -433,6 +445,14 @@ def validates_for_ever(w: World) -> None:
     w.train(Part(5), Part(140, "validate", busy=0.015), Part(15))
 
 
+@fault(at=5, mended=145, minutes=155, TrainingStuck=(125.25, 0))
+def rank_0_validates_for_ever(w: World) -> None:
+    """Older Ultralytics: rank 0 validates without end; the other one says 'train' and waits for it."""
+    w.host(gpus=2)
+    w.train(Part(5), Part(140, "validate", busy=0.5), Part(15), ranks=2)
+    w.train(Part(5), Part(140, busy=0.0, batches=False), Part(15), rank="1", ranks=2, gpu="1")
+
+
 @fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
 def is_killed(w: World) -> None:
     """The scheduler kills it; its record is shown for a while."""
@@ -447,6 +467,18 @@ def is_killed_and_resumed_elsewhere(w: World) -> None:
     w.host(1)
     w.train(Part(20), Part(60, "killed", busy=0))
     w.train(Part(60), node=1, start=25)
+
+
+@fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
+def is_killed_in_one_of_two_clusters(w: World) -> None:
+    """In the other one a run of the same name begins on a node of the same address: it is not this one resumed."""
+    one, two = (World(w.name, minutes=w.minutes) for _ in range(2))
+    one.host()
+    one.train(Part(20), Part(30, "killed", busy=0))
+    two.host()
+    two.train(Part(60), start=25)
+    w.merge(one, cluster="one")
+    w.merge(two, cluster="two")
 
 
 @fault(at=20, mended=35, minutes=45, TrainingFailed=(0, 0))
@@ -630,9 +662,23 @@ def power_supply_brakes(w: World) -> None:
     throttle(w, "hw_slowdown")
 
 
-def throttle(w: World, reason: str, start: float = 20, end: float = 35) -> None:
-    """The GPU is throttled 80 % of the time."""
-    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (start, 0.8), (end, 0), **_on_gpu(w), reason=reason)
+@fault(at=20, mended=45, minutes=60, GpuThermalSlowdown__warning=(13.75, 6.25))
+def is_a_little_too_hot(w: World) -> None:
+    """Seven per cent of the time."""
+    w.host()
+    throttle(w, "hw_thermal_slowdown", end=45, share=0.07)
+
+
+@fault(at=20, mended=45, minutes=60, GpuPowerBrake=(8.5, 6.5))
+def power_supply_brakes_now_and_then(w: World) -> None:
+    """Fifteen per cent of the time."""
+    w.host()
+    throttle(w, "hw_power_brake_slowdown", end=45, share=0.15)
+
+
+def throttle(w: World, reason: str, start: float = 20, end: float = 35, share: float = 0.8) -> None:
+    """The GPU is throttled for that share of the time."""
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (start, share), (end, 0), **_on_gpu(w), reason=reason)
 
 
 @fault(at=15, mended=35, minutes=45, GpuThermalSlowdown__info=(10, 4.75))

@@ -61,6 +61,12 @@ def filling_the_cache(w: World) -> None:
     host_memory(w, instance, (0, 0.6, 0), (5, 0.6, -falling / HOST_MEMORY), (50, 0.15, 0))
 
 
+def set_up_on_the_gpu(w: World) -> None:
+    """A set-up of two hours that computes something on the GPU for 7 % of the time."""
+    w.host()
+    w.train(Part(123, "setup", busy=0.07), Part(30), start=2, epoch_minutes=160)
+
+
 def compiled_first_batch(w: World) -> None:
     """compile=True: the first batch takes seven minutes."""
     w.host()
@@ -176,6 +182,15 @@ def hot_for_a_moment(w: World) -> None:
     reason = {"reason": "hw_thermal_slowdown"}
     w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0), (60, 0.8), (61, 0), **where, **reason)
     w.gauge(c.GPU_TEMPERATURE_CELSIUS, (0, 65), (60, 87), (65, 70), **where, sensor="core")
+
+
+def warm(w: World) -> None:
+    """Seven degrees below the slowdown for hours, and slowed down 3 % of the time."""
+    instance = w.host()
+    w.train(Part(w.minutes), epoch_minutes=20)
+    where = {"instance": instance, "gpu": "0"}
+    w.constant(c.GPU_TEMPERATURE_CELSIUS, 83, **where, sensor="core")
+    w.counter(c.GPU_THROTTLED_SECONDS_TOTAL, (0, 0.03), **where, reason="sw_thermal_slowdown")
 
 
 def idle_node(w: World) -> None:
@@ -373,6 +388,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     very_long_validation,
     checkpoint_on_slow_storage,
     filling_the_cache,
+    set_up_on_the_gpu,
     compiled_first_batch,
     cold_page_cache,
     close_mosaic,
@@ -388,6 +404,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     missed_scrapes,
     at_the_power_limit,
     hot_for_a_moment,
+    warm,
     idle_node,
     node_without_gpu,
     old_scars,
@@ -414,6 +431,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
 #: Minutes of those in which something needs longer than an hour and a half.
 LENGTHS = {
     long_validation: 150,
+    set_up_on_the_gpu: 135,
     very_long_validation: 170,
     one_run_after_the_other: 150,
     early_stopping: 110,

@@ -69,6 +69,13 @@ def test_page_cache_is_left_out_where_it_is_not_told(tmp_path: Path) -> None:
     assert memory.parse_cached("MemTotal: 100 kB\nSwapCached: 7 kB\n") is None
 
 
+def test_oom_kills_of_the_node_are_left_out_where_they_are_not_counted(tmp_path: Path) -> None:
+    """By kernels before 4.13."""
+    node = world.build(tmp_path)
+    assert world.values(only("memory", node))[catalog.MEMORY_OOM_KILLS_TOTAL.name, ()] == 3
+    assert memory.parse_oom_kills("nr_free_pages 1\nallocstall_normal 0\n") is None
+
+
 @pytest.mark.parametrize(
     ("device", "kept"),
     [

@@ -58,6 +58,33 @@ def test_roles(collector: Collector) -> None:
     assert values[WAIT.name, (RUN, "0", "main")] == pytest.approx(1.25)
 
 
+def test_waiting_for_block_io_is_left_out_where_it_is_not_counted(node: world.World, collector: Collector) -> None:
+    """A kernel that counts it (kernel.task_delayacct) has counted something of every process."""
+    delay = catalog.TRAIN_PROCESS_IO_DELAY_SECONDS_TOTAL
+    assert of(collector, delay, "worker") == 0.5
+    for pid in (750, 760):
+        world.process(node.procfs, pid, parent=700, blocked=100)
+    assert of(collector, delay, "worker") == 2.0
+    (never,) = process.collectors(node.context)
+    for pid in (750, 760):
+        world.process(node.procfs, pid, parent=700, blocked=0)
+    assert of(never, delay, "worker") is None
+
+
+def test_shared_memory_is_that_of_the_training(node: world.World, collector: Collector) -> None:
+    """Through its root, because a container has another /dev/shm; not through a link, which leads elsewhere."""
+    size = (catalog.TRAIN_SHM_SIZE_BYTES.name, (RUN, "0"))
+    assert size not in world.values(collector)
+    mounted = node.procfs / "700/root/dev/shm"
+    mounted.mkdir(parents=True)
+    room = os.statvfs(mounted)
+    assert world.values(collector)[size] == room.f_blocks * room.f_frsize
+    assert catalog.TRAIN_SHM_AVAILABLE_BYTES.name in {name for name, _ in world.values(collector)}
+    mounted.rmdir()
+    mounted.symlink_to("/")
+    assert size not in world.values(collector)
+
+
 @pytest.mark.parametrize(
     ("command", "role"),
     [

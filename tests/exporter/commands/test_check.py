@@ -14,7 +14,7 @@ from yoloscope_exporter.web.application import application
 
 from tests.exporter import world
 from tests.exporter.serving import running
-from tests.fake_nvml import FakeNvml
+from tests.fake_nvml import FakeNvml, steps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +49,14 @@ def test_healthy_gpu(tmp_path: Path) -> None:
     assert result.exit_code == 0
     for collector in ("gpu", "gpu_details"):
         assert line(result, f"collector {collector}").startswith("ok")
+
+
+def test_lost_gpu_fails(tmp_path: Path) -> None:
+    """A GPU that fell off the bus is named, exit code 1."""
+    with FakeNvml(tmp_path, steps("lost_gpu")[1]).in_process():
+        result = check(world.build(tmp_path / "node"))
+    assert result.exit_code == 1
+    assert re.match(r"FAIL  collector gpu +GPU 2 does not answer", line(result, "collector gpu"))
 
 
 def test_missing_sources_are_notes(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def words(process: psutil.Process) -> str:
 @pytest.mark.train
 @pytest.mark.timeout(400)
 def test_demo(tmp_path: Path) -> None:
-    """It ends with a table of the first and the last training, whose wait for data is smaller, and a report."""
+    """It ends with tables of the first and the last training, both of which learned, and of promises, and a report."""
     pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
     done = subprocess.run(YOLOSCOPE, cwd=tmp_path, capture_output=True, text=True, timeout=380, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,6 +48,10 @@ def test_demo(tmp_path: Path) -> None:
     report = (tmp_path / "demo-output/report.md").read_text()
     before, after = map(float, re.findall(r"waiting for data \| ([\d.]+)%[^|]*\| ([\d.]+)%", report)[0])
     assert before > after + 10
+    learned = re.findall(r"best mAP50 \| ([\d.]+) \| ([\d.]+)", report)[0]
+    assert min(map(float, learned)) > 0.3
+    promises = done.stdout[done.stdout.index("promised and delivered") :]
+    assert re.search(r"demo-fixed .*x: [\d.]+ -> [\d.]+", re.sub(r"[│\n ]+", " ", promises))
     assert (tmp_path / "demo-output/report.html").read_text().count("<svg") > 2
     assert not below(tmp_path)
 

@@ -63,8 +63,43 @@ def test_two_runs_and_a_page(folder: Path, tmp_path: Path, arguments: tuple[str,
     assert result.exit_code == 0, result.output
     text = (tmp_path / "c.md").read_text()
     assert "| throughput while training (images/s) |" in text
-    assert "95% sure" in text
+    assert "more than the runs' own spread" in text
     assert "<svg" in (tmp_path / "c.html").read_text()
+
+
+def test_any_number_of_runs(folder: Path, tmp_path: Path) -> None:
+    """A column each, and a part of the page."""
+    result = run(
+        *[folder / name for name in ("starved.om", "mended.om.gz", "starved.om")], "--html", tmp_path / "c.html"
+    )
+    assert result.exit_code == 0, result.output
+    assert "| 1: starved | 2: mended | 3: starved |" in result.output
+    page = (tmp_path / "c.html").read_text()
+    assert all(f">{number}: {name}</h2>" in page for number, name in ((1, "starved"), (2, "mended"), (3, "starved")))
+
+
+def test_repetitions(folder: Path) -> None:
+    """Every name up to the next option is one of the second group's."""
+    starved, mended = str(folder / "starved.om"), str(folder / "mended.om.gz")
+    result = run(starved, starved, "--vs", mended, mended, mended, "--cluster", "")
+    assert result.exit_code == 0, result.output
+    assert "| before: starved, starved | after: mended, mended, mended |" in result.output
+    assert " | significant (n=2+3) |" in result.output
+
+
+def test_gate(folder: Path) -> None:
+    """1 where the second run is slower beyond doubt, 0 where it is not, 2 where that cannot be said."""
+    starved, mended = folder / "starved.om", folder / "mended.om.gz"
+    slower = run(mended, starved, "--gate", "5%")
+    assert (slower.exit_code, "slower by more than 5.0%" in slower.output) == (1, True)
+    assert run(starved, mended, "--gate", "5%").exit_code == 0
+    assert run(starved, starved, "--gate", "0%").exit_code == 0
+    assert run(mended, mended, "--vs", starved, starved, "--gate", "5%").exit_code == 1
+    short = record(folder / "short.om", Plan(run="short", epochs=1, batches=4))
+    unknown = run(mended, short, "--gate", "5%")
+    assert unknown.exit_code == 2
+    assert "too little was seen" in unknown.output
+    assert "  2  bad input, or --gate" in run("--help").output
 
 
 def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
@@ -82,7 +117,12 @@ def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ((), "no runs in"),
-        (("a", "b", "c"), "name one run, or two to compare"),
+        (("a", "--vs", "b", "c"), "name at least two on either side"),
+        (("a", "--vs"), "Option '--vs' requires an argument"),
+        (("--vs", "b"), "name one run, or several to compare"),
+        (("a", "b", "c", "--gate", "5%"), "--gate compares two runs, or two groups"),
+        (("a", "b", "--gate", "5"), "'5' is no share; use for example 5%"),
+        (("a", "b", "--gate", "120%"), "'120%' is no share"),
         (("nobody",), "no run 'nobody' on this machine"),
         (("night.om.gz",), "night.om.gz: no such file"),
         (("{folder}/both.om",), "holds 2 runs; choose with --recording"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from yoloscope_exporter.diagnosis import advice, forecast
+from yoloscope_exporter.diagnosis import advice
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
 from yoloscope_exporter.diagnosis.forecast import Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -376,8 +376,10 @@ def test_every_argument_that_is_advised_has_a_known_effect() -> None:
 
 def test_gain_below_noise_is_no_gain() -> None:
     """Two per cent are not promised."""
-    assert advice.gain(advice.Advice(forecast=forecast.saved(9.0, 0.02))) is None
-    assert advice.gain(advice.Advice(forecast=forecast.saved(9.0, 0.2))) == "up to 1.2x: 9 -> at most 11.2 images/s"
+    one = signals(images_per_second=9.0)
+    assert advice.gain(advice.Advice(forecast=advice.without_share(one, 0.001))) is None
+    gain = advice.gain(advice.Advice(forecast=advice.without_share(one, 0.2)))
+    assert gain == "up to 1.3x: 9 -> at most 11.5 images/s"
     assert advice.gain(advice.Advice()) is None
 
 

@@ -114,6 +114,7 @@ def test_an_exception_names_its_cause(name: str, exception: str, message: str) -
         ("terminated", ended("killed", end_signal="SIGTERM")),
         ("launcher", ended("killed", {"peers_failed": 1.0}, end_signal="SIGTERM", end_slurm_job_id="77")),
         ("out_of_memory_kill", ended("killed", {"oom_kills": 1.0})),
+        ("node_out_of_memory_kill", ended("killed", {"node_oom_kills": 1.0})),
         (
             "worker_out_of_memory",
             ended("failed", {"oom_kills": 1.0}, death_signals="SIGKILL", end_exception="RuntimeError"),
@@ -154,7 +155,7 @@ def test_a_broken_connection_is_no_lost_rank_where_there_is_none() -> None:
 def test_every_cause_is_shown_by_a_test_and_documented() -> None:
     """At least fifteen; in both languages."""
     shown = set(MESSAGES) | {"native_crash", "collective_abort", "scheduler", "eviction", "terminated", "launcher"}
-    shown |= {"out_of_memory_kill", "worker_out_of_memory"}
+    shown |= {"out_of_memory_kill", "node_out_of_memory_kill", "worker_out_of_memory"}
     assert shown == causes.BY_NAME.keys()
     assert len(shown) >= 15
     for page in ("diagnose.md", "diagnose.zh-CN.md"):

@@ -42,6 +42,7 @@ def told(numbers: dict[str, float], names: dict[str, str] | None = None, **facts
     [
         ({"io_pressure": 0.4, "disk_busy_share": 0.1}, "I/O pressure 40%"),
         ({"io_pressure": 0.0, "disk_busy_share": 0.95}, "busiest disk 95% busy"),
+        ({"io_delay_share": 0.6, "io_pressure": 0.0}, "workers wait for block I/O 60% of their time"),
         ({"major_faults": 400.0}, "400 pages fetched from storage for each batch"),
         ({"network_file_systems": 1.0, "worker_read_rate": 5e6}, "workers read 4.77 MiB/s"),
     ],
@@ -170,6 +171,23 @@ def test_heat_and_a_power_brake_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("numbers", "cause", "said"),
+    [
+        ({"oom_kills": 1.0}, "the cgroup's count", "in the run's cgroup: 1"),
+        ({"node_oom_kills": 2.0}, "probably the kernel's OOM killer: the node's count", "on the node: 2"),
+        ({"oom_kills": 0.0}, "killed from outside", ""),
+    ],
+)
+def test_who_killed_a_training(numbers: dict[str, float], cause: str, said: str) -> None:
+    """Without a cgroup that counts, as in WSL2, the node's count is what is left, and is no certainty."""
+    s = Signals("run", "0", "killed", numbers=numbers)
+    (verdict,) = engine.diagnose(s, {"killed": s}, DEFAULTS).verdicts
+    assert cause in verdict.cause
+    assert said in verdict.evidence
+    assert ("workers=4" in verdict.fix) == bool(said)
+
+
+@pytest.mark.parametrize(
     ("numbers", "signals", "cause", "fix"),
     [
         ({"oom_kills": 2.0}, "2 by SIGKILL", "main memory", "workers=4; each worker"),
@@ -233,3 +251,22 @@ def test_what_is_known_of_a_slow_batch(ooms: float, phase: str, cause: str) -> N
     found = told(numbers | {"slow_batch_ooms": ooms, "slow_file_seconds": 38.0}, names)["slow_batch"]
     assert cause in found.cause
     assert ("a/huge.png" in found.evidence) == (phase == "data_wait")
+
+
+def test_without_validation_early_stopping_and_best_pt_are_lost() -> None:
+    """That is said; the run gets shorter by all of it but the last epoch's."""
+    found = told(HEALTHY | {"validate_share": 0.5, "epoch": 4.0, "epochs": 10.0})["validation_bound"]
+    assert found.advice.arguments == {"val": False}
+    assert found.advice.effect == ("best.pt", "early stopping")
+    assert "it ends early stopping (patience), and best.pt becomes the last epoch" in found.fix
+    assert found.gain == "1.8x to 2.0x for the run as a whole"
+    assert not told(HEALTHY | {"validate_share": 0.5, "epoch": 4.0}, val="False")["validation_bound"].advice.arguments
+
+
+def test_save_period_is_advised_only_where_it_is_set() -> None:
+    """-1 is the default: it was advised to everybody, and changes nothing."""
+    slow = HEALTHY | {"checkpoint_share": 0.3, "epoch": 4.0}
+    assert told(slow)["checkpoint_bound"].advice.arguments == {}
+    assert told(slow, save_period="-1")["checkpoint_bound"].advice.arguments == {}
+    assert told(slow, save_period="1")["checkpoint_bound"].advice.arguments == {"save_period": -1}
+    assert told(slow)["checkpoint_bound"].gain == "up to 1.4x for the run as a whole"

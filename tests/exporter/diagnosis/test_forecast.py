@@ -89,9 +89,11 @@ def test_without_a_measured_decoding_a_cache_may_bring_nothing() -> None:
 @pytest.mark.parametrize(("share", "least", "interval"), [(0.5, 0.0, (10, 20)), (0.5, 0.2, (12.5, 20))])
 def test_what_is_saved(share: float, least: float, interval: tuple[float, float]) -> None:
     """Between nothing and a share of the time."""
-    found = forecast.saved(10.0, share, least)
+    found, noisy = forecast.saved(10.0, share, least), forecast.saved(10.0, share, least, spread=0.1)
     assert found is not None
-    assert (found.low, found.high) == pytest.approx(interval)
+    assert noisy is not None
+    assert (found.low, found.high, found.unit) == (*map(pytest.approx, interval), "x")
+    assert (noisy.low, noisy.high, noisy.unit) == (found.low, pytest.approx(found.high * 1.128), "images/s")
     assert forecast.saved(None, share) is None
     assert forecast.saved(10.0, 1.0) is None
 

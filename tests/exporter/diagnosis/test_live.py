@@ -9,6 +9,7 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis.live import FIX_LENGTH, Live, _shortened
+from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 from tests.recordings.model import Plan, moments
 
@@ -105,16 +106,19 @@ def test_live_survives_a_clock_that_is_set_back() -> None:
 
 
 def test_a_gpu_held_by_nobodys_training_is_counted() -> None:
-    """Memory held by a process without a run, on an idle GPU, is wasted with empty run and rank."""
+    """Memory held for two minutes by a process without a run, on an idle GPU, is wasted with empty run and rank."""
     watching = Live()
-    for second in range(90):
+    for second in range(300):
         now = 1000.0 + second
         samples = [
             Sample(catalog.GPU_BUSY_SECONDS_TOTAL, ("1",), 5.0),
             Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", "77", "jupyter", "", "", "li"), 9e9),
         ]
         last = {(s.metric.name, s.labels): s.value for s in watching.feed(now, samples)}
-    assert last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, ("", "", "held_idle")] == pytest.approx(85, abs=6)
+        if second < DEFAULTS.held_seconds:
+            assert not watching.diagnoses, "a training may begin"
+    wasted = last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, ("", "", "held_idle")]
+    assert wasted == pytest.approx(300 - DEFAULTS.held_seconds, abs=30)
     (alone,) = watching.diagnoses
     assert alone.verdicts[0].name == "held_idle"
     assert "77 (jupyter, user li, 8.38 GiB)" in alone.verdicts[0].fix
@@ -165,7 +169,7 @@ def test_programs_of_the_desktop_hold_no_gpu() -> None:
     found = {}
     for pid, name, size in (("5", "Xorg", 9e8), ("6", "python", 1e7), ("7", "", 9e9)):
         watching = Live()
-        for second in range(90):
+        for second in range(200):
             held = Sample(catalog.GPU_PROCESS_MEMORY_BYTES, ("1", pid, name, "", "", "li" if name else ""), size)
             watching.feed(1000.0 + second, [Sample(catalog.GPU_BUSY_SECONDS_TOTAL, ("1",), 5.0), held])
         found[pid] = [one.verdicts[0].evidence for one in watching.diagnoses]
@@ -180,3 +184,16 @@ def test_ranks_that_wait_for_a_starved_peer_waste_its_way() -> None:
     assert set(waste) == {("0", "loader_workers"), ("1", "loader_workers")}
     assert waste["1", "loader_workers"] == pytest.approx(waste["0", "loader_workers"], rel=0.3)
     assert last[catalog.TRAIN_VERDICT.name, (STARVED.run, "0", "straggler")] == 0
+
+
+def test_live_remembers_what_was_advised_to_an_earlier_run() -> None:
+    """The first run has ended, and its verdicts with it, when the second trains with the workers it was advised."""
+    watching, end = Live(), 0.0
+    for time, samples in moments(replace(STARVED, run="first"), 1.0):
+        watching.feed(time, samples)
+        end = time
+    second = Plan(run="second", workers=4, epochs=1, batches=300, end="running")
+    for time, samples in moments(second, 1.0, start=end + 120):
+        watching.feed(time, samples)
+    (found,) = next(told.followed for told in watching.diagnoses if told.run == "second")
+    assert (found.run, found.arguments, found.helped) == ("first", {"workers": 4}, True)

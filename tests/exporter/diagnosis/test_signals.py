@@ -130,6 +130,36 @@ def test_a_process_has_a_first_epoch_of_its_own(done: float, left: float | None)
     assert one.resident_growth_bytes == 0.0
 
 
+def test_shared_memory_is_the_ranks_own_where_it_is_known() -> None:
+    """The exporter of a node sees another /dev/shm than a training in a container."""
+    mount = ("/dev/shm", "tmpfs")
+    of_node = [
+        Sample(c.FILESYSTEM_SIZE_BYTES, mount, 64 * 2.0**30),
+        Sample(c.FILESYSTEM_AVAILABLE_BYTES, mount, 60 * 2.0**30),
+    ]
+    of_rank = [
+        Sample(c.TRAIN_SHM_SIZE_BYTES, ("a", "0"), 2.0**26),
+        Sample(c.TRAIN_SHM_AVAILABLE_BYTES, ("a", "0"), 2.0**20),
+    ]
+    without, own = (node(*ranks("a", 1), *of_node, *more)["a"] for more in ([], of_rank))
+    assert (without.shm_size_bytes, without.shm_least_bytes) == (64 * 2.0**30, 60 * 2.0**30)
+    assert (own.shm_size_bytes, own.shm_least_bytes) == (2.0**26, 2.0**20)
+
+
+@pytest.mark.parametrize(("of_cgroup", "kills"), [([], (None, 2.0)), ([0.0, 1.0], (1.0, None))])
+def test_oom_kills_are_those_of_the_cgroup_where_it_counts(
+    of_cgroup: list[float], kills: tuple[float | None, ...]
+) -> None:
+    """The node's may be somebody else's."""
+    store = Store()
+    for index, time in enumerate((100.0, 101.0)):
+        counted = [Sample(c.CGROUP_OOM_KILLS_TOTAL, ("a",), count) for count in of_cgroup[index : index + 1]]
+        store.add(time, [*ranks("a", 1), Sample(c.MEMORY_OOM_KILLS_TOTAL, (), 5.0 + 2 * index), *counted])
+    window = Window(store, 100.0, 101.0)
+    (one,) = signals.gather([(window, window)])
+    assert (one.numbers.get("oom_kills"), one.numbers.get("node_oom_kills")) == kills
+
+
 def test_ranks_of_a_run_are_not_those_of_the_node() -> None:
     """A data set cached in memory is kept once for each rank of its own run."""
     one = node(*ranks("a", 2), *ranks("b", 3))["a"]
@@ -184,7 +214,7 @@ def test_every_metric_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     store = play(Plan(ranks=2, epochs=3, batches=60))
     window = Window(store, store.first, store.last - 22, 2.0)
     signals.gather([(window, window)])
-    signals.of_node(window, DEFAULTS)
+    signals.of_node(window, window, DEFAULTS)
     assert len(asked) > 50
     assert asked <= signals.METRICS
 

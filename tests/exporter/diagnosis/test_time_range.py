@@ -52,7 +52,7 @@ def test_missing_families_make_their_rules_abstain() -> None:
 
 def test_thresholds_can_be_changed() -> None:
     """With a threshold above what is measured, nothing is found."""
-    limits = Thresholds(input_share=0.9, compute_share=0.1)
+    limits = Thresholds(input_share=0.9, compute_share=0.1, gpu_low=0.0)
     assert [v.name for v in diagnose_range([play(STARVED)], limits).diagnoses[0].verdicts] == ["compute_bound"]
 
 

@@ -15,7 +15,8 @@ def test_lines_stay_inside_their_plot() -> None:
 
 def test_parts_fill_the_row_and_bars_their_share() -> None:
     """Widths are in proportion, and legends say how much."""
-    chart = charts.stacked({"train": 3.0, "validate": 1.0}, "{:.0f} s".format)
+    chart = charts.stacked({"train": 3.0, "validate": 1.0}, "{:.0f} s".format, {"train": 4, "other": 5})
+    assert [block.colour for block in chart.blocks] == [entry.colour for entry in chart.legend] == [4, 5]
     assert [block.width for block in chart.blocks] == [charts.WIDTH * 0.75, charts.WIDTH * 0.25]
     assert [entry.name for entry in chart.legend] == ["train 3 s (75.0%)", "validate 1 s (25.0%)"]
     long, short = charts.bars({"a": (2.0, 0.5), "b": (1.0, None)}, "{:.0f}".format)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_pages_are_whole_and_alone(before: Summary, after: Summary) -> None:
     """Well-formed, every plot drawn, nothing fetched from elsewhere, no script."""
-    for text in (html.one(before), html.two(compare(before, after))):
+    for text in (html.one(before), html.several(compare([before], [after]))):
         root = ET.fromstring(text[text.index("<body>") : text.index("</body>") + 7])
         plots = root.findall(".//svg")
         assert len(plots) >= 8
@@ -39,7 +39,7 @@ def test_everything_is_there(before: Summary, after: Summary) -> None:
         assert part in text
     for part in ("Peak memory of each epoch", "22.00 GiB", "rank 0 worker 0", ".c0{stroke:#0072B2}"):
         assert part in text
-    both = html.two(compare(before, after))
+    both = html.several(compare([before], [after]))
     for part in ("before: before", 'class="n better"', "Configuration that differs", "After: after", "before: rank 0"):
         assert part in both
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.terminal import screen
@@ -57,6 +59,32 @@ def test_nothing_is_shown_for_what_is_missing() -> None:
     text = shown(replace(PLAN, gpu=False))
     assert "GPUs" not in text
     assert "None" not in text
+
+
+def test_gpus_in_trouble() -> None:
+    """A lost GPU keeps a row; what holds clocks down, ECC errors and Xids are told of each GPU that has them."""
+    store = Store()
+    for time in range(10):
+        store.add(
+            time,
+            [
+                Sample(catalog.GPU_INFO, ("0", "uuid", "H100", "550", "12.4", "bus"), 1.0),
+                Sample(catalog.GPU_UP, ("0",), 1.0),
+                Sample(catalog.GPU_UP, ("2",), 0.0),
+                Sample(catalog.GPU_THROTTLED, ("0", "hw_thermal_slowdown"), 1.0),
+                Sample(catalog.GPU_THROTTLED, ("0", "sw_power_cap"), 0.0),
+                Sample(catalog.GPU_ECC_ERRORS_TOTAL, ("0", "uncorrected"), 2.0),
+                Sample(catalog.GPU_XID_ERRORS_TOTAL, ("2", "79"), 1.0),
+            ],
+        )
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(screen.frame(Window(store, 0, 9), ()))
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    lines = [line.rstrip() for line in output.getvalue().splitlines()]
+    assert "2 lost" in lines
+    assert "GPU 0: throttled by hw_thermal_slowdown; 2 uncorrected ECC errors" in lines
+    assert "GPU 2: Xid 79" in lines
 
 
 def test_names_are_no_markup() -> None:

@@ -1,7 +1,8 @@
 """Recordings of real trainings, each with its right answer: the rules' authors did not model them.
 
 They are made with `python -m tests.field_cases.stage NAME ...`, on two cores, by the exporter itself; what each is and
-which verdicts are right stands in `tests/field_cases/cases.py`, under its name. The first line of a recording
+which verdicts are right stands in `tests/field_cases/cases.py`, under its name. Those that begin with `gpu_` are the
+GPU kit's (`tests/gpu/kit/cases.py`), with what no verdict reads left out. The first line of a recording
 says how many CPUs others used meanwhile: where that was much, `cpu_contended` is true as well, or instead.
 """
 
@@ -12,9 +13,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.field_cases.cases import EVERY
+from tests.field_cases import cases as field_cases
+from tests.gpu.kit import cases as gpu_cases
 
 FOLDER = Path(__file__).parent
+EVERY = {**field_cases.EVERY, **gpu_cases.CASES}
 #: CPUs of the two that others used, from which on nobody is wrong to say so.
 CONTENDED = 0.5
 #: Each training has a beginning, and batches of seconds are few in a short recording.
@@ -42,7 +45,7 @@ def truth(name: str, others: float) -> Truth:
     case, allowed = EVERY[name], EVERY[name].allowed | {TOO_EARLY}
     if others < CONTENDED:
         return Truth(case.right, allowed)
-    if case.right & HIDDEN and "image_work" in case.options:
+    if case.right & HIDDEN and isinstance(case, field_cases.Case) and "image_work" in case.options:
         return Truth(frozenset({"cpu_contended"}), case.right | allowed)
     return Truth(case.right, allowed | {"cpu_contended"})
 

@@ -56,12 +56,19 @@ READINGS = (
             ((nvml.nvmlDeviceGetTemperatureThreshold, threshold),),
             1,
             MOST_DEGREES,
+            constant=True,
         )
         for kind, threshold in TEMPERATURE_LIMITS.items()
     ),
     *(
         Reading(
-            catalog.GPU_CLOCK_MAX_HERTZ, (domain,), ((nvml.nvmlDeviceGetMaxClockInfo, clock),), 1, MOST_MEGAHERTZ, 1e6
+            catalog.GPU_CLOCK_MAX_HERTZ,
+            (domain,),
+            ((nvml.nvmlDeviceGetMaxClockInfo, clock),),
+            1,
+            MOST_MEGAHERTZ,
+            1e6,
+            constant=True,
         )
         for domain, clock in CLOCKS.items()
     ),

@@ -121,6 +121,7 @@ class Reading:
         least: least believable answer.
         most: greatest believable answer.
         scale: from NVML's unit to the metric's.
+        constant: whether a device's answer never changes, and is asked for once.
     """
 
     metric: Metric
@@ -129,11 +130,17 @@ class Reading:
     least: float
     most: float
     scale: float = 1.0
+    constant: bool = False
 
 
 def read(readings: Iterable[Reading], cycle: DeviceCycle) -> None:
     """Publish everything of a table that the device answers and that can be true."""
+    constants = cycle.device.constants
     for reading in readings:
-        answer = cycle.ask.first(*reading.questions)
-        value = cycle.gauge(answer, reading.least, reading.most, reading.scale)
+        value = constants.get(reading)
+        if value is None:
+            answer = cycle.ask.first(*reading.questions)
+            value = cycle.gauge(answer, reading.least, reading.most, reading.scale)
+            if reading.constant and value is not None:
+                constants[reading] = value
         cycle.publish(reading.metric, value, *reading.labels)

@@ -102,14 +102,14 @@ RULES = (
         name="held_idle",
         title="A process that trains nothing holds a GPU",
         severity=WARNING,
-        requires="memory of 256 MiB or more held by a process that is no training, on a GPU that idles",
+        requires="memory of 256 MiB or more held for two minutes by a process that is no training, on a GPU that idles",
         confused_with={
             "desktop": "programs of the desktop are known by name, and hold less",
             "another container": "processes that are not visible are told as such",
         },
         needs=(Signals.held_idle_gpus,),
         when=lambda s, _: s.held_idle_gpus > 0,
-        thresholds=("held_idle", "held_bytes"),
+        thresholds=("held_idle", "held_bytes", "held_seconds"),
         evidence=(
             lambda s, _: (
                 f"GPU {s.names['held_idle']} idles, its memory is held by what is no training known here: "

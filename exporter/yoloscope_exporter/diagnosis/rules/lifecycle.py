@@ -132,9 +132,14 @@ def _killed_cause(s: Signals, _: Thresholds) -> str:
 def _killed_evidence(s: Signals, _: Thresholds) -> str:
     where = f" in epoch {s.epoch:.0f} of {s.epochs:.0f}" if s.has(Signals.epoch, Signals.epochs) else ""
     memory = f"; its processes held {units.size(s.resident_bytes)}" if s.has(Signals.resident_bytes) else ""
-    kills = f"; OOM kills in its cgroup: {s.oom_kills:.0f}" if s.get(Signals.oom_kills) > 0 else ""
     how = f"; {told}" if (told := causes.how(s)) else ""
-    return f"the process exited without a final state{where}{memory}{kills}{how}"
+    return f"the process exited without a final state{where}{memory}{_oom_kills(s)}{how}"
+
+
+def _oom_kills(s: Signals) -> str:
+    if s.get(Signals.oom_kills) > 0:
+        return f"; OOM kills in the run's cgroup: {s.oom_kills:.0f}"
+    return f"; OOM kills on the node: {s.node_oom_kills:.0f}" if s.get(Signals.node_oom_kills) > 0 else ""
 
 
 def _killed_advice(s: Signals) -> Advice:
@@ -144,8 +149,7 @@ def _killed_advice(s: Signals) -> Advice:
 
 def _death_evidence(s: Signals, _: Thresholds) -> str:
     how = f": {s.names['death_signals']}" if "death_signals" in s.names else ""
-    kills = f"; OOM kills in the run's cgroup: {s.oom_kills:.0f}" if s.get(Signals.oom_kills) else ""
-    return f"{units.counted(s.worker_deaths, 'loader worker')} died{how}{kills}{_shared_memory(s)}"
+    return f"{units.counted(s.worker_deaths, 'loader worker')} died{how}{_oom_kills(s)}{_shared_memory(s)}"
 
 
 def _shared_memory(s: Signals) -> str:
@@ -160,7 +164,7 @@ def _without_shared_memory(s: Signals) -> bool:
 
 
 def _out_of_memory(s: Signals) -> bool:
-    return s.get(Signals.oom_kills) > 0
+    return s.get(Signals.oom_kills) > 0 or s.get(Signals.node_oom_kills) > 0
 
 
 def _death_cause(s: Signals, _: Thresholds) -> str:

@@ -110,6 +110,8 @@ def io_evidence(s: Signals, t: Thresholds) -> list[str]:
         found.append(f"I/O pressure {s.io_pressure:.0%}")
     if s.get(Signals.disk_busy_share) >= t.disk_busy:
         found.append(f"busiest disk {s.disk_busy_share:.0%} busy")
+    if s.get(Signals.io_delay_share) >= t.io_pressure:
+        found.append(f"workers wait for block I/O {s.io_delay_share:.0%} of their time")
     if s.get(Signals.major_faults) >= t.major_faults:
         found.append(f"{s.major_faults:.0f} pages fetched from storage for each batch")
     if s.get(Signals.network_file_systems) and s.get(Signals.worker_read_rate) >= t.network_read:
@@ -349,7 +351,8 @@ RULES = (
         requires="waiting for data; workers neither compute nor queue half of the time; no evidence for storage",
         confused_with={
             "workers_capped": "where fewer were started than asked for, more would wait side by side",
-            "loader_io": "I/O pressure, a busy disk, major faults or a network file system that is read from",
+            "loader_io": "I/O pressure, a busy disk, delayed block I/O, major faults, or a network file system that is "
+            "read from",
             "cpu_contended": "time in the run queue is no waiting",
         },
         needs=(*STEP, Signals.prep_seconds, Signals.prep_cpu_ratio, Signals.runqueue_share),
@@ -473,8 +476,8 @@ RULES = (
         name="loader_io",
         title="Storage is too slow",
         severity=WARNING,
-        requires="waiting for data, workers that wait, and I/O pressure, a busy disk, major faults or reads from a "
-        "network file system",
+        requires="waiting for data, workers that wait, and I/O pressure, a busy disk, delayed block I/O, major faults "
+        "or reads from a network file system",
         confused_with={
             "loader_wait": "without evidence of its own storage is not named",
             "cpu_oversubscribed": "time in the run queue is no waiting for storage",

@@ -101,16 +101,22 @@ def _underfilled(s: Signals, t: Thresholds) -> bool:
         return False
     if s.train_share < t.train_share:
         return False
-    low = s.sm_fill < t.sm_fill if s.has(Signals.sm_fill) else s.gpu_busy < t.gpu_low
+    low = _busy_at_most(s) < t.gpu_low or s.get(Signals.sm_fill, 1.0) < t.sm_fill
     return low and advice.larger_batch(s) is not None
 
 
-def _small_batch_evidence(s: Signals, _: Thresholds) -> str:
-    what = (
-        f"kernels fill {s.sm_fill:.0%} of the multiprocessors"
-        if s.has(Signals.sm_fill)
-        else f"GPU busy {s.gpu_busy:.0%}"
-    )
+def _busy_at_most(s: Signals) -> float:
+    """Share of training time in which a kernel ran, if none ran outside of training.
+
+    Low although steps wait for nothing: the host takes longer to launch the kernels than the GPU to run them.
+    """
+    return min(s.gpu_busy / s.train_share, 1.0)
+
+
+def _small_batch_evidence(s: Signals, t: Thresholds) -> str:
+    what = f"GPU busy in {_busy_at_most(s):.0%} of training time at most"
+    if s.has(Signals.sm_fill) and _busy_at_most(s) >= t.gpu_low:
+        what = f"kernels fill {s.sm_fill:.0%} of the multiprocessors"
     size = f" at batch {s.batch_size:.0f}" if s.has(Signals.batch_size) else ""
     return f"{what}{size} without waiting for data; peak memory {s.cuda_peak_share:.0%} of the device"
 
@@ -224,7 +230,8 @@ RULES = (
         when=_underfilled,
         thresholds=("input_share", "train_share", "sm_fill", "gpu_low", "memory_spare"),
         evidence=_small_batch_evidence,
-        cause="the kernels are too small to fill the GPU, and memory is to spare",
+        cause="the kernels are too small to fill the GPU, or the host launches them more slowly than they run; "
+        "memory is to spare",
         verify="yoloscope_gpu_sm_active_ratio beside yoloscope_gpu_utilization_ratio; nsys profile: many short kernels",
         fix=advice.larger_batch,
         slows=True,

@@ -215,7 +215,7 @@ def gather_one(v: View, faults: Faults) -> Signals:
     return Signals(v.run, v.rank, v.state, up != 0, v.facts, known(numbers), names, step.batch_seconds(v))
 
 
-def of_node(window: Window, limits: Thresholds) -> Signals:
+def of_node(window: Window, long: Window, limits: Thresholds) -> Signals:
     """Signals of the node itself: which GPUs are held by processes without a training. No run; its name for a rank."""
-    numbers, names = gpu.held_idle(window, limits.held_idle, limits.held_bytes)
+    numbers, names = gpu.held_idle(window, long, limits)
     return Signals("", window.store.name, numbers=known(numbers), names=names)

@@ -17,9 +17,11 @@ from yoloscope_exporter.measures import memory
 from yoloscope_exporter.measures.reading import Reading
 
 if TYPE_CHECKING:
+    from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
-    from yoloscope_exporter.measures.series import Window
+    from yoloscope_exporter.measures.series import Labels, Window
+    from yoloscope_exporter.measures.thresholds import Thresholds
 
 #: Metrics of the node that these signals are computed from.
 METRICS = (
@@ -169,10 +171,11 @@ def _version(text: str) -> float | None:
     return None if None in map(whole, parts) else float(".".join(parts))
 
 
-def held_idle(window: Window, idle_below: float, least: float) -> tuple[Numbers, dict[str, str]]:
-    """GPUs that idle while processes without a training hold `least` bytes of their memory: how many; which, by whom.
+def held_idle(window: Window, long: Window, limits: Thresholds) -> tuple[Numbers, dict[str, str]]:
+    """GPUs that idle while processes without a training hold their memory: how many; which, by whom.
 
-    Programs of the desktop count for nothing. Unknown where no such process is seen, or not how busy those GPUs are.
+    A process that came a moment ago may be a training whose record has not begun. Programs of the desktop count for
+    nothing. Unknown where no such process is seen, or not how busy those GPUs are.
     """
     held: defaultdict[str, list[str]] = defaultdict(list)
     trained: set[str] = set()
@@ -180,16 +183,26 @@ def held_idle(window: Window, idle_below: float, least: float) -> tuple[Numbers,
         gpu_name, pid, command, run, _rank, user = labels
         if run:
             trained.add(gpu_name)
-        elif size >= least and not _DESKTOP.fullmatch(command):
+        elif (
+            size >= limits.held_bytes
+            and not _DESKTOP.fullmatch(command)
+            and _age(long, catalog.GPU_PROCESS_MEMORY_BYTES, labels) >= limits.held_seconds
+        ):
             held[gpu_name].append(_holder(pid, command, user, size))
     reading = Reading(window)
     busy = {name: reading.one(measures.BUSY, gpu=name) for name in held if name not in trained}
     known = {name: share for name, share in busy.items() if share is not None}
     if not known:
         return {}, {}
-    idle = sorted(name for name, share in known.items() if share < idle_below)
+    idle = sorted(name for name, share in known.items() if share < limits.held_idle)
     names = {"held_idle": ", ".join(idle), "held_by": ", ".join(one for name in idle for one in held[name])}
     return {GpuSignals.held_idle_gpus: float(len(idle))}, names
+
+
+def _age(window: Window, metric: Metric, labels: Labels) -> float:
+    """Seconds since a series was first seen."""
+    points = window.points(metric, *labels)
+    return window.end - points[0][0] if points else 0.0
 
 
 def _holder(pid: str, command: str, user: str, size: float) -> str:

@@ -54,8 +54,8 @@ class HostSignals:
     throttled_share = Signal("share of the CPU quota's periods in which it was used up and the cgroup stopped")
     io_pressure = Signal("share of the time some task waited for I/O (cgroup, else node)")
     disk_busy_share = Signal("share of the time the busiest disk had work (%util)")
-    shm_size_bytes = Signal("size of /dev/shm")
-    shm_least_bytes = Signal("least room left in /dev/shm in the window")
+    shm_size_bytes = Signal("size of the rank's /dev/shm, of the node's where the rank's is not known")
+    shm_least_bytes = Signal("least room left in it in the window")
     network_file_systems = Signal("network file systems that are mounted on the node")
 
 
@@ -118,11 +118,16 @@ def storage(v: View) -> Numbers:
     if pressure is None:
         pressure = v.now.rate(catalog.PRESSURE_SECONDS_TOTAL, "io", "some")
     sizes = v.machine.window.current(catalog.FILESYSTEM_SIZE_BYTES)
-    rooms = (v.now.minimum(catalog.FILESYSTEM_AVAILABLE_BYTES, *labels) for labels in sizes if labels[0] == _SHM)
+    size, room = (v.now.last(catalog.TRAIN_SHM_SIZE_BYTES, v.run, v.rank), None)
+    if size is not None:
+        room = v.now.minimum(catalog.TRAIN_SHM_AVAILABLE_BYTES, v.run, v.rank)
+    for labels in sizes:
+        if size is None and labels[0] == _SHM:
+            size, room = sizes[labels], v.now.minimum(catalog.FILESYSTEM_AVAILABLE_BYTES, *labels)
     return {
-        HostSignals.shm_least_bytes: next(rooms, None),
+        HostSignals.shm_least_bytes: room,
         HostSignals.network_file_systems: float(sum(bool(_NETWORK.fullmatch(labels[1])) for labels in sizes)),
         HostSignals.io_pressure: at_most_one(pressure),
         HostSignals.disk_busy_share: v.machine.reading.one(measures.DISK_BUSY),
-        HostSignals.shm_size_bytes: next((size for labels, size in sizes.items() if labels[0] == _SHM), None),
+        HostSignals.shm_size_bytes: size,
     }

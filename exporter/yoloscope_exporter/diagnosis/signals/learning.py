@@ -53,10 +53,12 @@ def learning(v: View) -> Numbers:
     }
 
 
-def scores(window: Window, run: str, rank: str) -> list[tuple[float, float]]:
+def scores(
+    window: Window, run: str, rank: str, names: Sequence[str] = ("mAP50-95", "accuracy_top1")
+) -> list[tuple[float, float]]:
     """Times and values of what validation says: mAP50-95, or the accuracy of a classifier."""
     found = window.labels(catalog.TRAIN_METRIC, run, rank)
-    chosen = [labels for wanted in ("mAP50-95", "accuracy_top1") for labels in found if wanted in labels[2]]
+    chosen = [labels for wanted in names for labels in found if wanted in labels[2]]
     return window.points(catalog.TRAIN_METRIC, *chosen[0]) if chosen else []
 
 

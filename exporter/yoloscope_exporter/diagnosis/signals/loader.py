@@ -29,6 +29,7 @@ class LoaderSignals:
         "loader workers that ended by a signal or an error: in the window, of a run that ended in all"
     )
     major_faults = Signal("pages that loader workers had to fetch from storage, for each batch they prepared")
+    io_delay_share = Signal("share of a loader worker's time spent waiting for block I/O (delay accounting)")
     worker_read_rate = Signal("bytes per second that loader workers had read from storage")
     workers_alive = Signal("loader worker processes found")
     runqueue_share = Signal(
@@ -109,6 +110,9 @@ def worker_processes(v: View) -> Numbers:
     return {
         LoaderSignals.workers_alive: v.now.last(catalog.TRAIN_PROCESSES, v.run, v.rank, "worker"),
         LoaderSignals.runqueue_share: at_most_one(ratio(waiting, training)),
+        LoaderSignals.io_delay_share: at_most_one(
+            ratio(v.process_rate(catalog.TRAIN_PROCESS_IO_DELAY_SECONDS_TOTAL, role), training)
+        ),
         LoaderSignals.worker_read_rate: v.process_rate(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, role),
         LoaderSignals.trainer_cores: v.process_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, "main"),
         LoaderSignals.worker_threads: ratio(used, preparing),

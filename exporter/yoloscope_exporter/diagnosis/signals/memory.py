@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.measure import Measure
 
 #: Metrics of the node that these signals are computed from.
-METRICS = (catalog.MEMORY_TOTAL_BYTES, catalog.MEMORY_AVAILABLE_BYTES, catalog.GPU_MEMORY_FREE_BYTES)
+METRICS = (
+    catalog.MEMORY_TOTAL_BYTES,
+    catalog.MEMORY_AVAILABLE_BYTES,
+    catalog.MEMORY_OOM_KILLS_TOTAL,
+    catalog.GPU_MEMORY_FREE_BYTES,
+)
 
 
 #: Fewer sample periods than this say nothing of a slope: four to each quarter of the window.
@@ -39,6 +44,7 @@ class MemorySignals:
     oom_kills = Signal(
         "processes of the cgroup killed for lack of memory: in the window, of a run that ended in half an hour"
     )
+    node_oom_kills = Signal("the same of the whole node, where the run's cgroup does not count them")
     resident_bytes = Signal("resident memory of the rank's processes")
     resident_growth_bytes = Signal(
         "steady growth of resident memory since the second epoch began, in the first one since warm-up, in bytes; 0 if "
@@ -58,6 +64,8 @@ def memory(v: View) -> Numbers:
     installed, available = v.now.last(catalog.MEMORY_TOTAL_BYTES), v.now.last(catalog.MEMORY_AVAILABLE_BYTES)
     limit = v.now.last(catalog.CGROUP_MEMORY_LIMIT_BYTES, v.run)
     used = v.now.last(catalog.CGROUP_MEMORY_USED_BYTES, v.run)
+    when = v.long if v.state in ENDED else v.now
+    kills = when.events(catalog.CGROUP_OOM_KILLS_TOTAL, v.run)
     in_use = installed - available if installed is not None and available is not None else None
     if limit is not None and used is not None and (installed is None or limit < installed):
         available = min(max(limit - used, 0.0), available if available is not None else limit)
@@ -65,7 +73,8 @@ def memory(v: View) -> Numbers:
     return {
         MemorySignals.memory_available_bytes: available,
         MemorySignals.memory_used_share: ratio(in_use, installed),
-        MemorySignals.oom_kills: (v.long if v.state in ENDED else v.now).events(catalog.CGROUP_OOM_KILLS_TOTAL, v.run),
+        MemorySignals.oom_kills: kills,
+        MemorySignals.node_oom_kills: when.events(catalog.MEMORY_OOM_KILLS_TOTAL) if kills is None else None,
         MemorySignals.resident_bytes: total(v.now.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank)),
     }
 

@@ -1,0 +1,73 @@
+"""Photographs the dashboards in a Grafana's own front end: `python -m docs.pictures.dashboards http://localhost:3000`.
+
+Wants Chromium, and the dashboards in that Grafana with data behind them, for example of `yoloscope simulate`. A test
+cannot make these pictures again: Grafana is no part of the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+HERE = Path(__file__).parent
+#: Dashboard -> how much of it is shown, in pixels.
+SHOWN = {"fleet": 1000, "run": 1000, "data": 1150, "compare": 1100}
+WIDTH = 1366
+#: A dark theme with few hues: more colours cost bytes and show nothing.
+COLOURS = 128
+#: Time for the front end to load and to ask its queries.
+MILLISECONDS = 30_000
+
+
+def photograph(address: str, name: str, height: int, settings: dict[str, str]) -> Image:
+    """A dashboard without Grafana's menus.
+
+    Raises:
+        subprocess.CalledProcessError: if Chromium fails.
+    """
+    from PIL import Image as pillow  # noqa: N813, PLC0415 - Ultralytics brings it, and only this function wants it
+
+    page = f"{address.rstrip('/')}/d/yoloscope-{name}?{urlencode(settings)}&kiosk"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            shutil.which("chromium") or "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={folder}/profile",
+            f"--window-size={WIDTH},{height}",
+            f"--virtual-time-budget={MILLISECONDS}",
+            f"--screenshot={folder}/shot.png",
+            page,
+        ]
+        subprocess.run(command, check=True, capture_output=True, timeout=180)  # noqa: S603 - our own words
+        with pillow.open(f"{folder}/shot.png") as shot:
+            return shot.convert("RGB").quantize(COLOURS, dither=pillow.Dither.NONE)
+
+
+def main() -> None:
+    """Write one picture for each dashboard in SHOWN."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("address", help="of Grafana, where no login is asked for")
+    parser.add_argument("--from", dest="start", default="now-1h", help="as Grafana's addresses have it (%(default)s)")
+    parser.add_argument("--to", dest="end", default="now", help="(%(default)s)")
+    parser.add_argument("--run", default="", help="name of the run to show; without it the newest that lives")
+    arguments = parser.parse_args()
+    settings = {"from": arguments.start, "to": arguments.end, "theme": "dark"}
+    chosen = {"var-run": arguments.run} if arguments.run else {}
+    for name, height in SHOWN.items():
+        picture = photograph(arguments.address, name, height, settings | (chosen if name in ("run", "data") else {}))
+        picture.save(HERE / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
