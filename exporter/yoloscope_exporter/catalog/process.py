@@ -46,7 +46,7 @@ TRAIN_SHM_SIZE_BYTES = gauge(
 )
 TRAIN_SHM_AVAILABLE_BYTES = gauge("train_shm_available_bytes", "Space left in that /dev/shm.", "run", "rank")
 #: Where a run stands still: the rank that the others wait for, its process, what that does, the call it does it in, and
-#: what all processes do.
+#: what the other processes do.
 HANG_FACTS = ("culprit", "process", "pid", "doing", "function", "file", "line", "others")
 TRAIN_HANG_INFO = info(
     "train_hang_info",

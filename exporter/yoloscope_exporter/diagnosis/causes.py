@@ -263,7 +263,7 @@ CAUSES = (
     ),
     Cause(
         "out_of_memory_kill",
-        "the kernel's OOM killer: the memory of the cgroup is used up",
+        "the kernel's OOM killer: the cgroup's count of OOM kills rose, its memory is used up",
         lambda s: s.state == "killed" and s.get(Signals.oom_kills) > 0,
         "fewer workers, no RAM cache, or a higher limit (--mem, resources.limits.memory)",
         "the cgroup's count of OOM kills rose",
