@@ -314,11 +314,11 @@ def trainer(base: Path, case: Case) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(process.pid).children(recursive=True):
-                child.kill()
+            whole = psutil.Process(process.pid)
+            for one in (*whole.children(recursive=True), whole):  # torchrun gives its ranks sessions of their own
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
