@@ -143,15 +143,14 @@ def _write_targets(path: Path, targets: Sequence[str]) -> None:
 def alertmanager(directory: Path, webhook: str = "") -> Iterator[str]:
     """Run Alertmanager on the shipped configuration; the value is its address.
 
-    With a `webhook` that is told, as if somebody had named the receiver of this name and its address. Waiting times of
-    groups are cut to a second, repetition stays.
+    With a `webhook` that is told instead of `yoloscope notify` on its own port. Waiting times of groups are cut to a
+    second, repetition stays.
     """
     home = directory / "alertmanager"
     shutil.copytree(DEPLOY / "alertmanager", home)
     config = yaml.safe_load((home / "alertmanager.yml").read_text())
     if webhook:
-        config["route"]["receiver"] = "webhook"
-        (receiver,) = (one for one in config["receivers"] if one["name"] == "webhook")
+        (receiver,) = (one for one in config["receivers"] if one["name"] == config["route"]["receiver"])
         receiver["webhook_configs"][0]["url"] = webhook
     _hasten(config["route"])
     (home / "alertmanager.yml").write_text(yaml.safe_dump(config))

@@ -143,14 +143,19 @@ def test_a_path_that_is_gone_is_seen() -> None:
     }
 
 
-#: Chinese pages that people write; those of alerts and dashboards are generated.
+#: Chinese pages that people write, and the runbooks, which come from the table of the alerts. Those of the dashboards
+#: are generated from another one.
 CHINESE = (
     "README.zh-CN.md",
-    *(f"docs/{page}.zh-CN.md" for page in ("hooks", "exporter", "diagnose", "deploy", "scale")),
+    *(f"docs/{page}.zh-CN.md" for page in ("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify")),
 )
 _HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,:;?!(]|[,:;?!)] ?[\u4e00-\u9fff]")
-#: Words that have another one in these documents: hooks, exporter or collector, you, batch, run.
-_OTHER_WORDS = ("钩子", "采集项", "导出器", "您", "批次", "次训练任务", "运行名称")
+#: Words that have another one in these documents: hooks, exporter or collector, you, batch, epoch, worker, reserved,
+#: data wait, run.
+_OTHER_WORDS = (
+    *("钩子", "采集项", "导出器", "您", "批次", "批量", "轮次", "加载进程", "预留", "供数", "次训练任务", "运行名称"),
+    *("拖后腿", "制动", "来来去去"),
+)
 
 
 def _half_width(text: str) -> list[str]:

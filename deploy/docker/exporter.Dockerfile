@@ -1,4 +1,4 @@
-# The node exporter, without torch: build from the root of the repository,
+# The node exporter and the sender of alerts, without torch: build from the root of the repository,
 #   docker build -f deploy/docker/exporter.Dockerfile -t yoloscope:0.1.0 .
 FROM python:3.13.7-slim-bookworm AS build
 WORKDIR /src
@@ -6,7 +6,7 @@ COPY pyproject.toml README.md LICENSE deploy/docker/constraints.txt ./
 COPY exporter exporter
 COPY trainer_hooks trainer_hooks
 RUN python -m venv /opt/yoloscope \
-    && /opt/yoloscope/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt . \
+    && /opt/yoloscope/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt '.[notify]' \
     && /opt/yoloscope/bin/pip uninstall --yes pip
 
 FROM python:3.13.7-slim-bookworm
@@ -19,6 +19,8 @@ ENV PATH=/opt/yoloscope/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=utility
+# where `yoloscope notify` keeps messages that wait
+RUN install -d -o 65534 -g 65534 /var/lib/yoloscope
 # nobody: a number, so that Kubernetes can see that it is not root
 USER 65534:65534
 EXPOSE 9911

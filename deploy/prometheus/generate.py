@@ -26,6 +26,8 @@ from .runbooks import runbooks
 from .texts import CHINESE, ENGLISH, Language, fill
 
 if TYPE_CHECKING:
+    from yoloscope_exporter.catalog import Metric
+
     from .rulebook.model import Alert, Category, Text
     from .rulebook.records import Recorded
 
@@ -106,9 +108,12 @@ def _alert(alert: Alert, category: Category, settings: Settings) -> dict[str, An
 def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
     return {
         "summary": _summary(alert, alert.en, ENGLISH),
-        "description": _description(alert, alert.en, ENGLISH),
+        "description": fill(alert.en.what) + _place(alert, ENGLISH),
+        "fix": _fix(alert, alert.en, ENGLISH),
         "summary_zh": _summary(alert, alert.zh, CHINESE),
-        "description_zh": _description(alert, alert.zh, CHINESE),
+        "description_zh": fill(alert.zh.what) + _place(alert, CHINESE),
+        "fix_zh": _fix(alert, alert.zh, CHINESE),
+        **({"verdict": _verdicts(alert)} if _asked(alert) else {}),
         "runbook_url": f"{settings.runbook_url}#{alert.name.lower()}",
         "dashboard_url": f"{settings.grafana_url}/d/{alert.dashboard}{_variables(alert)}",
     }
@@ -127,42 +132,49 @@ def _where(alert: Alert, language: Language) -> str:
     return language.brackets.format(language.comma.join(known) + cluster)
 
 
-def _description(alert: Alert, text: Text, language: Language) -> str:
-    diagnosis = _verdicts(language, _asked(alert)) if _asked(alert) else ""
-    place = _place(language) if alert.located else ""
-    return language.space.join((fill(text.what), fill(text.fix))) + place + diagnosis
-
-
-def _place(language: Language) -> str:
-    """Where the run stands still, as its processes have answered."""
+def _place(alert: Alert, language: Language) -> str:
+    """Where the run stands still, if its processes have been asked; empty for other alerts."""
+    if not alert.located:
+        return ""
     facts = ("culprit", "process", "doing", "function", "file", "line")
-    query = f"printf `max by ({', '.join(facts)}) ({c.TRAIN_HANG_INFO.name}{{run=%q,cluster=%q}}) == 1` "
-    query += "$labels.run $labels.cluster | query"
+    asked = _query(alert, ", ".join(facts), c.TRAIN_HANG_INFO, 'culprit=~".*"', " == 1")
     culprit, process, doing, function, file, line = (f"{{{{ .Labels.{fact} }}}}" for fact in facts)
     who = f"{{{{ if .Labels.culprit }}}}rank {culprit}, {process}, {{{{ end }}}}"
-    told = f"{who}{doing}: {function} ({file}:{line})"
-    first = f"{{{{ with first . }}}}{language.space}{language.stands} {told}{{{{ end }}}}"
-    return f"{{{{ with {query} }}}}{first}{{{{ end }}}}"
+    told = f"{language.space}{language.stands} {who}{doing}: {function} ({file}:{line})"
+    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+
+
+def _fix(alert: Alert, text: Text, language: Language) -> str:
+    """What the diagnosis computed for the verdicts that explain the alert; the alert's own text where there is none.
+
+    There is none if no such verdict holds, and from exporters of version 0.1.
+    """
+    if not alert.fixed_by:
+        return fill(text.fix)
+    asked = _query(alert, "verdict, fix", c.TRAIN_VERDICT_FIX_INFO, f'verdict=~"{"|".join(alert.fixed_by)}",fix!=""')
+    space = f"{{{{ if $index }}}}{language.space}{{{{ end }}}}" if language.space else ""
+    each = f"{space}{{{{ $one.Labels.verdict }}}}{language.colon}{{{{ $one.Labels.fix }}}}{language.stop}"
+    listed = f"{{{{ range $index, $one := . }}}}{each}{{{{ end }}}}"
+    return f"{{{{ with {asked} }}}}{listed}{{{{ else }}}}{fill(text.fix)}{{{{ end }}}}"
+
+
+def _verdicts(alert: Alert) -> str:
+    """What the diagnosis says at this moment of the run or of all runs on the node; empty for nothing."""
+    asked = _query(alert, "verdict", c.TRAIN_VERDICT, f'verdict!~"{"|".join(NO_CAUSE)}"', " == 1")
+    each = "{{ if $index }}, {{ end }}{{ $one.Labels.verdict }}"
+    return f"{{{{ range $index, $one := {asked} }}}}{each}{{{{ end }}}}"
 
 
 def _asked(alert: Alert) -> str:
     """By which label the diagnosis is asked about an alert; empty where it has nothing to say."""
-    return "run" if "run" in alert.labels else "instance" if alert.diagnosed else ""
+    return "run" if "run" in alert.labels else "instance" if alert.fixed_by else ""
 
 
-def _verdicts(language: Language, label: str) -> str:
-    """What the diagnosis says at this moment of the run or of all runs on the node, each verdict with its fix.
-
-    Exporters of version 0.1 tell verdicts and no fix. Where there is no cluster, the label matches as an empty one.
-    """
-    where = f'{label}=%q,cluster=%q,verdict!~"{"|".join(NO_CAUSE)}"'
-    info = f"max by (verdict, fix) ({c.TRAIN_VERDICT_FIX_INFO.name}{{{where}}})"
-    old = f"max by (verdict) ({c.TRAIN_VERDICT.name}{{{where}}}) == 1"
-    asked = [f"printf `{query}` $labels.{label} $labels.cluster | query" for query in (info, old)]
-    fix = f"{{{{ with .Labels.fix }}}}{language.colon}{{{{ . }}}}{{{{ end }}}}"
-    listed = f"{{{{ range . }}}} {{{{ .Labels.verdict }}}}{fix}{language.stop}{{{{ end }}}}"
-    said = f"{language.space}{language.diagnosis}{listed}"
-    return f"{{{{ with {asked[0]} }}}}{said}{{{{ else }}}}{{{{ with {asked[1]} }}}}{said}{{{{ end }}}}{{{{ end }}}}"
+def _query(alert: Alert, by: str, metric: Metric, where: str, condition: str = "") -> str:
+    """A query when the alert is sent. Where there is no cluster, the label matches as an empty one."""
+    label = _asked(alert)
+    expr = f"max by ({by}) ({metric.name}{{{label}=%q,cluster=%q,{where}}}){condition}"
+    return f"printf `{expr}` $labels.{label} $labels.cluster | query"
 
 
 def _variables(alert: Alert) -> str:

@@ -56,10 +56,13 @@ def _section(alerts: Sequence[Alert], language: Language, expression: Callable[[
     first, words = alerts[0], language.words
     text = _text(first, language)
     parts = [f"### {first.name}", "\n".join(f"- {_when(alert, language)}" for alert in alerts)]
-    parts += [f"**{words[name]}.** {_plain(getattr(text, name))}" for name in ("meaning", "verify", "fix", "silence")]
+    parts += [
+        f"{language.heading.format(words[name])} {_plain(getattr(text, name))}"
+        for name in ("meaning", "verify", "fix", "silence")
+    ]
     parts.append(f"```bash\n{_silence(first)}\n```")
     rules = dict.fromkeys(expression(alert.expr) for alert in alerts)
-    parts.append(f"**{words['rule']}.**\n\n```promql\n" + "\n\n".join(rules) + "\n```")
+    parts.append(f"{language.heading.format(words['rule'])}\n\n```promql\n" + "\n\n".join(rules) + "\n```")
     return "\n\n".join(parts + _thresholds(alerts, language))
 
 

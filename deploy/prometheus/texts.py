@@ -9,7 +9,7 @@ from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 INTRO = """\
 What each alert of `deploy/prometheus/rules/alerts.yml` means, how to verify it, what to do, and when to silence it.
-Every alert links here. `critical` wakes somebody, `warning` is work for the day, `info` is for the dashboards and is
+Every alert links here. `critical` is a page, `warning` is a ticket, `info` is for the dashboards only and is
 sent to nobody (`deploy/alertmanager/alertmanager.yml`).
 
 Begin with three, and leave the others on the dashboards until you miss them: `GpuUtilizationDrop` (the GPU does less
@@ -26,16 +26,17 @@ dashboards. Durations hold for scrapes each 5 to 15 s.
 
 INTRO_ZH = """\
 本页说明 `deploy/prometheus/rules/alerts.yml` 中每个告警的含义、如何确认、如何处理、何时静默。每个告警都链接到这里。
-`critical` 会叫醒人,`warning` 是白天的工作,`info` 只用于仪表盘,不发送给任何人(`deploy/alertmanager/alertmanager.yml`)。
+`critical` 立即通知值班，`warning` 在工作时间处理，`info` 只用于仪表盘，不发送给任何人
+（`deploy/alertmanager/alertmanager.yml`）。
 
-建议先从三个告警开始,其余的先只在仪表盘上看:`GpuUtilizationDrop`(GPU 做的工作变少了,消息中会说明原因)、
-`TrainingStalled`(训练卡住并占着 GPU)和 `GpuFaulty`(计算结果可能出错)。在 Alertmanager 中,用
-`matchers: [alertname=~"GpuUtilizationDrop|TrainingStalled|GpuFaulty"]` 把它们路由到你的接收端,其余路由到 `nobody`。
+建议先从三个告警开始，其余的先只在仪表盘上看：`GpuUtilizationDrop`（GPU 做的工作变少了，消息中会说明原因）、
+`TrainingStalled`（训练任务卡住并占着 GPU）和 `GpuFaulty`（计算结果可能出错）。在 Alertmanager 中，用
+`matchers: [alertname=~"GpuUtilizationDrop|TrainingStalled|GpuFaulty"]` 把它们路由到你的接收端，其余路由到 `nobody`。
 
-规则、本页和 Operator 的 PrometheusRule 都由同一张表 `deploy/prometheus/rulebook` 生成;数值在
-`exporter/yoloscope_exporter/measures/thresholds.py` 中,
-各有来源(来源保留英文原文),(J) 表示我们自己的判断。要修改,请编辑该表并运行
-`python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`,它也会填入仪表盘地址。
+规则、本页和 Operator 的 PrometheusRule 都由同一张表 `deploy/prometheus/rulebook` 生成；数值在
+`exporter/yoloscope_exporter/measures/thresholds.py` 中，
+各有来源（来源保留英文原文），标有（J）的是我们自己的判断。要修改，请编辑该表并运行
+`python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`，它也会填入仪表盘地址。
 时长适用于 5 到 15 秒的抓取间隔。
 """
 
@@ -48,9 +49,9 @@ class Language:
     colon: str
     comma: str
     brackets: str
+    heading: str
     labels: dict[str, str]
     stop: str
-    diagnosis: str
     stands: str
     words: dict[str, str]
 
@@ -60,9 +61,9 @@ ENGLISH = Language(
     colon=": ",
     comma=", ",
     brackets=" ({})",
+    heading="**{}.**",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
     stop=".",
-    diagnosis="The diagnosis says:",
     stands="It stands still here:",
     words={
         "title": "Alerts",
@@ -87,13 +88,13 @@ ENGLISH = Language(
 )
 CHINESE = Language(
     space="",
-    colon=":",
-    comma=",",
-    brackets="({})",
+    colon="：",
+    comma="，",
+    brackets="（{}）",
+    heading="**{}：**",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
     stop="。",
-    diagnosis="诊断结果:",
-    stands="卡住的位置:",
+    stands="卡住的位置：",
     words={
         "title": "告警",
         "other": "[English](alerts.md)",
@@ -101,12 +102,12 @@ CHINESE = Language(
         "alert": "告警",
         "severity": "级别",
         "message": "内容",
-        "fires": "持续 {hold} 后触发:{why}。",
-        "at_once": "立即触发:{why}。",
-        "keeps": "条件结束后保留 {keep}:{why}。",
+        "fires": "持续 {hold} 后触发：{why}。",
+        "at_once": "立即触发：{why}。",
+        "keeps": "条件结束后保留 {keep}：{why}。",
         "meaning": "含义",
         "verify": "确认",
-        "fix": "处理",
+        "fix": "修改方法",
         "silence": "静默",
         "rule": "规则",
         "threshold": "阈值",

@@ -1,3 +1,6 @@
 """The node exporter and the command line of yoloscope."""
 
 __version__ = "0.1.0"
+
+#: Where `serve` listens and the commands look for an exporter, unless told otherwise.
+ADDRESS = "127.0.0.1:9911"

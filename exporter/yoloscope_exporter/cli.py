@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "report:report",
     "stacks": "stacks:stacks",
     "record": "record:record",
+    "notify": "notify:notify",
     "simulate": "simulate:simulate",
     "demo": "demo:demo",
 }

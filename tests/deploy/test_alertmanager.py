@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
-import time
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from yoloscope_exporter.commands import notify
 
 from deploy.prometheus.rulebook import ALERTS, CATEGORIES
 from tests import live
 from tests.conftest import require_binary
+from tests.exporter.notify.json_service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +39,10 @@ def test_amtool_accepts_it() -> None:
 @pytest.mark.parametrize(
     ("labels", "receiver"),
     [
-        ("severity=critical run=train", "page-only"),
-        ("severity=warning run=train", "page-only"),
-        ("severity=critical", "page-only"),
-        ("severity=warning", "page-only"),
+        ("severity=critical run=train", "notify"),
+        ("severity=warning run=train", "notify"),
+        ("severity=critical", "notify"),
+        ("severity=warning", "notify"),
         ("severity=info run=train", "nobody"),
     ],
 )
@@ -50,16 +52,27 @@ def test_routes(labels: str, receiver: str) -> None:
     assert found.splitlines()[-1] == receiver
 
 
-def test_as_shipped_alerts_are_shown_and_nothing_is_sent(tmp_path: Path) -> None:
-    """No message goes to an address at which nobody listens: the alert stands on Alertmanager's page."""
-    with live.alertmanager(tmp_path) as url:
-        live.post_alert(url, **_labels(ALERTS[0], "a"))
-        groups = f"{url}/api/v2/alerts/groups?receiver=page-only"
-        live.wait_for(lambda: [alert for group in json.loads(live.get(groups)) for alert in group["alerts"]])
-        time.sleep(2)  # groups wait for a second before anything is sent
-        sent = re.findall(r"(?m)^alertmanager_notifications_total\{.*\} (\S+)$", live.get(f"{url}/metrics"))
-    assert sent
-    assert set(sent) == {"0"}
+def test_as_shipped_alerts_go_to_notify() -> None:
+    """To the address and path at which it listens, and their resolution, too."""
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    (receiver,) = (one for one in config["receivers"] if one["name"] == config["route"]["receiver"])
+    assert receiver["webhook_configs"] == [
+        {"url": f"http://{notify.ADDRESS}/alerts", "send_resolved": True, "max_alerts": 50}
+    ]
+
+
+def test_from_alertmanager_to_a_person(tmp_path: Path) -> None:
+    """A real Alertmanager, a real `yoloscope notify`, and a service that takes what Apprise sends."""
+    listen = f"127.0.0.1:{live.free_port()}"
+    command = [sys.executable, "-m", "yoloscope_exporter.cli", "notify", "--listen", listen, "--queue", str(tmp_path)]
+    with (
+        Service() as service,
+        live.running([*command, "--to", service.url], tmp_path / "notify.log", f"http://{listen}"),
+        live.alertmanager(tmp_path, f"http://{listen}/alerts") as manager,
+    ):
+        live.post_alert(manager, **_labels(ALERTS[0], "a"))
+        live.wait_for(lambda: service.titles)
+    assert service.titles[0].startswith(f"[{ALERTS[0].severity}] {ALERTS[0].name} (")
 
 
 def test_every_alert_has_a_route() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import compose_spec
 import pytest
 import yaml
+from yoloscope_exporter.commands import notify
 from yoloscope_exporter.commands.simulate import App, simulate, target_groups
 from yoloscope_exporter.simulation import fleet
 
@@ -20,6 +21,7 @@ from tests.conftest import require_binary
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy/compose"
+DOCKERFILE = ROOT / "deploy/docker/exporter.Dockerfile"
 _VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
@@ -51,6 +53,7 @@ def test_follows_the_compose_specification() -> None:
         "simulator",
         "prometheus",
         "alertmanager",
+        "notify",
         "grafana",
     }
 
@@ -141,7 +144,7 @@ def test_starts_on_any_machine_without_preparation() -> None:
 def test_every_service_has_a_health_check(services: dict[str, Any]) -> None:
     """Compose can wait for each of them; the exporter's check is in its image."""
     assert "HEALTHCHECK" in (ROOT / "deploy/docker/exporter.Dockerfile").read_text(encoding="utf-8")
-    for name in ("prometheus", "alertmanager", "grafana"):
+    for name in ("prometheus", "alertmanager", "notify", "grafana"):
         assert services[name]["healthcheck"]["test"][0] == "CMD", name
 
 
@@ -155,6 +158,19 @@ def test_exporter_sees_the_host(services: dict[str, Any]) -> None:
         assert services[name]["environment"]["YOLOSCOPE_DIR"].startswith(mounts["/dev/shm"]["target"])
     (device,) = services["exporter"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu", "utility"]}
+
+
+def test_alertmanager_reaches_notify(services: dict[str, Any]) -> None:
+    """In its network, at the address of the shipped configuration; what waits outlives the container."""
+    service = services["notify"]
+    assert service["network_mode"] == "service:alertmanager"
+    options = notify.notify.make_context("notify", service["command"][1:]).params
+    config = (ROOT / "deploy/alertmanager/alertmanager.yml").read_text(encoding="utf-8")
+    assert f"http://{options['listen']}/alerts" in config
+    (volume,) = service["volumes"]
+    assert service["environment"]["YOLOSCOPE_NOTIFY_QUEUE"] == volume["target"]
+    assert f"install -d -o 65534 -g 65534 {volume['target']}" in DOCKERFILE.read_text(encoding="utf-8")
+    assert set(service["environment"]) <= {option.envvar for option in notify.notify.params}
 
 
 def test_targets_name_the_exporter(services: dict[str, Any]) -> None:

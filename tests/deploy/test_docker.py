@@ -69,10 +69,10 @@ def _needed(package: str) -> set[str]:
 
 
 def test_dependencies_are_pinned(path: Path) -> None:
-    """Both images take exactly the versions listed, which are all that yoloscope needs and within what it allows."""
+    """Both images take exactly the versions listed, all that yoloscope and Apprise need, within what it allows."""
     lines = (ROOT / "deploy/docker/constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
-    assert {canonicalize_name(name) for name in pinned} == _needed("yoloscope")
+    assert {canonicalize_name(name) for name in pinned} == {*_needed("yoloscope"), "apprise", *_needed("apprise")}
     for requirement in map(Requirement, metadata.requires("yoloscope") or []):
         if not requirement.marker:
             version = next(

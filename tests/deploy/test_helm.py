@@ -18,6 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from click.testing import CliRunner
+from yoloscope_exporter.commands.notify import notify
 from yoloscope_exporter.commands.serve import serve
 
 from deploy.helm import generate
@@ -77,7 +78,7 @@ def _validate(document: dict[str, Any]) -> None:
 
 def _containers(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for document in documents:
-        if document["kind"] in ("DaemonSet", "Job"):
+        if document["kind"] in ("DaemonSet", "Deployment", "Job"):
             spec = document["spec"]["template"]["spec"]
             yield from spec.get("initContainers", [])
             yield from spec["containers"]
@@ -299,11 +300,33 @@ def test_exporter_accepts_its_arguments(variant: list[dict[str, Any]], tmp_path:
     compose = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text(encoding="utf-8"))
     lists = [container["args"] for container in _containers([*variant, example]) if "args" in container]
     for command, *arguments in (*lists, compose["services"]["exporter"]["command"]):
+        if command == "notify":
+            continue
         assert command == "serve"
         known = [argument for argument in arguments if not argument.startswith("--web.config.file")]
         with serve.make_context("serve", [*known, f"--path.records={tmp_path}"]) as context:
-            assert context.params["web_listen_address"].port in {9911, 9912}
+            assert context.params["web_listen_address"].port in {9911, 9921}
     assert CliRunner().invoke(serve, ["--no-collector.nonsense"]).exit_code == 2
+
+
+def test_notify_is_off_until_it_has_addresses() -> None:
+    """And says what is missing; on, it takes its arguments, reads the secret, and there is one of it."""
+    assert not [one for one in generate.documents() if one["kind"] == "Deployment"]
+    with pytest.raises(helm_python.HelmError, match=r"notify\.secret: name a secret"):
+        generate.render({"notify": {"enabled": True}})
+    documents = generate.documents({"notify": {"enabled": True, "secret": "addresses"}})
+    spec = _one(documents, "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    (container,) = spec["template"]["spec"]["containers"]
+    assert container["args"][0] == "notify"
+    options = notify.make_context("notify", container["args"][1:]).params
+    (service,) = [one for one in documents if one["kind"] == "Service"]
+    assert options["listen"].port == service["spec"]["ports"][0]["port"] == container["ports"][0]["containerPort"]
+    assert str(options["directory"]) == container["volumeMounts"][0]["mountPath"]
+    variable = next(one for one in container["env"] if "valueFrom" in one)
+    assert variable["name"] in {option.envvar for option in notify.params}
+    assert variable["valueFrom"]["secretKeyRef"]["name"] == "addresses"
+    assert service["spec"]["selector"].items() <= spec["template"]["metadata"]["labels"].items()
 
 
 def test_prometheus_rules_are_the_shipped_ones() -> None:

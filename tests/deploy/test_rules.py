@@ -82,28 +82,36 @@ def test_texts_are_complete(outcome: promtool.Outcome) -> None:
         text = shown[alert.name]
         assert not re.search(r"<no value>|<error|error (executing|calling)|%!|\{\{|@\w+@", text), alert.name
         annotations = dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text))
-        assert {"summary", "description", "summary_zh", "description_zh", "runbook_url", "dashboard_url"} <= set(
-            annotations
-        )
+        texts = {f"{name}{language}" for name in ("summary", "description", "fix") for language in ("", "_zh")}
+        assert texts | {"runbook_url", "dashboard_url"} <= set(annotations)
         for label in alert.labels:
             assert re.search(rf"{generate.ENGLISH.labels[label]} [\w.:-]+", annotations["summary"]), alert.name
             assert re.search(rf"var-{label}=[\w.%-]+", annotations["dashboard_url"]), alert.name
 
 
-@pytest.mark.parametrize(
-    ("run", "said"),
-    [("starved", "loader_workers: workers=11."), ("callback-at-the-end-of-epochs", "callback_bound.")],
-    ids=["with a fix", "by an exporter that tells none"],
-)
-def test_the_description_ends_with_what_the_diagnosis_says(outcome: promtool.Outcome, run: str, said: str) -> None:
-    """Of this run, in both languages, by its verdict and the fix that was computed for it."""
-    alerts = re.findall(rf'run="{run}"[^\n]*\n\s*Annotations:\{{(.*)\}}', outcome.texts)
+def _told(outcome: promtool.Outcome, run: str) -> list[dict[str, str]]:
+    """The annotations of all alerts about the run."""
+    found = re.findall(rf'run="{run}"[^\n]*\n\s*Annotations:\{{(.*)\}}', outcome.texts)
+    return [dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text)) for text in found]
+
+
+def test_the_fix_is_the_one_that_the_diagnosis_computed(outcome: promtool.Outcome) -> None:
+    """In both languages, with the verdict that it is for, and named as a verdict as well."""
+    alerts = _told(outcome, "starved")
     assert alerts
-    for text in alerts:
-        annotations = dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text))
-        assert annotations["description"].endswith(f"The diagnosis says: {said}")
-        said_zh = said.replace(": ", ":").removesuffix(".") + "。"
-        assert annotations["description_zh"].endswith(f"诊断结果: {said_zh}")
+    for told in alerts:
+        assert (told["verdict"], told["fix"]) == ("loader_workers", "loader_workers: workers=11.")
+        assert told["fix_zh"] == "loader_workers：workers=11。"  # noqa: RUF001
+
+
+def test_the_fix_is_the_alerts_own_where_none_was_computed(outcome: promtool.Outcome) -> None:
+    """By an exporter of version 0.1, which tells verdicts without a fix."""
+    alerts = _told(outcome, "callback-at-the-end-of-epochs")
+    assert alerts
+    own = {generate.fill(text.fix) for alert in ALERTS for text in (alert.en, alert.zh)}
+    for told in alerts:
+        assert told["verdict"] == "callback_bound"
+        assert {told["fix"], told["fix_zh"]} <= own
 
 
 def test_a_summary_names_the_cluster(outcome: promtool.Outcome) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from yoloscope_exporter.diagnosis.rules import BY_NAME
 
 from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
@@ -52,10 +53,23 @@ NO_GUESS = {"workers=0", "batch=-1", "nbs=64", "OMP_NUM_THREADS=1", "save_period
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_no_text_guesses_a_number(alert: generate.Alert) -> None:
-    """How many workers, which batch and how many watts is the diagnosis' to compute; its fix ends the description."""
+    """How many workers, which batch and how many watts is the diagnosis' to compute, whose fix comes first."""
     texts = [getattr(text, field.name) for text in (alert.en, alert.zh) for field in fields(text)]
     found = [given for text in texts for given in re.findall(r"[\w-]*\w=-?[\d.]*\d", text)]
     assert [given for given in found if given.lstrip("-") not in NO_GUESS] == []
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_the_verdicts_that_fix_an_alert_are_verdicts_with_a_fix(alert: generate.Alert) -> None:
+    """A name that the diagnosis does not know would never bring one."""
+    assert set(alert.fixed_by) <= set(BY_NAME) - set(generate.NO_CAUSE)
+
+
+def test_a_verdict_about_something_else_fixes_no_alert() -> None:
+    """More workers, for a run that waits for data, are no fix of its container's memory."""
+    fixed = {alert.name: alert.fixed_by for alert in ALERTS}
+    assert "loader_workers" in fixed["DataBound"]
+    assert "loader_workers" not in fixed["CgroupOomKill"]
 
 
 def test_no_rule_depends_on_the_name_of_a_job() -> None:
@@ -82,11 +96,12 @@ def test_every_runbook_url_leads_to_a_section(page: str) -> None:
     """The anchor in each alert's runbook_url is a heading of the page, with meaning, verify, fix and silence."""
     text = (PROMETHEUS.parents[1] / "docs" / page).read_text(encoding="utf-8")
     sections = {part.split("\n", 1)[0].lower(): part for part in re.split(r"^### ", text, flags=re.MULTILINE)[1:]}
-    words = (generate.CHINESE if "zh" in page else generate.ENGLISH).words
+    language = generate.CHINESE if "zh" in page else generate.ENGLISH
+    heads = [language.heading.format(language.words[name]) for name in ("meaning", "verify", "fix", "silence")]
     for group in generate.rules()["groups"]:
         for rule in (rule for rule in group["rules"] if "alert" in rule):
             section = sections[rule["annotations"]["runbook_url"].split("#")[1]]
-            assert all(f"**{words[name]}.**" in section for name in ("meaning", "verify", "fix", "silence"))
+            assert all(head in section for head in heads)
             assert "{{" not in section
             assert "amtool silence add" in section
 

@@ -14,6 +14,7 @@ from tests.conftest import require_binary
 
 SYSTEMD = Path(__file__).parents[2] / "deploy/systemd"
 UNIT = SYSTEMD / "yoloscope.service"
+NOTIFY = SYSTEMD / "yoloscope-notify.service"
 
 
 def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -27,9 +28,10 @@ def _installed(tmp_path: Path, text: str) -> Path:
     return unit
 
 
-def test_unit_verifies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shipped", [UNIT, NOTIFY], ids=lambda path: path.stem)
+def test_unit_verifies(tmp_path: Path, shipped: Path) -> None:
     """`systemd-analyze verify` has nothing to say."""
-    unit = _installed(tmp_path, UNIT.read_text(encoding="utf-8"))
+    unit = _installed(tmp_path, shipped.read_text(encoding="utf-8"))
     done = _run(require_binary("systemd-analyze"), "verify", "--man=no", unit)
     assert done.returncode == 0, done.stderr
     assert "yoloscope" not in done.stderr
@@ -42,11 +44,12 @@ def test_verification_notices_mistakes(tmp_path: Path) -> None:
     assert "NoNewPriviliges" in done.stderr
 
 
+@pytest.mark.parametrize("unit", [UNIT, NOTIFY], ids=lambda path: path.stem)
 @pytest.mark.parametrize(("tenths", "met"), [("20", True), ("5", False)])
-def test_exposure_is_low(tenths: str, *, met: bool) -> None:
+def test_exposure_is_low(tenths: str, unit: Path, *, met: bool) -> None:
     """The exposure level is 2.0 or less (0 is the best), and the check can tell."""
     analyze = require_binary("systemd-analyze")
-    done = _run(analyze, "security", "--offline=true", "--no-pager", f"--threshold={tenths}", UNIT)
+    done = _run(analyze, "security", "--offline=true", "--no-pager", f"--threshold={tenths}", unit)
     assert (done.returncode == 0) is met, done.stdout
 
 

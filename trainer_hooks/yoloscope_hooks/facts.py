@@ -49,6 +49,7 @@ _FROM_ENVIRONMENT = {
     "namespace": ("YOLOSCOPE_NAMESPACE", "POD_NAMESPACE"),
     "pod": ("YOLOSCOPE_POD", "POD_NAME"),
     "container": ("YOLOSCOPE_CONTAINER", "CONTAINER_NAME"),
+    "launch": ("YOLOSCOPE_LAUNCH",),  # which `yoloscope run` started it
 }
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 

@@ -12,7 +12,7 @@ from .model import Alert, Category
 
 #: In the order of the runbooks.
 CATEGORIES = (
-    Category("utilisation", "Utilisation", "利用率", utilisation.ALERTS),
+    Category("utilisation", "Utilization", "利用率", utilisation.ALERTS),
     Category("data", "Data pipeline", "数据管道", data.ALERTS),
     Category("memory", "Memory", "内存与显存", memory.ALERTS),
     Category("liveness", "Liveness", "存活", liveness.ALERTS),

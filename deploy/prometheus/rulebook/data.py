@@ -8,6 +8,7 @@ from yoloscope_exporter.measures.host import THROTTLED
 from .model import (
     AT_ONCE,
     INFO,
+    LOADER,
     NO_FLAPPING,
     OF_RANK,
     OF_RUN_ON_NODE,
@@ -29,14 +30,15 @@ DATA_BOUND = Alert(
     labels=OF_RANK,
     severity=WARNING,
     hold="10m",
-    why_hold=("caches fill and readers settle in the first minutes", "最初几分钟缓存在填充,读取尚未稳定"),
+    why_hold=("caches fill and readers settle in the first minutes", "最初几分钟缓存在填充，读取尚未稳定"),
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-data",
+    fixed_by=LOADER,
     en=Text(
         summary="training waits for data {{ $value | humanizePercentage }} of the time",
         what="{{ $value | humanizePercentage }} of the training time goes into waiting for the next batch; the GPU "
-        "stands idle meanwhile.",
+        "is idle meanwhile.",
         fix="Verdict loader_workers: more workers, up to the number of CPUs. loader_io: cache=ram, or cache=disk on a "
         "local disk. loader_cpu: smaller images on disk (imgsz), less mosaic, more CPUs. cpu_throttled: a higher CPU "
         "limit, or workers equal to it.",
@@ -44,19 +46,19 @@ DATA_BOUND = Alert(
         "is workers starting), as are validation and checkpoints. From @input_share%@ on it is for the dashboards.",
         verify="`yoloscope diagnose` tells too few workers, slow storage, heavy augmentation and a CPU quota apart, "
         "with the number of workers needed.",
-        silence="A run on slow storage that nobody is in a hurry for.",
+        silence="A run on slow storage that is not urgent.",
     ),
     zh=Text(
         summary="{{ $value | humanizePercentage }} 的训练时间在等待数据",
-        what="{{ $value | humanizePercentage }} 的训练时间用于等待下一个批次,期间 GPU 空闲。",
-        fix="诊断为 loader_workers:增大 workers,不超过 CPU 数。loader_io:cache=ram,或在本地磁盘上用 cache=disk。"
-        "loader_cpu:磁盘上存更小的图像(imgsz),减少 mosaic,更多 CPU。cpu_throttled:"
-        "提高 CPU 限额,或让 workers 等于限额。",
+        what="{{ $value | humanizePercentage }} 的训练时间用于等待下一个 batch，期间 GPU 空闲。",
+        fix="诊断为 loader_workers：增大 workers，不超过 CPU 数。loader_io：cache=ram，或在本地磁盘上用 cache=disk。"
+        "loader_cpu：磁盘上存更小的图像（imgsz），减少 mosaic，更多 CPU。cpu_throttled：提高 CPU 限额，或让 workers "
+        "等于限额。",
         meaning=(
-            "五分钟内等待数据占训练步时间的比例;都不含每个 epoch 的第一个 batch(启动 worker)、验证和检查点。"
-            "达到 @input_share%@ 起只显示在仪表盘上。"
+            "五分钟内等待数据占训练步时间的比例；都不含每个 epoch 的第一个 batch（启动 worker）、验证和检查点。达到 "
+            "@input_share%@ 起只显示在仪表盘上。"
         ),
-        verify="`yoloscope diagnose` 能区分加载进程太少、存储慢、增强太重和 CPU 限额,并给出所需的进程数。",
+        verify="`yoloscope diagnose` 能区分数据加载 worker 太少、存储慢、增强太重和 CPU 限额，并给出所需的 worker 数。",
         silence="在慢存储上运行、并不着急的任务。",
     ),
 )
@@ -69,21 +71,22 @@ DATA_BOUND_MILD = Alert(
     hold="30m",
     why_hold=("a small loss matters only if it lasts", "小的损失只有持续存在才重要"),
     dashboard="yoloscope-data",
+    fixed_by=LOADER,
     en=Text(
         summary="training waits for data {{ $value | humanizePercentage }} of the time",
         what="{{ $value | humanizePercentage }} of the training time has gone into waiting for data for half an hour.",
         fix="A few more workers usually suffice; cache=ram where the data set fits into memory.",
         meaning="As DataBound, between @input_share%@ and @input_share_severe%@.",
         verify="`yoloscope diagnose` gives the number of workers needed.",
-        silence="It reaches nobody; it is on the dashboards.",
+        silence="Not needed: nobody is notified, it is on the dashboards only.",
     ),
     zh=Text(
         summary="{{ $value | humanizePercentage }} 的训练时间在等待数据",
-        what="半小时以来,{{ $value | humanizePercentage }} 的训练时间用于等待数据。",
-        fix="通常再加几个加载进程就够了;内存放得下数据集时用 cache=ram。",
-        meaning="同 DataBound,但在 @input_share%@ 与 @input_share_severe%@ 之间。",
-        verify="`yoloscope diagnose` 给出所需的进程数。",
-        silence="不会通知任何人,只显示在仪表盘上。",
+        what="半小时以来，{{ $value | humanizePercentage }} 的训练时间用于等待数据。",
+        fix="通常再加几个数据加载 worker 就够了；内存放得下数据集时用 cache=ram。",
+        meaning="同 DataBound，但在 @input_share%@ 与 @input_share_severe%@ 之间。",
+        verify="`yoloscope diagnose` 给出所需的 worker 数。",
+        silence="不会通知任何人，只显示在仪表盘上。",
     ),
 )
 
@@ -97,8 +100,9 @@ LOADER_WORKER_DIED = Alert(
     keep="15m",
     why_keep=STAY_VISIBLE,
     dashboard="yoloscope-data",
+    fixed_by=("worker_died",),
     en=Text(
-        summary="a loader worker died",
+        summary="a loader worker exited unexpectedly",
         what="About {{ $value | humanize }} loader workers ended by a signal or an error in the last ten minutes; the "
         "training usually fails with 'DataLoader worker is killed'.",
         fix="Killed for memory (see CgroupOomKill, HostMemoryPressure): fewer workers, cache=False, more memory. Bus "
@@ -108,18 +112,17 @@ LOADER_WORKER_DIED = Alert(
             "A worker that ends with its epoch, or is started anew by close_mosaic or after an OOM, does not count."
         ),
         verify="`journalctl -k | grep -i -e oom -e segfault` on the node.",
-        silence="Never needed: it ends by itself.",
+        silence="Not needed: it ends by itself.",
     ),
     zh=Text(
-        summary="有加载进程死亡",
-        what="最近十分钟约有 {{ $value | humanize }} 个加载进程因信号或错误结束;训练通常会以 "
+        summary="有数据加载 worker 异常退出",
+        what="最近十分钟约有 {{ $value | humanize }} 个 worker 因信号或错误结束；训练通常会以 "
         "'DataLoader worker is killed' 失败。",
-        fix="因内存被杀(见 CgroupOomKill、HostMemoryPressure):减少 workers、cache=False、更多内存。"
-        "Bus error:增大共享内存(docker --shm-size,或 --ipc=host)。段错误:图像或库损坏;用 workers=0 训练一次看堆栈。"
-        "",
-        meaning="随一轮结束、因 close_mosaic 或显存不足而重建的进程不计入。",
+        fix="因内存被杀（见 CgroupOomKill、HostMemoryPressure）：减少 workers、cache=False、更多内存。Bus error："
+        "增大共享内存（docker --shm-size，或 --ipc=host）。段错误：图像或库损坏；用 workers=0 训练一次看堆栈。",
+        meaning="随 epoch 结束的、因 close_mosaic 或显存不足而重建的 worker 不计入。",
         verify="在节点上执行 `journalctl -k | grep -i -e oom -e segfault`。",
-        silence="不需要:它会自行结束。",
+        silence="不需要：它会自行结束。",
     ),
 )
 
@@ -131,10 +134,10 @@ LOADER_WORKERS_RESTARTING = Alert(
     labels=OF_RANK,
     severity=WARNING,
     hold="5m",
-    why_hold=("a rebuild starts all workers within seconds", "一次重建会在几秒内启动全部进程"),
+    why_hold=("a rebuild starts all workers within seconds", "一次重建会在几秒内启动全部 worker"),
     dashboard="yoloscope-data",
     en=Text(
-        summary="loader workers are started again and again",
+        summary="loader workers restart repeatedly",
         what="{{ $value | humanize }} loader workers were started again within half an hour; close_mosaic and the "
         "rebuilds after an OOM account for three rounds at most. Each round empties the queue.",
         fix="Ultralytics keeps its workers over epochs. If a custom trainer builds a new loader per epoch, keep one "
@@ -145,15 +148,15 @@ LOADER_WORKERS_RESTARTING = Alert(
         silence="A trainer that does so on purpose.",
     ),
     zh=Text(
-        summary="加载进程被反复重启",
+        summary="数据加载 worker 被反复重启",
         what=(
-            "半小时内重启了 {{ $value | humanize }} 个加载进程;close_mosaic 和显存不足后的重建最多三轮。"
-            "每一轮都会清空队列。"
+            "半小时内重启了 {{ $value | humanize }} 个 worker；close_mosaic 和显存不足后的重建最多三轮。"
+            "每个 epoch 都会清空队列。"
         ),
-        fix="Ultralytics 会跨轮保留加载进程。如果自定义 trainer 每轮新建 loader,请只建一个"
-        "(InfiniteDataLoader,persistent_workers=True);如果批量被反复减半,把 batch 设为放得下的值。",
-        meaning="半小时内每个进程的重启次数,与 Ultralytics 自身最多的次数比较。",
-        verify="数据仪表盘上的重启次数,与轮次并列。",
+        fix="Ultralytics 会跨 epoch 保留数据加载 worker。如果自定义 trainer 每个 epoch 新建 loader，请只建一个"
+        "（InfiniteDataLoader、persistent_workers=True）；如果 batch 被反复减半，把 batch 设为放得下的值。",
+        meaning="半小时内每个 worker 的重启次数，与 Ultralytics 自身最多的次数比较。",
+        verify="数据仪表盘上的重启次数，与 epoch 并列。",
         silence="有意如此的 trainer。",
     ),
 )
@@ -166,11 +169,12 @@ CPU_QUOTA_THROTTLING = Alert(
     hold="10m",
     why_hold=(
         "decoding bursts at the start of an epoch hit the quota without harm",
-        "每轮开始时的解码高峰触及限额并无害处",
+        "每个 epoch 开始时的解码高峰触及限额并无害处",
     ),
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-data",
+    fixed_by=("cpu_throttled",),
     en=Text(
         summary="the CPU quota stops the training in {{ $value | humanizePercentage }} of its periods",
         what="The container's CPU limit stops its processes in {{ $value | humanizePercentage }} of its periods, "
@@ -185,11 +189,11 @@ CPU_QUOTA_THROTTLING = Alert(
     ),
     zh=Text(
         summary="CPU 限额使训练在 {{ $value | humanizePercentage }} 的周期中停顿",
-        what="容器的 CPU 限额使其进程在 {{ $value | humanizePercentage }} 的周期(100 ms)中停顿,训练因此等待数据。",
-        fix="提高限额(docker --cpus、resources.limits.cpu),或不要超过它:workers = 限额 - 1,OMP_NUM_THREADS=1。"
+        what="容器的 CPU 限额使其进程在 {{ $value | humanizePercentage }} 的周期（100 ms）中停顿，训练因此等待数据。",
+        fix="提高限额（docker --cpus、resources.limits.cpu），或不要超过它：workers = 限额 - 1，OMP_NUM_THREADS=1。"
         "Ultralytics 按节点而不是容器的 CPU 数计算。",
-        meaning="该任务 cgroup 被限的周期占全部周期的比例(0.1 版导出器为每秒被限的秒数),"
-        "且仅当训练也在等待数据时:触及限额但没有代价时不告警。",
+        meaning="该任务 cgroup 被限的周期占全部周期的比例（0.1 版 exporter 为每秒被限的秒数），"
+        "且仅当训练也在等待数据时：触及限额但没有代价时不告警。",
         verify="在容器内执行 `cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/cpu.stat`。",
         silence="必须在限额内运行的任务。",
     ),

@@ -1,4 +1,4 @@
-"""Do the ranks of a run keep step?"""
+"""Do the ranks of a run keep the same pace?"""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ STRAGGLER_RANK = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-ranks",
+    fixed_by=("straggler",),
     en=Text(
         summary="this rank needs {{ $value | humanizePercentage }} longer per batch than the others",
         what="Without waiting for its peers, the rank takes {{ $value | humanizePercentage }} longer per batch than "
         "the mean of the others; all others wait for it in every step.",
-        fix="Its data wait is larger: as many workers there as elsewhere, data on a local disk. Its "
-        "forward or backward is larger: "
-        "throttling (GpuThermalSlowdown), another process on its GPU, a slower kind of GPU. One bad node: leave it out "
-        "(device=, the scheduler's exclude list).",
+        fix="Its data wait is larger: as many workers there as elsewhere, data on a local disk. Its forward or "
+        "backward is larger: throttling (GpuThermalSlowdown), another process on its GPU, a slower kind of GPU. One "
+        "bad node: leave it out (device=, the scheduler's exclude list).",
         meaning="Step time per batch without the wait for peers, against the mean of the run's other ranks. Only where "
         "the hooks can split backward into work and waiting (DDP).",
         verify="The ranks dashboard: the straggler has the largest local time and the smallest waiting time.",
@@ -33,15 +33,16 @@ STRAGGLER_RANK = Alert(
     ),
     zh=Text(
         summary="该 rank 每个 batch 的用时比其他 rank 长 {{ $value | humanizePercentage }}",
-        what="不计等待其他 rank 的时间,该 rank 每个 batch 的用时比其他 rank 的均值长 {{ $value | humanizePercentage }};"
+        what="不计等待其他 rank 的时间，该 rank 每个 batch 的用时比其他 rank 的均值长 "
+        "{{ $value | humanizePercentage }}；"
         "每一步其他 rank 都在等它。",
-        fix="数据等待更长:同样多的 workers,数据放本地磁盘。前向或反向更长:降频(GpuThermalSlowdown)、"
-        "GPU 上有其他进程、GPU 型号较慢。个别节点有问题:排除它(device=、调度器的排除列表)。",
+        fix="数据等待更长：同样多的 workers，数据放本地磁盘。前向或反向更长：降频（GpuThermalSlowdown）、GPU "
+        "上有其他进程、GPU 型号较慢。个别节点有问题：排除它（device=、调度器的排除列表）。",
         meaning=(
-            "每个 batch 的训练步时间(不含等待其他 rank),与该任务其他 rank 的均值比较。"
-            "仅当钩子能把反向拆成计算与等待时(DDP)。"
+            "每个 batch 的训练步时间（不含等待其他 rank），与该任务其他 rank 的均值比较。"
+            "仅当 hooks 能把反向传播拆成计算与等待时（DDP）。"
         ),
-        verify="rank 仪表盘:拖后腿的 rank 自身时间最长,等待时间最短。",
+        verify="rank 仪表盘：最慢的 rank 自身时间最长，等待时间最短。",
         silence="各 rank 使用不同型号的 GPU。",
     ),
 )
@@ -62,8 +63,8 @@ RANKS_MISSING = Alert(
     dashboard="yoloscope-ranks",
     en=Text(
         summary="only {{ $value }} of {{ $labels.world_size }} ranks report",
-        what="{{ $value }} of {{ $labels.world_size }} ranks are seen; of the others neither starvation nor death "
-        "would be noticed.",
+        what="{{ $value }} of {{ $labels.world_size }} ranks are seen; data wait and failures of the others "
+        "go unnoticed.",
         fix="Start with `yoloscope run -- yolo detect train device=0,1 ...`, which reaches every rank; "
         "yoloscope_hooks.attach reaches them from Ultralytics 8.4.140 on. A node without exporter, or with "
         "another YOLOSCOPE_DIR, hides its ranks as well.",
@@ -74,11 +75,11 @@ RANKS_MISSING = Alert(
     ),
     zh=Text(
         summary="{{ $labels.world_size }} 个 rank 中只有 {{ $value }} 个上报",
-        what="{{ $labels.world_size }} 个 rank 中只看到 {{ $value }} 个;其余的供数不足或死亡都不会被发现。",
-        fix="用 `yoloscope run -- yolo detect train device=0,1 ...` 启动,可覆盖所有 rank;yoloscope_hooks.attach 从 "
-        "Ultralytics 8.4.140 起可覆盖。没有导出器、或 YOLOSCOPE_DIR 不同的节点也会隐藏其 rank。",
-        meaning="存活的 rank 数与 rank 自己声明的 world size 比较,仅当上报的都在训练时。",
-        verify="在每个节点上执行 `ls /dev/shm/yoloscope/*`:每个 rank 一个记录。",
+        what="{{ $labels.world_size }} 个 rank 中只看到 {{ $value }} 个；其余 rank 等待数据或异常退出都不会被发现。",
+        fix="用 `yoloscope run -- yolo detect train device=0,1 ...` 启动，可覆盖所有 rank；yoloscope_hooks.attach 从 "
+        "Ultralytics 8.4.140 起可覆盖。没有 exporter、或 YOLOSCOPE_DIR 不同的节点也会隐藏其 rank。",
+        meaning="存活的 rank 数与 rank 自己声明的 world size 比较，仅当上报的都在训练时。",
+        verify="在每个节点上执行 `ls /dev/shm/yoloscope/*`：每个 rank 一个记录文件。",
         silence="有 rank 在未监控的节点上。",
     ),
 )
@@ -96,6 +97,7 @@ COMMUNICATION_BOUND = Alert(
     hold="30m",
     why_hold=("a small loss matters only if it lasts", "小的损失只有持续存在才重要"),
     dashboard="yoloscope-ranks",
+    fixed_by=("communication_bound",),
     en=Text(
         summary="{{ $value | humanizePercentage }} of the training time goes into waiting for other ranks",
         what="The rank waits for its peers' gradients {{ $value | humanizePercentage }} of the training time.",
@@ -104,17 +106,17 @@ COMMUNICATION_BOUND = Alert(
         meaning="The part of backward after the rank's own last gradient, over all time in training phases; also on "
         "the rank that waits least, for nobody. Not while a rank waits for data: then the others wait for it.",
         verify="The ranks dashboard: equal on all ranks means communication, one rank without it is the straggler.",
-        silence="It reaches nobody; it is on the dashboards.",
+        silence="Not needed: nobody is notified, it is on the dashboards only.",
     ),
     zh=Text(
         summary="{{ $value | humanizePercentage }} 的训练时间在等待其他 rank",
         what="该 rank 有 {{ $value | humanizePercentage }} 的训练时间在等待同伴的梯度。",
-        fix="增大每个 rank 的批量(batch)、累积(nbs)、减少 GPU,或用更快的互连:以 NVLink 或 InfiniBand 代替 TCP"
-        "(NCCL_DEBUG=INFO 会显示)。",
-        meaning="自身最后一个梯度之后的反向时间,占全部训练阶段时间的比例;等待最少的 rank(它不等任何同伴)也须如此。"
-        "有 rank 在等待数据时不告警:那时其他 rank 是在等它。",
-        verify="rank 仪表盘:各 rank 相同说明是通信;唯一没有等待的 rank 就是拖后腿的。",
-        silence="不会通知任何人,只显示在仪表盘上。",
+        fix="增大每个 rank 的 batch，用 nbs 累积梯度，减少 GPU，或用更快的互连：以 NVLink 或 InfiniBand 代替 TCP"
+        "（NCCL_DEBUG=INFO 会显示）。",
+        meaning="自身最后一个梯度之后的反向时间，占全部训练阶段时间的比例；等待最少的 rank（它不等任何同伴）也须如此。"
+        "有 rank 在等待数据时不告警：那时其他 rank 是在等它。",
+        verify="rank 仪表盘：各 rank 相同说明是通信；唯一没有等待的 rank 就是最慢的那个。",
+        silence="不会通知任何人，只显示在仪表盘上。",
     ),
 )
 

@@ -33,13 +33,13 @@ DISK_ALMOST_FULL = Alert(
     ),
     zh=Text(
         summary="{{ $labels.mountpoint }} 仅剩 {{ $value | humanizePercentage }}",
-        what="{{ $labels.mountpoint }} 还有 {{ $value | humanizePercentage }} 空闲;检查点写不下去会使训练结束。",
+        what="{{ $labels.mountpoint }} 还有 {{ $value | humanizePercentage }} 空闲；检查点写不下去会使训练结束。",
         fix=(
-            "删除旧任务,以及数据集中 cache=disk 的 *.npy 文件;save_period=-1 只保留 last.pt 和 best.pt;project= "
+            "删除旧任务，以及数据集中 cache=disk 的 *.npy 文件；save_period=-1 只保留 last.pt 和 best.pt；project= "
             "指向其他磁盘。"
         ),
         meaning="普通用户可用的空间。低于 @disk_critical%@ 为 critical。",
-        verify="`df -h`;`du -xsh runs/* | sort -h | tail`。",
+        verify="`df -h`；`du -xsh runs/* | sort -h | tail`。",
         silence="该磁盘只存放已完整的数据集。",
     ),
 )
@@ -54,7 +54,7 @@ DISK_FILLING = Alert(
     labels=OF_NODE,
     severity=WARNING,
     hold="1h",
-    why_hold=("a data set that is unpacked fills a disk, and stops", "解压数据集会占用磁盘,但会停止"),
+    why_hold=("a data set that is unpacked fills a disk, and stops", "解压数据集会占用磁盘，但会停止"),
     dashboard="yoloscope-node",
     every=SLOW,
     en=Text(
@@ -67,13 +67,13 @@ DISK_FILLING = Alert(
         silence="A copy that is known to fit.",
     ),
     zh=Text(
-        summary="{{ $labels.mountpoint }} 将在一天内写满,还剩 {{ $value | humanizePercentage }}",
+        summary="{{ $labels.mountpoint }} 将在一天内写满，还剩 {{ $value | humanizePercentage }}",
         what=(
-            "{{ $labels.mountpoint }} 还有 {{ $value | humanizePercentage }} 空闲,按最近三小时的速度 24 小时内写满,"
+            "{{ $labels.mountpoint }} 还有 {{ $value | humanizePercentage }} 空闲，按最近三小时的速度 24 小时内写满，"
             "多半是检查点。"
         ),
-        fix="save_period=-1 只保留 last.pt 和 best.pt;删除旧任务;用 cache=ram 代替 cache=disk。",
-        meaning="把三小时外推到 24 小时,仅对已用超过 60 % 的磁盘。",
+        fix="save_period=-1 只保留 last.pt 和 best.pt；删除旧任务；用 cache=ram 代替 cache=disk。",
+        meaning="把三小时外推到 24 小时，仅对已用超过 60 % 的磁盘。",
         verify="相隔几分钟执行两次 `du -xsh runs/* | sort -h | tail`。",
         silence="已知放得下的拷贝。",
     ),
@@ -85,16 +85,16 @@ HOST_CPU_SATURATED = Alert(
     labels=OF_NODE,
     severity=WARNING,
     hold="15m",
-    why_hold=("start-up of many workers passes", "大量加载进程启动的高峰会过去"),
+    why_hold=("start-up of many workers passes", "大量 worker 启动的高峰会过去"),
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
-    diagnosed=True,
+    fixed_by=("cpu_oversubscribed", "cpu_contended"),
     en=Text(
         summary="{{ $value | humanize }} tasks per CPU want to run",
-        what="{{ $value | humanize }} tasks per CPU run or wait for a CPU or a disk while a training is going on: its "
+        what="{{ $value | humanize }} tasks per CPU run or wait for a CPU or a disk during a training run: its "
         "loader workers take turns.",
-        fix="OMP_NUM_THREADS=1 and cv2.setNumThreads(0) first; then fewer workers (all trainings of the node together "
+        fix="OMP_NUM_THREADS=1 and cv2.setNumThreads(0) first; then fewer workers (all runs of the node together "
         "no more than its CPUs); end what else runs there.",
         meaning="Five-minute load average over CPUs. Load counts tasks that wait for storage as well.",
         verify="`vmstat 5`: the first column against the number of CPUs; `top`.",
@@ -102,13 +102,13 @@ HOST_CPU_SATURATED = Alert(
     ),
     zh=Text(
         summary="每个 CPU 有 {{ $value | humanize }} 个任务要运行",
-        what="训练进行中,每个 CPU 有 {{ $value | humanize }} 个任务在运行或等待 CPU、磁盘:加载进程在轮流等待。",
+        what="训练进行中，每个 CPU 有 {{ $value | humanize }} 个任务在运行或等待 CPU、磁盘：数据加载 worker 轮流等待。",
         fix=(
-            "先设置 OMP_NUM_THREADS=1 和 cv2.setNumThreads(0);再减少 workers(节点上所有训练合计不超过 CPU 数);"
-            "结束其他程序。"
+            "先设置 OMP_NUM_THREADS=1 和 cv2.setNumThreads(0)；再减少 workers（节点上所有训练任务合计不超过 CPU "
+            "数）；结束其他程序。"
         ),
         meaning="五分钟平均负载除以 CPU 数。负载也包含等待存储的任务。",
-        verify="`vmstat 5`:第一列与 CPU 数比较;`top`。",
+        verify="`vmstat 5`：第一列与 CPU 数比较；`top`。",
         silence="一直如此的共享机器。",
     ),
 )

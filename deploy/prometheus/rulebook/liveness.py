@@ -48,18 +48,19 @@ TRAINING_STALLED = Alert(
     labels=OF_RANK,
     severity=CRITICAL,
     hold="2m",
-    why_hold=("the first batch after a long validation ends it", "长时间验证之后的第一个批次会使其结束"),
+    why_hold=("the first batch after a long validation ends it", "长时间验证之后的第一个 batch 会使其结束"),
     keep="1m",
     why_keep=("a scrape that fails is not the end of a hang", "一次抓取失败不代表卡死结束"),
     located=True,
     dashboard="yoloscope-run",
+    fixed_by=("stalled",),
     en=Text(
         summary="no batch for {{ $value | humanizeDuration }} though it is training",
         what="The last batch ended {{ $value | humanizeDuration }} ago and the process lives: it hangs, and holds its "
         "GPUs.",
         fix="See where it stands (`yoloscope stacks RUN` on its node). In the loader: workers=0 or OMP_NUM_THREADS=1 "
-        "for a deadlock, a dead network file system for I/O. In a collective: the rank whose phase differs has the "
-        "fault; restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
+        "for a deadlock, a network file system that does not answer for I/O. In a collective: the rank whose phase "
+        "differs has the fault; restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
         meaning="Every rank says it is in training, and the diagnosis calls it stalled: no batch for @stall_factor@ "
         "times as long as the longest so far, and @stall_seconds@ s. Whatever the diagnosis says, a silence of "
         "@stall_most_seconds@ s is one. Validation, checkpoints and setup do not count, and a callback after an "
@@ -69,15 +70,16 @@ TRAINING_STALLED = Alert(
         silence="Somebody has stopped the process in a debugger.",
     ),
     zh=Text(
-        summary="正在训练,却已 {{ $value | humanizeDuration }} 没有新批次",
-        what="上一个批次在 {{ $value | humanizeDuration }} 前结束,进程仍存活:它卡住了,并占着 GPU。",
-        fix="看它停在哪里(在该节点上运行 `yoloscope stacks RUN`)。在 loader 中:死锁用 workers=0 或 OMP_NUM_THREADS=1;"
-        "I/O 则检查网络文件系统。"
-        "在集合通信中:阶段与众不同的 rank 有问题;用 resume=True 重启。Ultralytics 要等 3 小时 NCCL 才会放弃。",
-        meaning="所有 rank 都处于训练状态,且诊断结论为 stalled:超过至今最长批次的 @stall_factor@ 倍且超过 "
-        "@stall_seconds@ 秒没有新批次。无论诊断如何,@stall_most_seconds@ 秒没有批次即为卡住。"
-        "验证、检查点和 setup 不计入;每轮最后一个批次之后的回调有 @stall_most_seconds@ 秒。",
-        verify="`yoloscope top` 显示各 rank 的阶段;`nvidia-smi` 显示 100 % 但功耗低是集合通信卡死,0 % 是 loader 卡死。",
+        summary="正在训练，却已 {{ $value | humanizeDuration }} 没有新的 batch",
+        what="上一个 batch 在 {{ $value | humanizeDuration }} 前结束，进程仍存活：它卡住了，并占着 GPU。",
+        fix="看它停在哪里（在该节点上运行 `yoloscope stacks RUN`）。在 loader 中：死锁用 workers=0 或 "
+        "OMP_NUM_THREADS=1；I/O 则检查网络文件系统。在集合通信中：阶段与众不同的 rank 有问题；用 resume=True 重启。Ultralytics 要等 3 小时 "
+        "NCCL 才会放弃。",
+        meaning="所有 rank 都处于训练状态，且诊断结论为 stalled：超过至今最长 batch 的 @stall_factor@ 倍且超过 "
+        "@stall_seconds@ 秒没有新 batch。无论诊断如何，@stall_most_seconds@ 秒没有 batch 即为卡住。验证、检查点和 "
+        "setup 不计入；每个 epoch 最后一个 batch 之后的回调有 @stall_most_seconds@ 秒。",
+        verify="`yoloscope top` 显示各 rank 的阶段；`nvidia-smi` 显示 100 % 但功耗低是集合通信卡死，0 % 是 loader "
+        "卡死。",
         silence="有人用调试器暂停了进程。",
     ),
 )
@@ -90,8 +92,9 @@ TRAINING_STUCK = Alert(
     labels=OF_RANK,
     severity=WARNING,
     hold="5m",
-    why_hold=("a batch may end right now", "可能马上就有批次结束"),
+    why_hold=("a batch may end right now", "可能马上就有 batch 结束"),
     dashboard="yoloscope-run",
+    fixed_by=("setup_slow",),
     en=Text(
         summary="no training batch for {{ $value | humanizeDuration }}",
         what=(
@@ -105,13 +108,13 @@ TRAINING_STUCK = Alert(
         silence="A data set known to take that long to cache.",
     ),
     zh=Text(
-        summary="已 {{ $value | humanizeDuration }} 没有训练批次",
-        what="进程存活,但处于 setup、验证或检查点已 {{ $value | humanizeDuration }}。",
-        fix="setup:正在扫描或缓存大数据集,用 cache=disk 并事先缓存一次。验证:缩小验证集,val=False 最后再验证,"
-        "或增大批量。"
-        "检查点:存储卡住(df、mount)。",
-        meaning="无论处于什么状态,两小时没有批次结束;第一个批次之前从启动时算起。",
-        verify="仪表盘上的任务状态;`py-spy dump --pid PID`。",
+        summary="已 {{ $value | humanizeDuration }} 没有训练 batch",
+        what="进程存活，但处于 setup、验证或检查点已 {{ $value | humanizeDuration }}。",
+        fix="setup：正在扫描或缓存大数据集，用 cache=disk 并事先缓存一次。验证：缩小验证集，val=False 最后再验证，"
+        "或增大 batch。"
+        "检查点：存储卡住（df、mount）。",
+        meaning="无论处于什么状态，两小时没有 batch 结束；第一个 batch 之前从启动时算起。",
+        verify="仪表盘上的任务状态；`py-spy dump --pid PID`。",
         silence="已知需要这么久才能缓存的数据集。",
     ),
 )
@@ -124,9 +127,11 @@ TRAINING_KILLED = Alert(
     hold="0m",
     why_hold=AT_ONCE,
     dashboard="yoloscope-run",
+    fixed_by=("killed",),
     en=Text(
         summary="training killed ({{ $value }} ranks)",
-        what="{{ $value }} processes of the run ended without a word: a signal, the kernel, the scheduler, a crash. "
+        what="{{ $value }} processes of the run exited without a final state: a signal, the kernel, the scheduler, a "
+        "crash. "
         "The other ranks wait for them and will not go on.",
         fix="Out of memory (CgroupOomKill, journalctl -k): fewer workers, cache=disk. Time limit or preemption: the "
         "scheduler's log. Then resume=True goes on from last.pt. Cancelled by hand: nothing to do.",
@@ -137,16 +142,17 @@ TRAINING_KILLED = Alert(
         silence="Ending many runs by hand.",
     ),
     zh=Text(
-        summary="训练被终止({{ $value }} 个 rank)",
+        summary="训练任务被终止（{{ $value }} 个 rank）",
         what=(
-            "该任务有 {{ $value }} 个进程没有留下任何信息就结束了:信号、内核、调度器或崩溃。其他 rank 在等待它们,"
+            "该任务有 {{ $value }} 个进程没有写入结束状态就退出了：信号、内核、调度器或崩溃。其他 rank 在等待它们，"
             "不会继续。"
         ),
-        fix="内存不足(CgroupOomKill、journalctl -k):减少 workers、cache=disk。超时或被抢占:看调度器日志。"
-        "之后用 resume=True 从 last.pt 继续。手动取消的:无需处理。",
-        meaning="进程放开了记录文件的锁却没有写入结束状态。最后的轮次、阶段和显存在一小时内仍可读取,告警也持续这么久,"
-        "除非该任务已在本节点或其他节点恢复运行。8.4.130 之前的 Ultralytics 崩溃时也不会写入结束状态。",
-        verify="在节点上用 `yoloscope diagnose` 读取记录;`journalctl -k | grep -i -e killed -e oom`。",
+        fix="内存不足（CgroupOomKill、journalctl -k）：减少 workers、cache=disk。超时或被抢占：看调度器日志。之后用 "
+        "resume=True 从 last.pt 继续。手动取消的：无需处理。",
+        meaning="进程放开了记录文件的锁却没有写入结束状态。最后的 epoch、阶段和显存在一小时内仍可读取，"
+        "告警也持续这么久，除非该任务已在本节点或其他节点恢复运行。8.4.130 之前的 Ultralytics "
+        "崩溃时也不会写入结束状态。",
+        verify="在节点上用 `yoloscope diagnose` 读取记录；`journalctl -k | grep -i -e killed -e oom`。",
         silence="手动结束许多任务时。",
     ),
 )
@@ -159,6 +165,7 @@ TRAINING_FAILED = Alert(
     hold="0m",
     why_hold=AT_ONCE,
     dashboard="yoloscope-run",
+    fixed_by=("failed",),
     en=Text(
         summary="training failed with an exception ({{ $value }} ranks)",
         what="{{ $value }} processes of the run ended with an exception.",
@@ -169,12 +176,12 @@ TRAINING_FAILED = Alert(
         silence="Interactive work.",
     ),
     zh=Text(
-        summary="训练因异常失败({{ $value }} 个 rank)",
+        summary="训练任务因异常失败（{{ $value }} 个 rank）",
         what="该任务有 {{ $value }} 个进程因异常结束。",
-        fix="查看堆栈。显存不足:减小 batch。数据集错误:检查 data=。加载进程被杀:减少 workers,"
+        fix="查看堆栈。显存不足：减小 batch。数据集错误：检查 data=。worker 被杀：减少 workers，"
         "更大的共享内存。resume=True 从 last.pt 继续。",
-        meaning="Ultralytics 因异常结束;Ctrl-C 也算。在任务仍显示期间(15 分钟)持续告警。",
-        verify="训练的输出;仪表盘上结束前的显存和损失。",
+        meaning="Ultralytics 因异常结束；Ctrl-C 也算。在任务仍显示期间（15 分钟）持续告警。",
+        verify="训练的输出；仪表盘上结束前的显存和损失。",
         silence="交互式工作。",
     ),
 )
@@ -190,12 +197,12 @@ TRAINING_VANISHED = Alert(
     labels=OF_RUN_ON_NODE,
     severity=CRITICAL,
     hold="2m",
-    why_hold=("the exporter may be reading its records anew", "导出器可能正在重新读取记录"),
+    why_hold=("the exporter may be reading its records anew", "exporter 可能正在重新读取记录"),
     keep="1h",
     why_keep=("after five minutes there is nothing left to compare with", "五分钟之后就没有可比较的数据了"),
     dashboard="yoloscope-fleet",
     en=Text(
-        summary="a running training vanished without an end ({{ $value }} ranks)",
+        summary="run vanished without a final state ({{ $value }} ranks)",
         what="{{ $value }} ranks that were running five minutes ago are gone, and left neither an end nor a killed "
         "state, though the exporter answers: its record was removed.",
         fix="The record directory was emptied (a reboot, a cleaned /dev/shm, a restarted container) or is not shared "
@@ -206,16 +213,17 @@ TRAINING_VANISHED = Alert(
         silence="Re-deploying the exporter with another directory.",
     ),
     zh=Text(
-        summary="运行中的训练消失,没有结束状态({{ $value }} 个 rank)",
+        summary="运行中的训练任务消失，没有结束状态（{{ $value }} 个 rank）",
         what=(
-            "五分钟前还在运行的 {{ $value }} 个 rank 消失了,既没有结束状态也没有 killed 状态,而导出器正常应答:"
+            "五分钟前还在运行的 {{ $value }} 个 rank 消失了，既没有结束状态也没有 killed 状态，而 exporter 正常应答："
             "记录文件被删除了。"
         ),
-        fix="记录目录被清空(重启、清理 /dev/shm、容器重建),或不再共享:YOLOSCOPE_DIR 必须是训练与导出器共用的卷。"
-        "如果训练已经结束,用 resume=True 继续。",
-        meaning="正常结束的任务显示 15 分钟,死亡的显示一小时,所以有序结束的任务不会突然消失。",
-        verify="在节点上执行 `ls -la /dev/shm/yoloscope`;`pgrep -af yolo`。",
-        silence="导出器换目录重新部署时。",
+        fix="记录目录被清空（重启、清理 /dev/shm、容器重建），或不再共享：YOLOSCOPE_DIR 必须是训练与 exporter "
+        "共用的卷。"
+        "如果训练任务已经结束，用 resume=True 继续。",
+        meaning="正常结束的任务显示 15 分钟，被终止的显示一小时，所以正常结束的任务不会突然消失。",
+        verify="在节点上执行 `ls -la /dev/shm/yoloscope`；`pgrep -af yolo`。",
+        silence="exporter 换目录重新部署时。",
     ),
 )
 
@@ -229,9 +237,10 @@ LOSS_NOT_FINITE = Alert(
     keep="15m",
     why_keep=STAY_VISIBLE,
     dashboard="yoloscope-run",
+    fixed_by=("diverged",),
     en=Text(
         summary="the loss is NaN or infinite",
-        what="About {{ $value | humanize }} batches in ten minutes had a loss that is no number. From here on the run "
+        what="About {{ $value | humanize }} batches in ten minutes had a NaN or infinite loss. From here on the run "
         "learns nothing.",
         fix="A smaller lr0, more warmup_epochs, amp=False once to see whether precision is the cause, and check "
         "the labels of the last batches. Then start again from a checkpoint from before (resume=True).",
@@ -242,12 +251,12 @@ LOSS_NOT_FINITE = Alert(
     ),
     zh=Text(
         summary="损失为 NaN 或无穷",
-        what="十分钟内约有 {{ $value | humanize }} 个批次的损失不是有效数字。此后训练学不到任何东西。",
-        fix="减小 lr0,增大 warmup_epochs,用 amp=False 试一次以确认是否精度问题,并检查最近批次的标注。"
-        "然后从之前的检查点继续(resume=True)。",
-        meaning="由钩子逐批统计。8.3.213 及更新的 Ultralytics 会在轮末自动回到 last.pt,最多三次:"
+        what="十分钟内约有 {{ $value | humanize }} 个 batch 的损失为 NaN 或无穷。此后训练学不到任何东西。",
+        fix="减小 lr0，增大 warmup_epochs，用 amp=False 试一次以确认是否精度问题，并检查最近 batch 的标注。"
+        "然后从之前的检查点继续（resume=True）。",
+        meaning="由 hooks 逐个 batch 统计。8.3.213 及更新的 Ultralytics 会在 epoch 结束时自动回到 last.pt，最多三次："
         "train_nan_recoveries_total 记录次数。",
-        verify="任务仪表盘上的损失分量;results.csv。",
+        verify="任务仪表盘上的损失分量；results.csv。",
         silence="已自动恢复的任务。",
     ),
 )
@@ -267,7 +276,7 @@ CHECKPOINT_STALE = Alert(
     labels=OF_RUN,
     severity=WARNING,
     hold="5m",
-    why_hold=("the epoch that just ended may be being saved", "刚结束的一轮可能正在保存"),
+    why_hold=("the epoch that just ended may be being saved", "刚结束的 epoch 可能正在保存"),
     dashboard="yoloscope-run",
     en=Text(
         summary="{{ $value }} epochs in an hour and no checkpoint",
@@ -280,10 +289,10 @@ CHECKPOINT_STALE = Alert(
         silence="A run whose weights nobody needs.",
     ),
     zh=Text(
-        summary="一小时内过了 {{ $value }} 轮,却没有检查点",
-        what="最近一小时过了 {{ $value }} 轮,一次都没有保存,而该任务此前保存过:此时中断会丢失这些轮次。",
-        fix="检查项目目录所在磁盘是否已满或只读,是否有回调关闭了保存;save=True,save_period=1。",
-        meaning="Ultralytics 每轮之后保存 last.pt。save=False 的任务从未保存过,不会告警。",
+        summary="一小时内过了 {{ $value }} 个 epoch，却没有检查点",
+        what="最近一小时过了 {{ $value }} 个 epoch，一次都没有保存，而该任务此前保存过：此时中断会丢失这些 epoch。",
+        fix="检查项目目录所在磁盘是否已满或只读，是否有回调关闭了保存；save=True、save_period=1。",
+        meaning="Ultralytics 每个 epoch 之后保存 last.pt。save=False 的任务从未保存过，不会告警。",
         verify="`ls -la runs/detect/NAME/weights`。",
         silence="不需要权重的任务。",
     ),

@@ -41,6 +41,7 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-memory",
+    fixed_by=("gpu_memory_pressure", "gpu_memory_leak", "imbalanced_memory"),
     en=Text(
         summary="PyTorch holds {{ $value | humanizePercentage }} of the GPU's memory",
         what="PyTorch has reserved {{ $value | humanizePercentage }} of the device: one larger batch (crowded images, "
@@ -55,13 +56,14 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
     zh=Text(
         summary="PyTorch 占用了 GPU 显存的 {{ $value | humanizePercentage }}",
         what=(
-            "PyTorch 已预留显存的 {{ $value | humanizePercentage }}:再来一个更大的批次(目标密集的图像、multi_scale)"
+            "PyTorch 已保留显存的 {{ $value | humanizePercentage }}：再来一个更大的 batch（目标密集的图像、"
+            "multi_scale）"
             "训练就会失败。"
         ),
-        fix="减小批量:`yoloscope diagnose` 会给出放得下的批量,以及保持优化步不变所需的 nbs 和 weight_decay;"
-        "或减小 imgsz、amp=True、multi_scale=False。单 GPU 时 batch=-1 会测量放得下的批量。",
+        fix="减小 batch：`yoloscope diagnose` 会给出放得下的 batch，以及保持优化步不变所需的 nbs 和 weight_decay；"
+        "或减小 imgsz、amp=True、multi_scale=False。单 GPU 时 batch=-1 会测量放得下的 batch。",
         meaning="PyTorch 保留显存的最大值与设备显存之比。",
-        verify="显存仪表盘:预留、峰值与显存大小;逐轮增长说明有泄漏。",
+        verify="显存仪表盘：保留显存、峰值与显存大小；逐个 epoch 增长说明有泄漏。",
         silence="已知刚好放得下的任务。",
     ),
 )
@@ -74,6 +76,7 @@ CUDA_ALLOC_RETRIES = Alert(
     hold="10m",
     why_hold=("one retry while the allocator warms up is nothing", "分配器预热时的一次重试无关紧要"),
     dashboard="yoloscope-memory",
+    fixed_by=("oom_retry", "gpu_memory_pressure"),
     en=Text(
         summary="CUDA allocations keep failing and being tried again",
         what="{{ $value | humanize }} allocations in five minutes failed, flushed PyTorch's cache and were tried "
@@ -87,10 +90,10 @@ CUDA_ALLOC_RETRIES = Alert(
     zh=Text(
         summary="CUDA 显存分配不断失败重试",
         what=(
-            "五分钟内有 {{ $value | humanize }} 次分配失败、清空 PyTorch 缓存后重试;每次都会同步 GPU,"
+            "五分钟内有 {{ $value | humanize }} 次分配失败、清空 PyTorch 缓存后重试；每次都会同步 GPU，"
             "再下一步就是显存不足错误。"
         ),
-        fix="减小批量(减半时梯度累积可以补足)、multi_scale=False,或用 "
+        fix="减小 batch（减半时梯度累积可以补足）、multi_scale=False，或用 "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True 缓解碎片。",
         meaning="分配器自身的重试计数在十分钟内持续增长。",
         verify="显存仪表盘上单步时间随每次重试跳升。",
@@ -109,11 +112,12 @@ CUDA_OUT_OF_MEMORY = Alert(
     hold="1m",
     why_hold=(
         "Ultralytics needs some seconds to halve the batch, and then it is a warning",
-        "Ultralytics 需要几秒钟把批量减半,之后只是 warning",
+        "Ultralytics 需要几秒钟把 batch 减半，之后只是 warning",
     ),
     keep="15m",
     why_keep=STAY_VISIBLE,
     dashboard="yoloscope-memory",
+    fixed_by=("oom_retry",),
     en=Text(
         summary="CUDA ran out of memory",
         what="The allocator reported about {{ $value | humanize }} out-of-memory errors in ten minutes and the batch "
@@ -128,15 +132,16 @@ CUDA_OUT_OF_MEMORY = Alert(
     zh=Text(
         summary="CUDA 显存不足",
         what=(
-            "分配器十分钟内报告约 {{ $value | humanize }} 次显存不足,而批量没有减小:训练已失败,或改在 CPU 上计算目标,"
+            "分配器十分钟内报告约 {{ $value | humanize }} 次显存不足，而 batch 没有减小：训练已失败，或改在 CPU "
+            "上计算目标，"
             "慢数百倍。"
         ),
-        fix="减小批量(`yoloscope diagnose` 会给出数值以及保持优化步不变的方法)、减小 imgsz、amp=True;"
-        "结束 GPU 上的其他进程(nvidia-smi)。",
-        meaning="单进程训练的第一轮中 Ultralytics 会自动把批量减半;其他情况下显存不足要么终止训练,"
+        fix="减小 batch（`yoloscope diagnose` 会给出数值以及保持优化步不变的方法）、减小 imgsz、amp=True；结束 GPU "
+        "上的其他进程（nvidia-smi）。",
+        meaning="单进程训练的第一个 epoch 中 Ultralytics 会自动把 batch 减半；其他情况下显存不足要么终止训练，"
         "要么使其极慢。已减半时为 warning。",
-        verify="训练输出中的堆栈;用 `nvidia-smi` 查看其他进程。",
-        silence="有意寻找最大批量时。",
+        verify="训练输出中的堆栈；用 `nvidia-smi` 查看其他进程。",
+        silence="有意寻找最大 batch 时。",
     ),
 )
 
@@ -150,6 +155,7 @@ OOM_BATCH_REDUCED = Alert(
     keep="30m",
     why_keep=STAY_VISIBLE,
     dashboard="yoloscope-memory",
+    fixed_by=("oom_retry",),
     en=Text(
         summary="Ultralytics halved the batch after running out of memory",
         what="The training goes on, about {{ $value | humanize }} times with half the batch: slower than it was asked "
@@ -162,13 +168,13 @@ OOM_BATCH_REDUCED = Alert(
         silence="The smaller batch is fine.",
     ),
     zh=Text(
-        summary="显存不足后 Ultralytics 将批量减半",
-        what="训练继续,批量约 {{ $value | humanize }} 次减半:比要求的慢,结果也会不同。",
-        fix="一开始就用减半后的批量(放得下),或用 batch=-1 自动测量。只要 batch 乘以累积的 batch 数仍等于 nbs,"
-        "梯度累积就能补足减半的批量。GPU 上的其他进程也占显存(nvidia-smi)。",
-        meaning="Ultralytics 在第一轮捕获该错误,最多三次,并重建 loader。",
+        summary="显存不足后 Ultralytics 将 batch 减半",
+        what="训练继续，batch 约 {{ $value | humanize }} 次减半：比要求的慢，结果也会不同。",
+        fix="一开始就用减半后的 batch（放得下），或用 batch=-1 自动测量。只要 batch 乘以累积的 batch 数仍等于 nbs，"
+        "梯度累积就能补足减半的 batch。GPU 上的其他进程也占显存（nvidia-smi）。",
+        meaning="Ultralytics 在第一个 epoch 捕获该错误，最多三次，并重建 loader。",
         verify="任务仪表盘上的 train_batch_size 小于 batch 参数。",
-        silence="较小的批量可以接受。",
+        silence="较小的 batch 可以接受。",
     ),
 )
 
@@ -184,8 +190,9 @@ GPU_MEMORY_FRAGMENTED = Alert(
     hold="15m",
     why_hold=("the allocator gives segments back when it has to", "分配器在必要时会归还段"),
     dashboard="yoloscope-memory",
+    fixed_by=("gpu_memory_pressure",),
     en=Text(
-        summary="{{ $value | humanizePercentage }} of the GPU's memory is reserved in pieces nobody can use",
+        summary="{{ $value | humanizePercentage }} of the GPU's memory is reserved but fragmented and unusable",
         what="PyTorch reserved {{ $value | humanizePercentage }} of the device more than it ever used at once, and "
         "little is left: the next large block may not fit.",
         fix=(
@@ -197,13 +204,14 @@ GPU_MEMORY_FRAGMENTED = Alert(
         silence="A run that is stable at this level.",
     ),
     zh=Text(
-        summary="{{ $value | humanizePercentage }} 的显存被预留成无法使用的碎片",
+        summary="{{ $value | humanizePercentage }} 的显存被保留却是无法使用的碎片",
         what=(
-            "PyTorch 预留的显存比曾经同时用到的多出 {{ $value | humanizePercentage }},而剩余很少:下一个大块可能放不下。"
+            "PyTorch 保留的显存比曾经同时用到的多出 {{ $value | humanizePercentage }}，而剩余很少："
+            "下一个大块可能放不下。"
         ),
-        fix="PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True,以及 multi_scale=False(它会产生各种大小的块)。",
-        meaning="预留减去分配峰值:大小不一的块会留下空洞。每步之后释放的显存会被再次使用,不计入。",
-        verify="显存仪表盘上的 inactive_split;`torch.cuda.memory_summary()`。",
+        fix="PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True，以及 multi_scale=False（它会产生各种大小的块）。",
+        meaning="保留显存减去分配峰值：大小不一的块会留下空洞。每步之后释放的显存会被再次使用，不计入。",
+        verify="显存仪表盘上的 inactive_split；`torch.cuda.memory_summary()`。",
         silence="在这一水平上稳定的任务。",
     ),
 )
@@ -218,6 +226,7 @@ GPU_MEMORY_LEAK = Alert(
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-memory",
+    fixed_by=("gpu_memory_leak",),
     every=SLOW,
     en=Text(
         summary="GPU memory grows and is full in {{ $value | humanizeDuration }}",
@@ -232,11 +241,11 @@ GPU_MEMORY_LEAK = Alert(
         silence="A run that ends before the memory does.",
     ),
     zh=Text(
-        summary="显存持续增长,{{ $value | humanizeDuration }}后耗尽",
-        what="batch 之间仍被占用的显存已持续增长 20 分钟;按此速度,显存将在 {{ $value | humanizeDuration }}后耗尽。",
-        fix="某个回调或自定义损失保留了张量:请保存数值(loss.item()),不要保存张量。在此之前减小批量可以推迟;"
+        summary="显存持续增长，{{ $value | humanizeDuration }}后耗尽",
+        what="batch 之间仍被占用的显存已持续增长 20 分钟；按此速度，显存将在 {{ $value | humanizeDuration }}后耗尽。",
+        fix="某个回调或自定义损失保留了张量：请保存数值（loss.item()），不要保存张量。在此之前减小 batch 可以推迟；"
         "resume=True 从上一个检查点继续。",
-        meaning="四个五分钟的谷值依次升高,增长达到下表的阈值且没有变缓。第一个 epoch 不计入;multi_scale 影响峰值,"
+        meaning="四个五分钟的谷值依次升高，增长达到下表的阈值且没有变缓。第一个 epoch 不计入；multi_scale 影响峰值，"
         "不影响谷值。剩余量为空闲显存加 PyTorch 的保留显存。",
         verify="显存仪表盘上的 allocated 呈阶梯状。`torch.cuda.memory._dump_snapshot()` 可定位到代码行。",
         silence="在显存用完之前就会结束的任务。",
@@ -249,25 +258,26 @@ SHM_NEARLY_FULL = Alert(
     labels=OF_NODE,
     severity=WARNING,
     hold="5m",
-    why_hold=("batches in flight come and go", "传递中的批次时多时少"),
+    why_hold=("batches in flight come and go", "传递中的 batch 时多时少"),
     dashboard="yoloscope-node",
-    diagnosed=True,
+    fixed_by=("worker_died",),
     en=Text(
         summary="/dev/shm is {{ $value | humanizePercentage }} full",
         what="/dev/shm is {{ $value | humanizePercentage }} full. Loader workers hand batches over through it; when it "
         "is full they die with a bus error.",
         fix="More shared memory (docker --shm-size, an emptyDir with medium Memory, mount -o remount,size=), fewer "
-        "workers or a smaller batch. Remove what dead trainings left: ls -la /dev/shm.",
+        "workers or a smaller batch. Remove what ended runs left: ls -la /dev/shm.",
         meaning="The file system /dev/shm as the exporter sees it; a container's own /dev/shm is another one.",
         verify="`df -h /dev/shm` in the container of the training.",
         silence="It is used by something else on purpose.",
     ),
     zh=Text(
         summary="/dev/shm 已用 {{ $value | humanizePercentage }}",
-        what="/dev/shm 已用 {{ $value | humanizePercentage }}。加载进程通过它传递批次,写满后会因 bus error 死亡。",
-        fix="增大共享内存(docker --shm-size、medium 为 Memory 的 emptyDir、mount -o remount,size=),"
-        "减少加载进程或批量。清理已死训练留下的文件:ls -la /dev/shm。",
-        meaning="导出器所见的 /dev/shm;容器自己的 /dev/shm 是另一个。",
+        what="/dev/shm 已用 {{ $value | humanizePercentage }}。数据加载 worker 通过它传递 batch，写满后会因 bus error "
+        "异常退出。",
+        fix="增大共享内存（docker --shm-size、medium 为 Memory 的 emptyDir、mount -o remount,size=），减少数据加载 "
+        "worker 或减小 batch。清理已结束的训练任务留下的文件：ls -la /dev/shm。",
+        meaning="exporter 所见的 /dev/shm；容器自己的 /dev/shm 是另一个。",
         verify="在训练容器内执行 `df -h /dev/shm`。",
         silence="有意把它用于其他用途。",
     ),
@@ -282,29 +292,30 @@ HOST_MEMORY_PRESSURE = Alert(
     labels=OF_NODE,
     severity=WARNING,
     hold="15m",
-    why_hold=("validation loaders take memory for some minutes", "验证用的加载进程会占用几分钟内存"),
+    why_hold=("validation loaders take memory for some minutes", "验证用的 worker 会占用几分钟内存"),
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-node",
-    diagnosed=True,
+    fixed_by=("host_memory_leak",),
     en=Text(
         summary="host memory {{ $value | humanizePercentage }} used, or tasks wait for it",
         what="{{ $value | humanizePercentage }} of the node's memory is in use, or all its tasks stood waiting for "
         "memory more than @memory_stall%@ of the time. The kernel will kill the largest process: the training.",
         fix="cache=disk instead of cache=ram, fewer workers (each holds its own buffers), a smaller batch; "
-        "or fewer trainings on the node.",
+        "or fewer runs on the node.",
         meaning="Total less available, so the page cache does not count as used; or the kernel's own measure of "
         "waiting (PSI, memory full).",
         verify="`free -h`; `cat /proc/pressure/memory`; the process table on the node's dashboard.",
         silence="A node that is full by design.",
     ),
     zh=Text(
-        summary="主机内存已用 {{ $value | humanizePercentage }},或任务在等待内存",
-        what="节点内存已用 {{ $value | humanizePercentage }},或全部任务超过 @memory_stall%@ 的时间在等待内存。"
-        "内核将杀死最大的进程,也就是训练。",
-        fix="用 cache=disk 代替 cache=ram,减少加载进程(每个都有自己的缓冲),减小批量;或减少该节点上的训练。",
-        meaning="总量减可用量,页缓存不算已用;或内核自己的等待度量(PSI,memory full)。",
-        verify="`free -h`;`cat /proc/pressure/memory`;节点仪表盘的进程表。",
+        summary="主机内存已用 {{ $value | humanizePercentage }}，或任务在等待内存",
+        what="节点内存已用 {{ $value | humanizePercentage }}，或全部任务超过 @memory_stall%@ 的时间在等待内存。"
+        "内核将杀死最大的进程，也就是训练。",
+        fix="用 cache=disk 代替 cache=ram，减少数据加载 worker（每个都有自己的缓冲），减小 batch；"
+        "或减少该节点上的训练任务。",
+        meaning="总量减可用量，页缓存不算已用；或内核自己的等待度量（PSI，memory full）。",
+        verify="`free -h`；`cat /proc/pressure/memory`；节点仪表盘的进程表。",
         silence="有意用满内存的节点。",
     ),
 )
@@ -324,11 +335,11 @@ HOST_MEMORY_RUNNING_OUT = Alert(
     hold="30m",
     why_hold=(
         "filling cache=ram and the mosaic buffers looks the same, and stops",
-        "填充 cache=ram 和 mosaic 缓冲时看起来一样,但会停止",
+        "填充 cache=ram 和 mosaic 缓冲时看起来一样，但会停止",
     ),
     dashboard="yoloscope-node",
+    fixed_by=("host_memory_leak",),
     every=SLOW,
-    diagnosed=True,
     en=Text(
         summary="host memory will run out in {{ $value | humanizeDuration }}",
         what="The node's available memory has fallen steadily for 20 minutes; at this rate it is gone in "
@@ -343,11 +354,11 @@ HOST_MEMORY_RUNNING_OUT = Alert(
     ),
     zh=Text(
         summary="主机内存将在 {{ $value | humanizeDuration }}后耗尽",
-        what="节点可用内存已持续下降 20 分钟;按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
-        fix="加载进程或回调有泄漏:看哪一类进程的常驻内存在增长。加载进程:减少数量,cache=False。"
-        "主进程:某个回调保留了结果。resume=True 从上一个检查点继续。",
-        meaning="每五分钟可用内存的最大值,连续四个依次下降且没有变缓;仅当有训练任务存活且没有任务处于 setup。",
-        verify="任务仪表盘上按角色的常驻内存;`ps aux --sort=-rss | head`。",
+        what="节点可用内存已持续下降 20 分钟；按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
+        fix="数据加载 worker 或回调有泄漏：看哪一类进程的常驻内存在增长。worker：减少数量，cache=False。"
+        "主进程：某个回调保留了结果。resume=True 从上一个检查点继续。",
+        meaning="每五分钟可用内存的最大值，连续四个依次下降且没有变缓；仅当有训练任务存活且没有任务处于 setup。",
+        verify="任务仪表盘上按角色的常驻内存；`ps aux --sort=-rss | head`。",
         silence="任务会更早结束。",
     ),
 )
@@ -362,6 +373,7 @@ CGROUP_OOM_KILL = Alert(
     keep="15m",
     why_keep=STAY_VISIBLE,
     dashboard="yoloscope-run",
+    fixed_by=("worker_died", "killed"),
     en=Text(
         summary="the kernel killed a process of the run for lack of memory",
         what="About {{ $value | humanize }} processes of the run's container were killed by the kernel in ten minutes "
@@ -371,16 +383,16 @@ CGROUP_OOM_KILL = Alert(
         meaning="The cgroup's own count. A killed worker usually takes the training along, a killed trainer leaves no "
         "traceback.",
         verify="`cat /sys/fs/cgroup/memory.events` in the container; `journalctl -k | grep -i oom`.",
-        silence="Never needed: it ends by itself.",
+        silence="Not needed: it ends by itself.",
     ),
     zh=Text(
         summary="内核因内存不足杀死了该任务的进程",
         what="十分钟内约有 {{ $value | humanize }} 个进程因容器达到内存上限被内核杀死。",
-        fix="用 cache=disk 或 cache=False 代替 cache=ram,减少加载进程,或提高上限(docker --memory、"
-        "resources.limits.memory、sbatch --mem)。共享内存也计入上限。",
-        meaning="cgroup 自身的计数。加载进程被杀通常会带走训练;训练进程被杀不会留下堆栈。",
-        verify="在容器内执行 `cat /sys/fs/cgroup/memory.events`;`journalctl -k | grep -i oom`。",
-        silence="不需要:它会自行结束。",
+        fix="用 cache=disk 或 cache=False 代替 cache=ram，减少数据加载 worker，或提高上限（docker --memory、"
+        "resources.limits.memory、sbatch --mem）。共享内存也计入上限。",
+        meaning="cgroup 自身的计数。worker 被杀通常会使训练失败；训练进程被杀不会留下堆栈。",
+        verify="在容器内执行 `cat /sys/fs/cgroup/memory.events`；`journalctl -k | grep -i oom`。",
+        silence="不需要：它会自行结束。",
     ),
 )
 

@@ -34,12 +34,27 @@ OF_GPU = ("gpu", "instance")
 OF_NODE = ("instance",)
 
 #: Reasons that many alerts share.
-AT_ONCE = ("it has happened; waiting tells nothing more", "事情已经发生,等待不会带来更多信息")
+AT_ONCE = ("it has happened; waiting tells nothing more", "事情已经发生，等待不会带来更多信息")
 STAY_VISIBLE = (
     "the event is over at once; it stays visible long enough to be read",
-    "事件瞬间结束,保留一段时间以便被看到",
+    "事件瞬间结束，保留一段时间以便被看到",
 )
-NO_FLAPPING = ("a value around the threshold is one problem, not many", "数值在阈值附近波动是一个问题,不是许多个")
+NO_FLAPPING = (
+    "avoids repeated firing while the value moves around the threshold",
+    "避免反复触发（数值可能在阈值附近波动）",
+)
+
+
+#: Verdicts about the loader, and all that say why a training step, or the wait before it, takes long.
+LOADER: Final = (
+    *("loader_startup", "loader_wait", "loader_workers", "loader_cpu", "loader_io", "slow_worker", "workers_capped"),
+    *("cpu_affinity", "cpu_contended", "cpu_oversubscribed", "cpu_throttled"),
+)
+SLOWNESS: Final = (
+    *LOADER,
+    *("callback_bound", "preprocess_bound", "h2d_bound", "small_batch", "straggler", "communication_bound"),
+    *("thermal_throttle", "power_brake"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,8 @@ class Text:
     Attributes:
         summary: half a line with the number; run, rank, GPU and node are appended from the alert's labels.
         what: the number again, and what it means for the training.
-        fix: what to do, the likeliest first, as Ultralytics arguments; ends the description and the runbook.
+        fix: what to do, the likeliest first, as Ultralytics arguments; in the runbook, and in an annotation of its own
+            as long as the diagnosis has computed none (`Alert.fixed_by`).
         meaning: runbook: what the rule compares and what it leaves out.
         verify: runbook: how to see that it is so.
         silence: runbook: when silence is right; the command is appended.
@@ -71,14 +87,14 @@ class Alert:
         name: as it is shown; also the section in docs/alerts.md.
         expr: PromQL within Prometheus 2.42, `@name@` for thresholds.
         labels: those of the result that say where: they end the summary, fill the dashboard and the silence.
-        severity: CRITICAL wakes somebody, WARNING is work for the day, INFO is for the dashboards.
+        severity: CRITICAL is a page, WARNING a ticket, INFO is for the dashboards only.
         hold: `for`, with its reason in `why_hold` (English, Chinese).
         dashboard: uid of the dashboard to look at.
         en: English texts.
         zh: Chinese texts.
         keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
-        diagnosed: whether the description of an alert that knows no run ends with the verdicts of all on the node;
-            where a run is known, it ends with those of the run.
+        fixed_by: verdicts of the diagnosis whose fix is that of the alert, and is told instead of the text's while they
+            hold: of the run, or of all runs on the node for an alert that knows no run.
         located: whether it ends with where the run stands still, if its processes have been asked.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
@@ -94,7 +110,7 @@ class Alert:
     zh: Text
     keep: str = ""
     why_keep: tuple[str, str] = ("", "")
-    diagnosed: bool = False
+    fixed_by: tuple[str, ...] = ()
     located: bool = False
     every: str = ""
 

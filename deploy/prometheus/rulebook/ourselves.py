@@ -36,8 +36,8 @@ EXPORTER_DOWN = Alert(
     en=Text(
         summary="exporter does not answer (up = {{ $value }})",
         what="Prometheus has not been able to read the node's exporter for five minutes (up = {{ $value }}): nothing "
-        "on this node would be noticed. Trainings go on and lose no count.",
-        fix="systemctl restart yoloscope, or look at its pod; if the whole node is gone, so are its trainings: "
+        "on this node is noticed. Runs continue and lose no counts.",
+        fix="systemctl restart yoloscope, or look at its pod; if the whole node is gone, so are its runs: "
         "resume=True elsewhere.",
         meaning="Scrapes fail of a target that answered as yoloscope within a day: the exporter, the node or the "
         "network between them.",
@@ -45,14 +45,15 @@ EXPORTER_DOWN = Alert(
         silence="The node is being maintained.",
     ),
     zh=Text(
-        summary="导出器没有应答(up = {{ $value }})",
+        summary="exporter 没有应答（up = {{ $value }}）",
         what=(
-            "Prometheus 已有五分钟读不到该节点的导出器(up = {{ $value }}):节点上的问题不会被发现。训练照常进行,"
+            "Prometheus 已有五分钟读不到该节点的 exporter（up = {{ $value }}）：节点上的问题不会被发现。训练照常进行，"
             "计数不会丢失。"
         ),
-        fix="systemctl restart yoloscope,或查看其 pod;如果整个节点都没了,训练也没了:在别处用 resume=True 继续。",
-        meaning="一天内应答过的目标抓取失败:导出器、节点或两者之间的网络。",
-        verify="`curl -s NODE:9911/-/ready`;`journalctl -u yoloscope -n 50`。",
+        fix="systemctl restart yoloscope，或查看其 pod；如果整个节点都没了，训练任务也没了："
+        "在别处用 resume=True 继续。",
+        meaning="一天内应答过的目标抓取失败：exporter、节点或两者之间的网络。",
+        verify="`curl -s NODE:9911/-/ready`；`journalctl -u yoloscope -n 50`。",
         silence="节点正在维护。",
     ),
 )
@@ -77,10 +78,10 @@ EXPORTERS_ABSENT = Alert(
         silence="There is no cluster yet.",
     ),
     zh=Text(
-        summary="Prometheus 没有抓取任何 yoloscope 导出器",
-        what="Prometheus 抓取的目标中没有 yoloscope 导出器(absent = {{ $value }}):其他所有告警因此都不会触发。",
-        fix="检查 targets/ 中的文件(exporter*.yml)、PodMonitor 的标签、端口和路径。",
-        meaning="没有目标提供 yoloscope_build_info,一天内提供过它的目标也都不再被抓取;与 job 名称无关。"
+        summary="Prometheus 没有抓取任何 yoloscope exporter",
+        what="Prometheus 抓取的目标中没有 yoloscope exporter（absent = {{ $value }}）：其他所有告警因此都不会触发。",
+        fix="检查 targets/ 中的文件（exporter*.yml）、PodMonitor 的标签、端口和路径。",
+        meaning="没有目标提供 yoloscope_build_info，一天内提供过它的目标也都不再被抓取；与 job 名称无关。"
         "仍被抓取但没有应答的见 ExporterDown。",
         verify="Prometheus 的 Status、Targets 页面。",
         silence="集群还不存在。",
@@ -107,14 +108,15 @@ COLLECTOR_FAILING = Alert(
         silence="The driver is being replaced.",
     ),
     zh=Text(
-        summary="采集器 {{ $labels.collector }} 失败(up = {{ $value }})",
+        summary="采集器 {{ $labels.collector }} 失败（up = {{ $value }}）",
         what=(
-            "采集器 {{ $labels.collector }} 此前正常,现已失败十分钟(up = {{ $value }});仪表盘和告警中缺少它的数据。gpu:"
+            "采集器 {{ $labels.collector }} 此前正常，现已失败十分钟（up = {{ $value }}）；仪表盘和告警中缺少它的数据。"
+            "gpu："
             "驱动没有应答。"
         ),
-        fix="查看导出器日志,其中说明了错误(journalctl -u yoloscope)。gpu:导出器的用户必须能运行 nvidia-smi。"
-        "不需要的来源:--no-collector.{{ $labels.collector }}。",
-        meaning="本机从未有过该来源(没有 GPU)的采集器不会告警。",
+        fix="查看 exporter 日志，其中说明了错误（journalctl -u yoloscope）。gpu：exporter 的用户必须能运行 nvidia-smi。"
+        "不需要的来源：--no-collector.{{ $labels.collector }}。",
+        meaning="本机从未有过该来源（没有 GPU）的采集器不会告警。",
         verify="`curl -s NODE:9911/metrics | grep collector_`。",
         silence="正在更换驱动。",
     ),
@@ -140,11 +142,12 @@ SNAPSHOT_STALE = Alert(
     zh=Text(
         summary="数据已过时 {{ $value | humanizeDuration }}",
         what=(
-            "导出器提供的数据采集于 {{ $value | humanizeDuration }} 前,或节点时钟偏差这么多;该节点的其他数据同样陈旧。"
+            "exporter 提供的数据采集于 {{ $value | humanizeDuration }} 前，或节点时钟偏差这么多；"
+            "该节点的其他数据同样陈旧。"
         ),
-        fix="重启导出器(systemctl restart yoloscope);检查时钟(chronyc tracking)。",
-        meaning="写在输出中的时间,与 Prometheus 自己的时钟比较。",
-        verify="`curl -s NODE:9911/metrics | grep snapshot_timestamp`;`date +%s`。",
+        fix="重启 exporter（systemctl restart yoloscope）；检查时钟（chronyc tracking）。",
+        meaning="写在输出中的时间，与 Prometheus 自己的时钟比较。",
+        verify="`curl -s NODE:9911/metrics | grep snapshot_timestamp`；`date +%s`。",
         silence="正在校时。",
     ),
 )
@@ -170,13 +173,13 @@ HOOKS_FAILING = Alert(
         silence="Until the next release.",
     ),
     zh=Text(
-        summary="yoloscope 的钩子捕获到自身错误",
+        summary="yoloscope 的 hooks 捕获到自身错误",
         what=(
-            "yoloscope 的回调内约捕获 {{ $value | humanize }} 个错误。训练不受影响;出错的部分会自行关闭,"
+            "yoloscope 的回调内约捕获 {{ $value | humanize }} 个错误。训练不受影响；出错的部分会自行关闭，"
             "相应数据停止更新。"
         ),
-        fix="请把训练输出中的那一条警告和 Ultralytics 版本发给我们。YOLOSCOPE=off 可不带钩子训练。",
-        meaning="钩子绝不向训练抛出异常;捕获到的错误在此计数。",
+        fix="请把训练输出中的那一条警告和 Ultralytics 版本发给我们。YOLOSCOPE=off 可不带 hooks 训练。",
+        meaning="hooks 绝不向训练抛出异常；捕获到的错误在此计数。",
         verify="在训练输出中查找 yoloscope。",
         silence="直到下一个版本。",
     ),
@@ -200,10 +203,10 @@ HOOKS_EXPENSIVE = Alert(
         silence="The cost is acceptable.",
     ),
     zh=Text(
-        summary="yoloscope 的钩子占用 {{ $value | humanizePercentage }} 的训练时间",
-        what="回调占用 {{ $value | humanizePercentage }} 的时间,而设计值是千分之一。",
-        fix="单步远小于一毫秒,或 CPU 没有余量:OMP_NUM_THREADS=1,减少 workers。YOLOSCOPE=off 可不带钩子训练。",
-        meaning="钩子自己测得的每秒耗时。",
+        summary="yoloscope 的 hooks 占用 {{ $value | humanizePercentage }} 的训练时间",
+        what="回调占用 {{ $value | humanizePercentage }} 的时间，而设计值是千分之一。",
+        fix="单步远小于一毫秒，或 CPU 没有余量：OMP_NUM_THREADS=1，减少 workers。YOLOSCOPE=off 可不带 hooks 训练。",
+        meaning="hooks 自己测得的每秒耗时。",
         verify="任务仪表盘上的 train_hook_seconds_total。",
         silence="可以接受该开销。",
     ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import config
+from yoloscope_exporter import ADDRESS, config
 from yoloscope_exporter.client.fetch import SourceError, fetch
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
 
-URL = "http://127.0.0.1:9911"
+URL = f"http://{ADDRESS}"
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 

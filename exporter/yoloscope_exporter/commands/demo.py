@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from yoloscope_exporter import catalog
+from yoloscope_exporter import ADDRESS, catalog
 from yoloscope_exporter.client.exporter import Exporter, diagnoses, scrape
 from yoloscope_exporter.commands.top import LiveView
 from yoloscope_exporter.demo import photos, processes
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.reports.comparison import Comparison
     from yoloscope_exporter.reports.summary import Summary
 
-PORT = 9911
+PORT = int(ADDRESS.rpartition(":")[2])
 PHOTOS, VALIDATION = 72, 8
 RANK = "0"
 POLL_SECONDS = 0.5
@@ -80,7 +80,7 @@ LEARNABLE: dict[str, object] = {
 """With so few photographs, a model that is not pretrained learns in about 100 steps, if each of them counts."""
 USUAL_FIX: dict[str, object] = {"workers": 2, "cache": "ram"}
 """For a machine that is not starved, so that there is no advice to follow."""
-NO_ADVICE = "\nOne worker is fast enough on this machine: there is no advice, so the next run uses the usual fix."
+NO_ADVICE = "\nThe diagnosis advises no other argument on this machine, so the next run uses the usual fix."
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,25 @@ from typing import TYPE_CHECKING
 
 import click
 from yoloscope_hooks.activation import propagate
+from yoloscope_record import paths
 
+from yoloscope_exporter import ADDRESS
 from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.commands import shared_exporter
+from yoloscope_exporter.notify.messages import LANGUAGES, Ended
+from yoloscope_exporter.notify.queue import Queue, default_directory
+from yoloscope_exporter.notify.sender import send_now
+from yoloscope_exporter.notify.services import addressed
 from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-ADDRESS = "127.0.0.1:9911"
+    from yoloscope_exporter.notify.services import Service
+
 ANSWER_SECONDS = 1.0
 GRACE_SECONDS = 2.0  # for one more look at the finished run
+NOTIFY_SECONDS = 20.0  # that sending the message at the end may take
 
 #: Programs that are Python, or that pass their environment on to the Python they start.
 _PYTHON = re.compile(r"(python|pypy|yolo|ultralytics|torchrun|accelerate|ipython|jupyter|pytest)[\w.-]*")
@@ -85,9 +93,34 @@ _FROM_THE_KERNEL = 0x80  # SI_KERNEL of <siginfo.h>: a terminal's Ctrl-C, which 
 @click.option(
     "--name", metavar="NAME", help="Name of the run, as YOLOSCOPE_RUN.  [default: project/name and start time]"
 )
+@click.option(
+    "--notify",
+    "urls",
+    multiple=True,
+    envvar="YOLOSCOPE_NOTIFY",
+    metavar="URL",
+    help="Send a message at the end of the run: how it ended, how far it came, the verdict and the fix. Addresses as "
+    "of `yoloscope notify --to`; repeat it for several.",
+)
+@click.option(
+    "--language",
+    type=click.Choice(LANGUAGES),
+    default="en",
+    show_default=True,
+    envvar="YOLOSCOPE_NOTIFY_LANGUAGE",
+    help="Language of that message.",
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
-def run(context: click.Context, command: tuple[str, ...], name: str | None, *, exporter: bool) -> None:
+def run(  # noqa: PLR0913 - a command's options
+    context: click.Context,
+    command: tuple[str, ...],
+    name: str | None,
+    urls: tuple[str, ...],
+    language: str,
+    *,
+    exporter: bool,
+) -> None:
     """Run a training command with monitoring.
 
     PYTHONPATH loads the hooks into every Python process of COMMAND that trains with Ultralytics, DDP ranks, torchrun,
@@ -98,17 +131,45 @@ def run(context: click.Context, command: tuple[str, ...], name: str | None, *, e
       yoloscope run -- yolo detect train data=coco8.yaml model=yolo11n.pt
       yoloscope run -- python train.py
       yoloscope run -- torchrun --nproc_per_node 2 train.py
+      yoloscope run --notify dingtalk://SECRET@TOKEN -- yolo detect train data=coco.yaml epochs=300
     """  # noqa: D301 - click reads the backslash
     program = _check(command)
+    services = addressed(urls, "--notify") if _is_first(os.environ) else []
     if blind := _blind(command):
         click.echo(f"yoloscope: {blind} keeps the hooks out: this run will not be monitored", err=True)
     environ = dict(os.environ)
     if name:
         environ["YOLOSCOPE_RUN"] = name
     propagate(environ)
+    begun = time.monotonic()
+    environ["YOLOSCOPE_LAUNCH"] = launch = f"{os.getpid()}-{time.time_ns()}"
     with _exporter() if exporter else nullcontext():
         code = _supervise([program, *command[1:]], environ)
+        seconds = time.monotonic() - begun
+    if services:
+        _tell(services, Ended(" ".join(command[:3]), code, seconds, launch), language)
     context.exit(code)
+
+
+def _is_first(environ: Mapping[str, str]) -> bool:
+    """Whether this is the first task of its job: all of them run this command, and one of them tells the end."""
+    return all(environ.get(name, "0") == "0" for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"))
+
+
+def _tell(services: Sequence[Service], ended: Ended, language: str) -> None:
+    """Send a message about the end; one that is not taken in time waits on disk."""
+    from yoloscope_exporter.notify import ended as ends  # noqa: PLC0415 - reports and diagnosis come with it
+
+    queue = Queue(default_directory())
+    try:
+        summaries = ends.of_launch(paths.directory(), ended.launch)
+        message = ends.message(ended, summaries, language, time.time())
+        queue.put([service.key for service in services], message)
+        for service in send_now(services, queue, NOTIFY_SECONDS):
+            remedy = f"the message waits in {queue.directory} for the next run, or for `yoloscope notify`"
+            click.echo(f"yoloscope: {service} has not taken it: {remedy}", err=True)
+    except Exception as error:  # noqa: BLE001 - the exit code of the training matters more
+        click.echo(f"yoloscope: --notify: no message was sent: {error!r}", err=True)
 
 
 def _check(command: Sequence[str]) -> str:

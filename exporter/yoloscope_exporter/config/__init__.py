@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from yoloscope_record import paths
 
-from yoloscope_exporter import collectors, yaml_files
+from yoloscope_exporter import ADDRESS, collectors, yaml_files
 from yoloscope_exporter.config.types import Address, UnixAddress, address, duration, file, thresholds, url_path
 from yoloscope_exporter.yaml_files import SettingsFileError
 
@@ -57,8 +57,8 @@ SETTINGS = (
     Setting(
         "web.listen-address",
         address,
-        "127.0.0.1:9911",
-        "Address to listen on: 127.0.0.1:9911, :9911 (all interfaces), port 0 (any free port) or unix:/PATH.",
+        ADDRESS,
+        f"Address to listen on: {ADDRESS}, :9911 (all interfaces), port 0 (any free port) or unix:/PATH.",
         "HOST:PORT",
         fixed=True,
     ),

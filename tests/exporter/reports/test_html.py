@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.reports import html
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.summary import summarize
@@ -42,6 +44,17 @@ def test_everything_is_there(before: Summary, after: Summary) -> None:
     both = html.several(compare([before], [after]))
     for part in ("before: before", 'class="n better"', "Configuration that differs", "After: after", "before: rank 0"):
         assert part in both
+
+
+def test_colours_are_those_of_the_dashboards(before: Summary) -> None:
+    """Of verdicts by severity, and of each phase in the bar of where the time went."""
+    text = html.one(before)
+    for severity, colour in colours.SEVERITIES.items():
+        assert f".v.{severity}{{border-color:{colour}}}" in text
+    for phase, colour in colours.PHASES.items():
+        for drawn in re.findall(rf'<rect class="f(\d+)"[^>]*><title>{phase}:', text):
+            assert f".f{drawn}{{fill:{colour}}}" in text
+    assert re.search(r"<title>data_wait:", text)
 
 
 def test_names_cannot_break_the_page() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.terminal import screen
@@ -21,17 +22,26 @@ if TYPE_CHECKING:
 PLAN = Plan(workers=2, prep=0.9, epochs=1, batches=200, end="running", ranks=2)
 
 
-def shown(plan: Plan, events: tuple[Event, ...] = (), width: int = 80) -> str:
+def shown(plan: Plan, events: tuple[Event, ...] = (), width: int = 80, *, coloured: bool = False) -> str:
     """The last frame of a plan, as text."""
     watching, store = Live(), Store()
     for time, samples in moments(plan, 1.0):
         watching.feed(time, samples)
         store.add(time, samples)
-    console = Console(file=io.StringIO(), width=width, color_system=None)
+    colour_system: Any = "truecolor" if coloured else None
+    console = Console(file=io.StringIO(), width=width, color_system=colour_system, force_terminal=coloured or None)
     console.print(screen.frame(Window(store, store.last - 60, store.last), watching.diagnoses, events, "node7:9911"))
     output = console.file
     assert isinstance(output, io.StringIO)
     return output.getvalue()
+
+
+def test_colours_are_those_of_the_dashboards() -> None:
+    """The verdict's severity and the phase that waits, as a terminal of 24 bits draws them."""
+    text = shown(PLAN, coloured=True)
+    for colour in (colours.VERDICTS["loader_workers"], colours.PHASES["data_wait"], colours.PHASES["forward"]):
+        red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+        assert f"38;2;{red};{green};{blue}m" in text
 
 
 def test_verdict_first_then_the_rest() -> None:

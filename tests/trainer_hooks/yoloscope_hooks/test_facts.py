@@ -78,6 +78,12 @@ def test_cluster() -> None:
     assert (slurm["slurm_job_id"], slurm["slurm_job_user"], slurm["slurm_partition"]) == ("42", "ann", "gpu")
     pod = facts.gather(trainer(), {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "train-0", "POD_NAMESPACE": "ml"})
     assert (pod["pod"], pod["namespace"]) == ("train-0", "ml")
+
+
+def test_launch() -> None:
+    """Which `yoloscope run` started it, where one did."""
+    assert facts.gather(trainer(), {"YOLOSCOPE_LAUNCH": "7-42"})["launch"] == "7-42"
+    assert "launch" not in facts.gather(trainer(), {})
     assert "pod" not in facts.gather(trainer(), {"HOSTNAME": "workstation"})
 
 

@@ -32,7 +32,7 @@ from yoloscope_record.writer import Writer
 from tests.trainer_hooks.loop import Workers
 from tests.training import make_dataset, start, train
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WHO = ("run", "0")
 
 #: A trainer with a real loader of torch: three epochs of four batches, the last one with new workers.
@@ -44,7 +44,7 @@ os.register_at_fork(after_in_child=lambda: signal.alarm(100))
 import torch.utils.data
 import yoloscope_hooks
 from tests.trainer_hooks.loop import Loop
-from tests.trainer_hooks.test_workers import Images
+from tests.trainer_hooks.yoloscope_hooks.test_workers import Images
 from pathlib import Path
 
 if __name__ == "__main__":

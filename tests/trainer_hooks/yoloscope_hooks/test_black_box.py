@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 from yoloscope_record.reader import Reader, read_ring
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 KILLED = """
 import os, sys

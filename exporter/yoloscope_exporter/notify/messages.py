@@ -1,0 +1,247 @@
+"""Messages to people, in English or Chinese: what they say, and how they fit into a service's limit. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from yoloscope_exporter.notify.alerts import FIRING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yoloscope_exporter.notify.alerts import Alert, Group
+
+LANGUAGES = ("en", "zh-CN")
+#: Alerts that one message lists; more are counted. As the e-mail template of deploy/alertmanager does.
+MOST_SECTIONS = 10
+#: The kinds of Apprise, by which services choose colours.
+GOOD, NOTE, WARNING, FAILURE = "success", "info", "warning", "failure"
+_KINDS = {"critical": FAILURE, "warning": WARNING}
+
+_WORDS = {
+    "en": {
+        "firing": "FIRING",
+        "resolved": "RESOLVED",
+        "fix": "Fix",
+        "verdict": "Verdict",
+        "dashboard": "Dashboard",
+        "runbook": "Runbook",
+        "more": "... and {} more",
+        "late": "Delayed by {} min: the service did not answer.",
+        "colon": ": ",
+        "test": "yoloscope: test message",
+        "test_text": "Alerts of yoloscope arrive here.",
+    },
+    "zh-CN": {
+        "firing": "告警",
+        "resolved": "已恢复",
+        "fix": "修改方法",
+        "verdict": "诊断结论",
+        "dashboard": "仪表盘",
+        "runbook": "处理手册",
+        "more": "……另有 {} 条",
+        "late": "延迟 {} 分钟：通知服务没有应答。",
+        "colon": "：",
+        "test": "yoloscope：测试消息",
+        "test_text": "yoloscope 的告警会发送到这里。",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One alert of a message.
+
+    Attributes:
+        heading: what and where, in one line; empty where the title of the message says it.
+        lines: the rest, the most important last; what does not fit is left out from the beginning.
+        links: names and addresses.
+    """
+
+    heading: str
+    lines: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message before it is fitted into a service's limit; `time` is when it was made, in Unix seconds."""
+
+    title: str
+    sections: tuple[Section, ...]
+    kind: str
+    time: float
+    language: str = "en"
+    omitted: int = 0
+    """Alerts or runs that are not among the sections."""
+
+
+class Ended(NamedTuple):
+    """A command that has ended: with an exit code, after so many seconds; `launch` names it in the records."""
+
+    command: str
+    code: int
+    seconds: float
+    launch: str
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """For the queue on disk."""
+    sections = [[one.heading, list(one.lines), [list(link) for link in one.links]] for one in message.sections]
+    return {**vars(message), "sections": sections}
+
+
+def from_json(document: Mapping[str, Any]) -> Message:
+    """Back from the queue.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is something else.
+    """
+    sections = tuple(
+        Section(str(heading), tuple(map(str, lines)), tuple((str(name), str(url)) for name, url in links))
+        for heading, lines, links in document["sections"]
+    )
+    return Message(**{**document, "sections": sections})
+
+
+# --- what is said ---------------------------------------------------------------------------------------------------
+
+
+def of_group(group: Group, language: str, now: float) -> Message:
+    """A group of alerts, those that fire first, the most severe first."""
+    order = sorted(group.alerts, key=lambda one: (one.status != FIRING, -_rank(one)))
+    firing = [one for one in order if one.status == FIRING]
+    count = f" {len(firing)}" if len(firing) > 1 else ""
+    title = f"[{_state(order[0], language)}{count}] {_summary(order[0], language)}"
+    kind = _KINDS.get(firing[0].labels.get("severity", ""), NOTE) if firing else GOOD
+    sections = [_section(one, language) for one in order[:MOST_SECTIONS]]
+    omitted = len(order) - len(sections) + max(group.truncated, 0)
+    if len(sections) == 1:  # the title says it
+        sections = [replace(sections[0], heading="")]
+    return Message(one_line(title), tuple(sections), kind, now, language, omitted)
+
+
+def test_message(language: str, now: float) -> Message:
+    """What `--check` sends."""
+    words = _WORDS[language]
+    return Message(words["test"], (Section(words["test_text"]),), NOTE, now, language)
+
+
+def _rank(alert: Alert) -> int:
+    return {"critical": 2, "warning": 1}.get(alert.labels.get("severity", ""), 0)
+
+
+def _state(alert: Alert, language: str) -> str:
+    """The severity of what fires, where there is one."""
+    severity = alert.labels.get("severity", "")
+    return severity if alert.status == FIRING and severity else _WORDS[language][alert.status]
+
+
+def _section(alert: Alert, language: str) -> Section:
+    words = _WORDS[language]
+    heading = one_line(f"[{_state(alert, language)}] {_summary(alert, language)}")
+    if alert.status != FIRING:
+        return Section(heading, (), _links(alert, language))
+    named = ((words[name], _annotation(alert, name, language)) for name in ("verdict", "fix"))
+    lines = [
+        _annotation(alert, "description", language),
+        *(f"{name}{words['colon']}{text}" for name, text in named if text),
+    ]
+    return Section(heading, tuple(filter(None, lines)), _links(alert, language))
+
+
+def _summary(alert: Alert, language: str) -> str:
+    """The summary; for an alert of somebody else that has none, its name and labels."""
+    known = _annotation(alert, "summary", language)
+    if known:
+        return known
+    where = ", ".join(
+        f"{name}={value}" for name, value in alert.labels.items() if name not in {"alertname", "severity"}
+    )
+    return f"{alert.labels.get('alertname', 'alert')} ({where})" if where else alert.labels.get("alertname", "alert")
+
+
+def _annotation(alert: Alert, name: str, language: str) -> str:
+    """In the language, or in English."""
+    chosen = alert.annotations.get(f"{name}_zh", "") if language == "zh-CN" else ""
+    return _clean(chosen or alert.annotations.get(name, ""))
+
+
+def _links(alert: Alert, language: str) -> tuple[tuple[str, str], ...]:
+    urls = {name: alert.annotations.get(f"{name}_url", "").replace(" ", "%20") for name in ("dashboard", "runbook")}
+    if language == "zh-CN":
+        urls["runbook"] = urls["runbook"].replace("/alerts.md#", "/alerts.zh-CN.md#")
+    return tuple((_WORDS[language][name], url) for name, url in urls.items() if url.startswith(("http://", "https://")))
+
+
+def _clean(text: str) -> str:
+    """Without control characters, and without what HTML and Slack take for a tag: names of runs are anybody's."""
+    printable = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
+    return re.sub(r"<(?=[A-Za-z/!@#])", "\uff1c", printable).strip()
+
+
+def one_line(text: str) -> str:
+    """Text of somebody else as one line without markup."""
+    return " ".join(_clean(text).split())
+
+
+# --- how it fits ----------------------------------------------------------------------------------------------------
+
+
+def fitted(message: Message, limit: int, now: float, *, markdown: bool) -> str:
+    """The body in at most `limit` bytes of UTF-8: sections in full, then by their headings, then counted.
+
+    Links are `[name](address)` in Markdown, `name: address` in plain text.
+    """
+    words = _WORDS[message.language]
+    minutes = round((now - message.time) / 60)
+    note = words["late"].format(minutes) if minutes >= 2 else ""  # noqa: PLR2004 - a retry or two is no delay
+    ending = words["more"].format(10**4)
+    room = limit - _size(f"\n\n{ending}\n\n{note}")
+    parts: list[str] = []
+    for section in message.sections:
+        left = room - _size("\n\n".join([*parts, ""]))
+        text = _shortened(section, left, words["colon"], markdown=markdown)
+        if not text:
+            break
+        parts.append(text)
+    omitted = message.omitted + len(message.sections) - len(parts)
+    parts += [words["more"].format(omitted)] if omitted and parts else []
+    parts += [note] if note and parts else []
+    if not parts:  # a service for a few words
+        return cut(message.title, limit)
+    return "\n\n".join(parts)
+
+
+def _shortened(section: Section, room: int, colon: str, *, markdown: bool) -> str:
+    """As much of the section as fits into `room` bytes, its heading at least; empty if not even that does."""
+    heading = f"**{section.heading}**" if markdown and section.heading else section.heading
+    links = [f"[{name}]({url})" if markdown else f"{name}{colon}{url}" for name, url in section.links]
+    foot = [(" · " if markdown else "\n").join(links)] if links else []
+    space = "\n\n" if markdown else "\n"
+    for first in range(len(section.lines) + 1):
+        text = space.join(filter(None, [heading, *section.lines[first:], *foot]))
+        if text and _size(text) <= room:
+            return text
+    return heading if _size(heading) <= room else ""
+
+
+def headed(message: Message) -> Message:
+    """The same for a service that does not show the whole title: a single section has it as its heading."""
+    first = message.sections[:1]
+    if not first or first[0].heading:
+        return message
+    return replace(message, sections=(replace(first[0], heading=message.title), *message.sections[1:]))
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` bytes of UTF-8, with an ellipsis where something is missing."""
+    if _size(text) <= limit:
+        return text
+    return text.encode()[: max(limit - 3, 0)].decode(errors="ignore").rstrip() + "…"
+
+
+def _size(text: str) -> int:
+    return len(text.encode())

@@ -1,0 +1,31 @@
+"""Any text that a run or a fact is called by is made readable."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from yoloscope_record import paths
+from yoloscope_record.file_format import MAX_LABEL_LENGTH, Identity
+from yoloscope_record.reader import Reader
+from yoloscope_record.writer import Writer
+
+from tests.trainer_hooks.yoloscope_record.records import EACH_EXAMPLE_ITS_OWN_FILE, SMALL, names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@EACH_EXAMPLE_ITS_OWN_FILE
+@given(run=st.text(max_size=300), fact=st.text(max_size=300))
+def test_any_text_is_made_readable(tmp_path: Path, run: str, fact: str) -> None:
+    """Whatever a run and its facts are called, the record can be read, and lies where its identity says."""
+    identity = Identity(run)
+    path = paths.run_directory(tmp_path / str(next(names)), run) / identity.filename
+    with closing(Writer(path, identity, {"data": fact}, **SMALL)):
+        found = Reader(path).read()
+    assert found.identity.filename == path.name
+    assert paths.run_directory(path.parent.parent, found.identity.run) == path.parent
+    assert len(found.facts["data"]) <= MAX_LABEL_LENGTH
