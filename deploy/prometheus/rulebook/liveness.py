@@ -73,8 +73,8 @@ TRAINING_STALLED = Alert(
         summary="正在训练，却已 {{ $value | humanizeDuration }} 没有新的 batch",
         what="上一个 batch 在 {{ $value | humanizeDuration }} 前结束，进程仍存活：它卡住了，并占着 GPU。",
         fix="看它停在哪里（在该节点上运行 `yoloscope stacks RUN`）。在 loader 中：死锁用 workers=0 或 "
-        "OMP_NUM_THREADS=1；I/O 则检查网络文件系统。在集合通信中：阶段与众不同的 rank 有问题；用 resume=True 重启。Ultralytics 要等 3 小时 "
-        "NCCL 才会放弃。",
+        "OMP_NUM_THREADS=1；I/O 则检查网络文件系统。在集合通信中：阶段与众不同的 rank 有问题；用 resume=True 重启。"
+        "Ultralytics 要等 3 小时 NCCL 才会放弃。",
         meaning="所有 rank 都处于训练状态，且诊断结论为 stalled：超过至今最长 batch 的 @stall_factor@ 倍且超过 "
         "@stall_seconds@ 秒没有新 batch。无论诊断如何，@stall_most_seconds@ 秒没有 batch 即为卡住。验证、检查点和 "
         "setup 不计入；每个 epoch 最后一个 batch 之后的回调有 @stall_most_seconds@ 秒。",
