@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from yoloscope_exporter.reports.summary import Summary, UnknownRunError, cluster
 from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from yoloscope_exporter.measures.series import Store
 
@@ -43,10 +44,42 @@ class _ManyAfterVs(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Every word after --vs, up to the next option, is one of its."""
-        begin = args.index("--vs") + 1 if "--vs" in args else len(args)
-        end = next((index for index in range(begin, len(args)) if args[index].startswith("-")), len(args))
-        more = [word for run in args[begin + 1 : end] for word in ("--vs", run)]
-        return super().parse_args(ctx, [*args[: begin + 1], *more, *args[max(end, begin + 1) :]])
+        options = [one for one in self.params if isinstance(one, click.Option) and not one.is_flag]
+        return super().parse_args(ctx, _one_by_one(args, {name for option in options for name in option.opts}))
+
+
+def _one_by_one(args: Sequence[str], with_value: Collection[str]) -> list[str]:
+    """`args` with --vs before each run of its group.
+
+    Raises:
+        click.UsageError: it cannot be told to which group a run belongs.
+    """
+    words: list[str] = []
+    in_group = named = named_before = False
+    rest = iter(args)
+    for word in rest:
+        if word == "--":
+            return [*words, word, *rest]
+        if word.startswith("-"):
+            in_group = word.partition("=")[0] == "--vs"
+            named_before |= in_group and named
+            words += [word, *_value(word, rest, with_value)]
+        elif in_group:
+            words += ["--vs", word]
+        elif named_before:
+            raise click.UsageError(f"{word}: name each group's runs together, A1 A2 --vs B1 B2")
+        else:
+            named = True
+            words.append(word)
+    return words
+
+
+def _value(option: str, rest: Iterator[str], with_value: Collection[str]) -> list[str]:
+    """The word after an option that has a value; click would take even another option for the run of --vs."""
+    value = list(islice(rest, int(option in with_value)))
+    if option == "--vs" and (not value or value[0].startswith("-")):
+        raise click.BadOptionUsage(option, f"Option {option!r} requires an argument.")
+    return value
 
 
 def _share(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:

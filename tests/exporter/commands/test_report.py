@@ -87,6 +87,25 @@ def test_repetitions(folder: Path) -> None:
     assert " | significant (n=2+3) |" in result.output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "A A --vs B --vs B B",
+        "A A --vs=B B B",
+        "A A --vs B --vs=B --vs B",
+        "A A --vs B B --cluster= --vs B",
+        "--vs B B B --gate 50% A A",
+        "--vs B B B -- A A",
+        "--cluster= A A --vs B B B",
+    ],
+)
+def test_every_way_to_name_the_second_group(folder: Path, arguments: str) -> None:
+    """It is never the first one's, and no option's value is a run."""
+    files = {"A": folder / "mended.om.gz", "B": folder / "starved.om"}
+    result = run(*(files.get(word, word.replace("=B", f"={files['B']}")) for word in arguments.split()))
+    assert "| before: mended, mended | after: starved, starved, starved |" in result.output
+
+
 def test_gate(folder: Path) -> None:
     """1 where the second run is slower beyond doubt, 0 where it is not, 2 where that cannot be said."""
     starved, mended = folder / "starved.om", folder / "mended.om.gz"
@@ -119,6 +138,8 @@ def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
         ((), "no runs in"),
         (("a", "--vs", "b", "c"), "name at least two on either side"),
         (("a", "--vs"), "Option '--vs' requires an argument"),
+        (("a", "--vs", "--gate", "5%"), "Option '--vs' requires an argument"),
+        (("a", "b", "--vs", "c", "d", "--gate", "5%", "e"), "e: name each group's runs together"),
         (("--vs", "b"), "name one run, or several to compare"),
         (("a", "b", "c", "--gate", "5%"), "--gate compares two runs, or two groups"),
         (("a", "b", "--gate", "5"), "'5' is no share; use for example 5%"),
