@@ -21,7 +21,7 @@ from rich.table import Table
 from yoloscope_exporter import ADDRESS, catalog
 from yoloscope_exporter.client.exporter import Exporter, diagnoses, scrape
 from yoloscope_exporter.commands.top import LiveView
-from yoloscope_exporter.demo import folder, photos, processes
+from yoloscope_exporter.demo import folder, photos, processes, scraping
 from yoloscope_exporter.diagnosis.cfg import advised
 from yoloscope_exporter.diagnosis.signals.view import state
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
@@ -233,10 +233,7 @@ def _prometheus(root: Path, url: str, console: Console) -> Iterator[None]:
         yield
         return
     own = root / "prometheus"
-    folder.remove(own)
-    shutil.copytree(shipped, own)
-    configuration = own / "prometheus.yml"
-    configuration.write_text(configuration.read_text().replace(f"127.0.0.1:{PORT}", url.removeprefix("http://")))
+    configuration = scraping.configure(shipped, own, url.removeprefix("http://"))
     port = processes.free_port(9090)
     command = [
         binary,
