@@ -15,10 +15,9 @@ from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
-from yoloscope_exporter.reports.comparison import PAIR, Comparison, chance_of_slowdown, compare
+from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.promises import promises
-from yoloscope_exporter.reports.significance import CONFIDENCE
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 
@@ -108,7 +107,8 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
     "--gate",
     callback=_share,
     metavar="PERCENT",
-    help="Exit with 1 if the second run, or group, is slower than the first by more than that, 95% sure.",
+    help="Exit with 1 if the second group is slower than the first by more than that, 95% sure; of one run each, if it "
+    "is so beyond the spread within them, 98% sure, which says nothing about what a repetition would give.",
 )
 @click.option(
     "--recording",
@@ -181,7 +181,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     \b
     Exit codes:
       0  done; with --gate: not slower beyond doubt
-      1  with --gate: slower by more than PERCENT, 95% sure
+      1  with --gate: slower by more than PERCENT beyond doubt
       2  bad input, or --gate on runs too short to judge
     """  # noqa: D301 - click reads the backslash
     where = _Where(recorded, prometheus, since, cluster, records or paths.directory())
@@ -227,12 +227,20 @@ def _gate(comparison: Comparison, least: float) -> int:
     if chance is None:
         raise click.ClickException("--gate: too little was seen of the runs' throughput to compare it")
     before, after = (column.estimate("throughput") for column in comparison.columns)
-    slower = chance < 1 - CONFIDENCE
+    slower = chance < 1 - comparison.confidence
     lost = 1 - after.mean / before.mean if before and after and before.mean else 0.0
-    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}"
-    verdict = f"slower by more than {least:.1%}" if slower else f"not slower by more than {least:.1%} beyond doubt"
-    click.echo(f"gate: {said}; {verdict}", err=True)
+    click.echo(f"gate: {_in_words(comparison, lost, least, slower=slower)}", err=True)
     return int(slower)
+
+
+def _in_words(comparison: Comparison, lost: float, least: float, *, slower: bool) -> str:
+    """What the gate has found, and what it could not find."""
+    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}"
+    sure = f"{comparison.confidence:.0%} sure{'' if comparison.repeated else ' by the spread within the two runs'}"
+    verdict = (
+        f"slower by more than {least:.1%}, {sure}" if slower else f"not slower by more than {least:.1%} beyond doubt"
+    )
+    return f"{said}; {verdict}{'' if comparison.repeated else f'. {ONE_EACH}'}"
 
 
 def _text(comparison: Comparison) -> str:
