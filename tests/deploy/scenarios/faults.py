@@ -470,6 +470,17 @@ def is_killed_and_resumed_elsewhere(w: World) -> None:
     w.train(Part(60), node=1, start=25)
 
 
+@fault(at=20, mended=25, minutes=60, TrainingKilled=(0, 0))
+def is_killed_and_resumed_with_fewer_ranks(w: World) -> None:
+    """Elastic: four ranks on one node, then two on another, and both that there are report."""
+    w.host(gpus=4)
+    w.host(1, gpus=2)
+    for rank in range(4):
+        w.train(Part(20), Part(60, "killed", busy=0), rank=str(rank), ranks=4, gpu=str(rank))
+    for rank in range(2):
+        w.train(Part(60), rank=str(rank), ranks=2, gpu=str(rank), node=1, start=25)
+
+
 @fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
 def is_killed_in_one_of_two_clusters(w: World) -> None:
     """In the other one a run of the same name begins on a node of the same address: it is not this one resumed."""
