@@ -507,6 +507,22 @@ def record_is_removed(w: World) -> None:
     w.train(Part(30))
 
 
+@fault(at=30, mended=30, minutes=105, also=("RanksMissing",), TrainingVanished=(2, 64.75))
+def records_of_one_node_are_removed(w: World) -> None:
+    """The rank on the other node, which began a minute earlier, goes on: the run has not started anew."""
+    w.host()
+    w.host(1)
+    w.train(Part(105), ranks=2)
+    w.train(Part(29), rank="1", ranks=2, node=1, start=1)
+
+
+@fault(at=20, mended=21, minutes=60, TrainingKilled=(0, 0))
+def is_killed_and_shown_for_a_minute(w: World) -> None:
+    """--runs.keep-killed=1m: what is no longer shown has not vanished."""
+    w.host()
+    w.train(Part(20), Part(1, "killed", busy=0))
+
+
 @fault(at=20, mended=20, minutes=60, LossNotFinite=(0, 25))
 def loss_is_nan(w: World) -> None:
     """A batch whose loss is no number."""
