@@ -110,10 +110,10 @@ def _alert(alert: Alert, category: Category, settings: Settings) -> dict[str, An
 def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
     return {
         "summary": _summary(alert, alert.en, ENGLISH),
-        "description": fill(alert.en.what),
+        "description": fill(alert.en.what) + _place(alert, ENGLISH),
         "fix": _fix(alert, alert.en, ENGLISH),
         "summary_zh": _summary(alert, alert.zh, CHINESE),
-        "description_zh": fill(alert.zh.what),
+        "description_zh": fill(alert.zh.what) + _place(alert, CHINESE),
         "fix_zh": _fix(alert, alert.zh, CHINESE),
         **({"verdict": _verdicts(alert)} if _asked(alert) else {}),
         "runbook_url": f"{settings.runbook_url}#{alert.name.lower()}",
@@ -132,6 +132,18 @@ def _where(alert: Alert, language: Language) -> str:
     known = [f"{language.labels[label]} {{{{ $labels.{label} }}}}" for label in alert.labels]
     cluster = f"{{{{ with $labels.cluster }}}}{language.comma}{language.labels['cluster']} {{{{ . }}}}{{{{ end }}}}"
     return language.brackets.format(language.comma.join(known) + cluster)
+
+
+def _place(alert: Alert, language: Language) -> str:
+    """Where the run stands still, if its processes have been asked; empty for other alerts."""
+    if not alert.located:
+        return ""
+    facts = ("culprit", "process", "doing", "function", "file", "line")
+    asked = _query(alert, ", ".join(facts), c.TRAIN_HANG_INFO, 'culprit=~".*"', " == 1")
+    culprit, process, doing, function, file, line = (f"{{{{ .Labels.{fact} }}}}" for fact in facts)
+    who = f"{{{{ if .Labels.culprit }}}}rank {culprit}, {process}, {{{{ end }}}}"
+    told = f"{language.space}{language.stands} {who}{doing}: {function} ({file}:{line})"
+    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
 
 
 def _fix(alert: Alert, text: Text, language: Language) -> str:

@@ -51,16 +51,16 @@ TRAINING_STALLED = Alert(
     why_hold=("the first batch after a long validation ends it", "长时间验证之后的第一个 batch 会使其结束"),
     keep="1m",
     why_keep=("a scrape that fails is not the end of a hang", "一次抓取失败不代表卡死结束"),
+    located=True,
     dashboard="yoloscope-run",
     fixed_by=("stalled",),
     en=Text(
         summary="no batch for {{ $value | humanizeDuration }} though it is training",
         what="The last batch ended {{ $value | humanizeDuration }} ago and the process lives: it hangs, and holds its "
         "GPUs.",
-        fix="See where it stands (`py-spy dump --pid PID`). In the loader: workers=0 or OMP_NUM_THREADS=1 for a "
-        "deadlock, a network file system that does not answer for I/O. In a collective: the rank whose phase differs "
-        "has the fault; "
-        "restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
+        fix="See where it stands (`yoloscope stacks RUN` on its node). In the loader: workers=0 or OMP_NUM_THREADS=1 "
+        "for a deadlock, a network file system that does not answer for I/O. In a collective: the rank whose phase "
+        "differs has the fault; restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
         meaning="Every rank says it is in training, and the diagnosis calls it stalled: no batch for @stall_factor@ "
         "times as long as the longest so far, and @stall_seconds@ s. Whatever the diagnosis says, a silence of "
         "@stall_most_seconds@ s is one. Validation, checkpoints and setup do not count, and a callback after an "
@@ -72,9 +72,9 @@ TRAINING_STALLED = Alert(
     zh=Text(
         summary="正在训练，却已 {{ $value | humanizeDuration }} 没有新的 batch",
         what="上一个 batch 在 {{ $value | humanizeDuration }} 前结束，进程仍存活：它卡住了，并占着 GPU。",
-        fix="看它停在哪里（`py-spy dump --pid PID`）。在 loader 中：死锁用 workers=0 或 OMP_NUM_THREADS=1；I/O "
-        "则检查网络文件系统。在集合通信中：阶段与众不同的 rank 有问题；用 resume=True 重启。Ultralytics 要等 3 小时 "
-        "NCCL 才会放弃。",
+        fix="看它停在哪里（在该节点上运行 `yoloscope stacks RUN`）。在 loader 中：死锁用 workers=0 或 "
+        "OMP_NUM_THREADS=1；I/O 则检查网络文件系统。在集合通信中：阶段与众不同的 rank 有问题；用 resume=True 重启。"
+        "Ultralytics 要等 3 小时 NCCL 才会放弃。",
         meaning="所有 rank 都处于训练状态，且诊断结论为 stalled：超过至今最长 batch 的 @stall_factor@ 倍且超过 "
         "@stall_seconds@ 秒没有新 batch。无论诊断如何，@stall_most_seconds@ 秒没有 batch 即为卡住。验证、检查点和 "
         "setup 不计入；每个 epoch 最后一个 batch 之后的回调有 @stall_most_seconds@ 秒。",

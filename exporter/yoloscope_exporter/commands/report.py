@@ -11,6 +11,8 @@ from yoloscope_record import paths
 
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
+from yoloscope_exporter.collectors.stacks import finding
+from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
@@ -284,6 +286,19 @@ def _known(where: _Where) -> str:
     return f"known runs: {', '.join(names[:10])}" if names else f"no runs in {where.records}"
 
 
+def _last_stacks(records: Path, run: str) -> list[str]:
+    """What the run's processes answered when they were asked last, dead ones included; nobody is asked now."""
+    try:
+        inquiry = Inquiry(paths.run_directory(records, run), lambda _: None)
+    except OSError:
+        return []
+    try:
+        answers = [answer for answer in inquiry.last_answers() if answer.dump]
+    finally:
+        inquiry.close()
+    return ["", "the last stacks, from when somebody asked:", *finding.stacks(answers)] if answers else []
+
+
 def _black_postmortem(where: _Where, run: str, html: Path | None) -> None:
     """Print and plot the last batches of a run."""
     found = _postmortem(where, run)
@@ -291,8 +306,12 @@ def _black_postmortem(where: _Where, run: str, html: Path | None) -> None:
     click.echo(f"{run}: {summary.state}")
     for rank, verdict in summary.verdicts:
         click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
+        if verdict.name in {"failed", "killed", "stalled", "worker_died"}:
+            click.echo(f"  cause {verdict.cause}\n  fix   {verdict.fix}")
     for rank, state in found.states.items():
         click.echo(f"rank {rank}: state at its last write: {state}")
+    for line in _last_stacks(where.records, run):
+        click.echo(line)
     for rank, rows in found.rows.items():
         click.echo(last_batches(rank, rows), nl=False)
     if html:

@@ -118,6 +118,9 @@ class Thresholds:
         1.5, _OURS + "CPUs used: a thread that waits or spins uses at most one", unit="CPUs"
     )
     stall_most_seconds: float = threshold(600.0, "PrimeIntellect-ai/prime-rl#1547: no step for 600 s", unit="seconds")
+    still_seconds: float = threshold(
+        60.0, _OURS + "four times `stall_seconds`: a validation has no batches to go by", unit="seconds"
+    )
     loss_drop: float = threshold(0.01, _OURS + "less than 1 % between the halves of the epochs seen")
     metric_gain: float = threshold(0.002, _OURS + "less than the spread of mAP50-95 between two seeds")
     plateau_epochs: float = threshold(10, _OURS + "two halves of five epochs", unit="epochs")
