@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test field check generate bench gpu-kit clean
+.PHONY: help demo test field hangs check generate bench gpu-kit clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -37,6 +37,10 @@ test: $(VENV)/.dev ## The tests
 field: export PATH := $(CURDIR)/$(BIN):$(PATH)
 field: $(VENV)/.dev ## Every field case as a real training with its diagnosis, takes hours; leave the machine alone
 	@$(BIN)/pytest -m field --no-header tests/field_cases
+
+hangs: export PATH := $(CURDIR)/$(BIN):$(PATH)
+hangs: $(VENV)/.dev ## Trainings that hang, each named by rank, function, file and line; takes ten minutes
+	@$(BIN)/pytest -m 'hang or not hang' --no-header tests/test_hangs.py
 
 check: $(VENV)/.dev ## Linters and types
 	@$(BIN)/ruff check

@@ -15,7 +15,7 @@ from pathlib import Path
 TOGETHER = (
     "--cache-clear",
     "-m",
-    "not alone and not field",
+    "not alone and not field and not hang",
     "--numprocesses",
     "auto",
     "--maxprocesses",

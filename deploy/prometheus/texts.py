@@ -52,6 +52,7 @@ class Language:
     heading: str
     labels: dict[str, str]
     stop: str
+    stands: str
     words: dict[str, str]
 
 
@@ -63,6 +64,7 @@ ENGLISH = Language(
     heading="**{}.**",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
     stop=".",
+    stands="It stands still here:",
     words={
         "title": "Alerts",
         "other": "[中文](alerts.zh-CN.md)",
@@ -92,6 +94,7 @@ CHINESE = Language(
     heading="**{}：**",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
     stop="。",
+    stands="卡住的位置：",
     words={
         "title": "告警",
         "other": "[English](alerts.md)",

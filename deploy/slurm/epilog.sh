@@ -37,10 +37,22 @@ stale() {
         && [ "$(idle_minutes "$1")" -ge "$keep" ] 2>/dev/null
 }
 
-# Remove the records in the run's directory "$1" if all of them are stale, and the directory if nothing else is in it.
+# Whether "$1" holds the stacks of a process that has ended, or nothing yet of one that ended over making it.
+dead_stacks() {
+    [ -f "$1" ] && [ ! -L "$1" ] && { [ ! -s "$1" ] || [ "$(field "$1" 0 16)" = yoloscope-stacks ]; } && ! alive "$1"
+}
+
+# Remove the records in the run's directory "$1" if all of them are stale, with the stacks beside them, and the directory
+# if nothing else is in it.
 clear_run() {
     for record in "$1"/*.rec; do
         stale "$record" || return 0
+    done
+    for stacks in "$1"/rank-*.stacks; do
+        [ ! -e "$stacks" ] || dead_stacks "$stacks" || return 0
+    done
+    for stacks in "$1"/rank-*.stacks; do
+        if dead_stacks "$stacks"; then rm -f -- "$stacks"; fi
     done
     for record in "$1"/*.rec; do # a new one may have come
         if stale "$record"; then rm -f -- "$record"; fi

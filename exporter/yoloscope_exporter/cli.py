@@ -24,6 +24,7 @@ COMMANDS = {
     "top": "top:top",
     "diagnose": "diagnose:diagnose",
     "report": "report:report",
+    "stacks": "stacks:stacks",
     "record": "record:record",
     "notify": "notify:notify",
     "simulate": "simulate:simulate",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from yoloscope_record import stack_file
 
 from tests.conftest import require_binary
 
@@ -282,6 +283,8 @@ def test_epilog_works_as_the_user(shared: Path) -> None:
         node.training("beside", time.time() - 7200) as beside,
     ):
         pass
+    for child in (False, True):
+        os.close(stack_file.create(old, "dead-for-long", "0", 1, child=child))
     (beside / "best.pt").write_text("weights")
     (node.records / "results").mkdir()
     (node.records / "results/best.pt").write_text("weights")
@@ -297,6 +300,19 @@ def test_epilog_works_as_the_user(shared: Path) -> None:
     assert not old.exists()
     assert [path.name for path in beside.iterdir()] == ["best.pt"]
     assert (node.records / "results/best.pt").exists()
+
+
+def test_epilog_keeps_what_only_looks_like_stacks(node: Node) -> None:
+    """And with it the run's records; so it does while a process holds its stacks."""
+    node.run("prolog.sh")
+    with node.training("dead-for-long", time.time() - 7200) as run, node.training("child", time.time() - 7200) as child:
+        pass
+    (run / "rank-0.stacks").write_text("notes of mine")
+    held = stack_file.create(child, "child", "0", 1, child=True)
+    node.run("epilog.sh")
+    os.close(held)
+    assert sorted(path.suffix for path in run.iterdir()) == [".rec", ".stacks"]
+    assert sorted(path.suffix for path in child.iterdir()) == [".rec", ".stacks"]
 
 
 @needs_root

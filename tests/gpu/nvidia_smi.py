@@ -39,7 +39,7 @@ TABLE = (
     Same(catalog.GPU_DECODER_UTILIZATION_RATIO, (), ("utilization/decoder_util",), PERCENT, 0.2),
     Same(catalog.GPU_TEMPERATURE_CELSIUS, ("core",), ("temperature/gpu_temp",), slack=3),
     Same(catalog.GPU_TEMPERATURE_CELSIUS, ("memory",), ("temperature/memory_temp",), slack=3),
-    Same(catalog.GPU_PERFORMANCE_STATE, (), ("performance_state",), slack=8),
+    Same(catalog.GPU_PERFORMANCE_STATE, (), ("performance_state",)),
     Same(catalog.GPU_POWER_WATTS, (), tuple(f"{part}/power_draw" for part in POWER), slack=60),
     Same(
         catalog.GPU_POWER_LIMIT_WATTS,
@@ -56,7 +56,10 @@ TABLE = (
         Same(catalog.GPU_TEMPERATURE_LIMIT_CELSIUS, (kind,), (f"temperature/gpu_temp_{name}_threshold",))
         for kind, name in LIMITS.items()
     ),
-    *(Same(catalog.GPU_CLOCK_HERTZ, (domain,), (f"clocks/{name}",), MEGAHERTZ, 2e9) for domain, name in CLOCKS.items()),
+    *(
+        Same(catalog.GPU_CLOCK_HERTZ, (domain,), (f"clocks/{name}",), MEGAHERTZ, 1.5e8)
+        for domain, name in CLOCKS.items()
+    ),
     *(
         Same(catalog.GPU_CLOCK_MAX_HERTZ, (domain,), (f"max_clocks/{name}",), MEGAHERTZ)
         for domain, name in CLOCKS.items()

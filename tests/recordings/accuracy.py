@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -40,14 +41,17 @@ def findings(course: RangeDiagnosis) -> frozenset[str]:
     return frozenset(v.name for one in course.diagnoses for v in one.verdicts if v.severity != rules.OK)
 
 
+@functools.cache
 def diagnose(recording: Path) -> RangeDiagnosis:
-    """The diagnosis of one recording."""
+    """The diagnosis of one recording; it takes a second, and several tests ask for it."""
     return diagnose_range(reader.read(recording))
 
 
-def modelled(courses: Mapping[str, RangeDiagnosis]) -> list[Answer]:
+def modelled() -> list[Answer]:
     """The answers to the recordings that a model wrote."""
-    return [Answer(case.findings, frozenset(), findings(courses[name])) for name, case in cases.CASES.items()]
+    return [
+        Answer(case.findings, frozenset(), findings(diagnose(cases.path(name)))) for name, case in cases.CASES.items()
+    ]
 
 
 def recorded() -> list[Answer]:
@@ -119,8 +123,7 @@ def written(document: str, text: str) -> str:
 
 def main() -> None:
     """Bring the document up to date."""
-    courses = {name: diagnose(cases.path(name)) for name in cases.CASES}
-    text = table({"real": recorded(), "modelled": modelled(courses)})
+    text = table({"real": recorded(), "modelled": modelled()})
     DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), text), encoding="utf-8")
 
 

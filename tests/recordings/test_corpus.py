@@ -17,21 +17,13 @@ from tests.recordings.cases import CASES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis
-
 TRUTH = {name: case.findings for name, case in CASES.items()}
 
 
-@pytest.fixture(scope="module")
-def courses() -> dict[str, RangeDiagnosis]:
-    """The diagnosis of each recording."""
-    return {name: accuracy.diagnose(cases.path(name)) for name in TRUTH}
-
-
 @pytest.mark.parametrize("name", TRUTH)
-def test_findings(name: str, courses: dict[str, RangeDiagnosis]) -> None:
+def test_findings(name: str) -> None:
     """Exactly what the case says."""
-    course = courses[name]
+    course = accuracy.diagnose(cases.path(name))
     told = [f"{v.name}: {v.evidence}" for one in course.diagnoses for v in one.verdicts]
     assert findings(course) == TRUTH[name], "\n".join([CASES[name].why, *told, *course.notes])
     for part in CASES[name].notes:
@@ -39,15 +31,16 @@ def test_findings(name: str, courses: dict[str, RangeDiagnosis]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, truth in TRUTH.items() if not truth])
-def test_healthy_recordings_are_called_healthy(name: str, courses: dict[str, RangeDiagnosis]) -> None:
+def test_healthy_recordings_are_called_healthy(name: str) -> None:
     """Not only without findings: `compute_bound` is told of every rank."""
-    for diagnosis in courses[name].diagnoses:
+    for diagnosis in accuracy.diagnose(cases.path(name)).diagnoses:
         assert [verdict.name for verdict in diagnosis.verdicts] == ["compute_bound"]
 
 
-def test_confusion_matrix(courses: dict[str, RangeDiagnosis], table: Callable[[str], None]) -> None:
+@pytest.mark.timeout(600)  # it diagnoses all that no test of this process has
+def test_confusion_matrix(table: Callable[[str], None]) -> None:
     """What was found against what is true, real and modelled apart; the documented table is the one that is true."""
-    text = accuracy.table({"real": accuracy.recorded(), "modelled": accuracy.modelled(courses)})
+    text = accuracy.table({"real": accuracy.recorded(), "modelled": accuracy.modelled()})
     table(text)
     document = accuracy.DOCUMENT.read_text(encoding="utf-8")
     assert accuracy.written(document, text) == document, "python -m tests.recordings.accuracy"
@@ -61,11 +54,12 @@ def test_the_corpus_is_wide() -> None:
     assert told == {rule.name for rule in rules.RULES if rule.severity != rules.OK}
 
 
-def test_ultralytics_knows_every_argument_that_is_advised(courses: dict[str, RangeDiagnosis]) -> None:
+@pytest.mark.timeout(600)
+def test_ultralytics_knows_every_argument_that_is_advised() -> None:
     """As files for `yolo cfg=`: none is misspelt, none has a value of the wrong type."""
     cfg = pytest.importorskip("ultralytics.cfg", reason="needs the extra train")
     advised: set[str] = set()
-    for course in courses.values():
+    for course in map(accuracy.diagnose, map(cases.path, CASES)):
         arguments = yaml.safe_load(to_cfg(course.diagnoses, changes=True)) or {}
         cfg.get_cfg(overrides=arguments)
         advised |= set(arguments)

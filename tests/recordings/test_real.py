@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from yoloscope_exporter.diagnosis.time_range import diagnose_range
-from yoloscope_exporter.recordings import reader
 
 from tests.recordings import accuracy
 from tests.recordings.real import cases
@@ -18,7 +16,7 @@ def _known(name: str) -> object:
 @pytest.mark.parametrize("name", [_known(name) for name in cases.TRUTH])
 def test_findings(name: str) -> None:
     """Everything that must be told, and nothing that may not be."""
-    course = diagnose_range(reader.read(cases.path(name)))
+    course = accuracy.diagnose(cases.path(name))
     told = [f"{v.name}: {v.evidence}" for one in course.diagnoses for v in one.verdicts]
     right, allowed = cases.TRUTH[name]
     assert right <= accuracy.findings(course) <= right | allowed, "\n".join(

@@ -47,6 +47,7 @@ def open_for(trainer: Trainer) -> Recorder:
     except Exception:
         writer.discard()
         raise
+    recorder.answer(path.parent)
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
     _clear_old(base, path.parent, now)
     return recorder

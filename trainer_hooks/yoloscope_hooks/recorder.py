@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import catalog
 from yoloscope_record.catalog import PHASES
 
-from yoloscope_hooks import cuda_memory, ddp, facts, image_sizes, instrumentation, other_callbacks
+from yoloscope_hooks import cuda_memory, ddp, endings, facts, image_sizes, instrumentation, other_callbacks, stacks
 from yoloscope_hooks.batches import Batches
 from yoloscope_hooks.guard import Guard
 from yoloscope_hooks.learning import PERIOD, Learning
@@ -25,6 +25,8 @@ from yoloscope_hooks.workers import Queue
 
 if TYPE_CHECKING:
     import weakref
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from yoloscope_record.writer import Writer
 
@@ -63,6 +65,10 @@ class Recorder:
         self._checkpoints = writer.slot(catalog.TRAIN_CHECKPOINTS_TOTAL, *who)
         self._ended = writer.slot(catalog.TRAIN_END_TIMESTAMP_SECONDS, *who)
         self._values[writer.slot(catalog.TRAIN_START_TIMESTAMP_SECONDS, *who)] = time.time() - age
+
+    def answer(self, directory: Path) -> None:
+        """Let this process tell what it does when somebody asks, in a file in the run's directory. Never raises."""
+        self._guard("stacks", stacks.arm, directory, *self._who)
 
     # --- events, in the order in which they come --------------------------------------------------------------------
 
@@ -167,7 +173,7 @@ class Recorder:
         self._guard("queue", self._queue.end, trainer)
         exception = sys.exc_info()[1]
         ours = exception is not None and exception is not self._exception
-        self.close(type(exception).__name__ if ours else "")
+        self.close(endings.facts_of(exception) if ours and exception is not None else {})
         del trainer._yoloscope  # noqa: SLF001 - the next event, of another training, opens another record
 
     def _restore(self, trainer: Trainer) -> None:
@@ -182,22 +188,25 @@ class Recorder:
     def abandoned(self) -> None:
         """The trainer is gone, or Python ends, without a teardown: Ultralytics before 8.4.130 crashed."""
         if os.getpid() == self._process:
-            exception = getattr(sys, "last_type", None)
-            self._guard("end", self.close, exception.__name__ if exception else "Unknown")
+            exception = getattr(sys, "last_value", None)
+            facts = {"exception": "Unknown"} if exception is None else endings.facts_of(exception)
+            self._guard("close", self.close, facts)
 
-    def close(self, exception: str) -> None:
-        """Store the end, `failed` with the type of an exception, else `finished`, and give the file up."""
+    def close(self, failure: Mapping[str, str]) -> None:
+        """Store the end, `failed` with the facts of an exception, else `finished`, and give the file up."""
         if self.finalizer:
             self.finalizer.detach()
         self._guard("setup", self.setup.restore)
         self._guard("queue", self._queue.count_deaths)
-        if exception:
-            self._writer.set_facts({"exception": exception})
+        if failure:
+            self._writer.set_facts({"exception": failure["exception"]})
+            self._guard("end", self._writer.set_facts, failure)  # there may be no room for all of it
         self._account(perf_counter(), self._state)
         self._writer.begin()
         self._values[self._ended] = time.time()
-        self._writer.set_state("failed" if exception else "finished")
+        self._writer.set_state("failed" if failure else "finished")
         self._writer.end(time.time())
+        self._guard("stacks", stacks.release)
         self._writer.close()
 
     def failed(self, event: str, error: Exception, trainer: Trainer) -> None:
@@ -214,6 +223,7 @@ class Recorder:
     def _give_up(self) -> None:
         if self.finalizer:
             self.finalizer.detach()
+        self._guard("stacks", stacks.release)
         self._writer.discard()
 
 

@@ -85,9 +85,26 @@ def _tally(fetcher: Any) -> _Tally | None:
         from torch.utils.data import get_worker_info  # torch is there: it calls us
 
         worker = get_worker_info()
-        if worker is not None and trains(fetcher.dataset):
+        if worker is None:
+            return None
+        training = trains(fetcher.dataset)
+        _answer(str(worker.id), "training" if training else "validation")
+        if training:
             return _Tally(str(worker.id), _decoding(fetcher.dataset))
     return None
+
+
+def _answer(worker: str, loader: str, found: tuple[Path, Identity] | None = None) -> None:
+    """Let this worker tell what it does when somebody asks. One that was forked does so already, and says who it is."""
+    with suppress(Exception):
+        from yoloscope_hooks import stacks
+
+        if not stacks.answers():
+            found = found or _trainers_record()
+            if found is None:
+                return
+            stacks.arm_child(found[0], found[1].run, found[1].rank)
+        stacks.note(f"worker {worker} {loader}")
 
 
 def _decoding(dataset: Any) -> Decoding | None:
@@ -156,6 +173,7 @@ def _open(worker: str, decoding: Decoding | None) -> _Book | None:
     if found is None:
         return None
     directory, trainer = found
+    _answer(worker, "training", found)  # a worker that began before its trainer's record was there
     identity = Identity(trainer.run, trainer.rank, "worker", worker)
     with suppress(RecordError):  # the worker before us is about to end
         path = directory / identity.filename

@@ -73,6 +73,14 @@ JOB_FACTS = ("slurm_job_id", "slurm_job_user", "slurm_partition", "namespace", "
 TRAIN_JOB_INFO = info(
     "train_job_info", "The Slurm job or the Kubernetes pod a rank belongs to, where there is one.", *_RANK, *JOB_FACTS
 )
+END_FACTS = ("exception", "message", "signal", "own", "at", "waited")
+TRAIN_END_INFO = info(
+    "train_end_info",
+    "How a rank ended before its time: the type and message of the exception, or the signal, as far as one is known; "
+    "the last call of the user's own code and the last of all; `peers` if it waited for other ranks.",
+    *_RANK,
+    *END_FACTS,
+)
 TRAIN_DEVICE_INFO = info("train_device_info", "Which GPU a rank trains on.", *_RANK, "gpu", "uuid")
 TRAIN_UP = gauge("train_up", "1 while the training process lives; 0 after a clean end as after a death.", *_RANK)
 TRAIN_STATE = gauge(

@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_record import stack_file
 from yoloscope_record.file_format import SUFFIX, RecordError, slug
-from yoloscope_record.reader import MAX_FILE_BYTES, Reader, open_record
+from yoloscope_record.reader import MAX_FILE_BYTES, Reader, lock_holder, open_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +34,10 @@ class Removal(NamedTuple):
 def remove_dead(directory: Path, *, older_than: float, now: float, uid: int | None = None) -> Removal:
     """Remove a run's directory if all in it are records of that run that nobody has written for `older_than` seconds.
 
-    All or nothing: one thing that is anything else, or one record that is in use or too young, and all stays. Safe
-    against an owner who swaps what lies there meanwhile: no link is followed, nothing is removed but names in the
-    directory that was opened, and the directory itself only when it is empty. One without any record stays.
+    Stack files of its processes count as records. All or nothing: one thing that is anything else, or one record that
+    is in use or too young, and all stays. Safe against an owner who swaps what lies there meanwhile: no link is
+    followed, nothing is removed but names in the directory that was opened, and the directory itself only when it is
+    empty. One without any record stays.
 
     `uid` is whose directory it has to be, None for anybody's; the records have to be its owner's.
 
@@ -48,7 +50,8 @@ def remove_dead(directory: Path, *, older_than: float, now: float, uid: int | No
         if uid not in (None, status.st_uid) or len(names) > MAX_NAMES:
             return Removal(foreign=directory.name)
         dead = {}
-        for name in sorted(names):  # a rank's record comes after those of its workers: it is the last to go
+        # A rank's record comes after those of its workers, and all records after the stacks: the last to go tell a run.
+        for name in sorted(names, key=lambda name: (not name.endswith(stack_file.SUFFIX), name)):
             try:
                 dead[name] = _dead(descriptor, directory.name, name, status.st_uid, now - older_than)
             except RecordError:
@@ -60,14 +63,15 @@ def remove_dead(directory: Path, *, older_than: float, now: float, uid: int | No
 
 
 def remove_workers(path: Path) -> None:
-    """Remove the records that loader workers of an earlier training left beside that of their rank at `path`.
+    """Remove what an earlier training's processes left beside the record of their rank at `path`: records and stacks.
 
     Raises:
         OSError: as `remove_dead`.
     """
     with _opened(path.parent) as descriptor:
         for name in os.listdir(descriptor):  # noqa: PTH208
-            if name.startswith(f"{path.stem}-worker-") and name.endswith(SUFFIX):
+            worker = name.startswith(f"{path.stem}-worker-") and name.endswith(SUFFIX)
+            if worker or stack_file.belongs_to(name, path.stem[len("rank-") :]):
                 with suppress(RecordError):
                     seen = _dead(descriptor, path.parent.name, name, os.geteuid(), math.inf)
                     if seen is not None:
@@ -96,10 +100,12 @@ def _dead(descriptor: int, run: str, name: str, owner: int, before: float) -> os
     status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
     temporary = _TEMPORARY.fullmatch(name)
     wanted = temporary[1] if temporary else name
-    if not (stat.S_ISREG(status.st_mode) and status.st_uid == owner and wanted.endswith(SUFFIX)):
+    if not (stat.S_ISREG(status.st_mode) and status.st_uid == owner and wanted.endswith((SUFFIX, stack_file.SUFFIX))):
         raise RecordError("type", f"{name} is no record of {owner}")
     if status.st_mtime > before:
         return None
+    if name.endswith(stack_file.SUFFIX):
+        return _dead_stacks(descriptor, run, name, status)
     if temporary and status.st_size == 0:
         return status  # its writer died in the moment after making it
     try:
@@ -119,6 +125,21 @@ def _dead(descriptor: int, run: str, name: str, owner: int, before: float) -> os
         if record.alive or record.updated > before:
             return None
     return opened if os.path.samestat(opened, status) else None
+
+
+def _dead_stacks(descriptor: int, run: str, name: str, status: os.stat_result) -> os.stat_result | None:
+    """The same of a stack file, which looked like `status`."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+    except OSError as error:
+        raise RecordError("type", f"cannot open {name}: {error.strerror}") from error
+    try:
+        head = os.pread(file, stack_file.MAX_HEADER_BYTES, 0)
+        if head:  # else its writer died in the moment after making it
+            stack_file.check_place(stack_file.header_of(head), name, run)
+        return status if os.path.samestat(os.fstat(file), status) and lock_holder(file) is None else None
+    finally:
+        os.close(file)
 
 
 def _unlink(descriptor: int, directory: Path, name: str, seen: os.stat_result) -> bool:

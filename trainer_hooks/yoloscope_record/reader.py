@@ -173,7 +173,7 @@ class Reader:
         Raises:
             RecordError: as `read`.
         """
-        holder = _holder(descriptor)
+        holder = lock_holder(descriptor)
         for attempt in range(READ_ATTEMPTS):
             data = os.pread(descriptor, self._length, 0)  # in one system call, as close in time as it can be
             content = (data, holder, status.st_ino, status.st_uid)
@@ -217,7 +217,7 @@ def read_ring(path: Path) -> list[Row]:
         head, _ = _complete(descriptor, status.st_size, os.pread(descriptor, SLOTS_OFFSET, 0))
         if not head.ring_rows:
             return []
-        last = _uncounted(descriptor, head) if _holder(descriptor) is None else []
+        last = _uncounted(descriptor, head) if lock_holder(descriptor) is None else []
         data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
         after = _head(_pread(descriptor, HEAD.size, 0))
     finally:
@@ -291,7 +291,7 @@ def _problem(status: os.stat_result) -> str:
     return "" if SLOTS_OFFSET <= status.st_size <= MAX_FILE_BYTES else "size"
 
 
-def _holder(descriptor: int) -> int | None:
+def lock_holder(descriptor: int) -> int | None:
     """The process that holds the writer's lock, None if nobody does.
 
     The kernel translates the pid into the namespace of who asks (fs/locks.c, locks_translate_pid) and says 0 where

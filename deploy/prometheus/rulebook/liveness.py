@@ -51,16 +51,16 @@ TRAINING_STALLED = Alert(
     why_hold=("the first batch after a long validation ends it", "长时间验证之后的第一个 batch 会使其结束"),
     keep="1m",
     why_keep=("a scrape that fails is not the end of a hang", "一次抓取失败不代表卡死结束"),
+    located=True,
     dashboard="yoloscope-run",
     fixed_by=("stalled",),
     en=Text(
         summary="no batch for {{ $value | humanizeDuration }} though it is training",
         what="The last batch ended {{ $value | humanizeDuration }} ago and the process lives: it hangs, and holds its "
         "GPUs.",
-        fix="See where it stands (`py-spy dump --pid PID`). In the loader: workers=0 or OMP_NUM_THREADS=1 for a "
-        "deadlock, a network file system that does not answer for I/O. In a collective: the rank whose phase differs "
-        "has the fault; "
-        "restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
+        fix="See where it stands (`yoloscope stacks RUN` on its node). In the loader: workers=0 or OMP_NUM_THREADS=1 "
+        "for a deadlock, a network file system that does not answer for I/O. In a collective: the rank whose phase "
+        "differs has the fault; restart with resume=True. Ultralytics itself waits up to 3 h before NCCL gives up.",
         meaning="Every rank says it is in training, and the diagnosis calls it stalled: no batch for @stall_factor@ "
         "times as long as the longest so far, and @stall_seconds@ s. Whatever the diagnosis says, a silence of "
         "@stall_most_seconds@ s is one. Validation, checkpoints and setup do not count, and a callback after an "
@@ -72,9 +72,9 @@ TRAINING_STALLED = Alert(
     zh=Text(
         summary="正在训练，却已 {{ $value | humanizeDuration }} 没有新的 batch",
         what="上一个 batch 在 {{ $value | humanizeDuration }} 前结束，进程仍存活：它卡住了，并占着 GPU。",
-        fix="看它停在哪里（`py-spy dump --pid PID`）。在 loader 中：死锁用 workers=0 或 OMP_NUM_THREADS=1；I/O "
-        "则检查网络文件系统。在集合通信中：阶段与众不同的 rank 有问题；用 resume=True 重启。Ultralytics 要等 3 小时 "
-        "NCCL 才会放弃。",
+        fix="看它停在哪里（在该节点上运行 `yoloscope stacks RUN`）。在 loader 中：死锁用 workers=0 或 "
+        "OMP_NUM_THREADS=1；I/O 则检查网络文件系统。在集合通信中：阶段与众不同的 rank 有问题；用 resume=True 重启。"
+        "Ultralytics 要等 3 小时 NCCL 才会放弃。",
         meaning="所有 rank 都处于训练状态，且诊断结论为 stalled：超过至今最长 batch 的 @stall_factor@ 倍且超过 "
         "@stall_seconds@ 秒没有新 batch。无论诊断如何，@stall_most_seconds@ 秒没有 batch 即为卡住。验证、检查点和 "
         "setup 不计入；每个 epoch 最后一个 batch 之后的回调有 @stall_most_seconds@ 秒。",
@@ -186,12 +186,18 @@ TRAINING_FAILED = Alert(
     ),
 )
 
+_ENDED = f"last_over_time({series(c.TRAIN_STATE, '5m', state='=~finished|failed|killed')}) == 1"
+_STARTED = f"max by ({RUN}) ({series(c.TRAIN_START_TIMESTAMP_SECONDS)})"
+_STARTED_BEFORE = f"max by ({RUN}) ({series(c.TRAIN_START_TIMESTAMP_SECONDS)} offset 5m)"
+
 TRAINING_VANISHED = Alert(
     name="TrainingVanished",
     expr=(
         f"count by ({RUN_ON_NODE}) (\n"
         f"  ({series(c.TRAIN_UP)} offset 5m == 1) unless on ({RANK}) {series(c.TRAIN_UP)}\n"
+        f"  unless on ({RANK}) {_ENDED}\n"
         f")\n"
+        f"unless on ({RUN}) {_STARTED} > {_STARTED_BEFORE}\n"
         f"and on ({NODE}) {series(c.BUILD_INFO)}"
     ),
     labels=OF_RUN_ON_NODE,
@@ -207,8 +213,9 @@ TRAINING_VANISHED = Alert(
         "state, though the exporter answers: its record was removed.",
         fix="The record directory was emptied (a reboot, a cleaned /dev/shm, a restarted container) or is not shared "
         "any more: YOLOSCOPE_DIR must be one volume for trainer and exporter. If the training is gone, resume=True.",
-        meaning="A clean end is shown for 15 minutes and a death for an hour, so nothing that ended in an orderly way "
-        "disappears from one minute to the next.",
+        meaning="Ranks that trained and were gone at a later scrape, without a state finished, failed or killed in "
+        "between, however short it was shown. A run that has started anew since, on this node or another, with fewer "
+        "ranks or not, has not vanished.",
         verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node.",
         silence="Re-deploying the exporter with another directory.",
     ),
@@ -221,7 +228,8 @@ TRAINING_VANISHED = Alert(
         fix="记录目录被清空（重启、清理 /dev/shm、容器重建），或不再共享：YOLOSCOPE_DIR 必须是训练与 exporter "
         "共用的卷。"
         "如果训练任务已经结束，用 resume=True 继续。",
-        meaning="正常结束的任务显示 15 分钟，被终止的显示一小时，所以正常结束的任务不会突然消失。",
+        meaning="某些 rank 在训练，下一次抓取时却不见了，其间没有出现过 finished、failed 或 killed 状态"
+        "（无论显示多久）。此后在本节点或其他节点重新启动的任务不算消失，即使 rank 数减少。",
         verify="在节点上执行 `ls -la /dev/shm/yoloscope`；`pgrep -af yolo`。",
         silence="exporter 换目录重新部署时。",
     ),

@@ -95,6 +95,7 @@ class Alert:
         keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
         fixed_by: verdicts of the diagnosis whose fix is that of the alert, and is told instead of the text's while they
             hold: of the run, or of all runs on the node for an alert that knows no run.
+        located: whether it ends with where the run stands still, if its processes have been asked.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
 
@@ -110,6 +111,7 @@ class Alert:
     keep: str = ""
     why_keep: tuple[str, str] = ("", "")
     fixed_by: tuple[str, ...] = ()
+    located: bool = False
     every: str = ""
 
 

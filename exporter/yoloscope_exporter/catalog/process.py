@@ -1,6 +1,9 @@
 """Metrics of the processes each run consists of, seen from outside."""
 
-from yoloscope_record.metrics import counter, gauge
+import re
+from collections.abc import Mapping
+
+from yoloscope_record.metrics import counter, gauge, info
 
 #: The rank's own process and its helpers; processes of its training loader; of its validation's loader.
 ROLES = ("main", "worker", "val_worker")
@@ -38,8 +41,28 @@ TRAIN_PROCESS_FAIR_CORES = gauge(
     "The same, but each CPU divided by the number of ranks on the node that may run on it.",
     *_PROCESS,
 )
-
 TRAIN_SHM_SIZE_BYTES = gauge(
     "train_shm_size_bytes", "Size of /dev/shm as the rank sees it, which in a container is another one.", "run", "rank"
 )
 TRAIN_SHM_AVAILABLE_BYTES = gauge("train_shm_available_bytes", "Space left in that /dev/shm.", "run", "rank")
+#: Where a run stands still: the rank that the others wait for, its process, what that does, the call it does it in, and
+#: what the other processes do.
+HANG_FACTS = ("culprit", "process", "pid", "doing", "function", "file", "line", "others")
+TRAIN_HANG_INFO = info(
+    "train_hang_info",
+    "Where a run that stands still does so, on each of its ranks: the rank and process the others wait for, what it "
+    "does, in which function, file and line, and what the other processes do meanwhile. Absent while it moves.",
+    "run",
+    "rank",
+    *HANG_FACTS,
+)
+
+
+def hang_in_words(facts: Mapping[str, str]) -> str:
+    """The facts of TRAIN_HANG_INFO as one sentence: `rank 1, worker 2 (pid 47), open() of /nfs/a.jpg: imread (...)`."""
+    pid = f" (pid {facts['pid']})" if facts["pid"] else ""
+    who = f"rank {facts['culprit']}, {facts['process']}{pid}, " if facts["culprit"] else ""
+    file = re.sub(r".*/(?:site|dist)-packages/", "", facts["file"])
+    place = f": {facts['function']} ({file}:{facts['line'] or '?'})" if facts["function"] else ""
+    others = f"; {facts['others']}" if facts["others"] else ""
+    return f"{who}{facts['doing']}{place}{others}"

@@ -1,4 +1,4 @@
-"""Collectors, one module per source: GPU, CPU, memory, disks, network, pressure, cgroups, processes, training runs.
+"""Collectors, one module per source: GPU, CPU, memory, disks, network, pressure, cgroups, processes, stacks, runs.
 
 To add a collector: one file here, one line in `MODULES`, its metrics in the catalogue.
 
@@ -38,6 +38,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "pressure": ("pressure",),
     "cgroup": ("cgroup",),
     "process": ("train_process",),
+    "stacks": ("train_hang",),
 }
 #: The module that reads the ranks which are alive; it is read before those that ask for them.
 READS_RANKS = "runs"

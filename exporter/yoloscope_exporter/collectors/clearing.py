@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from yoloscope_record import stack_file
 from yoloscope_record.clearing import remove_dead
 from yoloscope_record.file_format import MAGIC, SUFFIX
 
@@ -92,20 +93,25 @@ def _may_be_run(entry: os.DirEntry[str], now: float) -> bool:
             return True
         with os.scandir(entry.path) as found:
             inside = list(found)
-        return not inside or any(_begins_like_record(one.path) for one in inside if SUFFIX in one.name)
+        return not inside or any(_is_ours(one) for one in inside)
     except (FileNotFoundError, PermissionError):
         return True
 
 
-def _begins_like_record(path: str) -> bool:
-    """Or is blank, as one whose writer died over making it. No link is followed, and nobody at a pipe waited for."""
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    """Whether it begins like a record, or is blank, as one whose writer died over making it; or like stacks."""
+    if SUFFIX in entry.name:
+        return _beginning(entry.path, len(MAGIC)).strip(b"\0") in (b"", MAGIC)
+    return entry.name.endswith(stack_file.SUFFIX) and _beginning(entry.path, len(stack_file.BEGIN)) == stack_file.BEGIN
+
+
+def _beginning(path: str, length: int) -> bytes:
+    """The first bytes of a regular file, something else where it is none; nobody at a pipe is waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False
+        return b"?"
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        return os.pread(descriptor, len(MAGIC), 0).strip(b"\0") in (b"", MAGIC)
+        return os.pread(descriptor, length, 0) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b"?"
     finally:
         os.close(descriptor)

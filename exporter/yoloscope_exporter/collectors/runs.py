@@ -13,7 +13,7 @@ import pwd
 import re
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,7 @@ from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
 from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
+from yoloscope_exporter.collectors.stacks.endings import ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -62,6 +63,8 @@ _OURS = {
     catalog.TRAIN_VERDICT_FIX_INFO,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
+    catalog.TRAIN_HANG_INFO,
+    catalog.TRAIN_END_INFO,
 }
 _ACCEPTED = {
     metric.name
@@ -88,6 +91,7 @@ class _File:
     seen_alive: bool = False
     ended: float = 0.0  # Unix time
     job: Mapping[str, str] | None = None  # what its cgroup tells; asked once
+    death: Mapping[str, str] = field(default_factory=dict)  # what its stack file tells of a rank that was killed
 
     @property
     def of_worker(self) -> bool:
@@ -254,6 +258,8 @@ class Runs:
         else:
             file.ended = now if file.seen_alive else min(record.updated, now)
             file.seen_alive = False
+            if record.identity.kind == "rank" and record.state not in FINAL:
+                file.death = ending(path.parent, record.identity.rank)
             with suppress(OSError):
                 file.settled = _stamp(path)
 
@@ -343,17 +349,18 @@ class _Devices:
 
 def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
     """Samples of one run's records; workers count only beside their rank."""
-    ranks: dict[str, tuple[Record, Mapping[str, str]]] = {}
+    ranks: dict[str, tuple[Record, _File]] = {}
     workers = defaultdict(list)
     for file in files:
         if file.record and file.record.identity.kind == "rank":
-            ranks[file.record.identity.rank] = (file.record, file.job or {})
+            ranks[file.record.identity.rank] = (file.record, file)
         elif file.record:
             workers[file.record.identity.rank].append(file.record)
     samples: list[Sample] = []
-    for rank, (record, job) in ranks.items():
+    for rank, (record, file) in ranks.items():
         samples += _state(record)
-        samples += _facts(record, job, devices)
+        samples += _facts(record, file.job or {}, devices)
+        samples += _end(record, file.death)
         samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
     return samples
@@ -385,6 +392,15 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterato
     device = devices.of(who, facts)
     if device is not None:
         yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
+
+
+def _end(record: Record, death: Mapping[str, str]) -> Iterator[Sample]:
+    """How a rank ended that did not finish: by its exception, or by what its stack file holds."""
+    told = record.facts if record.state == "failed" else death
+    names = ("exception", "exception_message", "signal", "exception_own", "exception_at", "waited")
+    values = tuple(told.get(name, "") for name in names)
+    if not record.alive and any(values) and record.state != "finished":
+        yield Sample(catalog.TRAIN_END_INFO, (record.identity.run, record.identity.rank, *values), 1.0)
 
 
 def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:

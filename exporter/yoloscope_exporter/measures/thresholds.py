@@ -121,6 +121,9 @@ class Thresholds:
         1.5, _OURS + "CPUs used: a thread that waits or spins uses at most one", unit="CPUs"
     )
     stall_most_seconds: float = threshold(600.0, "PrimeIntellect-ai/prime-rl#1547: no step for 600 s", unit="seconds")
+    still_seconds: float = threshold(
+        60.0, _OURS + "four times `stall_seconds`: a validation has no batches to go by", unit="seconds"
+    )
     loss_drop: float = threshold(0.01, _OURS + "less than 1 % between the halves of the epochs seen")
     metric_gain: float = threshold(0.002, _OURS + "less than the spread of mAP50-95 between two seeds")
     plateau_epochs: float = threshold(10, _OURS + "two halves of five epochs", unit="epochs")
@@ -191,6 +194,9 @@ MORE: Final[dict[str, Threshold]] = {
     ),
     "drop_to": Threshold(0.6, "ratio", "(J) of the run's own median; multi-scale training stays above 0.8 of it"),
     "drop_level": Threshold(0.3, "ratio", f"{_TRACEML}: below 30 % is low; what is low cannot drop far"),
+    "mostly_validating": Threshold(
+        0.75, "ratio", "(J) of an hour: a long validation reaches it before held_idle has lasted an hour"
+    ),
     "standstill": Threshold(
         0.01,
         "ratio",

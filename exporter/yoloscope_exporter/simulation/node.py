@@ -503,6 +503,9 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, (), _last_batch(moment)
     if progress.state in ("finished", "failed"):
         yield catalog.TRAIN_END_TIMESTAMP_SECONDS, (), ended
+    if progress.state == "failed":
+        told = {"exception": "OutOfMemoryError", "message": "CUDA out of memory. Tried to allocate 2.00 GiB."}
+        yield catalog.TRAIN_END_INFO, tuple(told.get(name, "") for name in catalog.END_FACTS), 1.0
     if progress.state != "setup":
         yield catalog.TRAIN_EPOCH, (), float(min(node.epochs, progress.epochs + 1))
     yield catalog.TRAIN_BATCHES_TOTAL, (), float(batches)

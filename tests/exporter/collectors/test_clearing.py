@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from yoloscope_exporter.collectors import clearing
 from yoloscope_exporter.collectors.runs import Runs
+from yoloscope_record import stack_file
 from yoloscope_record.file_format import Identity
 from yoloscope_record.paths import run_directory
 from yoloscope_record.writer import Writer
@@ -155,6 +156,22 @@ def test_dead_records_of_our_own_go_each_with_a_line(tmp_path: Path, caplog: pyt
     assert {path.name for path in node.records.iterdir()} - {"begun"} == {"empty", "young"}
     for path in paths:
         assert any(str(path) in record.getMessage() for record in caplog.records)
+
+
+def test_a_run_of_which_stacks_are_left_is_no_stranger(tmp_path: Path) -> None:
+    """Somebody removed its records alone; the others go on being cleared, and so do the stacks of a run with them."""
+    node = world.World(tmp_path)
+    node.records.mkdir()
+    whole, bare = dead(node.records, "whole").parent, node.records / "bare"
+    bare.mkdir()
+    for directory, run in ((whole, "whole"), (bare, "bare")):
+        os.close(stack_file.create(directory, run, "0", 1, child=False))
+    age(node.records, NOW)
+    node.now = NOW + 3 * DAY
+    collector = Runs(node.context)
+    for _ in range(2):
+        list(collector.collect())
+    assert not whole.exists()
 
 
 def test_one_foreign_run_does_not_keep_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

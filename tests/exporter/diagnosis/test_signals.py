@@ -287,6 +287,81 @@ def test_every_metric_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     assert asked <= signals.METRICS
 
 
+def epochs(epoch: float, batches: float) -> list[Sample]:
+    """A training of eight batches an epoch."""
+    who = ("a", "0")
+    told = {c.TRAIN_UP: 1.0, c.TRAIN_EPOCH: epoch, c.TRAIN_EPOCH_BATCHES: 8.0, c.TRAIN_BATCHES_TOTAL: batches}
+    return [Sample(metric, who, value) for metric, value in told.items()]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "batches", "done"), [(1, 8, 1.0), (2, 8, 0.0), (2, 16, 1.0), (1, 5, 0.0), (50, 8, 1.0)]
+)
+def test_a_young_run_is_past_its_epochs_end_once_the_next_has_begun(epoch: int, batches: int, done: float) -> None:
+    """The hooks have not told the next epoch's first batches yet; a resumed run counts its epochs otherwise."""
+    assert node(*epochs(epoch, batches))["a"].epoch_done == done
+
+
+def validating(seconds: int, still_from: dict[str, int], reads: bool = False) -> dict[str, signals.Signals]:  # noqa: FBT001, FBT002
+    """Ranks by number that have validated for so long, each without a move since then."""
+    store = Store()
+    for time in range(0, seconds + 1, 5):
+        samples = []
+        for rank, still in still_from.items():
+            who = ("a", rank)
+            moved = float(min(time, still))
+            samples += [
+                Sample(c.TRAIN_UP, who, 1.0),
+                Sample(c.TRAIN_STATE, (*who, "validate"), 1.0),
+                Sample(c.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, who, 1000.0),
+                Sample(c.TRAIN_PROCESS_CPU_SECONDS_TOTAL, (*who, "main"), moved),
+                Sample(c.TRAIN_PROCESS_READ_BYTES_TOTAL, (*who, "val_worker"), 1e6 * time if reads else 1e6),
+            ]
+        store.add(1000.0 + time, samples)
+    window = Window(store, 1000.0, 1000.0 + seconds, 5.0)
+    return {one.rank: one for one in signals.gather([(window, window)])}
+
+
+def test_a_validation_in_which_nothing_moves_stands_still() -> None:
+    """It has no batches to go by: CPU time, reading and the GPU tell."""
+    stalled = rules.BY_NAME["stalled"]
+    (hung,) = validating(200, {"0": 100}).values()
+    assert hung.still_seconds == pytest.approx(100, abs=5)
+    assert stalled.applies(hung)
+    assert stalled.when(hung, DEFAULTS)
+    assert "nothing has moved for 100 s (limit 60 s) while the state is 'validate'" in stalled.evidence(hung, DEFAULTS)
+    for moving in (validating(200, {"0": 200}), validating(200, {"0": 150}), validating(200, {"0": 100}, reads=True)):
+        assert not stalled.when(moving["0"], DEFAULTS)
+
+
+def test_a_rank_that_waits_for_one_that_moves_does_not_stand_still() -> None:
+    """Rank 0 has done its part of the validation; both stand still where the other one does, too."""
+    stalled = rules.BY_NAME["stalled"]
+    waiting = validating(300, {"0": 100, "1": 300})
+    assert [stalled.when(waiting[rank], DEFAULTS) for rank in "01"] == [False, False]
+    hung = validating(300, {"0": 100, "1": 150})
+    assert [stalled.when(hung[rank], DEFAULTS) for rank in "01"] == [True, True]
+    long_ago = validating(900, {"0": 100, "1": 900})  # whatever the other one does: ten minutes are too many
+    assert stalled.when(long_ago["0"], DEFAULTS)
+
+
+def test_where_it_hangs_is_part_of_the_evidence() -> None:
+    """And the remedy speaks of the file that is not opened, or of the process that was stopped."""
+    stalled = rules.BY_NAME["stalled"]
+    facts = ["0", "worker 1", "47", "open() of /nfs/1.jpg", "imread", "/x/site-packages/cv2.py", "9", "rank 0 waits"]
+    running = [*epochs(1, 5), Sample(c.TRAIN_STATE, ("a", "0", "train"), 1.0)]
+    s = node(*running, Sample(c.TRAIN_HANG_INFO, ("a", "0", *facts), 1.0))["a"]
+    s = s.with_numbers({Signals.last_batch_age: 99.0})
+    told = "rank 0, worker 1 (pid 47), open() of /nfs/1.jpg: imread (cv2.py:9); rank 0 waits"
+    assert stalled.evidence(s, DEFAULTS).endswith(f"; {told}")
+    assert "/nfs/1.jpg" in str(stalled.fix(s))
+    assert callable(stalled.cause)
+    assert stalled.cause(s, DEFAULTS).startswith("rank 0's worker 1 does not get on")
+    facts[3] = "stopped (SIGSTOP, or a debugger)"
+    stopped = node(*running, Sample(c.TRAIN_HANG_INFO, ("a", "0", *facts), 1.0))["a"]
+    assert str(stalled.fix(stopped)) == "kill -CONT 47 lets it go on"
+
+
 GIB = 2.0**30
 
 

@@ -292,17 +292,23 @@ TOLD = re.compile(r"^  (?:CRITICAL|warning|note) +([a-z_]+):", flags=re.MULTILIN
 
 
 def _figures(recording: str, run: str) -> dict[str, float]:
-    """Batches of a run while it was recorded, milliseconds of each, and microseconds of the hooks in each."""
-    counted: dict[str, list[tuple[float, float]]] = {}
-    line = rf'^yoloscope_train_(batches|hook_seconds)_total{{[^}}]*run="[^"]*{run}-[^}}]*}} (\S+) (\S+)'
-    for name, value, at in re.findall(line, recording, flags=re.MULTILINE):
-        counted.setdefault(name, []).append((float(at), float(value)))
-    if len(counted) < 2 or counted["batches"][-1][1] == counted["batches"][0][1]:
+    """Batches of a run while it was recorded, and in each: milliseconds of training time, microseconds of the hooks."""
+    counted: dict[str, list[float]] = {}
+    line = rf'^yoloscope_train_((?:batches|hook_seconds|phase_seconds)_total{{[^}}]*run="[^"]*{run}-[^}}]*}}) (\S+)'
+    for series, value in re.findall(line, recording, flags=re.MULTILINE):
+        name = series.partition("_total")[0]
+        phase = re.search(r'phase="(\w+)"', series)
+        counted.setdefault(phase[1] if phase else name, []).append(float(value))
+    grown = {name: values[-1] - values[0] for name, values in counted.items()}
+    batches = grown.get("batches", 0.0)
+    if not batches:
         return {}
-    (begin, before), (end, after) = counted["batches"][0], counted["batches"][-1]
-    hooks = counted["hook_seconds"][-1][1] - counted["hook_seconds"][0][1]
-    batches = after - before
-    return {"batches": batches, "batch_ms": (end - begin) * 1e3 / batches, "hooks_us": hooks * 1e6 / batches}
+    training = sum(grown.get(name, 0.0) for name in STEP)
+    return {"batches": batches, "batch_ms": training * 1e3 / batches, "hooks_us": grown["hook_seconds"] * 1e6 / batches}
+
+
+#: The phases of training time: neither set-up nor an epoch's first batch, validation, checkpoints.
+STEP = ("data_wait", "callbacks", "h2d", "preprocess", "forward", "backward", "optimizer", "other")
 
 
 def driver_calls(kit: Kit) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _diagnoses(told: Found) -> Iterator[str]:
         )
         for name, one in told.items()
     ]
-    yield from _table(("training", "right", "told", "per batch", "hooks"), rows)
+    yield from _table(("training", "right", "told", "training time per batch", "hooks per batch"), rows)
 
 
 def _cost(told: Found) -> Iterator[str]:

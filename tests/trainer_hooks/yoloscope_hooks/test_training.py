@@ -53,7 +53,7 @@ def watch(data: Path, folder: Path, **options: Any) -> Watched:
     assert "yoloscope:" not in done.output, done.output
     base = Path(os.environ["YOLOSCOPE_DIR"])
     (run,) = base.iterdir()
-    return Watched(done, {path.name: Reader(path).read() for path in sorted(run.iterdir())}, run)
+    return Watched(done, {path.name: Reader(path).read() for path in sorted(run.glob("*.rec"))}, run)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import advice, causes, units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, SHM, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -25,14 +27,53 @@ def stall_limit(s: Signals, t: Thresholds) -> float:
     return min(max(t.stall_factor * s.longest_batch, t.stall_seconds), t.stall_most_seconds)
 
 
+def _still_limit(s: Signals, t: Thresholds) -> float:
+    """Seconds without a move that are too many where no batch tells.
+
+    The most there is while somebody may be waited for who moves, a checkpoint is written to a slow disk, or the last
+    epoch is over: plots and uploads.
+    """
+    ending = bool(s.get(Signals.epoch_done)) and s.get(Signals.epoch) >= s.get(Signals.epochs)
+    patient = s.state == "checkpoint" or ending or s.get(Signals.peers_moving)
+    return t.stall_most_seconds if patient else t.still_seconds
+
+
 def stalled(s: Signals, t: Thresholds) -> bool:
-    """Whether a living rank has not finished a batch for too long, and waits for no rank that does something else."""
+    """Whether a living rank has not finished a batch for too long, and waits for no rank that does something else.
+
+    A rank that validates or writes has none to finish: there nothing of it may have moved for too long.
+    """
+    if s.state != "train":
+        return s.up and s.get(Signals.still_seconds) >= _still_limit(s, t)
     return s.up and not s.get(Signals.peers_paused) and s.last_batch_age >= stall_limit(s, t)
 
 
 def _stall_evidence(s: Signals, t: Thresholds) -> str:
     text = f"no batch for {s.last_batch_age:.0f} s (limit {stall_limit(s, t):.0f} s) while the state is 'train'"
-    return text + _missing_workers(s)
+    if s.state != "train":
+        text = (
+            f"nothing has moved for {s.still_seconds:.0f} s (limit {_still_limit(s, t):.0f} s) while the state is "
+            f"'{s.state}': no CPU time, nothing read, an idle GPU"
+        )
+    return text + _missing_workers(s) + hanging(s)
+
+
+def hanging(s: Signals) -> str:
+    """Where it hangs, for the evidence; empty where that is not known."""
+    return f"; {s.names['hang']}" if "hang" in s.names else ""
+
+
+def _hang_cause(s: Signals) -> str:
+    """What the stacks say of the cause; empty where nothing is known."""
+    culprit, process = s.names.get("hang_culprit", ""), s.names.get("hang_process", "")
+    if not culprit:
+        return ""
+    if s.names.get("hang_doing", "").startswith("stopped"):
+        return f"rank {culprit}'s {process} was stopped by a signal or a debugger, and the others wait for it"
+    if s.names.get("hang_doing", "").startswith("gone"):
+        return f"rank {culprit} has ended, and the others wait for it"
+    whom = "the rank waits for its batch" if "worker" in process else "whatever else there is waits for it"
+    return f"rank {culprit}'s {process} does not get on in the call that the evidence names; {whom}"
 
 
 def _missing_workers(s: Signals) -> str:
@@ -42,7 +83,9 @@ def _missing_workers(s: Signals) -> str:
 
 
 def _stall_cause(s: Signals, _: Thresholds) -> str:
-    """A loader worker died, a rank waits for another, or the loader, the storage or a callback hangs."""
+    """What the stacks name; else a dead loader worker, another rank, the loader, the storage or a callback."""
+    if known := _hang_cause(s):
+        return known
     if _missing_workers(s):
         return "a loader worker died; the log ends with 'DataLoader worker exited unexpectedly'"
     if s.get(Signals.world_size) > 1:
@@ -50,27 +93,46 @@ def _stall_cause(s: Signals, _: Thresholds) -> str:
     return "the loader, the storage or a callback hangs"
 
 
+def _stall_advice(s: Signals) -> Advice:
+    doing, pid = s.names.get("hang_doing", ""), s.names.get("hang_pid", "")
+    if doing.startswith("stopped"):
+        return Advice(note=f"kill -CONT {pid} lets it go on" if pid else "kill -CONT lets it go on")
+    if found := re.search(r"\b(?:open|read|pread64|write)\(\) of (/.+)", doing):
+        return Advice(note=f"look at {found[1]} and where it lies: the mount, the server, or a pipe nobody serves")
+    return Advice(
+        advice.fewer_workers(s) if _missing_workers(s) else {},
+        note="check shared memory (/dev/shm) and the storage's mount, then restart with resume=True",
+    )
+
+
 def _failed_cause(s: Signals, _: Thresholds) -> str:
-    """A loader worker that died, or the stage of a set-up that did not end; else what the exception says."""
+    """One of the causes that are known (docs/diagnose.md); a loader worker that died; else what the exception says."""
+    if cause := causes.cause_of(s):
+        return f"{cause.name}: {cause.title}"
     if s.get(Signals.worker_deaths):
         return "loader workers died (worker_died), and PyTorch raises for it"
     stage = f" in the set-up's stage {s.names['setup_stage']}" if "setup_stage" in s.names else ""
     return f"an exception left the trainer{stage}"
 
 
+def _failed_evidence(s: Signals, _: Thresholds) -> str:
+    where = f" in epoch {s.epoch:.0f}" if s.has(Signals.epoch) else ""
+    how = f": {told}" if (told := causes.how(s)) else ""
+    return f"the trainer ended with an exception{where}{how}"
+
+
 def _killed_cause(s: Signals, _: Thresholds) -> str:
-    """Lack of memory if the cgroup or the node counts more OOM kills; else the signal cannot be known afterwards."""
-    if s.get(Signals.oom_kills) > 0:
-        return "the kernel's OOM killer: the cgroup's count of OOM kills rose"
-    if s.get(Signals.node_oom_kills) > 0:
-        return "probably the kernel's OOM killer: the node's count of OOM kills rose, and the run's cgroup has none"
-    return "it was killed from outside; the signal cannot be known afterwards"
+    """Lack of memory if the cgroup's count of OOM kills rose, a crash or SIGTERM by the stack left; else unknown."""
+    if cause := causes.cause_of(s):
+        return f"{cause.name}: {cause.title}"
+    return "unknown: it was killed from outside, mostly by SIGKILL, which leaves nothing behind"
 
 
 def _killed_evidence(s: Signals, _: Thresholds) -> str:
     where = f" in epoch {s.epoch:.0f} of {s.epochs:.0f}" if s.has(Signals.epoch, Signals.epochs) else ""
     memory = f"; its processes held {units.size(s.resident_bytes)}" if s.has(Signals.resident_bytes) else ""
-    return f"the process exited without a final state{where}{memory}{_oom_kills(s)}"
+    how = f"; {told}" if (told := causes.how(s)) else ""
+    return f"the process exited without a final state{where}{memory}{_oom_kills(s)}{how}"
 
 
 def _oom_kills(s: Signals) -> str:
@@ -80,9 +142,8 @@ def _oom_kills(s: Signals) -> str:
 
 
 def _killed_advice(s: Signals) -> Advice:
-    if _out_of_memory(s):
-        return Advice({**advice.fewer_workers(s), "cache": False, "resume": True})
-    return Advice({"resume": True}, note="continue from the last checkpoint")
+    advised = causes.fix(s, Advice(note="continue from the last checkpoint"))
+    return replace(advised, arguments={**advised.arguments, "resume": True})
 
 
 def _death_evidence(s: Signals, _: Thresholds) -> str:
@@ -212,24 +273,28 @@ RULES = (
         name="stalled",
         title="Training stands still",
         severity=CRITICAL,
-        requires="no batch for five times the longest so far",
+        requires="no batch for five times the longest so far; in a validation no CPU time, reading or GPU work",
         confused_with={
-            "validation": "a rank that waits for one that validates is not stalled",
+            "validation": "a rank that waits for one that validates is not stalled, nor one that validates and moves",
             "callback_bound": "after an epoch's last batch only the upper limit counts",
             "slow_batch": "a process that computes on several CPUs beside an idle GPU is given the upper limit",
             "setup_slow": "before the first batch",
         },
         needs=(Signals.last_batch_age,),
         when=stalled,
-        thresholds=("stall_factor", "stall_seconds", "stall_most_seconds", "computing_cores", "held_idle"),
+        thresholds=(
+            "stall_factor",
+            "stall_seconds",
+            "stall_most_seconds",
+            "still_seconds",
+            "computing_cores",
+            "held_idle",
+        ),
         evidence=_stall_evidence,
         cause=_stall_cause,
-        verify="py-spy dump --pid <pid>; the end of the log",
-        fix=lambda s: Advice(
-            advice.fewer_workers(s) if _missing_workers(s) else {},
-            note="check shared memory (/dev/shm) and the storage's mount, then restart with resume=True",
-        ),
-        states=("train",),
+        verify="yoloscope stacks RUN; py-spy dump --native --pid <pid> for frames outside Python; the end of the log",
+        fix=_stall_advice,
+        states=("train", "validate", "checkpoint"),
         event=True,
         remedy="shared memory, storage, workers; then `resume=True`",
     ),
@@ -260,13 +325,11 @@ RULES = (
             "worker_died": "told beside it",
         },
         when=lambda s, _: s.state == "failed",
-        evidence=lambda s, _: (
-            "the trainer ended with an exception" + (f" in epoch {s.epoch:.0f}" if s.has(Signals.epoch) else "")
-        ),
+        evidence=_failed_evidence,
         cause=_failed_cause,
         verify="the end of the log",
-        fix=lambda _: Advice(
-            note="the exception's last line says what to fix; resume=True continues from the checkpoint"
+        fix=lambda s: causes.fix(
+            s, Advice(note="the exception's last line says what to fix; resume=True continues from the checkpoint")
         ),
         states=("failed",),
         event=True,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.rules.lifecycle import hanging
 from yoloscope_exporter.diagnosis.rules.rule import WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -44,7 +45,7 @@ STAGES = {
         "ranks wait until all of them are there",
         "look whether every rank was started; MASTER_ADDR, MASTER_PORT and firewalls; NCCL_DEBUG=INFO says more",
     ),
-    "other": _Stage("it is none of the stages that are known", "py-spy dump --pid <pid> says what it does"),
+    "other": _Stage("it is none of the stages that are known", "yoloscope stacks RUN says what it does"),
 }
 
 
@@ -62,7 +63,7 @@ def _evidence(s: Signals, _: Thresholds) -> str:
     done = f", {s.setup_progress:.0%} done" if s.has(Signals.setup_progress) else ""
     still = s.get(Signals.setup_progress_age)
     stuck = f", without progress for {units.duration(still)}" if still >= 60 else ""  # noqa: PLR2004 - shorter is no news
-    return f"in set-up for {s.setup_seconds / 60:.1f} min{stage}{done}{stuck}; no batch so far"
+    return f"in set-up for {s.setup_seconds / 60:.1f} min{stage}{done}{stuck}; no batch so far{hanging(s)}"
 
 
 RULES = (
@@ -77,7 +78,7 @@ RULES = (
         thresholds=("setup_seconds",),
         evidence=_evidence,
         cause=_cause,
-        verify="the end of the log; py-spy dump --pid <pid>",
+        verify="the end of the log; yoloscope stacks RUN; py-spy dump --native --pid <pid> for frames outside Python",
         fix=lambda s: Advice(note=_stage(s).remedy),
         states=("setup",),
         event=True,

@@ -97,12 +97,23 @@ def _callback_advice(s: Signals) -> Advice:
 
 
 def _underfilled(s: Signals, t: Thresholds) -> bool:
-    if s.data_wait_share >= t.input_share or s.cuda_peak_share >= t.memory_spare:
+    if s.cuda_peak_share >= t.memory_spare or s.train_share < t.train_share or not s.get(Signals.batches):
         return False
-    if s.train_share < t.train_share:
-        return False
-    low = _busy_at_most(s) < t.gpu_low or s.get(Signals.sm_fill, 1.0) < t.sm_fill
-    return low and advice.larger_batch(s) is not None
+    idle = _busy_at_most(s) < t.gpu_low and not _held_by_another_part(s, t)
+    small = s.data_wait_share < t.input_share and s.get(Signals.sm_fill, 1.0) < t.sm_fill
+    return (idle or small) and advice.larger_batch(s) is not None
+
+
+def _held_by_another_part(s: Signals, t: Thresholds) -> bool:
+    """Whether a part of training time in which the GPU waits has a verdict of its own."""
+    return (
+        s.data_wait_share >= t.input_share
+        or s.get(Signals.callbacks_share) >= t.callbacks_share
+        or s.get(Signals.preprocess_share) >= t.preprocess_share
+        or s.get(Signals.h2d_share) >= t.h2d_share
+        or s.get(Signals.exposed_share) >= t.exposed_share
+        or s.get(Signals.loader_start_share) >= t.loader_start_share
+    )
 
 
 def _busy_at_most(s: Signals) -> float:
@@ -228,7 +239,18 @@ RULES = (
         },
         needs=(Signals.data_wait_share, Signals.train_share, Signals.gpu_busy, Signals.cuda_peak_share),
         when=_underfilled,
-        thresholds=("input_share", "train_share", "sm_fill", "gpu_low", "memory_spare"),
+        thresholds=(
+            "input_share",
+            "callbacks_share",
+            "preprocess_share",
+            "h2d_share",
+            "exposed_share",
+            "loader_start_share",
+            "train_share",
+            "sm_fill",
+            "gpu_low",
+            "memory_spare",
+        ),
         evidence=_small_batch_evidence,
         cause="the kernels are too small to fill the GPU, or the host launches them more slowly than they run; "
         "memory is to spare",

@@ -50,6 +50,7 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
     run.settings,
     run.shares_of_run,
     run.liveness,
+    run.stillness,
     loader.preparation,
     loader.worker_processes,
     loader.deaths,
@@ -71,6 +72,8 @@ NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
     step.slowest_callback,
     loader.death_signals,
     setup.stage,
+    run.hang,
+    run.end,
     memory.growing,
     slow_batch.names,
     host.neighbours,
@@ -108,7 +111,9 @@ class Signals(
         facts: labels of train_run_info (empty values left out).
         numbers: by the names of signals; missing means unknown.
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
-            `callback`, `death_signals`, `growing`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`.
+            `callback`, `death_signals`, `growing`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`, `hang` (a
+            sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ..., and how the rank ended:
+            `end_exception`, `end_message`, `end_signal` ....
         local: seconds per batch by step phase, for the comparison of ranks.
     """
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import ranks
+from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,10 @@ class PeerSignals:
     peer_prep_seconds = Signal("median preparation time of a batch by the other ranks' workers, in seconds")
     peers_paused = Signal(
         "other ranks of the run that validate, write a checkpoint or set up, and that one may wait for"
+    )
+    peers_failed = Signal("other ranks of the run that ended with an exception")
+    peers_moving = Signal(
+        "other living ranks of the run whose processes compute or read, or of which that is not known"
     )
     waited_share = Signal("share of the window in which another rank did not train, and this one was told to")
     peer_memory_used_share = Signal("median share of device memory in use on the GPUs of the other ranks")
@@ -62,6 +67,8 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
         one = one.with_numbers(
             {
                 PeerSignals.peers_paused: float(paused),
+                PeerSignals.peers_failed: float(sum(other.state == "failed" for other in others)),
+                PeerSignals.peers_moving: float(sum(other.up and _moves(other) for other in others)),
                 PeerSignals.waited_share: max(one.train_share - min(trained), 0.0)
                 if trained and one.has(type(one).train_share)
                 else None,
@@ -87,6 +94,11 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
         if phase != "backward_exposed"
     }
     return one.with_numbers(numbers, {"lag_phase": max(excess, key=lambda phase: excess[phase])})
+
+
+def _moves(one: Signals) -> bool:
+    still = type(one).still_seconds
+    return not one.has(still) or one.still_seconds < min(DEFAULTS.still_seconds, DEFAULTS.stall_seconds)
 
 
 def _complete(everybody: Sequence[Signals], known: Sequence[float]) -> bool:

@@ -12,11 +12,17 @@ from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import training
 from yoloscope_exporter.measures.series import longest
+from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.series import Window
+
+#: CPUs below which a rank's processes stand still: while they wait for each other they wake up now and then.
+STILL_CORES = 0.05
 
 
 class RunSignals:
@@ -53,6 +59,10 @@ class RunSignals:
     amp_on = Signal("1 if AMP is used, else 0")
     silent_cpus = Signal("CPUs the rank's own process has used since its last batch")
     silent_gpu_busy = Signal("share of the time since the last batch in which a kernel ran on the rank's GPU")
+    still_seconds = Signal(
+        "seconds for which the rank's processes have used next to no CPU and read nothing and its GPU was idle, as far "
+        "as witnessed in its present state"
+    )
     epoch_done = Signal("1 while all batches of an epoch are done and the next has none, else 0")
 
 
@@ -141,6 +151,63 @@ def liveness(v: View) -> Numbers:
     }
 
 
+def stillness(v: View) -> Numbers:
+    """For how long nothing of the rank has moved, in states in which no batch tells."""
+    if v.state not in ("validate", "checkpoint", "train"):
+        return {}
+    entered = _entered(v, v.state) or v.long.start
+    moved = [_last_moved(v, metric, least) for metric, least in _MOVES]
+    if None in moved:
+        return {}
+    still = v.now.end - max(entered, *(moment for moment in moved if moment is not None))
+    busy = gpu_busy(_last(v, still), v.gpu) if v.gpu and still > 0 else None
+    return {RunSignals.still_seconds: 0.0 if (busy or 0.0) >= DEFAULTS.held_idle else max(still, 0.0)}
+
+
+#: What grows while processes do something, and by how much a second at least.
+_MOVES = (
+    (catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, STILL_CORES),
+    (catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, 1.0),
+)
+
+
+def _last_moved(v: View, metric: catalog.Metric, least: float) -> float | None:
+    """When a counter of the rank's processes last grew by more than so much a second; None where there is none."""
+    found = [v.long.points(metric, *labels) for labels in v.long.current(metric, v.run, v.rank)]
+    if not any(len(points) > 1 for points in found):
+        return None
+    moments = [_last_growth(points, least) for points in found]
+    return max(moments, default=v.long.start)
+
+
+def _last_growth(points: list[tuple[float, float]], least: float) -> float:
+    """The moment of the last growth that counts, or of the first point."""
+    for (before, low), (after, high) in reversed(list(pairwise(points))):
+        if high - low > least * (after - before):
+            return after
+    return points[0][0]
+
+
+def hang(v: View) -> Mapping[str, str]:
+    """Where the run stands still, if its processes have been asked."""
+    labels = next(iter(v.now.current(catalog.TRAIN_HANG_INFO, v.run, v.rank)), None)
+    if labels is None:
+        return {}
+    facts = dict(zip(catalog.HANG_FACTS, labels[2:], strict=True))
+    return {"hang": catalog.hang_in_words(facts)} | {f"hang_{name}": value for name, value in facts.items() if value}
+
+
+def end(v: View) -> Mapping[str, str]:
+    """How the rank ended before its time, and the job it belonged to."""
+    labels = next(iter(v.now.current(catalog.TRAIN_END_INFO, v.run, v.rank)), None)
+    if labels is None:
+        return {}
+    facts = dict(zip(catalog.END_FACTS, labels[2:], strict=True))
+    job = next(iter(v.now.current(catalog.TRAIN_JOB_INFO, v.run, v.rank)), ())
+    facts |= dict(zip(catalog.JOB_FACTS, job[2:], strict=False))
+    return {f"end_{name}": value for name, value in facts.items() if value}
+
+
 def _last(v: View, seconds: float) -> Window:
     return v.now.since(v.now.end - seconds)
 
@@ -156,8 +223,12 @@ def _epoch_done(v: View) -> float | None:
     of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
     if not done or not of_epoch:
         return None
-    begun = _changed(v, catalog.TRAIN_EPOCH) or 0.0
-    return float(done % of_epoch == 0 and begun < (_changed(v, catalog.TRAIN_BATCHES_TOTAL) or v.long.start))
+    begun, counted = _changed(v, catalog.TRAIN_EPOCH), _changed(v, catalog.TRAIN_BATCHES_TOTAL)
+    if (
+        begun is None and counted is None
+    ):  # a run so young that the window holds no change: its epochs count the batches
+        return float(done % of_epoch == 0 and v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank) != done / of_epoch + 1)
+    return float(done % of_epoch == 0 and (begun or 0.0) < (counted or v.long.start))
 
 
 def _changed(v: View, metric: catalog.Metric) -> float | None:

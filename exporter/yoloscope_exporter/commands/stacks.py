@@ -1,0 +1,92 @@
+"""`yoloscope stacks RUN`: what each process of a run is doing now, function by function."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from yoloscope_record import paths
+
+from yoloscope_exporter.collectors.stacks.finding import find
+from yoloscope_exporter.collectors.stacks.finding import stacks as every_stack
+from yoloscope_exporter.collectors.stacks.inquiry import AGAIN_SECONDS, ANSWER_SECONDS, Inquiry
+from yoloscope_exporter.recordings import postmortem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yoloscope_exporter.collectors.stacks.inquiry import Answer
+
+
+@click.command(short_help="Show what each process of a run is doing now: rank, process, function, file and line.")
+@click.argument("run", required=False)
+@click.option(
+    "--records",
+    type=click.Path(path_type=Path),
+    envvar="YOLOSCOPE_DIR",
+    metavar="DIR",
+    help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
+)
+@click.pass_context
+def stacks(context: click.Context, run: str | None, records: Path | None) -> None:
+    """Show what each process of RUN is doing now, ranks and loader workers, equal stacks together.
+
+    Each process that has announced that it answers is sent one real-time signal, on which Python writes the stacks of
+    its threads into a file beside the run's record; the training goes on. You have to be the run's user, or root. A
+    process is asked at most once in five minutes; until then its last answer is shown. Without RUN it is the newest
+    run.
+
+    Exit code: 0 somebody answered, 1 nobody did, 2 no such run or an error.
+    """
+    base = records or paths.directory()
+    name = run or _newest(base)
+    counts: Counter[str] = Counter()
+    try:
+        inquiry = Inquiry(paths.run_directory(base, name), lambda reason: counts.update([reason]))
+    except OSError as error:
+        raise click.ClickException(f"no run {name!r} in {base}: {error.strerror}") from error
+    try:
+        answers = _answers(inquiry)
+        ranks = inquiry.ranks
+    finally:
+        inquiry.close()
+    for line in every_stack(answers):
+        click.echo(line)
+    hang = find(ranks, answers)
+    if hang is not None:
+        click.echo(f"\n{hang}")
+    _hints(answers, counts)
+    context.exit(0 if any(answer.dump for answer in answers) else 1)
+
+
+def _newest(base: Path) -> str:
+    names = postmortem.runs(base)
+    if not names:
+        raise click.ClickException(f"no runs in {base}; name another directory with --records")
+    return names[0]
+
+
+def _answers(inquiry: Inquiry) -> list[Answer]:
+    inquiry.ask()
+    end = time.monotonic() + ANSWER_SECONDS
+    while not inquiry.complete() and time.monotonic() < end:
+        time.sleep(0.05)
+    return inquiry.answers()
+
+
+def _hints(answers: Sequence[Answer], counts: Counter[str]) -> None:
+    if counts:
+        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+        click.echo(f"not asked or not read: {refused} (docs/hooks.md#stacks)", err=True)
+    if any(answer.dump is None for answer in answers):
+        click.echo(
+            f"no answer where the process is stopped, waits in the kernel, was asked less than "
+            f"{AGAIN_SECONDS / 60:.0f} minutes ago, or runs without these hooks",
+            err=True,
+        )
+    if answers and (program := shutil.which("py-spy")):
+        click.echo(f"frames outside Python: {program} dump --native --pid {answers[0].pid}", err=True)

@@ -1,0 +1,163 @@
+"""Causes of death: each message as torch, CUDA, Ultralytics or Python write it, and nothing where nothing tells it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from yoloscope_exporter.diagnosis import causes, rules
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
+
+ROOT = Path(__file__).parents[3]
+
+MESSAGES = {
+    "cuda_out_of_memory": [
+        ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.1 GiB"),
+        ("RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    "cuda_device_assert": [("RuntimeError", "CUDA error: device-side assert triggered … `TORCH_USE_CUDA_DSA`")],
+    "cuda_illegal_access": [
+        ("RuntimeError", "CUDA error: an illegal memory access was encountered"),
+        ("AcceleratorError", "CUDA error: misaligned address"),
+    ],
+    "gpu_lost": [
+        ("RuntimeError", "CUDA error: uncorrectable ECC error encountered"),
+        ("RuntimeError", "CUDA error: unspecified launch failure"),
+    ],
+    "cuda_no_kernel_image": [("RuntimeError", "CUDA error: no kernel image is available for execution on the device")],
+    "cuda_driver": [
+        ("RuntimeError", "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"),
+        ("RuntimeError", "The NVIDIA driver on your system is too old (found version 11040)."),
+    ],
+    "collective_timeout": [
+        ("RuntimeError", "[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE)"),
+        ("RuntimeError", "[gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation"),
+        ("DistStoreError", "wait timeout after 300000ms, keys: /default_pg/0//cpu//0/rank_1"),
+    ],
+    "peer_lost": [
+        ("RuntimeError", "[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:20533"),
+        ("RuntimeError", "Connection reset by peer"),
+    ],
+    "shared_memory_full": [
+        ("RuntimeError", "DataLoader worker (pid 77) is killed by signal: Bus error. It is possible that dataloader's"),
+        ("RuntimeError", "unable to write to file </torch_77_123_0>: No space left on device (28)"),
+    ],
+    "worker_killed": [
+        ("RuntimeError", "DataLoader worker (pid 77) is killed by signal: Killed."),
+        ("RuntimeError", "DataLoader worker (pid(s) 77, 78) exited unexpectedly"),
+    ],
+    "disk_full": [
+        ("OSError", "[Errno 28] No space left on device: 'runs/train/weights/last.pt'"),
+        ("RuntimeError", "[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+        ("OSError", "[Errno 122] Disk quota exceeded"),
+    ],
+    "labels": [
+        ("ValueError", "train: No labels found in /data/labels/train.cache. See https://docs.ultralytics.com"),
+        ("AssertionError", "Label class 7 exceeds dataset class count 2. Possible class labels are 0-1"),
+    ],
+    "data_missing": [
+        ("RuntimeError", "Dataset 'coco8.yaml' error ❌ Dataset 'coco8.yaml' images not found, missing path '/data'"),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: '/data/images/0001.jpg'"),
+    ],
+    "data_unreadable": [
+        ("UnidentifiedImageError", "cannot identify image file '/data/1.jpg'"),
+        ("OSError", "[Errno 116] Stale file handle: '/nfs/1.jpg'"),
+    ],
+    "host_out_of_memory": [
+        ("MemoryError", ""),
+        ("RuntimeError", "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
+    ],
+    "too_many_files": [("OSError", "[Errno 24] Too many open files"), ("RuntimeError", "received 0 items of ancdata")],
+    "not_a_number": [("RuntimeError", "Training failed: NaN persisted for 4 epochs")],
+    "interrupted": [("KeyboardInterrupt", "")],
+    "missing_package": [("ModuleNotFoundError", "No module named 'albumentations'")],
+    "worker_exception": [
+        ("ValueError", "Caught ValueError in DataLoader worker process 0. … ValueError: not enough values to unpack")
+    ],
+    "cuda_error": [("RuntimeError", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")],
+}
+
+
+def ended(state: str = "failed", numbers: dict[str, float] | None = None, **names: str) -> Signals:
+    return Signals("run", "0", state, numbers={"world_size": 2.0, **(numbers or {})}, names=names)
+
+
+@pytest.mark.parametrize(
+    ("name", "exception", "message"), [(name, *one) for name, messages in MESSAGES.items() for one in messages]
+)
+def test_an_exception_names_its_cause(name: str, exception: str, message: str) -> None:
+    """And no other; the verdict says it, with the message and what to do."""
+    s = ended(end_exception=exception, end_message=message, end_own="main (train.py:7)", end_at="f (torch/x.py:1)")
+    cause = causes.cause_of(s)
+    assert cause
+    assert cause.name == name
+    rule = rules.BY_NAME["failed"]
+    evidence = rule.evidence(s, DEFAULTS)
+    assert message in evidence
+    assert exception in evidence
+    assert "in f (torch/x.py:1), called from main (train.py:7)" in evidence
+    assert callable(rule.cause)
+    assert rule.cause(s, DEFAULTS) == f"{name}: {cause.title}"
+    assert str(rule.fix(s)).endswith(cause.remedy)
+
+
+@pytest.mark.parametrize(
+    ("name", "s"),
+    [
+        ("native_crash", ended("killed", end_signal="SIGSEGV", end_at="imread (cv2/__init__.py:3)")),
+        ("native_crash", ended("killed", end_signal="SIGABRT")),
+        ("collective_abort", ended("killed", end_signal="SIGABRT", end_waited="peers")),
+        ("scheduler", ended("killed", end_signal="SIGTERM", end_slurm_job_id="77")),
+        ("eviction", ended("killed", end_signal="SIGTERM", end_pod="train-0")),
+        ("terminated", ended("killed", end_signal="SIGTERM")),
+        ("launcher", ended("killed", {"peers_failed": 1.0}, end_signal="SIGTERM", end_slurm_job_id="77")),
+        ("out_of_memory_kill", ended("killed", {"oom_kills": 1.0})),
+        ("node_out_of_memory_kill", ended("killed", {"node_oom_kills": 1.0})),
+        (
+            "worker_out_of_memory",
+            ended("failed", {"oom_kills": 1.0}, death_signals="SIGKILL", end_exception="RuntimeError"),
+        ),
+        ("shared_memory_full", ended("failed", death_signals="SIGBUS", end_exception="RuntimeError")),
+    ],
+)
+def test_a_signal_or_a_count_names_its_cause(name: str, s: Signals) -> None:
+    """Where no exception is left to do so."""
+    cause = causes.cause_of(s)
+    assert cause
+    assert cause.name == name
+    rule = rules.BY_NAME[s.state]
+    assert callable(rule.cause)
+    assert rule.cause(s, DEFAULTS).startswith(f"{name}: ")
+
+
+def test_unknown_is_said_to_be_unknown() -> None:
+    """A kill that leaves nothing behind, and an exception that nobody has seen before."""
+    killed, failed = rules.BY_NAME["killed"], rules.BY_NAME["failed"]
+    assert callable(killed.cause)
+    assert callable(failed.cause)
+    assert killed.cause(ended("killed"), DEFAULTS).startswith("unknown: ")
+    strange = ended(end_exception="ZeroDivisionError", end_message="division by zero")
+    assert causes.cause_of(strange) is None
+    assert failed.cause(strange, DEFAULTS) == "an exception left the trainer"
+    assert "ZeroDivisionError: division by zero" in failed.evidence(strange, DEFAULTS)
+
+
+def test_a_broken_connection_is_no_lost_rank_where_there_is_none() -> None:
+    """A logger that cannot reach its server."""
+    assert (
+        causes.cause_of(ended(numbers={"world_size": 1.0}, end_exception="ConnectionResetError", end_message="reset"))
+        is None
+    )
+
+
+def test_every_cause_is_shown_by_a_test_and_documented() -> None:
+    """At least fifteen; in both languages."""
+    shown = set(MESSAGES) | {"native_crash", "collective_abort", "scheduler", "eviction", "terminated", "launcher"}
+    shown |= {"out_of_memory_kill", "node_out_of_memory_kill", "worker_out_of_memory"}
+    assert shown == causes.BY_NAME.keys()
+    assert len(shown) >= 15
+    for page in ("diagnose.md", "diagnose.zh-CN.md"):
+        listed = re.findall(r"(?m)^\| `(\w+)` \|", (ROOT / "docs" / page).read_text("utf-8"))
+        assert shown <= set(listed), page

@@ -1,0 +1,158 @@
+"""The format of stack files: where a process that hangs writes what it is doing, when a signal asks it to.
+
+Each process of a training has one, beside the record of its rank: `rank-0.stacks` for the rank itself,
+`rank-0-child-17.stacks` for a process that it forked or started (loader workers). The first line says who writes:
+
+    yoloscope-stacks 1 {"signal": 45, "pid": 4711, "main": "0x00007f3b1c9d4740", "run": "train/x", "rank": "0"}
+
+`pid` and `main` (the main thread) are those of the process, in its own PID namespace. Lines that begin with `# ` are
+notes of the process about itself. The rest is what `faulthandler` writes, each time the signal comes: every thread,
+its newest frame first.
+
+Liveness: as with records, the writer holds a POSIX lock on the file for as long as it answers. Who holds it is the only
+process that the signal may be sent to. A child's file is one of SLOTS that are used again, so their number is bounded.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from yoloscope_record.file_format import RecordError, clean, slug
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIX = ".stacks"
+SLOTS = 128  # living children of a rank that have a file
+PROBES = 16  # slots that a child tries
+MAX_HEADER_BYTES = 4096
+#: Nobody is asked again whose file has grown so far: some forty stacks of a process with many threads.
+MAX_FILE_BYTES = 4 << 20
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+BEGIN = b"yoloscope-stacks "
+_MAGIC = BEGIN.decode() + "1 "
+_NOTE = "# "
+
+
+class Header(NamedTuple):
+    """Who writes a stack file."""
+
+    signal: int
+    pid: int  # in its own PID namespace
+    main: str  # the main thread, as faulthandler writes it
+    run: str
+    rank: str
+    length: int  # of the line, in bytes
+
+
+def signal_number() -> int | None:
+    """The signal that asks for stacks; None where there are no real-time signals.
+
+    SIGUSR1 and SIGUSR2 belong to users and to Slurm; glibc keeps the first real-time signals, debuggers the last ones.
+    """
+    first = getattr(signal, "SIGRTMIN", None)
+    return None if first is None else int(first) + 11
+
+
+def filename(rank: str, slot: int | None = None) -> str:
+    """Name of a stack file inside its run's directory: of the rank itself, or of one of its children."""
+    return slug(f"rank-{rank}") + ("" if slot is None else f"-child-{slot}") + SUFFIX
+
+
+def belongs_to(name: str, rank: str) -> bool:
+    """Whether a file of that name is the rank's, or one of its children's."""
+    return (
+        re.fullmatch(rf"{re.escape(slug(f'rank-{rank}'))}(-child-[0-9]{{1,3}})?{re.escape(SUFFIX)}", name) is not None
+    )
+
+
+def create(directory: Path, run: str, rank: str, thread: int, *, child: bool) -> int:
+    """Make the file of this process, locked, and return its descriptor: closing it gives up the lock.
+
+    `thread` is the main thread. The file is readable to nobody else until it is locked.
+
+    Raises:
+        OSError: it cannot be made, or a living process has it.
+    """
+    header = {
+        "signal": signal_number(),
+        "pid": os.getpid(),
+        "main": f"0x{thread:016x}",
+        "run": clean(run),
+        "rank": rank,
+    }
+    line = f"{_MAGIC}{json.dumps(header)}\n".encode()
+    slots = [os.getpid() % SLOTS + probe for probe in range(PROBES)] if child else [None]
+    for slot in slots:
+        name = filename(rank, None if slot is None else slot % SLOTS)
+        with suppress(BlockingIOError):
+            return _begin(directory / name, line)
+    raise OSError(errno.EBUSY, f"living processes have all of the slots {slots}")
+
+
+def _begin(path: Path, line: bytes) -> int:
+    descriptor = os.open(path, _FLAGS, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, line)
+        os.fchmod(descriptor, 0o644)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise BlockingIOError(errno.EAGAIN, f"a living process has {path}") from error
+        raise
+    return descriptor
+
+
+def note(descriptor: int, text: str) -> None:
+    """Let a process say something about itself in its file, once or twice in its life."""
+    os.write(descriptor, f"{_NOTE}{clean(text)}\n".encode())
+
+
+def header_of(data: bytes) -> Header:
+    """The header of a file that begins with `data`.
+
+    Raises:
+        RecordError: reason `header`, it is no stack file.
+    """
+    line, found, _ = data[:MAX_HEADER_BYTES].partition(b"\n")
+    if not found or not line.startswith(_MAGIC.encode()):
+        raise RecordError("header", "not a stack file")
+    try:
+        content = json.loads(line[len(_MAGIC) :].decode("ascii"))  # JSON escapes the rest
+        header = Header(**{key: content[key] for key in ("signal", "pid", "main", "run", "rank")}, length=len(line) + 1)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise RecordError("header", f"not a stack file: {error!r}") from error
+    if [type(value) for value in header] != [int, int, str, str, str, int]:
+        raise RecordError("header", "a stack file with values of other types")
+    return header
+
+
+def notes_of(data: bytes) -> tuple[list[str], int]:
+    """The notes at the beginning of `data`, which follows the header, and where they end."""
+    notes, end = [], 0
+    while data[end : end + len(_NOTE)] == _NOTE.encode():
+        stop = data.find(b"\n", end)
+        if stop < 0:
+            break
+        notes.append(data[end + len(_NOTE) : stop].decode(errors="replace"))
+        end = stop + 1
+    return notes, end
+
+
+def check_place(header: Header, name: str, run: str) -> None:
+    """Check that a file has the name and lies in the directory (`run`) that follow from its header.
+
+    Raises:
+        RecordError: reason `identity`.
+    """
+    if not belongs_to(name, header.rank) or slug(header.run) != run:
+        raise RecordError("identity", f"{name} in {run} says it is of rank {header.rank} of {header.run}")
