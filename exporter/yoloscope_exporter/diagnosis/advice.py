@@ -256,6 +256,16 @@ def image_bytes(s: Signals) -> float:
     return 3 * _image_size(s) ** 2
 
 
+def kept_image_bytes(s: Signals) -> float:
+    """An image as a data set of one's own may keep it: as it is decoded where that is known, or as the network sees it.
+
+    What caches need is told of training and validation together, so that this is rather too much.
+    """
+    known = max(s.get(Signals.cache_ram_bytes), s.get(Signals.cache_disk_bytes))
+    images = s.get(Signals.epoch_images)
+    return max(known / images if images else 0.0, image_bytes(s))
+
+
 def _image_size(s: Signals) -> float:
     return whole(s.facts.get("imgsz", "")) or float(ultralytics.DEFAULTS["imgsz"])
 
@@ -329,6 +339,11 @@ def _cached(s: Signals, *places: str) -> bool:
     return s.facts.get("cache", "").lower() in places
 
 
+def is_cached_in_memory(s: Signals) -> bool:
+    """Whether Ultralytics keeps the decoded images in memory; a cache that it refused is none."""
+    return _cached(s, "ram", "true")
+
+
 class _CacheSizes(NamedTuple):
     """Bytes of the decoded data set, and how many a RAM cache may take."""
 
@@ -339,7 +354,7 @@ class _CacheSizes(NamedTuple):
 def _cache_sizes(s: Signals) -> _CacheSizes | None:
     """None where either is unknown, the images are in memory already, or the version refuses it for this task."""
     needed = dataset_bytes(s)
-    if _cached(s, "ram", "true") or not _may_cache(s) or needed is None or not s.has(Signals.memory_available_bytes):
+    if is_cached_in_memory(s) or not _may_cache(s) or needed is None or not s.has(Signals.memory_available_bytes):
         return None
     return _CacheSizes(needed, s.memory_available_bytes * CACHE_SHARE)
 

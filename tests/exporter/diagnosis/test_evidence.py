@@ -296,3 +296,46 @@ def test_save_period_is_advised_only_where_it_is_set() -> None:
     assert told(slow, save_period="-1")["checkpoint_bound"].advice.arguments == {}
     assert told(slow, save_period="1")["checkpoint_bound"].advice.arguments == {"save_period": -1}
     assert told(slow)["checkpoint_bound"].gain == "up to 1.4x for the run as a whole"
+
+
+#: Half a TB is free, and in ten minutes the rank has grown by 34 MiB with each batch of 8: more than its images take.
+GROWING = HEALTHY | {
+    "resident_growth_bytes": 20 * 2.0**30, "resident_growth_batch": 34 * 2.0**20, "resident_growth_rate": 35 * 2.0**20,
+    "growth_seconds": 600.0, "batch_size": 8.0, "memory_available_bytes": 5e11, "memory_used_share": 0.5, "ranks": 1.0,
+    "workers": 8.0, "available_fall_bytes": 0.0,
+}  # fmt: skip
+FIRST_EPOCH = {"first_epoch_left": 5000.0}
+RAM_CACHE = {"cache_ram_bytes": 100e9}
+
+
+@pytest.mark.parametrize("left", [FIRST_EPOCH, {}], ids=["first epoch", "later"])
+@pytest.mark.parametrize(
+    ("cache", "growing", "more", "leaks"),
+    [
+        ("ram", "worker", RAM_CACHE, False),
+        ("True", "worker", {}, False),  # its size is not known
+        ("False", "worker", RAM_CACHE | {"epoch_images": 1e5}, True),
+        ("disk", "worker", RAM_CACHE | {"epoch_images": 1e5}, True),
+        ("ram", "main", RAM_CACHE | {"epoch_images": 1e5}, True),  # which has filled it in the set-up
+        ("ram", "worker", {"cache_ram_bytes": 2e9}, True),  # eight workers cannot map more than 16 GB of it
+    ],
+)
+def test_workers_that_read_a_cache_in_memory_do_not_leak(
+    left: dict[str, float], cache: str, growing: str, more: dict[str, float], *, leaks: bool
+) -> None:
+    """It is shared, and what a worker has read of it counts as its resident memory."""
+    found = told(GROWING | left | more, {"growing": growing}, cache=cache)
+    assert ("host_memory_leak" in found) == leaks
+
+
+def test_what_takes_memory_is_no_shared_cache() -> None:
+    """Mapping it takes none, so that what is available stays."""
+    found = told(GROWING | RAM_CACHE | {"available_fall_bytes": 60e9}, {"growing": "worker"}, cache="ram")
+    assert "loader workers" in found["host_memory_leak"].evidence
+
+
+@pytest.mark.parametrize(("of_images", "leaks"), [({}, True), ({"cache_disk_bytes": 4e11, "epoch_images": 1e5}, False)])
+def test_a_cache_of_one_s_own_may_keep_images_as_they_are_decoded(of_images: dict[str, float], *, leaks: bool) -> None:
+    """4 MB each here, and 1.2 MB as the network sees them."""
+    found = told(GROWING | FIRST_EPOCH | of_images, {"growing": "main"}, cache="False")
+    assert ("host_memory_leak" in found) == leaks

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _host_leak(s: Signals, t: Thresholds) -> bool:
-    if s.resident_growth_bytes >= t.growth_bytes:
+    if s.resident_growth_bytes >= t.growth_bytes and not _may_map_a_cache(s):
         return not s.has(Signals.first_epoch_left) or bool(_no_cache(s, t))
     if not s.has(Signals.available_fall_bytes, Signals.memory_used_share) or s.get(Signals.ranks, 2) > 1:
         return False  # somebody else's training may be what grows
@@ -22,11 +22,24 @@ def _host_leak(s: Signals, t: Thresholds) -> bool:
     return s.available_fall_bytes >= max(t.available_fall_share * total, t.growth_bytes)
 
 
+def _may_map_a_cache(s: Signals) -> bool:
+    """Whether workers may be growing because they read a RAM cache that they share: what each has read counts in it.
+
+    That takes nothing of the memory available, which is asked then. Since Ultralytics 8.4.190 the cache is one buffer,
+    which workers that are spawned get as shared memory (`BaseDataset._ImageCache`).
+    """
+    if not advice.is_cached_in_memory(s) or s.names.get("growing") == "main":
+        return False
+    if not s.has(Signals.cache_ram_bytes, Signals.workers):
+        return True
+    return s.resident_growth_bytes <= s.cache_ram_bytes * s.workers
+
+
 def _no_cache(s: Signals, t: Thresholds) -> str:
     """Why growth in the first epoch is no cache of the images that fills, in words; empty where it may be one."""
     if not s.has(Signals.resident_growth_batch, Signals.batch_size):
         return ""
-    images = s.batch_size * advice.image_bytes(s)
+    images = s.batch_size * advice.kept_image_bytes(s)
     if s.resident_growth_batch >= t.growth_images * images:
         return f"a cache of the images would grow by {units.size(images)}"
     needed = s.resident_growth_batch * s.first_epoch_left
@@ -173,7 +186,7 @@ RULES = (
         requires="resident memory of the run, or what is available, that moves one way in each quarter of the window",
         confused_with={
             "healthy": "caches and mosaic buffers flatten; in the first epoch growth must exceed that of a cache of "
-            "images, or the room there is",
+            "images, or the room there is; workers may grow by a RAM cache each, which they share",
         },
         needs=(Signals.resident_growth_bytes,),
         when=_host_leak,
