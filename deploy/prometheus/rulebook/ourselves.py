@@ -21,12 +21,22 @@ from .model import (
 )
 from .records import EXPORTERS
 
-#: Targets that have answered as an exporter within a day, whatever their job is called, and are scraped still.
+#: Targets that have answered as an exporter, whatever their job is called, and are scraped still.
 _KNOWN = f"up and on ({', '.join(TARGET)}) last_over_time({EXPORTERS}[1d])"
+_SIBLINGS = ", ".join(label for label in TARGET if label != "instance")
+
+
+def _with_port(of: str) -> str:
+    return f'label_replace({of}, "port", "$1", "instance", ".*:(.*)")'
+
+
+_WITH_PORT = _with_port('up{instance=~".+:[0-9]+"}')
+#: Targets at the port of exporters of the same job that answered: ones that never did. A job may hold other programs.
+_LIKELY = f"max by ({', '.join(TARGET)}) ({_WITH_PORT} and on ({_SIBLINGS}, port) {_with_port(str(EXPORTERS))})"
 
 EXPORTER_DOWN = Alert(
     name="ExporterDown",
-    expr=f"({_KNOWN}) == 0",
+    expr=f"({_KNOWN}\nor {_LIKELY}) == 0",
     labels=OF_NODE,
     severity=WARNING,
     hold="5m",
@@ -39,8 +49,8 @@ EXPORTER_DOWN = Alert(
         "on this node is noticed. Runs continue and lose no counts.",
         fix="systemctl restart yoloscope, or look at its pod; if the whole node is gone, so are its runs: "
         "resume=True elsewhere.",
-        meaning="Scrapes fail of a target that answered as yoloscope within a day: the exporter, the node or the "
-        "network between them.",
+        meaning="Scrapes fail of a target that once answered as yoloscope, or of one at the same port of the same job: "
+        "the exporter, the node or the network between them. It ends when the target is no longer scraped.",
         verify="`curl -s NODE:9911/-/ready`; `journalctl -u yoloscope -n 50`.",
         silence="The node is being maintained.",
     ),
@@ -52,7 +62,8 @@ EXPORTER_DOWN = Alert(
         ),
         fix="systemctl restart yoloscope，或查看其 pod；如果整个节点都没了，训练任务也没了："
         "在别处用 resume=True 继续。",
-        meaning="一天内应答过的目标抓取失败：exporter、节点或两者之间的网络。",
+        meaning="曾以 yoloscope 应答过的目标，或同一 job 中端口相同的目标抓取失败：exporter、节点或两者之间的网络。"
+        "目标不再被抓取时告警结束。",
         verify="`curl -s NODE:9911/-/ready`；`journalctl -u yoloscope -n 50`。",
         silence="节点正在维护。",
     ),
@@ -72,7 +83,7 @@ EXPORTERS_ABSENT = Alert(
         what="Nothing that Prometheus scrapes answers as yoloscope (absent = {{ $value }}): every other alert is "
         "silent for that reason.",
         fix="Check the files in targets/ (exporter*.yml), the PodMonitor's labels, the port and the path.",
-        meaning="No target publishes yoloscope_build_info, and none that did within a day is scraped still, "
+        meaning="No target publishes yoloscope_build_info, and none that ever did is scraped still, "
         "whatever the job is called. One that is scraped and does not answer is ExporterDown.",
         verify="Prometheus, Status, Targets.",
         silence="There is no cluster yet.",
@@ -81,7 +92,7 @@ EXPORTERS_ABSENT = Alert(
         summary="Prometheus 没有抓取任何 yoloscope exporter",
         what="Prometheus 抓取的目标中没有 yoloscope exporter（absent = {{ $value }}）：其他所有告警因此都不会触发。",
         fix="检查 targets/ 中的文件（exporter*.yml）、PodMonitor 的标签、端口和路径。",
-        meaning="没有目标提供 yoloscope_build_info，一天内提供过它的目标也都不再被抓取；与 job 名称无关。"
+        meaning="没有目标提供 yoloscope_build_info，曾经提供过它的目标也都不再被抓取；与 job 名称无关。"
         "仍被抓取但没有应答的见 ExporterDown。",
         verify="Prometheus 的 Status、Targets 页面。",
         silence="集群还不存在。",

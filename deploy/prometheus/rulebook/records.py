@@ -149,10 +149,13 @@ THROUGHPUT_LEVEL: Final = _record(
     ("run",),
 )
 
+_EXPORTERS: Final = "instance:yoloscope_exporter:info"
+#: It reads itself, and so remembers for as long as the target is scraped; a day bridges Prometheus's own absence.
 EXPORTERS: Final = _record(
-    "instance:yoloscope_exporter:info",
-    str(total("max", ALL(c.BUILD_INFO), *labels.TARGET)),
-    "Targets that answer as an exporter of yoloscope, whatever their job is called.",
+    _EXPORTERS,
+    f"{total('max', ALL(c.BUILD_INFO), *labels.TARGET)}\n"
+    f"or last_over_time({_EXPORTERS}[1d]) and on ({', '.join(labels.TARGET)}) up",
+    "Targets that answer as an exporter of yoloscope or once did and are scraped still, whatever their job is called.",
     "",
 )
 

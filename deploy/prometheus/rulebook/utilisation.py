@@ -101,10 +101,12 @@ GPU_UTILIZATION_LOW = Alert(
     ),
 )
 
+#: Of an hour and not of the moment: what is left out for the moment of a validation begins to wait anew after it.
+_VALIDATING = f"max by ({RUN}) (avg_over_time({series(c.TRAIN_STATE, '1h', state='validate')}))"
 _HELD = (
     f"{on_its_gpu(measured(BUSY, '5m'))} < @held_idle@\n"
     f"{alive()}\n"
-    f"unless on ({RUN}) {series(c.TRAIN_STATE, state='validate')} == 1"
+    f"unless on ({RUN}) {_VALIDATING} > @mostly_validating@"
 )
 
 GPU_HELD_IDLE = Alert(
@@ -126,7 +128,8 @@ GPU_HELD_IDLE = Alert(
         fix="See its state on the dashboard. In setup: the data set is scanned or cached; use cache=disk, or cache it "
         "once beforehand. In train: see TrainingStalled. Forgotten: end it (`kill`, `scancel`).",
         meaning="The process lives and names this GPU as its own, and the GPU is busy less than @held_idle%@ of the "
-        "time; a validation, much of which is the CPU's work, is left out. After two hours the same alert is critical.",
+        "time. An hour with more than @mostly_validating%@ of validation, much of which is the CPU's work, is left out. "
+        "After two hours the same alert is critical.",
         verify="`nvidia-smi` shows 0 %; `py-spy dump --pid PID` shows where the process stands.",
         silence="An interactive session that may hold its GPU.",
     ),
@@ -135,9 +138,9 @@ GPU_HELD_IDLE = Alert(
         what="一个存活的训练任务占着 GPU 却不使用；最近五分钟利用率为 {{ $value | humanizePercentage }}。",
         fix="在仪表盘上看它的状态。setup：正在扫描或缓存数据集，改用 cache=disk 或事先缓存一次。train：见 "
         "TrainingStalled。被遗忘的任务：结束它（`kill`、`scancel`）。",
-        meaning="进程存活并登记占用该 GPU，而 GPU 忙的时间不到 @held_idle%@；验证（大部分是 CPU 的工作）不计入。"
-        "两小时后同一告警升为 critical。",
-        verify="`nvidia-smi` 显示 0 %;`py-spy dump --pid PID` 可以看到进程停在哪里。",
+        meaning="进程存活并登记占用该 GPU，而 GPU 忙的时间不到 @held_idle%@；"
+        "一小时内验证（大部分是 CPU 的工作）超过 @mostly_validating%@ 的不计入。两小时后同一告警升为 critical。",
+        verify="`nvidia-smi` 显示 0 %；`py-spy dump --pid PID` 可以看到进程停在哪里。",
         silence="允许占用 GPU 的交互会话。",
     ),
 )

@@ -125,6 +125,19 @@ def gpu_is_held(w: World) -> None:
     w.train(Part(140, "setup", busy=0.04), Part(20), start=2)
 
 
+@fault(
+    at=2,
+    mended=80,
+    minutes=90,
+    also=("DataBound", "GpuUtilizationLow", "GpuUtilizationSwinging"),
+    GpuHeldIdle__warning=(60, 0),
+)
+def gpu_is_held_between_validations(w: World) -> None:
+    """A training that gets hardly any data, and validates every twenty minutes."""
+    w.host()
+    w.train(*[Part(20, busy=0.04, wait=0.9), Part(6, "validate", busy=0.04)] * 3, Part(30), start=2)
+
+
 @fault(at=2, mended=112, minutes=180, also=("TrainingKilled",), GpuHeldIdle__warning=(60, 0))
 def gpu_is_held_until_it_is_killed(w: World) -> None:
     """A training that reads its data set until somebody loses patience; it is shown for an hour after its death."""
@@ -470,6 +483,17 @@ def is_killed_and_resumed_elsewhere(w: World) -> None:
     w.train(Part(60), node=1, start=25)
 
 
+@fault(at=20, mended=25, minutes=60, TrainingKilled=(0, 0))
+def is_killed_and_resumed_with_fewer_ranks(w: World) -> None:
+    """Elastic: four ranks on one node, then two on another, and both that there are report."""
+    w.host(gpus=4)
+    w.host(1, gpus=2)
+    for rank in range(4):
+        w.train(Part(20), Part(60, "killed", busy=0), rank=str(rank), ranks=4, gpu=str(rank))
+    for rank in range(2):
+        w.train(Part(60), rank=str(rank), ranks=2, gpu=str(rank), node=1, start=25)
+
+
 @fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
 def is_killed_in_one_of_two_clusters(w: World) -> None:
     """In the other one a run of the same name begins on a node of the same address: it is not this one resumed."""
@@ -494,6 +518,22 @@ def record_is_removed(w: World) -> None:
     """/dev/shm is emptied under a running training."""
     w.host()
     w.train(Part(30))
+
+
+@fault(at=30, mended=30, minutes=105, also=("RanksMissing",), TrainingVanished=(2, 64.75))
+def records_of_one_node_are_removed(w: World) -> None:
+    """The rank on the other node, which began a minute earlier, goes on: the run has not started anew."""
+    w.host()
+    w.host(1)
+    w.train(Part(105), ranks=2)
+    w.train(Part(29), rank="1", ranks=2, node=1, start=1)
+
+
+@fault(at=20, mended=21, minutes=60, TrainingKilled=(0, 0))
+def is_killed_and_shown_for_a_minute(w: World) -> None:
+    """--runs.keep-killed=1m: what is no longer shown has not vanished."""
+    w.host()
+    w.train(Part(20), Part(1, "killed", busy=0))
 
 
 @fault(at=20, mended=20, minutes=60, LossNotFinite=(0, 25))
@@ -787,6 +827,21 @@ def exporter_is_down(w: World) -> None:
     _steady(w)
     w.gap(20, 40)
     w.gauge("up", (0, 1), (20, 0), (40, 1), instance=w.node())
+
+
+@fault(at=20, mended=1580, minutes=1590, ExporterDown=(5, -1), alone=True)
+def exporter_is_down_for_longer_than_a_day(w: World) -> None:
+    """A node that nobody looks after over a weekend."""
+    w.host()
+    w.gap(20, 1580)
+    w.gauge("up", (0, 1), (20, 0), (1580, 1), instance=w.node())
+
+
+@fault(at=0, mended=40, minutes=50, ExporterDown=(5, -1))
+def exporter_never_answers(w: World) -> None:
+    """The firewall of a new node lets nothing through; those of the same job answer."""
+    w.host()
+    w.gauge("up", (0, 0), (40, 1), instance=w.node(1))
 
 
 @fault(at=10, mended=40, minutes=50, ExportersAbsent=(15, -1), alone=True)
