@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from yoloscope_exporter.diagnosis import colours, units
+from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.reports import charts
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
+from yoloscope_exporter.reports.promises import followed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,13 +37,14 @@ def one(summary: Summary) -> str:
 
 
 def several(comparison: Comparison) -> str:
-    """The page of a comparison: the table first, then each of its runs."""
+    """The page of a comparison: the table first, then what was promised and delivered, then each of its runs."""
     runs = _roles(comparison)
     return _template().render(
         title=" and ".join(dict.fromkeys(summary.run for summary in runs.values())),
         comparison=comparison,
         pair=len(comparison.columns) == PAIR,
         about=about(comparison),
+        followed=followed(list(runs.values())),
         overlaid=_overlaid(runs),
         summaries=runs,
     )
@@ -62,7 +65,14 @@ def _template() -> Template:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"duration": units.duration, "gib": units.gib, "when": units.when}
+    environment.filters |= {
+        "duration": units.duration,
+        "effect": effect_in_words,
+        "gib": units.gib,
+        "milliseconds": units.milliseconds,
+        "percent": units.percent,
+        "when": units.when,
+    }
     environment.globals |= {
         "palette": PALETTE,
         "severities": colours.SEVERITIES,
@@ -119,5 +129,6 @@ def _budget(summary: Summary) -> BlockChart:
 
 
 def _workers(summary: Summary) -> tuple[Bar, ...]:
-    amounts = {f"rank {w.rank} worker {w.name}": (w.seconds, w.computing) for w in summary.workers}
-    return charts.bars(amounts, units.milliseconds)
+    named = {f"rank {w.rank} worker {w.name}": w for w in summary.workers}
+    drawn = charts.bars({name: (w.seconds, w.computing) for name, w in named.items()}, units.milliseconds)
+    return tuple(bar._replace(text=f"{bar.text}, {named[bar.name].batches:.0f} batches") for bar in drawn)

@@ -31,8 +31,13 @@ def past(summary: Summary) -> Past:
     return Past(summary.run, "", summary.start, identity, settings, speed, peak, told)
 
 
-def promises(summaries: Sequence[Summary]) -> list[str]:
-    """What each run followed of the advice to those before it, as Markdown; nothing where nothing was followed."""
+def followed(summaries: Sequence[Summary]) -> list[str]:
+    """What each run followed of the advice to those before it, and what came of it."""
     pasts = [past(summary) for summary in summaries]
-    followed = [f"- {one.run}: {follow}" for one in pasts for follow in follow_ups(pasts, one)]
-    return ["## Promised and delivered", "", *followed, ""] if followed else []
+    return [f"{one.run}: {follow}" for one in pasts for follow in follow_ups(pasts, one)]
+
+
+def promises(summaries: Sequence[Summary]) -> list[str]:
+    """The same as Markdown; nothing where nothing was followed."""
+    lines = [f"- {line}" for line in followed(summaries)]
+    return ["## Promised and delivered", "", *lines, ""] if lines else []

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.reports import charts, html
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.summary import summarize
 
-from tests.recordings.model import Plan, play
+from tests.recordings.model import START, Plan, play
 
 if TYPE_CHECKING:
     from yoloscope_exporter.reports.summary import Summary
@@ -40,11 +42,49 @@ def test_everything_is_there(before: Summary, after: Summary) -> None:
         "images/s",
     ):
         assert part in text
-    for part in ("Peak memory of each epoch", "22.00 GiB", "rank 0 worker 0", ".c0{stroke:#0072B2}"):
+    for part in ("22.00 GiB", "rank 0 worker 0", "500 ms, 180 batches", ".c0{stroke:#0072B2}"):
         assert part in text
     both = html.several(compare([before], [after]))
     for part in ("before: before", 'class="n better"', "Configuration that differs", "After: after", "before: rank 0"):
         assert part in both
+
+
+def test_the_page_has_what_the_tables_have(before: Summary) -> None:
+    """Of every epoch the throughput, the wait and the score; of the loader the quantiles."""
+    text = html.one(before)
+    rows = text[text.index("<h3>Epochs</h3>") :].partition("</table>")[0]
+    cells = [re.sub(r"\s", "", row) for row in rows.split("<tr>")[2:]]
+    for epoch, row in zip(before.epochs, cells, strict=True):
+        assert epoch.images is not None
+        assert epoch.wait is not None
+        assert epoch.score is not None
+        for part in (f"{epoch.images:.1f}", f"{epoch.wait:.1%}", f"{epoch.score:.4f}"):
+            assert f"<td>{part}</td>" in row
+    for name, quantile in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        assert f"{name} {before.latency[quantile] * 1000:.3g} ms" in text
+
+
+def test_epochs_are_told_without_a_known_memory(before: Summary) -> None:
+    """What is not known is a dash."""
+    bare = replace(before, epochs=(before.epochs[0]._replace(cuda=None, resident=None, score=None),))
+    assert html.one(bare).count("<td>-</td>") == 3
+
+
+def test_a_fix_says_what_it_changes_of_the_result(before: Summary) -> None:
+    """An image size costs accuracy, more workers cost none."""
+    (rank, verdict) = next(told for told in before.verdicts if told[1].name == "loader_workers")
+    costly = replace(verdict, fix="imgsz=320", advice=Advice(arguments={"imgsz": 320}))
+    assert "Changes: accuracy" in html.one(replace(before, verdicts=((rank, costly),)))
+    assert "Changes:" not in html.one(before)
+
+
+def test_promises_are_told(before: Summary) -> None:
+    """As in the Markdown beside it; nothing where nothing was followed."""
+    mended = summarize([play(Plan(run="mended", workers=4, epochs=3, batches=60), start=START + 3600)], "mended")
+    text = html.several(compare([before], [mended]))
+    assert "<h2>Promised and delivered</h2>" in text
+    assert "<li>mended: workers=4, advised to before for loader_workers: promised 2." in text
+    assert "Promised" not in html.several(compare([before], [before]))
 
 
 def test_overlaid_curves_begin_at_their_runs_start(before: Summary, after: Summary) -> None:
