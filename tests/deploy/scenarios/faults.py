@@ -380,6 +380,14 @@ def shared_memory_fills(w: World) -> None:
     w.gauge(c.FILESYSTEM_AVAILABLE_BYTES, (0, 40 * GIB), (15, 6.4 * GIB), (30, 40 * GIB), **place)
 
 
+@fault(at=15, mended=30, minutes=40, ShmNearlyFull=(5, 0))
+def shared_memory_of_a_container_fills(w: World) -> None:
+    """Docker's 64 MiB, of which 3 are left; the node's own is hardly used."""
+    who = _steady(w)
+    w.constant(c.TRAIN_SHM_SIZE_BYTES, 2.0**26, **who)
+    w.gauge(c.TRAIN_SHM_AVAILABLE_BYTES, (0, 2.0**25), (15, 3 * 2.0**20), (30, 2.0**25), **who)
+
+
 @fault(at=15, mended=40, minutes=60, HostMemoryPressure=(15, 9.75))
 def host_memory_is_short(w: World) -> None:
     """95 % of the node's memory is in use."""
