@@ -56,7 +56,7 @@ _COMMON: Final = {
     "Below 80 %.": "低于 80%。",
     "Below 85 %.": "低于 85%。",
     "Below 90 %.": "低于 90%。",
-    "Above 90 %.": "高于 90%。",
+    "Above 70 %; validation takes its part.": "高于 70%；其余部分包括验证。",
     "Above 85 % while training.": "训练时高于 85%。",
     "Above 90 % while training.": "训练时高于 90%。",
     "Near 100 % while training.": "训练时接近 100%。",
