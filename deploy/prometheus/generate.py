@@ -4,6 +4,8 @@ python -m deploy.prometheus.generate             write them
 python -m deploy.prometheus.generate --check     exit 1 if a committed file differs
 python -m deploy.prometheus.generate --grafana-url https://grafana.example.com --runbook-url https://example.com/a.md
 python -m deploy.prometheus.generate --price-per-gpu-hour 2.5 --price-per-kwh 0.2 --co2-per-kwh 0.4
+
+Prices without an address write rules/prices.yml alone and leave the addresses in the other files as they are.
 """
 
 from __future__ import annotations
@@ -230,12 +232,16 @@ def to_yaml(content: dict[str, Any]) -> str:
     return HEADER + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
 
 
+def only_prices(settings: Settings) -> dict[Path, str]:
+    """The file of prices with its text."""
+    return {ROOT / "deploy/prometheus/rules/prices.yml": to_yaml(prices(settings))}
+
+
 def outputs(settings: Settings) -> dict[Path, str]:
     """Every generated file with its text."""
     content = rules(settings)
-    own = {ROOT / "deploy/prometheus/rules/prices.yml": to_yaml(prices(settings))} if settings.prices else {}
     return {
-        **own,
+        **(only_prices(settings) if settings.prices else {}),
         ROOT / "deploy/prometheus/rules/alerts.yml": to_yaml(content),
         ROOT / "deploy/prometheus/rules/recording.yml": to_yaml(recording()),
         ROOT / "docs/alerts.md": runbooks(ENGLISH, expression),
@@ -248,9 +254,14 @@ def main() -> int:
     """Write or check the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a committed file differs")
-    parser.add_argument("--grafana-url", default=Settings().grafana_url, help="Grafana's address (%(default)s)")
-    parser.add_argument("--runbook-url", default=Settings().runbook_url, help="address of docs/alerts.md (%(default)s)")
-    parser.add_argument("--price-per-gpu-hour", type=float, help="in your currency; writes rules/prices.yml")
+    usual = Settings()
+    parser.add_argument("--grafana-url", help=f"Grafana's address; give both addresses at once ({usual.grafana_url})")
+    parser.add_argument("--runbook-url", help=f"address of docs/alerts.md ({usual.runbook_url})")
+    parser.add_argument(
+        "--price-per-gpu-hour",
+        type=float,
+        help="in your currency; give all prices at once: without an address they are all that is written",
+    )
     parser.add_argument("--price-per-kwh", type=float, help="in your currency")
     parser.add_argument("--co2-per-kwh", type=float, help="kilograms of CO2 for a kilowatt-hour of your grid")
     arguments = parser.parse_args()
@@ -260,12 +271,15 @@ def main() -> int:
         CO2_KWH: arguments.co2_per_kwh,
     }
     prices = tuple((one, price) for one, price in asked.items() if price is not None)
-    settings = Settings(arguments.grafana_url.rstrip("/"), arguments.runbook_url, prices=prices)
-    stale = [path for path, text in outputs(settings).items() if not path.exists() or path.read_text("utf-8") != text]
+    grafana, runbook = arguments.grafana_url or usual.grafana_url, arguments.runbook_url or usual.runbook_url
+    settings = Settings(grafana.rstrip("/"), runbook, prices=prices)
+    addressed = arguments.grafana_url or arguments.runbook_url
+    files = only_prices(settings) if prices and not addressed else outputs(settings)
+    stale = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         if not arguments.check:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(outputs(settings)[path], encoding="utf-8")
+            path.write_text(files[path], encoding="utf-8")
         print(f"{'differs' if arguments.check else 'wrote'}: {path.relative_to(ROOT)}")
     return 1 if arguments.check and stale else 0
 

@@ -331,6 +331,7 @@ def measure(cycles: int, count: int) -> list[str]:
             time.sleep(12)  # one round of the slow sources
             series = sum(line[:1] not in (b"#", b"") for line in scrape(ours, {}).split(b"\n"))
             load = os.getloadavg()[0]
+            print(f"{count} rounds of {WATCH_SECONDS} s ...", file=sys.stderr, flush=True)
             cpu = [share(ours) for _ in range(count)]
             with bare(Client(ours, keep=False).ask(), root) as least:
                 clients = {
@@ -339,10 +340,14 @@ def measure(cycles: int, count: int) -> list[str]:
                     for kind in (KEPT, NEW)
                 }
                 clients["bare"] = Client(least, keep=False)
+                print(f"{count} rounds of {SCRAPES} scrapes ...", file=sys.stderr, flush=True)
                 rounds = [latency(clients) for _ in range(count)]
             nvml.set({"gpu.0.square": SQUARE})
             mean, gauges = accuracy(ours)
             memory = resident(ours.pid)
+        kept = f"yoloscope, {KEPT}"
+        shown = (statistics.median(statistics.median(one[kept]) for one in rounds), statistics.median(cpu))
+        print("p50 {:.2f} ms, CPU {:.2f} %; now {} cycles ...".format(*shown, cycles), file=sys.stderr, flush=True)
         with fleet(small, 1, 2):
             command = [sys.executable, __file__, "--growth", str(small), "--cycles", str(cycles)]
             grown = json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout)

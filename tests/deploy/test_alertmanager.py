@@ -158,3 +158,19 @@ def test_the_worse_severity_silences_the_other(manager: str) -> None:
     for alert in both:
         live.post_alert(manager, **_labels(alert, "held"))
     live.wait_for(lambda: _inhibited(manager, "held") == {"GpuHeldIdle/warning"})
+
+
+def test_a_full_disk_does_not_silence_another_one(manager: str) -> None:
+    """/scratch at 2 % silences its own warning, not that of / at 4 %, which is somebody else's work."""
+    severe, mild = sorted((alert for alert in ALERTS if alert.name == "DiskAlmostFull"), key=lambda one: one.severity)
+    live.post_alert(manager, **_labels(severe, "disks"), mountpoint="/scratch")
+    for mountpoint in ("/scratch", "/"):
+        live.post_alert(manager, **_labels(mild, "disks"), mountpoint=mountpoint)
+    live.wait_for(lambda: _inhibited(manager, "disks"))
+    found = [one for one in json.loads(live.get(f"{manager}/api/v2/alerts")) if "mountpoint" in one["labels"]]
+    silenced = {
+        one["labels"]["mountpoint"]: bool(one["status"]["inhibitedBy"])
+        for one in found
+        if one["labels"]["severity"] == mild.severity
+    }
+    assert silenced == {"/scratch": True, "/": False}

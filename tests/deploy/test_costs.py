@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pytest
+
 TARGET = 'job="yoloscope",instance="node1:9911"'
 FACTS = 'task="detect",model="yolo11m.pt",user="{user}",slurm_job_id="{job}",pod="{pod}"'
 
@@ -90,3 +92,20 @@ def test_prices_are_recorded_only_if_they_are_known() -> None:
         {"record": "yoloscope_price_per_kwh", "expr": "vector(0.2)"},
         {"record": "yoloscope_co2_kilograms_per_kwh", "expr": "vector(0.4)"},
     ]
+
+
+def test_prices_leave_the_addresses_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who first gives the address of Grafana and then the prices has both; an address given with them is written."""
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+
+    def run(*arguments: str) -> tuple[str, bool]:
+        monkeypatch.setattr("sys.argv", ["generate", *arguments])
+        assert generate.main() == 0
+        folder = tmp_path / "deploy/prometheus/rules"
+        return (folder / "alerts.yml").read_text(encoding="utf-8"), (folder / "prices.yml").exists()
+
+    alerts, priced = run("--grafana-url=https://grafana.example.com")
+    assert ("https://grafana.example.com/d/" in alerts, priced) == (True, False)
+    assert run("--price-per-kwh=0.2") == (alerts, True)
+    alerts, _ = run("--price-per-kwh=0.2", "--grafana-url=https://other.example.com")
+    assert "https://other.example.com/d/" in alerts

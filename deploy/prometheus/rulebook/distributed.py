@@ -6,7 +6,7 @@ from yoloscope_exporter import catalog as c
 from yoloscope_exporter.measures.training import EXPOSED
 
 from .model import INFO, NO_FLAPPING, OF_RANK, OF_RUN, RANK, RUN, WARNING, Alert, Text, measured, series
-from .records import DATA_WAIT, ENOUGH_TRAINING, LAG, TRAINING
+from .records import DATA_WAIT, ENOUGH_TRAINING, LAG, TRAINING, alive
 
 STRAGGLER_RANK = Alert(
     name="StragglerRank",
@@ -50,7 +50,7 @@ STRAGGLER_RANK = Alert(
 RANKS_MISSING = Alert(
     name="RanksMissing",
     expr=(
-        f"max by ({RUN}, world_size) ({series(c.TRAIN_RUN_INFO, world_size='!~0?|1')})\n"
+        f"max by ({RUN}, world_size) ({series(c.TRAIN_RUN_INFO, world_size='!~0?|1')} {alive()})\n"
         f"* on ({RUN}) group_left () count by ({RUN}) ({series(c.TRAIN_UP)} == 1)\n"
         f"unless on ({RUN}, world_size)\n"
         f'  count_values by ({RUN}) ("world_size", count by ({RUN}) ({series(c.TRAIN_UP)} == 1))\n'
@@ -68,8 +68,8 @@ RANKS_MISSING = Alert(
         fix="Start with `yoloscope run -- yolo detect train device=0,1 ...`, which reaches every rank; "
         "yoloscope_hooks.attach reaches them from Ultralytics 8.4.140 on. A node without exporter, or with "
         "another YOLOSCOPE_DIR, hides its ranks as well.",
-        meaning="Living ranks against the world size that the ranks themselves state, while all that report are "
-        "training.",
+        meaning="Living ranks against the world size that they themselves state, while all that report are training. "
+        "What dead ranks stated does not count: a run may be resumed with fewer.",
         verify="`ls /dev/shm/yoloscope/*` on each node: one record per rank.",
         silence="Ranks on nodes that are not monitored.",
     ),
@@ -78,7 +78,8 @@ RANKS_MISSING = Alert(
         what="{{ $labels.world_size }} 个 rank 中只看到 {{ $value }} 个；其余 rank 等待数据或异常退出都不会被发现。",
         fix="用 `yoloscope run -- yolo detect train device=0,1 ...` 启动，可覆盖所有 rank；yoloscope_hooks.attach 从 "
         "Ultralytics 8.4.140 起可覆盖。没有 exporter、或 YOLOSCOPE_DIR 不同的节点也会隐藏其 rank。",
-        meaning="存活的 rank 数与 rank 自己声明的 world size 比较，仅当上报的都在训练时。",
+        meaning="存活的 rank 数与它们自己声明的 world size 比较，仅当上报的都在训练时。已结束的 rank 所声明的不算："
+        "任务可以用更少的 rank 恢复。",
         verify="在每个节点上执行 `ls /dev/shm/yoloscope/*`：每个 rank 一个记录文件。",
         silence="有 rank 在未监控的节点上。",
     ),

@@ -186,12 +186,18 @@ TRAINING_FAILED = Alert(
     ),
 )
 
+_ENDED = f"last_over_time({series(c.TRAIN_STATE, '5m', state='=~finished|failed|killed')}) == 1"
+_STARTED = f"max by ({RUN}) ({series(c.TRAIN_START_TIMESTAMP_SECONDS)})"
+_STARTED_BEFORE = f"max by ({RUN}) ({series(c.TRAIN_START_TIMESTAMP_SECONDS)} offset 5m)"
+
 TRAINING_VANISHED = Alert(
     name="TrainingVanished",
     expr=(
         f"count by ({RUN_ON_NODE}) (\n"
         f"  ({series(c.TRAIN_UP)} offset 5m == 1) unless on ({RANK}) {series(c.TRAIN_UP)}\n"
+        f"  unless on ({RANK}) {_ENDED}\n"
         f")\n"
+        f"unless on ({RUN}) {_STARTED} > {_STARTED_BEFORE}\n"
         f"and on ({NODE}) {series(c.BUILD_INFO)}"
     ),
     labels=OF_RUN_ON_NODE,
@@ -207,8 +213,9 @@ TRAINING_VANISHED = Alert(
         "state, though the exporter answers: its record was removed.",
         fix="The record directory was emptied (a reboot, a cleaned /dev/shm, a restarted container) or is not shared "
         "any more: YOLOSCOPE_DIR must be one volume for trainer and exporter. If the training is gone, resume=True.",
-        meaning="A clean end is shown for 15 minutes and a death for an hour, so nothing that ended in an orderly way "
-        "disappears from one minute to the next.",
+        meaning="Ranks that trained and were gone at a later scrape, without a state finished, failed or killed in "
+        "between, however short it was shown. A run that has started anew since, on this node or another, with fewer "
+        "ranks or not, has not vanished.",
         verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node.",
         silence="Re-deploying the exporter with another directory.",
     ),
@@ -221,7 +228,8 @@ TRAINING_VANISHED = Alert(
         fix="记录目录被清空（重启、清理 /dev/shm、容器重建），或不再共享：YOLOSCOPE_DIR 必须是训练与 exporter "
         "共用的卷。"
         "如果训练任务已经结束，用 resume=True 继续。",
-        meaning="正常结束的任务显示 15 分钟，被终止的显示一小时，所以正常结束的任务不会突然消失。",
+        meaning="某些 rank 在训练，下一次抓取时却不见了，其间没有出现过 finished、failed 或 killed 状态"
+        "（无论显示多久）。此后在本节点或其他节点重新启动的任务不算消失，即使 rank 数减少。",
         verify="在节点上执行 `ls -la /dev/shm/yoloscope`；`pgrep -af yolo`。",
         silence="exporter 换目录重新部署时。",
     ),

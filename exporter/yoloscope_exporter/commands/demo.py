@@ -21,7 +21,7 @@ from rich.table import Table
 from yoloscope_exporter import ADDRESS, catalog
 from yoloscope_exporter.client.exporter import Exporter, diagnoses, scrape
 from yoloscope_exporter.commands.top import LiveView
-from yoloscope_exporter.demo import photos, processes
+from yoloscope_exporter.demo import folder, photos, processes, scraping
 from yoloscope_exporter.diagnosis.cfg import advised
 from yoloscope_exporter.diagnosis.signals.view import state
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
@@ -145,7 +145,7 @@ class ScrapeRecorder:
     type=click.Path(path_type=Path),
     default=Path("demo-output"),
     show_default=True,
-    help="Directory for the photos, the logs, the recording and the report.",
+    help="Directory for the photos, the logs, the recording and the report: new, empty, or of an earlier demo.",
 )
 @click.option("--epochs", type=click.IntRange(2, 100), default=3, show_default=True, help="Epochs per run.")
 @click.option("--prometheus/--no-prometheus", default=True, help="Start a Prometheus if it is on the PATH.")
@@ -190,13 +190,13 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
 
 def _folder(output: Path) -> Path:
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(output / "records", ignore_errors=True)
-        (output / "records").mkdir()
-        (output / "demo.om").unlink(missing_ok=True)
+        return folder.prepare(output)
+    except folder.OccupiedError as error:
+        raise click.UsageError(
+            f"--output {output}: not empty, and not of a demo (no {folder.MARKER}); choose a new or an empty folder"
+        ) from error
     except OSError as error:
         raise click.UsageError(f"--output {output}: {error.strerror}; choose a writable folder") from error
-    return output.resolve()
 
 
 def _create_photos(root: Path, console: Console) -> None:
@@ -232,16 +232,13 @@ def _prometheus(root: Path, url: str, console: Console) -> Iterator[None]:
     if binary is None or not shipped.exists():
         yield
         return
-    folder = root / "prometheus"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(shipped, folder)
-    configuration = folder / "prometheus.yml"
-    configuration.write_text(configuration.read_text().replace(f"127.0.0.1:{PORT}", url.removeprefix("http://")))
+    own = root / "prometheus"
+    configuration = scraping.configure(shipped, own, url.removeprefix("http://"))
     port = processes.free_port(9090)
     command = [
         binary,
         f"--config.file={configuration}",
-        f"--storage.tsdb.path={folder / 'data'}",
+        f"--storage.tsdb.path={own / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     log = root / "prometheus.log"

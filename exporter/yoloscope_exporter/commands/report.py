@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +17,14 @@ from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
-from yoloscope_exporter.reports.comparison import PAIR, Comparison, chance_of_slowdown, compare
+from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.promises import promises
-from yoloscope_exporter.reports.significance import CONFIDENCE
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from yoloscope_exporter.measures.series import Store
 
@@ -45,10 +45,42 @@ class _ManyAfterVs(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Every word after --vs, up to the next option, is one of its."""
-        begin = args.index("--vs") + 1 if "--vs" in args else len(args)
-        end = next((index for index in range(begin, len(args)) if args[index].startswith("-")), len(args))
-        more = [word for run in args[begin + 1 : end] for word in ("--vs", run)]
-        return super().parse_args(ctx, [*args[: begin + 1], *more, *args[max(end, begin + 1) :]])
+        options = [one for one in self.params if isinstance(one, click.Option) and not one.is_flag]
+        return super().parse_args(ctx, _one_by_one(args, {name for option in options for name in option.opts}))
+
+
+def _one_by_one(args: Sequence[str], with_value: Collection[str]) -> list[str]:
+    """`args` with --vs before each run of its group.
+
+    Raises:
+        click.UsageError: it cannot be told to which group a run belongs.
+    """
+    words: list[str] = []
+    in_group = named = named_before = False
+    rest = iter(args)
+    for word in rest:
+        if word == "--":
+            return [*words, word, *rest]
+        if word.startswith("-"):
+            in_group = word.partition("=")[0] == "--vs"
+            named_before |= in_group and named
+            words += [word, *_value(word, rest, with_value)]
+        elif in_group:
+            words += ["--vs", word]
+        elif named_before:
+            raise click.UsageError(f"{word}: name each group's runs together, A1 A2 --vs B1 B2")
+        else:
+            named = True
+            words.append(word)
+    return words
+
+
+def _value(option: str, rest: Iterator[str], with_value: Collection[str]) -> list[str]:
+    """The word after an option that has a value; click would take even another option for the run of --vs."""
+    value = list(islice(rest, int(option in with_value)))
+    if option == "--vs" and (not value or value[0].startswith("-")):
+        raise click.BadOptionUsage(option, f"Option {option!r} requires an argument.")
+    return value
 
 
 def _share(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
@@ -77,7 +109,8 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
     "--gate",
     callback=_share,
     metavar="PERCENT",
-    help="Exit with 1 if the second run, or group, is slower than the first by more than that, 95% sure.",
+    help="Exit with 1 if the second group is slower than the first by more than that, 95% sure; of one run each, if it "
+    "is so beyond the spread within them, 98% sure, which says nothing about what a repetition would give.",
 )
 @click.option(
     "--recording",
@@ -150,7 +183,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     \b
     Exit codes:
       0  done; with --gate: not slower beyond doubt
-      1  with --gate: slower by more than PERCENT, 95% sure
+      1  with --gate: slower by more than PERCENT beyond doubt
       2  bad input, or --gate on runs too short to judge
     """  # noqa: D301 - click reads the backslash
     where = _Where(recorded, prometheus, since, cluster, records or paths.directory())
@@ -196,12 +229,20 @@ def _gate(comparison: Comparison, least: float) -> int:
     if chance is None:
         raise click.ClickException("--gate: too little was seen of the runs' throughput to compare it")
     before, after = (column.estimate("throughput") for column in comparison.columns)
-    slower = chance < 1 - CONFIDENCE
+    slower = chance < 1 - comparison.confidence
     lost = 1 - after.mean / before.mean if before and after and before.mean else 0.0
-    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}"
-    verdict = f"slower by more than {least:.1%}" if slower else f"not slower by more than {least:.1%} beyond doubt"
-    click.echo(f"gate: {said}; {verdict}", err=True)
+    click.echo(f"gate: {_in_words(comparison, lost, least, slower=slower)}", err=True)
     return int(slower)
+
+
+def _in_words(comparison: Comparison, lost: float, least: float, *, slower: bool) -> str:
+    """What the gate has found, and what it could not find."""
+    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}"
+    sure = f"{comparison.confidence:.0%} sure{'' if comparison.repeated else ' by the spread within the two runs'}"
+    verdict = (
+        f"slower by more than {least:.1%}, {sure}" if slower else f"not slower by more than {least:.1%} beyond doubt"
+    )
+    return f"{said}; {verdict}{'' if comparison.repeated else f'. {ONE_EACH}'}"
 
 
 def _text(comparison: Comparison) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 _ARGUMENTS = "yoloscope.arguments"
+#: Seconds. No shorter than the longest usual scrape interval: an end that no scrape has seen looks like lost records.
+_SHOWN_AT_LEAST = 60.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Setting:
         return self.variable or f"YOLOSCOPE_{self.parameter.upper()}"
 
 
+_shown = duration(_SHOWN_AT_LEAST)
 SETTINGS = (
     Setting(
         "web.listen-address",
@@ -78,9 +81,9 @@ SETTINGS = (
         "Interval of the fast collectors, 100ms to 5s; slow collectors run every tenth interval.",
         "DURATION",
     ),
-    Setting("runs.keep", duration(), "15m", "How long a finished or failed run stays visible.", "DURATION"),
-    Setting("runs.keep-killed", duration(), "1h", "How long a killed run stays visible.", "DURATION"),
-    Setting("runs.remove-after", duration(), "1d", "Age at which the record of an ended run is deleted.", "DURATION"),
+    Setting("runs.keep", _shown, "15m", "How long a finished or failed run stays visible, from 1m.", "DURATION"),
+    Setting("runs.keep-killed", _shown, "1h", "How long a killed run stays visible, from 1m.", "DURATION"),
+    Setting("runs.remove-after", _shown, "1d", "Age at which an ended run's record is deleted, from 1m.", "DURATION"),
     Setting(
         "diagnosis.window",
         duration(5.0, 3600.0),

@@ -104,8 +104,7 @@ def _within_cap(advice: Advice, s: Signals) -> Advice:
 
 def workers_cap(s: Signals) -> int | None:
     """Loader workers that Ultralytics starts at most, whatever is asked for; None where that is not known."""
-    on_cpu = s.facts.get("device") == "cpu"
-    gpus = 0 if on_cpu else s.numbers.get(Signals.visible_gpus.name)
+    gpus = 0 if without_cuda(s) else s.numbers.get(Signals.visible_gpus.name)
     if not s.has(Signals.node_cores) or gpus is None:
         return None
     return ultralytics.most_workers(s.node_cores, gpus, s.numbers.get(Signals.epoch_batches.name))
@@ -127,6 +126,11 @@ def _is_idle(name: str, value: Value, s: Signals) -> bool:
     return (now is not None and ultralytics.same(value, now)) or _is_ignored(name, value, s)
 
 
+def without_cuda(s: Signals) -> bool:
+    """Whether Ultralytics sets workers=0 and amp=False for the rank's device, whatever is asked for."""
+    return ultralytics.without_cuda(s.facts.get("device", ""))
+
+
 def in_use(name: str, s: Signals) -> Value | None:
     """The argument's value in this run, the default where the run does not say; None where neither is known."""
     if name == "batch":
@@ -140,15 +144,14 @@ def _is_ignored(name: str, value: Value, s: Signals) -> bool:
     """Ultralytics refuses it, or sets it back, in this run."""
     if not ultralytics.knows(s.facts.get("ultralytics", ""), name):
         return True
-    on_cpu = s.facts.get("device") in {"cpu", "mps"}
     several = s.get(Signals.world_size, 1) > 1
     return {
-        "amp": bool(value) and on_cpu,
+        "amp": bool(value) and without_cuda(s),
         "batch": several and isinstance(value, (int, float)) and value < 1,  # AutoBatch: refused with several GPUs
         "cache": str(value) == "ram" and not _may_cache(s),
         "mosaic": bool(value) and ultralytics.parsed(s.facts.get("rect", "")) is True,
         "rect": bool(value) and several,
-        "workers": on_cpu and s.get(Signals.workers, -1) == 0,  # set to 0 on a CPU whatever is asked for
+        "workers": without_cuda(s) and s.get(Signals.workers, -1) == 0,
     }.get(name, False)
 
 
@@ -224,8 +227,8 @@ def workers_possible(s: Signals) -> int | None:
 
     None where the number of CPUs is not known.
     """
-    if s.get(Signals.workers, -1) == 0 and s.facts.get("device") == "cpu":
-        return 0  # Ultralytics sets workers=0 on a CPU whatever is asked for
+    if s.get(Signals.workers, -1) == 0 and without_cuda(s):
+        return 0
     if not s.has(Signals.rank_cores):
         return None
     limit = max(int(s.rank_cores), 1)
@@ -280,6 +283,11 @@ def _checked(s: Signals) -> tuple[str, ...]:
         "workers cap": workers_cap(s) is not None,
     }
     return tuple(name for name, known in bounds.items() if known)
+
+
+def fewer_workers(s: Signals) -> dict[str, Value]:
+    """Half of the workers, where there is more than one."""
+    return {"workers": int(s.workers) // 2} if s.get(Signals.workers) > 1 else {}
 
 
 def _cap(s: Signals, chosen: int) -> str:

@@ -62,10 +62,6 @@ def _either(one: Callable[[Signals], bool], other: Callable[[Signals], bool]) ->
     return lambda s: one(s) or other(s)
 
 
-def _fewer_workers(s: Signals) -> Mapping[str, Value]:
-    return {"workers": max(int(s.get(Signals.workers, 8)) // 2, 1)}
-
-
 CAUSES = (
     Cause(
         "cuda_out_of_memory",
@@ -143,7 +139,7 @@ CAUSES = (
         lambda s: "SIGKILL" in s.names.get("death_signals", "") and s.get(Signals.oom_kills) > 0,
         "each worker holds its own batches; a RAM cache comes on top",
         "workers ended by SIGKILL and the cgroup's count of OOM kills rose",
-        lambda s: {**_fewer_workers(s), "cache": False},
+        lambda s: {**advice.fewer_workers(s), "cache": False},
     ),
     Cause(
         "shared_memory_full",
@@ -154,7 +150,7 @@ CAUSES = (
         ),
         "docker run --shm-size=8g or --ipc=host; in Kubernetes an emptyDir, medium: Memory",
         "a worker ended by SIGBUS, `insufficient shared memory (shm)`",
-        _fewer_workers,
+        advice.fewer_workers,
     ),
     Cause(
         "worker_killed",
@@ -165,7 +161,7 @@ CAUSES = (
         ),
         "journalctl -k names the kernel's OOM killer; a native library that crashes shows with workers=0",
         "`train_worker_death_signal_total`, `DataLoader worker ... is killed by signal`",
-        _fewer_workers,
+        advice.fewer_workers,
     ),
     Cause(
         "disk_full",
@@ -216,7 +212,7 @@ CAUSES = (
         ),
         "fewer workers, cache=False; free -h, and who else uses memory",
         "`MemoryError`, `DefaultCPUAllocator: can't allocate memory`",
-        lambda s: {**_fewer_workers(s), "cache": False},
+        lambda s: {**advice.fewer_workers(s), "cache": False},
     ),
     Cause(
         "too_many_files",
@@ -224,7 +220,7 @@ CAUSES = (
         _says(r"Too many open files|\[Errno 24\]|received 0 items of ancdata"),
         "ulimit -n 65536; fewer workers; torch.multiprocessing.set_sharing_strategy('file_system')",
         "`[Errno 24] Too many open files`, `received 0 items of ancdata`",
-        _fewer_workers,
+        advice.fewer_workers,
     ),
     Cause(
         "not_a_number",
@@ -267,7 +263,7 @@ CAUSES = (
         lambda s: s.state == "killed" and s.get(Signals.oom_kills) > 0,
         "fewer workers, no RAM cache, or a higher limit (--mem, resources.limits.memory)",
         "the cgroup's count of OOM kills rose",
-        lambda s: {**_fewer_workers(s), "cache": False},
+        lambda s: {**advice.fewer_workers(s), "cache": False},
     ),
     Cause(
         "collective_abort",
@@ -317,7 +313,7 @@ CAUSES = (
         lambda s: s.state == "killed" and s.get(Signals.node_oom_kills) > 0,
         "journalctl -k names who was killed; fewer workers, no RAM cache",
         "the node's count of OOM kills rose",
-        lambda s: {**_fewer_workers(s), "cache": False},
+        lambda s: {**advice.fewer_workers(s), "cache": False},
     ),
 )
 BY_NAME = {cause.name: cause for cause in CAUSES}

@@ -72,6 +72,11 @@ _RESIZED = frozenset({"detect", "segment", "pose", "obb"})
 SINCE: Mapping[str, tuple[int, ...]] = {"compile": (8, 4, 190)}
 
 
+def without_cuda(device: str) -> bool:
+    """Whether it is a CPU or Apple's MPS: there workers are set to 0 and AMP is off, whatever is asked for."""
+    return device.partition(":")[0] in {"cpu", "mps"}
+
+
 def knows(version: str, name: str) -> bool:
     """Whether a version knows an argument; False for new ones where the version is not known."""
     return name not in SINCE or version_of(version) >= SINCE[name]

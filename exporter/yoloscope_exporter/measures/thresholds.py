@@ -62,6 +62,9 @@ class Thresholds:
     io_pressure: float = threshold(
         0.10, _OURS + "a tenth of the time somebody waits for I/O; the wait to explain is as long"
     )
+    io_delay_share: float = threshold(
+        0.10, _OURS + "a tenth of a worker's own time, as the kernel's delay accounting has it; cached pages cost none"
+    )
     disk_busy: float = threshold(0.80, "iostat(1): %util near 100 is saturation; a queue forms from 80 % on")
     major_faults: float = threshold(
         50, _OURS + "pages fetched from storage per batch: at 0.1 to 10 ms each they make a wait", unit="faults"
@@ -182,7 +185,7 @@ MORE: Final[dict[str, Threshold]] = {
     "disk_used_severe": Threshold(0.95, "ratio", f"{_NODE_MIXIN}: 5 % left warns"),
     "hot": Threshold(85, "celsius", "NVIDIA's boards slow down from about 88 to 93 on"),
     "retired_pages_some": Threshold(15, "pages", f"{_DCGM}: 15 with a recent one"),
-    "fragmented_severe": Threshold(0.5, "ratio", "(J) half of what is reserved"),
+    "fragmented_severe": Threshold(0.5, "ratio", "(J) of the device: half of it, reserved but never used at once"),
     "age_of_figures": Threshold(30, "seconds", "(J) two scrapes"),
     "age_of_figures_severe": Threshold(120, "seconds", "(J) eight scrapes"),
     # --- what counts as training

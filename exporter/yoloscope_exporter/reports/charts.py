@@ -79,12 +79,12 @@ class Bar(NamedTuple):
 
 
 def lines(
-    curves: Mapping[str, Sequence[tuple[float, float]]], bands: Sequence[tuple[float, float, str]] = ()
+    curves: Mapping[str, Sequence[tuple[float, float]]], begin: float, bands: Sequence[tuple[float, float, str]] = ()
 ) -> LineChart:
-    """Curves over time since the first point, with `bands` (from, to, name) shaded behind them."""
+    """Curves over time since `begin`, with `bands` (from, to, name) shaded behind them."""
     everything = [point for points in curves.values() for point in points]
     times, values = ([point[axis] for point in everything] for axis in (0, 1))
-    begin, end, top, low = min(times), max(times), _ceiling(max(values)), min(0.0, *values)
+    end, top, low = max(begin, *times), _ceiling(max(values)), min(0.0, *values)
 
     def x(time: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (time - begin) / ((end - begin) or 1.0)

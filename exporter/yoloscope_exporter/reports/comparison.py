@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +29,7 @@ ROUNDING = {True: 0.005, False: 0.0005}
 PAIR = 2
 SAME = "same"
 BEYOND, WITHIN = "more than the runs' own spread", "within the runs' own spread"
+ONE_EACH = "One run each says nothing about what a repetition would give: `report A1 A2 A3 --vs B1 B2 B3`."
 #: Facts that differ from run to run and explain nothing.
 IGNORED = frozenset({"pid", "user", "slurm_job_id", "pod"})
 
@@ -106,29 +107,43 @@ class Comparison:
     rows: tuple[Row, ...]
     differences: tuple[tuple[str, ...], ...]
 
+    @property
+    def repeated(self) -> bool:
+        """Whether any column has more than one run."""
+        return any(len(column.runs) > 1 for column in self.columns)
+
+    @property
+    def confidence(self) -> float:
+        """Asked of what is said beyond doubt: of single runs more."""
+        return CONFIDENCE if self.repeated else CONFIDENCE_OF_ONE
+
 
 def compare(*groups: Sequence[Summary]) -> Comparison:
     """Put runs, or groups of repeated ones, side by side: figures, how they changed, and how sure that is."""
     names = ("before", "after") if len(groups) == PAIR else [str(number + 1) for number in range(len(groups))]
     columns = tuple(Column(name, tuple(group)) for name, group in zip(names, groups, strict=True))
+    facts = [
+        (name, *values)
+        for name in dict.fromkeys((*CONFIGURED, *catalog.RUN_FACTS))
+        if name not in IGNORED and len(set(values := [column.fact(name) for column in columns])) > 1
+    ]
+    bare = Comparison(columns, (), tuple(facts))
+    return replace(bare, rows=_rows(bare))
+
+
+def _rows(comparison: Comparison) -> tuple[Row, ...]:
+    columns = comparison.columns
     known = [name for name in QUANTITIES if sum(column.figure(name) is not None for column in columns) > 1]
     chances = {
         (name, index): chance
         for name, index in product(known, range(1, len(columns)))
         if (chance := _chance(name, columns[0], columns[index])) is not None
     }
-    repeated = any(len(column.runs) > 1 for column in columns)
-    sure = _sure(chances, CONFIDENCE if repeated else CONFIDENCE_OF_ONE)
+    sure = _sure(chances, comparison.confidence)
     rows = [
         _row(name, columns, {index: (name, index) in sure for key, index in chances if key == name}) for name in known
     ]
-    rows.append(Row("verdicts", "verdicts", tuple(Cell(column.verdicts) for column in columns)))
-    facts = [
-        (name, *values)
-        for name in dict.fromkeys((*CONFIGURED, *catalog.RUN_FACTS))
-        if name not in IGNORED and len(set(values := [column.fact(name) for column in columns])) > 1
-    ]
-    return Comparison(columns, tuple(rows), tuple(facts))
+    return (*rows, Row("verdicts", "verdicts", tuple(Cell(column.verdicts) for column in columns)))
 
 
 def _sure(chances: Mapping[tuple[str, int], float], confidence: float) -> set[tuple[str, int]]:
@@ -189,13 +204,12 @@ def _words(before: Column, after: Column, *, sure: bool) -> str:
 
 def about(comparison: Comparison) -> list[str]:
     """How the table is to be read."""
-    several = any(len(column.runs) > 1 for column in comparison.columns)
-    spread = "among the repeated runs" if several else "from within each run"
+    spread = "among the repeated runs" if comparison.repeated else "from within each run"
     lines = [f"± is the interval that holds the mean at {CONFIDENCE:.0%}, estimated {spread}."]
     if len(comparison.columns) > PAIR:
         lines.append(f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}.")
-    if not several:
-        lines.append("One run each says nothing about what a repetition would give: `report A1 A2 A3 --vs B1 B2 B3`.")
+    if not comparison.repeated:
+        lines.append(ONE_EACH)
     return lines
 
 

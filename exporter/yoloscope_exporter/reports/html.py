@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.reports.charts import Bar, BlockChart, LineChart
     from yoloscope_exporter.reports.comparison import Comparison
-    from yoloscope_exporter.reports.curves import Curve
     from yoloscope_exporter.reports.summary import Summary
 
 #: The page's colours: those of lines first, then those of states and phases.
@@ -79,21 +78,18 @@ def _template() -> Template:
 
 
 def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
-    """The curves of all runs in the same charts, each from its own start."""
+    """The curves of all runs in the same charts, over the time since the start of each."""
     return {
         name: charts.lines(
             {
-                f"{role}: {curve.name}": _from_zero(curve)
+                f"{role}: {curve.name}": [(time - summary.start, value) for time, value in curve.points]
                 for role, summary in runs.items()
                 for curve in summary.curves.get(name, ())
-            }
+            },
+            begin=0.0,
         )
         for name in dict.fromkeys(name for summary in runs.values() for name in summary.curves)
     }
-
-
-def _from_zero(curve: Curve) -> list[tuple[float, float]]:
-    return [(time - curve.points[0][0], value) for time, value in curve.points]
 
 
 def _facts(summary: Summary) -> str:
@@ -109,7 +105,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
 def _curves(summary: Summary) -> dict[str, LineChart]:
     pauses = [span for span in summary.states if span[2] in ("validate", "checkpoint")]
     return {
-        name: charts.lines({curve.name: curve.points for curve in curves}, pauses)
+        name: charts.lines({curve.name: curve.points for curve in curves}, summary.start, pauses)
         for name, curves in summary.curves.items()
     }
 

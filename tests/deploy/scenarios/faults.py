@@ -491,6 +491,17 @@ def is_killed_and_resumed_elsewhere(w: World) -> None:
     w.train(Part(60), node=1, start=25)
 
 
+@fault(at=20, mended=25, minutes=60, TrainingKilled=(0, 0))
+def is_killed_and_resumed_with_fewer_ranks(w: World) -> None:
+    """Elastic: four ranks on one node, then two on another, and both that there are report."""
+    w.host(gpus=4)
+    w.host(1, gpus=2)
+    for rank in range(4):
+        w.train(Part(20), Part(60, "killed", busy=0), rank=str(rank), ranks=4, gpu=str(rank))
+    for rank in range(2):
+        w.train(Part(60), rank=str(rank), ranks=2, gpu=str(rank), node=1, start=25)
+
+
 @fault(at=20, mended=50, minutes=60, TrainingKilled=(0, 0))
 def is_killed_in_one_of_two_clusters(w: World) -> None:
     """In the other one a run of the same name begins on a node of the same address: it is not this one resumed."""
@@ -515,6 +526,22 @@ def record_is_removed(w: World) -> None:
     """/dev/shm is emptied under a running training."""
     w.host()
     w.train(Part(30))
+
+
+@fault(at=30, mended=30, minutes=105, also=("RanksMissing",), TrainingVanished=(2, 64.75))
+def records_of_one_node_are_removed(w: World) -> None:
+    """The rank on the other node, which began a minute earlier, goes on: the run has not started anew."""
+    w.host()
+    w.host(1)
+    w.train(Part(105), ranks=2)
+    w.train(Part(29), rank="1", ranks=2, node=1, start=1)
+
+
+@fault(at=20, mended=21, minutes=60, TrainingKilled=(0, 0))
+def is_killed_and_shown_for_a_minute(w: World) -> None:
+    """--runs.keep-killed=1m: what is no longer shown has not vanished."""
+    w.host()
+    w.train(Part(20), Part(1, "killed", busy=0))
 
 
 @fault(at=20, mended=20, minutes=60, LossNotFinite=(0, 25))

@@ -93,6 +93,22 @@ def early_stopping(w: World) -> None:
     w.train(*parts, epoch_minutes=12.25)
 
 
+def shown_for_a_minute(w: World) -> None:
+    """--runs.keep=1m, or a tuner with more runs than are kept: a minute after its end nothing is shown of a run."""
+    w.host()
+    w.train(Part(30), Part(1, "finished", busy=0))
+
+
+def restarted_with_fewer_ranks(w: World) -> None:
+    """A pod of four ranks ends with its records; a minute later the run goes on in one of two, on another node."""
+    w.host(gpus=4)
+    w.host(1, gpus=2)
+    for rank in range(4):
+        w.train(Part(30), rank=str(rank), ranks=4, gpu=str(rank))
+    for rank in range(2):
+        w.train(Part(2, "setup", busy=0), Part(60), rank=str(rank), ranks=2, gpu=str(rank), node=1, start=31)
+
+
 def one_run_after_the_other(w: World) -> None:
     """A run ends, the next begins on the same GPU two minutes later, while the old one is still shown."""
     w.host()
@@ -394,6 +410,8 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     cold_page_cache,
     close_mosaic,
     early_stopping,
+    shown_for_a_minute,
+    restarted_with_fewer_ranks,
     one_run_after_the_other,
     two_runs_share_a_gpu,
     small_model,

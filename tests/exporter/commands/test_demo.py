@@ -81,3 +81,14 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "--output" in result.output
     assert "choose a writable folder" in result.output
+
+
+def test_folder_of_somebody_else(tmp_path: Path) -> None:
+    """Refused, and nothing in it is touched: it may have records of its own."""
+    own = tmp_path / "records" / "run" / "0"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    result = CliRunner().invoke(main, ["demo", "--output", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "choose a new or an empty folder" in " ".join(result.output.split())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]

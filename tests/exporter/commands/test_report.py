@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 from yoloscope_exporter.cli import main
+from yoloscope_exporter.commands import report
 from yoloscope_exporter.recordings.writer import Writer
 
 from tests.recordings.federated import federated
@@ -87,6 +88,25 @@ def test_repetitions(folder: Path) -> None:
     assert " | significant (n=2+3) |" in result.output
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "A A --vs B --vs B B",
+        "A A --vs=B B B",
+        "A A --vs B --vs=B --vs B",
+        "A A --vs B B --cluster= --vs B",
+        "--vs B B B --gate 50% A A",
+        "--vs B B B -- A A",
+        "--cluster= A A --vs B B B",
+    ],
+)
+def test_every_way_to_name_the_second_group(folder: Path, arguments: str) -> None:
+    """It is never the first one's, and no option's value is a run."""
+    files = {"A": folder / "mended.om.gz", "B": folder / "starved.om"}
+    result = run(*(files.get(word, word.replace("=B", f"={files['B']}")) for word in arguments.split()))
+    assert "| before: mended, mended | after: starved, starved, starved |" in result.output
+
+
 def test_gate(folder: Path) -> None:
     """1 where the second run is slower beyond doubt, 0 where it is not, 2 where that cannot be said."""
     starved, mended = folder / "starved.om", folder / "mended.om.gz"
@@ -94,12 +114,30 @@ def test_gate(folder: Path) -> None:
     assert (slower.exit_code, "slower by more than 5.0%" in slower.output) == (1, True)
     assert run(starved, mended, "--gate", "5%").exit_code == 0
     assert run(starved, starved, "--gate", "0%").exit_code == 0
-    assert run(mended, mended, "--vs", starved, starved, "--gate", "5%").exit_code == 1
+    repeated = run(mended, mended, "--vs", starved, starved, "--gate", "5%")
+    assert (repeated.exit_code, "slower by more than 5.0%, 95% sure\n" in repeated.output) == (1, True)
     short = record(folder / "short.om", Plan(run="short", epochs=1, batches=4))
     unknown = run(mended, short, "--gate", "5%")
     assert unknown.exit_code == 2
     assert "too little was seen" in unknown.output
     assert "  2  bad input, or --gate" in run("--help").output
+
+
+@pytest.mark.parametrize(("first", "second"), [("mended.om.gz", "starved.om"), ("starved.om", "mended.om.gz")])
+def test_gate_on_one_run_each_says_what_it_cannot_tell(folder: Path, first: str, second: str) -> None:
+    """Whichever way it ends; and it never claims 95 %."""
+    line = run(folder / first, folder / second, "--gate", "5%", "--markdown", folder / "g.md").stderr.splitlines()[-1]
+    assert line.startswith("gate: ")
+    assert "One run each says nothing about what a repetition would give" in line
+    assert "95%" not in line
+
+
+def test_gate_asks_more_of_one_run_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A doubt of 3 % is small enough of repetitions only."""
+    monkeypatch.setattr(report, "chance_of_slowdown", lambda *_: 0.03)
+    starved, mended = folder / "starved.om", folder / "mended.om.gz"
+    assert run(mended, starved, "--gate", "5%").exit_code == 0
+    assert run(mended, mended, "--vs", starved, starved, "--gate", "5%").exit_code == 1
 
 
 def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
@@ -119,6 +157,8 @@ def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
         ((), "no runs in"),
         (("a", "--vs", "b", "c"), "name at least two on either side"),
         (("a", "--vs"), "Option '--vs' requires an argument"),
+        (("a", "--vs", "--gate", "5%"), "Option '--vs' requires an argument"),
+        (("a", "b", "--vs", "c", "d", "--gate", "5%", "e"), "e: name each group's runs together"),
         (("--vs", "b"), "name one run, or several to compare"),
         (("a", "b", "c", "--gate", "5%"), "--gate compares two runs, or two groups"),
         (("a", "b", "--gate", "5"), "'5' is no share; use for example 5%"),

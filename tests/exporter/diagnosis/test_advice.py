@@ -59,9 +59,10 @@ def test_workers_stay_within_the_machine(limits: dict[str, float], workers: int)
 
 
 def test_no_workers_where_they_cannot_be_had() -> None:
-    """With as many workers as CPUs, and on a CPU where Ultralytics sets 0, the advice is not to raise `workers`."""
+    """With as many workers as CPUs, and without CUDA where Ultralytics sets 0, the advice is not to raise `workers`."""
     assert advice.more_workers(signals(**LOADER, rank_cores=2.0)) is None
-    assert advice.more_workers(signals({"device": "cpu"}, **{**LOADER, "workers": 0.0}, rank_cores=8.0)) is None
+    for device in ("cpu", "mps"):
+        assert advice.more_workers(signals({"device": device}, **{**LOADER, "workers": 0.0}, rank_cores=8.0)) is None
 
 
 def test_gain_is_the_slower_of_loader_and_trainer() -> None:

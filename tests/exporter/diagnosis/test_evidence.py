@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from yoloscope_exporter.diagnosis import engine, rules
+from yoloscope_exporter.diagnosis.rules.loader import io_evidence
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 
@@ -53,6 +56,13 @@ def test_storage_is_named_on_evidence_of_its_own(evidence: dict[str, float], sai
     assert list(found) == ["loader_io"]
     assert said in found["loader_io"].evidence
     assert "10%" not in found["loader_io"].evidence.replace("90%", "")
+
+
+def test_a_worker_s_wait_for_its_disk_has_a_limit_of_its_own() -> None:
+    """How long some task of the node waited is another quantity."""
+    s = Signals("run", "0", "train", numbers=WAITING | {"io_delay_share": 0.2, "io_pressure": 0.2})
+    assert io_evidence(s, replace(DEFAULTS, io_delay_share=0.5)) == ["I/O pressure 20%"]
+    assert io_evidence(s, replace(DEFAULTS, io_pressure=0.5)) == ["workers wait for block I/O 20% of their time"]
 
 
 @pytest.mark.parametrize(
@@ -180,11 +190,27 @@ def test_heat_and_a_power_brake_are_told_apart() -> None:
 )
 def test_who_killed_a_training(numbers: dict[str, float], cause: str, said: str) -> None:
     """Without a cgroup that counts, as in WSL2, the node's count is what is left, and is no certainty."""
-    s = Signals("run", "0", "killed", numbers=numbers)
+    s = Signals("run", "0", "killed", numbers={"workers": 8.0, **numbers})
     (verdict,) = engine.diagnose(s, {"killed": s}, DEFAULTS).verdicts
     assert cause in verdict.cause
     assert said in verdict.evidence
     assert ("workers=4" in verdict.fix) == bool(said)
+
+
+@pytest.mark.parametrize("workers", [{}, {"workers": 0.0}, {"workers": 1.0}], ids=["unknown", "none", "one"])
+def test_no_fewer_workers_where_there_is_at_most_one(workers: dict[str, float]) -> None:
+    """One worker in place of none would take more memory."""
+    s = Signals("run", "0", "killed", numbers={"oom_kills": 1.0, **workers}, facts={"cache": "ram"})
+    (verdict,) = engine.diagnose(s, {"killed": s}, DEFAULTS).verdicts
+    assert verdict.fix.startswith("cache=False resume=True;")
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "mps:0"])
+def test_where_there_can_be_no_workers_the_fix_says_so(device: str) -> None:
+    """Ultralytics sets workers=0 on MPS as on a CPU: to advise them would leave nothing to type."""
+    found = told(WAITING | {"workers": 0.0}, device=device)
+    assert "sets workers=0 on a CPU and on MPS" in found["loader_workers"].fix
+    assert "workers=" not in found["loader_workers"].fix.replace("workers=0", "")
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 import yoloscope_exporter
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis import rules, signals
+from yoloscope_exporter.diagnosis import engine, rules, signals
+from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.peers import with_peers
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
@@ -130,6 +132,20 @@ def test_a_process_has_a_first_epoch_of_its_own(done: float, left: float | None)
     assert one.resident_growth_bytes == 0.0
 
 
+def test_whose_memory_grows_is_read_where_its_growth_is() -> None:
+    """The trainer fills a cache of 50 GB in the set-up; later the validation's workers come, and the others leak."""
+    who, store = ("a", "0"), Store()
+    for time in range(200):
+        after = max(time - 100, 0)
+        held = {"main": 1e9 + min(time, 50) * 1e9, "worker": 4e9 + after * 1e8, "val_worker": 1e11 * (time > 150)}
+        resident = [Sample(c.TRAIN_PROCESS_RESIDENT_BYTES, (*who, role), value) for role, value in held.items()]
+        epoch = Sample(c.TRAIN_EPOCH, who, 1.0 if time < 100 else 2.0)
+        store.add(100.0 + time, [*ranks("a", 1), epoch, *resident])
+    window = Window(store, 100.0, 299.0)
+    (one,) = signals.gather([(window, window)])
+    assert one.names["growing"] == "worker"
+
+
 def test_shared_memory_is_the_ranks_own_where_it_is_known() -> None:
     """The exporter of a node sees another /dev/shm than a training in a container."""
     mount = ("/dev/shm", "tmpfs")
@@ -164,6 +180,15 @@ def test_ranks_of_a_run_are_not_those_of_the_node() -> None:
     """A data set cached in memory is kept once for each rank of its own run."""
     one = node(*ranks("a", 2), *ranks("b", 3))["a"]
     assert (one.run_ranks, one.ranks) == (2.0, 5.0)
+
+
+@pytest.mark.parametrize(("world", "least"), [({"world_size": 4.0}, 0.25), ({"world_size": 8.0}, None), ({}, None)])
+def test_what_everybody_waits_is_not_known_of_a_part_of_the_ranks(world: dict[str, float], least: float | None) -> None:
+    """A straggler on another node lets all ranks of this one wait alike."""
+    here = [Signals("a", str(rank), "train", numbers={"exposed_share": 0.25, **world}) for rank in range(4)]
+    compared = with_peers(here, Faults())
+    assert [one.numbers.get("least_exposed_share") for one in compared] == [least] * 4
+    assert [engine.judge(one, DEFAULTS).get("communication_bound") for one in compared] == [least and True] * 4
 
 
 def test_a_signal_is_its_own_name_on_the_class_and_a_number_on_a_rank() -> None:

@@ -7,10 +7,21 @@ from yoloscope_exporter.reports import charts
 
 def test_lines_stay_inside_their_plot() -> None:
     """Every point lies between the axes."""
-    (line,) = charts.lines({"a": [(0, -2), (5, 17), (9, 3)]}).lines
+    (line,) = charts.lines({"a": [(0, -2), (5, 17), (9, 3)]}, 0).lines
     points = line.points
     assert all(charts.LEFT <= x <= charts.WIDTH and 0 <= y <= charts.HEIGHT for x, y in points)
     assert points[1][1] < points[2][1] < points[0][1]
+
+
+def test_time_begins_where_it_is_said_to() -> None:
+    """Not at the first point, which may come late."""
+    chart = charts.lines({"a": [(130.0, 1.0), (160.0, 2.0)]}, 100.0)
+    (first, _), (last, _) = chart.lines[0].points
+    assert (first - charts.LEFT) / (last - charts.LEFT) == 0.5
+    assert [(tick.label, tick.place) for tick in chart.times if tick.label in {"0s", "30s"}] == [
+        ("0s", charts.LEFT),
+        ("30s", first),
+    ]
 
 
 def test_parts_fill_the_row_and_bars_their_share() -> None:
@@ -25,6 +36,6 @@ def test_parts_fill_the_row_and_bars_their_share() -> None:
 
 def test_a_ninth_line_has_dashes_of_its_own() -> None:
     """Colours come again, dashes tell them apart."""
-    lines = charts.lines({str(index): [(0, 1), (1, index)] for index in range(9)}).lines
+    lines = charts.lines({str(index): [(0, 1), (1, index)] for index in range(9)}, 0).lines
     assert (lines[0].colour, lines[0].dash) == (lines[8].colour, "")
     assert lines[8].dash

@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+import pytest
 from yoloscope_exporter.diagnosis import colours
-from yoloscope_exporter.reports import html
+from yoloscope_exporter.reports import charts, html
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.summary import summarize
 
@@ -44,6 +45,19 @@ def test_everything_is_there(before: Summary, after: Summary) -> None:
     both = html.several(compare([before], [after]))
     for part in ("before: before", 'class="n better"', "Configuration that differs", "After: after", "before: rank 0"):
         assert part in both
+
+
+def test_overlaid_curves_begin_at_their_runs_start(before: Summary, after: Summary) -> None:
+    """A starved run is validated later than one that is not."""
+    page = html.several(compare([before], [after]))
+    chart = page[page.index("<h3>mAP50-95</h3>") :].partition("</svg>")[0]
+    drawn = {
+        role: float(x) - charts.LEFT
+        for x, role in re.findall(r'points="([\d.]+),[^"]*"><title>(\w+): validation</title>', chart)
+    }
+    first = {one.run: one.curves["mAP50-95"][0].points[0][0] - one.start for one in (before, after)}
+    assert drawn["before"] > drawn["after"] > 0
+    assert drawn["before"] / drawn["after"] == pytest.approx(first["before"] / first["after"], rel=0.01)
 
 
 def test_colours_are_those_of_the_dashboards(before: Summary) -> None:

@@ -13,7 +13,6 @@ from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
-    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
 
 def stall_limit(s: Signals, t: Thresholds) -> float:
@@ -101,7 +100,7 @@ def _stall_advice(s: Signals) -> Advice:
     if found := re.search(r"\b(?:open|read|pread64|write)\(\) of (/.+)", doing):
         return Advice(note=f"look at {found[1]} and where it lies: the mount, the server, or a pipe nobody serves")
     return Advice(
-        {"workers": max(int(s.get(Signals.workers)) // 2, 1)} if _missing_workers(s) else {},
+        advice.fewer_workers(s) if _missing_workers(s) else {},
         note="check shared memory (/dev/shm) and the storage's mount, then restart with resume=True",
     )
 
@@ -179,7 +178,7 @@ def _death_cause(s: Signals, _: Thresholds) -> str:
 
 
 def _death_advice(s: Signals) -> Advice:
-    fewer: dict[str, Value] = {"workers": int(s.workers) // 2} if s.get(Signals.workers) > 1 else {}
+    fewer = advice.fewer_workers(s)
     if _out_of_memory(s):
         return Advice({**fewer, "cache": False}, note="each worker holds its own batches; a RAM cache comes on top")
     if _without_shared_memory(s):

@@ -82,8 +82,8 @@ def _throttled(s: Signals, t: Thresholds) -> bool:
 
 
 def _without_workers(s: Signals, t: Thresholds) -> bool:
-    """The trainer prepares its batches itself; steps of a GPU leave it a CPU for a worker, those of a CPU may not."""
-    return s.get(Signals.workers, -1) == 0 and (s.facts.get("device") != "cpu" or _could_work(s, t))
+    """The trainer prepares its batches itself: with CUDA a worker could do so meanwhile, else where a CPU idles."""
+    return s.get(Signals.workers, -1) == 0 and (not advice.without_cuda(s) or _could_work(s, t))
 
 
 def _unrecorded(s: Signals, _: Thresholds) -> bool:
@@ -110,7 +110,7 @@ def io_evidence(s: Signals, t: Thresholds) -> list[str]:
         found.append(f"I/O pressure {s.io_pressure:.0%}")
     if s.get(Signals.disk_busy_share) >= t.disk_busy:
         found.append(f"busiest disk {s.disk_busy_share:.0%} busy")
-    if s.get(Signals.io_delay_share) >= t.io_pressure:
+    if s.get(Signals.io_delay_share) >= t.io_delay_share:
         found.append(f"workers wait for block I/O {s.io_delay_share:.0%} of their time")
     if s.get(Signals.major_faults) >= t.major_faults:
         found.append(f"{s.major_faults:.0f} pages fetched from storage for each batch")
@@ -159,6 +159,7 @@ CAUSE_THRESHOLDS = (
     "worker_threads",
     "waiting_ratio",
     "io_pressure",
+    "io_delay_share",
     "disk_busy",
     "major_faults",
     "network_read",
@@ -272,8 +273,9 @@ def _workers_advice(s: Signals) -> Advice:
     if more is not None:
         return more
     less = advice.for_slow_preprocessing(s)
-    note = f"Ultralytics sets workers=0 on a CPU, whatever is asked for; {less.note}"
-    return replace(less, note=note)
+    if not advice.without_cuda(s):
+        return less
+    return replace(less, note=f"Ultralytics sets workers=0 on a CPU and on MPS, whatever is asked for; {less.note}")
 
 
 def _wait_advice(s: Signals) -> Advice:

@@ -35,7 +35,7 @@ def _no_cache(s: Signals, t: Thresholds) -> str:
     return ""
 
 
-_ROLES = {"main": "the training process", "worker": "the loader workers", "val_worker": "the validation's workers"}
+_ROLES = {"main": "the training process", "worker": "the loader workers"}
 
 
 def _host_leak_evidence(s: Signals, t: Thresholds) -> str:
@@ -182,7 +182,7 @@ RULES = (
         cause="a callback, the data set or the loader keeps what it should drop, or copies on write what workers share",
         verify="py-spy dump --pid <pid>; tracemalloc in the callback; ls -l /dev/shm",
         fix=lambda s: Advice(
-            {"workers": max(int(s.get(Signals.workers)) // 2, 1)} if s.get(Signals.workers) > 1 else {},
+            advice.fewer_workers(s),
             note="drop references in on_train_batch_end; lists of Python objects in a data set belong into one array",
         ),
         remedy=(

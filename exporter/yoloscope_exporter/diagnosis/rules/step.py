@@ -105,13 +105,14 @@ def _underfilled(s: Signals, t: Thresholds) -> bool:
 
 
 def _held_by_another_part(s: Signals, t: Thresholds) -> bool:
-    """Whether a part of the step in which the GPU waits has a verdict of its own."""
+    """Whether a part of training time in which the GPU waits has a verdict of its own."""
     return (
         s.data_wait_share >= t.input_share
         or s.get(Signals.callbacks_share) >= t.callbacks_share
         or s.get(Signals.preprocess_share) >= t.preprocess_share
         or s.get(Signals.h2d_share) >= t.h2d_share
         or s.get(Signals.exposed_share) >= t.exposed_share
+        or s.get(Signals.loader_start_share) >= t.loader_start_share
     )
 
 
@@ -244,6 +245,7 @@ RULES = (
             "preprocess_share",
             "h2d_share",
             "exposed_share",
+            "loader_start_share",
             "train_share",
             "sm_fill",
             "gpu_low",

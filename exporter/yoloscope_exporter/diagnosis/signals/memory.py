@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.measure import Measure
+    from yoloscope_exporter.measures.series import Window
 
 #: Metrics of the node that these signals are computed from.
 METRICS = (
@@ -84,8 +85,7 @@ def growth(v: View) -> Numbers:
 
     Until the second epoch a data set may fill a cache of its own, and then only the growth of the processes is told.
     """
-    left = _first_epoch_left(v)
-    window = v.long.since(_second_epoch(v) if left is None else _warmed_up(v))
+    left, window = _first_epoch_left(v), _grown_in(v)
     if window.seconds < FEWEST_PERIODS * window.period:
         return {}
     reading = v.machine_of(window).reading
@@ -116,12 +116,18 @@ def growth(v: View) -> Numbers:
 
 
 def growing(v: View) -> dict[str, str]:
-    """Whose memory has grown most in the long window."""
-    grown: dict[str, float] = {}
-    for labels in v.long.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank):
-        points = v.long.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, *labels)
-        grown[labels[2]] = points[-1][1] - points[0][1]
+    """Whose memory has grown most where the growth is watched; the validation's workers are none of it."""
+    window, grown = _grown_in(v), dict[str, float]()
+    for labels in window.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank):
+        points = window.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, *labels)
+        if labels[2] != "val_worker" and points[-1][1] > points[0][1]:
+            grown[labels[2]] = points[-1][1] - points[0][1]
     return {"growing": max(grown, key=lambda role: grown[role])} if grown else {}
+
+
+def _grown_in(v: View) -> Window:
+    """The long window since the second epoch began, in the first one since buffers are full."""
+    return v.long.since(_second_epoch(v) if _first_epoch_left(v) is None else _warmed_up(v))
 
 
 def _first_epoch_left(v: View) -> float | None:

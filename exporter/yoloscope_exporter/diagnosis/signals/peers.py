@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,8 @@ class PeerSignals:
     peer_memory_used_share = Signal("median share of device memory in use on the GPUs of the other ranks")
     peer_exposed_share = Signal("share of step time the other ranks wait for gradients (median)")
     least_exposed_share = Signal(
-        "the same of the rank of the run that waits least, itself included: what the exchange takes when nobody is late"
+        "the same of the rank of the run that waits least, itself included: what the exchange takes when nobody is "
+        "late; unknown where not every rank is seen"
     )
     most_data_wait_share = Signal("share of step time that the rank of the run with the slowest loader waits for data")
 
@@ -71,7 +73,7 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
                 if trained and one.has(type(one).train_share)
                 else None,
                 PeerSignals.peer_memory_used_share: _median(used),
-                PeerSignals.least_exposed_share: min(exposed) if len(exposed) == len(everybody) else None,
+                PeerSignals.least_exposed_share: min(exposed) if _complete(everybody, exposed) else None,
                 PeerSignals.most_data_wait_share: max(waits, default=None),
             }
         )
@@ -97,6 +99,12 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
 def _moves(one: Signals) -> bool:
     still = type(one).still_seconds
     return not one.has(still) or one.still_seconds < min(DEFAULTS.still_seconds, DEFAULTS.stall_seconds)
+
+
+def _complete(everybody: Sequence[Signals], known: Sequence[float]) -> bool:
+    """Whether something is known of each rank of the run: an exporter sees those of its own node."""
+    first = everybody[0]
+    return len(known) == len(everybody) and len(everybody) >= first.get(type(first).world_size, inf)
 
 
 def _median(values: Sequence[float]) -> float | None:
