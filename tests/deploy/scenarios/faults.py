@@ -133,9 +133,9 @@ def gpu_is_held(w: World) -> None:
     GpuHeldIdle__warning=(60, 0),
 )
 def gpu_is_held_between_validations(w: World) -> None:
-    """A training that gets hardly any data, and validates every twenty minutes."""
+    """A training that gets hardly any data, and validates for half of the time."""
     w.host()
-    w.train(*[Part(20, busy=0.04, wait=0.9), Part(6, "validate", busy=0.04)] * 3, Part(30), start=2)
+    w.train(*[Part(12, busy=0.04, wait=0.9), Part(14, "validate", busy=0.04)] * 3, Part(30), start=2)
 
 
 @fault(at=2, mended=112, minutes=180, also=("TrainingKilled",), GpuHeldIdle__warning=(60, 0))
