@@ -56,7 +56,7 @@ _COMMON: Final = {
     "Below 80 %.": "低于 80%。",
     "Below 85 %.": "低于 85%。",
     "Below 90 %.": "低于 90%。",
-    "Above 90 %.": "高于 90%。",
+    "Above 70 %; validation takes its part.": "高于 70%；其余部分包括验证。",
     "Above 85 % while training.": "训练时高于 85%。",
     "Above 90 % while training.": "训练时高于 90%。",
     "Near 100 % while training.": "训练时接近 100%。",
@@ -634,8 +634,8 @@ _DATA: Final = {
     "available on {{instance}}": "{{instance}} 可用内存",
     "/dev/shm left on {{instance}}": "{{instance}} 的 /dev/shm 剩余",
     "Memory of the nodes": "节点内存",
-    "Page cache, memory that can still be had, and shared memory left, by node.": (
-        "各节点的页缓存、可用内存和剩余共享内存。"
+    "Page cache, memory still to be had, shared memory left (of a run's container where known), by node.": (
+        "各节点的页缓存、可用内存和剩余共享内存（已知时为任务容器内的）。"
     ),
     "Page cache fills what processes leave.": "页缓存占满进程留下的空间。",
     "/dev/shm nearly full: workers die with a bus error. Raise --shm-size, or lower workers.": (
@@ -922,8 +922,8 @@ _NODE: Final = {
         "更高：OOM killer 将至。减少 workers，用 cache=disk 代替 cache=ram。"
     ),
     "/dev/shm used": "/dev/shm 已用",
-    "Shared memory carries batches from workers to trainers. n/a: it is not mounted.": (
-        "共享内存把 batch 从 worker 传给训练进程。不适用：未挂载。"
+    "Carries batches from workers to trainers; the fuller of node's and containers'. n/a: not mounted.": (
+        "共享内存把 batch 从 worker 传给训练进程；取节点与各容器中较满者。不适用：未挂载。"
     ),
     "Full: loader workers die with a bus error. A larger shared memory (--shm-size, emptyDir sizeLimit).": (
         "用尽：worker 因 bus error 退出。增大共享内存（--shm-size、emptyDir sizeLimit）。"

@@ -377,12 +377,14 @@ CAUSE = Row(
             About(
                 "Page cache fills what processes leave.",
                 "/dev/shm nearly full: workers die with a bus error. Raise --shm-size, or lower workers.",
-                "Page cache, memory that can still be had, and shared memory left, by node.",
+                "Page cache, memory still to be had, shared memory left (of a run's container where known), by node.",
             ),
             Query(total("max", RUN(m.MEMORY_CACHED_BYTES), "instance"), "page cache of {{instance}}"),
             Query(total("max", RUN(m.MEMORY_AVAILABLE_BYTES), "instance"), "available on {{instance}}"),
             Query(
-                (total("max", RUN(m.FILESYSTEM_AVAILABLE_BYTES, mountpoint="/dev/shm"), "instance")),
+                total("min", RUN(m.TRAIN_SHM_AVAILABLE_BYTES), "instance").or_(
+                    total("max", RUN(m.FILESYSTEM_AVAILABLE_BYTES, mountpoint="/dev/shm"), "instance")
+                ),
                 "/dev/shm left on {{instance}}",
             ),
             size=THIRD,

@@ -375,8 +375,13 @@ NODES_ROW = Row(
                 title="Throttled", expr=node(recording.NODE_GPU_THROTTLED), steps=look.above("thermal_share"), highest=1
             ),
             Column(title="CPU busy", expr=node(recording.NODE_CPU_BUSY), steps=look.above("busy"), highest=1),
-            Column(title="Memory", expr=node(recording.NODE_MEMORY), steps=look.above("busy"), highest=1),
-            Column(title="Disk busy", expr=node(recording.NODE_DISK_BUSY), steps=look.above("busy"), highest=1),
+            Column(
+                title="Memory",
+                expr=node(recording.NODE_MEMORY),
+                steps=look.above("host_memory", "busy_severe"),
+                highest=1,
+            ),
+            Column(title="Disk busy", expr=node(recording.NODE_DISK_BUSY), steps=look.above("disk_busy"), highest=1),
             link=NODE_LINK,
             sort="Idle",
             size=Size(width=24, height=10),

@@ -194,7 +194,7 @@ GLANCE = Row(
             About(
                 "Below 50 %.",
                 "Full: loader workers die with a bus error. A larger shared memory (--shm-size, emptyDir sizeLimit).",
-                "Shared memory carries batches from workers to trainers. n/a: it is not mounted.",
+                "Carries batches from workers to trainers; the fuller of node's and containers'. n/a: not mounted.",
             ),
             Query(known(total("max", of_node(host_measures.SHM_USED)), total("max", NODES(m.BUILD_INFO)))),
             steps=look.above("shm_some", "shm"),

@@ -102,7 +102,7 @@ GLANCE = Row(
         ),
         stat(
             "Goodput",
-            About("Above 90 %.", "The verdict names what takes the rest."),
+            About("Above 70 %; validation takes its part.", "The verdict names what takes the rest."),
             Query(of_run(measures.measured(RUN, training.GOODPUT))),
             steps=look.below("goodput", "goodput_low"),
             decimals=0,

@@ -141,8 +141,9 @@ def _place(alert: Alert, language: Language) -> str:
     facts = ("culprit", "process", "doing", "function", "file", "line")
     asked = _query(alert, ", ".join(facts), c.TRAIN_HANG_INFO, 'culprit=~".*"', " == 1")
     culprit, process, doing, function, file, line = (f"{{{{ .Labels.{fact} }}}}" for fact in facts)
-    who = f"{{{{ if .Labels.culprit }}}}rank {culprit}, {process}, {{{{ end }}}}"
-    told = f"{language.space}{language.stands} {who}{doing}: {function} ({file}:{line})"
+    who = f"{{{{ if .Labels.culprit }}}}rank {culprit}{language.comma}{process}{language.comma}{{{{ end }}}}"
+    where = language.brackets.format(f"{file}:{line}")
+    told = f"{language.space}{language.stands}{language.space}{who}{doing}{language.colon}{function}{where}"
     return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
 
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,11 @@ from tests.conftest import require_binary
 PROMETHEUS = Path(__file__).parents[2] / "deploy/prometheus"
 _NAMES = re.compile(r"@(\w+)@").findall
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+
+
+def _alerts() -> list[dict[str, Any]]:
+    content = yaml.safe_load((PROMETHEUS / "rules/alerts.yml").read_text(encoding="utf-8"))
+    return [rule for group in content["groups"] for rule in group["rules"] if "alert" in rule]
 
 
 def _promtool(*arguments: object) -> None:
@@ -45,6 +51,39 @@ def test_no_threshold_is_left_open(alert: generate.Alert) -> None:
     texts = [getattr(text, field.name) for text in (alert.en, alert.zh) for field in fields(text)]
     rendered = generate.expression(alert.expr) + "".join(generate.fill(text) for text in texts)
     assert not re.search(r"@\w+%?@", rendered)
+
+
+#: ASCII punctuation behind Chinese or before it, before a space, a value or the end; file:line and English are none.
+_HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,;:?!(]|(?!(?<=\0):\0)[,;:?!)](?=[\s\0\u4e00-\u9fff]|$)")
+
+
+def _half_width(text: str) -> list[str]:
+    """Places with ASCII punctuation in Chinese; of a template only what it says is text, of code nothing."""
+    said = re.sub(r"\{\{.*?\}\}", "\0", text)
+    return _HALF_WIDTH.findall(re.sub(r"`[^`]*`", "\0", said))
+
+
+@pytest.mark.parametrize("alert", _alerts(), ids=lambda alert: f"{alert['alert']}-{alert['labels']['severity']}")
+def test_chinese_messages_have_full_width_punctuation(alert: dict[str, Any]) -> None:
+    """As the runbooks, which say the same."""
+    texts = {name: text for name, text in alert["annotations"].items() if name.endswith("_zh")}
+    assert len(texts) == 3
+    assert {name: found for name, text in texts.items() if (found := _half_width(text))} == {}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+def test_chinese_runbooks_have_full_width_punctuation(alert: generate.Alert) -> None:
+    """Every text of them, beside code and values as well."""
+    texts = [getattr(alert.zh, field.name) for field in fields(alert.zh)]
+    assert [found for text in texts for found in _half_width(generate.fill(text))] == []
+
+
+def test_half_width_punctuation_is_seen() -> None:
+    """Beside Chinese, code and values; that of code, paths, times and English is none."""
+    right = "`a, b`；{{ .Labels.file }}:{{ .Labels.line }}，http://a:1，wait(x)。"  # noqa: RUF001 - Chinese has it
+    assert _half_width(right) == []
+    for wrong in ("显示 0 %;`py-spy`", "{{ $value }}, {{ $value }}", "显卡(GPU)", "训练,验证", "{{ .Labels.a }}: b"):
+        assert _half_width(wrong), wrong
 
 
 #: Arguments that mean one thing whatever the training: switches, Ultralytics' own defaults, a device of an example.

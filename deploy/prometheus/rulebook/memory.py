@@ -267,7 +267,8 @@ SHM_NEARLY_FULL = Alert(
         "is full they die with a bus error.",
         fix="More shared memory (docker --shm-size, an emptyDir with medium Memory, mount -o remount,size=), fewer "
         "workers or a smaller batch. Remove what ended runs left: ls -la /dev/shm.",
-        meaning="The file system /dev/shm as the exporter sees it; a container's own /dev/shm is another one.",
+        meaning="The fullest of the node's /dev/shm and of those that its trainings see: containers have others. "
+        "Into these the exporter can look only as root or as the training's user.",
         verify="`df -h /dev/shm` in the container of the training.",
         silence="It is used by something else on purpose.",
     ),
@@ -277,7 +278,8 @@ SHM_NEARLY_FULL = Alert(
         "异常退出。",
         fix="增大共享内存（docker --shm-size、medium 为 Memory 的 emptyDir、mount -o remount,size=），减少数据加载 "
         "worker 或减小 batch。清理已结束的训练任务留下的文件：ls -la /dev/shm。",
-        meaning="exporter 所见的 /dev/shm；容器自己的 /dev/shm 是另一个。",
+        meaning="取节点的 /dev/shm 与各训练任务所见的 /dev/shm（容器中是另一个）中最满的一个。"
+        "后者需要 exporter 以 root 或训练用户的身份运行才能看到。",
         verify="在训练容器内执行 `df -h /dev/shm`。",
         silence="有意把它用于其他用途。",
     ),

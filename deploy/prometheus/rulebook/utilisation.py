@@ -128,7 +128,7 @@ GPU_HELD_IDLE = Alert(
         fix="See its state on the dashboard. In setup: the data set is scanned or cached; use cache=disk, or cache it "
         "once beforehand. In train: see TrainingStalled. Forgotten: end it (`kill`, `scancel`).",
         meaning="The process lives and names this GPU as its own, and the GPU is busy less than @held_idle%@ of the "
-        "time. An hour with more than @mostly_validating%@ of validation, much of which is the CPU's work, is left out. "
+        "time. An hour with more than @mostly_validating%@ of validation, much of it the CPU's work, is left out. "
         "After two hours the same alert is critical.",
         verify="`nvidia-smi` shows 0 %; `py-spy dump --pid PID` shows where the process stands.",
         silence="An interactive session that may hold its GPU.",

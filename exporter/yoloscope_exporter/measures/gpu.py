@@ -7,12 +7,15 @@ from typing import Final
 from yoloscope_exporter import catalog
 from yoloscope_exporter.measures.formula import GPU, RANK, Formula, last, over_time, rate
 from yoloscope_exporter.measures.measure import Measure
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 HEAT: Final = "sw_thermal_slowdown|hw_thermal_slowdown"
 BRAKE: Final = "hw_power_brake_slowdown"
 #: The hardware's slowdown for whatever reason. Drivers set it beside the reason's own flag; those from before 2017 have
 #: no other, and there it is taken for heat.
 HARDWARE: Final = "hw_slowdown"
+#: In per cent, as in texts; a bound of the histogram's buckets.
+_WELL_USED: Final = 100 * THRESHOLDS["gpu_well_used"].value
 
 
 def on_ranks(measured: Formula) -> Formula:
@@ -86,15 +89,6 @@ BELOW_FULL: Final = Measure(
     formula=_samples_up_to("0.9"),
     of=GPU,
 )
-BELOW_WELL_USED: Final = Measure(
-    name="gpu_below_well_used",
-    title="GPU below 85 %",
-    title_zh="GPU 低于 85 %",
-    help="Share of the driver's utilization samples at or below 85 %.",
-    help_zh="驱动利用率采样中不高于 85 % 的占比。",
-    formula=_samples_up_to("0.85"),
-    of=GPU,
-)
 BELOW_BUSY: Final = Measure(
     name="gpu_below_busy",
     title="GPU below 70 %",
@@ -107,11 +101,11 @@ BELOW_BUSY: Final = Measure(
 )
 OFTEN_BUSY: Final = Measure(
     name="gpu_often_busy",
-    title="GPU above 85 %",
-    title_zh="GPU 高于 85 %",
-    help="Share of the driver's utilization samples above 85 %.",
-    help_zh="驱动利用率采样中高于 85 % 的占比。",
-    formula=_samples_up_to("0.85") * -1 + 1,
+    title=f"GPU above {_WELL_USED:g} %",
+    title_zh=f"GPU 高于 {_WELL_USED:g} %",
+    help=f"Share of the driver's utilization samples above {_WELL_USED:g} %.",
+    help_zh=f"驱动利用率采样中高于 {_WELL_USED:g} % 的占比。",
+    formula=_samples_up_to(f"{_WELL_USED / 100:g}") * -1 + 1,
     of=GPU,
 )
 SM_ACTIVE: Final = Measure(

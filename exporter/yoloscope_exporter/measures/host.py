@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.measures.formula import RUN_ON_NODE, TARGET, Formula, last, rate
+from yoloscope_exporter.measures.formula import RANK, RUN_ON_NODE, TARGET, Formula, last, rate
 from yoloscope_exporter.measures.measure import Measure
 
 MOUNT: Final = (*TARGET, "mountpoint")
@@ -22,6 +22,13 @@ def _free(**labels: str) -> Formula:
     """Of ordinary users."""
     available = last(catalog.FILESYSTEM_AVAILABLE_BYTES, **labels).total("min", MOUNT)
     return available / last(catalog.FILESYSTEM_SIZE_BYTES, **labels).total("max", MOUNT)
+
+
+def _shm_free() -> Formula:
+    """Of the node's, and of each rank's own: in a container that is another one."""
+    available = last(catalog.TRAIN_SHM_AVAILABLE_BYTES).total("min", RANK)
+    own = available / last(catalog.TRAIN_SHM_SIZE_BYTES).total("max", RANK)
+    return own.or_(_free(mountpoint=SHM))
 
 
 CPU_BUSY: Final = Measure(
@@ -70,9 +77,9 @@ SHM_USED: Final = Measure(
     name="shm_used",
     title="Shared memory used",
     title_zh="共享内存使用率",
-    help="Share of the shared memory (/dev/shm) in use.",
-    help_zh="共享内存（/dev/shm）的使用占比。",
-    formula=_free(mountpoint=SHM).total("min") * -1 + 1,
+    help="Share of the shared memory (/dev/shm) in use: the node's, or a training container's if that is fuller.",
+    help_zh="共享内存（/dev/shm）的使用占比：节点的，或训练容器的（取较满者）。",
+    formula=_shm_free().total("min") * -1 + 1,
     of=TARGET,
     thresholds=("shm_some", "shm"),
 )

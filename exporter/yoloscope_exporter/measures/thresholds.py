@@ -167,8 +167,10 @@ MORE: Final[dict[str, Threshold]] = {
     ),
     "fleet_used": Threshold(0.6, "ratio", "(J) of a shared cluster over a day"),
     "many_idle_gpus": Threshold(8, "GPUs", "(J) a whole node of them"),
-    "goodput": Threshold(0.9, "ratio", f"{_TRACEML}: compute share 90 %"),
-    "goodput_low": Threshold(0.7, "ratio", "(J) nearly a third of the time goes elsewhere"),
+    "goodput": Threshold(
+        0.7, "ratio", "(J) of wall time: less goes into validation and waits that are no verdict each"
+    ),
+    "goodput_low": Threshold(0.5, "ratio", "(J) half of the time goes elsewhere"),
     "late_batch": Threshold(60, "seconds", "(J) a batch takes seconds"),
     "batches_apart": Threshold(3, "batches", "(J) ranks step together; scrapes fall between steps"),
     "queue_low": Threshold(0.5, "ratio", "(J) half of the queue is empty"),
@@ -176,7 +178,7 @@ MORE: Final[dict[str, Threshold]] = {
     "preparation_cpu": Threshold(0.7, "ratio", "measured: workers that compute are at 0.69 to 0.89"),
     "pressure": Threshold(0.1, "ratio", "(J) of the time some process waited for the resource"),
     "pressure_severe": Threshold(0.4, "ratio", "(J) of nearly half the time"),
-    "busy": Threshold(0.9, "ratio", "(J) of a CPU or a disk: hardly anything is left"),
+    "busy": Threshold(0.9, "ratio", "(J) of the CPUs: hardly anything is left"),
     "busy_severe": Threshold(0.97, "ratio", "(J) nothing is left"),
     "shm_some": Threshold(0.5, "ratio", "(J) half of it in use"),
     "disk_used": Threshold(0.85, "ratio", "(J) before the alert at 5 % left"),

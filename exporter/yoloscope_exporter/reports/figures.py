@@ -111,8 +111,7 @@ def _measured(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
 
 
 def _well_used(window: Window, name: str) -> float | None:
-    below = Reading(window).one(gpu.BELOW_WELL_USED, gpu=name)
-    return None if below is None else 1 - below
+    return Reading(window).one(gpu.OFTEN_BUSY, gpu=name)
 
 
 def _of_gpus(ranks: Sequence[RankWindow], read: Callable[[Window, str], float | None]) -> Figure | None:

@@ -133,9 +133,9 @@ def gpu_is_held(w: World) -> None:
     GpuHeldIdle__warning=(60, 0),
 )
 def gpu_is_held_between_validations(w: World) -> None:
-    """A training that gets hardly any data, and validates every twenty minutes."""
+    """A training that gets hardly any data, and validates for half of the time."""
     w.host()
-    w.train(*[Part(20, busy=0.04, wait=0.9), Part(6, "validate", busy=0.04)] * 3, Part(30), start=2)
+    w.train(*[Part(12, busy=0.04, wait=0.9), Part(14, "validate", busy=0.04)] * 3, Part(30), start=2)
 
 
 @fault(at=2, mended=112, minutes=180, also=("TrainingKilled",), GpuHeldIdle__warning=(60, 0))
@@ -378,6 +378,14 @@ def shared_memory_fills(w: World) -> None:
     instance = w.host()
     place = {"instance": instance, "mountpoint": "/dev/shm", "fstype": "tmpfs"}
     w.gauge(c.FILESYSTEM_AVAILABLE_BYTES, (0, 40 * GIB), (15, 6.4 * GIB), (30, 40 * GIB), **place)
+
+
+@fault(at=15, mended=30, minutes=40, ShmNearlyFull=(5, 0))
+def shared_memory_of_a_container_fills(w: World) -> None:
+    """Docker's 64 MiB, of which 3 are left; the node's own is hardly used."""
+    who = _steady(w)
+    w.constant(c.TRAIN_SHM_SIZE_BYTES, 2.0**26, **who)
+    w.gauge(c.TRAIN_SHM_AVAILABLE_BYTES, (0, 2.0**25), (15, 3 * 2.0**20), (30, 2.0**25), **who)
 
 
 @fault(at=15, mended=40, minutes=60, HostMemoryPressure=(15, 9.75))

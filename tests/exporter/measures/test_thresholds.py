@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from yoloscope_exporter.catalog.gpu import UTILIZATION_BUCKETS
 from yoloscope_exporter.measures import gpu, host, loader, memory, ranks, training
 from yoloscope_exporter.measures.catalog import MEASURES
+from yoloscope_exporter.measures.evaluate import evaluate
 from yoloscope_exporter.measures.measure import Measure
+from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.measures.thresholds import MORE, THRESHOLDS, Thresholds
+from yoloscope_exporter.simulation import simulate
 
 from deploy.prometheus.rulebook import ALERTS as RULEBOOK
+from deploy.prometheus.rulebook import records
 from deploy.prometheus.rulebook.model import measured
 from deploy.prometheus.rulebook.records import RECORDED
 
@@ -43,6 +48,7 @@ BY_CONSTANT = {
     for name, value in vars(module).items()
     if isinstance(value, Measure)
 }
+CONSTANTS = {measure.name: constant for constant, measure in BY_CONSTANT.items()}
 
 
 def each(paths: list[Path]) -> pytest.MarkDecorator:
@@ -140,7 +146,7 @@ def test_panels_colour_a_measure_by_its_own_thresholds(path: Path) -> None:
 
 
 def _coloured(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Measures as `module.NAME` in a panel or column with `steps=look.above(...)`, and the names in that."""
+    """Measures, or records of them, in a panel or column with `steps=look.above(...)`, and the names in that."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not any(key.arg == "steps" for key in node.keywords):
             continue
@@ -148,9 +154,20 @@ def _coloured(tree: ast.AST) -> Iterator[tuple[str, str]]:
         names = [one.value for one in ast.walk(steps) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
         others = [*node.args, *(key.value for key in node.keywords if key.arg != "steps")]
         text = " ".join(map(ast.unparse, others))
-        for constant in re.findall(r"\b(?:\w+_measures|training|memory|loader|host|gpu|cpu)\.([A-Z_]+)\b", text):
-            if constant in BY_CONSTANT and "title=" not in constant:
+        for constant in re.findall(
+            r"\b(?:\w+_measures|training|memory|loader|host|gpu)\.([A-Z_]+)\b(?!\.(?:title|help))", text
+        ):
+            if constant in BY_CONSTANT:
                 yield from ((constant, name) for name in names)
+        for constant in re.findall(r"\brecording\.([A-Z_]+)\b", text):
+            if measure := RECORDED_MEASURES.get(getattr(records, constant).name):
+                yield from ((CONSTANTS[measure.name], name) for name in names)
+
+
+def test_a_panel_of_a_record_is_seen() -> None:
+    """Tables of a fleet read records: theirs are the thresholds of the measure that is recorded."""
+    written = "Column(title='Disk', expr=node(recording.NODE_DISK_BUSY), steps=look.above('busy'))"
+    assert list(_coloured(ast.parse(written))) == [("DISK_BUSY", "busy")]
 
 
 @each(PANELS)
@@ -169,13 +186,38 @@ def _named(argument: ast.expr) -> bool:
     return isinstance(argument, ast.Constant) and (argument.value in THRESHOLDS or argument.value in {NONE, ONE})
 
 
+def test_a_panel_is_green_of_a_healthy_training() -> None:
+    """Goodput is a share of all time: validation has its part in it, which is no fault."""
+    healthy, starved = map(_goodput, ("healthy", "starved"))
+    assert healthy > THRESHOLDS["goodput"].value > THRESHOLDS["goodput_low"].value > starved
+
+
+def _goodput(scenario: str) -> float:
+    """Of a simulated node, over ten minutes with several epochs."""
+    start, seconds = 1_790_000_000, 600
+    store = Store(scenario)
+    for scrape in simulate([scenario], nodes=1, gpus=1, speed=4, start=start, end=start + seconds, step=15):
+        for samples in scrape.samples.values():
+            store.add(scrape.time, samples)
+    (value,) = evaluate(training.GOODPUT.formula, [Window(store, start, start + seconds, 15)]).values()
+    return value
+
+
+def test_a_share_of_samples_is_counted_from_a_bound_of_their_buckets() -> None:
+    """Of any other bound there is no series."""
+    assert THRESHOLDS["gpu_well_used"].value in UTILIZATION_BUCKETS
+
+
 def test_every_threshold_has_a_source_and_is_read() -> None:
     """No number that nobody can trace, and none that no rule and no panel reads."""
     assert all(len(threshold.source) > 3 for threshold in THRESHOLDS.values())
     text = "".join(path.read_text(encoding="utf-8") for path in [*ALERTS, *PANELS])
     assert {name for name in MORE if not re.search(rf'@{name}%?@|"{name}"', text)} == set()
     rules = "".join(path.read_text(encoding="utf-8") for path in VERDICTS)
-    assert {one.name for one in fields(Thresholds) if f"t.{one.name}" not in rules} <= {"held_bytes"}  # a signal asks
+    assert {one.name for one in fields(Thresholds) if f"t.{one.name}" not in rules} <= {
+        "held_bytes",
+        "held_seconds",
+    }  # signals
 
 
 def test_measures_name_thresholds_that_there_are() -> None:
