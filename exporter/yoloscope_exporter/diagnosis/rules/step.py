@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import advice, units
@@ -105,9 +106,11 @@ def _underfilled(s: Signals, t: Thresholds) -> bool:
 
 
 def _held_by_another_part(s: Signals, t: Thresholds) -> bool:
-    """Whether a part of training time in which the GPU waits has a verdict of its own."""
+    """Whether what the GPU waits for has a verdict of its own: a part of training time, a slow batch, silence."""
     return (
-        s.data_wait_share >= t.input_share
+        s.get(Signals.last_batch_age) > s.get(Signals.longest_batch, math.inf)
+        or s.get(Signals.slow_batch_seconds) >= t.stall_seconds
+        or s.data_wait_share >= t.input_share
         or s.get(Signals.callbacks_share) >= t.callbacks_share
         or s.get(Signals.preprocess_share) >= t.preprocess_share
         or s.get(Signals.h2d_share) >= t.h2d_share
@@ -246,6 +249,7 @@ RULES = (
             "h2d_share",
             "exposed_share",
             "loader_start_share",
+            "stall_seconds",
             "train_share",
             "sm_fill",
             "gpu_low",
