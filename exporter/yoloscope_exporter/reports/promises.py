@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
 from yoloscope_exporter.diagnosis.follow_up import IDENTITY, Past, follow_ups
+from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +23,8 @@ def past(summary: Summary) -> Past:
     }
     if "amp_asked" in facts:
         settings["amp"] = ultralytics.parsed(facts["amp_asked"])
-    if "batch" in facts:
-        settings["batch"] = round(float(facts["batch"]) * max(float(facts.get("world_size") or 1), 1))
+    if batch := whole(facts.get("batch", "")):
+        settings["batch"] = round(batch * (whole(facts.get("world_size", "")) or 1))
     figures = {name: summary.figures[name].value for name in ("throughput", "peak_cuda") if name in summary.figures}
     told = {verdict.name: verdict.advice for _, verdict in reversed(summary.verdicts) if verdict.advice.arguments}
     identity = {name: facts.get(name, "") for name in IDENTITY}

@@ -314,8 +314,10 @@ def out_of_gpu_memory(w: World) -> None:
 
 @fault(at=15, mended=15, minutes=70, CudaOutOfMemory__warning=(0, 44.75))
 def batch_is_halved(w: World) -> None:
-    """An allocation fails and Ultralytics halves the batch."""
+    """An allocation fails and Ultralytics halves the batch: the peak of the run stays, and is none of this batch."""
     who = _steady(w)
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (0, 0.7 * GPU_MEMORY), (15, 0.98 * GPU_MEMORY), **who, kind="peak_reserved")
+    w.constant(c.TRAIN_CUDA_MEMORY_BYTES, 0.6 * GPU_MEMORY, **who, kind="reserved")
     w.event(c.TRAIN_CUDA_OOMS_TOTAL, 15, **who)
     w.event(c.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL, 15, **who)
 

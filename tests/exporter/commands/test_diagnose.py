@@ -145,7 +145,7 @@ def test_yolo_accepts_that_file(starved: Path, tmp_path: Path) -> None:
 
 def test_thresholds_from_a_file(starved: Path, tmp_path: Path) -> None:
     """What one calls starved is one's own business."""
-    (tmp_path / "t.yaml").write_text("input_share: 0.9\ncompute_share: 0.2\n")
+    (tmp_path / "t.yaml").write_text("input_share: 0.9\ncompute_share: 0.2\ngpu_low: 0\n")
     assert run("--recording", starved, "--thresholds", tmp_path / "t.yaml").exit_code == 0
 
 
