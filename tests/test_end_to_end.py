@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.samples import Sample
 
-pytestmark = [pytest.mark.slow, pytest.mark.train, pytest.mark.timeout(300)]
+#: Alone: durations divided by 30 leave no room for neighbours, and a test of these makes no sense without the others.
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.train, pytest.mark.timeout(300)]
 
 SPEED = 30
 BUSY, SLACK = 93, 8  # per cent of a GPU
@@ -227,7 +228,7 @@ def test_starvation(site: Site) -> None:
     received = site.webhook.seen("DataBound", run="starved", rank="0")
     assert received is not None
     assert site.webhook.seen("DataBound", run="steady") is None
-    assert received.annotations["fix"].startswith(("loader_wait: ", "loader_workers: workers="))
+    assert re.search(r"loader_(wait|workers): ", received.annotations["fix"])
     assert "starved" in received.annotations["summary_zh"]
 
 
