@@ -227,8 +227,8 @@ def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -
     fix = dict(verdict.advice.arguments)
     trainings.to_the_end(script=SLOW_STORAGE, epochs=5, workers=fix.pop("workers", 1), arguments=fix)
     after = trainings.summary()
-    rows = {row.name: row for row in compare(before, after).rows}
-    assert rows["throughput"].verdict == "better", rows
+    rows = {row.name: row for row in compare([before], [after]).rows}
+    assert rows["throughput"].cells[1].change > "x 1.5", rows  # how sure that is, seconds of training cannot tell
     assert after.figures["throughput"].value > 1.5 * before.figures["throughput"].value
 
 
