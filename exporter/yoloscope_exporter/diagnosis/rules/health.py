@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis.rules import lifecycle, loader
+from yoloscope_exporter.diagnosis.rules import lifecycle, loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, STEP, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -36,25 +36,13 @@ def _why_open(s: Signals, t: Thresholds) -> str:
     return "the loader's workers leave no record"
 
 
-#: Parts of a step that have a verdict each, with the field of its threshold.
-_PARTS = {
-    "waits for data": (Signals.data_wait_share, "input_share"),
-    "callbacks": (Signals.callbacks_share, "callbacks_share"),
-    "preprocessing": (Signals.preprocess_share, "preprocess_share"),
-    "copies": (Signals.h2d_share, "h2d_share"),
-    "waits for gradients": (Signals.exposed_share, "exposed_share"),
-}
-
-
 def _residual(s: Signals, t: Thresholds) -> str:
     """No part is above its own limit, and yet too little computes: what is left is called nothing but that."""
-    parts = {name: s.get(share) for name, (share, _) in _PARTS.items()}
-    if any(parts[name] >= getattr(t, limit) for name, (_, limit) in _PARTS.items()):
+    if parts.one_is_large(s, t) or not s.has(Signals.compute_share) or computing(s) >= t.compute_share:
         return ""
-    if not s.has(Signals.compute_share) or computing(s) >= t.compute_share:
-        return ""
-    named = ", ".join(f"{name} {share:.0%}" for name, share in parts.items() if share >= 0.01)  # noqa: PLR2004 - less is noise
-    rest = max(1 - s.compute_share - sum(parts.values()), 0.0)
+    shares = {name: s.get(share) for name, (share, _) in parts.PARTS.items()}
+    named = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.01)  # noqa: PLR2004 - less is noise
+    rest = max(1 - s.compute_share - sum(shares.values()), 0.0)
     known = f"{s.compute_share:.0%} of training time computes"
     return "; ".join(filter(None, (known, named, f"the other {rest:.0%} is not measured")))
 
@@ -66,14 +54,7 @@ def computing(s: Signals) -> float:
 
 
 def _healthy(s: Signals, t: Thresholds) -> bool:
-    return (
-        s.data_wait_share < t.input_share
-        and s.get(Signals.h2d_share) < t.h2d_share
-        and s.get(Signals.preprocess_share) < t.preprocess_share
-        and s.get(Signals.callbacks_share) < t.callbacks_share
-        and s.get(Signals.exposed_share) < t.exposed_share
-        and computing(s) >= t.compute_share
-    )
+    return not parts.one_is_large(s, t) and computing(s) >= t.compute_share
 
 
 def _healthy_evidence(s: Signals, _: Thresholds) -> str:
@@ -94,7 +75,7 @@ RULES = (
         when=_unknown,
         thresholds=(
             *loader.CAUSE_THRESHOLDS,
-            *(limit for _, limit in _PARTS.values() if limit != "input_share"),
+            *(limit for limit in parts.LIMITS if limit != "input_share"),
             "compute_share",
             "stall_factor",
             "stall_seconds",
@@ -120,14 +101,7 @@ RULES = (
         },
         needs=(*STEP, Signals.compute_share),
         when=_healthy,
-        thresholds=(
-            "input_share",
-            "h2d_share",
-            "preprocess_share",
-            "callbacks_share",
-            "exposed_share",
-            "compute_share",
-        ),
+        thresholds=(*parts.LIMITS, "compute_share"),
         evidence=_healthy_evidence,
         cause="nothing holds training back but the arithmetic itself",
         verify="nvidia-smi dmon -s u",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.rules import parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -110,12 +111,8 @@ def _held_by_another_part(s: Signals, t: Thresholds) -> bool:
     return (
         s.get(Signals.last_batch_age) > s.get(Signals.longest_batch, math.inf)
         or s.get(Signals.slow_batch_seconds) >= t.stall_seconds
-        or s.data_wait_share >= t.input_share
-        or s.get(Signals.callbacks_share) >= t.callbacks_share
-        or s.get(Signals.preprocess_share) >= t.preprocess_share
-        or s.get(Signals.h2d_share) >= t.h2d_share
-        or s.get(Signals.exposed_share) >= t.exposed_share
         or s.get(Signals.loader_start_share) >= t.loader_start_share
+        or parts.one_is_large(s, t)
     )
 
 
@@ -243,11 +240,7 @@ RULES = (
         needs=(Signals.data_wait_share, Signals.train_share, Signals.gpu_busy, Signals.cuda_peak_share),
         when=_underfilled,
         thresholds=(
-            "input_share",
-            "callbacks_share",
-            "preprocess_share",
-            "h2d_share",
-            "exposed_share",
+            *parts.LIMITS,
             "loader_start_share",
             "stall_seconds",
             "train_share",
