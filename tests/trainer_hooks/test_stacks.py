@@ -149,6 +149,19 @@ print(files(), (directory / "rank-0.stacks").read_text().count("Current"))
     assert run(tmp_path, code) == "0 ['rank-0.stacks'] 1 0\n['rank-0.stacks'] 1\n"
 
 
+def test_many_trainings_of_a_process_hold_no_more_files_than_one(tmp_path: Path) -> None:
+    """A notebook trains again and again."""
+    code = """
+def opened(): return len(os.listdir("/proc/self/fd"))
+arm(); stacks.release()
+before = opened()
+for _ in range(5):
+    arm(); stacks.release()
+print(opened() - before)
+"""
+    assert run(tmp_path, code) == "0\n"
+
+
 def test_at_its_end_a_process_ignores_the_signal(tmp_path: Path) -> None:
     """The moment between the last look and the signal must not kill."""
     code = "arm()\nfaulthandler.unregister(number)\nos.kill(os.getpid(), number)\nprint('lives')"

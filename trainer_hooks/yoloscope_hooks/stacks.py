@@ -41,6 +41,7 @@ class _State:
 
     training: _Training | None = None
     file = -1
+    nowhere = -1  # where the signal writes to after a training: one for all trainings of a process
     process = 0
     installed = False
     crashes = -1  # where a crash writes to, if we look after crashes: one number for good, whatever lies behind it
@@ -85,10 +86,11 @@ def release() -> None:
     _State.training, _State.file = None, -1
     if file < 0 or number is None:
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # stays open: the handler keeps the number
-    _lead_crashes(nowhere)
+    if _State.nowhere < 0:
+        _State.nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # stays open: the handler keeps the number
+    _lead_crashes(_State.nowhere)
     _leave_sigterm()
-    faulthandler.register(number, file=nowhere, all_threads=True)
+    faulthandler.register(number, file=_State.nowhere, all_threads=True)
     os.close(file)
 
 
