@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
-from yoloscope_exporter.notify.messages import LANGUAGES, test_message
+from yoloscope_exporter.notify.messages import test_message
 from yoloscope_exporter.notify.queue import SIZE, Queue, default_directory
 from yoloscope_exporter.notify.services import DeliveryError, addressed
 
@@ -49,14 +50,7 @@ _log = logging.getLogger(__name__)
     help="Service to send to, in Apprise's notation or a robot's own https address; repeat it for several. The "
     "environment variable YOLOSCOPE_NOTIFY_TO (separated by spaces) keeps secrets out of the process list.",
 )
-@click.option(
-    "--language",
-    type=click.Choice(LANGUAGES),
-    default="en",
-    show_default=True,
-    envvar="YOLOSCOPE_NOTIFY_LANGUAGE",
-    help="Language of the messages.",
-)
+@options.language
 @click.option(
     "--queue",
     "directory",

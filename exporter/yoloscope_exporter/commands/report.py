@@ -14,6 +14,7 @@ from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.collectors.stacks import finding
 from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
+from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
@@ -129,13 +130,7 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
     help="How far back to read with --prometheus.",
 )
 @click.option("--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus.")
-@click.option(
-    "--records",
-    type=click.Path(path_type=Path),
-    envvar="YOLOSCOPE_DIR",
-    metavar="DIR",
-    help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
-)
+@options.records
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write an HTML report to FILE."
 )

@@ -22,8 +22,8 @@ from yoloscope_record import paths
 
 from yoloscope_exporter import ADDRESS
 from yoloscope_exporter.client.fetch import opener
-from yoloscope_exporter.commands import shared_exporter
-from yoloscope_exporter.notify.messages import LANGUAGES, Ended
+from yoloscope_exporter.commands import options, shared_exporter
+from yoloscope_exporter.notify.messages import Ended
 from yoloscope_exporter.notify.queue import Queue, default_directory
 from yoloscope_exporter.notify.sender import send_now
 from yoloscope_exporter.notify.services import addressed
@@ -102,14 +102,7 @@ _FROM_THE_KERNEL = 0x80  # SI_KERNEL of <siginfo.h>: a terminal's Ctrl-C, which 
     help="Send a message at the end of the run: how it ended, how far it came, the verdict and the fix. Addresses as "
     "of `yoloscope notify --to`; repeat it for several.",
 )
-@click.option(
-    "--language",
-    type=click.Choice(LANGUAGES),
-    default="en",
-    show_default=True,
-    envvar="YOLOSCOPE_NOTIFY_LANGUAGE",
-    help="Language of that message.",
-)
+@options.language
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(  # noqa: PLR0913 - a command's options

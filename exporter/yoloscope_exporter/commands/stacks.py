@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,23 +13,19 @@ from yoloscope_record import paths
 from yoloscope_exporter.collectors.stacks.finding import find
 from yoloscope_exporter.collectors.stacks.finding import stacks as every_stack
 from yoloscope_exporter.collectors.stacks.inquiry import AGAIN_SECONDS, ANSWER_SECONDS, Inquiry
+from yoloscope_exporter.commands import options
 from yoloscope_exporter.recordings import postmortem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from yoloscope_exporter.collectors.stacks.inquiry import Answer
 
 
 @click.command(short_help="Show what each process of a run is doing now: rank, process, function, file and line.")
 @click.argument("run", required=False)
-@click.option(
-    "--records",
-    type=click.Path(path_type=Path),
-    envvar="YOLOSCOPE_DIR",
-    metavar="DIR",
-    help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
-)
+@options.records
 @click.pass_context
 def stacks(context: click.Context, run: str | None, records: Path | None) -> None:
     """Show what each process of RUN is doing now, ranks and loader workers, equal stacks together.

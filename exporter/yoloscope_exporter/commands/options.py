@@ -1,0 +1,27 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from yoloscope_exporter.notify.messages import LANGUAGES
+
+#: Where the records of runs lie.
+records = click.option(
+    "--records",
+    type=click.Path(path_type=Path),
+    envvar="YOLOSCOPE_DIR",
+    metavar="DIR",
+    help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
+)
+#: In which language people are written to.
+language = click.option(
+    "--language",
+    type=click.Choice(LANGUAGES),
+    default="en",
+    show_default=True,
+    envvar="YOLOSCOPE_NOTIFY_LANGUAGE",
+    help="Language of the messages.",
+)
