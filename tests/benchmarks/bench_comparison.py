@@ -50,22 +50,22 @@ HEAD = (
     "## Report: equal trainings called different",
     "",
     "Pairs of equal trainings of which any line of the table was called different (at most 5 % is right), and of which",
-    "the throughput was called the same. Pairs of which the second is 10 % slower and its throughput, mean or typical, was",
-    "called worse, or the mean the same. The rest is called too short to tell. One run each, so that there is only the",
-    "variation within the runs to go by.",
+    "the throughput was called the same. Pairs of which the second is 10 % slower and its throughput, mean or typical,",
+    "was called worse, or the mean the same. The rest is called too short to tell. One run each, so that there is only",
+    "the variation within the runs to go by.",
     "",
     "| trainings | equal pairs | different | the same | one 10 % slower | found | the same |",
     "|---|---|---|---|---|---|---|",
 )
 LEGEND = (
-    "Pieces are too short to find 10 %: batches took about a second on two shared cores, and 9 to 50 s of that tell the",
-    "mean throughput to ± 20 % or so. Longer trainings are put together from stretches of 10 s of one recording, taken at",
-    "random (moving blocks: Künsch 1989), and the slower ones have all their times 1.1 times as long; among them are",
-    "recordings of slow checkpoints, callbacks and loaders. How parts are cut and weighed was chosen with every other",
-    "recording (chosen with), and not changed after the others (held out) were seen. Simulated ones are throughputs of",
-    "100 with steps of 1 and that correlation from part to part, as in the review that found 26 % to 67 % of equal pairs",
-    "called '95% sure'. Drifting ones are ten minutes whose throughput swings by 5 % from second to second and by another",
-    "5 % slowly, with that time constant, as neighbours make it.",
+    "Pieces are too short to find 10 %: batches took about a second on two shared cores, and 9 to 50 s of that tell",
+    "the mean throughput to ± 20 % or so. Longer trainings are put together from stretches of 10 s of one recording,",
+    "taken at random (moving blocks: Künsch 1989), and the slower ones have all their times 1.1 times as long; among",
+    "them are recordings of slow checkpoints, callbacks and loaders. How parts are cut and weighed was chosen with",
+    "every other recording (chosen with) before the rest (held out) was looked at; the confidence of 97 % with both.",
+    "Simulated ones are throughputs of 100 with steps of 1 and that correlation from part to part, as in the review",
+    "that found 26 % to 67 % of equal pairs called '95% sure'. Drifting ones are ten minutes whose throughput swings",
+    "by 5 % from second to second and by another 5 % slowly, with that time constant, as neighbours make it.",
 )
 Ranks = list[RankWindow]
 
