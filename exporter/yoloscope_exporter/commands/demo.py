@@ -31,6 +31,7 @@ from yoloscope_exporter.recordings.writer import Writer
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.markdown import comparison_markdown
+from yoloscope_exporter.reports.promises import kept
 from yoloscope_exporter.reports.summary import summarize
 from yoloscope_exporter.terminal import screen
 from yoloscope_exporter.terminal.diagnosis import to_text
@@ -91,32 +92,6 @@ class Result:
     diagnosis: Diagnosis | None
 
 
-@dataclass(frozen=True)
-class Step:
-    """Advice that was followed: the run that did, the result that led to it, and its own."""
-
-    run: DemoRun
-    before: Result
-    after: Result
-
-    @property
-    def promised(self) -> str:
-        """The gain that the diagnosis expected of what was followed."""
-        told = self.before.diagnosis.verdicts if self.before.diagnosis else ()
-        gains = [
-            verdict.gain for verdict in told if verdict.gain and verdict.advice.arguments.keys() & self.run.arguments
-        ]
-        return "; ".join(dict.fromkeys(gains)) or "no forecast"
-
-    @property
-    def delivered(self) -> str:
-        """The gain that was measured."""
-        before, after = (one.summary.figures.get("throughput") for one in (self.before, self.after))
-        if before is None or after is None or not before.value:
-            return "not measured"
-        return f"{after.value / before.value:.2g}x: {before.value:.1f} -> {after.value:.1f} images/s"
-
-
 @dataclass
 class ScrapeRecorder:
     """Scrapes an exporter, and appends every new snapshot to a recording."""
@@ -172,20 +147,19 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
             stack.enter_context(_prometheus(root, url, console))
         recorder = ScrapeRecorder(url, stack.enter_context(closing(Writer(root / "demo.om"))))
         plan = STARVED
-        before = last = _train(plan, root, recorder, epochs, console)
-        steps = []
+        results = [_train(plan, root, recorder, epochs, console)]
         for run in FIXED:
-            fixed_arguments, earlier = _advised(plan, last.diagnosis), last
-            if fixed_arguments == plan.arguments and last is not before:
+            fixed_arguments = _advised(plan, results[-1].diagnosis)
+            if fixed_arguments == plan.arguments and len(results) > 1:
                 break
             if fixed_arguments == plan.arguments:
                 console.print(NO_ADVICE)
                 fixed_arguments = USUAL_FIX
             plan = DemoRun(run, fixed_arguments)
-            last = _train(plan, root, recorder, epochs, console)
-            steps.append(Step(plan, earlier, last))
-        _print_comparison(compare([before.summary], [last.summary]), root, console)
-        _print_promises(steps, console)
+            results.append(_train(plan, root, recorder, epochs, console))
+        summaries = [result.summary for result in results]
+        _print_comparison(compare(summaries[:1], summaries[-1:]), root, console)
+        _print_promises(summaries, console)
 
 
 def _folder(output: Path) -> Path:
@@ -341,11 +315,13 @@ def _print_comparison(comparison: Comparison, root: Path, console: Console) -> N
     console.print(f"recording    yoloscope diagnose --recording {root / 'demo.om'}", soft_wrap=True)
 
 
-def _print_promises(steps: Sequence[Step], console: Console) -> None:
+def _print_promises(summaries: Sequence[Summary], console: Console) -> None:
     """What each piece of advice promised, and what it gave."""
     table = Table(title="promised and delivered")
-    for heading in ("", "followed", "promised", "delivered"):
+    for heading in ("", "followed", "advised for", "promised", "delivered"):
         table.add_column(heading)
-    for step in steps:
-        table.add_row(step.run.run, step.run.words, step.promised, step.delivered)
-    console.print(table)
+    for run, follow in kept(summaries):
+        table.add_row(run, follow.typed, follow.verdict, follow.promise or "nothing", follow.delivery or "not measured")
+    console.print(
+        table if table.row_count else "promised and delivered: no advice was followed, so nothing was promised"
+    )
