@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 from yoloscope_exporter.measures.series import Store
-from yoloscope_exporter.recordings.compression import first_part, members
+from yoloscope_exporter.recordings.compression import GZIP, lines, plain, unpacked
 from yoloscope_exporter.recordings.timestamps import stamped
 
 if TYPE_CHECKING:
@@ -86,17 +86,26 @@ def read(path: Path) -> list[Store]:
         OSError: the file cannot be read.
         ValueError: there is not a single sample of yoloscope in it.
     """
-    stores = parse(_lines(path))
+    damaged: Counter[str] = Counter()
+    stores = parse(_lines(path, damaged))
+    stores[0].skipped.update(damaged)
     if not any(store.series for store in stores):
         raise ValueError("no samples of yoloscope with a timestamp in it")
     return stores
 
 
-def _lines(path: Path) -> Iterator[str]:
-    data = path.read_bytes()
-    if path.suffix == ".gz" or data.startswith(b"\x1f\x8b"):
-        data = b"".join(content for _, content in members(data)) or first_part(data)
-    yield from data.decode(errors="replace").splitlines()
+def _lines(path: Path, damaged: Counter[str]) -> Iterator[str]:
+    """Lines of a recording; what cannot be unpacked ends them, and is counted if it is not the beginning."""
+    count = 0
+    with path.open("rb") as file:
+        packed = file.peek(len(GZIP)).startswith(GZIP)
+        try:
+            for count, line in enumerate(lines(piece for _, piece in (unpacked(file) if packed else plain(file))), 1):
+                yield line.decode(errors="replace")
+        except ValueError:
+            if not count:
+                raise
+            damaged["the rest of a damaged gzip file"] += 1
 
 
 def parse(lines: Iterable[str]) -> list[Store]:
