@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_record.file_format import clean
+
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 from yoloscope_exporter.measures.series import Store
@@ -96,14 +98,15 @@ def read(path: Path) -> list[Store]:
 
 def _lines(path: Path, damaged: Counter[str]) -> Iterator[str]:
     """Lines of a recording; what cannot be unpacked ends them, and is counted if it is not the beginning."""
-    count = 0
+    begun = False
     with path.open("rb") as file:
         packed = file.peek(len(GZIP)).startswith(GZIP)
         try:
-            for count, line in enumerate(lines(piece for _, piece in (unpacked(file) if packed else plain(file))), 1):
+            for line in lines(piece for _, piece in (unpacked(file) if packed else plain(file))):
                 yield line.decode(errors="replace")
+                begun = True
         except ValueError:
-            if not count:
+            if not begun:
                 raise
             damaged["the rest of a damaged gzip file"] += 1
 
@@ -173,7 +176,7 @@ def identify(name: str, labels: Mapping[str, str]) -> Identity | str:
         metric = catalog.BY_NAME.get(name.removesuffix(part)) if part else None
         if metric is None or metric.kind != catalog.HISTOGRAM:
             return f"unknown metric {name}"
-    values = tuple(labels.get(label, "") for label in metric.labels)  # an empty label is an absent one
+    values = tuple(_printable(labels.get(label, "")) for label in metric.labels)  # an empty label is an absent one
     try:
         bound = float(labels.get("le", "nan"))
     except ValueError:
@@ -183,7 +186,12 @@ def identify(name: str, labels: Mapping[str, str]) -> Identity | str:
 
 def target_of(labels: Mapping[str, str]) -> Target:
     """On which node a series was found."""
-    return Target(*(labels.get(label, "") for label in Target._fields))
+    return Target(*(_printable(labels.get(label, "")) for label in Target._fields))
+
+
+def _printable(value: str) -> str:
+    """Without what would steer a terminal: a recording and a Prometheus take any label."""
+    return value if value.isprintable() else clean(value)
 
 
 def _unescape(found: re.Match[str]) -> str:
