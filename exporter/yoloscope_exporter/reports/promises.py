@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.diagnosis.follow_up import IDENTITY, Past, follow_ups, heeding
+from yoloscope_exporter.diagnosis.follow_up import IDENTITY, FollowUp, Past, follow_ups, heeding
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from yoloscope_exporter.diagnosis.follow_up import FollowUp
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
     from yoloscope_exporter.reports.summary import Summary
 
 
@@ -38,6 +38,12 @@ def kept(summaries: Sequence[Summary]) -> list[tuple[str, FollowUp]]:
     """The runs, each with what it followed of the advice to those before it, and what came of it."""
     pasts = [past(summary) for summary in summaries]
     return [(one.run, follow) for one in pasts for follow in follow_ups(pasts, one)]
+
+
+def changed(before: Summary, after: Summary, arguments: Mapping[str, Value]) -> FollowUp:
+    """What came of arguments that nobody had advised."""
+    one, other = past(before).images_per_second, past(after).images_per_second
+    return FollowUp(before.run, "", arguments, None, one, other)
 
 
 def heeded(summaries: Sequence[Summary]) -> list[Summary]:

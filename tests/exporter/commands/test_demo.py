@@ -52,7 +52,7 @@ def test_demo(tmp_path: Path) -> None:
     assert min(map(float, learned)) > 0.3
     promises = done.stdout[done.stdout.index("promised and delivered") :]
     told = re.sub(r"[│\n ]+", " ", promises)
-    assert re.search(r"demo-fixed (cache|workers)=.* loader_\w+ .*x.* [\d.]+x \([\d.]+ -> [\d.]+", told), promises
+    assert re.search(r"demo-fixed (cache|workers)=.* [\d.]+x \([\d.]+ -> [\d.]+", told), promises
     assert (tmp_path / "demo-output/report.html").read_text().count("<svg") > 2
     assert not below(tmp_path)
 

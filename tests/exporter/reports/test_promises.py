@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from yoloscope_exporter.reports.promises import heeded, past, promises
+from yoloscope_exporter.reports.promises import changed, heeded, past, promises
 from yoloscope_exporter.reports.summary import Summary, summarize
 
 from tests.recordings.model import START, Plan, play
@@ -21,6 +21,13 @@ def test_what_was_followed_is_told_with_what_came(before: Summary, mended: Summa
     assert line.startswith("- mended: workers=4, advised to before for loader_workers: promised 2.")
     assert "delivered 2.19x (33.1 -> 72.7 images/s): it helped" in line
     assert promises([mended, before])[2] == line, "whichever is named first"
+
+
+def test_what_nobody_advised_promises_nothing(before: Summary, mended: Summary) -> None:
+    """It is measured all the same, and it is neither help nor harm."""
+    found = changed(before, mended, {"workers": 4})
+    assert (found.typed, found.promise, found.helped) == ("workers=4", "", None)
+    assert found.delivery == "2.19x (33.1 -> 72.7 images/s)"
 
 
 def test_what_did_not_help_is_not_advised_again(before: Summary) -> None:
