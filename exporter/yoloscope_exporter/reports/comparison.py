@@ -203,7 +203,10 @@ def _compared(name: str, quantity: Quantity, first: Column, column: Column, sure
     rounded = abs(change) < ROUNDING[quantity.relative] * (abs(before.value) if quantity.relative else 1.0)
     if not change or (rounded and sure is not False):
         return cell._replace(sure=SAME, verdict=SAME)
-    return cell if sure is None else _judged(cell, name, first, column, sure=sure)
+    if sure is not None:
+        return _judged(cell, name, first, column, sure=sure)
+    seen_in_parts = len(first.runs) == len(column.runs) == 1 and (before.parts or after.parts)
+    return cell._replace(sure=TOO_SHORT, verdict=UNCERTAIN) if seen_in_parts else cell
 
 
 def _judged(cell: Cell, name: str, first: Column, column: Column, *, sure: bool) -> Cell:

@@ -105,6 +105,13 @@ def test_a_training_of_seconds_is_too_short_to_tell(before: Summary) -> None:
     assert cell.sure.endswith("each would tell ±5%")
 
 
+def test_a_training_of_hardly_any_parts_has_no_interval(before: Summary) -> None:
+    """Three epochs have no spread that means anything, yet they could have had one."""
+    three, many = parts(10.0, 1.0, count=3), parts(20.0, 1.0)
+    cell = changed(compare([with_figures(before, epoch=three)], [with_figures(before, epoch=many)]))["epoch"]
+    assert (cell.change, cell.sure, cell.verdict) == ("x 2.00", TOO_SHORT, UNCERTAIN)
+
+
 @pytest.mark.parametrize(
     ("name", "one", "other", "verdict"),
     [
