@@ -917,7 +917,8 @@ static void fill_field(int index, FieldValue *out) {
   out->latency = 10;
   out->ret = field ? (u32)field->ret : INVALID_ARGUMENT;
   if (out->ret) return;
-  u64 value = out->id == 91 ? gpu->nvlink_links : counter(index, (int)out->id);
+  u64 links = gpu->nvlink_links ? NVLINK_LINKS : 0; /* those that are down count, too */
+  u64 value = out->id == 91 ? links : counter(index, (int)out->id);
   bool per_link = out->id >= 138 && out->id <= 141, on_link = out->id >= 201 && out->id <= 222;
   bool nvlink = per_link || on_link || out->id == 38 || out->id == 45 || out->id == 52 || out->id == 59 || out->id == 160;
   if (nvlink && !gpu->nvlink_links) out->ret = NOT_SUPPORTED;
