@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import json
 import re
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from yoloscope_exporter.config.types import is_loopback
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage, HTTPResponse
@@ -79,15 +79,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 def opener(url: str) -> urllib.request.OpenerDirector:
     """An opener for `url`. Clusters name a proxy for all, and it knows nothing of an exporter on the loopback."""
-    local = is_local(urlsplit(url).hostname or "")
+    local = is_loopback(urlsplit(url).hostname or "")
     return urllib.request.build_opener(_Redirects, *([urllib.request.ProxyHandler({})] if local else []))
-
-
-def is_local(host: str) -> bool:
-    """Whether it is a name or an address of this machine to itself."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def fetch(url: str, *, accept: str = "application/json", data: bytes | None = None) -> bytes:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from yoloscope_exporter.client.fetch import is_local
+from yoloscope_exporter.config.types import is_loopback
 
 #: Of this network namespace; a line is: number, address:port in hexadecimal, remote one, state, ..., user id (8th).
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
@@ -18,7 +18,7 @@ def owner(url: str) -> str:
     """The user whose process listens at `url`; empty where it is another machine, or where that cannot be seen."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     with suppress(OSError, ValueError):
-        if is_local(parts.hostname or ""):
+        if is_loopback(parts.hostname or ""):
             port = parts.port or socket.getservbyname(parts.scheme)
             users = {uid for table in _TABLES for uid in _listening(Path(table), port)}
             return ", ".join(sorted(map(_name, users)))
