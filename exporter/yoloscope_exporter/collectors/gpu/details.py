@@ -28,6 +28,8 @@ MOST_GENERATION, MOST_LANES = 8, 32
 KILOBYTE = 1000.0
 MOST_KILOBYTES_PER_S = 1e10
 
+#: NVML knows eight recovery actions; a newer driver may know more.
+MOST_ACTION = 255
 #: Per cent; NVML says that it may be above 100.
 MOST_FAN = 250
 
@@ -189,8 +191,7 @@ def collect(cycle: DeviceCycle) -> None:
 def counts(cycle: DeviceCycle, fields: dict[int, float]) -> None:
     """What is one field each: PCIe replays, recovery action, and the time of limits that have no state."""
     cycle.publish(catalog.GPU_PCIE_REPLAYS_TOTAL, cycle.counter("replays", fields.get(REPLAYS)))
-    most = len(catalog.RECOVERY_ACTIONS) - 1
-    cycle.publish(catalog.GPU_RECOVERY_ACTION, cycle.gauge(fields.get(RECOVERY_ACTION), 0, most))
+    cycle.publish(catalog.GPU_RECOVERY_ACTION, cycle.gauge(fields.get(RECOVERY_ACTION), 0, MOST_ACTION))
     for reason, field in POLICIES.items():
         cycle.publish(catalog.GPU_THROTTLED_SECONDS_TOTAL, cycle.counter(reason, fields.get(field), 1e-9), reason)
 
