@@ -114,6 +114,22 @@ def test_lost_gpu_alone_is_looked_for_with_a_new_session(tmp_path: Path, caplog:
     assert sum("is open" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_counters_of_a_lost_gpu_start_anew_without_a_fault(tmp_path: Path) -> None:
+    """After its reset the driver counts from nothing, whichever half noticed first that it was lost."""
+    with gpu_world(tmp_path, {"gpus": 2, "gpu.1.field.83": 900_000_000, "gpu.1.field.5": 7}) as world:
+        both(world)
+        for noticed_by in ("gpu", DETAILS):
+            world.fake.set({"gpu.1.lost": 1})
+            world.cycle(1, noticed_by)
+            both(world)
+            world.fake.set({"gpu.1.lost": 0, "gpu.1.field.83": 0, "gpu.1.field.5": 0})
+            both(world)
+            assert both(world).value(catalog.GPU_ECC_ERRORS_TOTAL, "1", "corrected") == 0
+            world.fake.set({"gpu.1.field.83": 900_000_000, "gpu.1.field.5": 7})
+            both(world)
+        assert not world.rejected
+
+
 def test_slow_series_of_a_lost_gpu_go_with_the_fast_ones(tmp_path: Path) -> None:
     """What the slow half told of it some seconds ago does not hold any more; nor does anything without a driver."""
     with gpu_world(tmp_path, steps("lost_gpu")[0]) as world:

@@ -109,6 +109,13 @@ def test_true_count_of_a_state_is_always_borne_out(parts: list[float], before: f
         counted += share
 
 
+def test_count_that_was_set_back_is_judged_from_there() -> None:
+    """A reset of the GPU takes the count back to nothing; what it counts from then on is borne out."""
+    check = StateCheck()
+    assert all(check.bears_out(float(second), float(second), 100.0 + second) for second in range(20))
+    assert all(check.bears_out(float(second), float(second), second - 20.0) for second in range(20, 40))
+
+
 @given(shares)
 def test_state_between_two_looks_is_no_fault_of_the_count(parts: list[float]) -> None:
     """What was counted and not seen is borne out: a look a second misses most of what is short."""

@@ -133,7 +133,10 @@ class Gpus:
     def _forget_others(self, session: Session) -> None:
         """Drop the totals of devices that are neither there nor lost: MIG instances come and go."""
         there = {device.key for device in session.devices}
-        self._totals = {key: value for key, value in self._totals.items() if key in there or key[0] in session.lost}
+        lost = {key: value for key, value in self._totals.items() if key[0].partition("/")[0] in session.lost}
+        for totals in lost.values():
+            totals.pause()
+        self._totals = {key: value for key, value in self._totals.items() if key in there} | lost
 
     def close(self) -> None:
         """Give back the session; may be called more than once. A driver that hangs keeps it."""

@@ -77,7 +77,8 @@ class StateCheck:
         """Whether `counted` may be the seconds of the state, of which `held` have been seen up to `now`."""
         if 0 < counted < LEAST_COUNT:
             return False
-        self.first = self.first or (now, held, counted)
+        if self.first is None or counted < self.first[2]:  # it was set back: with the GPU, or by an administrator
+            self.first = (now, held, counted)
         elapsed, seen, grown = (a - b for a, b in zip((now, held, counted), self.first, strict=True))
         stands_still = seen >= ENOUGH and grown < LEAST_SHARE * seen
         return not stands_still and grown <= elapsed + AHEAD
