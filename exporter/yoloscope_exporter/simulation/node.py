@@ -375,6 +375,8 @@ def _cpu(moment: Moment) -> Iterator[Sample]:
     for mode, seconds in {**modes, "irq": 0.0, "softirq": 1e-4 * cores * moment.uptime, "steal": 0.0}.items():
         yield Sample(catalog.CPU_SECONDS_TOTAL, (mode,), seconds)
     yield Sample(catalog.CPU_CORES, (), cores)
+    for package in ("0", "1"):
+        yield Sample(catalog.CPU_ENERGY_JOULES_TOTAL, (package,), 60.0 * moment.uptime + 2.5 * (user + system))
     load = _loader_cores(moment) * workers + node.ranks if moment.alive else 0.3
     for window in ("1m", "5m", "15m"):
         yield Sample(catalog.LOAD_AVERAGE, (window,), load * (1 + 0.05 * moment.noise("load", window)))
