@@ -96,6 +96,7 @@ class Alert:
         fixed_by: verdicts of the diagnosis whose fix is that of the alert, and is told instead of the text's while they
             hold: of the run, or of all runs on the node for an alert that knows no run.
         located: whether it ends with where the run stands still, if its processes have been asked.
+        named: whether it ends with uuid and bus of the GPU, for whoever has to find the board.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
 
@@ -112,6 +113,7 @@ class Alert:
     why_keep: tuple[str, str] = ("", "")
     fixed_by: tuple[str, ...] = ()
     located: bool = False
+    named: bool = False
     every: str = ""
 
 
