@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
+#: Verdicts whose cause is published in words: they are told once, so their words make no series without end.
+CAUSED = ("failed", "killed")
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
 #: Where the exporter serves the diagnosis as JSON.
@@ -82,6 +84,7 @@ class Live:
     _history: History = field(default_factory=History)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
     _fixes: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
+    _causes: dict[tuple[str, str, str], tuple[float, str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Derive the hysteresis from the window."""
@@ -117,6 +120,7 @@ class Live:
         self._judged = self._thinned = 0.0
         self._hysteresis.memory.clear()
         self._fixes.clear()
+        self._causes.clear()
 
     def _judge(self, now: float) -> None:
         self.short.trim(now - self.window)
@@ -137,6 +141,7 @@ class Live:
             self._history.learn(diagnosis)
         self.diagnoses = tuple(map(self._history.applied, told))
         self._advise(now)
+        self._explain(now)
         self._charge(since, [*everybody, alone])
         self._judged = now
 
@@ -156,6 +161,17 @@ class Live:
                 key = (told.run, told.rank, verdict.name)
                 since, text = said.get(key, (-FIX_SECONDS, ""))
                 self._fixes[key] = (since, text) if now - since < FIX_SECONDS else (now, _shortened(verdict.fix))
+
+    def _explain(self, now: float) -> None:
+        """Keep the cause of each death while it is shown, in the same words for FIX_SECONDS, unless it is another one."""
+        said, self._causes = self._causes, {}
+        for told in self.diagnoses:
+            for verdict in told.verdicts:
+                if verdict.name in CAUSED:
+                    key = (told.run, told.rank, verdict.name)
+                    known = said.get(key)
+                    new = (now, _shortened(verdict.cause), _shortened(verdict.evidence))
+                    self._causes[key] = known if known and not _says_more(known, new, now) else new
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
@@ -179,12 +195,19 @@ class Live:
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
         for key, (_, fix) in self._fixes.items():
             yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, fix), 1.0)
+        for key, (_, cause, evidence) in self._causes.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, cause, evidence), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
                 yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals.goodput)
         for key, seconds in self._wasted.items():
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
+
+
+def _says_more(known: tuple[float, str, str], new: tuple[float, str, str], now: float) -> bool:
+    """Whether the cause is another one now, or the words are old."""
+    return new[1] != known[1] or now - known[0] >= FIX_SECONDS
 
 
 def _shortened(text: str) -> str:

@@ -1,0 +1,91 @@
+"""What was the matter with the node when a rank died: its GPU, and what makes a kubelet evict pods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.arithmetic import ratio
+from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.measures.series import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from yoloscope_exporter.diagnosis.signals.signal import Numbers
+    from yoloscope_exporter.diagnosis.signals.view import View
+
+METRICS = (
+    catalog.GPU_UP,
+    catalog.GPU_XID_ERRORS_TOTAL,
+    catalog.FILESYSTEM_AVAILABLE_BYTES,
+    catalog.FILESYSTEM_SIZE_BYTES,
+)
+
+DEAD = ("failed", "killed")
+#: Seconds after a death in which the driver may still tell why: a lost GPU is looked for every ten intervals.
+AFTERWARDS = 30.0
+#: File systems that a kubelet watches, where they are mounted on their own: its own, and those of the runtimes.
+_NODEFS = ("/", "/var", "/var/lib", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/docker")
+
+
+class DeathSignals:
+    """Of a rank that failed or was killed, between its last batch and half a minute after its death."""
+
+    gpu_gone = Signal("1 if the rank's GPU did not answer any more when the rank died or just after, else 0")
+    node_memory_left_bytes = Signal("least available memory of the node when the rank died")
+    nodefs_left = Signal("least share of a file system that a kubelet watches that was free when the rank died")
+
+
+def death(v: View) -> Numbers:
+    """What was the matter."""
+    window = _around(v)
+    if window is None:
+        return {}
+    gpu = _gpu(v)
+    answered = [value for _, value in window.points(catalog.GPU_UP, gpu)] if gpu else []
+    return {
+        DeathSignals.gpu_gone: float(0.0 in answered) if answered else None,
+        DeathSignals.node_memory_left_bytes: window.minimum(catalog.MEMORY_AVAILABLE_BYTES),
+        DeathSignals.nodefs_left: min(_left(window), default=None),
+    }
+
+
+def names(v: View) -> Mapping[str, str]:
+    """Xid errors of the rank's GPU: `79, 48 twice`."""
+    window, gpu = _around(v), _gpu(v)
+    if window is None or not gpu:
+        return {}
+    counts = {
+        labels[1]: window.events(catalog.GPU_XID_ERRORS_TOTAL, *labels) or 0.0
+        for labels in window.labels(catalog.GPU_XID_ERRORS_TOTAL, gpu)
+    }
+    known = sorted((xid for xid, count in counts.items() if count and xid.isdigit()), key=int)
+    return {"xid": ", ".join(known), "death_gpu": gpu} if known else {"death_gpu": gpu}
+
+
+def _around(v: View) -> Window | None:
+    """The window from the last batch, as far as that is known, to a moment after the death; None of a rank that lives."""
+    if v.state not in DEAD:
+        return None
+    ups = v.long.points(catalog.TRAIN_UP, v.run, v.rank)
+    batch = v.now.last(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, v.run, v.rank)
+    before = [time for time, _ in ups if batch is not None and time <= batch]
+    dead = [time for time, up in ups if not up]
+    start = before[-1] if before else v.long.start
+    end = min(dead[0] + AFTERWARDS, v.long.end) if dead else v.long.end
+    return Window(v.long.store, start, max(start, end), v.long.period)
+
+
+def _gpu(v: View) -> str:
+    """The rank's GPU, also where its series are gone with it."""
+    return v.gpu or next((labels[2] for labels in v.long.labels(catalog.TRAIN_DEVICE_INFO, v.run, v.rank)), "")
+
+
+def _left(window: Window) -> Iterator[float]:
+    for labels in window.labels(catalog.FILESYSTEM_AVAILABLE_BYTES):
+        if labels[0] in _NODEFS:
+            least = window.minimum(catalog.FILESYSTEM_AVAILABLE_BYTES, *labels)
+            share = ratio(least, window.maximum(catalog.FILESYSTEM_SIZE_BYTES, *labels))
+            if share is not None:
+                yield share
