@@ -98,7 +98,7 @@ def _keep_dead(directories: Iterable[Path]) -> None:
 
 
 def _clear_old(runs: Iterable[tuple[float, Path]], now: float) -> None:
-    """Remove this user's own runs that ended long ago, and of more than `KEEP_RUNS` the oldest; the newest come first."""
+    """Remove this user's own runs, newest first, that ended long ago, and those beyond `KEEP_RUNS`."""
     for number, (began, directory) in enumerate(runs):
         age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
         if began < now - age:

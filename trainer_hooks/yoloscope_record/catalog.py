@@ -79,8 +79,8 @@ REBOOT, JOB_OVER, JOB_CANCELLED, JOB_REQUEUED = "reboot", "job_over", "job_cance
 TRAIN_END_INFO = info(
     "train_end_info",
     "How a rank ended before its time: the type and message of the exception, or the signal, as far as one is known; "
-    "the last call of the user's own code and the last of all; `peers` if it waited for other ranks; what else ended it "
-    "(reboot, job_over, job_cancelled, job_requeued); the cause that was told when its record was kept.",
+    "the last call of the user's own code and the last of all; `peers` if it waited for other ranks; what else ended "
+    "it (reboot, job_over, job_cancelled, job_requeued); the cause that was told when its record was kept.",
     *_RANK,
     *END_FACTS,
 )

@@ -4,8 +4,8 @@
     runs/detect/train7/yoloscope/<run>/rank-0.stacks    what a crash or a signal has left
 
 The hooks write the first one when a training begins, so that a reboot leaves something to be told by, write it anew
-when it ends with an exception, and take it away when it ends well. A training that was killed is copied by the exporter,
-or by the next training of the same user.
+when it ends with an exception, and take it away when it ends well. One that was killed is copied by the exporter, or by
+the next training of the same user.
 
 Nobody is trusted: a folder has to belong to who trains, no link is followed below it, a file is made under a name that
 is not there yet and renamed, and there are at most so many bytes.
@@ -57,11 +57,16 @@ _HEAD_U32 = "=23I"
 def place(save_dir: str, environ: Mapping[str, str]) -> Path | None:
     """Where the ends of trainings with these results are kept; None where that is not wanted or not possible."""
     told = environ.get(VARIABLE, "")
-    if told.lower() in _OFF or not (told or save_dir):
+    if is_off(told) or not (told or save_dir):
         return None
     base = Path(told).absolute() if told else Path(save_dir).absolute() / FOLDER
     text = str(base)
     return base if text == clean(text) and len(text) < MAX_LABEL_LENGTH else None
+
+
+def is_off(told: str) -> bool:
+    """Whether the setting says that nothing is to be kept."""
+    return told.lower() in _OFF
 
 
 def place_of(facts: Mapping[str, str]) -> Path | None:
@@ -76,13 +81,22 @@ def begin(base: Path, run: str, name: str, content: bytes) -> None:
     Raises:
         OSError: that is not possible, or the directory is somebody else's.
     """
-    with _opened(base.parent) as parent:
-        _require_owner(parent, os.geteuid())
-        _make(base.name, parent)
+    make(base, run)
+    store(base, run, name, content)
+
+
+def make(base: Path, run: str) -> None:
+    """Make the folder of a run in `base`, and `base` itself in a directory of this user.
+
+    Raises:
+        OSError: that is not possible, or `base` is somebody else's.
+    """
+    with _opened(base.parent, links=True) as parent:
+        if os.fstat(parent).st_uid == os.geteuid():  # else it has to be there already
+            _make(base.name, parent)
         with _opened(base.name, parent) as middle:
             _require_owner(middle, os.geteuid())
             _make(slug(run), middle)
-    store(base, run, name, content)
 
 
 def store(base: Path, run: str, name: str, content: bytes, uid: int | None = None) -> None:
@@ -113,13 +127,14 @@ def forget(base: Path, run: str, name: str) -> None:
             os.rmdir(base)  # noqa: PTH106
 
 
-def is_kept(path: Path, record: Record) -> bool:
-    """Whether `path` holds the end of the training that `record` is of."""
+def is_kept(path: Path, record: Record, told: Mapping[str, str]) -> bool:
+    """Whether `path` holds the end of the training that `record` is of, with a cause if `told` has one."""
     try:
         kept = Reader(path).read()
     except RecordError:
         return False
-    return kept.created == record.created and kept.state in (*FINAL, KILLED)
+    closed = kept.created == record.created and kept.state in (*FINAL, KILLED)
+    return closed and ("cause" in kept.facts or "cause" not in told)
 
 
 def keep(path: Path, record: Record, base: Path, told: Mapping[str, str], uid: int) -> bool:
@@ -133,7 +148,7 @@ def keep(path: Path, record: Record, base: Path, told: Mapping[str, str], uid: i
     """
     who = record.identity
     with _folder(base, who.run, uid) as folder:
-        if is_kept(base / slug(who.run) / path.name, record):
+        if is_kept(base / slug(who.run) / path.name, record, told):
             return False
         data = sealed(_content(path, record), told)
         for name in (stack_file.filename(who.rank), stack_file.hangup_filename(who.rank)):
@@ -197,9 +212,9 @@ def _stacks(directory: Path, name: str, owner: int) -> bytes:
 
 
 @contextmanager
-def _opened(directory: Path | str, parent: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory that is no link."""
-    descriptor = os.open(directory, _DIRECTORY, dir_fd=parent)
+def _opened(directory: Path | str, parent: int | None = None, *, links: bool = False) -> Iterator[int]:
+    """A descriptor of a directory, which is no link unless `links` are allowed."""
+    descriptor = os.open(directory, _DIRECTORY & ~os.O_NOFOLLOW if links else _DIRECTORY, dir_fd=parent)
     try:
         yield descriptor
     finally:

@@ -56,6 +56,11 @@ TRAIN_HANG_INFO = info(
     "rank",
     *HANG_FACTS,
 )
+TRAIN_POST_MORTEMS_TOTAL = counter(
+    "train_post_mortems_total",
+    "Dead ranks whose records were copied to where a reboot leaves them (kept), or could not be (refused).",
+    "result",
+)
 
 
 def hang_in_words(facts: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What a record and its node tell of a death beside the signal: a reboot, the end of a job's time, a job that came again.
+"""What a record and its node tell of a death beside the signal: a reboot, the end of a job's time, its return.
 
 Nothing is asked of anybody here: the scheduler's times are those that the hooks found in the job's environment.
 """
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from yoloscope_record.reader import Record
 
-#: Seconds around the end of a job's time in which a death is that end: slurmctld looks every half minute, and kills what
-#: does not go by itself after KillWait, another half by default.
+#: Seconds around the end of a job's time in which a death is that end: slurmctld looks every half minute, and kills
+#: what does not go by itself after KillWait, another half by default.
 EARLY, LATE = 5.0, 120.0
 #: Seconds that a record may be behind: it is written with each batch.
 BEHIND = 15.0
@@ -38,7 +38,7 @@ def boot_of(procfs: Path) -> tuple[str, float]:
 
 
 def rebooted(record: Record, boot: tuple[str, float]) -> bool:
-    """Whether the machine was restarted while the run had not ended: another boot, of this machine, after its last word.
+    """Whether the machine was restarted before the run had ended: another boot, of this machine, after its last word.
 
     A pod's name is no machine's.
     """
@@ -58,7 +58,7 @@ def restarts(records: Iterable[Record]) -> dict[str, int]:
 
 
 def event(record: Record, died: float, boot: tuple[str, float], again: Mapping[str, int]) -> str:
-    """What ended a rank that was killed at Unix time `died` (0: not known), in one of the catalogue's words; or empty."""
+    """What ended a rank that was killed at Unix time `died` (0: not known), in the catalogue's words; or empty."""
     if rebooted(record, boot):
         return REBOOT
     job = record.facts.get("slurm_job_id", "")

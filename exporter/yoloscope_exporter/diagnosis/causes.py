@@ -391,7 +391,7 @@ CAUSES = (
         "eviction_disk",
         "Kubernetes evicted its pod, most likely: the node's disk was nearly full",
         _both(_evicted, _without_disk),
-        "kubectl describe pod says Evicted and why; resources.requests.ephemeral-storage, results and caches on a volume",
+        "kubectl describe pod says Evicted and why; resources.requests.ephemeral-storage, results on a volume",
         "SIGTERM or a death without a word in a pod while less than 10 % of a file system of the node's was free",
     ),
     Cause(
@@ -428,7 +428,7 @@ BY_NAME = {cause.name: cause for cause in CAUSES}
 
 
 def cause_of(s: Signals) -> Cause | None:
-    """The cause of the end of a rank, the one that was told when its record was kept first; None if nothing tells it."""
+    """The cause of the end of a rank, first as it was told when its record was kept; None if nothing tells it."""
     kept = BY_NAME.get(s.names.get("end_cause", ""))
     return kept or next((cause for cause in CAUSES if cause.told(s)), None)
 

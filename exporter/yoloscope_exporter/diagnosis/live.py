@@ -163,7 +163,7 @@ class Live:
                 self._fixes[key] = (since, text) if now - since < FIX_SECONDS else (now, _shortened(verdict.fix))
 
     def _explain(self, now: float) -> None:
-        """Keep the cause of each death while it is shown, in the same words for FIX_SECONDS, unless it is another one."""
+        """Keep the cause of each death while it is shown, for FIX_SECONDS in the same words unless it is another."""
         said, self._causes = self._causes, {}
         for told in self.diagnoses:
             for verdict in told.verdicts:

@@ -65,7 +65,7 @@ def names(v: View) -> Mapping[str, str]:
 
 
 def _around(v: View) -> Window | None:
-    """The window from the last batch, as far as that is known, to a moment after the death; None of a rank that lives."""
+    """The window from the last batch, if that is known, to a moment after the death; None of a rank that lives."""
     if v.state not in DEAD:
         return None
     ups = v.long.points(catalog.TRAIN_UP, v.run, v.rank)
