@@ -18,11 +18,12 @@ import json
 import os
 import stat
 import struct
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_record import catalog, stack_file
+from yoloscope_record import catalog, clearing, stack_file
 from yoloscope_record.file_format import (
     HEADER_CAPACITY_FIELD,
     HEADER_LENGTH,
@@ -36,7 +37,7 @@ from yoloscope_record.file_format import (
 from yoloscope_record.reader import MAX_FILE_BYTES, Reader, lock_holder, open_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from yoloscope_record.reader import Record
 
@@ -46,6 +47,7 @@ VARIABLE = "YOLOSCOPE_KEEP_POST_MORTEM"
 FACT = "kept_in"
 FOLDER = "yoloscope"
 MAX_STACK_BYTES = 256 << 10
+MAX_RUNS = 200  # in one folder: of a run that is resumed again and again, or of an exporter
 FINAL = ("finished", "failed")
 KILLED = "killed"
 _OFF = frozenset({"off", "0", "false", "no"})
@@ -97,6 +99,15 @@ def make(base: Path, run: str) -> None:
         with _opened(base.name, parent) as middle:
             _require_owner(middle, os.geteuid())
             _make(slug(run), middle)
+            names = os.listdir(middle)  # noqa: PTH208 - of the folder that was opened
+    if len(names) > MAX_RUNS:
+        _remove_oldest(base, [name for name in names if name != slug(run)])
+
+
+def _remove_oldest(base: Path, names: Sequence[str]) -> None:
+    """Remove the run that was kept first, if nothing but what was kept is in its folder."""
+    oldest = min(names, key=lambda name: os.lstat(base / name).st_mtime)
+    clearing.remove_dead(base / oldest, older_than=0.0, now=time.time(), uid=os.geteuid())
 
 
 def store(base: Path, run: str, name: str, content: bytes, uid: int | None = None) -> None:

@@ -1,8 +1,9 @@
 """What is left of trainings that died is copied to where a reboot does not take it: beside the run's results.
 
 A rank that failed has written its end there itself, if it could; of one that was killed nobody else will. The cause
-that the diagnosis has told goes along. A user's folder is written to by the same user or root only, and only where the hooks
-have made it; `--keep-post-mortem DIR` is for all others. A file system that does not answer stops this collector only.
+that the diagnosis has told goes along. A user's folder is written to by the same user or root only, and only where the
+hooks have made it; `--keep-post-mortem DIR` is for all others. A file system that does not answer stops this collector
+only.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from yoloscope_exporter.collectors.stacks import finding
 from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
+from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
@@ -362,7 +363,7 @@ def _black_postmortem(where: _Where, wanted: str, html: Path | None) -> None:
         click.echo(f"from {found.base}")
     for rank, verdict in summary.verdicts:
         click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
-        if verdict.name in {"failed", "killed", "stalled", "worker_died"}:
+        if verdict.name in rules.EXPLAINED:
             click.echo(f"  cause {verdict.cause}\n  fix   {verdict.fix}")
     for rank, state in found.states.items():
         click.echo(f"rank {rank}: state at its last write: {state}")

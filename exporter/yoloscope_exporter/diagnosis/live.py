@@ -26,6 +26,7 @@ from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted
 from yoloscope_exporter.measures.series import Store, Window
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
-#: Verdicts whose cause is published in words: they are told once, so their words make no series without end.
-CAUSED = ("failed", "killed")
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
 #: Where the exporter serves the diagnosis as JSON.
@@ -167,7 +166,7 @@ class Live:
         said, self._causes = self._causes, {}
         for told in self.diagnoses:
             for verdict in told.verdicts:
-                if verdict.name in CAUSED:
+                if verdict.name in DEAD:
                     key = (told.run, told.rank, verdict.name)
                     known = said.get(key)
                     new = (now, _shortened(verdict.cause), _shortened(verdict.evidence))

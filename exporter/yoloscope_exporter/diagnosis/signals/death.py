@@ -22,6 +22,7 @@ METRICS = (
     catalog.FILESYSTEM_SIZE_BYTES,
 )
 
+#: States of ranks that died, and the verdicts that say so.
 DEAD = ("failed", "killed")
 #: Seconds after a death in which the driver may still tell why: a lost GPU is looked for every ten intervals.
 AFTERWARDS = 30.0
