@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ NAME = "post_mortem"
 PATIENCE_SECONDS = 30.0
 AT_ONCE = 4  # ranks in a cycle
 KEPT, REFUSED = "kept", "refused"
+UNKNOWN = "unknown"  # the diagnosis may know more a little later
 _DEAD = ("failed", "killed")
 
 _log = logging.getLogger(__name__)
@@ -82,8 +84,9 @@ class PostMortems:
                 dead.add((labels[0], labels[1]))
             elif metric is catalog.TRAIN_VERDICT_CAUSE_INFO:
                 name = labels[3].partition(":")[0]
-                words = {"exception_message": labels[4]} if labels[2] == "killed" else {}
-                causes[labels[0], labels[1]] = {"cause": name, **words}
+                if re.fullmatch("[a-z_]+", name) and name != UNKNOWN:
+                    words = {"exception_message": labels[4]} if labels[2] == "killed" else {}
+                    causes[labels[0], labels[1]] = {"cause": name, **words}
         return dead, causes
 
     def _keep(self, who: tuple[str, str], told: Mapping[str, str]) -> None:
