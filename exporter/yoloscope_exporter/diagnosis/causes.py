@@ -433,6 +433,11 @@ def cause_of(s: Signals) -> Cause | None:
     return kept or next((cause for cause in CAUSES if cause.told(s)), None)
 
 
+def still_told(before: Signals | None, now: Signals) -> Signals:
+    """The signals that tell a death: earlier ones, where those of now, long after it, tell no cause any more."""
+    return before if before is not None and cause_of(before) and not cause_of(now) else now
+
+
 _EVENTS = {
     catalog.REBOOT: "the node was started after the run's last word",
     catalog.JOB_OVER: "at the end of the job's time",

@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import signals
+from yoloscope_exporter.diagnosis import causes, signals
 from yoloscope_exporter.diagnosis.engine import (
     ENTER_SHARE,
     HISTORY,
@@ -148,7 +148,11 @@ class Live:
         key = (s.run, s.rank)
         judged = judge(s, self.limits, self.faults)
         met = self._met.setdefault(key, {})
-        met |= {name: s for name, is_met in judged.items() if is_met}
+        met |= {
+            name: causes.still_told(met.get(name), s) if name in DEAD else s
+            for name, is_met in judged.items()
+            if is_met
+        }
         self._held[key] = self._hysteresis.update(key, judged, now)
         return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits, self.faults)
 

@@ -10,7 +10,7 @@ from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures.series import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
@@ -40,42 +40,45 @@ class DeathSignals:
 
 def death(v: View) -> Numbers:
     """What was the matter."""
-    window = _around(v)
-    if window is None:
-        return {}
-    gpu = _gpu(v)
-    answered = [value for _, value in window.points(catalog.GPU_UP, gpu)] if gpu else []
+    windows, gpu = _around(v), _gpu(v)
+    answered = [value for one in windows for _, value in (one.points(catalog.GPU_UP, gpu) if gpu else ())]
+    memory = (one.minimum(catalog.MEMORY_AVAILABLE_BYTES) for one in windows)
     return {
         DeathSignals.gpu_gone: float(0.0 in answered) if answered else None,
-        DeathSignals.node_memory_left_bytes: window.minimum(catalog.MEMORY_AVAILABLE_BYTES),
-        DeathSignals.nodefs_left: min(_left(window), default=None),
+        DeathSignals.node_memory_left_bytes: min((least for least in memory if least is not None), default=None),
+        DeathSignals.nodefs_left: min((share for one in windows for share in _left(one)), default=None),
     }
 
 
 def names(v: View) -> Mapping[str, str]:
-    """Xid errors of the rank's GPU: `79, 48 twice`."""
-    window, gpu = _around(v), _gpu(v)
-    if window is None or not gpu:
+    """The rank's GPU, and its Xid errors: `48, 79`."""
+    windows, gpu = _around(v), _gpu(v)
+    if not windows or not gpu:
         return {}
-    counts = {
-        labels[1]: window.events(catalog.GPU_XID_ERRORS_TOTAL, *labels) or 0.0
-        for labels in window.labels(catalog.GPU_XID_ERRORS_TOTAL, gpu)
+    xids = {
+        labels[1]
+        for one in windows
+        for labels in one.labels(catalog.GPU_XID_ERRORS_TOTAL, gpu)
+        if one.events(catalog.GPU_XID_ERRORS_TOTAL, *labels)
     }
-    known = sorted((xid for xid, count in counts.items() if count and xid.isdigit()), key=int)
-    return {"xid": ", ".join(known), "death_gpu": gpu} if known else {"death_gpu": gpu}
+    known = sorted((xid for xid in xids if xid.isdigit()), key=int)
+    return {"death_gpu": gpu} | ({"xid": ", ".join(known)} if known else {})
 
 
-def _around(v: View) -> Window | None:
-    """The window from the last batch, if that is known, to a moment after the death; None of a rank that lives."""
+def _around(v: View) -> list[Window]:
+    """The windows from the last batch, if that is known, to a moment after the death; none of a rank that lives."""
     if v.state not in DEAD:
-        return None
-    ups = v.long.points(catalog.TRAIN_UP, v.run, v.rank)
+        return []
     batch = v.now.last(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, v.run, v.rank)
+    return [_cut(one, one.points(catalog.TRAIN_UP, v.run, v.rank), batch) for one in (v.short, v.long)]
+
+
+def _cut(window: Window, ups: Sequence[tuple[float, float]], batch: float | None) -> Window:
     before = [time for time, _ in ups if batch is not None and time <= batch]
     dead = [time for time, up in ups if not up]
-    start = before[-1] if before else v.long.start
-    end = min(dead[0] + AFTERWARDS, v.long.end) if dead else v.long.end
-    return Window(v.long.store, start, max(start, end), v.long.period)
+    start = before[-1] if before else window.start
+    end = min(dead[0] + AFTERWARDS, window.end) if dead else window.end
+    return Window(window.store, start, max(start, end), window.period)
 
 
 def _gpu(v: View) -> str:
