@@ -229,9 +229,10 @@ class Recorder:
 
     def _end_keeping(self, base: Path, failed: bool) -> None:  # noqa: FBT001 - called by the guard
         """Write the end beside the results; of one that went well nothing is left there, nor of one without room."""
-        run, name, content = self._who[0], self._writer.path.name, self._writer.content()
+        run, name = self._who[0], self._writer.path.name
+        content = self._writer.content() if failed else b""
         try:
-            if failed and content:
+            if content:
                 keeping.store(base, run, name, content)
             else:
                 keeping.forget(base, run, name)

@@ -348,21 +348,21 @@ CAUSES = (
         "node_rebooted",
         "the node was restarted before the run had told its end",
         _ended_by(catalog.REBOOT),
-        "last -x reboot, journalctl -b -1 -e: who or what restarted it; resume=True goes on from the last checkpoint",
+        "last -x reboot and journalctl -b -1 -e say who or what restarted it",
         "the node's boot id is another one than at the run's start, and it was started after the run's last word",
     ),
     Cause(
         "slurm_time_limit",
         "the Slurm job's time was over",
         _both(_ended_by(catalog.JOB_OVER), _either(_signal("SIGTERM"), _signal(""))),
-        "a longer --time, or --signal=B:USR1@120 with --requeue, and resume=True in the next job",
+        "a longer --time, or --signal=B:USR1@120 with --requeue and a script that resumes",
         "SIGTERM, or a death without a word, at the end of the job's time (SLURM_JOB_END_TIME, from Slurm 23 on)",
     ),
     Cause(
         "slurm_requeued",
         "the Slurm job was preempted by another one, or requeued by hand, and came again",
         _both(_ended_by(catalog.JOB_REQUEUED), _either(_signal("SIGTERM"), _signal(""))),
-        "resume=True, so that it goes on when it comes again; a partition or QOS that is not preempted",
+        "a script that resumes goes on when the job comes again; a partition or QOS that is not preempted",
         "the same job number came again with a higher SLURM_RESTART_COUNT, as far as its record is here",
     ),
     Cause(
@@ -412,7 +412,7 @@ CAUSES = (
         "hangup",
         "its terminal or its ssh session was closed",
         _signal("SIGHUP"),
-        "start it in tmux or screen, or with nohup ... & or systemd-run --user; under Slurm with sbatch; resume=True",
+        "start it in tmux or screen, or with nohup ... & or systemd-run --user; under Slurm with sbatch",
         "SIGHUP, by the stack it leaves behind",
     ),
     Cause(

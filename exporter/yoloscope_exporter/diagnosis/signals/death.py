@@ -10,7 +10,7 @@ from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures.series import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
@@ -66,19 +66,20 @@ def names(v: View) -> Mapping[str, str]:
 
 
 def _around(v: View) -> list[Window]:
-    """The windows from the last batch, if that is known, to a moment after the death; none of a rank that lives."""
-    if v.state not in DEAD:
+    """Both windows from the last batch, if that is known, to a moment after the death; none of one nobody saw die."""
+    ups = v.long.points(catalog.TRAIN_UP, v.run, v.rank) if v.state in DEAD else []
+    lived = [time for time, up in ups if up]
+    if not lived:
         return []
+    died = next((time for time, _ in ups if time > lived[-1]), v.long.end)
     batch = v.now.last(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, v.run, v.rank)
-    return [_cut(one, one.points(catalog.TRAIN_UP, v.run, v.rank), batch) for one in (v.short, v.long)]
+    start = next((time for time in reversed(lived) if batch is not None and time <= batch), lived[0])
+    return [_cut(one, start, died + AFTERWARDS) for one in (v.short, v.long)]
 
 
-def _cut(window: Window, ups: Sequence[tuple[float, float]], batch: float | None) -> Window:
-    before = [time for time, _ in ups if batch is not None and time <= batch]
-    dead = [time for time, up in ups if not up]
-    start = before[-1] if before else window.start
-    end = min(dead[0] + AFTERWARDS, window.end) if dead else window.end
-    return Window(window.store, start, max(start, end), window.period)
+def _cut(window: Window, start: float, end: float) -> Window:
+    start = max(start, window.start)
+    return Window(window.store, start, max(start, min(end, window.end)), window.period)
 
 
 def _gpu(v: View) -> str:
