@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.catalog import Metric
 
 GIB = 2**30
-KILLED = Plan(epochs=1, batches=200, stop=100, end="killed", after=60.0)
+KILLED = Plan(epochs=1, batches=200, stop=30, end="killed", after=60.0)
 POD = {"pod": "train-0", "namespace": "ml"}
 
 
