@@ -48,9 +48,9 @@ def rebooted(record: Record, boot: tuple[str, float]) -> bool:
     return bool(open_end and same and known and boot[0] and known != boot[0] and record.updated < boot[1])
 
 
-def restarts(records: Iterable[Record]) -> dict[str, int]:
-    """How often each Slurm job has come again, by its number, as far as there are records of it."""
-    found: dict[str, int] = {}
+def restarts(records: Iterable[Record], before: Mapping[str, int]) -> dict[str, int]:
+    """How often each Slurm job has come again, by its number, as far as there are records of it, or were `before`."""
+    found = dict(before)
     for record in records:
         if job := record.facts.get("slurm_job_id"):
             found[job] = max(found.get(job, 0), _whole(record.facts.get("slurm_restarts", "")))

@@ -173,7 +173,7 @@ class Runs:
             self._done[entry.path] = entry.changed
             del self._files[entry.path]
             return ()
-        self._restarts |= circumstances.restarts(ranks)
+        self._restarts = circumstances.restarts(ranks, self._restarts)
         samples = _run_samples(self._limited(shown), self._devices, self._event)
         trainers += [_trainer(record) for record in ranks if record.holder]
         return samples
