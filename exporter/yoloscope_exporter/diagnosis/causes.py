@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
+from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.measures.gpu import XIDS_OF_HARDWARE, XIDS_OF_KERNELS, XIDS_OF_PROCESS
 from yoloscope_exporter.measures.thresholds import MORE
@@ -108,7 +110,7 @@ CAUSES = (
         _says(r"OutOfMemoryError|CUDA (error: )?out of memory|CUBLAS_STATUS_ALLOC_FAILED"),
         "a smaller batch, or imgsz; batch=-1 measures what fits; nvidia-smi shows who else holds memory",
         "`torch.OutOfMemoryError`, `CUBLAS_STATUS_ALLOC_FAILED`",
-        lambda s: advice.smaller_batch(s).arguments,
+        lambda s: smaller_batch(s).arguments,
     ),
     Cause(
         "cuda_device_assert",
@@ -197,7 +199,7 @@ CAUSES = (
         lambda s: "SIGKILL" in s.names.get("death_signals", "") and s.get(Signals.oom_kills) > 0,
         "each worker holds its own batches; a RAM cache comes on top",
         "workers ended by SIGKILL and the cgroup's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "shared_memory_full",
@@ -208,7 +210,7 @@ CAUSES = (
         ),
         "docker run --shm-size=8g or --ipc=host; in Kubernetes an emptyDir, medium: Memory",
         "a worker ended by SIGBUS, `insufficient shared memory (shm)`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "worker_killed",
@@ -219,7 +221,7 @@ CAUSES = (
         ),
         "journalctl -k names the kernel's OOM killer; a native library that crashes shows with workers=0",
         "`train_worker_death_signal_total`, `DataLoader worker ... is killed by signal`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "disk_full",
@@ -270,7 +272,7 @@ CAUSES = (
         ),
         "fewer workers, cache=False; free -h, and who else uses memory",
         "`MemoryError`, `DefaultCPUAllocator: can't allocate memory`",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "too_many_files",
@@ -278,7 +280,7 @@ CAUSES = (
         _says(r"Too many open files|\[Errno 24\]|received 0 items of ancdata"),
         "ulimit -n 65536; fewer workers; torch.multiprocessing.set_sharing_strategy('file_system')",
         "`[Errno 24] Too many open files`, `received 0 items of ancdata`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "not_a_number",
@@ -321,7 +323,7 @@ CAUSES = (
         lambda s: s.state == "killed" and s.get(Signals.oom_kills) > 0,
         "fewer workers, no RAM cache, or a higher limit (--mem, resources.limits.memory)",
         "the cgroup's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "collective_abort",
@@ -385,7 +387,7 @@ CAUSES = (
         _both(_evicted, _without_memory),
         "kubectl describe pod says Evicted and why; resources.requests.memory of what it really takes, fewer workers",
         "SIGTERM or a death without a word in a pod while less than 500 MiB of the node's memory could be had",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "eviction_disk",
@@ -421,7 +423,7 @@ CAUSES = (
         lambda s: s.state == "killed" and s.get(Signals.node_oom_kills) > 0,
         "journalctl -k names who was killed; fewer workers, no RAM cache",
         "the node's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
 )
 BY_NAME = {cause.name: cause for cause in CAUSES}
