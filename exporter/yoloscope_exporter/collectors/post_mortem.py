@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ class PostMortems:
     """Copies each dead rank's record once."""
 
     context: Context
-    _counts: dict[str, int] = field(default_factory=lambda: {KEPT: 0, REFUSED: 0})
+    _counts: Counter[str] = field(default_factory=Counter)  # by result
     _seen: dict[tuple[str, str], float] = field(default_factory=dict)  # when, by the monotonic clock
     _done: set[tuple[str, str]] = field(default_factory=set)
 
