@@ -417,6 +417,8 @@ def _run(moment: Moment) -> Iterator[Sample]:
         for part in (*parts, _processes) if moment.alive else parts:
             for metric, labels, value in part(moment, int(rank)):
                 yield Sample(metric, (run, rank, *labels), value)
+    if moment.progress.state in DEAD:
+        yield Sample(catalog.TRAIN_POST_MORTEMS_TOTAL, ("kept",), float(moment.node.ranks))
 
 
 def _cgroup(moment: Moment) -> Iterator[_Part]:
