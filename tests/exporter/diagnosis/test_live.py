@@ -52,6 +52,19 @@ def test_live_publishes_what_to_do() -> None:
     assert [labels for name, labels in last if name == catalog.TRAIN_VERDICT_FIX_INFO.name] == [key]
 
 
+def test_live_publishes_why_a_rank_died() -> None:
+    """One series with the cause and what tells it; none of a rank that lives or ended well."""
+    dead = replace(STARVED, stop=50, end="killed", oom_killed=1)
+    _, last = live(dead)
+    (labels,) = [labels for name, labels in last if name == catalog.TRAIN_VERDICT_CAUSE_INFO.name]
+    assert labels[:3] == (dead.run, "0", "killed")
+    assert labels[3].startswith("out_of_memory_kill: the kernel's OOM killer")
+    assert "OOM kills in the run's cgroup: 1" in labels[4]
+    for end in ("running", "finished"):
+        _, last = live(replace(STARVED, stop=50, end=end))
+        assert not [labels for name, labels in last if name == catalog.TRAIN_VERDICT_CAUSE_INFO.name]
+
+
 def test_a_fix_whose_numbers_waver_is_one_series_in_ten_minutes() -> None:
     """Each judgement computes other numbers; who reads the alert wants one answer."""
     plan = replace(STARVED, batches=600, prep=lambda at: 0.9 if at.batch // 150 % 2 else 0.5, end="running")
