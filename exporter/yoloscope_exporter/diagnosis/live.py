@@ -28,6 +28,7 @@ from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted
+from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.measures.series import Store, Window
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Live:
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
     _history: History = field(default_factory=History)
+    _whole: WholeRuns = field(default_factory=WholeRuns)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
     _fixes: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
 
@@ -135,7 +137,11 @@ class Live:
         self._met = {key: met for key, met in self._met.items() if key in present}
         for diagnosis in told:
             self._history.learn(diagnosis)
-        self.diagnoses = tuple(map(self._history.applied, told))
+        told = list(map(self._history.applied, told))
+        for diagnosis in told:
+            self._whole.note(diagnosis, since)
+        self._whole.keep({(diagnosis.run, diagnosis.rank) for diagnosis in told})
+        self.diagnoses = tuple(map(self._whole.applied, told))
         self._advise(now)
         self._charge(since, [*everybody, alone])
         self._judged = now
