@@ -39,7 +39,9 @@ def is_local(host: str) -> bool:
     return host == "localhost"
 
 
-def fetch(url: str, *, accept: str = "application/json", data: bytes | None = None) -> bytes:
+def fetch(
+    url: str, *, accept: str = "application/json", data: bytes | None = None, timeout: float = TIMEOUT_SECONDS
+) -> bytes:
     """The body at `url`; `http://user:password@host` becomes basic authentication.
 
     Raises:
@@ -56,7 +58,7 @@ def fetch(url: str, *, accept: str = "application/json", data: bytes | None = No
         pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
     try:
-        with opener(request.full_url).open(request, timeout=TIMEOUT_SECONDS) as answer:
+        with opener(request.full_url).open(request, timeout=timeout) as answer:
             body: bytes = answer.read()
             return body
     except urllib.error.HTTPError as error:

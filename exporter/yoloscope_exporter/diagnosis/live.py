@@ -100,10 +100,16 @@ class Live:
             self._forget()
         if now - self.short.last >= 0.9 * self.window * SAMPLE_SHARE:
             self._take(now, [sample for sample in samples if sample.metric.name in signals.METRICS])
-        if now - self._judged >= self.window * STEP_SHARE:
+        if now - self._judged >= self.window * STEP_SHARE or self._has_ended():
             self._judge(now)
             self._told = tuple(self._samples())
         return self._told
+
+    def _has_ended(self) -> bool:
+        """Whether a rank has ended that was last judged alive: that is worth a judgement at once."""
+        ups = self.short.series.get(catalog.TRAIN_UP.name, {})
+        gone = {labels for labels, series in ups.items() if series.values and not series.values[-1]}
+        return any((told.run, told.rank) in gone and told.state in (*TRAINING, "setup") for told in self.diagnoses)
 
     def _take(self, now: float, samples: list[catalog.Sample]) -> None:
         if self.short.last > 0:
