@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import ADDRESS, config
+from yoloscope_exporter import ADDRESS, DIAGNOSIS_PATH, config
 from yoloscope_exporter.client.fetch import TIMEOUT_SECONDS, SourceError, fetch
 from yoloscope_exporter.config import types
-from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
 from yoloscope_exporter.diagnosis.serialize import from_json
 from yoloscope_exporter.sampling.exposition import Form
 

@@ -10,12 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -32,12 +34,14 @@ from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from yoloscope_exporter.notify.services import Service
     from yoloscope_exporter.reports.ending import Ended
     from yoloscope_exporter.reports.summary import Summary
 
 ANSWER_SECONDS = 1.0
+MOST_COMMAND = 120  # characters of it that are told
 NOTIFY_SECONDS = 20.0  # that sending the message at the end may take
 
 #: Programs that are Python, or that pass their environment on to the Python they start.
@@ -144,10 +148,12 @@ def run(  # noqa: PLR0913 - a command's options
     propagate(environ)
     begun = time.monotonic()
     environ[launched.VARIABLE] = launch = f"{os.getpid()}-{time.time_ns()}"
-    with _exporter() if exporter else nullcontext():
-        code = _supervise([program, *command[1:]], environ)
+    with _exporter() if exporter else nullcontext(False) as own:
+        code = _supervise([program, *command[1:]], environ, nullcontext() if own else _watched(launch))
         if _is_first(os.environ):
-            ended = _Ended(" ".join(command[:3]), code, time.monotonic() - begun, launch)
+            ended = _Ended(
+                shorten(" ".join(command[:3]), MOST_COMMAND, placeholder="..."), code, time.monotonic() - begun, launch
+            )
             with suppress(KeyboardInterrupt):  # whoever presses Ctrl-C again wants no more than the end
                 _tell(ended, services, language, card=sys.stdout.isatty() if summary is None else summary)
     context.exit(code)
@@ -253,8 +259,11 @@ def _is_script(program: Path) -> bool:
     return first.startswith(b"#!") and any(word in first for word in (b"python", b"sh"))
 
 
-def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
-    """Run the training, forward signals to it, and return its exit code: 128 + n after signal n."""
+def _supervise(command: Sequence[str], environ: dict[str, str], watched: AbstractContextManager[None]) -> int:
+    """Run the training, forward signals to it, and return its exit code: 128 + n after signal n.
+
+    `watched` begins when the training has begun: there is one thread until then.
+    """
     waited = {signal.SIGCHLD, *_FORWARDED}
     with blocked(waited) as before:
         try:
@@ -265,10 +274,11 @@ def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
             )
         except OSError as error:
             raise click.UsageError(f"cannot run {command[0]}: {error.strerror}") from error
-        while process.poll() is None:
-            received = signal.sigwaitinfo(waited)
-            if received.si_signo != signal.SIGCHLD and received.si_code != _FROM_THE_KERNEL:
-                process.send_signal(received.si_signo)
+        with watched:
+            while process.poll() is None:
+                received = signal.sigwaitinfo(waited)
+                if received.si_signo != signal.SIGCHLD and received.si_code != _FROM_THE_KERNEL:
+                    process.send_signal(received.si_signo)
         while signal.sigtimedwait(_FORWARDED, 0):
             pass  # they were meant for the training
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
@@ -287,20 +297,20 @@ def _answers() -> bool:
 
 
 @contextmanager
-def _exporter() -> Iterator[None]:
-    """Start an exporter for the duration of the run, unless one answers already."""
+def _exporter() -> Iterator[bool]:
+    """Start an exporter for the duration of the run, unless one answers already; the value is whether one was."""
     try:
         lock = shared_exporter.open_lock(ADDRESS)
     except OSError as error:
         click.echo(f"yoloscope: cannot start an exporter: {error}", err=True)
-        yield
+        yield False
         return
     try:
         joined = shared_exporter.join(lock)
         process = shared_exporter.start(ADDRESS) if joined and not _answers() else None
         if process:
             click.echo(f"yoloscope: metrics at http://{ADDRESS}/metrics while this runs", err=True)
-        yield
+        yield process is not None
         if process and process.poll():
             click.echo("yoloscope: the exporter has exited; run `yoloscope check` for the reason", err=True)
         last = joined and shared_exporter.is_last(lock)
@@ -309,3 +319,21 @@ def _exporter() -> Iterator[None]:
     if process and last:
         with suppress(subprocess.TimeoutExpired):  # a run that begins this moment keeps it
             process.wait(shared_exporter.END_SECONDS)
+
+
+@contextmanager
+def _watched(launch: str) -> Iterator[None]:
+    """Say where a run of the command stands still, if there is an exporter that sees it and may not ask."""
+    from yoloscope_exporter.commands import hanging  # noqa: PLC0415 - not where the exporter is ours
+
+    end = threading.Event()
+
+    def say(text: str) -> None:
+        click.echo(f"yoloscope: {text}", err=True)
+
+    arguments = (f"http://{ADDRESS}", paths.directory(), launch, say, end)
+    threading.Thread(target=hanging.watch, args=arguments, daemon=True).start()
+    try:
+        yield
+    finally:
+        end.set()

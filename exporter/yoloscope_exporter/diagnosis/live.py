@@ -44,8 +44,6 @@ SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
-#: Where the exporter serves the diagnosis as JSON.
-DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
 
 def derived(context: Context) -> Live:
@@ -181,7 +179,7 @@ class Live:
                 self._wasted["", "", "held_idle"] += s.held_idle_gpus * window.seconds
 
     def document(self) -> dict[str, Any]:
-        """The diagnosis with its signals, as the exporter serves it at DIAGNOSIS_PATH."""
+        """The diagnosis with its signals, as the exporter serves it."""
         return to_json(self.diagnoses, [str(fault) for fault in self.faults.seen], with_signals=True)
 
     def _samples(self) -> Iterator[catalog.Sample]:

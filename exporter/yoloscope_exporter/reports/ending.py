@@ -34,6 +34,7 @@ _WORDS = {
         "data_wait": "waiting for data",
         "gpu_busy": "GPU utilization",
         "score": "best mAP50-95",
+        "accuracy": "best accuracy",
         "energy": "energy",
         "verdict": "Verdict",
         "unknown": "none: too little was seen to judge",
@@ -55,6 +56,7 @@ _WORDS = {
         "data_wait": "等待数据",
         "gpu_busy": "GPU 利用率",
         "score": "最佳 mAP50-95",
+        "accuracy": "最佳准确率",
         "energy": "耗电量",
         "verdict": "诊断结论",
         "unknown": "无：数据太少，无法判断",
@@ -86,7 +88,7 @@ KEYS = {
     "epoch": "epoch_seconds",
     "peak_cuda": "peak_gpu_memory_bytes",
     "peak_resident": "peak_process_memory_bytes",
-    "score": "best_map50_95",
+    "score": "best_score",
     "score_50": "best_map50",
     "loss": "last_loss",
     "duration": "duration_seconds",
@@ -173,7 +175,9 @@ def card_lines(summaries: Sequence[Summary], language: str) -> Iterator[Line]:
 
 
 def _figures(summary: Summary, language: str) -> Iterator[Line]:
-    words = _WORDS[language]
+    words = dict(_WORDS[language])
+    if summary.facts.get("task") == "classify":
+        words["score"] = words["accuracy"]
     told = [f"{words['epochs']} {epochs(summary)}"] if summary.epochs else []
     told += [
         f"{words[name]} {QUANTITIES[name].form(summary.figures[name].value)}"

@@ -247,13 +247,15 @@ def test_nowhere_to_lock(environ: dict[str, str], address: str) -> None:
 def test_exporter_that_cannot_run(environ: dict[str, str], tmp_path: Path, address: str) -> None:
     """The training runs all the same, and one line says that there were no metrics."""
     gone = tmp_path / "gone"  # the training lasts until the exporter has ended, however slow the machine
-    told = "import sys, atexit, pathlib\n"
+    told = "import atexit, os, pathlib, sys\n"
     told += "if 'yoloscope_exporter.commands.shared_exporter' in sys.orig_argv:\n"
-    told += f"    atexit.register(pathlib.Path({str(gone)!r}).touch)\n"
+    told += f"    atexit.register(os.symlink, str(os.getpid()), {str(gone)!r})\n"
     (tmp_path / "sitecustomize.py").write_text(told)
     broken = environ | {"YOLOSCOPE_CONFIG_FILE": str(tmp_path / "missing.yaml")}
     broken["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environ["PYTHONPATH"]])
-    _, error = start(address, broken, wait_for_file(gone)).communicate(timeout=60)
+    until = f"import os, time\nwhile not os.path.lexists({str(gone)!r}): time.sleep(0.05)\n"
+    until += f"while open(f'/proc/{{os.readlink({str(gone)!r})}}/stat').read().split()[2] != 'Z': time.sleep(0.05)"
+    _, error = start(address, broken, until).communicate(timeout=60)
     assert "has exited" in error
 
 
