@@ -254,7 +254,8 @@ def test_exporter_that_cannot_run(environ: dict[str, str], tmp_path: Path, addre
     broken = environ | {"YOLOSCOPE_CONFIG_FILE": str(tmp_path / "missing.yaml")}
     broken["PYTHONPATH"] = os.pathsep.join([str(tmp_path), environ["PYTHONPATH"]])
     until = f"import os, time\nwhile not os.path.lexists({str(gone)!r}): time.sleep(0.05)\n"
-    until += f"while open(f'/proc/{{os.readlink({str(gone)!r})}}/stat').read().split()[2] != 'Z': time.sleep(0.05)"
+    until += f"pid = os.readlink({str(gone)!r})\n"
+    until += "while open(f'/proc/{pid}/stat').read().split()[2] != 'Z': time.sleep(0.05)"
     _, error = start(address, broken, until).communicate(timeout=60)
     assert "has exited" in error
 
