@@ -2,7 +2,8 @@
 
 Two bytes of a file are locked: the first by every run, shared; the second by the exporter. The exporter waits for the
 first byte to be free of runs, holds it while it ends, and so keeps a new run from counting on it. The kernel drops
-locks at any death, so a run that is killed leaves no exporter behind. The empty file stays.
+locks at any death, so a run that is killed leaves no exporter behind. (PR_SET_PDEATHSIG would end it with the run that
+started it, although others use it.) The empty file stays.
 """
 
 from __future__ import annotations
