@@ -78,6 +78,7 @@ _WITH_CAUSE = (*ENDS, "stalled")
 #: Figures by the names of `summary.json`, in base units.
 KEYS = {
     "throughput": "images_per_second",
+    "typical": "typical_images_per_second",
     "data_wait": "data_wait_ratio",
     "gpu_busy": "gpu_utilization_ratio",
     "well_used": "gpu_well_used_ratio",
