@@ -311,14 +311,13 @@ def _exporter() -> Iterator[bool]:
         if process:
             click.echo(f"yoloscope: metrics at http://{ADDRESS}/metrics while this runs", err=True)
         yield process is not None
-        if process and process.poll():
-            click.echo("yoloscope: the exporter has exited; run `yoloscope check` for the reason", err=True)
         last = joined and shared_exporter.is_last(lock)
     finally:
         os.close(lock)
-    if process and last:
+    if process:
         with suppress(subprocess.TimeoutExpired):  # a run that begins this moment keeps it
-            process.wait(shared_exporter.END_SECONDS)
+            if process.wait(shared_exporter.END_SECONDS if last else 0):
+                click.echo("yoloscope: the exporter has exited; run `yoloscope check` for the reason", err=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -91,17 +92,26 @@ def main(address: str) -> None:
     if not _take(lock, fcntl.LOCK_EX, EXPORTER):
         return  # another run has started one this moment
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # `serve` waits for it
-    threading.Thread(target=_end_with_the_runs, args=(lock,), daemon=True).start()
+    threading.Thread(target=_end_with_the_runs, args=(lock, address), daemon=True).start()
     from yoloscope_exporter.cli import main as command_line  # noqa: PLC0415 - the lock comes first
 
     command_line(["serve", f"--web.listen-address={address}"])
 
 
-def _end_with_the_runs(lock: int) -> None:
+def _end_with_the_runs(lock: int, address: str) -> None:
     fcntl.lockf(lock, fcntl.LOCK_EX, 1, RUNS)
+    if not _listens(address):
+        os._exit(0)  # it is still starting
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(END_SECONDS)
     os._exit(1)  # it hangs
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), END_SECONDS):
+        return True
+    return False
 
 
 if __name__ == "__main__":
