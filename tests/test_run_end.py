@@ -194,13 +194,13 @@ def test_no_training_no_card(tmp_path: Path) -> None:
     assert in_terminal(command, environment(tmp_path)) == (0, "done\n")
 
 
-def test_results_that_cannot_be_written_to(tmp_path: Path) -> None:
-    """One line says so, and the training's exit code stays."""
-    command = loop(tmp_path, "pathlib.Path(trainer.save_dir, 'summary.json').mkdir(exist_ok=True)", "--no-exporter")
+def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+    """The training has written a `summary.json` of its own: it stays, and one line says so; so does the exit code."""
+    command = loop(tmp_path, "pathlib.Path(trainer.save_dir, 'summary.json').write_text('[]')", "--no-exporter")
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "begins\n")
-    assert re.fullmatch(r"yoloscope: no summary\.json in .*/one/train: IsADirectoryError.*\n", done.stderr)
-    assert [path.name for path in (tmp_path / "one/train").iterdir()] == ["summary.json"]
+    assert re.fullmatch(r"yoloscope: no summary\.json in .*/one/train: FileExistsError.*\n", done.stderr)
+    assert [path.read_text() for path in (tmp_path / "one/train").iterdir()] == ["[]"]
 
 
 # --- real trainings -------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ def seen_by(url: str, runs: Sequence[Run]) -> tuple[Diagnosis, ...]:
             found = tuple(one for one in exporter.diagnoses(url, ANSWER_SECONDS) if one.run in names)
         except SourceError:
             return found
-        if names == {one.run for one in found} and not any(one.state in (*TRAINING, "setup") for one in found):
+        told = {one.run for one in found if one.state not in (*TRAINING, "setup")}
+        if runs[-1].name in told and told == {one.run for one in found}:  # of earlier ones it may know no more
             break
         time.sleep(0.1)
     return found
@@ -118,20 +119,32 @@ def write(ended: Ended, run: Run, summary: Summary) -> None:
     """Write `summary.json` beside the results of the run, at once or not at all; not where there is no such folder.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or there is one that is not ours.
     """
-    if not run.folder or not Path(run.folder).is_dir():
+    path = Path(run.folder) / SUMMARY_FILE
+    if not run.folder or not path.parent.is_dir():
         return
+    if path.exists() and not _is_ours(path):
+        raise FileExistsError(f"{path} is somebody else's")
     text = json.dumps(ending.document(ended, summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     descriptor, name = tempfile.mkstemp(prefix=f".{SUMMARY_FILE}.", dir=run.folder)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
             os.fchmod(descriptor, 0o666 & ~_umask())
             file.write(text)
-        Path(name).replace(Path(run.folder) / SUMMARY_FILE)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an earlier run has written it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"format", "run", "verdicts"} <= content.keys()
 
 
 def _umask() -> int:

@@ -21,15 +21,21 @@ class Run(NamedTuple):
 
     name: str
     folder: str
+    lives: bool = False
+    """Whether any of its ranks does."""
 
 
 def of_launch(records: Path, launch: str) -> list[Run]:
     """The runs of this user whose records carry the token of the launch, the oldest first."""
-    found: dict[str, tuple[float, str]] = {}
+    found: dict[str, Run] = {}
+    began: dict[str, float] = {}
     for path in records.glob("*/rank-*.rec"):
         with suppress(RecordError, OSError):
             record = Reader(path).read()
             if record.facts.get("launch") == launch and record.uid == os.geteuid():
-                began, folder = found.get(record.identity.run, (path.stat().st_ctime, ""))
-                found[record.identity.run] = (began, folder or record.facts.get("save_dir", ""))
-    return [Run(name, found[name][1]) for name in sorted(found, key=lambda name: found[name][0])]
+                name = record.identity.run
+                began.setdefault(name, path.stat().st_ctime)
+                known = found.get(name, Run(name, ""))
+                folder = known.folder or record.facts.get("save_dir", "")
+                found[name] = Run(name, folder, known.lives or record.alive)
+    return [found[name] for name in sorted(found, key=lambda name: began[name])]

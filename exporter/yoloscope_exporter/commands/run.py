@@ -175,7 +175,7 @@ def _is_first(environ: Mapping[str, str]) -> bool:
 
 def _tell(end: _Ended, services: Sequence[Service], language: str, *, card: bool) -> None:
     """Show the card, write `summary.json`, send the message; the exit code of the training matters more than these."""
-    runs = launched.of_launch(paths.directory(), end.launch)
+    runs = [run for run in launched.of_launch(paths.directory(), end.launch) if not run.lives]  # one may go on without
     if not runs and not services:
         return
     from yoloscope_exporter.commands import ending  # noqa: PLC0415 - reports and diagnosis come with it

@@ -60,14 +60,6 @@ def is_last(lock: int) -> bool:
     return _take(lock, fcntl.LOCK_EX, RUNS)
 
 
-def is_shared(lock: int) -> bool:
-    """Whether a run's exporter is up, rather than one that was there before."""
-    if not _take(lock, fcntl.LOCK_EX, EXPORTER):
-        return True
-    fcntl.lockf(lock, fcntl.LOCK_UN, 1, EXPORTER)
-    return False
-
-
 def start(address: str) -> subprocess.Popen[bytes]:
     """Start the exporter: quiet, and out of reach of the terminal's Ctrl-C."""
     return subprocess.Popen(  # noqa: S603 - ourselves

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -42,3 +44,24 @@ def test_ranks_are_one_run(tmp_path: Path) -> None:
     record(tmp_path, "ddp", {"launch": "7-1", "save_dir": "/results/ddp"}, "1")
     record(tmp_path, "old", {"launch": "7-1"})
     assert of_launch(tmp_path, "7-1") == [Run("ddp", "/results/ddp"), Run("old", "")]
+
+
+def test_a_run_that_goes_on(tmp_path: Path) -> None:
+    """The command has left it in the background: it has not ended with it."""
+    code = f"""
+import pathlib, sys, time
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
+path = pathlib.Path({str(paths.run_directory(tmp_path, "one"))!r}) / Identity("one").filename
+writer = Writer(path, Identity("one"), {{"launch": "7-1"}}, slots=64, header=1 << 14, ring=16)
+writer.begin()
+print("lives", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "lives\n"
+        assert of_launch(tmp_path, "7-1") == [Run("one", "", lives=True)]
+        process.communicate()
+    assert of_launch(tmp_path, "7-1") == [Run("one", "")]
