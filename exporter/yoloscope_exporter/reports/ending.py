@@ -73,7 +73,9 @@ _WORDS = {
 _FIGURES = ("throughput", "score", "data_wait", "gpu_busy", "energy")
 #: Verdicts about an end.
 ENDS = ("failed", "killed", "worker_died")
-#: Those that are told with their cause.
+#: Causes of an end that somebody has wanted, of diagnosis/causes.py.
+MEANT = ("interrupted", "terminated")
+#: Verdicts that are told with their cause.
 _WITH_CAUSE = (*ENDS, "stalled")
 #: Figures by the names of `summary.json`, in base units.
 KEYS = {
@@ -146,9 +148,14 @@ def _named(code: int) -> str:
 def findings(summary: Summary) -> list[Verdict]:
     """The verdicts of all ranks, each once, the most severe first; where nothing is wrong, that it is healthy."""
     found = {verdict.name: verdict for _, verdict in reversed(summary.verdicts)}
-    order = sorted(found.values(), key=lambda verdict: -rules.SEVERITIES.index(verdict.severity))
+    order = sorted(found.values(), key=lambda verdict: (-rules.SEVERITIES.index(verdict.severity), _was_meant(verdict)))
     wrong = [verdict for verdict in order if verdict.severity not in {rules.OK, rules.INFO}]
     return wrong or [verdict for verdict in order if verdict.severity == rules.OK]
+
+
+def _was_meant(verdict: Verdict) -> bool:
+    """Whether it is the end that somebody wanted: what was wrong before says more, such as where it hung."""
+    return verdict.name in ENDS and verdict.cause.partition(":")[0] in MEANT
 
 
 def message_lines(summary: Summary, language: str) -> Iterator[Line]:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from yoloscope_exporter.diagnosis import causes
 from yoloscope_exporter.diagnosis.engine import Verdict
 from yoloscope_exporter.recordings import reader
-from yoloscope_exporter.reports.ending import KEYS, Ended, card_lines, document, findings, message_lines
+from yoloscope_exporter.reports.ending import KEYS, MEANT, Ended, card_lines, document, findings, message_lines
 from yoloscope_exporter.reports.figures import QUANTITIES, Figure
 from yoloscope_exporter.reports.summary import Summary, summarize
 
@@ -64,6 +65,15 @@ def test_the_worst_is_told_and_the_others_are_named(starved: Summary) -> None:
     assert one["verdict"] == "failed: seen"
     assert (one["cause"], one["fix"], one["also"]) == ("because", "type this", "loader_io")
     assert one["more"] == "yoloscope report --black-box train/yolo11m"
+
+
+def test_what_hung_is_told_before_the_ctrl_c_that_ended_it(starved: Summary) -> None:
+    """An end that somebody wanted explains nothing; one that nobody wanted comes first."""
+    ended, hung = replace(verdict("failed", "critical"), cause="interrupted: Ctrl-C"), verdict("stalled", "critical")
+    for cause, expected in (("interrupted: Ctrl-C", "stalled"), ("labels: a class", "failed")):
+        told = (("0", replace(ended, cause=cause)), ("0", hung), ("0", verdict("loader_io")))
+        assert findings(replace(starved, verdicts=told))[0].name == expected
+    assert set(MEANT) <= causes.BY_NAME.keys()
 
 
 def test_each_verdict_once(starved: Summary) -> None:
