@@ -110,7 +110,7 @@ def _alert(alert: Alert, category: Category, settings: Settings) -> dict[str, An
 def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
     return {
         "summary": _summary(alert, alert.en, ENGLISH),
-        "description": fill(alert.en.what) + _cause(alert, ENGLISH) + _place(alert, ENGLISH) + _board(alert, ENGLISH),
+        "description": _description(alert, alert.en, ENGLISH),
         "fix": _fix(alert, alert.en, ENGLISH),
         "summary_zh": _summary(alert, alert.zh, CHINESE),
         "description_zh": fill(alert.zh.what)
@@ -126,6 +126,10 @@ def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
 
 def _summary(alert: Alert, text: Text, language: Language) -> str:
     return fill(text.summary) + _where(alert, language)
+
+
+def _description(alert: Alert, text: Text, language: Language) -> str:
+    return fill(text.what) + _cause(alert, language) + _place(alert, language) + _board(alert, language)
 
 
 def _where(alert: Alert, language: Language) -> str:
