@@ -531,6 +531,12 @@ def batch_that_fits(s: Signals) -> int | None:
     return max(_even(int((memory.total * CUDA_TARGET - memory.peak(0)) / memory.image)), 1)
 
 
+def memory_for_batches(s: Signals) -> float | None:
+    """Bytes of the device that the process may take at its peak beside what others hold; None where not known."""
+    memory = _memory(s)
+    return None if memory is None else memory.total * CUDA_TARGET - memory.others
+
+
 def _even(batch: int) -> int:
     step = 8 if batch >= 16 else 4 if batch >= 4 else 1  # noqa: PLR2004 - what batch_that_fits says
     return batch // step * step

@@ -1,0 +1,327 @@
+"""Probes of one command within a budget: each a short training with other settings, watched, ended and measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.service.signals import blocked
+from yoloscope_exporter.tuning import processes
+from yoloscope_exporter.tuning.search import Setting, Space, Trial, ladder
+from yoloscope_exporter.tuning.speed import FEWEST, WARM_UP, Speed, speed, steady
+from yoloscope_exporter.tuning.watch import Watch, lasted
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from yoloscope_record.file_format import Row
+
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
+
+#: What makes a training a probe, whatever it trains: nothing is validated, drawn or saved. Without warm-up epochs the
+#: optimizer steps as often as it does for most of the training.
+ARGUMENTS: Mapping[str, Value | None] = {
+    "val": False,
+    "plots": False,
+    "save": False,
+    "save_period": -1,
+    "patience": 0,
+    "time": None,
+    "warmup_epochs": 0,
+    "exist_ok": True,
+}
+#: Seconds of steady training that a probe lasts at least; and at most, as a share of the budget.
+SHORTEST, LONGEST_SHARE = 4.0, 1 / 8
+#: A probe whose mean is known this well (relative standard error) ends before that.
+SURE = 0.01
+#: Batches that are certainly not done yet when a rank reads after how many it shall end, seconds of training ahead.
+AHEAD_SECONDS = 0.3
+#: Seconds that filling a RAM cache may take in a probe: it sees as much of the data set as can be cached in them.
+FILLING = 4.0
+#: Batches that an epoch of such a probe has at least, for each worker.
+BATCHES_PER_WORKER = 3
+POLL = 0.1
+_TERMINAL = re.compile(r"EOFError|EOF when reading|/dev/tty|not a (tty|terminal)|Inappropriate ioctl|ENOTTY")
+_STOP = "stop"
+
+
+class CannotProbeError(Exception):
+    """The command cannot be probed; the text says why, in its own words where it has any."""
+
+    def __init__(self, text: str, output: Sequence[str] = ()) -> None:
+        """`output` are the last lines that the command printed."""
+        super().__init__(text)
+        self.output = tuple(output)
+
+
+class Facts(NamedTuple):
+    """What the first probe says of the command, for all others."""
+
+    signals: Signals
+    epoch_batches: float
+
+
+@dataclass
+class Session:
+    """The probes of one command.
+
+    Attributes:
+        command: program and arguments.
+        environ: with the hooks in it.
+        folder, records: which nobody else uses, and which are removed afterwards.
+        deadline: of the monotonic clock, for the last probe's end.
+        budget: seconds from the first probe's start to it.
+        progress: is told what happens, several times a second.
+    """
+
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    folder: Path
+    records: Path
+    deadline: float
+    budget: float
+    progress: Callable[[str], None]
+    trials: list[Trial] = field(default_factory=list)
+    peaks: dict[int, float] = field(default_factory=dict)
+    facts: Facts | None = None
+    slowest_start: float = 0.0
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin to watch."""
+        self._watch = Watch(self.records)
+
+    def close(self) -> None:
+        """End watching."""
+        self._watch.close()
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget."""
+        return self.deadline - time.monotonic()
+
+    def affords(self, probes: int = 1) -> bool:
+        """Whether there is time for so many more, each with a start like the slowest so far."""
+        return self.left >= probes * (self.slowest_start + SHORTEST + 2.0)
+
+    def probe(self, setting: Setting, why: str) -> Trial:
+        """Train with a setting for some seconds.
+
+        Raises:
+            CannotProbeError: the first one, of the command as it is, cannot be measured.
+        """
+        try:
+            trial = self._probe(setting, why)
+        except CannotProbeError as error:
+            if self.facts is None:
+                raise
+            trial = Trial(setting, why, failure=str(error))
+        self.trials.append(trial)
+        return trial
+
+    def _probe(self, setting: Setting, why: str) -> Trial:
+        self._count += 1
+        run, folder = f"probe-{self._count}", self.folder / str(self._count)
+        (folder / "tmp").mkdir(parents=True)
+        environ = self._environment(setting, run, folder)
+        begun = time.monotonic()
+        with processes.running(self.command, environ, folder / "log") as process:
+            seen = self._follow(process, run, folder, begun)
+            self._end(process, folder)
+        return self._judged(setting, why, run, seen)
+
+    def _environment(self, setting: Setting, run: str, folder: Path) -> dict[str, str]:
+        arguments = {**ARGUMENTS, **self._arguments(setting), "save_dir": str(folder / "run")}
+        probe = {"labels": str(self.folder / "labels"), "stop": str(folder / _STOP), "deadline": self.deadline + 5.0}
+        (self.folder / "labels").mkdir(exist_ok=True)
+        return {
+            **self.environ,
+            **setting.environment,
+            "YOLOSCOPE_DIR": str(self.records),
+            "YOLOSCOPE_RUN": run,
+            "YOLOSCOPE_STACKS": "off",
+            "YOLOSCOPE_ARGUMENTS": json.dumps(arguments),
+            "YOLOSCOPE_PROBE": json.dumps(probe),
+            processes.MARK: self.folder.name,
+            "TMPDIR": str(folder / "tmp"),
+        }
+
+    def _arguments(self, setting: Setting) -> dict[str, Value]:
+        """Those of the setting; of a cache only as much as can be filled, and none beside the user's images."""
+        if setting.cache and self.facts:
+            return {**setting.arguments, "fraction": fraction(self.facts, setting.workers)}
+        if self.facts is None:
+            return setting.arguments
+        asked = self.facts.signals.facts.get("cache", "").lower()
+        return {**setting.arguments, **({"cache": False} if asked == "disk" else {})}
+
+    def _follow(self, process: subprocess.Popen[bytes], run: str, folder: Path, begun: float) -> _Seen:
+        """Watch until enough is known."""
+        started = last = 0.0
+        while True:
+            self._watch.look()
+            rows = self._watch.rows(run)
+            counted = steady(rows[0]) if rows else []
+            if counted and not started:
+                started = time.monotonic()
+                self.slowest_start = max(self.slowest_start, started - begun)
+            if process.poll() is not None:
+                raise CannotProbeError(*ended(process.returncode, _tail(folder / "log"), trained=bool(rows)))
+            if started and self._is_enough(counted, time.monotonic() - started, run):
+                return _Seen(rows[0], counted[0].time)
+            if self.left <= 0:
+                if len(counted) > FEWEST:
+                    return _Seen(rows[0], counted[0].time)
+                raise CannotProbeError(self._too_slow(run, rows), _tail(folder / "log"))
+            if time.monotonic() - last >= POLL:
+                last = time.monotonic()
+                self.progress(self._doing(run, counted, time.monotonic() - begun))
+            time.sleep(POLL)
+
+    def _is_enough(self, counted: Sequence[Row], seconds: float, run: str) -> bool:
+        longest = max(self.budget * LONGEST_SHARE, SHORTEST)
+        if seconds < SHORTEST or len(counted) <= 2 * FEWEST:
+            return seconds >= 2 * longest and len(counted) > FEWEST
+        known = self._speed(counted, run, warm=True)
+        return seconds >= (2 * longest if known is None else longest) or (known is not None and known.spread <= SURE)
+
+    def _speed(self, rows: Sequence[Row], run: str, *, warm: bool = False) -> Speed | None:
+        images = self._watch.images_of_a_batch(run)
+        batches = self.facts.epoch_batches if self.facts else 0.0
+        padded = [rows[0]] * WARM_UP if warm else []
+        return None if images is None else speed([*padded, *rows], images, batches)
+
+    def _doing(self, run: str, counted: Sequence[Row], seconds: float) -> str:
+        if counted:
+            return f"{units.counted(len(counted), 'batch')} in {lasted(counted):.0f} s"
+        stage = self._watch.stage(run)
+        return f"starting ({stage}), {seconds:.0f} s" if stage else f"starting, {seconds:.0f} s"
+
+    def _too_slow(self, run: str, rows: Sequence[Sequence[Row]]) -> str:
+        if rows and rows[0]:
+            return (
+                f"only {units.counted(len(rows[0]), 'batch')} within --budget {self.budget:.0f}s: "
+                f"{WARM_UP + FEWEST + 1} are needed; raise it"
+            )
+        stage = self._watch.stage(run)
+        if stage:
+            return f"its set-up takes longer than --budget {self.budget:.0f}s (stage {stage}): raise it"
+        return f"no training of Ultralytics began within --budget {self.budget:.0f}s"
+
+    def _end(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        """Ask all ranks to end after the same batch; who has not in time is killed by the caller."""
+        rows = self._watch.rows(f"probe-{self._count}")
+        most = max((len(one) for one in rows), default=0)
+        pace = lasted(rows[0]) / max(len(rows[0]) - 1, 1) if rows else 1.0
+        ahead = 1 if len(rows) < 2 else 2 + int(AHEAD_SECONDS / max(pace, 0.001))  # noqa: PLR2004 - one rank is sure
+        temporary = folder / f"{_STOP}.tmp"
+        temporary.write_text(str(most + ahead))
+        temporary.rename(folder / _STOP)
+        limit = time.monotonic() + processes.PATIENCE + 2 * ahead * pace * (len(rows) > 1)
+        while process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.02)
+
+    def _judged(self, setting: Setting, why: str, run: str, seen: _Seen) -> Trial:
+        s = self._watch.signals(run, seen.since)
+        if s is None:
+            raise CannotProbeError("its record could not be read")
+        if self.facts is None:
+            self.facts = Facts(s, s.get(Signals.epoch_batches))
+        known = self._speed(seen.rows, run)
+        if known is None:
+            raise CannotProbeError("nothing but batches that were prepared before could be seen: raise --budget")
+        if s.has(Signals.cuda_batch_peak_bytes, Signals.batch_size):
+            self.peaks[int(s.batch_size)] = s.cuda_batch_peak_bytes
+        workers = int(s.workers) if s.has(Signals.workers) else None
+        return Trial(setting, why, known, advice.costs_of(s), advice.is_cached_in_memory(s), workers)
+
+
+class _Seen(NamedTuple):
+    """All batches of rank 0, and since when they count."""
+
+    rows: Sequence[Row]
+    since: float
+
+
+def fraction(facts: Facts, workers: int | None) -> float:
+    """How much of the data set a probe with a RAM cache sees: what can be decoded in FILLING, and enough batches."""
+    s = facts.signals
+    images, batch = s.get(Signals.epoch_images), s.get(Signals.batch_size)
+    if not images or not batch:
+        return 1.0
+    asked = float(ultralytics.parsed(s.facts.get("fraction", "1")) or 1.0)
+    decoding = s.get(Signals.decode_share, 1.0) * s.get(Signals.prep_seconds) / batch
+    fillable = FILLING / decoding if decoding else images
+    number = s.get(Signals.workers) if workers is None else workers
+    needed = batch * max(number, 1) * BATCHES_PER_WORKER
+    return asked * min(max(fillable, needed) / images, 1.0)
+
+
+def space_of(s: Signals, environ: Mapping[str, str]) -> Space:
+    """What may be tried, from what the first probe said of the machine and the command."""
+    notes = []
+    cap, possible = advice.workers_cap(s), advice.workers_possible(s)
+    most = min((one for one in (cap, possible) if one is not None), default=int(ultralytics.DEFAULTS["workers"]))
+    if advice.without_cuda(s) and s.get(Signals.workers) == 0:
+        most = max(int(s.get(Signals.rank_cores, 1.0)), 1)
+    cache = advice.cache_in_memory(s)
+    if cache is None and not advice.is_cached_in_memory(s):
+        needed = advice.dataset_bytes(s)
+        size = f": decoded it takes {units.size(needed)}" if needed else ""
+        notes.append(f"cache=ram is not tried: the data set does not fit into memory{size}, or its size is not known")
+    disk = advice.cache_on_disk(s)
+    if disk and disk.forecast and disk.forecast.worth_telling:
+        notes.append(f"cache=disk is not tried, because it writes beside the images; forecast {disk.forecast}")
+    threads = environ.get("OMP_NUM_THREADS", "1") != "1"
+    return Space(ladder(most, advice.workers_needed(s)), cache is not None, threads, tuple(notes))
+
+
+def ended(code: int, output: Sequence[str], *, trained: bool) -> tuple[str, Sequence[str]]:
+    """Why a command that ended by itself cannot be probed, and what it printed last."""
+    text = "\n".join(output)
+    said = next((line.strip() for line in reversed(output) if line.strip()), "")
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code and _TERMINAL.search(text):
+        return f"it needs a terminal, and a probe has none ({how}): {said}", output
+    if code:
+        return f"it fails by itself ({how}): {said}", output
+    if not trained:
+        return "there is no training of Ultralytics in it: it has ended, and none began", output
+    return "its training ended before it could be measured", output
+
+
+def _tail(log: Path, lines: int = 12) -> list[str]:
+    """The last lines of a command's output, without terminals' control sequences."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(log.stat().st_size - 16384, 0))
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.read().decode(errors="replace"))
+        return [line.rpartition("\r")[2] for line in text.splitlines() if line.strip()][-lines:]
+    return []
+
+
+@contextmanager
+def scratch() -> Iterator[tuple[Path, Path]]:
+    """A folder for what probes write, and one for their records, in memory where there is any; removed at the end."""
+    memory = Path("/dev/shm")  # noqa: S108 - memory, not disk
+    folder = Path(tempfile.mkdtemp(prefix="yoloscope-tune-"))
+    records = None
+    try:
+        records = Path(tempfile.mkdtemp(prefix="yoloscope-tune-", dir=memory if os.access(memory, os.W_OK) else folder))
+        yield folder, records
+    finally:
+        with blocked(processes.INTERRUPTS):
+            for one in filter(None, (folder, records)):
+                shutil.rmtree(one, ignore_errors=True)
