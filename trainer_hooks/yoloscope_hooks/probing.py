@@ -1,10 +1,9 @@
-"""Makes a training a probe: it ends after some batches, and leaves nothing behind. Only for `yoloscope tune`.
+"""Makes a training a probe: it has no last epoch, and leaves nothing behind. Only for `yoloscope tune`.
 
-`YOLOSCOPE_PROBE` is a JSON object: `labels`, the folder of what Ultralytics would write beside the user's data;
-`stop`, a file; and `deadline` of the monotonic clock, so that a probe ends even if nobody is left to end it. Who
-started it writes into that file after how many batches it ends; every rank reads it after every batch and ends by
-itself, all after the same one, without a collective. The end is a SystemExit from the last batch: Ultralytics'
-`finally` clauses run, what the user's script does after its training does not.
+`YOLOSCOPE_PROBE` is a JSON object: `folder`, which takes what Ultralytics would write beside the user's data and into
+its own settings' folder, and `deadline` of the monotonic clock. Who started a probe kills it when enough was seen:
+nothing of the user's script after the training is run, and all ranks end at once, without a collective. The deadline
+ends it if nobody is left to do so.
 """
 
 from __future__ import annotations
@@ -23,32 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VARIABLE = "YOLOSCOPE_PROBE"
-_ATTRIBUTE = "_yoloscope_probe"
 #: Epochs that no probe comes to the end of: the last one always validates.
 _ENDLESS = 1 << 30
 _log = logging.getLogger("yoloscope")
-
-
-class ProbeOver(SystemExit):
-    """The probe has seen enough; for Python it is an exit with code 0."""
-
-
-class Probe:
-    """What a trainer knows of its probe."""
-
-    def __init__(self, stop: str, deadline: float) -> None:
-        """`deadline` is a time of the monotonic clock."""
-        self._stop, self._deadline = stop, deadline
-        self._batches = 0
-
-    def is_over(self) -> bool:
-        """After one more batch."""
-        self._batches += 1
-        try:
-            with open(self._stop, "rb") as file:  # noqa: PTH123
-                return self._batches >= int(file.read() or b"0")
-        except (OSError, ValueError):  # not asked for yet
-            return monotonic() > self._deadline
 
 
 def watch_trainer(module: Any) -> None:
@@ -61,6 +37,11 @@ def watch_dataset(module: Any) -> None:
     _guarded(_watch_dataset, module)
 
 
+def watch_launcher(module: Any) -> None:
+    """After `ultralytics.utils.dist` was executed: what starts the ranks lies in the probe's folder. Never raises."""
+    _guarded(_watch_launcher, module)
+
+
 def _guarded(function: Callable[[Any, dict[str, Any]], None], module: Any) -> None:
     try:
         settings = json.loads(os.environ.get(VARIABLE) or "{}")
@@ -70,14 +51,17 @@ def _guarded(function: Callable[[Any, dict[str, Any]], None], module: Any) -> No
         _log.warning("yoloscope: this training is no probe: %r", error)
 
 
-def _watch_trainer(module: Any, settings: dict[str, Any]) -> None:
+def _watch_launcher(module: Any, settings: dict[str, Any]) -> None:
+    module.USER_CONFIG_DIR = Path(settings["folder"])
+
+
+def _watch_trainer(module: Any, _settings: dict[str, Any]) -> None:
     trainer_class = module.BaseTrainer
     begin, train = trainer_class.__init__, trainer_class.train
     module.callbacks.add_integration_callbacks = lambda _instance: None  # loggers would open a run for each probe
 
     @functools.wraps(begin)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        setattr(self, _ATTRIBUTE, Probe(settings["stop"], settings["deadline"]))
         begin(self, *args, **kwargs)
         for event in (on_train_start, on_train_batch_end):
             listed = self.callbacks.setdefault(event.__name__, [])
@@ -87,7 +71,7 @@ def _watch_trainer(module: Any, settings: dict[str, Any]) -> None:
     @functools.wraps(train)
     def train_and_exit(self: Any, *args: Any, **kwargs: Any) -> None:
         train(self, *args, **kwargs)
-        raise ProbeOver(0)  # its ranks have ended
+        raise SystemExit(0)
 
     trainer_class.__init__, trainer_class.train = init, train_and_exit
     if hasattr(trainer_class, "_handle_nan_recovery"):  # there is no checkpoint to go back to
@@ -103,18 +87,18 @@ def on_train_start(trainer: Any) -> None:
         trainer.epochs = _ENDLESS
 
 
-def on_train_batch_end(trainer: Any) -> None:
-    """The one callback of the hooks that raises: nothing else ends a training after a batch in every version."""
-    probe = getattr(trainer, _ATTRIBUTE, None)
-    if probe is not None and probe.is_over():
-        raise ProbeOver(0)
+def on_train_batch_end(_trainer: Any) -> None:
+    """The one callback of the hooks that raises: SystemExit, when whoever started the probe must be gone."""
+    with suppress(Exception):
+        if monotonic() > json.loads(os.environ[VARIABLE])["deadline"]:
+            raise SystemExit(0)
 
 
 def _watch_dataset(module: Any, settings: dict[str, Any]) -> None:
     load, save = module.load_dataset_cache_file, module.save_dataset_cache_file
 
     def own(path: Any) -> Path:
-        return Path(settings["labels"]) / f"{zlib.crc32(os.fsencode(str(path))):08x}-{Path(path).name}"
+        return Path(settings["folder"]) / f"{zlib.crc32(os.fsencode(str(path))):08x}-{Path(path).name}"
 
     @functools.wraps(load)
     def load_dataset_cache_file(path: Any) -> Any:

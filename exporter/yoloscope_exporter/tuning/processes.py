@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 MARK = "YOLOSCOPE_LAUNCH"
 #: What asks this command to end: an end under way is not disturbed by a second one.
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-#: Seconds that processes have to end by themselves: Python's end stops loader workers, launchers wait for their ranks.
-PATIENCE = 6.0
 #: Seconds that a resource tracker has, when all others are gone.
 TRACKER_PATIENCE = 2.0
 

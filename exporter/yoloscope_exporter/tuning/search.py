@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LADDER = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 #: Upper ends of forecasts that count as equal: the cheaper of two is tried first.
 ALIKE = 1.02
+#: Share of the CPUs' time from which on they are in use all the time; the rest is what sampling misses.
+SATURATED = 0.9
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,18 @@ def expected(trials: Sequence[Trial], setting: Setting) -> Forecast | None:
     if costs is None or wanted is None:
         return forecast.saved(speed.images_per_second, min(speed.wait_share, 0.99), spread=speed.spread)
     costs = replace(costs, spread=speed.spread)
-    then = replace(costs, workers=wanted)
+    then = replace(costs, workers=min(wanted, costs.workers) if _is_saturated(costs) else wanted)
     told = forecast.throughput(
         costs, *(forecast.cached(then, "ram") if setting.cache and not nearest.cached else (then,))
     )
     return _scaled(told, speed.images_per_second)
+
+
+def _is_saturated(costs: Costs) -> bool:
+    """Whether all CPUs were in use: then more workers get no more of them."""
+    return bool(costs.cpus) and costs.prepare * costs.computing + costs.trainer_cpu >= SATURATED * costs.batch * (
+        costs.cpus or 0.0
+    )
 
 
 def _scaled(told: Forecast, today: float) -> Forecast:
@@ -183,10 +192,23 @@ def following(trials: Sequence[Trial], space: Space) -> Plan | None:
         highest = max(one.high for one in told.values())
         setting = min((one for one in told if told[one].high * ALIKE >= highest), key=lambda one: one.price)
         return Plan(setting, f"forecast: {told[setting].low:.3g} to {told[setting].high:.3g} images/s")
+    fewer = _uncrowded(trials)
+    if fewer is not None and fewer not in tried:
+        return Plan(fewer, "more processes than CPUs disturb each other: one worker for each CPU")
     threads = replace(chosen(trials), threads=1)
     if space.threads and not any(trial.setting.threads for trial in trials):
         return Plan(threads, "OMP_NUM_THREADS is not 1 here: threads may be too many")
     return None
+
+
+def _uncrowded(trials: Sequence[Trial]) -> Setting | None:
+    """The best setting with no more workers than CPUs, where it has more: what that costs no forecast knows."""
+    best = chosen(trials)
+    found = next((trial for trial in trials if trial.setting == best and trial.costs), None)
+    if found is None or found.costs is None or not found.costs.cpus or not found.workers:
+        return None
+    fitting = max(int(found.costs.cpus), 1)
+    return replace(best, workers=fitting) if found.workers > fitting else None
 
 
 def chosen(trials: Sequence[Trial]) -> Setting:

@@ -47,15 +47,14 @@ ARGUMENTS: Mapping[str, Value | None] = {
 SHORTEST, LONGEST_SHARE = 4.0, 1 / 8
 #: A probe whose mean is known this well (relative standard error) ends before that.
 SURE = 0.01
-#: Batches that are certainly not done yet when a rank reads after how many it shall end, seconds of training ahead.
-AHEAD_SECONDS = 0.3
+#: Seconds after the budget's end at which a probe ends by itself, if it was not ended.
+GRACE = 5.0
 #: Seconds that filling a RAM cache may take in a probe: it sees as much of the data set as can be cached in them.
 FILLING = 4.0
 #: Batches that an epoch of such a probe has at least, for each worker.
 BATCHES_PER_WORKER = 3
 POLL = 0.1
 _TERMINAL = re.compile(r"EOFError|EOF when reading|/dev/tty|not a (tty|terminal)|Inappropriate ioctl|ENOTTY")
-_STOP = "stop"
 
 
 class CannotProbeError(Exception):
@@ -140,13 +139,13 @@ class Session:
         begun = time.monotonic()
         with processes.running(self.command, environ, folder / "log") as process:
             seen = self._follow(process, run, folder, begun)
-            self._end(process, folder)
         return self._judged(setting, why, run, seen)
 
     def _environment(self, setting: Setting, run: str, folder: Path) -> dict[str, str]:
         arguments = {**ARGUMENTS, **self._arguments(setting), "save_dir": str(folder / "run")}
-        probe = {"labels": str(self.folder / "labels"), "stop": str(folder / _STOP), "deadline": self.deadline + 5.0}
-        (self.folder / "labels").mkdir(exist_ok=True)
+        kept = self.folder / ("part" if setting.cache else "all")  # labels are read once, not by every probe
+        kept.mkdir(exist_ok=True)
+        probe = {"folder": str(kept), "deadline": self.deadline + GRACE}
         return {
             **self.environ,
             **setting.environment,
@@ -220,19 +219,6 @@ class Session:
         if stage:
             return f"its set-up takes longer than --budget {self.budget:.0f}s (stage {stage}): raise it"
         return f"no training of Ultralytics began within --budget {self.budget:.0f}s"
-
-    def _end(self, process: subprocess.Popen[bytes], folder: Path) -> None:
-        """Ask all ranks to end after the same batch; who has not in time is killed by the caller."""
-        rows = self._watch.rows(f"probe-{self._count}")
-        most = max((len(one) for one in rows), default=0)
-        pace = lasted(rows[0]) / max(len(rows[0]) - 1, 1) if rows else 1.0
-        ahead = 1 if len(rows) < 2 else 2 + int(AHEAD_SECONDS / max(pace, 0.001))  # noqa: PLR2004 - one rank is sure
-        temporary = folder / f"{_STOP}.tmp"
-        temporary.write_text(str(most + ahead))
-        temporary.rename(folder / _STOP)
-        limit = time.monotonic() + processes.PATIENCE + 2 * ahead * pace * (len(rows) > 1)
-        while process.poll() is None and time.monotonic() < limit:
-            time.sleep(0.02)
 
     def _judged(self, setting: Setting, why: str, run: str, seen: _Seen) -> Trial:
         s = self._watch.signals(run, seen.since)

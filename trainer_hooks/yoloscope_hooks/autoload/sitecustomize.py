@@ -27,6 +27,7 @@ if os.environ.get("YOLOSCOPE_ARGUMENTS") or os.environ.get("YOLOSCOPE_PROBE"):  
         ("yoloscope_hooks.probing", "watch_trainer"),
     )
     _WATCHED["ultralytics.data.dataset"] = (("yoloscope_hooks.probing", "watch_dataset"),)
+    _WATCHED["ultralytics.utils.dist"] = (("yoloscope_hooks.probing", "watch_launcher"),)
 _PACKAGES = ("yoloscope_hooks", "yoloscope_record")
 
 
