@@ -21,7 +21,7 @@ _ALWAYS = ("save_dir",)  # no argument of older versions, and looked at by all
 def install(module: Any) -> None:
     """After `ultralytics.engine.trainer` was executed. Never raises."""
     try:
-        arguments = json.loads(os.environ.get(VARIABLE) or "{}")
+        arguments = dict(json.loads(os.environ.get(VARIABLE) or "{}"))
         if arguments:
             _override(module.BaseTrainer, arguments)
     except Exception as error:

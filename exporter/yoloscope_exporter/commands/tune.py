@@ -9,6 +9,7 @@ import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -123,7 +124,7 @@ def tune(  # noqa: PLR0913 - a command's options
     except CannotProbeError as error:
         for line in error.output:
             click.echo(f"  | {line}", err=True)
-        raise click.ClickException(f"cannot probe {' '.join(command[:3])!r}: {error}") from error
+        raise click.ClickException(f"cannot probe {_shortened(command)!r}: {error}") from error
     except OSError as error:
         raise click.ClickException(f"cannot run {command[0]}: {error.strerror or error}") from error
     click.echo(_json(result) if as_json else _text(result, command), nl=False)
@@ -242,6 +243,10 @@ def _number(name: str, s: Signals) -> float:
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def _shortened(command: Sequence[str]) -> str:
+    return shorten(" ".join(command), 60, placeholder=" ...")
 
 
 def _typed(arguments: Mapping[str, Any]) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_record import paths
+
 from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -49,6 +51,9 @@ SHORTEST, LONGEST_SHARE = 4.0, 1 / 8
 SURE = 0.01
 #: Seconds after the budget's end at which a probe ends by itself, if it was not ended.
 GRACE = 5.0
+PREFIX = "yoloscope-tune-"
+#: Of the directory for temporary files: torch opens sockets below it, whose paths have 107 characters at most.
+LONGEST_PATH = 40
 #: Seconds that filling a RAM cache may take in a probe: it sees as much of the data set as can be cached in them.
 FILLING = 4.0
 #: Batches that an epoch of such a probe has at least, for each worker.
@@ -300,14 +305,16 @@ def _tail(log: Path, lines: int = 12) -> list[str]:
 
 @contextmanager
 def scratch() -> Iterator[tuple[Path, Path]]:
-    """A folder for what probes write, and one for their records, in memory where there is any; removed at the end."""
-    memory = Path("/dev/shm")  # noqa: S108 - memory, not disk
-    folder = Path(tempfile.mkdtemp(prefix="yoloscope-tune-"))
-    records = None
+    """A folder for what probes write, and one for their records beside those of real runs; removed at the end."""
+    memory = paths.directory().parent
+    long = len(tempfile.gettempdir()) > LONGEST_PATH
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp" if long else None))  # noqa: S108 - made by mkdtemp
+    records = folder
     try:
-        records = Path(tempfile.mkdtemp(prefix="yoloscope-tune-", dir=memory if os.access(memory, os.W_OK) else folder))
+        records = Path(tempfile.mkdtemp(prefix=PREFIX, dir=memory if os.access(memory, os.W_OK) else folder))
         yield folder, records
     finally:
         with blocked(processes.INTERRUPTS):
-            for one in filter(None, (folder, records)):
+            processes.end(folder.name)
+            for one in (folder, records):
                 shutil.rmtree(one, ignore_errors=True)

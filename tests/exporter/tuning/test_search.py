@@ -75,6 +75,7 @@ class World:
 
     @property
     def space(self) -> Space:
+        """What may be tried."""
         return Space(ladder(self.most), self.fits)
 
     @property
