@@ -18,6 +18,7 @@ from yoloscope_record import paths
 
 from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.service.signals import blocked
 from yoloscope_exporter.tuning import processes
@@ -47,8 +48,8 @@ ARGUMENTS: Mapping[str, Value | None] = {
 }
 #: Seconds of steady training that a probe lasts at least; and at most, as a share of the budget.
 SHORTEST, LONGEST_SHARE = 4.0, 1 / 8
-#: A probe whose mean is known this well (relative standard error) ends before that.
-SURE = 0.01
+#: A probe whose mean is known this well (relative standard error) ends before that: two equal runs differ by as much.
+SURE = LEAST_SPREAD
 #: Seconds after the budget's end at which a probe ends by itself, if it was not ended.
 GRACE = 5.0
 PREFIX = "yoloscope-tune-"
@@ -58,7 +59,7 @@ LONGEST_PATH = 40
 FILLING = 4.0
 #: Batches that an epoch of such a probe has at least, for each worker.
 BATCHES_PER_WORKER = 3
-POLL = 0.1
+POLL = 0.25
 _TERMINAL = re.compile(r"EOFError|EOF when reading|/dev/tty|not a (tty|terminal)|Inappropriate ioctl|ENOTTY")
 
 
@@ -156,6 +157,7 @@ class Session:
             **setting.environment,
             "YOLOSCOPE_DIR": str(self.records),
             "YOLOSCOPE_RUN": run,
+            "YOLOSCOPE": "on",
             "YOLOSCOPE_STACKS": "off",
             "YOLOSCOPE_ARGUMENTS": json.dumps(arguments),
             "YOLOSCOPE_PROBE": json.dumps(probe),
@@ -174,7 +176,7 @@ class Session:
 
     def _follow(self, process: subprocess.Popen[bytes], run: str, folder: Path, begun: float) -> _Seen:
         """Watch until enough is known."""
-        started = last = 0.0
+        started = 0.0
         while True:
             self._watch.look()
             rows = self._watch.rows(run)
@@ -190,9 +192,7 @@ class Session:
                 if len(counted) > FEWEST:
                     return _Seen(rows[0], counted[0].time)
                 raise CannotProbeError(self._too_slow(run, rows), _tail(folder / "log"))
-            if time.monotonic() - last >= POLL:
-                last = time.monotonic()
-                self.progress(self._doing(run, counted, time.monotonic() - begun))
+            self.progress(self._doing(run, counted, time.monotonic() - begun))
             time.sleep(POLL)
 
     def _is_enough(self, counted: Sequence[Row], seconds: float, run: str) -> bool:
@@ -231,6 +231,9 @@ class Session:
             raise CannotProbeError("its record could not be read")
         if self.facts is None:
             self.facts = Facts(s, s.get(Signals.epoch_batches))
+        used = advice.global_batch(s, int(s.get(Signals.batch_size)))
+        if setting.batch not in {None, used}:
+            raise CannotProbeError(f"Ultralytics has gone on with batch={used}: the GPU's memory was exhausted")
         known = self._speed(seen.rows, run)
         if known is None:
             raise CannotProbeError("nothing but batches that were prepared before could be seen: raise --budget")
