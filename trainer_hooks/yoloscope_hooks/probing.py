@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VARIABLE = "YOLOSCOPE_PROBE"
+#: A file in the probe's folder: the training has a cache on disk, which would lie beside the user's images.
+WITHOUT_DISK_CACHE = "without-disk-cache"
 #: Epochs that no probe comes to the end of: the last one always validates.
 _ENDLESS = 1 << 30
 _log = logging.getLogger("yoloscope")
@@ -55,9 +57,9 @@ def _watch_launcher(module: Any, settings: dict[str, Any]) -> None:
     module.USER_CONFIG_DIR = Path(settings["folder"])
 
 
-def _watch_trainer(module: Any, _settings: dict[str, Any]) -> None:
+def _watch_trainer(module: Any, settings: dict[str, Any]) -> None:
     trainer_class = module.BaseTrainer
-    begin, train = trainer_class.__init__, trainer_class.train
+    begin, check, train = trainer_class.__init__, trainer_class.check_resume, trainer_class.train
     module.callbacks.add_integration_callbacks = lambda _instance: None  # loggers would open a run for each probe
 
     @functools.wraps(begin)
@@ -68,12 +70,19 @@ def _watch_trainer(module: Any, _settings: dict[str, Any]) -> None:
             if event not in listed:  # a rank may have its parent's
                 listed.append(event)
 
+    @functools.wraps(check)
+    def check_resume(self: Any, *args: Any, **kwargs: Any) -> None:
+        check(self, *args, **kwargs)
+        if str(getattr(self.args, "cache", "")).lower() == "disk":
+            self.args.cache = False
+            (Path(settings["folder"]) / WITHOUT_DISK_CACHE).touch()
+
     @functools.wraps(train)
     def train_and_exit(self: Any, *args: Any, **kwargs: Any) -> None:
         train(self, *args, **kwargs)
         raise SystemExit(0)
 
-    trainer_class.__init__, trainer_class.train = init, train_and_exit
+    trainer_class.__init__, trainer_class.check_resume, trainer_class.train = init, check_resume, train_and_exit
     if hasattr(trainer_class, "_handle_nan_recovery"):  # there is no checkpoint to go back to
         trainer_class._handle_nan_recovery = lambda _self, _epoch: False  # noqa: SLF001
 

@@ -166,7 +166,7 @@ def _searched(session: Session, console: Console, *, batch: bool, changes: bool)
             break
         _tried(session, console, plan)
     _confirm(session, console)
-    best, notes = search.chosen(trials), list(space.notes)
+    best, notes = search.chosen(trials), [*session.notes, *space.notes]
     beside: Mapping[str, Value] = {}
     if plan is not None:
         notes.append(f"the time was over before {plan.setting} was tried ({plan.why}): raise --budget")

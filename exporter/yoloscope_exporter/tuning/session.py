@@ -52,6 +52,8 @@ SHORTEST, LONGEST_SHARE = 4.0, 1 / 8
 SURE = LEAST_SPREAD
 #: Seconds after the budget's end at which a probe ends by itself, if it was not ended.
 GRACE = 5.0
+#: A file that the hooks lay into a probe's folder (yoloscope_hooks.probing).
+WITHOUT_DISK_CACHE = "without-disk-cache"
 PREFIX = "yoloscope-tune-"
 #: Of the directory for temporary files: torch opens sockets below it, whose paths have 107 characters at most.
 LONGEST_PATH = 40
@@ -166,13 +168,16 @@ class Session:
         }
 
     def _arguments(self, setting: Setting) -> dict[str, Value]:
-        """Those of the setting; of a cache only as much as can be filled, and none beside the user's images."""
-        if setting.cache and self.facts:
-            return {**setting.arguments, "fraction": fraction(self.facts, setting.workers)}
-        if self.facts is None:
+        """Those of the setting; of a cache only as much as can be filled."""
+        if not setting.cache or self.facts is None:
             return setting.arguments
-        asked = self.facts.signals.facts.get("cache", "").lower()
-        return {**setting.arguments, **({"cache": False} if asked == "disk" else {})}
+        return {**setting.arguments, "fraction": fraction(self.facts, setting.workers)}
+
+    @property
+    def notes(self) -> list[str]:
+        """What was done otherwise than the command says."""
+        spared = (self.folder / "all" / WITHOUT_DISK_CACHE).exists()
+        return ["the command's cache=disk was left out of all probes, because it writes beside the images"] * spared
 
     def _follow(self, process: subprocess.Popen[bytes], run: str, folder: Path, begun: float) -> _Seen:
         """Watch until enough is known."""
@@ -199,14 +204,12 @@ class Session:
         longest = max(self.budget * LONGEST_SHARE, SHORTEST)
         if seconds < SHORTEST or len(counted) <= 2 * FEWEST:
             return seconds >= 2 * longest and len(counted) > FEWEST
-        known = self._speed(counted, run, warm=True)
+        known = self._speed([*[counted[0]] * WARM_UP, *counted], run, 0.0)
         return seconds >= (2 * longest if known is None else longest) or (known is not None and known.spread <= SURE)
 
-    def _speed(self, rows: Sequence[Row], run: str, *, warm: bool = False) -> Speed | None:
+    def _speed(self, rows: Sequence[Row], run: str, epoch_batches: float) -> Speed | None:
         images = self._watch.images_of_a_batch(run)
-        batches = self.facts.epoch_batches if self.facts else 0.0
-        padded = [rows[0]] * WARM_UP if warm else []
-        return None if images is None else speed([*padded, *rows], images, batches)
+        return None if images is None else speed(rows, images, epoch_batches)
 
     def _doing(self, run: str, counted: Sequence[Row], seconds: float) -> str:
         if counted:
@@ -229,14 +232,14 @@ class Session:
         s = self._watch.signals(run, seen.since)
         if s is None:
             raise CannotProbeError("its record could not be read")
-        if self.facts is None:
-            self.facts = Facts(s, s.get(Signals.epoch_batches))
         used = advice.global_batch(s, int(s.get(Signals.batch_size)))
         if setting.batch not in {None, used}:
             raise CannotProbeError(f"Ultralytics has gone on with batch={used}: the GPU's memory was exhausted")
-        known = self._speed(seen.rows, run)
+        facts = self.facts or Facts(s, s.get(Signals.epoch_batches))
+        known = self._speed(seen.rows, run, facts.epoch_batches)
         if known is None:
             raise CannotProbeError("nothing but batches that were prepared before could be seen: raise --budget")
+        self.facts = facts
         if s.has(Signals.cuda_batch_peak_bytes, Signals.batch_size):
             self.peaks[int(s.batch_size)] = s.cuda_batch_peak_bytes
         workers = int(s.workers) if s.has(Signals.workers) else None
@@ -268,9 +271,9 @@ def space_of(s: Signals, environ: Mapping[str, str]) -> Space:
     """What may be tried, from what the first probe said of the machine and the command."""
     notes = []
     cap, possible = advice.workers_cap(s), advice.workers_possible(s)
+    if advice.without_cuda(s) and s.get(Signals.workers) == 0:  # set by Ultralytics; a callback may set others
+        possible = max(int(s.get(Signals.rank_cores, 1.0)), 1)
     most = min((one for one in (cap, possible) if one is not None), default=int(ultralytics.DEFAULTS["workers"]))
-    if advice.without_cuda(s) and s.get(Signals.workers) == 0:
-        most = max(int(s.get(Signals.rank_cores, 1.0)), 1)
     cache = advice.cache_in_memory(s)
     if cache is None and not advice.is_cached_in_memory(s):
         needed = advice.dataset_bytes(s)

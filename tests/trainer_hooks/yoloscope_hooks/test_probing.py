@@ -24,9 +24,14 @@ def engine() -> Any:
     """What stands in ultralytics.engine.trainer."""
 
     class BaseTrainer:
-        def __init__(self, callbacks: Any = None) -> None:
+        def __init__(self, callbacks: Any = None, cache: object = False) -> None:
             self.callbacks = callbacks or {"on_train_start": []}
             self.trained = False
+            self.args = SimpleNamespace(cache=cache)
+            self.check_resume({})
+
+        def check_resume(self, overrides: Any) -> None:
+            """Nothing is resumed."""
 
         def train(self) -> None:
             self.trained = True
@@ -51,6 +56,15 @@ def test_a_trainer_is_made_a_probe(probed: Path) -> None:
         trainer.train()
     assert ended.value.code == 0
     assert trainer.trained
+
+
+@pytest.mark.parametrize(("cache", "kept"), [("disk", False), ("ram", "ram"), (True, True), (None, None)])
+def test_no_images_are_written_beside_the_users(probed: Path, cache: object, kept: object) -> None:
+    """A cache on disk is left out, and whoever started the probe is told."""
+    module = engine()
+    probing.watch_trainer(module)
+    assert module.BaseTrainer(cache=cache).args.cache == kept
+    assert (probed / probing.WITHOUT_DISK_CACHE).exists() is (cache == "disk")
 
 
 def test_a_rank_has_each_callback_once(probed: Path) -> None:
