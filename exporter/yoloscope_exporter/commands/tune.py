@@ -17,8 +17,10 @@ from rich.console import Console
 
 from yoloscope_exporter.commands import run as run_command
 from yoloscope_exporter.config import types
-from yoloscope_exporter.diagnosis import advice
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.diagnosis.advice import effect_of
+from yoloscope_exporter.diagnosis.advice.device_memory import memory_for_batches
+from yoloscope_exporter.diagnosis.advice.settings import global_batch, number, without_cuda
 from yoloscope_exporter.diagnosis.cfg import written
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.tuning import processes, search, table
@@ -60,7 +62,7 @@ class Result:
     @property
     def ignored(self) -> bool:
         """Whether Ultralytics takes the number of workers back, however it is typed."""
-        return "workers" in self.arguments and advice.without_cuda(self.signals)
+        return "workers" in self.arguments and without_cuda(self.signals)
 
 
 @click.command(short_help="Find the fastest setting for a training command by short probes of it.")
@@ -177,7 +179,7 @@ def _searched(session: Session, console: Console, *, batch: bool, changes: bool)
             best, beside = larger, beside_it
         elif larger:
             typed = _typed(larger.arguments | dict(beside_it))
-            notes.append(f"{typed} is left out (--allow-changes): it changes {', '.join(advice.effect_of('batch'))}")
+            notes.append(f"{typed} is left out (--allow-changes): it changes {', '.join(effect_of('batch'))}")
     return Result(tuple(trials), s, best, beside, notes)
 
 
@@ -207,7 +209,7 @@ def _larger(
     session: Session, console: Console, s: Signals, best: Setting
 ) -> tuple[Setting | None, Mapping[str, Value], list[str]]:
     """The batch that trains fastest within the GPU's memory, and what keeps the optimisation alike."""
-    room = advice.memory_for_batches(s)
+    room = memory_for_batches(s)
     if room is None or not session.peaks:
         return None, {}, ["--batch: memory is predicted for a GPU only, and there is none here: the batch stays"]
     now = int(s.batch_size)
@@ -215,7 +217,7 @@ def _larger(
     for _ in range(2):
         if second in session.peaks or not session.affords():
             break
-        setting = replace(best, batch=advice.global_batch(s, second))
+        setting = replace(best, batch=global_batch(s, second))
         _tried(session, console, search.Plan(setting, _predicted(session, second)))
         second = search.batch_for(session.peaks, room, now) or now
     speeds = search.measured(session.trials)
@@ -224,7 +226,7 @@ def _larger(
         return None, {}, ["--batch: no other batch trains faster"]
     fastest = max(found, key=lambda one: speeds[one].images_per_second)
     beside = ultralytics.equal_optimisation(
-        fastest.batch or 0, advice.global_batch(s, now), *(_number(name, s) for name in ("nbs", "weight_decay"))
+        fastest.batch or 0, global_batch(s, now), *(number(name, s) for name in ("nbs", "weight_decay"))
     )
     note = "" if beside is not None else "--batch: an optimizer step takes other images than now with this batch"
     return fastest, beside or {}, [note] if note else []
@@ -235,11 +237,6 @@ def _predicted(session: Session, batch: int) -> str:
     if line is None:
         return "a second batch, to see how memory grows"
     return f"the largest that fits: predicted peak {(line[0] + line[1] * batch) / 2**30:.2f} GiB of GPU memory"
-
-
-def _number(name: str, s: Signals) -> float:
-    value = advice.in_use(name, s)
-    return float(value) if isinstance(value, (int, float)) else float(ultralytics.DEFAULTS[name])
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

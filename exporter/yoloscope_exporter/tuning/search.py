@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import forecast, units
+from yoloscope_exporter.diagnosis.advice.device_memory import even
 from yoloscope_exporter.diagnosis.forecast import DEVIATIONS, WORTH_TELLING, Costs, Forecast
 from yoloscope_exporter.tuning.speed import Speed, pooled
 
@@ -260,8 +261,7 @@ def batch_for(peaks: Mapping[int, float], room: float, now: int) -> int | None:
         return None
     floor, image = line
     most = min(int((room - floor) / image), 8 * now)
-    step = 8 if most >= 16 else 4 if most >= 4 else 1  # noqa: PLR2004 - what the docstring says
-    return max(most // step * step, 1) if most >= 1 else None
+    return even(most) if most >= 1 else None
 
 
 def peak_line(peaks: Mapping[int, float]) -> tuple[float, float] | None:

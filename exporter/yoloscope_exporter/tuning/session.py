@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import paths
 
-from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis.advice.cache import cache_in_memory, cache_on_disk, dataset_bytes, is_cached_in_memory
+from yoloscope_exporter.diagnosis.advice.gains import costs_of
+from yoloscope_exporter.diagnosis.advice.settings import global_batch, without_cuda, workers_cap
+from yoloscope_exporter.diagnosis.advice.workers import workers_needed, workers_possible
 from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.service.signals import blocked
@@ -232,7 +236,7 @@ class Session:
         s = self._watch.signals(run, seen.since)
         if s is None:
             raise CannotProbeError("its record could not be read")
-        used = advice.global_batch(s, int(s.get(Signals.batch_size)))
+        used = global_batch(s, int(s.get(Signals.batch_size)))
         if setting.batch not in {None, used}:
             raise CannotProbeError(f"Ultralytics has gone on with batch={used}: the GPU's memory was exhausted")
         facts = self.facts or Facts(s, s.get(Signals.epoch_batches))
@@ -243,7 +247,7 @@ class Session:
         if s.has(Signals.cuda_batch_peak_bytes, Signals.batch_size):
             self.peaks[int(s.batch_size)] = s.cuda_batch_peak_bytes
         workers = int(s.workers) if s.has(Signals.workers) else None
-        return Trial(setting, why, known, advice.costs_of(s), advice.is_cached_in_memory(s), workers)
+        return Trial(setting, why, known, costs_of(s), is_cached_in_memory(s), workers)
 
 
 class _Seen(NamedTuple):
@@ -270,20 +274,20 @@ def fraction(facts: Facts, workers: int | None) -> float:
 def space_of(s: Signals, environ: Mapping[str, str]) -> Space:
     """What may be tried, from what the first probe said of the machine and the command."""
     notes = []
-    cap, possible = advice.workers_cap(s), advice.workers_possible(s)
-    if advice.without_cuda(s) and s.get(Signals.workers) == 0:  # set by Ultralytics; a callback may set others
+    cap, possible = workers_cap(s), workers_possible(s)
+    if without_cuda(s) and s.get(Signals.workers) == 0:  # set by Ultralytics; a callback may set others
         possible = max(int(s.get(Signals.rank_cores, 1.0)), 1)
     most = min((one for one in (cap, possible) if one is not None), default=int(ultralytics.DEFAULTS["workers"]))
-    cache = advice.cache_in_memory(s)
-    if cache is None and not advice.is_cached_in_memory(s):
-        needed = advice.dataset_bytes(s)
+    cache = cache_in_memory(s)
+    if cache is None and not is_cached_in_memory(s):
+        needed = dataset_bytes(s)
         size = f": decoded it takes {units.size(needed)}" if needed else ""
         notes.append(f"cache=ram is not tried: the data set does not fit into memory{size}, or its size is not known")
-    disk = advice.cache_on_disk(s)
+    disk = cache_on_disk(s)
     if disk and disk.forecast and disk.forecast.worth_telling:
         notes.append(f"cache=disk is not tried, because it writes beside the images; forecast {disk.forecast}")
     threads = environ.get("OMP_NUM_THREADS", "1") != "1"
-    return Space(ladder(most, advice.workers_needed(s)), cache is not None, threads, tuple(notes))
+    return Space(ladder(most, workers_needed(s)), cache is not None, threads, tuple(notes))
 
 
 def ended(code: int, output: Sequence[str], *, trained: bool) -> tuple[str, Sequence[str]]:

@@ -24,7 +24,7 @@ def engine() -> Any:
     """What stands in ultralytics.engine.trainer."""
 
     class BaseTrainer:
-        def __init__(self, callbacks: Any = None, cache: object = False) -> None:
+        def __init__(self, callbacks: Any = None, *, cache: object = None) -> None:
             self.callbacks = callbacks or {"on_train_start": []}
             self.trained = False
             self.args = SimpleNamespace(cache=cache)
