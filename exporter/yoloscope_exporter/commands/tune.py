@@ -23,7 +23,8 @@ from yoloscope_exporter.diagnosis.advice.device_memory import memory_for_batches
 from yoloscope_exporter.diagnosis.advice.settings import global_batch, number, without_cuda
 from yoloscope_exporter.diagnosis.cfg import written
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.tuning import processes, search, table
+from yoloscope_exporter.service.signals import interruptible
+from yoloscope_exporter.tuning import search, table
 from yoloscope_exporter.tuning.search import Setting
 from yoloscope_exporter.tuning.session import CannotProbeError, Session, scratch, space_of
 
@@ -116,9 +117,11 @@ def tune(  # noqa: PLR0913 - a command's options
     program = run_command.check(command, "tune")
     if blind := run_command.blind_option(command):
         raise click.UsageError(f"{blind} keeps the hooks out: without them there are no probes")
+    if write_cfg and not os.access(write_cfg.parent, os.W_OK):
+        raise click.UsageError(f"--write-cfg {write_cfg}: {write_cfg.parent} is no directory that can be written to")
     console = Console(stderr=True, highlight=False)
     try:
-        with processes.interruptible(), _session([program, *command[1:]], budget, console) as session:
+        with interruptible(), _session([program, *command[1:]], budget, console) as session:
             result = _searched(session, console, batch=batch, changes=allow_changes)
     except KeyboardInterrupt:
         click.echo("yoloscope: interrupted; nothing is left behind", err=True)
@@ -222,14 +225,20 @@ def _larger(
         second = search.batch_for(session.peaks, room, now) or now
     speeds = search.measured(session.trials)
     found = [one for one in speeds if one.batch is not None and search.faster(speeds[one], speeds[best])]
+    notes = [f"--batch: peak of GPU memory: {_peaks(session)}"]
     if not found:
-        return None, {}, ["--batch: no other batch trains faster"]
+        return None, {}, [*notes, "--batch: no other batch trains faster"]
     fastest = max(found, key=lambda one: speeds[one].images_per_second)
     beside = ultralytics.equal_optimisation(
         fastest.batch or 0, global_batch(s, now), *(number(name, s) for name in ("nbs", "weight_decay"))
     )
-    note = "" if beside is not None else "--batch: an optimizer step takes other images than now with this batch"
-    return fastest, beside or {}, [note] if note else []
+    if beside is None:
+        notes.append("--batch: an optimizer step takes other images than now with this batch")
+    return fastest, beside or {}, notes
+
+
+def _peaks(session: Session) -> str:
+    return ", ".join(f"{peak / 2**30:.2f} GiB with {batch} images" for batch, peak in sorted(session.peaks.items()))
 
 
 def _predicted(session: Session, batch: int) -> str:

@@ -13,32 +13,15 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from yoloscope_exporter.service.signals import blocked
+from yoloscope_exporter.service.signals import INTERRUPTS, blocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 #: Names a probe in the environment of all its processes: ranks have sessions of their own.
 MARK = "YOLOSCOPE_LAUNCH"
-#: What asks this command to end: an end under way is not disturbed by a second one.
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds that a resource tracker has, when all others are gone.
 TRACKER_PATIENCE = 2.0
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the stack like Ctrl-C, so that every process is ended."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

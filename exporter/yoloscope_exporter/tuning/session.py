@@ -24,7 +24,7 @@ from yoloscope_exporter.diagnosis.advice.settings import global_batch, without_c
 from yoloscope_exporter.diagnosis.advice.workers import workers_needed, workers_possible
 from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.service.signals import blocked
+from yoloscope_exporter.service.signals import INTERRUPTS, blocked
 from yoloscope_exporter.tuning import processes
 from yoloscope_exporter.tuning.search import Setting, Space, Trial, ladder
 from yoloscope_exporter.tuning.speed import FEWEST, WARM_UP, Speed, speed, steady
@@ -324,7 +324,7 @@ def scratch() -> Iterator[tuple[Path, Path]]:
         records = Path(tempfile.mkdtemp(prefix=PREFIX, dir=memory if os.access(memory, os.W_OK) else folder))
         yield folder, records
     finally:
-        with blocked(processes.INTERRUPTS):
+        with blocked(INTERRUPTS):
             processes.end(folder.name)
             for one in (folder, records):
                 shutil.rmtree(one, ignore_errors=True)

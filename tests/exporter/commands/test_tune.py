@@ -99,7 +99,9 @@ def _readable(files: Any) -> list[Path]:
     return [path for path in files if os.access(path, os.R_OK) and path.exists()]
 
 
-@pytest.mark.parametrize("option", [["--budget", "1s"], ["--budget", "soon"], ["--nonsense"]])
+@pytest.mark.parametrize(
+    "option", [["--budget", "1s"], ["--budget", "soon"], ["--nonsense"], ["--write-cfg", "/nowhere/fast.yaml"]]
+)
 def test_bad_options(option: list[str]) -> None:
     """One line that names the option."""
     result = tuned(*option, "--", sys.executable, "-c", "1")
@@ -322,15 +324,18 @@ def test_two_batches_tell_the_peak_of_others() -> None:
     assert found == Setting(4, batch=64)
     assert card.trials[2].why == "the largest that fits: predicted peak 18.00 GiB of GPU memory"
     assert card.peaks[64] == 18 * GIB
-    assert (beside, notes) == ({}, [])
+    assert beside == {}
+    assert notes == [
+        "--batch: peak of GPU memory: 6.00 GiB with 16 images, 10.00 GiB with 32 images, 18.00 GiB with 64 images"
+    ]
 
 
 def test_what_keeps_no_optimisation_is_said() -> None:
     """A step of 16 images is none of 32."""
     found, beside, notes = tune._larger(Card(Setting(), probes=1), QUIET, _on_a_card(24.0, nbs="16"), Setting())
     assert found == Setting(batch=32)
-    assert (beside, len(notes)) == ({}, 1)
-    assert "an optimizer step takes other images than now" in notes[0]
+    assert beside == {}
+    assert "an optimizer step takes other images than now" in notes[1]
 
 
 def test_a_card_that_is_full_is_probed_with_less() -> None:
@@ -339,7 +344,7 @@ def test_a_card_that_is_full_is_probed_with_less() -> None:
     found, _, notes = tune._larger(card, QUIET, _on_a_card(9.0), Setting())
     assert [trial.setting.batch for trial in card.trials] == [None, 8]
     assert found is None
-    assert notes == ["--batch: no other batch trains faster"]
+    assert notes[1] == "--batch: no other batch trains faster"
 
 
 def test_without_a_card_nothing_is_predicted() -> None:

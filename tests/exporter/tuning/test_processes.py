@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -63,12 +62,3 @@ def test_it_gets_no_terminal(tmp_path: Path) -> None:
     with processes.running([sys.executable, "-c", code], environ, tmp_path / "log") as process:
         process.wait(30)
     assert (tmp_path / "log").read_text() == "'' set()\n"
-
-
-@pytest.mark.parametrize("number", processes.INTERRUPTS)
-def test_every_interrupt_unwinds_the_stack(number: signal.Signals) -> None:
-    """And the handlers are what they were."""
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), processes.interruptible():
-        signal.raise_signal(number)
-    assert signal.getsignal(number) is before
