@@ -7,7 +7,6 @@ import os
 import re
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -17,53 +16,19 @@ from rich.console import Console
 
 from yoloscope_exporter.commands import run as run_command
 from yoloscope_exporter.config import types
-from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.diagnosis.advice import effect_of
-from yoloscope_exporter.diagnosis.advice.device_memory import memory_for_batches
-from yoloscope_exporter.diagnosis.advice.settings import global_batch, number, without_cuda
 from yoloscope_exporter.diagnosis.cfg import written
-from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.tuning import search, table
+from yoloscope_exporter.tuning.rounds import Result, tuned
 from yoloscope_exporter.tuning.search import Setting
-from yoloscope_exporter.tuning.session import CannotProbeError, Session, scratch, space_of
+from yoloscope_exporter.tuning.session import CannotProbeError, Session, scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
-    from yoloscope_exporter.tuning.search import Plan, Trial
 
 _YOLO = re.compile(r"(yolo|ultralytics)[\w.-]*")
 INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of the probes.
-
-    Attributes:
-        signals: of the first one.
-        best: without changing the result of the training, unless that is allowed.
-        beside: arguments that go with it: what keeps the optimisation with another batch.
-        notes: what was not tried or is left out, and why.
-    """
-
-    trials: Sequence[Trial]
-    signals: Signals
-    best: Setting
-    beside: Mapping[str, Value]
-    notes: Sequence[str]
-
-    @property
-    def arguments(self) -> dict[str, Value]:
-        """All arguments of Ultralytics."""
-        return {**self.best.arguments, **self.beside}
-
-    @property
-    def ignored(self) -> bool:
-        """Whether Ultralytics takes the number of workers back, however it is typed."""
-        return "workers" in self.arguments and without_cuda(self.signals)
 
 
 @click.command(short_help="Find the fastest setting for a training command by short probes of it.")
@@ -122,7 +87,7 @@ def tune(  # noqa: PLR0913 - a command's options
     console = Console(stderr=True, highlight=False)
     try:
         with interruptible(), _session([program, *command[1:]], budget, console) as session:
-            result = _searched(session, console, batch=batch, changes=allow_changes)
+            result = tuned(session, _printer(console), batch=batch, changes=allow_changes)
     except KeyboardInterrupt:
         click.echo("yoloscope: interrupted; nothing is left behind", err=True)
         ctx.exit(INTERRUPTED)
@@ -155,97 +120,12 @@ def _session(command: Sequence[str], budget: float, console: Console) -> Iterato
             yield session
 
 
+def _printer(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, markup=False, soft_wrap=True)
+
+
 def _progress(update: Callable[[str], None], deadline: float) -> Callable[[str], None]:
     return lambda text: update(f"{text}; {max(deadline - time.monotonic(), 0):.0f} s left")
-
-
-def _searched(session: Session, console: Console, *, batch: bool, changes: bool) -> Result:
-    """Probe until nothing promises more, or the time is over."""
-    trials = session.trials
-    _tried(session, console, search.Plan(Setting(), "the command as it is"))
-    s = session.facts.signals if session.facts else Signals("", "")
-    console.print(f"   {table.machine(s)}", style="dim", soft_wrap=True)
-    space = space_of(s, session.environ)
-    while plan := search.following(trials, space):
-        if not session.affords(1 + _to_confirm(trials)):
-            break
-        _tried(session, console, plan)
-    _confirm(session, console)
-    best, notes = search.chosen(trials), [*session.notes, *space.notes]
-    beside: Mapping[str, Value] = {}
-    if plan is not None:
-        notes.append(f"the time was over before {plan.setting} was tried ({plan.why}): raise --budget")
-    if batch:
-        larger, beside_it, told = _larger(session, console, s, best)
-        notes += told
-        if larger and changes:
-            best, beside = larger, beside_it
-        elif larger:
-            typed = _typed(larger.arguments | dict(beside_it))
-            notes.append(f"{typed} is left out (--allow-changes): it changes {', '.join(effect_of('batch'))}")
-    return Result(tuple(trials), s, best, beside, notes)
-
-
-def _to_confirm(trials: Sequence[Trial]) -> int:
-    """Probes that are kept back: the best setting and the command as it is, once more each."""
-    return 0 if search.chosen(trials) == Setting() else 2
-
-
-def _confirm(session: Session, console: Console) -> None:
-    """What is to be changed is measured twice, in turns with the command as it is: machines drift."""
-    best = search.chosen(session.trials)
-    if best != Setting():
-        for setting in (best, Setting()):
-            if session.affords():
-                _tried(session, console, search.Plan(setting, "once more, to be sure"))
-
-
-def _tried(session: Session, console: Console, plan: Plan) -> Trial:
-    number = len(session.trials) + 1
-    console.print(f"{number}  {search.words(session.trials, plan.setting)}: {plan.why}", markup=False, soft_wrap=True)
-    trial = session.probe(plan.setting, plan.why)
-    console.print(f"   {table.outcome(trial)}", markup=False, soft_wrap=True)
-    return trial
-
-
-def _larger(
-    session: Session, console: Console, s: Signals, best: Setting
-) -> tuple[Setting | None, Mapping[str, Value], list[str]]:
-    """The batch that trains fastest within the GPU's memory, and what keeps the optimisation alike."""
-    room = memory_for_batches(s)
-    if room is None or not session.peaks:
-        return None, {}, ["--batch: memory is predicted for a GPU only, and there is none here: the batch stays"]
-    now = int(s.batch_size)
-    second = 2 * now if 2 * session.peaks[now] <= room else max(now // 2, 1)
-    for _ in range(2):
-        if second in session.peaks or not session.affords():
-            break
-        setting = replace(best, batch=global_batch(s, second))
-        _tried(session, console, search.Plan(setting, _predicted(session, second)))
-        second = search.batch_for(session.peaks, room, now) or now
-    speeds = search.measured(session.trials)
-    found = [one for one in speeds if one.batch is not None and search.faster(speeds[one], speeds[best])]
-    notes = [f"--batch: peak of GPU memory: {_peaks(session)}"]
-    if not found:
-        return None, {}, [*notes, "--batch: no other batch trains faster"]
-    fastest = max(found, key=lambda one: speeds[one].images_per_second)
-    beside = ultralytics.equal_optimisation(
-        fastest.batch or 0, global_batch(s, now), *(number(name, s) for name in ("nbs", "weight_decay"))
-    )
-    if beside is None:
-        notes.append("--batch: an optimizer step takes other images than now with this batch")
-    return fastest, beside or {}, notes
-
-
-def _peaks(session: Session) -> str:
-    return ", ".join(f"{peak / 2**30:.2f} GiB with {batch} images" for batch, peak in sorted(session.peaks.items()))
-
-
-def _predicted(session: Session, batch: int) -> str:
-    line = search.peak_line(session.peaks)
-    if line is None:
-        return "a second batch, to see how memory grows"
-    return f"the largest that fits: predicted peak {(line[0] + line[1] * batch) / 2**30:.2f} GiB of GPU memory"
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------

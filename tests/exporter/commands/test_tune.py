@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from rich.console import Console
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands import run, tune
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -272,85 +270,3 @@ def test_json_has_all_that_was_tried() -> None:
     assert told["trials"][2]["failure"] == "killed"
     assert told["best"] == {"arguments": {"workers": 4, "nbs": 32}, "environment": {}}
     assert told["forecast"]["today"] == 50
-
-
-GIB = 2.0**30
-
-
-class Card:
-    """Probes on a modelled GPU: 2 GiB for the model and 0.25 for an image, batches that fill it better are faster."""
-
-    def __init__(self, best: Setting, *, probes: int = 9) -> None:
-        """`best` was found before, and as many probes can be afforded."""
-        self.trials = [_trial(best, 100.0)]
-        self.peaks = {16: 6 * GIB}
-        self._left = probes
-
-    def affords(self) -> bool:
-        """Whether there is time left."""
-        return self._left > 0
-
-    def probe(self, setting: Setting, why: str) -> Trial:
-        """Up to 64 images the GPU is not full."""
-        self._left -= 1
-        batch = setting.batch or 16
-        self.peaks[batch] = 2 * GIB + batch * GIB / 4
-        rate = 100.0 * min(batch, 64) / 16
-        self.trials.append(Trial(setting, why, Speed(rate, 0.02, 0.0, 50, 5.0)))
-        return self.trials[-1]
-
-
-def _on_a_card(total: float, used: float = 7.0, **facts: str) -> Signals:
-    """A run that has reserved 6 GiB; others hold the rest of what is used."""
-    numbers = {
-        "batch_size": 16.0,
-        "cuda_batch_peak_bytes": 6 * GIB,
-        "cuda_floor_bytes": 2 * GIB,
-        "cuda_reserved_bytes": 6 * GIB,
-        "gpu_memory_total_bytes": total * GIB,
-        "gpu_memory_used_share": used / total,
-    }
-    return Signals("run", "0", facts={"device": "cuda:0", **facts}, numbers=numbers)
-
-
-QUIET = Console(file=io.StringIO())
-
-
-def test_two_batches_tell_the_peak_of_others() -> None:
-    """24 GiB, of which 85 % less the 1 GiB of others: 69 images would fit, 64 in steps of eight are tried."""
-    card = Card(Setting(4))
-    found, beside, notes = tune._larger(card, QUIET, _on_a_card(24.0), Setting(4))
-    assert [trial.setting for trial in card.trials] == [Setting(4), Setting(4, batch=32), Setting(4, batch=64)]
-    assert found == Setting(4, batch=64)
-    assert card.trials[2].why == "the largest that fits: predicted peak 18.00 GiB of GPU memory"
-    assert card.peaks[64] == 18 * GIB
-    assert beside == {}
-    assert notes == [
-        "--batch: peak of GPU memory: 6.00 GiB with 16 images, 10.00 GiB with 32 images, 18.00 GiB with 64 images"
-    ]
-
-
-def test_what_keeps_no_optimisation_is_said() -> None:
-    """A step of 16 images is none of 32."""
-    found, beside, notes = tune._larger(Card(Setting(), probes=1), QUIET, _on_a_card(24.0, nbs="16"), Setting())
-    assert found == Setting(batch=32)
-    assert beside == {}
-    assert "an optimizer step takes other images than now" in notes[1]
-
-
-def test_a_card_that_is_full_is_probed_with_less() -> None:
-    """Twice the batch would not fit; nothing smaller is faster."""
-    card = Card(Setting())
-    found, _, notes = tune._larger(card, QUIET, _on_a_card(9.0), Setting())
-    assert [trial.setting.batch for trial in card.trials] == [None, 8]
-    assert found is None
-    assert notes[1] == "--batch: no other batch trains faster"
-
-
-def test_without_a_card_nothing_is_predicted() -> None:
-    """And no other batch tried."""
-    card = Card(Setting())
-    found, _, (note,) = tune._larger(card, QUIET, Signals("run", "0", numbers={"batch_size": 16.0}), Setting())
-    assert found is None
-    assert "for a GPU only" in note
-    assert len(card.trials) == 1
