@@ -34,6 +34,7 @@ from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.markdown import comparison_markdown
 from yoloscope_exporter.reports.promises import changed, kept
 from yoloscope_exporter.reports.summary import summarize
+from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.terminal import screen
 from yoloscope_exporter.terminal.diagnosis import to_text
 
@@ -140,7 +141,7 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
         raise click.UsageError("the demo needs Ultralytics: pip install 'yoloscope[train]'")
     console = Console()
     with ExitStack() as stack:
-        stack.enter_context(processes.interruptible())
+        stack.enter_context(interruptible())
         root = _folder(output)
         _create_photos(root / "photos", console)
         url = stack.enter_context(_exporter(root))
