@@ -58,6 +58,11 @@ class Cell(NamedTuple):
     verdict: str = ""
     certain: bool = False
 
+    @property
+    def marked(self) -> str:
+        """The change where there is no room for its certainty: `x 1.30?`."""
+        return f"{self.change}?" if self.verdict == UNCERTAIN else self.change
+
 
 class Row(NamedTuple):
     """A line of the comparison, a cell for each column."""
@@ -247,7 +252,9 @@ def about(comparison: Comparison) -> list[str]:
         f"A figure is the same where the interval of its change lies within {bands}.",
     ]
     if len(comparison.columns) > PAIR:
-        lines.append(f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}.")
+        lines.append(
+            f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}, those with ? uncertain."
+        )
     if not comparison.repeated:
         lines.append(ONE_EACH)
     return lines

@@ -220,6 +220,14 @@ def test_any_number_of_runs(before: Summary, after: Summary) -> None:
     assert "| configuration | 1 | 2 | 3 |" in text
 
 
+def test_of_several_runs_a_doubtful_change_has_a_mark(before: Summary) -> None:
+    """There is no column for its certainty."""
+    runs = [with_figures(before, throughput=parts(mean, 60.0, count=8)) for mean in (100, 130, 100)]
+    table = compare(*([run] for run in runs))
+    assert [cell.marked for cell in table.rows[0].cells] == ["", "x 1.30?", "x 1.00"]
+    assert "(x 1.30?)" in comparison_markdown(table)
+
+
 def test_slower_beyond_doubt(before: Summary, after: Summary) -> None:
     """From the mended run to the starved one a third is surely lost; the other way nothing; unknown is unknown."""
     worse, better = compare([after], [before]), compare([before], [after])
