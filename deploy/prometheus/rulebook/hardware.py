@@ -31,8 +31,9 @@ _DRAIN = "Drain the node (scontrol update nodename=NODE state=drain, kubectl cor
 _DRAIN_ZH = "腾空节点（scontrol update nodename=NODE state=drain、kubectl cordon NODE），在别处用 resume=True 继续"
 
 
-def _xid(codes: str) -> str:
+def _xid(numbers: tuple[int, ...]) -> str:
     """Xid errors that are new: a first error brings its series along, which no rate sees."""
+    codes = "|".join(map(str, numbers))
     total = series(c.GPU_XID_ERRORS_TOTAL, xid=f"=~{codes}")
     new = f"{increase(c.GPU_XID_ERRORS_TOTAL, '10m', xid=f'=~{codes}')} > 0 or {total} > 0 unless {total} offset 10m"
     return f'label_replace(max by ({GPU}, xid) ({new}), "fault", "Xid $1", "xid", "(.*)")'
@@ -50,7 +51,7 @@ GPU_FAULTY = Alert(
     name="GpuFaulty",
     expr="\nor ".join(
         (
-            _xid("48|62|64|74|79|95|119|120"),
+            _xid(gpu.XIDS_OF_HARDWARE),
             _fault("uncorrectable ECC errors", _UNCORRECTED),
             _fault("more SRAM errors than NVIDIA allows", f"{series(c.GPU_SRAM_ECC_THRESHOLD_EXCEEDED)} == 1"),
             _fault("no spare memory rows", f"{series(c.GPU_ROW_REMAP_FAILURE)} == 1"),
@@ -108,7 +109,7 @@ GPU_NEEDS_RESET = replace(
     GPU_FAULTY,
     expr="\nor ".join(
         (
-            _xid("94"),
+            _xid(gpu.XIDS_OF_PROCESS),
             _fault("a memory row to replace", f"{series(c.GPU_ROW_REMAP_PENDING)} == 1"),
             _fault("a recovery action it asks for", f"{series(c.GPU_RECOVERY_ACTION)} > 0"),
             _FABRIC,

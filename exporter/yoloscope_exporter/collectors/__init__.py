@@ -39,6 +39,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "cgroup": ("cgroup",),
     "process": ("train_process",),
     "stacks": ("train_hang",),
+    "post_mortem": ("train_post_mortem",),
 }
 #: The module that reads the ranks which are alive; it is read before those that ask for them.
 READS_RANKS = "runs"

@@ -18,6 +18,13 @@ HARDWARE: Final = "hw_slowdown"
 _WELL_USED: Final = 100 * THRESHOLDS["gpu_well_used"].value
 
 
+#: Xid errors by NVIDIA's catalogue: of the hardware, so that the GPU has to be reset or replaced (uncorrectable memory,
+#: firmware, row remapping, NVLink, off the bus); of memory that one process met; of what a kernel did.
+XIDS_OF_HARDWARE: Final = (48, 62, 64, 74, 79, 95, 119, 120)
+XIDS_OF_PROCESS: Final = (94,)
+XIDS_OF_KERNELS: Final = (13, 31)
+
+
 def on_ranks(measured: Formula) -> Formula:
     """A GPU's figure for each living rank that trains on it: after a rank's death the GPU is somebody else's.
 

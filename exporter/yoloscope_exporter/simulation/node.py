@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import yoloscope_exporter
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import causes, rules
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.simulation import timeline
 
 if TYPE_CHECKING:
@@ -436,6 +437,8 @@ def _run(moment: Moment) -> Iterator[Sample]:
         for part in (*parts, _processes) if moment.alive else parts:
             for metric, labels, value in part(moment, int(rank)):
                 yield Sample(metric, (run, rank, *labels), value)
+    if moment.progress.state in DEAD:
+        yield Sample(catalog.TRAIN_POST_MORTEMS_TOTAL, ("kept",), float(moment.node.ranks))
 
 
 def _cgroup(moment: Moment) -> Iterator[_Part]:
@@ -689,12 +692,22 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_VERDICT, (name,), float(name == verdict)
     if verdict:
         yield catalog.TRAIN_VERDICT_FIX_INFO, (verdict, rules.BY_NAME[verdict].remedy), 1.0
+    if verdict in DEAD:
+        yield catalog.TRAIN_VERDICT_CAUSE_INFO, (verdict, *_why(verdict)), 1.0
     phases = moment.regime.phases[rank]
     lost = phases["data_wait"] + phases.get("backward_exposed", 0.0)
     if moment.alive and moment.progress.state == "train":
         yield catalog.TRAIN_GOODPUT_RATIO, (), 1 - lost / moment.regime.period
     for cause, seconds in _wasted(moment, rank):
         yield catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, (cause,), seconds
+
+
+def _why(verdict: str) -> tuple[str, str]:
+    """The cause of a death and its evidence."""
+    if verdict == "failed":
+        cause = causes.BY_NAME["cuda_out_of_memory"]
+        return f"{cause.name}: {cause.title}", "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    return "unknown: it was killed from outside", "the process exited without a final state"
 
 
 def _verdict(moment: Moment, rank: int) -> str:

@@ -105,6 +105,8 @@ def _verdict(verdict: Verdict) -> Text:
     text = Text.from_markup(
         f"[{STYLES[verdict.severity]}]{verdict.name}[/] {escape(verdict.title)}: {escape(verdict.evidence)}"
     )
+    if verdict.name in rules.EXPLAINED:
+        text.append(f"\n  cause {verdict.cause}")
     if verdict.severity != rules.OK and verdict.fix:
         text.append(f"\n  fix  {verdict.fix}", style="bold")
         if verdict.advice.effect:

@@ -372,6 +372,11 @@ def gpu_memory_leaks_until_there_is_none(w: World) -> None:
     for kind in ("allocated", "reserved"):
         w.put(c.TRAIN_CUDA_MEMORY_BYTES, [(0, 20 * GIB, slope), (70, 20 * GIB + room, 0)], **who, kind=kind)
     w.put(c.GPU_MEMORY_FREE_BYTES, [(0, room, -slope), (70, 0, 0)], instance=instance, gpu="0")
+    why = {
+        "cause": "cuda_out_of_memory: the GPU's memory is used up",
+        "evidence": "OutOfMemoryError: CUDA out of memory",
+    }
+    w.gauge(c.TRAIN_VERDICT_CAUSE_INFO, (0, None), (70, 1), **who, verdict="failed", **why)
 
 
 @fault(at=15, mended=30, minutes=40, ShmNearlyFull=(5, 0))

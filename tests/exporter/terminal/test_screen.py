@@ -58,6 +58,13 @@ def test_verdict_first_then_the_rest() -> None:
     assert any("38.5/80.0 GiB" in line and "rank 1" in line for line in lines)
 
 
+def test_a_death_is_told_with_its_cause() -> None:
+    """And what to do about it; `killed` alone helps nobody."""
+    text = shown(replace(PLAN, ranks=1, end="killed", stop=100, oom_killed=1))
+    assert "  cause out_of_memory_kill: the kernel's OOM killer" in text
+    assert text.index("killed") < text.index("  cause ") < text.index("  fix  ")
+
+
 def test_it_fits_80_columns() -> None:
     """No line is cut or wider than the terminal, however long names are."""
     text = shown(replace(PLAN, run="runs/detect/a-very-long-name-of-an-experiment-with-many-words-in-it-and-more"))

@@ -33,6 +33,7 @@ METRICS = (
     catalog.GPU_MEMORY_USED_BYTES,
     catalog.GPU_MEMORY_TOTAL_BYTES,
     catalog.GPU_POWER_LIMIT_WATTS,
+    catalog.GPU_ENERGY_JOULES_TOTAL,
     catalog.GPU_TEMPERATURE_CELSIUS,
     catalog.GPU_CLOCK_HERTZ,
     catalog.GPU_CLOCK_MAX_HERTZ,

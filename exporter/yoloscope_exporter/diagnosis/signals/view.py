@@ -69,7 +69,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class View:
-    """One rank's place in a window: `now` for what is, `long` for what grows, `machine` for what surrounds it."""
+    """One rank's place in a window: `now` for what is, `long` for what grows, `machine` for what surrounds it.
+
+    `short` is the window as it came, of as many samples as there are: `now` may be a longer one of fewer.
+    """
 
     run: str
     rank: str
@@ -79,6 +82,7 @@ class View:
     now: Window
     long: Window
     machine: Machine
+    short: Window
     machine_of: Callable[[Window], Machine] = Machine
 
     def measure(self, measure: Measure, *, life: bool = False) -> float | None:
@@ -119,7 +123,9 @@ def view_of(short: Window, long: Window, run: str, rank: str, machine: Callable[
     facts = _facts(short, run, rank)
     now = _sampled(_widened(short, long, run, rank), run, rank)
     gpu = next((labels[2] for labels in short.current(catalog.TRAIN_DEVICE_INFO, run, rank)), "")
-    return View(run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now), machine)
+    return View(
+        run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now), short, machine
+    )
 
 
 def state(window: Window, run: str, rank: str) -> str:
