@@ -5,7 +5,7 @@ python -m deploy.prometheus.generate --check     exit 1 if a committed file diff
 python -m deploy.prometheus.generate --grafana-url https://grafana.example.com --runbook-url https://example.com/a.md
 python -m deploy.prometheus.generate --price-per-gpu-hour 2.5 --price-per-kwh 0.2 --co2-per-kwh 0.4
 
-Prices without an address write rules/prices.yml alone and leave the addresses in the other files as they are.
+An address that is not given stays as it stands in rules/alerts.yml; prices that are not given are left out.
 """
 
 from __future__ import annotations
@@ -233,16 +233,20 @@ def to_yaml(content: dict[str, Any]) -> str:
     return HEADER + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
 
 
-def only_prices(settings: Settings) -> dict[Path, str]:
-    """The file of prices with its text."""
-    return {ROOT / "deploy/prometheus/rules/prices.yml": to_yaml(prices(settings))}
+def stored(alerts: Path) -> Settings:
+    """The addresses that a file of alerts was generated with; the usual ones where there is none."""
+    if not alerts.exists():
+        return Settings()
+    groups = yaml.safe_load(alerts.read_text(encoding="utf-8"))["groups"]
+    annotations = next(rule["annotations"] for group in groups for rule in group["rules"] if "annotations" in rule)
+    return Settings(annotations["dashboard_url"].rpartition("/d/")[0], annotations["runbook_url"].rpartition("#")[0])
 
 
 def outputs(settings: Settings) -> dict[Path, str]:
     """Every generated file with its text."""
     content = rules(settings)
     return {
-        **(only_prices(settings) if settings.prices else {}),
+        **({ROOT / "deploy/prometheus/rules/prices.yml": to_yaml(prices(settings))} if settings.prices else {}),
         ROOT / "deploy/prometheus/rules/alerts.yml": to_yaml(content),
         ROOT / "deploy/prometheus/rules/recording.yml": to_yaml(recording()),
         ROOT / "docs/alerts.md": runbooks(ENGLISH, expression),
@@ -255,14 +259,10 @@ def main() -> int:
     """Write or check the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a committed file differs")
-    usual = Settings()
-    parser.add_argument("--grafana-url", help=f"Grafana's address; give both addresses at once ({usual.grafana_url})")
-    parser.add_argument("--runbook-url", help=f"address of docs/alerts.md ({usual.runbook_url})")
-    parser.add_argument(
-        "--price-per-gpu-hour",
-        type=float,
-        help="in your currency; give all prices at once: without an address they are all that is written",
-    )
+    kept = stored(ROOT / "deploy/prometheus/rules/alerts.yml")
+    parser.add_argument("--grafana-url", default=kept.grafana_url, help="Grafana's address (now %(default)s)")
+    parser.add_argument("--runbook-url", default=kept.runbook_url, help="address of docs/alerts.md (now %(default)s)")
+    parser.add_argument("--price-per-gpu-hour", type=float, help="in your currency; give all prices at once")
     parser.add_argument("--price-per-kwh", type=float, help="in your currency")
     parser.add_argument("--co2-per-kwh", type=float, help="kilograms of CO2 for a kilowatt-hour of your grid")
     arguments = parser.parse_args()
@@ -272,10 +272,7 @@ def main() -> int:
         CO2_KWH: arguments.co2_per_kwh,
     }
     prices = tuple((one, price) for one, price in asked.items() if price is not None)
-    grafana, runbook = arguments.grafana_url or usual.grafana_url, arguments.runbook_url or usual.runbook_url
-    settings = Settings(grafana.rstrip("/"), runbook, prices=prices)
-    addressed = arguments.grafana_url or arguments.runbook_url
-    files = only_prices(settings) if prices and not addressed else outputs(settings)
+    files = outputs(Settings(arguments.grafana_url.rstrip("/"), arguments.runbook_url, prices=prices))
     stale = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         if not arguments.check:

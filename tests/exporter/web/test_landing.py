@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import landing
 
@@ -34,3 +37,12 @@ def test_without_a_training() -> None:
     stale = landing.page(None, "/other", "en")
     assert "No recent samples" in stale
     assert 'href="/other"' in stale
+
+
+def test_states_have_the_colours_of_everywhere() -> None:
+    """Each state's dot has its colour from `diagnosis.colours`, and the page has no other one."""
+    page = landing.page(Snapshot(1.0, {"runs": tuple(samples())}), "/metrics", "en")
+    shown = dict(re.findall(r"\.(\w+) i \{ background: (#\w+); \}", page))
+    assert shown == dict(colours.STATES)
+    assert set(re.findall(r"#[0-9A-Fa-f]{6}", page)) == set(colours.STATES.values())
+    assert re.search(r'<td class="\w+"><i></i>\w+</td>', page)
