@@ -19,6 +19,7 @@ _COMMON: Final = {
     "Run B": "任务 B",
     "Rank": "Rank",
     "Ranks": "Rank 数",
+    "Rank by rank": "各 rank",
     "rank {{rank}}": "rank {{rank}}",
     "Node": "节点",
     "Nodes": "节点",
@@ -165,6 +166,16 @@ _FLEET: Final = {
     "Alerts that are pending or firing.": "待定或触发中的告警。",
     "mAP50-95": "mAP50-95",
     "Progress": "进度",
+    "Progress of the runs": "任务进度",
+    "How far the runs are": "各任务的进度",
+    "Progress grows, the last batch is a few seconds old.": "进度持续增长，距上一个 batch 只有几秒。",
+    "Minutes since the last batch while the state is train: the run hangs. A click opens it.": (
+        "状态为 train 而几分钟没有 batch：任务卡住。点击打开该任务。"
+    ),
+    "One row for each run; images per second of all its ranks together.": "每个任务一行；图像/秒为全部 rank 之和。",
+    "Energy and waste of both runs": "两个任务的电量与浪费",
+    "Less for the faster run.": "较快的任务更少。",
+    "More energy per epoch: the GPUs wait, and draw power while they do.": "每个 epoch 的电量更多：GPU 在等待，等待时也耗电。",
     "Last batch": "距上一个 batch",
     "Blue.": "蓝色。",
     "One row for each node whose exporter answers; n/a: no GPU, or a figure its hardware does not have.": (
@@ -555,7 +566,7 @@ _DATA: Final = {
     "Rank/worker": "Rank/worker",
     "On a CPU": "占用 CPU",
     "Batches per second": "每秒 batch 数",
-    "Pages from storage per second": "每秒从存储读取的页",
+    "Pages read per second": "每秒读取的页",
     "Preparing a batch, by worker": "各 worker 准备一个 batch 的时间",
     "The queue, and what it costs": "队列及其代价",
     "ready": "已就绪",

@@ -197,7 +197,7 @@ WORKERS = Row(
             Query(of_run(total("max", late())), "any worker"),
             Query(late_at_all(), "rank {{rank}}, worker {{worker}}"),
             mappings=(LATENESS,),
-            size=Size(width=24, height=6),
+            size=Size(width=24, height=9),
         ),
         table(
             "Workers",
@@ -216,18 +216,12 @@ WORKERS = Row(
             ),
             Column(title="On a CPU", expr=by_worker(computing(*WORKER)), highest=1),
             Column(
-                title="Batches per second",
-                expr=by_worker(total("sum", RUN.rate(m.TRAIN_WORKER_BATCHES_TOTAL), *WORKER)),
-                unit="batches/s",
-                decimals=2,
-            ),
-            Column(
-                title="Pages from storage per second",
+                title="Pages read per second",
                 expr=by_worker(total("sum", RUN.rate(m.TRAIN_WORKER_MAJOR_FAULTS_TOTAL), *WORKER)),
                 decimals=1,
             ),
             sort=loader.WORKER_TO_OTHERS.title,
-            size=Size(width=12, height=9),
+            size=Size(width=16, height=9),
         ),
         lines(
             "Preparing a batch, by worker",
@@ -242,7 +236,7 @@ WORKERS = Row(
                 "slow: rank {{rank}}, worker {{worker}}",
                 CULPRIT,
             ),
-            size=Size(width=12, height=9),
+            size=Size(width=8, height=9),
         ),
     ],
 )

@@ -173,7 +173,7 @@ WHO = Row(
             mappings=(HOLDS_UP,),
         ),
         table(
-            "Ranks",
+            "Rank by rank",
             About(
                 "Equal rows.",
                 "The straggler works longer and waits for nobody; the others wait for it. Its clock, temperature and "
@@ -182,17 +182,17 @@ WHO = Row(
             ),
             ("rank", "Rank"),
             Column(title="Node", expr=where(), label="instance", link=NODE_LINK),
-            Column(title="GPU", expr=where(), label="gpu"),
+            Column(title="GPU", expr=where(), label="gpu", width=70),
             Column(title=rank_measures.OWN.title, expr=row(own())),
             Column(
                 title=rank_measures.LAG.title, expr=row(behind()), steps=look.above("lag", "lag_severe"), decimals=0
             ),
             Column(title="Waits for peers", expr=row(peers())),
             Column(title="Waits for data", expr=row(of_rank(training.WAIT))),
-            Column(title="Images per second", expr=row(measures.images(RUN, "rank")), decimals=0),
             Column(title=gpu_measures.BUSY.title, expr=row(of_rank(gpu_measures.BUSY_OF_RANK)), highest=1),
             Column(title=gpu_measures.CLOCK.title, expr=row(clock()), steps=look.below("clock_ratio"), highest=1),
             Column(title="Temperature", expr=row(temperature()), steps=look.above("hot"), decimals=0),
+            width=80,
             sort=rank_measures.LAG.title,
             size=Size(width=24, height=9),
         ),
