@@ -334,8 +334,8 @@ def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
     )
 
 
-#: Pixels in a table: a letter of a head, what stands around it, the sign of a filter or of sorting; a figure, a bar.
-_LETTER, _MARGIN, _SIGN = 8, 24, 20
+#: Pixels in a table: a letter of a head, a small one, what stands around it, the sign of a filter or of sorting; a figure, a bar.
+_LETTER, _SMALL, _MARGIN, _SIGN = 8, 7, 20, 20
 _FIGURE, _BAR = 85, 110
 
 
@@ -386,7 +386,7 @@ class Column:
 
     def _widths(self) -> dict[str, int]:
         if self.label and self.width is None:
-            return {"custom.minWidth": len(self.title) * _LETTER + _MARGIN + _SIGN}
+            return {"custom.minWidth": len(self.title) * _SMALL + _MARGIN + _SIGN}
         head = len(self.title) * _LETTER + _MARGIN + (_SIGN if self.sorted else 0)
         return {"custom.width": self.width or max(head, _FIGURE if self.highest is None else _BAR)}
 

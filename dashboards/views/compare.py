@@ -213,7 +213,9 @@ FIGURES = Row(
         ),
         table(
             "Energy and waste of both runs",
-            About("Less for the faster run.", "More energy per epoch: the GPUs wait, and draw power while they do.", HINT),
+            About(
+                "Less for the faster run.", "More energy per epoch: the GPUs wait, and draw power while they do.", HINT
+            ),
             ("run", "Run"),
             Column(title="A or B", expr=which(), label="which", width=80),
             Column(title="Energy", expr=either(energy(BOTH))),

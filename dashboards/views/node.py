@@ -133,7 +133,7 @@ GLANCE = Row(
             ("which", "GPU"),
             Column(title="Model", expr=model(), label="name"),
             Column(title="Answers", expr=row(gpu(m.GPU_UP)), mappings=(UP_OR_DOWN,), filled=True),
-            Column(title=gpu_measures.BUSY.title, expr=row(of_gpu(gpu_measures.BUSY)), highest=1),
+            Column(title=gpu_measures.BUSY.title, expr=row(of_gpu(gpu_measures.BUSY)), highest=1, width=132),
             Column(
                 title="GPU memory",
                 expr=row(of_gpu(gpu_measures.MEMORY_USED)),
@@ -157,6 +157,7 @@ GLANCE = Row(
                 expr=row(of_gpu(gpu_measures.PCIE_WIDTH)),
                 steps=look.below(1),
                 decimals=0,
+                width=130,
             ),
             Column(
                 title="ECC errors",

@@ -112,4 +112,4 @@ def test_what_is_not_given_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert run(f"--runbook-url={runbook}") == (grafana, runbook, False)
     assert run("--price-per-kwh=0.2") == (grafana, runbook, True)
     assert run("--grafana-url=https://other.example.com") == ("https://other.example.com", runbook, True)
-    assert f'{runbook}#' in (folder / "alerts.yml").read_text(encoding="utf-8")
+    assert f"{runbook}#" in (folder / "alerts.yml").read_text(encoding="utf-8")
