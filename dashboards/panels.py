@@ -334,9 +334,15 @@ def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
     )
 
 
-#: Pixels in a table: a letter of a head, a small one, what stands around it, the sign of a filter or of sorting; a figure, a bar.
-_LETTER, _SMALL, _MARGIN, _SIGN = 8, 7, 20, 20
-_FIGURE, _BAR = 85, 110
+#: Pixels in a table: a letter of a head, a Chinese one, a small one, what stands around it, the sign of a filter or of sorting; then
+#: a figure with its unit, a bar, the name of a row.
+_LETTER, _WIDE_LETTER, _SMALL, _MARGIN, _SIGN = 8, 14, 7, 26, 20
+_FIGURE, _BAR, _NAME = 85, 110, 150
+
+
+def head_width(title: str) -> int:
+    """Pixels that a column's title needs; Chinese characters are as wide as they are high."""
+    return sum(_LETTER if letter.isascii() else _WIDE_LETTER for letter in title) + _MARGIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,7 +355,8 @@ class Column:
         label: show this label instead of the value.
         highest: draw a bar, full at this value.
         filled: colour the whole cell by `steps` or `mappings`, not the text alone.
-        width: in pixels. Without it a number is as wide as its head; labels share what is left, and need that much.
+        width: in pixels. Without it a number is as wide as its head; labels share what is left, `least` each at least.
+        wraps: long text goes on below, from Grafana 11 on.
         link: title and address of where a click on the cell leads.
         sorted: the table is sorted by it.
     """
@@ -364,6 +371,8 @@ class Column:
     mappings: tuple[sdk.models.ValueMap, ...] = ()
     decimals: int | None = None
     width: int | None = None
+    least: int = 100
+    wraps: bool = False
     link: tuple[str, str] | None = None
     sorted: bool = False
 
@@ -386,15 +395,17 @@ class Column:
 
     def _widths(self) -> dict[str, int]:
         if self.label and self.width is None:
-            return {"custom.minWidth": len(self.title) * _SMALL + _MARGIN + _SIGN}
-        head = len(self.title) * _LETTER + _MARGIN + (_SIGN if self.sorted else 0)
+            return {"custom.minWidth": max(len(self.title) * _SMALL + _SIGN + _SIGN, self.least)}
+        head = head_width(self.title) + (_SIGN if self.sorted else 0)
         return {"custom.width": self.width or max(head, _FIGURE if self.highest is None else _BAR)}
 
-    def _cell(self) -> dict[str, str]:
+    def _cell(self) -> dict[str, Any]:
         if self.highest is not None:
             return {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
         if self.filled:
             return {"type": "color-background", "mode": "basic"}
+        if self.wraps:
+            return {"type": "auto", "wrapText": True}
         return {"type": "auto" if self.steps == PLAIN and not self.mappings else "color-text"}
 
 
@@ -428,6 +439,7 @@ def table(
         expr=columns[0].expr,
         label=label,
         width=width,
+        least=_NAME,
         link=link,
         mappings=key_mappings,
         filled=bool(key_mappings),

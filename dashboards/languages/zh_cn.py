@@ -175,7 +175,9 @@ _FLEET: Final = {
     "One row for each run; images per second of all its ranks together.": "每个任务一行；图像/秒为全部 rank 之和。",
     "Energy and waste of both runs": "两个任务的电量与浪费",
     "Less for the faster run.": "较快的任务更少。",
-    "More energy per epoch: the GPUs wait, and draw power while they do.": "每个 epoch 的电量更多：GPU 在等待，等待时也耗电。",
+    "More energy per epoch: the GPUs wait, and draw power while they do.": (
+        "每个 epoch 的电量更多：GPU 在等待，等待时也耗电。"
+    ),
     "Last batch": "距上一个 batch",
     "Blue.": "蓝色。",
     "One row for each node whose exporter answers; n/a: no GPU, or a figure its hardware does not have.": (

@@ -194,8 +194,9 @@ FIGURES = Row(
                 expr=either(busy(BOTH)),
                 steps=look.below("gpu_well_used", "gpu_low"),
                 highest=1,
+                width=132,
             ),
-            Column(title="Images per second", expr=either(images(BOTH)), decimals=1),
+            Column(title="Images per second", expr=either(images(BOTH)), decimals=0),
             Column(
                 title="Waiting for data",
                 expr=either(waiting(BOTH)),

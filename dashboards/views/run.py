@@ -66,7 +66,7 @@ GLANCE = Row(
                 "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.",
             ),
             ("verdict", "Verdict"),
-            Column(title="Fix", expr=fixes(), label="fix"),
+            Column(title="Fix", expr=fixes(), label="fix", least=300, wraps=True),
             Column(title="Severity", expr=holding(), mappings=(verdicts.LEVELS,), filled=True, width=110),
             Column(title="Ranks", expr=ranks_of_verdict(), decimals=0, width=70),
             width=VERDICT,

@@ -154,9 +154,10 @@ def _fix(alert: Alert, text: Text, language: Language) -> str:
     """
     if not alert.fixed_by:
         return fill(text.fix)
-    asked = _query(alert, "verdict, fix", c.TRAIN_VERDICT_FIX_INFO, f'verdict=~"{"|".join(alert.fixed_by)}",fix!=""')
+    where = f'verdict=~"{"|".join(alert.fixed_by)}",{language.fix}!=""'
+    asked = _query(alert, f"verdict, {language.fix}", c.TRAIN_VERDICT_FIX_INFO, where)
     space = f"{{{{ if $index }}}}{language.space}{{{{ end }}}}" if language.space else ""
-    each = f"{space}{{{{ $one.Labels.verdict }}}}{language.colon}{{{{ $one.Labels.fix }}}}{language.stop}"
+    each = f"{space}{{{{ $one.Labels.verdict }}}}{language.colon}{{{{ $one.Labels.{language.fix} }}}}{language.stop}"
     listed = f"{{{{ range $index, $one := . }}}}{each}{{{{ end }}}}"
     return f"{{{{ with {asked} }}}}{listed}{{{{ else }}}}{fill(text.fix)}{{{{ end }}}}"
 

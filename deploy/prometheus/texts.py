@@ -43,7 +43,7 @@ INTRO_ZH = """\
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The words that are the same in every alert and runbook of a language."""
+    """The words that are the same in every alert and runbook of a language; `fix` is the label that has its fixes."""
 
     space: str
     colon: str
@@ -53,6 +53,7 @@ class Language:
     labels: dict[str, str]
     stop: str
     stands: str
+    fix: str
     words: dict[str, str]
 
 
@@ -65,6 +66,7 @@ ENGLISH = Language(
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
     stop=".",
     stands="It stands still here:",
+    fix="fix",
     words={
         "title": "Alerts",
         "other": "[中文](alerts.zh-CN.md)",
@@ -95,6 +97,7 @@ CHINESE = Language(
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
     stop="。",
     stands="卡住的位置：",
+    fix="fix_zh",
     words={
         "title": "告警",
         "other": "[English](alerts.md)",

@@ -204,7 +204,7 @@ def test_two_values_say_where_all_alerts_lead() -> None:
     ],
 )
 def test_prices_are_the_generators(values: dict[str, float], expected: dict[Recorded, float]) -> None:
-    """Each value is one recorded constant, as `deploy.prometheus.generate` writes it; what is not given is not there."""
+    """Each value is one recorded constant, as `deploy.prometheus.generate` writes it; no other is there."""
     documents = generate.documents(values)
     made = [one for one in documents if one["metadata"]["name"] == "yoloscope-prices"]
     for document in made:

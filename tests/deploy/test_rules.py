@@ -100,8 +100,8 @@ def test_the_fix_is_the_one_that_the_diagnosis_computed(outcome: promtool.Outcom
     alerts = _told(outcome, "starved")
     assert alerts
     for told in alerts:
-        assert (told["verdict"], told["fix"]) == ("loader_workers", "loader_workers: workers=11.")
-        assert told["fix_zh"] == "loader_workers：workers=11。"  # noqa: RUF001
+        assert (told["verdict"], told["fix"]) == ("loader_workers", "loader_workers: workers=11 for each.")
+        assert told["fix_zh"] == "loader_workers：workers=11；每个。"  # noqa: RUF001
 
 
 def test_the_fix_is_the_alerts_own_where_none_was_computed(outcome: promtool.Outcome) -> None:

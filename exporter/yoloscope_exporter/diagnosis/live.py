@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import signals
+from yoloscope_exporter.diagnosis.chinese import in_chinese
 from yoloscope_exporter.diagnosis.engine import (
     ENTER_SHARE,
     HISTORY,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
+_CUT = "……"
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
 #: Where the exporter serves the diagnosis as JSON.
@@ -81,7 +83,7 @@ class Live:
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
     _history: History = field(default_factory=History)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
-    _fixes: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
+    _fixes: dict[tuple[str, str, str], tuple[float, tuple[str, str]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Derive the hysteresis from the window."""
@@ -154,8 +156,8 @@ class Live:
         for told in self.diagnoses:
             for verdict in told.verdicts:
                 key = (told.run, told.rank, verdict.name)
-                since, text = said.get(key, (-FIX_SECONDS, ""))
-                self._fixes[key] = (since, text) if now - since < FIX_SECONDS else (now, _shortened(verdict.fix))
+                since, texts = said.get(key, (-FIX_SECONDS, ("", "")))
+                self._fixes[key] = (since, texts) if now - since < FIX_SECONDS else (now, in_labels(verdict.fix))
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
@@ -177,8 +179,8 @@ class Live:
         for (run, rank), verdicts in self._held.items():
             for name, holds in verdicts.items():
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
-        for key, (_, fix) in self._fixes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, fix), 1.0)
+        for key, (_, texts) in self._fixes.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *texts), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
@@ -187,6 +189,9 @@ class Live:
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
 
 
-def _shortened(text: str) -> str:
-    """At most FIX_LENGTH characters of a line, cut between words."""
-    return shorten(text, FIX_LENGTH, placeholder=" ...")
+def in_labels(fix: str) -> tuple[str, str]:
+    """The fix in English, cut between words, and in Chinese: at most FIX_LENGTH characters of a line each."""
+    chinese = " ".join(in_chinese(fix).split())
+    if len(chinese) > FIX_LENGTH:
+        chinese = chinese[: FIX_LENGTH - len(_CUT)] + _CUT
+    return shorten(fix, FIX_LENGTH, placeholder=" ..."), chinese
