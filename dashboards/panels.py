@@ -334,8 +334,8 @@ def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
     )
 
 
-#: Pixels in a table: a letter of a head, a Chinese one, a small one, what stands around it, the sign of a filter or of sorting; then
-#: a figure with its unit, a bar, the name of a row.
+#: Pixels in a table: a letter of a head, a Chinese one, a small one, what stands around it, the sign of a filter or of
+#: sorting; then a figure with its unit, a bar, the name of a row.
 _LETTER, _WIDE_LETTER, _SMALL, _MARGIN, _SIGN = 8, 14, 7, 26, 20
 _FIGURE, _BAR, _NAME = 85, 110, 150
 

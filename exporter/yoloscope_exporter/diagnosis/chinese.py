@@ -65,7 +65,9 @@ CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
             "给每个 GPU 更多 CPU，减少可见 GPU（CUDA_VISIBLE_DEVICES），或减少预处理"
         ),
         "start it without taskset or numactl": "启动时不要用 taskset 或 numactl",
-        "in Slurm --cpus-per-task with the CPUs that the workers need": "在 Slurm 中用 --cpus-per-task 给出 worker 所需的 CPU",
+        "in Slurm --cpus-per-task with the CPUs that the workers need": (
+            "在 Slurm 中用 --cpus-per-task 给出 worker 所需的 CPU"
+        ),
         "unset KMP_AFFINITY, GOMP_CPU_AFFINITY and OMP_PROC_BIND, which pin the process that workers are forked from": (
             "取消 KMP_AFFINITY、GOMP_CPU_AFFINITY 和 OMP_PROC_BIND，它们绑定了 fork 出 worker 的进程"
         ),
@@ -262,7 +264,9 @@ CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "journalctl -k names who was killed": "journalctl -k 会显示谁被终止",
         "fewer workers, no RAM cache": "减少 workers，不用 RAM 缓存",
         # what simulated nodes say: remedies in general
-        "`workers` up: preparation time over step time, and one to spare": "增大 `workers`：准备时间除以步时间，再加一个",
+        "`workers` up: preparation time over step time, and one to spare": (
+            "增大 `workers`：准备时间除以步时间，再加一个"
+        ),
         "not beyond the rank's share of CPUs, of the quota, and of memory for each worker": (
             "不超过该 rank 应得的 CPU、限额和每个 worker 的内存"
         ),

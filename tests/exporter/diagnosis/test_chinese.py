@@ -53,9 +53,8 @@ def texts(node: ast.AST) -> Iterator[str]:
 def notes(source: Path) -> Iterator[str]:
     """The texts of every note in a file."""
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.keyword) and node.arg == "note":
-            yield from texts(node.value)
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in NAMES:
+        named = isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in NAMES
+        if named or (isinstance(node, ast.keyword) and node.arg == "note"):
             yield from texts(node.value)
         elif isinstance(node, ast.FunctionDef) and node.name in FUNCTIONS:
             for line in ast.walk(node):
