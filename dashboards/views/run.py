@@ -332,6 +332,7 @@ WHO = Row(
             Column(title="Pod", expr=job(), label="pod"),
             Column(title="GPUs", expr=total("sum", ONE_RUN(recording.RUN_GPUS_HELD), "run"), decimals=0),
             link=RUN_LINK,
+            width=140,
             size=Size(width=12, height=4),
         ),
         table(
@@ -352,6 +353,7 @@ WHO = Row(
                 Column(title=fact, expr=total("max", RUN(m.TRAIN_RUN_INFO), "rank", *FACTS), label=fact)
                 for fact in FACTS
             ],
+            width=80,
             size=Size(width=24, height=6),
         ),
     ],
