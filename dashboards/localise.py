@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dashboards.board import TAG
-from dashboards.panels import NORMAL, OTHERWISE, head_width
+from dashboards.panels import BAR, NORMAL, OTHERWISE, head_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,6 +131,7 @@ def _rename_matchers(made: dict[str, Any], panel: dict[str, Any], translate: Cal
         if matcher["id"] == "byName" and matcher["options"] in shown:
             name = translate(matcher["options"])
             override["matcher"] = {**matcher, "options": name}
-            for one in override["properties"]:
-                if one["id"] == "custom.width":
-                    one["value"] = max(one["value"], head_width(name))
+            properties = {one["id"]: one for one in override["properties"]}
+            if "custom.width" in properties:
+                width, figure = properties["custom.width"], properties.get("unit", {}).get("value") != "string"
+                width["value"] = max(head_width(name), min(width["value"], BAR) if figure else width["value"])

@@ -183,7 +183,7 @@ GLANCE = Row(
             verdict_column(worst("verdict")),
             Column(title="State", expr=state(), label="state", width=80),
             Column(title="User", expr=owner(), label="user", width=90),
-            Column(title="Job or pod", expr=owner(), label="workload", width=105),
+            Column(title="Job or pod", expr=owner(), label="workload", width=120),
             Column(
                 title=gpu.BUSY.title,
                 expr=run(recording.RUN_GPU_BUSY),
