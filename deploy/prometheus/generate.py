@@ -23,7 +23,7 @@ from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from .rulebook import CATEGORIES
 from .rulebook.model import DAILY, SLOW
-from .rulebook.records import CO2_KWH, PRICE_GPU_HOUR, PRICE_KWH, RECORDS, SHOWN
+from .rulebook.records import CO2_KWH, PRICE_GPU_HOUR, PRICE_KWH, RECORDS, RUN_OWNER, SHOWN
 from .runbooks import runbooks
 from .texts import CHINESE, ENGLISH, Language, fill
 
@@ -115,6 +115,7 @@ def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
         "summary_zh": _summary(alert, alert.zh, CHINESE),
         "description_zh": fill(alert.zh.what) + _place(alert, CHINESE),
         "fix_zh": _fix(alert, alert.zh, CHINESE),
+        **({"owner": _owner(alert)} if "run" in alert.labels else {}),
         **({"verdict": _verdicts(alert)} if _asked(alert) else {}),
         "runbook_url": f"{settings.runbook_url}#{alert.name.lower()}",
         "dashboard_url": f"{settings.grafana_url}/d/{alert.dashboard}{_variables(alert)}",
@@ -167,6 +168,13 @@ def _verdicts(alert: Alert) -> str:
     asked = _query(alert, "verdict", c.TRAIN_VERDICT, f'verdict!~"{"|".join(NO_CAUSE)}"', " == 1")
     each = "{{ if $index }}, {{ end }}{{ $one.Labels.verdict }}"
     return f"{{{{ range $index, $one := {asked} }}}}{each}{{{{ end }}}}"
+
+
+def _owner(alert: Alert) -> str:
+    """Whose run it is and its Slurm job or pod, at this moment; empty where rules/recording.yml is not evaluated."""
+    asked = _query(alert, "user, workload", RUN_OWNER, 'user!=""')
+    where = "{{ with .Labels.workload }}, {{ . }}{{ end }}"
+    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{{{{ .Labels.user }}}}{where}{{{{ end }}}}{{{{ end }}}}"
 
 
 def _asked(alert: Alert) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from yoloscope_exporter.diagnosis.live import FIX_LENGTH, in_labels
 
 from deploy.prometheus import generate
+from deploy.prometheus.rulebook.records import RUN_OWNER
 
 #: What stands before an alert's own fix, for where the diagnosis has computed none.
 ELSE = "{{ else }}"
@@ -44,6 +45,8 @@ def _filled(text: str, *, computed: bool) -> str:
     """As Prometheus fills it in; what it asks is answered by COMPUTED and LOCATED."""
     if text.startswith("{{ range"):
         return "loader_workers, small_batch"
+    if RUN_OWNER.name in text:
+        return "lili, 17"
     text, asks, rest = text.partition("{{ with printf")
     if ELSE in rest:
         own = rest.partition(ELSE)[2].removesuffix("{{ end }}")
