@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 ROOM = Path(diagnosis.__file__).parent
 #: Where notes of advice are written, and under which names they are put together there.
-SOURCES = (*ROOM.glob("rules/*.py"), ROOM / "advice.py", ROOM / "follow_up.py")
+SOURCES = (*ROOM.glob("rules/*.py"), *ROOM.glob("advice/*.py"), ROOM / "follow_up.py")
 NAMES = frozenset({"note", "reasons", "each", "most", "less", "off", "by_phase"})
 #: Functions that give a part of a note.
-FUNCTIONS = frozenset({"_cap", "_cap_reason", "_lighter", "_normalised", "_too_large"})
+FUNCTIONS = frozenset({"_cap", "_cap_reason", "_lighter", "_normalised", "too_large_for_memory"})
 #: In place of what is filled in.
 NUMBER = "7"
 #: Beginnings of clauses, which a function ends: CLAUSES has them whole.
@@ -68,7 +68,7 @@ def clauses(text: str) -> list[str]:
     return [clause if is_known(clause) else clause.removeprefix(NUMBER) for clause in said]
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_note_has_a_translation(source: Path) -> None:
     """Of every clause; add what is missing to `diagnosis.chinese.CLAUSES`."""
     assert [clause for text in notes(source) for clause in clauses(text) if not is_known(clause)] == []
