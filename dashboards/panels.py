@@ -60,6 +60,8 @@ class Size:
 #: A number; its title is read at 1366 pixels, where a sixth of the width cuts it off.
 SMALL, HALF, THIRD, WIDE = Size(width=6, height=3), Size(), Size(width=8), Size(width=24)
 EPOCH = "Epoch"
+#: A curve whose siblings are empty: Grafana then calls it by no letter, and nothing says which of them it is.
+ALONE = "the only one with epochs"
 #: In a cell whose label is empty.
 NOTHING = "–"
 NO_COLOURS: Mapping[str, str] = MappingProxyType({})
@@ -490,7 +492,7 @@ def epochs(
         .legend(_legend(THIRD))
         .tooltip(_tooltip())
     )
-    titles = _fields([Column(title=query.legend, expr=query.expr) for query in queries])
+    titles = {"Value": ALONE, **_fields([Column(title=query.legend, expr=query.expr) for query in queries])}
     join, *arrange = _joined("epoch", {"epoch": EPOCH, **titles})
     number = {"conversions": [{"targetField": "epoch", "destinationType": "number"}], "fields": {}}
     convert = sdk.models.DataTransformerConfig(id_val="convertFieldType", options=number)

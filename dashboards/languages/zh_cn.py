@@ -20,6 +20,7 @@ _COMMON: Final = {
     "Rank": "Rank",
     "Ranks": "Rank 数",
     "Rank by rank": "各 rank",
+    "the only one with epochs": "唯一有 epoch 的",
     "rank {{rank}}": "rank {{rank}}",
     "Node": "节点",
     "Nodes": "节点",
@@ -779,7 +780,7 @@ _MEMORY: Final = {
     "Take two rows of the same model: their slope tells what the next larger batch needs.": (
         "取同一模型的两行：由斜率可知更大的 batch 需要多少。"
     ),
-    "Images in a batch": "batch size（每个 rank）",
+    "Images in a batch": "每 rank batch size",
     "Of the GPU": "占 GPU 显存",
     "Host memory of the run": "任务的主机内存",
     "Resident memory of the rank's processes.": "rank 各进程的常驻内存。",

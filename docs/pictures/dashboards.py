@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--node", help="address of the node to show, as `instance` has it")
     parser.add_argument("--folder", type=Path, default=HERE, help="where the pictures are written to (%(default)s)")
     parser.add_argument("names", nargs="*", default=list(SHOWN), help=f"of {', '.join(SHOWN)}; without them all")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     settings = {"from": arguments.start, "to": arguments.end, "theme": "dark"}
     for name in arguments.names:
         given = {variable: getattr(arguments, argument) for variable, argument in CHOSEN.get(name, {}).items()}

@@ -11,6 +11,7 @@ read as much in both; what grows are Fleet, and the lists behind the variables.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -95,7 +96,8 @@ def section(few: int, many: int, before: dict[str, Asked], after: dict[str, Aske
             "|---|---|---|---|---|",
             *rows,
             "",
-            f"Milliseconds are Prometheus' own for a query, and until the answer for a variable. {beyond}",
+            f"Milliseconds are Prometheus' own for a query, and until the answer for a variable, on a machine whose load "
+            f"average was {os.getloadavg()[1]:.0f}; samples do not depend on it. {beyond}",
             *(["", *grown] if grown else []),
             "",
         ]
