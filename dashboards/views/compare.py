@@ -130,11 +130,11 @@ BETTER: look.Steps = ((None, look.WARNING), (-0.02, look.NEUTRAL), (0.02, look.O
 WORSE: look.Steps = ((None, look.OK), (-0.02, look.NEUTRAL), (0.02, look.WARNING))
 
 CHANGES = Row(
-    "From run A to run B",
+    "Change from run A to run B",
     [
         stat(
             "Throughput",
-            About("0 % if nothing changed.", "Blue: B is faster. Orange: How long each verdict held says why.", HINT),
+            About("0 % if nothing changed.", "Blue: B is faster. Orange: Share of time by verdict says why.", HINT),
             Query(change(images(A), images(B))),
             steps=BETTER,
             decimals=1,
@@ -239,7 +239,7 @@ FIGURES = Row(
             size=HALF,
         ),
         table(
-            "How long each verdict held",
+            "Share of time by verdict",
             About("compute_bound near 100 % in both.", "The verdict that grew is what slowed the run.", HINT),
             ("verdict", "Verdict"),
             Column(title="Run A", expr=zero(verdict_share(A), verdict_share(B)), highest=1),

@@ -124,7 +124,7 @@ GLANCE = Row(
             size=EIGHTH,
         ),
         stat(
-            "Workers that died",
+            "Dead workers",
             About(
                 "0.",
                 "Most often killed for lack of memory or of /dev/shm: fewer workers, or a larger shared memory.",
@@ -139,7 +139,7 @@ GLANCE = Row(
 )
 
 LATENCY = Row(
-    "How long batches take",
+    "Batch times",
     [
         heatmap(
             "Batch preparation, all workers",
@@ -173,7 +173,7 @@ LATENCY = Row(
 )
 
 WORKERS = Row(
-    "Worker by worker",
+    "Loader workers",
     [
         rows(
             "Batch preparation by worker",
@@ -242,7 +242,7 @@ WORKERS = Row(
 )
 
 QUEUE = Row(
-    "The queue, and what it costs",
+    "Loader queue",
     [
         lines(
             "Batches ready",
@@ -286,7 +286,7 @@ QUEUE = Row(
             size=THIRD,
         ),
         lines(
-            "Workers started again and died",
+            "Worker restarts and deaths",
             About("Zero, but for close_mosaic.", "Deaths: dmesg for the OOM killer, df /dev/shm for shared memory."),
             Query(total("sum", RUN.increase(m.TRAIN_WORKER_RESTARTS_TOTAL)), "started again"),
             Query(total("sum", RUN.increase(m.TRAIN_WORKER_DEATHS_TOTAL)), "died"),

@@ -109,7 +109,7 @@ def known_nodes() -> Expr:
 
 
 GLANCE = Row(
-    "What needs a look",
+    "Needs attention",
     [
         stat(
             "Failed runs",
@@ -338,7 +338,7 @@ PROGRESS = Row(
     "Progress of the runs",
     [
         table(
-            "How far the runs are",
+            "Progress by run",
             About(
                 "Progress grows, the last batch is a few seconds old.",
                 "Minutes since the last batch while the state is train: the run hangs. A click opens it.",

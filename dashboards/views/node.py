@@ -232,7 +232,7 @@ GLANCE = Row(
 )
 
 GPU_ROW = Row(
-    "GPUs at work",
+    "GPU activity",
     [
         lines(
             gpu_measures.BUSY.title,
@@ -539,7 +539,7 @@ DISK = Row(
 )
 
 WHO = Row(
-    "Who uses it",
+    "Processes and runs",
     [
         table(
             "Processes on the GPUs",
@@ -562,7 +562,7 @@ WHO = Row(
             size=Size(width=14),
         ),
         table(
-            "Runs here",
+            "Runs on the node",
             About(
                 "What you expect.",
                 "None while GPUs are in use: a run without yoloscope's hooks.",
@@ -584,7 +584,7 @@ WHO = Row(
 )
 
 EXPORTER = Row(
-    "The exporter itself",
+    "Exporter",
     [
         timeline(
             "Collectors",

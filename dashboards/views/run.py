@@ -55,7 +55,7 @@ def ranks_of_verdict() -> Expr:
 
 
 GLANCE = Row(
-    "What is wrong, and what to do",
+    "Diagnosis and fix",
     [
         table(
             "Diagnosis",
@@ -315,7 +315,7 @@ STEPS_ROW = Row(
 )
 
 WHO = Row(
-    "Whose run, its alerts and its configuration",
+    "Owner, alerts and configuration",
     [
         table(
             "Owner",

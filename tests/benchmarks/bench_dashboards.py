@@ -85,6 +85,10 @@ def section(few: int, many: int, before: dict[str, Asked], after: dict[str, Aske
     beyond = (
         "Outside Fleet no query reads more with more nodes." if not grown else "Queries that read more all the same:"
     )
+    measured_in = (
+        "Milliseconds are Prometheus' own for a query, and until the answer for a variable, at a load average of "
+        f"{os.getloadavg()[1]:.0f}; samples do not depend on it."
+    )
     return "\n".join(
         [
             "## Dashboards",
@@ -96,8 +100,7 @@ def section(few: int, many: int, before: dict[str, Asked], after: dict[str, Aske
             "|---|---|---|---|---|",
             *rows,
             "",
-            f"Milliseconds are Prometheus' own for a query, and until the answer for a variable, on a machine whose load "
-            f"average was {os.getloadavg()[1]:.0f}; samples do not depend on it. {beyond}",
+            f"{measured_in} {beyond}",
             *(["", *grown] if grown else []),
             "",
         ]

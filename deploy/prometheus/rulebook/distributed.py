@@ -28,7 +28,8 @@ STRAGGLER_RANK = Alert(
         "bad node: leave it out (device=, the scheduler's exclude list).",
         meaning="Step time per batch without the wait for peers, against the mean of the run's other ranks. Only where "
         "the hooks can split backward into work and waiting (DDP).",
-        verify="'Rank by rank' on the dashboard DDP ranks: the straggler has the most own time and waits least for "
+        verify="'Comparison of ranks' on the dashboard DDP ranks: the straggler has the most own time and waits "
+        "least for "
         "its peers.",
         silence="Ranks on different kinds of GPU.",
     ),

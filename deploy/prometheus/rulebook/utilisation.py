@@ -255,7 +255,8 @@ GPU_UTILIZATION_UNEVEN = Alert(
         "the data on a local disk, and look for another process on its CPUs or its GPU.",
         meaning="Utilization while training, compared between the ranks of one run. In synchronous training all ranks "
         "take the same number of steps, so the idle one is late with something the others have done.",
-        verify="`nvidia-smi`: the waiting ranks show 100 % at low power, this one little of both. 'Rank by rank' on "
+        verify="`nvidia-smi`: the waiting ranks show 100 % at low power, this one little of both. 'Comparison of "
+        "ranks' on "
         "the dashboard DDP ranks has them side by side.",
         silence="Ranks on different kinds of GPU.",
     ),
