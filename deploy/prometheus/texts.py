@@ -53,6 +53,7 @@ class Language:
     heading: str
     labels: dict[str, str]
     stop: str
+    causes: str
     stands: str
     fix: str
     words: dict[str, str]
@@ -66,6 +67,7 @@ ENGLISH = Language(
     heading="**{}.**",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
     stop=".",
+    causes="Cause:",
     stands="It stands still here:",
     fix="fix",
     words={
@@ -97,6 +99,7 @@ CHINESE = Language(
     heading="**{}：**",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
     stop="。",
+    causes="原因：",
     stands="卡住的位置：",
     fix="fix_zh",
     words={
