@@ -154,7 +154,7 @@ CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "look at the file {}: its size, and where it lies": "查看文件 {}：大小和所在位置",
         "the exception's last line says what to fix": "异常的最后一行说明要改什么",
         "resume=True continues from the checkpoint": "resume=True 从检查点继续",
-        "{} is not advised again: {} after {} brought {}": "不再建议 {}：在 {}（{} 之后）只带来 {}",
+        "{} is not advised again: {} after {} brought {}": "不再建议 {}：{} 相对于 {} 的效果为 {}",
         # parts of a step
         "give its loader what its peers have: same storage, same CPUs (numactl, affinity)": (
             "让它的 loader 与其他 rank 条件相同：同样的存储、同样的 CPU（numactl、亲和性）"
@@ -263,6 +263,31 @@ CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "the log of who manages the machine or the service": "查看管理该机器或服务的程序的日志",
         "journalctl -k names who was killed": "journalctl -k 会显示谁被终止",
         "fewer workers, no RAM cache": "减少 workers，不用 RAM 缓存",
+        "restart the node, or unload and load the nvidia modules": "重启节点，或卸载并重新加载 nvidia 模块",
+        "hold back the driver's package while trainings run": "训练期间不要升级驱动的软件包",
+        "on NVSwitch systems the fabric manager of the same version": "NVSwitch 系统上使用相同版本的 fabric manager",
+        "last -x reboot and journalctl -b -1 -e say who or what restarted it": (
+            "last -x reboot 和 journalctl -b -1 -e 会显示是谁或什么重启了它"
+        ),
+        "a longer --time, or --signal=B:USR1@120 with --requeue and a script that resumes": (
+            "延长 --time，或用 --signal=B:USR1@120 加 --requeue 和会继续训练的脚本"
+        ),
+        "a script that resumes goes on when the job comes again": "作业再次启动时，会继续训练的脚本从断点继续",
+        "a partition or QOS that is not preempted": "使用不会被抢占的分区或 QOS",
+        "the end of the job's output says DUE TO PREEMPTION where it was that, as sacct does": (
+            "如果是被抢占，作业输出末尾和 sacct 会显示 DUE TO PREEMPTION"
+        ),
+        "kubectl describe pod says Evicted and why": "kubectl describe pod 会显示 Evicted 及原因",
+        "resources.requests.memory of what it really takes, fewer workers": (
+            "把 resources.requests.memory 设为实际所需，减少 workers"
+        ),
+        "resources.requests.ephemeral-storage, results on a volume": (
+            "设置 resources.requests.ephemeral-storage，把结果放到卷上"
+        ),
+        "start it in tmux or screen, or with nohup ... & or systemd-run --user": (
+            "在 tmux 或 screen 中启动，或用 nohup ... &、systemd-run --user"
+        ),
+        "under Slurm with sbatch": "在 Slurm 中用 sbatch",
         # what simulated nodes say: remedies in general
         "`workers` up: preparation time over step time, and one to spare": (
             "增大 `workers`：准备时间除以步时间，再加一个"

@@ -226,7 +226,7 @@ def test_live_does_not_advise_again_what_did_not_help() -> None:
     assert any("workers is not advised again" in verdict.fix for verdict in second.verdicts)
     fixes = [s.labels for s in last if s.metric.name == catalog.TRAIN_VERDICT_FIX_INFO.name and s.labels[0] == "second"]
     assert fixes
-    assert not [labels for labels in fixes if "workers=" in labels[-1].partition(" is not advised again")[0]]
+    assert not [labels for labels in fixes if "workers=" in labels[3].partition(" is not advised again")[0]]
 
 
 def test_live_remembers_the_whole_run() -> None:

@@ -39,7 +39,7 @@ def test_a_death_is_told_with_its_cause() -> None:
     cause = Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, ("x", "0", "killed", "hangup: <its> terminal", "SIGHUP"), 1.0)
     for code, state in (("en", "killed"), ("zh", "被终止")):
         page = landing.page(Snapshot(1.0, {"runs": (*ranks, cause)}), "/metrics", code)
-        assert f'<td class="killed">{state}<br><small>hangup: &lt;its&gt; terminal</small></td>' in page
+        assert f'<td class="killed"><i></i>{state}<br><small>hangup: &lt;its&gt; terminal</small></td>' in page
         assert page.count("<small>hangup") == 1
 
 
