@@ -106,6 +106,13 @@ def test_a_training_of_seconds_is_too_short_to_tell(before: Summary) -> None:
     assert cell.sure.endswith("each would tell ±5%")
 
 
+def test_a_training_of_hardly_any_parts_has_no_interval(before: Summary) -> None:
+    """Three epochs have no spread that means anything, yet they could have had one."""
+    three, many = parts(10.0, 1.0, count=3), parts(20.0, 1.0)
+    cell = changed(compare([with_figures(before, epoch=three)], [with_figures(before, epoch=many)]))["epoch"]
+    assert (cell.change, cell.sure, cell.verdict) == ("x 2.00", TOO_SHORT, UNCERTAIN)
+
+
 @pytest.mark.parametrize(
     ("name", "one", "other", "verdict"),
     [
@@ -212,6 +219,14 @@ def test_any_number_of_runs(before: Summary, after: Summary) -> None:
     assert "| 1: before | 2: after | 3: before |" in text.splitlines()[0]
     assert "(**x 2." in text
     assert "| configuration | 1 | 2 | 3 |" in text
+
+
+def test_of_several_runs_a_doubtful_change_has_a_mark(before: Summary) -> None:
+    """There is no column for its certainty."""
+    runs = [with_figures(before, throughput=parts(mean, 60.0, count=8)) for mean in (100, 130, 100)]
+    table = compare(*([run] for run in runs))
+    assert [cell.marked for cell in table.rows[0].cells] == ["", "x 1.30?", "x 1.00"]
+    assert "(x 1.30?)" in comparison_markdown(table)
 
 
 def test_slower_beyond_doubt(before: Summary, after: Summary) -> None:
