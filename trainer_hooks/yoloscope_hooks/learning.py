@@ -40,13 +40,22 @@ class Learning:
         self._since_best = writer.slot(catalog.TRAIN_EPOCHS_SINCE_BEST, *who)
         self._patience = writer.slot(catalog.TRAIN_PATIENCE_EPOCHS, *who)
         self.copies = Copies()
+        self._spoilt = False  # the epoch's mean loss is no number
         self._left_out: set[str] = set()  # names for which the record has no room
 
     def check(self, trainer: Trainer) -> None:
-        """Once per batch: a NaN or infinite loss. On CUDA at the rate of `sample`."""
+        """Every few batches: a NaN or infinite loss. On CUDA at the rate of `sample`.
+
+        Of the batches since the last time the epoch's running mean tells: once it is no number it stays so.
+        """
         loss = getattr(trainer, "loss", None)
-        if loss is not None and not loss.is_cuda and not math.isfinite(loss.item()):
+        if loss is None or loss.is_cuda:
+            return
+        _, parts = components(trainer)
+        spoilt = not all(math.isfinite(part.item()) for part in parts)
+        if not math.isfinite(loss.item()) or (spoilt and not self._spoilt):
             self._writer.values[self._nonfinite] += 1
+        self._spoilt = spoilt
 
     def sample(self, trainer: Trainer) -> None:
         """Losses, learning rates and accumulation as they are now."""

@@ -42,14 +42,14 @@ class OtherCallbacks:
         self._since = 0.0  # up to where the one that runs is charged
 
     def install(self, lists: Lists, before: Mapping[str, Signal], after: Mapping[str, Signal]) -> None:
-        """Time what is in `lists` by event and is not ours, nor timed yet.
+        """Time what is in `lists` by event and is not ours, nor empty, nor timed yet.
 
         `before` and `after` are called before and after each callback of an event.
         """
         for event, entries in lists.items():
             for index, entry in enumerate(entries if isinstance(entries, list) else ()):
                 known = isinstance(entry, Timed) and entry.owner is self
-                if not known and not _is_ours(entry):
+                if not known and not _is_ours(entry) and not is_empty(entry):
                     timed = Timed(_original(entry), self, before.get(event), after.get(event))
                     entries[index] = timed
                     self._timed.append(timed)
@@ -167,6 +167,17 @@ def _original(entry: Any) -> Any:
 
 def _is_ours(entry: Any) -> bool:
     return str(getattr(entry, "__module__", "")).partition(".")[0] == _OURS
+
+
+def _nothing() -> None:
+    """What a function without a body is compiled to."""
+
+
+def is_empty(callback: Any) -> bool:
+    """Whether a callback does nothing, as those do with which Ultralytics begins each list: timing costs more."""
+    code = getattr(callback, "__code__", None)
+    empty = _nothing.__code__
+    return code is not None and code.co_code == empty.co_code and code.co_consts[1:] == empty.co_consts[1:]
 
 
 def name_of(callback: Any) -> str:

@@ -19,13 +19,12 @@ Time is in seconds of any clock: `perf_counter` on the CPU, events of the stream
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from yoloscope_record.catalog import PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Seconds(Protocol):
@@ -111,24 +110,28 @@ def split(marks: Sequence[float], previous: float, gap: Gap, seconds: Seconds) -
             previous = mark
 
 
+_UNSEEN = (0.0,) * MARKS
+
+
 class HostClock:
     """The step's marks on the host's monotonic clock: the truth on a CPU."""
 
     on_device = False  # whether batches are copied to a device
+    mark: Callable[[int, float], None]
+    """Note the moment of a mark, in seconds of `perf_counter`."""
 
     def __init__(self) -> None:
         """No step has begun."""
-        self.marks: Sequence[Any] = ()
-        """Those of the step under way, or of the last one: to be given back to `end` some time later."""
-        self.begin()
+        self._moments = [0.0] * MARKS
+        self.mark = self._moments.__setitem__  # in the middle of a step each frame of Python costs microseconds
 
     def begin(self) -> None:
         """A step begins; what the step before it left is gone."""
-        self.marks = self._moments = [0.0] * MARKS
+        self._moments[:] = _UNSEEN
 
-    def mark(self, index: int) -> None:
-        """Note the moment."""
-        self._moments[index] = perf_counter()
+    def taken(self) -> Sequence[Any]:
+        """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
+        return self._moments[:]
 
     def epoch(self) -> None:
         """Steps follow."""

@@ -105,8 +105,8 @@ def _broken(*_: object, **__: object) -> None:
 PLACES = [
     *((recorder.Recorder, name) for name in ("train_start", "epoch_start", "batch_start", "batch_end", "epoch_end")),
     *((recorder.Recorder, name) for name in ("fit_epoch_end", "end", "close", "_account", "_leave")),
-    *((recorder.Recorder, name) for name in ("_learn", "_describe", "_restore", "__init__")),
-    *((batches.Batches, name) for name in ("__init__", "time_callbacks", "epoch_start", "start", "end", "is_due")),
+    *((recorder.Recorder, name) for name in ("_add_up", "_look_at_loss", "_describe", "_restore", "__init__")),
+    *((batches.Batches, name) for name in ("__init__", "time_callbacks", "epoch_start", "start", "end")),
     *((batches.Batches, name) for name in ("took", "store_callbacks", "store", "account", "_fold", "_store")),
     *((batches.Batches, name) for name in ("_step_begins", "_step_ends")),
     *((progress.Progress, name) for name in ("__init__", "train_start", "epoch_start", "estimate")),
