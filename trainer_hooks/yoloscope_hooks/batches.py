@@ -18,6 +18,8 @@ from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.step_clock import END, START, Gap, HostClock, waited
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from yoloscope_record.writer import Writer
 
     from yoloscope_hooks.cuda_memory import CudaMemory
@@ -45,7 +47,10 @@ class Batches:
         previous: moment up to where the wall time is accounted for, in seconds of `perf_counter`.
         counters: the sums.
         waiting: batches that are not in the counters yet.
+        add_up: called at the end of a batch when they have to be; ends in `store`.
     """
+
+    add_up: Callable[[Trainer, float], None]
 
     def __init__(  # noqa: PLR0913 - what a row consists of
         self, writer: Writer, who: tuple[str, str], guard: Guard, queue: Queue, progress: Progress, *, age: float
@@ -61,7 +66,7 @@ class Batches:
         self._own = 0.0  # seconds we took since the last batch ended
         self._callbacks = self._gap_callbacks = 0.0  # seconds others took up to `previous`, and in the gap from there
         self._first, self._epoch = True, 0.0
-        self._look = queue.batch
+        self._look, self._append = queue.batch, writer.append
         self._wall = time.time() - perf_counter()  # what is added to a moment for Unix time; read again at each `store`
         self.waiting: list[Batch] = []
         self._hook_seconds = self._folded = 0.0
@@ -86,7 +91,8 @@ class Batches:
         """A batch has arrived."""
         self._start, self._end = now, 0.0
         self.images = self.steps = 0
-        self._gap_callbacks = self._others.spent(now) - self._callbacks
+        others = self._others
+        self._gap_callbacks = (others.spent(now) if others.running else others.seconds) - self._callbacks
         self.clock.begin()
 
     def _step_begins(self, now: float) -> None:
@@ -103,31 +109,39 @@ class Batches:
             self._callbacks = self._others.spent(now)
             self.clock.mark(END, now)
 
-    def end(self, trainer: Trainer, now: float) -> bool:
-        """A step is done: write its row; whether the batches since the last time are to be added up now.
+    def end(self, trainer: Trainer, now: float) -> None:
+        """A step is done: write its row, and add up those since the last time if they are many, or long ago.
 
         In a real training nothing that is called here is in the CPU's caches: each call costs microseconds.
         """
-        if not self._start:  # it began before the hooks did
-            return False
-        if not self._end:
-            self._step_ends(now)
-        first, start, end, callbacks = self._first, self._start, self._end, self._gap_callbacks
+        start, end = self._start, self._end
+        if not start:  # the batch began before the hooks did
+            return
+        if not end:
+            end, others = now, self._others
+            self._callbacks = others.spent(now) if others.running else others.seconds
+            self.clock.mark(END, now)
+        first, callbacks, length = self._first, self._gap_callbacks, start - self.previous
         if first:
             self._guard("queue", self._queue.look, trainer)
-        length, wall = start - self.previous, now + self._wall
-        wait = waited(length - callbacks, None if first else self._queue.fetched, self._own)
+        rest, wait = length - callbacks, self._queue.fetched
+        if first or wait is None or wait > rest:
+            wait = waited(rest, None if first else wait, self._own)
         try:
             worker, depth = self._look(end)
         except Exception as error:  # as Guard does it, which costs another call
             worker, depth = self._lost(error)
         due = len(self.waiting) >= ROWS_AHEAD - 1 or now - self._folded >= FOLD_SECONDS
         allocated, reserved = (due and self.memory and self._guard("memory", self.memory.batch)) or UNKNOWN
-        self._writer.append((wall, wait, end - start, allocated, reserved, worker, depth, self._epoch))
+        wall = now + self._wall
+        self._append((wall, wait, end - start, allocated, reserved, worker, depth, self._epoch))
         gap = length, callbacks, wait, first
         self.waiting.append((wall, start, end, gap, self.clock.taken(), self.images, self.steps))
         self._first, self._start, self.previous = False, 0.0, end
-        return due
+        if due:
+            self.add_up(trainer, now)
+        self._own = own = perf_counter() - now
+        self._hook_seconds += own
 
     def _lost(self, error: Exception) -> tuple[float, float]:
         """The queue could not be looked at; if it keeps failing it is left alone."""
@@ -135,11 +149,6 @@ class Batches:
         if "queue" in self._guard.off:
             self._look = lambda _: UNKNOWN
         return UNKNOWN
-
-    def took(self, seconds: float) -> None:
-        """Count what the hooks took at the end of a batch."""
-        self._own = seconds
-        self._hook_seconds += seconds
 
     def store_callbacks(self) -> None:
         """Store what other callbacks took."""

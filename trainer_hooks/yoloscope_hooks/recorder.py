@@ -60,6 +60,7 @@ class Recorder:
         self.off = self._guard.off
         self._queue, self._progress = Queue(writer, who), Progress(writer, who)
         self.batches = Batches(writer, who, self._guard, self._queue, self._progress, age=age)
+        self.batches.add_up = self._add_up
         self.learning = Learning(writer, who)
         self.setup = SetupStages(writer, who, lambda: self.enter("setup"))
         self._checkpoints = writer.slot(catalog.TRAIN_CHECKPOINTS_TOTAL, *who)
@@ -97,23 +98,14 @@ class Recorder:
         self._account(now, "train")
         self.batches.epoch_start()
 
-    def batch_start(self, now: float) -> None:
-        """A batch has arrived."""
-        self.batches.start(now)
-
-    def batch_end(self, trainer: Trainer, now: float) -> None:
-        """A step is done. What can wait is done for several batches at a time, in loops that are warm."""
-        batches = self.batches
-        if batches.end(trainer, now):
-            self._add_up(trainer, now)
-        batches.took(perf_counter() - now)
-
-    def _look_at_loss(self, trainer: Trainer) -> None:
-        """An end before its time: batches that would have been added up later are looked at now."""
+    def _look_at_loss(self, trainer: Trainer) -> bool:
+        """Look at the last batch's loss if that is still to come with other batches; whether it was."""
         if self.batches.waiting:
             self._guard("loss", self.learning.check, trainer)
+        return bool(self.batches.waiting)
 
     def _add_up(self, trainer: Trainer, now: float) -> None:
+        """Store what can wait for several batches, in loops that are warm."""
         sampled = now - self._sampled >= PERIOD
         self._guard("loss", self.learning.check, trainer)
         if sampled:
@@ -176,7 +168,8 @@ class Recorder:
         """The training is over; an exception on its way through says that it failed."""
         self._guard("instrumentation", self._restore, trainer)
         self._guard("queue", self._queue.end, trainer)
-        self._look_at_loss(trainer)
+        if self._look_at_loss(trainer):
+            self._guard("loss", self.learning.look_back, trainer)
         exception = sys.exc_info()[1]
         ours = exception is not None and exception is not self._exception
         self.close(endings.facts_of(exception) if ours and exception is not None else {})

@@ -19,6 +19,7 @@ Time is in seconds of any clock: `perf_counter` on the CPU, events of the stream
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from yoloscope_record.catalog import PHASES
@@ -110,28 +111,22 @@ def split(marks: Sequence[float], previous: float, gap: Gap, seconds: Seconds) -
             previous = mark
 
 
-_UNSEEN = (0.0,) * MARKS
-
-
 class HostClock:
     """The step's marks on the host's monotonic clock: the truth on a CPU."""
 
     on_device = False  # whether batches are copied to a device
+    begin: Callable[[], None]
+    """A step begins; what the step before it left is gone."""
     mark: Callable[[int, float], None]
     """Note the moment of a mark, in seconds of `perf_counter`."""
+    taken: Callable[[], list[Any]]
+    """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
 
     def __init__(self) -> None:
-        """No step has begun."""
-        self._moments = [0.0] * MARKS
-        self.mark = self._moments.__setitem__  # in the middle of a step each frame of Python costs microseconds
-
-    def begin(self) -> None:
-        """A step begins; what the step before it left is gone."""
-        self._moments[:] = _UNSEEN
-
-    def taken(self) -> Sequence[Any]:
-        """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
-        return self._moments[:]
+        """No step has begun. Each frame of Python costs microseconds in a step, so these are calls of C alone."""
+        moments: list[float] = [0.0] * MARKS
+        self.begin = partial(moments.__setitem__, slice(None), (0.0,) * MARKS)
+        self.mark, self.taken = moments.__setitem__, moments.copy
 
     def epoch(self) -> None:
         """Steps follow."""
