@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter.catalog import BY_NAME
-from yoloscope_exporter.client.exporter import URL, diagnoses, scrape
+from yoloscope_exporter.client.exporter import URL, diagnoses, named, scrape
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
+from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import to_cfg
 from yoloscope_exporter.diagnosis.serialize import range_json
@@ -148,11 +149,11 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
         SourceError: it does not answer.
     """
     try:
-        return RangeDiagnosis(diagnoses(url), 0.0, 0.0, ())
+        return RangeDiagnosis(diagnoses(url), 0.0, 0.0, (f"told by the exporter at {named(url)}",))
     except SourceError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
             raise
-    click.echo(f"{url} has no diagnosis; reading its metrics for {WATCH_SECONDS:.0f} s", err=True)
+    click.echo(f"{named(url)} has no diagnosis; reading its metrics for {WATCH_SECONDS:.0f} s", err=True)
     gathered: list[str] = []
     end = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < end:
@@ -192,6 +193,6 @@ def _write(path: Path, course: RangeDiagnosis, *, changes: bool) -> None:
         options = "--run and --cluster" if any(cluster for _, cluster in runs) else "--run"
         raise click.ClickException(f"--write-cfg {path}: choose one run with {options}; known runs: {there}")
     try:
-        path.write_text(to_cfg(course.diagnoses, changes=changes), encoding="utf-8")
+        write(path, [to_cfg(course.diagnoses, changes=changes)])
     except OSError as error:
         raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error

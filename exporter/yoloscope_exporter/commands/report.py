@@ -15,6 +15,7 @@ from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.collectors.stacks import finding
 from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.commands import options
+from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
@@ -252,7 +253,7 @@ def _write(path: Path | None, text: str) -> None:
         click.echo(text, nl=False)
         return
     try:
-        path.write_text(text, encoding="utf-8")
+        write(path, [text])
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from error
     click.echo(f"written to {path}", err=True)

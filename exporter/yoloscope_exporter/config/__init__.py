@@ -17,7 +17,16 @@ import click
 from yoloscope_record import paths
 
 from yoloscope_exporter import ADDRESS, collectors, yaml_files
-from yoloscope_exporter.config.types import Address, UnixAddress, address, duration, file, thresholds, url_path
+from yoloscope_exporter.config.types import (
+    Address,
+    UnixAddress,
+    address,
+    duration,
+    file,
+    host_names,
+    thresholds,
+    url_path,
+)
 from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
@@ -73,6 +82,14 @@ SETTINGS = (
         "FILE",
         fixed=True,
     ),
+    Setting(
+        "web.allowed-hosts",
+        host_names,
+        "",
+        "On the loopback: further names, separated by commas, under which a reverse proxy asks; others are refused.",
+        "NAME,...",
+        fixed=True,
+    ),
     Setting("web.telemetry-path", url_path, "/metrics", "Path of the metrics.", "PATH", fixed=True),
     Setting(
         "sample.interval",
@@ -121,6 +138,7 @@ class Config:
 
     web_listen_address: Address | UnixAddress
     web_config_file: Path | None
+    web_allowed_hosts: tuple[str, ...]
     web_telemetry_path: str
     sample_interval: float
     runs_keep: float

@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
+from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ CAUSES = (
         _says(r"OutOfMemoryError|CUDA (error: )?out of memory|CUBLAS_STATUS_ALLOC_FAILED"),
         "a smaller batch, or imgsz; batch=-1 measures what fits; nvidia-smi shows who else holds memory",
         "`torch.OutOfMemoryError`, `CUBLAS_STATUS_ALLOC_FAILED`",
-        lambda s: advice.smaller_batch(s).arguments,
+        lambda s: smaller_batch(s).arguments,
     ),
     Cause(
         "cuda_device_assert",
@@ -139,7 +140,7 @@ CAUSES = (
         lambda s: "SIGKILL" in s.names.get("death_signals", "") and s.get(Signals.oom_kills) > 0,
         "each worker holds its own batches; a RAM cache comes on top",
         "workers ended by SIGKILL and the cgroup's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "shared_memory_full",
@@ -150,7 +151,7 @@ CAUSES = (
         ),
         "docker run --shm-size=8g or --ipc=host; in Kubernetes an emptyDir, medium: Memory",
         "a worker ended by SIGBUS, `insufficient shared memory (shm)`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "worker_killed",
@@ -161,7 +162,7 @@ CAUSES = (
         ),
         "journalctl -k names the kernel's OOM killer; a native library that crashes shows with workers=0",
         "`train_worker_death_signal_total`, `DataLoader worker ... is killed by signal`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "disk_full",
@@ -212,7 +213,7 @@ CAUSES = (
         ),
         "fewer workers, cache=False; free -h, and who else uses memory",
         "`MemoryError`, `DefaultCPUAllocator: can't allocate memory`",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "too_many_files",
@@ -220,7 +221,7 @@ CAUSES = (
         _says(r"Too many open files|\[Errno 24\]|received 0 items of ancdata"),
         "ulimit -n 65536; fewer workers; torch.multiprocessing.set_sharing_strategy('file_system')",
         "`[Errno 24] Too many open files`, `received 0 items of ancdata`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "not_a_number",
@@ -263,7 +264,7 @@ CAUSES = (
         lambda s: s.state == "killed" and s.get(Signals.oom_kills) > 0,
         "fewer workers, no RAM cache, or a higher limit (--mem, resources.limits.memory)",
         "the cgroup's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "collective_abort",
@@ -313,7 +314,7 @@ CAUSES = (
         lambda s: s.state == "killed" and s.get(Signals.node_oom_kills) > 0,
         "journalctl -k names who was killed; fewer workers, no RAM cache",
         "the node's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
 )
 BY_NAME = {cause.name: cause for cause in CAUSES}

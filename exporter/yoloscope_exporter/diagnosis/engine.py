@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, rules
-from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.advice import Advice, gain
+from yoloscope_exporter.diagnosis.advice.checks import settled
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -94,7 +95,7 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
 
 def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     """The verdict in words."""
-    fix = advice.settled(rule.fix(s) or Advice(), s)
+    fix = settled(rule.fix(s) or Advice(), s)
     return Verdict(
         rule.name,
         rule.severity,
@@ -102,7 +103,7 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
         rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
         rule.verify,
         str(fix),
-        advice.gain(fix),
+        gain(fix),
         advice=fix,
     )
 

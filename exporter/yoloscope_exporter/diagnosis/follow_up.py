@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis.advice import gain
+from yoloscope_exporter.diagnosis.advice.settings import in_use
 from yoloscope_exporter.diagnosis.forecast import WORTH_TELLING, Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -128,7 +130,7 @@ def past(s: Signals, images_per_second: float | None, told: Mapping[str, Advice]
 def _setting(name: str, s: Signals) -> Value | None:
     if name == "workers":
         return int(s.workers) if s.has(Signals.workers) else None
-    return advice.in_use(name, s)
+    return in_use(name, s)
 
 
 def follow_ups(earlier: Iterable[Past], now: Past) -> tuple[FollowUp, ...]:
@@ -240,7 +242,7 @@ def _typed(one: Past) -> tuple[Mapping[str, Value], Mapping[str, str], dict[str,
 
 def _without_repetition(verdict: Verdict, failed: Sequence[FollowUp]) -> Verdict:
     told = without_repetition(verdict.advice, failed)
-    return replace(verdict, advice=told, fix=str(told), gain=advice.gain(told)) if told != verdict.advice else verdict
+    return replace(verdict, advice=told, fix=str(told), gain=gain(told)) if told != verdict.advice else verdict
 
 
 def without_repetition(told: Advice, failed: Iterable[FollowUp]) -> Advice:

@@ -15,12 +15,17 @@ from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.reports.epochs import epochs
 from yoloscope_exporter.reports.rank import RankWindow, measured, measured_parts, resident, slices
 from yoloscope_exporter.reports.significance import Estimate, Part, margin, within
+from yoloscope_exporter.reports.typical import typical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from yoloscope_exporter.measures.measure import Measure
     from yoloscope_exporter.measures.series import Window
+
+
+#: A typical figure is read from so many parts: exceptions stand out the better the shorter these are.
+FINE_SLICES = 256
 
 
 class Figure(NamedTuple):
@@ -51,6 +56,7 @@ def _plain(value: float) -> str:
 #: Figures by name, in the order of the table.
 QUANTITIES: dict[str, Quantity] = {
     "throughput": Quantity("throughput while training (images/s)", lambda value: f"{value:.1f}", +1),
+    "typical": Quantity("typical throughput (images/s)", lambda value: f"{value:.1f}", +1),
     "data_wait": Quantity("waiting for data", units.percent, -1, relative=False),
     "gpu_busy": Quantity("GPU utilization", units.percent, +1, relative=False),
     "well_used": Quantity(
@@ -84,6 +90,7 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
     first = ranks[0]
     return {
         "throughput": _measured(ranks, training.IMAGES),
+        "typical": _typical(ranks, training.IMAGES),
         "data_wait": _measured(ranks, training.DATA_WAIT),
         "gpu_busy": _of_gpus(ranks, gpu_busy),
         "well_used": _of_gpus(ranks, _well_used),
@@ -108,6 +115,12 @@ def _measured(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
     """A measure of the run, and of parts of it."""
     value = measured(ranks, measure)
     return None if value is None else Figure(value, tuple(part for _, part in measured_parts(ranks, measure)))
+
+
+def _typical(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
+    """The same, with exceptional parts counting for less."""
+    parts = typical([part for _, part in measured_parts(ranks, measure, FINE_SLICES)])
+    return Figure(fmean(part.value for part in parts), tuple(parts)) if parts else None
 
 
 def _well_used(window: Window, name: str) -> float | None:

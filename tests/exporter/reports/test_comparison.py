@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import simulation
 from yoloscope_exporter.measures.series import Store
-from yoloscope_exporter.reports.comparison import BEYOND, SAME, WITHIN, chance_of_slowdown, compare
+from yoloscope_exporter.reports.comparison import BEYOND, SAME, TOO_SHORT, UNCERTAIN, chance_of_slowdown, compare
 from yoloscope_exporter.reports.figures import Figure
 from yoloscope_exporter.reports.markdown import comparison_markdown
 from yoloscope_exporter.reports.significance import Part, within
@@ -37,7 +37,8 @@ def test_two_runs_side_by_side(before: Summary, after: Summary) -> None:
     cells = changed(table)
     assert cells["throughput"][1:] == (cells["throughput"].change, BEYOND, "better", True)
     assert cells["throughput"].change.startswith("x 2.")
-    assert cells["step"].sure == SAME
+    assert cells["typical"][2:] == (BEYOND, "better", True)
+    assert cells["step"].verdict == SAME
     assert next(row for row in table.rows if row.name == "verdicts").cells[0].text == "loader_workers"
     assert ("cache", "false", "ram") in table.differences
     assert ("workers", "1", "4") in table.differences
@@ -53,14 +54,15 @@ def test_the_same_training_with_other_noise_is_not_different(before: Summary, be
 
 
 def test_all_ranks_count(before_plan: Plan) -> None:
-    """Rank 0 is starved in the first run, rank 1 in the second: the runs' means are equal, and so is every line."""
+    """Rank 0 is starved in the first run, rank 1 in the second: the runs' means are equal, and no line is different."""
 
     def starved(rank: int) -> Summary:
         plan = replace(before_plan, ranks=2, prep=lambda at: 0.9 if at.rank == rank else 0.2)
         return summarize([play(plan)], plan.run)
 
     cells = changed(compare([starved(0)], [starved(1)]))
-    assert {cells[name].verdict for name in ("throughput", "data_wait", "step")} == {SAME}
+    assert {cells[name].verdict for name in ("throughput", "data_wait", "step")} <= {SAME, UNCERTAIN}
+    assert 0.97 < float(cells["throughput"].change.removeprefix("x ")) < 1.03
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,53 @@ def test_figures_without_a_spread(before: Summary, name: str, one: float, other:
     assert cell.sure == sure
     assert cell.verdict == sure
     assert not cell.certain
+
+
+def parts(mean: float, apart: float, count: int = 64) -> Figure:
+    """A figure that swings by `apart` from part to part."""
+    return Figure(mean, tuple(Part(mean + (apart if index % 2 else -apart), 1.0) for index in range(count)))
+
+
+def test_a_training_of_seconds_is_too_short_to_tell(before: Summary) -> None:
+    """Three times as fast, and still it may be chance: neither the same nor better, but what would tell is said."""
+
+    def seconds(figure: Figure) -> Summary:
+        return replace(with_figures(before, throughput=figure), start=0.0, end=20.0)
+
+    slow = Figure(2.0, tuple(Part(value, 1.0) for value in (0.2, 5.0, 0.3, 2.5)))
+    cell = changed(compare([seconds(slow)], [seconds(parts(7.5, 3.0, count=6))]))["throughput"]
+    assert (cell.change, cell.verdict, cell.certain) == ("x 3.75", UNCERTAIN, False)
+    assert cell.sure.startswith(f"{TOO_SHORT}: x 0.0")
+    assert cell.sure.endswith("each would tell ±5%")
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "verdict"),
+    [
+        ("throughput", parts(100, 5), parts(102, 5), SAME),
+        ("throughput", parts(100, 5), parts(94, 5), "worse"),
+        ("data_wait", parts(0.30, 0.05), parts(0.32, 0.05), SAME),
+        ("data_wait", parts(0.30, 0.05), parts(0.38, 0.05), "worse"),
+    ],
+)
+def test_the_same_is_what_cannot_matter(before: Summary, name: str, one: Figure, other: Figure, verdict: str) -> None:
+    """Between single runs two per cent are the same however sure they are: a repetition differs by as much."""
+    cell = changed(compare([with_figures(before, **{name: one})], [with_figures(before, **{name: other})]))[name]
+    assert cell.verdict == verdict
+    assert cell.certain == (verdict != SAME)
+    assert cell.sure == (BEYOND if cell.certain else f"same within ±5{'%' if name == 'throughput' else ' points'}")
+
+
+def test_repetitions_tell_what_is_small_and_sure(before: Summary) -> None:
+    """Of three runs each two per cent may be significant; and where they are not, they may be too small to matter."""
+
+    def runs(*values: float) -> list[Summary]:
+        return [with_figures(before, throughput=Figure(value)) for value in values]
+
+    small = changed(compare(runs(100.0, 100.1, 100.2), runs(102.0, 102.1, 102.2)))["throughput"]
+    assert (small.sure, small.verdict) == ("significant (n=3+3)", "better")
+    none = changed(compare(runs(100.0, 101.0, 102.0), runs(100.5, 101.0, 102.5)))["throughput"]
+    assert (none.sure, none.verdict) == ("same within ±5% (n=3+3)", SAME)
 
 
 def test_what_is_neither_better_nor_worse_has_no_colour(before: Summary) -> None:
@@ -109,7 +158,9 @@ def test_repetitions_tell_what_is_significant(before: Summary) -> None:
     ]
     cells = changed(compare(*groups))
     assert (cells["score"].sure, cells["score"].verdict) == ("significant (n=3+3)", "better")
-    assert (cells["loss"].sure, cells["loss"].verdict) == ("not significant (n=3+3)", SAME)
+    assert cells["loss"].verdict == UNCERTAIN
+    assert cells["loss"].sure.startswith("not significant (n=3+3): x 0.8")
+    assert cells["loss"].sure.endswith("runs each would tell ±5%")
     assert cells["score"].text == "0.6100 ± 0.0248"
 
 
@@ -130,7 +181,7 @@ def test_throughput_does_not_drown_among_other_lines(before: Summary) -> None:
     for times, certain in ((2.0, False), (4.5, True)):
         cells = changed(compare([run(100.5)], [run(100.5 + times * math.sqrt(2 * spread.variance))]))
         assert cells["throughput"].certain == certain
-        assert cells["throughput"].sure == (BEYOND if certain else WITHIN)
+        assert cells["throughput"].sure.startswith(BEYOND if certain else TOO_SHORT)
 
 
 def test_any_number_of_runs(before: Summary, after: Summary) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import fewer_exchanges
+from yoloscope_exporter.diagnosis.advice.gains import without_share
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -41,7 +43,7 @@ def _straggler_advice(s: Signals) -> Advice:
         "h2d": "look at its PCIe link",
     }
     note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
-    return Advice(note=note, forecast=advice.without_share(s, s.lag / (1 + s.lag)))
+    return Advice(note=note, forecast=without_share(s, s.lag / (1 + s.lag)))
 
 
 def _all_wait(s: Signals, t: Thresholds) -> bool:
@@ -87,7 +89,7 @@ RULES = (
         ),
         cause="the links between the GPUs are too slow for gradients of this size at this batch",
         verify="nvidia-smi topo -m; NCCL_DEBUG=INFO: which transport was chosen",
-        fix=advice.fewer_exchanges,
+        fix=fewer_exchanges,
         waste=("backward_exposed",),
         slows=True,
         remedy="a larger `batch`, if it fits: fewer exchanges per image",
