@@ -66,7 +66,8 @@ class Batches:
         self._own = 0.0  # seconds we took since the last batch ended
         self._callbacks = self._gap_callbacks = 0.0  # seconds others took up to `previous`, and in the gap from there
         self._first, self._epoch = True, 0.0
-        self._look, self._append = queue.batch, writer.append
+        self._look: Callable[[float], tuple[float, float]] = queue.batch
+        self._append = writer.append
         self._wall = time.time() - perf_counter()  # what is added to a moment for Unix time; read again at each `store`
         self.waiting: list[Batch] = []
         self._hook_seconds = self._folded = 0.0
