@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     #: Wall time, start, end, the fields of its Gap, marks of the clock, images, optimizer steps.
     Batch = tuple[float, float, float, tuple[float, float, float, bool], Any, int, int]
 
+#: Seconds. Both clocks run alike; only a clock that was set moves them apart, less is a pause between two looks.
+CLOCK_STEP = 0.1
 _SUM = len(STEP_BUCKETS) + 1  # where a histogram's sum is, from its first bucket
 FOLD_SECONDS = 1.0  # batches are added to the counters several at a time: ROWS_AHEAD of them, or what came in this
 
@@ -68,7 +70,7 @@ class Batches:
         self._first, self._epoch = True, 0.0
         self._look: Callable[[float], tuple[float, float]] = queue.batch
         self._append = writer.append
-        self._wall = time.time() - perf_counter()  # what is added to a moment for Unix time; read again at each `store`
+        self._wall = time.time() - perf_counter()  # to be added to a moment for Unix time
         self.waiting: list[Batch] = []
         self._hook_seconds = self._folded = 0.0
         self._step = writer.histogram(catalog.TRAIN_STEP_SECONDS, *who)
@@ -192,4 +194,7 @@ class Batches:
         self.counters.numbers[HOOK_SECONDS] = self._hook_seconds
         self.counters.store()
         self._writer.count()
-        self._folded, self._wall = now, time.time() - perf_counter()
+        self._folded = now
+        wall = time.time() - perf_counter()
+        if abs(wall - self._wall) > CLOCK_STEP:
+            self._wall = wall
