@@ -144,9 +144,9 @@ def report(found: dict[str, list[Times]], busy: str) -> list[str]:
         "|---|---|---|---|---|",
         *rows,
         "",
-        "At the start Python loads what `run` needs. At the end of a training it loads diagnosis and reports, reads",
-        "the record, and gives an exporter that is there up to three seconds to see the end, because that samples once",
-        "a second. Nothing is waited for where nothing was recorded.",
+        "At the start Python loads what `run` needs. At the end of a training it loads diagnosis and reports, and",
+        "reads the record. After a failure, which is not in this table, it gives an exporter that is there up to three",
+        "seconds to see what the run died of; otherwise it waits for nothing.",
     ]
 
 

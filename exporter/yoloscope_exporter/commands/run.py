@@ -178,13 +178,17 @@ def _tell(end: _Ended, services: Sequence[Service], language: str, *, card: bool
     runs = [run for run in launched.of_launch(paths.directory(), end.launch) if not run.lives]  # one may go on without
     if not runs and not services:
         return
+    ended_at = time.monotonic()
     from yoloscope_exporter.commands import ending  # noqa: PLC0415 - reports and diagnosis come with it
     from yoloscope_exporter.reports.ending import Ended  # noqa: PLC0415
 
     ended = Ended(end.command, end.code, end.seconds, socket.gethostname())
     told: list[tuple[launched.Run, Summary]] = []
     with _said("no summary"):
-        told = ending.summaries(paths.directory(), runs, ending.seen_by(f"http://{ADDRESS}", runs) if runs else ())
+        if runs:
+            told = ending.summaries(paths.directory(), runs)
+            until = ended_at + ending.GRACE_SECONDS if end.code else 0.0
+            told = ending.with_seen(told, ending.seen_by(f"http://{ADDRESS}", runs, until))
     for run, summary in told:
         with _said(f"no {ending.SUMMARY_FILE} in {run.folder}"):
             ending.write(ended, run, summary)
