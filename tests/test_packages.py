@@ -39,6 +39,16 @@ EDGES: dict[str, set[str]] = {
     "client": {"catalog", "config", "diagnosis", "recordings", "sampling", "service"},
     "simulation": {"catalog", "collectors", "diagnosis"},
     "demo": {"client"},
+    "tuning": {
+        "catalog",
+        "config",
+        "diagnosis",
+        "measures",
+        "registry",
+        "reports",
+        "service",
+        "yoloscope_record",
+    },
 }
 #: What a user calls stands above all rooms.
 ON_TOP = {"cli", "commands"}

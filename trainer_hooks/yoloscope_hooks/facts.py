@@ -46,11 +46,14 @@ _FROM_ENVIRONMENT = {
     "slurm_job_id": ("SLURM_JOB_ID",),
     "slurm_job_user": ("SLURM_JOB_USER",),
     "slurm_partition": ("SLURM_JOB_PARTITION",),
+    "slurm_job_end": ("SLURM_JOB_END_TIME",),
+    "slurm_restarts": ("SLURM_RESTART_COUNT",),
     "namespace": ("YOLOSCOPE_NAMESPACE", "POD_NAMESPACE"),
     "pod": ("YOLOSCOPE_POD", "POD_NAME"),
     "container": ("YOLOSCOPE_CONTAINER", "CONTAINER_NAME"),
     "launch": ("YOLOSCOPE_LAUNCH",),  # which `yoloscope run` started it
 }
+_BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -65,6 +68,7 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
         partial(_gpu, trainer, environ),
         partial(_visible, trainer),
         partial(_process, environ),
+        _boot,
     )
     facts: dict[str, Any] = {}
     for part in parts:
@@ -87,7 +91,12 @@ def _results(trainer: Trainer) -> dict[str, Any]:
 
 def _process(environ: Mapping[str, str]) -> dict[str, Any]:
     world_size = environ.get("WORLD_SIZE", "1") if "LOCAL_RANK" in environ else "1"
-    return {"world_size": world_size, "user": _user(), "pid": os.getpid()}
+    return {"world_size": world_size, "user": _user(), "pid": os.getpid(), "host": os.uname().nodename}
+
+
+def _boot() -> dict[str, Any]:
+    """Which life of the machine this is: another one after the run means that the machine was restarted."""
+    return {"boot_id": _BOOT_FILE.read_text(encoding="ascii").strip()}
 
 
 def _text(value: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from yoloscope_record import keeping
 
 from yoloscope_exporter.notify.messages import LANGUAGES
 
@@ -27,6 +28,15 @@ records = click.option(
     envvar="YOLOSCOPE_DIR",
     metavar="DIR",
     help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
+)
+#: Where the ends of runs are kept, beside the runs' own folders.
+kept = click.option(
+    "--keep-post-mortem",
+    "kept",
+    type=click.Path(path_type=Path),
+    envvar=keeping.VARIABLE,
+    metavar="DIR",
+    help="Directory in which an exporter keeps the ends of runs whose records are gone.",
 )
 #: In which language people are written to.
 language = click.option(

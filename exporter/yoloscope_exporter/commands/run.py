@@ -138,14 +138,13 @@ def run(  # noqa: PLR0913 - a command's options
       yoloscope run -- torchrun --nproc_per_node 2 train.py
       yoloscope run --notify dingtalk://SECRET@TOKEN -- yolo detect train data=coco.yaml epochs=300
     """  # noqa: D301 - click reads the backslash
-    program = _check(command)
+    program = check(command, "run")
     services = addressed(urls, "--notify") if _is_first(os.environ) else []
-    if blind := _blind(command):
+    if blind := blind_option(command):
         click.echo(f"yoloscope: {blind} keeps the hooks out: this run will not be monitored", err=True)
-    environ = dict(os.environ)
+    environ = monitored(os.environ)
     if name:
         environ["YOLOSCOPE_RUN"] = name
-    propagate(environ)
     begun = time.monotonic()
     environ[launched.VARIABLE] = launch = f"{os.getpid()}-{time.time_ns()}"
     with _exporter() if exporter else nullcontext(False) as own:
@@ -166,6 +165,13 @@ class _Ended(NamedTuple):
     code: int
     seconds: float
     launch: str
+
+
+def monitored(environ: Mapping[str, str]) -> dict[str, str]:
+    """The same environment with the hooks in it."""
+    with_hooks = dict(environ)
+    propagate(with_hooks)
+    return with_hooks
 
 
 def _is_first(environ: Mapping[str, str]) -> bool:
@@ -221,31 +227,31 @@ def _send(services: Sequence[Service], ended: Ended, summaries: Sequence[Summary
         click.echo(f"yoloscope: {service} has not taken it: {remedy}", err=True)
 
 
-def _check(command: Sequence[str]) -> str:
-    """Path of the program to run.
+def check(command: Sequence[str], name: str) -> str:
+    """Path of the program to run; `name` is what yoloscope's command is called.
 
     Raises:
         click.UsageError: there is none.
     """
     if not command:
         raise click.UsageError(
-            "no command after --; use for example: yoloscope run -- yolo detect train data=coco8.yaml"
+            f"no command after --; use for example: yoloscope {name} -- yolo detect train data=coco8.yaml"
         )
     target = command[0]
     program = shutil.which(target)
     if program is None:
         remedy = f"python {target}" if target.endswith(".py") else "a program on the PATH, like yolo or python"
         raise click.UsageError(f"{target!r} is not a program that can be run: use {remedy}")
-    name = Path(target).name
-    if not (_PYTHON.fullmatch(name) or name in _LAUNCHERS or _is_script(Path(program))):
+    base = Path(target).name
+    if not (_PYTHON.fullmatch(base) or base in _LAUNCHERS or _is_script(Path(program))):
         click.echo(
-            f"yoloscope: {name} is monitored only if it starts Python on this machine and passes its environment on",
+            f"yoloscope: {base} is monitored only if it starts Python on this machine and passes its environment on",
             err=True,
         )
     return program
 
 
-def _blind(command: Sequence[str]) -> str | None:
+def blind_option(command: Sequence[str]) -> str | None:
     """The option that makes Python ignore PYTHONPATH or its start-up module, if there is one."""
     if not Path(command[0]).name.startswith(("python", "pypy")):
         return None

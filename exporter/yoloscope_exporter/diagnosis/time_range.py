@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules, signals, units
+from yoloscope_exporter.diagnosis import causes, rules, signals, units
 from yoloscope_exporter.diagnosis.engine import (
     ENTER_SHARE,
     HISTORY,
@@ -27,6 +27,7 @@ from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.measures.series import Store, Window, period
 
@@ -121,7 +122,11 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
             key = (s.run, s.rank)
             history = histories.setdefault(key, _RankHistory(s))
             judged = judge(s, limits, faults)
-            history.seen |= {name: s for name, met in judged.items() if met}
+            history.seen |= {
+                name: causes.still_told(history.seen.get(name), s) if name in DEAD else s
+                for name, met in judged.items()
+                if met
+            }
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
     found = [_summary(history, nodes, limits, faults, step) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.

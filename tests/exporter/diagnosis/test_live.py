@@ -12,7 +12,7 @@ from yoloscope_exporter.diagnosis.live import FIX_LENGTH, Live, _shortened
 from yoloscope_exporter.diagnosis.whole_run import energy
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
-from tests.recordings.model import Plan, moments
+from tests.recordings.model import START, Plan, moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +51,19 @@ def test_live_publishes_what_to_do() -> None:
     assert told.fix.startswith("workers=")
     key = (STARVED.run, "0", "loader_workers", _shortened(told.fix))
     assert [labels for name, labels in last if name == catalog.TRAIN_VERDICT_FIX_INFO.name] == [key]
+
+
+def test_live_publishes_why_a_rank_died() -> None:
+    """One series with the cause and what tells it; none of a rank that lives or ended well."""
+    dead = replace(STARVED, stop=50, end="killed", oom_killed=1)
+    _, last = live(dead)
+    (labels,) = [labels for name, labels in last if name == catalog.TRAIN_VERDICT_CAUSE_INFO.name]
+    assert labels[:3] == (dead.run, "0", "killed")
+    assert labels[3].startswith("out_of_memory_kill: the kernel's OOM killer")
+    assert "OOM kills in the run's cgroup: 1" in labels[4]
+    for end in ("running", "finished"):
+        _, last = live(replace(STARVED, stop=50, end=end))
+        assert not [labels for name, labels in last if name == catalog.TRAIN_VERDICT_CAUSE_INFO.name]
 
 
 def test_a_fix_whose_numbers_waver_is_one_series_in_ten_minutes() -> None:
@@ -198,6 +211,22 @@ def test_live_remembers_what_was_advised_to_an_earlier_run() -> None:
         watching.feed(time, samples)
     (found,) = next(told.followed for told in watching.diagnoses if told.run == "second")
     assert (found.run, found.arguments, found.helped) == ("first", {"workers": 4}, True)
+
+
+def test_live_does_not_advise_again_what_did_not_help() -> None:
+    """Four workers are four times as slow: more of them are not advised, in the document nor as a metric."""
+    watching, end, last = Live(), 0.0, []
+    for run, workers in (("first", 1), ("second", 4)):
+        plan = replace(STARVED, run=run, workers=workers, prep=lambda _, slow=0.5 * workers: slow, end="running")
+        for time, samples in moments(plan, 1.0, start=end + 120 if end else START):
+            last, end = list(watching.feed(time, samples)), time
+    second = next(told for told in watching.diagnoses if told.run == "second")
+    assert [follow.helped for follow in second.followed] == [False]
+    assert "workers" not in {name for verdict in second.verdicts for name in verdict.advice.arguments}
+    assert any("workers is not advised again" in verdict.fix for verdict in second.verdicts)
+    fixes = [s.labels for s in last if s.metric.name == catalog.TRAIN_VERDICT_FIX_INFO.name and s.labels[0] == "second"]
+    assert fixes
+    assert not [labels for labels in fixes if "workers=" in labels[-1].partition(" is not advised again")[0]]
 
 
 def test_live_remembers_the_whole_run() -> None:

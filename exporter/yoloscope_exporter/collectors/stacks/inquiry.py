@@ -138,7 +138,7 @@ class Inquiry:
                 )
             self.ranks = list(self._ranks([name for name in names if name.endswith(SUFFIX)], owner))
             self._files = list(
-                self._open([name for name in names if name.endswith(stack_file.SUFFIX)], descriptor, owner)
+                self._open([name for name in names if stack_file.is_of_process(name)], descriptor, owner)
             )
         finally:
             os.close(descriptor)

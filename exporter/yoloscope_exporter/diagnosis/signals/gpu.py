@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: Metrics of the node that these signals are computed from.
 METRICS = (
     catalog.GPU_INFO,
+    catalog.GPU_UP,
     catalog.GPU_UTILIZATION_RATIO,
     catalog.GPU_BUSY_SECONDS_TOTAL,
     catalog.GPU_UTILIZATION_SAMPLED_RATIO,
