@@ -23,7 +23,6 @@ from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import ending, results
 from yoloscope_exporter.reports.figures import Figure
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, summarize
-from yoloscope_exporter.terminal import card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,6 +104,8 @@ def _best(path: Path) -> Iterator[float]:
 
 def show(ended: Ended, told: Sequence[Summary], language: str) -> None:
     """Write the card to stdout."""
+    from yoloscope_exporter.terminal import card  # noqa: PLC0415 - rich comes with it
+
     text = card.rendered(
         ending.title(ended, [told[-1].run], language),
         list(ending.card_lines(told, language)),
