@@ -110,10 +110,13 @@ def _alert(alert: Alert, category: Category, settings: Settings) -> dict[str, An
 def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
     return {
         "summary": _summary(alert, alert.en, ENGLISH),
-        "description": fill(alert.en.what) + _cause(alert, ENGLISH) + _place(alert, ENGLISH),
+        "description": _description(alert, alert.en, ENGLISH),
         "fix": _fix(alert, alert.en, ENGLISH),
         "summary_zh": _summary(alert, alert.zh, CHINESE),
-        "description_zh": fill(alert.zh.what) + _cause(alert, CHINESE) + _place(alert, CHINESE),
+        "description_zh": fill(alert.zh.what)
+        + _cause(alert, CHINESE)
+        + _place(alert, CHINESE)
+        + _board(alert, CHINESE),
         "fix_zh": _fix(alert, alert.zh, CHINESE),
         **({"verdict": _verdicts(alert)} if _asked(alert) else {}),
         "runbook_url": f"{settings.runbook_url}#{alert.name.lower()}",
@@ -123,6 +126,10 @@ def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
 
 def _summary(alert: Alert, text: Text, language: Language) -> str:
     return fill(text.summary) + _where(alert, language)
+
+
+def _description(alert: Alert, text: Text, language: Language) -> str:
+    return fill(text.what) + _cause(alert, language) + _place(alert, language) + _board(alert, language)
 
 
 def _where(alert: Alert, language: Language) -> str:
@@ -155,6 +162,16 @@ def _place(alert: Alert, language: Language) -> str:
     who = f"{{{{ if .Labels.culprit }}}}rank {culprit}{language.comma}{process}{language.comma}{{{{ end }}}}"
     where = language.brackets.format(f"{file}:{line}")
     told = f"{language.space}{language.stands}{language.space}{who}{doing}{language.colon}{function}{where}"
+    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+
+
+def _board(alert: Alert, language: Language) -> str:
+    """Uuid and bus of the GPU, which the exporter keeps of one that does not answer any more; empty for others."""
+    if not alert.named:
+        return ""
+    expr = f"max by (uuid, bus) ({c.GPU_INFO.name}{{instance=%q,gpu=%q,cluster=%q}})"
+    asked = f"printf `{expr}` $labels.instance $labels.gpu $labels.cluster | query"
+    told = f"{language.space}{{{{ .Labels.uuid }}}}{language.comma}PCI {{{{ .Labels.bus }}}}{language.stop}"
     return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
 
 

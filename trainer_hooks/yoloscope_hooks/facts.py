@@ -61,6 +61,7 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
     """Every fact that is known by now; what is not known is left out."""
     parts = (
         partial(_asked_for, trainer),
+        partial(_results, trainer),
         partial(_effective, trainer),
         _software,
         partial(_environment, environ),
@@ -80,6 +81,12 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
 def _asked_for(trainer: Trainer) -> dict[str, Any]:
     arguments = getattr(trainer, "args", None)
     return {name: getattr(arguments, name, None) for name in _FROM_ARGUMENTS}
+
+
+def _results(trainer: Trainer) -> dict[str, Any]:
+    """The folder of the results; nothing where it could not be given back as it is."""
+    path = os.path.abspath(str(trainer.save_dir))  # noqa: PTH100 - Path.resolve() would follow links
+    return {"save_dir": path if len(path) <= MAX_LENGTH and path.isprintable() else None}
 
 
 def _process(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -97,6 +97,7 @@ class Alert:
             hold: of the run, or of all runs on the node for an alert that knows no run.
         caused: whether it ends with why the ranks died, as far as the diagnosis knows.
         located: whether it ends with where the run stands still, if its processes have been asked.
+        named: whether it ends with uuid and bus of the GPU, for whoever has to find the board.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
 
@@ -114,6 +115,7 @@ class Alert:
     fixed_by: tuple[str, ...] = ()
     caused: bool = False
     located: bool = False
+    named: bool = False
     every: str = ""
 
 

@@ -58,8 +58,8 @@ TRAIN_HANG_INFO = info(
 )
 TRAIN_POST_MORTEMS_TOTAL = counter(
     "train_post_mortems_total",
-    "Dead ranks whose records were copied to where a reboot leaves them (kept), or could not be (refused); absent before "
-    "the first.",
+    "Dead ranks whose records were copied to where a reboot leaves them (kept), or could not be (refused); absent "
+    "before the first.",
     "result",
 )
 

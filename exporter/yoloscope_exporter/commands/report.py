@@ -22,7 +22,7 @@ from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
-from yoloscope_exporter.reports.promises import promises
+from yoloscope_exporter.reports.promises import heeded, promises
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 
@@ -114,7 +114,7 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
     callback=_share,
     metavar="PERCENT",
     help="Exit with 1 if the second group is slower than the first by more than that, 95% sure; of one run each, if it "
-    "is so beyond the spread within them, 98% sure, which says nothing about what a repetition would give.",
+    "is so beyond the spread within them, 97% sure, which says nothing about what a repetition would give.",
 )
 @click.option(
     "--recording",
@@ -195,9 +195,8 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     if black_box:
         _black_postmortem(where, runs[0], html)
         return
-    groups = [[_summary(where, run) for run in group] for group in (runs, others) if group]
-    if not others:
-        groups = [[summary] for summary in groups[0]]
+    found = heeded([_summary(where, run) for run in (*runs, *others)])
+    groups = [found[: len(runs)], found[len(runs) :]] if others else [[summary] for summary in found]
     if len(groups) == 1:
         _write(markdown, summary_markdown(groups[0][0]))
         if html:

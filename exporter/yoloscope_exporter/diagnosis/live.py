@@ -29,6 +29,7 @@ from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted
+from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.measures.series import Store, Window
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
-#: Where the exporter serves the diagnosis as JSON.
-DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
 
 def derived(context: Context) -> Live:
@@ -81,6 +80,7 @@ class Live:
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
     _history: History = field(default_factory=History)
+    _whole: WholeRuns = field(default_factory=WholeRuns)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
     _fixes: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
     _causes: dict[tuple[str, str, str], tuple[float, str, str]] = field(default_factory=dict)
@@ -100,10 +100,16 @@ class Live:
             self._forget()
         if now - self.short.last >= 0.9 * self.window * SAMPLE_SHARE:
             self._take(now, [sample for sample in samples if sample.metric.name in signals.METRICS])
-        if now - self._judged >= self.window * STEP_SHARE:
+        if now - self._judged >= self.window * STEP_SHARE or self._has_ended():
             self._judge(now)
             self._told = tuple(self._samples())
         return self._told
+
+    def _has_ended(self) -> bool:
+        """Whether a rank has ended that was last judged alive: that is worth a judgement at once."""
+        ups = self.short.series.get(catalog.TRAIN_UP.name, {})
+        gone = {labels for labels, series in ups.items() if series.values and not series.values[-1]}
+        return any((told.run, told.rank) in gone and told.state in (*TRAINING, "setup") for told in self.diagnoses)
 
     def _take(self, now: float, samples: list[catalog.Sample]) -> None:
         if self.short.last > 0:
@@ -138,7 +144,11 @@ class Live:
         self._met = {key: met for key, met in self._met.items() if key in present}
         for diagnosis in told:
             self._history.learn(diagnosis)
-        self.diagnoses = tuple(map(self._history.applied, told))
+        told = list(map(self._history.applied, told))
+        for diagnosis in told:
+            self._whole.note(diagnosis, since)
+        self._whole.keep({(diagnosis.run, diagnosis.rank) for diagnosis in told})
+        self.diagnoses = tuple(map(self._whole.applied, told))
         self._advise(now)
         self._explain(now)
         self._charge(since, [*everybody, alone])
@@ -188,7 +198,7 @@ class Live:
                 self._wasted["", "", "held_idle"] += s.held_idle_gpus * window.seconds
 
     def document(self) -> dict[str, Any]:
-        """The diagnosis with its signals, as the exporter serves it at DIAGNOSIS_PATH."""
+        """The diagnosis with its signals, as the exporter serves it."""
         return to_json(self.diagnoses, [str(fault) for fault in self.faults.seen], with_signals=True)
 
     def _samples(self) -> Iterator[catalog.Sample]:

@@ -190,6 +190,11 @@ def _unexplained(history: _RankHistory, name: str, step: float) -> list[list[flo
     return [span for span in spans if not any(span[0] <= told <= span[1] + 2 * step for told in slow)]
 
 
+def counts(name: str, share: float) -> bool:
+    """Whether a verdict is told of a run if it held for this share of the training."""
+    return rules.BY_NAME[name].event or share >= (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE)
+
+
 def _summary(
     history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults, step: float
 ) -> Diagnosis:
@@ -199,7 +204,7 @@ def _summary(
         if not spans:
             continue
         share = sum(end - start for start, end in spans) / history.trained if history.trained else 0.0
-        if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
+        if not counts(name, share):
             continue
         s = history.seen[name] if rule.event else _over_span(history, name, nodes, limits, faults)
         whole = tuple((start, end) for start, end in spans)

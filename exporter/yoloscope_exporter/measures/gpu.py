@@ -252,12 +252,15 @@ TO_SLOWDOWN: Final = Measure(
     name="to_slowdown",
     title="To thermal slowdown",
     title_zh="距过热降频",
-    help="Degrees from the core's temperature to that at which the GPU slows itself down; 0 beyond.",
-    help_zh="核心温度距降频温度的差值；超过后为 0。",
+    help="Degrees from the core's temperature to that at which the GPU slows itself down, or the driver's own margin "
+    "where it does not tell that temperature (Ada and newer); 0 beyond.",
+    help_zh="核心温度距降频温度的差值；驱动不提供降频温度时（Ada 及更新）取驱动给出的余量；超过后为 0。",
     formula=(
         last(catalog.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown").total("min")
         - last(catalog.GPU_TEMPERATURE_CELSIUS, sensor="core").total("max")
-    ).clamped(least=0),
+    )
+    .or_(last(catalog.GPU_TEMPERATURE_MARGIN_CELSIUS).total("min"))
+    .clamped(least=0),
     of=GPU,
     thresholds=("margin",),
 )

@@ -108,37 +108,39 @@ def runs(base: Path) -> list[str]:
     """Names of the runs whose records lie in `base`, the newest start first."""
     started = {
         sample.labels[0]: sample.value
-        for sample in _samples(base)
+        for sample in samples(base)
         if sample.metric == catalog.TRAIN_START_TIMESTAMP_SECONDS and isinstance(sample.value, float)
     }
     return sorted(started, key=lambda run: started[run], reverse=True)
 
 
-def read(base: Path, run: str) -> PostMortem:
-    """What the records of `run` in `base` hold.
+def read(base: Path, run: str, known: Sequence[Sample] | None = None) -> PostMortem:
+    """What the records of `run` in `base` hold; `known` are their `samples`, where several runs are read.
 
     Raises:
         KeyError: there is no such run in `base`.
     """
-    samples = [sample for sample in _samples(base) if sample.labels[:1] == (run,)]
-    ranks = sorted({sample.labels[1] for sample in samples if sample.metric == catalog.TRAIN_UP})
+    everything = samples(base) if known is None else known
+    found = [sample for sample in everything if sample.labels[:1] == (run,)]
+    ranks = sorted({sample.labels[1] for sample in found if sample.metric == catalog.TRAIN_UP})
     if not ranks:
         raise KeyError(run)
     rows = {rank: _ring(base, run, rank) for rank in ranks}
-    store, end = Store(), _end(samples)
+    store, end = Store(), _end(found)
     moments: dict[float, list[Sample]] = {}
     for rank in ranks:
-        own = [sample for sample in samples if sample.labels[1] == rank]
+        own = [sample for sample in found if sample.labels[1] == rank]
         for moment, history in _history(own, (run, rank), rows[rank]):
             moments.setdefault(moment, []).extend(history)
     for moment in sorted(moments):
         if moment < end:
             store.add(moment, moments[moment])
-    store.add(end, samples)
+    store.add(end, found)
     return PostMortem(run, base, store, rows, {rank: _state(base, run, rank) for rank in ranks})
 
 
-def _samples(base: Path) -> list[Sample]:
+def samples(base: Path) -> list[Sample]:
+    """What all records in `base` hold now."""
     forever = replace(defaults(), runs_keep=math.inf, runs_keep_killed=math.inf, runs_remove_after=math.inf)
     context = Context(
         Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, config=lambda: forever

@@ -250,6 +250,15 @@ class Inquiry:
         return found
 
 
+def answers(inquiry: Inquiry) -> list[Answer]:
+    """Ask, and wait for what is answered."""
+    inquiry.ask()
+    end = time.monotonic() + ANSWER_SECONDS
+    while not inquiry.complete() and time.monotonic() < end:
+        time.sleep(0.05)
+    return inquiry.answers()
+
+
 def _state(record: Record) -> str:
     return record.state if record.alive or record.state in FINAL else "killed"
 

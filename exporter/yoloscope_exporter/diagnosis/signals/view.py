@@ -62,8 +62,9 @@ class Machine:
 
     @cached_property
     def gpus(self) -> dict[Labels, float]:
-        """Info of each GPU."""
-        return self.window.current(catalog.GPU_INFO)
+        """Info of each GPU that answers: a lost one keeps its facts."""
+        lost = {labels[0] for labels, up in self.window.current(catalog.GPU_UP).items() if not up}
+        return {labels: one for labels, one in self.window.current(catalog.GPU_INFO).items() if labels[0] not in lost}
 
 
 @dataclass(frozen=True)
