@@ -220,8 +220,8 @@ TRAINING_VANISHED = Alert(
         meaning="Ranks that trained and were gone at a later scrape, without a state finished, failed or killed in "
         "between, however short it was shown. A run that has started anew since, on this node or another, with fewer "
         "ranks or not, has not vanished.",
-        verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node. `yoloscope report --black-box` of the folder "
-        "of its results tells a reboot.",
+        verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node. `yoloscope report --black-box` of the "
+        "folder of its results tells a reboot.",
         silence="Re-deploying the exporter with another directory.",
     ),
     zh=Text(
