@@ -160,9 +160,8 @@ def expected(trials: Sequence[Trial], setting: Setting) -> Forecast | None:
 
 def _is_saturated(costs: Costs) -> bool:
     """Whether all CPUs were in use: then more workers get no more of them."""
-    return bool(costs.cpus) and costs.prepare * costs.computing + costs.trainer_cpu >= SATURATED * costs.batch * (
-        costs.cpus or 0.0
-    )
+    used = costs.prepare * costs.computing + costs.trainer_cpu
+    return costs.cpus is not None and used >= SATURATED * costs.batch * costs.cpus
 
 
 def _scaled(told: Forecast, today: float) -> Forecast:
