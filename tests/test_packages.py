@@ -32,7 +32,7 @@ EDGES: dict[str, set[str]] = {
     "registry": {"collectors", "config", "sampling"},
     "web": {"catalog", "config", "sampling", "yaml_files"},
     "service": {"config", "diagnosis", "registry", "web"},
-    "notify": {"diagnosis", "recordings", "reports", "web", "yoloscope_record"},
+    "notify": {"reports", "web"},
     "recordings": {"catalog", "collectors", "config", "measures", "sampling", "yoloscope_record"},
     "reports": {"catalog", "diagnosis", "measures"},
     "terminal": {"catalog", "diagnosis", "measures"},

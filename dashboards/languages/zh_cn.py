@@ -1032,7 +1032,11 @@ _NODE: Final = {
     "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.": "DDP 时没有：NCCL 走了 PCIe，用 NCCL_DEBUG=INFO 查看。",
     "{{kind}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，{{kind}}",
     "NVLink errors": "NVLink 错误",
-    "NVLink errors over all links, by kind.": "所有链路的 NVLink 错误，按种类。",
+    "NVLink errors over all links, by kind (replay, recovery, crc, ecc; generation 5: recovery, recovery_failed, "
+    "receive, integrity, effective).": (
+        "所有链路的 NVLink 错误，按种类（replay、recovery、crc、ecc；第 5 代：recovery、recovery_failed、receive、"
+        "integrity、effective）。"
+    ),
     "Replays above 1/s: a bad bridge or switch; drain the node.": "重放超过每秒 1 次：桥接器或交换机故障；排空节点。",
     "ECC errors": "ECC 错误",
     "ECC errors in the life of the GPU (corrected, uncorrected).": (
@@ -1046,16 +1050,20 @@ _NODE: Final = {
     "48, 79, 94, 95: hardware; drain the node. 13, 31, 43: the program. NVIDIA's Xid list has the rest.": (
         "48、79、94、95：硬件问题，排空节点。13、31、43：程序问题。其余见 NVIDIA 的 Xid 列表。"
     ),
-    "Memory repairs": "显存修复",
-    "Rows remapped and pages retired in the GPU's life.": "GPU 生命周期内重映射的行和停用的页。",
-    "Pending: reset the GPU when it is free. Failure, or 63 retired pages: replace it.": (
-        "待处理：GPU 空闲时复位。失败，或停用 63 页：更换。"
+    "Repairs": "修复",
+    "Rows remapped and pages retired in the GPU's life; what the driver asks for.": (
+        "GPU 生命周期内重映射的行和停用的页；驱动要求的操作。"
     ),
+    "Pending, a recovery action, a fault of the fabric: reset the GPU when it is free. Failure, SRAM, or 63 retired "
+    "pages: replace it.": "待处理、恢复操作、fabric 故障：GPU 空闲时复位。失败、SRAM 超限，或停用 63 页：更换。",
     "Rows, correctable": "行（可纠正）",
     "Rows, uncorrectable": "行（不可纠正）",
     "Pages retired": "停用的页",
     "Remap pending": "重映射待处理",
     "Remap failed": "重映射失败",
+    "SRAM over threshold": "SRAM 错误超阈值",
+    "Recovery action": "恢复操作",
+    "Fabric faults": "fabric 故障",
     "CPU time by mode": "CPU 时间按模式",
     "CPUs in each mode, over the nodes chosen; idle is left out.": "所选节点各模式占用的 CPU 数；不含 idle。",
     "user fills most; iowait small.": "主要是 user；iowait 很小。",

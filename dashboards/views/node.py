@@ -398,11 +398,12 @@ LINKS = Row(
             size=HALF,
         ),
         table(
-            "Memory repairs",
+            "Repairs",
             About(
                 "Zeros.",
-                "Pending: reset the GPU when it is free. Failure, or 63 retired pages: replace it.",
-                "Rows remapped and pages retired in the GPU's life.",
+                "Pending, a recovery action, a fault of the fabric: reset the GPU when it is free. Failure, SRAM, or "
+                "63 retired pages: replace it.",
+                "Rows remapped and pages retired in the GPU's life; what the driver asks for.",
             ),
             ("which", "GPU"),
             Column(title="Rows, correctable", expr=row(lifetime(m.GPU_REMAPPED_ROWS_TOTAL, "correctable")), decimals=0),
@@ -420,6 +421,19 @@ LINKS = Row(
             ),
             Column(title="Remap pending", expr=row(gpu(m.GPU_ROW_REMAP_PENDING)), steps=look.above(1), decimals=0),
             Column(title="Remap failed", expr=row(gpu(m.GPU_ROW_REMAP_FAILURE)), steps=look.above(1, 1), decimals=0),
+            Column(
+                title="SRAM over threshold",
+                expr=row(gpu(m.GPU_SRAM_ECC_THRESHOLD_EXCEEDED)),
+                steps=look.above(1, 1),
+                decimals=0,
+            ),
+            Column(title="Recovery action", expr=row(gpu(m.GPU_RECOVERY_ACTION)), steps=look.above(1), decimals=0),
+            Column(
+                title="Fabric faults",
+                expr=row(total("sum", GPUS(m.GPU_FABRIC_FAULT), *ON)),
+                steps=look.above(1),
+                decimals=0,
+            ),
             size=ROW,
         ),
     ],

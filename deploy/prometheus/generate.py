@@ -110,10 +110,13 @@ def _alert(alert: Alert, category: Category, settings: Settings) -> dict[str, An
 def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
     return {
         "summary": _summary(alert, alert.en, ENGLISH),
-        "description": fill(alert.en.what) + _place(alert, ENGLISH),
+        "description": _description(alert, alert.en, ENGLISH),
         "fix": _fix(alert, alert.en, ENGLISH),
         "summary_zh": _summary(alert, alert.zh, CHINESE),
-        "description_zh": fill(alert.zh.what) + _place(alert, CHINESE),
+        "description_zh": fill(alert.zh.what)
+        + _cause(alert, CHINESE)
+        + _place(alert, CHINESE)
+        + _board(alert, CHINESE),
         "fix_zh": _fix(alert, alert.zh, CHINESE),
         **({"verdict": _verdicts(alert)} if _asked(alert) else {}),
         "runbook_url": f"{settings.runbook_url}#{alert.name.lower()}",
@@ -125,6 +128,10 @@ def _summary(alert: Alert, text: Text, language: Language) -> str:
     return fill(text.summary) + _where(alert, language)
 
 
+def _description(alert: Alert, text: Text, language: Language) -> str:
+    return fill(text.what) + _cause(alert, language) + _place(alert, language) + _board(alert, language)
+
+
 def _where(alert: Alert, language: Language) -> str:
     """Run, rank, GPU and node, as far as the alert has them; the cluster where there is one."""
     if not alert.labels:
@@ -132,6 +139,17 @@ def _where(alert: Alert, language: Language) -> str:
     known = [f"{language.labels[label]} {{{{ $labels.{label} }}}}" for label in alert.labels]
     cluster = f"{{{{ with $labels.cluster }}}}{language.comma}{language.labels['cluster']} {{{{ . }}}}{{{{ end }}}}"
     return language.brackets.format(language.comma.join(known) + cluster)
+
+
+def _cause(alert: Alert, language: Language) -> str:
+    """Why the run's ranks died, each cause once, as the diagnosis says; empty for other alerts."""
+    if not alert.caused:
+        return ""
+    asked = _query(alert, "cause", c.TRAIN_VERDICT_CAUSE_INFO, f'verdict=~"{"|".join(alert.fixed_by)}"')
+    told = f"{language.space}{language.causes}{language.space}"
+    each = f"{{{{ if $index }}}}{language.comma}{{{{ end }}}}{{{{ $one.Labels.cause }}}}"
+    listed = f"{{{{ range $index, $one := . }}}}{each}{{{{ end }}}}"
+    return f"{{{{ with {asked} }}}}{told}{listed}{language.stop}{{{{ end }}}}"
 
 
 def _place(alert: Alert, language: Language) -> str:
@@ -144,6 +162,16 @@ def _place(alert: Alert, language: Language) -> str:
     who = f"{{{{ if .Labels.culprit }}}}rank {culprit}{language.comma}{process}{language.comma}{{{{ end }}}}"
     where = language.brackets.format(f"{file}:{line}")
     told = f"{language.space}{language.stands}{language.space}{who}{doing}{language.colon}{function}{where}"
+    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+
+
+def _board(alert: Alert, language: Language) -> str:
+    """Uuid and bus of the GPU, which the exporter keeps of one that does not answer any more; empty for others."""
+    if not alert.named:
+        return ""
+    expr = f"max by (uuid, bus) ({c.GPU_INFO.name}{{instance=%q,gpu=%q,cluster=%q}})"
+    asked = f"printf `{expr}` $labels.instance $labels.gpu $labels.cluster | query"
+    told = f"{language.space}{{{{ .Labels.uuid }}}}{language.comma}PCI {{{{ .Labels.bus }}}}{language.stop}"
     return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
 
 

@@ -52,6 +52,7 @@ class Language:
     heading: str
     labels: dict[str, str]
     stop: str
+    causes: str
     stands: str
     words: dict[str, str]
 
@@ -64,6 +65,7 @@ ENGLISH = Language(
     heading="**{}.**",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
     stop=".",
+    causes="Cause:",
     stands="It stands still here:",
     words={
         "title": "Alerts",
@@ -94,6 +96,7 @@ CHINESE = Language(
     heading="**{}：**",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
     stop="。",
+    causes="原因：",
     stands="卡住的位置：",
     words={
         "title": "告警",

@@ -114,6 +114,29 @@ def test_the_fix_is_the_alerts_own_where_none_was_computed(outcome: promtool.Out
         assert {told["fix"], told["fix_zh"]} <= own
 
 
+def test_who_has_to_find_the_board_is_told_which_it_is(outcome: promtool.Outcome) -> None:
+    """Alerts that end with somebody at the machine name uuid and bus, of a GPU that does not answer as well."""
+    named = {alert.name for alert in ALERTS if alert.named}
+    found = re.findall(rf'alertname="({"|".join(named)})".*?\n\s*Annotations:\{{(.*)\}}', outcome.texts)
+    assert {name for name, _ in found} == named
+    for _, text in found:
+        told = dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text))
+        assert re.search(r" GPU-[\w.:-]+, PCI \w+\.$", told["description"])
+        assert re.search(r"GPU-[\w.:-]+，PCI \w+。$", told["description_zh"])  # noqa: RUF001
+
+
+def test_a_death_is_told_with_its_cause(outcome: promtool.Outcome) -> None:
+    """In both languages, where the diagnosis knows one; other alerts of the run are not lengthened by it."""
+    alerts = _told(outcome, "gpu-memory-leaks-until-there-is-none")
+    failed = [told for told in alerts if "ended with an exception" in told["description"]]
+    assert failed
+    cause = "cuda_out_of_memory: the GPU's memory is used up"
+    for told in failed:
+        assert told["description"].endswith(f" Cause: {cause}.")
+        assert told["description_zh"].endswith(f"原因：{cause}。")  # noqa: RUF001
+    assert all("Cause:" not in told["description"] for told in alerts if told not in failed)
+
+
 def test_a_summary_names_the_cluster(outcome: promtool.Outcome) -> None:
     """Where names repeat from one cluster to the next."""
     found = re.findall(r'summary="[^"]*\(run starved-in-one-of-two-clusters[^"]*"', outcome.texts)

@@ -12,6 +12,15 @@ TRAIN_VERDICT_FIX_INFO = info(
     "verdict",
     "fix",
 )
+TRAIN_VERDICT_CAUSE_INFO = info(
+    "train_verdict_cause_info",
+    "Why a rank failed or was killed: the verdict, the cause in words with its name first, and what tells it, at most "
+    "200 characters each.",
+    *_RANK,
+    "verdict",
+    "cause",
+    "evidence",
+)
 TRAIN_GOODPUT_RATIO = gauge(
     "train_goodput_ratio", "Share of the window's wall time spent computing training steps.", *_RANK
 )

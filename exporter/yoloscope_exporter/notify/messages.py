@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.notify.alerts import FIRING
 
@@ -76,15 +76,6 @@ class Message:
     language: str = "en"
     omitted: int = 0
     """Alerts or runs that are not among the sections."""
-
-
-class Ended(NamedTuple):
-    """A command that has ended: with an exit code, after so many seconds; `launch` names it in the records."""
-
-    command: str
-    code: int
-    seconds: float
-    launch: str
 
 
 def to_json(message: Message) -> dict[str, Any]:

@@ -36,6 +36,8 @@ PAIR = 2
 THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical"), 2 / 3
 SAME, UNCERTAIN = "same", "uncertain"
 BEYOND, TOO_SHORT = "more than the runs' own spread", "too short to tell"
+#: The interval of one line leaves out that nothing changed; among so many lines that happens by chance.
+DOUBTFUL = "not beyond doubt"
 ONE_EACH = "One run each says nothing about what a repetition would give: `report A1 A2 A3 --vs B1 B2 B3`."
 #: Facts that differ from run to run and explain nothing.
 IGNORED = frozenset({"pid", "user", "slurm_job_id", "pod"})
@@ -216,7 +218,8 @@ def _judged(cell: Cell, name: str, first: Column, column: Column, *, sure: bool)
     if sure:
         verdict = ("better" if (after.mean - before.mean) * quantity.better > 0 else "worse") if quantity.better else ""
         return cell._replace(sure=f"significant{counts}" if repeated else BEYOND, verdict=verdict, certain=True)
-    words = f"not significant{counts}" if repeated else TOO_SHORT
+    doubt = DOUBTFUL if within and within.excludes_none else TOO_SHORT
+    words = f"not significant{counts}" if repeated else doubt
     return cell._replace(sure=f"{words}{_what_would(within, first, column)}", verdict=UNCERTAIN)
 
 
@@ -224,7 +227,7 @@ def _what_would(within: Interval | None, first: Column, column: Column) -> str:
     """The interval, and the length or the number of runs that would narrow it to what does not matter."""
     if within is None:
         return ""
-    if within.effort <= 1:
+    if within.effort <= 1 or within.excludes_none:
         return f": {within}"
     needed = f"{math.ceil(within.effort * max(len(first.runs), len(column.runs)))} runs"
     if len(first.runs) == 1:

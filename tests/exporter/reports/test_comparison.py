@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pytest
@@ -119,6 +120,21 @@ def test_the_same_is_what_cannot_matter(before: Summary, name: str, one: Figure,
     assert cell.verdict == verdict
     assert cell.certain == (verdict != SAME)
     assert cell.sure == (BEYOND if cell.certain else f"same within ±5{'%' if name == 'throughput' else ' points'}")
+
+
+def test_a_change_among_many_lines_may_be_chance(before: Summary) -> None:
+    """Its own interval leaves out that nothing changed; with lines beside it that is not enough."""
+    drift = [Part(100.0 + 6 * math.cos(math.pi * (index + 0.5) / 64), 1.0) for index in range(64)]
+    spread = within(100.0, drift)
+    assert spread is not None
+    higher = [Part(part.value + 2.6 * math.sqrt(2 * spread.variance), 1.0) for part in drift]
+    moved = Figure(fmean(part.value for part in higher), tuple(higher))
+    equal = {name: parts(0.5, 0.01) for name in ("data_wait", "gpu_busy", "goodput", "well_used")}
+    pair = [with_figures(before, step=one, **equal) for one in (Figure(100.0, tuple(drift)), moved)]
+    cell = changed(compare(pair[:1], pair[1:]))["step"]
+    assert cell.sure.startswith("not beyond doubt: x 1.0")
+    assert (cell.verdict, cell.certain) == (UNCERTAIN, False)
+    assert "each" not in cell.sure
 
 
 def test_repetitions_tell_what_is_small_and_sure(before: Summary) -> None:

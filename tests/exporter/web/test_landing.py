@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import landing
 
@@ -26,6 +28,16 @@ def test_everything_is_escaped(code: str) -> None:
     assert "<script" not in page
     assert "<b>" not in page
     assert "3 / -" in page
+
+
+def test_a_death_is_told_with_its_cause() -> None:
+    """Escaped, for the rank that died and no other."""
+    ranks = [Sample(catalog.TRAIN_STATE, ("x", rank, state), 1.0) for rank, state in (("0", "killed"), ("1", "train"))]
+    cause = Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, ("x", "0", "killed", "hangup: <its> terminal", "SIGHUP"), 1.0)
+    for code, state in (("en", "killed"), ("zh", "被终止")):
+        page = landing.page(Snapshot(1.0, {"runs": (*ranks, cause)}), "/metrics", code)
+        assert f'<td class="killed">{state}<br><small>hangup: &lt;its&gt; terminal</small></td>' in page
+        assert page.count("<small>hangup") == 1
 
 
 def test_without_a_training() -> None:
