@@ -153,6 +153,7 @@ class Session:
             "YOLOSCOPE_RUN": run,
             "YOLOSCOPE": "on",
             "YOLOSCOPE_STACKS": "off",
+            "YOLOSCOPE_KEEP_POST_MORTEM": "off",
             "YOLOSCOPE_ARGUMENTS": json.dumps(arguments),
             "YOLOSCOPE_PROBE": json.dumps(probe),
             processes.MARK: self.folder.name,

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two samples of all collectors. Each costs some milliseconds of a CPU that the probe may need.
 INTERVAL = 0.5
-#: Not needed for a forecast.
-_LEFT_OUT = frozenset({"network", "stacks", "diagnosis"})
+#: Not needed for a forecast; a probe that was killed is nothing to keep a post-mortem of.
+_LEFT_OUT = frozenset({"network", "stacks", "diagnosis", "post_mortem"})
 
 
 class Watch:
