@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from yoloscope_record import paths
 from yoloscope_record.file_format import RecordError
-from yoloscope_record.reader import Reader, read_ring
+from yoloscope_record.reader import read_ring
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.config import defaults
@@ -56,11 +57,11 @@ class Watch:
     def rows(self, run: str) -> list[list[Row]]:
         """The batches of each rank of a run, by rank."""
         found = {}
-        for path in sorted(self._records.glob("*/rank-*.rec")):
+        for path in paths.run_directory(self._records, run).glob("rank-*.rec"):
+            rank = path.stem.removeprefix("rank-")
             with suppress(RecordError):
-                identity = Reader(path).read().identity
-                if identity.run == run and identity.kind == "rank":
-                    found[int(identity.rank)] = read_ring(path)
+                if rank.isdecimal():  # else it is a worker's
+                    found[int(rank)] = read_ring(path)
         return [found[rank] for rank in sorted(found)]
 
     def signals(self, run: str, since: float) -> Signals | None:
