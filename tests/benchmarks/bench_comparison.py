@@ -1,6 +1,6 @@
 """How often `yoloscope report` calls equal trainings different, and how often it finds one that is 10 % slower.
 
-python tests/benchmarks/bench_comparison.py            # prints; takes ten minutes
+python tests/benchmarks/bench_comparison.py            # prints; takes eight minutes
 python tests/benchmarks/bench_comparison.py --write    # puts the table into docs/benchmarks.md
 """
 
@@ -89,7 +89,7 @@ def rows() -> Iterator[str]:
     chance, steady = random.Random(1), [ranks[0] for ranks in recorded if ranks[0].window.seconds > 2 * BLOCK]
     for name, length in LENGTHS.items():
         for half, known in {"chosen with": steady[::2], "held out": steady[1::2]}.items():
-            pairs = [put_together(known[index % len(known)], length, chance) for index in range(PAIRS)]
+            pairs = [put_together(known[index % len(known)], length, chance) for index in range(PAIRS // 2)]
             yield row(f"{name} put together from one, {half}", pairs)
     for alike in ALIKE:
         pairs = [triple(lambda factor, alike=alike: correlated(alike, factor, chance)) for _ in range(PAIRS)]
@@ -110,7 +110,9 @@ def row(name: str, pairs: Sequence[tuple[Summary, Summary, Summary]]) -> str:
         sum(is_same(found) for found in slower),
     )
     different, same, found, missed = (f"{count} ({count / len(pairs):.1%})" for count in counts)
-    return f"| {name} | {len(pairs)} | {different} | {same} | {len(pairs)} | {found} | {missed} |"
+    text = f"| {name} | {len(pairs)} | {different} | {same} | {len(pairs)} | {found} | {missed} |"
+    print(text, file=sys.stderr, flush=True)
+    return text
 
 
 def cells(one: Summary, other: Summary) -> dict[str, Cell]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -10,7 +11,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record import catalog
+from yoloscope_record import catalog, keeping
 from yoloscope_record.catalog import PHASES
 
 from yoloscope_hooks import cuda_memory, ddp, endings, facts, image_sizes, instrumentation, other_callbacks, stacks
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
 
 VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
+_log = logging.getLogger("yoloscope")
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 
 
@@ -47,6 +49,7 @@ class Recorder:
     """
 
     finalizer: weakref.finalize[..., Any] | None = None
+    _kept: Path | None = None  # where the end of this training is kept
     _state = "setup"
 
     def __init__(self, writer: Writer, who: tuple[str, str], age: float) -> None:
@@ -70,6 +73,19 @@ class Recorder:
     def answer(self, directory: Path) -> None:
         """Let this process tell what it does when somebody asks, in a file in the run's directory. Never raises."""
         self._guard("stacks", stacks.arm, directory, *self._who)
+
+    def keep(self, base: Path) -> None:
+        """Leave word beside the results of a training that begins, for a reboot to find. Never raises."""
+        if self._guard("keep", self._begin_keeping, base):
+            self._kept = base
+
+    def _begin_keeping(self, base: Path) -> bool:
+        try:
+            keeping.begin(base, self._who[0], self._writer.path.name, self._writer.content())
+        except OSError as error:
+            _log.info("yoloscope: the end of this training is not kept in %s: %s", base, error)
+            return False
+        return True
 
     # --- events, in the order in which they come --------------------------------------------------------------------
 
@@ -206,7 +222,23 @@ class Recorder:
         self._writer.set_state("failed" if failure else "finished")
         self._writer.end(time.time())
         self._guard("stacks", stacks.release)
+        if self._kept is not None:
+            self._guard("keep", self._end_keeping, self._kept, bool(failure))
         self._writer.close()
+
+    def _end_keeping(self, base: Path, failed: bool) -> None:  # noqa: FBT001 - called by the guard
+        """Write the end beside the results; of one that went well nothing is left there, nor of one without room."""
+        run, name = self._who[0], self._writer.path.name
+        content = self._writer.content() if failed else b""
+        try:
+            if content:
+                keeping.store(base, run, name, content)
+            else:
+                keeping.forget(base, run, name)
+        except OSError as error:
+            _log.info("yoloscope: the end of this training is not kept in %s: %s", base, error)
+            with suppress(OSError):
+                keeping.forget(base, run, name)
 
     def failed(self, event: str, error: Exception, trainer: Trainer) -> None:
         """A whole event failed. If it keeps failing it is left out, a vital one with the record. Never raises."""
@@ -223,6 +255,8 @@ class Recorder:
         if self.finalizer:
             self.finalizer.detach()
         self._guard("stacks", stacks.release)
+        if self._kept is not None:
+            self._guard("keep", self._end_keeping, self._kept, False)
         self._writer.discard()
 
 

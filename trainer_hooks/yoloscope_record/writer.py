@@ -248,6 +248,13 @@ class Writer:
         """Say that all rows of the ring are in the counters. Between `begin` and `end`."""
         self._u64[RING_WRITTEN] = self._rows
 
+    def content(self) -> bytes:
+        """All that the file holds; empty if it cannot be read any more."""
+        if self._file >= 0 and self._process == os.getpid():
+            with suppress(OSError):
+                return os.pread(self._file, self._size, 0)
+        return b""
+
     def _write(self, data: bytes | memoryview, offset: int) -> None:
         if self._file >= 0:
             try:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoloscope_exporter import ADDRESS, config
-from yoloscope_exporter.client.fetch import SourceError, fetch, masked, printable
+from yoloscope_exporter import ADDRESS, DIAGNOSIS_PATH, config
+from yoloscope_exporter.client.fetch import TIMEOUT_SECONDS, SourceError, fetch, masked, printable
 from yoloscope_exporter.client.owner import owner
 from yoloscope_exporter.config import types
-from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
 from yoloscope_exporter.diagnosis.serialize import from_json
 from yoloscope_exporter.sampling.exposition import Form
 
@@ -38,14 +37,14 @@ def scrape(url: str) -> str:
     return fetch(f"{url.rstrip('/')}{path}", accept=_OPENMETRICS).decode(errors="replace")
 
 
-def diagnoses(url: str) -> tuple[Diagnosis, ...]:
+def diagnoses(url: str, timeout: float = TIMEOUT_SECONDS) -> tuple[Diagnosis, ...]:
     """What the exporter at `url` has found in its last window.
 
     Raises:
         SourceError: as `fetch`, or it is no exporter that diagnoses.
     """
     parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-    body = fetch(urllib.parse.urlunsplit(parts._replace(path=DIAGNOSIS_PATH, query="", fragment="")))
+    body = fetch(urllib.parse.urlunsplit(parts._replace(path=DIAGNOSIS_PATH, query="", fragment="")), timeout=timeout)
     try:
         return from_json(_printable(json.loads(body)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -83,7 +83,9 @@ def opener(url: str) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_Redirects, *([urllib.request.ProxyHandler({})] if local else []))
 
 
-def fetch(url: str, *, accept: str = "application/json", data: bytes | None = None) -> bytes:
+def fetch(
+    url: str, *, accept: str = "application/json", data: bytes | None = None, timeout: float = TIMEOUT_SECONDS
+) -> bytes:
     """The body at `url`; `http://user:password@host` becomes basic authentication.
 
     Raises:
@@ -100,7 +102,7 @@ def fetch(url: str, *, accept: str = "application/json", data: bytes | None = No
         pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
     try:
-        with opener(request.full_url).open(request, timeout=TIMEOUT_SECONDS) as answer:
+        with opener(request.full_url).open(request, timeout=timeout) as answer:
             return _read(answer, host)
     except urllib.error.HTTPError as error:
         with error:

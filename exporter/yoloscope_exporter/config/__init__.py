@@ -102,6 +102,14 @@ SETTINGS = (
     Setting("runs.keep-killed", _shown, "1h", "How long a killed run stays visible, from 1m.", "DURATION"),
     Setting("runs.remove-after", _shown, "1d", "Age at which an ended run's record is deleted, from 1m.", "DURATION"),
     Setting(
+        "keep-post-mortem",
+        click.Path(path_type=Path, file_okay=False),
+        None,
+        "Directory for what is left of trainings that died, where it cannot be written beside their results; `off` "
+        "keeps nothing.  [default: the run's own folder alone]",
+        "DIR",
+    ),
+    Setting(
         "diagnosis.window",
         duration(5.0, 3600.0),
         "1m",
@@ -144,6 +152,7 @@ class Config:
     runs_keep: float
     runs_keep_killed: float
     runs_remove_after: float
+    keep_post_mortem: Path | None
     diagnosis_window: float
     diagnosis_thresholds: Thresholds | None
     path_records: Path

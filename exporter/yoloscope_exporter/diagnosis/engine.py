@@ -67,6 +67,8 @@ class Diagnosis:
         abstained: verdicts that could not be evaluated, with the signals that are missing.
         images_per_second: of training, in the window or, over a time range, its median; None where not known.
         followed: advice to earlier runs that this one followed, with what it delivered.
+        whole_run: of a running exporter, what it has found since it first saw the rank.
+        joules: what each of the rank's GPUs drew meanwhile.
     """
 
     run: str
@@ -78,6 +80,8 @@ class Diagnosis:
     cluster: str = ""
     images_per_second: float | None = None
     followed: tuple[FollowUp, ...] = ()
+    whole_run: tuple[Verdict, ...] = ()
+    joules: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[str, bool]:

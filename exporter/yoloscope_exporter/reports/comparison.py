@@ -36,6 +36,8 @@ PAIR = 2
 THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical"), 2 / 3
 SAME, UNCERTAIN = "same", "uncertain"
 BEYOND, TOO_SHORT = "more than the runs' own spread", "too short to tell"
+#: The interval of one line leaves out that nothing changed; among so many lines that happens by chance.
+DOUBTFUL = "not beyond doubt"
 ONE_EACH = "One run each says nothing about what a repetition would give: `report A1 A2 A3 --vs B1 B2 B3`."
 #: Facts that differ from run to run and explain nothing.
 IGNORED = frozenset({"pid", "user", "slurm_job_id", "pod"})
@@ -55,6 +57,11 @@ class Cell(NamedTuple):
     sure: str = ""
     verdict: str = ""
     certain: bool = False
+
+    @property
+    def marked(self) -> str:
+        """The change where there is no room for its certainty: `x 1.30?`."""
+        return f"{self.change}?" if self.verdict == UNCERTAIN else self.change
 
 
 class Row(NamedTuple):
@@ -201,7 +208,10 @@ def _compared(name: str, quantity: Quantity, first: Column, column: Column, sure
     rounded = abs(change) < ROUNDING[quantity.relative] * (abs(before.value) if quantity.relative else 1.0)
     if not change or (rounded and sure is not False):
         return cell._replace(sure=SAME, verdict=SAME)
-    return cell if sure is None else _judged(cell, name, first, column, sure=sure)
+    if sure is not None:
+        return _judged(cell, name, first, column, sure=sure)
+    seen_in_parts = len(first.runs) == len(column.runs) == 1 and (before.parts or after.parts)
+    return cell._replace(sure=TOO_SHORT, verdict=UNCERTAIN) if seen_in_parts else cell
 
 
 def _judged(cell: Cell, name: str, first: Column, column: Column, *, sure: bool) -> Cell:
@@ -216,7 +226,8 @@ def _judged(cell: Cell, name: str, first: Column, column: Column, *, sure: bool)
     if sure:
         verdict = ("better" if (after.mean - before.mean) * quantity.better > 0 else "worse") if quantity.better else ""
         return cell._replace(sure=f"significant{counts}" if repeated else BEYOND, verdict=verdict, certain=True)
-    words = f"not significant{counts}" if repeated else TOO_SHORT
+    doubt = DOUBTFUL if within and within.excludes_none else TOO_SHORT
+    words = f"not significant{counts}" if repeated else doubt
     return cell._replace(sure=f"{words}{_what_would(within, first, column)}", verdict=UNCERTAIN)
 
 
@@ -224,7 +235,7 @@ def _what_would(within: Interval | None, first: Column, column: Column) -> str:
     """The interval, and the length or the number of runs that would narrow it to what does not matter."""
     if within is None:
         return ""
-    if within.effort <= 1:
+    if within.effort <= 1 or within.excludes_none:
         return f": {within}"
     needed = f"{math.ceil(within.effort * max(len(first.runs), len(column.runs)))} runs"
     if len(first.runs) == 1:
@@ -241,7 +252,9 @@ def about(comparison: Comparison) -> list[str]:
         f"A figure is the same where the interval of its change lies within {bands}.",
     ]
     if len(comparison.columns) > PAIR:
-        lines.append(f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}.")
+        lines.append(
+            f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}, those with ? uncertain."
+        )
     if not comparison.repeated:
         lines.append(ONE_EACH)
     return lines

@@ -29,10 +29,19 @@ class Interval(NamedTuple):
     effort: float
 
     @property
+    def unchanged(self) -> float:
+        """What says that nothing changed."""
+        return 1.0 if self.relative else 0.0
+
+    @property
     def matters_not(self) -> bool:
         """Whether no change in it matters."""
-        unchanged = 1.0 if self.relative else 0.0
-        return unchanged - BAND <= self.low and self.high <= unchanged + BAND
+        return self.unchanged - BAND <= self.low and self.high <= self.unchanged + BAND
+
+    @property
+    def excludes_none(self) -> bool:
+        """Whether it leaves out that nothing changed."""
+        return not self.low <= self.unchanged <= self.high
 
     def __str__(self) -> str:
         """`x 0.62 to x 1.41`, `-3.1 to +7.0 points`."""

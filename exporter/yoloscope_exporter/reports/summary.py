@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Store
 
 #: What was configured, beside the facts of a run; `workers` and `batch` are those of a rank.
-CONFIGURED = {"workers": catalog.TRAIN_WORKERS, "batch": catalog.TRAIN_BATCH_SIZE}
+CONFIGURED = {"epochs": catalog.TRAIN_EPOCHS, "workers": catalog.TRAIN_WORKERS, "batch": catalog.TRAIN_BATCH_SIZE}
 
 
 class Worker(NamedTuple):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import registry
+from yoloscope_exporter import DIAGNOSIS_PATH, registry
 from yoloscope_exporter.config import merged
 from yoloscope_exporter.config.types import Address, is_loopback
-from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
+from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.service import log
 from yoloscope_exporter.web.application import application
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile

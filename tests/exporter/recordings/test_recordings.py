@@ -136,6 +136,7 @@ def test_only_regular_files_are_written(tmp_path: Path) -> None:
         ("a.om.gz", gzip.compress(b"milk\n")),
         ("a.om.gz", gzip.compress(b"# TYPE x gauge\n") + b"milk"),
     ],
+    ids=["no line", "a line", "not packed", "packed", "packed and more"],
 )
 def test_what_is_no_recording_stays_as_it_is(tmp_path: Path, name: str, found: bytes) -> None:
     """A slip of the finger must not cost a file."""

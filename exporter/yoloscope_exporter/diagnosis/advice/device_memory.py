@@ -66,6 +66,12 @@ def batch_that_fits(s: Signals) -> int | None:
     return max(even(int((memory.total * CUDA_TARGET - memory.peak(0)) / memory.image)), 1)
 
 
+def memory_for_batches(s: Signals) -> float | None:
+    """Bytes of the device that the process may take at its peak beside what others hold; None where not known."""
+    memory = device_memory(s)
+    return None if memory is None else memory.total * CUDA_TARGET - memory.others
+
+
 def even(batch: int) -> int:
     """The next smaller batch that GPUs like: a multiple of 8, of 4 below 16."""
     step = 8 if batch >= 16 else 4 if batch >= 4 else 1  # noqa: PLR2004 - what batch_that_fits says
