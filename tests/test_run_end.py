@@ -269,7 +269,7 @@ def exporter(base: Path, address: str, *options: str) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.train
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("own", [True, False], ids=["its own exporter", "one that may not ask"])
 def test_a_hang_is_named(tmp_path: Path, address: str, *, own: bool) -> None:
     """By the exporter that `run` has started; by `run` where another one is there that asks nobody. Once."""
@@ -285,10 +285,10 @@ def test_a_hang_is_named(tmp_path: Path, address: str, *, own: bool) -> None:
         process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=file)
         try:
             if own:
-                wait_for(lambda: "; rank 0, main" in get(f"http://{address}/api/v1/diagnosis"), timeout=150)
+                wait_for(lambda: "; rank 0, main" in get(f"http://{address}/api/v1/diagnosis"), timeout=220)
                 assert "hang (" in get(f"http://{address}/api/v1/diagnosis")
             else:
-                wait_for(lambda: "stands still" in log.read_text(), timeout=150, what=log.read_text)
+                wait_for(lambda: "stands still" in log.read_text(), timeout=220, what=log.read_text)
                 assert re.search(r"yoloscope: \S+ stands still: rank 0, main \(pid \d+\), .*: hang \(", log.read_text())
             time.sleep(5)  # of another look
             shown = subprocess.run(
