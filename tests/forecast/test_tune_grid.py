@@ -40,7 +40,7 @@ def test_what_a_choice_is_worth() -> None:
     assert outcome.reached == pytest.approx(4.0 / 4.1)
     assert outcome.gain == 2.0
     text = tune_grid.table({"healthy": outcome})
-    assert "1 of 1 rigs within 5% of the best of 6 settings." in text
+    assert "1 of 6 rigs; 1 within 5% of the best of 6 settings." in text
     assert "| workers=1 | workers=2 | 98% (workers=2 cache=ram) | 2.00x | 4 in 60 s | 0.1 |" in text
 
 

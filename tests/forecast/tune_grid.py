@@ -243,7 +243,7 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
         lines.append(f"| {name}: {RIGS[name].why} | {one.default} | {one.chosen} | {figures} | {one.others:.1f} |")
     within = sum(one.reached >= WITHIN for one in outcomes.values())
     settings = len(WORKERS) * len(CACHES)
-    said = f"{within} of {len(outcomes)} rigs within {1 - WITHIN:.0%} of the best of {settings} settings."
+    said = f"{len(outcomes)} of {len(RIGS)} rigs; {within} within {1 - WITHIN:.0%} of the best of {settings} settings."
     return "\n".join([said, "", *lines]) + "\n"
 
 

@@ -139,7 +139,8 @@ TRAINING_KILLED = Alert(
         meaning="The process dropped the lock on its record without writing an end. Its last epoch, phase and memory "
         "stay readable for an hour, and so long the alert fires, unless the run goes on: resumed, here or on another "
         "node. Ultralytics before 8.4.130 leaves no end when it crashes either.",
-        verify="`yoloscope diagnose` on the node reads the record; `journalctl -k | grep -i -e killed -e oom`.",
+        verify="`yoloscope report --black-box RUN` on the node, or of the folder of its results; "
+        "`journalctl -k | grep -i -e killed -e oom`.",
         silence="Ending many runs by hand.",
     ),
     zh=Text(
@@ -153,7 +154,8 @@ TRAINING_KILLED = Alert(
         meaning="进程放开了记录文件的锁却没有写入结束状态。最后的 epoch、阶段和显存在一小时内仍可读取，"
         "告警也持续这么久，除非该任务已在本节点或其他节点恢复运行。8.4.130 之前的 Ultralytics "
         "崩溃时也不会写入结束状态。",
-        verify="在节点上用 `yoloscope diagnose` 读取记录；`journalctl -k | grep -i -e killed -e oom`。",
+        verify="在节点上用 `yoloscope report --black-box RUN` 读取记录，或给出结果目录；"
+        "`journalctl -k | grep -i -e killed -e oom`。",
         silence="手动结束许多任务时。",
     ),
 )
@@ -218,7 +220,8 @@ TRAINING_VANISHED = Alert(
         meaning="Ranks that trained and were gone at a later scrape, without a state finished, failed or killed in "
         "between, however short it was shown. A run that has started anew since, on this node or another, with fewer "
         "ranks or not, has not vanished.",
-        verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node.",
+        verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node. `yoloscope report --black-box` of the "
+        "folder of its results tells a reboot.",
         silence="Re-deploying the exporter with another directory.",
     ),
     zh=Text(
@@ -232,7 +235,8 @@ TRAINING_VANISHED = Alert(
         "如果训练任务已经结束，用 resume=True 继续。",
         meaning="某些 rank 在训练，下一次抓取时却不见了，其间没有出现过 finished、failed 或 killed 状态"
         "（无论显示多久）。此后在本节点或其他节点重新启动的任务不算消失，即使 rank 数减少。",
-        verify="在节点上执行 `ls -la /dev/shm/yoloscope`；`pgrep -af yolo`。",
+        verify="在节点上执行 `ls -la /dev/shm/yoloscope`；`pgrep -af yolo`。对结果目录执行 "
+        "`yoloscope report --black-box` 可得知节点是否重启过。",
         silence="exporter 换目录重新部署时。",
     ),
 )

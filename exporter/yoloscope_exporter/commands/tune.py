@@ -104,7 +104,7 @@ def tune(  # noqa: PLR0913 - a command's options
         os.environ.update(result.best.environment)
         if result.arguments:
             os.environ["YOLOSCOPE_ARGUMENTS"] = json.dumps(result.arguments)
-        ctx.invoke(run_command.run, command=command, name=None, urls=(), language="en", exporter=True)
+        ctx.invoke(run_command.run, command=command, name=None, urls=(), language="en", exporter=True, summary=None)
 
 
 # --- probes -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 #: Names a probe in the environment of all its processes: ranks have sessions of their own.
-MARK = "YOLOSCOPE_LAUNCH"
+MARK = "YOLOSCOPE_TUNE"
 #: Seconds that a resource tracker has, when all others are gone.
 TRACKER_PATIENCE = 2.0
 

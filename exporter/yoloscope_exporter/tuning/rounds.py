@@ -80,8 +80,8 @@ def tuned(session: Session, tell: Tell, *, batch: bool, changes: bool) -> Result
 
 
 def _to_confirm(trials: Sequence[Trial]) -> int:
-    """Probes that are kept back: the best setting and the command as it is, once more each."""
-    return 0 if search.chosen(trials) == Setting() else 2
+    """Probes that are kept back: the best setting and the command as it is, once more each, unless it is certain."""
+    return 0 if search.is_certain(trials) else 2
 
 
 def _confirm(session: Session, tell: Tell) -> None:

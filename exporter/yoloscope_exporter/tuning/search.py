@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 LADDER = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 #: Upper ends of forecasts that count as equal: the cheaper of two is tried first.
 ALIKE = 1.02
+#: Standard deviations beyond which a difference is none of chance: 1 in 30,000 of a normal distribution.
+CERTAIN = 4.0
 #: Share of the CPUs' time from which on they are in use all the time; the rest is what sampling misses.
 SATURATED = 0.9
 
@@ -160,9 +162,8 @@ def expected(trials: Sequence[Trial], setting: Setting) -> Forecast | None:
 
 def _is_saturated(costs: Costs) -> bool:
     """Whether all CPUs were in use: then more workers get no more of them."""
-    return bool(costs.cpus) and costs.prepare * costs.computing + costs.trainer_cpu >= SATURATED * costs.batch * (
-        costs.cpus or 0.0
-    )
+    used = costs.prepare * costs.computing + costs.trainer_cpu
+    return costs.cpus is not None and used >= SATURATED * costs.batch * costs.cpus
 
 
 def _scaled(told: Forecast, today: float) -> Forecast:
@@ -225,10 +226,16 @@ def chosen(trials: Sequence[Trial]) -> Setting:
     return min(alike, key=lambda setting: setting.price)
 
 
-def faster(one: Speed, other: Speed) -> bool:
+def faster(one: Speed, other: Speed, deviations: float = DEVIATIONS) -> bool:
     """Whether `one` is faster than `other` by more than chance, and by enough to be worth a change."""
-    margin = max(WORTH_TELLING - 1, DEVIATIONS * math.hypot(one.spread, other.spread))
+    margin = max(WORTH_TELLING - 1, deviations * math.hypot(one.spread, other.spread))
     return one.images_per_second > other.images_per_second * (1 + margin)
+
+
+def is_certain(trials: Sequence[Trial]) -> bool:
+    """Whether the chosen setting needs no second look: it is the command's, or far beyond chance."""
+    speeds, best = measured(trials), chosen(trials)
+    return best == Setting() or faster(speeds[best], speeds[Setting()], CERTAIN)
 
 
 def promised(trials: Sequence[Trial], setting: Setting) -> Forecast | None:

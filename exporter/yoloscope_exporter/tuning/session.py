@@ -153,6 +153,7 @@ class Session:
             "YOLOSCOPE_RUN": run,
             "YOLOSCOPE": "on",
             "YOLOSCOPE_STACKS": "off",
+            "YOLOSCOPE_KEEP_POST_MORTEM": "off",
             "YOLOSCOPE_ARGUMENTS": json.dumps(arguments),
             "YOLOSCOPE_PROBE": json.dumps(probe),
             processes.MARK: self.folder.name,
@@ -204,8 +205,10 @@ class Session:
         return None if images is None else speed(rows, images, epoch_batches)
 
     def _doing(self, run: str, counted: Sequence[Row], seconds: float) -> str:
-        if counted:
-            return f"{units.counted(len(counted), 'batch')} in {lasted(counted):.0f} s"
+        took, images = lasted(counted), self._watch.images_of_a_batch(run)
+        if took and images:
+            rate = images * (len(counted) - 1) / took
+            return f"{units.counted(len(counted), 'batch')} in {took:.0f} s, {rate:.3g} images/s"
         stage = self._watch.stage(run)
         return f"starting ({stage}), {seconds:.0f} s" if stage else f"starting, {seconds:.0f} s"
 

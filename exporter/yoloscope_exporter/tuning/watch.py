@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from yoloscope_record import paths
 from yoloscope_record.file_format import RecordError
-from yoloscope_record.reader import Reader, read_ring
+from yoloscope_record.reader import read_ring
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.config import defaults
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two samples of all collectors. Each costs some milliseconds of a CPU that the probe may need.
 INTERVAL = 0.5
-#: Not needed for a forecast.
-_LEFT_OUT = frozenset({"network", "stacks", "diagnosis"})
+#: Not needed for a forecast; a probe that was killed is nothing to keep a post-mortem of.
+_LEFT_OUT = frozenset({"network", "stacks", "diagnosis", "post_mortem"})
 
 
 class Watch:
@@ -56,11 +57,11 @@ class Watch:
     def rows(self, run: str) -> list[list[Row]]:
         """The batches of each rank of a run, by rank."""
         found = {}
-        for path in sorted(self._records.glob("*/rank-*.rec")):
+        for path in paths.run_directory(self._records, run).glob("rank-*.rec"):
+            rank = path.stem.removeprefix("rank-")
             with suppress(RecordError):
-                identity = Reader(path).read().identity
-                if identity.run == run and identity.kind == "rank":
-                    found[int(identity.rank)] = read_ring(path)
+                if rank.isdecimal():  # else it is a worker's
+                    found[int(rank)] = read_ring(path)
         return [found[rank] for rank in sorted(found)]
 
     def signals(self, run: str, since: float) -> Signals | None:

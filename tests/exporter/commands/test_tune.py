@@ -145,7 +145,7 @@ def test_a_script_is_probed_and_nothing_is_left(place: Path, version: str) -> No
     with kept.open("wb") as file:
         numpy.save(file, {"version": "of another one", "hash": ""})
     before = kept.read_bytes()
-    done = tune_really(place, ["--budget", "40s", "--json", "--", *command], version)
+    done = tune_really(place, ["--budget", "60s", "--json", "--", *command], version)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     first = told["trials"][0]
@@ -176,7 +176,7 @@ def test_yolo_on_a_cpu(place: Path) -> None:
 def test_two_ranks(place: Path) -> None:
     """Through Ultralytics' own launcher, whose files are not left either; workers are those of a rank."""
     command = script(place, workers=1, ranks=2, epochs=2)
-    done = tune_really(place, ["--budget", "40s", "--json", "--", *command])
+    done = tune_really(place, ["--budget", "90s", "--json", "--", *command])
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["trials"][0]["workers"] == 1
     assert not list((place / "ultralytics-config").rglob("_temp_*"))

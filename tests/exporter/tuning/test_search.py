@@ -102,10 +102,10 @@ def searched(world: World, probes: int = 7) -> list[Trial]:
     """As the command does it: two probes are kept for the repetition."""
     trials = [world.probe(Setting())]
     while plan := search.following(trials, world.space):
-        if len(trials) + 1 + 2 * (search.chosen(trials) != Setting()) > probes:
+        if len(trials) + 1 + 2 * (not search.is_certain(trials)) > probes:
             break
         trials.append(world.probe(plan.setting))
-    if (best := search.chosen(trials)) != Setting():
+    if (best := search.chosen(trials)) != Setting() and len(trials) + 2 <= probes:
         trials += [world.probe(best), world.probe(Setting())]
     return trials
 
@@ -147,6 +147,15 @@ def test_the_cheapest_of_those_that_are_alike() -> None:
     assert search.chosen([_trial(as_it_is, 50), _trial(few, 70), _trial(cached, 100)]) == cached
     assert search.chosen([_trial(as_it_is, 50, 0.3), _trial(few, 70, 0.3)]) == as_it_is
     assert search.chosen([]) == Setting()
+
+
+def test_what_needs_a_second_look() -> None:
+    """A gain of ten percent does, one of half does not; with a wide spread that does, too."""
+    as_it_is = _trial(Setting(), 100)
+    assert search.is_certain([as_it_is])
+    assert not search.is_certain([as_it_is, _trial(Setting(4), 110)])
+    assert search.is_certain([as_it_is, _trial(Setting(4), 150)])
+    assert not search.is_certain([as_it_is, _trial(Setting(4), 150, 0.2)])
 
 
 def test_another_batch_is_never_chosen_by_itself() -> None:
