@@ -181,7 +181,7 @@ WHO = Row(
                 "Times are for one batch.",
             ),
             ("rank", "Rank"),
-            Column(title="Node", expr=where(), label="instance", link=NODE_LINK),
+            Column(title="Node", expr=where(), label="instance", link=NODE_LINK, least=130),
             Column(title="GPU", expr=where(), label="gpu", width=70),
             Column(title=rank_measures.OWN.title, expr=row(own()), width=165),
             Column(

@@ -255,6 +255,14 @@ def starved_in_one_of_two_clusters(w: World) -> None:
     w.merge(two, cluster="two")
 
 
+@fault(at=20, mended=45, minutes=70, DataBound__warning=(12, 13))
+def starved_with_older_hooks(w: World) -> None:
+    """They do not tell the first batches of epochs apart: the rule subtracts nothing then, and does not fall silent."""
+    w.host()
+    w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
+    w.without(c.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL)
+
+
 @fault(at=10, mended=55, minutes=70, DataBound__info=(34.5, 1))
 def a_little_starved(w: World) -> None:
     """12 % of data wait."""

@@ -154,6 +154,13 @@ def one_slow_file(w: World) -> None:
     w.train(Part(25), pause, Part(50), pause, Part(30), epoch_minutes=50)
 
 
+def older_hooks(w: World) -> None:
+    """They do not tell the first batches of epochs apart; epochs and validations as usual."""
+    w.host()
+    w.train(*[Part(10), Part(2, "validate", busy=0.5)] * 10, epoch_minutes=12)
+    w.without(c.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL)
+
+
 def a_little_waiting(w: World) -> None:
     """Four per cent of data wait, as everywhere."""
     w.host()
@@ -417,6 +424,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     small_model,
     multi_scale,
     one_slow_file,
+    older_hooks,
     a_little_waiting,
     short_epochs_start_workers,
     exporter_restart,

@@ -118,6 +118,11 @@ class World:
             if labels.items() <= dict(own).items():
                 pieces[:] = [piece for piece in pieces if piece[0] < minute] + [(minute, None, 0.0)]
 
+    def without(self, *metrics: c.Metric) -> None:
+        """Hooks or an exporter of a version that does not know these."""
+        names = {metric.name for metric in metrics}
+        self.series = {key: pieces for key, pieces in self.series.items() if key[0] not in names}
+
     def gap(self, start: float, end: float) -> None:
         """No scrape succeeds between the two; counters have gone on meanwhile."""
         for (name, _), pieces in self.series.items():
