@@ -190,7 +190,7 @@ def test_waiting_transforms_get_workers_and_the_training_goes_on(place: Path, mo
     for name, value in environment(place).items():
         monkeypatch.setenv(name, value)
     went_on: list[dict[str, str]] = []
-    monkeypatch.setattr(run, "_supervise", lambda _command, environ: went_on.append(environ) or 7)
+    monkeypatch.setattr(run, "_supervise", lambda _command, environ, *_: went_on.append(environ) or 7)
     monkeypatch.setattr(run, "_answers", lambda: True)
     result = tuned("--run", "--write-cfg", str(place / "fast.yaml"), "--budget", "120s", "--", *command)
     assert result.exit_code == 7, result.output
