@@ -30,7 +30,7 @@ EDGES: dict[str, set[str]] = {
     "config": {"collectors", "diagnosis", "yaml_files", "yoloscope_record"},
     "sampling": {"catalog", "collectors"},
     "registry": {"collectors", "config", "sampling"},
-    "web": {"catalog", "config", "sampling", "yaml_files"},
+    "web": {"catalog", "config", "diagnosis", "sampling", "yaml_files"},
     "service": {"config", "diagnosis", "registry", "web"},
     "notify": {"reports", "web"},
     "recordings": {"catalog", "collectors", "config", "measures", "sampling", "yoloscope_record"},

@@ -130,6 +130,16 @@ def test_a_kill_is_kept_by_the_next_training_of_the_user(place: Place) -> None:
     assert sorted(one.name for one in place.kept.iterdir()) == [place.file().parent.name]
 
 
+def test_results_elsewhere_are_not_touched(place: Place) -> None:
+    """They may lie on a server that does not answer any more."""
+    place.train(KILL)
+    before = place.file().stat().st_mtime_ns
+    place.results = place.base / "other/project"
+    place.results.mkdir(parents=True)
+    assert place.train("pass", "other") == 0
+    assert place.file().stat().st_mtime_ns == before
+
+
 def test_the_record_itself_comes_first(place: Place) -> None:
     """While it is there it knows more than a copy."""
     place.train(KILL)

@@ -57,8 +57,9 @@ def open_for(trainer: Trainer) -> Recorder:
         recorder.keep(kept)
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
     runs = sorted(_own_runs(base, path.parent), reverse=True)
-    with suppress(Exception):
-        _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]])
+    if kept is not None:
+        with suppress(Exception):
+            _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
     _clear_old(runs, now)
     return recorder
 
@@ -82,17 +83,20 @@ def _begun(now: float) -> float:
     return max(now - (naming.process_start(os.getpid()) or now), 0.0)
 
 
-def _keep_dead(directories: Iterable[Path]) -> None:
-    """Copy what is left of this user's own runs that were killed, to where it outlives a reboot."""
+def _keep_dead(directories: Iterable[Path], ours: Path) -> None:
+    """Copy what is left of this user's own runs that were killed, to where it outlives a reboot.
+
+    Only of those with results beside `ours`: a mount that does not answer any more must not hold up this training.
+    """
     for path in [path for directory in directories for path in sorted(directory.glob("rank-*.rec"))]:
         try:
             if "-worker-" in path.name:
                 continue
             record = Reader(path).read()
             base = keeping.place_of(record.facts)
-            if base is None or record.alive or record.state in keeping.FINAL or record.uid != os.geteuid():
-                continue
-            keeping.keep(path, record, base, {}, os.geteuid())
+            killed = not record.alive and record.state not in keeping.FINAL and record.uid == os.geteuid()
+            if killed and base is not None and base.parent.parent == ours.parent.parent:
+                keeping.keep(path, record, base, {}, os.geteuid())
         except (RecordError, OSError) as error:
             _log.info("yoloscope: the end of %s is not kept: %s", path, error)
 

@@ -5,7 +5,7 @@
 
 The hooks write the first one when a training begins, so that a reboot leaves something to be told by, write it anew
 when it ends with an exception, and take it away when it ends well. One that was killed is copied by the exporter, or by
-the next training of the same user.
+the next training of the same user with results beside it.
 
 Nobody is trusted: a folder has to belong to who trains, no link is followed below it, a file is made under a name that
 is not there yet and renamed, and there are at most so many bytes.

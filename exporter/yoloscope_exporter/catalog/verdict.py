@@ -7,10 +7,12 @@ _RANK = ("run", "rank")
 TRAIN_VERDICT = gauge("train_verdict", "1 while the verdict holds, else 0.", *_RANK, "verdict")
 TRAIN_VERDICT_FIX_INFO = info(
     "train_verdict_fix_info",
-    "Verdicts that hold, each with what to do about it: at most 200 characters, renewed after ten minutes.",
+    "Verdicts that hold, each with what to do about it, in English and Chinese: at most 200 characters each, renewed "
+    "after ten minutes.",
     *_RANK,
     "verdict",
     "fix",
+    "fix_zh",
 )
 TRAIN_VERDICT_CAUSE_INFO = info(
     "train_verdict_cause_info",

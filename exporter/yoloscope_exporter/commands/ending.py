@@ -23,7 +23,6 @@ from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import ending, results
 from yoloscope_exporter.reports.figures import Figure
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, summarize
-from yoloscope_exporter.terminal import card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 SUMMARY_FILE = "summary.json"
 ANSWER_SECONDS = 1.0
-#: For the exporter to see the end: it samples every second, and the diagnosis takes every other sample.
+#: For the exporter to see what a run died of: it samples every second, and the diagnosis takes every other sample.
 GRACE_SECONDS = 3.0
 MAX_RESULTS_BYTES = 16 << 20  # a row per epoch
 
@@ -42,32 +41,34 @@ MAX_RESULTS_BYTES = 16 << 20  # a row per epoch
 # --- what is known --------------------------------------------------------------------------------------------------
 
 
-def seen_by(url: str, runs: Sequence[Run]) -> tuple[Diagnosis, ...]:
-    """What the exporter at `url` has found of these runs; it is given time to see that they have ended."""
-    names, begun = {run.name for run in runs}, time.monotonic()
-    found: tuple[Diagnosis, ...] = ()
-    while time.monotonic() - begun < (GRACE_SECONDS if found else ANSWER_SECONDS):  # it may not know them at all
-        try:
-            found = tuple(one for one in exporter.diagnoses(url, ANSWER_SECONDS) if one.run in names)
-        except SourceError:
-            return found
-        told = {one.run for one in found if one.state not in (*TRAINING, "setup")}
-        if runs[-1].name in told and told == {one.run for one in found}:  # of earlier ones it may know no more
-            break
-        time.sleep(0.1)
-    return found
-
-
-def summaries(records: Path, runs: Sequence[Run], seen: Sequence[Diagnosis]) -> list[tuple[Run, Summary]]:
-    """What the runs came to: by their records, by what the exporter found, and by their results."""
+def summaries(records: Path, runs: Sequence[Run]) -> list[tuple[Run, Summary]]:
+    """What the runs came to by their records and their results."""
     told, samples = [], postmortem.samples(records)
     for run in runs:
         with suppress(KeyError, UnknownRunError):  # the command ended before the run had begun
             summary = summarize([postmortem.read(records, run.name, samples).store], run.name)
-            told.append(
-                (run, _with_best(_with_seen(summary, [one for one in seen if one.run == run.name]), run.folder))
-            )
+            told.append((run, _with_best(summary, run.folder)))
     return told
+
+
+def seen_by(url: str, runs: Sequence[Run], until: float = 0.0) -> tuple[Diagnosis, ...]:
+    """What the exporter at `url` has found of these runs; until that monotonic time it may see that they have ended."""
+    names, last = {run.name for run in runs}, runs[-1].name
+    while True:
+        try:
+            found = tuple(one for one in exporter.diagnoses(url, ANSWER_SECONDS) if one.run in names)
+        except SourceError:
+            return ()
+        told = {one.run for one in found if one.state not in (*TRAINING, "setup")}
+        known = {one.run for one in found}  # of earlier ones it may know no more; it may see none of them at all
+        if not known or (last in told and told == known) or time.monotonic() >= until:
+            return found
+        time.sleep(0.1)
+
+
+def with_seen(told: Sequence[tuple[Run, Summary]], seen: Sequence[Diagnosis]) -> list[tuple[Run, Summary]]:
+    """The same with what an exporter has found."""
+    return [(run, _with_seen(summary, [one for one in seen if one.run == run.name])) for run, summary in told]
 
 
 def _with_seen(summary: Summary, seen: Sequence[Diagnosis]) -> Summary:
@@ -103,6 +104,8 @@ def _best(path: Path) -> Iterator[float]:
 
 def show(ended: Ended, told: Sequence[Summary], language: str) -> None:
     """Write the card to stdout."""
+    from yoloscope_exporter.terminal import card  # noqa: PLC0415 - rich comes with it
+
     text = card.rendered(
         ending.title(ended, [told[-1].run], language),
         list(ending.card_lines(told, language)),

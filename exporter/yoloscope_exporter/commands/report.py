@@ -21,6 +21,7 @@ from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
+from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.promises import heeded, promises
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
@@ -232,13 +233,14 @@ def _gate(comparison: Comparison, least: float) -> int:
     before, after = (column.estimate("throughput") for column in comparison.columns)
     slower = chance < 1 - comparison.confidence
     lost = 1 - after.mean / before.mean if before and after and before.mean else 0.0
-    click.echo(f"gate: {_in_words(comparison, lost, least, slower=slower)}", err=True)
+    found = interval(before, after, relative=True) if before and after else None
+    click.echo(f"gate: {_in_words(comparison, lost, found, least, slower=slower)}", err=True)
     return int(slower)
 
 
-def _in_words(comparison: Comparison, lost: float, least: float, *, slower: bool) -> str:
+def _in_words(comparison: Comparison, lost: float, found: Interval | None, least: float, *, slower: bool) -> str:
     """What the gate has found, and what it could not find."""
-    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}"
+    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}{f' ({found})' if found else ''}"
     sure = f"{comparison.confidence:.0%} sure{'' if comparison.repeated else ' by the spread within the two runs'}"
     verdict = (
         f"slower by more than {least:.1%}, {sure}" if slower else f"not slower by more than {least:.1%} beyond doubt"

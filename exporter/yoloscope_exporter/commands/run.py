@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import takewhile
@@ -25,7 +24,6 @@ from yoloscope_hooks.activation import propagate
 from yoloscope_record import paths
 
 from yoloscope_exporter import ADDRESS
-from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.commands import launched, options, shared_exporter
 from yoloscope_exporter.notify.queue import Queue, default_directory
 from yoloscope_exporter.notify.sender import send_now
@@ -33,7 +31,7 @@ from yoloscope_exporter.notify.services import addressed
 from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from yoloscope_exporter.notify.services import Service
@@ -41,6 +39,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.reports.summary import Summary
 
 ANSWER_SECONDS = 1.0
+PATIENCE_SECONDS = 10.0  # before it is looked for a run that hangs
 MOST_COMMAND = 120  # characters of it that are told
 NOTIFY_SECONDS = 20.0  # that sending the message at the end may take
 
@@ -184,13 +183,17 @@ def _tell(end: _Ended, services: Sequence[Service], language: str, *, card: bool
     runs = [run for run in launched.of_launch(paths.directory(), end.launch) if not run.lives]  # one may go on without
     if not runs and not services:
         return
+    ended_at = time.monotonic()
     from yoloscope_exporter.commands import ending  # noqa: PLC0415 - reports and diagnosis come with it
     from yoloscope_exporter.reports.ending import Ended  # noqa: PLC0415
 
     ended = Ended(end.command, end.code, end.seconds, socket.gethostname())
     told: list[tuple[launched.Run, Summary]] = []
     with _said("no summary"):
-        told = ending.summaries(paths.directory(), runs, ending.seen_by(f"http://{ADDRESS}", runs) if runs else ())
+        if runs:
+            told = ending.summaries(paths.directory(), runs)
+            until = ended_at + ending.GRACE_SECONDS if end.code else 0.0
+            told = ending.with_seen(told, ending.seen_by(f"http://{ADDRESS}", runs, until))
     for run, summary in told:
         with _said(f"no {ending.SUMMARY_FILE} in {run.folder}"):
             ending.write(ended, run, summary)
@@ -292,14 +295,17 @@ def _supervise(command: Sequence[str], environ: dict[str, str], watched: Abstrac
 
 def _answers() -> bool:
     """Whether a server, which may ask for a password, answers on the exporter's port."""
-    url = f"http://{ADDRESS}/-/healthy"
+    connection = http.client.HTTPConnection(ADDRESS, timeout=ANSWER_SECONDS)  # urllib takes longer to be imported
     try:
-        with opener(url).open(url, timeout=ANSWER_SECONDS):
-            return True
-    except urllib.error.URLError as error:
-        return not isinstance(error.reason, ConnectionRefusedError)
+        connection.request("GET", "/-/healthy")
+        connection.getresponse()
+    except ConnectionRefusedError:
+        return False
     except (OSError, http.client.HTTPException):
         return True
+    finally:
+        connection.close()
+    return True
 
 
 @contextmanager
@@ -329,16 +335,21 @@ def _exporter() -> Iterator[bool]:
 @contextmanager
 def _watched(launch: str) -> Iterator[None]:
     """Say where a run of the command stands still, if there is an exporter that sees it and may not ask."""
-    from yoloscope_exporter.commands import hanging  # noqa: PLC0415 - not where the exporter is ours
-
     end = threading.Event()
 
     def say(text: str) -> None:
         click.echo(f"yoloscope: {text}", err=True)
 
-    arguments = (f"http://{ADDRESS}", paths.directory(), launch, say, end)
-    threading.Thread(target=hanging.watch, args=arguments, daemon=True).start()
+    threading.Thread(target=_watch, args=(launch, say, end), daemon=True).start()
     try:
         yield
     finally:
         end.set()
+
+
+def _watch(launch: str, say: Callable[[str], None], end: threading.Event) -> None:
+    if end.wait(PATIENCE_SECONDS):  # most commands need none of it
+        return
+    from yoloscope_exporter.commands import hanging  # noqa: PLC0415
+
+    hanging.watch(f"http://{ADDRESS}", paths.directory(), launch, say, end)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import causes, signals
+from yoloscope_exporter.diagnosis.chinese import in_chinese
 from yoloscope_exporter.diagnosis.engine import (
     ENTER_SHARE,
     HISTORY,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
+_CUT = "……"
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
 
@@ -82,7 +84,7 @@ class Live:
     _history: History = field(default_factory=History)
     _whole: WholeRuns = field(default_factory=WholeRuns)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
-    _fixes: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
+    _fixes: dict[tuple[str, str, str], tuple[float, tuple[str, str]]] = field(default_factory=dict)
     _causes: dict[tuple[str, str, str], tuple[float, str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -172,8 +174,8 @@ class Live:
         for told in self.diagnoses:
             for verdict in told.verdicts:
                 key = (told.run, told.rank, verdict.name)
-                since, text = said.get(key, (-FIX_SECONDS, ""))
-                self._fixes[key] = (since, text) if now - since < FIX_SECONDS else (now, _shortened(verdict.fix))
+                since, texts = said.get(key, (-FIX_SECONDS, ("", "")))
+                self._fixes[key] = (since, texts) if now - since < FIX_SECONDS else (now, in_labels(verdict.fix))
 
     def _explain(self, now: float) -> None:
         """Keep the cause of each death while it is shown, for FIX_SECONDS in the same words unless it is another."""
@@ -206,8 +208,8 @@ class Live:
         for (run, rank), verdicts in self._held.items():
             for name, holds in verdicts.items():
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
-        for key, (_, fix) in self._fixes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, fix), 1.0)
+        for key, (_, texts) in self._fixes.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *texts), 1.0)
         for key, (_, cause, evidence) in self._causes.items():
             yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, cause, evidence), 1.0)
         for told in self.diagnoses:
@@ -221,6 +223,14 @@ class Live:
 def _says_more(known: tuple[float, str, str], new: tuple[float, str, str], now: float) -> bool:
     """Whether the cause is another one now, or the words are old."""
     return new[1] != known[1] or now - known[0] >= FIX_SECONDS
+
+
+def in_labels(fix: str) -> tuple[str, str]:
+    """The fix in English and in Chinese, each at most FIX_LENGTH characters of a line."""
+    chinese = " ".join(in_chinese(fix).split())
+    if len(chinese) > FIX_LENGTH:
+        chinese = chinese[: FIX_LENGTH - len(_CUT)] + _CUT
+    return _shortened(fix), chinese
 
 
 def _shortened(text: str) -> str:

@@ -26,6 +26,7 @@ _WORDS = {
         "resolved": "RESOLVED",
         "fix": "Fix",
         "verdict": "Verdict",
+        "owner": "Owner",
         "dashboard": "Dashboard",
         "runbook": "Runbook",
         "more": "... and {} more",
@@ -39,6 +40,7 @@ _WORDS = {
         "resolved": "已恢复",
         "fix": "修改方法",
         "verdict": "诊断结论",
+        "owner": "归属",
         "dashboard": "仪表盘",
         "runbook": "处理手册",
         "more": "……另有 {} 条",
@@ -135,7 +137,7 @@ def _section(alert: Alert, language: str) -> Section:
     heading = one_line(f"[{_state(alert, language)}] {_summary(alert, language)}")
     if alert.status != FIRING:
         return Section(heading, (), _links(alert, language))
-    named = ((words[name], _annotation(alert, name, language)) for name in ("verdict", "fix"))
+    named = ((words[name], _annotation(alert, name, language)) for name in ("owner", "verdict", "fix"))
     lines = [
         _annotation(alert, "description", language),
         *(f"{name}{words['colon']}{text}" for name, text in named if text),

@@ -58,6 +58,11 @@ class Cell(NamedTuple):
     verdict: str = ""
     certain: bool = False
 
+    @property
+    def marked(self) -> str:
+        """The change where there is no room for its certainty: `x 1.30?`."""
+        return f"{self.change}?" if self.verdict == UNCERTAIN else self.change
+
 
 class Row(NamedTuple):
     """A line of the comparison, a cell for each column."""
@@ -203,7 +208,10 @@ def _compared(name: str, quantity: Quantity, first: Column, column: Column, sure
     rounded = abs(change) < ROUNDING[quantity.relative] * (abs(before.value) if quantity.relative else 1.0)
     if not change or (rounded and sure is not False):
         return cell._replace(sure=SAME, verdict=SAME)
-    return cell if sure is None else _judged(cell, name, first, column, sure=sure)
+    if sure is not None:
+        return _judged(cell, name, first, column, sure=sure)
+    seen_in_parts = len(first.runs) == len(column.runs) == 1 and (before.parts or after.parts)
+    return cell._replace(sure=TOO_SHORT, verdict=UNCERTAIN) if seen_in_parts else cell
 
 
 def _judged(cell: Cell, name: str, first: Column, column: Column, *, sure: bool) -> Cell:
@@ -244,7 +252,9 @@ def about(comparison: Comparison) -> list[str]:
         f"A figure is the same where the interval of its change lies within {bands}.",
     ]
     if len(comparison.columns) > PAIR:
-        lines.append(f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}.")
+        lines.append(
+            f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}, those with ? uncertain."
+        )
     if not comparison.repeated:
         lines.append(ONE_EACH)
     return lines

@@ -147,7 +147,9 @@ def _named(code: int) -> str:
 
 def findings(summary: Summary) -> list[Verdict]:
     """The verdicts of all ranks, each once, the most severe first; where nothing is wrong, that it is healthy."""
-    found = {verdict.name: verdict for _, verdict in reversed(summary.verdicts)}
+    found: dict[str, Verdict] = {}
+    for _, verdict in summary.verdicts:
+        found.setdefault(verdict.name, verdict)
     order = sorted(found.values(), key=lambda verdict: (-rules.SEVERITIES.index(verdict.severity), _was_meant(verdict)))
     wrong = [verdict for verdict in order if verdict.severity not in {rules.OK, rules.INFO}]
     return wrong or [verdict for verdict in order if verdict.severity == rules.OK]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ from yoloscope_exporter.measures import gpu, loader, memory, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.reports.epochs import epochs
-from yoloscope_exporter.reports.rank import RankWindow, measured, measured_parts, resident, slices
+from yoloscope_exporter.reports.rank import SLICES, RankWindow, measured, measured_parts, resident, slices
 from yoloscope_exporter.reports.significance import Estimate, Part, margin, within
 from yoloscope_exporter.reports.typical import typical
 
@@ -73,8 +74,10 @@ QUANTITIES: dict[str, Quantity] = {
     "score_50": Quantity("best mAP50", lambda value: f"{value:.4f}", +1),
     "loss": Quantity("last loss", _plain, -1),
     "duration": Quantity("duration", units.duration, -1),
-    "energy": Quantity("energy of the GPUs", units.energy, -1),
-    "image_energy": Quantity("energy of the GPUs per image", lambda value: f"{value:.3g} J", -1),
+    "energy": Quantity("energy of the GPUs (shared ones by SM time)", units.energy, -1),
+    "image_energy": Quantity(
+        "energy of the GPUs per image (shared ones by SM time)", lambda value: f"{value:.3g} J", -1
+    ),
     "wasted": Quantity("wasted GPU time", units.duration, -1),
 }
 
@@ -210,8 +213,37 @@ def _image_energy(ranks: Sequence[RankWindow]) -> Figure | None:
 
 
 def _joules(ranks: Sequence[RankWindow], windows: Sequence[Window]) -> float | None:
-    """Energy that the GPUs of a run drew; one that ranks share counts once."""
+    """Energy that the GPUs of a run drew for it; one that ranks share counts once."""
     gpus = {(id(one.window.store), name): w for one, w in zip(ranks, windows, strict=True) for name in _gpus(one)}
-    grown = [window.increase(catalog.GPU_ENERGY_JOULES_TOTAL, name) for (_, name), window in gpus.items()]
+    grown = [_drawn(window, name, ranks[0].run) for (_, name), window in gpus.items()]
     known = [joules for joules in grown if joules is not None]
     return sum(known) if known and len(known) == len(grown) else None
+
+
+def _drawn(window: Window, name: str, run: str) -> float | None:
+    """What a GPU drew; of one that others used as well, the run's part: its share of the SM time.
+
+    In each slice of the window by itself: who comes later shares only what is drawn then. What others used is known
+    where the driver tells it, and the run's own processes are among those it tells of.
+    """
+    whole = window.increase(catalog.GPU_ENERGY_JOULES_TOTAL, name)
+    users = {labels[3] for labels in window.labels(catalog.GPU_PROCESS_SM_RATIO, name)}
+    if whole is None or run not in users or len(users) == 1:
+        return whole
+    parts = [
+        (part.increase(catalog.GPU_ENERGY_JOULES_TOTAL, name) or 0.0, _sm_share(part, name, run))
+        for part in window.parts(SLICES)
+    ]
+    drawn = sum(joules for joules, _ in parts)
+    return whole * (sum(joules * share for joules, share in parts) / drawn if drawn else _sm_share(window, name, run))
+
+
+def _sm_share(window: Window, name: str, run: str) -> float:
+    """The run's part of the SM time that all processes on a GPU used; equal parts while nobody used any."""
+    used: defaultdict[str, float] = defaultdict(float)
+    for labels, series, span in window.inside(catalog.GPU_PROCESS_SM_RATIO, (name,)):
+        used[labels[3]] += sum(series.values[at] for at in span)
+    total = sum(used.values())
+    if total:
+        return used[run] / total
+    return 1 / max(1, len(used))

@@ -117,4 +117,4 @@ def _beside(cell: Cell) -> str:
     """A figure with its change against the first column, bold where that is sure."""
     if not cell.change:
         return cell.text
-    return f"{cell.text} (**{cell.change}**)" if cell.certain else f"{cell.text} ({cell.change})"
+    return f"{cell.text} (**{cell.change}**)" if cell.certain else f"{cell.text} ({cell.marked})"

@@ -18,6 +18,7 @@ import yoloscope_exporter
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.diagnosis import causes, rules
+from yoloscope_exporter.diagnosis.live import in_labels
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.simulation import timeline
 
@@ -691,7 +692,7 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
     for name in VERDICTS:
         yield catalog.TRAIN_VERDICT, (name,), float(name == verdict)
     if verdict:
-        yield catalog.TRAIN_VERDICT_FIX_INFO, (verdict, rules.BY_NAME[verdict].remedy), 1.0
+        yield catalog.TRAIN_VERDICT_FIX_INFO, (verdict, *in_labels(rules.BY_NAME[verdict].remedy)), 1.0
     if verdict in DEAD:
         yield catalog.TRAIN_VERDICT_CAUSE_INFO, (verdict, *_why(verdict)), 1.0
     phases = moment.regime.phases[rank]

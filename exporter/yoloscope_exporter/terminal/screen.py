@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import colours, rules, signals
+from yoloscope_exporter.diagnosis import causes, colours, rules, signals
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.diagnosis.units import clock, counted, duration
@@ -259,6 +260,8 @@ def changes(now: float, before: Sequence[Diagnosis], after: Sequence[Diagnosis])
             yield Event(now, f"{who}: {diagnosis.state}")
         for verdict in diagnosis.verdicts:
             if verdict.name not in held:
-                yield Event(now, f"{who}: {verdict.name} began", verdict.severity)
+                cause = verdict.cause.partition(":")[0] if verdict.name in DEAD else ""
+                why = f", {cause}" if cause in causes.BY_NAME else ""
+                yield Event(now, f"{who}: {verdict.name} began{why}", verdict.severity)
         for name in held.keys() - {verdict.name for verdict in diagnosis.verdicts}:
             yield Event(now, f"{who}: {name} ended")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import __version__, catalog
+from yoloscope_exporter.diagnosis import colours
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -88,6 +89,7 @@ def page(snapshot: Snapshot | None, telemetry_path: str, code: str) -> str:
         code=code,
         words=_WORDS[code],
         version=__version__,
+        colours=colours.STATES.items(),
         links=((telemetry_path, "metrics"), ("/-/ready", "ready"), ("/-/healthy", "healthy")),
         fresh=snapshot is not None,
         trainings=_trainings(snapshot, code) if snapshot else (),

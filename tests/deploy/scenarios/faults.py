@@ -236,7 +236,8 @@ def starved(w: World) -> None:
     instance = w.host()
     who = w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
     w.gauge(c.TRAIN_VERDICT, (0, 0), (21, 1), (46, 0), **who, verdict="loader_workers")
-    w.gauge(c.TRAIN_VERDICT_FIX_INFO, (0, None), (21, 1), (46, None), **who, verdict="loader_workers", fix="workers=11")
+    told = {"verdict": "loader_workers", "fix": "workers=11 for each", "fix_zh": "workers=11；每个"}  # noqa: RUF001
+    w.gauge(c.TRAIN_VERDICT_FIX_INFO, (0, None), (21, 1), (46, None), **who, **told)
     w.constant(c.TRAIN_VERDICT, 0, **who, verdict="loader_io")
     w.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0.5), instance=instance, run=w.name)
     w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 2), instance=instance, run=w.name)

@@ -69,23 +69,26 @@ def said(*told: Diagnosis) -> dict[str, Any]:
 
 
 def test_the_exporter_is_given_time_to_see_the_end() -> None:
-    """Until it says that the run has ended; what it found of the whole run comes along."""
+    """Until it says that the run has ended, where that is waited for; what it found of the whole run comes along."""
     answers = said(diagnosis("train", "loader_cpu")), said(diagnosis("finished", "loader_cpu", joules=7.0))
     with exporter(*answers) as (url, asked):
-        (seen,) = ending.seen_by(url, [Run("one", "")])
+        (seen,) = ending.seen_by(url, [Run("gone", ""), Run("one", "")], time.monotonic() + 60)
     assert (seen.state, [one.name for one in seen.whole_run], seen.joules) == ("finished", ["loader_cpu"], {"0": 7.0})
     assert asked == [DIAGNOSIS_PATH] * 2
+    with exporter(*answers) as (url, asked):
+        (seen,) = ending.seen_by(url, [Run("one", "")])
+    assert (seen.state, len(asked)) == ("train", 1)
 
 
-def test_an_exporter_that_does_not_know_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not waited for as long, nor one that nobody has started or that is something else."""
-    monkeypatch.setattr(ending, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(ending, "GRACE_SECONDS", 60.0)
-    with exporter(said()) as (url, _):
-        assert ending.seen_by(url, [Run("one", "")]) == ()
+def test_an_exporter_that_does_not_know_the_run() -> None:
+    """It is not waited for, nor one that nobody has started or that is something else."""
+    late = time.monotonic() + 600
+    with exporter(said()) as (url, asked):
+        assert ending.seen_by(url, [Run("one", "")], late) == ()
+        assert len(asked) == 1
     with exporter({"hello": 1}) as (url, _):
-        assert ending.seen_by(url, [Run("one", "")]) == ()
-    assert ending.seen_by(url, [Run("one", "")]) == ()
+        assert ending.seen_by(url, [Run("one", "")], late) == ()
+    assert ending.seen_by(url, [Run("one", "")], late) == ()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_an_exporter_that_does_not_know_the_run(monkeypatch: pytest.MonkeyPatch)
 def test_who_saw_more(tmp_path: Path, seen: tuple[Diagnosis, ...], expected: list[str]) -> None:
     """What the exporter found stands in place of what the record's last batches say; the end is in the record."""
     record(tmp_path, "one", {})
-    ((_, summary),) = ending.summaries(tmp_path, [Run("one", ""), Run("gone", "")], seen)
+    ((_, summary),) = ending.with_seen(ending.summaries(tmp_path, [Run("one", ""), Run("gone", "")]), seen)
     assert [one.name for _, one in summary.verdicts] == expected
     assert "energy" not in summary.figures
 
@@ -108,7 +111,8 @@ def test_energy_and_best_score(tmp_path: Path) -> None:
     """The record has neither: one is the exporter's, the other stands in the results."""
     record(tmp_path, "one", {})
     (tmp_path / "results.csv").write_text("epoch,metrics/mAP50-95(B)\n1,0.5\n2,0.4\n")
-    told = ending.summaries(tmp_path, [Run("one", str(tmp_path))], [diagnosis("finished", joules=7200.0)])
+    told = ending.summaries(tmp_path, [Run("one", str(tmp_path))])
+    told = ending.with_seen(told, [diagnosis("finished", joules=7200.0)])
     assert told[0][1].figures["energy"].value == 7200.0
     assert told[0][1].figures["score"].value == 0.5
 
@@ -118,7 +122,7 @@ def test_odd_results(tmp_path: Path) -> None:
     record(tmp_path, "one", {})
     os.mkfifo(tmp_path / "results.csv")
     for folder in (tmp_path, tmp_path / "gone"):
-        ((_, summary),) = ending.summaries(tmp_path, [Run("one", str(folder))], ())
+        ((_, summary),) = ending.summaries(tmp_path, [Run("one", str(folder))])
         assert "score" not in summary.figures
     ending.write(Ended("yolo", 0, 1.0, "node"), Run("one", str(tmp_path / "gone")), summary)
     assert not (tmp_path / "gone").exists()

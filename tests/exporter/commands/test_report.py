@@ -128,6 +128,7 @@ def test_gate_on_one_run_each_says_what_it_cannot_tell(folder: Path, first: str,
     """Whichever way it ends; and it never claims 95 %."""
     line = run(folder / first, folder / second, "--gate", "5%", "--markdown", folder / "g.md").stderr.splitlines()[-1]
     assert line.startswith("gate: ")
+    assert " (x " in line
     assert "One run each says nothing about what a repetition would give" in line
     assert "95%" not in line
 

@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pytest
-from yoloscope_exporter import simulation
+from yoloscope_exporter import catalog, simulation
+from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.reports.comparison import BEYOND, SAME, TOO_SHORT, UNCERTAIN, chance_of_slowdown, compare
 from yoloscope_exporter.reports.figures import Figure
@@ -103,6 +104,13 @@ def test_a_training_of_seconds_is_too_short_to_tell(before: Summary) -> None:
     assert (cell.change, cell.verdict, cell.certain) == ("x 3.75", UNCERTAIN, False)
     assert cell.sure.startswith(f"{TOO_SHORT}: x 0.0")
     assert cell.sure.endswith("each would tell ±5%")
+
+
+def test_a_training_of_hardly_any_parts_has_no_interval(before: Summary) -> None:
+    """Three epochs have no spread that means anything, yet they could have had one."""
+    three, many = parts(10.0, 1.0, count=3), parts(20.0, 1.0)
+    cell = changed(compare([with_figures(before, epoch=three)], [with_figures(before, epoch=many)]))["epoch"]
+    assert (cell.change, cell.sure, cell.verdict) == ("x 2.00", TOO_SHORT, UNCERTAIN)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +221,14 @@ def test_any_number_of_runs(before: Summary, after: Summary) -> None:
     assert "| configuration | 1 | 2 | 3 |" in text
 
 
+def test_of_several_runs_a_doubtful_change_has_a_mark(before: Summary) -> None:
+    """There is no column for its certainty."""
+    runs = [with_figures(before, throughput=parts(mean, 60.0, count=8)) for mean in (100, 130, 100)]
+    table = compare(*([run] for run in runs))
+    assert [cell.marked for cell in table.rows[0].cells] == ["", "x 1.30?", "x 1.00"]
+    assert "(x 1.30?)" in comparison_markdown(table)
+
+
 def test_slower_beyond_doubt(before: Summary, after: Summary) -> None:
     """From the mended run to the starved one a third is surely lost; the other way nothing; unknown is unknown."""
     worse, better = compare([after], [before]), compare([before], [after])
@@ -220,6 +236,45 @@ def test_slower_beyond_doubt(before: Summary, after: Summary) -> None:
     assert (chance_of_slowdown(worse, 0.6) or 0) > 0.5
     assert (chance_of_slowdown(better, 0.0) or 0) > 0.99
     assert chance_of_slowdown(compare([with_figures(before)], [after]), 0.05) is None
+
+
+def shared(*others: tuple[str, float, int], seconds: int = 160, watts: float = 500.0) -> dict[str, float]:
+    """Joules by run of a GPU on which run `a` uses 40 % of the SM time, and others theirs from some second on."""
+    users = (("a", 0.4, 0), *others)
+    store = Store()
+    for time in range(seconds + 1):
+        samples = [Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("0",), 7000.0 + watts * time)]
+        for run, share, since in users:
+            if run:
+                samples += [
+                    Sample(catalog.TRAIN_UP, (run, "0"), float(time < seconds)),
+                    Sample(catalog.TRAIN_DEVICE_INFO, (run, "0", "0", "GPU-0"), 1.0),
+                ]
+            if time >= since:
+                labels = ("0", f"{since}", "python", run, "0" if run else "", "li")
+                samples.append(Sample(catalog.GPU_PROCESS_SM_RATIO, labels, share))
+        store.add(1000.0 + time, samples)
+    return {run: summarize([store], run).figures["energy"].value for run, _, _ in users if run}
+
+
+@pytest.mark.parametrize(
+    ("others", "parts"),
+    [
+        ([], {"a": 1.0}),
+        ([("b", 0.4, 0)], {"a": 0.5, "b": 0.5}),
+        ([("b", 0.1, 0)], {"a": 0.8, "b": 0.2}),
+        ([("b", 0.4, 80)], {"a": 0.75, "b": 0.25}),
+        ([("", 0.1, 0)], {"a": 0.8}),
+        ([("b", 0.2, 0), ("c", 0.2, 0)], {"a": 0.5, "b": 0.25, "c": 0.25}),
+    ],
+    ids=["alone", "two alike", "one small", "one that comes later", "no training", "three"],
+)
+def test_energy_of_a_shared_gpu(others: list[tuple[str, float, int]], parts: dict[str, float]) -> None:
+    """By SM time, while they share it; what the runs on it drew is the whole, within half a per cent."""
+    drawn = shared(*others)
+    assert {run: joules / (160 * 500) for run, joules in drawn.items()} == pytest.approx(parts, abs=0.005)
+    if all(run for run, _, _ in others):
+        assert sum(drawn.values()) == pytest.approx(160 * 500, rel=0.005)
 
 
 def test_gpu_figures() -> None:

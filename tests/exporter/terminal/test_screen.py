@@ -132,12 +132,12 @@ def test_without_training_it_says_what_to_do() -> None:
 def test_changes_become_events() -> None:
     """States entered, verdicts begun and ended, each once."""
     watching, told, events = Live(), (), []
-    for time, samples in moments(replace(PLAN, end="killed", batches=120), 1.0):
+    for time, samples in moments(replace(PLAN, end="killed", batches=120, oom_killed=1), 1.0):
         watching.feed(time, samples)
         events += list(screen.changes(time, told, watching.diagnoses))
         told = watching.diagnoses
     texts = [event.text for event in events if "rank 0" in event.text]
     assert "train/yolo11m rank 0: loader_workers began" in texts
-    assert "train/yolo11m rank 0: killed began" in texts
+    assert "train/yolo11m rank 0: killed began, out_of_memory_kill" in texts
     assert texts.count("train/yolo11m rank 0: train") == 1
     assert "killed" in shown(PLAN, tuple(events))
