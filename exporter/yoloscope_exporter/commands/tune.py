@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from yoloscope_record import probes
 
 from yoloscope_exporter.commands import run as run_command
 from yoloscope_exporter.config import types
@@ -103,7 +104,7 @@ def tune(  # noqa: PLR0913 - a command's options
     if go_on:
         os.environ.update(result.best.environment)
         if result.arguments:
-            os.environ["YOLOSCOPE_ARGUMENTS"] = json.dumps(result.arguments)
+            os.environ[probes.ARGUMENTS] = json.dumps(result.arguments)
         ctx.invoke(run_command.run, command=command, name=None, urls=(), language="en", exporter=True, summary=None)
 
 
