@@ -5,8 +5,9 @@
     python -m tests.forecast.tune_grid --table             # only writes the table into docs/benchmarks.md
 
 Each point of the grid is a training without yoloscope, timed by a callback of its own; `tune` sees the same command.
-What came of it goes into `tune_grid.json` beside this file, with how many CPUs others used meanwhile: run it while the
-machine is quiet.
+What came of it goes into `tune_grid.json` beside this file, with how many CPUs others used meanwhile. Run it while the
+machine is quiet: points of the grid are measured one after the other, and a neighbour that comes or goes between two of
+them is taken for a difference. `--most 0.5` drops such rigs.
 """
 
 from __future__ import annotations
@@ -233,6 +234,8 @@ def known() -> dict[str, Outcome]:
 
 def table(outcomes: Mapping[str, Outcome]) -> str:
     """What tune chose against the grid's best, as Markdown."""
+    if not outcomes:
+        return "Not measured on a quiet machine yet.\n"
     lines = [
         "| rig | as it is | tune chose | of the grid's best | gain | probes | others' CPUs |",
         "|---|---|---|---|---|---|---|",
@@ -258,6 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="yoloscope tune against the full grid, in real trainings.")
     parser.add_argument("names", nargs="*", choices=[[], *RIGS], metavar="NAME")
     parser.add_argument("--seconds", type=float, default=15.0, help="how long each training of the grid is timed")
+    parser.add_argument("--most", type=float, default=0.5, help="drop a rig if others used more CPUs than that")
     parser.add_argument("--table", action="store_true", help="only write the table")
     arguments = parser.parse_args()
     for name in () if arguments.table else arguments.names or RIGS:
@@ -267,9 +271,12 @@ def main() -> None:
         except ValueError as error:
             print(f"{name}: {error}", flush=True)
             continue
-        print(f"{name}: {outcome.chosen}, {outcome.reached:.0%} of the best, {outcome.gain:.2f}x", flush=True)
-        content = {key: asdict(one) for key, one in {**known(), name: outcome}.items()}
-        RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+        dropped = outcome.others > arguments.most
+        said = f"{outcome.chosen}, {outcome.reached:.0%} of the best, {outcome.gain:.2f}x"
+        print(f"{name}: {said}, others used {outcome.others:.1f} CPUs{', dropped' * dropped}", flush=True)
+        if not dropped:
+            content = {key: asdict(one) for key, one in {**known(), name: outcome}.items()}
+            RESULTS.write_text(json.dumps(content, indent=1) + "\n")
     DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), known()), encoding="utf-8")
 
 

@@ -14,18 +14,21 @@ import logging
 import os
 from typing import Any
 
-VARIABLE = "YOLOSCOPE_ARGUMENTS"
+from yoloscope_record.probes import ARGUMENTS, PROBE
+
 _ALWAYS = ("save_dir",)  # no argument of older versions, and looked at by all
 
 
 def install(module: Any) -> None:
-    """After `ultralytics.engine.trainer` was executed. Never raises."""
+    """After `ultralytics.engine.trainer` was executed. Raises SystemExit for a probe that cannot have them."""
     try:
-        arguments = dict(json.loads(os.environ.get(VARIABLE) or "{}"))
+        arguments = dict(json.loads(os.environ.get(ARGUMENTS) or "{}"))
         if arguments:
             _override(module.BaseTrainer, arguments)
     except Exception as error:
-        logging.getLogger("yoloscope").warning("yoloscope: %s is not used: %r", VARIABLE, error)
+        if os.environ.get(PROBE):  # it would write into the user's folders
+            raise SystemExit(f"yoloscope: {ARGUMENTS} cannot be used: {error!r}") from error
+        logging.getLogger("yoloscope").warning("yoloscope: %s is not used: %r", ARGUMENTS, error)
 
 
 def _override(trainer_class: Any, arguments: dict[str, Any]) -> None:

@@ -1,16 +1,14 @@
 """Makes a training a probe: it has no last epoch, and leaves nothing behind. Only for `yoloscope tune`.
 
-`YOLOSCOPE_PROBE` is a JSON object: `folder`, which takes what Ultralytics would write beside the user's data and into
-its own settings' folder, and `deadline` of the monotonic clock. Who started a probe kills it when enough was seen:
-nothing of the user's script after the training is run, and all ranks end at once, without a collective. The deadline
-ends it if nobody is left to do so.
+Who started a probe kills it when enough was seen: nothing of the user's script after the training is run, and all ranks
+end at once, without a collective. Its deadline ends it if nobody is left to do so. It is the one part of the hooks that
+may raise, a SystemExit: a probe is no training that has to go on.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import logging
 import os
 import zlib
 from contextlib import suppress
@@ -18,39 +16,38 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_record.probes import PROBE, WITHOUT_DISK_CACHE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VARIABLE = "YOLOSCOPE_PROBE"
-#: A file in the probe's folder: the training has a cache on disk, which would lie beside the user's images.
-WITHOUT_DISK_CACHE = "without-disk-cache"
 #: Epochs that no probe comes to the end of: the last one always validates.
 _ENDLESS = 1 << 30
-_log = logging.getLogger("yoloscope")
 
 
 def watch_trainer(module: Any) -> None:
-    """After `ultralytics.engine.trainer` was executed. Never raises."""
+    """After `ultralytics.engine.trainer` was executed."""
     _guarded(_watch_trainer, module)
 
 
 def watch_dataset(module: Any) -> None:
-    """After `ultralytics.data.dataset` was executed: labels are cached in the probe's folder. Never raises."""
+    """After `ultralytics.data.dataset` was executed: labels are cached in the probe's folder."""
     _guarded(_watch_dataset, module)
 
 
 def watch_launcher(module: Any) -> None:
-    """After `ultralytics.utils.dist` was executed: what starts the ranks lies in the probe's folder. Never raises."""
+    """After `ultralytics.utils.dist` was executed: what starts the ranks lies in the probe's folder."""
     _guarded(_watch_launcher, module)
 
 
 def _guarded(function: Callable[[Any, dict[str, Any]], None], module: Any) -> None:
+    """Call it for a probe. What cannot be made one is ended: it would write into the user's folders."""
     try:
-        settings = json.loads(os.environ.get(VARIABLE) or "{}")
+        settings = json.loads(os.environ.get(PROBE) or "{}")
         if settings:
             function(module, settings)
     except Exception as error:
-        _log.warning("yoloscope: this training is no probe: %r", error)
+        raise SystemExit(f"yoloscope: this training cannot be made a probe: {error!r}") from error
 
 
 def _watch_launcher(module: Any, settings: dict[str, Any]) -> None:
@@ -99,7 +96,7 @@ def on_train_start(trainer: Any) -> None:
 def on_train_batch_end(_trainer: Any) -> None:
     """The one callback of the hooks that raises: SystemExit, when whoever started the probe must be gone."""
     with suppress(Exception):
-        if monotonic() > json.loads(os.environ[VARIABLE])["deadline"]:
+        if monotonic() > json.loads(os.environ[PROBE])["deadline"]:
             raise SystemExit(0)
 
 

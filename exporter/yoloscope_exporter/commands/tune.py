@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from yoloscope_record import probes
 
 from yoloscope_exporter.commands import run as run_command
 from yoloscope_exporter.config import types
@@ -103,7 +105,7 @@ def tune(  # noqa: PLR0913 - a command's options
     if go_on:
         os.environ.update(result.best.environment)
         if result.arguments:
-            os.environ["YOLOSCOPE_ARGUMENTS"] = json.dumps(result.arguments)
+            os.environ[probes.ARGUMENTS] = json.dumps(result.arguments)
         ctx.invoke(run_command.run, command=command, name=None, urls=(), language="en", exporter=True, summary=None)
 
 
@@ -149,25 +151,32 @@ def _text(result: Result, command: Sequence[str]) -> str:
 def _conclusion(result: Result, command: Sequence[str]) -> Iterator[str]:
     promised = search.promised(result.trials, result.best)
     if result.best == Setting():
-        yield "best: the command as it is; nothing that was tried is faster by more than chance"
+        speed = f"{promised.low:.3g} to {promised.high:.3g} images/s; " if promised else ""
+        yield f"best: the command as it is; {speed}nothing that was tried is faster by more than chance"
     else:
         yield f"best: {_typed(result.best.environment | result.arguments)}; {promised}"
+    if _typeable(result) or result.best.environment:
         before = "".join(f"{name}={value} " for name, value in result.best.environment.items())
-        yield f"type: {before}{_as_typed(result, command)}"
+        yield f"type: {before}{_as_typed(_typeable(result), command)}"
     if result.ignored:
         yield (
-            "      on a CPU Ultralytics sets workers=0 whatever is typed, and takes them from a callback of a script: "
+            f"set:  workers={result.best.workers} by a callback, as Ultralytics sets 0 on a CPU whatever is typed: "
             'model.add_callback("on_pretrain_routine_start", lambda trainer: setattr(trainer.args, "workers", '
             f"{result.best.workers})); or use `yoloscope tune --run`"
         )
     yield from (f"note: {note}" for note in result.notes)
 
 
-def _as_typed(result: Result, command: Sequence[str]) -> str:
+def _typeable(result: Result) -> dict[str, Any]:
+    """The arguments without those that change nothing when they are typed."""
+    return {name: value for name, value in result.arguments.items() if name != "workers" or not result.ignored}
+
+
+def _as_typed(arguments: Mapping[str, Any], command: Sequence[str]) -> str:
     if _YOLO.fullmatch(Path(command[0]).name):
-        return " ".join([*command, *(f"{name}={value}" for name, value in result.arguments.items())])
-    inside = ", ".join(f"{name}={value!r}" for name, value in result.arguments.items())
-    return f"{' '.join(command)}, with model.train(..., {inside})" if inside else " ".join(command)
+        return shlex.join([*command, *(f"{name}={value}" for name, value in arguments.items())])
+    inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    return f"{shlex.join(command)}, with model.train(..., {inside})" if inside else shlex.join(command)
 
 
 def _json(result: Result) -> str:
@@ -181,7 +190,7 @@ def _json(result: Result) -> str:
 
 
 def _write(path: Path, result: Result) -> None:
-    arguments = {name: value for name, value in result.arguments.items() if name != "workers" or not result.ignored}
+    arguments = _typeable(result)
     before = "".join(f"{name}={value} " for name, value in result.best.environment.items())
     head = [f"Found by yoloscope tune, for: {before}yolo train cfg=<this file> model=... data=..."]
     if result.ignored:

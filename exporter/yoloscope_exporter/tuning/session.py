@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_record import paths
+from yoloscope_record import paths, probes
 
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice.cache import is_cached_in_memory
@@ -55,8 +55,6 @@ SHORTEST, LONGEST_SHARE = 4.0, 1 / 8
 SURE = LEAST_SPREAD
 #: Seconds after the budget's end at which a probe ends by itself, if it was not ended.
 GRACE = 5.0
-#: A file that the hooks lay into a probe's folder (yoloscope_hooks.probing).
-WITHOUT_DISK_CACHE = "without-disk-cache"
 PREFIX = "yoloscope-tune-"
 #: Of the directory for temporary files: torch opens sockets below it, whose paths have 107 characters at most.
 LONGEST_PATH = 40
@@ -154,8 +152,8 @@ class Session:
             "YOLOSCOPE": "on",
             "YOLOSCOPE_STACKS": "off",
             "YOLOSCOPE_KEEP_POST_MORTEM": "off",
-            "YOLOSCOPE_ARGUMENTS": json.dumps(arguments),
-            "YOLOSCOPE_PROBE": json.dumps(probe),
+            probes.ARGUMENTS: json.dumps(arguments),
+            probes.PROBE: json.dumps(probe),
             processes.MARK: self.folder.name,
             "TMPDIR": str(folder / "tmp"),
         }
@@ -169,7 +167,7 @@ class Session:
     @property
     def notes(self) -> list[str]:
         """What was done otherwise than the command says."""
-        spared = (self.folder / "all" / WITHOUT_DISK_CACHE).exists()
+        spared = (self.folder / "all" / probes.WITHOUT_DISK_CACHE).exists()
         return ["the command's cache=disk was left out of all probes, because it writes beside the images"] * spared
 
     def _follow(self, process: subprocess.Popen[bytes], run: str, folder: Path, begun: float) -> _Seen:

@@ -22,7 +22,7 @@ def machine(s: Signals) -> str:
     if s.has(Signals.rank_cores, Signals.node_cores):
         told.append(f"{s.rank_cores:g} of {units.counted(s.node_cores, 'CPU')} for a rank")
     if s.has(Signals.quota_cores):
-        told.append(f"a quota of {s.quota_cores:g} CPUs")
+        told.append(f"a quota of {s.quota_cores:g} CPU{'s' * (s.quota_cores != 1)}")
     if s.has(Signals.memory_available_bytes):
         told.append(f"{units.size(s.memory_available_bytes)} of memory")
     if s.has(Signals.cache_disk_room_bytes):

@@ -190,12 +190,12 @@ def test_waiting_transforms_get_workers_and_the_training_goes_on(place: Path, mo
     for name, value in environment(place).items():
         monkeypatch.setenv(name, value)
     went_on: list[dict[str, str]] = []
-    monkeypatch.setattr(run, "_supervise", lambda _command, environ: went_on.append(environ) or 7)
+    monkeypatch.setattr(run, "_supervise", lambda _command, environ, *_: went_on.append(environ) or 7)
     monkeypatch.setattr(run, "_answers", lambda: True)
     result = tuned("--run", "--write-cfg", str(place / "fast.yaml"), "--budget", "120s", "--", *command)
     assert result.exit_code == 7, result.output
     assert "best: workers=" in result.output
-    assert "model.train(..., workers=" in result.output
+    assert 'lambda trainer: setattr(trainer.args, "workers"' in result.output
     (environ,) = went_on
     assert json.loads(environ["YOLOSCOPE_ARGUMENTS"])["workers"] > 0
     assert "YOLOSCOPE_PROBE" not in environ
@@ -253,10 +253,26 @@ def test_what_is_typed_for_yolo() -> None:
     assert "on a CPU" not in text
 
 
+def test_what_is_typed_in_a_script() -> None:
+    """As arguments of `model.train`; blanks are quoted."""
+    text = tune._text(_result("cuda:0", Setting(4, "ram")), ["python", "my train.py"])
+    assert "type: python 'my train.py', with model.train(..., workers=4, cache='ram')\n" in text
+
+
+def test_a_command_that_is_best_as_it_is_has_a_forecast_too() -> None:
+    """And nothing to type."""
+    text = tune._text(tune.Result([_trial(Setting(), 50)], Signals("run", "0"), Setting(), {}, []), ["yolo"])
+    assert "best: the command as it is; 48.3 to 51.8 images/s; nothing that was tried is faster" in text
+    assert "type:" not in text
+
+
 def test_workers_on_a_cpu_are_told_as_a_callback(tmp_path: Path) -> None:
     """Typed they change nothing, so that they are not in the file either."""
     result = _result("cpu", Setting(2, "ram"))
-    assert 'setattr(trainer.args, "workers", 2)' in tune._text(result, ["yolo", "train"])
+    text = tune._text(result, ["yolo", "train"])
+    assert 'setattr(trainer.args, "workers", 2)' in text
+    assert "type: yolo train cache=ram\n" in text
+    assert "type:" not in tune._text(_result("cpu", Setting(2)), ["yolo", "train"])
     tune._write(tmp_path / "fast.yaml", result)
     assert yaml.safe_load((tmp_path / "fast.yaml").read_text()) == {"mode": "train", "cache": "ram"}
 

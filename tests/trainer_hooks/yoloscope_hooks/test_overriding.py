@@ -59,3 +59,11 @@ def test_nothing_else_is_touched(text: str, monkeypatch: pytest.MonkeyPatch, cap
     assert (trainer.args.workers, trainer.opened) == (0, "runs")
     assert len(caplog.records) == (text in {"not JSON", "[1]"})
     assert dict(vars(module.BaseTrainer)) == before
+
+
+def test_a_probe_that_cannot_have_them_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer of another shape would write into the user's folders."""
+    monkeypatch.setenv("YOLOSCOPE_ARGUMENTS", '{"save_dir": "/probe"}')
+    monkeypatch.setenv("YOLOSCOPE_PROBE", '{"folder": "/probe", "deadline": 0}')
+    with pytest.raises(SystemExit, match="cannot be used"):
+        overriding.install(SimpleNamespace(BaseTrainer=object()))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from yoloscope_hooks import probing
+from yoloscope_record.probes import WITHOUT_DISK_CACHE
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_no_images_are_written_beside_the_users(probed: Path, cache: object, kep
     module = engine()
     probing.watch_trainer(module)
     assert module.BaseTrainer(cache=cache).args.cache == kept
-    assert (probed / probing.WITHOUT_DISK_CACHE).exists() is (cache == "disk")
+    assert (probed / WITHOUT_DISK_CACHE).exists() is (cache == "disk")
 
 
 def test_a_rank_has_each_callback_once(probed: Path) -> None:
@@ -125,10 +126,18 @@ def test_the_launcher_writes_into_its_folder(probed: Path) -> None:
     assert probed == module.USER_CONFIG_DIR
 
 
-@pytest.mark.parametrize("text", ["", "{}", "nonsense", '{"deadline": 1}'])
+@pytest.mark.parametrize("text", ["", "{}"])
 def test_without_a_probe_nothing_is_touched(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing raised."""
     monkeypatch.setenv("YOLOSCOPE_PROBE", text)
     module = SimpleNamespace(USER_CONFIG_DIR=Path("/home"))
     probing.watch_launcher(module)
     assert Path("/home") == module.USER_CONFIG_DIR
+
+
+@pytest.mark.parametrize("text", ["nonsense", '{"deadline": 1}'])
+def test_what_cannot_be_made_a_probe_is_ended(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would write into the user's folders."""
+    monkeypatch.setenv("YOLOSCOPE_PROBE", text)
+    with pytest.raises(SystemExit, match="cannot be made a probe"):
+        probing.watch_launcher(SimpleNamespace())
