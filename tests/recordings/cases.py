@@ -161,6 +161,18 @@ def older_hooks(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
         yield time, [*rest, *(Sample(catalog.TRAIN_PHASE_SECONDS_TOTAL, key, spent) for key, spent in phases.items())]
 
 
+def with_room(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+    """What is free on each device is known as well."""
+    for time, samples in found:
+        of = {(s.metric, s.labels): s.value for s in samples}
+        free = [
+            Sample(catalog.GPU_MEMORY_FREE_BYTES, labels, of[catalog.GPU_MEMORY_TOTAL_BYTES, labels] - used)  # type: ignore[operator]
+            for (metric, labels), used in of.items()
+            if metric is catalog.GPU_MEMORY_USED_BYTES
+        ]
+        yield time, [*samples, *free]
+
+
 def from_the_middle(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
     """The recorder was started late."""
     everything = list(found)
@@ -218,6 +230,11 @@ CASES: dict[str, Case] = {
             resident=lambda at: 6 * GIB + 16 * 1.17 * MIB * min(at.batch, 1000),
             available=lambda at: 200 * GIB - 16 * 1.17 * MIB * min(at.batch, 1000),
         ),
+    ),
+    "data_set_on_the_device": healthy(
+        "a data set keeps its images on the GPU, and has room for all of them",
+        replace(FIRST_EPOCH, stop=2200, allocated=rising(22 * GIB, 5 * MIB), peak=60 * GIB),
+        tamper=with_room,
     ),
     "allocator_warm_up": healthy(
         "CUDA memory grows at first", replace(BASE, allocated=saturating(9 * GIB, 24 * GIB, 80))
@@ -430,6 +447,18 @@ CASES: dict[str, Case] = {
     "gpu_memory_pressure": sick("gpu_memory_pressure", "96 %", replace(BASE, peak=77 * GIB, allocated=60 * GIB)),
     "gpu_memory_leak": sick(
         "gpu_memory_leak", "20 MiB a batch", replace(BASE, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB)
+    ),
+    "gpu_memory_leak_first_epoch": sick(
+        "gpu_memory_leak",
+        "the same in a first epoch that needs twice the device's memory, on the second rank only",
+        replace(
+            FIRST_EPOCH,
+            ranks=2,
+            stop=2200,
+            allocated=lambda at: 22 * GIB + (20 * MIB * at.batch if at.rank else 0.0),
+            peak=60 * GIB,
+        ),
+        tamper=with_room,
     ),
     "host_memory_leak": sick("host_memory_leak", "8 MiB a batch", replace(BASE, resident=rising(6 * GIB, 8 * MIB))),
     "host_memory_leak_first_epoch": sick(
