@@ -45,6 +45,19 @@ def test_one_of_eight_nodes_is_slow(ill: int) -> None:
     assert [one.rank for one in course.diagnoses if findings_of(one)] == [str(ill)]
 
 
+@pytest.mark.parametrize("slow", [True, False])
+def test_one_node_does_not_say_what_all_of_them_do(slow: bool) -> None:  # noqa: FBT001 - a parameter
+    """A slow link or a late rank elsewhere look alike on a node that waits; together they say which it is."""
+    plan = replace(RUN, exchange=0.12) if slow else replace(RUN, backward=lambda at: 0.25 if at.rank == 0 else 0.11)
+    stores = model.play_nodes(plan)
+    assert findings(diagnose_range(stores)) == {"communication_bound" if slow else "straggler"}
+    (alone,) = diagnose_range(stores[-1:]).diagnoses
+    (verdict,) = [verdict for verdict in alone.verdicts if verdict.severity != rules.OK]
+    assert verdict.name == "communication_bound"
+    assert verdict.cause.startswith("not known here")
+    assert "7 ranks of the run's 8" in verdict.evidence
+
+
 def test_eight_nodes_starve() -> None:
     """What all have in common is no exchange that takes long."""
     course = diagnose_range(model.play_nodes(replace(RUN, workers=1)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog as c
-from yoloscope_exporter.measures.host import MEMORY_STALL, SHM_USED
 from yoloscope_exporter.measures.formula import last
+from yoloscope_exporter.measures.host import MEMORY_STALL, SHM_USED
 from yoloscope_exporter.measures.memory import (
     CGROUP_FIRST_SECONDS_LEFT,
     CGROUP_SECONDS_LEFT,
@@ -421,9 +421,9 @@ HOST_MEMORY_RUNNING_OUT = Alert(
         what="节点可用内存在持续下降；按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
         fix="数据加载 worker 或回调有泄漏：看哪一类进程的常驻内存在增长。worker：减少数量，cache=False。"
         "主进程：某个回调保留了结果。resume=True 从上一个检查点继续。",
-        meaning="四个时段内可用内存的最大值依次下降且没有变缓，仅当有训练任务存活且没有任务处于 setup：每个时段为五分钟、"
-        "十五分钟或一小时，因此也能发现每个 epoch 增长一次的泄漏。首个 epoch 中缓存可能正在填充：缓冲填满并再过五分钟后，"
-        "仅当内存不足以完成该 epoch 时才告警。",
+        meaning="四个时段内可用内存的最大值依次下降且没有变缓，仅当有训练任务存活且没有任务处于 setup：每个时段为"
+        "五分钟、十五分钟或一小时，因此也能发现每个 epoch 增长一次的泄漏。首个 epoch 中缓存可能正在填充："
+        "缓冲填满并再过五分钟后，仅当内存不足以完成该 epoch 时才告警。",
         verify="任务仪表盘上按角色的常驻内存；`ps aux --sort=-rss | head`。",
         silence="任务会更早结束。",
     ),
@@ -463,8 +463,8 @@ CONTAINER_MEMORY_RUNNING_OUT = Alert(
         "内核会杀死其中一个进程。",
         fix="数据加载 worker 或回调有泄漏：看哪一类进程的常驻内存在增长。worker：减少数量，cache=False。"
         "主进程：某个回调保留了结果。提高上限（docker --memory、resources.limits.memory、sbatch --mem）只能推迟。",
-        meaning="与 HostMemoryRunningOut 相同，但针对该任务 cgroup 的内存，不含可丢弃的页缓存；/dev/shm 等 tmpfs 中的文件"
-        "计入。",
+        meaning="与 HostMemoryRunningOut 相同，但针对该任务 cgroup 的内存，不含可丢弃的页缓存；"
+        "/dev/shm 等 tmpfs 中的文件计入。",
         verify="任务仪表盘上按角色的常驻内存；在容器内执行 `cat /sys/fs/cgroup/memory.stat`。",
         silence="任务会更早结束。",
     ),

@@ -2,8 +2,8 @@
 
 Growth is that of the floor, the least value of each quarter of the window: what is never given back. It counts only if
 every quarter's floor lies above the one before and growth does not flatten, as it does where a cache or buffer fills;
-absent otherwise. In the first epoch of a process caches and buffers fill: what grows then is told only where memory does
-not last for it, by the measures that say so. On the host more may be known (`diagnosis.signals.memory`).
+absent otherwise. In the first epoch of a process caches and buffers fill: what grows then is told only where memory
+does not last for it, by the measures that say so. On the host more may be known (`diagnosis.signals.memory`).
 """
 
 from __future__ import annotations

@@ -172,8 +172,8 @@ RULES = (
         name="gpu_memory_leak",
         title="GPU memory grows and is not given back",
         severity=WARNING,
-        requires="allocated memory that rises in each quarter of the window, after the first epoch, or in the first one "
-        "if it does not last for it",
+        requires="allocated memory that rises in each quarter of the window, after the first epoch, or in the first "
+        "one if it does not last for it",
         confused_with={
             "healthy": "an allocator that warms up flattens; what fills a cache of the data set stops with the first "
             "epoch",

@@ -46,7 +46,29 @@ def _straggler_advice(s: Signals) -> Advice:
 
 def _all_wait(s: Signals, t: Thresholds) -> bool:
     """Whoever comes last waits for the exchange alone; and no rank is late because it waits for data."""
-    return s.least_exposed_share >= t.exposed_share and s.get(Signals.most_data_wait_share) < t.input_share
+    starved = max(s.get(Signals.most_data_wait_share), s.get(Signals.data_wait_share)) >= t.input_share
+    return s.least_exposed_share >= t.exposed_share and not starved
+
+
+def _exchange_evidence(s: Signals, _: Thresholds) -> str:
+    unseen = s.get(Signals.unseen_ranks)
+    of_all = f"; {units.counted(unseen, 'rank')} of the run's {s.world_size:.0f} cannot be seen here" if unseen else ""
+    return (
+        f"{s.exposed_share:.0%} of training time waits for gradients; on the rank that waits least "
+        f"{s.least_exposed_share:.0%}{of_all}"
+    )
+
+
+def _exchange_cause(s: Signals, _: Thresholds) -> str:
+    if s.get(Signals.unseen_ranks):
+        return "not known here: slow links between the GPUs, or a rank on another node that is late"
+    return "the links between the GPUs are too slow for gradients of this size at this batch"
+
+
+def _exchange_advice(s: Signals) -> Advice:
+    if s.get(Signals.unseen_ranks):
+        return Advice(note="`yoloscope diagnose --prometheus URL` sees the ranks of all nodes, and says which it is")
+    return advice.fewer_exchanges(s)
 
 
 RULES = (
@@ -73,23 +95,22 @@ RULES = (
         name="communication_bound",
         title="All ranks wait for the exchange of gradients",
         severity=INFO,
-        requires="wait for gradients on every rank, also on the one that comes last",
+        requires="wait for gradients on every rank that is seen, also on the one that comes last",
         confused_with={
-            "straggler": "one rank is behind and hardly waits, the others wait for it",
+            "straggler": "one rank is behind and hardly waits, the others wait for it; an exporter sees the ranks of "
+            "its own node only, and says so: all nodes are seen by `yoloscope diagnose --prometheus`",
             "loader_workers": "ranks that wait for data come last in turn, and the others wait for them",
         },
         needs=(Signals.exposed_share, Signals.least_exposed_share),
         when=_all_wait,
         thresholds=("exposed_share", "input_share"),
-        evidence=lambda s, _: (
-            f"{s.exposed_share:.0%} of training time waits for gradients; on the rank that waits least "
-            f"{s.least_exposed_share:.0%}"
-        ),
-        cause="the links between the GPUs are too slow for gradients of this size at this batch",
+        evidence=_exchange_evidence,
+        cause=_exchange_cause,
         verify="nvidia-smi topo -m; NCCL_DEBUG=INFO: which transport was chosen",
-        fix=advice.fewer_exchanges,
+        fix=_exchange_advice,
         waste=("backward_exposed",),
         slows=True,
-        remedy="a larger `batch`, if it fits: fewer exchanges per image",
+        remedy="a larger `batch`, if it fits: fewer exchanges per image; where ranks of other nodes are not seen, ask "
+        "Prometheus",
     ),
 )
