@@ -322,6 +322,10 @@ CASES: dict[str, Case] = {
     "rank_0_validates_alone": healthy(
         "rank 1 waits for it in the state train", replace(DDP, validate=22.0, first_alone=True)
     ),
+    "rank_0_of_4_validates_alone": healthy(
+        "for a minute, a whole window; of the ranks that wait none is the slow one",
+        replace(DDP, ranks=4, cores=96, epochs=2, batches=280, validate=60.0, first_alone=True),
+    ),
     "desktop": healthy("Xorg on the second GPU", tamper=desktop),
     "healthy_older_hooks": healthy("hooks that do not time callbacks", tamper=older_hooks),
     # --- sick ---
@@ -339,6 +343,12 @@ CASES: dict[str, Case] = {
     ),
     "loader_workers_older_hooks": sick(
         "loader_workers", "an upper bound", replace(BASE, workers=1), tamper=older_hooks
+    ),
+    "loader_io_older_hooks": sick(
+        "loader_io",
+        "older hooks, and workers that get ready together: batches come in bursts",
+        replace(BASE, prep=2.6, prep_cpu=0.06, io_pressure=0.6, disk_busy=0.99),
+        tamper=older_hooks,
     ),
     "preprocess_bound": sick(
         "preprocess_bound", "texts are encoded in preprocess_batch", replace(BASE, preprocess=0.07)
@@ -398,6 +408,22 @@ CASES: dict[str, Case] = {
             main_cpus=3.0,
             ooms={600: 1},
         ),
+    ),
+    "slow_batch_ddp": sick(
+        "slow_batch oom_retry",
+        "the same on rank 1, for which rank 0 waits",
+        replace(
+            DDP,
+            forward=lambda at: 40.0 if at.batch == 400 and at.rank == 1 else 0.08,
+            on_cpu=frozenset({400}),
+            main_cpus=3.0,
+            ooms={400: 1},
+        ),
+    ),
+    "validation_bound_rank_0": sick(
+        "validation_bound",
+        "rank 0 validates as long as it trains, and rank 1 waits for it",
+        replace(DDP, batches=120, epochs=5, validate=30.0, first_alone=True, facts={"ultralytics": "8.3.50"}),
     ),
     "loader_workers": sick("loader_workers", "one worker, idle CPUs", replace(BASE, workers=1)),
     "loader_workers_none": sick("loader_workers", "workers=0", replace(BASE, workers=0, prep=0.3)),

@@ -270,7 +270,7 @@ def first_epoch_fills_caches(w: World) -> None:
 
 
 def benchmarks_and_validates(w: World) -> None:
-    """Kernels are tried by cuDNN, the first validation takes memory, multi_scale swings, mosaic closes: each grows once."""
+    """A first validation takes memory, multi_scale swings, mosaic closes, cuDNN tries kernels: each grows once."""
     instance = w.host()
     who = w.train(*epochs(12, train=10, validate=2), epoch_minutes=12.25)
     swings = [(minute, (30 + 4 * (minute % 3) + (6 if minute > 10 else 0)) * GIB) for minute in range(150)]

@@ -17,7 +17,14 @@ def _is_straggler(s: Signals, t: Thresholds) -> bool:
     if s.names.get("lag_phase") == "other":
         return False  # a residual: up to Ultralytics 8.3.217 the wait for rank 0, which validates alone
     slower = s.lag >= t.lag and s.peer_exposed_share >= t.peer_exposed_share
-    return slower and s.get(Signals.exposed_share) <= s.peer_exposed_share and not _all_wait_for_data(s, t)
+    last = slower and s.get(Signals.exposed_share) <= s.peer_exposed_share
+    return last and not _all_wait_for_data(s, t) and not _one_slow_batch(s, t)
+
+
+def _one_slow_batch(s: Signals, t: Thresholds) -> bool:
+    """A single batch makes it late on the mean, and has a verdict of its own."""
+    lost = s.get(Signals.slow_batch_seconds)
+    return lost >= t.stall_seconds and lost >= (s.local_seconds - s.peer_local_seconds) * s.batches / 2
 
 
 def _all_wait_for_data(s: Signals, t: Thresholds) -> bool:
@@ -39,6 +46,8 @@ def _straggler_advice(s: Signals) -> Advice:
     by_phase = {
         "data_wait": "give its loader what its peers have: same storage, same CPUs (numactl, affinity)",
         "h2d": "look at its PCIe link",
+        "callbacks": "let the callback do less in this rank (callback_bound names it), or hand its work to a thread",
+        "preprocess": "look at what its preprocess_batch does besides copies (preprocess_bound)",
     }
     note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
     return Advice(note=note, forecast=advice.without_share(s, s.lag / (1 + s.lag)))

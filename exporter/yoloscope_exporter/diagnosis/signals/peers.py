@@ -37,6 +37,7 @@ class PeerSignals:
         "other living ranks of the run whose processes compute or read, or of which that is not known"
     )
     waited_share = Signal("share of the window in which another rank did not train, and this one was told to")
+    peer_slow_batch_seconds = Signal("time that one batch of another rank in the window took beyond the usual")
     peer_memory_used_share = Signal("median share of device memory in use on the GPUs of the other ranks")
     peer_exposed_share = Signal("share of step time the other ranks wait for gradients (median)")
     least_exposed_share = Signal(
@@ -61,6 +62,7 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
     if others:
         paused = sum(other.up and other.state in PAUSED for other in others)
         used = [s.gpu_memory_used_share for s in others if s.has(type(s).gpu_memory_used_share)]
+        slow = [s.slow_batch_seconds for s in others if s.has(type(s).slow_batch_seconds)]
         trained = [s.train_share for s in others if s.has(type(s).train_share)]
         one = one.with_numbers(
             {
@@ -70,6 +72,7 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
                 PeerSignals.waited_share: max(one.train_share - min(trained), 0.0)
                 if trained and one.has(type(one).train_share)
                 else None,
+                PeerSignals.peer_slow_batch_seconds: max(slow, default=None),
                 PeerSignals.peer_memory_used_share: _median(used),
             }
         )
@@ -85,7 +88,7 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
         PeerSignals.peer_prep_seconds: _median([s.prep_seconds for s in others if s.has(type(s).prep_seconds)]),
     }
     excess = {
-        phase: value - median(other.local.get(phase, 0.0) for other in others)
+        phase: value - fmean(other.local.get(phase, 0.0) for other in others)
         for phase, value in one.local.items()
         if phase != "backward_exposed"
     }
