@@ -390,12 +390,16 @@ model.add_callback("on_train_batch_start", overflow)
         script="""
 def swing(trainer):
     for group in trainer.optimizer.param_groups:
-        group["lr"] = 0.1 if trainer.epoch % 2 else 0.001
+        group["lr"] = 0.05 if trainer.epoch % 2 else 0.0005
 model.add_callback("on_train_batch_start", swing)
 """,
-        options={**STEP, "workers": 0, "arguments": {"val": False, "optimizer": "SGD", "warmup_epochs": 0}},
-        images=60,
-        seconds=110,
+        options={
+            **STEP,
+            "workers": 0,
+            "arguments": {"val": False, "save": False, "optimizer": "SGD", "warmup_epochs": 0},
+        },
+        images=40,
+        seconds=150,
     ),
     # --- ranks
     "rank_0_validates": fine(

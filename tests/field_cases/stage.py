@@ -220,7 +220,8 @@ def main() -> None:
             staged = stage(name, EVERY[name], Path(folder))
             dropped = staged.others > arguments.most
             size = staged.recording.stat().st_size / 1024
-            print(f"{number}/{len(names)} {name}: {size:.0f} KiB, others used {staged.others:.1f} CPUs{', dropped' * dropped}", flush=True)
+            what = f"{size:.0f} KiB, others used {staged.others:.1f} CPUs{', dropped' * dropped}"
+            print(f"{number}/{len(names)} {name}: {what}", flush=True)
             if arguments.verbose:
                 print(staged.output[-2000:], flush=True)
             if not dropped:

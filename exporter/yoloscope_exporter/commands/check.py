@@ -154,7 +154,7 @@ def _source(source: Source) -> Iterator[Finding]:
 class _Collected(NamedTuple):
     """How many samples a source gives now, and the GPUs that it says are lost, or have no memory of their own."""
 
-    count: int
+    samples: int
     lost: tuple[str, ...] = ()
     unified: tuple[str, ...] = ()
 
@@ -165,9 +165,11 @@ def _seen(subject: str, found: _Collected, seconds: float) -> Iterator[Finding]:
         text = f"GPU {lost} does not answer: fallen off the bus; dmesg | grep -i xid, then restart the node"
         yield Finding(FAIL, subject, text)
         return
-    yield Finding(OK, subject, f"{found.count} samples in {seconds * 1e3:.1f} ms")
+    yield Finding(OK, subject, f"{found.samples} samples in {seconds * 1e3:.1f} ms")
     if found.unified:
-        text = "the driver knows no memory of its own, as where it shares the CPUs' (Jetson, GB10): the node's is judged"
+        text = (
+            "the driver knows no memory of its own, as where it shares the CPUs' (Jetson, GB10): the node's is judged"
+        )
         yield Finding(NOTE, "GPU memory", f"GPU {', '.join(found.unified)}: {text}")
 
 

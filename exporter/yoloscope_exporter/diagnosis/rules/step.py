@@ -112,8 +112,14 @@ def _held_by_another_part(s: Signals, t: Thresholds) -> bool:
         s.get(Signals.last_batch_age) > s.get(Signals.longest_batch, math.inf)
         or max(s.get(Signals.slow_batch_seconds), s.get(Signals.peer_slow_batch_seconds)) >= t.stall_seconds
         or s.get(Signals.loader_start_share) >= t.loader_start_share
+        or _waits_for_unseen(s, t)
         or parts.one_is_large(s, t)
     )
+
+
+def _waits_for_unseen(s: Signals, t: Thresholds) -> bool:
+    """Whether steps hold more than computing, and ranks on other nodes may be what is waited for."""
+    return bool(s.get(Signals.unseen_ranks)) and s.get(Signals.compute_share, 1.0) < t.compute_share
 
 
 def _trained(s: Signals) -> float:

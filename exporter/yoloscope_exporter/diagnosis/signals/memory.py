@@ -109,17 +109,17 @@ def growth(v: View) -> Numbers:
         MemorySignals.first_epoch_left: left,
         MemorySignals.growth_seconds: window.seconds,
     }
-    allocated = (catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated")
+
+    def on_device(growth: Measure, seconds_left: Measure) -> Numbers:
+        growth_bytes = grown(growth, catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated", **rank)
+        seconds = reading.one(seconds_left, **rank)
+        return {MemorySignals.cuda_growth_bytes: growth_bytes, MemorySignals.cuda_seconds_left: seconds}
+
     if left is not None:
-        return of_processes | {
-            MemorySignals.cuda_growth_bytes: grown(measures.GPU_FIRST_GROWTH, *allocated, **rank),
-            MemorySignals.cuda_seconds_left: reading.one(measures.GPU_FIRST_SECONDS_LEFT, **rank),
-        }
-    return of_processes | {
-        MemorySignals.available_fall_bytes: grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES),
-        MemorySignals.cuda_growth_bytes: grown(measures.GPU_GROWTH, *allocated, **rank),
-        MemorySignals.cuda_seconds_left: reading.one(measures.GPU_SECONDS_LEFT, **rank),
-    }
+        return of_processes | on_device(measures.GPU_FIRST_GROWTH, measures.GPU_FIRST_SECONDS_LEFT)
+    fallen = grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES)
+    of_node: Numbers = {MemorySignals.available_fall_bytes: fallen}
+    return of_processes | of_node | on_device(measures.GPU_GROWTH, measures.GPU_SECONDS_LEFT)
 
 
 def growing(v: View) -> dict[str, str]:
