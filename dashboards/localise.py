@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dashboards.board import TAG
-from dashboards.panels import NORMAL, OTHERWISE
+from dashboards.panels import BAR, NORMAL, OTHERWISE, head_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +22,9 @@ Json: TypeAlias = Any
 _READ = frozenset({"title", "legendFormat", "noValue", "displayName", "xField", "titleFormat", "textFormat"})
 #: The linter wants these labels as they are.
 _FIXED_LABELS = frozenset({"job", "instance"})
+#: Labels that are there in each language, the others' with the suffix.
+_LABELS = frozenset({"fix"})
+_GROUPED = re.compile(rf"\b({'|'.join(_LABELS)})(?=[,)])")
 #: Grafana fills these in; what else an expression like `{{run}}` says is not language.
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}|\$\w+|\$\{.*?\}")
 
@@ -67,11 +70,13 @@ def _looked_up(text: str, table: Mapping[str, str]) -> str:
 def _walked(node: Json, translate: Callable[[str], str], suffix: str) -> Json:
     if isinstance(node, list):
         return [_walked(each, translate, suffix) for each in node]
+    if isinstance(node, str):
+        return _label(node, suffix)
     if not isinstance(node, dict):
         return node
     if node.get("id") == "mappings":
         return {**node, "value": [_mapping(each, translate) for each in node["value"]]}
-    made = {key: _value(key, value, translate, suffix) for key, value in node.items()}
+    made = {_label(key, suffix): _value(key, value, translate, suffix) for key, value in node.items()}
     if "fieldConfig" in node:
         _rename_matchers(made, node, translate)
     return made
@@ -81,7 +86,7 @@ def _value(key: str, value: Json, translate: Callable[[str], str], suffix: str) 
     if isinstance(value, str):
         return _text(key, value, translate, suffix)
     if key == "renameByName":
-        return {field: translate(title) for field, title in value.items()}
+        return {_label(field, suffix): translate(title) for field, title in value.items()}
     if key == "mappings":
         return [_mapping(each, translate) for each in value]
     if key == "tags" and TAG in value:
@@ -94,7 +99,13 @@ def _text(key: str, value: str, translate: Callable[[str], str], suffix: str) ->
         return _description(value, translate)
     if key == "url":
         return re.sub(r"^(/d/[\w-]+)", rf"\1{suffix}", value)
+    if key == "expr":
+        return _GROUPED.sub(lambda match: _label(match[1], suffix), value)
     return translate(value) if key in _READ else value
+
+
+def _label(name: str, suffix: str) -> str:
+    return f"{name}{suffix.replace('-', '_')}" if name in _LABELS else name
 
 
 def _description(text: str, translate: Callable[[str], str]) -> str:
@@ -118,4 +129,9 @@ def _rename_matchers(made: dict[str, Any], panel: dict[str, Any], translate: Cal
     for override in made["fieldConfig"]["overrides"]:
         matcher = override["matcher"]
         if matcher["id"] == "byName" and matcher["options"] in shown:
-            override["matcher"] = {**matcher, "options": translate(matcher["options"])}
+            name = translate(matcher["options"])
+            override["matcher"] = {**matcher, "options": name}
+            properties = {one["id"]: one for one in override["properties"]}
+            if "custom.width" in properties:
+                width, figure = properties["custom.width"], properties.get("unit", {}).get("value") != "string"
+                width["value"] = max(head_width(name), min(width["value"], BAR) if figure else width["value"])

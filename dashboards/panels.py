@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -60,6 +60,8 @@ class Size:
 #: A number; its title is read at 1366 pixels, where a sixth of the width cuts it off.
 SMALL, HALF, THIRD, WIDE = Size(width=6, height=3), Size(), Size(width=8), Size(width=24)
 EPOCH = "Epoch"
+#: A curve whose siblings are empty: Grafana then calls it by no letter, and nothing says which of them it is.
+ALONE = "the only one with epochs"
 #: In a cell whose label is empty.
 NOTHING = "–"
 NO_COLOURS: Mapping[str, str] = MappingProxyType({})
@@ -229,7 +231,7 @@ def lines(
         .axis_soft_min(0)
         .color_scheme(sdk.builders.FieldColor().mode(sdk.models.FieldColorModeId.PALETTE_CLASSIC))
         .thresholds_style(sdk.common.GraphThresholdsStyleConfig().mode(style.OFF if steps == PLAIN else style.DASHED))
-        .legend(_legend(size))
+        .legend(_legend(size, queries))
         .tooltip(_tooltip())
     )
     if stacked:
@@ -240,18 +242,21 @@ def lines(
     return _finish(panel.build(), title, about, queries, size, unit=unit, steps=steps, overrides=overrides)
 
 
-def _legend(size: Size) -> sdk.common.VizLegendOptions:
-    """Names in a row below a narrow panel, where a table would show three of eight; beside a wide one with figures."""
+def _legend(size: Size, queries: Sequence[Query] = ()) -> sdk.common.VizLegendOptions:
+    """Names below the panel, where a table shows three of eight; the last values too where there is room for all."""
     mode, place = sdk.common_models.LegendDisplayMode, sdk.common_models.LegendPlacement
-    legend = sdk.common.VizLegendOptions().show_legend(True)
-    if size.width < HALF.width:
-        return legend.display_mode(mode.LIST).placement(place.BOTTOM)
-    return legend.display_mode(mode.TABLE).placement(place.RIGHT).calcs(["max", "lastNotNull"])
+    legend = sdk.common.VizLegendOptions().show_legend(True).display_mode(mode.LIST).placement(place.BOTTOM)
+    many = size.width < HALF.width or any(_NUMBERED.search(query.legend) for query in queries)
+    return legend if many else legend.calcs(["lastNotNull"])
 
 
 def _tooltip() -> sdk.common.VizTooltipOptions:
     mode, order = sdk.common_models.TooltipDisplayMode.MULTI, sdk.common_models.SortOrder.DESCENDING
     return sdk.common.VizTooltipOptions().mode(mode).sort(order)
+
+
+#: Pixels: one of a panel's height in Grafana's grid, what a timeline needs beside its rows, a row that can be read.
+_UNIT, _AROUND, _STATE_ROW = 38, 94, 18
 
 
 def timeline(
@@ -276,12 +281,15 @@ def timeline(
         .line_width(0)
         .legend(sdk.common.VizLegendOptions().show_legend(False))
         .no_value("no data")
+        .per_page((size.height * _UNIT - _AROUND) // _STATE_ROW)
     )
     if link:
         panel = panel.data_links([sdk.builders.DashboardLink(link[0]).url(link[1])])
     return _finish(panel.build(), title, about, queries, size, mappings=mappings)
 
 
+#: Pixels of a name such as `rank 0, worker 0`, which Grafana cuts at the beginning.
+_ROW_NAME = 110
 #: More cells than pixels show as stripes.
 _CELLS = 80
 
@@ -301,7 +309,7 @@ def rows(title: str, about: About, query: Query, *, unit: str = "", size: Size =
     """A row for each series, its value over time as colour: which worker, which rank, and when."""
     panel = (
         _heatmap(sdk.heatmap_models.HeatmapColorScale.LINEAR)
-        .y_axis(sdk.heatmap.YAxisConfig().reverse(True))  # row 0 at the top
+        .y_axis(sdk.heatmap.YAxisConfig().reverse(True).axis_width(_ROW_NAME))  # row 0 at the top
         .cell_values(sdk.heatmap.CellValues().unit(look.UNITS[unit or query.expr.unit]))
         .cell_gap(0)
     )
@@ -328,6 +336,17 @@ def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
     )
 
 
+#: Pixels in a table: a letter of a head, a Chinese one, a small one, what stands around it, the sign of a filter or of
+#: sorting; then a figure with its unit, a bar, the name of a row.
+_LETTER, _WIDE_LETTER, _SMALL, _MARGIN, _SIGN = 8, 14, 7, 26, 20
+_FIGURE, BAR, _NAME = 85, 110, 150
+
+
+def head_width(title: str) -> int:
+    """Pixels that a column's title needs; Chinese characters are as wide as they are high."""
+    return sum(_LETTER if letter.isascii() else _WIDE_LETTER for letter in title) + _MARGIN
+
+
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """A column of a table.
@@ -338,7 +357,10 @@ class Column:
         label: show this label instead of the value.
         highest: draw a bar, full at this value.
         filled: colour the whole cell by `steps` or `mappings`, not the text alone.
+        width: in pixels. Without it a number is as wide as its head; labels share what is left, `least` each at least.
+        wraps: long text goes on below, from Grafana 11 on.
         link: title and address of where a click on the cell leads.
+        sorted: the table is sorted by it.
     """
 
     title: str
@@ -351,7 +373,10 @@ class Column:
     mappings: tuple[sdk.models.ValueMap, ...] = ()
     decimals: int | None = None
     width: int | None = None
+    least: int = 100
+    wraps: bool = False
     link: tuple[str, str] | None = None
+    sorted: bool = False
 
     def looks(self) -> dict[str, Any]:
         """The column's properties in Grafana's words."""
@@ -362,18 +387,27 @@ class Column:
             "thresholds": {"mode": "absolute", "steps": steps},
             "mappings": [json.loads(sdk.JSONEncoder().encode(each)) for each in (look.NOT_AVAILABLE, *self.mappings)],
             "custom.cellOptions": self._cell(),
-            "decimals": self.decimals,
-            "custom.width": self.width,
+            "decimals": 1 if self.decimals is None and self.highest is not None else self.decimals,
+            "custom.filterable": bool(self.label),
+            **self._widths(),
             "links": [{"title": self.link[0], "url": self.link[1]}] if self.link else None,
         }
         bar = {} if self.highest is None else {"min": 0, "max": self.highest}
         return {key: value for key, value in (wanted | bar).items() if value is not None}
 
-    def _cell(self) -> dict[str, str]:
+    def _widths(self) -> dict[str, int]:
+        if self.label and self.width is None:
+            return {"custom.minWidth": max(len(self.title) * _SMALL + _SIGN + _SIGN, self.least)}
+        head = head_width(self.title) + (_SIGN if self.sorted else 0)
+        return {"custom.width": self.width or max(head, _FIGURE if self.highest is None else BAR)}
+
+    def _cell(self) -> dict[str, Any]:
         if self.highest is not None:
             return {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
         if self.filled:
             return {"type": "color-background", "mode": "basic"}
+        if self.wraps:
+            return {"type": "auto", "wrapText": True}
         return {"type": "auto" if self.steps == PLAIN and not self.mappings else "color-text"}
 
 
@@ -394,14 +428,23 @@ def table(
     column has them; `sort` names the column to sort by, descending.
     """
     label, head = key
-    panel = sdk.table.Panel().filterable(True).cell_height(sdk.common_models.TableCellHeight.SM).no_value("no data")
+    panel = sdk.table.Panel().cell_height(sdk.common_models.TableCellHeight.SM).no_value("no data")
     if sort:
         panel = panel.sort_by([sdk.common.TableSortByFieldState().display_name(sort).desc(True)])
     for transformation in _joined(label, {label: head, **_fields(columns)}):
         panel = panel.with_transformation(transformation)
-    overrides = [override("byName", column.title, column.looks()) for column in columns]
+    overrides = [
+        override("byName", column.title, replace(column, sorted=column.title == sort).looks()) for column in columns
+    ]
     of_key = Column(
-        title=head, expr=columns[0].expr, width=width, link=link, mappings=key_mappings, filled=bool(key_mappings)
+        title=head,
+        expr=columns[0].expr,
+        label=label,
+        width=width,
+        least=_NAME,
+        link=link,
+        mappings=key_mappings,
+        filled=bool(key_mappings),
     )
     overrides.append(override("byName", head, of_key.looks()))
     queries = [Query(expr) for expr in _exprs(columns)]
@@ -449,7 +492,7 @@ def epochs(
         .legend(_legend(THIRD))
         .tooltip(_tooltip())
     )
-    titles = _fields([Column(title=query.legend, expr=query.expr) for query in queries])
+    titles = {"Value": ALONE, **_fields([Column(title=query.legend, expr=query.expr) for query in queries])}
     join, *arrange = _joined("epoch", {"epoch": EPOCH, **titles})
     number = {"conversions": [{"targetField": "epoch", "destinationType": "number"}], "fields": {}}
     convert = sdk.models.DataTransformerConfig(id_val="convertFieldType", options=number)

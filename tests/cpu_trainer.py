@@ -27,6 +27,7 @@ from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.models.yolo.segment import SegmentationTrainer
 
 OPTIONS = json.loads(os.environ["CPU_TRAINER"])
+PROBED = json.loads(os.environ.get("YOLOSCOPE_ARGUMENTS", "{}"))  # by `yoloscope tune`
 RANKS = OPTIONS["ranks"]
 RANK = int(os.environ.get("RANK", "0"))
 IS_RANK = "LOCAL_RANK" in os.environ
@@ -93,7 +94,7 @@ class _Cpu:
         return dataset
 
     def get_dataloader(self, *args, **kwargs):
-        self.args.workers = OPTIONS["workers"]  # Ultralytics has set 0
+        self.args.workers = PROBED.get("workers", OPTIONS["workers"])  # Ultralytics has set 0
         return super().get_dataloader(*args, **kwargs)
 
     def _close_dataloader_mosaic(self):

@@ -7,10 +7,12 @@ process ends, and what is left of it. CUDA's errors are raised with CUDA's words
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,6 +62,11 @@ DEATHS = [
     ("cuda_no_kernel_image", "raise RuntimeError('CUDA error: no kernel image is available for')", "no kernel image"),
     ("cuda_driver", "raise RuntimeError('CUDA driver version is insufficient for CUDA')", "insufficient"),
     ("collective_timeout", "raise RuntimeError('Watchdog caught collective operation timeout')", "Watchdog"),
+    (
+        "driver_mismatch",
+        "raise RuntimeError('CUDA error: system has unsupported display driver / cuda driver combination')",
+        "unsupported display driver",
+    ),
     ("labels", "raise ValueError('No labels found in /data/train.cache')", "No labels found"),
     ("not_a_number", "raise RuntimeError('Training failed: NaN persisted for 4 epochs')", "NaN persisted"),
     ("worker_killed", "raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')", "pid 7"),
@@ -74,21 +81,35 @@ DEATHS = [
     ("native_crash", "os.kill(os.getpid(), signal.SIGBUS)", "SIGBUS"),
     ("native_crash", "os.kill(os.getpid(), signal.SIGFPE)", "SIGFPE"),
     ("terminated", "os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM; in <module>"),
+    ("hangup", "os.kill(os.getpid(), signal.SIGHUP)", "SIGHUP; in <module>"),
+    ("slurm_time_limit", "os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM.*at the end of the job's time"),
+    ("slurm_time_limit", "os.kill(os.getpid(), signal.SIGKILL)", "at the end of the job's time"),
+    ("slurm_cancelled", "os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM.*before the end of the job's time"),
     ("scheduler", "os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM"),
     ("eviction", "os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM"),
     ("unknown", "os.kill(os.getpid(), signal.SIGKILL)", "exited without a final state"),
     ("an exception left the trainer", "1 / 0", "ZeroDivisionError: division by zero; in <module>"),
 ]
-ENVIRONMENT = {"scheduler": {"SLURM_JOB_ID": "77"}, "eviction": {"POD_NAME": "train-0"}}
+ENVIRONMENT = {
+    "scheduler": {"SLURM_JOB_ID": "77"},
+    "slurm_time_limit": {"SLURM_JOB_ID": "77", "SLURM_JOB_END_TIME": "+0"},
+    "slurm_cancelled": {"SLURM_JOB_ID": "77", "SLURM_JOB_END_TIME": "+3600"},
+    "eviction": {"POD_NAME": "train-0"},
+}
 LEFT_OUT = ("YOLOSCOPE", "SLURM", "POD_", "PYTHONFAULTHANDLER")
 
 
-def train(base: Path, code: str, how: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """One training, with hooks or without."""
+def train(
+    base: Path, code: str, how: str, environ: dict[str, str], *, replace: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """One training, with hooks or without; in place of this process with `replace`."""
+    environ = {key: f"{time.time() + int(value):.0f}" if value[0] == "+" else value for key, value in environ.items()}
     known = {key: value for key, value in os.environ.items() if not key.startswith(LEFT_OUT)}
     paths = os.pathsep.join(str(ROOT / part) for part in ("trainer_hooks", "tests/trainer_hooks"))
     records = {"YOLOSCOPE_DIR": str(base / "records"), "YOLOSCOPE_RUN": "dying", "PYTHONPATH": paths}
     command = [sys.executable, "-c", SCRIPT, str(base / "project"), how, code]
+    if replace:
+        os.execve(command[0], command, known | records | environ)
     return subprocess.run(
         command, env=known | records | environ, capture_output=True, text=True, timeout=60, check=False
     )
@@ -113,6 +134,37 @@ def test_a_death_is_named(tmp_path: Path, cause: str, code: str, evidence: str) 
 def _last_line(text: str) -> str:
     """What a traceback ends with; where its lines are differs, because the hooks call the callback."""
     return text.rstrip().rpartition("\n")[2]
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(tmp_path: Path) -> None:
+    """What is ignored stays ignored, also while and after we look."""
+    code = "os.kill(os.getpid(), signal.SIGHUP); print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, flush=True)"
+    for how in ("plain", "hooks"):
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does
+        try:
+            done = train(tmp_path, code, how, {})
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        assert (done.returncode, done.stdout) == (0, "begins\n" + "True\n" * 2 + "ends\n"), done
+
+
+def test_a_terminal_that_is_closed(tmp_path: Path) -> None:
+    """The kernel's own SIGHUP, to a training in the foreground of a terminal whose other end goes."""
+    code = "import time; print('waits', flush=True); time.sleep(60)"
+    pid, terminal = pty.fork()
+    if not pid:
+        train(tmp_path, code, "hooks", {}, replace=True)
+    shown = b""
+    while b"waits" not in shown:
+        shown += os.read(terminal, 1000)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGHUP
+    (run,) = postmortem.runs(tmp_path / "records")
+    shown_cause = (
+        CliRunner().invoke(main, ["report", "--black-box", run, "--records", str(tmp_path / "records")]).output
+    )
+    assert "SIGHUP; in <module>" in shown_cause
+    assert "cause hangup: " in shown_cause
 
 
 def test_sigterm_of_the_users_own_stays_the_users(tmp_path: Path) -> None:

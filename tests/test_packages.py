@@ -30,15 +30,25 @@ EDGES: dict[str, set[str]] = {
     "config": {"collectors", "diagnosis", "yaml_files", "yoloscope_record"},
     "sampling": {"catalog", "collectors"},
     "registry": {"collectors", "config", "sampling"},
-    "web": {"catalog", "config", "sampling", "yaml_files"},
+    "web": {"catalog", "config", "diagnosis", "sampling", "yaml_files"},
     "service": {"config", "diagnosis", "registry", "web"},
-    "notify": {"diagnosis", "recordings", "reports", "web", "yoloscope_record"},
+    "notify": {"reports", "web"},
     "recordings": {"catalog", "collectors", "config", "measures", "sampling", "yoloscope_record"},
     "reports": {"catalog", "diagnosis", "measures"},
     "terminal": {"catalog", "diagnosis", "measures"},
     "client": {"catalog", "config", "diagnosis", "recordings", "sampling", "service"},
     "simulation": {"catalog", "collectors", "diagnosis"},
     "demo": {"client"},
+    "tuning": {
+        "catalog",
+        "config",
+        "diagnosis",
+        "measures",
+        "registry",
+        "reports",
+        "service",
+        "yoloscope_record",
+    },
 }
 #: What a user calls stands above all rooms.
 ON_TOP = {"cli", "commands"}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import re
 
+import pytest
+
 from docs.pictures import rooms
 from docs.pictures.__main__ import HERE, top
 from docs.pictures.dashboards import SHOWN
+from tests.dashboards.queries import DASHBOARDS
 
 
 def letters(text: str) -> str:
@@ -45,12 +48,14 @@ def test_every_room_says_what_is_in_it() -> None:
     assert [room for room in rooms.EDGES if not rooms.summary(room).endswith(".")] == []
 
 
-def test_photographs_are_small_and_shown() -> None:
-    """Each picture of a dashboard stands in its page in both languages, and costs no more than 150 kB."""
+@pytest.mark.parametrize("suffix", ["", ".zh-CN"])
+def test_photographs_are_small_and_shown(suffix: str) -> None:
+    """Each dashboard's picture stands in its page, and beside the one from before; none costs more than 150 kB."""
+    assert {f"en/{name}" for name in SHOWN} == {name for name in DASHBOARDS if name.startswith("en/")}
+    beside = (HERE / f"README{suffix}.md").read_text(encoding="utf-8")
     for name in SHOWN:
-        picture = HERE / f"{name}.png"
-        assert picture.stat().st_size < 150_000
-        page = "README" if name == "run" else name
-        for suffix in ("", ".zh-CN"):
-            written = (HERE.parent / f"dashboards/{page}{suffix}.md").read_text(encoding="utf-8")
-            assert f"](../pictures/{name}.png)" in written
+        written = (HERE.parent / f"dashboards/{name}{suffix}.md").read_text(encoding="utf-8")
+        assert f"](../pictures/{name}.png)" in written
+        for picture in (f"{name}.png", f"before/{name}.png"):
+            assert f"]({picture})" in beside
+            assert (HERE / picture).stat().st_size < 150_000

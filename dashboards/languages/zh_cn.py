@@ -19,6 +19,8 @@ _COMMON: Final = {
     "Run B": "任务 B",
     "Rank": "Rank",
     "Ranks": "Rank 数",
+    "Comparison of ranks": "各 rank",
+    "the only one with epochs": "唯一有 epoch 的",
     "rank {{rank}}": "rank {{rank}}",
     "Node": "节点",
     "Nodes": "节点",
@@ -165,6 +167,18 @@ _FLEET: Final = {
     "Alerts that are pending or firing.": "待定或触发中的告警。",
     "mAP50-95": "mAP50-95",
     "Progress": "进度",
+    "Progress of the runs": "任务进度",
+    "Progress by run": "各任务的进度",
+    "Progress grows, the last batch is a few seconds old.": "进度持续增长，距上一个 batch 只有几秒。",
+    "Minutes since the last batch while the state is train: the run hangs. A click opens it.": (
+        "状态为 train 而几分钟没有 batch：任务卡住。点击打开该任务。"
+    ),
+    "One row for each run; images per second of all its ranks together.": "每个任务一行；图像/秒为全部 rank 之和。",
+    "Energy and waste of both runs": "两个任务的电量与浪费",
+    "Less for the faster run.": "较快的任务更少。",
+    "More energy per epoch: the GPUs wait, and draw power while they do.": (
+        "每个 epoch 的电量更多：GPU 在等待，等待时也耗电。"
+    ),
     "Last batch": "距上一个 batch",
     "Blue.": "蓝色。",
     "One row for each node whose exporter answers; n/a: no GPU, or a figure its hardware does not have.": (
@@ -290,7 +304,7 @@ _FLEET: Final = {
     "Verdicts of the runs": "各任务的诊断结论",
     "Waste under a tenth of the hours held.": "浪费不到占用小时的十分之一。",
     "Wasted": "浪费",
-    "What needs a look": "需要查看的",
+    "Needs attention": "需要查看的",
 }
 
 _RUN: Final = {
@@ -465,11 +479,11 @@ _RUN: Final = {
     "Training errors": "训练异常",
     "Verdicts of the diagnosis, while they held for a rank.": "诊断结论在任一 rank 上成立的时段。",
     "Verdicts over time": "诊断结论随时间变化",
-    "What is wrong, and what to do": "问题与修改方法",
+    "Diagnosis and fix": "问题与修改方法",
     ("Whose run it is: the Slurm job's user, else the process's; as workload the Slurm job, else namespace/pod."): (
         "任务属于谁：Slurm 作业的用户，否则为进程的用户；以及 Slurm 作业，或命名空间/pod。"
     ),
-    "Whose run, its alerts and its configuration": "归属、告警与配置",
+    "Owner, alerts and configuration": "归属、告警与配置",
     "You.": "是你。",
     (
         "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to "
@@ -506,14 +520,14 @@ _DATA: Final = {
     "Workers that take twice as long for a batch as the mean of their rank's other workers.": (
         "准备一个 batch 的时间达到同一 rank 其他 worker 均值两倍的 worker 数。"
     ),
-    "Workers that died": "异常退出的 worker",
+    "Dead workers": "异常退出的 worker",
     "Loader workers that ended by a signal or an error, in the time range.": (
         "时间范围内因信号或错误退出的数据加载 worker。"
     ),
     "Most often killed for lack of memory or of /dev/shm: fewer workers, or a larger shared memory.": (
         "多因内存或 /dev/shm 不足被终止：减少 workers，或增大共享内存。"
     ),
-    "How long batches take": "batch 用时",
+    "Batch times": "batch 用时",
     "Batch preparation, all workers": "准备 batch 的时间（全部 worker）",
     "How many batches per second took how long to prepare, over all loader workers.": (
         "所有数据加载 worker 中，每秒有多少个 batch 用了多长时间准备。"
@@ -542,7 +556,7 @@ _DATA: Final = {
     "Half of the batches late: too little preparation. Only 99 %: single slow batches.": (
         "一半的 batch 要等：准备能力不足。仅 99% 线高：个别 batch 慢。"
     ),
-    "Worker by worker": "逐个 worker",
+    "Loader workers": "逐个 worker",
     "rank {{rank}}, worker {{worker}}": "rank {{rank}}，worker {{worker}}",
     "All blue.": "全部为蓝色。",
     "in time": "准时",
@@ -554,10 +568,9 @@ _DATA: Final = {
     ),
     "Rank/worker": "Rank/worker",
     "On a CPU": "占用 CPU",
-    "Batches per second": "每秒 batch 数",
-    "Pages from storage per second": "每秒从存储读取的页",
+    "Pages read per second": "每秒读取的页",
     "Preparing a batch, by worker": "各 worker 准备一个 batch 的时间",
-    "The queue, and what it costs": "队列及其代价",
+    "Loader queue": "队列及其代价",
     "ready": "已就绪",
     "Batches ready": "就绪的 batch",
     "Batches ready and waiting for the trainer.": "已就绪、等待训练进程的 batch。",
@@ -581,7 +594,7 @@ _DATA: Final = {
     ),
     "started again": "重启",
     "died": "异常退出",
-    "Workers started again and died": "worker 重启与异常退出",
+    "Worker restarts and deaths": "worker 重启与异常退出",
     "Loader workers started again (close_mosaic, OOM rebuild).": (
         "重新启动的数据加载 worker（close_mosaic、显存不足后重建）。"
     ),
@@ -685,7 +698,7 @@ _MEMORY: Final = {
     "Above 97 % the next large batch may fail: a smaller batch or imgsz, amp=True.": (
         "高于 97% 时下一个大的 batch 可能失败：减小 batch 或 imgsz，或 amp=True。"
     ),
-    "Left at the peak": "峰值时剩余",
+    "Free at the peak": "峰值时剩余",
     "Device memory less the peak, on the rank where it is tightest.": "显存减去峰值，取最紧张的 rank。",
     "A tenth of the memory.": "显存的十分之一。",
     "Much more: a larger batch uses the GPU better. See peak against batch size below.": (
@@ -717,7 +730,7 @@ _MEMORY: Final = {
     "A smaller batch or imgsz; Ultralytics halves the batch by itself in the first epoch only.": (
         "减小 batch 或 imgsz；Ultralytics 只在第一个 epoch 自动将 batch 减半。"
     ),
-    "What fills the GPU": "显存被什么占用",
+    "Memory use": "显存被什么占用",
     "tensors": "张量",
     "PyTorch's cache": "PyTorch 缓存",
     "CUDA context and others": "CUDA 上下文及其他",
@@ -749,7 +762,7 @@ _MEMORY: Final = {
         "开始训练 batch 以来失败、清空缓存后重试的分配。"
     ),
     "Retries come before the failure: act on the first.": "重试先于失败出现：第一次出现就应处理。",
-    "Growth, and what would fit": "增长，以及还能放下多少",
+    "Memory growth and batch size": "增长，以及还能放下多少",
     "tensors, peak": "张量峰值",
     "reserved, peak": "保留峰值",
     "Peak in each epoch": "每个 epoch 的峰值",
@@ -767,7 +780,7 @@ _MEMORY: Final = {
     "Take two rows of the same model: their slope tells what the next larger batch needs.": (
         "取同一模型的两行：由斜率可知更大的 batch 需要多少。"
     ),
-    "Images in a batch": "batch size（每个 rank）",
+    "Images in a batch": "每 rank batch size",
     "Of the GPU": "占 GPU 显存",
     "Host memory of the run": "任务的主机内存",
     "Resident memory of the rank's processes.": "rank 各进程的常驻内存。",
@@ -800,7 +813,7 @@ _MEMORY: Final = {
 
 _RANKS: Final = {
     "yoloscope / DDP ranks": "yoloscope / DDP 各 rank",
-    "Slowest behind the others": "最慢 rank 的落后程度",
+    "Lag of the slowest rank": "最慢 rank 的落后程度",
     "How much longer the slowest rank's own time for a batch is than the mean of the other ranks.": (
         "最慢的 rank 每个 batch 的自身时间比其他 rank 均值长的比例。"
     ),
@@ -826,7 +839,7 @@ _RANKS: Final = {
     "Fewer: one has died, the others hang until NCCL's timeout. Kill the run.": (
         "变少：有 rank 异常退出，其余会卡到 NCCL 超时。请终止该任务。"
     ),
-    "Batches apart": "batch 差距",
+    "Difference in batches": "batch 差距",
     "Batches between the rank that has done most and the one that has done least, in the time range.": (
         "时间范围内完成最多与最少的 rank 之间相差的 batch 数。"
     ),
@@ -843,7 +856,7 @@ _RANKS: Final = {
     "Waits for peers": "等其他 rank",
     "Waits for data": "等数据",
     "Temperature": "温度",
-    "Time for a batch, by rank": "各 rank 每个 batch 的用时",
+    "Batch time by rank": "各 rank 每个 batch 的用时",
     "Waiting for peers, by rank": "等待其他 rank（按 rank）",
     "Time each rank waits for the others at the end of backward, for a batch.": (
         "各 rank 在每个 batch 的反向结束时等待其他 rank 的时间。"
@@ -860,9 +873,9 @@ _RANKS: Final = {
     "Equal: all wait for the slowest.": "相等：都在等最慢的。",
     "Different: they do not step together.": "不相等：它们不同步。",
     "slowest": "最慢",
-    "Slowest behind the others, over time": "最慢 rank 的落后程度随时间变化",
+    "Lag of the slowest rank, over time": "最慢 rank 的落后程度随时间变化",
     "Rising: heat, or a neighbour on that node.": "上升：过热，或该节点上有其他任务。",
-    "Why a rank is slow": "rank 为什么慢",
+    "Causes of a slow rank": "rank 为什么慢",
     "Clock of the multiprocessors over the highest.": "流式多处理器频率除以最高频率。",
     "Equal and near 100 %.": "相等且接近 100%。",
     "One lower: throttled. The dashboard Node says by what.": "某个偏低：降频。“节点”仪表盘说明原因。",
@@ -887,7 +900,7 @@ _RANKS: Final = {
     "One row stands out: that rank's GPU, node or data. All change at once: clocks, or the batch.": (
         "某一行颜色突出：检查该 rank 的 GPU、节点和数据。所有行同时变化：GPU 频率或 batch 有变化。"
     ),
-    "Own time for a batch, rank by rank": "各 rank 每个 batch 的自身时间",
+    "Own time for a batch, by rank": "各 rank 每个 batch 的自身时间",
     "SM clock / max, by rank": "SM 频率 / 最高（按 rank）",
     "Slow ranks over time": "慢的 rank",
     "The ranks of one run: which is slow, which wait for it, and why.": (
@@ -897,7 +910,7 @@ _RANKS: Final = {
         "粗线是其他 rank 在等待的 rank：它的 GPU 更慢、更热，或被共享。"
     ),
     "Waiting for a CPU, by rank": "等待 CPU（按 rank）",
-    "Which rank is slow": "哪个 rank 慢",
+    "Slow ranks": "哪个 rank 慢",
     "slow: rank {{rank}}": "慢：rank {{rank}}",
 }
 
@@ -913,7 +926,6 @@ _NODE: Final = {
     "Model": "型号",
     "Answers": "响应",
     "To slowdown": "距降频温度",
-    "ECC, uncorrected": "ECC 不可纠正",
     "Mean over the nodes chosen.": "所选节点的平均值。",
     "Full while GPUs wait: open Data pipeline.": "CPU 满而 GPU 在等：打开“数据管道”。",
     "Memory used": "已用内存",
@@ -940,7 +952,7 @@ _NODE: Final = {
     "Grows: the exporter's sampler hangs; see the collectors at the bottom.": (
         "增长：exporter 的采样器卡住；见底部的采集器。"
     ),
-    "GPUs at work": "GPU 工作情况",
+    "GPU activity": "GPU 工作情况",
     "GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}",
     "Share of time in which a kernel ran.": "有 CUDA kernel 在运行的时间占比。",
     "Saw teeth: waiting for data. Flat at zero: held but idle.": "锯齿：等待数据。一直为零：占用但空闲。",
@@ -1032,7 +1044,11 @@ _NODE: Final = {
     "None under DDP: NCCL takes PCIe, see NCCL_DEBUG=INFO.": "DDP 时没有：NCCL 走了 PCIe，用 NCCL_DEBUG=INFO 查看。",
     "{{kind}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，{{kind}}",
     "NVLink errors": "NVLink 错误",
-    "NVLink errors over all links, by kind.": "所有链路的 NVLink 错误，按种类。",
+    "NVLink errors over all links, by kind (replay, recovery, crc, ecc; generation 5: recovery, recovery_failed, "
+    "receive, integrity, effective).": (
+        "所有链路的 NVLink 错误，按种类（replay、recovery、crc、ecc；第 5 代：recovery、recovery_failed、receive、"
+        "integrity、effective）。"
+    ),
     "Replays above 1/s: a bad bridge or switch; drain the node.": "重放超过每秒 1 次：桥接器或交换机故障；排空节点。",
     "ECC errors": "ECC 错误",
     "ECC errors in the life of the GPU (corrected, uncorrected).": (
@@ -1046,16 +1062,20 @@ _NODE: Final = {
     "48, 79, 94, 95: hardware; drain the node. 13, 31, 43: the program. NVIDIA's Xid list has the rest.": (
         "48、79、94、95：硬件问题，排空节点。13、31、43：程序问题。其余见 NVIDIA 的 Xid 列表。"
     ),
-    "Memory repairs": "显存修复",
-    "Rows remapped and pages retired in the GPU's life.": "GPU 生命周期内重映射的行和停用的页。",
-    "Pending: reset the GPU when it is free. Failure, or 63 retired pages: replace it.": (
-        "待处理：GPU 空闲时复位。失败，或停用 63 页：更换。"
+    "Repairs": "修复",
+    "Rows remapped and pages retired in the GPU's life; what the driver asks for.": (
+        "GPU 生命周期内重映射的行和停用的页；驱动要求的操作。"
     ),
+    "Pending, a recovery action, a fault of the fabric: reset the GPU when it is free. Failure, SRAM, or 63 retired "
+    "pages: replace it.": "待处理、恢复操作、fabric 故障：GPU 空闲时复位。失败、SRAM 超限，或停用 63 页：更换。",
     "Rows, correctable": "行（可纠正）",
     "Rows, uncorrectable": "行（不可纠正）",
     "Pages retired": "停用的页",
     "Remap pending": "重映射待处理",
     "Remap failed": "重映射失败",
+    "SRAM over threshold": "SRAM 错误超阈值",
+    "Recovery action": "恢复操作",
+    "Fabric faults": "fabric 故障",
     "CPU time by mode": "CPU 时间按模式",
     "CPUs in each mode, over the nodes chosen; idle is left out.": "所选节点各模式占用的 CPU 数；不含 idle。",
     "user fills most; iowait small.": "主要是 user；iowait 很小。",
@@ -1113,7 +1133,7 @@ _NODE: Final = {
     "Errors while receiving.": "接收时的错误。",
     "Any: cable, transceiver, or a full queue.": "只要有：检查线缆、光模块或队列溢出。",
     "Disks and network": "磁盘与网络",
-    "Who uses it": "谁在使用",
+    "Processes and runs": "谁在使用",
     "Processes on the GPUs": "GPU 上的进程",
     "Node, GPU, process": "节点、GPU、进程",
     "Share of the GPU": "GPU 占用",
@@ -1149,12 +1169,12 @@ _NODE: Final = {
     "The trainer's log has one warning; the hooks turn themselves off and training goes on.": (
         "训练日志中有一条警告；hooks 会自行关闭，训练继续。"
     ),
-    "The exporter itself": "exporter 自身",
+    "Exporter": "exporter 自身",
     "Run started": "任务开始",
     "Utilization samples above 85 %": "利用率高于 85% 的采样",
     "Data age": "数据时效",
     "SM, tensor core and memory activity": "SM、tensor core 与显存活动",
-    "Runs here": "这里的任务",
+    "Runs on the node": "这里的任务",
     "Rejected values": "无效数值",
     "SM active": "SM 活跃",
     "Memory, encoder and decoder utilization": "显存、编码器与解码器利用率",
@@ -1186,7 +1206,7 @@ _COMPARE: Final = {
     ("Two runs side by side, over their whole course and over epochs. Needs Grafana 9.4 or newer for the curves."): (
         "两个任务并排对比：全程数据和按 epoch 的曲线。曲线需要 Grafana 9.4 或更新版本。"
     ),
-    "From run A to run B": "从任务 A 到任务 B",
+    "Change from run A to run B": "从任务 A 到任务 B",
     "Throughput": "吞吐",
     "Set the time range so that it holds both runs whole.": "请把时间范围设为完整包含两个任务。",
     "0 % if nothing changed.": "没有变化时为 0%。",
@@ -1215,7 +1235,7 @@ _COMPARE: Final = {
         "意外不同的版本或缓存设置，往往比任何调参更能说明问题。"
     ),
     "Setting": "配置项",
-    "How long each verdict held": "各结论持续的时间占比",
+    "Share of time by verdict": "各结论持续的时间占比",
     "compute_bound near 100 % in both.": "两者的 compute_bound 都接近 100%。",
     "The verdict that grew is what slowed the run.": "占比增大的结论就是变慢的原因。",
     "Over epochs": "按 epoch",
@@ -1238,7 +1258,7 @@ _COMPARE: Final = {
     "Flat and high.": "平稳且高。",
     "Lower in B: look at waiting for data beside it.": "B 更低：看旁边的等待数据。",
     "A or B": "A 或 B",
-    "Blue: B is faster. Orange: How long each verdict held says why.": (
+    "Blue: B is faster. Orange: Share of time by verdict says why.": (
         "蓝色：B 更快。橙色：原因见“各结论持续的时间占比”。"
     ),
     "GPU utilization, by epoch": "GPU 利用率（按 epoch）",

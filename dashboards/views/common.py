@@ -79,6 +79,8 @@ LIFECYCLE: Final = (
     Annotation("Loader workers restarted", _grew(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
 )
 
+#: Pixels of the longest verdict in a cell.
+VERDICT: Final = 370
 SEVERITY: Final = look.mapping(
     {
         "critical": ("critical", look.CRITICAL),
@@ -95,7 +97,7 @@ FIRING: Final = About(
 
 def verdict_column(expr: Expr) -> Column:
     """The verdict's name in words, in the colour of its severity; wide enough for the longest."""
-    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, width=280)
+    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, width=VERDICT)
 
 
 def severity_column(expr: Expr) -> Column:

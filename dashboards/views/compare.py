@@ -130,11 +130,11 @@ BETTER: look.Steps = ((None, look.WARNING), (-0.02, look.NEUTRAL), (0.02, look.O
 WORSE: look.Steps = ((None, look.OK), (-0.02, look.NEUTRAL), (0.02, look.WARNING))
 
 CHANGES = Row(
-    "From run A to run B",
+    "Change from run A to run B",
     [
         stat(
             "Throughput",
-            About("0 % if nothing changed.", "Blue: B is faster. Orange: How long each verdict held says why.", HINT),
+            About("0 % if nothing changed.", "Blue: B is faster. Orange: Share of time by verdict says why.", HINT),
             Query(change(images(A), images(B))),
             steps=BETTER,
             decimals=1,
@@ -194,26 +194,37 @@ FIGURES = Row(
                 expr=either(busy(BOTH)),
                 steps=look.below("gpu_well_used", "gpu_low"),
                 highest=1,
+                width=132,
             ),
-            Column(title="Images per second", expr=either(images(BOTH)), decimals=1),
+            Column(title="Images per second", expr=either(images(BOTH)), decimals=0, width=145),
             Column(
                 title="Waiting for data",
                 expr=either(waiting(BOTH)),
                 steps=look.above("input_share", "input_share_severe"),
                 highest=1,
+                width=138,
             ),
             Column(title="Peak memory", expr=either(most(BOTH, recording.RUN_PEAK_MEMORY))),
             Column(title="Best mAP50-95", expr=either(best(BOTH)), decimals=3),
             Column(title="Duration", expr=either(duration(BOTH))),
             Column(title="Epochs", expr=either(most(BOTH, m.TRAIN_EPOCH)), decimals=0),
-            Column(title="Images in a batch", expr=either(most(BOTH, m.TRAIN_BATCH_SIZE)), decimals=0),
+            Column(title="Images in a batch", expr=either(most(BOTH, m.TRAIN_BATCH_SIZE)), decimals=0, width=140),
             Column(title="Workers", expr=either(most(BOTH, m.TRAIN_WORKERS)), decimals=0),
+            link=RUN_LINK,
+            size=Size(width=24, height=4),
+        ),
+        table(
+            "Energy and waste of both runs",
+            About(
+                "Less for the faster run.", "More energy per epoch: the GPUs wait, and draw power while they do.", HINT
+            ),
+            ("run", "Run"),
+            Column(title="A or B", expr=which(), label="which", width=80),
             Column(title="Energy", expr=either(energy(BOTH))),
             Column(title="Energy per epoch", expr=either((energy(BOTH) / most(BOTH, m.TRAIN_EPOCH)).of("joules"))),
             Column(title="GPU-hours wasted", expr=zero(wasted(BOTH), both_there()), decimals=2),
             link=RUN_LINK,
-            width=200,
-            size=Size(width=24, height=5),
+            size=Size(width=24, height=4),
         ),
         table(
             "Configuration that differs",
@@ -228,12 +239,11 @@ FIGURES = Row(
             size=HALF,
         ),
         table(
-            "How long each verdict held",
+            "Share of time by verdict",
             About("compute_bound near 100 % in both.", "The verdict that grew is what slowed the run.", HINT),
             ("verdict", "Verdict"),
             Column(title="Run A", expr=zero(verdict_share(A), verdict_share(B)), highest=1),
             Column(title="Run B", expr=zero(verdict_share(B), verdict_share(A)), highest=1),
-            width=300,
             key_mappings=(verdicts.TITLES,),
             size=HALF,
         ),

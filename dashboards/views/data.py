@@ -124,7 +124,7 @@ GLANCE = Row(
             size=EIGHTH,
         ),
         stat(
-            "Workers that died",
+            "Dead workers",
             About(
                 "0.",
                 "Most often killed for lack of memory or of /dev/shm: fewer workers, or a larger shared memory.",
@@ -139,7 +139,7 @@ GLANCE = Row(
 )
 
 LATENCY = Row(
-    "How long batches take",
+    "Batch times",
     [
         heatmap(
             "Batch preparation, all workers",
@@ -173,7 +173,7 @@ LATENCY = Row(
 )
 
 WORKERS = Row(
-    "Worker by worker",
+    "Loader workers",
     [
         rows(
             "Batch preparation by worker",
@@ -197,7 +197,7 @@ WORKERS = Row(
             Query(of_run(total("max", late())), "any worker"),
             Query(late_at_all(), "rank {{rank}}, worker {{worker}}"),
             mappings=(LATENESS,),
-            size=Size(width=24, height=6),
+            size=Size(width=24, height=9),
         ),
         table(
             "Workers",
@@ -216,18 +216,12 @@ WORKERS = Row(
             ),
             Column(title="On a CPU", expr=by_worker(computing(*WORKER)), highest=1),
             Column(
-                title="Batches per second",
-                expr=by_worker(total("sum", RUN.rate(m.TRAIN_WORKER_BATCHES_TOTAL), *WORKER)),
-                unit="batches/s",
-                decimals=2,
-            ),
-            Column(
-                title="Pages from storage per second",
+                title="Pages read per second",
                 expr=by_worker(total("sum", RUN.rate(m.TRAIN_WORKER_MAJOR_FAULTS_TOTAL), *WORKER)),
                 decimals=1,
             ),
             sort=loader.WORKER_TO_OTHERS.title,
-            size=Size(width=12, height=9),
+            size=Size(width=16, height=9),
         ),
         lines(
             "Preparing a batch, by worker",
@@ -242,13 +236,13 @@ WORKERS = Row(
                 "slow: rank {{rank}}, worker {{worker}}",
                 CULPRIT,
             ),
-            size=Size(width=12, height=9),
+            size=Size(width=8, height=9),
         ),
     ],
 )
 
 QUEUE = Row(
-    "The queue, and what it costs",
+    "Loader queue",
     [
         lines(
             "Batches ready",
@@ -292,7 +286,7 @@ QUEUE = Row(
             size=THIRD,
         ),
         lines(
-            "Workers started again and died",
+            "Worker restarts and deaths",
             About("Zero, but for close_mosaic.", "Deaths: dmesg for the OOM killer, df /dev/shm for shared memory."),
             Query(total("sum", RUN.increase(m.TRAIN_WORKER_RESTARTS_TOTAL)), "started again"),
             Query(total("sum", RUN.increase(m.TRAIN_WORKER_DEATHS_TOTAL)), "died"),

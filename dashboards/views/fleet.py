@@ -109,7 +109,7 @@ def known_nodes() -> Expr:
 
 
 GLANCE = Row(
-    "What needs a look",
+    "Needs attention",
     [
         stat(
             "Failed runs",
@@ -179,18 +179,18 @@ GLANCE = Row(
                 "One row for each run that lives or ended a short while ago; the worst verdict of its ranks.",
             ),
             ("run", "Run"),
-            Column(title="Severity", expr=worst("verdict"), mappings=(verdicts.LEVELS,), filled=True, width=105),
+            Column(title="Severity", expr=worst("verdict"), mappings=(verdicts.LEVELS,), filled=True, width=100),
             verdict_column(worst("verdict")),
-            Column(title="State", expr=state(), label="state", width=75),
+            Column(title="State", expr=state(), label="state", width=80),
             Column(title="User", expr=owner(), label="user", width=90),
-            Column(title="Job or pod", expr=owner(), label="workload", width=110),
+            Column(title="Job or pod", expr=owner(), label="workload", width=120),
             Column(
                 title=gpu.BUSY.title,
                 expr=run(recording.RUN_GPU_BUSY),
                 steps=look.below("gpu_well_used", "gpu_low"),
                 highest=1,
                 decimals=0,
-                width=145,
+                width=135,
             ),
             Column(
                 title=training.DATA_WAIT.title,
@@ -198,26 +198,10 @@ GLANCE = Row(
                 steps=look.above("input_share", "input_share_severe"),
                 highest=1,
                 decimals=0,
-                width=145,
+                width=140,
             ),
-            Column(
-                title="Images per second",
-                expr=run(recording.RUN_IMAGES, "sum"),
-                unit="images/s",
-                decimals=0,
-                width=150,
-            ),
-            Column(title="Progress", expr=run(recording.RUN_PROGRESS), highest=1, decimals=0, width=110),
-            Column(title="ETA", expr=run(recording.RUN_REMAINING), width=90),
-            Column(
-                title="Last batch",
-                expr=since(total("max", NODES(recording.RUN_LAST_BATCH), "run")),
-                steps=look.above("late_batch", "stall_most_seconds"),
-                width=90,
-            ),
-            Column(title="mAP50-95", expr=run(recording.RUN_MAP), unit="score", decimals=3, width=90),
+            Column(title="ETA", expr=run(recording.RUN_REMAINING), width=80),
             link=RUN_LINK,
-            width=190,
             sort="Severity",
             size=Size(width=24, height=10),
         ),
@@ -350,6 +334,33 @@ USE = Row(
     ],
 )
 
+PROGRESS = Row(
+    "Progress of the runs",
+    [
+        table(
+            "Progress by run",
+            About(
+                "Progress grows, the last batch is a few seconds old.",
+                "Minutes since the last batch while the state is train: the run hangs. A click opens it.",
+                "One row for each run; images per second of all its ranks together.",
+            ),
+            ("run", "Run"),
+            Column(title="Progress", expr=run(recording.RUN_PROGRESS), highest=1, decimals=0),
+            Column(title="ETA", expr=run(recording.RUN_REMAINING), width=80),
+            Column(
+                title="Last batch",
+                expr=since(total("max", NODES(recording.RUN_LAST_BATCH), "run")),
+                steps=look.above("late_batch", "stall_most_seconds"),
+            ),
+            Column(title="Images per second", expr=run(recording.RUN_IMAGES, "sum"), unit="images/s", decimals=0),
+            Column(title="mAP50-95", expr=run(recording.RUN_MAP), unit="score", decimals=3),
+            link=RUN_LINK,
+            sort="Progress",
+            size=Size(width=24, height=8),
+        )
+    ],
+)
+
 NODES_ROW = Row(
     "Nodes",
     [
@@ -361,10 +372,10 @@ NODES_ROW = Row(
                 "One row for each node whose exporter answers; n/a: no GPU, or a figure its hardware does not have.",
             ),
             ("instance", "Node"),
-            Column(title="GPUs", expr=node(recording.NODE_GPUS), decimals=0),
-            Column(title="Held", expr=node(recording.NODE_GPUS_HELD), decimals=0),
-            Column(title="Idle", expr=node(recording.NODE_GPUS_IDLE), steps=look.above(1), decimals=0),
-            Column(title="Faulty", expr=node(recording.NODE_GPUS_FAULTY), steps=look.above(1, 1), decimals=0),
+            Column(title="GPUs", expr=node(recording.NODE_GPUS), width=65, decimals=0),
+            Column(title="Held", expr=node(recording.NODE_GPUS_HELD), width=65, decimals=0),
+            Column(title="Idle", expr=node(recording.NODE_GPUS_IDLE), width=65, steps=look.above(1), decimals=0),
+            Column(title="Faulty", expr=node(recording.NODE_GPUS_FAULTY), width=65, steps=look.above(1, 1), decimals=0),
             Column(title=gpu.BUSY.title, expr=node(recording.NODE_GPU_BUSY), highest=1),
             Column(
                 title="GPU memory", expr=node(recording.NODE_GPU_MEMORY), steps=look.above("cuda_peak_share"), highest=1
@@ -439,7 +450,7 @@ BOARD = Board(
     title="Fleet",
     about="All nodes and runs: which run or node needs a look, whose it is, and what it costs.",
     variables=NODE_VARIABLES,
-    rows=(GLANCE, ALERTS, NODES_ROW, USE, SPREAD),
+    rows=(GLANCE, ALERTS, PROGRESS, NODES_ROW, USE, SPREAD),
     span="now-6h",
     refresh="1m",
 )

@@ -82,7 +82,7 @@ GLANCE = Row(
             size=Size(width=8, height=3),
         ),
         stat(
-            "Left at the peak",
+            "Free at the peak",
             About(
                 "A tenth of the memory.",
                 "Much more: a larger batch uses the GPU better. See peak against batch size below.",
@@ -137,7 +137,7 @@ GLANCE = Row(
 )
 
 TIME = Row(
-    "What fills the GPU",
+    "Memory use",
     [
         lines(
             "Device memory by user",
@@ -187,7 +187,7 @@ TIME = Row(
 )
 
 GROWTH = Row(
-    "Growth, and what would fit",
+    "Memory growth and batch size",
     [
         epochs(
             "Peak in each epoch",

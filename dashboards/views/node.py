@@ -131,17 +131,15 @@ GLANCE = Row(
                 "One row for each GPU.",
             ),
             ("which", "GPU"),
-            Column(title="Model", expr=model(), label="name", width=200),
+            Column(title="Model", expr=model(), label="name"),
             Column(title="Answers", expr=row(gpu(m.GPU_UP)), mappings=(UP_OR_DOWN,), filled=True),
-            Column(title=gpu_measures.BUSY.title, expr=row(of_gpu(gpu_measures.BUSY)), highest=1),
-            Column(title="SM active", expr=row(of_gpu(gpu_measures.SM_ACTIVE)), highest=1),
+            Column(title=gpu_measures.BUSY.title, expr=row(of_gpu(gpu_measures.BUSY)), highest=1, width=132),
             Column(
                 title="GPU memory",
                 expr=row(of_gpu(gpu_measures.MEMORY_USED)),
                 steps=look.above("cuda_peak_share"),
                 highest=1,
             ),
-            Column(title="Power / limit", expr=row(of_gpu(gpu_measures.POWER_OF_LIMIT)), highest=1),
             Column(title="Temperature", expr=row(of_gpu(gpu_measures.HEAT_CELSIUS)), decimals=0),
             Column(
                 title="To slowdown",
@@ -149,7 +147,6 @@ GLANCE = Row(
                 steps=look.below("margin", 1),
                 decimals=0,
             ),
-            Column(title=gpu_measures.CLOCK.title, expr=row(of_gpu(gpu_measures.CLOCK)), highest=1),
             Column(
                 title="Throttled",
                 expr=row(of_gpu(gpu_measures.SLOWED)),
@@ -160,15 +157,15 @@ GLANCE = Row(
                 expr=row(of_gpu(gpu_measures.PCIE_WIDTH)),
                 steps=look.below(1),
                 decimals=0,
+                width=130,
             ),
             Column(
-                title="ECC, uncorrected",
+                title="ECC errors",
                 expr=row(grown(m.GPU_ECC_ERRORS_TOTAL, kind="uncorrected")),
                 steps=look.above(1, 1),
                 decimals=0,
             ),
-            Column(title="Xid", expr=row(zero(xid(), gpu(m.GPU_INFO))), steps=look.above(1), decimals=0),
-            width=190,
+            Column(title="Xid", expr=row(zero(xid(), gpu(m.GPU_INFO))), steps=look.above(1), decimals=0, width=60),
             size=Size(width=24, height=10),
         ),
         stat(
@@ -235,7 +232,7 @@ GLANCE = Row(
 )
 
 GPU_ROW = Row(
-    "GPUs at work",
+    "GPU activity",
     [
         lines(
             gpu_measures.BUSY.title,
@@ -322,7 +319,7 @@ GPU_ROW = Row(
             "Energy",
             About("Follows power.", "The integral of this is your bill."),
             Query(of_gpu(gpu_measures.ENERGY), "GPU {{gpu}} of {{instance}}"),
-            size=HALF,
+            size=Size(width=24, height=6),
         ),
         timeline(
             "Throttling",
@@ -398,11 +395,12 @@ LINKS = Row(
             size=HALF,
         ),
         table(
-            "Memory repairs",
+            "Repairs",
             About(
                 "Zeros.",
-                "Pending: reset the GPU when it is free. Failure, or 63 retired pages: replace it.",
-                "Rows remapped and pages retired in the GPU's life.",
+                "Pending, a recovery action, a fault of the fabric: reset the GPU when it is free. Failure, SRAM, or "
+                "63 retired pages: replace it.",
+                "Rows remapped and pages retired in the GPU's life; what the driver asks for.",
             ),
             ("which", "GPU"),
             Column(title="Rows, correctable", expr=row(lifetime(m.GPU_REMAPPED_ROWS_TOTAL, "correctable")), decimals=0),
@@ -420,6 +418,19 @@ LINKS = Row(
             ),
             Column(title="Remap pending", expr=row(gpu(m.GPU_ROW_REMAP_PENDING)), steps=look.above(1), decimals=0),
             Column(title="Remap failed", expr=row(gpu(m.GPU_ROW_REMAP_FAILURE)), steps=look.above(1, 1), decimals=0),
+            Column(
+                title="SRAM over threshold",
+                expr=row(gpu(m.GPU_SRAM_ECC_THRESHOLD_EXCEEDED)),
+                steps=look.above(1, 1),
+                decimals=0,
+            ),
+            Column(title="Recovery action", expr=row(gpu(m.GPU_RECOVERY_ACTION)), steps=look.above(1), decimals=0),
+            Column(
+                title="Fabric faults",
+                expr=row(total("sum", GPUS(m.GPU_FABRIC_FAULT), *ON)),
+                steps=look.above(1),
+                decimals=0,
+            ),
             size=ROW,
         ),
     ],
@@ -542,7 +553,7 @@ DISK = Row(
 )
 
 WHO = Row(
-    "Who uses it",
+    "Processes and runs",
     [
         table(
             "Processes on the GPUs",
@@ -565,7 +576,7 @@ WHO = Row(
             size=Size(width=14),
         ),
         table(
-            "Runs here",
+            "Runs on the node",
             About(
                 "What you expect.",
                 "None while GPUs are in use: a run without yoloscope's hooks.",
@@ -587,7 +598,7 @@ WHO = Row(
 )
 
 EXPORTER = Row(
-    "The exporter itself",
+    "Exporter",
     [
         timeline(
             "Collectors",

@@ -84,7 +84,7 @@ GLANCE = Row(
     "At a glance",
     [
         stat(
-            "Slowest behind the others",
+            "Lag of the slowest rank",
             About(
                 "Under 10 %.",
                 "Above, one rank holds all others up, for they wait at every step: the table names it.",
@@ -136,7 +136,7 @@ GLANCE = Row(
             size=Size(width=8, height=3),
         ),
         stat(
-            "Batches apart",
+            "Difference in batches",
             About(
                 "0 or 1.",
                 "More: ranks do not step together; a rank hangs.",
@@ -150,10 +150,10 @@ GLANCE = Row(
 )
 
 WHO = Row(
-    "Which rank is slow",
+    "Slow ranks",
     [
         rows(
-            "Own time for a batch, rank by rank",
+            "Own time for a batch, by rank",
             About(
                 "All rows alike.",
                 "One row stands out: that rank's GPU, node or data. All change at once: clocks, or the batch.",
@@ -173,7 +173,7 @@ WHO = Row(
             mappings=(HOLDS_UP,),
         ),
         table(
-            "Ranks",
+            "Comparison of ranks",
             About(
                 "Equal rows.",
                 "The straggler works longer and waits for nobody; the others wait for it. Its clock, temperature and "
@@ -182,17 +182,21 @@ WHO = Row(
             ),
             ("rank", "Rank"),
             Column(title="Node", expr=where(), label="instance", link=NODE_LINK),
-            Column(title="GPU", expr=where(), label="gpu"),
-            Column(title=rank_measures.OWN.title, expr=row(own())),
+            Column(title="GPU", expr=where(), label="gpu", width=70),
+            Column(title=rank_measures.OWN.title, expr=row(own()), width=165),
             Column(
-                title=rank_measures.LAG.title, expr=row(behind()), steps=look.above("lag", "lag_severe"), decimals=0
+                title=rank_measures.LAG.title,
+                expr=row(behind()),
+                steps=look.above("lag", "lag_severe"),
+                decimals=0,
+                width=190,
             ),
             Column(title="Waits for peers", expr=row(peers())),
             Column(title="Waits for data", expr=row(of_rank(training.WAIT))),
-            Column(title="Images per second", expr=row(measures.images(RUN, "rank")), decimals=0),
-            Column(title=gpu_measures.BUSY.title, expr=row(of_rank(gpu_measures.BUSY_OF_RANK)), highest=1),
+            Column(title=gpu_measures.BUSY.title, expr=row(of_rank(gpu_measures.BUSY_OF_RANK)), highest=1, width=132),
             Column(title=gpu_measures.CLOCK.title, expr=row(clock()), steps=look.below("clock_ratio"), highest=1),
             Column(title="Temperature", expr=row(temperature()), steps=look.above("hot"), decimals=0),
+            width=80,
             sort=rank_measures.LAG.title,
             size=Size(width=24, height=9),
         ),
@@ -200,7 +204,7 @@ WHO = Row(
 )
 
 TIMES = Row(
-    "Time for a batch, by rank",
+    "Batch time by rank",
     [
         lines(
             "Own time for a batch",
@@ -252,7 +256,7 @@ TIMES = Row(
             size=THIRD,
         ),
         lines(
-            "Slowest behind the others, over time",
+            "Lag of the slowest rank, over time",
             About("Under 10 %.", "Rising: heat, or a neighbour on that node."),
             Query(total("max", behind()), "slowest"),
             steps=look.above("lag", "lag_severe"),
@@ -262,7 +266,7 @@ TIMES = Row(
 )
 
 WHY = Row(
-    "Why a rank is slow",
+    "Causes of a slow rank",
     [
         lines(
             "SM clock / max, by rank",

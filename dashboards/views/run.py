@@ -16,6 +16,7 @@ from dashboards.views.common import (
     ONE_RUN,
     RUN,
     RUN_LINK,
+    VERDICT,
     alerts,
     of_run,
     severity_column,
@@ -54,7 +55,7 @@ def ranks_of_verdict() -> Expr:
 
 
 GLANCE = Row(
-    "What is wrong, and what to do",
+    "Diagnosis and fix",
     [
         table(
             "Diagnosis",
@@ -65,13 +66,13 @@ GLANCE = Row(
                 "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.",
             ),
             ("verdict", "Verdict"),
-            Column(title="Fix", expr=fixes(), label="fix", width=460),
-            Column(title="Severity", expr=holding(), mappings=(verdicts.LEVELS,), filled=True, width=120),
-            Column(title="Ranks", expr=ranks_of_verdict(), decimals=0, width=80),
-            width=300,
+            Column(title="Fix", expr=fixes(), label="fix", least=300, wraps=True),
+            Column(title="Severity", expr=holding(), mappings=(verdicts.LEVELS,), filled=True, width=110),
+            Column(title="Ranks", expr=ranks_of_verdict(), decimals=0, width=70),
+            width=VERDICT,
             key_mappings=(verdicts.TITLES,),
             sort="Severity",
-            size=Size(width=24, height=6),
+            size=Size(width=24, height=5),
         ),
         stat(
             "State",
@@ -151,7 +152,7 @@ GLANCE = Row(
             Query(total("avg", RUN.rate(m.TRAIN_PHASE_SECONDS_TOTAL), "phase"), "{{phase}}"),
             stacked=True,
             highest=1,
-            size=Size(width=12, height=10),
+            size=Size(width=12, height=11),
         ),
         timeline(
             "Verdicts over time",
@@ -162,7 +163,7 @@ GLANCE = Row(
             ),
             Query(holding(), "{{verdict}}"),
             mappings=(verdicts.LEVELS,),
-            size=Size(width=12, height=10),
+            size=Size(width=12, height=11),
         ),
     ],
 )
@@ -314,7 +315,7 @@ STEPS_ROW = Row(
 )
 
 WHO = Row(
-    "Whose run, its alerts and its configuration",
+    "Owner, alerts and configuration",
     [
         table(
             "Owner",
@@ -329,8 +330,9 @@ WHO = Row(
             Column(title="Partition", expr=job(), label="slurm_partition"),
             Column(title="Namespace", expr=job(), label="namespace"),
             Column(title="Pod", expr=job(), label="pod"),
-            Column(title="GPUs", expr=total("sum", ONE_RUN(recording.RUN_GPUS_HELD), "run"), decimals=0, width=70),
+            Column(title="GPUs", expr=total("sum", ONE_RUN(recording.RUN_GPUS_HELD), "run"), decimals=0),
             link=RUN_LINK,
+            width=140,
             size=Size(width=12, height=4),
         ),
         table(
@@ -351,6 +353,7 @@ WHO = Row(
                 Column(title=fact, expr=total("max", RUN(m.TRAIN_RUN_INFO), "rank", *FACTS), label=fact)
                 for fact in FACTS
             ],
+            width=80,
             size=Size(width=24, height=6),
         ),
     ],

@@ -5,7 +5,7 @@ python -m deploy.prometheus.generate --check     exit 1 if a committed file diff
 python -m deploy.prometheus.generate --grafana-url https://grafana.example.com --runbook-url https://example.com/a.md
 python -m deploy.prometheus.generate --price-per-gpu-hour 2.5 --price-per-kwh 0.2 --co2-per-kwh 0.4
 
-Prices without an address write rules/prices.yml alone and leave the addresses in the other files as they are.
+An address that is not given stays as it stands in rules/alerts.yml; prices that are not given are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from .rulebook import CATEGORIES
 from .rulebook.model import DAILY, SLOW
-from .rulebook.records import CO2_KWH, PRICE_GPU_HOUR, PRICE_KWH, RECORDS, SHOWN
+from .rulebook.records import CO2_KWH, PRICE_GPU_HOUR, PRICE_KWH, RECORDS, RUN_OWNER, SHOWN
 from .runbooks import runbooks
 from .texts import CHINESE, ENGLISH, Language, fill
 
@@ -110,11 +110,12 @@ def _alert(alert: Alert, category: Category, settings: Settings) -> dict[str, An
 def _annotations(alert: Alert, settings: Settings) -> dict[str, str]:
     return {
         "summary": _summary(alert, alert.en, ENGLISH),
-        "description": fill(alert.en.what) + _place(alert, ENGLISH),
+        "description": _description(alert, alert.en, ENGLISH),
         "fix": _fix(alert, alert.en, ENGLISH),
         "summary_zh": _summary(alert, alert.zh, CHINESE),
-        "description_zh": fill(alert.zh.what) + _place(alert, CHINESE),
+        "description_zh": _description(alert, alert.zh, CHINESE),
         "fix_zh": _fix(alert, alert.zh, CHINESE),
+        **({"owner": _owner(alert)} if "run" in alert.labels else {}),
         **({"verdict": _verdicts(alert)} if _asked(alert) else {}),
         "runbook_url": f"{settings.runbook_url}#{alert.name.lower()}",
         "dashboard_url": f"{settings.grafana_url}/d/{alert.dashboard}{_variables(alert)}",
@@ -125,6 +126,10 @@ def _summary(alert: Alert, text: Text, language: Language) -> str:
     return fill(text.summary) + _where(alert, language)
 
 
+def _description(alert: Alert, text: Text, language: Language) -> str:
+    return fill(text.what) + _cause(alert, language) + _place(alert, language) + _board(alert, language)
+
+
 def _where(alert: Alert, language: Language) -> str:
     """Run, rank, GPU and node, as far as the alert has them; the cluster where there is one."""
     if not alert.labels:
@@ -132,6 +137,17 @@ def _where(alert: Alert, language: Language) -> str:
     known = [f"{language.labels[label]} {{{{ $labels.{label} }}}}" for label in alert.labels]
     cluster = f"{{{{ with $labels.cluster }}}}{language.comma}{language.labels['cluster']} {{{{ . }}}}{{{{ end }}}}"
     return language.brackets.format(language.comma.join(known) + cluster)
+
+
+def _cause(alert: Alert, language: Language) -> str:
+    """Why the run's ranks died, each cause once, as the diagnosis says; empty for other alerts."""
+    if not alert.caused:
+        return ""
+    asked = _query(alert, "cause", c.TRAIN_VERDICT_CAUSE_INFO, f'verdict=~"{"|".join(alert.fixed_by)}"')
+    told = f"{language.space}{language.causes}{language.space}"
+    each = f"{{{{ if $index }}}}{language.comma}{{{{ end }}}}{{{{ $one.Labels.cause }}}}"
+    listed = f"{{{{ range $index, $one := . }}}}{each}{{{{ end }}}}"
+    return f"{{{{ with {asked} }}}}{told}{listed}{language.stop}{{{{ end }}}}"
 
 
 def _place(alert: Alert, language: Language) -> str:
@@ -147,6 +163,16 @@ def _place(alert: Alert, language: Language) -> str:
     return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
 
 
+def _board(alert: Alert, language: Language) -> str:
+    """Uuid and bus of the GPU, which the exporter keeps of one that does not answer any more; empty for others."""
+    if not alert.named:
+        return ""
+    expr = f"max by (uuid, bus) ({c.GPU_INFO.name}{{instance=%q,gpu=%q,cluster=%q}})"
+    asked = f"printf `{expr}` $labels.instance $labels.gpu $labels.cluster | query"
+    told = f"{language.space}{{{{ .Labels.uuid }}}}{language.comma}PCI {{{{ .Labels.bus }}}}{language.stop}"
+    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{told}{{{{ end }}}}{{{{ end }}}}"
+
+
 def _fix(alert: Alert, text: Text, language: Language) -> str:
     """What the diagnosis computed for the verdicts that explain the alert; the alert's own text where there is none.
 
@@ -154,9 +180,10 @@ def _fix(alert: Alert, text: Text, language: Language) -> str:
     """
     if not alert.fixed_by:
         return fill(text.fix)
-    asked = _query(alert, "verdict, fix", c.TRAIN_VERDICT_FIX_INFO, f'verdict=~"{"|".join(alert.fixed_by)}",fix!=""')
+    where = f'verdict=~"{"|".join(alert.fixed_by)}",{language.fix}!=""'
+    asked = _query(alert, f"verdict, {language.fix}", c.TRAIN_VERDICT_FIX_INFO, where)
     space = f"{{{{ if $index }}}}{language.space}{{{{ end }}}}" if language.space else ""
-    each = f"{space}{{{{ $one.Labels.verdict }}}}{language.colon}{{{{ $one.Labels.fix }}}}{language.stop}"
+    each = f"{space}{{{{ $one.Labels.verdict }}}}{language.colon}{{{{ $one.Labels.{language.fix} }}}}{language.stop}"
     listed = f"{{{{ range $index, $one := . }}}}{each}{{{{ end }}}}"
     return f"{{{{ with {asked} }}}}{listed}{{{{ else }}}}{fill(text.fix)}{{{{ end }}}}"
 
@@ -166,6 +193,13 @@ def _verdicts(alert: Alert) -> str:
     asked = _query(alert, "verdict", c.TRAIN_VERDICT, f'verdict!~"{"|".join(NO_CAUSE)}"', " == 1")
     each = "{{ if $index }}, {{ end }}{{ $one.Labels.verdict }}"
     return f"{{{{ range $index, $one := {asked} }}}}{each}{{{{ end }}}}"
+
+
+def _owner(alert: Alert) -> str:
+    """Whose run it is and its Slurm job or pod, at this moment; empty where rules/recording.yml is not evaluated."""
+    asked = _query(alert, "user, workload", RUN_OWNER, 'user!=""')
+    where = "{{ with .Labels.workload }}, {{ . }}{{ end }}"
+    return f"{{{{ with {asked} }}}}{{{{ with first . }}}}{{{{ .Labels.user }}}}{where}{{{{ end }}}}{{{{ end }}}}"
 
 
 def _asked(alert: Alert) -> str:
@@ -233,16 +267,20 @@ def to_yaml(content: dict[str, Any]) -> str:
     return HEADER + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**6)
 
 
-def only_prices(settings: Settings) -> dict[Path, str]:
-    """The file of prices with its text."""
-    return {ROOT / "deploy/prometheus/rules/prices.yml": to_yaml(prices(settings))}
+def stored(alerts: Path) -> Settings:
+    """The addresses that a file of alerts was generated with; the usual ones where there is none."""
+    if not alerts.exists():
+        return Settings()
+    groups = yaml.safe_load(alerts.read_text(encoding="utf-8"))["groups"]
+    annotations = next(rule["annotations"] for group in groups for rule in group["rules"] if "annotations" in rule)
+    return Settings(annotations["dashboard_url"].rpartition("/d/")[0], annotations["runbook_url"].rpartition("#")[0])
 
 
 def outputs(settings: Settings) -> dict[Path, str]:
     """Every generated file with its text."""
     content = rules(settings)
     return {
-        **(only_prices(settings) if settings.prices else {}),
+        **({ROOT / "deploy/prometheus/rules/prices.yml": to_yaml(prices(settings))} if settings.prices else {}),
         ROOT / "deploy/prometheus/rules/alerts.yml": to_yaml(content),
         ROOT / "deploy/prometheus/rules/recording.yml": to_yaml(recording()),
         ROOT / "docs/alerts.md": runbooks(ENGLISH, expression),
@@ -255,14 +293,10 @@ def main() -> int:
     """Write or check the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a committed file differs")
-    usual = Settings()
-    parser.add_argument("--grafana-url", help=f"Grafana's address; give both addresses at once ({usual.grafana_url})")
-    parser.add_argument("--runbook-url", help=f"address of docs/alerts.md ({usual.runbook_url})")
-    parser.add_argument(
-        "--price-per-gpu-hour",
-        type=float,
-        help="in your currency; give all prices at once: without an address they are all that is written",
-    )
+    kept = stored(ROOT / "deploy/prometheus/rules/alerts.yml")
+    parser.add_argument("--grafana-url", default=kept.grafana_url, help="Grafana's address (now %(default)s)")
+    parser.add_argument("--runbook-url", default=kept.runbook_url, help="address of docs/alerts.md (now %(default)s)")
+    parser.add_argument("--price-per-gpu-hour", type=float, help="in your currency; give all prices at once")
     parser.add_argument("--price-per-kwh", type=float, help="in your currency")
     parser.add_argument("--co2-per-kwh", type=float, help="kilograms of CO2 for a kilowatt-hour of your grid")
     arguments = parser.parse_args()
@@ -272,10 +306,7 @@ def main() -> int:
         CO2_KWH: arguments.co2_per_kwh,
     }
     prices = tuple((one, price) for one, price in asked.items() if price is not None)
-    grafana, runbook = arguments.grafana_url or usual.grafana_url, arguments.runbook_url or usual.runbook_url
-    settings = Settings(grafana.rstrip("/"), runbook, prices=prices)
-    addressed = arguments.grafana_url or arguments.runbook_url
-    files = only_prices(settings) if prices and not addressed else outputs(settings)
+    files = outputs(Settings(arguments.grafana_url.rstrip("/"), arguments.runbook_url, prices=prices))
     stale = [path for path, text in files.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         if not arguments.check:

@@ -21,7 +21,7 @@ The rules, this page and the PrometheusRule of the operator come from one table,
 numbers stand in `exporter/yoloscope_exporter/measures/thresholds.py`, each with its source; (J) and "ours" mark a
 judgement of ours. To change one, edit it there and run
 `python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`, which also fills in the addresses of
-dashboards. Durations hold for scrapes each 5 to 15 s.
+dashboards; an address that is not given (`--runbook-url`) stays as it is. Durations hold for scrapes each 5 to 15 s.
 """
 
 INTRO_ZH = """\
@@ -36,14 +36,15 @@ INTRO_ZH = """\
 规则、本页和 Operator 的 PrometheusRule 都由同一张表 `deploy/prometheus/rulebook` 生成；数值在
 `exporter/yoloscope_exporter/measures/thresholds.py` 中，
 各有来源（来源保留英文原文），标有（J）的是我们自己的判断。要修改，请编辑该表并运行
-`python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`，它也会填入仪表盘地址。
+`python -m deploy.prometheus.generate --grafana-url https://grafana.example.com`，它也会填入仪表盘地址；没有给出的地址（如
+`--runbook-url`）保持不变。
 时长适用于 5 到 15 秒的抓取间隔。
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The words that are the same in every alert and runbook of a language."""
+    """The words that are the same in every alert and runbook of a language; `fix` is the label that has its fixes."""
 
     space: str
     colon: str
@@ -52,7 +53,9 @@ class Language:
     heading: str
     labels: dict[str, str]
     stop: str
+    causes: str
     stands: str
+    fix: str
     words: dict[str, str]
 
 
@@ -64,7 +67,9 @@ ENGLISH = Language(
     heading="**{}.**",
     labels={"run": "run", "rank": "rank", "gpu": "GPU", "instance": "node", "cluster": "cluster"},
     stop=".",
+    causes="Cause:",
     stands="It stands still here:",
+    fix="fix",
     words={
         "title": "Alerts",
         "other": "[中文](alerts.zh-CN.md)",
@@ -94,7 +99,9 @@ CHINESE = Language(
     heading="**{}：**",
     labels={"run": "任务", "rank": "rank", "gpu": "GPU", "instance": "节点", "cluster": "集群"},
     stop="。",
+    causes="原因：",
     stands="卡住的位置：",
+    fix="fix_zh",
     words={
         "title": "告警",
         "other": "[English](alerts.md)",

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 #: Dashboard -> how much of it is shown, in pixels.
-SHOWN = {"fleet": 1000, "run": 1000, "data": 1150, "compare": 1100}
+SHOWN = {"fleet": 1000, "run": 1000, "data": 1150, "memory": 1050, "ranks": 1150, "node": 1100, "compare": 1150}
+#: Dashboard -> the variables by which the runs and nodes of the arguments are chosen; without them its own defaults.
+CHOSEN = {
+    **{name: {"var-run": "run"} for name in ("run", "data", "memory", "ranks")},
+    "node": {"var-instance": "node"},
+    "compare": {"var-run_a": "other", "var-run": "run"},
+}
 WIDTH = 1366
 #: A dark theme with few hues: more colours cost bytes and show nothing.
 COLOURS = 128
@@ -55,18 +61,23 @@ def photograph(address: str, name: str, height: int, settings: dict[str, str]) -
 
 
 def main() -> None:
-    """Write one picture for each dashboard in SHOWN."""
+    """Write one picture for each dashboard in SHOWN, or for those that are named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("address", help="of Grafana, where no login is asked for")
     parser.add_argument("--from", dest="start", default="now-1h", help="as Grafana's addresses have it (%(default)s)")
     parser.add_argument("--to", dest="end", default="now", help="(%(default)s)")
-    parser.add_argument("--run", default="", help="name of the run to show; without it the newest that lives")
-    arguments = parser.parse_args()
+    parser.add_argument("--run", help="name of the run to show, and run B to compare; without it the dashboards' own")
+    parser.add_argument("--other", help="run A to compare")
+    parser.add_argument("--node", help="address of the node to show, as `instance` has it")
+    parser.add_argument("--folder", type=Path, default=HERE, help="where the pictures are written to (%(default)s)")
+    parser.add_argument("names", nargs="*", default=list(SHOWN), help=f"of {', '.join(SHOWN)}; without them all")
+    arguments = parser.parse_intermixed_args()
     settings = {"from": arguments.start, "to": arguments.end, "theme": "dark"}
-    chosen = {"var-run": arguments.run} if arguments.run else {}
-    for name, height in SHOWN.items():
-        picture = photograph(arguments.address, name, height, settings | (chosen if name in ("run", "data") else {}))
-        picture.save(HERE / f"{name}.png", optimize=True)
+    for name in arguments.names:
+        given = {variable: getattr(arguments, argument) for variable, argument in CHOSEN.get(name, {}).items()}
+        chosen = {variable: value for variable, value in given.items() if value}
+        picture = photograph(arguments.address, name, SHOWN[name], settings | chosen)
+        picture.save(arguments.folder / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

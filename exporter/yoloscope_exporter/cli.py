@@ -21,6 +21,7 @@ COMMANDS = {
     "serve": "serve:serve",
     "check": "check:check",
     "run": "run:run",
+    "tune": "tune:tune",
     "top": "top:top",
     "diagnose": "diagnose:diagnose",
     "report": "report:report",

@@ -1,9 +1,10 @@
-"""What a cycle of each collector of the host costs, of several trees of sources side by side.
+"""What a cycle of each collector costs, of several trees of sources side by side.
 
 python tests/benchmarks/bench_collectors.py                       # this tree
 python tests/benchmarks/bench_collectors.py OTHER_CHECKOUT .      # before and after, in one run
 
-8 ranks of 32 threads with 8 loader workers each: 72 real processes. CPU time of the reading process, so that
+8 ranks of 32 threads with 8 loader workers each: 72 real processes; 8 GPUs of a fake NVML, which answers at once, so
+that what the real driver takes comes on top (tests/gpu/kit measures that). CPU time of the reading process, so that
 neighbours do not count. The trees take turns, round by round; a figure is the median over all cycles of all rounds.
 """
 
@@ -16,11 +17,16 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("cpu", "memory", "disk", "network", "pressure", "cgroup", "process")
+sys.path.insert(0, str(ROOT))
+
+from tests.fake_nvml import FakeNvml, steps  # noqa: E402 - of this tree
+
+MODULES = ("gpu", "cpu", "memory", "disk", "network", "pressure", "cgroup", "process")
 RANKS, WORKERS, THREADS, ROUNDS, CYCLES = 8, 8, 32, 5, 40
 
 RANK = f"""
@@ -71,6 +77,8 @@ def main() -> None:
     parser.add_argument("--modules", nargs="+", default=MODULES, help="collectors to read")
     options = parser.parse_args()
     ranks = [start() for _ in range(RANKS)]
+    work = tempfile.TemporaryDirectory()
+    environment = FakeNvml(Path(work.name), steps("healthy_h100x8")[0]).environment()
     try:
         for rank in ranks:
             assert rank.stdout is not None
@@ -79,12 +87,13 @@ def main() -> None:
         for _ in range(ROUNDS):
             for tree, times in zip(options.trees, found, strict=True):
                 one = [str(Path(tree).resolve()), CYCLES, options.procfs, options.modules, [rank.pid for rank in ranks]]
-                for name, values in read(one).items():
+                for name, values in read(one, environment).items():
                     times[name] += values
     finally:
         for rank in ranks:
             os.killpg(rank.pid, signal.SIGKILL)
             rank.wait()
+        work.cleanup()
     print(table(options.trees, found))
 
 
@@ -94,10 +103,10 @@ def start() -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def read(arguments: list[object]) -> dict[str, list[float]]:
+def read(arguments: list[object], environment: dict[str, str]) -> dict[str, list[float]]:
     """Seconds of each cycle, by collector, in a process of its own."""
     command = [sys.executable, "-c", READER, json.dumps(arguments)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     times: dict[str, list[float]] = json.loads(answer.stdout)
     return times
 

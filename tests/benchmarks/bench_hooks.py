@@ -2,6 +2,7 @@
 
 python tests/benchmarks/bench_hooks.py                  # callbacks alone, some seconds
 python tests/benchmarks/bench_hooks.py --end-to-end 8   # eight pairs of real trainings instead, some minutes
+python tests/benchmarks/bench_hooks.py --parts 4        # by part, in real trainings; --against COMMIT in turn with it
 python tests/benchmarks/bench_hooks.py --write          # put the figures into docs/benchmarks.md
 """
 
@@ -9,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import re
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,18 +29,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")]
 
 import yoloscope_hooks  # noqa: E402
 
-from tests.benchmarks import page  # noqa: E402
+from tests.benchmarks import hook_parts, page  # noqa: E402
 from tests.trainer_hooks.loop import Loop, Workers  # noqa: E402
-from tests.training import make_dataset, train  # noqa: E402
+from tests.training import environment, make_dataset, train  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    Batches = list[dict[str, float]]
 
 BATCHES = 20_000
 EPOCH = 500
 ROUNDS = 5
 #: Of a real training.
 EPOCHS, IMAGES = 6, 64
+WARM_UP, DISTURBED = 20, 0.001  # batches at the start of a training, seconds
 
 
 def microseconds_per_batch(trainer: Loop, batches: int = BATCHES) -> list[float]:
@@ -184,6 +192,75 @@ model.add_callback("on_train_epoch_end", end)
 """
 
 
+def parts(folder: Path, rounds: int, imgsz: int, against: str) -> dict[str, list[Batches]]:
+    """Seconds by part of each batch of each round's training, by what it was trained with, all in one process."""
+    data = make_dataset(folder / "data", images=256, size=imgsz)
+    hooks = {"now": str(ROOT / "trainer_hooks")}
+    if against:
+        hooks = {against: str(_checked_out(against, folder / "against")), **hooks}
+    job = hook_parts.Job(str(data), str(folder / "runs"), hooks, rounds, imgsz)
+    command = [sys.executable, hook_parts.__file__, json.dumps(asdict(job))]
+    environ = environment(folder / "runs") | {"YOLOSCOPE_DIR": os.environ["YOLOSCOPE_DIR"], "PYTHONPATH": ""}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stdout[-2000:] + done.stderr[-2000:])
+    found: dict[str, list[Batches]] = {name: [] for name in hooks}
+    for name, _, batches in map(json.loads, re.findall("^PARTS (.*)$", done.stdout, re.MULTILINE)):
+        found[name].append(batches[WARM_UP:])
+    return found
+
+
+def _checked_out(commit: str, folder: Path) -> Path:
+    """The hooks of a commit."""
+    command = ["git", "-C", str(ROOT), "archive", commit, "trainer_hooks"]
+    with tarfile.open(fileobj=BytesIO(subprocess.run(command, capture_output=True, check=True).stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "trainer_hooks"
+
+
+def _undisturbed(batches: Batches) -> Batches:
+    """Those in which no part took a millisecond: there the kernel has given the CPU to somebody else."""
+    own = [{part: seconds for part, seconds in one.items() if part != hook_parts.TRAINING} for one in batches]
+    return [one for one in own if max(one.values()) < DISTURBED]
+
+
+def by_part(found: dict[str, list[Batches]], imgsz: int) -> str:
+    """The section `Hooks: by part, in a real training`."""
+    names = list(found)
+    kept = {name: [one for batches in rounds for one in _undisturbed(batches)] for name, rounds in found.items()}
+    lines = [
+        f"## Hooks: by part, in a real training of {imgsz} px\n",
+        f"{page.made_by(f'bench_hooks.py --parts {len(found[names[0]])} --imgsz {imgsz}')}",
+        f"Load {os.getloadavg()[1]:.0f} at the end. "
+        + "; ".join(f"`{name}`: {len(kept[name])} of {sum(map(len, found[name]))} batches" for name in names)
+        + ".\n",
+        "| us per batch: mean, median, p90 |" + "".join(f" {name} |" for name in names),
+        "|---|" + "---|" * len(names),
+    ]
+    for part in (*hook_parts.PARTS, "all"):
+        cells = [_spread([_part(one, part) for one in kept[name] if part == "all" or part in one]) for name in names]
+        lines.append(f"| {part} |" + "".join(f" {cell} |" for cell in cells))
+    if len(names) > 1:
+        pairs = [
+            [statistics.mean(_part(one, "all") for one in _undisturbed(batches)) for batches in pair]
+            for pair in zip(*found.values(), strict=True)
+        ]
+        ratios = ", ".join(f"{after / before:.2f}" for before, after in pairs)
+        lines.append(f"\nMean of all, `{names[1]}` over `{names[0]}`, pair by pair: {ratios}.")
+    return "\n".join(lines) + "\n" + PARTS_NOTE
+
+
+def _part(batch: dict[str, float], part: str) -> float:
+    return 1e6 * (sum(batch.values()) if part == "all" else batch[part])
+
+
+def _spread(times: Sequence[float]) -> str:
+    if len(times) < 2:
+        return ""
+    p90 = statistics.quantiles(times, n=10)[8]
+    return f"{statistics.mean(times):.0f}, {statistics.median(times):.0f}, {p90:.0f}"
+
+
 def per_batch(rows: Sequence[tuple[str, float, float]]) -> str:
     """The section `Hooks` of docs/benchmarks.md."""
     lines = [f"## Hooks\n\n{page.made_by('bench_hooks.py')}\n"]
@@ -208,6 +285,11 @@ def in_trainings(pairs: Sequence[Pair]) -> str:
 NOTE = """
 The bare loop is taken off; the goal on the CPU is a median of 10 us. With CUDA events (goal
 50 us): [on a real GPU](#on-a-real-gpu)."""
+PARTS_NOTE = """
+yolo11n, batch 8, 2 workers, one thread; trainings in turn in one process, their first 20 batches left out, and batches
+in which a part took 1 ms or more, where the kernel gave the CPU to somebody else. A part is in the figures of the
+batches that had it. Each part has the clock around it in it: an empty function there takes about 4 us.
+"""
 PAIRS = """\
 {pairs} pairs of real trainings on the CPU (yolo11n, 160 px, batch 8: {milliseconds:.0f} ms of CPU per batch), without
 and with hooks in turn, the middle epoch of each:
@@ -228,6 +310,9 @@ def main() -> None:
     """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--end-to-end", type=int, default=0, metavar="PAIRS", help="pairs of real trainings instead")
+    parser.add_argument("--parts", type=int, default=0, metavar="ROUNDS", help="real trainings by part instead")
+    parser.add_argument("--imgsz", type=int, default=64, help="of the trainings by part (64)")
+    parser.add_argument("--against", default="", metavar="COMMIT", help="train by part with its hooks, too, in turn")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/benchmarks.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -235,6 +320,8 @@ def main() -> None:
         gc.collect()
         if options.end_to_end:
             section = in_trainings(end_to_end(Path(folder), options.end_to_end))
+        elif options.parts:
+            section = by_part(parts(Path(folder), options.parts, options.imgsz, options.against), options.imgsz)
         else:
             section = per_batch(callbacks_alone(Path(folder)))
     print(section)

@@ -90,14 +90,25 @@ def test_documents_named_in_chinese_are_the_chinese_ones() -> None:
 
 @each_board
 def test_twins_ask_the_same(name: str) -> None:
-    """Queries, annotations, ids and places are equal: only words differ."""
+    """Queries, annotations, ids and places are equal: only words differ, and the label that has a fix in words."""
     for twin_of in (targets, annotations):
         english, chinese = twin_of(f"en/{name}"), twin_of(f"zh-CN/{name}")
-        assert [place.expr for place in english] == [place.expr for place in chinese]
+        assert [place.expr for place in english] == [re.sub(r"\bfix_zh\b", "fix", place.expr) for place in chinese]
     places = [
         [(panel["id"], panel["gridPos"]) for panel in panels(DASHBOARDS[f"{each}/{name}"])] for each in _LANGUAGES
     ]
     assert places[0] == places[1]
+
+
+def test_fixes_are_in_the_dashboards_language() -> None:
+    """The table of verdicts asks for the label of its language, and shows it."""
+    for language, label in (("en", "fix"), ("zh-CN", "fix_zh")):
+        (table,) = (one for one in panels(DASHBOARDS[f"{language}/run"]) if "fix_info" in one["targets"][0]["expr"])
+        assert f"max by (verdict, {label}) (" in table["targets"][0]["expr"]
+        include, organize = (one["options"] for one in table["transformations"][1:3])
+        assert [one for one in include["include"]["names"] if one.startswith("fix")] == [label]
+        assert label in organize["renameByName"]
+        assert label in organize["indexByName"]
 
 
 _LANGUAGES = ("en", "zh-CN")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dashboards.pages import MARK, page, path
+from deploy.prometheus import generate
+from deploy.prometheus.rulebook import ALERTS
 from tests.dashboards.queries import DASHBOARDS, panels
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +94,55 @@ def test_what_a_panel_names_exists(name: str) -> None:
             assert (ROOT / file).exists(), (panel["title"], file)
 
 
+def named_in_alerts() -> list[tuple[str, str, str]]:
+    """Language and text of every alert, and the name of the alert."""
+    return [
+        (language, generate.fill(getattr(text, field.name)), alert.name)
+        for alert in ALERTS
+        for language, text in (("en", alert.en), ("zh-CN", alert.zh))
+        for field in fields(text)
+    ]
+
+
+#: How an alert's text leads to a panel: its title and its dashboard's.
+LEADS = {
+    "en": re.compile(r"'([^']+(?:'s [^']+)?)' on the dashboard ((?:[A-Z]\w+)(?: \w+)?)"),
+    "zh-CN": re.compile(r"仪表盘“(?P<board>[^”]+)”的“(?P<panel>[^”]+)”"),
+}
+#: A dashboard that is spoken of without a name; `the dashboards` are all of them.
+NAMELESS = {"en": re.compile(r"dashboard(?!s\b)"), "zh-CN": re.compile(r"仪表盘(?!上。|和告警)")}
+
+
+def panels_of(language: str, board: str) -> set[str]:
+    """Panels and marks of the dashboard of that title; in a sentence a word that is none of it may follow."""
+    found = [one for name, one in DASHBOARDS.items() if name.startswith(f"{language}/") and leads_to(board, one)]
+    marks = {mark["name"] for one in found for mark in one.get("annotations", {}).get("list", [])}
+    return marks | {panel["title"] for one in found for panel in panels(one)}
+
+
+def leads_to(board: str, dashboard: dict[str, Any]) -> bool:
+    """Whether a dashboard is called that, or what stands before the last word."""
+    return dashboard["title"].removeprefix("yoloscope / ") in {board, board.rpartition(" ")[0]}
+
+
+def test_what_an_alert_names_exists() -> None:
+    """Each panel on its dashboard, each alert, each dashboard behind a link; none is spoken of without its name."""
+    leads = 0
+    for language, text, alert in named_in_alerts():
+        found = list(LEADS[language].finditer(text))
+        for match in found:
+            panel, board = (match["panel"], match["board"]) if language == "zh-CN" else match.groups()
+            assert panel in panels_of(language, board), (alert, panel, board)
+        assert len(NAMELESS[language].findall(text)) == len(found), (alert, text)
+        leads += len(found)
+        called = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", text)) - NO_ALERTS
+        assert called <= {one.name for one in ALERTS}, (alert, called)
+    assert leads > 40
+    assert {alert.dashboard for alert in ALERTS} <= {one["uid"] for one in DASHBOARDS.values()}
+
+
+#: Names of others that look like an alert's.
+NO_ALERTS = {"DataLoader", "InfiniBand", "InfiniteDataLoader", "PodMonitor", "PyTorch"}
 #: What texts speak of that is no name on a dashboard: a variable of NCCL, and the text of values that are not there.
 OTHERS = {"NCCL_DEBUG", "不适用", "无数据"}
 

@@ -94,18 +94,22 @@ def test_prices_are_recorded_only_if_they_are_known() -> None:
     ]
 
 
-def test_prices_leave_the_addresses_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who first gives the address of Grafana and then the prices has both; an address given with them is written."""
+def test_what_is_not_given_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives the address of Grafana, then that of the runbook, then prices, has all of them."""
     monkeypatch.setattr(generate, "ROOT", tmp_path)
+    folder = tmp_path / "deploy/prometheus/rules"
 
-    def run(*arguments: str) -> tuple[str, bool]:
+    def run(*arguments: str) -> tuple[str, str, bool]:
         monkeypatch.setattr("sys.argv", ["generate", *arguments])
         assert generate.main() == 0
-        folder = tmp_path / "deploy/prometheus/rules"
-        return (folder / "alerts.yml").read_text(encoding="utf-8"), (folder / "prices.yml").exists()
+        settings = generate.stored(folder / "alerts.yml")
+        return settings.grafana_url, settings.runbook_url, (folder / "prices.yml").exists()
 
-    alerts, priced = run("--grafana-url=https://grafana.example.com")
-    assert ("https://grafana.example.com/d/" in alerts, priced) == (True, False)
-    assert run("--price-per-kwh=0.2") == (alerts, True)
-    alerts, _ = run("--price-per-kwh=0.2", "--grafana-url=https://other.example.com")
-    assert "https://other.example.com/d/" in alerts
+    grafana, runbook = "https://grafana.example.com/path", "https://wiki.example.com/alerts"
+    usual = generate.Settings()
+    assert run() == (usual.grafana_url, usual.runbook_url, False)
+    assert run(f"--grafana-url={grafana}/") == (grafana, usual.runbook_url, False)
+    assert run(f"--runbook-url={runbook}") == (grafana, runbook, False)
+    assert run("--price-per-kwh=0.2") == (grafana, runbook, True)
+    assert run("--grafana-url=https://other.example.com") == ("https://other.example.com", runbook, True)
+    assert f"{runbook}#" in (folder / "alerts.yml").read_text(encoding="utf-8")

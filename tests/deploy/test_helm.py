@@ -23,9 +23,12 @@ from yoloscope_exporter.commands.serve import serve
 
 from deploy.helm import generate
 from deploy.prometheus import generate as rules
+from deploy.prometheus.rulebook import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from deploy.prometheus.rulebook.records import Recorded
 
 ROOT = Path(__file__).parents[2]
 CRDS = Path(__file__).parent / "crds"
@@ -146,7 +149,9 @@ def test_kustomize_base_has_all_rules() -> None:
     assert sorted(groups, key=key) == sorted(wanted, key=key)
 
 
-@pytest.mark.parametrize("uncommented", ["", "Without the Prometheus operator", "Without GPU feature discovery"])
+@pytest.mark.parametrize(
+    "uncommented", ["", "With what GPU-hours", "Without the Prometheus operator", "Without GPU feature discovery"]
+)
 def test_kustomize_example_is_an_overlay_that_builds(uncommented: str, tmp_path: Path) -> None:
     """As it stands and with each of its proposals; the image and the labels are what it says."""
     if not (kubectl := shutil.which("kubectl")):
@@ -164,9 +169,12 @@ def test_kustomize_example_is_an_overlay_that_builds(uncommented: str, tmp_path:
     assert {document["metadata"]["namespace"] for document in documents} == {"monitoring"}
     assert "image: yoloscope" not in built
     monitored = [document for document in documents if document["kind"] in {"PodMonitor", "PrometheusRule"}]
-    assert len(monitored) == (0 if "operator" in uncommented else 3)
+    assert len(monitored) == (0 if "operator" in uncommented else 4 if "GPU-hours" in uncommented else 3)
     assert all(document["metadata"]["labels"]["release"] for document in monitored)
-    assert ("nodeSelector" in built) == ("GPU" not in uncommented)
+    assert ("nodeSelector" in built) == ("GPU feature" not in uncommented)
+    priced = [one for one in monitored if one["metadata"]["name"] == "yoloscope-prices"]
+    constants = _by_record([group for one in priced for group in one["spec"]["groups"]])
+    assert {record for _, record in constants} == ({price.name for price in records.PRICES} if priced else set())
     assert {"localhost:3000" in built, "github.com" in built} == {False}
     assert {one["dashboard_url"].split("/d/")[0] for one in _annotations(documents)} <= {"https://grafana.example.org"}
 
@@ -182,6 +190,36 @@ def test_two_values_say_where_all_alerts_lead() -> None:
     assert _annotations(generate.documents()) == _annotations([rules.prometheus_rule(rules.rules(), "")])
     with pytest.raises(helm_python.HelmError, match="grafana_url"):
         generate.documents({"grafana_url": "grafana"})
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, {}),
+        ({"price_per_kwh": 0}, {records.PRICE_KWH: 0}),
+        (
+            {"price_per_gpu_hour": 2.5, "price_per_kwh": 0.2, "co2_per_kwh": 0.0004},
+            {records.PRICE_GPU_HOUR: 2.5, records.PRICE_KWH: 0.2, records.CO2_KWH: 0.0004},
+        ),
+    ],
+)
+def test_prices_are_the_generators(values: dict[str, float], expected: dict[Recorded, float]) -> None:
+    """Each value is one recorded constant, as `deploy.prometheus.generate` writes it; no other is there."""
+    documents = generate.documents(values)
+    made = [one for one in documents if one["metadata"]["name"] == "yoloscope-prices"]
+    for document in made:
+        _validate(document)
+    groups = [group for one in made for group in one["spec"]["groups"]]
+    wanted = rules.prices(rules.Settings(prices=tuple(expected.items())))["groups"] if expected else []
+    assert _by_record(groups) == _by_record(wanted)
+    with pytest.raises(helm_python.HelmError, match="price_per_kwh"):
+        generate.documents({"price_per_kwh": "20 cents"})
+
+
+def _by_record(groups: list[dict[str, Any]]) -> dict[tuple[str, str], float]:
+    """The constant of each record of each group."""
+    constants = ((group["name"], rule["record"], rule["expr"]) for group in groups for rule in group["rules"])
+    return {(name, record): float(expr.removeprefix("vector(").removesuffix(")")) for name, record, expr in constants}
 
 
 def _annotations(documents: Iterable[dict[str, Any]]) -> list[dict[str, str]]:

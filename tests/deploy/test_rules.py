@@ -9,6 +9,7 @@ import pytest
 
 from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
+from deploy.prometheus.rulebook.records import RUN_OWNER
 
 from .scenarios import healthy, promtool
 from .scenarios.faults import FAULTS, Fault
@@ -28,7 +29,11 @@ HEALTHY = {healthy.world(scenario).name: scenario for scenario in healthy.SCENAR
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> promtool.Outcome:
     """Everything that fires on all these days; promtool runs once per length of day."""
     worlds = [fault.world() for fault in FAULTS] + [healthy.world(scenario) for scenario in healthy.SCENARIOS]
-    return promtool.outcome(tmp_path_factory.mktemp("rules"), worlds, generate.rules())
+    owner = [
+        rule for group in generate.recording()["groups"] for rule in group["rules"] if rule["record"] == RUN_OWNER.name
+    ]
+    rules = {"groups": [*generate.rules()["groups"], {"name": "owner", "rules": owner}]}
+    return promtool.outcome(tmp_path_factory.mktemp("rules"), worlds, rules)
 
 
 def _of(alerts: Mapping[promtool.Alert, promtool.Fired], scenario: str) -> dict[str, promtool.Fired]:
@@ -100,8 +105,8 @@ def test_the_fix_is_the_one_that_the_diagnosis_computed(outcome: promtool.Outcom
     alerts = _told(outcome, "starved")
     assert alerts
     for told in alerts:
-        assert (told["verdict"], told["fix"]) == ("loader_workers", "loader_workers: workers=11.")
-        assert told["fix_zh"] == "loader_workers：workers=11。"  # noqa: RUF001
+        assert (told["verdict"], told["fix"]) == ("loader_workers", "loader_workers: workers=11 for each.")
+        assert told["fix_zh"] == "loader_workers：workers=11；每个。"  # noqa: RUF001
 
 
 def test_the_fix_is_the_alerts_own_where_none_was_computed(outcome: promtool.Outcome) -> None:
@@ -112,6 +117,39 @@ def test_the_fix_is_the_alerts_own_where_none_was_computed(outcome: promtool.Out
     for told in alerts:
         assert told["verdict"] == "callback_bound"
         assert {told["fix"], told["fix_zh"]} <= own
+
+
+def test_an_alert_says_whose_run_it_is(outcome: promtool.Outcome) -> None:
+    """The user, and the Slurm job or pod: facts that the scenarios call x. What is no run has no owner."""
+    alerts = _told(outcome, "starved")
+    assert alerts
+    assert {told["owner"] for told in alerts} == {"x, x"}
+    owned = {alert.name for alert in ALERTS if "run" in alert.labels}
+    rules = [rule for group in generate.rules()["groups"] for rule in group["rules"] if "alert" in rule]
+    assert {rule["alert"] for rule in rules if "owner" in rule["annotations"]} == owned
+
+
+def test_who_has_to_find_the_board_is_told_which_it_is(outcome: promtool.Outcome) -> None:
+    """Alerts that end with somebody at the machine name uuid and bus, of a GPU that does not answer as well."""
+    named = {alert.name for alert in ALERTS if alert.named}
+    found = re.findall(rf'alertname="({"|".join(named)})".*?\n\s*Annotations:\{{(.*)\}}', outcome.texts)
+    assert {name for name, _ in found} == named
+    for _, text in found:
+        told = dict(re.findall(r'(\w+)="(.*?)"(?:, |$)', text))
+        assert re.search(r" GPU-[\w.:-]+, PCI \w+\.$", told["description"])
+        assert re.search(r"GPU-[\w.:-]+，PCI \w+。$", told["description_zh"])  # noqa: RUF001
+
+
+def test_a_death_is_told_with_its_cause(outcome: promtool.Outcome) -> None:
+    """In both languages, where the diagnosis knows one; other alerts of the run are not lengthened by it."""
+    alerts = _told(outcome, "gpu-memory-leaks-until-there-is-none")
+    failed = [told for told in alerts if "ended with an exception" in told["description"]]
+    assert failed
+    cause = "cuda_out_of_memory: the GPU's memory is used up"
+    for told in failed:
+        assert told["description"].endswith(f" Cause: {cause}.")
+        assert told["description_zh"].endswith(f"原因：{cause}。")  # noqa: RUF001
+    assert all("Cause:" not in told["description"] for told in alerts if told not in failed)
 
 
 def test_a_summary_names_the_cluster(outcome: promtool.Outcome) -> None:

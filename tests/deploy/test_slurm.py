@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.recordings import postmortem
 from yoloscope_record import stack_file
+from yoloscope_record.reader import Reader
 
 from tests.conftest import require_binary
 
@@ -410,8 +413,14 @@ Prolog={base}/prolog.sh
 Epilog={base}/epilog.sh
 TaskProlog={base}/task-prolog.sh
 PrologFlags=Alloc
+KillWait=5
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+JobRequeue=1
+SchedulerParameters=sched_interval=2
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={daemon} CPUs=1 RealMemory=100 State=UNKNOWN
-PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10
 """
 
 
@@ -478,3 +487,111 @@ def test_under_a_real_slurm(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert json.loads(group)[0]["targets"] == ["node1:9911"]
         assert _until(lambda: not target.exists()), log
     shutil.rmtree(base)
+
+
+# --- how jobs end --------------------------------------------------------------------------------------------------
+_TRAINER = """
+import pathlib, time
+from loop import Loop
+import yoloscope_hooks
+loop = Loop(pathlib.Path("."), epochs=2)
+loop.save_dir = pathlib.Path("train").absolute()
+loop.save_dir.mkdir(exist_ok=True)
+yoloscope_hooks.attach(loop).callbacks.setdefault("on_train_epoch_end", []).append(lambda _: time.sleep(600))
+loop.train()
+"""
+#: Slurm 23 and later say in a job's environment when its time is over; the job itself may ask an older one.
+_JOB = """#!/bin/sh
+export SLURM_JOB_END_TIME=$(date -d "$(squeue -h -j $SLURM_JOB_ID -o %e)" +%s)
+export YOLOSCOPE_DIR={records} PYTHONPATH={paths}
+mkdir -p {base}/$SLURM_JOB_NAME && cd {base}/$SLURM_JOB_NAME && exec {python} -c '{trainer}'
+"""
+
+
+class Jobs:
+    """Trainings as jobs of a real Slurm."""
+
+    def __init__(self, base: Path, node: Node, environment: dict[str, str]) -> None:
+        """Nothing is submitted yet."""
+        self.base, self.node, self.environment = base, node, environment
+
+    def call(self, *command: str) -> str:
+        """What one of Slurm's commands says."""
+        done = subprocess.run(
+            command, env=self.environment, cwd=self.base, capture_output=True, text=True, check=True, timeout=60
+        )
+        return done.stdout.strip()
+
+    def submit(self, name: str, *options: str) -> str:
+        """The number of a new job."""
+        script = self.base / f"{name}.sh"
+        paths = ":".join(str(ROOT / part) for part in ("trainer_hooks", "tests/trainer_hooks"))
+        values = {"records": self.node.records, "paths": paths, "base": self.base, "python": sys.executable}
+        script.write_text(_JOB.format(**values, trainer=_TRAINER), encoding="utf-8")
+        return self.call("sbatch", "-J", name, "-o", f"{script}.out", *options, str(script)).split()[-1]
+
+    def state(self, number: str) -> str:
+        """A job's state by Slurm's own word."""
+        return self.call("squeue", "-h", "-j", number, "-o", "%T")
+
+    def trains(self, number: int = 1) -> bool:
+        """Whether so many trainings have begun, and the last one runs."""
+        records = [Reader(path).read() for path in sorted(self.node.records.glob("*/rank-0.rec"))]
+        return len(records) == number and sum(record.alive and record.state == "train" for record in records) == 1
+
+    def ended(self) -> bool:
+        """Whether none runs."""
+        return not any(Reader(path).read().alive for path in self.node.records.glob("*/rank-0.rec"))
+
+    def causes(self, folder: str) -> list[str]:
+        """Of the runs that are kept in a job's folder, the oldest first, when their records are gone."""
+        kept = self.base / folder / "train/yoloscope"
+        runs = reversed(postmortem.runs(kept))
+        told = [diagnose_range([postmortem.read(kept, run).store]).diagnoses[0] for run in runs]
+        return [one.verdicts[0].cause.partition(":")[0] for one in told]
+
+
+@pytest.mark.slow
+@needs_root
+def test_ends_of_jobs_are_told_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """`scancel`, a preemption after which the job comes again, and the end of the job's time, by a real slurmctld."""
+    for name in ("slurmctld", "slurmd", "munged", "sbatch"):
+        require_binary(name)
+    base = tmp_path_factory.mktemp("slurm")
+    base.chmod(0o755)
+    node = Node(base)
+    with _slurm(base, node) as environment:
+        jobs = Jobs(base, node, environment)
+        assert _until(lambda: "idle" in jobs.call("sinfo", "-h", "-o", "%T"))
+        log = (base / "slurmd.log").read_text
+        number = jobs.submit("cancelled", "-t", "10")
+        assert _until(jobs.trains), log()
+        jobs.call("scancel", number)
+        assert _until(jobs.ended), log()
+
+        number = jobs.submit("preempted", "-t", "10")
+        assert _until(lambda: jobs.trains(2)), log()
+        urgent = jobs.call("sbatch", "-o", "/dev/null", "-p", "urgent", "-t", "10", "--wrap", "sleep 300").split()[-1]
+        assert _until(jobs.ended), log()
+        jobs.call("scancel", urgent)
+        assert _until(lambda: jobs.state(number) == "PENDING"), log()
+        jobs.call("scontrol", "update", f"jobid={number}", "StartTime=now")  # it would wait for two minutes
+        assert _until(lambda: jobs.trains(3), 60), log()
+        jobs.call("scancel", number)
+        assert _until(jobs.ended), log()
+
+        jobs.submit("limited", "-t", "1")
+        assert _until(lambda: jobs.trains(4)), log()
+        assert _until(jobs.ended, 150), log()
+        told = {path.parent.name: _cause(node.records, path.parent) for path in node.records.glob("*/rank-0.rec")}
+    causes = [told[name] for name in sorted(told)]
+    assert causes == ["slurm_cancelled", "slurm_time_limit", "slurm_requeued", "slurm_cancelled"]
+    assert jobs.causes("preempted")[0] == "slurm_requeued"
+    shutil.rmtree(base)
+
+
+def _cause(records: Path, directory: Path) -> str:
+    """What the black box says of a run."""
+    run = Reader(directory / "rank-0.rec").read().identity.run
+    (diagnosis,) = diagnose_range([postmortem.read(records, run).store]).diagnoses
+    return diagnosis.verdicts[0].cause.partition(":")[0]

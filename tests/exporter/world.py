@@ -79,6 +79,17 @@ veth12ab: 77 1 0 0 0 0 0 0 77 1 0 0 0 0 0 0
     "pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 total=0\n",
 }
 
+#: A package, with a part of it; what the whole machine draws, packages included.
+SYSFS = {
+    f"class/powercap/{zone}/{file}": f"{value}\n"
+    for zone, name, energy in (
+        ("intel-rapl:0", "package-0", 80_000_000),
+        ("intel-rapl:0:0", "dram", 7_000_000),
+        ("intel-rapl:1", "psys", 190_000_000),
+    )
+    for file, value in (("name", name), ("energy_uj", energy), ("max_energy_range_uj", 262_143_328_850))
+}
+
 CGROUP_V2 = {
     "cgroup.controllers": "cpu io memory\n",
     "cgroup.procs": "1\n",
@@ -191,6 +202,7 @@ def build(root: Path) -> World:
     world = World(root)
     world.records.mkdir(parents=True)
     write(world.procfs, PROC)
+    write(world.root / "sys", SYSFS)
     write(world.cgroups, CGROUP_V2)
     for rank, pid in RANK_PIDS.items():
         workers = (pid + 50, pid + 60)

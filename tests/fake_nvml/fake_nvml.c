@@ -39,6 +39,7 @@ enum { MAX_EVENTS = 64, MAX_HISTORY = 64, MAX_CALLS = 128, NVLINK_LINKS = 18, TE
 
 /* ---------------------------------------------------------------- what the control file says */
 
+#define UNKNOWN_MARGIN (1ull << 63) /* the margin has a sign */
 typedef struct { double low, high, period, duty; } Wave; /* a constant is a wave with low == high */
 typedef struct { u64 value; double rate; int ret, type; } Field;
 typedef struct { double value; int ret; bool set; } Gpm;
@@ -59,6 +60,8 @@ typedef struct {
   u64 throttle_reasons, performance_state, fan_speed, encoder_utilization, decoder_utilization;
   u64 pcie_tx, pcie_rx, pcie_generation, pcie_width, pcie_max_generation, pcie_max_width;
   u64 nvlink_links, mig, mig_count, architecture, compute_major, compute_minor, gpm_supported;
+  u64 temperature_margin, fans, persistence, sram_corrected, sram_parity, sram_secded, sram_threshold;
+  u64 fabric_state, fabric_status, fabric_health;
   u64 sample_period, sample_capacity, process_growth;
   char name[TEXT], uuid[TEXT], bus[TEXT];
   Wave load, memory_load;
@@ -73,7 +76,7 @@ typedef struct { int gpu; char function[64]; double value; } Rule; /* gpu -1: ev
 typedef struct { u64 sequence, gpu, xid, type, gi; } Event;
 
 typedef struct {
-  u64 gpus, driver_loaded, driver_generation, cuda_version;
+  u64 gpus, driver_loaded, driver_generation, cuda_version, throttle_fields;
   double clock;
   char driver_version[TEXT], nvml_version[TEXT];
   Gpu gpu[MAX_GPUS];
@@ -154,11 +157,25 @@ static void remember_load(int gpu, double since) {
 
 /* ---------------------------------------------------------------- counters that advance with time */
 
-static const u64 REASON_OF_FIELD[][2] = {{74, 0x4}, {269, 0x20}, {270, 0x40}, {271, 0x80}};
+/* nvml.h has counters of the thermal and brake reasons since R575, and moved them between 580.65 and 580.82; the other
+ * numbers between 251 and 273 are settings of power smoothing. */
+enum { NO_THROTTLE_FIELDS = 0, FIRST_SMOOTHING = 251, END_SMOOTHING = 274, BY_VERSION = -1 };
+static const u64 RENUMBERED_REASONS[] = {0x20, 0x40, 0x80};
+
+static u64 throttle_fields_of(const Control *c) {
+  int major = 0, minor = 0;
+  if ((int)c->throttle_fields != BY_VERSION) return c->throttle_fields;
+  sscanf(c->driver_version, "%d.%d", &major, &minor);
+  if (major < 575) return NO_THROTTLE_FIELDS;
+  return major > 580 || (major == 580 && minor >= 82) ? 269 : 251;
+}
+
+static bool is_throttle_field(u64 first, int id) { return first && id >= (int)first && id < (int)first + 3; }
 
 static double rate_of(const Gpu *gpu, int id) {
-  for (size_t i = 0; i < sizeof REASON_OF_FIELD / sizeof *REASON_OF_FIELD; i++)
-    if ((int)REASON_OF_FIELD[i][0] == id && (gpu->throttle_reasons & REASON_OF_FIELD[i][1])) return 1e9;
+  u64 first = throttle_fields_of(&control), reason = id == 74 ? 0x4 : 0;
+  if (is_throttle_field(first, id)) reason = RENUMBERED_REASONS[id - (int)first];
+  if (gpu->throttle_reasons & reason) return 1e9;
   if (id == 83 && gpu->field[id].rate == 0) return (double)gpu->power_usage; /* mW are mJ per second */
   return gpu->field[id].rate;
 }
@@ -194,7 +211,9 @@ static const struct { const char *key; size_t offset; } NUMBERS[] = {
   NUMBER(pcie_generation), NUMBER(pcie_width), NUMBER(pcie_max_generation), NUMBER(pcie_max_width),
   NUMBER(nvlink_links), NUMBER(mig), NUMBER(mig_count), NUMBER(architecture), NUMBER(compute_major),
   NUMBER(compute_minor), NUMBER(gpm_supported), NUMBER(sample_period), NUMBER(sample_capacity),
-  NUMBER(process_growth),
+  NUMBER(process_growth), NUMBER(temperature_margin), NUMBER(fans), NUMBER(persistence), NUMBER(sram_corrected),
+  NUMBER(sram_parity), NUMBER(sram_secded), NUMBER(sram_threshold), NUMBER(fabric_state), NUMBER(fabric_status),
+  NUMBER(fabric_health),
 };
 
 static void complain(const char *key) { fprintf(stderr, "fake_nvml: unknown control line '%s'\n", key); }
@@ -317,6 +336,7 @@ static void read_line(Control *c, const char *key, const char *text) {
   else if (!strncmp(key, "hang.", 5)) add_rule(c->hang, &c->hangs, -1, key + 5, text);
   else if (!strcmp(key, "gpus")) c->gpus = number(text) < MAX_GPUS ? number(text) : MAX_GPUS;
   else if (!strcmp(key, "driver_loaded")) c->driver_loaded = number(text);
+  else if (!strcmp(key, "throttle_fields")) c->throttle_fields = number(text);
   else if (!strcmp(key, "driver_generation")) c->driver_generation = number(text);
   else if (!strcmp(key, "driver_version")) copy(c->driver_version, text);
   else if (!strcmp(key, "nvml_version")) copy(c->nvml_version, text);
@@ -325,11 +345,13 @@ static void read_line(Control *c, const char *key, const char *text) {
   else complain(key);
 }
 
-static void default_fields(Gpu *gpu) {
-  static const int SUPPORTED[] = {1, 3, 4, 5, 6, 38, 45, 52, 59, 74, 75, 76, 82, 83, 91, 94, 138, 139, 140, 141,
-                                  142, 143, 144, 145, 160, 185, 186, 269, 270, 271};
+static void default_fields(Gpu *gpu, u64 throttle_fields) {
+  static const int SUPPORTED[] = {1, 3, 4, 5, 6, 38, 45, 52, 59, 74, 75, 76, 77, 79, 82, 83, 91, 94, 138, 139, 140, 141,
+                                  142, 143, 144, 145, 160, 185, 186};
   for (int id = 0; id < MAX_FIELDS; id++) gpu->field[id] = (Field){0, 0, NOT_SUPPORTED, TYPE_ULONGLONG};
   for (size_t i = 0; i < sizeof SUPPORTED / sizeof *SUPPORTED; i++) gpu->field[SUPPORTED[i]].ret = OK;
+  for (int id = FIRST_SMOOTHING; throttle_fields && id < END_SMOOTHING; id++)
+    gpu->field[id] = (Field){!is_throttle_field(throttle_fields, id), 0, OK, TYPE_ULONGLONG};
   gpu->field[82].type = TYPE_UINT;
   gpu->field[82].value = 40;
   gpu->field[83].value = 5000000; /* 5 kJ since the driver was loaded */
@@ -345,7 +367,7 @@ static void default_mig(Gpu *gpu, int gpu_index) {
   }
 }
 
-static void default_gpu(Gpu *gpu, int index) { /* an idle H100 SXM */
+static void default_gpu(Gpu *gpu, int index, u64 throttle_fields) { /* an idle H100 SXM */
   *gpu = (Gpu){
     .memory_total = 85520809984, .memory_used = 524288, .memory_reserved = 555024384, .bar1_total = 137438953472,
     .bar1_used = 1048576, .power_usage = 70000, .power_limit = 700000, .power_limit_default = 700000,
@@ -354,21 +376,22 @@ static void default_gpu(Gpu *gpu, int index) { /* an idle H100 SXM */
     .clock_sm = 345, .clock_mem = 2619, .clock_video = 765, .clock_max_graphics = 1980, .clock_max_sm = 1980,
     .clock_max_mem = 2619, .clock_max_video = 1545, .throttle_reasons = 1, .fan_speed = 0, .pcie_generation = 5,
     .pcie_width = 16, .pcie_max_generation = 5, .pcie_max_width = 16, .nvlink_links = 18, .architecture = 9,
-    .compute_major = 9, .gpm_supported = 1, .sample_period = 166667, .sample_capacity = 120};
+    .compute_major = 9, .gpm_supported = 1, .temperature_margin = UNKNOWN_MARGIN, .persistence = 1, .sample_period = 166667, .sample_capacity = 120};
   snprintf(gpu->name, TEXT, "NVIDIA H100 80GB HBM3");
   snprintf(gpu->uuid, TEXT, "GPU-00000000-0000-0000-0000-%012d", index);
   snprintf(gpu->bus, TEXT, "00000000:%02X:00.0", 16 + index);
-  default_fields(gpu);
+  default_fields(gpu, throttle_fields);
   default_mig(gpu, index);
 }
 
-static void defaults(Control *c) {
+static void defaults(Control *c, u64 throttle_fields) {
   memset(c, 0, sizeof *c);
+  c->throttle_fields = (u64)BY_VERSION;
   c->gpus = c->driver_loaded = c->driver_generation = 1;
   c->cuda_version = 12040;
   copy(c->driver_version, "550.54.15");
   copy(c->nvml_version, "12.550.54.15");
-  for (int i = 0; i < MAX_GPUS; i++) default_gpu(&c->gpu[i], i);
+  for (int i = 0; i < MAX_GPUS; i++) default_gpu(&c->gpu[i], i, throttle_fields);
 }
 
 static void read_control(Control *c, FILE *file) {
@@ -386,8 +409,13 @@ static void read_control(Control *c, FILE *file) {
 
 static void adopt_control(FILE *file) {
   settle_counters(); /* at the old rates, before they change */
-  defaults(&control);
-  if (file) read_control(&control, file);
+  defaults(&control, NO_THROTTLE_FIELDS);
+  if (file) { /* twice: which fields there are depends on the driver's version, wherever that line stands */
+    read_control(&control, file);
+    defaults(&control, throttle_fields_of(&control));
+    rewind(file);
+    read_control(&control, file);
+  }
   double since = now();
   for (int i = 0; i < MAX_GPUS; i++) remember_load(i, since);
   if (!counted_since) counted_since = since;
@@ -465,13 +493,22 @@ static nvmlDevice_t handle_of(int gpu, int mig) {
 static int gpu_of(nvmlDevice_t handle) { return (int)((uintptr_t)handle >> 8 & 0xff) - 1; }
 static int mig_of(nvmlDevice_t handle) { return (int)((uintptr_t)handle & 0xff) - 1; }
 
+/* lost 1: nothing answers. lost 2: what the driver knows by heart still does, the look-up included. */
+static bool is_lost(const char *function, int index) {
+  static const char *BY_HEART[] = {"nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetName", "nvmlDeviceGetUUID",
+                                   "nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetMigMode", "nvmlDeviceGetIndex"};
+  for (size_t i = 0; control.gpu[index].lost == 2 && i < sizeof BY_HEART / sizeof *BY_HEART; i++)
+    if (!strcmp(function, BY_HEART[i])) return false;
+  return control.gpu[index].lost != 0;
+}
+
 static nvmlReturn_t begin_device(const char *function, nvmlDevice_t handle) {
   int index = gpu_of(handle);
   nvmlReturn_t ret = begin(function, index);
   if (ret) return ret;
   if ((uintptr_t)handle >> 16 != session || index < 0 || index >= (int)control.gpus) return INVALID_ARGUMENT;
   if (mig_of(handle) >= (int)control.gpu[index].mig_count) return INVALID_ARGUMENT;
-  return control.gpu[index].lost ? GPU_IS_LOST : OK;
+  return is_lost(function, index) ? GPU_IS_LOST : OK;
 }
 
 #define CALL()                                                                                             \
@@ -603,7 +640,7 @@ nvmlReturn_t nvmlDeviceGetCount_v2(u32 *out) {
 static nvmlReturn_t give_handle(const char *function, int index, nvmlDevice_t *out) {
   nvmlReturn_t ret = begin(function, index);
   if (ret) return ret;
-  if (control.gpu[index].lost) return GPU_IS_LOST;
+  if (is_lost(function, index)) return GPU_IS_LOST;
   *out = handle_of(index, -1);
   return OK;
 }
@@ -675,7 +712,7 @@ GETTER(nvmlDeviceGetEnforcedPowerLimit, gpu->power_limit)
 GETTER(nvmlDeviceGetPowerManagementLimit, gpu->power_limit)
 GETTER(nvmlDeviceGetPowerManagementDefaultLimit, gpu->power_limit_default)
 GETTER(nvmlDeviceGetPerformanceState, gpu->performance_state)
-GETTER(nvmlDeviceGetFanSpeed, gpu->fan_speed)
+GETTER(nvmlDeviceGetPersistenceMode, gpu->persistence)
 GETTER(nvmlDeviceGetCurrPcieLinkGeneration, gpu->pcie_generation)
 GETTER(nvmlDeviceGetCurrPcieLinkWidth, gpu->pcie_width)
 GETTER(nvmlDeviceGetMaxPcieLinkGeneration, gpu->pcie_max_generation)
@@ -688,9 +725,14 @@ nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t handle, u
   return put(most, gpu->power_limit_max);
 }
 
+nvmlReturn_t nvmlDeviceGetFanSpeed(nvmlDevice_t handle, u32 *out) {
+  GPU_ONLY(handle);
+  return gpu->fans ? put(out, gpu->fan_speed) : NOT_SUPPORTED;
+}
+
 nvmlReturn_t nvmlDeviceGetFanSpeed_v2(nvmlDevice_t handle, u32 fan, u32 *out) {
   GPU_ONLY(handle);
-  return fan ? INVALID_ARGUMENT : put(out, gpu->fan_speed);
+  return fan >= gpu->fans ? INVALID_ARGUMENT : put(out, gpu->fan_speed);
 }
 
 nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t handle, u32 sensor, u32 *out) {
@@ -704,6 +746,16 @@ nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t handle, Temperature *out) {
   GPU_ONLY(handle);
   if (out->version != 0x100000C) return ARGUMENT_VERSION_MISMATCH;
   return put((u32 *)&out->temperature, gpu->temperature);
+}
+
+typedef struct { u32 version; int degrees; } Margin;
+
+nvmlReturn_t nvmlDeviceGetMarginTemperature(nvmlDevice_t handle, Margin *out) {
+  GPU_ONLY(handle);
+  if (out->version != 0x1000008) return ARGUMENT_VERSION_MISMATCH;
+  if (gpu->temperature_margin == UNKNOWN_MARGIN) return NOT_SUPPORTED;
+  out->degrees = (int)gpu->temperature_margin;
+  return OK;
 }
 
 nvmlReturn_t nvmlDeviceGetTemperatureThreshold(nvmlDevice_t handle, u32 kind, u32 *out) {
@@ -865,10 +917,13 @@ static void fill_field(int index, FieldValue *out) {
   out->latency = 10;
   out->ret = field ? (u32)field->ret : INVALID_ARGUMENT;
   if (out->ret) return;
-  u64 value = out->id == 91 ? gpu->nvlink_links : counter(index, (int)out->id);
-  bool per_link = out->id >= 138 && out->id <= 141;
-  bool nvlink = per_link || out->id == 38 || out->id == 45 || out->id == 52 || out->id == 59 || out->id == 160;
+  u64 links = gpu->nvlink_links ? NVLINK_LINKS : 0; /* those that are down count, too */
+  u64 value = out->id == 91 ? links : counter(index, (int)out->id);
+  bool per_link = out->id >= 138 && out->id <= 141, on_link = out->id >= 201 && out->id <= 222;
+  bool nvlink = per_link || on_link || out->id == 38 || out->id == 45 || out->id == 52 || out->id == 59 || out->id == 160;
   if (nvlink && !gpu->nvlink_links) out->ret = NOT_SUPPORTED;
+  if (on_link && out->scope >= gpu->nvlink_links) out->ret = INVALID_ARGUMENT;
+  if (on_link && out->scope) value = 0; /* all of it on the first link */
   if (per_link && out->scope != UINT32_MAX && gpu->nvlink_links) value /= gpu->nvlink_links;
   out->type = (u32)field->type;
   out->value.ull = 0;
@@ -909,6 +964,16 @@ nvmlReturn_t nvmlDeviceGetNvLinkErrorCounter(nvmlDevice_t handle, u32 link, u32 
   return OK;
 }
 
+typedef struct { u32 version; uint8_t cluster[16]; u32 status, clique; uint8_t state; u32 health; } Fabric;
+
+nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t handle, Fabric *out) {
+  GPU_ONLY(handle);
+  if (out->version != 0x02000024) return ARGUMENT_VERSION_MISMATCH;
+  *out = (Fabric){.version = out->version, .status = (u32)gpu->fabric_status, .state = (uint8_t)gpu->fabric_state,
+                  .health = (u32)gpu->fabric_health};
+  return OK;
+}
+
 /* ---------------------------------------------------------------- errors */
 
 nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t handle, u32 uncorrected, u32 aggregate, u64 *out) {
@@ -923,6 +988,20 @@ nvmlReturn_t nvmlDeviceGetDetailedEccErrors(nvmlDevice_t handle, u32 uncorrected
   if (uncorrected > 1 || aggregate > 1) return INVALID_ARGUMENT;
   out[0] = out[1] = out[3] = 0;
   out[2] = counter(index, 3 + (int)(uncorrected + 2 * aggregate)); /* all of it in device memory */
+  return OK;
+}
+
+typedef struct {
+  u32 version;
+  u64 parity, secded, corrected, volatile_parity, volatile_secded, volatile_corrected, l2, sm, pcie, mcu, other;
+  u32 threshold;
+} Sram;
+
+nvmlReturn_t nvmlDeviceGetSramEccErrorStatus(nvmlDevice_t handle, Sram *out) {
+  GPU_ONLY(handle);
+  if (out->version != 0x1000068) return ARGUMENT_VERSION_MISMATCH;
+  *out = (Sram){.version = out->version, .parity = gpu->sram_parity, .secded = gpu->sram_secded,
+                .corrected = gpu->sram_corrected, .threshold = (u32)gpu->sram_threshold};
   return OK;
 }
 

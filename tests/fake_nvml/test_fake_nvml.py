@@ -65,6 +65,29 @@ class TestControl:
         fake.set({"gpu.*.temperature": 3})
         assert nvml.nvmlDeviceGetTemperature(device(), 0) == 3
 
+    @pytest.mark.parametrize(
+        ("version", "counters", "settings"),
+        [("570.172.08", [], []), ("580.65.06", [251], [269]), ("580.82.07", [269], [251]), ("590.44.01", [269], [251])],
+    )
+    def test_throttle_fields_of_the_driver(
+        self, fake: FakeNvml, library: InProcess, version: str, counters: list[int], settings: list[int]
+    ) -> None:
+        """The thermal counter has the number of the driver's bindings; the other number is a setting, or refused."""
+        fake.set({"gpu.0.throttle_reasons": 0x20, "driver_version": version})
+        nvml.nvmlDeviceGetCount()
+        library.set_clock(NOON + 3)
+        answers = {one.fieldId: one for one in nvml.nvmlDeviceGetFieldValues(device(), [251, 269, 74])}
+        known = {field: one.value.ullVal for field, one in answers.items() if one.nvmlReturn == 0 and field != 74}
+        assert known == dict.fromkeys(counters, 3_000_000_000) | dict.fromkeys(settings, 1)
+
+    def test_lost_device_that_is_still_found(self, fake: FakeNvml) -> None:
+        """What the driver knows by heart it tells of a lost GPU, too; nothing else."""
+        fake.set({"gpu.0.lost": 2})
+        assert nvml.nvmlDeviceGetName(device()) == "NVIDIA H100 80GB HBM3"
+        assert code_of(nvml.nvmlDeviceGetTemperature, device(), 0) == nvml.NVML_ERROR_GPU_IS_LOST
+        fake.set({"gpu.0.lost": 1})
+        assert code_of(nvml.nvmlDeviceGetHandleByIndex, 0) == nvml.NVML_ERROR_GPU_IS_LOST
+
     def test_failure_of_one_function_on_one_device(self, fake: FakeNvml) -> None:
         """Return codes can be scripted per function and per device."""
         fake.set({"gpus": 2, "gpu.1.fail.nvmlDeviceGetPowerUsage": 4})

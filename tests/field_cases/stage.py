@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gzip
+import io
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from yoloscope_exporter.recordings.compression import members
+from yoloscope_exporter.recordings.compression import unpacked
 
 from tests import training
 from tests.field_cases.cases import EVERY, Case
@@ -192,7 +193,7 @@ def _cpu_seconds(pid: int) -> float:
 
 def _small(recording: bytes, first: str) -> bytes:
     """One gzip member without what no verdict reads, and without this machine's name."""
-    text = b"".join(content for _, content in members(recording)).decode()
+    text = b"".join(content for _, content in unpacked(io.BytesIO(recording))).decode()
     kept = [line for line in text.splitlines() if not LEFT_OUT.match(line.removeprefix("# TYPE "))]
     kept = [line for line in kept if not line.startswith(("# HELP", "# UNIT", "# EOF"))]
     return gzip.compress((first + "\n".join(kept) + "\n# EOF\n").encode(), mtime=0)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter.diagnosis import advice
+from yoloscope_exporter.diagnosis.advice.gains import predicted, without_share
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
@@ -170,8 +170,8 @@ def signals(recording: Path) -> Signals:
 def forecast(s: Signals, change: Mapping[str, Any]) -> Forecast | None:
     """What the diagnosis would say of the change."""
     if change.get("callback") is False:
-        return advice.without_share(s, s.callbacks_share)
-    return advice.predicted(s, change.get("workers"), change.get("cache", ""))
+        return without_share(s, s.callbacks_share)
+    return predicted(s, change.get("workers"), change.get("cache", ""))
 
 
 def run(name: str, pair: Pair, seconds: float) -> Outcome:

@@ -32,7 +32,7 @@ from yoloscope_record.paths import run_directory
 number = stack_file.signal_number()
 directory = run_directory(Path(sys.argv[1]), "runs/x")
 directory.mkdir(parents=True, exist_ok=True)
-def files(): return sorted(path.name for path in directory.iterdir())
+def files(): return sorted(path.name for path in directory.iterdir() if stack_file.is_of_process(path.name))
 def caught(): return int(Path("/proc/self/status").read_text().split("SigCgt:")[1].split()[0], 16) >> (number - 1) & 1
 def arm(): stacks.arm(directory, "runs/x", "0")
 """
@@ -45,6 +45,11 @@ def run(base: Path, code: str, **environ: str) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
+
+
+def stack_files(base: Path) -> list[Path]:
+    """Those of the run's processes, the one for SIGHUP left out."""
+    return sorted(path for path in run_directory(base, RUN).iterdir() if stack_file.is_of_process(path.name))
 
 
 def test_a_process_writes_its_stacks_when_asked(tmp_path: Path) -> None:
@@ -75,7 +80,7 @@ look = "import os, sys; from yoloscope_record import reader; print(reader.lock_h
 print(int(subprocess.check_output([sys.executable, "-c", look, str(directory / "rank-0.stacks")])) == os.getpid())
 """
     assert run(tmp_path, code) == "True\n"
-    child, parent = sorted(run_directory(tmp_path, RUN).iterdir())
+    child, parent = stack_files(tmp_path)
     assert stack_file.belongs_to(child.name, "0")
     assert b"# worker 3 training\nCurrent thread" in child.read_bytes()
     assert b"Current thread" not in parent.read_bytes()
@@ -211,6 +216,18 @@ for child in (True, False):
     assert "Fatal" not in (run_directory(tmp_path, RUN) / "rank-0.stacks").read_text()
 
 
+def test_sighup_leaves_its_stack_in_a_file_of_its_own(tmp_path: Path) -> None:
+    """And kills as before; after a training it finds what it found before one."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "trainer_hooks")}
+    for code, written in (("arm()", True), ("arm(); stacks.release()", False)):
+        command = [sys.executable, "-c", f"{_BEGIN}{code}\nos.kill(os.getpid(), signal.SIGHUP)", str(tmp_path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (-signal.SIGHUP, "")
+        hangup = run_directory(tmp_path, RUN) / stack_file.hangup_filename("0")
+        assert (b"Stack (most recent call first):" in hangup.read_bytes()) is written
+        assert b"Stack" not in (run_directory(tmp_path, RUN) / "rank-0.stacks").read_bytes()
+
+
 def test_sigterm_leaves_its_stack_and_kills_as_before(tmp_path: Path) -> None:
     """In a rank; workers are ended by it every day, and say nothing."""
     code = """
@@ -227,7 +244,7 @@ os.kill(os.getpid(), signal.SIGTERM)
     command = [sys.executable, "-c", _BEGIN + code, str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "15\n", "")
-    child, parent = sorted(run_directory(tmp_path, RUN).iterdir())
+    child, parent = stack_files(tmp_path)
     assert "Stack (most recent call first)" in parent.read_text()
     assert "most recent" not in child.read_text()
 

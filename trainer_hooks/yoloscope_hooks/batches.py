@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from yoloscope_hooks.cuda_memory import UNKNOWN
 from yoloscope_hooks.step_clock import END, START, Gap, HostClock, waited
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from yoloscope_record.writer import Writer
 
     from yoloscope_hooks.cuda_memory import CudaMemory
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     #: Wall time, start, end, the fields of its Gap, marks of the clock, images, optimizer steps.
     Batch = tuple[float, float, float, tuple[float, float, float, bool], Any, int, int]
 
+#: Seconds. Both clocks run alike; only a clock that was set moves them apart, less is a pause between two looks.
+CLOCK_STEP = 0.1
+_SUM = len(STEP_BUCKETS) + 1  # where a histogram's sum is, from its first bucket
 FOLD_SECONDS = 1.0  # batches are added to the counters several at a time: ROWS_AHEAD of them, or what came in this
 
 
@@ -42,7 +48,11 @@ class Batches:
         steps: of the optimizer in the batch under way; likewise.
         previous: moment up to where the wall time is accounted for, in seconds of `perf_counter`.
         counters: the sums.
+        waiting: batches that are not in the counters yet.
+        add_up: called at the end of a batch when they have to be; ends in `store`.
     """
+
+    add_up: Callable[[Trainer, float], None]
 
     def __init__(  # noqa: PLR0913 - what a row consists of
         self, writer: Writer, who: tuple[str, str], guard: Guard, queue: Queue, progress: Progress, *, age: float
@@ -57,8 +67,11 @@ class Batches:
         self._start = self._end = 0.0  # of the batch under way; 0 between batches, and until it has come
         self._own = 0.0  # seconds we took since the last batch ended
         self._callbacks = self._gap_callbacks = 0.0  # seconds others took up to `previous`, and in the gap from there
-        self._first = True
-        self._waiting: list[Batch] = []  # not in the counters yet
+        self._first, self._epoch = True, 0.0
+        self._look: Callable[[float], tuple[float, float]] = queue.batch
+        self._append = writer.append
+        self._wall = time.time() - perf_counter()  # to be added to a moment for Unix time
+        self.waiting: list[Batch] = []
         self._hook_seconds = self._folded = 0.0
         self._step = writer.histogram(catalog.TRAIN_STEP_SECONDS, *who)
         self._wait = writer.histogram(catalog.TRAIN_DATA_WAIT_SECONDS, *who)
@@ -74,13 +87,15 @@ class Batches:
     def epoch_start(self) -> None:
         """Batches follow."""
         self._guard("clock", self.clock.epoch)
-        self._first, self._start, self._end, self._progress.batch = True, 0.0, 0.0, 0
+        self._first, self._start, self._end = True, 0.0, 0.0
+        self._progress.batch, self._epoch = 0, self._progress.epoch + 1.0
 
     def start(self, now: float) -> None:
         """A batch has arrived."""
         self._start, self._end = now, 0.0
         self.images = self.steps = 0
-        self._gap_callbacks = self._others.spent(now) - self._callbacks
+        others = self._others
+        self._gap_callbacks = (others.spent(now) if others.running else others.seconds) - self._callbacks
         self.clock.begin()
 
     def _step_begins(self, now: float) -> None:
@@ -88,47 +103,55 @@ class Batches:
         if self._start:
             self._start = now
             self._gap_callbacks = self._others.spent(now) - self._callbacks
-            self.clock.mark(START)
+            self.clock.mark(START, now)
 
     def _step_ends(self, now: float) -> None:
         """The first callback at the end of a batch is about to be called."""
         if self._start and not self._end:
             self._end = now
             self._callbacks = self._others.spent(now)
-            self.clock.mark(END)
+            self.clock.mark(END, now)
 
-    def end(self, trainer: Trainer, now: float) -> float:
-        """A step is done: write its row, and return its wall time; 0 if the batch began before the hooks did.
+    def end(self, trainer: Trainer, now: float) -> None:
+        """A step is done: write its row, and add up those since the last time if they are many, or long ago.
 
         In a real training nothing that is called here is in the CPU's caches: each call costs microseconds.
         """
-        if not self._start:
-            return 0.0
-        if not self._end:
-            self._step_ends(now)
-        first, start, end, queue = self._first, self._start, self._end, self._queue
+        start, end = self._start, self._end
+        if not start:  # the batch began before the hooks did
+            return
+        if not end:
+            end, others = now, self._others
+            self._callbacks = others.spent(now) if others.running else others.seconds
+            self.clock.mark(END, now)
+        first, callbacks, length = self._first, self._gap_callbacks, start - self.previous
         if first:
-            self._guard("queue", queue.look, trainer)
-        length, callbacks = start - self.previous, self._gap_callbacks
-        wait = waited(length - callbacks, None if first else queue.fetched, self._own)
-        memory = self._guard("memory", self.memory.batch) or UNKNOWN if self.memory else UNKNOWN
-        worker, depth = self._guard("queue", queue.batch, end) or UNKNOWN
-        wall = time.time()
-        self._writer.append((wall, wait, end - start, *memory, worker, depth, self._progress.epoch + 1.0))
+            self._guard("queue", self._queue.look, trainer)
+        rest, wait = length - callbacks, self._queue.fetched
+        if first or wait is None or wait > rest:
+            wait = waited(rest, None if first else wait, self._own)
+        try:
+            worker, depth = self._look(end)
+        except Exception as error:  # as Guard does it, which costs another call
+            worker, depth = self._lost(error)
+        due = len(self.waiting) >= ROWS_AHEAD - 1 or now - self._folded >= FOLD_SECONDS
+        allocated, reserved = (due and self.memory and self._guard("memory", self.memory.batch)) or UNKNOWN
+        wall = now + self._wall
+        self._append((wall, wait, end - start, allocated, reserved, worker, depth, self._epoch))
         gap = length, callbacks, wait, first
-        self._waiting.append((wall, start, end, gap, self.clock.marks, self.images, self.steps))
+        self.waiting.append((wall, start, end, gap, self.clock.taken(), self.images, self.steps))
         self._first, self._start, self.previous = False, 0.0, end
-        self._progress.batch += 1
-        return wall
+        if due:
+            self.add_up(trainer, now)
+        self._own = own = perf_counter() - now
+        self._hook_seconds += own
 
-    def is_due(self, now: float) -> bool:
-        """Whether batches wait to be added to the counters."""
-        return len(self._waiting) >= ROWS_AHEAD or now - self._folded >= FOLD_SECONDS
-
-    def took(self, seconds: float) -> None:
-        """Count what the hooks took at the end of a batch."""
-        self._own = seconds
-        self._hook_seconds += seconds
+    def _lost(self, error: Exception) -> tuple[float, float]:
+        """The queue could not be looked at; if it keeps failing it is left alone."""
+        self._guard.count("queue", error)
+        if "queue" in self._guard.off:
+            self._look = lambda _: UNKNOWN
+        return UNKNOWN
 
     def store_callbacks(self) -> None:
         """Store what other callbacks took."""
@@ -149,16 +172,22 @@ class Batches:
         self._store(now)
 
     def _fold(self) -> None:
-        writer, numbers, clock = self._writer, self.counters.numbers, self.clock
-        for wall, start, end, gap, marks, images, steps in self._waiting:
-            writer.observe(self._wait, STEP_BUCKETS, gap[2])
-            writer.observe(self._step, STEP_BUCKETS, end - start)
-            numbers[BATCHES] += 1.0
-            numbers[IMAGES] += images or self._progress.batch_size
+        values, numbers, end_of_step = self._writer.values, self.counters.numbers, self.clock.end
+        wait_slot, step_slot, usual = self._wait, self._step, self._progress.batch_size
+        for _, start, end, gap, marks, images, steps in self.waiting:
+            wait, step = gap[2], end - start
+            values[wait_slot + bisect_left(STEP_BUCKETS, wait)] += 1.0
+            values[step_slot + bisect_left(STEP_BUCKETS, step)] += 1.0
+            values[wait_slot + _SUM] += wait
+            values[step_slot + _SUM] += step
+            numbers[IMAGES] += images or usual
             numbers[OPTIMIZER_STEPS] += steps
-            numbers[LAST_BATCH] = wall
-            clock.end(marks, (start, end), Gap(*gap), numbers)
-        self._waiting.clear()
+            end_of_step(marks, (start, end), Gap(*gap), numbers)
+        if self.waiting:
+            numbers[BATCHES] += len(self.waiting)
+            numbers[LAST_BATCH] = self.waiting[-1][0]
+            self._progress.batch += len(self.waiting)
+            self.waiting.clear()
 
     def _store(self, now: float) -> None:
         self._guard("queue", self._queue.store)
@@ -166,3 +195,6 @@ class Batches:
         self.counters.store()
         self._writer.count()
         self._folded = now
+        wall = time.time() - perf_counter()
+        if abs(wall - self._wall) > CLOCK_STEP:
+            self._wall = wall

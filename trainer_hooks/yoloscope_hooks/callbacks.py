@@ -93,13 +93,13 @@ def on_train_epoch_start(recorder: Recorder, trainer: Trainer, now: float) -> No
 @_event
 def on_train_batch_start(recorder: Recorder, trainer: Trainer, now: float) -> None:
     """A batch has arrived."""
-    recorder.batch_start(now)
+    recorder.batches.start(now)
 
 
 @_event
 def on_train_batch_end(recorder: Recorder, trainer: Trainer, now: float) -> None:
     """A step is done."""
-    recorder.batch_end(trainer, now)
+    recorder.batches.end(trainer, now)
 
 
 @_event

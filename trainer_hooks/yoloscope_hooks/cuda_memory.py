@@ -1,4 +1,4 @@
-"""PyTorch's own account of CUDA memory, from one call per batch that neither synchronises nor resets anything."""
+"""PyTorch's own account of CUDA memory, from a call every few batches that neither synchronises nor resets."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class CudaMemory:
     The allocator counts since the process began, and is never reset by us: what an earlier training in the process, or
     AutoBatch in this one, has left there is the baseline, taken when this is made.
 
-    Of a peak is known what the allocator holds at the end of each batch, and the allocator's own peak in the moment it
-    rises, or after somebody has reset it. So the run's peak is exact once it is above all that was before the run.
-    Until then, and for an epoch that stays below an earlier one, what was held only in the middle of a step is not
+    Of a peak is known what the allocator holds at the end of a batch when it is looked at, and the allocator's own peak
+    once it has risen, or somebody has reset it. So the run's peak is exact once it is above all that was before the
+    run. Until then, and for an epoch that stays below an earlier one, what was held only in the middle of a step is not
     known, and the peak is the least it can have been.
     """
 

@@ -8,6 +8,7 @@ no collective is needed to see that.
 from __future__ import annotations
 
 import sys
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_hooks.step_clock import GRADIENT
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def hook(trainer: Any, mark: Callable[[int], None]) -> Any:
+def hook(trainer: Any, mark: Callable[[int, float], None]) -> Any:
     """Set the hook under DDP, and return its handle (`remove()` ends it); None where there are no peers."""
     if not has_peers():
         return None
     first = next((one for one in trainer.model.parameters() if one.requires_grad), None)
     register = getattr(first, "register_post_accumulate_grad_hook", None)  # torch 2.1 and later
-    return register(lambda _: mark(GRADIENT)) if register else None
+    return register(lambda _: mark(GRADIENT, perf_counter())) if register else None
 
 
 def has_peers() -> bool:

@@ -46,11 +46,14 @@ _FROM_ENVIRONMENT = {
     "slurm_job_id": ("SLURM_JOB_ID",),
     "slurm_job_user": ("SLURM_JOB_USER",),
     "slurm_partition": ("SLURM_JOB_PARTITION",),
+    "slurm_job_end": ("SLURM_JOB_END_TIME",),
+    "slurm_restarts": ("SLURM_RESTART_COUNT",),
     "namespace": ("YOLOSCOPE_NAMESPACE", "POD_NAMESPACE"),
     "pod": ("YOLOSCOPE_POD", "POD_NAME"),
     "container": ("YOLOSCOPE_CONTAINER", "CONTAINER_NAME"),
     "launch": ("YOLOSCOPE_LAUNCH",),  # which `yoloscope run` started it
 }
+_BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -58,12 +61,14 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
     """Every fact that is known by now; what is not known is left out."""
     parts = (
         partial(_asked_for, trainer),
+        partial(_results, trainer),
         partial(_effective, trainer),
         _software,
         partial(_environment, environ),
         partial(_gpu, trainer, environ),
         partial(_visible, trainer),
         partial(_process, environ),
+        _boot,
     )
     facts: dict[str, Any] = {}
     for part in parts:
@@ -78,9 +83,20 @@ def _asked_for(trainer: Trainer) -> dict[str, Any]:
     return {name: getattr(arguments, name, None) for name in _FROM_ARGUMENTS}
 
 
+def _results(trainer: Trainer) -> dict[str, Any]:
+    """The folder of the results; nothing where it could not be given back as it is."""
+    path = os.path.abspath(str(trainer.save_dir))  # noqa: PTH100 - Path.resolve() would follow links
+    return {"save_dir": path if len(path) <= MAX_LENGTH and path.isprintable() else None}
+
+
 def _process(environ: Mapping[str, str]) -> dict[str, Any]:
     world_size = environ.get("WORLD_SIZE", "1") if "LOCAL_RANK" in environ else "1"
-    return {"world_size": world_size, "user": _user(), "pid": os.getpid()}
+    return {"world_size": world_size, "user": _user(), "pid": os.getpid(), "host": os.uname().nodename}
+
+
+def _boot() -> dict[str, Any]:
+    """Which life of the machine this is: another one after the run means that the machine was restarted."""
+    return {"boot_id": _BOOT_FILE.read_text(encoding="ascii").strip()}
 
 
 def _text(value: object) -> str:

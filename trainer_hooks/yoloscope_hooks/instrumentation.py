@@ -7,9 +7,10 @@ has put on the instance before is called as before, and put back at the end.
 from __future__ import annotations
 
 import functools
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Dict
 
-from yoloscope_hooks import step_clock
+from yoloscope_hooks.step_clock import ARRIVED, BACKWARD, COPY, FORWARD, OPTIMIZED, OPTIMIZER, PREPARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,20 +57,23 @@ def _places(trainer: Trainer) -> tuple[tuple[Any, str, Callable[[Function, Recor
 
 
 def _preparation(function: Function, recorder: Recorder) -> Function:
-    mark = recorder.batches.clock.mark
-    call = _watching_copies(function, mark) if recorder.batches.clock.on_device else function
+    batches, mark = recorder.batches, recorder.batches.clock.mark
+    call = _watching_copies(function, mark) if batches.clock.on_device else function
 
     def preprocess_batch(batch: Any, *args: Any, **kwargs: Any) -> Any:
-        mark(step_clock.PREPARE)
+        mark(PREPARE, perf_counter())
         batch = call(batch, *args, **kwargs)
-        mark(step_clock.FORWARD)
-        recorder.batches.images = _images(batch)
+        mark(FORWARD, perf_counter())
+        try:
+            batches.images = batch["img"].shape[0]  # `len` of a tensor is a function of Python
+        except Exception:
+            batches.images = _images(batch)
         return batch
 
     return preprocess_batch
 
 
-def _watching_copies(function: Function, mark: Callable[[int], None]) -> Function:
+def _watching_copies(function: Function, mark: Callable[[int, float], None]) -> Function:
     """Mark when the images of a batch go to the device, and when they are there."""
 
     def watched(batch: Any, *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +91,7 @@ def _watching_copies(function: Function, mark: Callable[[int], None]) -> Functio
 class _Copying(Dict[str, Any]):
     """A batch during preprocess_batch: Ultralytics and its users put the copies where the originals were."""
 
-    def __init__(self, batch: dict[str, Any], mark: Callable[[int], None]) -> None:
+    def __init__(self, batch: dict[str, Any], mark: Callable[[int, float], None]) -> None:
         super().__init__(batch)
         self._mark, self._arrived = mark, False
 
@@ -106,7 +110,7 @@ class _Copying(Dict[str, Any]):
             before = getattr(self.get("img"), "device", None)
             if before is not None and before != getattr(value, "device", before):
                 self._arrived = True
-                self._mark(step_clock.ARRIVED)
+                self._mark(ARRIVED, perf_counter())
         super().__setitem__(key, value)
 
     def __reduce__(self) -> Any:
@@ -114,7 +118,7 @@ class _Copying(Dict[str, Any]):
 
     def _leaving(self) -> None:
         if not self._arrived:
-            self._mark(step_clock.COPY)  # the last time before they have arrived is the one that counts
+            self._mark(COPY, perf_counter())  # the last time before they have arrived is the one that counts
 
 
 def _images(batch: Any) -> int:
@@ -128,20 +132,20 @@ def _loss(function: Function, recorder: Recorder) -> Function:
     mark = recorder.batches.clock.mark
 
     def scale(*args: Any, **kwargs: Any) -> Any:
-        mark(step_clock.BACKWARD)
+        mark(BACKWARD, perf_counter())
         return function(*args, **kwargs)
 
     return scale
 
 
 def _optimizer(function: Function, recorder: Recorder) -> Function:
-    mark = recorder.batches.clock.mark
+    batches, mark = recorder.batches, recorder.batches.clock.mark
 
     def optimizer_step(*args: Any, **kwargs: Any) -> Any:
-        mark(step_clock.OPTIMIZER)
+        mark(OPTIMIZER, perf_counter())
         result = function(*args, **kwargs)
-        mark(step_clock.OPTIMIZED)
-        recorder.batches.steps += 1
+        mark(OPTIMIZED, perf_counter())
+        batches.steps += 1
         return result
 
     return optimizer_step

@@ -40,13 +40,28 @@ class Learning:
         self._since_best = writer.slot(catalog.TRAIN_EPOCHS_SINCE_BEST, *who)
         self._patience = writer.slot(catalog.TRAIN_PATIENCE_EPOCHS, *who)
         self.copies = Copies()
+        self._spoilt = False  # the epoch's mean loss is no number
         self._left_out: set[str] = set()  # names for which the record has no room
 
     def check(self, trainer: Trainer) -> None:
-        """Once per batch: a NaN or infinite loss. On CUDA at the rate of `sample`."""
+        """Every few batches: a NaN or infinite loss. On CUDA at the rate of `sample`."""
         loss = getattr(trainer, "loss", None)
         if loss is not None and not loss.is_cuda and not math.isfinite(loss.item()):
             self._writer.values[self._nonfinite] += 1
+            self._spoilt = True
+
+    def look_back(self, trainer: Trainer) -> None:
+        """The training is over: batches since the last `sample`, by their mean. Nothing on CUDA."""
+        _, parts = components(trainer)
+        if parts and not parts[0].is_cuda:
+            self._look_at_mean([part.item() for part in parts])
+
+    def _look_at_mean(self, parts: Sequence[float]) -> None:
+        """Of batches that `check` has not seen the epoch's running mean tells: once it is no number it stays so."""
+        spoilt = not all(map(math.isfinite, parts))
+        if spoilt and not self._spoilt:
+            self._writer.values[self._nonfinite] += 1
+        self._spoilt = spoilt
 
     def sample(self, trainer: Trainer) -> None:
         """Losses, learning rates and accumulation as they are now."""
@@ -87,7 +102,9 @@ class Learning:
         if parts[0].is_cuda:
             self.copies.start(names, [loss, *parts])
         else:
-            self._store(catalog.TRAIN_LOSS, zip(names, (part.item() for part in parts)))
+            numbers = [part.item() for part in parts]
+            self._look_at_mean(numbers)
+            self._store(catalog.TRAIN_LOSS, zip(names, numbers))
 
     def _store(self, metric: Metric, named: Iterable[tuple[str, float]]) -> None:
         for name, value in named:

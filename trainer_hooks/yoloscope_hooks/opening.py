@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import time
@@ -9,7 +10,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record import clearing, paths
+from yoloscope_record import clearing, keeping, paths
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
@@ -18,7 +19,7 @@ from yoloscope_hooks import facts, naming
 from yoloscope_hooks.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     Trainer = Any  # duck-typed
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 KEEP_SECONDS = 86400.0
 KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
 SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
+KEPT_AT_ONCE = 8  # runs that died and are looked at, the newest first
+_log = logging.getLogger("yoloscope")
 
 
 def open_for(trainer: Trainer) -> Recorder:
@@ -41,15 +44,23 @@ def open_for(trainer: Trainer) -> Recorder:
     path, identity = _free(base, run, rank)
     with suppress(OSError):
         clearing.remove_workers(path)  # of an earlier training under the same name
-    writer = Writer(path, identity, facts.gather(trainer, os.environ))
+    kept = keeping.place(str(getattr(trainer, "save_dir", "") or ""), os.environ)
+    told = {} if kept is None else {keeping.FACT: str(kept)}
+    writer = Writer(path, identity, {**facts.gather(trainer, os.environ), **told})
     try:
         recorder = Recorder(writer, (identity.run, rank), _begun(now))
     except Exception:
         writer.discard()
         raise
     recorder.answer(path.parent)
+    if kept is not None:
+        recorder.keep(kept)
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
-    _clear_old(base, path.parent, now)
+    runs = sorted(_own_runs(base, path.parent), reverse=True)
+    if kept is not None:
+        with suppress(Exception):
+            _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
+    _clear_old(runs, now)
     return recorder
 
 
@@ -72,9 +83,26 @@ def _begun(now: float) -> float:
     return max(now - (naming.process_start(os.getpid()) or now), 0.0)
 
 
-def _clear_old(base: Path, ours: Path, now: float) -> None:
-    """Remove this user's own runs that ended long ago, and of more than `KEEP_RUNS` the oldest."""
-    runs = sorted(_own_runs(base, ours), reverse=True)
+def _keep_dead(directories: Iterable[Path], ours: Path) -> None:
+    """Copy what is left of this user's own runs that were killed, to where it outlives a reboot.
+
+    Only of those with results beside `ours`: a mount that does not answer any more must not hold up this training.
+    """
+    for path in [path for directory in directories for path in sorted(directory.glob("rank-*.rec"))]:
+        try:
+            if "-worker-" in path.name:
+                continue
+            record = Reader(path).read()
+            base = keeping.place_of(record.facts)
+            killed = not record.alive and record.state not in keeping.FINAL and record.uid == os.geteuid()
+            if killed and base is not None and base.parent.parent == ours.parent.parent:
+                keeping.keep(path, record, base, {}, os.geteuid())
+        except (RecordError, OSError) as error:
+            _log.info("yoloscope: the end of %s is not kept: %s", path, error)
+
+
+def _clear_old(runs: Iterable[tuple[float, Path]], now: float) -> None:
+    """Remove this user's own runs, newest first, that ended long ago, and those beyond `KEEP_RUNS`."""
     for number, (began, directory) in enumerate(runs):
         age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
         if began < now - age:

@@ -29,27 +29,32 @@ _OURS = __name__.partition(".")[0]
 
 
 class OtherCallbacks:
-    """The time other people's callbacks take in one training."""
+    """The time other people's callbacks take in one training.
+
+    Attributes:
+        seconds: what they took so far, but for one that is running.
+        running: those that are, each caused by the one before.
+    """
 
     def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
         """`who` are run and rank."""
         self._writer, self._who = writer, who
-        self._spent = 0.0
+        self.seconds = 0.0
         self._timed: list[Timed] = []
         self._taken: dict[str, float] = {}
         self._slots: dict[str, tuple[int, int]] = {}
-        self._running: list[Timed] = []  # one may cause another
+        self.running: list[Timed] = []
         self._since = 0.0  # up to where the one that runs is charged
 
     def install(self, lists: Lists, before: Mapping[str, Signal], after: Mapping[str, Signal]) -> None:
-        """Time what is in `lists` by event and is not ours, nor timed yet.
+        """Time what is in `lists` by event and is not ours, nor empty, nor timed yet.
 
         `before` and `after` are called before and after each callback of an event.
         """
         for event, entries in lists.items():
             for index, entry in enumerate(entries if isinstance(entries, list) else ()):
                 known = isinstance(entry, Timed) and entry.owner is self
-                if not known and not _is_ours(entry):
+                if not known and not _is_ours(entry) and not is_empty(entry):
                     timed = Timed(_original(entry), self, before.get(event), after.get(event))
                     entries[index] = timed
                     self._timed.append(timed)
@@ -57,23 +62,23 @@ class OtherCallbacks:
     def enter(self, callback: Timed, now: float) -> None:
         """A callback begins."""
         self._charge(now)
-        self._running.append(callback)
+        self.running.append(callback)
         callback.calls += 1
 
     def leave(self, now: float) -> None:
         """The callback that began last is over."""
         self._charge(now)
-        self._running.pop()
+        self.running.pop()
 
     def spent(self, now: float) -> float:
         """Seconds in callbacks so far."""
         self._charge(now)
-        return self._spent
+        return self.seconds
 
     def _charge(self, now: float) -> None:
-        if self._running:
-            self._running[-1].seconds += now - self._since
-            self._spent += now - self._since
+        if self.running:
+            self.running[-1].seconds += now - self._since
+            self.seconds += now - self._since
         self._since = now
 
     def store(self) -> None:
@@ -167,6 +172,17 @@ def _original(entry: Any) -> Any:
 
 def _is_ours(entry: Any) -> bool:
     return str(getattr(entry, "__module__", "")).partition(".")[0] == _OURS
+
+
+def _nothing() -> None:
+    """What a function without a body is compiled to."""
+
+
+def is_empty(callback: Any) -> bool:
+    """Whether a callback does nothing, as those do with which Ultralytics begins each list: timing costs more."""
+    code = getattr(callback, "__code__", None)
+    empty = _nothing.__code__
+    return code is not None and code.co_code == empty.co_code and code.co_consts[1:] == empty.co_consts[1:]
 
 
 def name_of(callback: Any) -> str:

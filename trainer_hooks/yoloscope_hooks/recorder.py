@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -10,7 +11,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record import catalog
+from yoloscope_record import catalog, keeping
 from yoloscope_record.catalog import PHASES
 
 from yoloscope_hooks import cuda_memory, ddp, endings, facts, image_sizes, instrumentation, other_callbacks, stacks
@@ -20,12 +21,12 @@ from yoloscope_hooks.learning import PERIOD, Learning
 from yoloscope_hooks.progress import Progress
 from yoloscope_hooks.setup_stages import SetupStages
 from yoloscope_hooks.step_clock import CHECKPOINT, OTHER, SETUP, VALIDATE
-from yoloscope_hooks.stream_clock import StreamClock
+from yoloscope_hooks.stream_clock import Event, StreamClock
 from yoloscope_hooks.workers import Queue
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from yoloscope_record.writer import Writer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
 
 VITAL = frozenset({"on_train_batch_start", "on_train_batch_end"})
+_log = logging.getLogger("yoloscope")
 _PHASE_OF_STATE = {"setup": SETUP, "train": OTHER, "validate": VALIDATE, "checkpoint": CHECKPOINT}
 
 
@@ -47,6 +49,7 @@ class Recorder:
     """
 
     finalizer: weakref.finalize[..., Any] | None = None
+    _kept: Path | None = None  # where the end of this training is kept
     _state = "setup"
 
     def __init__(self, writer: Writer, who: tuple[str, str], age: float) -> None:
@@ -60,6 +63,7 @@ class Recorder:
         self.off = self._guard.off
         self._queue, self._progress = Queue(writer, who), Progress(writer, who)
         self.batches = Batches(writer, who, self._guard, self._queue, self._progress, age=age)
+        self.batches.add_up = self._add_up
         self.learning = Learning(writer, who)
         self.setup = SetupStages(writer, who, lambda: self.enter("setup"))
         self._checkpoints = writer.slot(catalog.TRAIN_CHECKPOINTS_TOTAL, *who)
@@ -69,6 +73,19 @@ class Recorder:
     def answer(self, directory: Path) -> None:
         """Let this process tell what it does when somebody asks, in a file in the run's directory. Never raises."""
         self._guard("stacks", stacks.arm, directory, *self._who)
+
+    def keep(self, base: Path) -> None:
+        """Leave word beside the results of a training that begins, for a reboot to find. Never raises."""
+        if self._guard("keep", self._begin_keeping, base):
+            self._kept = base
+
+    def _begin_keeping(self, base: Path) -> bool:
+        try:
+            keeping.begin(base, self._who[0], self._writer.path.name, self._writer.content())
+        except OSError as error:
+            _log.info("yoloscope: the end of this training is not kept in %s: %s", base, error)
+            return False
+        return True
 
     # --- events, in the order in which they come --------------------------------------------------------------------
 
@@ -97,35 +114,31 @@ class Recorder:
         self._account(now, "train")
         self.batches.epoch_start()
 
-    def batch_start(self, now: float) -> None:
-        """A batch has arrived."""
-        self.batches.start(now)
+    def _look_at_loss(self, trainer: Trainer) -> bool:
+        """Look at the last batch's loss if that is still to come with other batches; whether it was."""
+        if self.batches.waiting:
+            self._guard("loss", self.learning.check, trainer)
+        return bool(self.batches.waiting)
 
-    def batch_end(self, trainer: Trainer, now: float) -> None:
-        """A step is done. What can wait is done for several batches at a time, in loops that are warm."""
-        batches = self.batches
-        wall = batches.end(trainer, now)
-        if not wall:
-            return
+    def _add_up(self, trainer: Trainer, now: float) -> None:
+        """Store what can wait for several batches, in loops that are warm."""
+        sampled = now - self._sampled >= PERIOD
         self._guard("loss", self.learning.check, trainer)
-        if batches.is_due(now):
-            self._learn(trainer, wall)
-            batches.store_callbacks()
-            self._writer.begin()
-            batches.store(now)
-            self._writer.end(wall)
-        batches.took(perf_counter() - now)
-
-    def _learn(self, trainer: Trainer, wall: float) -> None:
-        if wall - self._sampled >= PERIOD:
-            self._sampled = wall
+        if sampled:
+            self._sampled = now
             self._guard("learning", self.learning.sample, trainer)
-            self._guard("progress", self._progress.estimate)
         if self.learning.copies.event is not None:
             self._guard("learning", self.learning.collect)
+        self.batches.store_callbacks()
+        self._writer.begin()
+        self.batches.store(now)
+        if sampled:
+            self._guard("progress", self._progress.estimate)
+        self._writer.end(time.time())
 
     def epoch_end(self, trainer: Trainer, now: float) -> None:
         """The epoch's batches are done."""
+        self._look_at_loss(trainer)
         self._guard("learning", self.learning.sample, trainer)
         if self.batches.memory:
             self._guard("memory", self.batches.memory.epoch)
@@ -171,6 +184,8 @@ class Recorder:
         """The training is over; an exception on its way through says that it failed."""
         self._guard("instrumentation", self._restore, trainer)
         self._guard("queue", self._queue.end, trainer)
+        if self._look_at_loss(trainer):
+            self._guard("loss", self.learning.look_back, trainer)
         exception = sys.exc_info()[1]
         ours = exception is not None and exception is not self._exception
         self.close(endings.facts_of(exception) if ours and exception is not None else {})
@@ -207,7 +222,23 @@ class Recorder:
         self._writer.set_state("failed" if failure else "finished")
         self._writer.end(time.time())
         self._guard("stacks", stacks.release)
+        if self._kept is not None:
+            self._guard("keep", self._end_keeping, self._kept, bool(failure))
         self._writer.close()
+
+    def _end_keeping(self, base: Path, failed: bool) -> None:  # noqa: FBT001 - called by the guard
+        """Write the end beside the results; of one that went well nothing is left there, nor of one without room."""
+        run, name = self._who[0], self._writer.path.name
+        content = self._writer.content() if failed else b""
+        try:
+            if content:
+                keeping.store(base, run, name, content)
+            else:
+                keeping.forget(base, run, name)
+        except OSError as error:
+            _log.info("yoloscope: the end of this training is not kept in %s: %s", base, error)
+            with suppress(OSError):
+                keeping.forget(base, run, name)
 
     def failed(self, event: str, error: Exception, trainer: Trainer) -> None:
         """A whole event failed. If it keeps failing it is left out, a vital one with the record. Never raises."""
@@ -224,6 +255,8 @@ class Recorder:
         if self.finalizer:
             self.finalizer.detach()
         self._guard("stacks", stacks.release)
+        if self._kept is not None:
+            self._guard("keep", self._end_keeping, self._kept, False)
         self._writer.discard()
 
 
@@ -232,4 +265,19 @@ def _clock(device: Any) -> StreamClock | None:
     torch = sys.modules.get("torch")
     if torch is None or getattr(device, "type", "") != "cuda":
         return None
-    return StreamClock(lambda: torch.cuda.Event(enable_timing=True), torch.cuda.current_stream(device))
+    stream = torch.cuda.current_stream(device)
+    kind = _kind_of_event(torch, stream)
+    return StreamClock(lambda: kind(enable_timing=True), stream)
+
+
+def _kind_of_event(torch: Any, stream: Any) -> Callable[..., Event]:
+    """torch.cuda.Event, or what it is made from if that works: it has the same methods without Python in between."""
+    with suppress(Exception):
+        base: Callable[..., Event] = torch.cuda.Event.__base__
+        first, last = base(enable_timing=True), base(enable_timing=True)
+        first.record(stream)
+        last.record(stream)
+        if last.query() in (True, False) and callable(first.elapsed_time):
+            return base
+    event: Callable[..., Event] = torch.cuda.Event
+    return event

@@ -4,8 +4,8 @@ The handler is C code of Python's own: it runs without the interpreter's lock, i
 nothing until the signal comes. Each child that is forked gets a file of its own the moment it exists, so that a
 deadlock after a fork shows too; one that is spawned when it fetches its first batch.
 
-A rank's own end is told the same way: a crash (SIGSEGV and the like) and SIGTERM leave a stack in the file, and then do
-what they would have done without us.
+A rank's own end is told the same way: a crash (SIGSEGV and the like), SIGTERM and SIGHUP leave a stack, the last in a
+file of its own, and then do what they would have done without us. A signal that is ignored (nohup) or handled stays so.
 
 Once installed the handler for the signal stays for the life of the process: a signal on its way must not meet the
 default action, which is death. For the same reason what Python puts back at its end is to ignore the signal.
@@ -45,7 +45,8 @@ class _State:
     process = 0
     installed = False
     crashes = -1  # where a crash writes to, if we look after crashes: one number for good, whatever lies behind it
-    ends = False  # whether SIGTERM leaves a stack
+    ends: set[int] = set()  # noqa: RUF012 - signals that end the process and leave a stack before
+    hangup = -1  # where SIGHUP writes to
     forks = False  # whether children are looked after
 
 
@@ -89,7 +90,7 @@ def release() -> None:
     if _State.nowhere < 0:
         _State.nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # stays open: the handler keeps the number
     _lead_crashes(_State.nowhere)
-    _leave_sigterm()
+    _leave_ends()
     faulthandler.register(number, file=_State.nowhere, all_threads=True)
     os.close(file)
 
@@ -105,7 +106,7 @@ def _arm(training: _Training, *, child: bool) -> None:
         os.close(file)
         raise
     if not child:
-        _install_ends(file)
+        _install_ends(file, training)
     before, _State.file = _State.file, file
     _State.training, _State.process = training, os.getpid()
     if before >= 0:
@@ -134,19 +135,30 @@ def _install(number: int, file: int) -> None:
         faulthandler.register(number, file=file, all_threads=True)
 
 
-def _install_ends(file: int) -> None:
-    """Let a crash and SIGTERM leave the stack behind, and then do what they would have done.
+def _install_ends(file: int, training: _Training) -> None:
+    """Let a crash, SIGTERM and SIGHUP leave the stack behind, and then do what they would have done.
 
-    Unless somebody else looks after them. SIGTERM's stack is one thread's, which begins otherwise: so it is told apart.
+    Unless somebody else looks after them. Their stack is one thread's, which begins otherwise: so it is told apart.
     """
     if _State.crashes >= 0:
         _lead_crashes(file)
     elif not faulthandler.is_enabled():
         _State.crashes = os.dup(file)
         faulthandler.enable(file=_State.crashes, all_threads=True)
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        faulthandler.register(signal.SIGTERM, file=file, all_threads=False, chain=True)
-        _State.ends = True
+    _install_end(signal.SIGTERM, file)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        with suppress(OSError):
+            before, hangup = _State.hangup, stack_file.create_for_hangup(*training, threading.get_ident())
+            _install_end(signal.SIGHUP, hangup)
+            _State.hangup = hangup
+            if before >= 0:
+                os.close(before)
+
+
+def _install_end(number: int, file: int) -> None:
+    if signal.getsignal(number) == signal.SIG_DFL:
+        faulthandler.register(number, file=file, all_threads=False, chain=True)
+        _State.ends.add(number)
 
 
 def _lead_crashes(file: int) -> None:
@@ -155,11 +167,15 @@ def _lead_crashes(file: int) -> None:
         os.dup2(file, _State.crashes, inheritable=False)
 
 
-def _leave_sigterm() -> None:
+def _leave_ends() -> None:
     """Put back what there was, unless somebody has put a handler of their own there since."""
-    if _State.ends and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        faulthandler.unregister(signal.SIGTERM)
-    _State.ends = False
+    while _State.ends:
+        number = _State.ends.pop()
+        if signal.getsignal(number) == signal.SIG_DFL:
+            faulthandler.unregister(number)
+    hangup, _State.hangup = _State.hangup, -1
+    if hangup >= 0:
+        os.close(hangup)
 
 
 def _after_fork() -> None:
@@ -167,7 +183,7 @@ def _after_fork() -> None:
     with suppress(Exception):
         training, inherited = _State.training, _State.file
         _State.file = -1
-        _leave_sigterm()  # workers are ended by it every day
+        _leave_ends()  # workers are ended by SIGTERM every day
         if training is None or inherited < 0:
             return
         number = stack_file.signal_number()

@@ -19,13 +19,13 @@ Time is in seconds of any clock: `perf_counter` on the CPU, events of the stream
 
 from __future__ import annotations
 
-from time import perf_counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from yoloscope_record.catalog import PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Seconds(Protocol):
@@ -115,20 +115,18 @@ class HostClock:
     """The step's marks on the host's monotonic clock: the truth on a CPU."""
 
     on_device = False  # whether batches are copied to a device
+    begin: Callable[[], None]
+    """A step begins; what the step before it left is gone."""
+    mark: Callable[[int, float], None]
+    """Note the moment of a mark, in seconds of `perf_counter`."""
+    taken: Callable[[], list[Any]]
+    """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
 
     def __init__(self) -> None:
-        """No step has begun."""
-        self.marks: Sequence[Any] = ()
-        """Those of the step under way, or of the last one: to be given back to `end` some time later."""
-        self.begin()
-
-    def begin(self) -> None:
-        """A step begins; what the step before it left is gone."""
-        self.marks = self._moments = [0.0] * MARKS
-
-    def mark(self, index: int) -> None:
-        """Note the moment."""
-        self._moments[index] = perf_counter()
+        """No step has begun. Each frame of Python costs microseconds in a step, so these are calls of C alone."""
+        moments: list[float] = [0.0] * MARKS
+        self.begin = partial(moments.__setitem__, slice(None), (0.0,) * MARKS)
+        self.mark, self.taken = moments.__setitem__, moments.copy
 
     def epoch(self) -> None:
         """Steps follow."""

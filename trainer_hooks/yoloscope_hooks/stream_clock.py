@@ -51,7 +51,7 @@ class StreamClock:
         self._make = event
         self._stream = stream
         self._free: list[Event] = []
-        self.marks: list[Event | None] = [None] * MARKS
+        self._marks: list[Event | None] = [None] * MARKS
         self._flying: deque[tuple[list[Event | None], Gap]] = deque()
         self._previous: Event | None = None  # the end of the step before the oldest in flight
         self._owed = 0.0
@@ -68,21 +68,24 @@ class StreamClock:
         """Steps follow whose time begins now; the stream's time up to here belongs to no step."""
         self._flying.append(([None] * END + [self._record()], _NO_GAP))
 
-    def mark(self, index: int) -> None:
+    def mark(self, index: int, _now: float = 0.0) -> None:
         """Note the moment in the stream; the later one counts. Never raises: it is called from within a step."""
         try:
-            event = self.marks[index]
+            event = self._marks[index]
             if event is None:
-                self.marks[index] = self._record()
-            else:
-                event.record(self._stream)
+                self._marks[index] = event = self._free.pop() if self._free else self._make()
+            event.record(self._stream)
         except Exception:  # a broken CUDA context breaks the training by itself
-            self.marks[index] = None
+            self._marks[index] = None
 
     def begin(self) -> None:
         """A step begins."""
-        self.marks = [None] * MARKS
+        self._marks = [None] * MARKS
         self.mark(START)
+
+    def taken(self) -> list[Event | None]:
+        """The marks of the step under way, or of the last one: to be given back to `end` some time later."""
+        return self._marks
 
     def end(self, marks: Any, times: tuple[float, float], gap: Gap, seconds: Seconds) -> None:
         """A step is queued; give the time of steps that are over to the phases."""

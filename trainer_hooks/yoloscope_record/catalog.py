@@ -73,11 +73,14 @@ JOB_FACTS = ("slurm_job_id", "slurm_job_user", "slurm_partition", "namespace", "
 TRAIN_JOB_INFO = info(
     "train_job_info", "The Slurm job or the Kubernetes pod a rank belongs to, where there is one.", *_RANK, *JOB_FACTS
 )
-END_FACTS = ("exception", "message", "signal", "own", "at", "waited")
+END_FACTS = ("exception", "message", "signal", "own", "at", "waited", "event", "cause")
+#: What ended a rank, beside the signal: the label `event`.
+REBOOT, JOB_OVER, JOB_CANCELLED, JOB_REQUEUED = "reboot", "job_over", "job_cancelled", "job_requeued"
 TRAIN_END_INFO = info(
     "train_end_info",
     "How a rank ended before its time: the type and message of the exception, or the signal, as far as one is known; "
-    "the last call of the user's own code and the last of all; `peers` if it waited for other ranks.",
+    "the last call of the user's own code and the last of all; `peers` if it waited for other ranks; what else ended "
+    "it (reboot, job_over, job_cancelled, job_requeued); the cause that was told when its record was kept.",
     *_RANK,
     *END_FACTS,
 )

@@ -63,7 +63,8 @@ HEAD = struct.Struct("=8sIIQQIIIIIIIIQddI")
 SLOTS_OFFSET = 256
 SEQUENCE_FIELD = struct.Struct("=Q")
 SEQUENCE_OFFSET = 16
-STATE, SLOT_COUNT, HEADER_OFFSET, HEADER_LENGTH = 3, 9, 10, 12  # indexes into the head seen as u32
+#: Indexes into the head seen as u32.
+STATE, SLOT_COUNT, HEADER_OFFSET, HEADER_CAPACITY_FIELD, HEADER_LENGTH = 3, 9, 10, 11, 12
 SEQUENCE, GENERATION, RING_WRITTEN = 2, 3, 8  # indexes into the head seen as u64
 UPDATED = 10  # index into the head seen as f64
 

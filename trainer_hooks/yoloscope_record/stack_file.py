@@ -1,7 +1,8 @@
 """The format of stack files: where a process that hangs writes what it is doing, when a signal asks it to.
 
 Each process of a training has one, beside the record of its rank: `rank-0.stacks` for the rank itself,
-`rank-0-child-17.stacks` for a process that it forked or started (loader workers). The first line says who writes:
+`rank-0-child-17.stacks` for a process that it forked or started (loader workers), and `rank-0-hangup.stacks` for what
+SIGHUP leaves of the rank, because the stack of one signal looks like that of another. The first line says who writes:
 
     yoloscope-stacks 1 {"signal": 45, "pid": 4711, "main": "0x00007f3b1c9d4740", "run": "train/x", "rank": "0"}
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".stacks"
+_HANGUP = f"-hangup{SUFFIX}"
 SLOTS = 128  # living children of a rank that have a file
 PROBES = 16  # slots that a child tries
 MAX_HEADER_BYTES = 4096
@@ -66,11 +68,20 @@ def filename(rank: str, slot: int | None = None) -> str:
     return slug(f"rank-{rank}") + ("" if slot is None else f"-child-{slot}") + SUFFIX
 
 
+def hangup_filename(rank: str) -> str:
+    """Name of the file that SIGHUP of the rank writes into."""
+    return slug(f"rank-{rank}") + _HANGUP
+
+
+def is_of_process(name: str) -> bool:
+    """Whether a file of that name is one whose process may be asked."""
+    return name.endswith(SUFFIX) and not name.endswith(_HANGUP)
+
+
 def belongs_to(name: str, rank: str) -> bool:
     """Whether a file of that name is the rank's, or one of its children's."""
-    return (
-        re.fullmatch(rf"{re.escape(slug(f'rank-{rank}'))}(-child-[0-9]{{1,3}})?{re.escape(SUFFIX)}", name) is not None
-    )
+    kinds = rf"(-child-[0-9]{{1,3}}|-hangup)?{re.escape(SUFFIX)}"
+    return re.fullmatch(re.escape(slug(f"rank-{rank}")) + kinds, name) is not None
 
 
 def create(directory: Path, run: str, rank: str, thread: int, *, child: bool) -> int:
@@ -81,6 +92,25 @@ def create(directory: Path, run: str, rank: str, thread: int, *, child: bool) ->
     Raises:
         OSError: it cannot be made, or a living process has it.
     """
+    line = _first_line(run, rank, thread)
+    slots = [os.getpid() % SLOTS + probe for probe in range(PROBES)] if child else [None]
+    for slot in slots:
+        name = filename(rank, None if slot is None else slot % SLOTS)
+        with suppress(BlockingIOError):
+            return _begin(directory / name, line)
+    raise OSError(errno.EBUSY, f"living processes have all of the slots {slots}")
+
+
+def create_for_hangup(directory: Path, run: str, rank: str, thread: int) -> int:
+    """The same of the file that SIGHUP writes into.
+
+    Raises:
+        OSError: as `create`.
+    """
+    return _begin(directory / hangup_filename(rank), _first_line(run, rank, thread))
+
+
+def _first_line(run: str, rank: str, thread: int) -> bytes:
     header = {
         "signal": signal_number(),
         "pid": os.getpid(),
@@ -88,13 +118,7 @@ def create(directory: Path, run: str, rank: str, thread: int, *, child: bool) ->
         "run": clean(run),
         "rank": rank,
     }
-    line = f"{_MAGIC}{json.dumps(header)}\n".encode()
-    slots = [os.getpid() % SLOTS + probe for probe in range(PROBES)] if child else [None]
-    for slot in slots:
-        name = filename(rank, None if slot is None else slot % SLOTS)
-        with suppress(BlockingIOError):
-            return _begin(directory / name, line)
-    raise OSError(errno.EBUSY, f"living processes have all of the slots {slots}")
+    return f"{_MAGIC}{json.dumps(header)}\n".encode()
 
 
 def _begin(path: Path, line: bytes) -> int:

@@ -236,16 +236,24 @@ class Writer:
 
     def append(self, row: Sequence[float]) -> None:
         """Append a batch to the ring at once, columns as in RING_COLUMNS; no more than ROWS_AHEAD between `count`s."""
-        if self._file >= 0:
+        file, rows = self._file, self._rows
+        if file >= 0:
+            self._rows = rows + 1
             try:
-                os.pwrite(self._file, ROW.pack(*row), self._ring + self._rows % self._ring_rows * ROW.size)
+                os.pwrite(file, ROW.pack(*row), self._ring + rows % self._ring_rows * ROW.size)
             except OSError as error:
                 self._lose(error)
-            self._rows += 1
 
     def count(self) -> None:
         """Say that all rows of the ring are in the counters. Between `begin` and `end`."""
         self._u64[RING_WRITTEN] = self._rows
+
+    def content(self) -> bytes:
+        """All that the file holds; empty if it cannot be read any more."""
+        if self._file >= 0 and self._process == os.getpid():
+            with suppress(OSError):
+                return os.pread(self._file, self._size, 0)
+        return b""
 
     def _write(self, data: bytes | memoryview, offset: int) -> None:
         if self._file >= 0:

@@ -144,7 +144,7 @@ LOADER_WORKERS_RESTARTING = Alert(
         "(InfiniteDataLoader, persistent_workers=True); if the batch is halved again and again, set batch to what "
         "fits.",
         meaning="Restarts per worker in half an hour, compared with the most that Ultralytics does by itself.",
-        verify="The restarts on the data dashboard, beside the epochs.",
+        verify="The marks 'Loader workers restarted' on the dashboard Data pipeline, beside the epochs.",
         silence="A trainer that does so on purpose.",
     ),
     zh=Text(
@@ -156,7 +156,7 @@ LOADER_WORKERS_RESTARTING = Alert(
         fix="Ultralytics 会跨 epoch 保留数据加载 worker。如果自定义 trainer 每个 epoch 新建 loader，请只建一个"
         "（InfiniteDataLoader、persistent_workers=True）；如果 batch 被反复减半，把 batch 设为放得下的值。",
         meaning="半小时内每个 worker 的重启次数，与 Ultralytics 自身最多的次数比较。",
-        verify="数据仪表盘上的重启次数，与 epoch 并列。",
+        verify="仪表盘“数据管道”的“数据加载 worker 重启”标记，与 epoch 并列。",
         silence="有意如此的 trainer。",
     ),
 )

@@ -28,7 +28,9 @@ STRAGGLER_RANK = Alert(
         "bad node: leave it out (device=, the scheduler's exclude list).",
         meaning="Step time per batch without the wait for peers, against the mean of the run's other ranks. Only where "
         "the hooks can split backward into work and waiting (DDP).",
-        verify="The ranks dashboard: the straggler has the largest local time and the smallest waiting time.",
+        verify="'Comparison of ranks' on the dashboard DDP ranks: the straggler has the most own time and waits "
+        "least for "
+        "its peers.",
         silence="Ranks on different kinds of GPU.",
     ),
     zh=Text(
@@ -42,7 +44,7 @@ STRAGGLER_RANK = Alert(
             "每个 batch 的训练步时间（不含等待其他 rank），与该任务其他 rank 的均值比较。"
             "仅当 hooks 能把反向传播拆成计算与等待时（DDP）。"
         ),
-        verify="rank 仪表盘：最慢的 rank 自身时间最长，等待时间最短。",
+        verify="仪表盘“DDP 各 rank”的“各 rank”：最慢的 rank 自身时间最长，等待时间最短。",
         silence="各 rank 使用不同型号的 GPU。",
     ),
 )
@@ -106,7 +108,8 @@ COMMUNICATION_BOUND = Alert(
         "instead of TCP (NCCL_DEBUG=INFO names it).",
         meaning="The part of backward after the rank's own last gradient, over all time in training phases; also on "
         "the rank that waits least, for nobody. Not while a rank waits for data: then the others wait for it.",
-        verify="The ranks dashboard: equal on all ranks means communication, one rank without it is the straggler.",
+        verify="'Waiting for peers, by rank' on the dashboard DDP ranks: equal on all ranks means communication, "
+        "one rank without it is the straggler.",
         silence="Not needed: nobody is notified, it is on the dashboards only.",
     ),
     zh=Text(
@@ -116,7 +119,8 @@ COMMUNICATION_BOUND = Alert(
         "（NCCL_DEBUG=INFO 会显示）。",
         meaning="自身最后一个梯度之后的反向时间，占全部训练阶段时间的比例；等待最少的 rank（它不等任何同伴）也须如此。"
         "有 rank 在等待数据时不告警：那时其他 rank 是在等它。",
-        verify="rank 仪表盘：各 rank 相同说明是通信；唯一没有等待的 rank 就是最慢的那个。",
+        verify="仪表盘“DDP 各 rank”的“等待其他 rank（按 rank）”：各 rank 相同说明是通信；唯一没有等待的 rank 就是最"
+        "慢的那个。",
         silence="不会通知任何人，只显示在仪表盘上。",
     ),
 )

@@ -31,8 +31,9 @@ _DRAIN = "Drain the node (scontrol update nodename=NODE state=drain, kubectl cor
 _DRAIN_ZH = "腾空节点（scontrol update nodename=NODE state=drain、kubectl cordon NODE），在别处用 resume=True 继续"
 
 
-def _xid(codes: str) -> str:
+def _xid(numbers: tuple[int, ...]) -> str:
     """Xid errors that are new: a first error brings its series along, which no rate sees."""
+    codes = "|".join(map(str, numbers))
     total = series(c.GPU_XID_ERRORS_TOTAL, xid=f"=~{codes}")
     new = f"{increase(c.GPU_XID_ERRORS_TOTAL, '10m', xid=f'=~{codes}')} > 0 or {total} > 0 unless {total} offset 10m"
     return f'label_replace(max by ({GPU}, xid) ({new}), "fault", "Xid $1", "xid", "(.*)")'
@@ -50,8 +51,9 @@ GPU_FAULTY = Alert(
     name="GpuFaulty",
     expr="\nor ".join(
         (
-            _xid("48|62|64|74|79|95|119|120"),
+            _xid(gpu.XIDS_OF_HARDWARE),
             _fault("uncorrectable ECC errors", _UNCORRECTED),
+            _fault("more SRAM errors than NVIDIA allows", f"{series(c.GPU_SRAM_ECC_THRESHOLD_EXCEEDED)} == 1"),
             _fault("no spare memory rows", f"{series(c.GPU_ROW_REMAP_FAILURE)} == 1"),
             _fault("too many retired memory pages", _RETIRED),
             _fault("off the bus", f"{series(c.GPU_UP)} == 0"),
@@ -64,6 +66,7 @@ GPU_FAULTY = Alert(
     keep="15m",
     why_keep=STAY_VISIBLE,
     dashboard="yoloscope-node",
+    named=True,
     en=Text(
         summary="the GPU is faulty: {{ $labels.fault }}",
         what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}): memory, NVLink, firmware or the bus. "
@@ -73,9 +76,10 @@ GPU_FAULTY = Alert(
         meaning="Xid 48 and 95 are uncorrectable memory errors, 64 a failed row remapping, 62, 119 and 120 the GPU's "
         "own firmware, 74 NVLink, 79 fallen off the bus; those of applications (13, 31, 43) do not alert. Or the "
         "count of uncorrectable ECC errors grew within an hour (old ones do not count); or the spare rows of a bank "
-        "are used up, or @retired_pages@ pages retired, the limits at which NVIDIA replaces a board; or the driver "
-        "gets no answer from it. A warning is what a reset mends: Xid 94, of which one process has died, and a row "
-        "that is replaced at the reset.",
+        "are used up, @retired_pages@ pages retired, or the SRAM's threshold exceeded, the limits at which NVIDIA "
+        "replaces a board; or the driver gets no answer from it. A warning is what a reset mends: Xid 94, of which one "
+        "process has died, a row that is replaced at the reset, a fault of the NVLink fabric, or that the driver "
+        "asks for a recovery action (1 a reset, 2 and 7 a reboot, 3 and 4 to drain the GPU first).",
         verify="`dmesg -T | grep -i xid`; `nvidia-smi -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT`; NVIDIA's Xid catalogue.",
         silence="The node is drained already.",
     ),
@@ -87,29 +91,44 @@ GPU_FAULTY = Alert(
         "此后保存的权重可能已损坏，请回到之前的检查点。",
         meaning="Xid 48、95 是不可纠正的显存错误，64 是行重映射失败，62、119、120 是 GPU 固件，74 是 NVLink，79 "
         "是掉卡；应用程序引起的（13、31、43）不告警。或一小时内不可纠正的 ECC 错误增加（以前的旧错误不计）；"
-        "或某个存储体的备用行用完、停用页达到 @retired_pages@，即 NVIDIA 更换显卡的界限；或驱动得不到它的应答。"
-        "warning 表示复位即可解决：Xid 94（只有一个进程失败），以及等待复位时替换的坏行。",
+        "或某个存储体的备用行用完、停用页达到 @retired_pages@、SRAM 错误超过阈值，即 NVIDIA 更换显卡的界限；"
+        "或驱动得不到它的应答。"
+        "warning 表示复位即可解决：Xid 94（只有一个进程失败）、等待复位时替换的坏行、NVLink fabric 故障，"
+        "或驱动自身要求恢复操作（1 复位，2、7 重启，3、4 先腾空 GPU）。",
         verify="`dmesg -T | grep -i xid`；`nvidia-smi -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT`；NVIDIA 的 Xid 目录。",
         silence="节点已腾空。",
     ),
 )
 
+_FABRIC = (
+    f'label_replace(max by ({GPU}, fault) ({series(c.GPU_FABRIC_FAULT)} == 1), "fault", "NVLink fabric: $1", "fault", '
+    '"(.*)")'
+)
+
 GPU_NEEDS_RESET = replace(
     GPU_FAULTY,
-    expr="\nor ".join((_xid("94"), _fault("a memory row to replace", f"{series(c.GPU_ROW_REMAP_PENDING)} == 1"))),
+    expr="\nor ".join(
+        (
+            _xid(gpu.XIDS_OF_PROCESS),
+            _fault("a memory row to replace", f"{series(c.GPU_ROW_REMAP_PENDING)} == 1"),
+            _fault("a recovery action it asks for", f"{series(c.GPU_RECOVERY_ACTION)} > 0"),
+            _FABRIC,
+        )
+    ),
     severity=WARNING,
     en=replace(
         GPU_FAULTY.en,
         summary="the GPU needs a reset: {{ $labels.fault }}",
-        what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}): a bad row of memory, which is in use "
-        "until the GPU is reset. At Xid 94 the one process that met it has failed; the others go on.",
+        what="The driver reports {{ $labels.fault }} ({{ $value | humanize }}). A bad row of memory is in use until "
+        "the GPU is reset; at Xid 94 the one process that met it has failed, the others go on; a fault of the NVLink "
+        "fabric slows down or ends what runs on several GPUs.",
         fix="Restart the training that failed (resume=True). When the GPU is free: nvidia-smi --gpu-reset, or reboot.",
     ),
     zh=replace(
         GPU_FAULTY.zh,
         summary="GPU 需要复位：{{ $labels.fault }}",
-        what="驱动报告 {{ $labels.fault }}（{{ $value | humanize }}）：显存有坏行，复位之前仍在使用。Xid 94 "
-        "时只有遇到它的进程失败，其他继续。",
+        what="驱动报告 {{ $labels.fault }}（{{ $value | humanize }}）。显存坏行在复位之前仍在使用；Xid 94 "
+        "时只有遇到它的进程失败，其他继续；NVLink fabric 故障会使多卡任务变慢或失败。",
         fix="重新启动失败的训练（resume=True）。GPU 空闲时执行 nvidia-smi --gpu-reset，或重启节点。",
     ),
 )
@@ -203,6 +222,7 @@ GPU_NEARLY_TOO_HOT = replace(
 
 GPU_NVLINK_ERRORS = Alert(
     name="GpuNvlinkErrors",
+    named=True,
     expr=(
         f"{rate(c.GPU_NVLINK_ERRORS_TOTAL, '5m', kind='crc')} >= @crc_rate@\n"
         f"or {increase(c.GPU_NVLINK_ERRORS_TOTAL, '5m', kind='=~replay|recovery')} > @replays@"
@@ -269,6 +289,7 @@ GPU_MISSING = Alert(
 
 GPU_PCIE_LINK_DEGRADED = Alert(
     name="GpuPcieLinkDegraded",
+    named=True,
     expr=(
         f"({measured(gpu.PCIE_WIDTH, '1m')} < 1 or {measured(gpu.PCIE_GENERATION, '1m')} < 1)\n"
         f"and on ({GPU}) {measured(gpu.BUSY, '5m')} > @gpu_under_load@"

@@ -104,7 +104,7 @@ TRAINING_STUCK = Alert(
         "validation: a smaller validation set, val=False with val at the end, or larger batches. In a checkpoint: the "
         "storage hangs (df, mount).",
         meaning="Whatever state it is in, no batch has ended for two hours; before the first one the start counts.",
-        verify="The run's state on the dashboard; `py-spy dump --pid PID`.",
+        verify="'State' on the dashboard Training run; `py-spy dump --pid PID`.",
         silence="A data set known to take that long to cache.",
     ),
     zh=Text(
@@ -114,7 +114,7 @@ TRAINING_STUCK = Alert(
         "或增大 batch。"
         "检查点：存储卡住（df、mount）。",
         meaning="无论处于什么状态，两小时没有 batch 结束；第一个 batch 之前从启动时算起。",
-        verify="仪表盘上的任务状态；`py-spy dump --pid PID`。",
+        verify="仪表盘“训练任务”的“状态”；`py-spy dump --pid PID`。",
         silence="已知需要这么久才能缓存的数据集。",
     ),
 )
@@ -127,6 +127,7 @@ TRAINING_KILLED = Alert(
     hold="0m",
     why_hold=AT_ONCE,
     dashboard="yoloscope-run",
+    caused=True,
     fixed_by=("killed",),
     en=Text(
         summary="training killed ({{ $value }} ranks)",
@@ -138,7 +139,8 @@ TRAINING_KILLED = Alert(
         meaning="The process dropped the lock on its record without writing an end. Its last epoch, phase and memory "
         "stay readable for an hour, and so long the alert fires, unless the run goes on: resumed, here or on another "
         "node. Ultralytics before 8.4.130 leaves no end when it crashes either.",
-        verify="`yoloscope diagnose` on the node reads the record; `journalctl -k | grep -i -e killed -e oom`.",
+        verify="`yoloscope report --black-box RUN` on the node, or of the folder of its results; "
+        "`journalctl -k | grep -i -e killed -e oom`.",
         silence="Ending many runs by hand.",
     ),
     zh=Text(
@@ -152,7 +154,8 @@ TRAINING_KILLED = Alert(
         meaning="进程放开了记录文件的锁却没有写入结束状态。最后的 epoch、阶段和显存在一小时内仍可读取，"
         "告警也持续这么久，除非该任务已在本节点或其他节点恢复运行。8.4.130 之前的 Ultralytics "
         "崩溃时也不会写入结束状态。",
-        verify="在节点上用 `yoloscope diagnose` 读取记录；`journalctl -k | grep -i -e killed -e oom`。",
+        verify="在节点上用 `yoloscope report --black-box RUN` 读取记录，或给出结果目录；"
+        "`journalctl -k | grep -i -e killed -e oom`。",
         silence="手动结束许多任务时。",
     ),
 )
@@ -165,6 +168,7 @@ TRAINING_FAILED = Alert(
     hold="0m",
     why_hold=AT_ONCE,
     dashboard="yoloscope-run",
+    caused=True,
     fixed_by=("failed",),
     en=Text(
         summary="training failed with an exception ({{ $value }} ranks)",
@@ -172,7 +176,7 @@ TRAINING_FAILED = Alert(
         fix="Read the traceback. CUDA out of memory: a smaller batch. A data set error: check data=. "
         "DataLoader worker killed: fewer workers, more shared memory. resume=True goes on from last.pt.",
         meaning="Ultralytics ended with an exception; Ctrl-C is one. It fires while the run is shown (15 minutes).",
-        verify="The trainer's output; the memory and the loss before the end on the dashboard.",
+        verify="The trainer's output; 'Loss' on the dashboard Training run before the end.",
         silence="Interactive work.",
     ),
     zh=Text(
@@ -181,7 +185,7 @@ TRAINING_FAILED = Alert(
         fix="查看堆栈。显存不足：减小 batch。数据集错误：检查 data=。worker 被杀：减少 workers，"
         "更大的共享内存。resume=True 从 last.pt 继续。",
         meaning="Ultralytics 因异常结束；Ctrl-C 也算。在任务仍显示期间（15 分钟）持续告警。",
-        verify="训练的输出；仪表盘上结束前的显存和损失。",
+        verify="训练的输出；仪表盘“训练任务”的“损失”在结束前的变化。",
         silence="交互式工作。",
     ),
 )
@@ -216,7 +220,8 @@ TRAINING_VANISHED = Alert(
         meaning="Ranks that trained and were gone at a later scrape, without a state finished, failed or killed in "
         "between, however short it was shown. A run that has started anew since, on this node or another, with fewer "
         "ranks or not, has not vanished.",
-        verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node.",
+        verify="`ls -la /dev/shm/yoloscope`; `pgrep -af yolo` on the node. `yoloscope report --black-box` of the "
+        "folder of its results tells a reboot.",
         silence="Re-deploying the exporter with another directory.",
     ),
     zh=Text(
@@ -230,7 +235,8 @@ TRAINING_VANISHED = Alert(
         "如果训练任务已经结束，用 resume=True 继续。",
         meaning="某些 rank 在训练，下一次抓取时却不见了，其间没有出现过 finished、failed 或 killed 状态"
         "（无论显示多久）。此后在本节点或其他节点重新启动的任务不算消失，即使 rank 数减少。",
-        verify="在节点上执行 `ls -la /dev/shm/yoloscope`；`pgrep -af yolo`。",
+        verify="在节点上执行 `ls -la /dev/shm/yoloscope`；`pgrep -af yolo`。对结果目录执行 "
+        "`yoloscope report --black-box` 可得知节点是否重启过。",
         silence="exporter 换目录重新部署时。",
     ),
 )
@@ -254,7 +260,7 @@ LOSS_NOT_FINITE = Alert(
         "the labels of the last batches. Then start again from a checkpoint from before (resume=True).",
         meaning="Counted in the hooks, per batch. Ultralytics 8.3.213 and newer goes back to last.pt by itself at the "
         "end of the epoch, at most three times: train_nan_recoveries_total counts that.",
-        verify="The loss components on the run's dashboard; results.csv.",
+        verify="'Loss' on the dashboard Training run, by component; results.csv.",
         silence="A run that recovered by itself.",
     ),
     zh=Text(
@@ -264,7 +270,7 @@ LOSS_NOT_FINITE = Alert(
         "然后从之前的检查点继续（resume=True）。",
         meaning="由 hooks 逐个 batch 统计。8.3.213 及更新的 Ultralytics 会在 epoch 结束时自动回到 last.pt，最多三次："
         "train_nan_recoveries_total 记录次数。",
-        verify="任务仪表盘上的损失分量；results.csv。",
+        verify="仪表盘“训练任务”的“损失”的各个分量；results.csv。",
         silence="已自动恢复的任务。",
     ),
 )

@@ -74,7 +74,8 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
         "steps stay as they are. Or a smaller imgsz, amp=True, multi_scale=False. On one GPU batch=-1 measures what "
         "fits.",
         meaning="The most that PyTorch's allocator reserved, over the memory of the device.",
-        verify="The memory dashboard: reserved, peak and the size of the device; growing over epochs means a leak.",
+        verify="'Device memory by user' on the dashboard GPU memory; 'Peak in each epoch' on the dashboard GPU "
+        "memory: growing over epochs means a leak.",
         silence="A run known to fit exactly.",
     ),
     zh=Text(
@@ -87,7 +88,7 @@ GPU_MEMORY_NEAR_LIMIT = Alert(
         fix="减小 batch：`yoloscope diagnose` 会给出放得下的 batch，以及保持优化步不变所需的 nbs 和 weight_decay；"
         "或减小 imgsz、amp=True、multi_scale=False。单 GPU 时 batch=-1 会测量放得下的 batch。",
         meaning="PyTorch 保留显存的最大值与设备显存之比。",
-        verify="显存仪表盘：保留显存、峰值与显存大小；逐个 epoch 增长说明有泄漏。",
+        verify="仪表盘“显存”的“显存按用途”；仪表盘“显存”的“每个 epoch 的峰值”：逐个 epoch 增长说明有泄漏。",
         silence="已知刚好放得下的任务。",
     ),
 )
@@ -108,7 +109,8 @@ CUDA_ALLOC_RETRIES = Alert(
         fix="A smaller batch (half of it, if accumulation is to make up for it), multi_scale=False, or "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True against fragmentation.",
         meaning="The allocator's own count of retries grew in each five minutes for ten minutes.",
-        verify="Step time on the memory dashboard jumps with each retry.",
+        verify="'Retries and out of memory' on the dashboard GPU memory; 'Step time, quantiles' on the dashboard "
+        "Training run jumps with each.",
         silence="A run that ends within the hour.",
     ),
     zh=Text(
@@ -120,7 +122,7 @@ CUDA_ALLOC_RETRIES = Alert(
         fix="减小 batch（减半时梯度累积可以补足）、multi_scale=False，或用 "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True 缓解碎片。",
         meaning="分配器自身的重试计数在十分钟内持续增长。",
-        verify="显存仪表盘上单步时间随每次重试跳升。",
+        verify="仪表盘“显存”的“重试与显存不足”；仪表盘“训练任务”的“单步时间分位数”随每次重试跳升。",
         silence="一小时内就结束的任务。",
     ),
 )
@@ -188,7 +190,7 @@ OOM_BATCH_REDUCED = Alert(
         "the batch as long as batch x accumulated batches stays at nbs. Other processes on the GPU take memory as well "
         "(nvidia-smi).",
         meaning="Ultralytics catches the error in the first epoch, at most three times, and rebuilds the loader.",
-        verify="train_batch_size on the run's dashboard is smaller than the batch argument.",
+        verify="'Batch' on the dashboard Training run is smaller than the batch argument.",
         silence="The smaller batch is fine.",
     ),
     zh=Text(
@@ -197,7 +199,7 @@ OOM_BATCH_REDUCED = Alert(
         fix="一开始就用减半后的 batch（放得下），或用 batch=-1 自动测量。只要 batch 乘以累积的 batch 数仍等于 nbs，"
         "梯度累积就能补足减半的 batch。GPU 上的其他进程也占显存（nvidia-smi）。",
         meaning="Ultralytics 在第一个 epoch 捕获该错误，最多三次，并重建 loader。",
-        verify="任务仪表盘上的 train_batch_size 小于 batch 参数。",
+        verify="仪表盘“训练任务”的“batch size 与累积”小于 batch 参数。",
         silence="较小的 batch 可以接受。",
     ),
 )
@@ -224,7 +226,7 @@ GPU_MEMORY_FRAGMENTED = Alert(
         ),
         meaning="Reserved less the peak of what was allocated: blocks that differ in size leave holes. What batches "
         "free after each step is not counted, it is used again.",
-        verify="inactive_split on the memory dashboard; `torch.cuda.memory_summary()`.",
+        verify="'Reserved but unused, by rank' on the dashboard GPU memory; `torch.cuda.memory_summary()`.",
         silence="A run that is stable at this level.",
     ),
     zh=Text(
@@ -235,7 +237,7 @@ GPU_MEMORY_FRAGMENTED = Alert(
         ),
         fix="PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True，以及 multi_scale=False（它会产生各种大小的块）。",
         meaning="保留显存减去分配峰值：大小不一的块会留下空洞。每步之后释放的显存会被再次使用，不计入。",
-        verify="显存仪表盘上的 inactive_split；`torch.cuda.memory_summary()`。",
+        verify="仪表盘“显存”的“已保留但未使用（按 rank）”；`torch.cuda.memory_summary()`。",
         silence="在这一水平上稳定的任务。",
     ),
 )
@@ -285,7 +287,8 @@ GPU_MEMORY_LEAK = Alert(
         "caches may fill: there it is told, after five minutes, only if memory does not last for the epoch. "
         "multi_scale moves the peaks, not the valleys. What is left is free device memory and what PyTorch holds in "
         "reserve.",
-        verify="allocated on the memory dashboard: a staircase. `torch.cuda.memory._dump_snapshot()` names the line.",
+        verify="'Peak in each epoch' on the dashboard GPU memory: a staircase. `torch.cuda.memory._dump_snapshot()` "
+        "names the line.",
         silence="A run that ends before the memory does.",
     ),
     zh=Text(
@@ -296,7 +299,7 @@ GPU_MEMORY_LEAK = Alert(
         meaning="四个谷值依次升高，增长达到下表的阈值且没有变缓：每个谷值取五分钟、十五分钟或一小时，因此也能发现在"
         "不超过一小时的 epoch 中每个 epoch 增长一次的泄漏。首个 epoch 中缓存可能正在填充：五分钟后，仅当显存不足以完成"
         "该 epoch 时才告警。multi_scale 影响峰值，不影响谷值。剩余量为空闲显存加 PyTorch 的保留显存。",
-        verify="显存仪表盘上的 allocated 呈阶梯状。`torch.cuda.memory._dump_snapshot()` 可定位到代码行。",
+        verify="仪表盘“显存”的“每个 epoch 的峰值”呈阶梯状。`torch.cuda.memory._dump_snapshot()` 可定位到代码行。",
         silence="在显存用完之前就会结束的任务。",
     ),
 )
@@ -356,7 +359,7 @@ HOST_MEMORY_PRESSURE = Alert(
         "or fewer runs on the node.",
         meaning="Total less available, so the page cache does not count as used; or the kernel's own measure of "
         "waiting (PSI, memory full).",
-        verify="`free -h`; `cat /proc/pressure/memory`; the process table on the node's dashboard.",
+        verify="`free -h`; `cat /proc/pressure/memory`; 'Memory' on the dashboard Node.",
         silence="A node that is full by design.",
     ),
     zh=Text(
@@ -366,7 +369,7 @@ HOST_MEMORY_PRESSURE = Alert(
         fix="用 cache=disk 代替 cache=ram，减少数据加载 worker（每个都有自己的缓冲），减小 batch；"
         "或减少该节点上的训练任务。",
         meaning="总量减可用量，页缓存不算已用；或内核自己的等待度量（PSI，memory full）。",
-        verify="`free -h`；`cat /proc/pressure/memory`；节点仪表盘的进程表。",
+        verify="`free -h`；`cat /proc/pressure/memory`；仪表盘“节点”的“内存”。",
         silence="有意用满内存的节点。",
     ),
 )
@@ -413,7 +416,7 @@ HOST_MEMORY_RUNNING_OUT = Alert(
         "none is in setup: of five minutes each, of fifteen or of sixty, so that what grows once in an epoch is seen. "
         "In the first epoch of a run caches may fill: there it is told, after five minutes in which the buffers were "
         "full, only if memory does not last for the epoch.",
-        verify="Resident memory by role on the run's dashboard; `ps aux --sort=-rss | head`.",
+        verify="'Host memory of the run' on the dashboard GPU memory; `ps aux --sort=-rss | head`.",
         silence="The run ends sooner.",
     ),
     zh=Text(
@@ -424,7 +427,7 @@ HOST_MEMORY_RUNNING_OUT = Alert(
         meaning="四个时段内可用内存的最大值依次下降且没有变缓，仅当有训练任务存活且没有任务处于 setup：每个时段为"
         "五分钟、十五分钟或一小时，因此也能发现每个 epoch 增长一次的泄漏。首个 epoch 中缓存可能正在填充："
         "缓冲填满并再过五分钟后，仅当内存不足以完成该 epoch 时才告警。",
-        verify="任务仪表盘上按角色的常驻内存；`ps aux --sort=-rss | head`。",
+        verify="仪表盘“显存”的“任务的主机内存”；`ps aux --sort=-rss | head`。",
         silence="任务会更早结束。",
     ),
 )
@@ -442,7 +445,7 @@ CONTAINER_MEMORY_RUNNING_OUT = Alert(
     severity=WARNING,
     hold="5m",
     why_hold=HOST_MEMORY_RUNNING_OUT.why_hold,
-    dashboard="yoloscope-run",
+    dashboard="yoloscope-memory",
     fixed_by=("host_memory_leak",),
     every=SLOW,
     en=Text(
@@ -454,7 +457,8 @@ CONTAINER_MEMORY_RUNNING_OUT = Alert(
         "resources.limits.memory, sbatch --mem) delays it.",
         meaning="The same as for HostMemoryRunningOut, of the memory of the run's cgroup without the page cache that "
         "can be dropped; files in /dev/shm and other tmpfs count.",
-        verify="Resident memory by role on the run's dashboard; `cat /sys/fs/cgroup/memory.stat` in the container.",
+        verify="'Host memory of the run' on the dashboard GPU memory; `cat /sys/fs/cgroup/memory.stat` in the "
+        "container.",
         silence="The run ends sooner.",
     ),
     zh=Text(
@@ -465,7 +469,7 @@ CONTAINER_MEMORY_RUNNING_OUT = Alert(
         "主进程：某个回调保留了结果。提高上限（docker --memory、resources.limits.memory、sbatch --mem）只能推迟。",
         meaning="与 HostMemoryRunningOut 相同，但针对该任务 cgroup 的内存，不含可丢弃的页缓存；"
         "/dev/shm 等 tmpfs 中的文件计入。",
-        verify="任务仪表盘上按角色的常驻内存；在容器内执行 `cat /sys/fs/cgroup/memory.stat`。",
+        verify="仪表盘“显存”的“任务的主机内存”；在容器内执行 `cat /sys/fs/cgroup/memory.stat`。",
         silence="任务会更早结束。",
     ),
 )

@@ -95,7 +95,9 @@ class Alert:
         keep: `keep_firing_for`, empty for none, with its reason in `why_keep`.
         fixed_by: verdicts of the diagnosis whose fix is that of the alert, and is told instead of the text's while they
             hold: of the run, or of all runs on the node for an alert that knows no run.
+        caused: whether it ends with why the ranks died, as far as the diagnosis knows.
         located: whether it ends with where the run stands still, if its processes have been asked.
+        named: whether it ends with uuid and bus of the GPU, for whoever has to find the board.
         every: evaluation interval if it is not the server's; what reads hours is asked less often.
     """
 
@@ -111,7 +113,9 @@ class Alert:
     keep: str = ""
     why_keep: tuple[str, str] = ("", "")
     fixed_by: tuple[str, ...] = ()
+    caused: bool = False
     located: bool = False
+    named: bool = False
     every: str = ""
 
 

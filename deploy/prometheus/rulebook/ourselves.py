@@ -210,7 +210,7 @@ HOOKS_EXPENSIVE = Alert(
         fix="Steps far below a millisecond, or a CPU without time: OMP_NUM_THREADS=1, fewer workers. YOLOSCOPE=off "
         "trains without hooks.",
         meaning="Seconds spent inside the hooks per second, as they measure themselves.",
-        verify="train_hook_seconds_total on the run's dashboard.",
+        verify="'Cost of the hooks' on the dashboard Node.",
         silence="The cost is acceptable.",
     ),
     zh=Text(
@@ -218,7 +218,7 @@ HOOKS_EXPENSIVE = Alert(
         what="回调占用 {{ $value | humanizePercentage }} 的时间，而设计值是千分之一。",
         fix="单步远小于一毫秒，或 CPU 没有余量：OMP_NUM_THREADS=1，减少 workers。YOLOSCOPE=off 可不带 hooks 训练。",
         meaning="hooks 自己测得的每秒耗时。",
-        verify="任务仪表盘上的 train_hook_seconds_total。",
+        verify="仪表盘“节点”的“hooks 的开销”。",
         silence="可以接受该开销。",
     ),
 )

@@ -53,8 +53,8 @@ GPU_UTILIZATION_DROP = Alert(
         meaning="The GPU does less work per second of training than the median of the last hour. Validation, "
         "checkpoints and start-up are left out, and the level is the run's own: a small model that never filled the "
         "GPU does not alert.",
-        verify="`yoloscope diagnose` names the cause. On the dashboard compare data wait and step time before and "
-        "after; `nvidia-smi dmon -s pucv` shows throttling.",
+        verify="`yoloscope diagnose` names the cause. 'Step anatomy' on the dashboard Training run shows what takes "
+        "longer than before; `nvidia-smi dmon -s pucv` shows throttling.",
         silence="The drop is wanted, for example while storage is being moved.",
     ),
     zh=Text(
@@ -64,7 +64,7 @@ GPU_UTILIZATION_DROP = Alert(
         "以及 imgsz 或 multi_scale 是否改变。",
         meaning="与过去一小时的中位数相比，GPU 在每秒训练时间里做的工作变少了。验证、保存检查点和启动不计入；"
         "比较的是该任务自己的水平，所以本来就占不满 GPU 的小模型不会告警。",
-        verify="`yoloscope diagnose` 会指出原因。在仪表盘上比较前后的数据等待和单步时间；"
+        verify="`yoloscope diagnose` 会指出原因。仪表盘“训练任务”的“单步构成”显示哪一部分比之前更长；"
         "`nvidia-smi dmon -s pucv` 可以看到降频。",
         silence="下降是有意的，例如正在迁移存储。",
     ),
@@ -125,7 +125,8 @@ GPU_HELD_IDLE = Alert(
         summary="GPU held for an hour or more and idle",
         what="A living run has held the GPU without using it; the utilization of the last five minutes is "
         "{{ $value | humanizePercentage }}.",
-        fix="See its state on the dashboard. In setup: the data set is scanned or cached; use cache=disk, or cache it "
+        fix="See 'State' on the dashboard Training run. In setup: the data set is scanned or cached; use cache=disk, "
+        "or cache it "
         "once beforehand. In train: see TrainingStalled. Forgotten: end it (`kill`, `scancel`).",
         meaning="The process lives and names this GPU as its own, and the GPU is busy less than @held_idle%@ of the "
         "time. An hour with more than @mostly_validating%@ of validation, much of it the CPU's work, is left out. "
@@ -136,7 +137,7 @@ GPU_HELD_IDLE = Alert(
     zh=Text(
         summary="GPU 被占用一小时以上却空闲",
         what="一个存活的训练任务占着 GPU 却不使用；最近五分钟利用率为 {{ $value | humanizePercentage }}。",
-        fix="在仪表盘上看它的状态。setup：正在扫描或缓存数据集，改用 cache=disk 或事先缓存一次。train：见 "
+        fix="看仪表盘“训练任务”的“状态”。setup：正在扫描或缓存数据集，改用 cache=disk 或事先缓存一次。train：见 "
         "TrainingStalled。被遗忘的任务：结束它（`kill`、`scancel`）。",
         meaning="进程存活并登记占用该 GPU，而 GPU 忙的时间不到 @held_idle%@；"
         "一小时内验证（大部分是 CPU 的工作）超过 @mostly_validating%@ 的不计入。两小时后同一告警升为 critical。",
@@ -171,22 +172,26 @@ GPU_UTILIZATION_SWINGING = Alert(
         summary="GPU swings between busy and idle: idle {{ $value | humanizePercentage }} of the time",
         what="While training, the GPU is below 10 % for {{ $value | humanizePercentage }} of the time and above 70 % "
         "for much of the rest: it works in bursts, between which it waits.",
-        fix=f"{_FEED} If one loader worker is late each time (worker dashboard), pin threads: OMP_NUM_THREADS=1. "
-        "Retries after a failed allocation (CudaAllocRetries, the memory dashboard) stop the GPU each time: a smaller "
+        fix=f"{_FEED} If one loader worker is late each time ('Batch preparation by worker' on the dashboard Data "
+        "pipeline), pin threads: OMP_NUM_THREADS=1. "
+        "Retries after a failed allocation (CudaAllocRetries; 'Retries' on the dashboard GPU memory) stop the GPU "
+        "each time: a smaller "
         "batch, multi_scale=False.",
         meaning="From the driver's own samples, as fine as it gives them. The time in which the run was not training "
         "is subtracted from the idle share in full.",
-        verify="The utilization heatmap on the node's dashboard shows two bands.",
+        verify="'Utilization samples above 85 %' on the dashboard Node: far from 0 % and from 100 %.",
         silence="The run is limited by storage on purpose.",
     ),
     zh=Text(
         summary="GPU 忙闲交替：{{ $value | humanizePercentage }} 的时间空闲",
         what="训练过程中，GPU 有 {{ $value | humanizePercentage }} 的时间低于 10 %，其余很多时间高于 70 %："
         "它一阵一阵地工作，中间在等待。",
-        fix=f"{_FEED_ZH}如果每次都是同一个数据加载 worker 慢（见数据仪表盘），固定线程数：OMP_NUM_THREADS=1。"
-        "显存分配失败后的重试（CudaAllocRetries、显存仪表盘）每次都会让 GPU 停顿：减小 batch，multi_scale=False。",
+        fix=f"{_FEED_ZH}如果每次都是同一个数据加载 worker 慢（仪表盘“数据管道”的“各 worker 准备 batch 的时间”），固定"
+        "线程数：OMP_NUM_THREADS=1。"
+        "显存分配失败后的重试（CudaAllocRetries；仪表盘“显存”的“重试”）每次都会让 GPU 停顿：减小 batch，"
+        "multi_scale=False。",
         meaning="取自驱动自身的采样。任务不在训练的时间全部从空闲比例中扣除。",
-        verify="节点仪表盘的利用率热图上有两条带。",
+        verify="仪表盘“节点”的“利用率高于 85% 的采样”：离 0% 和 100% 都很远。",
         silence="有意受限于存储的任务。",
     ),
 )
@@ -210,7 +215,8 @@ GPU_STANDS_STILL = Alert(
         "logger that uploads in the training loop, swap. " + _FEED,
         meaning="Counted from the busy-seconds counter, so nothing between two scrapes is lost: the counter stood "
         "still over a whole scrape interval.",
-        verify="On the data dashboard the batch latency has a second band of seconds; `yoloscope top` shows the phase "
+        verify="'Waiting for a batch' on the dashboard Data pipeline has a second band of seconds; `yoloscope top` "
+        "shows the phase "
         "in which the run waits.",
         silence="A run that shares its storage with a backup for an hour.",
     ),
@@ -221,7 +227,7 @@ GPU_STANDS_STILL = Alert(
         fix="有东西不时阻塞训练：数据在网络文件系统上（拷到本地磁盘）、在训练循环里上传的日志工具、交换分区。"
         + _FEED_ZH,
         meaning="由忙时计数器得出，两次抓取之间不会遗漏：计数器在整个抓取间隔内没有增长。",
-        verify="数据仪表盘上 batch 延迟有第二条以秒计的带；`yoloscope top` 显示任务在哪个阶段等待。",
+        verify="仪表盘“数据管道”的“等待 batch”有第二条以秒计的带；`yoloscope top` 显示任务在哪个阶段等待。",
         silence="与备份共用存储的一小时。",
     ),
 )
@@ -249,8 +255,9 @@ GPU_UTILIZATION_UNEVEN = Alert(
         "the data on a local disk, and look for another process on its CPUs or its GPU.",
         meaning="Utilization while training, compared between the ranks of one run. In synchronous training all ranks "
         "take the same number of steps, so the idle one is late with something the others have done.",
-        verify="`nvidia-smi`: the waiting ranks show 100 % at low power, this one little of both. The ranks' phases "
-        "stand side by side on the dashboard.",
+        verify="`nvidia-smi`: the waiting ranks show 100 % at low power, this one little of both. 'Comparison of "
+        "ranks' on "
+        "the dashboard DDP ranks has them side by side.",
         silence="Ranks on different kinds of GPU.",
     ),
     zh=Text(
@@ -263,7 +270,8 @@ GPU_UTILIZATION_UNEVEN = Alert(
             "同一任务各 rank 之间比较训练时的利用率。同步训练中各 rank 步数相同，空闲的那个在其他 rank "
             "已完成的事情上落后了。"
         ),
-        verify="`nvidia-smi`：等待的 rank 显示 100 % 但功耗低，这个 rank 两者都低。仪表盘上并列显示各 rank 的阶段。",
+        verify="`nvidia-smi`：等待的 rank 显示 100 % 但功耗低，这个 rank 两者都低。仪表盘“DDP 各 rank”的“各 rank”把"
+        "它们并列显示。",
         silence="各 rank 使用不同型号的 GPU。",
     ),
 )

@@ -9,6 +9,27 @@ THROTTLE_REASONS = (
     "hw_thermal_slowdown",
     "hw_power_brake_slowdown",
 )
+#: What limits the clocks without a state of its own: the driver only counts the time.
+COUNTED_REASONS = ("board_limit", "reliability")
+#: What the driver wants done, by number (nvmlDeviceGpuRecoveryAction_t); 0 is nothing.
+RECOVERY_ACTIONS = (
+    "none",
+    "gpu_reset",
+    "node_reboot",
+    "drain_p2p",
+    "drain_and_reset",
+    "recover_imex_domain",
+    "bus_reset",
+    "system_reboot",
+)
+#: What may be wrong with a GPU's part of the NVLink fabric.
+FABRIC_FAULTS = (
+    "degraded_bandwidth",
+    "route_recovery",
+    "route_unhealthy",
+    "access_timeout_recovery",
+    "incorrect_configuration",
+)
 #: Ratios. Fine at the ends, because 'idle' and 'saturated' are the questions; 0.85 is 'busy' in the diagnosis.
 UTILIZATION_BUCKETS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
 
@@ -35,6 +56,9 @@ GPU_MEMORY_BUSY_SECONDS_TOTAL = counter(
 )
 GPU_POWER_WATTS = gauge("gpu_power_watts", "Power drawn.", "gpu")
 GPU_POWER_LIMIT_WATTS = gauge("gpu_power_limit_watts", "Power limit in force.", "gpu")
+GPU_POWER_LIMIT_MIN_WATTS = gauge("gpu_power_limit_min_watts", "Lowest power limit that can be set.", "gpu")
+GPU_POWER_LIMIT_DEFAULT_WATTS = gauge("gpu_power_limit_default_watts", "Power limit the GPU starts with.", "gpu")
+GPU_POWER_LIMIT_MAX_WATTS = gauge("gpu_power_limit_max_watts", "Highest power limit that can be set.", "gpu")
 GPU_ENERGY_JOULES_TOTAL = counter("gpu_energy_joules_total", "Energy drawn since the driver was loaded.", "gpu")
 GPU_TEMPERATURE_CELSIUS = gauge(
     "gpu_temperature_celsius", "Temperature by sensor (core, memory).", "gpu", "sensor", signed=True
@@ -42,11 +66,26 @@ GPU_TEMPERATURE_CELSIUS = gauge(
 GPU_TEMPERATURE_LIMIT_CELSIUS = gauge(
     "gpu_temperature_limit_celsius", "Temperature limits (slowdown, shutdown, max_operating).", "gpu", "kind"
 )
+GPU_TEMPERATURE_MARGIN_CELSIUS = gauge(
+    "gpu_temperature_margin_celsius",
+    "Degrees to the nearest slowdown, as the driver tells; below 0 beyond it.",
+    "gpu",
+    signed=True,
+)
+GPU_FAN_SPEED_RATIO = gauge(
+    "gpu_fan_speed_ratio", "Fan speed the GPU asks for, over the highest; it can be above 1.", "gpu"
+)
 GPU_CLOCK_HERTZ = gauge("gpu_clock_hertz", "Clock now, by domain (sm, memory, graphics, video).", "gpu", "domain")
 GPU_CLOCK_MAX_HERTZ = gauge("gpu_clock_max_hertz", "Highest clock of the domain.", "gpu", "domain")
 GPU_THROTTLED = gauge("gpu_throttled", "1 while the clocks are held down for this reason.", "gpu", "reason")
 GPU_THROTTLED_SECONDS_TOTAL = counter(
-    "gpu_throttled_seconds_total", "Time in which the clocks were held down for this reason.", "gpu", "reason"
+    "gpu_throttled_seconds_total",
+    "Time in which the clocks were held down for this reason; board_limit and reliability are counted only.",
+    "gpu",
+    "reason",
+)
+GPU_GRAPHICS_ACTIVE_RATIO = gauge(
+    "gpu_graphics_active_ratio", "Share of time in which the graphics and compute engine was active.", "gpu"
 )
 GPU_SM_ACTIVE_RATIO = gauge(
     "gpu_sm_active_ratio", "Share of time in which a streaming multiprocessor had a warp, mean over all.", "gpu"
@@ -62,15 +101,41 @@ GPU_PCIE_LINK_GENERATION = gauge(
 GPU_PCIE_LINK_GENERATION_MAX = gauge("gpu_pcie_link_generation_max", "Highest PCIe generation of the link.", "gpu")
 GPU_PCIE_LINK_WIDTH = gauge("gpu_pcie_link_width", "PCIe lanes in use.", "gpu")
 GPU_PCIE_LINK_WIDTH_MAX = gauge("gpu_pcie_link_width_max", "PCIe lanes the link can have.", "gpu")
+GPU_PCIE_REPLAYS_TOTAL = counter("gpu_pcie_replays_total", "Packets sent again over PCIe.", "gpu")
 GPU_NVLINK_RECEIVE_BYTES_TOTAL = counter(
     "gpu_nvlink_receive_bytes_total", "Bytes the GPU received over all its NVLinks.", "gpu"
 )
 GPU_NVLINK_TRANSMIT_BYTES_TOTAL = counter(
     "gpu_nvlink_transmit_bytes_total", "Bytes the GPU sent over all its NVLinks.", "gpu"
 )
-GPU_NVLINK_ERRORS_TOTAL = counter("gpu_nvlink_errors_total", "NVLink errors over all links, by kind.", "gpu", "kind")
+GPU_NVLINK_ERRORS_TOTAL = counter(
+    "gpu_nvlink_errors_total",
+    "NVLink errors over all links, by kind (replay, recovery, crc, ecc; generation 5: recovery, recovery_failed, "
+    "receive, integrity, effective).",
+    "gpu",
+    "kind",
+)
+GPU_FABRIC_READY = gauge("gpu_fabric_ready", "1 once the GPU has joined its NVLink fabric.", "gpu")
+GPU_FABRIC_FAULT = gauge(
+    "gpu_fabric_fault", "1 while this is wrong with the GPU's part of the NVLink fabric.", "gpu", "fault"
+)
 GPU_ECC_ERRORS_TOTAL = counter(
     "gpu_ecc_errors_total", "ECC errors in the life of the GPU (corrected, uncorrected).", "gpu", "kind"
+)
+GPU_ECC_VOLATILE_ERRORS_TOTAL = counter(
+    "gpu_ecc_volatile_errors_total",
+    "ECC errors since the driver was loaded (corrected, uncorrected).",
+    "gpu",
+    "kind",
+)
+GPU_SRAM_ECC_ERRORS_TOTAL = counter(
+    "gpu_sram_ecc_errors_total",
+    "ECC errors of the SRAM (caches, registers) in the life of the GPU (corrected, uncorrected).",
+    "gpu",
+    "kind",
+)
+GPU_SRAM_ECC_THRESHOLD_EXCEEDED = gauge(
+    "gpu_sram_ecc_threshold_exceeded", "1 if the SRAM has had more uncorrected errors than NVIDIA allows.", "gpu"
 )
 GPU_REMAPPED_ROWS_TOTAL = counter(
     "gpu_remapped_rows_total", "Memory rows remapped after errors (correctable, uncorrectable).", "gpu", "kind"
@@ -83,6 +148,14 @@ GPU_RETIRED_PAGES_TOTAL = counter(
 GPU_XID_ERRORS_TOTAL = counter(
     "gpu_xid_errors_total", "Xid errors the driver reported since the exporter started.", "gpu", "xid"
 )
+GPU_RECOVERY_ACTION = gauge(
+    "gpu_recovery_action",
+    "What the driver wants done: "
+    + ", ".join(f"{number} {name}" for number, name in enumerate(RECOVERY_ACTIONS))
+    + ".",
+    "gpu",
+)
+GPU_PERSISTENCE_MODE = gauge("gpu_persistence_mode", "1 if the driver stays loaded while nobody uses the GPU.", "gpu")
 GPU_PERFORMANCE_STATE = gauge("gpu_performance_state", "P-state: 0 is the highest performance, 15 the lowest.", "gpu")
 GPU_ENCODER_UTILIZATION_RATIO = gauge("gpu_encoder_utilization_ratio", "Utilisation of the video encoder.", "gpu")
 GPU_DECODER_UTILIZATION_RATIO = gauge("gpu_decoder_utilization_ratio", "Utilisation of the video decoder.", "gpu")

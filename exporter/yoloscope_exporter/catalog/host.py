@@ -4,6 +4,9 @@ from yoloscope_record.metrics import counter, gauge
 
 CPU_SECONDS_TOTAL = counter("cpu_seconds_total", "CPU time of all cores by mode, as in /proc/stat.", "mode")
 CPU_CORES = gauge("cpu_cores", "CPUs that are online.")
+CPU_ENERGY_JOULES_TOTAL = counter(
+    "cpu_energy_joules_total", "Energy drawn by a CPU package, where the kernel lets the exporter read it.", "package"
+)
 LOAD_AVERAGE = gauge("load_average", "Load average over 1m, 5m and 15m.", "window")
 CONTEXT_SWITCHES_TOTAL = counter("context_switches_total", "Context switches of all cores.")
 MEMORY_TOTAL_BYTES = gauge("memory_total_bytes", "Memory installed.")

@@ -56,6 +56,12 @@ TRAIN_HANG_INFO = info(
     "rank",
     *HANG_FACTS,
 )
+TRAIN_POST_MORTEMS_TOTAL = counter(
+    "train_post_mortems_total",
+    "Dead ranks whose records were copied to where a reboot leaves them (kept), or could not be (refused); absent "
+    "before the first.",
+    "result",
+)
 
 
 def hang_in_words(facts: Mapping[str, str]) -> str:

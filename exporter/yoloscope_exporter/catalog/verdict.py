@@ -7,10 +7,21 @@ _RANK = ("run", "rank")
 TRAIN_VERDICT = gauge("train_verdict", "1 while the verdict holds, else 0.", *_RANK, "verdict")
 TRAIN_VERDICT_FIX_INFO = info(
     "train_verdict_fix_info",
-    "Verdicts that hold, each with what to do about it: at most 200 characters, renewed after ten minutes.",
+    "Verdicts that hold, each with what to do about it, in English and Chinese: at most 200 characters each, renewed "
+    "after ten minutes.",
     *_RANK,
     "verdict",
     "fix",
+    "fix_zh",
+)
+TRAIN_VERDICT_CAUSE_INFO = info(
+    "train_verdict_cause_info",
+    "Why a rank failed or was killed: the verdict, the cause in words with its name first, and what tells it, at most "
+    "200 characters each.",
+    *_RANK,
+    "verdict",
+    "cause",
+    "evidence",
 )
 TRAIN_GOODPUT_RATIO = gauge(
     "train_goodput_ratio", "Share of the window's wall time spent computing training steps.", *_RANK

@@ -7,14 +7,14 @@ import time
 import urllib.parse
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoloscope_exporter import ADDRESS, config
-from yoloscope_exporter.client.fetch import SourceError, fetch
+from yoloscope_exporter import ADDRESS, DIAGNOSIS_PATH, config
+from yoloscope_exporter.client.fetch import TIMEOUT_SECONDS, SourceError, fetch, masked, printable
+from yoloscope_exporter.client.owner import owner
 from yoloscope_exporter.config import types
-from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH
 from yoloscope_exporter.diagnosis.serialize import from_json
 from yoloscope_exporter.sampling.exposition import Form
 
@@ -37,18 +37,34 @@ def scrape(url: str) -> str:
     return fetch(f"{url.rstrip('/')}{path}", accept=_OPENMETRICS).decode(errors="replace")
 
 
-def diagnoses(url: str) -> tuple[Diagnosis, ...]:
+def diagnoses(url: str, timeout: float = TIMEOUT_SECONDS) -> tuple[Diagnosis, ...]:
     """What the exporter at `url` has found in its last window.
 
     Raises:
         SourceError: as `fetch`, or it is no exporter that diagnoses.
     """
     parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-    body = fetch(urllib.parse.urlunsplit(parts._replace(path=DIAGNOSIS_PATH, query="", fragment="")))
+    body = fetch(urllib.parse.urlunsplit(parts._replace(path=DIAGNOSIS_PATH, query="", fragment="")), timeout=timeout)
     try:
-        return from_json(json.loads(body))
+        return from_json(_printable(json.loads(body)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{url} answers, but is not a yoloscope exporter") from error
+        raise SourceError(f"{masked(url)} answers, but is not a yoloscope exporter") from error
+
+
+def _printable(content: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(content, str):
+        return printable(content)
+    if isinstance(content, list):
+        return [_printable(item) for item in content]
+    if isinstance(content, dict):
+        return {printable(key): _printable(value) for key, value in content.items()}
+    return content
+
+
+def named(url: str) -> str:
+    """Which exporter it is, and who runs it where that can be seen: on this machine anybody may listen."""
+    user = owner(url)
+    return f"{printable(masked(url))} (user {user})" if user else printable(masked(url))
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ def connect(url: str | None) -> Iterator[Exporter]:
         with _private() as private:
             yield private
         return
-    yield Exporter(url or URL, lambda: scrape(url or URL), lambda: diagnoses(url or URL))
+    yield Exporter(named(url or URL), lambda: scrape(url or URL), lambda: diagnoses(url or URL))
 
 
 @contextmanager

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import json
+import re
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import suppress
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from yoloscope_exporter.config.types import is_loopback
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage, HTTPResponse
+
 TIMEOUT_SECONDS = 30.0
+"""Of one read; that of an answer as a whole is LONGEST_SECONDS."""
+LONGEST_SECONDS = 120.0
+"""As long as a Prometheus takes for a query by default."""
+MOST_BYTES = 64_000_000
+_PIECE = 1 << 20
+#: Control characters but for line ends and tabs, and those that turn the direction of writing.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class SourceError(Exception):
@@ -24,30 +37,63 @@ class SourceError(Exception):
         self.status = status
 
 
+def printable(text: str) -> str:
+    """`text` without what would steer a terminal: names of runs and answers are anybody's."""
+    return _UNPRINTABLE.sub("?", text)
+
+
+def masked(url: str) -> str:
+    """`url` without user and password."""
+    return re.sub(r"^([^/]*//)?[^/]*@", r"\1", url)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but takes no password to another origin."""
+
+    def redirect_request(  # noqa: PLR0913, PLR0917 - the base class's
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """The request to follow with."""
+        if urlsplit(newurl).scheme not in _SCHEMES:
+            fp.close()
+            raise urllib.error.URLError(f"redirects to {masked(newurl)}, which is not http or https")
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request and _origin(request.full_url) != _origin(req.full_url):
+            request.remove_header("Authorization")
+        return request
+
+
+_SCHEMES = {"http": 80, "https": 443}
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _SCHEMES.get(parts.scheme)
+
+
 def opener(url: str) -> urllib.request.OpenerDirector:
     """An opener for `url`. Clusters name a proxy for all, and it knows nothing of an exporter on the loopback."""
-    direct = urllib.request.ProxyHandler({})
-    return (
-        urllib.request.build_opener(direct) if is_local(urlsplit(url).hostname or "") else urllib.request.build_opener()
-    )
+    local = is_loopback(urlsplit(url).hostname or "")
+    return urllib.request.build_opener(_Redirects, *([urllib.request.ProxyHandler({})] if local else []))
 
 
-def is_local(host: str) -> bool:
-    """Whether it is a name or an address of this machine to itself."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
-def fetch(url: str, *, accept: str = "application/json", data: bytes | None = None) -> bytes:
+def fetch(
+    url: str, *, accept: str = "application/json", data: bytes | None = None, timeout: float = TIMEOUT_SECONDS
+) -> bytes:
     """The body at `url`; `http://user:password@host` becomes basic authentication.
 
     Raises:
-        SourceError: no answer, or none of status 200.
+        SourceError: no answer, none of status 200, more than MOST_BYTES, or not within LONGEST_SECONDS.
     """
     parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SourceError(f"invalid URL {url!r}: use for example http://127.0.0.1:9911")
+    if parts.scheme not in _SCHEMES or not parts.hostname:
+        raise SourceError(f"invalid URL {printable(masked(url))!r}: use for example http://127.0.0.1:9911")
     host = parts.netloc.rpartition("@")[2]
     request = urllib.request.Request(  # noqa: S310 - the scheme has been checked
         urllib.parse.urlunsplit(parts._replace(netloc=host)), data=data, headers={"Accept": accept}
@@ -56,21 +102,33 @@ def fetch(url: str, *, accept: str = "application/json", data: bytes | None = No
         pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {base64.b64encode(pair.encode()).decode()}")
     try:
-        with opener(request.full_url).open(request, timeout=TIMEOUT_SECONDS) as answer:
-            body: bytes = answer.read()
-            return body
+        with opener(request.full_url).open(request, timeout=timeout) as answer:
+            return _read(answer, host)
     except urllib.error.HTTPError as error:
         with error:
-            where = f"{host}{parts.path}"
-            raise SourceError(f"{where} answers {error.code} {error.reason}{_said(error)}", error.code) from error
+            said = printable(f"{host}{parts.path} answers {error.code} {error.reason}{_said(error)}")
+            raise SourceError(said, error.code) from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
-        raise SourceError(f"{host} does not answer: {getattr(reason, 'strerror', None) or reason}") from error
+        said = printable(f"{host} does not answer: {getattr(reason, 'strerror', None) or reason}")
+        raise SourceError(said) from error
+
+
+def _read(answer: HTTPResponse, host: str) -> bytes:
+    """The whole body, within limits; a server that dribbles holds nobody up."""
+    end, body = time.monotonic() + LONGEST_SECONDS, bytearray()
+    while piece := answer.read1(_PIECE):
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise SourceError(f"{host} answers with more than {MOST_BYTES // 10**6} MB: ask for less time or one run")
+        if time.monotonic() > end:
+            raise SourceError(f"{host} takes more than {LONGEST_SECONDS:g} s to answer")
+    return bytes(body)
 
 
 def _said(error: urllib.error.HTTPError) -> str:
     """The reason a Prometheus gives for refusing."""
     try:
-        return f": {json.loads(error.read())['error']}"
+        return f": {json.loads(error.read(_PIECE))['error']}"
     except (ValueError, KeyError, TypeError, OSError):
         return ""

@@ -9,7 +9,7 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.client.fetch import SourceError, fetch
+from yoloscope_exporter.client.fetch import SourceError, fetch, masked
 from yoloscope_exporter.diagnosis import signals
 from yoloscope_exporter.recordings.reader import Gatherer, identify, target_of
 
@@ -68,7 +68,7 @@ def _matrix(url: str, query: str, now: float) -> list[dict[str, Any]]:
         answer = json.loads(fetch(f"{url.rstrip('/')}/api/v1/query", data=body))
         result: list[dict[str, Any]] = answer["data"]["result"]
     except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{url} answers, but is not a Prometheus") from error
+        raise SourceError(f"{masked(url)} answers, but is not a Prometheus") from error
     return result
 
 

@@ -39,6 +39,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "cgroup": ("cgroup",),
     "process": ("train_process",),
     "stacks": ("train_hang",),
+    "post_mortem": ("train_post_mortem",),
 }
 #: The module that reads the ranks which are alive; it is read before those that ask for them.
 READS_RANKS = "runs"
@@ -114,6 +115,11 @@ def _no_close() -> None:
     """The `close` of a collector that holds nothing."""
 
 
+def _all_hold(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    """The `holding` of a collector whose samples hold until the next ones."""
+    return samples
+
+
 @dataclass(frozen=True)
 class Collector:
     """A named source of samples.
@@ -123,12 +129,15 @@ class Collector:
         collect: yields the samples of one cycle; any exception means 'failed', and then nothing of it is published.
         close: gives back what the collector holds; may be called more than once.
         group: FAST (every sample interval) or SLOW (every ten of them).
+        holding: what still holds of the last samples; asked in every cycle, so it takes microseconds and waits for
+            nobody.
     """
 
     name: str
     collect: Callable[[], Iterable[Sample]]
     close: Callable[[], None] = _no_close
     group: str = FAST
+    holding: Callable[[tuple[Sample, ...]], tuple[Sample, ...]] = _all_hold
 
 
 def names() -> tuple[str, ...]:

@@ -14,7 +14,8 @@ import psutil
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.collectors import Collector
+from yoloscope_exporter.collectors import SLOW, Collector
+from yoloscope_exporter.collectors.cpu_energy import PackageEnergy
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.procfs import no_data_if_missing, point_psutil
 
@@ -32,9 +33,10 @@ COUNT_CORES_SECONDS = 10.0
 
 
 def collectors(context: Context) -> Sequence[Collector]:
-    """One collector of the fast group."""
+    """CPU time in the fast group, energy in the slow one."""
     point_psutil(context.procfs)
-    return [Collector("cpu", _Cpu(context).collect)]
+    energy = PackageEnergy(context.sysfs)
+    return [Collector("cpu", _Cpu(context).collect), Collector("cpu_energy", energy.collect, group=SLOW)]
 
 
 class _Cpu:

@@ -26,10 +26,10 @@ from yoloscope_record.reader import Reader, Record
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
-from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer
+from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, circumstances
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
-from yoloscope_exporter.collectors.stacks.endings import ending
+from yoloscope_exporter.collectors.stacks.endings import Ending, ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -61,6 +61,7 @@ _OURS = {
     catalog.TRAIN_SLOW_FILE_BYTES,
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_VERDICT_FIX_INFO,
+    catalog.TRAIN_VERDICT_CAUSE_INFO,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
     catalog.TRAIN_HANG_INFO,
@@ -91,7 +92,7 @@ class _File:
     seen_alive: bool = False
     ended: float = 0.0  # Unix time
     job: Mapping[str, str] | None = None  # what its cgroup tells; asked once
-    death: Mapping[str, str] = field(default_factory=dict)  # what its stack file tells of a rank that was killed
+    death: Ending = field(default_factory=Ending)  # what its stack files tell of a rank that was killed
 
     @property
     def of_worker(self) -> bool:
@@ -131,6 +132,8 @@ class Runs:
         self._failed: set[str] = set()  # directories of which that was said
         self._room = MAX_OPEN
         self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
+        self._boot = circumstances.boot_of(context.procfs)
+        self._restarts: dict[str, int] = {}  # of Slurm jobs, ever seen
 
     def collect(self) -> Iterator[Sample]:
         """Samples of every run that is to be shown; also sets which ranks are alive."""
@@ -170,9 +173,13 @@ class Runs:
             self._done[entry.path] = entry.changed
             del self._files[entry.path]
             return ()
-        samples = _run_samples(self._limited(shown), self._devices)
+        self._restarts = circumstances.restarts(ranks, self._restarts)
+        samples = _run_samples(self._limited(shown), self._devices, self._event)
         trainers += [_trainer(record) for record in ranks if record.holder]
         return samples
+
+    def _event(self, record: Record, death: Ending) -> str:
+        return circumstances.event(record, death.time, self._boot, self._restarts)
 
     def _remove_old(self, directories: Sequence[Path], now: float) -> None:
         keep = self._context.config().runs_remove_after
@@ -347,7 +354,7 @@ class _Devices:
         return gpu, next((uuid for uuid, index in self._index.items() if index == gpu), "")
 
 
-def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
+def _run_samples(files: Sequence[_File], devices: _Devices, event: Callable[[Record, Ending], str]) -> list[Sample]:
     """Samples of one run's records; workers count only beside their rank."""
     ranks: dict[str, tuple[Record, _File]] = {}
     workers = defaultdict(list)
@@ -360,7 +367,7 @@ def _run_samples(files: Sequence[_File], devices: _Devices) -> list[Sample]:
     for rank, (record, file) in ranks.items():
         samples += _state(record)
         samples += _facts(record, file.job or {}, devices)
-        samples += _end(record, file.death)
+        samples += _end(record, file.death, event)
         samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
     return samples
@@ -394,12 +401,17 @@ def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterato
         yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
 
 
-def _end(record: Record, death: Mapping[str, str]) -> Iterator[Sample]:
-    """How a rank ended that did not finish: by its exception, or by what its stack file holds."""
-    told = record.facts if record.state == "failed" else death
-    names = ("exception", "exception_message", "signal", "exception_own", "exception_at", "waited")
+def _end(record: Record, death: Ending, event: Callable[[Record, Ending], str]) -> Iterator[Sample]:
+    """How a rank ended that did not finish: by its exception, or by what its stack files hold."""
+    if record.alive or record.state == "finished":
+        return
+    told: Mapping[str, str] = record.facts
+    if record.state != "failed":
+        kept = {name: record.facts.get(name, "") for name in ("cause", "exception_message")}
+        told = {**kept, **death.facts, "event": event(record, death)}
+    names = ("exception", "exception_message", "signal", "exception_own", "exception_at", "waited", "event", "cause")
     values = tuple(told.get(name, "") for name in names)
-    if not record.alive and any(values) and record.state != "finished":
+    if any(values):
         yield Sample(catalog.TRAIN_END_INFO, (record.identity.run, record.identity.rank, *values), 1.0)
 
 

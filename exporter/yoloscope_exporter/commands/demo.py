@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,9 @@ from yoloscope_exporter.recordings.writer import Writer
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.markdown import comparison_markdown
+from yoloscope_exporter.reports.promises import changed, kept
 from yoloscope_exporter.reports.summary import summarize
+from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.terminal import screen
 from yoloscope_exporter.terminal.diagnosis import to_text
 
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
     from yoloscope_exporter.reports.comparison import Comparison
     from yoloscope_exporter.reports.summary import Summary
 
@@ -56,7 +60,7 @@ class DemoRun:
     """One run of the demo: its name, and the Ultralytics arguments that differ between runs."""
 
     run: str
-    arguments: dict[str, object]
+    arguments: dict[str, Value]
 
     @property
     def words(self) -> str:
@@ -78,7 +82,7 @@ LEARNABLE: dict[str, object] = {
     "translate": 0,
 }
 """With so few photographs, a model that is not pretrained learns in about 100 steps, if each of them counts."""
-USUAL_FIX: dict[str, object] = {"workers": 2, "cache": "ram"}
+USUAL_FIX: dict[str, Value] = {"workers": 2, "cache": "ram"}
 """For a machine that is not starved, so that there is no advice to follow."""
 NO_ADVICE = "\nThe diagnosis advises no other argument on this machine, so the next run uses the usual fix."
 
@@ -89,32 +93,6 @@ class Result:
 
     summary: Summary
     diagnosis: Diagnosis | None
-
-
-@dataclass(frozen=True)
-class Step:
-    """Advice that was followed: the run that did, the result that led to it, and its own."""
-
-    run: DemoRun
-    before: Result
-    after: Result
-
-    @property
-    def promised(self) -> str:
-        """The gain that the diagnosis expected of what was followed."""
-        told = self.before.diagnosis.verdicts if self.before.diagnosis else ()
-        gains = [
-            verdict.gain for verdict in told if verdict.gain and verdict.advice.arguments.keys() & self.run.arguments
-        ]
-        return "; ".join(dict.fromkeys(gains)) or "no forecast"
-
-    @property
-    def delivered(self) -> str:
-        """The gain that was measured."""
-        before, after = (one.summary.figures.get("throughput") for one in (self.before, self.after))
-        if before is None or after is None or not before.value:
-            return "not measured"
-        return f"{after.value / before.value:.2g}x: {before.value:.1f} -> {after.value:.1f} images/s"
 
 
 @dataclass
@@ -163,7 +141,7 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
         raise click.UsageError("the demo needs Ultralytics: pip install 'yoloscope[train]'")
     console = Console()
     with ExitStack() as stack:
-        stack.enter_context(processes.interruptible())
+        stack.enter_context(interruptible())
         root = _folder(output)
         _create_photos(root / "photos", console)
         url = stack.enter_context(_exporter(root))
@@ -172,20 +150,20 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
             stack.enter_context(_prometheus(root, url, console))
         recorder = ScrapeRecorder(url, stack.enter_context(closing(Writer(root / "demo.om"))))
         plan = STARVED
-        before = last = _train(plan, root, recorder, epochs, console)
-        steps = []
+        plans, results = [plan], [_train(plan, root, recorder, epochs, console)]
         for run in FIXED:
-            fixed_arguments, earlier = _advised(plan, last.diagnosis), last
-            if fixed_arguments == plan.arguments and last is not before:
+            fixed_arguments = _advised(plan, results[-1].diagnosis)
+            if fixed_arguments == plan.arguments and len(results) > 1:
                 break
             if fixed_arguments == plan.arguments:
                 console.print(NO_ADVICE)
                 fixed_arguments = USUAL_FIX
             plan = DemoRun(run, fixed_arguments)
-            last = _train(plan, root, recorder, epochs, console)
-            steps.append(Step(plan, earlier, last))
-        _print_comparison(compare([before.summary], [last.summary]), root, console)
-        _print_promises(steps, console)
+            plans.append(plan)
+            results.append(_train(plan, root, recorder, epochs, console))
+        summaries = [result.summary for result in results]
+        _print_comparison(compare(summaries[:1], summaries[-1:]), root, console)
+        _print_promises(plans, summaries, console)
 
 
 def _folder(output: Path) -> Path:
@@ -317,7 +295,7 @@ def _until_finished(view: LiveView, run: str) -> None:
 # --- what is concluded ----------------------------------------------------------------------------------------------
 
 
-def _advised(plan: DemoRun, diagnosis: Diagnosis | None) -> dict[str, object]:
+def _advised(plan: DemoRun, diagnosis: Diagnosis | None) -> dict[str, Value]:
     """The arguments of `plan`, changed as the diagnosis advises."""
     changed = advised([diagnosis]) if diagnosis else {}
     return {name: changed.get(name, value) for name, value in plan.arguments.items()}
@@ -341,11 +319,16 @@ def _print_comparison(comparison: Comparison, root: Path, console: Console) -> N
     console.print(f"recording    yoloscope diagnose --recording {root / 'demo.om'}", soft_wrap=True)
 
 
-def _print_promises(steps: Sequence[Step], console: Console) -> None:
-    """What each piece of advice promised, and what it gave."""
+def _print_promises(plans: Sequence[DemoRun], summaries: Sequence[Summary], console: Console) -> None:
+    """What each piece of advice promised, and what it gave; the usual fix is nobody's advice and promises nothing."""
+    told = kept(summaries)
+    for plan, (before, after) in zip(plans[1:], pairwise(summaries), strict=True):
+        if plan.run not in {run for run, _ in told}:
+            told.append((plan.run, changed(before, after, plan.arguments)))
     table = Table(title="promised and delivered")
-    for heading in ("", "followed", "promised", "delivered"):
+    for heading in ("", "followed", "advised for", "promised", "delivered"):
         table.add_column(heading)
-    for step in steps:
-        table.add_row(step.run.run, step.run.words, step.promised, step.delivered)
+    for run, follow in told:
+        promised, delivered = follow.promise or "nothing", follow.delivery or "not measured"
+        table.add_row(run, follow.typed, follow.verdict or "-", promised, delivered)
     console.print(table)

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from yoloscope_record import paths
 
 from yoloscope_exporter.catalog import BY_NAME
-from yoloscope_exporter.client.exporter import URL, diagnoses, scrape
+from yoloscope_exporter.client.exporter import URL, diagnoses, named, scrape
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
+from yoloscope_exporter.commands import options
+from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import to_cfg
 from yoloscope_exporter.diagnosis.serialize import range_json
@@ -45,6 +48,14 @@ WATCH_SECONDS = 15.0
     metavar="DURATION",
     help="How far back to read with --prometheus.",
 )
+@click.option(
+    "--black-box",
+    metavar="RUN",
+    help="Diagnose what is left of a run, by its name or the folder of its results: its record, or the copy that is "
+    "kept of one that died.",
+)
+@options.records
+@options.kept
 @click.option("--run", default="", metavar="NAME", help="Only this run.")
 @click.option("--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus.")
 @click.option(
@@ -88,6 +99,9 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
     recording: Path | None,
     prometheus: str | None,
     since: float,
+    black_box: str | None,
+    records: Path | None,
+    kept: Path | None,
     run: str,
     cluster: str,
     form: str,
@@ -98,8 +112,8 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
 ) -> None:
     """Diagnose training bottlenecks: evidence, cause, a command that verifies it, fix and gain.
 
-    Evaluates the last window of a running exporter, or the whole time range of a recording or a Prometheus: every
-    verdict that held for a tenth of the training time, and every event.
+    Evaluates the last window of a running exporter, or the whole time range of a recording, a Prometheus or what is
+    left of a run: every verdict that held for a tenth of the training time, and every event.
 
     Exit code: 0 every rank is healthy (compute_bound), 1 findings, 2 no run or an error, 3 too early or too little is
     known to say either; the text says which.
@@ -108,13 +122,16 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
       yoloscope diagnose
       yoloscope diagnose --recording night.om.gz --format markdown
       yoloscope diagnose --prometheus http://prometheus:9090 --since 6h --run train/yolo11m
+      yoloscope diagnose --black-box runs/detect/train7
       yoloscope diagnose --write-cfg better.yaml; yolo train cfg=better.yaml model=yolo11m.pt data=coco.yaml
     """  # noqa: D301 - click reads the backslash
-    if sum(source is not None for source in (exporter, recording, prometheus)) > 1:
-        raise click.UsageError("choose one of --exporter, --recording, --prometheus")
+    if sum(source is not None for source in (exporter, recording, prometheus, black_box)) > 1:
+        raise click.UsageError("choose one of --exporter, --recording, --prometheus, --black-box")
     try:
         if recording:
             course = of_recording(recording, thresholds)
+        elif black_box:
+            course = of_record(records or paths.directory(), black_box, kept, thresholds)
         elif prometheus:
             course = diagnose_range(read_prometheus(prometheus, since, run, cluster), thresholds)
         else:
@@ -141,6 +158,17 @@ def of_recording(path: Path, limits: Thresholds | None = None) -> RangeDiagnosis
         raise click.ClickException(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
+def of_record(records: Path, run: str, kept: Path | None, limits: Thresholds | None = None) -> RangeDiagnosis:
+    """The diagnosis of what is left of a run.
+
+    Raises:
+        click.ClickException: there is nothing.
+    """
+    from yoloscope_exporter.commands.report import postmortem_of  # noqa: PLC0415 - reports come with it
+
+    return diagnose_range([postmortem_of(records, run, kept).store], limits)
+
+
 def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
     """The diagnosis of a running exporter: its own, or if it makes none, from watching it for a while.
 
@@ -148,11 +176,11 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
         SourceError: it does not answer.
     """
     try:
-        return RangeDiagnosis(diagnoses(url), 0.0, 0.0, ())
+        return RangeDiagnosis(diagnoses(url), 0.0, 0.0, (f"told by the exporter at {named(url)}",))
     except SourceError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
             raise
-    click.echo(f"{url} has no diagnosis; reading its metrics for {WATCH_SECONDS:.0f} s", err=True)
+    click.echo(f"{named(url)} has no diagnosis; reading its metrics for {WATCH_SECONDS:.0f} s", err=True)
     gathered: list[str] = []
     end = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < end:
@@ -192,6 +220,6 @@ def _write(path: Path, course: RangeDiagnosis, *, changes: bool) -> None:
         options = "--run and --cluster" if any(cluster for _, cluster in runs) else "--run"
         raise click.ClickException(f"--write-cfg {path}: choose one run with {options}; known runs: {there}")
     try:
-        path.write_text(to_cfg(course.diagnoses, changes=changes), encoding="utf-8")
+        write(path, [to_cfg(course.diagnoses, changes=changes)])
     except OSError as error:
         raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error

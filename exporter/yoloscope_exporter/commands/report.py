@@ -15,12 +15,15 @@ from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.collectors.stacks import finding
 from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.commands import options
+from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config import types
+from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
+from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
-from yoloscope_exporter.reports.promises import promises
+from yoloscope_exporter.reports.promises import heeded, promises
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
 from yoloscope_exporter.terminal.last_batches import last_batches
 
@@ -39,6 +42,7 @@ class _Where:
     since: float
     cluster: str
     records: Path
+    kept: Path | None
 
 
 class _ManyAfterVs(click.Command):
@@ -111,7 +115,7 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
     callback=_share,
     metavar="PERCENT",
     help="Exit with 1 if the second group is slower than the first by more than that, 95% sure; of one run each, if it "
-    "is so beyond the spread within them, 98% sure, which says nothing about what a repetition would give.",
+    "is so beyond the spread within them, 97% sure, which says nothing about what a repetition would give.",
 )
 @click.option(
     "--recording",
@@ -131,6 +135,7 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
 )
 @click.option("--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus.")
 @options.records
+@options.kept
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write an HTML report to FILE."
 )
@@ -152,6 +157,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     since: float,
     cluster: str,
     records: Path | None,
+    kept: Path | None,
     html: Path | None,
     markdown: Path | None,
     black_box: bool,  # noqa: FBT001 - click's
@@ -160,9 +166,10 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
 ) -> None:
     """Report on one run, or compare several.
 
-    RUN is a run's name, or a file of `yoloscope record` that holds one run. Names are looked up among the records on
-    this machine, which hold the totals and the last 4096 batches of a run, also after a crash, or in a recording or a
-    Prometheus, which hold the whole run.
+    RUN is a run's name, the folder of its results, or a file of `yoloscope record` that holds one run. Names are looked
+    up among the records on this machine, which hold the totals and the last 4096 batches of a run, also after a crash,
+    or in a recording or a Prometheus, which hold the whole run. Of a run that died its folder has a copy of the record,
+    which is found after a reboot too.
 
     \b
       yoloscope report train/yolo11m
@@ -171,6 +178,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
       yoloscope report A1.om A2.om A3.om --vs B1.om B2.om B3.om --gate 5%
       yoloscope report --recording week.om.gz starved mended
       yoloscope report --black-box train/yolo11m
+      yoloscope report --black-box runs/detect/train7
 
     Of one run each, a difference is compared with the variation within the runs; only repetitions tell whether it is
     significant.
@@ -181,16 +189,15 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
       1  with --gate: slower by more than PERCENT beyond doubt
       2  bad input, or --gate on runs too short to judge
     """  # noqa: D301 - click reads the backslash
-    where = _Where(recorded, prometheus, since, cluster, records or paths.directory())
+    where = _Where(recorded, prometheus, since, cluster, records or paths.directory(), kept)
     if recorded and prometheus:
         raise click.UsageError("choose one of --recording and --prometheus")
     _check(runs, others, gate, black_box=black_box, where=where)
     if black_box:
         _black_postmortem(where, runs[0], html)
         return
-    groups = [[_summary(where, run) for run in group] for group in (runs, others) if group]
-    if not others:
-        groups = [[summary] for summary in groups[0]]
+    found = heeded([_summary(where, run) for run in (*runs, *others)])
+    groups = [found[: len(runs)], found[len(runs) :]] if others else [[summary] for summary in found]
     if len(groups) == 1:
         _write(markdown, summary_markdown(groups[0][0]))
         if html:
@@ -226,13 +233,14 @@ def _gate(comparison: Comparison, least: float) -> int:
     before, after = (column.estimate("throughput") for column in comparison.columns)
     slower = chance < 1 - comparison.confidence
     lost = 1 - after.mean / before.mean if before and after and before.mean else 0.0
-    click.echo(f"gate: {_in_words(comparison, lost, least, slower=slower)}", err=True)
+    found = interval(before, after, relative=True) if before and after else None
+    click.echo(f"gate: {_in_words(comparison, lost, found, least, slower=slower)}", err=True)
     return int(slower)
 
 
-def _in_words(comparison: Comparison, lost: float, least: float, *, slower: bool) -> str:
+def _in_words(comparison: Comparison, lost: float, found: Interval | None, least: float, *, slower: bool) -> str:
     """What the gate has found, and what it could not find."""
-    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}"
+    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}{f' ({found})' if found else ''}"
     sure = f"{comparison.confidence:.0%} sure{'' if comparison.repeated else ' by the spread within the two runs'}"
     verdict = (
         f"slower by more than {least:.1%}, {sure}" if slower else f"not slower by more than {least:.1%} beyond doubt"
@@ -252,7 +260,7 @@ def _write(path: Path | None, text: str) -> None:
         click.echo(text, nl=False)
         return
     try:
-        path.write_text(text, encoding="utf-8")
+        write(path, [text])
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from error
     click.echo(f"written to {path}", err=True)
@@ -262,7 +270,7 @@ def _summary(where: _Where, run: str) -> Summary:
     stores = _of_cluster(_stores(where, run), where.cluster)
     try:
         known = known_runs(stores)
-        name = known[0] if Path(run).is_file() and len(known) == 1 else run
+        name = known[0] if Path(run).exists() and len(known) == 1 else run
         _refuse_several(name, clusters(stores, name))
         return summarize(stores, name)
     except UnknownRunError as error:
@@ -299,27 +307,39 @@ def _stores(where: _Where, run: str) -> list[Store]:
             return reader.read(where.recording)
         if where.prometheus:
             return read_prometheus(where.prometheus, where.since, run, where.cluster)
-        return [_postmortem(where, run).store]
+        return [postmortem_of(where.records, run, where.kept).store]
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{run}: {getattr(error, 'strerror', None) or error}") from error
     except SourceError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _postmortem(where: _Where, run: str) -> postmortem.PostMortem:
+def postmortem_of(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem:
+    """What is left of a run, by its name or the folder of its results.
+
+    Raises:
+        click.ClickException: there is nothing, or its beginning only.
+    """
     try:
-        return postmortem.read(where.records, run)
+        return postmortem.read(*postmortem.find(records, run, kept))
+    except postmortem.StillOpenError as error:
+        raise click.ClickException(str(error)) from None
     except KeyError:
         if Path(run).suffix in {".om", ".gz"}:
             raise click.ClickException(f"{run}: no such file") from None
-        raise click.ClickException(f"no run {run!r} on this machine; {_known(where)}") from None
+        what = f"nothing of a run is kept in {run}" if Path(run).is_dir() else f"no run {run!r} on this machine"
+        raise click.ClickException(f"{what}; {_known_in(records)}") from None
 
 
 def _known(where: _Where) -> str:
     if where.recording or where.prometheus:
         return "see `yoloscope report --help`"
-    names = postmortem.runs(where.records)
-    return f"known runs: {', '.join(names[:10])}" if names else f"no runs in {where.records}"
+    return _known_in(where.records)
+
+
+def _known_in(records: Path) -> str:
+    names = postmortem.runs(records)
+    return f"known runs: {', '.join(names[:10])}" if names else f"no runs in {records}"
 
 
 def _last_stacks(records: Path, run: str) -> list[str]:
@@ -335,18 +355,21 @@ def _last_stacks(records: Path, run: str) -> list[str]:
     return ["", "the last stacks, from when somebody asked:", *finding.stacks(answers)] if answers else []
 
 
-def _black_postmortem(where: _Where, run: str, html: Path | None) -> None:
+def _black_postmortem(where: _Where, wanted: str, html: Path | None) -> None:
     """Print and plot the last batches of a run."""
-    found = _postmortem(where, run)
+    found = postmortem_of(where.records, wanted, where.kept)
+    run = found.run
     summary = summarize([found.store], run)
     click.echo(f"{run}: {summary.state}")
+    if found.base != where.records:
+        click.echo(f"from {found.base}")
     for rank, verdict in summary.verdicts:
         click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
-        if verdict.name in {"failed", "killed", "stalled", "worker_died"}:
+        if verdict.name in rules.EXPLAINED:
             click.echo(f"  cause {verdict.cause}\n  fix   {verdict.fix}")
     for rank, state in found.states.items():
         click.echo(f"rank {rank}: state at its last write: {state}")
-    for line in _last_stacks(where.records, run):
+    for line in _last_stacks(found.base, run):
         click.echo(line)
     for rank, rows in found.rows.items():
         click.echo(last_batches(rank, rows), nl=False)

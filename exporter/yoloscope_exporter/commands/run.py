@@ -7,35 +7,40 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
+import threading
 import time
-import urllib.error
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from textwrap import shorten
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 from yoloscope_hooks.activation import propagate
 from yoloscope_record import paths
 
 from yoloscope_exporter import ADDRESS
-from yoloscope_exporter.client.fetch import opener
-from yoloscope_exporter.commands import options, shared_exporter
-from yoloscope_exporter.notify.messages import Ended
+from yoloscope_exporter.commands import launched, options, shared_exporter
 from yoloscope_exporter.notify.queue import Queue, default_directory
 from yoloscope_exporter.notify.sender import send_now
 from yoloscope_exporter.notify.services import addressed
 from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from yoloscope_exporter.notify.services import Service
+    from yoloscope_exporter.reports.ending import Ended
+    from yoloscope_exporter.reports.summary import Summary
 
 ANSWER_SECONDS = 1.0
-GRACE_SECONDS = 2.0  # for one more look at the finished run
+PATIENCE_SECONDS = 10.0  # before it is looked for a run that hangs
+MOST_COMMAND = 120  # characters of it that are told
 NOTIFY_SECONDS = 20.0  # that sending the message at the end may take
 
 #: Programs that are Python, or that pass their environment on to the Python they start.
@@ -102,6 +107,11 @@ _FROM_THE_KERNEL = 0x80  # SI_KERNEL of <siginfo.h>: a terminal's Ctrl-C, which 
     help="Send a message at the end of the run: how it ended, how far it came, the verdict and the fix. Addresses as "
     "of `yoloscope notify --to`; repeat it for several.",
 )
+@click.option(
+    "--summary/--no-summary",
+    default=None,
+    help="Show at the end what the run came to, the verdict and the fix.  [default: where stdout is a terminal]",
+)
 @options.language
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -113,6 +123,7 @@ def run(  # noqa: PLR0913 - a command's options
     language: str,
     *,
     exporter: bool,
+    summary: bool | None,
 ) -> None:
     """Run a training command with monitoring.
 
@@ -126,22 +137,40 @@ def run(  # noqa: PLR0913 - a command's options
       yoloscope run -- torchrun --nproc_per_node 2 train.py
       yoloscope run --notify dingtalk://SECRET@TOKEN -- yolo detect train data=coco.yaml epochs=300
     """  # noqa: D301 - click reads the backslash
-    program = _check(command)
+    program = check(command, "run")
     services = addressed(urls, "--notify") if _is_first(os.environ) else []
-    if blind := _blind(command):
+    if blind := blind_option(command):
         click.echo(f"yoloscope: {blind} keeps the hooks out: this run will not be monitored", err=True)
-    environ = dict(os.environ)
+    environ = monitored(os.environ)
     if name:
         environ["YOLOSCOPE_RUN"] = name
-    propagate(environ)
     begun = time.monotonic()
-    environ["YOLOSCOPE_LAUNCH"] = launch = f"{os.getpid()}-{time.time_ns()}"
-    with _exporter() if exporter else nullcontext():
-        code = _supervise([program, *command[1:]], environ)
-        seconds = time.monotonic() - begun
-    if services:
-        _tell(services, Ended(" ".join(command[:3]), code, seconds, launch), language)
+    environ[launched.VARIABLE] = launch = f"{os.getpid()}-{time.time_ns()}"
+    with _exporter() if exporter else nullcontext(False) as own:
+        code = _supervise([program, *command[1:]], environ, nullcontext() if own else _watched(launch))
+        if _is_first(os.environ):
+            ended = _Ended(
+                shorten(" ".join(command[:3]), MOST_COMMAND, placeholder="..."), code, time.monotonic() - begun, launch
+            )
+            with suppress(KeyboardInterrupt):  # whoever presses Ctrl-C again wants no more than the end
+                _tell(ended, services, language, card=sys.stdout.isatty() if summary is None else summary)
     context.exit(code)
+
+
+class _Ended(NamedTuple):
+    """A command that has ended: with an exit code, after so many seconds; `launch` names it in the records."""
+
+    command: str
+    code: int
+    seconds: float
+    launch: str
+
+
+def monitored(environ: Mapping[str, str]) -> dict[str, str]:
+    """The same environment with the hooks in it."""
+    with_hooks = dict(environ)
+    propagate(with_hooks)
+    return with_hooks
 
 
 def _is_first(environ: Mapping[str, str]) -> bool:
@@ -149,47 +178,79 @@ def _is_first(environ: Mapping[str, str]) -> bool:
     return all(environ.get(name, "0") == "0" for name in ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK"))
 
 
-def _tell(services: Sequence[Service], ended: Ended, language: str) -> None:
+def _tell(end: _Ended, services: Sequence[Service], language: str, *, card: bool) -> None:
+    """Show the card, write `summary.json`, send the message; the exit code of the training matters more than these."""
+    runs = [run for run in launched.of_launch(paths.directory(), end.launch) if not run.lives]  # one may go on without
+    if not runs and not services:
+        return
+    ended_at = time.monotonic()
+    from yoloscope_exporter.commands import ending  # noqa: PLC0415 - reports and diagnosis come with it
+    from yoloscope_exporter.reports.ending import Ended  # noqa: PLC0415
+
+    ended = Ended(end.command, end.code, end.seconds, socket.gethostname())
+    told: list[tuple[launched.Run, Summary]] = []
+    with _said("no summary"):
+        if runs:
+            told = ending.summaries(paths.directory(), runs)
+            until = ended_at + ending.GRACE_SECONDS if end.code else 0.0
+            told = ending.with_seen(told, ending.seen_by(f"http://{ADDRESS}", runs, until))
+    for run, summary in told:
+        with _said(f"no {ending.SUMMARY_FILE} in {run.folder}"):
+            ending.write(ended, run, summary)
+    summaries = [summary for _, summary in told]
+    if card and summaries:
+        with _said("no card"):
+            ending.show(ended, summaries, language)
+    if services:
+        with _said("--notify: no message was sent"):
+            _send(services, ended, summaries, language)
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Say in one line what could not be done."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the exit code of the training matters more
+        click.echo(f"yoloscope: {what}: {error!r}", err=True)
+
+
+def _send(services: Sequence[Service], ended: Ended, summaries: Sequence[Summary], language: str) -> None:
     """Send a message about the end; one that is not taken in time waits on disk."""
-    from yoloscope_exporter.notify import ended as ends  # noqa: PLC0415 - reports and diagnosis come with it
+    from yoloscope_exporter.notify.ended import message  # noqa: PLC0415 - reports and diagnosis come with it
 
     queue = Queue(default_directory())
-    try:
-        summaries = ends.of_launch(paths.directory(), ended.launch)
-        message = ends.message(ended, summaries, language, time.time())
-        queue.put([service.key for service in services], message)
-        for service in send_now(services, queue, NOTIFY_SECONDS):
-            remedy = f"the message waits in {queue.directory} for the next run, or for `yoloscope notify`"
-            click.echo(f"yoloscope: {service} has not taken it: {remedy}", err=True)
-    except Exception as error:  # noqa: BLE001 - the exit code of the training matters more
-        click.echo(f"yoloscope: --notify: no message was sent: {error!r}", err=True)
+    queue.put([service.key for service in services], message(ended, summaries, language, time.time()))
+    for service in send_now(services, queue, NOTIFY_SECONDS):
+        remedy = f"the message waits in {queue.directory} for the next run, or for `yoloscope notify`"
+        click.echo(f"yoloscope: {service} has not taken it: {remedy}", err=True)
 
 
-def _check(command: Sequence[str]) -> str:
-    """Path of the program to run.
+def check(command: Sequence[str], name: str) -> str:
+    """Path of the program to run; `name` is what yoloscope's command is called.
 
     Raises:
         click.UsageError: there is none.
     """
     if not command:
         raise click.UsageError(
-            "no command after --; use for example: yoloscope run -- yolo detect train data=coco8.yaml"
+            f"no command after --; use for example: yoloscope {name} -- yolo detect train data=coco8.yaml"
         )
     target = command[0]
     program = shutil.which(target)
     if program is None:
         remedy = f"python {target}" if target.endswith(".py") else "a program on the PATH, like yolo or python"
         raise click.UsageError(f"{target!r} is not a program that can be run: use {remedy}")
-    name = Path(target).name
-    if not (_PYTHON.fullmatch(name) or name in _LAUNCHERS or _is_script(Path(program))):
+    base = Path(target).name
+    if not (_PYTHON.fullmatch(base) or base in _LAUNCHERS or _is_script(Path(program))):
         click.echo(
-            f"yoloscope: {name} is monitored only if it starts Python on this machine and passes its environment on",
+            f"yoloscope: {base} is monitored only if it starts Python on this machine and passes its environment on",
             err=True,
         )
     return program
 
 
-def _blind(command: Sequence[str]) -> str | None:
+def blind_option(command: Sequence[str]) -> str | None:
     """The option that makes Python ignore PYTHONPATH or its start-up module, if there is one."""
     if not Path(command[0]).name.startswith(("python", "pypy")):
         return None
@@ -207,8 +268,11 @@ def _is_script(program: Path) -> bool:
     return first.startswith(b"#!") and any(word in first for word in (b"python", b"sh"))
 
 
-def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
-    """Run the training, forward signals to it, and return its exit code: 128 + n after signal n."""
+def _supervise(command: Sequence[str], environ: dict[str, str], watched: AbstractContextManager[None]) -> int:
+    """Run the training, forward signals to it, and return its exit code: 128 + n after signal n.
+
+    `watched` begins when the training has begun: there is one thread until then.
+    """
     waited = {signal.SIGCHLD, *_FORWARDED}
     with blocked(waited) as before:
         try:
@@ -219,54 +283,73 @@ def _supervise(command: Sequence[str], environ: dict[str, str]) -> int:
             )
         except OSError as error:
             raise click.UsageError(f"cannot run {command[0]}: {error.strerror}") from error
-        while process.poll() is None:
-            received = signal.sigwaitinfo(waited)
-            if received.si_signo != signal.SIGCHLD and received.si_code != _FROM_THE_KERNEL:
-                process.send_signal(received.si_signo)
+        with watched:
+            while process.poll() is None:
+                received = signal.sigwaitinfo(waited)
+                if received.si_signo != signal.SIGCHLD and received.si_code != _FROM_THE_KERNEL:
+                    process.send_signal(received.si_signo)
+        while signal.sigtimedwait(_FORWARDED, 0):
+            pass  # they were meant for the training
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
 def _answers() -> bool:
     """Whether a server, which may ask for a password, answers on the exporter's port."""
-    url = f"http://{ADDRESS}/-/healthy"
+    connection = http.client.HTTPConnection(ADDRESS, timeout=ANSWER_SECONDS)  # urllib takes longer to be imported
     try:
-        with opener(url).open(url, timeout=ANSWER_SECONDS):
-            return True
-    except urllib.error.URLError as error:
-        return not isinstance(error.reason, ConnectionRefusedError)
+        connection.request("GET", "/-/healthy")
+        connection.getresponse()
+    except ConnectionRefusedError:
+        return False
     except (OSError, http.client.HTTPException):
         return True
+    finally:
+        connection.close()
+    return True
 
 
 @contextmanager
-def _exporter() -> Iterator[None]:
-    """Start an exporter for the duration of the run, unless one answers already."""
+def _exporter() -> Iterator[bool]:
+    """Start an exporter for the duration of the run, unless one answers already; the value is whether one was."""
     try:
         lock = shared_exporter.open_lock(ADDRESS)
     except OSError as error:
         click.echo(f"yoloscope: cannot start an exporter: {error}", err=True)
-        yield
+        yield False
         return
     try:
         joined = shared_exporter.join(lock)
         process = shared_exporter.start(ADDRESS) if joined and not _answers() else None
         if process:
             click.echo(f"yoloscope: metrics at http://{ADDRESS}/metrics while this runs", err=True)
-        yield
-        _last_look(lock, process)
+        yield process is not None
         last = joined and shared_exporter.is_last(lock)
     finally:
         os.close(lock)
-    if process and last:
+    if process:
         with suppress(subprocess.TimeoutExpired):  # a run that begins this moment keeps it
-            process.wait(shared_exporter.END_SECONDS)
+            if process.wait(shared_exporter.END_SECONDS if last else 0):
+                click.echo("yoloscope: the exporter has exited; run `yoloscope check` for the reason", err=True)
 
 
-def _last_look(lock: int, process: subprocess.Popen[bytes] | None) -> None:
-    """Give the exporter time to read the ended run, unless it keeps running."""
-    if process is None:
-        time.sleep(GRACE_SECONDS if shared_exporter.is_shared(lock) else 0.0)
+@contextmanager
+def _watched(launch: str) -> Iterator[None]:
+    """Say where a run of the command stands still, if there is an exporter that sees it and may not ask."""
+    end = threading.Event()
+
+    def say(text: str) -> None:
+        click.echo(f"yoloscope: {text}", err=True)
+
+    threading.Thread(target=_watch, args=(launch, say, end), daemon=True).start()
+    try:
+        yield
+    finally:
+        end.set()
+
+
+def _watch(launch: str, say: Callable[[str], None], end: threading.Event) -> None:
+    if end.wait(PATIENCE_SECONDS):  # most commands need none of it
         return
-    with suppress(subprocess.TimeoutExpired):
-        if process.wait(GRACE_SECONDS):
-            click.echo("yoloscope: the exporter has exited; run `yoloscope check` for the reason", err=True)
+    from yoloscope_exporter.commands import hanging  # noqa: PLC0415
+
+    hanging.watch(f"http://{ADDRESS}", paths.directory(), launch, say, end)

@@ -2,7 +2,8 @@
 
 Two bytes of a file are locked: the first by every run, shared; the second by the exporter. The exporter waits for the
 first byte to be free of runs, holds it while it ends, and so keeps a new run from counting on it. The kernel drops
-locks at any death, so a run that is killed leaves no exporter behind. The empty file stays.
+locks at any death, so a run that is killed leaves no exporter behind. (PR_SET_PDEATHSIG would end it with the run that
+started it, although others use it.) The empty file stays.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -58,14 +60,6 @@ def is_last(lock: int) -> bool:
     return _take(lock, fcntl.LOCK_EX, RUNS)
 
 
-def is_shared(lock: int) -> bool:
-    """Whether a run's exporter is up, rather than one that was there before."""
-    if not _take(lock, fcntl.LOCK_EX, EXPORTER):
-        return True
-    fcntl.lockf(lock, fcntl.LOCK_UN, 1, EXPORTER)
-    return False
-
-
 def start(address: str) -> subprocess.Popen[bytes]:
     """Start the exporter: quiet, and out of reach of the terminal's Ctrl-C."""
     return subprocess.Popen(  # noqa: S603 - ourselves
@@ -90,17 +84,26 @@ def main(address: str) -> None:
     if not _take(lock, fcntl.LOCK_EX, EXPORTER):
         return  # another run has started one this moment
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # `serve` waits for it
-    threading.Thread(target=_end_with_the_runs, args=(lock,), daemon=True).start()
+    threading.Thread(target=_end_with_the_runs, args=(lock, address), daemon=True).start()
     from yoloscope_exporter.cli import main as command_line  # noqa: PLC0415 - the lock comes first
 
     command_line(["serve", f"--web.listen-address={address}"])
 
 
-def _end_with_the_runs(lock: int) -> None:
+def _end_with_the_runs(lock: int, address: str) -> None:
     fcntl.lockf(lock, fcntl.LOCK_EX, 1, RUNS)
+    if not _listens(address):
+        os._exit(0)  # it is still starting
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(END_SECONDS)
     os._exit(1)  # it hangs
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), END_SECONDS):
+        return True
+    return False
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from starlette.routing import Route
 
+from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config.types import address, duration
 from yoloscope_exporter.sampling.exposition import Renderer, negotiate
 from yoloscope_exporter.service.signals import blocked
@@ -165,8 +166,7 @@ def _write(plan: Plan, path: Path, *, span: float, step: float, end: float | Non
         sys.stdout.writelines(openmetrics.lines(scrapes))
         return
     try:
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(openmetrics.lines(scrapes))
+        write(path, openmetrics.lines(scrapes))
     except OSError as error:
         raise click.BadParameter(f"cannot write {path}: {error.strerror}", param_hint="--write") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,8 @@ from yoloscope_record import paths
 
 from yoloscope_exporter.collectors.stacks.finding import find
 from yoloscope_exporter.collectors.stacks.finding import stacks as every_stack
-from yoloscope_exporter.collectors.stacks.inquiry import AGAIN_SECONDS, ANSWER_SECONDS, Inquiry
+from yoloscope_exporter.collectors.stacks.inquiry import AGAIN_SECONDS, Inquiry
+from yoloscope_exporter.collectors.stacks.inquiry import answers as wait_for_answers
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.recordings import postmortem
 
@@ -45,7 +45,7 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     except OSError as error:
         raise click.ClickException(f"no run {name!r} in {base}: {error.strerror}") from error
     try:
-        answers = _answers(inquiry)
+        answers = wait_for_answers(inquiry)
         ranks = inquiry.ranks
     finally:
         inquiry.close()
@@ -63,14 +63,6 @@ def _newest(base: Path) -> str:
     if not names:
         raise click.ClickException(f"no runs in {base}; name another directory with --records")
     return names[0]
-
-
-def _answers(inquiry: Inquiry) -> list[Answer]:
-    inquiry.ask()
-    end = time.monotonic() + ANSWER_SECONDS
-    while not inquiry.complete() and time.monotonic() < end:
-        time.sleep(0.05)
-    return inquiry.answers()
 
 
 def _hints(answers: Sequence[Answer], counts: Counter[str]) -> None:

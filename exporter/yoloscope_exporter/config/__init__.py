@@ -17,7 +17,16 @@ import click
 from yoloscope_record import paths
 
 from yoloscope_exporter import ADDRESS, collectors, yaml_files
-from yoloscope_exporter.config.types import Address, UnixAddress, address, duration, file, thresholds, url_path
+from yoloscope_exporter.config.types import (
+    Address,
+    UnixAddress,
+    address,
+    duration,
+    file,
+    host_names,
+    thresholds,
+    url_path,
+)
 from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
@@ -73,6 +82,14 @@ SETTINGS = (
         "FILE",
         fixed=True,
     ),
+    Setting(
+        "web.allowed-hosts",
+        host_names,
+        "",
+        "On the loopback: further names, separated by commas, under which a reverse proxy asks; others are refused.",
+        "NAME,...",
+        fixed=True,
+    ),
     Setting("web.telemetry-path", url_path, "/metrics", "Path of the metrics.", "PATH", fixed=True),
     Setting(
         "sample.interval",
@@ -84,6 +101,14 @@ SETTINGS = (
     Setting("runs.keep", _shown, "15m", "How long a finished or failed run stays visible, from 1m.", "DURATION"),
     Setting("runs.keep-killed", _shown, "1h", "How long a killed run stays visible, from 1m.", "DURATION"),
     Setting("runs.remove-after", _shown, "1d", "Age at which an ended run's record is deleted, from 1m.", "DURATION"),
+    Setting(
+        "keep-post-mortem",
+        click.Path(path_type=Path, file_okay=False),
+        None,
+        "Directory for what is left of trainings that died, where it cannot be written beside their results; `off` "
+        "keeps nothing.  [default: the run's own folder alone]",
+        "DIR",
+    ),
     Setting(
         "diagnosis.window",
         duration(5.0, 3600.0),
@@ -121,11 +146,13 @@ class Config:
 
     web_listen_address: Address | UnixAddress
     web_config_file: Path | None
+    web_allowed_hosts: tuple[str, ...]
     web_telemetry_path: str
     sample_interval: float
     runs_keep: float
     runs_keep_killed: float
     runs_remove_after: float
+    keep_post_mortem: Path | None
     diagnosis_window: float
     diagnosis_thresholds: Thresholds | None
     path_records: Path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -51,6 +53,24 @@ class UnixAddress:
     def url(self, scheme: str = "http") -> str:
         """Its URL, in the notation of HTTP clients that support unix sockets."""
         return f"{scheme}+unix://{quote(str(self.path), safe='')}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is a name or an address of this machine to itself."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def host_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or what was converted before
+    """A type of option: host names separated by commas."""
+    if isinstance(value, tuple):
+        return value
+    names = tuple(filter(None, (name.strip() for name in str(value).split(","))))
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            raise click.BadParameter(f"invalid host name {name!r}: use for example gpu-node-7.example.org, no port")
+    return names
 
 
 def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callable[[Any], float]:

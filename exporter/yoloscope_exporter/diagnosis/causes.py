@@ -10,12 +10,17 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
+from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.measures.gpu import XIDS_OF_HARDWARE, XIDS_OF_KERNELS, XIDS_OF_PROCESS
+from yoloscope_exporter.measures.thresholds import MORE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
@@ -62,6 +67,42 @@ def _either(one: Callable[[Signals], bool], other: Callable[[Signals], bool]) ->
     return lambda s: one(s) or other(s)
 
 
+def _ended_by(event: str) -> Callable[[Signals], bool]:
+    return lambda s: s.names.get("end_event", "") == event
+
+
+def _xid(codes: Iterable[int]) -> Callable[[Signals], bool]:
+    """Whether the driver reported one of these errors of the rank's GPU when it died."""
+    wanted = frozenset(map(str, codes))
+    return lambda s: bool(wanted & set(s.names.get("xid", "").split(", ")))
+
+
+def _killed(s: Signals) -> bool:
+    return s.state == "killed"
+
+
+_ABOUT_CUDA = _says(r"CUDA|CUDNN|CUBLAS|NCCL|AcceleratorError")
+
+
+def _gpu_gone(s: Signals) -> bool:
+    """The exporter's own evidence, where the exception does not tell of something else."""
+    broken = s.get(Signals.gpu_gone) > 0 or _xid((*XIDS_OF_HARDWARE, *XIDS_OF_PROCESS))(s)
+    return broken and (_killed(s) or _ABOUT_CUDA(s))
+
+
+def _evicted(s: Signals) -> bool:
+    """A pod's process that was told to go, or killed without a word."""
+    return "end_pod" in s.names and _killed(s) and s.names.get("end_signal", "") in ("SIGTERM", "")
+
+
+def _without_memory(s: Signals) -> bool:
+    return s.has(Signals.node_memory_left_bytes) and s.node_memory_left_bytes < MORE["eviction_memory_bytes"].value
+
+
+def _without_disk(s: Signals) -> bool:
+    return s.has(Signals.nodefs_left) and s.nodefs_left < MORE["eviction_disk_left"].value
+
+
 CAUSES = (
     Cause(
         "cuda_out_of_memory",
@@ -69,7 +110,7 @@ CAUSES = (
         _says(r"OutOfMemoryError|CUDA (error: )?out of memory|CUBLAS_STATUS_ALLOC_FAILED"),
         "a smaller batch, or imgsz; batch=-1 measures what fits; nvidia-smi shows who else holds memory",
         "`torch.OutOfMemoryError`, `CUBLAS_STATUS_ALLOC_FAILED`",
-        lambda s: advice.smaller_batch(s).arguments,
+        lambda s: smaller_batch(s).arguments,
     ),
     Cause(
         "cuda_device_assert",
@@ -81,18 +122,37 @@ CAUSES = (
     Cause(
         "cuda_illegal_access",
         "a kernel read or wrote memory that is not its own: an extension, a driver or the hardware",
-        _says(r"illegal memory access|misaligned address|illegal instruction was encountered"),
+        _either(
+            _says(r"illegal memory access|misaligned address|illegal instruction was encountered"),
+            _both(_ABOUT_CUDA, _xid(XIDS_OF_KERNELS)),
+        ),
         "CUDA_LAUNCH_BLOCKING=1 names the call; another version of torch or of the driver; dmesg for Xid 13, 31",
-        "`CUDA error: an illegal memory access was encountered`",
+        "`CUDA error: an illegal memory access was encountered`; any CUDA error with Xid 13 or 31 of the rank's GPU",
     ),
     Cause(
         "gpu_lost",
         "the GPU does not answer any more, or its memory has failed",
-        _says(
-            r"GPU is lost|fallen off the bus|uncorrectable (ECC|NVLink)|unspecified launch failure|device.*unavailable"
+        _either(
+            _says(
+                r"GPU is lost|fallen off the bus|uncorrectable (ECC|NVLink)|unspecified launch failure|"
+                r"device.*unavailable"
+            ),
+            _gpu_gone,
         ),
         "dmesg | grep -i xid; nvidia-smi -q -d ECC; drain the node, reset the GPU, resume=True elsewhere",
-        "`CUDA error: uncorrectable ECC error`, `unspecified launch failure`, `GPU is lost`",
+        "`CUDA error: uncorrectable ECC error`, `unspecified launch failure`, `GPU is lost`; of a kill or of any CUDA "
+        "error: the rank's GPU does not answer (`gpu_up` 0), or Xid 48, 62, 64, 74, 79, 94, 95, 119 or 120 of it",
+    ),
+    Cause(
+        "driver_mismatch",
+        "the driver was changed under a running system: its library and its kernel module differ",
+        _says(
+            r"driver/library version mismatch|unsupported display driver|SYSTEM_DRIVER_MISMATCH|"
+            r"system not yet initialized"
+        ),
+        "restart the node, or unload and load the nvidia modules; hold back the driver's package while trainings run; "
+        "on NVSwitch systems the fabric manager of the same version",
+        "`Driver/library version mismatch`, `system has unsupported display driver / cuda driver combination` (803)",
     ),
     Cause(
         "cuda_no_kernel_image",
@@ -139,7 +199,7 @@ CAUSES = (
         lambda s: "SIGKILL" in s.names.get("death_signals", "") and s.get(Signals.oom_kills) > 0,
         "each worker holds its own batches; a RAM cache comes on top",
         "workers ended by SIGKILL and the cgroup's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "shared_memory_full",
@@ -150,7 +210,7 @@ CAUSES = (
         ),
         "docker run --shm-size=8g or --ipc=host; in Kubernetes an emptyDir, medium: Memory",
         "a worker ended by SIGBUS, `insufficient shared memory (shm)`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "worker_killed",
@@ -161,7 +221,7 @@ CAUSES = (
         ),
         "journalctl -k names the kernel's OOM killer; a native library that crashes shows with workers=0",
         "`train_worker_death_signal_total`, `DataLoader worker ... is killed by signal`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "disk_full",
@@ -212,7 +272,7 @@ CAUSES = (
         ),
         "fewer workers, cache=False; free -h, and who else uses memory",
         "`MemoryError`, `DefaultCPUAllocator: can't allocate memory`",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "too_many_files",
@@ -220,7 +280,7 @@ CAUSES = (
         _says(r"Too many open files|\[Errno 24\]|received 0 items of ancdata"),
         "ulimit -n 65536; fewer workers; torch.multiprocessing.set_sharing_strategy('file_system')",
         "`[Errno 24] Too many open files`, `received 0 items of ancdata`",
-        advice.fewer_workers,
+        fewer_workers,
     ),
     Cause(
         "not_a_number",
@@ -263,7 +323,7 @@ CAUSES = (
         lambda s: s.state == "killed" and s.get(Signals.oom_kills) > 0,
         "fewer workers, no RAM cache, or a higher limit (--mem, resources.limits.memory)",
         "the cgroup's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
     Cause(
         "collective_abort",
@@ -287,11 +347,54 @@ CAUSES = (
         "SIGTERM beside a rank that failed",
     ),
     Cause(
+        "node_rebooted",
+        "the node was restarted before the run had told its end",
+        _ended_by(catalog.REBOOT),
+        "last -x reboot and journalctl -b -1 -e say who or what restarted it",
+        "the node's boot id is another one than at the run's start, and it was started after the run's last word",
+    ),
+    Cause(
+        "slurm_time_limit",
+        "the Slurm job's time was over",
+        _both(_ended_by(catalog.JOB_OVER), _either(_signal("SIGTERM"), _signal(""))),
+        "a longer --time, or --signal=B:USR1@120 with --requeue and a script that resumes",
+        "SIGTERM, or a death without a word, at the end of the job's time (SLURM_JOB_END_TIME, from Slurm 23 on)",
+    ),
+    Cause(
+        "slurm_requeued",
+        "the Slurm job was preempted by another one, or requeued by hand, and came again",
+        _both(_ended_by(catalog.JOB_REQUEUED), _either(_signal("SIGTERM"), _signal(""))),
+        "a script that resumes goes on when the job comes again; a partition or QOS that is not preempted",
+        "the same job number came again with a higher SLURM_RESTART_COUNT, as far as its record is here",
+    ),
+    Cause(
+        "slurm_cancelled",
+        "the Slurm job was ended before its time: scancel, or a preemption that cancels",
+        _both(_ended_by(catalog.JOB_CANCELLED), _signal("SIGTERM")),
+        "nothing, if it was meant; the end of the job's output says DUE TO PREEMPTION where it was that, as sacct does",
+        "SIGTERM before the end of the job's time, of a job that did not come again",
+    ),
+    Cause(
         "scheduler",
         "Slurm ended it: scancel, preemption, or its time limit",
         _both(_signal("SIGTERM"), lambda s: "end_slurm_job_id" in s.names),
         "sacct -j JOB --format=JobID,State,ExitCode,Elapsed,Timelimit says which; --signal=B:USR1@120 warns before",
         "SIGTERM in a Slurm job",
+    ),
+    Cause(
+        "eviction_memory",
+        "Kubernetes evicted its pod, most likely: the node had hardly any memory left",
+        _both(_evicted, _without_memory),
+        "kubectl describe pod says Evicted and why; resources.requests.memory of what it really takes, fewer workers",
+        "SIGTERM or a death without a word in a pod while less than 500 MiB of the node's memory could be had",
+        lambda s: {**fewer_workers(s), "cache": False},
+    ),
+    Cause(
+        "eviction_disk",
+        "Kubernetes evicted its pod, most likely: the node's disk was nearly full",
+        _both(_evicted, _without_disk),
+        "kubectl describe pod says Evicted and why; resources.requests.ephemeral-storage, results on a volume",
+        "SIGTERM or a death without a word in a pod while less than 10 % of a file system of the node's was free",
     ),
     Cause(
         "eviction",
@@ -308,30 +411,66 @@ CAUSES = (
         "SIGTERM, by the stack it leaves behind",
     ),
     Cause(
+        "hangup",
+        "its terminal or its ssh session was closed",
+        _signal("SIGHUP"),
+        "start it in tmux or screen, or with nohup ... & or systemd-run --user; under Slurm with sbatch",
+        "SIGHUP, by the stack it leaves behind",
+    ),
+    Cause(
         "node_out_of_memory_kill",
         "probably the kernel's OOM killer: the node's count of OOM kills rose, and the run's cgroup has none",
         lambda s: s.state == "killed" and s.get(Signals.node_oom_kills) > 0,
         "journalctl -k names who was killed; fewer workers, no RAM cache",
         "the node's count of OOM kills rose",
-        lambda s: {**advice.fewer_workers(s), "cache": False},
+        lambda s: {**fewer_workers(s), "cache": False},
     ),
 )
 BY_NAME = {cause.name: cause for cause in CAUSES}
 
 
 def cause_of(s: Signals) -> Cause | None:
-    """The cause of the end of a rank; None where nothing tells it."""
-    return next((cause for cause in CAUSES if cause.told(s)), None)
+    """The cause of the end of a rank, first as it was told when its record was kept; None if nothing tells it."""
+    kept = BY_NAME.get(s.names.get("end_cause", ""))
+    return kept or next((cause for cause in CAUSES if cause.told(s)), None)
+
+
+def still_told(before: Signals | None, now: Signals) -> Signals:
+    """The signals that tell a death: earlier ones, where those of now, long after it, tell no cause any more."""
+    return before if before is not None and cause_of(before) and not cause_of(now) else now
+
+
+_EVENTS = {
+    catalog.REBOOT: "the node was started after the run's last word",
+    catalog.JOB_OVER: "at the end of the job's time",
+    catalog.JOB_CANCELLED: "before the end of the job's time",
+    catalog.JOB_REQUEUED: "the job came again",
+}
+
+
+def around(s: Signals) -> Iterator[str]:
+    """What the node tells of the death."""
+    if event := _EVENTS.get(s.names.get("end_event", "")):
+        yield event
+    gpu = s.names.get("death_gpu", "")
+    if s.get(Signals.gpu_gone) > 0:
+        yield f"GPU {gpu} does not answer"
+    if "xid" in s.names:
+        yield f"Xid {s.names['xid']} of GPU {gpu}"
+    if _evicted(s) and _without_memory(s):
+        yield f"{units.size(s.node_memory_left_bytes)} of the node's memory were left"
+    if _evicted(s) and _without_disk(s):
+        yield f"{s.nodefs_left:.1%} of the node's disk were free"
 
 
 def how(s: Signals) -> str:
     """The exception with its message, or the signal, and where; empty where nothing is known."""
     exception, message = s.names.get("end_exception", ""), s.names.get("end_message", "")
-    what = f"{exception}: {message}" if message else exception
+    what = f"{exception}: {message}" if exception and message else exception or message
     signal = s.names.get("end_signal", "")
     own, at = s.names.get("end_own", ""), s.names.get("end_at", "")
     places = [f"in {at}" if at else "", f"called from {own}" if own and own != at else ""]
-    return "; ".join(filter(None, [what, signal, ", ".join(filter(None, places))]))
+    return "; ".join(filter(None, [what, signal, ", ".join(filter(None, places)), *around(s)]))
 
 
 def fix(s: Signals, otherwise: Advice) -> Advice:

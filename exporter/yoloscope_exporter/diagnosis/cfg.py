@@ -50,7 +50,12 @@ def to_cfg(diagnoses: Sequence[Diagnosis], *, changes: bool = False) -> str:
         return _commented(head + _left_out(left_out)) if left_out else _commented([head[0].partition(" without")[0]])
     before = "".join(f"{name}={value} " for name, value in environment.items())
     head = [f"Advice of yoloscope, for: {before}yolo train cfg=<this file> model=... data=...", *dict.fromkeys(reasons)]
-    return _commented(head + _left_out(left_out)) + "".join(_lines({"mode": "train", **arguments}))
+    return written(head + _left_out(left_out), arguments)
+
+
+def written(head: Sequence[str], arguments: Mapping[str, Any]) -> str:
+    """A file for `yolo cfg=`: the lines of `head` as comments, then the arguments, each with what it changes."""
+    return _commented(head) + "".join(_lines({"mode": "train", **arguments}))
 
 
 def _left_out(arguments: Mapping[str, Any]) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, rules
-from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.advice import Advice, gain
+from yoloscope_exporter.diagnosis.advice.checks import settled
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -66,6 +67,8 @@ class Diagnosis:
         abstained: verdicts that could not be evaluated, with the signals that are missing.
         images_per_second: of training, in the window or, over a time range, its median; None where not known.
         followed: advice to earlier runs that this one followed, with what it delivered.
+        whole_run: of a running exporter, what it has found since it first saw the rank.
+        joules: what each of the rank's GPUs drew meanwhile.
     """
 
     run: str
@@ -77,6 +80,8 @@ class Diagnosis:
     cluster: str = ""
     images_per_second: float | None = None
     followed: tuple[FollowUp, ...] = ()
+    whole_run: tuple[Verdict, ...] = ()
+    joules: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[str, bool]:
@@ -94,7 +99,7 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
 
 def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
     """The verdict in words."""
-    fix = advice.settled(rule.fix(s) or Advice(), s)
+    fix = settled(rule.fix(s) or Advice(), s)
     return Verdict(
         rule.name,
         rule.severity,
@@ -102,7 +107,7 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
         rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
         rule.verify,
         str(fix),
-        advice.gain(fix),
+        gain(fix),
         advice=fix,
     )
 

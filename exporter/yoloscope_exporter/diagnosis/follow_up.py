@@ -10,13 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis.advice import gain
+from yoloscope_exporter.diagnosis.advice.settings import in_use
 from yoloscope_exporter.diagnosis.forecast import WORTH_TELLING, Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from yoloscope_exporter.diagnosis.advice import Advice
     from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
@@ -97,24 +99,37 @@ class FollowUp:
 
     def __str__(self) -> str:
         """`workers=4, advised to train for loader_workers: promised 1.4x to 1.6x, delivered 1.5x: it helped`."""
-        typed = " ".join(f"{name}={value}" for name, value in self.arguments.items())
-        parts = [f"promised {_promise(self.promised)}" if self.promised else "nothing was promised"]
-        if self.delivered is not None and self.before is not None and self.after is not None:
-            figures = f"{self.before:.3g} -> {self.after:.3g} images/s"
-            if self.promised and self.promised.unit == "GiB":
-                figures = f"{units.size(self.before)} -> {units.size(self.after)}"
-            parts.append(f"delivered {self.delivered:.2f}x ({figures})")
-        if self.helped is not None:
-            parts[-1] += ": it helped" if self.helped else ": it did not help"
+        parts = [f"promised {self.promise}" if self.promise else "nothing was promised"]
+        if self.delivery:
+            parts.append(f"delivered {self.delivery}")
         if self.also:
             parts.append(f"also changed: {', '.join(self.also)}")
-        return f"{typed}, advised to {self.run} for {self.verdict}: {'; '.join(parts)}"
+        return f"{self.typed}, advised to {self.run} for {self.verdict}: {'; '.join(parts)}"
 
+    @property
+    def typed(self) -> str:
+        """The arguments as one types them."""
+        return " ".join(f"{name}={value}" for name, value in self.arguments.items())
 
-def _promise(promised: Forecast) -> str:
-    today = promised.today or 1.0
-    low, high = promised.low / today, promised.high / today
-    return f"{low:.2f}x to {high:.2f}x" if low > 1 or promised.unit == "GiB" else f"up to {high:.2f}x"
+    @property
+    def promise(self) -> str:
+        """`1.42x to 1.61x`; empty where nothing was promised."""
+        if self.promised is None:
+            return ""
+        today = self.promised.today or 1.0
+        low, high = self.promised.low / today, self.promised.high / today
+        return f"{low:.2f}x to {high:.2f}x" if low > 1 or self.promised.unit == "GiB" else f"up to {high:.2f}x"
+
+    @property
+    def delivery(self) -> str:
+        """`1.52x (120 -> 182 images/s): it helped`; empty where it was not measured."""
+        if self.delivered is None or self.before is None or self.after is None:
+            return ""
+        figures = f"{self.before:.3g} -> {self.after:.3g} images/s"
+        if self.promised and self.promised.unit == "GiB":
+            figures = f"{units.size(self.before)} -> {units.size(self.after)}"
+        verdict = {None: "", True: ": it helped", False: ": it did not help"}[self.helped]
+        return f"{self.delivered:.2f}x ({figures}){verdict}"
 
 
 def past(s: Signals, images_per_second: float | None, told: Mapping[str, Advice]) -> Past:
@@ -128,7 +143,7 @@ def past(s: Signals, images_per_second: float | None, told: Mapping[str, Advice]
 def _setting(name: str, s: Signals) -> Value | None:
     if name == "workers":
         return int(s.workers) if s.has(Signals.workers) else None
-    return advice.in_use(name, s)
+    return in_use(name, s)
 
 
 def follow_ups(earlier: Iterable[Past], now: Past) -> tuple[FollowUp, ...]:
@@ -229,7 +244,7 @@ class History:
         if any(verdict.advice.arguments for verdict in verdicts):
             alike = [other for other in self._like(key) if self._pasts[other].started <= now.started]
             failed = [follow for other in alike for follow in self._follow_ups(other) if follow.helped is False]
-            verdicts = tuple(_without_repetition(verdict, failed) for verdict in verdicts)
+            verdicts = tuple(heeding(verdict, failed) for verdict in verdicts)
         return replace(diagnosis, verdicts=verdicts, followed=self._follow_ups(key))
 
 
@@ -238,9 +253,10 @@ def _typed(one: Past) -> tuple[Mapping[str, Value], Mapping[str, str], dict[str,
     return one.settings, one.identity, {verdict: told.arguments for verdict, told in one.told.items()}
 
 
-def _without_repetition(verdict: Verdict, failed: Sequence[FollowUp]) -> Verdict:
+def heeding(verdict: Verdict, failed: Iterable[FollowUp]) -> Verdict:
+    """The same verdict, without advising again what did not help."""
     told = without_repetition(verdict.advice, failed)
-    return replace(verdict, advice=told, fix=str(told), gain=advice.gain(told)) if told != verdict.advice else verdict
+    return replace(verdict, advice=told, fix=str(told), gain=gain(told)) if told != verdict.advice else verdict
 
 
 def without_repetition(told: Advice, failed: Iterable[FollowUp]) -> Advice:

@@ -8,7 +8,8 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import signals
+from yoloscope_exporter.diagnosis import causes, signals
+from yoloscope_exporter.diagnosis.chinese import in_chinese
 from yoloscope_exporter.diagnosis.engine import (
     ENTER_SHARE,
     HISTORY,
@@ -26,8 +27,10 @@ from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted
+from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.measures.series import Store, Window
 
 if TYPE_CHECKING:
@@ -41,10 +44,9 @@ if TYPE_CHECKING:
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
+_CUT = "……"
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
-#: Where the exporter serves the diagnosis as JSON.
-DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
 
 def derived(context: Context) -> Live:
@@ -80,8 +82,10 @@ class Live:
     _held: dict[Key, dict[str, bool]] = field(default_factory=dict)
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
     _history: History = field(default_factory=History)
+    _whole: WholeRuns = field(default_factory=WholeRuns)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
-    _fixes: dict[tuple[str, str, str], tuple[float, str]] = field(default_factory=dict)
+    _fixes: dict[tuple[str, str, str], tuple[float, tuple[str, str]]] = field(default_factory=dict)
+    _causes: dict[tuple[str, str, str], tuple[float, str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Derive the hysteresis from the window."""
@@ -98,10 +102,16 @@ class Live:
             self._forget()
         if now - self.short.last >= 0.9 * self.window * SAMPLE_SHARE:
             self._take(now, [sample for sample in samples if sample.metric.name in signals.METRICS])
-        if now - self._judged >= self.window * STEP_SHARE:
+        if now - self._judged >= self.window * STEP_SHARE or self._has_ended():
             self._judge(now)
             self._told = tuple(self._samples())
         return self._told
+
+    def _has_ended(self) -> bool:
+        """Whether a rank has ended that was last judged alive: that is worth a judgement at once."""
+        ups = self.short.series.get(catalog.TRAIN_UP.name, {})
+        gone = {labels for labels, series in ups.items() if series.values and not series.values[-1]}
+        return any((told.run, told.rank) in gone and told.state in (*TRAINING, "setup") for told in self.diagnoses)
 
     def _take(self, now: float, samples: list[catalog.Sample]) -> None:
         if self.short.last > 0:
@@ -117,6 +127,7 @@ class Live:
         self._judged = self._thinned = 0.0
         self._hysteresis.memory.clear()
         self._fixes.clear()
+        self._causes.clear()
 
     def _judge(self, now: float) -> None:
         self.short.trim(now - self.window)
@@ -135,8 +146,13 @@ class Live:
         self._met = {key: met for key, met in self._met.items() if key in present}
         for diagnosis in told:
             self._history.learn(diagnosis)
-        self.diagnoses = tuple(map(self._history.applied, told))
+        told = list(map(self._history.applied, told))
+        for diagnosis in told:
+            self._whole.note(diagnosis, since)
+        self._whole.keep({(diagnosis.run, diagnosis.rank) for diagnosis in told})
+        self.diagnoses = tuple(map(self._whole.applied, told))
         self._advise(now)
+        self._explain(now)
         self._charge(since, [*everybody, alone])
         self._judged = now
 
@@ -144,7 +160,11 @@ class Live:
         key = (s.run, s.rank)
         judged = judge(s, self.limits, self.faults)
         met = self._met.setdefault(key, {})
-        met |= {name: s for name, is_met in judged.items() if is_met}
+        met |= {
+            name: causes.still_told(met.get(name), s) if name in DEAD else s
+            for name, is_met in judged.items()
+            if is_met
+        }
         self._held[key] = self._hysteresis.update(key, judged, now)
         return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits, self.faults)
 
@@ -154,8 +174,19 @@ class Live:
         for told in self.diagnoses:
             for verdict in told.verdicts:
                 key = (told.run, told.rank, verdict.name)
-                since, text = said.get(key, (-FIX_SECONDS, ""))
-                self._fixes[key] = (since, text) if now - since < FIX_SECONDS else (now, _shortened(verdict.fix))
+                since, texts = said.get(key, (-FIX_SECONDS, ("", "")))
+                self._fixes[key] = (since, texts) if now - since < FIX_SECONDS else (now, in_labels(verdict.fix))
+
+    def _explain(self, now: float) -> None:
+        """Keep the cause of each death while it is shown, for FIX_SECONDS in the same words unless it is another."""
+        said, self._causes = self._causes, {}
+        for told in self.diagnoses:
+            for verdict in told.verdicts:
+                if verdict.name in DEAD:
+                    key = (told.run, told.rank, verdict.name)
+                    known = said.get(key)
+                    new = (now, _shortened(verdict.cause), _shortened(verdict.evidence))
+                    self._causes[key] = known if known and not _says_more(known, new, now) else new
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
@@ -169,7 +200,7 @@ class Live:
                 self._wasted["", "", "held_idle"] += s.held_idle_gpus * window.seconds
 
     def document(self) -> dict[str, Any]:
-        """The diagnosis with its signals, as the exporter serves it at DIAGNOSIS_PATH."""
+        """The diagnosis with its signals, as the exporter serves it."""
         return to_json(self.diagnoses, [str(fault) for fault in self.faults.seen], with_signals=True)
 
     def _samples(self) -> Iterator[catalog.Sample]:
@@ -177,14 +208,29 @@ class Live:
         for (run, rank), verdicts in self._held.items():
             for name, holds in verdicts.items():
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
-        for key, (_, fix) in self._fixes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, fix), 1.0)
+        for key, (_, texts) in self._fixes.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *texts), 1.0)
+        for key, (_, cause, evidence) in self._causes.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, cause, evidence), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
                 yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals.goodput)
         for key, seconds in self._wasted.items():
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
+
+
+def _says_more(known: tuple[float, str, str], new: tuple[float, str, str], now: float) -> bool:
+    """Whether the cause is another one now, or the words are old."""
+    return new[1] != known[1] or now - known[0] >= FIX_SECONDS
+
+
+def in_labels(fix: str) -> tuple[str, str]:
+    """The fix in English and in Chinese, each at most FIX_LENGTH characters of a line."""
+    chinese = " ".join(in_chinese(fix).split())
+    if len(chinese) > FIX_LENGTH:
+        chinese = chinese[: FIX_LENGTH - len(_CUT)] + _CUT
+    return _shortened(fix), chinese
 
 
 def _shortened(text: str) -> str:

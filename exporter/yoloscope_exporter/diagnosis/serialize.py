@@ -15,7 +15,7 @@ from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import when
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis
 
@@ -40,6 +40,8 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         content["signals"] = {name: value for name, value in diagnosis.signals.numbers.items() if isfinite(value)}
         content["names"] = dict(diagnosis.signals.names)
         content["facts"] = dict(diagnosis.signals.facts)
+        content["whole_run"] = [_verdict(verdict) for verdict in diagnosis.whole_run]
+        content["joules"] = dict(diagnosis.joules)
     return content
 
 
@@ -92,17 +94,18 @@ def _parse_rank(item: Mapping[str, Any]) -> Diagnosis:
         names=item.get("names", {}),
     )
     abstained = {name: tuple(gone) for name, gone in item.get("abstained", {}).items()}
-    verdicts = tuple(_parse_verdict(verdict) for verdict in item["verdicts"] if verdict["name"] in rules.BY_NAME)
     return Diagnosis(
         item["run"],
         item["rank"],
         item["state"],
-        verdicts,
+        _parse_verdicts(item["verdicts"]),
         abstained,
         signals,
         item.get("cluster", ""),
         item.get("images_per_second"),
         tuple(map(_parse_follow_up, item.get("followed", ()))),
+        _parse_verdicts(item.get("whole_run", ())),
+        item.get("joules", {}),
     )
 
 
@@ -112,9 +115,14 @@ def _parse_follow_up(item: Mapping[str, Any]) -> FollowUp:
     return FollowUp(item["run"], item["verdict"], item["arguments"], *figures, tuple(item["also"]))
 
 
+def _parse_verdicts(items: Iterable[Mapping[str, Any]]) -> tuple[Verdict, ...]:
+    """Those that this version knows."""
+    return tuple(_parse_verdict(item) for item in items if item["name"] in rules.BY_NAME)
+
+
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
     texts = {key: item[key] for key in ("name", "severity", "evidence", "cause", "verify", "fix", "gain")}
-    return Verdict(**texts, advice=_parse_advice(item))
+    return Verdict(**texts, share=item.get("share"), advice=_parse_advice(item))
 
 
 def _parse_advice(item: Mapping[str, Any]) -> Advice:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules, signals, units
+from yoloscope_exporter.diagnosis import causes, rules, signals, units
 from yoloscope_exporter.diagnosis.engine import (
     ENTER_SHARE,
     HISTORY,
@@ -27,6 +27,7 @@ from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.measures.series import Store, Window, period
 
@@ -121,7 +122,11 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
             key = (s.run, s.rank)
             history = histories.setdefault(key, _RankHistory(s))
             judged = judge(s, limits, faults)
-            history.seen |= {name: s for name, met in judged.items() if met}
+            history.seen |= {
+                name: causes.still_told(history.seen.get(name), s) if name in DEAD else s
+                for name, met in judged.items()
+                if met
+            }
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
     found = [_summary(history, nodes, limits, faults, step) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.
@@ -185,6 +190,11 @@ def _unexplained(history: _RankHistory, name: str, step: float) -> list[list[flo
     return [span for span in spans if not any(span[0] <= told <= span[1] + 2 * step for told in slow)]
 
 
+def counts(name: str, share: float) -> bool:
+    """Whether a verdict is told of a run if it held for this share of the training."""
+    return rules.BY_NAME[name].event or share >= (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE)
+
+
 def _summary(
     history: _RankHistory, nodes: Sequence[_Node], limits: Thresholds, faults: Faults, step: float
 ) -> Diagnosis:
@@ -194,7 +204,7 @@ def _summary(
         if not spans:
             continue
         share = sum(end - start for start, end in spans) / history.trained if history.trained else 0.0
-        if not rule.event and share < (LEAST_UNKNOWN if name == "insufficient_data" else LEAST_SHARE):
+        if not counts(name, share):
             continue
         s = history.seen[name] if rule.event else _over_span(history, name, nodes, limits, faults)
         whole = tuple((start, end) for start, end in spans)

@@ -24,6 +24,14 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
+def about(seconds: float) -> str:
+    """A time of which only the order matters: `40 s`, `25 min`, `3 h`, `12 days`."""
+    for unit, length, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 72)):
+        if seconds < most * length:
+            return f"{seconds / length:.2g} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
 def size(number: float) -> str:
     """Bytes: `3.2 GiB`."""
     for unit in ("B", "KiB", "MiB"):

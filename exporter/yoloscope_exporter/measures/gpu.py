@@ -18,6 +18,13 @@ HARDWARE: Final = "hw_slowdown"
 _WELL_USED: Final = 100 * THRESHOLDS["gpu_well_used"].value
 
 
+#: Xid errors by NVIDIA's catalogue: of the hardware, so that the GPU has to be reset or replaced (uncorrectable memory,
+#: firmware, row remapping, NVLink, off the bus); of memory that one process met; of what a kernel did.
+XIDS_OF_HARDWARE: Final = (48, 62, 64, 74, 79, 95, 119, 120)
+XIDS_OF_PROCESS: Final = (94,)
+XIDS_OF_KERNELS: Final = (13, 31)
+
+
 def on_ranks(measured: Formula) -> Formula:
     """A GPU's figure for each living rank that trains on it: after a rank's death the GPU is somebody else's.
 
@@ -245,12 +252,15 @@ TO_SLOWDOWN: Final = Measure(
     name="to_slowdown",
     title="To thermal slowdown",
     title_zh="距过热降频",
-    help="Degrees from the core's temperature to that at which the GPU slows itself down; 0 beyond.",
-    help_zh="核心温度距降频温度的差值；超过后为 0。",
+    help="Degrees from the core's temperature to that at which the GPU slows itself down, or the driver's own margin "
+    "where it does not tell that temperature (Ada and newer); 0 beyond.",
+    help_zh="核心温度距降频温度的差值；驱动不提供降频温度时（Ada 及更新）取驱动给出的余量；超过后为 0。",
     formula=(
         last(catalog.GPU_TEMPERATURE_LIMIT_CELSIUS, kind="slowdown").total("min")
         - last(catalog.GPU_TEMPERATURE_CELSIUS, sensor="core").total("max")
-    ).clamped(least=0),
+    )
+    .or_(last(catalog.GPU_TEMPERATURE_MARGIN_CELSIUS).total("min"))
+    .clamped(least=0),
     of=GPU,
     thresholds=("margin",),
 )

@@ -370,6 +370,12 @@ def _rate(series: Series, span: range) -> float:
     return _increase(series, span) / (series.times[span[-1]] - series.times[span[0]])
 
 
+def merged(values: Sequence[HistogramValue]) -> HistogramValue:
+    """All that several histograms with the same bounds have seen."""
+    counts = zip(*(value.counts for value in values), strict=True)
+    return HistogramValue(tuple(map(sum, counts)), sum(value.sum for value in values))
+
+
 def quantile(metric: Metric, value: HistogramValue, q: float) -> float | None:
     """Quantile `q` in 0..1 of a histogram, interpolated in its bucket as Prometheus does; None if it is empty.
 

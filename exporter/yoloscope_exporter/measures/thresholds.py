@@ -232,6 +232,13 @@ MORE: Final[dict[str, Threshold]] = {
     "disk_critical": Threshold(0.03, "ratio", f"{_NODE_MIXIN}: 3 % is critical"),
     "disk_forecast": Threshold(0.4, "ratio", f"{_NODE_MIXIN}: forecasts are read below 40 %"),
     "load_per_core": Threshold(2, "ratio", _NODE_MIXIN),
+    # --- Kubernetes
+    "eviction_memory_bytes": Threshold(
+        500 * 2**20,
+        "bytes",
+        "kubelet evicts below 100 MiB by default; (J) more, because MemAvailable counts page cache that it does not",
+    ),
+    "eviction_disk_left": Threshold(0.10, "ratio", "kubelet evicts below nodefs.available 10 % by default"),
     # --- ourselves
     "snapshot_age": Threshold(60, "seconds", f"(J); {_GPU_EXPORTER}: 300 s"),
     "hook_share": Threshold(0.01, "ratio", "(J) ten times what the hooks are built for"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.notify.alerts import FIRING
 
@@ -26,6 +26,7 @@ _WORDS = {
         "resolved": "RESOLVED",
         "fix": "Fix",
         "verdict": "Verdict",
+        "owner": "Owner",
         "dashboard": "Dashboard",
         "runbook": "Runbook",
         "more": "... and {} more",
@@ -39,6 +40,7 @@ _WORDS = {
         "resolved": "已恢复",
         "fix": "修改方法",
         "verdict": "诊断结论",
+        "owner": "归属",
         "dashboard": "仪表盘",
         "runbook": "处理手册",
         "more": "……另有 {} 条",
@@ -76,15 +78,6 @@ class Message:
     language: str = "en"
     omitted: int = 0
     """Alerts or runs that are not among the sections."""
-
-
-class Ended(NamedTuple):
-    """A command that has ended: with an exit code, after so many seconds; `launch` names it in the records."""
-
-    command: str
-    code: int
-    seconds: float
-    launch: str
 
 
 def to_json(message: Message) -> dict[str, Any]:
@@ -144,7 +137,7 @@ def _section(alert: Alert, language: str) -> Section:
     heading = one_line(f"[{_state(alert, language)}] {_summary(alert, language)}")
     if alert.status != FIRING:
         return Section(heading, (), _links(alert, language))
-    named = ((words[name], _annotation(alert, name, language)) for name in ("verdict", "fix"))
+    named = ((words[name], _annotation(alert, name, language)) for name in ("owner", "verdict", "fix"))
     lines = [
         _annotation(alert, "description", language),
         *(f"{name}{words['colon']}{text}" for name, text in named if text),

@@ -1,32 +1,60 @@
-"""Recordings as gzip members, one per append, the last of which a crash may have cut off."""
+"""The bytes of recordings: gzip members, one per append, the last of which a crash may have cut off, or plain text.
+
+Everything comes in pieces, so that a small file of much content takes no memory.
+"""
 
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
-_CHUNK = 1 << 16
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
+
+PIECE = 1 << 16
+GZIP = b"\x1f\x8b"
+LONGEST_LINE = 1 << 20
+"""Bytes. Ours: the longest line of an exposition has a few labels; what is cut off here is no sample any more."""
 
 
-def members(data: bytes) -> list[tuple[int, bytes]]:
-    """(end, content) of each complete gzip member."""
-    found, content, consumed = [], b"", 0
+def plain(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """(end of the last complete line so far, content) for each piece of a text."""
+    end = position = 0
+    while piece := file.read(PIECE):
+        if newline := piece.rfind(b"\n") + 1:
+            end = position + newline
+        position += len(piece)
+        yield end, piece
+
+
+def unpacked(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """(end of the last complete member so far, content) for each piece; of a member that was cut off, what is there.
+
+    Raises:
+        ValueError: what follows is no gzip member.
+    """
+    end = position = 0
     unpacker = zlib.decompressobj(wbits=31)
-    while consumed < len(data):
-        chunk = data[consumed : consumed + _CHUNK]
-        try:
-            content += unpacker.decompress(chunk)
-        except zlib.error:
-            break
-        consumed += len(chunk) - len(unpacker.unused_data)
-        if unpacker.eof:
-            found.append((consumed, content))
-            unpacker, content = zlib.decompressobj(wbits=31), b""
-    return found
+    while packed := file.read(PIECE):
+        position += len(packed)
+        while packed:
+            try:
+                content = unpacker.decompress(packed, PIECE)
+            except zlib.error as error:
+                raise ValueError(f"not gzip after byte {end}: {error}") from error
+            packed = unpacker.unconsumed_tail
+            if unpacker.eof:
+                packed = unpacker.unused_data
+                end = position - len(packed)
+                unpacker = zlib.decompressobj(wbits=31)
+            yield end, content
 
 
-def first_part(data: bytes) -> bytes:
-    """What can be had of a single gzip member that was cut off."""
-    try:
-        return zlib.decompressobj(wbits=31).decompress(data)
-    except zlib.error as error:
-        raise ValueError(f"not a gzip file: {error}") from error
+def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Complete lines; the last one without its end is left out, for a crash may have cut off a digit of its number."""
+    rest = b""
+    for piece in pieces:
+        *complete, rest = (rest + piece).split(b"\n")
+        yield from complete
+        rest = rest[:LONGEST_LINE]

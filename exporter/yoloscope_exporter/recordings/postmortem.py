@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_record import paths, reader
-from yoloscope_record.file_format import Identity, RecordError, Row
+from yoloscope_record import keeping, paths, reader
+from yoloscope_record.file_format import Identity, RecordError, Row, slug
 from yoloscope_record.reader import Reader
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.collectors import Context
+from yoloscope_exporter.collectors import Context, circumstances
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_exporter.config import defaults
 from yoloscope_exporter.measures.series import Store
@@ -36,52 +37,110 @@ class PostMortem:
     """What the records of one run hold.
 
     Attributes:
+        base: the directory that its records lie in.
         store: as if the run had been sampled after each of its last batches.
         rows: the ring of each rank, oldest batch first.
         states: what each rank was doing when it last wrote, one of catalog.STATES.
     """
 
     run: str
+    base: Path
     store: Store
     rows: dict[str, list[Row]]
     states: dict[str, str]
+
+
+class StillOpenError(Exception):
+    """Of a run only its beginning is kept, and nothing says here that it has ended: it may train on another machine."""
+
+    def __init__(self, run: str, base: Path, host: str) -> None:
+        """Say where that is, and which machine knows more."""
+        super().__init__(
+            f"the end of {run} is not known here: {base} has its beginning alone; it ran on {host or 'a machine'}, "
+            "where its record is, if it trains or nobody has cleared it up"
+        )
+
+
+def find(records: Path, wanted: str, kept: Path | None = None) -> tuple[Path, str]:
+    """The directory that holds the records of a run, and its name. `wanted` is that name, or the folder of its results.
+
+    Its own records come first; then what was kept in the folder, in `kept`, or in a folder below this directory that
+    Ultralytics would give a run of this name.
+
+    Raises:
+        KeyError: there is nothing of it.
+        StillOpenError: only its beginning.
+    """
+    folder = Path(wanted)
+    if folder.is_dir():
+        base = folder.absolute() / keeping.FOLDER
+        names = runs(base) if base.is_dir() else []
+        candidates = [(records, name) for name in names[:1]] + [(base, name) for name in names[:1]]
+    else:
+        bases = [records, *([kept] if kept else []), *_folders(wanted)]
+        candidates = [(base, wanted) for base in bases]
+    found = next((one for one in candidates if paths.run_directory(*one).is_dir()), None)
+    if found is None:
+        raise KeyError(wanted)
+    if found[0] != records:
+        _require_an_end(*found)
+    return found
+
+
+def _folders(run: str) -> Iterator[Path]:
+    """Where results of a run called `project/name-time` may lie, seen from here."""
+    project = run.rpartition("/")[0] or "*"
+    for pattern in ("runs/*/*", "runs/*", f"{project}/*", f"*/{project}/*"):
+        yield from sorted(path.parent for path in Path.cwd().glob(f"{pattern}/{keeping.FOLDER}/{slug(run)}"))
+
+
+def _require_an_end(base: Path, run: str) -> None:
+    boot = circumstances.boot_of(Path("/proc"))
+    for path in sorted(paths.run_directory(base, run).glob("rank-*.rec")):
+        with suppress(RecordError):
+            record = Reader(path).read()
+            ended = record.alive or record.state in (*keeping.FINAL, keeping.KILLED)
+            if not ended and not circumstances.rebooted(record, boot):
+                raise StillOpenError(run, base, record.facts.get("host", ""))
 
 
 def runs(base: Path) -> list[str]:
     """Names of the runs whose records lie in `base`, the newest start first."""
     started = {
         sample.labels[0]: sample.value
-        for sample in _samples(base)
+        for sample in samples(base)
         if sample.metric == catalog.TRAIN_START_TIMESTAMP_SECONDS and isinstance(sample.value, float)
     }
     return sorted(started, key=lambda run: started[run], reverse=True)
 
 
-def read(base: Path, run: str) -> PostMortem:
-    """What the records of `run` in `base` hold.
+def read(base: Path, run: str, known: Sequence[Sample] | None = None) -> PostMortem:
+    """What the records of `run` in `base` hold; `known` are their `samples`, where several runs are read.
 
     Raises:
         KeyError: there is no such run in `base`.
     """
-    samples = [sample for sample in _samples(base) if sample.labels[:1] == (run,)]
-    ranks = sorted({sample.labels[1] for sample in samples if sample.metric == catalog.TRAIN_UP})
+    everything = samples(base) if known is None else known
+    found = [sample for sample in everything if sample.labels[:1] == (run,)]
+    ranks = sorted({sample.labels[1] for sample in found if sample.metric == catalog.TRAIN_UP})
     if not ranks:
         raise KeyError(run)
     rows = {rank: _ring(base, run, rank) for rank in ranks}
-    store, end = Store(), _end(samples)
+    store, end = Store(), _end(found)
     moments: dict[float, list[Sample]] = {}
     for rank in ranks:
-        own = [sample for sample in samples if sample.labels[1] == rank]
+        own = [sample for sample in found if sample.labels[1] == rank]
         for moment, history in _history(own, (run, rank), rows[rank]):
             moments.setdefault(moment, []).extend(history)
     for moment in sorted(moments):
         if moment < end:
             store.add(moment, moments[moment])
-    store.add(end, samples)
-    return PostMortem(run, store, rows, {rank: _state(base, run, rank) for rank in ranks})
+    store.add(end, found)
+    return PostMortem(run, base, store, rows, {rank: _state(base, run, rank) for rank in ranks})
 
 
-def _samples(base: Path) -> list[Sample]:
+def samples(base: Path) -> list[Sample]:
+    """What all records in `base` hold now."""
     forever = replace(defaults(), runs_keep=math.inf, runs_keep_killed=math.inf, runs_remove_after=math.inf)
     context = Context(
         Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, config=lambda: forever

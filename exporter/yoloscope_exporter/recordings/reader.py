@@ -8,10 +8,12 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_record.file_format import clean
+
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 from yoloscope_exporter.measures.series import Store
-from yoloscope_exporter.recordings.compression import first_part, members
+from yoloscope_exporter.recordings.compression import GZIP, lines, plain, unpacked
 from yoloscope_exporter.recordings.timestamps import stamped
 
 if TYPE_CHECKING:
@@ -86,17 +88,27 @@ def read(path: Path) -> list[Store]:
         OSError: the file cannot be read.
         ValueError: there is not a single sample of yoloscope in it.
     """
-    stores = parse(_lines(path))
+    damaged: Counter[str] = Counter()
+    stores = parse(_lines(path, damaged))
+    stores[0].skipped.update(damaged)
     if not any(store.series for store in stores):
         raise ValueError("no samples of yoloscope with a timestamp in it")
     return stores
 
 
-def _lines(path: Path) -> Iterator[str]:
-    data = path.read_bytes()
-    if path.suffix == ".gz" or data.startswith(b"\x1f\x8b"):
-        data = b"".join(content for _, content in members(data)) or first_part(data)
-    yield from data.decode(errors="replace").splitlines()
+def _lines(path: Path, damaged: Counter[str]) -> Iterator[str]:
+    """Lines of a recording; what cannot be unpacked ends them, and is counted if it is not the beginning."""
+    begun = False
+    with path.open("rb") as file:
+        packed = file.peek(len(GZIP)).startswith(GZIP)
+        try:
+            for line in lines(piece for _, piece in (unpacked(file) if packed else plain(file))):
+                yield line.decode(errors="replace")
+                begun = True
+        except ValueError:
+            if not begun:
+                raise
+            damaged["the rest of a damaged gzip file"] += 1
 
 
 def parse(lines: Iterable[str]) -> list[Store]:
@@ -164,7 +176,7 @@ def identify(name: str, labels: Mapping[str, str]) -> Identity | str:
         metric = catalog.BY_NAME.get(name.removesuffix(part)) if part else None
         if metric is None or metric.kind != catalog.HISTOGRAM:
             return f"unknown metric {name}"
-    values = tuple(labels.get(label, "") for label in metric.labels)  # an empty label is an absent one
+    values = tuple(_printable(labels.get(label, "")) for label in metric.labels)  # an empty label is an absent one
     try:
         bound = float(labels.get("le", "nan"))
     except ValueError:
@@ -174,7 +186,12 @@ def identify(name: str, labels: Mapping[str, str]) -> Identity | str:
 
 def target_of(labels: Mapping[str, str]) -> Target:
     """On which node a series was found."""
-    return Target(*(labels.get(label, "") for label in Target._fields))
+    return Target(*(_printable(labels.get(label, "")) for label in Target._fields))
+
+
+def _printable(value: str) -> str:
+    """Without what would steer a terminal: a recording and a Prometheus take any label."""
+    return value if value.isprintable() else clean(value)
 
 
 def _unescape(found: re.Match[str]) -> str:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import os
+import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.recordings.compression import members
+from yoloscope_exporter.recordings.compression import lines, plain, unpacked
 from yoloscope_exporter.recordings.timestamps import stamped
 from yoloscope_exporter.sampling.exposition import Form, Renderer
 
+try:
+    import fcntl
+except ImportError:  # Windows: a second writer is not noticed there
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -20,11 +28,13 @@ EOF = b"# EOF\n"
 
 
 class Writer:
-    """Appends to a recording. A file that is there is continued, what a crash left half written is cut off.
+    """Appends to a recording, which is locked meanwhile.
+
+    A file that is there is continued; what a crash left half written is cut off.
 
     Raises:
         OSError: the file cannot be opened or written.
-        ValueError: the file is no recording.
+        ValueError: the file is no recording, not a regular file, or has a writer already.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,53 +42,103 @@ class Writer:
         self._compressed = path.suffix == ".gz"
         self._declared: set[str] = set()
         self._renderer = Renderer()
-        existing = path.read_bytes() if path.exists() else b""
-        whole = self._whole(existing)
-        self._file: BinaryIO = path.open("r+b" if existing else "wb", buffering=0)
-        self._end = len(whole)
-        self._file.truncate(self._end)
-        self._finish()
+        self._file = _opened(path)
+        try:
+            self._end = self._resume()
+            self._file.truncate(self._end)
+            self._finish()
+        except BaseException:
+            self._file.close()
+            raise
 
-    def _whole(self, existing: bytes) -> bytes:
-        """The part of the file to append to: complete lines without the end mark, or complete gzip members."""
-        if self._compressed:
-            parts = members(existing)
-            for _, text in parts:
-                self._remember(text)
-            return existing[: parts[-1][0]] if parts else b""
-        text = existing.removesuffix(EOF)
-        text = text[: text.rfind(b"\n") + 1]
-        if text and not text.startswith((b"#", b"yoloscope_")):
+    def _resume(self) -> int:
+        """Where to go on: after the last complete line or member, before the end mark."""
+        size = os.fstat(self._file.fileno()).st_size
+        whole = 0
+
+        def pieces() -> Iterator[bytes]:
+            nonlocal whole
+            for whole, piece in unpacked(self._file) if self._compressed else plain(self._file):  # noqa: B007
+                yield piece
+
+        found = lines(pieces())
+        first = next(found, b"")
+        if size and not first.startswith((b"#", b"yoloscope_")):
             raise ValueError("it does not begin like a recording")
-        self._remember(text)
-        return text
+        for line in (first, *found):
+            if line.startswith(b"# TYPE "):
+                self._declared.add(line.split(b" ", 3)[2].decode())
+        return whole - len(EOF) if self._ends_with_mark(whole) else whole
 
-    def _remember(self, text: bytes) -> None:
-        self._declared.update(
-            line.split(b" ", 3)[2].decode() for line in text.splitlines() if line.startswith(b"# TYPE ")
-        )
+    def _ends_with_mark(self, whole: int) -> bool:
+        if self._compressed or whole < len(EOF):
+            return False
+        self._file.seek(whole - len(EOF))
+        return self._file.read(len(EOF)) == EOF
 
     def samples(self, time: float, samples: Iterable[Sample]) -> None:
         """Append the samples of one moment (Unix seconds)."""
         self.exposition(time, self._renderer.render(list(samples)).get(Form(openmetrics=True)).decode())
 
     def exposition(self, time: float, text: str) -> None:
-        """Append an exposition in OpenMetrics."""
+        """Append an exposition in OpenMetrics; what fails leaves the file as it was.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        declared = set(self._declared)
         block = stamped(text, time, self._declared).encode()
         if self._compressed:
             block = gzip.compress(block, mtime=0)
-        self._end += self._write(block if self._compressed else block + EOF) - (0 if self._compressed else len(EOF))
+        try:
+            self._write(block if self._compressed else block + EOF)
+        except OSError:
+            self._declared = declared
+            with suppress(OSError):
+                self._file.truncate(self._end)
+                self._finish()
+            raise
+        self._end += len(block)
 
     def _finish(self) -> None:
         if not self._compressed:
             self._write(EOF)
 
-    def _write(self, block: bytes) -> int:
-        """One write at the end of what is valid, so that a crash tears at most this block."""
+    def _write(self, block: bytes) -> None:
+        """Write at the end of what is valid, in one go where the disk has room, so that a crash tears this block only.
+
+        A write may take a part of it and say nothing: the next one says why.
+        """
         self._file.seek(self._end)
-        self._file.write(block)
-        return len(block)
+        left = memoryview(block)
+        while left:
+            left = left[self._file.write(left) :]
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file for reading and writing, made where it is not there, for this process alone."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = open(os.open(path, flags, 0o666), "r+b", buffering=0)  # noqa: PTH123, SIM115 - closed by the writer
+    try:
+        _claim(file)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _claim(file: BinaryIO) -> None:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise ValueError("it is not a regular file")
+    if not fcntl:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError("another process is recording to it") from error
+    except OSError:  # a file system without locks
+        return

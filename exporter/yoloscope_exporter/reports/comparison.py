@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.reports.figures import QUANTITIES, Figure, Quantity, shown
+from yoloscope_exporter.reports.interval import band, interval
 from yoloscope_exporter.reports.significance import (
     CONFIDENCE,
     CONFIDENCE_OF_ONE,
@@ -23,12 +26,18 @@ from yoloscope_exporter.reports.summary import CONFIGURED, Summary
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from yoloscope_exporter.reports.interval import Interval
+
 #: A change below this shows as `x 1.00` or `+0.0 points`.
 ROUNDING = {True: 0.005, False: 0.0005}
 #: So many columns have their change and its certainty in columns of their own.
 PAIR = 2
-SAME = "same"
-BEYOND, WITHIN = "more than the runs' own spread", "within the runs' own spread"
+#: What runs are compared for, and the share of the doubt that is left to it; the other lines share the rest.
+THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical"), 2 / 3
+SAME, UNCERTAIN = "same", "uncertain"
+BEYOND, TOO_SHORT = "more than the runs' own spread", "too short to tell"
+#: The interval of one line leaves out that nothing changed; among so many lines that happens by chance.
+DOUBTFUL = "not beyond doubt"
 ONE_EACH = "One run each says nothing about what a repetition would give: `report A1 A2 A3 --vs B1 B2 B3`."
 #: Facts that differ from run to run and explain nothing.
 IGNORED = frozenset({"pid", "user", "slurm_job_id", "pod"})
@@ -39,8 +48,8 @@ class Cell(NamedTuple):
 
     Attributes:
         sure: what is known of the change; empty where the figure has no spread to compare it with.
-        verdict: `better`, `worse`, `same` or empty.
-        certain: the change is more than chance.
+        verdict: `better`, `worse`, `same`, `uncertain` or empty.
+        certain: the change is more than chance, and between single runs it may matter.
     """
 
     text: str
@@ -48,6 +57,11 @@ class Cell(NamedTuple):
     sure: str = ""
     verdict: str = ""
     certain: bool = False
+
+    @property
+    def marked(self) -> str:
+        """The change where there is no room for its certainty: `x 1.30?`."""
+        return f"{self.change}?" if self.verdict == UNCERTAIN else self.change
 
 
 class Row(NamedTuple):
@@ -83,6 +97,11 @@ class Column:
             return among([summary.figures[name].value for summary in self.runs if name in summary.figures])
         figure = self.figure(name)
         return figure.estimate if figure else None
+
+    @property
+    def seconds(self) -> float:
+        """What was seen of a run, the mean of several."""
+        return fmean(summary.end - summary.start for summary in self.runs)
 
     def fact(self, name: str) -> str:
         """Its value, or values."""
@@ -147,11 +166,12 @@ def _rows(comparison: Comparison) -> tuple[Row, ...]:
 
 
 def _sure(chances: Mapping[tuple[str, int], float], confidence: float) -> set[tuple[str, int]]:
-    """Throughput is what runs are compared for: half of the doubt is its own, the other lines share the other half."""
-    half = (1 + confidence) / 2
-    first = {key: chance for key, chance in chances.items() if key[0] == "throughput"}
+    """Throughput has a share of the doubt to itself, so that it does not drown among the other lines."""
+    doubt = 1 - confidence
+    first = {key: chance for key, chance in chances.items() if key[0] in THROUGHPUTS}
     others = {key: chance for key, chance in chances.items() if key not in first}
-    return significant(first, half) | significant(others, half)
+    throughput = THROUGHPUT_DOUBT * doubt
+    return significant(first, 1 - throughput) | significant(others, 1 - doubt + throughput)
 
 
 def _chance(name: str, before: Column, after: Column) -> float | None:
@@ -184,30 +204,57 @@ def _compared(name: str, quantity: Quantity, first: Column, column: Column, sure
     text = f"{100 * change:+.1f} points"
     if quantity.relative:
         text = f"x {after.value / before.value:.2f}" if before.value else ""
-    if abs(change) < ROUNDING[quantity.relative] * (abs(before.value) if quantity.relative else 1.0) or not change:
-        return cell._replace(change=text, sure=SAME, verdict=SAME)
-    if sure is None:
-        return cell._replace(change=text)
-    verdict = ("better" if change * quantity.better > 0 else "worse") if quantity.better else ""
-    return cell._replace(
-        change=text, sure=_words(first, column, sure=sure), verdict=verdict if sure else SAME, certain=sure
-    )
+    cell = cell._replace(change=text)
+    rounded = abs(change) < ROUNDING[quantity.relative] * (abs(before.value) if quantity.relative else 1.0)
+    if not change or (rounded and sure is not False):
+        return cell._replace(sure=SAME, verdict=SAME)
+    if sure is not None:
+        return _judged(cell, name, first, column, sure=sure)
+    seen_in_parts = len(first.runs) == len(column.runs) == 1 and (before.parts or after.parts)
+    return cell._replace(sure=TOO_SHORT, verdict=UNCERTAIN) if seen_in_parts else cell
 
 
-def _words(before: Column, after: Column, *, sure: bool) -> str:
-    """One run each tells of itself only; repetitions tell what another one would give."""
-    counts = [len(column.runs) for column in (before, after)]
-    if min(counts) > 1:
-        return f"{'' if sure else 'not '}significant (n={counts[0]}+{counts[1]})"
-    return BEYOND if sure else WITHIN
+def _judged(cell: Cell, name: str, first: Column, column: Column, *, sure: bool) -> Cell:
+    """Different, the same, or neither: where the interval of the change is too wide to say so."""
+    quantity, before, after = QUANTITIES[name], first.estimate(name), column.estimate(name)
+    if before is None or after is None:
+        return cell
+    within, repeated = interval(before, after, relative=quantity.relative), len(first.runs) > 1
+    counts = f" (n={len(first.runs)}+{len(column.runs)})" if repeated else ""
+    if within and within.matters_not and not (sure and repeated):
+        return cell._replace(sure=f"{SAME} within {band(relative=quantity.relative)}{counts}", verdict=SAME)
+    if sure:
+        verdict = ("better" if (after.mean - before.mean) * quantity.better > 0 else "worse") if quantity.better else ""
+        return cell._replace(sure=f"significant{counts}" if repeated else BEYOND, verdict=verdict, certain=True)
+    doubt = DOUBTFUL if within and within.excludes_none else TOO_SHORT
+    words = f"not significant{counts}" if repeated else doubt
+    return cell._replace(sure=f"{words}{_what_would(within, first, column)}", verdict=UNCERTAIN)
+
+
+def _what_would(within: Interval | None, first: Column, column: Column) -> str:
+    """The interval, and the length or the number of runs that would narrow it to what does not matter."""
+    if within is None:
+        return ""
+    if within.effort <= 1 or within.excludes_none:
+        return f": {within}"
+    needed = f"{math.ceil(within.effort * max(len(first.runs), len(column.runs)))} runs"
+    if len(first.runs) == 1:
+        needed = units.about(within.effort * max(first.seconds, column.seconds))
+    return f": {within}; about {needed} each would tell {band(relative=within.relative)}"
 
 
 def about(comparison: Comparison) -> list[str]:
     """How the table is to be read."""
     spread = "among the repeated runs" if comparison.repeated else "from within each run"
-    lines = [f"± is the interval that holds the mean at {CONFIDENCE:.0%}, estimated {spread}."]
+    bands = f"{band(relative=True)}, or {band(relative=False)} of a share"
+    lines = [
+        f"± is the interval that holds the mean at {CONFIDENCE:.0%}, estimated {spread}.",
+        f"A figure is the same where the interval of its change lies within {bands}.",
+    ]
     if len(comparison.columns) > PAIR:
-        lines.append(f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}.")
+        lines.append(
+            f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}, those with ? uncertain."
+        )
     if not comparison.repeated:
         lines.append(ONE_EACH)
     return lines

@@ -21,8 +21,8 @@ class Epoch(NamedTuple):
         seconds: wall time seen in it.
         images: images of all ranks per second of training time.
         wait: share of step time spent waiting for data.
-        cuda: peak of the allocated device memory in bytes.
-        resident: peak of the processes' memory in bytes.
+        cuda: peak of the allocated device memory in bytes, of the rank with most.
+        resident: peaks of the memory of each rank's processes in bytes, together.
         score: what its validation said, see `signals.learning.scores`.
     """
 
@@ -49,13 +49,15 @@ def epochs(ranks: Sequence[RankWindow]) -> tuple[Epoch, ...]:
 def _epoch(ranks: Sequence[RankWindow], number: int, begin: float, end: float) -> Epoch:
     inside = [RankWindow(Window(one.window.store, begin, end, one.window.period), one.run, one.rank) for one in ranks]
     first = inside[0]
+    allocated = [one.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *one.key, "allocated") for one in inside]
+    used = [max(value for _, value in points) for one in inside if (points := resident(one))]
     reached = scores(first.window, *first.key)
     return Epoch(
         number,
         end - begin,
         images=measured(inside, training.IMAGES),
         wait=measured(inside, training.DATA_WAIT),
-        cuda=first.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *first.key, "allocated"),
-        resident=max((value for _, value in resident(first)), default=None),
+        cuda=max((value for value in allocated if value is not None), default=None),
+        resident=sum(used) if used else None,
         score=reached[-1][1] if reached else None,
     )

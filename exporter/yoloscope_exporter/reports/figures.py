@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,14 +14,19 @@ from yoloscope_exporter.measures import gpu, loader, memory, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.reports.epochs import epochs
-from yoloscope_exporter.reports.rank import RankWindow, measured, measured_parts, resident, slices
+from yoloscope_exporter.reports.rank import SLICES, RankWindow, measured, measured_parts, resident, slices
 from yoloscope_exporter.reports.significance import Estimate, Part, margin, within
+from yoloscope_exporter.reports.typical import typical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from yoloscope_exporter.measures.measure import Measure
     from yoloscope_exporter.measures.series import Window
+
+
+#: A typical figure is read from so many parts: exceptions stand out the better the shorter these are.
+FINE_SLICES = 256
 
 
 class Figure(NamedTuple):
@@ -51,6 +57,7 @@ def _plain(value: float) -> str:
 #: Figures by name, in the order of the table.
 QUANTITIES: dict[str, Quantity] = {
     "throughput": Quantity("throughput while training (images/s)", lambda value: f"{value:.1f}", +1),
+    "typical": Quantity("typical throughput (images/s)", lambda value: f"{value:.1f}", +1),
     "data_wait": Quantity("waiting for data", units.percent, -1, relative=False),
     "gpu_busy": Quantity("GPU utilization", units.percent, +1, relative=False),
     "well_used": Quantity(
@@ -67,8 +74,10 @@ QUANTITIES: dict[str, Quantity] = {
     "score_50": Quantity("best mAP50", lambda value: f"{value:.4f}", +1),
     "loss": Quantity("last loss", _plain, -1),
     "duration": Quantity("duration", units.duration, -1),
-    "energy": Quantity("energy of the GPUs", units.energy, -1),
-    "image_energy": Quantity("energy of the GPUs per image", lambda value: f"{value:.3g} J", -1),
+    "energy": Quantity("energy of the GPUs (shared ones by SM time)", units.energy, -1),
+    "image_energy": Quantity(
+        "energy of the GPUs per image (shared ones by SM time)", lambda value: f"{value:.3g} J", -1
+    ),
     "wasted": Quantity("wasted GPU time", units.duration, -1),
 }
 
@@ -84,6 +93,7 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
     first = ranks[0]
     return {
         "throughput": _measured(ranks, training.IMAGES),
+        "typical": _typical(ranks, training.IMAGES),
         "data_wait": _measured(ranks, training.DATA_WAIT),
         "gpu_busy": _of_gpus(ranks, gpu_busy),
         "well_used": _of_gpus(ranks, _well_used),
@@ -108,6 +118,12 @@ def _measured(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
     """A measure of the run, and of parts of it."""
     value = measured(ranks, measure)
     return None if value is None else Figure(value, tuple(part for _, part in measured_parts(ranks, measure)))
+
+
+def _typical(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
+    """The same, with exceptional parts counting for less."""
+    parts = typical([part for _, part in measured_parts(ranks, measure, FINE_SLICES)])
+    return Figure(fmean(part.value for part in parts), tuple(parts)) if parts else None
 
 
 def _well_used(window: Window, name: str) -> float | None:
@@ -197,8 +213,37 @@ def _image_energy(ranks: Sequence[RankWindow]) -> Figure | None:
 
 
 def _joules(ranks: Sequence[RankWindow], windows: Sequence[Window]) -> float | None:
-    """Energy that the GPUs of a run drew; one that ranks share counts once."""
+    """Energy that the GPUs of a run drew for it; one that ranks share counts once."""
     gpus = {(id(one.window.store), name): w for one, w in zip(ranks, windows, strict=True) for name in _gpus(one)}
-    grown = [window.increase(catalog.GPU_ENERGY_JOULES_TOTAL, name) for (_, name), window in gpus.items()]
+    grown = [_drawn(window, name, ranks[0].run) for (_, name), window in gpus.items()]
     known = [joules for joules in grown if joules is not None]
     return sum(known) if known and len(known) == len(grown) else None
+
+
+def _drawn(window: Window, name: str, run: str) -> float | None:
+    """What a GPU drew; of one that others used as well, the run's part: its share of the SM time.
+
+    In each slice of the window by itself: who comes later shares only what is drawn then. What others used is known
+    where the driver tells it, and the run's own processes are among those it tells of.
+    """
+    whole = window.increase(catalog.GPU_ENERGY_JOULES_TOTAL, name)
+    users = {labels[3] for labels in window.labels(catalog.GPU_PROCESS_SM_RATIO, name)}
+    if whole is None or run not in users or len(users) == 1:
+        return whole
+    parts = [
+        (part.increase(catalog.GPU_ENERGY_JOULES_TOTAL, name) or 0.0, _sm_share(part, name, run))
+        for part in window.parts(SLICES)
+    ]
+    drawn = sum(joules for joules, _ in parts)
+    return whole * (sum(joules * share for joules, share in parts) / drawn if drawn else _sm_share(window, name, run))
+
+
+def _sm_share(window: Window, name: str, run: str) -> float:
+    """The run's part of the SM time that all processes on a GPU used; equal parts while nobody used any."""
+    used: defaultdict[str, float] = defaultdict(float)
+    for labels, series, span in window.inside(catalog.GPU_PROCESS_SM_RATIO, (name,)):
+        used[labels[3]] += sum(series.values[at] for at in span)
+    total = sum(used.values())
+    if total:
+        return used[run] / total
+    return 1 / max(1, len(used))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis import rules, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
@@ -82,10 +82,12 @@ def _worker_lines(summary: Summary) -> list[str]:
 def _verdict_lines(summary: Summary) -> list[str]:
     lines = ["", "## Verdicts", ""]
     for rank, verdict in summary.verdicts:
+        cause = f" Cause: {verdict.cause}." if verdict.name in rules.EXPLAINED else ""
         fix = f" Fix: `{verdict.fix}`." if verdict.fix else ""
         effect = f" Changes: {effect_in_words(verdict.advice)}." if verdict.advice.effect else ""
         gain = f" Gain: {verdict.gain}." if verdict.gain else ""
-        lines.append(f"- rank {rank}: **{verdict.name}** ({verdict.severity}): {verdict.evidence}.{fix}{effect}{gain}")
+        told = f"{verdict.evidence}.{cause}{fix}{effect}{gain}"
+        lines.append(f"- rank {rank}: **{verdict.name}** ({verdict.severity}): {told}")
     return lines if summary.verdicts else [*lines, "None."]
 
 
@@ -115,4 +117,4 @@ def _beside(cell: Cell) -> str:
     """A figure with its change against the first column, bold where that is sure."""
     if not cell.change:
         return cell.text
-    return f"{cell.text} (**{cell.change}**)" if cell.certain else f"{cell.text} ({cell.change})"
+    return f"{cell.text} (**{cell.change}**)" if cell.certain else f"{cell.text} ({cell.marked})"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.diagnosis.follow_up import IDENTITY, Past, follow_ups
+from yoloscope_exporter.diagnosis.follow_up import IDENTITY, FollowUp, Past, follow_ups, heeding
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
     from yoloscope_exporter.reports.summary import Summary
 
 
@@ -32,10 +34,32 @@ def past(summary: Summary) -> Past:
     return Past(summary.run, "", summary.start, identity, settings, speed, peak, told)
 
 
-def followed(summaries: Sequence[Summary]) -> list[str]:
-    """What each run followed of the advice to those before it, and what came of it."""
+def kept(summaries: Sequence[Summary]) -> list[tuple[str, FollowUp]]:
+    """The runs, each with what it followed of the advice to those before it, and what came of it."""
     pasts = [past(summary) for summary in summaries]
-    return [f"{one.run}: {follow}" for one in pasts for follow in follow_ups(pasts, one)]
+    return [(one.run, follow) for one in pasts for follow in follow_ups(pasts, one)]
+
+
+def changed(before: Summary, after: Summary, arguments: Mapping[str, Value]) -> FollowUp:
+    """What came of arguments that nobody had advised."""
+    one, other = past(before).images_per_second, past(after).images_per_second
+    return FollowUp(before.run, "", arguments, None, one, other)
+
+
+def heeded(summaries: Sequence[Summary]) -> list[Summary]:
+    """The same runs; what did not help in one of them is not advised again to it or to those like it after it."""
+    pasts = [past(summary) for summary in summaries]
+    failed = [(one, follow) for one in pasts for follow in follow_ups(pasts, one) if follow.helped is False]
+    return [
+        replace(summary, verdicts=tuple((rank, heeding(verdict, known)) for rank, verdict in summary.verdicts))
+        for summary, now in zip(summaries, pasts, strict=True)
+        for known in [[follow for one, follow in failed if one.identity == now.identity and one.started <= now.started]]
+    ]
+
+
+def followed(summaries: Sequence[Summary]) -> list[str]:
+    """The same in words."""
+    return [f"{run}: {follow}" for run, follow in kept(summaries)]
 
 
 def promises(summaries: Sequence[Summary]) -> list[str]:

@@ -4,13 +4,16 @@ One run is one observation, whatever the number of its batches: from within it, 
 known, not what a repetition would give. Successive parts of a run resemble each other (caches fill, a neighbour comes
 and goes), so the variance of its mean is estimated as for a time series:
 
-- its parts are projected onto the B = 0.4 n^(2/3) slowest cosines, which makes a t test with B degrees of freedom
-  (EWC: Lazarus, Lewis, Stock, Watson 2018, HAR Inference: Recommendations for Practice, JBES 36(4));
+- its parts are projected onto the B = 0.4 n^(2/3), at most 6, slowest cosines, which makes a t test with B degrees of
+  freedom (EWC: Lazarus, Lewis, Stock, Watson 2018, HAR Inference: Recommendations for Practice, JBES 36(4));
 - what is left of slow variation is taken out before and put back afterwards by an AR(1) model (prewhitening: Andrews,
   Monahan 1992, Econometrica 60(4)), its coefficient corrected for the bias of short series (Kendall 1954, Biometrika
   41); the larger variance of the two counts.
 
 Repeated runs are independent of each other: Welch's t test. Several figures at once: Holm 1979, Scand J Statist 6.
+
+That no difference was found does not say that there is none: two figures are equal where the interval of their
+difference lies within what matters (two one-sided tests: Schuirmann 1987, J Pharmacokinet Biopharm 15).
 """
 
 from __future__ import annotations
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 
 CONFIDENCE = 0.95
-#: Of single runs more is asked: a correlation that has to be estimated makes a nominal 5 % of equal pairs 4 to 6 %, and
-#: this at most 2 % (tests/benchmarks/bench_comparison.py).
-CONFIDENCE_OF_ONE = 0.98
+#: Of single runs more is asked: a correlation that has to be estimated makes more than a nominal 5 % of equal pairs
+#: different where a run changes slowly (tests/benchmarks/bench_comparison.py).
+CONFIDENCE_OF_ONE = 0.97
 #: Fewer parts of a run have no cosine (0.4 n^(2/3) < 1).
 FEWEST = 4
+#: Nor more cosines, however many parts: the seventh no longer tells slow changes, such as a neighbour's, from noise.
+MOST_COSINES = 6
 #: Andrews and Monahan's bound: nearer to 1 the correction has no end.
 MOST_ALIKE = 0.97
 
@@ -57,7 +62,7 @@ def within(mean: float, parts: Sequence[Part]) -> Estimate | None:
     total = sum(part.weight for part in parts)
     middle = sum(part.value * part.weight for part in parts) / total
     deviations = [(part.value - middle) * part.weight * len(parts) / total for part in parts]
-    cosines = int(0.4 * len(parts) ** (2 / 3))
+    cosines = min(int(0.4 * len(parts) ** (2 / 3)), MOST_COSINES)
     return Estimate(mean, _long_run_variance(deviations, cosines) / len(parts), cosines)
 
 
@@ -94,24 +99,35 @@ def _correlation(deviations: Sequence[float]) -> float:
     return min(max((raw + 1 / count) / (1 - 3 / count), 0.0), MOST_ALIKE)
 
 
+def difference(before: Estimate, after: Estimate) -> Estimate:
+    """Of two means (Welch)."""
+    total = before.variance + after.variance
+    shares = sum(one.variance**2 / one.freedom for one in (before, after))
+    return Estimate(after.mean - before.mean, total, total**2 / shares if shares else before.freedom + after.freedom)
+
+
+def logarithm(estimate: Estimate) -> Estimate:
+    """Of a mean above zero, so that a difference of two is the logarithm of their ratio."""
+    return Estimate(math.log(estimate.mean), estimate.variance / estimate.mean**2, estimate.freedom)
+
+
 def chance_of_difference(before: Estimate, after: Estimate) -> float:
-    """Probability of a difference at least as large between two equal ones (Welch)."""
-    return _chance(after.mean - before.mean, before.variance, after.variance, (before.freedom, after.freedom))
+    """Probability of a difference at least as large between two equal ones."""
+    return _chance(difference(before, after))
 
 
 def chance_of_less(before: Estimate, after: Estimate, share: float) -> float:
-    """Probability of an `after` at least as small, were it as large as `share` of `before` (one-sided, Welch)."""
-    apart = after.mean - share * before.mean
-    both = _chance(apart, share**2 * before.variance, after.variance, (before.freedom, after.freedom))
-    return both / 2 if apart < 0 else 1 - both / 2
+    """Probability of an `after` at least as small, were it as large as `share` of `before` (one-sided)."""
+    apart = difference(Estimate(share * before.mean, share**2 * before.variance, before.freedom), after)
+    both = _chance(apart)
+    return both / 2 if apart.mean < 0 else 1 - both / 2
 
 
-def _chance(apart: float, one: float, other: float, freedoms: tuple[float, float]) -> float:
-    total = one + other
-    if not total:
-        return 0.0 if apart else 1.0
-    freedom = total**2 / sum(part**2 / own for part, own in zip((one, other), freedoms, strict=True))
-    return beyond(abs(apart) / math.sqrt(total), int(freedom + 1e-9))
+def _chance(apart: Estimate) -> float:
+    """Of a mean at least as far from zero, were it zero."""
+    if not apart.variance:
+        return 0.0 if apart.mean else 1.0
+    return beyond(abs(apart.mean) / math.sqrt(apart.variance), int(apart.freedom + 1e-9))
 
 
 def beyond(t: float, freedom: int) -> float:
@@ -133,7 +149,7 @@ def margin(estimate: Estimate) -> float:
     low, high = 0.0, 1e3
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if beyond(middle, int(estimate.freedom)) > 1 - CONFIDENCE else (low, middle)
+        low, high = (middle, high) if beyond(middle, int(estimate.freedom + 1e-9)) > 1 - CONFIDENCE else (low, middle)
     return high * math.sqrt(estimate.variance)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
-from yoloscope_exporter.measures.series import quantile
+from yoloscope_exporter.measures.series import merged, quantile
 from yoloscope_exporter.reports.curves import Curve, curves
 from yoloscope_exporter.reports.epochs import Epoch, epochs
 from yoloscope_exporter.reports.figures import Figure, figures
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Store
 
 #: What was configured, beside the facts of a run; `workers` and `batch` are those of a rank.
-CONFIGURED = {"workers": catalog.TRAIN_WORKERS, "batch": catalog.TRAIN_BATCH_SIZE}
+CONFIGURED = {"epochs": catalog.TRAIN_EPOCHS, "workers": catalog.TRAIN_WORKERS, "batch": catalog.TRAIN_BATCH_SIZE}
 
 
 class Worker(NamedTuple):
@@ -148,9 +148,10 @@ def _workers(ranks: Sequence[RankWindow]) -> tuple[Worker, ...]:
 
 
 def _latency(ranks: Sequence[RankWindow]) -> dict[float, float]:
+    """Quantiles over the batches of all ranks."""
     metric = catalog.TRAIN_LOADER_BATCH_SECONDS
-    total = ranks[0].window.total(metric, *ranks[0].key)
-    values = {q: quantile(metric, total, q) for q in (0.5, 0.95, 0.99)} if total else {}
+    totals = [total for one in ranks if (total := one.window.total(metric, *one.key))]
+    values = {q: quantile(metric, merged(totals), q) for q in (0.5, 0.95, 0.99)} if totals else {}
     return {q: value for q, value in values.items() if value is not None}
 
 

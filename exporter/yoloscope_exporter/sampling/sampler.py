@@ -20,7 +20,7 @@ import platform
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -135,6 +135,12 @@ class SourceState:
         if self._problem:
             _log.info("collector %s works again", self.name)
         self.reading, self._up, self._succeeded, self._problem = reading, True, wall, ""
+
+    def prune(self) -> None:
+        """Drop what does not hold any more of samples that were read in an earlier cycle."""
+        samples = self.source.collector.holding(self.reading.samples)
+        if samples is not self.reading.samples:
+            self.reading = replace(self.reading, samples=samples)
 
     def expire(self, now: float, deadline: float) -> None:
         """Count a call that has been under way for more than `deadline` seconds as hung."""
@@ -288,6 +294,7 @@ class Sampler:
     def _settle(self, states: Sequence[SourceState], wall: float) -> None:
         for state in states:
             state.settle(wall, self._names_of_others)
+            state.prune()
             state.expire(self._clock(), max(STALE_AFTER, DEADLINE * state.every) * self.interval)
 
     def _names_of_others(self, one: SourceState) -> set[str]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter import registry
+from yoloscope_exporter import DIAGNOSIS_PATH, registry
 from yoloscope_exporter.config import merged
-from yoloscope_exporter.diagnosis.live import DIAGNOSIS_PATH, Live
+from yoloscope_exporter.config.types import Address, is_loopback
+from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.service import log
 from yoloscope_exporter.web.application import application
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.hosts import only_named
 from yoloscope_exporter.web.server import Server
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def running(config: Config) -> Iterator[Exporter]:
 
 def _server(config: Config, app: ASGIApp) -> Server:
     address = config.web_listen_address
+    if isinstance(address, Address) and is_loopback(address.host):
+        app = only_named(app, config.web_allowed_hosts)
     try:
         file = WebConfigFile(config.web_config_file) if config.web_config_file else None
         return Server(address, app, file)

@@ -1,4 +1,4 @@
-"""Signals that `sigwait` receives."""
+"""Signals that `sigwait` receives, and those that ask a command to end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 
+#: What asks a command to end.
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
 def blocked(signals: Collection[signal.Signals]) -> Iterator[set[int]]:
     """Block `signals` in this thread and those it starts, until the block is left; the value is the mask before."""
@@ -18,3 +22,18 @@ def blocked(signals: Collection[signal.Signals]) -> Iterator[set[int]]:
         yield {int(number) for number in before}
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """All of INTERRUPTS unwind the stack like Ctrl-C, so that every child is ended."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

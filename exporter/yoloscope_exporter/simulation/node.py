@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import yoloscope_exporter
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import causes, rules
+from yoloscope_exporter.diagnosis.live import in_labels
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.simulation import timeline
 
 if TYPE_CHECKING:
@@ -198,6 +200,9 @@ def _exporter(moment: Moment) -> Iterator[Sample]:
 def _gpus(moment: Moment) -> Iterator[Sample]:
     for gpu in map(str, range(moment.node.gpus)):
         yield Sample(catalog.GPU_UP, (gpu,), float(gpu in moment.gpus))
+        bus = f"00000000:{16 + 8 * int(gpu):02X}:00.0"
+        facts = (uuid(moment.node, int(gpu)), "NVIDIA H100 80GB HBM3", "580.82.07", "13.0", bus)
+        yield Sample(catalog.GPU_INFO, (gpu, *facts), 1.0)
     for gpu in moment.gpus:
         for part in (_gpu_load, _gpu_heat, _gpu_links, _gpu_errors):
             for metric, labels, value in part(moment, int(gpu)):
@@ -226,8 +231,6 @@ def device_memory(moment: Moment, rank: int) -> tuple[float, float]:
 
 def _gpu_load(moment: Moment, gpu: int) -> Iterator[_Part]:
     utilization, busy = moment.utilization(gpu), moment.busy_seconds(gpu)
-    bus = f"00000000:{16 + 8 * gpu:02X}:00.0"
-    yield catalog.GPU_INFO, (uuid(moment.node, gpu), "NVIDIA H100 80GB HBM3", "580.82.07", "13.0", bus), 1.0
     yield catalog.GPU_UTILIZATION_RATIO, (), utilization
     yield catalog.GPU_BUSY_SECONDS_TOTAL, (), busy
     yield catalog.GPU_UTILIZATION_SAMPLED_RATIO, (), _utilization_histogram(moment, gpu)
@@ -239,6 +242,7 @@ def _gpu_load(moment: Moment, gpu: int) -> Iterator[_Part]:
     yield catalog.GPU_MEMORY_RESERVED_BYTES, (), reserved
     yield catalog.GPU_MEMORY_FREE_BYTES, (), timeline.DEVICE_BYTES - used
     yield catalog.GPU_MEMORY_TOTAL_BYTES, (), timeline.DEVICE_BYTES + reserved
+    yield catalog.GPU_GRAPHICS_ACTIVE_RATIO, (), utilization
     yield catalog.GPU_SM_ACTIVE_RATIO, (), 0.82 * utilization
     yield catalog.GPU_SM_OCCUPANCY_RATIO, (), 0.34 * utilization
     yield catalog.GPU_TENSOR_ACTIVE_RATIO, (), 0.31 * utilization
@@ -258,6 +262,11 @@ def _gpu_heat(moment: Moment, gpu: int) -> Iterator[_Part]:
     celsius = 34 + 32 * utilization + (20 if hot else 0) + 2 * moment.noise("celsius", gpu, every=20.0)
     yield catalog.GPU_POWER_WATTS, (), IDLE_WATTS + DYNAMIC_WATTS * clock * utilization
     yield catalog.GPU_POWER_LIMIT_WATTS, (), LIMIT_WATTS
+    yield catalog.GPU_POWER_LIMIT_MIN_WATTS, (), 200.0
+    yield catalog.GPU_POWER_LIMIT_DEFAULT_WATTS, (), LIMIT_WATTS
+    yield catalog.GPU_POWER_LIMIT_MAX_WATTS, (), LIMIT_WATTS
+    yield catalog.GPU_FAN_SPEED_RATIO, (), 0.3 + 0.6 * utilization
+    yield catalog.GPU_TEMPERATURE_MARGIN_CELSIUS, (), 83.0 - celsius
     energy = IDLE_WATTS * moment.uptime + DYNAMIC_WATTS * moment.busy_seconds(gpu)
     yield catalog.GPU_ENERGY_JOULES_TOTAL, (), energy
     yield catalog.GPU_TEMPERATURE_CELSIUS, ("core",), celsius
@@ -274,6 +283,9 @@ def _gpu_heat(moment: Moment, gpu: int) -> Iterator[_Part]:
         now = hot and share > 0.5 and utilization > 0.1  # noqa: PLR2004 - the reason that is on most of the time
         yield catalog.GPU_THROTTLED, (reason,), float(now)
         yield catalog.GPU_THROTTLED_SECONDS_TOTAL, (reason,), share * hot_seconds
+    for reason in catalog.COUNTED_REASONS:
+        yield catalog.GPU_THROTTLED_SECONDS_TOTAL, (reason,), 0.0
+    yield catalog.GPU_PERSISTENCE_MODE, (), 1.0
     yield catalog.GPU_PERFORMANCE_STATE, (), 0.0 if utilization else 8.0
 
 
@@ -285,6 +297,10 @@ def _gpu_links(moment: Moment, gpu: int) -> Iterator[_Part]:
     yield catalog.GPU_PCIE_LINK_GENERATION_MAX, (), 5.0
     yield catalog.GPU_PCIE_LINK_WIDTH, (), 16.0
     yield catalog.GPU_PCIE_LINK_WIDTH_MAX, (), 16.0
+    yield catalog.GPU_PCIE_REPLAYS_TOTAL, (), 0.0
+    yield catalog.GPU_FABRIC_READY, (), 1.0
+    for fault in catalog.FABRIC_FAULTS:
+        yield catalog.GPU_FABRIC_FAULT, (fault,), 0.0
     exchanged = batches * 160e6 * (moment.node.ranks > 1)
     yield catalog.GPU_NVLINK_RECEIVE_BYTES_TOTAL, (), exchanged
     yield catalog.GPU_NVLINK_TRANSMIT_BYTES_TOTAL, (), exchanged
@@ -296,8 +312,12 @@ def _gpu_errors(moment: Moment, gpu: int) -> Iterator[_Part]:
     sick = moment.node.scenario.dies and gpu == moment.node.gpus - 1 and moment.degraded
     since = moment.progress.since_onset * moment.node.speed if sick else 0.0
     late = since > timeline.DEATH_SECONDS / 2
-    yield catalog.GPU_ECC_ERRORS_TOTAL, ("corrected",), float(int(since * 3))
-    yield catalog.GPU_ECC_ERRORS_TOTAL, ("uncorrected",), float(int(since / 40))
+    for kind, errors in (("corrected", float(int(since * 3))), ("uncorrected", float(int(since / 40)))):
+        yield catalog.GPU_ECC_ERRORS_TOTAL, (kind,), errors
+        yield catalog.GPU_ECC_VOLATILE_ERRORS_TOTAL, (kind,), errors
+        yield catalog.GPU_SRAM_ECC_ERRORS_TOTAL, (kind,), 0.0
+    yield catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, (), 0.0
+    yield catalog.GPU_RECOVERY_ACTION, (), float(late)
     yield catalog.GPU_REMAPPED_ROWS_TOTAL, ("correctable",), float(int(since / 30))
     yield catalog.GPU_REMAPPED_ROWS_TOTAL, ("uncorrectable",), float(late)
     yield catalog.GPU_ROW_REMAP_PENDING, (), float(late)
@@ -357,6 +377,8 @@ def _cpu(moment: Moment) -> Iterator[Sample]:
     for mode, seconds in {**modes, "irq": 0.0, "softirq": 1e-4 * cores * moment.uptime, "steal": 0.0}.items():
         yield Sample(catalog.CPU_SECONDS_TOTAL, (mode,), seconds)
     yield Sample(catalog.CPU_CORES, (), cores)
+    for package in ("0", "1"):
+        yield Sample(catalog.CPU_ENERGY_JOULES_TOTAL, (package,), 60.0 * moment.uptime + 2.5 * (user + system))
     load = _loader_cores(moment) * workers + node.ranks if moment.alive else 0.3
     for window in ("1m", "5m", "15m"):
         yield Sample(catalog.LOAD_AVERAGE, (window,), load * (1 + 0.05 * moment.noise("load", window)))
@@ -416,6 +438,8 @@ def _run(moment: Moment) -> Iterator[Sample]:
         for part in (*parts, _processes) if moment.alive else parts:
             for metric, labels, value in part(moment, int(rank)):
                 yield Sample(metric, (run, rank, *labels), value)
+    if moment.progress.state in DEAD:
+        yield Sample(catalog.TRAIN_POST_MORTEMS_TOTAL, ("kept",), float(moment.node.ranks))
 
 
 def _cgroup(moment: Moment) -> Iterator[_Part]:
@@ -668,13 +692,23 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
     for name in VERDICTS:
         yield catalog.TRAIN_VERDICT, (name,), float(name == verdict)
     if verdict:
-        yield catalog.TRAIN_VERDICT_FIX_INFO, (verdict, rules.BY_NAME[verdict].remedy), 1.0
+        yield catalog.TRAIN_VERDICT_FIX_INFO, (verdict, *in_labels(rules.BY_NAME[verdict].remedy)), 1.0
+    if verdict in DEAD:
+        yield catalog.TRAIN_VERDICT_CAUSE_INFO, (verdict, *_why(verdict)), 1.0
     phases = moment.regime.phases[rank]
     lost = phases["data_wait"] + phases.get("backward_exposed", 0.0)
     if moment.alive and moment.progress.state == "train":
         yield catalog.TRAIN_GOODPUT_RATIO, (), 1 - lost / moment.regime.period
     for cause, seconds in _wasted(moment, rank):
         yield catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, (cause,), seconds
+
+
+def _why(verdict: str) -> tuple[str, str]:
+    """The cause of a death and its evidence."""
+    if verdict == "failed":
+        cause = causes.BY_NAME["cuda_out_of_memory"]
+        return f"{cause.name}: {cause.title}", "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    return "unknown: it was killed from outside", "the process exited without a final state"
 
 
 def _verdict(moment: Moment, rank: int) -> str:

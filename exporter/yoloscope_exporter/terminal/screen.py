@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import colours, rules, signals
+from yoloscope_exporter.diagnosis import causes, colours, rules, signals
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.diagnosis.units import clock, counted, duration
@@ -105,6 +106,8 @@ def _verdict(verdict: Verdict) -> Text:
     text = Text.from_markup(
         f"[{STYLES[verdict.severity]}]{verdict.name}[/] {escape(verdict.title)}: {escape(verdict.evidence)}"
     )
+    if verdict.name in rules.EXPLAINED:
+        text.append(f"\n  cause {verdict.cause}")
     if verdict.severity != rules.OK and verdict.fix:
         text.append(f"\n  fix  {verdict.fix}", style="bold")
         if verdict.advice.effect:
@@ -206,13 +209,20 @@ def _gpus(window: Window) -> Iterator[RenderableType]:
 
 
 def _troubles(window: Window, gpu: str) -> Iterator[str]:
-    """What holds a GPU's clocks down now, and the errors in its life."""
+    """What holds a GPU's clocks down now, the errors in its life, and what the driver asks for."""
     throttled = [labels[1] for labels, on in window.current(catalog.GPU_THROTTLED, gpu).items() if on]
     if throttled:
         yield f"throttled by {', '.join(throttled)}"
     ecc = window.last(catalog.GPU_ECC_ERRORS_TOTAL, gpu, "uncorrected")
     if ecc:
         yield f"{counted(ecc, 'uncorrected ECC error')}"
+    if window.last(catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, gpu):
+        yield "more SRAM errors than NVIDIA allows"
+    if action := int(window.last(catalog.GPU_RECOVERY_ACTION, gpu) or 0):
+        yield f"the driver asks for {dict(enumerate(catalog.RECOVERY_ACTIONS)).get(action, f'action {action}')}"
+    faults = [labels[1] for labels, on in window.current(catalog.GPU_FABRIC_FAULT, gpu).items() if on]
+    if faults:
+        yield f"NVLink fabric: {', '.join(faults)}"
     for labels, count in window.current(catalog.GPU_XID_ERRORS_TOTAL, gpu).items():
         yield f"Xid {labels[1]}" + (f" ({count:.0f} times)" if count > 1 else "")
 
@@ -257,6 +267,8 @@ def changes(now: float, before: Sequence[Diagnosis], after: Sequence[Diagnosis])
             yield Event(now, f"{who}: {diagnosis.state}")
         for verdict in diagnosis.verdicts:
             if verdict.name not in held:
-                yield Event(now, f"{who}: {verdict.name} began", verdict.severity)
+                cause = verdict.cause.partition(":")[0] if verdict.name in DEAD else ""
+                why = f", {cause}" if cause in causes.BY_NAME else ""
+                yield Event(now, f"{who}: {verdict.name} began{why}", verdict.severity)
         for name in held.keys() - {verdict.name for verdict in diagnosis.verdicts}:
             yield Event(now, f"{who}: {name} ended")

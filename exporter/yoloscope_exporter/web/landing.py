@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import __version__, catalog
+from yoloscope_exporter.diagnosis import colours
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -88,6 +89,7 @@ def page(snapshot: Snapshot | None, telemetry_path: str, code: str) -> str:
         code=code,
         words=_WORDS[code],
         version=__version__,
+        colours=colours.STATES.items(),
         links=((telemetry_path, "metrics"), ("/-/ready", "ready"), ("/-/healthy", "healthy")),
         fresh=snapshot is not None,
         trainings=_trainings(snapshot, code) if snapshot else (),
@@ -103,6 +105,7 @@ class _Training:
     rank: str
     state: str
     shown: str
+    cause: str
     progress: str
     batches: str
 
@@ -111,12 +114,14 @@ def _trainings(snapshot: Snapshot, code: str) -> list[_Training]:
     states = {sample.labels[:2]: sample.labels[2] for sample in snapshot.of(catalog.TRAIN_STATE) if sample.value}
     epoch, epochs = _by_rank(snapshot, catalog.TRAIN_EPOCH), _by_rank(snapshot, catalog.TRAIN_EPOCHS)
     batches = _by_rank(snapshot, catalog.TRAIN_BATCHES_TOTAL)
+    causes = {sample.labels[:2]: sample.labels[3] for sample in snapshot.of(catalog.TRAIN_VERDICT_CAUSE_INFO)}
     return [
         _Training(
             run=who[0],
             rank=who[1],
             state=state,
             shown=_STATES_ZH[state] if code == "zh" else state,
+            cause=causes.get(who, ""),
             progress=f"{epoch.get(who, '-')} / {epochs.get(who, '-')}",
             batches=batches.get(who, "-"),
         )

@@ -236,7 +236,8 @@ def starved(w: World) -> None:
     instance = w.host()
     who = w.train(Part(20), Part(25, wait=0.5, busy=0.7), Part(40))
     w.gauge(c.TRAIN_VERDICT, (0, 0), (21, 1), (46, 0), **who, verdict="loader_workers")
-    w.gauge(c.TRAIN_VERDICT_FIX_INFO, (0, None), (21, 1), (46, None), **who, verdict="loader_workers", fix="workers=11")
+    told = {"verdict": "loader_workers", "fix": "workers=11 for each", "fix_zh": "workers=11；每个"}  # noqa: RUF001
+    w.gauge(c.TRAIN_VERDICT_FIX_INFO, (0, None), (21, 1), (46, None), **who, **told)
     w.constant(c.TRAIN_VERDICT, 0, **who, verdict="loader_io")
     w.counter(c.CGROUP_CPU_THROTTLED_PERIODS_TOTAL, (0, 0.5), instance=instance, run=w.name)
     w.counter(c.CGROUP_CPU_THROTTLED_SECONDS_TOTAL, (0, 2), instance=instance, run=w.name)
@@ -376,6 +377,11 @@ def gpu_memory_leaks_until_there_is_none(w: World) -> None:
     instance = w.host()
     who = w.train(Part(70), Part(20, "failed", busy=0), epoch_minutes=5)
     _gpu_fills(w, who, instance, 70, 256 * 2**20 / 300)
+    why = {
+        "cause": "cuda_out_of_memory: the GPU's memory is used up",
+        "evidence": "OutOfMemoryError: CUDA out of memory",
+    }
+    w.gauge(c.TRAIN_VERDICT_CAUSE_INFO, (0, None), (70, 1), **who, verdict="failed", **why)
 
 
 @fault(at=0, mended=14, minutes=30, also=("TrainingFailed",), GpuMemoryLeak=(6, 9))
@@ -730,6 +736,27 @@ def pages_retire(w: World) -> None:
     w.gauge(c.GPU_RETIRED_PAGES_TOTAL, (0, 22), (10, 23), (30, 0), **_on_gpu(w), kind="double_bit")
 
 
+@fault(at=10, mended=30, minutes=50, GpuFaulty__critical=(1, 15))
+def sram_fails(w: World) -> None:
+    """More uncorrected errors of the SRAM than NVIDIA allows, until the board is replaced."""
+    w.host()
+    w.gauge(c.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, (0, 0), (10, 1), (30, 0), **_on_gpu(w))
+
+
+@fault(at=10, mended=30, minutes=50, GpuFaulty__warning=(1, 15))
+def driver_asks_for_a_reset(w: World) -> None:
+    """The driver's recovery action is a reset."""
+    w.host()
+    w.gauge(c.GPU_RECOVERY_ACTION, (0, 0), (10, 1), (30, 0), **_on_gpu(w))
+
+
+@fault(at=10, mended=30, minutes=50, GpuFaulty__warning=(1, 15))
+def fabric_loses_bandwidth(w: World) -> None:
+    """The GPU's part of the NVLink fabric has less bandwidth than it should."""
+    w.host()
+    w.gauge(c.GPU_FABRIC_FAULT, (0, 0), (10, 1), (30, 0), **_on_gpu(w), fault="degraded_bandwidth")
+
+
 @fault(at=20, mended=35, minutes=50, GpuThermalSlowdown__warning=(10.5, 9.5))
 def overheats(w: World) -> None:
     """A fan fails."""
@@ -790,6 +817,14 @@ def nearly_too_hot(w: World) -> None:
     """Five degrees below the limit."""
     w.host()
     w.gauge(c.GPU_TEMPERATURE_CELSIUS, (0, 65), (15, 85), (35, 65), **_on_gpu(w), sensor="core")
+
+
+@fault(at=15, mended=35, minutes=45, GpuThermalSlowdown__info=(10, 4.75))
+def nearly_too_hot_without_a_limit(w: World) -> None:
+    """A card whose driver tells no limit: its own margin falls to five degrees."""
+    w.host()
+    w.gauge(c.GPU_TEMPERATURE_LIMIT_CELSIUS, (0, None), **_on_gpu(w), kind="slowdown")
+    w.gauge(c.GPU_TEMPERATURE_MARGIN_CELSIUS, (0, 25), (15, 5), (35, 25), **_on_gpu(w))
 
 
 @fault(at=15, mended=35, minutes=50, GpuNvlinkErrors=(8.25, 6.5))

@@ -191,6 +191,10 @@ class World:
         self.constant(c.GPU_ECC_ERRORS_TOTAL, 0, **where, kind="uncorrected")
         self.constant(c.GPU_ROW_REMAP_PENDING, 0, **where)
         self.constant(c.GPU_ROW_REMAP_FAILURE, 0, **where)
+        self.constant(c.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, 0, **where)
+        self.constant(c.GPU_RECOVERY_ACTION, 0, **where)
+        for fault in c.FABRIC_FAULTS:
+            self.constant(c.GPU_FABRIC_FAULT, 0, **where, fault=fault)
         for kind in ("single_bit", "double_bit"):
             self.constant(c.GPU_RETIRED_PAGES_TOTAL, 0, **where, kind=kind)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 import urllib.request
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from yoloscope_exporter.client.fetch import fetch, opener
+from yoloscope_exporter.client import fetch as module
+from yoloscope_exporter.client.fetch import SourceError, fetch, masked, opener, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Answer = Callable[[str, str, dict[str, str]], tuple[int, bytes]]
 
@@ -37,3 +41,82 @@ def test_proxy_is_not_asked_for_this_machine(serve: Callable[[Answer], str], mon
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     assert fetch(serve(lambda *_: (200, b"here"))) == b"here"
+
+
+# --- what must not happen --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def redirecting(target: str) -> Iterator[str]:
+    """A server that sends everybody to `target`."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", target)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://li:secret@127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_passwords_stay_with_their_origin(serve: Callable[[Answer], str]) -> None:
+    """Another port is another server, whoever sends us there; the same one gets the password again."""
+    seen: list[dict[str, str]] = []
+
+    def answer(path: str, _: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        seen.append(headers)
+        return 200, path.encode()
+
+    url = serve(answer)
+    fetch(url.replace("//", "//li:secret@"))
+    assert seen.pop()["Authorization"].startswith("Basic ")
+    with redirecting(f"{url}/there") as first:
+        assert fetch(first) == b"/there"
+    assert "Authorization" not in seen.pop()
+
+
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1:1/a", "file:///etc/passwd"])
+def test_no_other_scheme_is_followed(target: str) -> None:
+    """An exporter must not make us read files, or ask other services."""
+    with redirecting(target) as url, pytest.raises(SourceError, match=r"redirects to|302") as raised:
+        fetch(url)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://li:secret@host/", "http://li:secret@/", "http://li:secret@127.0.0.1:1/"])
+def test_errors_name_no_password(url: str) -> None:
+    """They end up in logs and chats."""
+    with pytest.raises(SourceError) as raised:
+        fetch(url)
+    assert "secret" not in str(raised.value)
+    assert masked("https://li:secret@host:1/a@b?c") == "https://host:1/a@b?c"
+    assert masked("li:secret@host") == "host"
+
+
+def test_too_much_is_refused(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer says what to ask for instead."""
+    monkeypatch.setattr(module, "MOST_BYTES", 1_000_000)
+    assert len(fetch(serve(lambda *_: (200, b"x" * 1_000_000)))) == 1_000_000
+    with pytest.raises(SourceError, match="more than 1 MB: ask for less time or one run"):
+        fetch(serve(lambda *_: (200, b"x" * 1_000_001)))
+
+
+def test_who_dribbles_holds_nobody_up(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of the whole answer counts."""
+    monkeypatch.setattr(module, "LONGEST_SECONDS", 0.0)
+    with pytest.raises(SourceError, match="takes more than 0 s"):
+        fetch(serve(lambda *_: (200, b"x" * 100)))
+
+
+def test_terminals_are_not_steered(serve: Callable[[Answer], str]) -> None:
+    """An answer's text is shown, not obeyed."""
+    with pytest.raises(SourceError) as raised:
+        fetch(serve(lambda *_: (400, b'{"error": "\\u001b[2J\\u202eno"}')))
+    assert str(raised.value).endswith("?[2J?no")
+    assert printable("训练/实验\u3000é\n") == "训练/实验\u3000é\n"

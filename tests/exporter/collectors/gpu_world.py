@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import Collector, Context, NoData, Trainer
 from yoloscope_exporter.collectors.gpu import collectors
 from yoloscope_exporter.config import defaults
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.catalog import Metric, Sample
 
 NOON = 1_700_000_000.0
+OF_THE_LOST = (catalog.GPU_UP, catalog.GPU_INFO, catalog.GPU_XID_ERRORS_TOTAL)
 
 
 @dataclass
@@ -88,8 +90,8 @@ class Series(list["Sample"]):
         return self.of(metric)[labels]  # type: ignore[return-value]
 
     def gpus(self) -> set[str]:
-        """GPUs that have more than `gpu_up`."""
-        return {sample.labels[0] for sample in self if sample.metric.name != "yoloscope_gpu_up"}
+        """GPUs that have more than what a lost one keeps: `gpu_up`, its facts and its Xid errors."""
+        return {sample.labels[0] for sample in self if sample.metric not in OF_THE_LOST}
 
 
 @contextlib.contextmanager

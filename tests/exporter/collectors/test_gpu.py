@@ -168,6 +168,7 @@ def test_gpm_without_waiting(world: GpuWorld) -> None:
     """GPM has nothing in the first cycle and means over the cycle from then on."""
     assert not world.cycle().of(catalog.GPU_SM_ACTIVE_RATIO)
     series = world.cycle()
+    assert series.value(catalog.GPU_GRAPHICS_ACTIVE_RATIO, "0") == pytest.approx(0.96)
     assert series.value(catalog.GPU_SM_ACTIVE_RATIO, "0") == pytest.approx(0.96)
     assert series.value(catalog.GPU_SM_OCCUPANCY_RATIO, "0") == pytest.approx(0.48)
     assert series.value(catalog.GPU_TENSOR_ACTIVE_RATIO, "0") == pytest.approx(0.384)

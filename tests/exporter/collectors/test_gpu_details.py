@@ -37,6 +37,9 @@ def test_limits_and_links(world: GpuWorld) -> None:
     world.fake.set({"gpu.0.pcie_width": 8, "gpu.0.pcie_generation": 1, "gpu.0.encoder_utilization": 25})
     series = details(world)
     assert series.value(catalog.GPU_POWER_LIMIT_WATTS, "0") == pytest.approx(700)
+    assert series.value(catalog.GPU_POWER_LIMIT_MIN_WATTS, "0") == pytest.approx(200)
+    assert series.value(catalog.GPU_POWER_LIMIT_DEFAULT_WATTS, "0") == pytest.approx(700)
+    assert series.value(catalog.GPU_POWER_LIMIT_MAX_WATTS, "0") == pytest.approx(700)
     assert series.of(catalog.GPU_TEMPERATURE_LIMIT_CELSIUS) == {
         ("0", "slowdown"): 89,
         ("0", "shutdown"): 92,
@@ -63,6 +66,130 @@ def test_errors_of_memory_and_links(world: GpuWorld) -> None:
     kinds = {"replay": 6, "recovery": 0, "crc": 9, "ecc": 0}
     assert series.of(catalog.GPU_NVLINK_ERRORS_TOTAL) == {("0", kind): count for kind, count in kinds.items()}
     assert not series.of(catalog.GPU_RETIRED_PAGES_TOTAL), "an H100 remaps rows"
+
+
+def test_errors_since_the_driver_was_loaded(world: GpuWorld) -> None:
+    """Volatile ECC errors beside those of the device's life, and packets that PCIe sent again."""
+    world.fake.set({"gpu.0.field.3": 2, "gpu.0.field.4": 1, "gpu.0.field.6": 9, "gpu.0.field.94": 31})
+    series = details(world)
+    assert series.of(catalog.GPU_ECC_VOLATILE_ERRORS_TOTAL) == {("0", "corrected"): 2, ("0", "uncorrected"): 1}
+    assert series.value(catalog.GPU_ECC_ERRORS_TOTAL, "0", "uncorrected") == 9
+    assert series.value(catalog.GPU_PCIE_REPLAYS_TOTAL, "0") == 31
+
+
+def test_sram(world: GpuWorld) -> None:
+    """Both kinds of uncorrected errors of the SRAM together, and the flag that there were too many."""
+    world.fake.set({"gpu.0.sram_corrected": 8, "gpu.0.sram_parity": 2, "gpu.0.sram_secded": 1})
+    series = details(world)
+    assert series.of(catalog.GPU_SRAM_ECC_ERRORS_TOTAL) == {("0", "corrected"): 8, ("0", "uncorrected"): 3}
+    assert series.value(catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, "0") == 0
+    world.fake.set({"gpu.0.sram_threshold": 1})
+    assert details(world).value(catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, "0") == 1
+
+
+@pytest.mark.parametrize("degrees", [27, 0, -3])
+def test_margin_has_a_sign(world: GpuWorld, degrees: int) -> None:
+    """Beyond the slowdown the margin is below zero; -1 is no blank value here."""
+    world.fake.set({"gpu.0.temperature_margin": degrees})
+    assert details(world).value(catalog.GPU_TEMPERATURE_MARGIN_CELSIUS, "0") == degrees
+
+
+def test_fan_recovery_and_persistence(world: GpuWorld) -> None:
+    """A fan's speed as a ratio, which may pass 1; what the driver wants done; whether it stays loaded."""
+    world.fake.set({"gpu.0.fans": 1, "gpu.0.fan_speed": 105, "gpu.0.field.230": 2, "gpu.0.persistence": 0})
+    series = details(world)
+    assert series.value(catalog.GPU_FAN_SPEED_RATIO, "0") == pytest.approx(1.05)
+    assert catalog.RECOVERY_ACTIONS[int(series.value(catalog.GPU_RECOVERY_ACTION, "0"))] == "node_reboot"
+    assert series.value(catalog.GPU_PERSISTENCE_MODE, "0") == 0
+
+
+def test_limits_that_are_only_counted(world: GpuWorld) -> None:
+    """Board limit and reliability have a count and no state, which stays absent."""
+    world.fake.set({"gpu.0.field.77": 2_500_000_000, "gpu.0.field.79": 4_000_000})
+    seconds = details(world).of(catalog.GPU_THROTTLED_SECONDS_TOTAL)
+    assert seconds == {("0", "board_limit"): 2.5, ("0", "reliability"): 0.004}
+    assert not {reason for _, reason in world.cycle().of(catalog.GPU_THROTTLED)} & set(catalog.COUNTED_REASONS)
+
+
+FABRIC = {"degraded_bandwidth": 0, "route_recovery": 2, "route_unhealthy": 4, "access_timeout_recovery": 6}
+
+
+@pytest.mark.parametrize("fault", FABRIC)
+def test_fabric_faults(world: GpuWorld, fault: str) -> None:
+    """Each fault by its two bits of the health mask; all others are known to be none."""
+    world.fake.set({"gpu.0.fabric_state": 3, "gpu.0.fabric_health": 0x1AA ^ (3 << FABRIC[fault])})
+    series = details(world)
+    assert series.value(catalog.GPU_FABRIC_READY, "0") == 1
+    faults = {name: value for (_, name), value in series.of(catalog.GPU_FABRIC_FAULT).items()}
+    assert faults == dict.fromkeys(catalog.FABRIC_FAULTS, 0.0) | {fault: 1.0}
+
+
+def test_fabric_that_is_wrong_or_not_ready(world: GpuWorld) -> None:
+    """A wrong configuration is a fault whatever is wrong with it; what a driver cannot tell is absent."""
+    world.fake.set({"gpu.0.fabric_state": 3, "gpu.0.fabric_health": 0x502})
+    assert details(world).of(catalog.GPU_FABRIC_FAULT) == {
+        ("0", "degraded_bandwidth"): 0,
+        ("0", "incorrect_configuration"): 1,
+    }
+    for lines in ({"gpu.0.fabric_state": 2}, {"gpu.0.fabric_state": 3, "gpu.0.fabric_status": 999}):
+        world.fake.set(lines)
+        series = details(world)
+        assert series.value(catalog.GPU_FABRIC_READY, "0") == 0
+        assert not series.of(catalog.GPU_FABRIC_FAULT), "its health is not known before it has joined"
+
+
+def test_what_a_device_does_not_have_is_absent(world: GpuWorld) -> None:
+    """Never 0: no fan, no fabric, no margin, no recovery action; refused once, none is asked for again."""
+    lines = {f"fail.nvmlDeviceGet{name}": 3 for name in ("SramEccErrorStatus", "PersistenceMode", "TotalEccErrors")}
+    limits = ("PowerManagementDefaultLimit", "PowerManagementLimitConstraints")
+    lines |= {f"fail.nvmlDeviceGet{name}": 3 for name in limits}
+    world.fake.set({**lines, "gpu.0.field.77.fail": 3, "gpu.0.field.79.fail": 3, "gpu.0.field.94.fail": 3})
+    for _ in range(2):
+        series = details(world)
+    absent = {
+        catalog.GPU_FAN_SPEED_RATIO,
+        catalog.GPU_FABRIC_READY,
+        catalog.GPU_FABRIC_FAULT,
+        catalog.GPU_TEMPERATURE_MARGIN_CELSIUS,
+        catalog.GPU_RECOVERY_ACTION,
+        catalog.GPU_SRAM_ECC_ERRORS_TOTAL,
+        catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED,
+        catalog.GPU_ECC_VOLATILE_ERRORS_TOTAL,
+        catalog.GPU_PERSISTENCE_MODE,
+        catalog.GPU_POWER_LIMIT_MIN_WATTS,
+        catalog.GPU_POWER_LIMIT_DEFAULT_WATTS,
+        catalog.GPU_POWER_LIMIT_MAX_WATTS,
+        catalog.GPU_PCIE_REPLAYS_TOTAL,
+        catalog.GPU_THROTTLED_SECONDS_TOTAL,
+    }
+    assert not {sample.metric for sample in series} & absent
+    refused = ("FanSpeed", "MarginTemperature", "SramEccErrorStatus", "PersistenceMode")
+    assert [world.library.calls(f"nvmlDeviceGet{name}") for name in refused] == [1] * len(refused)
+    assert not world.rejected
+
+
+FIFTH = {f"gpu.0.field.{field}.fail": 3 for field in (38, 45, 52, 59, 160)} | {
+    "gpu.0.fail.nvmlDeviceGetNvLinkErrorCounter": 3
+}
+
+
+def test_nvlink_errors_of_generation_5(world: GpuWorld) -> None:
+    """Blackwell counts other kinds, on each link; links that are down do not hide those that are up."""
+    world.fake.set(FIFTH | {"gpu.0.nvlink_links": 4})
+    world.fake.set({"gpu.0.field.208": 4, "gpu.0.field.211": 0, "gpu.0.field.214": 1, "gpu.0.field.215": 3})
+    kinds = {"receive": 4, "integrity": 0, "recovery_failed": 1, "recovery": 3}
+    for _ in range(2):
+        series = details(world)
+        assert series.of(catalog.GPU_NVLINK_ERRORS_TOTAL) == {("0", kind): count for kind, count in kinds.items()}
+
+
+def test_nvlink_errors_of_generation_5_are_asked_once_where_there_are_none(world: GpuWorld) -> None:
+    """A device without them is not asked for ninety fields every ten seconds."""
+    world.fake.set(FIFTH)
+    details(world)
+    calls = world.library.calls("nvmlDeviceGetFieldValues")
+    assert not details(world).of(catalog.GPU_NVLINK_ERRORS_TOTAL)
+    assert world.library.calls("nvmlDeviceGetFieldValues") == calls + 2, "the fast half's, and the slow one's"
 
 
 def test_nvlink_errors_link_by_link(world: GpuWorld) -> None:

@@ -7,7 +7,16 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from yoloscope_exporter.collectors.gpu.values import BLANKS, MAX_GAP, BusyTime, Integral, Monotonic, fault
+from yoloscope_exporter.collectors.gpu.values import (
+    BLANKS,
+    ENOUGH,
+    MAX_GAP,
+    BusyTime,
+    Integral,
+    Monotonic,
+    StateCheck,
+    fault,
+)
 
 ratios = st.floats(0, 1)
 gaps = st.floats(0.01, 5)
@@ -86,6 +95,44 @@ def test_monotonic_refuses_once_and_believes_twice(high: int, low: int, more: in
     assert guard.accepts(high + low)
     assert not guard.accepts(low)
     assert guard.accepts(low + more)
+
+
+milliseconds = st.integers(0, 1000).map(lambda number: number / 1000)
+shares = st.lists(milliseconds, min_size=1, max_size=80)
+
+
+@given(shares, st.integers(0, 10**9).map(lambda number: number / 1000))
+def test_true_count_of_a_state_is_always_borne_out(parts: list[float], before: float) -> None:
+    """Whatever the share of each second, and whatever was counted before anybody looked, where looks see what is."""
+    check, counted = StateCheck(), before
+    for second, share in enumerate(parts):
+        assert check.bears_out(float(second), counted - before, counted)
+        counted += share
+
+
+def test_count_that_was_set_back_is_judged_from_there() -> None:
+    """A reset of the GPU takes the count back to nothing; what it counts from then on is borne out."""
+    check = StateCheck()
+    assert all(check.bears_out(float(second), float(second), 100.0 + second) for second in range(20))
+    assert all(check.bears_out(float(second), float(second), second - 20.0) for second in range(20, 40))
+
+
+@given(shares)
+def test_state_between_two_looks_is_no_fault_of_the_count(parts: list[float]) -> None:
+    """What was counted and not seen is borne out: a look a second misses most of what is short."""
+    check, counted = StateCheck(), 0.0
+    for second, share in enumerate(parts):
+        counted += share
+        assert check.bears_out(float(second + 1), 0.0, counted)
+
+
+@given(st.integers(0, 999).map(lambda nanoseconds: nanoseconds * 1e-9) | st.floats(1e-6, 1e3))
+def test_setting_is_never_borne_out_by_a_lasting_state(setting: float) -> None:
+    """A number that stands still is found out as soon as the state has lasted for some seconds, the small at once."""
+    check = StateCheck()
+    answers = [check.bears_out(float(second), float(second), setting) for second in range(int(ENOUGH) + 1)]
+    assert not answers[-1]
+    assert answers[0] == (setting == 0 or setting >= 1e-6)
 
 
 @given(st.one_of(st.sampled_from(sorted(BLANKS)), st.just(math.nan), st.floats(2.0**62, allow_nan=False)))

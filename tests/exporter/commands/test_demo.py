@@ -51,7 +51,8 @@ def test_demo(tmp_path: Path) -> None:
     learned = re.findall(r"best mAP50 \| ([\d.]+) \| ([\d.]+)", report)[0]
     assert min(map(float, learned)) > 0.3
     promises = done.stdout[done.stdout.index("promised and delivered") :]
-    assert re.search(r"demo-fixed .*x: [\d.]+ -> [\d.]+", re.sub(r"[│\n ]+", " ", promises))
+    told = re.sub(r"[│\n ]+", " ", promises)
+    assert re.search(r"demo-fixed (cache|workers)=.* [\d.]+x \([\d.]+ -> [\d.]+", told), promises
     assert (tmp_path / "demo-output/report.html").read_text().count("<svg") > 2
     assert not below(tmp_path)
 

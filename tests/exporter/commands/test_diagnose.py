@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import subprocess
 import sys
@@ -157,7 +158,9 @@ def test_a_running_exporter(tmp_path: Path) -> None:
         found = json.loads(run("--exporter", exporter.server.url, "--format", "json").output)
     assert result.exit_code == 2
     assert "yoloscope run --" in result.output
-    assert found == {"runs": [], "notes": [], "from": None, "to": None}
+    (note,) = found.pop("notes")
+    assert note == f"told by the exporter at {exporter.server.url} (user {getpass.getuser()})"
+    assert found == {"runs": [], "from": None, "to": None}
 
 
 def test_verbose_says_what_was_not_judged(starved: Path) -> None:

@@ -167,7 +167,7 @@ def test_the_end_of_a_real_training(service: Service, tmp_path: Path) -> None:
     assert done.code == 0, done.output
     (got,) = service.got
     assert re.match(r"\S*test\S* finished after \d", got["title"])
-    assert re.search(r"epochs 2 · images/s \d", got["message"])
+    assert re.search(r"epochs 2/2 · images/s \d", got["message"])
 
 
 def test_a_command_without_a_run(environ: dict[str, str], service: Service) -> None:

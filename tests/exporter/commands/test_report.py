@@ -128,13 +128,14 @@ def test_gate_on_one_run_each_says_what_it_cannot_tell(folder: Path, first: str,
     """Whichever way it ends; and it never claims 95 %."""
     line = run(folder / first, folder / second, "--gate", "5%", "--markdown", folder / "g.md").stderr.splitlines()[-1]
     assert line.startswith("gate: ")
+    assert " (x " in line
     assert "One run each says nothing about what a repetition would give" in line
     assert "95%" not in line
 
 
 def test_gate_asks_more_of_one_run_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A doubt of 3 % is small enough of repetitions only."""
-    monkeypatch.setattr(report, "chance_of_slowdown", lambda *_: 0.03)
+    """A doubt of 4 % is small enough of repetitions only."""
+    monkeypatch.setattr(report, "chance_of_slowdown", lambda *_: 0.04)
     starved, mended = folder / "starved.om", folder / "mended.om.gz"
     assert run(mended, starved, "--gate", "5%").exit_code == 0
     assert run(mended, mended, "--vs", starved, starved, "--gate", "5%").exit_code == 1

@@ -119,6 +119,7 @@ def test_bad_files_are_named(tmp_path: Path, content: str, expected: str) -> Non
         ("--web.listen-address=unix:run/x.sock", "or unix:/run/x.sock"),
         ("--web.listen-address=host:99999", "invalid address 'host:99999'"),
         ("--web.listen-address=::1:9911", "invalid address '::1:9911'"),
+        ("--web.allowed-hosts=http://a:1", "invalid host name 'http://a:1': use for example gpu-node-7.example.org"),
         ("--web.telemetry-path=metrics", "invalid path 'metrics': use for example /metrics"),
         ("--web.telemetry-path=/-/ready", "invalid path '/-/ready': use for example /metrics"),
         ("--web.telemetry-path=/api/v1/diagnosis", "invalid path '/api/v1/diagnosis': use for example /metrics"),

@@ -26,6 +26,10 @@ MESSAGES = {
         ("RuntimeError", "CUDA error: uncorrectable ECC error encountered"),
         ("RuntimeError", "CUDA error: unspecified launch failure"),
     ],
+    "driver_mismatch": [
+        ("RuntimeError", "CUDA error: system has unsupported display driver / cuda driver combination"),
+        ("NVMLError_LibRmVersionMismatch", "Driver/library version mismatch"),
+    ],
     "cuda_no_kernel_image": [("RuntimeError", "CUDA error: no kernel image is available for execution on the device")],
     "cuda_driver": [
         ("RuntimeError", "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"),
@@ -112,6 +116,35 @@ def test_an_exception_names_its_cause(name: str, exception: str, message: str) -
         ("scheduler", ended("killed", end_signal="SIGTERM", end_slurm_job_id="77")),
         ("eviction", ended("killed", end_signal="SIGTERM", end_pod="train-0")),
         ("terminated", ended("killed", end_signal="SIGTERM")),
+        ("hangup", ended("killed", end_signal="SIGHUP")),
+        ("node_rebooted", ended("killed", end_event="reboot")),
+        ("slurm_time_limit", ended("killed", end_event="job_over", end_signal="SIGTERM", end_slurm_job_id="77")),
+        ("slurm_time_limit", ended("killed", end_event="job_over", end_slurm_job_id="77")),
+        ("slurm_cancelled", ended("killed", end_event="job_cancelled", end_signal="SIGTERM", end_slurm_job_id="77")),
+        ("slurm_requeued", ended("killed", end_event="job_requeued", end_signal="SIGTERM", end_slurm_job_id="77")),
+        ("gpu_lost", ended("killed", {"gpu_gone": 1.0}, death_gpu="2")),
+        ("gpu_lost", ended("killed", end_signal="SIGTERM", death_gpu="2", xid="43, 79")),
+        ("gpu_lost", ended(numbers={"gpu_gone": 1.0}, end_exception="RuntimeError", end_message="CUDA error: unknown")),
+        (
+            "cuda_illegal_access",
+            ended(
+                end_exception="RuntimeError",
+                end_message="CUDA error: unspecified launch failure",
+                xid="31",
+                death_gpu="2",
+            ),
+        ),
+        ("eviction_memory", ended("killed", {"node_memory_left_bytes": 2e8}, end_signal="SIGTERM", end_pod="train-0")),
+        ("eviction_memory", ended("killed", {"node_memory_left_bytes": 2e8}, end_pod="train-0")),
+        ("eviction_disk", ended("killed", {"nodefs_left": 0.08}, end_signal="SIGTERM", end_pod="train-0")),
+        (
+            "eviction",
+            ended(
+                "killed", {"nodefs_left": 0.3, "node_memory_left_bytes": 9e9}, end_signal="SIGTERM", end_pod="train-0"
+            ),
+        ),
+        ("disk_full", ended(numbers={"gpu_gone": 1.0}, end_exception="OSError", end_message="[Errno 28] No space")),
+        ("out_of_memory_kill", ended("killed", end_cause="out_of_memory_kill", end_event="reboot")),
         ("launcher", ended("killed", {"peers_failed": 1.0}, end_signal="SIGTERM", end_slurm_job_id="77")),
         ("out_of_memory_kill", ended("killed", {"oom_kills": 1.0})),
         ("node_out_of_memory_kill", ended("killed", {"node_oom_kills": 1.0})),
@@ -155,7 +188,8 @@ def test_a_broken_connection_is_no_lost_rank_where_there_is_none() -> None:
 def test_every_cause_is_shown_by_a_test_and_documented() -> None:
     """At least fifteen; in both languages."""
     shown = set(MESSAGES) | {"native_crash", "collective_abort", "scheduler", "eviction", "terminated", "launcher"}
-    shown |= {"out_of_memory_kill", "node_out_of_memory_kill", "worker_out_of_memory"}
+    shown |= {"out_of_memory_kill", "node_out_of_memory_kill", "worker_out_of_memory", "hangup", "node_rebooted"}
+    shown |= {"slurm_time_limit", "slurm_cancelled", "slurm_requeued", "eviction_memory", "eviction_disk"}
     assert shown == causes.BY_NAME.keys()
     assert len(shown) >= 15
     for page in ("diagnose.md", "diagnose.zh-CN.md"):

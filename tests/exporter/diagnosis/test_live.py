@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis.live import FIX_LENGTH, Live, _shortened
+from yoloscope_exporter.diagnosis.live import FIX_LENGTH, Live, in_labels
+from yoloscope_exporter.diagnosis.whole_run import energy
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
-from tests.recordings.model import Plan, moments
+from tests.recordings.model import START, Plan, moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,8 +49,21 @@ def test_live_publishes_what_to_do() -> None:
     watching, last = live(replace(STARVED, end="running"))
     told = watching.diagnoses[0].verdicts[0]
     assert told.fix.startswith("workers=")
-    key = (STARVED.run, "0", "loader_workers", _shortened(told.fix))
+    key = (STARVED.run, "0", "loader_workers", *in_labels(told.fix))
     assert [labels for name, labels in last if name == catalog.TRAIN_VERDICT_FIX_INFO.name] == [key]
+
+
+def test_live_publishes_why_a_rank_died() -> None:
+    """One series with the cause and what tells it; none of a rank that lives or ended well."""
+    dead = replace(STARVED, stop=50, end="killed", oom_killed=1)
+    _, last = live(dead)
+    (labels,) = [labels for name, labels in last if name == catalog.TRAIN_VERDICT_CAUSE_INFO.name]
+    assert labels[:3] == (dead.run, "0", "killed")
+    assert labels[3].startswith("out_of_memory_kill: the kernel's OOM killer")
+    assert "OOM kills in the run's cgroup: 1" in labels[4]
+    for end in ("running", "finished"):
+        _, last = live(replace(STARVED, stop=50, end=end))
+        assert not [labels for name, labels in last if name == catalog.TRAIN_VERDICT_CAUSE_INFO.name]
 
 
 def test_a_fix_whose_numbers_waver_is_one_series_in_ten_minutes() -> None:
@@ -64,11 +78,11 @@ def test_a_fix_whose_numbers_waver_is_one_series_in_ten_minutes() -> None:
     assert len(set(said)) == 1
 
 
-@pytest.mark.parametrize("text", ["word " * 100, "x" * 500])
-def test_a_fix_has_at_most_200_characters(text: str) -> None:
+@pytest.mark.parametrize("text", ["word " * 100, "x" * 500, "workers=2; " * 50])
+def test_a_fix_has_at_most_200_characters_in_each_language(text: str) -> None:
     """So that a label is bounded."""
-    assert len(_shortened(text)) <= FIX_LENGTH
-    assert _shortened("workers=12; more") == "workers=12; more"
+    assert [len(told) <= FIX_LENGTH for told in in_labels(text)] == [True, True]
+    assert in_labels("workers=12; more") == ("workers=12; more", "workers=12；more")  # noqa: RUF001
 
 
 @pytest.mark.parametrize("every", [1.0, 1.3, 2.0, 3.0, 5.0])
@@ -197,3 +211,56 @@ def test_live_remembers_what_was_advised_to_an_earlier_run() -> None:
         watching.feed(time, samples)
     (found,) = next(told.followed for told in watching.diagnoses if told.run == "second")
     assert (found.run, found.arguments, found.helped) == ("first", {"workers": 4}, True)
+
+
+def test_live_does_not_advise_again_what_did_not_help() -> None:
+    """Four workers are four times as slow: more of them are not advised, in the document nor as a metric."""
+    watching, end, last = Live(), 0.0, []
+    for run, workers in (("first", 1), ("second", 4)):
+        plan = replace(STARVED, run=run, workers=workers, prep=lambda _, slow=0.5 * workers: slow, end="running")
+        for time, samples in moments(plan, 1.0, start=end + 120 if end else START):
+            last, end = list(watching.feed(time, samples)), time
+    second = next(told for told in watching.diagnoses if told.run == "second")
+    assert [follow.helped for follow in second.followed] == [False]
+    assert "workers" not in {name for verdict in second.verdicts for name in verdict.advice.arguments}
+    assert any("workers is not advised again" in verdict.fix for verdict in second.verdicts)
+    fixes = [s.labels for s in last if s.metric.name == catalog.TRAIN_VERDICT_FIX_INFO.name and s.labels[0] == "second"]
+    assert fixes
+    assert not [labels for labels in fixes if "workers=" in labels[3].partition(" is not advised again")[0]]
+
+
+def test_live_remembers_the_whole_run() -> None:
+    """What a run was held back by for most of its time is told when it has ended, with its share and its energy."""
+    watching, _ = live(STARVED)
+    (told,) = [one for one in watching.diagnoses if one.run == STARVED.run]
+    assert told.state == "finished"
+    assert told.verdicts == ()
+    assert [verdict.name for verdict in told.whole_run] == ["loader_workers"]
+    assert told.whole_run[0].share is not None
+    assert 0.5 < told.whole_run[0].share <= 1.0
+    assert told.whole_run[0].fix.startswith("workers=")
+
+
+def test_the_energy_of_a_run_is_that_of_its_gpus() -> None:
+    """From the first moment that it was seen to its end, with its set-up; what the GPU draws afterwards is not its."""
+    watching, drawn, ended = Live(), [], False
+    for time, samples in moments(STARVED, 1.0):
+        rows = [*samples, Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("0",), 100.0 * time)]
+        states = {s.labels[2] for s in rows if s.metric is catalog.TRAIN_STATE and s.value == 1}
+        ended |= bool(states & {"finished"})
+        drawn += [] if ended or not states else [100.0 * time]
+        watching.feed(time, rows)
+    assert energy(watching.diagnoses) == pytest.approx(drawn[-1] - drawn[0], abs=1000.0)
+    assert energy([replace(one, joules={}) for one in watching.diagnoses]) is None
+
+
+def test_another_run_under_the_same_name_begins_anew() -> None:
+    """Nothing of the one before is told of it."""
+    watching, last = Live(), 0.0
+    for plan in (STARVED, replace(STARVED, workers=8, end="running")):
+        shift = last + 5.0 - next(time for time, _ in moments(plan, 1.0)) if last else 0.0
+        for time, samples in moments(plan, 1.0):
+            last = time + shift
+            watching.feed(last, samples)
+    (told,) = [one for one in watching.diagnoses if one.run == STARVED.run]
+    assert "loader_workers" not in [verdict.name for verdict in told.whole_run]

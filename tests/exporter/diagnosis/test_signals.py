@@ -51,6 +51,13 @@ def allowed(run: str, cores: float, share: float) -> list[Sample]:
     return [*told, Sample(c.TRAIN_PROCESS_FAIR_CORES, labels, share)] if share else told
 
 
+def test_a_lost_gpu_is_none_to_train_on() -> None:
+    """It keeps its facts, but nobody can be told to use it."""
+    facts = [Sample(c.GPU_INFO, (gpu, f"GPU-{gpu}", "H100", "580", "13.0", gpu), 1.0) for gpu in "01"]
+    assert node(*ranks("a", 1), *facts)["a"].gpus == 2
+    assert node(*ranks("a", 1), *facts, Sample(c.GPU_UP, ("0",), 1.0), Sample(c.GPU_UP, ("1",), 0.0))["a"].gpus == 1
+
+
 @pytest.mark.parametrize(
     ("samples", "cores"),
     [

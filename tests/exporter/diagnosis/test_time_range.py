@@ -50,6 +50,19 @@ def test_missing_families_make_their_rules_abstain() -> None:
     assert diagnosis.abstained["loader_io"] == ("prep_seconds", "prep_cpu_ratio")
 
 
+def test_what_did_not_help_is_not_advised_again() -> None:
+    """The second run has the four workers that the first was advised, each four times as slow."""
+    store = play(replace(STARVED, run="first"))
+    second = replace(STARVED, run="second", workers=4, prep=2.0)
+    for time, samples in moments(second, 1.0, start=store.times()[-1] + 300):
+        store.add(time, samples)
+    first, again = diagnose_range([store]).diagnoses
+    assert first.verdicts[0].advice.arguments == {"workers": 4}
+    assert [follow.helped for follow in again.followed] == [False]
+    assert "workers" not in {name for verdict in again.verdicts for name in verdict.advice.arguments}
+    assert any("workers is not advised again: workers=4 after first" in verdict.fix for verdict in again.verdicts)
+
+
 def test_thresholds_can_be_changed() -> None:
     """With a threshold above what is measured, nothing is found."""
     limits = Thresholds(input_share=0.9, compute_share=0.1, gpu_low=0.0)

@@ -20,6 +20,7 @@ pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'y
 from ultralytics.cfg import get_cfg
 from ultralytics.data import base, build
 from ultralytics.data.dataset import ClassificationDataset, YOLODataset
+from ultralytics.engine import trainer as trainer_module
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import DEFAULT_CFG, checks
 from ultralytics.utils.torch_utils import EarlyStopping, attempt_compile
@@ -213,6 +214,67 @@ def test_without_validation_nothing_stops_early() -> None:
     stopping = EarlyStopping(patience=2)
     assert [stopping(epoch, 0.5) for epoch in range(1, 5)] == [False, False, True, True]
     assert set(arguments.EFFECTS["val"]) == {"early stopping", "best.pt"}
+
+
+def saved(monkeypatch: pytest.MonkeyPatch, folder: Path, scores: Sequence[float | None], **overrides: Any) -> Any:
+    """The trainer after epochs with these scores, saved as Ultralytics saves them."""
+    import torch  # noqa: PLC0415
+
+    trainer = _trainer(monkeypatch, folder, **overrides)
+    trainer.model = torch.nn.Linear(1, 1)
+    trainer.ema = SimpleNamespace(ema=trainer.model, updates=0)
+    trainer.optimizer, trainer.scaler = torch.optim.SGD(trainer.model.parameters()), SimpleNamespace(state_dict=dict)
+    trainer.stopper, trainer.metrics, trainer.best_fitness = EarlyStopping(), {}, None
+    for epoch, score in enumerate(scores):
+        trainer.epoch, trainer.fitness = epoch, score
+        if score is not None:
+            trainer.best_fitness = max(score, trainer.best_fitness or score)
+        trainer.save_model()
+    return trainer
+
+
+def test_without_a_period_only_the_last_and_the_best_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So `save_period=-1` spares nothing but the checkpoints of a period: last.pt is written with every epoch."""
+    default = saved(monkeypatch, tmp_path / "default", [0.1, 0.2, 0.3])
+    assert sorted(path.name for path in default.wdir.iterdir()) == ["best.pt", "last.pt"]
+    often = saved(monkeypatch, tmp_path / "often", [0.1, 0.2, 0.3], save_period=1)
+    assert {path.name for path in often.wdir.iterdir()} > {"best.pt", "last.pt", "epoch1.pt", "epoch2.pt"}
+    assert arguments.DEFAULTS["save_period"] == -1
+
+
+def test_without_validation_the_best_is_the_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No epoch has a score, so that every one is as good as the best."""
+    import torch  # noqa: PLC0415
+
+    def best(scores: Sequence[float | None]) -> int:
+        trainer = saved(monkeypatch, tmp_path / str(len(list(tmp_path.iterdir()))), scores)
+        return int(torch.load(trainer.best, weights_only=False)["epoch"])
+
+    assert best([0.3, 0.2, 0.1]) == 0
+    assert best([None, None, None]) == 2
+    assert "best.pt" in arguments.EFFECTS["val"]
+
+
+@pytest.mark.filterwarnings("ignore:torch.cuda.amp.GradScaler is enabled")
+@pytest.mark.parametrize("passed", [True, False])
+def test_amp_is_as_its_check_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, passed: bool) -> None:  # noqa: FBT001
+    """After a failed check `amp=True` is still what was asked for, and asking again changes nothing."""
+    import torch  # noqa: PLC0415
+
+    class EnoughError(Exception):
+        """What follows is not looked at."""
+
+    def enough(*_: Any, **__: Any) -> None:
+        raise EnoughError
+
+    trainer = _trainer(monkeypatch, tmp_path)
+    trainer.args.amp, trainer.model = True, torch.nn.Linear(1, 1)
+    trainer.setup_model = trainer.set_model_attributes = lambda: None
+    trainer._build_train_pipeline = enough
+    monkeypatch.setattr(trainer_module, "check_amp", lambda _model: passed)
+    with pytest.raises(EnoughError):
+        trainer._setup_train()
+    assert (trainer.amp, trainer.args.amp) == (passed, True)
 
 
 def test_amp_is_off_on_a_cpu_whatever_is_asked_for() -> None:

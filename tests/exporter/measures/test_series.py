@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.measures.series import Store, Window, longest, period, quantile
+from yoloscope_exporter.measures.series import Store, Window, longest, merged, period, quantile
 
 BATCHES, RANK = catalog.TRAIN_BATCHES_TOTAL, ("run", "0")
 DEPTH, WAIT = catalog.TRAIN_QUEUE_DEPTH, catalog.TRAIN_DATA_WAIT_SECONDS
@@ -141,6 +141,11 @@ def test_quantiles_interpolate_as_prometheus_does() -> None:
     assert quantile(WAIT, histogram(**{f"b{index}": 10}), 0.5) == pytest.approx(0.35)
     assert quantile(WAIT, histogram(**{f"b{len(WAIT.buckets)}": 1}), 0.5) == WAIT.buckets[-1]
     assert quantile(WAIT, histogram(), 0.5) is None
+
+
+def test_histograms_are_merged_part_by_part() -> None:
+    """What two have seen together."""
+    assert merged([HistogramValue((1, 2, 0), 3.5), HistogramValue((0, 1, 4), 9.0)]) == HistogramValue((1, 3, 4), 12.5)
 
 
 def test_longest_is_the_bound_of_the_highest_bucket() -> None:

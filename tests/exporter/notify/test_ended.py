@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import signal
-import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from yoloscope_exporter import catalog
-from yoloscope_exporter.notify.ended import message, of_launch
-from yoloscope_exporter.notify.messages import FAILURE, GOOD, Ended, fitted
+from yoloscope_exporter.notify.ended import message
+from yoloscope_exporter.notify.messages import FAILURE, GOOD, fitted
 from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.reports.ending import Ended
 from yoloscope_exporter.reports.summary import summarize
-from yoloscope_record import paths
-from yoloscope_record.file_format import Identity
-from yoloscope_record.writer import Writer
 
 RECORDINGS = Path(__file__).parents[2] / "recordings"
 
@@ -30,7 +25,7 @@ RECORDINGS = Path(__file__).parents[2] / "recordings"
 def test_a_run_with_a_problem(language: str, expected: list[str]) -> None:
     """What held it back, and what to type."""
     summary = summarize(reader.read(RECORDINGS / "loader_workers.om.gz"), "train/yolo11m")
-    told = message(Ended("yolo detect train", 0, 7500.0, ""), [summary], language, 0.0)
+    told = message(Ended("yolo detect train", 0, 7500.0, "node"), [summary], language, 0.0)
     body = fitted(told, 10_000, 0.0, markdown=True)
     assert told.title.startswith("train/yolo11m ")
     assert "2:05:00" in told.title
@@ -44,7 +39,7 @@ def test_a_run_with_a_problem(language: str, expected: list[str]) -> None:
 )
 def test_how_it_ended(code: int, said: str) -> None:
     """By the exit code."""
-    told = message(Ended("python train.py", code, 5.0, ""), [], "en", 0.0)
+    told = message(Ended("python train.py", code, 5.0, "node"), [], "en", 0.0)
     assert told.title.startswith(f"python train.py {said} 5.0 s on ")
     assert told.kind == FAILURE
     assert fitted(told, 1000, 0.0, markdown=False) == told.title
@@ -53,22 +48,7 @@ def test_how_it_ended(code: int, said: str) -> None:
 def test_several_runs() -> None:
     """Each is a section; the title names three."""
     summary = summarize(reader.read(RECORDINGS / "loader_workers.om.gz"), "train/yolo11m")
-    told = message(Ended("python tune.py", 0, 5.0, ""), [summary] * 12, "en", 0.0)
+    told = message(Ended("python tune.py", 0, 5.0, "node"), [summary] * 12, "en", 0.0)
     assert told.title.startswith("train/yolo11m, train/yolo11m, train/yolo11m (+9) finished")
     assert (len(told.sections), told.omitted) == (10, 2)
     assert told.sections[0].heading == "train/yolo11m"
-
-
-def test_runs_of_one_launch(tmp_path: Path) -> None:
-    """Those with its token among their facts, however many others there are; a damaged record is passed over."""
-    for run, launch in (("one", "7-1"), ("two", "7-2"), ("three", "7-1")):
-        who = Identity(run)
-        path = paths.run_directory(tmp_path, run) / who.filename
-        with closing(Writer(path, who, {"launch": launch}, slots=64, header=1 << 14, ring=16)) as writer:
-            writer.begin()
-            writer.values[writer.slot(catalog.TRAIN_BATCHES_TOTAL, run, "0")] = 5.0
-            writer.end(time.time())
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/rank-0.rec").write_text("no record")
-    assert [summary.run for summary in of_launch(tmp_path, "7-1")] == ["one", "three"]
-    assert of_launch(tmp_path, "7-3") == []

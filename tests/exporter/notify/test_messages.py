@@ -31,7 +31,7 @@ NOW = 1_795_000_000.0
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", alerts())
 def test_every_alert_says_what_where_and_what_to_do(name: str, language: str) -> None:
-    """Summary, culprit, description, fix and links, all in the language."""
+    """Summary, culprit, whose run it is, description, fix and links, all in the language."""
     one = alerts()[name]
     message = of_group(parse(notification(one)), language, NOW)
     body = fitted(message, 12_000, NOW, markdown=True)
@@ -42,6 +42,8 @@ def test_every_alert_says_what_where_and_what_to_do(name: str, language: str) ->
     page = "alerts.zh-CN.md" if suffix else "alerts.md"
     assert f"]({one['annotations']['runbook_url'].replace('alerts.md', page)})" in body
     assert ("loader_workers" in body) or "verdict" not in one["annotations"]
+    owner = "归属：lili, 17" if suffix else "Owner: lili, 17"  # noqa: RUF001
+    assert (owner in body) == ("owner" in one["annotations"])
     assert not re.search(r"\{\{|<no value>", message.title + body)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from yoloscope_exporter.notify.queue import Queue
 from yoloscope_exporter.notify.sender import Sender, pause_after, send_now
 from yoloscope_exporter.notify.services import Service
 
+from tests.exporter.notify.services import LIMITS
 from tests.live import wait_for
 
 if TYPE_CHECKING:
@@ -59,6 +61,28 @@ def test_a_service_away_and_back_loses_nothing(
     assert [got.title for got in services.got] == [f"m{number}" for number in range(20)]
     assert sum("trying again" in text for text in caplog.messages) == 2
     assert sum("takes messages again" in text for text in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_ten_minutes_away(services: Services, tmp_path: Path, name: str) -> None:
+    """With the real pauses and a clock of the test's: a message each half minute, all of them arrive, in their order.
+
+    The last one five minutes after the service is back at the latest, and a dozen attempts did not hammer it.
+    """
+    queue, service = Queue(tmp_path), Service(services.urls[name])
+    sender, clock, made, failures = Sender(service, queue), 0.0, 0, 0
+    while clock < 600 + sending.MOST_PAUSE:
+        services.away = clock < 600
+        while made * 30 <= min(clock, 600):
+            queue.put([service.key], message(f"m{made}"))
+            made += 1
+        empty = sender.attempt()
+        failures += bool(sender.pause)
+        clock += sending.LOOK_SECONDS if empty else sender.pause
+    assert made == 21
+    assert [re.sub(r"\W", "", got.title) for got in services.got] == [f"m{number}" for number in range(21)]
+    assert queue.waiting(service.key) == []
+    assert 8 <= failures <= 12
 
 
 @pytest.mark.usefixtures("_fast")

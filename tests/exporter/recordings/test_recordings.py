@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 import random
 import re
+import resource
+import signal
 import subprocess
-from typing import TYPE_CHECKING
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from yoloscope_exporter import catalog
@@ -19,9 +23,6 @@ from yoloscope_exporter.sampling.exposition import Form, Renderer
 
 from tests.conftest import require_binary
 from tests.recordings.model import Plan, moments
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLAN = Plan(epochs=1, batches=30, workers=2, after=4)
 
@@ -88,6 +89,91 @@ def test_a_torn_end_costs_the_last_moments_only(path: Path, lost: int) -> None:
     assert mended.last > 9000
 
 
+def test_a_short_write_is_taken_back(path: Path) -> None:
+    """A disk that is full in the middle of a block: what was before is complete, and can be continued."""
+    before = content(write(path))
+    old, now = resource.getrlimit(resource.RLIMIT_FSIZE), path.stat().st_size
+    writer = Writer(path)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (now + 100, old[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            writer.samples(5000.0, next(iter(moments(PLAN, 2.0, 5000.0)))[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+        writer.close()
+    assert path.stat().st_size == now
+    (read,) = reader.read(path)
+    assert content(read) == before
+    if path.suffix != ".gz":
+        assert path.read_bytes().endswith(b"\n# EOF\n")
+
+
+def test_a_second_writer_is_refused(path: Path) -> None:
+    """Two would write over each other."""
+    first = Writer(path)
+    with pytest.raises(ValueError, match="another process is recording to it"):
+        Writer(path)
+    first.close()
+    Writer(path).close()
+
+
+def test_only_regular_files_are_written(tmp_path: Path) -> None:
+    """Nobody waits for the reader of a pipe, and no device is truncated."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/full"), Path("/dev/null")):
+        with pytest.raises(ValueError, match="not a regular file"):
+            Writer(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a.om", b"milk"),
+        ("a.om", b"milk\n"),
+        ("a.om.gz", b"milk\n"),
+        ("a.om.gz", gzip.compress(b"milk\n")),
+        ("a.om.gz", gzip.compress(b"# TYPE x gauge\n") + b"milk"),
+    ],
+    ids=["no line", "a line", "not packed", "packed", "packed and more"],
+)
+def test_what_is_no_recording_stays_as_it_is(tmp_path: Path, name: str, found: bytes) -> None:
+    """A slip of the finger must not cost a file."""
+    path = tmp_path / name
+    path.write_bytes(found)
+    with pytest.raises(ValueError, match=r"does not begin like a recording|not gzip after byte"):
+        Writer(path)
+    assert path.read_bytes() == found
+
+
+def test_a_damaged_part_is_counted(tmp_path: Path) -> None:
+    """What stands before it is read, and that something is missing is said."""
+    path = tmp_path / "a.om.gz"
+    write(path)
+    data = bytearray(path.read_bytes())
+    second = data.index(b"\x1f\x8b", 2)
+    data[second : second + 4] = b"milk"
+    path.write_bytes(data)
+    (read,) = reader.read(path)
+    assert read.first == read.last == 998
+    assert read.skipped["the rest of a damaged gzip file"] == 1
+
+
+def test_much_in_a_small_file_takes_little_memory(tmp_path: Path) -> None:
+    """1.5 MB of gzip can hold gigabytes: one line without an end, and lines of nothing."""
+    path = tmp_path / "a.om.gz"
+    good = b'yoloscope_train_up{run="r",rank="0"} 1 1000\n'
+    path.write_bytes(gzip.compress(good + b"0" * 100_000_000 + b"\n" + b"\n" * 50_000 + good))
+    tracemalloc.start()
+    (read,) = reader.read(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20e6
+    assert len(read.series[catalog.TRAIN_UP.name]["r", "0"].times) == 1
+    assert read.skipped == {"repeated": 1, "not a line of a sample with a timestamp": 1}
+
+
 def test_any_order_of_lines_is_read(tmp_path: Path) -> None:
     """Sorted by family instead of by time, as OpenMetrics wants it, it says the same."""
     path = tmp_path / "a.om"
@@ -138,11 +224,11 @@ TARGETS = {("east", "a"): 100, ("west", "a"): 50_000, ("west", "b"): 7}
 
 
 def test_labels_are_unescaped() -> None:
-    """Quotes, backslashes and new lines in labels survive."""
+    """Quotes and backslashes in labels survive; a new line would draw over what stands below."""
     sample = Sample(catalog.TRAIN_UP, ('a"b\\c\nd', "0"), 1.0)
     text = Renderer().render([sample]).get(Form(openmetrics=True)).decode()
     (store,) = reader.parse(stamped(text, 5.0, set()).splitlines())
-    assert list(store.series[catalog.TRAIN_UP.name]) == [('a"b\\c\nd', "0")]
+    assert list(store.series[catalog.TRAIN_UP.name]) == [('a"b\\c?d', "0")]
 
 
 def test_histograms_of_other_bounds_are_left_out() -> None:

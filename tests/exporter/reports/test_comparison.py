@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pytest
-from yoloscope_exporter import simulation
+from yoloscope_exporter import catalog, simulation
+from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.measures.series import Store
-from yoloscope_exporter.reports.comparison import BEYOND, SAME, WITHIN, chance_of_slowdown, compare
+from yoloscope_exporter.reports.comparison import BEYOND, SAME, TOO_SHORT, UNCERTAIN, chance_of_slowdown, compare
 from yoloscope_exporter.reports.figures import Figure
 from yoloscope_exporter.reports.markdown import comparison_markdown
 from yoloscope_exporter.reports.significance import Part, within
@@ -37,7 +39,8 @@ def test_two_runs_side_by_side(before: Summary, after: Summary) -> None:
     cells = changed(table)
     assert cells["throughput"][1:] == (cells["throughput"].change, BEYOND, "better", True)
     assert cells["throughput"].change.startswith("x 2.")
-    assert cells["step"].sure == SAME
+    assert cells["typical"][2:] == (BEYOND, "better", True)
+    assert cells["step"].verdict == SAME
     assert next(row for row in table.rows if row.name == "verdicts").cells[0].text == "loader_workers"
     assert ("cache", "false", "ram") in table.differences
     assert ("workers", "1", "4") in table.differences
@@ -53,14 +56,15 @@ def test_the_same_training_with_other_noise_is_not_different(before: Summary, be
 
 
 def test_all_ranks_count(before_plan: Plan) -> None:
-    """Rank 0 is starved in the first run, rank 1 in the second: the runs' means are equal, and so is every line."""
+    """Rank 0 is starved in the first run, rank 1 in the second: the runs' means are equal, and no line is different."""
 
     def starved(rank: int) -> Summary:
         plan = replace(before_plan, ranks=2, prep=lambda at: 0.9 if at.rank == rank else 0.2)
         return summarize([play(plan)], plan.run)
 
     cells = changed(compare([starved(0)], [starved(1)]))
-    assert {cells[name].verdict for name in ("throughput", "data_wait", "step")} == {SAME}
+    assert {cells[name].verdict for name in ("throughput", "data_wait", "step")} <= {SAME, UNCERTAIN}
+    assert 0.97 < float(cells["throughput"].change.removeprefix("x ")) < 1.03
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,75 @@ def test_figures_without_a_spread(before: Summary, name: str, one: float, other:
     assert cell.sure == sure
     assert cell.verdict == sure
     assert not cell.certain
+
+
+def parts(mean: float, apart: float, count: int = 64) -> Figure:
+    """A figure that swings by `apart` from part to part."""
+    return Figure(mean, tuple(Part(mean + (apart if index % 2 else -apart), 1.0) for index in range(count)))
+
+
+def test_a_training_of_seconds_is_too_short_to_tell(before: Summary) -> None:
+    """Three times as fast, and still it may be chance: neither the same nor better, but what would tell is said."""
+
+    def seconds(figure: Figure) -> Summary:
+        return replace(with_figures(before, throughput=figure), start=0.0, end=20.0)
+
+    slow = Figure(2.0, tuple(Part(value, 1.0) for value in (0.2, 5.0, 0.3, 2.5)))
+    cell = changed(compare([seconds(slow)], [seconds(parts(7.5, 3.0, count=6))]))["throughput"]
+    assert (cell.change, cell.verdict, cell.certain) == ("x 3.75", UNCERTAIN, False)
+    assert cell.sure.startswith(f"{TOO_SHORT}: x 0.0")
+    assert cell.sure.endswith("each would tell ±5%")
+
+
+def test_a_training_of_hardly_any_parts_has_no_interval(before: Summary) -> None:
+    """Three epochs have no spread that means anything, yet they could have had one."""
+    three, many = parts(10.0, 1.0, count=3), parts(20.0, 1.0)
+    cell = changed(compare([with_figures(before, epoch=three)], [with_figures(before, epoch=many)]))["epoch"]
+    assert (cell.change, cell.sure, cell.verdict) == ("x 2.00", TOO_SHORT, UNCERTAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "verdict"),
+    [
+        ("throughput", parts(100, 5), parts(102, 5), SAME),
+        ("throughput", parts(100, 5), parts(94, 5), "worse"),
+        ("data_wait", parts(0.30, 0.05), parts(0.32, 0.05), SAME),
+        ("data_wait", parts(0.30, 0.05), parts(0.38, 0.05), "worse"),
+    ],
+)
+def test_the_same_is_what_cannot_matter(before: Summary, name: str, one: Figure, other: Figure, verdict: str) -> None:
+    """Between single runs two per cent are the same however sure they are: a repetition differs by as much."""
+    cell = changed(compare([with_figures(before, **{name: one})], [with_figures(before, **{name: other})]))[name]
+    assert cell.verdict == verdict
+    assert cell.certain == (verdict != SAME)
+    assert cell.sure == (BEYOND if cell.certain else f"same within ±5{'%' if name == 'throughput' else ' points'}")
+
+
+def test_a_change_among_many_lines_may_be_chance(before: Summary) -> None:
+    """Its own interval leaves out that nothing changed; with lines beside it that is not enough."""
+    drift = [Part(100.0 + 6 * math.cos(math.pi * (index + 0.5) / 64), 1.0) for index in range(64)]
+    spread = within(100.0, drift)
+    assert spread is not None
+    higher = [Part(part.value + 2.6 * math.sqrt(2 * spread.variance), 1.0) for part in drift]
+    moved = Figure(fmean(part.value for part in higher), tuple(higher))
+    equal = {name: parts(0.5, 0.01) for name in ("data_wait", "gpu_busy", "goodput", "well_used")}
+    pair = [with_figures(before, step=one, **equal) for one in (Figure(100.0, tuple(drift)), moved)]
+    cell = changed(compare(pair[:1], pair[1:]))["step"]
+    assert cell.sure.startswith("not beyond doubt: x 1.0")
+    assert (cell.verdict, cell.certain) == (UNCERTAIN, False)
+    assert "each" not in cell.sure
+
+
+def test_repetitions_tell_what_is_small_and_sure(before: Summary) -> None:
+    """Of three runs each two per cent may be significant; and where they are not, they may be too small to matter."""
+
+    def runs(*values: float) -> list[Summary]:
+        return [with_figures(before, throughput=Figure(value)) for value in values]
+
+    small = changed(compare(runs(100.0, 100.1, 100.2), runs(102.0, 102.1, 102.2)))["throughput"]
+    assert (small.sure, small.verdict) == ("significant (n=3+3)", "better")
+    none = changed(compare(runs(100.0, 101.0, 102.0), runs(100.5, 101.0, 102.5)))["throughput"]
+    assert (none.sure, none.verdict) == ("same within ±5% (n=3+3)", SAME)
 
 
 def test_what_is_neither_better_nor_worse_has_no_colour(before: Summary) -> None:
@@ -109,7 +182,9 @@ def test_repetitions_tell_what_is_significant(before: Summary) -> None:
     ]
     cells = changed(compare(*groups))
     assert (cells["score"].sure, cells["score"].verdict) == ("significant (n=3+3)", "better")
-    assert (cells["loss"].sure, cells["loss"].verdict) == ("not significant (n=3+3)", SAME)
+    assert cells["loss"].verdict == UNCERTAIN
+    assert cells["loss"].sure.startswith("not significant (n=3+3): x 0.8")
+    assert cells["loss"].sure.endswith("runs each would tell ±5%")
     assert cells["score"].text == "0.6100 ± 0.0248"
 
 
@@ -130,7 +205,7 @@ def test_throughput_does_not_drown_among_other_lines(before: Summary) -> None:
     for times, certain in ((2.0, False), (4.5, True)):
         cells = changed(compare([run(100.5)], [run(100.5 + times * math.sqrt(2 * spread.variance))]))
         assert cells["throughput"].certain == certain
-        assert cells["throughput"].sure == (BEYOND if certain else WITHIN)
+        assert cells["throughput"].sure.startswith(BEYOND if certain else TOO_SHORT)
 
 
 def test_any_number_of_runs(before: Summary, after: Summary) -> None:
@@ -146,6 +221,14 @@ def test_any_number_of_runs(before: Summary, after: Summary) -> None:
     assert "| configuration | 1 | 2 | 3 |" in text
 
 
+def test_of_several_runs_a_doubtful_change_has_a_mark(before: Summary) -> None:
+    """There is no column for its certainty."""
+    runs = [with_figures(before, throughput=parts(mean, 60.0, count=8)) for mean in (100, 130, 100)]
+    table = compare(*([run] for run in runs))
+    assert [cell.marked for cell in table.rows[0].cells] == ["", "x 1.30?", "x 1.00"]
+    assert "(x 1.30?)" in comparison_markdown(table)
+
+
 def test_slower_beyond_doubt(before: Summary, after: Summary) -> None:
     """From the mended run to the starved one a third is surely lost; the other way nothing; unknown is unknown."""
     worse, better = compare([after], [before]), compare([before], [after])
@@ -153,6 +236,45 @@ def test_slower_beyond_doubt(before: Summary, after: Summary) -> None:
     assert (chance_of_slowdown(worse, 0.6) or 0) > 0.5
     assert (chance_of_slowdown(better, 0.0) or 0) > 0.99
     assert chance_of_slowdown(compare([with_figures(before)], [after]), 0.05) is None
+
+
+def shared(*others: tuple[str, float, int], seconds: int = 160, watts: float = 500.0) -> dict[str, float]:
+    """Joules by run of a GPU on which run `a` uses 40 % of the SM time, and others theirs from some second on."""
+    users = (("a", 0.4, 0), *others)
+    store = Store()
+    for time in range(seconds + 1):
+        samples = [Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("0",), 7000.0 + watts * time)]
+        for run, share, since in users:
+            if run:
+                samples += [
+                    Sample(catalog.TRAIN_UP, (run, "0"), float(time < seconds)),
+                    Sample(catalog.TRAIN_DEVICE_INFO, (run, "0", "0", "GPU-0"), 1.0),
+                ]
+            if time >= since:
+                labels = ("0", f"{since}", "python", run, "0" if run else "", "li")
+                samples.append(Sample(catalog.GPU_PROCESS_SM_RATIO, labels, share))
+        store.add(1000.0 + time, samples)
+    return {run: summarize([store], run).figures["energy"].value for run, _, _ in users if run}
+
+
+@pytest.mark.parametrize(
+    ("others", "parts"),
+    [
+        ([], {"a": 1.0}),
+        ([("b", 0.4, 0)], {"a": 0.5, "b": 0.5}),
+        ([("b", 0.1, 0)], {"a": 0.8, "b": 0.2}),
+        ([("b", 0.4, 80)], {"a": 0.75, "b": 0.25}),
+        ([("", 0.1, 0)], {"a": 0.8}),
+        ([("b", 0.2, 0), ("c", 0.2, 0)], {"a": 0.5, "b": 0.25, "c": 0.25}),
+    ],
+    ids=["alone", "two alike", "one small", "one that comes later", "no training", "three"],
+)
+def test_energy_of_a_shared_gpu(others: list[tuple[str, float, int]], parts: dict[str, float]) -> None:
+    """By SM time, while they share it; what the runs on it drew is the whole, within half a per cent."""
+    drawn = shared(*others)
+    assert {run: joules / (160 * 500) for run, joules in drawn.items()} == pytest.approx(parts, abs=0.005)
+    if all(run for run, _, _ in others):
+        assert sum(drawn.values()) == pytest.approx(160 * 500, rel=0.005)
 
 
 def test_gpu_figures() -> None:

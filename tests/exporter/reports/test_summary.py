@@ -67,6 +67,26 @@ def test_ranks_are_summed(before: Summary) -> None:
     assert two["throughput"].value == pytest.approx(2 * alone["throughput"].value, rel=0.1)
 
 
+def test_latencies_are_those_of_all_ranks() -> None:
+    """Rank 1's batches take three times as long as rank 0's: half of all are slow, and the slowest are in the tail."""
+
+    def latency(slow: int) -> dict[float, float]:
+        plan = Plan(epochs=1, batches=60, ranks=2, prep=lambda at: 0.9 if at.rank >= slow else 0.3)
+        return dict(summarize([play(plan)], plan.run).latency)
+
+    all_fast, second_slow, all_slow = latency(2), latency(1), latency(0)
+    assert all_fast[0.95] < 0.5 < second_slow[0.95]
+    assert all_fast[0.5] < second_slow[0.5] < all_slow[0.5]
+
+
+def test_memory_of_an_epoch_is_that_of_all_ranks() -> None:
+    """Two ranks have twice the processes of one."""
+    one, two = (summarize([play(Plan(epochs=1, batches=30, ranks=n))], "train/yolo11m").epochs[0] for n in (1, 2))
+    assert one.resident is not None
+    assert two.resident == pytest.approx(2 * one.resident, rel=0.05)
+    assert two.cuda == one.cuda
+
+
 def test_unknown_runs_are_named() -> None:
     """The error lists what there is."""
     with pytest.raises(UnknownRunError, match="no run 'x' here; there are train/yolo11m"):

@@ -227,6 +227,25 @@ def test_slow_group_runs_every_tenth_cycle() -> None:
     assert (seen[LOAD[0], "fast"], seen[LOAD[0], "slow"]) == (21, 3)
 
 
+def test_what_does_not_hold_any_more_goes_before_the_next_reading() -> None:
+    """A slow collector's values stand only as long as it says that they hold, and what is gone does not come back."""
+    gone: set[str] = set()
+
+    def holding(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        return tuple(sample for sample in samples if sample.labels[0] not in gone) if gone else samples
+
+    slow = [Sample(catalog.LOAD_AVERAGE, (window,), 1.0) for window in ("1m", "5m")]
+    with sampler(source("slow", lambda: slow, group=SLOW, holding=holding)) as made:
+        for now_gone, left in ((set(), {"1m", "5m"}), ({"5m"}, {"1m"}), (set(), {"1m"})):
+            gone.clear()
+            gone.update(now_gone)
+            made.cycle()
+            assert {labels[1] for labels in scrape(made) if labels[0] == LOAD[0]} == left
+        for _ in range(8):
+            made.cycle()
+        assert {labels[1] for labels in scrape(made) if labels[0] == LOAD[0]} == {"1m", "5m"}
+
+
 def test_values_that_cannot_be_true_are_refused() -> None:
     """NaN, infinity and negative counters are left out and counted; wrong labels are a failure."""
     bad = [

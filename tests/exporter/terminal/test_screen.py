@@ -58,6 +58,13 @@ def test_verdict_first_then_the_rest() -> None:
     assert any("38.5/80.0 GiB" in line and "rank 1" in line for line in lines)
 
 
+def test_a_death_is_told_with_its_cause() -> None:
+    """And what to do about it; `killed` alone helps nobody."""
+    text = shown(replace(PLAN, ranks=1, end="killed", stop=100, oom_killed=1))
+    assert "  cause out_of_memory_kill: the kernel's OOM killer" in text
+    assert text.index("killed") < text.index("  cause ") < text.index("  fix  ")
+
+
 def test_it_fits_80_columns() -> None:
     """No line is cut or wider than the terminal, however long names are."""
     text = shown(replace(PLAN, run="runs/detect/a-very-long-name-of-an-experiment-with-many-words-in-it-and-more"))
@@ -93,7 +100,14 @@ def test_gpus_in_trouble() -> None:
                 Sample(catalog.GPU_THROTTLED, ("0", "hw_thermal_slowdown"), 1.0),
                 Sample(catalog.GPU_THROTTLED, ("0", "sw_power_cap"), 0.0),
                 Sample(catalog.GPU_ECC_ERRORS_TOTAL, ("0", "uncorrected"), 2.0),
+                Sample(catalog.GPU_INFO, ("2", "uuid2", "H100", "550", "12.4", "bus2"), 1.0),
                 Sample(catalog.GPU_XID_ERRORS_TOTAL, ("2", "79"), 1.0),
+                Sample(catalog.GPU_INFO, ("1", "uuid1", "H100", "550", "12.4", "bus1"), 1.0),
+                Sample(catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, ("1",), 1.0),
+                Sample(catalog.GPU_RECOVERY_ACTION, ("1",), 2.0),
+                Sample(catalog.GPU_FABRIC_FAULT, ("1", "route_unhealthy"), 1.0),
+                Sample(catalog.GPU_FABRIC_FAULT, ("1", "degraded_bandwidth"), 0.0),
+                Sample(catalog.GPU_RECOVERY_ACTION, ("0",), 0.0),
             ],
         )
     console = Console(file=io.StringIO(), width=80, color_system=None)
@@ -104,6 +118,10 @@ def test_gpus_in_trouble() -> None:
     assert "2 lost" in lines
     assert "GPU 0: throttled by hw_thermal_slowdown; 2 uncorrected ECC errors" in lines
     assert "GPU 2: Xid 79" in lines
+    told = " ".join(lines)
+    assert "GPU 1: more SRAM errors than NVIDIA allows; the driver asks for node_reboot; NVLink fabric:" in told
+    assert "route_unhealthy" in told
+    assert "degraded_bandwidth" not in told
 
 
 def test_names_are_no_markup() -> None:
@@ -123,12 +141,12 @@ def test_without_training_it_says_what_to_do() -> None:
 def test_changes_become_events() -> None:
     """States entered, verdicts begun and ended, each once."""
     watching, told, events = Live(), (), []
-    for time, samples in moments(replace(PLAN, end="killed", batches=120), 1.0):
+    for time, samples in moments(replace(PLAN, end="killed", batches=120, oom_killed=1), 1.0):
         watching.feed(time, samples)
         events += list(screen.changes(time, told, watching.diagnoses))
         told = watching.diagnoses
     texts = [event.text for event in events if "rank 0" in event.text]
     assert "train/yolo11m rank 0: loader_workers began" in texts
-    assert "train/yolo11m rank 0: killed began" in texts
+    assert "train/yolo11m rank 0: killed began, out_of_memory_kill" in texts
     assert texts.count("train/yolo11m rank 0: train") == 1
     assert "killed" in shown(PLAN, tuple(events))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import landing
 
@@ -28,9 +33,28 @@ def test_everything_is_escaped(code: str) -> None:
     assert "3 / -" in page
 
 
+def test_a_death_is_told_with_its_cause() -> None:
+    """Escaped, for the rank that died and no other."""
+    ranks = [Sample(catalog.TRAIN_STATE, ("x", rank, state), 1.0) for rank, state in (("0", "killed"), ("1", "train"))]
+    cause = Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, ("x", "0", "killed", "hangup: <its> terminal", "SIGHUP"), 1.0)
+    for code, state in (("en", "killed"), ("zh", "被终止")):
+        page = landing.page(Snapshot(1.0, {"runs": (*ranks, cause)}), "/metrics", code)
+        assert f'<td class="killed"><i></i>{state}<br><small>hangup: &lt;its&gt; terminal</small></td>' in page
+        assert page.count("<small>hangup") == 1
+
+
 def test_without_a_training() -> None:
     """The page says how to start one; without a fresh snapshot it says that."""
     assert "yoloscope run -- yolo" in landing.page(Snapshot(1.0, {"cpu": ()}), "/metrics", "en")
     stale = landing.page(None, "/other", "en")
     assert "No recent samples" in stale
     assert 'href="/other"' in stale
+
+
+def test_states_have_the_colours_of_everywhere() -> None:
+    """Each state's dot has its colour from `diagnosis.colours`, and the page has no other one."""
+    page = landing.page(Snapshot(1.0, {"runs": tuple(samples())}), "/metrics", "en")
+    shown = dict(re.findall(r"\.(\w+) i \{ background: (#\w+); \}", page))
+    assert shown == dict(colours.STATES)
+    assert set(re.findall(r"#[0-9A-Fa-f]{6}", page)) == set(colours.STATES.values())
+    assert re.search(r'<td class="\w+"><i></i>\w+</td>', page)

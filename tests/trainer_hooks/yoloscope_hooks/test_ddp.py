@@ -40,7 +40,7 @@ def test_first_trained_parameter_is_marked(monkeypatch: pytest.MonkeyPatch) -> N
     frozen, first, second = Parameter(trained=False), Parameter(trained=True), Parameter(trained=True)
     trainer = SimpleNamespace(model=SimpleNamespace(parameters=lambda: iter([frozen, first, second])))
     marks: list[int] = []
-    handle = ddp.hook(trainer, marks.append)
+    handle = ddp.hook(trainer, lambda index, _now: marks.append(index))
     (hook,) = first.hooks
     hook(None)
     assert marks == [GRADIENT]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -78,6 +79,16 @@ def test_cluster() -> None:
     assert (slurm["slurm_job_id"], slurm["slurm_job_user"], slurm["slurm_partition"]) == ("42", "ann", "gpu")
     pod = facts.gather(trainer(), {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "train-0", "POD_NAMESPACE": "ml"})
     assert (pod["pod"], pod["namespace"]) == ("train-0", "ml")
+
+
+@pytest.mark.parametrize(
+    ("folder", "known"),
+    [("runs/train", True), (Path("/data/数据/train 2"), True), ("/x" * 150, False), ("/data/\n", False), (None, False)],
+)
+def test_folder_of_the_results(folder: Any, *, known: bool) -> None:
+    """As an absolute path; left out where the record would not give it back as it is."""
+    seen = facts.gather(trainer(save_dir=folder) if folder else trainer(), {})
+    assert seen.get("save_dir") == (str(Path(folder).absolute()) if known else None)
 
 
 def test_launch() -> None:

@@ -76,7 +76,9 @@ def test_copies_to_the_device(function: Callable[[Batch], Batch], marks: list[in
         types.append(type(pickle.loads(pickle.dumps(batch))))
         return function(batch)
 
-    batches = SimpleNamespace(clock=SimpleNamespace(mark=seen.append, on_device=True), images=0)
+    batches = SimpleNamespace(
+        clock=SimpleNamespace(mark=lambda index, _now: seen.append(index), on_device=True), images=0
+    )
     recorder = SimpleNamespace(batches=batches)
     trainer = SimpleNamespace(preprocess_batch=preprocess_batch)
     instrumentation.install(trainer, recorder)  # type: ignore[arg-type]
@@ -94,7 +96,9 @@ def test_copies_to_the_device(function: Callable[[Batch], Batch], marks: list[in
 def test_no_copies_on_a_cpu() -> None:
     """There the batch is handed on as it is."""
     seen: list[int] = []
-    batches = SimpleNamespace(clock=SimpleNamespace(mark=seen.append, on_device=False), images=0)
+    batches = SimpleNamespace(
+        clock=SimpleNamespace(mark=lambda index, _now: seen.append(index), on_device=False), images=0
+    )
     recorder = SimpleNamespace(batches=batches)
     trainer = SimpleNamespace(preprocess_batch=lambda batch: batch)
     instrumentation.install(trainer, recorder)  # type: ignore[arg-type]

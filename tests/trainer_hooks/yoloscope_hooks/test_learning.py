@@ -102,6 +102,28 @@ def test_nonfinite_loss(tmp_path: Path) -> None:
     assert loop.record()["nonfinite_loss_total",] == 2
 
 
+@pytest.mark.parametrize("batches", [4, 6, 20])
+def test_nonfinite_loss_between_two_looks(tmp_path: Path, batches: int) -> None:
+    """It is seen once, as the last batch's or by the mean of the epoch, though the training then fails."""
+    steps = iter(range(1, batches + 1))
+
+    def step(loop: Loop) -> None:
+        number = next(steps)
+        loop.loss = Scalar(math.nan if number == 4 else 0.2)
+        loop.tloss = {"box_loss": Scalar(0.2), "cls_loss": Scalar(math.nan if number >= 4 else 0.2)}
+
+    def fail(_: Loop) -> None:
+        raise ValueError("it went wrong")
+
+    loop = Watched(tmp_path, batches=batches)
+    loop.before_step = step
+    loop.callbacks["on_train_epoch_end"] = [fail]
+    with pytest.raises(ValueError, match="wrong"):
+        loop.record()
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    assert values(path)["nonfinite_loss_total",] == 1
+
+
 def test_old_losses() -> None:
     """Before 8.4.110 the losses are one tensor, their names a list or, for one, a text."""
 

@@ -96,6 +96,19 @@ def test_names(callback: Callable[..., Any], name: str) -> None:
     assert name_of(callback) == name
 
 
+def test_what_does_nothing_is_not_timed(writer: Writer) -> None:
+    """As Ultralytics' own callbacks, with which each list begins: a clock around them costs more than they."""
+
+    def nothing(_: object) -> None:
+        """Only this."""
+
+    lists: dict[str, list[Any]] = {"on_train_end": [nothing, log, print]}
+    with closing(writer):
+        OtherCallbacks(writer, WHO).install(lists, {}, {})
+    assert lists["on_train_end"][0] is nothing
+    assert [type(one) for one in lists["on_train_end"][1:]] == [Timed, Timed]
+
+
 def test_exceptions_pass(writer: Writer) -> None:
     """What a callback raises is the training's business, and its time is counted all the same."""
     with closing(writer):

@@ -92,7 +92,7 @@ class World:
             stream.synchronise()
         clock.mark(END)
         gap = Gap(start - self.previous, callbacks, wait, first=False)
-        clock.end(clock.marks, (start, stream.host), gap, self.seconds)
+        clock.end(clock.taken(), (start, stream.host), gap, self.seconds)
         self.previous = stream.host
 
     def pause(self, callbacks: float = 0.0) -> None:

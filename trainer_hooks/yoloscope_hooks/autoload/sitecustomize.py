@@ -17,10 +17,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: What to call in `yoloscope_hooks` once a module has been imported.
-_WATCHED = {
-    "ultralytics.utils.callbacks.base": ("yoloscope_hooks.activation", "register_defaults"),
-    "torch.utils.data._utils.fetch": ("yoloscope_hooks.workers", "tap"),
+_WATCHED: dict[str, tuple[tuple[str, str], ...]] = {
+    "ultralytics.utils.callbacks.base": (("yoloscope_hooks.activation", "register_defaults"),),
+    "torch.utils.data._utils.fetch": (("yoloscope_hooks.workers", "tap"),),
 }
+if os.environ.get("YOLOSCOPE_ARGUMENTS") or os.environ.get("YOLOSCOPE_PROBE"):  # `yoloscope tune` has set them
+    _WATCHED["ultralytics.engine.trainer"] = (
+        ("yoloscope_hooks.overriding", "install"),
+        ("yoloscope_hooks.probing", "watch_trainer"),
+    )
+    _WATCHED["ultralytics.data.dataset"] = (("yoloscope_hooks.probing", "watch_dataset"),)
+    _WATCHED["ultralytics.utils.dist"] = (("yoloscope_hooks.probing", "watch_launcher"),)
 _PACKAGES = ("yoloscope_hooks", "yoloscope_record")
 
 
@@ -34,7 +41,7 @@ class _YoloscopeWatcher:
             filter(None, (_ask(finder, name, path, target) for finder in sys.meta_path if finder is not self)), None
         )
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            _after(spec.loader, *_WATCHED[name])
+            _after(spec.loader, _WATCHED[name])
         return spec
 
 
@@ -54,19 +61,24 @@ def _ask(finder: Any, name: str, path: Any, target: Any) -> Any:
     return find(name, path, target) if find else None
 
 
-def _after(loader: Any, module_name: str, function: str) -> None:
+def _after(loader: Any, functions: tuple[tuple[str, str], ...]) -> None:
     execute = loader.exec_module
 
     def exec_module(module: Any) -> None:
         execute(module)
-        try:
-            __import__(module_name)
-            getattr(sys.modules[module_name], function)(module)
-        except Exception as error:
-            if os.environ.get("YOLOSCOPE_DEBUG"):
-                sys.stderr.write(f"yoloscope: not active: {error!r}\n")
+        for module_name, function in functions:
+            _call(module_name, function, module)
 
     loader.exec_module = exec_module
+
+
+def _call(module_name: str, function: str, module: Any) -> None:
+    try:
+        __import__(module_name)
+        getattr(sys.modules[module_name], function)(module)
+    except Exception as error:
+        if os.environ.get("YOLOSCOPE_DEBUG"):
+            sys.stderr.write(f"yoloscope: not active: {error!r}\n")
 
 
 def install() -> None:

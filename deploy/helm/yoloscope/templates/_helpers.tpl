@@ -97,3 +97,18 @@ httpGet:
   port: metrics
 {{- end }}
 {{- end }}
+
+{{/* The head of a PrometheusRule: of the root and the last part of its name. */}}
+{{- define "yoloscope.rule" -}}
+{{- $root := index . 0 -}}
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: {{ include "yoloscope.fullname" $root }}-{{ index . 1 }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "yoloscope.labels" $root | nindent 4 }}
+    {{- with $root.Values.prometheusRule.labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}

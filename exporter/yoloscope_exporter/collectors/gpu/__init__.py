@@ -38,7 +38,7 @@ def collectors(context: Context) -> Sequence[Collector]:
     gpus = Gpus(context)
     return (
         Collector(NAME, gpus.fast, gpus.close, FAST),
-        Collector(DETAILS, gpus.slow, gpus.close, SLOW),
+        Collector(DETAILS, gpus.slow, gpus.close, SLOW, gpus.still_there),
     )
 
 
@@ -62,10 +62,15 @@ class Gpus:
         """
         with self._exclusive_session(TURN) as session:
             session.watch_xids()
-            samples = [
-                sample for device in list(session.devices) for sample in self._collect_device(device, fast.collect)
-            ]
-            return samples + _health(session)
+            samples = tuple(sample for device in list(session.devices) for sample in self._whole(device))
+            return [*self.still_there(samples), *_health(session)]
+
+    def _whole(self, device: Device) -> list[Sample]:
+        """All fast samples of a device, which is then not lost any more."""
+        samples = self._collect_device(device, fast.collect)
+        if samples:
+            self._session.welcome(device)
+        return samples
 
     def slow(self) -> Iterable[Sample]:
         """One cycle of the rest, and a check for devices that were added or removed.
@@ -77,13 +82,19 @@ class Gpus:
         with self._exclusive_session(SLOW_TURN) as session:
             session.refresh()
             self._forget_others(session)
-            devices = list(session.devices)
+            devices = session.answering
         known = Known(self._context.procfs, self._context.trainers())
         samples: list[Sample] = []
         for device in devices:  # the fast half may have a turn in between
             with self._exclusive_session(SLOW_TURN):
                 samples += self._collect_device(device, details.collect, lambda cycle: processes.collect(cycle, known))
         return samples
+
+    def still_there(self, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        """Those of devices that answer: between two slow cycles a GPU may be lost."""
+        there = {device.gpu for device in self._session.answering}
+        gone = {sample.labels[0] for sample in samples} - there
+        return tuple(sample for sample in samples if sample.labels[0] not in gone) if gone else samples
 
     @contextmanager
     def _exclusive_session(self, patience: float) -> Iterator[Session]:
@@ -122,7 +133,10 @@ class Gpus:
     def _forget_others(self, session: Session) -> None:
         """Drop the totals of devices that are neither there nor lost: MIG instances come and go."""
         there = {device.key for device in session.devices}
-        self._totals = {key: value for key, value in self._totals.items() if key in there or key[0] in session.lost}
+        lost = {key: value for key, value in self._totals.items() if key[0].partition("/")[0] in session.lost}
+        for totals in lost.values():
+            totals.pause()
+        self._totals = {key: value for key, value in self._totals.items() if key in there} | lost
 
     def close(self) -> None:
         """Give back the session; may be called more than once. A driver that hangs keeps it."""
@@ -134,7 +148,7 @@ class Gpus:
 
 
 def _health(session: Session) -> list[Sample]:
-    """Which GPUs answer, and the Xid errors of all; a lost GPU keeps those that tell why it was lost."""
+    """Which GPUs answer, and the Xid errors of all; a lost GPU keeps those that tell why, and what it is."""
     whole = {device.gpu: 1.0 for device in session.devices if device.parent is None} | dict.fromkeys(session.lost, 0.0)
     states = [Sample(catalog.GPU_UP, (gpu,), up) for gpu, up in whole.items()]
     xids = [
@@ -142,4 +156,5 @@ def _health(session: Session) -> list[Sample]:
         for key, count in session.xids.counts.items()
         if key[0] in whole
     ]
-    return states + xids
+    facts = [Sample(catalog.GPU_INFO, (gpu, *known), 1.0) for gpu, known in session.lost.items() if known]
+    return states + xids + facts

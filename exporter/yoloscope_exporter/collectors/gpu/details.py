@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from ctypes import byref
+from typing import TYPE_CHECKING, Any
 
 import pynvml as nvml
 
@@ -27,6 +28,11 @@ MOST_GENERATION, MOST_LANES = 8, 32
 KILOBYTE = 1000.0
 MOST_KILOBYTES_PER_S = 1e10
 
+#: NVML knows eight recovery actions; a newer driver may know more.
+MOST_ACTION = 255
+#: Per cent; NVML says that it may be above 100.
+MOST_FAN = 250
+
 TEMPERATURE_LIMITS = {
     "slowdown": nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,
     "shutdown": nvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN,
@@ -44,9 +50,36 @@ def decoder_utilization(handle: object) -> int:
     return int(nvml.nvmlDeviceGetDecoderUtilization(handle)[0])
 
 
+def least_power_limit(handle: object) -> int:
+    """Lowest power limit that can be set, in mW."""
+    return int(nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)[0])
+
+
+def most_power_limit(handle: object) -> int:
+    """Highest power limit that can be set, in mW."""
+    return int(nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)[1])
+
+
 READINGS = (
     Reading(catalog.GPU_PERFORMANCE_STATE, (), ((nvml.nvmlDeviceGetPerformanceState,),), 0, nvml.NVML_PSTATE_15),
     Reading(catalog.GPU_POWER_LIMIT_WATTS, (), ((nvml.nvmlDeviceGetEnforcedPowerLimit,),), 1, MOST_MILLIWATTS, 1e-3),
+    *(
+        Reading(metric, (), ((function,),), 1, MOST_MILLIWATTS, 1e-3, constant=True)
+        for metric, function in (
+            (catalog.GPU_POWER_LIMIT_MIN_WATTS, least_power_limit),
+            (catalog.GPU_POWER_LIMIT_DEFAULT_WATTS, nvml.nvmlDeviceGetPowerManagementDefaultLimit),
+            (catalog.GPU_POWER_LIMIT_MAX_WATTS, most_power_limit),
+        )
+    ),
+    Reading(
+        catalog.GPU_TEMPERATURE_MARGIN_CELSIUS,
+        (),
+        ((nvml.nvmlDeviceGetMarginTemperature,),),
+        -MOST_DEGREES,
+        MOST_DEGREES,
+    ),
+    Reading(catalog.GPU_FAN_SPEED_RATIO, (), ((nvml.nvmlDeviceGetFanSpeed,),), 0, MOST_FAN, 1 / PERCENT),
+    Reading(catalog.GPU_PERSISTENCE_MODE, (), ((nvml.nvmlDeviceGetPersistenceMode,),), 0, 1),
     Reading(catalog.GPU_ENCODER_UTILIZATION_RATIO, (), ((encoder_utilization,),), 0, PERCENT, 1 / PERCENT),
     Reading(catalog.GPU_DECODER_UTILIZATION_RATIO, (), ((decoder_utilization,),), 0, PERCENT, 1 / PERCENT),
     *(
@@ -102,7 +135,33 @@ NVLINK_KINDS = {
     ),
     "ecc": ((nvml.NVML_FI_DEV_NVLINK_ECC_DATA_ERROR_COUNT_TOTAL,), (nvml.NVML_NVLINK_ERROR_DL_ECC_DATA,)),
 }
+#: Errors of generation 5 (Blackwell): fields that count on one link, which is their scope.
+LINK_KINDS = {
+    "receive": nvml.NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS,
+    "integrity": nvml.NVML_FI_DEV_NVLINK_COUNT_LOCAL_LINK_INTEGRITY_ERRORS,
+    "effective": nvml.NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_ERRORS,
+    "recovery": nvml.NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS,
+    "recovery_failed": nvml.NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS,
+}
+#: Where each fault stands in the health mask, its width as a mask, and the code that means 'no'; 0 is 'not supported'.
+#: By nvml.h: the widths of some nvidia-ml-py are misprinted.
+FABRIC_FAULTS = dict(zip(catalog.FABRIC_FAULTS, ((0, 3, 2), (2, 3, 2), (4, 3, 2), (6, 3, 2), (8, 15, 1)), strict=True))
+#: Time (ns) for which something else than the reasons with a state has limited the clocks.
+POLICIES = dict(
+    zip(
+        catalog.COUNTED_REASONS,
+        (nvml.NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT, nvml.NVML_FI_DEV_PERF_POLICY_RELIABILITY),
+        strict=True,
+    )
+)
+LINKS = nvml.NVML_FI_DEV_NVLINK_LINK_COUNT
+REPLAYS = nvml.NVML_FI_DEV_PCIE_REPLAY_COUNTER
+RECOVERY_ACTION = nvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
 FIELDS = (
+    REPLAYS,
+    RECOVERY_ACTION,
+    LINKS,
+    *POLICIES.values(),
     *(field for field, _ in RETIRED_KINDS.values()),
     *(field for fields, _ in NVLINK_KINDS.values() for field in fields),
 )
@@ -120,17 +179,50 @@ def collect(cycle: DeviceCycle) -> None:
     read(READINGS, cycle)
     fields = cycle.fields(FIELDS)
     ecc(cycle)
+    sram(cycle)
     remapped_rows(cycle)
     retired_pages(cycle, fields)
     nvlink_errors(cycle, fields)
+    fabric(cycle)
+    counts(cycle, fields)
     pcie_spots(cycle)
 
 
+def counts(cycle: DeviceCycle, fields: dict[int, float]) -> None:
+    """What is one field each: PCIe replays, recovery action, and the time of limits that have no state."""
+    cycle.publish(catalog.GPU_PCIE_REPLAYS_TOTAL, cycle.counter("replays", fields.get(REPLAYS)))
+    cycle.publish(catalog.GPU_RECOVERY_ACTION, cycle.gauge(fields.get(RECOVERY_ACTION), 0, MOST_ACTION))
+    for reason, field in POLICIES.items():
+        cycle.publish(catalog.GPU_THROTTLED_SECONDS_TOTAL, cycle.counter(reason, fields.get(field), 1e-9), reason)
+
+
 def ecc(cycle: DeviceCycle) -> None:
-    """ECC errors in the life of the device: the count since the last driver load would fall."""
-    for kind, number in ECC_KINDS.items():
-        counted = cycle.ask(nvml.nvmlDeviceGetTotalEccErrors, number, nvml.NVML_AGGREGATE_ECC)
-        cycle.publish(catalog.GPU_ECC_ERRORS_TOTAL, cycle.counter(f"ecc {kind}", counted), kind)
+    """ECC errors in the life of the device, and since the driver was loaded."""
+    for metric, name, since in (
+        (catalog.GPU_ECC_ERRORS_TOTAL, "ecc", nvml.NVML_AGGREGATE_ECC),
+        (catalog.GPU_ECC_VOLATILE_ERRORS_TOTAL, "volatile ecc", nvml.NVML_VOLATILE_ECC),
+    ):
+        for kind, number in ECC_KINDS.items():
+            counted = cycle.ask(nvml.nvmlDeviceGetTotalEccErrors, number, since)
+            cycle.publish(metric, cycle.counter(f"{name} {kind}", counted), kind)
+
+
+def sram_status(handle: object) -> Any:  # noqa: ANN401 - a structure of NVML's
+    """Errors of the SRAM, by what they were and by place."""
+    status = nvml.c_nvmlEccSramErrorStatus_v1_t()
+    nvml.nvmlDeviceGetSramEccErrorStatus(handle, byref(status))
+    return status
+
+
+def sram(cycle: DeviceCycle) -> None:
+    """ECC errors of the SRAM in the life of the device, and whether they are more than NVIDIA allows."""
+    status = cycle.ask(sram_status)
+    if status is None:
+        return
+    uncorrected = status.aggregateUncParity + status.aggregateUncSecDed
+    for kind, number in (("corrected", status.aggregateCor), ("uncorrected", uncorrected)):
+        cycle.publish(catalog.GPU_SRAM_ECC_ERRORS_TOTAL, cycle.counter(f"sram {kind}", number), kind)
+    cycle.publish(catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, cycle.gauge(status.bThresholdExceeded, 0, 1))
 
 
 def remapped_rows(cycle: DeviceCycle) -> None:
@@ -156,14 +248,24 @@ def retired_pages(cycle: DeviceCycle, fields: dict[int, float]) -> None:
 
 
 def nvlink_errors(cycle: DeviceCycle, fields: dict[int, float]) -> None:
-    """Errors over all NVLinks of the device."""
-    for kind, (ids, counters) in NVLINK_KINDS.items():
-        if cycle.device.refused.issuperset(ids):
-            counts = _link_errors(cycle, counters)
-        else:
-            counts = [fields[one] for one in ids if one in fields]
+    """Errors over all NVLinks of the device; generation 5 has other kinds, and counts them on each link."""
+    found = {kind: _errors(cycle, fields, *sources) for kind, sources in NVLINK_KINDS.items()}
+    totals = {field for ids, _ in NVLINK_KINDS.values() for field in ids}
+    if cycle.device.refused.issuperset(totals) and not any(found.values()):
+        counted = cycle.link_fields(LINK_KINDS.values(), int(fields.get(LINKS, 0)))
+        found = {kind: [counted[field]] for kind, field in LINK_KINDS.items() if field in counted}
+    for kind, counts in found.items():
         total = sum(counts) if counts else None
         cycle.publish(catalog.GPU_NVLINK_ERRORS_TOTAL, cycle.counter(f"nvlink {kind}", total), kind)
+
+
+def _errors(
+    cycle: DeviceCycle, fields: dict[int, float], ids: tuple[int, ...], counters: tuple[int, ...]
+) -> list[float]:
+    """One kind by the fields over all links, or link by link where there are none."""
+    if cycle.device.refused.issuperset(ids):
+        return _link_errors(cycle, counters)
+    return [fields[one] for one in ids if one in fields]
 
 
 def _link_errors(cycle: DeviceCycle, counters: tuple[int, ...]) -> list[float]:
@@ -175,6 +277,27 @@ def _link_errors(cycle: DeviceCycle, counters: tuple[int, ...]) -> list[float]:
         if state == nvml.NVML_FEATURE_ENABLED:
             counts += [cycle.ask(nvml.nvmlDeviceGetNvLinkErrorCounter, link, counter) for counter in counters]
     return [count for count in counts if count is not None]
+
+
+def fabric_info(handle: object) -> Any:  # noqa: ANN401 - a structure of NVML's
+    """State and health of the GPU's part of the NVLink fabric (Hopper and newer, behind NVSwitches)."""
+    info = nvml.c_nvmlGpuFabricInfoV_t()
+    info.version = nvml.nvmlGpuFabricInfo_v2
+    nvml.nvmlDeviceGetGpuFabricInfoV(handle, byref(info))
+    return info
+
+
+def fabric(cycle: DeviceCycle) -> None:
+    """Whether the device has joined its NVLink fabric, and what is wrong there; faults it cannot know are absent."""
+    info = cycle.ask(fabric_info)
+    if info is None or info.state == nvml.NVML_GPU_FABRIC_STATE_NOT_SUPPORTED:
+        return
+    joined = info.state == nvml.NVML_GPU_FABRIC_STATE_COMPLETED and info.status == nvml.NVML_SUCCESS
+    cycle.publish(catalog.GPU_FABRIC_READY, float(joined))
+    for fault, (shift, mask, well) in FABRIC_FAULTS.items():
+        code = info.healthMask >> shift & mask
+        if joined and code:
+            cycle.publish(catalog.GPU_FABRIC_FAULT, float(code != well), fault)
 
 
 def pcie_spots(cycle: DeviceCycle) -> None:

@@ -88,6 +88,21 @@ class DeviceCycle:
                 self.device.refused.add(number)
         return values
 
+    def link_fields(self, wanted: Iterable[int], links: int) -> dict[int, float]:
+        """Sums over `links` of fields that belong to one link each; what all links refuse is not asked for again."""
+        asked = [one for one in wanted if one not in self.device.refused]
+        questions = tuple((one, link) for one in asked for link in range(links))
+        answers = self.ask(nvml.nvmlDeviceGetFieldValues, questions) if questions else ()
+        sums: dict[int, float] = {}
+        hopeless = set(asked) if answers or self.ask.is_unsupported(nvml.nvmlDeviceGetFieldValues, questions) else set()
+        for number, _, _, _, kind, code, value in _FIELD.iter_unpack(answers or b""):
+            if code == nvml.NVML_SUCCESS:
+                sums[number] = sums.get(number, 0.0) + _number(kind, value)
+            if code not in CANNOT:
+                hopeless.discard(number)
+        self.device.refused.update(hopeless)
+        return sums
+
 
 def _scaled(value: float | None, scale: float) -> float | None:
     """Times `scale`; the drivers' units are no finer than a nanosecond, and 70 % is 0.7, not 0.7000000000000001."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,15 @@ from yoloscope_exporter.collectors.gpu.device_cycle import (
     Reading,
     read,
 )
+from yoloscope_exporter.collectors.gpu.values import StateCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from yoloscope_exporter.collectors.gpu.device_cycle import DeviceCycle
     from yoloscope_exporter.collectors.gpu.values import BusyTime
+
+log = logging.getLogger(__name__)
 
 MIB, KIB = 2.0**20, 2.0**10
 MOST_MIB_PER_S = 1e8
@@ -55,19 +59,17 @@ REASONS = {
     "hw_thermal_slowdown": nvml.nvmlClocksThrottleReasonHwThermalSlowdown,
     "hw_power_brake_slowdown": nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
 }
-#: Fields of nvmlDeviceGetFieldValues by number: older nvidia-ml-py lack the newer names. Those of the reasons count
-#: nanoseconds (NVML_FI_DEV_CLOCKS_EVENT_REASON_*); hw_slowdown has none.
-REASON_FIELDS = {
-    "sw_power_cap": 74,
-    "sw_thermal_slowdown": 269,
-    "hw_thermal_slowdown": 270,
-    "hw_power_brake_slowdown": 271,
-}
+#: Fields of nvmlDeviceGetFieldValues by number: nvidia-ml-py's names are those of one driver. This one counts
+#: nanoseconds, as those of RENUMBERED (NVML_FI_DEV_CLOCKS_EVENT_REASON_*); hw_slowdown has none.
+POWER_CAP = {"sw_power_cap": 74}
+#: Reasons whose fields stand one behind the other, from a number that depends on the driver: nvml.h has them since R575
+#: and moved them between 580.65 and 580.82. Elsewhere those numbers are settings of power smoothing.
+RENUMBERED = ("sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
+FIRST_NUMBERS = (((580, 82), 269), ((575,), 251))
 MEMORY_TEMPERATURE, NVLINK_TX, NVLINK_RX, PCIE_TX, PCIE_RX = 82, 138, 139, 197, 198
 ALL_LINKS = 0xFFFFFFFF
 FIELDS: tuple[int | tuple[int, int], ...] = (
     MEMORY_TEMPERATURE,
-    *REASON_FIELDS.values(),
     (NVLINK_TX, ALL_LINKS),
     (NVLINK_RX, ALL_LINKS),
     PCIE_TX,
@@ -75,6 +77,7 @@ FIELDS: tuple[int | tuple[int, int], ...] = (
 )
 
 GPM_RATIOS = (
+    (nvml.NVML_GPM_METRIC_GRAPHICS_UTIL, catalog.GPU_GRAPHICS_ACTIVE_RATIO),
     (nvml.NVML_GPM_METRIC_SM_UTIL, catalog.GPU_SM_ACTIVE_RATIO),
     (nvml.NVML_GPM_METRIC_SM_OCCUPANCY, catalog.GPU_SM_OCCUPANCY_RATIO),
     (nvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL, catalog.GPU_TENSOR_ACTIVE_RATIO),
@@ -134,9 +137,10 @@ def collect(cycle: DeviceCycle) -> None:
     read(READINGS, cycle)
     load(cycle)
     energy(cycle)
-    fields = cycle.fields(FIELDS)
+    reasons = reason_fields(cycle.device.driver)
+    fields = cycle.fields((*FIELDS, *reasons.values()))
     memory_temperature(cycle, fields)
-    throttling(cycle, fields)
+    throttling(cycle, reasons, fields)
     traffic(cycle, means, fields)
 
 
@@ -233,20 +237,39 @@ def memory_temperature(cycle: DeviceCycle, fields: Mapping[int, float]) -> None:
     cycle.publish(catalog.GPU_TEMPERATURE_CELSIUS, value, "memory")
 
 
-def throttling(cycle: DeviceCycle, fields: Mapping[int, float]) -> None:
+def reason_fields(driver: tuple[int, ...]) -> dict[str, int]:
+    """The fields in which a driver of that version counts the time of reasons; without a version only the old one."""
+    first = next((first for since, first in FIRST_NUMBERS if driver >= since), None)
+    renumbered = {} if first is None else {reason: first + place for place, reason in enumerate(RENUMBERED)}
+    return POWER_CAP | renumbered
+
+
+def throttling(cycle: DeviceCycle, reasons: Mapping[str, int], fields: Mapping[int, float]) -> None:
     """States, and seconds: the driver's own count where it has one, else the state integrated."""
     bits = cycle.ask.first(
         (nvml.nvmlDeviceGetCurrentClocksEventReasons,), (nvml.nvmlDeviceGetCurrentClocksThrottleReasons,)
     )
     for reason, bit in REASONS.items():
         held = None if bits is None else float(bool(bits & bit))
-        field = REASON_FIELDS.get(reason)
-        if field is None or field in cycle.device.refused:
-            seconds = cycle.integral(reason, held)
-        else:
-            seconds = cycle.counter(reason, fields.get(field), 1e-9)
         cycle.publish(catalog.GPU_THROTTLED, held, reason)
+        seconds = _throttled_seconds(cycle, reason, cycle.integral(reason, held), reasons.get(reason), fields)
         cycle.publish(catalog.GPU_THROTTLED_SECONDS_TOTAL, seconds, reason)
+
+
+def _throttled_seconds(
+    cycle: DeviceCycle, reason: str, held: float | None, field: int | None, fields: Mapping[int, float]
+) -> float | None:
+    """The count in the field, unless the seconds in which the state was seen (`held`) show that it is another's."""
+    check = cycle.totals.checks.setdefault(reason, StateCheck())
+    if field is None or field in cycle.device.refused or check is None:
+        return held
+    counted = cycle.counter(reason, fields.get(field), 1e-9)
+    if counted is None or reason not in RENUMBERED or check.bears_out(cycle.clock, held or 0.0, counted):
+        return counted
+    cycle.totals.checks[reason] = None
+    told = "GPU %s: field %d of driver %s does not count %s, whose state is integrated instead"
+    log.warning(told, cycle.device.gpu, field, cycle.device.facts[2], reason)
+    return held
 
 
 def traffic(cycle: DeviceCycle, means: Mapping[int, float], fields: Mapping[int, float]) -> None:

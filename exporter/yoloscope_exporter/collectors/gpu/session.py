@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two attempts to reach a driver that is not there.
 RETRY = 5.0
-#: Seconds between two new sessions while a device is lost: some drivers show it again only then.
+#: Seconds between two new sessions while every device is lost: some drivers show one again only then. While others
+#: answer there is none: it would cost them their GPM samples and their events.
 REOPEN = 60.0
 
 
@@ -60,6 +61,16 @@ class Device:
         return self.gpu, self.facts[0]
 
     @property
+    def whole(self) -> Device:
+        """The GPU it is, or is a part of."""
+        return self.parent or self
+
+    @cached_property
+    def driver(self) -> tuple[int, ...]:
+        """Version of the driver, for comparison; empty if it is not known."""
+        return tuple(int(part) for part in self.facts[2].split(".") if part.isdecimal())
+
+    @property
     def identity(self) -> tuple[object, ...]:
         """What must not have changed for this object to be used on after a new look."""
         return *self.key, self.mig, self.instance
@@ -67,7 +78,7 @@ class Device:
     @cached_property
     def gpm(self) -> Gpm | None:
         """Its performance metrics, where it has them."""
-        return gpm_of((self.parent or self).ask, self.instance)
+        return gpm_of(self.whole.ask, self.instance)
 
     def close(self) -> None:
         """Give back what is held; may be called more than once."""
@@ -80,15 +91,16 @@ class Session:
     """Keeps NVML open and knows the devices.
 
     Attributes:
-        devices: those that answer, in NVML's order, MIG instances behind their GPU.
-        lost: labels of those that do not, and since when (`clock`).
+        devices: those NVML shows, in its order, MIG instances behind their GPU.
+        lost: whole GPUs that do not answer by their labels, with their last facts, empty if they were never known. NVML
+            may show one all the same, and answer what it knows by heart: it is back once it was read as a whole.
         xids: their Xid errors.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Open nothing yet; `clock` gives monotonic seconds."""
         self.devices: list[Device] = []
-        self.lost: dict[str, float] = {}
+        self.lost: dict[str, tuple[str, ...]] = {}
         self.xids = XidWatch()
         self._clock = clock
         self._open = False
@@ -102,6 +114,11 @@ class Session:
         """Whether NVML is initialised."""
         return self._open
 
+    @property
+    def answering(self) -> list[Device]:
+        """The devices without those of a lost GPU."""
+        return [device for device in self.devices if device.whole.gpu not in self.lost]
+
     def ensure(self) -> None:
         """Be open and know the devices.
 
@@ -112,6 +129,7 @@ class Session:
             if self._clock() < self._retry_at:
                 raise DriverGone(self._why)
             self._try_to_open()
+            log.info("NVML is open: driver %s, CUDA %s", *self._versions)
             self.refresh()
         if not self.devices and not self.lost:
             self.close()
@@ -125,7 +143,6 @@ class Session:
         except nvml.NVMLError as error:
             raise self._gone(_no_driver(int(error.value))) from None
         self._open = True
-        log.info("NVML is open: driver %s, CUDA %s", *self._versions)
 
     def _gone(self, why: str) -> DriverGone:
         """What to raise where there is nothing to be had; the next attempt waits a while."""
@@ -139,7 +156,7 @@ class Session:
         Raises:
             DriverGone: as for `ensure`.
         """
-        if self.lost and self._clock() >= self._reopen_at:
+        if self.lost and not self.answering and self._clock() >= self._reopen_at:
             self._reopen_at = self._clock() + REOPEN
             self._reopen()
         try:
@@ -151,7 +168,7 @@ class Session:
         for device in known.values():
             device.close()
         self.devices = found
-        self.lost = {gpu: since for gpu, since in self.lost.items() if int(gpu) < count}
+        self.lost = {gpu: facts for gpu, facts in self.lost.items() if int(gpu) < count}
 
     def _reopen(self) -> None:
         self._give_back()
@@ -168,8 +185,6 @@ class Session:
         except (nvml.NVMLError, DeviceLost) as error:
             self._note_loss(gpu, str(error))
             return
-        if self.lost.pop(gpu, None) is not None:
-            log.warning("GPU %s is back", gpu)
         yield device
         yield from instances
 
@@ -191,16 +206,21 @@ class Session:
 
     def lose(self, device: Device, why: str) -> None:
         """Take a device that does not answer, and its MIG instances, out of the list."""
-        whole = device.parent or device
-        for one in [one for one in self.devices if one is whole or one.parent is whole]:
+        whole = device.whole
+        self._note_loss(whole.gpu, why)
+        for one in [one for one in self.devices if one.whole is whole]:
             one.close()
             self.devices.remove(one)
-        self._note_loss(whole.gpu, why)
+
+    def welcome(self, device: Device) -> None:
+        """A device was read as a whole: if it was lost, it is back."""
+        if self.lost.pop(device.gpu, None) is not None:
+            log.warning("GPU %s is back", device.gpu)
 
     def _note_loss(self, gpu: str, why: str) -> None:
         if gpu in self.lost:
             return
-        self.lost[gpu] = self._clock()
+        self.lost[gpu] = next((device.facts for device in self.devices if device.gpu == gpu), ())
         self._reopen_at = self._clock() + REOPEN
         log.warning("GPU %s does not answer: %s; looking for it again from time to time", gpu, why)
 
@@ -217,7 +237,7 @@ class Session:
 
     def watch_xids(self) -> None:
         """Count the Xid errors since the last call."""
-        self.xids.read({one.gpu: one.ask.handle for one in self.devices if one.parent is None})
+        self.xids.read({one.gpu: one.ask.handle for one in self.answering if one.parent is None})
 
     def _give_back(self) -> None:
         self.xids.release()

@@ -55,6 +55,35 @@ class Monotonic:
         return True
 
 
+#: Drivers count the time of a state in microseconds or more; less than one is a level, a percentage, a flag.
+LEAST_COUNT = 1e-6
+#: After this many seconds of a state its count has to have grown by this share of them.
+ENOUGH, LEAST_SHARE = 5.0, 0.1
+#: Seconds by which a count may run ahead: the driver adds some at a time.
+AHEAD = 2.0
+
+
+@dataclass
+class StateCheck:
+    """Whether a driver's counter counts the time of a state that we see as well, by what both have grown.
+
+    A state that comes and goes between two looks is counted without being seen, so only two things tell that a counter
+    is of something else: that it stands still while the state lasts, and that it is faster than time.
+    """
+
+    first: tuple[float, float, float] | None = None
+
+    def bears_out(self, now: float, held: float, counted: float) -> bool:
+        """Whether `counted` may be the seconds of the state, of which `held` have been seen up to `now`."""
+        if 0 < counted < LEAST_COUNT:
+            return False
+        if self.first is None or counted < self.first[2]:  # it was set back: with the GPU, or by an administrator
+            self.first = (now, held, counted)
+        elapsed, seen, grown = (a - b for a, b in zip((now, held, counted), self.first, strict=True))
+        stands_still = seen >= ENOUGH and grown < LEAST_SHARE * seen
+        return not stands_still and grown <= elapsed + AHEAD
+
+
 @dataclass
 class Integral:
     """Time integral of a polled gauge, by the trapezoid rule; a gap longer than `MAX_GAP` adds nothing."""
@@ -138,6 +167,7 @@ class Totals:
         memory_busy: time in which device memory was read or written.
         integrals: gauges integrated, by name.
         counters: guards of the driver's counters, by name.
+        checks: of counters whose meaning is not certain, by name; None of those that turned out to be something else.
         processes_seen: the driver's time (µs) of the newest sample of a process.
     """
 
@@ -145,6 +175,7 @@ class Totals:
     memory_busy: BusyTime = field(default_factory=BusyTime)
     integrals: defaultdict[str, Integral] = field(default_factory=lambda: defaultdict(Integral))
     counters: defaultdict[str, Monotonic] = field(default_factory=lambda: defaultdict(Monotonic))
+    checks: dict[str, StateCheck | None] = field(default_factory=dict)
     processes_seen: int = 0
 
     def pause(self) -> None:
@@ -154,6 +185,7 @@ class Totals:
         for integral in self.integrals.values():
             integral.pause()
         self.counters.clear()
+        self.checks.clear()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import stack_file
 from yoloscope_record.file_format import RecordError
@@ -14,11 +15,12 @@ from yoloscope_exporter.collectors.stacks.finding import PEERS, own_call, place,
 from yoloscope_exporter.collectors.stacks.inquiry import MAX_READ_BYTES, Refused, open_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from yoloscope_exporter.collectors.stacks.dump import Dump
 
-#: What faulthandler writes first when a process crashes, and of SIGTERM, for which it shows one thread only.
+#: What faulthandler writes first when a process crashes, and of SIGTERM and SIGHUP, for which it shows one thread only.
 _FATAL = {
     b"Segmentation fault": "SIGSEGV",
     b"Bus error": "SIGBUS",
@@ -29,31 +31,50 @@ _FATAL = {
 _END = re.compile(rb"(?m)^(?:Fatal Python error: (.*)|Stack \(most recent call first\):)$")
 
 
-def ending(directory: Path, rank: str) -> dict[str, str]:
-    """Facts about the death of a rank, as far as known: `signal`, `exception_at`, `exception_own`, `waited`."""
+class Ending(NamedTuple):
+    """What is known of the death of a rank.
+
+    Attributes:
+        facts: `signal`, `exception_at`, `exception_own`, `waited`, as far as known.
+        time: when the signal came, in Unix seconds; 0 if none is known.
+    """
+
+    facts: Mapping[str, str] = MappingProxyType({})
+    time: float = 0.0
+
+
+def ending(directory: Path, rank: str) -> Ending:
+    """What the stack files of a rank tell of its death."""
+    hangup = _told(directory, stack_file.hangup_filename(rank), "SIGHUP")
+    return hangup if hangup.facts else _told(directory, stack_file.filename(rank), "SIGTERM")
+
+
+def _told(directory: Path, name: str, plain: str) -> Ending:
+    """The same by one file; `plain` is the signal that leaves a stack of one thread there."""
     try:
-        data, main = _content(directory, rank)
+        data, main, time = _content(directory, name)
     except (Refused, RecordError, OSError):
-        return {}
+        return Ending()
     found = list(_END.finditer(data))
     if not found:
-        return {}
-    name = found[-1][1]
-    signal = "SIGTERM" if name is None else _FATAL.get(name, "SIGABRT")
+        return Ending()
+    fatal = found[-1][1]
+    signal = plain if fatal is None else _FATAL.get(fatal, "SIGABRT")
     told = dump.parse(_as_threads(data[found[-1].start() :]), main)
-    return {"signal": signal, **(_places(told) if told and told.main else {})}
+    return Ending({"signal": signal, **(_places(told) if told and told.main else {})}, time)
 
 
-def _content(directory: Path, rank: str) -> tuple[bytes, str]:
-    """The end of the rank's file, and its main thread."""
+def _content(directory: Path, name: str) -> tuple[bytes, str, float]:
+    """The end of a file, the main thread of its process, and when it was written last."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         owner = os.fstat(descriptor).st_uid
-        file = open_file(stack_file.filename(rank), descriptor, directory.name, owner)
+        file = open_file(name, descriptor, directory.name, owner)
     finally:
         os.close(descriptor)
     try:
-        return os.pread(file.descriptor, MAX_READ_BYTES, max(file.begin, file.size - MAX_READ_BYTES)), file.header.main
+        data = os.pread(file.descriptor, MAX_READ_BYTES, max(file.begin, file.size - MAX_READ_BYTES))
+        return data, file.header.main, file.changed
     finally:
         os.close(file.descriptor)
 

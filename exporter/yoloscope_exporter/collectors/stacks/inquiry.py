@@ -138,7 +138,7 @@ class Inquiry:
                 )
             self.ranks = list(self._ranks([name for name in names if name.endswith(SUFFIX)], owner))
             self._files = list(
-                self._open([name for name in names if name.endswith(stack_file.SUFFIX)], descriptor, owner)
+                self._open([name for name in names if stack_file.is_of_process(name)], descriptor, owner)
             )
         finally:
             os.close(descriptor)
@@ -248,6 +248,15 @@ class Inquiry:
         known = {answer.pid for answer in found}
         found += [_silent(rank) for rank in self.ranks if rank.pid and rank.pid not in known]
         return found
+
+
+def answers(inquiry: Inquiry) -> list[Answer]:
+    """Ask, and wait for what is answered."""
+    inquiry.ask()
+    end = time.monotonic() + ANSWER_SECONDS
+    while not inquiry.complete() and time.monotonic() < end:
+        time.sleep(0.05)
+    return inquiry.answers()
 
 
 def _state(record: Record) -> str:

@@ -19,7 +19,7 @@ from yoloscope_exporter.diagnosis.rules import (
 )
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, OK, SEVERITIES, WARNING, Rule
 
-__all__ = ["BY_NAME", "CRITICAL", "INFO", "NOT_HEALTHY", "OK", "RULES", "SEVERITIES", "WARNING", "Rule"]
+__all__ = ["BY_NAME", "CRITICAL", "EXPLAINED", "INFO", "NOT_HEALTHY", "OK", "RULES", "SEVERITIES", "WARNING", "Rule"]
 
 RULES: tuple[Rule, ...] = (
     *setup.RULES,
@@ -35,6 +35,9 @@ RULES: tuple[Rule, ...] = (
 )
 
 BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}
+
+#: Verdicts that say little without their cause: it is shown wherever they are.
+EXPLAINED = ("failed", "killed", "stalled", "worker_died")
 
 #: With one of these, a rank is not healthy even if its time goes into computing.
 NOT_HEALTHY = tuple(rule.name for rule in RULES if rule.severity in (WARNING, CRITICAL) or rule.slows)

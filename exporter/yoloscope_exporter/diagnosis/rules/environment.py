@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.cache import image_bytes
 from yoloscope_exporter.diagnosis.rules.rule import INFO, SHM, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -37,7 +38,7 @@ def _gpus(s: Signals) -> str:
 def _shared_memory_problem(s: Signals) -> str:
     if not s.has(Signals.shm_size_bytes, Signals.workers, Signals.batch_size) or not s.workers:
         return ""
-    needed = s.workers * 4 * s.batch_size * advice.image_bytes(s)  # prefetch_factor 4 since ultralytics#21974
+    needed = s.workers * 4 * s.batch_size * image_bytes(s)  # prefetch_factor 4 since ultralytics#21974
     if s.shm_size_bytes >= needed:
         return ""
     return (

@@ -6,8 +6,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, causes, units
+from yoloscope_exporter.diagnosis import causes, units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
+from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, SHM, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -100,7 +102,7 @@ def _stall_advice(s: Signals) -> Advice:
     if found := re.search(r"\b(?:open|read|pread64|write)\(\) of (/.+)", doing):
         return Advice(note=f"look at {found[1]} and where it lies: the mount, the server, or a pipe nobody serves")
     return Advice(
-        advice.fewer_workers(s) if _missing_workers(s) else {},
+        fewer_workers(s) if _missing_workers(s) else {},
         note="check shared memory (/dev/shm) and the storage's mount, then restart with resume=True",
     )
 
@@ -178,7 +180,7 @@ def _death_cause(s: Signals, _: Thresholds) -> str:
 
 
 def _death_advice(s: Signals) -> Advice:
-    fewer = advice.fewer_workers(s)
+    fewer = fewer_workers(s)
     if _out_of_memory(s):
         return Advice({**fewer, "cache": False}, note="each worker holds its own batches; a RAM cache comes on top")
     if _without_shared_memory(s):
@@ -223,7 +225,7 @@ def _slow_batch_cause(s: Signals, _: Thresholds) -> str:
 
 def _slow_batch_advice(s: Signals) -> Advice:
     if _assigned_on_cpu(s):
-        return advice.smaller_batch(s)
+        return smaller_batch(s)
     if _slow_file(s):
         return Advice(note=f"look at the file {s.names['slow_file']}: its size, and where it lies")
     return Advice(note="nothing, if it happens once; yoloscope report --black-box RUN lists the batches around it")

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.cache import cache_in_memory
+from yoloscope_exporter.diagnosis.advice.cpus import fewer_threads, within_quota
+from yoloscope_exporter.diagnosis.advice.gains import without_wait
+from yoloscope_exporter.diagnosis.advice.preparation import for_slow_preprocessing, for_slow_storage
+from yoloscope_exporter.diagnosis.advice.settings import ranks_here, without_cuda
+from yoloscope_exporter.diagnosis.advice.workers import more_workers, workers_needed
 from yoloscope_exporter.diagnosis.rules.rule import STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -54,7 +60,7 @@ def contended(s: Signals, t: Thresholds) -> bool:
     """Whether workers wait for a CPU that others use, and would all have one if they were alone."""
     if s.get(Signals.runqueue_share) < t.runqueue_share or not s.has(Signals.others_cores, Signals.node_cores):
         return False
-    fit = s.get(Signals.workers) * advice.ranks_here(s) <= s.node_cores
+    fit = s.get(Signals.workers) * ranks_here(s) <= s.node_cores
     own_threads = s.get(Signals.worker_threads) >= t.worker_threads
     return s.others_cores >= t.contended_share * s.node_cores and fit and not own_threads
 
@@ -69,7 +75,7 @@ def oversubscribed(s: Signals, t: Thresholds) -> bool:
 
 def room_for_workers(s: Signals, t: Thresholds) -> bool:
     """Whether more workers would help: they are needed, allowed, and could work."""
-    return advice.more_workers(s) is not None and _could_work(s, t)
+    return more_workers(s) is not None and _could_work(s, t)
 
 
 def _could_work(s: Signals, t: Thresholds) -> bool:
@@ -83,7 +89,7 @@ def _throttled(s: Signals, t: Thresholds) -> bool:
 
 def _without_workers(s: Signals, t: Thresholds) -> bool:
     """The trainer prepares its batches itself: with CUDA a worker could do so meanwhile, else where a CPU idles."""
-    return s.get(Signals.workers, -1) == 0 and (not advice.without_cuda(s) or _could_work(s, t))
+    return s.get(Signals.workers, -1) == 0 and (not without_cuda(s) or _could_work(s, t))
 
 
 def _unrecorded(s: Signals, _: Thresholds) -> bool:
@@ -137,7 +143,7 @@ def _too_slow(s: Signals) -> bool:
 def capped(s: Signals, t: Thresholds) -> bool:
     """Whether more workers would help and were asked for, but Ultralytics started fewer."""
     asked = s.get(Signals.workers_asked)
-    now, needed = s.get(Signals.workers, asked), advice.workers_needed(s)
+    now, needed = s.get(Signals.workers, asked), workers_needed(s)
     return asked > now and needed is not None and needed > now and _could_work(s, t)
 
 
@@ -263,13 +269,13 @@ def _affinity_advice(s: Signals) -> Advice:
     return Advice(
         note="start it without taskset or numactl; in Slurm --cpus-per-task with the CPUs that the workers need; "
         "unset KMP_AFFINITY, GOMP_CPU_AFFINITY and OMP_PROC_BIND, which pin the process that workers are forked from",
-        forecast=advice.without_wait(s),
+        forecast=without_wait(s),
     )
 
 
 def _start_advice(s: Signals) -> Advice:
     """Fewer workers start sooner; only where fewer are enough."""
-    needed = advice.workers_needed(s)
+    needed = workers_needed(s)
     fewer = needed is not None and 0 < needed < s.get(Signals.workers)
     note = (
         "keep the workers from epoch to epoch (persistent_workers=True in your own loader; Ultralytics' does), keep "
@@ -279,17 +285,17 @@ def _start_advice(s: Signals) -> Advice:
 
 
 def _workers_advice(s: Signals) -> Advice:
-    more = advice.more_workers(s)
+    more = more_workers(s)
     if more is not None:
         return more
-    less = advice.for_slow_preprocessing(s)
-    if not advice.without_cuda(s):
+    less = for_slow_preprocessing(s)
+    if not without_cuda(s):
         return less
     return replace(less, note=f"Ultralytics sets workers=0 on a CPU and on MPS, whatever is asked for; {less.note}")
 
 
 def _wait_advice(s: Signals) -> Advice:
-    workers = advice.more_workers(s)
+    workers = more_workers(s)
     note = (
         "look at what they wait for: py-spy dump --pid <a worker>, three times (a lock, a pipe, a download, sleep, a "
         "remote file system)"
@@ -300,7 +306,7 @@ def _wait_advice(s: Signals) -> Advice:
 
 
 def _capped_advice(s: Signals) -> Advice:
-    kept = advice.cache_in_memory(s) if s.get(Signals.decode_share) else None
+    kept = cache_in_memory(s) if s.get(Signals.decode_share) else None
     note = (
         "a higher workers= has no effect: Ultralytics starts at most os.cpu_count() // GPUs for a rank; more CPUs for "
         "each GPU, fewer visible GPUs (CUDA_VISIBLE_DEVICES), or less to prepare"
@@ -333,7 +339,7 @@ def _quota_evidence(s: Signals, _: Thresholds) -> str:
 def _slow_worker_advice(s: Signals) -> Advice:
     return Advice(
         note=f"check the files, the mount and the CPU of worker {s.names.get('slowest_worker', '')}",
-        forecast=advice.without_wait(s),
+        forecast=without_wait(s),
     )
 
 
@@ -433,7 +439,7 @@ RULES = (
         verify="top -o %CPU: who uses the CPUs beside this run's processes",
         fix=lambda s: Advice(
             note="run it on a node of its own, or give it CPUs of its own (Slurm --cpus-per-task, a cgroup's cpuset)",
-            forecast=advice.without_wait(s),
+            forecast=without_wait(s),
         ),
         waste=("data_wait",),
         remedy="a node, or CPUs, of its own",
@@ -477,7 +483,7 @@ RULES = (
         evidence=_cpu_evidence,
         cause="decoding and augmenting images takes more CPU than there is",
         verify="py-spy record --pid <a loader worker> --duration 30 --output loader.svg",
-        fix=advice.for_slow_preprocessing,
+        fix=for_slow_preprocessing,
         waste=("data_wait",),
         remedy=(
             "`cache=ram` if the decoded data set fits into half of what memory is left, else `cache=disk`; "
@@ -500,7 +506,7 @@ RULES = (
         evidence=_io_evidence,
         cause="loader workers wait for storage instead of computing",
         verify="iostat -x 1: %util near 100; for NFS: nfsiostat 1",
-        fix=advice.for_slow_storage,
+        fix=for_slow_storage,
         waste=("data_wait",),
         remedy=(
             "`cache=ram` if the decoded data set fits into half of what memory is left (Ultralytics asks for as "
@@ -541,7 +547,7 @@ RULES = (
         evidence=_oversubscribed_evidence,
         cause="more threads want to run than there are CPUs, so they take turns instead of working",
         verify="pidstat -w -t 1: involuntary switches (nvcswch/s); column 2 of /proc/<pid>/schedstat grows",
-        fix=advice.fewer_threads,
+        fix=fewer_threads,
         waste=("data_wait",),
         remedy="`OMP_NUM_THREADS=1`, no more `workers` than CPUs",
     ),
@@ -560,7 +566,7 @@ RULES = (
         evidence=_quota_evidence,
         cause="the container's or job's CPU quota is used up in every period, and then all its threads stop",
         verify="cat /sys/fs/cgroup/<run's cgroup>/cpu.stat: nr_throttled grows with nr_periods",
-        fix=advice.within_quota,
+        fix=within_quota,
         waste=("data_wait",),
         remedy="raise the CPU limit to what preparation needs, or `workers` down to the quota",
     ),

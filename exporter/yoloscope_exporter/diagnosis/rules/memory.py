@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
+from yoloscope_exporter.diagnosis.advice.cache import is_cached_in_memory, kept_image_bytes
+from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -28,7 +31,7 @@ def _may_map_a_cache(s: Signals) -> bool:
     That takes nothing of the memory available, which is asked then. Since Ultralytics 8.4.190 the cache is one buffer,
     which workers that are spawned get as shared memory (`BaseDataset._ImageCache`).
     """
-    if not advice.is_cached_in_memory(s) or s.names.get("growing") == "main":
+    if not is_cached_in_memory(s) or s.names.get("growing") == "main":
         return False
     if not s.has(Signals.cache_ram_bytes, Signals.workers):
         return True
@@ -39,7 +42,7 @@ def _no_cache(s: Signals, t: Thresholds) -> str:
     """Why growth in the first epoch is no cache of the images that fills, in words; empty where it may be one."""
     if not s.has(Signals.resident_growth_batch, Signals.batch_size):
         return ""
-    images = s.batch_size * advice.kept_image_bytes(s)
+    images = s.batch_size * kept_image_bytes(s)
     if s.resident_growth_batch >= t.growth_images * images:
         return f"a cache of the images would grow by {units.size(images)}"
     needed = s.resident_growth_batch * s.first_epoch_left
@@ -165,7 +168,7 @@ RULES = (
         evidence=lambda s, _: f"peak of GPU memory {s.cuda_peak_share:.0%} of the device",
         cause="activations of the batch, or uneven batches (many boxes, multi-scale), leave no room",
         verify="torch.cuda.memory_summary(); nvidia-smi --query-gpu=memory.used --format=csv -l 1",
-        fix=advice.smaller_batch,
+        fix=smaller_batch,
         remedy="`batch` down, with `nbs` and `weight_decay` that keep images per optimizer step and decay; `amp=True`",
     ),
     Rule(
@@ -208,7 +211,7 @@ RULES = (
         cause="a callback, the data set or the loader keeps what it should drop, or copies on write what workers share",
         verify="py-spy dump --pid <pid>; tracemalloc in the callback; ls -l /dev/shm",
         fix=lambda s: Advice(
-            advice.fewer_workers(s),
+            fewer_workers(s),
             note="drop references in on_train_batch_end; lists of Python objects in a data set belong into one array",
         ),
         remedy=(
@@ -229,7 +232,7 @@ RULES = (
         evidence=_retry_evidence,
         cause="the batch does not fit: PyTorch flushes its cache and retries, or Ultralytics halves the batch",
         verify="the log's 'out of memory'; torch.cuda.memory_stats()['num_alloc_retries']",
-        fix=advice.smaller_batch,
+        fix=smaller_batch,
         event=True,
         remedy="`batch` down to what fits, with `nbs` and `weight_decay` that keep the optimizer's steps; `amp=True`",
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import fewer_exchanges
+from yoloscope_exporter.diagnosis.advice.gains import without_share
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 
@@ -50,7 +52,7 @@ def _straggler_advice(s: Signals) -> Advice:
         "preprocess": "look at what its preprocess_batch does besides copies (preprocess_bound)",
     }
     note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
-    return Advice(note=note, forecast=advice.without_share(s, s.lag / (1 + s.lag)))
+    return Advice(note=note, forecast=without_share(s, s.lag / (1 + s.lag)))
 
 
 def _all_wait(s: Signals, t: Thresholds) -> bool:
@@ -77,7 +79,7 @@ def _exchange_cause(s: Signals, _: Thresholds) -> str:
 def _exchange_advice(s: Signals) -> Advice:
     if s.get(Signals.unseen_ranks):
         return Advice(note="`yoloscope diagnose --prometheus URL` sees the ranks of all nodes, and says which it is")
-    return advice.fewer_exchanges(s)
+    return fewer_exchanges(s)
 
 
 RULES = (

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import advice, units
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import larger_batch
+from yoloscope_exporter.diagnosis.advice.gains import shorter_run, without_share
+from yoloscope_exporter.diagnosis.advice.settings import in_use
+from yoloscope_exporter.diagnosis.advice.workers import more_workers
 from yoloscope_exporter.diagnosis.rules import parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -23,23 +27,23 @@ def _validation_advice(s: Signals) -> Advice:
         "or keep it and take a smaller validation set"
     )
     least = s.validate_share * (1 - 1 / s.epochs) if s.get(Signals.epochs) else 0.0
-    return Advice({"val": False}, note=note, forecast=advice.shorter_run(s.validate_share, least))
+    return Advice({"val": False}, note=note, forecast=shorter_run(s.validate_share, least))
 
 
 def _checkpoint_advice(s: Signals) -> Advice:
     """`save_period` only where one is set: -1 is the default, and last.pt is written every epoch whatever it is."""
-    period = advice.in_use("save_period", s)
+    period = in_use("save_period", s)
     more = isinstance(period, int) and period > 0
     note = "checkpoints every epoch are Ultralytics' own; write them to a local disk (project=)"
     arguments: dict[str, Value] = {"save_period": -1} if more else {}
-    return Advice(arguments, note=note, forecast=advice.shorter_run(s.checkpoint_share))
+    return Advice(arguments, note=note, forecast=shorter_run(s.checkpoint_share))
 
 
 def _copy_advice(s: Signals) -> Advice:
     note = "look at the PCIe link (pcie_degraded) and at transforms that return floats instead of bytes"
     if s.get(Signals.workers, -1) != 0:
         return Advice(note=note)
-    workers = advice.more_workers(s)
+    workers = more_workers(s)
     return Advice(workers.arguments if workers else {}, note=f"pinned memory needs loader workers; {note}")
 
 
@@ -95,7 +99,7 @@ def _callback_advice(s: Signals) -> Advice:
     note = f"{off}call it every N batches only, or let it hand its work to a thread"
     share = max(s.callbacks_share, s.get(Signals.callbacks_of_run))
     by_batch = s.callbacks_share >= s.get(Signals.callbacks_of_run)
-    return Advice(note=note, forecast=advice.without_share(s, share) if by_batch else advice.shorter_run(share))
+    return Advice(note=note, forecast=without_share(s, share) if by_batch else shorter_run(share))
 
 
 def _underfilled(s: Signals, t: Thresholds) -> bool:
@@ -103,7 +107,7 @@ def _underfilled(s: Signals, t: Thresholds) -> bool:
         return False
     idle = _busy_at_most(s) < t.gpu_low and not _held_by_another_part(s, t)
     small = s.data_wait_share < t.input_share and s.get(Signals.sm_fill, 1.0) < t.sm_fill
-    return (idle or small) and advice.larger_batch(s) is not None
+    return (idle or small) and larger_batch(s) is not None
 
 
 def _held_by_another_part(s: Signals, t: Thresholds) -> bool:
@@ -179,7 +183,7 @@ RULES = (
         verify="py-spy record --pid <pid> --duration 30 --output step.svg: what preprocess_batch calls",
         fix=lambda s: Advice(
             note="move what it does into the data set, where workers do it beside training; multi_scale=False",
-            forecast=advice.without_share(s, s.preprocess_share),
+            forecast=without_share(s, s.preprocess_share),
         ),
         waste=("preprocess",),
         remedy="`multi_scale=False`; transforms in the data set instead of in `preprocess_batch`",
@@ -263,7 +267,7 @@ RULES = (
         cause="the kernels are too small to fill the GPU, or the host launches them more slowly than they run; "
         "memory is to spare",
         verify="yoloscope_gpu_sm_active_ratio beside yoloscope_gpu_utilization_ratio; nsys profile: many short kernels",
-        fix=advice.larger_batch,
+        fix=larger_batch,
         slows=True,
         remedy="`batch` up, as far as the measured peak memory allows",
     ),

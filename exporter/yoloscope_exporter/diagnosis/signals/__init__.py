@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import (
+    death,
     gpu,
     host,
     learning,
@@ -25,6 +26,7 @@ from yoloscope_exporter.diagnosis.signals import (
     slow_batch,
     step,
 )
+from yoloscope_exporter.diagnosis.signals.death import DeathSignals
 from yoloscope_exporter.diagnosis.signals.gpu import GpuSignals
 from yoloscope_exporter.diagnosis.signals.host import HostSignals
 from yoloscope_exporter.diagnosis.signals.learning import LearningSignals
@@ -65,6 +67,7 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
     gpu.versions,
     learning.learning,
     peers.own,
+    death.death,
 )
 
 #: The functions that compute the names of one rank.
@@ -74,6 +77,7 @@ NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
     setup.stage,
     run.hang,
     run.end,
+    death.names,
     memory.growing,
     slow_batch.names,
     host.neighbours,
@@ -83,10 +87,11 @@ NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
 METRICS = frozenset(
     metric.name
     for metric in catalog.METRICS
-    if metric.area in ("train", "cgroup") or metric in (*host.METRICS, *memory.METRICS, *gpu.METRICS)
+    if metric.area in ("train", "cgroup") or metric in (*host.METRICS, *memory.METRICS, *gpu.METRICS, *death.METRICS)
 ) - {
     catalog.TRAIN_VERDICT.name,
     catalog.TRAIN_VERDICT_FIX_INFO.name,
+    catalog.TRAIN_VERDICT_CAUSE_INFO.name,
     catalog.TRAIN_GOODPUT_RATIO.name,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name,
 }
@@ -104,6 +109,7 @@ class Signals(
     GpuSignals,
     LearningSignals,
     PeerSignals,
+    DeathSignals,
 ):
     """What is known of one rank: `s.prep_seconds` is a number, and a KeyError where it is unknown.
 
@@ -113,7 +119,7 @@ class Signals(
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
             `callback`, `death_signals`, `growing`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`, `hang` (a
             sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ..., and how the rank ended:
-            `end_exception`, `end_message`, `end_signal` ....
+            `end_exception`, `end_message`, `end_signal` ..., with its job, its GPU (`death_gpu`) and that one's `xid`.
         local: seconds per batch by step phase, for the comparison of ranks.
     """
 

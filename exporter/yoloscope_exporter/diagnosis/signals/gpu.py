@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 #: Metrics of the node that these signals are computed from.
 METRICS = (
     catalog.GPU_INFO,
+    catalog.GPU_UP,
     catalog.GPU_UTILIZATION_RATIO,
     catalog.GPU_BUSY_SECONDS_TOTAL,
     catalog.GPU_UTILIZATION_SAMPLED_RATIO,
     catalog.GPU_MEMORY_USED_BYTES,
     catalog.GPU_MEMORY_TOTAL_BYTES,
     catalog.GPU_POWER_LIMIT_WATTS,
+    catalog.GPU_ENERGY_JOULES_TOTAL,
     catalog.GPU_TEMPERATURE_CELSIUS,
     catalog.GPU_CLOCK_HERTZ,
     catalog.GPU_CLOCK_MAX_HERTZ,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Ultralytics' default: until then the learning rate rises.
 WARMUP_EPOCHS = 3
+#: What validation says, by parts of its names: mAP50-95, or the accuracy of a classifier.
+SCORES = ("mAP50-95", "accuracy_top1")
 
 
 class LearningSignals:
@@ -53,9 +55,7 @@ def learning(v: View) -> Numbers:
     }
 
 
-def scores(
-    window: Window, run: str, rank: str, names: Sequence[str] = ("mAP50-95", "accuracy_top1")
-) -> list[tuple[float, float]]:
+def scores(window: Window, run: str, rank: str, names: Sequence[str] = SCORES) -> list[tuple[float, float]]:
     """Times and values of what validation says: mAP50-95, or the accuracy of a classifier."""
     found = window.labels(catalog.TRAIN_METRIC, run, rank)
     chosen = [labels for wanted in names for labels in found if wanted in labels[2]]

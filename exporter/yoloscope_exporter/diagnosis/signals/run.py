@@ -199,10 +199,10 @@ def hang(v: View) -> Mapping[str, str]:
 
 def end(v: View) -> Mapping[str, str]:
     """How the rank ended before its time, and the job it belonged to."""
-    labels = next(iter(v.now.current(catalog.TRAIN_END_INFO, v.run, v.rank)), None)
-    if labels is None:
+    if v.state not in ("failed", "killed"):
         return {}
-    facts = dict(zip(catalog.END_FACTS, labels[2:], strict=True))
+    labels = next(iter(v.now.current(catalog.TRAIN_END_INFO, v.run, v.rank)), ())
+    facts = dict(zip(catalog.END_FACTS, labels[2:], strict=False))  # older recordings have fewer
     job = next(iter(v.now.current(catalog.TRAIN_JOB_INFO, v.run, v.rank)), ())
     facts |= dict(zip(catalog.JOB_FACTS, job[2:], strict=False))
     return {f"end_{name}": value for name, value in facts.items() if value}

@@ -62,13 +62,17 @@ class Machine:
 
     @cached_property
     def gpus(self) -> dict[Labels, float]:
-        """Info of each GPU."""
-        return self.window.current(catalog.GPU_INFO)
+        """Info of each GPU that answers: a lost one keeps its facts."""
+        lost = {labels[0] for labels, up in self.window.current(catalog.GPU_UP).items() if not up}
+        return {labels: one for labels, one in self.window.current(catalog.GPU_INFO).items() if labels[0] not in lost}
 
 
 @dataclass(frozen=True)
 class View:
-    """One rank's place in a window: `now` for what is, `long` for what grows, `machine` for what surrounds it."""
+    """One rank's place in a window: `now` for what is, `long` for what grows, `machine` for what surrounds it.
+
+    `short` is the window as it came, of as many samples as there are: `now` may be a longer one of fewer.
+    """
 
     run: str
     rank: str
@@ -78,6 +82,7 @@ class View:
     now: Window
     long: Window
     machine: Machine
+    short: Window
     machine_of: Callable[[Window], Machine] = Machine
 
     def measure(self, measure: Measure, *, life: bool = False) -> float | None:
@@ -118,7 +123,9 @@ def view_of(short: Window, long: Window, run: str, rank: str, machine: Callable[
     facts = _facts(short, run, rank)
     now = _sampled(_widened(short, long, run, rank), run, rank)
     gpu = next((labels[2] for labels in short.current(catalog.TRAIN_DEVICE_INFO, run, rank)), "")
-    return View(run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now), machine)
+    return View(
+        run, rank, state(short, run, rank), facts, gpu, now, _sampled(long, run, rank), machine(now), short, machine
+    )
 
 
 def state(window: Window, run: str, rank: str) -> str:

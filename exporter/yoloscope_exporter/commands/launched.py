@@ -1,0 +1,41 @@
+"""The runs that a command of `yoloscope run` has started. Imports little: most commands have none."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from yoloscope_record.file_format import RecordError
+from yoloscope_record.reader import Reader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Tells the runs of one command from all others: `yoloscope run` sets it, and the hooks record it as the fact `launch`.
+VARIABLE = "YOLOSCOPE_LAUNCH"
+
+
+class Run(NamedTuple):
+    """A run of the command: its name, and the folder of its results, empty where it is not known."""
+
+    name: str
+    folder: str
+    lives: bool = False
+    """Whether any of its ranks does."""
+
+
+def of_launch(records: Path, launch: str) -> list[Run]:
+    """The runs of this user whose records carry the token of the launch, the oldest first."""
+    found: dict[str, Run] = {}
+    began: dict[str, float] = {}
+    for path in records.glob("*/rank-*.rec"):
+        with suppress(RecordError, OSError):
+            record = Reader(path).read()
+            if record.facts.get("launch") == launch and record.uid == os.geteuid():
+                name = record.identity.run
+                began.setdefault(name, path.stat().st_ctime)
+                known = found.get(name, Run(name, ""))
+                folder = known.folder or record.facts.get("save_dir", "")
+                found[name] = Run(name, folder, known.lives or record.alive)
+    return [found[name] for name in sorted(found, key=lambda name: began[name])]

@@ -1,0 +1,195 @@
+"""`yoloscope tune -- COMMAND`: finds the fastest setting for a training command by short probes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from yoloscope_exporter.commands import run as run_command
+from yoloscope_exporter.config import types
+from yoloscope_exporter.diagnosis.cfg import written
+from yoloscope_exporter.service.signals import interruptible
+from yoloscope_exporter.tuning import search, table
+from yoloscope_exporter.tuning.rounds import Result, tuned
+from yoloscope_exporter.tuning.search import Setting
+from yoloscope_exporter.tuning.session import CannotProbeError, Session, scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+
+_YOLO = re.compile(r"(yolo|ultralytics)[\w.-]*")
+INTERRUPTED = 130
+
+
+@click.command(short_help="Find the fastest setting for a training command by short probes of it.")
+@click.option(
+    "--budget",
+    type=types.duration(10.0, 3600.0),
+    default="90s",
+    show_default=True,
+    metavar="DURATION",
+    help="Time that all probes may take together.",
+)
+@click.option("--batch", is_flag=True, help="Also look for the batch, on a GPU: its peak of memory is predicted.")
+@click.option(
+    "--allow-changes",
+    is_flag=True,
+    help="Also choose what changes the result of the training: another batch (optimisation).",
+)
+@click.option(
+    "--write-cfg",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the arguments as YAML for `yolo train cfg=FILE ...`; put `cfg=` first.",
+)
+@click.option("--run", "go_on", is_flag=True, help="Go on with the training, as `yoloscope run`, with what was found.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def tune(  # noqa: PLR0913 - a command's options
+    ctx: click.Context,
+    command: tuple[str, ...],
+    budget: float,
+    write_cfg: Path | None,
+    *,
+    batch: bool,
+    allow_changes: bool,
+    go_on: bool,
+    as_json: bool,
+) -> None:
+    """Find the fastest workers, cache and threads for a training command by short probes of it.
+
+    Each probe is the command itself with other arguments, ended after some seconds of training: nothing is saved,
+    validated or drawn, and nothing is left behind. What is chosen does not change the result of the training.
+
+    Exit code: 0 a setting was found or the command's own is best, 2 the command cannot be probed, 130 interrupted.
+
+    \b
+      yoloscope tune -- yolo detect train data=coco8.yaml model=yolo11n.pt
+      yoloscope tune --run -- python train.py
+      yoloscope tune --batch --allow-changes --write-cfg fast.yaml -- yolo train data=coco.yaml model=yolo11m.pt
+    """  # noqa: D301 - click reads the backslash
+    program = run_command.check(command, "tune")
+    if blind := run_command.blind_option(command):
+        raise click.UsageError(f"{blind} keeps the hooks out: without them there are no probes")
+    if write_cfg and not os.access(write_cfg.parent, os.W_OK):
+        raise click.UsageError(f"--write-cfg {write_cfg}: {write_cfg.parent} is no directory that can be written to")
+    console = Console(stderr=True, highlight=False)
+    try:
+        with interruptible(), _session([program, *command[1:]], budget, console) as session:
+            result = tuned(session, _printer(console), batch=batch, changes=allow_changes)
+    except KeyboardInterrupt:
+        click.echo("yoloscope: interrupted; nothing is left behind", err=True)
+        ctx.exit(INTERRUPTED)
+    except CannotProbeError as error:
+        for line in error.output:
+            click.echo(f"  | {line}", err=True)
+        raise click.ClickException(f"cannot probe {_shortened(command)!r}: {error}") from error
+    except OSError as error:
+        raise click.ClickException(f"cannot run {command[0]}: {error.strerror or error}") from error
+    click.echo(_json(result) if as_json else _text(result, command), nl=False)
+    if write_cfg:
+        _write(write_cfg, result)
+    if go_on:
+        os.environ.update(result.best.environment)
+        if result.arguments:
+            os.environ["YOLOSCOPE_ARGUMENTS"] = json.dumps(result.arguments)
+        ctx.invoke(run_command.run, command=command, name=None, urls=(), language="en", exporter=True, summary=None)
+
+
+# --- probes -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _session(command: Sequence[str], budget: float, console: Console) -> Iterator[Session]:
+    environ = run_command.monitored(os.environ)
+    with scratch() as (folder, records), console.status("starting") as status:
+        deadline = time.monotonic() + budget
+        session = Session(command, environ, folder, records, deadline, budget, _progress(status.update, deadline))
+        with closing(session):
+            yield session
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, markup=False, soft_wrap=True)
+
+
+def _progress(update: Callable[[str], None], deadline: float) -> Callable[[str], None]:
+    return lambda text: update(f"{text}; {max(deadline - time.monotonic(), 0):.0f} s left")
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def _shortened(command: Sequence[str]) -> str:
+    return shorten(" ".join(command), 60, placeholder=" ...")
+
+
+def _typed(arguments: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in arguments.items())
+
+
+def _text(result: Result, command: Sequence[str]) -> str:
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(table.trials_table(result.trials, result.best))
+    return "\n".join([capture.get().rstrip("\n"), *_conclusion(result, command), ""])
+
+
+def _conclusion(result: Result, command: Sequence[str]) -> Iterator[str]:
+    promised = search.promised(result.trials, result.best)
+    if result.best == Setting():
+        yield "best: the command as it is; nothing that was tried is faster by more than chance"
+    else:
+        yield f"best: {_typed(result.best.environment | result.arguments)}; {promised}"
+        before = "".join(f"{name}={value} " for name, value in result.best.environment.items())
+        yield f"type: {before}{_as_typed(result, command)}"
+    if result.ignored:
+        yield (
+            "      on a CPU Ultralytics sets workers=0 whatever is typed, and takes them from a callback of a script: "
+            'model.add_callback("on_pretrain_routine_start", lambda trainer: setattr(trainer.args, "workers", '
+            f"{result.best.workers})); or use `yoloscope tune --run`"
+        )
+    yield from (f"note: {note}" for note in result.notes)
+
+
+def _as_typed(result: Result, command: Sequence[str]) -> str:
+    if _YOLO.fullmatch(Path(command[0]).name):
+        return " ".join([*command, *(f"{name}={value}" for name, value in result.arguments.items())])
+    inside = ", ".join(f"{name}={value!r}" for name, value in result.arguments.items())
+    return f"{' '.join(command)}, with model.train(..., {inside})" if inside else " ".join(command)
+
+
+def _json(result: Result) -> str:
+    content = {
+        "trials": [table.trial_json(trial) for trial in result.trials],
+        "best": {"arguments": result.arguments, "environment": dict(result.best.environment)},
+        "forecast": table.forecast_json(search.promised(result.trials, result.best)),
+        "notes": list(result.notes),
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _write(path: Path, result: Result) -> None:
+    arguments = {name: value for name, value in result.arguments.items() if name != "workers" or not result.ignored}
+    before = "".join(f"{name}={value} " for name, value in result.best.environment.items())
+    head = [f"Found by yoloscope tune, for: {before}yolo train cfg=<this file> model=... data=..."]
+    if result.ignored:
+        head.append(f"workers={result.best.workers} is left out: on a CPU Ultralytics sets it to 0")
+    if not arguments:
+        head.append("no argument to change")
+    head += [f"{search.words(result.trials, trial.setting)}: {table.outcome(trial)}" for trial in result.trials]
+    try:
+        path.write_text(written(head, arguments), encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error

@@ -1,0 +1,97 @@
+"""What was found of each run while it went on: a running exporter forgets its windows, and who ends asks for all of it.
+
+A verdict counts by the same rule as over a time range.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.engine import TRAINING, Diagnosis, Key, Verdict, worst_first
+from yoloscope_exporter.diagnosis.time_range import counts
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from yoloscope_exporter.measures.series import Window
+
+
+@dataclass
+class _Rank:
+    """One rank so far.
+
+    Attributes:
+        trained: seconds.
+        held: seconds for which each verdict held while it trained.
+        told: how each verdict was told last.
+        joules: what each of its GPUs drew.
+        lived: whether it did at the last look.
+    """
+
+    trained: float = 0.0
+    held: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    told: dict[str, Verdict] = field(default_factory=dict)
+    joules: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    lived: bool = True
+
+
+@dataclass
+class WholeRuns:
+    """Every rank that is followed, from the first moment it was seen."""
+
+    _ranks: defaultdict[Key, _Rank] = field(default_factory=lambda: defaultdict(_Rank))
+
+    def note(self, diagnosis: Diagnosis, window: Window) -> None:
+        """Take in what holds at the end of a window that begins where the one before ended."""
+        key, lives = (diagnosis.run, diagnosis.rank), diagnosis.state in (*TRAINING, "setup")
+        if lives and not self._ranks[key].lived:  # another run under the same name
+            del self._ranks[key]
+        rank = self._ranks[key]
+        rank.told |= {verdict.name: verdict for verdict in diagnosis.verdicts}
+        if diagnosis.state in TRAINING:
+            rank.trained += window.seconds
+            for verdict in diagnosis.verdicts:
+                rank.held[verdict.name] += window.seconds
+        if lives or rank.lived:
+            for gpu, joules in _drawn(diagnosis, window):
+                rank.joules[gpu] += joules
+        rank.lived = lives
+
+    def applied(self, diagnosis: Diagnosis) -> Diagnosis:
+        """The same with what was found of the whole run."""
+        rank = self._ranks.get((diagnosis.run, diagnosis.rank))
+        if rank is None:
+            return diagnosis
+        return replace(diagnosis, whole_run=_verdicts(rank), joules=dict(rank.joules))
+
+    def keep(self, keys: Collection[Key]) -> None:
+        """Forget every rank but these."""
+        for key in [key for key in self._ranks if key not in keys]:
+            del self._ranks[key]
+
+
+def _drawn(diagnosis: Diagnosis, window: Window) -> Iterator[tuple[str, float]]:
+    """The GPUs of a rank with the joules of the window."""
+    for _, _, gpu, *_ in window.labels(catalog.TRAIN_DEVICE_INFO, diagnosis.run, diagnosis.rank):
+        joules = window.growth(catalog.GPU_ENERGY_JOULES_TOTAL, gpu)
+        if joules is not None:
+            yield gpu, joules
+
+
+def _verdicts(rank: _Rank) -> tuple[Verdict, ...]:
+    found = []
+    for name, verdict in rank.told.items():
+        share = min(rank.held[name] / rank.trained, 1.0) if rank.trained else 0.0
+        if counts(name, share):
+            found.append(replace(verdict, share=None if rules.BY_NAME[name].event else share))
+    return worst_first(found)
+
+
+def energy(diagnoses: Collection[Diagnosis]) -> float | None:
+    """What the GPUs of a run drew, in joules; one that ranks share counts once. None where no GPU tells it."""
+    drawn = {gpu: joules for one in diagnoses for gpu, joules in one.joules.items()}
+    return sum(drawn.values()) if drawn else None

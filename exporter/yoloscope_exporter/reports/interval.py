@@ -1,0 +1,69 @@
+"""The interval that holds a change: whether it leaves room for a change that matters, and what would narrow it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from yoloscope_exporter.reports.significance import difference, logarithm, margin
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.reports.significance import Estimate
+
+#: Changes that do not matter: 5 %, or 5 points of a share. Ours.
+BAND = 0.05
+#: Wider is said to be x 0.01 to x 100.
+_WIDEST = math.log(100)
+
+
+class Interval(NamedTuple):
+    """What holds a change, a ratio or a difference of shares, at `significance.CONFIDENCE`.
+
+    Attributes:
+        effort: times as long a run, or as many, so that an interval of no change would be BAND wide to either side.
+    """
+
+    low: float
+    high: float
+    relative: bool
+    effort: float
+
+    @property
+    def unchanged(self) -> float:
+        """What says that nothing changed."""
+        return 1.0 if self.relative else 0.0
+
+    @property
+    def matters_not(self) -> bool:
+        """Whether no change in it matters."""
+        return self.unchanged - BAND <= self.low and self.high <= self.unchanged + BAND
+
+    @property
+    def excludes_none(self) -> bool:
+        """Whether it leaves out that nothing changed."""
+        return not self.low <= self.unchanged <= self.high
+
+    def __str__(self) -> str:
+        """`x 0.62 to x 1.41`, `-3.1 to +7.0 points`."""
+        if self.relative:
+            return f"x {self.low:.2f} to x {self.high:.2f}"
+        return f"{100 * self.low:+.1f} to {100 * self.high:+.1f} points"
+
+
+def interval(before: Estimate, after: Estimate, *, relative: bool) -> Interval | None:
+    """From one to the other; None for a ratio of what may be zero."""
+    if not relative:
+        apart = difference(before, after)
+        half = margin(apart)
+        return Interval(apart.mean - half, apart.mean + half, relative, (half / BAND) ** 2)
+    if min(before.mean, after.mean) <= 0:
+        return None
+    apart = difference(logarithm(before), logarithm(after))
+    half = margin(apart)
+    low, high = (math.exp(max(-_WIDEST, min(_WIDEST, end))) for end in (apart.mean - half, apart.mean + half))
+    return Interval(low, high, relative, (half / BAND) ** 2)
+
+
+def band(*, relative: bool) -> str:
+    """BAND in words: `±5%`, `±5 points`."""
+    return f"±{100 * BAND:g}{'%' if relative else ' points'}"

@@ -1,0 +1,1 @@
+"""What `yoloscope tune` needs: probes of a training command, what they measured, and the search among settings."""

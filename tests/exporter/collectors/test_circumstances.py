@@ -1,0 +1,105 @@
+"""What ended a rank beside its signal: a reboot of this machine, the end of a job's time, a job that came again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yoloscope_exporter.catalog import JOB_CANCELLED, JOB_OVER, JOB_REQUEUED, REBOOT
+from yoloscope_exporter.collectors import circumstances
+from yoloscope_record.file_format import Identity
+from yoloscope_record.reader import Record
+
+BOOTED = 1_790_000_000.0
+NOW = ("boot-now", BOOTED)
+HERE = {"boot_id": "boot-before", "host": os.uname().nodename}
+
+
+def record(facts: dict[str, str], **changed: Any) -> Record:
+    values = {
+        "identity": Identity("run"),
+        "facts": facts,
+        "state": "train",
+        "numbers": (),
+        "histograms": (),
+        "created": BOOTED - 1000,
+        "updated": BOOTED - 500,
+        "pid": 1,
+        "uid": 0,
+        "alive": False,
+        "torn": False,
+        "unknown": 0,
+        "series": 0,
+        "holder": 0,
+    }
+    return Record(**{**values, **changed})
+
+
+def test_this_machine_is_known_by_its_boot() -> None:
+    """From the kernel."""
+    boot, since = circumstances.boot_of(Path("/proc"))
+    assert boot == Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    assert since > 1.5e9
+    assert circumstances.boot_of(Path("/nowhere")) == ("", 0.0)
+
+
+def test_a_reboot() -> None:
+    """Another boot than the recorded one, which began after the run's last word."""
+    assert circumstances.event(record(HERE), 0.0, NOW, {}) == REBOOT
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        record({**HERE, "boot_id": "boot-now"}),
+        record({**HERE, "host": "another"}),  # shared results: that one's boots say nothing here
+        record({**HERE, "pod": "train-0"}),  # a pod's name may come again on another node
+        record({"host": HERE["host"]}),  # older hooks
+        record(HERE, updated=BOOTED + 1),
+        record(HERE, state="failed"),
+        record(HERE, state="finished"),
+        record(HERE, state="killed"),  # it was seen to die
+        record(HERE, alive=True),
+    ],
+    ids=["same", "host", "pod", "older", "after", "failed", "finished", "killed", "alive"],
+)
+def test_no_reboot(other: Record) -> None:
+    """Where any of it is not so."""
+    assert circumstances.event(other, 0.0, NOW, {}) == ""
+
+
+def test_no_reboot_where_the_machine_does_not_tell() -> None:
+    """A system without those files."""
+    assert circumstances.event(record(HERE), 0.0, ("", 0.0), {}) == ""
+
+
+END = 1_790_001_000.0
+JOB = {"slurm_job_id": "77", "slurm_job_end": f"{END:.0f}"}
+
+
+@pytest.mark.parametrize(
+    ("died", "updated", "word"),
+    [
+        (END + 30, END + 29, JOB_OVER),  # slurmctld looks every half minute
+        (END - 2, END - 3, JOB_OVER),  # its clock and ours
+        (END - 60, END - 61, JOB_CANCELLED),
+        (END + 900, END + 899, ""),  # somebody has given it more time, and it ended for another reason
+        (0.0, END + 20, JOB_OVER),  # SIGKILL, after it had made nothing of SIGTERM
+        (0.0, END - 300, ""),
+    ],
+)
+def test_a_jobs_time(died: float, updated: float, word: str) -> None:
+    """By when the signal came, or else by the last word."""
+    assert circumstances.event(record(JOB, updated=updated), died, NOW, {}) == word
+
+
+def test_a_job_that_came_again() -> None:
+    """Its number, with more restarts: an earlier life of it was preempted or requeued, the present one was not."""
+    first, second = record({"slurm_job_id": "77"}), record({"slurm_job_id": "77", "slurm_restarts": "1"})
+    again = circumstances.restarts([second, record({"slurm_job_id": "78", "slurm_restarts": "x"}), record({})], {})
+    assert again == {"77": 1, "78": 0}
+    assert circumstances.restarts([first], again) == again
+    assert circumstances.event(first, END, NOW, again) == JOB_REQUEUED
+    assert circumstances.event(second, END, NOW, again) == ""

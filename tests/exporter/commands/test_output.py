@@ -1,0 +1,59 @@
+"""Files that commands write: whole, or as they were."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter.commands.output import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    """Its mode is kept, a link still leads to it, and nothing else lies there afterwards."""
+    file, link = tmp_path / "report.md", tmp_path / "link.md"
+    file.write_text("old")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    write(link, ["new ", "两"])
+    assert file.read_text(encoding="utf-8") == "new 两"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, file]
+
+
+def test_a_new_file_has_the_mode_of_any_other(tmp_path: Path) -> None:
+    """As the umask says."""
+    write(tmp_path / "a", ["a"])
+    (tmp_path / "b").write_text("b")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_what_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    """A full disk in the middle of it."""
+    file = tmp_path / "report.md"
+    file.write_text("old")
+
+    def texts() -> Iterator[str]:
+        yield "half"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write(file, texts())
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_devices_and_pipes_are_refused(tmp_path: Path) -> None:
+    """They stay what they are."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/full"), tmp_path):
+        with pytest.raises(OSError, match="not a regular file"):
+            write(path, ["x"])
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
