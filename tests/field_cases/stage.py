@@ -2,6 +2,7 @@
 
     python -m tests.field_cases.stage callback_per_batch sleeping_storage    # writes tests/recordings/real/*.om.gz
     python -m tests.field_cases.stage --into /tmp/field healthy_detect_newest_2
+    python -m tests.field_cases.stage --missing healthy --most 0.3    # those that are not recorded yet, about an hour
 
 To be run while the machine has nothing else to do (`--most 0.3` sees to that): what others use of the CPUs stands in a
 recording's first line, because it is true of that training, too.
@@ -198,20 +199,30 @@ def _small(recording: bytes, first: str) -> bytes:
     return gzip.compress((first + "\n".join(kept) + "\n# EOF\n").encode(), mtime=0)
 
 
+def missing(prefix: str, into: Path) -> list[str]:
+    """The cases whose names begin like that and that have no recording."""
+    return [name for name in EVERY if name.startswith(prefix) and not (into / f"{name}.om.gz").exists()]
+
+
 def main() -> None:
-    """Stage and record the cases that were named."""
+    """Stage and record the cases that were named, or that are missing."""
     parser = argparse.ArgumentParser(description="Stage field cases and record them.")
-    parser.add_argument("names", nargs="+", choices=[*EVERY], metavar="NAME")
+    parser.add_argument("names", nargs="*", choices=[*EVERY, []], metavar="NAME")
+    parser.add_argument("--missing", metavar="PREFIX", help="all that begin like that and have no recording yet")
     parser.add_argument("--into", type=Path, default=REAL)
     parser.add_argument("--most", type=float, default=9.0, help="drop a recording if others used more CPUs than that")
     parser.add_argument("--verbose", action="store_true", help="print what the trainings print")
     arguments = parser.parse_args()
-    for name in arguments.names:
+    names = [*arguments.names, *(missing(arguments.missing, arguments.into) if arguments.missing is not None else ())]
+    if not names:
+        parser.error("nothing to record: a NAME or --missing PREFIX of cases without a recording")
+    for number, name in enumerate(names, 1):
         with tempfile.TemporaryDirectory(prefix="field-") as folder:
             staged = stage(name, EVERY[name], Path(folder))
             dropped = staged.others > arguments.most
             size = staged.recording.stat().st_size / 1024
-            print(f"{name}: {size:.0f} KiB, others used {staged.others:.1f} CPUs{', dropped' * dropped}", flush=True)
+            what = f"{size:.0f} KiB, others used {staged.others:.1f} CPUs{', dropped' * dropped}"
+            print(f"{number}/{len(names)} {name}: {what}", flush=True)
             if arguments.verbose:
                 print(staged.output[-2000:], flush=True)
             if not dropped:

@@ -161,6 +161,18 @@ def older_hooks(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
         yield time, [*rest, *(Sample(catalog.TRAIN_PHASE_SECONDS_TOTAL, key, spent) for key, spent in phases.items())]
 
 
+def with_room(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+    """What is free on each device is known as well."""
+    for time, samples in found:
+        of = {(s.metric, s.labels): s.value for s in samples}
+        free = [
+            Sample(catalog.GPU_MEMORY_FREE_BYTES, labels, of[catalog.GPU_MEMORY_TOTAL_BYTES, labels] - used)  # type: ignore[operator]
+            for (metric, labels), used in of.items()
+            if metric is catalog.GPU_MEMORY_USED_BYTES
+        ]
+        yield time, [*samples, *free]
+
+
 def from_the_middle(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
     """The recorder was started late."""
     everything = list(found)
@@ -218,6 +230,11 @@ CASES: dict[str, Case] = {
             resident=lambda at: 6 * GIB + 16 * 1.17 * MIB * min(at.batch, 1000),
             available=lambda at: 200 * GIB - 16 * 1.17 * MIB * min(at.batch, 1000),
         ),
+    ),
+    "data_set_on_the_device": healthy(
+        "a data set keeps its images on the GPU, and has room for all of them",
+        replace(FIRST_EPOCH, stop=2200, allocated=rising(22 * GIB, 5 * MIB), peak=60 * GIB),
+        tamper=with_room,
     ),
     "allocator_warm_up": healthy(
         "CUDA memory grows at first", replace(BASE, allocated=saturating(9 * GIB, 24 * GIB, 80))
@@ -305,6 +322,10 @@ CASES: dict[str, Case] = {
     "rank_0_validates_alone": healthy(
         "rank 1 waits for it in the state train", replace(DDP, validate=22.0, first_alone=True)
     ),
+    "rank_0_of_4_validates_alone": healthy(
+        "for a minute, a whole window; of the ranks that wait none is the slow one",
+        replace(DDP, ranks=4, cores=96, epochs=2, batches=280, validate=60.0, first_alone=True),
+    ),
     "desktop": healthy("Xorg on the second GPU", tamper=desktop),
     "healthy_older_hooks": healthy("hooks that do not time callbacks", tamper=older_hooks),
     # --- sick ---
@@ -322,6 +343,12 @@ CASES: dict[str, Case] = {
     ),
     "loader_workers_older_hooks": sick(
         "loader_workers", "an upper bound", replace(BASE, workers=1), tamper=older_hooks
+    ),
+    "loader_io_older_hooks": sick(
+        "loader_io",
+        "older hooks, and workers that get ready together: batches come in bursts",
+        replace(BASE, prep=2.6, prep_cpu=0.06, io_pressure=0.6, disk_busy=0.99),
+        tamper=older_hooks,
     ),
     "preprocess_bound": sick(
         "preprocess_bound", "texts are encoded in preprocess_batch", replace(BASE, preprocess=0.07)
@@ -382,6 +409,22 @@ CASES: dict[str, Case] = {
             ooms={600: 1},
         ),
     ),
+    "slow_batch_ddp": sick(
+        "slow_batch oom_retry",
+        "the same on rank 1, for which rank 0 waits",
+        replace(
+            DDP,
+            forward=lambda at: 40.0 if at.batch == 400 and at.rank == 1 else 0.08,
+            on_cpu=frozenset({400}),
+            main_cpus=3.0,
+            ooms={400: 1},
+        ),
+    ),
+    "validation_bound_rank_0": sick(
+        "validation_bound",
+        "rank 0 validates as long as it trains, and rank 1 waits for it",
+        replace(DDP, batches=120, epochs=5, validate=30.0, first_alone=True, facts={"ultralytics": "8.3.50"}),
+    ),
     "loader_workers": sick("loader_workers", "one worker, idle CPUs", replace(BASE, workers=1)),
     "loader_workers_none": sick("loader_workers", "workers=0", replace(BASE, workers=0, prep=0.3)),
     "loader_workers_ddp": sick("loader_workers", "all ranks starve alike", replace(DDP, workers=2, prep=0.9)),
@@ -430,6 +473,18 @@ CASES: dict[str, Case] = {
     "gpu_memory_pressure": sick("gpu_memory_pressure", "96 %", replace(BASE, peak=77 * GIB, allocated=60 * GIB)),
     "gpu_memory_leak": sick(
         "gpu_memory_leak", "20 MiB a batch", replace(BASE, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB)
+    ),
+    "gpu_memory_leak_first_epoch": sick(
+        "gpu_memory_leak",
+        "the same in a first epoch that needs twice the device's memory, on the second rank only",
+        replace(
+            FIRST_EPOCH,
+            ranks=2,
+            stop=2200,
+            allocated=lambda at: 22 * GIB + (20 * MIB * at.batch if at.rank else 0.0),
+            peak=60 * GIB,
+        ),
+        tamper=with_room,
     ),
     "host_memory_leak": sick("host_memory_leak", "8 MiB a batch", replace(BASE, resident=rising(6 * GIB, 8 * MIB))),
     "host_memory_leak_first_epoch": sick(

@@ -45,6 +45,33 @@ def test_one_of_eight_nodes_is_slow(ill: int) -> None:
     assert [one.rank for one in course.diagnoses if findings_of(one)] == [str(ill)]
 
 
+@pytest.mark.parametrize("slow", [True, False])
+def test_one_node_does_not_say_what_all_of_them_do(slow: bool) -> None:  # noqa: FBT001 - a parameter
+    """A slow link or a late rank elsewhere look alike on a node that waits; together they say which it is."""
+    four = replace(RUN, ranks=4, batches=200)
+    plan = replace(four, exchange=0.12) if slow else replace(four, backward=lambda at: 0.25 if at.rank == 0 else 0.11)
+    stores = model.play_nodes(plan)
+    assert findings(diagnose_range(stores)) == {"communication_bound" if slow else "straggler"}
+    (alone,) = diagnose_range(stores[-1:]).diagnoses
+    (verdict,) = [verdict for verdict in alone.verdicts if verdict.severity != rules.OK]
+    assert verdict.name == "communication_bound"
+    assert verdict.cause.startswith("not known here")
+    assert "3 ranks of the run's 4" in verdict.evidence
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        replace(RUN, ranks=2, validate=60.0, first_alone=True, facts={"ultralytics": "8.3.100"}),
+        replace(RUN, ranks=2, forward=lambda at: 40.0 if (at.batch, at.rank) == (350, 0) else 0.08),
+    ],
+    ids=["validates", "slow-batch"],
+)
+def test_a_node_that_waits_for_another_one_has_no_small_batch(plan: Plan) -> None:
+    """Its GPU idles because rank 0, which it does not see, is busy elsewhere; that may look like a hang meanwhile."""
+    assert findings(diagnose_range(model.play_nodes(plan)[1:])) <= {"insufficient_data", "stalled"}
+
+
 def test_eight_nodes_starve() -> None:
     """What all have in common is no exchange that takes long."""
     course = diagnose_range(model.play_nodes(replace(RUN, workers=1)))

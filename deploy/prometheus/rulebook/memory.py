@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from yoloscope_exporter import catalog as c
+from yoloscope_exporter.measures.formula import last
 from yoloscope_exporter.measures.host import MEMORY_STALL, SHM_USED
-from yoloscope_exporter.measures.memory import DEVICE_FREE, FRAGMENTED, HOST_SECONDS_LEFT, HOST_USED, PEAK_SHARE
+from yoloscope_exporter.measures.memory import (
+    CGROUP_FIRST_SECONDS_LEFT,
+    CGROUP_SECONDS_LEFT,
+    DEVICE_FREE,
+    FRAGMENTED,
+    GPU_FIRST_GROWTH,
+    GPU_FIRST_SECONDS_LEFT,
+    HOST_FIRST_SECONDS_LEFT,
+    HOST_SECONDS_LEFT,
+    HOST_USED,
+    LEFT_OF_FIRST_EPOCH,
+    PEAK_SHARE,
+    gpu_left,
+)
+from yoloscope_exporter.measures.promql import render
 
 from .model import (
+    ALL,
     AT_ONCE,
     CRITICAL,
     NO_FLAPPING,
@@ -17,6 +35,7 @@ from .model import (
     OF_RUN_ON_NODE,
     RANK,
     RANK_GPU,
+    RUN_ON_NODE,
     SLOW,
     STAY_VISIBLE,
     WARNING,
@@ -26,7 +45,12 @@ from .model import (
     measured,
     series,
 )
-from .records import GPU_GROWTH, GPU_LEFT
+from .records import GPU_GROWTH, GPU_GROWTH_1H, GPU_GROWTH_4H
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.measures.measure import Measure
+
+    from .records import Recorded
 
 #: Which GPU a rank trains on, as 1.
 _RANKS_GPU = f"max by ({RANK_GPU}) ({series(c.TRAIN_DEVICE_INFO)})"
@@ -218,13 +242,35 @@ GPU_MEMORY_FRAGMENTED = Alert(
     ),
 )
 
+#: What grows with every batch rises in each quarter of the shortest of these windows, what grows once in an epoch in
+#: those of which an epoch is no more than a quarter.
+_AFTER_FIRST_EPOCH = {"20m": GPU_GROWTH, "1h": GPU_GROWTH_1H, "4h": GPU_GROWTH_4H}
+#: The first epoch may leave no time for these.
+_IN_FIRST_EPOCH = ("20m", "5m")
+
+
+def _gpu_leaks(window: str, growth: Recorded) -> str:
+    left = render(gpu_left(last(growth)), ALL, window=window)
+    return f"({left})\nand on ({RANK}) {growth} >= @growth_bytes@"
+
+
+def _gpu_leaks_at_once(window: str) -> str:
+    growth = measured(GPU_FIRST_GROWTH, window)
+    return f"({measured(GPU_FIRST_SECONDS_LEFT, window)})\nand on ({RANK}) ({growth}) >= @growth_bytes@"
+
+
 GPU_MEMORY_LEAK = Alert(
     name="GpuMemoryLeak",
-    expr=f"{GPU_LEFT}\nand on ({RANK}) {GPU_GROWTH} >= @growth_bytes@",
+    expr="\nor ".join(
+        [
+            *(_gpu_leaks(window, growth) for window, growth in _AFTER_FIRST_EPOCH.items()),
+            *map(_gpu_leaks_at_once, _IN_FIRST_EPOCH),
+        ]
+    ),
     labels=OF_RANK,
     severity=WARNING,
-    hold="5m",
-    why_hold=("the twenty minutes are in the expression", "二十分钟已包含在表达式中"),
+    hold="2m",
+    why_hold=("the time for which it has to grow is in the expression", "需要持续增长的时间已包含在表达式中"),
     keep="10m",
     why_keep=NO_FLAPPING,
     dashboard="yoloscope-memory",
@@ -232,24 +278,27 @@ GPU_MEMORY_LEAK = Alert(
     every=SLOW,
     en=Text(
         summary="GPU memory grows and is full in {{ $value | humanizeDuration }}",
-        what="What is allocated even between batches has grown steadily for 20 minutes; at this rate the training runs "
+        what="What is allocated even between batches grows steadily; at this rate the training runs "
         "out of memory in {{ $value | humanizeDuration }}.",
         fix="A callback or custom loss that keeps tensors: store numbers (loss.item()), not tensors. Until then "
         "a smaller batch delays it; resume=True goes on from the last checkpoint.",
-        meaning="Valleys of five minutes each, four of them, rising in all by what the table says and not "
-        "flattening. The first epoch is left out; multi_scale moves the peaks, not the valleys. What is left is free "
-        "device memory and what PyTorch holds in reserve.",
+        meaning="Valleys, four of them, rising in all by what the table says and not flattening: of five minutes each, "
+        "of fifteen or of sixty, so that what grows once in an epoch of up to an hour is seen. In the first epoch "
+        "caches may fill: there it is told, after five minutes, only if memory does not last for the epoch. "
+        "multi_scale moves the peaks, not the valleys. What is left is free device memory and what PyTorch holds in "
+        "reserve.",
         verify="'Peak in each epoch' on the dashboard GPU memory: a staircase. `torch.cuda.memory._dump_snapshot()` "
         "names the line.",
         silence="A run that ends before the memory does.",
     ),
     zh=Text(
         summary="显存持续增长，{{ $value | humanizeDuration }}后耗尽",
-        what="batch 之间仍被占用的显存已持续增长 20 分钟；按此速度，显存将在 {{ $value | humanizeDuration }}后耗尽。",
+        what="batch 之间仍被占用的显存在持续增长；按此速度，显存将在 {{ $value | humanizeDuration }}后耗尽。",
         fix="某个回调或自定义损失保留了张量：请保存数值（loss.item()），不要保存张量。在此之前减小 batch 可以推迟；"
         "resume=True 从上一个检查点继续。",
-        meaning="四个五分钟的谷值依次升高，增长达到下表的阈值且没有变缓。第一个 epoch 不计入；multi_scale 影响峰值，"
-        "不影响谷值。剩余量为空闲显存加 PyTorch 的保留显存。",
+        meaning="四个谷值依次升高，增长达到下表的阈值且没有变缓：每个谷值取五分钟、十五分钟或一小时，因此也能发现在"
+        "不超过一小时的 epoch 中每个 epoch 增长一次的泄漏。首个 epoch 中缓存可能正在填充：五分钟后，仅当显存不足以完成"
+        "该 epoch 时才告警。multi_scale 影响峰值，不影响谷值。剩余量为空闲显存加 PyTorch 的保留显存。",
         verify="仪表盘“显存”的“每个 epoch 的峰值”呈阶梯状。`torch.cuda.memory._dump_snapshot()` 可定位到代码行。",
         silence="在显存用完之前就会结束的任务。",
     ),
@@ -327,43 +376,100 @@ HOST_MEMORY_PRESSURE = Alert(
 
 _AVAILABLE = series(c.MEMORY_AVAILABLE_BYTES)
 
+
+def _runs_out(after: Measure, first: Measure, place: str) -> str:
+    """In which time: after the first epoch of every run there, or within the first epoch of one."""
+    later = (
+        f"({measured(after, window)} < @memory_ahead@ unless on ({place}) "
+        f"{render(LEFT_OF_FIRST_EPOCH, ALL, window=window)})"
+        for window in _AFTER_FIRST_EPOCH
+    )
+    soon = (measured(first, window) for window in _IN_FIRST_EPOCH)
+    return "(\n  " + "\n  or ".join([*later, *soon]) + "\n)"
+
+
 HOST_MEMORY_RUNNING_OUT = Alert(
     name="HostMemoryRunningOut",
     expr=(
-        f"{measured(HOST_SECONDS_LEFT, '20m')} < @memory_ahead@\n"
+        f"{_runs_out(HOST_SECONDS_LEFT, HOST_FIRST_SECONDS_LEFT, NODE)}\n"
         f"and on ({NODE}) {_AVAILABLE} / {series(c.MEMORY_TOTAL_BYTES)} < @memory_available@\n"
         f"and on ({NODE}) {series(c.TRAIN_UP)} == 1\n"
         f"unless on ({NODE}) {series(c.TRAIN_STATE, state='setup')} == 1"
     ),
     labels=OF_NODE,
     severity=WARNING,
-    hold="30m",
+    hold="5m",
     why_hold=(
-        "filling cache=ram and the mosaic buffers looks the same, and stops",
-        "填充 cache=ram 和 mosaic 缓冲时看起来一样，但会停止",
+        "a program that starts beside the training takes memory, and stops",
+        "训练旁边启动的程序会占用内存，但会停止",
     ),
     dashboard="yoloscope-node",
     fixed_by=("host_memory_leak",),
     every=SLOW,
     en=Text(
         summary="host memory will run out in {{ $value | humanizeDuration }}",
-        what="The node's available memory has fallen steadily for 20 minutes; at this rate it is gone in "
-        "{{ $value | humanizeDuration }}.",
+        what="The node's available memory falls steadily; at this rate it is gone in {{ $value | humanizeDuration }}.",
         fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of "
         "them, cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
         "checkpoint.",
-        meaning="The highest available memory of each five minutes, four of them, falling and not flattening, while a "
-        "run is alive and none is in setup.",
+        meaning="The highest available memory of four stretches, falling and not flattening, while a run is alive and "
+        "none is in setup: of five minutes each, of fifteen or of sixty, so that what grows once in an epoch is seen. "
+        "In the first epoch of a run caches may fill: there it is told, after five minutes in which the buffers were "
+        "full, only if memory does not last for the epoch.",
         verify="'Host memory of the run' on the dashboard GPU memory; `ps aux --sort=-rss | head`.",
         silence="The run ends sooner.",
     ),
     zh=Text(
         summary="主机内存将在 {{ $value | humanizeDuration }}后耗尽",
-        what="节点可用内存已持续下降 20 分钟；按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
+        what="节点可用内存在持续下降；按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
         fix="数据加载 worker 或回调有泄漏：看哪一类进程的常驻内存在增长。worker：减少数量，cache=False。"
         "主进程：某个回调保留了结果。resume=True 从上一个检查点继续。",
-        meaning="每五分钟可用内存的最大值，连续四个依次下降且没有变缓；仅当有训练任务存活且没有任务处于 setup。",
+        meaning="四个时段内可用内存的最大值依次下降且没有变缓，仅当有训练任务存活且没有任务处于 setup：每个时段为"
+        "五分钟、十五分钟或一小时，因此也能发现每个 epoch 增长一次的泄漏。首个 epoch 中缓存可能正在填充："
+        "缓冲填满并再过五分钟后，仅当内存不足以完成该 epoch 时才告警。",
         verify="仪表盘“显存”的“任务的主机内存”；`ps aux --sort=-rss | head`。",
+        silence="任务会更早结束。",
+    ),
+)
+
+_CGROUP_USED = f"{series(c.CGROUP_MEMORY_USED_BYTES)} / {series(c.CGROUP_MEMORY_LIMIT_BYTES)}"
+
+CONTAINER_MEMORY_RUNNING_OUT = Alert(
+    name="ContainerMemoryRunningOut",
+    expr=(
+        f"{_runs_out(CGROUP_SECONDS_LEFT, CGROUP_FIRST_SECONDS_LEFT, RUN_ON_NODE)}\n"
+        f"and on ({RUN_ON_NODE}) {_CGROUP_USED} > @memory_available@\n"
+        f"unless on ({RUN_ON_NODE}) {series(c.TRAIN_STATE, state='setup')} == 1"
+    ),
+    labels=OF_RUN_ON_NODE,
+    severity=WARNING,
+    hold="5m",
+    why_hold=HOST_MEMORY_RUNNING_OUT.why_hold,
+    dashboard="yoloscope-memory",
+    fixed_by=("host_memory_leak",),
+    every=SLOW,
+    en=Text(
+        summary="the container's memory limit is reached in {{ $value | humanizeDuration }}",
+        what="What the run's container uses grows steadily; at this rate it is at its memory limit in "
+        "{{ $value | humanizeDuration }}, and the kernel kills one of its processes.",
+        fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of "
+        "them, cache=False. The main process: a callback that keeps results. A higher limit (docker --memory, "
+        "resources.limits.memory, sbatch --mem) delays it.",
+        meaning="The same as for HostMemoryRunningOut, of the memory of the run's cgroup without the page cache that "
+        "can be dropped; files in /dev/shm and other tmpfs count.",
+        verify="'Host memory of the run' on the dashboard GPU memory; `cat /sys/fs/cgroup/memory.stat` in the "
+        "container.",
+        silence="The run ends sooner.",
+    ),
+    zh=Text(
+        summary="容器将在 {{ $value | humanizeDuration }}后达到内存上限",
+        what="该任务容器的内存用量在持续增长；按此速度将在 {{ $value | humanizeDuration }}后达到上限，"
+        "内核会杀死其中一个进程。",
+        fix="数据加载 worker 或回调有泄漏：看哪一类进程的常驻内存在增长。worker：减少数量，cache=False。"
+        "主进程：某个回调保留了结果。提高上限（docker --memory、resources.limits.memory、sbatch --mem）只能推迟。",
+        meaning="与 HostMemoryRunningOut 相同，但针对该任务 cgroup 的内存，不含可丢弃的页缓存；"
+        "/dev/shm 等 tmpfs 中的文件计入。",
+        verify="仪表盘“显存”的“任务的主机内存”；在容器内执行 `cat /sys/fs/cgroup/memory.stat`。",
         silence="任务会更早结束。",
     ),
 )
@@ -411,5 +517,6 @@ ALERTS = (
     SHM_NEARLY_FULL,
     HOST_MEMORY_PRESSURE,
     HOST_MEMORY_RUNNING_OUT,
+    CONTAINER_MEMORY_RUNNING_OUT,
     CGROUP_OOM_KILL,
 )

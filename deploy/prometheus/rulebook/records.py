@@ -129,7 +129,9 @@ GPU_LEVEL: Final = _record(
     of=("run", "rank", "gpu"),
 )
 GPU_GROWTH: Final = _measured("rank", "gpu_memory_growth:bytes20m", memory.GPU_GROWTH, "20m", labels.RANK)
-GPU_LEFT: Final = _measured("rank", "gpu_memory_left:seconds20m", memory.GPU_SECONDS_LEFT, "20m", labels.RANK)
+#: The same over longer windows: what grows once in an epoch rises in each quarter only of one that is long enough.
+GPU_GROWTH_1H: Final = _measured("rank", "gpu_memory_growth:bytes1h", memory.GPU_GROWTH, "1h", labels.RANK)
+GPU_GROWTH_4H: Final = _measured("rank", "gpu_memory_growth:bytes4h", memory.GPU_GROWTH, "4h", labels.RANK)
 NODE_GPUS: Final = _record(
     "instance:yoloscope_gpus:count", str(total("count", ALL(c.GPU_INFO), *labels.TARGET)), "GPUs of the node.", ""
 )
@@ -162,7 +164,7 @@ EXPORTERS: Final = _record(
 #: Those that alerts read, by the interval at which they are evaluated, empty for the server's.
 RECORDS: Final = {
     "": (SUPERSEDED, TRAINING, GPU_BUSY, STANDSTILL, DATA_WAIT, OWN, LAG),
-    SLOW: (GPU_LEVEL, GPU_GROWTH, GPU_LEFT, NODE_GPUS, EXPORTERS),
+    SLOW: (GPU_LEVEL, GPU_GROWTH, GPU_GROWTH_1H, GPU_GROWTH_4H, NODE_GPUS, EXPORTERS),
     DAILY: (THROUGHPUT, THROUGHPUT_LEVEL),
 }
 

@@ -21,7 +21,7 @@ from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 from yoloscope_exporter.web.server import bound, release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
@@ -126,12 +126,12 @@ def _sources(config: Config) -> Iterator[Finding]:
     rejections = Rejections()
     for source in SourceFactory(config, rejections)(config):
         if source.derived is None:
-            yield _source(source)
+            yield from _source(source)
     for sample in rejections.samples():
         yield Finding(NOTE, "rejected", f"{sample.value:.0f} by {sample.labels[0]}, reason {sample.labels[1]}")
 
 
-def _source(source: Source) -> Finding:
+def _source(source: Source) -> Iterator[Finding]:
     collector = source.collector
     subject = f"collector {collector.name}"
     thread = IsolatedThread(collector.name)
@@ -139,23 +139,52 @@ def _source(source: Source) -> Finding:
     call = thread.call(lambda: _collected(source), PATIENCE_SECONDS)
     seconds = time.perf_counter() - begun
     if not call.done():
-        return Finding(FAIL, subject, f"did not finish within {PATIENCE_SECONDS:g} s")
+        yield Finding(FAIL, subject, f"did not finish within {PATIENCE_SECONDS:g} s")
+        return
     collector.close()
     thread.close()
     if isinstance(error := call.exception(), NoData):
-        return Finding(NOTE, subject, f"has no data here: {error}")
-    if error is not None:
-        return Finding(FAIL, subject, f"{type(error).__name__}: {error}")
-    count, lost = call.result()
-    if lost:
-        text = f"GPU {', '.join(lost)} does not answer: fallen off the bus; dmesg | grep -i xid, then restart the node"
-        return Finding(FAIL, subject, text)
-    return Finding(OK, subject, f"{count} samples in {seconds * 1e3:.1f} ms")
+        yield Finding(NOTE, subject, f"has no data here: {error}")
+    elif error is not None:
+        yield Finding(FAIL, subject, f"{type(error).__name__}: {error}")
+    else:
+        yield from _seen(subject, call.result(), seconds)
 
 
-def _collected(source: Source) -> tuple[int, list[str]]:
-    """How many samples the source gives now, and the GPUs that it says are lost."""
+class _Collected(NamedTuple):
+    """How many samples a source gives now, and the GPUs that it says are lost, or have no memory of their own."""
+
+    samples: int
+    lost: tuple[str, ...] = ()
+    unified: tuple[str, ...] = ()
+
+
+def _seen(subject: str, found: _Collected, seconds: float) -> Iterator[Finding]:
+    if found.lost:
+        lost = ", ".join(found.lost)
+        text = f"GPU {lost} does not answer: fallen off the bus; dmesg | grep -i xid, then restart the node"
+        yield Finding(FAIL, subject, text)
+        return
+    yield Finding(OK, subject, f"{found.samples} samples in {seconds * 1e3:.1f} ms")
+    if found.unified:
+        text = (
+            "the driver knows no memory of its own, as where it shares the CPUs' (Jetson, GB10): the node's is judged"
+        )
+        yield Finding(NOTE, "GPU memory", f"GPU {', '.join(found.unified)}: {text}")
+
+
+def _collected(source: Source) -> _Collected:
     if source.third_party:
-        return sum(len(family.samples) for family in source.third_party.collect()), []
+        return _Collected(sum(len(family.samples) for family in source.third_party.collect()))
     samples = list(source.collector.collect())
-    return len(samples), [one.labels[0] for one in samples if one.metric is catalog.GPU_UP and not one.value]
+    lost = tuple(one.labels[0] for one in samples if one.metric is catalog.GPU_UP and not one.value)
+    return _Collected(len(samples), lost, _without_memory(samples))
+
+
+def _without_memory(samples: Sequence[catalog.Sample]) -> tuple[str, ...]:
+    """GPUs that are told to exist, and of which no memory is."""
+    of = {
+        metric: {one.labels[0] for one in samples if one.metric is metric}
+        for metric in (catalog.GPU_INFO, catalog.GPU_MEMORY_TOTAL_BYTES)
+    }
+    return tuple(sorted(of[catalog.GPU_INFO] - of[catalog.GPU_MEMORY_TOTAL_BYTES]))

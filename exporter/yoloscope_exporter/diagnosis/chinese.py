@@ -160,6 +160,15 @@ CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
             "让它的 loader 与其他 rank 条件相同：同样的存储、同样的 CPU（numactl、亲和性）"
         ),
         "look at its PCIe link": "检查它的 PCIe 链路",
+        "let the callback do less in this rank (callback_bound names it), or hand its work to a thread": (
+            "让该 rank 的回调少做一些（callback_bound 会指明是哪个），或把工作交给线程"
+        ),
+        "look at what its preprocess_batch does besides copies (preprocess_bound)": (
+            "检查它的 preprocess_batch 除拷贝外还做了什么（preprocess_bound）"
+        ),
+        "`yoloscope diagnose --prometheus URL` sees the ranks of all nodes, and says which it is": (
+            "`yoloscope diagnose --prometheus URL` 能看到所有节点的 rank，会指明是哪一种"
+        ),
         "look at its GPU: clocks, throttling, another process on it": "检查它的 GPU：频率、降频、是否有其他进程",
         "it ends early stopping (patience), and best.pt becomes the last epoch": (
             "早停（patience）不再起作用，best.pt 为最后一个 epoch"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.hysteresis import holding
+from yoloscope_exporter.diagnosis.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yoloscope_exporter.diagnosis.engine import Key
-    from yoloscope_exporter.diagnosis.signals import Signals
     from yoloscope_exporter.measures.series import Window
 
 EXPOSED = ("backward_exposed",)
@@ -39,7 +39,7 @@ def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -
         if rule.waste and rule.waste != EXPOSED and rule.name in own:
             charged[rule.name] += _phases(window, s, rule.waste)
     blamed = next((name for name in ("straggler", *_STARVING, "communication_bound") if name in run), None)
-    if blamed:
+    if blamed and not (blamed == "communication_bound" and s.get(Signals.unseen_ranks)):  # a rank elsewhere may be late
         charged[blamed] += _phases(window, s, EXPOSED)
     return charged
 

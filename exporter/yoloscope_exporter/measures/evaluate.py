@@ -93,7 +93,7 @@ class Inside:
         self._whole = whole
         self._families: dict[str, list[_Found]] = {}
         self._parts: dict[int, _Found | None] = {}
-        self._grown: dict[tuple[int, str, str], float] = {}
+        self._grown: dict[tuple[str, str], dict[int, float]] = {}
         # By identity, which costs nothing, where equality would go through all of a selector. Each is kept beside what
         # it gave, so that no other can take its identity.
         self._selected: dict[int, tuple[Selector, list[_Found]]] = {}
@@ -142,20 +142,19 @@ class Inside:
         known = self._growth.get((id(of), rate))
         if known is None:
             grown: Vector = {}
+            increases = self._increases(of)
             for one in self.selected(of):
                 if len(one.span) > 1:
-                    increase = self._increase(one, of)
+                    increase = increases.get(id(one.series))
+                    if increase is None:
+                        increase = increases[id(one.series)] = _increase(one, of)
                     grown[one.labels] = increase / one.window.seconds if rate else increase
             known = self._growth[id(of), rate] = (of, grown)
         return known[1]
 
-    def _increase(self, one: _Found, of: Selector) -> float:
-        key = (id(one.series), of.part, dict(of.labels).get("le", "") if of.part else "")
-        known = self._grown.get(key)
-        if known is None:
-            begin, end = _value(one.series, one.span[0], of), _value(one.series, one.span[-1], of)
-            known = self._grown[key] = (end - begin) * _extrapolation(one, begin, end)
-        return known
+    def _increases(self, of: Selector) -> dict[int, float]:
+        """What is known of increases by the identity of their series; each bucket of a histogram has its own."""
+        return self._grown.setdefault((of.part, dict(of.labels).get("le", "")) if of.part else ("", ""), {})
 
 
 def evaluate(
@@ -277,6 +276,11 @@ def _current(one: _Found, of: Selector) -> float | None:
     if one.window.end - one.series.times[one.span[-1]] > one.window.staleness:
         return None
     return _value(one.series, one.span[-1], of)
+
+
+def _increase(one: _Found, of: Selector) -> float:
+    begin, end = _value(one.series, one.span[0], of), _value(one.series, one.span[-1], of)
+    return (end - begin) * _extrapolation(one, begin, end) if end != begin else 0.0
 
 
 #: A series reaches to the window's edge if it ends nearer to it than so many of its own distances.

@@ -307,6 +307,7 @@ def _unit(formula: Formula) -> str:  # noqa: PLR0911 - one case for each kind of
 _QUOTIENTS: Final = {
     ("ratio", "cores"): "ratio",
     ("ratio", "/s"): "seconds",
+    ("", "/s"): "seconds",
     ("bytes", "bytes/s"): "seconds",
     ("/s", "ratio"): "/s",
 }

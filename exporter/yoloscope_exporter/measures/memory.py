@@ -2,8 +2,8 @@
 
 Growth is that of the floor, the least value of each quarter of the window: what is never given back. It counts only if
 every quarter's floor lies above the one before and growth does not flatten, as it does where a cache or buffer fills;
-absent otherwise. On the device a run in its first epoch is left out: until then caches and buffers fill. On the host
-that depends on what is known besides (`diagnosis.signals.memory`).
+absent otherwise. In the first epoch of a process caches and buffers fill: what grows then is told only where memory
+does not last for it, by the measures that say so. On the host more may be known (`diagnosis.signals.memory`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Final
 from yoloscope_exporter import catalog
 from yoloscope_exporter.measures.formula import (
     RANK,
+    RUN_ON_NODE,
     TARGET,
     Formula,
     OverHow,
     OverTime,
     Selector,
     WindowSeconds,
+    increase,
     last,
     over_time,
+    rate,
 )
 from yoloscope_exporter.measures.gpu import on_ranks
 from yoloscope_exporter.measures.measure import Measure
@@ -34,6 +37,10 @@ QUARTERS: Final = 4
 #: Share of the window from the first quarter to the last: it grew in that time.
 GROWN_IN: Final = (QUARTERS - 1) / QUARTERS
 _BETWEEN: Final = WindowSeconds(GROWN_IN)
+#: Batches that Ultralytics' data set keeps decoded in each process that loads (`max_buffer_length`), for mosaics.
+BUFFERED_BATCHES: Final = 8
+#: Batches after which libraries are loaded and allocators have what they need. Ours.
+FIRST_BATCHES: Final = 20
 
 
 def _edges(how: OverHow, metric: Metric, by: tuple[str, ...], **labels: str) -> list[Formula]:
@@ -56,6 +63,29 @@ def _after_first_epoch(grown: Formula) -> Formula:
     return grown.where(over_time("min", catalog.TRAIN_EPOCH).compared(">=", 2), RANK)
 
 
+#: Batches that were left of the first epoch of a living process when the window began; absent where it was over.
+LEFT_OF_FIRST_EPOCH: Final = (
+    (last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL) + increase(catalog.TRAIN_BATCHES_TOTAL))
+    .compared(">", 0)
+    .where(last(catalog.TRAIN_UP).compared("==", 1))
+    .total("max", RANK)
+)
+_FIRST_EPOCH_ENDS_IN: Final = (last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL)).compared(
+    ">", 0
+).total("max", RANK) / rate(catalog.TRAIN_BATCHES_TOTAL).total("max", RANK)
+#: Whether the buffers of the workers were full when the window began.
+_WARM: Final = (
+    last(catalog.TRAIN_BATCHES_TOTAL)
+    - increase(catalog.TRAIN_BATCHES_TOTAL)
+    - last(catalog.TRAIN_WORKERS) * BUFFERED_BATCHES
+).compared(">=", FIRST_BATCHES)
+
+
+def _within(left: Formula, epoch: Formula) -> Formula:
+    """The seconds that are left, where the first epoch takes longer."""
+    return left.where((epoch - left).compared(">", 0))
+
+
 def _cuda(kind: str) -> Formula:
     return last(catalog.TRAIN_CUDA_MEMORY_BYTES, kind=kind)
 
@@ -75,7 +105,16 @@ _RESERVED: Final = _cuda("reserved").total("max", RANK)
 _ROOM: Final = (
     on_ranks(last(catalog.GPU_MEMORY_FREE_BYTES)).total("min", RANK) + _RESERVED - _cuda("allocated").total("max", RANK)
 ).clamped(least=0)
-_GPU_GROWN: Final = _after_first_epoch(_steady(_edges("min", catalog.TRAIN_CUDA_MEMORY_BYTES, RANK, kind="allocated")))
+_GPU_STEADY: Final = _steady(_edges("min", catalog.TRAIN_CUDA_MEMORY_BYTES, RANK, kind="allocated"))
+_GPU_GROWN: Final = _after_first_epoch(_GPU_STEADY)
+
+
+def gpu_left(grown: Formula) -> Formula:
+    """Seconds until the device is full, by what was allocated more from the first quarter of the window to the last."""
+    return _ROOM / (grown / _BETWEEN)
+
+
+_GPU_FIRST: Final = _within(gpu_left(_GPU_STEADY), _FIRST_EPOCH_ENDS_IN)
 #: Workers of the validation come and stay: no growth of the training.
 _HOST_GROWN: Final = _steady(_edges("min", catalog.TRAIN_PROCESS_RESIDENT_BYTES, RANK, role="!=val_worker"))
 _AVAILABLE: Final = last(catalog.MEMORY_AVAILABLE_BYTES).total("min", TARGET)
@@ -85,6 +124,16 @@ def _fallen() -> Formula:
     """By how much the node's available memory fell, steadily: the same of what is not available, turned round."""
     highest = _edges("max", catalog.MEMORY_AVAILABLE_BYTES, TARGET)
     return _steady([edge * -1 for edge in highest])
+
+
+_HOST_LEFT: Final = _AVAILABLE / (_fallen() / _BETWEEN)
+_ROOM_OF_CGROUP: Final = (
+    (last(catalog.CGROUP_MEMORY_LIMIT_BYTES) - last(catalog.CGROUP_MEMORY_USED_BYTES))
+    .clamped(least=0)
+    .total("min", RUN_ON_NODE)
+)
+#: Of what is used without the page cache: all that the cgroup's processes keep, and what they put into tmpfs.
+_CGROUP_GROWN: Final = _steady(_edges("min", catalog.CGROUP_MEMORY_USED_BYTES, RUN_ON_NODE))
 
 
 PEAK: Final = Measure(
@@ -171,9 +220,28 @@ GPU_SECONDS_LEFT: Final = Measure(
     title_zh="显存耗尽剩余时间",
     help="Time until the device memory is full if its steady growth goes on.",
     help_zh="按当前持续增长，显存耗尽前的剩余时间。",
-    formula=(_ROOM / (_GPU_GROWN / _BETWEEN)).total("min"),
+    formula=gpu_left(_GPU_GROWN).total("min"),
     of=RANK,
     thresholds=("memory_ahead",),
+)
+GPU_FIRST_GROWTH: Final = Measure(
+    name="gpu_memory_growth_first_epoch",
+    title="GPU memory growth, first epoch",
+    title_zh="首个 epoch 的显存增长",
+    help="Steady growth of the allocated device memory in the first epoch; absent where memory lasts for that epoch.",
+    help_zh="首个 epoch 内已分配显存的持续增长；显存足够完成该 epoch 时不出现。",
+    formula=_GPU_STEADY.where(_GPU_FIRST).total("max"),
+    of=RANK,
+    thresholds=("growth_bytes",),
+)
+GPU_FIRST_SECONDS_LEFT: Final = Measure(
+    name="gpu_memory_seconds_left_first_epoch",
+    title="GPU memory full before the first epoch ends",
+    title_zh="首个 epoch 内的显存耗尽剩余时间",
+    help="Time until the device memory is full; absent where it lasts for the first epoch.",
+    help_zh="按当前持续增长，显存耗尽前的剩余时间；显存足够完成首个 epoch 时不出现。",
+    formula=_GPU_FIRST.total("min"),
+    of=RANK,
 )
 HOST_GROWTH: Final = Measure(
     name="host_memory_growth",
@@ -201,9 +269,40 @@ HOST_SECONDS_LEFT: Final = Measure(
     title_zh="内存耗尽剩余时间",
     help="Time until the node's memory is full if the steady fall of what is available goes on.",
     help_zh="按可用内存的持续下降，内存耗尽前的剩余时间。",
-    formula=(_AVAILABLE / (_fallen() / _BETWEEN)).total("min"),
+    formula=_HOST_LEFT.total("min"),
     of=TARGET,
     thresholds=("memory_ahead",),
+)
+HOST_FIRST_SECONDS_LEFT: Final = Measure(
+    name="host_memory_seconds_left_first_epoch",
+    title="Memory full before the first epoch ends",
+    title_zh="首个 epoch 内的内存耗尽剩余时间",
+    help="The same of the first epoch of a run on the node, once buffers are full; absent where memory lasts for it.",
+    help_zh="同上，针对该节点上某个训练任务的首个 epoch（缓冲填满之后）；内存足够完成该 epoch 时不出现。",
+    formula=_within(_HOST_LEFT, _FIRST_EPOCH_ENDS_IN.where(_WARM, RANK).total("max", TARGET)).total("min"),
+    of=TARGET,
+)
+CGROUP_SECONDS_LEFT: Final = Measure(
+    name="cgroup_memory_seconds_left",
+    title="Memory limit reached in",
+    title_zh="达到内存上限的剩余时间",
+    help="Time until a run's cgroup is at its memory limit if the steady growth of what it uses goes on.",
+    help_zh="按任务 cgroup 内存用量的持续增长，达到内存上限前的剩余时间。",
+    formula=(_ROOM_OF_CGROUP / (_CGROUP_GROWN / _BETWEEN)).total("min"),
+    of=RUN_ON_NODE,
+    thresholds=("memory_ahead",),
+)
+CGROUP_FIRST_SECONDS_LEFT: Final = Measure(
+    name="cgroup_memory_seconds_left_first_epoch",
+    title="Memory limit reached before the first epoch ends",
+    title_zh="首个 epoch 内达到内存上限的剩余时间",
+    help="The same of the run's first epoch, once buffers are full; absent where memory lasts for it.",
+    help_zh="同上，针对该训练任务的首个 epoch（缓冲填满之后）；内存足够完成该 epoch 时不出现。",
+    formula=_within(
+        _ROOM_OF_CGROUP / (_CGROUP_GROWN / _BETWEEN),
+        _FIRST_EPOCH_ENDS_IN.where(_WARM, RANK).total("max", RUN_ON_NODE),
+    ).total("min"),
+    of=RUN_ON_NODE,
 )
 HOST_USED: Final = Measure(
     name="memory_used",

@@ -198,7 +198,7 @@ class Window:
     end: float
     period: float = 1.0
 
-    @property
+    @cached_property
     def seconds(self) -> float:
         """Length."""
         return self.end - self.start

@@ -236,10 +236,17 @@ def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[Rendera
     yield gpu
     yield "" if busy is None else f"{busy:4.0%}"
     yield Text(line(history, width=20, high=1.0), style="blue")
-    yield "" if used is None or total is None else f"{used / GIB:.1f}/{total / GIB:.1f} GiB"
+    yield _device_memory(used, total)
     yield "" if power is None else f"{power:.0f}/{limit:.0f} W" if limit is not None else f"{power:.0f} W"
     yield "" if heat is None else f"{heat:.0f} C"
     yield f"rank {ranks[gpu]}" if gpu in ranks else ""
+
+
+def _device_memory(used: float | None, total: float | None) -> str:
+    """Used and installed; without the latter the GPU shares the node's memory, which the head shows."""
+    if total is None:
+        return "shares the node's"
+    return "" if used is None else f"{used / GIB:.1f}/{total / GIB:.1f} GiB"
 
 
 def _event(event: Event) -> Text:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog as c
 
-from .world import DISK, GIB, GPU_MEMORY, Part, World, host_memory
+from .world import DISK, GIB, GPU_MEMORY, Part, World, host_memory, limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -351,7 +351,15 @@ def memory_is_full_until_it_is_killed(w: World) -> None:
     w.constant(c.GPU_MEMORY_FREE_BYTES, 0.02 * GPU_MEMORY, **_on_gpu(w))
 
 
-@fault(at=0, mended=110, minutes=165, also=("TrainingKilled",), GpuMemoryLeak=(35, 9))
+def _gpu_fills(w: World, who: dict[str, str], instance: str, until: float, slope: float) -> None:
+    """From 20 GiB on by a slope in bytes per second, until the device is full at a minute."""
+    room = until * 60 * slope
+    for kind in ("allocated", "reserved"):
+        w.put(c.TRAIN_CUDA_MEMORY_BYTES, [(0, 20 * GIB, slope), (until, 20 * GIB + room, 0)], **who, kind=kind)
+    w.put(c.GPU_MEMORY_FREE_BYTES, [(0, room, -slope), (until, 0, 0)], instance=instance, gpu=GPU_0)
+
+
+@fault(at=0, mended=110, minutes=165, also=("TrainingKilled",), GpuMemoryLeak=(32, 9))
 def gpu_memory_leaks_until_it_is_killed(w: World) -> None:
     """A callback keeps tensors, and somebody ends it."""
     w.host()
@@ -361,7 +369,7 @@ def gpu_memory_leaks_until_it_is_killed(w: World) -> None:
     w.put(c.TRAIN_CUDA_MEMORY_BYTES, pieces, **who, kind="allocated")
 
 
-@fault(at=0, mended=110, minutes=165, GpuMemoryLeak=(35, 17))
+@fault(at=0, mended=110, minutes=165, GpuMemoryLeak=(32, 33))
 def gpu_memory_leaks(w: World) -> None:
     """A callback keeps tensors: 1.5 GiB in twenty minutes, for 110 minutes."""
     slope = 1.5 * GIB / 1200
@@ -371,21 +379,34 @@ def gpu_memory_leaks(w: World) -> None:
     w.put(c.TRAIN_CUDA_MEMORY_BYTES, pieces, **who, kind="allocated")
 
 
-@fault(at=0, mended=70, minutes=90, also=("TrainingFailed",), GpuMemoryLeak=(30, 9))
+@fault(at=0, mended=70, minutes=90, also=("TrainingFailed",), GpuMemoryLeak=(27, 9))
 def gpu_memory_leaks_until_there_is_none(w: World) -> None:
     """256 MiB for each epoch of five minutes: out of memory after seventy minutes, and told half an hour before."""
     instance = w.host()
     who = w.train(Part(70), Part(20, "failed", busy=0), epoch_minutes=5)
-    slope = 256 * 2**20 / 300
-    room = 70 * 60 * slope
-    for kind in ("allocated", "reserved"):
-        w.put(c.TRAIN_CUDA_MEMORY_BYTES, [(0, 20 * GIB, slope), (70, 20 * GIB + room, 0)], **who, kind=kind)
-    w.put(c.GPU_MEMORY_FREE_BYTES, [(0, room, -slope), (70, 0, 0)], instance=instance, gpu="0")
+    _gpu_fills(w, who, instance, 70, 256 * 2**20 / 300)
     why = {
         "cause": "cuda_out_of_memory: the GPU's memory is used up",
         "evidence": "OutOfMemoryError: CUDA out of memory",
     }
     w.gauge(c.TRAIN_VERDICT_CAUSE_INFO, (0, None), (70, 1), **who, verdict="failed", **why)
+
+
+@fault(at=0, mended=14, minutes=30, also=("TrainingFailed",), GpuMemoryLeak=(6, 9))
+def gpu_memory_leaks_within_the_first_epoch(w: World) -> None:
+    """Half a GiB with every ten batches of an epoch of an hour: out of memory after fourteen minutes."""
+    instance = w.host()
+    who = w.train(Part(14), Part(16, "failed", busy=0), epoch_minutes=60)
+    _gpu_fills(w, who, instance, 14, 0.05 * GIB * 2)
+
+
+@fault(at=0, mended=240, minutes=270, also=("TrainingKilled",), GpuMemoryLeak=(74, 9))
+def gpu_memory_grows_once_in_an_epoch(w: World) -> None:
+    """2 GiB at the end of each epoch of twelve minutes, for four hours."""
+    w.host()
+    who = w.train(Part(240), Part(30, "killed", busy=0), epoch_minutes=12)
+    steps = ((12.0 * epoch, 10 * GIB + epoch * 2 * GIB) for epoch in range(21))
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, *steps, **who, kind="allocated")
 
 
 @fault(at=15, mended=30, minutes=40, ShmNearlyFull=(5, 0))
@@ -419,12 +440,44 @@ def host_waits_for_memory(w: World) -> None:
     w.counter(c.PRESSURE_SECONDS_TOTAL, (0, 0), (15, 0.3), (40, 0), **where)
 
 
-@fault(at=40, mended=100, minutes=115, HostMemoryRunningOut=(46, 7))
+@fault(at=40, mended=100, minutes=150, HostMemoryRunningOut=(21, 23))
 def host_memory_leaks(w: World) -> None:
     """Workers grow: what is available falls to nothing in three hours."""
     instance = w.host()
     w.train(Part(w.minutes))
     host_memory(w, instance, (0, 0.45, 0), (40, 0.45, -0.45 / 10800), (100, 0.3, 0))
+
+
+@fault(at=0, mended=20, minutes=40, also=("HostMemoryPressure",), HostMemoryRunningOut=(11, 7))
+def host_memory_leaks_within_the_first_epoch(w: World) -> None:
+    """The main process grows from the first batch on: what is available is gone in twenty minutes of an hour."""
+    instance = w.host()
+    w.train(Part(w.minutes), epoch_minutes=60)
+    host_memory(w, instance, (0, 0.45, -0.4 / 1200), (20, 0.05, 0))
+
+
+@fault(at=0, mended=240, minutes=270, also=("TrainingKilled",), HostMemoryRunningOut=(92, -1))
+def host_memory_grows_once_in_an_epoch(w: World) -> None:
+    """Workers that stay grow by 2 % of the memory with each epoch of twelve minutes."""
+    instance = w.host()
+    w.train(Part(240), Part(30, "killed", busy=0), epoch_minutes=12)
+    host_memory(w, instance, *((12.0 * epoch, 0.55 - epoch * 0.02, 0) for epoch in range(21)))
+
+
+@fault(at=40, mended=100, minutes=150, ContainerMemoryRunningOut=(21, 23))
+def container_leaks(w: World) -> None:
+    """The container fills in two hours; the node's memory is large."""
+    w.host()
+    who = w.train(Part(w.minutes))
+    limited(w, who, (0, 0.55, 0), (40, 0.55, 0.45 / 7200), (100, 0.775, 0))
+
+
+@fault(at=0, mended=20, minutes=40, ContainerMemoryRunningOut=(11, 7))
+def container_leaks_within_the_first_epoch(w: World) -> None:
+    """The same in twenty minutes of a first epoch of an hour."""
+    w.host()
+    who = w.train(Part(w.minutes), epoch_minutes=60)
+    limited(w, who, (0, 0.55, 0.4 / 1200), (20, 0.95, 0))
 
 
 @fault(at=20, mended=20, minutes=60, CgroupOomKill=(0, 25))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog as c
 
 from . import faults
-from .world import DISK, GIB, GPU_MEMORY, HOST_MEMORY, Part, World, epochs, host_memory
+from .world import DISK, GIB, GPU_MEMORY, HOST_MEMORY, Part, World, epochs, host_memory, limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,6 +265,28 @@ def mosaic_buffers_fill(w: World) -> None:
     host_memory(w, instance, (0, 0.6, 0), (62, 0.6, -0.25 / 900), (77, 0.35, 0))
 
 
+def first_epoch_fills_caches(w: World) -> None:
+    """A data set of its own keeps what it decodes, on the device too, in a first epoch of an hour: it fits just so."""
+    instance = w.host()
+    who = w.train(Part(w.minutes), epoch_minutes=60)
+    slope = 30 * GIB / 3600
+    w.put(c.TRAIN_CUDA_MEMORY_BYTES, [(0, 20 * GIB, slope), (60, 50 * GIB, 0)], **who, kind="allocated")
+    w.put(c.GPU_MEMORY_FREE_BYTES, [(0, 35 * GIB, -slope), (60, 5 * GIB, 0)], instance=instance, gpu="0")
+    host_memory(w, instance, (0, 0.49, -0.34 / 3600), (60, 0.15, 0))
+    limited(w, who, (0, 0.5, 0.35 / 3600), (60, 0.85, 0))
+
+
+def benchmarks_and_validates(w: World) -> None:
+    """A first validation takes memory, multi_scale swings, mosaic closes, cuDNN tries kernels: each grows once."""
+    instance = w.host()
+    who = w.train(*epochs(12, train=10, validate=2), epoch_minutes=12.25)
+    swings = [(minute, (30 + 4 * (minute % 3) + (6 if minute > 10 else 0)) * GIB) for minute in range(150)]
+    w.gauge(c.TRAIN_CUDA_MEMORY_BYTES, (0, 20 * GIB), (1, 26 * GIB), *swings[2:], **who, kind="allocated")
+    levels = ((0, 0.48), (2, 0.44), (12, 0.36), (24, 0.35), (110, 0.30))
+    host_memory(w, instance, *((minute, share, 0.0) for minute, share in levels))
+    limited(w, who, *((minute, 1.02 - share, 0.0) for minute, share in levels))
+
+
 def oom_is_somebody_elses(w: World) -> None:
     """Memory is at 85 %, /dev/shm at 70 %, and stays there."""
     instance = w.host()
@@ -437,6 +459,8 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     old_scars,
     allocator_warms_up,
     mosaic_buffers_fill,
+    first_epoch_fills_caches,
+    benchmarks_and_validates,
     oom_is_somebody_elses,
     full_by_nature,
     two_nodes_validate_on_rank_0,

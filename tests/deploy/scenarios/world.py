@@ -21,6 +21,7 @@ BATCH = 16
 COMPUTE = {"h2d": 0.05, "forward": 0.3, "backward": 0.5, "optimizer": 0.1, "other": 0.05}
 GPU_MEMORY = 80 * GIB
 HOST_MEMORY = 512 * GIB
+LIMIT = 64 * GIB  # of a container
 DISK = 1000 * GIB
 
 #: (minute, value, slope per second)
@@ -285,6 +286,8 @@ class World:
         count = int((end - times[0]) / epoch_minutes) + 1
         epochs = [(times[0] + index * epoch_minutes, float(first + index)) for index in range(count)]
         self.gauge(c.TRAIN_EPOCH, *epochs, **who)
+        pace = next((rate for _, rate in rates if rate), 0.0)
+        self.constant(c.TRAIN_EPOCH_BATCHES, max(round(epoch_minutes * 60 * pace), 1), **who)
         self.gauge(c.TRAIN_CHECKPOINTS_TOTAL, *((minute, epoch - first) for minute, epoch in epochs), **who)
 
     def _phases(self, parts: Sequence[Part], times: Sequence[float], who: dict[str, str], *, ddp: bool) -> None:
@@ -343,6 +346,14 @@ def epochs(count: int, train: float = 10, validate: float = 2, checkpoint: float
     """Epochs of a training: batches, a validation that half uses the GPU, a checkpoint that does not."""
     one = [Part(train, **how), Part(validate, "validate", busy=0.5), Part(checkpoint, "checkpoint", busy=0.0)]
     return [part for part in one * count if part.minutes]
+
+
+def limited(w: World, who: dict[str, str], *points: tuple[float, float, float]) -> None:
+    """Memory of the run's cgroup as shares of its limit: (minute, share, change of the share per second)."""
+    node = {"instance": who["instance"], "run": who["run"]}
+    w.constant(c.CGROUP_MEMORY_LIMIT_BYTES, LIMIT, **node)
+    used = [(minute, share * LIMIT, slope * LIMIT) for minute, share, slope in points]
+    w.put(c.CGROUP_MEMORY_USED_BYTES, used, **node)
 
 
 def host_memory(w: World, instance: str, *points: tuple[float, float, float]) -> None:

@@ -59,6 +59,16 @@ def test_lost_gpu_fails(tmp_path: Path) -> None:
     assert re.match(r"FAIL  collector gpu +GPU 2 does not answer", line(result, "collector gpu"))
 
 
+def test_a_gpu_without_memory_of_its_own_is_a_note(tmp_path: Path) -> None:
+    """Unified memory, as the fake library tells it: no failure, said once, and what is judged instead."""
+    with FakeNvml(tmp_path, steps("unified_memory")[0]).in_process():
+        result = check(world.build(tmp_path / "node"))
+    assert result.exit_code == 0
+    assert line(result, "collector gpu").startswith("ok")
+    assert re.match(r"note  GPU memory +GPU 0: .*the node's is judged", line(result, "GPU memory"))
+    assert result.output.count("GPU memory") == 1
+
+
 def test_missing_sources_are_notes(tmp_path: Path) -> None:
     """No pressure files, no CPU times and no record directory are worth a note."""
     node = world.build(tmp_path)

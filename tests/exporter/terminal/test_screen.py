@@ -78,6 +78,15 @@ def test_nothing_is_shown_for_what_is_missing() -> None:
     assert "None" not in text
 
 
+def test_a_gpu_that_shares_the_nodes_memory() -> None:
+    """No figure is made up for it; the head tells the node's memory."""
+    without = (catalog.GPU_MEMORY_TOTAL_BYTES, catalog.GPU_MEMORY_USED_BYTES)
+    text = shown(replace(PLAN, without=without))
+    assert "shares the node's" in text
+    assert "of 256.0 GiB" in text.splitlines()[0]
+    assert "shares the node's" not in shown(PLAN)
+
+
 def test_gpus_in_trouble() -> None:
     """A lost GPU keeps a row; what holds clocks down, ECC errors and Xids are told of each GPU that has them."""
     store = Store()

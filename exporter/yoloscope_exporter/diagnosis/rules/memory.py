@@ -79,6 +79,17 @@ def _until_full(s: Signals) -> str:
     return f"; memory lasts for {s.memory_available_bytes / rate / 3600:.1f} h"
 
 
+def _device_leak(s: Signals, t: Thresholds) -> bool:
+    watched = not s.has(Signals.first_epoch_left) or s.growth_seconds >= t.growth_seconds
+    return s.cuda_growth_bytes >= t.growth_bytes and watched
+
+
+def _when(s: Signals) -> str:
+    if s.has(Signals.first_epoch_left):
+        return f"in the first epoch, of which {units.counted(int(s.first_epoch_left), 'batch')} are left"
+    return "after the first epoch"
+
+
 def _device_full(s: Signals) -> str:
     if not s.has(Signals.cuda_seconds_left):
         return ""
@@ -164,17 +175,19 @@ RULES = (
         name="gpu_memory_leak",
         title="GPU memory grows and is not given back",
         severity=WARNING,
-        requires="allocated memory that rises in each quarter of the window, after the first epoch",
+        requires="allocated memory that rises in each quarter of the window, after the first epoch, or in the first "
+        "one if it does not last for it",
         confused_with={
-            "healthy": "an allocator that warms up flattens",
+            "healthy": "an allocator that warms up flattens; what fills a cache of the data set stops with the first "
+            "epoch",
         },
         needs=(Signals.cuda_growth_bytes,),
-        when=lambda s, t: s.cuda_growth_bytes >= t.growth_bytes,
-        thresholds=("growth_bytes",),
+        when=_device_leak,
+        thresholds=("growth_bytes", "growth_seconds"),
         evidence=(
             lambda s, _: (
                 f"allocated CUDA memory grew by {units.size(s.cuda_growth_bytes)} in {s.growth_seconds:.0f} s, "
-                f"steadily, after the first epoch{_device_full(s)}"
+                f"steadily, {_when(s)}{_device_full(s)}"
             )
         ),
         cause="something keeps tensors: losses with their graph, outputs kept in a list, a callback's cache",

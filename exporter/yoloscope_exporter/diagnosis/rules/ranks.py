@@ -19,7 +19,14 @@ def _is_straggler(s: Signals, t: Thresholds) -> bool:
     if s.names.get("lag_phase") == "other":
         return False  # a residual: up to Ultralytics 8.3.217 the wait for rank 0, which validates alone
     slower = s.lag >= t.lag and s.peer_exposed_share >= t.peer_exposed_share
-    return slower and s.get(Signals.exposed_share) <= s.peer_exposed_share and not _all_wait_for_data(s, t)
+    last = slower and s.get(Signals.exposed_share) <= s.peer_exposed_share
+    return last and not _all_wait_for_data(s, t) and not _one_slow_batch(s, t)
+
+
+def _one_slow_batch(s: Signals, t: Thresholds) -> bool:
+    """A single batch makes it late on the mean, and has a verdict of its own."""
+    lost = s.get(Signals.slow_batch_seconds)
+    return lost >= t.stall_seconds and lost >= (s.local_seconds - s.peer_local_seconds) * s.batches / 2
 
 
 def _all_wait_for_data(s: Signals, t: Thresholds) -> bool:
@@ -41,6 +48,8 @@ def _straggler_advice(s: Signals) -> Advice:
     by_phase = {
         "data_wait": "give its loader what its peers have: same storage, same CPUs (numactl, affinity)",
         "h2d": "look at its PCIe link",
+        "callbacks": "let the callback do less in this rank (callback_bound names it), or hand its work to a thread",
+        "preprocess": "look at what its preprocess_batch does besides copies (preprocess_bound)",
     }
     note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
     return Advice(note=note, forecast=without_share(s, s.lag / (1 + s.lag)))
@@ -48,7 +57,29 @@ def _straggler_advice(s: Signals) -> Advice:
 
 def _all_wait(s: Signals, t: Thresholds) -> bool:
     """Whoever comes last waits for the exchange alone; and no rank is late because it waits for data."""
-    return s.least_exposed_share >= t.exposed_share and s.get(Signals.most_data_wait_share) < t.input_share
+    starved = max(s.get(Signals.most_data_wait_share), s.get(Signals.data_wait_share)) >= t.input_share
+    return s.least_exposed_share >= t.exposed_share and not starved
+
+
+def _exchange_evidence(s: Signals, _: Thresholds) -> str:
+    unseen = s.get(Signals.unseen_ranks)
+    of_all = f"; {units.counted(unseen, 'rank')} of the run's {s.world_size:.0f} cannot be seen here" if unseen else ""
+    return (
+        f"{s.exposed_share:.0%} of training time waits for gradients; on the rank that waits least "
+        f"{s.least_exposed_share:.0%}{of_all}"
+    )
+
+
+def _exchange_cause(s: Signals, _: Thresholds) -> str:
+    if s.get(Signals.unseen_ranks):
+        return "not known here: slow links between the GPUs, or a rank on another node that is late"
+    return "the links between the GPUs are too slow for gradients of this size at this batch"
+
+
+def _exchange_advice(s: Signals) -> Advice:
+    if s.get(Signals.unseen_ranks):
+        return Advice(note="`yoloscope diagnose --prometheus URL` sees the ranks of all nodes, and says which it is")
+    return fewer_exchanges(s)
 
 
 RULES = (
@@ -75,23 +106,22 @@ RULES = (
         name="communication_bound",
         title="All ranks wait for the exchange of gradients",
         severity=INFO,
-        requires="wait for gradients on every rank, also on the one that comes last",
+        requires="wait for gradients on every rank that is seen, also on the one that comes last",
         confused_with={
-            "straggler": "one rank is behind and hardly waits, the others wait for it",
+            "straggler": "one rank is behind and hardly waits, the others wait for it; an exporter sees the ranks of "
+            "its own node only, and says so: all nodes are seen by `yoloscope diagnose --prometheus`",
             "loader_workers": "ranks that wait for data come last in turn, and the others wait for them",
         },
         needs=(Signals.exposed_share, Signals.least_exposed_share),
         when=_all_wait,
         thresholds=("exposed_share", "input_share"),
-        evidence=lambda s, _: (
-            f"{s.exposed_share:.0%} of training time waits for gradients; on the rank that waits least "
-            f"{s.least_exposed_share:.0%}"
-        ),
-        cause="the links between the GPUs are too slow for gradients of this size at this batch",
+        evidence=_exchange_evidence,
+        cause=_exchange_cause,
         verify="nvidia-smi topo -m; NCCL_DEBUG=INFO: which transport was chosen",
-        fix=fewer_exchanges,
+        fix=_exchange_advice,
         waste=("backward_exposed",),
         slows=True,
-        remedy="a larger `batch`, if it fits: fewer exchanges per image",
+        remedy="a larger `batch`, if it fits: fewer exchanges per image; where ranks of other nodes are not seen, ask "
+        "Prometheus",
     ),
 )

@@ -103,7 +103,7 @@ def _callback_advice(s: Signals) -> Advice:
 
 
 def _underfilled(s: Signals, t: Thresholds) -> bool:
-    if s.cuda_peak_share >= t.memory_spare or s.train_share < t.train_share or not s.get(Signals.batches):
+    if s.cuda_peak_share >= t.memory_spare or _trained(s) < t.train_share or not s.get(Signals.batches):
         return False
     idle = _busy_at_most(s) < t.gpu_low and not _held_by_another_part(s, t)
     small = s.data_wait_share < t.input_share and s.get(Signals.sm_fill, 1.0) < t.sm_fill
@@ -114,10 +114,21 @@ def _held_by_another_part(s: Signals, t: Thresholds) -> bool:
     """Whether what the GPU waits for has a verdict of its own: a part of training time, a slow batch, silence."""
     return (
         s.get(Signals.last_batch_age) > s.get(Signals.longest_batch, math.inf)
-        or s.get(Signals.slow_batch_seconds) >= t.stall_seconds
+        or max(s.get(Signals.slow_batch_seconds), s.get(Signals.peer_slow_batch_seconds)) >= t.stall_seconds
         or s.get(Signals.loader_start_share) >= t.loader_start_share
+        or _waits_for_unseen(s, t)
         or parts.one_is_large(s, t)
     )
+
+
+def _waits_for_unseen(s: Signals, t: Thresholds) -> bool:
+    """Whether steps hold more than computing, and ranks on other nodes may be what is waited for."""
+    return bool(s.get(Signals.unseen_ranks)) and s.get(Signals.compute_share, 1.0) < t.compute_share
+
+
+def _trained(s: Signals) -> float:
+    """Share of the window spent in training steps, the wait for a rank that validates left out."""
+    return s.train_share - s.get(Signals.waited_share)
 
 
 def _busy_at_most(s: Signals) -> float:
@@ -125,7 +136,7 @@ def _busy_at_most(s: Signals) -> float:
 
     Low although steps wait for nothing: the host takes longer to launch the kernels than the GPU to run them.
     """
-    return min(s.gpu_busy / s.train_share, 1.0)
+    return min(s.gpu_busy / _trained(s), 1.0)
 
 
 def _small_batch_evidence(s: Signals, t: Thresholds) -> str:

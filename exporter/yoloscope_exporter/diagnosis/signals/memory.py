@@ -28,12 +28,6 @@ METRICS = (
 FEWEST_PERIODS = 4 * measures.QUARTERS
 
 
-#: Batches that Ultralytics' data set keeps decoded in each process that loads (`max_buffer_length`), for mosaics.
-BUFFERED_BATCHES = 8
-#: Batches after which libraries are loaded and allocators have what they need. Ours.
-FIRST_BATCHES = 20
-
-
 class MemorySignals:
     """Main memory, and the growth of device memory, which is told in the same way."""
 
@@ -53,7 +47,10 @@ class MemorySignals:
     resident_growth_batch = Signal("the same in bytes per batch")
     first_epoch_left = Signal("batches that are left of the first epoch of the process; unknown after it")
     available_fall_bytes = Signal("steady fall of the node's available memory, in bytes; 0 if it is not steady")
-    cuda_growth_bytes = Signal("steady growth of allocated CUDA memory after the first epoch; 0 if it is not steady")
+    cuda_growth_bytes = Signal(
+        "steady growth of allocated CUDA memory after the first epoch, in the first one where device memory does not "
+        "last for it; 0 if it is not steady"
+    )
     cuda_seconds_left = Signal("seconds until device memory is full if its steady growth goes on")
     growth_seconds = Signal("how long the growth of memory was watched, in seconds")
 
@@ -90,7 +87,8 @@ def _killed_in(v: View) -> Window:
 def growth(v: View) -> Numbers:
     """Steady growth over the long window: since the second epoch began, in the first one since buffers are full.
 
-    Until the second epoch a data set may fill a cache of its own, and then only the growth of the processes is told.
+    Until the second epoch a data set may fill a cache of its own: then the growth of the processes is told, and that of
+    device memory where it does not last for the epoch.
     """
     left, window = _first_epoch_left(v), _grown_in(v)
     if window.seconds < FEWEST_PERIODS * window.period:
@@ -111,15 +109,17 @@ def growth(v: View) -> Numbers:
         MemorySignals.first_epoch_left: left,
         MemorySignals.growth_seconds: window.seconds,
     }
+
+    def on_device(growth: Measure, seconds_left: Measure) -> Numbers:
+        growth_bytes = grown(growth, catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated", **rank)
+        seconds = reading.one(seconds_left, **rank)
+        return {MemorySignals.cuda_growth_bytes: growth_bytes, MemorySignals.cuda_seconds_left: seconds}
+
     if left is not None:
-        return of_processes
-    return of_processes | {
-        MemorySignals.available_fall_bytes: grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES),
-        MemorySignals.cuda_growth_bytes: grown(
-            measures.GPU_GROWTH, catalog.TRAIN_CUDA_MEMORY_BYTES, v.run, v.rank, "allocated", **rank
-        ),
-        MemorySignals.cuda_seconds_left: reading.one(measures.GPU_SECONDS_LEFT, **rank),
-    }
+        return of_processes | on_device(measures.GPU_FIRST_GROWTH, measures.GPU_FIRST_SECONDS_LEFT)
+    fallen = grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES)
+    of_node: Numbers = {MemorySignals.available_fall_bytes: fallen}
+    return of_processes | of_node | on_device(measures.GPU_GROWTH, measures.GPU_SECONDS_LEFT)
 
 
 def growing(v: View) -> dict[str, str]:
@@ -146,9 +146,9 @@ def _first_epoch_left(v: View) -> float | None:
 
 def _warmed_up(v: View) -> float:
     """When buffers were full and the first batches over; later than the window where that has not been seen."""
-    buffered = BUFFERED_BATCHES * (v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank) or 1.0)
+    buffered = measures.BUFFERED_BATCHES * (v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank) or 1.0)
     points = v.long.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
-    return next((time for time, done in points if done >= buffered + FIRST_BATCHES), v.long.end)
+    return next((time for time, done in points if done >= buffered + measures.FIRST_BATCHES), v.long.end)
 
 
 def _second_epoch(v: View) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -38,12 +37,14 @@ class PeerSignals:
         "other living ranks of the run whose processes compute or read, or of which that is not known"
     )
     waited_share = Signal("share of the window in which another rank did not train, and this one was told to")
+    peer_slow_batch_seconds = Signal("time that one batch of another rank in the window took beyond the usual")
     peer_memory_used_share = Signal("median share of device memory in use on the GPUs of the other ranks")
     peer_exposed_share = Signal("share of step time the other ranks wait for gradients (median)")
     least_exposed_share = Signal(
-        "the same of the rank of the run that waits least, itself included: what the exchange takes when nobody is "
-        "late; unknown where not every rank is seen"
+        "the same of the rank of the run that waits least, itself included, of those that are seen: what the exchange "
+        "takes when nobody is late"
     )
+    unseen_ranks = Signal("ranks of the run that are not seen here: an exporter sees those of its own node")
     most_data_wait_share = Signal("share of step time that the rank of the run with the slowest loader waits for data")
 
 
@@ -57,13 +58,12 @@ def with_peers(signals: Sequence[Signals], faults: Faults) -> list[Signals]:
 
 
 def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
+    one = one.with_numbers(_together([one, *others]))
     if others:
         paused = sum(other.up and other.state in PAUSED for other in others)
         used = [s.gpu_memory_used_share for s in others if s.has(type(s).gpu_memory_used_share)]
+        slow = [s.slow_batch_seconds for s in others if s.has(type(s).slow_batch_seconds)]
         trained = [s.train_share for s in others if s.has(type(s).train_share)]
-        everybody = [one, *others]
-        exposed = [s.exposed_share for s in everybody if s.has(type(s).exposed_share)]
-        waits = [s.data_wait_share for s in everybody if s.has(type(s).data_wait_share)]
         one = one.with_numbers(
             {
                 PeerSignals.peers_paused: float(paused),
@@ -72,9 +72,8 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
                 PeerSignals.waited_share: max(one.train_share - min(trained), 0.0)
                 if trained and one.has(type(one).train_share)
                 else None,
+                PeerSignals.peer_slow_batch_seconds: max(slow, default=None),
                 PeerSignals.peer_memory_used_share: _median(used),
-                PeerSignals.least_exposed_share: min(exposed) if _complete(everybody, exposed) else None,
-                PeerSignals.most_data_wait_share: max(waits, default=None),
             }
         )
     own = one.numbers.get(PeerSignals.local_seconds.name)
@@ -89,22 +88,29 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
         PeerSignals.peer_prep_seconds: _median([s.prep_seconds for s in others if s.has(type(s).prep_seconds)]),
     }
     excess = {
-        phase: value - median(other.local.get(phase, 0.0) for other in others)
+        phase: value - fmean(other.local.get(phase, 0.0) for other in others)
         for phase, value in one.local.items()
         if phase != "backward_exposed"
     }
     return one.with_numbers(numbers, {"lag_phase": max(excess, key=lambda phase: excess[phase])})
 
 
+def _together(everybody: Sequence[Signals]) -> Numbers:
+    """What the ranks that are seen have in common; the first is the one that is asked for."""
+    one, signal = everybody[0], type(everybody[0])
+    exposed = [s.exposed_share for s in everybody if s.has(signal.exposed_share)]
+    waits = [s.data_wait_share for s in everybody if s.has(signal.data_wait_share)]
+    world = one.get(signal.world_size)
+    return {
+        PeerSignals.least_exposed_share: min(exposed) if world > 1 and len(exposed) == len(everybody) else None,
+        PeerSignals.unseen_ranks: max(world - len(everybody), 0.0) if world else None,
+        PeerSignals.most_data_wait_share: max(waits) if waits and len(everybody) > 1 else None,
+    }
+
+
 def _moves(one: Signals) -> bool:
     still = type(one).still_seconds
     return not one.has(still) or one.still_seconds < min(DEFAULTS.still_seconds, DEFAULTS.stall_seconds)
-
-
-def _complete(everybody: Sequence[Signals], known: Sequence[float]) -> bool:
-    """Whether something is known of each rank of the run: an exporter sees those of its own node."""
-    first = everybody[0]
-    return len(known) == len(everybody) and len(everybody) >= first.get(type(first).world_size, inf)
 
 
 def _median(values: Sequence[float]) -> float | None:
