@@ -44,11 +44,11 @@ def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> It
         yield process
     finally:
         with blocked(INTERRUPTS):
+            end(environ[MARK])
             if process is not None:
                 with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # also those that have dropped their environment
+                    os.killpg(process.pid, signal.SIGKILL)  # those that have dropped their environment
                 process.wait()
-            end(environ[MARK])
 
 
 def end(mark: str) -> None:
