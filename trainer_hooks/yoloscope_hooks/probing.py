@@ -66,6 +66,7 @@ def _watch_trainer(module: Any, settings: dict[str, Any]) -> None:
             listed = self.callbacks.setdefault(event.__name__, [])
             if event not in listed:  # a rank may have its parent's
                 listed.append(event)
+        self.get_dataloader = functools.partial(_without_validation_cache, self, self.get_dataloader)
 
     @functools.wraps(check)
     def check_resume(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -82,6 +83,17 @@ def _watch_trainer(module: Any, settings: dict[str, Any]) -> None:
     trainer_class.__init__, trainer_class.check_resume, trainer_class.train = init, check_resume, train_and_exit
     if hasattr(trainer_class, "_handle_nan_recovery"):  # there is no checkpoint to go back to
         trainer_class._handle_nan_recovery = lambda _self, _epoch: False  # noqa: SLF001
+
+
+def _without_validation_cache(trainer: Any, build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """A loader; images of validation are not cached, because no probe validates."""
+    if "val" not in (*args[1:], kwargs.get("mode")):
+        return build(*args, **kwargs)
+    asked, trainer.args.cache = trainer.args.cache, False
+    try:
+        return build(*args, **kwargs)
+    finally:
+        trainer.args.cache = asked
 
 
 def on_train_start(trainer: Any) -> None:

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from yoloscope_exporter.service.signals import INTERRUPTS, blocked
+from yoloscope_exporter.service.signals import INTERRUPTS, blocked, deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> It
     """
     process = None
     try:
-        with blocked(INTERRUPTS) as mask, log.open("wb") as output:
+        with deferred(), log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - what the user asked for
                 command,
                 env=environ,
@@ -41,13 +40,14 @@ def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> It
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask),  # noqa: PLW1509 - it starts no thread
             )
         yield process
     finally:
         with blocked(INTERRUPTS):
             end(environ[MARK])
             if process is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # those that have dropped their environment
                 process.wait()
 
 

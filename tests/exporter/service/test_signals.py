@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 
 import pytest
-from yoloscope_exporter.service.signals import INTERRUPTS, interruptible
+from yoloscope_exporter.service.signals import INTERRUPTS, deferred, interruptible
 
 
 @pytest.mark.parametrize("number", INTERRUPTS)
@@ -15,3 +17,23 @@ def test_every_interrupt_unwinds_the_stack(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
         signal.raise_signal(number)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", INTERRUPTS)
+def test_what_is_started_is_not_interrupted_halfway(number: signal.Signals) -> None:
+    """The interrupt comes when the block is left; what was started has the usual handlers, and nothing blocked."""
+    reached = []
+
+    def start() -> None:
+        with interruptible(), deferred():
+            signal.raise_signal(number)
+            code = (
+                "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.getsignal(signal.SIGTERM))"
+            )
+            reached.append(
+                subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+            )
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert reached == ["set() 0\n"]

@@ -62,3 +62,14 @@ def test_it_gets_no_terminal(tmp_path: Path) -> None:
     with processes.running([sys.executable, "-c", code], environ, tmp_path / "log") as process:
         process.wait(30)
     assert (tmp_path / "log").read_text() == "'' set()\n"
+
+
+def test_who_has_dropped_the_environment_is_killed_too(tmp_path: Path) -> None:
+    """It is still of the group that was started."""
+    command = ["env", "-i", sys.executable, "-c", "import time; print(1, flush=True); time.sleep(1000)"]
+    with processes.running(command, {**os.environ, processes.MARK: "mark-3"}, tmp_path / "log") as process:
+        end = time.monotonic() + 30
+        while not (tmp_path / "log").read_text():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert process.returncode == -9

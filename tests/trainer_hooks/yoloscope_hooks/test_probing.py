@@ -34,6 +34,9 @@ def engine() -> Any:
         def check_resume(self, overrides: Any) -> None:
             """Nothing is resumed."""
 
+        def get_dataloader(self, path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> object:
+            return self.args.cache
+
         def train(self) -> None:
             self.trained = True
 
@@ -66,6 +69,17 @@ def test_no_images_are_written_beside_the_users(probed: Path, cache: object, kep
     probing.watch_trainer(module)
     assert module.BaseTrainer(cache=cache).args.cache == kept
     assert (probed / WITHOUT_DISK_CACHE).exists() is (cache == "disk")
+
+
+def test_images_of_validation_are_not_cached(probed: Path) -> None:
+    """A probe does not validate; those it trains with are cached as they were asked to be."""
+    module = engine()
+    probing.watch_trainer(module)
+    trainer = module.BaseTrainer(cache="ram")
+    assert trainer.get_dataloader("images", batch_size=16, rank=-1, mode="train") == "ram"
+    assert trainer.get_dataloader("images", batch_size=16, rank=-1, mode="val") is False
+    assert trainer.get_dataloader("images", 16, -1, "val") is False
+    assert trainer.args.cache == "ram"
 
 
 def test_a_rank_has_each_callback_once(probed: Path) -> None:
