@@ -67,7 +67,9 @@ def names(v: View) -> Mapping[str, str]:
 
 def _around(v: View) -> list[Window]:
     """Both windows from the last batch, if that is known, to a moment after the death; none of one nobody saw die."""
-    ups = v.long.points(catalog.TRAIN_UP, v.run, v.rank) if v.state in DEAD else []
+    if v.state not in DEAD:
+        return []
+    ups = sorted(point for one in (v.short, v.long) for point in one.points(catalog.TRAIN_UP, v.run, v.rank))
     lived = [time for time, up in ups if up]
     if not lived:
         return []
