@@ -383,24 +383,6 @@ model.add_callback("on_train_batch_start", overflow)
 """,
         options={**STEP, "workers": 0, **NO_VAL},
     ),
-    "loss_unstable": sick(
-        "the learning rate is a hundred times too high in every other epoch",
-        "loss_unstable",
-        30,
-        script="""
-def swing(trainer):
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = 0.05 if trainer.epoch % 2 else 0.0005
-model.add_callback("on_train_batch_start", swing)
-""",
-        options={
-            **STEP,
-            "workers": 0,
-            "arguments": {"val": False, "save": False, "optimizer": "SGD", "warmup_epochs": 0},
-        },
-        images=40,
-        seconds=150,
-    ),
     # --- ranks
     "rank_0_validates": fine(
         "up to 8.3.217 only rank 0 validates, the others wait",

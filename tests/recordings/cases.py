@@ -173,6 +173,18 @@ def with_room(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
         yield time, [*samples, *free]
 
 
+def older_hooks_in_bursts(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
+    """The same; no more batches are ready than half of the workers, which finish together."""
+    for time, samples in older_hooks(found):
+        yield (
+            time,
+            [
+                s._replace(value=min(s.value, 4.0)) if s.metric is catalog.TRAIN_QUEUE_DEPTH else s  # type: ignore[type-var]
+                for s in samples
+            ],
+        )
+
+
 def from_the_middle(found: Moments) -> Iterator[tuple[float, list[Sample]]]:
     """The recorder was started late."""
     everything = list(found)
@@ -348,7 +360,7 @@ CASES: dict[str, Case] = {
         "loader_io",
         "older hooks, and workers that get ready together: batches come in bursts",
         replace(BASE, prep=2.6, prep_cpu=0.06, io_pressure=0.6, disk_busy=0.99),
-        tamper=older_hooks,
+        tamper=older_hooks_in_bursts,
     ),
     "preprocess_bound": sick(
         "preprocess_bound", "texts are encoded in preprocess_batch", replace(BASE, preprocess=0.07)

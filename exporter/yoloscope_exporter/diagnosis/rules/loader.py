@@ -128,16 +128,17 @@ def io_evidence(s: Signals, t: Thresholds) -> list[str]:
 def _filled(s: Signals, _: Thresholds) -> bool:
     """Batches are ready while the trainer is said to wait for them: older hooks count callbacks as that wait.
 
-    Workers that take longer than the trainer leave it waiting all the same: they get ready together, batches come in
-    bursts.
+    Workers that are slower than the trainer leave it waiting all the same: they get ready together, and batches come in
+    bursts, of one for each worker.
     """
-    return not s.has(Signals.callbacks_share) and s.get(Signals.queue_ready) >= 1 and not _too_slow(s)
+    return not s.has(Signals.callbacks_share) and s.get(Signals.queue_ready) >= 1 and not _in_bursts(s)
 
 
-def _too_slow(s: Signals) -> bool:
-    """Whether all workers together prepare batches more slowly than the trainer takes them."""
-    known = s.has(Signals.prep_seconds, Signals.step_seconds, Signals.workers)
-    return known and s.prep_seconds > s.step_seconds * max(s.workers, 1)
+def _in_bursts(s: Signals) -> bool:
+    """Whether all workers together are slower than the trainer, and no more is ready than what they finish at once."""
+    if not s.has(Signals.prep_seconds, Signals.step_seconds, Signals.workers):
+        return False
+    return s.prep_seconds > s.step_seconds * max(s.workers, 1) and s.get(Signals.queue_ready) < s.workers
 
 
 def capped(s: Signals, t: Thresholds) -> bool:

@@ -94,7 +94,7 @@ RULES = (
         },
         needs=(Signals.lag, Signals.peer_exposed_share),
         when=_is_straggler,
-        thresholds=("lag", "peer_exposed_share"),
+        thresholds=("lag", "peer_exposed_share", "stall_seconds"),
         evidence=_straggler_evidence,
         cause="every rank waits for the slowest one when gradients are reduced",
         verify="nvidia-smi dmon on its node: a waiting GPU shows 100 % at little power, the slow one does not",

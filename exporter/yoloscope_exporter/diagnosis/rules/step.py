@@ -258,6 +258,7 @@ RULES = (
             *parts.LIMITS,
             "loader_start_share",
             "stall_seconds",
+            "compute_share",
             "train_share",
             "sm_fill",
             "gpu_low",
