@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.client import exporter
 from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.commands import output
 from yoloscope_exporter.diagnosis.engine import TRAINING
 from yoloscope_exporter.diagnosis.whole_run import energy
 from yoloscope_exporter.recordings import postmortem
@@ -130,15 +130,7 @@ def write(ended: Ended, run: Run, summary: Summary) -> None:
     if path.exists() and not _is_ours(path):
         raise FileExistsError(f"{path} is somebody else's")
     text = json.dumps(ending.document(ended, summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    descriptor, name = tempfile.mkstemp(prefix=f".{SUMMARY_FILE}.", dir=run.folder)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            os.fchmod(descriptor, 0o666 & ~_umask())
-            file.write(text)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    output.write(path, [text])
 
 
 def _is_ours(path: Path) -> bool:
@@ -148,9 +140,3 @@ def _is_ours(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"format", "run", "verdicts"} <= content.keys()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from yoloscope_record import probes
 
+from yoloscope_exporter.commands import output
 from yoloscope_exporter.commands import run as run_command
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import written
@@ -199,6 +200,6 @@ def _write(path: Path, result: Result) -> None:
         head.append("no argument to change")
     head += [f"{search.words(result.trials, trial.setting)}: {table.outcome(trial)}" for trial in result.trials]
     try:
-        path.write_text(written(head, arguments), encoding="utf-8")
+        output.write(path, [written(head, arguments)])
     except OSError as error:
         raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error
