@@ -385,11 +385,6 @@ def gpu_memory_leaks_until_there_is_none(w: World) -> None:
     instance = w.host()
     who = w.train(Part(70), Part(20, "failed", busy=0), epoch_minutes=5)
     _gpu_fills(w, who, instance, 70, 256 * 2**20 / 300)
-    why = {
-        "cause": "cuda_out_of_memory: the GPU's memory is used up",
-        "evidence": "OutOfMemoryError: CUDA out of memory",
-    }
-    w.gauge(c.TRAIN_VERDICT_CAUSE_INFO, (0, None), (70, 1), **who, verdict="failed", **why)
 
 
 @fault(at=0, mended=14, minutes=30, also=("TrainingFailed",), GpuMemoryLeak=(6, 9))
@@ -585,9 +580,14 @@ def is_killed_in_one_of_two_clusters(w: World) -> None:
 
 @fault(at=20, mended=35, minutes=45, TrainingFailed=(0, 0))
 def ends_with_an_exception(w: World) -> None:
-    """A traceback."""
+    """A traceback, of which the diagnosis tells the cause."""
     w.host()
-    w.train(Part(20), Part(15, "failed", busy=0))
+    who = w.train(Part(20), Part(15, "failed", busy=0))
+    why = {
+        "cause": "cuda_out_of_memory: the GPU's memory is used up",
+        "evidence": "OutOfMemoryError: CUDA out of memory",
+    }
+    w.gauge(c.TRAIN_VERDICT_CAUSE_INFO, (0, None), (20, 1), **who, verdict="failed", **why)
 
 
 @fault(at=30, mended=30, minutes=105, TrainingVanished=(2, 64.75))
