@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,7 @@ def _watch_launcher(module: Any, settings: dict[str, Any]) -> None:
 def _watch_trainer(module: Any, settings: dict[str, Any]) -> None:
     trainer_class = module.BaseTrainer
     begin, check, train = trainer_class.__init__, trainer_class.check_resume, trainer_class.train
+    signal.alarm(int(max(settings["deadline"] - monotonic(), 0.0)) + 2)  # kills a process that comes to no batch
     module.callbacks.add_integration_callbacks = lambda _instance: None  # loggers would open a run for each probe
 
     @functools.wraps(begin)

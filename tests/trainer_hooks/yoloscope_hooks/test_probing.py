@@ -18,7 +18,12 @@ from yoloscope_record.probes import WITHOUT_DISK_CACHE
 def probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a probe that has a minute left."""
     monkeypatch.setenv("YOLOSCOPE_PROBE", json.dumps({"folder": str(tmp_path), "deadline": time.monotonic() + 60}))
+    monkeypatch.setattr("signal.alarm", ALARMS.append)
     return tmp_path
+
+
+#: Seconds after which the process would be killed, had each test not taken its alarm away.
+ALARMS: list[int] = []
 
 
 def engine() -> Any:
@@ -52,7 +57,9 @@ def engine() -> Any:
 def test_a_trainer_is_made_a_probe(probed: Path) -> None:
     """Loggers stay out, NaN is no reason to look for a checkpoint, and what follows the training is not run."""
     module = engine()
+    ALARMS.clear()
     probing.watch_trainer(module)
+    assert ALARMS in ([61], [62])  # a training that hangs before its first batch ends, too
     module.callbacks.add_integration_callbacks(None)
     trainer = module.BaseTrainer()
     assert trainer._handle_nan_recovery(3) is False
