@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test field hangs check generate bench gpu-kit clean
+.PHONY: help demo test field hangs long check generate bench gpu-kit clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -41,6 +41,10 @@ field: $(VENV)/.dev ## Every field case as a real training with its diagnosis, t
 hangs: export PATH := $(CURDIR)/$(BIN):$(PATH)
 hangs: $(VENV)/.dev ## Trainings that hang, each named by rank, function, file and line; takes ten minutes
 	@$(BIN)/pytest -m 'hang or not hang' --no-header tests/test_hangs.py
+
+long: export PATH := $(CURDIR)/$(BIN):$(PATH)
+long: $(VENV)/.dev ## What the tests leave out for the time it takes: more settings of the same kinds; takes half an hour
+	@$(BIN)/pytest -m long --no-header
 
 check: $(VENV)/.dev ## Linters and types
 	@$(BIN)/ruff check

@@ -15,7 +15,7 @@ from pathlib import Path
 TOGETHER = (
     "--cache-clear",
     "-m",
-    "not alone and not field and not hang",
+    "not alone and not field and not hang and not long",
     "--numprocesses",
     "auto",
     "--maxprocesses",
@@ -23,7 +23,7 @@ TOGETHER = (
     "--dist",
     "loadfile",
 )
-ALONE = ("-m", "alone")
+ALONE = ("-m", "alone and not long")
 PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5  # pytest's exit codes
 #: What needed a second try in the last run. A CI that wants to compare runs keeps this file from one to the next.
 RECORD = Path(".cache/second-try.json")

@@ -552,6 +552,7 @@ class Jobs:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @needs_root
 def test_ends_of_jobs_are_told_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
     """`scancel`, a preemption after which the job comes again, and the end of the job's time, by a real slurmctld."""

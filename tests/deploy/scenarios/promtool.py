@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SCRAPE_SECONDS = EVALUATION_SECONDS = 15
 #: alerts in one question
 TOGETHER = 10
+#: A world of more than this is evaluated once a minute: its faults last for hours.
+LONG_MINUTES, LONG_SECONDS = 1000, 60
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -125,8 +127,9 @@ def _combined(worlds: Sequence[World]) -> list[list[World]]:
 
 
 def _outcome(directory: Path, name: str, one: Pass, worlds: list[World]) -> Outcome:
-    seconds = one.seconds
     minutes = round(max(world.minutes for world in worlds))
+    if minutes > LONG_MINUTES:
+        one = one._replace(seconds=max(one.seconds, LONG_SECONDS))
     bounds = {edge: _bounds(one, edge, minutes) for edge in ("min", "max")}
     test = {
         "interval": f"{SCRAPE_SECONDS}s",
@@ -139,7 +142,7 @@ def _outcome(directory: Path, name: str, one: Pass, worlds: list[World]) -> Outc
         ],
         "promql_expr_test": [{"expr": expr, "eval_time": f"{minutes}m"} for exprs in bounds.values() for expr in exprs],
     }
-    output = _run(directory, name, one.groups, test, seconds)
+    output = _run(directory, name, one.groups, test, one.seconds)
     first, last = ({k: v for expr in bounds[edge] for k, v in _samples(output, expr).items()} for edge in bounds)
     names = {world.name for world in worlds}
     found: dict[Alert, Fired] = {}

@@ -136,7 +136,9 @@ def tune_really(place: Path, arguments: Sequence[str], version: str = "newest") 
 
 @pytest.mark.train
 @pytest.mark.slow
-@pytest.mark.parametrize("version", training.VERSIONS)
+@pytest.mark.parametrize(
+    "version", [pytest.param(one, marks=[pytest.mark.long] * (one != "newest")) for one in training.VERSIONS]
+)
 def test_a_script_is_probed_and_nothing_is_left(place: Path, version: str) -> None:
     """Neither a folder of runs nor labels' caches; a cache that was there is what it was."""
     numpy = pytest.importorskip("numpy")
@@ -158,6 +160,7 @@ def test_a_script_is_probed_and_nothing_is_left(place: Path, version: str) -> No
 
 @pytest.mark.train
 @pytest.mark.slow
+@pytest.mark.long
 def test_yolo_on_a_cpu(place: Path) -> None:
     """Ultralytics sets workers=0 there; memory cannot be predicted, and that is said."""
     data = training.make_dataset(place / "data", images=8, size=32)
@@ -173,6 +176,7 @@ def test_yolo_on_a_cpu(place: Path) -> None:
 
 @pytest.mark.train
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_ranks(place: Path) -> None:
     """Through Ultralytics' own launcher, whose files are not left either; workers are those of a rank."""
     command = script(place, workers=1, ranks=2, epochs=2)
@@ -184,6 +188,7 @@ def test_two_ranks(place: Path) -> None:
 
 @pytest.mark.train
 @pytest.mark.slow
+@pytest.mark.long
 def test_waiting_transforms_get_workers_and_the_training_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second of waiting per batch without workers: what is found is typed, written, and used by --run."""
     command = script(place, workers=0, image_sleep=0.15, step_sleep=0.2)
@@ -204,7 +209,14 @@ def test_waiting_transforms_get_workers_and_the_training_goes_on(place: Path, mo
 
 @pytest.mark.train
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "when"), [("SIGINT", "starting"), ("SIGINT", "training"), ("SIGTERM", "training")])
+@pytest.mark.parametrize(
+    ("number", "when"),
+    [
+        pytest.param("SIGINT", "starting", marks=pytest.mark.long),
+        ("SIGINT", "training"),
+        pytest.param("SIGTERM", "training", marks=pytest.mark.long),
+    ],
+)
 def test_an_interrupt_leaves_nothing(place: Path, number: str, when: str) -> None:
     """While Python starts, and while two ranks train with their workers."""
     command = script(place, workers=1, ranks=2)
