@@ -105,9 +105,17 @@ def make(base: Path, run: str) -> None:
 
 
 def _remove_oldest(base: Path, names: Sequence[str]) -> None:
-    """Remove the run that was kept first, if nothing but what was kept is in its folder."""
-    oldest = min(names, key=lambda name: os.lstat(base / name).st_mtime)
-    clearing.remove_dead(base / oldest, older_than=0.0, now=time.time(), uid=os.geteuid())
+    """Remove the run that was kept first, of those that have nothing but what was kept in their folders."""
+    found = []
+    for name in names:
+        with suppress(OSError):
+            status = os.lstat(base / name)
+            if stat.S_ISDIR(status.st_mode):
+                found.append((status.st_mtime, name))
+    for _, name in sorted(found):
+        with suppress(OSError):
+            if clearing.remove_dead(base / name, older_than=0.0, now=time.time(), uid=os.geteuid()).gone:
+                return
 
 
 def store(base: Path, run: str, name: str, content: bytes, uid: int | None = None) -> None:

@@ -10,6 +10,7 @@ from yoloscope_record.file_format import RecordError
 from yoloscope_record.reader import Reader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 #: Tells the runs of one command from all others: `yoloscope run` sets it, and the hooks record it as the fact `launch`.
@@ -29,7 +30,7 @@ def of_launch(records: Path, launch: str) -> list[Run]:
     """The runs of this user whose records carry the token of the launch, the oldest first."""
     found: dict[str, Run] = {}
     began: dict[str, float] = {}
-    for path in records.glob("*/rank-*.rec"):
+    for path in _records(records):
         with suppress(RecordError, OSError):
             record = Reader(path).read()
             if record.facts.get("launch") == launch and record.uid == os.geteuid():
@@ -39,3 +40,11 @@ def of_launch(records: Path, launch: str) -> list[Run]:
                 folder = known.folder or record.facts.get("save_dir", "")
                 found[name] = Run(name, folder, known.lives or record.alive)
     return [found[name] for name in sorted(found, key=lambda name: began[name])]
+
+
+def _records(records: Path) -> Iterator[Path]:
+    """Of all runs; a folder may be cleared meanwhile."""
+    with suppress(OSError):
+        for folder in list(records.iterdir()):
+            with suppress(OSError):
+                yield from list(folder.glob("rank-*.rec"))

@@ -7,6 +7,7 @@ approximate.
 
 from __future__ import annotations
 
+import glob
 import math
 import time
 from contextlib import suppress
@@ -75,7 +76,7 @@ def find(records: Path, wanted: str, kept: Path | None = None) -> tuple[Path, st
     if folder.is_dir():
         base = folder.absolute() / keeping.FOLDER
         names = runs(base) if base.is_dir() else []
-        candidates = [(records, name) for name in names[:1]] + [(base, name) for name in names[:1]]
+        candidates = [(records, wanted), *((one, name) for one in (records, base) for name in names[:1])]
     else:
         bases = [records, *([kept] if kept else []), *_folders(wanted)]
         candidates = [(base, wanted) for base in bases]
@@ -89,7 +90,9 @@ def find(records: Path, wanted: str, kept: Path | None = None) -> tuple[Path, st
 
 def _folders(run: str) -> Iterator[Path]:
     """Where results of a run called `project/name-time` may lie, seen from here."""
-    project = run.rpartition("/")[0] or "*"
+    if Path(run).is_absolute():
+        return
+    project = glob.escape(run.rpartition("/")[0]) or "*"
     for pattern in ("runs/*/*", "runs/*", f"{project}/*", f"*/{project}/*"):
         yield from sorted(path.parent for path in Path.cwd().glob(f"{pattern}/{keeping.FOLDER}/{slug(run)}"))
 

@@ -8,6 +8,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter import catalog
 from yoloscope_exporter.recordings.compression import lines, plain, unpacked
 from yoloscope_exporter.recordings.timestamps import stamped
 from yoloscope_exporter.sampling.exposition import Form, Renderer
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.catalog import Sample
 
 EOF = b"# EOF\n"
+#: Of a recording's first line: many other files begin with a `#`.
+_BEGINNINGS = (EOF.rstrip(), *(f"{word}{catalog.PREFIX}".encode() for word in ("# HELP ", "# TYPE ", "# UNIT ", "")))
 
 
 class Writer:
@@ -63,7 +66,7 @@ class Writer:
 
         found = lines(pieces())
         first = next(found, b"")
-        if size and not first.startswith((b"#", b"yoloscope_")):
+        if size and not first.startswith(_BEGINNINGS):
             raise ValueError("it does not begin like a recording")
         for line in (first, *found):
             if line.startswith(b"# TYPE "):

@@ -126,9 +126,10 @@ def colon(language: str) -> str:
 
 def title(ended: Ended, runs: Sequence[str], language: str) -> str:
     """How the command ended."""
-    state = "finished" if ended.code == 0 else "killed" if ended.code > SIGNALLED else "failed"
+    killed_by = _signal(ended.code)
+    state = "finished" if ended.code == 0 else "killed" if killed_by else "failed"
     name = _names(runs) or ended.command
-    return _WORDS[language][state].format(name, units.duration(ended.seconds), ended.node, code=_named(ended.code))
+    return _WORDS[language][state].format(name, units.duration(ended.seconds), ended.node, code=killed_by or ended.code)
 
 
 def _names(runs: Sequence[str]) -> str:
@@ -137,12 +138,12 @@ def _names(runs: Sequence[str]) -> str:
     return ", ".join(runs[:MOST_NAMES]) + more
 
 
-def _named(code: int) -> str:
-    """The signal's name, where it was one."""
+def _signal(code: int) -> str:
+    """The name of the signal that an exit code tells of; empty where it tells of none."""
     try:
         return signal.Signals(code - SIGNALLED).name
     except ValueError:
-        return str(code)
+        return ""
 
 
 def findings(summary: Summary) -> list[Verdict]:

@@ -17,6 +17,8 @@ from yoloscope_record.writer import Writer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 
 def record(records: Path, run: str, facts: dict[str, str], rank: str = "0") -> None:
     """The record of a rank that has ended."""
@@ -36,6 +38,22 @@ def test_runs_of_one_launch(tmp_path: Path) -> None:
     (tmp_path / "other/rank-0.rec").write_text("no record")
     assert of_launch(tmp_path, "7-1") == [Run("one", "/results/one"), Run("three", "/results/three")]
     assert of_launch(tmp_path, "7-3") == []
+
+
+def test_a_run_that_is_cleared_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are found all the same: what follows decides on the exit code of a training."""
+    record(tmp_path, "one", {"launch": "7-1"})
+    (tmp_path / "two").mkdir()
+    glob = type(tmp_path).glob
+
+    def vanishing(folder: Path, pattern: str) -> object:
+        if folder.name == "two":
+            raise FileNotFoundError(folder)
+        return glob(folder, pattern)
+
+    monkeypatch.setattr(type(tmp_path), "glob", vanishing)
+    assert [run.name for run in of_launch(tmp_path, "7-1")] == ["one"]
+    assert of_launch(tmp_path / "nowhere", "7-1") == []
 
 
 def test_ranks_are_one_run(tmp_path: Path) -> None:

@@ -35,7 +35,12 @@ def test_a_run_with_a_problem(language: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(1, "failed with exit code 1 after"), (128 + signal.SIGKILL, "was killed by SIGKILL after")]
+    ("code", "said"),
+    [
+        (1, "failed with exit code 1 after"),
+        (255, "failed with exit code 255 after"),
+        (128 + signal.SIGKILL, "was killed by SIGKILL after"),
+    ],
 )
 def test_how_it_ended(code: int, said: str) -> None:
     """By the exit code."""

@@ -89,6 +89,21 @@ def test_runs_are_listed_and_missing_ones_refused(base: Path) -> None:
         postmortem.read(base, "other")
 
 
+def test_a_folder_of_the_runs_name_does_not_hide_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`project=. name=exp` and `--name exp`: what the card says is to be typed is found."""
+    (base / "elsewhere" / RUN).mkdir(parents=True)
+    monkeypatch.chdir(base / "elsewhere")
+    assert postmortem.find(base, RUN) == (base, RUN)
+
+
+@pytest.mark.parametrize("wanted", ["/nonexistent/dir", "a*b/c[", "**/x"])
+def test_what_is_typed_is_no_pattern(base: Path, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for as it is, and not found."""
+    monkeypatch.chdir(base)
+    with pytest.raises(KeyError):
+        postmortem.find(base, wanted)
+
+
 def test_the_last_minutes_in_print(base: Path) -> None:
     """A line per quantity, then the last batches."""
     text = last_batches("0", postmortem.read(base, RUN).rows["0"])

@@ -132,11 +132,13 @@ def test_only_regular_files_are_written(tmp_path: Path) -> None:
     [
         ("a.om", b"milk"),
         ("a.om", b"milk\n"),
+        ("a.om", b"#!/bin/bash\nexport A=1\nyolo train"),
+        ("a.om", b"# my settings\nlr0: 0.01"),
         ("a.om.gz", b"milk\n"),
         ("a.om.gz", gzip.compress(b"milk\n")),
         ("a.om.gz", gzip.compress(b"# TYPE x gauge\n") + b"milk"),
     ],
-    ids=["no line", "a line", "not packed", "packed", "packed and more"],
+    ids=["no line", "a line", "a script", "settings", "not packed", "packed", "packed and more"],
 )
 def test_what_is_no_recording_stays_as_it_is(tmp_path: Path, name: str, found: bytes) -> None:
     """A slip of the finger must not cost a file."""

@@ -187,10 +187,12 @@ def test_the_oldest_run_makes_room(tmp_path: Path, base: Path, monkeypatch: pyte
     keeping.keep(path, record, base, {}, os.geteuid())
     os.utime(folder(base), (1, 1))
     (base / "mine").mkdir()
-    os.utime(base / "mine", (2, 2))
+    (base / "README").write_text("mine")
+    for name in ("mine", "README"):
+        os.utime(base / name, (0, 0))
     for number in range(3):
         keeping.begin(base, f"run-{number}", NAME, b"")
-    assert sorted(one.name for one in base.iterdir()) == ["mine", "run-0", "run-1", "run-2"]
+    assert sorted(one.name for one in base.iterdir()) == ["README", "mine", "run-0", "run-1", "run-2"]
 
 
 def test_facts_beyond_the_headers_room_are_left_out(tmp_path: Path) -> None:
