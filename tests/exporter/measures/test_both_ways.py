@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 START, STEP, SECONDS = 1_790_000_000, 15, 1200
 #: Two ranks of which one is slow, four loader workers, eight epochs, on two CPUs; once a second.
 REAL = Path(__file__).parent / "real_training.om.gz"
+RECORDINGS = Path(__file__).parents[2] / "recordings"
 ALL = Scope(())
 MINUTES = (1, 5, 10, 15, 20)
 
@@ -86,6 +89,31 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Data]:
         yield Data(url, reader.read(REAL), 1.0)
 
 
+@pytest.fixture(scope="module")
+def filling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Data]]:
+    """Recordings of a model in which memory fills within the first epoch: a device's, and a node's in a container."""
+    with ExitStack() as stack:
+        found = []
+        for name in ("gpu_memory_leak_first_epoch", "host_memory_leak_first_epoch_slow"):
+            directory = tmp_path_factory.mktemp(name)
+            text = _in_a_container(gzip.decompress((RECORDINGS / f"{name}.om.gz").read_bytes()).decode())
+            (directory / "samples.txt").write_text(text, encoding="utf-8")
+            promtool("openmetrics", str(directory / "samples.txt"), str(directory / "data"))
+            url = stack.enter_context(prometheus(directory, current_for(5.0)))
+            found.append(Data(url, reader.parse(text.splitlines()), 5.0))
+        yield found
+
+
+def _in_a_container(text: str) -> str:
+    """The same, with a container of 64 GiB that takes what the node loses."""
+    (run,) = set(re.findall(r'^yoloscope_train_up\{.*?run="(.*?)"', text, re.MULTILINE))
+    size, added = 64 * 2**30, []
+    for value, time in re.findall(rf"^{c.MEMORY_AVAILABLE_BYTES.name} (\S+) (\S+)$", text, re.MULTILINE):
+        for metric, number in (c.CGROUP_MEMORY_USED_BYTES, size - float(value)), (c.CGROUP_MEMORY_LIMIT_BYTES, size):
+            added.append(f'{metric.name}{{run="{run}"}} {number!r} {time}\n')
+    return "".join([text.removesuffix("# EOF\n"), *added, "# EOF\n"])
+
+
 def current_for(period: float) -> str:
     """A flag: Prometheus has not been told of series that have gone, and takes them for current for that long."""
     return f"--query.lookback-delta={round(1000 * max(SHORTEST_STALENESS, STALE_PERIODS * period))}ms"
@@ -130,8 +158,21 @@ def test_of_a_real_training(real: Data, seconds: float, back: int) -> None:
     assert unequal(real, end + 0.4, seconds) == {}
 
 
-def test_every_measure_is_seen(simulated: Data, real: Data) -> None:
+def ends(data: Data) -> list[float]:
+    """Moments in the second half of a recording."""
+    times = data.stores[0].times()
+    return [times[int(share * (len(times) - 1))] for share in (0.5, 0.7, 0.9)]
+
+
+def test_of_memory_that_fills_within_the_first_epoch(filling: list[Data]) -> None:
+    """With the time that is left of the epoch, whichever memory it is."""
+    for data in filling:
+        assert [unequal(data, end, 240) for end in ends(data)] == [{}, {}, {}]
+
+
+def test_every_measure_is_seen(simulated: Data, real: Data, filling: list[Data]) -> None:
     """None is equal only because it is absent on both sides."""
-    seen = {name for minute in MINUTES for name, answer, _ in simulated.both(START + 60.0 * minute, 240) if answer}
+    seen = {name for data in filling for end in ends(data) for name, answer, _ in data.both(end, 240) if answer}
+    seen |= {name for minute in MINUTES for name, answer, _ in simulated.both(START + 60.0 * minute, 240) if answer}
     seen |= {name for name, answer, _ in real.both(real.stores[0].times()[-15], 30) if answer}
     assert {one.name for one in MEASURES} - seen == set()
