@@ -503,8 +503,8 @@ loop.train()
 #: Slurm 23 and later say in a job's environment when its time is over; the job itself may ask an older one.
 _JOB = """#!/bin/sh
 export SLURM_JOB_END_TIME=$(date -d "$(squeue -h -j $SLURM_JOB_ID -o %e)" +%s)
-export YOLOSCOPE_DIR={records} PYTHONPATH={paths}
-mkdir -p {base}/$SLURM_JOB_NAME && cd {base}/$SLURM_JOB_NAME && exec {python} -c '{trainer}'
+export YOLOSCOPE_DIR={records} PYTHONPATH="{paths}"
+mkdir -p {base}/$SLURM_JOB_NAME && cd {base}/$SLURM_JOB_NAME && exec '{python}' -c '{trainer}'
 """
 
 

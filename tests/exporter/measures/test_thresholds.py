@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 ROOT = Path(__file__).parents[3]
 VERDICTS = sorted((ROOT / "exporter/yoloscope_exporter/diagnosis/rules").glob("*.py"))
+CAUSES = ROOT / "exporter/yoloscope_exporter/diagnosis/causes.py"
 ALERTS = sorted((ROOT / "deploy/prometheus/rulebook").glob("*.py"))
 PANELS = sorted((ROOT / "dashboards").glob("views/*.py"))
 NONE, ONE = 0, 1
@@ -209,9 +210,9 @@ def test_a_share_of_samples_is_counted_from_a_bound_of_their_buckets() -> None:
 
 
 def test_every_threshold_has_a_source_and_is_read() -> None:
-    """No number that nobody can trace, and none that no rule and no panel reads."""
+    """No number that nobody can trace, and none that no rule, no cause and no panel reads."""
     assert all(len(threshold.source) > 3 for threshold in THRESHOLDS.values())
-    text = "".join(path.read_text(encoding="utf-8") for path in [*ALERTS, *PANELS])
+    text = "".join(path.read_text(encoding="utf-8") for path in [*ALERTS, *PANELS, CAUSES])
     assert {name for name in MORE if not re.search(rf'@{name}%?@|"{name}"', text)} == set()
     rules = "".join(path.read_text(encoding="utf-8") for path in VERDICTS)
     assert {one.name for one in fields(Thresholds) if f"t.{one.name}" not in rules} <= {
