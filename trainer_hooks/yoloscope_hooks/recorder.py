@@ -212,7 +212,7 @@ class Recorder:
         if self.finalizer:
             self.finalizer.detach()
         self._guard("setup", self.setup.restore)
-        self._guard("queue", self._queue.count_deaths)
+        self._guard("queue", self._queue.count_deaths, failure.get("exception_message", ""))
         if failure:
             self._writer.set_facts({"exception": failure["exception"]})
             self._guard("end", self._writer.set_facts, failure)  # there may be no room for all of it

@@ -14,10 +14,11 @@ import logging
 import math
 import multiprocessing
 import os
+import re
 import resource
 import weakref
 from contextlib import suppress
-from signal import SIGTERM, Signals
+from signal import SIGTERM, Signals, strsignal
 from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     Fetch = Callable[[Any, Any], Any]
 
 _STATE = "_yoloscope"
+_KILLED = re.compile(r"DataLoader worker \(pid \d+\) is killed by signal: ([^.]+)\.")  # torch's words
 #: A worker may be forked, and fill its part of the queue, before its trainer's record is there (ranks above 0 of older
 #: versions). It prepares no more until the trainer has taken a batch; so it looks with each of its first batches, which
 #: are more than any queue takes, and finds the record in the shortest epoch.
@@ -363,16 +365,19 @@ class Queue:
             del iterator._next_data  # noqa: SLF001
         self._tapped, self.fetched = _nobody, None
 
-    def count_deaths(self) -> None:
-        """Count workers that ended otherwise than asked to; Ultralytics asks with SIGTERM."""
+    def count_deaths(self, said: str = "") -> None:
+        """Count workers that ended otherwise than asked to; Ultralytics asks with SIGTERM.
+
+        `said` is what the training failed with: it may have done so before these workers were found.
+        """
         from yoloscope_record import catalog
 
-        for process in self._processes:
-            if process.exitcode not in (None, 0, -SIGTERM):
-                self._values[self._deaths] += 1.0
-                slot = self._writer.slot(catalog.TRAIN_WORKER_DEATH_SIGNAL_TOTAL, *self._who, _cause(process.exitcode))
-                self._values[slot] += 1.0
+        codes = [one.exitcode for one in self._processes if one.exitcode not in (None, 0, -SIGTERM)]
         self._processes = []
+        for code in codes or _codes_said(said):
+            self._values[self._deaths] += 1.0
+            slot = self._writer.slot(catalog.TRAIN_WORKER_DEATH_SIGNAL_TOTAL, *self._who, _cause(code))
+            self._values[slot] += 1.0
 
     def batch(self, now: float) -> tuple[float, float]:
         """A step is done at `now`: return the worker of this batch, and the depth; `store` is for later."""
@@ -427,6 +432,12 @@ def _validation_loader(trainer: Any) -> Any:
     """The loader that the trainer validates with; None on a rank that has none."""
     loader = getattr(trainer, "test_loader", None)
     return getattr(getattr(trainer, "validator", None), "dataloader", None) if loader is None else loader
+
+
+def _codes_said(text: str) -> list[int]:
+    """The exit code that torch tells of the worker that died, where it does."""
+    found = _KILLED.match(text)
+    return [-number for number in Signals if found and strsignal(number) == found.group(1)]
 
 
 def _cause(code: int) -> str:

@@ -254,6 +254,28 @@ def test_deaths_before_the_first_batch_and_in_validation(queue: tuple[Queue, Wri
     assert values(writer)["worker_deaths_total"] == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "deaths"),
+    [
+        ("DataLoader worker (pid 4242) is killed by signal: Bus error. It is possible that ...", {"SIGBUS": 1}),
+        ("DataLoader worker (pid 4242) is killed by signal: Killed. ", {"SIGKILL": 1}),
+        ("DataLoader worker (pid(s) 4242) exited unexpectedly", {}),
+        ("CUDA out of memory", {}),
+    ],
+)
+def test_a_death_in_set_up_is_told_by_the_exception(
+    queue: tuple[Queue, Writer], said: str, deaths: dict[str, int]
+) -> None:
+    """Workers live before anybody looks at their loader, and one may die then."""
+    watch, writer = queue
+    watch.count_deaths(said)
+    writer.end(0.0)
+    writer.close()
+    seen = Reader(writer.path).read().samples
+    causes = {s.labels[2]: s.value for s in seen if s.metric.name == "yoloscope_train_worker_death_signal_total"}
+    assert causes == deaths
+
+
 def test_end_in_set_up(queue: tuple[Queue, Writer]) -> None:
     """A training that failed before it had a loader."""
     watch, writer = queue
