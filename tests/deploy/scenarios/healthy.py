@@ -276,6 +276,15 @@ def first_epoch_fills_caches(w: World) -> None:
     limited(w, who, (0, 0.5, 0.35 / 3600), (60, 0.85, 0))
 
 
+def first_epoch_fills_caches_beside_an_older_run(w: World) -> None:
+    """The same beside a run that is past its first epoch, and does not grow."""
+    instance = w.host(gpus=2)
+    who = w.train(Part(w.minutes))
+    w.gauge(c.TRAIN_PROCESS_RESIDENT_BYTES, (0, 8 * GIB), (50, 10 * GIB), **who, role="main")
+    w.train(Part(w.minutes), run=f"{w.name}-2", gpu="1", start=20, epoch_minutes=60)
+    host_memory(w, instance, (0, 0.49, 0), (20, 0.49, -0.34 / 3600), (80, 0.15, 0))
+
+
 def benchmarks_and_validates(w: World) -> None:
     """A first validation takes memory, multi_scale swings, mosaic closes, cuDNN tries kernels: each grows once."""
     instance = w.host()
@@ -460,6 +469,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     allocator_warms_up,
     mosaic_buffers_fill,
     first_epoch_fills_caches,
+    first_epoch_fills_caches_beside_an_older_run,
     benchmarks_and_validates,
     oom_is_somebody_elses,
     full_by_nature,
