@@ -459,17 +459,17 @@ def host_memory_grows_once_in_an_epoch(w: World) -> None:
     host_memory(w, instance, *((12.0 * epoch, 0.55 - epoch * 0.02, 0) for epoch in range(21)))
 
 
-@fault(at=0, mended=45, minutes=75, HostMemoryRunningOut=(36, 8))
+@fault(at=0, mended=45, minutes=75, HostMemoryRunningOut=(35, 7))
 def host_memory_leaks_beside_short_runs(w: World) -> None:
     """The main process grows, while beside it a training of ten minutes is started every twelve minutes."""
-    instance = w.host(gpus=2)
+    instance = w.host(gpus=7)
     who = w.train(Part(w.minutes))
     host_memory(w, instance, (0, 0.45, -0.45 / 10800), (45, 0.3375, 0))
     slope = 0.45 / 10800 * HOST_MEMORY
     w.put(c.TRAIN_PROCESS_RESIDENT_BYTES, [(0, GIB, slope), (45, GIB + 45 * 60 * slope, 0)], **who, role="main")
     for index in range(6):
         parts = Part(1, "setup", busy=0), Part(10), Part(1, "finished", busy=0)
-        w.train(*parts, run=f"{w.name}-{index + 2}", gpu="1", start=12.0 * index, epoch_minutes=5)
+        w.train(*parts, run=f"{w.name}-{index + 2}", gpu=str(index + 1), start=12.0 * index, epoch_minutes=5)
 
 
 @fault(at=40, mended=100, minutes=150, ContainerMemoryRunningOut=(21, 23))
