@@ -74,7 +74,7 @@ def test_a_chinese_card_is_in_chinese(starved: Summary) -> None:
     one = kinds([replace(starved, state="failed", verdicts=(("0", told),))], "zh-CN")
     assert one["cause"] == "gpu_lost：GPU 不再响应，或其显存损坏"  # noqa: RUF001
     assert one["fix"].startswith("dmesg | grep -i xid；")  # noqa: RUF001
-    assert "停用该节点" in one["fix"]
+    assert "排空节点" in one["fix"]
     assert "drain" not in one["fix"]
 
 
