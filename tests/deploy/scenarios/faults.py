@@ -482,10 +482,11 @@ def container_leaks(w: World) -> None:
 
 @fault(at=0, mended=20, minutes=40, ContainerMemoryRunningOut=(11, 7))
 def container_leaks_within_the_first_epoch(w: World) -> None:
-    """The same in twenty minutes of a first epoch of an hour."""
+    """The same in twenty minutes of a first epoch of an hour, by hooks that do not tell how many workers there are."""
     w.host()
     who = w.train(Part(w.minutes), epoch_minutes=60)
     limited(w, who, (0, 0.55, 0.4 / 1200), (20, 0.95, 0))
+    w.without(c.TRAIN_WORKERS)
 
 
 @fault(at=20, mended=20, minutes=60, CgroupOomKill=(0, 25))
