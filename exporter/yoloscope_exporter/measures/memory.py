@@ -65,13 +65,12 @@ def _after_first_epoch(grown: Formula) -> Formula:
     return grown.where(over_time("min", catalog.TRAIN_EPOCH).compared(">=", 2), RANK)
 
 
-#: Batches that were left of the first epoch of a living process when the window began; absent where it was over.
-_LEFT_OF_FIRST_EPOCH: Final = (
-    (last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL) + increase(catalog.TRAIN_BATCHES_TOTAL))
-    .compared(">", 0)
-    .where(last(catalog.TRAIN_UP).compared("==", 1))
-    .total("max", RANK)
+#: Batches that were left of the first epoch of a process when the window began; not above zero where it was over.
+_LEFT: Final = (
+    last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL) + increase(catalog.TRAIN_BATCHES_TOTAL)
 )
+_LEFT_OF_FIRST_EPOCH: Final = _LEFT.compared(">", 0).where(last(catalog.TRAIN_UP).compared("==", 1)).total("max", RANK)
+_PAST_FIRST_EPOCH: Final = _LEFT.compared("<=", 0).total("max", RANK)
 _FIRST_EPOCH_ENDS_IN: Final = (last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL)).compared(
     ">", 0
 ).total("max", RANK) / rate(catalog.TRAIN_BATCHES_TOTAL).total("max", RANK)
@@ -137,7 +136,7 @@ _ROOM_OF_CGROUP: Final = (
     .total("min", RUN_ON_NODE)
 )
 #: Of what was past its first epoch when the window began: whatever else fills caches beside it, this grows.
-_GROWN_LATER: Final = _HOST_GROWN.unless(_LEFT_OF_FIRST_EPOCH, RANK).total("sum", TARGET)
+_GROWN_LATER: Final = _HOST_GROWN.where(_PAST_FIRST_EPOCH, RANK).total("sum", TARGET)
 #: Of what is used without the page cache: all that the cgroup's processes keep, and what they put into tmpfs.
 _CGROUP_GROWN: Final = _steady(_edges("min", catalog.CGROUP_MEMORY_USED_BYTES, RUN_ON_NODE))
 #: Runs in set-up, which reads the data set.

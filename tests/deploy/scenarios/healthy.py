@@ -56,8 +56,11 @@ def checkpoint_on_slow_storage(w: World) -> None:
 def filling_the_cache(w: World) -> None:
     """cache=ram reads the data set for 45 minutes: memory falls, the GPU idles."""
     instance = w.host()
-    w.train(Part(45, "setup", busy=0), Part(110), start=5, epoch_minutes=110)
+    who = w.train(Part(45, "setup", busy=0), Part(110), start=5, epoch_minutes=110)
+    w.gauge(c.TRAIN_EPOCH_BATCHES, (0, None), (50, 13000), **who)
     falling = 0.45 * HOST_MEMORY / (45 * 60)
+    resident = [(5, GIB, falling), (50, GIB + 0.45 * HOST_MEMORY, 0)]
+    w.put(c.TRAIN_PROCESS_RESIDENT_BYTES, resident, **who, role="main")
     host_memory(w, instance, (0, 0.6, 0), (5, 0.6, -falling / HOST_MEMORY), (50, 0.15, 0))
 
 
