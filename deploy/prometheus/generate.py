@@ -143,9 +143,9 @@ def _cause(alert: Alert, language: Language) -> str:
     """Why the run's ranks died, each cause once, as the diagnosis says; empty for other alerts."""
     if not alert.caused:
         return ""
-    asked = _query(alert, "cause", c.TRAIN_VERDICT_CAUSE_INFO, f'verdict=~"{"|".join(alert.fixed_by)}"')
+    asked = _query(alert, language.cause, c.TRAIN_VERDICT_CAUSE_INFO, f'verdict=~"{"|".join(alert.fixed_by)}"')
     told = f"{language.space}{language.causes}{language.space}"
-    each = f"{{{{ if $index }}}}{language.comma}{{{{ end }}}}{{{{ $one.Labels.cause }}}}"
+    each = f"{{{{ if $index }}}}{language.comma}{{{{ end }}}}{{{{ $one.Labels.{language.cause} }}}}"
     listed = f"{{{{ range $index, $one := . }}}}{each}{{{{ end }}}}"
     return f"{{{{ with {asked} }}}}{told}{listed}{language.stop}{{{{ end }}}}"
 

@@ -44,7 +44,7 @@ INTRO_ZH = """\
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The words that are the same in every alert and runbook of a language; `fix` is the label that has its fixes."""
+    """The words that are the same in each alert and runbook of a language; `fix`, `cause`: labels in that language."""
 
     space: str
     colon: str
@@ -56,6 +56,7 @@ class Language:
     causes: str
     stands: str
     fix: str
+    cause: str
     words: dict[str, str]
 
 
@@ -70,6 +71,7 @@ ENGLISH = Language(
     causes="Cause:",
     stands="It stands still here:",
     fix="fix",
+    cause="cause",
     words={
         "title": "Alerts",
         "other": "[中文](alerts.zh-CN.md)",
@@ -102,6 +104,7 @@ CHINESE = Language(
     causes="原因：",
     stands="卡住的位置：",
     fix="fix_zh",
+    cause="cause_zh",
     words={
         "title": "告警",
         "other": "[English](alerts.md)",

@@ -53,6 +53,15 @@ def test_no_threshold_is_left_open(alert: generate.Alert) -> None:
     assert not re.search(r"@\w+%?@", rendered)
 
 
+def test_a_threshold_is_read_from_one_side() -> None:
+    """What is too little for one alert is not too much for another; severities of one alert share a bound."""
+    sides: dict[str, dict[str, set[str]]] = {}
+    for alert in ALERTS:
+        for relation, name in re.findall(r"([<>])=? @(\w+)@", alert.expr):
+            sides.setdefault(name, {}).setdefault(alert.name, set()).add(relation)
+    assert {name: by for name, by in sides.items() if {"<"} in by.values() and {">"} in by.values()} == {}
+
+
 #: ASCII punctuation behind Chinese or before it, before a space, a value or the end; file:line and English are none.
 _HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,;:?!(]|(?!(?<=\0):\0)[,;:?!)](?=[\s\0\u4e00-\u9fff]|$)")
 

@@ -8,17 +8,19 @@ from yoloscope_exporter import catalog as c
 from yoloscope_exporter.measures.formula import last
 from yoloscope_exporter.measures.host import MEMORY_STALL, SHM_USED
 from yoloscope_exporter.measures.memory import (
+    CGROUP_FILLS,
     CGROUP_FIRST_SECONDS_LEFT,
     CGROUP_SECONDS_LEFT,
     DEVICE_FREE,
     FRAGMENTED,
     GPU_FIRST_GROWTH,
     GPU_FIRST_SECONDS_LEFT,
+    HOST_FILLS,
     HOST_FIRST_SECONDS_LEFT,
     HOST_SECONDS_LEFT,
     HOST_USED,
-    LEFT_OF_FIRST_EPOCH,
     PEAK_SHARE,
+    SETS_UP,
     gpu_left,
 )
 from yoloscope_exporter.measures.promql import render
@@ -48,6 +50,7 @@ from .model import (
 from .records import GPU_GROWTH, GPU_GROWTH_1H, GPU_GROWTH_4H
 
 if TYPE_CHECKING:
+    from yoloscope_exporter.measures.formula import Formula
     from yoloscope_exporter.measures.measure import Measure
 
     from .records import Recorded
@@ -377,24 +380,22 @@ HOST_MEMORY_PRESSURE = Alert(
 _AVAILABLE = series(c.MEMORY_AVAILABLE_BYTES)
 
 
-def _runs_out(after: Measure, first: Measure, place: str) -> str:
-    """In which time: after the first epoch of every run there, or within the first epoch of one."""
+def _runs_out(after: Measure, fills: Formula, first: Measure, place: str) -> str:
+    """In which time: after the first epoch, where nothing `fills` caches; or within the first epoch of a run there."""
     later = (
-        f"({measured(after, window)} < @memory_ahead@ unless on ({place}) "
-        f"{render(LEFT_OF_FIRST_EPOCH, ALL, window=window)})"
+        f"({measured(after, window)} < @memory_ahead@ unless on ({place}) ({render(fills, ALL, window=window)}))"
         for window in _AFTER_FIRST_EPOCH
     )
-    soon = (measured(first, window) for window in _IN_FIRST_EPOCH)
+    soon = (f"({measured(first, window)} unless on ({place}) {render(SETS_UP, ALL)})" for window in _IN_FIRST_EPOCH)
     return "(\n  " + "\n  or ".join([*later, *soon]) + "\n)"
 
 
 HOST_MEMORY_RUNNING_OUT = Alert(
     name="HostMemoryRunningOut",
     expr=(
-        f"{_runs_out(HOST_SECONDS_LEFT, HOST_FIRST_SECONDS_LEFT, NODE)}\n"
+        f"{_runs_out(HOST_SECONDS_LEFT, HOST_FILLS, HOST_FIRST_SECONDS_LEFT, NODE)}\n"
         f"and on ({NODE}) {_AVAILABLE} / {series(c.MEMORY_TOTAL_BYTES)} < @memory_available@\n"
-        f"and on ({NODE}) {series(c.TRAIN_UP)} == 1\n"
-        f"unless on ({NODE}) {series(c.TRAIN_STATE, state='setup')} == 1"
+        f"and on ({NODE}) {series(c.TRAIN_UP)} == 1"
     ),
     labels=OF_NODE,
     severity=WARNING,
@@ -412,10 +413,11 @@ HOST_MEMORY_RUNNING_OUT = Alert(
         fix="A leak in the loader or in a callback: look whose resident memory grows. Workers that grow: fewer of "
         "them, cache=False. The main process: a callback that keeps results. resume=True goes on from the last "
         "checkpoint.",
-        meaning="The highest available memory of four stretches, falling and not flattening, while a run is alive and "
-        "none is in setup: of five minutes each, of fifteen or of sixty, so that what grows once in an epoch is seen. "
-        "In the first epoch of a run caches may fill: there it is told, after five minutes in which the buffers were "
-        "full, only if memory does not last for the epoch.",
+        meaning="The highest available memory of four stretches, falling and not flattening, while a run is alive: of "
+        "five minutes each, of fifteen or of sixty, so that what grows once in an epoch is seen. In the set-up and the "
+        "first epoch of a run caches may fill: there it is told only if the processes of runs that are past it grow by "
+        "at least half of the fall; or if memory does not last for the epoch, after five minutes in which the buffers "
+        "were full.",
         verify="'Host memory of the run' on the dashboard GPU memory; `ps aux --sort=-rss | head`.",
         silence="The run ends sooner.",
     ),
@@ -424,9 +426,10 @@ HOST_MEMORY_RUNNING_OUT = Alert(
         what="节点可用内存在持续下降；按此速度将在 {{ $value | humanizeDuration }}后耗尽。",
         fix="数据加载 worker 或回调有泄漏：看哪一类进程的常驻内存在增长。worker：减少数量，cache=False。"
         "主进程：某个回调保留了结果。resume=True 从上一个检查点继续。",
-        meaning="四个时段内可用内存的最大值依次下降且没有变缓，仅当有训练任务存活且没有任务处于 setup：每个时段为"
-        "五分钟、十五分钟或一小时，因此也能发现每个 epoch 增长一次的泄漏。首个 epoch 中缓存可能正在填充："
-        "缓冲填满并再过五分钟后，仅当内存不足以完成该 epoch 时才告警。",
+        meaning="四个时段内可用内存的最大值依次下降且没有变缓，仅当有训练任务存活：每个时段为"
+        "五分钟、十五分钟或一小时，因此也能发现每个 epoch 增长一次的泄漏。setup 和首个 epoch 中缓存可能正在填充："
+        "此时仅当已过首个 epoch 的任务的进程增长至少达到下降量的一半，或缓冲填满并再过五分钟后内存不足以完成该 epoch "
+        "时才告警。",
         verify="仪表盘“显存”的“任务的主机内存”；`ps aux --sort=-rss | head`。",
         silence="任务会更早结束。",
     ),
@@ -437,9 +440,8 @@ _CGROUP_USED = f"{series(c.CGROUP_MEMORY_USED_BYTES)} / {series(c.CGROUP_MEMORY_
 CONTAINER_MEMORY_RUNNING_OUT = Alert(
     name="ContainerMemoryRunningOut",
     expr=(
-        f"{_runs_out(CGROUP_SECONDS_LEFT, CGROUP_FIRST_SECONDS_LEFT, RUN_ON_NODE)}\n"
-        f"and on ({RUN_ON_NODE}) {_CGROUP_USED} > @memory_available@\n"
-        f"unless on ({RUN_ON_NODE}) {series(c.TRAIN_STATE, state='setup')} == 1"
+        f"{_runs_out(CGROUP_SECONDS_LEFT, CGROUP_FILLS, CGROUP_FIRST_SECONDS_LEFT, RUN_ON_NODE)}\n"
+        f"and on ({RUN_ON_NODE}) 1 - {_CGROUP_USED} < @memory_available@"
     ),
     labels=OF_RUN_ON_NODE,
     severity=WARNING,

@@ -16,12 +16,13 @@ TRAIN_VERDICT_FIX_INFO = info(
 )
 TRAIN_VERDICT_CAUSE_INFO = info(
     "train_verdict_cause_info",
-    "Why a rank failed or was killed: the verdict, the cause in words with its name first, and what tells it, at most "
-    "200 characters each.",
+    "Why a rank failed or was killed: the verdict, the cause in words with its name first, what tells it, and the "
+    "cause in Chinese, at most 200 characters each.",
     *_RANK,
     "verdict",
     "cause",
     "evidence",
+    "cause_zh",
 )
 TRAIN_GOODPUT_RATIO = gauge(
     "train_goodput_ratio", "Share of the window's wall time spent computing training steps.", *_RANK

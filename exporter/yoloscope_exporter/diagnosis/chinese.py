@@ -1,4 +1,6 @@
-"""Fixes in Chinese: clause by clause, from one table. Arguments, commands and names stay as they are.
+"""Fixes and causes in Chinese: clause by clause, from one table; the causes of a death by their name.
+
+Arguments, commands and names stay as they are.
 
 A clause that the table lacks stays in English; tests/exporter/diagnosis/test_chinese.py finds those.
 """
@@ -315,6 +317,81 @@ CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "`resume=True`": "`resume=True`",
         "after an OOM kill fewer `workers` and no RAM cache": "被 OOM killer 终止后减少 `workers`，不用 RAM 缓存",
         "what the exception says": "按异常的提示处理",
+        # why it stands still, failed or died
+        "rank {}'s {} was stopped by a signal or a debugger, and the others wait for it": (
+            "rank {} 的 {} 被信号或调试器暂停，其余的在等它"
+        ),
+        "rank {} has ended, and the others wait for it": "rank {} 已经结束，其余的在等它",
+        "rank {}'s {} does not get on in the call that the evidence names": "rank {} 的 {} 停在依据中指出的调用里",
+        "the rank waits for its batch": "该 rank 在等它的 batch",
+        "whatever else there is waits for it": "其余的都在等它",
+        "a loader worker died": "有数据加载 worker 异常退出",
+        "the log ends with 'DataLoader worker exited unexpectedly'": (
+            "日志末尾为 'DataLoader worker exited unexpectedly'"
+        ),
+        "a rank waits for another one, or for data": "某个 rank 在等另一个 rank，或在等数据",
+        "see which rank's last batch is oldest": "查看哪个 rank 的最后一个 batch 最早",
+        "the loader, the storage or a callback hangs": "loader、存储或某个回调卡住",
+        "loader workers died (worker_died), and PyTorch raises for it": (
+            "数据加载 worker 异常退出（worker_died），PyTorch 因此抛出异常"
+        ),
+        "an exception left the trainer": "训练器因异常结束",
+        "an exception left the trainer in the set-up's stage {}": "训练器在准备阶段 {} 因异常结束",
+        "unknown: it was killed from outside, mostly by SIGKILL, which leaves nothing behind": (
+            "unknown：被外部终止，多半是 SIGKILL，它什么也不会留下"
+        ),
+        "main memory is used up: the kernel's OOM killer ended them": "主内存用完：被内核的 OOM killer 终止",
+        "a bus error: {}, through which workers hand batches over, is too small": (
+            "总线错误：worker 用来传递 batch 的 {} 太小"
+        ),
+        "somebody killed them": "它们被外部终止",
+        "without a count of OOM kills it is not known who (journalctl -k names the kernel)": (
+            "没有 OOM kill 计数，无法判断是谁（若是内核，journalctl -k 会写明）"
+        ),
+        "not known: the log's traceback of the worker says more": "未知：日志中 worker 的堆栈有更多信息",
+    }
+)
+#: Cause of a death (`diagnosis.causes`) -> its title; docs/diagnose.zh-CN.md says the same.
+TITLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "cuda_out_of_memory": "显存用完",
+        "cuda_device_assert": "kernel 中的检查失败，多半是索引越界：标签里有模型没有的类别",
+        "cuda_illegal_access": "kernel 读写了不属于它的显存：扩展、驱动或硬件的问题",
+        "gpu_lost": "GPU 不再响应，或其显存损坏",
+        "driver_mismatch": "系统运行中更换了驱动：驱动库与内核模块版本不同",
+        "cuda_no_kernel_image": "这个 torch 没有为该 GPU 编译的代码",
+        "cuda_driver": "没有驱动，或驱动对这个 torch 来说太旧",
+        "collective_timeout": "集合通信超时：另一个 rank 卡住、太慢或已退出",
+        "peer_lost": "与另一个 rank 的连接断开：是那个 rank 先结束的",
+        "worker_out_of_memory": "数据加载 worker 被终止：主内存用完",
+        "shared_memory_full": "worker 用来传递 batch 的共享内存太小",
+        "worker_killed": "数据加载 worker 被信号终止",
+        "disk_full": "磁盘已满，或配额用完",
+        "labels": "标签与模型或数据集文件不符",
+        "data_missing": "图片、标签、权重或其他文件不在所指的位置",
+        "data_unreadable": "数据集中的文件损坏，或没有读取权限",
+        "host_out_of_memory": "主内存用完",
+        "too_many_files": "进程打开的文件数达到上限",
+        "not_a_number": "loss 变成 NaN 或无穷大，且没有恢复",
+        "interrupted": "有人按了 Ctrl-C，或发送了 SIGINT",
+        "missing_package": "缺少 Python 包，或版本互不兼容",
+        "worker_exception": "数据加载 worker 中出现异常：读取或增强图片时",
+        "cuda_error": "CUDA 报告了错误",
+        "out_of_memory_kill": "内核的 OOM killer：cgroup 的内存用完",
+        "collective_abort": "在等待其他 rank 时自行终止：集合通信超时后 NCCL 的 watchdog 会这样做",
+        "native_crash": "原生代码崩溃：torch、扩展或读取图片的库",
+        "launcher": "另一个 rank 失败后，被 torchrun 终止",
+        "node_rebooted": "任务还没有结束，节点就重启了",
+        "slurm_time_limit": "Slurm 作业的时间已到",
+        "slurm_requeued": "Slurm 作业被其他作业抢占或被手动 requeue，之后又重新运行",
+        "slurm_cancelled": "Slurm 作业在时间到达之前被终止：scancel，或直接取消的抢占",
+        "scheduler": "被 Slurm 终止：scancel、抢占或到达时间上限",
+        "eviction_memory": "Pod 很可能被 Kubernetes 驱逐：节点几乎没有内存了",
+        "eviction_disk": "Pod 很可能被 Kubernetes 驱逐：节点的磁盘几乎满了",
+        "eviction": "Pod 被 Kubernetes 终止：删除、驱逐或节点排空",
+        "terminated": "有人发送了 SIGTERM：kill、服务管理器、关机",
+        "hangup": "终端或 ssh 会话被关闭",
+        "node_out_of_memory_kill": "可能是内核的 OOM killer：节点的 OOM kill 计数增加，而该任务的 cgroup 没有",
     }
 )
 #: `workers=12 cache=ram`, which is typed in any language.
@@ -324,6 +401,12 @@ _ARGUMENTS: Final = re.compile(r"\w+=\S*(?: \w+=\S*)*")
 def in_chinese(fix: str) -> str:
     """A fix of the diagnosis in Chinese."""
     return "；".join(_clause(clause) for clause in fix.split(BETWEEN)) if fix else ""
+
+
+def cause_in_chinese(cause: str) -> str:
+    """A verdict's cause in Chinese, after its name where that is one of a death."""
+    name = cause.partition(": ")[0]
+    return f"{name}：{TITLES[name]}" if name in TITLES else in_chinese(cause)
 
 
 def is_known(clause: str) -> bool:

@@ -79,7 +79,7 @@ def _sections() -> Iterator[str]:
         yield f"## {rule.name}\n"
         event = " An event: reported however short it was." if rule.event else ""
         yield f"{rule.title}. Severity: {rule.severity}.{event}\n"
-        yield f"- **Cause**: {_cause(rule)}."
+        yield f"- **Cause**: {cause(rule)}."
         yield f"- **Verify**: `{rule.verify}`"
         yield f"- **Remedy**: {rule.remedy}."
         yield f"- **Evidence it needs**: {rule.requires}."
@@ -91,7 +91,8 @@ def _sections() -> Iterator[str]:
         yield ""
 
 
-def _cause(rule: Rule) -> str:
+def cause(rule: Rule) -> str:
+    """Why it holds; of a cause that is computed, what the function's docstring says."""
     if isinstance(rule.cause, str):
         return rule.cause
     return " ".join((rule.cause.__doc__ or "").split()).rstrip(".")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import causes, signals
-from yoloscope_exporter.diagnosis.chinese import in_chinese
+from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
 from yoloscope_exporter.diagnosis.engine import (
     ENTER_SHARE,
     HISTORY,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from yoloscope_exporter.collectors import Context
+    from yoloscope_exporter.diagnosis.engine import Verdict
     from yoloscope_exporter.sampling.snapshot import Snapshot
 
 
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
-_CUT = "……"
+_MORE = "……"
+#: When a cause was told, and its texts as labels: the cause, what tells it, the cause in Chinese.
+_Told = tuple[float, tuple[str, str, str]]
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
 
@@ -85,7 +88,7 @@ class Live:
     _whole: WholeRuns = field(default_factory=WholeRuns)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
     _fixes: dict[tuple[str, str, str], tuple[float, tuple[str, str]]] = field(default_factory=dict)
-    _causes: dict[tuple[str, str, str], tuple[float, str, str]] = field(default_factory=dict)
+    _causes: dict[tuple[str, str, str], _Told] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Derive the hysteresis from the window."""
@@ -185,7 +188,7 @@ class Live:
                 if verdict.name in DEAD:
                     key = (told.run, told.rank, verdict.name)
                     known = said.get(key)
-                    new = (now, _shortened(verdict.cause), _shortened(verdict.evidence))
+                    new = (now, _explained(verdict))
                     self._causes[key] = known if known and not _says_more(known, new, now) else new
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
@@ -210,8 +213,8 @@ class Live:
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
         for key, (_, texts) in self._fixes.items():
             yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *texts), 1.0)
-        for key, (_, cause, evidence) in self._causes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, cause, evidence), 1.0)
+        for key, (_, why) in self._causes.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, *why), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
@@ -220,17 +223,25 @@ class Live:
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
 
 
-def _says_more(known: tuple[float, str, str], new: tuple[float, str, str], now: float) -> bool:
+def _says_more(known: _Told, new: _Told, now: float) -> bool:
     """Whether the cause is another one now, or the words are old."""
-    return new[1] != known[1] or now - known[0] >= FIX_SECONDS
+    return new[1][0] != known[1][0] or now - known[0] >= FIX_SECONDS
+
+
+def _explained(verdict: Verdict) -> tuple[str, str, str]:
+    """Cause, evidence and the cause in Chinese, each at most FIX_LENGTH characters of a line."""
+    return _shortened(verdict.cause), _shortened(verdict.evidence), _cut(cause_in_chinese(verdict.cause))
 
 
 def in_labels(fix: str) -> tuple[str, str]:
     """The fix in English and in Chinese, each at most FIX_LENGTH characters of a line."""
-    chinese = " ".join(in_chinese(fix).split())
-    if len(chinese) > FIX_LENGTH:
-        chinese = chinese[: FIX_LENGTH - len(_CUT)] + _CUT
-    return _shortened(fix), chinese
+    return _shortened(fix), _cut(in_chinese(fix))
+
+
+def _cut(chinese: str) -> str:
+    """At most FIX_LENGTH characters of a line, cut anywhere: between words there is no space."""
+    line = " ".join(chinese.split())
+    return line if len(line) <= FIX_LENGTH else line[: FIX_LENGTH - len(_MORE)] + _MORE
 
 
 def _shortened(text: str) -> str:

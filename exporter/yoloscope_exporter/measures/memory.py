@@ -41,6 +41,8 @@ _BETWEEN: Final = WindowSeconds(GROWN_IN)
 BUFFERED_BATCHES: Final = 8
 #: Batches after which libraries are loaded and allocators have what they need. Ours.
 FIRST_BATCHES: Final = 20
+#: Share of a node's fall that the growth of runs past their first epoch explains, if it is theirs. Ours.
+EXPLAINS: Final = 0.5
 
 
 def _edges(how: OverHow, metric: Metric, by: tuple[str, ...], **labels: str) -> list[Formula]:
@@ -63,21 +65,22 @@ def _after_first_epoch(grown: Formula) -> Formula:
     return grown.where(over_time("min", catalog.TRAIN_EPOCH).compared(">=", 2), RANK)
 
 
-#: Batches that were left of the first epoch of a living process when the window began; absent where it was over.
-LEFT_OF_FIRST_EPOCH: Final = (
-    (last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL) + increase(catalog.TRAIN_BATCHES_TOTAL))
-    .compared(">", 0)
-    .where(last(catalog.TRAIN_UP).compared("==", 1))
-    .total("max", RANK)
+#: Batches that were left of the first epoch of a process when the window began; not above zero where it was over.
+_LEFT: Final = (
+    last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL) + increase(catalog.TRAIN_BATCHES_TOTAL)
 )
+_LEFT_OF_FIRST_EPOCH: Final = _LEFT.compared(">", 0).where(last(catalog.TRAIN_UP).compared("==", 1)).total("max", RANK)
+_PAST_FIRST_EPOCH: Final = _LEFT.compared("<=", 0).total("max", RANK)
 _FIRST_EPOCH_ENDS_IN: Final = (last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL)).compared(
     ">", 0
 ).total("max", RANK) / rate(catalog.TRAIN_BATCHES_TOTAL).total("max", RANK)
-#: Whether the buffers of the workers were full when the window began.
+#: Loader workers, each with buffers of its own; without any, and where they are not told, the main process has them.
+_BUFFERING: Final = (
+    last(catalog.TRAIN_WORKERS).clamped(least=1).or_(last(catalog.TRAIN_BATCHES_TOTAL).clamped(least=1, most=1))
+)
+#: Whether the buffers of whoever loads were full when the window began.
 _WARM: Final = (
-    last(catalog.TRAIN_BATCHES_TOTAL)
-    - increase(catalog.TRAIN_BATCHES_TOTAL)
-    - last(catalog.TRAIN_WORKERS) * BUFFERED_BATCHES
+    last(catalog.TRAIN_BATCHES_TOTAL) - increase(catalog.TRAIN_BATCHES_TOTAL) - _BUFFERING * BUFFERED_BATCHES
 ).compared(">=", FIRST_BATCHES)
 
 
@@ -132,8 +135,22 @@ _ROOM_OF_CGROUP: Final = (
     .clamped(least=0)
     .total("min", RUN_ON_NODE)
 )
+#: Of what was past its first epoch when the window began: whatever else fills caches beside it, this grows.
+_GROWN_LATER: Final = _HOST_GROWN.where(_PAST_FIRST_EPOCH, RANK).total("sum", TARGET)
 #: Of what is used without the page cache: all that the cgroup's processes keep, and what they put into tmpfs.
 _CGROUP_GROWN: Final = _steady(_edges("min", catalog.CGROUP_MEMORY_USED_BYTES, RUN_ON_NODE))
+#: Runs in set-up, which reads the data set.
+SETS_UP: Final = last(catalog.TRAIN_STATE, state="setup").compared("==", 1)
+
+
+def _fills(place: tuple[str, ...]) -> Formula:
+    """Where a run was in its first epoch when the window began, or sets up: what grows there may be a cache."""
+    return _LEFT_OF_FIRST_EPOCH.total("max", place).or_(SETS_UP.total("max", place))
+
+
+#: Nodes and runs of whose growth after the first epoch nothing can be said yet.
+HOST_FILLS: Final = _fills(TARGET).unless((_GROWN_LATER - _fallen() * EXPLAINS).compared(">=", 0), TARGET)
+CGROUP_FILLS: Final = _fills(RUN_ON_NODE)
 
 
 PEAK: Final = Measure(

@@ -10,6 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter.diagnosis import rules, units
+from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
 from yoloscope_exporter.reports.figures import QUANTITIES
 
 if TYPE_CHECKING:
@@ -208,13 +209,21 @@ def epochs(summary: Summary) -> str:
 def _verdict(verdict: Verdict, language: str) -> Iterator[Line]:
     words = _WORDS[language]
     healthy = verdict.severity == rules.OK
+    cause, fix = _texts(verdict, language)
     yield Line("verdict", words["verdict"], f"{verdict.name}: {verdict.evidence}", verdict.severity)
     if verdict.name in _WITH_CAUSE:
-        yield Line("cause", words["cause"], verdict.cause)
-    if verdict.fix and not healthy:
-        yield Line("fix", words["fix"], verdict.fix)
+        yield Line("cause", words["cause"], cause)
+    if fix and not healthy:
+        yield Line("fix", words["fix"], fix)
     if verdict.gain and not healthy:
         yield Line("gain", words["gain"], verdict.gain)
+
+
+def _texts(verdict: Verdict, language: str) -> tuple[str, str]:
+    """Cause and fix in the language; evidence is told in English only."""
+    if language == "en":
+        return verdict.cause, verdict.fix
+    return cause_in_chinese(verdict.cause), in_chinese(verdict.fix)
 
 
 def document(ended: Ended, summary: Summary) -> dict[str, Any]:

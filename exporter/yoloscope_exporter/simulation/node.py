@@ -18,6 +18,7 @@ import yoloscope_exporter
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.diagnosis import causes, rules
+from yoloscope_exporter.diagnosis.chinese import cause_in_chinese
 from yoloscope_exporter.diagnosis.live import in_labels
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.simulation import timeline
@@ -703,12 +704,15 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, (cause,), seconds
 
 
-def _why(verdict: str) -> tuple[str, str]:
-    """The cause of a death and its evidence."""
+def _why(verdict: str) -> tuple[str, str, str]:
+    """The cause of a death, its evidence, and the cause in Chinese."""
+    why = "unknown: it was killed from outside, mostly by SIGKILL, which leaves nothing behind"
+    how = "the process exited without a final state"
     if verdict == "failed":
         cause = causes.BY_NAME["cuda_out_of_memory"]
-        return f"{cause.name}: {cause.title}", "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
-    return "unknown: it was killed from outside", "the process exited without a final state"
+        why = f"{cause.name}: {cause.title}"
+        how = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    return why, how, cause_in_chinese(why)
 
 
 def _verdict(moment: Moment, rank: int) -> str:

@@ -114,7 +114,8 @@ def _trainings(snapshot: Snapshot, code: str) -> list[_Training]:
     states = {sample.labels[:2]: sample.labels[2] for sample in snapshot.of(catalog.TRAIN_STATE) if sample.value}
     epoch, epochs = _by_rank(snapshot, catalog.TRAIN_EPOCH), _by_rank(snapshot, catalog.TRAIN_EPOCHS)
     batches = _by_rank(snapshot, catalog.TRAIN_BATCHES_TOTAL)
-    causes = {sample.labels[:2]: sample.labels[3] for sample in snapshot.of(catalog.TRAIN_VERDICT_CAUSE_INFO)}
+    label = catalog.TRAIN_VERDICT_CAUSE_INFO.labels.index("cause_zh" if code == "zh" else "cause")
+    causes = {sample.labels[:2]: sample.labels[label] for sample in snapshot.of(catalog.TRAIN_VERDICT_CAUSE_INFO)}
     return [
         _Training(
             run=who[0],

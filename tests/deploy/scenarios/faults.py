@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog as c
 
-from .world import DISK, GIB, GPU_MEMORY, Part, World, host_memory, limited
+from .world import DISK, GIB, GPU_MEMORY, HOST_MEMORY, Part, World, host_memory, limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -459,6 +459,19 @@ def host_memory_grows_once_in_an_epoch(w: World) -> None:
     host_memory(w, instance, *((12.0 * epoch, 0.55 - epoch * 0.02, 0) for epoch in range(21)))
 
 
+@fault(at=0, mended=45, minutes=75, HostMemoryRunningOut=(35, 7))
+def host_memory_leaks_beside_short_runs(w: World) -> None:
+    """The main process grows, while beside it a training of ten minutes is started every twelve minutes."""
+    instance = w.host(gpus=7)
+    who = w.train(Part(w.minutes))
+    host_memory(w, instance, (0, 0.45, -0.45 / 10800), (45, 0.3375, 0))
+    slope = 0.45 / 10800 * HOST_MEMORY
+    w.put(c.TRAIN_PROCESS_RESIDENT_BYTES, [(0, GIB, slope), (45, GIB + 45 * 60 * slope, 0)], **who, role="main")
+    for index in range(6):
+        parts = Part(1, "setup", busy=0), Part(10), Part(1, "finished", busy=0)
+        w.train(*parts, run=f"{w.name}-{index + 2}", gpu=str(index + 1), start=12.0 * index, epoch_minutes=5)
+
+
 @fault(at=40, mended=100, minutes=150, ContainerMemoryRunningOut=(21, 23))
 def container_leaks(w: World) -> None:
     """The container fills in two hours; the node's memory is large."""
@@ -469,10 +482,11 @@ def container_leaks(w: World) -> None:
 
 @fault(at=0, mended=20, minutes=40, ContainerMemoryRunningOut=(11, 7))
 def container_leaks_within_the_first_epoch(w: World) -> None:
-    """The same in twenty minutes of a first epoch of an hour."""
+    """The same in twenty minutes of a first epoch of an hour, by hooks that do not tell how many workers there are."""
     w.host()
     who = w.train(Part(w.minutes), epoch_minutes=60)
     limited(w, who, (0, 0.55, 0.4 / 1200), (20, 0.95, 0))
+    w.without(c.TRAIN_WORKERS)
 
 
 @fault(at=20, mended=20, minutes=60, CgroupOomKill=(0, 25))
@@ -585,6 +599,7 @@ def ends_with_an_exception(w: World) -> None:
     who = w.train(Part(20), Part(15, "failed", busy=0))
     why = {
         "cause": "cuda_out_of_memory: the GPU's memory is used up",
+        "cause_zh": "cuda_out_of_memory：显存用完",  # noqa: RUF001
         "evidence": "OutOfMemoryError: CUDA out of memory",
     }
     w.gauge(c.TRAIN_VERDICT_CAUSE_INFO, (0, None), (20, 1), **who, verdict="failed", **why)

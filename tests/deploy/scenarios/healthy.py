@@ -56,8 +56,11 @@ def checkpoint_on_slow_storage(w: World) -> None:
 def filling_the_cache(w: World) -> None:
     """cache=ram reads the data set for 45 minutes: memory falls, the GPU idles."""
     instance = w.host()
-    w.train(Part(45, "setup", busy=0), Part(110), start=5, epoch_minutes=110)
+    who = w.train(Part(45, "setup", busy=0), Part(110), start=5, epoch_minutes=110)
+    w.gauge(c.TRAIN_EPOCH_BATCHES, (0, None), (50, 13000), **who)
     falling = 0.45 * HOST_MEMORY / (45 * 60)
+    resident = [(5, GIB, falling), (50, GIB + 0.45 * HOST_MEMORY, 0)]
+    w.put(c.TRAIN_PROCESS_RESIDENT_BYTES, resident, **who, role="main")
     host_memory(w, instance, (0, 0.6, 0), (5, 0.6, -falling / HOST_MEMORY), (50, 0.15, 0))
 
 
@@ -276,6 +279,15 @@ def first_epoch_fills_caches(w: World) -> None:
     limited(w, who, (0, 0.5, 0.35 / 3600), (60, 0.85, 0))
 
 
+def first_epoch_fills_caches_beside_an_older_run(w: World) -> None:
+    """The same beside a run that is past its first epoch, and does not grow."""
+    instance = w.host(gpus=2)
+    who = w.train(Part(w.minutes))
+    w.gauge(c.TRAIN_PROCESS_RESIDENT_BYTES, (0, 8 * GIB), (50, 10 * GIB), **who, role="main")
+    w.train(Part(w.minutes), run=f"{w.name}-2", gpu="1", start=20, epoch_minutes=60)
+    host_memory(w, instance, (0, 0.49, 0), (20, 0.49, -0.34 / 3600), (80, 0.15, 0))
+
+
 def benchmarks_and_validates(w: World) -> None:
     """A first validation takes memory, multi_scale swings, mosaic closes, cuDNN tries kernels: each grows once."""
     instance = w.host()
@@ -460,6 +472,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     allocator_warms_up,
     mosaic_buffers_fill,
     first_epoch_fills_caches,
+    first_epoch_fills_caches_beside_an_older_run,
     benchmarks_and_validates,
     oom_is_somebody_elses,
     full_by_nature,

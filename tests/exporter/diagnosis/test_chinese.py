@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import diagnosis
 from yoloscope_exporter.diagnosis.causes import CAUSES
-from yoloscope_exporter.diagnosis.chinese import BETWEEN, CLAUSES, in_chinese, is_known
+from yoloscope_exporter.diagnosis.chinese import (
+    BETWEEN,
+    CLAUSES,
+    TITLES,
+    cause_in_chinese,
+    in_chinese,
+    is_known,
+)
+from yoloscope_exporter.diagnosis.rules import lifecycle
 from yoloscope_exporter.diagnosis.rules.setup import STAGES
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +96,47 @@ def test_remedies_have_a_translation() -> None:
     """Of the causes of a failure, and of the stages of a set-up."""
     said = [one.remedy for one in (*CAUSES, *STAGES.values())]
     assert [clause for text in said for clause in text.split(BETWEEN) if not is_known(clause)] == []
+
+
+def test_every_cause_of_a_death_has_a_title() -> None:
+    """In the table, and in the document that explains them; a cause that is new needs both."""
+    assert list(TITLES) == [cause.name for cause in CAUSES]
+    page = (ROOM.parents[2] / "docs/diagnose.zh-CN.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"(?m)^\| `(\w+)` \| ([^|]*) \|", page))
+    assert {name: said.get(name) for name in TITLES} == TITLES
+    for cause in CAUSES:
+        assert cause_in_chinese(f"{cause.name}: {cause.title}") == f"{cause.name}：{TITLES[cause.name]}"
+
+
+#: Of runs that ended or stand still, by the verdict that tells it: numbers and names of which the cause follows.
+CAUSED = {
+    "failed": ({}, {"worker_deaths": 1.0}, {"setup_stage": "labels"}),
+    "killed": ({},),
+    "stalled": (
+        {},
+        {"world_size": 2.0},
+        {"workers": 4.0, "workers_alive": 3.0},
+        *(
+            {"hang_culprit": "1", "hang_process": process, "hang_doing": doing}
+            for process in ("main process", "loader worker 0")
+            for doing in ("stopped (T)", "gone", "read() of /mnt/a")
+        ),
+    ),
+    "worker_died": ({}, {"oom_kills": 1.0}, {"death_signals": "SIGBUS"}, {"death_signals": "SIGKILL"}),
+}
+
+
+@pytest.mark.parametrize("rule", [rule for rule in lifecycle.RULES if rule.name in CAUSED], ids=lambda rule: rule.name)
+def test_every_cause_that_a_card_tells_has_a_translation(rule: lifecycle.Rule) -> None:
+    """Those of ends and of a standstill, in all their forms."""
+    told = set()
+    for known in CAUSED[rule.name]:
+        numbers = {name: value for name, value in known.items() if isinstance(value, float)}
+        names = {name: value for name, value in known.items() if isinstance(value, str)}
+        assert not isinstance(rule.cause, str)
+        told.add(rule.cause(Signals("run", "0", state=rule.name, numbers=numbers, names=names), DEFAULTS))
+    assert len(told) >= len(CAUSED[rule.name]) - 2
+    assert [clause for cause in told for clause in cause.split(BETWEEN) if not is_known(clause)] == []
 
 
 def test_placeholders_are_the_same_in_both() -> None:

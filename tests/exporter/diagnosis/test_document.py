@@ -27,3 +27,8 @@ def test_every_verdict_has_its_section() -> None:
         (section,) = (text for text in sections if text.startswith(f"{rule.name}\n"))
         for part in ("**Cause**: ", "**Verify**: `", "**Remedy**: ", "**Evidence it needs**: "):
             assert len(section.split(part)[1].split("\n")[0]) > 10, (rule.name, part)
+
+
+def test_every_computed_cause_says_what_it_can_be() -> None:
+    """Its docstring is the text of the page."""
+    assert [rule.name for rule in rules.RULES if not document.cause(rule)] == []

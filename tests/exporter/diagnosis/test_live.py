@@ -61,6 +61,7 @@ def test_live_publishes_why_a_rank_died() -> None:
     assert labels[:3] == (dead.run, "0", "killed")
     assert labels[3].startswith("out_of_memory_kill: the kernel's OOM killer")
     assert "OOM kills in the run's cgroup: 1" in labels[4]
+    assert labels[5] == "out_of_memory_kill：内核的 OOM killer：cgroup 的内存用完"  # noqa: RUF001
     for end in ("running", "finished"):
         _, last = live(replace(STARVED, stop=50, end=end))
         assert not [labels for name, labels in last if name == catalog.TRAIN_VERDICT_CAUSE_INFO.name]

@@ -67,6 +67,17 @@ def test_the_worst_is_told_and_the_others_are_named(starved: Summary) -> None:
     assert one["more"] == "yoloscope report --black-box train/yolo11m"
 
 
+def test_a_chinese_card_is_in_chinese(starved: Summary) -> None:
+    """Cause and fix are translated; arguments and names stay."""
+    lost = causes.BY_NAME["gpu_lost"]
+    told = replace(verdict("failed", "critical", lost.remedy), cause=f"{lost.name}: {lost.title}")
+    one = kinds([replace(starved, state="failed", verdicts=(("0", told),))], "zh-CN")
+    assert one["cause"] == "gpu_lost：GPU 不再响应，或其显存损坏"  # noqa: RUF001
+    assert one["fix"].startswith("dmesg | grep -i xid；")  # noqa: RUF001
+    assert "排空节点" in one["fix"]
+    assert "drain" not in one["fix"]
+
+
 def test_what_hung_is_told_before_the_ctrl_c_that_ended_it(starved: Summary) -> None:
     """An end that somebody wanted explains nothing; one that nobody wanted comes first."""
     ended, hung = replace(verdict("failed", "critical"), cause="interrupted: Ctrl-C"), verdict("stalled", "critical")

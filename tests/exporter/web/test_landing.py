@@ -34,12 +34,16 @@ def test_everything_is_escaped(code: str) -> None:
 
 
 def test_a_death_is_told_with_its_cause() -> None:
-    """Escaped, for the rank that died and no other."""
+    """Escaped, in the page's language, for the rank that died and no other."""
     ranks = [Sample(catalog.TRAIN_STATE, ("x", rank, state), 1.0) for rank, state in (("0", "killed"), ("1", "train"))]
-    cause = Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, ("x", "0", "killed", "hangup: <its> terminal", "SIGHUP"), 1.0)
-    for code, state in (("en", "killed"), ("zh", "被终止")):
+    why = ("killed", "hangup: <its> terminal", "SIGHUP", "hangup：<终端>关闭")  # noqa: RUF001
+    cause = Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, ("x", "0", *why), 1.0)
+    for code, state, shown in (
+        ("en", "killed", "hangup: &lt;its&gt; terminal"),
+        ("zh", "被终止", "hangup：&lt;终端&gt;关闭"),  # noqa: RUF001
+    ):
         page = landing.page(Snapshot(1.0, {"runs": (*ranks, cause)}), "/metrics", code)
-        assert f'<td class="killed"><i></i>{state}<br><small>hangup: &lt;its&gt; terminal</small></td>' in page
+        assert f'<td class="killed"><i></i>{state}<br><small>{shown}</small></td>' in page
         assert page.count("<small>hangup") == 1
 
 
