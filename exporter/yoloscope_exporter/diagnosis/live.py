@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import causes, signals
@@ -19,6 +19,7 @@ from yoloscope_exporter.diagnosis.engine import (
     WINDOW,
     Diagnosis,
     Key,
+    Verdict,
     diagnose,
     judge,
 )
@@ -58,6 +59,15 @@ def derived(context: Context) -> Live:
     )
 
 
+class _Said(NamedTuple):
+    """What is published of a verdict, since when; cause and evidence of a death only."""
+
+    since: float
+    fix: tuple[str, str]
+    cause: str = ""
+    evidence: str = ""
+
+
 @dataclass
 class Live:
     """Diagnosis of what a sampler sees: fed with every snapshot, judged every few seconds.
@@ -84,8 +94,7 @@ class Live:
     _history: History = field(default_factory=History)
     _whole: WholeRuns = field(default_factory=WholeRuns)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
-    _fixes: dict[tuple[str, str, str], tuple[float, tuple[str, str]]] = field(default_factory=dict)
-    _causes: dict[tuple[str, str, str], tuple[float, str, str]] = field(default_factory=dict)
+    _said: dict[tuple[str, str, str], _Said] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Derive the hysteresis from the window."""
@@ -126,8 +135,7 @@ class Live:
         self.short, self.long = Store(), Store()
         self._judged = self._thinned = 0.0
         self._hysteresis.memory.clear()
-        self._fixes.clear()
-        self._causes.clear()
+        self._said.clear()
 
     def _judge(self, now: float) -> None:
         self.short.trim(now - self.window)
@@ -151,8 +159,7 @@ class Live:
             self._whole.note(diagnosis, since)
         self._whole.keep({(diagnosis.run, diagnosis.rank) for diagnosis in told})
         self.diagnoses = tuple(map(self._whole.applied, told))
-        self._advise(now)
-        self._explain(now)
+        self._say(now)
         self._charge(since, [*everybody, alone])
         self._judged = now
 
@@ -168,25 +175,15 @@ class Live:
         self._held[key] = self._hysteresis.update(key, judged, now)
         return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits, self.faults)
 
-    def _advise(self, now: float) -> None:
-        """Keep what is said about each verdict while it holds, for FIX_SECONDS."""
-        said, self._fixes = self._fixes, {}
+    def _say(self, now: float) -> None:
+        """Keep what is said about each verdict while it holds, for FIX_SECONDS; of a death unless its cause changes."""
+        said, self._said = self._said, {}
         for told in self.diagnoses:
             for verdict in told.verdicts:
-                key = (told.run, told.rank, verdict.name)
-                since, texts = said.get(key, (-FIX_SECONDS, ("", "")))
-                self._fixes[key] = (since, texts) if now - since < FIX_SECONDS else (now, in_labels(verdict.fix))
-
-    def _explain(self, now: float) -> None:
-        """Keep the cause of each death while it is shown, for FIX_SECONDS in the same words unless it is another."""
-        said, self._causes = self._causes, {}
-        for told in self.diagnoses:
-            for verdict in told.verdicts:
-                if verdict.name in DEAD:
-                    key = (told.run, told.rank, verdict.name)
-                    known = said.get(key)
-                    new = (now, _shortened(verdict.cause), _shortened(verdict.evidence))
-                    self._causes[key] = known if known and not _says_more(known, new, now) else new
+                key, new = (told.run, told.rank, verdict.name), _said(verdict, now)
+                known = said.get(key)
+                holds = known and known.cause == new.cause and now - known.since < FIX_SECONDS
+                self._said[key] = known if known and holds else new
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
@@ -208,10 +205,11 @@ class Live:
         for (run, rank), verdicts in self._held.items():
             for name, holds in verdicts.items():
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
-        for key, (_, texts) in self._fixes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *texts), 1.0)
-        for key, (_, cause, evidence) in self._causes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, cause, evidence), 1.0)
+        for key, said in self._said.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *said.fix), 1.0)
+        for key, said in self._said.items():
+            if key[2] in DEAD:
+                yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, said.cause, said.evidence), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
@@ -220,9 +218,9 @@ class Live:
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
 
 
-def _says_more(known: tuple[float, str, str], new: tuple[float, str, str], now: float) -> bool:
-    """Whether the cause is another one now, or the words are old."""
-    return new[1] != known[1] or now - known[0] >= FIX_SECONDS
+def _said(verdict: Verdict, now: float) -> _Said:
+    texts = (_shortened(verdict.cause), _shortened(verdict.evidence)) if verdict.name in DEAD else ()
+    return _Said(now, in_labels(verdict.fix), *texts)
 
 
 def in_labels(fix: str) -> tuple[str, str]:
