@@ -71,6 +71,7 @@ def _exchange_evidence(s: Signals, _: Thresholds) -> str:
 
 
 def _exchange_cause(s: Signals, _: Thresholds) -> str:
+    """The links between the GPUs; where ranks of the run are not seen, perhaps one of them that is late."""
     if s.get(Signals.unseen_ranks):
         return "not known here: slow links between the GPUs, or a rank on another node that is late"
     return "the links between the GPUs are too slow for gradients of this size at this batch"
