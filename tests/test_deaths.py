@@ -131,6 +131,22 @@ def test_a_death_is_named(tmp_path: Path, cause: str, code: str, evidence: str) 
     assert re.search(r"(?m)^  fix   \S", shown.output)
 
 
+def test_a_kill_inside_a_job_that_goes_on(tmp_path: Path) -> None:
+    """Its shell, or what comes next in its script, is still there: nobody has cancelled it."""
+    job = {"SLURM_JOB_ID": "770077", "SLURM_JOB_END_TIME": "+3600"}
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, **job}) as shell:
+        train(tmp_path, "os.kill(os.getpid(), signal.SIGTERM)", "hooks", job)
+        assert _cause(tmp_path) == "scheduler"
+        shell.kill()
+    assert _cause(tmp_path) == "slurm_cancelled"
+
+
+def _cause(base: Path) -> str:
+    (run,) = postmortem.runs(base / "records")
+    command = ["report", "--black-box", run, "--records", str(base / "records")]
+    return re.findall(r"(?m)^  cause (\w+)", CliRunner().invoke(main, command).output)[0]
+
+
 def _last_line(text: str) -> str:
     """What a traceback ends with; where its lines are differs, because the hooks call the callback."""
     return text.rstrip().rpartition("\n")[2]

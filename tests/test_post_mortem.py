@@ -240,7 +240,7 @@ def test_an_exporter_that_ends_keeps_what_it_has_not_yet(place: Place) -> None:
     """One that `yoloscope run` has started ends with the training."""
     with exporter(YOLOSCOPE_DIR=str(place.records)) as (child, url):
         place.train(KILL)
-        wait_for(lambda: (catalog.TRAIN_STATE.name, (RUN, "0", "killed")) in series(url))
+        wait_for(lambda: series(url).get((catalog.TRAIN_STATE.name, (RUN, "0", "killed"))) == 1)
         child.send_signal(signal.SIGTERM)
         assert child.wait(10) == 0
     assert Reader(place.file()).read().state == "killed"

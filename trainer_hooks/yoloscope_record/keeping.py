@@ -156,18 +156,20 @@ def is_kept(path: Path, record: Record, told: Mapping[str, str]) -> bool:
     return closed and ("cause" in kept.facts or "cause" not in told)
 
 
-def keep(path: Path, record: Record, base: Path, told: Mapping[str, str], uid: int) -> bool:
+def keep(  # noqa: PLR0913 - a record, its place, and what is told of it
+    path: Path, record: Record, base: Path, told: Mapping[str, str], uid: int, *, anew: bool = False
+) -> bool:
     """Copy the record of a dead rank at `path`, and what its signals left, to `base`; `told` are more facts.
 
-    Only what has not been copied before: False if it has. `record` is what was read there; `uid` is whose folders they
-    have to be.
+    Only what has not been copied before, unless `anew`: False if it has. `record` is what was read there; `uid` is
+    whose folders they have to be.
 
     Raises:
         OSError, RecordError: that is not possible, or there is something else now.
     """
     who = record.identity
     with _folder(base, who.run, uid) as folder:
-        if is_kept(base / slug(who.run) / path.name, record, told):
+        if not anew and is_kept(base / slug(who.run) / path.name, record, told):
             return False
         data = sealed(_content(path, record), told)
         for name in (stack_file.filename(who.rank), stack_file.hangup_filename(who.rank)):

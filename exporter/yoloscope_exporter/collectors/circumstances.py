@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_record.keeping import FINAL, KILLED
 
 from yoloscope_exporter.catalog import JOB_CANCELLED, JOB_OVER, JOB_REQUEUED, REBOOT
-from yoloscope_exporter.collectors.files import read
+from yoloscope_exporter.collectors.files import read, read_or_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from yoloscope_record.reader import Record
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 #: Seconds around the end of a job's time in which a death is that end: slurmctld looks every half minute, and kills
 #: what does not go by itself after KillWait, another half by default.
 EARLY, LATE = 5.0, 120.0
+#: Seconds that a job which is cancelled may take to be gone: KillWait, and as long again for what hangs.
+GOING = 60.0
+#: A job's number in the names that slurmstepd gives its cgroups.
+CGROUP = re.compile(r"/(?:slurm|slurmstepd\.scope|[\w.-]+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)")
 #: Seconds that a record may be behind: it is written with each batch.
 BEHIND = 15.0
 
@@ -57,8 +62,46 @@ def restarts(records: Iterable[Record], before: Mapping[str, int]) -> dict[str, 
     return found
 
 
-def event(record: Record, died: float, boot: tuple[str, float], again: Mapping[str, int]) -> str:
-    """What ended a rank that was killed at Unix time `died` (0: not known), in the catalogue's words; or empty."""
+@dataclass
+class Jobs:
+    """Whether there are processes of Slurm jobs here; one of a job is remembered, so that few are looked at."""
+
+    procfs: Path
+    _pids: dict[str, str] = field(default_factory=dict)
+    _seen: dict[str, float] = field(default_factory=dict)  # when a process was there last, and when none was
+    _gone: dict[str, float] = field(default_factory=dict)
+
+    def outlives(self, job: str, died: float, now: float) -> bool:
+        """Whether the job has processes, or had some longer after the moment `died` than a cancelled one may."""
+        if self._seen.get(job, 0.0) <= died + GOING and self._gone.get(job, 0.0) <= died:
+            self._look(job, now)
+        return self._seen.get(job, 0.0) > died + GOING or self._gone.get(job, 0.0) <= died
+
+    def _look(self, job: str, now: float) -> None:
+        if not self._is_of(self._pids.get(job, ""), job):
+            pids = (path.name for path in self.procfs.glob("[0-9]*"))
+            self._pids[job] = next((pid for pid in pids if self._is_of(pid, job)), "")
+        (self._seen if self._pids[job] else self._gone)[job] = now
+
+    def _is_of(self, pid: str, job: str) -> bool:
+        """By its cgroup, or by its environment, where that may be read."""
+        found = CGROUP.search(read_or_empty(f"{self.procfs}/{pid}/cgroup"))
+        if found:
+            return found[1] == job
+        return f"\0SLURM_JOB_ID={job}\0" in f"\0{read_or_empty(f'{self.procfs}/{pid}/environ')}\0"
+
+
+def event(
+    record: Record,
+    died: float,
+    boot: tuple[str, float],
+    again: Mapping[str, int],
+    outlives: Callable[[str, float], bool] = lambda *_: False,
+) -> str:
+    """What ended a rank that was killed at Unix time `died` (0: not known), in the catalogue's words; or empty.
+
+    `outlives` says whether the job with a number went on here after such a moment: then it was not cancelled.
+    """
     if rebooted(record, boot):
         return REBOOT
     job = record.facts.get("slurm_job_id", "")
@@ -67,11 +110,10 @@ def event(record: Record, died: float, boot: tuple[str, float], again: Mapping[s
     if again.get(job, 0) > _whole(record.facts.get("slurm_restarts", "")):
         return JOB_REQUEUED
     end = _whole(record.facts.get("slurm_job_end", ""))
-    if not end:
-        return ""
-    if died:
-        return JOB_OVER if end - EARLY <= died <= end + LATE else JOB_CANCELLED if died < end else ""
-    return JOB_OVER if end - BEHIND <= record.updated <= end + LATE else ""
+    early, when = (EARLY, died) if died else (BEHIND, record.updated)
+    if end - early <= when <= end + LATE:
+        return JOB_OVER
+    return JOB_CANCELLED if 0 < died < end and not outlives(job, died) else ""
 
 
 def _whole(text: str) -> int:

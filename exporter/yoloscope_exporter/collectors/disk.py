@@ -45,7 +45,8 @@ _PSEUDO = re.compile(
     r"autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|efivarfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs|proc"
     r"|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs|fuse\.(gvfsd-fuse|lxcfs|portal|snapfuse)"
 )
-_HIDDEN = re.compile(r"/(dev(?!/shm$)|proc|sys|snap|var/lib/(docker|containers|containerd))(/.*)?")
+#: What lies below the container runtimes' directories is theirs; these may be disks, which a kubelet watches.
+_HIDDEN = re.compile(r"/(dev(?!/shm$)|proc|sys|snap)(/.*)?|/var/lib/(docker|containers|containerd)/.*")
 _HIDDEN_TMPFS = re.compile(r"/(run|var/lib/kubelet)(/.*)?")
 MAX_MOUNTS = 64
 MOUNT_DEADLINE_SECONDS = 0.5

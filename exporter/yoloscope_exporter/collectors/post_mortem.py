@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 NAME = "post_mortem"
 #: How long the diagnosis is waited for, which holds a verdict back until it is sure.
 PATIENCE_SECONDS = 30.0
+#: How long after a cause was first told a better one may come: what the driver says takes half a minute, the diagnosis
+#: and this slow group some seconds more.
+LATER_SECONDS = 60.0
 AT_ONCE = 4  # ranks in a cycle
 KEPT, REFUSED = "kept", "refused"
 UNKNOWN = "unknown"  # the diagnosis may know more a little later
@@ -51,21 +54,23 @@ def collectors(context: Context) -> Sequence[Collector]:
 
 @dataclass
 class PostMortems:
-    """Copies each dead rank's record once."""
+    """Copies each dead rank's record once, and again if another cause is told soon."""
 
     context: Context
     _counts: Counter[str] = field(default_factory=Counter)  # by result
     _seen: dict[tuple[str, str], float] = field(default_factory=dict)  # when, by the monotonic clock
-    _done: set[tuple[str, str]] = field(default_factory=set)
+    _done: dict[tuple[str, str], str] = field(default_factory=dict)  # with the cause that was told then
+    _own: set[tuple[str, str]] = field(default_factory=set)  # those that this exporter has written
 
     def collect(self) -> Iterator[Sample]:
         """Copy what is due; how often that was done, and could not be done."""
         dead, causes = self._told()
         now = self.context.clock()
         self._seen = {who: self._seen.get(who, now) for who in dead}
-        self._done &= dead
-        due = [who for who in sorted(dead - self._done) if who in causes or now - self._seen[who] >= PATIENCE_SECONDS]
-        for who in due[:AT_ONCE]:
+        self._done = {who: cause for who, cause in self._done.items() if who in dead}
+        self._own &= dead
+        waited = {who for who in dead if who in causes or now - self._seen[who] >= PATIENCE_SECONDS}
+        for who in sorted((waited - self._done.keys()) | self._corrected(causes))[:AT_ONCE]:
             self._keep(who, causes.get(who, {}))
         for result, count in self._counts.items():
             yield Sample(catalog.TRAIN_POST_MORTEMS_TOTAL, (result,), float(count))
@@ -73,8 +78,13 @@ class PostMortems:
     def close(self) -> None:
         """Copy what is left to do, whatever is known of it."""
         dead, causes = self._told()
-        for who in sorted(dead - self._done)[:AT_ONCE]:
+        for who in sorted((dead - self._done.keys()) | self._corrected(causes))[:AT_ONCE]:
             self._keep(who, causes.get(who, {}))
+
+    def _corrected(self, causes: Mapping[tuple[str, str], Mapping[str, str]]) -> set[tuple[str, str]]:
+        """Ranks that are done with another cause: the diagnosis replaces one by a more particular one only."""
+        recent = {who for who, since in self._seen.items() if self.context.clock() - since < LATER_SECONDS}
+        return {who for who in recent & self._done.keys() & causes.keys() if self._done[who] != causes[who]["cause"]}
 
     def _told(self) -> tuple[set[tuple[str, str]], dict[tuple[str, str], Mapping[str, str]]]:
         """The dead ranks by the last cycle, and what was told of them."""
@@ -91,14 +101,15 @@ class PostMortems:
         return dead, causes
 
     def _keep(self, who: tuple[str, str], told: Mapping[str, str]) -> None:
-        self._done.add(who)
+        self._done[who] = told.get("cause", "")
         path = run_directory(self.context.records, who[0]) / Identity(*who).filename
         try:
             record = Reader(path).read()
             if record.alive or record.identity != Identity(*who):
                 return
             if self._copied(path, record, told):
-                self._counts[KEPT] += 1
+                self._counts[KEPT] += who not in self._own
+                self._own.add(who)
         except (OSError, RecordError) as error:
             self._counts[REFUSED] += 1
             _log.info("the end of %s, rank %s, is not kept: %s", *who, error)
@@ -106,20 +117,23 @@ class PostMortems:
     def _copied(self, path: Path, record: Record, told: Mapping[str, str]) -> bool:
         """Copy to the run's own folder, or where that is not to be had to the exporter's; False if it is there already.
 
+        What this exporter has written itself is replaced.
+
         Raises:
             OSError, RecordError: neither is possible.
         """
-        own = keeping.place_of(record.facts)
+        who = (record.identity.run, record.identity.rank)
+        own, anew = keeping.place_of(record.facts), who in self._own
         configured = self.context.config().keep_post_mortem
         if keeping.is_off(str(configured or "")):
             return False
         try:
             if own is None or os.geteuid() not in (0, record.uid):
                 raise PermissionError(1, f"may not write to {own or 'a folder of the run'} as this user")
-            return keeping.keep(path, record, own, told, record.uid)
+            return keeping.keep(path, record, own, told, record.uid, anew=anew)
         except (OSError, RecordError):
             if configured is None:
                 raise
             base = Path(configured).absolute()
             keeping.make(base, record.identity.run)
-            return keeping.keep(path, record, base, told, os.geteuid())
+            return keeping.keep(path, record, base, told, os.geteuid(), anew=anew)

@@ -134,6 +134,7 @@ class Runs:
         self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
         self._boot = circumstances.boot_of(context.procfs)
         self._restarts: dict[str, int] = {}  # of Slurm jobs, ever seen
+        self._jobs = circumstances.Jobs(context.procfs)
 
     def collect(self) -> Iterator[Sample]:
         """Samples of every run that is to be shown; also sets which ranks are alive."""
@@ -179,7 +180,10 @@ class Runs:
         return samples
 
     def _event(self, record: Record, death: Ending) -> str:
-        return circumstances.event(record, death.time, self._boot, self._restarts)
+        return circumstances.event(record, death.time, self._boot, self._restarts, self._outlives)
+
+    def _outlives(self, job: str, died: float) -> bool:
+        return self._jobs.outlives(job, died, self._context.wall())
 
     def _remove_old(self, directories: Sequence[Path], now: float) -> None:
         keep = self._context.config().runs_remove_after
@@ -437,7 +441,7 @@ def job_of(path: Path) -> dict[str, str]:
     except OSError:
         return {}
     found = {}
-    if match := re.search(r"/(?:slurm|slurmstepd\.scope|[\w.-]+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)", text):
+    if match := circumstances.CGROUP.search(text):
         found["slurm_job_id"] = match[1]
     if match := re.search(r"[/:](?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?(?=/|$)", text, re.MULTILINE):
         found["container"] = match[1][:12]  # as docker ps and crictl ps show it

@@ -90,6 +90,15 @@ def _gpu_gone(s: Signals) -> bool:
     return broken and (_killed(s) or _ABOUT_CUDA(s))
 
 
+def _unless_gone(told: Callable[[Signals], bool]) -> Callable[[Signals], bool]:
+    return lambda s: told(s) and not _gpu_gone(s)
+
+
+def _other_first(s: Signals) -> bool:
+    """Whether another rank failed, or was killed by something that was meant for it."""
+    return s.get(Signals.peers_failed) + s.get(Signals.peers_killed) > 0
+
+
 def _evicted(s: Signals) -> bool:
     """A pod's process that was told to go, or killed without a word."""
     return "end_pod" in s.names and _killed(s) and s.names.get("end_signal", "") in ("SIGTERM", "")
@@ -123,36 +132,47 @@ CAUSES = (
         "cuda_illegal_access",
         "a kernel read or wrote memory that is not its own: an extension, a driver or the hardware",
         _either(
-            _says(r"illegal memory access|misaligned address|illegal instruction was encountered"),
+            _either(
+                _says(r"illegal memory access|misaligned address|illegal instruction was encountered"),
+                _unless_gone(_says(r"unspecified launch failure")),
+            ),
             _both(_ABOUT_CUDA, _xid(XIDS_OF_KERNELS)),
         ),
         "CUDA_LAUNCH_BLOCKING=1 names the call; another version of torch or of the driver; dmesg for Xid 13, 31",
-        "`CUDA error: an illegal memory access was encountered`; any CUDA error with Xid 13 or 31 of the rank's GPU",
+        "`CUDA error: an illegal memory access was encountered`, `unspecified launch failure`; any CUDA error with Xid "
+        "13 or 31 of the rank's GPU",
+    ),
+    Cause(
+        "gpu_busy",
+        "the GPU lets no further process in: it is in exclusive mode, or another process takes it up",
+        _unless_gone(_says(r"busy or unavailable")),
+        "nvidia-smi -q -d COMPUTE shows the mode, nvidia-smi who holds the GPU; end that process, or nvidia-smi -c 0",
+        "`CUDA-capable device(s) is/are busy or unavailable` (46) of a GPU that answers",
     ),
     Cause(
         "gpu_lost",
         "the GPU does not answer any more, or its memory has failed",
         _either(
-            _says(
-                r"GPU is lost|fallen off the bus|uncorrectable (ECC|NVLink)|unspecified launch failure|"
-                r"device.*unavailable"
-            ),
+            _says(r"GPU is lost|fallen off the bus|uncorrectable (ECC|NVLink)"),
             _gpu_gone,
         ),
         "dmesg | grep -i xid; nvidia-smi -q -d ECC; drain the node, reset the GPU, resume=True elsewhere",
-        "`CUDA error: uncorrectable ECC error`, `unspecified launch failure`, `GPU is lost`; of a kill or of any CUDA "
-        "error: the rank's GPU does not answer (`gpu_up` 0), or Xid 48, 62, 64, 74, 79, 94, 95, 119 or 120 of it",
+        "`CUDA error: uncorrectable ECC error`, `GPU is lost`; of a kill or of any CUDA error: the rank's "
+        "GPU does not answer (`gpu_up` 0), or Xid 48, 62, 64, 74, 79, 94, 95, 119 or 120 of it",
     ),
     Cause(
         "driver_mismatch",
         "the driver was changed under a running system: its library and its kernel module differ",
-        _says(
-            r"driver/library version mismatch|unsupported display driver|SYSTEM_DRIVER_MISMATCH|"
-            r"system not yet initialized"
-        ),
-        "restart the node, or unload and load the nvidia modules; hold back the driver's package while trainings run; "
-        "on NVSwitch systems the fabric manager of the same version",
+        _says(r"driver/library version mismatch|unsupported display driver|SYSTEM_DRIVER_MISMATCH"),
+        "restart the node, or unload and load the nvidia modules; hold back the driver's package while trainings run",
         "`Driver/library version mismatch`, `system has unsupported display driver / cuda driver combination` (803)",
+    ),
+    Cause(
+        "fabric_manager",
+        "the fabric manager of an NVSwitch system does not run, or is not ready yet",
+        _says(r"system not yet initialized|SYSTEM_NOT_READY"),
+        "systemctl status nvidia-fabricmanager: it has to run, in the driver's version; nvidia-smi -q tells its state",
+        "`CUDA error: system not yet initialized` (802)",
     ),
     Cause(
         "cuda_no_kernel_image",
@@ -341,10 +361,10 @@ CAUSES = (
     ),
     Cause(
         "launcher",
-        "torchrun ended it, because another rank had failed",
-        _both(_signal("SIGTERM"), lambda s: s.get(Signals.peers_failed) > 0),
+        "torchrun ended it, because another rank had failed or was killed",
+        _both(_signal("SIGTERM"), _other_first),
         "look at the rank that failed, it has the cause",
-        "SIGTERM beside a rank that failed",
+        "SIGTERM beside a rank that failed, or that died otherwise than by SIGTERM or the end of its job",
     ),
     Cause(
         "node_rebooted",
@@ -372,14 +392,14 @@ CAUSES = (
         "the Slurm job was ended before its time: scancel, or a preemption that cancels",
         _both(_ended_by(catalog.JOB_CANCELLED), _signal("SIGTERM")),
         "nothing, if it was meant; the end of the job's output says DUE TO PREEMPTION where it was that, as sacct does",
-        "SIGTERM before the end of the job's time, of a job that did not come again",
+        "SIGTERM before the end of the job's time, of a job of which no process is left and that did not come again",
     ),
     Cause(
         "scheduler",
-        "Slurm ended it: scancel, preemption, or its time limit",
+        "Slurm ended it (scancel, preemption, its time limit), or a kill inside the job",
         _both(_signal("SIGTERM"), lambda s: "end_slurm_job_id" in s.names),
         "sacct -j JOB --format=JobID,State,ExitCode,Elapsed,Timelimit says which; --signal=B:USR1@120 warns before",
-        "SIGTERM in a Slurm job",
+        "SIGTERM in a Slurm job, where it is not known that the job ended",
     ),
     Cause(
         "eviction_memory",
@@ -394,7 +414,8 @@ CAUSES = (
         "Kubernetes evicted its pod, most likely: the node's disk was nearly full",
         _both(_evicted, _without_disk),
         "kubectl describe pod says Evicted and why; resources.requests.ephemeral-storage, results on a volume",
-        "SIGTERM or a death without a word in a pod while less than 10 % of a file system of the node's was free",
+        "SIGTERM or a death without a word in a pod while less than 10 % of a file system of the node's was free, of "
+        "which there was more before",
     ),
     Cause(
         "eviction",
@@ -436,8 +457,14 @@ def cause_of(s: Signals) -> Cause | None:
 
 
 def still_told(before: Signals | None, now: Signals) -> Signals:
-    """The signals that tell a death: earlier ones, where those of now, long after it, tell no cause any more."""
-    return before if before is not None and cause_of(before) and not cause_of(now) else now
+    """The signals that tell a death: earlier ones, where those of now, long after it, tell a less particular cause."""
+    return before if before is not None and _place(before) < _place(now) else now
+
+
+def _place(s: Signals) -> int:
+    """Of the cause that is told in CAUSES; the end where none is."""
+    cause = cause_of(s)
+    return CAUSES.index(cause) if cause else len(CAUSES)
 
 
 _EVENTS = {

@@ -276,7 +276,14 @@ CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "fewer workers, no RAM cache": "减少 workers，不用 RAM 缓存",
         "restart the node, or unload and load the nvidia modules": "重启节点，或卸载并重新加载 nvidia 模块",
         "hold back the driver's package while trainings run": "训练期间不要升级驱动的软件包",
-        "on NVSwitch systems the fabric manager of the same version": "NVSwitch 系统上使用相同版本的 fabric manager",
+        "nvidia-smi -q -d COMPUTE shows the mode, nvidia-smi who holds the GPU": (
+            "nvidia-smi -q -d COMPUTE 显示计算模式，nvidia-smi 显示谁占用 GPU"
+        ),
+        "end that process, or nvidia-smi -c 0": "结束该进程，或执行 nvidia-smi -c 0",
+        "systemctl status nvidia-fabricmanager: it has to run, in the driver's version": (
+            "systemctl status nvidia-fabricmanager：它必须在运行，版本与驱动相同"
+        ),
+        "nvidia-smi -q tells its state": "nvidia-smi -q 显示其状态（Fabric）",
         "last -x reboot and journalctl -b -1 -e say who or what restarted it": (
             "last -x reboot 和 journalctl -b -1 -e 会显示是谁或什么重启了它"
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import causes, signals
@@ -19,6 +19,7 @@ from yoloscope_exporter.diagnosis.engine import (
     WINDOW,
     Diagnosis,
     Key,
+    Verdict,
     diagnose,
     judge,
 )
@@ -46,8 +47,6 @@ SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
 _MORE = "……"
-#: When a cause was told, and its texts as labels: the cause, what tells it, the cause in Chinese.
-_Told = tuple[float, tuple[str, str, str]]
 #: The stage's name, under which what it could not judge is counted.
 NAME = "diagnosis"
 
@@ -59,6 +58,15 @@ def derived(context: Context) -> Live:
         thresholds=lambda: context.config().diagnosis_thresholds,
         faults=Faults(lambda: context.reject(NAME, "error")),
     )
+
+
+class _Said(NamedTuple):
+    """What is published of a verdict, since when; cause and evidence of a death only."""
+
+    since: float
+    fix: tuple[str, str]
+    why: tuple[str, ...] = ()
+    """Cause, evidence and the cause in Chinese."""
 
 
 @dataclass
@@ -87,8 +95,7 @@ class Live:
     _history: History = field(default_factory=History)
     _whole: WholeRuns = field(default_factory=WholeRuns)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
-    _fixes: dict[tuple[str, str, str], tuple[float, tuple[str, str]]] = field(default_factory=dict)
-    _causes: dict[tuple[str, str, str], _Told] = field(default_factory=dict)
+    _said: dict[tuple[str, str, str], _Said] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Derive the hysteresis from the window."""
@@ -129,8 +136,7 @@ class Live:
         self.short, self.long = Store(), Store()
         self._judged = self._thinned = 0.0
         self._hysteresis.memory.clear()
-        self._fixes.clear()
-        self._causes.clear()
+        self._said.clear()
 
     def _judge(self, now: float) -> None:
         self.short.trim(now - self.window)
@@ -154,8 +160,7 @@ class Live:
             self._whole.note(diagnosis, since)
         self._whole.keep({(diagnosis.run, diagnosis.rank) for diagnosis in told})
         self.diagnoses = tuple(map(self._whole.applied, told))
-        self._advise(now)
-        self._explain(now)
+        self._say(now)
         self._charge(since, [*everybody, alone])
         self._judged = now
 
@@ -171,25 +176,15 @@ class Live:
         self._held[key] = self._hysteresis.update(key, judged, now)
         return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits, self.faults)
 
-    def _advise(self, now: float) -> None:
-        """Keep what is said about each verdict while it holds, for FIX_SECONDS."""
-        said, self._fixes = self._fixes, {}
+    def _say(self, now: float) -> None:
+        """Keep what is said about each verdict while it holds, for FIX_SECONDS; of a death unless its cause changes."""
+        said, self._said = self._said, {}
         for told in self.diagnoses:
             for verdict in told.verdicts:
-                key = (told.run, told.rank, verdict.name)
-                since, texts = said.get(key, (-FIX_SECONDS, ("", "")))
-                self._fixes[key] = (since, texts) if now - since < FIX_SECONDS else (now, in_labels(verdict.fix))
-
-    def _explain(self, now: float) -> None:
-        """Keep the cause of each death while it is shown, for FIX_SECONDS in the same words unless it is another."""
-        said, self._causes = self._causes, {}
-        for told in self.diagnoses:
-            for verdict in told.verdicts:
-                if verdict.name in DEAD:
-                    key = (told.run, told.rank, verdict.name)
-                    known = said.get(key)
-                    new = (now, _explained(verdict))
-                    self._causes[key] = known if known and not _says_more(known, new, now) else new
+                key, new = (told.run, told.rank, verdict.name), _said(verdict, now)
+                known = said.get(key)
+                holds = known and known.why[:1] == new.why[:1] and now - known.since < FIX_SECONDS
+                self._said[key] = known if known and holds else new
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
@@ -211,10 +206,11 @@ class Live:
         for (run, rank), verdicts in self._held.items():
             for name, holds in verdicts.items():
                 yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
-        for key, (_, texts) in self._fixes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *texts), 1.0)
-        for key, (_, why) in self._causes.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, *why), 1.0)
+        for key, said in self._said.items():
+            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *said.fix), 1.0)
+        for key, said in self._said.items():
+            if key[2] in DEAD:
+                yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, *said.why), 1.0)
         for told in self.diagnoses:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
@@ -223,9 +219,8 @@ class Live:
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
 
 
-def _says_more(known: _Told, new: _Told, now: float) -> bool:
-    """Whether the cause is another one now, or the words are old."""
-    return new[1][0] != known[1][0] or now - known[0] >= FIX_SECONDS
+def _said(verdict: Verdict, now: float) -> _Said:
+    return _Said(now, in_labels(verdict.fix), _explained(verdict) if verdict.name in DEAD else ())
 
 
 def _explained(verdict: Verdict) -> tuple[str, str, str]:

@@ -25,32 +25,32 @@ class _Rank:
     """One rank so far.
 
     Attributes:
+        lived: whether it did at the last look.
         trained: seconds.
         held: seconds for which each verdict held while it trained.
         told: how each verdict was told last.
         joules: what each of its GPUs drew.
-        lived: whether it did at the last look.
     """
 
+    lived: bool
     trained: float = 0.0
     held: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     told: dict[str, Verdict] = field(default_factory=dict)
     joules: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    lived: bool = True
 
 
 @dataclass
 class WholeRuns:
     """Every rank that is followed, from the first moment it was seen."""
 
-    _ranks: defaultdict[Key, _Rank] = field(default_factory=lambda: defaultdict(_Rank))
+    _ranks: dict[Key, _Rank] = field(default_factory=dict)
 
     def note(self, diagnosis: Diagnosis, window: Window) -> None:
         """Take in what holds at the end of a window that begins where the one before ended."""
         key, lives = (diagnosis.run, diagnosis.rank), diagnosis.state in (*TRAINING, "setup")
-        if lives and not self._ranks[key].lived:  # another run under the same name
-            del self._ranks[key]
-        rank = self._ranks[key]
+        rank = self._ranks.get(key)
+        if rank is None or (lives and not rank.lived):  # the first look, or another run under the same name
+            rank = self._ranks[key] = _Rank(lives)
         rank.told |= {verdict.name: verdict for verdict in diagnosis.verdicts}
         if diagnosis.state in TRAINING:
             rank.trained += window.seconds

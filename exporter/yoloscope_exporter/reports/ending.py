@@ -76,6 +76,8 @@ _FIGURES = ("throughput", "score", "data_wait", "gpu_busy", "energy")
 ENDS = ("failed", "killed", "worker_died")
 #: Causes of an end that somebody has wanted, of diagnosis/causes.py.
 MEANT = ("interrupted", "terminated")
+#: And those of a rank that ended because of another one.
+FOLLOWED = ("launcher", "peer_lost", "collective_timeout", "collective_abort")
 #: Verdicts that are told with their cause.
 _WITH_CAUSE = (*ENDS, "stalled")
 #: Figures by the names of `summary.json`, in base units.
@@ -148,18 +150,25 @@ def _signal(code: int) -> str:
 
 
 def findings(summary: Summary) -> list[Verdict]:
-    """The verdicts of all ranks, each once, the most severe first; where nothing is wrong, that it is healthy."""
+    """The verdicts of all ranks, each once, the most severe first; where nothing is wrong, that it is healthy.
+
+    Of an end in the words of the rank that has the cause.
+    """
     found: dict[str, Verdict] = {}
-    for _, verdict in summary.verdicts:
+    for _, verdict in sorted(summary.verdicts, key=lambda one: _explains_little(one[1])):
         found.setdefault(verdict.name, verdict)
-    order = sorted(found.values(), key=lambda verdict: (-rules.SEVERITIES.index(verdict.severity), _was_meant(verdict)))
+    order = sorted(found.values(), key=_weight)
     wrong = [verdict for verdict in order if verdict.severity not in {rules.OK, rules.INFO}]
     return wrong or [verdict for verdict in order if verdict.severity == rules.OK]
 
 
-def _was_meant(verdict: Verdict) -> bool:
-    """Whether it is the end that somebody wanted: what was wrong before says more, such as where it hung."""
-    return verdict.name in ENDS and verdict.cause.partition(":")[0] in MEANT
+def _weight(verdict: Verdict) -> tuple[int, bool]:
+    return -rules.SEVERITIES.index(verdict.severity), _explains_little(verdict)
+
+
+def _explains_little(verdict: Verdict) -> bool:
+    """Whether it is an end that somebody wanted, or that followed another rank's: what was wrong before says more."""
+    return verdict.name in ENDS and verdict.cause.partition(":")[0] in (*MEANT, *FOLLOWED)
 
 
 def message_lines(summary: Summary, language: str) -> Iterator[Line]:

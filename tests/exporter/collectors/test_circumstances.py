@@ -95,6 +95,57 @@ def test_a_jobs_time(died: float, updated: float, word: str) -> None:
     assert circumstances.event(record(JOB, updated=updated), died, NOW, {}) == word
 
 
+CANCELLED = END - 600
+
+
+def process(procfs: Path, pid: int, cgroup: str = "0::/user.slice\n", environ: str = "") -> Path:
+    """A process of a /proc."""
+    folder = procfs / str(pid)
+    folder.mkdir()
+    (folder / "cgroup").write_text(cgroup, "ascii")
+    (folder / "environ").write_text(environ, "ascii")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "of_job",
+    [
+        {"cgroup": "0::/system.slice/slurmstepd.scope/job_77/step_batch/user/task_0\n"},
+        {"environ": "HOME=/root\0SLURM_JOB_ID=77\0X=1\0"},
+    ],
+    ids=["cgroup", "environment"],
+)
+def test_a_job_that_goes_on_was_not_cancelled(tmp_path: Path, of_job: dict[str, str]) -> None:
+    """A `kill` or `timeout` inside it: also when the job ends later."""
+    process(tmp_path, 1)
+    process(tmp_path, 2, "0::/system.slice/slurmstepd.scope/job_778/step_0\n", "SLURM_JOB_ID=77\0")
+    shell = process(tmp_path, 30, **of_job)
+    jobs, dead = circumstances.Jobs(tmp_path), record(JOB, updated=CANCELLED)
+
+    def word(after: float) -> str:
+        def outlives(job: str, died: float) -> bool:
+            return jobs.outlives(job, died, CANCELLED + after)
+
+        return circumstances.event(dead, CANCELLED, NOW, {}, outlives)
+
+    assert [word(after) for after in (1.0, 30.0, 90.0)] == ["", "", ""]
+    shell.rename(tmp_path / "gone")
+    assert word(1200.0) == ""
+
+
+def test_a_job_that_is_gone_was_cancelled(tmp_path: Path) -> None:
+    """At once, or within the time that a cancelled one has; a later death is looked at anew."""
+    jobs = circumstances.Jobs(tmp_path)
+    shell = process(tmp_path, 30, environ="SLURM_JOB_ID=77")
+    assert jobs.outlives("77", CANCELLED, CANCELLED + 1)
+    shell.rename(tmp_path / "gone")
+    assert not jobs.outlives("77", CANCELLED, CANCELLED + 31)
+    (tmp_path / "gone").rename(tmp_path / "31")  # of a job that came again
+    assert not jobs.outlives("77", CANCELLED, CANCELLED + 40)
+    assert jobs.outlives("77", CANCELLED + 50, CANCELLED + 51)
+    assert not circumstances.Jobs(tmp_path / "nowhere").outlives("77", CANCELLED, CANCELLED + 1)
+
+
 def test_a_job_that_came_again() -> None:
     """Its number, with more restarts: an earlier life of it was preempted or requeued, the present one was not."""
     first, second = record({"slurm_job_id": "77"}), record({"slurm_job_id": "77", "slurm_restarts": "1"})

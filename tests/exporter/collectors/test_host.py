@@ -144,12 +144,15 @@ def test_mounts_worth_looking_at() -> None:
         "42 27 0:62 / /var/lib/docker/overlay2/x rw - overlay overlay rw\n"
         "43 27 0:63 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
         "44 27 254:0 /home /home rw - ext4 /dev/vda rw\n"
+        "45 27 0:64 / /var/lib/containerd rw - xfs /dev/vdb rw\n"  # a disk that a kubelet watches
+        "46 27 0:65 / /var/lib/containerd/x rw - tmpfs tmpfs rw\n"
     )
     assert set(parse_mountinfo(text)) == {
         Mount("254:0", "/", "ext4"),
         Mount("0:23", "/dev/shm", "tmpfs"),
         Mount("0:50", "/data sets", "nfs4"),
         Mount("0:61", "/mnt/old", "nfs"),
+        Mount("0:64", "/var/lib/containerd", "xfs"),
     }
 
 

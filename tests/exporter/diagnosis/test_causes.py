@@ -21,11 +21,14 @@ MESSAGES = {
     "cuda_illegal_access": [
         ("RuntimeError", "CUDA error: an illegal memory access was encountered"),
         ("AcceleratorError", "CUDA error: misaligned address"),
+        ("AcceleratorError", "CUDA error: unspecified launch failure"),  # mostly a pointer
     ],
-    "gpu_lost": [
-        ("RuntimeError", "CUDA error: uncorrectable ECC error encountered"),
-        ("RuntimeError", "CUDA error: unspecified launch failure"),
+    "gpu_busy": [
+        ("AcceleratorError", "CUDA error: CUDA-capable device(s) is/are busy or unavailable"),
+        ("RuntimeError", "CUDA error: all CUDA-capable devices are busy or unavailable"),
     ],
+    "gpu_lost": [("RuntimeError", "CUDA error: uncorrectable ECC error encountered")],
+    "fabric_manager": [("RuntimeError", "Error 802: system not yet initialized")],
     "driver_mismatch": [
         ("RuntimeError", "CUDA error: system has unsupported display driver / cuda driver combination"),
         ("NVMLError_LibRmVersionMismatch", "Driver/library version mismatch"),
@@ -126,6 +129,23 @@ def test_an_exception_names_its_cause(name: str, exception: str, message: str) -
         ("gpu_lost", ended("killed", end_signal="SIGTERM", death_gpu="2", xid="43, 79")),
         ("gpu_lost", ended(numbers={"gpu_gone": 1.0}, end_exception="RuntimeError", end_message="CUDA error: unknown")),
         (
+            "gpu_lost",
+            ended(
+                end_exception="RuntimeError",
+                end_message="CUDA error: unspecified launch failure",
+                xid="79",
+                death_gpu="2",
+            ),
+        ),
+        (
+            "gpu_lost",
+            ended(
+                numbers={"gpu_gone": 1.0},
+                end_exception="RuntimeError",
+                end_message="CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+            ),
+        ),
+        (
             "cuda_illegal_access",
             ended(
                 end_exception="RuntimeError",
@@ -146,6 +166,10 @@ def test_an_exception_names_its_cause(name: str, exception: str, message: str) -
         ("disk_full", ended(numbers={"gpu_gone": 1.0}, end_exception="OSError", end_message="[Errno 28] No space")),
         ("out_of_memory_kill", ended("killed", end_cause="out_of_memory_kill", end_event="reboot")),
         ("launcher", ended("killed", {"peers_failed": 1.0}, end_signal="SIGTERM", end_slurm_job_id="77")),
+        (
+            "launcher",
+            ended("killed", {"peers_killed": 1.0}, end_signal="SIGTERM", end_event="job_cancelled", end_pod="train-0"),
+        ),
         ("out_of_memory_kill", ended("killed", {"oom_kills": 1.0})),
         ("node_out_of_memory_kill", ended("killed", {"node_oom_kills": 1.0})),
         (
@@ -163,6 +187,27 @@ def test_a_signal_or_a_count_names_its_cause(name: str, s: Signals) -> None:
     rule = rules.BY_NAME[s.state]
     assert callable(rule.cause)
     assert rule.cause(s, DEFAULTS).startswith(f"{name}: ")
+
+
+def test_the_remedy_and_the_arguments_say_the_same() -> None:
+    """`resume=True` first of all only where nothing has to be done before."""
+    advise = rules.BY_NAME["killed"].fix
+    lost = str(advise(ended("killed", {"gpu_gone": 1.0})))
+    assert lost == causes.BY_NAME["gpu_lost"].remedy
+    assert "resume=True elsewhere" in lost
+    assert str(advise(ended("killed", end_signal="SIGTERM", end_pod="p"))) == causes.BY_NAME["eviction"].remedy
+    assert str(advise(ended("killed", {"oom_kills": 1.0}))).startswith("cache=False resume=True; ")
+    assert str(advise(ended("killed"))) == "resume=True; continue from the last checkpoint"
+
+
+def test_a_less_particular_cause_takes_no_ones_place() -> None:
+    """What told more has left the windows; what tells more comes later."""
+    evicted = ended("killed", {"node_memory_left_bytes": 2e8}, end_signal="SIGTERM", end_pod="train-0")
+    later, nothing = ended("killed", end_signal="SIGTERM", end_pod="train-0"), ended("killed")
+    assert causes.still_told(evicted, later) is evicted
+    assert causes.still_told(later, evicted) is evicted
+    assert causes.still_told(evicted, nothing) is evicted
+    assert causes.still_told(None, nothing) is nothing
 
 
 def test_unknown_is_said_to_be_unknown() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.diagnosis.causes import BY_NAME
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.measures.series import Store
@@ -90,6 +91,24 @@ def test_a_cause_once_told_stays() -> None:
     assert [(verdict, cause.partition(":")[0]) for verdict, cause in published] == [("killed", "gpu_lost")]
 
 
+def test_what_to_do_changes_with_the_cause() -> None:
+    """Who reads of a lost GPU is not told to go on from the last checkpoint."""
+    live, said = Live(), []
+    for time, samples in cycles(gpus("0", "79", at=10.0)):
+        told = live.feed(time, samples)
+        said += [
+            (cause.labels[3].partition(":")[0], fix.labels[3])
+            for cause in told
+            for fix in told
+            if cause.metric is catalog.TRAIN_VERDICT_CAUSE_INFO
+            if fix.metric is catalog.TRAIN_VERDICT_FIX_INFO and fix.labels[2] == cause.labels[2]
+        ]
+    assert list(dict.fromkeys(said)) == [
+        ("unknown", "resume=True; continue from the last checkpoint"),
+        ("gpu_lost", BY_NAME["gpu_lost"].remedy),
+    ]
+
+
 def test_an_eviction_for_memory() -> None:
     """A dip of a few seconds is seen; a node with enough left says nothing."""
     memory = catalog.MEMORY_AVAILABLE_BYTES
@@ -99,11 +118,21 @@ def test_an_eviction_for_memory() -> None:
     assert {cause for cause, _ in told(available(memory, (), 2 * GIB, 90 * GIB))} == {"unknown"}
 
 
-@pytest.mark.parametrize(("mount", "cause"), [("/", "eviction_disk"), ("/data", "unknown")])
-def test_an_eviction_for_the_disk(mount: str, cause: str) -> None:
-    """Of a file system that a kubelet watches: a full volume is the users' own affair."""
-    labels = (mount, "ext4")
-    low = available(catalog.FILESYSTEM_AVAILABLE_BYTES, labels, 8 * GIB, 40 * GIB)
+@pytest.mark.parametrize(
+    ("mount", "kind", "usual", "cause"),
+    [
+        ("/", "ext4", 40, "eviction_disk"),
+        ("/var/lib/containerd", "xfs", 40, "eviction_disk"),
+        ("/data", "ext4", 40, "unknown"),
+        ("/", "overlay", 40, "unknown"),
+        ("/", "ext4", 9, "unknown"),
+    ],
+    ids=["node", "runtime", "volume", "container", "full-for-weeks"],
+)
+def test_an_eviction_for_the_disk(mount: str, kind: str, usual: int, cause: str) -> None:
+    """Of a file system that a kubelet watches and that has just filled up: a full volume is the users' own affair."""
+    labels = (mount, kind)
+    low = available(catalog.FILESYSTEM_AVAILABLE_BYTES, labels, 8 * GIB, usual * GIB)
 
     def more(after: float) -> Iterator[Sample]:
         yield Sample(catalog.FILESYSTEM_SIZE_BYTES, labels, 100.0 * GIB)

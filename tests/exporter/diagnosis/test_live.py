@@ -255,6 +255,19 @@ def test_the_energy_of_a_run_is_that_of_its_gpus() -> None:
     assert energy([replace(one, joules={}) for one in watching.diagnoses]) is None
 
 
+def test_a_record_that_was_dead_before_is_charged_nothing() -> None:
+    """An exporter that starts while it is shown: what the GPU drew then was another's."""
+    watching, dead = Live(), replace(STARVED, stop=50, end="killed", after=120.0)
+    seen = 0
+    for time, samples in moments(dead, 1.0):
+        if any(s.metric is catalog.TRAIN_STATE and s.labels[2] == "killed" and s.value for s in samples):
+            watching.feed(time, [*samples, Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("0",), 100.0 * time)])
+            seen += 1
+    assert seen > 60
+    assert [one.state for one in watching.diagnoses] == ["killed"]
+    assert not energy(watching.diagnoses)
+
+
 def test_another_run_under_the_same_name_begins_anew() -> None:
     """Nothing of the one before is told of it."""
     watching, last = Live(), 0.0

@@ -10,7 +10,7 @@ import pytest
 import yoloscope_exporter
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.diagnosis import engine, rules, signals
+from yoloscope_exporter.diagnosis import causes, engine, rules, signals
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.peers import with_peers
@@ -248,6 +248,30 @@ def test_ranks_of_other_nodes_are_not_seen(shares: list[float], told: bool) -> N
         assert f"{8 - len(shares)} ranks of the run's 8 cannot be seen" in rule.evidence(one, DEFAULTS)
         assert "not known here" in rule.cause(one, DEFAULTS)  # type: ignore[operator]
         assert "--prometheus" in str(rule.fix(one))
+
+
+@pytest.mark.parametrize(
+    ("peer", "cause"),
+    [
+        ({"end_signal": "SIGSEGV", "end_event": "job_cancelled"}, "launcher"),
+        ({}, "launcher"),  # kill -9
+        ({"end_signal": "SIGTERM"}, "eviction"),
+        ({"end_event": "job_over"}, "eviction"),  # it made nothing of SIGTERM
+        ({"end_event": "reboot"}, "eviction"),
+    ],
+    ids=["crash", "kill", "all", "time", "reboot"],
+)
+def test_a_rank_that_went_with_another_one(peer: dict[str, str], cause: str) -> None:
+    """Torchrun ends those that are left by SIGTERM: neither Slurm nor Kubernetes has."""
+    told = {"end_signal": "SIGTERM", "end_pod": "train-0"}
+    here = [
+        Signals("a", "0", "killed", names=told),
+        Signals("a", "1", "killed", names=peer),
+        Signals("a", "2", "train"),
+    ]
+    found = causes.cause_of(with_peers(here, Faults())[0])
+    assert found
+    assert found.name == cause
 
 
 def test_a_rank_without_peers_exchanges_nothing() -> None:

@@ -10,7 +10,16 @@ import pytest
 from yoloscope_exporter.diagnosis import causes
 from yoloscope_exporter.diagnosis.engine import Verdict
 from yoloscope_exporter.recordings import reader
-from yoloscope_exporter.reports.ending import KEYS, MEANT, Ended, card_lines, document, findings, message_lines
+from yoloscope_exporter.reports.ending import (
+    FOLLOWED,
+    KEYS,
+    MEANT,
+    Ended,
+    card_lines,
+    document,
+    findings,
+    message_lines,
+)
 from yoloscope_exporter.reports.figures import QUANTITIES, Figure
 from yoloscope_exporter.reports.summary import Summary, summarize
 
@@ -84,7 +93,17 @@ def test_what_hung_is_told_before_the_ctrl_c_that_ended_it(starved: Summary) -> 
     for cause, expected in (("interrupted: Ctrl-C", "stalled"), ("labels: a class", "failed")):
         told = (("0", replace(ended, cause=cause)), ("0", hung), ("0", verdict("loader_io")))
         assert findings(replace(starved, verdicts=told))[0].name == expected
-    assert set(MEANT) <= causes.BY_NAME.keys()
+    assert {*MEANT, *FOLLOWED} <= causes.BY_NAME.keys()
+
+
+@pytest.mark.parametrize("little", ["launcher: torchrun ended it", "peer_lost: it broke", "terminated: SIGTERM"])
+def test_an_end_is_told_by_the_rank_that_has_its_cause(starved: Summary, little: str) -> None:
+    """Rank 0 is seldom the one; an end of another kind, too, comes before one that followed."""
+    followed, first = verdict("killed", "critical"), verdict("killed", "critical")
+    told = (("0", replace(followed, cause=little)), ("1", replace(first, cause="native_crash: SIGSEGV")))
+    assert [one.cause for one in findings(replace(starved, verdicts=told))] == ["native_crash: SIGSEGV"]
+    told = (("0", replace(followed, cause=little)), ("1", replace(first, name="failed", cause="disk_full: [Errno 28]")))
+    assert [one.name for one in findings(replace(starved, verdicts=told))] == ["failed", "killed"]
 
 
 def test_each_verdict_once(starved: Summary) -> None:

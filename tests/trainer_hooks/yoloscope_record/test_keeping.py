@@ -84,6 +84,15 @@ def test_a_cause_that_becomes_known_later_is_added(tmp_path: Path, base: Path) -
     assert not keeping.keep(path, record, base, {"cause": "unknown"}, os.geteuid())
 
 
+def test_a_cause_that_is_corrected(tmp_path: Path, base: Path) -> None:
+    """Only by who says so: another exporter knows less of it."""
+    path, record = dead(tmp_path / "records")
+    assert keeping.keep(path, record, base, {"cause": "terminated"}, os.geteuid())
+    assert not keeping.keep(path, record, base, {"cause": "gpu_lost"}, os.geteuid())
+    assert keeping.keep(path, record, base, {"cause": "gpu_lost"}, os.geteuid(), anew=True)
+    assert Reader(folder(base) / NAME).read().facts["cause"] == "gpu_lost"
+
+
 def test_stacks_are_bounded(tmp_path: Path, base: Path) -> None:
     """Beginning and end are there, and nothing is cut within a line."""
     path, record = dead(tmp_path / "records", frames=40_000)

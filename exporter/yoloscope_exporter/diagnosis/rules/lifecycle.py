@@ -144,7 +144,10 @@ def _oom_kills(s: Signals) -> str:
 
 
 def _killed_advice(s: Signals) -> Advice:
+    """With `resume`, unless the remedy itself says when."""
     advised = causes.fix(s, Advice(note="continue from the last checkpoint"))
+    if "resume=True" in advised.note:
+        return advised
     return replace(advised, arguments={**advised.arguments, "resume": True})
 
 

@@ -8,6 +8,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures.series import Window
+from yoloscope_exporter.measures.thresholds import MORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +28,15 @@ DEAD = ("failed", "killed")
 #: Seconds after a death in which the driver may still tell why: a lost GPU is looked for every ten intervals.
 AFTERWARDS = 30.0
 #: File systems that a kubelet watches, where they are mounted on their own: its own, and those of the runtimes.
-_NODEFS = ("/", "/var", "/var/lib", "/var/lib/kubelet", "/var/lib/containerd", "/var/lib/docker")
+_NODEFS = (
+    "/",
+    "/var",
+    "/var/lib",
+    "/var/lib/kubelet",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/docker",
+)
 
 
 class DeathSignals:
@@ -35,7 +44,10 @@ class DeathSignals:
 
     gpu_gone = Signal("1 if the rank's GPU did not answer any more when the rank died or just after, else 0")
     node_memory_left_bytes = Signal("least available memory of the node when the rank died")
-    nodefs_left = Signal("least share of a file system that a kubelet watches that was free when the rank died")
+    nodefs_left = Signal(
+        "least share of a file system that a kubelet watches that was free when the rank died, of those with more than "
+        "what it evicts at before"
+    )
 
 
 def death(v: View) -> Numbers:
@@ -46,7 +58,10 @@ def death(v: View) -> Numbers:
     return {
         DeathSignals.gpu_gone: float(0.0 in answered) if answered else None,
         DeathSignals.node_memory_left_bytes: min((least for least in memory if least is not None), default=None),
-        DeathSignals.nodefs_left: min((share for one in windows for share in _left(one)), default=None),
+        DeathSignals.nodefs_left: min(
+            (share for seen, one in zip((v.short, v.long), windows, strict=False) for share in _left(seen, one)),
+            default=None,
+        ),
     }
 
 
@@ -89,10 +104,20 @@ def _gpu(v: View) -> str:
     return v.gpu or next((labels[2] for labels in v.long.labels(catalog.TRAIN_DEVICE_INFO, v.run, v.rank)), "")
 
 
-def _left(window: Window) -> Iterator[float]:
-    for labels in window.labels(catalog.FILESYSTEM_AVAILABLE_BYTES):
-        if labels[0] in _NODEFS:
-            least = window.minimum(catalog.FILESYSTEM_AVAILABLE_BYTES, *labels)
-            share = ratio(least, window.maximum(catalog.FILESYSTEM_SIZE_BYTES, *labels))
-            if share is not None:
-                yield share
+def _left(seen: Window, around: Window) -> Iterator[float]:
+    """Least free shares around the death, of the file systems that had more before.
+
+    One that has been full for weeks evicts nobody now; a read-only image is such a one, and a container's `/` is none
+    of the node's.
+    """
+    for labels in around.labels(catalog.FILESYSTEM_AVAILABLE_BYTES):
+        size = seen.maximum(catalog.FILESYSTEM_SIZE_BYTES, *labels)
+        least = around.minimum(catalog.FILESYSTEM_AVAILABLE_BYTES, *labels)
+        share = ratio(least, size)
+        if labels[0] not in _NODEFS or labels[1] == "overlay" or least is None or not size or share is None:
+            continue
+        points = seen.points(catalog.FILESYSTEM_AVAILABLE_BYTES, *labels)
+        reached = next(time for time, value in points if time >= around.start and value == least)
+        before = max((value for time, value in points if time < reached), default=0.0)
+        if before >= MORE["eviction_disk_left"].value * size:
+            yield share

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import ranks
 from yoloscope_exporter.measures.thresholds import DEFAULTS
@@ -33,6 +34,7 @@ class PeerSignals:
         "other ranks of the run that validate, write a checkpoint or set up, and that one may wait for"
     )
     peers_failed = Signal("other ranks of the run that ended with an exception")
+    peers_killed = Signal("other ranks of the run that died otherwise than by SIGTERM, the end of a job or a reboot")
     peers_moving = Signal(
         "other living ranks of the run whose processes compute or read, or of which that is not known"
     )
@@ -68,6 +70,7 @@ def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
             {
                 PeerSignals.peers_paused: float(paused),
                 PeerSignals.peers_failed: float(sum(other.state == "failed" for other in others)),
+                PeerSignals.peers_killed: float(sum(map(_died_alone, others))),
                 PeerSignals.peers_moving: float(sum(other.up and _moves(other) for other in others)),
                 PeerSignals.waited_share: max(one.train_share - min(trained), 0.0)
                 if trained and one.has(type(one).train_share)
@@ -106,6 +109,13 @@ def _together(everybody: Sequence[Signals]) -> Numbers:
         PeerSignals.unseen_ranks: max(world - len(everybody), 0.0) if world else None,
         PeerSignals.most_data_wait_share: max(waits) if waits and len(everybody) > 1 else None,
     }
+
+
+def _died_alone(one: Signals) -> bool:
+    """Whether what killed it was meant for it: a crash's signal, or no word at all where its job or node lived on."""
+    signal = one.names.get("end_signal", "")
+    ended = signal == "" and one.names.get("end_event", "") in (catalog.JOB_OVER, catalog.JOB_REQUEUED, catalog.REBOOT)
+    return one.state == "killed" and signal != "SIGTERM" and not ended
 
 
 def _moves(one: Signals) -> bool:

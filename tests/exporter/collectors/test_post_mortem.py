@@ -1,0 +1,81 @@
+"""When the end of a rank is kept, and when again: the diagnosis may learn more soon after a death."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.collectors.post_mortem import LATER_SECONDS, PostMortems
+from yoloscope_record import paths
+from yoloscope_record.reader import Reader
+
+from tests.exporter import world
+from tests.training import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = "train7"
+_DIES = """
+import sys
+from pathlib import Path
+from yoloscope_record import paths
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
+writer = Writer(paths.run_directory(Path(sys.argv[1]), "train7") / "rank-0.rec", Identity("train7"), {"model": "m"})
+writer.begin(); writer.set_state("train"); writer.append((1.0,) * 8); writer.count(); writer.end(1_790_000_000.0)
+"""
+
+
+class Watched:
+    """The collector beside a dead rank, with what the diagnosis tells of it."""
+
+    def __init__(self, base: Path) -> None:
+        """Nothing is told yet."""
+        self.node = world.World(base)
+        self.node.config = replace(self.node.config, keep_post_mortem=base / "ends")
+        self.told: list[Sample] = []
+        command = [sys.executable, "-c", _DIES, str(self.node.records)]
+        subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT / "trainer_hooks")}, check=True, timeout=30)
+        self.kept = paths.run_directory(base / "ends", RUN) / "rank-0.rec"
+        self.one = self.start()
+
+    def start(self) -> PostMortems:
+        """Another exporter."""
+        return PostMortems(replace(self.node.context, latest=lambda: self.told))
+
+    def tell(self, cause: str, after: float) -> str:
+        """The kept cause, when one is told so many seconds later."""
+        self.node.now += after
+        dead = Sample(catalog.TRAIN_STATE, (RUN, "0", "killed"), 1.0)
+        labels = (RUN, "0", "killed", f"{cause}: so it is", "seen")
+        self.told = [dead, Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, labels, 1.0)]
+        list(self.one.collect())
+        return Reader(self.kept).read().facts.get("cause", "")
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def test_what_is_told_later_takes_the_place_of_the_first_cause(watched: Watched) -> None:
+    """The driver takes half a minute; it is kept at once all the same, and counts as one."""
+    assert watched.tell("terminated", 0.0) == "terminated"
+    assert watched.tell("gpu_lost", 30.0) == "gpu_lost"
+    assert [sample.value for sample in watched.one.collect()] == [1.0]
+
+
+def test_long_after_a_death_nothing_is_corrected(watched: Watched) -> None:
+    """Nor by an exporter that was not there: it has seen less."""
+    assert watched.tell("terminated", 0.0) == "terminated"
+    assert watched.tell("slurm_requeued", LATER_SECONDS) == "terminated"
+    watched.one = watched.start()
+    assert watched.tell("scheduler", 1.0) == "terminated"
+    assert watched.tell("gpu_lost", 1.0) == "terminated"
