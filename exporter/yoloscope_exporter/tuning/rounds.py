@@ -67,7 +67,7 @@ def tuned(session: Session, tell: Tell, *, batch: bool, changes: bool) -> Result
         if not session.affords(1 + _to_confirm(trials) + for_batches):
             break
         _tried(session, tell, plan)
-    _confirm(session, tell)
+    _confirm(session, tell, for_batches)
     best, notes = search.chosen(trials), [*session.notes, *space.notes]
     beside: Mapping[str, Value] = {}
     if plan is not None:
@@ -88,12 +88,15 @@ def _to_confirm(trials: Sequence[Trial]) -> int:
     return 0 if search.is_certain(trials) else 2
 
 
-def _confirm(session: Session, tell: Tell) -> None:
-    """What is to be changed is measured twice, in turns with the command as it is: machines drift."""
+def _confirm(session: Session, tell: Tell, kept: int) -> None:
+    """What is to be changed is measured twice, in turns with the command as it is: machines drift.
+
+    As long as there is time for as many probes as are `kept` besides.
+    """
     best = search.chosen(session.trials)
     if best != Setting():
         for setting in (best, Setting()):
-            if session.affords():
+            if session.affords(1 + kept):
                 _tried(session, tell, search.Plan(setting, "once more, to be sure"))
 
 
