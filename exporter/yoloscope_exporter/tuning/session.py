@@ -135,6 +135,7 @@ class Session:
         run, folder = f"probe-{self._count}", self.folder / str(self._count)
         (folder / "tmp").mkdir(parents=True)
         environ = self._environment(setting, run, folder)
+        self._watch.look()  # the first one takes longest: a training without the hooks has to be found in time
         begun = time.monotonic()
         with processes.running(self.command, environ, folder / "log") as process:
             seen = self._follow(process, environ, folder, begun)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import psutil
@@ -30,7 +31,8 @@ def unhooked(root: int, environ: Mapping[str, str]) -> str | None:
             command = [os.fsdecode(one) for one in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
             reason = why(command, _environment(pid), environ)
             if reason and _LIBRARY in Path(f"/proc/{pid}/maps").read_bytes():
-                return f"{' '.join(command[:3])!r} (process {pid}) trains without the hooks: {reason}"
+                told = shorten(" ".join(command), 60, placeholder=" ...")
+                return f"{told!r} (process {pid}) trains without the hooks: {reason}"
     return None
 
 
@@ -44,15 +46,25 @@ def why(command: Sequence[str], found: Mapping[str, str] | None, given: Mapping[
         return f"{blind} keeps them out; leave it out"
     if found is None:
         return None
-    hooks, path = given["PYTHONPATH"].split(os.pathsep)[0], found.get("PYTHONPATH", "")
     if found.get(probes.PROBE) != given[probes.PROBE]:
         return "its environment is not the one it was started with; pass that on (no env -i, no sudo)"
-    if hooks not in path.split(os.pathsep):
-        remedy = f"prepend rather than replace: export PYTHONPATH={path}:$PYTHONPATH" if path else "keep it"
-        return f"PYTHONPATH is {'replaced' if path else 'emptied'} on the way to it; {remedy}"
+    if fault := _fault(found.get("PYTHONPATH", ""), given["PYTHONPATH"].split(os.pathsep)[0]):
+        return fault
     if found.get("YOLOSCOPE") != given["YOLOSCOPE"]:
         return f"YOLOSCOPE={found.get('YOLOSCOPE', '')} is set on the way to it; leave it out"
     return None
+
+
+def _fault(path: str, hooks: str) -> str | None:
+    """Why Python does not import the start-up module in the folder `hooks` with this PYTHONPATH."""
+    if not path:
+        return "PYTHONPATH is emptied on the way to it; keep it"
+    parts = path.split(os.pathsep)
+    if hooks not in parts:
+        return f"PYTHONPATH is replaced on the way to it; prepend to it instead: export PYTHONPATH={path}:$PYTHONPATH"
+    before = filter(None, parts[: parts.index(hooks)])
+    hiding = next((part for part in before if (Path(part) / "sitecustomize.py").exists()), None)
+    return hiding and f"{hiding}/sitecustomize.py hides theirs; append it: export PYTHONPATH=$PYTHONPATH:{hiding}"
 
 
 def _below(pid: int) -> Iterator[int]:

@@ -44,6 +44,19 @@ def test_why_a_process_has_no_hooks(command: list[str], changed: dict[str, str],
     assert (found is None) if said is None else (found is not None and said in found)
 
 
+@pytest.mark.parametrize(("path", "hides"), [("{mine}:{hooks}", True), ("{hooks}:{mine}", False)])
+def test_a_sitecustomize_that_hides_the_hooks(tmp_path: Path, path: str, *, hides: bool) -> None:
+    """Python imports the first one only; the hooks' own executes the one that it hides."""
+    (tmp_path / "sitecustomize.py").touch()
+    found = GIVEN | {"PYTHONPATH": path.format(mine=tmp_path, hooks=HOOKS)}
+    said = why(["python", "train.py"], found, GIVEN)
+    assert said == (
+        f"{tmp_path}/sitecustomize.py hides theirs; append it: export PYTHONPATH=$PYTHONPATH:{tmp_path}"
+        if hides
+        else None
+    )
+
+
 def test_an_environment_that_is_not_known_is_not_judged() -> None:
     """One that has been written over."""
     assert why(["python", "train.py"], None, GIVEN) is None
