@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Epochs that no probe comes to the end of: the last one always validates.
 _ENDLESS = 1 << 30
+#: When this process became a probe.
+_BEGUN = monotonic()
 
 
 def watch_trainer(module: Any) -> None:
@@ -58,7 +60,7 @@ def _watch_launcher(module: Any, settings: dict[str, Any]) -> None:
 def _watch_trainer(module: Any, settings: dict[str, Any]) -> None:
     trainer_class = module.BaseTrainer
     begin, check, train = trainer_class.__init__, trainer_class.check_resume, trainer_class.train
-    signal.alarm(int(max(settings["deadline"] - monotonic(), 0.0)) + 2)  # kills a process that comes to no batch
+    signal.alarm(int(max(_left(settings), 0.0)) + 2)  # kills a process that comes to no batch
     module.callbacks.add_integration_callbacks = lambda _instance: None  # loggers would open a run for each probe
 
     @functools.wraps(begin)
@@ -110,8 +112,13 @@ def on_train_start(trainer: Any) -> None:
 def on_train_batch_end(_trainer: Any) -> None:
     """The one callback of the hooks that raises: SystemExit, when whoever started the probe must be gone."""
     with suppress(Exception):
-        if monotonic() > json.loads(os.environ[PROBE])["deadline"]:
+        if _left(json.loads(os.environ[PROBE])) < 0.0:
             raise SystemExit(0)
+
+
+def _left(settings: dict[str, Any]) -> float:
+    """Seconds that the probe may go on: another node's clock may be far behind the one that the deadline is of."""
+    return float(min(settings["deadline"], _BEGUN + settings["seconds"])) - monotonic()
 
 
 def _watch_dataset(module: Any, settings: dict[str, Any]) -> None:

@@ -14,7 +14,6 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +27,7 @@ from yoloscope_exporter.commands import launched, options, shared_exporter
 from yoloscope_exporter.notify.queue import Queue, default_directory
 from yoloscope_exporter.notify.sender import send_now
 from yoloscope_exporter.notify.services import addressed
+from yoloscope_exporter.service.interpreter import blind_option
 from yoloscope_exporter.service.signals import blocked
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ NOTIFY_SECONDS = 20.0  # that sending the message at the end may take
 
 #: Programs that are Python, or that pass their environment on to the Python they start.
 _PYTHON = re.compile(r"(python|pypy|yolo|ultralytics|torchrun|accelerate|ipython|jupyter|pytest)[\w.-]*")
-_IGNORES_ENVIRONMENT = re.compile(r"-[^-WXcm]*[IES]")  # what follows -W or -X is no flag
 _LAUNCHERS = frozenset(
     [
         "bash",
@@ -138,6 +137,12 @@ def run(  # noqa: PLR0913 - a command's options
       yoloscope run --notify dingtalk://SECRET@TOKEN -- yolo detect train data=coco.yaml epochs=300
     """  # noqa: D301 - click reads the backslash
     program = check(command, "run")
+    if not is_known(command[0], program):
+        click.echo(
+            f"yoloscope: {Path(command[0]).name} is monitored only if it starts Python on this machine and passes its "
+            "environment on",
+            err=True,
+        )
     services = addressed(urls, "--notify") if _is_first(os.environ) else []
     if blind := blind_option(command):
         click.echo(f"yoloscope: {blind} keeps the hooks out: this run will not be monitored", err=True)
@@ -241,21 +246,13 @@ def check(command: Sequence[str], name: str) -> str:
     if program is None:
         remedy = f"python {target}" if target.endswith(".py") else "a program on the PATH, like yolo or python"
         raise click.UsageError(f"{target!r} is not a program that can be run: use {remedy}")
-    base = Path(target).name
-    if not (_PYTHON.fullmatch(base) or base in _LAUNCHERS or _is_script(Path(program))):
-        click.echo(
-            f"yoloscope: {base} is monitored only if it starts Python on this machine and passes its environment on",
-            err=True,
-        )
     return program
 
 
-def blind_option(command: Sequence[str]) -> str | None:
-    """The option that makes Python ignore PYTHONPATH or its start-up module, if there is one."""
-    if not Path(command[0]).name.startswith(("python", "pypy")):
-        return None
-    options = takewhile(lambda argument: argument.startswith("-") and argument not in {"-c", "-m", "-"}, command[1:])
-    return next((one for one in options if _IGNORES_ENVIRONMENT.match(one)), None)
+def is_known(target: str, program: str) -> bool:
+    """Whether it is Python, a script, or a launcher that starts Python here and passes its environment on."""
+    base = Path(target).name
+    return bool(_PYTHON.fullmatch(base)) or base in _LAUNCHERS or _is_script(Path(program))
 
 
 def _is_script(program: Path) -> bool:

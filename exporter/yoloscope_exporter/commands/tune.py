@@ -20,8 +20,10 @@ from yoloscope_exporter.commands import output
 from yoloscope_exporter.commands import run as run_command
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import written
+from yoloscope_exporter.service.interpreter import blind_option
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.tuning import search, table
+from yoloscope_exporter.tuning.processes import LeftBehindError
 from yoloscope_exporter.tuning.rounds import Result, tuned
 from yoloscope_exporter.tuning.search import Setting
 from yoloscope_exporter.tuning.session import CannotProbeError, Session, scratch
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 _YOLO = re.compile(r"(yolo|ultralytics)[\w.-]*")
-INTERRUPTED = 130
+CANNOT, INTERRUPTED = 2, 130
 
 
 @click.command(short_help="Find the fastest setting for a training command by short probes of it.")
@@ -82,11 +84,10 @@ def tune(  # noqa: PLR0913 - a command's options
       yoloscope tune --run -- python train.py
       yoloscope tune --batch --allow-changes --write-cfg fast.yaml -- yolo train data=coco.yaml model=yolo11m.pt
     """  # noqa: D301 - click reads the backslash
-    program = run_command.check(command, "tune")
-    if blind := run_command.blind_option(command):
-        raise click.UsageError(f"{blind} keeps the hooks out: without them there are no probes")
+    program = _checked(command)
     if write_cfg and not os.access(write_cfg.parent, os.W_OK):
         raise click.UsageError(f"--write-cfg {write_cfg}: {write_cfg.parent} is no directory that can be written to")
+    onward = run_command.run.make_context("run", ["--", *command], parent=ctx) if go_on else None
     console = Console(stderr=True, highlight=False)
     try:
         with interruptible(), _session([program, *command[1:]], budget, console) as session:
@@ -94,6 +95,9 @@ def tune(  # noqa: PLR0913 - a command's options
     except KeyboardInterrupt:
         click.echo("yoloscope: interrupted; nothing is left behind", err=True)
         ctx.exit(INTERRUPTED)
+    except LeftBehindError as error:
+        click.echo(f"yoloscope: {error}", err=True)
+        ctx.exit(INTERRUPTED if _is_interrupted(error) else CANNOT)
     except CannotProbeError as error:
         for line in error.output:
             click.echo(f"  | {line}", err=True)
@@ -103,11 +107,35 @@ def tune(  # noqa: PLR0913 - a command's options
     click.echo(_json(result) if as_json else _text(result, command), nl=False)
     if write_cfg:
         _write(write_cfg, result)
-    if go_on:
-        os.environ.update(result.best.environment)
-        if result.arguments:
-            os.environ[probes.ARGUMENTS] = json.dumps(result.arguments)
-        ctx.invoke(run_command.run, command=command, name=None, urls=(), language="en", exporter=True, summary=None)
+    if onward:
+        _go_on(onward, result)
+
+
+def _checked(command: Sequence[str]) -> str:
+    """Path of the program; what is not known to load the hooks is refused, because it would really train."""
+    program = run_command.check(command, "tune")
+    if not run_command.is_known(command[0], program):
+        raise click.UsageError(
+            f"{Path(command[0]).name} is not known to start Python on this machine and to pass its environment on, so "
+            "that it may really train: use yolo, python, torchrun, a script of theirs or of a shell, or srun"
+        )
+    if blind := blind_option(command):
+        raise click.UsageError(f"{blind} keeps the hooks out: without them there are no probes")
+    return program
+
+
+def _go_on(onward: click.Context, result: Result) -> None:
+    """Train with what was found, as `yoloscope run` does when it is typed: with the user's variables and locale."""
+    os.environ.update(result.best.environment)
+    if result.arguments:
+        os.environ[probes.ARGUMENTS] = json.dumps(result.arguments)
+    with onward:
+        onward.command.invoke(onward)
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    """Whether it came up while an interrupt was answered."""
+    return error is not None and (isinstance(error, KeyboardInterrupt) or _is_interrupted(error.__context__))
 
 
 # --- probes -----------------------------------------------------------------------------------------------------------

@@ -12,15 +12,28 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from yoloscope_exporter.service.signals import INTERRUPTS, blocked, deferred
+from yoloscope_exporter.service.signals import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 #: Names a probe in the environment of all its processes: ranks have sessions of their own.
 MARK = "YOLOSCOPE_TUNE"
-#: Seconds that a resource tracker has, when all others are gone.
-TRACKER_PATIENCE = 2.0
+#: What starts processes on other nodes, and hands SIGTERM on to them: that is all that reaches them.
+FORWARDERS = frozenset({"srun", "mpirun", "mpiexec", "mpiexec.hydra", "orterun", "prterun"})
+#: Seconds that those have to end by themselves, and resource trackers.
+GRACE = 2.0
+#: Seconds after which a process that SIGKILL has not ended is given up: it waits in the kernel, for a dead file server.
+PATIENCE = 10.0
+
+
+class LeftBehindError(Exception):
+    """Processes of a probe that cannot be ended."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        """Name them."""
+        told = ", ".join(str(pid) for pid in pids)
+        super().__init__(f"left behind, as SIGKILL has not ended it within {PATIENCE:.0f} s: process {told}")
 
 
 @contextmanager
@@ -29,6 +42,7 @@ def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> It
 
     Raises:
         OSError: it cannot be run.
+        LeftBehindError: it cannot be ended.
     """
     process = None
     try:
@@ -43,31 +57,61 @@ def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> It
             )
         yield process
     finally:
-        with blocked(INTERRUPTS):
-            end(environ[MARK])
-            if process is not None:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # those that have dropped their environment
-                process.wait()
+        with deferred():
+            try:
+                end(environ[MARK])
+            finally:
+                if process is not None:
+                    _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Those that have dropped their environment, too."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired as error:
+        raise LeftBehindError([process.pid]) from error
 
 
 def end(mark: str) -> None:
-    """Kill everything with the mark, wherever it has gone.
+    """Kill everything with the mark, wherever it has gone; what has started some of it on other nodes is asked first.
 
     Python's resource trackers remove named semaphores when nobody else is left, and end by themselves.
+
+    Raises:
+        LeftBehindError: some of it does not end.
     """
-    limit = time.monotonic() + TRACKER_PATIENCE
+    begun, asked = time.monotonic(), set[int]()
     while found := living(mark):
-        others = [pid for pid in found if not _is_tracker(pid)]
-        for pid in others or (found if time.monotonic() > limit else ()):
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        passed = time.monotonic() - begun
+        if passed > PATIENCE:
+            raise LeftBehindError(found)
+        for pid in found:
+            forwards = _is_forwarder(pid)
+            if passed > GRACE or not (forwards or _is_tracker(pid)):
+                _send(pid, signal.SIGKILL)
+            elif forwards and pid not in asked:
+                _send(pid, signal.SIGTERM)
+                asked.add(pid)
         time.sleep(0.02)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(OSError):
+        os.kill(pid, number)
 
 
 def _is_tracker(pid: int) -> bool:
     with suppress(OSError):
         return b"multiprocessing.resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def _is_forwarder(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n") in FORWARDERS
     return False
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str], None]
 
+#: Probes that look for the batch: the second shows how memory grows, the third is the largest that fits.
+BATCHES = 2
+
 
 @dataclass(frozen=True)
 class Result:
@@ -59,11 +62,12 @@ def tuned(session: Session, tell: Tell, *, batch: bool, changes: bool) -> Result
     s = session.facts.signals if session.facts else Signals("", "")
     tell(f"   {table.machine(s)}")
     space = space_of(s, session.environ)
+    for_batches = BATCHES if batch and session.peaks and memory_for_batches(s) is not None else 0
     while plan := search.following(trials, space):
-        if not session.affords(1 + _to_confirm(trials)):
+        if not session.affords(1 + _to_confirm(trials) + for_batches):
             break
         _tried(session, tell, plan)
-    _confirm(session, tell)
+    _confirm(session, tell, for_batches)
     best, notes = search.chosen(trials), [*session.notes, *space.notes]
     beside: Mapping[str, Value] = {}
     if plan is not None:
@@ -84,12 +88,15 @@ def _to_confirm(trials: Sequence[Trial]) -> int:
     return 0 if search.is_certain(trials) else 2
 
 
-def _confirm(session: Session, tell: Tell) -> None:
-    """What is to be changed is measured twice, in turns with the command as it is: machines drift."""
+def _confirm(session: Session, tell: Tell, kept: int) -> None:
+    """What is to be changed is measured twice, in turns with the command as it is: machines drift.
+
+    As long as there is time for as many probes as are `kept` besides.
+    """
     best = search.chosen(session.trials)
     if best != Setting():
         for setting in (best, Setting()):
-            if session.affords():
+            if session.affords(1 + kept):
                 _tried(session, tell, search.Plan(setting, "once more, to be sure"))
 
 
@@ -110,17 +117,22 @@ def larger(
         return None, {}, ["--batch: memory is predicted for a GPU only, and there is none here: the batch stays"]
     now = int(s.batch_size)
     second = 2 * now if 2 * session.peaks[now] <= room else max(now // 2, 1)
-    for _ in range(2):
-        if second in session.peaks or not session.affords():
+    late = []
+    for _ in range(BATCHES):
+        if second in session.peaks:
+            break
+        if not session.affords():
+            late.append(f"--batch: the time was over before batch={global_batch(s, second)} was tried: raise --budget")
             break
         setting = replace(best, batch=global_batch(s, second))
         _tried(session, tell, search.Plan(setting, _predicted(session, second)))
         second = search.batch_for(session.peaks, room, now) or now
     speeds = search.measured(session.trials)
     found = [one for one in speeds if one.batch is not None and search.faster(speeds[one], speeds[best])]
-    notes = [f"--batch: peak of GPU memory: {_peaks(session)}"]
+    notes = [f"--batch: peak of GPU memory: {_peaks(session)}", *late]
     if not found:
-        return None, {}, [*notes, "--batch: no other batch trains faster"]
+        is_tried = any(trial.setting.batch is not None for trial in session.trials)
+        return None, {}, [*notes, *["--batch: no other batch trains faster"] * (is_tried or not late)]
     fastest = max(found, key=lambda one: speeds[one].images_per_second)
     beside = ultralytics.equal_optimisation(
         fastest.batch or 0, global_batch(s, now), *(number(name, s) for name in ("nbs", "weight_decay"))

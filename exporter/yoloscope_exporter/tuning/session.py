@@ -22,11 +22,12 @@ from yoloscope_exporter.diagnosis.advice.gains import costs_of
 from yoloscope_exporter.diagnosis.advice.settings import global_batch
 from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.service.signals import INTERRUPTS, blocked
+from yoloscope_exporter.service.signals import deferred
 from yoloscope_exporter.tuning import processes
 from yoloscope_exporter.tuning.search import Setting, Trial
 from yoloscope_exporter.tuning.space import Facts, fraction
 from yoloscope_exporter.tuning.speed import FEWEST, WARM_UP, Speed, speed, steady
+from yoloscope_exporter.tuning.unhooked import unhooked
 from yoloscope_exporter.tuning.watch import Watch, lasted
 
 if TYPE_CHECKING:
@@ -134,16 +135,17 @@ class Session:
         run, folder = f"probe-{self._count}", self.folder / str(self._count)
         (folder / "tmp").mkdir(parents=True)
         environ = self._environment(setting, run, folder)
+        self._watch.look()  # the first one takes longest: a training without the hooks has to be found in time
         begun = time.monotonic()
         with processes.running(self.command, environ, folder / "log") as process:
-            seen = self._follow(process, run, folder, begun)
+            seen = self._follow(process, environ, folder, begun)
         return self._judged(setting, why, run, seen)
 
     def _environment(self, setting: Setting, run: str, folder: Path) -> dict[str, str]:
         arguments = {**ARGUMENTS, **self._arguments(setting), "save_dir": str(folder / "run")}
         kept = self.folder / ("part" if setting.cache else "all")  # labels are read once, not by every probe
         kept.mkdir(exist_ok=True)
-        probe = {"folder": str(kept), "deadline": self.deadline + GRACE}
+        probe = {"folder": str(kept), "deadline": self.deadline + GRACE, "seconds": self.left + GRACE}
         return {
             **self.environ,
             **setting.environment,
@@ -170,9 +172,11 @@ class Session:
         spared = (self.folder / "all" / probes.WITHOUT_DISK_CACHE).exists()
         return ["the command's cache=disk was left out of all probes, because it writes beside the images"] * spared
 
-    def _follow(self, process: subprocess.Popen[bytes], run: str, folder: Path, begun: float) -> _Seen:
-        """Watch until enough is known."""
-        started = 0.0
+    def _follow(
+        self, process: subprocess.Popen[bytes], environ: Mapping[str, str], folder: Path, begun: float
+    ) -> _Seen:
+        """Watch until enough is known; a training without the hooks is none to watch, and ended at once."""
+        run, started = environ["YOLOSCOPE_RUN"], 0.0
         while True:
             self._watch.look()
             rows = self._watch.rows(run)
@@ -180,6 +184,8 @@ class Session:
             if counted and not started:
                 started = time.monotonic()
                 self.slowest_start = max(self.slowest_start, started - begun)
+            if not rows and (found := unhooked(process.pid, environ)):
+                raise CannotProbeError(found)
             if process.poll() is not None:
                 raise CannotProbeError(*ended(process.returncode, _tail(folder / "log"), trained=bool(rows)))
             if started and self._is_enough(counted, time.monotonic() - started, run):
@@ -271,7 +277,11 @@ def _tail(log: Path, lines: int = 12) -> list[str]:
 
 @contextmanager
 def scratch() -> Iterator[tuple[Path, Path]]:
-    """A folder for what probes write, and one for their records beside those of real runs; removed at the end."""
+    """A folder for what probes write, and one for their records beside those of real runs; removed at the end.
+
+    Raises:
+        LeftBehindError: processes of them cannot be ended.
+    """
     memory = paths.directory().parent
     long = len(tempfile.gettempdir()) > LONGEST_PATH
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp" if long else None))  # noqa: S108 - made by mkdtemp
@@ -280,7 +290,9 @@ def scratch() -> Iterator[tuple[Path, Path]]:
         records = Path(tempfile.mkdtemp(prefix=PREFIX, dir=memory if os.access(memory, os.W_OK) else folder))
         yield folder, records
     finally:
-        with blocked(INTERRUPTS):
-            processes.end(folder.name)
-            for one in (folder, records):
-                shutil.rmtree(one, ignore_errors=True)
+        with deferred():
+            try:
+                processes.end(folder.name)
+            finally:
+                for one in (folder, records):
+                    shutil.rmtree(one, ignore_errors=True)

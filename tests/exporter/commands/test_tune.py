@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -93,6 +94,52 @@ def test_a_command_that_never_trains(place: Path) -> None:
     assert b"sleep\x004711\x00" not in commands
 
 
+@pytest.mark.parametrize("program", ["docker", "podman"])
+def test_what_would_really_train_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """A container has no hooks, and is not ended with the program that asked for it."""
+    (place / program).symlink_to("/bin/touch")
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    result = tuned("--", program, "trained")
+    assert result.exit_code == 2
+    assert f"{program} is not known to start Python on this machine" in result.output
+    assert not Path("trained").exists()
+
+
+def test_processes_that_do_not_end_are_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of `nothing is left behind`; the exit code is that of an interrupt, if it was one."""
+    for error, code in ((KeyboardInterrupt, tune.INTERRUPTED), (OSError, 2)):
+
+        def left(*_: object, error: type[BaseException] = error, **__: object) -> None:
+            try:
+                raise error
+            finally:
+                raise processes.LeftBehindError([4711, 4712])
+
+        monkeypatch.setattr(tune, "tuned", left)
+        result = tuned("--", sys.executable, "train.py")
+        assert result.exit_code == code
+        assert "SIGKILL has not ended it within 10 s: process 4711, 4712" in result.output
+        assert "nothing is left behind" not in result.output
+
+
+def test_the_training_goes_on_with_the_users_settings(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `yoloscope run` does: whom to tell, and in which language."""
+    monkeypatch.setenv("YOLOSCOPE_NOTIFY", "json://localhost/told")
+    monkeypatch.setenv("YOLOSCOPE_NOTIFY_LANGUAGE", "zh-CN")
+    went_on: list[tuple[list[str], int, str]] = []
+    monkeypatch.setattr(tune, "tuned", lambda *_, **__: _result("cuda:0", Setting(4)))
+    monkeypatch.setattr(run, "_supervise", lambda command, *_: 3 if "train.py" in command else 0)
+    monkeypatch.setattr(run, "_answers", lambda: True)
+    monkeypatch.setattr(
+        run, "_tell", lambda end, services, language, **_: went_on.append((end.command, len(services), language))
+    )
+    monkeypatch.delenv("YOLOSCOPE_ARGUMENTS", raising=False)
+    result = tuned("--run", "--", "python3", "train.py", "--notify", "nobody")
+    assert result.exit_code == 3, result.output
+    assert went_on == [("python3 train.py --notify", 1, "zh-CN")]
+    assert json.loads(os.environ["YOLOSCOPE_ARGUMENTS"]) == {"workers": 4}
+
+
 def _readable(files: Any) -> list[Path]:
     return [path for path in files if os.access(path, os.R_OK) and path.exists()]
 
@@ -156,6 +203,22 @@ def test_a_script_is_probed_and_nothing_is_left(place: Path, version: str) -> No
     assert first["batches"] > 4
     assert told["forecast"]["low"] < told["forecast"]["high"]
     assert kept.read_bytes() == before
+
+
+@pytest.mark.train
+@pytest.mark.slow
+def test_a_training_without_the_hooks_is_ended_before_it_trains(place: Path) -> None:
+    """A shell script replaces PYTHONPATH: nothing of the user's is touched, and the remedy is told."""
+    earlier = place / "runs" / "test" / "results.csv"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("of an earlier run")
+    path = environment(place)["PYTHONPATH"]
+    file = place / "train.sh"
+    file.write_text(f"export PYTHONPATH={path}\n{shlex.join(script(place, arguments={'exist_ok': True}))}\n")
+    done = tune_really(place, ["--", "bash", str(file)])
+    assert done.returncode == 2, done.stderr
+    assert "trains without the hooks: PYTHONPATH is replaced on the way to it" in done.stderr
+    assert f"export PYTHONPATH={path}:$PYTHONPATH" in done.stderr
 
 
 @pytest.mark.train

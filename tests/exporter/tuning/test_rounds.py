@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import pytest
@@ -75,7 +75,7 @@ def test_what_keeps_no_optimisation_is_said() -> None:
     found, beside, notes = larger(Card(Setting(), probes=1), _quiet, _on_a_card(24.0, nbs="16"), Setting())
     assert found == Setting(batch=32)
     assert beside == {}
-    assert "an optimizer step takes other images than now" in notes[1]
+    assert "an optimizer step takes other images than now" in notes[-1]
 
 
 def test_a_card_that_is_full_is_probed_with_less() -> None:
@@ -85,6 +85,26 @@ def test_a_card_that_is_full_is_probed_with_less() -> None:
     assert [trial.setting.batch for trial in card.trials] == [None, 8]
     assert found is None
     assert notes[1] == "--batch: no other batch trains faster"
+
+
+@pytest.mark.parametrize(
+    ("probes", "said"),
+    [
+        (0, ["--batch: the time was over before batch=8 was tried: raise --budget"]),
+        (1, ["--batch: no other batch trains faster"]),
+    ],
+)
+def test_a_batch_that_was_not_tried_is_not_judged(probes: int, said: list[str]) -> None:
+    """The time was over: that is said, and of what was tried the speed."""
+    _, _, notes = larger(Card(Setting(), probes=probes), _quiet, _on_a_card(9.0), Setting())
+    assert notes[1:] == said
+
+
+def test_the_largest_that_was_not_tried_is_said() -> None:
+    """Twice the batch was, and is faster."""
+    found, _, notes = larger(Card(Setting(), probes=1), _quiet, _on_a_card(24.0), Setting())
+    assert found == Setting(batch=32)
+    assert notes[1:] == ["--batch: the time was over before batch=64 was tried: raise --budget"]
 
 
 def test_without_a_card_nothing_is_predicted() -> None:
@@ -107,6 +127,7 @@ class Machine:
     notes: tuple[str, ...] = ("a note",)
     environ: dict[str, str] = field(default_factory=dict)
     facts: Facts | None = None
+    card: float = 0.0
 
     def affords(self, probes: int = 1) -> bool:
         """Whether there is time for as many."""
@@ -118,7 +139,11 @@ class Machine:
         workers = self.workers if setting.workers is None else setting.workers
         rate = min(25.0 * workers, 100.0)
         costs = Costs(16, 16 / rate, 0.16, 0.64, 0.1, workers, 0.0, 8.0, 8.0, 0.01)
-        self.facts = self.facts or Facts(_of_a_node(workers), 1000.0)
+        s = _of_a_node(workers)
+        if self.card:
+            s = replace(s, numbers={**s.numbers, **_on_a_card(self.card).numbers})
+            self.peaks[setting.batch or 16] = 2 * GIB + (setting.batch or 16) * GIB / 4
+        self.facts = self.facts or Facts(s, 1000.0)
         trial = Trial(setting, why, Speed(rate, 0.02, 1 - rate / 100, 50, 5.0), costs, workers=workers)
         self.trials.append(trial)
         return trial
@@ -170,6 +195,14 @@ def test_what_there_was_no_time_for_is_said(probes: int, tried: int) -> None:
     if probes == 1:
         assert result.best == Setting()
         assert "the time was over before workers=" in result.notes[-1]
+
+
+@pytest.mark.parametrize(("card", "batches"), [(24.0, [32, 64]), (0.0, [])])
+def test_the_time_for_two_batches_is_kept_back(card: float, batches: list[int]) -> None:
+    """Where batches were asked for and memory can be predicted."""
+    result = tuned(Machine(workers=1, probes=5, card=card), _quiet, batch=True, changes=False)
+    assert [trial.setting.batch for trial in result.trials if trial.setting.batch] == batches
+    assert not [note for note in result.notes if note.startswith("--batch: the time was over")]
 
 
 def test_another_batch_is_only_told_unless_changes_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,39 @@ def test_broken_hooks(world: dict[str, str], tmp_path: Path) -> None:
     assert python(world, LIST) == "['on_train_start'] ['builtins']"
 
 
+PROBE = {"YOLOSCOPE_PROBE": '{"folder": "/nowhere", "deadline": 0, "seconds": 0}'}
+TRAINER = "import ultralytics.engine.trainer; print('it trains')"
+
+
+#: Another version waits already, from a .pth file: what those execute comes before sitecustomize.
+OLDER = """
+import importlib.util, sys
+class _YoloscopeWatcher:
+    def find_spec(self, name, path=None, target=None):
+        return None
+others = [finder for finder in sys.meta_path if not type(finder).__name__.startswith("_Yoloscope")]
+sys.meta_path[:] = [_YoloscopeWatcher(), *others]
+spec = importlib.util.spec_from_file_location("ours", sys.modules["sitecustomize"].__file__)
+ours = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ours)
+ours.activate()
+"""
+
+
+@pytest.mark.parametrize("before", ["", OLDER])
+def test_hooks_that_know_no_probes(world: dict[str, str], tmp_path: Path, before: str) -> None:
+    """The training ends in one line that says so; where no probe was asked for, it goes on."""
+    for file in ("ultralytics/engine/trainer.py", "yoloscope_hooks/__init__.py"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).touch()
+    command = [sys.executable, "-c", before + TRAINER]
+    done = subprocess.run(command, env=world | PROBE, check=False, text=True, capture_output=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("yoloscope: this training cannot be made a probe: the yoloscope in ")
+    assert python(world, before + TRAINER) == "it trains"
+
+
 def test_not_installed(world: dict[str, str]) -> None:
     """An interpreter that does not have yoloscope gets it from where `run` was started; nothing else comes along."""
     environ = world | {"PYTHONNOUSERSITE": "1"}

@@ -17,9 +17,15 @@ from yoloscope_record.probes import WITHOUT_DISK_CACHE
 @pytest.fixture
 def probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a probe that has a minute left."""
-    monkeypatch.setenv("YOLOSCOPE_PROBE", json.dumps({"folder": str(tmp_path), "deadline": time.monotonic() + 60}))
+    monkeypatch.setattr(probing, "_BEGUN", time.monotonic())
+    monkeypatch.setenv("YOLOSCOPE_PROBE", settings(str(tmp_path), 60))
     monkeypatch.setattr("signal.alarm", ALARMS.append)
     return tmp_path
+
+
+def settings(folder: str, left: float, seconds: float = 600) -> str:
+    """What the environment of a probe says: its deadline on the clock of the node that tunes, and seconds."""
+    return json.dumps({"folder": folder, "deadline": time.monotonic() + left, "seconds": seconds})
 
 
 #: Seconds after which the process would be killed, had each test not taken its alarm away.
@@ -115,7 +121,19 @@ def test_it_ends_by_itself_after_the_deadline(probed: Path, monkeypatch: pytest.
     probing.on_train_batch_end(None)
     monkeypatch.setenv("YOLOSCOPE_PROBE", "nonsense")
     probing.on_train_batch_end(None)
-    monkeypatch.setenv("YOLOSCOPE_PROBE", json.dumps({"folder": "", "deadline": time.monotonic() - 1}))
+    monkeypatch.setenv("YOLOSCOPE_PROBE", settings("", -1))
+    with pytest.raises(SystemExit):
+        probing.on_train_batch_end(None)
+
+
+def test_it_ends_on_a_node_whose_clock_is_far_behind(probed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the deadline is days away: the seconds that were left count."""
+    monkeypatch.setenv("YOLOSCOPE_PROBE", settings(str(probed), left=1e6, seconds=90))
+    ALARMS.clear()
+    probing.watch_trainer(engine())
+    assert ALARMS in ([91], [92])
+    probing.on_train_batch_end(None)
+    monkeypatch.setattr(probing, "_BEGUN", time.monotonic() - 91)
     with pytest.raises(SystemExit):
         probing.on_train_batch_end(None)
 

@@ -1,8 +1,8 @@
 """Python imports this at start-up when its folder is on PYTHONPATH: it waits for Ultralytics, and does nothing else.
 
 It also runs in every other Python process below `yoloscope run` (launchers, loader workers, shells' helpers), so it
-imports nothing but `sys` and `os`, and lets nothing be raised. The user's own `sitecustomize`, hidden by this one, is
-executed first.
+imports nothing but `sys` and `os`, and lets nothing be raised (but for a training that cannot be made a probe as it was
+asked to be). The user's own `sitecustomize`, hidden by this one, is executed first.
 """
 
 # ruff: noqa: ARG002, PTH100, PTH120 - finders have a fixed signature; pathlib costs more than this whole file may
@@ -77,17 +77,20 @@ def _call(module_name: str, function: str, module: Any) -> None:
         __import__(module_name)
         getattr(sys.modules[module_name], function)(module)
     except Exception as error:
+        if os.environ.get("YOLOSCOPE_PROBE"):  # as a real training it would write into the user's folders
+            raise SystemExit(
+                f"yoloscope: this training cannot be made a probe: the yoloscope in {sys.prefix} does not fit the one "
+                f"that tunes: install the same there ({error!r})"
+            ) from error
         if os.environ.get("YOLOSCOPE_DEBUG"):
             sys.stderr.write(f"yoloscope: not active: {error!r}\n")
 
 
 def install() -> None:
-    """Start waiting. Harmless when called twice."""
-    if not any(
-        type(finder).__name__ == _YoloscopeWatcher.__name__ for finder in sys.meta_path
-    ):  # or two would ask each other
-        sys.meta_path.insert(0, _YoloscopeWatcher())
-        sys.meta_path.append(_YoloscopeFallback())
+    """Start waiting, in place of whoever waits already, as of another version: two would ask each other."""
+    ours = {_YoloscopeWatcher.__name__, _YoloscopeFallback.__name__}
+    others = [finder for finder in sys.meta_path if type(finder).__name__ not in ours]
+    sys.meta_path[:] = [_YoloscopeWatcher(), *others, _YoloscopeFallback()]
 
 
 def _run_hidden() -> None:
