@@ -256,13 +256,14 @@ def test_the_energy_of_a_run_is_that_of_its_gpus() -> None:
 
 
 def test_a_record_that_was_dead_before_is_charged_nothing() -> None:
-    """An exporter that starts while it is shown: what the GPU drew then was another's."""
+    """An exporter that is shown it later: what the GPU drew then was another's."""
     watching, dead = Live(), replace(STARVED, stop=50, end="killed", after=120.0)
     seen = 0
     for time, samples in moments(dead, 1.0):
-        if any(s.metric is catalog.TRAIN_STATE and s.labels[2] == "killed" and s.value for s in samples):
-            watching.feed(time, [*samples, Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("0",), 100.0 * time)])
-            seen += 1
+        is_dead = any(s.metric is catalog.TRAIN_STATE and s.labels[2] == "killed" and s.value for s in samples)
+        shown = samples if is_dead else []
+        watching.feed(time, [*shown, Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("0",), 100.0 * time)])
+        seen += is_dead
     assert seen > 60
     assert [one.state for one in watching.diagnoses] == ["killed"]
     assert not energy(watching.diagnoses)
