@@ -39,7 +39,8 @@ def shown(plan: Plan, events: tuple[Event, ...] = (), width: int = 80, *, colour
 
 def test_colours_are_those_of_the_dashboards() -> None:
     """The verdict's severity and the phase that waits, as a terminal of 24 bits draws them."""
-    Style.parse.cache_clear()  # a style keeps the codes of the first terminal that drew it
+    for cached in (Style.parse, Style._add):  # a style keeps the codes of the first terminal that drew it
+        cached.cache_clear()
     text = shown(PLAN, coloured=True)
     for colour in (colours.VERDICTS["loader_workers"], colours.PHASES["data_wait"], colours.PHASES["forward"]):
         red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
