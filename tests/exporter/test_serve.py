@@ -129,6 +129,7 @@ def test_restart_loses_no_count() -> None:
             wait_for(lambda: series(url).get(batches, 0) > 3)
             before = series(url)[batches]
         with exporter() as (_, url):
+            wait_for(lambda: batches in series(url))
             assert series(url)[batches] > before
 
 
