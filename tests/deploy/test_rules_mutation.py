@@ -86,6 +86,7 @@ def _worlds(category: str) -> list[World]:
     return [fault.world() for fault in FAULTS if names & {raised.split("/")[0] for raised in fault.raises}]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("category", CATEGORIES, ids=lambda category: category.name)
 def test_a_turned_comparison_is_noticed(tmp_path: Path, category: Category) -> None:
     """No alert of the category can have its directions or its patience wrong without a fault scenario that fails."""
