@@ -88,6 +88,7 @@ SHOWN_ANEW = {
     "fabric-loses-bandwidth",
     "nearly-too-hot-without-a-limit",
     "shared-memory-of-a-container-fills",
+    "sram-fails",
 }
 
 
