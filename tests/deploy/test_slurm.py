@@ -459,14 +459,20 @@ def _slurm(base: Path, node: Node) -> Iterator[dict[str, str]]:
         yield environment
 
 
+def place_of_slurm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all users may enter, where Slurm is installed."""
+    for name in ("slurmctld", "slurmd", "munged", "srun", "sbatch"):
+        require_binary(name)
+    base = tmp_path_factory.mktemp("slurm")
+    base.chmod(0o755)
+    return base
+
+
 @pytest.mark.slow
 @needs_root
 def test_under_a_real_slurm(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A real slurmd runs the scripts around a job: directory and target are there before it, the job learns of them."""
-    for name in ("slurmctld", "slurmd", "munged", "srun"):
-        require_binary(name)
-    base = tmp_path_factory.mktemp("slurm")
-    base.chmod(0o755)
+    base = place_of_slurm(tmp_path_factory)
     node = Node(base, YOLOSCOPE_REMOVE_TARGET="yes")
     target = node.targets / "exporter-node1.yml"
     shown = f'echo "$YOLOSCOPE_DIR"; stat -c %a "{node.records}"; cat "{target}"'
@@ -556,10 +562,7 @@ class Jobs:
 @needs_root
 def test_ends_of_jobs_are_told_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
     """`scancel`, a preemption after which the job comes again, and the end of the job's time, by a real slurmctld."""
-    for name in ("slurmctld", "slurmd", "munged", "sbatch"):
-        require_binary(name)
-    base = tmp_path_factory.mktemp("slurm")
-    base.chmod(0o755)
+    base = place_of_slurm(tmp_path_factory)
     node = Node(base)
     with _slurm(base, node) as environment:
         jobs = Jobs(base, node, environment)

@@ -17,6 +17,7 @@ from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_exporter.service.signals import handled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,13 +68,8 @@ def record(file: Path, exporter: str | None, interval: float, duration: float | 
 def _stopping() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set, so that an append is never cut in two."""
     stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
-    try:
+    with handled((signal.SIGINT, signal.SIGTERM), lambda *_: stop.set()):
         yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _open(file: Path) -> Writer:

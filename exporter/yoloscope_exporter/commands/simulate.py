@@ -271,10 +271,8 @@ def _announced(path: Path, groups: list[dict[str, Any]]) -> Iterator[None]:
 
 
 def _write_targets(path: Path, groups: list[dict[str, Any]]) -> None:
-    """Write and rename, so that Prometheus never reads half a file."""
-    temporary = path.with_name(f".{path.name}.new")
+    """In one step, so that Prometheus never reads half a file."""
     try:
-        temporary.write_text(json.dumps(groups, indent=1), encoding="utf-8")
-        temporary.replace(path)
+        write(path, [json.dumps(groups, indent=1)])
     except OSError as error:
         raise click.BadParameter(f"cannot write {path}: {error.strerror}", param_hint="--targets") from error

@@ -181,7 +181,7 @@ class Live:
         said, self._said = self._said, {}
         for told in self.diagnoses:
             for verdict in told.verdicts:
-                key, new = (told.run, told.rank, verdict.name), _said(verdict, now)
+                key, new = (told.run, told.rank, verdict.name), _texts(verdict, now)
                 known = said.get(key)
                 holds = known and known.why[:1] == new.why[:1] and now - known.since < FIX_SECONDS
                 self._said[key] = known if known and holds else new
@@ -219,7 +219,7 @@ class Live:
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
 
 
-def _said(verdict: Verdict, now: float) -> _Said:
+def _texts(verdict: Verdict, now: float) -> _Said:
     return _Said(now, in_labels(verdict.fix), _explained(verdict) if verdict.name in DEAD else ())
 
 

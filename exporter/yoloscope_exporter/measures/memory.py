@@ -139,6 +139,7 @@ _ROOM_OF_CGROUP: Final = (
 _GROWN_LATER: Final = _HOST_GROWN.where(_PAST_FIRST_EPOCH, RANK).total("sum", TARGET)
 #: Of what is used without the page cache: all that the cgroup's processes keep, and what they put into tmpfs.
 _CGROUP_GROWN: Final = _steady(_edges("min", catalog.CGROUP_MEMORY_USED_BYTES, RUN_ON_NODE))
+_CGROUP_LEFT: Final = _ROOM_OF_CGROUP / (_CGROUP_GROWN / _BETWEEN)
 #: Runs in set-up, which reads the data set.
 SETS_UP: Final = last(catalog.TRAIN_STATE, state="setup").compared("==", 1)
 
@@ -305,7 +306,7 @@ CGROUP_SECONDS_LEFT: Final = Measure(
     title_zh="达到内存上限的剩余时间",
     help="Time until a run's cgroup is at its memory limit if the steady growth of what it uses goes on.",
     help_zh="按任务 cgroup 内存用量的持续增长，达到内存上限前的剩余时间。",
-    formula=(_ROOM_OF_CGROUP / (_CGROUP_GROWN / _BETWEEN)).total("min"),
+    formula=_CGROUP_LEFT.total("min"),
     of=RUN_ON_NODE,
     thresholds=("memory_ahead",),
 )
@@ -315,10 +316,7 @@ CGROUP_FIRST_SECONDS_LEFT: Final = Measure(
     title_zh="首个 epoch 内达到内存上限的剩余时间",
     help="The same of the run's first epoch, once buffers are full; absent where memory lasts for it.",
     help_zh="同上，针对该训练任务的首个 epoch（缓冲填满之后）；内存足够完成该 epoch 时不出现。",
-    formula=_within(
-        _ROOM_OF_CGROUP / (_CGROUP_GROWN / _BETWEEN),
-        _FIRST_EPOCH_ENDS_IN.where(_WARM, RANK).total("max", RUN_ON_NODE),
-    ).total("min"),
+    formula=_within(_CGROUP_LEFT, _FIRST_EPOCH_ENDS_IN.where(_WARM, RANK).total("max", RUN_ON_NODE)).total("min"),
     of=RUN_ON_NODE,
 )
 HOST_USED: Final = Measure(

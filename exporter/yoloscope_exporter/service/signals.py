@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 
 #: What asks a command to end.
@@ -25,29 +25,32 @@ def blocked(signals: Collection[signal.Signals]) -> Iterator[set[int]]:
 
 
 @contextmanager
+def handled(signals: Collection[signal.Signals], handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Call `handler` for `signals` until the block is left; only in the main thread."""
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
 def interruptible() -> Iterator[None]:
     """All of INTERRUPTS unwind the stack like Ctrl-C, so that every child is ended."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
-    try:
+    with handled(INTERRUPTS, interrupt):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
     """INTERRUPTS wait until the block is left. A process that is started in it does not inherit that."""
     noted: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in INTERRUPTS}
-    try:
+    with handled(INTERRUPTS, lambda number, _: noted.append(number)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     for late in dict.fromkeys(noted):
         signal.raise_signal(late)
