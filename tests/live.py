@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -24,7 +26,7 @@ import urllib.request
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+Process = TypeVar("Process", bound="subprocess.Popen[Any]")
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 
 
@@ -45,6 +48,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def killed_with_its_group(process: Process) -> Iterator[Process]:
+    """A process that leads a session, until the block is left: then it and all below it are killed."""
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(condition: Callable[[], Any], *, timeout: float = 30, every: float = 0.2, what: str = "") -> Any:

@@ -141,17 +141,7 @@ while True:
 """
 
 
-@contextmanager
-def bare(answer: bytes, directory: Path) -> Iterator[Target]:
-    """The least that a scrape of so many bytes takes on this machine."""
-    file = directory / "answer"
-    file.write_bytes(answer)
-    with child([sys.executable, "-c", BARE, str(file)]) as process:
-        assert process.stdout is not None
-        yield Target("bare", process.pid, "127.0.0.1", int(process.stdout.readline()))
-
-
-#: The libraries' part: the same bytes from memory by Starlette on uvicorn with httptools, and nothing of ours.
+#: The libraries' part: the same bytes by Starlette on uvicorn with httptools, and nothing of ours.
 LIBRARIES = """
 import socket, sys, uvicorn
 from starlette.applications import Starlette
@@ -169,13 +159,13 @@ uvicorn.Server(config).run([listening])
 
 
 @contextmanager
-def libraries(body: bytes, directory: Path) -> Iterator[Target]:
-    """What a scrape of so many bytes takes of Starlette and uvicorn alone."""
-    file = directory / "body"
-    file.write_bytes(body)
-    with child([sys.executable, "-c", LIBRARIES, str(file)]) as process:
+def sending(name: str, program: str, content: bytes, directory: Path) -> Iterator[Target]:
+    """A process of `program` that answers with `content` from memory, whatever is asked."""
+    file = directory / f"{len(content)}-bytes"
+    file.write_bytes(content)
+    with child([sys.executable, "-c", program, str(file)]) as process:
         assert process.stdout is not None
-        target = Target("Starlette and uvicorn", process.pid, "127.0.0.1", int(process.stdout.readline()))
+        target = Target(name, process.pid, "127.0.0.1", int(process.stdout.readline()))
         _await(target)
         yield target
 
@@ -373,7 +363,10 @@ def measure(cycles: int, count: int) -> list[str]:
             load = os.getloadavg()[0]
             print(f"{count} rounds of {WATCH_SECONDS} s ...", file=sys.stderr, flush=True)
             cpu = [share(ours) for _ in range(count)]
-            with bare(Client(ours, keep=False).ask(), root) as least, libraries(scrape(ours), root) as alone:
+            with (
+                sending("bare", BARE, Client(ours, keep=False).ask(), root) as least,
+                sending("Starlette and uvicorn", LIBRARIES, scrape(ours), root) as alone,
+            ):
                 clients = {
                     f"{target.name}, {kind}": Client(target, keep=kind == KEPT)
                     for target in (ours, theirs)

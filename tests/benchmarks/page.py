@@ -34,3 +34,17 @@ def write(section: str, page: Path = PAGE) -> None:
     else:
         sections.append(end)
     page.write_text("\n".join(part.rstrip("\n") + "\n" for part in (head, *sections)), encoding="utf-8")
+
+
+def between(document: str, mark: str, text: str) -> str:
+    """The document with `text`, which ends with a line, between the comments `mark` and `/mark`.
+
+    Raises:
+        ValueError: the document has no such comments.
+    """
+    begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+    before, found, rest = document.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"no {begin!r} and {end!r} in the document")
+    return f"{before}{begin}{text}{end}{after}"

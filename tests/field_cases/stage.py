@@ -31,7 +31,7 @@ from yoloscope_exporter.recordings.compression import unpacked
 
 from tests import training
 from tests.field_cases.cases import EVERY, Case
-from tests.live import free_port, get, wait_for
+from tests.live import free_port, get, killed_with_its_group, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def stage(name: str, case: Case, into: Path) -> Staged:
         )
         recorded = folder / f"{name}.om.gz"
         stop = stack.enter_context(_recorder(folder, recorded, 1.0 if case.seconds < LONG else 5.0))
-        began = _Clock()
+        began = Clock()
         for _ in range(case.neighbours):
             stack.enter_context(_running([sys.executable, "-c", _BUSY]))
         with _trainer(case, data, folder, name) as process:
@@ -122,12 +122,8 @@ def _trainer(case: Case, data: Path, folder: Path, name: str) -> Iterator[subpro
         name=name,
         **case.options,
     )
-    try:
+    with killed_with_its_group(process):
         yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _watch(case: Case, process: subprocess.Popen[str]) -> None:
@@ -158,10 +154,11 @@ def _is_worker(process: psutil.Process) -> bool:
     return False
 
 
-class _Clock:
+class Clock:
     """CPU seconds of the node against those of this process's children."""
 
     def __init__(self) -> None:
+        """Begin to count."""
         self._began, self._busy, self._own = time.monotonic(), _busy(), _reaped()
 
     def others(self, pid: int) -> float:

@@ -12,11 +12,8 @@ recording of it. The forecast is made from the first recording alone, the outcom
 
 from __future__ import annotations
 
-import argparse
-import json
-import re
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +22,17 @@ from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
 
-from tests import training
+from tests.benchmarks import page
 from tests.field_cases.cases import LONG, SLOW, STEP, Case
 from tests.field_cases.stage import stage
+from tests.forecast.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from yoloscope_exporter.diagnosis.forecast import Forecast
 
-RESULTS = Path(__file__).with_name("pairs.json")
-DOCUMENT = training.ROOT / "docs/benchmarks.md"
-_MARKS = "<!-- forecasts -->", "<!-- /forecasts -->"
+DOCUMENT = page.PAGE
 #: Of the outcomes, what an 80 % interval should hold.
 LEAST_COVERAGE, MOST_COVERAGE = 0.70, 0.90
 #: Forecasts of a gain this large or larger are promises; what delivers less than half of one is a broken one.
@@ -191,10 +187,12 @@ def run(name: str, pair: Pair, seconds: float) -> Outcome:
         return Outcome(expected.today, expected.low, expected.high, second.images_per_second, others)
 
 
+RESULTS = Results(PAIRS, Outcome, Path(__file__).with_name("pairs.json"), "forecasts")
+
+
 def known() -> dict[str, Outcome]:
-    """The pairs that were run, in the order of PAIRS."""
-    content = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    return {name: Outcome(**content[name]) for name in PAIRS if name in content}
+    """Those that were run."""
+    return RESULTS.known()
 
 
 def table(outcomes: Mapping[str, Outcome]) -> str:
@@ -224,30 +222,19 @@ def summary(outcomes: Iterable[Outcome]) -> str:
 
 def written(document: str, outcomes: Mapping[str, Outcome]) -> str:
     """The document with the table of today."""
-    begin, end = _MARKS
-    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{table(outcomes)}{end}", document, flags=re.DOTALL)
+    return page.between(document, RESULTS.mark, table(outcomes))
 
 
 def main() -> None:
-    """Run the pairs that were named, one after the other, and write what came of them."""
-    parser = argparse.ArgumentParser(description="Forecasts against outcomes, in real trainings.")
-    parser.add_argument("names", nargs="*", choices=[[], *PAIRS], metavar="NAME")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long each training is watched")
-    parser.add_argument("--most", type=float, default=9.0, help="drop a pair if others used more CPUs than that")
-    parser.add_argument("--table", action="store_true", help="only write the table")
-    arguments = parser.parse_args()
-    for name in () if arguments.table else arguments.names or PAIRS:
-        try:
-            outcome = run(name, PAIRS[name], arguments.seconds)
-        except ValueError as error:
-            print(error, flush=True)
-            continue
-        dropped = outcome.others > arguments.most
-        print(f"{name}: {outcome}{', dropped' * dropped}", flush=True)
-        if not dropped:
-            content = {key: asdict(one) for key, one in {**known(), name: outcome}.items()}
-            RESULTS.write_text(json.dumps(content, indent=1) + "\n")
-    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), known()), encoding="utf-8")
+    """Run the pairs that were named, and write what came of them."""
+    RESULTS.main(
+        "Forecasts against outcomes, in real trainings.",
+        lambda name, seconds: run(name, PAIRS[name], seconds),
+        str,
+        table,
+        seconds=60.0,
+        most=9.0,
+    )
 
 
 if __name__ == "__main__":

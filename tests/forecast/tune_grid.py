@@ -12,12 +12,8 @@ them is taken for a difference. `--most 0.5` drops such rigs.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
-import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,15 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import training
+from tests.benchmarks import page
 from tests.field_cases.cases import LONG, SLOW, STEP
-from tests.field_cases.stage import _Clock
+from tests.field_cases.stage import Clock
+from tests.forecast.results import Results
+from tests.live import killed_with_its_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-RESULTS = Path(__file__).with_name("tune_grid.json")
-DOCUMENT = training.ROOT / "docs/benchmarks.md"
-_MARKS = "<!-- tune -->", "<!-- /tune -->"
+DOCUMENT = page.PAGE
 #: What Ultralytics starts at most is one worker for each of this machine's CPUs.
 WORKERS, CACHES = (0, 1, 2), (False, "ram")
 BUDGET = 90.0
@@ -158,7 +155,7 @@ def run(name: str, rig: Rig, seconds: float) -> Outcome:
                 log = folder / f"{workers}-{cache}"
                 command = rig.command(data, folder / "runs", log, workers=workers, cache=cache)
                 with _running(command, folder) as process:
-                    clock = _Clock()
+                    clock = Clock()
                     grid[named(workers, cache)] = _measured(log, process, seconds)
                     others.append(clock.others(process.pid))
                 print(f"  {named(workers, cache)}: {grid[named(workers, cache)]:.3g} batches/s", flush=True)
@@ -192,11 +189,9 @@ def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[
             command, env=_environment(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        yield process
+        with killed_with_its_group(process):
+            yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
         time.sleep(0.5)  # the kernel takes the workers out of their group
 
 
@@ -226,10 +221,12 @@ def _tuned(command: Sequence[str], folder: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+RESULTS = Results(RIGS, Outcome, Path(__file__).with_name("tune_grid.json"), "tune")
+
+
 def known() -> dict[str, Outcome]:
-    """The rigs that were run, in the order of RIGS."""
-    content = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    return {name: Outcome(**content[name]) for name in RIGS if name in content}
+    """Those that were run."""
+    return RESULTS.known()
 
 
 def table(outcomes: Mapping[str, Outcome]) -> str:
@@ -252,32 +249,19 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
 
 def written(document: str, outcomes: Mapping[str, Outcome]) -> str:
     """The document with the table of today."""
-    begin, end = _MARKS
-    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{table(outcomes)}{end}", document, flags=re.DOTALL)
+    return page.between(document, RESULTS.mark, table(outcomes))
 
 
 def main() -> None:
-    """Run the rigs that were named, one after the other, and write what came of them."""
-    parser = argparse.ArgumentParser(description="yoloscope tune against the full grid, in real trainings.")
-    parser.add_argument("names", nargs="*", choices=[[], *RIGS], metavar="NAME")
-    parser.add_argument("--seconds", type=float, default=15.0, help="how long each training of the grid is timed")
-    parser.add_argument("--most", type=float, default=0.5, help="drop a rig if others used more CPUs than that")
-    parser.add_argument("--table", action="store_true", help="only write the table")
-    arguments = parser.parse_args()
-    for name in () if arguments.table else arguments.names or RIGS:
-        print(name, flush=True)
-        try:
-            outcome = run(name, RIGS[name], arguments.seconds)
-        except ValueError as error:
-            print(f"{name}: {error}", flush=True)
-            continue
-        dropped = outcome.others > arguments.most
-        said = f"{outcome.chosen}, {outcome.reached:.0%} of the best, {outcome.gain:.2f}x"
-        print(f"{name}: {said}, others used {outcome.others:.1f} CPUs{', dropped' * dropped}", flush=True)
-        if not dropped:
-            content = {key: asdict(one) for key, one in {**known(), name: outcome}.items()}
-            RESULTS.write_text(json.dumps(content, indent=1) + "\n")
-    DOCUMENT.write_text(written(DOCUMENT.read_text(encoding="utf-8"), known()), encoding="utf-8")
+    """Run the rigs that were named, and write what came of them."""
+    RESULTS.main(
+        "yoloscope tune against the full grid, in real trainings.",
+        lambda name, seconds: run(name, RIGS[name], seconds),
+        lambda one: f"{one.chosen}, {one.reached:.0%} of the best, {one.gain:.2f}x",
+        table,
+        seconds=15.0,
+        most=0.5,
+    )
 
 
 if __name__ == "__main__":

@@ -6,25 +6,24 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
 from yoloscope_exporter.recordings import reader
 
+from tests.benchmarks import page
 from tests.recordings import cases
 from tests.recordings.real import cases as real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
-DOCUMENT = Path(__file__).parents[2] / "docs/benchmarks.md"
+DOCUMENT = page.PAGE
 HEALTHY = "healthy"
-_MARKS = "<!-- accuracy -->", "<!-- /accuracy -->"
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,7 @@ def table(kinds: Mapping[str, list[Answer]]) -> str:
 
 def written(document: str, text: str) -> str:
     """The document with the table between its marks."""
-    pattern = re.compile(f"(?<={_MARKS[0]}\n).*?(?={_MARKS[1]})", re.DOTALL)
-    assert pattern.search(document), f"no {_MARKS[0]} in it"
-    return pattern.sub(lambda _: f"{text}\n", document)
+    return page.between(document, "accuracy", f"{text}\n")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.gpu import nvidia_smi
 from tests.gpu.kit import data
 from tests.gpu.kit.cases import CASES, MODELS, Case
-from tests.live import free_port, get, wait_for
+from tests.live import free_port, get, killed_with_its_group, wait_for
 from tests.training import ROOT, environment
 
 if TYPE_CHECKING:
@@ -104,12 +104,8 @@ class Kit:
             self.prepare()
         process = self._ready.pop(0)
         self.wait(process, "READY")
-        try:
+        with killed_with_its_group(process):
             yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
     def wait(self, process: subprocess.Popen[str], word: str) -> None:
         """Until it has said that word.
