@@ -20,27 +20,32 @@ def write(path: Path, texts: Iterable[str]) -> None:
         OSError: it cannot be written, or is there and not a regular file.
     """
     there = path.resolve()
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(there.stat().st_mode):
-            raise OSError(None, "not a regular file; leave the option out to print")
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=there.parent, prefix=f".{there.name}.", delete=False
-    ) as new:
-        try:
-            new.writelines(texts)
-            new.close()
-            Path(new.name).chmod(_mode(there))
-            Path(new.name).replace(there)
-        except BaseException:
-            Path(new.name).unlink(missing_ok=True)
-            raise
-
-
-def _mode(path: Path) -> int:
-    """Of the file that is there, else what any new file has."""
+    before = there.stat() if there.exists() else None
+    if before and not stat.S_ISREG(before.st_mode):
+        raise OSError(None, "not a regular file; leave the option out to print")
+    descriptor, name = tempfile.mkstemp(dir=there.parent, prefix=".yoloscope-")
+    new = Path(name)
     try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0o022)
-        os.umask(mask)
-        return 0o666 & ~mask
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
+            file.writelines(texts)
+        if before:
+            _give(new, before)
+        else:
+            new.chmod(0o666 & ~_umask())
+        new.replace(there)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _give(new: Path, before: os.stat_result) -> None:
+    """Let the new file be whose the old one was, as far as this user may, with its mode."""
+    with suppress(PermissionError, AttributeError):  # there is no chown on Windows
+        os.chown(new, before.st_uid, before.st_gid)
+    new.chmod(stat.S_IMODE(before.st_mode))
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

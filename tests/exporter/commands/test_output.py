@@ -28,6 +28,16 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [link, file]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
+def test_a_users_file_stays_the_users(tmp_path: Path) -> None:
+    """Whoever wrote it anew, with sudo for example; the longest name is no trouble."""
+    file = tmp_path / ("r" * 255)
+    file.write_text("old")
+    os.chown(file, 65534, 65534)
+    write(file, ["new"])
+    assert (file.read_text(), file.stat().st_uid, file.stat().st_gid) == ("new", 65534, 65534)
+
+
 def test_a_new_file_has_the_mode_of_any_other(tmp_path: Path) -> None:
     """As the umask says."""
     write(tmp_path / "a", ["a"])
