@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.client import exporter
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.commands import output
-from yoloscope_exporter.diagnosis.engine import TRAINING
+from yoloscope_exporter.diagnosis.engine import ALIVE
 from yoloscope_exporter.diagnosis.whole_run import energy
 from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import ending, results
@@ -59,7 +59,7 @@ def seen_by(url: str, runs: Sequence[Run], until: float = 0.0) -> tuple[Diagnosi
             found = tuple(one for one in exporter.diagnoses(url, ANSWER_SECONDS) if one.run in names)
         except SourceError:
             return ()
-        told = {one.run for one in found if one.state not in (*TRAINING, "setup")}
+        told = {one.run for one in found if one.state not in ALIVE}
         known = {one.run for one in found}  # of earlier ones it may know no more; it may see none of them at all
         if not known or (last in told and told == known) or time.monotonic() >= until:
             return found

@@ -23,6 +23,8 @@ WINDOW, HISTORY = 60.0, 1800.0
 #: Of the window: how often it is judged, how long a condition must hold to enter, how long be gone to leave.
 STEP_SHARE, ENTER_SHARE, LEAVE_SHARE = 1 / 12, 1 / 6, 1 / 3
 TRAINING = ("train", "validate", "checkpoint")
+#: States of a rank that has not ended.
+ALIVE = ("setup", *TRAINING)
 
 Key = tuple[str, str]  # run, rank
 

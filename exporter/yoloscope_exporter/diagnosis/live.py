@@ -11,6 +11,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import causes, signals
 from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
 from yoloscope_exporter.diagnosis.engine import (
+    ALIVE,
     ENTER_SHARE,
     HISTORY,
     LEAVE_SHARE,
@@ -68,6 +69,10 @@ class _Said(NamedTuple):
     why: tuple[str, ...] = ()
     """Cause, evidence and the cause in Chinese."""
 
+    def holds(self, verdict: Verdict, now: float) -> bool:
+        """Whether it still is what is to be said, in these words or in others that mean the same."""
+        return now - self.since < FIX_SECONDS and (not self.why or self.why[0] == _shortened(verdict.cause))
+
 
 @dataclass
 class Live:
@@ -121,7 +126,7 @@ class Live:
         """Whether a rank has ended that was last judged alive: that is worth a judgement at once."""
         ups = self.short.series.get(catalog.TRAIN_UP.name, {})
         gone = {labels for labels, series in ups.items() if series.values and not series.values[-1]}
-        return any((told.run, told.rank) in gone and told.state in (*TRAINING, "setup") for told in self.diagnoses)
+        return any((told.run, told.rank) in gone and told.state in ALIVE for told in self.diagnoses)
 
     def _take(self, now: float, samples: list[catalog.Sample]) -> None:
         if self.short.last > 0:
@@ -181,10 +186,9 @@ class Live:
         said, self._said = self._said, {}
         for told in self.diagnoses:
             for verdict in told.verdicts:
-                key, new = (told.run, told.rank, verdict.name), _texts(verdict, now)
+                key = (told.run, told.rank, verdict.name)
                 known = said.get(key)
-                holds = known and known.why[:1] == new.why[:1] and now - known.since < FIX_SECONDS
-                self._said[key] = known if known and holds else new
+                self._said[key] = known if known and known.holds(verdict, now) else _texts(verdict, now)
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}

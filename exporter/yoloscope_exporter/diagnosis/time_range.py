@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import causes, rules, signals, units
 from yoloscope_exporter.diagnosis.engine import (
+    ALIVE,
     ENTER_SHARE,
     HISTORY,
     LEAVE_SHARE,
@@ -154,7 +155,7 @@ def _moments(times: Sequence[float], step: float) -> Iterator[float]:
 
 def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, step: float) -> None:
     history.last = s
-    if s.up and (s.state in (*TRAINING, "setup") or not s.run):
+    if s.up and (s.state in ALIVE or not s.run):
         history.lived, history.until = True, now
     if s.up and (s.state in TRAINING or not s.run):
         history.trained += step

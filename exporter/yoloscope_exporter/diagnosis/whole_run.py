@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
-from yoloscope_exporter.diagnosis.engine import TRAINING, Diagnosis, Key, Verdict, worst_first
+from yoloscope_exporter.diagnosis.engine import ALIVE, TRAINING, Diagnosis, Key, Verdict, worst_first
 from yoloscope_exporter.diagnosis.time_range import counts
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class WholeRuns:
 
     def note(self, diagnosis: Diagnosis, window: Window) -> None:
         """Take in what holds at the end of a window that begins where the one before ended."""
-        key, lives = (diagnosis.run, diagnosis.rank), diagnosis.state in (*TRAINING, "setup")
+        key, lives = (diagnosis.run, diagnosis.rank), diagnosis.state in ALIVE
         rank = self._ranks.get(key)
         if rank is None or (lives and not rank.lived):  # the first look, or another run under the same name
             rank = self._ranks[key] = _Rank(lives)
