@@ -26,6 +26,7 @@ ABSENT = {
     r"train_device_info|train_cuda_|instance_run:yoloscope_gpu": "the trainings run on the CPU",
     r"wasted_gpu": "without a GPU none is wasted",
     r"gpu_xid": "no GPU had an error",
+    r"gpu_recovery_action|gpu_fabric_fault": "the driver of these GPUs does not tell it",
     r"gpu_retired_pages": "this kind of GPU remaps rows instead of retiring pages",
     r"ALERTS": "nothing has been wrong for long enough",
     r"backward_exposed|backward_local": "each training is a single process",

@@ -61,10 +61,16 @@ def _fault(path: str, hooks: str) -> str | None:
         return "PYTHONPATH is emptied on the way to it; keep it"
     parts = path.split(os.pathsep)
     if hooks not in parts:
-        return f"PYTHONPATH is replaced on the way to it; prepend to it instead: export PYTHONPATH={path}:$PYTHONPATH"
+        return f"PYTHONPATH is replaced on the way to it; prepend to it instead: {_export(path, '$PYTHONPATH')}"
     before = filter(None, parts[: parts.index(hooks)])
     hiding = next((part for part in before if (Path(part) / "sitecustomize.py").exists()), None)
-    return hiding and f"{hiding}/sitecustomize.py hides theirs; append it: export PYTHONPATH=$PYTHONPATH:{hiding}"
+    return hiding and f"{hiding}/sitecustomize.py hides theirs; append it: {_export('$PYTHONPATH', hiding)}"
+
+
+def _export(*parts: str) -> str:
+    """The line of a shell script: in double quotes, where folders with a blank stay one word."""
+    joined = os.pathsep.join(parts)
+    return f'export PYTHONPATH="{joined}"' if " " in joined else f"export PYTHONPATH={joined}"
 
 
 def _below(pid: int) -> Iterator[int]:

@@ -214,11 +214,11 @@ def test_a_training_without_the_hooks_is_ended_before_it_trains(place: Path) -> 
     earlier.write_text("of an earlier run")
     path = environment(place)["PYTHONPATH"]
     file = place / "train.sh"
-    file.write_text(f"export PYTHONPATH={path}\n{shlex.join(script(place, arguments={'exist_ok': True}))}\n")
+    file.write_text(f'export PYTHONPATH="{path}"\n{shlex.join(script(place, arguments={"exist_ok": True}))}\n')
     done = tune_really(place, ["--", "bash", str(file)])
     assert done.returncode == 2, done.stderr
     assert "trains without the hooks: PYTHONPATH is replaced on the way to it" in done.stderr
-    assert f"export PYTHONPATH={path}:$PYTHONPATH" in done.stderr
+    assert f"{path}:$PYTHONPATH" in done.stderr
 
 
 @pytest.mark.train

@@ -33,6 +33,7 @@ time.sleep(1000)
         (["python", "train.py"], {"PYTHONPATH": f"/proj/lib:{HOOKS}:/mine"}, None),
         (["/usr/bin/python3", "-uE", "train.py"], {}, "-uE keeps them out"),
         (["python", "train.py"], {"PYTHONPATH": "/proj/lib"}, "export PYTHONPATH=/proj/lib:$PYTHONPATH"),
+        (["python", "train.py"], {"PYTHONPATH": "/my proj"}, 'export PYTHONPATH="/my proj:$PYTHONPATH"'),
         (["python", "train.py"], {"PYTHONPATH": ""}, "PYTHONPATH is emptied on the way to it; keep it"),
         (["python", "train.py"], {"YOLOSCOPE": "off"}, "YOLOSCOPE=off is set on the way to it"),
         (["python", "train.py"], {"YOLOSCOPE_PROBE": ""}, "its environment is not the one it was started with"),
