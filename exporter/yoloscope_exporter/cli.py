@@ -5,6 +5,8 @@ Completion in the shell: `eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"` i
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloscope_exporter import __version__
+from yoloscope_exporter.commands import spoken
+from yoloscope_exporter.language import say, speaking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 #: Name of a command -> 'module:function' in `commands/`, imported when it is asked for, so that `run` starts at once.
 COMMANDS = {
@@ -46,8 +50,8 @@ def _one_line() -> Iterator[None]:
         raise
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if context else ""
-        raise _UserError(" ".join(error.format_message().split()).rstrip(".") + hint) from error
+        hint = say(" (see {command} --help)", command=context.command_path) if context else ""
+        raise _UserError(" ".join(spoken.told(error).split()).rstrip(".") + hint) from error
 
 
 class Commands(click.Group):
@@ -63,7 +67,24 @@ class Commands(click.Group):
             return None
         module, function = COMMANDS[cmd_name].split(":")
         command: click.Command = getattr(import_module(f"yoloscope_exporter.commands.{module}"), function)
-        return command
+        return spoken.localized(spoken.with_language(command))
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's
+        """Speak the language that is asked for, and be the command line."""
+        words = list(sys.argv[1:] if args is None else args)
+        with speaking(spoken.chosen(words, os.environ)):
+            return super().main(words, *rest, **extra)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> click.Context:
+        """The context of the command line in that language."""
+        here = spoken.localized(self)
+        return super(Commands, here).make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the group's own options."""
@@ -89,6 +110,10 @@ def main() -> None:
       yoloscope run -- yolo detect train data=coco8.yaml    run a training command with monitoring
       yoloscope serve                                       the exporter, http://127.0.0.1:9911/metrics
     """  # noqa: D301 - click reads the backslash
+
+
+main.params.append(spoken.option())
+spoken.teach_click()
 
 
 if __name__ == "__main__":

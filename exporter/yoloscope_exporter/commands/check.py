@@ -15,6 +15,7 @@ from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
 from yoloscope_exporter.config import Config, ReloadableCommand, settings
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
@@ -55,7 +56,11 @@ def check(config: Config) -> None:
 
 def findings(config: Config) -> Iterator[Finding]:
     """All findings, each as soon as it is known."""
-    yield Finding(OK, "configuration", f"collectors {', '.join(n for n in collectors.names() if n in config.modules)}")
+    yield Finding(
+        OK,
+        "configuration",
+        say("collectors {names}", names=", ".join(n for n in collectors.names() if n in config.modules)),
+    )
     yield from _web(config)
     yield _address(config)
     yield _records(config)
@@ -68,9 +73,11 @@ def _web(config: Config) -> Iterator[Finding]:
         try:
             file = WebConfigFile(config.web_config_file)
         except WebConfigError as error:
-            yield Finding(FAIL, "web configuration", str(error))
+            yield Finding(FAIL, say("web configuration"), say(reason(error)))
         else:
-            yield Finding(OK, "web configuration", f"{config.web_config_file}, {'TLS' if file.context else 'no TLS'}")
+            yield Finding(
+                OK, say("web configuration"), f"{config.web_config_file}, {'TLS' if file.context else say('no TLS')}"
+            )
 
 
 def _address(config: Config) -> Finding:
@@ -79,9 +86,13 @@ def _address(config: Config) -> Finding:
         release(bound(address))
     except OSError as error:
         if _answers(f"{address.url()}/-/healthy"):
-            return Finding(NOTE, "address", f"{address}: an exporter is running there")
-        return Finding(FAIL, "address", f"{address}: {error.strerror or error}; choose another, or port 0")
-    return Finding(OK, "address", f"{address} is free")
+            return Finding(NOTE, "address", say("{address}: an exporter is running there", address=address))
+        return Finding(
+            FAIL,
+            "address",
+            say("{address}: {error}; choose another, or port 0", address=address, error=reason(error)),
+        )
+    return Finding(OK, "address", say("{address} is free", address=address))
 
 
 def _answers(url: str) -> bool:
@@ -95,12 +106,16 @@ def _answers(url: str) -> bool:
 def _records(config: Config) -> Finding:
     path = config.path_records
     if not path.exists():
-        return Finding(NOTE, "records", f"{path} does not exist yet; the first run creates it")
+        return Finding(NOTE, "records", say("{path} does not exist yet; the first run creates it", path=path))
     if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
-        return Finding(FAIL, "records", f"{path} is not a readable directory; set YOLOSCOPE_DIR for both sides")
+        return Finding(
+            FAIL, "records", say("{path} is not a readable directory; set YOLOSCOPE_DIR for both sides", path=path)
+        )
     if not os.access(path, os.W_OK):
         return Finding(
-            NOTE, "records", f"{path} can be read but not written: fine for the exporter, not for a training"
+            NOTE,
+            "records",
+            say("{path} can be read but not written: fine for the exporter, not for a training", path=path),
         )
     return Finding(OK, "records", str(path))
 
@@ -110,7 +125,10 @@ def _training() -> Finding:
     found = {name: _version(name) for name in ("ultralytics", "torch")}
     missing = [name for name, number in found.items() if not number]
     if missing:
-        text = f"no {' and no '.join(missing)} in this environment; fine if the training has an environment of its own"
+        text = say(
+            "not in this environment: {missing}; fine if the training has an environment of its own",
+            missing=", ".join(missing),
+        )
         return Finding(NOTE, "training", text)
     return Finding(OK, "training", ", ".join(f"{name} {number}" for name, number in found.items()))
 
@@ -128,25 +146,36 @@ def _sources(config: Config) -> Iterator[Finding]:
         if source.derived is None:
             yield from _source(source)
     for sample in rejections.samples():
-        yield Finding(NOTE, "rejected", f"{sample.value:.0f} by {sample.labels[0]}, reason {sample.labels[1]}")
+        yield Finding(
+            NOTE,
+            "rejected",
+            say(
+                "{value:.0f} by {collector}, reason {why}",
+                value=sample.value,
+                collector=sample.labels[0],
+                why=sample.labels[1],
+            ),
+        )
 
 
 def _source(source: Source) -> Iterator[Finding]:
     collector = source.collector
-    subject = f"collector {collector.name}"
+    subject = say("collector {name}", name=collector.name)
     thread = IsolatedThread(collector.name)
     begun = time.perf_counter()
     call = thread.call(lambda: _collected(source), PATIENCE_SECONDS)
     seconds = time.perf_counter() - begun
     if not call.done():
-        yield Finding(FAIL, subject, f"did not finish within {PATIENCE_SECONDS:g} s")
+        yield Finding(
+            FAIL, subject, say("did not finish within {patience_seconds:g} s", patience_seconds=PATIENCE_SECONDS)
+        )
         return
     collector.close()
     thread.close()
     if isinstance(error := call.exception(), NoData):
-        yield Finding(NOTE, subject, f"has no data here: {error}")
+        yield Finding(NOTE, subject, say("has no data here: {error}", error=error))
     elif error is not None:
-        yield Finding(FAIL, subject, f"{type(error).__name__}: {error}")
+        yield Finding(FAIL, subject, f"{type(error).__name__}: {say(reason(error))}")
     else:
         yield from _seen(subject, call.result(), seconds)
 
@@ -162,15 +191,19 @@ class _Collected(NamedTuple):
 def _seen(subject: str, found: _Collected, seconds: float) -> Iterator[Finding]:
     if found.lost:
         lost = ", ".join(found.lost)
-        text = f"GPU {lost} does not answer: fallen off the bus; dmesg | grep -i xid, then restart the node"
+        text = say(
+            "GPU {lost} does not answer: fallen off the bus; dmesg | grep -i xid, then restart the node", lost=lost
+        )
         yield Finding(FAIL, subject, text)
         return
-    yield Finding(OK, subject, f"{found.samples} samples in {seconds * 1e3:.1f} ms")
+    yield Finding(
+        OK, subject, say("{samples} samples in {seconds:.1f} ms", samples=found.samples, seconds=seconds * 1000.0)
+    )
     if found.unified:
-        text = (
+        text = say(
             "the driver knows no memory of its own, as where it shares the CPUs' (Jetson, GB10): the node's is judged"
         )
-        yield Finding(NOTE, "GPU memory", f"GPU {', '.join(found.unified)}: {text}")
+        yield Finding(NOTE, say("GPU memory"), f"GPU {', '.join(found.unified)}: {text}")
 
 
 def _collected(source: Source) -> _Collected:

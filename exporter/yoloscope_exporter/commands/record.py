@@ -15,6 +15,7 @@ import click
 from yoloscope_exporter.client.exporter import URL, connect
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.recordings.writer import Writer
 from yoloscope_exporter.service.signals import handled
@@ -59,9 +60,11 @@ def record(file: Path, exporter: str | None, interval: float, duration: float | 
         source = stack.enter_context(connect(exporter))
         writer = _open(file)
         stack.callback(writer.close)
-        click.echo(f"recording to {file} every {interval:g} s; stop with Ctrl-C", err=True)
+        click.echo(
+            say("recording to {file} every {interval:g} s; stop with Ctrl-C", file=file, interval=interval), err=True
+        )
         count = follow(source.read, writer, stop, interval, duration)
-    click.echo(f"{count} snapshots written to {file}", err=True)
+    click.echo(say("{count} snapshots written to {file}", count=count, file=file), err=True)
 
 
 @contextmanager
@@ -76,9 +79,13 @@ def _open(file: Path) -> Writer:
     try:
         return Writer(file)
     except OSError as error:
-        raise click.ClickException(f"{file}: {error.strerror}; choose a writable file") from error
+        raise click.ClickException(
+            say("{file}: {reason}; choose a writable file", file=file, reason=reason(error))
+        ) from error
     except ValueError as error:
-        raise click.ClickException(f"{file} exists and is not a recording: {error}") from error
+        raise click.ClickException(
+            say("{file} exists and is not a recording: {error}", file=file, error=error)
+        ) from error
 
 
 def follow(
@@ -113,4 +120,6 @@ def _append(writer: Writer, moment: float, text: str) -> None:
     try:
         writer.exposition(moment, text)
     except OSError as error:
-        raise click.ClickException(f"cannot write: {error.strerror}; what was written before is complete") from error
+        raise click.ClickException(
+            say("cannot write: {reason}; what was written before is complete", reason=reason(error))
+        ) from error

@@ -20,6 +20,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from yoloscope_exporter.language import say
+
 RUNS, EXPORTER = 0, 1
 END_SECONDS = 2.0  # that an exporter may take to end
 
@@ -34,7 +36,7 @@ def open_lock(address: str) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     if os.fstat(descriptor).st_uid != os.geteuid():
         os.close(descriptor)
-        raise PermissionError(f"{path} belongs to somebody else")
+        raise PermissionError(say("{path} belongs to somebody else", path=path))
     return descriptor
 
 

@@ -10,6 +10,7 @@ from yoloscope_exporter.diagnosis.advice import Advice, gain
 from yoloscope_exporter.diagnosis.advice.checks import settled
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import finished, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -57,7 +58,7 @@ class Verdict:
     @property
     def title(self) -> str:
         """The rule's title."""
-        return rules.BY_NAME[self.name].title
+        return text(rules.BY_NAME[self.name].title)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
     judged: dict[str, bool] = {}
     for rule in rules.RULES:
         if rule.applies(s):
-            with faults.passed_over(f"the rule {rule.name}", s.run, s.rank):
+            with faults.passed_over(text("the rule {name}", name=rule.name), s.run, s.rank):
                 judged[rule.name] = rule.when(s, limits)
     if judged.get("compute_bound") and any(judged.get(name) for name in rules.NOT_HEALTHY):
         judged["compute_bound"] = False
@@ -106,8 +107,8 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
         rule.name,
         rule.severity,
         rule.evidence(s, limits),
-        rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
-        rule.verify,
+        finished(rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits)),
+        text(rule.verify),
         str(fix),
         gain(fix),
         advice=fix,
@@ -116,9 +117,11 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
 
 def describe(rule: Rule, s: Signals, limits: Thresholds, faults: Faults) -> Verdict:
     """The same; where the words fail, the verdict stands without them."""
-    with faults.passed_over(f"telling {rule.name}", s.run, s.rank):
+    with faults.passed_over(text("telling {name}", name=rule.name), s.run, s.rank):
         return _in_words(rule, s, limits)
-    return Verdict(rule.name, rule.severity, "its numbers cannot be shown", rule.title, rule.verify, "", None)
+    return Verdict(
+        rule.name, rule.severity, text("its numbers cannot be shown"), text(rule.title), text(rule.verify), "", None
+    )
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:

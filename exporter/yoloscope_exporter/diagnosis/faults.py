@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_exporter.language import text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -23,8 +25,8 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         """For people."""
-        who = f"{self.run}, rank {self.rank}" if self.run else "this node"
-        return f"{self.what} failed for {who}: {self.error}"
+        who = text("{run}, rank {rank}", run=self.run, rank=self.rank) if self.run else text("this node")
+        return text("{what} failed for {who}: {error}", what=self.what, who=who, error=self.error)
 
 
 @dataclass

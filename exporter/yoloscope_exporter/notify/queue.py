@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.language import text
 from yoloscope_exporter.notify.messages import from_json, to_json
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class Queue:
         """
         for key in keys:
             if len(self.waiting(key)) >= self.size:
-                raise QueueFullError(f"{self.size} messages wait for {key} already")
-        text = json.dumps(to_json(message), ensure_ascii=False).encode()
+                raise QueueFullError(text("{size} messages wait for {key} already", size=self.size, key=key))
+        content = json.dumps(to_json(message), ensure_ascii=False).encode()
         for key in keys:
             folder = self.directory / key
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

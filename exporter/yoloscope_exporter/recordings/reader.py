@@ -12,6 +12,7 @@ from yoloscope_record.file_format import clean
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.recordings.compression import GZIP, lines, plain, unpacked
 from yoloscope_exporter.recordings.timestamps import stamped
@@ -92,7 +93,7 @@ def read(path: Path) -> list[Store]:
     stores = parse(_lines(path, damaged))
     stores[0].skipped.update(damaged)
     if not any(store.series for store in stores):
-        raise ValueError("no samples of yoloscope with a timestamp in it")
+        raise ValueError(text("no samples of yoloscope with a timestamp in it"))
     return stores
 
 
@@ -169,18 +170,18 @@ def _born(store: Store) -> None:
 def identify(name: str, labels: Mapping[str, str]) -> Identity | str:
     """The series of a name with labels, or why it is none of ours."""
     if not name.startswith(catalog.PREFIX):
-        return "not a metric of yoloscope"
+        return text("not a metric of yoloscope")
     metric, part = catalog.BY_NAME.get(name), ""
     if metric is None:
         part = next((suffix for suffix in _PARTS if name.endswith(suffix)), "")
         metric = catalog.BY_NAME.get(name.removesuffix(part)) if part else None
         if metric is None or metric.kind != catalog.HISTOGRAM:
-            return f"unknown metric {name}"
+            return text("unknown metric {name}", name=name)
     values = tuple(_printable(labels.get(label, "")) for label in metric.labels)  # an empty label is an absent one
     try:
         bound = float(labels.get("le", "nan"))
     except ValueError:
-        return f"bucket without a bound in {name}"
+        return text("bucket without a bound in {name}", name=name)
     return Identity(metric, values, target_of(labels), part, bound)
 
 

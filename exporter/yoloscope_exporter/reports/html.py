@@ -9,9 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from yoloscope_exporter.diagnosis import colours, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.language import say, spoken
 from yoloscope_exporter.reports import charts
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
+from yoloscope_exporter.reports.markdown import about_run
 from yoloscope_exporter.reports.promises import followed
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def several(comparison: Comparison) -> str:
     """The page of a comparison: the table first, then what was promised and delivered, then each of its runs."""
     runs = _roles(comparison)
     return _template().render(
-        title=" and ".join(dict.fromkeys(summary.run for summary in runs.values())),
+        title=say(" and ").join(dict.fromkeys(summary.run for summary in runs.values())),
         comparison=comparison,
         pair=len(comparison.columns) == PAIR,
         about=about(comparison),
@@ -72,9 +74,13 @@ def _template() -> Template:
         "milliseconds": units.milliseconds,
         "percent": units.percent,
         "when": units.when,
+        "say": say,
     }
     environment.globals |= {
         "palette": PALETTE,
+        "say": say,
+        "spoken": spoken,
+        "about_run": about_run,
         "severities": colours.SEVERITIES,
         "charts": charts,
         "facts": _facts,
@@ -109,7 +115,7 @@ def _facts(summary: Summary) -> str:
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     for name, quantity in QUANTITIES.items():
         if name in summary.figures:
-            yield quantity.title, shown(quantity, summary.figures[name].value, summary.figures[name].estimate)
+            yield say(quantity.title), shown(quantity, summary.figures[name].value, summary.figures[name].estimate)
 
 
 def _curves(summary: Summary) -> dict[str, LineChart]:
@@ -131,4 +137,7 @@ def _budget(summary: Summary) -> BlockChart:
 def _workers(summary: Summary) -> tuple[Bar, ...]:
     named = {f"rank {w.rank} worker {w.name}": w for w in summary.workers}
     drawn = charts.bars({name: (w.seconds, w.computing) for name, w in named.items()}, units.milliseconds)
-    return tuple(bar._replace(text=f"{bar.text}, {named[bar.name].batches:.0f} batches") for bar in drawn)
+    return tuple(
+        bar._replace(text=say("{time}, {batches:.0f} batches", time=bar.text, batches=named[bar.name].batches))
+        for bar in drawn
+    )

@@ -13,6 +13,7 @@ from yoloscope_exporter import DIAGNOSIS_PATH, registry
 from yoloscope_exporter.config import merged
 from yoloscope_exporter.config.types import Address, is_loopback
 from yoloscope_exporter.diagnosis.live import Live
+from yoloscope_exporter.language import Text, reason, text
 from yoloscope_exporter.service import log
 from yoloscope_exporter.web.application import application
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
@@ -69,10 +70,18 @@ def _server(config: Config, app: ASGIApp) -> Server:
         file = WebConfigFile(config.web_config_file) if config.web_config_file else None
         return Server(address, app, file)
     except WebConfigError as error:
-        raise click.ClickException(f"--web.config.file: {error}") from error
+        raise click.ClickException(text("--web.config.file: {error}", error=error)) from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.ClickException(f"--web.listen-address {address}: {reason}; choose another, or port 0") from error
+        raise click.ClickException(taken(address, error)) from error
+
+
+def taken(address: object, error: OSError) -> Text:
+    """That the address cannot be had, and why."""
+    return text(
+        "--web.listen-address {address}: {why}; choose another, or port 0",
+        address=address,
+        why=Text(reason(error).lower()),
+    )
 
 
 def _diagnosis(sources: SourceFactory) -> object:

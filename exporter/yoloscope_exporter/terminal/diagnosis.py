@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
-from yoloscope_exporter.diagnosis.units import when
+from yoloscope_exporter.diagnosis.units import clock
+from yoloscope_exporter.language import joined, say, text
+from yoloscope_exporter.terminal.cells import padded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,15 +36,24 @@ def _is_healthy(diagnosis: Diagnosis) -> bool:
 def why_unknown(diagnosis: Diagnosis) -> str:
     """Why nothing is said of a rank: it is too early, or too little is known."""
     if diagnosis.state == "setup":
-        return "too early: the run is in its set-up"
+        return text("too early: the run is in its set-up")
     batches = diagnosis.signals.get(type(diagnosis.signals).batches)
     if diagnosis.abstained.get("compute_bound"):
         missing = ", ".join(diagnosis.abstained["compute_bound"])
-        return f"too little is known: {units.counted(batches, 'batch')} in the last window, missing {missing}"
-    return "too little is known: no verdict held for long enough, and none says that it is healthy"
+        return text(
+            "too little is known: {counted} in the last window, missing {missing}",
+            counted=units.counted(batches, "batch"),
+            missing=missing,
+        )
+    return text("too little is known: no verdict held for long enough, and none says that it is healthy")
 
 
-MARKS = {rules.OK: "ok", rules.INFO: "note", rules.WARNING: "warning", rules.CRITICAL: "CRITICAL"}
+MARKS = {
+    rules.OK: text("ok"),
+    rules.INFO: text("note"),
+    rules.WARNING: text("warning"),
+    rules.CRITICAL: text("CRITICAL"),
+}
 
 
 #: Of more runs than this, as a tuner makes, a summary is told, and each verdict once.
@@ -53,7 +64,7 @@ def to_text(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, verbos
     """For a terminal: the worst first, each verdict with evidence, cause, remedy and what to expect."""
     many = not verbose and len({one.run for one in diagnoses}) > MANY_RUNS
     blocks = _summarized(diagnoses) if many else [_text_rank(diagnosis, verbose=verbose) for diagnosis in diagnoses]
-    blocks += [[f"note: {note}" for note in notes]] if notes else []
+    blocks += [[say("note: {note}", note=note) for note in notes]] if notes else []
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -62,37 +73,43 @@ def _summarized(diagnoses: Sequence[Diagnosis]) -> list[list[str]]:
     runs: dict[str, set[str]] = {}
     shown = []
     for diagnosis in diagnoses:
-        names = [verdict.name for verdict in diagnosis.verdicts] or ["no verdict"]
+        names = [verdict.name for verdict in diagnosis.verdicts] or [say("no verdict")]
         if not runs.keys() >= set(names):
             shown.append(diagnosis)
         for name in names:
             runs.setdefault(name, set()).add(diagnosis.run)
-    counts = ", ".join(f"{name} in {len(runs[name])}" for name in sorted(runs, key=lambda name: -len(runs[name])))
-    head = f"{len({one.run for one in diagnoses})} runs: {counts}"
-    return [[head, "each verdict once; --verbose lists all runs"], *(_text_rank(one, verbose=False) for one in shown)]
+    order = sorted(runs, key=lambda name: -len(runs[name]))
+    counts = joined((text("{name} in {count}", name=name, count=len(runs[name])) for name in order), ", ")
+    head = say("{number} runs: {counts}", number=len({one.run for one in diagnoses}), counts=counts)
+    return [
+        [head, say("each verdict once; --verbose lists all runs")],
+        *(_text_rank(one, verbose=False) for one in shown),
+    ]
 
 
 def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
     lines = [heading(diagnosis)]
     for verdict in diagnosis.verdicts:
-        lines += ["", f"  {MARKS[verdict.severity]:<9} {verdict.name}: {verdict.title}{_share(verdict)}"]
-        lines += [f"    {name:<9} {text}" for name, text in _fields(verdict) if text]
+        title = joined((verdict.name, verdict.title), ": ") + _share(verdict)
+        lines += ["", f"  {padded(say(MARKS[verdict.severity]), 9)} {say(title)}"]
+        lines += [f"    {padded(say(name), 9)} {say(told)}" for name, told in _fields(verdict) if told]
     if not diagnosis.verdicts:
-        lines += ["", f"  no verdict: {why_unknown(diagnosis)}"]
+        lines += ["", "  " + say("no verdict: {why}", why=why_unknown(diagnosis))]
     if diagnosis.followed:
-        lines += ["", "  promised and delivered:", *(f"    {one}" for one in diagnosis.followed)]
+        lines += ["", "  " + say("promised and delivered:"), *(f"    {say(str(one))}" for one in diagnosis.followed)]
     if verbose and diagnosis.abstained:
-        lines += ["", "  not evaluated (missing signals):"]
+        lines += ["", "  " + say("not evaluated (missing signals):")]
         lines += [f"    {name:<20} {', '.join(gone)}" for name, gone in diagnosis.abstained.items()]
     return lines
 
 
 def heading(diagnosis: Diagnosis) -> str:
     """Who is spoken of."""
-    where = f", cluster {diagnosis.cluster}" if diagnosis.cluster else ""
+    where = text(", cluster {cluster}", cluster=diagnosis.cluster) if diagnosis.cluster else ""
     if not diagnosis.run:
-        return f"node {diagnosis.rank}{where}" if diagnosis.rank else "this node"
-    return f"{diagnosis.run}, rank {diagnosis.rank}{where} ({diagnosis.state or 'state unknown'})"
+        return text("node {rank}{where}", rank=diagnosis.rank, where=where) if diagnosis.rank else text("this node")
+    state = diagnosis.state or text("state unknown")
+    return text("{run}, rank {rank}{where} ({state})", run=diagnosis.run, rank=diagnosis.rank, where=where, state=state)
 
 
 def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:
@@ -107,35 +124,35 @@ def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def _share(verdict: Verdict) -> str:
-    return f" ({verdict.share:.0%} of the training time)" if verdict.share is not None else ""
+    return text(" ({share:.0%} of the training time)", share=verdict.share) if verdict.share is not None else ""
 
 
 def _when(verdict: Verdict, most: int = 4) -> str:
-    spans = [f"{when(start)[11:19]} to {when(end)[11:19]}" for start, end in verdict.spans]
-    more = f" and {len(spans) - most} times more" if len(spans) > most else ""
-    after = f" ({verdict.after})" if verdict.after else ""
-    return ", ".join(spans[:most]) + more + (" UTC" if spans else "") + after
+    spans = [text("{start} to {end}", start=clock(start), end=clock(end)) for start, end in verdict.spans]
+    more = text(" and {number} times more", number=len(spans) - most) if len(spans) > most else ""
+    after = text(" ({after})", after=verdict.after) if verdict.after else ""
+    return joined((joined(spans[:most], ", "), more, " UTC" if spans else "", after), "")
 
 
 def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> str:
     """For a ticket or a wiki: one table per rank."""
-    parts = ["# Diagnosis\n"]
+    parts = [f"# {say('Diagnosis')}\n"]
     for diagnosis in diagnoses:
-        parts.append(f"## {heading(diagnosis)}\n")
-        parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else f"No verdict: {why_unknown(diagnosis)}.\n")
+        parts.append(f"## {say(heading(diagnosis))}\n")
+        nothing = say("No verdict: {why}.", why=why_unknown(diagnosis)) + "\n"
+        parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else nothing)
         if diagnosis.followed:
-            parts.append("\n".join(["Promised and delivered:\n", *(f"- {one}" for one in diagnosis.followed)]) + "\n")
-    parts += [f"- {note}" for note in notes]
+            told = [say("Promised and delivered:"), "", *(f"- {say(str(one))}" for one in diagnosis.followed)]
+            parts.append("\n".join(told) + "\n")
+    parts += [f"- {say(note)}" for note in notes]
     return "\n".join(parts) + "\n"
 
 
 def _table(verdicts: Sequence[Verdict]) -> str:
-    lines = [
-        "| verdict | severity | evidence | cause | verify | fix | effect on the result | gain |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ("verdict", "severity", "evidence", "cause", "verify", "fix", "effect on the result", "gain")
+    lines = [f"| {' | '.join(map(say, heads))} |", "|---" * len(heads) + "|"]
     for v in verdicts:
         effect = effect_in_words(v.advice) if v.advice.arguments else ""
-        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{v.verify}`", v.fix, effect, v.gain or "")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{say(v.verify)}`", v.fix, effect, v.gain or "")
+        lines.append("| " + " | ".join(say(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

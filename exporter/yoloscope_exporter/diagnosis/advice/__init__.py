@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.language import joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,7 @@ class Advice:
     def __str__(self) -> str:
         """As one would type it: `OMP_NUM_THREADS=1 workers=12 cache=ram; then the note`."""
         pairs = [f"{key}={value}" for key, value in (*self.environment.items(), *self.arguments.items())]
-        return "; ".join(part for part in (" ".join(pairs), self.note) if part)
+        return joined((" ".join(pairs), self.note))
 
 
 def effect_of(name: str) -> tuple[str, ...]:

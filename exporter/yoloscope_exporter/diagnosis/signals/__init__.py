@@ -6,6 +6,7 @@ metric of the node that no signal has asked for yet stands in the area's `METRIC
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import isfinite
@@ -39,6 +40,7 @@ from yoloscope_exporter.diagnosis.signals.signal import Numbers, Signal
 from yoloscope_exporter.diagnosis.signals.slow_batch import SlowBatchSignals
 from yoloscope_exporter.diagnosis.signals.step import StepSignals
 from yoloscope_exporter.diagnosis.signals.view import Machine, View, view_of
+from yoloscope_exporter.language import Text, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Window
     from yoloscope_exporter.measures.thresholds import Thresholds
 
+#: The names of a template's placeholders.
+NAMED = re.compile(r"\{(\w+)")
 #: The functions that compute the signals of one rank.
 PARTS: tuple[Callable[[View], Numbers], ...] = (
     step.step,
@@ -139,6 +143,14 @@ class Signals(
     def has(self, *signals: Signal) -> bool:
         """Whether all these numbers are known."""
         return all([signal.name in self.numbers for signal in signals])  # noqa: C419 - faster than a generator, and often called
+
+    def text(self, template: str, /, **values: object) -> Text:
+        """A text about the rank: its placeholders are numbers and names of signals, or among `values`."""
+        known = {name: self._told(name) for name in NAMED.findall(template) if name not in values}
+        return text(template, **known, **values)
+
+    def _told(self, name: str) -> object:
+        return self.names[name] if name in self.names else getattr(self, name)
 
     def with_numbers(self, numbers: Numbers, names: Mapping[str, str] | None = None) -> Signals:
         """The same with more, or other, numbers and names."""

@@ -1,0 +1,2 @@
+TEXTS = {}
+RECOGNISED = {}
