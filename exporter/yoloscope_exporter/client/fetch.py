@@ -111,9 +111,8 @@ def fetch(
             return _read(answer, host)
     except urllib.error.HTTPError as error:
         with error:
-            said = text(
-                "{where} answers {what}", where=printable(f"{host}{parts.path}"), what=printable(_answer(error))
-            )
+            where, what = f"{host}{parts.path}", f"{error.code} {error.reason}{_said(error)}"
+            said = text("{where} answers {what}", where=printable(where), what=printable(what))
             raise SourceError(said, error.code) from error
     except (OSError, http.client.HTTPException) as error:
         cause = getattr(error, "reason", error)

@@ -126,6 +126,10 @@ def teach_click() -> None:
 class _Formatter(click.HelpFormatter):
     """Wraps by the cells of a terminal, of which a Chinese character takes two."""
 
+    def write_heading(self, heading: str) -> None:
+        """With the colon of the language."""
+        self.write(f"{'':>{self.current_indent}}{say('{heading}:', heading=heading)}\n")
+
     def write_text(self, text: str) -> None:
         """A paragraph, or several."""
         indent = " " * self.current_indent

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from typing_extensions import Self
+
 ENGLISH: Final = "en"
 CHINESE: Final = "zh-CN"
 LANGUAGES: Final = (ENGLISH, CHINESE)
@@ -42,7 +44,7 @@ class Text(str):
     key: str
     """By which the catalogue knows it: the template, in the singular where that has a number."""
 
-    def __new__(cls, template: str, values: Mapping[str, Any] | None = None, key: str = "") -> Text:
+    def __new__(cls, template: str, values: Mapping[str, Any] | None = None, key: str = "") -> Self:
         """Fill in the values; without any the template is the text."""
         made = super().__new__(cls, template if values is None else template.format_map(values))
         made.template, made.values, made.key = template, values or {}, key or template

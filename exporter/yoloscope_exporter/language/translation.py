@@ -8,14 +8,14 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.language import BETWEEN, Text
-from yoloscope_exporter.language.zh_cn import RECOGNISED, TEXTS
+from yoloscope_exporter.language.zh_cn import TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: English punctuation between clauses -> Chinese.
-_PUNCTUATION = {"; ": "；", ", ": "，", ": ": "：", " (": "（", ")": "）"}
-_PLACEHOLDER = re.compile(r"(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})")
+_PUNCTUATION = {"; ": "\uff1b", ", ": "\uff0c", ": ": "\uff1a", " (": "\uff08", ")": "\uff09"}
+_PLACEHOLDER = re.compile(r"(?<!\{)(\{[^{}]+(?:\{[^{}]*\}[^{}]*)*\})(?!\})")
 #: `workers=12 cache=ram`, which is typed in any language.
 _ARGUMENTS = re.compile(r"\w+=\S*(?: \w+=\S*)*")
 
@@ -51,7 +51,7 @@ def template_of(key: str) -> str:
     if whole := TEXTS.get(key):
         return whole
     if BETWEEN in key:
-        return "；".join(template_of(clause) for clause in key.split(BETWEEN))
+        return "\uff1b".join(template_of(clause) for clause in key.split(BETWEEN))
     parts = _PLACEHOLDER.split(key)
     if has_words("".join(parts[::2])):
         return key
@@ -85,15 +85,18 @@ def _names(template: str) -> Iterator[str]:
 
 
 def _recognised(told: str) -> str:
-    return "；".join(map(_clause, told.split(BETWEEN)))
+    return "\uff1b".join(map(_clause, told.split(BETWEEN)))
 
 
 def _clause(told: str) -> str:
-    found = None if told in TEXTS else _found(told)
-    if found is None:
-        return TEXTS.get(told, told)
-    chinese, values = found
-    return _PLACEHOLDER.sub(lambda place: translated(values[_name(place[1])]), chinese)
+    if told in TEXTS:
+        return TEXTS[told]
+    if found := _found(told):
+        chinese, values = found
+        return _PLACEHOLDER.sub(lambda place: translated(values[_name(place[1])]), chinese)
+    name, colon, rest = told.partition(": ")
+    known = translated(rest) if colon else rest
+    return f"{name}\uff1a{known}" if known != rest else told
 
 
 def _found(told: str) -> tuple[str, dict[str, str]] | None:
@@ -106,7 +109,7 @@ def _found(told: str) -> tuple[str, dict[str, str]] | None:
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
-    longest = sorted((item for item in RECOGNISED.items() if "{" in item[0]), key=lambda one: -len(_fixed(one[0])))
+    longest = sorted((item for item in TEXTS.items() if "{" in item[0]), key=lambda one: -len(_fixed(one[0])))
     return tuple((_pattern(english), chinese) for english, chinese in longest if has_words(_fixed(english)))
 
 
@@ -120,7 +123,7 @@ def _pattern(english: str) -> re.Pattern[str]:
     written = ""
     for number, part in enumerate(parts):
         if number % 2 == 0:
-            written += re.escape(part)
+            written += re.escape(part.replace("{{", "{").replace("}}", "}"))
             continue
         name = _name(part)
         written += f"(?P={name})" if name in seen else f"(?P<{name}>.*?)"

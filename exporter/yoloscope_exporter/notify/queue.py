@@ -69,7 +69,7 @@ class Queue:
         for key in keys:
             folder = self.directory / key
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(folder / f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.json", text)
+            _write(folder / f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.json", content)
 
     def waiting(self, key: str) -> list[Path]:
         """The files of a service, the oldest first."""

@@ -113,14 +113,14 @@ def heading(diagnosis: Diagnosis) -> str:
 
 
 def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    yield "evidence", verdict.evidence
-    yield "when", _when(verdict)
+    yield text("evidence"), verdict.evidence
+    yield text("when"), _when(verdict)
     if verdict.severity != rules.OK:
-        yield "cause", verdict.cause
-        yield "verify", verdict.verify
-        yield "fix", verdict.fix
-        yield "effect", effect_in_words(verdict.advice) if verdict.advice.arguments else ""
-        yield "gain", verdict.gain or ""
+        yield text("cause"), verdict.cause
+        yield text("verify"), verdict.verify
+        yield text("fix"), verdict.fix
+        yield text("effect"), effect_in_words(verdict.advice) if verdict.advice.arguments else ""
+        yield text("gain"), verdict.gain or ""
 
 
 def _share(verdict: Verdict) -> str:
@@ -148,9 +148,12 @@ def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> st
     return "\n".join(parts) + "\n"
 
 
+_HEADS = ("verdict", "severity", "evidence", "cause", "verify", "fix", "effect on the result", "gain")
+
+
 def _table(verdicts: Sequence[Verdict]) -> str:
-    heads = ("verdict", "severity", "evidence", "cause", "verify", "fix", "effect on the result", "gain")
-    lines = [f"| {' | '.join(map(say, heads))} |", "|---" * len(heads) + "|"]
+    heads = [say(name) for name in _HEADS]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for v in verdicts:
         effect = effect_in_words(v.advice) if v.advice.arguments else ""
         cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{say(v.verify)}`", v.fix, effect, v.gain or "")
