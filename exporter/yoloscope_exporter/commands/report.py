@@ -390,7 +390,7 @@ def _black_postmortem(where: _Where, wanted: str, html: Path | None) -> None:
     found = postmortem_of(where.records, wanted, where.kept)
     run = found.run
     summary = summarize([found.store], run)
-    click.echo(f"{run}: {summary.state}")
+    click.echo(f"{run}: {say(summary.state)}")
     if found.base != where.records:
         click.echo(say("from {base}", base=found.base))
     for rank, verdict in summary.verdicts:
@@ -398,7 +398,7 @@ def _black_postmortem(where: _Where, wanted: str, html: Path | None) -> None:
         if verdict.name in rules.EXPLAINED:
             click.echo(say("  cause {cause}\n  fix   {fix}", cause=verdict.cause, fix=verdict.fix))
     for rank, state in found.states.items():
-        click.echo(say("rank {rank}: state at its last write: {state}", rank=rank, state=state))
+        click.echo(say("rank {rank}: state at its last write: {state}", rank=rank, state=text(state)))
     for line in _last_stacks(found.base, run):
         click.echo(line)
     for rank, rows in found.rows.items():

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: English punctuation between clauses -> Chinese.
 _PUNCTUATION = {"; ": "\uff1b", ", ": "\uff0c", ": ": "\uff1a", " (": "\uff08", ")": "\uff09"}
 _PLACEHOLDER = re.compile(r"(?<!\{)(\{[^{}]+(?:\{[^{}]*\}[^{}]*)*\})(?!\})")
+#: What `joined` makes of names and numbers.
+_LIST = re.compile(r"\{_\d+\}(, \{_\d+\})+")
 #: `workers=12 cache=ram`, which is typed in any language.
 _ARGUMENTS = re.compile(r"\w+=\S*(?: \w+=\S*)*")
 
@@ -35,7 +37,9 @@ def is_known(told: str) -> bool:
 def _filled(told: Text) -> str:
     if not told.values:
         return TEXTS.get(told.key) or _recognised(told)
-    return template_of(told.key).format_map({name: _value(value) for name, value in told.values.items()})
+    names = _LIST.fullmatch(told.key) and not any(isinstance(value, Text) for value in told.values.values())
+    template = told.key.replace(", ", "\u3001") if names else template_of(told.key)
+    return template.format_map({name: _value(value) for name, value in told.values.items()})
 
 
 def _value(value: object) -> object:
@@ -93,10 +97,15 @@ def _clause(told: str) -> str:
         return TEXTS[told]
     if found := _found(told):
         chinese, values = found
-        return _PLACEHOLDER.sub(lambda place: translated(values[_name(place[1])]), chinese)
+        return _PLACEHOLDER.sub(lambda place: _prose(values[_name(place[1])]), chinese)
     name, colon, rest = told.partition(": ")
     known = translated(rest) if colon else rest
     return f"{name}\uff1a{known}" if known != rest else told
+
+
+def _prose(value: str) -> str:
+    """A value that is a text itself; a single word is a name."""
+    return translated(value) if " " in value else value
 
 
 def _found(told: str) -> tuple[str, dict[str, str]] | None:

@@ -98,7 +98,7 @@ def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
     return {
         name: charts.lines(
             {
-                f"{role}: {curve.name}": [(time - summary.start, value) for time, value in curve.points]
+                f"{role}: {say(curve.name)}": [(time - summary.start, value) for time, value in curve.points]
                 for role, summary in runs.items()
                 for curve in summary.curves.get(name, ())
             },
@@ -121,7 +121,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
 def _curves(summary: Summary) -> dict[str, LineChart]:
     pauses = [span for span in summary.states if span[2] in ("validate", "checkpoint")]
     return {
-        name: charts.lines({curve.name: curve.points for curve in curves}, summary.start, pauses)
+        name: charts.lines({say(curve.name): curve.points for curve in curves}, summary.start, pauses)
         for name, curves in summary.curves.items()
     }
 

@@ -88,7 +88,16 @@ def _verdict_lines(summary: Summary) -> list[str]:
         gain = text(" Gain: {gain}.", gain=verdict.gain) if verdict.gain else ""
         evidence = text("{evidence}.", evidence=verdict.evidence)
         told = say(joined((evidence, cause, fix, effect, gain), ""))
-        lines.append(f"- rank {rank}: **{verdict.name}** ({say(verdict.severity)}): {told}")
+        severity = text(verdict.severity)
+        lines.append(
+            say(
+                "- rank {rank}: **{name}** ({severity}): {told}",
+                rank=rank,
+                name=verdict.name,
+                severity=severity,
+                told=told,
+            )
+        )
     return lines if summary.verdicts else [*lines, say("None.")]
 
 
@@ -99,7 +108,7 @@ def _heads(*names: str) -> list[str]:
 
 def about_run(summary: Summary) -> str:
     """In which state it is, and when it was seen."""
-    state = text(summary.state) if summary.state else text("state unknown")
+    state = text(summary.state or "state unknown")
     return say("{state}; {start} to {end}", state=state, start=units.when(summary.start), end=units.when(summary.end))
 
 

@@ -18,9 +18,9 @@ import yoloscope_exporter
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.diagnosis import causes, rules
-from yoloscope_exporter.language import CHINESE, translated
 from yoloscope_exporter.diagnosis.live import in_labels
 from yoloscope_exporter.diagnosis.signals.death import DEAD
+from yoloscope_exporter.language import CHINESE, translated
 from yoloscope_exporter.simulation import timeline
 
 if TYPE_CHECKING:

@@ -88,7 +88,7 @@ def _summarized(diagnoses: Sequence[Diagnosis]) -> list[list[str]]:
 
 
 def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
-    lines = [heading(diagnosis)]
+    lines = [say(heading(diagnosis))]
     for verdict in diagnosis.verdicts:
         title = joined((verdict.name, verdict.title), ": ") + _share(verdict)
         lines += ["", f"  {padded(say(MARKS[verdict.severity]), 9)} {say(title)}"]
@@ -108,7 +108,7 @@ def heading(diagnosis: Diagnosis) -> str:
     where = text(", cluster {cluster}", cluster=diagnosis.cluster) if diagnosis.cluster else ""
     if not diagnosis.run:
         return text("node {rank}{where}", rank=diagnosis.rank, where=where) if diagnosis.rank else text("this node")
-    state = diagnosis.state or text("state unknown")
+    state = text(diagnosis.state or "state unknown")
     return text("{run}, rank {rank}{where} ({state})", run=diagnosis.run, rank=diagnosis.rank, where=where, state=state)
 
 

@@ -131,7 +131,7 @@ def progress(window: Window, run: str, rank: str) -> str:
     epoch, epochs = window.last(catalog.TRAIN_EPOCH, *key), window.last(catalog.TRAIN_EPOCHS, *key)
     images = Reading(window).one(training.IMAGES, run=run, rank=rank)
     remaining = window.last(catalog.TRAIN_REMAINING_SECONDS, *key)
-    parts = [state(window, run, rank)]
+    parts = [say(state(window, run, rank))]
     if epoch is not None and epochs is not None:
         parts.append(say("epoch {epoch:.0f}/{epochs:.0f}", epoch=epoch, epochs=epochs))
     if images:
@@ -281,7 +281,7 @@ def changes(now: float, before: Sequence[Diagnosis], after: Sequence[Diagnosis])
         earlier = old.get((diagnosis.run, diagnosis.rank))
         held = {verdict.name: verdict for verdict in earlier.verdicts} if earlier else {}
         if diagnosis.state and (earlier is None or earlier.state != diagnosis.state):
-            yield Event(now, f"{who}: {diagnosis.state}")
+            yield Event(now, f"{who}: {say(diagnosis.state)}")
         for verdict in diagnosis.verdicts:
             if verdict.name not in held:
                 cause = verdict.cause.partition(":")[0] if verdict.name in DEAD else ""

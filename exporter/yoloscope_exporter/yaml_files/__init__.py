@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from yoloscope_exporter.language import reason, text
+from yoloscope_exporter.language import finished, joined, reason, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,10 @@ class SettingsFileError(ValueError):
     def __init__(self, path: Path, problem: object) -> None:
         """Of whatever length and on however many lines the problem is told."""
         self.problem = problem
-        line = " ".join(f"{path}: {problem}".split())
-        super().__init__(line if len(line) <= MAX_PROBLEM_LENGTH else f"{line[:MAX_PROBLEM_LENGTH]}...")
+        told = joined((str(path), finished(str(problem))), ": ")
+        line = " ".join(told.split())
+        short = told if line == told else line
+        super().__init__(short if len(line) <= MAX_PROBLEM_LENGTH else f"{line[:MAX_PROBLEM_LENGTH]}...")
 
 
 class _Loader(yaml.BaseLoader):

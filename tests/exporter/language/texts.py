@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +15,8 @@ from yoloscope_exporter import catalog, cli
 from yoloscope_exporter.catalog import document as metrics_document
 from yoloscope_exporter.collectors.stacks import finding, process
 from yoloscope_exporter.commands import demo, spoken
-from yoloscope_exporter.diagnosis import rules, signals, thresholds, ultralytics_arguments
 from yoloscope_exporter.diagnosis import document as diagnosis_document
+from yoloscope_exporter.diagnosis import rules, signals, thresholds, ultralytics_arguments
 from yoloscope_exporter.diagnosis.causes import CAUSES
 from yoloscope_exporter.diagnosis.rules.setup import STAGES
 from yoloscope_exporter.reports import comparison
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOM = Path(yoloscope_exporter.__file__).parent
 #: Functions whose first argument is a text, and those all of whose arguments are.
-FIRST, ALL = frozenset({"text", "say", "plural"}), frozenset({"_heads"})
+FIRST, ALL = frozenset({"text", "say", "plural"}), frozenset({"_heads", "_row"})
 
 
 def of_the_source() -> Iterator[tuple[str, str]]:
@@ -104,7 +106,9 @@ def of_the_tables() -> Iterator[tuple[str, str]]:
         "stages": (text for stage in STAGES.values() for text in (stage.does, stage.remedy)),
         "severities": rules.SEVERITIES,
         "figures": (quantity.title for quantity in QUANTITIES.values()),
-        "comparison": (comparison.SAME, comparison.BEYOND, comparison.TOO_SHORT, comparison.DOUBTFUL, comparison.ONE_EACH),
+        "comparison": (getattr(comparison, name) for name in ("SAME", "BEYOND", "TOO_SHORT", "DOUBTFUL", "ONE_EACH")),
+        "states": catalog.STATES,
+        "named": (name for rule in rules.RULES for name in rule.confused_with if name not in rules.BY_NAME),
         "calls": (one.words for one in (*finding._WAITS, *finding._STAGES)),
         "system calls": process._WORDS.values(),
         "effects": (text for texts in ultralytics_arguments.EFFECTS.values() for text in texts),
@@ -134,3 +138,20 @@ def wanted() -> dict[str, str]:
         for text, where in part():
             found.setdefault(text, where)
     return {text: where for text, where in found.items() if text}
+
+
+def of_click() -> Iterator[str]:
+    """What click itself may say."""
+    for path in sorted(Path(click.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"_", "ngettext"}:
+                for argument in node.args[:2]:
+                    yield from constants(argument)
+    yield from ("required", "No such option: {name}", "Show this message and exit.")
+
+
+def of_the_system() -> Iterator[str]:
+    """Reasons of failed system calls, as they are and in lower case."""
+    for text in (os.strerror(number) for number in errno.errorcode):
+        yield from (text, text.lower())
+    yield from ("timed out", "Name or service not known", "Temporary failure in name resolution")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.language import joined
+from yoloscope_exporter.language import finished, joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ class Advice:
     def __str__(self) -> str:
         """As one would type it: `OMP_NUM_THREADS=1 workers=12 cache=ram; then the note`."""
         pairs = [f"{key}={value}" for key, value in (*self.environment.items(), *self.arguments.items())]
-        return joined((" ".join(pairs), self.note))
+        return joined((" ".join(pairs), finished(self.note)))
 
 
 def effect_of(name: str) -> tuple[str, ...]:

@@ -56,7 +56,9 @@ def _straggler_advice(s: Signals) -> Advice:
         ),
         "preprocess": text("look at what its preprocess_batch does besides copies (preprocess_bound)"),
     }
-    note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
+    note = by_phase.get(
+        s.names.get("lag_phase", ""), text("look at its GPU: clocks, throttling, another process on it")
+    )
     return Advice(note=note, forecast=without_share(s, s.lag / (1 + s.lag)))
 
 
