@@ -143,11 +143,13 @@ def test_a_path_that_is_gone_is_seen() -> None:
     }
 
 
-#: Chinese pages that people write, and the runbooks, which come from the table of the alerts. Those of the dashboards
-#: are generated from another one.
+#: Chinese pages that people write, and those that are generated; those of the dashboards have a test of their own.
 CHINESE = (
     "README.zh-CN.md",
-    *(f"docs/{page}.zh-CN.md" for page in ("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify")),
+    *(
+        f"docs/{page}.zh-CN.md"
+        for page in ("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify", "metrics", "diagnosis")
+    ),
 )
 _HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,:;?!(]|[,:;?!)] ?[\u4e00-\u9fff]")
 #: Words that have another one in these documents: hooks, exporter or collector, you, batch, epoch, worker, reserved,

@@ -33,7 +33,7 @@ RECORDINGS = Path(__file__).parents[2] / "recordings"
 CORPUS = sorted(RECORDINGS.glob("*.om.gz"))
 #: What stays English: between quotes, code; arguments, options, paths, URLs; names with an underscore; commands.
 CODE = re.compile(
-    r"""`[^`]*` | '[^']*' | "[^"]*" | https?://\S+ | \S*[=/_@]\S* | --?\w[\w.-]* | <[^>]+>
+    r"""`[^`]*` | '[^']*' | "[^"]*" | https?://\S+ | [^\s\u3000-\u9fff\uff00-\uffef`]*[=/_@][^\s\u3000-\u9fff\uff00-\uffef`]* | --?\w[\w.-]* | <[^>]+>
     | (?:yoloscope|yolo|py-spy|nvidia-smi|journalctl|docker|pip|python|taskset|scontrol|sacct|kubectl|nsys|iostat|dmesg
       |nfsiostat|pidstat|htop|systemctl|ulimit|time|cat|ls|df|top|last|curl|kill|free)\ [^\u4e00-\u9fff；，。：]*""",
     re.VERBOSE,
