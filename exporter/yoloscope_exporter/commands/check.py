@@ -15,9 +15,10 @@ from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
 from yoloscope_exporter.config import Config, ReloadableCommand, settings
-from yoloscope_exporter.language import reason, say
+from yoloscope_exporter.language import reason, say, text
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
+from yoloscope_exporter.terminal.cells import padded
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 from yoloscope_exporter.web.server import bound, release
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-OK, NOTE, FAIL = "ok", "note", "FAIL"
+OK, NOTE, FAIL = text("ok"), text("note"), text("FAIL")
 _COLOURS = {OK: "green", NOTE: "yellow", FAIL: "red"}
 PATIENCE_SECONDS = 10.0
 
@@ -48,8 +49,8 @@ def check(config: Config) -> None:
     """
     worst = OK
     for finding in findings(config):
-        mark = click.style(f"{finding.severity:4}", _COLOURS[finding.severity])
-        click.echo(f"{mark}  {finding.subject:22} {finding.text}")
+        mark = click.style(padded(say(finding.severity), 4), _COLOURS[finding.severity])
+        click.echo(f"{mark}  {padded(say(finding.subject), 22)} {finding.text}")
         worst = FAIL if FAIL in (worst, finding.severity) else OK
     click.get_current_context().exit(1 if worst == FAIL else 0)
 
@@ -58,7 +59,7 @@ def findings(config: Config) -> Iterator[Finding]:
     """All findings, each as soon as it is known."""
     yield Finding(
         OK,
-        "configuration",
+        text("configuration"),
         say("collectors {names}", names=", ".join(n for n in collectors.names() if n in config.modules)),
     )
     yield from _web(config)
@@ -86,13 +87,13 @@ def _address(config: Config) -> Finding:
         release(bound(address))
     except OSError as error:
         if _answers(f"{address.url()}/-/healthy"):
-            return Finding(NOTE, "address", say("{address}: an exporter is running there", address=address))
+            return Finding(NOTE, text("address"), say("{address}: an exporter is running there", address=address))
         return Finding(
             FAIL,
-            "address",
+            text("address"),
             say("{address}: {error}; choose another, or port 0", address=address, error=reason(error)),
         )
-    return Finding(OK, "address", say("{address} is free", address=address))
+    return Finding(OK, text("address"), say("{address} is free", address=address))
 
 
 def _answers(url: str) -> bool:
@@ -106,18 +107,20 @@ def _answers(url: str) -> bool:
 def _records(config: Config) -> Finding:
     path = config.path_records
     if not path.exists():
-        return Finding(NOTE, "records", say("{path} does not exist yet; the first run creates it", path=path))
+        return Finding(NOTE, text("records"), say("{path} does not exist yet; the first run creates it", path=path))
     if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
         return Finding(
-            FAIL, "records", say("{path} is not a readable directory; set YOLOSCOPE_DIR for both sides", path=path)
+            FAIL,
+            text("records"),
+            say("{path} is not a readable directory; set YOLOSCOPE_DIR for both sides", path=path),
         )
     if not os.access(path, os.W_OK):
         return Finding(
             NOTE,
-            "records",
+            text("records"),
             say("{path} can be read but not written: fine for the exporter, not for a training", path=path),
         )
-    return Finding(OK, "records", str(path))
+    return Finding(OK, text("records"), str(path))
 
 
 def _training() -> Finding:
@@ -125,12 +128,12 @@ def _training() -> Finding:
     found = {name: _version(name) for name in ("ultralytics", "torch")}
     missing = [name for name, number in found.items() if not number]
     if missing:
-        text = say(
+        told = say(
             "not in this environment: {missing}; fine if the training has an environment of its own",
             missing=", ".join(missing),
         )
-        return Finding(NOTE, "training", text)
-    return Finding(OK, "training", ", ".join(f"{name} {number}" for name, number in found.items()))
+        return Finding(NOTE, text("training"), told)
+    return Finding(OK, text("training"), ", ".join(f"{name} {number}" for name, number in found.items()))
 
 
 def _version(package: str) -> str:
@@ -148,7 +151,7 @@ def _sources(config: Config) -> Iterator[Finding]:
     for sample in rejections.samples():
         yield Finding(
             NOTE,
-            "rejected",
+            text("rejected"),
             say(
                 "{value:.0f} by {collector}, reason {why}",
                 value=sample.value,
@@ -191,19 +194,19 @@ class _Collected(NamedTuple):
 def _seen(subject: str, found: _Collected, seconds: float) -> Iterator[Finding]:
     if found.lost:
         lost = ", ".join(found.lost)
-        text = say(
+        told = say(
             "GPU {lost} does not answer: fallen off the bus; dmesg | grep -i xid, then restart the node", lost=lost
         )
-        yield Finding(FAIL, subject, text)
+        yield Finding(FAIL, subject, told)
         return
     yield Finding(
         OK, subject, say("{samples} samples in {seconds:.1f} ms", samples=found.samples, seconds=seconds * 1000.0)
     )
     if found.unified:
-        text = say(
+        told = say(
             "the driver knows no memory of its own, as where it shares the CPUs' (Jetson, GB10): the node's is judged"
         )
-        yield Finding(NOTE, say("GPU memory"), f"GPU {', '.join(found.unified)}: {text}")
+        yield Finding(NOTE, say("GPU memory"), f"GPU {', '.join(found.unified)}: {told}")
 
 
 def _collected(source: Source) -> _Collected:

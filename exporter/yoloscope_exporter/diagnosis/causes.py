@@ -469,10 +469,10 @@ def _place(s: Signals) -> int:
 
 
 _EVENTS = {
-    catalog.REBOOT: "the node was started after the run's last word",
-    catalog.JOB_OVER: "at the end of the job's time",
-    catalog.JOB_CANCELLED: "before the end of the job's time",
-    catalog.JOB_REQUEUED: "the job came again",
+    catalog.REBOOT: text("the node was started after the run's last word"),
+    catalog.JOB_OVER: text("at the end of the job's time"),
+    catalog.JOB_CANCELLED: text("before the end of the job's time"),
+    catalog.JOB_REQUEUED: text("the job came again"),
 }
 
 

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter.language import LANGUAGES
 from yoloscope_exporter.notify.alerts import FIRING
 
 if TYPE_CHECKING:

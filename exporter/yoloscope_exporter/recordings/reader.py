@@ -59,7 +59,7 @@ class Gatherer:
     def add(self, series: Identity, time: float, number: float) -> None:
         """Take in one sample."""
         if not 0.0 <= time <= catalog.LAST_MOMENT:
-            self.skipped["at no possible time"] += 1
+            self.skipped[text("at no possible time")] += 1
         elif series.part:
             moments = self._parts[series.target, series.metric.name, series.labels]
             moments.setdefault(time, {})[series.bound if series.part == "_bucket" else series.part] = number
@@ -109,7 +109,7 @@ def _lines(path: Path, damaged: Counter[str]) -> Iterator[str]:
         except ValueError:
             if not begun:
                 raise
-            damaged["the rest of a damaged gzip file"] += 1
+            damaged[text("the rest of a damaged gzip file")] += 1
 
 
 def parse(lines: Iterable[str]) -> list[Store]:
@@ -123,7 +123,7 @@ def parse(lines: Iterable[str]) -> list[Store]:
             head, value, stamp = line.rsplit(" ", 2)
             number, time = float(value), float(stamp)
         except ValueError:
-            gatherer.skipped["not a line of a sample with a timestamp"] += 1
+            gatherer.skipped[text("not a line of a sample with a timestamp")] += 1
             continue
         series = known.get(head)
         if series is None:
@@ -203,7 +203,7 @@ def _add_histograms(store: Store, metric: Metric, labels: tuple[str, ...], momen
     bounds = (*metric.buckets, math.inf)
     for time, parts in moments.items():
         if "_sum" not in parts or any(bound not in parts for bound in bounds):
-            store.skipped["histogram with other buckets or parts missing"] += 1
+            store.skipped[text("histogram with other buckets or parts missing")] += 1
             continue
         cumulative = [parts[bound] for bound in bounds]
         counts = [cumulative[0], *(later - earlier for earlier, later in pairwise(cumulative))]

@@ -87,7 +87,7 @@ def taken(address: object, error: OSError) -> Text:
 def _diagnosis(sources: SourceFactory) -> object:
     """What the diagnosis says now, for `yoloscope diagnose` and `yoloscope top`; nothing where it is off."""
     live = sources.derived("diagnosis")
-    return live.document() if isinstance(live, Live) else {"runs": [], "notes": ["switched off"]}
+    return live.document() if isinstance(live, Live) else {"runs": [], "notes": [text("switched off")]}
 
 
 def reload(exporter: Exporter, reread: Callable[[], Config]) -> None:

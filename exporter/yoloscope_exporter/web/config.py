@@ -36,10 +36,10 @@ _CLIENT_AUTH = {
 }
 #: Values of the exporter-toolkit that are refused, and why.
 _UNSUPPORTED = {
-    "TLS10": "not supported, it can be broken",
-    "TLS11": "not supported, it can be broken",
-    "RequireAnyClientCert": "not supported, Python verifies every certificate that it requires",
-    "RequireClientCert": "not supported, Python verifies every certificate that it requires",
+    "TLS10": text("not supported, it can be broken"),
+    "TLS11": text("not supported, it can be broken"),
+    "RequireAnyClientCert": text("not supported, Python verifies every certificate that it requires"),
+    "RequireClientCert": text("not supported, Python verifies every certificate that it requires"),
 }
 _CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 _TLS13_SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")

@@ -32,15 +32,17 @@ if TYPE_CHECKING:
 RECORDINGS = Path(__file__).parents[2] / "recordings"
 CORPUS = sorted(RECORDINGS.glob("*.om.gz"))
 #: What stays English: between quotes, code; arguments, options, paths, URLs; names with an underscore; commands.
+_WORD = r"[^\s\u3000-\u9fff\uff00-\uffef`]*"
 CODE = re.compile(
-    r"""`[^`]*` | '[^']*' | "[^"]*" | https?://\S+ | [^\s\u3000-\u9fff\uff00-\uffef`]*[=/_@][^\s\u3000-\u9fff\uff00-\uffef`]* | --?\w[\w.-]* | <[^>]+>
+    rf"""`[^`]*` | '[^']*' | "[^"]*" | https?://\S+ | {_WORD}[=/_@]{_WORD} | --?\w[\w.-]* | <[^>]+>
     | (?:yoloscope|yolo|py-spy|nvidia-smi|journalctl|docker|pip|python|taskset|scontrol|sacct|kubectl|nsys|iostat|dmesg
       |nfsiostat|pidstat|htop|systemctl|ulimit|time|cat|ls|df|top|last|curl|kill|free)\ [^\u4e00-\u9fff；，。：]*""",
     re.VERBOSE,
 )
 #: Names of three words.
 NAMES = re.compile(
-    r"A stethoscope for YOLO training|HW Power Brake Slowdown|NVIDIA [\w ]+|Tesla [\w ]+|PID namespace|workers x prefetch"
+    r"A stethoscope for YOLO training|HW Power Brake Slowdown|NVIDIA [\w ]+|Tesla [\w ]+|PID namespace|"
+    r"workers x prefetch"
 )
 SENTENCE = re.compile(r"[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*){2,}")
 #: Phases, states and rows of words that are names.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
-from yoloscope_exporter.language import finished, joined
+from yoloscope_exporter.language import finished, joined, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ def effect_of(name: str) -> tuple[str, ...]:
 
 def effect_in_words(advice: Advice) -> str:
     """`changes: early stopping, best.pt`; `none` where the result stays what it is."""
-    return ", ".join(advice.effect) or "none"
+    return joined(map(text, advice.effect), ", ") or text("none")
 
 
 def gain(advice: Advice) -> str | None:

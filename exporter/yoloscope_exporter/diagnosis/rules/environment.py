@@ -35,7 +35,7 @@ def _environment_problem(s: Signals) -> str:
 
 
 def _gpus(s: Signals) -> str:
-    return "a GPU" if s.gpus == 1 else s.text("{gpus:.0f} GPUs")
+    return text("a GPU") if s.gpus == 1 else s.text("{gpus:.0f} GPUs")
 
 
 def _shared_memory_problem(s: Signals) -> str:

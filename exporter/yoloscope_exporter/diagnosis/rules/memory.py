@@ -56,7 +56,7 @@ def _no_cache(s: Signals, t: Thresholds) -> str:
     return ""
 
 
-_ROLES = {"main": "the training process", "worker": "the loader workers"}
+_ROLES = {"main": text("the training process"), "worker": text("the loader workers")}
 
 
 def _host_leak_evidence(s: Signals, t: Thresholds) -> str:

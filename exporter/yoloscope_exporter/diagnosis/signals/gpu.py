@@ -12,6 +12,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, ratio, whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.language import joined, text
 from yoloscope_exporter.measures import gpu as measures
 from yoloscope_exporter.measures import memory
 from yoloscope_exporter.measures.reading import Reading
@@ -209,5 +210,10 @@ def _age(window: Window, metric: Metric, labels: Labels) -> float:
 
 def _holder(pid: str, command: str, user: str, size: float) -> str:
     if not command and not user:
-        return f"{pid} ({units.size(size)}; not visible here: another PID namespace, such as a container's)"
-    return f"{pid} ({', '.join(filter(None, (command, f'user {user}' if user else '', units.size(size))))})"
+        return text(
+            "{pid} ({size}; not visible here: another PID namespace, such as a container's)",
+            pid=pid,
+            size=units.size(size),
+        )
+    whose = text("user {user}", user=user) if user else ""
+    return text("{pid} ({what})", pid=pid, what=joined((command, whose, units.size(size)), ", "))
