@@ -74,10 +74,10 @@ def _web(config: Config) -> Iterator[Finding]:
         try:
             file = WebConfigFile(config.web_config_file)
         except WebConfigError as error:
-            yield Finding(FAIL, say("web configuration"), say(reason(error)))
+            yield Finding(FAIL, text("web configuration"), say(reason(error)))
         else:
             yield Finding(
-                OK, say("web configuration"), f"{config.web_config_file}, {'TLS' if file.context else say('no TLS')}"
+                OK, text("web configuration"), f"{config.web_config_file}, {'TLS' if file.context else say('no TLS')}"
             )
 
 
@@ -163,7 +163,7 @@ def _sources(config: Config) -> Iterator[Finding]:
 
 def _source(source: Source) -> Iterator[Finding]:
     collector = source.collector
-    subject = say("collector {name}", name=collector.name)
+    subject = text("collector {name}", name=collector.name)
     thread = IsolatedThread(collector.name)
     begun = time.perf_counter()
     call = thread.call(lambda: _collected(source), PATIENCE_SECONDS)
@@ -206,7 +206,7 @@ def _seen(subject: str, found: _Collected, seconds: float) -> Iterator[Finding]:
         told = say(
             "the driver knows no memory of its own, as where it shares the CPUs' (Jetson, GB10): the node's is judged"
         )
-        yield Finding(NOTE, say("GPU memory"), f"GPU {', '.join(found.unified)}: {told}")
+        yield Finding(NOTE, text("GPU memory"), f"GPU {', '.join(found.unified)}: {told}")
 
 
 def _collected(source: Source) -> _Collected:

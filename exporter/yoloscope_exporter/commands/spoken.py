@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from yoloscope_exporter.language import ENGLISH, LANGUAGES, VARIABLE, Text, of_the_environment, say, spoken
+from yoloscope_exporter.language import ENGLISH, LANGUAGES, VARIABLE, Text, finished, of_the_environment, say, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +84,7 @@ def localized(command: Spoken) -> Spoken:
 def _localized(parameter: click.Parameter) -> click.Parameter:
     found = copy(parameter)
     if isinstance(found, click.Option):
-        found.help = say(unfolded(found.help)) if found.help else None
+        found.help = say(finished(unfolded(found.help))) if found.help else None
         if isinstance(found.show_default, str):
             found.show_default = say(found.show_default)
     return found

@@ -23,10 +23,8 @@ _ARGUMENTS = re.compile(r"\w+=\S*(?: \w+=\S*)*")
 
 
 def translated(told: str) -> str:
-    """In Chinese, as far as it is known."""
-    if isinstance(told, Text):
-        return _filled(told)
-    return TEXTS.get(told) or _recognised(told)
+    """In Chinese, as far as it is known; a plain string only as a whole, for it may be said already."""
+    return _filled(told) if isinstance(told, Text) else TEXTS.get(told, told)
 
 
 def is_known(told: str) -> bool:
@@ -36,7 +34,7 @@ def is_known(told: str) -> bool:
 
 def _filled(told: Text) -> str:
     if not told.values:
-        return TEXTS.get(told.key) or _recognised(told)
+        return _recognised(told)
     names = _LIST.fullmatch(told.key) and not any(isinstance(value, Text) for value in told.values.values())
     template = told.key.replace(", ", "\u3001") if names else template_of(told.key)
     return template.format_map({name: _value(value) for name, value in told.values.items()})
@@ -89,6 +87,9 @@ def _names(template: str) -> Iterator[str]:
 
 
 def _recognised(told: str) -> str:
+    """The translation of what is a text as a whole, else clause by clause."""
+    if told in TEXTS:
+        return TEXTS[told]
     return "\uff1b".join(map(_clause, told.split(BETWEEN)))
 
 
@@ -99,13 +100,13 @@ def _clause(told: str) -> str:
         chinese, values = found
         return _PLACEHOLDER.sub(lambda place: _prose(values[_name(place[1])]), chinese)
     name, colon, rest = told.partition(": ")
-    known = translated(rest) if colon else rest
+    known = _recognised(rest) if colon else rest
     return f"{name}\uff1a{known}" if known != rest else told
 
 
 def _prose(value: str) -> str:
     """A value that is a text itself; a single word is a name."""
-    return translated(value) if " " in value else value
+    return _recognised(value) if " " in value else value
 
 
 def _found(told: str) -> tuple[str, dict[str, str]] | None:

@@ -83,7 +83,7 @@ class Column:
     @property
     def title(self) -> str:
         """Name and runs."""
-        return f"{self.name}: {', '.join(summary.run for summary in self.runs)}"
+        return say("{name}: {runs}", name=self.name, runs=", ".join(summary.run for summary in self.runs))
 
     def figure(self, name: str) -> Figure | None:
         """That of the run, or the mean over repetitions."""

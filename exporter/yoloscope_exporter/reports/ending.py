@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter.diagnosis import rules, units
-from yoloscope_exporter.language import joined, text, translated
+from yoloscope_exporter.language import finished, joined, text, translated
 from yoloscope_exporter.reports.figures import QUANTITIES
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def card_lines(summaries: Sequence[Summary], language: str) -> Iterator[Line]:
 
 
 def _line(kind: str, name: str, told: str, language: str, severity: str = rules.INFO) -> Line:
-    return Line(kind, translated(name, language), translated(told, language), severity)
+    return Line(kind, translated(name, language), translated(finished(told), language), severity)
 
 
 def _figures(summary: Summary, language: str) -> Iterator[Line]:

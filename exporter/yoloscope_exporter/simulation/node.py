@@ -20,7 +20,7 @@ from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.diagnosis import causes, rules
 from yoloscope_exporter.diagnosis.live import in_labels
 from yoloscope_exporter.diagnosis.signals.death import DEAD
-from yoloscope_exporter.language import CHINESE, translated
+from yoloscope_exporter.language import CHINESE, finished, translated
 from yoloscope_exporter.simulation import timeline
 
 if TYPE_CHECKING:
@@ -712,7 +712,7 @@ def _why(verdict: str) -> tuple[str, str, str]:
         cause = causes.BY_NAME["cuda_out_of_memory"]
         why = f"{cause.name}: {cause.title}"
         how = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
-    return why, how, translated(why, CHINESE)
+    return why, how, translated(finished(why), CHINESE)
 
 
 def _verdict(moment: Moment, rank: int) -> str:

@@ -14,7 +14,7 @@ from yoloscope_exporter.diagnosis.rules import lifecycle
 from yoloscope_exporter.diagnosis.rules.setup import STAGES
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
-from yoloscope_exporter.language import BETWEEN, CHINESE, text, translated
+from yoloscope_exporter.language import BETWEEN, CHINESE, finished, text, translated
 from yoloscope_exporter.language.translation import is_known
 from yoloscope_exporter.language.zh_cn import TEXTS
 
@@ -39,14 +39,19 @@ DOCS = Path(diagnosis.__file__).parents[3] / "docs"
 )
 def test_clauses(english: str, expected: str) -> None:
     """Arguments and unknown clauses stay; a text within a text is translated as well."""
-    assert translated(english, CHINESE) == expected
+    assert translated(finished(english), CHINESE) == expected
 
 
 def test_a_name_within_is_no_text() -> None:
     """A run may be called like a word of the catalogue."""
     assert "memory" in TEXTS
-    assert translated("rank 0's memory", CHINESE) == "rank 0 的 memory"
+    assert translated(finished("rank 0's memory"), CHINESE) == "rank 0 的 memory"
     assert translated(text("{run}: no such file", run="memory"), CHINESE) == "memory：没有这个文件"
+
+
+def test_what_is_said_already_is_left_alone() -> None:
+    """A plain string may be Chinese with a name in it that looks like an English text."""
+    assert translated("采集器 runs", CHINESE) == "采集器 runs"
 
 
 def test_remedies_have_a_translation() -> None:
@@ -91,6 +96,6 @@ def test_every_cause_is_told_alike_by_template_and_recognised(rule: lifecycle.Ru
         assert not isinstance(rule.cause, str)
         cause = rule.cause(Signals("run", "0", state=rule.name, numbers=numbers, names=names), DEFAULTS)
         assert re.search(r"[一-鿿]", translated(cause, CHINESE)), cause
-        assert translated(cause, CHINESE) == translated("".join(cause), CHINESE)
+        assert translated(cause, CHINESE) == translated(finished("".join(cause)), CHINESE)
         told.add(cause)
     assert len(told) >= len(CAUSED[rule.name]) - 2

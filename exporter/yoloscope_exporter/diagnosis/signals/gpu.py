@@ -198,7 +198,7 @@ def held_idle(window: Window, long: Window, limits: Thresholds) -> tuple[Numbers
     if not known:
         return {}, {}
     idle = sorted(name for name, share in known.items() if share < limits.held_idle)
-    names = {"held_idle": ", ".join(idle), "held_by": ", ".join(one for name in idle for one in held[name])}
+    names = {"held_idle": ", ".join(idle), "held_by": joined((one for name in idle for one in held[name]), ", ")}
     return {GpuSignals.held_idle_gpus: float(len(idle))}, names
 
 
