@@ -41,6 +41,8 @@ def of_the_source() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 yield from ((text, where) for text in _of_call(node))
+            elif isinstance(node, ast.For):
+                yield from ((text, where) for text in _of_loop(node))
 
 
 def _of_call(node: ast.Call) -> Iterator[str]:
@@ -52,6 +54,15 @@ def _of_call(node: ast.Call) -> Iterator[str]:
         yield from constants(node.args[0])
     elif name == "counted" and len(node.args) > 1:
         yield from (f"{{number:.0f}} {noun}" for noun in constants(node.args[1]))
+
+
+def _of_loop(node: ast.For) -> Iterator[str]:
+    """The texts of `for name in ("one", "two"): say(name)`."""
+    calls = (call for line in node.body for call in ast.walk(line) if isinstance(call, ast.Call) and call.args)
+    said = {ast.unparse(call.args[0]) for call in calls if getattr(call.func, "id", "") in FIRST}
+    if ast.unparse(node.target) in said and isinstance(node.iter, ast.Tuple):
+        for element in node.iter.elts:
+            yield from constants(element)
 
 
 def constants(node: ast.AST) -> Iterator[str]:
