@@ -93,7 +93,7 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
     judged: dict[str, bool] = {}
     for rule in rules.RULES:
         if rule.applies(s):
-            with faults.passed_over(text("the rule {name}", name=rule.name), s.run, s.rank):
+            with faults.passed_over("the rule {part}", s.run, s.rank, rule.name):
                 judged[rule.name] = rule.when(s, limits)
     if judged.get("compute_bound") and any(judged.get(name) for name in rules.NOT_HEALTHY):
         judged["compute_bound"] = False
@@ -117,7 +117,7 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
 
 def describe(rule: Rule, s: Signals, limits: Thresholds, faults: Faults) -> Verdict:
     """The same; where the words fail, the verdict stands without them."""
-    with faults.passed_over(text("telling {name}", name=rule.name), s.run, s.rank):
+    with faults.passed_over("telling {part}", s.run, s.rank, rule.name):
         return _in_words(rule, s, limits)
     return Verdict(
         rule.name, rule.severity, text("its numbers cannot be shown"), text(rule.title), text(rule.verify), "", None

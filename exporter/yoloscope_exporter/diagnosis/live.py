@@ -32,7 +32,7 @@ from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
-from yoloscope_exporter.language import CHINESE, finished, text, translated
+from yoloscope_exporter.language import CHINESE, finished, translated
 from yoloscope_exporter.measures.series import Store, Window
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Live:
         for key in [key for key in self._wasted if key[:2] not in present]:
             del self._wasted[key]
         for s in everybody:
-            with self.faults.passed_over(text("the account of wasted time"), s.run, s.rank):
+            with self.faults.passed_over("the account of wasted time", s.run, s.rank):
                 for cause, seconds in wasted(window, s, self._held).items():
                     self._wasted[s.run, s.rank, cause] += seconds
             if s.get(Signals.held_idle_gpus):

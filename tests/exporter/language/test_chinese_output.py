@@ -36,7 +36,8 @@ _WORD = r"[^\s\u3000-\u9fff\uff00-\uffef`]*"
 CODE = re.compile(
     rf"""`[^`]*` | '[^']*' | "[^"]*" | https?://\S+ | {_WORD}[=/_@]{_WORD} | --?\w[\w.-]* | <[^>]+>
     | (?:yoloscope|yolo|py-spy|nvidia-smi|journalctl|docker|pip|python|taskset|scontrol|sacct|kubectl|nsys|iostat|dmesg
-      |nfsiostat|pidstat|htop|systemctl|ulimit|ipmitool|time|cat|ls|df|top|last|curl|kill|free)\ [^\u4e00-\u9fff；，。：]*""",
+      |nfsiostat|pidstat|htop|systemctl|ulimit|ipmitool|time|cat|ls|df|top
+      |last|curl|kill|free)\ [^\u4e00-\u9fff；，。：]*""",
     re.VERBOSE,
 )
 #: Names of three words.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOM = Path(yoloscope_exporter.__file__).parent
 #: Functions whose first argument is a text, and those all of whose arguments are.
-FIRST, ALL = frozenset({"text", "say", "plural"}), frozenset({"_heads", "_row"})
+FIRST, ALL = frozenset({"text", "say", "plural", "passed_over"}), frozenset({"_heads", "_row"})
 
 
 def of_the_source() -> Iterator[tuple[str, str]]:

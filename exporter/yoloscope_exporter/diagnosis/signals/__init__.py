@@ -212,7 +212,7 @@ def _gather_node(short: Window, long: Window, speaking: Sequence[tuple[str, str]
     machine = cache(Machine)  # most ranks are judged over the same window
     gathered = []
     for name, rank in speaking:
-        with faults.passed_over(text("gathering signals"), name, rank):
+        with faults.passed_over("gathering signals", name, rank):
             gathered.append(gather_one(view_of(short, long, name, rank, machine), faults))
     return gathered
 
@@ -223,10 +223,10 @@ def gather_one(v: View, faults: Faults) -> Signals:
     names: dict[str, str] = {"gpu": v.gpu} if v.gpu else {}
     numbers: Numbers = {}
     for part in PARTS:
-        with faults.passed_over(text("the signals of {part}", part=part.__name__), v.run, v.rank):
+        with faults.passed_over("the signals of {part}", v.run, v.rank, part.__name__):
             numbers |= part(v)
     for naming in NAMES:
-        with faults.passed_over(text("the names of {part}", part=naming.__name__), v.run, v.rank):
+        with faults.passed_over("the names of {part}", v.run, v.rank, naming.__name__):
             names |= naming(v)
     if v.slowest_worker:
         names["slowest_worker"] = v.slowest_worker[0]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.signal import Signal
-from yoloscope_exporter.language import text
 from yoloscope_exporter.measures import ranks
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
@@ -55,7 +54,7 @@ def with_peers(signals: Sequence[Signals], faults: Faults) -> list[Signals]:
     """The same signals, with what a rank looks like beside the other ranks of its run."""
     compared = list(signals)
     for index, one in enumerate(signals):
-        with faults.passed_over(text("the comparison with peers"), one.run, one.rank):
+        with faults.passed_over("the comparison with peers", one.run, one.rank):
             compared[index] = _beside(one, [other for other in signals if other.run == one.run and other is not one])
     return compared
 
