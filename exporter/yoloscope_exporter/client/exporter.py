@@ -16,7 +16,7 @@ from yoloscope_exporter.client.fetch import TIMEOUT_SECONDS, SourceError, fetch,
 from yoloscope_exporter.client.owner import owner
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.serialize import from_json
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import say, text
 from yoloscope_exporter.sampling.exposition import Form
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def connect(url: str | None) -> Iterator[Exporter]:
     except SourceError as error:
         if url:
             raise click.ClickException(str(error)) from error
-        click.echo(text("no exporter answers at {url}; reading this node directly", url=URL), err=True)
+        click.echo(say("no exporter answers at {url}; reading this node directly", url=URL), err=True)
         with _private() as private:
             yield private
         return

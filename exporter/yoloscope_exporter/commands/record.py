@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
@@ -22,8 +21,6 @@ from yoloscope_exporter.service.signals import handled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_log = logging.getLogger(__name__)
 
 
 @click.command(short_help="Record the exporter's metrics to a file, without a Prometheus.")
@@ -105,7 +102,7 @@ def follow(
         except SourceError as error:
             text = ""
             if not silent:
-                _log.warning("%s; waiting for it", error)
+                click.echo(say("{error}; waiting for it", error=error), err=True)
             silent = True
         moment = snapshot_time(text) or 0.0
         if moment > last:  # a snapshot that was there before says nothing new, and a clock set back is waited out

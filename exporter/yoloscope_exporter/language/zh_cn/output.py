@@ -516,6 +516,7 @@ TEXTS: Final[dict[str, str]] = {
     "promised": "预期",
     "delivered": "实际",
     "probe": "试运行",
+    "waiting for it": "等待它恢复",
     "No such file or directory": "没有该文件或目录",
     "Permission denied": "没有权限",
     "Is a directory": "是目录",
