@@ -146,9 +146,9 @@ def thresholds(value: Any) -> Thresholds | None:  # noqa: ANN401 - a string, or 
 
 def url_path(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made of it
     """A type of option: a path below the root of the server that is not one of its own."""
-    text = str(value)
-    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text) or text.startswith(("/-/", "/api/")):
+    path = str(value)
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", path) or path.startswith(("/-/", "/api/")):
         raise click.BadParameter(
-            text("invalid path {text!r}: use for example /metrics; /-/ and /api/ are the exporter's own", text=text)
+            text("invalid path {path!r}: use for example /metrics; /-/ and /api/ are the exporter's own", path=path)
         )
-    return text
+    return path

@@ -274,10 +274,10 @@ class _Seen(NamedTuple):
 
 def ended(code: int, output: Sequence[str], *, trained: bool) -> tuple[str, Sequence[str]]:
     """Why a command that ended by itself cannot be probed, and what it printed last."""
-    text = "\n".join(output)
+    printed = "\n".join(output)
     said = next((line.strip() for line in reversed(output) if line.strip()), "")
     how = text("signal {name}", name=signal.Signals(-code).name) if code < 0 else text("exit code {code}", code=code)
-    if code and _TERMINAL.search(text):
+    if code and _TERMINAL.search(printed):
         return text("it needs a terminal, and a probe has none ({how}): {said}", how=how, said=said), output
     if code:
         return text("it fails by itself ({how}): {said}", how=how, said=said), output

@@ -188,7 +188,7 @@ TEXTS: Final[dict[str, str]] = {
     "remove the line to use the default": "使用默认值时请删除该行",
     "{key}: {value!r} is not printable text": "{key}：{value!r} 含有不可打印的字符",
     "invalid address {value!r}: use for example 127.0.0.1:9911, :9911, [::1]:9911 or unix:/run/x.sock": "无效的地址 {value!r}：例如 127.0.0.1:9911、:9911、[::1]:9911 或 unix:/run/x.sock",
-    "invalid path {text!r}: use for example /metrics": "无效的路径 {text!r}：例如 /metrics",
+    "invalid path {path!r}: use for example /metrics": "无效的路径 {path!r}：例如 /metrics",
     "/-/ and /api/ are the exporter's own": "/-/ 和 /api/ 由 exporter 自己使用",
     "invalid host name {name!r}: use for example gpu-node-7.example.org, no port": "无效的主机名 {name!r}：例如 gpu-node-7.example.org，不带端口",
     "invalid duration {value!r}: use for example 500ms, 30s, 2h": "无效的时长 {value!r}：例如 500ms、30s、2h",
