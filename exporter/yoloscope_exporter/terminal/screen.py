@@ -18,8 +18,7 @@ from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.diagnosis.units import clock, counted, duration
-from yoloscope_exporter.language import joined, say
-from yoloscope_exporter.language import text as told
+from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.training import STEP_PHASES
@@ -113,16 +112,16 @@ def _rank(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> I
 
 def _verdict(verdict: Verdict) -> Text:
     title = joined((verdict.title, verdict.evidence), ": ")
-    text = Text.from_markup(f"[{STYLES[verdict.severity]}]{verdict.name}[/] {escape(say(title))}")
+    shown = Text.from_markup(f"[{STYLES[verdict.severity]}]{verdict.name}[/] {escape(say(title))}")
     if verdict.name in rules.EXPLAINED:
-        text.append(f"\n  {say('cause')} {say(verdict.cause)}")
+        shown.append(f"\n  {say('cause')} {say(verdict.cause)}")
     if verdict.severity != rules.OK and verdict.fix:
-        text.append(f"\n  {padded(say('fix'), 4)} {say(verdict.fix)}", style="bold")
+        shown.append(f"\n  {padded(say('fix'), 4)} {say(verdict.fix)}", style="bold")
         if verdict.advice.effect:
-            text.append(f"\n  {say('changes')} {say(effect_in_words(verdict.advice))}")
+            shown.append(f"\n  {say('changes')} {say(effect_in_words(verdict.advice))}")
     if verdict.gain:
-        text.append(f"\n  {say('gain')} {say(verdict.gain)}")
-    return text
+        shown.append(f"\n  {say('gain')} {say(verdict.gain)}")
+    return shown
 
 
 def progress(window: Window, run: str, rank: str) -> str:
@@ -173,7 +172,7 @@ def _loader(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
     if not workers:
         return
     queue = (
-        told(", {depth:.0f} of {capacity:.0f} batches ready", depth=depth, capacity=capacity)
+        text(", {depth:.0f} of {capacity:.0f} batches ready", depth=depth, capacity=capacity)
         if capacity and depth is not None
         else ""
     )
@@ -208,7 +207,7 @@ def _gpus(window: Window) -> Iterator[RenderableType]:
     lost = {labels[0] for labels, up in window.current(catalog.GPU_UP).items() if not up}
     if not names | lost:
         return
-    yield _title("GPUs")
+    yield _title(say("GPUs"))
     table = Table.grid(padding=(0, 1))
     ranks = {labels[2]: labels[1] for labels in window.current(catalog.TRAIN_DEVICE_INFO)}
     ordered = sorted(names | lost, key=lambda name: (len(name), name))
@@ -281,7 +280,7 @@ def changes(now: float, before: Sequence[Diagnosis], after: Sequence[Diagnosis])
         earlier = old.get((diagnosis.run, diagnosis.rank))
         held = {verdict.name: verdict for verdict in earlier.verdicts} if earlier else {}
         if diagnosis.state and (earlier is None or earlier.state != diagnosis.state):
-            yield Event(now, f"{who}: {say(diagnosis.state)}")
+            yield Event(now, say("{who}: {state}", who=who, state=text(diagnosis.state)))
         for verdict in diagnosis.verdicts:
             if verdict.name not in held:
                 cause = verdict.cause.partition(":")[0] if verdict.name in DEAD else ""

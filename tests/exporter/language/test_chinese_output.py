@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 from yoloscope_exporter import catalog, cli
 from yoloscope_exporter.catalog import document as metrics
 from yoloscope_exporter.diagnosis import document, rules
@@ -28,6 +29,8 @@ from tests.exporter.language import texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import RenderableType
 
 RECORDINGS = Path(__file__).parents[2] / "recordings"
 CORPUS = sorted(RECORDINGS.glob("*.om.gz"))
@@ -65,6 +68,14 @@ def invoke(*arguments: str) -> str:
     told = CliRunner().invoke(cli.main, list(arguments), env={"YOLOSCOPE_LANGUAGE": CHINESE}, prog_name="yoloscope")
     assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
     return told.output
+
+
+def drawn(shown: RenderableType) -> str:
+    """What a terminal of 80 columns shows."""
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(shown)
+    return captured.get()
 
 
 def test_the_checker_finds_sentences() -> None:
@@ -159,13 +170,13 @@ def test_diagnoses(path: Path) -> None:
 def test_reports(name: str) -> None:
     """Markdown, HTML, the card and the screen of a run."""
     stores = reader.read(RECORDINGS / f"{name}.om.gz")
-    summary = summarize(stores, known_runs(stores)[0])
+    summary, diagnoses = summarize(stores, known_runs(stores)[0]), diagnose_range(stores).diagnoses
     with speaking(CHINESE):
         told = [summary_markdown(summary), in_html(html.one(summary))]
         told.append("\n".join(f"{line.name} {line.text}" for line in ending.card_lines([summary], CHINESE)))
         told.append(ending.title(ending.Ended("yolo train", 1, 60.0, "node-1"), [summary.run], CHINESE))
         window = Window(stores[0], stores[0].last - 60, stores[0].last)
-        told.append(screen.progress(window, summary.run, "0"))
+        told.append(drawn(screen.frame(window, diagnoses, list(screen.changes(window.end, (), diagnoses)))))
     for one in told:
         assert re.search(r"[一-鿿]", one)
         assert english(one) == []

@@ -517,6 +517,8 @@ TEXTS: Final[dict[str, str]] = {
     "delivered": "实际",
     "probe": "试运行",
     "waiting for it": "等待它恢复",
+    ", {depth:.0f} of {capacity:.0f} batches ready": "，{capacity:.0f} 个位置中有 {depth:.0f} 个 batch 就绪",
+    "GPUs": "GPU",
     "No such file or directory": "没有该文件或目录",
     "Permission denied": "没有权限",
     "Is a directory": "是目录",
