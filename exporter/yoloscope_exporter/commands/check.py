@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 OK, NOTE, FAIL = text("ok"), text("note"), text("FAIL")
-_COLOURS = {OK: "green", NOTE: "yellow", FAIL: "red"}
+_COLOURS: dict[str, str] = {OK: "green", NOTE: "yellow", FAIL: "red"}
 PATIENCE_SECONDS = 10.0
 
 

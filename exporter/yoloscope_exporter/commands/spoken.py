@@ -15,7 +15,7 @@ import click
 from yoloscope_exporter.language import ENGLISH, LANGUAGES, VARIABLE, Text, finished, of_the_environment, say, spoken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Spoken = TypeVar("Spoken", bound=click.Command)
 #: click looks its own texts up under these names.
@@ -63,7 +63,7 @@ def with_language(command: Spoken) -> Spoken:
 def told(error: click.ClickException) -> str:
     """What click would show of an error."""
     if isinstance(error.message, Text):
-        error.message = say(error.message)
+        error.message = say(error.message)  # type: ignore[misc]  # click has no other way to say it
     return error.format_message()
 
 
@@ -139,11 +139,12 @@ class _Formatter(click.HelpFormatter):
             lines = part.removeprefix("\b\n").split("\n") if part.startswith("\b") else wrapped(part, room)
             self.write("".join(f"{indent}{line}\n" for line in lines))
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         """Options or commands, with what they do."""
-        first = min(max((len(name) for name, _ in rows), default=0), col_max) + col_spacing
+        pairs = list(rows)
+        first = min(max((len(name) for name, _ in pairs), default=0), col_max) + col_spacing
         room = max(self.width - first - self.current_indent, 10)
-        for name, told in rows:
+        for name, told in pairs:
             lines = wrapped(told, room)
             head = f"{'':>{self.current_indent}}{name}"
             apart = len(name) > first - col_spacing

@@ -122,11 +122,10 @@ def _parse_verdicts(items: Iterable[Mapping[str, Any]]) -> tuple[Verdict, ...]:
 
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
-    told = {key: finished(item[key]) for key in ("evidence", "cause", "verify", "fix")}
+    told = [finished(item[key]) for key in ("evidence", "cause", "verify", "fix")]
     gain = finished(item["gain"]) if item["gain"] else None
-    return Verdict(
-        item["name"], item["severity"], **told, gain=gain, share=item.get("share"), advice=_parse_advice(item)
-    )
+    advice = _parse_advice(item)
+    return Verdict(item["name"], item["severity"], *told, gain=gain, share=item.get("share"), advice=advice)
 
 
 def _parse_advice(item: Mapping[str, Any]) -> Advice:

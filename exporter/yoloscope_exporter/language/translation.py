@@ -8,7 +8,7 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.language import BETWEEN, Text
-from yoloscope_exporter.language.zh_cn import TEXTS
+from yoloscope_exporter.language.zh_cn import RECOGNISED, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,12 +94,12 @@ def _recognised(told: str) -> str:
 
 
 def _clause(told: str) -> str:
+    name, colon, rest = told.partition(": ")
     if told in TEXTS:
         return TEXTS[told]
-    if found := _found(told):
+    if rest not in TEXTS and (found := _found(told)):
         chinese, values = found
         return _PLACEHOLDER.sub(lambda place: _prose(values[_name(place[1])]), chinese)
-    name, colon, rest = told.partition(": ")
     known = _recognised(rest) if colon else rest
     return f"{name}\uff1a{known}" if known != rest else told
 
@@ -119,7 +119,7 @@ def _found(told: str) -> tuple[str, dict[str, str]] | None:
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
-    longest = sorted((item for item in TEXTS.items() if "{" in item[0]), key=lambda one: -len(_fixed(one[0])))
+    longest = sorted((item for item in RECOGNISED.items() if "{" in item[0]), key=lambda one: -len(_fixed(one[0])))
     return tuple((_pattern(english), chinese) for english, chinese in longest if has_words(_fixed(english)))
 
 

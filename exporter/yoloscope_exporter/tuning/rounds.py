@@ -130,7 +130,7 @@ def larger(
         return None, {}, [text("--batch: memory is predicted for a GPU only, and there is none here: the batch stays")]
     now = int(s.batch_size)
     second = 2 * now if 2 * session.peaks[now] <= room else max(now // 2, 1)
-    late = []
+    late: list[str] = []
     for _ in range(BATCHES):
         if second in session.peaks:
             break
@@ -147,7 +147,7 @@ def larger(
         second = search.batch_for(session.peaks, room, now) or now
     speeds = search.measured(session.trials)
     found = [one for one in speeds if one.batch is not None and search.faster(speeds[one], speeds[best])]
-    notes = [text("--batch: peak of GPU memory: {peaks}", peaks=_peaks(session)), *late]
+    notes: list[str] = [text("--batch: peak of GPU memory: {peaks}", peaks=_peaks(session)), *late]
     if not found:
         is_tried = any(trial.setting.batch is not None for trial in session.trials)
         return None, {}, [*notes, *[text("--batch: no other batch trains faster")] * (is_tried or not late)]

@@ -116,14 +116,15 @@ def find(ranks: Sequence[Rank], answers: Sequence[Answer]) -> Hang | None:
     """The culprit, and what everybody does; None if nothing is known."""
     gone = [rank for rank in ranks if rank.state in FINAL and not rank.pid]
     if gone and len(gone) < len(ranks):
-        words = text("gone: the process has {ends}; the others wait for it", ends=_ENDS[gone[0].state])
+        ended = text("gone: the process has {ends}; the others wait for it", ends=_ENDS[gone[0].state])
         where = _waiting(answers) or next((_doing(answer).frame for answer in answers if answer.name == "main"), None)
-        return Hang(gone[0].rank, "main", words, *_place(where), _summary(answers, len(ranks)))
+        return Hang(gone[0].rank, "main", ended, *_place(where), _summary(answers, len(ranks)))
     answer = _culprit(answers)
     if answer is None:
         return _unaccountable(answers)
     told = _doing(answer)
-    words, frame = told.words, told.frame
+    words: str = told.words
+    frame = told.frame
     waiting = _waiting(other for other in answers if other is not answer)
     if frame is None and waiting is not None:  # it does not answer: where it is waited for
         words, frame = text("{words}; the others wait for it", words=words), waiting

@@ -112,7 +112,7 @@ def _slow_storage(s: Signals, t: Thresholds) -> bool:
 
 def io_evidence(s: Signals, t: Thresholds) -> list[str]:
     """What speaks for storage by itself, in words; nothing where workers wait for something else."""
-    found = []
+    found: list[str] = []
     if s.get(Signals.io_pressure) >= t.io_pressure:
         found.append(s.text("I/O pressure {io_pressure:.0%}"))
     if s.get(Signals.disk_busy_share) >= t.disk_busy:

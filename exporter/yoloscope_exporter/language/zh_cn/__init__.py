@@ -17,3 +17,5 @@ if TYPE_CHECKING:
 TEXTS: Final[Mapping[str, str]] = MappingProxyType(
     {**documents.TEXTS, **commands.TEXTS, **output.TEXTS, **diagnosis.TEXTS}
 )
+#: Those that may come as finished English: what labels and JSON tell of a diagnosis, and help of a family of options.
+RECOGNISED: Final[Mapping[str, str]] = MappingProxyType({**commands.TEXTS, **diagnosis.TEXTS})
