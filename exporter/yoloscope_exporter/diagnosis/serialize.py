@@ -122,10 +122,17 @@ def _parse_verdicts(items: Iterable[Mapping[str, Any]]) -> tuple[Verdict, ...]:
 
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
-    told = [finished(item[key]) for key in ("evidence", "cause", "verify", "fix")]
-    gain = finished(item["gain"]) if item["gain"] else None
-    advice = _parse_advice(item)
-    return Verdict(item["name"], item["severity"], *told, gain=gain, share=item.get("share"), advice=advice)
+    return Verdict(
+        item["name"],
+        item["severity"],
+        evidence=finished(item["evidence"]),
+        cause=finished(item["cause"]),
+        verify=finished(item["verify"]),
+        fix=finished(item["fix"]),
+        gain=finished(item["gain"]) if item["gain"] else None,
+        share=item.get("share"),
+        advice=_parse_advice(item),
+    )
 
 
 def _parse_advice(item: Mapping[str, Any]) -> Advice:
