@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Arguments of `Popen` that put a process out of reach of the terminal's Ctrl-C.
 APART: dict[str, Any] = {"start_new_session": True}
 SHARED, EXCLUSIVE = fcntl.LOCK_SH, fcntl.LOCK_EX
-_DESCRIPTORS = ("/proc/self/fd", "/dev/fd")  # of Linux, and of macOS
+_DESCRIPTORS = Path("/dev/fd" if hasattr(fcntl, "F_GETPATH") else "/proc/self/fd")  # of macOS, and of Linux
 MAX_PATH = 1024  # of macOS
 
 
@@ -49,9 +49,12 @@ def take(descriptor: int, kind: int, byte: int, *, wait: bool = False) -> bool:
 
 
 def written_files() -> Iterator[Path]:
-    """The files that this process has open for writing; none where the system does not tell."""
-    folder = next((Path(one) for one in _DESCRIPTORS if os.path.isdir(one)), None)  # noqa: PTH112 - text
-    for link in folder.iterdir() if folder else ():
+    """The files that this process has open for writing.
+
+    Raises:
+        OSError: the system does not tell.
+    """
+    for link in _DESCRIPTORS.iterdir():
         with suppress(OSError):  # closed in between
             if fcntl.fcntl(int(link.name), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
                 yield _path(link)

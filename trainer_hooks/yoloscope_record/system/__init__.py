@@ -10,6 +10,7 @@ import sys
 
 if sys.platform == "win32":
     from yoloscope_record.system.windows import (
+        DIRECTORY,
         KEEPS_OPEN,
         allocate,
         default_directory,
@@ -22,6 +23,7 @@ if sys.platform == "win32":
     )
 elif sys.platform == "darwin":
     from yoloscope_record.system.macos import (
+        DIRECTORY,
         KEEPS_OPEN,
         allocate,
         default_directory,
@@ -34,6 +36,7 @@ elif sys.platform == "darwin":
     )
 else:
     from yoloscope_record.system.linux import (
+        DIRECTORY,
         KEEPS_OPEN,
         allocate,
         default_directory,
@@ -46,6 +49,7 @@ else:
     )
 
 __all__ = [
+    "DIRECTORY",
     "KEEPS_OPEN",
     "allocate",
     "default_directory",

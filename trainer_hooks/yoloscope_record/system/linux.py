@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 __all__ = [
+    "DIRECTORY",
     "KEEPS_OPEN",
     "allocate",
     "default_directory",
@@ -22,6 +23,8 @@ __all__ = [
     "os",
 ]
 
+#: The record directory where nobody has chosen another, in words.
+DIRECTORY = "/dev/shm/yoloscope"  # noqa: S108 - memory, not disk; guarded by the sticky bit and owner checks
 #: Whether a reader may keep the file of a living writer open: on Windows nobody could rename or remove it meanwhile.
 KEEPS_OPEN = True
 _FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
@@ -30,7 +33,7 @@ _WHO_LOCKS = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 def default_directory() -> Path:
     """The record directory where nobody has chosen another: memory that all users share, else a temporary directory."""
-    shared = Path("/dev/shm/yoloscope")  # noqa: S108 - memory, not disk; guarded by the sticky bit and owner checks
+    shared = Path(DIRECTORY)
     parent = shared if shared.exists() else shared.parent
     if os.access(parent, os.W_OK | os.X_OK):
         return shared

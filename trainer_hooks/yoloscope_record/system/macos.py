@@ -10,6 +10,7 @@ from pathlib import Path
 from yoloscope_record.system.linux import KEEPS_OPEN, give_name, launcher, lock, major_faults
 
 __all__ = [
+    "DIRECTORY",
     "KEEPS_OPEN",
     "allocate",
     "default_directory",
@@ -21,6 +22,7 @@ __all__ = [
     "os",
 ]
 
+DIRECTORY = "~/Library/Caches/yoloscope"
 _FLOCK = struct.Struct("=qqihh")  # struct flock of <sys/fcntl.h>: start, length, pid, type, whence
 _WHO_LOCKS = _FLOCK.pack(0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET)
 _BLOCK = 1 << 16
@@ -28,7 +30,7 @@ _BLOCK = 1 << 16
 
 def default_directory() -> Path:
     """A folder of this user's that the system may clear, which no backup copies."""
-    return Path.home() / "Library" / "Caches" / "yoloscope"
+    return Path(DIRECTORY).expanduser()
 
 
 def lock_holder(descriptor: int) -> int | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "DIRECTORY",
     "KEEPS_OPEN",
     "allocate",
     "default_directory",
@@ -44,6 +45,7 @@ __all__ = [
     "os",
 ]
 
+DIRECTORY = r"%LOCALAPPDATA%\yoloscope"
 KEEPS_OPEN = False
 #: Seconds between attempts at what somebody prevents who has the file open: readers have one for a millisecond.
 PAUSES = (0.002, 0.01, 0.05, 0.1)

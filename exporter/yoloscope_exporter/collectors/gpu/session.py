@@ -12,7 +12,7 @@ import pynvml as nvml
 from yoloscope_exporter.collectors.gpu.gpm import Gpm, gpm_of
 from yoloscope_exporter.collectors.gpu.probe import DeviceLost, DriverGone, Probe, said
 from yoloscope_exporter.collectors.gpu.xid import XidWatch
-from yoloscope_exporter.system import unload
+from yoloscope_exporter.system import unload, wsl
 
 if TYPE_CHECKING:
     import ctypes
@@ -261,6 +261,7 @@ def _no_driver(code: int) -> str:
 
 def _init() -> None:
     """nvmlInit; after a driver upgrade under our feet, with the library that fits the new driver."""
+    wsl.prefer_windows_driver()
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:

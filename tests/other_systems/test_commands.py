@@ -1,0 +1,127 @@
+"""The command line where Linux' calls are missing: help, supervision of a command, and any encoding of the console."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter.cli import COMMANDS
+
+from tests.other_systems import looks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLI = [sys.executable, "-m", "yoloscope_exporter.cli"]
+TIMEOUT = 60.0
+#: Runs the command line for each command's help in one process: to start one takes longer than its help.
+EVERY_HELP = """
+import contextlib, io, sys
+from yoloscope_exporter.cli import COMMANDS, main
+for name in COMMANDS:
+    with contextlib.suppress(SystemExit):
+        main([name, "--help"], standalone_mode=True)
+"""
+WAITS = """
+import pathlib, sys, time
+pathlib.Path(sys.argv[1]).touch()
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    pathlib.Path(sys.argv[1]).write_text("interrupted")
+    sys.exit(7)
+"""
+
+
+def run(system: str, home: Path, *command: str, **environ: str) -> subprocess.CompletedProcess[bytes]:
+    """A command on that system."""
+    told = looks.environment(system, home) | environ
+    return subprocess.run(command, env=told, capture_output=True, timeout=TIMEOUT, check=False)
+
+
+@pytest.mark.parametrize("system", looks.SYSTEMS)
+def test_every_help(tmp_path: Path, system: str) -> None:
+    """Each command is imported and describes itself."""
+    done = run(system, tmp_path, sys.executable, "-c", EVERY_HELP)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.count(b"Usage: ") == len(COMMANDS)
+    assert {"windows": b"%LOCALAPPDATA%", "macos": b"~/Library/Caches"}[system] in done.stdout
+
+
+@pytest.mark.parametrize("system", looks.SYSTEMS)
+def test_run_hands_on_the_exit_code(tmp_path: Path, system: str) -> None:
+    """The command's code is the one of `run`."""
+    done = run(system, tmp_path, *CLI, "run", "--no-exporter", "--", sys.executable, "-c", "raise SystemExit(3)")
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
+@pytest.mark.parametrize("system", looks.SYSTEMS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_ends_with_what_it_runs(tmp_path: Path, system: str, number: signal.Signals) -> None:
+    """Ctrl-C reaches the training once, a signal is handed on, and nothing is left behind."""
+    began, environ = tmp_path / "began", looks.environment(system, tmp_path / "home")
+    command = [*CLI, "run", "--no-exporter", "--", sys.executable, "-c", WAITS, str(began)]
+    with subprocess.Popen(command, env=environ, start_new_session=True) as process:
+        end = time.monotonic() + TIMEOUT
+        while not began.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        if system == "windows" and number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a console does
+        else:
+            process.send_signal(number)
+        code = process.wait(TIMEOUT)
+    assert code == (7 if number == signal.SIGINT else 128 + signal.SIGTERM)
+    assert began.read_text() == ("interrupted" if number == signal.SIGINT else "")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+@pytest.mark.parametrize("system", looks.SYSTEMS)
+def test_exporter_of_two_runs(tmp_path: Path, system: str) -> None:
+    """Shared and exclusive locks mean the same: the exporter waits for both runs, and the last of them knows it."""
+    code = """
+import sys
+from yoloscope_exporter.system import EXCLUSIVE, SHARED, os, take
+first, second, exporter = (os.open(sys.argv[1], os.O_RDWR | os.O_CREAT) for _ in range(3))
+"""
+    steps = """
+print(take(first, SHARED, 0), take(second, SHARED, 0), take(exporter, EXCLUSIVE, 0), take(exporter, EXCLUSIVE, 1))
+os.close(first)
+print(take(exporter, EXCLUSIVE, 0), take(second, EXCLUSIVE, 0), take(exporter, EXCLUSIVE, 0))
+os.close(second)
+print(take(exporter, EXCLUSIVE, 0))
+"""
+    if system == "macos":  # POSIX locks belong to processes, so the others are forked
+        pytest.skip("locks of macOS are those of Linux")
+    done = run(system, tmp_path, sys.executable, "-c", code + steps, str(tmp_path / "lock"))
+    assert done.stdout.decode().split("\n")[:3] == ["True True False True", "False True False", "True"], done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp936", "cp1252", "ascii"])
+def test_any_encoding(tmp_path: Path, encoding: str) -> None:
+    """A console or a file in any encoding takes what is said; what it lacks is a question mark."""
+    script = "import click\nfrom yoloscope_exporter.cli import main\n"
+    script += "main.callback = lambda: click.echo('中文 █ – ± é')\nmain.invoke_without_command = True\nmain([])"
+    done = run("windows", tmp_path, sys.executable, "-c", script, PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr.decode()
+    expected = "中文 █ – ± é".encode(encoding, errors="replace")
+    assert done.stdout.strip() == expected
+
+
+@pytest.mark.parametrize("encoding", ["cp936", "cp1252", "ascii"])
+def test_diagnosis_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    """Pictures, bars and Chinese come out of a real diagnosis without an error."""
+    recording = next((looks.ROOT / "tests/recordings").glob("**/*starved*.om*"))
+    for language in ("en", "zh-CN"):
+        done = run(
+            "windows", tmp_path, *CLI, "diagnose", "--recording", str(recording), "--language", language,
+            PYTHONIOENCODING=encoding,
+        )  # fmt: skip
+        assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
+        assert done.returncode in (0, 1), done.stderr.decode(errors="replace")
+        assert done.stdout
