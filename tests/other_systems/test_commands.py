@@ -106,10 +106,10 @@ print(take(exporter, EXCLUSIVE, 0))
 def test_any_encoding(tmp_path: Path, encoding: str) -> None:
     """A console or a file in any encoding takes what is said; what it lacks is a question mark."""
     script = "import click\nfrom yoloscope_exporter.cli import main\n"
-    script += "main.callback = lambda: click.echo('中文 █ – ± é')\nmain.invoke_without_command = True\nmain([])"
+    script += "main.callback = lambda: click.echo('中文 █ ± é')\nmain.invoke_without_command = True\nmain([])"
     done = run("windows", tmp_path, sys.executable, "-c", script, PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr.decode()
-    expected = "中文 █ – ± é".encode(encoding, errors="replace")
+    expected = "中文 █ ± é".encode(encoding, errors="replace")
     assert done.stdout.strip() == expected
 
 
