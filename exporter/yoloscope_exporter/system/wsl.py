@@ -11,7 +11,7 @@ from pathlib import Path
 #: finds no driver (ollama/ollama#1897, Syllo/nvtop#441).
 LIBRARY = Path("/usr/lib/wsl/lib/libnvidia-ml.so.1")
 #: What the driver of Windows does not tell in WSL2, by NVIDIA's CUDA on WSL user guide and what users report of it.
-LACKS = "the driver lists no processes on a GPU"
+LACKS = "the driver does not tell what memory single processes have on a GPU"
 _KERNEL = re.compile("microsoft-standard|WSL2", re.IGNORECASE)  # Docker Desktop's machine has the same kernel
 
 

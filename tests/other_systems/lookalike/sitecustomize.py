@@ -10,7 +10,7 @@ a file of the record directory that is open in any process, and every file is us
 """
 
 # mypy: ignore-errors
-# ruff: noqa: A002, ANN001, ANN002, ANN003, ANN201, ANN202, ANN204, D102, D107, FBT002, PERF203
+# ruff: noqa: A002, ANN001, ANN002, ANN003, ANN201, ANN202, ANN204, D107, FBT002, PERF203
 # ruff: noqa: PTH100, PTH112, PTH115, PTH120, PTH208 - it is `os` that is made here
 
 import builtins
