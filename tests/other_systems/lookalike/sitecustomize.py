@@ -125,7 +125,7 @@ def hide(event, arguments):
     """Let ours find none of Linux' own file systems."""
     if event in ("open", "os.listdir", "os.scandir") and arguments and str(arguments[0]).startswith(HIDDEN):
         frame = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename.startswith((LIBRARY, "<frozen", __file__)):
+        while frame is not None and frame.f_code.co_filename.startswith((LIBRARY, "<frozen")):
             if "site-packages" in frame.f_code.co_filename:
                 break
             frame = frame.f_back
