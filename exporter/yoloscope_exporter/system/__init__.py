@@ -15,6 +15,7 @@ if sys.platform == "win32":
     from yoloscope_exporter.system.windows import (
         APART,
         EXCLUSIVE,
+        KILLS_GROUPS,
         SHARED,
         ask_to_end,
         claim,
@@ -33,6 +34,7 @@ else:
     from yoloscope_exporter.system.posix import (
         APART,
         EXCLUSIVE,
+        KILLS_GROUPS,
         SHARED,
         ask_to_end,
         claim,
@@ -51,6 +53,7 @@ else:
 __all__ = [
     "APART",
     "EXCLUSIVE",
+    "KILLS_GROUPS",
     "SHARED",
     "ask_to_end",
     "claim",
