@@ -142,7 +142,7 @@ import importlib, json, pkgutil, sys
 before = set(sys.modules)
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith(("sitecustomize", "__main__")):
+    if not module.name.endswith(("sitecustomize", "__main__", "system.windows")):
         importlib.import_module(module.name)
 print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
 """
