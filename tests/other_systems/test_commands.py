@@ -61,8 +61,9 @@ def test_run_hands_on_the_exit_code(tmp_path: Path, system: str) -> None:
     assert (done.returncode, done.stderr) == (3, b"")
 
 
-@pytest.mark.parametrize("system", looks.SYSTEMS)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("system", "number"), [("windows", signal.SIGINT), ("macos", signal.SIGINT), ("macos", signal.SIGTERM)]
+)
 def test_run_ends_with_what_it_runs(tmp_path: Path, system: str, number: signal.Signals) -> None:
     """Ctrl-C reaches the training once, a signal is handed on, and nothing is left behind."""
     began, environ = tmp_path / "began", looks.environment(system, tmp_path / "home")
@@ -71,7 +72,7 @@ def test_run_ends_with_what_it_runs(tmp_path: Path, system: str, number: signal.
         end = time.monotonic() + TIMEOUT
         while not began.exists() and time.monotonic() < end:
             time.sleep(0.05)
-        if system == "windows" and number == signal.SIGINT:
+        if system == "windows":
             os.killpg(process.pid, number)  # as a console does
         else:
             process.send_signal(number)

@@ -449,14 +449,19 @@ def job_of(path: Path) -> dict[str, str]:
 
 def _owner(record: Record) -> dict[str, str]:
     """The file's owner, which nobody can make up, where this system knows the name."""
-    name = _user(record.uid)
-    return {"user": name} if name else {}
+    try:
+        return {"user": _user(record.uid)}
+    except KeyError:
+        return {}
 
 
 @lru_cache
-def _user(uid: int) -> str | None:
-    """What was found is kept: to ask may mean to ask a directory service."""
-    return user_name(uid)
+def _user(uid: int) -> str:
+    """A name that was found is kept: to ask may mean to ask a directory service."""
+    name = user_name(uid)
+    if name is None:
+        raise KeyError(uid)
+    return name
 
 
 def _merged(records: Sequence[Record]) -> list[Sample]:
