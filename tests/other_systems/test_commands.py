@@ -154,6 +154,33 @@ def test_exporter_ends_with_the_last_run(tmp_path: Path, system: str) -> None:
     assert done.stdout.decode().split() == ["0"], done.stderr.decode()
 
 
+RECORDING = """
+import sys
+from pathlib import Path
+from yoloscope_exporter.recordings.writer import Writer
+path = Path(sys.argv[1])
+for moment in (100.0, 200.0):
+    writer = Writer(path)
+    writer.exposition(moment, "# TYPE yoloscope_cpu_cores gauge\\nyoloscope_cpu_cores 2.0\\n# EOF\\n")
+    try:
+        Writer(path)
+    except ValueError as error:
+        print(error)
+    writer.close()
+print(path.read_text())
+"""
+
+
+@pytest.mark.parametrize("system", looks.SYSTEMS)
+def test_recording_is_continued_by_one_writer(tmp_path: Path, system: str) -> None:
+    """A lock on bytes leaves the file where it stood, and a second writer is noticed."""
+    done = run(system, tmp_path, sys.executable, "-c", RECORDING, str(tmp_path / "night.om"))
+    said = done.stdout.decode()
+    assert said.count("another process is recording to it") == 2, done.stderr.decode()
+    assert said.count("yoloscope_cpu_cores 2.0 ") == 2
+    assert said.count("# EOF") == 1
+
+
 def test_tune_is_refused_on_windows(tmp_path: Path) -> None:
     """Before anything is started."""
     done = run("windows", tmp_path, *CLI, "tune", "--", sys.executable, "-c", "print('started')")

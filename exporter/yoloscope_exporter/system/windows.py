@@ -51,22 +51,27 @@ def _share(descriptor: int, first: int) -> bool:
     return any(_lock(descriptor, first + share, 1) for share in range(SHARES))
 
 
-def _lock(descriptor: int, first: int, length: int) -> bool:
-    os.lseek(descriptor, first, os.SEEK_SET)
-    try:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, length)  # type: ignore[attr-defined]
-    except OSError:
-        return False
-    return True
-
-
 def _drop(descriptor: int, first: int) -> None:
     """Unlock what this descriptor has there: all of it, or one share. What it has not, Windows refuses to unlock."""
-    for start, length in ((first, SHARES), *((first + share, 1) for share in range(SHARES))):
-        os.lseek(descriptor, start, os.SEEK_SET)
-        with suppress(OSError):
-            msvcrt.locking(descriptor, msvcrt.LK_UNLCK, length)  # type: ignore[attr-defined]
-            return
+    parts = ((first, SHARES), *((first + share, 1) for share in range(SHARES)))
+    any(_locking(descriptor, "LK_UNLCK", *part) for part in parts)
+
+
+def _lock(descriptor: int, first: int, length: int) -> bool:
+    return _locking(descriptor, "LK_NBLCK", first, length)
+
+
+def _locking(descriptor: int, what: str, first: int, length: int) -> bool:
+    """Lock or unlock bytes, which Windows takes from where the file stands; whether that was possible."""
+    before = os.lseek(descriptor, 0, os.SEEK_CUR)
+    os.lseek(descriptor, first, os.SEEK_SET)
+    try:
+        msvcrt.locking(descriptor, getattr(msvcrt, what), length)  # type: ignore[attr-defined]
+    except OSError:
+        return False
+    finally:
+        os.lseek(descriptor, before, os.SEEK_SET)
+    return True
 
 
 def written_files() -> Iterator[Path]:

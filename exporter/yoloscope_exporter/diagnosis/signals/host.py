@@ -117,6 +117,8 @@ def neighbours(v: View) -> dict[str, str]:
 def _slow_files_on_network(v: View, file_systems: Iterable[Labels]) -> float | None:
     """How many of the slowest files are known; None unless all of them come over a network, as drives do in WSL2."""
     points = {point.rstrip("/"): bool(_NETWORK.fullmatch(kind)) for point, kind, *_ in file_systems}
+    if not any(points.values()):
+        return None
     slow = [path for _, _, path, *_ in v.now.current(catalog.TRAIN_SLOW_FILE_SECONDS, v.run, v.rank)]
     mounts = [
         max((point for point in points if f"{path}/".startswith(f"{point}/")), key=len, default=None) for path in slow
