@@ -153,6 +153,8 @@ def locking(descriptor, mode, length):
             os.close(holder)
         return
     assert mode == msvcrt.LK_NBLCK
+    for gone in [held for held in _held if held[0] == descriptor and not is_locked(*held)]:
+        _held.discard(gone)  # the number was another file's
     if any(one == descriptor and at < start + length and start < at + size for one, at, size in _held | set(_probes)):
         raise PermissionError(13, "Permission denied")
     reading = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
@@ -177,6 +179,15 @@ def close(descriptor):
     for held in [held for held in _held if held[0] == descriptor]:
         _held.discard(held)
     os.close(descriptor)
+
+
+def is_locked(descriptor, start, length):
+    other = _real["open"](f"/proc/self/fd/{descriptor}", os.O_RDONLY)
+    try:
+        asked = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)
+        return _FLOCK.unpack(fcntl.fcntl(other, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
+    finally:
+        os.close(other)
 
 
 def set_lock(descriptor, kind, start, length):
