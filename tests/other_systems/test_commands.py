@@ -181,6 +181,17 @@ def test_recording_is_continued_by_one_writer(tmp_path: Path, system: str) -> No
     assert said.count("# EOF") == 1
 
 
+@pytest.mark.parametrize("system", looks.SYSTEMS)
+def test_check_finds_what_there_is(tmp_path: Path, system: str) -> None:
+    """Collectors that need Linux have no data, and nothing fails; the others have what psutil tells."""
+    done = run(system, tmp_path, *CLI, "check", "--web.listen-address=127.0.0.1:0")
+    said = done.stdout.decode()
+    assert done.returncode == 0, said
+    found = {line.split()[2]: line.split()[0] for line in said.splitlines() if " collector " in line}
+    assert {name for name, mark in found.items() if mark == "ok"} >= {"runs", "cpu", "memory", "disk", "network"}
+    assert {name for name, mark in found.items() if mark == "note"} >= {"pressure"}
+
+
 def test_tune_is_refused_on_windows(tmp_path: Path) -> None:
     """Before anything is started."""
     done = run("windows", tmp_path, *CLI, "tune", "--", sys.executable, "-c", "print('started')")
