@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 APART: dict[str, Any] = {"start_new_session": True}
 #: Whether whatever a process has started can be ended with it, and for certain.
 KILLS_GROUPS = True
+#: The library of the NVIDIA driver that is asked.
+NVML = "libnvidia-ml.so.1"
 SHARED, EXCLUSIVE = fcntl.LOCK_SH, fcntl.LOCK_EX
 _DESCRIPTORS = Path("/dev/fd" if hasattr(fcntl, "F_GETPATH") else "/proc/self/fd")  # of macOS, and of Linux
 MAX_PATH = 1024  # of macOS

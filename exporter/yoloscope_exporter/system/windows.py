@@ -22,6 +22,7 @@ APART: dict[str, Any] = {
     "creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
 }
 KILLS_GROUPS = False
+NVML = "nvml.dll"
 SHARED, EXCLUSIVE = 1, 2
 #: Where locks are, far behind the end of any file: Windows lets nobody read what another has locked.
 LOCKS_AT = 0x7FFE0000

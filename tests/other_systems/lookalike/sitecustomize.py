@@ -23,6 +23,7 @@ import types
 from pathlib import Path
 
 OURS = ("yoloscope_record", "yoloscope_hooks", "yoloscope_exporter")
+BELOW = ("is_open", "locking", "is_locked", "darwin_fcntl")  # what does its work by /proc
 HIDDEN = ("/proc", "/sys", "/dev/shm")
 LIBRARY = os.path.dirname(os.__file__)
 _import = builtins.__import__
@@ -125,9 +126,9 @@ def hide(event, arguments):
     """Let ours find none of Linux' own file systems."""
     if event in ("open", "os.listdir", "os.scandir") and arguments and str(arguments[0]).startswith(HIDDEN):
         frame = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename.startswith((LIBRARY, "<frozen")):
-            if "site-packages" in frame.f_code.co_filename:
-                break
+        while frame is not None and frame.f_code.co_filename.startswith((LIBRARY, "<frozen", __file__)):
+            if "site-packages" in frame.f_code.co_filename or frame.f_code.co_name in BELOW:
+                return
             frame = frame.f_back
         if frame is not None and frame.f_globals.get("__name__", "").startswith(OURS):
             raise FileNotFoundError(2, "No such file or directory", str(arguments[0]))

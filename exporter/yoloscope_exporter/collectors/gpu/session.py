@@ -12,7 +12,7 @@ import pynvml as nvml
 from yoloscope_exporter.collectors.gpu.gpm import Gpm, gpm_of
 from yoloscope_exporter.collectors.gpu.probe import DeviceLost, DriverGone, Probe, said
 from yoloscope_exporter.collectors.gpu.xid import XidWatch
-from yoloscope_exporter.system import unload, wsl
+from yoloscope_exporter.system import NVML, unload, wsl
 
 if TYPE_CHECKING:
     import ctypes
@@ -255,7 +255,7 @@ class Session:
 
 def _no_driver(code: int) -> str:
     if code == nvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-        return "no NVIDIA driver here (libnvidia-ml.so.1 is missing)"
+        return f"no NVIDIA driver here ({NVML} is missing)"
     return f"the NVIDIA driver cannot be used: {said(code)}"
 
 
