@@ -216,7 +216,9 @@ def darwin_fcntl(descriptor, command, argument=0):
 def other_os():
     """`os` as the other system has it."""
     module = types.ModuleType("os")
+    access = os.access
     vars(module).update({name: value for name, value in vars(os).items() if name not in TOLD["missing"]["os"]})
+    module.access = lambda path, *how, **named: not str(path).startswith(HIDDEN) and access(path, *how, **named)
     if WINDOWS:
         plain = {name: of_paths(getattr(os, name)) for name in ("stat", "lstat", "mkdir", "rmdir", "unlink", "remove")}
         listing = {name: of_paths(getattr(os, name)) for name in ("listdir", "scandir")}
@@ -231,7 +233,7 @@ def other_psutil(psutil):
 
     class Process(psutil.Process):
         def __getattribute__(self, name):
-            if name in lacks:
+            if name in lacks and sys._getframe(1).f_globals["__name__"].startswith(OURS):
                 raise AttributeError(name)
             return super().__getattribute__(name)
 
