@@ -109,7 +109,7 @@ def test_training_is_seen_while_it_runs(
     )  # or too early to say
     assert "test-" in diagnosis
     report = tmp_path / "report.html"
-    told(tmp_path, system, "report", "--recording", str(recording), "-o", str(report))
+    told(tmp_path, system, "report", str(recording), "--html", str(report))
     assert "test-" in report.read_text(encoding="utf-8")
 
 
