@@ -78,7 +78,7 @@ def batches(text: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-@pytest.mark.parametrize(("system", "options"), [("windows", {}), ("macos", {"hooks": "none", "script": ENABLE})])
+@pytest.mark.parametrize(("system", "options"), [("windows", {}), ("macos", {"hooks": "none", "everywhere": ENABLE})])
 def test_training_is_seen_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, options: dict[str, Any]
 ) -> None:
