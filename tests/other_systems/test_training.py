@@ -96,10 +96,11 @@ def test_training_is_seen_while_it_runs(
         process.wait()
     log = (tmp_path / "training.log").read_text(encoding="utf-8")
     assert "yoloscope" not in re.sub(r".*/.*yoloscope.*", "", log), log  # no warning
-    assert {path.parent.parent for path in tmp_path.glob("**/rank-0.rec")} >= {looks.records(system, tmp_path / "home")}
+    assert list(looks.records(system, tmp_path / "home").glob("**/rank-0.rec"))
     assert 'role="main"' in seen
     assert "yoloscope_train_worker_batches_total{" in seen  # spawned workers have their hooks
-    for hidden in ("pressure_seconds", "train_process_runqueue", "train_shm", "memory_cached", "major_faults"):
+    assert ("train_worker_major_faults" in seen) == (system == "macos")  # Windows does not count them
+    for hidden in ("pressure_seconds", "train_process_runqueue", "train_shm", "memory_cached"):
         assert f"yoloscope_{hidden}" not in re.sub("(?m)^#.*$", "", seen)  # absent, and not 0
     assert 'yoloscope_collector_up{collector="runs"} 1' in seen
     assert "yoloscope_train_hook_errors_total" not in seen or errors(seen) == 0.0
@@ -136,7 +137,7 @@ def test_training_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("YOLOSCOPE_DIR")
     process = started(tmp_path, system, hooks="run")
     assert process.wait(TIMEOUT) == 0, (tmp_path / "training.log").read_text()
-    (path,) = looks.records(system, tmp_path / "home").glob("*/rank-0.rec")
+    (path,) = looks.records(system, tmp_path / "home").glob("**/rank-0.rec")
     record = Reader(path).read()
     values = {sample.metric.name: sample.value for sample in record.samples}
     assert record.state == "finished"

@@ -111,6 +111,17 @@ def open_(path, flags, mode=0o777):
     return _real["open"](path, flags, mode)
 
 
+def of_shown(call):
+    """A function of `os` that finds none of Linux' own file systems."""
+
+    def called(path, *arguments, **named):
+        if str(path).startswith(HIDDEN):
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return call(path, *arguments, **named)
+
+    return called
+
+
 def of_paths(call):
     """A function of `os` that takes no descriptor of a folder."""
 
@@ -218,9 +229,13 @@ def other_os():
     module = types.ModuleType("os")
     access = os.access
     vars(module).update({name: value for name, value in vars(os).items() if name not in TOLD["missing"]["os"]})
+    for name in {"stat", "lstat", "statvfs"} & set(vars(module)):
+        setattr(module, name, of_shown(getattr(module, name)))
     module.access = lambda path, *how, **named: not str(path).startswith(HIDDEN) and access(path, *how, **named)
     if WINDOWS:
-        plain = {name: of_paths(getattr(os, name)) for name in ("stat", "lstat", "mkdir", "rmdir", "unlink", "remove")}
+        plain = {
+            name: of_paths(getattr(module, name)) for name in ("stat", "lstat", "mkdir", "rmdir", "unlink", "remove")
+        }
         listing = {name: of_paths(getattr(os, name)) for name in ("listdir", "scandir")}
         vars(module).update(plain | listing | {"open": open_, "rename": rename, "replace": replace, "close": close})
     return module
