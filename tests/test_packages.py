@@ -39,6 +39,16 @@ EDGES: dict[str, set[str]] = {
     "client": {"catalog", "config", "diagnosis", "recordings", "sampling", "service"},
     "simulation": {"catalog", "collectors", "diagnosis"},
     "demo": {"client"},
+    "notebook": {
+        "catalog",
+        "client",
+        "config",
+        "diagnosis",
+        "measures",
+        "recordings",
+        "reports",
+        "terminal",
+    },
     "tuning": {
         "catalog",
         "config",
