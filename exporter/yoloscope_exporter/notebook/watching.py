@@ -209,6 +209,11 @@ class Helper:
             raise (ValueError if answer.get("kind") == "argument" else SourceError)(answer["error"])
         return answer
 
+    def end(self) -> None:
+        """End the second process; the kernel's own end does that, too."""
+        if self._process is not None:
+            self._process.communicate()
+
     def _start(self) -> None:
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
@@ -222,14 +227,19 @@ class Helper:
             try:
                 said = _first_words(process, {"where": self._where, "key": self._key})
             except BaseException:
-                process.kill()
+                _kill(process)
                 raise
             if "address" not in said:
-                process.kill()
+                _kill(process)
                 errors.seek(0)
                 lines = errors.read().decode(errors="replace").strip().splitlines()
                 raise SourceError(said.get("error") or f"the second process does not start: {' '.join(lines[-1:])}")
         self._process, self._address = process, said["address"]
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
 
 
 def _first_words(process: subprocess.Popen[str], asked: dict[str, Any]) -> dict[str, str]:
