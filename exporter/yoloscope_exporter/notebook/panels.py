@@ -222,8 +222,8 @@ def _rows(
 
 
 def _memory(ranks: Sequence[RankWindow]) -> Iterable[EpochMemory]:
-    for number, inside in spans(ranks) if ranks else ():
-        yield EpochMemory(number, resident_peak(inside), allocated_peak(inside))
+    for span in spans(ranks) if ranks else ():
+        yield EpochMemory(span.number, resident_peak(span), allocated_peak(span))
 
 
 # --- what is remembered of an exporter ------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_a_gpu_has_a_point_for_every_two_seconds() -> None:
     assert line.points[21][1] == Reading(Window(store, start, end, 2.0)).one(gpu.BUSY, gpu="0")
     assert 0.5 < median(value for _, value in line.points) <= 1.0
     (memory,) = found[gpu.MEMORY_USED]
-    assert memory.points[-1][1] == pytest.approx(38 / 80, abs=0.05)
+    assert memory.points[21][1] == pytest.approx(38 / 80, abs=0.05)
 
 
 def test_only_the_gpus_of_the_run() -> None:
@@ -82,7 +82,8 @@ def test_the_heatmap_shows_the_slow_worker() -> None:
     heat = panels([store], RUN).heat
     assert heat is not None
     assert [row.worker for row in heat.rows] == ["0", "1", "2", "3"]
-    assert len(heat.edges) == drawn.COLUMNS + 1
+    assert 40 < len(heat.edges) <= drawn.COLUMNS + 1
+    assert {len(row.seconds) for row in heat.rows} == {len(heat.edges) - 1}
     typical = [median(value for value in row.seconds if value is not None) for row in heat.rows]
     assert typical == pytest.approx([0.5, 0.5, 2.0, 0.5], rel=0.15)
 
