@@ -8,6 +8,7 @@ the kernel: when its input ends, or when it has another parent.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from yoloscope_exporter.notebook.panels import Known
+
+_log = logging.getLogger(__name__)
 
 #: Between two looks at an exporter.
 SECONDS = 2.0
@@ -78,14 +81,18 @@ def _serve(listener: Listener, source: Source) -> None:
 def _answer(connection: Connection, source: Source, known: Known) -> None:
     if not connection.poll(PATIENCE_SECONDS):
         return
-    asked = json.loads(connection.recv_bytes())
+    content: dict[str, Any]
     try:
+        asked = json.loads(connection.recv_bytes())
         with source.seen() as seen:
             content = drawing(seen, asked["run"], asked["language"], known, grows=source.grows)
     except NoSuchRunError as error:
         content = {"error": str(error), "kind": "argument"}
     except (SourceError, OSError, ValueError) as error:
         content = {"error": words(error)}
+    except Exception as error:
+        _log.exception("cannot draw")
+        content = {"error": f"cannot draw: {error!r}"}
     connection.send_bytes(json.dumps(content, allow_nan=False).encode())
 
 

@@ -15,6 +15,7 @@ from functools import cache
 from multiprocessing.connection import Client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -68,16 +69,25 @@ def watch(  # noqa: PLR0913 - each is an option
         ImportError: without IPython or plotly.
     """
     _modules()
-    where = Where(
-        exporter or "", _file(recording), prometheus or "", *((_seconds(since), run, cluster) if prometheus else ())
-    )
-    if sum(map(bool, (where.exporter, where.recording, where.prometheus))) > 1:
+    if sum(source is not None for source in (exporter, recording, prometheus)) > 1:
         raise ValueError("choose one of exporter=, recording=, prometheus=")
-    if cluster and not prometheus:
+    if cluster and prometheus is None:
         raise ValueError(f"cluster={cluster!r}: only with prometheus=")
     if not isinstance(background, bool):
         raise ValueError(f"background={background!r}: use True or False")  # noqa: TRY004 - as the others
+    where = Where(_url("exporter", exporter), _file(recording), _url("prometheus", prometheus))
+    if prometheus is not None:
+        where = where._replace(since=_seconds(since), run=run, cluster=cluster)
     return Watch(_helper(where), run, language_of(language, os.environ), background=background)
+
+
+def _url(name: str, url: str | None) -> str:
+    if url is None:
+        return ""
+    parts = urlsplit(url if "://" in str(url) else f"http://{url}")
+    if not isinstance(url, str) or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{name}={url!r}: use a URL such as http://127.0.0.1:9911")
+    return url
 
 
 def _file(recording: str | os.PathLike[str] | None) -> str:
@@ -127,6 +137,7 @@ class Watch:
         self._over = threading.Event()
         self._draw(update=False)
         if background:
+            helper.taken_over(self._asked, self._over)
             threading.Thread(target=self._keep_drawing, name="yoloscope-watch", daemon=True).start()
 
     def refresh(self) -> None:
@@ -186,6 +197,7 @@ class Helper:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._address = ""
+        self._drawing: dict[tuple[str, ...], threading.Event] = {}
 
     def ask(self, question: dict[str, str]) -> dict[str, Any]:
         """What it draws.
@@ -208,6 +220,13 @@ class Helper:
         if "error" in answer:
             raise (ValueError if answer.get("kind") == "argument" else SourceError)(answer["error"])
         return answer
+
+    def taken_over(self, question: dict[str, str], over: threading.Event) -> None:
+        """Who asks the same in the background ends now: its cell was run again. `over` ends the new one."""
+        key = tuple(question.values())
+        if before := self._drawing.get(key):
+            before.set()
+        self._drawing[key] = over
 
     def end(self) -> None:
         """End the second process; the kernel's own end does that, too."""
