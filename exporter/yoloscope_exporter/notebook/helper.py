@@ -90,7 +90,7 @@ def _answer(connection: Connection, source: Source, known: Known) -> None:
         content = {"error": str(error), "kind": "argument"}
     except (SourceError, OSError, ValueError) as error:
         content = {"error": words(error)}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the isolation boundary
         _log.exception("cannot draw")
         content = {"error": f"cannot draw: {error!r}"}
     connection.send_bytes(json.dumps(content, allow_nan=False).encode())
