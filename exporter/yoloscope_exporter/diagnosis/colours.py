@@ -19,10 +19,6 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILLION, BROWN, VIOLET = "#56B4E9", "#D55E00", "#884422", "#AA44FF"
 PALETTE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BROWN, VIOLET)
 
-#: Of heatmaps, by the name that Grafana and plotly know: the brighter the more, for colour-blind readers as for others
-#: (Nunez, Anderton and Renslow 2018).
-HEAT: Final = "Cividis"
-
 #: Of what says nothing about health.
 GREY: Final = "#8A8F98"
 SEVERITIES: Final[Mapping[str, str]] = MappingProxyType(
@@ -67,3 +63,7 @@ STATES: Final[Mapping[str, str]] = MappingProxyType(
         "killed": SEVERITIES[CRITICAL],
     }
 )
+
+#: Of heatmaps, by the name that Grafana and plotly know: the brighter the more, for colour-blind readers as for others
+#: (Nunez, Anderton and Renslow 2018).
+HEAT: Final = "Cividis"
