@@ -66,7 +66,7 @@ def test_a_silent_exporter_leaves_what_was_seen() -> None:
             assert seen.problem == problem
             html = drawing(seen, "", "en", grows=True)["html"]
             assert ("node7 does not answer; what is shown was seen before" in html) == bool(problem)
-    assert len(seen.stores[0].times()) == 3
+    assert seen.stores[0].last - seen.stores[0].first == 4
 
 
 def test_a_clock_that_is_set_back_begins_anew() -> None:
@@ -99,11 +99,13 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list(_expositions())
     asked = iter(texts)
     source = Remembered(Exporter("node7", lambda: next(asked), lambda: ()))
-    for _ in range(55):
+    for _ in texts:
         source.poll()
         with source.seen() as seen:
             assert len(seen.stores[0].times()) <= 20
-    assert seen.stores[0].times()[-1] - seen.stores[0].times()[0] > 40
+    times = seen.stores[0].times()
+    assert len(texts) > 25
+    assert times[-1] - times[0] > 2 * 22
 
 
 def test_a_thinned_store_says_the_same() -> None:
@@ -160,7 +162,8 @@ def test_a_run_that_may_still_come() -> None:
     """Of an exporter it is waited for, and those that are there are named."""
     texts = _expositions()
     source = Remembered(Exporter("node7", lambda: next(texts), lambda: ()))
-    source.poll()
+    for _ in range(3):
+        source.poll()
     with source.seen() as seen:
         drawn = drawing(seen, "later", "en", grows=True)
     assert "Run later has not been seen yet; known runs: here" in drawn["html"]
