@@ -99,6 +99,7 @@ def _heat_part(heat: Heat | None, language: str, *, training: bool) -> _Part:
     if heat is None:
         return _Part(said("heat", language), NOTE, note=said("no_batches" if training else "no_run", language))
     several = len({row.rank for row in heat.rows}) > 1
+    longest = max((value for row in heat.rows for value in row.seconds if value is not None), default=1.0)
     trace = {
         "type": "heatmap",
         "x": [_moment(edge) for edge in heat.edges],
@@ -106,6 +107,7 @@ def _heat_part(heat: Heat | None, language: str, *, training: bool) -> _Part:
         "z": [[None if value is None else round(1000 * value, 2) for value in row.seconds] for row in heat.rows],
         "colorscale": colours.HEAT,
         "zmin": 0,
+        "zmax": round(1000 * longest, 2),
         "xgap": 1,
         "ygap": 1,
         "hovertemplate": "%{y}<br>%{x}<br>%{z:.3~g} ms<extra></extra>",
@@ -182,7 +184,7 @@ def _laid_out(parts: Sequence[_Part]) -> dict[str, Any]:
         "paper_bgcolor": _PAPER,
         "plot_bgcolor": _PAPER,
         "font": {"color": _INK, "size": 12},
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
         "uirevision": "yoloscope",  # a zoom stays
         "annotations": [text for part, place in zip(parts, places, strict=True) for text in _texts(part, place)],
     }
