@@ -41,7 +41,7 @@ def form_of(path: str) -> tuple[str, bool]:
 
 
 def _is_repaired(image: Any) -> bool:
-    """Ultralytics writes a JPEG without an end anew, with quality 100 and all chroma; nobody else does that often."""
+    """Ultralytics writes a JPEG without an end mark at its end anew: quality 100, all chroma, which few others do."""
     plugin = sys.modules.get("PIL.JpegImagePlugin")
     finest = all(value == 1 for table in image.quantization.values() for value in table)
     return finest and plugin is not None and plugin.get_sampling(image) == _UNSAMPLED
