@@ -87,7 +87,7 @@ def slow_files(facts: Mapping[str, str]) -> list[SlowFile]:
     numbers = range(1, SLOW_FILES + 1)
     texts = [(facts.get(f"{_SLOW_FILE}{n}", ""), facts.get(f"{_SLOW_FILE}{n}{_ABOUT}", "")) for n in numbers]
     found = ((re.fullmatch(r"([0-9.e+-]{1,20}) (\?|[0-9]{1,20}) (.+)", text), about) for text, about in texts)
-    return [file for match, about in found if match and (file := _slow_file(*match.groups(), about))]
+    return [file for match, about in found if match and (file := _slow_file(match[1], match[2], match[3], about))]
 
 
 def _slow_file(seconds: str, size: str, path: str, about: str) -> SlowFile | None:
