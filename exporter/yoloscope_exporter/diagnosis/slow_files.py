@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yoloscope_record.loader_facts import SLOW_FILES
-
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
 
@@ -14,6 +12,8 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.measures.series import Window
 
+#: Files that are told of a run; the hooks tell as many of a rank.
+MOST_FILES = 5
 #: Of a path, for a line; files are told apart by its end.
 MOST_PATH = 100
 #: Columns of the tables.
@@ -79,7 +79,7 @@ def of(windows: Iterable[Window], run: str, *rank: str) -> tuple[SlowFile, ...]:
     first: dict[str, SlowFile] = {}
     for file in found:
         first.setdefault(file.path, file)
-    return tuple(first.values())[:SLOW_FILES]
+    return tuple(first.values())[:MOST_FILES]
 
 
 def _in(window: Window, *who: str) -> Iterator[SlowFile]:
