@@ -40,6 +40,16 @@ EDGES: dict[str, set[str]] = {
     "client": {"catalog", "config", "diagnosis", "recordings", "sampling", "service", "system"},
     "simulation": {"catalog", "collectors", "diagnosis"},
     "demo": {"client", "system"},
+    "notebook": {
+        "catalog",
+        "client",
+        "config",
+        "diagnosis",
+        "measures",
+        "recordings",
+        "reports",
+        "terminal",
+    },
     "tuning": {
         "catalog",
         "config",
