@@ -86,7 +86,7 @@ def main() -> None:
     """A stethoscope for YOLO training: monitoring and bottleneck diagnosis for Ultralytics YOLO.
 
     \b
-      yoloscope run -- yolo detect train data=coco8.yaml    run a training command with monitoring
+      yoloscope run -- yolo detect train data=coco128.yaml  run a training command with monitoring
       yoloscope serve                                       the exporter, http://127.0.0.1:9911/metrics
     """  # noqa: D301 - click reads the backslash
 
