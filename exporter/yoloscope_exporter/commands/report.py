@@ -170,8 +170,8 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     RUN is a run's name or its beginning, the folder of its results, or a file of `yoloscope record` that holds one run.
     Names are looked up among the records on this machine, which hold the totals and the last 4096 batches of a run,
     also after a crash, or in a recording or a Prometheus, which hold the whole run. Of a run that died its folder has a
-    copy of the record, which is found after a reboot too. Records go a day after a run's end, or with a reboot: `yoloscope
-    record` or a Prometheus keeps a run.
+    copy of the record, which is found after a reboot too. Records go a day after a run's end, or with a reboot;
+    `yoloscope record` or a Prometheus keeps a run.
 
     \b
       yoloscope report train/yolo11m
