@@ -28,6 +28,7 @@ COMMANDS = {
     "stacks": "stacks:stacks",
     "record": "record:record",
     "notify": "notify:notify",
+    "bundle": "bundle:bundle",
     "simulate": "simulate:simulate",
     "demo": "demo:demo",
 }
