@@ -103,7 +103,7 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 
 @click.command(cls=_ManyAfterVs, short_help="Summarise a run, compare runs, or show the last batches before a crash.")
-@click.argument("runs", nargs=-1, metavar="RUN...")
+@click.argument("runs", nargs=-1, metavar="[RUN...]")
 @click.option(
     "--vs",
     "others",
@@ -167,7 +167,8 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
 ) -> None:
     """Report on one run, or compare several.
 
-    RUN is a run's name or its beginning, the folder of its results, or a file of `yoloscope record` that holds one run.
+    RUN is a run's name or its beginning, the folder of its results, or a file of `yoloscope record` that holds one run;
+    without it, the newest run on this machine.
     Names are looked up among the records on this machine, which hold the totals and the last 4096 batches of a run,
     also after a crash, or in a recording or a Prometheus, which hold the whole run. Of a run that died its folder has a
     copy of the record, which is found after a reboot too. Records go a day after a run's end, or with a reboot;
@@ -194,6 +195,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     where = _Where(recorded, prometheus, since, cluster, records or paths.directory(), kept)
     if recorded and prometheus:
         raise click.UsageError("choose one of --recording and --prometheus")
+    runs = runs or _newest(where, others)
     _check(runs, others, gate, black_box=black_box, where=where)
     if black_box:
         _black_postmortem(where, runs[0], html)
@@ -211,6 +213,12 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
         _write(html, pages.several(comparison))
     if gate is not None:
         click.get_current_context().exit(_gate(comparison, gate))
+
+
+def _newest(where: _Where, others: Sequence[str]) -> tuple[str, ...]:
+    """The run on this machine that began last; nothing where runs are compared, or read from elsewhere."""
+    elsewhere = others or where.recording or where.prometheus
+    return () if elsewhere else tuple(postmortem.runs(where.records)[:1])
 
 
 def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:

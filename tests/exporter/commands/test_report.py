@@ -163,7 +163,7 @@ def test_the_beginning_of_a_name_is_enough(folder: Path) -> None:
     assert part.output == whole.output
 
 
-def leave_a_record(base: Path, name: str) -> None:
+def leave_a_record(base: Path, name: str, start: float = 1_790_000_000.0) -> None:
     """Of a run that had begun and was killed."""
     identity = Identity(name)
     writer = RecordWriter(run_directory(base, name) / identity.filename, identity)
@@ -171,7 +171,7 @@ def leave_a_record(base: Path, name: str) -> None:
     writer.begin()
     writer.set_state("train")
     writer.append((1_790_000_001.0, 0.1, 0.2, 3e9, 4e9, 1, 0, 1))
-    writer.values[slot] = 1_790_000_000.0
+    writer.values[slot] = start
     writer.end(1_790_000_001.0)
     writer.close()
 
@@ -179,8 +179,9 @@ def leave_a_record(base: Path, name: str) -> None:
 def test_the_beginning_of_a_name_finds_its_record(tmp_path: Path) -> None:
     """With the project or without; of two runs with this beginning both are named."""
     base = tmp_path / "records"
-    for name in ("train/yolo11m-20261127-101625", "train/night-20261127-111625", "train/night-20261127-121625"):
-        leave_a_record(base, name)
+    names = ("train/yolo11m-20261127-101625", "train/night-20261127-111625", "train/night-20261127-121625")
+    for place, name in enumerate(names):
+        leave_a_record(base, name, 1_790_000_000.0 + place)
     for wanted in ("train/yolo11m", "yolo11m", "train/yolo11m-20261127-101625"):
         found = run("--records", base, "--black-box", wanted)
         assert found.exit_code == 0, found.output
@@ -189,6 +190,8 @@ def test_the_beginning_of_a_name_finds_its_record(tmp_path: Path) -> None:
     assert several.exit_code == 2
     assert all(name in several.output for name in ("train/night-20261127-111625", "train/night-20261127-121625"))
     assert "write more of the name" in several.output
+    newest = run("--records", base)
+    assert newest.output.startswith(f"# {names[-1]}\n"), newest.output
     wrong = run("--records", base, "train/yolo12m")
     assert "did you mean train/yolo11m-20261127-101625?" in wrong.output
 
