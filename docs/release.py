@@ -42,10 +42,12 @@ def released(changelog: str, version: str, day: str) -> str:
     Raises:
         ValueError: there is nothing unreleased.
     """
-    before, found, after = changelog.partition(_UNRELEASED)
-    if not found or not re.search(r"(?m)\A\s*### ", after):
+    before, _, after = changelog.partition(_UNRELEASED)
+    section, heading, earlier = after.partition("\n## [")
+    _, begin, changes = section.partition("### ")  # in front of it stands which version it will be
+    if not begin:
         raise ValueError("CHANGELOG.md has nothing unreleased")
-    return f"{before}{_UNRELEASED}\n## [{version}] - {day}\n{after}"
+    return f"{before}{_UNRELEASED}\n## [{version}] - {day}\n\n{begin}{changes}{heading}{earlier}"
 
 
 def main(version: str) -> None:

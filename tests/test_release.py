@@ -52,7 +52,7 @@ def test_the_changelog_can_be_released() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     cut = release.released(text, "9.9.9", "2030-01-02")
     assert "## [Unreleased]\n\n## [9.9.9] - 2030-01-02\n\n### Added\n" in cut
-    assert cut.replace("\n## [9.9.9] - 2030-01-02\n", "") == text
+    assert cut.partition("### ")[2] == text.partition("### ")[2]
     with pytest.raises(ValueError, match="nothing unreleased"):
         release.released(cut, "9.9.10", "2030-01-03")
 
