@@ -148,7 +148,10 @@ def test_a_path_that_is_gone_is_seen() -> None:
 CHINESE = (
     "README.zh-CN.md",
     *(f"docs/{page}.zh-CN.md" for page in ("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify")),
-    *(f"docs/getting-started/{page}.zh-CN.md" for page in ("README", "monitoring", "faq", "words", "trackers", "practices")),
+    *(
+        f"docs/getting-started/{page}.zh-CN.md"
+        for page in ("README", "monitoring", "faq", "words", "trackers", "practices")
+    ),
 )
 _HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,:;?!(]|[,:;?!)] ?[\u4e00-\u9fff]")
 #: Words that have another one in these documents: hooks, exporter or collector, you, batch, epoch, worker, reserved,

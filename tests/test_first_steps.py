@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
+CHANGELOG, FIRST_FILE = ROOT / "CHANGELOG.md", ROOT / "exporter/yoloscope_exporter/__init__.py"
 #: Images for training in Ultralytics' two smallest data sets.
 COCO8, COCO128 = 4, 128
 
@@ -38,7 +39,8 @@ def _texts() -> Iterator[tuple[str, str]]:
     folders = ("docs", "deploy", "exporter", "trainer_hooks")
     paths = [*ROOT.glob("*.md"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
     for path in paths:
-        if path.suffix in {".md", ".py", ".service", ".yaml", ".yml", ".env"} and path.name != "CHANGELOG.md":
+        # CHANGELOG.md tells what was; what the package's first file says is the one place, and compared below
+        if path.suffix in {".md", ".py", ".service", ".yaml", ".yml", ".env"} and path not in (CHANGELOG, FIRST_FILE):
             yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
 
 

@@ -12,4 +12,5 @@ DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
 def pip_install(extra: str = "") -> str:
     """The command that installs yoloscope, with one of its extras or without."""
-    return f"pip install 'yoloscope[{extra}] @ git+{SOURCE}'" if extra else f"pip install git+{SOURCE}"
+    source = f"git+{SOURCE}"
+    return "pip install " + (f"'yoloscope[{extra}] @ {source}'" if extra else source)

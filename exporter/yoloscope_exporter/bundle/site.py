@@ -149,7 +149,7 @@ def _scrape_job(prometheus: str, site: Site) -> str:
 
 
 def _targets(text: str, site: Site) -> str:
-    listed = "".join(f"    - {target}\n" for target in site.targets)
+    listed = "".join(f'    - "{target}"\n' for target in site.targets)  # an IPv6 address would be a list
     return _swap(text, "    - 127.0.0.1:9911\n", listed)
 
 
