@@ -8,8 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.measures.evaluate import evaluate
+from yoloscope_exporter.measures.series import Store, Window
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("exporter", "trainer_hooks", "tests/exporter", "tests/conftest.py", "tests/fake_nvml", "pyproject.toml")
@@ -85,6 +90,22 @@ def python(copy: Path, *arguments: str, **environment: str) -> str:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
+
+
+def test_a_measure_is_the_same_in_python_and_on_a_panel() -> None:
+    """The blocks are run one after the other; a quarter of the memory is in use as swap."""
+    pytest.importorskip("grafana_foundation_sdk", reason="dashboards are generated with Python 3.11 and newer")
+    names: dict[str, Any] = {}
+    exec(_example("python", "from yoloscope_exporter import catalog"), names)
+    exec(_example("python", "from dashboards.panels"), names)
+    store = Store("node1:9911")
+    for time in (100.0, 110.0):
+        store.add(time, [Sample(catalog.SWAP_USED_BYTES, (), 1e9), Sample(catalog.MEMORY_TOTAL_BYTES, (), 4e9)])
+    assert list(evaluate(names["SWAP_USED"].formula, [Window(store, 100.0, 110.0, 10.0)]).values()) == [0.25]
+    (target,) = names["PANEL"].targets
+    assert "yoloscope_swap_used_bytes" in target.expr
+    assert "yoloscope_memory_total_bytes" in target.expr
+    assert names["PANEL"].title == "Swap per memory"
 
 
 def test_a_collector_is_added_as_the_table_says(copy: Path) -> None:
