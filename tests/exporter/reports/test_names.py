@@ -31,7 +31,7 @@ def test_a_whole_name_is_that_run() -> None:
 
 def test_the_nearest_names() -> None:
     """Of a slip of the finger; none where nothing looks like it."""
-    assert nearest("yolo11x", KNOWN) == KNOWN[:2]
+    assert set(nearest("yolo11x", KNOWN)) == set(KNOWN[:2])
     assert nearest("val/nihgt", KNOWN) == ["val/night"]
     assert nearest("completely-else", KNOWN) == []
 
