@@ -46,7 +46,7 @@ def test_the_page_has_every_command(suffix: str) -> None:
 )
 def test_a_misspelt_command(words: list[str], told: str) -> None:
     """One line with the nearest, and exit code 2."""
-    result = CliRunner().invoke(main, words)
+    result = CliRunner().invoke(main, words, prog_name="yoloscope")
     assert result.exit_code == 2
     assert told in result.output
     assert len(result.output.splitlines()) == 1

@@ -23,15 +23,15 @@ COCO8, COCO128 = 4, 128
 
 @pytest.mark.slow
 @pytest.mark.train
-@pytest.mark.parametrize(("images", "epochs", "judged"), [(COCO8, 3, False), (COCO128, 2, True)])
+@pytest.mark.parametrize(("images", "epochs", "judged"), [(COCO8, 3, False), (COCO128, 10, True)])
 def test_the_first_training_gets_a_verdict(tmp_path: Path, images: int, epochs: int, judged: bool) -> None:  # noqa: FBT001
     """With as many batches as coco128 has, and not with those of coco8, which the documents say, too."""
     data = make_dataset(tmp_path / "data", images=images)
-    train(data, tmp_path / "runs", epochs=epochs, batch=16, hooks="run")
+    train(data, tmp_path / "runs", epochs=epochs, batch=16, hooks="run", arguments={"val": False})
     (summary,) = (tmp_path / "runs").rglob("summary.json")
     names = [verdict["name"] for verdict in json.loads(summary.read_text(encoding="utf-8"))["verdicts"]]
     assert names
-    assert ("insufficient_data" not in names) == judged, names
+    assert (names[0] != "insufficient_data") == judged, names
 
 
 def _texts() -> Iterator[tuple[str, str]]:

@@ -216,7 +216,7 @@ def test_arguments_of_ultralytics_are_its_own() -> None:
     ultralytics = pytest.importorskip("ultralytics", reason="needs the extra train: make test installs it")
     path = Path(ultralytics.__file__).parent / "cfg/default.yaml"
     known = set(yaml.safe_load(path.read_text(encoding="utf-8")))
-    rows = re.findall(r"(?m)^\| ([^|]+) \| ([^|]*) \| [^|]*\|$", _text("words.md").partition("Rules of thumb")[0])
+    rows = re.findall(r"(?m)^\|([^|]+)\|([^|]*)\|[^|]*\|$", _text("words.md").partition("Rules of thumb")[0])
     assert len(rows) > 20
     written = {name for _, right in rows for name in re.findall(r"`([a-z_]+)=", right)}
     assert written <= known
