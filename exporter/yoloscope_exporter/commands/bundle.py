@@ -91,8 +91,7 @@ def _notify(_context: click.Context, _option: click.Parameter, values: Sequence[
 )
 @click.option("--check", is_flag=True, help="Write nothing; say what differs from what would be written now.")
 @click.option("--force", is_flag=True, help="Also overwrite files that were edited since they were written.")
-@click.pass_context
-def bundle(context: click.Context, directory: Path, *, check: bool, force: bool, **given: Any) -> None:  # noqa: ANN401 - the options
+def bundle(directory: Path, *, check: bool, force: bool, **given: Any) -> None:  # noqa: ANN401 - the options
     """Write dashboards, rules and files for Alertmanager, Compose, systemd, Slurm and Helm to DIR, for your site.
 
     Without an option an earlier bundle in DIR keeps what it was written with. --check compares it with what this
@@ -108,6 +107,7 @@ def bundle(context: click.Context, directory: Path, *, check: bool, force: bool,
       1  with --check: something differs
       2  bad input, or files in DIR that would be lost
     """  # noqa: D301 - click reads the backslash
+    context = click.get_current_context()
     try:
         known = folder.manifest(directory)
         site = _site(context, known, given)
