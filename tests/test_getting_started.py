@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -15,7 +16,7 @@ import click
 import pytest
 import trustme
 import yaml
-from yoloscope_exporter import __version__
+from yoloscope_exporter import ADDRESS, __version__
 from yoloscope_exporter.bundle import shipped
 from yoloscope_exporter.bundle.site import Site, files
 from yoloscope_exporter.catalog import BY_NAME
@@ -295,3 +296,12 @@ def test_a_record_is_as_large_as_the_documents_say(tmp_path: Path) -> None:
     Writer(path, Identity("x")).close()
     assert 0.4e6 < path.stat().st_size < 0.6e6
     assert KEEP_RUNS == 50
+
+
+def test_wandb_is_told_to_read_what_there_is() -> None:
+    """The variables are JSON; each pattern has the endpoint's name in front and finds a metric."""
+    variables = dict(re.findall(r"(?m)^export WANDB_X_STATS_OPEN_METRICS_(\w+)='(.*)'$", _console("trackers.md")))
+    ((name, url),) = json.loads(variables["ENDPOINTS"]).items()
+    assert url == f"http://{ADDRESS}/metrics"
+    for pattern in json.loads(variables["FILTERS"]):
+        assert any(re.fullmatch(pattern, f"{name}.{metric}") for metric in BY_NAME), pattern
