@@ -50,6 +50,7 @@ EDGES: dict[str, set[str]] = {
         "reports",
         "terminal",
     },
+    "bundle": set(),
     "tuning": {
         "catalog",
         "config",
