@@ -23,23 +23,38 @@ EDGES: dict[str, set[str]] = {
     "yoloscope_record": set(),
     "yoloscope_hooks": {"yoloscope_record"},
     "language": set(),
-    "yaml_files": {"language"},
+    "system": {"language", "yoloscope_record"},
+    "yaml_files": {"language", "system"},
     "catalog": {"language", "yoloscope_record"},
-    "collectors": {"catalog", "language", "yoloscope_record"},
+    "collectors": {"catalog", "language", "system", "yoloscope_record"},
     "measures": {"catalog"},
     "diagnosis": {"catalog", "language", "measures", "yaml_files"},
     "config": {"collectors", "diagnosis", "language", "yaml_files", "yoloscope_record"},
     "sampling": {"catalog", "collectors"},
-    "registry": {"collectors", "config", "sampling"},
-    "web": {"catalog", "config", "diagnosis", "language", "sampling", "yaml_files"},
-    "service": {"config", "diagnosis", "language", "registry", "web"},
-    "notify": {"language", "reports", "web"},
-    "recordings": {"catalog", "collectors", "config", "language", "measures", "sampling", "yoloscope_record"},
+    "registry": {"collectors", "config", "sampling", "system"},
+    "history": {"catalog", "measures"},
+    "web": {"catalog", "config", "diagnosis", "history", "language", "measures", "sampling", "system", "yaml_files"},
+    "service": {"config", "diagnosis", "history", "language", "registry", "web"},
+    "notify": {"language", "reports", "system", "web"},
+    "recordings": {"catalog", "collectors", "config", "language", "measures", "sampling", "system", "yoloscope_record"},
     "reports": {"catalog", "diagnosis", "language", "measures"},
     "terminal": {"catalog", "diagnosis", "language", "measures"},
-    "client": {"catalog", "config", "diagnosis", "language", "recordings", "sampling", "service"},
+    "client": {"catalog", "config", "diagnosis", "language", "recordings", "sampling", "service", "system"},
     "simulation": {"catalog", "collectors", "diagnosis", "language"},
-    "demo": {"client", "language"},
+    "demo": {"client", "language", "system"},
+    "notebook": {
+        "catalog",
+        "client",
+        "config",
+        "diagnosis",
+        "language",
+        "measures",
+        "recordings",
+        "reports",
+        "terminal",
+    },
+    "bundle": {"language"},
+    "bench": {"diagnosis", "reports", "service", "tuning"},
     "tuning": {
         "catalog",
         "config",
@@ -49,6 +64,7 @@ EDGES: dict[str, set[str]] = {
         "registry",
         "reports",
         "service",
+        "system",
         "yoloscope_record",
     },
 }
@@ -131,6 +147,20 @@ def test_nobody_imports_the_commands_and_only_one_of_them_the_hooks() -> None:
     assert {(module, other) for module, other in into_hooks if other != "yoloscope_hooks"} == {HOOKS_FOR_COMMANDS}
 
 
+def test_ultralytics_is_imported_by_processes_of_their_own_alone() -> None:
+    """It is AGPL-3.0: the demo's training and the script of `bench` are run, and imported by nobody."""
+    importing = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if f"{getattr(node, 'module', None) or ''}.{alias.name}".lstrip(".").split(".")[0] == "ultralytics"
+    }
+    assert importing == {"yoloscope_exporter.demo.training", "yoloscope_exporter.bench.worker"}
+    assert [name for name, others in graph().items() if others & importing] == []
+
+
 def test_no_loose_modules() -> None:
     """Beside the command line and the registry, everything of the exporter is in a room."""
     loose = {path.stem for path in (ROOT / "exporter" / "yoloscope_exporter").glob("*.py")}
@@ -142,7 +172,7 @@ import importlib, json, pkgutil, sys
 before = set(sys.modules)
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith(("sitecustomize", "__main__")):
+    if not module.name.endswith(("sitecustomize", "__main__", "system.windows")):
         importlib.import_module(module.name)
 print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
 """

@@ -5,6 +5,7 @@ Completion in the shell: `eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"` i
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import click
 
 from yoloscope_exporter import __version__
 from yoloscope_exporter.commands import spoken
-from yoloscope_exporter.language import say, speaking
+from yoloscope_exporter.language import either, say, speaking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,9 +33,17 @@ COMMANDS = {
     "stacks": "stacks:stacks",
     "record": "record:record",
     "notify": "notify:notify",
+    "bundle": "bundle:bundle",
     "simulate": "simulate:simulate",
     "demo": "demo:demo",
 }
+
+
+def write_anything() -> None:
+    """Let stdout and stderr take any text: Chinese in cp1252, a bar of blocks in ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", "") == "strict":
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 class _UserError(click.ClickException):
@@ -70,7 +79,8 @@ class Commands(click.Group):
         return spoken.localized(spoken.with_language(command))
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's
-        """Speak the language that is asked for, and be the command line."""
+        """Be the command line in the language that is asked for; what the output's encoding lacks is written as `?`."""
+        write_anything()
         words = list(sys.argv[1:] if args is None else args)
         with speaking(spoken.chosen(words, os.environ)):
             return super().main(words, *rest, **extra)
@@ -91,8 +101,20 @@ class Commands(click.Group):
         with _one_line():
             return super().parse_args(ctx, args)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant; of a misspelt one the nearest are told."""
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(args[0], COMMANDS, n=2)
+            meant = say("; did you mean {close}?", close=either(close)) if close else ""
+            ctx.fail(say("no such command {args!r}{meant}", args=args[0], meant=meant))
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Run the command."""
+        """Run the command, without colours under NO_COLOR."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
         with _one_line():
             return super().invoke(ctx)
 
@@ -107,7 +129,7 @@ def main() -> None:
     """A stethoscope for YOLO training: monitoring and bottleneck diagnosis for Ultralytics YOLO.
 
     \b
-      yoloscope run -- yolo detect train data=coco8.yaml    run a training command with monitoring
+      yoloscope run -- yolo detect train data=coco128.yaml  run a training command with monitoring
       yoloscope serve                                       the exporter, http://127.0.0.1:9911/metrics
     """  # noqa: D301 - click reads the backslash
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -21,7 +20,7 @@ from yoloscope_exporter.diagnosis.units import counted
 from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.sampling.exposition import Renderer, negotiate
 from yoloscope_exporter.service.exporter import taken
-from yoloscope_exporter.service.signals import blocked
+from yoloscope_exporter.service.signals import present, waiting
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
 from yoloscope_exporter.web.application import routed
 from yoloscope_exporter.web.responses import as_json, exposed, header, text
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.config.types import Address, UnixAddress
     from yoloscope_exporter.sampling.exposition import Exposition
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = present("SIGTERM", "SIGINT", "SIGBREAK")
 _HELP = """Serve or write the metrics of simulated training nodes.
 
 \b
@@ -179,15 +178,15 @@ def _write(plan: Plan, path: Path, *, span: float, step: float, end: float | Non
 
 # --- serving ---------------------------------------------------------------------------------------------------------
 def _serve(plan: Plan, address: Address | UnixAddress, targets: Path | None) -> None:
-    with blocked(_SIGNALS), serving(plan.fleet(time.time()), address) as server:
+    with waiting(_SIGNALS) as received, serving(plan.fleet(time.time()), address) as server:
         groups = target_groups(server.app, server.url.partition("://")[2])
         with _announced(targets, groups) if targets else nullcontext():
-            number = counted(plan.nodes, "node")
+            number = say(counted(plan.nodes, "node"))
             click.echo(
                 say("{number} at {url}/node/0/metrics ..., targets at {url}/targets", number=number, url=server.url),
                 err=True,
             )
-            signal.sigwait(_SIGNALS)
+            received()
 
 
 @contextmanager
@@ -235,7 +234,7 @@ class App:
             Route("/targets", self._targets),
             Route("/-/healthy", self._healthy),
         ]
-        self._elsewhere = f"nodes are at /node/0/metrics to /node/{last}/metrics"
+        self._elsewhere = say("nodes are at /node/0/metrics to /node/{last}/metrics", last=last)
         self._routed = routed(routes, self._elsewhere)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,6 +16,7 @@ from yoloscope_exporter.collectors.stacks.inquiry import answers as wait_for_ans
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.recordings import postmortem
+from yoloscope_exporter.reports import names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     Exit code: 0 somebody answered, 1 nobody did, 2 no such run or an error.
     """
     base = records or paths.directory()
-    name = run or _newest(base)
+    name = _named(base, run) if run else _newest(base)
     counts: Counter[str] = Counter()
     try:
         inquiry = Inquiry(paths.run_directory(base, name), lambda reason: counts.update([reason]))
@@ -61,11 +62,23 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     context.exit(0 if any(answer.dump for answer in answers) else 1)
 
 
+def _named(base: Path, run: str) -> str:
+    """The run of this name, or the only one whose name begins so."""
+    if paths.run_directory(base, run).is_dir():
+        return run
+    known = postmortem.runs(base)
+    found = names.matches(run, known)
+    if len(found) == 1:
+        return found[0]
+    there = names.unknown(run, known) if known else say("there is none at all")
+    raise click.ClickException(say("no run {run!r} in {base}; {there}", run=run, base=base, there=there))
+
+
 def _newest(base: Path) -> str:
-    names = postmortem.runs(base)
-    if not names:
+    known = postmortem.runs(base)
+    if not known:
         raise click.ClickException(say("no runs in {base}; name another directory with --records", base=base))
-    return names[0]
+    return known[0]
 
 
 def _hints(answers: Sequence[Answer], counts: Counter[str]) -> None:

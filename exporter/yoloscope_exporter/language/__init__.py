@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ def joined(parts: Iterable[str], between: str = BETWEEN) -> Text:
     told = [part for part in parts if part]
     names = [f"_{number}" for number in range(len(told))]
     return Text(between.join(f"{{{name}}}" for name in names), dict(zip(names, told, strict=True)))
+
+
+def either(names: Iterable[str]) -> str:
+    """`one or other or third`."""
+    return reduce(lambda one, other: text("{one} or {other}", one=one, other=other), names)
 
 
 def reason(error: BaseException) -> Text:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from yoloscope_exporter.diagnosis import colours, units
+from yoloscope_exporter.diagnosis import colours, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.language import say, spoken
 from yoloscope_exporter.reports import charts
@@ -70,6 +70,7 @@ def _template() -> Template:
     environment.filters |= {
         "duration": units.duration,
         "effect": effect_in_words,
+        "file_row": lambda file: map(say, slow_files.row(file)),
         "gib": units.gib,
         "milliseconds": units.milliseconds,
         "percent": units.percent,
@@ -84,6 +85,7 @@ def _template() -> Template:
         "severities": colours.SEVERITIES,
         "charts": charts,
         "facts": _facts,
+        "file_heads": slow_files.HEADS,
         "figures": _figures,
         "curves": _curves,
         "timeline": _timeline,

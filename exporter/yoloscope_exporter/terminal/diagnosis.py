@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules, units
+from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.units import clock
 from yoloscope_exporter.language import joined, say, text
@@ -97,6 +97,10 @@ def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
         lines += ["", "  " + say("no verdict: {why}", why=why_unknown(diagnosis))]
     if diagnosis.followed:
         lines += ["", "  " + say("promised and delivered:"), *(f"    {say(str(one))}" for one in diagnosis.followed)]
+    if verbose and diagnosis.slow_files:
+        told = say("slowest files, to read and decode ({transforms}):", transforms=slow_files.TRANSFORMS)
+        lines += ["", f"  {told}"]
+        lines += [f"    {say(str(file))}" for file in diagnosis.slow_files]
     if verbose and diagnosis.abstained:
         lines += ["", "  " + say("not evaluated (missing signals):")]
         lines += [f"    {name:<20} {', '.join(gone)}" for name, gone in diagnosis.abstained.items()]
@@ -134,8 +138,8 @@ def _when(verdict: Verdict, most: int = 4) -> str:
     return joined((joined(spans[:most], ", "), more, " UTC" if spans else "", after), "")
 
 
-def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> str:
-    """For a ticket or a wiki: one table per rank."""
+def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, verbose: bool = False) -> str:
+    """For a ticket or a wiki: one table per rank, another one of its slowest files."""
     parts = [f"# {say('Diagnosis')}\n"]
     for diagnosis in diagnoses:
         parts.append(f"## {say(heading(diagnosis))}\n")
@@ -144,6 +148,8 @@ def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> st
         if diagnosis.followed:
             told = [say("Promised and delivered:"), "", *(f"- {say(str(one))}" for one in diagnosis.followed)]
             parts.append("\n".join(told) + "\n")
+        if verbose and diagnosis.slow_files:
+            parts.append("\n".join([say("Slowest files:"), "", *slow_files.table(diagnosis.slow_files)]) + "\n")
     parts += [f"- {say(note)}" for note in notes]
     return "\n".join(parts) + "\n"
 

@@ -150,7 +150,7 @@ class Signals(
         return text(template, **known, **values)
 
     def _told(self, name: str) -> object:
-        return self.names[name] if name in self.names else getattr(self, name)
+        return getattr(self, name) if hasattr(self, name) else self.names[name]
 
     def with_numbers(self, numbers: Numbers, names: Mapping[str, str] | None = None) -> Signals:
         """The same with more, or other, numbers and names."""

@@ -39,7 +39,6 @@ TEXTS: Final[dict[str, str]] = {
     "what waits does not compute": "等待的不在计算",
     "CPUs idle there": "那里 CPU 空闲",
     "`cache=ram` if the decoded data set fits into half of what memory is left (Ultralytics asks for as much), else a local disk; more `workers`, so that more reads wait at once": "解码后的数据集不超过剩余内存的一半时用 `cache=ram`（Ultralytics 也这样要求），否则用本地磁盘；增大 `workers`，让更多读取同时等待",
-    "waiting for data, workers that wait, and I/O pressure, a busy disk, delayed block I/O, major faults or reads from a network file system": "等待数据，worker 在等待，且有 I/O 压力、繁忙的磁盘、块 I/O 延迟、主缺页或对网络文件系统的读取",
     "without evidence of its own storage is not named": "没有自己的依据时不归因于存储",
     "time in the run queue is no waiting for storage": "运行队列中的时间不是等待存储",
     "check that worker's files, mount and CPU": "检查该 worker 的文件、挂载点和 CPU",
@@ -582,4 +581,10 @@ TEXTS: Final[dict[str, str]] = {
     "checkpoint": "保存检查点",
     "failed": "失败",
     "killed": "被终止",
+    "the run's slowest files, if all of them lie on network file systems": "任务中最慢的文件，如果都在网络文件系统上",
+    "waiting for data, workers that wait, and I/O pressure, a busy disk, delayed block I/O, major faults, reads from a network file system, or slowest files that all lie on one (as on `/mnt/c` in WSL2)": "等待数据，worker 在等待，且有 I/O 压力、繁忙的磁盘、块 I/O 延迟、主缺页、对网络文件系统的读取，或最慢的文件都位于网络文件系统上（如 WSL2 中的 `/mnt/c`）",
+    "The part of that time in which the worker computed (decoded, resized)": "该时间中 worker 用于计算（解码、缩放）的部分",
+    "the rest is reading and waiting for a CPU.": "其余是读取和等待 CPU。",
+    "What those files are: pixels, format, type of the file system they lie on": "这些文件的信息：像素、格式、所在文件系统的类型",
+    "`repaired` is `true` where one looks like a JPEG that Ultralytics has written anew because it was corrupt.": "如果看起来是 Ultralytics 因损坏而重写的 JPEG，`repaired` 为 `true`。",
 }
