@@ -76,9 +76,7 @@ OF_RANKS: Final = tuple(
     )
 )
 #: Seconds of a batch by phase: where a step's time goes.
-ANATOMY: Final = tuple(
-    Course(phase, training.phase(phase) / training.BATCHES, _RANK) for phase in training.STEP_PHASES
-)
+ANATOMY: Final = tuple(Course(phase, training.phase(phase) / training.BATCHES, _RANK) for phase in training.STEP_PHASES)
 
 
 def metrics(formulas: Iterable[Formula]) -> frozenset[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
 from math import floor, isfinite, log10
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,10 @@ class Curves:
         self._history, self._courses, self._run = history, courses, run
         self._points: dict[float, dict[str, Vector]] = {}
 
-    def update(self) -> Iterator[None]:
-        """Calculate what is missing, point by point, so that others get their turn; forget what is too old."""
+    def update(self, now: float) -> Iterator[None]:
+        """Calculate what is missing up to `now`, point by point so that others get their turn, and forget the oldest."""
         known, points = self._points, {}
-        for time, place in list(self._history.ticks(self._history.last)):
+        for time, place in list(self._history.ticks(now)):
             if time in known:
                 points[time] = known[time]
             else:
@@ -39,7 +40,8 @@ class Curves:
 
     def since(self, time: float) -> dict[str, Any]:
         """Points after a Unix time: `times`, and a line of values, with null where there is none, for each series."""
-        times = [at for at in self._points if at > time]
+        known = dropwhile(lambda at: not self._points[at], self._points)  # before them nothing was seen
+        times = [at for at in known if at > time]
         lines: dict[tuple[str, LabelSet], list[float | None]] = {}
         for place, at in enumerate(times):
             for name, vector in self._points[at].items():

@@ -57,8 +57,9 @@ def facts(samples: Iterable[Sample]) -> Facts:
     found: Facts = {}
     for sample in samples:
         read = _READERS.get(sample.metric.name)
-        if read is not None:
-            found.update(read(sample))
+        for fact, value in read(sample) if read else ():
+            if fact.kind != EPOCH or float(value) > float(found.get(fact, 0)):  # of a run, that of its first rank
+                found[fact] = value
     return found
 
 
@@ -69,7 +70,7 @@ def _state(sample: Sample) -> Iterator[tuple[Fact, str]]:
 
 
 def _epoch(sample: Sample) -> Iterator[tuple[Fact, str]]:
-    yield Fact(EPOCH, *sample.labels), f"{sample.value:.0f}"
+    yield Fact(EPOCH, sample.labels[0], ""), f"{sample.value:.0f}"
 
 
 def _verdict(sample: Sample) -> Iterator[tuple[Fact, str]]:
@@ -95,8 +96,10 @@ def _xid(sample: Sample) -> Iterator[tuple[Fact, str]]:
     yield Fact(XID, "", "", f"{gpu} {xid}"), f"{sample.value:.0f}"
 
 
+#: Gauges that are 1 for the state a run is in, of trainings and of whatever else has one.
+STATES: Final = tuple(metric for metric in catalog.METRICS if metric.labels == ("run", "rank", "state"))
 _READERS: Final[Mapping[str, Callable[[Sample], Iterator[tuple[Fact, str]]]]] = {
-    catalog.TRAIN_STATE.name: _state,
+    **{metric.name: _state for metric in STATES},
     catalog.TRAIN_EPOCH.name: _epoch,
     catalog.TRAIN_VERDICT.name: _verdict,
     catalog.TRAIN_WORKER_DEATHS_TOTAL.name: _deaths,
@@ -107,34 +110,25 @@ _READERS: Final[Mapping[str, Callable[[Sample], Iterator[tuple[Fact, str]]]]] = 
 
 
 def changes(before: Facts, after: Facts) -> Iterator[tuple[str, str, str, str, str]]:
-    """Kind, run, rank, name and value of each event between two snapshots; of an epoch once for all ranks."""
-    epochs = set()
+    """Kind, run, rank, name and value of each event between two snapshots."""
     for fact, value in after.items():
         earlier = before.get(fact)
-        if value == earlier:
-            continue
-        kind, run, rank, name = fact
-        if kind == EPOCH:
-            if (run, value) not in epochs and not _is_counted(before, run, value):
-                epochs.add((run, value))
-                yield EPOCH, run, "", "", value
-        elif kind == WORKER_DIED:
-            if died := int(value) - int(earlier or 0):
-                yield kind, run, rank, "", str(died)
-        elif kind == GPU_LOST:
-            if value or earlier:
-                yield GPU_LOST if value else GPU_BACK, "", "", name, ""
-        elif kind == XID:
-            gpu, _, xid = name.partition(" ")
-            yield XID, "", "", gpu, xid
-        else:
-            yield kind, run, rank, name, value
+        if value != earlier and (told := _change(fact, earlier, value)):
+            yield told
     there = {(fact.run, fact.rank) for fact in after if fact.kind == STATE}
-    for fact in before:
-        if fact.kind == BEGAN and fact not in after and ((fact.run, fact.rank) in there or not fact.run):
+    for fact in before.keys() - after.keys():
+        if fact.kind == BEGAN and (not fact.run or (fact.run, fact.rank) in there):
             yield ENDED, fact.run, fact.rank, fact.name, ""
 
 
-def _is_counted(before: Facts, run: str, epoch: str) -> bool:
-    """Whether another rank had reached the epoch already."""
-    return any(fact.kind == EPOCH and fact.run == run and value == epoch for fact, value in before.items())
+def _change(fact: Fact, earlier: str | None, value: str) -> tuple[str, str, str, str, str] | None:
+    kind, run, rank, name = fact
+    if kind == WORKER_DIED:
+        died = int(value) - int(earlier or 0)
+        return (kind, run, rank, name, str(died)) if died > 0 else None
+    if kind == GPU_LOST:
+        return (GPU_LOST if value else GPU_BACK, run, rank, name, "") if value or earlier else None
+    if kind == XID:
+        gpu, _, xid = name.partition(" ")
+        return kind, run, rank, gpu, xid
+    return kind, run, rank, name, value

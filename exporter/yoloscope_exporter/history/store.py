@@ -71,6 +71,9 @@ class _Kept:
     def is_due(self, now: float) -> bool:
         return now - self.store.last >= 0.9 * self.tier.step
 
+    def window(self, start: float, end: float) -> Window:
+        return Window(self.store, start, end, self.tier.step)
+
     def take(self, now: float, samples: Sequence[Sample]) -> None:
         self.store.add(now, samples)
         if now - self.trimmed > self.tier.span / 8:  # trimming costs more than adding
@@ -123,9 +126,7 @@ class History:
     def _note(self, now: float, samples: Sequence[Sample]) -> None:
         after = facts(samples)
         if self._facts is not None:
-            self._events.extend(
-                Event(next(self._numbers), now, *change) for change in changes(self._facts, after)
-            )
+            self._events.extend(Event(next(self._numbers), now, *change) for change in changes(self._facts, after))
         self._facts = after
 
     # --- room for so many series -----------------------------------------------------------------------------------
@@ -163,11 +164,11 @@ class History:
         with self._lock:
             return [event for event in self._events if event.number > since]
 
-    def now(self, courses: Sequence[Course], run: str = "") -> dict[str, Vector]:
-        """Values over the last minute by course; of a run, or of the node."""
+    def now(self, courses: Sequence[Course], run: str = "", seconds: float = NOW) -> dict[str, Vector]:
+        """Values over the last seconds by course; of a run, or of the node."""
         with self._lock:
             kept = self._kept[0]
-            return _values(courses, kept.store, self.last - NOW, self.last, kept.tier.step, run)
+            return _values(courses, kept.window(self.last - seconds, self.last), run)
 
     def ticks(self, now: float) -> Iterator[tuple[float, int]]:
         """The moments that are shown at `now`, the oldest first, each with the place of its tier."""
@@ -190,7 +191,7 @@ class History:
         """Values at one of `ticks`, by course."""
         with self._lock:
             kept = self._kept[place]
-            return _values(courses, kept.store, time - kept.tier.window, time, kept.tier.step, run)
+            return _values(courses, kept.window(time - kept.tier.window, time), run)
 
 
 def _run(metric: Metric, labels: Labels) -> str:
@@ -202,10 +203,8 @@ def _size(store: Store) -> int:
     return sum(map(len, store.series.values()))
 
 
-def _values(
-    courses: Sequence[Course], store: Store, start: float, end: float, step: float, run: str
-) -> dict[str, Vector]:
-    inside = Inside([Window(store, start, end, step)], within={"run": run} if run else None)
+def _values(courses: Sequence[Course], window: Window, run: str) -> dict[str, Vector]:
+    inside = Inside([window], within={"run": run} if run else None)
     evaluators: dict[tuple[str, ...], Evaluator] = {}
     found = {}
     for course in courses:
