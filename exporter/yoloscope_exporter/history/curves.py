@@ -28,7 +28,7 @@ class Curves:
         self._points: dict[float, dict[str, Vector]] = {}
 
     def update(self, now: float) -> Iterator[None]:
-        """Calculate what is missing up to `now`, point by point so that others get their turn, and forget the oldest."""
+        """Calculate what is missing up to `now`, one by one, so that others get their turn; forget the oldest."""
         known, points = self._points, {}
         for time, place in list(self._history.ticks(now)):
             if time in known:

@@ -116,8 +116,8 @@ def changes(before: Facts, after: Facts) -> Iterator[tuple[str, str, str, str, s
         if value != earlier and (told := _change(fact, earlier, value)):
             yield told
     there = {(fact.run, fact.rank) for fact in after if fact.kind == STATE}
-    for fact in before.keys() - after.keys():
-        if fact.kind == BEGAN and (not fact.run or (fact.run, fact.rank) in there):
+    for fact in before:
+        if fact.kind == BEGAN and fact not in after and (not fact.run or (fact.run, fact.rank) in there):
             yield ENDED, fact.run, fact.rank, fact.name, ""
 
 
