@@ -173,7 +173,7 @@ def report(  # noqa: PLR0917 - one of each figure
         f"| CPU of the history while nobody looks, of one core | {100 * history[2]:.2f} % | |",
         "",
         f"Rounds of {SECONDS:.0f} s and {SCRAPES} scrapes, without pages and with {PAGES} of them in turn; the middle",
-        f"one of {len(alone)} (in brackets: least to most). Pages are connections that read the stream. Useful is a page",
+        f"one of {len(alone)} (in brackets: least to most). Pages are connections that read the stream. Useful is one",
         "with its verdict and more than five charts drawn.",
     ]
 

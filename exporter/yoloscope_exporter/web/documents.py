@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
-from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
+from yoloscope_exporter.diagnosis.chinese import BETWEEN, cause_in_chinese, in_chinese, is_known
 from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
 from yoloscope_exporter.history.courses import ANATOMY, OF_GPUS, OF_RANKS
@@ -266,7 +266,7 @@ def _verdict(verdict: Verdict, ranks: Sequence[str], language: str) -> dict[str,
         "evidence": _told(verdict.evidence, language),
         "cause": "" if healthy else _cause(verdict.cause, language),
         "verify": "" if healthy else verdict.verify,
-        "fix": "" if healthy else _told(verdict.fix, language),
+        "fix": "" if healthy else in_chinese(verdict.fix) if language == texts.CHINESE else verdict.fix,
         "copy": "" if healthy else typed(verdict),
         "effect": effect if verdict.advice.arguments else [],
         "gain": _told(verdict.gain or "", language),
@@ -284,7 +284,8 @@ def typed(verdict: Verdict) -> str:
 
 def _told(text: str, language: str) -> str:
     """A text of the diagnosis in the page's language, as far as there is a translation."""
-    return in_chinese(text) if language == texts.CHINESE else text
+    known = language == texts.CHINESE and all(map(is_known, text.split(BETWEEN)))
+    return in_chinese(text) if known else text
 
 
 def _cause(text: str, language: str) -> str:

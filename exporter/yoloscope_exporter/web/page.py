@@ -54,7 +54,7 @@ CHARTS: Final = (
     Chart(("slowed", "power_cap"), "gpus", title="throttling", most=1),
     Chart(("cuda_allocated",), "run"),
     Chart(("resident",), "run"),
-    Chart(("cuda_growth", "resident"), "run", "growth", title="cuda_growth"),
+    Chart(("cuda_growth", "resident"), "run", "growth", title="growth"),
     Chart(("loss",), "run"),
     Chart(("metric",), "run"),
 )

@@ -1,6 +1,6 @@
 """Every text of the live page, English and Chinese beside each other. Names of metrics and verdicts stay English.
 
-What begins with `js_` is filled in by the page itself: `{}` there is a number or a name.
+In those that begin with `js_`, `{}` is a number or a name, which the script of the page fills in.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ PAGE: Final[Mapping[str, Text]] = MappingProxyType(
             "exporter 需要密码。请重新加载页面并输入。",
         ),
         "crowded": Text("Too many pages are open; this one waits for a place.", "打开的页面过多；本页面正在等待空位。"),
-        "live": Text("live", "实时"),
         "js_updated": Text("updated {}", "更新于 {}"),
         "copy": Text("Copy", "复制"),
         "copied": Text("Copied", "已复制"),
@@ -68,7 +67,6 @@ PAGE: Final[Mapping[str, Text]] = MappingProxyType(
         "effect": Text("Changes", "影响结果的方面"),
         "verify": Text("Verify", "确认方法"),
         "js_ranks": Text("rank {}", "rank {}"),
-        "progress": Text("Progress", "进度"),
         "js_epoch": Text("epoch {} of {}", "epoch {} / {}"),
         "js_left": Text("ETA {}", "剩余时间（ETA）{}"),
         "js_images": Text("{} images/s", "{} 张图像/秒"),
@@ -86,13 +84,11 @@ PAGE: Final[Mapping[str, Text]] = MappingProxyType(
         "range": Text("Time range", "时间范围"),
         "js_minutes": Text("{} min", "{} 分钟"),
         "js_summary": Text("{}: now {}, lowest {}, highest {}", "{}：当前 {}，最低 {}，最高 {}"),
-        "empty": Text("no data yet", "暂无数据"),
         "now": Text("at", "时刻"),
         "ranks": Text("Ranks", "Rank 对比"),
         "rank": Text("rank", "rank"),
         "worker": Text("worker", "worker"),
         "state": Text("state", "状态"),
-        "js_rank_of_workers": Text("Workers of rank", "以下 rank 的 worker"),
         "gpus": Text("GPUs", "GPU"),
         "no_gpus": Text("No GPU on this node.", "本节点没有 GPU。"),
         "utilization": Text("Utilization", "利用率"),
@@ -119,7 +115,8 @@ PAGE: Final[Mapping[str, Text]] = MappingProxyType(
 CHARTS: Final[Mapping[str, Text]] = MappingProxyType(
     {
         "cuda_allocated": Text("GPU memory allocated by PyTorch", "PyTorch 已分配的显存"),
-        "cuda_growth": Text("GPU memory: growth per epoch", "显存：每个 epoch 的增长"),
+        "cuda_growth": Text("GPU memory", "显存"),
+        "growth": Text("Memory growth per epoch", "每个 epoch 的内存增长"),
         "resident": Text("Memory of the processes", "进程内存"),
         "loss": Text("Loss", "损失"),
         "metric": Text("Validation metrics", "验证指标"),

@@ -169,6 +169,7 @@ const showRun = (message) => {
   }
   for (const id of ['facts', 'verdicts']) $(id).hidden = false
   view.ranks = run.rank.length
+  if (!run.rank.some((rank) => rank.rank === view.rank)) view.rank = run.rank[0].rank
   text($('run-title'), run.run)
   const facts = Object.entries(run.facts).map(([name, value]) => `${name}=${value}`)
   const setup = run.rank.find((rank) => rank.setup_stage)
@@ -186,14 +187,12 @@ const showRun = (message) => {
 }
 
 const showAnatomy = (run) => {
-  const ranks = Object.keys(run.anatomy).sort(inOrder)
-  $('anatomy').hidden = !ranks.length
-  if (!ranks.length) return
-  if (!ranks.includes(view.rank)) view.rank = ranks[0]
+  const ranks = run.rank.map((rank) => rank.rank)
+  $('anatomy').hidden = !Object.keys(run.anatomy).length
   $('choose').hidden = ranks.length < 2
   put($('rank'), ranks.map((rank) => make('option', { value: rank, defaultSelected: rank === view.rank }, rank)))
   $('rank').value = view.rank
-  const phases = run.anatomy[view.rank]
+  const phases = run.anatomy[view.rank] ?? []
   const bar = make('div', { className: 'bar', ariaHidden: 'true' }, ...phases.map((one) => {
     const part = make('span', { className: `phase-${one.phase}`, title: `${one.phase} ${units.ratio(one.share)}` })
     part.style.width = `${100 * one.share}%`
@@ -266,7 +265,8 @@ const showEvents = (events, full) => {
 // --- charts ----------------------------------------------------------------------------------------------------------
 
 const HEIGHT = 150
-const sync = uPlot.sync('page')
+/** The cursor is shared; a selection is not, or each chart would zoom by its own. */
+const follows = (type) => type.startsWith('mousemove') || type.startsWith('mouseleave')
 const labelOf = (line, chart) => {
   const { rank, worker, ...others } = line.labels
   const parts = Object.entries(others).map(([name, value]) => name === 'gpu' ? `GPU ${value}` : value)
@@ -346,7 +346,7 @@ const options = (chart, lines) => {
   return {
     width: Math.max(chart.figure.clientWidth, 200),
     height: heat ? Math.max(60, 22 * lines.length) + 50 : HEIGHT + 50,
-    cursor: { sync: { key: 'page', scales: ['x', null] }, drag: { setScale: false }, focus: { prox: 1e9 },
+    cursor: { sync: { key: 'page', scales: ['x', null], filters: { pub: follows } }, drag: { setScale: false },
       bind: { dblclick: () => () => { view.zoom = null; drawAll() } } },
     legend: { live: true, isolate: false },
     scales: { x: { time: true }, y: heat ? { range: [0, 1] } : { range: (_, least, most) => bounds(chart, least, most) } },
@@ -356,10 +356,10 @@ const options = (chart, lines) => {
         : { ...axis, size: 70, values: (_, splits) => splits.map((value) => shown(value, chart.unit)) },
     ],
     series: [
-      { label: words.now, value: (_, time) => time === null ? '--' : clock(time) },
+      { label: words.now, value: (_, time) => time ? clock(time) : '--' },
       ...lines.map((line, place) => ({
         label: line.label, stroke: colour(heat ? 1 : place), fill: chart.kind === 'growth' ? colour(place) : undefined, width: 1.5,
-        spanGaps: false, points: { show: false }, value: (_, value) => value === null ? '--' : shown(value, chart.unit),
+        spanGaps: false, points: { show: false }, value: (_, value) => shown(value, chart.unit) || '--',
         ...(heat ? { paths: () => null } : chart.kind === 'growth' ? { paths: uPlot.paths.bars({ size: [0.8, 14] }) } : {}),
       })),
     ],
@@ -423,7 +423,7 @@ const again = () => {
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again)
 new ResizeObserver(() => {
   for (const { plot, figure } of charts) {
-    if (plot && figure.clientWidth) plot.setSize({ width: figure.clientWidth, height: plot.height })
+    if (plot && figure.clientWidth && figure.clientWidth !== plot.width) plot.setSize({ width: figure.clientWidth, height: plot.height })
   }
 }).observe($('charts'))
 $('range').addEventListener('click', (event) => {
