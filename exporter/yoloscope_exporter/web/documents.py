@@ -6,6 +6,7 @@ Quantities are those of `measures`, under their names and in the catalogue's uni
 from __future__ import annotations
 
 from collections import defaultdict
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
@@ -116,7 +117,9 @@ def in_order(name: str) -> tuple[int, str]:
 
 
 def _known(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever is JSON
-    return {name: value for name, value in fields.items() if value is not None}
+    """Those that are there; a number that is none is not."""
+    there = {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in there.items() if not isinstance(value, float) or isfinite(value)}
 
 
 # --- all runs ---------------------------------------------------------------------------------------------------------
@@ -185,7 +188,8 @@ def _by(found: Mapping[str, Vector], label: str) -> dict[str, dict[str, float]]:
     values: dict[str, dict[str, float]] = defaultdict(dict)
     for name, vector in found.items():
         for labels, value in vector.items():
-            values[own(labels).get(label, "")][name] = rounded(value)
+            if isfinite(value):
+                values[own(labels).get(label, "")][name] = rounded(value)
     return values
 
 
