@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import simulation
 from yoloscope_exporter.collectors import Collector
@@ -40,9 +40,9 @@ class Simulated:
     api: Api
 
 
-def node(scenario: str = "starved", gpus: int = 1, *, before: float = 300.0, **options: float) -> Samples:
-    """Samples of a node by Unix time; its training began `before` seconds ago."""
-    fleet = simulation.fleet(scenario, 1, gpus, start=time.time() - before, onset=0.0, **options)  # type: ignore[arg-type]
+def node(scenario: str = "starved", gpus: int = 1, *, before: float = 300.0, **options: Any) -> Samples:
+    """Samples of a node by Unix time; its training began `before` seconds ago. Options as for `simulation.fleet`."""
+    fleet = simulation.fleet(scenario, 1, gpus, start=time.time() - before, **{"onset": 0.0, **options})
     (name,) = fleet.trainings
     return lambda now: fleet.node(name, now)
 
