@@ -310,14 +310,14 @@ def test_what_is_hidden_costs_nothing(tab: Page, starved: Simulated) -> None:
     opened(tab, starved.url)
     tab.value(HIDE % "true")
     deadline = time.monotonic() + 10
-    while starved.api._streams and time.monotonic() < deadline:
+    while starved.api.streams and time.monotonic() < deadline:
         tab.pause(0.05)
-    assert starved.api._streams == 0
+    assert starved.api.streams == 0
     tab.value(HIDE % "false")
     deadline = time.monotonic() + 10
-    while not starved.api._streams and time.monotonic() < deadline:
+    while not starved.api.streams and time.monotonic() < deadline:
         tab.pause(0.05)
-    assert starved.api._streams == 1
+    assert starved.api.streams == 1
 
 
 # --- for everybody ----------------------------------------------------------------------------------------------------

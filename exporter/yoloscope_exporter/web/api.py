@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
     from yoloscope_exporter.history.store import History
@@ -68,10 +69,10 @@ class Place(NamedTuple):
 
 @dataclass
 class _Looked:
-    """Points that somebody looks at."""
+    """Points that somebody looks at, and the timer that forgets them."""
 
     curves: Curves
-    at: float
+    timer: asyncio.TimerHandle
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -86,8 +87,9 @@ class Api:
         self._seen: documents.View | None = None
         self._lists: dict[tuple[str, int], dict[str, Any]] = {}
         self._looked: OrderedDict[str, _Looked] = OrderedDict()
-        self._made: dict[tuple[object, ...], tuple[bytes, Place]] = {}
-        self._streams = 0
+        self._made: dict[tuple[object, ...], asyncio.Task[tuple[bytes, Place]]] = {}
+        self.streams = 0
+        """How many are open."""
         self._closing: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -176,16 +178,16 @@ class Api:
 
     async def _curves(self, run: str, now: float) -> Curves:
         """The points of a run, or of the GPUs, up to `now`; calculated one by one, so that a scrape comes between."""
-        clock = asyncio.get_running_loop().time()
-        for name in [name for name, one in self._looked.items() if clock - one.at > FORGET_SECONDS]:
-            del self._looked[name]
+        timer = asyncio.get_running_loop().call_later(FORGET_SECONDS, self._looked.pop, run, None)
         looked = self._looked.get(run)
         if looked is None:
-            looked = self._looked[run] = _Looked(Curves(self._history, OF_RUN if run else OF_GPUS, run), clock)
+            looked = self._looked[run] = _Looked(Curves(self._history, OF_RUN if run else OF_GPUS, run), timer)
             while len(self._looked) > MOST_CURVES:
-                self._looked.popitem(last=False)
-        looked.at = clock
-        self._looked.move_to_end(run, last=True)
+                self._looked.popitem(last=False)[1].timer.cancel()
+        else:
+            looked.timer.cancel()
+            looked.timer = timer
+        self._looked.move_to_end(run)
         async with looked.lock:
             for _ in looked.curves.update(now):
                 await asyncio.sleep(0)
@@ -196,41 +198,39 @@ class Api:
     async def _stream(self, request: Request) -> Response:
         topic = Topic(request.query_params.get("run", ""), _language(request))
         headers = {**_UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
-        if self._streams >= MOST_STREAMS:
+        if self.streams >= MOST_STREAMS:
             line = {"error": f"{MOST_STREAMS} pages are open; close one of them"}
             return as_json(HTTPStatus.SERVICE_UNAVAILABLE, line, **_LATER)
         if request.method == "HEAD":
             return Response(headers=headers, media_type=EVENT_STREAM)
-        return StreamingResponse(self._messages(topic), headers=headers, media_type=EVENT_STREAM)
+        return _Stream(self, self._messages(topic), headers=headers, media_type=EVENT_STREAM)
 
     async def _messages(self, topic: Topic) -> AsyncIterator[bytes]:
         self._loop = asyncio.get_running_loop()
         self._closing = closing = self._closing or asyncio.Event()
-        self._streams += 1
         place = Place()
-        try:
-            while not closing.is_set():
-                if not topic.run and (listed := self._list(topic.language)["runs"]):
-                    topic, place = topic._replace(run=listed[0]["run"]), Place()
-                message, place = await self._message(topic, place)
-                yield message
-                await _first(closing, EVERY_SECONDS - self._loop.time() % EVERY_SECONDS)
-        finally:
-            self._streams -= 1
+        while not closing.is_set():
+            if not topic.run and (listed := self._list(topic.language)["runs"]):
+                topic, place = topic._replace(run=listed[0]["run"]), Place()
+            message, place = await self._message(topic, place)
+            yield message
+            await _first(closing, EVERY_SECONDS - self._loop.time() % EVERY_SECONDS)
 
     async def _message(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
-        """What is new since `place`, for all streams that have come as far, and where that leads."""
-        fresh, time = self._sampler.fresh, self._sampler.snapshot.time
-        key = (fresh, time, topic, place)
+        """What is new since `place`, made once for all streams that have come as far, and where that leads."""
+        now = (self._sampler.fresh, self._sampler.snapshot.time)
+        key = (*now, topic, place)
         if key not in self._made:
-            message = await self._made_anew(topic, place)
-            self._made = {other: made for other, made in self._made.items() if other[:2] == (fresh, time)}
-            self._made[key] = message
-        return self._made[key]
+            self._made = {other: made for other, made in self._made.items() if other[:2] == now}
+            self._made[key] = asyncio.ensure_future(self._make(topic, place))
+        making = self._made[key]
+        return await asyncio.shield(making)  # who goes away takes nothing from the others
 
-    async def _made_anew(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
+    async def _make(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
         now, language = self._history.last, topic.language
-        of_run = await self._curves(topic.run, now) if topic.run else None
+        if now < place.time:  # the clock was set back
+            place = Place()
+        of_run = await self._curves(topic.run, now) if topic.run in self._view().ranks else None
         of_gpus = await self._curves("", now)
         happened = self._history.events(place.event)
         message = {
@@ -247,6 +247,23 @@ class Api:
         line = json.dumps(message, allow_nan=False, separators=(",", ":"))
         reached = Place(max(now, place.time), happened[-1].number if happened else place.event)
         return f"data: {line}\n\n".encode(), reached
+
+
+class _Stream(StreamingResponse):
+    """A stream that is counted for as long as it is open."""
+
+    def __init__(self, api: Api, content: AsyncIterator[bytes], **given: Any) -> None:  # noqa: ANN401 - Starlette's
+        """Of `api`; the rest is Starlette's."""
+        super().__init__(content, **given)
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the client goes."""
+        self._api.streams += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._api.streams -= 1
 
 
 def _checked(answer: Answer) -> Answer:

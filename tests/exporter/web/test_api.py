@@ -252,7 +252,7 @@ def test_nothing_is_made_while_nobody_looks(starved: Simulated, quick: None, mon
     monkeypatch.setattr(documents, "View", lambda *arguments: made.append(1) or original(*arguments))
     with stream(starved.url) as connection:
         next(messages(connection))
-    wait_until(lambda: starved.api._streams == 0)
+    wait_until(lambda: starved.api.streams == 0)
     made.clear()
     cycles = starved.sampler.cycles
     wait_until(lambda: starved.sampler.cycles > cycles + 2)
@@ -275,28 +275,28 @@ def test_no_more_streams_than_there_is_room_for(
         )
         assert fetch(f"{starved.url}/metrics")[0] == 200
         assert all(not next(each)["full"] for each in told)
-    wait_until(lambda: starved.api._streams == 0)
+    wait_until(lambda: starved.api.streams == 0)
 
 
 def test_who_never_reads_is_dropped(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for it: neither a scrape nor another page."""
     monkeypatch.setattr(protocol, "SEND_SECONDS", 0.5)
     with simulated(node(), past=10) as made:
-        original = made.api._made_anew
+        original = made.api._make
 
         async def heavy(*arguments: Any) -> Any:
             message, place = await original(*arguments)
             return message.replace(b'"full"', b'"weight":"%s","full"' % (b"x" * 8_000_000)), place
 
-        monkeypatch.setattr(made.api, "_made_anew", heavy)
+        monkeypatch.setattr(made.api, "_make", heavy)
         with stream(made.url), stream(made.url) as other:
             told = messages(other)
             next(told)
             assert fetch(f"{made.url}/metrics")[0] == 200
             deadline = time.monotonic() + 20
-            while made.api._streams > 1 and time.monotonic() < deadline:
+            while made.api.streams > 1 and time.monotonic() < deadline:
                 next(told)
-            assert made.api._streams == 1
+            assert made.api.streams == 1
 
 
 def test_streams_end_with_the_exporter(quick: None) -> None:
