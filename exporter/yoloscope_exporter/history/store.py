@@ -117,6 +117,7 @@ class History:
             wanted = self._admitted([sample for sample in everything if sample.metric.name in KEPT])
             for kept in due:
                 kept.take(now, wanted)
+            self._make_room(due)
 
     @property
     def last(self) -> float:
@@ -141,20 +142,17 @@ class History:
             if room >= 0:
                 admitted.add(run)
         self.left_out = len(sizes) - len(admitted)
-        self._make_room(frozenset(admitted))
+        self._runs = frozenset(admitted)
         if not self.left_out:
             return samples
         admitted.add("")
         return [sample for sample in samples if _run(sample.metric, sample.labels) in admitted]
 
-    def _make_room(self, runs: frozenset[str]) -> None:
-        """Forget runs that are not there any more, once all together would be too many."""
-        if runs <= self._runs:
-            return
-        self._runs |= runs
-        if any(_size(kept.store) > self._most for kept in self._kept):
-            self._runs = runs
-            for kept in self._kept:
+    def _make_room(self, due: Sequence[_Kept]) -> None:
+        """Forget runs that are not there any more, once all together are too many."""
+        runs = self._runs
+        for kept in due:
+            if _size(kept.store) > self._most:
                 kept.store.keep(lambda metric, labels: (run := _run(metric, labels)) in runs or not run)
 
     # --- reading ---------------------------------------------------------------------------------------------------

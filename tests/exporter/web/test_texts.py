@@ -17,7 +17,10 @@ TEMPLATE = (WEB / "templates/page.html").read_text(encoding="utf-8")
 TABLES = (texts.PAGE, texts.CHARTS, texts.STATES, texts.SEVERITIES, texts.EVENTS, texts.THROTTLE_REASONS, texts.EFFECTS)
 ALL = [(name, text) for table in TABLES for name, text in table.items()]
 #: Words that are the same in both languages.
-SAME = re.compile(r"(yoloscope exporter|JSON|rank|rank \{\}|worker|GPU|epoch \{value\}|Epoch|best\.pt|\{value\})")
+SAME = re.compile(
+    r"yoloscope exporter|JSON|rank|rank \{\}|worker|GPU|epoch \{value\}|Epoch|best\.pt|\{value\}|epoch \{\} / \{\}"
+    r"|\{\}，rank \{\}|GPU \{name\}：Xid \{value\}"
+)
 
 
 def test_the_page_uses_every_text_and_has_every_text_it_uses() -> None:
