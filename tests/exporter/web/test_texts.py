@@ -19,7 +19,7 @@ ALL = [(name, text) for table in TABLES for name, text in table.items()]
 #: Words that are the same in both languages.
 SAME = re.compile(
     r"yoloscope exporter|JSON|rank|rank \{\}|worker|GPU|epoch \{value\}|Epoch|best\.pt|\{value\}|epoch \{\} / \{\}"
-    r"|\{\}，rank \{\}|GPU \{name\}：Xid \{value\}"
+    r"|\{\}.rank \{\}|GPU \{name\}.Xid \{value\}"
 )
 
 
