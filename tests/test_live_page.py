@@ -276,7 +276,7 @@ def test_names_of_runs_are_text(tab: Page) -> None:
     names = [*NASTY, *(f"run {number}" for number in range(995))]
     found: Sequence[Sample] = [Sample(catalog.TRAIN_STATE, (name, "0", "train"), 1.0) for name in names]
     found = [*found, *(Sample(catalog.TRAIN_UP, (name, "0"), float(name in NASTY)) for name in names)]
-    with simulated(lambda _now: found, past=4) as made:
+    with simulated(lambda _now: found, past=4, diagnosed=False) as made:
         tab.size(*PHONE[:2], phone=True)
         opened(tab, made.url, f"?run={quote(NASTY[0])}")
         tab.wait("document.querySelectorAll('#runs li').length === 100")

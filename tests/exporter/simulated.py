@@ -53,6 +53,7 @@ def simulated(
     *,
     past: float = 120.0,
     interval: float = 0.5,
+    diagnosed: bool = True,
     port: int = 0,
     file: WebConfigFile | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -62,13 +63,15 @@ def simulated(
     now = time.time()
     for step in range(int(past / 2), 0, -1):
         found = samples(now - 2 * step)
-        live.feed(now - 2 * step, found)
+        if diagnosed:
+            live.feed(now - 2 * step, found)
         history.feed(now - 2 * step, found)
     source = Source("runs", Collector("runs", lambda: samples(time.time())))
     sampler = Sampler([source], interval=interval, clock=clock)
     sampler.watch(history)
-    sampler.watch(live)  # type: ignore[arg-type] # what it returns is nobody's here
-    api = Api(sampler, history, lambda: live.diagnoses)
+    if diagnosed:
+        sampler.watch(live)  # type: ignore[arg-type] # what it returns is nobody's here
+    api = Api(sampler, history, lambda: live.diagnoses if diagnosed else None)
     sampler.cycle()
     server = Server(Address("127.0.0.1", port), only_named(application(sampler, api=api), ()), file)
     sampler.start()
