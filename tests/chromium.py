@@ -44,21 +44,25 @@ class Page:
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         """A command and its result."""
-        self._number += 1
-        command = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            command["sessionId"] = self._session
-        os.write(self._to, json.dumps(command).encode() + b"\0")
+        number = self._tell(method, parameters)
         deadline = time.monotonic() + PATIENCE
         while True:
             message = self._next(deadline)
             if message is None:
                 raise TimeoutError(f"Chromium does not answer {method}")
-            if message.get("id") == self._number:
+            if message.get("id") == number:
                 assert "error" not in message, (method, message["error"])
                 result: dict[str, Any] = message["result"]
                 return result
             self._note(message)
+
+    def _tell(self, method: str, parameters: dict[str, Any]) -> int:
+        self._number += 1
+        command = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            command["sessionId"] = self._session
+        os.write(self._to, json.dumps(command).encode() + b"\0")
+        return self._number
 
     def _next(self, deadline: float) -> dict[str, Any] | None:
         while b"\0" not in self._left:
@@ -82,6 +86,18 @@ class Page:
             self.errors.append(f"{given['entry']['text']} {given['entry'].get('url', '')}")
         elif method == "Network.requestWillBeSent":
             self.requests.append(given["request"]["url"])
+        elif method == "Fetch.requestPaused":
+            self._tell("Fetch.continueRequest", {"requestId": given["requestId"]})
+        elif method == "Fetch.authRequired":
+            cancelled = {"response": "CancelAuth"}
+            self._tell("Fetch.continueWithAuth", {"requestId": given["requestId"], "authChallengeResponse": cancelled})
+
+    def cancel_passwords(self, *, cancel: bool) -> None:
+        """What somebody does who is asked for one and has none; without it Chromium waits."""
+        if cancel:
+            self.ask("Fetch.enable", handleAuthRequests=True)
+        else:
+            self.ask("Fetch.disable")
 
     def go(self, url: str) -> None:
         """Open an address; what was seen before is forgotten."""
@@ -98,7 +114,9 @@ class Page:
     def wait(self, expression: str, seconds: float = PATIENCE) -> Any:
         """The value of an expression once it is true."""
         deadline = time.monotonic() + seconds
-        while not (value := self.value(expression)):
+        found = f"(() => {{ const found = ({expression}); return found instanceof Node || found }})()"
+        asked = f"document.readyState === 'complete' && {found}"
+        while not (value := self.value(asked)):
             if time.monotonic() > deadline:
                 shown = self.value("document.body.innerText")
                 raise AssertionError(f"never true: {expression}; errors {self.errors}; shown {shown[:1500]}")

@@ -265,6 +265,7 @@ const showEvents = (events, full) => {
 // --- charts ----------------------------------------------------------------------------------------------------------
 
 const HEIGHT = 150
+const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power)
 /** The cursor is shared; a selection is not, or each chart would zoom by its own. */
 const follows = (type) => type.startsWith('mousemove') || type.startsWith('mouseleave')
 const labelOf = (line, chart) => {
@@ -345,21 +346,22 @@ const options = (chart, lines) => {
   const axis = { stroke: css('soft'), font: '11px system-ui', grid: { stroke: css('line'), width: 1 }, ticks: { show: false } }
   return {
     width: Math.max(chart.figure.clientWidth, 200),
-    height: heat ? Math.max(60, 22 * lines.length) + 50 : HEIGHT + 50,
+    height: heat ? Math.max(60, 22 * lines.length) + 40 : HEIGHT + 40,
     cursor: { sync: { key: 'page', scales: ['x', null], filters: { pub: follows } }, drag: { setScale: false },
       bind: { dblclick: () => () => { view.zoom = null; drawAll() } } },
     legend: { live: true, isolate: false },
     scales: { x: { time: true }, y: heat ? { range: [0, 1] } : { range: (_, least, most) => bounds(chart, least, most) } },
     axes: [
-      { ...axis, space: 70, values: (_, splits, __, ___, step) => splits.map((time) => clock(time).slice(0, step < 60 ? 8 : 5)) },
+      { ...axis, space: 70, size: 28, values: (_, splits, __, ___, step) => splits.map((time) => clock(time).slice(0, step < 60 ? 8 : 5)) },
       heat ? { ...axis, size: 70, grid: { show: false }, splits: () => lines.map((_, place) => 1 - (place + 0.5) / lines.length), values: () => lines.map((line) => line.label) }
-        : { ...axis, size: 70, values: (_, splits) => splits.map((value) => shown(value, chart.unit)) },
+        : { ...axis, size: 70, ...(chart.unit === 'bytes' ? { incrs: BINARY } : {}), values: (_, splits) => splits.map((value) => shown(value, chart.unit)) },
     ],
     series: [
-      { label: words.now, value: (_, time) => time ? clock(time) : '--' },
+      { label: words.now, value: (plot, time) => clock(time || plot.data[0].at(-1)) },
       ...lines.map((line, place) => ({
         label: line.label, stroke: colour(heat ? 1 : place), fill: chart.kind === 'growth' ? colour(place) : undefined, width: 1.5,
-        spanGaps: false, points: { show: false }, value: (_, value) => shown(value, chart.unit) || '--',
+        spanGaps: false, points: { show: false }, 
+        value: (plot, value, place_, at) => shown(at === null ? plot.data[place_].findLast((one) => one !== null) : value, chart.unit) || '--',
         ...(heat ? { paths: () => null } : chart.kind === 'growth' ? { paths: uPlot.paths.bars({ size: [0.8, 14] }) } : {}),
       })),
     ],
