@@ -60,12 +60,13 @@ def simulated(
 ) -> Iterator[Simulated]:
     """The server, until the block is left; its history has `past` seconds."""
     history, live = History(), Live()
-    now = time.time()
-    for step in range(int(past / 2), 0, -1):
-        found = samples(now - 2 * step)
+    now = time.time() - past
+    while past and now < time.time():  # which goes on meanwhile
+        found = samples(now)
         if diagnosed:
-            live.feed(now - 2 * step, found)
-        history.feed(now - 2 * step, found)
+            live.feed(now, found)
+        history.feed(now, found)
+        now += 2
     source = Source("runs", Collector("runs", lambda: samples(time.time())))
     sampler = Sampler([source], interval=interval, clock=clock)
     sampler.watch(history)
