@@ -13,9 +13,9 @@ from tests.chromium import chromium
 from tests.exporter.simulated import node, simulated
 
 HERE = Path(__file__).parent
-WIDTH, HEIGHT = 1366, 1500
-#: Few hues: more colours cost bytes and show nothing.
-COLOURS = 64
+WIDTH, HEIGHT = 1366, 1750
+#: As many as one byte holds: each phase has its own.
+COLOURS = 255
 READY = """document.body.dataset.state === "live" && document.querySelectorAll("figure:not([hidden])").length > 9"""
 
 

@@ -43,9 +43,11 @@ def _measured(measure: Measure, *by: str) -> Course:
     return Course(measure.name, measure.formula, by)
 
 
+#: All ranks of a run together.
+IMAGES: Final = _measured(training.IMAGES, *_RUN)
 #: Of one run. What a run has none of stays away.
 OF_RUN: Final = (
-    _measured(training.IMAGES, *_RUN),
+    IMAGES,
     _measured(training.DATA_WAIT, *_RANK),
     _measured(loader.PREPARATION, *_RANK, "worker"),
     _measured(ranks.OWN, *_RANK),
@@ -65,14 +67,14 @@ OF_GPUS: Final = tuple(
 OF_RANKS: Final = tuple(
     _measured(measure, *_RANK)
     for measure in (
-        training.IMAGES,
-        training.DATA_WAIT,
-        training.STEP,
-        training.EXPOSED,
-        training.SINCE_BATCH,
         ranks.OWN,
         ranks.LAG,
+        training.DATA_WAIT,
+        training.EXPOSED,
+        training.STEP,
         gpu.BUSY_OF_RANK,
+        training.IMAGES,
+        training.SINCE_BATCH,
     )
 )
 #: Seconds of a batch by phase: where a step's time goes.

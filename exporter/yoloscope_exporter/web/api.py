@@ -156,9 +156,9 @@ class Api:
     def _list(self, language: str, most: int = documents.MOST_RUNS) -> dict[str, Any]:
         view = self._view()
         if view is not self._seen:
-            return documents.runs(view, language, most)
+            return documents.runs(view, self._history, language, most)
         if (language, most) not in self._lists:
-            self._lists[language, most] = documents.runs(view, language, most)
+            self._lists[language, most] = documents.runs(view, self._history, language, most)
         return self._lists[language, most]
 
     def _own(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.chinese import BETWEEN, cause_in_chinese, in_chinese, is_known
 from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
-from yoloscope_exporter.history.courses import ANATOMY, OF_GPUS, OF_RANKS
+from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS
 from yoloscope_exporter.history.curves import own, rounded
 from yoloscope_exporter.history.events import STATES
 from yoloscope_exporter.web import texts
@@ -125,10 +125,17 @@ def _known(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever is JSON
 # --- all runs ---------------------------------------------------------------------------------------------------------
 
 
-def runs(view: View, language: str, most: int = MOST_RUNS) -> dict[str, Any]:
+def runs(view: View, history: History, language: str, most: int = MOST_RUNS) -> dict[str, Any]:
     """Every run: those that live first, then the most severe, then the newest."""
-    found = sorted((_summary(view, run, language) for run in view.ranks), key=_urgency)
+    speeds = _speeds(history)
+    found = sorted((_summary(view, run, speeds, language) for run in view.ranks), key=_urgency)
     return {"total": len(found), "runs": found[:most]}
+
+
+def _speeds(history: History, run: str = "") -> dict[str, float]:
+    """Images per second of all ranks together, by run."""
+    found = history.now((IMAGES,), run).get(IMAGES.name, {})
+    return {dict(labels)["run"]: rounded(value) for labels, value in found.items() if isfinite(value)}
 
 
 def _urgency(run: Mapping[str, Any]) -> tuple[bool, int, float, str]:
@@ -136,7 +143,7 @@ def _urgency(run: Mapping[str, Any]) -> tuple[bool, int, float, str]:
     return not run["alive"], -severity, -run.get("start", 0.0), run["run"]
 
 
-def _summary(view: View, run: str, language: str) -> dict[str, Any]:
+def _summary(view: View, run: str, speeds: Mapping[str, float], language: str) -> dict[str, Any]:
     ranks = view.ranks[run]
     alive = [rank for rank in ranks if (run, rank) in view.alive]
     first = (run, (alive or ranks)[0])
@@ -153,7 +160,7 @@ def _summary(view: View, run: str, language: str) -> dict[str, Any]:
         epoch=view.of(catalog.TRAIN_EPOCH).get(first),
         epochs=view.of(catalog.TRAIN_EPOCHS).get(first),
         remaining_seconds=view.of(catalog.TRAIN_REMAINING_SECONDS).get(first) if alive else None,
-        images_per_second=next((one.images_per_second for one in view.diagnoses[run] if one.images_per_second), None),
+        images_per_second=speeds.get(run) if alive else None,
         verdict=worst and worst.name,
         severity=worst and worst.severity,
         title=worst and _told(worst.title, language),
@@ -170,7 +177,7 @@ def run(view: View, history: History, name: str, language: str) -> dict[str, Any
     figures = by_rank(history.now(OF_RANKS, name))
     phases = by_rank(history.now(ANATOMY, name))
     return {
-        **_summary(view, name, language),
+        **_summary(view, name, _speeds(history, name), language),
         "facts": _facts(view, name),
         "verdicts": verdicts(view.diagnoses[name], language),
         "rank": [_rank(view, name, rank, figures.get(rank, {}), language) for rank in view.ranks[name]],

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.history.courses import IMAGES, OF_GPUS
 from yoloscope_exporter.measures.gpu import BUSY
 from yoloscope_exporter.web import api as api_module
 from yoloscope_exporter.web import documents, protocol
@@ -79,7 +80,8 @@ def test_runs(starved: Simulated) -> None:
     assert run["remaining_seconds"] > 0
     assert run["severity"] == "warning"
     assert run["verdict"].startswith("loader")
-    assert run["images_per_second"] > 0
+    (speed,) = starved.history.now((IMAGES,))["images"].values()
+    assert run["images_per_second"] == pytest.approx(speed, rel=0.05)  # of both ranks together
 
 
 def test_a_run(starved: Simulated) -> None:
@@ -116,9 +118,7 @@ def test_gpus_say_what_the_measures_say(starved: Simulated) -> None:
     for gpu in told["gpus"]:
         (busy,) = (
             value
-            for labels, value in starved.history.now(documents.OF_GPUS, seconds=documents.GPU_SECONDS)[
-                BUSY.name
-            ].items()
+            for labels, value in starved.history.now(OF_GPUS, seconds=documents.GPU_SECONDS)[BUSY.name].items()
             if ("gpu", gpu["gpu"]) in labels
         )
         assert gpu["gpu_busy"] == pytest.approx(busy, abs=0.03)

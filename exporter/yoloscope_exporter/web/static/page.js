@@ -164,7 +164,7 @@ const showRun = (message) => {
   $('run').hidden = !run && !message.asked
   if (!run) {
     text($('run-title'), message.asked ? fill(words.js_gone, message.asked) : '')
-    for (const id of ['facts', 'verdicts', 'anatomy', 'side', 'hang']) $(id).hidden = true
+    for (const id of ['facts', 'verdicts', 'anatomy', 'parts', 'side', 'hang']) $(id).hidden = true
     return
   }
   for (const id of ['facts', 'verdicts']) $(id).hidden = false
@@ -188,7 +188,7 @@ const showRun = (message) => {
 
 const showAnatomy = (run) => {
   const ranks = run.rank.map((rank) => rank.rank)
-  $('anatomy').hidden = !Object.keys(run.anatomy).length
+  $('anatomy').hidden = $('parts').hidden = !Object.keys(run.anatomy).length
   $('choose').hidden = ranks.length < 2
   put($('rank'), ranks.map((rank) => make('option', { value: rank, defaultSelected: rank === view.rank }, rank)))
   $('rank').value = view.rank
