@@ -90,7 +90,8 @@ WATCH_SECONDS = 15.0
     "--verbose",
     "-v",
     is_flag=True,
-    help="Also list verdicts that could not be evaluated, with the missing signals, and each of many runs.",
+    help="Also list the slowest files, verdicts that could not be evaluated with the missing signals, and each of many "
+    "runs.",
 )
 @click.pass_context
 def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
@@ -208,7 +209,7 @@ def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
         notes = "".join(f"note: {note}\n" for note in course.notes)
         return f"no runs found; start one with `yoloscope run -- yolo train ...`\n{notes}"
     if form == "markdown":
-        return to_markdown(course.diagnoses, course.notes)
+        return to_markdown(course.diagnoses, course.notes, verbose=verbose)
     return to_text(course.diagnoses, course.notes, verbose=verbose)
 
 

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import slow_files
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.measures.series import merged, quantile
 from yoloscope_exporter.reports.curves import Curve, curves
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yoloscope_exporter.diagnosis.engine import Verdict
+    from yoloscope_exporter.diagnosis.slow_files import SlowFile
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
     from yoloscope_exporter.measures.series import Store
 
@@ -47,6 +49,7 @@ class Summary:
         states: (from, to, state) in order.
         workers: slowest first.
         latency: of preparing a batch, over all workers: quantile -> seconds.
+        slow_files: those that took the loader workers longest, the slowest first.
     """
 
     run: str
@@ -63,6 +66,7 @@ class Summary:
     states: tuple[tuple[float, float, str], ...]
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     notes: tuple[str, ...] = ()
+    slow_files: tuple[SlowFile, ...] = ()
 
 
 class UnknownRunError(Exception):
@@ -117,6 +121,7 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
         states=_states(ranks[0]),
         verdicts=tuple((diagnosis.rank, verdict) for diagnosis in own for verdict in diagnosis.verdicts),
         notes=course.notes,
+        slow_files=slow_files.of([one.window for one in ranks], run),
     )
 
 
