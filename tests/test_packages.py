@@ -51,6 +51,7 @@ EDGES: dict[str, set[str]] = {
         "reports",
         "terminal",
     },
+    "bundle": set(),
     "tuning": {
         "catalog",
         "config",
