@@ -383,10 +383,12 @@ const bounds = (chart, least, most) => {
   const low = Math.min(0, least)
   return [low, most > low ? most + 0.05 * (most - low) : low + 1]
 }
-const window_ = () => {
+/** What is zoomed, else the range chosen; no more than there is. */
+const stretch = () => {
   if (view.zoom) return view.zoom
-  const end = Math.max(past.run.times.at(-1) ?? 0, past.gpus.times.at(-1) ?? 0)
-  return [end - 60 * view.minutes, end]
+  const times = [...past.run.times, ...past.gpus.times]
+  const end = Math.max(...times)
+  return [Math.max(end - 60 * view.minutes, Math.min(...times, end - 60)), end]
 }
 const draw = (chart) => {
   const lines = contents[chart.kind](chart)
@@ -401,7 +403,7 @@ const draw = (chart) => {
     chart.plot.root.querySelector('canvas').setAttribute('aria-hidden', 'true')
     chart.key = key
   }
-  const [min, max] = window_()
+  const [min, max] = stretch()
   chart.plot.batch(() => {
     chart.plot.setData(data, false)
     chart.plot.setScale('x', { min, max })
@@ -439,7 +441,7 @@ $('charts').addEventListener('keydown', (event) => {
   const chart = charts.find(({ figure }) => figure === event.target)
   if (!chart?.plot) return
   const { plot } = chart
-  const [begin, end] = window_()
+  const [begin, end] = stretch()
   const zoom = (factor) => {
     const middle = plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, 'x') : (begin + end) / 2
     view.zoom = [middle - (middle - begin) * factor, middle + (end - middle) * factor]
