@@ -11,6 +11,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import slow_files
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.measures.series import merged, quantile
+from yoloscope_exporter.reports import names
 from yoloscope_exporter.reports.curves import Curve, curves
 from yoloscope_exporter.reports.epochs import Epoch, epochs
 from yoloscope_exporter.reports.figures import Figure, figures
@@ -74,7 +75,7 @@ class UnknownRunError(Exception):
 
     def __init__(self, run: str, known: Sequence[str]) -> None:
         """Keep the names for the message."""
-        there = f"there are {', '.join(known)}" if known else "there is no run at all"
+        there = names.unknown(run, known) if known else "there is no run at all"
         super().__init__(f"no run {run!r} here; {there}")
         self.known = tuple(known)
 

@@ -99,5 +99,5 @@ def test_memory_of_an_epoch_is_that_of_all_ranks() -> None:
 
 def test_unknown_runs_are_named() -> None:
     """The error lists what there is."""
-    with pytest.raises(UnknownRunError, match="no run 'x' here; there are train/yolo11m"):
+    with pytest.raises(UnknownRunError, match="no run 'x' here; known runs: train/yolo11m"):
         summarize([play(Plan(epochs=1, batches=10))], "x")
