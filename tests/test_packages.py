@@ -39,6 +39,7 @@ EDGES: dict[str, set[str]] = {
     "client": {"catalog", "config", "diagnosis", "recordings", "sampling", "service"},
     "simulation": {"catalog", "collectors", "diagnosis"},
     "demo": {"client"},
+    "bench": {"diagnosis", "reports", "service", "tuning"},
     "tuning": {
         "catalog",
         "config",
