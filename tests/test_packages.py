@@ -130,6 +130,20 @@ def test_nobody_imports_the_commands_and_only_one_of_them_the_hooks() -> None:
     assert {(module, other) for module, other in into_hooks if other != "yoloscope_hooks"} == {HOOKS_FOR_COMMANDS}
 
 
+def test_ultralytics_is_imported_by_processes_of_their_own_alone() -> None:
+    """It is AGPL-3.0: the demo's training and the script of `bench` are run, and imported by nobody."""
+    importing = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if f"{getattr(node, 'module', None) or ''}.{alias.name}".lstrip(".").split(".")[0] == "ultralytics"
+    }
+    assert importing == {"yoloscope_exporter.demo.training", "yoloscope_exporter.bench.worker"}
+    assert [name for name, others in graph().items() if others & importing] == []
+
+
 def test_no_loose_modules() -> None:
     """Beside the command line and the registry, everything of the exporter is in a room."""
     loose = {path.stem for path in (ROOT / "exporter" / "yoloscope_exporter").glob("*.py")}

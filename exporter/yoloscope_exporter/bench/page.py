@@ -19,7 +19,7 @@ def page(plan: Plan, found: Found, machine: Mapping[str, Any]) -> str:
         environment()
         .get_template("bench.html")
         .render(
-            title=f"{plan.model}: formats",
+            title=table.title(plan),
             about=table.about(plan, found, machine),
             heads=table.heads(found),
             rows=[row.cells for row in table.rows(found) if row.cells],

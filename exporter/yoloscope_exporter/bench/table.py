@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
@@ -151,7 +152,7 @@ def _fastest(found: Found, batch: int) -> str | None:
     beaten = compared(found, batch, best)
     alike = [name for name in faster if name == best or not beaten[name].sure]
     beside = f"; between {' and '.join(alike)} there is no difference beyond chance" if len(alike) > 1 else ""
-    return f"batch {batch}: {best} is fastest, {faster[best]} {reference}{beside}"
+    return f"batch {batch}: {best} is fastest, {faster[best]} as fast as {reference}{beside}"
 
 
 def _may_be_used(line: Line) -> bool:
@@ -203,6 +204,11 @@ def failures(found: Found) -> list[str]:
     ]
 
 
+def title(plan: Plan) -> str:
+    """Of a report."""
+    return f"{Path(plan.model).name}: formats"
+
+
 def about(plan: Plan, found: Found, machine: Mapping[str, Any]) -> list[str]:
     """What was measured, on what."""
     versions = ", ".join(f"{name} {version}" for name, version in found.facts.get("versions", {}).items())
@@ -210,7 +216,7 @@ def about(plan: Plan, found: Found, machine: Mapping[str, Any]) -> list[str]:
     images = f"{found.model.get('count', 0)} images ({found.model.get('origin', '')})"
     task = found.model.get("task", "unknown")
     return [
-        f"{plan.model} ({task}), imgsz={plan.imgsz}, {precision}, {machine['device']}; {machine['date']}",
+        f"{Path(plan.model).name} ({task}), imgsz={plan.imgsz}, {precision}, {machine['device']}; {machine['date']}",
         f"{plan.seconds:g} s for each line in {plan.rounds} rounds; {images}; load before {machine['load']}",
         versions,
     ]
@@ -218,7 +224,7 @@ def about(plan: Plan, found: Found, machine: Mapping[str, Any]) -> list[str]:
 
 def markdown(plan: Plan, found: Found, machine: Mapping[str, Any]) -> str:
     """A report."""
-    lines = [f"# {plan.model}: formats", "", *(f"- {line}" for line in about(plan, found, machine)), ""]
+    lines = [f"# {title(plan)}", "", *(f"- {line}" for line in about(plan, found, machine)), ""]
     lines += markdown_table(found)
     told = [*failures(found), *conclusions(found)]
     return "\n".join([*lines, *(["", *(f"- {line}" for line in told)] if told else [])]) + "\n"
