@@ -112,7 +112,7 @@ class Estimate:
         self._left[kind] -= 1
         self._taken.setdefault(kind, []).append(seconds)
 
-    def dropped(self, kind: str, number: int = 1) -> None:
+    def dropped(self, kind: str, number: int) -> None:
         """So many of a kind are not to be done."""
         self._left[kind] -= number
 

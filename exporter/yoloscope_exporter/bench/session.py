@@ -151,7 +151,7 @@ class Session:
                 self._export(maker, key, line)
             except WorkerError as error:
                 line.failure = f"export: {error}"
-                self._drop(line, "load", "turn")
+                self._drop(load=1, turn=self._plan.rounds)
                 maker = None if isinstance(error, WorkerEndedError) else maker
 
     def _export(self, maker: Remote, key: Key, line: Line) -> None:
@@ -182,11 +182,11 @@ class Session:
             if self._estimate:
                 self._estimate.done(kind, time.monotonic() - begun)
 
-    def _drop(self, line: Line, *kinds: str) -> None:
-        left = {"load": 1, "turn": self._plan.rounds - len(line.rounds)}
-        for kind in kinds:
+    def _drop(self, **kinds: int) -> None:
+        """So many steps of each kind are not to be done."""
+        for kind, number in kinds.items():
             if self._estimate:
-                self._estimate.dropped(kind, left[kind])
+                self._estimate.dropped(kind, number)
 
     # --- measuring ------------------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class Session:
         except WorkerError as error:
             line.failure = str(error)
         if line.failure:
-            self._drop(line, "turn")
+            self._drop(turn=self._plan.rounds)
             return None
         return int(told["pid"])
 
@@ -229,7 +229,7 @@ class Session:
                 told = remote.ask("measure", STEP_LIMIT + self._plan.turn, seconds=self._plan.turn)
         except WorkerError as error:
             line.failure = str(error)
-            self._drop(line, "turn")
+            self._drop(turn=self._plan.rounds - number - 1)
             return
         line.rounds[number] = told["calls"]
         for stage, seconds in told["stages"].items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import random
 import subprocess
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
 def cv2() -> ModuleType:
     pytest.importorskip("numpy", reason="needs the extra train: pip install 'yoloscope[train]'")
     return pytest.importorskip("cv2", reason="needs the extra train: pip install 'yoloscope[train]'")
-
-
-def test_an_old_python_reads_it() -> None:
-    """3.8, which some trainings still use."""
-    ast.parse(remote.SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 8))
 
 
 def test_it_needs_nothing_of_yoloscope() -> None:
