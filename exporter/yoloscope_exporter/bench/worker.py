@@ -103,6 +103,7 @@ class Worker:
             low = imgsz // stride * stride
             raise ValueError(f"--imgsz {imgsz}: this model has stride {stride}: use {low or stride} or {low + stride}")
         there = Path(folder) / (Path(model).stem + ".pt")
+        there.parent.mkdir()
         is_random = Path(model).suffix != ".pt"
         if is_random:
             save(loaded.model, there)
