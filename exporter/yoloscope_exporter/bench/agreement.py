@@ -55,13 +55,13 @@ class Agreement(NamedTuple):
         return self.share is not None and self.share >= AGREES
 
 
-def agreement(reference: Sequence[Result], found: Sequence[Result], conf: float) -> Agreement:
-    """Of two formats' results for the same images."""
+def agreement(reference: Sequence[Result], found: Sequence[Result], confs: Sequence[float]) -> Agreement:
+    """Of two formats' results for the same images; `confs` are the scores from which on boxes count in each."""
     if reference and "probabilities" in reference[0]:
         return _of_classes(reference, found)
     pairs: list[tuple[Box, Box]] = []
     counted = matched = 0
-    for before, after in zip(reference, found, strict=True):
+    for before, after, conf in zip(reference, found, confs, strict=True):
         partners = _matched(before["boxes"], after["boxes"])
         pairs += [(one, other) for one, other in partners if max(one["score"], other["score"]) >= conf]
         counted += sum(box["score"] >= conf for box in (*before["boxes"], *after["boxes"]))

@@ -79,12 +79,12 @@ class Found:
     Attributes:
         facts: of the user's Python: `versions`, `modules`, `threads`, `gpu`.
         model: what was made of the model: `task`, `random`, `count` and `origin` of the images.
-        scores: from which on boxes count (`conf`), and may be counterparts (`lower`).
+        scores: from which on boxes count (`conf`, by image), and may be counterparts (`lower`).
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
     lines: dict[Key, Line] = field(default_factory=dict)
 
     @property

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.bench.remote import Remote
 
 PREFIX = "yoloscope-bench-"
-#: What Ultralytics shall do in our processes: install nothing, ask no server; and no hook records them.
+#: What Ultralytics shall do in our processes: install nothing, ask no server; and no hook records them. Temporary files
+#: of theirs go with the folder: OpenVINO leaves one.
 ENVIRONMENT = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true", "YOLOSCOPE": "off"}
 #: Seconds after which a step is given up: TensorRT builds an engine in many minutes.
 EXPORT_LIMIT, STEP_LIMIT = 3600.0, 900.0
@@ -62,7 +63,7 @@ class Session:
         """`keep` gets the exported models; `progress` is told what happens, several times a second."""
         self.found = Found()
         self._plan, self._folder, self._keep, self._progress = plan, folder, keep, progress
-        self._environ = {**environ, **ENVIRONMENT}
+        self._environ = {**environ, **ENVIRONMENT, "TMPDIR": str(folder)}
         self._device, self._doing, self._count = plan.device, "starting", 0
         self._estimate: Estimate | None = None
         self._reference: list[dict[str, Any]] = []

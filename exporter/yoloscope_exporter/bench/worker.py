@@ -28,7 +28,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 TRAINED = (0.25, 0.2)
 #: Random weights have no scores to speak of: boxes of an image that count, and that may be counterparts.
 RANDOM_BOXES, RANDOM_COUNTERPARTS = 20, 60
-LOWEST_SCORE = 1e-9
+#: From which on these are looked for, until there are enough.
+SCORES = tuple(10 ** (-step / 2) for step in range(1, 13))
 #: Edge of what is compared of a mask.
 MASK = 64
 #: Calls and seconds before anything is measured.
@@ -105,11 +106,12 @@ class Worker:
         there = Path(folder) / (Path(model).stem + ".pt")
         there.parent.mkdir()
         is_random = Path(model).suffix != ".pt"
+        pool, origin = pictures(source, imgsz)
         if is_random:
+            enliven(loaded.model, pool[0])
             save(loaded.model, there)
         else:
             shutil.copyfile(model, str(there))
-        pool, origin = pictures(source, imgsz)
         images = Path(folder) / "images.npy"
         save_images(images, pool)
         return {
@@ -173,19 +175,23 @@ class Worker:
             found += map(plain, self._model.predict(batch, conf=lower, **self._options))
         return found[: len(self._pool)]
 
-    def scores(self, random_weights: bool) -> dict[str, float]:
-        """From which scores on boxes count, and may be counterparts; to be asked of the `.pt` model."""
-        if not random_weights:
-            return dict(zip(("conf", "lower"), TRAINED))
-        every = [
-            sorted((box["score"] for box in one.get("boxes", ())), reverse=True) for one in self.detect(LOWEST_SCORE)
-        ]
-        ranked = [
-            sorted(scores[min(place, len(scores)) - 1] for scores in every if scores)
-            for place in (RANDOM_BOXES, RANDOM_COUNTERPARTS)
-        ]
-        conf, lower = (places[len(places) // 2] if places else LOWEST_SCORE for places in ranked)
-        return {"conf": conf, "lower": min(lower, conf)}
+    def scores(self, random_weights: bool) -> dict[str, Any]:
+        """From which scores on boxes count, by image, and may be counterparts; to be asked of the `.pt` model."""
+        if self._model.task == "classify" or not random_weights:
+            conf, lower = TRAINED
+            return {"conf": [conf] * len(self._pool), "lower": lower}
+        lower = next(score for score in SCORES if self._finds_enough(score) or score == SCORES[-1])
+        ranked = [sorted((box["score"] for box in one["boxes"]), reverse=True) for one in self.detect(lower)]
+        least = lower * TRAINED[0] / TRAINED[1]
+        return {
+            "conf": [max([*scores, 0.0][min(RANDOM_BOXES, len(scores))], least) for scores in ranked],
+            "lower": lower,
+        }
+
+    def _finds_enough(self, score: float) -> bool:
+        """In the first images; with all places as candidates NMS takes seconds, and Ultralytics ends it after two."""
+        some = self._model.predict(self._pool[:2], conf=score, **self._options)
+        return all(len(plain(one)["boxes"]) >= RANDOM_COUNTERPARTS for one in some)
 
     def measure(self, seconds: float) -> dict[str, Any]:
         """Call it for `seconds`, once at least: seconds of each call, and of Ultralytics' three stages of all calls."""
@@ -220,6 +226,36 @@ def precision(half: bool) -> dict[str, Any]:
     from ultralytics.utils import DEFAULT_CFG_DICT
 
     return {"quantize": 16} if "quantize" in DEFAULT_CFG_DICT else {"half": True}
+
+
+def enliven(network: Any, image: Any) -> None:
+    """Give a network that was never trained outputs that depend on the image.
+
+    Without training activations fade from layer to layer, and only the biases of the last layers are left: what it
+    found would be the same everywhere, and prove nothing of a format. So the weights of the last layers are scaled,
+    until what they add to their biases has a standard deviation of one.
+    """
+    import torch
+
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.weight.requires_grad:
+            torch.nn.init.kaiming_normal_(module.weight)
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    last = [one for one in network.model[-1].modules() if isinstance(one, kinds) and one.bias is not None]
+    hooks = [one.register_forward_hook(_scale) for one in last]
+    network.eval()
+    with torch.no_grad():
+        network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255)
+    for hook in hooks:
+        hook.remove()
+
+
+def _scale(layer: Any, _: Any, output: Any) -> None:
+    bias = layer.bias.view(-1, *[1] * (output.dim() - 2))
+    spread = float((output - bias).std())
+    if spread > 0:
+        layer.weight.div_(spread)
 
 
 def save(network: Any, path: Path) -> None:

@@ -55,7 +55,7 @@ def _answer(what: str, told: dict, name: str, fault: str) -> object:
     return {
         "facts": {**facts, **(FAULTS.get("facts") or {})},
         "prepare": {**model, "path": f"{told.get('folder')}/m.pt"},
-        "scores": {"conf": 0.25, "lower": 0.2},
+        "scores": {"conf": [0.25], "lower": 0.2},
         "detect": [{"boxes": [BOX]}],
         "measure": {"calls": [took] * 3, "stages": {"inference": took * 2}, "resident": 2**20, "peak": 2**21},
     }[what]

@@ -6,9 +6,14 @@ import math
 from typing import Any
 
 import pytest
-from yoloscope_exporter.bench.agreement import agreement, iou
+from yoloscope_exporter.bench.agreement import Agreement, iou
+from yoloscope_exporter.bench.agreement import agreement as compared
 
 CONF = 0.25
+
+
+def agreement(before: list[dict[str, Any]], after: list[dict[str, Any]], conf: float) -> Agreement:
+    return compared(before, after, [conf] * len(before))
 
 
 def box(x: float, y: float, size: float = 40, *, label: int = 0, score: float = 0.9, **more: Any) -> dict[str, Any]:

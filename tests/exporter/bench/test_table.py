@@ -26,7 +26,9 @@ def line(seconds: float, found: Agreement | None = SAME, **more: Any) -> Line:
 def made(**formats: Line) -> Found:
     facts = {"versions": {"torch": "2.9", "ultralytics": "8.4"}}
     model = {"task": "detect", "random": False, "count": 16, "origin": "drawn"}
-    return Found(facts, model, {"conf": 0.25, "lower": 0.2}, {Key(1, name): one for name, one in formats.items()})
+    return Found(
+        facts, model, {"conf": [0.25] * 16, "lower": 0.2}, {Key(1, name): one for name, one in formats.items()}
+    )
 
 
 def cells(found: Found, name: str) -> dict[str, str]:

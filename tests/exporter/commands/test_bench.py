@@ -260,7 +260,7 @@ def test_a_real_model_in_all_formats(place: Path, version: str) -> None:
         assert one["bytes"] > 1e6
         assert 1e8 < one["memory_bytes"]["resident"] <= one["memory_bytes"]["peak"]
         assert "gpu_resident" not in one["memory_bytes"]
-        assert one["agreement"]["counted"] > 100
+        assert one["agreement"]["counted"] > 50
         assert one["agreement"]["agrees"], one["agreement"]
         assert 0 < one["stages"]["inference"] < one["longest"]
     assert found["pt"]["agreement"]["shift"] < 0.01
