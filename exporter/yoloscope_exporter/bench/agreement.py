@@ -23,6 +23,8 @@ LEAST_IOU = 0.5
 TURNED = 8
 #: Share of boxes with counterparts from which on two formats agree. Ours: one in a hundred may sit on a threshold.
 AGREES = 0.99
+#: The same of random weights, whose boxes lie close to each other and to any threshold.
+RANDOM_AGREES = 0.9
 
 
 class Agreement(NamedTuple):
@@ -49,10 +51,9 @@ class Agreement(NamedTuple):
         """Of those that count; None where nothing was found."""
         return self.matched / self.counted if self.counted else None
 
-    @property
-    def agrees(self) -> bool:
-        """Whether enough was matched; not known, so not true, where nothing was found."""
-        return self.share is not None and self.share >= AGREES
+    def agrees(self, *, random: bool = False) -> bool:
+        """Whether enough was matched, of a model with trained or random weights; not where nothing was found."""
+        return self.share is not None and self.share >= (RANDOM_AGREES if random else AGREES)
 
 
 def agreement(reference: Sequence[Result], found: Sequence[Result], confs: Sequence[float]) -> Agreement:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
-from yoloscope_exporter.bench.agreement import AGREES
 from yoloscope_exporter.bench.figures import ratios, speed
 from yoloscope_exporter.bench.formats import REFERENCE
 from yoloscope_exporter.bench.gpu_memory import PEAK, RESIDENT
@@ -128,13 +127,13 @@ def agreement_words(found: Agreement) -> str:
 
 def conclusions(found: Found) -> list[str]:
     """What can be said beyond chance, and what has to be known of it."""
-    told = [line for batch in _batches(found) if (line := _fastest(found, batch))]
+    told = [said for batch in _batches(found) if (said := _fastest(found, batch))]
     for key, line in found.lines.items():
-        if line.rounds and line.agreement and line.agreement.share is not None and not line.agreement.agrees:
+        if line.rounds and line.agreement and not _may_be_used(found, key):
             missing = line.agreement.counted - line.agreement.matched
             told.append(
                 f"batch {key.batch}: {key.format} finds something else than the .pt model: {missing} of "
-                f"{line.agreement.counted} have no counterpart ({1 - AGREES:.0%} may)"
+                f"{line.agreement.counted} have no counterpart"
             )
     return told + _notes(found)
 
@@ -144,7 +143,7 @@ def _fastest(found: Found, batch: int) -> str | None:
     against = compared(found, batch, reference)
     if not against:
         return None
-    wrong = [name for name in against if not _may_be_used(found.lines[Key(batch, name)])]
+    wrong = [name for name in against if not _may_be_used(found, Key(batch, name))]
     faster = {name: ratio for name, ratio in against.items() if ratio.sure and ratio.low > 1 and name not in wrong}
     if not faster:
         return f"batch {batch}: no format is faster than {reference} by more than chance"
@@ -155,14 +154,19 @@ def _fastest(found: Found, batch: int) -> str | None:
     return f"batch {batch}: {best} is fastest, {faster[best]} as fast as {reference}{beside}"
 
 
-def _may_be_used(line: Line) -> bool:
+def _may_be_used(found: Found, key: Key) -> bool:
     """Whether it finds the same, as far as anything was found."""
-    return line.agreement is None or line.agreement.share is None or line.agreement.agrees
+    known = found.lines[key].agreement
+    return known is None or known.share is None or known.agrees(random=_is_random(found))
+
+
+def _is_random(found: Found) -> bool:
+    return bool(found.model.get("random"))
 
 
 def _notes(found: Found) -> list[str]:
     notes = []
-    if found.model.get("random"):
+    if _is_random(found):
         notes.append(
             "the weights are random: speed, memory and size are those of the architecture; the agreement is that of "
             f"the {_objects(found)} with the highest scores"
@@ -272,7 +276,7 @@ def _entry(found: Found, key: Key, line: Line) -> dict[str, Any]:
         **(_speed_entry(known, line) if known else {}),
         **({"times_as_fast": {"as": reference, **ratio._asdict()}} if ratio else {}),
         **({"memory_bytes": line.memory} if line.memory else {}),
-        **({"agreement": _agreement_entry(line.agreement)} if line.agreement else {}),
+        **({"agreement": _agreement_entry(line.agreement, random=_is_random(found))} if line.agreement else {}),
     }
 
 
@@ -285,6 +289,6 @@ def _speed_entry(known: Speed, line: Line) -> dict[str, Any]:
     }
 
 
-def _agreement_entry(found: Agreement) -> dict[str, Any]:
+def _agreement_entry(found: Agreement, *, random: bool) -> dict[str, Any]:
     known = {name: value for name, value in found._asdict().items() if value is not None}
-    return known | ({} if found.share is None else {"share": found.share, "agrees": found.agrees})
+    return known | ({} if found.share is None else {"share": found.share, "agrees": found.agrees(random=random)})

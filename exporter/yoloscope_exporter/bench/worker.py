@@ -362,7 +362,7 @@ def squared(image: Any, size: int) -> Any:
 
     scale = size / max(image.shape[:2])
     height, width = (max(round(length * scale), 1) for length in image.shape[:2])
-    whole = np.full((size, size, 3), GREY, np.uint8)
+    whole: Any = np.full((size, size, 3), GREY, np.uint8)
     top, left = (size - height) // 2, (size - width) // 2
     whole[top : top + height, left : left + width] = cv2.resize(image, (width, height))
     return whole

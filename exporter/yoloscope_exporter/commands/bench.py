@@ -143,6 +143,7 @@ def _file(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.pass_context
 def bench(
     ctx: click.Context,
+    /,
     model: str,
     python: str,
     source: Path | None,

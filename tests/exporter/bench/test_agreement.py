@@ -37,7 +37,7 @@ def test_the_same_boxes_in_another_order() -> None:
     """All have their counterparts, however they are sorted."""
     boxes = [box(0, 0), box(100, 0), box(200, 50, label=1)]
     told = agreement(found(boxes, [box(7, 7)]), found(boxes[::-1], [box(7, 7)]), CONF)
-    assert (told.counted, told.matched, told.share, told.agrees) == (8, 8, 1.0, True)
+    assert (told.counted, told.matched, told.share, told.agrees()) == (8, 8, 1.0, True)
     assert (told.shift, told.score) == (0.0, 0.0)
 
 
@@ -46,7 +46,7 @@ def test_how_far_they_lie_apart() -> None:
     told = agreement(found([box(0, 0), box(100, 0)]), found([box(3, 4, score=0.8), box(101, 0)]), CONF)
     assert told.shift == pytest.approx(5.0)
     assert told.score == pytest.approx(0.1)
-    assert told.agrees
+    assert told.agrees()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_boxes_without_counterparts(other: list[dict[str, Any]]) -> None:
     told = agreement(found([box(0, 0)]), found(other), CONF)
     assert told.share is not None
     assert told.share < 1
-    assert not told.agrees
+    assert not told.agrees()
 
 
 def test_a_score_just_below_the_limit_has_its_counterpart() -> None:
@@ -84,7 +84,7 @@ def test_nothing_found_is_no_agreement() -> None:
     """Nor a disagreement."""
     told = agreement(found([]), found([]), CONF)
     assert told.share is None
-    assert not told.agrees
+    assert not told.agrees()
     assert told.shift is None
 
 
@@ -134,3 +134,11 @@ def test_classes() -> None:
     assert (told.counted, told.matched) == (2, 1)
     assert told.score == pytest.approx(0.1)
     assert told.shift is None
+
+
+def test_random_weights_may_differ_by_more() -> None:
+    """Their boxes lie close to each other: NMS keeps one or the other."""
+    some = Agreement(100, 95)
+    assert some.agrees(random=True)
+    assert not some.agrees()
+    assert not Agreement(100, 89).agrees(random=True)

@@ -57,7 +57,7 @@ def test_formats_are_measured_in_turns(bench: Callable[..., Found], tmp_path: Pa
         assert line.failure == ""
         assert list(line.rounds) == [0, 1, 2]
         assert line.agreement is not None
-        assert line.agreement.agrees
+        assert line.agreement.agrees()
         assert line.memory == {"resident": 2**20, "peak": 2**21}
     assert (found.lines[Key(1, "pt")].size, found.lines[Key(1, "onnx")].size) == (7, 8)
     assert found.lines[Key(1, "onnx")].stages["inference"] == pytest.approx(0.06)
