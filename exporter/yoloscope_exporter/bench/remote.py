@@ -75,9 +75,9 @@ class Remote:
     def _end(self) -> str:
         """How it ended, and what it said last."""
         code = self._process.wait()
-        if code == -signal.SIGKILL:
-            return "killed by SIGKILL: out of memory?"
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if how.endswith("SIGKILL"):
+            return f"{how}: out of memory?"
         said = processes.tail(self._log, 1)
         return f"{how}: {said[0].strip()}" if said else how
 

@@ -8,8 +8,6 @@ by reason and said once.
 from __future__ import annotations
 
 import logging
-import os
-import pwd
 import re
 from collections import defaultdict
 from contextlib import suppress
@@ -30,6 +28,7 @@ from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, circu
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
+from yoloscope_exporter.system import os, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -59,6 +58,8 @@ _OURS = {
     catalog.TRAIN_STATE,
     catalog.TRAIN_SLOW_FILE_SECONDS,
     catalog.TRAIN_SLOW_FILE_BYTES,
+    catalog.TRAIN_SLOW_FILE_CPU_SECONDS,
+    catalog.TRAIN_SLOW_FILE_INFO,
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_VERDICT_FIX_INFO,
     catalog.TRAIN_VERDICT_CAUSE_INFO,
@@ -148,7 +149,7 @@ class Runs:
         for entry in self._followed(entries, known):
             yield from self._isolated(entry, known.get(entry.path, {}), now, trainers)
         self._failed &= {entry.path for entry in entries}
-        self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}  # noqa: PTH112 - str
+        self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}
         if isinstance(self._context.trainers, ActiveRanks):
             self._context.trainers.replace(trainers)
 
@@ -421,17 +422,28 @@ def _end(record: Record, death: Ending, event: Callable[[Record, Ending], str]) 
 
 def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:
     """The slowest of the files that the rank's workers tell of; a file that several had, as the slowest had it."""
-    seconds, size = catalog.TRAIN_SLOW_FILE_SECONDS, catalog.TRAIN_SLOW_FILE_BYTES
     told = [file for worker in workers for file in slow_files(worker.facts)]
     slowest: dict[str, SlowFile] = {}
     for file in sorted(told, key=lambda file: file.seconds, reverse=True):
-        if catalog.plausible(seconds, file.seconds) is not None:
+        if catalog.plausible(catalog.TRAIN_SLOW_FILE_SECONDS, file.seconds) is not None:
             slowest.setdefault(file.path, file)
     for file in islice(slowest.values(), SLOW_FILES):
-        labels = (who.run, who.rank, file.path)
-        yield Sample(seconds, labels, file.seconds)
-        if file.size is not None and catalog.plausible(size, file.size) is not None:
-            yield Sample(size, labels, float(file.size))
+        yield from _slow_file((who.run, who.rank, file.path), file)
+
+
+def _slow_file(labels: tuple[str, str, str], file: SlowFile) -> Iterator[Sample]:
+    numbers = {
+        catalog.TRAIN_SLOW_FILE_SECONDS: file.seconds,
+        catalog.TRAIN_SLOW_FILE_BYTES: file.size,
+        catalog.TRAIN_SLOW_FILE_CPU_SECONDS: file.computing,
+    }
+    for metric, number in numbers.items():
+        if number is not None and catalog.plausible(metric, number) is not None:
+            yield Sample(metric, labels, float(number))
+    pixels = [str(side or "") for side in (file.width, file.height)]
+    about = (*pixels, file.form, file.filesystem, "true" if file.repaired else "")
+    if any(about):
+        yield Sample(catalog.TRAIN_SLOW_FILE_INFO, (*labels, *about), 1.0)
 
 
 def job_of(path: Path) -> dict[str, str]:
@@ -459,7 +471,10 @@ def _owner(record: Record) -> dict[str, str]:
 @lru_cache
 def _user(uid: int) -> str:
     """A name that was found is kept: to ask may mean to ask a directory service."""
-    return pwd.getpwuid(uid).pw_name
+    name = user_name(uid)
+    if name is None:
+        raise KeyError(uid)
+    return name
 
 
 def _merged(records: Sequence[Record]) -> list[Sample]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import psutil
 from rich.console import Console
 
 from yoloscope_exporter.bench import page, table
@@ -23,6 +23,7 @@ from yoloscope_exporter.commands import output
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.service.signals import interruptible
+from yoloscope_exporter.system import KILLS_GROUPS, os
 from yoloscope_exporter.tuning.processes import LeftBehindError
 
 if TYPE_CHECKING:
@@ -163,6 +164,8 @@ def bench(
 
     Exit code: 0 something was measured, 2 bad input or nothing was measured, 130 interrupted.
     """  # noqa: D301 - click reads the backslash
+    if not KILLS_GROUPS:
+        raise click.UsageError("not on Windows yet: its processes could not be ended for certain; use it in WSL2")
     files = {name: options.pop(f"{name}_file") for name in FILES}
     _check_writable(files, out)
     plan = Plan(_model(model), _python(python), source=str(source.resolve()) if source else "", **options)
@@ -227,8 +230,9 @@ def _machine() -> dict[str, Any]:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         cpu = {"cpu": names[0]} if names else {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"date": units.when(time.time()), "cores": cores, "load": round(os.getloadavg()[0], 2), **cpu}
+    process = psutil.Process()
+    cores = len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
+    return {"date": units.when(time.time()), "cores": cores or 1, "load": round(psutil.getloadavg()[0], 2), **cpu}
 
 
 def _computed_on(plan: Plan, found: Found, machine: dict[str, Any]) -> str:
