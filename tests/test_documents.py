@@ -143,8 +143,8 @@ def test_a_path_that_is_gone_is_seen() -> None:
     }
 
 
-#: Chinese pages that people write, the runbooks, which come from the table of the alerts, and what the catalogue and the
-#: rules say. Those of the dashboards are generated from another one.
+#: Chinese pages that people write, the runbooks, which come from the table of the alerts, and what catalogue and
+#: rules say. Those of the dashboards are generated from another table.
 PAGES = (
     *("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify", "windows", "wsl2", "notebook"),
     *("metrics", "diagnosis"),

@@ -61,13 +61,16 @@ def _roles(comparison: Comparison) -> dict[str, Summary]:
     }
 
 
-@cache
 def _template() -> Template:
+    return environment().get_template("report.html")
+
+
+@cache
+def environment() -> Environment:
+    """The templates of all pages, with the functions and colours that they share."""
     loader = PackageLoader("yoloscope_exporter.reports")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {
         "duration": units.duration,
         "effect": effect_in_words,
         "file_row": lambda file: map(say, slow_files.row(file)),
@@ -77,12 +80,14 @@ def _template() -> Template:
         "when": units.when,
         "say": say,
     }
-    environment.globals |= {
+    made.globals |= {
         "palette": PALETTE,
         "say": say,
         "spoken": spoken,
         "about_run": about_run,
         "severities": colours.SEVERITIES,
+        "light": colours.LIGHT,
+        "dark": colours.DARK,
         "charts": charts,
         "facts": _facts,
         "file_heads": slow_files.HEADS,
@@ -92,7 +97,7 @@ def _template() -> Template:
         "budget": _budget,
         "workers": _workers,
     }
-    return environment.get_template("report.html")
+    return made
 
 
 def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
