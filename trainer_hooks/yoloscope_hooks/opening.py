@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import sys
 import time
 import weakref
 from contextlib import suppress
@@ -19,7 +20,7 @@ from yoloscope_hooks import facts, naming
 from yoloscope_hooks.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     Trainer = Any  # duck-typed
@@ -56,12 +57,17 @@ def open_for(trainer: Trainer) -> Recorder:
     if kept is not None:
         recorder.keep(kept)
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
-    runs = sorted(_own_runs(base, path.parent), reverse=True)
+    runs = _own_runs(base, path.parent)
     if kept is not None:
         with suppress(Exception):
             _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
     _clear_old(runs, now)
     return recorder
+
+
+def clear_old(base: Path, ours: Path, now: float) -> None:
+    """Clear up what this user's earlier runs left, but for `ours`."""
+    _clear_old(_own_runs(base, ours), now)
 
 
 def _free(base: Path, run: str, rank: str) -> tuple[Path, Identity]:
@@ -110,10 +116,17 @@ def _clear_old(runs: Iterable[tuple[float, Path]], now: float) -> None:
                 clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
 
 
-def _own_runs(base: Path, ours: Path) -> Iterator[tuple[float, Path]]:
-    """When the files of this user's other runs were made, and their directories."""
+def _own_runs(base: Path, ours: Path) -> list[tuple[float, Path]]:
+    """When the files of this user's other runs were made, and their directories, the newest first.
+
+    Left out is what this process predicts into: to open and close such a record would give up its lock.
+    """
+    inference = sys.modules.get("yoloscope_hooks.inference")
+    held = {ours, *(inference.held() if inference else ())}
+    found = []
     for directory in base.iterdir():
         with suppress(OSError):
             status = directory.lstat()
-            if status.st_uid == os.geteuid() and directory != ours and stat.S_ISDIR(status.st_mode):
-                yield status.st_mtime, directory
+            if status.st_uid == os.geteuid() and directory not in held and stat.S_ISDIR(status.st_mode):
+                found.append((status.st_mtime, directory))
+    return sorted(found, reverse=True)

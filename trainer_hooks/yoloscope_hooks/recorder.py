@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import catalog, keeping
 from yoloscope_record.catalog import PHASES
 
-from yoloscope_hooks import cuda_memory, ddp, endings, facts, image_sizes, instrumentation, other_callbacks, stacks
+from yoloscope_hooks import (
+    cuda_memory,
+    ddp,
+    endings,
+    facts,
+    image_sizes,
+    instrumentation,
+    other_callbacks,
+    stacks,
+    validating,
+)
 from yoloscope_hooks.batches import Batches
 from yoloscope_hooks.guard import Guard
 from yoloscope_hooks.learning import PERIOD, Learning
@@ -97,6 +107,7 @@ class Recorder:
         device = getattr(trainer, "device", None)
         batches.memory = self._guard("memory", cuda_memory.watch, device, self._writer, self._who)
         batches.clock = self._guard("clock", _clock, device) or batches.clock
+        self._guard("validator", validating.is_trainings, trainer)
         self._guard("image_sizes", image_sizes.store, trainer, self._writer, self._who)
         self._gradient = self._guard("ddp", ddp.hook, trainer, batches.clock.mark)
         for phase in ("backward_local", "backward_exposed") if self._gradient is None else ("backward",):
