@@ -51,6 +51,22 @@ PHASES: Final[Mapping[str, str]] = MappingProxyType(
         "checkpoint": "#A3A9B1",
     }
 )
+#: The same of predictions: orange and vermillion wait for something else than the model.
+PREDICT_PHASES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "setup": PHASES["setup"],
+        "source": ORANGE,
+        "preprocess": PHASES["preprocess"],
+        "inference": BLUE,
+        "postprocess": SKY,
+        "callbacks": VIOLET,
+        "save": PURPLE,
+        "metrics": GREEN,
+        "user": VERMILLION,
+        "idle": "#C4C8CE",
+        "other": GREY,
+    }
+)
 #: A run is in a state as it spends time in a phase of that name; while it trains, it computes.
 STATES: Final[Mapping[str, str]] = MappingProxyType(
     {
