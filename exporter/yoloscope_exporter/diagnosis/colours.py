@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from yoloscope_exporter.diagnosis.rules import CRITICAL, INFO, OK, RULES, WARNING
+from yoloscope_exporter.diagnosis.rules import BY_NAME, CRITICAL, INFO, OK, RULES, WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,9 @@ SEVERITIES: Final[Mapping[str, str]] = MappingProxyType(
     {OK: "#3274D9", INFO: GREY, WARNING: "#C77700", CRITICAL: "#CC2163"}
 )
 #: A verdict has the colour of its severity.
-VERDICTS: Final[Mapping[str, str]] = MappingProxyType({rule.name: SEVERITIES[rule.severity] for rule in RULES})
+VERDICTS: Final[Mapping[str, str]] = MappingProxyType(
+    {name: SEVERITIES[rule.severity] for name, rule in BY_NAME.items()}
+)
 #: Where verdicts stand beside each other as causes, each has one of its own; eight are told apart.
 CAUSES: Final[Mapping[str, str]] = MappingProxyType(
     {rule.name: PALETTE[place % len(PALETTE)] for place, rule in enumerate(rule for rule in RULES if rule.waste)}

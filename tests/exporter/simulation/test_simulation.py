@@ -72,8 +72,9 @@ def test_series_are_unique_and_well_labelled(scenario: str) -> None:
         assert counted.most_common(1)[0][1] == 1
         for sample in samples:
             labels = sample.metric.labelled(sample.labels)
-            assert labels.get("state", "train") in catalog.STATES
-            assert labels.get("phase", "setup") in catalog.PHASES
+            predicts = sample.metric.area == "predict"
+            assert labels.get("state", "failed") in (catalog.PREDICT_STATES if predicts else catalog.STATES)
+            assert labels.get("phase", "setup") in (catalog.PREDICT_PHASES if predicts else catalog.PHASES)
             assert labels.get("role", "main") in catalog.ROLES
 
 

@@ -272,9 +272,8 @@ def test_embeddings(tmp_path: Path) -> None:
 
 def test_the_same_boxes(tmp_path: Path) -> None:
     """Predictions are what they are without the hooks."""
-    script = "import torch; torch.manual_seed(0)\nmodel = {}\n" + (
-        "print('BOXES', [result.boxes.data.sum().item() for result in model(images, **quiet)])\n"
-    )
+    shown = "print('BOXES', [result.boxes.data.sum().item() for result in model(images, **quiet)])\n"
+    script = f"import torch; torch.manual_seed(0)\nmodel = {{}}\n{shown}"
     told = [
         next(line for line in predict(script.format(made), tmp_path / name).output.splitlines() if "BOXES" in line)
         for name, made in (("with", 'model_of("yolo11n.yaml")'), ("without", 'YOLO("yolo11n.yaml")'))
