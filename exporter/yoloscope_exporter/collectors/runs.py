@@ -373,7 +373,7 @@ def _run_samples(files: Sequence[_File], devices: _Devices, event: Callable[[Rec
             ranks[file.record.identity.rank] = (file.record, file)
         elif file.record and file.record.identity.kind == "worker":
             workers[file.record.identity.rank].append(file.record)
-    samples = [one for file in files if file.record for one in _prediction(file.record)]
+    samples = [one for file in files if file.record for one in prediction(file.record)]
     for rank, (record, file) in ranks.items():
         samples += _state(record)
         samples += _facts(record, file.job or {}, devices)
@@ -383,7 +383,7 @@ def _run_samples(files: Sequence[_File], devices: _Devices, event: Callable[[Rec
     return samples
 
 
-def _prediction(record: Record) -> Iterator[Sample]:
+def prediction(record: Record) -> Iterator[Sample]:
     """Samples of a process that predicts, validates or exports; none of any other record."""
     if record.identity.kind not in catalog.PREDICTIONS:
         return

@@ -28,7 +28,7 @@ FACTS = {"mode": "predict", "task": "detect", "format": "pt", "precision": "fp32
 CUDA = {"device": "cuda:0", "device_name": "NVIDIA H100", "capability": "9.0", "gpu_uuid": "GPU-9", "precision": "fp16"}
 
 
-def samples(  # noqa: PLR0913 - what a prediction consists of
+def samples(
     second: float,
     phases: dict[str, float],
     *,
@@ -157,7 +157,7 @@ def test_a_rule_abstains_without_its_signals(rule: rules.Rule) -> None:
 
 def test_trainings_are_judged_by_their_own_rules() -> None:
     """Whatever the numbers, a training gets no verdict on predictions, and the other way round."""
-    numbers = {name: 0.9 for name in signals.SIGNALS}
+    numbers = dict.fromkeys(signals.SIGNALS, 0.9)
     trains = judge(Signals("run", "0", "train", numbers=numbers, facts=FACTS), DEFAULTS)
     predicts = judge(Signals("run", "0", "predict", numbers=numbers, facts=FACTS, predicts=True), DEFAULTS)
     assert not trains.keys() & rules.OF_PREDICTIONS
