@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import time
-import weakref
 from bisect import bisect_left
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -42,14 +41,13 @@ class Recording:
 
     Attributes:
         on: whether it is written; once it is not, it stays so.
-        sessions: of its predictors.
     """
 
     def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
         """`who` are run and rank."""
         self.on = True
         self.path = writer.path
-        self.sessions: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._doubtful = 0  # generators that look as if they were dropped, and are not counted yet
         self._lock = threading.RLock()
         self._writer, self._who, self._values = writer, who, writer.values
         self._process = os.getpid()
@@ -82,6 +80,7 @@ class Recording:
         latency: float | None = None,
         under_way: int = 0,
         abandoned: int = 0,
+        doubtful: int = 0,
         began: float = 0.0,
         soon: bool = True,
     ) -> None:
@@ -96,6 +95,7 @@ class Recording:
             latency: seconds in which these images were answered; None for those that warmed up.
             under_way: by how much the calls under way have changed.
             abandoned: generators that were dropped.
+            doubtful: by how much those have changed that look so, and are believed at the end at the latest.
             began: `perf_counter` when our own work for this began; 0 if that is not to be counted.
             soon: whether it has to be in the file now; else it may come with what follows within WRITE_SECONDS.
         """
@@ -107,6 +107,7 @@ class Recording:
             values[slot(catalog.PREDICT_CALLS_TOTAL)] += calls
             place = slot(catalog.PREDICT_UNDER_WAY)
             values[place] = max(values[place] + under_way, 0.0)
+            self._doubtful += doubtful
             if abandoned:
                 values[slot(catalog.PREDICT_ABANDONED_TOTAL)] += abandoned
             now = time.time()
@@ -163,8 +164,7 @@ class Recording:
             exception = getattr(sys, "last_value", None)
             if isinstance(exception, SystemExit) or exception is self._exception:
                 exception = None
-            dropped = sum(session.dropped for session in self.sessions)
-            self.store({}, abandoned=dropped, under_way=-SLOTS)
+            self.store({}, abandoned=self._doubtful, under_way=-SLOTS)
             if exception is not None:
                 self._writer.set_facts({"exception": type(exception).__name__})
                 with suppress(RecordError):

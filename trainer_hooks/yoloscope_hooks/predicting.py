@@ -47,7 +47,6 @@ class Session:
         self._opened, self._size = False, 0  # whether a batch is under way, and its images
         self._warm, self._first = False, False
         self._seconds: dict[str, float] = {}
-        recording.sessions.add(self)
 
     @property
     def active(self) -> bool:
@@ -70,7 +69,7 @@ class Session:
     def left(self, token: object) -> None:
         """That call is over, however it ended: by an exception, or because its generator was dropped."""
         if self._call is token and self._under_way and self.active:
-            self._finish(perf_counter(), abandoned=int(self.dropped))
+            self._finish(perf_counter())
 
     def start(self, predictor: Predictor, now: float) -> None:
         """Source and model are there."""
@@ -80,10 +79,11 @@ class Session:
             self._between(entered or now, cpu or thread_time())
         if entered:
             self._spend("setup", now - entered)
-        dropped, self.dropped = self.dropped, False
+        dropped, self.dropped = int(self.dropped), False
         self._thread, self._call, self._under_way = thread, token, True
         self._opened, self._first, self._taken = False, True, 0.0
-        self._recording.store(self._pop(), calls=1, under_way=self._count(1), abandoned=int(dropped), soon=False)
+        follows = {"abandoned": dropped, "doubtful": -dropped}
+        self._recording.store(self._pop(), calls=1, under_way=self._count(1), soon=False, **follows)
         gather = partial(inference_facts.gather, predictor, "predict", os.environ)
         self._recording.describe(inference_facts.key(predictor), gather, now)
         self._last = perf_counter()
@@ -106,23 +106,28 @@ class Session:
             self._turn(now)
             self._finish(now)
 
-    def _finish(self, now: float, abandoned: int = 0) -> None:
+    def _finish(self, now: float) -> None:
+        dropped = int(self.dropped)
         self._under_way, self.dropped, self._opened, self._taken = False, False, False, 0.0
-        self._recording.store(self._pop(), under_way=self._count(0), abandoned=abandoned, began=now)
+        self._recording.store(self._pop(), under_way=self._count(0), abandoned=dropped, doubtful=-dropped, began=now)
         self._last, self._cpu = perf_counter(), thread_time()
 
     # --- a batch ----------------------------------------------------------------------------------------------------
 
     def batch_start(self, predictor: Predictor, now: float) -> None:
         """A batch has come from the source."""
-        if self.dropped:  # no, somebody has only looked at some results
-            self.dropped = False
-            self._recording.store({}, under_way=self._count(1))
+        self._goes_on()
         self._turn(now)
         self._opened, self._first = True, False
         self.answered = 0.0
         self._size = len(predictor.batch[0])
         self._last = now
+
+    def _goes_on(self) -> None:
+        """What looked like a dropped generator was somebody who has looked at some of the results only."""
+        if self.dropped:
+            self.dropped = False
+            self._recording.store({}, under_way=self._count(1), doubtful=-1)
 
     def _turn(self, now: float) -> None:
         """Who had the turn since the last batch: the user up to the last result, then the source."""
@@ -162,6 +167,8 @@ class Session:
     def taken(self) -> None:
         """The next result is asked for, and there is none left in this batch."""
         self._taken = perf_counter()
+        if self.active:
+            self._goes_on()
 
     def drop(self) -> None:
         """Whoever took the results has stopped before the last one."""
@@ -169,7 +176,7 @@ class Session:
             self.dropped = True
             now = perf_counter()
             self._spend("user", now - self._last)
-            self._recording.store(self._pop(), under_way=self._count(0))
+            self._recording.store(self._pop(), under_way=self._count(0), doubtful=1)
             self._last, self._cpu = now, thread_time()
 
     def _spend(self, phase: str, seconds: float) -> None:

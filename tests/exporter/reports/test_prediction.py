@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.reports import prediction
 
-from tests.exporter.diagnosis.test_predictions import RUN, predicted
+from tests.exporter.diagnosis.test_predictions import RUN, predicted, recorded
 
 if TYPE_CHECKING:
     import pytest
@@ -28,14 +28,14 @@ def test_report() -> None:
     assert text.startswith(f"# {RUN[0]}\n\npredict\n")
     assert "| source | video |" in text
     assert "| images per second | 25 |" in text
-    assert "| source | 12 s | 32.0% |" in text
+    assert "| source | 12.5 s | 32.0% |" in text
     assert "**source_bound** (warning): 40% of the time" in text
     assert "latency of an image, 99%" in text
 
 
 def test_what_has_ended_is_judged_too() -> None:
     """A report is read afterwards; a running exporter says nothing of what has ended."""
-    store, _ = predicted({"user": 0.03}, state="finished")
+    store = recorded({"user": 0.03}, state="finished")
     text = prediction.report(prediction.totals([store], RUN[0]))
     assert "finished" in text
     assert "user_code_bound" in text
