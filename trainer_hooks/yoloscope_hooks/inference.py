@@ -210,10 +210,12 @@ def recording_for(owner: Any, kind: str) -> Recording | None:
     """The same; opened for `owner`, which is the first of its kind to do something. None where it cannot be had."""
     if kind not in _process.open:
         with _process.lock:
-            if kind not in _process.open:
-                _process.open[kind] = None  # for good, if it is not wanted, or what follows fails
-                if not disabled():
-                    _process.open[kind] = _open(owner, kind)
+            if kind not in _process.open:  # other threads wait here until it is open
+                opened = None
+                try:
+                    opened = None if disabled() else _open(owner, kind)
+                finally:
+                    _process.open[kind] = opened  # none, for good, if it is not wanted or cannot be had
     return current(kind)
 
 
