@@ -1340,6 +1340,35 @@ _INFERENCE: Final = {
         "每种导出格式一行：耗时和大小。"
     ),
     "Format": "格式",
+    "yoloscope / Inference": "yoloscope / 推理",
+    "Images done.": "已处理的图像数。",
+    (
+        "Where the time went: preprocess, inference and postprocess by Ultralytics' own profilers; waiting for the "
+        "source; trackers and other callbacks; saving and drawing; your own code (user: all the time for which a "
+        "generator waits, and the CPU time between two calls), and what else was between calls (idle). Threads add up."
+    ): (
+        "时间分布：preprocess、inference、postprocess 来自 Ultralytics 自己的计时器；等待数据源；跟踪器和其他回调函数；"
+        "保存和绘图；自己的代码（user：生成器等待的全部时间，以及两次调用之间的 CPU 时间）；两次调用之间的其余时间（idle）。"
+        "各线程的时间相加。"
+    ),
+    (
+        "Time from an image's arrival to its result, counted for each image: it waits for all of its batch. Batches "
+        "that warm a predictor up are left out."
+    ): "从图像到达到得到结果的时间，按每张图像计：图像要等整个 batch 完成。预热的 batch 不计入。",
+    "PyTorch's CUDA memory of the process (allocated, reserved, peak_allocated, peak_reserved), once a second.": (
+        "该进程的 PyTorch CUDA 显存（allocated、reserved、peak_allocated、peak_reserved），每秒一次。"
+    ),
+    "Facts about what a process predicts, validates or exports (mode): those of its latest call.": (
+        "进程预测、验证或导出（mode）的配置：取最近一次调用。"
+    ),
+    "mode": "mode",
+    "task": "task",
+    "format": "format",
+    "precision": "precision",
+    "batch": "batch",
+    "source": "source",
+    "stream": "stream",
+    "Time the last export to the format took.": "最近一次导出为该格式的耗时。",
     "Size": "大小",
 }
 
