@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter.diagnosis import colours
-from yoloscope_exporter.diagnosis.rules import BY_NAME
+from yoloscope_exporter.diagnosis.rules import PREDICTION_RULES, RULES
 
 from dashboards import look
 
@@ -25,4 +25,7 @@ STEPS: Final[look.Steps] = (
     (4, look.CRITICAL),
 )
 #: For columns that show the verdict's name.
-TITLES: Final = look.mapping({rule.name: (rule.title, colours.VERDICTS[rule.name]) for rule in BY_NAME.values()})
+TITLES: Final = look.mapping({rule.name: (rule.title, colours.VERDICTS[rule.name]) for rule in RULES})
+PREDICTION_TITLES: Final = look.mapping(
+    {rule.name: (rule.title, colours.VERDICTS[rule.name]) for rule in PREDICTION_RULES}
+)

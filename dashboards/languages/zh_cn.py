@@ -1279,7 +1279,6 @@ _INFERENCE: Final = {
         "第一行最严重：执行其修改方法。验证方法见 docs/diagnosis.md。"
     ),
     "The verdicts on these predictions that hold now, each with its fix.": "当前成立的预测结论及其修改方法。",
-    "Images per second": "每秒图像数",
     "What the model gives on this device.": "该设备上模型能达到的速度。",
     "Look below where the time between two batches goes.": "看下方两个 batch 之间的时间用在哪里。",
     "Images per second of the time of predictions: pauses in which nothing is asked for do not count.": (
@@ -1348,8 +1347,8 @@ _INFERENCE: Final = {
         "generator waits, and the CPU time between two calls), and what else was between calls (idle). Threads add up."
     ): (
         "时间分布：preprocess、inference、postprocess 来自 Ultralytics 自己的计时器；等待数据源；跟踪器和其他回调函数；"
-        "保存和绘图；自己的代码（user：生成器等待的全部时间，以及两次调用之间的 CPU 时间）；两次调用之间的其余时间（idle）。"
-        "各线程的时间相加。"
+        "保存和绘图；自己的代码（user：生成器等待的全部时间，以及两次调用之间的 CPU 时间）；两次调用之间的其余时间"
+        "（idle）。各线程的时间相加。"
     ),
     (
         "Time from an image's arrival to its result, counted for each image: it waits for all of its batch. Batches "

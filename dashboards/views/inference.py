@@ -52,7 +52,7 @@ GLANCE = Row(
                 label="fix",
                 wraps=True,
             ),
-            key_mappings=(verdicts.TITLES,),
+            key_mappings=(verdicts.PREDICTION_TITLES,),
             size=Size(width=24, height=5),
         ),
         stat(
