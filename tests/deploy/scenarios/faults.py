@@ -500,38 +500,33 @@ def kernel_kills(w: World) -> None:
 # --- inference --------------------------------------------------------------------------------------------------------
 
 
-def _predicts(
-    w: World, *latencies: tuple[float, float], under_way: tuple[tuple[float, float], ...] = ((0, 1),)
-) -> None:
-    """A process that predicts ten images a second; (minute, milliseconds) from when on they take how long."""
-    who = {"instance": w.node(), "run": w.name, "rank": "0"}
-    w.host()
+def predicts(w: World, *parts: tuple[float, float, float]) -> dict[str, str]:
+    """A process that predicts: from which minute on, how many images a second, and milliseconds of each."""
+    who = {"instance": w.host(), "run": w.name, "rank": "0"}
     w.constant(c.PREDICT_UP, 1, **who)
-    w.gauge(c.PREDICT_UNDER_WAY, *under_way, **who)
+    w.constant(c.PREDICT_UNDER_WAY, 1, **who)
+    w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0)], **who)
     name = c.PREDICT_IMAGE_SECONDS.name
-    for bound in (0.02, 0.05, 0.1):
-        rates = [(minute, 10.0 if taken <= 1000 * bound else 0.0) for minute, taken in latencies]
-        w.counter(f"{name}_bucket", *rates, **who, le=f"{bound:g}")
-    for suffix in ("bucket", "count"):
-        w.counter(
-            f"{name}_{suffix}",
-            *((m, 10.0) for m, _ in latencies),
-            **who,
-            **({"le": "+Inf"} if suffix == "bucket" else {}),
-        )
+    for bound in (20, 50, 100):
+        rates = [(minute, rate if taken <= bound else 0.0) for minute, rate, taken in parts]
+        w.counter(f"{name}_bucket", *rates, **who, le=f"{bound / 1000:g}")
+    every = [(minute, rate) for minute, rate, _ in parts]
+    w.counter(f"{name}_bucket", *every, **who, le="+Inf")
+    w.counter(f"{name}_count", *every, **who)
+    return who
 
 
 @fault(at=100, mended=130, minutes=160, InferenceSlow=(5.5, 9.75))
 def predictions_slow_down(w: World) -> None:
     """Images took 15 ms, and take 90 ms for half an hour."""
-    _predicts(w, (0, 15), (100, 90), (130, 15))
+    predicts(w, (0, 10, 15), (100, 10, 90), (130, 10, 15))
 
 
 @fault(at=20, mended=40, minutes=60, InferenceStalled=(6.25, 0))
 def predictions_stand_still(w: World) -> None:
     """A stream that is gone: its call goes on without a batch, until somebody ends it."""
-    _predicts(w, (0, 15), under_way=((0, 1), (40, 0)))
-    who = {"instance": w.node(), "run": w.name, "rank": "0"}
+    who = predicts(w, (0, 10, 15), (20, 0, 15))
+    w.gauge(c.PREDICT_UNDER_WAY, (0, 1), (40, 0), **who)
     w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (20, 20 * 60, 0.0)], **who)
 
 
