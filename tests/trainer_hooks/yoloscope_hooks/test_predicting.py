@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -280,6 +281,31 @@ def test_facts(tmp_path: Path, base: Path) -> None:
         "source": "tensor",
         "stream": "True",
     }
+
+
+def test_cuda_memory(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's allocator is asked once a second and for nothing else: what this one lacks would be an error."""
+    asked = []
+
+    def stats(device: Any) -> dict[str, Any]:
+        asked.append(device)
+        return {f"{kind}_bytes": {"all": {"current": 5.0, "peak": 7.0}} for kind in ("allocated", "reserved")}
+
+    cuda = SimpleNamespace(
+        memory_stats_as_nested_dict=stats,
+        is_initialized=lambda: True,
+        get_device_properties=lambda _: SimpleNamespace(name="NVIDIA H100", major=9, minor=0, uuid="9"),
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, __version__="2.8", version=None))
+    predictor = attached(tmp_path)
+    predictor.device = SimpleNamespace(type="cuda", index=0)
+    predictor([1] * 20)
+    record = told(base)
+    assert len(asked) == 1
+    found = {s.labels[2]: s.value for s in record.samples if s.metric is catalog.PREDICT_CUDA_MEMORY_BYTES}
+    assert found == {"allocated": 5, "peak_allocated": 7, "reserved": 5, "peak_reserved": 7}
+    assert (record.facts["capability"], record.facts["device_name"]) == ("9.0", "NVIDIA H100")
+    assert record.facts["gpu_uuid"] == "GPU-9"
 
 
 def _child(path: str) -> None:
