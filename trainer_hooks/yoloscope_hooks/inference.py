@@ -194,6 +194,7 @@ class _Process:
         """Nothing is recorded yet."""
         self.lock = threading.RLock()
         self.open: dict[str, Recording | None] = {}
+        self.said: set[str] = set()  # kinds whose end was told
 
 
 #: The one thing that is global here: what is recorded is what the process does.
@@ -221,12 +222,12 @@ def recording_for(owner: Any, kind: str) -> Recording | None:
 
 def give_up(kind: str, error: Exception) -> None:
     """Record nothing of this kind any more, after one warning."""
-    recording = _process.open.get(kind)
-    if recording is not None and not recording.on:
-        return  # that was said
-    _process.open[kind] = None
+    recording, _process.open[kind] = _process.open.get(kind), None
     if recording is not None:
         recording.discard()
+    if kind in _process.said:
+        return
+    _process.said.add(kind)
     what = str(error) if isinstance(error, RecordError) else repr(error)
     _log.warning("yoloscope: recording of %s is off, everything else goes on: %s", kind, what)
 

@@ -551,6 +551,14 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
     }
     for phase, seconds in divided.items():
         yield catalog.TRAIN_PHASE_SECONDS_TOTAL, (phase,), seconds
+    for part, share in {
+        "loader": 0.1,
+        "preprocess": 0.02,
+        "inference": 0.55,
+        "postprocess": 0.2,
+        "metrics": 0.1,
+    }.items():
+        yield catalog.TRAIN_VALIDATE_SECONDS_TOTAL, (part,), share * phases["validate"]
     yield from _setup(progress.state == "setup", phases["setup"], timeline.SETUP_SECONDS / node.speed)
     yield catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, (), first
     yield catalog.TRAIN_CALLBACK_SECONDS_TOTAL, ("(others)",), callbacks

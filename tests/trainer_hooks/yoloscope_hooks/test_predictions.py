@@ -240,6 +240,10 @@ def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -
     assert end["rank-0.rec"].state == "finished"
     assert training["yoloscope_train_batches_total"] == 6
     assert training["yoloscope_train_hook_errors_total"] == 0
+    parts = {s.labels[2]: s.value for s in end["rank-0.rec"].samples if "validate_seconds" in s.metric.name}
+    assert all(parts[part] > 0 for part in ("loader", "preprocess", "inference", "postprocess", "metrics"))
+    (validate,) = [s.value for s in end["rank-0.rec"].samples if s.labels[2:] == ("validate",)]
+    assert sum(parts.values()) <= validate
     assert done.values("end")["images_total"] >= 20
     assert {record.state for record in end.values()} == {"finished"}
 

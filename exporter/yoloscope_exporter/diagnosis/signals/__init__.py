@@ -75,6 +75,7 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
 #: The functions that compute the names of one rank.
 NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
     step.slowest_callback,
+    step.validation_parts,
     loader.death_signals,
     setup.stage,
     run.hang,
@@ -123,9 +124,10 @@ class Signals(
         facts: labels of train_run_info (empty values left out).
         numbers: by the names of signals; missing means unknown.
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
-            `callback`, `death_signals`, `growing`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`, `hang` (a
-            sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ..., and how the rank ended:
-            `end_exception`, `end_message`, `end_signal` ..., with its job, its GPU (`death_gpu`) and that one's `xid`.
+            `callback`, `validation_parts`, `own_part`, `death_signals`, `growing`, `setup_stage`, `slow_phase`,
+            `slow_file`, `neighbours`, `hang` (a sentence) and its facts as `hang_culprit`, `hang_process`,
+            `hang_doing` ..., and how the rank ended: `end_exception`, `end_message`, `end_signal` ..., with its job,
+            its GPU (`death_gpu`) and that one's `xid`.
         local: seconds per batch by step phase, for the comparison of ranks.
         predicts: whether it is no training: a process that predicts, validates on its own or exports.
     """
