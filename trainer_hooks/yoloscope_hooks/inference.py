@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SLOTS = 256  # a tenth of it is used; an export has two for each format
 WRITE_SECONDS = 0.05  # of a call that is under way; its end is always written
 MEMORY_SECONDS = 1.0  # between two looks at CUDA's memory
-FACTS_SECONDS = 10.0  # between two changes of the facts: two predictors may take turns
+FACTS_SECONDS = 5.0  # between two changes of the facts: two predictors may take turns
 _log = logging.getLogger("yoloscope")
 
 
@@ -147,13 +147,17 @@ class Recording:
                 self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["current"], kind)
                 self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["peak"], f"peak_{kind}")
 
-    def describe(self, key: object, gather: Callable[[], Mapping[str, str]], now: float) -> None:
-        """Store the facts if `key` says that they may be others."""
-        if key != self._facts and (not self._told or now - self._told >= FACTS_SECONDS):
-            facts = gather()
-            with self._lock:
-                self._facts, self._told = key, now
-                self._writer.set_facts(facts)
+    def describe(self, key: object, gather: Callable[[], Mapping[str, str]], now: float) -> bool:
+        """Store the facts if `key` says that they may be others; False if it is too early for that."""
+        if key == self._facts:
+            return True
+        if self._told and now - self._told < FACTS_SECONDS:
+            return False
+        facts = gather()
+        with self._lock:
+            self._facts, self._told = key, now
+            self._writer.set_facts(facts)
+        return True
 
     def close(self) -> None:
         """The process ends: store how, and give the file up. A forked child's copy does nothing."""

@@ -39,13 +39,14 @@ class Session:
         self._recording = recording
         self.answered = 0.0
         self.dropped = False
-        self._thread, self._call = 0, None
+        self._thread = 0
+        self._call: object = None
         self._under_way = self._counted = False  # whether a call is, and whether the record says so
         self._entered: dict[int, tuple[object, float, float]] = {}  # by thread: a call, its moment, the CPU time
         self._last = self._cpu = 0.0  # up to where the time is accounted for, and the thread's CPU time there
         self._taken = 0.0  # when the last result of the batch was taken
         self._opened, self._size = False, 0  # whether a batch is under way, and its images
-        self._warm, self._first = False, False
+        self._warm, self._first, self._described = False, False, False
         self._seconds: dict[str, float] = {}
 
     @property
@@ -84,9 +85,12 @@ class Session:
         self._opened, self._first, self._taken = False, True, 0.0
         follows = {"abandoned": dropped, "doubtful": -dropped}
         self._recording.store(self._pop(), calls=1, under_way=self._count(1), soon=False, **follows)
-        gather = partial(inference_facts.gather, predictor, "predict", os.environ)
-        self._recording.describe(inference_facts.key(predictor), gather, now)
+        self._describe(predictor, now)
         self._last = perf_counter()
+
+    def _describe(self, predictor: Predictor, now: float) -> None:
+        gather = partial(inference_facts.gather, predictor, "predict", os.environ)
+        self._described = self._recording.describe(inference_facts.key(predictor), gather, now)
 
     def _count(self, calls: int) -> int:
         """By how much the calls under way change if this predictor has `calls` of them, 0 or 1."""
@@ -154,6 +158,8 @@ class Session:
         self._spend("save", now - answered)
         latency = answered - self._last if self._warm else None
         self._warm, self._opened, self._taken = True, False, 0.0
+        if not self._described:
+            self._describe(predictor, now)
         self._recording.look_at_memory(getattr(predictor, "device", None), now)
         found = _detections(results) if known else None
         size = self._size

@@ -103,7 +103,7 @@ class Session:
     def let_go(self, validator: Validator) -> None:
         """Put back what was replaced."""
         for name in self.replaced:
-            vars(validator).pop(name, None)
+            validator.__dict__.pop(name, None)
         delattr(validator, SESSION)
 
 
