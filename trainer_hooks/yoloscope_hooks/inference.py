@@ -22,7 +22,7 @@ from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
-from yoloscope_hooks import endings, inference_facts, naming
+from yoloscope_hooks import endings, inference_facts, leftovers, naming
 from yoloscope_hooks.opt_out import disabled
 
 if TYPE_CHECKING:
@@ -262,9 +262,7 @@ def _open(owner: Any, kind: str) -> Recording:
     _at_exit(recording.close)
     if "yoloscope_hooks.recorder" not in sys.modules:  # a training's record lies open in this process
         with suppress(Exception):
-            from yoloscope_hooks import opening
-
-            opening.clear_old(base, path.parent, now)
+            leftovers.clear(leftovers.own_runs(base, path.parent), now)
     return recording
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
-import sys
 import time
 import weakref
 from contextlib import suppress
@@ -16,7 +14,7 @@ from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
-from yoloscope_hooks import facts, naming
+from yoloscope_hooks import facts, leftovers, naming
 from yoloscope_hooks.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 
     Trainer = Any  # duck-typed
 
-KEEP_SECONDS = 86400.0
-KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
-SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
 KEPT_AT_ONCE = 8  # runs that died and are looked at, the newest first
 _log = logging.getLogger("yoloscope")
 
@@ -57,17 +52,12 @@ def open_for(trainer: Trainer) -> Recorder:
     if kept is not None:
         recorder.keep(kept)
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
-    runs = _own_runs(base, path.parent)
+    runs = leftovers.own_runs(base, path.parent)
     if kept is not None:
         with suppress(Exception):
             _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
-    _clear_old(runs, now)
+    leftovers.clear(runs, now)
     return recorder
-
-
-def clear_old(base: Path, ours: Path, now: float) -> None:
-    """Clear up what this user's earlier runs left, but for `ours`."""
-    _clear_old(_own_runs(base, ours), now)
 
 
 def _free(base: Path, run: str, rank: str) -> tuple[Path, Identity]:
@@ -105,28 +95,3 @@ def _keep_dead(directories: Iterable[Path], ours: Path) -> None:
                 keeping.keep(path, record, base, {}, os.geteuid())
         except (RecordError, OSError) as error:
             _log.info("yoloscope: the end of %s is not kept: %s", path, error)
-
-
-def _clear_old(runs: Iterable[tuple[float, Path]], now: float) -> None:
-    """Remove this user's own runs, newest first, that ended long ago, and those beyond `KEEP_RUNS`."""
-    for number, (began, directory) in enumerate(runs):
-        age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
-        if began < now - age:
-            with suppress(OSError):
-                clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
-
-
-def _own_runs(base: Path, ours: Path) -> list[tuple[float, Path]]:
-    """When the files of this user's other runs were made, and their directories, the newest first.
-
-    Left out is what this process predicts into: to open and close such a record would give up its lock.
-    """
-    inference = sys.modules.get("yoloscope_hooks.inference")
-    held = {ours, *(inference.held() if inference else ())}
-    found = []
-    for directory in base.iterdir():
-        with suppress(OSError):
-            status = directory.lstat()
-            if status.st_uid == os.geteuid() and directory not in held and stat.S_ISDIR(status.st_mode):
-                found.append((status.st_mtime, directory))
-    return sorted(found, reverse=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_hooks import inference, inference_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     Predictor = Any  # duck-typed
 
@@ -223,8 +223,11 @@ def _quietly(function: Any, *arguments: Any) -> None:
         inference.give_up("predict", error)
 
 
-def start(predictor: Predictor, now: float) -> None:
-    """A call begins: the predictor's session, made if this is its first one, or the first in this process."""
+def start(predictor: Predictor, now: float, answered: Callable[[Predictor], None]) -> None:
+    """A call begins: the predictor's session, made if this is its first one, or the first in this process.
+
+    `answered` is our callback of `on_predict_postprocess_end`.
+    """
     recording = inference.recording_for(predictor, "predict")
     session: Session | None = getattr(predictor, SESSION, None)
     if recording is None:
@@ -233,7 +236,7 @@ def start(predictor: Predictor, now: float) -> None:
         session = Session(recording)
         setattr(predictor, SESSION, session)
         _watch(predictor)
-    _be_last(predictor)
+    _be_last(predictor, answered)
     session.start(predictor, now)
 
 
@@ -261,11 +264,8 @@ def _watched(session: Session, generator: Iterator[Any]) -> Iterator[Any]:
         _quietly(session.left, token)
 
 
-def _be_last(predictor: Predictor) -> None:
+def _be_last(predictor: Predictor, ours: Callable[[Predictor], None]) -> None:
     """Have our callback called after trackers, which are put into the list behind it."""
-    from yoloscope_hooks import inference_callbacks
-
-    ours = inference_callbacks.on_predict_postprocess_end
     listed = predictor.callbacks.get("on_predict_postprocess_end")
     if isinstance(listed, list) and ours in listed and listed[-1] is not ours:
         listed[:] = [*(one for one in listed if one is not ours), ours]

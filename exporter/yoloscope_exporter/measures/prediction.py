@@ -37,15 +37,6 @@ PREDICT_SOURCE: Final = Measure(
     of=RANK,
     thresholds=("predict_part_share",),
 )
-PREDICT_PREPROCESS: Final = Measure(
-    name="predict_preprocess",
-    title="Preprocessing (predict)",
-    title_zh="预处理（预测）",
-    help="Share of the time of predictions spent resizing images and moving them to the device.",
-    help_zh="预测时间中缩放图像并拷贝到设备的占比。",
-    formula=_share("preprocess"),
-    of=RANK,
-)
 PREDICT_INFERENCE: Final = Measure(
     name="predict_inference",
     title="Inference",
@@ -102,7 +93,6 @@ PREDICT_DETECTIONS: Final = Measure(
     help_zh="每张图像检测到的平均框数。",
     formula=rate(catalog.PREDICT_DETECTIONS_TOTAL).total("sum") / rate(catalog.PREDICT_IMAGES_TOTAL).total("sum"),
     of=RANK,
-    thresholds=("dense_detections",),
 )
 PREDICT_LATENCY: Final = Measure(
     name="predict_latency",

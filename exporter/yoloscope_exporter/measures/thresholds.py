@@ -155,9 +155,6 @@ class Thresholds:
     small_inference_batch: float = threshold(
         4.0, _OURS + "images; the articles that ask for 8 to 32 begin there", unit="images"
     )
-    dense_detections: float = threshold(
-        100.0, _OURS + "boxes per image, a third of Ultralytics' max_det: few pictures hold as many", unit="boxes"
-    )
 
 
 DEFAULTS: Final = Thresholds()

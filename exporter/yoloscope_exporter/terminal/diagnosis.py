@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import when
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def why_unknown(diagnosis: Diagnosis) -> str:
     s = diagnosis.signals
     if s.predicts and diagnosis.state != "predict":
         return "nothing is judged of validations, of exports, and of what has ended"
-    batches = s.get(type(s).predict_batches if s.predicts else type(s).batches)
+    batches = s.get(Signals.predict_batches if s.predicts else Signals.batches)
     if gone := next((diagnosis.abstained[name] for name in rules.HEALTHY if diagnosis.abstained.get(name)), ()):
         missing = ", ".join(gone)
         return f"too little is known: {units.counted(batches, 'batch')} in the last window, missing {missing}"

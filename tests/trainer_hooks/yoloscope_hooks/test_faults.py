@@ -372,7 +372,7 @@ def test_same_name_again(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
     """A folder full of other people's things, a day old, records among them: after a training all of it is there."""
     base = Path(os.environ["YOLOSCOPE_DIR"])
-    long_ago = time.time() - 2 * opening.KEEP_SECONDS
+    long_ago = time.time() - 2 * leftovers.KEEP_SECONDS
     for run in ("exp1", "exp2", "old"):
         identity = Identity(run)
         with closing(Writer(base / run / identity.filename, identity)) as writer:
@@ -398,7 +398,7 @@ def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
 
 def test_records_of_a_tuner_are_bounded(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many runs the oldest dead go though they are young; none that lives, none that has ended a moment ago."""
-    monkeypatch.setattr(opening, "KEEP_RUNS", 3)
+    monkeypatch.setattr(leftovers, "KEEP_RUNS", 3)
     base, now = Path(os.environ["YOLOSCOPE_DIR"]), time.time()
     for age in (700, 500, 400, 300, 200, 5, 4, 3):
         identity = Identity(f"tune-{age}")

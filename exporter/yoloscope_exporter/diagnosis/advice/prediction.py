@@ -8,7 +8,6 @@ from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.ultralytics_arguments import PREDICT_DEFAULTS, parsed, without_cuda
-from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.forecast import Forecast
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 #: The largest batch that is advised, and how many times that of now.
 MOST_IMAGES, TIMES = 32, 8
-#: What is done at most with the results of a crowded picture.
+#: A `max_det` that leaves something out only where a picture has more boxes.
 _FEWER = 100
 
 
@@ -48,7 +47,7 @@ def fewer_boxes(s: Signals) -> Advice:
     arguments: dict[str, Value] = {}
     if _fact(s, "conf") < PREDICT_DEFAULTS["conf"]:
         arguments["conf"] = PREDICT_DEFAULTS["conf"]
-    if s.get(Signals.predict_detections) >= DEFAULTS.dense_detections and _fact(s, "max_det") > _FEWER:
+    if s.get(Signals.predict_detections) >= _FEWER and _fact(s, "max_det") > _FEWER:
         arguments["max_det"] = _FEWER
     note = "name only the classes that you need (classes=)"
     return Advice(arguments, note=note, forecast=_without(s, s.predict_postprocess_share), predicts=True)

@@ -142,7 +142,7 @@ RULES = (
         },
         needs=(*_PARTS, Signals.predict_postprocess_share),
         when=lambda s, t: s.predict_postprocess_share >= t.predict_part_share,
-        thresholds=("predict_part_share", "dense_detections"),
+        thresholds=("predict_part_share",),
         evidence=_postprocess_evidence,
         cause="non-maximum suppression compares all boxes above `conf` with each other, and masks are made for each",
         verify="the last line of a prediction: Speed: ... ms postprocess per image",

@@ -31,7 +31,6 @@ class PredictionSignals:
     predict_batch_seconds = Signal("mean time of a predicted batch in seconds, what lies between two batches included")
     predict_batch_size = Signal("mean number of images in a predicted batch")
     predict_source_share = Signal("share of the time of predictions that waits for the source")
-    predict_preprocess_share = Signal("share of the time of predictions spent preprocessing")
     predict_inference_share = Signal("share of the time of predictions spent in the model")
     predict_postprocess_share = Signal("share of the time of predictions spent in postprocessing")
     predict_own_share = Signal("share of the time of predictions in the user's own code, callbacks and saving")
@@ -53,7 +52,6 @@ def prediction(v: View) -> Numbers:
         PredictionSignals.predict_batch_seconds: v.measure(measures.PREDICT_BATCH_SECONDS),
         PredictionSignals.predict_batch_size: ratio(images, batches),
         PredictionSignals.predict_source_share: v.measure(measures.PREDICT_SOURCE) or 0.0,
-        PredictionSignals.predict_preprocess_share: v.measure(measures.PREDICT_PREPROCESS),
         PredictionSignals.predict_inference_share: v.measure(measures.PREDICT_INFERENCE),
         PredictionSignals.predict_postprocess_share: v.measure(measures.PREDICT_POSTPROCESS),
         PredictionSignals.predict_own_share: v.measure(measures.PREDICT_OWN) or 0.0,
