@@ -23,8 +23,10 @@ from yoloscope_hooks import (
     ddp,
     facts,
     guard,
+    inference_callbacks,
     instrumentation,
     learning,
+    leftovers,
     naming,
     opening,
     progress,
@@ -139,7 +141,7 @@ PLACES = [
     (ddp, "hook"),
     (counters.Counters, "store"),
     (opening, "open_for"),
-    (opening, "_clear_old"),
+    (leftovers, "clear"),
 ]
 
 
@@ -307,7 +309,7 @@ def test_attach_twice(loop: Loop) -> None:
     loop.train()
     (seen,) = records()
     assert value(seen, "batches_total") == 2 * BATCHES
-    assert set(loop.callbacks) == set(CALLBACKS)
+    assert set(loop.callbacks) == {*CALLBACKS, *inference_callbacks.CALLBACKS}
 
 
 def test_error_of_the_training(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
