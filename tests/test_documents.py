@@ -145,9 +145,10 @@ def test_a_path_that_is_gone_is_seen() -> None:
 
 #: Chinese pages that people write, and the runbooks, which come from the table of the alerts. Those of the dashboards
 #: are generated from another one.
+PAGES = ("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify", "windows", "wsl2")
 CHINESE = (
     "README.zh-CN.md",
-    *(f"docs/{page}.zh-CN.md" for page in ("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify")),
+    *(f"docs/{page}.zh-CN.md" for page in PAGES),
 )
 _HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,:;?!(]|[,:;?!)] ?[\u4e00-\u9fff]")
 #: Words that have another one in these documents: hooks, exporter or collector, you, batch, epoch, worker, reserved,

@@ -5,6 +5,7 @@ Completion in the shell: `eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"` i
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,13 @@ COMMANDS = {
 }
 
 
+def write_anything() -> None:
+    """Let stdout and stderr take any text: Chinese in cp1252, a bar of blocks in ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", "") == "strict":
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
 class _UserError(click.ClickException):
     exit_code = 2
 
@@ -52,6 +60,11 @@ def _one_line() -> Iterator[None]:
 
 class Commands(click.Group):
     """A group whose commands are imported when they are used."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
+        """Run as a program: what its output's encoding lacks is written as `?`, and no error."""
+        write_anything()
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names, in the order of the table."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from yoloscope_record import catalog, paths
 from yoloscope_record.catalog import IMAGE_BUCKETS
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
+from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
 from yoloscope_hooks import endings, inference_facts, leftovers, naming
@@ -192,7 +192,8 @@ class _Process:
 
     def __init__(self) -> None:
         self.renew()
-        os.register_at_fork(after_in_child=self.renew)
+        if hasattr(os, "register_at_fork"):  # not on Windows, where nobody forks
+            os.register_at_fork(after_in_child=self.renew)
 
     def renew(self) -> None:
         """Nothing is recorded yet."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from yoloscope_record import clearing
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

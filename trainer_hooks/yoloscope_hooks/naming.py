@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from yoloscope_record.system import launcher, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ def rank(environ: Mapping[str, str]) -> str:
     return environ.get("RANK", "0") if "LOCAL_RANK" in environ else "0"
 
 
-def _told(owner: Any, environ: Mapping[str, str]) -> str:
+def _given(owner: Any, environ: Mapping[str, str]) -> str:
     """The name that the user has given; empty if none."""
     told = getattr(owner, "_yoloscope_run", "") or environ.get("YOLOSCOPE_RUN", "")
     if not told and "LOCAL_RANK" in environ:
@@ -37,7 +38,7 @@ _FOLDERS = {"predict": ("predict", "track"), "validate": ("val",), "export": ("e
 
 def prediction(owner: Any, kind: str, environ: Mapping[str, str], now: float) -> str:
     """The same of what predicts, validates or exports; the kind is part of it, for one process may do all of them."""
-    if told := _told(owner, environ):
+    if told := _given(owner, environ):
         return _printable(f"{told[:180]}-{kind}")
     folder = Path(str(getattr(owner, "save_dir", "") or kind)).absolute()
     name = folder.name if folder.name.startswith(_FOLDERS[kind]) else f"{folder.name}-{kind}"
@@ -46,7 +47,7 @@ def prediction(owner: Any, kind: str, environ: Mapping[str, str], now: float) ->
 
 def run(trainer: Any, environ: Mapping[str, str], now: float) -> str:
     """Name of the run at Unix time `now`: told by the user, else Ultralytics' `project/name` and the start time."""
-    if told := _told(trainer, environ):
+    if told := _given(trainer, environ):
         return _printable(told)
     folder = Path(str(getattr(trainer, "save_dir", "") or "run")).absolute()
     name = folder.name
@@ -96,11 +97,16 @@ def _launch(environ: Mapping[str, str], now: float) -> str:
     if environ.get("WORLD_SIZE") != environ.get(
         "LOCAL_WORLD_SIZE"
     ):  # several nodes: no common process, no common clock
-        told = "|".join(environ.get(key, "") for key in _LAUNCH_KEYS)
+        told = _told(environ)
         if environ.get("SLURM_STEP_NUM_NODES", "1") != "1":  # else each node of the launch has a step of its own
             told += "|" + environ.get("SLURM_STEP_ID", "")
         return f"{zlib.crc32(told.encode()):08x}"
-    return _stamp(process_start(os.getppid()) or now)
+    began = process_start(os.getppid())
+    return f"{zlib.crc32(f'{_told(environ)}|{launcher()}'.encode()):08x}" if began is None else _stamp(began)
+
+
+def _told(environ: Mapping[str, str]) -> str:
+    return "|".join(environ.get(key, "") for key in _LAUNCH_KEYS)
 
 
 def _stamp(now: float) -> str:

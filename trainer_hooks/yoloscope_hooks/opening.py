@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import weakref
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import clearing, keeping, paths
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
+from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
 from yoloscope_hooks import facts, leftovers, naming

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_record.file_format import RecordError, slug
+from yoloscope_record.system import default_directory, os
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def directory(environ: Mapping[str, str] | None = None) -> Path:
-    """The record directory: `$YOLOSCOPE_DIR`, else `/dev/shm/yoloscope`, else a per-user temporary directory."""
+    r"""The record directory: `$YOLOSCOPE_DIR`, else that of the operating system.
+
+    Linux has `/dev/shm/yoloscope`, and where that cannot be written a temporary directory of the user's; macOS
+    `~/Library/Caches/yoloscope`, Windows `%LOCALAPPDATA%\yoloscope`.
+    """
     environ = os.environ if environ is None else environ
     if chosen := environ.get("YOLOSCOPE_DIR"):
         return Path(chosen)
-    shared = Path("/dev/shm/yoloscope")  # noqa: S108 - memory, not disk; guarded by the sticky bit and owner checks
-    parent = shared if shared.exists() else shared.parent
-    if os.access(parent, os.W_OK | os.X_OK):
-        return shared
-    return Path(tempfile.gettempdir()) / f"yoloscope-{os.getuid()}"
+    return default_directory()
 
 
 def make_directory(path: Path) -> Path:

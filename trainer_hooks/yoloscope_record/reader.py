@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import math
-import os
 import stat
-import struct
 import time
 from array import array
 from bisect import bisect_left
@@ -35,6 +32,7 @@ from yoloscope_record.file_format import (
     Row,
 )
 from yoloscope_record.metrics import HistogramValue, Metric, Sample, plausible, plausible_histogram
+from yoloscope_record.system import KEEPS_OPEN, lock_holder, os
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 
 READ_ATTEMPTS = 5
 _PAUSE_SECONDS = 0.0002  # longer with every attempt; a write takes some microseconds
-_FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
-_WHO_LOCKS = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 MAX_FILE_BYTES = 4 << 20
 MAX_SLOTS = 4096
 
@@ -156,7 +152,7 @@ class Reader:
         except BaseException:
             self.close()
             raise
-        if not (keep and record.alive):
+        if not (keep and KEEPS_OPEN and record.alive):
             self.close()
         return record
 
@@ -290,16 +286,6 @@ def _problem(status: os.stat_result) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "type"
     return "" if SLOTS_OFFSET <= status.st_size <= MAX_FILE_BYTES else "size"
-
-
-def lock_holder(descriptor: int) -> int | None:
-    """The process that holds the writer's lock, None if nobody does.
-
-    The kernel translates the pid into the namespace of who asks (fs/locks.c, locks_translate_pid) and says 0 where
-    the process is not to be seen from there.
-    """
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, _WHO_LOCKS))
-    return None if kind == fcntl.F_UNLCK else max(pid, 0)
 
 
 def _pread(descriptor: int, length: int, offset: int) -> bytes:

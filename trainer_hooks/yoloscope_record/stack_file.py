@@ -17,15 +17,14 @@ process that the signal may be sent to. A child's file is one of SLOTS that are 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
-import os
 import re
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record.file_format import RecordError, clean, slug
+from yoloscope_record.system import lock, os
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,7 +123,7 @@ def _first_line(run: str, rank: str, thread: int) -> bytes:
 def _begin(path: Path, line: bytes) -> int:
     descriptor = os.open(path, _FLAGS, 0o600)
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, line)
         os.fchmod(descriptor, 0o644)

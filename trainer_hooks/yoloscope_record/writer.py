@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import logging
 import math
-import os
 import stat
 import tempfile
 import time
@@ -43,6 +41,7 @@ from yoloscope_record.file_format import (
 )
 from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
 from yoloscope_record.reader import Reader
+from yoloscope_record.system import allocate, give_name, lock, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -286,8 +285,15 @@ class Writer:
         if self._file >= 0 and self._process == os.getpid():
             with suppress(OSError):
                 if os.path.samestat(self.path.lstat(), os.fstat(self._file)):
-                    self.path.unlink()
+                    self._remove()
             self._release()
+
+    def _remove(self) -> None:
+        try:
+            self.path.unlink()
+        except PermissionError:  # on Windows it has to be closed before
+            self._release()
+            os.unlink(self.path)
 
     def close(self) -> None:
         """Give up the lock; the file stays. Harmless when called twice."""
@@ -321,27 +327,22 @@ def _create(path: Path, size: int, content: Iterable[tuple[bytes | memoryview, i
         descriptor, temporary = tempfile.mkstemp(".new", f"{path.name}.", path.parent)
         try:
             os.fchmod(descriptor, 0o644)
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor)
             _fill(descriptor, size, content)
-            Path(temporary).replace(path)
         except OSError:
             os.close(descriptor)
             Path(temporary).unlink(missing_ok=True)
             raise
+        return give_name(descriptor, Path(temporary), path)
     except OSError as error:
         reason = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "directory"
         raise RecordError(reason, f"cannot create {path}: {error.strerror}") from error
-    return descriptor
 
 
 def _fill(descriptor: int, size: int, content: Iterable[tuple[bytes | memoryview, int]]) -> None:
     """Give the file its size, its memory really there: a full disk fails here, not at some batch."""
     os.ftruncate(descriptor, size)
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # not every file system knows how
-            raise
+    allocate(descriptor, size)
     for data, offset in content:
         _pwrite(descriptor, data, offset)
 

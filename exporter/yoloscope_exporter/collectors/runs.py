@@ -8,8 +8,6 @@ by reason and said once.
 from __future__ import annotations
 
 import logging
-import os
-import pwd
 import re
 from collections import defaultdict
 from contextlib import suppress
@@ -30,6 +28,7 @@ from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, circu
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
+from yoloscope_exporter.system import os, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -153,7 +152,7 @@ class Runs:
         for entry in self._followed(entries, known):
             yield from self._isolated(entry, known.get(entry.path, {}), now, trainers)
         self._failed &= {entry.path for entry in entries}
-        self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}  # noqa: PTH112 - str
+        self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}
         if isinstance(self._context.trainers, ActiveRanks):
             self._context.trainers.replace(trainers)
 
@@ -481,7 +480,10 @@ def _owner(record: Record) -> dict[str, str]:
 @lru_cache
 def _user(uid: int) -> str:
     """A name that was found is kept: to ask may mean to ask a directory service."""
-    return pwd.getpwuid(uid).pw_name
+    name = user_name(uid)
+    if name is None:
+        raise KeyError(uid)
+    return name
 
 
 def _merged(records: Sequence[Record]) -> list[Sample]:

@@ -147,3 +147,13 @@ def test_unix_socket_is_left_free(tmp_path: Path) -> None:
         result = check(world.build(tmp_path / "node2"), f"--web.listen-address=unix:{path}")
         assert line(result, "address").startswith("FAIL")
         assert path.exists()
+
+
+def test_wsl2_says_what_is_different(tmp_path: Path) -> None:
+    """On its kernel, and on no other."""
+    node = world.build(tmp_path)
+    assert "WSL2" not in check(node).output
+    kernel = node.procfs / "sys/kernel"
+    kernel.mkdir(parents=True, exist_ok=True)
+    (kernel / "osrelease").write_text("5.15.167.4-microsoft-standard-WSL2\n")
+    assert re.match(r"note  WSL2 .*processes.*GiB of memory.*/mnt is slow.*docs/wsl2\.md", line(check(node), "WSL2"))

@@ -14,7 +14,6 @@ where they are not what they should be.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import stat
@@ -26,7 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import stack_file
 from yoloscope_record.file_format import SUFFIX, Identity, RecordError
-from yoloscope_record.reader import Reader, Record, lock_holder
+from yoloscope_record.reader import Reader, Record
+from yoloscope_record.system import lock_holder, os
 
 from yoloscope_exporter.collectors.stacks import dump, process
 
