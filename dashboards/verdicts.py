@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter.diagnosis import colours
-from yoloscope_exporter.diagnosis.rules import PREDICTION_RULES, RULES
+from yoloscope_exporter.diagnosis.rules import RULES
 
 from dashboards import look
 
@@ -26,6 +26,3 @@ STEPS: Final[look.Steps] = (
 )
 #: For columns that show the verdict's name.
 TITLES: Final = look.mapping({rule.name: (rule.title, colours.VERDICTS[rule.name]) for rule in RULES})
-PREDICTION_TITLES: Final = look.mapping(
-    {rule.name: (rule.title, colours.VERDICTS[rule.name]) for rule in PREDICTION_RULES}
-)

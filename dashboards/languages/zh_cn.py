@@ -1264,113 +1264,6 @@ _COMPARE: Final = {
     "GPU utilization, by epoch": "GPU 利用率（按 epoch）",
 }
 
-_INFERENCE: Final = {
-    "Predictions wait for their source": "预测在等待数据源",
-    "Postprocessing takes too long": "后处理耗时过长",
-    "Your own code takes a large part of predicting": "自己的代码占用了大部分预测时间",
-    "The batch is too small to fill the GPU": "batch 太小，GPU 没有用满",
-    "Half precision is not used": "没有使用半精度",
-    "Healthy: the time goes into the model": "健康：时间用在模型上",
-    "Inference": "推理",
-    "What one process predicts: how fast, how long an image waits, and where the time between two batches goes.": (
-        "一个进程的预测：速度、每张图像等待多久、两个 batch 之间的时间用在哪里。"
-    ),
-    "The first row is the most severe: type its fix. docs/diagnosis.md says how to verify it.": (
-        "第一行最严重：执行其修改方法。验证方法见 docs/diagnosis.md。"
-    ),
-    "The verdicts on these predictions that hold now, each with its fix.": "当前成立的预测结论及其修改方法。",
-    "What the model gives on this device.": "该设备上模型能达到的速度。",
-    "Look below where the time between two batches goes.": "看下方两个 batch 之间的时间用在哪里。",
-    "Images per second of the time of predictions: pauses in which nothing is asked for do not count.": (
-        "每秒预测时间处理的图像数；没有请求的时间不计入。"
-    ),
-    "Latency, 99th percentile": "延迟（第 99 百分位）",
-    "It grows: larger images, more boxes, somebody else on the GPU.": (
-        "变长：图像更大、检测框更多，或 GPU 上有其他进程。"
-    ),
-    "Time from an image's arrival to its result that 99 of 100 images stay below.": (
-        "从图像到达到得到结果的时间，100 张图像中有 99 张低于该值。"
-    ),
-    "In the model": "模型推理占比",
-    "Above 50 %.": "高于 50%。",
-    "Below: something else holds predictions back.": "更低：有其他环节拖慢了预测。",
-    "Share of the time of predictions spent in the model.": "预测时间中模型推理的占比。",
-    "Waiting for the source": "等待数据源",
-    "Under 25 %, but for cameras and streams, which set the pace.": "低于 25%；摄像头和视频流除外，它们决定节奏。",
-    "Decoding or reading is slow: vid_stride, smaller frames or files, a local disk.": (
-        "解码或读取太慢：vid_stride、更小的画面或文件、本地磁盘。"
-    ),
-    "Share of the time of predictions that waits for the source: decoding video, reading files.": (
-        "预测时间中等待数据源（视频解码、读取文件）的占比。"
-    ),
-    "Since the last batch": "距上一个 batch",
-    "Minutes: the source blocks, or your own code holds the generator.": (
-        "几分钟：数据源阻塞，或自己的代码没有继续取结果。"
-    ),
-    "Seconds since the last batch of a prediction, while a call is under way.": (
-        "有预测调用正在进行时，距上一个 batch 的秒数。"
-    ),
-    "Images so far": "累计图像数",
-    "It grows.": "增长。",
-    "It stands still: nothing is asked for, or a call hangs.": "停止增长：没有请求，或调用卡住。",
-    "Where the time goes": "时间分布",
-    "Where the time of predictions goes": "预测时间分布",
-    "Mostly the model (inference).": "主要是模型（inference）。",
-    "source: decoding, reading. postprocess: too many boxes. user, callbacks, save: your own work.": (
-        "source：解码、读取。postprocess：检测框太多。user、callbacks、save：自己的工作。"
-    ),
-    "Boxes per image": "每张图像的检测框数",
-    "A few.": "几个。",
-    "Hundreds: postprocessing takes long. A higher conf, a lower max_det.": (
-        "几百个：后处理耗时长。提高 conf，降低 max_det。"
-    ),
-    "Mean number of boxes found in an image.": "每张图像检测到的平均框数。",
-    "Latency of an image": "单张图像的延迟",
-    "One band.": "一条带。",
-    "Two bands: two kinds of images, or the GPU is shared.": "两条带：有两类图像，或 GPU 被共用。",
-    "CUDA memory": "CUDA 显存",
-    "It grows and grows: results are kept on the GPU.": "持续增长：结果被保留在 GPU 上。",
-    "What predicts": "预测配置",
-    "fp32 on a card with tensor cores, batch 1, or a source of another kind is often the explanation.": (
-        "在有 Tensor Core 的卡上用 fp32、batch 为 1，或数据源类型不同，往往就是原因。"
-    ),
-    "Exports": "导出",
-    "A row for each format that was exported: how long it took and how large it is.": (
-        "每种导出格式一行：耗时和大小。"
-    ),
-    "Format": "格式",
-    "yoloscope / Inference": "yoloscope / 推理",
-    "Images done.": "已处理的图像数。",
-    (
-        "Where the time went: preprocess, inference and postprocess by Ultralytics' own profilers; waiting for the "
-        "source; trackers and other callbacks; saving and drawing; your own code (user: all the time for which a "
-        "generator waits, and the CPU time between two calls), and what else was between calls (idle). Threads add up."
-    ): (
-        "时间分布：preprocess、inference、postprocess 来自 Ultralytics 自己的计时器；等待数据源；跟踪器和其他回调函数；"
-        "保存和绘图；自己的代码（user：生成器等待的全部时间，以及两次调用之间的 CPU 时间）；两次调用之间的其余时间"
-        "（idle）。各线程的时间相加。"
-    ),
-    (
-        "Time from an image's arrival to its result, counted for each image: it waits for all of its batch. Batches "
-        "that warm a predictor up are left out."
-    ): "从图像到达到得到结果的时间，按每张图像计：图像要等整个 batch 完成。预热的 batch 不计入。",
-    "PyTorch's CUDA memory of the process (allocated, reserved, peak_allocated, peak_reserved), once a second.": (
-        "该进程的 PyTorch CUDA 显存（allocated、reserved、peak_allocated、peak_reserved），每秒一次。"
-    ),
-    "Facts about what a process predicts, validates or exports (mode): those of its latest call.": (
-        "进程预测、验证或导出（mode）的配置：取最近一次调用。"
-    ),
-    "mode": "mode",
-    "task": "task",
-    "format": "format",
-    "precision": "precision",
-    "batch": "batch",
-    "source": "source",
-    "stream": "stream",
-    "Time the last export to the format took.": "最近一次导出为该格式的耗时。",
-    "Size": "大小",
-}
-
 TEXTS: Final = {
     **_COMMON,
     **_VERDICTS,
@@ -1382,5 +1275,4 @@ TEXTS: Final = {
     **_RANKS,
     **_NODE,
     **_COMPARE,
-    **_INFERENCE,
 }
