@@ -49,7 +49,7 @@ def _is_repaired(image: Any) -> bool:
 
 def filesystem_of(path: str) -> str:
     """The type of the file system a file lies on, by its device in this process's mounts; empty where not known."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):  # Windows has no numbers of devices
         device = os.stat(path).st_dev  # noqa: PTH116 - a file of the user
         number = f"{os.major(device)}:{os.minor(device)}"
         with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:  # noqa: PTH123
