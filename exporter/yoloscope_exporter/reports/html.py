@@ -77,6 +77,8 @@ def _template() -> Template:
     environment.globals |= {
         "palette": PALETTE,
         "severities": colours.SEVERITIES,
+        "light": colours.LIGHT,
+        "dark": colours.DARK,
         "charts": charts,
         "facts": _facts,
         "file_heads": slow_files.HEADS,

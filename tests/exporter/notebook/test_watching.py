@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +54,16 @@ def test_an_exporter_that_is_not_there() -> None:
     helper = Helper(Where(exporter=f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(SourceError, match="does not answer: Connection refused"):
         helper.ask({"run": "", "language": "en"})
+
+
+def test_a_cell_that_is_run_again_takes_over() -> None:
+    """Else each run would leave a thread behind; another run or language is another picture."""
+    helper, events = Helper(Where()), [threading.Event() for _ in range(3)]
+    helper.taken_over({"run": "", "language": "en"}, events[0])
+    helper.taken_over({"run": "", "language": "zh-CN"}, events[1])
+    assert not any(event.is_set() for event in events)
+    helper.taken_over({"run": "", "language": "en"}, events[2])
+    assert [event.is_set() for event in events] == [True, False, False]
 
 
 def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
