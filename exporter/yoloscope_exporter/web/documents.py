@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
-from yoloscope_exporter.diagnosis.chinese import BETWEEN, cause_in_chinese, in_chinese, is_known
+from yoloscope_exporter.diagnosis.chinese import BETWEEN, TITLES, cause_in_chinese, is_known
 from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS
@@ -182,7 +182,7 @@ def run(view: View, history: History, name: str, language: str) -> dict[str, Any
         "verdicts": verdicts(view.diagnoses[name], language),
         "rank": [_rank(view, name, rank, figures.get(rank, {}), language) for rank in view.ranks[name]],
         "anatomy": {rank: _anatomy(phases[rank]) for rank in view.ranks[name] if rank in phases},
-        **_known(hang=_hang(view, name)),
+        **_known(hang=_hang(view, name, language)),
     }
 
 
@@ -243,10 +243,11 @@ def _anatomy(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
     ]
 
 
-def _hang(view: View, name: str) -> str | None:
+def _hang(view: View, name: str, language: str) -> str | None:
     for labels in view.of(catalog.TRAIN_HANG_INFO):
         if labels[0] == name:
-            return catalog.hang_in_words(dict(zip(catalog.HANG_FACTS, labels[2:], strict=True)))
+            told = catalog.hang_in_words(dict(zip(catalog.HANG_FACTS, labels[2:], strict=True)))
+            return _told(told, language)
     return None
 
 
@@ -275,9 +276,9 @@ def _verdict(verdict: Verdict, ranks: Sequence[str], language: str) -> dict[str,
         "severity_text": texts.told(texts.SEVERITIES, verdict.severity, language),
         "title": _told(verdict.title, language),
         "evidence": _told(verdict.evidence, language),
-        "cause": "" if healthy else _cause(verdict.cause, language),
+        "cause": "" if healthy else _told(verdict.cause, language),
         "verify": "" if healthy else verdict.verify,
-        "fix": "" if healthy else in_chinese(verdict.fix) if language == texts.CHINESE else verdict.fix,
+        "fix": "" if healthy else _told(verdict.fix, language),
         "copy": "" if healthy else typed(verdict),
         "effect": effect if verdict.advice.arguments else [],
         "gain": _told(verdict.gain or "", language),
@@ -295,12 +296,10 @@ def typed(verdict: Verdict) -> str:
 
 def _told(text: str, language: str) -> str:
     """A text of the diagnosis in the page's language, as far as there is a translation."""
-    known = language == texts.CHINESE and all(map(is_known, text.split(BETWEEN)))
-    return in_chinese(text) if known else text
-
-
-def _cause(text: str, language: str) -> str:
-    return cause_in_chinese(text) if language == texts.CHINESE else text
+    if language != texts.CHINESE:
+        return text
+    known = text.partition(": ")[0] in TITLES or any(map(is_known, text.split(BETWEEN)))
+    return cause_in_chinese(text) if known else text
 
 
 # --- the node ---------------------------------------------------------------------------------------------------------
