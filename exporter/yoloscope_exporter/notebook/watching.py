@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from yoloscope_exporter import pip_install
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
 from yoloscope_exporter.notebook.sources import Where
@@ -117,7 +118,7 @@ def _modules() -> tuple[ModuleType, ModuleType]:
         import plotly.graph_objects as graphs  # noqa: PLC0415 - of the extra `notebook`
         from IPython import display  # noqa: PLC0415 - of the notebook
     except ImportError as error:
-        raise ImportError(f"watch() is for notebooks: {error}; pip install 'yoloscope[notebook]'") from error
+        raise ImportError(f"watch() is for notebooks: {error}; {pip_install('notebook')}") from error
     return display, graphs
 
 

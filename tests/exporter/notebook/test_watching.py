@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from yoloscope_exporter import pip_install
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.notebook import watch
 from yoloscope_exporter.notebook.sources import Where
@@ -45,7 +46,7 @@ def test_arguments_that_cannot_be(arguments: dict[str, Any], said: str) -> None:
 def test_without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install."""
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
-    with pytest.raises(ImportError, match=re.escape("pip install 'yoloscope[notebook]'")):
+    with pytest.raises(ImportError, match=re.escape(pip_install("notebook"))):
         watch()
 
 
