@@ -58,8 +58,8 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def starved() -> Iterator[Simulated]:
-    """A run of two ranks that wait for data, with five minutes behind it."""
-    with simulated(node("starved", gpus=2, workers=8, before=900, speed=20), past=300) as made:
+    """A run of two ranks that wait for data, with three minutes behind it."""
+    with simulated(node("starved", gpus=2, workers=8, before=900, speed=20), past=180) as made:
         yield made
 
 
