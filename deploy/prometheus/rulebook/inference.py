@@ -49,8 +49,8 @@ INFERENCE_SLOW = Alert(
         summary="99% 的图像耗时最长 {{ $value | humanizeDuration }}，是之前的两倍",
         what="从图像到达到得到结果的时间，第 99 百分位为 {{ $value | humanizeDuration }}：至少是同一进程之前的 "
         "@inference_slower@ 倍。",
-        fix="看哪一部分变长了（在该节点上运行 `yoloscope top`）：模型（GPU 上有其他进程、GPU 降频、图像更大）、后处理（检测框更多："
-        "conf=、max_det=）、跟踪器和回调函数。",
+        fix="看哪一部分变长了（在该节点上运行 `yoloscope top`）：模型（GPU 上有其他进程、GPU 降频、图像更大）、"
+        "后处理（检测框更多：conf=、max_det=）、跟踪器和回调函数。",
         meaning="最近十分钟与半小时前结束的那一小时相比，两者都至少有 @inference_images@ 张图像。预热的 batch 不计入。",
         verify="`yoloscope top` 显示一个 batch 的时间用在哪里；`nvidia-smi` 显示 GPU 上还有谁。",
         silence="有意更换了数据源：更大的图像、更大的 batch。",
