@@ -58,6 +58,8 @@ _OURS = {
     catalog.TRAIN_STATE,
     catalog.TRAIN_SLOW_FILE_SECONDS,
     catalog.TRAIN_SLOW_FILE_BYTES,
+    catalog.TRAIN_SLOW_FILE_CPU_SECONDS,
+    catalog.TRAIN_SLOW_FILE_INFO,
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_VERDICT_FIX_INFO,
     catalog.TRAIN_VERDICT_CAUSE_INFO,
@@ -442,17 +444,28 @@ def _end(record: Record, death: Ending, event: Callable[[Record, Ending], str]) 
 
 def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:
     """The slowest of the files that the rank's workers tell of; a file that several had, as the slowest had it."""
-    seconds, size = catalog.TRAIN_SLOW_FILE_SECONDS, catalog.TRAIN_SLOW_FILE_BYTES
     told = [file for worker in workers for file in slow_files(worker.facts)]
     slowest: dict[str, SlowFile] = {}
     for file in sorted(told, key=lambda file: file.seconds, reverse=True):
-        if catalog.plausible(seconds, file.seconds) is not None:
+        if catalog.plausible(catalog.TRAIN_SLOW_FILE_SECONDS, file.seconds) is not None:
             slowest.setdefault(file.path, file)
     for file in islice(slowest.values(), SLOW_FILES):
-        labels = (who.run, who.rank, file.path)
-        yield Sample(seconds, labels, file.seconds)
-        if file.size is not None and catalog.plausible(size, file.size) is not None:
-            yield Sample(size, labels, float(file.size))
+        yield from _slow_file((who.run, who.rank, file.path), file)
+
+
+def _slow_file(labels: tuple[str, str, str], file: SlowFile) -> Iterator[Sample]:
+    numbers = {
+        catalog.TRAIN_SLOW_FILE_SECONDS: file.seconds,
+        catalog.TRAIN_SLOW_FILE_BYTES: file.size,
+        catalog.TRAIN_SLOW_FILE_CPU_SECONDS: file.computing,
+    }
+    for metric, number in numbers.items():
+        if number is not None and catalog.plausible(metric, number) is not None:
+            yield Sample(metric, labels, float(number))
+    pixels = [str(side or "") for side in (file.width, file.height)]
+    about = (*pixels, file.form, file.filesystem, "true" if file.repaired else "")
+    if any(about):
+        yield Sample(catalog.TRAIN_SLOW_FILE_INFO, (*labels, *about), 1.0)
 
 
 def job_of(path: Path) -> dict[str, str]:

@@ -136,7 +136,7 @@ def run(  # noqa: PLR0913 - a command's options
     options that ignore the environment (-I, -E, -S), sudo and `srun --export=NONE` keep the hooks out.
 
     \b
-      yoloscope run -- yolo detect train data=coco8.yaml model=yolo11n.pt
+      yoloscope run -- yolo detect train data=coco128.yaml model=yolo11n.pt
       yoloscope run -- python train.py
       yoloscope run -- torchrun --nproc_per_node 2 train.py
       yoloscope run --notify dingtalk://SECRET@TOKEN -- yolo detect train data=coco.yaml epochs=300
@@ -244,7 +244,7 @@ def check(command: Sequence[str], name: str) -> str:
     """
     if not command:
         raise click.UsageError(
-            f"no command after --; use for example: yoloscope {name} -- yolo detect train data=coco8.yaml"
+            f"no command after --; use for example: yoloscope {name} -- yolo detect train data=coco128.yaml"
         )
     target = command[0]
     program = shutil.which(target)

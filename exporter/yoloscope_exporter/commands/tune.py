@@ -81,7 +81,7 @@ def tune(  # noqa: PLR0913 - a command's options
     Exit code: 0 a setting was found or the command's own is best, 2 the command cannot be probed, 130 interrupted.
 
     \b
-      yoloscope tune -- yolo detect train data=coco8.yaml model=yolo11n.pt
+      yoloscope tune -- yolo detect train data=coco128.yaml model=yolo11n.pt
       yoloscope tune --run -- python train.py
       yoloscope tune --batch --allow-changes --write-cfg fast.yaml -- yolo train data=coco.yaml model=yolo11m.pt
     """  # noqa: D301 - click reads the backslash

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from yoloscope_exporter.diagnosis import colours, units
+from yoloscope_exporter.diagnosis import colours, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.reports import charts
 from yoloscope_exporter.reports.comparison import PAIR, about
@@ -59,32 +59,39 @@ def _roles(comparison: Comparison) -> dict[str, Summary]:
     }
 
 
-@cache
 def _template() -> Template:
+    return environment().get_template("report.html")
+
+
+@cache
+def environment() -> Environment:
+    """The templates of all pages, with the functions and colours that they share."""
     loader = PackageLoader("yoloscope_exporter.reports")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {
         "duration": units.duration,
         "effect": effect_in_words,
+        "file_row": slow_files.row,
         "gib": units.gib,
         "milliseconds": units.milliseconds,
         "percent": units.percent,
         "when": units.when,
     }
-    environment.globals |= {
+    made.globals |= {
         "palette": PALETTE,
         "severities": colours.SEVERITIES,
+        "light": colours.LIGHT,
+        "dark": colours.DARK,
         "charts": charts,
         "facts": _facts,
+        "file_heads": slow_files.HEADS,
         "figures": _figures,
         "curves": _curves,
         "timeline": _timeline,
         "budget": _budget,
         "workers": _workers,
     }
-    return environment.get_template("report.html")
+    return made
 
 
 def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
