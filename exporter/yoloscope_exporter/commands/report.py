@@ -238,8 +238,8 @@ def _prediction(where: _Where, run: str) -> list[Sample]:
         return []
     if Path(run).is_file() or where.recording:
         stores = _of_cluster(_stores(where, run), where.cluster)
-        names = prediction.known(stores)
-        name = names[0] if Path(run).is_file() and not known_runs(stores) and len(names) == 1 else run
+        known = prediction.known(stores)
+        name = known[0] if Path(run).is_file() and not known_runs(stores) and len(known) == 1 else run
         return prediction.totals(stores, name)
     for path in sorted(paths.run_directory(where.records, run).glob("*.rec")):
         with suppress(RecordError):
