@@ -54,7 +54,7 @@ EDGES: dict[str, set[str]] = {
         "terminal",
     },
     "bundle": {"language"},
-    "bench": {"diagnosis", "reports", "service", "tuning"},
+    "bench": {"diagnosis", "language", "reports", "service", "tuning"},
     "tuning": {
         "catalog",
         "config",

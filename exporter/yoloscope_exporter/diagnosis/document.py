@@ -14,7 +14,7 @@ from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
 from yoloscope_exporter.language import CHINESE, ENGLISH, Text, joined, say, speaking, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from yoloscope_exporter.diagnosis.rules import Rule
 
@@ -40,7 +40,7 @@ that do not time callbacks count those as waiting for data: there the share is a
 ready meanwhile no cause is named.
 
 A verdict that ended says when, and whether the run has been healthy since. No verdict is not health: only
-`compute_bound` is, and `yoloscope diagnose` exits with 0 for nothing else.
+`compute_bound` is, of predictions `inference_bound`, and `yoloscope diagnose` exits with 0 for nothing else.
 
 Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscope serve --diagnosis.thresholds FILE` and
 `yoloscope diagnose --thresholds FILE`.
@@ -77,7 +77,8 @@ NAMES = {ENGLISH: "diagnosis.md", CHINESE: "diagnosis.zh-CN.md"}
 def document(language: str = ENGLISH) -> str:
     """The text of the language's document."""
     with speaking(language):
-        parts = [*_overview(), *_told_apart(), *_sections(), *_thresholds(), *_signals()]
+        trainings = [*_overview(rules.RULES), *_told_apart(rules.RULES), *_sections(rules.RULES)]
+        parts = [*trainings, *_of_predictions(), *_thresholds(), *_signals()]
     return _HEADS[language] + "\n".join(parts) + "\n"
 
 
@@ -85,15 +86,28 @@ def _row(*heads: str) -> str:
     return f"| {' | '.join(map(say, heads))} |"
 
 
-def _overview() -> Iterator[str]:
+def _of_predictions() -> Iterator[str]:
+    yield f"## {say('Verdicts on predictions')}\n"
+    yield say("They are judged of processes that predict ([predict.md](predict.md)), and no other verdict is.")
+    yield say(
+        "Shares are of the time of predictions: set-up, and the time in which nothing is asked for, do not count."
+    )
+    yield ""
+    yield from _overview(rules.PREDICTION_RULES)
+    yield f"### {say('Predictions told apart')}\n"
+    yield from _apart_table(rules.PREDICTION_RULES)
+    yield from _sections(rules.PREDICTION_RULES)
+
+
+def _overview(table: Sequence[Rule]) -> Iterator[str]:
     yield _row("verdict", "severity", "means", "remedy")
     yield "|---|---|---|---|"
-    for rule in rules.RULES:
+    for rule in table:
         yield f"| [`{rule.name}`](#{rule.name}) | {rule.severity} | {say(rule.title)} | {say(rule.remedy)} |"
     yield ""
 
 
-def _told_apart() -> Iterator[str]:
+def _told_apart(table: Sequence[Rule]) -> Iterator[str]:
     """Per verdict the evidence it needs, and what it is confused with."""
     yield f"## {say('Told apart')}\n"
     yield say(
@@ -101,9 +115,13 @@ def _told_apart() -> Iterator[str]:
         "`insufficient_data`)."
     )
     yield ""
+    yield from _apart_table(table)
+
+
+def _apart_table(table: Sequence[Rule]) -> Iterator[str]:
     yield _row("verdict", "evidence it needs", "confused with: how that is told apart")
     yield "|---|---|---|"
-    for rule in rules.RULES:
+    for rule in table:
         told = (joined((_linked(other), text(how)), ": ") for other, how in rule.confused_with.items())
         yield f"| {_linked(rule.name)} | {say(rule.requires)} | {say(joined(told))} |"
     yield ""
@@ -113,8 +131,8 @@ def _linked(name: str) -> str:
     return f"[`{name}`](#{name})" if name in rules.BY_NAME else text(name)
 
 
-def _sections() -> Iterator[str]:
-    for rule in rules.RULES:
+def _sections(table: Sequence[Rule]) -> Iterator[str]:
+    for rule in table:
         yield f"## {rule.name}\n"
         event = say(" An event: reported however short it was.") if rule.event else ""
         yield say("{title}. Severity: {severity}.", title=text(rule.title), severity=rule.severity) + event + "\n"

@@ -13,6 +13,7 @@ from yoloscope_exporter.reports.figures import QUANTITIES, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from yoloscope_exporter.diagnosis.engine import Verdict
     from yoloscope_exporter.reports.comparison import Cell, Comparison
     from yoloscope_exporter.reports.summary import Summary
 
@@ -30,7 +31,7 @@ def summary_markdown(summary: Summary) -> str:
         for name, quantity in QUANTITIES.items()
         if name in summary.figures
     ]
-    parts += ["", f"## {say('Where the time went')}", "", *_heads("phase", "time", "share")]
+    parts += ["", f"## {say('Where the time went')}", "", *heads("phase", "time", "share")]
     total = sum(summary.budget.values()) or 1.0
     parts += [
         f"| {phase} | {units.duration(seconds)} | {seconds / total:.1%} |" for phase, seconds in summary.budget.items()
@@ -48,7 +49,7 @@ def _epoch_lines(summary: Summary) -> list[str]:
         "",
         f"## {say('Epochs')}",
         "",
-        *_heads("epoch", "time", "images/s", "waiting", "GPU memory", "process memory", "score"),
+        *heads("epoch", "time", "images/s", "waiting", "GPU memory", "process memory", "score"),
     ]
     for epoch in summary.epochs:
         cells = (
@@ -73,7 +74,7 @@ def _worker_lines(summary: Summary) -> list[str]:
         return []
     quantiles = ", ".join(f"p{100 * q:.0f} {units.milliseconds(value)}" for q, value in summary.latency.items())
     lines = ["", f"## {say('Loader workers')}{f' ({quantiles})' if quantiles else ''}", ""]
-    lines += _heads("rank", "worker", "batches", "time per batch", "computing")
+    lines += heads("rank", "worker", "batches", "time per batch", "computing")
     for w in summary.workers:
         computing = _or_dash(w.computing, units.percent)
         lines.append(f"| {w.rank} | {w.name} | {w.batches:.0f} | {units.milliseconds(w.seconds)} | {computing} |")
@@ -89,27 +90,11 @@ def _file_lines(summary: Summary) -> list[str]:
 
 def _verdict_lines(summary: Summary) -> list[str]:
     lines = ["", f"## {say('Verdicts')}", ""]
-    for rank, verdict in summary.verdicts:
-        cause = text(" Cause: {cause}.", cause=verdict.cause) if verdict.name in rules.EXPLAINED else ""
-        fix = text(" Fix: `{fix}`.", fix=verdict.fix) if verdict.fix else ""
-        effect = text(" Changes: {effect}.", effect=effect_in_words(verdict.advice)) if verdict.advice.effect else ""
-        gain = text(" Gain: {gain}.", gain=verdict.gain) if verdict.gain else ""
-        evidence = text("{evidence}.", evidence=verdict.evidence)
-        told = say(joined((evidence, cause, fix, effect, gain), ""))
-        severity = text(verdict.severity)
-        lines.append(
-            say(
-                "- rank {rank}: **{name}** ({severity}): {told}",
-                rank=rank,
-                name=verdict.name,
-                severity=severity,
-                told=told,
-            )
-        )
+    lines += [verdict_line(verdict, rank) for rank, verdict in summary.verdicts]
     return lines if summary.verdicts else [*lines, say("None.")]
 
 
-def _heads(*names: str) -> list[str]:
+def heads(*names: str) -> list[str]:
     """The first lines of a table."""
     return [_line([say(name) for name in names]), "|---" * len(names) + "|"]
 
@@ -118,6 +103,21 @@ def about_run(summary: Summary) -> str:
     """In which state it is, and when it was seen."""
     state = text(summary.state or "state unknown")
     return say("{state}; {start} to {end}", state=state, start=units.when(summary.start), end=units.when(summary.end))
+
+
+def verdict_line(verdict: Verdict, rank: str = "") -> str:
+    """A verdict as an item of a list."""
+    cause = text(" Cause: {cause}.", cause=verdict.cause) if verdict.name in rules.EXPLAINED else ""
+    fix = text(" Fix: `{fix}`.", fix=verdict.fix) if verdict.fix else ""
+    effect = text(" Changes: {effect}.", effect=effect_in_words(verdict.advice)) if verdict.advice.effect else ""
+    gain = text(" Gain: {gain}.", gain=verdict.gain) if verdict.gain else ""
+    told = say(joined((text("{evidence}.", evidence=verdict.evidence), cause, fix, effect, gain), ""))
+    severity = text(verdict.severity)
+    if not rank:
+        return say("- **{name}** ({severity}): {told}", name=verdict.name, severity=severity, told=told)
+    return say(
+        "- rank {rank}: **{name}** ({severity}): {told}", rank=rank, name=verdict.name, severity=severity, told=told
+    )
 
 
 def comparison_markdown(comparison: Comparison) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import clock
 from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.terminal.cells import padded
@@ -37,13 +38,15 @@ def why_unknown(diagnosis: Diagnosis) -> str:
     """Why nothing is said of a rank: it is too early, or too little is known."""
     if diagnosis.state == "setup":
         return text("too early: the run is in its set-up")
-    batches = diagnosis.signals.get(type(diagnosis.signals).batches)
-    if diagnosis.abstained.get("compute_bound"):
-        missing = ", ".join(diagnosis.abstained["compute_bound"])
+    s = diagnosis.signals
+    if s.predicts and diagnosis.state != "predict":
+        return text("nothing is judged of validations, of exports, and of what has ended")
+    batches = s.get(Signals.predict_batches if s.predicts else Signals.batches)
+    if gone := next((diagnosis.abstained[name] for name in rules.HEALTHY if diagnosis.abstained.get(name)), ()):
         return text(
             "too little is known: {counted} in the last window, missing {missing}",
             counted=units.counted(batches, "batch"),
-            missing=missing,
+            missing=", ".join(gone),
         )
     return text("too little is known: no verdict held for long enough, and none says that it is healthy")
 
@@ -128,7 +131,11 @@ def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def _share(verdict: Verdict) -> str:
-    return text(" ({share:.0%} of the training time)", share=verdict.share) if verdict.share is not None else ""
+    if verdict.share is None:
+        return ""
+    if verdict.name in rules.OF_PREDICTIONS:
+        return text(" ({share:.0%} of the time)", share=verdict.share)
+    return text(" ({share:.0%} of the training time)", share=verdict.share)
 
 
 def _when(verdict: Verdict, most: int = 4) -> str:

@@ -57,7 +57,7 @@ def test_the_collection_finds_what_it_is_for() -> None:
         "{bound}{data_wait_share:.0%} of training time waits for data",  # evidence
         "Too few loader workers",  # a title
         "fewer workers, no RAM cache, or a higher limit (--mem, resources.limits.memory)",  # a cause's remedy
-        "Show this message and exit.",  # an option
+        "Diagnose the last window of a running exporter. [default: http://127.0.0.1:9911]",  # an option
         "Summarise a run, compare runs, or show the last batches before a crash.",  # a command
         "Where the time went",  # HTML
         "{number:.0f} worker",  # a number and its noun

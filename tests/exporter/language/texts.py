@@ -27,9 +27,10 @@ from yoloscope_exporter.terminal import last_batches
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+EVERY_RULE = tuple(rules.BY_NAME.values())
 ROOM = Path(yoloscope_exporter.__file__).parent
 #: Functions whose first argument is a text, and those all of whose arguments are.
-FIRST, ALL = frozenset({"text", "say", "plural", "passed_over"}), frozenset({"_heads", "_row"})
+FIRST, ALL = frozenset({"text", "say", "plural", "passed_over"}), frozenset({"heads", "_row"})
 
 
 def of_the_source() -> Iterator[tuple[str, str]]:
@@ -112,14 +113,18 @@ def of_the_help() -> Iterator[tuple[str, str]]:
 def of_the_tables() -> Iterator[tuple[str, str]]:
     """What tables say: of rules, causes, stages, figures, calls that hang."""
     tables: dict[str, Iterable[str]] = {
-        "rules": (text for rule in rules.RULES for text in (rule.title, rule.verify, diagnosis_document.cause(rule))),
+        "rules": (
+            text
+            for rule in rules.BY_NAME.values()
+            for text in (rule.title, rule.verify, diagnosis_document.cause(rule))
+        ),
         "causes": (text for cause in CAUSES for text in (cause.title, cause.remedy)),
         "stages": (text for stage in STAGES.values() for text in (stage.does, stage.remedy)),
         "severities": rules.SEVERITIES,
         "figures": (quantity.title for quantity in QUANTITIES.values()),
         "comparison": (getattr(comparison, name) for name in ("SAME", "BEYOND", "TOO_SHORT", "DOUBTFUL", "ONE_EACH")),
         "states": catalog.STATES,
-        "named": (name for rule in rules.RULES for name in rule.confused_with if name not in rules.BY_NAME),
+        "named": (name for rule in rules.BY_NAME.values() for name in rule.confused_with if name not in rules.BY_NAME),
         "calls": (one.words for one in (*finding._WAITS, *finding._STAGES)),
         "system calls": process._WORDS.values(),
         "effects": (text for texts in ultralytics_arguments.EFFECTS.values() for text in texts),
@@ -133,7 +138,11 @@ def of_the_tables() -> Iterator[tuple[str, str]]:
 def of_the_documents() -> Iterator[tuple[str, str]]:
     """What the generated documents say beyond that."""
     tables: dict[str, Iterable[str]] = {
-        "rules": (text for rule in rules.RULES for text in (rule.remedy, rule.requires, *rule.confused_with.values())),
+        "rules": (
+            text
+            for rule in rules.BY_NAME.values()
+            for text in (rule.remedy, rule.requires, *rule.confused_with.values())
+        ),
         "signals": (signal.meaning for signal in signals.SIGNALS.values()),
         "thresholds": thresholds.SOURCES.values(),
         "metrics": (metric.help for metric in catalog.METRICS),
