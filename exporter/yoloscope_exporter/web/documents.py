@@ -16,7 +16,7 @@ from yoloscope_exporter.diagnosis.serialize import verdict_json
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS
 from yoloscope_exporter.history.curves import own, rounded
 from yoloscope_exporter.history.events import STATES
-from yoloscope_exporter.language import translated
+from yoloscope_exporter.language import finished, translated
 from yoloscope_exporter.web import texts
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def typed(verdict: Verdict) -> str:
 
 def _told(text: str, language: str) -> str:
     """A text of the diagnosis in the page's language, as far as there is a translation."""
-    return translated(text, language)
+    return translated(finished(text), language)
 
 
 # --- the node ---------------------------------------------------------------------------------------------------------
