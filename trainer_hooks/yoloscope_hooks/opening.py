@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import stat
 import time
 import weakref
 from contextlib import suppress
@@ -15,18 +14,15 @@ from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
-from yoloscope_hooks import facts, naming
+from yoloscope_hooks import facts, leftovers, naming
 from yoloscope_hooks.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     Trainer = Any  # duck-typed
 
-KEEP_SECONDS = 86400.0
-KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
-SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
 KEPT_AT_ONCE = 8  # runs that died and are looked at, the newest first
 _log = logging.getLogger("yoloscope")
 
@@ -56,11 +52,11 @@ def open_for(trainer: Trainer) -> Recorder:
     if kept is not None:
         recorder.keep(kept)
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
-    runs = sorted(_own_runs(base, path.parent), reverse=True)
+    runs = leftovers.own_runs(base, path.parent)
     if kept is not None:
         with suppress(Exception):
             _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
-    _clear_old(runs, now)
+    leftovers.clear(runs, now)
     return recorder
 
 
@@ -99,21 +95,3 @@ def _keep_dead(directories: Iterable[Path], ours: Path) -> None:
                 keeping.keep(path, record, base, {}, os.geteuid())
         except (RecordError, OSError) as error:
             _log.info("yoloscope: the end of %s is not kept: %s", path, error)
-
-
-def _clear_old(runs: Iterable[tuple[float, Path]], now: float) -> None:
-    """Remove this user's own runs, newest first, that ended long ago, and those beyond `KEEP_RUNS`."""
-    for number, (began, directory) in enumerate(runs):
-        age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
-        if began < now - age:
-            with suppress(OSError):
-                clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
-
-
-def _own_runs(base: Path, ours: Path) -> Iterator[tuple[float, Path]]:
-    """When the files of this user's other runs were made, and their directories."""
-    for directory in base.iterdir():
-        with suppress(OSError):
-            status = directory.lstat()
-            if status.st_uid == os.geteuid() and directory != ours and stat.S_ISDIR(status.st_mode):
-                yield status.st_mtime, directory

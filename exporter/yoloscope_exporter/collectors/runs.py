@@ -1,6 +1,6 @@
-"""The trainings on this node, read from their records.
+"""The trainings and predictions on this node, read from their records.
 
-Every record is somebody else's file. It must lie where its identity says, it may only hold metrics of trainings, its
+Every record is somebody else's file. It must lie where its identity says, it may only hold metrics of its kind, its
 series carry its own run and rank whatever it claims, and there are at most so many of each. What is refused is counted
 by reason and said once.
 """
@@ -67,6 +67,11 @@ _OURS = {
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
     catalog.TRAIN_HANG_INFO,
     catalog.TRAIN_END_INFO,
+    catalog.PREDICT_RUN_INFO,
+    catalog.PREDICT_UP,
+    catalog.PREDICT_STATE,
+    catalog.PREDICT_VERDICT,
+    catalog.PREDICT_VERDICT_FIX_INFO,
 }
 _ACCEPTED = {
     metric.name
@@ -171,7 +176,8 @@ class Runs:
         files = self._files[entry.path] = self._read(entry.path, known, now)
         shown = [file for file in files.values() if file.record and not file.expired(now, self._context.config())]
         ranks = [file.record for file in shown if file.record and file.record.identity.kind == "rank"]
-        if not ranks and all(file.record for file in files.values()):
+        predictions = any(file.record and file.record.identity.kind in catalog.PREDICTIONS for file in shown)
+        if not ranks and not predictions and all(file.record for file in files.values()):
             self._done[entry.path] = entry.changed
             del self._files[entry.path]
             return ()
@@ -366,9 +372,9 @@ def _run_samples(files: Sequence[_File], devices: _Devices, event: Callable[[Rec
     for file in files:
         if file.record and file.record.identity.kind == "rank":
             ranks[file.record.identity.rank] = (file.record, file)
-        elif file.record:
+        elif file.record and file.record.identity.kind == "worker":
             workers[file.record.identity.rank].append(file.record)
-    samples: list[Sample] = []
+    samples = [one for file in files if file.record for one in prediction(file.record)]
     for rank, (record, file) in ranks.items():
         samples += _state(record)
         samples += _facts(record, file.job or {}, devices)
@@ -376,6 +382,22 @@ def _run_samples(files: Sequence[_File], devices: _Devices, event: Callable[[Rec
         samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
     return samples
+
+
+def prediction(record: Record) -> Iterator[Sample]:
+    """Samples of a process that predicts, validates or exports; none of any other record."""
+    if record.identity.kind not in catalog.PREDICTIONS:
+        return
+    who = (record.identity.run, record.identity.rank)
+    state = record.state if record.alive or record.state in FINAL else "killed"
+    yield Sample(catalog.PREDICT_UP, who, 1.0 if record.alive else 0.0)
+    for name in catalog.PREDICT_STATES:
+        yield Sample(catalog.PREDICT_STATE, (*who, name), 1.0 if name == state else 0.0)
+    facts = {"pid": str(record.pid), **record.facts, **_owner(record)}
+    yield Sample(catalog.PREDICT_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.PREDICT_FACTS)), 1.0)
+    for sample in record.samples:
+        ended = sample.metric == catalog.PREDICT_UNDER_WAY and not record.alive
+        yield sample._replace(value=0.0) if ended else sample
 
 
 def _state(record: Record) -> Iterator[Sample]:
@@ -489,8 +511,9 @@ def _merged(records: Sequence[Record]) -> list[Sample]:
 
 
 def _accept(who: Identity, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Only metrics of trainings, under the record's own run, rank and worker."""
-    if metric.name not in _ACCEPTED:
+    """Only metrics of its kind, under the record's own run, rank and worker."""
+    predicts = metric.area in {"predict", "export"}
+    if metric.name not in _ACCEPTED or predicts != (who.kind in catalog.PREDICTIONS):
         return None
     if metric.labels[2:] == ("worker",) and who.kind == "worker":
         return (who.run, who.rank, who.worker)
