@@ -226,6 +226,12 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
         click.get_current_context().exit(_gate(comparison, gate))
 
 
+def _newest(where: _Where, others: Sequence[str]) -> tuple[str, ...]:
+    """The run on this machine that began last; nothing where runs are compared, or read from elsewhere."""
+    elsewhere = others or where.recording or where.prometheus
+    return () if elsewhere else tuple(postmortem.runs(where.records)[:1])
+
+
 def _prediction(where: _Where, run: str) -> list[Sample]:
     """The totals of a run that is no training; empty if there is none of this name."""
     if where.prometheus:
@@ -241,12 +247,6 @@ def _prediction(where: _Where, run: str) -> list[Sample]:
             if record.identity.kind in PREDICTIONS:
                 return list(runs_of_records.prediction(record))
     return []
-
-
-def _newest(where: _Where, others: Sequence[str]) -> tuple[str, ...]:
-    """The run on this machine that began last; nothing where runs are compared, or read from elsewhere."""
-    elsewhere = others or where.recording or where.prometheus
-    return () if elsewhere else tuple(postmortem.runs(where.records)[:1])
 
 
 def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:
