@@ -41,8 +41,8 @@ INFERENCE_SLOW = Alert(
         fix="Look at what has grown (`yoloscope top` on its node): the model (another process on the GPU, a GPU that "
         "throttles, larger images), postprocessing (more boxes: conf=, max_det=), trackers and callbacks.",
         meaning="The last ten minutes against the hour that ended half an hour ago, both with at least "
-        "@inference_images@ images. Batches that warm a predictor up are left out. It ends after half an hour: from then "
-        "on the slower is the usual.",
+        "@inference_images@ images. Batches that warm a predictor up are left out. It ends after half an hour: "
+        "from then on the slower is the usual.",
         verify="`yoloscope top` shows where the time of a batch goes; `nvidia-smi` shows who else is on the GPU.",
         silence="The sources have changed on purpose: larger images, larger batches.",
     ),
