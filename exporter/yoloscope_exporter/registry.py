@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import math
 import os
 import time
 from contextlib import suppress
@@ -105,7 +106,8 @@ class Training:
                 wall=time.time,
                 reject=self.rejections,
                 config=lambda: config,
-            )
+            ),
+            math.inf,
         )
 
     def describe(self) -> list[Family]:

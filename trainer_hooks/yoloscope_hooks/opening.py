@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import stat
@@ -41,7 +42,8 @@ def open_for(trainer: Trainer) -> Recorder:
     rank = naming.rank(os.environ)
     run = naming.run(trainer, os.environ, now)
     base = paths.make_directory(paths.directory())
-    path, identity = _free(base, run, rank)
+    own = paths.make_own(base)
+    path, identity = _free(own, run, rank)
     with suppress(OSError):
         clearing.remove_workers(path)  # of an earlier training under the same name
     kept = keeping.place(str(getattr(trainer, "save_dir", "") or ""), os.environ)
@@ -52,6 +54,7 @@ def open_for(trainer: Trainer) -> Recorder:
     except Exception:
         writer.discard()
         raise
+    _say_if_hidden((own, path.parent))
     recorder.answer(path.parent)
     if kept is not None:
         recorder.keep(kept)
@@ -64,16 +67,35 @@ def open_for(trainer: Trainer) -> Recorder:
     return recorder
 
 
+def _say_if_hidden(directories: Iterable[Path]) -> None:
+    """Warn of a umask, or a mode, by which an exporter of another user sees nothing of this training."""
+    closed = None
+    with suppress(OSError):
+        closed = next((path for path in directories if not paths.is_readable_to_all(path)), None)
+    if closed is not None:
+        _log.warning(
+            "yoloscope: an exporter of another user cannot see this training, others may not read %s: "
+            "umask 022 before the next one, chmod 755 for this one",
+            closed,
+        )
+
+
 def _free(base: Path, run: str, rank: str) -> tuple[Path, Identity]:
     """The run's name, or with a number if a living process writes under it (a name told to two trainings)."""
     for count in range(1, 100):
         identity = Identity(run if count == 1 else f"{run}-{count}", rank)
         path = paths.run_directory(base, identity.run) / identity.filename
-        with suppress(RecordError):
-            if Reader(path).read().alive:
-                continue
-        return path, identity
+        if not _is_written(path):
+            return path, identity
     raise RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
+
+
+def _is_written(path: Path) -> bool:
+    """Whether a living process writes the record, be it this one."""
+    try:
+        return Reader(path).read().alive
+    except RecordError as error:
+        return error.reason == "own"
 
 
 def _begun(now: float) -> float:
@@ -111,9 +133,11 @@ def _clear_old(runs: Iterable[tuple[float, Path]], now: float) -> None:
 
 
 def _own_runs(base: Path, ours: Path) -> Iterator[tuple[float, Path]]:
-    """When the files of this user's other runs were made, and their directories."""
-    for directory in base.iterdir():
-        with suppress(OSError):
-            status = directory.lstat()
-            if status.st_uid == os.geteuid() and directory != ours and stat.S_ISDIR(status.st_mode):
-                yield status.st_mtime, directory
+    """When the files of this user's other runs were made, and their directories; also where version 0.1 had them."""
+    for place in (*paths.own(base), base):
+        for directory in itertools.islice(place.iterdir(), paths.MAX_ENTRIES):
+            with suppress(OSError):
+                status = directory.lstat()
+                mine = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)
+                if mine and directory != ours and paths.user_of(directory.name) is None:
+                    yield status.st_mtime, directory

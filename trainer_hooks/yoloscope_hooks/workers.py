@@ -199,7 +199,7 @@ def _left_facts(path: Path) -> Mapping[str, str]:
 
 
 def _trainers_record() -> tuple[Path, Identity] | None:
-    """Directory and identity of the living record that this worker's parent writes."""
+    """Directory and identity of the living record that this worker's parent writes, among those of its user."""
     from yoloscope_record import paths
     from yoloscope_record.file_format import Identity, RecordError
     from yoloscope_record.reader import Reader
@@ -208,11 +208,13 @@ def _trainers_record() -> tuple[Path, Identity] | None:
 
     parent = multiprocessing.parent_process()
     pid = os.getppid() if parent is None else parent.pid
-    for path in paths.directory().glob(f"*/{Identity('', naming.rank(os.environ)).filename}"):
-        with suppress(RecordError):
-            seen = Reader(path).read()
-            if seen.alive and seen.pid == pid and seen.uid == os.getuid():
-                return path.parent, seen.identity
+    name = Identity("", naming.rank(os.environ)).filename
+    for own in paths.own(paths.directory()):
+        for path in own.glob(f"*/{name}"):
+            with suppress(RecordError):
+                seen = Reader(path).read()
+                if seen.alive and seen.pid == pid and seen.uid == os.getuid():
+                    return path.parent, seen.identity
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import logging
 import math
@@ -11,12 +10,13 @@ import os
 import stat
 import tempfile
 import time
+import weakref
 from bisect import bisect_left
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_record import catalog
+from yoloscope_record import catalog, locks
 from yoloscope_record.file_format import (
     GENERATION,
     HEAD,
@@ -24,6 +24,7 @@ from yoloscope_record.file_format import (
     HEADER_LENGTH,
     HEADER_OFFSET,
     MAGIC,
+    OWN_LABELS,
     RING_COLUMNS,
     RING_ROWS,
     RING_WRITTEN,
@@ -99,6 +100,7 @@ class Writer:
         for sample in previous if resume else ():
             self._continue(sample)
         self._file = _create(path, self._size, self._whole())
+        _writers.add(self)
 
     def _lay_out(self, slots: int, header: int, ring: int) -> None:
         self._header = slice(SLOTS_OFFSET + 8 * slots, SLOTS_OFFSET + 8 * slots + header)
@@ -183,7 +185,11 @@ class Writer:
 
     def _encoded(self) -> bytes:
         who = self._identity
-        entries = [[metric.name, list(labels), list(metric.buckets)] for metric, labels in self._entries]
+        own = (clean(who.run), clean(who.rank))
+        entries = [
+            [metric.name, [*(OWN_LABELS if labels[:2] == own else labels[:2]), *labels[2:]], list(metric.buckets)]
+            for metric, labels in self._entries
+        ]
         names = {name: clean(getattr(who, name)) for name in ("kind", "run", "rank", "worker")}
         content = {**names, "facts": self._facts, "slots": entries}
         data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
@@ -210,8 +216,6 @@ class Writer:
     def begin(self) -> None:
         """Open a write."""
         self._u64[SEQUENCE] |= 1
-        if self._process != os.getpid():
-            self._release()
 
     def end(self, now: float) -> None:
         """Close a write at Unix time `now`: what was stored gets into the file."""
@@ -250,7 +254,7 @@ class Writer:
 
     def content(self) -> bytes:
         """All that the file holds; empty if it cannot be read any more."""
-        if self._file >= 0 and self._process == os.getpid():
+        if self._file >= 0:
             with suppress(OSError):
                 return os.pread(self._file, self._size, 0)
         return b""
@@ -266,6 +270,7 @@ class Writer:
         """Write the file anew if somebody cut it, the ring's rows excepted; give it up if it was deleted."""
         if self._file < 0:
             return
+        locks.keep(self._file)
         try:
             status = os.fstat(self._file)
             if not status.st_nlink:
@@ -283,30 +288,44 @@ class Writer:
 
     def discard(self) -> None:
         """Remove the file and close it. Absent is better than wrong: without new batches it would look like a hang."""
-        if self._file >= 0 and self._process == os.getpid():
+        if self._file >= 0:
             with suppress(OSError):
                 if os.path.samestat(self.path.lstat(), os.fstat(self._file)):
                     self.path.unlink()
-            self._release()
+            self.let_go()
 
     def close(self) -> None:
         """Give up the lock; the file stays. Harmless when called twice."""
-        if self._process == os.getpid():
-            self._check_file()
-        self._release()
+        self._check_file()
+        self.let_go()
 
-    def _release(self) -> None:
+    def let_go(self) -> None:
+        """Write no more. In a forked child the file and its lock stay the parent's."""
         file, self._file = self._file, -1
         if file >= 0:
             with suppress(OSError):  # a network file system may find out only now that it is full
-                os.close(file)
+                locks.close(file)
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for writer in list(_writers):
+        writer.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _previous(path: Path) -> tuple[Sample, ...]:
     """What an earlier process of this user left at `path`; nothing if that is no record or somebody else's."""
     try:
         record = Reader(path).read()
-    except RecordError:
+    except RecordError as error:
+        if error.reason == "own":
+            raise RecordError("exists", f"{path} is being written by this process") from error
         return ()
     if record.alive:
         raise RecordError("exists", f"{path} is being written by another process")
@@ -314,18 +333,21 @@ def _previous(path: Path) -> tuple[Sample, ...]:
 
 
 def _create(path: Path, size: int, content: Iterable[tuple[bytes | memoryview, int]]) -> int:
-    """Make the file, locked and filled before it has its name; returns its descriptor."""
+    """Make the file, locked and filled before it has its name; returns its descriptor.
+
+    Nobody else may open it before it is locked: a lock for reading would be in the way.
+    """
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _check_ours(path.parent)
         descriptor, temporary = tempfile.mkstemp(".new", f"{path.name}.", path.parent)
         try:
+            locks.take(descriptor)
             os.fchmod(descriptor, 0o644)
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _fill(descriptor, size, content)
             Path(temporary).replace(path)
         except OSError:
-            os.close(descriptor)
+            locks.close(descriptor)
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:

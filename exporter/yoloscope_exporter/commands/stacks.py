@@ -41,7 +41,7 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     name = run or _newest(base)
     counts: Counter[str] = Counter()
     try:
-        inquiry = Inquiry(paths.run_directory(base, name), lambda reason: counts.update([reason]))
+        inquiry = Inquiry(paths.find_run(base, name), lambda reason: counts.update([reason]))
     except OSError as error:
         raise click.ClickException(f"no run {name!r} in {base}: {error.strerror}") from error
     try:

@@ -100,7 +100,7 @@ def test_start_methods(tmp_path: Path, method: str) -> None:
     done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     assert "yoloscope" not in done.stderr
-    records = {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")}
+    records = {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")}
     assert set(records) == {"rank-0.rec", "rank-0-worker-0.rec", "rank-0-worker-1.rec"}
     for name in ("rank-0-worker-0.rec", "rank-0-worker-1.rec"):
         values = {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in records[name].samples}
@@ -437,7 +437,7 @@ def test_no_workers(queue: tuple[Queue, Writer]) -> None:
 
 def records_of() -> dict[str, Record]:
     """What a training has left, by file."""
-    return {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")}
+    return {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")}
 
 
 def number(record: Record, name: str, *labels: str) -> Any:
