@@ -68,6 +68,7 @@ generate: $(VENV)/.dev ## Everything that is generated: documents, dashboards, r
 	@$(BIN)/python -m tests.recordings.cases
 	@$(BIN)/python -m tests.recordings.accuracy
 	@$(BIN)/python -m docs.pictures
+	@$(BIN)/python -m docs.commands
 
 bench: $(VENV)/.dev ## The benchmarks, with their tables
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

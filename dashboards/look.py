@@ -28,6 +28,7 @@ NEUTRAL: Final = colours.GREY
 STATE_COLOURS: Final = (OK, WARNING, CRITICAL, NEUTRAL)
 PALETTE: Final = colours.PALETTE
 PHASES: Final = colours.PHASES
+HEAT: Final = colours.HEAT
 
 
 def _in_order(*values: str) -> Mapping[str, str]:

@@ -317,13 +317,12 @@ def rows(title: str, about: About, query: Query, *, unit: str = "", size: Size =
 
 
 def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
-    """Cividis: the brighter the more, for colour-blind readers as for others (Nunez, Anderton and Renslow 2018)."""
     options = sdk.heatmap.HeatmapColorOptions()
     return (
         sdk.heatmap.Panel()
         .calculate(False)
         .color(
-            options.scheme("Cividis")
+            options.scheme(look.HEAT)
             .mode(sdk.heatmap_models.HeatmapColorMode.SCHEME)
             .scale(scale)
             .exponent(0.5)

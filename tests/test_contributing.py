@@ -8,44 +8,38 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.measures.evaluate import evaluate
+from yoloscope_exporter.measures.series import Store, Window
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("exporter", "trainer_hooks", "tests/exporter", "tests/conftest.py", "tests/fake_nvml", "pyproject.toml")
 
-COLLECTOR = '''\
-"""How long the node has been up, from /proc/uptime."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import Sample
-from yoloscope_exporter.collectors import Collector
-from yoloscope_exporter.collectors.files import read
-
-if TYPE_CHECKING:
-    from yoloscope_exporter.collectors import Context
+def _example(kind: str, first: str) -> str:
+    """The block of CONTRIBUTING.md that begins with these words."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (block,) = [one for one in re.findall(rf"(?ms)^```{kind}\n(.*?)^```$", text) if one.startswith(first)]
+    return str(block)
 
 
-def collectors(context: Context) -> list[Collector]:
-    """One collector of the fast group."""
-    path = str(context.procfs / "uptime")
-    return [Collector("uptime", lambda: [Sample(catalog.UPTIME_SECONDS, (), float(read(path).split()[0]))])]
-'''
+COLLECTOR = _example("python", '"""How long')
+
+
+def _added(place: int) -> str:
+    """The lines that the example adds to its place-th file of the table."""
+    return _example("diff", "--- ").split("--- ")[place].partition("\n")[2].replace("\n+", "\n").removeprefix("+")
+
+
 #: What the table tells to touch, with what is inserted there: after which text, and the new lines.
 TOUCHED = {
-    "exporter/yoloscope_exporter/collectors/__init__.py": (
-        '"pressure": ("pressure",),\n',
-        '    "uptime": ("uptime",),\n',
-    ),
-    "exporter/yoloscope_exporter/catalog/": (
-        "from yoloscope_record.metrics import counter, gauge\n",
-        '\nUPTIME_SECONDS = gauge("uptime_seconds", "Time since the node was started.")\n',
-    ),
-    "tests/exporter/world.py": ("PROC = {\n", '    "uptime": "256.00 500.00\\n",\n'),
+    "exporter/yoloscope_exporter/collectors/__init__.py": ('"pressure": ("pressure",),\n', _added(1)),
+    "exporter/yoloscope_exporter/catalog/": ("from yoloscope_record.metrics import counter, gauge\n", "\n" + _added(2)),
+    "tests/exporter/world.py": ("PROC = {\n", _added(3)),
 }
 SCRAPE = """
 import sys
@@ -96,6 +90,22 @@ def python(copy: Path, *arguments: str, **environment: str) -> str:
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
+
+
+def test_a_measure_is_the_same_in_python_and_on_a_panel() -> None:
+    """The blocks are run one after the other; a quarter of the memory is in use as swap."""
+    pytest.importorskip("grafana_foundation_sdk", reason="dashboards are generated with Python 3.11 and newer")
+    names: dict[str, Any] = {}
+    exec(_example("python", "from yoloscope_exporter import catalog"), names)
+    exec(_example("python", "from dashboards.panels"), names)
+    store = Store("node1:9911")
+    for time in (100.0, 110.0):
+        store.add(time, [Sample(catalog.SWAP_USED_BYTES, (), 1e9), Sample(catalog.MEMORY_TOTAL_BYTES, (), 4e9)])
+    assert list(evaluate(names["SWAP_USED"].formula, [Window(store, 100.0, 110.0, 10.0)]).values()) == [0.25]
+    (target,) = names["PANEL"].targets
+    assert "yoloscope_swap_used_bytes" in target.expr
+    assert "yoloscope_memory_total_bytes" in target.expr
+    assert names["PANEL"].title == "Swap per memory"
 
 
 def test_a_collector_is_added_as_the_table_says(copy: Path) -> None:

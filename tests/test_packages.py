@@ -22,23 +22,35 @@ FOLDERS = {"yoloscope_record": "trainer_hooks", "yoloscope_hooks": "trainer_hook
 EDGES: dict[str, set[str]] = {
     "yoloscope_record": set(),
     "yoloscope_hooks": {"yoloscope_record"},
-    "yaml_files": set(),
+    "system": {"yoloscope_record"},
+    "yaml_files": {"system"},
     "catalog": {"yoloscope_record"},
-    "collectors": {"catalog", "yoloscope_record"},
+    "collectors": {"catalog", "system", "yoloscope_record"},
     "measures": {"catalog"},
     "diagnosis": {"catalog", "measures", "yaml_files"},
     "config": {"collectors", "diagnosis", "yaml_files", "yoloscope_record"},
     "sampling": {"catalog", "collectors"},
-    "registry": {"collectors", "config", "sampling"},
-    "web": {"catalog", "config", "diagnosis", "sampling", "yaml_files"},
+    "registry": {"collectors", "config", "sampling", "system"},
+    "web": {"catalog", "config", "diagnosis", "sampling", "system", "yaml_files"},
     "service": {"config", "diagnosis", "registry", "web"},
-    "notify": {"reports", "web"},
-    "recordings": {"catalog", "collectors", "config", "measures", "sampling", "yoloscope_record"},
+    "notify": {"reports", "system", "web"},
+    "recordings": {"catalog", "collectors", "config", "measures", "sampling", "system", "yoloscope_record"},
     "reports": {"catalog", "diagnosis", "measures"},
     "terminal": {"catalog", "diagnosis", "measures"},
-    "client": {"catalog", "config", "diagnosis", "recordings", "sampling", "service"},
+    "client": {"catalog", "config", "diagnosis", "recordings", "sampling", "service", "system"},
     "simulation": {"catalog", "collectors", "diagnosis"},
-    "demo": {"client"},
+    "demo": {"client", "system"},
+    "notebook": {
+        "catalog",
+        "client",
+        "config",
+        "diagnosis",
+        "measures",
+        "recordings",
+        "reports",
+        "terminal",
+    },
+    "bundle": set(),
     "tuning": {
         "catalog",
         "config",
@@ -47,6 +59,7 @@ EDGES: dict[str, set[str]] = {
         "registry",
         "reports",
         "service",
+        "system",
         "yoloscope_record",
     },
 }
@@ -140,7 +153,7 @@ import importlib, json, pkgutil, sys
 before = set(sys.modules)
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith(("sitecustomize", "__main__")):
+    if not module.name.endswith(("sitecustomize", "__main__", "system.windows")):
         importlib.import_module(module.name)
 print(json.dumps(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
 """

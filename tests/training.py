@@ -198,7 +198,7 @@ def environment(project: Path, version: str = "newest") -> dict[str, str]:
 
 def _settle(config: Path) -> None:
     """Give Ultralytics the fonts it would download otherwise, under both folders that versions look in."""
-    matplotlib = pytest.importorskip("matplotlib", reason="needs the extra train: pip install 'yoloscope[train]'")
+    matplotlib = pytest.importorskip("matplotlib", reason="needs the extra train: make test installs it")
     font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     for folder in (config, config / "Ultralytics"):
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 #   docker build -f deploy/docker/training.Dockerfile -t yolo-training:0.1.0 .
 # and run it beside the exporter, with the record directory shared:
 #   docker run --gpus all --ipc=host -v /dev/shm/yoloscope:/dev/shm/yoloscope yolo-training:0.1.0 \
-#     yolo detect train model=yolo11n.pt data=coco8.yaml
+#     yolo detect train model=yolo11n.pt data=coco128.yaml
 # Ultralytics is AGPL-3.0: read its licence before you pass such an image on.
 FROM python:3.12.11-slim-bookworm AS build
 WORKDIR /src
@@ -31,4 +31,4 @@ ENV PATH=/opt/training/bin:$PATH \
 USER 1000:1000
 WORKDIR /home/trainer
 ENTRYPOINT ["yoloscope", "run", "--"]
-CMD ["yolo", "detect", "train", "model=yolo11n.pt", "data=coco8.yaml", "epochs=3"]
+CMD ["yolo", "detect", "train", "model=yolo11n.pt", "data=coco128.yaml", "epochs=10"]

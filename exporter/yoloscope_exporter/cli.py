@@ -5,6 +5,9 @@ Completion in the shell: `eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"` i
 
 from __future__ import annotations
 
+import difflib
+import os
+import sys
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -28,9 +31,17 @@ COMMANDS = {
     "stacks": "stacks:stacks",
     "record": "record:record",
     "notify": "notify:notify",
+    "bundle": "bundle:bundle",
     "simulate": "simulate:simulate",
     "demo": "demo:demo",
 }
+
+
+def write_anything() -> None:
+    """Let stdout and stderr take any text: Chinese in cp1252, a bar of blocks in ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", "") == "strict":
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 class _UserError(click.ClickException):
@@ -53,6 +64,11 @@ def _one_line() -> Iterator[None]:
 class Commands(click.Group):
     """A group whose commands are imported when they are used."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
+        """Run as a program: what its output's encoding lacks is written as `?`, and no error."""
+        write_anything()
+        return super().main(*args, **kwargs)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names, in the order of the table."""
         return list(COMMANDS)
@@ -70,8 +86,20 @@ class Commands(click.Group):
         with _one_line():
             return super().parse_args(ctx, args)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant; of a misspelt one the nearest are told."""
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(args[0], COMMANDS, n=2)
+            meant = f"; did you mean {' or '.join(close)}?" if close else ""
+            ctx.fail(f"no such command {args[0]!r}{meant}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
-        """Run the command."""
+        """Run the command, without colours under NO_COLOR."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
         with _one_line():
             return super().invoke(ctx)
 
@@ -86,7 +114,7 @@ def main() -> None:
     """A stethoscope for YOLO training: monitoring and bottleneck diagnosis for Ultralytics YOLO.
 
     \b
-      yoloscope run -- yolo detect train data=coco8.yaml    run a training command with monitoring
+      yoloscope run -- yolo detect train data=coco128.yaml  run a training command with monitoring
       yoloscope serve                                       the exporter, http://127.0.0.1:9911/metrics
     """  # noqa: D301 - click reads the backslash
 

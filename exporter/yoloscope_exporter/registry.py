@@ -8,10 +8,8 @@ REGISTRY.register(Training())                            # the training runs of 
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
-import os
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -27,6 +25,7 @@ from yoloscope_exporter.config import defaults
 from yoloscope_exporter.sampling.families import empty, families
 from yoloscope_exporter.sampling.sampler import Rejections, Sampler
 from yoloscope_exporter.sampling.sources import SourceFactory
+from yoloscope_exporter.system import written_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,9 +131,5 @@ def _writes_below(directory: Path) -> bool:
     """Whether this process has a file below `directory` open for writing; False where the system does not tell."""
     base = directory.resolve()
     with suppress(OSError):
-        for link in Path("/proc/self/fd").iterdir():
-            with suppress(OSError):  # closed in between
-                writable = fcntl.fcntl(int(link.name), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-                if writable and base in link.readlink().parents:
-                    return True
+        return any(base in path.parents for path in written_files())
     return False

@@ -25,7 +25,8 @@ import importlib, pathlib, pkgutil, sys
 import yoloscope_hooks, yoloscope_record
 for package in (yoloscope_record, yoloscope_hooks):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
+        if module.name != "yoloscope_record.system.windows":
+            importlib.import_module(module.name)
 from loop import Loop
 from yoloscope_record.reader import Reader
 loop = yoloscope_hooks.attach(Loop(pathlib.Path(sys.argv[1]), epochs=2))

@@ -4,7 +4,7 @@
     from ultralytics import YOLO
 
     model = yoloscope_hooks.attach(YOLO("yolo11n.pt"))
-    model.train(data="coco8.yaml")
+    model.train(data="coco128.yaml")
 
 Or, without touching code: `yoloscope run -- yolo detect train ...`.
 """

@@ -67,6 +67,8 @@ def main() -> None:
     )
     parser.add_argument("action", choices=("enable", "disable", "status"))
     action = {"enable": enable, "disable": disable, "status": status}[parser.parse_args().action]
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a folder's name may have what the console lacks
     try:
         sys.stdout.write(f"yoloscope: {action()}\n")
     except OSError as error:

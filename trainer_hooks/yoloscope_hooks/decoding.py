@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_record.loader_facts import SLOW_FILES, SlowFile
+
+from yoloscope_hooks import image_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,12 +34,18 @@ class Decoding:
         self.least = 0.0  # seconds above which a file gets into that list
         self.changed = False
 
-    def remember(self, seconds: float, path: str) -> None:
-        """Take a file into the list; it stands there once, with the longest it took."""
+    def remember(self, seconds: float, path: str, computing: float, result: Any) -> None:
+        """Take a file into the list; it stands there once, with the longest it took.
+
+        `computing` are its seconds on a CPU, `result` is what its reader returned.
+        """
         size = None
         with suppress(OSError):
             size = os.stat(path).st_size  # noqa: PTH116 - a file of the user, by the name the data set has
-        self.merge([SlowFile(seconds, size, path)])
+        height, width = image_files.pixels(result)
+        form, repaired = image_files.form_of(path)
+        filesystem = image_files.filesystem_of(path)
+        self.merge([SlowFile(seconds, size, path, min(computing, seconds), width, height, form, filesystem, repaired)])
 
     def merge(self, files: Iterable[SlowFile]) -> None:
         """Take files into the list, of this worker or of one before it."""
@@ -81,7 +89,7 @@ def _by_index(function: Function, dataset: Any, decoding: Decoding) -> Function:
     images = getattr(dataset, "ims", ())
 
     def load_image(*args: Any, **kwargs: Any) -> Any:
-        began = perf_counter()
+        began, computed = perf_counter(), thread_time()
         try:
             held = images[args[0]] is not None
         except Exception:  # a data set of another kind: what was read is not known
@@ -91,7 +99,7 @@ def _by_index(function: Function, dataset: Any, decoding: Decoding) -> Function:
         decoding.seconds += took
         if took > decoding.least and not held:
             with suppress(Exception):
-                decoding.remember(took, _file(dataset, args[0]))
+                decoding.remember(took, _file(dataset, args[0]), thread_time() - computed, result)
         return result
 
     return load_image
@@ -108,13 +116,13 @@ def _by_path(function: Function, _dataset: Any, decoding: Decoding) -> Function:
     """`imread(path)`."""
 
     def imread(*args: Any, **kwargs: Any) -> Any:
-        began = perf_counter()
+        began, computed = perf_counter(), thread_time()
         result = function(*args, **kwargs)
         took = perf_counter() - began
         decoding.seconds += took
         if took > decoding.least and args:
             with suppress(Exception):
-                decoding.remember(took, str(args[0]))
+                decoding.remember(took, str(args[0]), thread_time() - computed, result)
         return result
 
     return imread

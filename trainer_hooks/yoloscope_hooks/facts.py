@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
 from contextlib import suppress
 from functools import partial
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_record.paths import NODES, SEVERAL
+from yoloscope_record.system import os
 
 from yoloscope_hooks import naming
 
@@ -89,7 +89,7 @@ def _asked_for(trainer: Trainer) -> dict[str, Any]:
 
 def _results(trainer: Trainer) -> dict[str, Any]:
     """The folder of the results; nothing where it could not be given back as it is."""
-    path = os.path.abspath(str(trainer.save_dir))  # noqa: PTH100 - Path.resolve() would follow links
+    path = os.path.abspath(str(trainer.save_dir))
     return {"save_dir": path if len(path) <= MAX_LENGTH and path.isprintable() else None}
 
 
@@ -155,7 +155,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _user() -> str | None:
-    with suppress(OSError, KeyError):  # a container may run as a number without a name
+    with suppress(OSError, KeyError, ImportError):  # a container may run as a number without a name
         return getpass.getuser()
     return str(os.getuid())
 

@@ -7,13 +7,13 @@ not (classification, rect) in the heads of the files.
 from __future__ import annotations
 
 import math
-import os
 import sys
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_record import catalog
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def _store_needs(trainer: Trainer, writer: Writer, who: tuple[str, str]) -> None
 
 
 def _store_room(trainer: Trainer, writer: Writer, who: tuple[str, str]) -> None:
-    folder = os.path.dirname(_files(trainer.train_loader.dataset)[0])  # noqa: PTH120 - a file of the user
+    folder = os.path.dirname(_files(trainer.train_loader.dataset)[0])
     status = os.statvfs(folder)
     room = status.f_bavail * status.f_frsize if os.access(folder, os.W_OK) else 0
     writer.values[writer.slot(catalog.TRAIN_CACHE_DISK_AVAILABLE_BYTES, *who)] = room

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from yoloscope_record.system import launcher, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,11 +82,16 @@ def _launch(environ: Mapping[str, str], now: float) -> str:
     if "LOCAL_RANK" not in environ:
         return _stamp(now)
     if spans_nodes(environ):  # no common process, no common clock
-        told = "|".join(environ.get(key, "") for key in _LAUNCH_KEYS)
+        told = _told(environ)
         if environ.get("SLURM_STEP_NUM_NODES", "1") != "1":  # else each node of the launch has a step of its own
             told += "|" + environ.get("SLURM_STEP_ID", "")
         return f"{zlib.crc32(told.encode()):08x}"
-    return _stamp(process_start(os.getppid()) or now)
+    began = process_start(os.getppid())
+    return f"{zlib.crc32(f'{_told(environ)}|{launcher()}'.encode()):08x}" if began is None else _stamp(began)
+
+
+def _told(environ: Mapping[str, str]) -> str:
+    return "|".join(environ.get(key, "") for key in _LAUNCH_KEYS)
 
 
 def _stamp(now: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import stat
 import time
 import weakref
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import clearing, keeping, paths
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
+from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
 from yoloscope_hooks import facts, naming

@@ -60,7 +60,8 @@ def _watch_launcher(module: Any, settings: dict[str, Any]) -> None:
 def _watch_trainer(module: Any, settings: dict[str, Any]) -> None:
     trainer_class = module.BaseTrainer
     begin, check, train = trainer_class.__init__, trainer_class.check_resume, trainer_class.train
-    signal.alarm(int(max(_left(settings), 0.0)) + 2)  # kills a process that comes to no batch
+    if hasattr(signal, "alarm"):  # not on Windows
+        signal.alarm(int(max(_left(settings), 0.0)) + 2)  # kills a process that comes to no batch
     module.callbacks.add_integration_callbacks = lambda _instance: None  # loggers would open a run for each probe
 
     @functools.wraps(begin)

@@ -14,13 +14,13 @@ default action, which is death. For the same reason what Python puts back at its
 from __future__ import annotations
 
 import faulthandler
-import os
 import signal
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import locks, stack_file
+from yoloscope_record.system import os
 
 from yoloscope_hooks.opt_out import stacks_disabled
 

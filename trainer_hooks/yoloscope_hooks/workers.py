@@ -13,14 +13,14 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import os
 import re
-import resource
 import weakref
 from contextlib import suppress
 from signal import SIGTERM, Signals, strsignal
 from time import perf_counter, thread_time, time
 from typing import TYPE_CHECKING, Any
+
+from yoloscope_record.system import major_faults, os
 
 from yoloscope_hooks.opt_out import disabled
 
@@ -135,7 +135,7 @@ class _Tally:
         self._book: _Book | None = None
         self._waiting: list[tuple[float, float]] = []
         self._searches, self._next_search = 0, 0.0
-        self._faults = _major_faults()
+        self._faults = major_faults()
 
     def add(self, wall: float, cpu: float) -> None:
         """Count one batch. Never raises; after an error, or without a trainer that records, the tally is over."""
@@ -144,9 +144,7 @@ class _Tally:
                 self._waiting.append((wall, cpu))
                 self._search()
             elif self._book is not None:
-                faults = _major_faults()
-                self._book.enter([(wall, cpu)], faults - self._faults)
-                self._faults = faults
+                self._book.enter([(wall, cpu)], self._new_faults())
         except Exception:
             self._book, self._searches = None, SEARCH_LIMIT
 
@@ -157,12 +155,13 @@ class _Tally:
         self._searches, self._next_search = self._searches + 1, now + SEARCH_PERIOD
         self._book = _open(self._worker, self._decoding)
         if self._book is not None:
-            self._book.enter(self._waiting, _major_faults() - self._faults)
-            self._waiting, self._faults = [], _major_faults()
+            self._book.enter(self._waiting, self._new_faults())
+            self._waiting = []
 
-
-def _major_faults() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+    def _new_faults(self) -> int:
+        """Major faults since the last time; 0 where nobody counts them."""
+        before, self._faults = self._faults, major_faults()
+        return self._faults - before if self._faults is not None and before is not None else 0
 
 
 def _open(worker: str, decoding: Decoding | None) -> _Book | None:
@@ -232,7 +231,7 @@ class _Book:
         self._batches = writer.slot(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
         self._seconds = writer.slot(catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL, *labels)
         self._cpu = writer.slot(catalog.TRAIN_WORKER_CPU_SECONDS_TOTAL, *labels)
-        self._faults = writer.slot(catalog.TRAIN_WORKER_MAJOR_FAULTS_TOTAL, *labels)
+        self._faults = None if major_faults() is None else writer.slot(catalog.TRAIN_WORKER_MAJOR_FAULTS_TOTAL, *labels)
         self._histogram = writer.histogram(catalog.TRAIN_LOADER_BATCH_SECONDS, who.run, who.rank)
         self._buckets = catalog.STEP_BUCKETS
         writer.begin()
@@ -248,7 +247,8 @@ class _Book:
             values[self._seconds] += wall
             values[self._cpu] += cpu
             self._writer.observe(self._histogram, self._buckets, wall)
-        values[self._faults] += faults
+        if self._faults is not None:
+            values[self._faults] += faults
         if self._decoding is not None:
             values[self._decoded] += self._decoding.seconds
             self._decoding.seconds = 0.0
@@ -392,7 +392,7 @@ class Queue:
         following = tasks.get(iterator._rcvd_idx)  # noqa: SLF001
         self._next = following[0] if following else math.nan
         early = len(tasks) - iterator._tasks_outstanding  # noqa: SLF001 - arrived before their turn
-        depth = float(iterator._data_queue.qsize() + early)  # noqa: SLF001
+        depth = _size(iterator._data_queue) + early  # noqa: SLF001
         self._depths.append((now, depth))
         return worker, depth
 
@@ -409,6 +409,13 @@ class Queue:
             self._values[self._depth] = depth
             self._last = (now, depth)
         self._depths.clear()
+
+
+def _size(queue: Any) -> float:
+    try:
+        return float(queue.qsize())
+    except NotImplementedError:  # a queue between processes, on macOS
+        return math.nan
 
 
 def _nobody() -> None:

@@ -219,6 +219,24 @@ TRAIN_SLOW_FILE_SECONDS = gauge(
     "file",
 )
 TRAIN_SLOW_FILE_BYTES = gauge("train_slow_file_bytes", "Size of those files.", *_RANK, "file")
+TRAIN_SLOW_FILE_CPU_SECONDS = gauge(
+    "train_slow_file_cpu_seconds",
+    "The part of that time in which the worker computed (decoded, resized); the rest is reading and waiting for a CPU.",
+    *_RANK,
+    "file",
+)
+TRAIN_SLOW_FILE_INFO = info(
+    "train_slow_file_info",
+    "What those files are: pixels, format, type of the file system they lie on; `repaired` is `true` where one looks "
+    "like a JPEG that Ultralytics has written anew because it was corrupt.",
+    *_RANK,
+    "file",
+    "width",
+    "height",
+    "format",
+    "filesystem",
+    "repaired",
+)
 
 # --- CUDA memory ------------------------------------------------------------------------------------------------------
 TRAIN_CUDA_MEMORY_BYTES = gauge(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import stat
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_record import locks, stack_file
 from yoloscope_record.file_format import SUFFIX, RecordError, slug
 from yoloscope_record.reader import MAX_FILE_BYTES, Reader, open_record
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def remove_dead(directory: Path, *, older_than: float, now: float, uid: int | No
     """
     with _opened(directory.parent) as parent, _opened(directory.name, parent) as descriptor:
         status = os.fstat(descriptor)
-        names = os.listdir(descriptor)  # noqa: PTH208 - of the directory that was opened, wherever it is now
+        names = os.listdir(descriptor)
         if uid not in (None, status.st_uid) or len(names) > MAX_NAMES:
             return Removal(foreign=directory.name)
         dead = {}
@@ -69,7 +69,7 @@ def remove_workers(path: Path) -> None:
         OSError: as `remove_dead`.
     """
     with _opened(path.parent) as descriptor:
-        for name in os.listdir(descriptor):  # noqa: PTH208
+        for name in os.listdir(descriptor):
             worker = name.startswith(f"{path.stem}-worker-") and name.endswith(SUFFIX)
             if worker or stack_file.belongs_to(name, path.stem[len("rank-") :]):
                 with suppress(RecordError):

@@ -93,6 +93,10 @@ OWN_LABELS = ("", "")
 MAX_LABEL_LENGTH = 256
 
 
+#: Names that are devices on Windows, with any ending.
+_DEVICES = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])(\.|$)", re.IGNORECASE)
+
+
 class RecordError(Exception):
     """A record cannot be read or written. `reason` is one of a few short words, fit for a metric's label."""
 
@@ -132,10 +136,15 @@ class Identity:
 
 
 def slug(text: str) -> str:
-    """A file name for `text`; where that loses something (a slash, Chinese), a checksum keeps two names apart."""
+    """A file name for `text`; where that loses something (a slash, Chinese), a checksum keeps two names apart.
+
+    So it does for `con` and `nul`, which are no files on Windows.
+    """
     text = clean(text)  # as it will stand in the header
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:200]
-    return slug if slug and slug == text else f"{slug}-{zlib.crc32(text.encode(errors='replace')):08x}".lstrip("-")
+    if slug and slug == text and not _DEVICES.match(slug):
+        return slug
+    return f"{slug}-{zlib.crc32(text.encode(errors='replace')):08x}".lstrip("-")
 
 
 def clean(text: str) -> str:

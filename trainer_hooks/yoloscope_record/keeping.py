@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import stat
 import struct
 import time
@@ -35,6 +34,7 @@ from yoloscope_record.file_format import (
     slug,
 )
 from yoloscope_record.reader import MAX_FILE_BYTES, Reader, open_record
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +99,7 @@ def make(base: Path, run: str) -> None:
         with _opened(base.name, parent) as middle:
             _require_owner(middle, os.geteuid())
             _make(slug(run), middle)
-            names = os.listdir(middle)  # noqa: PTH208 - of the folder that was opened
+            names = os.listdir(middle)
     if len(names) > MAX_RUNS:
         _remove_oldest(base, [name for name in names if name != slug(run)])
 
@@ -141,9 +141,9 @@ def forget(base: Path, run: str, name: str) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(one, dir_fd=folder)
     with suppress(OSError):  # other ranks, and other runs
-        os.rmdir(base / slug(run))  # noqa: PTH106
+        os.rmdir(base / slug(run))
         if base.name == FOLDER:
-            os.rmdir(base)  # noqa: PTH106
+            os.rmdir(base)
 
 
 def is_kept(path: Path, record: Record, told: Mapping[str, str]) -> bool:
@@ -269,17 +269,18 @@ def _write(folder: int, name: str, content: bytes, uid: int) -> None:
         os.unlink(new, dir_fd=folder)  # of a process of that number that died over it
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
-        _fill(descriptor, content[:MAX_FILE_BYTES])
-        if uid != os.geteuid():
-            os.fchown(descriptor, uid, -1)
-        os.fchmod(descriptor, 0o644)
+        try:
+            _fill(descriptor, content[:MAX_FILE_BYTES])
+            if uid != os.geteuid():
+                os.fchown(descriptor, uid, -1)
+            os.fchmod(descriptor, 0o644)
+        finally:
+            os.close(descriptor)  # before it gets its name: Windows renames no file that is open
         os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with suppress(OSError):
             os.unlink(new, dir_fd=folder)
         raise
-    finally:
-        os.close(descriptor)
 
 
 def _fill(descriptor: int, content: bytes) -> None:

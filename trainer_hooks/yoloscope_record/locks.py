@@ -8,17 +8,13 @@ description locks are not lost so, but they live on in every forked child, and d
 
 from __future__ import annotations
 
-import fcntl
-import os
-import struct
-from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from yoloscope_record.system import keep_lock, lock, lock_holder, os
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
-_WHO_WRITES = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)  # nothing but a write lock is in a reader's way
 _own: dict[int, tuple[int, int, int]] = {}  # by descriptor: process, device and inode of each file locked here
 
 
@@ -28,15 +24,21 @@ def take(descriptor: int) -> None:
     Raises:
         OSError: another process has it locked.
     """
-    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock(descriptor)
     status = os.fstat(descriptor)
     _own[descriptor] = (os.getpid(), status.st_dev, status.st_ino)
 
 
+def moved(before: int, descriptor: int) -> int:
+    """A locked file has another descriptor, where it had to be opened anew for its name; returns that."""
+    if before in _own:
+        _own[descriptor] = _own.pop(before)
+    return descriptor
+
+
 def keep(descriptor: int) -> None:
     """Take the lock back, should somebody in this process have opened and closed the file."""
-    with suppress(OSError):  # a reader of another user was faster: the next time
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    keep_lock(descriptor)
 
 
 def close(descriptor: int) -> None:
@@ -50,13 +52,8 @@ def close(descriptor: int) -> None:
 
 
 def holder(descriptor: int) -> int | None:
-    """The process that holds the writer's lock, None if nobody does.
-
-    The kernel translates the pid into the namespace of who asks (fs/locks.c, locks_translate_pid) and says 0 where
-    the process is not to be seen from there.
-    """
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, _WHO_WRITES))
-    return None if kind == fcntl.F_UNLCK else max(pid, 0)
+    """The process that holds the writer's lock, 0 if it is not to be seen from here; None if nobody holds it."""
+    return lock_holder(descriptor)
 
 
 def is_own(path: Path | str, directory: int | None = None) -> bool:

@@ -10,10 +10,8 @@ directory in the node's: such runs are read as well.
 
 from __future__ import annotations
 
-import os
 import re
 import stat
-import tempfile
 from collections import Counter
 from contextlib import suppress
 from itertools import islice
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record.file_format import RecordError, slug
+from yoloscope_record.system import default_directory, os
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -43,15 +42,15 @@ class RunDirectory(NamedTuple):
 
 
 def directory(environ: Mapping[str, str] | None = None) -> Path:
-    """The record directory: `$YOLOSCOPE_DIR`, else `/dev/shm/yoloscope`, else a per-user temporary directory."""
+    r"""The record directory: `$YOLOSCOPE_DIR`, else that of the operating system.
+
+    Linux has `/dev/shm/yoloscope`, and where that cannot be written a temporary directory of the user's; macOS
+    `~/Library/Caches/yoloscope`, Windows `%LOCALAPPDATA%\yoloscope`.
+    """
     environ = os.environ if environ is None else environ
     if chosen := environ.get("YOLOSCOPE_DIR"):
         return Path(chosen)
-    shared = Path("/dev/shm/yoloscope")  # noqa: S108 - memory, not disk; guarded by the sticky bit and owner checks
-    parent = shared if shared.exists() else shared.parent
-    if os.access(parent, os.W_OK | os.X_OK):
-        return shared
-    return Path(tempfile.gettempdir()) / f"yoloscope-{os.getuid()}"
+    return default_directory()
 
 
 def make_directory(path: Path) -> Path:
@@ -226,7 +225,7 @@ def own_label(run: str, labels: Collection[str]) -> str:
 def _find(base: Path, run: str, owner: int | None = None) -> Path | None:
     name, found = slug(run), []
     with suppress(OSError):
-        found = [one for one in run_directories(base) if os.path.basename(one.path) == name]  # noqa: PTH119 - a string
+        found = [one for one in run_directories(base) if os.path.basename(one.path) == name]
     found = [one for one in found if owner in (None, one.owner)]
     best = max(found, key=lambda one: (one.owner == os.geteuid(), one.changed), default=None)
     return None if best is None else Path(best.path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import math
-import os
 import stat
 import time
 from array import array
@@ -33,6 +32,7 @@ from yoloscope_record.file_format import (
     Row,
 )
 from yoloscope_record.metrics import HistogramValue, Metric, Sample, plausible, plausible_histogram
+from yoloscope_record.system import KEEPS_OPEN, os
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,7 +153,7 @@ class Reader:
         except BaseException:
             self.close()
             raise
-        if not (keep and record.alive):
+        if not (keep and KEEPS_OPEN and record.alive):
             self.close()
         return record
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import signal
 import stat
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import locks
 from yoloscope_record.file_format import RecordError, clean, slug
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import math
-import os
 import stat
 import tempfile
 import time
@@ -44,6 +43,7 @@ from yoloscope_record.file_format import (
 )
 from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
 from yoloscope_record.reader import Reader
+from yoloscope_record.system import allocate, give_name, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -291,8 +291,15 @@ class Writer:
         if self._file >= 0:
             with suppress(OSError):
                 if os.path.samestat(self.path.lstat(), os.fstat(self._file)):
-                    self.path.unlink()
+                    self._remove()
             self.let_go()
+
+    def _remove(self) -> None:
+        try:
+            self.path.unlink()
+        except PermissionError:  # on Windows it has to be closed before
+            self.let_go()
+            os.unlink(self.path)
 
     def close(self) -> None:
         """Give up the lock; the file stays. Harmless when called twice."""
@@ -345,25 +352,20 @@ def _create(path: Path, size: int, content: Iterable[tuple[bytes | memoryview, i
             locks.take(descriptor)
             os.fchmod(descriptor, 0o644)
             _fill(descriptor, size, content)
-            Path(temporary).replace(path)
         except OSError:
             locks.close(descriptor)
             Path(temporary).unlink(missing_ok=True)
             raise
+        return locks.moved(descriptor, give_name(descriptor, Path(temporary), path))
     except OSError as error:
         reason = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "directory"
         raise RecordError(reason, f"cannot create {path}: {error.strerror}") from error
-    return descriptor
 
 
 def _fill(descriptor: int, size: int, content: Iterable[tuple[bytes | memoryview, int]]) -> None:
     """Give the file its size, its memory really there: a full disk fails here, not at some batch."""
     os.ftruncate(descriptor, size)
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # not every file system knows how
-            raise
+    allocate(descriptor, size)
     for data, offset in content:
         _pwrite(descriptor, data, offset)
 

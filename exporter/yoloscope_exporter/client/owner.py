@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from yoloscope_exporter.config.types import is_loopback
+from yoloscope_exporter.system import user_name
 
 #: Of this network namespace; a line is: number, address:port in hexadecimal, remote one, state, ..., user id (8th).
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
@@ -33,9 +34,4 @@ def _listening(table: Path, port: int) -> set[int]:
 
 
 def _name(uid: int) -> str:
-    try:
-        import pwd  # noqa: PLC0415 - not on Windows
-
-        return pwd.getpwuid(uid).pw_name
-    except (ImportError, KeyError):
-        return str(uid)
+    return user_name(uid) or str(uid)

@@ -6,7 +6,6 @@ the rest to the others. What is refused is counted by reason and by owner.
 
 from __future__ import annotations
 
-import pwd
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.system import user_name as name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,29 +60,14 @@ class Refusals:
 
 
 @lru_cache
-def _known_name(owner: int) -> str:
-    """A name that was found is kept: to ask may mean to ask a directory service.
-
-    Raises:
-        KeyError: this system does not know the user.
-    """
-    return pwd.getpwuid(owner).pw_name
+def known_name(owner: int) -> str | None:
+    """The user's name, kept because to ask may mean to ask a directory service; None where nobody knows it."""
+    return name_of(owner)
 
 
 def user_name(owner: int) -> str:
     """The user's name, or the number where this system does not know the name."""
-    try:
-        return _known_name(owner)
-    except KeyError:
-        return str(owner)
-
-
-def known_name(owner: int) -> str | None:
-    """The user's name; None where this system does not know it."""
-    try:
-        return _known_name(owner)
-    except KeyError:
-        return None
+    return known_name(owner) or str(owner)
 
 
 def in_turn(items: Iterable[Item], owner: Callable[[Item], int]) -> list[Item]:

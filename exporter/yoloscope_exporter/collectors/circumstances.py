@@ -5,12 +5,12 @@ Nothing is asked of anybody here: the scheduler's times are those that the hooks
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_record.keeping import FINAL, KILLED
+from yoloscope_record.system import os
 
 from yoloscope_exporter.catalog import JOB_CANCELLED, JOB_OVER, JOB_REQUEUED, REBOOT
 from yoloscope_exporter.collectors.files import read, read_or_empty

@@ -8,7 +8,6 @@ said once. What may be removed of a run is decided by `record.remove_dead`, whic
 from __future__ import annotations
 
 import logging
-import os
 import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from yoloscope_record import paths, stack_file
 from yoloscope_record.clearing import remove_dead
 from yoloscope_record.file_format import MAGIC, SUFFIX
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,6 @@ only.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from yoloscope_record import keeping
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
+from yoloscope_record.system import os
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample

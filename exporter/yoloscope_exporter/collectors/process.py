@@ -244,8 +244,8 @@ def tree(procfs: str, root: int, others: set[int]) -> dict[int, list[str]]:
         pid = waiting.pop()
         tasks = f"{procfs}/{pid}/task"
         found[pid] = _threads(tasks) if psutil.LINUX else []
-        children = _children(tasks, found[pid]) if psutil.LINUX else None
-        if children is None:  # no Linux, or one without CONFIG_PROC_CHILDREN: ask every process for its parent
+        children = _children(tasks, found[pid]) if psutil.LINUX else _told_children(pid)
+        if children is None:  # a Linux without CONFIG_PROC_CHILDREN: ask every process for its parent
             parents = _by_parent() if parents is None else parents
             children = parents.get(pid, [])
         waiting += [child for child in children if child not in others]
@@ -261,6 +261,13 @@ def _children(tasks: str, threads: list[str]) -> list[int] | None:
             children += map(int, read(f"{tasks}/{thread}/children").split())
             told = True
     return children if told else None
+
+
+def _told_children(pid: int) -> list[int]:
+    """Children as psutil finds them, which on Windows looks once at all processes: as dear as one `ppid`."""
+    with suppress(*GONE):
+        return [child.pid for child in psutil.Process(pid).children()]
+    return []
 
 
 def _threads(tasks: str) -> list[str]:

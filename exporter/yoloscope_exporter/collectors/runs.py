@@ -13,7 +13,6 @@ of one name, and to a name that ends as if it had been added.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import defaultdict
 from contextlib import suppress
@@ -35,6 +34,7 @@ from yoloscope_exporter.collectors.budgets import Refusals, Time
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
+from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,6 +68,8 @@ _OURS = {
     catalog.TRAIN_STATE,
     catalog.TRAIN_SLOW_FILE_SECONDS,
     catalog.TRAIN_SLOW_FILE_BYTES,
+    catalog.TRAIN_SLOW_FILE_CPU_SECONDS,
+    catalog.TRAIN_SLOW_FILE_INFO,
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_VERDICT_FIX_INFO,
     catalog.TRAIN_VERDICT_CAUSE_INFO,
@@ -293,12 +295,13 @@ class Runs:
             taken = {label for path, (_, label) in self._labels.items() if path != entry.path}
             self._labels[entry.path] = (names[entry], _free_label(names[entry], entry.owner, taken, several=several))
 
-    def _age(self, files: Sequence[_File]) -> tuple[bool, float]:
+    def _age(self, files: Sequence[_File]) -> tuple[bool, bool, float]:
         """Living runs first, the oldest first: by the kernel's word where there is one."""
         records = [file.record for file in files if file.record]
         holder = next((record.holder for record in records if record.holder), 0)
         started = _start_of(self._context.procfs, holder) if holder else None
-        return not any(record.alive for record in records), started or min(record.created for record in records)
+        dead = not any(record.alive for record in records)
+        return dead, started is None, min(record.created for record in records) if started is None else started
 
     # --- one run's records ------------------------------------------------------------------------------------------
 
@@ -462,16 +465,16 @@ def _free_label(name: str, owner: int, taken: set[str], *, several: bool) -> str
 
 
 def _start_of(procfs: Path, pid: int) -> float | None:
-    """When a process began, in seconds after the boot."""
+    """When a process began, in the kernel's ticks."""
     with suppress(OSError, ValueError, IndexError):
-        return int(read(f"{procfs}/{pid}/stat").rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return float(read(f"{procfs}/{pid}/stat").rpartition(")")[2].split()[19])
     return None
 
 
 def _is_of(procfs: Path, pid: int, owner: int) -> bool:
     """Whether a process is its user's alone, by all its user ids; True where there is nothing to see of it."""
     try:
-        if not pid or os.stat(f"{procfs}/{pid}").st_uid == owner:  # noqa: PTH116 - every second
+        if not pid or os.stat(f"{procfs}/{pid}").st_uid == owner:
             return True
         found = re.search(r"(?m)^Uid:\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)$", read(f"{procfs}/{pid}/status"))
     except OSError:
@@ -615,17 +618,28 @@ def _end(record: Record, death: Ending, event: Callable[[Record, Ending], str]) 
 
 def _slow_files(who: Identity, workers: Iterable[Record]) -> Iterator[Sample]:
     """The slowest of the files that the rank's workers tell of; a file that several had, as the slowest had it."""
-    seconds, size = catalog.TRAIN_SLOW_FILE_SECONDS, catalog.TRAIN_SLOW_FILE_BYTES
     told = [file for worker in workers for file in slow_files(worker.facts)]
     slowest: dict[str, SlowFile] = {}
     for file in sorted(told, key=lambda file: file.seconds, reverse=True):
-        if catalog.plausible(seconds, file.seconds) is not None:
+        if catalog.plausible(catalog.TRAIN_SLOW_FILE_SECONDS, file.seconds) is not None:
             slowest.setdefault(file.path, file)
     for file in islice(slowest.values(), SLOW_FILES):
-        labels = (who.run, who.rank, file.path)
-        yield Sample(seconds, labels, file.seconds)
-        if file.size is not None and catalog.plausible(size, file.size) is not None:
-            yield Sample(size, labels, float(file.size))
+        yield from _slow_file((who.run, who.rank, file.path), file)
+
+
+def _slow_file(labels: tuple[str, str, str], file: SlowFile) -> Iterator[Sample]:
+    numbers = {
+        catalog.TRAIN_SLOW_FILE_SECONDS: file.seconds,
+        catalog.TRAIN_SLOW_FILE_BYTES: file.size,
+        catalog.TRAIN_SLOW_FILE_CPU_SECONDS: file.computing,
+    }
+    for metric, number in numbers.items():
+        if number is not None and catalog.plausible(metric, number) is not None:
+            yield Sample(metric, labels, float(number))
+    pixels = [str(side or "") for side in (file.width, file.height)]
+    about = (*pixels, file.form, file.filesystem, "true" if file.repaired else "")
+    if any(about):
+        yield Sample(catalog.TRAIN_SLOW_FILE_INFO, (*labels, *about), 1.0)
 
 
 def job_of(path: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+import psutil
 from yoloscope_record import paths
 
 from yoloscope_exporter import catalog, collectors
@@ -18,8 +19,10 @@ from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
 from yoloscope_exporter.collectors.runs import WHY_NOT
 from yoloscope_exporter.config import Config, ReloadableCommand, settings
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
+from yoloscope_exporter.system import wsl
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 from yoloscope_exporter.web.server import bound, release
 
@@ -64,6 +67,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield _address(config)
     yield from _records(config)
     yield _training()
+    yield from _wsl(config)
     yield from _sources(config)
 
 
@@ -143,6 +147,14 @@ def _training() -> Finding:
         text = f"no {' and no '.join(missing)} in this environment; fine if the training has an environment of its own"
         return Finding(NOTE, "training", text)
     return Finding(OK, "training", ", ".join(f"{name} {number}" for name, number in found.items()))
+
+
+def _wsl(config: Config) -> Iterator[Finding]:
+    """What is different in WSL2, where this is one."""
+    if wsl.is_wsl2(config.path_procfs):
+        memory = units.size(psutil.virtual_memory().total)
+        text = f"{wsl.LACKS}; {memory} of memory as .wslconfig allows it; data below /mnt is slow (docs/wsl2.md)"
+        yield Finding(NOTE, "WSL2", text)
 
 
 def _version(package: str) -> str:

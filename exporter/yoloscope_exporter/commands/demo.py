@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from yoloscope_exporter import ADDRESS, catalog
+from yoloscope_exporter import ADDRESS, catalog, pip_install
 from yoloscope_exporter.client.exporter import Exporter, diagnoses, scrape
 from yoloscope_exporter.commands.top import LiveView
 from yoloscope_exporter.demo import folder, photos, processes, scraping
@@ -135,10 +135,10 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
     next one or two runs apply it, and tables compare the first run with the last, its accuracy included, and what the
     advice promised with what it delivered.
 
-    Needs the extra `train` (pip install 'yoloscope[train]'); no GPU, no Docker, no Prometheus.
+    Needs PyTorch and Ultralytics (the extra `train`); no GPU, no Docker, no Prometheus.
     """
     if importlib.util.find_spec("ultralytics") is None:
-        raise click.UsageError("the demo needs Ultralytics: pip install 'yoloscope[train]'")
+        raise click.UsageError(f"the demo needs Ultralytics: {pip_install('train')}")
     console = Console()
     with ExitStack() as stack:
         stack.enter_context(interruptible())

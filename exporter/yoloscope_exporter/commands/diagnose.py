@@ -22,9 +22,12 @@ from yoloscope_exporter.diagnosis.serialize import range_json
 from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time, stamped
+from yoloscope_exporter.reports import names
 from yoloscope_exporter.terminal.diagnosis import exit_code, to_markdown, to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: An exporter without the diagnosis (an older one, or switched off) is watched for so long, in seconds.
@@ -56,7 +59,7 @@ WATCH_SECONDS = 15.0
 )
 @options.records
 @options.kept
-@click.option("--run", default="", metavar="NAME", help="Only this run.")
+@click.option("--run", default="", metavar="NAME", help="Only this run; the beginning of its name is enough.")
 @click.option("--cluster", default="", metavar="NAME", help="Only this cluster, with --recording and --prometheus.")
 @click.option(
     "--format",
@@ -90,7 +93,8 @@ WATCH_SECONDS = 15.0
     "--verbose",
     "-v",
     is_flag=True,
-    help="Also list verdicts that could not be evaluated, with the missing signals, and each of many runs.",
+    help="Also list the slowest files, verdicts that could not be evaluated with the missing signals, and each of many "
+    "runs.",
 )
 @click.pass_context
 def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
@@ -192,13 +196,27 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
 
 def _only(course: RangeDiagnosis, run: str, cluster: str) -> RangeDiagnosis:
     chosen = course.diagnoses
+    if not chosen:
+        return course
     for option, wanted in (("cluster", cluster), ("run", run)):
-        known = sorted({getattr(diagnosis, option) for diagnosis in chosen} - {""})
-        if wanted and chosen and wanted not in known:
-            there = f"known {option}s: {', '.join(known)}" if known else f"no {option} is named"
-            raise click.ClickException(f"--{option} {wanted}: no such {option}; {there}")
-        chosen = tuple(diagnosis for diagnosis in chosen if wanted in {"", getattr(diagnosis, option)})
+        name = _meant(option, wanted, sorted({getattr(diagnosis, option) for diagnosis in chosen} - {""}))
+        chosen = tuple(diagnosis for diagnosis in chosen if name in {"", getattr(diagnosis, option)})
     return RangeDiagnosis(chosen, course.start, course.end, course.notes)
+
+
+def _meant(option: str, wanted: str, known: Sequence[str]) -> str:
+    """The cluster or run of this name; of a run its beginning is enough where only one begins so.
+
+    Raises:
+        click.ClickException: there is none, or more than one.
+    """
+    found = names.matches(wanted, known) if option == "run" else [wanted] if wanted in known else []
+    if not wanted or len(found) == 1:
+        return found[0] if found else ""
+    there = f"known {option}s: {', '.join(known)}" if known else f"no {option} is named"
+    raise click.ClickException(
+        f"--{option} {wanted}: no such {option}; {names.unknown(wanted, known) if option == 'run' and known else there}"
+    )
 
 
 def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
@@ -208,7 +226,7 @@ def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
         notes = "".join(f"note: {note}\n" for note in course.notes)
         return f"no runs found; start one with `yoloscope run -- yolo train ...`\n{notes}"
     if form == "markdown":
-        return to_markdown(course.diagnoses, course.notes)
+        return to_markdown(course.diagnoses, course.notes, verbose=verbose)
     return to_text(course.diagnoses, course.notes, verbose=verbose)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shutil
 import stat
 import sys
@@ -25,6 +23,7 @@ from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import ending, results
 from yoloscope_exporter.reports.figures import Figure
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, summarize
+from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,8 +120,8 @@ def show(ended: Ended, told: Sequence[Summary], language: str) -> None:
         terminal=sys.stdout.isatty(),
     )
     sys.stdout.flush()
-    with io.FileIO(sys.stdout.fileno(), "w", closefd=False) as out:  # a terminal that is gone is no trouble at the exit
-        out.write(text.encode(sys.stdout.encoding, errors="replace"))
+    out = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)  # a terminal that is gone is no trouble at the exit
+    out.write(text.encode(sys.stdout.encoding, errors="replace"))
 
 
 def write(ended: Ended, run: Run, summary: Summary) -> None:

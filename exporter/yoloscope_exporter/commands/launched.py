@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_record import paths
 from yoloscope_record.file_format import RecordError
 from yoloscope_record.reader import Reader
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

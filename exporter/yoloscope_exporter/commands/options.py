@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from yoloscope_record import keeping
+from yoloscope_record.system import DIRECTORY
 
 from yoloscope_exporter.notify.messages import LANGUAGES
 
@@ -27,7 +28,7 @@ records = click.option(
     type=click.Path(path_type=Path),
     envvar="YOLOSCOPE_DIR",
     metavar="DIR",
-    help="Directory of the runs' records.  [default: /dev/shm/yoloscope]",
+    help=f"Directory of the runs' records.  [default: {DIRECTORY}]",
 )
 #: Where the ends of runs are kept, beside the runs' own folders.
 kept = click.option(

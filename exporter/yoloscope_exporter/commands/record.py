@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.recordings.writer import Writer
-from yoloscope_exporter.service.signals import handled
+from yoloscope_exporter.service.signals import handled, present, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,9 +65,9 @@ def record(file: Path, exporter: str | None, interval: float, duration: float | 
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that an append is never cut in two."""
+    """An event that SIGINT and SIGTERM set (and Ctrl-Break on Windows), so that an append is never cut in two."""
     stop = threading.Event()
-    with handled((signal.SIGINT, signal.SIGTERM), lambda *_: stop.set()):
+    with handled(present("SIGINT", "SIGTERM", "SIGBREAK"), lambda *_: stop.set()):
         yield stop
 
 
@@ -105,7 +104,7 @@ def follow(
             _append(writer, moment, text)
             last, count = moment, count + 1
         passed = (time.monotonic() - begin) // interval + 1
-        stop.wait(begin + passed * interval - time.monotonic())
+        wait(stop, begin + passed * interval - time.monotonic())
     return count
 
 

@@ -20,6 +20,7 @@ from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
+from yoloscope_exporter.reports import names
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
@@ -102,7 +103,7 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 
 @click.command(cls=_ManyAfterVs, short_help="Summarise a run, compare runs, or show the last batches before a crash.")
-@click.argument("runs", nargs=-1, metavar="RUN...")
+@click.argument("runs", nargs=-1, metavar="[RUN...]")
 @click.option(
     "--vs",
     "others",
@@ -166,10 +167,12 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
 ) -> None:
     """Report on one run, or compare several.
 
-    RUN is a run's name, the folder of its results, or a file of `yoloscope record` that holds one run. Names are looked
-    up among the records on this machine, which hold the totals and the last 4096 batches of a run, also after a crash,
-    or in a recording or a Prometheus, which hold the whole run. Of a run that died its folder has a copy of the record,
-    which is found after a reboot too.
+    RUN is a run's name or its beginning, the folder of its results, or a file of `yoloscope record` that holds one run;
+    without it, the newest run on this machine.
+    Names are looked up among the records on this machine, which hold the totals and the last 4096 batches of a run,
+    also after a crash, or in a recording or a Prometheus, which hold the whole run. Of a run that died its folder has a
+    copy of the record, which is found after a reboot too. Records go a day after a run's end, or with a reboot;
+    `yoloscope record` or a Prometheus keeps a run.
 
     \b
       yoloscope report train/yolo11m
@@ -192,6 +195,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     where = _Where(recorded, prometheus, since, cluster, records or paths.directory(), kept)
     if recorded and prometheus:
         raise click.UsageError("choose one of --recording and --prometheus")
+    runs = runs or _newest(where, others)
     _check(runs, others, gate, black_box=black_box, where=where)
     if black_box:
         _black_postmortem(where, runs[0], html)
@@ -209,6 +213,12 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
         _write(html, pages.several(comparison))
     if gate is not None:
         click.get_current_context().exit(_gate(comparison, gate))
+
+
+def _newest(where: _Where, others: Sequence[str]) -> tuple[str, ...]:
+    """The run on this machine that began last; nothing where runs are compared, or read from elsewhere."""
+    elsewhere = others or where.recording or where.prometheus
+    return () if elsewhere else tuple(postmortem.runs(where.records)[:1])
 
 
 def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:
@@ -270,11 +280,17 @@ def _summary(where: _Where, run: str) -> Summary:
     stores = _of_cluster(_stores(where, run), where.cluster)
     try:
         known = known_runs(stores)
-        name = known[0] if Path(run).exists() and len(known) == 1 else run
+        name = known[0] if Path(run).exists() and len(known) == 1 else _meant(run, known)
         _refuse_several(name, clusters(stores, name))
         return summarize(stores, name)
     except UnknownRunError as error:
         raise click.ClickException(_unknown(run, error)) from error
+
+
+def _meant(run: str, known: Sequence[str]) -> str:
+    """The one known run that is meant; `run` itself if it is not one."""
+    found = names.matches(run, known)
+    return found[0] if len(found) == 1 else run
 
 
 def _of_cluster(stores: Sequence[Store], cluster: str) -> list[Store]:
@@ -315,20 +331,31 @@ def _stores(where: _Where, run: str) -> list[Store]:
 
 
 def postmortem_of(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem:
-    """What is left of a run, by its name or the folder of its results.
+    """What is left of a run, by its name, the beginning of it if there is but one such run, or its results' folder.
 
     Raises:
-        click.ClickException: there is nothing, or its beginning only.
+        click.ClickException: there is nothing, its beginning only, or more than one run of such a name.
     """
     try:
-        return postmortem.read(*postmortem.find(records, run, kept))
+        try:
+            return postmortem.read(*postmortem.find(records, run, kept))
+        except KeyError:
+            return postmortem.read(*postmortem.find(records, _by_beginning(records, run, kept), kept))
     except postmortem.StillOpenError as error:
         raise click.ClickException(str(error)) from None
-    except KeyError:
-        if Path(run).suffix in {".om", ".gz"}:
-            raise click.ClickException(f"{run}: no such file") from None
-        what = f"nothing of a run is kept in {run}" if Path(run).is_dir() else f"no run {run!r} on this machine"
-        raise click.ClickException(f"{what}; {_known_in(records)}") from None
+
+
+def _by_beginning(records: Path, run: str, kept: Path | None) -> str:
+    """The only run that has records here and whose name begins so."""
+    known = postmortem.runs(records)
+    known += [name for name in (postmortem.runs(kept) if kept and kept.is_dir() else []) if name not in known]
+    found = [] if Path(run).is_dir() else names.matches(run, known)
+    if len(found) == 1:
+        return found[0]
+    if Path(run).suffix in {".om", ".gz"}:
+        raise click.ClickException(f"{run}: no such file")
+    what = f"nothing of a run is kept in {run}" if Path(run).is_dir() else f"no run {run!r} on this machine"
+    raise click.ClickException(f"{what}; {names.unknown(run, known) if known else f'no runs in {records}'}")
 
 
 def _known(where: _Where) -> str:
@@ -338,8 +365,8 @@ def _known(where: _Where) -> str:
 
 
 def _known_in(records: Path) -> str:
-    names = postmortem.runs(records)
-    return f"known runs: {', '.join(names[:10])}" if names else f"no runs in {records}"
+    known = postmortem.runs(records)
+    return f"known runs: {names.listed(known)}" if known else f"no runs in {records}"
 
 
 def _last_stacks(records: Path, run: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import re
 import shutil
 import signal
@@ -28,7 +27,8 @@ from yoloscope_exporter.notify.queue import Queue, default_directory
 from yoloscope_exporter.notify.sender import send_now
 from yoloscope_exporter.notify.services import addressed
 from yoloscope_exporter.service.interpreter import blind_option
-from yoloscope_exporter.service.signals import blocked
+from yoloscope_exporter.service.signals import LOOK_SECONDS, blocked, handled, present
+from yoloscope_exporter.system import exit_code, is_in_foreground, os
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,6 +49,7 @@ _LAUNCHERS = frozenset(
     [
         "bash",
         "chrt",
+        "cmd",
         "conda",
         "dash",
         "deepspeed",
@@ -70,6 +71,8 @@ _LAUNCHERS = frozenset(
         "numactl",
         "pixi",
         "poetry",
+        "powershell",
+        "pwsh",
         "setsid",
         "sh",
         "srun",
@@ -82,7 +85,9 @@ _LAUNCHERS = frozenset(
         "zsh",
     ]
 )
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_FORWARDED = present("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+#: What a terminal sends to all of its foreground processes by itself.
+_OF_THE_TERMINAL = present("SIGINT", "SIGQUIT", "SIGBREAK")
 _FROM_THE_KERNEL = 0x80  # SI_KERNEL of <siginfo.h>: a terminal's Ctrl-C, which the training gets by itself
 
 
@@ -131,7 +136,7 @@ def run(  # noqa: PLR0913 - a command's options
     options that ignore the environment (-I, -E, -S), sudo and `srun --export=NONE` keep the hooks out.
 
     \b
-      yoloscope run -- yolo detect train data=coco8.yaml model=yolo11n.pt
+      yoloscope run -- yolo detect train data=coco128.yaml model=yolo11n.pt
       yoloscope run -- python train.py
       yoloscope run -- torchrun --nproc_per_node 2 train.py
       yoloscope run --notify dingtalk://SECRET@TOKEN -- yolo detect train data=coco.yaml epochs=300
@@ -239,7 +244,7 @@ def check(command: Sequence[str], name: str) -> str:
     """
     if not command:
         raise click.UsageError(
-            f"no command after --; use for example: yoloscope {name} -- yolo detect train data=coco8.yaml"
+            f"no command after --; use for example: yoloscope {name} -- yolo detect train data=coco128.yaml"
         )
     target = command[0]
     program = shutil.which(target)
@@ -251,7 +256,7 @@ def check(command: Sequence[str], name: str) -> str:
 
 def is_known(target: str, program: str) -> bool:
     """Whether it is Python, a script, or a launcher that starts Python here and passes its environment on."""
-    base = Path(target).name
+    base = re.sub(r"(?i)\.(exe|bat|cmd|com)$", "", Path(target).name)  # as Windows has them
     return bool(_PYTHON.fullmatch(base)) or base in _LAUNCHERS or _is_script(Path(program))
 
 
@@ -270,16 +275,24 @@ def _supervise(command: Sequence[str], environ: dict[str, str], watched: Abstrac
 
     `watched` begins when the training has begun: there is one thread until then.
     """
+    supervise = _waiting_for_signals if hasattr(signal, "sigwaitinfo") else _noting_signals
+    return exit_code(supervise(command, environ, watched))
+
+
+def _started(
+    command: Sequence[str], environ: dict[str, str], before: Callable[[], object] | None = None
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, env=environ, preexec_fn=before)  # noqa: S603, PLW1509 - one thread only
+    except OSError as error:
+        raise click.UsageError(f"cannot run {command[0]}: {error.strerror}") from error
+
+
+def _waiting_for_signals(command: Sequence[str], environ: dict[str, str], watched: AbstractContextManager[None]) -> int:
+    """Supervise where the system tells who has sent a signal: Linux."""
     waited = {signal.SIGCHLD, *_FORWARDED}
     with blocked(waited) as before:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - what the user asked for
-                command,
-                env=environ,
-                preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, before),  # noqa: PLW1509 - one thread only
-            )
-        except OSError as error:
-            raise click.UsageError(f"cannot run {command[0]}: {error.strerror}") from error
+        process = _started(command, environ, partial(signal.pthread_sigmask, signal.SIG_SETMASK, before))
         with watched:
             while process.poll() is None:
                 received = signal.sigwaitinfo(waited)
@@ -287,7 +300,30 @@ def _supervise(command: Sequence[str], environ: dict[str, str], watched: Abstrac
                     process.send_signal(received.si_signo)
         while signal.sigtimedwait(_FORWARDED, 0):
             pass  # they were meant for the training
-    return process.returncode if process.returncode >= 0 else 128 - process.returncode
+    return process.returncode
+
+
+def _noting_signals(command: Sequence[str], environ: dict[str, str], watched: AbstractContextManager[None]) -> int:
+    """Supervise where it does not: macOS, Windows. What a terminal sends, the training has got already."""
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def forward(number: int, _frame: object) -> None:
+        if process is None:
+            early.append(number)
+        elif number not in _OF_THE_TERMINAL or not is_in_foreground():
+            with suppress(OSError):  # it has ended
+                process.send_signal(number)
+
+    with handled(_FORWARDED, forward):
+        process = _started(command, environ)
+        for number in early:
+            forward(number, None)
+        with watched:
+            while process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_SECONDS)
+    return process.returncode
 
 
 def _answers() -> bool:

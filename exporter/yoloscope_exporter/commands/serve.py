@@ -14,13 +14,13 @@ import click
 from yoloscope_exporter.config import ReloadableCommand, reread, settings
 from yoloscope_exporter.service import log
 from yoloscope_exporter.service.exporter import reload, running
-from yoloscope_exporter.service.signals import blocked
+from yoloscope_exporter.service.signals import INTERRUPTS, waiting
 
 if TYPE_CHECKING:
     from yoloscope_exporter.config import Config
 
 _log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_RELOAD = getattr(signal, "SIGHUP", None)  # Windows has no such signal
 #: Objects made and not yet dropped that set off a search for garbage. A cycle replaces thousands, none of them garbage;
 #: with Python's 700 each cycle is searched, which took 6 % of the exporter's time.
 GARBAGE_THRESHOLD = 20_000
@@ -37,16 +37,16 @@ def serve(config: Config) -> None:
     """Serve the metrics of this node's hardware and training runs for Prometheus.
 
     Each flag can also be an environment variable (YOLOSCOPE_WEB_LISTEN_ADDRESS) or a key of the YAML file. SIGHUP
-    reloads the configuration; if the new one is invalid the old one stays.
+    reloads the configuration, where the system has that signal; if the new one is invalid the old one stays.
     """
     log.configure(config.log_level, config.log_format)
     context = click.get_current_context()
-    with blocked(_SIGNALS), running(config) as exporter:
+    with waiting(INTERRUPTS) as received, running(config) as exporter:
         gc.collect()
         gc.freeze()  # what is there by now stays: no need to look through it again and again
         gc.set_threshold(GARBAGE_THRESHOLD)
         sys.setswitchinterval(SWITCH_SECONDS)
         _log.info("listening", extra={"fields": {"url": exporter.server.url, "records": str(config.path_records)}})
-        while signal.sigwait(_SIGNALS) == signal.SIGHUP:
+        while received() == _RELOAD:
             reload(exporter, partial(reread, context))
         _log.info("shutting down")

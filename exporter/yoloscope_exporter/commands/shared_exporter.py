@@ -8,8 +8,6 @@ started it, although others use it.) The empty file stays.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
 import socket
 import subprocess
@@ -19,6 +17,9 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from yoloscope_exporter.service.signals import hold
+from yoloscope_exporter.system import APART, EXCLUSIVE, SHARED, ask_to_end, os, take
 
 RUNS, EXPORTER = 0, 1
 END_SECONDS = 2.0  # that an exporter may take to end
@@ -48,7 +49,7 @@ def lock_path(address: str) -> Path:
 def join(lock: int) -> bool:
     """Be one of the runs until `lock` is closed. Waits while an exporter is about to end; False if it does not."""
     deadline = time.monotonic() + 2 * END_SECONDS
-    while not _take(lock, fcntl.LOCK_SH, RUNS):
+    while not take(lock, SHARED, RUNS):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
@@ -57,7 +58,7 @@ def join(lock: int) -> bool:
 
 def is_last(lock: int) -> bool:
     """Whether no other run uses the exporter."""
-    return _take(lock, fcntl.LOCK_EX, RUNS)
+    return take(lock, EXCLUSIVE, RUNS)
 
 
 def start(address: str) -> subprocess.Popen[bytes]:
@@ -67,23 +68,16 @@ def start(address: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        **APART,
     )
-
-
-def _take(lock: int, kind: int, byte: int) -> bool:
-    with suppress(OSError):
-        fcntl.lockf(lock, kind | fcntl.LOCK_NB, 1, byte)
-        return True
-    return False
 
 
 def main(address: str) -> None:
     """The exporter's process."""
     lock = open_lock(address)
-    if not _take(lock, fcntl.LOCK_EX, EXPORTER):
+    if not take(lock, EXCLUSIVE, EXPORTER):
         return  # another run has started one this moment
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # `serve` waits for it
+    hold({signal.SIGTERM})  # `serve` waits for it
     threading.Thread(target=_end_with_the_runs, args=(lock, address), daemon=True).start()
     from yoloscope_exporter.cli import main as command_line  # noqa: PLC0415 - the lock comes first
 
@@ -91,12 +85,12 @@ def main(address: str) -> None:
 
 
 def _end_with_the_runs(lock: int, address: str) -> None:
-    fcntl.lockf(lock, fcntl.LOCK_EX, 1, RUNS)
+    take(lock, EXCLUSIVE, RUNS, wait=True)
     if not _listens(address):
-        os._exit(0)  # it is still starting
-    os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)  # noqa: SLF001 - it is still starting
+    ask_to_end()
     time.sleep(END_SECONDS)
-    os._exit(1)  # it hangs
+    os._exit(1)  # noqa: SLF001 - it hangs
 
 
 def _listens(address: str) -> bool:

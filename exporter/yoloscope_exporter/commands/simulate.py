@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -18,7 +17,7 @@ from starlette.routing import Route
 from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config.types import address, duration
 from yoloscope_exporter.sampling.exposition import Renderer, negotiate
-from yoloscope_exporter.service.signals import blocked
+from yoloscope_exporter.service.signals import present, waiting
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
 from yoloscope_exporter.web.application import routed
 from yoloscope_exporter.web.responses import as_json, exposed, header, text
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.config.types import Address, UnixAddress
     from yoloscope_exporter.sampling.exposition import Exposition
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = present("SIGTERM", "SIGINT", "SIGBREAK")
 _HELP = """Serve or write the metrics of simulated training nodes.
 
 \b
@@ -173,12 +172,12 @@ def _write(plan: Plan, path: Path, *, span: float, step: float, end: float | Non
 
 # --- serving ---------------------------------------------------------------------------------------------------------
 def _serve(plan: Plan, address: Address | UnixAddress, targets: Path | None) -> None:
-    with blocked(_SIGNALS), serving(plan.fleet(time.time()), address) as server:
+    with waiting(_SIGNALS) as received, serving(plan.fleet(time.time()), address) as server:
         groups = target_groups(server.app, server.url.partition("://")[2])
         with _announced(targets, groups) if targets else nullcontext():
             number = f"{plan.nodes} node{'s' * (plan.nodes > 1)}"
             click.echo(f"{number} at {server.url}/node/0/metrics ..., targets at {server.url}/targets", err=True)
-            signal.sigwait(_SIGNALS)
+            received()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from yoloscope_exporter.collectors.stacks.inquiry import AGAIN_SECONDS, Inquiry
 from yoloscope_exporter.collectors.stacks.inquiry import answers as wait_for_answers
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.recordings import postmortem
+from yoloscope_exporter.reports import names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     Exit code: 0 somebody answered, 1 nobody did, 2 no such run or an error.
     """
     base = records or paths.directory()
-    name = run or _newest(base)
+    name = _named(base, run) if run else _newest(base)
     counts: Counter[str] = Counter()
     try:
         inquiry = Inquiry(paths.find_run(base, name), lambda reason: counts.update([reason]))
@@ -58,11 +59,23 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     context.exit(0 if any(answer.dump for answer in answers) else 1)
 
 
+def _named(base: Path, run: str) -> str:
+    """The run of this name, or the only one whose name begins so."""
+    if paths.run_directory(base, run).is_dir():
+        return run
+    known = postmortem.runs(base)
+    found = names.matches(run, known)
+    if len(found) == 1:
+        return found[0]
+    there = names.unknown(run, known) if known else "there is none at all"
+    raise click.ClickException(f"no run {run!r} in {base}; {there}")
+
+
 def _newest(base: Path) -> str:
-    names = postmortem.runs(base)
-    if not names:
+    known = postmortem.runs(base)
+    if not known:
         raise click.ClickException(f"no runs in {base}; name another directory with --records")
-    return names[0]
+    return known[0]
 
 
 def _hints(answers: Sequence[Answer], counts: Counter[str]) -> None:

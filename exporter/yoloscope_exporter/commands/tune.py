@@ -22,6 +22,7 @@ from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import written
 from yoloscope_exporter.service.interpreter import blind_option
 from yoloscope_exporter.service.signals import interruptible
+from yoloscope_exporter.system import KILLS_GROUPS
 from yoloscope_exporter.tuning import search, table
 from yoloscope_exporter.tuning.processes import LeftBehindError
 from yoloscope_exporter.tuning.rounds import Result, tuned
@@ -80,10 +81,12 @@ def tune(  # noqa: PLR0913 - a command's options
     Exit code: 0 a setting was found or the command's own is best, 2 the command cannot be probed, 130 interrupted.
 
     \b
-      yoloscope tune -- yolo detect train data=coco8.yaml model=yolo11n.pt
+      yoloscope tune -- yolo detect train data=coco128.yaml model=yolo11n.pt
       yoloscope tune --run -- python train.py
       yoloscope tune --batch --allow-changes --write-cfg fast.yaml -- yolo train data=coco.yaml model=yolo11m.pt
     """  # noqa: D301 - click reads the backslash
+    if not KILLS_GROUPS:
+        raise click.UsageError("not on Windows yet: a probe could not be ended for certain; use it in WSL2")
     program = _checked(command)
     if write_cfg and not os.access(write_cfg.parent, os.W_OK):
         raise click.UsageError(f"--write-cfg {write_cfg}: {write_cfg.parent} is no directory that can be written to")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from yoloscope_record import paths
+from yoloscope_record.system import DIRECTORY
 
 from yoloscope_exporter import ADDRESS, collectors, yaml_files
 from yoloscope_exporter.config.types import (
@@ -138,7 +139,7 @@ SETTINGS = (
         "path.records",
         click.Path(path_type=Path),
         None,
-        "Directory of the runs' records.  [default: /dev/shm/yoloscope]",
+        f"Directory of the runs' records.  [default: {DIRECTORY}]",
         variable="YOLOSCOPE_DIR",
         fixed=True,
     ),

@@ -29,7 +29,9 @@ def write(root: Path, *, train: int, val: int) -> Iterator[int]:
     for done, (part, index) in enumerate(parts, start=1):
         _write_one(root, f"{part}/{index:03}", background.copy(), random.uniform(0, 1 - SQUARE, 2))
         yield done
-    (root / "data.yaml").write_text(f"path: {root}\ntrain: images/train\nval: images/val\nnames:\n  0: square\n")
+    (root / "data.yaml").write_text(
+        f"path: {root}\ntrain: images/train\nval: images/val\nnames:\n  0: square\n", encoding="utf-8"
+    )
 
 
 def _write_one(root: Path, name: str, photo: Any, corner: Any) -> None:  # noqa: ANN401 - arrays

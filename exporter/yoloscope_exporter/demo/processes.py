@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import time
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter.client.fetch import opener
+from yoloscope_exporter.system import APART, end_group, os, reuse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,14 +27,13 @@ def child(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> 
     """Start `command`, its output in `log`; the whole process group is gone when the block is left."""
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own commands
-            command, stdout=output, stderr=output, env={**os.environ, **environment}, start_new_session=True
+            command, stdout=output, stderr=output, env={**os.environ, **environment}, **APART
         )
     try:
         yield process
     finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+        for kill in (False, True):
+            end_group(process, kill=kill)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(5)
 
@@ -44,7 +42,7 @@ def free_port(wanted: int) -> int:
     """`wanted` if it is free on the loopback interface, else any port that is."""
     for port in (wanted, 0):
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reuse_address(probe)
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return int(probe.getsockname()[1])
@@ -67,4 +65,4 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> N
 
 def tail(log: Path) -> str:
     """The last lines of a child's output."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])

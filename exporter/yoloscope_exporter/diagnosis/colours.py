@@ -63,3 +63,7 @@ STATES: Final[Mapping[str, str]] = MappingProxyType(
         "killed": SEVERITIES[CRITICAL],
     }
 )
+
+#: Of heatmaps, by the name that Grafana and plotly know: the brighter the more, for colour-blind readers as for others
+#: (Nunez, Anderton and Renslow 2018).
+HEAT: Final = "Cividis"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.diagnosis.follow_up import FollowUp
     from yoloscope_exporter.diagnosis.rules import Rule
+    from yoloscope_exporter.diagnosis.slow_files import SlowFile
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: Seconds of the sliding window, and of the history that slopes are read from.
@@ -71,6 +72,7 @@ class Diagnosis:
         followed: advice to earlier runs that this one followed, with what it delivered.
         whole_run: of a running exporter, what it has found since it first saw the rank.
         joules: what each of the rank's GPUs drew meanwhile.
+        slow_files: those that took its loader workers longest, the slowest first.
     """
 
     run: str
@@ -84,6 +86,7 @@ class Diagnosis:
     followed: tuple[FollowUp, ...] = ()
     whole_run: tuple[Verdict, ...] = ()
     joules: Mapping[str, float] = field(default_factory=dict)
+    slow_files: tuple[SlowFile, ...] = ()
 
 
 def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[str, bool]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import causes, signals
+from yoloscope_exporter.diagnosis import causes, signals, slow_files
 from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
@@ -164,7 +164,8 @@ class Live:
         for diagnosis in told:
             self._whole.note(diagnosis, since)
         self._whole.keep({(diagnosis.run, diagnosis.rank) for diagnosis in told})
-        self.diagnoses = tuple(map(self._whole.applied, told))
+        files = ((one, slow_files.of([short], one.run, one.rank) if one.run else ()) for one in told)
+        self.diagnoses = tuple(self._whole.applied(replace(one, slow_files=slowest)) for one, slowest in files)
         self._say(now)
         self._charge(since, [*everybody, alone])
         self._judged = now

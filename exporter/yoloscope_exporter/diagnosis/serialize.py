@@ -6,7 +6,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import rules, slow_files
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
 from yoloscope_exporter.diagnosis.follow_up import FollowUp
@@ -35,6 +35,7 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         "images_per_second": diagnosis.images_per_second,
         "followed": [_follow_up(one) for one in diagnosis.followed],
         "abstained": {name: list(gone) for name, gone in diagnosis.abstained.items()},
+        "slow_files": slow_files.to_json(diagnosis.slow_files),
     }
     if with_signals:
         content["signals"] = {name: value for name, value in diagnosis.signals.numbers.items() if isfinite(value)}
@@ -106,6 +107,7 @@ def _parse_rank(item: Mapping[str, Any]) -> Diagnosis:
         tuple(map(_parse_follow_up, item.get("followed", ()))),
         _parse_verdicts(item.get("whole_run", ())),
         item.get("joules", {}),
+        slow_files.from_json(item.get("slow_files", ())),
     )
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import causes, rules, signals, units
+from yoloscope_exporter.diagnosis import causes, rules, signals, slow_files, units
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -208,9 +208,9 @@ def _summary(
         if not counts(name, share):
             continue
         s = history.seen[name] if rule.event else _over_span(history, name, nodes, limits, faults)
-        whole = tuple((start, end) for start, end in spans)
+        held = tuple((start, end) for start, end in spans)
         found.append(
-            replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=whole)
+            replace(describe(rule, s, limits, faults), share=None if rule.event else min(share, 1.0), spans=held)
         )
     if any(rules.BY_NAME[verdict.name].severity in (rules.WARNING, rules.CRITICAL) for verdict in found):
         found = [verdict for verdict in found if verdict.name != "insufficient_data"]  # enough was known for that
@@ -222,7 +222,11 @@ def _summary(
     }
     cluster = nodes[0][0].cluster
     speed = median(history.speeds) if history.speeds else None
-    return Diagnosis(last.run, last.rank, last.state, worst_first(found), abstained, last, cluster, speed)
+    whole = [Window(store, store.first, store.last, own) for store, own in nodes]
+    files = slow_files.of(whole, last.run, last.rank) if last.run else ()
+    return Diagnosis(
+        last.run, last.rank, last.state, worst_first(found), abstained, last, cluster, speed, slow_files=files
+    )
 
 
 def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Signals:

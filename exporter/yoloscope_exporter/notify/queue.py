@@ -6,17 +6,16 @@ or not at all. Names sort by time. The content is what people read; addresses an
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import json
 import logging
-import os
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.notify.messages import from_json, to_json
+from yoloscope_exporter.system import claim, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -115,7 +114,7 @@ def _clear_up(folder: Path) -> None:
 
 def _locked(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        claim(descriptor)
     except BlockingIOError:
         return False
     return True

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from yoloscope_exporter import pip_install
 from yoloscope_exporter.notify.messages import cut, fitted, headed
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def addressed(urls: Sequence[str], option: str) -> list[Service]:
         click.UsageError: Apprise is not installed, or one is no address; `option` is where it was given.
     """
     if urls and importlib.util.find_spec("apprise") is None:
-        raise click.UsageError(f"{option} needs Apprise: pip install 'yoloscope[notify]'")
+        raise click.UsageError(f"{option} needs Apprise: {pip_install('notify')}")
     try:
         return list({service.key: service for service in map(Service, urls)}.values())
     except AddressError as error:

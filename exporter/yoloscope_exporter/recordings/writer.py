@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -12,11 +11,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.recordings.compression import lines, plain, unpacked
 from yoloscope_exporter.recordings.timestamps import stamped
 from yoloscope_exporter.sampling.exposition import Form, Renderer
-
-try:
-    import fcntl
-except ImportError:  # Windows: a second writer is not noticed there
-    fcntl = None  # type: ignore[assignment]
+from yoloscope_exporter.system import claim, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -124,7 +119,7 @@ class Writer:
 
 def _opened(path: Path) -> BinaryIO:
     """The file for reading and writing, made where it is not there, for this process alone."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK
     file = open(os.open(path, flags, 0o666), "r+b", buffering=0)  # noqa: PTH123, SIM115 - closed by the writer
     try:
         _claim(file)
@@ -137,10 +132,8 @@ def _opened(path: Path) -> BinaryIO:
 def _claim(file: BinaryIO) -> None:
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         raise ValueError("it is not a regular file")
-    if not fcntl:
-        return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        claim(file.fileno())
     except BlockingIOError as error:
         raise ValueError("another process is recording to it") from error
     except OSError:  # a file system without locks

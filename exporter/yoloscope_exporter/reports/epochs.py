@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nextafter
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
@@ -35,29 +36,67 @@ class Epoch(NamedTuple):
     score: float | None
 
 
+class Span(NamedTuple):
+    """When an epoch was seen.
+
+    Attributes:
+        ranks: from its first moment to the next epoch's, in which its last counts are.
+        alone: the same without that moment: what is held then is the next one's.
+    """
+
+    number: int
+    ranks: tuple[RankWindow, ...]
+    alone: tuple[RankWindow, ...]
+
+
 def epochs(ranks: Sequence[RankWindow]) -> tuple[Epoch, ...]:
     """The epochs that the first rank went through, in order."""
+    return tuple(map(_epoch, spans(ranks)))
+
+
+def spans(ranks: Sequence[RankWindow]) -> tuple[Span, ...]:
+    """When the first rank went through its epochs, in order."""
     one = ranks[0]
     points = one.window.points(catalog.TRAIN_EPOCH, *one.key)
     begins = [point for i, point in enumerate(points) if i == 0 or point[1] != points[i - 1][1]]
-    if not begins:
-        return ()  # it came no further than its set-up
-    ends = [time for time, _ in begins[1:]] + [one.window.end]
-    return tuple(_epoch(ranks, int(n), begin, end) for (begin, n), end in zip(begins, ends, strict=True) if end > begin)
+    ends = [time for time, _ in begins[1:]]
+    bounds = zip(
+        begins, [*ends, one.window.end], [*(nextafter(end, 0.0) for end in ends), one.window.end], strict=False
+    )
+    return tuple(
+        Span(int(number), _within(ranks, begin, end), _within(ranks, begin, last))
+        for (begin, number), end, last in bounds
+        if end > begin
+    )  # none of a run that came no further than its set-up
 
 
-def _epoch(ranks: Sequence[RankWindow], number: int, begin: float, end: float) -> Epoch:
-    inside = [RankWindow(Window(one.window.store, begin, end, one.window.period), one.run, one.rank) for one in ranks]
-    first = inside[0]
-    allocated = [one.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *one.key, "allocated") for one in inside]
-    used = [max(value for _, value in points) for one in inside if (points := resident(one))]
+def _within(ranks: Sequence[RankWindow], begin: float, end: float) -> tuple[RankWindow, ...]:
+    return tuple(
+        RankWindow(Window(one.window.store, begin, end, one.window.period), one.run, one.rank) for one in ranks
+    )
+
+
+def allocated_peak(span: Span) -> float | None:
+    """Peak of the allocated device memory in bytes, of the rank with most."""
+    allocated = [one.window.maximum(catalog.TRAIN_CUDA_MEMORY_BYTES, *one.key, "allocated") for one in span.alone]
+    return max((value for value in allocated if value is not None), default=None)
+
+
+def resident_peak(span: Span) -> float | None:
+    """Peaks of the memory of each rank's processes in bytes, together."""
+    used = [max(value for _, value in points) for one in span.alone if (points := resident(one))]
+    return sum(used) if used else None
+
+
+def _epoch(span: Span) -> Epoch:
+    first = span.ranks[0]
     reached = scores(first.window, *first.key)
     return Epoch(
-        number,
-        end - begin,
-        images=measured(inside, training.IMAGES),
-        wait=measured(inside, training.DATA_WAIT),
-        cuda=max((value for value in allocated if value is not None), default=None),
-        resident=sum(used) if used else None,
+        span.number,
+        first.window.seconds,
+        images=measured(span.ranks, training.IMAGES),
+        wait=measured(span.ranks, training.DATA_WAIT),
+        cuda=allocated_peak(span),
+        resident=resident_peak(span),
         score=reached[-1][1] if reached else None,
     )

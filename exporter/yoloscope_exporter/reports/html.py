@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from yoloscope_exporter.diagnosis import colours, units
+from yoloscope_exporter.diagnosis import colours, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.reports import charts
 from yoloscope_exporter.reports.comparison import PAIR, about
@@ -68,6 +68,7 @@ def _template() -> Template:
     environment.filters |= {
         "duration": units.duration,
         "effect": effect_in_words,
+        "file_row": slow_files.row,
         "gib": units.gib,
         "milliseconds": units.milliseconds,
         "percent": units.percent,
@@ -78,6 +79,7 @@ def _template() -> Template:
         "severities": colours.SEVERITIES,
         "charts": charts,
         "facts": _facts,
+        "file_heads": slow_files.HEADS,
         "figures": _figures,
         "curves": _curves,
         "timeline": _timeline,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules, units
+from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
@@ -34,7 +34,8 @@ def summary_markdown(summary: Summary) -> str:
     parts += [
         f"| {phase} | {units.duration(seconds)} | {seconds / total:.1%} |" for phase, seconds in summary.budget.items()
     ]
-    parts += _epoch_lines(summary) + _worker_lines(summary) + _verdict_lines(summary)
+    parts += _epoch_lines(summary) + _worker_lines(summary) + _file_lines(summary)
+    parts += _verdict_lines(summary)
     parts += ["", *(f"- {note}" for note in summary.notes)] if summary.notes else []
     return "\n".join(parts) + "\n"
 
@@ -77,6 +78,12 @@ def _worker_lines(summary: Summary) -> list[str]:
         computing = _or_dash(w.computing, units.percent)
         lines.append(f"| {w.rank} | {w.name} | {w.batches:.0f} | {units.milliseconds(w.seconds)} | {computing} |")
     return lines
+
+
+def _file_lines(summary: Summary) -> list[str]:
+    if not summary.slow_files:
+        return []
+    return ["", "## Slowest files", "", *slow_files.table(summary.slow_files), "", f"{slow_files.TRANSFORMS}."]
 
 
 def _verdict_lines(summary: Summary) -> list[str]:

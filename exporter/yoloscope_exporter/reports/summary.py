@@ -8,8 +8,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis import slow_files
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.measures.series import merged, quantile
+from yoloscope_exporter.reports import names
 from yoloscope_exporter.reports.curves import Curve, curves
 from yoloscope_exporter.reports.epochs import Epoch, epochs
 from yoloscope_exporter.reports.figures import Figure, figures
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yoloscope_exporter.diagnosis.engine import Verdict
+    from yoloscope_exporter.diagnosis.slow_files import SlowFile
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
     from yoloscope_exporter.measures.series import Store
 
@@ -47,6 +50,7 @@ class Summary:
         states: (from, to, state) in order.
         workers: slowest first.
         latency: of preparing a batch, over all workers: quantile -> seconds.
+        slow_files: those that took the loader workers longest, the slowest first.
     """
 
     run: str
@@ -63,6 +67,7 @@ class Summary:
     states: tuple[tuple[float, float, str], ...]
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     notes: tuple[str, ...] = ()
+    slow_files: tuple[SlowFile, ...] = ()
 
 
 class UnknownRunError(Exception):
@@ -70,7 +75,7 @@ class UnknownRunError(Exception):
 
     def __init__(self, run: str, known: Sequence[str]) -> None:
         """Keep the names for the message."""
-        there = f"there are {', '.join(known)}" if known else "there is no run at all"
+        there = names.unknown(run, known) if known else "there is no run at all"
         super().__init__(f"no run {run!r} here; {there}")
         self.known = tuple(known)
 
@@ -117,6 +122,7 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
         states=_states(ranks[0]),
         verdicts=tuple((diagnosis.rank, verdict) for diagnosis in own for verdict in diagnosis.verdicts),
         notes=course.notes,
+        slow_files=slow_files.of([one.window for one in ranks], run),
     )
 
 

@@ -621,6 +621,8 @@ def _loader(moment: Moment, rank: int) -> Iterator[_Part]:
         file = f"/data/images/train/{rank:02d}{number:04d}.jpg"
         yield catalog.TRAIN_SLOW_FILE_SECONDS, (file,), 0.09 - 0.01 * number
         yield catalog.TRAIN_SLOW_FILE_BYTES, (file,), IMAGE_BYTES * (6 - number)
+        yield catalog.TRAIN_SLOW_FILE_CPU_SECONDS, (file,), 0.04 - 0.004 * number
+        yield catalog.TRAIN_SLOW_FILE_INFO, (file, "1920", "1080", "JPEG", "nfs4", ""), 1.0
 
 
 def _cuda(moment: Moment, rank: int) -> Iterator[_Part]:

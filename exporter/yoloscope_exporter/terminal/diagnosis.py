@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules, units
+from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.units import when
 
@@ -81,6 +81,9 @@ def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
         lines += ["", f"  no verdict: {why_unknown(diagnosis)}"]
     if diagnosis.followed:
         lines += ["", "  promised and delivered:", *(f"    {one}" for one in diagnosis.followed)]
+    if verbose and diagnosis.slow_files:
+        lines += ["", f"  slowest files, to read and decode ({slow_files.TRANSFORMS}):"]
+        lines += [f"    {file}" for file in diagnosis.slow_files]
     if verbose and diagnosis.abstained:
         lines += ["", "  not evaluated (missing signals):"]
         lines += [f"    {name:<20} {', '.join(gone)}" for name, gone in diagnosis.abstained.items()]
@@ -117,14 +120,16 @@ def _when(verdict: Verdict, most: int = 4) -> str:
     return ", ".join(spans[:most]) + more + (" UTC" if spans else "") + after
 
 
-def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = ()) -> str:
-    """For a ticket or a wiki: one table per rank."""
+def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, verbose: bool = False) -> str:
+    """For a ticket or a wiki: one table per rank, another one of its slowest files."""
     parts = ["# Diagnosis\n"]
     for diagnosis in diagnoses:
         parts.append(f"## {heading(diagnosis)}\n")
         parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else f"No verdict: {why_unknown(diagnosis)}.\n")
         if diagnosis.followed:
             parts.append("\n".join(["Promised and delivered:\n", *(f"- {one}" for one in diagnosis.followed)]) + "\n")
+        if verbose and diagnosis.slow_files:
+            parts.append("\n".join(["Slowest files:\n", *slow_files.table(diagnosis.slow_files)]) + "\n")
     parts += [f"- {note}" for note in notes]
     return "\n".join(parts) + "\n"
 

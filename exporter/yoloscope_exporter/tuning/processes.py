@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from yoloscope_exporter.service.signals import deferred
+from yoloscope_exporter.service.signals import deferred, present
+from yoloscope_exporter.system import APART, end_group, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,9 @@ FORWARDERS = frozenset({"srun", "mpirun", "mpiexec", "mpiexec.hydra", "orterun",
 GRACE = 2.0
 #: Seconds after which a process that SIGKILL has not ended is given up: it waits in the kernel, for a dead file server.
 PATIENCE = 10.0
+
+
+(_KILL,) = present("SIGKILL") or (signal.SIGTERM,)  # which ends a process at once on Windows
 
 
 class LeftBehindError(Exception):
@@ -53,7 +56,7 @@ def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> It
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,
+                **APART,
             )
         yield process
     finally:
@@ -67,8 +70,7 @@ def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> It
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Those that have dropped their environment, too."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    end_group(process, kill=True)
     try:
         process.wait(GRACE)
     except subprocess.TimeoutExpired as error:
@@ -91,7 +93,7 @@ def end(mark: str) -> None:
         for pid in found:
             forwards = _is_forwarder(pid)
             if passed > GRACE or not (forwards or _is_tracker(pid)):
-                _send(pid, signal.SIGKILL)
+                _send(pid, _KILL)
             elif forwards and pid not in asked:
                 _send(pid, signal.SIGTERM)
                 asked.add(pid)
@@ -111,15 +113,18 @@ def _is_tracker(pid: int) -> bool:
 
 def _is_forwarder(pid: int) -> bool:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n") in FORWARDERS
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").rstrip("\n") in FORWARDERS
     return False
 
 
 def living(mark: str) -> list[int]:
     """Processes of this user that have the mark in their environment; what has ended has none."""
-    wanted, found = f"{MARK}={mark}".encode(), []
-    for pid in psutil.pids():
-        with suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                found.append(pid)
-    return found
+    return [pid for pid in psutil.pids() if _is_marked(pid, mark)]
+
+
+def _is_marked(pid: int, mark: str) -> bool:
+    with suppress(OSError, psutil.Error):
+        if psutil.LINUX:
+            return f"{MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return psutil.Process(pid).environ().get(MARK) == mark
+    return False

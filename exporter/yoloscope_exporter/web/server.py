@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from yoloscope_exporter.config.types import UnixAddress
+from yoloscope_exporter.system import descriptor_limit, reuse_address, run
 from yoloscope_exporter.web.authentication import Authentication, logged
 from yoloscope_exporter.web.protocol import RECEIVE_SECONDS, Connection, Connections, Headers, State, without_doubles
 
@@ -98,7 +99,7 @@ class Server:
 
     def _run(self, started: threading.Event) -> None:
         try:
-            asyncio.run(self._serve(started))
+            run(self._serve(started))
         finally:
             started.set()  # or who waits for the start of what has failed would wait forever
 
@@ -194,12 +195,8 @@ def _after_handshake(connection: Connection, accepted: socket.socket, task: asyn
 
 def max_connections() -> int:
     """How many connections there may be: half of the descriptors are for the records, /proc and /sys."""
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return MAX_CONNECTIONS
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(1, min(MAX_CONNECTIONS, soft // 2))
+    limit = descriptor_limit()
+    return MAX_CONNECTIONS if limit is None else max(1, min(MAX_CONNECTIONS, limit // 2))
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------
@@ -218,7 +215,7 @@ def bound(address: Address | UnixAddress) -> socket.socket:
         family = socket.AF_INET6 if every or ":" in address.host else socket.AF_INET
         # asyncio switches Nagle's algorithm off only where the protocol is named
         made = stack.enter_context(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reuse_address(made)
         if every:  # IPv4 too, whatever the system's default
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         made.bind(address)
@@ -228,6 +225,8 @@ def bound(address: Address | UnixAddress) -> socket.socket:
 
 def _bound_unix(path: Path) -> socket.socket:
     """A socket in the file system; one that a dead server left there is replaced."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(errno.EAFNOSUPPORT, "this system has no sockets in the file system")
     with ExitStack() as stack:
         made = stack.enter_context(socket.socket(socket.AF_UNIX))
         if _is_abandoned(path):

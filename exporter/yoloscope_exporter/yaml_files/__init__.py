@@ -6,12 +6,13 @@ types would only get in the way: a date that does not exist, a number of ten tho
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -164,3 +164,13 @@ def test_a_record_directory_that_is_not_safe(tmp_path: Path) -> None:
         (node.records / "yoloscope-61002").mkdir()
         assert "it has another user's name, and is not that user's" in check(node).output
     assert check(node).exit_code == 0
+
+
+def test_wsl2_says_what_is_different(tmp_path: Path) -> None:
+    """On its kernel, and on no other."""
+    node = world.build(tmp_path)
+    assert "WSL2" not in check(node).output
+    kernel = node.procfs / "sys/kernel"
+    kernel.mkdir(parents=True, exist_ok=True)
+    (kernel / "osrelease").write_text("5.15.167.4-microsoft-standard-WSL2\n")
+    assert re.match(r"note  WSL2 .*processes.*GiB of memory.*/mnt is slow.*docs/wsl2\.md", line(check(node), "WSL2"))

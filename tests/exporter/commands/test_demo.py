@@ -39,7 +39,7 @@ def words(process: psutil.Process) -> str:
 @pytest.mark.timeout(400)
 def test_demo(tmp_path: Path) -> None:
     """It ends with tables of the first and the last training, both of which learned, and of promises, and a report."""
-    pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
+    pytest.importorskip("ultralytics", reason="needs the extra train: make test installs it")
     done = subprocess.run(YOLOSCOPE, cwd=tmp_path, capture_output=True, text=True, timeout=380, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "train  epoch 1/2" in done.stdout
@@ -62,7 +62,7 @@ def test_demo(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C in the middle of a training leaves no process behind, and no traceback."""
-    pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
+    pytest.importorskip("ultralytics", reason="needs the extra train: make test installs it")
     demo = subprocess.Popen(YOLOSCOPE, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while len(below(tmp_path)) < 2 and time.monotonic() < deadline:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
+from yoloscope_exporter import pip_install
 from yoloscope_exporter.cli import main
 
 from tests import training
@@ -67,7 +68,7 @@ def test_without_apprise(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is named."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     result = CliRunner().invoke(main, ["notify", "--to", "ntfy://topic"])
-    assert "--to needs Apprise: pip install 'yoloscope[notify]'" in result.output
+    assert f"--to needs Apprise: {pip_install('notify')}" in result.output
 
 
 def test_an_address_in_use(service: Service, tmp_path: Path) -> None:

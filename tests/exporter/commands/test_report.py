@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
+from yoloscope_exporter import catalog
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands import report
 from yoloscope_exporter.recordings.writer import Writer
+from yoloscope_record.file_format import Identity
+from yoloscope_record.paths import run_directory
+from yoloscope_record.writer import Writer as RecordWriter
 
 from tests.recordings.federated import federated
 from tests.recordings.model import Plan, moments
@@ -152,6 +156,46 @@ def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
     assert "no such cluster; known clusters: east, west" in run("--recording", both, "exp", "--cluster", "n").output
 
 
+def test_the_beginning_of_a_name_is_enough(folder: Path) -> None:
+    """Of a run in a recording."""
+    whole, part = (run("--recording", folder / "both.om", name) for name in ("starved", "star"))
+    assert whole.exit_code == part.exit_code == 0
+    assert part.output == whole.output
+
+
+def leave_a_record(base: Path, name: str, start: float = 1_790_000_000.0) -> None:
+    """Of a run that had begun and was killed."""
+    identity = Identity(name)
+    writer = RecordWriter(run_directory(base, name) / identity.filename, identity)
+    slot = writer.slot(catalog.TRAIN_START_TIMESTAMP_SECONDS, name, "0")
+    writer.begin()
+    writer.set_state("train")
+    writer.append((1_790_000_001.0, 0.1, 0.2, 3e9, 4e9, 1, 0, 1))
+    writer.values[slot] = start
+    writer.end(1_790_000_001.0)
+    writer.close()
+
+
+def test_the_beginning_of_a_name_finds_its_record(tmp_path: Path) -> None:
+    """With the project or without; of two runs with this beginning both are named."""
+    base = tmp_path / "records"
+    names = ("train/yolo11m-20261127-101625", "train/night-20261127-111625", "train/night-20261127-121625")
+    for place, name in enumerate(names):
+        leave_a_record(base, name, 1_790_000_000.0 + place)
+    for wanted in ("train/yolo11m", "yolo11m", "train/yolo11m-20261127-101625"):
+        found = run("--records", base, "--black-box", wanted)
+        assert found.exit_code == 0, found.output
+        assert found.output.startswith("train/yolo11m-20261127-101625: ")
+    several = run("--records", base, "--black-box", "train/night")
+    assert several.exit_code == 2
+    assert all(name in several.output for name in ("train/night-20261127-111625", "train/night-20261127-121625"))
+    assert "write more of the name" in several.output
+    newest = run("--records", base)
+    assert newest.output.startswith(f"# {names[-1]}\n"), newest.output
+    wrong = run("--records", base, "train/yolo12m")
+    assert "did you mean train/yolo11m-20261127-101625?" in wrong.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -167,7 +211,8 @@ def test_a_run_in_two_clusters_is_two_runs(tmp_path: Path) -> None:
         (("nobody",), "no run 'nobody' on this machine"),
         (("night.om.gz",), "night.om.gz: no such file"),
         (("{folder}/both.om",), "holds 2 runs; choose with --recording"),
-        (("--recording", "{folder}/both.om", "x"), "there are starved, mended"),
+        (("--recording", "{folder}/both.om", "x"), "known runs: starved, mended"),
+        (("--recording", "{folder}/both.om", "stawed"), "did you mean starved? known runs: starved, mended"),
         (("--black-box", "a", "b"), "name one run"),
         (("{folder}/starved.om", "--html", "{folder}/no/x.html"), "No such file"),
         (("--prometheus", "http://127.0.0.1:1", "x"), "does not answer"),

@@ -186,7 +186,7 @@ def test_unknown_command_is_one_line() -> None:
     """As is a command that does not exist."""
     result = CliRunner().invoke(cli.main, ["surve"])
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert "No such command 'surve'" in result.stderr
+    assert "no such command 'surve'; did you mean serve?" in result.stderr
 
 
 def test_help_lists_every_command() -> None:

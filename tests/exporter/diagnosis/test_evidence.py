@@ -48,6 +48,7 @@ def told(numbers: dict[str, float], names: dict[str, str] | None = None, **facts
         ({"io_delay_share": 0.6, "io_pressure": 0.0}, "workers wait for block I/O 60% of their time"),
         ({"major_faults": 400.0}, "400 pages fetched from storage for each batch"),
         ({"network_file_systems": 1.0, "worker_read_rate": 5e6}, "workers read 4.77 MiB/s"),
+        ({"slow_files_on_network": 5.0}, "the 5 slowest files lie on a network file system"),
     ],
 )
 def test_storage_is_named_on_evidence_of_its_own(evidence: dict[str, float], said: str) -> None:

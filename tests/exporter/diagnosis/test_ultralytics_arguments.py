@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
+pytest.importorskip("ultralytics", reason="needs the extra train: make test installs it")
 
 from ultralytics.cfg import get_cfg
 from ultralytics.data import base, build

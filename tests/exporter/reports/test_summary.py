@@ -44,6 +44,16 @@ def test_epochs_and_workers(before: Summary) -> None:
     assert before.latency[0.5] <= before.latency[0.95]
 
 
+def test_what_an_epoch_held_is_not_what_the_next_one_takes() -> None:
+    """Memory that grows with each epoch's first batch counts to that epoch alone."""
+    plan = Plan(epochs=3, batches=60, resident=lambda at: at.epoch * GIB, allocated=lambda at: at.epoch * GIB)
+    epochs = summarize([play(plan, every=2.0)], plan.run).epochs
+    first = epochs[0].resident
+    assert first is not None
+    assert [(epoch.resident or 0.0) - first for epoch in epochs] == pytest.approx([0.0, GIB, 2 * GIB])
+    assert [epoch.cuda for epoch in epochs] == [GIB, 2 * GIB, 3 * GIB]
+
+
 def test_states_make_a_timeline(before: Summary) -> None:
     """Set-up, then training and validation in turns."""
     states = [state for _, _, state in before.states]
@@ -89,5 +99,5 @@ def test_memory_of_an_epoch_is_that_of_all_ranks() -> None:
 
 def test_unknown_runs_are_named() -> None:
     """The error lists what there is."""
-    with pytest.raises(UnknownRunError, match="no run 'x' here; there are train/yolo11m"):
+    with pytest.raises(UnknownRunError, match="no run 'x' here; known runs: train/yolo11m"):
         summarize([play(Plan(epochs=1, batches=10))], "x")

@@ -51,6 +51,26 @@ def test_time_and_slowest(tmp_path: Path) -> None:
     assert [(file.seconds, file.size) for file in seen.longest] == [(6, 6), (5, 1), (4, 3), (3, 4), (2, 2)]
 
 
+def test_what_of_it_was_computing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU time of the thread meanwhile, never more than the time itself; and the size of the original."""
+    computed = [7.0]
+    monkeypatch.setattr(decoding, "thread_time", lambda: computed[0])
+
+    class Pictures(Images):
+        def load_image(self, i: int, *, rect_mode: bool = True) -> Any:
+            CLOCK[0] += self.seconds[i]
+            computed[0] += 1.5
+            return "image", (480, 640), (240, 320)
+
+    images = Pictures(tmp_path, [2.0, 1.0])
+    seen = decoding.tap(images)
+    images.load_image(0)
+    images.load_image(1)
+    assert seen is not None
+    assert [(file.seconds, file.computing) for file in seen.longest] == [(2.0, 1.5), (1.0, 1.0)]
+    assert {(file.width, file.height, file.form) for file in seen.longest} == {(640, 480, "JPG")}
+
+
 def test_class_and_other_data_sets_stay_as_they_are(tmp_path: Path) -> None:
     """Only this instance is tapped."""
     before = Images.load_image
@@ -180,7 +200,7 @@ def test_not_seen_is_absent(images: Any) -> None:
 def test_earlier_worker_counts() -> None:
     """What the worker before had seen stays in the list, as far as it is still among the slowest."""
     seen = decoding.Decoding()
-    seen.remember(3.0, "/a")
+    seen.remember(3.0, "/a", 0.0, None)
     seen.merge([SlowFile(float(number), 1, f"/{number}") for number in range(5)] + [SlowFile(1.5, 1, "/a")])
     assert [file.path for file in seen.longest] == ["/4", "/a", "/3", "/2", "/1"]
     assert len(seen.longest) == SLOW_FILES

@@ -90,7 +90,7 @@ class Images:
 @pytest.mark.parametrize("method", ["fork", "forkserver", *(["spawn"] if os.environ.get("YOLOSCOPE_MATRIX") else [])])
 def test_start_methods(tmp_path: Path, method: str) -> None:
     """Both workers record every training batch, new ones go on counting, validation is not counted."""
-    pytest.importorskip("torch", reason="needs the extra train: pip install 'yoloscope[train]'")
+    pytest.importorskip("torch", reason="needs the extra train: make test installs it")
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
     environ = dict(os.environ) | {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from yoloscope_record import paths
-from yoloscope_record.file_format import MAX_LABEL_LENGTH, Identity
+from yoloscope_record.file_format import MAX_LABEL_LENGTH, Identity, slug
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
@@ -29,3 +30,18 @@ def test_any_text_is_made_readable(tmp_path: Path, run: str, fact: str) -> None:
     assert found.identity.filename == path.name
     assert paths.run_directory(path.parent.parent, found.identity.run) == path.parent
     assert len(found.facts["data"]) <= MAX_LABEL_LENGTH
+
+
+@pytest.mark.parametrize("run", ["con", "NUL", "aux.rec", "COM1", "lpt9.txt"])
+def test_devices_of_windows_are_no_names(run: str) -> None:
+    """A folder of that name cannot be made there; names that only begin like one can."""
+    assert slug(run) != run
+    assert slug(run).startswith(run)
+    assert slug(f"{run[:3]}x") == f"{run[:3]}x"
+
+
+@pytest.mark.parametrize("run", ["C:\\runs\\train", 'a<b>c:d"e|f?g*h', "train/x", "训练", "train.", " train "])
+def test_names_of_folders_are_allowed_everywhere(run: str) -> None:
+    """What Windows forbids in names is in none, whatever the run is called."""
+    assert not set('<>:"/\\|?*') & set(slug(run))
+    assert slug(run) == slug(run).strip(". ")

@@ -42,13 +42,17 @@ def test_strange_pids(text: str, expected: set[int]) -> None:
 
 def test_slow_files() -> None:
     """Told and read again; a path with spaces and Chinese stays what it is."""
-    files = [SlowFile(1.25, 4096, "/data/夜 班/a.jpg"), SlowFile(0.5, None, "/b")]
+    files = [
+        SlowFile(1.25, 4096, "/data/夜 班/a.jpg", 0.5, 12000, 9000, "JPEG", "nfs4", repaired=True),
+        SlowFile(0.5, None, "/b"),
+        SlowFile(0.25, 7, "/c.npy", 0.125, form="NPY", filesystem="fuse.s3fs"),
+    ]
     assert slow_files(slow_file_facts(files)) == files
 
 
 def test_long_path_loses_its_beginning() -> None:
     """The end tells files apart; the fact still fits into a label."""
-    (fact,) = slow_file_facts([SlowFile(0.123456789, 123456789, "/" + "x" * 500 + "/0001.jpg")]).values()
+    fact, _ = slow_file_facts([SlowFile(0.123456789, 123456789, "/" + "x" * 500 + "/0001.jpg")]).values()
     assert len(fact) == MAX_LABEL_LENGTH
     (file,) = slow_files({"slow_file_1": clean(fact)})
     assert file.path.startswith("…xxx")
@@ -60,6 +64,14 @@ def test_long_path_loses_its_beginning() -> None:
 def test_strange_slow_files(fact: str) -> None:
     """What cannot have been told is left out."""
     assert slow_files({"slow_file_1": fact, "slow_file_9": "1 2 /never"}) == []
+
+
+@pytest.mark.parametrize(
+    "about", ["", "1", "? 1x JPEG ext4 ?", "1 2x3 a b c", "- 2x3 JPEG ext4 ? more", "1 2x3 J PG e ?"]
+)
+def test_what_older_or_broken_hooks_tell_of_a_file(about: str) -> None:
+    """The file is known all the same."""
+    assert slow_files({"slow_file_1": "1 2 /x", "slow_file_1_about": about}) == [SlowFile(1.0, 2, "/x")]
 
 
 def test_infinite_is_read_as_it_stands() -> None:

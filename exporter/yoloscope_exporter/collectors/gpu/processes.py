@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import pynvml as nvml
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors.gpu.device_cycle import MOST_BYTES, PERCENT
+from yoloscope_exporter.system import user_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,10 +48,7 @@ class Known:
             uid = (self.procfs / str(pid)).stat().st_uid
         except OSError:
             return ""
-        try:
-            return pwd.getpwuid(uid).pw_name
-        except KeyError:
-            return str(uid)
+        return user_name(uid) or str(uid)
 
     def _command(self, pid: int) -> str:
         """The name only: arguments may hold secrets, and would make a new series each time."""

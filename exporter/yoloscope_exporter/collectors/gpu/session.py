@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from _ctypes import dlclose
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import pynvml as nvml
 from yoloscope_exporter.collectors.gpu.gpm import Gpm, gpm_of
 from yoloscope_exporter.collectors.gpu.probe import DeviceLost, DriverGone, Probe, said
 from yoloscope_exporter.collectors.gpu.xid import XidWatch
+from yoloscope_exporter.system import NVML, unload, wsl
 
 if TYPE_CHECKING:
     import ctypes
@@ -255,12 +255,13 @@ class Session:
 
 def _no_driver(code: int) -> str:
     if code == nvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-        return "no NVIDIA driver here (libnvidia-ml.so.1 is missing)"
+        return f"no NVIDIA driver here ({NVML} is missing)"
     return f"the NVIDIA driver cannot be used: {said(code)}"
 
 
 def _init() -> None:
     """nvmlInit; after a driver upgrade under our feet, with the library that fits the new driver."""
+    wsl.prefer_windows_driver()
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
@@ -280,7 +281,7 @@ def _forget_library() -> None:
         return
     nvml._nvmlGetFunctionPointer_cache.clear()  # noqa: SLF001
     nvml.nvmlLib = None
-    dlclose(library._handle)  # noqa: SLF001
+    unload(library._handle)  # noqa: SLF001
 
 
 def _text(ask: Callable[..., Any], *arguments: object) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import stack_file
 from yoloscope_record.file_format import RecordError
+from yoloscope_record.system import os
 
 from yoloscope_exporter.collectors.stacks import dump
 from yoloscope_exporter.collectors.stacks.finding import PEERS, own_call, place, waits_for

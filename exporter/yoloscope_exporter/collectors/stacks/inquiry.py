@@ -14,7 +14,6 @@ where they are not what they should be.
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import stat
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_record import locks, stack_file
 from yoloscope_record.file_format import SUFFIX, Identity, RecordError
 from yoloscope_record.reader import Reader, Record
+from yoloscope_record.system import os
 
 from yoloscope_exporter.collectors.stacks import dump, process
 

@@ -122,6 +122,8 @@ def io_evidence(s: Signals, t: Thresholds) -> list[str]:
         found.append(f"{s.major_faults:.0f} pages fetched from storage for each batch")
     if s.get(Signals.network_file_systems) and s.get(Signals.worker_read_rate) >= t.network_read:
         found.append(f"workers read {units.size(s.worker_read_rate)}/s, and a network file system is mounted")
+    if s.get(Signals.slow_files_on_network):
+        found.append(f"the {s.slow_files_on_network:.0f} slowest files lie on a network file system")
     return found
 
 
@@ -495,8 +497,8 @@ RULES = (
         name="loader_io",
         title="Storage is too slow",
         severity=WARNING,
-        requires="waiting for data, workers that wait, and I/O pressure, a busy disk, delayed block I/O, major faults "
-        "or reads from a network file system",
+        requires="waiting for data, workers that wait, and I/O pressure, a busy disk, delayed block I/O, major faults, "
+        "reads from a network file system, or slowest files that all lie on one (as on `/mnt/c` in WSL2)",
         confused_with={
             "loader_wait": "without evidence of its own storage is not named",
             "cpu_oversubscribed": "time in the run queue is no waiting for storage",

@@ -1,0 +1,183 @@
+"""A bundle on disk: written, remembered in its bundle.json, and compared with what would be written now."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_exporter.bundle.site import SECRET, Site, notify_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MANIFEST = "bundle.json"
+FORMAT = 1
+#: So many rules are named in a line, at most.
+LISTED = 8
+_NOTIFY = "systemd/yoloscope-notify.env"
+
+
+class BundleError(Exception):
+    """A folder is not a bundle, or not to be written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle remembers.
+
+    Attributes:
+        version: of the yoloscope that wrote it.
+        site: its options; the addresses of alerts are in the files for them alone.
+        digests: path -> SHA-256 of what was written.
+    """
+
+    version: str
+    site: Site
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file of a bundle that is not as it would be written now: `edited`, `missing`, `changed`, `new` or `gone`."""
+
+    path: str
+    kind: str
+    detail: str = ""
+
+
+def digest(text: str) -> str:
+    """Of a file's content."""
+    return sha256(text.encode()).hexdigest()
+
+
+def manifest(folder: Path) -> Manifest | None:
+    """What the bundle in `folder` remembers; None if the folder is not there or empty.
+
+    Raises:
+        BundleError: something else is in it, or the manifest cannot be read.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise BundleError(f"{folder} has files in it and no {MANIFEST}; name a new folder, or an earlier bundle")
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise BundleError(f"{path} is of a newer yoloscope: format {content['format']}, this one knows {FORMAT}")
+        stored = content["site"]
+        site = Site(**{**stored, "targets": tuple(stored["targets"])})
+        return Manifest(content["version"], replace(site, notify=_notify(folder)), dict(content["files"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is damaged: {error}") from error
+
+
+def _notify(folder: Path) -> tuple[str, ...]:
+    path = folder / _NOTIFY
+    return notify_of(path.read_text(encoding="utf-8")) if path.is_file() else ()
+
+
+def write(folder: Path, files: Mapping[str, str], site: Site, version: str) -> None:
+    """Write all of them, the manifest last; files of an earlier bundle that are not among them go.
+
+    Raises:
+        OSError: something cannot be written.
+    """
+    known = manifest(folder)
+    for path, text in files.items():
+        _write(folder / path, text, secret=path in SECRET)
+    for path in (known.digests if known else {}).keys() - files.keys():
+        (folder / path).unlink(missing_ok=True)
+    stored = {key: value for key, value in asdict(site).items() if key != "notify"}
+    digests = {path: digest(text) for path, text in files.items()}
+    content = {"format": FORMAT, "version": version, "site": stored, "files": digests}
+    _write(folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n", secret=False)
+
+
+def _write(path: Path, text: str, *, secret: bool) -> None:
+    """At once or not at all; scripts may be run, and nobody else reads a secret, at no moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".bundle-")  # mode 0600
+    new = Path(name)
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123 - a descriptor
+            file.write(text)
+        if not secret:
+            new.chmod(0o755 if text.startswith("#!") else 0o644)
+        os.replace(new, path)  # noqa: PTH105 - also where a file of that name is
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def edited(folder: Path, known: Manifest | None) -> list[str]:
+    """Files that somebody has changed since they were written."""
+    digests = known.digests if known else {}
+    return [path for path, was in digests.items() if (text := _read(folder / path)) is not None and digest(text) != was]
+
+
+def differences(folder: Path, known: Manifest, files: Mapping[str, str]) -> list[Difference]:
+    """Where the bundle in `folder` and what would be written now differ, by path."""
+    found = [
+        _difference(path, _read(folder / path), known.digests.get(path), files.get(path)) for path in _all(known, files)
+    ]
+    return [one for one in found if one is not None]
+
+
+def _all(known: Manifest, files: Mapping[str, str]) -> Sequence[str]:
+    return sorted(known.digests.keys() | files.keys())
+
+
+def _difference(path: str, there: str | None, was: str | None, now: str | None) -> Difference | None:
+    if now is None:
+        return Difference(path, "gone") if there is not None else None
+    if there is None:
+        return Difference(path, "new" if was is None else "missing")
+    if there == now:
+        return None
+    return Difference(path, "edited" if digest(there) != was else "changed", _detail(path, there, now))
+
+
+def _detail(path: str, old: str, new: str) -> str:
+    """Which rules, where it is a file of rules; else how many lines."""
+    if "/rules/" in path and path.endswith(".yml"):
+        before, after = _rules(old), _rules(new)
+        parts = {
+            "added": sorted(after.keys() - before.keys()),
+            "removed": sorted(before.keys() - after.keys()),
+            "changed": sorted(name for name in before.keys() & after.keys() if before[name] != after[name]),
+        }
+        named = [f"{what} {_listed(names)}" for what, names in parts.items() if names]
+        if named:
+            return "; ".join(named)
+    lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
+    added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
+    return f"{added} lines added, {removed} removed"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:LISTED])}{' ...' if len(names) > LISTED else ''}"
+
+
+def _rules(text: str) -> dict[str, str]:
+    """Name of an alert or of a recorded series -> its rule; of several with one name the texts together."""
+    parts = re.split(r"(?m)^ *- (?=(?:alert|record): )", text)[1:]
+    found: dict[str, str] = {}
+    for part in parts:
+        name = part.partition("\n")[0].partition(": ")[2]
+        found[name] = found.get(name, "") + part
+    return found
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None

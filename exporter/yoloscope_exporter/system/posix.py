@@ -1,0 +1,137 @@
+"""Linux and macOS: the kernel's own calls. `system.windows` offers the same names."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import resource
+import signal
+import socket
+from _ctypes import dlclose
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Coroutine, Iterator
+
+#: Arguments of `Popen` that put a process out of reach of the terminal's Ctrl-C.
+APART: dict[str, Any] = {"start_new_session": True}
+#: Whether whatever a process has started can be ended with it, and for certain.
+KILLS_GROUPS = True
+#: The library of the NVIDIA driver that is asked.
+NVML = "libnvidia-ml.so.1"
+SHARED, EXCLUSIVE = fcntl.LOCK_SH, fcntl.LOCK_EX
+_DESCRIPTORS = Path("/dev/fd" if hasattr(fcntl, "F_GETPATH") else "/proc/self/fd")  # of macOS, and of Linux
+MAX_PATH = 1024  # of macOS
+
+
+# --- locks ----------------------------------------------------------------------------------------------------------
+
+
+def claim(descriptor: int) -> None:
+    """Have a file for this process alone, until it is closed.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: its file system has no locks.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def take(descriptor: int, kind: int, byte: int, *, wait: bool = False) -> bool:
+    """Lock one of the first bytes of a file, SHARED with others who do the same or EXCLUSIVE; whether that is done.
+
+    A lock that this process has on it is replaced. The kernel drops it when the process closes the file, or dies.
+    """
+    with suppress(OSError):
+        fcntl.lockf(descriptor, kind | (0 if wait else fcntl.LOCK_NB), 1, byte)
+        return True
+    return False
+
+
+def written_files() -> Iterator[Path]:
+    """The files that this process has open for writing.
+
+    Raises:
+        OSError: the system does not tell.
+    """
+    for link in _DESCRIPTORS.iterdir():
+        with suppress(OSError):  # closed in between
+            if fcntl.fcntl(int(link.name), fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+                yield _path(link)
+
+
+def _path(link: Path) -> Path:
+    if get_path := getattr(fcntl, "F_GETPATH", None):  # macOS, whose descriptors are no links
+        return Path(os.fsdecode(fcntl.fcntl(int(link.name), get_path, bytes(MAX_PATH)).rstrip(b"\0")))
+    return link.readlink()
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+
+
+def end_group(process: subprocess.Popen[bytes], *, kill: bool = False) -> None:
+    """Ask a process that was started APART, and all that it has started, to end; or kill them."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+
+
+def ask_to_end() -> None:
+    """Let this process end as SIGTERM ends it; from any thread."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def exit_code(code: int) -> int:
+    """What to exit with for a process that has ended with `code`, as Popen has it: 128 + n after signal n."""
+    return code if code >= 0 else 128 - code
+
+
+def is_in_foreground() -> bool:
+    """Whether a terminal sends its Ctrl-C to this process, and to what it has started."""
+    try:
+        terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # there is none
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def user_name(uid: int) -> str | None:
+    """The name of a user; None where this machine, or this container, has none for the number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+# --- libraries and sockets ------------------------------------------------------------------------------------------
+
+
+def unload(handle: int) -> None:
+    """Let go of a library that ctypes has loaded."""
+    dlclose(handle)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end, in an event loop that tells when a socket can be read."""
+    import asyncio  # noqa: PLC0415 - most commands serve nothing
+
+    asyncio.run(main)
+
+
+def descriptor_limit() -> int | None:
+    """How many files and sockets this process may have open; None if as many as it likes."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def reuse_address(listening: socket.socket) -> None:
+    """Let the address of a server that has just ended be had again, though connections of it linger."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,0 +1,79 @@
+"""A bundle on disk, compared with what would be written now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter.bundle import folder
+from yoloscope_exporter.bundle.folder import BundleError, Difference
+from yoloscope_exporter.bundle.site import Site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RULES = "groups:\n  - rules:\n      - alert: {}\n        expr: up == 0\n      - alert: Other\n        expr: {}\n"
+OLD = {
+    "prometheus/rules/a.yml": RULES.format("One", 1),
+    "same": "s\n",
+    "edited": "e\n",
+    "missing": "m\n",
+    "gone": "g\n",
+    "systemd/yoloscope-notify.env": "YOLOSCOPE_NOTIFY_TO='slack://A/B/C json://x'\n",
+}
+NOW = {**OLD, "prometheus/rules/a.yml": RULES.format("Two", 2), "new": "n\n"}
+SITE = Site(targets=("n1:9911",), notify=("slack://A/B/C", "json://x"))
+
+
+def test_it_remembers_what_it_was_written_with(tmp_path: Path) -> None:
+    """The addresses of alerts by their own file."""
+    folder.write(tmp_path, OLD, SITE, "1.2.3")
+    known = folder.manifest(tmp_path)
+    assert known is not None
+    assert (known.version, known.site) == ("1.2.3", SITE)
+    assert folder.differences(tmp_path, known, OLD) == []
+    assert folder.edited(tmp_path, known) == []
+
+
+def test_every_kind_of_difference(tmp_path: Path) -> None:
+    """Of files that were edited or deleted here, and of files and rules that are new, changed or gone there."""
+    folder.write(tmp_path, OLD, SITE, "1.2.3")
+    (tmp_path / "edited").write_text("e\nmine\n", encoding="utf-8")
+    (tmp_path / "missing").unlink()
+    known = folder.manifest(tmp_path)
+    assert known is not None
+    now = {path: text for path, text in NOW.items() if path != "gone"}
+    assert folder.differences(tmp_path, known, now) == [
+        Difference("edited", "edited", "0 lines added, 1 removed"),
+        Difference("gone", "gone"),
+        Difference("missing", "missing"),
+        Difference("new", "new"),
+        Difference("prometheus/rules/a.yml", "changed", "added Two; removed One; changed Other"),
+    ]
+    assert folder.edited(tmp_path, known) == ["edited"]
+
+
+def test_a_newer_one_replaces_it_whole(tmp_path: Path) -> None:
+    """What the newer version does not have goes; what others put beside it stays."""
+    folder.write(tmp_path, OLD, SITE, "1.2.3")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    folder.write(tmp_path, {"new": "#!/bin/sh\n"}, replace(SITE, job="other"), "1.2.4")
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"new", "notes.txt", folder.MANIFEST}
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
+    known = folder.manifest(tmp_path)
+    assert known is not None
+    assert (known.site.job, known.site.notify, known.version) == ("other", (), "1.2.4")
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    """A folder with other files, a manifest that is damaged or of a newer format; an empty folder is fine."""
+    assert folder.manifest(tmp_path / "none") is None
+    assert folder.manifest(tmp_path) is None
+    (tmp_path / "x").write_text("", encoding="utf-8")
+    with pytest.raises(BundleError, match="has files in it"):
+        folder.manifest(tmp_path)
+    for text, said in (("{", "damaged"), ("{}", "damaged"), ('{"format": 2}', "newer yoloscope")):
+        (tmp_path / folder.MANIFEST).write_text(text, encoding="utf-8")
+        with pytest.raises(BundleError, match=said):
+            folder.manifest(tmp_path)

@@ -1,0 +1,66 @@
+"""Arguments of `watch()`: each that cannot be is named, with what it may be."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.notebook import watch
+from yoloscope_exporter.notebook.sources import Where
+from yoloscope_exporter.notebook.watching import Helper
+
+from tests.live import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("plotly", reason="needs the extra notebook")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"language": "fr"}, "language='fr': choose one of en, zh-CN"),
+        ({"recording": "/nowhere.om"}, "recording='/nowhere.om': no such file; use one of `yoloscope record`"),
+        ({"prometheus": "http://a", "since": "ages"}, "since='ages': invalid duration 'ages': use for example 500ms"),
+        ({"prometheus": "http://a", "since": "1s"}, "since='1s': 1s is outside 10s to"),
+        ({"exporter": "http://a", "prometheus": "http://b"}, "choose one of exporter=, recording=, prometheus="),
+        ({"exporter": 9911}, "exporter=9911: use a URL such as http://127.0.0.1:9911"),
+        ({"exporter": ""}, "exporter='': use a URL such as"),
+        ({"prometheus": "ftp://a"}, "prometheus='ftp://a': use a URL such as"),
+        ({"cluster": "a"}, "cluster='a': only with prometheus="),
+        ({"background": "yes"}, "background='yes': use True or False"),
+    ],
+)
+def test_arguments_that_cannot_be(arguments: dict[str, Any], said: str) -> None:
+    """Before anything is started."""
+    with pytest.raises(ValueError, match=re.escape(said)):
+        watch(**arguments)
+
+
+def test_without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install."""
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    with pytest.raises(ImportError, match=re.escape("pip install 'yoloscope[notebook]'")):
+        watch()
+
+
+def test_an_exporter_that_is_not_there() -> None:
+    """In the words of the other commands."""
+    helper = Helper(Where(exporter=f"http://127.0.0.1:{free_port()}"))
+    with pytest.raises(SourceError, match="does not answer: Connection refused"):
+        helper.ask({"run": "", "language": "en"})
+
+
+def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
+    """Said when it is read, and the second process lives on."""
+    path = tmp_path / "night.om"
+    path.write_text("nothing\n")
+    helper = Helper(Where(recording=str(path)))
+    for _ in range(2):
+        with pytest.raises(SourceError, match="no samples of yoloscope"):
+            helper.ask({"run": "", "language": "en"})
+    helper.end()
