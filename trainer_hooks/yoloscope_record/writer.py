@@ -43,7 +43,7 @@ from yoloscope_record.file_format import (
 )
 from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
 from yoloscope_record.reader import Reader
-from yoloscope_record.system import allocate, give_name, os
+from yoloscope_record.system import after_fork, allocate, give_name, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -317,13 +317,12 @@ class Writer:
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
+def _let_all_go() -> None:
     for writer in list(_writers):
         writer.let_go()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+after_fork(_let_all_go)
 
 
 def _previous(path: Path) -> tuple[Sample, ...]:

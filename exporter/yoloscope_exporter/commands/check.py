@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import stat
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +21,7 @@ from yoloscope_exporter.config import Config, ReloadableCommand, settings
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
-from yoloscope_exporter.system import wsl
+from yoloscope_exporter.system import os, wsl
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 from yoloscope_exporter.web.server import bound, release
 

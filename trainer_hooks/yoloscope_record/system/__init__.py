@@ -12,6 +12,7 @@ if sys.platform == "win32":
     from yoloscope_record.system.windows import (
         DIRECTORY,
         KEEPS_OPEN,
+        after_fork,
         allocate,
         default_directory,
         give_name,
@@ -26,6 +27,7 @@ elif sys.platform == "darwin":
     from yoloscope_record.system.macos import (
         DIRECTORY,
         KEEPS_OPEN,
+        after_fork,
         allocate,
         default_directory,
         give_name,
@@ -40,6 +42,7 @@ else:
     from yoloscope_record.system.linux import (
         DIRECTORY,
         KEEPS_OPEN,
+        after_fork,
         allocate,
         default_directory,
         give_name,
@@ -54,6 +57,7 @@ else:
 __all__ = [
     "DIRECTORY",
     "KEEPS_OPEN",
+    "after_fork",
     "allocate",
     "default_directory",
     "give_name",

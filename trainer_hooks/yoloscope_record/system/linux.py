@@ -10,10 +10,15 @@ import struct
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "DIRECTORY",
     "KEEPS_OPEN",
+    "after_fork",
     "allocate",
     "default_directory",
     "give_name",
@@ -65,6 +70,11 @@ def lock_holder(descriptor: int) -> int | None:
     """
     kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, _WHO_LOCKS))
     return None if kind == fcntl.F_UNLCK else max(pid, 0)
+
+
+def after_fork(function: Callable[[], None]) -> None:
+    """Call it in every child that is forked, before anything else runs there."""
+    os.register_at_fork(after_in_child=function)
 
 
 def allocate(descriptor: int, size: int) -> None:

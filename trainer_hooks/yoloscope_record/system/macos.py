@@ -7,11 +7,12 @@ import os
 import struct
 from pathlib import Path
 
-from yoloscope_record.system.linux import KEEPS_OPEN, give_name, keep_lock, launcher, lock, major_faults
+from yoloscope_record.system.linux import KEEPS_OPEN, after_fork, give_name, keep_lock, launcher, lock, major_faults
 
 __all__ = [
     "DIRECTORY",
     "KEEPS_OPEN",
+    "after_fork",
     "allocate",
     "default_directory",
     "give_name",

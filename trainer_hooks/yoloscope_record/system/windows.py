@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DIRECTORY",
     "KEEPS_OPEN",
+    "after_fork",
     "allocate",
     "default_directory",
     "give_name",
@@ -104,6 +105,10 @@ def _try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def after_fork(function: Callable[[], None]) -> None:
+    """Nothing is to be done: nobody forks here."""
 
 
 def allocate(descriptor: int, size: int) -> None:
