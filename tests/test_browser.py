@@ -1,4 +1,4 @@
-"""The pages people open, in a real browser: nothing is fetched, nothing is wider than the screen, plots have a size."""
+"""The reports people open, in a browser: nothing is fetched, nothing is wider than the screen, plots have a size."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from yoloscope_exporter import simulation
 from yoloscope_exporter.cli import main
-from yoloscope_exporter.sampling.snapshot import Snapshot
-from yoloscope_exporter.web import landing
 
 from tests.conftest import require_binary
 from tests.recordings import cases
@@ -20,7 +17,6 @@ from tests.recordings import cases
 if TYPE_CHECKING:
     from pathlib import Path
 
-START = 1_790_000_000.0
 #: Asks the page itself, and leaves the answer in its title.
 QUESTION = """
 <script>addEventListener("load", () => {
@@ -38,13 +34,6 @@ QUESTION = """
     quirks: document.compatMode != "CSS1Compat",
   })
 })</script></body>"""
-
-
-def _front(language: str) -> str:
-    fleet = simulation.fleet("starved", nodes=1, gpus=2, start=START, workers=2, onset=0.0)
-    (node,) = fleet.trainings
-    samples = tuple(fleet.node(node, START + 90))
-    return landing.page(Snapshot(START + 90, {"simulated": samples}), "/metrics", language)
 
 
 def _report(folder: Path, *recordings: str) -> str:
@@ -72,14 +61,6 @@ def _answer(folder: Path, page: str, width: int) -> dict[str, Any]:
     assert found, dom[:2000]
     answer: dict[str, Any] = json.loads(found[1])
     return answer
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("width", [500, 1280])
-def test_front_page(tmp_path: Path, language: str, width: int) -> None:
-    """What the exporter shows at its address."""
-    answer = _answer(tmp_path, _front(language), width)
-    assert (answer["language"], answer["fetched"], answer["overflow"], answer["quirks"]) == (language, [], 0, False)
 
 
 @pytest.mark.parametrize("recordings", [("straggler",), ("loader_workers", "healthy_single")], ids=["one", "two"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter import SOURCE, pip_install
 
+from tests.deploy.test_up import DOCKER, Machine
 from tests.training import make_dataset, train
 
 if TYPE_CHECKING:
@@ -75,3 +79,27 @@ def test_what_runs_until_it_is_stopped_stands_alone(path: Path) -> None:
         lines = [line for line in block if line.strip() and not line.lstrip().startswith("#")]
         waiting = [i for i, line in enumerate(lines) if re.match(r"\$? ?yoloscope serve\b(?!.*(--help|&\s*$))", line)]
         assert all(index == len(lines) - 1 for index in waiting), block
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "docs/getting-started/monitoring.md"])
+def test_the_bundle_is_written_and_started_as_shown(name: str, tmp_path: Path) -> None:
+    """The block as it stands, in a shell; in the README with a docker that writes down what it is asked."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    (block,) = [lines for lines in _console_blocks(text) if lines[0].startswith("yoloscope bundle site --targets")]
+    machine = Machine(tmp_path)
+    machine.program("docker", DOCKER)
+    machine.program("yoloscope", f'#!/bin/sh\nexec "{sys.executable}" -m yoloscope_exporter.cli "$@"\n')
+    environ = {
+        **os.environ,
+        "PATH": f"{machine.bin}:{os.environ['PATH']}",
+        "SEEN": str(machine.seen),
+        "LC_ALL": "C.UTF-8",
+    }
+    script = "\n".join(("set -e", *block))
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site/bundle.json").is_file()
+    assert ("password s3cret+word" in done.stdout) == name.startswith("README")
+    assert "up to date" in done.stdout or name.startswith("README")

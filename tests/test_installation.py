@@ -67,6 +67,18 @@ def test_the_wheel_has_what_is_shipped(built: dict[str, Path]) -> None:
     assert built["wheel"].stat().st_size < 2_000_000
 
 
+def test_the_wheel_has_every_file_of_the_packages(built: dict[str, Path]) -> None:
+    """Modules, and what lies beside them: templates, scripts, markers; package-data names it, or it is forgotten."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "exporter", "trainer_hooks"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if tracked.returncode:
+        pytest.skip("no git here to say which files there are")
+    wanted = {path.partition("/")[2] for path in tracked.stdout.splitlines()}
+    with zipfile.ZipFile(built["wheel"]) as wheel:
+        assert wanted - set(wheel.namelist()) == set()
+
+
 @pytest.fixture(scope="module")
 def installed(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel, and its dependencies from that of the tests."""

@@ -197,6 +197,7 @@ def test_the_second_process_ends_with_the_kernel() -> None:
     helper = _pid(notebook)
     assert psutil.pid_exists(helper)
     kernel = psutil.Process(helper).ppid()
+    assert os.getpgid(helper) != os.getpgid(kernel)  # Jupyter interrupts all of the kernel's group
     os.kill(kernel, signal.SIGKILL)
     wait_for(lambda: not psutil.pid_exists(helper), timeout=15, what="the second process ends")
     client._cleanup_kernel()

@@ -31,8 +31,9 @@ EDGES: dict[str, set[str]] = {
     "config": {"collectors", "diagnosis", "yaml_files", "yoloscope_record"},
     "sampling": {"catalog", "collectors"},
     "registry": {"collectors", "config", "sampling", "system"},
-    "web": {"catalog", "config", "diagnosis", "sampling", "system", "yaml_files"},
-    "service": {"config", "diagnosis", "registry", "web"},
+    "history": {"catalog", "measures"},
+    "web": {"catalog", "config", "diagnosis", "history", "measures", "sampling", "system", "yaml_files"},
+    "service": {"config", "diagnosis", "history", "registry", "web"},
     "notify": {"reports", "system", "web"},
     "recordings": {"catalog", "collectors", "config", "measures", "sampling", "system", "yoloscope_record"},
     "reports": {"catalog", "diagnosis", "measures"},
@@ -51,6 +52,7 @@ EDGES: dict[str, set[str]] = {
         "terminal",
     },
     "bundle": set(),
+    "bench": {"diagnosis", "reports", "service", "tuning"},
     "tuning": {
         "catalog",
         "config",
@@ -140,6 +142,20 @@ def test_nobody_imports_the_commands_and_only_one_of_them_the_hooks() -> None:
     assert [edge for edge in edges if room(edge[1]) in ON_TOP and room(edge[0]) not in ON_TOP] == []
     into_hooks = [edge for edge in edges if edge[1].startswith("yoloscope_hooks") and edge[0].startswith("yoloscope_e")]
     assert {(module, other) for module, other in into_hooks if other != "yoloscope_hooks"} == {HOOKS_FOR_COMMANDS}
+
+
+def test_ultralytics_is_imported_by_processes_of_their_own_alone() -> None:
+    """It is AGPL-3.0: the demo's training and the script of `bench` are run, and imported by nobody."""
+    importing = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if f"{getattr(node, 'module', None) or ''}.{alias.name}".lstrip(".").split(".")[0] == "ultralytics"
+    }
+    assert importing == {"yoloscope_exporter.demo.training", "yoloscope_exporter.bench.worker"}
+    assert [name for name, others in graph().items() if others & importing] == []
 
 
 def test_no_loose_modules() -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "check:check",
     "run": "run:run",
     "tune": "tune:tune",
+    "bench": "bench:bench",
     "top": "top:top",
     "diagnose": "diagnose:diagnose",
     "report": "report:report",

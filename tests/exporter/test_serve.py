@@ -117,7 +117,7 @@ def test_sees_a_training_and_its_death() -> None:
         values = series(url)
         assert values[catalog.TRAIN_UP.name, ("demo", "0")] == 0
         assert values[catalog.TRAIN_EPOCH.name, ("demo", "0")] == 3
-        assert "demo" in get(f"{url}/")[1]
+        assert "demo" in get(f"{url}/api/v1/runs")[1]
 
 
 def test_restart_loses_no_count() -> None:

@@ -13,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = [ROOT / "trainer_hooks" / name for name in ("yoloscope_record", "yoloscope_hooks")]
-FILES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+#: The user's Python runs it, too.
+BENCH = ROOT / "exporter" / "yoloscope_exporter" / "bench" / "worker.py"
+FILES = [*sorted(path for package in PACKAGES for path in package.rglob("*.py")), BENCH]
 #: Generic only since Python 3.9, so their subscripts may stand in annotations and for type checkers alone.
 GENERIC_SINCE_3_9 = {
     *("tuple", "list", "dict", "set", "frozenset", "type"),
@@ -55,7 +57,14 @@ def test_new_generics_are_found() -> None:
 
 def test_features_are_of_python_3_8() -> None:
     """Vermin knows in which version each function and argument of the standard library came."""
-    command = [sys.executable, "-c", "import vermin; vermin.main()", "--target=3.8-", "--no-tips", *map(str, PACKAGES)]
+    command = [
+        sys.executable,
+        "-c",
+        "import vermin; vermin.main()",
+        "--target=3.8-",
+        "--no-tips",
+        *map(str, [*PACKAGES, BENCH]),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -89,11 +89,12 @@ def _by_index(function: Function, dataset: Any, decoding: Decoding) -> Function:
     images = getattr(dataset, "ims", ())
 
     def load_image(*args: Any, **kwargs: Any) -> Any:
-        began, computed = perf_counter(), thread_time()
+        began = perf_counter()
         try:
             held = images[args[0]] is not None
         except Exception:  # a data set of another kind: what was read is not known
             held = True
+        computed = 0.0 if held else thread_time()
         result = function(*args, **kwargs)
         took = perf_counter() - began
         decoding.seconds += took

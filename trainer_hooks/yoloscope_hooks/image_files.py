@@ -49,12 +49,11 @@ def _is_repaired(image: Any) -> bool:
 
 def filesystem_of(path: str) -> str:
     """The type of the file system a file lies on, by its device in this process's mounts; empty where not known."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:  # noqa: PTH123
         device = os.stat(path).st_dev  # noqa: PTH116 - a file of the user
         number = f"{os.major(device)}:{os.minor(device)}"
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:  # noqa: PTH123
-            for line in mounts:  # ID parent MAJOR:MINOR root point options [more] - TYPE source options
-                fields, _, rest = line.partition(" - ")
-                if fields.split(" ", 3)[2] == number:
-                    return rest.split(" ", 1)[0]
+        for line in mounts:  # ID parent MAJOR:MINOR root point options [more] - TYPE source options
+            fields, _, rest = line.partition(" - ")
+            if fields.split(" ", 3)[2] == number:
+                return rest.split(" ", 1)[0]
     return ""

@@ -336,26 +336,28 @@ def postmortem_of(records: Path, run: str, kept: Path | None) -> postmortem.Post
     Raises:
         click.ClickException: there is nothing, its beginning only, or more than one run of such a name.
     """
-    try:
-        try:
-            return postmortem.read(*postmortem.find(records, run, kept))
-        except KeyError:
-            return postmortem.read(*postmortem.find(records, _by_beginning(records, run, kept), kept))
-    except postmortem.StillOpenError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _by_beginning(records: Path, run: str, kept: Path | None) -> str:
-    """The only run that has records here and whose name begins so."""
-    known = postmortem.runs(records)
-    known += [name for name in (postmortem.runs(kept) if kept and kept.is_dir() else []) if name not in known]
-    found = [] if Path(run).is_dir() else names.matches(run, known)
-    if len(found) == 1:
-        return found[0]
+    found, known = _left(records, run, kept), []
+    if found is None:
+        bases = [base for base in (records, kept) if base and base.is_dir()]
+        known = list(dict.fromkeys(name for base in bases for name in postmortem.runs(base)))
+        begin_so = [] if Path(run).is_dir() else names.matches(run, known)
+        found = _left(records, begin_so[0], kept) if len(begin_so) == 1 else None
+    if found is not None:
+        return found
     if Path(run).suffix in {".om", ".gz"}:
         raise click.ClickException(f"{run}: no such file")
     what = f"nothing of a run is kept in {run}" if Path(run).is_dir() else f"no run {run!r} on this machine"
     raise click.ClickException(f"{what}; {names.unknown(run, known) if known else f'no runs in {records}'}")
+
+
+def _left(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem | None:
+    """What is left of the run of this name, if there is anything."""
+    try:
+        return postmortem.read(*postmortem.find(records, run, kept))
+    except postmortem.StillOpenError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyError:
+        return None
 
 
 def _known(where: _Where) -> str:

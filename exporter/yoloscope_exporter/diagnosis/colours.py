@@ -19,6 +19,14 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 SKY, VERMILLION, BROWN, VIOLET = "#56B4E9", "#D55E00", "#884422", "#AA44FF"
 PALETTE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BROWN, VIOLET)
 
+#: Of pages: text, text of less weight, background, lines between, and what is set off.
+LIGHT: Final[Mapping[str, str]] = MappingProxyType(
+    {"ink": "#1b1f24", "soft": "#667", "paper": "#fff", "line": "#d8dde3", "band": "#0001"}
+)
+DARK: Final[Mapping[str, str]] = MappingProxyType(
+    {"ink": "#e6e9ed", "soft": "#9aa3ad", "paper": "#14171b", "line": "#333a42", "band": "#fff1"}
+)
+
 #: Of what says nothing about health.
 GREY: Final = "#8A8F98"
 SEVERITIES: Final[Mapping[str, str]] = MappingProxyType(

@@ -31,7 +31,7 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         "run": diagnosis.run,
         "rank": diagnosis.rank,
         "state": diagnosis.state,
-        "verdicts": [_verdict(verdict) for verdict in diagnosis.verdicts],
+        "verdicts": [verdict_json(verdict) for verdict in diagnosis.verdicts],
         "images_per_second": diagnosis.images_per_second,
         "followed": [_follow_up(one) for one in diagnosis.followed],
         "abstained": {name: list(gone) for name, gone in diagnosis.abstained.items()},
@@ -41,7 +41,7 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         content["signals"] = {name: value for name, value in diagnosis.signals.numbers.items() if isfinite(value)}
         content["names"] = dict(diagnosis.signals.names)
         content["facts"] = dict(diagnosis.signals.facts)
-        content["whole_run"] = [_verdict(verdict) for verdict in diagnosis.whole_run]
+        content["whole_run"] = [verdict_json(verdict) for verdict in diagnosis.whole_run]
         content["joules"] = dict(diagnosis.joules)
     return content
 
@@ -50,7 +50,8 @@ def _follow_up(one: FollowUp) -> dict[str, Any]:
     return asdict(one) | {"delivered": one.delivered, "helped": one.helped, "text": str(one)}
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """One verdict."""
     return {
         "name": verdict.name,
         "severity": verdict.severity,

@@ -20,7 +20,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Labels = tuple[str, ...]
 
@@ -171,6 +171,14 @@ class Store:
             if not family:
                 del self.series[name]
         self.first = max(self.first, before)
+
+    def keep(self, wanted: Callable[[Metric, Labels], bool]) -> None:
+        """Forget the series that are not `wanted`."""
+        for name, family in list(self.series.items()):
+            metric = catalog.BY_NAME[name]
+            self.series[name] = {labels: one for labels, one in family.items() if wanted(metric, labels)}
+        self.series = {name: family for name, family in self.series.items() if family}
+        self._families.clear()
 
     def times(self) -> list[float]:
         """All moments at which something of a training, or else anything, was sampled; ascending."""

@@ -40,7 +40,7 @@ def main() -> None:
     """The process."""
     asked = json.loads(sys.stdin.readline())
     parent = os.getppid()
-    with suppress(AttributeError, OSError):
+    if hasattr(os, "nice"):
         os.nice(10)  # the training comes first
     try:
         with opened(Where(*asked["where"])) as source, _listener(asked["key"]) as listener:

@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import cache
+from html import escape
 from multiprocessing.connection import Client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from yoloscope_exporter import pip_install
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
 from yoloscope_exporter.notebook.sources import Where
@@ -116,7 +118,7 @@ def _modules() -> tuple[ModuleType, ModuleType]:
         import plotly.graph_objects as graphs  # noqa: PLC0415 - of the extra `notebook`
         from IPython import display  # noqa: PLC0415 - of the notebook
     except ImportError as error:
-        raise ImportError(f"watch() is for notebooks: {error}; pip install 'yoloscope[notebook]'") from error
+        raise ImportError(f"watch() is for notebooks: {error}; {pip_install('notebook')}") from error
     return display, graphs
 
 
@@ -177,7 +179,7 @@ class Watch:
                 self._draw(update=True)
             except Exception as error:  # noqa: BLE001 - a thread beside a training
                 with suppress(Exception):
-                    self._show(said("not_drawn", self._language, error), update=True)
+                    self._show(escape(said("not_drawn", self._language, error)), update=True)
             pause = max(SECONDS, (time.monotonic() - began) / SHARE)
 
 
@@ -244,16 +246,16 @@ class Helper:
                 start_new_session=True,  # interrupting the kernel is not meant for it
             )
             try:
-                said = _first_words(process, {"where": self._where, "key": self._key})
+                answer = _first_words(process, {"where": self._where, "key": self._key})
             except BaseException:
                 _kill(process)
                 raise
-            if "address" not in said:
+            if "address" not in answer:
                 _kill(process)
                 errors.seek(0)
                 lines = errors.read().decode(errors="replace").strip().splitlines()
-                raise SourceError(said.get("error") or f"the second process does not start: {' '.join(lines[-1:])}")
-        self._process, self._address = process, said["address"]
+                raise SourceError(answer.get("error") or f"the second process does not start: {' '.join(lines[-1:])}")
+        self._process, self._address = process, answer["address"]
 
 
 def _kill(process: subprocess.Popen[str]) -> None:

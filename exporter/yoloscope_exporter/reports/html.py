@@ -59,13 +59,16 @@ def _roles(comparison: Comparison) -> dict[str, Summary]:
     }
 
 
-@cache
 def _template() -> Template:
+    return environment().get_template("report.html")
+
+
+@cache
+def environment() -> Environment:
+    """The templates of all pages, with the functions and colours that they share."""
     loader = PackageLoader("yoloscope_exporter.reports")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {
         "duration": units.duration,
         "effect": effect_in_words,
         "file_row": slow_files.row,
@@ -74,9 +77,11 @@ def _template() -> Template:
         "percent": units.percent,
         "when": units.when,
     }
-    environment.globals |= {
+    made.globals |= {
         "palette": PALETTE,
         "severities": colours.SEVERITIES,
+        "light": colours.LIGHT,
+        "dark": colours.DARK,
         "charts": charts,
         "facts": _facts,
         "file_heads": slow_files.HEADS,
@@ -86,7 +91,7 @@ def _template() -> Template:
         "budget": _budget,
         "workers": _workers,
     }
-    return environment.get_template("report.html")
+    return made
 
 
 def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:

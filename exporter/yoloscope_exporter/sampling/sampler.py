@@ -213,6 +213,7 @@ class Sampler:
         self._collectors = IsolatedThread("collectors")
         self._closing = IsolatedThread("close")
         self._retired: list[SourceState] = []  # to be closed as soon as they are not busy
+        self._watchers: list[Callable[[Snapshot], None]] = []
         self._cycling = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -227,6 +228,10 @@ class Sampler:
         }
         self.interval = interval
         self._retired += [state for name, state in known.items() if self._states.get(name) is not state]
+
+    def watch(self, watcher: Callable[[Snapshot], None]) -> None:
+        """Give `watcher` each snapshot once it is published; it runs in the sampler's thread and must not wait."""
+        self._watchers.append(watcher)
 
     # --- cycles -----------------------------------------------------------------------------------------------------
 
@@ -290,6 +295,8 @@ class Sampler:
                 exposition.get(form)
         finally:  # what cannot be rendered must not leave the last one standing
             self._exposition, self._at = exposition, now
+        for watcher in self._watchers:
+            watcher(self._snapshot)
 
     def _settle(self, states: Sequence[SourceState], wall: float) -> None:
         for state in states:

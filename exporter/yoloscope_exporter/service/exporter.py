@@ -13,19 +13,22 @@ from yoloscope_exporter import DIAGNOSIS_PATH, registry
 from yoloscope_exporter.config import merged
 from yoloscope_exporter.config.types import Address, is_loopback
 from yoloscope_exporter.diagnosis.live import Live
+from yoloscope_exporter.history.store import History
 from yoloscope_exporter.service import log
+from yoloscope_exporter.web.api import Api
 from yoloscope_exporter.web.application import application
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 from yoloscope_exporter.web.hosts import only_named
 from yoloscope_exporter.web.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client import CollectorRegistry
     from starlette.types import ASGIApp
 
     from yoloscope_exporter.config import Config
+    from yoloscope_exporter.diagnosis.engine import Diagnosis
     from yoloscope_exporter.sampling.sampler import Sampler
     from yoloscope_exporter.sampling.sources import Source, SourceFactory
 
@@ -53,9 +56,13 @@ def running(config: Config) -> Iterator[Exporter]:
     sampler, sources = registry.sampler_of(config)
     with ExitStack() as stack:
         documents = {DIAGNOSIS_PATH: lambda: _diagnosis(sources)}
+        history = History()
+        sampler.watch(history)
+        api = Api(sampler, history, lambda: _diagnoses(sources))
         stack.callback(sampler.stop)
-        server = _server(config, application(sampler, config.web_telemetry_path, documents))
+        server = _server(config, application(sampler, config.web_telemetry_path, documents, api))
         stack.callback(server.close)
+        stack.callback(api.close)
         sampler.start()
         server.start()
         yield Exporter(config, sampler, registry.over(sampler), server, sources)
@@ -79,6 +86,12 @@ def _diagnosis(sources: SourceFactory) -> object:
     """What the diagnosis says now, for `yoloscope diagnose` and `yoloscope top`; nothing where it is off."""
     live = sources.derived("diagnosis")
     return live.document() if isinstance(live, Live) else {"runs": [], "notes": ["switched off"]}
+
+
+def _diagnoses(sources: SourceFactory) -> Sequence[Diagnosis] | None:
+    """The newest findings; None where the diagnosis is off."""
+    live = sources.derived("diagnosis")
+    return live.diagnoses if isinstance(live, Live) else None
 
 
 def reload(exporter: Exporter, reread: Callable[[], Config]) -> None:

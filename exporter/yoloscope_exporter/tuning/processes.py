@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -40,8 +41,12 @@ class LeftBehindError(Exception):
 
 
 @contextmanager
-def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str], environ: Mapping[str, str], log: Path, *, pipes: bool = False, directory: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start `command` without a terminal, its output in `log`; `environ` has the MARK.
+
+    With `pipes` it is spoken to: standard input and output are pipes. It works in `directory`, or where we do.
 
     Raises:
         OSError: it cannot be run.
@@ -53,9 +58,10 @@ def running(command: Sequence[str], environ: Mapping[str, str], log: Path) -> It
             process = subprocess.Popen(  # noqa: S603 - what the user asked for
                 command,
                 env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipes else output,
                 stderr=output,
+                cwd=directory,
                 **APART,
             )
         yield process
@@ -128,3 +134,12 @@ def _is_marked(pid: int, mark: str) -> bool:
             return f"{MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         return psutil.Process(pid).environ().get(MARK) == mark
     return False
+
+
+def tail(log: Path, lines: int = 12) -> list[str]:
+    """The last lines of a command's output, without terminals' control sequences."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(log.stat().st_size - 16384, 0))
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.read().decode(errors="replace"))
+        return [line.rpartition("\r")[2] for line in text.splitlines() if line.strip()][-lines:]
+    return []

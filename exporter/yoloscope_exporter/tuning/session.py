@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -187,13 +187,13 @@ class Session:
             if not rows and (found := unhooked(process.pid, environ)):
                 raise CannotProbeError(found)
             if process.poll() is not None:
-                raise CannotProbeError(*ended(process.returncode, _tail(folder / "log"), trained=bool(rows)))
+                raise CannotProbeError(*ended(process.returncode, processes.tail(folder / "log"), trained=bool(rows)))
             if started and self._is_enough(counted, time.monotonic() - started, run):
                 return _Seen(rows[0], counted[0].time)
             if self.left <= 0:
                 if len(counted) > FEWEST:
                     return _Seen(rows[0], counted[0].time)
-                raise CannotProbeError(self._too_slow(run, rows), _tail(folder / "log"))
+                raise CannotProbeError(self._too_slow(run, rows), processes.tail(folder / "log"))
             self.progress(self._doing(run, counted, time.monotonic() - begun))
             time.sleep(POLL)
 
@@ -264,15 +264,6 @@ def ended(code: int, output: Sequence[str], *, trained: bool) -> tuple[str, Sequ
     if not trained:
         return "there is no training of Ultralytics in it: it has ended, and none began", output
     return "its training ended before it could be measured", output
-
-
-def _tail(log: Path, lines: int = 12) -> list[str]:
-    """The last lines of a command's output, without terminals' control sequences."""
-    with suppress(OSError), log.open("rb") as file:
-        file.seek(max(log.stat().st_size - 16384, 0))
-        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.read().decode(errors="replace"))
-        return [line.rpartition("\r")[2] for line in text.splitlines() if line.strip()][-lines:]
-    return []
 
 
 @contextmanager

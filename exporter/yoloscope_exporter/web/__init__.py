@@ -1,1 +1,1 @@
-"""The HTTP server: a Starlette application on uvicorn, in one thread of its own."""
+"""The HTTP server and the live page: a Starlette application on uvicorn, in one thread of its own."""

@@ -1,4 +1,4 @@
-"""The exporter's routes: metrics, health, the diagnosis and a page, from the newest snapshot."""
+"""The exporter's routes: metrics, health, the diagnosis, the live page and its documents, from the newest snapshot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from yoloscope_exporter.sampling.exposition import negotiate
-from yoloscope_exporter.web import landing
+from yoloscope_exporter.web import assets, page, texts
 from yoloscope_exporter.web.responses import as_json, exposed, header, text
 
 if TYPE_CHECKING:
@@ -22,21 +22,26 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from yoloscope_exporter.sampling.sampler import Sampler
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+    from yoloscope_exporter.web.api import Api
 
 
 def application(
     sampler: Sampler,
     telemetry_path: str = "/metrics",
     documents: Mapping[str, Callable[[], object]] | None = None,
+    api: Api | None = None,
 ) -> Starlette:
-    """The metrics of `sampler` at `telemetry_path`, and `documents` as JSON at their paths. Touches no source."""
+    """The metrics of `sampler` at `telemetry_path`, `documents` as JSON at their paths, the live page with its `api`.
+
+    Touches no source.
+    """
     routes = [
         Route(telemetry_path, partial(_metrics, sampler)),
         Route("/-/healthy", partial(_healthy, sampler)),
         Route("/-/ready", partial(_ready, sampler)),
-        Route("/", partial(_landing, sampler, telemetry_path)),
+        Route("/", partial(_page, telemetry_path)),
+        Route(f"{assets.PATH}{{name:path}}", assets.answer),
+        *(api.routes() if api else ()),
         *(Route(path, partial(_document, sampler, document)) for path, document in (documents or {}).items()),
     ]
     return routed(routes, f"not found; the metrics are at {telemetry_path}")
@@ -102,7 +107,7 @@ async def _document(sampler: Sampler, document: Callable[[], object], _request: 
     return as_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the sampler has stopped"})
 
 
-async def _landing(sampler: Sampler, telemetry_path: str, request: Request) -> Response:
-    language = landing.language(header(request.scope, b"accept-language"))
-    page = landing.page(sampler.snapshot if sampler.fresh else None, telemetry_path, language)
-    return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY, "Vary": "Accept-Language"})
+async def _page(telemetry_path: str, request: Request) -> Response:
+    language = texts.language(request.query_params.get("lang", ""), header(request.scope, b"accept-language"))
+    headers = {"Content-Security-Policy": page.POLICY, "Vary": "Accept-Language", "Referrer-Policy": "no-referrer"}
+    return HTMLResponse(page.render(language, telemetry_path), headers=headers)

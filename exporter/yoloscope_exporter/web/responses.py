@@ -19,9 +19,9 @@ def text(status: HTTPStatus, line: str, *headers: tuple[str, str]) -> Response:
     return Response(f"{line}\n", status, dict(headers), "text/plain")
 
 
-def as_json(status: HTTPStatus, document: object) -> Response:
+def as_json(status: HTTPStatus, document: object, **headers: str) -> Response:
     """A response with `document` as JSON; ValueError for NaN and infinity."""
-    return Response(json.dumps(document, allow_nan=False), status, media_type="application/json")
+    return Response(json.dumps(document, allow_nan=False), status, headers, "application/json")
 
 
 def exposed(form: Form, body: bytes) -> Response:

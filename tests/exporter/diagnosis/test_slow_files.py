@@ -8,6 +8,7 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import slow_files
+from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.diagnosis.serialize import from_json, to_json
 from yoloscope_exporter.diagnosis.slow_files import SlowFile
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
@@ -17,7 +18,7 @@ from yoloscope_exporter.reports.markdown import summary_markdown
 from yoloscope_exporter.reports.summary import summarize
 from yoloscope_exporter.terminal.diagnosis import to_markdown, to_text
 
-from tests.recordings.model import Plan, play
+from tests.recordings.model import Plan, moments, play
 
 HUGE = SlowFile("/data/huge.png", "0", 2.5, 2.0, 325_000_000, 12000, 9000, "PNG", "nfs4")
 REPAIRED = SlowFile("/data/a|b.jpg", "0", 0.8, 0.1, None, None, None, "JPEG", "", repaired=True)
@@ -102,6 +103,16 @@ def test_json_and_back() -> None:
     }
     told["runs"][0]["slow_files"][0]["newer"] = 1
     assert from_json(told)[0].slow_files == (HUGE, REPAIRED)
+
+
+def test_a_running_exporter_tells_them() -> None:
+    """With what it says of the rank now."""
+    live = Live()
+    for time, samples in moments(Plan(run="here", workers=1, epochs=1, batches=60)):
+        live.feed(time, [*samples, *_samples(HUGE, "here"), *_samples(BARE, "here")])
+    (diagnosis,) = live.diagnoses
+    assert diagnosis.slow_files == (HUGE,)  # the other one is of rank 1
+    assert from_json(live.document())[0].slow_files == (HUGE,)
 
 
 def test_diagnose_tells_them_with_verbose_only() -> None:

@@ -146,6 +146,21 @@ def test_a_recording_that_grows(tmp_path: Path) -> None:
     writer.close()
 
 
+def test_a_prometheus_is_asked_no_more_often_than_it_scrapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fifteen seconds, however often is drawn; its password is not shown."""
+    asked: list[tuple[object, ...]] = []
+    now = [1000.0]
+    monkeypatch.setattr(sources, "read_prometheus", lambda *arguments: asked.append(arguments) or [play(PLAN)])
+    monkeypatch.setattr(sources.time, "monotonic", lambda: now[0])
+    where = Where(prometheus="http://me:secret@prom:9090", since=3600.0, run="here", cluster="lab")
+    with opened(where) as source:
+        for now[0] in (1000.0, 1002.0, 1004.0, 1006.0, 1019.0, 1021.0):
+            source.poll()
+            with source.seen() as seen:
+                assert "secret" not in drawing(seen, "here", "en", grows=False)["html"]
+    assert asked == [("http://me:secret@prom:9090", 3600.0, "here", "lab")] * 3
+
+
 def test_a_recording_that_is_gone(tmp_path: Path) -> None:
     """Says which file."""
     path = tmp_path / "night.om"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from yoloscope_exporter import pip_install
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.notebook import watch
 from yoloscope_exporter.notebook.sources import Where
@@ -44,7 +46,7 @@ def test_arguments_that_cannot_be(arguments: dict[str, Any], said: str) -> None:
 def test_without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install."""
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
-    with pytest.raises(ImportError, match=re.escape("pip install 'yoloscope[notebook]'")):
+    with pytest.raises(ImportError, match=re.escape(pip_install("notebook"))):
         watch()
 
 
@@ -53,6 +55,16 @@ def test_an_exporter_that_is_not_there() -> None:
     helper = Helper(Where(exporter=f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(SourceError, match="does not answer: Connection refused"):
         helper.ask({"run": "", "language": "en"})
+
+
+def test_a_cell_that_is_run_again_takes_over() -> None:
+    """Else each run would leave a thread behind; another run or language is another picture."""
+    helper, events = Helper(Where()), [threading.Event() for _ in range(3)]
+    helper.taken_over({"run": "", "language": "en"}, events[0])
+    helper.taken_over({"run": "", "language": "zh-CN"}, events[1])
+    assert not any(event.is_set() for event in events)
+    helper.taken_over({"run": "", "language": "en"}, events[2])
+    assert [event.is_set() for event in events] == [True, False, False]
 
 
 def test_a_file_that_is_no_recording(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""The formats that are compared: what each needs to be installed, and where it runs. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: The format that the others are compared with.
+REFERENCE = "pt"
+
+
+class Format(NamedTuple):
+    """What a format needs.
+
+    Attributes:
+        modules: that have to be importable.
+        on_cpu, on_gpu: whether it runs there.
+    """
+
+    modules: tuple[str, ...] = ()
+    on_cpu: bool = True
+    on_gpu: bool = True
+
+
+#: By the names that Ultralytics' export has for them.
+FORMATS = {
+    REFERENCE: Format(),
+    "torchscript": Format(),
+    "onnx": Format(("onnx", "onnxslim", "onnxruntime")),
+    "openvino": Format(("openvino",), on_gpu=False),
+    "engine": Format(("onnx", "onnxslim", "tensorrt"), on_cpu=False),
+}
+#: All modules that any of them needs.
+MODULES = tuple(dict.fromkeys(module for one in FORMATS.values() for module in one.modules))
+#: Packages of another name on a machine with a GPU.
+_GPU_PACKAGES = {"onnxruntime": "onnxruntime-gpu"}
+
+
+def is_cpu(device: str) -> bool:
+    """Whether `device`, as Ultralytics names it, is the CPU."""
+    return device == "cpu"
+
+
+def hindrance(name: str, device: str, installed: Collection[str], python: str) -> str | None:
+    """Why a format cannot run on this machine, and what to do about it; None where it can be tried."""
+    wanted = FORMATS[name]
+    if is_cpu(device) and not wanted.on_cpu:
+        return "needs an NVIDIA GPU (--device 0)"
+    if not is_cpu(device) and not wanted.on_gpu:
+        return "runs on a CPU (--device cpu)"
+    missing = [module for module in wanted.modules if module not in installed]
+    if missing:
+        return f"not installed: {python} -m pip install {' '.join(_package(module, device) for module in missing)}"
+    return None
+
+
+def elsewhere(asked: str, used: str) -> str | None:
+    """What to say of a format that ran on the CPU where a GPU was asked for; None where it did not."""
+    if is_cpu(asked) or not is_cpu(used):
+        return None
+    return "ran on the CPU: its runtime has no CUDA (for onnx: pip install onnxruntime-gpu in place of onnxruntime)"
+
+
+def _package(module: str, device: str) -> str:
+    return module if is_cpu(device) else _GPU_PACKAGES.get(module, module)

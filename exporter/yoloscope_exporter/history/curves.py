@@ -1,0 +1,71 @@
+"""The points of a run's or the node's courses: calculated when they are asked for, and each of them once."""
+
+from __future__ import annotations
+
+from itertools import dropwhile
+from math import floor, isfinite, log10
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_exporter.measures.formula import TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from yoloscope_exporter.history.courses import Course
+    from yoloscope_exporter.history.store import History
+    from yoloscope_exporter.measures.evaluate import LabelSet, Vector
+
+#: What is shown has four figures.
+FIGURES = 4
+
+
+class Curves:
+    """Points by time. Used by one thread."""
+
+    def __init__(self, history: History, courses: Sequence[Course], run: str = "") -> None:
+        """Nothing is calculated yet; `run` is empty for courses of the node."""
+        self._history, self._courses, self._run = history, courses, run
+        self._points: dict[float, dict[str, Vector]] = {}
+
+    def update(self, now: float) -> Iterator[None]:
+        """Calculate what is missing up to `now`, one by one, so that others get their turn; forget the oldest."""
+        known, points = self._points, {}
+        for time, place in list(self._history.ticks(now)):
+            if time in known:
+                points[time] = known[time]
+            else:
+                points[time] = self._history.at(time, place, self._courses, self._run)
+                yield
+        self._points = points
+
+    def since(self, time: float) -> dict[str, Any]:
+        """Points after a Unix time: `times`, and a line of values, with null where there is none, for each series."""
+        known = dropwhile(lambda at: not self._points[at], self._points)  # before them nothing was seen
+        times = [at for at in known if at > time]
+        lines: dict[tuple[str, LabelSet], list[float | None]] = {}
+        for place, at in enumerate(times):
+            for name, vector in self._points[at].items():
+                for labels, value in vector.items():
+                    if isfinite(value):
+                        lines.setdefault((name, labels), [None] * len(times))[place] = rounded(value)
+        return {
+            "times": times,
+            "series": [
+                {"name": name, "labels": own(labels), "values": values}
+                for (name, labels), values in sorted(lines.items(), key=lambda line: (line[0][0], sorted(line[0][1])))
+            ],
+        }
+
+
+def own(labels: LabelSet) -> dict[str, str]:
+    """Labels without those of the target and without the run."""
+    return {name: value for name, value in sorted(labels) if name not in TARGET and name != "run"}
+
+
+def rounded(value: float) -> float:
+    """With four figures, whole numbers without a fraction."""
+    if not value:
+        return 0
+    places = FIGURES - 1 - floor(log10(abs(value)))
+    short = round(value, places)
+    return int(short) if places <= 0 else short

@@ -1,0 +1,213 @@
+"""Keeps what the courses need of every few snapshots, in three stores: the older, the coarser.
+
+While nobody looks, numbers are appended and old ones dropped, and nothing is calculated. Counters lose nothing between
+two snapshots that are kept; of a gauge what was between is not known.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.history.courses import KEPT
+from yoloscope_exporter.history.events import Event, changes, facts
+from yoloscope_exporter.measures.evaluate import Evaluator, Inside
+from yoloscope_exporter.measures.series import Store, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from yoloscope_exporter.catalog import Metric, Sample
+    from yoloscope_exporter.history.courses import Course
+    from yoloscope_exporter.history.events import Facts
+    from yoloscope_exporter.measures.evaluate import Vector
+    from yoloscope_exporter.measures.series import Labels
+    from yoloscope_exporter.sampling.snapshot import Snapshot
+
+#: Seconds that are shown.
+SPAN: Final = 3600.0
+#: What is shown as the value now: over so many seconds.
+NOW: Final = 60.0
+#: Most series that are kept; each takes about 6 kB. A node with 8 GPUs and 8 ranks of 8 workers has about 500.
+MOST_SERIES: Final = 1500
+MOST_EVENTS: Final = 500
+
+
+@dataclass(frozen=True)
+class Tier:
+    """How a part of the past is kept and shown; all in seconds.
+
+    Attributes:
+        step: between two snapshots that are kept.
+        span: how long they are kept.
+        tick: between two points that are shown.
+        window: over which a point is calculated.
+    """
+
+    step: float
+    span: float
+    tick: float
+    window: float
+
+
+#: Each tick is a multiple of the one before, so that a point that was calculated need not be calculated again.
+TIERS: Final = (
+    Tier(step=2, span=210, tick=5, window=15),
+    Tier(step=10, span=660, tick=20, window=45),
+    Tier(step=30, span=SPAN + 120, tick=60, window=120),
+)
+
+
+@dataclass
+class _Kept:
+    tier: Tier
+    store: Store = field(default_factory=Store)
+    trimmed: float = 0.0
+
+    def is_due(self, now: float) -> bool:
+        return now - self.store.last >= 0.9 * self.tier.step
+
+    def window(self, start: float, end: float) -> Window:
+        return Window(self.store, start, end, self.tier.step)
+
+    def take(self, now: float, samples: Sequence[Sample]) -> None:
+        self.store.add(now, samples)
+        if now - self.trimmed > self.tier.span / 8:  # trimming costs more than adding
+            self.store.trim(now - self.tier.span)
+            self.trimmed = now
+
+
+class History:
+    """The last hour, fed by the sampler's thread and read by the server's."""
+
+    def __init__(self, tiers: Sequence[Tier] = TIERS, most: int = MOST_SERIES) -> None:
+        """Empty."""
+        self.tiers = tuple(tiers)
+        self.left_out = 0
+        """Runs of the last snapshot for which there is no room."""
+        self._most = most
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._kept = tuple(map(_Kept, self.tiers))
+        self._facts: Facts | None = None
+        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self._runs: frozenset[str] = frozenset()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Keep what is due of a snapshot."""
+        self.feed(snapshot.time, snapshot)
+
+    def feed(self, now: float, samples: Iterable[Sample]) -> None:
+        """Keep what is due of the samples of one moment (Unix seconds)."""
+        with self._lock:
+            if now < self.last:  # the clock was set back: what was seen lies in the future now
+                self._clear()
+            due = [kept for kept in self._kept if kept.is_due(now)]
+            if not due:
+                return
+            everything = tuple(samples)
+            self._note(now, everything)
+            wanted = self._admitted([sample for sample in everything if sample.metric.name in KEPT])
+            for kept in due:
+                kept.take(now, wanted)
+            self._make_room(due)
+
+    @property
+    def last(self) -> float:
+        """When something was kept last, Unix seconds; minus infinity before the first time."""
+        return self._kept[0].store.last
+
+    def _note(self, now: float, samples: Sequence[Sample]) -> None:
+        after = facts(samples)
+        if self._facts is not None:
+            self._events.extend(Event(next(self._numbers), now, *change) for change in changes(self._facts, after))
+        self._facts = after
+
+    # --- room for so many series -----------------------------------------------------------------------------------
+
+    def _admitted(self, samples: list[Sample]) -> list[Sample]:
+        """The samples of as many runs as there is room for: those that are alive first, then those known already."""
+        sizes = Counter(_run(sample.metric, sample.labels) for sample in samples)
+        alive = {sample.labels[0] for sample in samples if sample.metric.name == catalog.TRAIN_UP.name and sample.value}
+        room, admitted = self._most - sizes.pop("", 0), set()
+        for run in sorted(sizes, key=lambda run: (run not in alive, run not in self._runs)):
+            room -= sizes[run]
+            if room >= 0:
+                admitted.add(run)
+        self.left_out = len(sizes) - len(admitted)
+        self._runs = frozenset(admitted)
+        if not self.left_out:
+            return samples
+        admitted.add("")
+        return [sample for sample in samples if _run(sample.metric, sample.labels) in admitted]
+
+    def _make_room(self, due: Sequence[_Kept]) -> None:
+        """Forget runs that are not there any more, once all together are too many."""
+        runs = self._runs
+        for kept in due:
+            if _size(kept.store) > self._most:
+                kept.store.keep(lambda metric, labels: (run := _run(metric, labels)) in runs or not run)
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def events(self, since: int = 0) -> list[Event]:
+        """The last events with a number above `since`, the oldest first."""
+        with self._lock:
+            return [event for event in self._events if event.number > since]
+
+    def now(self, courses: Sequence[Course], run: str = "", seconds: float = NOW) -> dict[str, Vector]:
+        """Values over the last seconds by course; of a run, or of the node."""
+        with self._lock:
+            kept = self._kept[0]
+            return _values(courses, kept.window(self.last - seconds, self.last), run)
+
+    def ticks(self, now: float) -> Iterator[tuple[float, int]]:
+        """The moments that are shown at `now`, the oldest first, each with the place of its tier."""
+        begin = now - SPAN
+        for place in reversed(range(len(self.tiers))):
+            tier = self.tiers[place]
+            end = now - self._reach(place - 1) if place else now
+            time = begin - begin % tier.tick + tier.tick
+            while time <= end:
+                yield time, place
+                time += tier.tick
+            begin = time - tier.tick
+
+    def _reach(self, place: int) -> float:
+        """How far back points of a tier can be calculated."""
+        tier = self.tiers[place]
+        return (tier.span - tier.window) // self.tiers[-1].tick * self.tiers[-1].tick
+
+    def at(self, time: float, place: int, courses: Sequence[Course], run: str = "") -> dict[str, Vector]:
+        """Values at one of `ticks`, by course."""
+        with self._lock:
+            kept = self._kept[place]
+            return _values(courses, kept.window(time - kept.tier.window, time), run)
+
+
+def _run(metric: Metric, labels: Labels) -> str:
+    """The run a series is of, empty for those of the node."""
+    return labels[0] if metric.labels[:1] == ("run",) else ""
+
+
+def _size(store: Store) -> int:
+    return sum(map(len, store.series.values()))
+
+
+def _values(courses: Sequence[Course], window: Window, run: str) -> dict[str, Vector]:
+    inside = Inside([window], within={"run": run} if run else None)
+    evaluators: dict[tuple[str, ...], Evaluator] = {}
+    found = {}
+    for course in courses:
+        if course.by not in evaluators:
+            evaluators[course.by] = Evaluator(inside, course.by)
+        if vector := evaluators[course.by].vector(course.formula):
+            found[course.name] = vector
+    return found

@@ -1,0 +1,539 @@
+// The live page: shows what /api/v1/events tells. Text from elsewhere is only ever set as text, never as markup.
+
+const config = JSON.parse(document.body.dataset.config)
+const words = config.words
+const $ = (id) => document.getElementById(id)
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()
+const fill = (text, ...values) => text.replace(/\{\}/g, () => values.shift())
+const inOrder = (a, b) => a.length - b.length || (a < b ? -1 : 1)
+
+const make = (tag, properties = {}, ...children) => {
+  const { data, ...rest } = properties
+  const made = Object.assign(document.createElement(tag), rest)
+  Object.assign(made.dataset, data)
+  made.append(...children.filter((child) => child !== undefined && child !== null))
+  return made
+}
+/** A list's or a table's children, replaced only where they differ, so that a focus or a selection stays. */
+const put = (parent, children) => {
+  const same = children.length === parent.children.length
+  if (same && children.every((child, place) => child.isEqualNode(parent.children[place]))) return
+  const focused = document.activeElement
+  const place = [...parent.querySelectorAll('a,button')].indexOf(focused)
+  parent.replaceChildren(...children)
+  if (place >= 0) parent.querySelectorAll('a,button')[place]?.focus({ preventScroll: true })
+}
+const text = (element, value) => { if (element.textContent !== value) element.textContent = value }
+
+// --- numbers ---------------------------------------------------------------------------------------------------------
+
+const figures = (value, digits = 3) => {
+  if (value === 0) return '0'
+  return Math.abs(value) >= 10 ** digits ? Math.round(value).toString() : Number(value.toPrecision(digits)).toString()
+}
+const scaled = (value, units, base) => {
+  let place = 0
+  while (Math.abs(value) >= base && place < units.length - 1) { value /= base; place += 1 }
+  return `${figures(value)} ${units[place]}`
+}
+const units = {
+  ratio: (value) => `${figures(100 * value, Math.abs(value) >= 0.1 ? 3 : 2)} %`,
+  seconds: (value) => value === 0 ? '0 s' : Math.abs(value) < 1 ? `${figures(1000 * value)} ms` : `${figures(value)} s`,
+  bytes: (value) => scaled(value, ['B', 'KiB', 'MiB', 'GiB', 'TiB'], 1024),
+  watts: (value) => `${figures(value)} W`,
+  celsius: (value) => `${figures(value)} °C`,
+}
+const shown = (value, unit) => value === null || value === undefined ? '' : (units[unit] ?? ((one) => figures(one, 4)))(value)
+const duration = (seconds) => {
+  const whole = Math.round(seconds)
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60]
+  if (whole < 120) return `${whole} s`
+  return `${hours}:${String(minutes).padStart(2, '0')}:${String(whole % 60).padStart(2, '0')}`
+}
+const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString('en-GB')
+
+// --- what has come ---------------------------------------------------------------------------------------------------
+
+const SPAN = 3600
+/** Lines by name and labels over common times; what is missing is null. */
+const emptyLines = () => ({ times: [], lines: new Map() })
+const past = { run: emptyLines(), gpus: emptyLines() }
+const view = { minutes: 60, zoom: null, run: new URLSearchParams(location.search).get('run') ?? '', rank: '', events: [], drawn: false }
+
+const merge = (kept, news) => {
+  const known = kept.times.length
+  kept.times.push(...news.times)
+  for (const { name, labels, values } of news.series) {
+    const key = JSON.stringify([name, labels])
+    if (!kept.lines.has(key)) kept.lines.set(key, { name, labels, values: [] })
+    const line = kept.lines.get(key)
+    while (line.values.length < known) line.values.push(null)
+    line.values.push(...values)
+  }
+  const begin = kept.times.findIndex((time) => time >= kept.times.at(-1) - SPAN)
+  for (const [key, line] of kept.lines) {
+    while (line.values.length < kept.times.length) line.values.push(null)
+    line.values.splice(0, Math.max(begin, 0))
+    if (line.values.every((value) => value === null)) kept.lines.delete(key)
+  }
+  kept.times.splice(0, Math.max(begin, 0))
+}
+const linesOf = (of, name) => [...past[of].lines.values()].filter((line) => line.name === name)
+
+// --- runs ------------------------------------------------------------------------------------------------------------
+
+const severityOf = (run) => `severity-${run.severity ?? 'info'}`
+const address = (run) => {
+  const query = new URLSearchParams(location.search)
+  query.set('run', run)
+  return `?${query}`
+}
+const showRuns = (message) => {
+  $('no-runs').hidden = message.total > 0
+  put($('runs'), message.runs.map((run) => {
+    const parts = [run.state_text]
+    if (run.epoch && run.epochs) parts.push(fill(words.js_epoch, run.epoch, run.epochs))
+    if (run.remaining_seconds !== undefined) parts.push(fill(words.js_left, duration(run.remaining_seconds)))
+    if (run.images_per_second) parts.push(fill(words.js_images, figures(run.images_per_second)))
+    const link = make('a', { href: address(run.run), className: severityOf(run), data: { run: run.run }, title: run.run },
+      make('b', {}, make('i', { className: `state-${run.state}`, ariaHidden: 'true' }), run.run),
+      make('span', { className: 'line' }, parts.join(' · ')))
+    if (run.run === message.asked) link.setAttribute('aria-current', 'true')
+    if (run.epochs) link.append(track(run.epoch / run.epochs, `state-${run.state}`))
+    link.append(make('span', { className: 'line' }, run.verdict ? `${run.verdict}: ${run.title}` : words.no_verdict))
+    return make('li', {}, link)
+  }))
+  const more = message.total - message.runs.length
+  text($('more-runs'), more > 0 ? fill(words.js_more_runs, more) : '')
+}
+/** Widths are set by the script: styles within the page are not allowed by its policy. */
+const track = (share, mark) => {
+  const inside = make('span', { className: mark })
+  inside.style.width = `${100 * Math.min(Math.max(share, 0), 1)}%`
+  return make('span', { className: 'track', ariaHidden: 'true' }, inside)
+}
+$('runs').addEventListener('click', (event) => {
+  const link = event.target.closest('a')
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return
+  event.preventDefault()
+  history.pushState(null, '', link.href)
+  choose(link.dataset.run)
+})
+addEventListener('popstate', () => choose(new URLSearchParams(location.search).get('run') ?? ''))
+const choose = (run) => {
+  view.run = run
+  view.zoom = null
+  connect()
+}
+
+// --- the selected run ------------------------------------------------------------------------------------------------
+
+const entry = (term, value) => value ? [make('dt', {}, term), make('dd', {}, value)] : []
+const verdict = (one) => {
+  const fix = make('div', { className: 'fix' }, make('code', {}, one.fix))
+  if (one.copy) fix.append(make('button', { type: 'button', className: 'copy', data: { copy: one.copy } }, words.copy))
+  const ranks = one.ranks.filter(Boolean)
+  return make('article', { className: `verdict severity-${one.severity}` },
+    make('h3', {}, `${one.name}: ${one.title}`),
+    make('p', { className: 'soft' }, make('i', { ariaHidden: 'true' }), one.severity_text,
+      ranks.length && view.ranks > 1 ? ` · ${fill(words.js_ranks, ranks.join(', '))}` : ''),
+    make('dl', {}, ...entry(words.evidence, one.evidence), ...entry(words.cause, one.cause),
+      ...entry(words.fix, one.fix && fix), ...entry(words.forecast, one.gain),
+      ...entry(words.effect, one.effect.join(', ')), ...entry(words.verify, one.verify && make('code', {}, one.verify))))
+}
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('button.copy')
+  if (!button) return
+  await copied(button.dataset.copy)
+  button.textContent = words.copied
+  setTimeout(() => { button.textContent = words.copy }, 2000)
+})
+const copied = async (value) => {
+  if (navigator.clipboard) {
+    try { return await navigator.clipboard.writeText(value) } catch { /* not allowed: as below */ }
+  }
+  const area = make('textarea', { value, className: 'hidden' })  // over plain HTTP there is no clipboard
+  document.body.append(area)
+  area.select()
+  document.execCommand('copy')
+  area.remove()
+}
+
+const showRun = (message) => {
+  const run = message.run
+  $('run').hidden = !run && !message.asked
+  if (!run) {
+    text($('run-title'), message.asked ? fill(words.js_gone, message.asked) : '')
+    for (const id of ['facts', 'verdicts', 'anatomy', 'parts', 'side', 'hang']) $(id).hidden = true
+    return
+  }
+  for (const id of ['facts', 'verdicts']) $(id).hidden = false
+  view.ranks = run.rank.length
+  if (!run.rank.some((rank) => rank.rank === view.rank)) view.rank = run.rank[0].rank
+  text($('run-title'), run.run)
+  const facts = Object.entries(run.facts).map(([name, value]) => `${name}=${value}`)
+  const setup = run.rank.find((rank) => rank.setup_stage)
+  if (setup) {
+    const done = setup.setup_progress === undefined ? '' : ` ${units.ratio(setup.setup_progress)}`
+    facts.unshift(fill(words.js_setup, setup.setup_stage + done))
+  }
+  text($('facts'), [run.state_text, ...facts].join(' · '))
+  $('hang').hidden = !run.hang
+  text($('hang'), run.hang ?? '')
+  const none = message.diagnosis ? words.no_verdict : words.no_diagnosis
+  put($('verdicts'), run.verdicts.length ? run.verdicts.map(verdict) : [make('p', { className: 'soft' }, none)])
+  showAnatomy(run)
+  showRanks(run)
+}
+
+const showAnatomy = (run) => {
+  const ranks = run.rank.map((rank) => rank.rank)
+  $('anatomy').hidden = $('parts').hidden = !Object.keys(run.anatomy).length
+  $('choose').hidden = ranks.length < 2
+  put($('rank'), ranks.map((rank) => make('option', { value: rank, defaultSelected: rank === view.rank }, rank)))
+  $('rank').value = view.rank
+  const phases = run.anatomy[view.rank] ?? []
+  const bar = make('div', { className: 'bar', ariaHidden: 'true' }, ...phases.map((one) => {
+    const part = make('span', { className: `phase-${one.phase}`, title: `${one.phase} ${units.ratio(one.share)}` })
+    part.style.width = `${100 * one.share}%`
+    return part
+  }))
+  put($('bars'), [bar])
+  put($('phases'), [
+    row('th', [words.phase, words.time, words.share], 1),
+    make('tbody', {}, ...phases.filter((one) => one.share >= 0.005).map((one) => make('tr', {},
+      make('th', { scope: 'row' }, make('i', { className: `phase-${one.phase}`, ariaHidden: 'true' }), one.phase),
+      make('td', { className: 'n' }, units.seconds(one.seconds)), make('td', { className: 'n' }, units.ratio(one.share))))),
+  ])
+  const rank = run.rank.find((one) => one.rank === view.rank)
+  const queue = rank?.queue_capacity ? fill(words.js_queue, rank.queue_depth ?? '?', rank.queue_capacity) : ''
+  text($('queue'), queue)
+}
+const row = (tag, cells, numbers = cells.length) => make('thead', {}, make('tr', {}, ...cells.map((cell, place) =>
+  make(tag, { scope: 'col', className: place >= numbers ? 'n' : '' }, cell))))
+$('rank').addEventListener('change', () => {
+  view.rank = $('rank').value
+  if (view.last) show(view.last)
+})
+
+const showRanks = (run) => {
+  $('side').hidden = run.rank.length < 2
+  if (run.rank.length < 2) return
+  const columns = config.columns.filter((column) => run.rank.some((rank) => rank[column.name] !== undefined))
+  put($('ranks'), [
+    row('th', [words.rank, words.state, ...columns.map((column) => column.title)], 2),
+    make('tbody', {}, ...run.rank.map((rank) => make('tr', {}, make('th', { scope: 'row' }, rank.rank),
+      make('td', {}, make('i', { className: `state-${rank.state}`, ariaHidden: 'true' }), rank.state_text),
+      ...columns.map((column) => make('td', { className: 'n' }, shown(rank[column.name], column.unit)))))),
+  ])
+}
+
+// --- GPUs and events -------------------------------------------------------------------------------------------------
+
+const showGpus = (node) => {
+  $('no-gpus').hidden = node.gpus.length > 0
+  put($('node-verdicts'), node.verdicts.map(verdict))
+  put($('gpus'), node.gpus.map((gpu) => {
+    const rows = []
+    const add = (term, value, share, mark) => {
+      if (value !== '') rows.push(make('dt', {}, term), make('dd', {}, value, share === undefined ? null : track(share, mark)))
+    }
+    if (!gpu.up) add(words.state, words.gpu_lost)
+    add(words.utilization, shown(gpu.gpu_busy, 'ratio'), gpu.gpu_busy, 'state-train')
+    const { memory_used_bytes: used, memory_total_bytes: total } = gpu
+    if (total) add(words.memory, used === undefined ? '' : `${shown(used, 'bytes')} / ${shown(total, 'bytes')}`, used / total, 'phase-h2d')
+    else if (gpu.up) add(words.memory, words.shared_memory)
+    const limit = gpu.power_limit_watts
+    add(words.power, gpu.power === undefined ? '' : shown(gpu.power, 'watts') + (limit ? ` / ${shown(limit, 'watts')}` : ''), limit ? gpu.power / limit : undefined, 'phase-data_wait')
+    add(words.temperature, shown(gpu.temperature, 'celsius'))
+    if (gpu.up) add(words.throttled, gpu.throttled.join(', ') || words.not_throttled)
+    for (const { run, rank } of gpu.trains) add(words.runs, fill(words.js_trains, run, rank))
+    return make('li', { className: gpu.up ? 'tile' : 'tile lost' },
+      make('h3', {}, `GPU ${gpu.gpu}${gpu.name ? ` · ${gpu.name}` : ''}`), make('dl', {}, ...rows))
+  }))
+}
+const MOST_EVENTS = 100
+const showEvents = (events, full) => {
+  if (full) view.events = []
+  view.events = [...view.events, ...events].slice(-MOST_EVENTS)
+  $('no-events').hidden = view.events.length > 0
+  put($('events'), view.events.toReversed().map((event) => make('li', { className: `severity-${event.severity}` },
+    make('time', { dateTime: new Date(1000 * event.time).toISOString() }, clock(event.time)),
+    make('span', {}, make('i', { ariaHidden: 'true' }), [event.run, event.rank && fill(words.js_ranks, event.rank), event.text].filter(Boolean).join(' · ')))))
+}
+
+// --- charts ----------------------------------------------------------------------------------------------------------
+
+const HEIGHT = 150
+const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power)
+/** The cursor is shared; a selection is not, or each chart would zoom by its own. */
+const follows = (type) => type.startsWith('mousemove') || type.startsWith('mouseleave')
+const labelOf = (line, chart) => {
+  const { rank, worker, ...others } = line.labels
+  const parts = Object.entries(others).map(([name, value]) => name === 'gpu' ? `GPU ${value}` : value)
+  if (rank !== undefined && worker === undefined && (view.ranks > 1 || !parts.length)) parts.unshift(`${words.rank} ${rank}`)
+  if (worker !== undefined) parts.push(`${words.worker} ${worker}`)
+  if (chart.names.length > 1) parts.unshift(chart.names_told[line.name])
+  return parts.join(' · ') || chart.title
+}
+const sortedBy = (lines) => lines.sort((a, b) => inOrder(Object.values(a.labels).join(), Object.values(b.labels).join()))
+
+/** Lines of a chart, as [{label, values}]. */
+const contents = {
+  lines: (chart) => chart.names.flatMap((name) => sortedBy(linesOf(chart.of, name)))
+    .map((line) => ({ label: labelOf(line, chart), values: line.values })),
+  heat: (chart) => sortedBy(linesOf(chart.of, chart.names[0]).filter((line) => line.labels.rank === view.rank))
+    .map((line) => ({ label: labelOf(line, chart), values: line.values })),
+  growth: (chart) => {
+    const epochs = linesOf('run', 'epoch')[0]?.values ?? []
+    const ends = epochs.map((epoch, at) => at > 0 && epoch !== null && epochs[at - 1] !== null && epoch > epochs[at - 1])
+    return sortedBy(linesOf('run', 'cuda_growth')).map((line) => ({
+      label: labelOf(line, chart), values: line.values.map((value, at) => ends[at] ? value : null),
+    })).concat(sortedBy(linesOf('run', 'resident')).map((line) => ({ label: labelOf(line, chart), values: grown(line.values, ends) })))
+      .filter(({ values }) => values.some((value) => value !== null))
+  },
+}
+/** From one epoch's end to the next. */
+const grown = (values, ends) => {
+  let before = null
+  return values.map((value, at) => {
+    if (!ends[at] || value === null) return null
+    const difference = before === null ? null : value - before
+    before = value
+    return difference
+  })
+}
+
+const heatmap = (plot) => {
+  const { ctx, data } = plot
+  const rows = data.length - 1
+  const values = data.slice(1).flat().filter((value) => value !== null)
+  if (!values.length) return
+  const most = Math.max(...values)
+  const { left, top, width, height } = plot.bbox
+  ctx.save()
+  ctx.beginPath()
+  ctx.rect(left, top, width, height)
+  ctx.clip()
+  ctx.fillStyle = css('line-1')
+  const times = data[0].map((time) => plot.valToPos(time, 'x', true))
+  for (let place = 1; place <= rows; place += 1) {
+    for (let at = 1; at < times.length; at += 1) {
+      const value = data[place][at]
+      if (value === null) continue
+      ctx.globalAlpha = 0.08 + 0.92 * value / most
+      ctx.fillRect(times[at - 1], top + height * (place - 1) / rows, times[at] - times[at - 1] + 0.5, height / rows - 1)
+    }
+  }
+  ctx.restore()
+}
+
+const charts = config.charts.map((chart) => {
+  const figure = make('figure', { tabIndex: 0, hidden: true, data: { chart: chart.names[0], kind: chart.kind } })
+  const caption = make('figcaption', {}, chart.title, make('small', {}, chart.help))
+  const summary = make('p', { className: 'hidden' })
+  const place = make('div')
+  figure.setAttribute('role', 'group')
+  figure.setAttribute('aria-label', chart.title)
+  figure.append(caption, place, summary)
+  $('charts').append(figure)
+  return { ...chart, figure, place, summary, plot: null, key: '' }
+})
+
+const options = (chart, lines) => {
+  const heat = chart.kind === 'heat'
+  const colour = (place) => css(`line-${place % 8}`)
+  const axis = { stroke: css('soft'), font: '11px system-ui', grid: { stroke: css('line'), width: 1 }, ticks: { show: false } }
+  return {
+    width: Math.max(chart.figure.clientWidth, 200),
+    height: heat ? Math.max(60, 22 * lines.length) + 40 : HEIGHT + 40,
+    cursor: { sync: { key: 'page', scales: ['x', null], filters: { pub: follows } }, drag: { setScale: false },
+      bind: { dblclick: () => () => { view.zoom = null; drawAll() } } },
+    legend: { live: true, isolate: false },
+    scales: { x: { time: true }, y: heat ? { range: [0, 1] } : { range: (_, least, most) => bounds(chart, least, most) } },
+    axes: [
+      { ...axis, space: 70, size: 28, values: (_, splits, __, ___, step) => splits.map((time) => clock(time).slice(0, step < 60 ? 8 : 5)) },
+      heat ? { ...axis, size: 70, grid: { show: false }, splits: () => lines.map((_, place) => 1 - (place + 0.5) / lines.length), values: () => lines.map((line) => line.label) }
+        : { ...axis, size: 70, ...(chart.unit === 'bytes' ? { incrs: BINARY } : {}), values: (_, splits) => splits.map((value) => shown(value, chart.unit)) },
+    ],
+    series: [
+      { label: words.now, value: (plot, time) => clock(time || plot.data[0].at(-1)) },
+      ...lines.map((line, place) => ({
+        label: line.label, stroke: colour(heat ? 1 : place), fill: chart.kind === 'growth' ? colour(place) : undefined, width: 1.5,
+        spanGaps: false, points: { show: false }, 
+        value: (plot, value, place_, at) => shown(at === null ? plot.data[place_].findLast((one) => one !== null) : value, chart.unit) || '--',
+        ...(heat ? { paths: () => null } : chart.kind === 'growth' ? { paths: uPlot.paths.bars({ size: [0.8, 14] }) } : {}),
+      })),
+    ],
+    hooks: {
+      setSelect: [(plot) => {
+        if (plot.select.width < 5) return
+        view.zoom = [plot.posToVal(plot.select.left, 'x'), plot.posToVal(plot.select.left + plot.select.width, 'x')]
+        plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
+        drawAll()
+      }],
+      draw: heat ? [heatmap] : [],
+    },
+  }
+}
+const bounds = (chart, least, most) => {
+  if (least === null) return [0, 1]
+  if (chart.most) return [0, chart.most]
+  if (chart.unit === 'celsius') return [Math.min(20, least), Math.max(100, most)]
+  const low = Math.min(0, least)
+  return [low, most > low ? most + 0.05 * (most - low) : low + 1]
+}
+/** What is zoomed, else the range chosen; no more than there is. */
+const stretch = () => {
+  if (view.zoom) return view.zoom
+  const times = [...past.run.times, ...past.gpus.times]
+  const end = Math.max(...times)
+  return [Math.max(end - 60 * view.minutes, Math.min(...times, end - 60)), end]
+}
+const draw = (chart) => {
+  const lines = contents[chart.kind](chart)
+  const times = past[chart.of].times
+  chart.figure.hidden = !lines.length || times.length < 2
+  if (chart.figure.hidden) return
+  const data = [times, ...lines.map((line) => line.values)]
+  const key = JSON.stringify(lines.map((line) => line.label))
+  if (chart.key !== key) {
+    chart.plot?.destroy()
+    chart.plot = new uPlot(options(chart, lines), data, chart.place)
+    chart.plot.root.querySelector('canvas').setAttribute('aria-hidden', 'true')
+    chart.key = key
+  }
+  const [min, max] = stretch()
+  chart.plot.batch(() => {
+    chart.plot.setData(data, false)
+    chart.plot.setScale('x', { min, max })
+  })
+  text(chart.summary, lines.slice(0, 8).map(({ label, values }) => {
+    const known = values.filter((value) => value !== null)
+    if (!known.length) return ''
+    const told = [known.at(-1), Math.min(...known), Math.max(...known)].map((value) => shown(value, chart.unit))
+    return fill(words.js_summary, label, ...told)
+  }).join('. '))
+}
+const drawAll = () => {
+  $('history').hidden = charts.every((chart) => chart.figure.hidden) && !past.run.lines.size && !past.gpus.lines.size
+  charts.forEach(draw)
+  $('history').hidden = charts.every((chart) => chart.figure.hidden)
+}
+const again = () => {
+  for (const chart of charts) { chart.plot?.destroy(); chart.plot = null; chart.key = '' }
+  drawAll()
+}
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again)
+new ResizeObserver(() => {
+  for (const { plot, figure } of charts) {
+    if (plot && figure.clientWidth && figure.clientWidth !== plot.width) plot.setSize({ width: figure.clientWidth, height: plot.height })
+  }
+}).observe($('charts'))
+$('range').addEventListener('click', (event) => {
+  const minutes = event.target.closest('button')?.dataset.minutes
+  if (!minutes) return
+  for (const button of $('range').children) button.setAttribute('aria-pressed', String(button.dataset.minutes === minutes))
+  Object.assign(view, { minutes: Number(minutes), zoom: null })
+  drawAll()
+})
+$('charts').addEventListener('keydown', (event) => {
+  const chart = charts.find(({ figure }) => figure === event.target)
+  if (!chart?.plot) return
+  const { plot } = chart
+  const [begin, end] = stretch()
+  const zoom = (factor) => {
+    const middle = plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, 'x') : (begin + end) / 2
+    view.zoom = [middle - (middle - begin) * factor, middle + (end - middle) * factor]
+    drawAll()
+  }
+  const move = (step) => {
+    const times = plot.data[0]
+    const at = Math.min(Math.max((plot.cursor.idx ?? times.length) + step, 0), times.length - 1)
+    plot.setCursor({ left: plot.valToPos(times[at], 'x'), top: plot.over.clientHeight / 2 }, true, true)
+  }
+  const keys = {
+    ArrowLeft: () => move(-1), ArrowRight: () => move(1), '+': () => zoom(0.5), '=': () => zoom(0.5), '-': () => zoom(2),
+    Escape: () => { view.zoom = null; drawAll() },
+  }
+  if (!keys[event.key]) return
+  event.preventDefault()
+  keys[event.key]()
+})
+
+// --- the connection --------------------------------------------------------------------------------------------------
+
+const PATIENCE = 15_000
+let source = null
+let heard = 0
+let retry = 0
+
+const state = (name) => {
+  document.body.dataset.state = name
+  text($('banner'), { live: '', loading: '' }[name] ?? words[name])
+}
+const show = (message) => {
+  showRuns(message)
+  showRun(message)
+  showGpus(message.node)
+  $('left-out').hidden = !message.left_out
+  text($('left-out'), fill(words.js_left_out, message.left_out))
+  put($('collectors'), [row('th', [words.collector, words.samples], 1), make('tbody', {}, ...message.collectors.map((one) =>
+    make('tr', {}, make('th', { scope: 'row' }, one.name), make('td', { className: 'n' }, String(one.samples)))))])
+  drawAll()
+}
+const receive = (message) => {
+  heard = performance.now()
+  text($('updated'), message.time ? fill(words.js_updated, clock(message.time)) : words.loading)
+  if (!message.fresh) {
+    state('stale')
+    return
+  }
+  state('live')
+  if (message.full) Object.assign(past, { run: emptyLines(), gpus: emptyLines() })
+  if (message.history.run) merge(past.run, message.history.run)
+  merge(past.gpus, message.history.gpus)
+  showEvents(message.events, message.full)
+  view.last = message
+  show(message)
+  // a run that nobody chose makes way for a newer one once it has ended
+  const first = message.runs[0]
+  if (!view.run && first?.alive && first.run !== message.asked && !(message.run?.alive)) connect()
+}
+const connect = () => {
+  source?.close()
+  clearTimeout(retry)
+  heard = performance.now()
+  source = new EventSource(`api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run })}`)
+  source.onmessage = (event) => receive(JSON.parse(event.data))
+  source.onerror = failed
+}
+/** EventSource does not tell why; a HEAD of the same does. */
+const failed = async () => {
+  source.close()
+  clearTimeout(retry)
+  retry = setTimeout(connect, 3000)
+  try {
+    const { status } = await fetch('api/v1/events', { method: 'HEAD', headers: { Accept: 'text/event-stream' } })
+    if (status === 401 || status === 403) state('password')
+    else if (status === 503) state('crowded')
+    else if (status !== 200) state('lost')
+  } catch {
+    state('lost')
+  }
+}
+setInterval(() => {
+  if (!document.hidden && source.readyState === EventSource.OPEN && performance.now() - heard > PATIENCE) failed()
+}, 5000)
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) {
+    source.close()
+    clearTimeout(retry)
+  } else connect()
+})
+$('language').addEventListener('click', (event) => {
+  const query = new URLSearchParams(location.search)
+  query.set('lang', event.currentTarget.hreflang)
+  event.currentTarget.href = `?${query}`
+})
+connect()

@@ -1,0 +1,36 @@
+"""What formats need, in words that can be typed."""
+
+from __future__ import annotations
+
+import pytest
+from yoloscope_exporter.bench.formats import FORMATS, MODULES, elsewhere, hindrance
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "installed", "said"),
+    [
+        ("pt", "cpu", [], None),
+        ("torchscript", "0", [], None),
+        ("onnx", "cpu", ["onnx", "onnxslim", "onnxruntime"], None),
+        ("onnx", "cpu", ["onnx"], "not installed: /bin/python -m pip install onnxslim onnxruntime"),
+        ("onnx", "0", ["onnx", "onnxslim"], "not installed: /bin/python -m pip install onnxruntime-gpu"),
+        ("openvino", "cpu", [], "not installed: /bin/python -m pip install openvino"),
+        ("openvino", "cuda:0", ["openvino"], "runs on a CPU (--device cpu)"),
+        ("engine", "cpu", list(MODULES), "needs an NVIDIA GPU (--device 0)"),
+        ("engine", "0", ["onnx", "onnxslim"], "not installed: /bin/python -m pip install tensorrt"),
+    ],
+)
+def test_what_hinders(name: str, device: str, installed: list[str], said: str | None) -> None:
+    assert hindrance(name, device, installed, "/bin/python") == said
+
+
+def test_a_runtime_without_cuda_is_not_measured_as_a_gpu() -> None:
+    """Ultralytics goes on with the CPU there."""
+    assert "onnxruntime-gpu" in (elsewhere("0", "cpu") or "")
+    assert elsewhere("0", "cuda") is None
+    assert elsewhere("cpu", "cpu") is None
+
+
+def test_modules_are_named_once() -> None:
+    """Those of all formats."""
+    assert sorted(MODULES) == sorted({module for one in FORMATS.values() for module in one.modules})

@@ -1,0 +1,174 @@
+"""The course of a comparison: who is asked what in which order, and what a failure costs; in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from yoloscope_exporter.bench import remote, session
+from yoloscope_exporter.bench.plan import Found, Key, Plan
+from yoloscope_exporter.tuning import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STUB = Path(__file__).with_name("stub.py")
+FORMATS = ("pt", "torchscript", "onnx")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Found]:
+    """Runs a plan with the stub; what it was asked is in `log`, what was told in `said`."""
+    monkeypatch.setattr(remote, "SCRIPT", STUB)
+    monkeypatch.setattr(session, "STEP_LIMIT", 5.0)
+
+    def run(faults: dict[str, Any] | None = None, keep: Path | None = None, **plan: Any) -> Found:
+        environ = {**os.environ, "STUB": json.dumps(faults or {}), "STUB_LOG": str(tmp_path / "log")}
+        folder = tmp_path / "scratch"
+        folder.mkdir(exist_ok=True)
+        chosen = {"formats": FORMATS, "batches": (1,), "rounds": 3, "seconds": 0.3, "device": "cpu", **plan}
+        made = session.Session(Plan("m.pt", sys.executable, **chosen), environ, folder, keep, lambda _: None)
+        try:
+            made.run()
+        finally:
+            assert not [pid for n in range(1, 20) for pid in processes.living(f"scratch-process-{n}")]
+        return made.found
+
+    return run
+
+
+def asked(tmp_path: Path, what: str) -> list[str]:
+    """Of which formats something was asked, in order."""
+    words = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    return [name for one, name in words if one == what]
+
+
+def test_formats_are_measured_in_turns(bench: Callable[..., Found], tmp_path: Path) -> None:
+    """Each round begins with another one; each is exported once and compared with the .pt model."""
+    found = bench()
+    assert asked(tmp_path, "measure") == [*FORMATS, *FORMATS[1:], "pt", "onnx", "pt", "torchscript"]
+    assert asked(tmp_path, "export") == ["torchscript", "onnx"]
+    for name in FORMATS:
+        line = found.lines[Key(1, name)]
+        assert line.failure == ""
+        assert list(line.rounds) == [0, 1, 2]
+        assert line.agreement is not None
+        assert line.agreement.agrees()
+        assert line.memory == {"resident": 2**20, "peak": 2**21}
+    assert (found.lines[Key(1, "pt")].size, found.lines[Key(1, "onnx")].size) == (7, 8)
+    assert found.lines[Key(1, "onnx")].stages["inference"] == pytest.approx(0.06)
+
+
+def test_every_batch_has_its_own_export(bench: Callable[..., Found], tmp_path: Path) -> None:
+    """And all exports come before the first measurement."""
+    found = bench(batches=(1, 8))
+    assert asked(tmp_path, "export") == ["torchscript", "onnx"] * 2
+    assert set(found.lines) == {Key(batch, name) for batch in (1, 8) for name in FORMATS}
+    words = [line.split()[0] for line in (tmp_path / "log").read_text().splitlines()]
+    assert words.index("measure") > len(words) - words[::-1].index("export") - 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "how", "said"),
+    [
+        ("export onnx", "raise", "export: ValueError: as it was told"),
+        ("export onnx", "die", "export: exit code 3: the last that was said"),
+        ("export onnx", "kill", "export: killed by SIGKILL: out of memory?"),
+        ("load onnx", "raise", "ValueError: as it was told"),
+        ("load onnx", "kill", "killed by SIGKILL: out of memory?"),
+        ("measure onnx", "die", "exit code 3: the last that was said"),
+    ],
+)
+def test_one_format_fails(bench: Callable[..., Found], fault: str, how: str, said: str) -> None:
+    """It has its own error; all others are measured."""
+    found = bench({fault: how}, formats=("pt", "onnx", "torchscript"))
+    assert found.lines[Key(1, "onnx")].failure == said
+    assert not found.lines[Key(1, "onnx")].rounds
+    for name in ("pt", "torchscript"):
+        assert len(found.lines[Key(1, name)].rounds) == 3
+        assert found.lines[Key(1, name)].failure == ""
+
+
+def test_a_format_that_hangs_is_given_up(bench: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the limit of a step."""
+    monkeypatch.setattr(session, "STEP_LIMIT", 0.4)
+    found = bench({"load onnx": "sleep"})
+    assert found.lines[Key(1, "onnx")].failure == "load has not ended within 0.4 s"
+    assert len(found.lines[Key(1, "pt")].rounds) == 3
+
+
+def test_what_is_not_installed_is_not_tried(bench: Callable[..., Found], tmp_path: Path) -> None:
+    """It is a line with what to install."""
+    found = bench(formats=("pt", "openvino", "engine"))
+    assert found.lines[Key(1, "openvino")].failure == f"not installed: {sys.executable} -m pip install openvino"
+    assert found.lines[Key(1, "engine")].failure == "needs an NVIDIA GPU (--device 0)"
+    assert "openvino" not in (tmp_path / "log").read_text()
+
+
+def test_a_runtime_that_goes_on_with_the_cpu(bench: Callable[..., Found]) -> None:
+    """Is not shown as a GPU's."""
+    found = bench({"load onnx": "cpu"}, device="0")
+    assert found.lines[Key(1, "onnx")].failure.startswith("ran on the CPU")
+    assert len(found.lines[Key(1, "pt")].rounds) == 3
+
+
+@pytest.mark.parametrize(("gpu", "device"), [({"gpu": "NVIDIA H100"}, "0"), ({}, "cpu")])
+def test_the_device_that_is_there(bench: Callable[..., Found], gpu: dict[str, str], device: str) -> None:
+    """The first GPU, else the CPU: OpenVINO is for one of them."""
+    found = bench({"facts": {**gpu, "modules": ["openvino"]}}, device="", formats=("pt", "openvino"))
+    assert (found.lines[Key(1, "openvino")].failure == "") == (device == "cpu")
+
+
+def test_half_needs_a_gpu(bench: Callable[..., Found]) -> None:
+    """Ultralytics would go on in FP32."""
+    with pytest.raises(session.CannotBenchError, match="--half: FP16 is computed on a GPU"):
+        bench(half=True)
+
+
+def test_a_model_that_cannot_be_loaded(bench: Callable[..., Found]) -> None:
+    """Its own error, for all formats at once."""
+    with pytest.raises(session.CannotBenchError, match="ValueError: as it was told"):
+        bench({"prepare": "raise"})
+
+
+def test_a_python_without_ultralytics(
+    bench: Callable[..., Found], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is named, and the option for another."""
+    script = tmp_path / "without.py"
+    script.write_text("input(); print('{\"error\": \"ModuleNotFoundError: No module named \\'ultralytics\\'\"}')")
+    monkeypatch.setattr(remote, "SCRIPT", script)
+    with pytest.raises(session.CannotBenchError, match=r"has no ultralytics: .* --python PATH"):
+        bench()
+
+
+def test_exports_are_kept_where_asked(bench: Callable[..., Found], tmp_path: Path) -> None:
+    """By batch."""
+    bench(keep=tmp_path / "kept", batches=(1, 8))
+    kept = sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.*"))
+    assert kept == ["batch-1/m.onnx", "batch-1/m.torchscript", "batch-8/m.onnx", "batch-8/m.torchscript"]
+
+
+def test_nothing_is_installed_or_recorded(bench: Callable[..., Found], tmp_path: Path, monkeypatch: Any) -> None:
+    """Whatever the user's environment says."""
+    script = tmp_path / "environment.py"
+    script.write_text(
+        "import json, os; input(); kept = {n: os.environ.get(n) for n in ('YOLO_AUTOINSTALL', 'YOLOSCOPE')}\n"
+        "print(json.dumps({'error': json.dumps(kept)}))"
+    )
+    monkeypatch.setattr(remote, "SCRIPT", script)
+    monkeypatch.setenv("YOLO_AUTOINSTALL", "true")
+    with pytest.raises(session.CannotBenchError) as error:
+        bench()
+    assert json.loads(str(error.value)) == {"YOLO_AUTOINSTALL": "false", "YOLOSCOPE": "off"}
+
+
+def test_scratch_is_removed() -> None:
+    """Also when it is left by an error."""
+    with pytest.raises(NotADirectoryError), session.scratch() as folder:
+        Path(sys.executable, "file").write_text("no folder")
+    assert not folder.exists()

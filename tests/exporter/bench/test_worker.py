@@ -1,0 +1,101 @@
+"""The script that the user's Python runs, as far as it needs no model; the command's tests have the rest."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from yoloscope_exporter.bench import remote, worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+
+@pytest.fixture
+def cv2() -> ModuleType:
+    pytest.importorskip("numpy", reason="needs the extra train: pip install 'yoloscope[train]'")
+    return pytest.importorskip("cv2", reason="needs the extra train: pip install 'yoloscope[train]'")
+
+
+def test_it_needs_nothing_of_yoloscope() -> None:
+    """Started by its path in isolation, it answers a thing that it cannot do, and ends with its input."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(remote.SCRIPT)],
+        input=json.dumps({"do": "facts", "modules": []}) + "\n" + json.dumps({"do": "nonsense"}) + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["error"] == "ModuleNotFoundError: No module named 'torch'"
+    assert second["error"].startswith("AttributeError: ")
+    assert "Traceback" in done.stderr
+
+
+def test_errors_are_one_line() -> None:
+    """The first that says something; a bare one has its type."""
+    assert worker.in_one_line(ValueError("\n  first\nsecond")) == "ValueError: first"
+    assert worker.in_one_line(KeyError()) == "KeyError"
+
+
+def test_images_are_square_and_keep_their_shape(cv2: ModuleType) -> None:
+    """Twice as wide as high: grey above and below, none of it at the sides."""
+    import numpy as np  # noqa: PLC0415 - after the fixture
+
+    image = worker.squared(np.zeros((50, 100, 3), np.uint8), 64)
+    assert image.shape == (64, 64, 3)
+    assert image[0, 0].tolist() == image[63, 63].tolist() == [worker.GREY] * 3
+    assert image[32, 0].tolist() == image[32, 63].tolist() == [0, 0, 0]
+    assert (image[:, 0] == worker.GREY).all(axis=1).sum() == 32
+
+
+def test_own_images_are_the_same_each_time(cv2: ModuleType) -> None:
+    """Cut and drawn ones, so that two benches can be compared."""
+    import numpy as np  # noqa: PLC0415 - after the fixture
+
+    photo = np.random.default_rng(0).integers(0, 255, (80, 60, 3), np.uint8)
+    for make in (lambda dice: worker.cut(photo, dice), lambda dice: worker.drawn(64, dice)):
+        first, second = (make(random.Random(3)) for _ in range(2))
+        assert np.array_equal(first, second)
+    assert 0.6 * 80 - 1 <= worker.cut(photo, random.Random(1)).shape[0] <= 80
+
+
+def test_images_of_a_folder(cv2: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spread over all of it; what cannot be read is left out, and a folder without any is an error."""
+    pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
+    import numpy as np  # noqa: PLC0415 - after the fixture
+
+    for index in range(2 * worker.MOST_IMAGES):
+        cv2.imwrite(str(tmp_path / f"{index:03}.png"), np.full((8, 8, 3), index, np.uint8))
+    (tmp_path / "broken.jpg").write_text("no image")
+    (tmp_path / "notes.txt").write_text("no image")
+    images, origin = worker.pictures(str(tmp_path), 32)
+    assert origin == str(tmp_path)
+    values = [int(image[16, 16, 0]) for image in images]
+    assert len(values) == worker.MOST_IMAGES
+    assert max(values) > 2 * worker.MOST_IMAGES - 5
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match=r"--source .*empty: no image that can be read"):
+        worker.pictures(str(empty), 32)
+
+
+def test_a_mask_as_a_number(cv2: ModuleType) -> None:
+    """Each point of MASK x MASK is one bit."""
+    import numpy as np  # noqa: PLC0415 - after the fixture
+
+    class Mask:
+        shape = (160, 160)
+
+        def numpy(self) -> np.ndarray:
+            content = np.zeros(self.shape)
+            content[:, :80] = 1.0
+            return content
+
+    assert int(worker.bits(Mask()), 16).bit_count() == worker.MASK**2 / 2

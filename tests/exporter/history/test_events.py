@@ -1,0 +1,87 @@
+"""What happened between two snapshots."""
+
+from __future__ import annotations
+
+import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.history import events
+from yoloscope_exporter.history.events import changes, facts
+from yoloscope_exporter.history.store import MOST_EVENTS, History
+
+RANK = ("a", "0")
+STATE = Sample(catalog.TRAIN_STATE, (*RANK, "train"), 1.0)
+VERDICT = Sample(catalog.TRAIN_VERDICT, (*RANK, "straggler"), 1.0)
+HANG = Sample(
+    catalog.TRAIN_HANG_INFO,
+    (*RANK, *("1", "worker 2", "47", "open() of /nfs/a.jpg", "imread", "/x/patches.py", "61", "")),
+    1.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        pytest.param([], [STATE], ("state", *RANK, "", "train"), id="state"),
+        pytest.param([STATE], [STATE], None, id="nothing"),
+        pytest.param(
+            [Sample(catalog.TRAIN_EPOCH, RANK, 1.0)],
+            [Sample(catalog.TRAIN_EPOCH, RANK, 2.0), Sample(catalog.TRAIN_EPOCH, ("a", "1"), 2.0)],
+            ("epoch", "a", "", "", "2"),
+            id="epoch, once for all ranks",
+        ),
+        pytest.param([STATE], [STATE, VERDICT], ("began", *RANK, "straggler", ""), id="began"),
+        pytest.param([STATE, VERDICT], [STATE], ("ended", *RANK, "straggler", ""), id="ended"),
+        pytest.param([STATE, VERDICT], [], None, id="the run went with it"),
+        pytest.param(
+            [Sample(catalog.TRAIN_WORKER_DEATHS_TOTAL, RANK, 1.0)],
+            [Sample(catalog.TRAIN_WORKER_DEATHS_TOTAL, RANK, 3.0)],
+            ("worker_died", *RANK, "", "2"),
+            id="workers died",
+        ),
+        pytest.param([], [Sample(catalog.TRAIN_WORKER_DEATHS_TOTAL, RANK, 0.0)], None, id="no worker died"),
+        pytest.param(
+            [],
+            [HANG],
+            ("hang", *RANK, "", "rank 1, worker 2 (pid 47), open() of /nfs/a.jpg: imread (/x/patches.py:61)"),
+            id="hang",
+        ),
+        pytest.param(
+            [Sample(catalog.GPU_UP, ("3",), 1.0)],
+            [Sample(catalog.GPU_UP, ("3",), 0.0)],
+            ("gpu_lost", "", "", "3", ""),
+            id="lost",
+        ),
+        pytest.param(
+            [Sample(catalog.GPU_UP, ("3",), 0.0)],
+            [Sample(catalog.GPU_UP, ("3",), 1.0)],
+            ("gpu_back", "", "", "3", ""),
+            id="back",
+        ),
+        pytest.param([], [Sample(catalog.GPU_UP, ("3",), 1.0)], None, id="a GPU that is there"),
+        pytest.param(
+            [], [Sample(catalog.GPU_XID_ERRORS_TOTAL, ("3", "79"), 1.0)], ("xid", "", "", "3", "79"), id="xid"
+        ),
+    ],
+)
+def test_changes(before: list[Sample], after: list[Sample], told: tuple[str, ...] | None) -> None:
+    """One event, or none."""
+    assert list(changes(facts(before), facts(after))) == ([told] if told else [])
+
+
+def test_only_changes_are_events() -> None:
+    """What the first snapshot says has not happened; numbers grow, and only the last ones are kept."""
+    history = History()
+    for second in range(2 * MOST_EVENTS):
+        history.feed(2.0 * second, [STATE, Sample(catalog.TRAIN_EPOCH, RANK, float(second))])
+    found = history.events()
+    assert len(found) == MOST_EVENTS
+    assert [event.number for event in found] == list(range(MOST_EVENTS, 2 * MOST_EVENTS))
+    assert found[-1][1:] == (2.0 * (2 * MOST_EVENTS - 1), "epoch", "a", "", "", str(2 * MOST_EVENTS - 1))
+    assert history.events(since=found[-2].number) == found[-1:]
+
+
+def test_every_state_of_the_catalogue_is_watched() -> None:
+    """A gauge with the labels of a state is one, whatever it is of."""
+    assert catalog.TRAIN_STATE in events.STATES
+    assert set(events.KINDS) >= {"state", "epoch", "began", "ended"}
