@@ -61,7 +61,7 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
 
 def _named(base: Path, run: str) -> str:
     """The run of this name, or the only one whose name begins so."""
-    if paths.run_directory(base, run).is_dir():
+    if paths.find_run(base, run).is_dir():
         return run
     known = postmortem.runs(base)
     found = names.matches(run, known)
