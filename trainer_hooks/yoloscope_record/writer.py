@@ -213,6 +213,16 @@ class Writer:
         header = self._encoded()
         return (header, self._announce(header)), (self._memory, 0)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether what is stored gets into the file: it is neither closed nor given up, nor a parent's."""
+        return self._file >= 0
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The facts as they are now."""
+        return self._facts
+
     def begin(self) -> None:
         """Open a write."""
         self._u64[SEQUENCE] |= 1
