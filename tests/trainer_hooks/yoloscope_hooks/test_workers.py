@@ -30,6 +30,7 @@ from yoloscope_record.reader import Reader, Record
 from yoloscope_record.writer import Writer
 
 from tests.trainer_hooks.loop import Workers
+from tests.trainer_hooks.yoloscope_record.records import copied
 from tests.training import make_dataset, start, train
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -125,7 +126,7 @@ def test_forked_before_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found[0] = (tmp_path / "run", Identity("run", "1"))
     tally.add(0.5, 0.25)
     trainers.close()
-    seen = Reader(tmp_path / "run" / "rank-1-worker-0.rec").read()
+    seen = Reader(copied(tmp_path / "run" / "rank-1-worker-0.rec")).read()
     assert {"yoloscope_train_worker_batches_total": 5, "yoloscope_train_worker_batch_seconds_total": 2.5}.items() <= {
         sample.metric.name: sample.value for sample in seen.samples
     }.items()
