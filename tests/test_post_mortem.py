@@ -40,7 +40,7 @@ loop = Loop(pathlib.Path(sys.argv[1]), epochs=2)
 loop.save_dir = pathlib.Path(sys.argv[1]) / "train7"
 loop.save_dir.mkdir(exist_ok=True)
 if uuid := os.environ.get("GPU_UUID"):
-    facts._gpu = lambda *_: {"gpu_uuid": uuid}
+    facts.gpu = lambda *_: {"gpu_uuid": uuid}
 def act(trainer):
     exec(sys.argv[2], globals())
 yoloscope_hooks.attach(loop).callbacks.setdefault("on_train_epoch_end", []).append(act)

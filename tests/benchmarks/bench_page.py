@@ -14,12 +14,13 @@ import argparse
 import gc
 import os
 import shutil
+import socket
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,6 @@ USEFUL = """document.body.dataset.state === "live" && document.querySelector("#v
 def reading(target: Target, pages: int) -> Iterator[None]:
     """So many pages that are open and read what they are told."""
     request = b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
-    import socket  # noqa: PLC0415 - beside its one use
-
     with ExitStack() as stack:
         for _ in range(pages):
             connection = stack.enter_context(socket.create_connection((target.host, target.port), timeout=60))
@@ -72,9 +71,10 @@ def reading(target: Target, pages: int) -> Iterator[None]:
         yield
 
 
-def _drain(connection: object) -> None:
-    while connection.recv(1 << 18):  # type: ignore[attr-defined]
-        pass
+def _drain(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is closed meanwhile
+        while connection.recv(1 << 18):
+            pass
 
 
 def useful(url: str, folder: Path) -> list[float]:

@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import colours
-from yoloscope_exporter.diagnosis.rules import RULES
+from yoloscope_exporter.diagnosis.rules import BY_NAME, RULES
 from yoloscope_exporter.measures.training import STEP_PHASES
 
 from dashboards import look
@@ -97,7 +97,7 @@ def test_every_phase_and_every_verdict_has_its_colour() -> None:
     """Phases that one step has beside each other differ; `backward` is one phase or two."""
     assert set(colours.PHASES) == set(catalog.PHASES)
     assert set(colours.STATES) == set(catalog.STATES)
-    assert set(colours.VERDICTS) == {rule.name for rule in RULES}
+    assert set(colours.VERDICTS) == set(BY_NAME)
     assert {rule.name for rule in RULES if rule.waste} < set(colours.CAUSES)
     step = [colours.PHASES[phase] for phase in STEP_PHASES if phase != "backward_local"]
     assert len(set(step)) == len(step)

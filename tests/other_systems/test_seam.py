@@ -38,6 +38,7 @@ REASONS = {
     "yoloscope_exporter/notebook/helper.py": {"os.nice"},  # where `hasattr` says that it is there
     "yoloscope_exporter/web/server.py": {"socket.AF_UNIX"},  # of an address unix:, refused where there are none
     "yoloscope_hooks/image_files.py": {"os.major", "os.minor"},  # after /proc was found
+    "yoloscope_hooks/inference.py": {"os.register_at_fork"},  # where `hasattr` says that it is there
     "yoloscope_hooks/naming.py": {"os.sysconf"},  # after /proc was read
     "yoloscope_hooks/probing.py": {"signal.alarm"},  # where `hasattr` says that it is there
     "yoloscope_hooks/stacks.py": {  # after a real-time signal was found

@@ -33,7 +33,7 @@ def attach(model: Any, run: str | None) -> None:
     try:
         from yoloscope_hooks import callbacks
 
-        first = register(model.callbacks, callbacks.CALLBACKS)
+        first = register(model.callbacks, _ours())
         if run:
             callbacks.name_run(model.callbacks, run)
             os.environ["YOLOSCOPE_RANKS_RUN"] = run  # for the ranks of Ultralytics before 8.4.140: they lose callbacks
@@ -92,6 +92,13 @@ def _call_each(*parts: Callable[[], None]) -> None:
         _log.warning("yoloscope: some hooks are missing, training goes on: %r", errors[0])
 
 
+def _ours() -> Mapping[str, Callable[[Any], None]]:
+    """Our callbacks of trainings, predictions, validations and exports."""
+    from yoloscope_hooks import callbacks, inference_callbacks
+
+    return {**callbacks.CALLBACKS, **inference_callbacks.CALLBACKS}
+
+
 def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> bool:
     """Append each of our callbacks to its event's list if it is missing: all or none. False if none was missing.
 
@@ -111,9 +118,7 @@ def register(listed: Callbacks, ours: Mapping[str, Callable[[Any], None]]) -> bo
 def register_defaults(module: Any) -> None:
     """Add the callbacks to the defaults of every model and trainer of this process. Never raises."""
     try:
-        from yoloscope_hooks import callbacks
-
-        register(module.default_callbacks, callbacks.CALLBACKS)
+        register(module.default_callbacks, _ours())
     except Exception as error:
         _log.warning("yoloscope: recording is off, this Ultralytics is not supported: %r", error)
 

@@ -136,6 +136,13 @@ CALLBACKS: dict[str, Callable[[Trainer], None]] = {
 }
 
 
+#: The first event of a trainer, predictor, validator or exporter; a trainer's other ranks begin with the second.
+_FIRST = (
+    *("on_pretrain_routine_start", "on_pretrain_routine_end"),
+    *("on_predict_start", "on_val_start", "on_export_start"),
+)
+
+
 class _RunName:
     """A callback that tells the trainer its run's name; goes through pickle into the ranks."""
 
@@ -150,7 +157,7 @@ class _RunName:
 
 
 def name_run(listed: MutableMapping[str, list[Callable[[Any], None]]], run: str) -> None:
-    """Give the trainings of these callbacks a name, in place of an earlier one."""
-    for event in ("on_pretrain_routine_start", "on_pretrain_routine_end"):
+    """Give the runs of these callbacks a name, in place of an earlier one."""
+    for event in _FIRST:
         listed[event][:] = [function for function in listed[event] if not isinstance(function, _RunName)]
         listed[event].insert(0, _RunName(run))

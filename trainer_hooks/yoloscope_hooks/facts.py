@@ -67,19 +67,24 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
         partial(_asked_for, trainer),
         partial(_results, trainer),
         partial(_effective, trainer),
-        _software,
-        partial(_environment, environ),
-        partial(_gpu, trainer, environ),
+        software,
+        partial(environment, environ),
+        partial(gpu, trainer, environ),
         partial(_visible, trainer),
-        partial(_process, environ),
+        partial(process, environ),
         _boot,
     )
     facts: dict[str, Any] = {}
     for part in parts:
         with suppress(Exception):  # a trainer of another shape lacks some facts, not its record
             facts.update(part())
-    texts = {name: _text(value) for name, value in facts.items() if value is not None}
-    return {name: text for name, text in texts.items() if text}
+    return texts(facts)
+
+
+def texts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The facts as text; those that are None or empty are left out."""
+    told = {name: _text(value) for name, value in facts.items() if value is not None}
+    return {name: text for name, text in told.items() if text}
 
 
 def _asked_for(trainer: Trainer) -> dict[str, Any]:
@@ -93,7 +98,8 @@ def _results(trainer: Trainer) -> dict[str, Any]:
     return {"save_dir": path if len(path) <= MAX_LENGTH and path.isprintable() else None}
 
 
-def _process(environ: Mapping[str, str]) -> dict[str, Any]:
+def process(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Whose process it is, and of how many."""
     world_size = environ.get("WORLD_SIZE", "1") if "LOCAL_RANK" in environ else "1"
     return {
         "world_size": world_size,
@@ -133,7 +139,7 @@ def _flag(value: Any) -> object:
     return value if isinstance(value, (bool, str, int)) else None
 
 
-def _software() -> dict[str, Any]:
+def software() -> dict[str, Any]:
     """Versions of what is imported, without importing anything."""
     torch = sys.modules.get("torch")
     return {
@@ -143,7 +149,8 @@ def _software() -> dict[str, Any]:
     }
 
 
-def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The Slurm job or the pod, and what else the environment tells."""
     facts: dict[str, Any] = {}
     for name, variables in _FROM_ENVIRONMENT.items():
         facts[name] = next((environ[variable] for variable in variables if environ.get(variable)), None)
@@ -160,7 +167,7 @@ def _user() -> str | None:
     return str(os.getuid())
 
 
-def _gpu(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, Any]:
+def gpu(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, Any]:
     """The GPU's UUID as NVML writes it; the exporter knows its index."""
     device = getattr(trainer, "device", None)
     torch = sys.modules.get("torch")

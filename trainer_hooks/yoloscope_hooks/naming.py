@@ -29,12 +29,30 @@ def spans_nodes(environ: Mapping[str, str]) -> bool:
     return "LOCAL_RANK" in environ and environ.get("WORLD_SIZE") != environ.get("LOCAL_WORLD_SIZE")
 
 
-def run(trainer: Any, environ: Mapping[str, str], now: float) -> str:
-    """Name of the run at Unix time `now`: told by the user, else Ultralytics' `project/name` and the start time."""
-    told = getattr(trainer, "_yoloscope_run", "") or environ.get("YOLOSCOPE_RUN", "")
+def _given(owner: Any, environ: Mapping[str, str]) -> str:
+    """The name that the user has given; empty if none."""
+    told = getattr(owner, "_yoloscope_run", "") or environ.get("YOLOSCOPE_RUN", "")
     if not told and "LOCAL_RANK" in environ:
         told = environ.get("YOLOSCOPE_RANKS_RUN", "")
-    if told:
+    return str(told)
+
+
+#: How Ultralytics calls the folder of each kind where it is not told another name.
+_FOLDERS = {"predict": ("predict", "track"), "validate": ("val",), "export": ("export",)}
+
+
+def prediction(owner: Any, kind: str, environ: Mapping[str, str], now: float) -> str:
+    """The same of what predicts, validates or exports; the kind is part of it, for one process may do all of them."""
+    if told := _given(owner, environ):
+        return _printable(f"{told[:180]}-{kind}")
+    folder = Path(str(getattr(owner, "save_dir", "") or kind)).absolute()
+    name = folder.name if folder.name.startswith(_FOLDERS[kind]) else f"{folder.name}-{kind}"
+    return _printable(f"{folder.parent.name[:90]}/{name[:90]}-{_stamp(now)}")
+
+
+def run(trainer: Any, environ: Mapping[str, str], now: float) -> str:
+    """Name of the run at Unix time `now`: told by the user, else Ultralytics' `project/name` and the start time."""
+    if told := _given(trainer, environ):
         return _printable(told)
     folder = Path(str(getattr(trainer, "save_dir", "") or "run")).absolute()
     name = folder.name

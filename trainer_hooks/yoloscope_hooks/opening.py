@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import stat
 import time
 import weakref
 from contextlib import suppress
@@ -12,22 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import clearing, keeping, paths
 from yoloscope_record.file_format import Identity, RecordError
-from yoloscope_record.reader import Reader
+from yoloscope_record.reader import Reader, is_written
 from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
-from yoloscope_hooks import facts, naming
+from yoloscope_hooks import facts, leftovers, naming
 from yoloscope_hooks.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     Trainer = Any  # duck-typed
 
-KEEP_SECONDS = 86400.0
-KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
-SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
 KEPT_AT_ONCE = 8  # runs that died and are looked at, the newest first
 _log = logging.getLogger("yoloscope")
 
@@ -59,11 +54,11 @@ def open_for(trainer: Trainer) -> Recorder:
     if kept is not None:
         recorder.keep(kept)
     recorder.finalizer = weakref.finalize(trainer, recorder.abandoned)  # older versions say nothing when they crash
-    runs = sorted(_own_runs(base, path.parent), reverse=True)
+    runs = leftovers.own_runs(base, path.parent)
     if kept is not None:
         with suppress(Exception):
             _keep_dead([directory for _, directory in runs[:KEPT_AT_ONCE]], kept)
-    _clear_old(runs, now)
+    leftovers.clear(runs, now)
     return recorder
 
 
@@ -85,17 +80,9 @@ def _free(base: Path, run: str, rank: str) -> tuple[Path, Identity]:
     for count in range(1, 100):
         identity = Identity(run if count == 1 else f"{run}-{count}", rank)
         path = paths.run_directory(base, identity.run) / identity.filename
-        if not _is_written(path):
+        if not is_written(path):
             return path, identity
     raise RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
-
-
-def _is_written(path: Path) -> bool:
-    """Whether a living process writes the record, be it this one."""
-    try:
-        return Reader(path).read().alive
-    except RecordError as error:
-        return error.reason == "own"
 
 
 def _begun(now: float) -> float:
@@ -121,23 +108,3 @@ def _keep_dead(directories: Iterable[Path], ours: Path) -> None:
                 keeping.keep(path, record, base, {}, os.geteuid())
         except (RecordError, OSError) as error:
             _log.info("yoloscope: the end of %s is not kept: %s", path, error)
-
-
-def _clear_old(runs: Iterable[tuple[float, Path]], now: float) -> None:
-    """Remove this user's own runs, newest first, that ended long ago, and those beyond `KEEP_RUNS`."""
-    for number, (began, directory) in enumerate(runs):
-        age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
-        if began < now - age:
-            with suppress(OSError):
-                clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
-
-
-def _own_runs(base: Path, ours: Path) -> Iterator[tuple[float, Path]]:
-    """When the files of this user's other runs were made, and their directories; also where version 0.1 had them."""
-    for place in (*paths.own(base), base):
-        for directory in itertools.islice(place.iterdir(), paths.MAX_ENTRIES):
-            with suppress(OSError):
-                status = directory.lstat()
-                mine = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)
-                if mine and directory != ours and paths.user_of(directory.name) is None:
-                    yield status.st_mtime, directory

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import catalog, keeping
 from yoloscope_record.catalog import PHASES
 
-from yoloscope_hooks import cuda_memory, ddp, endings, facts, image_sizes, instrumentation, other_callbacks, stacks
+from yoloscope_hooks import (
+    cuda_memory,
+    ddp,
+    endings,
+    facts,
+    image_sizes,
+    instrumentation,
+    other_callbacks,
+    stacks,
+    validating,
+)
 from yoloscope_hooks.batches import Batches
 from yoloscope_hooks.guard import Guard
 from yoloscope_hooks.learning import PERIOD, Learning
@@ -97,10 +107,19 @@ class Recorder:
         device = getattr(trainer, "device", None)
         batches.memory = self._guard("memory", cuda_memory.watch, device, self._writer, self._who)
         batches.clock = self._guard("clock", _clock, device) or batches.clock
+        self._guard("validator", validating.is_trainings, trainer, self._validated)
         self._guard("image_sizes", image_sizes.store, trainer, self._writer, self._who)
         self._gradient = self._guard("ddp", ddp.hook, trainer, batches.clock.mark)
         for phase in ("backward_local", "backward_exposed") if self._gradient is None else ("backward",):
             batches.counters.numbers[PHASES.index(phase)] = math.nan  # does not exist here
+
+    def _validated(self, seconds: Mapping[str, float]) -> None:
+        """Add what a validation took, by part; it is in the file with what comes next."""
+        self._guard("validation", self._add_validation, seconds)
+
+    def _add_validation(self, seconds: Mapping[str, float]) -> None:
+        for part, length in seconds.items():
+            self._values[self._writer.slot(catalog.TRAIN_VALIDATE_SECONDS_TOTAL, *self._who, part)] += length
 
     def _describe(self, trainer: Trainer) -> None:
         self._writer.set_facts(facts.gather(trainer, os.environ))

@@ -1,4 +1,4 @@
-"""The metrics of a training, once: what records hold, and what follows from a record and its file.
+"""The metrics of trainings and predictions, once: what records hold, and what follows from a record and its file.
 
 To add a metric: one constant, named as the metric without its prefix, in upper case.
 """
@@ -7,6 +7,11 @@ from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
 
 #: Values of labels that are fixed sets. Everything else (run, rank, worker ...) is open.
 STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
+#: Kinds of records beside those of trainings, each also the state it is in until its process ends.
+PREDICTIONS = ("predict", "validate", "export")
+#: States of such a record, and all states that a file may be in: its head holds an index into these.
+PREDICT_STATES = (*PREDICTIONS, "finished", "failed", "killed")
+RECORD_STATES = (*STATES, "predict", "export")
 PHASES = (
     "setup",
     "loader_start",
@@ -29,6 +34,26 @@ SETUP_STAGES = ("scan", "cache", "amp_check", "autobatch", "model", "loader", "d
 
 #: Seconds. From a fast step on a small model (1 ms) to a stuck loader (one minute).
 STEP_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+#: Where the time of predictions goes; `validate` has `metrics` and no `callbacks`, `save`, `user`.
+PREDICT_PHASES = (
+    "setup",
+    "source",
+    "preprocess",
+    "inference",
+    "postprocess",
+    "callbacks",
+    "save",
+    "metrics",
+    "user",
+    "idle",
+    "other",
+)
+#: Seconds. From a small model on a fast GPU (1 ms) to one image on a slow CPU; fine enough for a 99th percentile.
+IMAGE_BUCKETS = (
+    *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
+    *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
+)
 
 # --- run --------------------------------------------------------------------------------------------------------------
 _RANK = ("run", "rank")
@@ -107,6 +132,15 @@ TRAIN_IMAGES_TOTAL = counter("train_images_total", "Training images done.", *_RA
 TRAIN_OPTIMIZER_STEPS_TOTAL = counter("train_optimizer_steps_total", "Optimizer steps done.", *_RANK)
 TRAIN_PHASE_SECONDS_TOTAL = counter(
     "train_phase_seconds_total", "Where the rank's wall time went, by phase.", *_RANK, "phase"
+)
+#: Parts of a validation; the rest of the phase `validate` is its set-up and its results.
+VALIDATE_PARTS = ("loader", "preprocess", "inference", "postprocess", "metrics", "other")
+TRAIN_VALIDATE_SECONDS_TOTAL = counter(
+    "train_validate_seconds_total",
+    "What validations of the training took by part: waiting for the loader, preprocess, inference with the loss, "
+    "postprocess (non-maximum suppression), metrics.",
+    *_RANK,
+    "part",
 )
 TRAIN_STEP_SECONDS = histogram(
     "train_step_seconds",
@@ -291,6 +325,96 @@ TRAIN_NAN_RECOVERIES_TOTAL = counter(
 # --- ourselves, inside the trainer ------------------------------------------------------------------------------------
 TRAIN_HOOK_SECONDS_TOTAL = counter("train_hook_seconds_total", "Time spent in yoloscope's own callbacks.", *_RANK)
 TRAIN_HOOK_ERRORS_TOTAL = counter("train_hook_errors_total", "Errors caught in yoloscope's own callbacks.", *_RANK)
+
+# --- predictions, validations on their own, exports -------------------------------------------------------------------
+PREDICT_FACTS = (
+    "mode",
+    "task",
+    "model",
+    "format",
+    "precision",
+    "imgsz",
+    "batch",
+    "device",
+    "device_name",
+    "capability",
+    "gpu_uuid",
+    "stream",
+    "source",
+    "conf",
+    "max_det",
+    "vid_stride",
+    "agnostic_nms",
+    "ultralytics",
+    "torch",
+    "cuda",
+    "user",
+    "pid",
+    "slurm_job_id",
+    "pod",
+)
+PREDICT_RUN_INFO = info(
+    "predict_run_info",
+    "Facts about what a process predicts, validates or exports (mode): those of its latest call.",
+    *_RANK,
+    *PREDICT_FACTS,
+)
+PREDICT_UP = gauge("predict_up", "1 while the process lives; 0 after its end.", *_RANK)
+PREDICT_STATE = gauge(
+    "predict_state",
+    "1 for the state the run is in: predict, validate or export until its process ends, then finished, failed, killed.",
+    *_RANK,
+    "state",
+)
+PREDICT_START_TIMESTAMP_SECONDS = gauge("predict_start_timestamp_seconds", "Unix time of the first call.", *_RANK)
+PREDICT_END_TIMESTAMP_SECONDS = gauge(
+    "predict_end_timestamp_seconds", "Unix time of a clean or failed end of the process.", *_RANK
+)
+PREDICT_LAST_BATCH_TIMESTAMP_SECONDS = gauge(
+    "predict_last_batch_timestamp_seconds", "Unix time at which the last batch was predicted.", *_RANK
+)
+PREDICT_UNDER_WAY = gauge(
+    "predict_under_way", "Calls under way: 0 while nothing is asked for, or its generator was dropped.", *_RANK
+)
+PREDICT_CALLS_TOTAL = counter("predict_calls_total", "Calls of predict, track, val or export that began.", *_RANK)
+PREDICT_ABANDONED_TOTAL = counter(
+    "predict_abandoned_total", "Generators (stream=True) that were dropped before their source had ended.", *_RANK
+)
+PREDICT_BATCHES_TOTAL = counter("predict_batches_total", "Batches done.", *_RANK)
+PREDICT_IMAGES_TOTAL = counter("predict_images_total", "Images done.", *_RANK)
+PREDICT_DETECTIONS_TOTAL = counter(
+    "predict_detections_total", "Boxes found; those of classifiers and validations are not counted.", *_RANK
+)
+PREDICT_PHASE_SECONDS_TOTAL = counter(
+    "predict_phase_seconds_total",
+    "Where the time went: preprocess, inference and postprocess by Ultralytics' own profilers; waiting for the source; "
+    "trackers and other callbacks; saving and drawing; your own code (user: all the time for which a generator waits, "
+    "and the CPU time between two calls), and what else was between calls (idle). Threads add up.",
+    *_RANK,
+    "phase",
+)
+PREDICT_IMAGE_SECONDS = histogram(
+    "predict_image_seconds",
+    "Time from an image's arrival to its result, counted for each image: it waits for all of its batch. Batches that "
+    "warm a predictor up are left out.",
+    *_RANK,
+    buckets=IMAGE_BUCKETS,
+)
+PREDICT_BATCH_SIZE = gauge("predict_batch_size", "Images in the last batch.", *_RANK)
+PREDICT_CUDA_MEMORY_BYTES = gauge(
+    "predict_cuda_memory_bytes",
+    "PyTorch's CUDA memory of the process (allocated, reserved, peak_allocated, peak_reserved), once a second.",
+    *_RANK,
+    "kind",
+)
+PREDICT_HOOK_SECONDS_TOTAL = counter(
+    "predict_hook_seconds_total", "Time spent in yoloscope's own callbacks of predictions.", *_RANK
+)
+_EXPORT = (*_RANK, "format")
+EXPORT_SECONDS = gauge("export_seconds", "Time the last export to the format took.", *_EXPORT)
+EXPORT_ARTEFACT_BYTES = gauge(
+    "export_artefact_bytes", "Size of the file, or of all files of the folder, that it wrote.", *_EXPORT
+)
 
 #: The metrics above by their names.
 RECORDED = {value.name: value for value in list(globals().values()) if isinstance(value, Metric)}

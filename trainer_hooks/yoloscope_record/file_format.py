@@ -1,4 +1,4 @@
-r"""The format of records: one file per writer (a rank or a loader worker), read by the exporter.
+r"""The format of records: one file per writer (a rank, a loader worker, a process that predicts), read by the exporter.
 
 Each batch is one row, written with one `pwrite`. The other numbers are kept in the writer's memory and copied into the
 file every few batches: no thread, no socket, and what was written outlives the process. The file is not mapped: whoever
@@ -10,7 +10,7 @@ Format, version 1, in the machine's own byte order (a record never leaves its ma
     offset  type      content
     0       8 bytes   magic `YOLOSCP\n`
     8       u32       format version
-    12      u32       state: index into catalog.STATES
+    12      u32       state: index into catalog.RECORD_STATES
     16      u64       sequence: odd while a write is under way
     24      u64       generation of the JSON header: rises with every change of it
     32      u32       slot capacity        36  u32  slots in use
@@ -58,6 +58,8 @@ import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from yoloscope_record.catalog import PREDICTIONS
+
 MAGIC = b"YOLOSCP\n"
 VERSION = 1
 SUFFIX = ".rec"
@@ -87,7 +89,7 @@ ROW = struct.Struct(f"={len(RING_COLUMNS)}d")
 
 SLOT_CAPACITY = 1024
 #: Two halves; a worker has a dozen series, a rank hundreds, of some sixty bytes each.
-HEADER_CAPACITY = {"rank": 1 << 17, "worker": 1 << 16}
+HEADER_CAPACITY = {"rank": 1 << 17, "worker": 1 << 16, **dict.fromkeys(PREDICTIONS, 1 << 17)}
 #: The labels run and rank in a header, where they are those of the identity: that is said once.
 OWN_LABELS = ("", "")
 MAX_LABEL_LENGTH = 256
@@ -121,7 +123,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who writes a record: `kind` is `rank` or `worker`, `worker` is empty for a rank."""
+    """Who writes a record: `kind` is `rank`, `worker` or one of PREDICTIONS; only a worker has a `worker`."""
 
     run: str
     rank: str = "0"
@@ -131,6 +133,8 @@ class Identity:
     @property
     def filename(self) -> str:
         """Name of the record's file inside its run's directory."""
+        if self.kind in PREDICTIONS:
+            return slug(f"{self.kind}-{self.rank}") + SUFFIX
         suffix = f"-worker-{self.worker}" if self.kind == "worker" else ""
         return slug(f"rank-{self.rank}{suffix}") + SUFFIX
 

@@ -187,8 +187,8 @@ def sealed(data: bytes, told: Mapping[str, str]) -> bytes:
     """
     content = bytearray(data)
     head = list(struct.unpack_from(_HEAD_U32, content))
-    if catalog.STATES[head[STATE]] not in FINAL:
-        head[STATE] = catalog.STATES.index(KILLED)
+    if catalog.RECORD_STATES[head[STATE]] not in FINAL:
+        head[STATE] = catalog.RECORD_STATES.index(KILLED)
     start, half = head[HEADER_OFFSET], head[HEADER_CAPACITY_FIELD] // 2
     try:
         header = json.loads(content[start : start + head[HEADER_LENGTH]])

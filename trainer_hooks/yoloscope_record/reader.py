@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from yoloscope_record import catalog, locks
 from yoloscope_record.file_format import (
     HEAD,
+    HEADER_CAPACITY,
     MAGIC,
     MAX_LABEL_LENGTH,
     OWN_LABELS,
@@ -205,6 +206,14 @@ class Reader:
         return record
 
 
+def is_written(path: Path) -> bool:
+    """Whether a living process writes the record, be it this one."""
+    try:
+        return Reader(path).read().alive
+    except RecordError as error:
+        return error.reason == "own"
+
+
 def read_ring(path: Path) -> list[Row]:
     """The last batches of a record, oldest first: RING_ROWS - ROWS_AHEAD at most, more of a writer that died.
 
@@ -343,7 +352,7 @@ def _check(head: _Head, size: int) -> None:
         and size == ring_at + 8 * head.ring_columns * head.ring_rows
         and head.slot_count <= head.slot_capacity <= MAX_SLOTS
         and head.header_length <= head.header_capacity // 2
-        and head.state < len(catalog.STATES)
+        and head.state < len(catalog.RECORD_STATES)
         and math.isfinite(head.created)
         and math.isfinite(head.updated)
     )
@@ -371,8 +380,8 @@ def _header(data: bytes, accept: Accept) -> _Header:
             slots += width
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RecordError("header", f"not a readable header: {error!r}") from error
-    if identity.kind not in ("rank", "worker"):
-        raise RecordError("header", f"kind is {identity.kind!r}, not rank or worker")
+    if identity.kind not in HEADER_CAPACITY:
+        raise RecordError("header", f"kind is {identity.kind!r}, not one of {', '.join(HEADER_CAPACITY)}")
     return _Header(identity, facts, tuple(numbers), tuple(histograms), slots, unknown)
 
 
@@ -398,10 +407,13 @@ def _known(
 
 
 def _record(head: _Head, header: _Header, values: list[float], uid: int, holder: int | None) -> Record:
+    state, kind = catalog.RECORD_STATES[head.state], header.identity.kind
+    if state not in (catalog.PREDICT_STATES if kind in catalog.PREDICTIONS else catalog.STATES):
+        raise RecordError("layout", f"a record of the kind {kind} cannot be in the state {state}")
     return Record(
         identity=header.identity,
         facts=header.facts,
-        state=catalog.STATES[head.state],
+        state=state,
         numbers=tuple(_numbers(header.numbers, values)),
         histograms=tuple(_histograms(header.histograms, values)),
         created=head.created,

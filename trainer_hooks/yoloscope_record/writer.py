@@ -245,8 +245,8 @@ class Writer:
         self.values[first + len(buckets) + 1] += value
 
     def set_state(self, state: str) -> None:
-        """Set the state, one of catalog.STATES. Between `begin` and `end`."""
-        self._u32[STATE] = catalog.STATES.index(state)
+        """Set the state, one of catalog.RECORD_STATES. Between `begin` and `end`."""
+        self._u32[STATE] = catalog.RECORD_STATES.index(state)
 
     def append(self, row: Sequence[float]) -> None:
         """Append a batch to the ring at once, columns as in RING_COLUMNS; no more than ROWS_AHEAD between `count`s."""

@@ -7,7 +7,7 @@ one `Alert` in the file of its category, its numbers in `yoloscope_exporter.meas
 
 from __future__ import annotations
 
-from . import data, distributed, hardware, host, liveness, memory, ourselves, utilisation
+from . import data, distributed, hardware, host, inference, liveness, memory, ourselves, utilisation
 from .model import Alert, Category
 
 #: In the order of the runbooks.
@@ -16,6 +16,7 @@ CATEGORIES = (
     Category("data", "Data pipeline", "数据管道", data.ALERTS),
     Category("memory", "Memory", "内存与显存", memory.ALERTS),
     Category("liveness", "Liveness", "存活", liveness.ALERTS),
+    Category("inference", "Inference", "推理", inference.ALERTS),
     Category("distributed", "Distributed training", "分布式训练", distributed.ALERTS),
     Category("hardware", "Hardware", "硬件", hardware.ALERTS),
     Category("host", "Host", "主机", host.ALERTS),

@@ -24,7 +24,10 @@ SECTIONS: dict[str, tuple[ModuleType, ...]] = {
     "Host": (host,),
     "The cgroup of each run": (cgroup,),
     "Training runs": (training, process, verdict),
+    "Predictions": (training, verdict),
 }
+#: Areas of the metrics that have the section Predictions to themselves.
+PREDICTIONS = ("predict", "export")
 _HEAD = """\
 # Metrics
 
@@ -46,7 +49,9 @@ def document() -> str:
         LookupError: a metric belongs to no section.
     """
     lost = [
-        metric.name for metric in catalog.METRICS if not any(metric in _metrics(files) for files in SECTIONS.values())
+        metric.name
+        for metric in catalog.METRICS
+        if not any(metric in _metrics(title, files) for title, files in SECTIONS.items())
     ]
     if lost:
         raise LookupError(f"no section of docs/metrics.md for {', '.join(lost)}")
@@ -57,12 +62,13 @@ def _section(title: str, files: tuple[ModuleType, ...]) -> Iterator[str]:
     yield f"\n## {title}\n"
     yield "| metric | kind | labels | meaning |"
     yield "|---|---|---|---|"
-    yield from map(_row, _metrics(files))
+    yield from map(_row, _metrics(title, files))
     yield ""
 
 
-def _metrics(files: tuple[ModuleType, ...]) -> list[Metric]:
-    return [value for file in files for value in vars(file).values() if isinstance(value, Metric)]
+def _metrics(title: str, files: tuple[ModuleType, ...]) -> list[Metric]:
+    found = [value for file in files for value in vars(file).values() if isinstance(value, Metric)]
+    return [metric for metric in found if (metric.area in PREDICTIONS) == (title == "Predictions")]
 
 
 def _row(metric: Metric) -> str:

@@ -24,6 +24,15 @@ TRAIN_VERDICT_CAUSE_INFO = info(
     "evidence",
     "cause_zh",
 )
+PREDICT_VERDICT = gauge("predict_verdict", "1 while the verdict on a prediction holds, else 0.", *_RANK, "verdict")
+PREDICT_VERDICT_FIX_INFO = info(
+    "predict_verdict_fix_info",
+    "Verdicts on predictions that hold, each with what to do about it, as in yoloscope_train_verdict_fix_info.",
+    *_RANK,
+    "verdict",
+    "fix",
+    "fix_zh",
+)
 TRAIN_GOODPUT_RATIO = gauge(
     "train_goodput_ratio", "Share of the window's wall time spent computing training steps.", *_RANK
 )

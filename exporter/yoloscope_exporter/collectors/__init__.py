@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Modules in this package, and how the names of their metrics begin; the longest beginning counts.
 MODULES: dict[str, tuple[str, ...]] = {
-    "runs": ("train", "records"),
+    "runs": ("train", "predict", "export", "records"),
     "gpu": ("gpu",),
     "cpu": ("cpu", "load", "context"),
     "memory": ("memory", "swap"),
@@ -48,7 +48,10 @@ MODULES: dict[str, tuple[str, ...]] = {
 READS_RANKS = "runs"
 #: What is derived from a snapshot: the module, and how the names of its metrics begin.
 DERIVED: dict[str, tuple[str, tuple[str, ...]]] = {
-    "diagnosis": ("yoloscope_exporter.diagnosis.live", ("train_verdict", "train_goodput", "train_wasted")),
+    "diagnosis": (
+        "yoloscope_exporter.diagnosis.live",
+        ("train_verdict", "train_goodput", "train_wasted", "predict_verdict"),
+    ),
 }
 #: The exporter itself, as a collector of metrics.
 EXPORTER = "exporter"

@@ -1,7 +1,7 @@
-"""The trainings on this node, read from their records.
+"""The trainings and predictions on this node, read from their records.
 
 Every record is somebody else's file. It belongs to who owns it and its directory, it must lie where its identity says,
-it may only hold metrics of trainings, its series carry its own run and rank whatever it claims, it lives as long as a
+it may only hold metrics of its kind, its series carry its own run and rank whatever it claims, it lives as long as a
 process of its owner holds its lock for writing, and there are at most so many of each (`budgets`). What is refused is
 counted by reason and owner, and said once.
 
@@ -77,6 +77,11 @@ _OURS = {
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
     catalog.TRAIN_HANG_INFO,
     catalog.TRAIN_END_INFO,
+    catalog.PREDICT_RUN_INFO,
+    catalog.PREDICT_UP,
+    catalog.PREDICT_STATE,
+    catalog.PREDICT_VERDICT,
+    catalog.PREDICT_VERDICT_FIX_INFO,
 }
 _ACCEPTED = {
     metric.name
@@ -201,10 +206,10 @@ class Runs:
             return ()
 
     def _shown(self, entry: RunDirectory, now: float) -> list[_File]:
-        """The records of a run that are to be shown; none of one that has no rank, or none any more."""
+        """The records of a run that are to be shown; none of one that has workers' alone, or none any more."""
         files = self._files.get(entry.path, {})
         shown = [file for file in files.values() if file.record and not file.expired(now, self._context.config())]
-        ranks = [file.record for file in shown if file.record and file.record.identity.kind == "rank"]
+        ranks = [file.record for file in shown if file.record and not file.of_worker]
         skips = self._skipped.get(entry.path, 0)
         if not skips:
             self._kinds[entry.path] = (kind := self._found(entry, ranks), entry.changed)
@@ -213,7 +218,7 @@ class Runs:
         return shown if ranks and skips <= SKIPS else []
 
     def _found(self, entry: RunDirectory, ranks: Sequence[Record]) -> int:
-        """What a directory is whose records have been read, with these ranks that are to be shown."""
+        """What a directory is whose records have been read, with these ranks or predictions that are to be shown."""
         if ranks:
             return _LIVING if any(record.alive for record in ranks) else _DEAD
         unread = entry.path in self._closed or not all(file.record for file in self._files[entry.path].values())
@@ -553,18 +558,33 @@ def _run_samples(
     for file in files:
         if file.record and file.record.identity.kind == "rank":
             ranks[file.record.identity.rank] = (file.record, file)
-        elif file.record:
+        elif file.record and file.record.identity.kind == "worker":
             workers[file.record.identity.rank].append(file.record)
-    samples: list[Sample] = []
+    samples = [one for file in files if file.record for one in prediction(file.record)]
     for rank, (record, file) in ranks.items():
         samples += _state(record)
         samples += _facts(record, file.job or {}, devices, label)
         samples += _end(record, file.death, event)
         samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
-        if label != record.identity.run:
-            samples = [sample._replace(labels=(label, *sample.labels[1:])) for sample in samples]
-    return samples
+    named = all(sample.labels[0] == label for sample in samples)
+    return samples if named else [sample._replace(labels=(label, *sample.labels[1:])) for sample in samples]
+
+
+def prediction(record: Record) -> Iterator[Sample]:
+    """Samples of a process that predicts, validates or exports; none of any other record."""
+    if record.identity.kind not in catalog.PREDICTIONS:
+        return
+    who = (record.identity.run, record.identity.rank)
+    state = record.state if record.alive or record.state in FINAL else "killed"
+    yield Sample(catalog.PREDICT_UP, who, 1.0 if record.alive else 0.0)
+    for name in catalog.PREDICT_STATES:
+        yield Sample(catalog.PREDICT_STATE, (*who, name), 1.0 if name == state else 0.0)
+    facts = {"pid": str(record.pid), **record.facts, **_owner(record)}
+    yield Sample(catalog.PREDICT_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.PREDICT_FACTS)), 1.0)
+    for sample in record.samples:
+        ended = sample.metric == catalog.PREDICT_UNDER_WAY and not record.alive
+        yield sample._replace(value=0.0) if ended else sample
 
 
 def _state(record: Record) -> Iterator[Sample]:
@@ -674,8 +694,9 @@ def _merged(records: Sequence[Record]) -> list[Sample]:
 
 
 def _accept(who: Identity, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Only metrics of trainings, under the record's own run, rank and worker."""
-    if metric.name not in _ACCEPTED:
+    """Only metrics of its kind, under the record's own run, rank and worker."""
+    predicts = metric.area in {"predict", "export"}
+    if metric.name not in _ACCEPTED or predicts != (who.kind in catalog.PREDICTIONS):
         return None
     if metric.labels[2:] == ("worker",) and who.kind == "worker":
         return (who.run, who.rank, who.worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 from yoloscope_record import paths
+from yoloscope_record.catalog import PREDICTIONS
+from yoloscope_record.file_format import RecordError
+from yoloscope_record.reader import Reader
 
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
+from yoloscope_exporter.collectors import runs as runs_of_records
 from yoloscope_exporter.collectors.stacks import finding
 from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.commands import options
@@ -20,7 +25,7 @@ from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
-from yoloscope_exporter.reports import names
+from yoloscope_exporter.reports import names, prediction
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
@@ -31,6 +36,7 @@ from yoloscope_exporter.terminal.last_batches import last_batches
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from yoloscope_exporter.catalog import Sample
     from yoloscope_exporter.measures.series import Store
 
 
@@ -200,6 +206,11 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     if black_box:
         _black_postmortem(where, runs[0], html)
         return
+    if len(runs) == 1 and not others and (predicted := _prediction(where, runs[0])):
+        if html:
+            raise click.UsageError("--html is for trainings; a report on predictions is Markdown")
+        _write(markdown, prediction.report(predicted))
+        return
     found = heeded([_summary(where, run) for run in (*runs, *others)])
     groups = [found[: len(runs)], found[len(runs) :]] if others else [[summary] for summary in found]
     if len(groups) == 1:
@@ -219,6 +230,23 @@ def _newest(where: _Where, others: Sequence[str]) -> tuple[str, ...]:
     """The run on this machine that began last; nothing where runs are compared, or read from elsewhere."""
     elsewhere = others or where.recording or where.prometheus
     return () if elsewhere else tuple(postmortem.runs(where.records)[:1])
+
+
+def _prediction(where: _Where, run: str) -> list[Sample]:
+    """The totals of a run that is no training; empty if there is none of this name."""
+    if where.prometheus:
+        return []
+    if Path(run).is_file() or where.recording:
+        stores = _of_cluster(_stores(where, run), where.cluster)
+        known = prediction.known(stores)
+        name = known[0] if Path(run).is_file() and not known_runs(stores) and len(known) == 1 else run
+        return prediction.totals(stores, name)
+    for path in sorted(paths.run_directory(where.records, run).glob("*.rec")):
+        with suppress(RecordError):
+            record = Reader(path).read()
+            if record.identity.kind in PREDICTIONS:
+                return list(runs_of_records.prediction(record))
+    return []
 
 
 def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:

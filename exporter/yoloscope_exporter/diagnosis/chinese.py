@@ -20,6 +20,29 @@ BETWEEN: Final = "; "
 #: A clause in English -> in Chinese; `{}` is a number, a name, or a clause of its own, in the same order in both.
 CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
     {
+        # predicting
+        "or give it smaller frames (ffmpeg -vf scale=1280:-2), from a local disk": (
+            "或改用更小的画面（ffmpeg -vf scale=1280:-2），并放在本地磁盘上"
+        ),
+        "put the images on a local SSD, store them smaller, or read ahead in threads of your own and pass arrays": (
+            "把图像放到本地 SSD、存成更小的尺寸，或在自己的线程里提前读取并传入数组"
+        ),
+        "prepare the next images in a thread of your own meanwhile": "在自己的线程里同时准备后面的图像",
+        "name only the classes that you need (classes=)": "只保留需要的类别（classes=）",
+        "keep the results as numbers": "只保留数值结果",
+        "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread": (
+            "使用不带 ReID 的跟踪器（YAML 中 with_reid: False），回调函数把工作交给线程"
+        ),
+        "pass several images in one call": "一次调用传入多张图像",
+        "do your own work in a thread or process of its own while the next batch is predicted": (
+            "把自己的工作放到单独的线程或进程，与下一个 batch 的预测同时进行"
+        ),
+        "an exported model takes the batch it was exported with (dynamic=True for any)": (
+            "导出的模型只接受导出时的 batch（dynamic=True 时任意）"
+        ),
+        "or export once: yolo export format=engine half=True": "或导出一次：yolo export format=engine half=True",
+        "export it again: yolo export format={} half=True": "重新导出：yolo export format={} half=True",
+        "faster still: yolo export format={}": "还可以更快：yolo export format={}",
         # loading
         "for each of the ranks, as workers= always is": "workers= 始终按每个 rank 计",
         "Ultralytics starts at most {}: {}": "Ultralytics 最多启动 {} 个：{}",

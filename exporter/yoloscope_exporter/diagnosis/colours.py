@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from yoloscope_exporter.diagnosis.rules import CRITICAL, INFO, OK, RULES, WARNING
+from yoloscope_exporter.diagnosis.rules import BY_NAME, CRITICAL, INFO, OK, RULES, WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,9 @@ SEVERITIES: Final[Mapping[str, str]] = MappingProxyType(
     {OK: "#3274D9", INFO: GREY, WARNING: "#C77700", CRITICAL: "#CC2163"}
 )
 #: A verdict has the colour of its severity.
-VERDICTS: Final[Mapping[str, str]] = MappingProxyType({rule.name: SEVERITIES[rule.severity] for rule in RULES})
+VERDICTS: Final[Mapping[str, str]] = MappingProxyType(
+    {name: SEVERITIES[rule.severity] for name, rule in BY_NAME.items()}
+)
 #: Where verdicts stand beside each other as causes, each has one of its own; eight are told apart.
 CAUSES: Final[Mapping[str, str]] = MappingProxyType(
     {rule.name: PALETTE[place % len(PALETTE)] for place, rule in enumerate(rule for rule in RULES if rule.waste)}
@@ -57,6 +59,22 @@ PHASES: Final[Mapping[str, str]] = MappingProxyType(
         "other": GREY,
         "validate": "#6F7A86",
         "checkpoint": "#A3A9B1",
+    }
+)
+#: The same of predictions: orange and vermillion wait for something else than the model.
+PREDICT_PHASES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "setup": PHASES["setup"],
+        "source": ORANGE,
+        "preprocess": PHASES["preprocess"],
+        "inference": BLUE,
+        "postprocess": SKY,
+        "callbacks": VIOLET,
+        "save": PURPLE,
+        "metrics": GREEN,
+        "user": VERMILLION,
+        "idle": "#C4C8CE",
+        "other": GREY,
     }
 )
 #: A run is in a state as it spends time in a phase of that name; while it trains, it computes.

@@ -10,7 +10,7 @@ from yoloscope_exporter.diagnosis import engine, rules, signals, time_range
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from yoloscope_exporter.diagnosis.rules import Rule
 
@@ -36,7 +36,7 @@ that do not time callbacks count those as waiting for data: there the share is a
 ready meanwhile no cause is named.
 
 A verdict that ended says when, and whether the run has been healthy since. No verdict is not health: only
-`compute_bound` is, and `yoloscope diagnose` exits with 0 for nothing else.
+`compute_bound` is, of predictions `inference_bound`, and `yoloscope diagnose` exits with 0 for nothing else.
 
 Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscope serve --diagnosis.thresholds FILE` and
 `yoloscope diagnose --thresholds FILE`.
@@ -46,25 +46,40 @@ Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscop
 
 def document() -> str:
     """The text of docs/diagnosis.md."""
-    return _HEAD + "\n".join([*_overview(), *_told_apart(), *_sections(), *_thresholds(), *_signals()]) + "\n"
+    trainings = [*_overview(rules.RULES), *_told_apart(rules.RULES), *_sections(rules.RULES)]
+    return _HEAD + "\n".join([*trainings, *_of_predictions(), *_thresholds(), *_signals()]) + "\n"
 
 
-def _overview() -> Iterator[str]:
+def _of_predictions() -> Iterator[str]:
+    yield "## Verdicts on predictions\n"
+    yield "They are judged of processes that predict ([predict.md](predict.md)), and no other verdict is. Shares are of"
+    yield "the time of predictions: set-up, and the time in which nothing is asked for, do not count.\n"
+    yield from _overview(rules.PREDICTION_RULES)
+    yield "### Predictions told apart\n"
+    yield from _apart_table(rules.PREDICTION_RULES)
+    yield from _sections(rules.PREDICTION_RULES)
+
+
+def _overview(table: Sequence[Rule]) -> Iterator[str]:
     yield "| verdict | severity | means | remedy |"
     yield "|---|---|---|---|"
-    for rule in rules.RULES:
+    for rule in table:
         yield f"| [`{rule.name}`](#{rule.name}) | {rule.severity} | {rule.title} | {rule.remedy} |"
     yield ""
 
 
-def _told_apart() -> Iterator[str]:
+def _told_apart(table: Sequence[Rule]) -> Iterator[str]:
     """Per verdict the evidence it needs, and what it is confused with."""
     yield "## Told apart\n"
     yield "A cause is named only on evidence of its own; what is left over is called that (`loader_wait`,"
     yield "`insufficient_data`).\n"
+    yield from _apart_table(table)
+
+
+def _apart_table(table: Sequence[Rule]) -> Iterator[str]:
     yield "| verdict | evidence it needs | confused with: how that is told apart |"
     yield "|---|---|---|"
-    for rule in rules.RULES:
+    for rule in table:
         others = "; ".join(f"{_linked(other)}: {how}" for other, how in rule.confused_with.items())
         yield f"| {_linked(rule.name)} | {rule.requires} | {others} |"
     yield ""
@@ -74,8 +89,8 @@ def _linked(name: str) -> str:
     return f"[`{name}`](#{name})" if name in rules.BY_NAME else name
 
 
-def _sections() -> Iterator[str]:
-    for rule in rules.RULES:
+def _sections(table: Sequence[Rule]) -> Iterator[str]:
+    for rule in table:
         yield f"## {rule.name}\n"
         event = " An event: reported however short it was." if rule.event else ""
         yield f"{rule.title}. Severity: {rule.severity}.{event}\n"

@@ -24,8 +24,10 @@ WINDOW, HISTORY = 60.0, 1800.0
 #: Of the window: how often it is judged, how long a condition must hold to enter, how long be gone to leave.
 STEP_SHARE, ENTER_SHARE, LEAVE_SHARE = 1 / 12, 1 / 6, 1 / 3
 TRAINING = ("train", "validate", "checkpoint")
+#: States in which verdicts on the run's speed hold, of trainings and of all else.
+WORKING = (*TRAINING, "predict", "export")
 #: States of a rank that has not ended.
-ALIVE = ("setup", *TRAINING)
+ALIVE = ("setup", *WORKING)
 
 Key = tuple[str, str]  # run, rank
 
@@ -93,12 +95,12 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
     """Verdicts that could be judged in the rank's state, and whether their condition is met."""
     faults = faults or Faults()
     judged: dict[str, bool] = {}
-    for rule in rules.RULES:
+    for rule in rules.of(s):
         if rule.applies(s):
             with faults.passed_over(f"the rule {rule.name}", s.run, s.rank):
                 judged[rule.name] = rule.when(s, limits)
-    if judged.get("compute_bound") and any(judged.get(name) for name in rules.NOT_HEALTHY):
-        judged["compute_bound"] = False
+    unhealthy = any(judged.get(name) for name in rules.NOT_HEALTHY)
+    judged |= {name: False for name in rules.HEALTHY if unhealthy and judged.get(name)}
     return judged
 
 
@@ -130,10 +132,15 @@ def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: (-rules.SEVERITIES.index(v.severity), order.index(v.name))))
 
 
+def speed_of(s: Signals) -> float | None:
+    """Images per second of training, or of the time of predictions."""
+    return s.numbers.get((Signals.predict_images_per_second if s.predicts else Signals.images_per_second).name)
+
+
 def diagnose(s: Signals, held: Mapping[str, Signals], limits: Thresholds, faults: Faults | None = None) -> Diagnosis:
     """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
     faults = faults or Faults()
     verdicts = worst_first(describe(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
-    abstained = {rule.name: gone for rule in rules.RULES if s.state in rule.states and (gone := rule.missing(s))}
-    speed = s.numbers.get(Signals.images_per_second.name) if s.state in TRAINING else None
+    abstained = {rule.name: gone for rule in rules.of(s) if s.state in rule.states and (gone := rule.missing(s))}
+    speed = speed_of(s) if s.state in WORKING else None
     return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s, images_per_second=speed)

@@ -197,7 +197,7 @@ class History:
 
     def learn(self, diagnosis: Diagnosis) -> None:
         """Remember a rank as it trains, with the advice it is given; the last of each verdict counts."""
-        if not diagnosis.run or diagnosis.images_per_second is None:
+        if not diagnosis.run or diagnosis.images_per_second is None or diagnosis.signals.predicts:
             return
         key = (diagnosis.cluster, diagnosis.run, diagnosis.rank)
         before = self._pasts.pop(key, None)

@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import causes, signals, slow_files
+from yoloscope_exporter.diagnosis import causes, rules, signals, slow_files
 from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
@@ -124,8 +124,9 @@ class Live:
 
     def _has_ended(self) -> bool:
         """Whether a rank has ended that was last judged alive: that is worth a judgement at once."""
-        ups = self.short.series.get(catalog.TRAIN_UP.name, {})
-        gone = {labels for labels, series in ups.items() if series.values and not series.values[-1]}
+        families = [self.short.series.get(up.name, {}) for up in (catalog.TRAIN_UP, catalog.PREDICT_UP)]
+        ups = [one for family in families for one in family.items()]
+        gone = {labels for labels, series in ups if series.values and not series.values[-1]}
         return any((told.run, told.rank) in gone and told.state in ALIVE for told in self.diagnoses)
 
     def _take(self, now: float, samples: list[catalog.Sample]) -> None:
@@ -210,9 +211,12 @@ class Live:
         """The diagnosis as samples: verdicts 0 or 1 where they could be judged, fixes, goodput, wasted GPU time."""
         for (run, rank), verdicts in self._held.items():
             for name, holds in verdicts.items():
-                yield catalog.Sample(catalog.TRAIN_VERDICT, (run, rank, name), float(holds))
+                metric = catalog.PREDICT_VERDICT if name in rules.OF_PREDICTIONS else catalog.TRAIN_VERDICT
+                yield catalog.Sample(metric, (run, rank, name), float(holds))
         for key, said in self._said.items():
-            yield catalog.Sample(catalog.TRAIN_VERDICT_FIX_INFO, (*key, *said.fix), 1.0)
+            predicts = key[2] in rules.OF_PREDICTIONS
+            metric = catalog.PREDICT_VERDICT_FIX_INFO if predicts else catalog.TRAIN_VERDICT_FIX_INFO
+            yield catalog.Sample(metric, (*key, *said.fix), 1.0)
         for key, said in self._said.items():
             if key[2] in DEAD:
                 yield catalog.Sample(catalog.TRAIN_VERDICT_CAUSE_INFO, (*key, *said.why), 1.0)

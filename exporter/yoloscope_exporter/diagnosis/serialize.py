@@ -94,6 +94,7 @@ def _parse_rank(item: Mapping[str, Any]) -> Diagnosis:
         facts=item.get("facts", {}),
         numbers=item.get("signals", {}),
         names=item.get("names", {}),
+        predicts="mode" in item.get("facts", {}) or item["state"] in ("predict", "export"),
     )
     abstained = {name: tuple(gone) for name, gone in item.get("abstained", {}).items()}
     return Diagnosis(
@@ -125,10 +126,11 @@ def _parse_verdicts(items: Iterable[Mapping[str, Any]]) -> tuple[Verdict, ...]:
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
     texts = {key: item[key] for key in ("name", "severity", "evidence", "cause", "verify", "fix", "gain")}
-    return Verdict(**texts, share=item.get("share"), advice=_parse_advice(item))
+    advice = _parse_advice(item, predicts=item["name"] in rules.OF_PREDICTIONS)
+    return Verdict(**texts, share=item.get("share"), advice=advice)
 
 
-def _parse_advice(item: Mapping[str, Any]) -> Advice:
+def _parse_advice(item: Mapping[str, Any], *, predicts: bool) -> Advice:
     """Its note stands in the verdict's fix."""
     promised = item.get("forecast")
     return Advice(
@@ -136,4 +138,5 @@ def _parse_advice(item: Mapping[str, Any]) -> Advice:
         item.get("environment", {}),
         forecast=Forecast(**promised) if promised else None,
         checks=tuple(item.get("checks", ())),
+        predicts=predicts,
     )

@@ -15,19 +15,19 @@ from yoloscope_exporter.diagnosis.engine import (
     HISTORY,
     LEAVE_SHARE,
     STEP_SHARE,
-    TRAINING,
     WINDOW,
+    WORKING,
     Diagnosis,
     Key,
     Verdict,
     describe,
     judge,
+    speed_of,
     worst_first,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
-from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.measures.series import Store, Window, period
@@ -35,6 +35,7 @@ from yoloscope_exporter.measures.series import Store, Window, period
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from yoloscope_exporter.diagnosis.signals import Signals
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: A node's store, and the distance of its own samples: nodes are not sampled at the same moments.
@@ -157,17 +158,17 @@ def _note(history: _RankHistory, s: Signals, held: Sequence[str], now: float, st
     history.last = s
     if s.up and (s.state in ALIVE or not s.run):
         history.lived, history.until = True, now
-    if s.up and (s.state in TRAINING or not s.run):
+    if s.up and (s.state in WORKING or not s.run):
         history.trained += step
-        if s.has(Signals.images_per_second):
-            history.speeds.append(s.images_per_second)
+        if (speed := speed_of(s)) is not None:
+            history.speeds.append(speed)
     for name in held:
         spans = history.spans[name]
         if spans and now - spans[-1][1] <= 2 * step:
             spans[-1][1] = now
         else:
             spans.append([now - step, now])
-    history.abstained.update(rule.name for rule in rules.RULES if s.state in rule.states and rule.missing(s))
+    history.abstained.update(rule.name for rule in rules.of(s) if s.state in rule.states and rule.missing(s))
 
 
 def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
@@ -177,7 +178,7 @@ def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
         return ""
     if not history.lived or history.until - end <= OVER_AFTER * step:
         return ""
-    healthy = history.spans.get("compute_bound", [])
+    healthy = next((history.spans[name] for name in rules.HEALTHY if history.spans.get(name)), [])
     well = bool(healthy) and healthy[-1][1] >= history.until - OVER_AFTER * step and verdict.severity != rules.OK
     return f"until {units.clock(end)}{'; healthy since' if well else '; over since'}"
 

@@ -58,6 +58,18 @@ EFFECTS: Mapping[str, tuple[str, ...]] = {
     "workers": (),
 }
 UNKNOWN_EFFECT = ("accuracy",)
+#: The same two of `predict`; of a validation on its own conf is another.
+PREDICT_DEFAULTS: Mapping[str, int | float] = {"conf": 0.25, "max_det": 300, "vid_stride": 1, "batch": 1}
+PREDICT_EFFECTS: Mapping[str, tuple[str, ...]] = {
+    "batch": (),
+    "conf": ("boxes",),
+    "half": ("accuracy",),
+    "imgsz": ("accuracy",),
+    "max_det": ("boxes",),
+    "save": ("files",),
+    "stream": (),
+    "vid_stride": ("frames",),
+}
 
 #: Share of the available memory that a RAM cache may take: it is refused unless twice its size is free
 #: (`check_cache_ram`, safety margin 1.0; 0.5 in 8.4.120 and before).

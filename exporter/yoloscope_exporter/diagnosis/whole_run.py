@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
-from yoloscope_exporter.diagnosis.engine import ALIVE, TRAINING, Diagnosis, Key, Verdict, worst_first
+from yoloscope_exporter.diagnosis.engine import ALIVE, WORKING, Diagnosis, Key, Verdict, worst_first
 from yoloscope_exporter.diagnosis.time_range import counts
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class WholeRuns:
         if rank is None or (lives and not rank.lived):  # the first look, or another run under the same name
             rank = self._ranks[key] = _Rank(lives)
         rank.told |= {verdict.name: verdict for verdict in diagnosis.verdicts}
-        if diagnosis.state in TRAINING:
+        if diagnosis.state in WORKING:
             rank.trained += window.seconds
             for verdict in diagnosis.verdicts:
                 rank.held[verdict.name] += window.seconds

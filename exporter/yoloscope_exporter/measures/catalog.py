@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from yoloscope_exporter.measures import gpu, host, loader, memory, ranks, training
+from yoloscope_exporter.measures import gpu, host, loader, memory, prediction, ranks, training
 
 if TYPE_CHECKING:
     from yoloscope_exporter.measures.measure import Measure
@@ -16,5 +16,6 @@ MEASURES: Final[tuple[Measure, ...]] = (
     *memory.MEASURES,
     *host.MEASURES,
     *ranks.MEASURES,
+    *prediction.MEASURES,
 )
 BY_NAME: Final = {measure.name: measure for measure in MEASURES}

@@ -181,9 +181,9 @@ class Store:
         self._families.clear()
 
     def times(self) -> list[float]:
-        """All moments at which something of a training, or else anything, was sampled; ascending."""
-        family = self.series.get(catalog.TRAIN_UP.name)
-        families = [family] if family else self.series.values()
+        """All moments at which something of a run, or else anything, was sampled; ascending."""
+        families = [self.series[up.name] for up in (catalog.TRAIN_UP, catalog.PREDICT_UP) if up.name in self.series]
+        families = families or list(self.series.values())
         return sorted({time for family in families for series in family.values() for time in series.times})
 
 

@@ -148,6 +148,13 @@ class Thresholds:
         0.10, _OURS + "of the loss, from epoch to epoch and back; between seeds it is 1 to 3 %"
     )
     loss_turns: float = threshold(0.60, "independent random numbers turn in 2/3 of their steps; a trend does not")
+    predict_part_share: float = threshold(
+        0.25, _OURS + "a quarter of the time of predictions: less is gained by anything than a run varies"
+    )
+    inference_share: float = threshold(0.50, _OURS + "the model has at least half of the time of predictions")
+    small_inference_batch: float = threshold(
+        4.0, _OURS + "images; the articles that ask for 8 to 32 begin there", unit="images"
+    )
 
 
 DEFAULTS: Final = Thresholds()
@@ -222,6 +229,11 @@ MORE: Final[dict[str, Threshold]] = {
     # --- liveness
     "stuck": Threshold(7200, "seconds", f"(J); {_DEFENSE} cancels after 120 min; Ultralytics' NCCL timeout is 3 h"),
     "epochs_without_checkpoint": Threshold(3, "epochs", "(J) three times the interval in which Ultralytics saves"),
+    "inference_stalled": Threshold(
+        300, "seconds", "(J) no batch is expected to take minutes; a camera that is gone, a source that blocks"
+    ),
+    "inference_images": Threshold(200, "images", "(J) two of them are above the 99th percentile"),
+    "inference_slower": Threshold(2.0, "times", "(J) twice the run's own 99th percentile of an hour before"),
     # --- hardware
     "retired_pages": Threshold(63, "pages", _DCGM),
     "margin": Threshold(5, "celsius", "leptonai/gpud"),

@@ -12,6 +12,7 @@ from yoloscope_exporter.reports.figures import QUANTITIES, shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from yoloscope_exporter.diagnosis.engine import Verdict
     from yoloscope_exporter.reports.comparison import Cell, Comparison
     from yoloscope_exporter.reports.summary import Summary
 
@@ -88,14 +89,18 @@ def _file_lines(summary: Summary) -> list[str]:
 
 def _verdict_lines(summary: Summary) -> list[str]:
     lines = ["", "## Verdicts", ""]
-    for rank, verdict in summary.verdicts:
-        cause = f" Cause: {verdict.cause}." if verdict.name in rules.EXPLAINED else ""
-        fix = f" Fix: `{verdict.fix}`." if verdict.fix else ""
-        effect = f" Changes: {effect_in_words(verdict.advice)}." if verdict.advice.effect else ""
-        gain = f" Gain: {verdict.gain}." if verdict.gain else ""
-        told = f"{verdict.evidence}.{cause}{fix}{effect}{gain}"
-        lines.append(f"- rank {rank}: **{verdict.name}** ({verdict.severity}): {told}")
+    lines += [verdict_line(verdict, f"rank {rank}: ") for rank, verdict in summary.verdicts]
     return lines if summary.verdicts else [*lines, "None."]
+
+
+def verdict_line(verdict: Verdict, who: str = "") -> str:
+    """A verdict as an item of a list."""
+    cause = f" Cause: {verdict.cause}." if verdict.name in rules.EXPLAINED else ""
+    fix = f" Fix: `{verdict.fix}`." if verdict.fix else ""
+    effect = f" Changes: {effect_in_words(verdict.advice)}." if verdict.advice.effect else ""
+    gain = f" Gain: {verdict.gain}." if verdict.gain else ""
+    told = f"{verdict.evidence}.{cause}{fix}{effect}{gain}"
+    return f"- {who}**{verdict.name}** ({verdict.severity}): {told}"
 
 
 def comparison_markdown(comparison: Comparison) -> str:

@@ -21,7 +21,7 @@ from yoloscope_exporter.diagnosis import causes, rules
 from yoloscope_exporter.diagnosis.chinese import cause_in_chinese
 from yoloscope_exporter.diagnosis.live import in_labels
 from yoloscope_exporter.diagnosis.signals.death import DEAD
-from yoloscope_exporter.simulation import timeline
+from yoloscope_exporter.simulation import prediction, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -149,6 +149,8 @@ def samples(moment: Moment) -> Iterator[Sample]:
     yield from _exporter(moment)
     yield from _gpus(moment)
     yield from _host(moment)
+    if moment.node.index == 0:
+        yield from prediction.samples(moment.node.start, moment.time, uuid(moment.node, 0))
     if moment.published:
         yield from _run(moment)
 
@@ -550,6 +552,14 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
     }
     for phase, seconds in divided.items():
         yield catalog.TRAIN_PHASE_SECONDS_TOTAL, (phase,), seconds
+    for part, share in {
+        "loader": 0.1,
+        "preprocess": 0.02,
+        "inference": 0.55,
+        "postprocess": 0.2,
+        "metrics": 0.1,
+    }.items():
+        yield catalog.TRAIN_VALIDATE_SECONDS_TOTAL, (part,), share * phases["validate"]
     yield from _setup(progress.state == "setup", phases["setup"], timeline.SETUP_SECONDS / node.speed)
     yield catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, (), first
     yield catalog.TRAIN_CALLBACK_SECONDS_TOTAL, ("(others)",), callbacks

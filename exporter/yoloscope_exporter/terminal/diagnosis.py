@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import when
 
 if TYPE_CHECKING:
@@ -35,9 +36,12 @@ def why_unknown(diagnosis: Diagnosis) -> str:
     """Why nothing is said of a rank: it is too early, or too little is known."""
     if diagnosis.state == "setup":
         return "too early: the run is in its set-up"
-    batches = diagnosis.signals.get(type(diagnosis.signals).batches)
-    if diagnosis.abstained.get("compute_bound"):
-        missing = ", ".join(diagnosis.abstained["compute_bound"])
+    s = diagnosis.signals
+    if s.predicts and diagnosis.state != "predict":
+        return "nothing is judged of validations, of exports, and of what has ended"
+    batches = s.get(Signals.predict_batches if s.predicts else Signals.batches)
+    if gone := next((diagnosis.abstained[name] for name in rules.HEALTHY if diagnosis.abstained.get(name)), ()):
+        missing = ", ".join(gone)
         return f"too little is known: {units.counted(batches, 'batch')} in the last window, missing {missing}"
     return "too little is known: no verdict held for long enough, and none says that it is healthy"
 
@@ -110,7 +114,8 @@ def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def _share(verdict: Verdict) -> str:
-    return f" ({verdict.share:.0%} of the training time)" if verdict.share is not None else ""
+    what = "of the time" if verdict.name in rules.OF_PREDICTIONS else "of the training time"
+    return f" ({verdict.share:.0%} {what})" if verdict.share is not None else ""
 
 
 def _when(verdict: Verdict, most: int = 4) -> str:

@@ -14,23 +14,27 @@ from rich.text import Text
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import causes, colours, rules, signals
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.diagnosis.signals import prediction
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.diagnosis.units import clock, counted, duration
 from yoloscope_exporter.measures import host, training
+from yoloscope_exporter.measures import prediction as measures
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.training import STEP_PHASES
 from yoloscope_exporter.terminal.diagnosis import why_unknown
 from yoloscope_exporter.terminal.sparkline import line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
     from yoloscope_exporter.measures.series import Window
+
+    Draw = Callable[[Window, str, str], Iterator[RenderableType]]
 
 STYLES = {**colours.SEVERITIES, rules.CRITICAL: f"bold {colours.SEVERITIES[rules.CRITICAL]}"}
 GIB = 2**30
@@ -51,12 +55,14 @@ class Event:
 def frame(window: Window, diagnoses: Sequence[Diagnosis], events: Sequence[Event] = (), source: str = "") -> Group:
     """The whole screen."""
     parts: list[RenderableType] = [_head(window, source)]
-    ranks = signals.ranks(window)
-    if not ranks:
+    ranks, predictions = signals.ranks(window), signals.predictions(window)
+    if not ranks and not predictions:
         parts.append(Text("no runs here; start one with: yoloscope run -- yolo train ...", style="dim"))
     told = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in diagnoses}
     parts += [part for key in ranks for part in _shown(window, *key, told.get(key))]
-    parts += [part for key, one in told.items() if key not in ranks for part in map(_verdict, one.verdicts)]
+    parts += [part for key in predictions for part in _shown(window, *key, told.get(key), _prediction)]
+    known = {*ranks, *predictions}
+    parts += [part for key, one in told.items() if key not in known for part in map(_verdict, one.verdicts)]
     parts += _gpus(window)
     if events:
         parts.append(_title("Recent events"))
@@ -83,20 +89,25 @@ def _head(window: Window, source: str) -> Text:
 # --- one rank -------------------------------------------------------------------------------------------------------
 
 
-def _shown(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> Sequence[RenderableType]:
+def _shown(
+    window: Window, run: str, rank: str, diagnosis: Diagnosis | None, draw: Draw | None = None
+) -> Sequence[RenderableType]:
     """A rank's part of the screen; one that cannot be drawn leaves the others theirs."""
     try:
-        return tuple(_rank(window, run, rank, diagnosis))
+        return (*_told(run, rank, diagnosis), *(draw or _rank)(window, run, rank))
     except Exception as error:  # noqa: BLE001 - the isolation boundary
         return _title(f"{run} · rank {rank}"), Text(f"cannot be shown: {error!r}", style="dim")
 
 
-def _rank(window: Window, run: str, rank: str, diagnosis: Diagnosis | None) -> Iterator[RenderableType]:
+def _told(run: str, rank: str, diagnosis: Diagnosis | None) -> Iterator[RenderableType]:
     yield _title(f"{run} · rank {rank}")
     if diagnosis is not None:
         yield from (_verdict(verdict) for verdict in diagnosis.verdicts)
         if not diagnosis.verdicts:
             yield Text(f"no verdict: {why_unknown(diagnosis)}", style="dim")
+
+
+def _rank(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
     yield Text(progress(window, run, rank), no_wrap=True, overflow="ellipsis")
     yield from _anatomy(window, run, rank)
     yield from _loader(window, run, rank)
@@ -137,7 +148,12 @@ def progress(window: Window, run: str, rank: str) -> str:
 def _anatomy(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
     """Where a step's time goes."""
     grown = {p: window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, run, rank, p) or 0.0 for p in STEP_PHASES}
-    total, batches = sum(grown.values()), window.increase(catalog.TRAIN_BATCHES_TOTAL, run, rank)
+    yield from _table(grown, window.increase(catalog.TRAIN_BATCHES_TOTAL, run, rank) or 0.0)
+
+
+def _table(grown: Mapping[str, float], batches: float) -> Iterator[RenderableType]:
+    """Seconds by phase as milliseconds per batch, with their shares."""
+    total = sum(grown.values())
     if not total or not batches:
         return
     table = Table.grid(padding=(0, 1))
@@ -146,8 +162,34 @@ def _anatomy(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
     table.add_column()
     for phase, seconds in grown.items():
         if seconds / total >= 0.005:  # noqa: PLR2004 - less than a character of the bar
-            table.add_row(phase, f"{1000 * seconds / batches:.1f} ms", _bar(seconds / total, colours.PHASES[phase]))
+            colour = colours.PHASES.get(phase) or colours.PREDICT_PHASES[phase]
+            table.add_row(phase, f"{1000 * seconds / batches:.1f} ms", _bar(seconds / total, colour))
     yield table
+
+
+def _prediction(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
+    """What a process predicts, validates or exports: a line, and where the time of a batch goes."""
+    facts, key = prediction.facts(window, run, rank), (run, rank)
+    images = Reading(window).one(measures.PREDICT_IMAGES, run=run, rank=rank)
+    latency = Reading(window).one(measures.PREDICT_LATENCY, run=run, rank=rank)
+    seen = window.last(catalog.PREDICT_IMAGES_TOTAL, *key)
+    parts = [
+        prediction.state(window, *key),
+        *(facts[name] for name in ("format", "precision", "source") if name in facts),
+    ]
+    parts += [f"{seen:.0f} images"] if seen else []
+    parts += [f"{images:.1f} images/s"] if images else []
+    parts += [f"99 % below {1000 * latency:.1f} ms"] if latency is not None else []
+    for labels, seconds in window.current(catalog.EXPORT_SECONDS, *key).items():
+        size = window.last(catalog.EXPORT_ARTEFACT_BYTES, *labels)
+        parts.append(f"{labels[2]} in {duration(seconds)}" + (f", {size / 2**20:.1f} MiB" if size else ""))
+    yield Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
+    increase = window.increases(catalog.PREDICT_PHASE_SECONDS_TOTAL, *key)
+    yield from _table({labels[2]: seconds for labels, seconds in increase.items()}, _batches(window, *key))
+
+
+def _batches(window: Window, run: str, rank: str) -> float:
+    return window.increase(catalog.PREDICT_BATCHES_TOTAL, run, rank) or 0.0
 
 
 def _bar(share: float, style: str, width: int = BAR) -> Text:

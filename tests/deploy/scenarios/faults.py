@@ -497,6 +497,39 @@ def kernel_kills(w: World) -> None:
     w.event(c.CGROUP_OOM_KILLS_TOTAL, 20, instance=instance, run=w.name)
 
 
+# --- inference --------------------------------------------------------------------------------------------------------
+
+
+def predicts(w: World, *parts: tuple[float, float, float]) -> dict[str, str]:
+    """A process that predicts: from which minute on, how many images a second, and milliseconds of each."""
+    who = {"instance": w.host(), "run": w.name, "rank": "0"}
+    w.constant(c.PREDICT_UP, 1, **who)
+    w.constant(c.PREDICT_UNDER_WAY, 1, **who)
+    w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0)], **who)
+    name = c.PREDICT_IMAGE_SECONDS.name
+    for bound in (20, 50, 100):
+        rates = [(minute, rate if taken <= bound else 0.0) for minute, rate, taken in parts]
+        w.counter(f"{name}_bucket", *rates, **who, le=f"{bound / 1000:g}")
+    every = [(minute, rate) for minute, rate, _ in parts]
+    w.counter(f"{name}_bucket", *every, **who, le="+Inf")
+    w.counter(f"{name}_count", *every, **who)
+    return who
+
+
+@fault(at=100, mended=130, minutes=160, InferenceSlow=(5.5, 9.75))
+def predictions_slow_down(w: World) -> None:
+    """Images took 15 ms, and take 90 ms for half an hour."""
+    predicts(w, (0, 10, 15), (100, 10, 90), (130, 10, 15))
+
+
+@fault(at=20, mended=40, minutes=60, InferenceStalled=(6.25, 0))
+def predictions_stand_still(w: World) -> None:
+    """A stream that is gone: its call goes on without a batch, until somebody ends it."""
+    who = predicts(w, (0, 10, 15), (20, 0, 15))
+    w.gauge(c.PREDICT_UNDER_WAY, (0, 1), (40, 0), **who)
+    w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (20, 20 * 60, 0.0)], **who)
+
+
 # --- liveness ---------------------------------------------------------------------------------------------------------
 
 

@@ -421,6 +421,30 @@ def busy_host_without_training(w: World) -> None:
     w.constant(c.LOAD_AVERAGE, 192, instance=instance, window="5m")
 
 
+def predicts_on_request(w: World) -> None:
+    """Nothing was asked for in an hour, and no call is under way."""
+    who = faults.predicts(w, (0, 10, 15), (60, 0, 15))
+    w.gauge(c.PREDICT_UNDER_WAY, (0, 1), (60, 0), **who)
+    w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (60, 3600, 0.0)], **who)
+
+
+def a_killed_prediction(w: World) -> None:
+    """Its process was killed in the middle of a call, and is shown for an hour."""
+    who = faults.predicts(w, (0, 10, 15), (60, 0, 15))
+    w.gauge(c.PREDICT_UP, (0, 1), (60, 0), **who)
+    w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (60, 3600, 0.0)], **who)
+
+
+def a_few_large_images(w: World) -> None:
+    """Three requests a minute with pictures from a drone, after many small ones."""
+    faults.predicts(w, (0, 10, 15), (100, 0.05, 90))
+
+
+def the_first_images_were_small(w: World) -> None:
+    """A handful of thumbnails, half an hour of nothing, and then the work begins."""
+    faults.predicts(w, (0, 0.02, 15), (60, 10, 90))
+
+
 def resumed_run(w: World) -> None:
     """resume=True: the epoch begins at 50 and the counters at 0."""
     w.host()
@@ -489,6 +513,10 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     saves_rarely,
     quota_without_harm,
     busy_host_without_training,
+    predicts_on_request,
+    a_killed_prediction,
+    a_few_large_images,
+    the_first_images_were_small,
     resumed_run,
 )
 

@@ -373,6 +373,46 @@ def test_only_metrics_of_trainings_are_taken(node: world.World) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", catalog.PREDICTIONS)
+def test_a_prediction_is_no_training(node: world.World, kind: str) -> None:
+    """What predicts, validates or exports has series of its own, whatever its record claims, and is no trainer."""
+    identity = Identity("mine", "0", kind)
+    path = run_directory(node.records, "mine") / identity.filename
+    with closing(Writer(path, identity, {"mode": kind, "format": "onnx"}, slots=64, ring=0)) as writer:
+        images, state_ = writer.slot(catalog.PREDICT_IMAGES_TOTAL, "mine", "0"), catalog.PREDICT_STATE.name
+        under_way = writer.slot(catalog.PREDICT_UNDER_WAY, "mine", "0")
+        writer.slot(catalog.TRAIN_BATCHES_TOTAL, "mine", "0")
+        writer.begin()
+        writer.set_state(kind)
+        writer.values[images], writer.values[under_way] = 7.0, 1.0
+        writer.end(NOW)
+    world.age(path, created=NOW, updated=NOW)
+    values = collected(Runs(node.context))
+    assert {name for name, _ in values if not name.startswith("yoloscope_predict_")} == set()
+    assert values[catalog.PREDICT_IMAGES_TOTAL.name, ("mine", "0")] == 7
+    assert values[catalog.PREDICT_UP.name, ("mine", "0")] == 0
+    assert values[catalog.PREDICT_UNDER_WAY.name, ("mine", "0")] == 0  # its process is gone
+    assert [labels[2] for (name, labels), value in values.items() if name == state_ and value] == ["killed"]
+    (info,) = [labels for name, labels in values if name == catalog.PREDICT_RUN_INFO.name]
+    assert catalog.PREDICT_RUN_INFO.labelled(info)["format"] == "onnx"
+
+
+def test_a_training_cannot_claim_predictions(node: world.World) -> None:
+    """Nor can a record be in a state that its kind does not have."""
+    path = run_directory(node.records, "mine") / Identity("mine").filename
+    with closing(Writer(path, Identity("mine"), slots=64, ring=4)) as writer:
+        writer.slot(catalog.PREDICT_IMAGES_TOTAL, "mine", "0")
+        writer.end(NOW)
+    world.age(path, created=NOW, updated=NOW)
+    assert {name for name, _ in collected(Runs(node.context)) if "predict" in name} == set()
+    with closing(Writer(path, Identity("mine"), slots=64, ring=4)) as writer:
+        writer.begin()
+        writer.set_state("predict")
+        writer.end(NOW)
+    world.age(path, created=NOW, updated=NOW)
+    assert collected(Runs(node.context)) == {}
+
+
 def test_limits(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most so many runs, records of a run, and series of a run; the rest is counted."""
     for run in ("a", "b", "c"):

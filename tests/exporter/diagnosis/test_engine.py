@@ -32,7 +32,7 @@ def test_rules_name_known_signals_and_thresholds(rule: rules.Rule) -> None:
 
 def test_every_threshold_is_used() -> None:
     """A number that no rule names is dead."""
-    assert {name for rule in rules.RULES for name in rule.thresholds} == set(SOURCES)
+    assert {name for rule in rules.BY_NAME.values() for name in rule.thresholds} == set(SOURCES)
 
 
 def test_every_signal_is_described() -> None:

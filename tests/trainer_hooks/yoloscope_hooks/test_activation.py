@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yoloscope_hooks
-from yoloscope_hooks import activation, workers
+from yoloscope_hooks import activation, inference_callbacks, workers
 from yoloscope_hooks.activation import DEFAULTS_MODULE, FETCH_MODULE
 from yoloscope_hooks.callbacks import CALLBACKS
 
@@ -67,13 +67,14 @@ def test_a_torch_that_fetches_otherwise(monkeypatch: pytest.MonkeyPatch, warned:
     module = ModuleType(FETCH_MODULE)
     monkeypatch.setitem(sys.modules, FETCH_MODULE, module)
     model = yoloscope_hooks.attach(SimpleNamespace(callbacks={}))
-    assert set(model.callbacks) == set(CALLBACKS)
+    ours = {*CALLBACKS, *inference_callbacks.CALLBACKS}
+    assert set(model.callbacks) == ours
     assert len(warned.messages) == 1
     assert "_MapDatasetFetcher" in warned.text
     defaults = SimpleNamespace(default_callbacks={})
     monkeypatch.setitem(sys.modules, DEFAULTS_MODULE, defaults)
     yoloscope_hooks.enable()
-    assert set(defaults.default_callbacks) == set(CALLBACKS)
+    assert set(defaults.default_callbacks) == ours
     assert len(warned.messages) == 2
     workers.tap(module)  # as autoload does
     module._MapDatasetFetcher = None  # type: ignore[attr-defined]

@@ -23,8 +23,10 @@ from yoloscope_hooks import (
     ddp,
     facts,
     guard,
+    inference_callbacks,
     instrumentation,
     learning,
+    leftovers,
     naming,
     opening,
     progress,
@@ -139,7 +141,7 @@ PLACES = [
     (ddp, "hook"),
     (counters.Counters, "store"),
     (opening, "open_for"),
-    (opening, "_clear_old"),
+    (leftovers, "clear"),
 ]
 
 
@@ -307,7 +309,7 @@ def test_attach_twice(loop: Loop) -> None:
     loop.train()
     (seen,) = records()
     assert value(seen, "batches_total") == 2 * BATCHES
-    assert set(loop.callbacks) == set(CALLBACKS)
+    assert set(loop.callbacks) == {*CALLBACKS, *inference_callbacks.CALLBACKS}
 
 
 def test_error_of_the_training(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +374,7 @@ def test_same_name_again(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
     """A folder full of other people's things, a day old, records among them: after a training all of it is there."""
     base = Path(os.environ["YOLOSCOPE_DIR"])
-    long_ago = time.time() - 2 * opening.KEEP_SECONDS
+    long_ago = time.time() - 2 * leftovers.KEEP_SECONDS
     for run in ("exp1", "exp2", "old"):
         identity = Identity(run)
         with closing(Writer(base / run / identity.filename, identity)) as writer:
@@ -398,7 +400,7 @@ def test_old_runs_go_and_nothing_else(loop: Loop, tmp_path: Path) -> None:
 
 def test_records_of_a_tuner_are_bounded(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many runs the oldest dead go though they are young; none that lives, none that has ended a moment ago."""
-    monkeypatch.setattr(opening, "KEEP_RUNS", 3)
+    monkeypatch.setattr(leftovers, "KEEP_RUNS", 3)
     base, now = Path(os.environ["YOLOSCOPE_DIR"]), time.time()
     for age in (700, 500, 400, 300, 200, 5, 4, 3):
         identity = Identity(f"tune-{age}")

@@ -30,6 +30,7 @@ class Advice:
         note: what to do beyond both, a sentence without its full stop.
         forecast: what it brings; None where that cannot be computed.
         checks: what it was checked against, such as `workers cap`.
+        predicts: whether the arguments are those of a prediction, which change other things.
     """
 
     arguments: Mapping[str, Value] = field(default_factory=dict)
@@ -37,11 +38,12 @@ class Advice:
     note: str = ""
     forecast: Forecast | None = None
     checks: tuple[str, ...] = ()
+    predicts: bool = False
 
     @property
     def effect(self) -> tuple[str, ...]:
         """What it changes of the result (`accuracy`, `early stopping`, `best.pt`, `optimisation`); empty for none."""
-        return tuple(sorted({change for name in self.arguments for change in effect_of(name)}))
+        return tuple(sorted({change for name in self.arguments for change in effect_of(name, self.predicts)}))
 
     def __str__(self) -> str:
         """As one would type it: `OMP_NUM_THREADS=1 workers=12 cache=ram; then the note`."""
@@ -49,9 +51,10 @@ class Advice:
         return "; ".join(part for part in (" ".join(pairs), self.note) if part)
 
 
-def effect_of(name: str) -> tuple[str, ...]:
-    """What an argument changes of the result."""
-    return ultralytics.EFFECTS.get(name, ultralytics.UNKNOWN_EFFECT)
+def effect_of(name: str, predicts: bool = False) -> tuple[str, ...]:  # noqa: FBT001, FBT002 - of train or of predict
+    """What an argument of a training, or of a prediction, changes of the result."""
+    effects = ultralytics.PREDICT_EFFECTS if predicts else ultralytics.EFFECTS
+    return effects.get(name, ultralytics.UNKNOWN_EFFECT)
 
 
 def effect_in_words(advice: Advice) -> str:

@@ -5,6 +5,8 @@ To add a verdict: one `Rule` in the file of its family. `docs/diagnosis.md` is g
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from yoloscope_exporter.diagnosis.rules import (
     environment,
     hardware,
@@ -13,13 +15,32 @@ from yoloscope_exporter.diagnosis.rules import (
     lifecycle,
     loader,
     memory,
+    prediction,
     ranks,
     setup,
     step,
 )
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, OK, SEVERITIES, WARNING, Rule
 
-__all__ = ["BY_NAME", "CRITICAL", "EXPLAINED", "INFO", "NOT_HEALTHY", "OK", "RULES", "SEVERITIES", "WARNING", "Rule"]
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.signals import Signals
+
+__all__ = [
+    "BY_NAME",
+    "CRITICAL",
+    "EXPLAINED",
+    "HEALTHY",
+    "INFO",
+    "NOT_HEALTHY",
+    "OF_PREDICTIONS",
+    "OK",
+    "PREDICTION_RULES",
+    "RULES",
+    "SEVERITIES",
+    "WARNING",
+    "Rule",
+    "of",
+]
 
 RULES: tuple[Rule, ...] = (
     *setup.RULES,
@@ -34,10 +55,23 @@ RULES: tuple[Rule, ...] = (
     *health.RULES,
 )
 
-BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}
+#: Of predictions, validations on their own and exports: no rule of one table is judged of the others' runs.
+PREDICTION_RULES: tuple[Rule, ...] = prediction.RULES
+
+BY_NAME: dict[str, Rule] = {rule.name: rule for rule in (*RULES, *PREDICTION_RULES)}
+
+#: Names of the verdicts on predictions, and those that say that a run is healthy.
+OF_PREDICTIONS = frozenset(rule.name for rule in PREDICTION_RULES)
+HEALTHY = ("compute_bound", "inference_bound")
+
+
+def of(s: Signals) -> tuple[Rule, ...]:
+    """The rules that are judged of a run of its kind."""
+    return PREDICTION_RULES if s.predicts else RULES
+
 
 #: Verdicts that say little without their cause: it is shown wherever they are.
 EXPLAINED = ("failed", "killed", "stalled", "worker_died")
 
 #: With one of these, a rank is not healthy even if its time goes into computing.
-NOT_HEALTHY = tuple(rule.name for rule in RULES if rule.severity in (WARNING, CRITICAL) or rule.slows)
+NOT_HEALTHY = tuple(rule.name for rule in BY_NAME.values() if rule.severity in (WARNING, CRITICAL) or rule.slows)

@@ -30,6 +30,11 @@ def _validation_advice(s: Signals) -> Advice:
     return Advice({"val": False}, note=note, forecast=shorter_run(s.validate_share, least))
 
 
+def _validation_evidence(s: Signals, _: Thresholds) -> str:
+    parts = f", mostly {s.names['validation_parts']}" if "validation_parts" in s.names else ""
+    return f"{s.validate_share:.0%} of the run so far went into validation{parts}"
+
+
 def _checkpoint_advice(s: Signals) -> Advice:
     """`save_period` only where one is set: -1 is the default, and last.pt is written every epoch whatever it is."""
     period = in_use("save_period", s)
@@ -218,7 +223,7 @@ RULES = (
         needs=(Signals.validate_share, Signals.epoch),
         when=lambda s, t: s.validate_share >= t.validate_share and s.epoch > t.epochs_for_shares,
         thresholds=("validate_share", "epochs_for_shares"),
-        evidence=lambda s, _: f"{s.validate_share:.0%} of the run so far went into validation",
+        evidence=_validation_evidence,
         cause="every epoch ends with a pass over the whole validation set",
         verify="the progress bars of training and validation, side by side",
         fix=_validation_advice,

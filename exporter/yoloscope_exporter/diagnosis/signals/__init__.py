@@ -21,6 +21,7 @@ from yoloscope_exporter.diagnosis.signals import (
     loader,
     memory,
     peers,
+    prediction,
     run,
     setup,
     slow_batch,
@@ -33,6 +34,7 @@ from yoloscope_exporter.diagnosis.signals.learning import LearningSignals
 from yoloscope_exporter.diagnosis.signals.loader import LoaderSignals
 from yoloscope_exporter.diagnosis.signals.memory import MemorySignals
 from yoloscope_exporter.diagnosis.signals.peers import PeerSignals, with_peers
+from yoloscope_exporter.diagnosis.signals.prediction import PredictionSignals
 from yoloscope_exporter.diagnosis.signals.run import RunSignals
 from yoloscope_exporter.diagnosis.signals.setup import SetupSignals
 from yoloscope_exporter.diagnosis.signals.signal import Numbers, Signal
@@ -73,6 +75,7 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
 #: The functions that compute the names of one rank.
 NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
     step.slowest_callback,
+    step.validation_parts,
     loader.death_signals,
     setup.stage,
     run.hang,
@@ -87,13 +90,16 @@ NAMES: tuple[Callable[[View], Mapping[str, str]], ...] = (
 METRICS = frozenset(
     metric.name
     for metric in catalog.METRICS
-    if metric.area in ("train", "cgroup") or metric in (*host.METRICS, *memory.METRICS, *gpu.METRICS, *death.METRICS)
+    if metric.area in ("train", "cgroup", "predict")
+    or metric in (*host.METRICS, *memory.METRICS, *gpu.METRICS, *death.METRICS)
 ) - {
     catalog.TRAIN_VERDICT.name,
     catalog.TRAIN_VERDICT_FIX_INFO.name,
     catalog.TRAIN_VERDICT_CAUSE_INFO.name,
     catalog.TRAIN_GOODPUT_RATIO.name,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name,
+    catalog.PREDICT_VERDICT.name,
+    catalog.PREDICT_VERDICT_FIX_INFO.name,
 }
 
 
@@ -110,6 +116,7 @@ class Signals(
     LearningSignals,
     PeerSignals,
     DeathSignals,
+    PredictionSignals,
 ):
     """What is known of one rank: `s.prep_seconds` is a number, and a KeyError where it is unknown.
 
@@ -117,10 +124,12 @@ class Signals(
         facts: labels of train_run_info (empty values left out).
         numbers: by the names of signals; missing means unknown.
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
-            `callback`, `death_signals`, `growing`, `setup_stage`, `slow_phase`, `slow_file`, `neighbours`, `hang` (a
-            sentence) and its facts as `hang_culprit`, `hang_process`, `hang_doing` ..., and how the rank ended:
-            `end_exception`, `end_message`, `end_signal` ..., with its job, its GPU (`death_gpu`) and that one's `xid`.
+            `callback`, `validation_parts`, `own_part`, `death_signals`, `growing`, `setup_stage`, `slow_phase`,
+            `slow_file`, `neighbours`, `hang` (a sentence) and its facts as `hang_culprit`, `hang_process`,
+            `hang_doing` ..., and how the rank ended: `end_exception`, `end_message`, `end_signal` ..., with its job,
+            its GPU (`death_gpu`) and that one's `xid`.
         local: seconds per batch by step phase, for the comparison of ranks.
+        predicts: whether it is no training: a process that predicts, validates on its own or exports.
     """
 
     run: str
@@ -131,6 +140,7 @@ class Signals(
     numbers: Mapping[str, float] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     local: Mapping[str, float] = field(default_factory=dict)
+    predicts: bool = False
 
     def get(self, signal: Signal, default: float = 0.0) -> float:
         """The number, or `default` if it is unknown."""
@@ -161,6 +171,11 @@ def ranks(window: Window) -> list[tuple[str, str]]:
     return sorted((name, rank) for name, rank in window.current(catalog.TRAIN_UP))
 
 
+def predictions(window: Window) -> list[tuple[str, str]]:
+    """The same of every process that predicts, validates on its own or exports."""
+    return sorted((name, rank) for name, rank in window.current(catalog.PREDICT_UP))
+
+
 def gather(
     windows: Iterable[tuple[Window, Window]],
     faults: Faults | None = None,
@@ -176,7 +191,10 @@ def gather(
     faults, pairs = faults or Faults(), list(windows)
     speaking = _speaking([short for short, _ in pairs], {} if started is None else started)
     gathered = [_gather_node(short, long, own, faults) for (short, long), own in zip(pairs, speaking, strict=True)]
-    return with_peers([s for node in gathered for s in node], faults)
+    told = {
+        (s.run, s.rank): s for s in sorted((s for short, _ in pairs for s in _predictions(short, faults)), key=_lives)
+    }
+    return [*with_peers([s for node in gathered for s in node], faults), *told.values()]
 
 
 def _speaking(windows: Sequence[Window], started: dict[tuple[str, str], float]) -> list[list[tuple[str, str]]]:
@@ -202,6 +220,25 @@ def _gather_node(short: Window, long: Window, speaking: Sequence[tuple[str, str]
     for name, rank in speaking:
         with faults.passed_over("gathering signals", name, rank):
             gathered.append(gather_one(view_of(short, long, name, rank, machine), faults))
+    return gathered
+
+
+def _lives(s: Signals) -> bool:
+    return s.up
+
+
+def _predictions(short: Window, faults: Faults) -> list[Signals]:
+    """Signals of the processes of a node that predict; each has its window from its own first sample on."""
+    gathered = []
+    for run_, rank in predictions(short):
+        with faults.passed_over("gathering signals of predictions", run_, rank):
+            points = short.points(catalog.PREDICT_UP, run_, rank)
+            now = short.since(points[0][0]) if points else short
+            facts, state = prediction.facts(now, run_, rank), prediction.state(now, run_, rank)
+            v = View(run_, rank, state, facts, prediction.gpu(now, facts), now, now, Machine(now), now)
+            names, numbers = prediction.own_part(v), known(prediction.prediction(v))
+            up = bool(now.last(catalog.PREDICT_UP, run_, rank))
+            gathered.append(Signals(run_, rank, state, up, facts, numbers, names, predicts=True))
     return gathered
 
 

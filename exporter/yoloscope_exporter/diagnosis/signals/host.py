@@ -12,12 +12,11 @@ from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import host as measures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
-    from yoloscope_exporter.measures.series import Labels
 
 _SHM = "/dev/shm"  # noqa: S108 - a label's value
 #: Types of file systems whose files come over a network.
@@ -114,16 +113,11 @@ def neighbours(v: View) -> dict[str, str]:
     return {"neighbours": ", ".join(told)} if told else {}
 
 
-def _slow_files_on_network(v: View, file_systems: Iterable[Labels]) -> float | None:
+def _slow_files_on_network(v: View) -> float | None:
     """How many of the slowest files are known; None unless all of them come over a network, as drives do in WSL2."""
-    points = {point.rstrip("/"): bool(_NETWORK.fullmatch(kind)) for point, kind, *_ in file_systems}
-    if not any(points.values()):
-        return None
-    slow = [path for _, _, path, *_ in v.now.current(catalog.TRAIN_SLOW_FILE_SECONDS, v.run, v.rank)]
-    mounts = [
-        max((point for point in points if f"{path}/".startswith(f"{point}/")), key=len, default=None) for path in slow
-    ]
-    return float(len(slow)) if slow and all(point is not None and points[point] for point in mounts) else None
+    files = v.now.current(catalog.TRAIN_SLOW_FILE_INFO, v.run, v.rank)
+    kinds = [dict(zip(catalog.TRAIN_SLOW_FILE_INFO.labels, labels, strict=False))["filesystem"] for labels in files]
+    return float(len(kinds)) if kinds and all(_NETWORK.fullmatch(kind) for kind in kinds) else None
 
 
 def storage(v: View) -> Numbers:
@@ -141,7 +135,7 @@ def storage(v: View) -> Numbers:
     return {
         HostSignals.shm_least_bytes: room,
         HostSignals.network_file_systems: float(sum(bool(_NETWORK.fullmatch(labels[1])) for labels in sizes)),
-        HostSignals.slow_files_on_network: _slow_files_on_network(v, sizes),
+        HostSignals.slow_files_on_network: _slow_files_on_network(v),
         HostSignals.io_pressure: at_most_one(pressure),
         HostSignals.disk_busy_share: v.machine.reading.one(measures.DISK_BUSY),
         HostSignals.shm_size_bytes: size,

@@ -71,6 +71,14 @@ def slowest_callback(v: View) -> dict[str, str]:
     return {}
 
 
+def validation_parts(v: View) -> dict[str, str]:
+    """What validations of the run so far went into, the two largest parts; older hooks do not tell."""
+    spent = v.now.current(catalog.TRAIN_VALIDATE_SECONDS_TOTAL, v.run, v.rank)
+    whole = sum(spent.values())
+    parts = sorted(((seconds / whole, labels[2]) for labels, seconds in spent.items()), reverse=True) if whole else []
+    return {"validation_parts": ", ".join(f"{share:.0%} {part}" for share, part in parts[:2])} if parts else {}
+
+
 def batch_seconds(v: View) -> dict[str, float]:
     """Mean seconds of a batch by step phase, for the comparison of ranks."""
     batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)

@@ -347,7 +347,7 @@ const options = (chart, lines) => {
   return {
     width: Math.max(chart.figure.clientWidth, 200),
     height: heat ? Math.max(60, 22 * lines.length) + 40 : HEIGHT + 40,
-    cursor: { sync: { key: 'page', scales: ['x', null], filters: { pub: follows } }, drag: { setScale: false },
+    cursor: { y: false, sync: { key: 'page', scales: ['x', null], filters: { pub: follows } }, drag: { setScale: false },
       bind: { dblclick: () => () => { view.zoom = null; drawAll() } } },
     legend: { live: true, isolate: false },
     scales: { x: { time: true }, y: heat ? { range: [0, 1] } : { range: (_, least, most) => bounds(chart, least, most) } },
@@ -408,6 +408,7 @@ const draw = (chart) => {
     chart.plot.setData(data, false)
     chart.plot.setScale('x', { min, max })
   })
+  if (!(chart.plot.cursor.left >= 0)) chart.plot.setLegend({ idx: null })  // without a cursor it tells what is now
   text(chart.summary, lines.slice(0, 8).map(({ label, values }) => {
     const known = values.filter((value) => value !== null)
     if (!known.length) return ''

@@ -1,0 +1,92 @@
+"""Advice on predictions: arguments of `predict`, which change other things than those of `train` of the same name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import forecast
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.ultralytics_arguments import PREDICT_DEFAULTS, parsed, without_cuda
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.forecast import Forecast
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
+
+#: The largest batch that is advised, and how many times that of now.
+MOST_IMAGES, TIMES = 32, 8
+#: A `max_det` that leaves something out only where a picture has more boxes.
+_FEWER = 100
+
+
+def _without(s: Signals, share: float) -> Forecast | None:
+    """At most what predictions would do without a share of their time."""
+    return forecast.saved(s.numbers.get(Signals.predict_images_per_second.name), share, spread=0.0)
+
+
+def _fact(s: Signals, name: str) -> float:
+    value = parsed(s.facts[name]) if name in s.facts else PREDICT_DEFAULTS[name]
+    return float(value) if isinstance(value, (int, float)) else float(PREDICT_DEFAULTS[name])
+
+
+def lighter_source(s: Signals) -> Advice:
+    """Fewer frames of a video; of files nothing that an argument could do."""
+    share = _without(s, s.predict_source_share)
+    if s.facts.get("source") == "video":
+        stride = int(_fact(s, "vid_stride"))
+        note = "or give it smaller frames (ffmpeg -vf scale=1280:-2), from a local disk"
+        return Advice({"vid_stride": max(2 * stride, 2)}, note=note, forecast=share, predicts=True)
+    if s.facts.get("source") == "files":
+        note = "put the images on a local SSD, store them smaller, or read ahead in threads of your own and pass arrays"
+        return Advice(note=note, forecast=share, predicts=True)
+    return Advice(note="prepare the next images in a thread of your own meanwhile", forecast=share, predicts=True)
+
+
+def fewer_boxes(s: Signals) -> Advice:
+    """Boxes that are not needed are not compared."""
+    arguments: dict[str, Value] = {}
+    if _fact(s, "conf") < PREDICT_DEFAULTS["conf"]:
+        arguments["conf"] = PREDICT_DEFAULTS["conf"]
+    if s.get(Signals.predict_detections) >= _FEWER and _fact(s, "max_det") > _FEWER:
+        arguments["max_det"] = _FEWER
+    note = "name only the classes that you need (classes=)"
+    return Advice(arguments, note=note, forecast=_without(s, s.predict_postprocess_share), predicts=True)
+
+
+def less_between(s: Signals) -> Advice:
+    """What is done with results beside the predictions, or less of it."""
+    share, part = _without(s, s.predict_own_share), s.names.get("own_part", "")
+    if part == "saving and drawing":
+        return Advice({"save": False}, note="keep the results as numbers", forecast=share, predicts=True)
+    if part == "callbacks and trackers":
+        note = "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread"
+        return Advice(note=note, forecast=share, predicts=True)
+    several = "pass several images in one call; " if s.get(Signals.predict_calls_per_batch) > 0.9 else ""  # noqa: PLR2004 - nearly each
+    note = f"{several}do your own work in a thread or process of its own while the next batch is predicted"
+    return Advice(note=note, forecast=share, predicts=True)
+
+
+def larger_inference_batch(s: Signals) -> Advice:
+    """More images at once; results come later then, and take memory all at once without `stream=True`."""
+    size = min(max(round(s.predict_batch_size * TIMES), TIMES), MOST_IMAGES)
+    arguments: dict[str, Value] = {"batch": size}
+    if s.facts.get("stream", "").lower() == "false":
+        arguments["stream"] = True
+    note = "an exported model takes the batch it was exported with (dynamic=True for any)"
+    return Advice(arguments, note=note, predicts=True)
+
+
+def half_precision(s: Signals) -> Advice:
+    """FP16, in the call for a PyTorch model, in the export for others."""
+    if s.facts.get("format", "pt") == "pt":
+        note = "or export once: yolo export format=engine half=True"
+        return Advice({"half": True}, note=note, predicts=True)
+    return Advice(note=f"export it again: yolo export format={s.facts['format']} half=True", predicts=True)
+
+
+def other_format(s: Signals) -> Advice | None:
+    """A healthy prediction is only made faster by another model, or another format of it."""
+    if s.facts.get("format") != "pt":
+        return None
+    on_cpu = without_cuda(s.facts.get("device", "cpu"))
+    return Advice(note=f"faster still: yolo export format={'openvino' if on_cpu else 'engine'}", predicts=True)

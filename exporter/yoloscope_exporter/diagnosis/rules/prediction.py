@@ -1,0 +1,230 @@
+"""Verdicts on predictions. They are judged of nothing else, and no verdict on trainings is judged of a prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis.advice.prediction import (
+    fewer_boxes,
+    half_precision,
+    larger_inference_batch,
+    less_between,
+    lighter_source,
+    other_format,
+)
+from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, WARNING, Rule
+from yoloscope_exporter.diagnosis.signals import Signals
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+#: What a rule about a prediction needs at least.
+_PARTS = (Signals.predict_batch_seconds, Signals.predict_inference_share)
+#: Sources that come in their own time: who waits for them keeps up.
+LIVE = frozenset({"camera", "stream", "screenshot"})
+#: First compute capability with tensor cores (Volta); the GTX 16 cards have 7.5 and none.
+_TENSOR_CORES, _WITHOUT = (7, 0), "GTX 16"
+_STATES = ("predict",)
+
+
+def _is_live(s: Signals) -> bool:
+    return s.facts.get("source", "") in LIVE
+
+
+def _waits(s: Signals, t: Thresholds) -> bool:
+    return s.predict_source_share >= t.predict_part_share and not _is_live(s)
+
+
+def _per_batch(s: Signals, share: float) -> str:
+    return f"{units.milliseconds(share * s.predict_batch_seconds)} per batch"
+
+
+def _inference(s: Signals) -> str:
+    return f"the model takes {s.predict_inference_share:.0%}"
+
+
+def _source_evidence(s: Signals, _: Thresholds) -> str:
+    source = s.facts.get("source", "source")
+    share = s.predict_source_share
+    return f"{share:.0%} of the time waits for the next batch ({source}): {_per_batch(s, share)}; {_inference(s)}"
+
+
+def _postprocess_evidence(s: Signals, _: Thresholds) -> str:
+    share = s.predict_postprocess_share
+    boxes = f"; {s.predict_detections:.0f} boxes per image" if s.has(Signals.predict_detections) else ""
+    settings = ", ".join(f"{name} {s.facts[name]}" for name in ("conf", "max_det") if name in s.facts)
+    told = f" ({settings})" if settings else ""
+    return f"{share:.0%} of the time goes into postprocessing: {_per_batch(s, share)}{boxes}{told}; {_inference(s)}"
+
+
+def _own_evidence(s: Signals, _: Thresholds) -> str:
+    share, part = s.predict_own_share, s.names.get("own_part", "your own code")
+    return f"{share:.0%} of the time lies between batches, mostly {part}: {_per_batch(s, share)}; {_inference(s)}"
+
+
+def _small(s: Signals, t: Thresholds) -> bool:
+    """The GPU idles although the host is in the model most of the time: it launches kernels that are over at once."""
+    in_model = s.predict_inference_share >= t.inference_share
+    idle = s.predict_gpu_busy < t.gpu_low
+    return in_model and idle and s.predict_batch_size <= t.small_inference_batch and not _is_live(s)
+
+
+def _small_evidence(s: Signals, _: Thresholds) -> str:
+    size = f"{s.predict_batch_size:.3g} images per batch"
+    return (
+        f"{size}, GPU busy {s.predict_gpu_busy:.0%}, while {s.predict_inference_share:.0%} of the time is the model's"
+    )
+
+
+def has_tensor_cores(s: Signals) -> bool:
+    """Whether the card that predicts has tensor cores, by its compute capability."""
+    parts = s.facts.get("capability", "").split(".")
+    if not all(part.isdecimal() for part in parts):
+        return False
+    return tuple(map(int, parts)) >= _TENSOR_CORES and _WITHOUT not in s.facts.get("device_name", "")
+
+
+def _unused(s: Signals, t: Thresholds) -> bool:
+    in_model = s.predict_inference_share >= t.inference_share
+    return in_model and has_tensor_cores(s) and s.facts.get("precision") == "fp32"
+
+
+def _unused_evidence(s: Signals, _: Thresholds) -> str:
+    name, version = s.facts.get("device_name", "the GPU"), s.facts["capability"]
+    return f"FP32 on {name} (compute capability {version}), where {s.predict_inference_share:.0%} of the time is spent"
+
+
+def _healthy(s: Signals, t: Thresholds) -> bool:
+    if s.get(Signals.predict_postprocess_share) >= t.predict_part_share or s.predict_own_share >= t.predict_part_share:
+        return False
+    return _is_live(s) or (s.predict_inference_share >= t.inference_share and not _waits(s, t))
+
+
+def _healthy_evidence(s: Signals, _: Thresholds) -> str:
+    rate = f"; {s.predict_images_per_second:.3g} images/s" if s.has(Signals.predict_images_per_second) else ""
+    latency = f"; 99 % below {units.milliseconds(s.predict_latency)}" if s.has(Signals.predict_latency) else ""
+    if _is_live(s) and s.predict_source_share >= s.predict_inference_share:
+        waits = f"{s.predict_source_share:.0%} of the time waits for the {s.facts['source']}"
+        return f"it keeps up with its source: {waits}, {_inference(s)}{rate}{latency}"
+    return f"{s.predict_inference_share:.0%} of the time is the model's{rate}{latency}"
+
+
+RULES = (
+    Rule(
+        name="source_bound",
+        title="Predictions wait for their source",
+        severity=WARNING,
+        requires="phase `source`: the wait for the next batch, after the last result was taken",
+        confused_with={
+            "user_code_bound": "the moment at which the last result of a batch is taken divides the two",
+            "inference_bound": "a camera or a stream sets the pace itself: to wait for it is to keep up",
+        },
+        needs=(*_PARTS, Signals.predict_source_share),
+        when=_waits,
+        thresholds=("predict_part_share",),
+        evidence=_source_evidence,
+        cause="video is decoded, or files are read and decoded, one after the other in the process that predicts",
+        verify="py-spy record --pid <pid> --duration 30 --output predict.svg: time in cv2's read and imread",
+        fix=lighter_source,
+        states=_STATES,
+        remedy="`vid_stride`, smaller frames or files, a local disk, or a thread of your own that reads ahead",
+        slows=True,
+    ),
+    Rule(
+        name="postprocess_bound",
+        title="Postprocessing takes too long",
+        severity=WARNING,
+        requires="Ultralytics' own profiler of postprocessing",
+        confused_with={
+            "inference_bound": "Ultralytics' profilers wait for the GPU before and after each part",
+            "user_code_bound": "trackers and what is done with results have phases of their own",
+        },
+        needs=(*_PARTS, Signals.predict_postprocess_share),
+        when=lambda s, t: s.predict_postprocess_share >= t.predict_part_share,
+        thresholds=("predict_part_share",),
+        evidence=_postprocess_evidence,
+        cause="non-maximum suppression compares all boxes above `conf` with each other, and masks are made for each",
+        verify="the last line of a prediction: Speed: ... ms postprocess per image",
+        fix=fewer_boxes,
+        states=_STATES,
+        remedy="a higher `conf`, a lower `max_det`, only the `classes` that you need",
+        slows=True,
+    ),
+    Rule(
+        name="user_code_bound",
+        title="Your own code takes a large part of predicting",
+        severity=WARNING,
+        requires="phases `callbacks`, `save` and `user`: results are being taken, or the thread computes between calls",
+        confused_with={
+            "source_bound": "the source's time begins when the last result of a batch has been taken",
+            "idle": "between two calls only the thread's CPU time counts: who waits for requests computes nothing",
+        },
+        needs=(*_PARTS, Signals.predict_own_share),
+        when=lambda s, t: s.predict_own_share >= t.predict_part_share,
+        thresholds=("predict_part_share",),
+        evidence=_own_evidence,
+        cause="the next batch begins only when everything that is done with the results of the last one is over",
+        verify="py-spy record --pid <pid> --duration 30 --output predict.svg: what is called outside of Ultralytics",
+        fix=less_between,
+        states=_STATES,
+        remedy="do it in a thread or process of its own, `save=False`, `show=False`, several images in one call",
+        slows=True,
+    ),
+    Rule(
+        name="small_inference_batch",
+        title="The batch is too small to fill the GPU",
+        severity=WARNING,
+        requires="the GPU's own utilization, beside the share of the time that the model has",
+        confused_with={
+            "inference_bound": "a GPU that is busy is not filled by larger batches",
+            "precision": "half precision is a fact of its own",
+        },
+        needs=(*_PARTS, Signals.predict_gpu_busy, Signals.predict_batch_size),
+        when=_small,
+        thresholds=("small_inference_batch", "inference_share", "gpu_low"),
+        evidence=_small_evidence,
+        cause="the host takes longer to launch the kernels of so few images than the GPU to run them",
+        verify="nvidia-smi dmon -s u while it predicts",
+        fix=larger_inference_batch,
+        states=_STATES,
+        remedy="`batch=8` to `32` with files or video (`stream=True`), several images in one call, `format=engine`",
+        slows=True,
+    ),
+    Rule(
+        name="precision",
+        title="Half precision is not used",
+        severity=INFO,
+        requires="the card's compute capability and the precision of the loaded model",
+        confused_with={
+            "small_inference_batch": "it is about how much is computed at once, by the GPU's utilization",
+        },
+        needs=_PARTS,
+        when=_unused,
+        thresholds=("inference_share",),
+        evidence=_unused_evidence,
+        cause="tensor cores compute with FP16, FP32 leaves most of them unused",
+        verify="yolo val model=MODEL data=DATA half=True: the same mAP, and less inference per image",
+        fix=half_precision,
+        states=_STATES,
+        remedy="`half=True`, or an export with it",
+    ),
+    Rule(
+        name="inference_bound",
+        title="Healthy: the time goes into the model",
+        severity=OK,
+        requires="the model's share of the time, and every other part below its limit",
+        confused_with={
+            "small_inference_batch": "the host may be in the model while the GPU idles: its utilization tells",
+        },
+        needs=(*_PARTS, Signals.predict_source_share, Signals.predict_own_share),
+        when=_healthy,
+        thresholds=("inference_share", "predict_part_share"),
+        evidence=_healthy_evidence,
+        cause="nothing holds predictions back but the model itself",
+        verify="the last line of a prediction: Speed: ... ms inference per image",
+        fix=other_format,
+        states=_STATES,
+        remedy="nothing; an export (`format=engine` on NVIDIA GPUs, `openvino` or `onnx` on CPUs), a smaller `imgsz`",
+    ),
+)

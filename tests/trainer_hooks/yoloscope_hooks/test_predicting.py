@@ -1,0 +1,365 @@
+"""What the hooks record of predictions, whoever calls them and however they end."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yoloscope_hooks
+from yoloscope_hooks import inference, predicting
+from yoloscope_record import catalog
+from yoloscope_record.metrics import HistogramValue
+from yoloscope_record.reader import Reader, Record
+
+from tests.trainer_hooks.predictor import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Path]:
+    """A record directory of its own, and a process that has recorded nothing yet."""
+    for name in ("PYTHONPATH", "YOLOSCOPE_PATH"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setenv("YOLOSCOPE_DIR", str(tmp_path / "records"))
+    monkeypatch.delenv("YOLOSCOPE_RUN", raising=False)
+    caplog.set_level(logging.WARNING, "yoloscope")
+    inference._process.renew()
+    yield tmp_path / "records"
+    if recording := inference.current("predict"):
+        recording.discard()
+    inference._process.renew()
+
+
+def told(base: Path, kind: str = "predict") -> Record:
+    """The one record, after its process has given it up: to read it before would give its lock up."""
+    recording = inference.current(kind)
+    if recording:
+        recording.close()
+    (path,) = base.glob(f"*/{kind}-0.rec")
+    return Reader(path).read()
+
+
+def values(record: Record) -> dict[str, Any]:
+    """Values by the metric's name without prefix, and phases by theirs."""
+    found = {s.metric.name[len("yoloscope_predict_") :]: s.value for s in record.samples if len(s.labels) == 2}
+    phases = {s.labels[2]: s.value for s in record.samples if s.metric is catalog.PREDICT_PHASE_SECONDS_TOTAL}
+    return {**found, **{f"{name}_phase": value for name, value in phases.items()}}
+
+
+def attached(path: Path, **options: Any) -> Predictor:
+    """A predictor with our callbacks."""
+    return yoloscope_hooks.attach(Predictor(path, **options))
+
+
+def test_a_thousand_calls_are_one_run(tmp_path: Path, base: Path) -> None:
+    """One record with all of them; what lies between the calls is the thread's work, or nobody's."""
+    predictor = attached(tmp_path)
+    for _ in range(1000):
+        predictor([1])
+    time.sleep(0.05)
+    predictor([2])
+    seen = values(told(base))
+    assert (seen["calls_total"], seen["batches_total"], seen["images_total"]) == (1001, 1001, 1002)
+    assert seen["detections_total"] == 2 * 1002
+    assert 0.04 < seen["idle_phase"] < 5
+    assert seen["under_way"] == 0
+    histogram = seen["image_seconds"]
+    assert isinstance(histogram, HistogramValue)
+    assert sum(histogram.counts) == 1001  # all but that of the first batch
+
+
+def test_time_is_divided(tmp_path: Path, base: Path) -> None:
+    """Source, model, who takes the results, and callbacks each have what they took."""
+    predictor = attached(tmp_path, wait=0.02, infer=0.01)
+    predictor.callbacks["on_predict_postprocess_end"].append(lambda _: time.sleep(0.015))  # as a tracker
+    predictor.callbacks["on_predict_batch_end"].insert(0, lambda _: time.sleep(0.005))
+    began = time.perf_counter()
+    for _ in predictor([2] * 5, stream=True):
+        time.sleep(0.02)
+    took = time.perf_counter() - began
+    seen = values(told(base))
+    phases = {name: value for name, value in seen.items() if name.endswith("_phase")}
+    assert sum(phases.values()) == pytest.approx(took, rel=0.1)
+    assert seen["source_phase"] == pytest.approx(5 * 0.02, rel=0.5)
+    assert seen["inference_phase"] == pytest.approx(5 * 0.01, rel=0.5)
+    assert seen["user_phase"] == pytest.approx(10 * 0.02, rel=0.3)
+    assert seen["callbacks_phase"] == pytest.approx(4 * 0.015, rel=0.5)  # the first batch counts as setup
+    assert seen["setup_phase"] >= 0.015
+    assert seen["save_phase"] == pytest.approx(5 * 0.005, rel=0.9)
+    assert seen["image_seconds"].sum == pytest.approx(8 * 0.025, rel=0.5)
+
+
+def test_a_dropped_generator_ends_well(tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is no longer under way, whether it was the predictor's first call or a later one, and it is counted."""
+    predictor = attached(tmp_path)
+    for _ in range(2):
+        generator = predictor([3, 3, 3], stream=True)
+        next(generator)
+        next(generator)
+        del generator
+        gc.collect()
+        recording = inference.current("predict")
+        assert recording is not None
+        assert recording._values[recording._slot(catalog.PREDICT_UNDER_WAY)] == 0
+    predictor([1])
+    seen = values(told(base))
+    assert (seen["calls_total"], seen["abandoned_total"], seen["batches_total"]) == (3, 2, 3)
+    assert seen["under_way"] == 0
+    assert not caplog.records
+
+
+def test_a_generator_dropped_last_is_counted(tmp_path: Path, base: Path) -> None:
+    """Also when nothing comes after it."""
+    generator = attached(tmp_path)([3, 3], stream=True)
+    next(generator)
+    generator.close()
+    assert values(told(base))["abandoned_total"] == 1
+
+
+def test_to_look_at_some_results_is_not_to_drop_them(tmp_path: Path, base: Path) -> None:
+    """A callback that breaks out of its loop over the results looks like a dropped generator for a moment."""
+    predictor = attached(tmp_path)
+    predictor.callbacks["on_predict_batch_end"].append(lambda p: next(iter(p.results)))
+    predictor([1, 1, 1])
+    seen = values(told(base))
+    assert seen.get("abandoned_total", 0) == 0
+    assert (seen["batches_total"], seen["under_way"]) == (3, 0)
+
+
+@pytest.mark.parametrize("part", ["source", "inference"])
+def test_a_call_that_raises(tmp_path: Path, base: Path, part: str) -> None:
+    """The error goes on as it is, and the call is no longer under way."""
+    predictor = attached(tmp_path)
+    predictor([1])
+    predictor.fails_in = part
+    with pytest.raises(ValueError, match=part):
+        predictor([1])
+    recording = inference.current("predict")
+    assert recording is not None
+    assert recording._values[recording._slot(catalog.PREDICT_UNDER_WAY)] == 0
+    predictor.fails_in = ""
+    predictor([1])
+    assert values(told(base))["batches_total"] == 2
+
+
+def test_an_empty_source(tmp_path: Path, base: Path) -> None:
+    """A call without a batch is a call."""
+    assert attached(tmp_path)([]) == []
+    seen = values(told(base))
+    assert (seen["calls_total"], seen["under_way"]) == (1, 0)
+    assert "batches_total" not in seen
+
+
+def test_results_stay_what_they_are(tmp_path: Path) -> None:
+    """For the user a batch's results are a list, also pickled, and in whatever another callback has made of them."""
+    predictor = attached(tmp_path)
+    predictor([2])
+    assert isinstance(predictor.results, list)
+    assert type(pickle.loads(pickle.dumps(predicting.Results([1], None)))) is list  # type: ignore[arg-type]
+    predictor.callbacks["on_predict_batch_end"].append(
+        lambda p: setattr(p, "results", zip(p.results, "ab", strict=False))
+    )
+    assert [pair[1] for pair in predictor([2])] == ["a", "b"]
+    predictor.callbacks["on_predict_batch_end"].insert(
+        0, lambda p: setattr(p, "results", zip(p.results, "cd", strict=False))
+    )
+    assert [pair[1] for pair in predictor([2])] == ["a", "b"]
+
+
+def test_a_predictor_goes_with_its_last_user(tmp_path: Path) -> None:
+    """Nothing of ours holds it, or the memory of the GPU with it."""
+    predictor = attached(tmp_path)
+    predictor([1])
+    predictor([1])
+    reference = weakref.ref(predictor)
+    gc.disable()
+    try:
+        generator = predictor([1, 1], stream=True)
+        del predictor
+        assert len(list(generator)) == 2  # who has its generator needs nothing else
+        del generator
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+def test_two_predictors_and_four_threads(tmp_path: Path, base: Path) -> None:
+    """All are counted, each of them once, and times of different threads do not run into each other."""
+    shared, own = attached(tmp_path, infer=0.001), attached(tmp_path, infer=0.001)
+
+    def work(predictor: Predictor) -> None:
+        for _ in range(50):
+            predictor([2])
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in (shared, shared, own, attached(tmp_path))]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - began
+    record = told(base)
+    seen = values(record)
+    assert (seen["calls_total"], seen["batches_total"], seen["images_total"]) == (200, 200, 400)
+    assert seen["under_way"] == 0
+    assert sum(value for name, value in seen.items() if name.endswith("_phase")) <= 4 * took
+    assert not record.torn
+
+
+def test_one_warning_and_off(tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be recorded is said once, and leaves no record that looks like a hang."""
+    predictor = attached(tmp_path)
+    predictor([1])
+    predictor.batch = None
+    for callback in predictor.callbacks["on_predict_batch_start"]:
+        callback(predictor)  # without a batch
+    assert len(predictor([1, 1])) == 2
+    assert [record.getMessage().startswith("yoloscope: recording of predict is off") for record in caplog.records] == [
+        True
+    ]
+    assert list(base.glob("*/*.rec")) == []
+
+
+def test_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a place for it there is one warning."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("YOLOSCOPE_DIR", str(tmp_path / "file"))
+    predictor = attached(tmp_path)
+    assert len(predictor([1, 1])) + len(predictor([1])) == 3
+    assert len(caplog.records) == 1
+
+
+def test_opt_out(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`YOLOSCOPE=off` after the hooks were attached."""
+    predictor = attached(tmp_path)
+    monkeypatch.setenv("YOLOSCOPE", "off")
+    predictor([1])
+    assert not base.exists()
+
+
+def test_names(tmp_path: Path, base: Path) -> None:
+    """The user's name with the kind, so that one process can do several things; else Ultralytics' folder and time."""
+    yoloscope_hooks.attach(Predictor(tmp_path), run="night")([1])
+    assert told(base).identity.run == "night-predict"
+    inference._process.renew()
+    named = Predictor(tmp_path)
+    named.save_dir = tmp_path / "detect" / "mine"
+    yoloscope_hooks.attach(named)([1])
+    recording = inference.current("predict")
+    assert recording is not None
+    assert recording.path.parent.name.startswith("detect-mine-predict-")
+
+
+def test_facts(tmp_path: Path, base: Path) -> None:
+    """Those of the latest call, but not anew with every one of two that take turns."""
+    predictor = attached(tmp_path, kind="tensor")
+    predictor([1], stream=True)
+    list(predictor([1], stream=True))
+    facts = told(base).facts
+    assert {name: facts[name] for name in ("mode", "task", "model", "format", "precision", "source", "stream")} == {
+        "mode": "predict",
+        "task": "detect",
+        "model": "yolo11n.pt",
+        "format": "pt",
+        "precision": "fp32",
+        "source": "tensor",
+        "stream": "True",
+    }
+
+
+def test_cuda_memory(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's allocator is asked once a second and for nothing else: what this one lacks would be an error."""
+    asked = []
+
+    def stats(device: Any) -> dict[str, Any]:
+        asked.append(device)
+        return {f"{kind}_bytes": {"all": {"current": 5.0, "peak": 7.0}} for kind in ("allocated", "reserved")}
+
+    cuda = SimpleNamespace(
+        memory_stats_as_nested_dict=stats,
+        is_initialized=lambda: True,
+        get_device_properties=lambda _: SimpleNamespace(name="NVIDIA H100", major=9, minor=0, uuid="9"),
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, __version__="2.8", version=None))
+    predictor = attached(tmp_path)
+    predictor.device = SimpleNamespace(type="cuda", index=0)
+    predictor([1] * 20)
+    record = told(base)
+    assert len(asked) == 1
+    found = {s.labels[2]: s.value for s in record.samples if s.metric is catalog.PREDICT_CUDA_MEMORY_BYTES}
+    assert found == {"allocated": 5, "peak_allocated": 7, "reserved": 5, "peak_reserved": 7}
+    assert (record.facts["capability"], record.facts["device_name"]) == ("9.0", "NVIDIA H100")
+    assert record.facts["gpu_uuid"] == "GPU-9"
+
+
+def _child(path: str) -> None:
+    attached(Path(path))([1, 1])
+
+
+def test_a_forked_child_has_its_own_record(tmp_path: Path, base: Path) -> None:
+    """And ends it, though such a process ends without `atexit`."""
+    predictor = attached(tmp_path)
+    predictor([1])
+    child = multiprocessing.get_context("fork").Process(target=_child, args=(str(tmp_path),))
+    child.start()
+    child.join()
+    predictor([1, 1, 1])
+    recording = inference.current("predict")
+    assert recording is not None
+    recording.close()
+    found = sorted((values(record)["batches_total"], record.state) for record in map(_read, base.glob("*/*.rec")))
+    assert found == [(2, "finished"), (4, "finished")]
+
+
+def _read(path: Path) -> Record:
+    return Reader(path).read()
+
+
+SCRIPT = """
+import pathlib, sys
+import yoloscope_hooks
+from tests.trainer_hooks.predictor import Predictor
+predictor = yoloscope_hooks.attach(Predictor(pathlib.Path(sys.argv[1])))
+predictor([1, 1])
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [
+        ("", "finished"),
+        ("sys.exit(3)", "finished"),
+        ("raise ValueError('x')", "failed"),
+        ("import os; os._exit(1)", "predict"),
+    ],
+)
+def test_how_a_process_ends(tmp_path: Path, base: Path, end: str, state: str) -> None:
+    """An error of the program is a failure; of a process that is just gone the exporter says that it was killed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "trainer_hooks")))}
+    command = [sys.executable, "-c", SCRIPT.format(end=end), str(tmp_path)]
+    subprocess.run(command, env=environment, check=False, capture_output=True)
+    record = told(base)
+    assert (record.state, record.alive, values(record)["images_total"]) == (state, False, 2)
+
+
+def test_old_readers_refuse_it(tmp_path: Path, base: Path) -> None:
+    """An exporter from before these records says `header` and goes on: its kinds were rank and worker."""
+    attached(tmp_path)([1])
+    assert told(base).identity.kind not in ("rank", "worker")

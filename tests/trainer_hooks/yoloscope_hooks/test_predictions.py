@@ -1,0 +1,303 @@
+"""Real predictions, validations and exports, recorded: what is in the records is what happened."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from yoloscope_record import catalog
+from yoloscope_record.metrics import HistogramValue
+from yoloscope_record.reader import Reader, Record
+
+from tests.training import MODELS, VERSIONS, environment, make_dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+pytestmark = pytest.mark.train
+
+FULL = os.environ.get("YOLOSCOPE_MATRIX") == "1"
+#: Before the script: a model without weights to load. `stage` lets the test read the records, which are being written.
+PRELUDE = """
+import sys, threading, time
+import numpy as np
+if not hasattr(np, "trapz"):
+    np.trapz = np.trapezoid
+from ultralytics import YOLO
+ATTACH
+images, data = sys.argv[1], sys.argv[2]
+quiet = dict(imgsz=64, device="cpu", verbose=False, save=False, conf=0.001)
+
+def model_of(name):
+    model = YOLO(name)
+    return yoloscope_hooks.attach(model) if "yoloscope_hooks" in globals() else model
+
+def stage(name):
+    print("STAGE", name, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A process that predicted: its records at each stage and at the end, by file name."""
+
+    stages: Mapping[str, Mapping[str, Record]]
+    code: int
+    output: str
+
+    def values(self, stage: str, name: str = "predict-0.rec") -> dict[str, Any]:
+        """Values of a record by the metric's name without its prefix; phases by theirs."""
+        samples = self.stages[stage][name].samples
+        plain = {s.metric.name.removeprefix("yoloscope_predict_"): s.value for s in samples if len(s.labels) == 2}
+        phases = {s.labels[2]: s.value for s in samples if s.metric is catalog.PREDICT_PHASE_SECONDS_TOTAL}
+        return {**plain, **{f"{phase}_phase": seconds for phase, seconds in phases.items()}}
+
+
+def predict(script: str, folder: Path, *, version: str = "newest", hooks: str = "attach", timeout: float = 170) -> Done:
+    """Run a script in a process of its own, with the hooks by `attach` or by `run`."""
+    data = make_dataset(folder / "data", images=10)
+    attach = "import yoloscope_hooks" if hooks == "attach" else ""
+    program = PRELUDE.replace("ATTACH", attach) + script
+    command = [sys.executable, "-c", program, str(folder / "data" / "images" / "train"), str(data)]
+    if hooks == "run":
+        command = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--", *command]
+    stages, lines = {}, []
+    with subprocess.Popen(
+        command,
+        env=environment(folder / "runs", version),
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("STAGE "):
+                stages[line.split()[1]] = _records()
+                process.stdin.write("\n")
+                process.stdin.flush()
+        code = process.wait(timeout)
+    output = "".join(lines)
+    assert "yoloscope:" not in output, output
+    return Done({**stages, "end": _records()}, code, output)
+
+
+def _records() -> dict[str, Record]:
+    base = Path(os.environ["YOLOSCOPE_DIR"])
+    return {path.name: Reader(path).read() for path in sorted(base.glob("*/*.rec"))}
+
+
+WAYS = """
+model = model_of("yolo11n.yaml")
+model(images, batch=4, **quiet)
+stage("files")
+one = np.zeros((64, 64, 3), np.uint8)
+for _ in range(20):
+    model(one, **quiet)
+stage("singles")
+generator = model(images, stream=True, **quiet)
+next(generator); next(generator)
+generator.close()
+stage("dropped")
+import cv2
+writer = cv2.VideoWriter("made.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+for index in range(12):
+    writer.write(np.full((64, 64, 3), 20 * index, np.uint8))
+writer.release()
+time.sleep(5)  # facts change that seldom
+for result in model("made.avi", stream=True, **quiet):
+    time.sleep(0.005)
+stage("video")
+try:
+    model("no-such-folder/*.jpg", **quiet)
+except FileNotFoundError:
+    pass
+stage("missing")
+other = model_of("yolo11n.yaml")
+def work(model):
+    for _ in range(5):
+        model(one, **quiet)
+threads = [threading.Thread(target=work, args=(chosen,)) for chosen in (model, other)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "hooks"),
+    [(version, hooks) for version in VERSIONS for hooks in ("attach", "run")]
+    if FULL
+    else [("8.3.9", "attach"), ("8.4.2", "run"), ("newest", "run")],
+)
+def test_ways_to_predict(tmp_path: Path, version: str, hooks: str) -> None:
+    """Files, single images, a dropped generator, a video, a source that is not there, two threads: one record."""
+    done = predict(WAYS, tmp_path, version=version, hooks=hooks)
+    assert done.code == 0, done.output
+    assert {name for records in done.stages.values() for name in records} == {"predict-0.rec"}
+    files = done.values("files")
+    assert (files["calls_total"], files["batches_total"], files["images_total"]) == (1, 3, 10)
+    assert files["under_way"] == 0
+    assert files["inference_phase"] > 0
+    assert files["source_phase"] > 0
+    singles = done.values("singles")
+    assert (singles["calls_total"], singles["batches_total"], singles["images_total"]) == (21, 23, 30)
+    dropped = done.values("dropped")
+    assert (dropped["calls_total"], dropped["under_way"]) == (22, 0)
+    video = done.values("video")
+    assert video["images_total"] == dropped["images_total"] + 12
+    assert video["user_phase"] - dropped["user_phase"] > 12 * 0.005
+    assert done.stages["video"]["predict-0.rec"].facts["source"] == "video"
+    assert done.values("missing")["under_way"] == 0
+    end, record = done.values("end"), done.stages["end"]["predict-0.rec"]
+    assert end["images_total"] == video["images_total"] + 10
+    assert end["abandoned_total"] == 1
+    assert end["under_way"] == 0
+    assert isinstance(end["image_seconds"], HistogramValue)
+    assert sum(end["image_seconds"].counts) == end["images_total"] - 4 - 1  # two predictors have warmed up
+    assert (record.state, record.alive, record.facts["format"], record.facts["task"]) == (
+        "finished",
+        False,
+        "pt",
+        "detect",
+    )
+    assert record.facts["ultralytics"]
+
+
+TRACKER = """
+model = model_of("yolo11n.yaml")
+for _ in model.track(images, stream=True, tracker="bytetrack.yaml", **quiet):
+    pass
+stage("tracked")
+def callback(predictor):
+    time.sleep(0.02)
+model.add_callback("on_predict_postprocess_end", callback)
+for _ in model.track(images, stream=True, tracker="bytetrack.yaml", **quiet):
+    pass
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS if FULL else ["newest"])
+def test_trackers_are_callbacks(tmp_path: Path, version: str) -> None:
+    """A tracker, and a callback that comes after ours, count as callbacks, not as the model or as the user."""
+    pytest.importorskip("lap", reason="Ultralytics' trackers need it")
+    done = predict(TRACKER, tmp_path, version=version)
+    assert done.code == 0, done.output
+    first, both = done.values("tracked"), done.values("end")
+    assert first["callbacks_phase"] > 0
+    assert both["callbacks_phase"] - first["callbacks_phase"] >= 10 * 0.02
+    assert both["images_total"] == 20
+
+
+OTHERS = """
+model = model_of("yolo11n.yaml")
+model.val(data=data, imgsz=64, batch=2, device="cpu", plots=False, verbose=False)
+stage("validated")
+model.export(format="torchscript", imgsz=64, device="cpu")
+stage("exported")
+trained = model_of("yolo11n.yaml")
+def look(trainer):
+    YOLO("yolo11n.yaml")(images, **quiet)
+    if "yoloscope_hooks" in globals():
+        model(images, **quiet)
+trained.add_callback("on_train_epoch_end", look)
+trained.train(data=data, epochs=2, batch=4, imgsz=32, device="cpu", amp=False, plots=False, verbose=False, workers=0,
+              optimizer="SGD")
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS if FULL else ["8.3.9", "newest"])
+def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -> None:
+    """Each kind has its record; what a training validates is the training's, and predictions do not disturb it."""
+    done = predict(OTHERS, tmp_path, version=version)
+    assert done.code == 0, done.output
+    validated = done.values("validated", "validate-0.rec")
+    assert validated["images_total"] == 5
+    assert validated["batches_total"] == 3
+    parts = {name for name, value in validated.items() if name.endswith("_phase") and value > 0}
+    assert {"source_phase", "preprocess_phase", "inference_phase", "postprocess_phase", "metrics_phase"} <= parts
+    assert validated["under_way"] == 0
+    exported = done.stages["exported"]["export-0.rec"]
+    told = {s.metric.name: (s.labels[2:], s.value) for s in exported.samples}
+    assert told["yoloscope_export_seconds"][0] == ("torchscript",)
+    (artefact,) = tmp_path.glob("*.torchscript")
+    assert told["yoloscope_export_artefact_bytes"][1] == artefact.stat().st_size
+    assert exported.facts["format"] == "torchscript"
+    end = done.stages["end"]
+    assert end.keys() == {"validate-0.rec", "export-0.rec", "predict-0.rec", "rank-0.rec"}
+    assert done.values("end", "validate-0.rec")["images_total"] == 5  # none of the training's
+    training = {s.metric.name: s.value for s in end["rank-0.rec"].samples if len(s.labels) == 2}
+    assert end["rank-0.rec"].state == "finished"
+    assert training["yoloscope_train_batches_total"] == 6
+    assert training["yoloscope_train_hook_errors_total"] == 0
+    parts = {s.labels[2]: s.value for s in end["rank-0.rec"].samples if "validate_seconds" in s.metric.name}
+    assert all(parts[part] > 0 for part in ("loader", "preprocess", "inference", "postprocess", "metrics"))
+    (validate,) = [s.value for s in end["rank-0.rec"].samples if s.labels[2:] == ("validate",)]
+    assert sum(parts.values()) <= validate
+    assert done.values("end")["images_total"] >= 20
+    assert {record.state for record in end.values()} == {"finished"}
+
+
+@pytest.mark.parametrize("task", MODELS if FULL else ["segment", "classify"])
+def test_every_task(tmp_path: Path, task: str) -> None:
+    """Also where results are no boxes."""
+    script = f'model = model_of("{MODELS[task]}")\nmodel(images, batch=4, **quiet)\n'
+    done = predict(script, tmp_path)
+    assert done.code == 0, done.output
+    assert done.values("end")["images_total"] == 10
+    assert done.stages["end"]["predict-0.rec"].facts["task"] == task
+    assert ("detections_total" in done.values("end")) == (task != "classify")
+
+
+EMBEDDINGS = """
+model = model_of("yolo11n.yaml")
+model.embed(images, imgsz=64, device="cpu", verbose=False)
+model.embed(images, imgsz=64, device="cpu", verbose=False)
+"""
+
+
+def test_embeddings(tmp_path: Path) -> None:
+    """Their batches have no end, and are counted."""
+    done = predict(EMBEDDINGS, tmp_path)
+    assert done.code == 0, done.output
+    end = done.values("end")
+    assert (end["calls_total"], end["images_total"], end["under_way"]) == (2, 20, 0)
+
+
+def test_the_same_boxes(tmp_path: Path) -> None:
+    """Predictions are what they are without the hooks."""
+    shown = "print('BOXES', [result.boxes.data.sum().item() for result in model(images, **quiet)])\n"
+    script = f"import torch; torch.manual_seed(0)\nmodel = {{}}\n{shown}"
+    told = [
+        next(line for line in predict(script.format(made), tmp_path / name).output.splitlines() if "BOXES" in line)
+        for name, made in (("with", 'model_of("yolo11n.yaml")'), ("without", 'YOLO("yolo11n.yaml")'))
+    ]
+    assert told[0] == told[1]
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """`yoloscope run -- yolo predict` is recorded without a change."""
+    make_dataset(tmp_path / "data", images=4)
+    run = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--no-summary", "--"]
+    yolo = [sys.executable, "-c", "from ultralytics.cfg import entrypoint; entrypoint()"]
+    arguments = ["predict", "model=yolo11n.yaml", "source=data/images/train", "imgsz=64", "device=cpu", "save=False"]
+    done = subprocess.run(
+        [*run, *yolo, *arguments],
+        env=environment(tmp_path / "runs"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = _records().values()
+    assert {s.metric.name: s.value for s in record.samples}["yoloscope_predict_images_total"] == 4
+    assert record.facts["source"] == "files"

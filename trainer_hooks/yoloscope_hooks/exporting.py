@@ -1,0 +1,59 @@
+"""Exports: how long each took, and how large what it wrote is."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_record import catalog
+
+from yoloscope_hooks import inference, inference_facts
+
+if TYPE_CHECKING:
+    Exporter = Any  # duck-typed
+
+SESSION = "_yoloscope_session"
+MOST_FILES = 10_000  # beside the model, and in a folder that was exported
+
+
+def start(exporter: Exporter, now: float) -> None:
+    """An export begins."""
+    recording = inference.recording_for(exporter, "export")
+    if recording is None:
+        return
+    setattr(exporter, SESSION, (now, time.time()))
+    recording.store({}, calls=1, under_way=1)
+    gather = inference_facts.gather
+    recording.describe(inference_facts.key(exporter), lambda: gather(exporter, "export", os.environ), now)
+
+
+def end(exporter: Exporter, now: float) -> None:
+    """The file is written."""
+    recording, began = inference.current("export"), getattr(exporter, SESSION, None)
+    if recording is None or began is None:
+        return
+    delattr(exporter, SESSION)
+    kind = str(getattr(exporter.args, "format", "") or "unknown")
+    recording.set(catalog.EXPORT_SECONDS, now - began[0], kind)
+    size = _written(Path(str(exporter.file)), kind, began[1])
+    if size is not None:
+        recording.set(catalog.EXPORT_ARTEFACT_BYTES, float(size), kind)
+    recording.store({}, under_way=-1, began=now)
+
+
+def _written(model: Path, kind: str, since: float) -> int | None:
+    """Bytes of the newest file or folder that was written beside the model under its name, its format's first."""
+    found = []
+    for path in islice(model.absolute().parent.iterdir(), MOST_FILES):
+        if path.name.startswith(model.stem) and path.name != model.name:
+            changed = max(one.stat().st_mtime for one in _files(path) or [path])
+            if changed >= since - 1.0:  # clocks of file systems are coarse
+                found.append((kind in path.name, changed, path))
+    return sum(one.stat().st_size for one in _files(max(found)[2])) if found else None
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [one for one in islice(path.rglob("*"), MOST_FILES) if one.is_file()]

@@ -1,0 +1,285 @@
+"""What a process predicts, validates or exports: one record for each of the three, whatever number of calls there are.
+
+Ultralytics keeps a predictor from being used by two threads at once, but two predictors are not kept from each other.
+So what is stored takes a lock, for some microseconds; all threads are counted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+import threading
+import time
+from bisect import bisect_left
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_record import catalog, paths
+from yoloscope_record.catalog import IMAGE_BUCKETS
+from yoloscope_record.file_format import Identity, RecordError
+from yoloscope_record.reader import is_written
+from yoloscope_record.system import os
+from yoloscope_record.writer import Writer
+
+from yoloscope_hooks import endings, inference_facts, leftovers, naming
+from yoloscope_hooks.opt_out import disabled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+SLOTS = 256  # a tenth of it is used; an export has two for each format
+WRITE_SECONDS = 0.05  # of a call that is under way; its end is always written
+MEMORY_SECONDS = 1.0  # between two looks at CUDA's memory
+FACTS_SECONDS = 5.0  # between two changes of the facts: two predictors may take turns
+_log = logging.getLogger("yoloscope")
+
+
+class Recording:
+    """What this process does of one kind.
+
+    Attributes:
+        on: whether it is written; once it is not, it stays so.
+    """
+
+    def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
+        """`who` are run and rank."""
+        self.on = True
+        self.path = writer.path
+        self._doubtful = 0  # generators that look as if they were dropped, and are not counted yet
+        self._lock = threading.RLock()
+        self._writer, self._who, self._values = writer, who, writer.values
+        self._process = os.getpid()
+        self._exception = sys.exc_info()[1]
+        self._slots: dict[tuple[str, ...], int] = {}
+        self._latency = -1
+        self._looked = self._told = self._written = 0.0
+        self._facts: Any = None
+        self.set(catalog.PREDICT_START_TIMESTAMP_SECONDS, time.time())
+        self.set(catalog.PREDICT_UNDER_WAY, 0.0)
+
+    def _slot(self, metric: Any, *labels: str) -> int:
+        key = (metric.name, *labels)
+        if key not in self._slots:
+            self._slots[key] = self._writer.slot(metric, *self._who, *labels)
+        return self._slots[key]
+
+    def set(self, metric: Any, value: float, *labels: str) -> None:
+        """Set a gauge; it is in the file after the next `store`."""
+        self._values[self._slot(metric, *labels)] = value
+
+    def store(  # noqa: PLR0913 - what a batch consists of
+        self,
+        seconds: Mapping[str, float],
+        *,
+        calls: int = 0,
+        batches: int = 0,
+        images: int = 0,
+        detections: int | None = None,
+        latency: float | None = None,
+        under_way: int = 0,
+        abandoned: int = 0,
+        doubtful: int = 0,
+        began: float = 0.0,
+        soon: bool = True,
+    ) -> None:
+        """Add what was done since the last time, and write it.
+
+        Args:
+            seconds: by phase.
+            calls: that began.
+            batches: that are done.
+            images: in them.
+            detections: in them; None where they are not counted.
+            latency: seconds in which these images were answered; None for those that warmed up.
+            under_way: by how much the calls under way have changed.
+            abandoned: generators that were dropped.
+            doubtful: by how much those have changed that look so, and are believed at the end at the latest.
+            began: `perf_counter` when our own work for this began; 0 if that is not to be counted.
+            soon: whether it has to be in the file now; else it may come with what follows within WRITE_SECONDS.
+        """
+        with self._lock:
+            values, slot = self._values, self._slot
+            self._writer.begin()
+            for phase, length in seconds.items():
+                values[slot(catalog.PREDICT_PHASE_SECONDS_TOTAL, phase)] += length
+            values[slot(catalog.PREDICT_CALLS_TOTAL)] += calls
+            place = slot(catalog.PREDICT_UNDER_WAY)
+            values[place] = max(values[place] + under_way, 0.0)
+            self._doubtful += doubtful
+            if abandoned:
+                values[slot(catalog.PREDICT_ABANDONED_TOTAL)] += abandoned
+            now = time.time()
+            if batches:
+                values[slot(catalog.PREDICT_BATCHES_TOTAL)] += batches
+                values[slot(catalog.PREDICT_IMAGES_TOTAL)] += images
+                values[slot(catalog.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS)] = now
+                values[slot(catalog.PREDICT_BATCH_SIZE)] = images / batches
+                if detections is not None:
+                    values[slot(catalog.PREDICT_DETECTIONS_TOTAL)] += detections
+                if latency is not None:
+                    self._observe(latency, images)
+            if began:
+                values[slot(catalog.PREDICT_HOOK_SECONDS_TOTAL)] += max(time.perf_counter() - began, 0.0)
+            if soon or not 0.0 <= now - self._written < WRITE_SECONDS:
+                self._written = now
+                self._writer.end(now)
+
+    def _observe(self, latency: float, images: int) -> None:
+        if self._latency < 0:
+            self._latency = self._writer.histogram(catalog.PREDICT_IMAGE_SECONDS, *self._who)
+        self._values[self._latency + bisect_left(IMAGE_BUCKETS, latency)] += images
+        self._values[self._latency + len(IMAGE_BUCKETS) + 1] += latency * images
+
+    def look_at_memory(self, device: Any, now: float) -> None:
+        """Once a second, what PyTorch's allocator says: it is asked, not waited for, and nothing of it is reset."""
+        if now - self._looked < MEMORY_SECONDS or getattr(device, "type", "") != "cuda":
+            return
+        self._looked = now
+        torch = sys.modules.get("torch")
+        if torch is None:
+            return
+        stats = torch.cuda.memory_stats_as_nested_dict(device)
+        with self._lock:
+            for kind in ("allocated", "reserved"):
+                both = stats[f"{kind}_bytes"]["all"]
+                self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["current"], kind)
+                self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["peak"], f"peak_{kind}")
+
+    def describe(self, key: object, gather: Callable[[], Mapping[str, str]], now: float) -> bool:
+        """Store the facts if `key` says that they may be others; False if it is too early for that."""
+        if key == self._facts:
+            return True
+        if self._told and now - self._told < FACTS_SECONDS:
+            return False
+        facts = gather()
+        with self._lock:
+            self._facts, self._told = key, now
+            self._writer.set_facts(facts)
+        return True
+
+    def close(self) -> None:
+        """The process ends: store how, and give the file up. A forked child's copy does nothing."""
+        if not self.on or self._process != os.getpid():
+            return
+        self.on = False
+        with suppress(Exception), self._lock:
+            exception = getattr(sys, "last_value", None)
+            if isinstance(exception, SystemExit) or exception is self._exception:
+                exception = None
+            self.store({}, abandoned=self._doubtful, under_way=-SLOTS)
+            if exception is not None:
+                self._writer.set_facts({"exception": type(exception).__name__})
+                with suppress(RecordError):
+                    self._writer.set_facts(endings.facts_of(exception))
+            self.set(catalog.PREDICT_END_TIMESTAMP_SECONDS, time.time())
+            self._writer.begin()
+            self._writer.set_state("finished" if exception is None else "failed")
+            self._writer.end(time.time())
+        with suppress(Exception):
+            self._writer.close()
+
+    def discard(self) -> None:
+        """Remove the record: without new batches it would look like a hang."""
+        self.on = False
+        with suppress(Exception), self._lock:
+            self._writer.discard()
+
+
+class _Process:
+    """The recordings of this process by kind; None for one that is off. A forked child has its own."""
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):  # not on Windows, where nobody forks
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        """Nothing is recorded yet."""
+        self.lock = threading.RLock()
+        self.open: dict[str, Recording | None] = {}
+        self.said: set[str] = set()  # kinds whose end was told
+
+
+#: The one thing that is global here: what is recorded is what the process does.
+_process = _Process()
+
+
+def current(kind: str) -> Recording | None:
+    """The recording of this process, if there is one and it is on."""
+    recording = _process.open.get(kind)
+    return recording if recording is not None and recording.on else None
+
+
+def recording_for(owner: Any, kind: str) -> Recording | None:
+    """The same; opened for `owner`, which is the first of its kind to do something. None where it cannot be had."""
+    if kind not in _process.open:
+        with _process.lock:
+            if kind not in _process.open:  # other threads wait here until it is open
+                opened = None
+                try:
+                    opened = None if disabled() else _open(owner, kind)
+                finally:
+                    _process.open[kind] = opened  # none, for good, if it is not wanted or cannot be had
+    return current(kind)
+
+
+def give_up(kind: str, error: Exception) -> None:
+    """Record nothing of this kind any more, after one warning."""
+    recording, _process.open[kind] = _process.open.get(kind), None
+    if recording is not None:
+        recording.discard()
+    if kind in _process.said:
+        return
+    _process.said.add(kind)
+    what = str(error) if isinstance(error, RecordError) else repr(error)
+    _log.warning("yoloscope: recording of %s is off, everything else goes on: %s", kind, what)
+
+
+def held() -> frozenset[Path]:
+    """Directories with records that this process writes: to open one of those here would give up its lock."""
+    return frozenset(one.path.parent for one in _process.open.values() if one is not None)
+
+
+def _open(owner: Any, kind: str) -> Recording:
+    """Open the record.
+
+    Raises:
+        RecordError: there is no directory for it, or no room.
+    """
+    now, rank = time.time(), naming.rank(os.environ)
+    base = paths.make_directory(paths.directory())
+    path, identity = _free(paths.make_own(base), naming.prediction(owner, kind, os.environ, now), rank, kind)
+    writer = Writer(path, identity, inference_facts.gather(owner, kind, os.environ), slots=SLOTS, ring=0)
+    try:
+        writer.begin()
+        writer.set_state(kind)
+        recording = Recording(writer, (identity.run, rank))
+        writer.end(time.time())
+    except Exception:
+        writer.discard()
+        raise
+    _at_exit(recording.close)
+    if "yoloscope_hooks.recorder" not in sys.modules:  # a training's record lies open in this process
+        with suppress(Exception):
+            leftovers.clear(leftovers.own_runs(base, path.parent), now)
+    return recording
+
+
+def _at_exit(close: Callable[[], None]) -> None:
+    """Call `close` when Python ends; a child of multiprocessing ends without `atexit`."""
+    atexit.register(close)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, close, exitpriority=0)
+
+
+def _free(base: Path, run: str, rank: str, kind: str) -> tuple[Path, Identity]:
+    """The run's name, or with a number if a living process writes under it."""
+    for count in range(1, 100):
+        identity = Identity(run if count == 1 else f"{run}-{count}", rank, kind)
+        path = paths.run_directory(base, identity.run) / identity.filename
+        if not is_written(path):
+            return path, identity
+    raise RecordError("exists", f"a hundred living processes are called {run}; set YOLOSCOPE_RUN")

@@ -1,0 +1,149 @@
+"""What a predictor, validator or exporter is, in words: label values of `predict_run_info`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_hooks import facts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Owner = Any  # duck-typed
+
+_ARGUMENTS = ("task", "imgsz", "batch", "conf", "max_det", "vid_stride", "agnostic_nms")
+#: Ultralytics before 8.4 tells a backend's format by flags.
+_FLAGS = {
+    "pt": "pt",
+    "jit": "torchscript",
+    "onnx": "onnx",
+    "xml": "openvino",
+    "engine": "engine",
+    "coreml": "coreml",
+    "saved_model": "saved_model",
+    "pb": "pb",
+    "tflite": "tflite",
+    "edgetpu": "edgetpu",
+    "tfjs": "tfjs",
+    "paddle": "paddle",
+    "mnn": "mnn",
+    "ncnn": "ncnn",
+    "imx": "imx",
+    "rknn": "rknn",
+    "triton": "triton",
+}
+#: What exported files and folders are called.
+_SUFFIXES = {
+    ".torchscript": "torchscript",
+    ".onnx": "onnx",
+    "_openvino_model": "openvino",
+    ".engine": "engine",
+    ".mlpackage": "coreml",
+    "_saved_model": "saved_model",
+    ".pb": "pb",
+    ".tflite": "tflite",
+    "_paddle_model": "paddle",
+    ".mnn": "mnn",
+    "_ncnn_model": "ncnn",
+}
+
+
+def key(owner: Owner) -> tuple[Any, ...]:
+    """What the facts depend on that may change from call to call, at little cost."""
+    arguments = owner.args
+    dataset = getattr(owner, "dataset", None)
+    return (
+        *(str(getattr(arguments, name, None)) for name in ("model", "imgsz", "batch", "conf", "half", "quantize")),
+        getattr(arguments, "format", None),
+        type(dataset).__name__,
+        getattr(owner, "stream", None),
+        id(getattr(owner, "model", None)),
+    )
+
+
+def gather(owner: Owner, kind: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Every fact that is known; what is not known is left out."""
+    parts = (
+        partial(_asked_for, owner),
+        partial(_model, owner, kind),
+        partial(_source, owner),
+        facts.software,
+        partial(facts.environment, environ),
+        partial(facts.gpu, owner, environ),
+        partial(_device, owner),
+        partial(facts.process, environ),
+    )
+    found: dict[str, Any] = {"mode": kind}
+    for part in parts:
+        with suppress(Exception):  # an owner of another shape lacks some facts, not its record
+            found.update(part())
+    return facts.texts(found)
+
+
+def _asked_for(owner: Owner) -> dict[str, Any]:
+    return {name: getattr(owner.args, name, None) for name in _ARGUMENTS}
+
+
+def _model(owner: Owner, kind: str) -> dict[str, Any]:
+    """The model's name, format and precision."""
+    arguments, backend = owner.args, getattr(owner, "model", None)
+    name = getattr(arguments, "model", None) or getattr(backend, "pt_path", None) or getattr(owner, "file", None)
+    if kind == "export":
+        form = getattr(arguments, "format", None)
+    else:
+        form = getattr(backend, "format", None) or _flagged(backend) or _by_name(str(name or ""))
+    return {"model": name, "format": form, "precision": _precision(arguments, backend, str(name or ""))}
+
+
+def _flagged(backend: Any) -> str | None:
+    return next((name for flag, name in _FLAGS.items() if getattr(backend, flag, None) is True), None)
+
+
+def _by_name(name: str) -> str | None:
+    path = Path(name.rstrip("/"))
+    found = next((form for suffix, form in _SUFFIXES.items() if path.name.endswith(suffix)), None)
+    return found or ("pt" if path.suffix in {".pt", ".yaml", ".yml"} else None)
+
+
+def _precision(arguments: Any, backend: Any, name: str) -> str:
+    """What is computed with, as far as it is known: `int8` of what was exported so by its name."""
+    quantized = getattr(arguments, "quantize", None)
+    if "int8" in name or getattr(arguments, "int8", None) is True or quantized == 8:  # noqa: PLR2004 - bits
+        return "int8"
+    half = getattr(backend, "fp16", None)
+    if half is None:
+        half = getattr(arguments, "half", None) is True or quantized == 16  # noqa: PLR2004 - bits
+    return "fp16" if half is True else "fp32"
+
+
+def _source(owner: Owner) -> dict[str, Any]:
+    """What is read from, and whether results are taken one by one."""
+    dataset, told = getattr(owner, "dataset", None), getattr(owner, "source_type", None)
+    if told is None:
+        return {}
+    if told.stream:
+        sources = [str(one) for one in getattr(dataset, "sources", None) or ()]
+        kind = "camera" if sources and all(one.isdigit() for one in sources) else "stream"
+    elif told.screenshot:
+        kind = "screenshot"
+    elif told.tensor:
+        kind = "tensor"
+    elif told.from_img:
+        kind = "images"
+    else:
+        kind = "video" if any(getattr(dataset, "video_flag", None) or ()) else "files"
+    return {"source": kind, "stream": getattr(owner, "stream", True)}
+
+
+def _device(owner: Owner) -> dict[str, Any]:
+    """The device; of a GPU its name and compute capability, which PyTorch has read when it began to use it."""
+    device, torch = getattr(owner, "device", None), sys.modules.get("torch")
+    told: dict[str, Any] = {"device": device}
+    if torch is not None and getattr(device, "type", "") == "cuda" and torch.cuda.is_initialized():
+        properties = torch.cuda.get_device_properties(device)
+        told["device_name"], told["capability"] = properties.name, f"{properties.major}.{properties.minor}"
+    return told

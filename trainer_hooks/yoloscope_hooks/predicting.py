@@ -1,0 +1,289 @@
+"""The calls of one predictor: what each batch took, by Ultralytics' own profilers and by who had the turn in between.
+
+A session hangs on its predictor. `stream_inference` is a generator: after a batch it hands out the results one by one,
+and goes on when the next one is asked for. So the list of results is replaced by one that notes when its last result
+was taken: up to there the time is the user's, from there on the source's.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from functools import partial
+from threading import get_ident
+from time import perf_counter, thread_time
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_hooks import inference, inference_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Predictor = Any  # duck-typed
+
+SESSION = "_yoloscope_session"
+_SPEEDS = ("preprocess", "inference", "postprocess")
+
+
+class Session:
+    """One predictor. Between a call's start and its last batch Ultralytics lets no other thread use it.
+
+    Attributes:
+        answered: when the results of the batch under way were there.
+        dropped: its generator was closed while it handed out results; a callback that looks at some of them only looks
+            the same, so this is believed when the next call begins.
+    """
+
+    def __init__(self, recording: inference.Recording) -> None:
+        """No call has begun."""
+        self._recording = recording
+        self.answered = 0.0
+        self.dropped = False
+        self._thread = 0
+        self._call: object = None
+        self._under_way = self._counted = False  # whether a call is, and whether the record says so
+        self._entered: dict[int, tuple[object, float, float]] = {}  # by thread: a call, its moment, the CPU time
+        self._last = self._cpu = 0.0  # up to where the time is accounted for, and the thread's CPU time there
+        self._taken = 0.0  # when the last result of the batch was taken
+        self._opened, self._size = False, 0  # whether a batch is under way, and its images
+        self._warm, self._first, self._described = False, False, False
+        self._seconds: dict[str, float] = {}
+
+    @property
+    def active(self) -> bool:
+        """Whether what happens is to be recorded: the record is this process' own, and on."""
+        return self._recording is inference.current("predict")
+
+    @property
+    def recording(self) -> inference.Recording:
+        """Where it is stored."""
+        return self._recording
+
+    # --- a call -----------------------------------------------------------------------------------------------------
+
+    def entered(self) -> object:
+        """A call begins in this thread, which may have to wait for others; returns what `left` takes."""
+        token = object()
+        self._entered[get_ident()] = token, perf_counter(), thread_time()
+        return token
+
+    def left(self, token: object) -> None:
+        """That call is over, however it ended: by an exception, or because its generator was dropped."""
+        if self._call is token and self._under_way and self.active:
+            self._finish(perf_counter())
+
+    def start(self, predictor: Predictor, now: float) -> None:
+        """Source and model are there."""
+        thread = get_ident()
+        token, entered, cpu = self._entered.pop(thread, (None, 0.0, 0.0))
+        if self._last and thread == self._thread and (self.dropped or not self._under_way):
+            self._between(entered or now, cpu or thread_time())
+        if entered:
+            self._spend("setup", now - entered)
+        dropped, self.dropped = int(self.dropped), False
+        self._thread, self._call, self._under_way = thread, token, True
+        self._opened, self._first, self._taken = False, True, 0.0
+        follows = {"abandoned": dropped, "doubtful": -dropped}
+        self._recording.store(self._pop(), calls=1, under_way=self._count(1), soon=False, **follows)
+        self._describe(predictor, now)
+        self._last = perf_counter()
+
+    def _describe(self, predictor: Predictor, now: float) -> None:
+        gather = partial(inference_facts.gather, predictor, "predict", os.environ)
+        self._described = self._recording.describe(inference_facts.key(predictor), gather, now)
+
+    def _count(self, calls: int) -> int:
+        """By how much the calls under way change if this predictor has `calls` of them, 0 or 1."""
+        before, self._counted = self._counted, bool(calls)
+        return calls - before
+
+    def _between(self, now: float, cpu: float) -> None:
+        """Two calls: what the thread computed was the user's, for the rest it waited, for whatever that was."""
+        gap = max(now - self._last, 0.0)
+        used = min(max(cpu - self._cpu, 0.0), gap)
+        self._spend("user", used)
+        self._spend("idle", gap - used)
+
+    def end(self, now: float) -> None:
+        """The source has ended. Another thread may have begun the next call by now."""
+        if get_ident() == self._thread and self._under_way:
+            self._turn(now)
+            self._finish(now)
+
+    def _finish(self, now: float) -> None:
+        dropped = int(self.dropped)
+        self._under_way, self.dropped, self._opened, self._taken = False, False, False, 0.0
+        self._recording.store(self._pop(), under_way=self._count(0), abandoned=dropped, doubtful=-dropped, began=now)
+        self._last, self._cpu = perf_counter(), thread_time()
+
+    # --- a batch ----------------------------------------------------------------------------------------------------
+
+    def batch_start(self, predictor: Predictor, now: float) -> None:
+        """A batch has come from the source."""
+        self._goes_on()
+        self._turn(now)
+        self._opened, self._first = True, False
+        self.answered = 0.0
+        self._size = len(predictor.batch[0])
+        self._last = now
+
+    def _goes_on(self) -> None:
+        """What looked like a dropped generator was somebody who has looked at some of the results only."""
+        if self.dropped:
+            self.dropped = False
+            self._recording.store({}, under_way=self._count(1), doubtful=-1)
+
+    def _turn(self, now: float) -> None:
+        """Who had the turn since the last batch: the user up to the last result, then the source."""
+        if self._opened:  # embeddings are handed out in the middle of a batch, which has no end then
+            self._spend("other", now - self._last)
+            self._recording.store(self._pop(), batches=1, images=self._size, soon=False)
+            self._opened = False
+        elif self._taken:
+            self._spend("user", self._taken - self._last)
+            self._spend("source", now - self._taken)
+        else:
+            self._spend("source" if self._first else "other", now - self._last)
+        self._taken = 0.0
+
+    def batch_end(self, predictor: Predictor, now: float) -> None:
+        """All of a batch is done: its times, and from here on its results are taken."""
+        results, answered = predictor.results, self.answered or now
+        known = type(results) is list  # not what another callback has made of it
+        spent = dict(zip(_SPEEDS, _speeds(results, self._size))) if known else {}
+        rest = max(answered - self._last - sum(spent.values()), 0.0)
+        for phase, seconds in spent.items():
+            self._spend(phase, seconds)
+        self._spend("callbacks" if self._warm else "setup", rest)  # the first batch warms the model up
+        self._spend("save", now - answered)
+        latency = answered - self._last if self._warm else None
+        self._warm, self._opened, self._taken = True, False, 0.0
+        if not self._described:
+            self._describe(predictor, now)
+        self._recording.look_at_memory(getattr(predictor, "device", None), now)
+        found = _detections(results) if known else None
+        size = self._size
+        self._recording.store(
+            self._pop(), batches=1, images=size, detections=found, latency=latency, began=now, soon=False
+        )
+        if known:
+            predictor.results = Results(results, self)
+        self._last = perf_counter()
+
+    def taken(self) -> None:
+        """The next result is asked for, and there is none left in this batch."""
+        self._taken = perf_counter()
+        if self.active:
+            self._goes_on()
+
+    def drop(self) -> None:
+        """Whoever took the results has stopped before the last one."""
+        if self._under_way and not self.dropped and not self._opened and self.active:
+            self.dropped = True
+            now = perf_counter()
+            self._spend("user", now - self._last)
+            self._recording.store(self._pop(), under_way=self._count(0), doubtful=1)
+            self._last, self._cpu = now, thread_time()
+
+    def _spend(self, phase: str, seconds: float) -> None:
+        if seconds > 0.0:
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + seconds
+
+    def _pop(self) -> dict[str, float]:
+        seconds, self._seconds = self._seconds, {}
+        return seconds
+
+
+class Results(list):  # type: ignore[type-arg] # generic only since Python 3.9
+    """The results of a batch, which tell when the last one has been taken. Copied or pickled it is a list."""
+
+    def __init__(self, results: list[Any], session: Session) -> None:
+        """`results` are Ultralytics' own."""
+        super().__init__(results)
+        self._session = session
+
+    def __iter__(self) -> Iterator[Any]:
+        """The results, in order."""
+        try:
+            yield from super().__iter__()
+        except GeneratorExit:
+            _quietly(self._session.drop)
+            raise
+        _quietly(self._session.taken)
+
+    def __reduce__(self) -> Any:
+        """A list."""
+        return list, (list(super().__iter__()),)
+
+
+def _quietly(function: Any, *arguments: Any) -> None:
+    try:
+        function(*arguments)
+    except Exception as error:  # a hook never raises
+        inference.give_up("predict", error)
+
+
+def start(predictor: Predictor, now: float, answered: Callable[[Predictor], None]) -> None:
+    """A call begins: the predictor's session, made if this is its first one, or the first in this process.
+
+    `answered` is our callback of `on_predict_postprocess_end`.
+    """
+    recording = inference.recording_for(predictor, "predict")
+    session: Session | None = getattr(predictor, SESSION, None)
+    if recording is None:
+        return
+    if session is None or session.recording is not recording:
+        session = Session(recording)
+        setattr(predictor, SESSION, session)
+        _watch(predictor)
+    _be_last(predictor, answered)
+    session.start(predictor, now)
+
+
+def _watch(predictor: Predictor) -> None:
+    """From its next call on, see when a call begins, and that it ends even if it fails.
+
+    The predictor must not be held: it goes with its model, and the GPU's memory with it.
+    """
+    if "stream_inference" in vars(predictor):
+        return
+    function, reference = type(predictor).stream_inference, weakref.ref(predictor)
+
+    def stream_inference(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        owner = reference()
+        return _watched(getattr(owner, SESSION), function(owner, *args, **kwargs))  # holds it while it runs
+
+    predictor.stream_inference = stream_inference
+
+
+def _watched(session: Session, generator: Iterator[Any]) -> Iterator[Any]:
+    token = session.entered()
+    try:
+        yield from generator
+    finally:
+        _quietly(session.left, token)
+
+
+def _be_last(predictor: Predictor, ours: Callable[[Predictor], None]) -> None:
+    """Have our callback called after trackers, which are put into the list behind it."""
+    listed = predictor.callbacks.get("on_predict_postprocess_end")
+    if isinstance(listed, list) and ours in listed and listed[-1] is not ours:
+        listed[:] = [*(one for one in listed if one is not ours), ours]
+
+
+def _speeds(results: Any, images: int) -> tuple[float, ...]:
+    """Seconds of a batch in the three parts that Ultralytics times; none where a predictor does not tell them."""
+    try:
+        speed = results[0].speed
+        return tuple(max(float(speed[part] or 0.0), 0.0) * images / 1e3 for part in _SPEEDS)
+    except (TypeError, IndexError, KeyError, AttributeError):
+        return ()
+
+
+def _detections(results: Any) -> int | None:
+    """Boxes in the results: the length of a tensor, which waits for nothing."""
+    try:
+        boxes = [one.boxes if one.boxes is not None else one.obb for one in results]
+        return sum(map(len, boxes)) if None not in boxes else None
+    except (TypeError, AttributeError):
+        return None

@@ -1,0 +1,156 @@
+"""Validations: what each batch took, and the wait for it. Those of a training are parts of its phase `validate`.
+
+Ultralytics tells its profilers' times only at the end. They wait for the GPU before and after each part, so the moments
+at which the validator's own methods are called and return divide a batch without any wait of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from yoloscope_hooks import inference, inference_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Validator = Any  # duck-typed
+    Add = Callable[[Mapping[str, float]], None]
+
+SESSION = "_yoloscope_session"
+TRAININGS = "_yoloscope_of_training"
+#: What a phase is called as a part of a training's validation, where that is another name.
+PARTS = {"source": "loader"}
+#: The validator's methods, with the phases that a call ends at its beginning and at its end.
+_METHODS = {
+    "preprocess": ("other", "preprocess"),
+    "postprocess": ("inference", "postprocess"),
+    "update_metrics": ("postprocess", "metrics"),
+}
+
+
+def is_trainings(trainer: Any, add: Add) -> None:
+    """Say on a trainer's validator whose it is: the final validation looks like one of its own.
+
+    `add` takes the seconds of each batch by part.
+    """
+    validator = getattr(trainer, "validator", None)
+    if validator is not None:
+        setattr(validator, TRAININGS, _OfTraining(add))
+
+
+class _OfTraining:
+    """Takes what a session stores, for the record of a training."""
+
+    def __init__(self, add: Add) -> None:
+        self._add = add
+
+    def store(self, seconds: Mapping[str, float], **_: Any) -> None:
+        """Parts of a validation; how many batches and images there were is not told."""
+        self._add({PARTS.get(phase, phase): length for phase, length in seconds.items()})
+
+
+class Session:
+    """One validation.
+
+    Attributes:
+        replaced: names of the validator's methods that are timed.
+    """
+
+    def __init__(self, recording: inference.Recording | _OfTraining, now: float) -> None:
+        """It begins at `now`."""
+        self.replaced: list[str] = []
+        self._recording = recording
+        self._last = self._began = now
+        self._answered = 0.0
+        self._warm, self._images = False, 0
+        self._seconds: dict[str, float] = {}
+
+    def mark(self, phase: str, images: int | None = None) -> None:
+        """A phase ends here."""
+        now = perf_counter()
+        self._spend(phase, now)
+        if images is not None:
+            self._images = images
+        if phase == "postprocess":
+            self._answered = now
+
+    def _spend(self, phase: str, now: float) -> None:
+        self._seconds[phase] = self._seconds.get(phase, 0.0) + max(now - self._last, 0.0)
+        self._last = now
+
+    def batch_start(self, now: float) -> None:
+        """A batch has come from the loader."""
+        self._spend("source", now)
+        self._began, self._answered, self._images = now, 0.0, 0
+
+    def batch_end(self, now: float) -> None:
+        """All of it is done."""
+        self._spend("metrics", now)
+        latency = self._answered - self._began if self._warm and self._answered else None
+        seconds, self._seconds, self._warm = self._seconds, {}, True
+        self._recording.store(seconds, batches=1, images=self._images, latency=latency, began=now, soon=False)
+        self._last = perf_counter()
+
+    def end(self, validator: Validator, now: float) -> None:
+        """All results are there."""
+        self._spend("metrics", now)
+        self._recording.store(self._seconds, under_way=-1, began=now)
+        self.let_go(validator)
+
+    def let_go(self, validator: Validator) -> None:
+        """Put back what was replaced."""
+        for name in self.replaced:
+            validator.__dict__.pop(name, None)
+        delattr(validator, SESSION)
+
+
+def start(validator: Validator, now: float) -> None:
+    """A validation begins, on its own or within a training."""
+    session = _session(validator, now)
+    if session is None:
+        return
+    earlier = getattr(validator, SESSION, None)  # on other ranks, or after an error, a validation has no end
+    if earlier is not None:
+        earlier.let_go(validator)
+    setattr(validator, SESSION, session)
+    for name, phases in _METHODS.items():
+        if name not in vars(validator):
+            setattr(validator, name, _timed(validator, name, phases, session))
+            session.replaced.append(name)
+
+
+def _session(validator: Validator, now: float) -> Session | None:
+    """None of a training whose record is off, and where there can be no record."""
+    training = getattr(validator, TRAININGS, None)
+    if training is not None or getattr(validator, "training", False):
+        return None if training is None else Session(training, now)
+    recording = inference.recording_for(validator, "validate")
+    if recording is None:
+        return None
+    recording.store({}, calls=1, under_way=1)
+    gather = inference_facts.gather
+    recording.describe(inference_facts.key(validator), lambda: gather(validator, "validate", os.environ), now)
+    return Session(recording, now)
+
+
+def _timed(validator: Validator, name: str, phases: tuple[str, str], session: Session) -> Any:
+    function, reference = getattr(type(validator), name), weakref.ref(validator)
+    before, after = phases
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        session.mark(before)
+        result = function(reference(), *args, **kwargs)
+        session.mark(after, _images(args) if name == "preprocess" else None)
+        return result
+
+    return timed
+
+
+def _images(args: tuple[Any, ...]) -> int:
+    try:
+        return len(args[0]["img"])
+    except (TypeError, KeyError, IndexError):
+        return 0
