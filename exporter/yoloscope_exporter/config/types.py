@@ -73,6 +73,19 @@ def host_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or wh
     return names
 
 
+def words(*known: str) -> Callable[[Any], tuple[str, ...]]:
+    """A type of option: some of these words, separated by commas."""
+
+    def convert(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or what was converted before
+        given = value if isinstance(value, tuple) else tuple(filter(None, map(str.strip, str(value).split(","))))
+        for word in given:
+            if word not in known:
+                raise click.BadParameter(f"unknown {word!r}; allowed are {', '.join(known)}")
+        return given
+
+    return convert
+
+
 def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callable[[Any], float]:
     """A type of option: Prometheus' notation of durations (500ms, 1h30m, 1d) between two numbers of seconds."""
 

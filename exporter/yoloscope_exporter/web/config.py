@@ -54,6 +54,9 @@ _SUITES = {
         ("AES_256_CBC_SHA", "AES256-SHA"),
     )
 }
+#: Of these the ones that are taken where the file names none: forward secrecy, and encryption that authenticates.
+_GOOD_SUITES = tuple(suite for suite in _SUITES.values() if not suite.endswith("SHA"))
+_OF_THE_ANSWER = ("connection", "content-encoding", "content-length", "content-type", "transfer-encoding")
 _TLS_FILES = ("cert_file", "key_file", "client_ca_file")
 _TLS_INLINE = ("cert", "key", "client_ca")
 _TLS_TEXTS = ("client_auth_type", "min_version", "max_version", "prefer_server_cipher_suites")
@@ -253,6 +256,8 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
             raise _ProblemError(f"the header {name!r} must be printable Latin-1, for that is all HTTP can send")
         if not _TOKEN(name):
             raise _ProblemError(f"{name!r} is no name of a header")
+        if name.lower() in _OF_THE_ANSWER:
+            raise _ProblemError(f"the header {name!r} is each answer's own, it cannot be set for all")
     return headers
 
 
@@ -346,8 +351,7 @@ def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
     try:
         if special := [str(file) for file in tls.files.values() if not stat.S_ISREG(file.stat().st_mode)]:
             raise WebConfigError(path, f"{special[0]} is no regular file")  # a FIFO would be waited for
-        if tls.ciphers:
-            context.set_ciphers(":".join(tls.ciphers))
+        context.set_ciphers(":".join(tls.ciphers or _GOOD_SUITES))
         if tls.curve:
             context.set_ecdh_curve(tls.curve)
         with ExitStack() as stack:

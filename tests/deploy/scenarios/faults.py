@@ -1036,6 +1036,12 @@ def figures_are_old(w: World) -> None:
     w.put(c.SNAPSHOT_TIMESTAMP_SECONDS, [(0, 0.0, 1.0), (10, 600.0, 0.0), (30, 1800.0, 1.0)], instance=instance)
 
 
+@fault(at=10, mended=10, minutes=40, RecordsRefused=(1, 15))
+def somebody_lays_rubbish(w: World) -> None:
+    """A file that is no record, in a directory for records: it is counted once, as its owner's."""
+    w.gauge(c.RECORDS_REFUSED_TOTAL, (10, 1), instance=w.host(), reason="magic", user="mallory")
+
+
 @fault(at=15, mended=15, minutes=70, HooksFailing=(0, 45))
 def hooks_fail(w: World) -> None:
     """A callback of ours met something unexpected."""
