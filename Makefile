@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test field hangs long check generate bench gpu-kit clean
+.PHONY: help demo test field hangs faults fuzz long check generate bench gpu-kit clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -41,6 +41,14 @@ field: $(VENV)/.dev ## Every field case as a real training with its diagnosis, t
 hangs: export PATH := $(CURDIR)/$(BIN):$(PATH)
 hangs: $(VENV)/.dev ## Trainings that hang, each named by rank, function, file and line; takes ten minutes
 	@$(BIN)/pytest -m 'hang or not hang' --no-header tests/test_hangs.py
+
+faults: export PATH := $(CURDIR)/$(BIN):$(PATH)
+faults: $(VENV)/.dev ## The faults of docs/reliability.md, with processes of two users; as root, takes five minutes
+	@$(BIN)/pytest -m 'faults or not faults' --no-header -p no:cacheprovider -s tests/faults
+
+FUZZ := 100000
+fuzz: $(VENV)/.dev ## Damaged records, stack files and headers by the hundred thousand: make fuzz FUZZ=1000000
+	@$(BIN)/python -m tests.faults.fuzz $(FUZZ)
 
 long: export PATH := $(CURDIR)/$(BIN):$(PATH)
 long: $(VENV)/.dev ## What the tests leave out for the time it takes: more settings of the same kinds; takes half an hour

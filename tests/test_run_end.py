@@ -298,7 +298,7 @@ def test_a_hang_is_named(tmp_path: Path, address: str, *, own: bool) -> None:
                 check=False,
             )
             assert b"hang (" in shown.stdout
-            (stacks,) = (tmp_path / "records").glob("*/rank-0.stacks")
+            (stacks,) = (tmp_path / "records").glob("**/rank-0.stacks")
             assert stacks.read_text().count("Current thread") == 1  # whoever asked
         finally:
             whole = psutil.Process(process.pid)

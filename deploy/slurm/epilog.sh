@@ -62,7 +62,8 @@ clear_run() {
 
 clear_runs() {
     cd -P -- "$records" && [ "$(stat -c %d:%i .)" = "$(stat -c %d:%i -- "$records")" ] || return 0
-    find . -mindepth 1 -maxdepth 1 -type d -user "$(id -u)" | while IFS= read -r run; do clear_run "$run"; done
+    # runs lie in the user's directory; those of version 0.1 beside it
+    find . -mindepth 1 -maxdepth 2 -type d -user "$(id -u)" | while IFS= read -r run; do clear_run "$run"; done
 }
 
 # --- as root --------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ REGISTRY.register(Training())                            # the training runs of 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -104,7 +105,8 @@ class Training:
                 wall=time.time,
                 reject=self.rejections,
                 config=lambda: config,
-            )
+            ),
+            math.inf,
         )
 
     def describe(self) -> list[Family]:

@@ -542,12 +542,12 @@ class Jobs:
 
     def trains(self, number: int = 1) -> bool:
         """Whether so many trainings have begun, and the last one runs."""
-        records = [Reader(path).read() for path in sorted(self.node.records.glob("*/rank-0.rec"))]
+        records = [Reader(path).read() for path in sorted(self.node.records.glob("**/rank-0.rec"))]
         return len(records) == number and sum(record.alive and record.state == "train" for record in records) == 1
 
     def ended(self) -> bool:
         """Whether none runs."""
-        return not any(Reader(path).read().alive for path in self.node.records.glob("*/rank-0.rec"))
+        return not any(Reader(path).read().alive for path in self.node.records.glob("**/rank-0.rec"))
 
     def causes(self, folder: str) -> list[str]:
         """Of the runs that are kept in a job's folder, the oldest first, when their records are gone."""
@@ -587,7 +587,7 @@ def test_ends_of_jobs_are_told_apart(tmp_path_factory: pytest.TempPathFactory) -
         jobs.submit("limited", "-t", "1")
         assert _until(lambda: jobs.trains(4)), log()
         assert _until(jobs.ended, 150), log()
-        told = {path.parent.name: _cause(node.records, path.parent) for path in node.records.glob("*/rank-0.rec")}
+        told = {path.parent.name: _cause(node.records, path.parent) for path in node.records.glob("**/rank-0.rec")}
     causes = [told[name] for name in sorted(told)]
     assert causes == ["slurm_cancelled", "slurm_time_limit", "slurm_requeued", "slurm_cancelled"]
     assert jobs.causes("preempted")[0] == "slurm_requeued"

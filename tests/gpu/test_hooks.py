@@ -85,7 +85,7 @@ class GpuLoop(Loop):
 def watched(loop: GpuLoop) -> dict[tuple[str, ...], Any]:
     """Train, and read the record."""
     yoloscope_hooks.attach(loop).train()
-    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     record = Reader(path).read()
     assert record.state == "finished"
     assert record.facts["gpu_uuid"].startswith(("GPU-", "MIG-"))
@@ -119,7 +119,7 @@ def test_starved_gpu(tmp_path: Path) -> None:
     for sync in (True, False):
         seen = phases(watched(GpuLoop(tmp_path / str(sync), wait=0.2, sync=sync, batches=10)))
         assert seen["data_wait"] > 0.5 * 2 * 10 * 0.2
-        for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec"):
+        for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec"):
             path.unlink()
 
 

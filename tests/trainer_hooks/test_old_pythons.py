@@ -33,7 +33,7 @@ from loop import Loop
 from yoloscope_record.reader import Reader
 loop = yoloscope_hooks.attach(Loop(pathlib.Path(sys.argv[1]), epochs=2))
 loop.train()
-record = Reader(next(pathlib.Path(sys.argv[1]).glob("*/rank-0.rec"))).read()
+record = Reader(next(pathlib.Path(sys.argv[1]).glob("**/rank-0.rec"))).read()
 values = {sample.metric.name: sample.value for sample in record.samples}
 assert record.state == "finished", record
 assert values["yoloscope_train_batches_total"] == 6, values

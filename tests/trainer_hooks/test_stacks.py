@@ -76,7 +76,7 @@ if not pid:
     os._exit(0)
 os.waitpid(pid, 0)
 import subprocess
-look = "import os, sys; from yoloscope_record import reader; print(reader.lock_holder(os.open(sys.argv[1], 0)))"
+look = "import os, sys; from yoloscope_record import locks; print(locks.holder(os.open(sys.argv[1], 0)))"
 print(int(subprocess.check_output([sys.executable, "-c", look, str(directory / "rank-0.stacks")])) == os.getpid())
 """
     assert run(tmp_path, code) == "True\n"

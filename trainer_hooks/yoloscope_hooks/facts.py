@@ -9,7 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_record.paths import NODES, SEVERAL
 from yoloscope_record.system import os
+
+from yoloscope_hooks import naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +101,13 @@ def _results(trainer: Trainer) -> dict[str, Any]:
 def process(environ: Mapping[str, str]) -> dict[str, Any]:
     """Whose process it is, and of how many."""
     world_size = environ.get("WORLD_SIZE", "1") if "LOCAL_RANK" in environ else "1"
-    return {"world_size": world_size, "user": _user(), "pid": os.getpid(), "host": os.uname().nodename}
+    return {
+        "world_size": world_size,
+        NODES: SEVERAL if naming.spans_nodes(environ) else None,
+        "user": _user(),
+        "pid": os.getpid(),
+        "host": os.uname().nodename,
+    }
 
 
 def _boot() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import catalog, paths
 from yoloscope_record.catalog import IMAGE_BUCKETS
 from yoloscope_record.file_format import Identity, RecordError
-from yoloscope_record.reader import Reader
+from yoloscope_record.reader import is_written
 from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
@@ -250,7 +250,7 @@ def _open(owner: Any, kind: str) -> Recording:
     """
     now, rank = time.time(), naming.rank(os.environ)
     base = paths.make_directory(paths.directory())
-    path, identity = _free(base, naming.prediction(owner, kind, os.environ, now), rank, kind)
+    path, identity = _free(paths.make_own(base), naming.prediction(owner, kind, os.environ, now), rank, kind)
     writer = Writer(path, identity, inference_facts.gather(owner, kind, os.environ), slots=SLOTS, ring=0)
     try:
         writer.begin()
@@ -280,8 +280,6 @@ def _free(base: Path, run: str, rank: str, kind: str) -> tuple[Path, Identity]:
     for count in range(1, 100):
         identity = Identity(run if count == 1 else f"{run}-{count}", rank, kind)
         path = paths.run_directory(base, identity.run) / identity.filename
-        with suppress(RecordError):
-            if Reader(path).read().alive:
-                continue
-        return path, identity
+        if not is_written(path):
+            return path, identity
     raise RecordError("exists", f"a hundred living processes are called {run}; set YOLOSCOPE_RUN")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import stat
 import sys
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from yoloscope_record import clearing
+from yoloscope_record import clearing, paths
 from yoloscope_record.system import os
 
 if TYPE_CHECKING:
@@ -31,14 +32,17 @@ def clear(runs: Iterable[tuple[float, Path]], now: float) -> None:
 def own_runs(base: Path, ours: Path) -> list[tuple[float, Path]]:
     """When the files of this user's other runs were made, and their directories, the newest first.
 
+    Version 0.1 had them in the record directory itself.
     Left out is what this process predicts into: to open and close such a record would give up its lock.
     """
     inference = sys.modules.get("yoloscope_hooks.inference")
     held = {ours, *(inference.held() if inference else ())}
     found = []
-    for directory in base.iterdir():
-        with suppress(OSError):
-            status = directory.lstat()
-            if status.st_uid == os.geteuid() and directory not in held and stat.S_ISDIR(status.st_mode):
-                found.append((status.st_mtime, directory))
+    for place in (*paths.own(base), base):
+        for directory in islice(place.iterdir(), paths.MAX_ENTRIES):
+            with suppress(OSError):
+                status = directory.lstat()
+                mine = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)
+                if mine and directory not in held and paths.user_of(directory.name) is None:
+                    found.append((status.st_mtime, directory))
     return sorted(found, reverse=True)

@@ -24,6 +24,11 @@ def rank(environ: Mapping[str, str]) -> str:
     return environ.get("RANK", "0") if "LOCAL_RANK" in environ else "0"
 
 
+def spans_nodes(environ: Mapping[str, str]) -> bool:
+    """Whether torchrun started ranks of this run on other nodes as well."""
+    return "LOCAL_RANK" in environ and environ.get("WORLD_SIZE") != environ.get("LOCAL_WORLD_SIZE")
+
+
 def _given(owner: Any, environ: Mapping[str, str]) -> str:
     """The name that the user has given; empty if none."""
     told = getattr(owner, "_yoloscope_run", "") or environ.get("YOLOSCOPE_RUN", "")
@@ -94,9 +99,7 @@ def _launch(environ: Mapping[str, str], now: float) -> str:
     """What all processes of one launch have in common and other launches have not."""
     if "LOCAL_RANK" not in environ:
         return _stamp(now)
-    if environ.get("WORLD_SIZE") != environ.get(
-        "LOCAL_WORLD_SIZE"
-    ):  # several nodes: no common process, no common clock
+    if spans_nodes(environ):  # no common process, no common clock
         told = _told(environ)
         if environ.get("SLURM_STEP_NUM_NODES", "1") != "1":  # else each node of the launch has a step of its own
             told += "|" + environ.get("SLURM_STEP_ID", "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import clearing, keeping, paths
 from yoloscope_record.file_format import Identity, RecordError
-from yoloscope_record.reader import Reader
+from yoloscope_record.reader import Reader, is_written
 from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
@@ -37,7 +37,8 @@ def open_for(trainer: Trainer) -> Recorder:
     rank = naming.rank(os.environ)
     run = naming.run(trainer, os.environ, now)
     base = paths.make_directory(paths.directory())
-    path, identity = _free(base, run, rank)
+    own = paths.make_own(base)
+    path, identity = _free(own, run, rank)
     with suppress(OSError):
         clearing.remove_workers(path)  # of an earlier training under the same name
     kept = keeping.place(str(getattr(trainer, "save_dir", "") or ""), os.environ)
@@ -48,6 +49,7 @@ def open_for(trainer: Trainer) -> Recorder:
     except Exception:
         writer.discard()
         raise
+    _say_if_hidden((own, path.parent))
     recorder.answer(path.parent)
     if kept is not None:
         recorder.keep(kept)
@@ -60,15 +62,26 @@ def open_for(trainer: Trainer) -> Recorder:
     return recorder
 
 
+def _say_if_hidden(directories: Iterable[Path]) -> None:
+    """Warn of a umask, or a mode, by which an exporter of another user sees nothing of this training."""
+    closed = None
+    with suppress(OSError):
+        closed = next((path for path in directories if not paths.is_readable_to_all(path)), None)
+    if closed is not None:
+        _log.warning(
+            "yoloscope: an exporter of another user cannot see this training, others may not read %s: "
+            "umask 022 before the next one, chmod 755 for this one",
+            closed,
+        )
+
+
 def _free(base: Path, run: str, rank: str) -> tuple[Path, Identity]:
     """The run's name, or with a number if a living process writes under it (a name told to two trainings)."""
     for count in range(1, 100):
         identity = Identity(run if count == 1 else f"{run}-{count}", rank)
         path = paths.run_directory(base, identity.run) / identity.filename
-        with suppress(RecordError):
-            if Reader(path).read().alive:
-                continue
-        return path, identity
+        if not is_written(path):
+            return path, identity
     raise RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
 
 

@@ -200,7 +200,9 @@ class Recorder:
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def end(self, trainer: Trainer) -> None:
-        """The training is over; an exception on its way through says that it failed."""
+        """The training is over; an exception on its way through says that it failed. Not the one of a forked child."""
+        if os.getpid() != self._process:
+            return
         self._guard("instrumentation", self._restore, trainer)
         self._guard("queue", self._queue.end, trainer)
         if self._look_at_loss(trainer):
@@ -228,6 +230,8 @@ class Recorder:
 
     def close(self, failure: Mapping[str, str]) -> None:
         """Store the end, `failed` with the facts of an exception, else `finished`, and give the file up."""
+        if os.getpid() != self._process:
+            return
         if self.finalizer:
             self.finalizer.detach()
         self._guard("setup", self.setup.restore)
@@ -271,6 +275,8 @@ class Recorder:
                 self._give_up()
 
     def _give_up(self) -> None:
+        if os.getpid() != self._process:
+            return
         if self.finalizer:
             self.finalizer.detach()
         self._guard("stacks", stacks.release)

@@ -19,7 +19,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_record import stack_file
+from yoloscope_record import locks, stack_file
 from yoloscope_record.system import os
 
 from yoloscope_hooks.opt_out import stacks_disabled
@@ -92,7 +92,7 @@ def release() -> None:
     _lead_crashes(_State.nowhere)
     _leave_ends()
     faulthandler.register(number, file=_State.nowhere, all_threads=True)
-    os.close(file)
+    locks.close(file)
 
 
 def _arm(training: _Training, *, child: bool) -> None:
@@ -103,14 +103,14 @@ def _arm(training: _Training, *, child: bool) -> None:
     try:
         _install(number, file)
     except BaseException:
-        os.close(file)
+        locks.close(file)
         raise
     if not child:
         _install_ends(file, training)
     before, _State.file = _State.file, file
     _State.training, _State.process = training, os.getpid()
     if before >= 0:
-        os.close(before)
+        locks.close(before)
     if not _State.forks:
         os.register_at_fork(after_in_child=_after_fork)
         _State.forks = True
@@ -152,7 +152,7 @@ def _install_ends(file: int, training: _Training) -> None:
             _install_end(signal.SIGHUP, hangup)
             _State.hangup = hangup
             if before >= 0:
-                os.close(before)
+                locks.close(before)
 
 
 def _install_end(number: int, file: int) -> None:
@@ -175,7 +175,7 @@ def _leave_ends() -> None:
             faulthandler.unregister(number)
     hangup, _State.hangup = _State.hangup, -1
     if hangup >= 0:
-        os.close(hangup)
+        locks.close(hangup)
 
 
 def _after_fork() -> None:

@@ -174,6 +174,9 @@ def _open(worker: str, decoding: Decoding | None) -> _Book | None:
     if found is None:
         return None
     directory, trainer = found
+    book = _Book.of_process
+    if book is not None and book.goes_on(directory, decoding):
+        return book
     _answer(worker, "training", found)  # a worker that began before its trainer's record was there
     identity = Identity(trainer.run, trainer.rank, "worker", worker)
     with suppress(RecordError):  # the worker before us is about to end
@@ -198,7 +201,7 @@ def _left_facts(path: Path) -> Mapping[str, str]:
 
 
 def _trainers_record() -> tuple[Path, Identity] | None:
-    """Directory and identity of the living record that this worker's parent writes."""
+    """Directory and identity of the living record that this worker's parent writes, among those of its user."""
     from yoloscope_record import paths
     from yoloscope_record.file_format import Identity, RecordError
     from yoloscope_record.reader import Reader
@@ -207,21 +210,29 @@ def _trainers_record() -> tuple[Path, Identity] | None:
 
     parent = multiprocessing.parent_process()
     pid = os.getppid() if parent is None else parent.pid
-    for path in paths.directory().glob(f"*/{Identity('', naming.rank(os.environ)).filename}"):
-        with suppress(RecordError):
-            seen = Reader(path).read()
-            if seen.alive and seen.pid == pid and seen.uid == os.getuid():
-                return path.parent, seen.identity
+    name = Identity("", naming.rank(os.environ)).filename
+    for own in paths.own(paths.directory()):
+        for path in own.glob(f"*/{name}"):
+            with suppress(RecordError):
+                seen = Reader(path).read()
+                if seen.alive and seen.pid == pid and seen.uid == os.getuid():
+                    return path.parent, seen.identity
     return None
 
 
 class _Book:
-    """A worker's record."""
+    """A worker's record.
+
+    Attributes:
+        of_process: the last one of this process: workers that stay have a fetcher, and a tally, for each epoch.
+    """
+
+    of_process: _Book | None = None
 
     def __init__(self, writer: Writer, who: Identity, decoding: Decoding | None = None) -> None:
         from yoloscope_record import catalog
 
-        labels = (who.run, who.rank, who.worker)
+        labels = self._labels = (who.run, who.rank, who.worker)
         self._writer, self._decoding = writer, decoding
         self._told = -math.inf  # when the slowest files were last told
         if decoding is not None:
@@ -235,6 +246,20 @@ class _Book:
         writer.begin()
         writer.set_state("train")
         writer.end(time())
+        _Book.of_process = self
+
+    def goes_on(self, directory: Path, decoding: Decoding | None) -> bool:
+        """Whether this is still the record beside that of the trainer; then it takes what is decoded from now on."""
+        from yoloscope_record import catalog
+        from yoloscope_record.loader_facts import slow_files
+
+        if not self._writer.is_open or self._writer.path.parent != directory:
+            return False
+        if decoding is not None and decoding is not self._decoding:
+            decoding.merge(slow_files(self._writer.facts))
+            self._decoded = self._writer.slot(catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL, *self._labels)
+            self._decoding = decoding
+        return True
 
     def enter(self, batches: list[tuple[float, float]], faults: int) -> None:
         """Add batches of (wall seconds, CPU seconds) and the major faults meanwhile."""

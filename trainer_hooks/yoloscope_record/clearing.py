@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_record import stack_file
+from yoloscope_record import locks, stack_file
 from yoloscope_record.file_format import SUFFIX, RecordError, slug
 from yoloscope_record.reader import MAX_FILE_BYTES, Reader, open_record
-from yoloscope_record.system import lock_holder, os
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def _dead(descriptor: int, run: str, name: str, owner: int, before: float) -> os
         finally:
             os.close(file)
     except RecordError as error:
-        if error.reason in ("busy", "missing"):
+        if error.reason in ("busy", "missing", "own"):
             return None
         raise
     if record is not None:
@@ -129,6 +129,8 @@ def _dead(descriptor: int, run: str, name: str, owner: int, before: float) -> os
 
 def _dead_stacks(descriptor: int, run: str, name: str, status: os.stat_result) -> os.stat_result | None:
     """The same of a stack file, which looked like `status`."""
+    if locks.is_own(name, descriptor):
+        return None
     try:
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
     except OSError as error:
@@ -137,7 +139,7 @@ def _dead_stacks(descriptor: int, run: str, name: str, status: os.stat_result) -
         head = os.pread(file, stack_file.MAX_HEADER_BYTES, 0)
         if head:  # else its writer died in the moment after making it
             stack_file.check_place(stack_file.header_of(head), name, run)
-        return status if os.path.samestat(os.fstat(file), status) and lock_holder(file) is None else None
+        return status if os.path.samestat(os.fstat(file), status) and locks.holder(file) is None else None
     finally:
         os.close(file)
 

@@ -26,6 +26,9 @@ Format, version 1, in the machine's own byte order (a record never leaves its ma
     ring offset       rows of f64, columns as in RING_COLUMNS, the newest at (rows written - 1) modulo ring rows,
                       and up to ROWS_AHEAD more that are not in the counters yet
 
+The first two label values of an entry are empty where they are the record's own run and rank (version 0.1 wrote them
+out), so a header stays short whatever the run is called; readers take no more than 64 kB of it.
+
 Each entry of "slots" takes one f64, or for a histogram (bounds not empty) one per bound, one for +Inf and one for the
 sum. Entries are only ever appended. The header's room is two halves: a new header goes into the half not in use, and
 the header offset then changes over, so a death in the middle leaves the old one.
@@ -39,9 +42,9 @@ then the values are read as they are, each of them whole, because nobody changes
 in order on x86-64. A weakly ordered CPU could show a reader a mixture of two neighbouring batches, never a broken
 value.)
 
-Liveness: the writer holds a POSIX record lock on the file for its lifetime. The kernel drops it at death, whatever the
-death was, and tells it across PID namespaces. POSIX locks also vanish when *any* descriptor of the file is closed in
-the process that holds them: so a process must never read a record that it writes.
+Liveness: the writer holds a lock for writing on the file for its lifetime (`locks`), from before anybody else may open
+it. The kernel drops it at death, whatever the death was, and tells it across PID namespaces. A process cannot read a
+record that it writes.
 
 The reader takes a file for hostile input: it never maps it (a truncation would be a SIGBUS), follows no link, opens
 nothing but regular files, and bounds everything it reads.
@@ -85,8 +88,10 @@ RING_COLUMNS = (
 ROW = struct.Struct(f"={len(RING_COLUMNS)}d")
 
 SLOT_CAPACITY = 1024
-#: Every series names its run, in up to 600 bytes of Chinese; a worker has a dozen series, a rank hundreds.
-HEADER_CAPACITY = {"rank": 1 << 18, "worker": 1 << 16, **dict.fromkeys(PREDICTIONS, 1 << 17)}
+#: Two halves; a worker has a dozen series, a rank hundreds, of some sixty bytes each.
+HEADER_CAPACITY = {"rank": 1 << 17, "worker": 1 << 16, **dict.fromkeys(PREDICTIONS, 1 << 17)}
+#: The labels run and rank in a header, where they are those of the identity: that is said once.
+OWN_LABELS = ("", "")
 MAX_LABEL_LENGTH = 256
 
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_record import catalog, clearing, stack_file
+from yoloscope_record import catalog, clearing, locks, stack_file
 from yoloscope_record.file_format import (
     HEADER_CAPACITY_FIELD,
     HEADER_LENGTH,
@@ -34,7 +34,7 @@ from yoloscope_record.file_format import (
     slug,
 )
 from yoloscope_record.reader import MAX_FILE_BYTES, Reader, open_record
-from yoloscope_record.system import lock_holder, os
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -223,7 +223,7 @@ def _stacks(directory: Path, name: str, owner: int) -> bytes:
         return b""
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != owner or lock_holder(descriptor) is not None:
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != owner or locks.holder(descriptor) is not None:
             return b""
         head, found, rest = os.pread(descriptor, stack_file.MAX_HEADER_BYTES, 0).partition(b"\n")
         end = os.pread(descriptor, MAX_STACK_BYTES, max(len(head) + 1, status.st_size - MAX_STACK_BYTES))

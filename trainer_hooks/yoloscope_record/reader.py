@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yoloscope_record import catalog
+from yoloscope_record import catalog, locks
 from yoloscope_record.file_format import (
     HEAD,
     HEADER_CAPACITY,
     MAGIC,
     MAX_LABEL_LENGTH,
+    OWN_LABELS,
     RING_COLUMNS,
     ROW,
     ROWS_AHEAD,
@@ -32,7 +33,7 @@ from yoloscope_record.file_format import (
     Row,
 )
 from yoloscope_record.metrics import HistogramValue, Metric, Sample, plausible, plausible_histogram
-from yoloscope_record.system import KEEPS_OPEN, lock_holder, os
+from yoloscope_record.system import KEEPS_OPEN, os
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ READ_ATTEMPTS = 5
 _PAUSE_SECONDS = 0.0002  # longer with every attempt; a write takes some microseconds
 MAX_FILE_BYTES = 4 << 20
 MAX_SLOTS = 4096
+MAX_HEADER_BYTES = 1 << 16
 
 
 class Record(NamedTuple):
@@ -134,21 +136,21 @@ class Reader:
         """Whether the file is open."""
         return self._kept is not None
 
-    def read(self, inode: int = 0, *, keep: bool = False) -> Record:
+    def read(self, inode: int = 0, *, keep: bool = False, attempts: int = READ_ATTEMPTS) -> Record:
         """Take a consistent copy.
 
         `inode` is that of the file at `path` now: if it is still the one that was kept open, it is not opened again.
-        `keep` keeps it open until the next read, as long as its writer lives. Not in a process that writes records.
+        `keep` keeps it open until the next read, as long as its writer lives. After so many `attempts` it is given up.
 
         Raises:
-            RecordError: with reason `missing`, `type`, `size`, `magic`, `version`, `layout`, `header`, or `busy` when
-                the writer kept changing it.
+            RecordError: with reason `missing`, `own`, `type`, `size`, `magic`, `version`, `layout`, `header`, or `busy`
+                when the writer kept changing it.
         """
         if self._kept is None or self._kept[1].st_ino != inode:
             self.close()
             self._kept = open_record(self.path)
         try:
-            record = self.read_opened(*self._kept)
+            record = self.read_opened(*self._kept, attempts)
         except BaseException:
             self.close()
             raise
@@ -164,14 +166,16 @@ class Reader:
 
     __del__ = close
 
-    def read_opened(self, descriptor: int, status: os.stat_result) -> Record:
+    def read_opened(self, descriptor: int, status: os.stat_result, attempts: int = READ_ATTEMPTS) -> Record:
         """The same of a file that is open already, with what `fstat` says of it; it is left open.
 
         Raises:
             RecordError: as `read`.
         """
-        holder = lock_holder(descriptor)
-        for attempt in range(READ_ATTEMPTS):
+        holder = locks.holder(descriptor)
+        for attempt in range(attempts):
+            if attempt:
+                time.sleep(_PAUSE_SECONDS * (attempt - 1))
             data = os.pread(descriptor, self._length, 0)  # in one system call, as close in time as it can be
             content = (data, holder, status.st_ino, status.st_uid)
             if self._last is not None and self._last[0] == content:
@@ -179,8 +183,7 @@ class Reader:
             record = self._parse(descriptor, data, status, holder)
             if record is not None:
                 return record
-            time.sleep(_PAUSE_SECONDS * attempt)
-        raise RecordError("busy", f"{self.path} changed during {READ_ATTEMPTS} reads")
+        raise RecordError("busy", f"{self.path} changed during {attempts} reads")
 
     def _parse(self, descriptor: int, data: bytes, status: os.stat_result, holder: int | None) -> Record | None:
         """The record that begins with `data`; None if it was changed meanwhile."""
@@ -203,6 +206,14 @@ class Reader:
         return record
 
 
+def is_written(path: Path) -> bool:
+    """Whether a living process writes the record, be it this one."""
+    try:
+        return Reader(path).read().alive
+    except RecordError as error:
+        return error.reason == "own"
+
+
 def read_ring(path: Path) -> list[Row]:
     """The last batches of a record, oldest first: RING_ROWS - ROWS_AHEAD at most, more of a writer that died.
 
@@ -214,7 +225,7 @@ def read_ring(path: Path) -> list[Row]:
         head, _ = _complete(descriptor, status.st_size, os.pread(descriptor, SLOTS_OFFSET, 0))
         if not head.ring_rows:
             return []
-        last = _uncounted(descriptor, head) if lock_holder(descriptor) is None else []
+        last = _uncounted(descriptor, head) if locks.holder(descriptor) is None else []
         data = _pread(descriptor, 8 * head.ring_columns * head.ring_rows, head.ring_offset)
         after = _head(_pread(descriptor, HEAD.size, 0))
     finally:
@@ -268,7 +279,13 @@ def _count(rows: Sequence[Row], header: _Header, values: array[float]) -> None:
 
 
 def open_record(path: Path, directory: int | None = None) -> tuple[int, os.stat_result]:
-    """The descriptor of a regular file, to be closed by who asked, without following a link or blocking on a pipe."""
+    """The descriptor of a regular file, to be closed by who asked, without following a link or blocking on a pipe.
+
+    Raises:
+        RecordError: reason `own` if this process writes it, as closing it would give up the lock; else as `read`.
+    """
+    if locks.is_own(path, directory):
+        raise RecordError("own", f"{path} is written by this process, which must not open it")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError as error:
@@ -341,6 +358,8 @@ def _check(head: _Head, size: int) -> None:
     )
     if not consistent:
         raise RecordError("layout", "sizes and offsets contradict each other")
+    if head.header_length > MAX_HEADER_BYTES:
+        raise RecordError("header", f"{head.header_length} bytes long, {MAX_HEADER_BYTES} at most")
 
 
 def _header(data: bytes, accept: Accept) -> _Header:
@@ -353,7 +372,7 @@ def _header(data: bytes, accept: Accept) -> _Header:
         slots = unknown = 0
         for name, labels, bounds in content["slots"]:
             width = len(bounds) + 2 if bounds else 1
-            found = _known(partial(accept, identity), name, labels, bounds)
+            found = _known(identity, partial(accept, identity), name, labels, bounds)
             if found is None:
                 unknown += 1
             else:
@@ -368,15 +387,18 @@ def _header(data: bytes, accept: Accept) -> _Header:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_LABEL_LENGTH or not value.isprintable():
-        raise ValueError(f"not printable text of at most {MAX_LABEL_LENGTH} characters: {value!r:.80}")
+        shown = repr(value[:80]) if isinstance(value, str) else type(value).__name__
+        raise ValueError(f"not printable text of at most {MAX_LABEL_LENGTH} characters: {shown}")
     return value
 
 
 def _known(
-    accept: Callable[..., tuple[str, ...] | None], name: Any, labels: Any, bounds: Any
+    who: Identity, accept: Callable[..., tuple[str, ...] | None], name: Any, labels: Any, bounds: Any
 ) -> tuple[Metric, tuple[str, ...]] | None:
     """The metric and the labels to give it; None if it is not in this version's catalogue, or not accepted."""
     values = tuple(_text(label) for label in labels)
+    if values[:2] == OWN_LABELS:
+        values = (who.run, who.rank, *values[2:])
     metric = catalog.RECORDED.get(_text(name))
     if metric is None or len(values) != len(metric.labels) or list(metric.buckets) != list(bounds):
         return None

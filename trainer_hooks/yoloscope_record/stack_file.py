@@ -20,11 +20,13 @@ import errno
 import json
 import re
 import signal
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_record import locks
 from yoloscope_record.file_format import RecordError, clean, slug
-from yoloscope_record.system import lock, os
+from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,7 @@ PROBES = 16  # slots that a child tries
 MAX_HEADER_BYTES = 4096
 #: Nobody is asked again whose file has grown so far: some forty stacks of a process with many threads.
 MAX_FILE_BYTES = 4 << 20
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 BEGIN = b"yoloscope-stacks "
 _MAGIC = BEGIN.decode() + "1 "
 _NOTE = "# "
@@ -84,7 +86,7 @@ def belongs_to(name: str, rank: str) -> bool:
 
 
 def create(directory: Path, run: str, rank: str, thread: int, *, child: bool) -> int:
-    """Make the file of this process, locked, and return its descriptor: closing it gives up the lock.
+    """Make the file of this process, locked, and return its descriptor: `locks.close` gives it up.
 
     `thread` is the main thread. The file is readable to nobody else until it is locked.
 
@@ -121,18 +123,42 @@ def _first_line(run: str, rank: str, thread: int) -> bytes:
 
 
 def _begin(path: Path, line: bytes) -> int:
-    descriptor = os.open(path, _FLAGS, 0o600)
+    """Make the file anew: one that is there anybody may have open, and locked for reading."""
+    _make_room(path)
     try:
-        lock(descriptor)
-        os.ftruncate(descriptor, 0)
+        descriptor = os.open(path, _FLAGS, 0o600)
+    except FileExistsError as error:
+        raise BlockingIOError(errno.EAGAIN, f"another process has {path}") from error
+    try:
+        locks.take(descriptor)
         os.write(descriptor, line)
         os.fchmod(descriptor, 0o644)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            raise BlockingIOError(errno.EAGAIN, f"a living process has {path}") from error
+    except OSError:
+        locks.close(descriptor)
         raise
     return descriptor
+
+
+def _make_room(path: Path) -> None:
+    """Remove what a process that has ended left at `path`; what this process itself has there goes on unseen.
+
+    Raises:
+        BlockingIOError: a living process has it.
+        OSError: it is no regular file.
+    """
+    if not locks.is_own(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, f"{path} is no regular file")
+            if locks.holder(descriptor) is not None:
+                raise BlockingIOError(errno.EAGAIN, f"a living process has {path}")
+        finally:
+            os.close(descriptor)
+    path.unlink()
 
 
 def note(descriptor: int, text: str) -> None:

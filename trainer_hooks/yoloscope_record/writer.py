@@ -9,12 +9,13 @@ import math
 import stat
 import tempfile
 import time
+import weakref
 from bisect import bisect_left
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoloscope_record import catalog
+from yoloscope_record import catalog, locks
 from yoloscope_record.file_format import (
     GENERATION,
     HEAD,
@@ -22,6 +23,7 @@ from yoloscope_record.file_format import (
     HEADER_LENGTH,
     HEADER_OFFSET,
     MAGIC,
+    OWN_LABELS,
     RING_COLUMNS,
     RING_ROWS,
     RING_WRITTEN,
@@ -41,7 +43,7 @@ from yoloscope_record.file_format import (
 )
 from yoloscope_record.metrics import COUNTER, HISTOGRAM, HistogramValue, Metric, Sample
 from yoloscope_record.reader import Reader
-from yoloscope_record.system import allocate, give_name, lock, os
+from yoloscope_record.system import after_fork, allocate, give_name, os
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,6 +100,7 @@ class Writer:
         for sample in previous if resume else ():
             self._continue(sample)
         self._file = _create(path, self._size, self._whole())
+        _writers.add(self)
 
     def _lay_out(self, slots: int, header: int, ring: int) -> None:
         self._header = slice(SLOTS_OFFSET + 8 * slots, SLOTS_OFFSET + 8 * slots + header)
@@ -182,7 +185,11 @@ class Writer:
 
     def _encoded(self) -> bytes:
         who = self._identity
-        entries = [[metric.name, list(labels), list(metric.buckets)] for metric, labels in self._entries]
+        own = (clean(who.run), clean(who.rank))
+        entries = [
+            [metric.name, [*(OWN_LABELS if labels[:2] == own else labels[:2]), *labels[2:]], list(metric.buckets)]
+            for metric, labels in self._entries
+        ]
         names = {name: clean(getattr(who, name)) for name in ("kind", "run", "rank", "worker")}
         content = {**names, "facts": self._facts, "slots": entries}
         data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
@@ -206,11 +213,19 @@ class Writer:
         header = self._encoded()
         return (header, self._announce(header)), (self._memory, 0)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether what is stored gets into the file: it is neither closed nor given up, nor a parent's."""
+        return self._file >= 0
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The facts as they are now."""
+        return self._facts
+
     def begin(self) -> None:
         """Open a write."""
         self._u64[SEQUENCE] |= 1
-        if self._process != os.getpid():
-            self._release()
 
     def end(self, now: float) -> None:
         """Close a write at Unix time `now`: what was stored gets into the file."""
@@ -249,7 +264,7 @@ class Writer:
 
     def content(self) -> bytes:
         """All that the file holds; empty if it cannot be read any more."""
-        if self._file >= 0 and self._process == os.getpid():
+        if self._file >= 0:
             with suppress(OSError):
                 return os.pread(self._file, self._size, 0)
         return b""
@@ -265,6 +280,7 @@ class Writer:
         """Write the file anew if somebody cut it, the ring's rows excepted; give it up if it was deleted."""
         if self._file < 0:
             return
+        locks.keep(self._file)
         try:
             status = os.fstat(self._file)
             if not status.st_nlink:
@@ -282,37 +298,50 @@ class Writer:
 
     def discard(self) -> None:
         """Remove the file and close it. Absent is better than wrong: without new batches it would look like a hang."""
-        if self._file >= 0 and self._process == os.getpid():
+        if self._file >= 0:
             with suppress(OSError):
                 if os.path.samestat(self.path.lstat(), os.fstat(self._file)):
                     self._remove()
-            self._release()
+            self.let_go()
 
     def _remove(self) -> None:
         try:
             self.path.unlink()
         except PermissionError:  # on Windows it has to be closed before
-            self._release()
+            self.let_go()
             os.unlink(self.path)
 
     def close(self) -> None:
         """Give up the lock; the file stays. Harmless when called twice."""
-        if self._process == os.getpid():
-            self._check_file()
-        self._release()
+        self._check_file()
+        self.let_go()
 
-    def _release(self) -> None:
+    def let_go(self) -> None:
+        """Write no more. In a forked child the file and its lock stay the parent's."""
         file, self._file = self._file, -1
         if file >= 0:
             with suppress(OSError):  # a network file system may find out only now that it is full
-                os.close(file)
+                locks.close(file)
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def _let_all_go() -> None:
+    for writer in list(_writers):
+        writer.let_go()
+
+
+after_fork(_let_all_go)
 
 
 def _previous(path: Path) -> tuple[Sample, ...]:
     """What an earlier process of this user left at `path`; nothing if that is no record or somebody else's."""
     try:
         record = Reader(path).read()
-    except RecordError:
+    except RecordError as error:
+        if error.reason == "own":
+            raise RecordError("exists", f"{path} is being written by this process") from error
         return ()
     if record.alive:
         raise RecordError("exists", f"{path} is being written by another process")
@@ -320,20 +349,23 @@ def _previous(path: Path) -> tuple[Sample, ...]:
 
 
 def _create(path: Path, size: int, content: Iterable[tuple[bytes | memoryview, int]]) -> int:
-    """Make the file, locked and filled before it has its name; returns its descriptor."""
+    """Make the file, locked and filled before it has its name; returns its descriptor.
+
+    Nobody else may open it before it is locked: a lock for reading would be in the way.
+    """
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _check_ours(path.parent)
         descriptor, temporary = tempfile.mkstemp(".new", f"{path.name}.", path.parent)
         try:
+            locks.take(descriptor)
             os.fchmod(descriptor, 0o644)
-            lock(descriptor)
             _fill(descriptor, size, content)
         except OSError:
-            os.close(descriptor)
+            locks.close(descriptor)
             Path(temporary).unlink(missing_ok=True)
             raise
-        return give_name(descriptor, Path(temporary), path)
+        return locks.moved(descriptor, give_name(descriptor, Path(temporary), path))
     except OSError as error:
         reason = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "directory"
         raise RecordError(reason, f"cannot create {path}: {error.strerror}") from error

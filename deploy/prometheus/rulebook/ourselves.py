@@ -223,4 +223,55 @@ HOOKS_EXPENSIVE = Alert(
     ),
 )
 
-ALERTS = (EXPORTER_DOWN, EXPORTERS_ABSENT, COLLECTOR_FAILING, SNAPSHOT_STALE, HOOKS_FAILING, HOOKS_EXPENSIVE)
+
+def _grown(reason: str, least: int) -> str:
+    """Where more was refused in 15 minutes; also where that is counted for the first time."""
+    now = series(c.RECORDS_REFUSED_TOTAL, reason=reason)
+    return f"({now} - {now} offset 15m or {now} unless {now} offset 15m) > {least}"
+
+
+RECORDS_REFUSED = Alert(
+    name="RecordsRefused",
+    # Refused for a moment is no news; for want of time it happens to a node without a free CPU, now and then.
+    expr=f"{_grown('!~busy|missing|time', 0)}\nor {_grown('time', 100)}",
+    labels=OF_NODE,
+    severity=WARNING,
+    hold="1m",
+    why_hold=("a file may be replaced meanwhile", "期间文件可能被替换"),
+    dashboard="yoloscope-node",
+    en=Text(
+        summary="records of {{ $labels.user }} are refused: {{ $labels.reason }}",
+        what="Of {{ $labels.user }}'s records {{ $value }} were refused in 15 minutes ({{ $labels.reason }}): what is "
+        "in them is not shown. Other users' trainings are.",
+        fix="The exporter's log names files and reasons (journalctl -u yoloscope). unreadable: the training's umask, "
+        "chmod 755 of the directory. owner: somebody has made a directory of another user's name: remove it. runs, "
+        "files, series, time: more than one user may have; see who it is, and what for. Anything else: the files are "
+        "no records of this version, or somebody tries what they can do.",
+        meaning="Reads, records and directories that were refused, by reason and by whose they are (docs/scale.md, "
+        "SECURITY.md).",
+        verify="`curl -s NODE:9911/metrics | grep records_refused`; `yoloscope check` on the node.",
+        silence="The user knows, and needs no figures.",
+    ),
+    zh=Text(
+        summary="用户 {{ $labels.user }} 的记录被拒绝：{{ $labels.reason }}",
+        what="15 分钟内拒绝了用户 {{ $labels.user }} 的 {{ $value }} 条记录（{{ $labels.reason }}）：其中的内容"
+        "不会显示。其他用户的训练不受影响。",
+        fix="exporter 日志中有文件名和原因（journalctl -u yoloscope）。unreadable：训练时的 umask，"
+        "对目录执行 chmod 755。"
+        "owner：有人用其他用户的名字建了目录，请删除。runs、files、series、time：超出单个用户的限额，请查明是谁、为何。"
+        "其他原因：文件不是该版本的记录，或有人在试探。",
+        meaning="被拒绝的读取、记录和目录，按原因和所有者计数（docs/scale.md、SECURITY.md）。",
+        verify="`curl -s NODE:9911/metrics | grep records_refused`；在节点上运行 `yoloscope check`。",
+        silence="该用户已知情，且不需要这些数据。",
+    ),
+)
+
+ALERTS = (
+    EXPORTER_DOWN,
+    EXPORTERS_ABSENT,
+    COLLECTOR_FAILING,
+    SNAPSHOT_STALE,
+    RECORDS_REFUSED,
+    HOOKS_FAILING,
+    HOOKS_EXPENSIVE,
+)

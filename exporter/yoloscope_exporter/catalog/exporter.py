@@ -14,6 +14,12 @@ SAMPLES_REJECTED_TOTAL = counter(
     "collector",
     "reason",
 )
+RECORDS_REFUSED_TOTAL = counter(
+    "records_refused_total",
+    "Records of trainings, their directories, or reads of them that were refused: by reason, and by whose they are.",
+    "reason",
+    "user",
+)
 SNAPSHOT_TIMESTAMP_SECONDS = gauge(
     "snapshot_timestamp_seconds", "Unix time at which the values in this exposition were gathered."
 )

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from yoloscope_record.paths import find_run
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.collectors import entry_points
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Modules in this package, and how the names of their metrics begin; the longest beginning counts.
 MODULES: dict[str, tuple[str, ...]] = {
-    "runs": ("train", "predict", "export"),
+    "runs": ("train", "predict", "export", "records"),
     "gpu": ("gpu",),
     "cpu": ("cpu", "load", "context"),
     "memory": ("memory", "swap"),
@@ -83,14 +86,19 @@ class ActiveRanks:
     def __init__(self) -> None:
         """Start without ranks."""
         self._trainers: Mapping[int, Trainer] = {}
+        self._places: Mapping[str, Path] = {}
 
     def __call__(self) -> Mapping[int, Trainer]:
         """Ranks by pid."""
         return self._trainers
 
-    def replace(self, trainers: Iterable[Trainer]) -> None:
-        """Replace the ranks."""
-        self._trainers = {trainer.pid: trainer for trainer in trainers}
+    def replace(self, trainers: Iterable[Trainer], places: Mapping[str, Path] = MappingProxyType({})) -> None:
+        """Replace the ranks, and where the records of each run lie that is shown, by its label."""
+        self._trainers, self._places = {trainer.pid: trainer for trainer in trainers}, places
+
+    def place(self, run: str) -> Path | None:
+        """The directory of a run's records; None if it is not shown."""
+        return self._places.get(run)
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,11 @@ class Context:
     """Samples of the last cycle, for what one source has to know of another."""
     config: Callable[[], Config] = field(kw_only=True)
     """The settings as they are now: a reload changes them between two cycles."""
+
+    def place(self, run: str) -> Path:
+        """The directory of the records of the run that is shown under this label."""
+        found = self.trainers.place(run) if isinstance(self.trainers, ActiveRanks) else None
+        return found or find_run(self.records, run)
 
 
 def _no_close() -> None:

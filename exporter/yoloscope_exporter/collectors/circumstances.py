@@ -53,12 +53,13 @@ def rebooted(record: Record, boot: tuple[str, float]) -> bool:
     return bool(open_end and same and known and boot[0] and known != boot[0] and record.updated < boot[1])
 
 
-def restarts(records: Iterable[Record], before: Mapping[str, int]) -> dict[str, int]:
-    """How often each Slurm job has come again, by its number, as far as there are records of it, or were `before`."""
+def restarts(records: Iterable[Record], before: Mapping[tuple[int, str], int]) -> dict[tuple[int, str], int]:
+    """How often each Slurm job has come again, by owner and number, as far as there are records, or were `before`."""
     found = dict(before)
     for record in records:
         if job := record.facts.get("slurm_job_id"):
-            found[job] = max(found.get(job, 0), _whole(record.facts.get("slurm_restarts", "")))
+            key = (record.uid, job)
+            found[key] = max(found.get(key, 0), _whole(record.facts.get("slurm_restarts", "")))
     return found
 
 
@@ -95,7 +96,7 @@ def event(
     record: Record,
     died: float,
     boot: tuple[str, float],
-    again: Mapping[str, int],
+    again: Mapping[tuple[int, str], int],
     outlives: Callable[[str, float], bool] = lambda *_: False,
 ) -> str:
     """What ended a rank that was killed at Unix time `died` (0: not known), in the catalogue's words; or empty.
@@ -107,7 +108,7 @@ def event(
     job = record.facts.get("slurm_job_id", "")
     if not job:
         return ""
-    if again.get(job, 0) > _whole(record.facts.get("slurm_restarts", "")):
+    if again.get((record.uid, job), 0) > _whole(record.facts.get("slurm_restarts", "")):
         return JOB_REQUEUED
     end = _whole(record.facts.get("slurm_job_end", ""))
     early, when = (EARLY, died) if died else (BEHIND, record.updated)

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_record import stack_file
+from yoloscope_record import paths, stack_file
 from yoloscope_record.clearing import remove_dead
 from yoloscope_record.file_format import MAGIC, SUFFIX
 from yoloscope_record.system import os
@@ -46,13 +46,21 @@ class Clearing:
         if not old:
             return
         try:
-            if stranger := _foreign_entry(self.records, now):
-                self._warn_once(self.records, f"holds {stranger}, which is no run: nothing in it is cleared up")
+            if self._is_foreign(self.records, now):
                 return
-            for run in old:
-                self._clear(run, keep, now)
+            for parent in {run.parent for run in old}:
+                if parent == self.records or not self._is_foreign(parent, now):
+                    for run in (run for run in old if run.parent == parent):
+                        self._clear(run, keep, now)
         except OSError as error:  # gone in between
             _log.debug("%s is not cleared up: %s", self.records, error)
+
+    def _is_foreign(self, directory: Path, now: float) -> bool:
+        """Whether it holds something else than runs, or users' directories of them."""
+        stranger = _foreign_entry(directory, now)
+        if stranger:
+            self._warn_once(directory, f"holds {stranger}, which is no run: nothing in it is cleared up")
+        return bool(stranger)
 
     def _clear(self, run: Path, keep: float, now: float) -> None:
         try:
@@ -88,6 +96,8 @@ def _may_be_run(entry: os.DirEntry[str], now: float) -> bool:
     """Whether it is a directory with a record in it; or an empty one, one that is just being made, or closed to us."""
     if not entry.is_dir(follow_symlinks=False):
         return False
+    if paths.user_of(entry.name) is not None:
+        return True
     try:
         if now - entry.stat(follow_symlinks=False).st_mtime < GRACE:
             return True

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from yoloscope_record import keeping
 from yoloscope_record.file_format import Identity, RecordError
-from yoloscope_record.paths import run_directory
 from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
 
@@ -102,10 +101,10 @@ class PostMortems:
 
     def _keep(self, who: tuple[str, str], told: Mapping[str, str]) -> None:
         self._done[who] = told.get("cause", "")
-        path = run_directory(self.context.records, who[0]) / Identity(*who).filename
+        path = self.context.place(who[0]) / Identity(*who).filename
         try:
             record = Reader(path).read()
-            if record.alive or record.identity != Identity(*who):
+            if record.alive or record.identity.filename != path.name:
                 return
             if self._copied(path, record, told):
                 self._counts[KEPT] += who not in self._own
@@ -135,5 +134,7 @@ class PostMortems:
             if configured is None:
                 raise
             base = Path(configured).absolute()
-            keeping.make(base, record.identity.run)
+            keeping.make(base, own_name := f"yoloscope-{record.uid}")  # two users may have runs of one name
+            keeping.make(base / own_name, record.identity.run)
+            base /= own_name
             return keeping.keep(path, record, base, told, os.geteuid(), anew=anew)

@@ -5,7 +5,9 @@
 looks decide: forked (same command line), or started through multiprocessing's spawn and forkserver.
 
 Counters are added up here from the growth of each process and thread, so they keep what ended processes had done.
-What a process does between the last reading and its end is lost.
+What a process does between the last reading and its end is lost. Of a rank that trained before the exporter began they
+start at 0, as every counter does that starts again: with the past of the processes that are left they would be smaller
+than they were, but not 0, and a Prometheus would add all of it once more.
 
 psutil tells CPU time, memory, bytes read and command lines. It does not tell who waits for a CPU; it asks the kernel
 for the affinity by pid, whatever /proc it was given; and to find children it goes through all processes of the node,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.collectors import Context, Trainer
 
 MAX_PROCESSES = 4096  # of one rank
+MAX_SEEN = 4096  # ranks that are remembered
 ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # they hold nothing any more, and nobody has asked for them yet
 #: How it shows that a process has ended while it was read, or may not be looked at.
 GONE = (psutil.Error, OSError, ValueError, IndexError)
@@ -68,7 +71,7 @@ class _Total:
     cpu: float = 0.0
     read: float | None = None
     wait: float | None = None
-    io_delay: float = 0.0
+    io_delay: float | None = None
     count: int = 0
     resident: float = 0.0
     affinity: int = 0
@@ -85,6 +88,7 @@ class _Rank:
     last: dict[psutil.Process, Reading] = field(default_factory=dict)
     told: dict[psutil.Process, str] = field(default_factory=dict)  # roles that the rank told
     looks: dict[psutil.Process, bool] = field(default_factory=dict)  # whether it looks like a loader's
+    known: bool = False  # it was counted before, by an exporter that has ended, or before it was out of sight
 
     def affinity(self) -> int:
         """CPUs that any of its processes may run on."""
@@ -99,11 +103,17 @@ class Processes:
         self._context = context
         self._procfs = str(context.procfs)  # strings, because there are thousands of files
         self._ranks: dict[Trainer, _Rank] = {}
+        self._seen: dict[Trainer, None] | None = None  # ranks that were followed, the last ones last
 
     def collect(self) -> Iterator[Sample]:
         """Samples of every active rank."""
         trainers = self._context.trainers()
-        self._ranks = {trainer: self._ranks.get(trainer, _Rank()) for trainer in trainers.values()}
+        before, seen = self._ranks, self._seen
+        self._ranks = {
+            trainer: before.get(trainer) or _Rank(known=seen is None or trainer in seen)
+            for trainer in trainers.values()
+        }
+        self._seen = dict.fromkeys([*(seen or ()), *self._ranks][-MAX_SEEN:])
         for trainer, rank in self._ranks.items():
             self._follow(trainer, rank, trainers.keys() - {trainer.pid})
         masks = [rank.affinity() for rank in self._ranks.values()]
@@ -134,8 +144,9 @@ class Processes:
         rank.told.update(_recorded_roles(trainer, readings))
         rank.looks = {process: looks for process, looks in rank.looks.items() if process in readings}
         for process, reading in readings.items():
+            first = reading if rank.known and not rank.last else None
             with suppress(*GONE):
-                _add(rank.totals[_role(process, trainer, rank)], reading, rank.last.get(process))
+                _add(rank.totals[_role(process, trainer, rank)], reading, rank.last.get(process, first))
         rank.last = readings
 
 
@@ -180,7 +191,8 @@ def _add(total: _Total, now: Reading, before: Reading | None) -> None:
     total.resident += now.resident_bytes
     total.affinity |= now.affinity
     total.cpu += max(0.0, now.cpu_seconds - (before.cpu_seconds if before else 0.0))
-    total.io_delay += max(0.0, now.io_delay - (before.io_delay if before else 0.0))
+    if now.io_delay:  # 0 says that it is not counted: every process reads something
+        total.io_delay = (total.io_delay or 0.0) + max(0.0, now.io_delay - (before.io_delay if before else 0.0))
     if now.read_bytes is not None:
         grown = now.read_bytes - (before.read_bytes or 0.0 if before else 0.0)
         total.read = (total.read or 0.0) + max(0.0, grown)
@@ -195,7 +207,7 @@ def _samples(label: tuple[str, ...], total: _Total, masks: Sequence[int]) -> Ite
         yield Sample(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, label, total.read)
     if total.wait is not None:
         yield Sample(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, label, total.wait)
-    if total.io_delay:  # 0 says that it is not counted: every process reads something
+    if total.io_delay is not None:
         yield Sample(catalog.TRAIN_PROCESS_IO_DELAY_SECONDS_TOTAL, label, total.io_delay)
     yield Sample(catalog.TRAIN_PROCESSES, label, float(total.count))
     if total.count:

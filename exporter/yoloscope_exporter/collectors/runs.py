@@ -1,8 +1,13 @@
 """The trainings and predictions on this node, read from their records.
 
-Every record is somebody else's file. It must lie where its identity says, it may only hold metrics of its kind, its
-series carry its own run and rank whatever it claims, and there are at most so many of each. What is refused is counted
-by reason and said once.
+Every record is somebody else's file. It belongs to who owns it and its directory, it must lie where its identity says,
+it may only hold metrics of its kind, its series carry its own run and rank whatever it claims, it lives as long as a
+process of its owner holds its lock for writing, and there are at most so many of each (`budgets`). What is refused is
+counted by reason and owner, and said once.
+
+A run is known by its owner and its name. The label `run` is the name alone as long as that is enough; the owner's user
+id is added (`train/x@1000`) to runs over several nodes, whose ranks are joined by it, to the second of two owners' runs
+of one name, and to a name that ends as if it had been added.
 """
 
 from __future__ import annotations
@@ -12,26 +17,28 @@ import re
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from yoloscope_record import paths
 from yoloscope_record.file_format import SUFFIX, RecordError
 from yoloscope_record.loader_facts import LOADER_PIDS, SLOW_FILES, VAL_LOADER_PIDS, SlowFile, pids, slow_files
-from yoloscope_record.paths import run_directory
-from yoloscope_record.reader import Reader, Record
+from yoloscope_record.paths import NODES, OWNED, RunDirectory, run_directory
+from yoloscope_record.reader import READ_ATTEMPTS, Reader, Record
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import STATES, HistogramValue, Metric, Sample
-from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, circumstances
+from yoloscope_exporter.collectors import ActiveRanks, Collector, Trainer, budgets, circumstances
+from yoloscope_exporter.collectors.budgets import Refusals, Time
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
-from yoloscope_exporter.system import os, user_name
+from yoloscope_exporter.language import text
+from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from yoloscope_record.file_format import Identity
 
@@ -41,9 +48,13 @@ if TYPE_CHECKING:
 NAME = "runs"
 MAX_RUNS = 128
 MAX_FILES = 512  # records of one run
+MAX_NAMES = 4096  # of a run's directory that are looked at
 MAX_OPEN = 512  # records of living writers kept open; half of the usual limit of a process
 MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
+MAX_ALL_SERIES = 40_000  # of all runs; the shipped `sample_limit` is 50,000, and the node itself has some thousand
+RANK_SERIES = 150  # that are made of each rank here: its verdicts, states, processes
 PATIENCE = 3  # cycles for which the last good copy of a record stands in for one that cannot be read now
+SKIPS = 10  # cycles for which it does so for a run that there is no time for
 DEVICES_EVERY = 5  # cycles
 FINAL = ("finished", "failed")
 
@@ -95,6 +106,8 @@ class _File:
     settled: tuple[int, int] | None = None  # inode and change time of the file of a dead writer: it changes no more
     misses: int = 0
     refused: str = ""
+    refused_as: tuple[int, int] | None = None  # the file that was refused: it is not read again until it changes
+    busy: bool = False  # it changed while it was read, and is to be tried again
     seen_alive: bool = False
     ended: float = 0.0  # Unix time
     job: Mapping[str, str] | None = None  # what its cgroup tells; asked once
@@ -112,34 +125,43 @@ class _File:
         return now - self.ended > (config.runs_keep if self.record.state in FINAL else config.runs_keep_killed)
 
 
-class _Entry(NamedTuple):
-    """A run's directory. Paths are strings here: there are hundreds, every second."""
-
-    path: str
-    changed: int  # nanoseconds
-
-
 #: What to do about a record directory that cannot be read.
 _MOUNT = (
     "in a container mount the node's /dev/shm/yoloscope there (docker --volume, Kubernetes hostPath, docs/deploy.md)"
 )
 
 
+#: Why a directory is not read.
+WHY_NOT = {
+    "owner": text("it has another user's name, and is not that user's"),
+    "unreadable": text("this user may not list it (the training's umask?): chmod 755, or an exporter of root"),
+    "entries": text("it has more than {entries} entries", entries=paths.MAX_ENTRIES),
+}
+
+#: What is in a run's directory, in the order in which an owner's directories are followed.
+_LIVING, _NEW, _DEAD, _UNREADABLE, _OVER = range(5)
+
+
 class Runs:
     """Follows the records below the record directory."""
 
-    def __init__(self, context: Context) -> None:
-        """Remember the context; nothing is read yet."""
-        self._context = context
+    def __init__(self, context: Context, seconds: float = budgets.CYCLE_SECONDS) -> None:
+        """Remember the context; nothing is read yet. A collection may take so many `seconds`, one owner half of it."""
+        self._context, self._seconds = context, seconds
+        self._refuse_one = Refusals(lambda reason: context.reject(NAME, reason))
         self._devices = _Devices(context.latest)
         self._clear = Clearing(context.records)
         self._files: dict[str, dict[str, _File]] = {}  # by directory and name
+        self._kinds: dict[str, tuple[int, int]] = {}  # of directories that were looked at, and when they had changed
+        self._skipped: dict[str, int] = {}  # directories that there was no time for, and in how many cycles
+        self._labels: dict[str, tuple[str, str]] = {}  # names and labels of the runs, by directory
+        self._closed: set[str] = set()  # directories that may not be listed
+        self._owners: dict[int, float] = {}  # users with runs, and the seconds that theirs took in the last cycle
         self._missed = False
         self._failed: set[str] = set()  # directories of which that was said
         self._room = MAX_OPEN
-        self._done: dict[str, int] = {}  # directories with nothing left to show, and when they last changed
         self._boot = circumstances.boot_of(context.procfs)
-        self._restarts: dict[str, int] = {}  # of Slurm jobs, ever seen
+        self._restarts: dict[tuple[int, str], int] = {}  # of owners' Slurm jobs, ever seen
         self._jobs = circumstances.Jobs(context.procfs)
 
     def collect(self) -> Iterator[Sample]:
@@ -147,43 +169,72 @@ class Runs:
         now = self._context.wall()
         known, self._files = self._files, {}
         self._room = MAX_OPEN - sum(file.reader.keeps for files in known.values() for file in files.values())
-        trainers: list[Trainer] = []
         self._devices.refresh()
         entries = self._directories()
-        self._remove_old([Path(entry.path) for entry in filter(self._is_over, entries)], now)
-        for entry in self._followed(entries, known):
-            yield from self._isolated(entry, known.get(entry.path, {}), now, trainers)
-        self._failed &= {entry.path for entry in entries}
-        self._done = {path: changed for path, changed in self._done.items() if os.path.isdir(path)}
+        self._remove_old([Path(entry.path) for entry in entries if self._kind(entry) == _OVER], now)
+        followed = self._followed(entries)
+        self._read_all(followed, known, now)
+        paths_now = {entry.path for entry in entries}
+        self._failed &= paths_now
+        self._closed &= paths_now
+        self._kinds = {path: kind for path, kind in self._kinds.items() if path in paths_now}
+        yield from self._samples(followed, now)
+        yield from self._refuse_one.samples()
+
+    def _samples(self, followed: Sequence[RunDirectory], now: float) -> Iterator[Sample]:
+        """What was read, as samples."""
+        shown = {entry: found for entry in followed if (found := self._shown(entry, now))}
+        granted = budgets.shares(_wanted(shown), MAX_ALL_SERIES)
+        self._label(shown)
+        trainers: list[Trainer] = []
+        for entry, files in shown.items():
+            yield from self._isolated(entry, files, granted, trainers)
         if isinstance(self._context.trainers, ActiveRanks):
-            self._context.trainers.replace(trainers)
+            places = {self._labels[entry.path][1]: Path(entry.path) for entry in shown}
+            self._context.trainers.replace(trainers, places)
 
     def _isolated(
-        self, entry: _Entry, known: Mapping[str, _File], now: float, trainers: list[Trainer]
+        self, entry: RunDirectory, files: Sequence[_File], granted: dict[int, int], trainers: list[Trainer]
     ) -> Sequence[Sample]:
         """Samples of one run, none if that fails for a reason nobody thought of: the other runs have theirs."""
         try:
-            return self._one(entry, known, now, trainers)
+            return self._one(entry, files, granted, trainers)
         except Exception as error:  # noqa: BLE001 - the isolation boundary
-            self._context.reject(NAME, "error")
+            self._refuse_one("error", entry.owner)
             if entry.path not in self._failed:
                 _log.warning("the run in %s is not published: %s: %s", entry.path, type(error).__name__, error)
             self._failed.add(entry.path)
             return ()
 
-    def _one(self, entry: _Entry, known: Mapping[str, _File], now: float, trainers: list[Trainer]) -> Sequence[Sample]:
-        """Samples of one run; adds its living ranks to `trainers`."""
-        files = self._files[entry.path] = self._read(entry.path, known, now)
+    def _shown(self, entry: RunDirectory, now: float) -> list[_File]:
+        """The records of a run that are to be shown; none of one that has workers' alone, or none any more."""
+        files = self._files.get(entry.path, {})
         shown = [file for file in files.values() if file.record and not file.expired(now, self._context.config())]
-        ranks = [file.record for file in shown if file.record and file.record.identity.kind == "rank"]
-        predictions = any(file.record and file.record.identity.kind in catalog.PREDICTIONS for file in shown)
-        if not ranks and not predictions and all(file.record for file in files.values()):
-            self._done[entry.path] = entry.changed
-            del self._files[entry.path]
-            return ()
+        ranks = [file.record for file in shown if file.record and not file.of_worker]
+        skips = self._skipped.get(entry.path, 0)
+        if not skips:
+            self._kinds[entry.path] = (kind := self._found(entry, ranks), entry.changed)
+            if kind == _OVER:
+                del self._files[entry.path]
+        return shown if ranks and skips <= SKIPS else []
+
+    def _found(self, entry: RunDirectory, ranks: Sequence[Record]) -> int:
+        """What a directory is whose records have been read, with these ranks or predictions that are to be shown."""
+        if ranks:
+            return _LIVING if any(record.alive for record in ranks) else _DEAD
+        unread = entry.path in self._closed or not all(file.record for file in self._files[entry.path].values())
+        return _UNREADABLE if unread else _OVER
+
+    def _one(
+        self, entry: RunDirectory, files: Sequence[_File], granted: dict[int, int], trainers: list[Trainer]
+    ) -> Sequence[Sample]:
+        """Samples of one run; adds its living ranks to `trainers`."""
+        label = self._labels[entry.path][1]
+        limited = self._limited(entry, files, granted)
+        ranks = [file.record for file in limited if file.record and file.record.identity.kind == "rank"]
         self._restarts = circumstances.restarts(ranks, self._restarts)
-        samples = _run_samples(self._limited(shown), self._devices, self._event)
-        trainers += [_trainer(record) for record in ranks if record.holder]
+        samples = _run_samples(limited, self._devices, self._event, label)
+        trainers += [_trainer(record, label) for record in ranks if record.holder]
         return samples
 
     def _event(self, record: Record, death: Ending) -> str:
@@ -196,33 +247,40 @@ class Runs:
         keep = self._context.config().runs_remove_after
         self._clear(directories, keep=keep, clock=self._context.clock(), now=now)
 
-    def _is_over(self, entry: _Entry) -> bool:
-        """Whether a directory was found to have nothing left to show, and has not changed since."""
-        return self._done.get(entry.path) == entry.changed
+    # --- which runs -------------------------------------------------------------------------------------------------
 
-    def _followed(self, entries: Iterable[_Entry], known: Container[str]) -> list[_Entry]:
-        """What there is to read: directories already followed first, then the newest, at most MAX_RUNS."""
-        runs = [entry for entry in entries if not self._is_over(entry)]
-        runs.sort(key=lambda run: (run.path not in known, -run.changed))
-        for _ in runs[MAX_RUNS:]:
-            self._context.reject(NAME, "runs")
+    def _kind(self, entry: RunDirectory) -> int:
+        """What was found in a directory when it was last looked at, if it has not changed since."""
+        kind, changed = self._kinds.get(entry.path, (_NEW, entry.changed))
+        return kind if changed == entry.changed or kind == _LIVING else _NEW
+
+    def _followed(self, entries: Iterable[RunDirectory]) -> list[RunDirectory]:
+        """What there is to read, at most MAX_RUNS: of each owner the living, the unknown, then the newest of the dead.
+
+        Every owner has a turn before anybody has a second one.
+        """
+        runs = [entry for entry in entries if self._kind(entry) != _OVER]
+        runs.sort(key=lambda run: (self._kind(run), -run.changed))
+        runs = budgets.in_turn(runs, lambda run: run.owner)
+        for entry in runs[MAX_RUNS:]:
+            self._refuse_one("runs", entry.owner)
         return runs[:MAX_RUNS]
 
-    def _directories(self) -> list[_Entry]:
+    def _directories(self) -> list[RunDirectory]:
         """The runs' directories."""
-        runs = []
+        base = self._context.records
         try:
-            with os.scandir(self._context.records) as found:
-                for entry in found:
-                    with suppress(OSError):  # gone in between
-                        if entry.is_dir(follow_symlinks=False):
-                            runs.append(_Entry(entry.path, entry.stat(follow_symlinks=False).st_mtime_ns))
+            users = {str(Path(path).parent) for path in self._files} - {str(base)}
+            return list(paths.run_directories(base, sorted(users), self._not_followed))
         except FileNotFoundError:
             self._log_missing()
             return []  # no training has been here yet
         except OSError as error:
-            raise OSError(f"{self._context.records}: {error.strerror}; {_MOUNT}") from error
-        return runs
+            raise OSError(f"{base}: {error.strerror}; {_MOUNT}") from error
+
+    def _not_followed(self, reason: str, owner: int, path: str) -> None:
+        if self._refuse_one.once(reason, owner, path):
+            _log.warning("%s is not read: %s", path, WHY_NOT[reason])
 
     def _log_missing(self) -> None:
         """Say once that there is no directory: on a node that is as it should be, in a container a mount is missing."""
@@ -230,45 +288,118 @@ class Runs:
             _log.info("%s does not exist yet, the first run creates it; %s", self._context.records, _MOUNT)
         self._missed = True
 
+    # --- what they are called ---------------------------------------------------------------------------------------
+
+    def _label(self, shown: Mapping[RunDirectory, Sequence[_File]]) -> None:
+        """Give each run its label, and leave it to who has it."""
+        found = {entry.path for entry in shown}
+        self._labels = {path: label for path, label in self._labels.items() if path in found}
+        names = {entry: _name(files) for entry, files in shown.items()}
+        new = [entry for entry in shown if self._labels.get(entry.path, ("",))[0] != names[entry]]
+        for entry in sorted(new, key=lambda entry: self._age(shown[entry])):
+            several = any(file.record and file.record.facts.get(NODES) for file in shown[entry])
+            taken = {label for path, (_, label) in self._labels.items() if path != entry.path}
+            self._labels[entry.path] = (names[entry], _free_label(names[entry], entry.owner, taken, several=several))
+
+    def _age(self, files: Sequence[_File]) -> tuple[bool, bool, float]:
+        """Living runs first, the oldest first: by the kernel's word where there is one."""
+        records = [file.record for file in files if file.record]
+        holder = next((record.holder for record in records if record.holder), 0)
+        started = _start_of(self._context.procfs, holder) if holder else None
+        dead = not any(record.alive for record in records)
+        return dead, started is None, min(record.created for record in records) if started is None else started
+
     # --- one run's records ------------------------------------------------------------------------------------------
 
-    def _read(self, directory: str, known: Mapping[str, _File], now: float) -> dict[str, _File]:
-        files = {}
-        for name, inode in self._names(directory):
-            file = known.get(name) or _File(Reader(Path(directory, name), _accept))
-            self._refresh(file, inode, now)
-            files[name] = file
-        return files
+    def _read_all(self, followed: Sequence[RunDirectory], known: Mapping[str, Mapping[str, _File]], now: float) -> None:
+        """Read the records of these runs as far as there is time, of owners whose take long after the others.
 
-    def _names(self, directory: str) -> list[tuple[str, int]]:
+        Those that were busy come last.
+        """
+        time, series = Time(self._context.clock, self._seconds), defaultdict[int, int](int)
+        order = sorted(followed, key=lambda run: (self._owners.get(run.owner, 0.0), -self._skipped.get(run.path, 0)))
+        skipped: dict[str, int] = {}
+        for entry in order:
+            self._files[entry.path] = dict(known.get(entry.path, {}))
+            if not (time.left(entry.owner) and self._read(entry, now, time, series)):
+                skipped[entry.path] = self._skipped.get(entry.path, 0) + 1
+                self._refuse_one("time", entry.owner)
+        for entry in order:
+            for file in [file for file in self._files[entry.path].values() if file.busy]:
+                begun = self._context.clock()
+                self._refresh(file, entry, now, READ_ATTEMPTS if time.left(entry.owner) else 0)
+                time.spend(entry.owner, begun)
+        self._skipped = skipped
+        self._owners = {entry.owner: time.spent[entry.owner] for entry in followed}
+
+    def _read(self, entry: RunDirectory, now: float, time: Time, series: dict[int, int]) -> bool:
+        """Read a run's records; False if there was no time for all of them."""
+        known, files = self._files[entry.path], dict[str, _File]()
+        begun = self._context.clock()
+        names = self._names(entry)
+        time.spend(entry.owner, begun)
+        for name, inode in names:
+            if not time.left(entry.owner):
+                self._files[entry.path] = {**known, **files}
+                return False
+            if name not in known and series[entry.owner] >= MAX_ALL_SERIES:
+                self._refuse_one("series", entry.owner)
+                continue
+            begun = self._context.clock()
+            file = known.get(name) or _File(Reader(Path(entry.path, name), _accept))
+            self._refresh(file, entry, now, 1, inode)
+            files[name] = file
+            series[entry.owner] += file.record.series if file.record else 0
+            time.spend(entry.owner, begun)
+        self._files[entry.path] = files
+        return True
+
+    def _names(self, entry: RunDirectory) -> list[tuple[str, int]]:
         """Names and inodes of the records, ranks first."""
+        self._closed.discard(entry.path)
         try:
-            with os.scandir(directory) as found:
-                names = [(entry.name, entry.inode()) for entry in found if entry.name.endswith(SUFFIX)]
+            with os.scandir(entry.path) as found:
+                names = [(one.name, one.inode()) for one in islice(found, MAX_NAMES) if one.name.endswith(SUFFIX)]
         except OSError as error:
-            self._context.reject(NAME, "unreadable")
-            _log.debug("cannot list %s: %s", directory, error)
+            if self._refuse_one.once("unreadable", entry.owner, entry.path):
+                _log.warning("%s is not read: %s", entry.path, WHY_NOT["unreadable"])
+            _log.debug("cannot list %s: %s", entry.path, error)
+            self._closed.add(entry.path)
             return []
         names.sort(key=lambda name: ("-worker-" in name[0], name))
         if len(names) > MAX_FILES:
-            self._context.reject(NAME, "files")
+            self._refuse_one("files", entry.owner)
         return names[:MAX_FILES]
 
-    def _refresh(self, file: _File, inode: int, now: float) -> None:
-        """Read the record again, unless its writer is dead and it is still the same file."""
-        path = file.reader.path
+    def _refresh(self, file: _File, entry: RunDirectory, now: float, attempts: int, inode: int = 0) -> None:
+        """Read the record again, unless its writer is dead or it was refused, and it is still the same file.
+
+        One that is busy is only marked as such by the first of READ_ATTEMPTS; after the last, or none, it is refused.
+        """
+        path, file.busy = file.reader.path, False
+        stamp = None
         try:
             if file.settled is not None and file.settled == _stamp(path):
                 return
+            stamp = _stamp(path) if file.refused or file.record is None else None
+            if stamp is not None and file.refused_as == stamp:
+                self._miss(file)
+                return
             kept = file.reader.keeps
-            record = file.reader.read(inode, keep=kept or self._room > 0)
+            record = file.reader.read(inode, keep=kept or self._room > 0, attempts=attempts)
             self._room += kept - file.reader.keeps
             if file.record is None or record.identity is not file.record.identity:
-                _check_place(record, path)
+                _check_place(record, path, entry.owner)
         except Exception as error:  # noqa: BLE001 - somebody else's file: the others go on whatever is in it
-            self._refuse(file, error)
+            if getattr(error, "reason", "") == "busy" and attempts == 1:
+                file.busy = True
+            else:
+                self._refuse(file, entry.owner, error, stamp)
             return
-        file.record, file.misses, file.refused = record, 0, ""
+        if record.alive and not _is_of(self._context.procfs, record.holder, entry.owner):
+            self._refuse_one.once("holder", entry.owner, str(path))
+            record = record._replace(alive=False, holder=0)
+        file.record, file.misses, file.refused, file.refused_as = record, 0, "", None
         if record.alive:
             file.seen_alive, file.settled = True, None
             if file.job is None and record.identity.kind == "rank":
@@ -281,28 +412,80 @@ class Runs:
             with suppress(OSError):
                 file.settled = _stamp(path)
 
-    def _refuse(self, file: _File, error: Exception) -> None:
+    def _refuse(self, file: _File, owner: int, error: Exception, stamp: tuple[int, int] | None) -> None:
         reason = getattr(error, "reason", "missing" if isinstance(error, OSError) else "error")
-        file.misses += 1
-        if file.misses > PATIENCE and not file.of_worker:  # without its share the rank's histogram would go backwards
-            file.record = None
+        self._miss(file)
+        file.refused_as = stamp if reason != "busy" else None
         if reason != file.refused:
-            self._context.reject(NAME, reason)
+            self._refuse_one(reason, owner)
             level = logging.DEBUG if reason in ("busy", "missing") else logging.WARNING
             _log.log(level, "record %s is not read: %s", file.reader.path, error)
         file.refused = reason
 
-    def _limited(self, files: Sequence[_File]) -> list[_File]:
-        """As many of a run's records as have at most MAX_SERIES series together."""
+    def _miss(self, file: _File) -> None:
+        file.misses += 1
+        if file.misses > PATIENCE and not file.of_worker:  # without its share the rank's histogram would go backwards
+            file.record = None
+
+    def _limited(self, entry: RunDirectory, files: Sequence[_File], granted: dict[int, int]) -> list[_File]:
+        """As many of a run's records as have at most MAX_SERIES series together, and what was granted their owner."""
         room, kept = MAX_SERIES, []
         for file in files:
             room -= file.record.series if file.record else 0
-            if room < 0:
-                self._context.reject(NAME, "series")
-                _log.debug("the run of %s has more than %d series", file.reader.path, MAX_SERIES)
+            if room < 0 or granted[entry.owner] < _series(file):
+                self._refuse_one("series", entry.owner)
+                _log.debug("the run of %s has more than its share of series", file.reader.path)
                 break
+            granted[entry.owner] -= _series(file)
             kept.append(file)
         return kept
+
+
+def _name(files: Sequence[_File]) -> str:
+    """What the run is called of which these are records that were read."""
+    return next(file.record.identity.run for file in files if file.record)
+
+
+def _series(file: _File) -> int:
+    """Series that come of a record."""
+    if file.record is None:
+        return 0
+    return file.record.series + (RANK_SERIES if file.record.identity.kind == "rank" else 0)
+
+
+def _wanted(shown: Mapping[RunDirectory, Sequence[_File]]) -> dict[int, int]:
+    """Series that each owner's runs have."""
+    wanted: defaultdict[int, int] = defaultdict(int)
+    for entry, files in shown.items():
+        wanted[entry.owner] += sum(map(_series, files))
+    return wanted
+
+
+def _free_label(name: str, owner: int, taken: set[str], *, several: bool) -> str:
+    """The label of a run on one node, or on several."""
+    if name not in taken and not several and not OWNED.search(name):
+        return name
+    owned = f"{name}@{owner}"
+    labels = chain((owned,), (f"{owned}-{number}" for number in count(2)))
+    return next(label for label in labels if label not in taken)
+
+
+def _start_of(procfs: Path, pid: int) -> float | None:
+    """When a process began, in the kernel's ticks."""
+    with suppress(OSError, ValueError, IndexError):
+        return float(read(f"{procfs}/{pid}/stat").rpartition(")")[2].split()[19])
+    return None
+
+
+def _is_of(procfs: Path, pid: int, owner: int) -> bool:
+    """Whether a process is its user's alone, by all its user ids; True where there is nothing to see of it."""
+    try:
+        if not pid or os.stat(f"{procfs}/{pid}").st_uid == owner:
+            return True
+        found = re.search(r"(?m)^Uid:\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)$", read(f"{procfs}/{pid}/status"))
+    except OSError:
+        return True
+    return found is None or set(map(int, found.groups())) == {owner}
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -310,16 +493,18 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_ino, status.st_ctime_ns
 
 
-def _check_place(record: Record, path: Path) -> None:
-    """Check that file and directory have the names that follow from the record's identity."""
+def _check_place(record: Record, path: Path, owner: int) -> None:
+    """Check that the file is its directory's owner's, and that both have the names that follow from its identity."""
     identity = record.identity
+    if record.uid != owner:
+        raise RecordError("owner", f"belongs to the user {record.uid}, its directory to {owner}")
     if identity.filename != path.name or run_directory(path.parent.parent, identity.run) != path.parent:
         raise RecordError("identity", f"says it is {identity}, which belongs elsewhere")
 
 
-def _trainer(record: Record) -> Trainer:
+def _trainer(record: Record, label: str) -> Trainer:
     return Trainer(
-        record.identity.run,
+        label,
         record.identity.rank,
         record.holder,
         state=record.state,
@@ -365,7 +550,9 @@ class _Devices:
         return gpu, next((uuid for uuid, index in self._index.items() if index == gpu), "")
 
 
-def _run_samples(files: Sequence[_File], devices: _Devices, event: Callable[[Record, Ending], str]) -> list[Sample]:
+def _run_samples(
+    files: Sequence[_File], devices: _Devices, event: Callable[[Record, Ending], str], label: str
+) -> list[Sample]:
     """Samples of one run's records; workers count only beside their rank."""
     ranks: dict[str, tuple[Record, _File]] = {}
     workers = defaultdict(list)
@@ -377,11 +564,12 @@ def _run_samples(files: Sequence[_File], devices: _Devices, event: Callable[[Rec
     samples = [one for file in files if file.record for one in prediction(file.record)]
     for rank, (record, file) in ranks.items():
         samples += _state(record)
-        samples += _facts(record, file.job or {}, devices)
+        samples += _facts(record, file.job or {}, devices, label)
         samples += _end(record, file.death, event)
         samples += _slow_files(record.identity, workers[rank])
         samples += _merged((record, *workers[rank]))
-    return samples
+    named = all(sample.labels[0] == label for sample in samples)
+    return samples if named else [sample._replace(labels=(label, *sample.labels[1:])) for sample in samples]
 
 
 def prediction(record: Record) -> Iterator[Sample]:
@@ -416,16 +604,23 @@ def _state(record: Record) -> Iterator[Sample]:
             yield Sample(metric, who, moment)
 
 
-def _facts(record: Record, job: Mapping[str, str], devices: _Devices) -> Iterator[Sample]:
-    """The info metrics. What the trainer said of its job counts before what its cgroup tells."""
+def _facts(record: Record, job: Mapping[str, str], devices: _Devices, label: str) -> Iterator[Sample]:
+    """The info metrics. What its cgroup tells of its job counts before what the trainer says."""
     who = (record.identity.run, record.identity.rank)
-    facts = {"pid": str(record.pid), **job, **record.facts, **_owner(record)}
+    facts = {"pid": str(record.pid), **_of_job(record.facts, job), **_owner(record)}
     yield Sample(catalog.TRAIN_RUN_INFO, (*who, *(facts.get(name, "") for name in catalog.RUN_FACTS)), 1.0)
     if any(facts.get(name) for name in catalog.JOB_FACTS):
         yield Sample(catalog.TRAIN_JOB_INFO, (*who, *(facts.get(name, "") for name in catalog.JOB_FACTS)), 1.0)
-    device = devices.of(who, facts)
+    device = devices.of((label, who[1]), facts)
     if device is not None:
         yield Sample(catalog.TRAIN_DEVICE_INFO, (*who, *device), 1.0)
+
+
+def _of_job(told: Mapping[str, str], job: Mapping[str, str]) -> dict[str, str]:
+    """The facts with what the cgroup tells; whoever claims another job's number has nothing to say of this one."""
+    number = job.get("slurm_job_id", "")
+    other = number and told.get("slurm_job_id", number) != number
+    return {**{name: text for name, text in told.items() if not (other and name.startswith("slurm_"))}, **job}
 
 
 def _end(record: Record, death: Ending, event: Callable[[Record, Ending], str]) -> Iterator[Sample]:
@@ -484,19 +679,8 @@ def job_of(path: Path) -> dict[str, str]:
 
 def _owner(record: Record) -> dict[str, str]:
     """The file's owner, which nobody can make up, where this system knows the name."""
-    try:
-        return {"user": _user(record.uid)}
-    except KeyError:
-        return {}
-
-
-@lru_cache
-def _user(uid: int) -> str:
-    """A name that was found is kept: to ask may mean to ask a directory service."""
-    name = user_name(uid)
-    if name is None:
-        raise KeyError(uid)
-    return name
+    name = budgets.known_name(record.uid)
+    return {} if name is None else {"user": name}
 
 
 def _merged(records: Sequence[Record]) -> list[Sample]:

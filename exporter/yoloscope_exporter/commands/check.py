@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import http.client
-import os
+import stat
 import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import psutil
+from yoloscope_record import paths
 
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
+from yoloscope_exporter.collectors.runs import WHY_NOT
 from yoloscope_exporter.config import Config, ReloadableCommand, settings
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.language import reason, say, text
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory
-from yoloscope_exporter.system import wsl
+from yoloscope_exporter.system import os, wsl
 from yoloscope_exporter.terminal.cells import padded
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
 from yoloscope_exporter.web.server import bound, release
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 OK, NOTE, FAIL = text("ok"), text("note"), text("FAIL")
 _COLOURS: dict[str, str] = {OK: "green", NOTE: "yellow", FAIL: "red"}
 PATIENCE_SECONDS = 10.0
+MAX_REFUSED = 10  # directories that are named
 
 
 class Finding(NamedTuple):
@@ -67,7 +70,7 @@ def findings(config: Config) -> Iterator[Finding]:
     )
     yield from _web(config)
     yield _address(config)
-    yield _records(config)
+    yield from _records(config)
     yield _training()
     yield from _wsl(config)
     yield from _sources(config)
@@ -108,23 +111,53 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _records(config: Config) -> Finding:
+def _records(config: Config) -> Iterator[Finding]:
     path = config.path_records
     if not path.exists():
-        return Finding(NOTE, text("records"), say("{path} does not exist yet; the first run creates it", path=path))
+        yield Finding(NOTE, text("records"), say("{path} does not exist yet; the first run creates it", path=path))
+        return
     if not path.is_dir() or not os.access(path, os.R_OK | os.X_OK):
-        return Finding(
+        yield Finding(
             FAIL,
             text("records"),
             say("{path} is not a readable directory; set YOLOSCOPE_DIR for both sides", path=path),
         )
+        return
+    problem = _unsafe(path.lstat())
+    if problem:
+        yield Finding(NOTE, text("records"), say("{path} {problem}", path=path, problem=problem))
     if not os.access(path, os.W_OK):
-        return Finding(
+        yield Finding(
             NOTE,
             text("records"),
             say("{path} can be read but not written: fine for the exporter, not for a training", path=path),
         )
-    return Finding(OK, text("records"), str(path))
+    elif not problem:
+        yield Finding(OK, text("records"), str(path))
+    refused: list[Finding] = []
+    list(paths.run_directories(path, (), lambda *what: refused.append(Finding(NOTE, text("records"), _refusal(*what)))))
+    yield from refused[:MAX_REFUSED]
+
+
+def _unsafe(status: os.stat_result) -> str:
+    """What lets one user do to another's records what only the owner should."""
+    if stat.S_ISLNK(status.st_mode):
+        return text("is a link, which its owner may lead elsewhere: name the directory itself")
+    if status.st_uid not in (0, os.geteuid()):
+        return text(
+            "belongs to the user {owner}, who may remove others' records from it: "
+            "let root make it (tmpfiles, the chart, Slurm's prolog: docs/deploy.md)",
+            owner=status.st_uid,
+        )
+    mode = stat.S_IMODE(status.st_mode)
+    open_to_all = mode & stat.S_IWOTH and not mode & stat.S_ISVTX
+    told = text("has mode {mode:04o}: anybody may remove others' records from it: chmod 1777", mode=mode)
+    return told if open_to_all else ""
+
+
+def _refusal(why: str, owner: int, path: str) -> str:
+    """What is wrong with a directory of a user."""
+    return say("{path} of the user {owner} is not read: {why}", path=path, owner=owner, why=WHY_NOT[why])
 
 
 def _training() -> Finding:

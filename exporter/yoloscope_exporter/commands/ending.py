@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoloscope_record import paths
+
 from yoloscope_exporter.client import exporter
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.commands import output
@@ -46,19 +48,22 @@ def summaries(records: Path, runs: Sequence[Run]) -> list[tuple[Run, Summary]]:
     told, samples = [], postmortem.samples(records)
     for run in runs:
         with suppress(KeyError, UnknownRunError):  # the command ended before the run had begun
-            summary = summarize([postmortem.read(records, run.name, samples).store], run.name)
+            found = postmortem.read(records, run.name, samples)
+            summary = replace(summarize([found.store], found.run), run=run.name)
             told.append((run, _with_best(summary, run.folder)))
     return told
 
 
 def seen_by(url: str, runs: Sequence[Run], until: float = 0.0) -> tuple[Diagnosis, ...]:
     """What the exporter at `url` has found of these runs; until that monotonic time it may see that they have ended."""
-    names, last = {run.name for run in runs}, runs[-1].name
     while True:
         try:
-            found = tuple(one for one in exporter.diagnoses(url, ANSWER_SECONDS) if one.run in names)
+            everything = exporter.diagnoses(url, ANSWER_SECONDS)
         except SourceError:
             return ()
+        shown = {one.run for one in everything}
+        names = [paths.own_label(run.name, shown) for run in runs]
+        last, found = names[-1], tuple(one for one in everything if one.run in names)
         told = {one.run for one in found if one.state not in ALIVE}
         known = {one.run for one in found}  # of earlier ones it may know no more; it may see none of them at all
         if not known or (last in told and told == known) or time.monotonic() >= until:
@@ -68,7 +73,9 @@ def seen_by(url: str, runs: Sequence[Run], until: float = 0.0) -> tuple[Diagnosi
 
 def with_seen(told: Sequence[tuple[Run, Summary]], seen: Sequence[Diagnosis]) -> list[tuple[Run, Summary]]:
     """The same with what an exporter has found."""
-    return [(run, _with_seen(summary, [one for one in seen if one.run == run.name])) for run, summary in told]
+    shown = {one.run for one in seen}
+    own = ((run, summary, paths.own_label(run.name, shown)) for run, summary in told)
+    return [(run, _with_seen(summary, [one for one in seen if one.run == label])) for run, summary, label in own]
 
 
 def _with_seen(summary: Summary, seen: Sequence[Diagnosis]) -> Summary:

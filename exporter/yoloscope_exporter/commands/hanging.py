@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_record.paths import run_directory
+from yoloscope_record.paths import find_run
 
 from yoloscope_exporter import DIAGNOSIS_PATH
 from yoloscope_exporter.client.fetch import SourceError, fetch
@@ -59,7 +59,7 @@ def _ask(records: Path, run: str, since: float) -> str:
     from yoloscope_exporter.collectors.stacks.inquiry import Inquiry, answers  # noqa: PLC0415
 
     try:
-        inquiry = Inquiry(run_directory(records, run), lambda _: None, since=since)
+        inquiry = Inquiry(find_run(records, run), lambda _: None, since=since)
     except OSError:  # it is gone
         return ""
     try:

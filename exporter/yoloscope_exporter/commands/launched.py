@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_record import paths
 from yoloscope_record.file_format import RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 #: Tells the runs of one command from all others: `yoloscope run` sets it, and the hooks record it as the fact `launch`.
 VARIABLE = "YOLOSCOPE_LAUNCH"
@@ -43,8 +44,9 @@ def of_launch(records: Path, launch: str) -> list[Run]:
 
 
 def _records(records: Path) -> Iterator[Path]:
-    """Of all runs; a folder may be cleared meanwhile."""
+    """Of this user's runs; a folder may be cleared meanwhile."""
     with suppress(OSError):
-        for folder in list(records.iterdir()):
+        for run in list(paths.run_directories(records)):
             with suppress(OSError):
-                yield from list(folder.glob("rank-*.rec"))
+                if run.owner == os.geteuid():
+                    yield from list(Path(run.path).glob("rank-*.rec"))

@@ -430,7 +430,7 @@ def _known_in(records: Path) -> str:
 def _last_stacks(records: Path, run: str) -> list[str]:
     """What the run's processes answered when they were asked last, dead ones included; nobody is asked now."""
     try:
-        inquiry = Inquiry(paths.run_directory(records, run), lambda _: None)
+        inquiry = Inquiry(paths.find_run(records, run), lambda _: None)
     except OSError:
         return []
     try:

@@ -43,7 +43,7 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     name = _named(base, run) if run else _newest(base)
     counts: Counter[str] = Counter()
     try:
-        inquiry = Inquiry(paths.run_directory(base, name), lambda reason: counts.update([reason]))
+        inquiry = Inquiry(paths.find_run(base, name), lambda reason: counts.update([reason]))
     except OSError as error:
         raise click.ClickException(
             say("no run {name!r} in {base}: {reason}", name=name, base=base, reason=reason(error))
@@ -64,7 +64,7 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
 
 def _named(base: Path, run: str) -> str:
     """The run of this name, or the only one whose name begins so."""
-    if paths.run_directory(base, run).is_dir():
+    if paths.find_run(base, run).is_dir():
         return run
     known = postmortem.runs(base)
     found = names.matches(run, known)

@@ -27,6 +27,7 @@ from yoloscope_exporter.config.types import (
     host_names,
     thresholds,
     url_path,
+    words,
 )
 from yoloscope_exporter.language import text
 from yoloscope_exporter.yaml_files import SettingsFileError
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
+#: What `--privacy` takes; which labels that is stands in `sampling.privacy`.
+PRIVATE = ("user", "command", "data")
 _ARGUMENTS = "yoloscope.arguments"
 #: Seconds. No shorter than the longest usual scrape interval: an end that no scrape has seen looks like lost records.
 _SHOWN_AT_LEAST = 60.0
@@ -104,6 +107,13 @@ SETTINGS = (
     Setting("runs.keep-killed", _shown, "1h", "How long a killed run stays visible, from 1m.", "DURATION"),
     Setting("runs.remove-after", _shown, "1d", "Age at which an ended run's record is deleted, from 1m.", "DURATION"),
     Setting(
+        "privacy",
+        words(*PRIVATE),
+        "",
+        f"What of users is shown nowhere, separated by commas: {', '.join(PRIVATE)} (docs/exporter.md).",
+        "WORD,...",
+    ),
+    Setting(
         "keep-post-mortem",
         click.Path(path_type=Path, file_okay=False),
         None,
@@ -154,6 +164,7 @@ class Config:
     runs_keep: float
     runs_keep_killed: float
     runs_remove_after: float
+    privacy: tuple[str, ...]
     keep_post_mortem: Path | None
     diagnosis_window: float
     diagnosis_thresholds: Thresholds | None

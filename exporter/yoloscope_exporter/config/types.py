@@ -13,7 +13,7 @@ from urllib.parse import quote
 import click
 
 from yoloscope_exporter import yaml_files
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import say, text
 from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
@@ -74,6 +74,21 @@ def host_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or wh
                 text("invalid host name {name!r}: use for example gpu-node-7.example.org, no port", name=name)
             )
     return names
+
+
+def words(*known: str) -> Callable[[Any], tuple[str, ...]]:
+    """A type of option: some of these words, separated by commas."""
+
+    def convert(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or what was converted before
+        given = value if isinstance(value, tuple) else tuple(filter(None, map(str.strip, str(value).split(","))))
+        for word in given:
+            if word not in known:
+                raise click.BadParameter(
+                    say("unknown {word!r}; allowed are {known}", word=word, known=", ".join(known))
+                )
+        return given
+
+    return convert
 
 
 def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callable[[Any], float]:

@@ -86,7 +86,7 @@ def find(records: Path, wanted: str, kept: Path | None = None) -> tuple[Path, st
     else:
         bases = [records, *([kept] if kept else []), *_folders(wanted)]
         candidates = [(base, wanted) for base in bases]
-    found = next((one for one in candidates if paths.run_directory(*one).is_dir()), None)
+    found = next((one for one in candidates if paths.find_run(*one).is_dir()), None)
     if found is None:
         raise KeyError(wanted)
     if found[0] != records:
@@ -105,7 +105,7 @@ def _folders(run: str) -> Iterator[Path]:
 
 def _require_an_end(base: Path, run: str) -> None:
     boot = circumstances.boot_of(Path("/proc"))
-    for path in sorted(paths.run_directory(base, run).glob("rank-*.rec")):
+    for path in sorted(paths.find_run(base, run).glob("rank-*.rec")):
         with suppress(RecordError):
             record = Reader(path).read()
             ended = record.alive or record.state in (*keeping.FINAL, keeping.KILLED)
@@ -130,6 +130,7 @@ def read(base: Path, run: str, known: Sequence[Sample] | None = None) -> PostMor
         KeyError: there is no such run in `base`.
     """
     everything = samples(base) if known is None else known
+    run = _label(everything, run)
     found = [sample for sample in everything if sample.labels[:1] == (run,)]
     ranks = sorted({sample.labels[1] for sample in found if sample.metric == catalog.TRAIN_UP})
     if not ranks:
@@ -148,17 +149,25 @@ def read(base: Path, run: str, known: Sequence[Sample] | None = None) -> PostMor
     return PostMortem(run, base, store, rows, {rank: _state(base, run, rank) for rank in ranks})
 
 
+def _label(samples: Sequence[Sample], wanted: str) -> str:
+    """The label that a run of that name has there: with its owner's number, if it is this user's, or nobody else's."""
+    labels = {sample.labels[0] for sample in samples if sample.metric == catalog.TRAIN_UP}
+    own = paths.own_label(wanted, labels)
+    others = (label for label in sorted(labels) if paths.OWNED.sub("", label) == wanted)
+    return own if own in labels else next(others, wanted)
+
+
 def samples(base: Path) -> list[Sample]:
     """What all records in `base` hold now."""
     forever = replace(defaults(), runs_keep=math.inf, runs_keep_killed=math.inf, runs_remove_after=math.inf)
     context = Context(
         Path("/proc"), Path("/sys"), base, time.monotonic, time.time, lambda *_: None, config=lambda: forever
     )
-    return list(Runs(context).collect())
+    return list(Runs(context, math.inf).collect())
 
 
 def _path(base: Path, run: str, rank: str) -> Path:
-    return paths.run_directory(base, run) / Identity(run, rank).filename
+    return paths.find_run(base, run) / Identity(run, rank).filename
 
 
 def _ring(base: Path, run: str, rank: str) -> list[Row]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import collectors
 from yoloscope_exporter.collectors import SLOW, ActiveRanks, Collector, Context
 from yoloscope_exporter.collectors.entry_points import GROUP
+from yoloscope_exporter.sampling.privacy import hidden_labels, private
 from yoloscope_exporter.sampling.third_party import ThirdParty
 
 if TYPE_CHECKING:
@@ -90,4 +91,7 @@ class SourceFactory:
         if name in self._third_parties:
             foreign = ThirdParty(self._third_parties[name], self._context.config)
             return [Source(name, Collector(name, tuple, group=SLOW), third_party=foreign)]
-        return [Source(name, collector) for collector in collectors.build(name, self._context)]
+        return [
+            Source(name, private(collector, lambda: hidden_labels(self._config.privacy)))
+            for collector in collectors.build(name, self._context)
+        ]

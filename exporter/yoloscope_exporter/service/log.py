@@ -1,22 +1,68 @@
-"""The log on stderr, as logfmt or as JSON: one line per event."""
+"""The log on stderr, as logfmt or as JSON: one line per event, of a limited length, and a limited number of each kind.
+
+What is logged may come from other people's files: none of them may fill a disk.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+import time
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_LENGTH = 300  # characters of a message
+LIMIT_LINES, LIMIT_SECONDS = 20, 60.0  # of one kind
 
 
 def configure(level: str, form: str) -> None:
     """Send the log of this package, and of the hooks' parts that it uses, to stderr. May be called again."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Json() if form == "json" else Logfmt())
+    handler.addFilter(Limit())
     for name in ("yoloscope_exporter", "yoloscope"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level.upper())
         logger.propagate = False
+
+
+class Limit(logging.Filter):
+    """Lets so many lines of a kind through in a while; the next one that passes says how many were left out.
+
+    A kind is where a line was written. At DEBUG, which somebody asked for, nothing is cut.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing was logged yet."""
+        super().__init__()
+        self._clock = clock
+        self._seen: dict[tuple[str, int], list[float]] = {}  # when the while began, lines in it, lines left out
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written; cuts it."""
+        now, kind = self._clock(), (record.pathname, record.lineno)
+        begun, lines, left_out = self._seen.get(kind, [now, 0.0, 0.0])
+        if now - begun >= LIMIT_SECONDS:
+            begun, lines = now, 0.0
+        passes = lines < LIMIT_LINES
+        self._seen[kind] = [begun, lines + 1, 0.0 if passes else left_out + 1]
+        if passes:
+            _shorten(record, int(left_out))
+        return passes
+
+
+def _shorten(record: logging.LogRecord, left_out: int) -> None:
+    text = record.getMessage()
+    if len(text) > MAX_LENGTH and record.levelno > logging.DEBUG:
+        text = f"{text[:MAX_LENGTH]}…"
+    if left_out:
+        text = f"{text} (and {left_out} more like it, left out)"
+    record.msg, record.args = text, None
 
 
 def _fields(record: logging.LogRecord, formatter: logging.Formatter) -> dict[str, object]:

@@ -193,6 +193,7 @@ def _exporter(moment: Moment) -> Iterator[Sample]:
     yield Sample(catalog.BUILD_INFO, version, 1.0)
     yield Sample(catalog.SNAPSHOT_TIMESTAMP_SECONDS, (), moment.time)
     yield Sample(catalog.SAMPLES_REJECTED_TOTAL, ("gpu", "sentinel"), 0.0)
+    yield Sample(catalog.RECORDS_REFUSED_TOTAL, ("identity", "simulated"), 0.0)
     for name in collectors.names():
         yield Sample(catalog.COLLECTOR_UP, (name,), 1.0)
         yield Sample(catalog.COLLECTOR_DURATION_SECONDS, (name,), 0.002 * (1.5 + moment.noise("collector", name)))

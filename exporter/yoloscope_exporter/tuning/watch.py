@@ -57,7 +57,7 @@ class Watch:
     def rows(self, run: str) -> list[list[Row]]:
         """The batches of each rank of a run, by rank."""
         found = {}
-        for path in paths.run_directory(self._records, run).glob("rank-*.rec"):
+        for path in paths.find_run(self._records, run).glob("rank-*.rec"):
             rank = path.stem.removeprefix("rank-")
             with suppress(RecordError):
                 if rank.isdecimal():  # else it is a worker's

@@ -55,6 +55,9 @@ _SUITES = {
         ("AES_256_CBC_SHA", "AES256-SHA"),
     )
 }
+#: Of these the ones that are taken where the file names none: forward secrecy, and encryption that authenticates.
+_GOOD_SUITES = tuple(suite for suite in _SUITES.values() if not suite.endswith("SHA"))
+_OF_THE_ANSWER = ("connection", "content-encoding", "content-length", "content-type", "transfer-encoding")
 _TLS_FILES = ("cert_file", "key_file", "client_ca_file")
 _TLS_INLINE = ("cert", "key", "client_ca")
 _TLS_TEXTS = ("client_auth_type", "min_version", "max_version", "prefer_server_cipher_suites")
@@ -269,6 +272,8 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
             )
         if not _TOKEN(name):
             raise _ProblemError(text("{name!r} is no name of a header", name=name))
+        if name.lower() in _OF_THE_ANSWER:
+            raise _ProblemError(text("the header {name!r} is each answer's own, it cannot be set for all", name=name))
     return headers
 
 
@@ -381,8 +386,7 @@ def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
             raise WebConfigError(
                 path, text("{special} is no regular file", special=special[0])
             )  # a FIFO would be waited for
-        if tls.ciphers:
-            context.set_ciphers(":".join(tls.ciphers))
+        context.set_ciphers(":".join(tls.ciphers or _GOOD_SUITES))
         if tls.curve:
             context.set_ecdh_curve(tls.curve)
         with ExitStack() as stack:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator, Mapping
 
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
@@ -136,6 +137,22 @@ class Headers:
         extra = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in self._configured().items()}
         own = {b"server": b"yoloscope", b"date": self._date, b"x-content-type-options": b"nosniff"}
         return list({**own, **extra}.items())
+
+
+def without_doubles(app: ASGIApp, configured: Callable[[], Mapping[str, str]]) -> ASGIApp:
+    """The application without those headers that are configured for every answer: none is sent twice."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def once(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                taken = {name.lower().encode("latin-1") for name in configured()}
+                own = [header for header in message["headers"] if header[0].lower() not in taken]
+                message = {**message, "headers": own}
+            await send(message)
+
+        await app(scope, receive, once)
+
+    return wrapped
 
 
 class Connection(HttpToolsProtocol):

@@ -23,9 +23,11 @@ from uvicorn.server import ServerState
 from yoloscope_exporter.config.types import UnixAddress
 from yoloscope_exporter.system import descriptor_limit, reuse_address, run
 from yoloscope_exporter.web.authentication import Authentication, logged
-from yoloscope_exporter.web.protocol import RECEIVE_SECONDS, Connection, Connections, Headers, State
+from yoloscope_exporter.web.protocol import RECEIVE_SECONDS, Connection, Connections, Headers, State, without_doubles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import ASGIApp
 
     from yoloscope_exporter.config.types import Address
@@ -104,10 +106,11 @@ class Server:
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         self._connections = Connections(self._loop, max_connections())
-        self._headers = Headers(lambda: self._file.config.headers if self._file else {})
+        configured = partial(_configured, self._file)
+        self._headers = Headers(configured)
         self._state = ServerState()
         self._config = Config(
-            self._app,
+            without_doubles(self._app, configured),
             http=Connection,
             interface="asgi3",
             ws="none",
@@ -173,6 +176,11 @@ class Server:
             ssl=context,
             ssl_handshake_timeout=RECEIVE_SECONDS if context else None,
         )
+
+
+def _configured(file: WebConfigFile | None) -> Mapping[str, str]:
+    """The headers that the web configuration has for every answer."""
+    return file.config.headers if file else {}
 
 
 def _after_handshake(connection: Connection, accepted: socket.socket, task: asyncio.Task[None]) -> None:

@@ -516,7 +516,7 @@ def predicts(w: World, *parts: tuple[float, float, float]) -> dict[str, str]:
     return who
 
 
-@fault(at=100, mended=130, minutes=160, InferenceSlow=(5.5, 9.75))
+@fault(at=100, mended=130, minutes=160, InferenceSlow=(5.25, 0.5))
 def predictions_slow_down(w: World) -> None:
     """Images took 15 ms, and take 90 ms for half an hour."""
     predicts(w, (0, 10, 15), (100, 10, 90), (130, 10, 15))
@@ -1034,6 +1034,12 @@ def figures_are_old(w: World) -> None:
     """The sampler hangs; what is served grows old."""
     instance = w.host()
     w.put(c.SNAPSHOT_TIMESTAMP_SECONDS, [(0, 0.0, 1.0), (10, 600.0, 0.0), (30, 1800.0, 1.0)], instance=instance)
+
+
+@fault(at=10, mended=10, minutes=40, RecordsRefused=(1, 15))
+def somebody_lays_rubbish(w: World) -> None:
+    """A file that is no record, in a directory for records: it is counted once, as its owner's."""
+    w.gauge(c.RECORDS_REFUSED_TOTAL, (10, 1), instance=w.host(), reason="magic", user="mallory")
 
 
 @fault(at=15, mended=15, minutes=70, HooksFailing=(0, 45))

@@ -150,7 +150,10 @@ def test_a_job_that_came_again() -> None:
     """Its number, with more restarts: an earlier life of it was preempted or requeued, the present one was not."""
     first, second = record({"slurm_job_id": "77"}), record({"slurm_job_id": "77", "slurm_restarts": "1"})
     again = circumstances.restarts([second, record({"slurm_job_id": "78", "slurm_restarts": "x"}), record({})], {})
-    assert again == {"77": 1, "78": 0}
+    owner = first.uid
+    assert again == {(owner, "77"): 1, (owner, "78"): 0}
     assert circumstances.restarts([first], again) == again
     assert circumstances.event(first, END, NOW, again) == JOB_REQUEUED
     assert circumstances.event(second, END, NOW, again) == ""
+    others = {(owner + 1, "77"): 9}  # somebody else's record may say that it is of this job
+    assert circumstances.event(first, END, NOW, others) != JOB_REQUEUED

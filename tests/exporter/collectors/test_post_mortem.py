@@ -43,7 +43,7 @@ class Watched:
         self.told: list[Sample] = []
         command = [sys.executable, "-c", _DIES, str(self.node.records)]
         subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT / "trainer_hooks")}, check=True, timeout=30)
-        self.kept = paths.run_directory(base / "ends", RUN) / "rank-0.rec"
+        self.kept = paths.run_directory(base / "ends" / f"yoloscope-{os.getuid()}", RUN) / "rank-0.rec"
         self.one = self.start()
 
     def start(self) -> PostMortems:

@@ -39,8 +39,12 @@ def node(tmp_path: Path) -> world.World:
 
 @pytest.fixture
 def collector(node: world.World) -> Collector:
-    """The collector of that node."""
+    """The collector of that node, which was there before the rank."""
     (made,) = process.collectors(node.context)
+    trainers = dict(node.trainers)
+    node.trainers.clear()
+    assert world.values(made) == {}
+    node.trainers.update(trainers)
     return made
 
 
@@ -196,6 +200,22 @@ def test_pid_used_again_is_another_process(node: world.World, collector: Collect
     world.values(collector)
     world.process(node.procfs, 760, parent=700, ticks=100, start=99)
     assert of(collector, CPU, "worker") == 61.0
+
+
+def test_a_rank_that_trained_before_the_exporter_began(node: world.World, collector: Collector) -> None:
+    """Its counters start at 0: a Prometheus knows what a counter does that starts again, not one that is smaller."""
+    assert of(collector, CPU, "worker") == 60.0
+    (second,) = process.collectors(node.context)
+    assert of(second, CPU, "worker") == 0.0
+    world.process(node.procfs, 750, parent=700, ticks=3100)
+    world.process(node.procfs, 700, children=(750, 760, 770, 780), waits=(500_000_000, 250_000_000))
+    world.process(node.procfs, 780, parent=700, ticks=200)
+    assert of(second, CPU, "worker") == 1.0 + 2.0  # what has begun since counts from its beginning
+    trainers = dict(node.trainers)
+    node.trainers.clear()
+    assert world.values(second) == {}
+    node.trainers.update(trainers)
+    assert of(second, CPU, "worker") == 0.0  # it was out of sight for a moment
 
 
 def test_zombies_are_absent(node: world.World, collector: Collector) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
@@ -147,6 +148,22 @@ def test_unix_socket_is_left_free(tmp_path: Path) -> None:
         result = check(world.build(tmp_path / "node2"), f"--web.listen-address=unix:{path}")
         assert line(result, "address").startswith("FAIL")
         assert path.exists()
+
+
+def test_a_record_directory_that_is_not_safe(tmp_path: Path) -> None:
+    """Where others may remove one's records; one of root's that is open to all and sticky is fine."""
+    node = world.build(tmp_path)
+    node.records.chmod(0o1777)
+    assert line(check(node), "records").startswith("ok")
+    node.records.chmod(0o777)
+    assert "has mode 0777: anybody may remove others' records from it: chmod 1777" in line(check(node), "records")
+    node.records.chmod(0o1777)
+    if os.geteuid() == 0:
+        os.chown(node.records, 61001, 61001)
+        assert "belongs to the user 61001, who may remove others' records" in line(check(node), "records")
+        (node.records / "yoloscope-61002").mkdir()
+        assert "it has another user's name, and is not that user's" in check(node).output
+    assert check(node).exit_code == 0
 
 
 def test_wsl2_says_what_is_different(tmp_path: Path) -> None:

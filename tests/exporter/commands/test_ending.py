@@ -162,7 +162,7 @@ def test_a_run_that_stands_still_is_asked_once(tmp_path: Path, monkeypatch: pyte
         (told,) = watched(tmp_path, monkeypatch, standing())
         assert told.startswith(f"{RUN} stands still: rank 0, main (pid {child.pid}), ")
         assert "wait_forever (" in told
-        (stacks,) = tmp_path.glob("*/rank-0.stacks")
+        (stacks,) = tmp_path.glob("**/rank-0.stacks")
         assert stacks.read_text().count("Current thread") == 1
         (again,) = watched(tmp_path, monkeypatch, standing())
         assert again == told
@@ -183,5 +183,5 @@ def test_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer
     """Where there is no need."""
     with process(tmp_path, HANG):
         assert watched(tmp_path, monkeypatch, *answers) == []
-        (stacks,) = tmp_path.glob("*/rank-0.stacks")
+        (stacks,) = tmp_path.glob("**/rank-0.stacks")
         assert "most recent call first" not in stacks.read_text()

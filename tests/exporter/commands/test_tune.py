@@ -301,7 +301,7 @@ def test_an_interrupt_leaves_nothing(place: Path, number: str, when: str) -> Non
 
 def _wait_for(place: Path, when: str) -> str:
     """Until a probe has come so far; its mark."""
-    sign = {"starting": "tmp/yoloscope-tune-*/1/log", "training": "yoloscope-tune-*/*/rank-1-worker-*.rec"}[when]
+    sign = {"starting": "tmp/yoloscope-tune-*/1/log", "training": "yoloscope-tune-*/*/*/rank-1-worker-*.rec"}[when]
     end = time.monotonic() + 120
     while not list(place.glob(sign)):
         assert time.monotonic() < end, "the probe has not come so far"

@@ -339,3 +339,24 @@ def test_bad_web_configuration_is_named(tmp_path: Path, content: str, expected: 
     file.write_text(content)
     with pytest.raises(WebConfigError, match=expected.replace("[", r"\[")):
         WebConfigFile(file)
+
+
+def test_suites_of_tls_1_2_are_explicit(tmp_path: Path) -> None:
+    """Where the file names none: forward secrecy and authenticated encryption, whatever OpenSSL's default is."""
+    write_certificate(trustme.CA(), tmp_path)
+    path = tmp_path / "web.yml"
+    path.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n")
+    context = WebConfigFile(path).context
+    assert context is not None
+    names = {suite["name"] for suite in context.get_ciphers() if suite["protocol"] != "TLSv1.3"}
+    assert names
+    assert all(name.startswith("ECDHE-") and ("GCM" in name or "POLY1305" in name) for name in names)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "content-type", "Transfer-Encoding", "Connection"])
+def test_headers_of_each_answer_cannot_be_set_for_all(tmp_path: Path, name: str) -> None:
+    """They would be there twice, or wrong."""
+    path = tmp_path / "web.yml"
+    path.write_text(f"http_server_config: {{headers: {{{name}: x}}}}\n")
+    with pytest.raises(WebConfigError, match=name):
+        WebConfigFile(path)

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from yoloscope_exporter.config.types import Address, UnixAddress
 from yoloscope_exporter.web import server
 from yoloscope_exporter.web.application import routed
+from yoloscope_exporter.web.config import WebConfigFile
 from yoloscope_exporter.web.server import Server
 
 from tests.exporter.serving import answer, ask, connected, fetch, head_of, raw, running, serving
@@ -229,3 +230,18 @@ def test_standard_client_keeps_its_connection() -> None:
         assert client.getresponse().status == HTTPStatus.OK
         assert client.sock is first
         client.close()
+
+
+def test_no_header_twice(tmp_path: Path) -> None:
+    """One that the configuration has for every answer stands in place of the answer's own."""
+    file = tmp_path / "web.yml"
+    file.write_text("http_server_config: {headers: {Content-Security-Policy: sandbox, Vary: x, X-Owner: ada}}\n")
+    with serving(WebConfigFile(file)) as url:
+        for path in ("/", "/metrics", "/nothing"):
+            connection = http.client.HTTPConnection(url.removeprefix("http://"))
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            names = [name.lower() for name, _ in answer.getheaders()]
+            assert len(names) == len(set(names))
+            assert answer.getheader("Content-Security-Policy") == "sandbox"
+            connection.close()

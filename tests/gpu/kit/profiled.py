@@ -52,7 +52,7 @@ class Profiled:
     def read(self, trainer):
         """The record's phases at the end of an epoch."""
         if trainer.epoch in PHASES:
-            records = [Reader(file).read() for file in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")]
+            records = [Reader(file).read() for file in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")]
             (samples,) = [r.samples for r in records if self.order["name"] in r.identity.run and not r.identity.worker]
             self.found[trainer.epoch] = {s.labels[-1]: s.value for s in samples if s.metric.name == PHASE} | {
                 "batches": sum(s.value for s in samples if s.metric.name == "yoloscope_train_batches_total")

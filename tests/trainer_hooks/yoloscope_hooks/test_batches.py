@@ -25,7 +25,7 @@ BATCHES = 2 * ROWS_AHEAD + 3
 def record(loop: Loop) -> tuple[Path, Record]:
     """Train, and read what was recorded."""
     yoloscope_hooks.attach(loop).train()
-    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     return path, Reader(path).read()
 
 

@@ -56,7 +56,7 @@ def test_kill_9(tmp_path: Path, place: str, state: str, batches: int) -> None:
     environ = dict(os.environ) | {"PYTHONPATH": os.pathsep.join(map(str, parts))}
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), place], check=False, env=environ)
     assert done.returncode == -9
-    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     record = Reader(path).read()
     assert (record.state, record.alive) == (state, False)
     assert value(path, "batches_total") == batches == len(read_ring(path))

@@ -37,12 +37,12 @@ from yoloscope_hooks import (
 from yoloscope_hooks import workers as loader_workers
 from yoloscope_hooks.callbacks import CALLBACKS
 from yoloscope_hooks.other_callbacks import OtherCallbacks
-from yoloscope_record import paths
-from yoloscope_record.file_format import Identity
+from yoloscope_record import catalog, paths
+from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader, Record
 from yoloscope_record.writer import Writer
 
-from tests.trainer_hooks.loop import Loop, Workers
+from tests.trainer_hooks.loop import Loop, Scalar, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ CALLS = ["step"] * BATCHES + ["save"] + ["step"] * BATCHES + ["save", "final"]
 
 def records() -> list[Record]:
     """What lies in the record directory."""
-    return [Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")]
+    return [Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")]
 
 
 def value(seen: Record, name: str) -> Any:
@@ -133,7 +133,7 @@ PLACES = [
         )
     ),
     *((setup_stages.SetupStages, name) for name in ("__init__", "spend", "over", "watch", "restore")),
-    *((paths, name) for name in ("directory", "make_directory", "run_directory")),
+    *((paths, name) for name in ("directory", "make_directory", "make_own", "run_directory", "is_readable_to_all")),
     *((naming, name) for name in ("run", "rank")),
     *((instrumentation, name) for name in ("install", "restore")),
     (facts, "gather"),
@@ -361,7 +361,7 @@ def test_same_name_again(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A training under the name of one that has ended takes its place: workers of the old one are not its workers."""
     monkeypatch.setenv("YOLOSCOPE_RUN", "again")
     loop.train()
-    (folder,) = Path(os.environ["YOLOSCOPE_DIR"]).iterdir()
+    (folder,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*")
     for rank, worker in (("0", "7"), ("1", "0")):
         identity = Identity("again", rank, "worker", worker)
         Writer(folder / identity.filename, identity).close()
@@ -441,3 +441,101 @@ def test_everything_is_put_back(loop: Loop) -> None:
     loop.train()
     assert set(vars(loop)) == before
     assert vars(loop.scaler) == {}
+
+
+# --- processes and clocks -------------------------------------------------------------------------------------------
+
+
+def test_a_second_training_under_the_name_of_one_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same process, too: it has a number behind its name, and the first keeps its record."""
+    monkeypatch.setenv("YOLOSCOPE_RUN", "told")
+    first = yoloscope_hooks.attach(Loop(tmp_path / "one"))
+    first.run("on_pretrain_routine_start")
+    yoloscope_hooks.attach(Loop(tmp_path / "two")).train()
+    assert lives(first._yoloscope._writer.path) == "True"  # type: ignore[attr-defined]
+    first.run("teardown")
+    assert sorted(seen.identity.run for seen in records()) == ["told", "told-2"]
+
+
+def lives(path: Path) -> str:
+    """Whether the writer of a record lives, as another process sees it."""
+    code = "import sys; from pathlib import Path; from yoloscope_record.reader import Reader\n"
+    code += "print(Reader(Path(sys.argv[1])).read().alive)"
+    return subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("ends", ["raise ValueError('the child')", "sys.exit(3)", "os._exit(1)", "pass"])
+def test_how_a_forked_child_ends_is_not_how_its_parent_does(loop: Loop, ends: str) -> None:
+    """It has a copy of the trainer, and may leave its loop by an exception."""
+    alive = []
+
+    def fork(trainer: Loop) -> None:
+        child = os.fork()
+        if not child:
+            try:
+                try:
+                    exec(ends)
+                finally:
+                    trainer.run("teardown")
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        alive.append(lives(trainer._yoloscope._writer.path))  # type: ignore[attr-defined]
+
+    loop.callbacks["on_train_epoch_start"].append(fork)
+    loop.train()
+    assert set(alive) == {"True"}
+    (seen,) = records()
+    assert (seen.state, seen.facts.get("exception")) == ("finished", None)
+
+
+def test_a_training_that_looks_at_its_own_record(loop: Loop) -> None:
+    """Our own reader refuses; whoever opens the file otherwise takes the lock away, for a second at most."""
+    seen = []
+
+    def look(trainer: Loop) -> None:
+        writer = trainer._yoloscope._writer  # type: ignore[attr-defined]
+        with pytest.raises(RecordError, match="own"):
+            Reader(writer.path).read()
+        seen.append(lives(writer.path))
+        writer.path.read_bytes()
+        seen.append(lives(writer.path))
+        writer.begin()
+        writer.end(time.time() + 2)
+        seen.append(lives(writer.path))
+
+    loop.callbacks["on_train_batch_end"].append(look)
+    loop.train()
+    assert seen[:3] == ["True", "False", "True"]
+
+
+def test_a_clock_that_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses, the time left and the file go on as before; the moments are those of the clock as it is."""
+    usual, steps = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: usual() + steps[0])
+    seen: list[tuple[Any, ...]] = []
+
+    class Learns(Loop):
+        def step(self, batch: Any) -> None:
+            super().step(batch)
+            self.tloss = {"box_loss": Scalar(0.3 + self.epoch)}
+
+    def before(trainer: Loop) -> None:
+        steps[0] = -7200.0 if trainer.epoch else 0.0
+        trainer._yoloscope._sampled -= 10.0  # type: ignore[attr-defined] # the next look at the losses is due
+
+    def after(trainer: Loop) -> None:
+        writer = trainer._yoloscope._writer  # type: ignore[attr-defined]
+        who = trainer._yoloscope._who  # type: ignore[attr-defined]
+        slots = (writer.slot(catalog.TRAIN_LOSS, *who, "box_loss"), writer.slot(catalog.TRAIN_REMAINING_SECONDS, *who))
+        seen.append((trainer.epoch, *(writer.values[slot] for slot in slots)))
+
+    loop = yoloscope_hooks.attach(Learns(tmp_path, epochs=2, batches=BATCHES))
+    loop.callbacks["on_train_epoch_start"].append(before)
+    loop.callbacks["on_train_batch_end"].append(after)
+    loop.train()
+    assert [loss for epoch, loss, _ in seen if epoch][-1] == 1.3  # within the epoch, not at its end
+    assert len({remaining for epoch, _, remaining in seen if epoch}) > 1
+    (record,) = records()
+    assert abs(value(record, "last_batch_timestamp_seconds") - time.time()) < 60
+    assert abs(record.updated - time.time()) < 60

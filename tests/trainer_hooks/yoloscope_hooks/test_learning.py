@@ -53,7 +53,7 @@ class Watched(Loop):
     def record(self) -> dict[tuple[str, ...], Any]:
         """Train, and read what was recorded."""
         yoloscope_hooks.attach(self).train()
-        (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+        (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
         return values(path)
 
 
@@ -121,7 +121,7 @@ def test_nonfinite_loss_between_two_looks(tmp_path: Path, batches: int) -> None:
     loop.callbacks["on_train_epoch_end"] = [fail]
     with pytest.raises(ValueError, match="wrong"):
         loop.record()
-    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     assert values(path)["nonfinite_loss_total",] == 1
 
 
@@ -186,7 +186,7 @@ def test_more_metrics_than_the_record_has_room_for(tmp_path: Path, caplog: pytes
     loop = yoloscope_hooks.attach(PerClass(tmp_path, epochs=5))
     with pytest.raises(RuntimeError, match="injected"):
         loop.train()
-    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     found, record = values(path), Reader(path).read()
     assert (found["metric", "metrics/AP_class_0399(B)"], found["batches_total",]) == (0.3, 15)
     assert found["hook_errors_total",] == 0

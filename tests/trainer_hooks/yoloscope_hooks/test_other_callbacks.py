@@ -190,7 +190,7 @@ def test_around_a_step(tmp_path: Path, *, first: bool) -> None:
     loop.train()
     for entries in loop.callbacks.values():
         assert not any(isinstance(entry, Timed) for entry in entries)
-    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     samples = Reader(path).read().samples
     phases = {s.labels[2]: s.value for s in samples if s.metric.name == "yoloscope_train_phase_seconds_total"}
     values: dict[str, Any] = {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in samples}

@@ -51,7 +51,7 @@ def told(base: Path, kind: str = "predict") -> Record:
     recording = inference.current(kind)
     if recording:
         recording.close()
-    (path,) = base.glob(f"*/{kind}-0.rec")
+    (path,) = base.glob(f"**/{kind}-0.rec")
     return Reader(path).read()
 
 
@@ -233,7 +233,7 @@ def test_one_warning_and_off(tmp_path: Path, base: Path, caplog: pytest.LogCaptu
     assert [record.getMessage().startswith("yoloscope: recording of predict is off") for record in caplog.records] == [
         True
     ]
-    assert list(base.glob("*/*.rec")) == []
+    assert list(base.glob("**/*.rec")) == []
 
 
 def test_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -323,7 +323,7 @@ def test_a_forked_child_has_its_own_record(tmp_path: Path, base: Path) -> None:
     recording = inference.current("predict")
     assert recording is not None
     recording.close()
-    found = sorted((values(record)["batches_total"], record.state) for record in map(_read, base.glob("*/*.rec")))
+    found = sorted((values(record)["batches_total"], record.state) for record in map(_read, base.glob("**/*.rec")))
     assert found == [(2, "finished"), (4, "finished")]
 
 

@@ -93,7 +93,7 @@ def predict(script: str, folder: Path, *, version: str = "newest", hooks: str = 
 
 def _records() -> dict[str, Record]:
     base = Path(os.environ["YOLOSCOPE_DIR"])
-    return {path.name: Reader(path).read() for path in sorted(base.glob("*/*.rec"))}
+    return {path.name: Reader(path).read() for path in sorted(base.glob("**/*.rec"))}
 
 
 WAYS = """

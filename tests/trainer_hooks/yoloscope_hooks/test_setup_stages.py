@@ -115,7 +115,7 @@ class Building(Loop):
 
 def read() -> tuple[Record, dict[tuple[str, ...], Any]]:
     """The record, and its series by name and own labels."""
-    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     record = Reader(path).read()
     return record, {(s.metric.name.removeprefix("yoloscope_train_"), *s.labels[2:]): s.value for s in record.samples}
 

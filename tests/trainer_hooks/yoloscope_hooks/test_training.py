@@ -52,7 +52,7 @@ def watch(data: Path, folder: Path, **options: Any) -> Watched:
     assert done.code == 0, done.output
     assert "yoloscope:" not in done.output, done.output
     base = Path(os.environ["YOLOSCOPE_DIR"])
-    (run,) = base.iterdir()
+    (run,) = base.glob("*/*")
     return Watched(done, {path.name: Reader(path).read() for path in sorted(run.glob("*.rec"))}, run)
 
 
@@ -174,7 +174,7 @@ def test_setup_under_way(tmp_path: Path) -> None:
     process = start(data, tmp_path / "runs", script=SLOW_SETUP % 1, log=tmp_path / "log")
     try:
         for _ in range(1200):
-            found = [Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/rank-0.rec")]
+            found = [Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/rank-0.rec")]
             values = {(s.metric.name, *s.labels[2:]): s.value for one in found for s in one.samples}
             ratio = values.get(("yoloscope_train_setup_progress_ratio",), 0.0)
             if isinstance(ratio, float) and ratio > 0:
@@ -408,7 +408,7 @@ def test_two_trainings_in_one_process(data: Path, tmp_path: Path) -> None:
     """As in a notebook: the second training of a model has a record of its own."""
     done = train(data, tmp_path / "runs", script=SECOND)
     assert done.code == 0, done.output
-    runs = {path.parent.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")}
+    runs = {path.parent.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")}
     assert sorted(name.split("-")[1] for name in runs) == ["first", "test"]
     assert {record.state for record in runs.values()} == {"finished"}
     for record in runs.values():
@@ -425,7 +425,7 @@ def test_crash(data: Path, tmp_path: Path, version: str) -> None:
     """A training that raises is `failed` with the type of its exception, also where Ultralytics says nothing."""
     done = train(data, tmp_path / "runs", script=DIE, version=version)
     assert done.code == 1
-    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")
+    (path,) = Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")
     record = Reader(path).read()
     assert (record.state, record.facts["exception"], record.alive) == ("failed", "ZeroDivisionError", False)
 
@@ -444,7 +444,7 @@ def test_trainer_that_drops_its_callbacks(data: Path, tmp_path: Path, version: s
     """A trainer of the user's own that forgets the model's callbacks: one warning says that it is not watched."""
     done = train(data, tmp_path / "runs", script=DROP, version=version)
     assert (done.code, done.output.count("yoloscope: nothing was recorded: Dropping")) == (0, 1), done.output
-    assert list(Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")) == []
+    assert list(Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")) == []
 
 
 STOP = """
@@ -537,7 +537,7 @@ def harmed(data: Path, folder: Path, *harms: str) -> tuple[dict[str, list[float]
     assert done.code == 0, done.output
     losses = dict(json.loads(line) for line in re.findall("^LOSSES (.*)$", done.output, re.MULTILINE))
     records = {}
-    for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/rank-0.rec"):
+    for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/rank-0.rec"):
         if path.is_file():
             records[path.parent.name] = Reader(path).read()
     return {**losses, "test": done.result()["losses"]}, records, done.output

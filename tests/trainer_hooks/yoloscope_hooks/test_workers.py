@@ -30,6 +30,7 @@ from yoloscope_record.reader import Reader, Record
 from yoloscope_record.writer import Writer
 
 from tests.trainer_hooks.loop import Workers
+from tests.trainer_hooks.yoloscope_record.records import copied
 from tests.training import make_dataset, start, train
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,7 +101,7 @@ def test_start_methods(tmp_path: Path, method: str) -> None:
     done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     assert "yoloscope" not in done.stderr
-    records = {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")}
+    records = {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")}
     assert set(records) == {"rank-0.rec", "rank-0-worker-0.rec", "rank-0-worker-1.rec"}
     for name in ("rank-0-worker-0.rec", "rank-0-worker-1.rec"):
         values = {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in records[name].samples}
@@ -125,7 +126,7 @@ def test_forked_before_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found[0] = (tmp_path / "run", Identity("run", "1"))
     tally.add(0.5, 0.25)
     trainers.close()
-    seen = Reader(tmp_path / "run" / "rank-1-worker-0.rec").read()
+    seen = Reader(copied(tmp_path / "run" / "rank-1-worker-0.rec")).read()
     assert {"yoloscope_train_worker_batches_total": 5, "yoloscope_train_worker_batch_seconds_total": 2.5}.items() <= {
         sample.metric.name: sample.value for sample in seen.samples
     }.items()
@@ -437,7 +438,7 @@ def test_no_workers(queue: tuple[Queue, Writer]) -> None:
 
 def records_of() -> dict[str, Record]:
     """What a training has left, by file."""
-    return {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("*/*.rec")}
+    return {path.name: Reader(path).read() for path in Path(os.environ["YOLOSCOPE_DIR"]).glob("**/*.rec")}
 
 
 def number(record: Record, name: str, *labels: str) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +18,6 @@ from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from typing_extensions import Self
     from yoloscope_exporter.catalog import HistogramValue
 
@@ -35,6 +35,11 @@ names = count()
 def new(directory: Path, identity: Identity = WHO, **options: object) -> Writer:
     """A small record in a directory of its own."""
     return Writer(directory / f"run{next(names)}" / identity.filename, identity, **{**SMALL, **options})
+
+
+def copied(path: Path) -> Path:
+    """The record as it is now, for the process that writes it, which must not open it with a reader."""
+    return Path(shutil.copy(path, path.with_suffix(".copy")))
 
 
 def value(path: Path, metric: catalog.Metric) -> float | HistogramValue | None:

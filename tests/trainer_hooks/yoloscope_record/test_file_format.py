@@ -13,7 +13,7 @@ from yoloscope_record.file_format import MAX_LABEL_LENGTH, Identity, slug
 from yoloscope_record.reader import Reader
 from yoloscope_record.writer import Writer
 
-from tests.trainer_hooks.yoloscope_record.records import EACH_EXAMPLE_ITS_OWN_FILE, SMALL, names
+from tests.trainer_hooks.yoloscope_record.records import EACH_EXAMPLE_ITS_OWN_FILE, SMALL, copied, names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def test_any_text_is_made_readable(tmp_path: Path, run: str, fact: str) -> None:
     identity = Identity(run)
     path = paths.run_directory(tmp_path / str(next(names)), run) / identity.filename
     with closing(Writer(path, identity, {"data": fact}, **SMALL)):
-        found = Reader(path).read()
+        found = Reader(copied(path)).read()
     assert found.identity.filename == path.name
     assert paths.run_directory(path.parent.parent, found.identity.run) == path.parent
     assert len(found.facts["data"]) <= MAX_LABEL_LENGTH

@@ -34,6 +34,7 @@ from tests.trainer_hooks.yoloscope_record.records import (
     Child,
     batch,
     content,
+    copied,
     new,
     value,
 )
@@ -118,7 +119,8 @@ def test_any_sequence_of_writes_reads_back(tmp_path: Path, steps: list[tuple[str
         for kind, name, number in steps:
             getattr(model, kind)(name, number)
             writer.end(time.time())
-        found, ring = Reader(writer.path).read(), read_ring(writer.path)
+        path = copied(writer.path)
+        found, ring = Reader(path).read(), read_ring(path)
     plain = {(s.metric.name, s.labels): s.value for s in found.samples if s.metric is not WAIT}
     believed = {key: catalog.plausible(catalog.BY_NAME[key[0]], number) for key, number in model.plain.items()}
     assert plain == {key: number for key, number in believed.items() if number is not None}
@@ -133,9 +135,10 @@ def test_any_sequence_of_writes_reads_back(tmp_path: Path, steps: list[tuple[str
 def test_slots_declared_late_appear(tmp_path: Path) -> None:
     """A reader that has parsed the header sees series that are declared afterwards."""
     with closing(new(tmp_path)) as writer:
-        reader = Reader(writer.path)
+        reader = Reader(copied(writer.path))
         assert reader.read().samples == ()
         slot = writer.slot(BATCHES, *LABELS)
+        copied(writer.path)
         assert reader.read().samples == (Sample(BATCHES, LABELS, 0.0),)
         assert writer.slot(BATCHES, *LABELS) == slot
 
@@ -145,7 +148,7 @@ def test_gauges_are_absent_until_set(tmp_path: Path) -> None:
     with closing(new(tmp_path)) as writer:
         writer.slot(EPOCH, *LABELS)
         writer.slot(BATCHES, *LABELS)
-        assert Reader(writer.path).read().samples == (Sample(BATCHES, LABELS, 0.0),)
+        assert Reader(copied(writer.path)).read().samples == (Sample(BATCHES, LABELS, 0.0),)
 
 
 def test_full_record_says_so(tmp_path: Path) -> None:
@@ -154,7 +157,7 @@ def test_full_record_says_so(tmp_path: Path) -> None:
         writer.slot(BATCHES, *LABELS)
         with pytest.raises(RecordError, match="full"):
             writer.slot(EPOCH, *LABELS)
-        assert value(writer.path, BATCHES) == 0
+        assert value(copied(writer.path), BATCHES) == 0
     with closing(new(tmp_path, header=800)) as writer, pytest.raises(RecordError, match="full"):
         writer.set_facts({f"fact{n}": "x" * 200 for n in range(9)})
 
@@ -167,7 +170,7 @@ def test_ring_keeps_the_newest(tmp_path: Path) -> None:
             writer.append([float(number)] * len(RING_COLUMNS))
             writer.count()
             writer.end(0.0)
-        assert [row.epoch for row in read_ring(writer.path)] == [float(n) for n in range(12, 20)]
+        assert [row.epoch for row in read_ring(copied(writer.path))] == [float(n) for n in range(12, 20)]
 
 
 def test_living_record_is_not_replaced(tmp_path: Path) -> None:

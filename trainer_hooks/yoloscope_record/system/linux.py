@@ -8,14 +8,21 @@ import os
 import resource
 import struct
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "DIRECTORY",
     "KEEPS_OPEN",
+    "after_fork",
     "allocate",
     "default_directory",
     "give_name",
+    "keep_lock",
     "launcher",
     "lock",
     "lock_holder",
@@ -28,7 +35,7 @@ DIRECTORY = "/dev/shm/yoloscope"  # noqa: S108 - memory, not disk; guarded by th
 #: Whether a reader may keep the file of a living writer open: on Windows nobody could rename or remove it meanwhile.
 KEEPS_OPEN = True
 _FLOCK = struct.Struct("=hhxxxxqqixxxx")  # struct flock of 64-bit Linux
-_WHO_LOCKS = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+_WHO_LOCKS = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)  # nothing but a lock for writing is in a reader's way
 
 
 def default_directory() -> Path:
@@ -49,6 +56,12 @@ def lock(descriptor: int) -> None:
     fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def keep_lock(descriptor: int) -> None:
+    """Take the lock again: closing *any* descriptor of the file in the process that has it has dropped it."""
+    with suppress(OSError):  # a reader of another user was faster: the next time
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def lock_holder(descriptor: int) -> int | None:
     """The process that holds the writer's lock, None if nobody does.
 
@@ -57,6 +70,11 @@ def lock_holder(descriptor: int) -> int | None:
     """
     kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, _WHO_LOCKS))
     return None if kind == fcntl.F_UNLCK else max(pid, 0)
+
+
+def after_fork(function: Callable[[], None]) -> None:
+    """Call it in every child that is forked, before anything else runs there."""
+    os.register_at_fork(after_in_child=function)
 
 
 def allocate(descriptor: int, size: int) -> None:

@@ -7,14 +7,16 @@ import os
 import struct
 from pathlib import Path
 
-from yoloscope_record.system.linux import KEEPS_OPEN, give_name, launcher, lock, major_faults
+from yoloscope_record.system.linux import KEEPS_OPEN, after_fork, give_name, keep_lock, launcher, lock, major_faults
 
 __all__ = [
     "DIRECTORY",
     "KEEPS_OPEN",
+    "after_fork",
     "allocate",
     "default_directory",
     "give_name",
+    "keep_lock",
     "launcher",
     "lock",
     "lock_holder",
@@ -24,7 +26,7 @@ __all__ = [
 
 DIRECTORY = "~/Library/Caches/yoloscope"
 _FLOCK = struct.Struct("=qqihh")  # struct flock of <sys/fcntl.h>: start, length, pid, type, whence
-_WHO_LOCKS = _FLOCK.pack(0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET)
+_WHO_LOCKS = _FLOCK.pack(0, 0, 0, fcntl.F_RDLCK, os.SEEK_SET)
 _BLOCK = 1 << 16
 
 

@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 __all__ = [
     "DIRECTORY",
     "KEEPS_OPEN",
+    "after_fork",
     "allocate",
     "default_directory",
     "give_name",
+    "keep_lock",
     "launcher",
     "lock",
     "lock_holder",
@@ -79,6 +81,10 @@ def lock(descriptor: int) -> None:
     raise BlockingIOError(errno.EAGAIN, "a living process has the file")
 
 
+def keep_lock(descriptor: int) -> None:
+    """Nothing is to be done: a lock goes with its own handle, whatever else is closed."""
+
+
 def lock_holder(descriptor: int) -> int | None:
     """The process that holds the writer's lock, as the record tells it; 0 if it does not, None if nobody holds it."""
     for pause in (0.0, *PAUSES[:2]):  # it may be another reader that asks the same
@@ -99,6 +105,10 @@ def _try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def after_fork(function: Callable[[], None]) -> None:
+    """Nothing is to be done: nobody forks here."""
 
 
 def allocate(descriptor: int, size: int) -> None:

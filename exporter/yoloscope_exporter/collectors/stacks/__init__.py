@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_record.paths import run_directory
-
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector
@@ -110,7 +108,7 @@ class Stacks:
             case.asked = self._last[run] = now
             with suppress(OSError):  # the run is gone
                 case.inquiry = Inquiry(
-                    run_directory(self._context.records, run),
+                    self._context.place(run),
                     lambda reason: self._context.reject(NAME, reason),
                     self._context.wall,
                     since,

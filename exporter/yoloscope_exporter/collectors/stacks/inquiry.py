@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from yoloscope_record import stack_file
+from yoloscope_record import locks, stack_file
 from yoloscope_record.file_format import SUFFIX, Identity, RecordError
 from yoloscope_record.reader import Reader, Record
-from yoloscope_record.system import lock_holder, os
+from yoloscope_record.system import os
 
 from yoloscope_exporter.collectors.stacks import dump, process
 
@@ -190,7 +190,7 @@ class Inquiry:
         return found
 
     def _ask(self, file: StackFile) -> None:
-        holder = lock_holder(file.descriptor)
+        holder = locks.holder(file.descriptor)
         if holder is None:
             return  # it has ended
         _require(bool(holder), "invisible")  # it is in another PID namespace
@@ -204,7 +204,7 @@ class Inquiry:
             file.recent = lately and file.changed >= self.since
             if lately or process.has(status.pending, file.header.signal):
                 return
-            if lock_holder(file.descriptor) != holder:  # the process that was looked at is the one that holds it
+            if locks.holder(file.descriptor) != holder:  # the process that was looked at is the one that holds it
                 return
             send(file.header.signal)
             file.asked = file.recent = True

@@ -1,0 +1,111 @@
+"""What one user's records may take of the exporter: places, series and time, shared out so that nobody goes short.
+
+Anybody may write records. So what there is is given to the owners in equal parts, and who wants less than a part leaves
+the rest to the others. What is refused is counted by reason and by owner.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+from yoloscope_exporter import catalog
+from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.system import user_name as name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    Item = TypeVar("Item")
+
+MAX_USERS = 32  # that have a series of their own among the refusals; the others share one
+MAX_SAID = 1024  # paths of which something was said once
+OTHERS = "(others)"
+CYCLE_SECONDS = 0.1  # for reading all records; half of it for those of one owner
+
+
+@dataclass
+class Refusals:
+    """Counts what is refused by reason and owner."""
+
+    reject: Callable[[str], None]
+    """Counts it by reason alone."""
+    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _users: set[str] = field(default_factory=set)
+    _said: set[tuple[str, str]] = field(default_factory=set)
+
+    def __call__(self, reason: str, owner: int) -> None:
+        """Count one."""
+        self.reject(reason)
+        user = user_name(owner)
+        if user not in self._users and len(self._users) >= MAX_USERS:
+            user = OTHERS
+        self._users.add(user)
+        self._counts[reason, user] += 1
+
+    def once(self, reason: str, owner: int, path: str) -> bool:
+        """Count what stays as it is once for each path; whether this was the first time."""
+        new = (reason, path) not in self._said and len(self._said) < MAX_SAID
+        if new:
+            self._said.add((reason, path))
+            self(reason, owner)
+        return new
+
+    def samples(self) -> Iterator[Sample]:
+        """The counts so far."""
+        for key, count in self._counts.items():
+            yield Sample(catalog.RECORDS_REFUSED_TOTAL, key, float(count))
+
+
+@lru_cache
+def known_name(owner: int) -> str | None:
+    """The user's name, kept because to ask may mean to ask a directory service; None where nobody knows it."""
+    return name_of(owner)
+
+
+def user_name(owner: int) -> str:
+    """The user's name, or the number where this system does not know the name."""
+    return known_name(owner) or str(owner)
+
+
+def in_turn(items: Iterable[Item], owner: Callable[[Item], int]) -> list[Item]:
+    """The items so that each owner's first one comes before anybody's second one, else in their order."""
+    places: defaultdict[int, int] = defaultdict(int)
+    placed = []
+    for item in items:
+        placed.append((places[owner(item)], item))
+        places[owner(item)] += 1
+    return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
+
+
+def shares(wanted: Mapping[int, int], room: int) -> dict[int, int]:
+    """What each owner gets of `room`: what is wanted, or an equal part of what those leave who want less."""
+    found = {}
+    for number, owner in enumerate(sorted(wanted, key=lambda owner: wanted[owner])):
+        found[owner] = min(wanted[owner], room // (len(wanted) - number))
+        room -= found[owner]
+    return found
+
+
+@dataclass
+class Time:
+    """The time of one cycle, by owner."""
+
+    clock: Callable[[], float]
+    seconds: float
+    _begun: float = field(init=False)
+    spent: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+
+    def __post_init__(self) -> None:
+        """The cycle begins."""
+        self._begun = self.clock()
+
+    def left(self, owner: int) -> bool:
+        """Whether another record of this owner may be read."""
+        return self.spent[owner] < self.seconds / 2 and self.clock() - self._begun < self.seconds
+
+    def spend(self, owner: int, begun: float) -> None:
+        """Count the time since `begun`."""
+        self.spent[owner] += max(self.clock() - begun, 0.0)

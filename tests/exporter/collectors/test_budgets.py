@@ -1,0 +1,225 @@
+"""Nobody's records take from others' what is theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yoloscope_exporter import catalog
+from yoloscope_exporter.collectors import budgets, runs
+from yoloscope_exporter.collectors.runs import Runs
+from yoloscope_record.paths import run_directory
+from yoloscope_record.reader import Reader
+
+from tests.exporter import world
+from tests.exporter.world import NOW
+from tests.users import ALICE, MALLORY, needs_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UP, REFUSED = catalog.TRAIN_UP.name, catalog.RECORDS_REFUSED_TOTAL.name
+amounts = st.dictionaries(st.integers(0, 50), st.integers(0, 10_000), max_size=12)
+
+
+@given(wanted=amounts, room=st.integers(0, 20_000))
+def test_shares(wanted: dict[int, int], room: int) -> None:
+    """Nobody gets more than is wanted, nothing is left while somebody wants more, and equal parts are safe."""
+    found = budgets.shares(wanted, room)
+    assert all(found[owner] <= wanted[owner] for owner in wanted)
+    assert sum(found.values()) == min(sum(wanted.values()), room) or sum(wanted.values()) > room >= sum(found.values())
+    assert all(found[owner] >= min(wanted[owner], room // len(wanted)) for owner in wanted)
+
+
+@given(owners=st.lists(st.integers(0, 4), max_size=40))
+def test_in_turn(owners: list[int]) -> None:
+    """Everybody's first comes before anybody's second, and nobody's own order is changed."""
+    items = list(enumerate(owners))
+    placed = budgets.in_turn(items, lambda item: item[1])
+    assert sorted(placed) == items
+    turns = [sum(other == owner for _, other in placed[:place]) for place, (_, owner) in enumerate(placed)]
+    assert turns == sorted(turns)
+    for owner in set(owners):
+        assert [item for item in placed if item[1] == owner] == [item for item in items if item[1] == owner]
+
+
+def test_users_among_the_refusals_are_bounded() -> None:
+    """However many there are, and whatever they do; the rest is counted together."""
+    refused = budgets.Refusals(lambda _: None)
+    for owner in range(5_000_000, 5_000_100):
+        refused("magic", owner)
+    counts = {sample.labels: sample.value for sample in refused.samples()}
+    assert len(counts) == budgets.MAX_USERS + 1
+    assert counts["magic", budgets.OTHERS] == 100 - budgets.MAX_USERS
+
+
+# --- with records ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> world.World:
+    """A node with an empty record directory."""
+    made = world.World(tmp_path)
+    made.records.mkdir()
+    made.config = dataclasses.replace(made.config, runs_keep=900.0, runs_keep_killed=3600.0, runs_remove_after=86400.0)
+    return made
+
+
+def of_user(node: world.World, uid: int, run: str, **options: object) -> Path:
+    """A run of a user's; returns its directory."""
+    base = node.records / f"yoloscope-{uid}"
+    world.records(base, "0", run=run, **options)  # type: ignore[arg-type]
+    folder = run_directory(base, run)
+    for path in (base, folder, *folder.iterdir()):
+        os.chown(path, uid, uid)
+    return folder
+
+
+def shown(collector: Runs) -> set[str]:
+    """The runs that are."""
+    return {sample.labels[0] for sample in collector.collect() if sample.metric.name == UP}
+
+
+def refused(collector: Runs) -> dict[tuple[str, ...], float]:
+    """Counts by reason and user."""
+    return {sample.labels: sample.value for sample in collector.collect() if sample.metric.name == REFUSED}  # type: ignore[misc]
+
+
+@needs_root
+def test_many_runs_of_one_user_leave_the_others_theirs(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known or new, whoever came first: each has a turn."""
+    monkeypatch.setattr(runs, "MAX_RUNS", 6)
+    collector = Runs(node.context)
+    for number in range(10):
+        of_user(node, MALLORY, f"many-{number}")
+    assert len(shown(collector)) == 6
+    of_user(node, ALICE, "mine")
+    assert "mine" in shown(collector)
+    assert refused(collector)["runs", str(MALLORY)] > 0
+    assert not any(user == str(ALICE) for _, user in refused(collector))
+
+
+def test_what_cannot_be_read_hides_no_later_training(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same user, too: empty records come after those with something in them."""
+    monkeypatch.setattr(runs, "MAX_RUNS", 4)
+    collector = Runs(node.context)
+    for number in range(8):
+        (node.records / f"empty-{number}").mkdir()
+        (node.records / f"empty-{number}" / "rank-0.rec").touch()
+    assert shown(collector) == set()
+    world.records(node.records, "0", run="later", ended=NOW - 50_000)
+    os.utime(node.records / "later", (NOW - 90_000, NOW - 90_000))
+    node.config = dataclasses.replace(node.config, runs_keep=1e9, runs_remove_after=1e9)
+    seen = [shown(collector) for _ in range(4)]
+    assert seen[-1] == {"later"}
+
+
+def test_a_living_run_is_not_crowded_out_by_new_ones(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same user, and whatever the times of the directories say."""
+    monkeypatch.setattr(runs, "MAX_RUNS", 2)
+    code = """
+import sys, time
+from pathlib import Path
+from yoloscope_record.file_format import Identity
+from yoloscope_record.writer import Writer
+writer = Writer(Path(sys.argv[1]) / "alive" / "rank-0.rec", Identity("alive"), slots=8, ring=0)
+writer.begin(); writer.set_state("train"); writer.end(time.time())
+print("ready", flush=True)
+time.sleep(60)
+"""
+    collector = Runs(node.context)
+    with subprocess.Popen([sys.executable, "-c", code, str(node.records)], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        assert shown(collector) == {"alive"}
+        os.utime(node.records / "alive", (1, 1))
+        for number in range(5):
+            world.records(node.records, "0", run=f"dead-{number}", ended=NOW)
+            assert "alive" in shown(collector)
+        child.kill()
+
+
+@needs_root
+def test_series_are_shared_out(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wants little has it, whoever wants much."""
+    folders = [of_user(node, MALLORY, f"big-{number}") for number in range(4)]
+    of_user(node, ALICE, "small")
+    of_a_run = sum(Reader(path).read().series for path in folders[0].iterdir()) + runs.RANK_SERIES
+    monkeypatch.setattr(runs, "MAX_ALL_SERIES", 3 * of_a_run)
+    collector = Runs(node.context)
+    found = shown(collector)
+    assert "small" in found
+    assert len(found) == 3
+    assert refused(collector)["series", str(MALLORY)] > 0
+
+
+@needs_root
+def test_time_is_shared_out(node: world.World) -> None:
+    """Who takes long comes after the others, keeps the last that was read for a while, and is counted."""
+    for number in range(8):
+        of_user(node, MALLORY, f"slow-{number}")
+    for number in range(3):
+        of_user(node, ALICE, f"quick-{number}")
+    ticks = itertools.count()
+    context = dataclasses.replace(node.context, clock=lambda: next(ticks) * 0.0009)
+    collector = Runs(context)
+    quick = {f"quick-{number}" for number in range(3)}
+    rounds = [shown(collector) for _ in range(12)]
+    assert all(quick <= found for found in rounds[1:])
+    assert set.union(*rounds) == quick | {f"slow-{number}" for number in range(8)}  # each has a turn
+    assert refused(collector)["time", str(MALLORY)] > 0
+    assert ("time", str(ALICE)) not in refused(collector) or refused(collector)["time", str(ALICE)] <= 3
+
+
+NESTED = b"[" * 500
+
+
+def test_refused_files_are_read_again_only_when_they_change(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By inode and time of change, which their owner cannot set."""
+    read = []
+    usual = Reader.read
+
+    def counted(reader: Reader, *arguments: object, **options: object) -> object:
+        read.append(reader.path.parent.name)
+        return usual(reader, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Reader, "read", counted)
+    world.records(node.records, "0", run="good", ended=NOW)
+    bad = node.records / "bad"
+    bad.mkdir()
+    (bad / "rank-0.rec").write_bytes(b"rubbish" * 100)
+    collector = Runs(node.context)
+    for _ in range(5):
+        assert shown(collector) == {"good"}
+    assert read.count("bad") == 1
+    (bad / "rank-0.rec").write_bytes(b"rubbish" * 101)
+    for _ in range(5):
+        shown(collector)
+    assert read.count("bad") == 2
+
+
+def test_what_is_busy_comes_after_the_others(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried once, and with patience when everybody else has had a turn."""
+    order = []
+    usual = Reader.read
+
+    def busy(reader: Reader, inode: int = 0, *, attempts: int = 5, **options: object) -> object:
+        order.append((reader.path.parent.name, attempts))
+        if reader.path.parent.name == "busy" and attempts == 1:
+            raise runs.RecordError("busy", "it changes")
+        return usual(reader, inode, attempts=attempts, **options)  # type: ignore[arg-type]
+
+    for run in ("busy", "quiet"):
+        world.records(node.records, "0", run=run, ended=NOW)
+    monkeypatch.setattr(Reader, "read", busy)
+    assert shown(Runs(node.context)) == {"busy", "quiet"}
+    first = order.index(("busy", 5))
+    assert all(attempts == 1 for _, attempts in order[:first])
+    assert {run for run, _ in order[:first]} == {"busy", "quiet"}, order

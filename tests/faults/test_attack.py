@@ -1,0 +1,360 @@
+"""Each row of the attack's table, with a running exporter: fault, what is expected, and what is seen.
+
+The rows go to the terminal as a table in Markdown, which docs/reliability.md has.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from yoloscope_record.file_format import HEADER_LENGTH, Identity
+from yoloscope_record.writer import Writer
+
+from tests.exporter.test_serve import get, wait_for
+from tests.users import ALICE, MALLORY, environment, living_as, needs_root, run_as, shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Row = Callable[[str, str, object], None]
+
+__all__ = ["shared"]
+pytestmark = [pytest.mark.faults, needs_root, pytest.mark.timeout(300)]
+
+#: A training of Alice's that goes on.
+VICTIM = """
+made = record("victim", facts={"model": "m"})
+slot = made.slot(catalog.TRAIN_BATCHES_TOTAL, "victim", "0")
+import threading
+def train():
+    while True:
+        made.begin(); made.values[slot] += 1; made.end(time.time()); time.sleep(0.02)
+threading.Thread(target=train, daemon=True).start()
+"""
+UP = re.compile(r'^yoloscope_train_up\{rank="0",run="([^"]*)"\} (\d)', re.MULTILINE)
+
+
+class Exporter:
+    """A running exporter of root's."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process, self.url, self.log = process, url, log
+
+    def up(self) -> dict[str, bool]:
+        """Runs whose rank 0 is shown, and whether it lives."""
+        return {run: value == "1" for run, value in UP.findall(get(f"{self.url}/metrics")[1])}
+
+    def value(self, pattern: str) -> float:
+        """The first value whose line begins so; NaN if there is none."""
+        found = re.search(rf"(?m)^{pattern}\S* (\S+)", get(f"{self.url}/metrics")[1])
+        return float(found[1]) if found else float("nan")
+
+    def series(self) -> int:
+        """Of one scrape."""
+        return sum(not line.startswith("#") for line in get(f"{self.url}/metrics")[1].splitlines())
+
+    def age(self) -> float:
+        """Seconds since the snapshot that is served."""
+        return time.time() - self.value("yoloscope_snapshot_timestamp_seconds")
+
+    def megabytes(self) -> float:
+        """Resident."""
+        return float(psutil.Process(self.process.pid).memory_info().rss / 1e6)
+
+    def refused(self) -> set[str]:
+        """Reasons."""
+        return set(re.findall(r'records_refused_total\{reason="(\w+)"', get(f"{self.url}/metrics")[1]))
+
+
+@contextmanager
+def serving(base: Path, log: Path) -> Iterator[Exporter]:
+    """An exporter over a directory."""
+    command = [sys.executable, "-m", "yoloscope_exporter.cli", "serve", "--web.listen-address=127.0.0.1:0"]
+    command += ["--no-collector.stacks", "--no-collector.post_mortem", "--no-collector.gpu"]
+    path = os.pathsep.join(sys.path)
+    with log.open("wb") as out:
+        variables = {**environment(), "PYTHONPATH": path, "YOLOSCOPE_DIR": str(base)}
+        process = subprocess.Popen(command, env=variables, stderr=out)
+    try:
+        wait_for(lambda: b"url=" in log.read_bytes(), 20)
+        url = re.search(r"url=(\S+)", log.read_text())[1]  # type: ignore[index]
+        wait_for(lambda: get(f"{url}/-/ready")[0] == 200, 20)
+        yield Exporter(process, url, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def exporter(shared: Path, tmp_path: Path) -> Iterator[Exporter]:
+    """Over the directory that all users share."""
+    with serving(shared, tmp_path / "log") as running:
+        yield running
+
+
+@pytest.fixture
+def row(capsys: pytest.CaptureFixture[str]) -> Row:
+    """Prints a row of the table."""
+
+    def said(fault: str, expected: str, seen: object) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n| {fault} | {expected} | {seen} |")
+
+    return said
+
+
+# --- who is who -----------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_training_and_a_foreign_read_lock(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Whoever may read the file may lock it for reading."""
+    with living_as(ALICE, shared, "made = record('victim')") as victim:
+        wait_for(lambda: exporter.up() == {"victim": True})
+        hold = f"f = os.open(base / 'yoloscope-{ALICE}/victim/rank-0.rec', 0)\n"
+        hold += "import threading\ndef lock():\n  while True:\n"
+        hold += "    try: fcntl.lockf(f, fcntl.LOCK_SH | fcntl.LOCK_NB); return\n    except OSError: pass\n"
+        with living_as(MALLORY, shared, f"{hold}threading.Thread(target=lock, daemon=True).start()"):
+            victim.kill()
+            seconds = wait_for(lambda: exporter.up() == {"victim": False})
+    row("another user's read lock on the record of a training that is killed", "`killed`", f"after {seconds:.1f} s")
+
+
+def test_racing_for_the_lock(shared: Path, exporter: Exporter, row: Row) -> None:
+    """40 starts against a process that opens and locks every new file."""
+    race = f"""
+import threading
+def grab():
+    while True:
+        for path in glob.glob(str(base / "yoloscope-{ALICE}" / "*" / "*")):
+            try: fcntl.lockf(os.open(path, 0), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError: pass
+threading.Thread(target=grab, daemon=True).start()
+"""
+    starts = "made = [record(f'run-{n}', slots=16, ring=0) for n in range(40) if not time.sleep(0.005)]"
+    with living_as(MALLORY, shared, race), living_as(ALICE, shared, starts):
+        wait_for(lambda: sum(exporter.up().values()) == 40, 20)
+        row("a race for the lock of new records", "40 of 40 starts recorded", f"{sum(exporter.up().values())} of 40")
+
+
+def test_two_users_one_name(shared: Path, exporter: Exporter, row: Row) -> None:
+    """And a squatted directory."""
+    squat = f"(base / 'yoloscope-{ALICE}').mkdir()\nmade = record('victim')"
+    with living_as(MALLORY, shared, squat):
+        wait_for(lambda: exporter.up() == {"victim": True})
+        with living_as(ALICE, shared, "made = record('victim')"):
+            wait_for(lambda: exporter.up() == {"victim": True, f"victim@{ALICE}": True})
+            seen = sorted(exporter.up())
+            assert exporter.refused() == {"owner"}
+    row("one run name of two users, and the victim's directory squatted", "both shown, the squatter counted", seen)
+
+
+def test_a_fake_rank_on_another_node(shared: Path, exporter: Exporter, row: Row) -> None:
+    """It would be a straggler's peer."""
+    code = "made = record('exp', rank='0', facts={'nodes': 'several'})"
+    with living_as(ALICE, shared, code), living_as(MALLORY, shared, code):
+        wait_for(lambda: len(exporter.up()) == 2)
+        row("a fake rank of another user's run over several nodes", "another label", sorted(exporter.up()))
+        assert set(exporter.up()) == {f"exp@{ALICE}", f"exp@{MALLORY}"}
+
+
+# --- budgets --------------------------------------------------------------------------------------------------------
+
+
+def test_two_thousand_busy_records(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Written without pause by a process that lives, in 8 runs of 250."""
+    busy = """
+import threading
+made = [record(f'busy-{n // 250}', rank=str(n), slots=8, ring=0) for n in range(2000)]
+for one in made:
+    one._u64[2] |= 1
+    os.pwrite(one._file, one._sequence, 16)
+"""
+    with ExitStack() as stack:
+        for part in range(4):  # as many descriptors as a process has
+            code = busy.replace("range(2000)", f"range({part * 500}, {part * 500 + 500})")
+            stack.enter_context(living_as(MALLORY, shared, code))
+        stack.enter_context(living_as(ALICE, shared, VICTIM))
+        wait_for(lambda: exporter.up().get("victim") is True, 20)
+        ages, counts = [], []
+        for _ in range(20):
+            time.sleep(0.5)
+            ages.append(exporter.age())
+            counts.append(exporter.value(r'yoloscope_train_batches_total\{rank="0",run="victim"'))
+        took = exporter.value(r'yoloscope_collector_duration_seconds\{collector="runs"')
+        row(
+            "2,000 records that are busy for ever",
+            "the victim is shown, snapshots go on",
+            f"oldest snapshot {max(ages):.1f} s, cycle {took * 1e3:.0f} ms, {counts[-1] - counts[0]:.0f} batches more",
+        )
+        assert max(ages) < 3
+        assert counts == sorted(counts)
+        assert counts[-1] > counts[0]
+
+
+def test_nested_headers(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Twenty of two megabytes."""
+    nested = f"""
+for n in range(20):
+    made = record(f'nested-{{n}}', slots=8, header=1 << 21, ring=0)
+    text = b'[' * ((1 << 20) - 8)
+    os.pwrite(made._file, text, made._header.start)
+    os.pwrite(made._file, struct.pack('=I', len(text)), 4 * {HEADER_LENGTH})
+"""
+    run_as(MALLORY, shared, nested)
+    with living_as(ALICE, shared, VICTIM):
+        wait_for(lambda: exporter.up().get("victim") is True, 20)
+        time.sleep(3)
+        took = exporter.value(r'yoloscope_collector_duration_seconds\{collector="runs"')
+        row(
+            "20 headers of nested brackets, 1 MB each",
+            "refused once each",
+            f"{exporter.refused()}, cycle {took * 1e3:.0f} ms",
+        )
+        assert took < 0.2
+        assert exporter.refused() == {"header"}
+
+
+def test_empty_records(shared: Path, exporter: Exporter, row: Row) -> None:
+    """As many as there are places, and more."""
+    empty = """
+own = paths.make_own(base)
+for n in range(300):
+    (own / f'empty-{n}').mkdir()
+    (own / f'empty-{n}' / 'rank-0.rec').touch()
+"""
+    run_as(MALLORY, shared, empty)
+    run_as(ALICE, shared, empty)
+    time.sleep(2)
+    with living_as(ALICE, shared, VICTIM):
+        seconds = wait_for(lambda: exporter.up().get("victim") is True, 30)
+    row("300 empty records of another user, and 300 of the own", "a later training is shown", f"after {seconds:.1f} s")
+
+
+def test_large_runs(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Six of 14 MB: as many series as fit."""
+    large = """
+for n in range(6):
+    for rank in range(8):
+        made = record(f'large-{n}', rank=str(rank), slots=4096, header=1 << 17, ring=20000)
+        file, made._file = made._file, -1  # the header is written once
+        for number in range(1300):
+            made.values[made.slot(catalog.TRAIN_METRIC, f'large-{n}', str(rank), str(number))] = 1.0
+        made._file = file
+        made.set_facts({})
+        made.close()
+"""
+    before = exporter.megabytes()
+    run_as(MALLORY, shared, large)
+    with living_as(ALICE, shared, VICTIM):
+        wait_for(lambda: exporter.up().get("victim") is True, 30)
+        time.sleep(5)
+        series, memory, age = exporter.series(), exporter.megabytes(), exporter.age()
+        row(
+            "six runs of eight ranks with as many series as their headers hold",
+            "below `sample_limit` (50,000) and the unit's 256 MB",
+            f"{series} series, {memory:.0f} MB (before {before:.0f}), snapshot {age:.1f} s old",
+        )
+        assert series < 50_000
+        assert memory < 256
+
+
+def test_a_hundred_thousand_entries(shared: Path, exporter: Exporter, row: Row) -> None:
+    """In the directory that everybody may write to."""
+    with living_as(ALICE, shared, VICTIM):
+        wait_for(lambda: exporter.up().get("victim") is True, 20)
+        run_as(MALLORY, shared, "for n in range(20_000): (base / f'entry-{n}').mkdir()")
+        time.sleep(3)
+        age, shown = exporter.age(), exporter.up().get("victim")
+        row(
+            "20,000 directories beside the users'",
+            "a known training stays",
+            f"shown: {shown}, snapshot {age:.1f} s old",
+        )
+        assert shown is True
+        assert age < 3
+        assert "entries" in exporter.refused()
+
+
+def test_a_log_that_grows(shared: Path, exporter: Exporter, row: Row) -> None:
+    """Five files that are refused anew whenever they are read."""
+    code = """
+own = paths.make_own(base)
+files = []
+for n in range(5):
+    (own / f'noise-{n}').mkdir()
+    files.append(own / f'noise-{n}' / 'rank-0.rec')
+end = time.monotonic() + 12
+for turn in itertools.count():
+    for file in files:
+        file.write_bytes((b'YOLOSCP\\n' if turn % 2 else b'rubbish!') + os.urandom(400 + turn % 7))
+    if time.monotonic() > end: break
+    time.sleep(0.01)
+"""
+    run_as(MALLORY, shared, code)
+    size = exporter.log.stat().st_size
+    row("five files that change their fault a hundred times a second, for 12 s", "a log below 100 kB", f"{size} bytes")
+    assert size < 100_000
+
+
+def test_two_thousand_foreign_files_and_a_worker(shared: Path, row: Row) -> None:
+    """It looked at all of them with each of its first batches."""
+    folder = shared / f"yoloscope-{MALLORY}"
+    for number in range(2000):
+        path = folder / f"run-{number}" / "rank-0.rec"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x" * 300)
+    code = """
+trainer = Trainer(); made = opening.open_for(trainer)
+child = os.fork()
+if not child:
+    begun = time.perf_counter()
+    for _ in range(20): found = workers._trainers_record()
+    print((time.perf_counter() - begun) / 20, found is not None, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    seconds, found = run_as(ALICE, shared, code).split()
+    row("2,000 records of another user, and a loader worker", "below 10 ms a look", f"{float(seconds) * 1e3:.2f} ms")
+    assert found == "True"
+    assert float(seconds) < 0.01
+
+
+# --- time and processes ---------------------------------------------------------------------------------------------
+
+
+def test_an_exporter_that_is_killed_in_between(shared: Path, tmp_path: Path, row: Row) -> None:
+    """Five times, with a training that goes on: no counter of it goes backwards, no batch is lost."""
+    counts: list[float] = []
+    pattern = r'yoloscope_train_batches_total\{rank="0",run="victim"'
+    with living_as(ALICE, shared, VICTIM) as victim:
+        for number in range(5):
+            with serving(shared, tmp_path / f"log-{number}") as exporter:
+                for _ in range(5):
+                    counts.append(exporter.value(pattern))
+                    time.sleep(0.3)
+                exporter.process.send_signal(signal.SIGKILL)
+        victim.kill()
+        victim.wait()
+        with serving(shared, tmp_path / "log-last") as exporter:
+            counts.append(exporter.value(pattern))
+    row("an exporter killed and started five times", "no counter backwards", f"{counts[0]:.0f} to {counts[-1]:.0f}")
+    assert counts == sorted(counts)
+
+
+def test_records_of_version_0_1_beside_new_ones(shared: Path, exporter: Exporter, row: Row) -> None:
+    """The old directories lie beside the users'."""
+    path = shared / "old" / Identity("old").filename
+    Writer(path, Identity("old"), slots=8, ring=0).close()
+    with living_as(ALICE, shared, VICTIM):
+        wait_for(lambda: exporter.up() == {"old": False, "victim": True}, 20)
+        row("a run of version 0.1 beside a new one", "both shown", sorted(exporter.up()))
