@@ -670,7 +670,7 @@ TEXTS: Final[dict[str, str]] = {
     "`detach()` what is kept, release it in `on_train_batch_end`": "对要保留的张量调用 `detach()`，在 `on_train_batch_end` 中释放",
     "by the phase in which it is slow: its loader, its PCIe link, its GPU": "看它慢在哪个阶段：loader、PCIe 链路或 GPU",
     "the log's line 'Using N dataloader workers'; python -c \"import os; print(os.cpu_count())\"": "看日志中的 'Using N dataloader workers'；python -c \"import os; print(os.cpu_count())\"",
-    "python -c \"import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())\"; nvidia-smi": "python -c \"import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())\"；nvidia-smi",
+    'python -c "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"; nvidia-smi': 'python -c "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"；nvidia-smi',
     "look at its GPU: clocks, throttling, another process on it": "检查它的 GPU：频率、降频、是否有其他进程",
     "{evidence}.": "{evidence}。",
     "- rank {rank}: **{name}** ({severity}): {told}": "- rank {rank}：**{name}**（{severity}）：{told}",
@@ -733,4 +733,5 @@ TEXTS: Final[dict[str, str]] = {
     "nothing holds predictions back but the model itself": "除模型本身外，没有什么拖慢预测",
     "nothing is judged of validations, of exports, and of what has ended": "不判断验证、导出和已结束的任务",
     " ({share:.0%} of the time)": "（占 {share:.0%} 的时间）",
+    "The batch is too small to fill the GPU": "batch 太小，GPU 填不满",
 }
