@@ -215,7 +215,7 @@ def test_it_survives_a_restart_of_the_exporter(tab: Page) -> None:
         tab.wait("document.querySelector('#runs li')")
     tab.wait('document.body.dataset.state === "lost"')
     assert "does not answer" in shown(tab, "#banner")
-    assert tab.value("document.querySelectorAll('#runs li').length") == 1
+    assert tab.value("document.querySelectorAll('#runs li').length") > 0
     with simulated(samples, past=20, port=port):
         tab.wait(LIVE)
         assert shown(tab, "#banner") == ""

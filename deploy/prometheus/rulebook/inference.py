@@ -41,7 +41,8 @@ INFERENCE_SLOW = Alert(
         fix="Look at what has grown (`yoloscope top` on its node): the model (another process on the GPU, a GPU that "
         "throttles, larger images), postprocessing (more boxes: conf=, max_det=), trackers and callbacks.",
         meaning="The last ten minutes against the hour that ended half an hour ago, both with at least "
-        "@inference_images@ images. Batches that warm a predictor up are left out.",
+        "@inference_images@ images. Batches that warm a predictor up are left out. It ends after half an hour: "
+        "from then on the slower is the usual.",
         verify="`yoloscope top` shows where the time of a batch goes; `nvidia-smi` shows who else is on the GPU.",
         silence="The sources have changed on purpose: larger images, larger batches.",
     ),
@@ -51,7 +52,8 @@ INFERENCE_SLOW = Alert(
         "@inference_slower@ 倍。",
         fix="看哪一部分变长了（在该节点上运行 `yoloscope top`）：模型（GPU 上有其他进程、GPU 降频、图像更大）、"
         "后处理（检测框更多：conf=、max_det=）、跟踪器和回调函数。",
-        meaning="最近十分钟与半小时前结束的那一小时相比，两者都至少有 @inference_images@ 张图像。预热的 batch 不计入。",
+        meaning="最近十分钟与半小时前结束的那一小时相比，两者都至少有 @inference_images@ 张图像。预热的 batch 不计入。"
+        "半小时后告警结束：此后较慢的速度就成为平常。",
         verify="`yoloscope top` 显示一个 batch 的时间用在哪里；`nvidia-smi` 显示 GPU 上还有谁。",
         silence="有意更换了数据源：更大的图像、更大的 batch。",
     ),

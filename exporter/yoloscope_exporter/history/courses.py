@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.measures import gpu, loader, ranks, training
+from yoloscope_exporter.measures import gpu, loader, prediction, ranks, training
 from yoloscope_exporter.measures.formula import Formula, Quantile, Selector, last
 
 if TYPE_CHECKING:
@@ -45,9 +45,12 @@ def _measured(measure: Measure, *by: str) -> Course:
 
 #: All ranks of a run together.
 IMAGES: Final = _measured(training.IMAGES, *_RUN)
+PREDICT_IMAGES: Final = _measured(prediction.PREDICT_IMAGES, *_RUN)
 #: Of one run. What a run has none of stays away.
 OF_RUN: Final = (
     IMAGES,
+    PREDICT_IMAGES,
+    _measured(prediction.PREDICT_BATCH_SECONDS, *_RUN),
     _measured(training.DATA_WAIT, *_RANK),
     _measured(loader.PREPARATION, *_RANK, "worker"),
     _measured(ranks.OWN, *_RANK),

@@ -101,7 +101,7 @@ STATES: Final = tuple(metric for metric in catalog.METRICS if metric.labels == (
 _READERS: Final[Mapping[str, Callable[[Sample], Iterator[tuple[Fact, str]]]]] = {
     **{metric.name: _state for metric in STATES},
     catalog.TRAIN_EPOCH.name: _epoch,
-    catalog.TRAIN_VERDICT.name: _verdict,
+    **{metric.name: _verdict for metric in catalog.METRICS if metric.labels == ("run", "rank", "verdict")},
     catalog.TRAIN_WORKER_DEATHS_TOTAL.name: _deaths,
     catalog.TRAIN_HANG_INFO.name: _hang,
     catalog.GPU_UP.name: _gpu,

@@ -14,7 +14,7 @@ from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.chinese import BETWEEN, TITLES, cause_in_chinese, is_known
 from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
-from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS
+from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS, PREDICT_IMAGES
 from yoloscope_exporter.history.curves import own, rounded
 from yoloscope_exporter.history.events import STATES
 from yoloscope_exporter.web import texts
@@ -35,30 +35,36 @@ MOST_RUNS = 100
 GPU_SECONDS = 15.0
 #: Facts of a run that stand below its name.
 FACTS = (
-    "task",
-    "model",
-    "data",
-    "imgsz",
-    "optimizer",
-    "amp",
-    "cache",
-    "workers",
-    "device",
-    "ultralytics",
-    "torch",
-    "user",
+    *(
+        "task",
+        "model",
+        "format",
+        "precision",
+        "data",
+        "source",
+        "imgsz",
+        "batch",
+        "optimizer",
+        "amp",
+        "cache",
+        "workers",
+    ),
+    *("device", "ultralytics", "torch", "user"),
 )
 
 Labels = tuple[str, ...]
+#: Of trainings, and of whatever else has runs.
 _UPS = tuple(m for m in catalog.METRICS if m.labels == ("run", "rank") and m.name.endswith("_up"))
+_INFOS = tuple(m for m in catalog.METRICS if m.name.endswith("_run_info"))
+_STARTS = tuple(m for m in catalog.METRICS if m.name.endswith("_start_timestamp_seconds"))
 _SHOWN = frozenset(
     metric.name
     for metric in (
         *STATES,
         *_UPS,
-        catalog.TRAIN_RUN_INFO,
+        *_INFOS,
+        *_STARTS,
         catalog.TRAIN_DEVICE_INFO,
-        catalog.TRAIN_START_TIMESTAMP_SECONDS,
         catalog.TRAIN_EPOCH,
         catalog.TRAIN_EPOCHS,
         catalog.TRAIN_BATCHES_TOTAL,
@@ -134,8 +140,9 @@ def runs(view: View, history: History, language: str, most: int = MOST_RUNS) -> 
 
 def _speeds(history: History, run: str = "") -> dict[str, float]:
     """Images per second of all ranks together, by run."""
-    found = history.now((IMAGES,), run).get(IMAGES.name, {})
-    return {dict(labels)["run"]: rounded(value) for labels, value in found.items() if isfinite(value)}
+    found = history.now((IMAGES, PREDICT_IMAGES), run)
+    speeds = {labels: value for vector in found.values() for labels, value in vector.items()}
+    return {dict(labels)["run"]: rounded(value) for labels, value in speeds.items() if isfinite(value)}
 
 
 def _urgency(run: Mapping[str, Any]) -> tuple[bool, int, float, str]:
@@ -156,7 +163,7 @@ def _summary(view: View, run: str, speeds: Mapping[str, float], language: str) -
         state_text=texts.told(texts.STATES, state, language),
         alive=bool(alive),
         ranks=len(ranks),
-        start=view.of(catalog.TRAIN_START_TIMESTAMP_SECONDS).get(first),
+        start=next((view.of(metric)[first] for metric in _STARTS if first in view.of(metric)), None),
         epoch=view.of(catalog.TRAIN_EPOCH).get(first),
         epochs=view.of(catalog.TRAIN_EPOCHS).get(first),
         remaining_seconds=view.of(catalog.TRAIN_REMAINING_SECONDS).get(first) if alive else None,
@@ -201,10 +208,11 @@ def _by(found: Mapping[str, Vector], label: str) -> dict[str, dict[str, float]]:
 
 
 def _facts(view: View, name: str) -> dict[str, str]:
-    for labels in view.of(catalog.TRAIN_RUN_INFO):
-        if labels[0] == name:
-            known = dict(zip(catalog.TRAIN_RUN_INFO.labels, labels, strict=True))
-            return {fact: known[fact] for fact in FACTS if known[fact]}
+    for metric in _INFOS:
+        for labels in view.of(metric):
+            if labels[0] == name:
+                known = dict(zip(metric.labels, labels, strict=True))
+                return {fact: known[fact] for fact in FACTS if known.get(fact)}
     return {}
 
 

@@ -44,6 +44,8 @@ class Chart:
 
 CHARTS: Final = (
     Chart(("images",), "run"),
+    Chart(("predict_images",), "run"),
+    Chart(("predict_batch_seconds",), "run"),
     Chart(("data_wait",), "run", most=1),
     Chart(("preparation",), "run", "heat"),
     Chart(("own",), "run"),

@@ -516,7 +516,7 @@ def predicts(w: World, *parts: tuple[float, float, float]) -> dict[str, str]:
     return who
 
 
-@fault(at=100, mended=130, minutes=160, InferenceSlow=(5.5, 9.75))
+@fault(at=100, mended=130, minutes=160, InferenceSlow=(5.25, 0.5))
 def predictions_slow_down(w: World) -> None:
     """Images took 15 ms, and take 90 ms for half an hour."""
     predicts(w, (0, 10, 15), (100, 10, 90), (130, 10, 15))

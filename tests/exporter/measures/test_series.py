@@ -169,3 +169,13 @@ def test_period_is_the_usual_distance() -> None:
     """One gap does not change it."""
     assert period([0, 1, 2, 3, 90, 91]) == 1
     assert period([7]) == 1
+
+
+def test_what_is_not_kept_is_gone() -> None:
+    """By metric and labels; a metric without a series left is none any more, and what was looked up before neither."""
+    filled = store(BATCHES, {0: 1, 1: 2})
+    filled.add(1, [Sample(BATCHES, ("other", "0"), 5.0), Sample(DEPTH, ("other", "0"), 5.0)])
+    assert len(Window(filled, 0, 1).labels(BATCHES)) == 2
+    filled.keep(lambda metric, labels: labels[0] == "run" and metric is BATCHES)
+    assert Window(filled, 0, 1).labels(BATCHES) == [RANK]
+    assert set(filled.series) == {BATCHES.name}

@@ -437,3 +437,24 @@ def test_what_cannot_be_rendered_leaves_nothing_old_standing() -> None:
             made.cycle()
         with pytest.raises(UnicodeEncodeError):
             made.exposition(Form())
+
+
+def test_who_watches_gets_each_snapshot_once_it_is_published() -> None:
+    """One that fails is an accident of its own: what was published stands."""
+    sampler = Sampler([Source("cpu", Collector("cpu", lambda: [Sample(catalog.CPU_CORES, (), 4.0)]))])
+    seen = []
+    sampler.watch(lambda snapshot: seen.append((snapshot, sampler.snapshot)))
+    sampler.cycle()
+    sampler.cycle()
+    assert len(seen) == 2
+    assert all(given is published for given, published in seen)
+
+    def fail(_snapshot: object) -> None:
+        raise ValueError("no room")
+
+    sampler.watch(fail)
+    with pytest.raises(ValueError, match="no room"):
+        sampler.cycle()
+    assert b"yoloscope_cpu_cores 4.0" in sampler.exposition(Form())
+    assert len(seen) == 3
+    sampler.stop()
