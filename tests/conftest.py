@@ -20,7 +20,8 @@ settings.load_profile("busy")
 
 
 def pytest_configure() -> None:
-    """A shell that starts this in the background ignores SIGINT, and whatever tests start would inherit that."""
+    """English in any locale; and SIGINT, which a shell that starts this in the background lets everybody ignore."""
+    os.environ["YOLOSCOPE_LANGUAGE"] = "en"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -115,7 +115,7 @@ def test_a_collector_is_added_as_the_table_says(copy: Path) -> None:
     text = python(copy, "-c", SCRAPE, str(copy / "proc"))
     assert "\nyoloscope_uptime_seconds 3072.5\n" in text
     assert '\nyoloscope_collector_up{collector="uptime"} 1.0\n' in text
-    python(copy, "-m", "yoloscope_exporter.catalog.document", str(copy / "metrics.md"))
+    python(copy, "-m", "yoloscope_exporter.catalog.document", str(copy))
     assert "| `yoloscope_uptime_seconds` | gauge |" in (copy / "metrics.md").read_text(encoding="utf-8")
     assert "--no-collector.uptime" in python(copy, "-m", "yoloscope_exporter.cli", "serve", "--help")
     contract = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/exporter/test_contract.py", "-k")

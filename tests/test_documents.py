@@ -143,9 +143,12 @@ def test_a_path_that_is_gone_is_seen() -> None:
     }
 
 
-#: Chinese pages that people write, and the runbooks, which come from the table of the alerts. Those of the dashboards
-#: are generated from another one.
-PAGES = ("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify", "windows", "wsl2", "notebook")
+#: Chinese pages that people write, the runbooks, which come from the table of the alerts, and what catalogue and
+#: rules say. Those of the dashboards are generated from another table.
+PAGES = (
+    *("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify", "windows", "wsl2", "notebook"),
+    *("metrics", "diagnosis"),
+)
 CHINESE = (
     "README.zh-CN.md",
     *(f"docs/{page}.zh-CN.md" for page in PAGES),

@@ -191,7 +191,7 @@ def environment(project: Path, version: str = "newest") -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
     }
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("YOLOSCOPE_", "COV_", "PYTEST"))}
-    kept = {"YOLOSCOPE_DIR": os.environ["YOLOSCOPE_DIR"]} if "YOLOSCOPE_DIR" in os.environ else {}
+    kept = {name: os.environ[name] for name in ("YOLOSCOPE_DIR", "YOLOSCOPE_LANGUAGE") if name in os.environ}
     programs = os.pathsep.join([str(Path(sys.executable).parent), environ.get("PATH", "")])  # the tuner calls `yolo`
     return environ | quiet | kept | {"PYTHONPATH": os.pathsep.join(paths), "PATH": programs}
 

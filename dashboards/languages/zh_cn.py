@@ -278,7 +278,7 @@ _FLEET: Final = {
     ),
     "Spread over nodes and runs": "节点与任务之间的差异",
     "Start with the most: docs/diagnosis.md has the fix for each cause.": (
-        "从最多的开始：docs/diagnosis.md 有每种原因的修改方法。"
+        "从最多的开始：docs/diagnosis.zh-CN.md 有每种原因的修改方法。"
     ),
     "The middle run under 10 %.": "中位任务低于 10%。",
     "The panel Waste by cause says which fix pays most.": "“按原因划分的浪费”面板说明哪种修改收益最大。",
@@ -294,7 +294,7 @@ _FLEET: Final = {
         "下表列出它们及诊断结论；可从那里打开该任务。"
     ),
     "The thickest band is the fix that pays most: docs/diagnosis.md.": (
-        "最宽的色带对应收益最大的修改：见 docs/diagnosis.md。"
+        "最宽的色带对应收益最大的修改：见 docs/diagnosis.zh-CN.md。"
     ),
     "The worst verdict of each run over time; the 40 worst where there are more.": (
         "每个任务随时间变化的最严重结论；超过 40 个时显示最严重的 40 个。"
@@ -488,7 +488,7 @@ _RUN: Final = {
     (
         "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to "
         "verify it, and what looks alike."
-    ): ("第一行最严重：按其修改方法操作。docs/diagnosis.md 说明每个结论如何确认以及容易混淆的情况。"),
+    ): ("第一行最严重：按其修改方法操作。docs/diagnosis.zh-CN.md 说明每个结论如何确认以及容易混淆的情况。"),
     "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.": (
         "当前成立的诊断结论，以及针对其中一个 rank 计算出的修改方法。"
     ),
@@ -1154,7 +1154,7 @@ _NODE: Final = {
         "因不可能为真或不安全而被拒绝的值或整条记录，按原因。"
     ),
     "docs/metrics.md says what each reason means; most often a driver that answers nonsense.": (
-        "docs/metrics.md 说明每个原因的含义；多为驱动返回了无意义的值。"
+        "docs/metrics.zh-CN.md 说明每个原因的含义；多为驱动返回了无意义的值。"
     ),
     "Since each collector's last success": "距各采集器上次成功",
     "Time since each collector last succeeded.": "距各采集器上次成功的时间。",

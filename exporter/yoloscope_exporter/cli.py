@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloscope_exporter import __version__
+from yoloscope_exporter.commands import spoken
+from yoloscope_exporter.language import either, say, speaking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 #: Name of a command -> 'module:function' in `commands/`, imported when it is asked for, so that `run` starts at once.
 COMMANDS = {
@@ -58,17 +60,12 @@ def _one_line() -> Iterator[None]:
         raise
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if context else ""
-        raise _UserError(" ".join(error.format_message().split()).rstrip(".") + hint) from error
+        hint = say(" (see {command} --help)", command=context.command_path) if context else ""
+        raise _UserError(" ".join(spoken.told(error).split()).rstrip(".") + hint) from error
 
 
 class Commands(click.Group):
     """A group whose commands are imported when they are used."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
-        """Run as a program: what its output's encoding lacks is written as `?`, and no error."""
-        write_anything()
-        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names, in the order of the table."""
@@ -80,7 +77,25 @@ class Commands(click.Group):
             return None
         module, function = COMMANDS[cmd_name].split(":")
         command: click.Command = getattr(import_module(f"yoloscope_exporter.commands.{module}"), function)
-        return command
+        return spoken.localized(spoken.with_language(command))
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's
+        """Be the command line in the language that is asked for; what the output's encoding lacks is written as `?`."""
+        write_anything()
+        words = list(sys.argv[1:] if args is None else args)
+        with speaking(spoken.chosen(words, os.environ)):
+            return super().main(words, *rest, **extra)
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> click.Context:
+        """The context of the command line in that language."""
+        here = spoken.localized(self)
+        return super(Commands, here).make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the group's own options."""
@@ -93,8 +108,8 @@ class Commands(click.Group):
         """The command that is meant; of a misspelt one the nearest are told."""
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
             close = difflib.get_close_matches(args[0], COMMANDS, n=2)
-            meant = f"; did you mean {' or '.join(close)}?" if close else ""
-            ctx.fail(f"no such command {args[0]!r}{meant}")
+            meant = say("; did you mean {close}?", close=either(close)) if close else ""
+            ctx.fail(say("no such command {args!r}{meant}", args=args[0], meant=meant))
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's signature
@@ -118,6 +133,10 @@ def main() -> None:
       yoloscope run -- yolo detect train data=coco128.yaml  run a training command with monitoring
       yoloscope serve                                       the exporter, http://127.0.0.1:9911/metrics
     """  # noqa: D301 - click reads the backslash
+
+
+main.params.append(spoken.option())
+spoken.teach_click()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_exporter.language import text
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -47,12 +49,16 @@ def hindrance(name: str, device: str, installed: Collection[str], python: str) -
     """Why a format cannot run on this machine, and what to do about it; None where it can be tried."""
     wanted = FORMATS[name]
     if is_cpu(device) and not wanted.on_cpu:
-        return "needs an NVIDIA GPU (--device 0)"
+        return text("needs an NVIDIA GPU (--device 0)")
     if not is_cpu(device) and not wanted.on_gpu:
-        return "runs on a CPU (--device cpu)"
+        return text("runs on a CPU (--device cpu)")
     missing = [module for module in wanted.modules if module not in installed]
     if missing:
-        return f"not installed: {python} -m pip install {' '.join(_package(module, device) for module in missing)}"
+        return text(
+            "not installed: {python} -m pip install {missing}",
+            python=python,
+            missing=" ".join(_package(module, device) for module in missing),
+        )
     return None
 
 
@@ -60,7 +66,9 @@ def elsewhere(asked: str, used: str) -> str | None:
     """What to say of a format that ran on the CPU where a GPU was asked for; None where it did not."""
     if is_cpu(asked) or not is_cpu(used):
         return None
-    return "ran on the CPU: its runtime has no CUDA (for onnx: pip install onnxruntime-gpu in place of onnxruntime)"
+    return text(
+        "ran on the CPU: its runtime has no CUDA (for onnx: pip install onnxruntime-gpu in place of onnxruntime)"
+    )
 
 
 def _package(module: str, device: str) -> str:

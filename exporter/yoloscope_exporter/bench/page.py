@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.bench import table
+from yoloscope_exporter.language import say
 from yoloscope_exporter.reports.html import environment
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ def page(plan: Plan, found: Found, machine: Mapping[str, Any]) -> str:
         environment()
         .get_template("bench.html")
         .render(
-            title=table.title(plan),
-            about=table.about(plan, found, machine),
-            heads=table.heads(found),
-            rows=[row.cells for row in table.rows(found) if row.cells],
-            failures=table.failures(found),
-            conclusions=table.conclusions(found),
+            title=say(table.title(plan)),
+            about=list(map(say, table.about(plan, found, machine))),
+            heads=list(map(say, table.heads(found))),
+            rows=[tuple(map(say, row.cells)) for row in table.rows(found) if row.cells],
+            failures=list(map(say, table.failures(found))),
+            conclusions=list(map(say, table.conclusions(found))),
         )
     )

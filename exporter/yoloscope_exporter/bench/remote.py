@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_exporter.language import text
 from yoloscope_exporter.tuning import processes
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Remote:
         descriptor, until = self._process.stdout.fileno(), time.monotonic() + limit
         while b"\n" not in self._read:
             if time.monotonic() > until:
-                raise WorkerEndedError(f"{what} has not ended within {limit:g} s")
+                raise WorkerEndedError(text("{what} has not ended within {limit:g} s", what=what, limit=limit))
             self._wait()
             if select.select([descriptor], [], [], POLL)[0]:
                 chunk = os.read(descriptor, _CHUNK)
@@ -75,9 +76,13 @@ class Remote:
     def _end(self) -> str:
         """How it ended, and what it said last."""
         code = self._process.wait()
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = (
+            text("killed by {name}", name=signal.Signals(-code).name)
+            if code < 0
+            else text("exit code {code}", code=code)
+        )
         if how.endswith("SIGKILL"):
-            return f"{how}: out of memory?"
+            return text("{how}: out of memory?", how=how)
         said = processes.tail(self._log, 1)
         return f"{how}: {said[0].strip()}" if said else how
 

@@ -14,6 +14,7 @@ from yoloscope_exporter.bench.agreement import agreement
 from yoloscope_exporter.bench.plan import Estimate, Found, Key, Line
 from yoloscope_exporter.bench.remote import WorkerEndedError, WorkerError, started
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.language import joined, text
 from yoloscope_exporter.service.signals import deferred
 
 if TYPE_CHECKING:
@@ -76,8 +77,12 @@ class Session:
         return started([self._plan.python], self._environ, self._folder, f"process-{self._count}", self._wait)
 
     def _wait(self) -> None:
-        left = f"; about {units.about(max(self._estimate.seconds, 1.0))} left" if self._estimate else ""
-        self._progress(f"{self._doing}{left}")
+        left = (
+            text("; about {seconds} left", seconds=units.about(max(self._estimate.seconds, 1.0)))
+            if self._estimate
+            else ""
+        )
+        self._progress(joined((self._doing, left), ""))
 
     def _do(self, text: str) -> None:
         self._doing = text
@@ -104,22 +109,26 @@ class Session:
     def _explained(self, said: str) -> str:
         if "No module named 'ultralytics'" in said or "No module named 'torch'" in said:
             missing = "torch" if "'torch'" in said else "ultralytics"
-            return f"{self._plan.python} has no {missing}: name the Python that you train with, --python PATH"
+            return text(
+                "{python} has no {missing}: name the Python that you train with, --python PATH",
+                python=self._plan.python,
+                missing=missing,
+            )
         return said
 
     def _prepare(self, maker: Remote) -> None:
         plan, found = self._plan, self.found
-        self._do("starting Python and Ultralytics")
+        self._do(text("starting Python and Ultralytics"))
         found.facts = maker.ask("facts", STEP_LIMIT, modules=list(formats.MODULES))
         self._device = plan.device or ("0" if "gpu" in found.facts else "cpu")
         if plan.half and formats.is_cpu(self._device):
-            raise CannotBenchError("--half: FP16 is computed on a GPU; leave it out on a CPU")
-        self._do("loading the model")
+            raise CannotBenchError(text("--half: FP16 is computed on a GPU; leave it out on a CPU"))
+        self._do(text("loading the model"))
         folder = str(self._folder / "model")
         found.model = maker.ask(
             "prepare", STEP_LIMIT, model=plan.model, folder=folder, imgsz=plan.imgsz, source=plan.source
         )
-        self._do("asking the .pt model for its detections")
+        self._do(text("asking the .pt model for its detections"))
         maker.ask("load", STEP_LIMIT, **self._loading(found.model["path"], 1, half=False))
         found.scores = maker.ask("scores", STEP_LIMIT, random_weights=found.model["random"])
         self._reference = maker.ask("detect", STEP_LIMIT, lower=found.scores["lower"])
@@ -151,12 +160,12 @@ class Session:
             try:
                 self._export(maker, key, line)
             except WorkerError as error:
-                line.failure = f"export: {error}"
+                line.failure = text("export: {error}", error=error)
                 self._drop(load=1, turn=self._plan.rounds)
                 maker = None if isinstance(error, WorkerEndedError) else maker
 
     def _export(self, maker: Remote, key: Key, line: Line) -> None:
-        self._do(f"exporting {key.format} for batch {key.batch}")
+        self._do(text("exporting {format} for batch {batch}", format=key.format, batch=key.batch))
         arguments = {"imgsz": self._plan.imgsz, "batch": key.batch, "device": self._device}
         folder = self._folder / f"batch-{key.batch}" / key.format
         with self._counted("export"):
@@ -206,7 +215,7 @@ class Session:
     def _load(self, remote: Remote, batch: int, name: str) -> int | None:
         """Load a format and compare what it finds; its process' number, or None if that failed."""
         line = self._line(batch, name)
-        self._do(f"batch {batch}: loading {name}")
+        self._do(text("batch {batch}: loading {name}", batch=batch, name=name))
         try:
             with self._counted("load"):
                 loading = self._loading(self._paths[Key(batch, name)], batch, half=self._plan.half)
@@ -224,7 +233,15 @@ class Session:
 
     def _turn(self, remote: Remote, batch: int, name: str, number: int, pid: int) -> None:
         line = self._line(batch, name)
-        self._do(f"batch {batch}: round {number + 1} of {self._plan.rounds}, {name}")
+        self._do(
+            text(
+                "batch {batch}: round {number} of {rounds}, {name}",
+                batch=batch,
+                number=number + 1,
+                rounds=self._plan.rounds,
+                name=name,
+            )
+        )
         try:
             with self._counted("turn"):
                 told = remote.ask("measure", STEP_LIMIT + self._plan.turn, seconds=self._plan.turn)

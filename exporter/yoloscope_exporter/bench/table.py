@@ -12,6 +12,7 @@ from yoloscope_exporter.bench.formats import REFERENCE
 from yoloscope_exporter.bench.gpu_memory import PEAK, RESIDENT
 from yoloscope_exporter.bench.plan import Key
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.language import joined, say, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,9 +21,20 @@ if TYPE_CHECKING:
     from yoloscope_exporter.bench.figures import Ratio, Speed
     from yoloscope_exporter.bench.plan import Found, Line, Plan
 
-_GPU = "GPU memory"
+_GPU = text("GPU memory")
 #: Columns; that of the GPU is left out where nothing is known of it.
-HEADS = ("batch", "format", "images/s", "speed", "p50", "p99", "memory", _GPU, "file", "agreement")
+HEADS = (
+    "batch",
+    text("format"),
+    "images/s",
+    text("speed"),
+    "p50",
+    "p99",
+    text("memory"),
+    _GPU,
+    text("file"),
+    text("agreement"),
+)
 
 
 class Row(NamedTuple):
@@ -84,14 +96,16 @@ def _cells(key: Key, line: Line, known: Speed, reference: str | None, ratio: Rat
     margin = "" if known.margin is None else f" \u00b1{known.margin:.1%}"
     against = {} if key.format != reference else {"speed": "1"}
     if ratio:
-        against = {"speed": str(ratio) if ratio.sure else f"{ratio} (may be chance)"}
+        against = {"speed": str(ratio) if ratio.sure else text("{ratio} (may be chance)", ratio=ratio)}
     return {
         "batch": str(key.batch),
         "format": key.format,
         "images/s": f"{known.images_per_second:.4g}{margin}",
         **against,
         "p50": units.milliseconds(known.p50),
-        "p99": units.milliseconds(known.p99) if known.p99 is not None else f"max {units.milliseconds(known.longest)}",
+        "p99": units.milliseconds(known.p99)
+        if known.p99 is not None
+        else text("max {longest}", longest=units.milliseconds(known.longest)),
         **_sizes(line),
         **({"agreement": agreement_words(line.agreement)} if line.agreement else {}),
     }
@@ -101,25 +115,25 @@ def _sizes(line: Line) -> dict[str, str]:
     told = {}
     for head, (now, most) in {"memory": ("resident", "peak"), _GPU: (RESIDENT, PEAK)}.items():
         if now in line.memory:
-            peak = f" (peak {units.size(line.memory[most])})" if most in line.memory else ""
-            told[head] = f"{units.size(line.memory[now])}{peak}"
+            peak = text(" (peak {memory})", memory=units.size(line.memory[most])) if most in line.memory else ""
+            told[head] = joined((units.size(line.memory[now]), peak), "")
     return told | ({} if line.size is None else {"file": units.size(line.size)})
 
 
 def agreement_words(found: Agreement) -> str:
     """`100.0% of 132, shift <= 0.02 px, score <= 1e-06`."""
     if found.share is None:
-        return "nothing detected"
-    told = [f"{found.share:.1%} of {found.counted}"]
+        return text("nothing detected")
+    told = [text("{share:.1%} of {counted}", share=found.share, counted=found.counted)]
     if found.shift is not None:
-        told.append(f"shift \u2264 {found.shift:.2g} px")
+        told.append(text("shift ≤ {shift:.2g} px", shift=found.shift))
     if found.score is not None:
-        told.append(f"score \u2264 {found.score:.1g}")
+        told.append(text("score ≤ {score:.1g}", score=found.score))
     if found.points is not None:
-        told.append(f"key points \u2264 {found.points:.2g} px")
+        told.append(text("key points ≤ {points:.2g} px", points=found.points))
     if found.mask is not None:
-        told.append(f"masks \u2265 {found.mask:.1%}")
-    return ", ".join(told)
+        told.append(text("masks ≥ {mask:.1%}", mask=found.mask))
+    return joined(told, ", ")
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------
@@ -132,8 +146,14 @@ def conclusions(found: Found) -> list[str]:
         if line.rounds and line.agreement and not _may_be_used(found, key):
             missing = line.agreement.counted - line.agreement.matched
             told.append(
-                f"batch {key.batch}: {key.format} finds something else than the .pt model: {missing} of "
-                f"{line.agreement.counted} have no counterpart"
+                text(
+                    "batch {batch}: {format} finds something else than the .pt model: {missing} of {counted} "
+                    "have no counterpart",
+                    batch=key.batch,
+                    format=key.format,
+                    missing=missing,
+                    counted=line.agreement.counted,
+                )
             )
     return told + _notes(found)
 
@@ -146,12 +166,25 @@ def _fastest(found: Found, batch: int) -> str | None:
     wrong = [name for name in against if not _may_be_used(found, Key(batch, name))]
     faster = {name: ratio for name, ratio in against.items() if ratio.sure and ratio.low > 1 and name not in wrong}
     if not faster:
-        return f"batch {batch}: no format is faster than {reference} by more than chance"
+        return text(
+            "batch {batch}: no format is faster than {reference} by more than chance", batch=batch, reference=reference
+        )
     best = max(faster, key=lambda name: faster[name].low * faster[name].high)
     beaten = compared(found, batch, best)
     alike = [name for name in faster if name == best or not beaten[name].sure]
-    beside = f"; between {' and '.join(alike)} there is no difference beyond chance" if len(alike) > 1 else ""
-    return f"batch {batch}: {best} is fastest, {faster[best]} as fast as {reference}{beside}"
+    beside = (
+        text("; between {alike} there is no difference beyond chance", alike=" and ".join(alike))
+        if len(alike) > 1
+        else ""
+    )
+    return text(
+        "batch {batch}: {best} is fastest, {faster} as fast as {reference}{beside}",
+        batch=batch,
+        best=best,
+        faster=faster[best],
+        reference=reference,
+        beside=beside,
+    )
 
 
 def _may_be_used(found: Found, key: Key) -> bool:
@@ -165,19 +198,24 @@ def _is_random(found: Found) -> bool:
 
 
 def _notes(found: Found) -> list[str]:
-    notes = []
+    notes: list[str] = []
     if _is_random(found):
         notes.append(
-            "the weights are random: speed, memory and size are those of the architecture; the agreement is that of "
-            f"the {_objects(found)} with the highest scores"
+            text(
+                "the weights are random: speed, memory and size are those of the architecture; the "
+                "agreement is that of the {objects} with the highest scores",
+                objects=_objects(found),
+            )
         )
     if any(line.agreement and line.agreement.share is None for line in found.lines.values()):
-        notes.append("nothing was detected in the images: give images of your own, --source DIR, for the agreement")
+        notes.append(
+            text("nothing was detected in the images: give images of your own, --source DIR, for the agreement")
+        )
     return notes
 
 
 def _objects(found: Found) -> str:
-    return "classes" if found.model.get("task") == "classify" else "boxes"
+    return text("classes") if found.model.get("task") == "classify" else text("boxes")
 
 
 # --- for people and programs ------------------------------------------------------------------------------------------
@@ -185,13 +223,13 @@ def _objects(found: Found) -> str:
 
 def terminal_table(found: Found) -> Table:
     """For a terminal."""
-    table = Table(title="formats", title_justify="left")
+    table = Table(title=say("formats"), title_justify="left")
     for head in heads(found):
         wraps = head in {"agreement", "speed"}
-        table.add_column(head, justify="left" if wraps or head == "format" else "right", no_wrap=not wraps)
+        table.add_column(say(head), justify="left" if wraps or head == "format" else "right", no_wrap=not wraps)
     for row in rows(found):
         if row.cells:
-            table.add_row(*row.cells)
+            table.add_row(*map(say, row.cells))
     return table
 
 
@@ -203,35 +241,51 @@ def failures(found: Found) -> list[str]:
             told.setdefault((row.key.format, row.failure), []).append(row.key.batch)
     every = _batches(found)
     return [
-        f"{name}: {why}" if batches == every else f"{name}, batch {', '.join(map(str, batches))}: {why}"
+        joined((name, why), ": ")
+        if batches == every
+        else text("{name}, batch {batches}: {why}", name=name, batches=", ".join(map(str, batches)), why=why)
         for (name, why), batches in told.items()
     ]
 
 
 def title(plan: Plan) -> str:
     """Of a report."""
-    return f"{Path(plan.model).name}: formats"
+    return text("{name}: formats", name=Path(plan.model).name)
 
 
 def about(plan: Plan, found: Found, machine: Mapping[str, Any]) -> list[str]:
     """What was measured, on what."""
     versions = ", ".join(f"{name} {version}" for name, version in found.facts.get("versions", {}).items())
     precision = "FP16" if plan.half else "FP32"
-    images = f"{found.model.get('count', 0)} images ({found.model.get('origin', '')})"
+    images = text("{count} images ({origin})", count=found.model.get("count", 0), origin=found.model.get("origin", ""))
     task = found.model.get("task", "unknown")
     return [
-        f"{Path(plan.model).name} ({task}), imgsz={plan.imgsz}, {precision}, {machine['device']}; {machine['date']}",
-        f"{plan.seconds:g} s for each line in {plan.rounds} rounds; {images}; load before {machine['load']}",
+        text(
+            "{name} ({task}), imgsz={imgsz}, {precision}, {device}; {date}",
+            name=Path(plan.model).name,
+            task=task,
+            imgsz=plan.imgsz,
+            precision=precision,
+            device=machine["device"],
+            date=machine["date"],
+        ),
+        text(
+            "{seconds:g} s for each line in {rounds} rounds; {images}; load before {load}",
+            seconds=plan.seconds,
+            rounds=plan.rounds,
+            images=images,
+            load=machine["load"],
+        ),
         versions,
     ]
 
 
 def markdown(plan: Plan, found: Found, machine: Mapping[str, Any]) -> str:
     """A report."""
-    lines = [f"# {title(plan)}", "", *(f"- {line}" for line in about(plan, found, machine)), ""]
+    lines = [f"# {say(title(plan))}", "", *(f"- {say(line)}" for line in about(plan, found, machine)), ""]
     lines += markdown_table(found)
     told = [*failures(found), *conclusions(found)]
-    return "\n".join([*lines, *(["", *(f"- {line}" for line in told)] if told else [])]) + "\n"
+    return "\n".join([*lines, *(["", *(f"- {say(line)}" for line in told)] if told else [])]) + "\n"
 
 
 def markdown_table(found: Found) -> list[str]:
@@ -241,7 +295,7 @@ def markdown_table(found: Found) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(map(say, cells))} |"
 
 
 def document(plan: Plan, found: Found, machine: Mapping[str, Any], *, interrupted: bool) -> dict[str, Any]:

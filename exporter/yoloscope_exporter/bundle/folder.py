@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.bundle.site import SECRET, Site, notify_of
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,17 +67,30 @@ def manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     if not path.exists():
         if folder.is_dir() and any(folder.iterdir()):
-            raise BundleError(f"{folder} has files in it and no {MANIFEST}; name a new folder, or an earlier bundle")
+            raise BundleError(
+                text(
+                    "{folder} has files in it and no {manifest}; name a new folder, or an earlier bundle",
+                    folder=folder,
+                    manifest=MANIFEST,
+                )
+            )
         return None
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise BundleError(f"{path} is of a newer yoloscope: format {content['format']}, this one knows {FORMAT}")
+            raise BundleError(
+                text(
+                    "{path} is of a newer yoloscope: format {format}, this one knows {known}",
+                    path=path,
+                    format=content["format"],
+                    known=FORMAT,
+                )
+            )
         stored = content["site"]
         site = Site(**{**stored, "targets": tuple(stored["targets"])})
         return Manifest(content["version"], replace(site, notify=_notify(folder)), dict(content["files"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path} is damaged: {error}") from error
+        raise BundleError(text("{path} is damaged: {error}", path=path, error=error)) from error
 
 
 def _notify(folder: Path) -> tuple[str, ...]:
@@ -91,12 +105,12 @@ def write(folder: Path, files: Mapping[str, str], site: Site, version: str) -> N
         OSError: something cannot be written.
     """
     known = manifest(folder)
-    for path, text in files.items():
-        _write(folder / path, text, secret=path in SECRET)
+    for path, kept in files.items():
+        _write(folder / path, kept, secret=path in SECRET)
     for path in (known.digests if known else {}).keys() - files.keys():
         (folder / path).unlink(missing_ok=True)
     stored = {key: value for key, value in asdict(site).items() if key != "notify"}
-    digests = {path: digest(text) for path, text in files.items()}
+    digests = {path: digest(kept) for path, kept in files.items()}
     content = {"format": FORMAT, "version": version, "site": stored, "files": digests}
     _write(folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n", secret=False)
 
@@ -159,7 +173,7 @@ def _detail(path: str, old: str, new: str) -> str:
             return "; ".join(named)
     lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
     added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
-    return f"{added} lines added, {removed} removed"
+    return text("{added} lines added, {removed} removed", added=added, removed=removed)
 
 
 def _listed(names: Sequence[str]) -> str:

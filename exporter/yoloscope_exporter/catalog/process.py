@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from yoloscope_record.metrics import counter, gauge, info
 
+from yoloscope_exporter.language import Text, joined, text
+
 #: The rank's own process and its helpers; processes of its training loader; of its validation's loader.
 ROLES = ("main", "worker", "val_worker")
 
@@ -64,11 +66,11 @@ TRAIN_POST_MORTEMS_TOTAL = counter(
 )
 
 
-def hang_in_words(facts: Mapping[str, str]) -> str:
+def hang_in_words(facts: Mapping[str, str]) -> Text:
     """The facts of TRAIN_HANG_INFO as one sentence: `rank 1, worker 2 (pid 47), open() of /nfs/a.jpg: imread (...)`."""
     pid = f" (pid {facts['pid']})" if facts["pid"] else ""
-    who = f"rank {facts['culprit']}, {facts['process']}{pid}, " if facts["culprit"] else ""
+    who = text("rank {culprit}, {process}{pid}", culprit=facts["culprit"], process=facts["process"], pid=pid)
     file = re.sub(r".*/(?:site|dist)-packages/", "", facts["file"])
-    place = f": {facts['function']} ({file}:{facts['line'] or '?'})" if facts["function"] else ""
-    others = f"; {facts['others']}" if facts["others"] else ""
-    return f"{who}{facts['doing']}{place}{others}"
+    place = f"{facts['function']} ({file}:{facts['line'] or '?'})" if facts["function"] else ""
+    doing = joined((who if facts["culprit"] else "", Text(facts["doing"])), ", ")
+    return joined((joined((doing, place), ": "), Text(facts["others"])))

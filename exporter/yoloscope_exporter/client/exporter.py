@@ -16,6 +16,7 @@ from yoloscope_exporter.client.fetch import TIMEOUT_SECONDS, SourceError, fetch,
 from yoloscope_exporter.client.owner import owner
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.serialize import from_json
+from yoloscope_exporter.language import say, text
 from yoloscope_exporter.sampling.exposition import Form
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def diagnoses(url: str, timeout: float = TIMEOUT_SECONDS) -> tuple[Diagnosis, ..
     try:
         return from_json(_printable(json.loads(body)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{masked(url)} answers, but is not a yoloscope exporter") from error
+        raise SourceError(text("{url} answers, but is not a yoloscope exporter", url=masked(url))) from error
 
 
 def _printable(content: Any) -> Any:  # noqa: ANN401 - JSON
@@ -64,7 +65,7 @@ def _printable(content: Any) -> Any:  # noqa: ANN401 - JSON
 def named(url: str) -> str:
     """Which exporter it is, and who runs it where that can be seen: on this machine anybody may listen."""
     user = owner(url)
-    return f"{printable(masked(url))} (user {user})" if user else printable(masked(url))
+    return text("{url} (user {user})", url=printable(masked(url)), user=user) if user else printable(masked(url))
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def connect(url: str | None) -> Iterator[Exporter]:
     except SourceError as error:
         if url:
             raise click.ClickException(str(error)) from error
-        click.echo(f"no exporter answers at {URL}; reading this node directly", err=True)
+        click.echo(say("no exporter answers at {url}; reading this node directly", url=URL), err=True)
         with _private() as private:
             yield private
         return
@@ -107,7 +108,7 @@ def _private() -> Iterator[Exporter]:
         while not own.sampler.snapshot.time:
             time.sleep(0.05)
         yield Exporter(
-            "this node",
+            text("this node"),
             lambda: own.sampler.exposition(Form(openmetrics=True)).decode(),
             lambda: diagnoses(own.server.url),
         )

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from yoloscope_exporter.config.types import is_loopback
+from yoloscope_exporter.language import reason, text
 
 if TYPE_CHECKING:
     from http.client import HTTPMessage, HTTPResponse
@@ -62,7 +63,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """The request to follow with."""
         if urlsplit(newurl).scheme not in _SCHEMES:
             fp.close()
-            raise urllib.error.URLError(f"redirects to {masked(newurl)}, which is not http or https")
+            raise urllib.error.URLError(
+                text("redirects to {newurl}, which is not http or https", newurl=masked(newurl))
+            )
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request and _origin(request.full_url) != _origin(req.full_url):
             request.remove_header("Authorization")
@@ -93,7 +96,9 @@ def fetch(
     """
     parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise SourceError(f"invalid URL {printable(masked(url))!r}: use for example http://127.0.0.1:9911")
+        raise SourceError(
+            text("invalid URL {url!r}: use for example http://127.0.0.1:9911", url=printable(masked(url)))
+        )
     host = parts.netloc.rpartition("@")[2]
     request = urllib.request.Request(  # noqa: S310 - the scheme has been checked
         urllib.parse.urlunsplit(parts._replace(netloc=host)), data=data, headers={"Accept": accept}
@@ -106,12 +111,13 @@ def fetch(
             return _read(answer, host)
     except urllib.error.HTTPError as error:
         with error:
-            said = printable(f"{host}{parts.path} answers {error.code} {error.reason}{_said(error)}")
+            where, what = f"{host}{parts.path}", f"{error.code} {error.reason}{_said(error)}"
+            said = text("{where} answers {what}", where=printable(where), what=printable(what))
             raise SourceError(said, error.code) from error
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        said = printable(f"{host} does not answer: {getattr(reason, 'strerror', None) or reason}")
-        raise SourceError(said) from error
+        cause = getattr(error, "reason", error)
+        why = reason(cause) if isinstance(cause, OSError) else text(printable(str(cause)))
+        raise SourceError(text("{host} does not answer: {why}", host=printable(host), why=why)) from error
 
 
 def _read(answer: HTTPResponse, host: str) -> bytes:
@@ -120,9 +126,19 @@ def _read(answer: HTTPResponse, host: str) -> bytes:
     while piece := answer.read1(_PIECE):
         body += piece
         if len(body) > MOST_BYTES:
-            raise SourceError(f"{host} answers with more than {MOST_BYTES // 10**6} MB: ask for less time or one run")
+            raise SourceError(
+                text(
+                    "{host} answers with more than {most_bytes} MB: ask for less time or one run",
+                    host=host,
+                    most_bytes=MOST_BYTES // 10**6,
+                )
+            )
         if time.monotonic() > end:
-            raise SourceError(f"{host} takes more than {LONGEST_SECONDS:g} s to answer")
+            raise SourceError(
+                text(
+                    "{host} takes more than {longest_seconds:g} s to answer", host=host, longest_seconds=LONGEST_SECONDS
+                )
+            )
     return bytes(body)
 
 

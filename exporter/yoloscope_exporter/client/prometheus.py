@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_exporter import catalog
 from yoloscope_exporter.client.fetch import SourceError, fetch, masked
 from yoloscope_exporter.diagnosis import signals
+from yoloscope_exporter.language import text
 from yoloscope_exporter.recordings.reader import Gatherer, identify, target_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def read_prometheus(url: str, since: float, run: str = "", cluster: str = "", no
     ups = _matrix(url, f"{catalog.TRAIN_UP.name}{only}[{since:.0f}s]", now)
     nodes = sorted({target_of(series["metric"]) for series in ups})
     if len(nodes) > MOST_NODES:
-        raise SourceError(f"{len(nodes)} nodes had runs in this time range; choose one run with --run")
+        raise SourceError(
+            text("{nodes} nodes had runs in this time range; choose one run with --run", nodes=len(nodes))
+        )
     names = "|".join(f"{name}(_bucket|_sum)?" for name in sorted(signals.METRICS))
     gatherer = Gatherer()
     for node in nodes:
@@ -58,8 +61,8 @@ def _gather(gatherer: Gatherer, series: dict[str, Any], run: str) -> None:
     if isinstance(identity, str):
         gatherer.skipped[identity] += len(series["values"])
         return
-    for moment, text in series["values"]:
-        gatherer.add(identity, float(moment), float(text))
+    for moment, value in series["values"]:
+        gatherer.add(identity, float(moment), float(value))
 
 
 def _matrix(url: str, query: str, now: float) -> list[dict[str, Any]]:
@@ -68,7 +71,7 @@ def _matrix(url: str, query: str, now: float) -> list[dict[str, Any]]:
         answer = json.loads(fetch(f"{url.rstrip('/')}/api/v1/query", data=body))
         result: list[dict[str, Any]] = answer["data"]["result"]
     except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{masked(url)} answers, but is not a Prometheus") from error
+        raise SourceError(text("{url} answers, but is not a Prometheus", url=masked(url))) from error
     return result
 
 

@@ -20,6 +20,7 @@ from yoloscope_exporter.catalog import Metric, Sample
 from yoloscope_exporter.collectors import Collector, NoData
 from yoloscope_exporter.collectors.files import read, read_or_empty
 from yoloscope_exporter.collectors.pressure import RESOURCES, parse_pressure
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ class Cgroups:
             NoData: no cgroups here.
         """
         if not self._base.is_dir():
-            raise NoData(f"{self._base} is not there")
+            raise NoData(text("{path} is not there", path=self._base))
         now = self._context.clock()
         pids = defaultdict(list)
         for trainer in self._context.trainers().values():

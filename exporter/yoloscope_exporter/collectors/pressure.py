@@ -8,6 +8,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import Collector, NoData
 from yoloscope_exporter.collectors.files import read
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,10 +27,12 @@ def collectors(context: Context) -> Sequence[Collector]:
     def collect() -> Iterator[Sample]:
         for resource in RESOURCES:
             try:
-                text = read(directory / resource)
+                content = read(directory / resource)
             except OSError as error:  # no such file, or EOPNOTSUPP when it is switched off
-                raise NoData(f"{directory} cannot be read; the kernel needs CONFIG_PSI and psi=1") from error
-            for kind, seconds in parse_pressure(text):
+                raise NoData(
+                    text("{path} cannot be read; the kernel needs CONFIG_PSI and psi=1", path=directory)
+                ) from error
+            for kind, seconds in parse_pressure(content):
                 if (resource, kind) == UNDEFINED:
                     continue
                 yield Sample(catalog.PRESSURE_SECONDS_TOTAL, (resource, kind), seconds)

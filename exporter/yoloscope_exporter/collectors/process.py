@@ -32,6 +32,7 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors import SLOW, Collector, NoData
 from yoloscope_exporter.collectors.files import read, read_or_empty
 from yoloscope_exporter.collectors.procfs import point_psutil
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -128,7 +129,7 @@ class Processes:
         try:
             psutil.pids()
         except (OSError, IndexError) as error:  # psutil takes the first one
-            raise NoData(f"{self._procfs} shows no processes") from error
+            raise NoData(text("{path} shows no processes", path=self._procfs)) from error
 
     def _follow(self, trainer: Trainer, rank: _Rank, others: set[int]) -> None:
         """Read the rank's processes and add their growth to its totals."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from yoloscope_exporter.collectors import NoData
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,6 @@ def no_data_if_missing() -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NoData(f"{error.filename} is not there") from error
+        raise NoData(text("{path} is not there", path=error.filename)) from error
     except NotImplementedError as error:
-        raise NoData(str(error) or "psutil cannot tell it on this platform") from error
+        raise NoData(str(error) or text("psutil cannot tell it on this platform")) from error

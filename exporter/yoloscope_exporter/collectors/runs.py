@@ -34,6 +34,7 @@ from yoloscope_exporter.collectors.budgets import Refusals, Time
 from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
+from yoloscope_exporter.language import text
 from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
@@ -132,9 +133,9 @@ _MOUNT = (
 
 #: Why a directory is not read.
 WHY_NOT = {
-    "owner": "it has another user's name, and is not that user's",
-    "unreadable": "this user may not list it (the training's umask?): chmod 755, or an exporter of root",
-    "entries": f"it has more than {paths.MAX_ENTRIES} entries",
+    "owner": text("it has another user's name, and is not that user's"),
+    "unreadable": text("this user may not list it (the training's umask?): chmod 755, or an exporter of root"),
+    "entries": text("it has more than {entries} entries", entries=paths.MAX_ENTRIES),
 }
 
 #: What is in a run's directory, in the order in which an owner's directories are followed.

@@ -22,6 +22,7 @@ from yoloscope_exporter.bench.session import CannotBenchError, Session, scratch
 from yoloscope_exporter.commands import output
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.system import KILLS_GROUPS, os
 from yoloscope_exporter.tuning.processes import LeftBehindError
@@ -42,31 +43,51 @@ def _formats(_context: click.Context, _option: click.Parameter, text: str) -> tu
     names = tuple(dict.fromkeys(filter(None, (one.strip() for one in text.split(",")))))
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
-        raise click.BadParameter(f"unknown format {', '.join(unknown) or repr(text)}: use {', '.join(FORMATS)}")
+        raise click.BadParameter(
+            say(
+                "unknown format {text}: use {formats}",
+                text=", ".join(unknown) or repr(text),
+                formats=", ".join(FORMATS),
+            )
+        )
     return names
 
 
 def _batches(_context: click.Context, _option: click.Parameter, text: str) -> tuple[int, ...]:
     words = [one.strip() for one in text.split(",")]
     if not all(re.fullmatch("[0-9]{1,5}", one) and 1 <= int(one) <= LARGEST_BATCH for one in words):
-        raise click.BadParameter(f"{text!r}: use whole numbers from 1 to {LARGEST_BATCH}, for example 1,8,32")
+        raise click.BadParameter(
+            say(
+                "{text!r}: use whole numbers from 1 to {largest_batch}, for example 1,8,32",
+                text=text,
+                largest_batch=LARGEST_BATCH,
+            )
+        )
     return tuple(dict.fromkeys(map(int, words)))
 
 
 def _imgsz(_context: click.Context, _option: click.Parameter, size: int) -> int:
     if not STRIDE <= size <= LARGEST_SIZE:
-        raise click.BadParameter(f"{size} is outside {STRIDE} to {LARGEST_SIZE}")
+        raise click.BadParameter(
+            say("{size} is outside {stride} to {largest_size}", size=size, stride=STRIDE, largest_size=LARGEST_SIZE)
+        )
     if size % STRIDE:
         low = size // STRIDE * STRIDE
         raise click.BadParameter(
-            f"{size} is no multiple of {STRIDE}, and Ultralytics would take {low + STRIDE}: use {low} or {low + STRIDE}"
+            say(
+                "{size} is no multiple of {stride}, and Ultralytics would take {next}: use {low} or {next}",
+                size=size,
+                stride=STRIDE,
+                low=low,
+                next=low + STRIDE,
+            )
         )
     return size
 
 
 def _device(_context: click.Context, _option: click.Parameter, text: str) -> str:
     if text and not _DEVICE.fullmatch(text):
-        raise click.BadParameter(f"{text!r}: use one of cpu, 0, cuda:0, mps")
+        raise click.BadParameter(say("{text!r}: use one of cpu, 0, cuda:0, mps", text=text))
     return text
 
 
@@ -165,7 +186,7 @@ def bench(
     Exit code: 0 something was measured, 2 bad input or nothing was measured, 130 interrupted.
     """  # noqa: D301 - click reads the backslash
     if not KILLS_GROUPS:
-        raise click.UsageError("not on Windows yet: its processes could not be ended for certain; use it in WSL2")
+        raise click.UsageError(say("not on Windows yet: its processes could not be ended for certain; use it in WSL2"))
     files = {name: options.pop(f"{name}_file") for name in FILES}
     _check_writable(files, out)
     plan = Plan(_model(model), _python(python), source=str(source.resolve()) if source else "", **options)
@@ -177,13 +198,13 @@ def bench(
         _write(files, plan, found, machine, interrupted=interrupted)
     else:
         for line in table.failures(found):
-            click.echo(line, err=True)
+            click.echo(say(line), err=True)
     if interrupted:
-        kept = f"; what was exported is in {out}" if out and out.exists() else ""
-        click.echo(problem or f"yoloscope: interrupted; nothing is left behind{kept}", err=True)
+        kept = say("; what was exported is in {out}", out=out) if out and out.exists() else ""
+        click.echo(problem or say("yoloscope: interrupted; nothing is left behind{kept}", kept=kept), err=True)
         ctx.exit(INTERRUPTED)
     if problem or not found.measured:
-        raise click.ClickException(problem or "nothing could be measured")
+        raise click.ClickException(problem or say("nothing could be measured"))
 
 
 # --- what was asked ---------------------------------------------------------------------------------------------------
@@ -193,20 +214,20 @@ def _model(text: str) -> str:
     """Absolute, where it is a file; a YAML file may be one that Ultralytics has."""
     path = Path(text)
     if path.suffix not in {".pt", ".yaml", ".yml"}:
-        raise click.UsageError(f"{text}: a model is a .pt file, or a .yaml file of an architecture")
+        raise click.UsageError(say("{text}: a model is a .pt file, or a .yaml file of an architecture", text=text))
     if path.is_file():
         if not os.access(path, os.R_OK):
-            raise click.UsageError(f"{text}: no permission to read it")
+            raise click.UsageError(say("{text}: no permission to read it", text=text))
         return str(path.resolve())
     if path.suffix == ".pt" or path.parent != Path():
-        raise click.UsageError(f"{text}: no such file")
+        raise click.UsageError(say("{text}: no such file", text=text))
     return text
 
 
 def _python(text: str) -> str:
     program = shutil.which(text)
     if program is None:
-        raise click.UsageError(f"--python {text}: no program that can be run")
+        raise click.UsageError(say("--python {text}: no program that can be run", text=text))
     return program
 
 
@@ -214,13 +235,20 @@ def _check_writable(files: dict[str, Path | None], out: Path | None) -> None:
     """Before anything is measured."""
     for name, path in files.items():
         if path and not os.access(path.parent, os.W_OK):
-            raise click.UsageError(f"--{name} {path}: {path.parent} is no directory that can be written to")
+            raise click.UsageError(
+                say(
+                    "--{name} {path}: {parent} is no directory that can be written to",
+                    name=name,
+                    path=path,
+                    parent=path.parent,
+                )
+            )
     if out is None:
         return
     if out.exists() and any(out.iterdir()):
-        raise click.UsageError(f"--out {out}: not empty; name a new folder")
+        raise click.UsageError(say("--out {out}: not empty; name a new folder", out=out))
     if not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise click.UsageError(f"--out {out}: no permission to write there")
+        raise click.UsageError(say("--out {out}: no permission to write there", out=out))
 
 
 def _machine() -> dict[str, Any]:
@@ -255,7 +283,7 @@ def _measured(plan: Plan, out: Path | None) -> tuple[Found, bool, str]:
     except KeyboardInterrupt:
         interrupted = True
     except LeftBehindError as error:
-        interrupted, problem = isinstance(error.__context__, KeyboardInterrupt), f"yoloscope: {error}"
+        interrupted, problem = isinstance(error.__context__, KeyboardInterrupt), f"yoloscope: {say(str(error))}"
     except CannotBenchError as error:
         problem = str(error)
     except OSError as error:
@@ -270,10 +298,10 @@ def _measured(plan: Plan, out: Path | None) -> tuple[Found, bool, str]:
 def _show(plan: Plan, found: Found, machine: dict[str, Any]) -> None:
     console = Console(highlight=False)
     for line in table.about(plan, found, machine):
-        console.print(line, markup=False)
+        console.print(say(line), markup=False)
     console.print(table.terminal_table(found))
     for line in (*table.failures(found), *table.conclusions(found)):
-        console.print(f"- {line}", markup=False, soft_wrap=True)
+        console.print(f"- {say(line)}", markup=False, soft_wrap=True)
 
 
 def _write(
@@ -292,5 +320,7 @@ def _write(
         try:
             output.write(path, [made[name]()])
         except OSError as error:
-            raise click.ClickException(f"--{name} {path}: {error.strerror}") from error
-        click.echo(f"written to {path}", err=True)
+            raise click.ClickException(
+                say("--{name} {path}: {reason}", name=name, path=path, reason=reason(error))
+            ) from error
+        click.echo(say("written to {path}", path=path), err=True)

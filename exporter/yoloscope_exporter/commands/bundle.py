@@ -16,6 +16,7 @@ from yoloscope_exporter.bundle.folder import BundleError, Manifest
 from yoloscope_exporter.bundle.site import OutdatedError, Site, files
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
+from yoloscope_exporter.language import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,13 +31,13 @@ def _grafana(_context: click.Context, _option: click.Parameter, url: str | None)
         return None
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise click.BadParameter(f"{url!r} is no address; use for example https://grafana.example.org")
+        raise click.BadParameter(say("{url!r} is no address; use for example https://grafana.example.org", url=url))
     return url.rstrip("/")
 
 
 def _job(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name):
-        raise click.BadParameter(f"{name!r} is no job; use letters, digits, '-', '_' and '.'")
+        raise click.BadParameter(say("{name!r} is no job; use letters, digits, '-', '_' and '.'", name=name))
     return name
 
 
@@ -44,7 +45,9 @@ def _targets(_context: click.Context, _option: click.Parameter, values: Sequence
     named = [target for value in values for target in value.split(",") if target]
     for target in named:
         if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}", target):
-            raise click.BadParameter(f"{target!r} is no target; use HOST:PORT, for example node1:9911")
+            raise click.BadParameter(
+                say("{target!r} is no target; use HOST:PORT, for example node1:9911", target=target)
+            )
     return tuple(dict.fromkeys(named)) or None
 
 
@@ -52,7 +55,9 @@ def _notify(_context: click.Context, _option: click.Parameter, values: Sequence[
     urls = [url for value in values for url in value.split()]
     for url in urls:
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s'\"\\]+", url):
-            raise click.BadParameter("an address is not as docs/notify.md has it, for example dingtalk://SECRET@TOKEN")
+            raise click.BadParameter(
+                say("an address is not as docs/notify.md has it, for example dingtalk://SECRET@TOKEN")
+            )
     return tuple(dict.fromkeys(urls)) or None
 
 
@@ -132,19 +137,25 @@ def _site(context: click.Context, known: Manifest | None, given: Mapping[str, An
 def _made(site: Site) -> dict[str, str]:
     texts = shipped.read()
     if not texts:
-        raise click.ClickException("this installation has no deployment files: it was built without them")
+        raise click.ClickException(say("this installation has no deployment files: it was built without them"))
     return files(texts, site, __version__)
 
 
 def _compared(directory: Path, known: Manifest | None, made: Mapping[str, str]) -> int:
     if known is None:
-        raise BundleError(f"there is no bundle in {directory}")
+        raise BundleError(say("there is no bundle in {directory}", directory=directory))
     found = folder.differences(directory, known, made)
     for one in found:
         click.echo(f"{one.kind:<8} {one.path}{f': {one.detail}' if one.detail else ''}")
-    versions = __version__ if known.version == __version__ else f"{known.version}, now {__version__}"
+    versions = (
+        __version__
+        if known.version == __version__
+        else say("{version}, now {now}", version=known.version, now=__version__)
+    )
     click.echo(
-        f"{len(found)} of {len(made)} files differ (version {versions})" if found else f"up to date ({versions})"
+        say("{found} of {made} files differ (version {versions})", found=len(found), made=len(made), versions=versions)
+        if found
+        else say("up to date ({versions})", versions=versions)
     )
     return int(bool(found))
 
@@ -152,9 +163,16 @@ def _compared(directory: Path, known: Manifest | None, made: Mapping[str, str]) 
 def _written(directory: Path, known: Manifest | None, made: Mapping[str, str], site: Site, *, force: bool) -> None:
     lost = [path for path in folder.edited(directory, known) if _differs(directory / path, made.get(path))]
     if lost and not force:
-        raise BundleError(f"edited since they were written: {', '.join(lost)}; --force overwrites them")
+        raise BundleError(say("edited since they were written: {lost}; --force overwrites them", lost=", ".join(lost)))
     folder.write(directory, made, site, __version__)
-    click.echo(f"{len(made)} files written to {directory}; {directory / 'README.md'} says what to do with them")
+    click.echo(
+        say(
+            "{made} files written to {directory}; {readme} says what to do with them",
+            made=len(made),
+            directory=directory,
+            readme=directory / "README.md",
+        )
+    )
 
 
 def _differs(path: Path, text: str | None) -> bool:

@@ -26,6 +26,7 @@ from yoloscope_exporter.demo import folder, photos, processes, scraping
 from yoloscope_exporter.diagnosis.cfg import advised
 from yoloscope_exporter.diagnosis.signals.view import state
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.recordings.writer import Writer
@@ -84,7 +85,7 @@ LEARNABLE: dict[str, object] = {
 """With so few photographs, a model that is not pretrained learns in about 100 steps, if each of them counts."""
 USUAL_FIX: dict[str, Value] = {"workers": 2, "cache": "ram"}
 """For a machine that is not starved, so that there is no advice to follow."""
-NO_ADVICE = "\nThe diagnosis advises no other argument on this machine, so the next run uses the usual fix."
+NO_ADVICE = "The diagnosis advises no other argument on this machine, so the next run uses the usual fix."
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
     Needs PyTorch and Ultralytics (the extra `train`); no GPU, no Docker, no Prometheus.
     """
     if importlib.util.find_spec("ultralytics") is None:
-        raise click.UsageError(f"the demo needs Ultralytics: {pip_install('train')}")
+        raise click.UsageError(say("the demo needs Ultralytics: {command}", command=pip_install("train")))
     console = Console()
     with ExitStack() as stack:
         stack.enter_context(interruptible())
@@ -156,7 +157,7 @@ def demo(output: Path, epochs: int, *, prometheus: bool) -> None:
             if fixed_arguments == plan.arguments and len(results) > 1:
                 break
             if fixed_arguments == plan.arguments:
-                console.print(NO_ADVICE)
+                console.print(f"\n{say(NO_ADVICE)}")
                 fixed_arguments = USUAL_FIX
             plan = DemoRun(run, fixed_arguments)
             plans.append(plan)
@@ -171,10 +172,16 @@ def _folder(output: Path) -> Path:
         return folder.prepare(output)
     except folder.OccupiedError as error:
         raise click.UsageError(
-            f"--output {output}: not empty, and not of a demo (no {folder.MARKER}); choose a new or an empty folder"
+            say(
+                "--output {output}: not empty, and not of a demo (no {marker}); choose a new or an empty folder",
+                output=output,
+                marker=folder.MARKER,
+            )
         ) from error
     except OSError as error:
-        raise click.UsageError(f"--output {output}: {error.strerror}; choose a writable folder") from error
+        raise click.UsageError(
+            say("--output {output}: {reason}; choose a writable folder", output=output, reason=reason(error))
+        ) from error
 
 
 def _create_photos(root: Path, console: Console) -> None:
@@ -183,7 +190,7 @@ def _create_photos(root: Path, console: Console) -> None:
         return
     with Progress(console=console, transient=True) as progress:
         total = PHOTOS + VALIDATION
-        task = progress.add_task(f"making {total} photographs of 12 megapixels", total=total)
+        task = progress.add_task(say("making {total} photographs of 12 megapixels", total=total), total=total)
         for done in photos.write(root, train=PHOTOS, val=VALIDATION):
             progress.update(task, completed=done)
 
@@ -237,14 +244,16 @@ def _environment(root: Path) -> dict[str, str]:
 
 def _train(plan: DemoRun, root: Path, recorder: ScrapeRecorder, epochs: int, console: Console) -> Result:
     """Run one training with a live view, then print its diagnosis."""
-    console.print(f"\n[bold]{plan.run}[/bold]  {escape(plan.words)}")
+    console.print(f"\n[bold]{plan.run}[/bold]  {escape(say(plan.words))}")
     log = root / f"{plan.run}.log"
     view = LiveView(recorder.source())
     environment = _environment(root) | {"YOLOSCOPE_RUN": plan.run}
     with processes.child(_training(plan, root, epochs), log, environment) as process:
         _follow(view, plan.run, process, console)
         if process.returncode:
-            raise click.ClickException(f"the run failed; the end of {log}:\n{processes.tail(log)}")
+            raise click.ClickException(
+                say("the run failed; the end of {log}:\n{tail}", log=log, tail=processes.tail(log))
+            )
     _until_finished(view, plan.run)
     stores = reader.read(root / "demo.om")
     found = [one for one in diagnose_range(stores).diagnoses if one.run == plan.run]
@@ -277,7 +286,7 @@ def _follow(view: LiveView, run: str, process: subprocess.Popen[bytes], console:
                 live.update(view.frame(), refresh=True)
             elif time.monotonic() - said >= PRINT_SECONDS:
                 said = time.monotonic()
-                line = screen.progress(view.window(), run, RANK) or "starting"
+                line = screen.progress(view.window(), run, RANK) or say("starting")
                 console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
@@ -289,7 +298,7 @@ def _until_finished(view: LiveView, run: str) -> None:
         if state(view.window(), run, RANK) == "finished":
             return
         time.sleep(POLL_SECONDS)
-    raise click.ClickException(f"{view.source.name} did not report the end of {run}")
+    raise click.ClickException(say("{name} did not report the end of {run}", name=view.source.name, run=run))
 
 
 # --- what is concluded ----------------------------------------------------------------------------------------------
@@ -303,9 +312,9 @@ def _advised(plan: DemoRun, diagnosis: Diagnosis | None) -> dict[str, Value]:
 
 def _print_comparison(comparison: Comparison, root: Path, console: Console) -> None:
     """The table, and where everything is."""
-    table = Table(title="before and after")
+    table = Table(title=say("before and after"))
     for heading in ("", *(column.runs[0].run for column in comparison.columns), "change", "certainty"):
-        table.add_column(heading)
+        table.add_column(say(heading))
     for row in comparison.rows:
         before, after = row.cells
         table.add_row(row.title, before.text, after.text, after.change, after.sure)
@@ -315,8 +324,8 @@ def _print_comparison(comparison: Comparison, root: Path, console: Console) -> N
     console.print(table)
     (root / "report.md").write_text(comparison_markdown(comparison), encoding="utf-8")
     (root / "report.html").write_text(pages.several(comparison), encoding="utf-8")
-    console.print(f"report       {root / 'report.html'}, report.md beside it", soft_wrap=True)
-    console.print(f"recording    yoloscope diagnose --recording {root / 'demo.om'}", soft_wrap=True)
+    console.print(say("report       {path}, report.md beside it", path=root / "report.html"), soft_wrap=True)
+    console.print(say("recording    yoloscope diagnose --recording {path}", path=root / "demo.om"), soft_wrap=True)
 
 
 def _print_promises(plans: Sequence[DemoRun], summaries: Sequence[Summary], console: Console) -> None:
@@ -325,10 +334,10 @@ def _print_promises(plans: Sequence[DemoRun], summaries: Sequence[Summary], cons
     for plan, (before, after) in zip(plans[1:], pairwise(summaries), strict=True):
         if plan.run not in {run for run, _ in told}:
             told.append((plan.run, changed(before, after, plan.arguments)))
-    table = Table(title="promised and delivered")
+    table = Table(title=say("promised and delivered"))
     for heading in ("", "followed", "advised for", "promised", "delivered"):
-        table.add_column(heading)
+        table.add_column(say(heading))
     for run, follow in told:
-        promised, delivered = follow.promise or "nothing", follow.delivery or "not measured"
+        promised, delivered = say(follow.promise or "nothing"), say(follow.delivery or "not measured")
         table.add_row(run, follow.typed, follow.verdict or "-", promised, delivered)
     console.print(table)

@@ -20,6 +20,7 @@ from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import to_cfg
 from yoloscope_exporter.diagnosis.serialize import range_json
 from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
+from yoloscope_exporter.language import joined, reason, say, text
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time, stamped
 from yoloscope_exporter.reports import names
@@ -130,7 +131,7 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
       yoloscope diagnose --write-cfg better.yaml; yolo train cfg=better.yaml model=yolo11m.pt data=coco.yaml
     """  # noqa: D301 - click reads the backslash
     if sum(source is not None for source in (exporter, recording, prometheus, black_box)) > 1:
-        raise click.UsageError("choose one of --exporter, --recording, --prometheus, --black-box")
+        raise click.UsageError(say("choose one of --exporter, --recording, --prometheus, --black-box"))
     try:
         if recording:
             course = of_recording(recording, thresholds)
@@ -141,8 +142,12 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
         else:
             course = of_exporter(exporter or URL, thresholds)
     except SourceError as error:
-        hint = "" if exporter or prometheus else "; start one with `yoloscope serve`, or name another with --exporter"
-        raise click.ClickException(f"{error}{hint}") from error
+        hint = (
+            ""
+            if exporter or prometheus
+            else text("; start one with `yoloscope serve`, or name another with --exporter")
+        )
+        raise click.ClickException(joined((reason(error), hint), "")) from error
     course = _only(course, run, cluster)
     click.echo(_formed(course, form, verbose=verbose), nl=False)
     if write_cfg:
@@ -159,7 +164,7 @@ def of_recording(path: Path, limits: Thresholds | None = None) -> RangeDiagnosis
     try:
         return diagnose_range(reader.read(path), limits)
     except (OSError, ValueError) as error:
-        raise click.ClickException(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        raise click.ClickException(joined((str(path), reason(error)), ": ")) from error
 
 
 def of_record(records: Path, run: str, kept: Path | None, limits: Thresholds | None = None) -> RangeDiagnosis:
@@ -180,16 +185,23 @@ def of_exporter(url: str, limits: Thresholds | None = None) -> RangeDiagnosis:
         SourceError: it does not answer.
     """
     try:
-        return RangeDiagnosis(diagnoses(url), 0.0, 0.0, (f"told by the exporter at {named(url)}",))
+        return RangeDiagnosis(diagnoses(url), 0.0, 0.0, (text("told by the exporter at {named}", named=named(url)),))
     except SourceError as error:
         if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
             raise
-    click.echo(f"{named(url)} has no diagnosis; reading its metrics for {WATCH_SECONDS:.0f} s", err=True)
+    click.echo(
+        say(
+            "{named} has no diagnosis; reading its metrics for {watch_seconds:.0f} s",
+            named=named(url),
+            watch_seconds=WATCH_SECONDS,
+        ),
+        err=True,
+    )
     gathered: list[str] = []
     end = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < end:
-        text = scrape(url)
-        gathered += stamped(text, snapshot_time(text) or time.time(), set(BY_NAME)).splitlines()
+        exposition = scrape(url)
+        gathered += stamped(exposition, snapshot_time(exposition) or time.time(), set(BY_NAME)).splitlines()
         time.sleep(1.0)
     return diagnose_range(reader.parse(gathered), limits)
 
@@ -213,9 +225,18 @@ def _meant(option: str, wanted: str, known: Sequence[str]) -> str:
     found = names.matches(wanted, known) if option == "run" else [wanted] if wanted in known else []
     if not wanted or len(found) == 1:
         return found[0] if found else ""
-    there = f"known {option}s: {', '.join(known)}" if known else f"no {option} is named"
+    there = (
+        say("known {option}s: {known}", option=option, known=", ".join(known))
+        if known
+        else say("no {option} is named", option=option)
+    )
     raise click.ClickException(
-        f"--{option} {wanted}: no such {option}; {names.unknown(wanted, known) if option == 'run' and known else there}"
+        say(
+            "--{option} {wanted}: no such {option}; {unknown}",
+            option=option,
+            wanted=wanted,
+            unknown=names.unknown(wanted, known) if option == "run" and known else there,
+        )
     )
 
 
@@ -223,8 +244,8 @@ def _formed(course: RangeDiagnosis, form: str, *, verbose: bool) -> str:
     if form == "json":
         return json.dumps(range_json(course), indent=2, allow_nan=False) + "\n"
     if not course.diagnoses:
-        notes = "".join(f"note: {note}\n" for note in course.notes)
-        return f"no runs found; start one with `yoloscope run -- yolo train ...`\n{notes}"
+        notes = "".join(say("note: {note}\n", note=note) for note in course.notes)
+        return say("no runs found; start one with `yoloscope run -- yolo train ...`\n{notes}", notes=notes)
     if form == "markdown":
         return to_markdown(course.diagnoses, course.notes, verbose=verbose)
     return to_text(course.diagnoses, course.notes, verbose=verbose)
@@ -234,10 +255,19 @@ def _write(path: Path, course: RangeDiagnosis, *, changes: bool) -> None:
     """The advice for the one run there is: that for one training does not fit another."""
     runs = sorted({(diagnosis.run, diagnosis.cluster) for diagnosis in course.diagnoses if diagnosis.run})
     if len(runs) > 1:
-        there = ", ".join(f"{run} in {cluster}" if cluster else run for run, cluster in runs)
-        options = "--run and --cluster" if any(cluster for _, cluster in runs) else "--run"
-        raise click.ClickException(f"--write-cfg {path}: choose one run with {options}; known runs: {there}")
+        there = ", ".join(
+            say("{run} in {cluster}", run=run, cluster=cluster) if cluster else run for run, cluster in runs
+        )
+        options = say("--run and --cluster") if any(cluster for _, cluster in runs) else "--run"
+        raise click.ClickException(
+            say(
+                "--write-cfg {path}: choose one run with {options}; known runs: {there}",
+                path=path,
+                options=options,
+                there=there,
+            )
+        )
     try:
         write(path, [to_cfg(course.diagnoses, changes=changes)])
     except OSError as error:
-        raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error
+        raise click.ClickException(say("--write-cfg {path}: {reason}", path=path, reason=reason(error))) from error

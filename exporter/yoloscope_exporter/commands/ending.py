@@ -19,6 +19,7 @@ from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.commands import output
 from yoloscope_exporter.diagnosis.engine import ALIVE
 from yoloscope_exporter.diagnosis.whole_run import energy
+from yoloscope_exporter.language import say
 from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import ending, results
 from yoloscope_exporter.reports.figures import Figure
@@ -134,7 +135,7 @@ def write(ended: Ended, run: Run, summary: Summary) -> None:
     if not run.folder or not path.parent.is_dir():
         return
     if path.exists() and not _is_ours(path):
-        raise FileExistsError(f"{path} is somebody else's")
+        raise FileExistsError(say("{path} is somebody else's", path=path))
     text = json.dumps(ending.document(ended, summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     output.write(path, [text])
 

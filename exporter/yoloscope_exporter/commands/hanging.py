@@ -16,6 +16,7 @@ from yoloscope_record.paths import find_run
 from yoloscope_exporter import DIAGNOSIS_PATH
 from yoloscope_exporter.client.fetch import SourceError, fetch
 from yoloscope_exporter.commands import launched
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     import threading
@@ -26,7 +27,7 @@ LOOK_SECONDS = 15.0  # the exporter asks first, if it may
 ANSWER_SECONDS = 5.0
 
 
-def watch(url: str, records: Path, launch: str, say: Callable[[str], None], end: threading.Event) -> None:
+def watch(url: str, records: Path, launch: str, tell: Callable[[str], None], end: threading.Event) -> None:
     """Say where each run of the launch stands still of which the exporter at `url` knows only that it does."""
     before: set[str] = set()
     told: set[str] = set()
@@ -36,7 +37,7 @@ def watch(url: str, records: Path, launch: str, say: Callable[[str], None], end:
         for run in still.keys() & before & ours - told:
             if where := _ask(records, run, still[run]):
                 told.add(run)
-                say(f"{run} stands still: {where}")
+                tell(text("{run} stands still: {where}", run=run, where=where))
         before, told = set(still), told & still.keys()
 
 

@@ -12,6 +12,7 @@ import click
 
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
+from yoloscope_exporter.language import Text, reason, say
 from yoloscope_exporter.notify.messages import test_message
 from yoloscope_exporter.notify.queue import SIZE, Queue, default_directory
 from yoloscope_exporter.notify.services import DeliveryError, addressed
@@ -102,11 +103,11 @@ def notify(  # noqa: PLR0913, PLR0917 - a command's options
 
 def _check(services: Sequence[Service], language: str) -> int:
     if not services:
-        raise click.UsageError("--check needs --to: there is no service to send a test message to")
+        raise click.UsageError(say("--check needs --to: there is no service to send a test message to"))
     refusals = {service: _refusal(service, language) for service in services}
     for service, refusal in refusals.items():
         mark = click.style("FAIL", "red") if refusal else click.style("ok  ", "green")
-        click.echo(f"{mark}  {service}: {refusal or 'a test message was sent'}")
+        click.echo(f"{mark}  {service}: {say(refusal or 'a test message was sent')}")
     return int(any(refusals.values()))
 
 
@@ -127,12 +128,19 @@ def _serve(listen: Address | UnixAddress, queue: Queue, services: Sequence[Servi
     try:
         queue.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise click.UsageError(f"--queue {queue.directory}: {error.strerror}; choose a writable directory") from error
+        raise click.UsageError(
+            say(
+                "--queue {directory}: {reason}; choose a writable directory",
+                directory=queue.directory,
+                reason=reason(error),
+            )
+        ) from error
     try:
         listening = bound(listen)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.UsageError(f"--listen {listen}: {reason}; choose another, or port 0") from error
+        raise click.UsageError(
+            say("--listen {listen}: {why}; choose another, or port 0", listen=listen, why=Text(reason(error).lower()))
+        ) from error
     listening.listen()
     senders = [Sender(service, queue) for service in services]
     if not senders:

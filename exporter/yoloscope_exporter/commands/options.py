@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from yoloscope_record import keeping
 from yoloscope_record.system import DIRECTORY
 
-from yoloscope_exporter.notify.messages import LANGUAGES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
-def of_the_locale(environ: Mapping[str, str]) -> str:
-    """The language of the messages that the locale asks for."""
-    chosen = next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "")
-    return "zh-CN" if chosen.startswith("zh") else "en"
-
+from yoloscope_exporter.language import LANGUAGES, spoken
 
 #: Where the records of runs lie.
 records = click.option(
@@ -39,12 +27,12 @@ kept = click.option(
     metavar="DIR",
     help="Directory in which an exporter keeps the ends of runs whose records are gone.",
 )
-#: In which language people are written to.
+#: In which language people are written to: as `--language` of every command, with a variable of its own.
 language = click.option(
     "--language",
     type=click.Choice(LANGUAGES),
-    default=lambda: of_the_locale(os.environ),
-    show_default="zh-CN in a Chinese locale, else en",
+    default=spoken,
+    show_default="YOLOSCOPE_LANGUAGE, else zh-CN in a Chinese locale, else en",
     envvar="YOLOSCOPE_NOTIFY_LANGUAGE",
     help="Language of what people are told.",
 )

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.language import say
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,7 +24,7 @@ def write(path: Path, texts: Iterable[str]) -> None:
     there = path.resolve()
     before = there.stat() if there.exists() else None
     if before and not stat.S_ISREG(before.st_mode):
-        raise OSError(None, "not a regular file; leave the option out to print")
+        raise OSError(None, say("not a regular file; leave the option out to print"))
     descriptor, name = tempfile.mkstemp(dir=there.parent, prefix=".yoloscope-")
     new = Path(name)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -14,14 +13,13 @@ import click
 from yoloscope_exporter.client.exporter import URL, connect
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.recordings.writer import Writer
 from yoloscope_exporter.service.signals import handled, present, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_log = logging.getLogger(__name__)
 
 
 @click.command(short_help="Record the exporter's metrics to a file, without a Prometheus.")
@@ -58,9 +56,11 @@ def record(file: Path, exporter: str | None, interval: float, duration: float | 
         source = stack.enter_context(connect(exporter))
         writer = _open(file)
         stack.callback(writer.close)
-        click.echo(f"recording to {file} every {interval:g} s; stop with Ctrl-C", err=True)
+        click.echo(
+            say("recording to {file} every {interval:g} s; stop with Ctrl-C", file=file, interval=interval), err=True
+        )
         count = follow(source.read, writer, stop, interval, duration)
-    click.echo(f"{count} snapshots written to {file}", err=True)
+    click.echo(say("{count} snapshots written to {file}", count=count, file=file), err=True)
 
 
 @contextmanager
@@ -75,9 +75,13 @@ def _open(file: Path) -> Writer:
     try:
         return Writer(file)
     except OSError as error:
-        raise click.ClickException(f"{file}: {error.strerror}; choose a writable file") from error
+        raise click.ClickException(
+            say("{file}: {reason}; choose a writable file", file=file, reason=reason(error))
+        ) from error
     except ValueError as error:
-        raise click.ClickException(f"{file} exists and is not a recording: {error}") from error
+        raise click.ClickException(
+            say("{file} exists and is not a recording: {error}", file=file, error=error)
+        ) from error
 
 
 def follow(
@@ -97,7 +101,7 @@ def follow(
         except SourceError as error:
             text = ""
             if not silent:
-                _log.warning("%s; waiting for it", error)
+                click.echo(say("{error}; waiting for it", error=error), err=True)
             silent = True
         moment = snapshot_time(text) or 0.0
         if moment > last:  # a snapshot that was there before says nothing new, and a clock set back is waited out
@@ -112,4 +116,6 @@ def _append(writer: Writer, moment: float, text: str) -> None:
     try:
         writer.exposition(moment, text)
     except OSError as error:
-        raise click.ClickException(f"cannot write: {error.strerror}; what was written before is complete") from error
+        raise click.ClickException(
+            say("cannot write: {reason}; what was written before is complete", reason=reason(error))
+        ) from error

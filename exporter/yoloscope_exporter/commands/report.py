@@ -23,6 +23,7 @@ from yoloscope_exporter.commands import options
 from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.language import joined, reason, say, text
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
 from yoloscope_exporter.reports import names, prediction
@@ -80,7 +81,7 @@ def _one_by_one(args: Sequence[str], with_value: Collection[str]) -> list[str]:
         elif in_group:
             words += ["--vs", word]
         elif named_before:
-            raise click.UsageError(f"{word}: name each group's runs together, A1 A2 --vs B1 B2")
+            raise click.UsageError(say("{word}: name each group's runs together, A1 A2 --vs B1 B2", word=word))
         else:
             named = True
             words.append(word)
@@ -91,7 +92,7 @@ def _value(option: str, rest: Iterator[str], with_value: Collection[str]) -> lis
     """The word after an option that has a value; click would take even another option for the run of --vs."""
     value = list(islice(rest, int(option in with_value)))
     if option == "--vs" and (not value or value[0].startswith("-")):
-        raise click.BadOptionUsage(option, f"Option {option!r} requires an argument.")
+        raise click.BadOptionUsage(option, say("Option {name!r} requires an argument.", name=option))
     return value
 
 
@@ -104,7 +105,7 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
     except ValueError:
         share = -1.0
     if not text.endswith("%") or not 0 <= share < 1:
-        raise click.BadParameter(f"{text!r} is no share; use for example 5%")
+        raise click.BadParameter(say("{text!r} is no share; use for example 5%", text=text))
     return share
 
 
@@ -200,7 +201,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     """  # noqa: D301 - click reads the backslash
     where = _Where(recorded, prometheus, since, cluster, records or paths.directory(), kept)
     if recorded and prometheus:
-        raise click.UsageError("choose one of --recording and --prometheus")
+        raise click.UsageError(say("choose one of --recording and --prometheus"))
     runs = runs or _newest(where, others)
     _check(runs, others, gate, black_box=black_box, where=where)
     if black_box:
@@ -208,7 +209,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
         return
     if len(runs) == 1 and not others and (predicted := _prediction(where, runs[0])):
         if html:
-            raise click.UsageError("--html is for trainings; a report on predictions is Markdown")
+            raise click.UsageError(say("--html is for trainings; a report on predictions is Markdown"))
         _write(markdown, prediction.report(predicted))
         return
     found = heeded([_summary(where, run) for run in (*runs, *others)])
@@ -252,11 +253,16 @@ def _prediction(where: _Where, run: str) -> list[Sample]:
 def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:
     """Refuse a number of runs that makes no sense."""
     if not runs or (black_box and len((*runs, *others)) != 1):
-        raise click.UsageError(f"name one run{'' if black_box else ', or several to compare'}; {_known(where)}")
+        raise click.UsageError(
+            say(
+                "name one run; {known}" if black_box else "name one run, or several to compare; {known}",
+                known=_known(where),
+            )
+        )
     if others and (len(runs) > 1) != (len(others) > 1):
-        raise click.UsageError("--vs: one run has no spread; name at least two on either side, or one on each")
+        raise click.UsageError(say("--vs: one run has no spread; name at least two on either side, or one on each"))
     if gate is not None and not others and len(runs) != PAIR:
-        raise click.UsageError("--gate compares two runs, or two groups with --vs")
+        raise click.UsageError(say("--gate compares two runs, or two groups with --vs"))
 
 
 def _gate(comparison: Comparison, least: float) -> int:
@@ -267,28 +273,35 @@ def _gate(comparison: Comparison, least: float) -> int:
     """
     chance = chance_of_slowdown(comparison, least)
     if chance is None:
-        raise click.ClickException("--gate: too little was seen of the runs' throughput to compare it")
+        raise click.ClickException(say("--gate: too little was seen of the runs' throughput to compare it"))
     before, after = (column.estimate("throughput") for column in comparison.columns)
     slower = chance < 1 - comparison.confidence
     lost = 1 - after.mean / before.mean if before and after and before.mean else 0.0
     found = interval(before, after, relative=True) if before and after else None
-    click.echo(f"gate: {_in_words(comparison, lost, found, least, slower=slower)}", err=True)
+    click.echo(say("gate: {in_words}", in_words=_in_words(comparison, lost, found, least, slower=slower)), err=True)
     return int(slower)
 
 
 def _in_words(comparison: Comparison, lost: float, found: Interval | None, least: float, *, slower: bool) -> str:
     """What the gate has found, and what it could not find."""
-    said = f"{abs(lost):.1%} {'slower' if lost > 0 else 'faster'}{f' ({found})' if found else ''}"
-    sure = f"{comparison.confidence:.0%} sure{'' if comparison.repeated else ' by the spread within the two runs'}"
-    verdict = (
-        f"slower by more than {least:.1%}, {sure}" if slower else f"not slower by more than {least:.1%} beyond doubt"
+    said = text("{lost:.1%} slower" if lost > 0 else "{lost:.1%} faster", lost=abs(lost))
+    said = joined((said, text(" ({found})", found=found) if found else ""), "")
+    sure = text(
+        "{confidence:.0%} sure" if comparison.repeated else "{confidence:.0%} sure by the spread within the two runs",
+        confidence=comparison.confidence,
     )
-    return f"{said}; {verdict}{'' if comparison.repeated else f'. {ONE_EACH}'}"
+    verdict = (
+        text("slower by more than {least:.1%}, {sure}", least=least, sure=sure)
+        if slower
+        else text("not slower by more than {least:.1%} beyond doubt", least=least)
+    )
+    told = joined((said, verdict))
+    return told if comparison.repeated else text("{told}. {one_each}", told=told, one_each=text(ONE_EACH))
 
 
 def _text(comparison: Comparison) -> str:
     runs = [summary for column in comparison.columns for summary in column.runs]
-    title = " and ".join(dict.fromkeys(summary.run for summary in runs))
+    title = say(" and ").join(dict.fromkeys(summary.run for summary in runs))
     head = [f"# {title}", "", comparison_markdown(comparison), *promises(runs)]
     return "\n".join([*head, *map(summary_markdown, runs)])
 
@@ -300,8 +313,8 @@ def _write(path: Path | None, text: str) -> None:
     try:
         write(path, [text])
     except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}") from error
-    click.echo(f"written to {path}", err=True)
+        raise click.ClickException(joined((str(path), reason(error)), ": ")) from error
+    click.echo(say("written to {path}", path=path), err=True)
 
 
 def _summary(where: _Where, run: str) -> Summary:
@@ -325,21 +338,28 @@ def _of_cluster(stores: Sequence[Store], cluster: str) -> list[Store]:
     chosen = [store for store in stores if cluster in {"", store.cluster}]
     if stores and not chosen:
         known = sorted({store.cluster for store in stores} - {""})
-        there = f"known clusters: {', '.join(known)}" if known else "no cluster is named"
-        raise click.ClickException(f"--cluster {cluster}: no such cluster; {there}")
+        there = say("known clusters: {known}", known=", ".join(known)) if known else say("no cluster is named")
+        raise click.ClickException(say("--cluster {cluster}: no such cluster; {there}", cluster=cluster, there=there))
     return chosen
 
 
 def _refuse_several(run: str, found: Sequence[str]) -> None:
     """Equal names in two clusters are two runs."""
     if len(found) > 1:
-        raise click.ClickException(f"{run} is a run in the clusters {', '.join(found)}; choose one with --cluster")
+        raise click.ClickException(
+            say("{run} is a run in the clusters {found}; choose one with --cluster", run=run, found=", ".join(found))
+        )
 
 
 def _unknown(run: str, error: UnknownRunError) -> str:
     if Path(run).is_file():
-        return f"{run} holds {len(error.known)} runs; choose with --recording {run} {' '.join(error.known[:2])}"
-    return str(error)
+        return say(
+            "{run} holds {number} runs; choose with --recording {run} {names}",
+            run=run,
+            number=len(error.known),
+            names=" ".join(error.known[:2]),
+        )
+    return reason(error)
 
 
 def _stores(where: _Where, run: str) -> list[Store]:
@@ -353,9 +373,9 @@ def _stores(where: _Where, run: str) -> list[Store]:
             return read_prometheus(where.prometheus, where.since, run, where.cluster)
         return [postmortem_of(where.records, run, where.kept).store]
     except (OSError, ValueError) as error:
-        raise click.ClickException(f"{run}: {getattr(error, 'strerror', None) or error}") from error
+        raise click.ClickException(joined((run, reason(error)), ": ")) from error
     except SourceError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(reason(error)) from error
 
 
 def postmortem_of(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem:
@@ -373,8 +393,12 @@ def postmortem_of(records: Path, run: str, kept: Path | None) -> postmortem.Post
     if found is not None:
         return found
     if Path(run).suffix in {".om", ".gz"}:
-        raise click.ClickException(f"{run}: no such file")
-    what = f"nothing of a run is kept in {run}" if Path(run).is_dir() else f"no run {run!r} on this machine"
+        raise click.ClickException(say("{run}: no such file", run=run))
+    what = (
+        say("nothing of a run is kept in {run}", run=run)
+        if Path(run).is_dir()
+        else say("no run {run!r} on this machine", run=run)
+    )
     raise click.ClickException(f"{what}; {names.unknown(run, known) if known else f'no runs in {records}'}")
 
 
@@ -390,13 +414,17 @@ def _left(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem |
 
 def _known(where: _Where) -> str:
     if where.recording or where.prometheus:
-        return "see `yoloscope report --help`"
+        return say("see `yoloscope report --help`")
     return _known_in(where.records)
 
 
 def _known_in(records: Path) -> str:
     known = postmortem.runs(records)
-    return f"known runs: {names.listed(known)}" if known else f"no runs in {records}"
+    return (
+        say("known runs: {listed}", listed=names.listed(known))
+        if known
+        else say("no runs in {records}", records=records)
+    )
 
 
 def _last_stacks(records: Path, run: str) -> list[str]:
@@ -409,7 +437,9 @@ def _last_stacks(records: Path, run: str) -> list[str]:
         answers = [answer for answer in inquiry.last_answers() if answer.dump]
     finally:
         inquiry.close()
-    return ["", "the last stacks, from when somebody asked:", *finding.stacks(answers)] if answers else []
+    return (
+        ["", say("the last stacks, from when somebody asked:"), *map(say, finding.stacks(answers))] if answers else []
+    )
 
 
 def _black_postmortem(where: _Where, wanted: str, html: Path | None) -> None:
@@ -417,15 +447,15 @@ def _black_postmortem(where: _Where, wanted: str, html: Path | None) -> None:
     found = postmortem_of(where.records, wanted, where.kept)
     run = found.run
     summary = summarize([found.store], run)
-    click.echo(f"{run}: {summary.state}")
+    click.echo(f"{run}: {say(summary.state)}")
     if found.base != where.records:
-        click.echo(f"from {found.base}")
+        click.echo(say("from {base}", base=found.base))
     for rank, verdict in summary.verdicts:
-        click.echo(f"rank {rank}: {verdict.name}: {verdict.evidence}")
+        click.echo(f"rank {rank}: {verdict.name}: {say(verdict.evidence)}")
         if verdict.name in rules.EXPLAINED:
-            click.echo(f"  cause {verdict.cause}\n  fix   {verdict.fix}")
+            click.echo(say("  cause {cause}\n  fix   {fix}", cause=verdict.cause, fix=verdict.fix))
     for rank, state in found.states.items():
-        click.echo(f"rank {rank}: state at its last write: {state}")
+        click.echo(say("rank {rank}: state at its last write: {state}", rank=rank, state=text(state)))
     for line in _last_stacks(found.base, run):
         click.echo(line)
     for rank, rows in found.rows.items():

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
@@ -23,6 +24,7 @@ from yoloscope_record import paths
 
 from yoloscope_exporter import ADDRESS
 from yoloscope_exporter.commands import launched, options, shared_exporter
+from yoloscope_exporter.language import reason, say, text
 from yoloscope_exporter.notify.queue import Queue, default_directory
 from yoloscope_exporter.notify.sender import send_now
 from yoloscope_exporter.notify.services import addressed
@@ -144,13 +146,15 @@ def run(  # noqa: PLR0913 - a command's options
     program = check(command, "run")
     if not is_known(command[0], program):
         click.echo(
-            f"yoloscope: {Path(command[0]).name} is monitored only if it starts Python on this machine and passes its "
-            "environment on",
+            say(
+                "yoloscope: {name} is monitored only if it starts Python on this machine and passes its environment on",
+                name=Path(command[0]).name,
+            ),
             err=True,
         )
     services = addressed(urls, "--notify") if _is_first(os.environ) else []
     if blind := blind_option(command):
-        click.echo(f"yoloscope: {blind} keeps the hooks out: this run will not be monitored", err=True)
+        click.echo(say("yoloscope: {blind} keeps the hooks out: this run will not be monitored", blind=blind), err=True)
     environ = monitored(os.environ)
     if name:
         environ["YOLOSCOPE_RUN"] = name
@@ -199,20 +203,20 @@ def _tell(end: _Ended, services: Sequence[Service], language: str, *, card: bool
 
     ended = Ended(end.command, end.code, end.seconds, socket.gethostname())
     told: list[tuple[launched.Run, Summary]] = []
-    with _said("no summary"):
+    with _said(say("no summary")):
         if runs:
             told = ending.summaries(paths.directory(), runs)
             until = ended_at + ending.GRACE_SECONDS if end.code else 0.0
             told = ending.with_seen(told, ending.seen_by(f"http://{ADDRESS}", runs, until))
     for run, summary in told:
-        with _said(f"no {ending.SUMMARY_FILE} in {run.folder}"):
+        with _said(say("no {summary_file} in {folder}", summary_file=ending.SUMMARY_FILE, folder=run.folder)):
             ending.write(ended, run, summary)
     summaries = [summary for _, summary in told]
     if card and summaries:
-        with _said("no card"):
+        with _said(say("no card")):
             ending.show(ended, summaries, language)
     if services:
-        with _said("--notify: no message was sent"):
+        with _said(say("--notify: no message was sent")):
             _send(services, ended, summaries, language)
 
 
@@ -222,7 +226,7 @@ def _said(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - the exit code of the training matters more
-        click.echo(f"yoloscope: {what}: {error!r}", err=True)
+        click.echo(say("yoloscope: {what}: {error!r}", what=what, error=error), err=True)
 
 
 def _send(services: Sequence[Service], ended: Ended, summaries: Sequence[Summary], language: str) -> None:
@@ -232,8 +236,10 @@ def _send(services: Sequence[Service], ended: Ended, summaries: Sequence[Summary
     queue = Queue(default_directory())
     queue.put([service.key for service in services], message(ended, summaries, language, time.time()))
     for service in send_now(services, queue, NOTIFY_SECONDS):
-        remedy = f"the message waits in {queue.directory} for the next run, or for `yoloscope notify`"
-        click.echo(f"yoloscope: {service} has not taken it: {remedy}", err=True)
+        remedy = say(
+            "the message waits in {directory} for the next run, or for `yoloscope notify`", directory=queue.directory
+        )
+        click.echo(say("yoloscope: {service} has not taken it: {remedy}", service=service, remedy=remedy), err=True)
 
 
 def check(command: Sequence[str], name: str) -> str:
@@ -244,13 +250,19 @@ def check(command: Sequence[str], name: str) -> str:
     """
     if not command:
         raise click.UsageError(
-            f"no command after --; use for example: yoloscope {name} -- yolo detect train data=coco128.yaml"
+            say(
+                "no command after --; use for example: yoloscope {name} -- yolo detect train data=coco128.yaml",
+                name=name,
+            )
         )
     target = command[0]
     program = shutil.which(target)
     if program is None:
-        remedy = f"python {target}" if target.endswith(".py") else "a program on the PATH, like yolo or python"
-        raise click.UsageError(f"{target!r} is not a program that can be run: use {remedy}")
+        other = text("a program on the PATH, like yolo or python")
+        remedy = f"python {target}" if target.endswith(".py") else other
+        raise click.UsageError(
+            say("{target!r} is not a program that can be run: use {remedy}", target=target, remedy=remedy)
+        )
     return program
 
 
@@ -285,7 +297,9 @@ def _started(
     try:
         return subprocess.Popen(command, env=environ, preexec_fn=before)  # noqa: S603, PLW1509 - one thread only
     except OSError as error:
-        raise click.UsageError(f"cannot run {command[0]}: {error.strerror}") from error
+        raise click.UsageError(
+            say("cannot run {command}: {reason}", command=command[0], reason=reason(error))
+        ) from error
 
 
 def _waiting_for_signals(command: Sequence[str], environ: dict[str, str], watched: AbstractContextManager[None]) -> int:
@@ -347,14 +361,14 @@ def _exporter() -> Iterator[bool]:
     try:
         lock = shared_exporter.open_lock(ADDRESS)
     except OSError as error:
-        click.echo(f"yoloscope: cannot start an exporter: {error}", err=True)
+        click.echo(say("yoloscope: cannot start an exporter: {error}", error=error), err=True)
         yield False
         return
     try:
         joined = shared_exporter.join(lock)
         process = shared_exporter.start(ADDRESS) if joined and not _answers() else None
         if process:
-            click.echo(f"yoloscope: metrics at http://{ADDRESS}/metrics while this runs", err=True)
+            click.echo(say("yoloscope: metrics at http://{address}/metrics while this runs", address=ADDRESS), err=True)
         yield process is not None
         last = joined and shared_exporter.is_last(lock)
     finally:
@@ -362,7 +376,7 @@ def _exporter() -> Iterator[bool]:
     if process:
         with suppress(subprocess.TimeoutExpired):  # a run that begins this moment keeps it
             if process.wait(shared_exporter.END_SECONDS if last else 0):
-                click.echo("yoloscope: the exporter has exited; run `yoloscope check` for the reason", err=True)
+                click.echo(say("yoloscope: the exporter has exited; run `yoloscope check` for the reason"), err=True)
 
 
 @contextmanager
@@ -370,19 +384,20 @@ def _watched(launch: str) -> Iterator[None]:
     """Say where a run of the command stands still, if there is an exporter that sees it and may not ask."""
     end = threading.Event()
 
-    def say(text: str) -> None:
-        click.echo(f"yoloscope: {text}", err=True)
+    def tell(told: str) -> None:
+        click.echo(say("yoloscope: {told}", told=told), err=True)
 
-    threading.Thread(target=_watch, args=(launch, say, end), daemon=True).start()
+    asked = copy_context()  # with the language
+    threading.Thread(target=asked.run, args=(_watch, launch, tell, end), daemon=True).start()
     try:
         yield
     finally:
         end.set()
 
 
-def _watch(launch: str, say: Callable[[str], None], end: threading.Event) -> None:
+def _watch(launch: str, tell: Callable[[str], None], end: threading.Event) -> None:
     if end.wait(PATIENCE_SECONDS):  # most commands need none of it
         return
     from yoloscope_exporter.commands import hanging  # noqa: PLC0415
 
-    hanging.watch(f"http://{ADDRESS}", paths.directory(), launch, say, end)
+    hanging.watch(f"http://{ADDRESS}", paths.directory(), launch, tell, end)

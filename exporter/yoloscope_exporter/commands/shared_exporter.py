@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from yoloscope_exporter.language import say
 from yoloscope_exporter.service.signals import hold
 from yoloscope_exporter.system import APART, EXCLUSIVE, SHARED, ask_to_end, os, take
 
@@ -35,7 +36,7 @@ def open_lock(address: str) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     if os.fstat(descriptor).st_uid != os.geteuid():
         os.close(descriptor)
-        raise PermissionError(f"{path} belongs to somebody else")
+        raise PermissionError(say("{path} belongs to somebody else", path=path))
     return descriptor
 
 

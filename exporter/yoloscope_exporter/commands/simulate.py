@@ -16,7 +16,10 @@ from starlette.routing import Route
 
 from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config.types import address, duration
+from yoloscope_exporter.diagnosis.units import counted
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.sampling.exposition import Renderer, negotiate
+from yoloscope_exporter.service.exporter import taken
 from yoloscope_exporter.service.signals import present, waiting
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
 from yoloscope_exporter.web.application import routed
@@ -147,7 +150,8 @@ class Plan:
         ranks, gpus = options["ranks"], options["gpus"]
         if ranks is not None and ranks > gpus:
             raise click.BadParameter(
-                f"{ranks} is more than --gpus {gpus}; one rank per GPU at most", param_hint="--ranks"
+                say("{ranks} is more than --gpus {gpus}; one rank per GPU at most", ranks=ranks, gpus=gpus),
+                param_hint="--ranks",
             )
         names = ("ranks", "workers", "seed", "onset", "epochs", "speed")
         return cls(options["scenarios"], options["nodes"], gpus, {name: options[name] for name in names})
@@ -167,7 +171,9 @@ def _write(plan: Plan, path: Path, *, span: float, step: float, end: float | Non
     try:
         write(path, openmetrics.lines(scrapes))
     except OSError as error:
-        raise click.BadParameter(f"cannot write {path}: {error.strerror}", param_hint="--write") from error
+        raise click.BadParameter(
+            say("cannot write {path}: {reason}", path=path, reason=reason(error)), param_hint="--write"
+        ) from error
 
 
 # --- serving ---------------------------------------------------------------------------------------------------------
@@ -175,8 +181,11 @@ def _serve(plan: Plan, address: Address | UnixAddress, targets: Path | None) -> 
     with waiting(_SIGNALS) as received, serving(plan.fleet(time.time()), address) as server:
         groups = target_groups(server.app, server.url.partition("://")[2])
         with _announced(targets, groups) if targets else nullcontext():
-            number = f"{plan.nodes} node{'s' * (plan.nodes > 1)}"
-            click.echo(f"{number} at {server.url}/node/0/metrics ..., targets at {server.url}/targets", err=True)
+            number = say(counted(plan.nodes, "node"))
+            click.echo(
+                say("{number} at {url}/node/0/metrics ..., targets at {url}/targets", number=number, url=server.url),
+                err=True,
+            )
             received()
 
 
@@ -192,8 +201,7 @@ def serving(
     try:
         server = SimulationServer(address, App(nodes, wall))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.ClickException(f"--web.listen-address {address}: {reason}; choose another, or port 0") from error
+        raise click.ClickException(taken(address, error)) from error
     try:
         server.start()
         yield server
@@ -226,7 +234,7 @@ class App:
             Route("/targets", self._targets),
             Route("/-/healthy", self._healthy),
         ]
-        self._elsewhere = f"nodes are at /node/0/metrics to /node/{last}/metrics"
+        self._elsewhere = say("nodes are at /node/0/metrics to /node/{last}/metrics", last=last)
         self._routed = routed(routes, self._elsewhere)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -274,4 +282,6 @@ def _write_targets(path: Path, groups: list[dict[str, Any]]) -> None:
     try:
         write(path, [json.dumps(groups, indent=1)])
     except OSError as error:
-        raise click.BadParameter(f"cannot write {path}: {error.strerror}", param_hint="--targets") from error
+        raise click.BadParameter(
+            say("cannot write {path}: {reason}", path=path, reason=reason(error)), param_hint="--targets"
+        ) from error

@@ -14,6 +14,7 @@ from yoloscope_exporter.collectors.stacks.finding import stacks as every_stack
 from yoloscope_exporter.collectors.stacks.inquiry import AGAIN_SECONDS, Inquiry
 from yoloscope_exporter.collectors.stacks.inquiry import answers as wait_for_answers
 from yoloscope_exporter.commands import options
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import names
 
@@ -44,17 +45,19 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
     try:
         inquiry = Inquiry(paths.find_run(base, name), lambda reason: counts.update([reason]))
     except OSError as error:
-        raise click.ClickException(f"no run {name!r} in {base}: {error.strerror}") from error
+        raise click.ClickException(
+            say("no run {name!r} in {base}: {reason}", name=name, base=base, reason=reason(error))
+        ) from error
     try:
         answers = wait_for_answers(inquiry)
         ranks = inquiry.ranks
     finally:
         inquiry.close()
     for line in every_stack(answers):
-        click.echo(line)
+        click.echo(say(line))
     hang = find(ranks, answers)
     if hang is not None:
-        click.echo(f"\n{hang}")
+        click.echo(f"\n{say(str(hang))}")
     _hints(answers, counts)
     context.exit(0 if any(answer.dump for answer in answers) else 1)
 
@@ -67,26 +70,32 @@ def _named(base: Path, run: str) -> str:
     found = names.matches(run, known)
     if len(found) == 1:
         return found[0]
-    there = names.unknown(run, known) if known else "there is none at all"
-    raise click.ClickException(f"no run {run!r} in {base}; {there}")
+    there = names.unknown(run, known) if known else say("there is none at all")
+    raise click.ClickException(say("no run {run!r} in {base}; {there}", run=run, base=base, there=there))
 
 
 def _newest(base: Path) -> str:
     known = postmortem.runs(base)
     if not known:
-        raise click.ClickException(f"no runs in {base}; name another directory with --records")
+        raise click.ClickException(say("no runs in {base}; name another directory with --records", base=base))
     return known[0]
 
 
 def _hints(answers: Sequence[Answer], counts: Counter[str]) -> None:
     if counts:
         refused = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
-        click.echo(f"not asked or not read: {refused} (docs/hooks.md#stacks)", err=True)
+        click.echo(say("not asked or not read: {refused} (docs/hooks.md#stacks)", refused=refused), err=True)
     if any(answer.dump is None for answer in answers):
         click.echo(
-            f"no answer where the process is stopped, waits in the kernel, was asked less than "
-            f"{AGAIN_SECONDS / 60:.0f} minutes ago, or runs without these hooks",
+            say(
+                "no answer where the process is stopped, waits in the kernel, was asked less than "
+                "{again_seconds:.0f} minutes ago, or runs without these hooks",
+                again_seconds=AGAIN_SECONDS / 60,
+            ),
             err=True,
         )
     if answers and (program := shutil.which("py-spy")):
-        click.echo(f"frames outside Python: {program} dump --native --pid {answers[0].pid}", err=True)
+        click.echo(
+            say("frames outside Python: {program} dump --native --pid {pid}", program=program, pid=answers[0].pid),
+            err=True,
+        )

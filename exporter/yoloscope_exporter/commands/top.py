@@ -17,6 +17,7 @@ from yoloscope_exporter.client.exporter import URL, Exporter, connect
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time
@@ -86,7 +87,7 @@ class LiveView:
             now = self._take(self.source.read())
             told = self._diagnoses()
         except SourceError as error:
-            self.problem = str(error)
+            self.problem = reason(error)
             return
         self.problem = ""
         self.events.extend(screen.changes(now, self.diagnoses, told))
@@ -112,7 +113,7 @@ class LiveView:
     def frame(self) -> RenderableType:
         """The screen as it is now."""
         if self.problem:
-            return Text(f"{self.problem}; trying again", style="bold red")
+            return Text(say("{problem}; trying again", problem=self.problem), style="bold red")
         return screen.frame(self.window(), self.diagnoses, self.events, self.source.name)
 
     def window(self) -> Window:

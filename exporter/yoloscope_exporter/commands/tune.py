@@ -20,6 +20,7 @@ from yoloscope_exporter.commands import output
 from yoloscope_exporter.commands import run as run_command
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import written
+from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.service.interpreter import blind_option
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.system import KILLS_GROUPS
@@ -86,27 +87,37 @@ def tune(  # noqa: PLR0913 - a command's options
       yoloscope tune --batch --allow-changes --write-cfg fast.yaml -- yolo train data=coco.yaml model=yolo11m.pt
     """  # noqa: D301 - click reads the backslash
     if not KILLS_GROUPS:
-        raise click.UsageError("not on Windows yet: a probe could not be ended for certain; use it in WSL2")
+        raise click.UsageError(say("not on Windows yet: a probe could not be ended for certain; use it in WSL2"))
     program = _checked(command)
     if write_cfg and not os.access(write_cfg.parent, os.W_OK):
-        raise click.UsageError(f"--write-cfg {write_cfg}: {write_cfg.parent} is no directory that can be written to")
+        raise click.UsageError(
+            say(
+                "--write-cfg {write_cfg}: {parent} is no directory that can be written to",
+                write_cfg=write_cfg,
+                parent=write_cfg.parent,
+            )
+        )
     onward = run_command.run.make_context("run", ["--", *command], parent=ctx) if go_on else None
     console = Console(stderr=True, highlight=False)
     try:
         with interruptible(), _session([program, *command[1:]], budget, console) as session:
             result = tuned(session, _printer(console), batch=batch, changes=allow_changes)
     except KeyboardInterrupt:
-        click.echo("yoloscope: interrupted; nothing is left behind", err=True)
+        click.echo(say("yoloscope: interrupted; nothing is left behind"), err=True)
         ctx.exit(INTERRUPTED)
     except LeftBehindError as error:
-        click.echo(f"yoloscope: {error}", err=True)
+        click.echo(say("yoloscope: {error}", error=error), err=True)
         ctx.exit(INTERRUPTED if _is_interrupted(error) else CANNOT)
     except CannotProbeError as error:
         for line in error.output:
             click.echo(f"  | {line}", err=True)
-        raise click.ClickException(f"cannot probe {_shortened(command)!r}: {error}") from error
+        raise click.ClickException(
+            say("cannot probe {shortened!r}: {error}", shortened=_shortened(command), error=error)
+        ) from error
     except OSError as error:
-        raise click.ClickException(f"cannot run {command[0]}: {error.strerror or error}") from error
+        raise click.ClickException(
+            say("cannot run {command}: {error}", command=command[0], error=reason(error))
+        ) from error
     click.echo(_json(result) if as_json else _text(result, command), nl=False)
     if write_cfg:
         _write(write_cfg, result)
@@ -119,11 +130,15 @@ def _checked(command: Sequence[str]) -> str:
     program = run_command.check(command, "tune")
     if not run_command.is_known(command[0], program):
         raise click.UsageError(
-            f"{Path(command[0]).name} is not known to start Python on this machine and to pass its environment on, so "
-            "that it may really train: use yolo, python, torchrun, a script of theirs or of a shell, or srun"
+            say(
+                "{name} is not known to start Python on this machine and to pass its environment on, so "
+                "that it may really train: use yolo, python, torchrun, a script of theirs or of a shell, "
+                "or srun",
+                name=Path(command[0]).name,
+            )
         )
     if blind := blind_option(command):
-        raise click.UsageError(f"{blind} keeps the hooks out: without them there are no probes")
+        raise click.UsageError(say("{blind} keeps the hooks out: without them there are no probes", blind=blind))
     return program
 
 
@@ -147,7 +162,7 @@ def _is_interrupted(error: BaseException | None) -> bool:
 @contextmanager
 def _session(command: Sequence[str], budget: float, console: Console) -> Iterator[Session]:
     environ = run_command.monitored(os.environ)
-    with scratch() as (folder, records), console.status("starting") as status:
+    with scratch() as (folder, records), console.status(say("starting")) as status:
         deadline = time.monotonic() + budget
         session = Session(command, environ, folder, records, deadline, budget, _progress(status.update, deadline))
         with closing(session):
@@ -155,11 +170,11 @@ def _session(command: Sequence[str], budget: float, console: Console) -> Iterato
 
 
 def _printer(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(text, markup=False, soft_wrap=True)
+    return lambda text: console.print(say(text), markup=False, soft_wrap=True)
 
 
 def _progress(update: Callable[[str], None], deadline: float) -> Callable[[str], None]:
-    return lambda text: update(f"{text}; {max(deadline - time.monotonic(), 0):.0f} s left")
+    return lambda text: update(say("{doing}; {left:.0f} s left", doing=text, left=max(deadline - time.monotonic(), 0)))
 
 
 # --- what is told -----------------------------------------------------------------------------------------------------
@@ -183,20 +198,27 @@ def _text(result: Result, command: Sequence[str]) -> str:
 def _conclusion(result: Result, command: Sequence[str]) -> Iterator[str]:
     promised = search.promised(result.trials, result.best)
     if result.best == Setting():
-        speed = f"{promised.low:.3g} to {promised.high:.3g} images/s; " if promised else ""
-        yield f"best: the command as it is; {speed}nothing that was tried is faster by more than chance"
+        speed = say("{low:.3g} to {high:.3g} images/s; ", low=promised.low, high=promised.high) if promised else ""
+        yield say(
+            "best: the command as it is; {speed}nothing that was tried is faster by more than chance", speed=speed
+        )
     else:
-        yield f"best: {_typed(result.best.environment | result.arguments)}; {promised}"
+        yield say(
+            "best: {typed}; {promised}", typed=_typed(result.best.environment | result.arguments), promised=promised
+        )
     if _typeable(result) or result.best.environment:
         before = "".join(f"{name}={value} " for name, value in result.best.environment.items())
-        yield f"type: {before}{_as_typed(_typeable(result), command)}"
+        yield say("type: {before}{as_typed}", before=before, as_typed=_as_typed(_typeable(result), command))
     if result.ignored:
         yield (
-            f"set:  workers={result.best.workers} by a callback, as Ultralytics sets 0 on a CPU whatever is typed: "
-            'model.add_callback("on_pretrain_routine_start", lambda trainer: setattr(trainer.args, "workers", '
-            f"{result.best.workers})); or use `yoloscope tune --run`"
+            say(
+                "set:  workers={workers} by a callback, as Ultralytics sets 0 on a CPU whatever is "
+                'typed: model.add_callback("on_pretrain_routine_start", lambda trainer: '
+                'setattr(trainer.args, "workers", {workers})); or use `yoloscope tune --run`',
+                workers=result.best.workers,
+            )
         )
-    yield from (f"note: {note}" for note in result.notes)
+    yield from (say("note: {note}", note=note) for note in result.notes)
 
 
 def _typeable(result: Result) -> dict[str, Any]:
@@ -208,7 +230,11 @@ def _as_typed(arguments: Mapping[str, Any], command: Sequence[str]) -> str:
     if _YOLO.fullmatch(Path(command[0]).name):
         return shlex.join([*command, *(f"{name}={value}" for name, value in arguments.items())])
     inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"{shlex.join(command)}, with model.train(..., {inside})" if inside else shlex.join(command)
+    return (
+        say("{command}, with model.train(..., {inside})", command=shlex.join(command), inside=inside)
+        if inside
+        else shlex.join(command)
+    )
 
 
 def _json(result: Result) -> str:
@@ -224,13 +250,17 @@ def _json(result: Result) -> str:
 def _write(path: Path, result: Result) -> None:
     arguments = _typeable(result)
     before = "".join(f"{name}={value} " for name, value in result.best.environment.items())
-    head = [f"Found by yoloscope tune, for: {before}yolo train cfg=<this file> model=... data=..."]
+    head = [say("Found by yoloscope tune, for: {before}yolo train cfg=<this file> model=... data=...", before=before)]
     if result.ignored:
-        head.append(f"workers={result.best.workers} is left out: on a CPU Ultralytics sets it to 0")
+        head.append(
+            say("workers={workers} is left out: on a CPU Ultralytics sets it to 0", workers=result.best.workers)
+        )
     if not arguments:
-        head.append("no argument to change")
-    head += [f"{search.words(result.trials, trial.setting)}: {table.outcome(trial)}" for trial in result.trials]
+        head.append(say("no argument to change"))
+    head += [
+        f"{say(search.words(result.trials, trial.setting))}: {say(table.outcome(trial))}" for trial in result.trials
+    ]
     try:
         output.write(path, [written(head, arguments)])
     except OSError as error:
-        raise click.ClickException(f"--write-cfg {path}: {error.strerror}") from error
+        raise click.ClickException(say("--write-cfg {path}: {reason}", path=path, reason=reason(error))) from error

@@ -29,6 +29,7 @@ from yoloscope_exporter.config.types import (
     url_path,
     words,
 )
+from yoloscope_exporter.language import text
 from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ def settings(command: Callable[..., Any]) -> Callable[..., Any]:
         is_eager=True,
         expose_value=False,
         callback=_load,
-        help="YAML file with these settings (sample.interval: key 'interval' under 'sample'); reread on SIGHUP.",
+        help=text("YAML file with these settings (sample.interval: key 'interval' under 'sample'); reread on SIGHUP."),
     )(call)
 
 
@@ -295,11 +296,16 @@ def _load(ctx: click.Context, param: click.Parameter, path: Path | None) -> None
     ctx.default_map = {}
     for key, value in _flat(_content(path), path):
         if key not in parameters:
-            _refuse(path, f"unknown key {key!r}; allowed are {', '.join(sorted(parameters))}")
+            _refuse(
+                path,
+                text(
+                    "unknown key {key!r}; allowed are {parameters}", key=key, parameters=", ".join(sorted(parameters))
+                ),
+            )
         if value is None or isinstance(value, list):
-            _refuse(path, f"{key} must have one value; remove the line to use the default")
+            _refuse(path, text("{key} must have one value; remove the line to use the default", key=key))
         if not value.isprintable():
-            _refuse(path, f"{key}: {value!r} is not printable text")
+            _refuse(path, text("{key}: {value!r} is not printable text", key=key, value=value))
         option = parameters[key]
         try:  # as text, like the same value on the command line
             ctx.default_map[str(option.name)] = option.type_cast_value(ctx, value)
@@ -320,7 +326,9 @@ def _content(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 
 def _flat(content: Any, path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - YAML
     if not isinstance(content, dict):
-        _refuse(path, f"{prefix or 'the file'} must be a mapping such as 'sample: {{interval: 1s}}'")
+        _refuse(
+            path, text("{prefix} must be a mapping such as 'sample: {{interval: 1s}}'", prefix=prefix or "the file")
+        )
     for key, value in content.items():
         name = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, dict):

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import click
 
 from yoloscope_exporter import yaml_files
+from yoloscope_exporter.language import say, text
 from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class UnixAddress:
 
     def url(self, scheme: str = "http") -> str:
         """Its URL, in the notation of HTTP clients that support unix sockets."""
-        return f"{scheme}+unix://{quote(str(self.path), safe='')}"
+        return text("{scheme}+unix://{path}", scheme=scheme, path=quote(str(self.path), safe=""))
 
 
 def is_loopback(host: str) -> bool:
@@ -69,7 +70,9 @@ def host_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or wh
     names = tuple(filter(None, (name.strip() for name in str(value).split(","))))
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-            raise click.BadParameter(f"invalid host name {name!r}: use for example gpu-node-7.example.org, no port")
+            raise click.BadParameter(
+                text("invalid host name {name!r}: use for example gpu-node-7.example.org, no port", name=name)
+            )
     return names
 
 
@@ -80,7 +83,9 @@ def words(*known: str) -> Callable[[Any], tuple[str, ...]]:
         given = value if isinstance(value, tuple) else tuple(filter(None, map(str.strip, str(value).split(","))))
         for word in given:
             if word not in known:
-                raise click.BadParameter(f"unknown {word!r}; allowed are {', '.join(known)}")
+                raise click.BadParameter(
+                    say("unknown {word!r}; allowed are {known}", word=word, known=", ".join(known))
+                )
         return given
 
     return convert
@@ -94,10 +99,14 @@ def duration(shortest: float = 0.001, longest: float = 366 * 86400.0) -> Callabl
             return value  # converted before
         match = _DURATION.fullmatch(str(value))
         if match is None or not value:
-            raise click.BadParameter(f"invalid duration {value!r}: use for example 500ms, 30s, 2h")
+            raise click.BadParameter(text("invalid duration {value!r}: use for example 500ms, 30s, 2h", value=value))
         seconds = sum(float(number) * unit for number, unit in zip(match.groups("0"), _UNITS, strict=True))
         if not shortest <= seconds <= longest:
-            raise click.BadParameter(f"{value} is outside {shortest:g}s to {longest:g}s")
+            raise click.BadParameter(
+                text(
+                    "{value} is outside {shortest:g}s to {longest:g}s", value=value, shortest=shortest, longest=longest
+                )
+            )
         return seconds
 
     return convert
@@ -116,7 +125,10 @@ def address(value: Any) -> Address | UnixAddress:  # noqa: ANN401 - a string, or
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or (":" in bare and bare == host):  # noqa: PLR2004
         raise click.BadParameter(
-            f"invalid address {value!r}: use for example 127.0.0.1:9911, :9911, [::1]:9911 or unix:/run/x.sock"
+            text(
+                "invalid address {value!r}: use for example 127.0.0.1:9911, :9911, [::1]:9911 or unix:/run/x.sock",
+                value=value,
+            )
         )
     return Address(bare, int(port))
 
@@ -149,9 +161,9 @@ def thresholds(value: Any) -> Thresholds | None:  # noqa: ANN401 - a string, or 
 
 def url_path(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made of it
     """A type of option: a path below the root of the server that is not one of its own."""
-    text = str(value)
-    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", text) or text.startswith(("/-/", "/api/")):
+    path = str(value)
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]+", path) or path.startswith(("/-/", "/api/")):
         raise click.BadParameter(
-            f"invalid path {text!r}: use for example /metrics; /-/ and /api/ are the exporter's own"
+            text("invalid path {path!r}: use for example /metrics; /-/ and /api/ are the exporter's own", path=path)
         )
-    return text
+    return path

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter.client.fetch import opener
+from yoloscope_exporter.language import text
 from yoloscope_exporter.system import APART, end_group, os, reuse_address
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def free_port(wanted: int) -> int:
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return int(probe.getsockname()[1])
-    raise click.ClickException("no port is free on 127.0.0.1")
+    raise click.ClickException(text("no port is free on 127.0.0.1"))
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -60,7 +61,9 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> N
         with suppress(urllib.error.URLError, OSError), opener(url).open(url, timeout=2):
             return
         time.sleep(0.2)
-    raise click.ClickException(f"{url} does not answer; the end of {log}:\n{tail(log)}")
+    raise click.ClickException(
+        text("{url} does not answer; the end of {log}:\n{tail}", url=url, log=log, tail=tail(log))
+    )
 
 
 def tail(log: Path) -> str:

@@ -16,6 +16,7 @@ from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
 from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 from yoloscope_exporter.measures.gpu import XIDS_OF_HARDWARE, XIDS_OF_KERNELS, XIDS_OF_PROCESS
 from yoloscope_exporter.measures.thresholds import MORE
 
@@ -468,10 +469,10 @@ def _place(s: Signals) -> int:
 
 
 _EVENTS = {
-    catalog.REBOOT: "the node was started after the run's last word",
-    catalog.JOB_OVER: "at the end of the job's time",
-    catalog.JOB_CANCELLED: "before the end of the job's time",
-    catalog.JOB_REQUEUED: "the job came again",
+    catalog.REBOOT: text("the node was started after the run's last word"),
+    catalog.JOB_OVER: text("at the end of the job's time"),
+    catalog.JOB_CANCELLED: text("before the end of the job's time"),
+    catalog.JOB_REQUEUED: text("the job came again"),
 }
 
 
@@ -481,23 +482,30 @@ def around(s: Signals) -> Iterator[str]:
         yield event
     gpu = s.names.get("death_gpu", "")
     if s.get(Signals.gpu_gone) > 0:
-        yield f"GPU {gpu} does not answer"
+        yield text("GPU {gpu} does not answer", gpu=gpu)
     if "xid" in s.names:
-        yield f"Xid {s.names['xid']} of GPU {gpu}"
+        yield s.text("Xid {xid} of GPU {gpu}", gpu=gpu)
     if _evicted(s) and _without_memory(s):
-        yield f"{units.size(s.node_memory_left_bytes)} of the node's memory were left"
+        yield text(
+            "{node_memory_left_bytes} of the node's memory were left",
+            node_memory_left_bytes=units.size(s.node_memory_left_bytes),
+        )
     if _evicted(s) and _without_disk(s):
-        yield f"{s.nodefs_left:.1%} of the node's disk were free"
+        yield s.text("{nodefs_left:.1%} of the node's disk were free")
 
 
 def how(s: Signals) -> str:
     """The exception with its message, or the signal, and where; empty where nothing is known."""
     exception, message = s.names.get("end_exception", ""), s.names.get("end_message", "")
-    what = f"{exception}: {message}" if exception and message else exception or message
+    what = (
+        text("{exception}: {message}", exception=exception, message=message)
+        if exception and message
+        else exception or message
+    )
     signal = s.names.get("end_signal", "")
     own, at = s.names.get("end_own", ""), s.names.get("end_at", "")
-    places = [f"in {at}" if at else "", f"called from {own}" if own and own != at else ""]
-    return "; ".join(filter(None, [what, signal, ", ".join(filter(None, places)), *around(s)]))
+    places = [text("in {at}", at=at) if at else "", text("called from {own}", own=own) if own and own != at else ""]
+    return joined((what, signal, joined(places, ", "), *around(s)))
 
 
 def fix(s: Signals, otherwise: Advice) -> Advice:

@@ -8,6 +8,7 @@ import yaml
 
 from yoloscope_exporter.diagnosis.advice import effect_of
 from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict, worst_first
+from yoloscope_exporter.language import joined, say, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,14 +44,16 @@ def to_cfg(diagnoses: Sequence[Diagnosis], *, changes: bool = False) -> str:
     for verdict, new in _leading(diagnoses):
         environment |= verdict.advice.environment
         if new or verdict.advice.environment:
-            reasons.append(f"{verdict.name}: {verdict.evidence}")
+            reasons.append(say(joined((verdict.name, verdict.evidence), ": ")))
     left_out = {name: value for name, value in everything.items() if name not in arguments}
     if not arguments:
-        head = ["Advice of yoloscope: no argument of Ultralytics to change without changing the result"]
-        return _commented(head + _left_out(left_out)) if left_out else _commented([head[0].partition(" without")[0]])
+        if not left_out:
+            return _commented([say("Advice of yoloscope: no argument of Ultralytics to change")])
+        head = say("Advice of yoloscope: no argument of Ultralytics to change without changing the result")
+        return _commented([head, *_left_out(left_out)])
     before = "".join(f"{name}={value} " for name, value in environment.items())
-    head = [f"Advice of yoloscope, for: {before}yolo train cfg=<this file> model=... data=...", *dict.fromkeys(reasons)]
-    return written(head + _left_out(left_out), arguments)
+    head = say("Advice of yoloscope, for: {before}yolo train cfg=<this file> model=... data=...", before=before)
+    return written([head, *dict.fromkeys(reasons), *_left_out(left_out)], arguments)
 
 
 def written(head: Sequence[str], arguments: Mapping[str, Any]) -> str:
@@ -59,11 +62,14 @@ def written(head: Sequence[str], arguments: Mapping[str, Any]) -> str:
 
 
 def _left_out(arguments: Mapping[str, Any]) -> list[str]:
-    return [f"{name}={value} is left out (--allow-changes): {_changes(name)}" for name, value in arguments.items()]
+    return [
+        say("{name}={value} is left out (--allow-changes): {changes}", name=name, value=value, changes=_changes(name))
+        for name, value in arguments.items()
+    ]
 
 
 def _changes(name: str) -> str:
-    return f"it changes {', '.join(effect_of(name))}"
+    return say("it changes {effects}", effects=joined(map(text, effect_of(name)), ", "))
 
 
 def _commented(lines: Sequence[str]) -> str:

@@ -1,4 +1,7 @@
-"""Writes docs/diagnosis.md from the table of rules: `python -m yoloscope_exporter.diagnosis.document [FILE]`."""
+"""Writes docs/diagnosis.md and docs/diagnosis.zh-CN.md from the table of rules.
+
+`python -m yoloscope_exporter.diagnosis.document [FOLDER]`
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import engine, rules, signals, time_range
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
+from yoloscope_exporter.language import CHINESE, ENGLISH, Text, joined, say, speaking, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from yoloscope_exporter.diagnosis.rules import Rule
 
-DEFAULT = Path(__file__).parents[3] / "docs" / "diagnosis.md"
+FOLDER = Path(__file__).parents[3] / "docs"
 
-_HEAD = f"""# The diagnosis
+_ENGLISH = f"""# The diagnosis
 
 Generated from `exporter/yoloscope_exporter/diagnosis/rules` by `make generate`; do not edit.
 
@@ -43,66 +47,106 @@ Every threshold can be changed: `input_share: 0.15` in a YAML file for `yoloscop
 
 """
 
+_CHINESE = f"""# 诊断
 
-def document() -> str:
-    """The text of docs/diagnosis.md."""
-    trainings = [*_overview(rules.RULES), *_told_apart(rules.RULES), *_sections(rules.RULES)]
-    return _HEAD + "\n".join([*trainings, *_of_predictions(), *_thresholds(), *_signals()]) + "\n"
+由 `make generate` 根据 `exporter/yoloscope_exporter/diagnosis/rules` 生成，请勿手工编辑。
+
+信号在滑动窗口内计算（{engine.WINDOW:.0f} 秒；训练步慢时更长；关于增长的信号为 {engine.HISTORY / 60:.0f} 分钟）。规则由信号
+得出诊断结论。缺少所需信号时不给出该结论：`yoloscope diagnose --verbose` 列出这些结论及其缺少的信号。条件成立达窗口的六分之一
+时结论开始，不成立达三分之一时结束；事件立即计入。
+
+以训练各阶段为准，GPU 指标只作辅助，因此没有 GPU 的机器也能得到结论。对录制文件或 Prometheus 的时间范围，成立时间达训练时间
+{time_range.LEAST_SHARE:.0%} 的结论才会给出，事件总会给出。
+
+训练等待数据时只给出一个原因，按以下顺序判断，因为前一个会掩盖后一个：cgroup 的限额、完全没有 worker、一个慢的 worker、可用的
+CPU 少、CPU 被其他进程使用、线程多于 CPU、存储、worker 等待的其他东西、Ultralytics 没有启动的 worker、worker 太少、CPU 不够。
+没有对回调计时的 hooks 所写的记录文件，把回调算作等待数据：这时该占比是上限；如果期间有就绪的 batch，则不给出原因。
+
+已结束的结论会注明结束时间，以及任务此后是否健康。没有结论不等于健康：只有 `compute_bound` 表示健康，`yoloscope diagnose`
+也只在这时以 0 退出。
+
+每个阈值都可以修改：在 YAML 文件中写 `input_share: 0.15`，用于 `yoloscope serve --diagnosis.thresholds FILE` 和
+`yoloscope diagnose --thresholds FILE`。
+
+"""  # noqa: RUF001, E501 - Chinese punctuation, and characters two cells wide
+_HEADS = {ENGLISH: _ENGLISH, CHINESE: _CHINESE}
+#: The file of each language.
+NAMES = {ENGLISH: "diagnosis.md", CHINESE: "diagnosis.zh-CN.md"}
+
+
+def document(language: str = ENGLISH) -> str:
+    """The text of the language's document."""
+    with speaking(language):
+        trainings = [*_overview(rules.RULES), *_told_apart(rules.RULES), *_sections(rules.RULES)]
+        parts = [*trainings, *_of_predictions(), *_thresholds(), *_signals()]
+    return _HEADS[language] + "\n".join(parts) + "\n"
+
+
+def _row(*heads: str) -> str:
+    return f"| {' | '.join(map(say, heads))} |"
 
 
 def _of_predictions() -> Iterator[str]:
-    yield "## Verdicts on predictions\n"
-    yield "They are judged of processes that predict ([predict.md](predict.md)), and no other verdict is. Shares are of"
-    yield "the time of predictions: set-up, and the time in which nothing is asked for, do not count.\n"
+    yield f"## {say('Verdicts on predictions')}\n"
+    yield say("They are judged of processes that predict ([predict.md](predict.md)), and no other verdict is.")
+    yield say(
+        "Shares are of the time of predictions: set-up, and the time in which nothing is asked for, do not count."
+    )
+    yield ""
     yield from _overview(rules.PREDICTION_RULES)
-    yield "### Predictions told apart\n"
+    yield f"### {say('Predictions told apart')}\n"
     yield from _apart_table(rules.PREDICTION_RULES)
     yield from _sections(rules.PREDICTION_RULES)
 
 
 def _overview(table: Sequence[Rule]) -> Iterator[str]:
-    yield "| verdict | severity | means | remedy |"
+    yield _row("verdict", "severity", "means", "remedy")
     yield "|---|---|---|---|"
     for rule in table:
-        yield f"| [`{rule.name}`](#{rule.name}) | {rule.severity} | {rule.title} | {rule.remedy} |"
+        yield f"| [`{rule.name}`](#{rule.name}) | {rule.severity} | {say(rule.title)} | {say(rule.remedy)} |"
     yield ""
 
 
 def _told_apart(table: Sequence[Rule]) -> Iterator[str]:
     """Per verdict the evidence it needs, and what it is confused with."""
-    yield "## Told apart\n"
-    yield "A cause is named only on evidence of its own; what is left over is called that (`loader_wait`,"
-    yield "`insufficient_data`).\n"
+    yield f"## {say('Told apart')}\n"
+    yield say(
+        "A cause is named only on evidence of its own; what is left over is called that (`loader_wait`, "
+        "`insufficient_data`)."
+    )
+    yield ""
     yield from _apart_table(table)
 
 
 def _apart_table(table: Sequence[Rule]) -> Iterator[str]:
-    yield "| verdict | evidence it needs | confused with: how that is told apart |"
+    yield _row("verdict", "evidence it needs", "confused with: how that is told apart")
     yield "|---|---|---|"
     for rule in table:
-        others = "; ".join(f"{_linked(other)}: {how}" for other, how in rule.confused_with.items())
-        yield f"| {_linked(rule.name)} | {rule.requires} | {others} |"
+        told = (joined((_linked(other), text(how)), ": ") for other, how in rule.confused_with.items())
+        yield f"| {_linked(rule.name)} | {say(rule.requires)} | {say(joined(told))} |"
     yield ""
 
 
 def _linked(name: str) -> str:
-    return f"[`{name}`](#{name})" if name in rules.BY_NAME else name
+    return f"[`{name}`](#{name})" if name in rules.BY_NAME else text(name)
 
 
 def _sections(table: Sequence[Rule]) -> Iterator[str]:
     for rule in table:
         yield f"## {rule.name}\n"
-        event = " An event: reported however short it was." if rule.event else ""
-        yield f"{rule.title}. Severity: {rule.severity}.{event}\n"
-        yield f"- **Cause**: {cause(rule)}."
-        yield f"- **Verify**: `{rule.verify}`"
-        yield f"- **Remedy**: {rule.remedy}."
-        yield f"- **Evidence it needs**: {rule.requires}."
-        yield f"- **Evaluated** {_states(rule)}{_needs(rule)}."
+        event = say(" An event: reported however short it was.") if rule.event else ""
+        yield say("{title}. Severity: {severity}.", title=text(rule.title), severity=rule.severity) + event + "\n"
+        yield say("- **Cause**: {cause}.", cause=text(cause(rule)))
+        yield say("- **Verify**: `{verify}`", verify=text(rule.verify))
+        yield say("- **Remedy**: {remedy}.", remedy=text(rule.remedy))
+        yield say("- **Evidence it needs**: {requires}.", requires=text(rule.requires))
+        yield say("- **Evaluated** {states}{needs}.", states=_states(rule), needs=_needs(rule))
         if rule.thresholds:
-            yield "- **Thresholds**: " + ", ".join(f"`{name}` {_number(name)}" for name in rule.thresholds)
+            limits = joined((f"`{name}` {_number(name)}" for name in rule.thresholds), ", ")
+            yield say("- **Thresholds**: {limits}", limits=limits)
         if rule.waste:
-            yield f"- **Wasted GPU time** it is charged with: {', '.join(f'`{phase}`' for phase in rule.waste)}"
+            phases = joined((f"`{phase}`" for phase in rule.waste), ", ")
+            yield say("- **Wasted GPU time** it is charged with: {phases}", phases=phases)
         yield ""
 
 
@@ -113,14 +157,16 @@ def cause(rule: Rule) -> str:
     return " ".join((rule.cause.__doc__ or "").split()).rstrip(".")
 
 
-def _states(rule: Rule) -> str:
+def _states(rule: Rule) -> Text:
     if rule.states == ("",):
-        return "for the node"
-    return f"in the states {', '.join(rule.states)}" if len(rule.states) > 1 else f"in the state {rule.states[0]}"
+        return text("for the node")
+    states = joined(rule.states, ", ")
+    return text("in the states {states}" if len(rule.states) > 1 else "in the state {states}", states=states)
 
 
 def _needs(rule: Rule) -> str:
-    return f" from {', '.join(f'`{name}`' for name in rule.needs)}" if rule.needs else ""
+    names = joined((f"`{name}`" for name in rule.needs), ", ")
+    return text(" from {names}", names=names) if rule.needs else ""
 
 
 def _number(name: str) -> str:
@@ -128,21 +174,22 @@ def _number(name: str) -> str:
 
 
 def _thresholds() -> Iterator[str]:
-    yield "## Thresholds\n"
-    yield "| name | value | where it comes from |"
+    yield f"## {say('Thresholds')}\n"
+    yield _row("name", "value", "where it comes from")
     yield "|---|---|---|"
     for name, source in SOURCES.items():
-        yield f"| `{name}` | {_number(name)} | {source} |"
+        yield f"| `{name}` | {_number(name)} | {say(source)} |"
     yield ""
 
 
 def _signals() -> Iterator[str]:
-    yield "## Signals\n"
-    yield "| name | meaning |"
+    yield f"## {say('Signals')}\n"
+    yield _row("name", "meaning")
     yield "|---|---|"
     for name, signal in signals.SIGNALS.items():
-        yield f"| `{name}` | {signal.meaning} |"
+        yield f"| `{name}` | {say(signal.meaning)} |"
 
 
 if __name__ == "__main__":
-    (Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT).write_text(document(), encoding="utf-8")
+    for language, name in NAMES.items():
+        ((Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER) / name).write_text(document(language), encoding="utf-8")

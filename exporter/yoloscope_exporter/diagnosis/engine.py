@@ -10,6 +10,7 @@ from yoloscope_exporter.diagnosis.advice import Advice, gain
 from yoloscope_exporter.diagnosis.advice.checks import settled
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import finished, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,7 +61,7 @@ class Verdict:
     @property
     def title(self) -> str:
         """The rule's title."""
-        return rules.BY_NAME[self.name].title
+        return text(rules.BY_NAME[self.name].title)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
     judged: dict[str, bool] = {}
     for rule in rules.of(s):
         if rule.applies(s):
-            with faults.passed_over(f"the rule {rule.name}", s.run, s.rank):
+            with faults.passed_over("the rule {part}", s.run, s.rank, rule.name):
                 judged[rule.name] = rule.when(s, limits)
     unhealthy = any(judged.get(name) for name in rules.NOT_HEALTHY)
     judged |= {name: False for name in rules.HEALTHY if unhealthy and judged.get(name)}
@@ -111,8 +112,8 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
         rule.name,
         rule.severity,
         rule.evidence(s, limits),
-        rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits),
-        rule.verify,
+        finished(rule.cause if isinstance(rule.cause, str) else rule.cause(s, limits)),
+        text(rule.verify),
         str(fix),
         gain(fix),
         advice=fix,
@@ -121,9 +122,11 @@ def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:
 
 def describe(rule: Rule, s: Signals, limits: Thresholds, faults: Faults) -> Verdict:
     """The same; where the words fail, the verdict stands without them."""
-    with faults.passed_over(f"telling {rule.name}", s.run, s.rank):
+    with faults.passed_over("telling {part}", s.run, s.rank, rule.name):
         return _in_words(rule, s, limits)
-    return Verdict(rule.name, rule.severity, "its numbers cannot be shown", rule.title, rule.verify, "", None)
+    return Verdict(
+        rule.name, rule.severity, text("its numbers cannot be shown"), text(rule.title), text(rule.verify), "", None
+    )
 
 
 def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_exporter.language import text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -23,8 +25,8 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         """For people."""
-        who = f"{self.run}, rank {self.rank}" if self.run else "this node"
-        return f"{self.what} failed for {who}: {self.error}"
+        who = text("{run}, rank {rank}", run=self.run, rank=self.rank) if self.run else text("this node")
+        return text("{what} failed for {who}: {error}", what=self.what, who=who, error=self.error)
 
 
 @dataclass
@@ -39,9 +41,9 @@ class Faults:
     counted: Callable[[], None] = lambda: None
     seen: Counter[Fault] = field(default_factory=Counter)
 
-    def passed_over(self, what: str, run: str, rank: str) -> _PassedOver:
-        """A context that is left at an exception, as if it had ended there."""
-        return _PassedOver(self, what, run, rank)
+    def passed_over(self, what: str, run: str, rank: str, part: str = "") -> _PassedOver:
+        """A context that is left at an exception, as if it had ended there; `what` is a text about the `part`."""
+        return _PassedOver(self, what, run, rank, part)
 
     def add(self, fault: Fault, error: Exception) -> None:
         """Count a fault, and log the first of its kind."""
@@ -61,10 +63,10 @@ class Faults:
 class _PassedOver:
     """The context of `Faults.passed_over`; a class, because it is entered for every rule of every rank."""
 
-    __slots__ = ("_faults", "_rank", "_run", "_what")
+    __slots__ = ("_faults", "_part", "_rank", "_run", "_what")
 
-    def __init__(self, faults: Faults, what: str, run: str, rank: str) -> None:
-        self._faults, self._what, self._run, self._rank = faults, what, run, rank
+    def __init__(self, faults: Faults, what: str, run: str, rank: str, part: str) -> None:
+        self._faults, self._what, self._run, self._rank, self._part = faults, what, run, rank, part
 
     def __enter__(self) -> None:
         pass
@@ -72,5 +74,6 @@ class _PassedOver:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception):
             return False
-        self._faults.add(Fault(self._what, self._run, self._rank, type(error).__name__), error)
+        what = text(self._what, part=self._part) if self._part else text(self._what)
+        self._faults.add(Fault(what, self._run, self._rank, type(error).__name__), error)
         return True

@@ -16,6 +16,7 @@ from yoloscope_exporter.diagnosis.advice import gain
 from yoloscope_exporter.diagnosis.advice.settings import in_use
 from yoloscope_exporter.diagnosis.forecast import WORTH_TELLING, Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -99,12 +100,18 @@ class FollowUp:
 
     def __str__(self) -> str:
         """`workers=4, advised to train for loader_workers: promised 1.4x to 1.6x, delivered 1.5x: it helped`."""
-        parts = [f"promised {self.promise}" if self.promise else "nothing was promised"]
+        parts = [text("promised {promise}", promise=self.promise) if self.promise else text("nothing was promised")]
         if self.delivery:
-            parts.append(f"delivered {self.delivery}")
+            parts.append(text("delivered {delivery}", delivery=self.delivery))
         if self.also:
-            parts.append(f"also changed: {', '.join(self.also)}")
-        return f"{self.typed}, advised to {self.run} for {self.verdict}: {'; '.join(parts)}"
+            parts.append(text("also changed: {also}", also=", ".join(self.also)))
+        return text(
+            "{typed}, advised to {run} for {verdict}: {parts}",
+            typed=self.typed,
+            run=self.run,
+            verdict=self.verdict,
+            parts=joined(parts),
+        )
 
     @property
     def typed(self) -> str:
@@ -118,18 +125,22 @@ class FollowUp:
             return ""
         today = self.promised.today or 1.0
         low, high = self.promised.low / today, self.promised.high / today
-        return f"{low:.2f}x to {high:.2f}x" if low > 1 or self.promised.unit == "GiB" else f"up to {high:.2f}x"
+        return (
+            text("{low:.2f}x to {high:.2f}x", low=low, high=high)
+            if low > 1 or self.promised.unit == "GiB"
+            else text("up to {high:.2f}x", high=high)
+        )
 
     @property
     def delivery(self) -> str:
         """`1.52x (120 -> 182 images/s): it helped`; empty where it was not measured."""
         if self.delivered is None or self.before is None or self.after is None:
             return ""
-        figures = f"{self.before:.3g} -> {self.after:.3g} images/s"
+        figures = text("{before:.3g} -> {after:.3g} images/s", before=self.before, after=self.after)
         if self.promised and self.promised.unit == "GiB":
-            figures = f"{units.size(self.before)} -> {units.size(self.after)}"
-        verdict = {None: "", True: ": it helped", False: ": it did not help"}[self.helped]
-        return f"{self.delivered:.2f}x ({figures}){verdict}"
+            figures = text("{before} -> {after}", before=units.size(self.before), after=units.size(self.after))
+        verdict = {None: "", True: text(": it helped"), False: text(": it did not help")}[self.helped]
+        return text("{delivered:.2f}x ({figures}){verdict}", delivered=self.delivered, figures=figures, verdict=verdict)
 
 
 def past(s: Signals, images_per_second: float | None, told: Mapping[str, Advice]) -> Past:
@@ -266,8 +277,14 @@ def without_repetition(told: Advice, failed: Iterable[FollowUp]) -> Advice:
         return told
     left = {name: value for name, value in told.arguments.items() if name not in again}
     reasons = [
-        f"{name} is not advised again: {name}={one.arguments[name]} after {one.run} brought {one.delivered:.2f}x"
+        text(
+            "{name} is not advised again: {name}={arguments} after {run} brought {delivered:.2f}x",
+            name=name,
+            arguments=one.arguments[name],
+            run=one.run,
+            delivered=one.delivered,
+        )
         for name, one in again.items()
     ]
-    note = "; ".join(filter(None, (told.note, *reasons)))
+    note = joined((told.note, *reasons))
     return replace(told, arguments=left, note=note, forecast=told.forecast if left else None)

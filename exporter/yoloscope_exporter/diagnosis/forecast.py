@@ -20,6 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from yoloscope_exporter.language import text
+
 Unit = Literal["images/s", "GiB", "x"]
 
 #: Of a normal distribution 80 % lie within so many standard deviations.
@@ -56,16 +58,18 @@ class Forecast:
     def __str__(self) -> str:
         """For people: `1.4x to 1.6x: 120 -> 168 to 192 images/s`, `up to 1.6x: ...`, `31.2 to 35.0 GiB (now 40.1)`."""
         if self.unit == "GiB":
-            now = "" if self.today is None else f" (now {self.today:.3g})"
-            return f"{self.low:.3g} to {self.high:.3g} GiB of GPU memory{now}"
+            now = "" if self.today is None else text(" (now {today:.3g})", today=self.today)
+            return text("{low:.3g} to {high:.3g} GiB of GPU memory{now}", low=self.low, high=self.high, now=now)
         today = self.today or 1.0
-        times = f"{self.low / today:.1f}x to {self.high / today:.1f}x"
+        times = text("{low:.1f}x to {high:.1f}x", low=self.low / today, high=self.high / today)
         if self.low <= today:
-            times = f"up to {self.high / today:.1f}x"
+            times = text("up to {high:.1f}x", high=self.high / today)
         if self.unit == "x":
-            return f"{times} for the run as a whole"
-        low = "at most" if self.low <= today else f"{self.low:.3g} to"
-        return f"{times}: {today:.3g} -> {low} {self.high:.3g} images/s"
+            return text("{times} for the run as a whole", times=times)
+        low = text("at most") if self.low <= today else text("{low:.3g} to", low=self.low)
+        return text(
+            "{times}: {today:.3g} -> {low} {high:.3g} images/s", times=times, today=today, low=low, high=self.high
+        )
 
 
 @dataclass(frozen=True)

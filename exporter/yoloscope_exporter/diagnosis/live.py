@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import causes, rules, signals, slow_files
-from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -33,6 +32,7 @@ from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
 from yoloscope_exporter.diagnosis.wasted_time import wasted
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
+from yoloscope_exporter.language import CHINESE, finished, translated
 from yoloscope_exporter.measures.series import Store, Window
 
 if TYPE_CHECKING:
@@ -234,12 +234,12 @@ def _texts(verdict: Verdict, now: float) -> _Said:
 
 def _explained(verdict: Verdict) -> tuple[str, str, str]:
     """Cause, evidence and the cause in Chinese, each at most FIX_LENGTH characters of a line."""
-    return _shortened(verdict.cause), _shortened(verdict.evidence), _cut(cause_in_chinese(verdict.cause))
+    return _shortened(verdict.cause), _shortened(verdict.evidence), _cut(translated(finished(verdict.cause), CHINESE))
 
 
 def in_labels(fix: str) -> tuple[str, str]:
     """The fix in English and in Chinese, each at most FIX_LENGTH characters of a line."""
-    return _shortened(fix), _cut(in_chinese(fix))
+    return _shortened(fix), _cut(translated(finished(fix), CHINESE))
 
 
 def _cut(chinese: str) -> str:

@@ -13,6 +13,7 @@ from yoloscope_exporter.diagnosis.follow_up import FollowUp
 from yoloscope_exporter.diagnosis.forecast import Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import when
+from yoloscope_exporter.language import finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -125,9 +126,17 @@ def _parse_verdicts(items: Iterable[Mapping[str, Any]]) -> tuple[Verdict, ...]:
 
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
-    texts = {key: item[key] for key in ("name", "severity", "evidence", "cause", "verify", "fix", "gain")}
-    advice = _parse_advice(item, predicts=item["name"] in rules.OF_PREDICTIONS)
-    return Verdict(**texts, share=item.get("share"), advice=advice)
+    return Verdict(
+        item["name"],
+        item["severity"],
+        evidence=finished(item["evidence"]),
+        cause=finished(item["cause"]),
+        verify=finished(item["verify"]),
+        fix=finished(item["fix"]),
+        gain=finished(item["gain"]) if item["gain"] else None,
+        share=item.get("share"),
+        advice=_parse_advice(item, predicts=item["name"] in rules.OF_PREDICTIONS),
+    )
 
 
 def _parse_advice(item: Mapping[str, Any], *, predicts: bool) -> Advice:

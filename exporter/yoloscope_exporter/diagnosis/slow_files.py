@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.language import joined, say, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,9 +18,9 @@ MOST_FILES = 5
 #: Of a path, for a line; files are told apart by its end.
 MOST_PATH = 100
 #: Columns of the tables.
-HEADS = ("file", "read and decode", "computing", "what it is")
+HEADS = (text("file"), text("read and decode"), text("computing"), text("what it is"))
 #: What is not in these figures.
-TRANSFORMS = "transforms are not measured file by file"
+TRANSFORMS = text("transforms are not measured file by file")
 
 
 class SlowFile(NamedTuple):
@@ -59,18 +60,20 @@ class SlowFile(NamedTuple):
 
     def __str__(self) -> str:
         """As a line."""
-        what = f"; {told}" if (told := about(self)) else ""
-        computing = "" if self.computing is None else f", {self.computing_share} computing"
-        return f"{units.milliseconds(self.seconds)}{computing}: {self.shown}{what}"
+        computing = (
+            "" if self.computing is None else text("{computing_share} computing", computing_share=self.computing_share)
+        )
+        took = joined((units.milliseconds(self.seconds), computing), ", ")
+        return joined((joined((took, self.shown), ": "), about(self)), "; ")
 
 
 def about(file: SlowFile) -> str:
     """What the file is, which may be why it is slow: `12000 x 9000 px, PNG, 310 MiB, on nfs4`."""
     pixels = f"{file.width} x {file.height} px" if file.width and file.height else ""
     size = units.size(file.size) if file.size is not None else ""
-    place = f"on {file.filesystem}" if file.filesystem else ""
-    repaired = "quality 100, as Ultralytics rewrites a corrupt JPEG" if file.repaired else ""
-    return ", ".join(filter(None, (pixels, file.format, size, place, repaired)))
+    place = text("on {filesystem}", filesystem=file.filesystem) if file.filesystem else ""
+    repaired = text("quality 100, as Ultralytics rewrites a corrupt JPEG") if file.repaired else ""
+    return joined((pixels, file.format, size, place, repaired), ", ")
 
 
 def of(windows: Iterable[Window], run: str, *rank: str) -> tuple[SlowFile, ...]:
@@ -117,7 +120,8 @@ def _whole(text: str) -> int | None:
 def table(files: Sequence[SlowFile]) -> list[str]:
     """Lines of a table in Markdown."""
     rows = [row(file) for file in files]
-    lines = [HEADS, ("---",) * len(HEADS), *(tuple(cell.replace("|", "\\|") for cell in one) for one in rows)]
+    told = [tuple(say(cell).replace("|", "\\|") for cell in one) for one in (HEADS, *rows)]
+    lines = [told[0], ("---",) * len(HEADS), *told[1:]]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 

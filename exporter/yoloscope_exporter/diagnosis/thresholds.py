@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import yaml_files
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures.thresholds import DEFAULTS, THRESHOLDS, Thresholds
 from yoloscope_exporter.yaml_files import SettingsFileError
 
@@ -27,10 +28,15 @@ def load(path: Path) -> Thresholds:
     """
     content = yaml_files.load(path) or {}
     if not isinstance(content, dict):
-        raise SettingsFileError(path, "must be a mapping such as 'input_share: 0.15'")
+        raise SettingsFileError(path, text("must be a mapping such as 'input_share: 0.15'"))
     for name in content:
         if name not in SOURCES:
-            raise SettingsFileError(path, f"unknown threshold {name!r}; allowed are {', '.join(sorted(SOURCES))}")
+            raise SettingsFileError(
+                path,
+                text(
+                    "unknown threshold {name!r}; allowed are {sources}", name=name, sources=", ".join(sorted(SOURCES))
+                ),
+            )
     return replace(DEFAULTS, **{name: _number(path, name, value) for name, value in content.items()})
 
 
@@ -40,5 +46,7 @@ def _number(path: Path, name: str, value: object) -> float:
     except ValueError:
         number = math.nan
     if not 0 <= number < math.inf:
-        raise SettingsFileError(path, f"{name} must be a number of 0 or more, not {value!r}")
+        raise SettingsFileError(
+            path, text("{name} must be a number of 0 or more, not {value!r}", name=name, value=value)
+        )
     return number

@@ -30,6 +30,7 @@ from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures.series import Store, Window, period
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
         return ""
     healthy = next((history.spans[name] for name in rules.HEALTHY if history.spans.get(name)), [])
     well = bool(healthy) and healthy[-1][1] >= history.until - OVER_AFTER * step and verdict.severity != rules.OK
-    return f"until {units.clock(end)}{'; healthy since' if well else '; over since'}"
+    return text("until {end}; healthy since" if well else "until {end}; over since", end=units.clock(end))
 
 
 def _unexplained(history: _RankHistory, name: str, step: float) -> list[list[float]]:
@@ -250,9 +251,9 @@ def _skipped(stores: Sequence[Store]) -> Iterator[str]:
         skipped.update(store.skipped)
         resets += sum(series.resets for family in store.series.values() for series in family.values())
     for reason, count in sorted(skipped.items()):
-        yield f"{units.counted(count, 'sample')} skipped: {reason}"
+        yield text("{counted} skipped: {reason}", counted=units.counted(count, "sample"), reason=reason)
     if resets:
-        yield f"{units.counted(resets, 'counter reset')} bridged"
+        yield text("{counted} bridged", counted=units.counted(resets, "counter reset"))
 
 
 def _gaps(gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
@@ -260,4 +261,8 @@ def _gaps(gaps: Sequence[tuple[float, float]]) -> Iterator[str]:
     if gaps:
         total = sum(end - start for start, end in gaps)
         number = units.counted(len(gaps), "gap")
-        yield f"{number} without samples, {total:.0f} s together: nothing is said about that time"
+        yield text(
+            "{number} without samples, {total:.0f} s together: nothing is said about that time",
+            number=number,
+            total=total,
+        )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from yoloscope_exporter.language import Text, plural, text
 
-def counted(number: float, noun: str) -> str:
+
+def counted(number: float, noun: str) -> Text:
     """A number and its noun in the right number: `1 worker`, `2 workers`, `3 batches`."""
-    plural = "es" if noun.endswith("ch") else "s"
-    return f"{number:.0f} {noun}{'' if number == 1 else plural}"
+    one = f"{{number:.0f}} {noun}"
+    return plural(number, one, f"{one}{'es' if noun.endswith('ch') else 's'}")
 
 
 def milliseconds(seconds: float) -> str:
@@ -24,12 +26,12 @@ def duration(seconds: float) -> str:
     return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
-def about(seconds: float) -> str:
+def about(seconds: float) -> Text:
     """A time of which only the order matters: `40 s`, `25 min`, `3 h`, `12 days`."""
     for unit, length, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 72)):
         if seconds < most * length:
-            return f"{seconds / length:.2g} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 86400:.0f} days"
+            return Text(f"{seconds / length:.2g} {unit}" if seconds < 10 * length else f"{seconds / length:.0f} {unit}")
+    return text("{days:.0f} days", days=seconds / 86400)
 
 
 def size(number: float) -> str:

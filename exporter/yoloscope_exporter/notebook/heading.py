@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import colours, rules
 from yoloscope_exporter.diagnosis.advice import effect_in_words
-from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
 from yoloscope_exporter.diagnosis.engine import ALIVE, worst_first
-from yoloscope_exporter.notebook.words import CHINESE, said
+from yoloscope_exporter.language import translated
+from yoloscope_exporter.notebook.words import said
 from yoloscope_exporter.terminal.diagnosis import why_unknown
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def heading(seen: Seen, run: str, notes: Sequence[str], language: str) -> str:
         seen: what a source has told, of all runs.
         run: the one that is shown; empty where there is none.
         notes: one line each.
-        language: of all texts; evidence is in English.
+        language: of all texts.
     """
     until = max((store.last for store in seen.stores), default=None)
     head = [said("run", language, run)] if run else []
     head += [seen.source] if until is None else [seen.source, said("until", language, _clock(until))]
-    lines = [f"<b>{escape(' · '.join(head))}</b>", *(escape(note) for note in notes)]
+    lines = [f"<b>{escape(' · '.join(head))}</b>", *(escape(translated(note, language)) for note in notes)]
     lines += _verdicts([one for one in seen.diagnoses if one.run in {run, ""}], language)
     return f'<div style="line-height:1.5">{"<br>".join(lines)}</div>'
 
@@ -54,7 +54,7 @@ def _verdicts(diagnoses: Sequence[Diagnosis], language: str) -> Iterator[str]:
         yield from _verdict(verdict, [rank for rank in ranks[verdict.name] if rank] if several else [], language)
     if not told:
         for diagnosis in diagnoses[:1]:
-            yield escape(f"{said('no_verdict', language)}: {why_unknown(diagnosis)}")
+            yield escape(f"{said('no_verdict', language)}: {translated(why_unknown(diagnosis), language)}")
 
 
 def _of(diagnosis: Diagnosis) -> tuple[Verdict, ...]:
@@ -68,7 +68,7 @@ def _of(diagnosis: Diagnosis) -> tuple[Verdict, ...]:
 def _verdict(verdict: Verdict, ranks: Sequence[str], language: str) -> Iterator[str]:
     whose = f" ({', '.join(said('rank', language, rank) for rank in ranks)})" if ranks else ""
     colour = colours.SEVERITIES[verdict.severity]
-    told = escape(f"{whose} {verdict.title}: {verdict.evidence}")
+    told = escape(f"{whose} {translated(verdict.title, language)}: {translated(verdict.evidence, language)}")
     yield f'<b style="color:{colour}">{escape(verdict.name)}</b>{told}'
     if verdict.severity == rules.OK:
         return
@@ -78,8 +78,7 @@ def _verdict(verdict: Verdict, ranks: Sequence[str], language: str) -> Iterator[
 
 
 def _fields(verdict: Verdict, language: str) -> Iterator[tuple[str, str]]:
-    chinese = language == CHINESE
-    yield "cause", cause_in_chinese(verdict.cause) if chinese else verdict.cause
-    yield "fix", in_chinese(verdict.fix) if chinese else verdict.fix
-    yield "effect", effect_in_words(verdict.advice) if verdict.advice.effect else ""
-    yield "gain", verdict.gain or ""
+    yield "cause", translated(verdict.cause, language)
+    yield "fix", translated(verdict.fix, language)
+    yield "effect", translated(effect_in_words(verdict.advice), language) if verdict.advice.effect else ""
+    yield "gain", translated(verdict.gain or "", language)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.notify.alerts import Alert, Group
 
-LANGUAGES = ("en", "zh-CN")
 #: Alerts that one message lists; more are counted. As the e-mail template of deploy/alertmanager does.
 MOST_SECTIONS = 10
 #: The kinds of Apprise, by which services choose colours.
@@ -166,6 +165,7 @@ def _links(alert: Alert, language: str) -> tuple[tuple[str, str], ...]:
     urls = {name: alert.annotations.get(f"{name}_url", "").replace(" ", "%20") for name in ("dashboard", "runbook")}
     if language == "zh-CN":
         urls["runbook"] = urls["runbook"].replace("/alerts.md#", "/alerts.zh-CN.md#")
+        urls["dashboard"] = re.sub(r"/d/yoloscope-[\w-]+", r"\g<0>-zh", urls["dashboard"])  # its twin
     return tuple((_WORDS[language][name], url) for name, url in urls.items() if url.startswith(("http://", "https://")))
 
 

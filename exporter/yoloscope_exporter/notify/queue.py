@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.language import text
 from yoloscope_exporter.notify.messages import from_json, to_json
 from yoloscope_exporter.system import claim, os
 
@@ -62,12 +63,12 @@ class Queue:
         """
         for key in keys:
             if len(self.waiting(key)) >= self.size:
-                raise QueueFullError(f"{self.size} messages wait for {key} already")
-        text = json.dumps(to_json(message), ensure_ascii=False).encode()
+                raise QueueFullError(text("{size} messages wait for {key} already", size=self.size, key=key))
+        content = json.dumps(to_json(message), ensure_ascii=False).encode()
         for key in keys:
             folder = self.directory / key
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(folder / f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.json", text)
+            _write(folder / f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.json", content)
 
     def waiting(self, key: str) -> list[Path]:
         """The files of a service, the oldest first."""

@@ -22,6 +22,8 @@ from apprise.plugins.dingtalk import NotifyDingTalk
 from apprise.plugins.feishu import NotifyFeishu
 from apprise.plugins.wecombot import NotifyWeComBot
 
+from yoloscope_exporter.language import text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -58,14 +60,14 @@ class _Robot(NotifyBase):
 def refused(status: int, body: bytes) -> str:
     """Why a robot did not take the message: status, or code and text of its answer. Empty if it did."""
     if status != requests.codes.ok:
-        return f"status {status}"
+        return text("status {status}", status=status)
     try:
         answer = json.loads(body)
         code = answer.get("errcode", answer.get("code", answer.get("StatusCode")))
     except (ValueError, AttributeError):
-        return "its answer is not JSON"
-    text = answer.get("errmsg") or answer.get("msg") or answer.get("StatusMessage") or "no reason given"
-    return "" if code == 0 else f"code {code}, {str(text)[:200]}"
+        return text("its answer is not JSON")
+    why = answer.get("errmsg") or answer.get("msg") or answer.get("StatusMessage") or text("no reason given")
+    return "" if code == 0 else text("code {code}, {why}", code=code, why=str(why)[:200])
 
 
 class DingTalk(_Robot, NotifyDingTalk):

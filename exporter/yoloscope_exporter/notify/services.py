@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from yoloscope_exporter import pip_install
+from yoloscope_exporter.language import text
 from yoloscope_exporter.notify.messages import cut, fitted, headed
 
 if TYPE_CHECKING:
@@ -53,7 +54,13 @@ class Service:
         schema = urlsplit(url).scheme
         found = _robot(robots.ROBOTS[schema], url) if schema in robots.ROBOTS else _plugin(url)
         if found is None:
-            raise AddressError(f"{f'{schema}://...' if schema else 'this'} is no address of a service: use {EXAMPLES}")
+            raise AddressError(
+                text(
+                    "{text} is no address of a service: use {examples}",
+                    text=text("{schema}://...", schema=schema) if schema else "this",
+                    examples=EXAMPLES,
+                )
+            )
         self._plugin = found
         #: The same for the same address, and tells nothing of it.
         self.key = f"{schema}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
@@ -95,7 +102,7 @@ class Service:
         except apprise.exception.AppriseException as error:
             raise DeliveryError(str(error)) from error
         if not taken:
-            raise DeliveryError("; ".join(lines) or "no reason given")
+            raise DeliveryError("; ".join(lines) or text("no reason given"))
 
 
 def addressed(urls: Sequence[str], option: str) -> list[Service]:
@@ -105,11 +112,11 @@ def addressed(urls: Sequence[str], option: str) -> list[Service]:
         click.UsageError: Apprise is not installed, or one is no address; `option` is where it was given.
     """
     if urls and importlib.util.find_spec("apprise") is None:
-        raise click.UsageError(f"{option} needs Apprise: {pip_install('notify')}")
+        raise click.UsageError(text("{option} needs Apprise: {command}", option=option, command=pip_install("notify")))
     try:
         return list({service.key: service for service in map(Service, urls)}.values())
     except AddressError as error:
-        raise click.UsageError(f"{option}: {error}") from error
+        raise click.UsageError(text("{option}: {error}", option=option, error=error)) from error
 
 
 def _robot(kind: type[NotifyBase], url: str) -> NotifyBase | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.language import text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
@@ -42,7 +44,7 @@ def unpacked(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             try:
                 content = unpacker.decompress(packed, PIECE)
             except zlib.error as error:
-                raise ValueError(f"not gzip after byte {end}: {error}") from error
+                raise ValueError(text("not gzip after byte {end}: {error}", end=end, error=error)) from error
             packed = unpacker.unconsumed_tail
             if unpacker.eof:
                 packed = unpacker.unused_data

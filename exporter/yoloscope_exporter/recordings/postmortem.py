@@ -24,6 +24,7 @@ from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import Context, circumstances
 from yoloscope_exporter.collectors.runs import Runs
 from yoloscope_exporter.config import defaults
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.measures.training import STEP_PHASES
 
@@ -57,8 +58,13 @@ class StillOpenError(Exception):
     def __init__(self, run: str, base: Path, host: str) -> None:
         """Say where that is, and which machine knows more."""
         super().__init__(
-            f"the end of {run} is not known here: {base} has its beginning alone; it ran on {host or 'a machine'}, "
-            "where its record is, if it trains or nobody has cleared it up"
+            text(
+                "the end of {run} is not known here: {base} has its beginning alone; it ran on {host}, "
+                "where its record is, if it trains or nobody has cleared it up",
+                run=run,
+                base=base,
+                host=host or "a machine",
+            )
         )
 
 

@@ -12,6 +12,7 @@ from yoloscope_record.file_format import clean
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.recordings.compression import GZIP, lines, plain, unpacked
 from yoloscope_exporter.recordings.timestamps import stamped
@@ -58,7 +59,7 @@ class Gatherer:
     def add(self, series: Identity, time: float, number: float) -> None:
         """Take in one sample."""
         if not 0.0 <= time <= catalog.LAST_MOMENT:
-            self.skipped["at no possible time"] += 1
+            self.skipped[text("at no possible time")] += 1
         elif series.part:
             moments = self._parts[series.target, series.metric.name, series.labels]
             moments.setdefault(time, {})[series.bound if series.part == "_bucket" else series.part] = number
@@ -92,7 +93,7 @@ def read(path: Path) -> list[Store]:
     stores = parse(_lines(path, damaged))
     stores[0].skipped.update(damaged)
     if not any(store.series for store in stores):
-        raise ValueError("no samples of yoloscope with a timestamp in it")
+        raise ValueError(text("no samples of yoloscope with a timestamp in it"))
     return stores
 
 
@@ -108,7 +109,7 @@ def _lines(path: Path, damaged: Counter[str]) -> Iterator[str]:
         except ValueError:
             if not begun:
                 raise
-            damaged["the rest of a damaged gzip file"] += 1
+            damaged[text("the rest of a damaged gzip file")] += 1
 
 
 def parse(lines: Iterable[str]) -> list[Store]:
@@ -122,7 +123,7 @@ def parse(lines: Iterable[str]) -> list[Store]:
             head, value, stamp = line.rsplit(" ", 2)
             number, time = float(value), float(stamp)
         except ValueError:
-            gatherer.skipped["not a line of a sample with a timestamp"] += 1
+            gatherer.skipped[text("not a line of a sample with a timestamp")] += 1
             continue
         series = known.get(head)
         if series is None:
@@ -169,18 +170,18 @@ def _born(store: Store) -> None:
 def identify(name: str, labels: Mapping[str, str]) -> Identity | str:
     """The series of a name with labels, or why it is none of ours."""
     if not name.startswith(catalog.PREFIX):
-        return "not a metric of yoloscope"
+        return text("not a metric of yoloscope")
     metric, part = catalog.BY_NAME.get(name), ""
     if metric is None:
         part = next((suffix for suffix in _PARTS if name.endswith(suffix)), "")
         metric = catalog.BY_NAME.get(name.removesuffix(part)) if part else None
         if metric is None or metric.kind != catalog.HISTOGRAM:
-            return f"unknown metric {name}"
+            return text("unknown metric {name}", name=name)
     values = tuple(_printable(labels.get(label, "")) for label in metric.labels)  # an empty label is an absent one
     try:
         bound = float(labels.get("le", "nan"))
     except ValueError:
-        return f"bucket without a bound in {name}"
+        return text("bucket without a bound in {name}", name=name)
     return Identity(metric, values, target_of(labels), part, bound)
 
 
@@ -202,7 +203,7 @@ def _add_histograms(store: Store, metric: Metric, labels: tuple[str, ...], momen
     bounds = (*metric.buckets, math.inf)
     for time, parts in moments.items():
         if "_sum" not in parts or any(bound not in parts for bound in bounds):
-            store.skipped["histogram with other buckets or parts missing"] += 1
+            store.skipped[text("histogram with other buckets or parts missing")] += 1
             continue
         cumulative = [parts[bound] for bound in bounds]
         counts = [cumulative[0], *(later - earlier for earlier, later in pairwise(cumulative))]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.language import text
 from yoloscope_exporter.recordings.compression import lines, plain, unpacked
 from yoloscope_exporter.recordings.timestamps import stamped
 from yoloscope_exporter.sampling.exposition import Form, Renderer
@@ -62,7 +63,7 @@ class Writer:
         found = lines(pieces())
         first = next(found, b"")
         if size and not first.startswith(_BEGINNINGS):
-            raise ValueError("it does not begin like a recording")
+            raise ValueError(text("it does not begin like a recording"))
         for line in (first, *found):
             if line.startswith(b"# TYPE "):
                 self._declared.add(line.split(b" ", 3)[2].decode())
@@ -131,10 +132,10 @@ def _opened(path: Path) -> BinaryIO:
 
 def _claim(file: BinaryIO) -> None:
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        raise ValueError("it is not a regular file")
+        raise ValueError(text("it is not a regular file"))
     try:
         claim(file.fileno())
     except BlockingIOError as error:
-        raise ValueError("another process is recording to it") from error
+        raise ValueError(text("another process is recording to it")) from error
     except OSError:  # a file system without locks
         return

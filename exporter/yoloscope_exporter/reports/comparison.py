@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.language import say, text
 from yoloscope_exporter.reports.figures import QUANTITIES, Figure, Quantity, shown
 from yoloscope_exporter.reports.interval import band, interval
 from yoloscope_exporter.reports.significance import (
@@ -82,7 +83,7 @@ class Column:
     @property
     def title(self) -> str:
         """Name and runs."""
-        return f"{self.name}: {', '.join(summary.run for summary in self.runs)}"
+        return say("{name}: {runs}", name=self.name, runs=", ".join(summary.run for summary in self.runs))
 
     def figure(self, name: str) -> Figure | None:
         """That of the run, or the mean over repetitions."""
@@ -111,7 +112,7 @@ class Column:
     def verdicts(self) -> str:
         """Their names."""
         told = dict.fromkeys(verdict.name for summary in self.runs for _, verdict in summary.verdicts)
-        return ", ".join(told) or "none"
+        return ", ".join(told) or say("none")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Comparison:
 
 def compare(*groups: Sequence[Summary]) -> Comparison:
     """Put runs, or groups of repeated ones, side by side: figures, how they changed, and how sure that is."""
-    names = ("before", "after") if len(groups) == PAIR else [str(number + 1) for number in range(len(groups))]
+    names = (say("before"), say("after")) if len(groups) == PAIR else [str(number + 1) for number in range(len(groups))]
     columns = tuple(Column(name, tuple(group)) for name, group in zip(names, groups, strict=True))
     facts = [
         (name, *values)
@@ -162,7 +163,7 @@ def _rows(comparison: Comparison) -> tuple[Row, ...]:
     rows = [
         _row(name, columns, {index: (name, index) in sure for key, index in chances if key == name}) for name in known
     ]
-    return (*rows, Row("verdicts", "verdicts", tuple(Cell(column.verdicts) for column in columns)))
+    return (*rows, Row("verdicts", say("verdicts"), tuple(Cell(column.verdicts) for column in columns)))
 
 
 def _sure(chances: Mapping[tuple[str, int], float], confidence: float) -> set[tuple[str, int]]:
@@ -188,7 +189,7 @@ def _row(name: str, columns: Sequence[Column], sure: dict[int, bool]) -> Row:
     cells = [_cell(name, quantity, first)]
     for index, column in enumerate(others, start=1):
         cells.append(_compared(name, quantity, first, column, sure.get(index)))
-    return Row(name, quantity.title, tuple(cells))
+    return Row(name, say(quantity.title), tuple(cells))
 
 
 def _cell(name: str, quantity: Quantity, column: Column) -> Cell:
@@ -201,17 +202,17 @@ def _compared(name: str, quantity: Quantity, first: Column, column: Column, sure
     if before is None or after is None:
         return cell
     change = after.value - before.value
-    text = f"{100 * change:+.1f} points"
+    told = say("{change:+.1f} points", change=100 * change)
     if quantity.relative:
-        text = f"x {after.value / before.value:.2f}" if before.value else ""
-    cell = cell._replace(change=text)
+        told = f"x {after.value / before.value:.2f}" if before.value else ""
+    cell = cell._replace(change=told)
     rounded = abs(change) < ROUNDING[quantity.relative] * (abs(before.value) if quantity.relative else 1.0)
     if not change or (rounded and sure is not False):
-        return cell._replace(sure=SAME, verdict=SAME)
+        return cell._replace(sure=say(SAME), verdict=SAME)
     if sure is not None:
         return _judged(cell, name, first, column, sure=sure)
     seen_in_parts = len(first.runs) == len(column.runs) == 1 and (before.parts or after.parts)
-    return cell._replace(sure=TOO_SHORT, verdict=UNCERTAIN) if seen_in_parts else cell
+    return cell._replace(sure=say(TOO_SHORT), verdict=UNCERTAIN) if seen_in_parts else cell
 
 
 def _judged(cell: Cell, name: str, first: Column, column: Column, *, sure: bool) -> Cell:
@@ -222,12 +223,19 @@ def _judged(cell: Cell, name: str, first: Column, column: Column, *, sure: bool)
     within, repeated = interval(before, after, relative=quantity.relative), len(first.runs) > 1
     counts = f" (n={len(first.runs)}+{len(column.runs)})" if repeated else ""
     if within and within.matters_not and not (sure and repeated):
-        return cell._replace(sure=f"{SAME} within {band(relative=quantity.relative)}{counts}", verdict=SAME)
+        return cell._replace(
+            sure=say(
+                "{same} within {band}{counts}", same=text(SAME), band=band(relative=quantity.relative), counts=counts
+            ),
+            verdict=SAME,
+        )
     if sure:
         verdict = ("better" if (after.mean - before.mean) * quantity.better > 0 else "worse") if quantity.better else ""
-        return cell._replace(sure=f"significant{counts}" if repeated else BEYOND, verdict=verdict, certain=True)
+        return cell._replace(
+            sure=say("significant{counts}", counts=counts) if repeated else say(BEYOND), verdict=verdict, certain=True
+        )
     doubt = DOUBTFUL if within and within.excludes_none else TOO_SHORT
-    words = f"not significant{counts}" if repeated else doubt
+    words = say("not significant{counts}", counts=counts) if repeated else say(doubt)
     return cell._replace(sure=f"{words}{_what_would(within, first, column)}", verdict=UNCERTAIN)
 
 
@@ -236,27 +244,41 @@ def _what_would(within: Interval | None, first: Column, column: Column) -> str:
     if within is None:
         return ""
     if within.effort <= 1 or within.excludes_none:
-        return f": {within}"
-    needed = f"{math.ceil(within.effort * max(len(first.runs), len(column.runs)))} runs"
+        return say(": {within}", within=within)
+    runs = math.ceil(within.effort * max(len(first.runs), len(column.runs)))
+    needed = text("{runs} runs", runs=runs)
     if len(first.runs) == 1:
         needed = units.about(within.effort * max(first.seconds, column.seconds))
-    return f": {within}; about {needed} each would tell {band(relative=within.relative)}"
+    return say(
+        ": {within}; about {needed} each would tell {band}",
+        within=within,
+        needed=needed,
+        band=band(relative=within.relative),
+    )
 
 
 def about(comparison: Comparison) -> list[str]:
     """How the table is to be read."""
-    spread = "among the repeated runs" if comparison.repeated else "from within each run"
-    bands = f"{band(relative=True)}, or {band(relative=False)} of a share"
+    spread = say("among the repeated runs") if comparison.repeated else say("from within each run")
+    bands = say("{band}, or {points} of a share", band=band(relative=True), points=band(relative=False))
     lines = [
-        f"± is the interval that holds the mean at {CONFIDENCE:.0%}, estimated {spread}.",
-        f"A figure is the same where the interval of its change lies within {bands}.",
+        say(
+            "± is the interval that holds the mean at {confidence:.0%}, estimated {spread}.",
+            confidence=CONFIDENCE,
+            spread=spread,
+        ),
+        say("A figure is the same where the interval of its change lies within {bands}.", bands=bands),
     ]
     if len(comparison.columns) > PAIR:
         lines.append(
-            f"Changes are against {comparison.columns[0].name}; bold ones are {BEYOND}, those with ? uncertain."
+            say(
+                "Changes are against {name}; bold ones are {beyond}, those with ? uncertain.",
+                name=comparison.columns[0].name,
+                beyond=text(BEYOND),
+            )
         )
     if not comparison.repeated:
-        lines.append(ONE_EACH)
+        lines.append(say(ONE_EACH))
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.learning import scores
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures import training
 from yoloscope_exporter.reports.rank import RankWindow, measured_parts, resident
 
@@ -33,16 +34,16 @@ class Curve(NamedTuple):
 def curves(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
     """Courses by plot."""
     plots = {
-        "images/s": [_measured(f"rank {one.rank}", one, training.IMAGES) for one in ranks],
-        "share of step time": [_measured(name, ranks[0], measure) for name, measure in SHARES.items()],
-        "GPU utilization": [curve for one in ranks for curve in _gpu_curves(one)],
-        "GPU memory (GiB)": [curve for one in ranks for curve in _memory_curves(one)],
-        "process memory (GiB)": [Curve(f"rank {one.rank}", _scaled(resident(one), 2**30)) for one in ranks],
-        "loss": [
+        text("images/s"): [_measured(f"rank {one.rank}", one, training.IMAGES) for one in ranks],
+        text("share of step time"): [_measured(name, ranks[0], measure) for name, measure in SHARES.items()],
+        text("GPU utilization"): [curve for one in ranks for curve in _gpu_curves(one)],
+        text("GPU memory (GiB)"): [curve for one in ranks for curve in _memory_curves(one)],
+        text("process memory (GiB)"): [Curve(f"rank {one.rank}", _scaled(resident(one), 2**30)) for one in ranks],
+        text("loss"): [
             Curve(labels[2], _scaled(ranks[0].window.points(catalog.TRAIN_LOSS, *labels)))
             for labels in ranks[0].window.labels(catalog.TRAIN_LOSS, *ranks[0].key)
         ],
-        "mAP50-95": [Curve("validation", _scaled(scores(ranks[0].window, *ranks[0].key)))],
+        "mAP50-95": [Curve(text("validation"), _scaled(scores(ranks[0].window, *ranks[0].key)))],
     }
     drawn = {name: tuple(curve for curve in curves if len(curve.points) > 1) for name, curves in plots.items()}
     return {name: curves for name, curves in drawn.items() if curves}
@@ -70,7 +71,11 @@ def _gpu_curves(one: RankWindow) -> list[Curve]:
 def _memory_curves(one: RankWindow) -> list[Curve]:
     kinds = ("allocated", "reserved")
     points = {kind: one.window.points(catalog.TRAIN_CUDA_MEMORY_BYTES, *one.key, kind) for kind in kinds}
-    return [Curve(f"rank {one.rank} {kind}", _scaled(values, 2**30)) for kind, values in points.items() if values]
+    return [
+        Curve(text("rank {rank} {kind}", rank=one.rank, kind=text(kind)), _scaled(values, 2**30))
+        for kind, values in points.items()
+        if values
+    ]
 
 
 def _scaled(points: Sequence[tuple[float, float]], by: float = 1.0) -> tuple[tuple[float, float], ...]:

@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter.diagnosis import rules, units
-from yoloscope_exporter.diagnosis.chinese import cause_in_chinese, in_chinese
+from yoloscope_exporter.language import finished, joined, text, translated
 from yoloscope_exporter.reports.figures import QUANTITIES
 
 if TYPE_CHECKING:
@@ -25,51 +25,18 @@ MOST_NAMES = 3
 #: Of the document `summary.json`; it grows when a key changes its meaning or goes.
 FORMAT = 1
 
-_WORDS = {
-    "en": {
-        "finished": "{} finished after {} on {}",
-        "failed": "{} failed with exit code {code} after {} on {}",
-        "killed": "{} was killed by {code} after {} on {}",
-        "epochs": "epochs",
-        "throughput": "images/s",
-        "data_wait": "waiting for data",
-        "gpu_busy": "GPU utilization",
-        "score": "best mAP50-95",
-        "accuracy": "best accuracy",
-        "energy": "energy",
-        "verdict": "Verdict",
-        "unknown": "none: too little was seen to judge",
-        "cause": "Cause",
-        "fix": "Fix",
-        "gain": "Forecast",
-        "also": "Also",
-        "others": "Runs",
-        "other_runs": "{} more of this command",
-        "more": "More",
-        "colon": ": ",
-    },
-    "zh-CN": {
-        "finished": "{} 已完成，用时 {}，节点 {}",
-        "failed": "{} 失败，退出码 {code}，用时 {}，节点 {}",
-        "killed": "{} 被 {code} 终止，用时 {}，节点 {}",
-        "epochs": "epoch 数",
-        "throughput": "图像/秒",
-        "data_wait": "等待数据",
-        "gpu_busy": "GPU 利用率",
-        "score": "最佳 mAP50-95",
-        "accuracy": "最佳准确率",
-        "energy": "耗电量",
-        "verdict": "诊断结论",
-        "unknown": "无：数据太少，无法判断",
-        "cause": "原因",
-        "fix": "修改方法",
-        "gain": "预期",
-        "also": "其他结论",
-        "others": "其他任务",
-        "other_runs": "该命令另有 {} 个训练任务",
-        "more": "更多信息",
-        "colon": "：",
-    },
+#: How a command ended: by its exit code, or the signal that ended it.
+_ENDED = {
+    "finished": text("{name} finished after {time} on {node}"),
+    "failed": text("{name} failed with exit code {code} after {time} on {node}"),
+    "killed": text("{name} was killed by {code} after {time} on {node}"),
+}
+_NAMES = {
+    "throughput": text("images/s"),
+    "data_wait": text("waiting for data"),
+    "gpu_busy": text("GPU utilization"),
+    "score": text("best mAP50-95"),
+    "energy": text("energy"),
 }
 _FIGURES = ("throughput", "score", "data_wait", "gpu_busy", "energy")
 #: Verdicts about an end.
@@ -124,7 +91,7 @@ class Line(NamedTuple):
 
 def colon(language: str) -> str:
     """What stands between a name and a text."""
-    return _WORDS[language]["colon"]
+    return translated(text("{colon}: ", colon=""), language)
 
 
 def title(ended: Ended, runs: Sequence[str], language: str) -> str:
@@ -132,7 +99,8 @@ def title(ended: Ended, runs: Sequence[str], language: str) -> str:
     killed_by = _signal(ended.code)
     state = "finished" if ended.code == 0 else "killed" if killed_by else "failed"
     name = _names(runs) or ended.command
-    return _WORDS[language][state].format(name, units.duration(ended.seconds), ended.node, code=killed_by or ended.code)
+    time, code = units.duration(ended.seconds), killed_by or ended.code
+    return translated(text(_ENDED[state], name=name, time=time, node=ended.node, code=code), language)
 
 
 def _names(runs: Sequence[str]) -> str:
@@ -180,28 +148,32 @@ def message_lines(summary: Summary, language: str) -> Iterator[Line]:
 
 def card_lines(summaries: Sequence[Summary], language: str) -> Iterator[Line]:
     """What the card tells: the last run, the worst of its verdicts, and what to type to see more."""
-    words, summary = _WORDS[language], summaries[-1]
+    summary = summaries[-1]
     yield from _figures(summary, language)
     found = findings(summary)
     for verdict in found[:1]:
         yield from _verdict(verdict, language)
     if not found:
-        yield Line("verdict", words["verdict"], words["unknown"])
+        unknown = text("none: too little was seen to judge")
+        yield _line("verdict", text("Verdict"), unknown, language)
     if len(found) > 1:
-        yield Line("also", words["also"], ", ".join(verdict.name for verdict in found[1:]))
+        yield _line("also", text("Also"), ", ".join(verdict.name for verdict in found[1:]), language)
     if len(summaries) > 1:
-        yield Line("others", words["others"], words["other_runs"].format(len(summaries) - 1))
+        others = text("{number} more of this command", number=len(summaries) - 1)
+        yield _line("others", text("Runs"), others, language)
     option = "--black-box " if summary.state in {"failed", "killed"} else ""
-    yield Line("more", words["more"], f"yoloscope report {option}{shlex.quote(summary.run)}")
+    yield _line("more", text("More"), f"yoloscope report {option}{shlex.quote(summary.run)}", language)
+
+
+def _line(kind: str, name: str, told: str, language: str, severity: str = rules.INFO) -> Line:
+    return Line(kind, translated(name, language), translated(finished(told), language), severity)
 
 
 def _figures(summary: Summary, language: str) -> Iterator[Line]:
-    words = dict(_WORDS[language])
-    if summary.facts.get("task") == "classify":
-        words["score"] = words["accuracy"]
-    told = [f"{words['epochs']} {epochs(summary)}"] if summary.epochs else []
+    names = _NAMES | ({"score": text("best accuracy")} if summary.facts.get("task") == "classify" else {})
+    told = [f"{translated(text('epochs'), language)} {epochs(summary)}"] if summary.epochs else []
     told += [
-        f"{words[name]} {QUANTITIES[name].form(summary.figures[name].value)}"
+        f"{translated(names[name], language)} {QUANTITIES[name].form(summary.figures[name].value)}"
         for name in _FIGURES
         if name in summary.figures
     ]
@@ -216,23 +188,15 @@ def epochs(summary: Summary) -> str:
 
 
 def _verdict(verdict: Verdict, language: str) -> Iterator[Line]:
-    words = _WORDS[language]
     healthy = verdict.severity == rules.OK
-    cause, fix = _texts(verdict, language)
-    yield Line("verdict", words["verdict"], f"{verdict.name}: {verdict.evidence}", verdict.severity)
+    evidence = joined((verdict.name, verdict.evidence), ": ")
+    yield _line("verdict", text("Verdict"), evidence, language, verdict.severity)
     if verdict.name in _WITH_CAUSE:
-        yield Line("cause", words["cause"], cause)
-    if fix and not healthy:
-        yield Line("fix", words["fix"], fix)
+        yield _line("cause", text("Cause"), verdict.cause, language)
+    if verdict.fix and not healthy:
+        yield _line("fix", text("Fix"), verdict.fix, language)
     if verdict.gain and not healthy:
-        yield Line("gain", words["gain"], verdict.gain)
-
-
-def _texts(verdict: Verdict, language: str) -> tuple[str, str]:
-    """Cause and fix in the language; evidence is told in English only."""
-    if language == "en":
-        return verdict.cause, verdict.fix
-    return cause_in_chinese(verdict.cause), in_chinese(verdict.fix)
+        yield _line("gain", text("Forecast"), verdict.gain, language)
 
 
 def document(ended: Ended, summary: Summary) -> dict[str, Any]:

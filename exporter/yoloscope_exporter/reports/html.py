@@ -9,9 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from yoloscope_exporter.diagnosis import colours, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.language import say, spoken
 from yoloscope_exporter.reports import charts
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
+from yoloscope_exporter.reports.markdown import about_run
 from yoloscope_exporter.reports.promises import followed
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def several(comparison: Comparison) -> str:
     """The page of a comparison: the table first, then what was promised and delivered, then each of its runs."""
     runs = _roles(comparison)
     return _template().render(
-        title=" and ".join(dict.fromkeys(summary.run for summary in runs.values())),
+        title=say(" and ").join(dict.fromkeys(summary.run for summary in runs.values())),
         comparison=comparison,
         pair=len(comparison.columns) == PAIR,
         about=about(comparison),
@@ -71,14 +73,18 @@ def environment() -> Environment:
     made.filters |= {
         "duration": units.duration,
         "effect": effect_in_words,
-        "file_row": slow_files.row,
+        "file_row": lambda file: map(say, slow_files.row(file)),
         "gib": units.gib,
         "milliseconds": units.milliseconds,
         "percent": units.percent,
         "when": units.when,
+        "say": say,
     }
     made.globals |= {
         "palette": PALETTE,
+        "say": say,
+        "spoken": spoken,
+        "about_run": about_run,
         "severities": colours.SEVERITIES,
         "light": colours.LIGHT,
         "dark": colours.DARK,
@@ -99,7 +105,7 @@ def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
     return {
         name: charts.lines(
             {
-                f"{role}: {curve.name}": [(time - summary.start, value) for time, value in curve.points]
+                f"{role}: {say(curve.name)}": [(time - summary.start, value) for time, value in curve.points]
                 for role, summary in runs.items()
                 for curve in summary.curves.get(name, ())
             },
@@ -116,13 +122,13 @@ def _facts(summary: Summary) -> str:
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     for name, quantity in QUANTITIES.items():
         if name in summary.figures:
-            yield quantity.title, shown(quantity, summary.figures[name].value, summary.figures[name].estimate)
+            yield say(quantity.title), shown(quantity, summary.figures[name].value, summary.figures[name].estimate)
 
 
 def _curves(summary: Summary) -> dict[str, LineChart]:
     pauses = [span for span in summary.states if span[2] in ("validate", "checkpoint")]
     return {
-        name: charts.lines({curve.name: curve.points for curve in curves}, summary.start, pauses)
+        name: charts.lines({say(curve.name): curve.points for curve in curves}, summary.start, pauses)
         for name, curves in summary.curves.items()
     }
 
@@ -138,4 +144,7 @@ def _budget(summary: Summary) -> BlockChart:
 def _workers(summary: Summary) -> tuple[Bar, ...]:
     named = {f"rank {w.rank} worker {w.name}": w for w in summary.workers}
     drawn = charts.bars({name: (w.seconds, w.computing) for name, w in named.items()}, units.milliseconds)
-    return tuple(bar._replace(text=f"{bar.text}, {named[bar.name].batches:.0f} batches") for bar in drawn)
+    return tuple(
+        bar._replace(text=say("{time}, {batches:.0f} batches", time=bar.text, batches=named[bar.name].batches))
+        for bar in drawn
+    )

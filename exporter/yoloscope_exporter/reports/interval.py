@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from yoloscope_exporter.language import text
 from yoloscope_exporter.reports.significance import difference, logarithm, margin
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         """`x 0.62 to x 1.41`, `-3.1 to +7.0 points`."""
         if self.relative:
-            return f"x {self.low:.2f} to x {self.high:.2f}"
-        return f"{100 * self.low:+.1f} to {100 * self.high:+.1f} points"
+            return text("x {low:.2f} to x {high:.2f}", low=self.low, high=self.high)
+        return text("{low:+.1f} to {high:+.1f} points", low=100 * self.low, high=100 * self.high)
 
 
 def interval(before: Estimate, after: Estimate, *, relative: bool) -> Interval | None:
@@ -66,4 +67,4 @@ def interval(before: Estimate, after: Estimate, *, relative: bool) -> Interval |
 
 def band(*, relative: bool) -> str:
     """BAND in words: `±5%`, `±5 points`."""
-    return f"±{100 * BAND:g}{'%' if relative else ' points'}"
+    return text("±{band:g}%" if relative else "±{band:g} points", band=100 * BAND)

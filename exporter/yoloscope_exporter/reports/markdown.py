@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
+from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
 
@@ -22,22 +23,22 @@ def summary_markdown(summary: Summary) -> str:
     parts = [
         f"# {summary.run}",
         "",
-        f"{summary.state or 'state unknown'}; {units.when(summary.start)} to {units.when(summary.end)}",
+        about_run(summary),
     ]
-    parts += ["", "| figure | |", "|---|---|"]
+    parts += ["", f"| {say('figure')} | |", "|---|---|"]
     parts += [
-        f"| {quantity.title} | {shown(quantity, summary.figures[name].value, summary.figures[name].estimate)} |"
+        f"| {say(quantity.title)} | {shown(quantity, summary.figures[name].value, summary.figures[name].estimate)} |"
         for name, quantity in QUANTITIES.items()
         if name in summary.figures
     ]
-    parts += ["", "## Where the time went", "", "| phase | time | share |", "|---|---|---|"]
+    parts += ["", f"## {say('Where the time went')}", "", *heads("phase", "time", "share")]
     total = sum(summary.budget.values()) or 1.0
     parts += [
         f"| {phase} | {units.duration(seconds)} | {seconds / total:.1%} |" for phase, seconds in summary.budget.items()
     ]
     parts += _epoch_lines(summary) + _worker_lines(summary) + _file_lines(summary)
     parts += _verdict_lines(summary)
-    parts += ["", *(f"- {note}" for note in summary.notes)] if summary.notes else []
+    parts += ["", *(f"- {say(note)}" for note in summary.notes)] if summary.notes else []
     return "\n".join(parts) + "\n"
 
 
@@ -46,10 +47,9 @@ def _epoch_lines(summary: Summary) -> list[str]:
         return []
     lines = [
         "",
-        "## Epochs",
+        f"## {say('Epochs')}",
         "",
-        "| epoch | time | images/s | waiting | GPU memory | process memory | score |",
-        "|---|---|---|---|---|---|---|",
+        *heads("epoch", "time", "images/s", "waiting", "GPU memory", "process memory", "score"),
     ]
     for epoch in summary.epochs:
         cells = (
@@ -73,8 +73,8 @@ def _worker_lines(summary: Summary) -> list[str]:
     if not summary.workers:
         return []
     quantiles = ", ".join(f"p{100 * q:.0f} {units.milliseconds(value)}" for q, value in summary.latency.items())
-    lines = ["", f"## Loader workers{f' ({quantiles})' if quantiles else ''}", ""]
-    lines += ["| rank | worker | batches | time per batch | computing |", "|---|---|---|---|---|"]
+    lines = ["", f"## {say('Loader workers')}{f' ({quantiles})' if quantiles else ''}", ""]
+    lines += heads("rank", "worker", "batches", "time per batch", "computing")
     for w in summary.workers:
         computing = _or_dash(w.computing, units.percent)
         lines.append(f"| {w.rank} | {w.name} | {w.batches:.0f} | {units.milliseconds(w.seconds)} | {computing} |")
@@ -84,30 +84,47 @@ def _worker_lines(summary: Summary) -> list[str]:
 def _file_lines(summary: Summary) -> list[str]:
     if not summary.slow_files:
         return []
-    return ["", "## Slowest files", "", *slow_files.table(summary.slow_files), "", f"{slow_files.TRANSFORMS}."]
+    note = say("{transforms}.", transforms=slow_files.TRANSFORMS)
+    return ["", f"## {say('Slowest files')}", "", *slow_files.table(summary.slow_files), "", note]
 
 
 def _verdict_lines(summary: Summary) -> list[str]:
-    lines = ["", "## Verdicts", ""]
-    lines += [verdict_line(verdict, f"rank {rank}: ") for rank, verdict in summary.verdicts]
-    return lines if summary.verdicts else [*lines, "None."]
+    lines = ["", f"## {say('Verdicts')}", ""]
+    lines += [verdict_line(verdict, rank) for rank, verdict in summary.verdicts]
+    return lines if summary.verdicts else [*lines, say("None.")]
 
 
-def verdict_line(verdict: Verdict, who: str = "") -> str:
+def heads(*names: str) -> list[str]:
+    """The first lines of a table."""
+    return [_line([say(name) for name in names]), "|---" * len(names) + "|"]
+
+
+def about_run(summary: Summary) -> str:
+    """In which state it is, and when it was seen."""
+    state = text(summary.state or "state unknown")
+    return say("{state}; {start} to {end}", state=state, start=units.when(summary.start), end=units.when(summary.end))
+
+
+def verdict_line(verdict: Verdict, rank: str = "") -> str:
     """A verdict as an item of a list."""
-    cause = f" Cause: {verdict.cause}." if verdict.name in rules.EXPLAINED else ""
-    fix = f" Fix: `{verdict.fix}`." if verdict.fix else ""
-    effect = f" Changes: {effect_in_words(verdict.advice)}." if verdict.advice.effect else ""
-    gain = f" Gain: {verdict.gain}." if verdict.gain else ""
-    told = f"{verdict.evidence}.{cause}{fix}{effect}{gain}"
-    return f"- {who}**{verdict.name}** ({verdict.severity}): {told}"
+    cause = text(" Cause: {cause}.", cause=verdict.cause) if verdict.name in rules.EXPLAINED else ""
+    fix = text(" Fix: `{fix}`.", fix=verdict.fix) if verdict.fix else ""
+    effect = text(" Changes: {effect}.", effect=effect_in_words(verdict.advice)) if verdict.advice.effect else ""
+    gain = text(" Gain: {gain}.", gain=verdict.gain) if verdict.gain else ""
+    told = say(joined((text("{evidence}.", evidence=verdict.evidence), cause, fix, effect, gain), ""))
+    severity = text(verdict.severity)
+    if not rank:
+        return say("- **{name}** ({severity}): {told}", name=verdict.name, severity=severity, told=told)
+    return say(
+        "- rank {rank}: **{name}** ({severity}): {told}", rank=rank, name=verdict.name, severity=severity, told=told
+    )
 
 
 def comparison_markdown(comparison: Comparison) -> str:
     """The comparison as tables."""
     titles = [column.title for column in comparison.columns]
     pair = len(titles) == PAIR
-    heads = ["", *titles, *(["change", "certainty"] if pair else [])]
+    heads = ["", *titles, *([say("change"), say("certainty")] if pair else [])]
     lines = [_line(heads), "|---" * len(heads) + "|"]
     for row in comparison.rows:
         cells = [row.cells[0].text]
@@ -116,7 +133,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         lines.append(_line([row.title, *cells]))
     lines += ["", *about(comparison)]
     if comparison.differences:
-        lines += ["", _line(["configuration", *(column.name for column in comparison.columns)])]
+        lines += ["", _line([say("configuration"), *(column.name for column in comparison.columns)])]
         lines += ["|---" * (1 + len(titles)) + "|", *map(_line, comparison.differences)]
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.language import either, text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -35,13 +37,13 @@ def unknown(wanted: str, known: Sequence[str]) -> str:
     """What to say where not exactly one of the `known` runs is meant: the candidates, or the nearest and all."""
     candidates = matches(wanted, known)
     if len(candidates) > 1:
-        return f"{wanted!r} may be {listed(candidates)}; write more of the name"
+        return text("{wanted!r} may be {listed}; write more of the name", wanted=wanted, listed=listed(candidates))
     close = nearest(wanted, known)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{meant}known runs: {listed(known)}"
+    meant = text("did you mean {close}? ", close=either(close)) if close else ""
+    return text("{meant}known runs: {listed}", meant=meant, listed=listed(known))
 
 
 def listed(names: Sequence[str]) -> str:
     """The first of them, with commas, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    more = text(" and {more} more", more=len(names) - LISTED) if len(names) > LISTED else ""
     return f"{', '.join(names[:LISTED])}{more}"

@@ -14,8 +14,9 @@ from yoloscope_exporter.diagnosis import rules, signals, units
 from yoloscope_exporter.diagnosis.engine import describe, judge, worst_first
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
+from yoloscope_exporter.language import say, text
 from yoloscope_exporter.measures.series import Store, Window, quantile
-from yoloscope_exporter.reports.markdown import verdict_line
+from yoloscope_exporter.reports.markdown import heads, verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,20 +62,20 @@ def report(found: Sequence[Sample], limits: Thresholds = DEFAULTS) -> str:
     state = next(
         (label for (metric, label), value in by_label.items() if metric == catalog.PREDICT_STATE and value), ""
     )
-    lines = [f"# {who[0]}", "", state or "state unknown", "", "| figure | |", "|---|---|"]
-    lines += [f"| {name} | {text} |" for name, text in (*_facts(found), *_figures(plain, found))]
+    lines = [f"# {who[0]}", "", say(state or "state unknown"), "", f"| {say('figure')} | |", "|---|---|"]
+    lines += [f"| {say(name)} | {value} |" for name, value in (*_facts(found), *_figures(plain, found))]
     phases = {label: float(v) for (m, label), v in by_label.items() if m == catalog.PREDICT_PHASE_SECONDS_TOTAL and v}  # type: ignore[arg-type]
     if phases:
         whole = sum(phases.values())
-        lines += ["", "## Where the time went", "", "| phase | time | share |", "|---|---|---|"]
+        lines += ["", f"## {say('Where the time went')}", "", *heads("phase", "time", "share")]
         lines += [f"| {p} | {units.duration(one)} | {one / whole:.1%} |" for p, one in phases.items()]
     exports = {label: float(v) for (m, label), v in by_label.items() if m == catalog.EXPORT_SECONDS}  # type: ignore[arg-type]
     if exports:
-        lines += ["", "## Exports", "", "| format | time | size |", "|---|---|---|"]
+        lines += ["", f"## {say('Exports')}", "", *heads("format", "time", "size")]
         sizes = {label: float(v) for (m, label), v in by_label.items() if m == catalog.EXPORT_ARTEFACT_BYTES}  # type: ignore[arg-type]
         lines += [f"| {f} | {units.duration(one)} | {_mebibytes(sizes.get(f))} |" for f, one in exports.items()]
     verdicts = of_run(found, limits)
-    lines += ["", "## Verdicts", "", *(map(verdict_line, verdicts) if verdicts else ["None."])]
+    lines += ["", f"## {say('Verdicts')}", "", *(map(verdict_line, verdicts) if verdicts else [say("None.")])]
     return "\n".join(lines) + "\n"
 
 
@@ -86,22 +87,22 @@ def _facts(found: Sequence[Sample]) -> Iterator[tuple[str, str]]:
 
 def _figures(plain: dict[Metric, float], found: Sequence[Sample]) -> Iterator[tuple[str, str]]:
     names = {
-        catalog.PREDICT_CALLS_TOTAL: "calls",
-        catalog.PREDICT_BATCHES_TOTAL: "batches",
-        catalog.PREDICT_IMAGES_TOTAL: "images",
-        catalog.PREDICT_DETECTIONS_TOTAL: "boxes",
-        catalog.PREDICT_ABANDONED_TOTAL: "dropped generators",
+        catalog.PREDICT_CALLS_TOTAL: text("calls"),
+        catalog.PREDICT_BATCHES_TOTAL: text("batches"),
+        catalog.PREDICT_IMAGES_TOTAL: text("images"),
+        catalog.PREDICT_DETECTIONS_TOTAL: text("boxes"),
+        catalog.PREDICT_ABANDONED_TOTAL: text("dropped generators"),
     }
     yield from ((name, f"{plain[metric]:.0f}") for metric, name in names.items() if metric in plain)
     (s,) = _signals(found)
     if s.has(type(s).predict_images_per_second):
-        yield "images per second", f"{s.predict_images_per_second:.3g}"
+        yield text("images per second"), f"{s.predict_images_per_second:.3g}"
     latency = next((one.value for one in found if one.metric == catalog.PREDICT_IMAGE_SECONDS), None)
     if isinstance(latency, HistogramValue):
         for share in (0.5, 0.95, 0.99):
             value = quantile(catalog.PREDICT_IMAGE_SECONDS, latency, share)
             if value is not None:
-                yield f"latency of an image, {share:.0%}", units.milliseconds(value)
+                yield text("latency of an image, {share:.0%}", share=share), units.milliseconds(value)
 
 
 def _mebibytes(size: float | None) -> str:

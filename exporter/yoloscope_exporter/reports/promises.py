@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
 from yoloscope_exporter.diagnosis.follow_up import IDENTITY, FollowUp, Past, follow_ups, heeding
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
+from yoloscope_exporter.language import joined, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,10 +60,10 @@ def heeded(summaries: Sequence[Summary]) -> list[Summary]:
 
 def followed(summaries: Sequence[Summary]) -> list[str]:
     """The same in words."""
-    return [f"{run}: {follow}" for run, follow in kept(summaries)]
+    return [joined((run, str(follow)), ": ") for run, follow in kept(summaries)]
 
 
 def promises(summaries: Sequence[Summary]) -> list[str]:
     """The same as Markdown; nothing where nothing was followed."""
-    lines = [f"- {line}" for line in followed(summaries)]
-    return ["## Promised and delivered", "", *lines, ""] if lines else []
+    lines = [f"- {say(line)}" for line in followed(summaries)]
+    return [f"## {say('Promised and delivered')}", "", *lines, ""] if lines else []

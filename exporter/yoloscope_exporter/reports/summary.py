@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import slow_files
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures.series import merged, quantile
 from yoloscope_exporter.reports import names
 from yoloscope_exporter.reports.curves import Curve, curves
@@ -75,8 +76,8 @@ class UnknownRunError(Exception):
 
     def __init__(self, run: str, known: Sequence[str]) -> None:
         """Keep the names for the message."""
-        there = names.unknown(run, known) if known else "there is no run at all"
-        super().__init__(f"no run {run!r} here; {there}")
+        there = names.unknown(run, known) if known else text("there is no run at all")
+        super().__init__(text("no run {run!r} here; {there}", run=run, there=there))
         self.known = tuple(known)
 
 
@@ -92,7 +93,7 @@ def known_runs(stores: Sequence[Store]) -> list[str]:
 def clusters(stores: Sequence[Store], run: str) -> list[str]:
     """Clusters in which there is a run of this name."""
     ups = ((store.cluster, labels[0]) for store in stores for labels in store.series.get(catalog.TRAIN_UP.name, {}))
-    return sorted({cluster or "(without a name)" for cluster, name in ups if name == run})
+    return sorted({cluster or text("(without a name)") for cluster, name in ups if name == run})
 
 
 def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = None) -> Summary:

@@ -14,6 +14,7 @@ from yoloscope_exporter.config import merged
 from yoloscope_exporter.config.types import Address, is_loopback
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.history.store import History
+from yoloscope_exporter.language import Text, reason, text
 from yoloscope_exporter.service import log
 from yoloscope_exporter.web.api import Api
 from yoloscope_exporter.web.application import application
@@ -76,16 +77,24 @@ def _server(config: Config, app: ASGIApp) -> Server:
         file = WebConfigFile(config.web_config_file) if config.web_config_file else None
         return Server(address, app, file)
     except WebConfigError as error:
-        raise click.ClickException(f"--web.config.file: {error}") from error
+        raise click.ClickException(text("--web.config.file: {error}", error=error)) from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise click.ClickException(f"--web.listen-address {address}: {reason}; choose another, or port 0") from error
+        raise click.ClickException(taken(address, error)) from error
+
+
+def taken(address: object, error: OSError) -> Text:
+    """That the address cannot be had, and why."""
+    return text(
+        "--web.listen-address {address}: {why}; choose another, or port 0",
+        address=address,
+        why=Text(reason(error).lower()),
+    )
 
 
 def _diagnosis(sources: SourceFactory) -> object:
     """What the diagnosis says now, for `yoloscope diagnose` and `yoloscope top`; nothing where it is off."""
     live = sources.derived("diagnosis")
-    return live.document() if isinstance(live, Live) else {"runs": [], "notes": ["switched off"]}
+    return live.document() if isinstance(live, Live) else {"runs": [], "notes": [text("switched off")]}
 
 
 def _diagnoses(sources: SourceFactory) -> Sequence[Diagnosis] | None:

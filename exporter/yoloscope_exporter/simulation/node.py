@@ -18,9 +18,9 @@ import yoloscope_exporter
 from yoloscope_exporter import catalog, collectors
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.diagnosis import causes, rules
-from yoloscope_exporter.diagnosis.chinese import cause_in_chinese
 from yoloscope_exporter.diagnosis.live import in_labels
 from yoloscope_exporter.diagnosis.signals.death import DEAD
+from yoloscope_exporter.language import CHINESE, finished, translated
 from yoloscope_exporter.simulation import prediction, timeline
 
 if TYPE_CHECKING:
@@ -725,7 +725,7 @@ def _why(verdict: str) -> tuple[str, str, str]:
         cause = causes.BY_NAME["cuda_out_of_memory"]
         why = f"{cause.name}: {cause.title}"
         how = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
-    return why, how, cause_in_chinese(why)
+    return why, how, translated(finished(why), CHINESE)
 
 
 def _verdict(moment: Moment, rank: int) -> str:

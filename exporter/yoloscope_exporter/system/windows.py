@@ -13,6 +13,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_exporter.language import text
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
@@ -34,7 +36,7 @@ POLL_SECONDS = 0.2
 def claim(descriptor: int) -> None:
     """Have a file for this process alone, as `posix.claim`."""
     if not _lock(descriptor, LOCKS_AT, 1):
-        raise BlockingIOError(errno.EAGAIN, "another process has it")
+        raise BlockingIOError(errno.EAGAIN, text("another process has it"))
 
 
 def take(descriptor: int, kind: int, byte: int, *, wait: bool = False) -> bool:

@@ -7,11 +7,13 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from yoloscope_exporter.language import text
+
 #: NVML of the driver on Windows. A package of a distribution may have put one of its own into the loader's path, which
 #: finds no driver (ollama/ollama#1897, Syllo/nvtop#441).
 LIBRARY = Path("/usr/lib/wsl/lib/libnvidia-ml.so.1")
 #: What the driver of Windows does not tell in WSL2, by NVIDIA's CUDA on WSL user guide and what users report of it.
-LACKS = "the driver does not tell what memory single processes have on a GPU"
+LACKS = text("the driver does not tell what memory single processes have on a GPU")
 _KERNEL = re.compile("microsoft-standard|WSL2", re.IGNORECASE)  # Docker Desktop's machine has the same kernel
 
 

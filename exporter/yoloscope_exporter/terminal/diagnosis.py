@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.units import when
+from yoloscope_exporter.diagnosis.units import clock
+from yoloscope_exporter.language import joined, say, text
+from yoloscope_exporter.terminal.cells import padded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,18 +37,26 @@ def _is_healthy(diagnosis: Diagnosis) -> bool:
 def why_unknown(diagnosis: Diagnosis) -> str:
     """Why nothing is said of a rank: it is too early, or too little is known."""
     if diagnosis.state == "setup":
-        return "too early: the run is in its set-up"
+        return text("too early: the run is in its set-up")
     s = diagnosis.signals
     if s.predicts and diagnosis.state != "predict":
-        return "nothing is judged of validations, of exports, and of what has ended"
+        return text("nothing is judged of validations, of exports, and of what has ended")
     batches = s.get(Signals.predict_batches if s.predicts else Signals.batches)
     if gone := next((diagnosis.abstained[name] for name in rules.HEALTHY if diagnosis.abstained.get(name)), ()):
-        missing = ", ".join(gone)
-        return f"too little is known: {units.counted(batches, 'batch')} in the last window, missing {missing}"
-    return "too little is known: no verdict held for long enough, and none says that it is healthy"
+        return text(
+            "too little is known: {counted} in the last window, missing {missing}",
+            counted=units.counted(batches, "batch"),
+            missing=", ".join(gone),
+        )
+    return text("too little is known: no verdict held for long enough, and none says that it is healthy")
 
 
-MARKS = {rules.OK: "ok", rules.INFO: "note", rules.WARNING: "warning", rules.CRITICAL: "CRITICAL"}
+MARKS = {
+    rules.OK: text("ok"),
+    rules.INFO: text("note"),
+    rules.WARNING: text("warning"),
+    rules.CRITICAL: text("CRITICAL"),
+}
 
 
 #: Of more runs than this, as a tuner makes, a summary is told, and each verdict once.
@@ -57,7 +67,7 @@ def to_text(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, verbos
     """For a terminal: the worst first, each verdict with evidence, cause, remedy and what to expect."""
     many = not verbose and len({one.run for one in diagnoses}) > MANY_RUNS
     blocks = _summarized(diagnoses) if many else [_text_rank(diagnosis, verbose=verbose) for diagnosis in diagnoses]
-    blocks += [[f"note: {note}" for note in notes]] if notes else []
+    blocks += [[say("note: {note}", note=note) for note in notes]] if notes else []
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -66,86 +76,99 @@ def _summarized(diagnoses: Sequence[Diagnosis]) -> list[list[str]]:
     runs: dict[str, set[str]] = {}
     shown = []
     for diagnosis in diagnoses:
-        names = [verdict.name for verdict in diagnosis.verdicts] or ["no verdict"]
+        names = [verdict.name for verdict in diagnosis.verdicts] or [say("no verdict")]
         if not runs.keys() >= set(names):
             shown.append(diagnosis)
         for name in names:
             runs.setdefault(name, set()).add(diagnosis.run)
-    counts = ", ".join(f"{name} in {len(runs[name])}" for name in sorted(runs, key=lambda name: -len(runs[name])))
-    head = f"{len({one.run for one in diagnoses})} runs: {counts}"
-    return [[head, "each verdict once; --verbose lists all runs"], *(_text_rank(one, verbose=False) for one in shown)]
+    order = sorted(runs, key=lambda name: -len(runs[name]))
+    counts = joined((text("{name} in {count}", name=name, count=len(runs[name])) for name in order), ", ")
+    head = say("{number} runs: {counts}", number=len({one.run for one in diagnoses}), counts=counts)
+    return [
+        [head, say("each verdict once; --verbose lists all runs")],
+        *(_text_rank(one, verbose=False) for one in shown),
+    ]
 
 
 def _text_rank(diagnosis: Diagnosis, *, verbose: bool) -> list[str]:
-    lines = [heading(diagnosis)]
+    lines = [say(heading(diagnosis))]
     for verdict in diagnosis.verdicts:
-        lines += ["", f"  {MARKS[verdict.severity]:<9} {verdict.name}: {verdict.title}{_share(verdict)}"]
-        lines += [f"    {name:<9} {text}" for name, text in _fields(verdict) if text]
+        title = joined((verdict.name, verdict.title), ": ") + _share(verdict)
+        lines += ["", f"  {padded(say(MARKS[verdict.severity]), 9)} {say(title)}"]
+        lines += [f"    {padded(say(name), 9)} {say(told)}" for name, told in _fields(verdict) if told]
     if not diagnosis.verdicts:
-        lines += ["", f"  no verdict: {why_unknown(diagnosis)}"]
+        lines += ["", "  " + say("no verdict: {why}", why=why_unknown(diagnosis))]
     if diagnosis.followed:
-        lines += ["", "  promised and delivered:", *(f"    {one}" for one in diagnosis.followed)]
+        lines += ["", "  " + say("promised and delivered:"), *(f"    {say(str(one))}" for one in diagnosis.followed)]
     if verbose and diagnosis.slow_files:
-        lines += ["", f"  slowest files, to read and decode ({slow_files.TRANSFORMS}):"]
-        lines += [f"    {file}" for file in diagnosis.slow_files]
+        told = say("slowest files, to read and decode ({transforms}):", transforms=slow_files.TRANSFORMS)
+        lines += ["", f"  {told}"]
+        lines += [f"    {say(str(file))}" for file in diagnosis.slow_files]
     if verbose and diagnosis.abstained:
-        lines += ["", "  not evaluated (missing signals):"]
+        lines += ["", "  " + say("not evaluated (missing signals):")]
         lines += [f"    {name:<20} {', '.join(gone)}" for name, gone in diagnosis.abstained.items()]
     return lines
 
 
 def heading(diagnosis: Diagnosis) -> str:
     """Who is spoken of."""
-    where = f", cluster {diagnosis.cluster}" if diagnosis.cluster else ""
+    where = text(", cluster {cluster}", cluster=diagnosis.cluster) if diagnosis.cluster else ""
     if not diagnosis.run:
-        return f"node {diagnosis.rank}{where}" if diagnosis.rank else "this node"
-    return f"{diagnosis.run}, rank {diagnosis.rank}{where} ({diagnosis.state or 'state unknown'})"
+        return text("node {rank}{where}", rank=diagnosis.rank, where=where) if diagnosis.rank else text("this node")
+    state = text(diagnosis.state or "state unknown")
+    return text("{run}, rank {rank}{where} ({state})", run=diagnosis.run, rank=diagnosis.rank, where=where, state=state)
 
 
 def _fields(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    yield "evidence", verdict.evidence
-    yield "when", _when(verdict)
+    yield text("evidence"), verdict.evidence
+    yield text("when"), _when(verdict)
     if verdict.severity != rules.OK:
-        yield "cause", verdict.cause
-        yield "verify", verdict.verify
-        yield "fix", verdict.fix
-        yield "effect", effect_in_words(verdict.advice) if verdict.advice.arguments else ""
-        yield "gain", verdict.gain or ""
+        yield text("cause"), verdict.cause
+        yield text("verify"), verdict.verify
+        yield text("fix"), verdict.fix
+        yield text("effect"), effect_in_words(verdict.advice) if verdict.advice.arguments else ""
+        yield text("gain"), verdict.gain or ""
 
 
 def _share(verdict: Verdict) -> str:
-    what = "of the time" if verdict.name in rules.OF_PREDICTIONS else "of the training time"
-    return f" ({verdict.share:.0%} {what})" if verdict.share is not None else ""
+    if verdict.share is None:
+        return ""
+    if verdict.name in rules.OF_PREDICTIONS:
+        return text(" ({share:.0%} of the time)", share=verdict.share)
+    return text(" ({share:.0%} of the training time)", share=verdict.share)
 
 
 def _when(verdict: Verdict, most: int = 4) -> str:
-    spans = [f"{when(start)[11:19]} to {when(end)[11:19]}" for start, end in verdict.spans]
-    more = f" and {len(spans) - most} times more" if len(spans) > most else ""
-    after = f" ({verdict.after})" if verdict.after else ""
-    return ", ".join(spans[:most]) + more + (" UTC" if spans else "") + after
+    spans = [text("{start} to {end}", start=clock(start), end=clock(end)) for start, end in verdict.spans]
+    more = text(" and {number} times more", number=len(spans) - most) if len(spans) > most else ""
+    after = text(" ({after})", after=verdict.after) if verdict.after else ""
+    return joined((joined(spans[:most], ", "), more, " UTC" if spans else "", after), "")
 
 
 def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, verbose: bool = False) -> str:
     """For a ticket or a wiki: one table per rank, another one of its slowest files."""
-    parts = ["# Diagnosis\n"]
+    parts = [f"# {say('Diagnosis')}\n"]
     for diagnosis in diagnoses:
-        parts.append(f"## {heading(diagnosis)}\n")
-        parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else f"No verdict: {why_unknown(diagnosis)}.\n")
+        parts.append(f"## {say(heading(diagnosis))}\n")
+        nothing = say("No verdict: {why}.", why=why_unknown(diagnosis)) + "\n"
+        parts.append(_table(diagnosis.verdicts) if diagnosis.verdicts else nothing)
         if diagnosis.followed:
-            parts.append("\n".join(["Promised and delivered:\n", *(f"- {one}" for one in diagnosis.followed)]) + "\n")
+            told = [say("Promised and delivered:"), "", *(f"- {say(str(one))}" for one in diagnosis.followed)]
+            parts.append("\n".join(told) + "\n")
         if verbose and diagnosis.slow_files:
-            parts.append("\n".join(["Slowest files:\n", *slow_files.table(diagnosis.slow_files)]) + "\n")
-    parts += [f"- {note}" for note in notes]
+            parts.append("\n".join([say("Slowest files:"), "", *slow_files.table(diagnosis.slow_files)]) + "\n")
+    parts += [f"- {say(note)}" for note in notes]
     return "\n".join(parts) + "\n"
 
 
+_HEADS = ("verdict", "severity", "evidence", "cause", "verify", "fix", "effect on the result", "gain")
+
+
 def _table(verdicts: Sequence[Verdict]) -> str:
-    lines = [
-        "| verdict | severity | evidence | cause | verify | fix | effect on the result | gain |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = [say(name) for name in _HEADS]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for v in verdicts:
         effect = effect_in_words(v.advice) if v.advice.arguments else ""
-        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{v.verify}`", v.fix, effect, v.gain or "")
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        cells = (v.name + _share(v), v.severity, v.evidence, v.cause, f"`{say(v.verify)}`", v.fix, effect, v.gain or "")
+        lines.append("| " + " | ".join(say(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

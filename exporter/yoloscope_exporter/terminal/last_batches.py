@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.units import clock
+from yoloscope_exporter.language import say, text
+from yoloscope_exporter.terminal.cells import padded
 from yoloscope_exporter.terminal.sparkline import line
 
 if TYPE_CHECKING:
@@ -20,22 +22,41 @@ _PLOTS = (
     ("memory", "allocated_bytes", 1 / 2**30, "GiB"),
     ("queue", "queue_depth", 1.0, "batches"),
 )
+#: Heads of the columns with their widths in cells: before its text where that is negative.
+_HEADS = (
+    ("time", 10),
+    ("epoch", -5),
+    ("wait ms", -9),
+    ("step ms", -9),
+    ("GiB", -7),
+    ("worker", -6),
+    ("queue", -5),
+)
 LAST_BATCHES = 12
 
 
 def last_batches(rank: str, rows: Sequence[Row], minutes: float = 5.0) -> str:
     """The last minutes of a rank's ring: a line per quantity, then the last batches one by one."""
     if not rows:
-        return f"\nrank {rank}: no batch was recorded\n"
+        return f"\n{say('rank {rank}: no batch was recorded', rank=rank)}\n"
     recent = [row for row in rows if row.time >= rows[-1].time - 60 * minutes]
     seconds = recent[-1].time - recent[0].time
-    lines = [f"\nrank {rank}: the last {len(recent)} batches, {seconds:.0f} s, up to {clock(rows[-1].time)} UTC"]
+    head = say(
+        "rank {rank}: the last {batches} batches, {seconds:.0f} s, up to {end} UTC",
+        rank=rank,
+        batches=len(recent),
+        seconds=seconds,
+        end=clock(rows[-1].time),
+    )
+    lines = [f"\n{head}"]
     for title, name, factor, unit in _PLOTS:
         values = [getattr(row, name) * factor for row in recent]
         known = [value for value in values if math.isfinite(value)]
         if known:
-            lines.append(f"  {title:<10} {line(values)}  {min(known):.3g} to {max(known):.3g} {unit}")
-    lines.append(f"  {'time':<10} {'epoch':>5} {'wait ms':>9} {'step ms':>9} {'GiB':>7} {'worker':>6} {'queue':>5}")
+            span = say("{low:.3g} to {high:.3g} {unit}", low=min(known), high=max(known), unit=text(unit))
+            lines.append(f"  {padded(say(title), 10)} {line(values)}  {span}")
+    heads = (padded(say(name), width) for name, width in _HEADS)
+    lines.append(f"  {' '.join(heads)}".rstrip())
     lines += [_batch(row) for row in recent[-LAST_BATCHES:]]
     return "\n".join(lines) + "\n"
 

@@ -19,10 +19,12 @@ from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.diagnosis.units import clock, counted, duration
+from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures import prediction as measures
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.terminal.cells import padded
 from yoloscope_exporter.terminal.diagnosis import why_unknown
 from yoloscope_exporter.terminal.sparkline import line
 
@@ -57,7 +59,7 @@ def frame(window: Window, diagnoses: Sequence[Diagnosis], events: Sequence[Event
     parts: list[RenderableType] = [_head(window, source)]
     ranks, predictions = signals.ranks(window), signals.predictions(window)
     if not ranks and not predictions:
-        parts.append(Text("no runs here; start one with: yoloscope run -- yolo train ...", style="dim"))
+        parts.append(Text(say("no runs here; start one with: yoloscope run -- yolo train ..."), style="dim"))
     told = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in diagnoses}
     parts += [part for key in ranks for part in _shown(window, *key, told.get(key))]
     parts += [part for key in predictions for part in _shown(window, *key, told.get(key), _prediction)]
@@ -65,7 +67,7 @@ def frame(window: Window, diagnoses: Sequence[Diagnosis], events: Sequence[Event
     parts += [part for key, one in told.items() if key not in known for part in map(_verdict, one.verdicts)]
     parts += _gpus(window)
     if events:
-        parts.append(_title("Recent events"))
+        parts.append(_title(say("Recent events")))
         parts += [_event(event) for event in list(events)[-MOST_EVENTS:]]
     return Group(*parts)
 
@@ -79,10 +81,16 @@ def _head(window: Window, source: str) -> Text:
     parts = [clock(window.end), source]
     busy = machine.reading.one(host.CPU_BUSY)
     if busy is not None:
-        parts.append(f"CPU {busy:.0%} of {sum(machine.cpu.values()):.0f}")
+        parts.append(say("CPU {busy:.0%} of {cpus:.0f}", busy=busy, cpus=sum(machine.cpu.values())))
     installed, available = window.last(catalog.MEMORY_TOTAL_BYTES), window.last(catalog.MEMORY_AVAILABLE_BYTES)
     if installed and available is not None:
-        parts.append(f"memory {(installed - available) / GIB:.1f} of {installed / GIB:.1f} GiB")
+        parts.append(
+            say(
+                "memory {used:.1f} of {installed:.1f} GiB",
+                used=(installed - available) / GIB,
+                installed=installed / GIB,
+            )
+        )
     return Text("  ".join(filter(None, parts)), style="bold", no_wrap=True, overflow="ellipsis")
 
 
@@ -96,7 +104,7 @@ def _shown(
     try:
         return (*_told(run, rank, diagnosis), *(draw or _rank)(window, run, rank))
     except Exception as error:  # noqa: BLE001 - the isolation boundary
-        return _title(f"{run} · rank {rank}"), Text(f"cannot be shown: {error!r}", style="dim")
+        return _title(f"{run} · rank {rank}"), Text(say("cannot be shown: {error!r}", error=error), style="dim")
 
 
 def _told(run: str, rank: str, diagnosis: Diagnosis | None) -> Iterator[RenderableType]:
@@ -104,7 +112,7 @@ def _told(run: str, rank: str, diagnosis: Diagnosis | None) -> Iterator[Renderab
     if diagnosis is not None:
         yield from (_verdict(verdict) for verdict in diagnosis.verdicts)
         if not diagnosis.verdicts:
-            yield Text(f"no verdict: {why_unknown(diagnosis)}", style="dim")
+            yield Text(say("no verdict: {why}", why=why_unknown(diagnosis)), style="dim")
 
 
 def _rank(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
@@ -114,18 +122,17 @@ def _rank(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
 
 
 def _verdict(verdict: Verdict) -> Text:
-    text = Text.from_markup(
-        f"[{STYLES[verdict.severity]}]{verdict.name}[/] {escape(verdict.title)}: {escape(verdict.evidence)}"
-    )
+    title = joined((verdict.title, verdict.evidence), ": ")
+    shown = Text.from_markup(f"[{STYLES[verdict.severity]}]{verdict.name}[/] {escape(say(title))}")
     if verdict.name in rules.EXPLAINED:
-        text.append(f"\n  cause {verdict.cause}")
+        shown.append(f"\n  {say('cause')} {say(verdict.cause)}")
     if verdict.severity != rules.OK and verdict.fix:
-        text.append(f"\n  fix  {verdict.fix}", style="bold")
+        shown.append(f"\n  {padded(say('fix'), 4)} {say(verdict.fix)}", style="bold")
         if verdict.advice.effect:
-            text.append(f"\n  changes {effect_in_words(verdict.advice)}")
+            shown.append(f"\n  {say('changes')} {say(effect_in_words(verdict.advice))}")
     if verdict.gain:
-        text.append(f"\n  gain {verdict.gain}")
-    return text
+        shown.append(f"\n  {say('gain')} {say(verdict.gain)}")
+    return shown
 
 
 def progress(window: Window, run: str, rank: str) -> str:
@@ -134,13 +141,13 @@ def progress(window: Window, run: str, rank: str) -> str:
     epoch, epochs = window.last(catalog.TRAIN_EPOCH, *key), window.last(catalog.TRAIN_EPOCHS, *key)
     images = Reading(window).one(training.IMAGES, run=run, rank=rank)
     remaining = window.last(catalog.TRAIN_REMAINING_SECONDS, *key)
-    parts = [state(window, run, rank)]
+    parts = [say(state(window, run, rank))]
     if epoch is not None and epochs is not None:
-        parts.append(f"epoch {epoch:.0f}/{epochs:.0f}")
+        parts.append(say("epoch {epoch:.0f}/{epochs:.0f}", epoch=epoch, epochs=epochs))
     if images:
-        parts.append(f"{images:.1f} images/s")
+        parts.append(say("{images:.1f} images/s", images=images))
     if remaining is not None:
-        parts.append(f"ETA {duration(remaining)}")
+        parts.append(say("ETA {left}", left=duration(remaining)))
     losses = [f"{labels[2]} {value:.4g}" for labels, value in window.current(catalog.TRAIN_LOSS, *key).items()]
     return "  ".join([*parts, *losses])
 
@@ -177,12 +184,13 @@ def _prediction(window: Window, run: str, rank: str) -> Iterator[RenderableType]
         prediction.state(window, *key),
         *(facts[name] for name in ("format", "precision", "source") if name in facts),
     ]
-    parts += [f"{seen:.0f} images"] if seen else []
-    parts += [f"{images:.1f} images/s"] if images else []
-    parts += [f"99 % below {1000 * latency:.1f} ms"] if latency is not None else []
+    parts += [say("{seen:.0f} images", seen=seen)] if seen else []
+    parts += [say("{images:.1f} images/s", images=images)] if images else []
+    parts += [say("99 % below {latency:.1f} ms", latency=1000 * latency)] if latency is not None else []
     for labels, seconds in window.current(catalog.EXPORT_SECONDS, *key).items():
         size = window.last(catalog.EXPORT_ARTEFACT_BYTES, *labels)
-        parts.append(f"{labels[2]} in {duration(seconds)}" + (f", {size / 2**20:.1f} MiB" if size else ""))
+        took = say("{format} in {duration}", format=labels[2], duration=duration(seconds))
+        parts.append(took + (f", {size / 2**20:.1f} MiB" if size else ""))
     yield Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
     increase = window.increases(catalog.PREDICT_PHASE_SECONDS_TOTAL, *key)
     yield from _table({labels[2]: seconds for labels, seconds in increase.items()}, _batches(window, *key))
@@ -206,16 +214,20 @@ def _loader(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
     workers = sorted(_worker_times(window, run, rank), key=lambda worker: -worker[1])
     if not workers:
         return
-    queue = f", {depth:.0f} of {capacity:.0f} batches ready" if capacity and depth is not None else ""
-    yield Text(f"{len(workers)} loader workers{queue}", style="dim")
+    queue = (
+        text(", {depth:.0f} of {capacity:.0f} batches ready", depth=depth, capacity=capacity)
+        if capacity and depth is not None
+        else ""
+    )
+    yield Text(say("{number} loader workers{queue}", number=len(workers), queue=queue), style="dim")
     table = Table.grid(padding=(0, 1))
     longest = workers[0][1]
     for name, seconds, computing in workers[:MOST_WORKERS]:
-        share = "" if computing is None else f"{computing:4.0%} computing"
-        table.add_row(f"worker {name}", f"{1000 * seconds:.0f} ms", _length(seconds / longest), share)
+        share = "" if computing is None else say("{computing:4.0%} computing", computing=computing)
+        table.add_row(say("worker {name}", name=name), f"{1000 * seconds:.0f} ms", _length(seconds / longest), share)
     yield table
     if len(workers) > MOST_WORKERS:
-        yield Text(f"and {len(workers) - MOST_WORKERS} faster ones", style="dim")
+        yield Text(say("and {number} faster ones", number=len(workers) - MOST_WORKERS), style="dim")
 
 
 def _length(share: float) -> Text:
@@ -238,12 +250,14 @@ def _gpus(window: Window) -> Iterator[RenderableType]:
     lost = {labels[0] for labels, up in window.current(catalog.GPU_UP).items() if not up}
     if not names | lost:
         return
-    yield _title("GPUs")
+    yield _title(say("GPUs"))
     table = Table.grid(padding=(0, 1))
     ranks = {labels[2]: labels[1] for labels in window.current(catalog.TRAIN_DEVICE_INFO)}
     ordered = sorted(names | lost, key=lambda name: (len(name), name))
     for gpu in ordered:
-        table.add_row(*((gpu, Text("lost", style=STYLES[rules.CRITICAL])) if gpu in lost else _gpu(window, gpu, ranks)))
+        table.add_row(
+            *((gpu, Text(say("lost"), style=STYLES[rules.CRITICAL])) if gpu in lost else _gpu(window, gpu, ranks))
+        )
     yield table
     for gpu in ordered:
         if troubles := list(_troubles(window, gpu)):
@@ -254,19 +268,22 @@ def _troubles(window: Window, gpu: str) -> Iterator[str]:
     """What holds a GPU's clocks down now, the errors in its life, and what the driver asks for."""
     throttled = [labels[1] for labels, on in window.current(catalog.GPU_THROTTLED, gpu).items() if on]
     if throttled:
-        yield f"throttled by {', '.join(throttled)}"
+        yield say("throttled by {reasons}", reasons=", ".join(throttled))
     ecc = window.last(catalog.GPU_ECC_ERRORS_TOTAL, gpu, "uncorrected")
     if ecc:
-        yield f"{counted(ecc, 'uncorrected ECC error')}"
+        yield say(counted(ecc, "uncorrected ECC error"))
     if window.last(catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, gpu):
-        yield "more SRAM errors than NVIDIA allows"
+        yield say("more SRAM errors than NVIDIA allows")
     if action := int(window.last(catalog.GPU_RECOVERY_ACTION, gpu) or 0):
-        yield f"the driver asks for {dict(enumerate(catalog.RECOVERY_ACTIONS)).get(action, f'action {action}')}"
+        yield say(
+            "the driver asks for {action}",
+            action=dict(enumerate(catalog.RECOVERY_ACTIONS)).get(action, f"action {action}"),
+        )
     faults = [labels[1] for labels, on in window.current(catalog.GPU_FABRIC_FAULT, gpu).items() if on]
     if faults:
-        yield f"NVLink fabric: {', '.join(faults)}"
+        yield say("NVLink fabric: {faults}", faults=", ".join(faults))
     for labels, count in window.current(catalog.GPU_XID_ERRORS_TOTAL, gpu).items():
-        yield f"Xid {labels[1]}" + (f" ({count:.0f} times)" if count > 1 else "")
+        yield f"Xid {labels[1]}" + (say(" ({count:.0f} times)", count=count) if count > 1 else "")
 
 
 def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[RenderableType]:
@@ -287,7 +304,7 @@ def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[Rendera
 def _device_memory(used: float | None, total: float | None) -> str:
     """Used and installed; without the latter the GPU shares the node's memory, which the head shows."""
     if total is None:
-        return "shares the node's"
+        return say("shares the node's")
     return "" if used is None else f"{used / GIB:.1f}/{total / GIB:.1f} GiB"
 
 
@@ -302,15 +319,15 @@ def changes(now: float, before: Sequence[Diagnosis], after: Sequence[Diagnosis])
     """What happened between two diagnoses: states entered, verdicts that began or ended."""
     old = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in before}
     for diagnosis in after:
-        who = f"{diagnosis.run} rank {diagnosis.rank}" if diagnosis.run else "this node"
+        who = f"{diagnosis.run} rank {diagnosis.rank}" if diagnosis.run else say("this node")
         earlier = old.get((diagnosis.run, diagnosis.rank))
         held = {verdict.name: verdict for verdict in earlier.verdicts} if earlier else {}
         if diagnosis.state and (earlier is None or earlier.state != diagnosis.state):
-            yield Event(now, f"{who}: {diagnosis.state}")
+            yield Event(now, say("{who}: {state}", who=who, state=text(diagnosis.state)))
         for verdict in diagnosis.verdicts:
             if verdict.name not in held:
                 cause = verdict.cause.partition(":")[0] if verdict.name in DEAD else ""
                 why = f", {cause}" if cause in causes.BY_NAME else ""
-                yield Event(now, f"{who}: {verdict.name} began{why}", verdict.severity)
+                yield Event(now, say("{who}: {name} began{why}", who=who, name=verdict.name, why=why), verdict.severity)
         for name in held.keys() - {verdict.name for verdict in diagnosis.verdicts}:
-            yield Event(now, f"{who}: {name} ended")
+            yield Event(now, say("{who}: {name} ended", who=who, name=name))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from yoloscope_exporter.language import text
 from yoloscope_exporter.service.signals import deferred, present
 from yoloscope_exporter.system import APART, end_group, os
 
@@ -37,7 +38,13 @@ class LeftBehindError(Exception):
     def __init__(self, pids: Sequence[int]) -> None:
         """Name them."""
         told = ", ".join(str(pid) for pid in pids)
-        super().__init__(f"left behind, as SIGKILL has not ended it within {PATIENCE:.0f} s: process {told}")
+        super().__init__(
+            text(
+                "left behind, as SIGKILL has not ended it within {patience:.0f} s: process {told}",
+                patience=PATIENCE,
+                told=told,
+            )
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from yoloscope_exporter.diagnosis.advice import effect_of
 from yoloscope_exporter.diagnosis.advice.device_memory import memory_for_batches
 from yoloscope_exporter.diagnosis.advice.settings import global_batch, number, without_cuda
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 from yoloscope_exporter.tuning import search, table
 from yoloscope_exporter.tuning.search import Setting
 from yoloscope_exporter.tuning.space import space_of
@@ -58,9 +59,9 @@ class Result:
 def tuned(session: Session, tell: Tell, *, batch: bool, changes: bool) -> Result:
     """Probe until nothing promises more, or the time is over."""
     trials = session.trials
-    _tried(session, tell, search.Plan(Setting(), "the command as it is"))
+    _tried(session, tell, search.Plan(Setting(), text("the command as it is")))
     s = session.facts.signals if session.facts else Signals("", "")
-    tell(f"   {table.machine(s)}")
+    tell(joined(("  ", table.machine(s)), " "))
     space = space_of(s, session.environ)
     for_batches = BATCHES if batch and session.peaks and memory_for_batches(s) is not None else 0
     while plan := search.following(trials, space):
@@ -71,7 +72,13 @@ def tuned(session: Session, tell: Tell, *, batch: bool, changes: bool) -> Result
     best, notes = search.chosen(trials), [*session.notes, *space.notes]
     beside: Mapping[str, Value] = {}
     if plan is not None:
-        notes.append(f"the time was over before {plan.setting} was tried ({plan.why}): raise --budget")
+        notes.append(
+            text(
+                "the time was over before {setting} was tried ({why}): raise --budget",
+                setting=plan.setting,
+                why=plan.why,
+            )
+        )
     if batch:
         other, beside_it, told = larger(session, tell, s, best)
         notes += told
@@ -79,7 +86,13 @@ def tuned(session: Session, tell: Tell, *, batch: bool, changes: bool) -> Result
             best, beside = other, beside_it
         elif other:
             typed = " ".join(f"{name}={value}" for name, value in {**other.arguments, **beside_it}.items())
-            notes.append(f"{typed} is left out (--allow-changes): it changes {', '.join(effect_of('batch'))}")
+            notes.append(
+                text(
+                    "{typed} is left out (--allow-changes): it changes {effect_of}",
+                    typed=typed,
+                    effect_of=", ".join(effect_of("batch")),
+                )
+            )
     return Result(tuple(trials), s, best, beside, notes)
 
 
@@ -97,14 +110,14 @@ def _confirm(session: Session, tell: Tell, kept: int) -> None:
     if best != Setting():
         for setting in (best, Setting()):
             if session.affords(1 + kept):
-                _tried(session, tell, search.Plan(setting, "once more, to be sure"))
+                _tried(session, tell, search.Plan(setting, text("once more, to be sure")))
 
 
 def _tried(session: Session, tell: Tell, plan: Plan) -> Trial:
     number = len(session.trials) + 1
-    tell(f"{number}  {search.words(session.trials, plan.setting)}: {plan.why}")
+    tell(joined((joined((str(number), search.words(session.trials, plan.setting)), "  "), plan.why), ": "))
     trial = session.probe(plan.setting, plan.why)
-    tell(f"   {table.outcome(trial)}")
+    tell(joined(("  ", table.outcome(trial)), " "))
     return trial
 
 
@@ -114,40 +127,53 @@ def larger(
     """The batch that trains fastest within the GPU's memory, and what keeps the optimisation alike."""
     room = memory_for_batches(s)
     if room is None or not session.peaks:
-        return None, {}, ["--batch: memory is predicted for a GPU only, and there is none here: the batch stays"]
+        return None, {}, [text("--batch: memory is predicted for a GPU only, and there is none here: the batch stays")]
     now = int(s.batch_size)
     second = 2 * now if 2 * session.peaks[now] <= room else max(now // 2, 1)
-    late = []
+    late: list[str] = []
     for _ in range(BATCHES):
         if second in session.peaks:
             break
         if not session.affords():
-            late.append(f"--batch: the time was over before batch={global_batch(s, second)} was tried: raise --budget")
+            late.append(
+                text(
+                    "--batch: the time was over before batch={global_batch} was tried: raise --budget",
+                    global_batch=global_batch(s, second),
+                )
+            )
             break
         setting = replace(best, batch=global_batch(s, second))
         _tried(session, tell, search.Plan(setting, _predicted(session, second)))
         second = search.batch_for(session.peaks, room, now) or now
     speeds = search.measured(session.trials)
     found = [one for one in speeds if one.batch is not None and search.faster(speeds[one], speeds[best])]
-    notes = [f"--batch: peak of GPU memory: {_peaks(session)}", *late]
+    notes: list[str] = [text("--batch: peak of GPU memory: {peaks}", peaks=_peaks(session)), *late]
     if not found:
         is_tried = any(trial.setting.batch is not None for trial in session.trials)
-        return None, {}, [*notes, *["--batch: no other batch trains faster"] * (is_tried or not late)]
+        return None, {}, [*notes, *[text("--batch: no other batch trains faster")] * (is_tried or not late)]
     fastest = max(found, key=lambda one: speeds[one].images_per_second)
     beside = ultralytics.equal_optimisation(
         fastest.batch or 0, global_batch(s, now), *(number(name, s) for name in ("nbs", "weight_decay"))
     )
     if beside is None:
-        notes.append("--batch: an optimizer step takes other images than now with this batch")
+        notes.append(text("--batch: an optimizer step takes other images than now with this batch"))
     return fastest, beside or {}, notes
 
 
 def _peaks(session: Session) -> str:
-    return ", ".join(f"{peak / 2**30:.2f} GiB with {batch} images" for batch, peak in sorted(session.peaks.items()))
+    return joined(
+        (
+            text("{peak:.2f} GiB with {batch} images", peak=peak / 2**30, batch=batch)
+            for batch, peak in sorted(session.peaks.items())
+        ),
+        ", ",
+    )
 
 
 def _predicted(session: Session, batch: int) -> str:
     line = search.peak_line(session.peaks)
     if line is None:
-        return "a second batch, to see how memory grows"
-    return f"the largest that fits: predicted peak {(line[0] + line[1] * batch) / 2**30:.2f} GiB of GPU memory"
+        return text("a second batch, to see how memory grows")
+    return text(
+        "the largest that fits: predicted peak {line:.2f} GiB of GPU memory", line=(line[0] + line[1] * batch) / 2**30
+    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import forecast, units
 from yoloscope_exporter.diagnosis.advice.device_memory import even
 from yoloscope_exporter.diagnosis.forecast import DEVIATIONS, WORTH_TELLING, Costs, Forecast
+from yoloscope_exporter.language import text
 from yoloscope_exporter.tuning.speed import Speed, pooled
 
 if TYPE_CHECKING:
@@ -193,13 +194,15 @@ def following(trials: Sequence[Trial], space: Space) -> Plan | None:
     if told:
         highest = max(one.high for one in told.values())
         setting = min((one for one in told if told[one].high * ALIKE >= highest), key=lambda one: one.price)
-        return Plan(setting, f"forecast: {told[setting].low:.3g} to {told[setting].high:.3g} images/s")
+        return Plan(
+            setting, text("forecast: {low:.3g} to {high:.3g} images/s", low=told[setting].low, high=told[setting].high)
+        )
     fewer = _uncrowded(trials)
     if fewer is not None and fewer not in tried:
-        return Plan(fewer, "more processes than CPUs disturb each other: one worker for each CPU")
+        return Plan(fewer, text("more processes than CPUs disturb each other: one worker for each CPU"))
     threads = replace(chosen(trials), threads=1)
     if space.threads and not any(trial.setting.threads for trial in trials):
-        return Plan(threads, "OMP_NUM_THREADS is not 1 here: threads may be too many")
+        return Plan(threads, text("OMP_NUM_THREADS is not 1 here: threads may be too many"))
     return None
 
 
@@ -254,7 +257,9 @@ def words(trials: Sequence[Trial], setting: Setting) -> str:
     if setting != Setting():
         return str(setting)
     workers = trials[0].workers if trials else None
-    return "as it is" if workers is None else f"as it is ({units.counted(workers, 'worker')})"
+    return (
+        text("as it is") if workers is None else text("as it is ({counted})", counted=units.counted(workers, "worker"))
+    )
 
 
 def batch_for(peaks: Mapping[int, float], room: float, now: int) -> int | None:

@@ -22,6 +22,7 @@ from yoloscope_exporter.diagnosis.advice.gains import costs_of
 from yoloscope_exporter.diagnosis.advice.settings import global_batch
 from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 from yoloscope_exporter.service.signals import deferred
 from yoloscope_exporter.tuning import processes
 from yoloscope_exporter.tuning.search import Setting, Trial
@@ -170,7 +171,9 @@ class Session:
     def notes(self) -> list[str]:
         """What was done otherwise than the command says."""
         spared = (self.folder / "all" / probes.WITHOUT_DISK_CACHE).exists()
-        return ["the command's cache=disk was left out of all probes, because it writes beside the images"] * spared
+        return [
+            text("the command's cache=disk was left out of all probes, because it writes beside the images")
+        ] * spared
 
     def _follow(
         self, process: subprocess.Popen[bytes], environ: Mapping[str, str], folder: Path, begun: float
@@ -212,32 +215,49 @@ class Session:
         took, images = lasted(counted), self._watch.images_of_a_batch(run)
         if took and images:
             rate = images * (len(counted) - 1) / took
-            return f"{units.counted(len(counted), 'batch')} in {took:.0f} s, {rate:.3g} images/s"
+            return text(
+                "{counted} in {took:.0f} s, {rate:.3g} images/s",
+                counted=units.counted(len(counted), "batch"),
+                took=took,
+                rate=rate,
+            )
         stage = self._watch.stage(run)
-        return f"starting ({stage}), {seconds:.0f} s" if stage else f"starting, {seconds:.0f} s"
+        return (
+            text("starting ({stage}), {seconds:.0f} s", stage=stage, seconds=seconds)
+            if stage
+            else text("starting, {seconds:.0f} s", seconds=seconds)
+        )
 
     def _too_slow(self, run: str, rows: Sequence[Sequence[Row]]) -> str:
         if rows and rows[0]:
-            return (
-                f"only {units.counted(len(rows[0]), 'batch')} within --budget {self.budget:.0f}s: "
-                f"{WARM_UP + FEWEST + 1} are needed; raise it"
+            return text(
+                "only {counted} within --budget {budget:.0f}s: {warm_up} are needed; raise it",
+                counted=units.counted(len(rows[0]), "batch"),
+                budget=self.budget,
+                warm_up=WARM_UP + FEWEST + 1,
             )
         stage = self._watch.stage(run)
         if stage:
-            return f"its set-up takes longer than --budget {self.budget:.0f}s (stage {stage}): raise it"
-        return f"no training of Ultralytics began within --budget {self.budget:.0f}s"
+            return text(
+                "its set-up takes longer than --budget {budget:.0f}s (stage {stage}): raise it",
+                budget=self.budget,
+                stage=stage,
+            )
+        return text("no training of Ultralytics began within --budget {budget:.0f}s", budget=self.budget)
 
     def _judged(self, setting: Setting, why: str, run: str, seen: _Seen) -> Trial:
         s = self._watch.signals(run, seen.since)
         if s is None:
-            raise CannotProbeError("its record could not be read")
+            raise CannotProbeError(text("its record could not be read"))
         used = global_batch(s, int(s.get(Signals.batch_size)))
         if setting.batch not in {None, used}:
-            raise CannotProbeError(f"Ultralytics has gone on with batch={used}: the GPU's memory was exhausted")
+            raise CannotProbeError(
+                text("Ultralytics has gone on with batch={used}: the GPU's memory was exhausted", used=used)
+            )
         facts = self.facts or Facts(s, s.get(Signals.epoch_batches))
         known = self._speed(seen.rows, run, facts.epoch_batches)
         if known is None:
-            raise CannotProbeError("nothing but batches that were prepared before could be seen: raise --budget")
+            raise CannotProbeError(text("nothing but batches that were prepared before could be seen: raise --budget"))
         self.facts = facts
         if s.has(Signals.cuda_batch_peak_bytes, Signals.batch_size):
             self.peaks[int(s.batch_size)] = s.cuda_batch_peak_bytes
@@ -254,16 +274,16 @@ class _Seen(NamedTuple):
 
 def ended(code: int, output: Sequence[str], *, trained: bool) -> tuple[str, Sequence[str]]:
     """Why a command that ended by itself cannot be probed, and what it printed last."""
-    text = "\n".join(output)
+    printed = "\n".join(output)
     said = next((line.strip() for line in reversed(output) if line.strip()), "")
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    if code and _TERMINAL.search(text):
-        return f"it needs a terminal, and a probe has none ({how}): {said}", output
+    how = text("signal {name}", name=signal.Signals(-code).name) if code < 0 else text("exit code {code}", code=code)
+    if code and _TERMINAL.search(printed):
+        return text("it needs a terminal, and a probe has none ({how}): {said}", how=how, said=said), output
     if code:
-        return f"it fails by itself ({how}): {said}", output
+        return text("it fails by itself ({how}): {said}", how=how, said=said), output
     if not trained:
-        return "there is no training of Ultralytics in it: it has ended, and none began", output
-    return "its training ended before it could be measured", output
+        return text("there is no training of Ultralytics in it: it has ended, and none began"), output
+    return text("its training ended before it could be measured"), output
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from yoloscope_exporter.diagnosis.advice.cache import cache_in_memory, cache_on_
 from yoloscope_exporter.diagnosis.advice.settings import without_cuda, workers_cap
 from yoloscope_exporter.diagnosis.advice.workers import workers_needed, workers_possible
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 from yoloscope_exporter.tuning.search import Space, ladder
 
 if TYPE_CHECKING:
@@ -52,10 +53,20 @@ def space_of(s: Signals, environ: Mapping[str, str]) -> Space:
     cache = cache_in_memory(s)
     if cache is None and not is_cached_in_memory(s):
         needed = dataset_bytes(s)
-        size = f": decoded it takes {units.size(needed)}" if needed else ""
-        notes.append(f"cache=ram is not tried: the data set does not fit into memory{size}, or its size is not known")
+        size = text(": decoded it takes {needed}", needed=units.size(needed)) if needed else ""
+        notes.append(
+            text(
+                "cache=ram is not tried: the data set does not fit into memory{size}, or its size is not known",
+                size=size,
+            )
+        )
     disk = cache_on_disk(s)
     if disk and disk.forecast and disk.forecast.worth_telling:
-        notes.append(f"cache=disk is not tried, because it writes beside the images; forecast {disk.forecast}")
+        notes.append(
+            text(
+                "cache=disk is not tried, because it writes beside the images; forecast {forecast}",
+                forecast=disk.forecast,
+            )
+        )
     threads = environ.get("OMP_NUM_THREADS", "1") != "1"
     return Space(ladder(most, workers_needed(s)), cache is not None, threads, tuple(notes))

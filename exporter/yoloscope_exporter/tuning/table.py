@@ -8,6 +8,7 @@ from rich.table import Table
 
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, plural, say, text
 from yoloscope_exporter.tuning.search import Setting, Trial, words
 
 if TYPE_CHECKING:
@@ -20,16 +21,33 @@ def machine(s: Signals) -> str:
     """What there is: CPUs, memory, room on the disk, GPU."""
     told = []
     if s.has(Signals.rank_cores, Signals.node_cores):
-        told.append(f"{s.rank_cores:g} of {units.counted(s.node_cores, 'CPU')} for a rank")
+        told.append(
+            text(
+                "{rank_cores:g} of {counted} for a rank",
+                rank_cores=s.rank_cores,
+                counted=units.counted(s.node_cores, "CPU"),
+            )
+        )
     if s.has(Signals.quota_cores):
-        told.append(f"a quota of {s.quota_cores:g} CPU{'s' * (s.quota_cores != 1)}")
+        told.append(plural(s.quota_cores, "a quota of {number:g} CPU", "a quota of {number:g} CPUs"))
     if s.has(Signals.memory_available_bytes):
-        told.append(f"{units.size(s.memory_available_bytes)} of memory")
+        told.append(
+            text("{memory_available_bytes} of memory", memory_available_bytes=units.size(s.memory_available_bytes))
+        )
     if s.has(Signals.cache_disk_room_bytes):
-        told.append(f"{units.size(s.cache_disk_room_bytes)} of disk beside the images")
+        told.append(
+            text(
+                "{cache_disk_room_bytes} of disk beside the images",
+                cache_disk_room_bytes=units.size(s.cache_disk_room_bytes),
+            )
+        )
     has_gpu = s.has(Signals.gpu_memory_total_bytes)
-    told.append(f"a GPU with {units.size(s.gpu_memory_total_bytes)}" if has_gpu else "no GPU that can be seen")
-    return ", ".join(told)
+    told.append(
+        text("a GPU with {gpu_memory_total_bytes}", gpu_memory_total_bytes=units.size(s.gpu_memory_total_bytes))
+        if has_gpu
+        else text("no GPU that can be seen")
+    )
+    return joined(told, ", ")
 
 
 def outcome(trial: Trial) -> str:
@@ -37,19 +55,26 @@ def outcome(trial: Trial) -> str:
     if trial.speed is None:
         return trial.failure
     speed = trial.speed
-    return f"{speed.images_per_second:.4g} images/s \u00b1{speed.margin:.1%}, {speed.wait_share:.0%} waiting for data"
+    return text(
+        "{images_per_second:.4g} images/s ±{margin:.1%}, {wait_share:.0%} waiting for data",
+        images_per_second=speed.images_per_second,
+        margin=speed.margin,
+        wait_share=speed.wait_share,
+    )
 
 
 def trials_table(trials: Sequence[Trial], best: Setting) -> Table:
     """Every probe in its order, those of the best setting marked."""
-    table = Table(title="what was tried", title_justify="left")
-    table.add_column("setting")
+    table = Table(title=say("what was tried"), title_justify="left")
+    table.add_column(say("setting"))
     for name in ("images/s", "waiting", "probe"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
+        table.add_column(say(name), justify="right", no_wrap=True)
+    table.add_column(say("why"), overflow="fold")
     for trial in trials:
         style = "bold" if trial.setting == best else None
-        table.add_row(words(trials, trial.setting), *_figures(trial), trial.failure or trial.why, style=style)
+        table.add_row(
+            *map(say, (words(trials, trial.setting), *_figures(trial), trial.failure or trial.why)), style=style
+        )
     return table
 
 
@@ -58,7 +83,11 @@ def _figures(trial: Trial) -> tuple[str, str, str]:
     if speed is None:
         return "-", "-", "-"
     measured = f"{speed.images_per_second:.4g} \u00b1{speed.margin:.1%}"
-    return measured, f"{speed.wait_share:.0%}", f"{units.counted(speed.batches, 'batch')}, {speed.seconds:.1f} s"
+    return (
+        measured,
+        f"{speed.wait_share:.0%}",
+        joined((units.counted(speed.batches, "batch"), f"{speed.seconds:.1f} s"), ", "),
+    )
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:

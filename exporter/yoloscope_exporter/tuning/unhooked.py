@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 from yoloscope_record import probes
 
+from yoloscope_exporter.language import text
 from yoloscope_exporter.service.interpreter import blind_option
 from yoloscope_exporter.tuning import processes
 
@@ -32,7 +33,9 @@ def unhooked(root: int, environ: Mapping[str, str]) -> str | None:
             reason = why(command, _environment(pid), environ)
             if reason and _LIBRARY in Path(f"/proc/{pid}/maps").read_bytes():
                 told = shorten(" ".join(command), 60, placeholder=" ...")
-                return f"{told!r} (process {pid}) trains without the hooks: {reason}"
+                return text(
+                    "{told!r} (process {pid}) trains without the hooks: {reason}", told=told, pid=pid, reason=reason
+                )
     return None
 
 
@@ -43,34 +46,45 @@ def why(command: Sequence[str], found: Mapping[str, str] | None, given: Mapping[
     environment that is not known is not judged.
     """
     if command and (blind := blind_option(command)):
-        return f"{blind} keeps them out; leave it out"
+        return text("{blind} keeps them out; leave it out", blind=blind)
     if found is None:
         return None
     if found.get(probes.PROBE) != given[probes.PROBE]:
-        return "its environment is not the one it was started with; pass that on (no env -i, no sudo)"
+        return text("its environment is not the one it was started with; pass that on (no env -i, no sudo)")
     if fault := _fault(found.get("PYTHONPATH", ""), given["PYTHONPATH"].split(os.pathsep)[0]):
         return fault
     if found.get("YOLOSCOPE") != given["YOLOSCOPE"]:
-        return f"YOLOSCOPE={found.get('YOLOSCOPE', '')} is set on the way to it; leave it out"
+        return text("YOLOSCOPE={value} is set on the way to it; leave it out", value=found.get("YOLOSCOPE", ""))
     return None
 
 
 def _fault(path: str, hooks: str) -> str | None:
     """Why Python does not import the start-up module in the folder `hooks` with this PYTHONPATH."""
     if not path:
-        return "PYTHONPATH is emptied on the way to it; keep it"
+        return text("PYTHONPATH is emptied on the way to it; keep it")
     parts = path.split(os.pathsep)
     if hooks not in parts:
-        return f"PYTHONPATH is replaced on the way to it; prepend to it instead: {_export(path, '$PYTHONPATH')}"
+        return text(
+            "PYTHONPATH is replaced on the way to it; prepend to it instead: {export}",
+            export=_export(path, "$PYTHONPATH"),
+        )
     before = filter(None, parts[: parts.index(hooks)])
     hiding = next((part for part in before if (Path(part) / "sitecustomize.py").exists()), None)
-    return hiding and f"{hiding}/sitecustomize.py hides theirs; append it: {_export('$PYTHONPATH', hiding)}"
+    return hiding and text(
+        "{hiding}/sitecustomize.py hides theirs; append it: {export}",
+        hiding=hiding,
+        export=_export("$PYTHONPATH", hiding),
+    )
 
 
 def _export(*parts: str) -> str:
     """The line of a shell script: in double quotes, where folders with a blank stay one word."""
     joined = os.pathsep.join(parts)
-    return f'export PYTHONPATH="{joined}"' if " " in joined else f"export PYTHONPATH={joined}"
+    return (
+        text('export PYTHONPATH="{joined}"', joined=joined)
+        if " " in joined
+        else text("export PYTHONPATH={joined}", joined=joined)
+    )
 
 
 def _below(pid: int) -> Iterator[int]:

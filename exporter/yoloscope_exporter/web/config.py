@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import yaml_files
+from yoloscope_exporter.language import text
 from yoloscope_exporter.yaml_files import SettingsFileError
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ _CLIENT_AUTH = {
 }
 #: Values of the exporter-toolkit that are refused, and why.
 _UNSUPPORTED = {
-    "TLS10": "not supported, it can be broken",
-    "TLS11": "not supported, it can be broken",
-    "RequireAnyClientCert": "not supported, Python verifies every certificate that it requires",
-    "RequireClientCert": "not supported, Python verifies every certificate that it requires",
+    "TLS10": text("not supported, it can be broken"),
+    "TLS11": text("not supported, it can be broken"),
+    "RequireAnyClientCert": text("not supported, Python verifies every certificate that it requires"),
+    "RequireClientCert": text("not supported, Python verifies every certificate that it requires"),
 }
 _CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 _TLS13_SUITES = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
@@ -158,8 +159,8 @@ def load(path: Path) -> WebConfig:
 
 def _web_config(directory: Path, content: Any) -> WebConfig:  # noqa: ANN401 - YAML
     if not content:
-        raise _ProblemError("says nothing; leave --web.config.file out to serve everybody without TLS")
-    _known("the file", content, ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))
+        raise _ProblemError(text("says nothing; leave --web.config.file out to serve everybody without TLS"))
+    _known(text("the file"), content, ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"))
     http = _section(content, "http_server_config")
     _known("http_server_config", http, ("headers", "http2"))
     return WebConfig(
@@ -167,7 +168,7 @@ def _web_config(directory: Path, content: Any) -> WebConfig:  # noqa: ANN401 - Y
         users=_users(_texts("basic_auth_users", _section(content, "basic_auth_users"))),
         headers=_headers(_texts("headers", _section(http, "headers"))),
         rate_limit=_rate_limit(_texts("rate_limit", _section(content, "rate_limit"))),
-        notes=("http2 is not supported: HTTP/1.1 is spoken, which every Prometheus understands",)
+        notes=(text("http2 is not supported: HTTP/1.1 is spoken, which every Prometheus understands"),)
         if _choice("http2", http, "false", _SWITCH)
         else (),
     )
@@ -183,10 +184,10 @@ def _tls(directory: Path, section: Mapping[str, Any]) -> Tls | None:
     _check_forms(texts, inline)
     auth = _client_auth(texts, section)
     if "client_allowed_sans" in lists and auth == ssl.CERT_NONE:
-        raise _ProblemError("client_allowed_sans needs client_auth_type RequireAndVerifyClientCert")
+        raise _ProblemError(text("client_allowed_sans needs client_auth_type RequireAndVerifyClientCert"))
     versions = _choice("min_version", texts, "TLS12", _VERSIONS), _choice("max_version", texts, "TLS13", _VERSIONS)
     if versions[0] > versions[1]:
-        raise _ProblemError("min_version is above max_version")
+        raise _ProblemError(text("min_version is above max_version"))
     suites = lists.get("cipher_suites", ())
     for suite in suites:
         _choice("cipher_suites", {"cipher_suites": suite}, "", (*_TLS13_SUITES, *_SUITES))
@@ -208,9 +209,9 @@ def _tls(directory: Path, section: Mapping[str, Any]) -> Tls | None:
 def _check_forms(texts: Mapping[str, str], inline: Mapping[str, str]) -> None:
     for key in _TLS_INLINE:
         if key in inline and f"{key}_file" in texts:
-            raise _ProblemError(f"{key} and {key}_file are both there; one of them is enough")
+            raise _ProblemError(text("{key} and {key}_file are both there; one of them is enough", key=key))
     if not all(key in inline or f"{key}_file" in texts for key in ("cert", "key")):
-        raise _ProblemError("tls_server_config needs cert_file and key_file (or cert and key, as text)")
+        raise _ProblemError(text("tls_server_config needs cert_file and key_file (or cert and key, as text)"))
 
 
 def _client_auth(texts: Mapping[str, str], section: Mapping[str, Any]) -> ssl.VerifyMode:
@@ -219,15 +220,21 @@ def _client_auth(texts: Mapping[str, str], section: Mapping[str, Any]) -> ssl.Ve
     authority = next((key for key in ("client_ca_file", "client_ca") if key in section), None)
     if authority and name == "NoClientCert":  # it looks as if clients were checked, and none would be
         wanted = ", ".join(other for other in _CLIENT_AUTH if other != name)
-        raise _ProblemError(f"{authority} without a client_auth_type that asks for one: {wanted}")
+        raise _ProblemError(
+            text(
+                "{authority} without a client_auth_type that asks for one: {wanted}", authority=authority, wanted=wanted
+            )
+        )
     if not authority and found != ssl.CERT_NONE:  # no certificate would be good enough
-        raise _ProblemError(f"client_auth_type {name} needs client_ca_file")
+        raise _ProblemError(text("client_auth_type {name} needs client_ca_file", name=name))
     return found
 
 
 def _curve(names: tuple[str, ...]) -> str:
     if len(names) > 1:
-        raise _ProblemError("curve_preferences with more than one curve is not supported, Python sets one; name one")
+        raise _ProblemError(
+            text("curve_preferences with more than one curve is not supported, Python sets one; name one")
+        )
     return next((_choice("curve_preferences", {"curve_preferences": name}, "", _CURVES) for name in names), "")
 
 
@@ -237,27 +244,36 @@ def _rate_limit(section: Mapping[str, str]) -> RateLimit | None:
         return None
     interval, burst = _DURATION(section["interval"]), section.get("burst", "")
     if interval is None:
-        raise _ProblemError(f"interval is {section['interval']!r}; allowed are durations such as 500ms, 1s, 1m, and 0")
+        raise _ProblemError(
+            text(
+                "interval is {interval!r}; allowed are durations such as 500ms, 1s, 1m, and 0",
+                interval=section["interval"],
+            )
+        )
     if not re.fullmatch(r"[1-9]\d{0,8}", burst):
-        raise _ProblemError(f"burst is {burst!r}; allowed are whole numbers from 1 on")
+        raise _ProblemError(text("burst is {burst!r}; allowed are whole numbers from 1 on", burst=burst))
     return RateLimit(float(interval[1]) * _UNITS[interval[2]], int(burst))
 
 
 def _users(users: dict[str, str]) -> dict[str, str]:
     for user, value in users.items():
         if not _BCRYPT(value):
-            raise _ProblemError(f"the password of {user!r} must be a bcrypt hash: htpasswd -nBC 10 {user}")
+            raise _ProblemError(
+                text("the password of {user!r} must be a bcrypt hash: htpasswd -nBC 10 {user}", user=user)
+            )
     return users
 
 
 def _headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _SENDABLE(f"{name}{value}"):
-            raise _ProblemError(f"the header {name!r} must be printable Latin-1, for that is all HTTP can send")
+            raise _ProblemError(
+                text("the header {name!r} must be printable Latin-1, for that is all HTTP can send", name=name)
+            )
         if not _TOKEN(name):
-            raise _ProblemError(f"{name!r} is no name of a header")
+            raise _ProblemError(text("{name!r} is no name of a header", name=name))
         if name.lower() in _OF_THE_ANSWER:
-            raise _ProblemError(f"the header {name!r} is each answer's own, it cannot be set for all")
+            raise _ProblemError(text("the header {name!r} is each answer's own, it cannot be set for all", name=name))
     return headers
 
 
@@ -267,37 +283,44 @@ def _section(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         return {}
     section = content[key]
     if section is None or section == {}:
-        raise _ProblemError(f"{key} is empty; leave the line out if that is meant")
+        raise _ProblemError(text("{key} is empty; leave the line out if that is meant", key=key))
     if not isinstance(section, dict):
-        raise _ProblemError(f"{key} must be a mapping")
+        raise _ProblemError(text("{key} must be a mapping", key=key))
     return section
 
 
 def _texts(where: str, section: Mapping[Any, Any]) -> dict[str, str]:
     for key, value in section.items():
         if not isinstance(key, str) or not isinstance(value, str) or not value or not value.isprintable():
-            raise _ProblemError(f"{key!r} in {where} must have one value, printable text")
+            raise _ProblemError(text("{key!r} in {where} must have one value, printable text", key=key, where=where))
     return dict(section)
 
 
 def _list(key: str, value: Any) -> tuple[str, ...]:  # noqa: ANN401 - YAML
     if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
-        raise _ProblemError(f"{key} must be a list with at least one text")
+        raise _ProblemError(text("{key} must be a list with at least one text", key=key))
     return tuple(value)
 
 
 def _pem(key: str, value: Any) -> str:  # noqa: ANN401 - YAML
     if not isinstance(value, str) or "-----BEGIN " not in value or not value.isascii():
-        raise _ProblemError(f"{key} must be PEM, as text; for a file there is {key}_file")
+        raise _ProblemError(text("{key} must be PEM, as text; for a file there is {key}_file", key=key))
     return value
 
 
 def _known(where: str, content: Any, keys: Iterable[str]) -> None:  # noqa: ANN401 - YAML
     if not isinstance(content, dict):
-        raise _ProblemError(f"{where} must be a mapping")
+        raise _ProblemError(text("{where} must be a mapping", where=where))
     unknown = sorted(map(str, content.keys() - set(keys)))
     if unknown:
-        raise _ProblemError(f"unknown key {unknown[0]!r} in {where}; allowed are {', '.join(keys)}")
+        raise _ProblemError(
+            text(
+                "unknown key {unknown!r} in {where}; allowed are {keys}",
+                unknown=unknown[0],
+                where=where,
+                keys=", ".join(keys),
+            )
+        )
 
 
 def _choice(key: str, texts: Mapping[str, Any], default: str, allowed: Any) -> Any:  # noqa: ANN401 - any mapping's values
@@ -305,7 +328,15 @@ def _choice(key: str, texts: Mapping[str, Any], default: str, allowed: Any) -> A
     value = texts.get(key, default)
     if not isinstance(value, str) or value not in allowed:
         reason = f": {_UNSUPPORTED[value]}" if isinstance(value, str) and value in _UNSUPPORTED else ""
-        raise _ProblemError(f"{key} is {value!r}{reason}; allowed are {', '.join(allowed)}")
+        raise _ProblemError(
+            text(
+                "{key} is {value!r}{reason}; allowed are {allowed}",
+                key=key,
+                value=value,
+                reason=reason,
+                allowed=", ".join(allowed),
+            )
+        )
     return allowed[value] if isinstance(allowed, dict) else value
 
 
@@ -334,7 +365,9 @@ def check_reload(path: Path, old: WebConfig, new: WebConfig) -> None:
     )
     for name, ended in ends:
         if ended:
-            raise WebConfigError(path, f"{name} cannot be switched off while the exporter runs; restart it to do so")
+            raise WebConfigError(
+                path, text("{name} cannot be switched off while the exporter runs; restart it to do so", name=name)
+            )
 
 
 def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
@@ -350,7 +383,9 @@ def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
     names = ", ".join([*map(str, tls.files.values()), *tls.inline])
     try:
         if special := [str(file) for file in tls.files.values() if not stat.S_ISREG(file.stat().st_mode)]:
-            raise WebConfigError(path, f"{special[0]} is no regular file")  # a FIFO would be waited for
+            raise WebConfigError(
+                path, text("{special} is no regular file", special=special[0])
+            )  # a FIFO would be waited for
         context.set_ciphers(":".join(tls.ciphers or _GOOD_SUITES))
         if tls.curve:
             context.set_ecdh_curve(tls.curve)
@@ -360,7 +395,7 @@ def ssl_context(path: Path, tls: Tls) -> ssl.SSLContext:
             if "client_ca_file" in files:
                 context.load_verify_locations(files["client_ca_file"])
     except OSError as error:
-        raise WebConfigError(path, f"cannot load {names}: {error}") from error
+        raise WebConfigError(path, text("cannot load {names}: {error}", names=names, error=error)) from error
     context.verify_mode = tls.client_auth
     return context
 
@@ -371,8 +406,8 @@ def _as_files(stack: ExitStack, inline: Mapping[str, str]) -> dict[str, Path]:
         return {}
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))  # which nobody else may enter
     files = {f"{key}_file": directory / key for key in inline}
-    for key, text in inline.items():
-        files[f"{key}_file"].write_text(text, encoding="ascii")
+    for key, content in inline.items():
+        files[f"{key}_file"].write_text(content, encoding="ascii")
     return files
 
 

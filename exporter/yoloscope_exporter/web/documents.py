@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
-from yoloscope_exporter.diagnosis.chinese import BETWEEN, TITLES, cause_in_chinese, is_known
 from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS, PREDICT_IMAGES
 from yoloscope_exporter.history.curves import own, rounded
 from yoloscope_exporter.history.events import STATES
+from yoloscope_exporter.language import finished, translated
 from yoloscope_exporter.web import texts
 
 if TYPE_CHECKING:
@@ -304,10 +304,7 @@ def typed(verdict: Verdict) -> str:
 
 def _told(text: str, language: str) -> str:
     """A text of the diagnosis in the page's language, as far as there is a translation."""
-    if language != texts.CHINESE:
-        return text
-    known = text.partition(": ")[0] in TITLES or any(map(is_known, text.split(BETWEEN)))
-    return cause_in_chinese(text) if known else text
+    return translated(finished(text), language)
 
 
 # --- the node ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from yoloscope_exporter.language import finished, joined, reason, text
 from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ class SettingsFileError(ValueError):
     def __init__(self, path: Path, problem: object) -> None:
         """Of whatever length and on however many lines the problem is told."""
         self.problem = problem
-        line = " ".join(f"{path}: {problem}".split())
-        super().__init__(line if len(line) <= MAX_PROBLEM_LENGTH else f"{line[:MAX_PROBLEM_LENGTH]}...")
+        told = joined((str(path), finished(str(problem))), ": ")
+        line = " ".join(told.split())
+        short = told if line == told else line
+        super().__init__(short if len(line) <= MAX_PROBLEM_LENGTH else f"{line[:MAX_PROBLEM_LENGTH]}...")
 
 
 class _Loader(yaml.BaseLoader):
@@ -41,7 +44,7 @@ class _Loader(yaml.BaseLoader):
         repeats = self.check_event(yaml.AliasEvent)
         node: yaml.Node | None = super().compose_node(parent, index)
         if repeats and node is not None and not isinstance(node, yaml.ScalarNode):
-            raise yaml.MarkedYAMLError(problem="an alias may repeat text only", problem_mark=node.start_mark)
+            raise yaml.MarkedYAMLError(problem=text("an alias may repeat text only"), problem_mark=node.start_mark)
         return node
 
 
@@ -59,9 +62,9 @@ def load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
         return yaml.load(data, _Loader)  # noqa: S506 - it makes nothing but text, mappings and lists
     except RecursionError as error:
-        raise SettingsFileError(path, "not readable as YAML: nested too deeply") from error
+        raise SettingsFileError(path, text("not readable as YAML: nested too deeply")) from error
     except Exception as error:  # PyYAML has no one error for what it cannot read, and a file may hold anything
-        raise SettingsFileError(path, f"not readable as YAML: {error}") from error
+        raise SettingsFileError(path, text("not readable as YAML: {error}", error=error)) from error
 
 
 def read(path: Path) -> bytes:
@@ -73,10 +76,10 @@ def read(path: Path) -> bytes:
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:  # a FIFO would block
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise SettingsFileError(path, "no regular file")
+                raise SettingsFileError(path, text("no regular file"))
             data = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SettingsFileError(path, f"cannot be read: {error.strerror}") from error
+        raise SettingsFileError(path, text("cannot be read: {reason}", reason=reason(error))) from error
     if len(data) > MAX_BYTES:
-        raise SettingsFileError(path, f"longer than {MAX_BYTES} bytes")
+        raise SettingsFileError(path, text("longer than {max_bytes} bytes", max_bytes=MAX_BYTES))
     return data

@@ -12,32 +12,33 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
+from yoloscope_exporter.language import CHINESE, ENGLISH, VARIABLE
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "docs" / name for name in ("diagnose.md", "diagnose.zh-CN.md")]
+PAGES = {ROOT / "docs/diagnose.md": ENGLISH, ROOT / "docs/diagnose.zh-CN.md": CHINESE}
 EXAMPLE = re.compile(r"```console\n\$ yoloscope (?P<command>.*)\n(?P<shown>(?:.*\n)*?)```\n")
 
 
-def printed(command: str) -> str:
-    """What a command prints; of a report the comparison, with which it begins."""
+def printed(command: str, language: str) -> str:
+    """What a command prints in a language; of a report the comparison, with which it begins."""
     arguments = [str(ROOT / part) if part.startswith("tests/") else part for part in shlex.split(command)]
-    text = CliRunner().invoke(main, arguments).output
+    text = CliRunner(env={VARIABLE: language}).invoke(main, arguments).output
     return (text.partition("\n# ")[0] if arguments[0] == "report" else text).strip("\n") + "\n"
 
 
-def renewed(page: str) -> str:
+def renewed(page: str, language: str) -> str:
     """The page with the output of today's commands."""
-    return EXAMPLE.sub(lambda found: f"```console\n$ yoloscope {found[1]}\n{printed(found[1])}```\n", page)
+    return EXAMPLE.sub(lambda found: f"```console\n$ yoloscope {found[1]}\n{printed(found[1], language)}```\n", page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_examples_show_what_the_commands_print(page: Path) -> None:
+@pytest.mark.parametrize(("page", "language"), PAGES.items(), ids=PAGES.values())
+def test_examples_show_what_the_commands_print(page: Path, language: str) -> None:
     """Letter by letter, for each example of the page."""
     text = page.read_text(encoding="utf-8")
     assert len(EXAMPLE.findall(text)) >= 4
-    assert text == renewed(text), "python -m tests.exporter.commands.test_docs_diagnose"
+    assert text == renewed(text, language), "python -m tests.exporter.commands.test_docs_diagnose"
 
 
 if __name__ == "__main__":
-    for document in PAGES:
-        document.write_text(renewed(document.read_text(encoding="utf-8")), encoding="utf-8")
+    for document, spoken in PAGES.items():
+        document.write_text(renewed(document.read_text(encoding="utf-8"), spoken), encoding="utf-8")

@@ -40,6 +40,7 @@ def service() -> Iterator[Service]:
 def environ(tmp_path: Path) -> dict[str, str]:
     """The environment of a user's shell, with a state directory of its own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("YOLOSCOPE_")}
+    kept["YOLOSCOPE_LANGUAGE"] = "en"
     path = os.pathsep.join([str(ROOT / "exporter"), str(ROOT / "trainer_hooks")])
     return kept | {"PYTHONPATH": path, "XDG_STATE_HOME": str(tmp_path), "YOLOSCOPE_DIR": str(tmp_path / "records")}
 

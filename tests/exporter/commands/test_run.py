@@ -29,6 +29,7 @@ RUN = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "
 def environ() -> dict[str, str]:
     """The environment of a user's shell."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("YOLOSCOPE_")}
+    kept["YOLOSCOPE_LANGUAGE"] = "en"
     return kept | {"PYTHONPATH": os.pathsep.join([str(ROOT / "exporter"), str(ROOT / "trainer_hooks")])}
 
 

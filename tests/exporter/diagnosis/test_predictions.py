@@ -8,13 +8,13 @@ import pytest
 from yoloscope_exporter import catalog as c
 from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.diagnosis import rules, signals
-from yoloscope_exporter.diagnosis.chinese import is_known
 from yoloscope_exporter.diagnosis.engine import judge
 from yoloscope_exporter.diagnosis.live import Live
 from yoloscope_exporter.diagnosis.serialize import from_json, to_json
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.language.translation import is_known
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.terminal import screen
 from yoloscope_exporter.terminal.diagnosis import exit_code, to_text

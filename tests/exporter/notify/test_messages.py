@@ -8,11 +8,11 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yoloscope_exporter.language import LANGUAGES
 from yoloscope_exporter.notify.alerts import parse
 from yoloscope_exporter.notify.messages import (
     FAILURE,
     GOOD,
-    LANGUAGES,
     MOST_SECTIONS,
     WARNING,
     Message,
@@ -41,6 +41,9 @@ def test_every_alert_says_what_where_and_what_to_do(name: str, language: str) ->
         assert text in body
     page = "alerts.zh-CN.md" if suffix else "alerts.md"
     assert f"]({one['annotations']['runbook_url'].replace('alerts.md', page)})" in body
+    board = one["annotations"]["dashboard_url"]
+    twin = re.sub(r"/d/[^?]+", r"\g<0>-zh", board) if suffix else board
+    assert f"]({twin})".replace(" ", "%20") in body
     assert ("loader_workers" in body) or "verdict" not in one["annotations"]
     owner = "归属：lili, 17" if suffix else "Owner: lili, 17"  # noqa: RUF001
     assert (owner in body) == ("owner" in one["annotations"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 import pytest
+from yoloscope_exporter.language import LANGUAGES
 from yoloscope_exporter.notify.alerts import parse
-from yoloscope_exporter.notify.messages import LANGUAGES, of_group
+from yoloscope_exporter.notify.messages import of_group
 from yoloscope_exporter.notify.services import AddressError, DeliveryError, Service
 
 from tests.exporter.notify.notifications import alerts, notification

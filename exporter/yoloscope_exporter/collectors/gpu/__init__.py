@@ -19,6 +19,7 @@ from yoloscope_exporter.collectors.gpu.probe import DeviceLost, DriverGone
 from yoloscope_exporter.collectors.gpu.processes import Known
 from yoloscope_exporter.collectors.gpu.session import Session
 from yoloscope_exporter.collectors.gpu.values import Totals, Validator
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -100,7 +101,7 @@ class Gpus:
     def _exclusive_session(self, patience: float) -> Iterator[Session]:
         """The session, open, to one thread at a time."""
         if not self._turn.acquire(timeout=patience):
-            raise TimeoutError("the NVIDIA driver hangs: another call has not come back")
+            raise TimeoutError(text("the NVIDIA driver hangs: another call has not come back"))
         try:
             self._session.ensure()
             yield self._session

@@ -12,6 +12,7 @@ import pynvml as nvml
 from yoloscope_exporter.collectors.gpu.gpm import Gpm, gpm_of
 from yoloscope_exporter.collectors.gpu.probe import DeviceLost, DriverGone, Probe, said
 from yoloscope_exporter.collectors.gpu.xid import XidWatch
+from yoloscope_exporter.language import text
 from yoloscope_exporter.system import NVML, unload, wsl
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Session:
             self.refresh()
         if not self.devices and not self.lost:
             self.close()
-            raise self._gone("the NVIDIA driver shows no GPU")
+            raise self._gone(text("the NVIDIA driver shows no GPU"))
 
     def _try_to_open(self) -> None:
         try:
@@ -226,7 +227,7 @@ class Session:
 
     def drop(self, why: str) -> str:
         """The driver is gone: let go of everything, and try again after a while; returns what to tell."""
-        gone = self._gone(f"the NVIDIA driver went away: {why}")
+        gone = self._gone(text("the NVIDIA driver went away: {why}", why=why))
         self.close()
         return str(gone)
 
@@ -255,8 +256,8 @@ class Session:
 
 def _no_driver(code: int) -> str:
     if code == nvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-        return f"no NVIDIA driver here ({NVML} is missing)"
-    return f"the NVIDIA driver cannot be used: {said(code)}"
+        return text("no NVIDIA driver here ({nvml} is missing)", nvml=NVML)
+    return text("the NVIDIA driver cannot be used: {said}", said=said(code))
 
 
 def _init() -> None:

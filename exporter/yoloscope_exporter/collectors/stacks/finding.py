@@ -10,6 +10,7 @@ from yoloscope_record.file_format import clean
 
 from yoloscope_exporter.catalog.process import HANG_FACTS, hang_in_words
 from yoloscope_exporter.collectors.stacks.process import STOPPED, UNINTERRUPTIBLE, ZOMBIE
+from yoloscope_exporter.language import Text, joined, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 #: What a stack is doing, by who else it waits for.
 PEERS, WORKERS, WORK, ITSELF = "peers", "workers", "work", "itself"
 FINAL = ("finished", "failed", "killed")
-NO_ANSWER = "no answer"
-GROUPS = 8  # that are told
+NO_ANSWER = text("no answer")
+GROUPS, MOST_NAMES = 8, 4  # that are told
 
 
 class Hang(NamedTuple):
@@ -75,7 +76,7 @@ class _Activity(NamedTuple):
 
     file: str  # how the path ends
     function: str  # a pattern
-    words: str  # `{}` is the function
+    words: str  # a text, with `{function}`
     waits_for: str = ITSELF
 
 
@@ -85,13 +86,13 @@ _WAITS = (
     _TAKING,
     _Activity("torch/utils/data/dataloader.py", r"_get_data|_next_data", "waiting for its loader", WORKERS),
     _Activity("torch/utils/data/_utils/worker.py", "_worker_loop", "idle, waiting for work", WORK),
-    _Activity("torch/distributed/distributed_c10d.py", "init_process_group|new_group", "waiting in {}", PEERS),
-    _Activity("torch/distributed/distributed_c10d.py", ".+", "in the collective {}", PEERS),
+    _Activity("torch/distributed/distributed_c10d.py", "init_process_group|new_group", "waiting in {function}", PEERS),
+    _Activity("torch/distributed/distributed_c10d.py", ".+", "in the collective {function}", PEERS),
     _Activity("torch/distributed/rendezvous.py", ".+", "waiting for the other ranks", PEERS),
     _Activity("torch/autograd/graph.py", "_engine_run_backward", "in backward", PEERS),
     _Activity("torch/autograd/__init__.py", "backward", "in backward", PEERS),
     _Activity("torch/_tensor.py", "backward", "in backward", PEERS),
-    _Activity("torch/nn/parallel/distributed.py", ".+", "in DDP's {}", PEERS),
+    _Activity("torch/nn/parallel/distributed.py", ".+", "in DDP's {function}", PEERS),
 )
 #: Stages of a training, the outermost call that is one of these.
 _STAGES = (
@@ -115,22 +116,23 @@ def find(ranks: Sequence[Rank], answers: Sequence[Answer]) -> Hang | None:
     """The culprit, and what everybody does; None if nothing is known."""
     gone = [rank for rank in ranks if rank.state in FINAL and not rank.pid]
     if gone and len(gone) < len(ranks):
-        words = f"gone: the process has {_ENDS[gone[0].state]}; the others wait for it"
+        ended = text("gone: the process has {ends}; the others wait for it", ends=_ENDS[gone[0].state])
         where = _waiting(answers) or next((_doing(answer).frame for answer in answers if answer.name == "main"), None)
-        return Hang(gone[0].rank, "main", words, *_place(where), _summary(answers, len(ranks)))
+        return Hang(gone[0].rank, "main", ended, *_place(where), _summary(answers, len(ranks)))
     answer = _culprit(answers)
     if answer is None:
         return _unaccountable(answers)
     told = _doing(answer)
-    words, frame = told.words, told.frame
+    words: str = told.words
+    frame = told.frame
     waiting = _waiting(other for other in answers if other is not answer)
     if frame is None and waiting is not None:  # it does not answer: where it is waited for
-        words, frame = f"{words}; the others wait for it", waiting
+        words, frame = text("{words}; the others wait for it", words=words), waiting
     others = _summary([other for other in answers if other is not answer], len(ranks))
     return Hang(answer.rank, answer.name, words, *_place(frame), others, answer.pid)
 
 
-_ENDS = {"finished": "finished", "failed": "ended with an exception", "killed": "been killed"}
+_ENDS = {"finished": text("finished"), "failed": text("ended with an exception"), "killed": text("been killed")}
 
 
 def _place(frame: Frame | None) -> tuple[str, str, str]:
@@ -184,8 +186,10 @@ def _unaccountable(answers: Sequence[Answer]) -> Hang | None:
     if not mains:
         return None
     told = _doing(mains[0])
-    everybody = "the rank waits" if len(mains) == 1 else f"all {len(mains)} ranks wait"
-    words = f"{everybody}, {told.words}: for the GPU, the network or another node"
+    everybody = text("the rank waits") if len(mains) == 1 else text("all {mains} ranks wait", mains=len(mains))
+    words = text(
+        "{everybody}, {words}: for the GPU, the network or another node", everybody=everybody, words=told.words
+    )
     return Hang("", "", words, *_place(told.frame), "")
 
 
@@ -195,8 +199,8 @@ def _unaccountable(answers: Sequence[Answer]) -> Hang | None:
 def _doing(answer: Answer) -> _Doing:
     """What a process does, from its stacks and from what the kernel says of it."""
     if answer.state in STOPPED:
-        return _Doing(ITSELF, "stopped (SIGSTOP, or a debugger)", None)
-    stuck = f"stuck in the kernel, {answer.waits_in or 'in uninterruptible sleep'}"
+        return _Doing(ITSELF, text("stopped (SIGSTOP, or a debugger)"), None)
+    stuck = text("stuck in the kernel, {waits_in}", waits_in=answer.waits_in or text("in uninterruptible sleep"))
     if answer.dump is None or answer.dump.main is None:
         words = stuck if answer.state == UNINTERRUPTIBLE else answer.waits_in or NO_ANSWER
         return _Doing(ITSELF, words, None)
@@ -205,23 +209,23 @@ def _doing(answer: Answer) -> _Doing:
     innermost = next((frame for frame in frames if not _LIBRARY.search(frame.file)), frames[0])
     wait = _wait(frames, innermost)
     if wait is not None:
-        return _Doing(wait.waits_for, wait.words.format(innermost.function), _told(frames, innermost))
+        return _Doing(wait.waits_for, text(wait.words, function=innermost.function), _told(frames, innermost))
     stage = _stage(frames)
     if answer.state == UNINTERRUPTIBLE:
         words = stuck
     elif answer.waits_in and thread is answer.dump.main:
         words = answer.waits_in
     else:
-        words = "computing" if answer.state == "R" else ""
-    words = f"in {stage}, {words}" if stage and words else f"in {stage}" if stage else words or "standing still"
-    return _Doing(ITSELF, words, innermost)
+        words = text("computing") if answer.state == "R" else ""
+    told = joined((text("in {stage}", stage=stage) if stage else "", words), ", ")
+    return _Doing(ITSELF, told or text("standing still"), innermost)
 
 
 def _stage(frames: Sequence[Frame]) -> str:
     """What of a training it is in; of a worker nothing: it was forked in the middle of some stage of its parent's."""
     if any(_matches(wait, frame) for frame in frames for wait in _WAITS if wait.waits_for == WORK):
         return ""
-    return next((stage.words for frame in reversed(frames) for stage in _STAGES if _matches(stage, frame)), "")
+    return next((text(stage.words) for frame in reversed(frames) for stage in _STAGES if _matches(stage, frame)), "")
 
 
 def _at_fault(found: Dump) -> Thread:
@@ -288,7 +292,7 @@ def groups(answers: Iterable[Answer]) -> list[tuple[str, list[Answer]]]:
     for answer in answers:
         told = _doing(answer)
         where = place(told.frame)
-        found.setdefault(f"{told.words}: {where}" if where else told.words, []).append(answer)
+        found.setdefault(joined((told.words, where), ": "), []).append(answer)
     return sorted(found.items(), key=lambda item: -len(item[1]))
 
 
@@ -297,26 +301,34 @@ def _summary(answers: Sequence[Answer], ranks: int) -> str:
     mains = [answer for answer in answers if answer.name == "main"]
     parts = [_counted(words, who, ranks) for words, who in groups(mains)]
     workers = [answer for answer in answers if answer.name != "main" and _doing(answer).waits_for != WORK]
-    parts += [f"{_names(who)} {words}" for words, who in groups(workers)]
+    parts += [text("{names} {words}", names=_names(who), words=words) for words, who in groups(workers)]
     more = len(parts) - GROUPS
-    return "; ".join([*parts[:GROUPS], *([f"and {more} more"] if more > 0 else [])])
+    return joined((*parts[:GROUPS], text("and {more} more", more=more) if more > 0 else ""))
 
 
 def _counted(words: str, who: Sequence[Answer], of: int) -> str:
     if of == 1 or len(who) == 1:
-        return f"rank {who[0].rank} {words}"
-    return f"{len(who)} of {of} ranks {words}"
+        return text("rank {rank} {words}", rank=who[0].rank, words=words)
+    return text("{who} of {of} ranks {words}", who=len(who), of=of, words=words)
 
 
 def _names(who: Sequence[Answer]) -> str:
     """`rank 0: worker 1, worker 2`."""
     ranks = Counter(answer.rank for answer in who)
-    return ", ".join(_of_rank(rank, [answer for answer in who if answer.rank == rank]) for rank in sorted(ranks))
+    return joined((_of_rank(rank, [answer for answer in who if answer.rank == rank]) for rank in sorted(ranks)), ", ")
 
 
 def _of_rank(rank: str, who: Sequence[Answer]) -> str:
-    names = ", ".join(sorted(answer.name for answer in who)[:4])
-    return f"rank {rank}'s {names}" + (f" and {len(who) - 4} more" if len(who) > 4 else "")  # noqa: PLR2004
+    names, more = ", ".join(sorted(answer.name for answer in who)[:MOST_NAMES]), len(who) - MOST_NAMES
+    told = text("rank {rank}'s {names}", rank=rank, names=names)
+    return told + text(" and {more} more", more=more) if more > 0 else told
+
+
+def _named(answer: Answer) -> Text:
+    state = answer.state or text("gone")
+    return text(
+        "rank {rank} {name} (pid {pid}, {state})", rank=answer.rank, name=answer.name, pid=answer.pid, state=state
+    )
 
 
 def stacks(answers: Sequence[Answer], most: int = 40) -> Iterator[str]:
@@ -327,12 +339,12 @@ def stacks(answers: Sequence[Answer], most: int = 40) -> Iterator[str]:
             answer
         )
     for threads, who in seen.items():
-        yield ", ".join(f"rank {a.rank} {a.name} (pid {a.pid}, {a.state or 'gone'})" for a in who)
+        yield joined(map(_named, who), ", ")
         if not threads:
-            yield "  no answer"
+            yield text("  no answer")
         main = who[0].dump.main.frames if who[0].dump and who[0].dump.main else ()
         for frames in sorted(threads, key=lambda frames: frames != main):
-            yield "  main thread" if frames == main else "  another thread"
+            yield text("  main thread") if frames == main else text("  another thread")
             yield from (f"    {place(frame)}" for frame in frames[:most])
             if len(frames) > most:
-                yield f"    and {len(frames) - most} more"
+                yield text("    and {more} more", more=len(frames) - most)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from yoloscope_exporter.collectors.files import read, read_or_empty
 from yoloscope_exporter.collectors.stacks.dump import clean
+from yoloscope_exporter.language import text
 
 MAX_DEPTH = 32  # of the way from a process to its rank
 MAX_PATH_BYTES = 4096
@@ -90,8 +91,8 @@ _WORDS = {
     "epoll_pwait": "waiting for input",
     "wait4": "waiting for a child process",
     "waitid": "waiting for a child process",
-    "flock": "waiting for a lock on {}",
-    "fcntl": "waiting for a lock on {}",
+    "flock": "waiting for a lock on {file}",
+    "fcntl": "waiting for a lock on {file}",
 }
 _OF_A_FILE = {"read", "pread64", "write", "pwrite64", "writev", "fsync", "ioctl", "connect", "accept"} | {
     *("sendto", "recvfrom", "sendmsg", "recvmsg", "flock", "fcntl"),
@@ -160,17 +161,17 @@ def waits_in(pid: int) -> str:
         name = table.get(int(words[0]), "")
         return _call(pid, name, [int(word, 16) for word in words[1:7]]) if name else ""
     where = read_or_empty(f"{_ROOT}/{pid}/wchan")
-    return f"the kernel's {where}" if re.fullmatch(r"[a-z_][a-z0-9_.]{2,60}", where) else ""
+    return text("the kernel's {where}", where=where) if re.fullmatch(r"[a-z_][a-z0-9_.]{2,60}", where) else ""
 
 
 def _call(pid: int, name: str, arguments: list[int]) -> str:
     if name in ("open", "openat"):
         path = _string(pid, arguments[name == "openat"])
-        return f"open() of {path}" if path else "open()"
+        return text("open() of {path}", path=path) if path else "open()"
     of = _target(pid, arguments[0]) if name in _OF_A_FILE else ""
     if name in _WORDS:
-        return _WORDS[name].format(of or "a file")
-    return f"{name}() of {of}" if of else f"{name}()"
+        return text(_WORDS[name], file=of or text("a file"))
+    return text("{name}() of {of}", name=name, of=of) if of else f"{name}()"
 
 
 def _target(pid: int, descriptor: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
+from yoloscope_exporter.language import finished, joined, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +49,7 @@ class Advice:
     def __str__(self) -> str:
         """As one would type it: `OMP_NUM_THREADS=1 workers=12 cache=ram; then the note`."""
         pairs = [f"{key}={value}" for key, value in (*self.environment.items(), *self.arguments.items())]
-        return "; ".join(part for part in (" ".join(pairs), self.note) if part)
+        return joined((" ".join(pairs), finished(self.note)))
 
 
 def effect_of(name: str, predicts: bool = False) -> tuple[str, ...]:  # noqa: FBT001, FBT002 - of train or of predict
@@ -59,7 +60,7 @@ def effect_of(name: str, predicts: bool = False) -> tuple[str, ...]:  # noqa: FB
 
 def effect_in_words(advice: Advice) -> str:
     """`changes: early stopping, best.pt`; `none` where the result stays what it is."""
-    return ", ".join(advice.effect) or "none"
+    return joined(map(text, advice.effect), ", ") or text("none")
 
 
 def gain(advice: Advice) -> str | None:

@@ -11,6 +11,7 @@ from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.device_memory import batch_that_fits, device_memory, even
 from yoloscope_exporter.diagnosis.advice.settings import global_batch, image_size, number, ranks
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
@@ -28,11 +29,11 @@ def smaller_batch(s: Signals) -> Advice:
     """
     fitting, now = batch_that_fits(s), int(s.get(Signals.batch_size))
     if not now:
-        return Advice(_precision(s), note="a smaller batch=, or a smaller imgsz=")
+        return Advice(_precision(s), note=text("a smaller batch=, or a smaller imgsz="))
     most = now if s.get(Signals.batch_reductions) else even(now - 1)
     chosen = min(fitting, most) if fitting else now // 2
     if chosen < 1:
-        return Advice(_precision(s) or _smaller_images(s), note="the batch is as small as it can be")
+        return Advice(_precision(s) or _smaller_images(s), note=text("the batch is as small as it can be"))
     found = _optimised_alike(s, chosen, (chosen + 1) // 2)
     return replace(found, arguments={**found.arguments, **_precision(s)})
 
@@ -70,9 +71,9 @@ def fewer_exchanges(s: Signals) -> Advice:
     """Ranks wait for the exchange of gradients: twice the batch halves it, where that fits."""
     fitting, now = batch_that_fits(s), int(s.get(Signals.batch_size))
     if fitting is None or fitting < 2 * now:
-        return Advice(note="fewer GPUs, or a faster link between them: a larger batch does not fit")
+        return Advice(note=text("fewer GPUs, or a faster link between them: a larger batch does not fit"))
     found = _optimised_alike(s, 2 * now, 2 * now)
-    return replace(found, note=f"fewer, larger steps; {found.note}")
+    return replace(found, note=text("fewer, larger steps; {note}", note=found.note))
 
 
 def _optimised_alike(s: Signals, chosen: int, least: int) -> Advice:
@@ -86,25 +87,34 @@ def _optimised_alike(s: Signals, chosen: int, least: int) -> Advice:
         batch = global_batch(s, per_rank)
         beside = ultralytics.equal_optimisation(batch, now, nbs, weight_decay)
         if beside is not None:
-            note = (
-                f"an optimizer step stays at {step} images by nbs (accumulate= is refused), the weight decay as it is"
+            note = text(
+                "an optimizer step stays at {step} images by nbs (accumulate= is refused), the weight decay as it is",
+                step=step,
             )
             return _batch(s, per_rank, {"batch": batch, **beside}, note + _normalised(s, per_rank))
     batch = global_batch(s, chosen)
     other = ultralytics.images_per_step(batch, nbs)
-    note = f"an optimizer step takes {other} images instead of {step}"
+    note = text("an optimizer step takes {other} images instead of {step}", other=other, step=step)
     factor = ultralytics.decay(1.0, batch, nbs) / ultralytics.decay(1.0, now, nbs)
-    note += f", the weight decay is {factor:.3g} of now's" if other != step else ""
+    note += text(", the weight decay is {factor:.3g} of now's", factor=factor) if other != step else ""
     return _batch(s, chosen, {"batch": batch}, note + _normalised(s, chosen))
 
 
 def _normalised(s: Signals, per_rank: int) -> str:
     now = int(s.batch_size)
-    return f"; batch normalisation sees {per_rank} images instead of {now}" if per_rank != now else ""
+    return (
+        text("; batch normalisation sees {per_rank} images instead of {now}", per_rank=per_rank, now=now)
+        if per_rank != now
+        else ""
+    )
 
 
 def _batch(s: Signals, per_rank: int, arguments: dict[str, Value], note: str) -> Advice:
     memory = device_memory(s)
     expected = memory.expected(per_rank, int(s.batch_size)) if memory else None
-    checks = ("images per optimizer step", "weight decay", *(("GPU memory of run and others",) if memory else ()))
+    checks = (
+        "images per optimizer step",
+        "weight decay",
+        *(("GPU memory of run and others",) if memory else ()),
+    )
     return Advice(arguments, {}, note, expected, checks)

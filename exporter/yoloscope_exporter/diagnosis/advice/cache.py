@@ -10,6 +10,7 @@ from yoloscope_exporter.diagnosis.advice.gains import predicted
 from yoloscope_exporter.diagnosis.advice.settings import image_size, may_cache_in_memory, ranks_here
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.ultralytics_arguments import CACHE_SHARE, DISK_MARGIN
+from yoloscope_exporter.language import joined, text
 
 
 def dataset_bytes(s: Signals) -> float | None:
@@ -73,7 +74,11 @@ def cache_in_memory(s: Signals) -> Advice | None:
     sizes = _cache_sizes(s)
     if sizes is None or sizes.needed > sizes.room:
         return None
-    note = f"the data set takes {units.size(sizes.needed)} decoded, {units.size(sizes.room)} may be used"
+    note = text(
+        "the data set takes {needed} decoded, {room} may be used",
+        needed=units.size(sizes.needed),
+        room=units.size(sizes.room),
+    )
     checks = ("cache of this task and version", "memory")
     return Advice({"cache": "ram"}, note=note, forecast=predicted(s, cache="ram"), checks=checks)
 
@@ -88,8 +93,12 @@ def cache_on_disk(s: Signals) -> Advice | None:
     needed, room = s.cache_disk_bytes * DISK_MARGIN, s.cache_disk_room_bytes
     if needed > room:
         return None
-    note = f"it writes {units.size(s.cache_disk_bytes)} beside the images, where {units.size(room)} are free"
-    note = "; ".join(filter(None, (too_large_for_memory(s), note)))
+    note = text(
+        "it writes {cache_disk_bytes} beside the images, where {room} are free",
+        cache_disk_bytes=units.size(s.cache_disk_bytes),
+        room=units.size(room),
+    )
+    note = joined((too_large_for_memory(s), note))
     return Advice({"cache": "disk"}, note=note, forecast=predicted(s, cache="disk"), checks=("free disk",))
 
 
@@ -99,4 +108,6 @@ def too_large_for_memory(s: Signals) -> str:
     if sizes is None or sizes.needed <= sizes.room:
         return ""
     needed, room = units.size(sizes.needed), units.size(sizes.room)
-    return f"decoded, the data set takes {needed}: too much for cache=ram ({room} may be used)"
+    return text(
+        "decoded, the data set takes {needed}: too much for cache=ram ({room} may be used)", needed=needed, room=room
+    )

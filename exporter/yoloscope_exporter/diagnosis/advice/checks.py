@@ -9,6 +9,7 @@ from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice.settings import in_use, may_cache_in_memory, without_cuda, workers_cap
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.advice import Advice
@@ -29,17 +30,21 @@ def _within_cap(advice: Advice, s: Signals) -> Advice:
     asked, most = advice.arguments.get("workers"), workers_cap(s)
     if most is None or not isinstance(asked, int) or asked <= most:
         return advice
-    note = f"Ultralytics starts at most {most}: {_cap_reason(s)}"
-    checked = replace(advice, note="; ".join(filter(None, (advice.note, note))), checks=(*advice.checks, "workers cap"))
+    note = text("Ultralytics starts at most {most}: {cap_reason}", most=most, cap_reason=_cap_reason(s))
+    checked = replace(advice, note=joined((advice.note, note)), checks=(*advice.checks, "workers cap"))
     return replace(checked, arguments={**advice.arguments, "workers": most})
 
 
 def _cap_reason(s: Signals) -> str:
     gpus = s.get(Signals.visible_gpus)
     cpus = units.counted(s.node_cores, "CPU")
-    seen = f" over {units.counted(gpus, 'visible GPU')}" if gpus > 1 else ""
+    seen = text(" over {counted}", counted=units.counted(gpus, "visible GPU")) if gpus > 1 else ""
     few = s.has(Signals.epoch_batches) and s.epoch_batches < s.node_cores // max(gpus, 1)
-    return f"an epoch has {units.counted(s.epoch_batches, 'batch')}" if few else f"{cpus}{seen}"
+    return (
+        text("an epoch has {counted}", counted=units.counted(s.epoch_batches, "batch"))
+        if few
+        else text("{cpus}{seen}", cpus=cpus, seen=seen)
+    )
 
 
 def _is_idle(name: str, value: Value, s: Signals) -> bool:

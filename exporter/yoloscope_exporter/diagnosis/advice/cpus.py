@@ -9,6 +9,7 @@ from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.gains import without_wait
 from yoloscope_exporter.diagnosis.advice.workers import workers_possible
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
@@ -20,7 +21,7 @@ def fewer_threads(s: Signals) -> Advice:
     arguments: dict[str, Value] = {}
     if possible is not None and s.get(Signals.workers) > possible:
         arguments["workers"] = possible
-    return Advice(arguments, {"OMP_NUM_THREADS": "1"}, "and cv2.setNumThreads(0) in your own transforms")
+    return Advice(arguments, {"OMP_NUM_THREADS": "1"}, text("and cv2.setNumThreads(0) in your own transforms"))
 
 
 def within_quota(s: Signals) -> Advice:
@@ -28,9 +29,13 @@ def within_quota(s: Signals) -> Advice:
     quota = s.get(Signals.quota_cores)
     arguments: dict[str, Value] = {"workers": max(int(quota), 1)} if 0 < quota < s.get(Signals.workers) else {}
     wanted = _cpus_wanted(s)
-    note = f"raise the CPU limit from {quota:g} to about {wanted:g} CPUs" if wanted else "raise the CPU limit"
+    note = (
+        text("raise the CPU limit from {quota:g} to about {wanted:g} CPUs", quota=quota, wanted=wanted)
+        if wanted
+        else text("raise the CPU limit")
+    )
     if arguments:
-        note = f"or keep the workers and {note}"
+        note = text("or keep the workers and {note}", note=note)
     return Advice(arguments, {"OMP_NUM_THREADS": "1"}, note, without_wait(s), ("quota",) if arguments else ())
 
 

@@ -8,6 +8,7 @@ from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.ultralytics_arguments import PREDICT_DEFAULTS, parsed, without_cuda
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.forecast import Forecast
@@ -34,12 +35,14 @@ def lighter_source(s: Signals) -> Advice:
     share = _without(s, s.predict_source_share)
     if s.facts.get("source") == "video":
         stride = int(_fact(s, "vid_stride"))
-        note = "or give it smaller frames (ffmpeg -vf scale=1280:-2), from a local disk"
+        note = text("or give it smaller frames (ffmpeg -vf scale=1280:-2), from a local disk")
         return Advice({"vid_stride": max(2 * stride, 2)}, note=note, forecast=share, predicts=True)
     if s.facts.get("source") == "files":
-        note = "put the images on a local SSD, store them smaller, or read ahead in threads of your own and pass arrays"
+        note = text(
+            "put the images on a local SSD, store them smaller, or read ahead in threads of your own and pass arrays"
+        )
         return Advice(note=note, forecast=share, predicts=True)
-    return Advice(note="prepare the next images in a thread of your own meanwhile", forecast=share, predicts=True)
+    return Advice(note=text("prepare the next images in a thread of your own meanwhile"), forecast=share, predicts=True)
 
 
 def fewer_boxes(s: Signals) -> Advice:
@@ -49,7 +52,7 @@ def fewer_boxes(s: Signals) -> Advice:
         arguments["conf"] = PREDICT_DEFAULTS["conf"]
     if s.get(Signals.predict_detections) >= _FEWER and _fact(s, "max_det") > _FEWER:
         arguments["max_det"] = _FEWER
-    note = "name only the classes that you need (classes=)"
+    note = text("name only the classes that you need (classes=)")
     return Advice(arguments, note=note, forecast=_without(s, s.predict_postprocess_share), predicts=True)
 
 
@@ -57,12 +60,16 @@ def less_between(s: Signals) -> Advice:
     """What is done with results beside the predictions, or less of it."""
     share, part = _without(s, s.predict_own_share), s.names.get("own_part", "")
     if part == "saving and drawing":
-        return Advice({"save": False}, note="keep the results as numbers", forecast=share, predicts=True)
+        return Advice({"save": False}, note=text("keep the results as numbers"), forecast=share, predicts=True)
     if part == "callbacks and trackers":
-        note = "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread"
+        note = text(
+            "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread"
+        )
         return Advice(note=note, forecast=share, predicts=True)
-    several = "pass several images in one call; " if s.get(Signals.predict_calls_per_batch) > 0.9 else ""  # noqa: PLR2004 - nearly each
-    note = f"{several}do your own work in a thread or process of its own while the next batch is predicted"
+    several = text("pass several images in one call; ") if s.get(Signals.predict_calls_per_batch) > 0.9 else ""  # noqa: PLR2004 - nearly each
+    note = text(
+        "{several}do your own work in a thread or process of its own while the next batch is predicted", several=several
+    )
     return Advice(note=note, forecast=share, predicts=True)
 
 
@@ -72,16 +79,18 @@ def larger_inference_batch(s: Signals) -> Advice:
     arguments: dict[str, Value] = {"batch": size}
     if s.facts.get("stream", "").lower() == "false":
         arguments["stream"] = True
-    note = "an exported model takes the batch it was exported with (dynamic=True for any)"
+    note = text("an exported model takes the batch it was exported with (dynamic=True for any)")
     return Advice(arguments, note=note, predicts=True)
 
 
 def half_precision(s: Signals) -> Advice:
     """FP16, in the call for a PyTorch model, in the export for others."""
     if s.facts.get("format", "pt") == "pt":
-        note = "or export once: yolo export format=engine half=True"
+        note = text("or export once: yolo export format=engine half=True")
         return Advice({"half": True}, note=note, predicts=True)
-    return Advice(note=f"export it again: yolo export format={s.facts['format']} half=True", predicts=True)
+    return Advice(
+        note=text("export it again: yolo export format={format} half=True", format=s.facts["format"]), predicts=True
+    )
 
 
 def other_format(s: Signals) -> Advice | None:
@@ -89,4 +98,6 @@ def other_format(s: Signals) -> Advice | None:
     if s.facts.get("format") != "pt":
         return None
     on_cpu = without_cuda(s.facts.get("device", "cpu"))
-    return Advice(note=f"faster still: yolo export format={'openvino' if on_cpu else 'engine'}", predicts=True)
+    return Advice(
+        note=text("faster still: yolo export format={format}", format="openvino" if on_cpu else "engine"), predicts=True
+    )

@@ -16,6 +16,7 @@ from yoloscope_exporter.diagnosis.advice.gains import predicted, without_wait
 from yoloscope_exporter.diagnosis.advice.settings import in_use
 from yoloscope_exporter.diagnosis.advice.workers import more_workers
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.forecast import Forecast
@@ -35,10 +36,10 @@ def for_slow_storage(s: Signals) -> Advice:
     if kept:
         parts = [kept, workers] if workers else [kept]
         return _combined(parts, predicted(s, chosen, cache="ram"))
-    note = "; ".join(filter(None, (too_large_for_memory(s), "put the data set on a local SSD or NVMe disk")))
+    note = joined((too_large_for_memory(s), text("put the data set on a local SSD or NVMe disk")))
     if workers is None:
         return Advice(note=note, forecast=without_wait(s))
-    return replace(workers, note="; ".join(filter(None, (workers.note, note))))
+    return replace(workers, note=joined((workers.note, note)))
 
 
 def _with_ram_cache(s: Signals) -> Signals:
@@ -57,17 +58,21 @@ def for_slow_preprocessing(s: Signals) -> Advice:
     if not kept or s.get(Signals.decode_share, 1.0) < DECODE_SHARE:
         return Advice(note=_lighter(s))
     promised = kept.forecast if s.has(Signals.decode_share) else None
-    return replace(kept, note=f"{kept.note}; or {_lighter(s)}", forecast=promised)
+    return replace(kept, note=text("{note}; or {lighter}", note=kept.note, lighter=_lighter(s)), forecast=promised)
 
 
 def _lighter(s: Signals) -> str:
     """What lightens the preparation here: without mosaic in use there is none to leave out."""
     mosaic = in_use("mosaic", s) and not in_use("rect", s) and s.facts.get("task") != "classify"
-    less = "lighten the augmentation (mosaic=0 reads a quarter of the images)" if mosaic else "lighten the augmentation"
-    return f"{less} and your own transforms, or use more CPUs"
+    less = (
+        text("lighten the augmentation (mosaic=0 reads a quarter of the images)")
+        if mosaic
+        else text("lighten the augmentation")
+    )
+    return text("{less} and your own transforms, or use more CPUs", less=less)
 
 
 def _combined(parts: list[Advice], promised: Forecast | None) -> Advice:
     arguments = {key: value for part in parts for key, value in part.arguments.items()}
     checks = tuple(dict.fromkeys(check for part in parts for check in part.checks))
-    return Advice(arguments, {}, "; ".join(part.note for part in parts if part.note), promised, checks)
+    return Advice(arguments, {}, joined(part.note for part in parts), promised, checks)

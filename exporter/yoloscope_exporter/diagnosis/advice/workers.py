@@ -11,6 +11,7 @@ from yoloscope_exporter.diagnosis.advice.cache import image_bytes
 from yoloscope_exporter.diagnosis.advice.gains import predicted
 from yoloscope_exporter.diagnosis.advice.settings import ranks, ranks_here, without_cuda, workers_cap
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
@@ -85,9 +86,12 @@ def fewer_workers(s: Signals) -> dict[str, Value]:
 
 def _cap(s: Signals, chosen: int) -> str:
     """That they are for each rank; a warning that Ultralytics may start fewer, where visible GPUs are not known."""
-    each = "for each of the ranks, as workers= always is" if ranks(s) > 1 else ""
+    each = text("for each of the ranks, as workers= always is") if ranks(s) > 1 else ""
     unknown = workers_cap(s) is None and s.has(Signals.node_cores, Signals.gpus)
     if not unknown or chosen <= s.node_cores // max(s.gpus, 1):
         return each
-    most = f"Ultralytics starts at most {s.node_cores // s.gpus:.0f} if the run sees all {s.gpus:.0f} GPUs"
-    return "; ".join(filter(None, (each, most)))
+    most = s.text(
+        "Ultralytics starts at most {node_cores:.0f} if the run sees all {gpus:.0f} GPUs",
+        node_cores=s.node_cores // s.gpus,
+    )
+    return joined((each, most))

@@ -7,26 +7,29 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 
 def _brake_evidence(s: Signals, _: Thresholds) -> str:
-    clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
-    return f"power brake {s.power_brake_share:.0%} of the time{clock}"
+    clock = s.text("; SM clock {clock_ratio:.0%} of max") if s.has(Signals.clock_ratio) else ""
+    return s.text("power brake {power_brake_share:.0%} of the time{clock}", clock=clock)
 
 
 def _thermal_evidence(s: Signals, _: Thresholds) -> str:
-    heat = f" at {s.temperature_celsius:.0f} C" if s.has(Signals.temperature_celsius) else ""
-    clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
-    return f"thermal slowdown {s.thermal_share:.0%} of the time{heat}{clock}"
+    heat = s.text(" at {temperature_celsius:.0f} C") if s.has(Signals.temperature_celsius) else ""
+    clock = s.text("; SM clock {clock_ratio:.0%} of max") if s.has(Signals.clock_ratio) else ""
+    return s.text("thermal slowdown {thermal_share:.0%} of the time{heat}{clock}", heat=heat, clock=clock)
 
 
 def _power_evidence(s: Signals, _: Thresholds) -> str:
-    power = f" of {s.power_limit_watts:.0f} W" if s.has(Signals.power_limit_watts) else ""
-    clock = f"; SM clock {s.clock_ratio:.0%} of max" if s.has(Signals.clock_ratio) else ""
-    return f"clocks limited by the power limit{power} {s.power_share:.0%} of the time{clock}"
+    power = s.text(" of {power_limit_watts:.0f} W") if s.has(Signals.power_limit_watts) else ""
+    clock = s.text("; SM clock {clock_ratio:.0%} of max") if s.has(Signals.clock_ratio) else ""
+    return s.text(
+        "clocks limited by the power limit{power} {power_share:.0%} of the time{clock}", power=power, clock=clock
+    )
 
 
 def _below_link_maximum(s: Signals, t: Thresholds) -> bool:
@@ -41,10 +44,10 @@ def _below_link_maximum(s: Signals, t: Thresholds) -> bool:
 
 
 def _pcie_evidence(s: Signals, _: Thresholds) -> str:
-    text = f"PCIe x{s.pcie_width:.0f} of x{s.pcie_width_max:.0f}"
+    told = s.text("PCIe x{pcie_width:.0f} of x{pcie_width_max:.0f}")
     if s.has(Signals.pcie_generation, Signals.pcie_generation_max):
-        text += f", generation {s.pcie_generation:.0f} of {s.pcie_generation_max:.0f} under load"
-    return text
+        told += s.text(", generation {pcie_generation:.0f} of {pcie_generation_max:.0f} under load")
+    return told
 
 
 RULES = (
@@ -63,7 +66,9 @@ RULES = (
         evidence=_thermal_evidence,
         cause="the GPU lowers its clocks to stay within its temperature limit",
         verify="nvidia-smi -q -d PERFORMANCE,TEMPERATURE",
-        fix=lambda _: Advice(note="cooling, dust, rack temperature; nvidia-smi -pl lowers the power limit meanwhile"),
+        fix=lambda _: Advice(
+            note=text("cooling, dust, rack temperature; nvidia-smi -pl lowers the power limit meanwhile")
+        ),
         remedy="cooling; a lower power limit meanwhile",
     ),
     Rule(
@@ -82,7 +87,9 @@ RULES = (
         cause="the board's power brake is pulled: a power supply, its cables or the node's limit cannot give more",
         verify="nvidia-smi -q -d PERFORMANCE: HW Power Brake Slowdown; the BMC's log (ipmitool sel list)",
         fix=lambda _: Advice(
-            note="check power supplies and cables, the rack's power limit; nvidia-smi -pl <watts> below it meanwhile"
+            note=text(
+                "check power supplies and cables, the rack's power limit; nvidia-smi -pl <watts> below it meanwhile"
+            )
         ),
         remedy="power supplies, cables, the rack's power limit; a lower power limit meanwhile",
     ),
@@ -101,7 +108,7 @@ RULES = (
         evidence=_power_evidence,
         cause="the power limit is lower than what this training would draw",
         verify="nvidia-smi -q -d POWER,CLOCK",
-        fix=lambda _: Advice(note="raise the limit where that is allowed: nvidia-smi -pl <watts>"),
+        fix=lambda _: Advice(note=text("raise the limit where that is allowed: nvidia-smi -pl <watts>")),
         slows=True,
         remedy="raise the power limit where that is allowed",
     ),
@@ -120,7 +127,7 @@ RULES = (
         cause="a slot with fewer lanes by design, a badly seated card, a riser, or a link that trained down",
         verify="nvidia-smi --query-gpu=pcie.link.width.current,pcie.link.width.max,pcie.link.gen.current --format=csv",
         fix=lambda _: Advice(
-            note="nothing while copies are quick (h2d_bound says so); else reseat the card, or use a full slot"
+            note=text("nothing while copies are quick (h2d_bound says so); else reseat the card, or use a full slot")
         ),
         remedy="nothing while copies are quick; else reseat the card, a full slot",
     ),

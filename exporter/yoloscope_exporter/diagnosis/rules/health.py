@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis.rules import lifecycle, loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, STEP, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -20,20 +21,20 @@ def _unknown(s: Signals, t: Thresholds) -> bool:
 
 def _unknown_reason(s: Signals, t: Thresholds) -> str:
     if not s.has(Signals.batches):
-        return "the trainer publishes no batches"
+        return text("the trainer publishes no batches")
     if not s.has(Signals.data_wait_share):
-        return f"{s.batches:.0f} batches in the window, too few to judge a step"
+        return s.text("{batches:.0f} batches in the window, too few to judge a step")
     if loader.starved(s, t) and not loader.input_cause(s, t):
-        return f"{loader.waits(s)}, but {_why_open(s, t)}, so the cause stays open"
+        return text("{waits}, but {why_open}, so the cause stays open", waits=loader.waits(s), why_open=_why_open(s, t))
     return _residual(s, t)
 
 
 def _why_open(s: Signals, t: Thresholds) -> str:
     if s.get(Signals.queue_ready) >= 1 and not s.has(Signals.callbacks_share):
-        return "batches are ready meanwhile: callbacks are likely, and these hooks do not time them"
+        return text("batches are ready meanwhile: callbacks are likely, and these hooks do not time them")
     if loader.queue_unknown(s, t):
-        return "whether its workers wait for a CPU is not known, or not yet"
-    return "the loader's workers leave no record"
+        return text("whether its workers wait for a CPU is not known, or not yet")
+    return text("the loader's workers leave no record")
 
 
 def _residual(s: Signals, t: Thresholds) -> str:
@@ -41,10 +42,11 @@ def _residual(s: Signals, t: Thresholds) -> str:
     if parts.one_is_large(s, t) or not s.has(Signals.compute_share) or computing(s) >= t.compute_share:
         return ""
     shares = {name: s.get(share) for name, (share, _) in parts.PARTS.items()}
-    named = ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.01)  # noqa: PLR2004 - less is noise
+    large = {name: share for name, share in shares.items() if share >= 0.01}  # noqa: PLR2004 - less is noise
+    named = joined((text("{name} {share:.0%}", name=name, share=share) for name, share in large.items()), ", ")
     rest = max(1 - s.compute_share - sum(shares.values()), 0.0)
-    known = f"{s.compute_share:.0%} of training time computes"
-    return "; ".join(filter(None, (known, named, f"the other {rest:.0%} is not measured")))
+    known = s.text("{compute_share:.0%} of training time computes")
+    return joined((known, named, text("the other {rest:.0%} is not measured", rest=rest)))
 
 
 def computing(s: Signals) -> float:
@@ -58,9 +60,13 @@ def _healthy(s: Signals, t: Thresholds) -> bool:
 
 
 def _healthy_evidence(s: Signals, _: Thresholds) -> str:
-    busy = f"; GPU busy {s.gpu_busy:.0%}" if s.has(Signals.gpu_busy) else ""
-    rate = f"; {s.images_per_second:.3g} images/s" if s.has(Signals.images_per_second) else ""
-    return f"{s.compute_share:.0%} of training time computes, {s.data_wait_share:.0%} waits for data{busy}{rate}"
+    busy = s.text("; GPU busy {gpu_busy:.0%}") if s.has(Signals.gpu_busy) else ""
+    rate = s.text("; {images_per_second:.3g} images/s") if s.has(Signals.images_per_second) else ""
+    return s.text(
+        "{compute_share:.0%} of training time computes, {data_wait_share:.0%} waits for data{busy}{rate}",
+        busy=busy,
+        rate=rate,
+    )
 
 
 RULES = (

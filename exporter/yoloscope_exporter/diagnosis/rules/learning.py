@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -29,8 +30,10 @@ def _is_plateau(s: Signals, t: Thresholds) -> bool:
 
 
 def _plateau_evidence(s: Signals, _: Thresholds) -> str:
-    metric = f", mAP by {s.metric_gain:+.4f}" if s.has(Signals.metric_gain) else ""
-    return f"over {s.epochs_seen:.0f} epochs the loss fell by {s.loss_drop:.1%}{metric}, with the hardware busy"
+    metric = s.text(", mAP by {metric_gain:+.4f}") if s.has(Signals.metric_gain) else ""
+    return s.text(
+        "over {epochs_seen:.0f} epochs the loss fell by {loss_drop:.1%}{metric}, with the hardware busy", metric=metric
+    )
 
 
 def _swings(s: Signals, t: Thresholds) -> bool:
@@ -40,8 +43,12 @@ def _swings(s: Signals, t: Thresholds) -> bool:
 
 def _unstable_advice(s: Signals) -> Advice:
     """Without the learning rate in use no number can be computed: half of what it is."""
-    batch = f" (now {s.batch_size:.0f})" if s.has(Signals.batch_size) else ""
-    return Advice(note=f"halve lr0 and name an optimizer (auto ignores lr0); a larger batch{batch}; warmup_epochs up")
+    batch = s.text(" (now {batch_size:.0f})") if s.has(Signals.batch_size) else ""
+    return Advice(
+        note=text(
+            "halve lr0 and name an optimizer (auto ignores lr0); a larger batch{batch}; warmup_epochs up", batch=batch
+        )
+    )
 
 
 RULES = (
@@ -58,9 +65,9 @@ RULES = (
         needs=(Signals.settled_epochs, Signals.loss_turns, Signals.loss_swing),
         when=_swings,
         thresholds=("loss_epochs", "loss_turns", "loss_swing"),
-        evidence=lambda s, _: (
-            f"over {s.settled_epochs:.0f} epochs after warm-up the loss turned {s.loss_turns:.0%} of the time, "
-            f"typically by {s.loss_swing:.0%} of its value"
+        evidence=lambda s, _: s.text(
+            "over {settled_epochs:.0f} epochs after warm-up the loss turned {loss_turns:.0%} of the "
+            "time, typically by {loss_swing:.0%} of its value"
         ),
         cause="the learning rate is too high for this batch, the batch too small, or the data set too small to tell",
         verify="results.png: the loss curves zigzag after warm-up",
@@ -77,7 +84,7 @@ RULES = (
         },
         needs=(Signals.nonfinite,),
         when=lambda s, _: s.nonfinite > 0 or s.get(Signals.nan_recoveries) > 0,
-        evidence=lambda s, _: f"{s.nonfinite:.0f} batches with a NaN or infinite loss",
+        evidence=lambda s, _: s.text("{nonfinite:.0f} batches with a NaN or infinite loss"),
         cause="the learning rate is too high, half precision overflows, or labels are broken",
         verify="results.csv: nan in the loss columns; yolo train amp=False for a few epochs",
         fix=_diverged_advice,
@@ -100,7 +107,7 @@ RULES = (
         cause="model, data or learning rate; the hardware is not the limit",
         verify="results.png: the loss curves; a confusion matrix of the last checkpoint",
         fix=lambda _: Advice(
-            {"patience": 20}, note="leave the hardware alone: look at labels, model size, learning rate"
+            {"patience": 20}, note=text("leave the hardware alone: look at labels, model size, learning rate")
         ),
         remedy="labels, model, learning rate; `patience` ends it earlier",
     ),

@@ -12,6 +12,7 @@ from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
 from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, SHM, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -51,18 +52,22 @@ def stalled(s: Signals, t: Thresholds) -> bool:
 
 
 def _stall_evidence(s: Signals, t: Thresholds) -> str:
-    text = f"no batch for {s.last_batch_age:.0f} s (limit {stall_limit(s, t):.0f} s) while the state is 'train'"
+    told = s.text(
+        "no batch for {last_batch_age:.0f} s (limit {stall_limit:.0f} s) while the state is 'train'",
+        stall_limit=stall_limit(s, t),
+    )
     if s.state != "train":
-        text = (
-            f"nothing has moved for {s.still_seconds:.0f} s (limit {_still_limit(s, t):.0f} s) while the state is "
-            f"'{s.state}': no CPU time, nothing read, an idle GPU"
+        told = s.text(
+            "nothing has moved for {still_seconds:.0f} s (limit {still_limit:.0f} s) while the state "
+            "is '{state}': no CPU time, nothing read, an idle GPU",
+            still_limit=_still_limit(s, t),
         )
-    return text + _missing_workers(s) + hanging(s)
+    return told + _missing_workers(s) + hanging(s)
 
 
 def hanging(s: Signals) -> str:
     """Where it hangs, for the evidence; empty where that is not known."""
-    return f"; {s.names['hang']}" if "hang" in s.names else ""
+    return s.text("; {hang}") if "hang" in s.names else ""
 
 
 def _hang_cause(s: Signals) -> str:
@@ -71,17 +76,26 @@ def _hang_cause(s: Signals) -> str:
     if not culprit:
         return ""
     if s.names.get("hang_doing", "").startswith("stopped"):
-        return f"rank {culprit}'s {process} was stopped by a signal or a debugger, and the others wait for it"
+        return text(
+            "rank {culprit}'s {process} was stopped by a signal or a debugger, and the others wait for it",
+            culprit=culprit,
+            process=process,
+        )
     if s.names.get("hang_doing", "").startswith("gone"):
-        return f"rank {culprit} has ended, and the others wait for it"
-    whom = "the rank waits for its batch" if "worker" in process else "whatever else there is waits for it"
-    return f"rank {culprit}'s {process} does not get on in the call that the evidence names; {whom}"
+        return text("rank {culprit} has ended, and the others wait for it", culprit=culprit)
+    whom = text("the rank waits for its batch") if "worker" in process else text("whatever else there is waits for it")
+    return text(
+        "rank {culprit}'s {process} does not get on in the call that the evidence names; {whom}",
+        culprit=culprit,
+        process=process,
+        whom=whom,
+    )
 
 
 def _missing_workers(s: Signals) -> str:
     if not s.has(Signals.workers, Signals.workers_alive) or s.workers_alive >= s.workers:
         return ""
-    return f"; {s.workers_alive:.0f} of {s.workers:.0f} loader workers are alive"
+    return s.text("; {workers_alive:.0f} of {workers:.0f} loader workers are alive")
 
 
 def _stall_cause(s: Signals, _: Thresholds) -> str:
@@ -89,77 +103,102 @@ def _stall_cause(s: Signals, _: Thresholds) -> str:
     if known := _hang_cause(s):
         return known
     if _missing_workers(s):
-        return "a loader worker died; the log ends with 'DataLoader worker exited unexpectedly'"
+        return text("a loader worker died; the log ends with 'DataLoader worker exited unexpectedly'")
     if s.get(Signals.world_size) > 1:
-        return "a rank waits for another one, or for data; see which rank's last batch is oldest"
-    return "the loader, the storage or a callback hangs"
+        return text("a rank waits for another one, or for data; see which rank's last batch is oldest")
+    return text("the loader, the storage or a callback hangs")
 
 
 def _stall_advice(s: Signals) -> Advice:
     doing, pid = s.names.get("hang_doing", ""), s.names.get("hang_pid", "")
     if doing.startswith("stopped"):
-        return Advice(note=f"kill -CONT {pid} lets it go on" if pid else "kill -CONT lets it go on")
+        return Advice(note=text("kill -CONT {pid} lets it go on", pid=pid) if pid else text("kill -CONT lets it go on"))
     if found := re.search(r"\b(?:open|read|pread64|write)\(\) of (/.+)", doing):
-        return Advice(note=f"look at {found[1]} and where it lies: the mount, the server, or a pipe nobody serves")
+        return Advice(
+            note=text(
+                "look at {found} and where it lies: the mount, the server, or a pipe nobody serves", found=found[1]
+            )
+        )
     return Advice(
         fewer_workers(s) if _missing_workers(s) else {},
-        note="check shared memory (/dev/shm) and the storage's mount, then restart with resume=True",
+        note=text("check shared memory (/dev/shm) and the storage's mount, then restart with resume=True"),
     )
 
 
 def _failed_cause(s: Signals, _: Thresholds) -> str:
     """One of the causes that are known (docs/diagnose.md); a loader worker that died; else what the exception says."""
     if cause := causes.cause_of(s):
-        return f"{cause.name}: {cause.title}"
+        return text("{name}: {title}", name=cause.name, title=text(cause.title))
     if s.get(Signals.worker_deaths):
-        return "loader workers died (worker_died), and PyTorch raises for it"
-    stage = f" in the set-up's stage {s.names['setup_stage']}" if "setup_stage" in s.names else ""
-    return f"an exception left the trainer{stage}"
+        return text("loader workers died (worker_died), and PyTorch raises for it")
+    stage = s.text(" in the set-up's stage {setup_stage}") if "setup_stage" in s.names else ""
+    return text("an exception left the trainer{stage}", stage=stage)
 
 
 def _failed_evidence(s: Signals, _: Thresholds) -> str:
-    where = f" in epoch {s.epoch:.0f}" if s.has(Signals.epoch) else ""
-    how = f": {told}" if (told := causes.how(s)) else ""
-    return f"the trainer ended with an exception{where}{how}"
+    where = s.text(" in epoch {epoch:.0f}") if s.has(Signals.epoch) else ""
+    how = text(": {told}", told=told) if (told := causes.how(s)) else ""
+    return text("the trainer ended with an exception{where}{how}", where=where, how=how)
 
 
 def _killed_cause(s: Signals, _: Thresholds) -> str:
     """Lack of memory if the cgroup's count of OOM kills rose, a crash or SIGTERM by the stack left; else unknown."""
     if cause := causes.cause_of(s):
-        return f"{cause.name}: {cause.title}"
-    return "unknown: it was killed from outside, mostly by SIGKILL, which leaves nothing behind"
+        return text("{name}: {title}", name=cause.name, title=text(cause.title))
+    return text("unknown: it was killed from outside, mostly by SIGKILL, which leaves nothing behind")
 
 
 def _killed_evidence(s: Signals, _: Thresholds) -> str:
-    where = f" in epoch {s.epoch:.0f} of {s.epochs:.0f}" if s.has(Signals.epoch, Signals.epochs) else ""
-    memory = f"; its processes held {units.size(s.resident_bytes)}" if s.has(Signals.resident_bytes) else ""
-    how = f"; {told}" if (told := causes.how(s)) else ""
-    return f"the process exited without a final state{where}{memory}{_oom_kills(s)}{how}"
+    where = s.text(" in epoch {epoch:.0f} of {epochs:.0f}") if s.has(Signals.epoch, Signals.epochs) else ""
+    memory = (
+        text("; its processes held {resident_bytes}", resident_bytes=units.size(s.resident_bytes))
+        if s.has(Signals.resident_bytes)
+        else ""
+    )
+    how = text("; {told}", told=told) if (told := causes.how(s)) else ""
+    return text(
+        "the process exited without a final state{where}{memory}{oom_kills}{how}",
+        where=where,
+        memory=memory,
+        oom_kills=_oom_kills(s),
+        how=how,
+    )
 
 
 def _oom_kills(s: Signals) -> str:
     if s.get(Signals.oom_kills) > 0:
-        return f"; OOM kills in the run's cgroup: {s.oom_kills:.0f}"
-    return f"; OOM kills on the node: {s.node_oom_kills:.0f}" if s.get(Signals.node_oom_kills) > 0 else ""
+        return s.text("; OOM kills in the run's cgroup: {oom_kills:.0f}")
+    return s.text("; OOM kills on the node: {node_oom_kills:.0f}") if s.get(Signals.node_oom_kills) > 0 else ""
 
 
 def _killed_advice(s: Signals) -> Advice:
     """With `resume`, unless the remedy itself says when."""
-    advised = causes.fix(s, Advice(note="continue from the last checkpoint"))
+    advised = causes.fix(s, Advice(note=text("continue from the last checkpoint")))
     if "resume=True" in advised.note:
         return advised
     return replace(advised, arguments={**advised.arguments, "resume": True})
 
 
 def _death_evidence(s: Signals, _: Thresholds) -> str:
-    how = f": {s.names['death_signals']}" if "death_signals" in s.names else ""
-    return f"{units.counted(s.worker_deaths, 'loader worker')} died{how}{_oom_kills(s)}{_shared_memory(s)}"
+    how = s.text(": {death_signals}") if "death_signals" in s.names else ""
+    return text(
+        "{counted} died{how}{oom_kills}{shared_memory}",
+        counted=units.counted(s.worker_deaths, "loader worker"),
+        how=how,
+        oom_kills=_oom_kills(s),
+        shared_memory=_shared_memory(s),
+    )
 
 
 def _shared_memory(s: Signals) -> str:
     if not s.has(Signals.shm_size_bytes, Signals.shm_least_bytes):
         return ""
-    return f"; {SHM} had {units.size(s.shm_least_bytes)} of {units.size(s.shm_size_bytes)} left at least"
+    return text(
+        "; {shm} had {shm_least_bytes} of {shm_size_bytes} left at least",
+        shm=SHM,
+        shm_least_bytes=units.size(s.shm_least_bytes),
+        shm_size_bytes=units.size(s.shm_size_bytes),
+    )
 
 
 def _without_shared_memory(s: Signals) -> bool:
@@ -174,21 +213,27 @@ def _out_of_memory(s: Signals) -> bool:
 def _death_cause(s: Signals, _: Thresholds) -> str:
     """Main memory if the cgroup counts OOM kills, /dev/shm if it was a bus error; else it is not known."""
     if _out_of_memory(s):
-        return "main memory is used up: the kernel's OOM killer ended them"
+        return text("main memory is used up: the kernel's OOM killer ended them")
     if _without_shared_memory(s):
-        return f"a bus error: {SHM}, through which workers hand batches over, is too small"
+        return text("a bus error: {shm}, through which workers hand batches over, is too small", shm=SHM)
     if "SIGKILL" in s.names.get("death_signals", ""):
-        return "somebody killed them; without a count of OOM kills it is not known who (journalctl -k names the kernel)"
-    return "not known: the log's traceback of the worker says more"
+        return text(
+            "somebody killed them; without a count of OOM kills it is not known who (journalctl -k names the kernel)"
+        )
+    return text("not known: the log's traceback of the worker says more")
 
 
 def _death_advice(s: Signals) -> Advice:
     fewer = fewer_workers(s)
     if _out_of_memory(s):
-        return Advice({**fewer, "cache": False}, note="each worker holds its own batches; a RAM cache comes on top")
+        return Advice(
+            {**fewer, "cache": False}, note=text("each worker holds its own batches; a RAM cache comes on top")
+        )
     if _without_shared_memory(s):
-        return Advice(fewer, note="docker run --shm-size=8g or --ipc=host; in Kubernetes an emptyDir, medium: Memory")
-    return Advice(fewer, note="look at the end of the log first")
+        return Advice(
+            fewer, note=text("docker run --shm-size=8g or --ipc=host; in Kubernetes an emptyDir, medium: Memory")
+        )
+    return Advice(fewer, note=text("look at the end of the log first"))
 
 
 def _is_slow_batch(s: Signals, t: Thresholds) -> bool:
@@ -201,37 +246,45 @@ def _assigned_on_cpu(s: Signals) -> bool:
 
 
 def _slow_batch_evidence(s: Signals, _: Thresholds) -> str:
-    text = (
-        f"one batch took {units.duration(s.slow_batch_seconds)} longer than the usual "
-        f"{units.milliseconds(s.usual_batch_seconds)}; {units.duration(s.slow_phase_seconds)} of it in "
-        f"{s.names['slow_phase']}"
+    told = s.text(
+        "one batch took {slow_batch_seconds} longer than the usual {usual_batch_seconds}; "
+        "{slow_phase_seconds} of it in {slow_phase}",
+        slow_batch_seconds=units.duration(s.slow_batch_seconds),
+        usual_batch_seconds=units.milliseconds(s.usual_batch_seconds),
+        slow_phase_seconds=units.duration(s.slow_phase_seconds),
     )
     ooms = s.get(Signals.slow_batch_ooms)
-    return text + (f"; out-of-memory errors meanwhile: {ooms:.0f}" if ooms else "") + _slow_file(s)
+    return told + (text("; out-of-memory errors meanwhile: {ooms:.0f}", ooms=ooms) if ooms else "") + _slow_file(s)
 
 
 def _slow_file(s: Signals) -> str:
     """The run's slowest file, where it explains half of a wait for data."""
     if s.names.get("slow_phase") != "data_wait" or s.get(Signals.slow_file_seconds) < s.slow_batch_seconds / 2:
         return ""
-    return f"; {s.names['slow_file']} took {units.duration(s.slow_file_seconds)} to read"
+    return s.text(
+        "; {slow_file} took {slow_file_seconds} to read", slow_file_seconds=units.duration(s.slow_file_seconds)
+    )
 
 
 def _slow_batch_cause(s: Signals, _: Thresholds) -> str:
     """The assigner on the CPU after an OOM, or one file that is slow to read; else it is not known."""
     if _assigned_on_cpu(s):
-        return "the label assigner ran on the CPU after it had run out of GPU memory: a batch with very many boxes"
+        return text(
+            "the label assigner ran on the CPU after it had run out of GPU memory: a batch with very many boxes"
+        )
     if _slow_file(s):
-        return "one image file is very slow to read or to decode"
-    return f"not known: {s.names['slow_phase']} took it, once"
+        return text("one image file is very slow to read or to decode")
+    return s.text("not known: {slow_phase} took it, once")
 
 
 def _slow_batch_advice(s: Signals) -> Advice:
     if _assigned_on_cpu(s):
         return smaller_batch(s)
     if _slow_file(s):
-        return Advice(note=f"look at the file {s.names['slow_file']}: its size, and where it lies")
-    return Advice(note="nothing, if it happens once; yoloscope report --black-box RUN lists the batches around it")
+        return Advice(note=s.text("look at the file {slow_file}: its size, and where it lies"))
+    return Advice(
+        note=text("nothing, if it happens once; yoloscope report --black-box RUN lists the batches around it")
+    )
 
 
 RULES = (
@@ -334,7 +387,8 @@ RULES = (
         cause=_failed_cause,
         verify="the end of the log",
         fix=lambda s: causes.fix(
-            s, Advice(note="the exception's last line says what to fix; resume=True continues from the checkpoint")
+            s,
+            Advice(note=text("the exception's last line says what to fix; resume=True continues from the checkpoint")),
         ),
         states=("failed",),
         event=True,

@@ -15,6 +15,7 @@ from yoloscope_exporter.diagnosis.advice.settings import ranks_here, without_cud
 from yoloscope_exporter.diagnosis.advice.workers import more_workers, workers_needed
 from yoloscope_exporter.diagnosis.rules.rule import STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,19 +112,24 @@ def _slow_storage(s: Signals, t: Thresholds) -> bool:
 
 def io_evidence(s: Signals, t: Thresholds) -> list[str]:
     """What speaks for storage by itself, in words; nothing where workers wait for something else."""
-    found = []
+    found: list[str] = []
     if s.get(Signals.io_pressure) >= t.io_pressure:
-        found.append(f"I/O pressure {s.io_pressure:.0%}")
+        found.append(s.text("I/O pressure {io_pressure:.0%}"))
     if s.get(Signals.disk_busy_share) >= t.disk_busy:
-        found.append(f"busiest disk {s.disk_busy_share:.0%} busy")
+        found.append(s.text("busiest disk {disk_busy_share:.0%} busy"))
     if s.get(Signals.io_delay_share) >= t.io_delay_share:
-        found.append(f"workers wait for block I/O {s.io_delay_share:.0%} of their time")
+        found.append(s.text("workers wait for block I/O {io_delay_share:.0%} of their time"))
     if s.get(Signals.major_faults) >= t.major_faults:
-        found.append(f"{s.major_faults:.0f} pages fetched from storage for each batch")
+        found.append(s.text("{major_faults:.0f} pages fetched from storage for each batch"))
     if s.get(Signals.network_file_systems) and s.get(Signals.worker_read_rate) >= t.network_read:
-        found.append(f"workers read {units.size(s.worker_read_rate)}/s, and a network file system is mounted")
+        found.append(
+            text(
+                "workers read {worker_read_rate}/s, and a network file system is mounted",
+                worker_read_rate=units.size(s.worker_read_rate),
+            )
+        )
     if s.get(Signals.slow_files_on_network):
-        found.append(f"the {s.slow_files_on_network:.0f} slowest files lie on a network file system")
+        found.append(s.text("the {slow_files_on_network:.0f} slowest files lie on a network file system"))
     return found
 
 
@@ -192,86 +198,129 @@ def _starved_by(name: str) -> Callable[[Signals, Thresholds], bool]:
 
 def waits(s: Signals) -> str:
     """How much of its time training waits for data, in words."""
-    bound = "" if s.has(Signals.callbacks_share) else "up to "
-    text = f"{bound}{s.data_wait_share:.0%} of training time waits for data"
+    bound = "" if s.has(Signals.callbacks_share) else text("up to ")
+    told = s.text("{bound}{data_wait_share:.0%} of training time waits for data", bound=bound)
     if bound:
-        text += ", other callbacks included (the hooks are older than the exporter)"
+        told += text(", other callbacks included (the hooks are older than the exporter)")
     if s.has(Signals.gpu_busy):
-        text += f" (GPU busy {s.gpu_busy:.0%})"
-    return text
+        told += s.text(" (GPU busy {gpu_busy:.0%})")
+    return told
 
 
 def _preparation(s: Signals) -> str:
     if not s.has(Signals.prep_seconds, Signals.step_seconds):
         return ""
-    workers = f" by {units.counted(s.workers, 'worker')}" if s.get(Signals.workers) else ""
+    workers = text(" by {counted}", counted=units.counted(s.workers, "worker")) if s.get(Signals.workers) else ""
     preparing, training = units.milliseconds(s.prep_seconds), units.milliseconds(s.step_seconds)
-    return f"; a batch takes {preparing} to prepare{workers} and {training} to train on"
+    return text(
+        "; a batch takes {preparing} to prepare{workers} and {training} to train on",
+        preparing=preparing,
+        workers=workers,
+        training=training,
+    )
 
 
 def _workers_evidence(s: Signals, _: Thresholds) -> str:
     if s.get(Signals.workers, -1) == 0:
-        return f"{waits(s)}; the training process prepares its batches itself (workers=0)"
+        return text("{waits}; the training process prepares its batches itself (workers=0)", waits=waits(s))
     free = (
-        f"; {s.free_cores:.1f} of {s.node_cores:.0f} CPUs idle" if s.has(Signals.free_cores, Signals.node_cores) else ""
+        s.text("; {free_cores:.1f} of {node_cores:.0f} CPUs idle")
+        if s.has(Signals.free_cores, Signals.node_cores)
+        else ""
     )
     return waits(s) + _preparation(s) + free
 
 
 def _cpu_evidence(s: Signals, _: Thresholds) -> str:
-    busy = f"; CPUs of the node {s.cpu_busy_share:.0%} busy" if s.has(Signals.cpu_busy_share) else ""
-    queue = f", {s.runqueue_share:.0%} waiting for a CPU" if s.get(Signals.runqueue_share) >= 0.05 else ""  # noqa: PLR2004 - less is noise
-    decoding = f"; {s.decode_share:.0%} of it decodes, the rest is transforms" if s.has(Signals.decode_share) else ""
-    return f"{waits(s)}{_preparation(s)}, {s.prep_cpu_ratio:.0%} of it computing{queue}{decoding}{busy}"
+    busy = s.text("; CPUs of the node {cpu_busy_share:.0%} busy") if s.has(Signals.cpu_busy_share) else ""
+    queue = s.text(", {runqueue_share:.0%} waiting for a CPU") if s.get(Signals.runqueue_share) >= 0.05 else ""  # noqa: PLR2004 - less is noise
+    decoding = (
+        s.text("; {decode_share:.0%} of it decodes, the rest is transforms") if s.has(Signals.decode_share) else ""
+    )
+    return s.text(
+        "{waits}{preparation}, {prep_cpu_ratio:.0%} of it computing{queue}{decoding}{busy}",
+        waits=waits(s),
+        preparation=_preparation(s),
+        queue=queue,
+        decoding=decoding,
+        busy=busy,
+    )
 
 
 def _io_evidence(s: Signals, t: Thresholds) -> str:
-    return "; ".join([f"{waits(s)}{_preparation(s)}, {waiting(s):.0%} of it waiting", *io_evidence(s, t)])
+    return joined(
+        [
+            text(
+                "{waits}{preparation}, {waiting:.0%} of it waiting",
+                waits=waits(s),
+                preparation=_preparation(s),
+                waiting=waiting(s),
+            ),
+            *io_evidence(s, t),
+        ]
+    )
 
 
 def _wait_evidence(s: Signals, _: Thresholds) -> str:
-    disk = f"; busiest disk {s.disk_busy_share:.0%} busy" if s.has(Signals.disk_busy_share) else ""
-    pressure = f"; I/O pressure {s.io_pressure:.0%}" if s.has(Signals.io_pressure) else ""
-    known = "storage is not seen to be busy" if disk or pressure else "how busy storage is, is not known here"
-    share = f", {waiting(s):.0%} of it neither computing nor waiting for a CPU"
-    return f"{waits(s)}{_preparation(s)}{share}; {known}{disk}{pressure}"
+    disk = s.text("; busiest disk {disk_busy_share:.0%} busy") if s.has(Signals.disk_busy_share) else ""
+    pressure = s.text("; I/O pressure {io_pressure:.0%}") if s.has(Signals.io_pressure) else ""
+    known = (
+        text("storage is not seen to be busy") if disk or pressure else text("how busy storage is, is not known here")
+    )
+    share = text(", {waiting:.0%} of it neither computing nor waiting for a CPU", waiting=waiting(s))
+    return text(
+        "{waits}{preparation}{share}; {known}{disk}{pressure}",
+        waits=waits(s),
+        preparation=_preparation(s),
+        share=share,
+        known=known,
+        disk=disk,
+        pressure=pressure,
+    )
 
 
 def _start_evidence(s: Signals, _: Thresholds) -> str:
-    return (
-        f"{units.milliseconds(s.loader_start_seconds)} per epoch pass before its first batch is there: "
-        f"{s.loader_start_share:.0%} of training time"
+    return s.text(
+        "{loader_start_seconds} per epoch pass before its first batch is there: "
+        "{loader_start_share:.0%} of training time",
+        loader_start_seconds=units.milliseconds(s.loader_start_seconds),
     )
 
 
 def _capped_evidence(s: Signals, _: Thresholds) -> str:
-    cpus = f"; {s.node_cores:.0f} CPUs" if s.has(Signals.node_cores) else ""
-    gpus = f" for {units.counted(s.gpus, 'GPU')}" if cpus and s.has(Signals.gpus) else ""
-    asked = f"; workers={s.workers_asked:.0f} was asked for, {s.workers:.0f} were started"
-    idle = f", {waiting(s):.0%} of it waiting" if s.has(Signals.prep_cpu_ratio) else ""
+    cpus = s.text("; {node_cores:.0f} CPUs") if s.has(Signals.node_cores) else ""
+    gpus = text(" for {counted}", counted=units.counted(s.gpus, "GPU")) if cpus and s.has(Signals.gpus) else ""
+    asked = s.text("; workers={workers_asked:.0f} was asked for, {workers:.0f} were started")
+    idle = text(", {waiting:.0%} of it waiting", waiting=waiting(s)) if s.has(Signals.prep_cpu_ratio) else ""
     return waits(s) + _preparation(s) + idle + asked + cpus + gpus
 
 
 def _queueing(s: Signals) -> str:
-    return f"{waits(s)}; loader workers spend {s.runqueue_share:.0%} of their time waiting for a CPU"
+    return s.text("{waits}; loader workers spend {runqueue_share:.0%} of their time waiting for a CPU", waits=waits(s))
 
 
 def _affinity_evidence(s: Signals, _: Thresholds) -> str:
-    return (
-        f"{_queueing(s)}; they may run on {s.allowed_cores:.0f} of {s.node_cores:.0f} CPUs, "
-        f"and {s.free_cores:.1f} CPUs of the node idle"
+    return s.text(
+        "{queueing}; they may run on {allowed_cores:.0f} of {node_cores:.0f} CPUs, and "
+        "{free_cores:.1f} CPUs of the node idle",
+        queueing=_queueing(s),
     )
 
 
 def _contended_evidence(s: Signals, _: Thresholds) -> str:
-    who = f" (of them runs known here: {s.names['neighbours']})" if "neighbours" in s.names else ""
-    return f"{_queueing(s)}; others use {s.others_cores:.1f} of {s.node_cores:.0f} CPUs{who}"
+    who = s.text(" (of them runs known here: {neighbours})") if "neighbours" in s.names else ""
+    return s.text(
+        "{queueing}; others use {others_cores:.1f} of {node_cores:.0f} CPUs{who}", queueing=_queueing(s), who=who
+    )
 
 
 def _affinity_advice(s: Signals) -> Advice:
     return Advice(
-        note="start it without taskset or numactl; in Slurm --cpus-per-task with the CPUs that the workers need; "
-        "unset KMP_AFFINITY, GOMP_CPU_AFFINITY and OMP_PROC_BIND, which pin the process that workers are forked from",
+        note=text(
+            "start it without taskset or numactl; in Slurm --cpus-per-task with the CPUs that the "
+            "workers need; unset KMP_AFFINITY, GOMP_CPU_AFFINITY and OMP_PROC_BIND, which pin the "
+            "process that workers are forked from"
+        ),
         forecast=without_wait(s),
     )
 
@@ -280,9 +329,10 @@ def _start_advice(s: Signals) -> Advice:
     """Fewer workers start sooner; only where fewer are enough."""
     needed = workers_needed(s)
     fewer = needed is not None and 0 < needed < s.get(Signals.workers)
-    note = (
-        "keep the workers from epoch to epoch (persistent_workers=True in your own loader; Ultralytics' does), keep "
-        "the data set small to pickle (arrays instead of lists), fork instead of spawn"
+    note = text(
+        "keep the workers from epoch to epoch (persistent_workers=True in your own loader; "
+        "Ultralytics' does), keep the data set small to pickle (arrays instead of lists), fork "
+        "instead of spawn"
     )
     return Advice({"workers": needed} if fewer and needed else {}, note=note)
 
@@ -294,54 +344,67 @@ def _workers_advice(s: Signals) -> Advice:
     less = for_slow_preprocessing(s)
     if not without_cuda(s):
         return less
-    return replace(less, note=f"Ultralytics sets workers=0 on a CPU and on MPS, whatever is asked for; {less.note}")
+    return replace(
+        less, note=joined((text("Ultralytics sets workers=0 on a CPU and on MPS, whatever is asked for"), less.note))
+    )
 
 
 def _wait_advice(s: Signals) -> Advice:
     workers = more_workers(s)
-    note = (
-        "look at what they wait for: py-spy dump --pid <a worker>, three times (a lock, a pipe, a download, sleep, a "
-        "remote file system)"
+    note = text(
+        "look at what they wait for: py-spy dump --pid <a worker>, three times (a lock, a pipe, "
+        "a download, sleep, a remote file system)"
     )
     if workers is None:
         return Advice(note=note)
-    return Advice(workers.arguments, note=f"{note}; more workers help if they do not wait for the same thing")
+    return Advice(
+        workers.arguments, note=text("{note}; more workers help if they do not wait for the same thing", note=note)
+    )
 
 
 def _capped_advice(s: Signals) -> Advice:
     kept = cache_in_memory(s) if s.get(Signals.decode_share) else None
-    note = (
-        "a higher workers= has no effect: Ultralytics starts at most os.cpu_count() // GPUs for a rank; more CPUs for "
-        "each GPU, fewer visible GPUs (CUDA_VISIBLE_DEVICES), or less to prepare"
+    note = text(
+        "a higher workers= has no effect: Ultralytics starts at most os.cpu_count() // GPUs for "
+        "a rank; more CPUs for each GPU, fewer visible GPUs (CUDA_VISIBLE_DEVICES), or less to "
+        "prepare"
     )
-    return Advice(kept.arguments if kept else {}, note="; ".join(filter(None, (note, kept.note if kept else ""))))
+    return Advice(kept.arguments if kept else {}, note=joined((note, kept.note if kept else "")))
 
 
 def _slow_worker_evidence(s: Signals, _: Thresholds) -> str:
-    return (
-        f"{waits(s)}; worker {s.names['slowest_worker']} takes {units.milliseconds(s.slowest_prep_seconds)} per batch, "
-        f"the others {units.milliseconds(s.others_prep_seconds)}: batches are delivered in order, so all wait for it"
+    return s.text(
+        "{waits}; worker {slowest_worker} takes {slowest_prep_seconds} per batch, the others "
+        "{others_prep_seconds}: batches are delivered in order, so all wait for it",
+        waits=waits(s),
+        slowest_prep_seconds=units.milliseconds(s.slowest_prep_seconds),
+        others_prep_seconds=units.milliseconds(s.others_prep_seconds),
     )
 
 
 def _oversubscribed_evidence(s: Signals, _: Thresholds) -> str:
     count = (
-        f"; {units.counted(s.workers, 'worker')} on {s.rank_cores:.3g} CPUs for each rank"
+        s.text("; {counted} on {rank_cores:.3g} CPUs for each rank", counted=units.counted(s.workers, "worker"))
         if s.has(Signals.workers)
         else ""
     )
-    threads = f", {s.worker_threads:.1f} CPUs used per worker" if s.get(Signals.worker_threads) > 1.2 else ""  # noqa: PLR2004
-    return f"{waits(s)}; loader workers spend {s.runqueue_share:.0%} of their time waiting for a CPU{count}{threads}"
+    threads = s.text(", {worker_threads:.1f} CPUs used per worker") if s.get(Signals.worker_threads) > 1.2 else ""  # noqa: PLR2004
+    return s.text(
+        "{waits}; loader workers spend {runqueue_share:.0%} of their time waiting for a CPU{count}{threads}",
+        waits=waits(s),
+        count=count,
+        threads=threads,
+    )
 
 
 def _quota_evidence(s: Signals, _: Thresholds) -> str:
-    quota = f" of {s.quota_cores:g} CPUs" if s.has(Signals.quota_cores) else ""
-    return f"{waits(s)}; throttled by the cgroup's quota{quota}: {s.throttled_share:.0%}"
+    quota = s.text(" of {quota_cores:g} CPUs") if s.has(Signals.quota_cores) else ""
+    return s.text("{waits}; throttled by the cgroup's quota{quota}: {throttled_share:.0%}", waits=waits(s), quota=quota)
 
 
 def _slow_worker_advice(s: Signals) -> Advice:
     return Advice(
-        note=f"check the files, the mount and the CPU of worker {s.names.get('slowest_worker', '')}",
+        note=text("check the files, the mount and the CPU of worker {value}", value=s.names.get("slowest_worker", "")),
         forecast=without_wait(s),
     )
 
@@ -441,7 +504,9 @@ RULES = (
         cause="processes that are not this run's use CPUs, and its workers wait for their turn",
         verify="top -o %CPU: who uses the CPUs beside this run's processes",
         fix=lambda s: Advice(
-            note="run it on a node of its own, or give it CPUs of its own (Slurm --cpus-per-task, a cgroup's cpuset)",
+            note=text(
+                "run it on a node of its own, or give it CPUs of its own (Slurm --cpus-per-task, a cgroup's cpuset)"
+            ),
             forecast=without_wait(s),
         ),
         waste=("data_wait",),

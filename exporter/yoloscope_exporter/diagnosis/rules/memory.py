@@ -11,6 +11,7 @@ from yoloscope_exporter.diagnosis.advice.cache import is_cached_in_memory, kept_
 from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -44,31 +45,50 @@ def _no_cache(s: Signals, t: Thresholds) -> str:
         return ""
     images = s.batch_size * kept_image_bytes(s)
     if s.resident_growth_batch >= t.growth_images * images:
-        return f"a cache of the images would grow by {units.size(images)}"
+        return text("a cache of the images would grow by {images}", images=units.size(images))
     needed = s.resident_growth_batch * s.first_epoch_left
     if s.growth_seconds >= t.growth_seconds and needed > s.get(Signals.memory_available_bytes, needed):
-        return f"the first epoch still needs {units.size(needed)}, and {units.size(s.memory_available_bytes)} are left"
+        return text(
+            "the first epoch still needs {needed}, and {memory_available_bytes} are left",
+            needed=units.size(needed),
+            memory_available_bytes=units.size(s.memory_available_bytes),
+        )
     return ""
 
 
-_ROLES = {"main": "the training process", "worker": "the loader workers"}
+_ROLES = {"main": text("the training process"), "worker": text("the loader workers")}
 
 
 def _host_leak_evidence(s: Signals, t: Thresholds) -> str:
     if s.resident_growth_bytes >= t.growth_bytes:
         per_hour = units.size(s.get(Signals.resident_growth_rate) * 3600)
-        per_batch = f", {units.size(s.resident_growth_batch)} per batch" if s.has(Signals.resident_growth_batch) else ""
-        whose = f", most of it that of {_ROLES[s.names['growing']]}," if s.names.get("growing") in _ROLES else ""
-        when = "after the first epoch"
-        if s.has(Signals.first_epoch_left):
-            when = f"in the first epoch; {_no_cache(s, t)}"
-        return (
-            f"resident memory{whose} grew by {units.size(s.resident_growth_bytes)} in {s.growth_seconds:.0f} s "
-            f"({per_hour}/h{per_batch}), steadily, {when}{_until_full(s)}"
+        per_batch = (
+            text(", {resident_growth_batch} per batch", resident_growth_batch=units.size(s.resident_growth_batch))
+            if s.has(Signals.resident_growth_batch)
+            else ""
         )
-    return (
-        f"free memory fell by {units.size(s.available_fall_bytes)} in {s.growth_seconds:.0f} s while the "
-        f"training's own memory stayed level"
+        whose = (
+            text(", most of it that of {roles},", roles=_ROLES[s.names["growing"]])
+            if s.names.get("growing") in _ROLES
+            else ""
+        )
+        when = text("after the first epoch")
+        if s.has(Signals.first_epoch_left):
+            when = text("in the first epoch; {no_cache}", no_cache=_no_cache(s, t))
+        return s.text(
+            "resident memory{whose} grew by {resident_growth_bytes} in {growth_seconds:.0f} s "
+            "({per_hour}/h{per_batch}), steadily, {when}{until_full}",
+            whose=whose,
+            resident_growth_bytes=units.size(s.resident_growth_bytes),
+            per_hour=per_hour,
+            per_batch=per_batch,
+            when=when,
+            until_full=_until_full(s),
+        )
+    return s.text(
+        "free memory fell by {available_fall_bytes} in {growth_seconds:.0f} s while the "
+        "training's own memory stayed level",
+        available_fall_bytes=units.size(s.available_fall_bytes),
     )
 
 
@@ -76,7 +96,10 @@ def _until_full(s: Signals) -> str:
     rate = s.get(Signals.resident_growth_rate)
     if not s.has(Signals.memory_available_bytes) or rate <= 0:
         return ""
-    return f"; memory lasts for {s.memory_available_bytes / rate / 3600:.1f} h"
+    return text(
+        "; memory lasts for {memory_available_bytes:.1f} h",
+        memory_available_bytes=s.memory_available_bytes / rate / 3600,
+    )
 
 
 def _device_leak(s: Signals, t: Thresholds) -> bool:
@@ -86,14 +109,16 @@ def _device_leak(s: Signals, t: Thresholds) -> bool:
 
 def _when(s: Signals) -> str:
     if s.has(Signals.first_epoch_left):
-        return f"in the first epoch, of which {units.counted(int(s.first_epoch_left), 'batch')} are left"
-    return "after the first epoch"
+        return text(
+            "in the first epoch, of which {counted} are left", counted=units.counted(int(s.first_epoch_left), "batch")
+        )
+    return text("after the first epoch")
 
 
 def _device_full(s: Signals) -> str:
     if not s.has(Signals.cuda_seconds_left):
         return ""
-    return f"; the device is full in {units.duration(s.cuda_seconds_left)}"
+    return text("; the device is full in {cuda_seconds_left}", cuda_seconds_left=units.duration(s.cuda_seconds_left))
 
 
 def _retried(s: Signals, _: Thresholds) -> bool:
@@ -102,14 +127,14 @@ def _retried(s: Signals, _: Thresholds) -> bool:
 
 def _retry_evidence(s: Signals, _: Thresholds) -> str:
     counts = (
-        (s.get(Signals.ooms), "out-of-memory errors"),
-        (s.get(Signals.batch_reductions), "halvings of the batch"),
-        (s.get(Signals.alloc_retries), "allocation retries"),
+        (s.get(Signals.ooms), text("out-of-memory errors")),
+        (s.get(Signals.batch_reductions), text("halvings of the batch")),
+        (s.get(Signals.alloc_retries), text("allocation retries")),
     )
-    text = ", ".join(f"{count:.0f} {what}" for count, what in counts if count)
-    size = f"; batch is {s.batch_size:.0f}" if s.has(Signals.batch_size) else ""
+    told = joined((text("{count:.0f} {what}", count=count, what=what) for count, what in counts if count), ", ")
+    size = s.text("; batch is {batch_size:.0f}") if s.has(Signals.batch_size) else ""
     swings = s.get(Signals.gpu_idle_samples) > 0.3 and s.get(Signals.gpu_full_samples) > 0.3  # noqa: PLR2004
-    return text + size + ("; the GPU swings between idle and full" if swings else "")
+    return told + size + (text("; the GPU swings between idle and full") if swings else "")
 
 
 def _fuller(s: Signals, t: Thresholds) -> bool:
@@ -118,10 +143,15 @@ def _fuller(s: Signals, t: Thresholds) -> bool:
 
 def _fuller_evidence(s: Signals, _: Thresholds) -> str:
     guests = s.get(Signals.gpu_guests_bytes)
-    others = f"; {units.size(guests)} of it is held by other processes than rank {s.rank}'s" if guests else ""
-    return (
-        f"GPU {s.names.get('gpu', '')} is {s.gpu_memory_used_share:.0%} full, the run's other GPUs "
-        f"{s.peer_memory_used_share:.0%}{others}"
+    others = (
+        s.text("; {guests} of it is held by other processes than rank {rank}'s", guests=units.size(guests))
+        if guests
+        else ""
+    )
+    return s.text(
+        "GPU {value} is {gpu_memory_used_share:.0%} full, the run's other GPUs {peer_memory_used_share:.0%}{others}",
+        value=s.names.get("gpu", ""),
+        others=others,
     )
 
 
@@ -129,8 +159,8 @@ def _fuller_cause(s: Signals, _: Thresholds) -> str:
     """Other processes hold memory of it, where that explains it; else it is not known."""
     difference = (s.gpu_memory_used_share - s.peer_memory_used_share) * s.get(Signals.gpu_memory_total_bytes)
     if s.get(Signals.gpu_guests_bytes) >= difference / 2 > 0:
-        return "other processes have a CUDA context on it: other ranks that touched it first, or somebody else's"
-    return "not known; rank 0 keeps the EMA model and, up to Ultralytics 8.3.217, validates alone"
+        return text("other processes have a CUDA context on it: other ranks that touched it first, or somebody else's")
+    return text("not known; rank 0 keeps the EMA model and, up to Ultralytics 8.3.217, validates alone")
 
 
 RULES = (
@@ -149,8 +179,11 @@ RULES = (
         cause=_fuller_cause,
         verify="nvidia-smi --query-compute-apps=gpu_uuid,pid,used_memory --format=csv",
         fix=lambda _: Advice(
-            note="the fullest GPU bounds the batch; in your own code choose the device before the first CUDA call "
-            "(torch.cuda.set_device(LOCAL_RANK)) and load checkpoints with map_location='cpu'"
+            note=text(
+                "the fullest GPU bounds the batch; in your own code choose the device before the first "
+                "CUDA call (torch.cuda.set_device(LOCAL_RANK)) and load checkpoints with "
+                "map_location='cpu'"
+            )
         ),
         remedy="the device chosen before the first CUDA call, `map_location='cpu'`; a `batch` that fits the fullest",
     ),
@@ -165,7 +198,7 @@ RULES = (
         needs=(Signals.cuda_peak_share,),
         when=lambda s, t: s.cuda_peak_share >= t.cuda_peak_share,
         thresholds=("cuda_peak_share",),
-        evidence=lambda s, _: f"peak of GPU memory {s.cuda_peak_share:.0%} of the device",
+        evidence=lambda s, _: s.text("peak of GPU memory {cuda_peak_share:.0%} of the device"),
         cause="activations of the batch, or uneven batches (many boxes, multi-scale), leave no room",
         verify="torch.cuda.memory_summary(); nvidia-smi --query-gpu=memory.used --format=csv -l 1",
         fix=smaller_batch,
@@ -185,14 +218,17 @@ RULES = (
         when=_device_leak,
         thresholds=("growth_bytes", "growth_seconds"),
         evidence=(
-            lambda s, _: (
-                f"allocated CUDA memory grew by {units.size(s.cuda_growth_bytes)} in {s.growth_seconds:.0f} s, "
-                f"steadily, {_when(s)}{_device_full(s)}"
+            lambda s, _: s.text(
+                "allocated CUDA memory grew by {cuda_growth_bytes} in {growth_seconds:.0f} s, steadily, "
+                "{when}{device_full}",
+                cuda_growth_bytes=units.size(s.cuda_growth_bytes),
+                when=_when(s),
+                device_full=_device_full(s),
             )
         ),
         cause="something keeps tensors: losses with their graph, outputs kept in a list, a callback's cache",
         verify="torch.cuda.memory_summary() at the same place of two epochs",
-        fix=lambda _: Advice(note="detach() what is kept, and release it in on_train_batch_end"),
+        fix=lambda _: Advice(note=text("detach() what is kept, and release it in on_train_batch_end")),
         remedy="`detach()` what is kept, release it in `on_train_batch_end`",
     ),
     Rule(
@@ -212,7 +248,9 @@ RULES = (
         verify="py-spy dump --pid <pid>; tracemalloc in the callback; ls -l /dev/shm",
         fix=lambda s: Advice(
             fewer_workers(s),
-            note="drop references in on_train_batch_end; lists of Python objects in a data set belong into one array",
+            note=text(
+                "drop references in on_train_batch_end; lists of Python objects in a data set belong into one array"
+            ),
         ),
         remedy=(
             "drop references in `on_train_batch_end`; arrays instead of lists of Python objects; "

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 #: By how each is called: its share of training time, and the field of its threshold.
 PARTS = {
-    "waits for data": (Signals.data_wait_share, "input_share"),
-    "callbacks": (Signals.callbacks_share, "callbacks_share"),
-    "preprocessing": (Signals.preprocess_share, "preprocess_share"),
-    "copies": (Signals.h2d_share, "h2d_share"),
-    "waits for gradients": (Signals.exposed_share, "exposed_share"),
+    text("waits for data"): (Signals.data_wait_share, "input_share"),
+    text("callbacks"): (Signals.callbacks_share, "callbacks_share"),
+    text("preprocessing"): (Signals.preprocess_share, "preprocess_share"),
+    text("copies"): (Signals.h2d_share, "h2d_share"),
+    text("waits for gradients"): (Signals.exposed_share, "exposed_share"),
 }
 #: The fields of their thresholds.
 LIMITS = tuple(limit for _, limit in PARTS.values())

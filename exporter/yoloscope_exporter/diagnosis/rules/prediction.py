@@ -15,6 +15,7 @@ from yoloscope_exporter.diagnosis.advice.prediction import (
 )
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -37,30 +38,49 @@ def _waits(s: Signals, t: Thresholds) -> bool:
 
 
 def _per_batch(s: Signals, share: float) -> str:
-    return f"{units.milliseconds(share * s.predict_batch_seconds)} per batch"
+    return text("{share} per batch", share=units.milliseconds(share * s.predict_batch_seconds))
 
 
 def _inference(s: Signals) -> str:
-    return f"the model takes {s.predict_inference_share:.0%}"
+    return s.text("the model takes {predict_inference_share:.0%}")
 
 
 def _source_evidence(s: Signals, _: Thresholds) -> str:
     source = s.facts.get("source", "source")
     share = s.predict_source_share
-    return f"{share:.0%} of the time waits for the next batch ({source}): {_per_batch(s, share)}; {_inference(s)}"
+    return text(
+        "{share:.0%} of the time waits for the next batch ({source}): {per_batch}; {inference}",
+        share=share,
+        source=source,
+        per_batch=_per_batch(s, share),
+        inference=_inference(s),
+    )
 
 
 def _postprocess_evidence(s: Signals, _: Thresholds) -> str:
     share = s.predict_postprocess_share
-    boxes = f"; {s.predict_detections:.0f} boxes per image" if s.has(Signals.predict_detections) else ""
+    boxes = s.text("; {predict_detections:.0f} boxes per image") if s.has(Signals.predict_detections) else ""
     settings = ", ".join(f"{name} {s.facts[name]}" for name in ("conf", "max_det") if name in s.facts)
-    told = f" ({settings})" if settings else ""
-    return f"{share:.0%} of the time goes into postprocessing: {_per_batch(s, share)}{boxes}{told}; {_inference(s)}"
+    told = text(" ({settings})", settings=settings) if settings else ""
+    return text(
+        "{share:.0%} of the time goes into postprocessing: {per_batch}{boxes}{told}; {inference}",
+        share=share,
+        per_batch=_per_batch(s, share),
+        boxes=boxes,
+        told=told,
+        inference=_inference(s),
+    )
 
 
 def _own_evidence(s: Signals, _: Thresholds) -> str:
-    share, part = s.predict_own_share, s.names.get("own_part", "your own code")
-    return f"{share:.0%} of the time lies between batches, mostly {part}: {_per_batch(s, share)}; {_inference(s)}"
+    share, part = s.predict_own_share, s.names.get("own_part", text("your own code"))
+    return text(
+        "{share:.0%} of the time lies between batches, mostly {part}: {per_batch}; {inference}",
+        share=share,
+        part=part,
+        per_batch=_per_batch(s, share),
+        inference=_inference(s),
+    )
 
 
 def _small(s: Signals, t: Thresholds) -> bool:
@@ -71,9 +91,10 @@ def _small(s: Signals, t: Thresholds) -> bool:
 
 
 def _small_evidence(s: Signals, _: Thresholds) -> str:
-    size = f"{s.predict_batch_size:.3g} images per batch"
-    return (
-        f"{size}, GPU busy {s.predict_gpu_busy:.0%}, while {s.predict_inference_share:.0%} of the time is the model's"
+    size = s.text("{predict_batch_size:.3g} images per batch")
+    return s.text(
+        "{size}, GPU busy {predict_gpu_busy:.0%}, while {predict_inference_share:.0%} of the time is the model's",
+        size=size,
     )
 
 
@@ -91,8 +112,12 @@ def _unused(s: Signals, t: Thresholds) -> bool:
 
 
 def _unused_evidence(s: Signals, _: Thresholds) -> str:
-    name, version = s.facts.get("device_name", "the GPU"), s.facts["capability"]
-    return f"FP32 on {name} (compute capability {version}), where {s.predict_inference_share:.0%} of the time is spent"
+    name, version = s.facts.get("device_name", text("the GPU")), s.facts["capability"]
+    return s.text(
+        "FP32 on {name} (compute capability {version}), where {predict_inference_share:.0%} of the time is spent",
+        name=name,
+        version=version,
+    )
 
 
 def _healthy(s: Signals, t: Thresholds) -> bool:
@@ -102,12 +127,22 @@ def _healthy(s: Signals, t: Thresholds) -> bool:
 
 
 def _healthy_evidence(s: Signals, _: Thresholds) -> str:
-    rate = f"; {s.predict_images_per_second:.3g} images/s" if s.has(Signals.predict_images_per_second) else ""
-    latency = f"; 99 % below {units.milliseconds(s.predict_latency)}" if s.has(Signals.predict_latency) else ""
+    rate = s.text("; {predict_images_per_second:.3g} images/s") if s.has(Signals.predict_images_per_second) else ""
+    latency = (
+        text("; 99 % below {predict_latency}", predict_latency=units.milliseconds(s.predict_latency))
+        if s.has(Signals.predict_latency)
+        else ""
+    )
     if _is_live(s) and s.predict_source_share >= s.predict_inference_share:
-        waits = f"{s.predict_source_share:.0%} of the time waits for the {s.facts['source']}"
-        return f"it keeps up with its source: {waits}, {_inference(s)}{rate}{latency}"
-    return f"{s.predict_inference_share:.0%} of the time is the model's{rate}{latency}"
+        waits = s.text("{predict_source_share:.0%} of the time waits for the {source}", source=s.facts["source"])
+        return text(
+            "it keeps up with its source: {waits}, {inference}{rate}{latency}",
+            waits=waits,
+            inference=_inference(s),
+            rate=rate,
+            latency=latency,
+        )
+    return s.text("{predict_inference_share:.0%} of the time is the model's{rate}{latency}", rate=rate, latency=latency)
 
 
 RULES = (

@@ -10,6 +10,7 @@ from yoloscope_exporter.diagnosis.advice.batch import fewer_exchanges
 from yoloscope_exporter.diagnosis.advice.gains import without_share
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -37,21 +38,27 @@ def _all_wait_for_data(s: Signals, t: Thresholds) -> bool:
 
 
 def _straggler_evidence(s: Signals, _: Thresholds) -> str:
-    return (
-        f"rank {s.rank} takes {units.milliseconds(s.local_seconds)} per batch for itself, its peers "
-        f"{units.milliseconds(s.peer_local_seconds)}; most of the difference is in {s.names['lag_phase']}; "
-        f"the peers wait {s.peer_exposed_share:.0%} of their time"
+    return s.text(
+        "rank {rank} takes {local_seconds} per batch for itself, its peers {peer_local_seconds}; "
+        "most of the difference is in {lag_phase}; the peers wait {peer_exposed_share:.0%} of "
+        "their time",
+        local_seconds=units.milliseconds(s.local_seconds),
+        peer_local_seconds=units.milliseconds(s.peer_local_seconds),
     )
 
 
 def _straggler_advice(s: Signals) -> Advice:
     by_phase = {
-        "data_wait": "give its loader what its peers have: same storage, same CPUs (numactl, affinity)",
-        "h2d": "look at its PCIe link",
-        "callbacks": "let the callback do less in this rank (callback_bound names it), or hand its work to a thread",
-        "preprocess": "look at what its preprocess_batch does besides copies (preprocess_bound)",
+        "data_wait": text("give its loader what its peers have: same storage, same CPUs (numactl, affinity)"),
+        "h2d": text("look at its PCIe link"),
+        "callbacks": text(
+            "let the callback do less in this rank (callback_bound names it), or hand its work to a thread"
+        ),
+        "preprocess": text("look at what its preprocess_batch does besides copies (preprocess_bound)"),
     }
-    note = by_phase.get(s.names.get("lag_phase", ""), "look at its GPU: clocks, throttling, another process on it")
+    note = by_phase.get(
+        s.names.get("lag_phase", ""), text("look at its GPU: clocks, throttling, another process on it")
+    )
     return Advice(note=note, forecast=without_share(s, s.lag / (1 + s.lag)))
 
 
@@ -63,23 +70,30 @@ def _all_wait(s: Signals, t: Thresholds) -> bool:
 
 def _exchange_evidence(s: Signals, _: Thresholds) -> str:
     unseen = s.get(Signals.unseen_ranks)
-    of_all = f"; {units.counted(unseen, 'rank')} of the run's {s.world_size:.0f} cannot be seen here" if unseen else ""
-    return (
-        f"{s.exposed_share:.0%} of training time waits for gradients; on the rank that waits least "
-        f"{s.least_exposed_share:.0%}{of_all}"
+    of_all = (
+        s.text("; {counted} of the run's {world_size:.0f} cannot be seen here", counted=units.counted(unseen, "rank"))
+        if unseen
+        else ""
+    )
+    return s.text(
+        "{exposed_share:.0%} of training time waits for gradients; on the rank that waits least "
+        "{least_exposed_share:.0%}{of_all}",
+        of_all=of_all,
     )
 
 
 def _exchange_cause(s: Signals, _: Thresholds) -> str:
     """The links between the GPUs; not known while ranks on other nodes are not seen, of which one may be late."""
     if s.get(Signals.unseen_ranks):
-        return "not known here: slow links between the GPUs, or a rank on another node that is late"
-    return "the links between the GPUs are too slow for gradients of this size at this batch"
+        return text("not known here: slow links between the GPUs, or a rank on another node that is late")
+    return text("the links between the GPUs are too slow for gradients of this size at this batch")
 
 
 def _exchange_advice(s: Signals) -> Advice:
     if s.get(Signals.unseen_ranks):
-        return Advice(note="`yoloscope diagnose --prometheus URL` sees the ranks of all nodes, and says which it is")
+        return Advice(
+            note=text("`yoloscope diagnose --prometheus URL` sees the ranks of all nodes, and says which it is")
+        )
     return fewer_exchanges(s)
 
 

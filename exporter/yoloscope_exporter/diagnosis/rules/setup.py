@@ -9,6 +9,7 @@ from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.rules.lifecycle import hanging
 from yoloscope_exporter.diagnosis.rules.rule import WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -59,11 +60,18 @@ def _cause(s: Signals, _: Thresholds) -> str:
 
 
 def _evidence(s: Signals, _: Thresholds) -> str:
-    stage = f"; now in the stage {s.names['setup_stage']}" if "setup_stage" in s.names else ""
-    done = f", {s.setup_progress:.0%} done" if s.has(Signals.setup_progress) else ""
+    stage = s.text("; now in the stage {setup_stage}") if "setup_stage" in s.names else ""
+    done = s.text(", {setup_progress:.0%} done") if s.has(Signals.setup_progress) else ""
     still = s.get(Signals.setup_progress_age)
-    stuck = f", without progress for {units.duration(still)}" if still >= 60 else ""  # noqa: PLR2004 - shorter is no news
-    return f"in set-up for {s.setup_seconds / 60:.1f} min{stage}{done}{stuck}; no batch so far{hanging(s)}"
+    stuck = text(", without progress for {still}", still=units.duration(still)) if still >= 60 else ""  # noqa: PLR2004 - shorter is no news
+    return text(
+        "in set-up for {setup_seconds:.1f} min{stage}{done}{stuck}; no batch so far{hanging}",
+        setup_seconds=s.setup_seconds / 60,
+        stage=stage,
+        done=done,
+        stuck=stuck,
+        hanging=hanging(s),
+    )
 
 
 RULES = (

@@ -14,6 +14,7 @@ from yoloscope_exporter.diagnosis.advice.workers import more_workers
 from yoloscope_exporter.diagnosis.rules import parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -22,34 +23,36 @@ if TYPE_CHECKING:
 
 def _validation_advice(s: Signals) -> Advice:
     """Without it nothing is known of an epoch but its loss; only the last one, or that of early stopping, is left."""
-    note = (
-        "it ends early stopping (patience), and best.pt becomes the last epoch; validate with `yolo val` afterwards, "
-        "or keep it and take a smaller validation set"
+    note = text(
+        "it ends early stopping (patience), and best.pt becomes the last epoch; validate with "
+        "`yolo val` afterwards, or keep it and take a smaller validation set"
     )
     least = s.validate_share * (1 - 1 / s.epochs) if s.get(Signals.epochs) else 0.0
     return Advice({"val": False}, note=note, forecast=shorter_run(s.validate_share, least))
 
 
 def _validation_evidence(s: Signals, _: Thresholds) -> str:
-    parts = f", mostly {s.names['validation_parts']}" if "validation_parts" in s.names else ""
-    return f"{s.validate_share:.0%} of the run so far went into validation{parts}"
+    parts = s.text(", mostly {validation_parts}") if "validation_parts" in s.names else ""
+    return s.text("{validate_share:.0%} of the run so far went into validation{parts}", parts=parts)
 
 
 def _checkpoint_advice(s: Signals) -> Advice:
     """`save_period` only where one is set: -1 is the default, and last.pt is written every epoch whatever it is."""
     period = in_use("save_period", s)
     more = isinstance(period, int) and period > 0
-    note = "checkpoints every epoch are Ultralytics' own; write them to a local disk (project=)"
+    note = text("checkpoints every epoch are Ultralytics' own; write them to a local disk (project=)")
     arguments: dict[str, Value] = {"save_period": -1} if more else {}
     return Advice(arguments, note=note, forecast=shorter_run(s.checkpoint_share))
 
 
 def _copy_advice(s: Signals) -> Advice:
-    note = "look at the PCIe link (pcie_degraded) and at transforms that return floats instead of bytes"
+    note = text("look at the PCIe link (pcie_degraded) and at transforms that return floats instead of bytes")
     if s.get(Signals.workers, -1) != 0:
         return Advice(note=note)
     workers = more_workers(s)
-    return Advice(workers.arguments if workers else {}, note=f"pinned memory needs loader workers; {note}")
+    return Advice(
+        workers.arguments if workers else {}, note=text("pinned memory needs loader workers; {note}", note=note)
+    )
 
 
 def _copies_slowly(s: Signals, t: Thresholds) -> bool:
@@ -59,17 +62,20 @@ def _copies_slowly(s: Signals, t: Thresholds) -> bool:
 
 def _copy_evidence(s: Signals, _: Thresholds) -> str:
     divided = s.has(Signals.preprocess_share)
-    text = f"{s.h2d_share:.0%} of training time moves batches to the device"
+    told = s.text("{h2d_share:.0%} of training time moves batches to the device")
     if not divided:
-        text = f"up to {text}, preprocess_batch included (the hooks are older than the exporter)"
+        told = text("up to {text}, preprocess_batch included (the hooks are older than the exporter)", text=told)
     if s.get(Signals.pcie_width, 1) < s.get(Signals.pcie_width_max):
-        text += f"; the PCIe link has {s.pcie_width:.0f} of {s.pcie_width_max:.0f} lanes"
-    return text
+        told += s.text("; the PCIe link has {pcie_width:.0f} of {pcie_width_max:.0f} lanes")
+    return told
 
 
 def _preprocess_evidence(s: Signals, _: Thresholds) -> str:
     seconds = units.milliseconds(s.preprocess_share * (s.step_seconds + s.wait_seconds))
-    return f"{s.preprocess_share:.0%} of training time goes into preprocess_batch besides copies: {seconds} per batch"
+    return s.text(
+        "{preprocess_share:.0%} of training time goes into preprocess_batch besides copies: {seconds} per batch",
+        seconds=seconds,
+    )
 
 
 def _by_batch(s: Signals, t: Thresholds) -> bool:
@@ -83,12 +89,22 @@ def _calls_back(s: Signals, t: Thresholds) -> bool:
 
 
 def _callback_evidence(s: Signals, t: Thresholds) -> str:
-    slowest = f"; most of it in {s.names['callback']}" if "callback" in s.names else ""
+    slowest = s.text("; most of it in {callback}") if "callback" in s.names else ""
     if _by_batch(s, t):
-        share = f"{s.callbacks_share:.0%} of training time"
-        return f"{units.milliseconds(s.callback_seconds)} per batch go into other callbacks: {share}{slowest}"
-    seconds, share = units.milliseconds(s.epoch_callback_seconds), f"{s.callbacks_of_run:.0%} of the run so far"
-    return f"{seconds} per epoch go into other callbacks: {share}{slowest}"
+        share = s.text("{callbacks_share:.0%} of training time")
+        return text(
+            "{callback_seconds} per batch go into other callbacks: {share}{slowest}",
+            callback_seconds=units.milliseconds(s.callback_seconds),
+            share=share,
+            slowest=slowest,
+        )
+    seconds, share = (
+        units.milliseconds(s.epoch_callback_seconds),
+        s.text("{callbacks_of_run:.0%} of the run so far"),
+    )
+    return text(
+        "{seconds} per epoch go into other callbacks: {share}{slowest}", seconds=seconds, share=share, slowest=slowest
+    )
 
 
 #: Settings of `yolo settings` by the module of Ultralytics' own logger.
@@ -100,8 +116,12 @@ _LOGGERS = {"wb": "wandb"} | {
 def _callback_advice(s: Signals) -> Advice:
     callback = s.names.get("callback", "")
     logger = _LOGGERS.get(callback.removeprefix("ultralytics.utils.callbacks.").partition(".")[0], "")
-    off = f"yolo settings {logger}=False switches it off; " if logger and callback.startswith("ultralytics.") else ""
-    note = f"{off}call it every N batches only, or let it hand its work to a thread"
+    off = (
+        text("yolo settings {logger}=False switches it off; ", logger=logger)
+        if logger and callback.startswith("ultralytics.")
+        else ""
+    )
+    note = text("{off}call it every N batches only, or let it hand its work to a thread", off=off)
     share = max(s.callbacks_share, s.get(Signals.callbacks_of_run))
     by_batch = s.callbacks_share >= s.get(Signals.callbacks_of_run)
     return Advice(note=note, forecast=without_share(s, share) if by_batch else shorter_run(share))
@@ -145,11 +165,13 @@ def _busy_at_most(s: Signals) -> float:
 
 
 def _small_batch_evidence(s: Signals, t: Thresholds) -> str:
-    what = f"GPU busy in {_busy_at_most(s):.0%} of training time at most"
+    what = text("GPU busy in {busy_at_most:.0%} of training time at most", busy_at_most=_busy_at_most(s))
     if s.has(Signals.sm_fill) and _busy_at_most(s) >= t.gpu_low:
-        what = f"kernels fill {s.sm_fill:.0%} of the multiprocessors"
-    size = f" at batch {s.batch_size:.0f}" if s.has(Signals.batch_size) else ""
-    return f"{what}{size} without waiting for data; peak memory {s.cuda_peak_share:.0%} of the device"
+        what = s.text("kernels fill {sm_fill:.0%} of the multiprocessors")
+    size = s.text(" at batch {batch_size:.0f}") if s.has(Signals.batch_size) else ""
+    return s.text(
+        "{what}{size} without waiting for data; peak memory {cuda_peak_share:.0%} of the device", what=what, size=size
+    )
 
 
 RULES = (
@@ -187,7 +209,7 @@ RULES = (
         cause="preprocess_batch resizes (multi_scale), encodes texts or transforms images, one batch after the other",
         verify="py-spy record --pid <pid> --duration 30 --output step.svg: what preprocess_batch calls",
         fix=lambda s: Advice(
-            note="move what it does into the data set, where workers do it beside training; multi_scale=False",
+            note=text("move what it does into the data set, where workers do it beside training; multi_scale=False"),
             forecast=without_share(s, s.preprocess_share),
         ),
         waste=("preprocess",),
@@ -241,7 +263,7 @@ RULES = (
         needs=(Signals.checkpoint_share, Signals.epoch),
         when=lambda s, t: s.checkpoint_share >= t.checkpoint_share and s.epoch > t.epochs_for_shares,
         thresholds=("checkpoint_share", "epochs_for_shares"),
-        evidence=lambda s, _: f"{s.checkpoint_share:.0%} of the run so far went into writing checkpoints",
+        evidence=lambda s, _: s.text("{checkpoint_share:.0%} of the run so far went into writing checkpoints"),
         cause="the checkpoint goes to slow storage, or epochs are very short",
         verify="time cp <save_dir>/weights/last.pt /tmp and back",
         fix=_checkpoint_advice,

@@ -6,6 +6,7 @@ metric of the node that no signal has asked for yet stands in the area's `METRIC
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import isfinite
@@ -41,6 +42,7 @@ from yoloscope_exporter.diagnosis.signals.signal import Numbers, Signal
 from yoloscope_exporter.diagnosis.signals.slow_batch import SlowBatchSignals
 from yoloscope_exporter.diagnosis.signals.step import StepSignals
 from yoloscope_exporter.diagnosis.signals.view import Machine, View, view_of
+from yoloscope_exporter.language import Text, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Window
     from yoloscope_exporter.measures.thresholds import Thresholds
 
+#: The names of a template's placeholders.
+NAMED = re.compile(r"\{(\w+)")
 #: The functions that compute the signals of one rank.
 PARTS: tuple[Callable[[View], Numbers], ...] = (
     step.step,
@@ -150,6 +154,14 @@ class Signals(
         """Whether all these numbers are known."""
         return all([signal.name in self.numbers for signal in signals])  # noqa: C419 - faster than a generator, and often called
 
+    def text(self, template: str, /, **values: object) -> Text:
+        """A text about the rank: its placeholders are numbers and names of signals, or among `values`."""
+        known = {name: self._told(name) for name in NAMED.findall(template) if name not in values}
+        return text(template, **known, **values)
+
+    def _told(self, name: str) -> object:
+        return getattr(self, name) if hasattr(self, name) else self.names[name]
+
     def with_numbers(self, numbers: Numbers, names: Mapping[str, str] | None = None) -> Signals:
         """The same with more, or other, numbers and names."""
         return replace(self, numbers={**self.numbers, **known(numbers)}, names={**self.names, **(names or {})})
@@ -248,10 +260,10 @@ def gather_one(v: View, faults: Faults) -> Signals:
     names: dict[str, str] = {"gpu": v.gpu} if v.gpu else {}
     numbers: Numbers = {}
     for part in PARTS:
-        with faults.passed_over(f"the signals of {part.__name__}", v.run, v.rank):
+        with faults.passed_over("the signals of {part}", v.run, v.rank, part.__name__):
             numbers |= part(v)
     for naming in NAMES:
-        with faults.passed_over(f"the names of {naming.__name__}", v.run, v.rank):
+        with faults.passed_over("the names of {part}", v.run, v.rank, naming.__name__):
             names |= naming(v)
     if v.slowest_worker:
         names["slowest_worker"] = v.slowest_worker[0]

@@ -12,6 +12,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, ratio, whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
+from yoloscope_exporter.language import joined, text
 from yoloscope_exporter.measures import gpu as measures
 from yoloscope_exporter.measures import memory
 from yoloscope_exporter.measures.reading import Reading
@@ -197,7 +198,7 @@ def held_idle(window: Window, long: Window, limits: Thresholds) -> tuple[Numbers
     if not known:
         return {}, {}
     idle = sorted(name for name, share in known.items() if share < limits.held_idle)
-    names = {"held_idle": ", ".join(idle), "held_by": ", ".join(one for name in idle for one in held[name])}
+    names = {"held_idle": ", ".join(idle), "held_by": joined((one for name in idle for one in held[name]), ", ")}
     return {GpuSignals.held_idle_gpus: float(len(idle))}, names
 
 
@@ -209,5 +210,10 @@ def _age(window: Window, metric: Metric, labels: Labels) -> float:
 
 def _holder(pid: str, command: str, user: str, size: float) -> str:
     if not command and not user:
-        return f"{pid} ({units.size(size)}; not visible here: another PID namespace, such as a container's)"
-    return f"{pid} ({', '.join(filter(None, (command, f'user {user}' if user else '', units.size(size))))})"
+        return text(
+            "{pid} ({size}; not visible here: another PID namespace, such as a container's)",
+            pid=pid,
+            size=units.size(size),
+        )
+    whose = text("user {user}", user=user) if user else ""
+    return text("{pid} ({what})", pid=pid, what=joined((command, whose, units.size(size)), ", "))

@@ -8,6 +8,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, least, ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
+from yoloscope_exporter.language import joined, text
 from yoloscope_exporter.measures import loader
 
 if TYPE_CHECKING:
@@ -75,8 +76,12 @@ def deaths(v: View) -> Numbers:
 def death_signals(v: View) -> dict[str, str]:
     """By what they ended: `2 by SIGKILL, 1 by SIGBUS`."""
     counts = v.now.current(catalog.TRAIN_WORKER_DEATH_SIGNAL_TOTAL, v.run, v.rank)
-    told = [f"{count:.0f} by {labels[2]}" for labels, count in sorted(counts.items()) if count]
-    return {"death_signals": ", ".join(told)} if told else {}
+    told = [
+        text("{count:.0f} by {signal}", count=count, signal=labels[2])
+        for labels, count in sorted(counts.items())
+        if count
+    ]
+    return {"death_signals": joined(told, ", ")} if told else {}
 
 
 def _without_workers(v: View) -> Numbers:

@@ -9,6 +9,7 @@ from yoloscope_exporter.diagnosis.signals.arithmetic import ratio
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
+from yoloscope_exporter.language import text
 from yoloscope_exporter.measures import prediction as measures
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Window
 
 #: Phases of the user's own part, by how they are called.
-_OWN = {"user": "your own code", "callbacks": "callbacks and trackers", "save": "saving and drawing"}
+_OWN = {"user": text("your own code"), "callbacks": text("callbacks and trackers"), "save": text("saving and drawing")}
 
 
 class PredictionSignals:

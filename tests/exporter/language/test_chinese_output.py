@@ -1,0 +1,197 @@
+"""A run-through in Chinese: no English sentence is left but code, names and what Ultralytics itself says."""
+
+# ruff: noqa: RUF001 - Chinese texts use Chinese punctuation
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+from yoloscope_exporter import catalog, cli
+from yoloscope_exporter.catalog import document as metrics
+from yoloscope_exporter.diagnosis import document, rules
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.language import CHINESE, speaking
+from yoloscope_exporter.measures.series import Window
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.reports import ending, html
+from yoloscope_exporter.reports.comparison import compare
+from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
+from yoloscope_exporter.reports.summary import known_runs, summarize
+from yoloscope_exporter.terminal import screen
+from yoloscope_exporter.terminal.diagnosis import to_markdown, to_text
+
+from tests.exporter.language import texts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+RECORDINGS = Path(__file__).parents[2] / "recordings"
+CORPUS = sorted(RECORDINGS.glob("*.om.gz"))
+#: What stays English: between quotes, code; arguments, options, paths, URLs; names with an underscore; commands.
+_WORD = r"[^\s\u3000-\u9fff\uff00-\uffef`]*"
+CODE = re.compile(
+    rf"""`[^`]*` | '[^']*' | "[^"]*" | https?://\S+ | {_WORD}[=/_@]{_WORD} | --?\w[\w.-]* | <[^>]+>
+    | (?:yoloscope|yolo|py-spy|nvidia-smi|journalctl|docker|pip|python|taskset|scontrol|sacct|kubectl|nsys|iostat|dmesg
+      |nfsiostat|pidstat|htop|systemctl|ulimit|ipmitool|time|cat|ls|df|top
+      |last|curl|kill|free)\ [^\u4e00-\u9fff；，。：]*""",
+    re.VERBOSE,
+)
+#: Names of three words.
+NAMES = re.compile(
+    r"A stethoscope for YOLO training|HW Power Brake Slowdown|NVIDIA [\w ]+|Tesla [\w ]+|PID namespace|"
+    r"workers x prefetch"
+)
+SENTENCE = re.compile(r"[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*){2,}")
+#: Phases, states and rows of words that are names.
+KNOWN = frozenset({*catalog.PHASES, *rules.BY_NAME})
+
+
+def english(told: str) -> list[str]:
+    """Runs of three English words or more that are no code."""
+    return SENTENCE.findall(NAMES.sub(" ", CODE.sub(" ", told)))
+
+
+def in_html(page: str) -> str:
+    """What is seen of a page."""
+    return re.sub(r"<[^>]+>", "\n", re.sub(r"(?s)<style>.*?</style>|<script>.*?</script>", "", page))
+
+
+def invoke(*arguments: str) -> str:
+    """What a command says in Chinese, to stdout and stderr."""
+    told = CliRunner().invoke(cli.main, list(arguments), env={"YOLOSCOPE_LANGUAGE": CHINESE}, prog_name="yoloscope")
+    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
+    return told.output
+
+
+def drawn(shown: RenderableType) -> str:
+    """What a terminal of 80 columns shows."""
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(shown)
+    return captured.get()
+
+
+def test_the_checker_finds_sentences() -> None:
+    """And lets code pass."""
+    assert english("修改方法  fewer workers, no RAM cache") == ["fewer workers, no RAM cache"]
+    assert english("对 worker 执行三次 py-spy dump --pid PID（锁、管道）；workers=4；`yolo train a b c`") == []
+
+
+@pytest.mark.parametrize("path", [path for path, _ in texts.commands()])
+def test_help(path: str) -> None:
+    """Of every command."""
+    told = invoke(*path.split()[1:], "--help")
+    assert "用法：" in told
+    assert "选项：" in told
+    assert english(re.sub(r"(?m)^用法：.*$", "", told)) == []
+
+
+def test_the_option_chooses_whatever_the_environment_says() -> None:
+    """Before the command or behind it; the environment chooses where it is not given."""
+    for arguments in (("--language", "en", "top", "--help"), ("top", "--language=en", "--help")):
+        assert "Refresh interval." in invoke(*arguments)
+    assert "刷新间隔。" in invoke("top", "--help")
+    told = CliRunner().invoke(cli.main, ["top", "--language", "zh-CN", "--help"], env={"YOLOSCOPE_LANGUAGE": "en"})
+    assert "刷新间隔。" in told.output
+
+
+def test_english_is_as_ever_after_chinese() -> None:
+    """Nothing of a command is changed for good."""
+    before = CliRunner().invoke(cli.main, ["report", "--help"]).output
+    invoke("report", "--help")
+    assert CliRunner().invoke(cli.main, ["report", "--help"]).output == before
+
+
+def test_help_fits_the_terminal() -> None:
+    """Chinese characters take two cells."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    told = CliRunner().invoke(cli.main, ["serve", "--help"], env={"YOLOSCOPE_LANGUAGE": CHINESE}, terminal_width=80)
+    assert max(map(cell_len, told.output.splitlines())) <= 80
+    assert not [line for line in told.output.splitlines() if re.match(r"\s*[，。；：！？）、]", line)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nope",), "没有命令 'nope'"),
+        (("top", "--nope"), "没有选项 '--nope'"),
+        (("top", "--interval"), "选项 '--interval' 需要一个值"),
+        (("top", "--interval", "5y"), "无效的时长 '5y'"),
+        (("top", "--interval", "500h"), "超出 0.2s 到 60s 的范围"),
+        (("top", "--language", "fr"), "'fr' 不在 'en', 'zh-CN' 之中"),
+        (("top", "more"), "多余的参数（more）"),
+        (("demo", "--epochs", "1"), "1 不在范围 2<=x<=100 之内"),
+        (("simulate", "--nodes", "x"), "'x' 不是有效的 integer range"),
+        (("record",), "缺少参数"),
+        (("diagnose", "--recording", "/nowhere"), "'/nowhere' 不存在"),
+        (("diagnose", "--recording", str(Path(__file__))), "其中没有带时间戳的 yoloscope 样本"),
+        (("diagnose", "--exporter", "http://127.0.0.1:1"), "127.0.0.1:1 没有应答：连接被拒绝"),
+        (("diagnose", "--exporter", "x://y"), "无效的 URL 'x://y"),
+        (("diagnose", "--exporter", "a", "--prometheus", "b"), "只能选一个"),
+        (("diagnose", "--black-box", "nobody"), "本机没有任务 'nobody'"),
+        (("report",), "请给出一个任务，或多个任务来比较"),
+        (("report", "nobody"), "本机没有任务 'nobody'"),
+        (("report", "--gate", "five", "a"), "'five' 不是百分比"),
+        (("stacks", "nobody"), "没有任务 'nobody'：没有该文件或目录"),
+        (("run",), "-- 之后没有命令"),
+        (("run", "--", "nobody-has-this"), "不是可以运行的程序"),
+        (("tune", "--", "true"), "不能确定 true 会在本机启动 Python"),
+        (("check", "--config.file", "/nowhere"), "无法读取：没有该文件或目录"),
+        (("serve", "--web.listen-address", "nowhere"), "无效的地址 'nowhere'"),
+        (("notify", "--check"), "--check 需要 --to"),
+    ],
+)
+def test_errors(arguments: Sequence[str], said: str) -> None:
+    """One line, in Chinese, of each kind."""
+    told = invoke(*arguments)
+    assert said in told
+    assert english(told) == []
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name.removesuffix(".om.gz"))
+def test_diagnoses(path: Path) -> None:
+    """Of every recording of the corpus: evidence, causes, fixes."""
+    course = diagnose_range(reader.read(path))
+    with speaking(CHINESE):
+        told = to_text(course.diagnoses, course.notes, verbose=True) + to_markdown(course.diagnoses, course.notes)
+    assert english(told) == []
+    assert not re.search(r"[一-鿿][,;:!?(]", told)
+
+
+@pytest.mark.parametrize("name", ["loader_workers", "killed_oom", "straggler"])
+def test_reports(name: str) -> None:
+    """Markdown, HTML, the card and the screen of a run."""
+    stores = reader.read(RECORDINGS / f"{name}.om.gz")
+    summary, diagnoses = summarize(stores, known_runs(stores)[0]), diagnose_range(stores).diagnoses
+    with speaking(CHINESE):
+        told = [summary_markdown(summary), in_html(html.one(summary))]
+        told.append("\n".join(f"{line.name} {line.text}" for line in ending.card_lines([summary], CHINESE)))
+        told.append(ending.title(ending.Ended("yolo train", 1, 60.0, "node-1"), [summary.run], CHINESE))
+        window = Window(stores[0], stores[0].last - 60, stores[0].last)
+        told.append(drawn(screen.frame(window, diagnoses, list(screen.changes(window.end, (), diagnoses)))))
+    for one in told:
+        assert re.search(r"[一-鿿]", one)
+        assert english(one) == []
+
+
+def test_comparisons() -> None:
+    """Of two runs, in Markdown and HTML."""
+    both = [reader.read(RECORDINGS / f"{name}.om.gz") for name in ("loader_workers", "healthy_single")]
+    with speaking(CHINESE):
+        comparison = compare(*([summarize(stores, known_runs(stores)[0])] for stores in both))
+        told = comparison_markdown(comparison) + in_html(html.several(comparison))
+    assert english(told) == []
+
+
+@pytest.mark.parametrize("told", [metrics.document(CHINESE), document.document(CHINESE)], ids=["metrics", "diagnosis"])
+def test_documents(told: str) -> None:
+    """The generated ones."""
+    assert english(told) == []

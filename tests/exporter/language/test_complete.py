@@ -1,0 +1,101 @@
+"""The catalogue is complete: every text has its Chinese, with the same placeholders, and nothing in it is unused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+from yoloscope_exporter import cli
+from yoloscope_exporter.language import BETWEEN
+from yoloscope_exporter.language.translation import _fixed, _pattern, has_words, is_known, placeholders
+from yoloscope_exporter.language.zh_cn import TEXTS, commands, diagnosis, documents, output
+
+from tests.exporter.language import texts
+
+WANTED = texts.wanted()
+#: Files of the catalogue whose texts come from elsewhere: click's own, and the system's reasons of errors.
+FROM_ELSEWHERE = frozenset({*texts.of_click(), *texts.of_the_system()})
+
+
+def clauses(text: str) -> list[str]:
+    """The parts of a text that need a translation: itself if there is one, else its clauses that say something."""
+    if text in TEXTS:
+        return [text]
+    parts = [part for part in text.split(BETWEEN) if part.strip()]
+    return [part for part in parts if "{" not in part or has_words(_fixed(part))]
+
+
+def needs_none(part: str) -> bool:
+    """Units and numbers, which are the same in any language."""
+    return not re.search(r"[A-Za-z]{2}", part) or re.fullmatch(r"\{scheme\}\+unix://\{path\}", part) is not None
+
+
+def test_every_text_has_a_translation() -> None:
+    """Add what is missing to its file in `language/zh_cn`."""
+    missing = {
+        part: where
+        for text, where in WANTED.items()
+        for part in clauses(text)
+        if part not in TEXTS and not is_known(part) and not needs_none(part)
+    }
+    assert missing == {}
+
+
+def test_nothing_is_translated_that_nobody_says() -> None:
+    """Remove what is left over, or mend what has changed in the source."""
+    said = {part for text in WANTED for part in (text, *text.split(BETWEEN))} | FROM_ELSEWHERE
+    left = [text for text in TEXTS if text not in said]
+    assert [text for text in left if not any(_pattern(text).fullmatch(one) for one in WANTED)] == []
+
+
+def test_the_collection_finds_what_it_is_for() -> None:
+    """Texts of each kind."""
+    assert len(WANTED) > 1500
+    for text in (
+        "{bound}{data_wait_share:.0%} of training time waits for data",  # evidence
+        "Too few loader workers",  # a title
+        "fewer workers, no RAM cache, or a higher limit (--mem, resources.limits.memory)",  # a cause's remedy
+        "Diagnose the last window of a running exporter. [default: http://127.0.0.1:9911]",  # an option
+        "Summarise a run, compare runs, or show the last batches before a crash.",  # a command
+        "Where the time went",  # HTML
+        "{number:.0f} worker",  # a number and its noun
+        "training batches in the window",  # a document
+    ):
+        assert text in WANTED, text
+
+
+def test_placeholders_are_the_same() -> None:
+    """Their names, however often and in whatever order; what click fills in may be English, and is left out."""
+    for english, chinese in TEXTS.items():
+        ours, theirs = set(placeholders(english)), set(placeholders(chinese))
+        assert ours == theirs or (english in FROM_ELSEWHERE and theirs < ours), english
+
+
+def test_no_text_is_translated_twice() -> None:
+    """In two files."""
+    files = (commands.TEXTS, diagnosis.TEXTS, documents.TEXTS, output.TEXTS)
+    assert sum(map(len, files)) == len(TEXTS)
+
+
+def test_punctuation_is_chinese() -> None:
+    """Full width beside Chinese characters."""
+    wrong = [chinese for chinese in TEXTS.values() if re.search(r"[一-鿿][,;:!?(]|[,;:!?)][一-鿿]", chinese)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "avoided", ["采集项", "训练运行", "批次", "批量", "轮次", "钩子", "供数", "预留显存", "进程序号", "作业名", "您"]
+)
+def test_terms(avoided: str) -> None:
+    """One term for one thing, by the project's list."""
+    assert [chinese for chinese in TEXTS.values() if avoided in chinese] == []
+
+
+def test_every_command_and_option_is_described() -> None:
+    """There is something to translate."""
+    for path, command in texts.commands():
+        assert command.help, path
+        assert all(option.help for option in command.params if isinstance(option, click.Option)), path
+    assert Path(cli.__file__).exists()

@@ -1,0 +1,116 @@
+"""Texts: English to everything that takes a string, and told in another language later."""
+
+# ruff: noqa: RUF001 - Chinese texts use Chinese punctuation
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+
+import pytest
+from yoloscope_exporter.language import (
+    CHINESE,
+    ENGLISH,
+    finished,
+    joined,
+    of_the_environment,
+    plural,
+    reason,
+    say,
+    speaking,
+    spoken,
+    text,
+    translated,
+)
+
+DEATHS = plural(2, "{number:.0f} loader worker", "{number:.0f} loader workers")
+
+
+def test_a_text_is_english() -> None:
+    """For JSON, labels, comparisons and f-strings."""
+    told = text("GPU busy {gpu_busy:.0%}", gpu_busy=0.42)
+    assert told == "GPU busy 42%"
+    assert json.dumps({"evidence": told}) == '{"evidence": "GPU busy 42%"}'
+    assert f"{told}!" == "GPU busy 42%!"
+
+
+def test_it_is_told_in_chinese_with_the_same_values() -> None:
+    """Numbers in the format of the template."""
+    told = text("GPU busy {gpu_busy:.0%}", gpu_busy=0.42)
+    assert translated(told, CHINESE) == "GPU 忙 42%"
+    assert translated(told, ENGLISH) == told
+
+
+def test_texts_within_texts_are_told_too() -> None:
+    """By whatever they were put together."""
+    inner = text("in epoch {epoch:.0f}", epoch=3)
+    assert translated(text("{counted} died{how}{oom_kills}{shared_memory}", counted=DEATHS, how="", oom_kills="",
+                           shared_memory=""), CHINESE) == "2 个数据加载 worker异常退出"  # fmt: skip
+    both = text("storage is not seen to be busy") + text(" (GPU busy {gpu_busy:.0%})", gpu_busy=0.5)
+    assert both == "storage is not seen to be busy (GPU busy 50%)"
+    assert translated(both, CHINESE) == "没有看到存储繁忙（GPU 忙 50%）"
+    assert str(joined((inner, "", "x"))) == "in epoch 3; x"
+
+
+def test_joined_lists_have_chinese_punctuation() -> None:
+    """Clauses, and names."""
+    waiting = text("waiting for its loader")
+    assert translated(joined((waiting, text("computing"))), CHINESE) == "在等它的 loader；计算中"
+    assert translated(joined((waiting, text("computing")), ", "), CHINESE) == "在等它的 loader，计算中"
+    assert translated(joined(("train", "validate"), ", "), CHINESE) == "train、validate"
+
+
+def test_a_text_survives_str_copies_and_errors() -> None:
+    """It keeps what it knows."""
+    told = text("no run {run!r} here", run="a {b}")
+    for kept in (str(told), copy.deepcopy(told), reason(ValueError(told)), finished(told)):
+        assert kept == "no run 'a {b}' here"
+        assert translated(kept, CHINESE) == "这里没有任务 'a {b}'"
+
+
+def test_without_values_braces_stand_for_themselves() -> None:
+    """As in names and messages of other people."""
+    assert text("{nobody}") == "{nobody}"
+    with speaking(CHINESE):
+        assert say("{nobody}") == "{nobody}"
+
+
+def test_plurals_are_one_text() -> None:
+    """The Chinese has no number."""
+    assert (str(DEATHS), plural(1, "{number:.0f} loader worker", "")) == ("2 loader workers", "1 loader worker")
+    assert translated(DEATHS, CHINESE) == "2 个数据加载 worker"
+
+
+def test_the_language_is_that_of_the_call() -> None:
+    """And English in a thread that nobody told otherwise."""
+    seen: list[str] = []
+    with speaking(CHINESE):
+        assert say("worker {name}", name="3") == "worker 3"
+        assert say("no verdict") == "没有结论"
+        thread = threading.Thread(target=lambda: seen.append(say("no verdict")))
+        thread.start()
+        thread.join()
+        with speaking(ENGLISH):
+            assert say("no verdict") == "no verdict"
+    assert (seen, spoken()) == (["no verdict"], ENGLISH)
+
+
+@pytest.mark.parametrize(
+    ("environ", "language"),
+    [
+        ({}, ENGLISH),
+        ({"LANG": "zh_CN.UTF-8"}, CHINESE),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, ENGLISH),
+        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_TW"}, CHINESE),
+        ({"LANG": "zh_CN.UTF-8", "YOLOSCOPE_LANGUAGE": "en"}, ENGLISH),
+        ({"LANG": "C", "YOLOSCOPE_LANGUAGE": "zh-CN"}, CHINESE),
+        ({"YOLOSCOPE_LANGUAGE": ""}, ENGLISH),
+        ({"LANG": "de_DE.UTF-8"}, ENGLISH),
+        ({"LANG": "zh_TW"}, CHINESE),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": ""}, CHINESE),
+    ],
+)
+def test_language_of_the_environment(environ: dict[str, str], language: str) -> None:
+    """YOLOSCOPE_LANGUAGE, else the locale, as other programs read it."""
+    assert of_the_environment(environ) == language
