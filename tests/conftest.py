@@ -8,12 +8,15 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 TABLE = "table"
+settings.register_profile("busy", deadline=None)  # what an example takes on a shared machine says nothing
+settings.load_profile("busy")
 
 
 def pytest_configure() -> None:
