@@ -25,7 +25,9 @@ ADVICE = Advice(
 )
 STARVED = Verdict("loader_workers", "warning", "54% waits", "too few", "htop", str(ADVICE), "1.8x", advice=ADVICE)
 HEALTHY = Verdict("compute_bound", "ok", "97% computes", "none", "top", "", None)
-KILLED = Verdict("killed", "critical", "SIGHUP", "hangup: its terminal was closed", "journalctl", "nohup", None)
+KILLED = Verdict(
+    "killed", "critical", "SIGHUP", "hangup: its terminal or its ssh session was closed", "journalctl", "nohup", None
+)
 
 
 def view(states: dict[tuple[str, str], str], *diagnoses: Diagnosis, extra: Sequence[Sample] = ()) -> documents.View:
@@ -88,7 +90,7 @@ def test_what_is_healthy_has_nothing_to_fix() -> None:
 def test_verdicts_in_chinese() -> None:
     """As far as there is a translation; what is typed stays."""
     told = documents.verdicts([said("a", "0", STARVED, KILLED)], "zh")
-    assert told[0]["name"] == KILLED.name
+    assert told[0]["cause"].endswith("被关闭")
     assert "本地 SSD" in told[1]["fix"]
     assert told[1]["copy"] == "OMP_NUM_THREADS=1 workers=12 cache=ram"
     assert told[1]["severity_text"] == "警告"
