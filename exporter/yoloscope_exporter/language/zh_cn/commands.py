@@ -8,7 +8,7 @@ from typing import Final
 
 TEXTS: Final[dict[str, str]] = {
     "A stethoscope for YOLO training: monitoring and bottleneck diagnosis for Ultralytics YOLO.": "A stethoscope for YOLO training：Ultralytics YOLO 训练的监控和瓶颈诊断。",
-    "Completion for bash: eval \"$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)\"; also zsh_source, fish_source.": "bash 补全：eval \"$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)\"；还有 zsh_source、fish_source。",
+    'Completion for bash: eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"; also zsh_source, fish_source.': 'bash 补全：eval "$(_YOLOSCOPE_COMPLETE=bash_source yoloscope)"；还有 zsh_source、fish_source。',
     "Show the version and exit.": "显示版本并退出。",
     "Language of help, output and errors. [default: YOLOSCOPE_LANGUAGE, else zh-CN in a Chinese locale, else en]": "帮助、输出和错误信息的语言。[默认：YOLOSCOPE_LANGUAGE，否则中文 locale 下为 zh-CN，其他为 en]",
     "Serve the metrics of this node's hardware and training runs for Prometheus.": "向 Prometheus 提供本节点的硬件和训练指标。",

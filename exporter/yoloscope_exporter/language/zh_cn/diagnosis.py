@@ -670,7 +670,7 @@ TEXTS: Final[dict[str, str]] = {
     "`detach()` what is kept, release it in `on_train_batch_end`": "对要保留的张量调用 `detach()`，在 `on_train_batch_end` 中释放",
     "by the phase in which it is slow: its loader, its PCIe link, its GPU": "看它慢在哪个阶段：loader、PCIe 链路或 GPU",
     "the log's line 'Using N dataloader workers'; python -c \"import os; print(os.cpu_count())\"": "看日志中的 'Using N dataloader workers'；python -c \"import os; print(os.cpu_count())\"",
-    "python -c \"import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())\"; nvidia-smi": "python -c \"import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())\"；nvidia-smi",
+    'python -c "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"; nvidia-smi': 'python -c "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"；nvidia-smi',
     "look at its GPU: clocks, throttling, another process on it": "检查它的 GPU：频率、降频、是否有其他进程",
     "{evidence}.": "{evidence}。",
     "- rank {rank}: **{name}** ({severity}): {told}": "- rank {rank}：**{name}**（{severity}）：{told}",
