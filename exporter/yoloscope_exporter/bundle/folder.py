@@ -9,7 +9,7 @@ import re
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.bundle.site import SECRET, Site, notify_of
@@ -88,9 +88,18 @@ def manifest(folder: Path) -> Manifest | None:
             )
         stored = content["site"]
         site = Site(**{**stored, "targets": tuple(stored["targets"])})
-        return Manifest(content["version"], replace(site, notify=_notify(folder)), dict(content["files"]))
+        digests = dict(content["files"])
+        if outside := [name for name in digests if not _inside(name)]:
+            raise BundleError(text("{path} names {name!r}, which is not in its folder", path=path, name=outside[0]))
+        return Manifest(content["version"], replace(site, notify=_notify(folder)), digests)
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(text("{path} is damaged: {error}", path=path, error=error)) from error
+
+
+def _inside(path: str) -> bool:
+    """Whether it stays in a folder, on any system: what the manifest names may be removed."""
+    parts = PureWindowsPath(path)  # knows both separators
+    return not parts.anchor and ".." not in parts.parts
 
 
 def _notify(folder: Path) -> tuple[str, ...]:
@@ -131,10 +140,13 @@ def _write(path: Path, text: str, *, secret: bool) -> None:
         raise
 
 
-def edited(folder: Path, known: Manifest | None) -> list[str]:
-    """Files that somebody has changed since they were written."""
+def lost(folder: Path, known: Manifest | None, files: Mapping[str, str]) -> list[str]:
+    """What writing `files` would overwrite or remove of somebody's: edited since it was written, or put there by them."""
     digests = known.digests if known else {}
-    return [path for path, was in digests.items() if (text := _read(folder / path)) is not None and digest(text) != was]
+    there = {path: text for path in digests.keys() | files.keys() if (text := _read(folder / path)) is not None}
+    return sorted(
+        path for path, text in there.items() if digest(text) != digests.get(path) and text != files.get(path)
+    )
 
 
 def differences(folder: Path, known: Manifest, files: Mapping[str, str]) -> list[Difference]:

@@ -95,7 +95,7 @@ def _notify(_context: click.Context, _option: click.Parameter, values: Sequence[
     help="Service that alerts are sent to (docs/notify.md); may be repeated. The files with it are mode 0600.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; say what differs from what would be written now.")
-@click.option("--force", is_flag=True, help="Also overwrite files that were edited since they were written.")
+@click.option("--force", is_flag=True, help="Also overwrite files that were edited, or that yoloscope did not write.")
 def bundle(directory: Path, *, check: bool, force: bool, **given: Any) -> None:  # noqa: ANN401 - the options
     """Write dashboards, rules and files for Alertmanager, Compose, systemd, Slurm and Helm to DIR, for your site.
 
@@ -161,9 +161,11 @@ def _compared(directory: Path, known: Manifest | None, made: Mapping[str, str]) 
 
 
 def _written(directory: Path, known: Manifest | None, made: Mapping[str, str], site: Site, *, force: bool) -> None:
-    lost = [path for path in folder.edited(directory, known) if _differs(directory / path, made.get(path))]
+    lost = folder.lost(directory, known, made)
     if lost and not force:
-        raise BundleError(say("edited since they were written: {lost}; --force overwrites them", lost=", ".join(lost)))
+        raise BundleError(
+            say("edited, or not written by yoloscope: {lost}; --force overwrites them", lost=", ".join(lost))
+        )
     folder.write(directory, made, site, __version__)
     click.echo(
         say(
@@ -173,7 +175,3 @@ def _written(directory: Path, known: Manifest | None, made: Mapping[str, str], s
             readme=directory / "README.md",
         )
     )
-
-
-def _differs(path: Path, text: str | None) -> bool:
-    return text is None or path.read_text(encoding="utf-8", errors="replace") != text

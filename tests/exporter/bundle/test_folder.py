@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def test_it_remembers_what_it_was_written_with(tmp_path: Path) -> None:
     assert known is not None
     assert (known.version, known.site) == ("1.2.3", SITE)
     assert folder.differences(tmp_path, known, OLD) == []
-    assert folder.edited(tmp_path, known) == []
+    assert folder.lost(tmp_path, known, NOW) == []
 
 
 def test_every_kind_of_difference(tmp_path: Path) -> None:
@@ -51,7 +52,8 @@ def test_every_kind_of_difference(tmp_path: Path) -> None:
         Difference("new", "new"),
         Difference("prometheus/rules/a.yml", "changed", "added Two; removed One; changed Other"),
     ]
-    assert folder.edited(tmp_path, known) == ["edited"]
+    assert folder.lost(tmp_path, known, now) == ["edited"]
+    assert folder.lost(tmp_path, known, {**now, "edited": "e\nmine\n"}) == []
 
 
 def test_a_newer_one_replaces_it_whole(tmp_path: Path) -> None:
@@ -77,3 +79,27 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
         (tmp_path / folder.MANIFEST).write_text(text, encoding="utf-8")
         with pytest.raises(BundleError, match=said):
             folder.manifest(tmp_path)
+
+
+def test_what_others_put_where_a_new_file_goes_would_be_lost(tmp_path: Path) -> None:
+    """A newer version brings a path at which somebody has a file of their own; the same content is no loss."""
+    folder.write(tmp_path, OLD, SITE, "1.2.3")
+    (tmp_path / "new").write_text("mine\n", encoding="utf-8")
+    known = folder.manifest(tmp_path)
+    assert folder.lost(tmp_path, known, NOW) == ["new"]
+    (tmp_path / "new").write_text(NOW["new"], encoding="utf-8")
+    assert folder.lost(tmp_path, known, NOW) == []
+
+
+@pytest.mark.parametrize("named", ["../x", "/tmp/x", "a/../../x", "..\\x", "C:x", "C:\\x"])
+def test_a_manifest_names_nothing_outside(tmp_path: Path, named: str) -> None:
+    """Such a file would be removed as one that the newer version does not have."""
+    site = tmp_path / "site"
+    folder.write(site, OLD, SITE, "1.2.3")
+    content = json.loads((site / folder.MANIFEST).read_text(encoding="utf-8"))
+    content["files"][named] = "0"
+    (site / folder.MANIFEST).write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "x").write_text("mine", encoding="utf-8")
+    with pytest.raises(BundleError, match="is not in its folder"):
+        folder.write(site, {}, SITE, "1.2.4")
+    assert (tmp_path / "x").exists()

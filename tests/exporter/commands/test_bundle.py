@@ -66,10 +66,24 @@ def test_edited_files_are_not_lost(tmp_path: Path) -> None:
     path.write_text("mine\n", encoding="utf-8")
     refused = run(site)
     assert refused.exit_code == 2
-    assert "edited since they were written: prometheus/prometheus.yml" in refused.output
+    assert "edited, or not written by yoloscope: prometheus/prometheus.yml" in refused.output
     assert path.read_text(encoding="utf-8") == "mine\n"
     assert run(site, "--force").exit_code == 0
     assert "scrape_configs" in path.read_text(encoding="utf-8")
+
+
+def test_a_file_of_ones_own_at_a_new_path_is_not_lost(tmp_path: Path) -> None:
+    """As where an older version wrote no such file: the manifest does not know it."""
+    site = tmp_path / "site"
+    assert run(site).exit_code == 0
+    content = json.loads(_manifest(tmp_path))
+    del content["files"]["slurm/yoloscope.conf"]
+    (site / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
+    assert run(site).exit_code == 0
+    (site / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
+    (site / "slurm/yoloscope.conf").write_text("mine\n", encoding="utf-8")
+    assert "slurm/yoloscope.conf; --force" in run(site).output
+    assert (site / "slurm/yoloscope.conf").read_text(encoding="utf-8") == "mine\n"
 
 
 @pytest.mark.parametrize(
