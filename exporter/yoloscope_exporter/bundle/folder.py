@@ -141,12 +141,10 @@ def _write(path: Path, text: str, *, secret: bool) -> None:
 
 
 def lost(folder: Path, known: Manifest | None, files: Mapping[str, str]) -> list[str]:
-    """What writing `files` would overwrite or remove of somebody's: edited since it was written, or put there by them."""
+    """What writing `files` would overwrite or remove that is somebody's: edited since, or put there by them."""
     digests = known.digests if known else {}
     there = {path: text for path in digests.keys() | files.keys() if (text := _read(folder / path)) is not None}
-    return sorted(
-        path for path, text in there.items() if digest(text) != digests.get(path) and text != files.get(path)
-    )
+    return sorted(path for path, text in there.items() if digest(text) != digests.get(path) and text != files.get(path))
 
 
 def differences(folder: Path, known: Manifest, files: Mapping[str, str]) -> list[Difference]:
