@@ -145,6 +145,19 @@ def test_the_scrape_job_is_that_of_a_bundle() -> None:
     )
 
 
+def test_the_job_takes_tls_and_the_user_of_the_exporter(tmp_path: Path) -> None:
+    """Promtool accepts the keys beside those of the job; the user is the one that the exporter is told of."""
+    secured = _yaml("scheme: https")
+    assert [secured["basic_auth"]["username"]] == [*_yaml("tls_server_config")["basic_auth_users"]]
+    for part, key in (("tls_config", "ca_file"), ("basic_auth", "password_file")):
+        file = tmp_path / key
+        file.write_text("x", encoding="utf-8")
+        secured[part][key] = str(file)
+    path = tmp_path / "prometheus.yml"
+    path.write_text(yaml.safe_dump({"scrape_configs": [{**_yaml("- job_name")[0], **secured}]}), encoding="utf-8")
+    subprocess.run([require_binary("promtool"), "check", "config", path], check=True, capture_output=True)
+
+
 def test_what_is_dropped_exists(tmp_path: Path) -> None:
     """Promtool accepts it; the series and labels are those of the catalogue."""
     relabel = _yaml("metric_relabel_configs")

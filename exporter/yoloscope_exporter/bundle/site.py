@@ -144,6 +144,7 @@ def _scrape_job(prometheus: str, site: Site) -> str:
     return (
         "# For the scrape_configs of your prometheus.yml; its rule_files also need rules/alerts.yml and\n"
         "# rules/recording.yml, and Grafana's data source the timeInterval of this scrape_interval.\n"
+        "# Exporters with TLS and a password need scheme, tls_config and basic_auth here, too.\n"
         + yaml.safe_dump(content, sort_keys=False)
     )
 
