@@ -23,6 +23,7 @@ FORMAT = 1
 #: So many rules are named in a line, at most.
 LISTED = 8
 _NOTIFY = "systemd/yoloscope-notify.env"
+_WITH_SECRETS = frozenset(Path(path).parent for path in SECRET)
 
 
 class BundleError(Exception):
@@ -115,6 +116,7 @@ def write(folder: Path, files: Mapping[str, str], site: Site, version: str) -> N
     """
     known = manifest(folder)
     for path, kept in files.items():
+        _enter(folder, Path(path).parent)
         _write(folder / path, kept, secret=path in SECRET)
     for path in (known.digests if known else {}).keys() - files.keys():
         (folder / path).unlink(missing_ok=True)
@@ -124,9 +126,17 @@ def write(folder: Path, files: Mapping[str, str], site: Site, version: str) -> N
     _write(folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n", secret=False)
 
 
+def _enter(folder: Path, inside: Path) -> None:
+    """Make it where it is missing; whatever the umask, others may read what is not secret: Prometheus, Grafana."""
+    for part in (*reversed(inside.parents), inside):
+        if not (folder / part).is_dir():
+            (folder / part).mkdir(parents=True)
+            if part not in _WITH_SECRETS:
+                (folder / part).chmod(0o755)
+
+
 def _write(path: Path, text: str, *, secret: bool) -> None:
     """At once or not at all; scripts may be run, and nobody else reads a secret, at no moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".bundle-")  # mode 0600
     new = Path(name)
     try:

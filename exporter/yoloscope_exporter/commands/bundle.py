@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -24,13 +23,14 @@ if TYPE_CHECKING:
 _DEFAULT = Site()
 #: Longer ones leave the rules' windows of a minute with too few samples.
 LONGEST_INTERVAL = 15.0
+#: It is written into YAML, and into a file in which Compose replaces what begins with a dollar.
+_ADDRESS = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._~-]+)(:\d{1,5})?(/[A-Za-z0-9._~/@%-]*)?")
 
 
 def _grafana(_context: click.Context, _option: click.Parameter, url: str | None) -> str | None:
     if url is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+    if not _ADDRESS.fullmatch(url):
         raise click.BadParameter(say("{url!r} is no address; use for example https://grafana.example.org", url=url))
     return url.rstrip("/")
 
@@ -43,7 +43,7 @@ def _job(_context: click.Context, _option: click.Parameter, name: str | None) ->
 
 def _targets(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> tuple[str, ...] | None:
     named = [target for value in values for target in value.split(",") if target]
-    for target in named:
+    for target in named or values:  # none is not meant by an empty one: it would scrape nobody
         if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}", target):
             raise click.BadParameter(
                 say("{target!r} is no target; use HOST:PORT, for example node1:9911", target=target)
@@ -58,7 +58,7 @@ def _notify(_context: click.Context, _option: click.Parameter, values: Sequence[
             raise click.BadParameter(
                 say("an address is not as docs/notify.md has it, for example dingtalk://SECRET@TOKEN")
             )
-    return tuple(dict.fromkeys(urls)) or None
+    return tuple(dict.fromkeys(urls)) if values else None
 
 
 @click.command(short_help="Write dashboards, rules and deployment files for your site, or compare those you have.")
@@ -92,7 +92,8 @@ def _notify(_context: click.Context, _option: click.Parameter, values: Sequence[
     multiple=True,
     callback=_notify,
     metavar="URL",
-    help="Service that alerts are sent to (docs/notify.md); may be repeated. The files with it are mode 0600.",
+    help="Service that alerts are sent to (docs/notify.md); may be repeated, '' for none. The files with it are mode "
+    "0600.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; say what differs from what would be written now.")
 @click.option("--force", is_flag=True, help="Also overwrite files that were edited, or that yoloscope did not write.")

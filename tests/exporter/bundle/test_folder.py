@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,22 @@ def test_a_newer_one_replaces_it_whole(tmp_path: Path) -> None:
     known = folder.manifest(tmp_path)
     assert known is not None
     assert (known.site.job, known.site.notify, known.version) == ("other", (), "1.2.4")
+
+
+def test_others_may_read_it_whatever_the_umask(tmp_path: Path) -> None:
+    """Prometheus and Grafana are other users; a folder with secrets, and one that was there, stay as they are."""
+    site = tmp_path / "site"
+    before = os.umask(0o077)
+    try:
+        folder.write(site, {**OLD, "grafana/dashboards/a": "a\n"}, SITE, "1.2.3")
+        (site / "grafana").chmod(0o700)
+        folder.write(site, {**OLD, "grafana/dashboards/b/c": "c\n"}, SITE, "1.2.4")
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(site).as_posix(): path.stat().st_mode & 0o777 for path in (site, *site.rglob("*"))}
+    assert {name for name, mode in modes.items() if mode == 0o700} == {"grafana", "systemd"}
+    folders = (".", "prometheus", "prometheus/rules", "grafana/dashboards", "grafana/dashboards/b")
+    assert {modes[name] for name in folders} == {0o755}
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:

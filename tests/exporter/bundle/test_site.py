@@ -126,6 +126,7 @@ def test_compose_mounts_what_is_there(texts: dict[str, str], written: Path) -> N
     assert len(sources) > 4
     assert [source for source in sources if not (written / "compose" / source).exists()] == []
     assert compose["services"]["exporter"]["build"] == {"context": "."}
+    assert f"/archive/refs/tags/v{__version__}.tar.gz\n" in texts["compose/Dockerfile"]
     copied = re.findall(r"(?m)^COPY (?!--from)(\S+) ", texts["compose/Dockerfile"])
     assert copied
     assert all((written / "compose" / path).is_file() for path in copied)

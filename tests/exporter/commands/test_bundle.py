@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from yoloscope_exporter.bundle import shipped
 from yoloscope_exporter.cli import main
@@ -36,6 +37,23 @@ def test_options_stay_until_they_are_given_anew(tmp_path: Path) -> None:
     assert (stored["targets"], stored["language"], stored["job"]) == (["a:1", "b:2", "c:3"], "zh-CN", "yolo")
     assert "json://x" in (site / "compose/.env").read_text(encoding="utf-8")
     assert "# 本站点的 yoloscope" in (site / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_empty_address_of_alerts_is_none(tmp_path: Path) -> None:
+    """Otherwise there was no way to take one back; without the option it stays."""
+    site = tmp_path / "site"
+    secret = site / "systemd/yoloscope-notify.env"
+    for arguments, there in ((("--notify", "json://x"), True), ((), True), (("--notify", ""), False), ((), False)):
+        assert run(site, *arguments).exit_code == 0
+        assert ("json://x" in secret.read_text(encoding="utf-8")) == there
+
+
+@pytest.mark.parametrize("url", ["https://g.example.org/grafana/", "http://[::1]:3000", "http://localhost:3000/a%20b"])
+def test_an_address_is_written_as_it_is(tmp_path: Path, url: str) -> None:
+    """But for the slash at its end, in YAML that says the same."""
+    assert run(tmp_path / "site", "--grafana-url", url).exit_code == 0
+    compose = yaml.safe_load((tmp_path / "site/compose/compose.yaml").read_text(encoding="utf-8"))
+    assert compose["services"]["grafana"]["environment"]["GF_SERVER_ROOT_URL"] == url.rstrip("/")
 
 
 def test_check_says_what_a_newer_version_brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +109,14 @@ def test_a_file_of_ones_own_at_a_new_path_is_not_lost(tmp_path: Path) -> None:
     [
         ((), "Missing argument 'DIR'"),
         (("{new}", "--grafana-url", "grafana:3000"), "'grafana:3000' is no address; use for example https://"),
+        (("{new}", "--grafana-url", "https://g.example.org/a: b"), "is no address"),
+        (("{new}", "--grafana-url", "https://g.example.org:"), "is no address"),
+        (("{new}", "--grafana-url", "https://g.example.org/$HOME"), "is no address"),
+        (("{new}", "--grafana-url", "https://g.example.org/#a"), "is no address"),
+        (("{new}", "--grafana-url", "http://["), "is no address"),
         (("{new}", "--job", "a b"), "'a b' is no job"),
         (("{new}", "--targets", "node1"), "'node1' is no target; use HOST:PORT"),
+        (("{new}", "--targets", ""), "'' is no target; use HOST:PORT"),
         (("{new}", "--scrape-interval", "1m"), "15s"),
         (("{new}", "--notify", "robot"), "is not as docs/notify.md has it"),
         (("{new}", "--language", "de"), "'en', 'zh-CN'"),

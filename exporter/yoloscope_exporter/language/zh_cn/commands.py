@@ -203,7 +203,7 @@ TEXTS: Final[dict[str, str]] = {
     "Time between two scrapes, 1s to 15s": "两次抓取的间隔，1s 至 15s",
     "Grafana's data source gets the same. [default: 5s]": "Grafana 数据源使用同样的间隔。[默认：5s]",
     "Service that alerts are sent to (docs/notify.md)": "告警发往的服务（docs/notify.zh-CN.md）",
-    "may be repeated. The files with it are mode 0600.": "可重复。含有它的文件权限为 0600。",
+    "may be repeated, '' for none. The files with it are mode 0600.": "可重复，'' 表示不发送。含有它的文件权限为 0600。",
     "Write nothing": "不写文件",
     "say what differs from what would be written now.": "只列出与现在会写出的内容的差异。",
     "Needs PyTorch and Ultralytics (the extra `train`)": "需要 PyTorch 和 Ultralytics（extra `train`）",
