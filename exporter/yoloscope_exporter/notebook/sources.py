@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MOMENTS = 5400
 #: A Prometheus is asked again after so long, in seconds: that is how often one scrapes.
 PROMETHEUS_SECONDS = 15.0
+#: Looks at an exporter that does not answer before another one is looked for: to be restarted takes less.
+PATIENCE = 5
 
 
 class Where(NamedTuple):
@@ -95,18 +97,24 @@ def opened(where: Where) -> Iterator[Source]:
             lambda: time.monotonic() // PROMETHEUS_SECONDS,
         )
     else:
-        with connect(where.exporter or None) as exporter:
-            yield Remembered(exporter)
+        with ExitStack() as connected:
+
+            def anew() -> Exporter:
+                connected.close()
+                return connected.enter_context(connect(where.exporter or None))
+
+            yield Remembered(anew(), None if where.exporter else anew)
 
 
 class Remembered:
-    """What an exporter has told since it was first asked."""
+    """What an exporter has told since it was first asked, and the one that took its place."""
 
     grows = True
 
-    def __init__(self, exporter: Exporter) -> None:
-        """Nothing was told yet."""
-        self._exporter = exporter
+    def __init__(self, exporter: Exporter, anew: Callable[[], Exporter] | None = None) -> None:
+        """Nothing was told yet; `anew` finds another exporter of this node, which may raise as `connect`."""
+        self._exporter, self._anew = exporter, anew
+        self._silent = 0
         self._store = Store()
         self._moments = 0
         self._diagnoses: tuple[Diagnosis, ...] = ()
@@ -121,19 +129,34 @@ class Remembered:
             diagnoses = self._asked()
         except SourceError as error:
             self._problem = str(error)
+            self._silent += 1
+            if self._anew and self._silent % PATIENCE == 0:
+                self._look_for_another(self._anew)
             return
         with self._lock:
             self._take(text)
-            self._diagnoses, self._problem = diagnoses, ""
+            self._diagnoses, self._problem, self._silent = diagnoses, "", 0
+
+    def _look_for_another(self, anew: Callable[[], Exporter]) -> None:
+        """It is asked from the next look on."""
+        try:
+            exporter = anew()
+        except (click.ClickException, OSError) as error:
+            self._problem = words(error)
+            return
+        with self._lock:
+            self._exporter = exporter
 
     def _asked(self) -> tuple[Diagnosis, ...]:
         try:
-            return self._exporter.diagnoses()
+            diagnoses = self._exporter.diagnoses()
         except SourceError as error:
             if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
                 raise
             self._diagnosed = False
             return ()
+        self._diagnosed = True
+        return diagnoses
 
     def _take(self, text: str) -> None:
         now = snapshot_time(text) or time.time()

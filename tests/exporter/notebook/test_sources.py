@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,75 @@ def test_an_exporter_without_a_diagnosis() -> None:
     source.poll()
     with source.seen() as seen:
         assert "this exporter makes no diagnosis" in drawing(seen, "", "en", grows=True)["html"]
+
+
+def test_a_diagnosis_that_comes_later_is_shown() -> None:
+    """The exporter was replaced by one that makes it."""
+    texts, answers = _expositions(), [404, 0]
+
+    def diagnoses() -> tuple[()]:
+        if status := answers.pop(0):
+            raise SourceError("no such page", status)
+        return ()
+
+    source = Remembered(Exporter("node7", lambda: next(texts), diagnoses))
+    for diagnosed in (False, True):
+        source.poll()
+        with source.seen() as seen:
+            assert seen.diagnosed == diagnosed
+
+
+@pytest.mark.parametrize(("named", "connections", "seconds"), [("", 2, 2), ("http://node7:9911", 1, 0)])
+def test_an_exporter_that_died_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, named: str, connections: int, seconds: float
+) -> None:
+    """What it told stays, and one of this node takes its place; not of one that was named. None is left open."""
+    texts, opened_now, connected = _expositions(), [0], [0]
+
+    @contextmanager
+    def connect(url: str | None) -> Iterator[Exporter]:
+        assert url == (named or None)
+        connected[0] += 1
+        opened_now[0] += 1
+        number, answers = connected[0], [True] if connected[0] == 1 else [True] * 9
+
+        def read() -> str:
+            if not answers:
+                raise SourceError("it died")
+            answers.pop()
+            return next(texts)
+
+        try:
+            yield Exporter(f"exporter {number}", read, lambda: ())
+        finally:
+            opened_now[0] -= 1
+
+    monkeypatch.setattr(sources, "connect", connect)
+    with opened(Where(exporter=named)) as source:
+        for _ in range(1 + sources.PATIENCE + 1):
+            source.poll()
+        with source.seen() as seen:
+            assert seen.source == f"exporter {connections}"
+            assert seen.stores[0].last - seen.stores[0].first == seconds
+            assert bool(seen.problem) == bool(named)
+        assert (connected, opened_now) == ([connections], [1])
+    assert opened_now == [0]
+
+
+def test_where_no_other_is_found_it_is_said() -> None:
+    """And asked again later."""
+
+    def silent() -> str:
+        raise SourceError("it died")
+
+    def anew() -> Exporter:
+        raise OSError("no port is free")
+
+    source = Remembered(Exporter("node7", silent, lambda: ()), anew)
+    for look in range(1, 2 * sources.PATIENCE + 1):
+        source.poll()
+        with source.seen() as seen:
+            assert seen.problem == ("no port is free" if look % sources.PATIENCE == 0 else "it died")
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
