@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SECONDS, SHARE = 2.0, 0.2
 #: What the second process may take to start and to draw: a Prometheus may be slow.
 START_SECONDS, ANSWER_SECONDS = 60.0, 150.0
+#: So many second processes live at a time, one for each source, and what they may take to end before they are killed.
+PROCESSES, END_SECONDS = 4, 2.0
 
 
 def watch(  # noqa: PLR0913 - each is an option
@@ -189,6 +191,22 @@ def _helper(where: Where) -> Helper:
     return Helper(where)
 
 
+#: Those with a process, the one that was asked last at the end.
+_asked: list[Helper] = []
+_asking = threading.Lock()
+
+
+def _make_room(helper: Helper) -> None:
+    """End what was not asked for longest where there are more than PROCESSES; what is drawn all the time goes on."""
+    with _asking:
+        _asked[:] = [one for one in _asked if one is not helper]
+        idle = [one for one in _asked if not one.draws()]
+        over = idle[: max(0, len(_asked) + 1 - PROCESSES)]
+        _asked[:] = [*(one for one in _asked if one not in over), helper]
+    for one in over:
+        one.end()
+
+
 class Helper:
     """The second process, seen from the kernel."""
 
@@ -208,6 +226,7 @@ class Helper:
             ValueError: of an argument.
             SourceError: it cannot be started, does not answer, or its source cannot be read.
         """
+        _make_room(self)
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._start()
@@ -230,10 +249,19 @@ class Helper:
             before.set()
         self._drawing[key] = over
 
+    def draws(self) -> bool:
+        """Whether a picture of it is drawn in the background."""
+        return not all(over.is_set() for over in list(self._drawing.values()))
+
     def end(self) -> None:
-        """End the second process; the kernel's own end does that, too."""
-        if self._process is not None:
-            self._process.communicate()
+        """End the second process, until it is asked again; the kernel's own end does that, too."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            try:
+                process.communicate(timeout=END_SECONDS)
+            except subprocess.TimeoutExpired:
+                _kill(process)
 
     def _start(self) -> None:
         with tempfile.TemporaryFile() as errors:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from yoloscope_exporter import pip_install
 from yoloscope_exporter.client.fetch import SourceError
-from yoloscope_exporter.notebook import watch
+from yoloscope_exporter.notebook import watch, watching
 from yoloscope_exporter.notebook.sources import Where
 from yoloscope_exporter.notebook.watching import Helper
 
@@ -65,6 +65,32 @@ def test_a_cell_that_is_run_again_takes_over() -> None:
     assert not any(event.is_set() for event in events)
     helper.taken_over({"run": "", "language": "en"}, events[2])
     assert [event.is_set() for event in events] == [True, False, False]
+
+
+def test_second_processes_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for each source, and the one that was not asked for longest ends; what is drawn all the time goes on."""
+    monkeypatch.setattr(watching, "PROCESSES", 1)
+    monkeypatch.setattr(watching, "_asked", [])
+    helpers = [Helper(Where(recording=str(tmp_path / f"{name}.om"))) for name in "ab"]
+    over = threading.Event()
+
+    def ask(helper: Helper) -> None:
+        with pytest.raises(SourceError, match="No such file"):
+            helper.ask({"run": "", "language": "en"})
+
+    def alive() -> list[bool]:
+        return [one._process is not None and one._process.poll() is None for one in helpers]
+
+    helpers[0].taken_over({"run": "", "language": "en"}, over)
+    for helper in helpers:
+        ask(helper)
+    assert alive() == [True, True]
+    over.set()
+    ask(helpers[1])
+    assert alive() == [False, True]
+    for helper in helpers:
+        helper.end()
+    assert not any(alive())
 
 
 def test_a_file_that_is_no_recording(tmp_path: Path) -> None:
