@@ -97,8 +97,9 @@ class Session:
             CannotBenchError: the model, the images or the user's Python are at fault.
         """
         with ExitStack() as process:
-            maker = process.enter_context(self._start())
             try:
+                self._look()
+                maker = process.enter_context(self._start())
                 self._prepare(maker)
             except WorkerError as error:
                 raise CannotBenchError(self._explained(str(error))) from error
@@ -116,13 +117,18 @@ class Session:
             )
         return said
 
+    def _look(self) -> None:
+        """In a process of its own: one that has looked for GPUs may not be able to choose another."""
+        self._do(text("starting Python and Ultralytics"))
+        with self._start() as process:
+            facts = process.ask("facts", STEP_LIMIT, modules=list(formats.MODULES), device=self._plan.device)
+        self.found.facts = facts
+        self._device = self._plan.device or ("0" if "gpu" in facts else "cpu")
+        if self._plan.half and formats.is_cpu(self._device):
+            raise CannotBenchError(text("--half: FP16 is computed on a GPU; leave it out on a CPU"))
+
     def _prepare(self, maker: Remote) -> None:
         plan, found = self._plan, self.found
-        self._do(text("starting Python and Ultralytics"))
-        found.facts = maker.ask("facts", STEP_LIMIT, modules=list(formats.MODULES))
-        self._device = plan.device or ("0" if "gpu" in found.facts else "cpu")
-        if plan.half and formats.is_cpu(self._device):
-            raise CannotBenchError(text("--half: FP16 is computed on a GPU; leave it out on a CPU"))
         self._do(text("loading the model"))
         folder = str(self._folder / "model")
         found.model = maker.ask(

@@ -178,6 +178,16 @@ def test_the_device_that_is_there(bench: Callable[..., Found], gpu: dict[str, st
     assert (found.lines[Key(1, "openvino")].failure == "") == (device == "cpu")
 
 
+def test_the_gpu_is_looked_for_in_a_process_of_its_own(bench: Callable[..., Found], tmp_path: Path) -> None:
+    """With the device that was asked for; it is gone when the model is loaded, because CUDA chooses a GPU once."""
+    seen: dict[str, set[int]] = {}
+    bench(device="1", look=lambda doing, pids: seen.update({str(doing): pids}))
+    first, then = seen["starting Python and Ultralytics"], seen["loading the model"]
+    assert len(first) == len(then) == 1
+    assert not first & then
+    assert asked(tmp_path, "facts") == ["1"]
+
+
 def test_half_needs_a_gpu(bench: Callable[..., Found]) -> None:
     """Ultralytics would go on in FP32."""
     with pytest.raises(session.CannotBenchError, match="--half: FP16 is computed on a GPU"):
