@@ -301,7 +301,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def document(plan: Plan, found: Found, machine: Mapping[str, Any], *, interrupted: bool) -> dict[str, Any]:
     """All of it, as JSON has it; what is not known is left out, NaN and infinity included."""
-    content = {
+    content: dict[str, Any] = {
         "model": plan.model,
         **{name: found.model[name] for name in ("task", "random") if name in found.model},
         "images": {name: found.model[name] for name in ("count", "origin") if name in found.model},
