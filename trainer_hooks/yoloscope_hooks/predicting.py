@@ -14,7 +14,7 @@ from threading import get_ident
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import inference, inference_facts
+from yoloscope_hooks import binding, inference, inference_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -247,11 +247,10 @@ def _watch(predictor: Predictor) -> None:
     """
     if "stream_inference" in vars(predictor):
         return
-    function, reference = type(predictor).stream_inference, weakref.ref(predictor)
+    method, reference = binding.weakly(predictor, "stream_inference"), weakref.ref(predictor)
 
     def stream_inference(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        owner = reference()
-        return _watched(getattr(owner, SESSION), function(owner, *args, **kwargs))  # holds it while it runs
+        return _watched(getattr(reference(), SESSION), method()(*args, **kwargs))  # holds it while it runs
 
     predictor.stream_inference = stream_inference
 

@@ -7,11 +7,10 @@ at which the validator's own methods are called and return divide a batch withou
 from __future__ import annotations
 
 import os
-import weakref
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import inference, inference_facts
+from yoloscope_hooks import binding, inference, inference_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,12 +55,12 @@ class Session:
     """One validation.
 
     Attributes:
-        replaced: names of the validator's methods that are timed.
+        replaced: what stands in place of the validator's methods, by their names.
     """
 
     def __init__(self, recording: inference.Recording | _OfTraining, now: float) -> None:
         """It begins at `now`."""
-        self.replaced: list[str] = []
+        self.replaced: dict[str, Any] = {}
         self._recording = recording
         self._last = self._began = now
         self._answered = 0.0
@@ -101,9 +100,10 @@ class Session:
         self.let_go(validator)
 
     def let_go(self, validator: Validator) -> None:
-        """Put back what was replaced."""
-        for name in self.replaced:
-            validator.__dict__.pop(name, None)
+        """Put back what was replaced, but for what somebody else has put in its place since."""
+        for name, timed in self.replaced.items():
+            if vars(validator).get(name) is timed:
+                delattr(validator, name)
         delattr(validator, SESSION)
 
 
@@ -118,8 +118,8 @@ def start(validator: Validator, now: float) -> None:
     setattr(validator, SESSION, session)
     for name, phases in _METHODS.items():
         if name not in vars(validator):
-            setattr(validator, name, _timed(validator, name, phases, session))
-            session.replaced.append(name)
+            session.replaced[name] = _timed(validator, name, phases, session)
+            setattr(validator, name, session.replaced[name])
 
 
 def _session(validator: Validator, now: float) -> Session | None:
@@ -137,12 +137,11 @@ def _session(validator: Validator, now: float) -> Session | None:
 
 
 def _timed(validator: Validator, name: str, phases: tuple[str, str], session: Session) -> Any:
-    function, reference = getattr(type(validator), name), weakref.ref(validator)
-    before, after = phases
+    method, (before, after) = binding.weakly(validator, name), phases
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         session.mark(before)
-        result = function(reference(), *args, **kwargs)
+        result = method()(*args, **kwargs)
         session.mark(after, _images(args) if name == "preprocess" else None)
         return result
 
