@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 import time
+import weakref
 from bisect import bisect_left
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -159,13 +160,18 @@ class Recording:
             self._writer.set_facts(facts)
         return True
 
+    @property
+    def own(self) -> bool:
+        """Whether it is this process' own, no forked child's copy."""
+        return self._process == os.getpid()
+
     def close(self) -> None:
         """The process ends: store how, and give the file up. A forked child's copy does nothing."""
-        if not self.on or self._process != os.getpid():
+        if not self.on or not self.own:
             return
         self.on = False
         with suppress(Exception), self._lock:
-            exception = getattr(sys, "last_value", None)
+            exception = None if interactive() else getattr(sys, "last_value", None)
             if isinstance(exception, SystemExit) or exception is self._exception:
                 exception = None
             self.store({}, abandoned=self._doubtful, under_way=-SLOTS)
@@ -235,6 +241,25 @@ def give_up(kind: str, error: Exception) -> None:
     _process.said.add(kind)
     what = str(error) if isinstance(error, RecordError) else repr(error)
     _log.warning("yoloscope: recording of %s is off, everything else goes on: %s", kind, what)
+
+
+def interactive() -> bool:
+    """Whether this is a shell or a notebook: there an error ends a line or a cell, and its frames stay."""
+    return hasattr(sys, "ps1") or "IPython" in sys.modules
+
+
+def under_way(owner: Any, recording: Recording) -> weakref.finalize[[], Any]:
+    """A call begins, which is over when what this returns is called, or `owner` is gone because it has failed."""
+    recording.store({}, calls=1, under_way=1)
+    over = weakref.finalize(owner, _over, recording)
+    over.atexit = False
+    return over
+
+
+def _over(recording: Recording) -> None:
+    with suppress(Exception):  # in a finalizer
+        if recording.on and recording.own:
+            recording.store({}, under_way=-1)
 
 
 def held() -> frozenset[Path]:

@@ -91,3 +91,34 @@ def test_what_others_have_put_there_stays() -> None:
     validator(1)
     assert vars(validator)["preprocess"] is theirs
     assert len(calls) == 1
+
+
+def test_a_validation_that_fails() -> None:
+    """It is no longer under way once its validator is gone, or validates again."""
+    first, second = Validator(), Validator()
+    for one in (first, second):
+        inference_callbacks.on_val_start(one)
+    assert under_way("validate") == 2
+    del one, first
+    gc.collect()
+    assert under_way("validate") == 1
+    second()
+    assert under_way("validate") == 0
+
+
+def test_an_export_that_fails(tmp_path: Path) -> None:
+    """The same of an export."""
+
+    class Exporter:
+        args, file = SimpleNamespace(format="onnx", imgsz=32, batch=1), tmp_path / "yolo11n.pt"
+
+    failed, again = Exporter(), Exporter()
+    for one in (failed, again):
+        inference_callbacks.on_export_start(one)
+    assert under_way("export") == 2
+    del one, failed
+    gc.collect()
+    assert under_way("export") == 1
+    inference_callbacks.on_export_start(again)
+    inference_callbacks.on_export_end(again)
+    assert under_way("export") == 0
