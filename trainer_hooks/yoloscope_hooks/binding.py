@@ -1,4 +1,4 @@
-"""The method of an object's class, for what we put in its place on the object: bound at each call, so it is not held."""
+"""The method of an object's class, for what stands in its place on the object: bound at each call, and not held."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ was taken: up to there the time is the user's, from there on the source's.
 
 from __future__ import annotations
 
+import inspect
 import os
-import sys
 import weakref
 from functools import partial
 from threading import get_ident
@@ -281,7 +281,7 @@ def _watched(session: Session, generator: Iterator[Any]) -> Iterator[Any]:
 
 def _witness() -> object:
     """What lives as long as the innermost loop over batches, and no longer: its profilers; None if there are none."""
-    frame: Any = sys._getframe()
+    frame: Any = inspect.currentframe()
     while frame is not None and frame.f_code.co_name != "stream_inference":
         frame = frame.f_back
     profilers = frame.f_locals.get("profilers") if frame is not None else None

@@ -162,7 +162,7 @@ def test_a_call_that_raises(tmp_path: Path, base: Path, part: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_first_call_raises(tmp_path: Path, base: Path, stream: bool) -> None:
+def test_the_first_call_raises(tmp_path: Path, base: Path, *, stream: bool) -> None:
     """Also a predictor's first call is under way only while its loop runs, whatever the predictor does then."""
     seen: list[float] = []
     predictor = attached(tmp_path)
@@ -183,7 +183,7 @@ def test_the_first_call_raises(tmp_path: Path, base: Path, stream: bool) -> None
 
 
 def test_what_a_shell_does(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It keeps the frames of an error and goes on: the first call is not said to be under way, nor the end a failure."""
+    """It keeps the frames of an error and goes on: a first call is not said to be under way, nor the end a failure."""
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     predictor = attached(tmp_path)
     predictor.fails_in = "inference"

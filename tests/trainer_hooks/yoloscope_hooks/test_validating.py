@@ -11,7 +11,7 @@ from yoloscope_hooks import inference, inference_callbacks
 from yoloscope_record import catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -34,21 +34,26 @@ class Validator:
     training = False
 
     def __init__(self) -> None:
+        """Nothing is validated yet."""
         self.args = SimpleNamespace(task="detect", model="yolo11n.pt", imgsz=32, batch=2, conf=0.25)
         self.seen: list[Any] = []
 
     @staticmethod
     def preprocess(batch: dict[str, Any]) -> dict[str, Any]:
+        """A static one."""
         return {**batch, "scaled": True}
 
     @classmethod
     def postprocess(cls, preds: list[Any]) -> tuple[str, list[Any]]:
+        """One of the class."""
         return cls.__name__, preds
 
     def update_metrics(self, preds: Any, batch: dict[str, Any]) -> None:
+        """One of the object, as Ultralytics' own."""
         self.seen.append((preds, batch["scaled"]))
 
     def __call__(self, batches: int = 2) -> list[Any]:
+        """Validate."""
         inference_callbacks.on_val_start(self)
         for _ in range(batches):
             inference_callbacks.on_val_batch_start(self)
