@@ -677,7 +677,7 @@ TEXTS: Final[dict[str, str]] = {
     "rank {rank} {kind}": "rank {rank} {kind}",
     "on {filesystem}": "位于 {filesystem}",
     "quality 100, as Ultralytics rewrites a corrupt JPEG": "质量 100，Ultralytics 重写损坏的 JPEG 时就是这样",
-    "the {slow_files_on_network:.0f} slowest files lie on a network file system": "最慢的 {slow_files_on_network:.0f} 个文件位于网络文件系统上",
+    "the {slow_files_on_network:.0f} slowest files lie on a network file system and were mostly waited for": "最慢的 {slow_files_on_network:.0f} 个文件位于网络文件系统上，且大部分时间在等待",
     "{computing_share} computing": "其中 {computing_share} 在计算",
     "transforms are not measured file by file": "变换（transforms）不按文件测量",
     "the driver does not tell what memory single processes have on a GPU": "驱动不提供各进程占用的 GPU 显存",
