@@ -687,6 +687,7 @@ TEXTS: Final[dict[str, str]] = {
     "put the images on a local SSD, store them smaller, or read ahead in threads of your own and pass arrays": "把图像放到本地 SSD、存成更小的尺寸，或在自己的线程里提前读取并传入数组",
     "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread": "使用不带 ReID 的跟踪器（YAML 中 with_reid: False），回调函数把工作交给线程",
     "pass several images in one call": "一次调用传入多张图像",
+    "pass several images in one call, as a list: batch= is for folders and video": "一次调用以列表传入多张图像：batch= 只用于文件夹和视频",
     "prepare the next images in a thread of your own meanwhile": "在自己的线程里同时准备后面的图像",
     "export it again: yolo export format={format} half=True": "重新导出：yolo export format={format} half=True",
     "faster still: yolo export format={format}": "还可以更快：yolo export format={format}",

@@ -623,7 +623,7 @@ TEXTS: Final[dict[str, str]] = {
     "mean number of boxes in a predicted image": "每张预测图像的平均边界框数",
     "calls of predict over batches: 1 where each image is a call of its own": "predict 调用次数与 batch 数之比：每张图像单独调用时为 1",
     "99th percentile of the time from an image's arrival to its result, in seconds": "图像从到达到得出结果的时间的 99 百分位，单位为秒",
-    "share of the window in which the predicting GPU ran a kernel": "窗口内做预测的 GPU 有 kernel 运行的占比",
+    "share of the time of predictions in which the predicting GPU ran a kernel, at most": "预测时间中做预测的 GPU 有 kernel 运行的占比（上限）",
     "ours: the model has at least half of the time of predictions": "自定：模型至少占预测时间的一半",
     "ours: images": "自定：图像数",
     "the articles that ask for 8 to 32 begin there": "建议 8 至 32 的文章从这里开始",
