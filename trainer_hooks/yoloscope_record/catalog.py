@@ -355,7 +355,8 @@ PREDICT_FACTS = (
 )
 PREDICT_RUN_INFO = info(
     "predict_run_info",
-    "Facts about what a process predicts, validates or exports (mode): those of its latest call.",
+    "Facts about what a process predicts, validates or exports (mode): those of its latest call, "
+    "or of calls that take turns what is the same.",
     *_RANK,
     *PREDICT_FACTS,
 )

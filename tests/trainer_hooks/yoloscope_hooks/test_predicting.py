@@ -327,6 +327,23 @@ def test_facts(tmp_path: Path, base: Path) -> None:
     }
 
 
+def test_facts_of_predictors_that_take_turns(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are of both, so what differs is not said; of one that comes after another the latest is."""
+    monkeypatch.setattr(inference, "FACTS_SECONDS", -1.0)
+    recording, small, large = None, attached(tmp_path), attached(tmp_path)
+    large.args.model, large.args.max_det = "yolo11x.pt", 300
+    seen = []
+    for one in (small, large, small, large, small):
+        one([1])
+        recording = inference.current("predict")
+        assert recording is not None
+        seen.append((recording._facts.get("model"), recording._facts.get("max_det"), recording._facts["task"]))
+    differs = (None, None, "detect")
+    assert seen == [("yolo11n.pt", None, "detect"), ("yolo11x.pt", "300", "detect"), differs, differs, differs]
+    facts = told(base).facts
+    assert (facts.get("model", ""), facts.get("max_det", ""), facts["task"]) == ("", "", "detect")
+
+
 def test_cuda_memory(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch's allocator is asked once a second and for nothing else: what this one lacks would be an error."""
     asked = []

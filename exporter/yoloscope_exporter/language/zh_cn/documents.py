@@ -627,7 +627,7 @@ TEXTS: Final[dict[str, str]] = {
     "ours: the model has at least half of the time of predictions": "自定：模型至少占预测时间的一半",
     "ours: images": "自定：图像数",
     "the articles that ask for 8 to 32 begin there": "建议 8 至 32 的文章从这里开始",
-    "Facts about what a process predicts, validates or exports (mode): those of its latest call.": "进程预测、验证或导出（mode）的信息：以最近一次调用为准。",
+    "Facts about what a process predicts, validates or exports (mode): those of its latest call, or of calls that take turns what is the same.": "进程预测、验证或导出（mode）的信息：以最近一次调用为准；轮流进行的调用只记录相同的部分。",
     "1 while the process lives": "进程存活时为 1",
     "0 after its end.": "结束后为 0。",
     "1 for the state the run is in: predict, validate or export until its process ends, then finished, failed, killed.": "任务所处的状态为 1：进程结束前为 predict、validate 或 export，之后为 finished、failed、killed。",
