@@ -24,7 +24,7 @@ from yoloscope_exporter.cli import COMMANDS, main
 from yoloscope_exporter.config import SETTINGS
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.web import config as web_config
-from yoloscope_hooks.opening import KEEP_RUNS
+from yoloscope_hooks.leftovers import KEEP_RUNS
 from yoloscope_record.file_format import Identity
 from yoloscope_record.writer import Writer
 

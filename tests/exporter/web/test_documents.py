@@ -25,7 +25,9 @@ ADVICE = Advice(
 )
 STARVED = Verdict("loader_workers", "warning", "54% waits", "too few", "htop", str(ADVICE), "1.8x", advice=ADVICE)
 HEALTHY = Verdict("compute_bound", "ok", "97% computes", "none", "top", "", None)
-KILLED = Verdict("killed", "critical", "SIGHUP", "hangup: its terminal was closed", "journalctl", "nohup", None)
+KILLED = Verdict(
+    "killed", "critical", "SIGHUP", "hangup: its terminal or its ssh session was closed", "journalctl", "nohup", None
+)
 
 
 def view(states: dict[tuple[str, str], str], *diagnoses: Diagnosis, extra: Sequence[Sample] = ()) -> documents.View:

@@ -23,7 +23,9 @@ values = st.recursive(
 
 
 @pytest.mark.parametrize(
-    ("target", "data"), [(fuzz.read_record, fuzz.record), (fuzz.read_stacks, lambda _: fuzz.stacks())], ids=str
+    ("target", "data"),
+    [(fuzz.read_record, fuzz.record), (fuzz.read_stacks, lambda _: fuzz.stacks())],
+    ids=["record", "stacks"],
 )
 @EACH_EXAMPLE_ITS_OWN_FILE
 @given(seed=st.integers(0, 2**32))

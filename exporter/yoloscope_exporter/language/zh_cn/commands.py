@@ -228,4 +228,7 @@ TEXTS: Final[dict[str, str]] = {
     "Also write the result as Markdown.": "同时把结果写成 Markdown。",
     "Also write the result as one HTML file.": "同时把结果写成一个 HTML 文件。",
     "What of users is shown nowhere, separated by commas: user, command, data (docs/exporter.md).": "用户的哪些信息一律不显示，以逗号分隔：user、command、data（docs/exporter.zh-CN.md）。",
+    "one that is not installed is told with what to install.": "未安装的格式会说明要安装什么。",
+    "without it, the newest run on this machine. Names are looked up among the records on this machine, which hold the totals and the last 4096 batches of a run, also after a crash, or in a recording or a Prometheus, which hold the whole run. Of a run that died its folder has a copy of the record, which is found after a reboot too. Records go a day after a run's end, or with a reboot": "不给出时为本机最新的任务。名称在本机的记录文件中查找，其中有任务的总计和最后 4096 个 batch，崩溃后也有；或在录制文件、Prometheus 中查找，其中有整个任务。异常终止的任务在其文件夹中留有记录文件的副本，重启后也能找到。记录文件在任务结束一天后或重启时删除",
+    "Exporters to scrape, separated by commas": "要抓取的 exporter，以逗号分隔",
 }

@@ -734,4 +734,5 @@ TEXTS: Final[dict[str, str]] = {
     "nothing holds predictions back but the model itself": "除模型本身外，没有什么拖慢预测",
     "nothing is judged of validations, of exports, and of what has ended": "不判断验证、导出和已结束的任务",
     " ({share:.0%} of the time)": "（占 {share:.0%} 的时间）",
+    "The batch is too small to fill the GPU": "batch 太小，GPU 填不满",
 }

@@ -653,4 +653,10 @@ TEXTS: Final[dict[str, str]] = {
     "1 while the verdict on a prediction holds, else 0.": "预测的诊断结论成立时为 1，否则为 0。",
     "Verdicts on predictions that hold, each with what to do about it, as in yoloscope_train_verdict_fix_info.": "成立的预测诊断结论及其处理方法，格式同 yoloscope_train_verdict_fix_info。",
     "Predictions": "预测",
+    "a GPU that is busy is not filled by larger batches": "忙碌的 GPU 不会因更大的 batch 而填得更满",
+    "it is about how much is computed at once, by the GPU's utilization": "它看 GPU 利用率，说的是一次计算多少",
+    "ours: a quarter of the time of predictions: less is gained by anything than a run varies": "自定：预测时间的四分之一：低于此值，任何改动的收益都小于任务自身的波动",
+    "What validations of the training took by part: waiting for the loader, preprocess, inference with the loss, postprocess (non-maximum suppression), metrics.": "训练的各次验证按部分所用的时间：等待 loader、预处理、推理（含损失）、后处理（非极大值抑制）、指标。",
+    "Where the time went: preprocess, inference and postprocess by Ultralytics' own profilers": "时间花在哪里：预处理、推理和后处理（按 Ultralytics 自己的计时）",
+    "Records of trainings, their directories, or reads of them that were refused: by reason, and by whose they are.": "被拒绝的训练记录文件、其目录或对它们的读取：按原因和所有者。",
 }

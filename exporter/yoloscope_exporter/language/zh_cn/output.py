@@ -668,4 +668,8 @@ TEXTS: Final[dict[str, str]] = {
     "it has more than {entries} entries": "其中的条目超过 {entries} 个",
     "unknown {word!r}": "未知的 {word!r}",
     "allowed are {known}": "可用的有 {known}",
+    "--half: FP16 is computed on a GPU": "--half：FP16 在 GPU 上计算",
+    "leave it out on a CPU": "在 CPU 上请去掉它",
+    "batch {batch}: no format is faster than {reference} by more than chance": "batch {batch}：没有格式确定比 {reference} 快",
+    "--{name} {path}: {parent} is no directory that can be written to": "--{name} {path}：{parent} 不是可写的目录",
 }
