@@ -263,7 +263,7 @@ def interactive() -> bool:
     return hasattr(sys, "ps1") or "IPython" in sys.modules
 
 
-def under_way(owner: Any, recording: Recording) -> weakref.finalize[[], Any]:
+def under_way(owner: Any, recording: Recording) -> Callable[[], object]:
     """A call begins, which is over when what this returns is called, or `owner` is gone because it has failed."""
     recording.store({}, calls=1, under_way=1)
     over = weakref.finalize(owner, _over, recording)
