@@ -308,8 +308,8 @@ def test_a_network_that_is_gone(tab: Page, starved: Simulated) -> None:
 def test_a_run_that_is_gone_makes_way(tab: Page, starved: Simulated) -> None:
     """Where nobody has chosen it."""
     gone = """(() => {
-        const before = sources.length
-        before && sources.at(-1).onmessage({ data: JSON.stringify({ ...JSON.parse(told), asked: 'gone', run: null }) })
+        const [before, none] = [sources.length, { asked: 'gone', run: null, runs: [], total: 0 }]
+        sources.at(-1).onmessage({ data: JSON.stringify({ ...JSON.parse(told), ...none }) })
         return sources.length - before
     })()"""
     for query, connections in (("", 1), ("?run=gone", 0)):
