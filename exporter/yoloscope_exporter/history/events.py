@@ -63,14 +63,14 @@ def facts(samples: Iterable[Sample], before: Facts | None = None) -> Facts:
         for fact, value in read(sample) if read else ():
             if fact.kind != EPOCH or float(value) > float(found.get(fact, 0)):  # of a run, that of its first rank
                 found[fact] = value
-    told = {fact.kind for fact in found}
+    told = {"", *(fact.kind for fact in found)}
     silent = {fact: value for fact, value in (before or {}).items() if _vouched_by(fact) not in told}
     return {**silent, **found} if silent else found
 
 
 def _vouched_by(fact: Fact) -> str:
-    """The kind of fact that is there whenever the collector of this one has answered; a node's verdict is its own."""
-    return STATE if fact.run else GPU_LOST if fact.kind == XID else fact.kind
+    """The kind of fact that is there whenever the collector of this one has answered; none for a node's verdict."""
+    return STATE if fact.run else "" if fact.kind == BEGAN else GPU_LOST
 
 
 def _state(sample: Sample) -> Iterator[tuple[Fact, str]]:

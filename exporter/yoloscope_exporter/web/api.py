@@ -142,6 +142,7 @@ class Api:
             return _answer(self._head() | {"times": [], "series": []})
         if name != self._known(name):
             return _no_run(name)
+        self._check_room(name)
         return _answer(self._head() | (await self._curves(name, self._history.last)).since(since))
 
     async def _events(self, request: Request) -> Response:
@@ -191,7 +192,6 @@ class Api:
 
     async def _curves(self, run: str, now: float) -> Curves:
         """The points of a run, or of the GPUs, up to `now`; calculated one by one, so that a scrape comes between."""
-        self._check_room(run)
         timer = asyncio.get_running_loop().call_later(FORGET_SECONDS, self._looked.pop, run, None)
         looked = self._looked.get(run)
         if looked is None:
@@ -233,7 +233,7 @@ class Api:
         return _Stream(self, who, self._messages(topic, who, allowed), headers=headers, media_type=EVENT_STREAM)
 
     def left(self, who: object) -> None:
-        """A stream has ended."""
+        """A stream follows no run any more."""
         self._followed.pop(who, None)
 
     def _chosen(self, topic: Topic) -> Topic:
@@ -258,6 +258,8 @@ class Api:
                 except CrowdedError:  # a run that was not there yet when the page was opened; asked again, it is told
                     return
                 self._followed[who] = run
+            else:
+                self.left(who)
             message, place = await self._message(topic, place)
             yield message
             await _first(closing, EVERY_SECONDS - self._loop.time() % EVERY_SECONDS)
@@ -277,16 +279,16 @@ class Api:
         return await asyncio.shield(making)  # who goes away takes nothing from the others
 
     async def _make(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
-        now, language, head, run = self._history.last, topic.language, self._head(), self._known(topic.run)
+        now, language, run, fresh = self._history.last, topic.language, self._known(topic.run), self._sampler.fresh
         of_run = await self._curves(run, now) if run else None
         of_gpus = await self._curves("", now)
-        if not (head["fresh"] and self._sampler.fresh):  # nothing is told now, and all of it once there is something
-            return _event({**head, "fresh": False}), place
+        if not (fresh and self._sampler.fresh):  # nothing is told now, and all of it once there is something
+            return _event({**self._head(), "fresh": False}), place
         if now < place.time or (run and not place.of_run):  # the clock was set back, or the run has come
             place = Place()
         happened = self._history.events(place.event)
         message = {
-            **head,
+            **self._head(),
             **self._list(language),
             **self._own(),
             "full": place == Place(),

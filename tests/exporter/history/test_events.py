@@ -34,6 +34,12 @@ HANG = Sample(
         pytest.param([STATE, VERDICT], [STATE], ("ended", *RANK, "straggler", ""), id="ended"),
         pytest.param([STATE, VERDICT], [], None, id="the run went with it"),
         pytest.param(
+            [Sample(catalog.TRAIN_VERDICT, ("", "", "held_idle"), 1.0)],
+            [],
+            ("ended", "", "", "held_idle", ""),
+            id="the node's ended",
+        ),
+        pytest.param(
             [Sample(catalog.TRAIN_WORKER_DEATHS_TOTAL, RANK, 1.0)],
             [Sample(catalog.TRAIN_WORKER_DEATHS_TOTAL, RANK, 3.0)],
             ("worker_died", *RANK, "", "2"),
@@ -66,7 +72,8 @@ HANG = Sample(
 )
 def test_changes(before: list[Sample], after: list[Sample], told: tuple[str, ...] | None) -> None:
     """One event, or none."""
-    assert list(changes(facts(before), facts(after))) == ([told] if told else [])
+    known = facts(before)
+    assert list(changes(known, facts(after, known))) == ([told] if told else [])
 
 
 GPU = [Sample(catalog.GPU_UP, ("0",), 1.0), Sample(catalog.GPU_XID_ERRORS_TOTAL, ("0", "79"), 1.0)]
