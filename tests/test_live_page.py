@@ -117,7 +117,8 @@ def test_it_draws_the_run_first(tab: Page, starved: Simulated) -> None:
     opened(tab, starved.url)
     tab.wait(f"({CHARTS}).length > 9")
     run = shown(tab, "#runs li")
-    for part in ("training", "ETA", "images/s", "loader"):
+    assert re.search("training|validating", run)
+    for part in ("ETA", "images/s", "loader"):
         assert part in run
     verdict = shown(tab, "#verdicts article")
     for part in ("Evidence", "Cause", "Fix", "Verify"):
