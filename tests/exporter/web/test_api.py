@@ -421,11 +421,11 @@ def test_messages_that_are_kept_are_few() -> None:
     """Neither names that a client thinks of nor many runs fill the memory; what nobody asks for again goes."""
 
     async def ask() -> tuple[int, int]:
-        api, _ = standing(200)
-        for number in range(50):
+        api, _ = standing(20)
+        for number in range(20):
             await api._message(Topic(f"invented {number}", "en"), Place())
         invented = len(api._made)
-        for number in range(50):
+        for number in range(20):
             await api._message(Topic(f"run {number}", "en"), Place())
         return invented, len(api._made)
 
