@@ -8,7 +8,7 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -463,7 +463,7 @@ def test_no_stream_outlives_a_password(quick: None, tmp_path: Path) -> None:
         next(told)
         next(told)
         file.write_text("basic_auth_users:\n  me: $2b$04$JlEuRMoUYIrgYqLPNEDhpeq9eJL0qQEIIQyzXVcGVJmWcwvqzVvLG\n")
-        assert len(list(told)) <= 2
+        assert len(list(islice(told, 10))) <= 2
 
 
 def wait_until(holds: Any, seconds: float = 10.0) -> None:
