@@ -395,11 +395,12 @@ def postmortem_of(records: Path, run: str, kept: Path | None) -> postmortem.Post
     if Path(run).suffix in {".om", ".gz"}:
         raise click.ClickException(say("{run}: no such file", run=run))
     what = (
-        say("nothing of a run is kept in {run}", run=run)
+        text("nothing of a run is kept in {run}", run=run)
         if Path(run).is_dir()
-        else say("no run {run!r} on this machine", run=run)
+        else text("no run {run!r} on this machine", run=run)
     )
-    raise click.ClickException(f"{what}; {names.unknown(run, known) if known else f'no runs in {records}'}")
+    there = names.unknown(run, known) if known else text("no runs in {records}", records=records)
+    raise click.ClickException(joined((what, there)))
 
 
 def _left(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem | None:

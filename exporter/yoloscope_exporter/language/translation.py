@@ -23,13 +23,21 @@ _ARGUMENTS = re.compile(r"\w+=\S*(?: \w+=\S*)*")
 
 
 def translated(told: str) -> str:
-    """In Chinese, as far as it is known; a plain string only as a whole, for it may be said already."""
-    return _filled(told) if isinstance(told, Text) else TEXTS.get(told, told)
+    """In Chinese, as far as it is known; a plain string only if all of it is known, for it may be said already."""
+    return _filled(told) if isinstance(told, Text) else _plain(told)
 
 
 def is_known(told: str) -> bool:
     """Whether finished English needs no translation or has one."""
     return bool(_ARGUMENTS.fullmatch(told)) or told in TEXTS or _found(told) is not None
+
+
+def _plain(told: str) -> str:
+    """The translation as a whole, else of its clauses if each has one."""
+    clauses = told.split(BETWEEN)
+    if told in TEXTS or any(clause not in TEXTS for clause in clauses):
+        return TEXTS.get(told, told)
+    return "\uff1b".join(TEXTS[clause] for clause in clauses)
 
 
 def _filled(told: Text) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.language import either, text
+from yoloscope_exporter.language import either, joined, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,4 +46,4 @@ def unknown(wanted: str, known: Sequence[str]) -> str:
 def listed(names: Sequence[str]) -> str:
     """The first of them, with commas, and how many more there are."""
     more = text(" and {more} more", more=len(names) - LISTED) if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"
+    return joined((", ".join(names[:LISTED]), more), "")

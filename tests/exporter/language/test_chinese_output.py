@@ -140,7 +140,7 @@ def test_help_fits_the_terminal() -> None:
         (("report",), "请给出一个任务，或多个任务来比较"),
         (("report", "nobody"), "本机没有任务 'nobody'"),
         (("report", "--gate", "five", "a"), "'five' 不是百分比"),
-        (("stacks", "nobody"), "没有任务 'nobody'：没有该文件或目录"),
+        (("stacks", "nobody"), "没有任务 'nobody'；其中没有任何任务"),
         (("run",), "-- 之后没有命令"),
         (("run", "--", "nobody-has-this"), "不是可以运行的程序"),
         (("tune", "--", "true"), "不能确定 true 会在本机启动 Python"),

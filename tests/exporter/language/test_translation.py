@@ -54,6 +54,13 @@ def test_what_is_said_already_is_left_alone() -> None:
     assert translated("采集器 runs", CHINESE) == "采集器 runs"
 
 
+def test_a_plain_string_is_told_by_its_clauses() -> None:
+    """If each has a translation; nothing is half translated."""
+    assert translated("1 while the process lives; 0 after its end.", CHINESE) == "进程存活时为 1；结束后为 0。"
+    half = "1 while the process lives; nobody has translated this"
+    assert translated(half, CHINESE) == half
+
+
 def test_remedies_have_a_translation() -> None:
     """Of the causes of a failure, and of the stages of a set-up."""
     said = [one.remedy for one in (*CAUSES, *STAGES.values())]

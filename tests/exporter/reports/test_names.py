@@ -1,8 +1,11 @@
 """Which run somebody means who does not type the whole name."""
 
+# ruff: noqa: RUF001 - Chinese texts use Chinese punctuation
+
 from __future__ import annotations
 
 import pytest
+from yoloscope_exporter.language import CHINESE, translated
 from yoloscope_exporter.reports.names import matches, nearest, unknown
 
 KNOWN = ["train/yolo11m-20261127-101625", "train/yolo11s-20261127-101625", "val/night"]
@@ -42,3 +45,9 @@ def test_what_is_said() -> None:
     assert unknown("nihgt", KNOWN) == f"did you mean val/night? known runs: {', '.join(KNOWN)}"
     many = [f"r{number}" for number in range(14)]
     assert unknown("zzzzzz", many).endswith("r8, r9 and 4 more")
+
+
+def test_it_is_said_in_chinese() -> None:
+    """With how many more there are."""
+    told = translated(unknown("zzzzzz", [f"r{number}" for number in range(12)]), CHINESE)
+    assert told == "已知的任务：r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 等（另有 2 个）"

@@ -561,7 +561,7 @@ TEXTS: Final[dict[str, str]] = {
     "known runs: {listed}": "已知的任务：{listed}",
     "use for example: yoloscope {name} -- yolo detect train data=coco128.yaml": "例如：yoloscope {name} -- yolo detect train data=coco128.yaml",
     "nodes are at /node/0/metrics to /node/{last}/metrics": "各节点位于 /node/0/metrics 至 /node/{last}/metrics",
-    "there is none at all": "一个也没有",
+    "there is none at all": "其中没有任何任务",
     "no run {run!r} in {base}": "{base} 中没有任务 {run!r}",
     "{option} needs Apprise: {command}": "{option} 需要 Apprise：{command}",
     "{meant}known runs: {listed}": "{meant}已知的任务：{listed}",
