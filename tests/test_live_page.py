@@ -49,10 +49,28 @@ INK = """(name) => document.querySelector(`figure[data-chart=${name}] canvas`).t
 PHONE, DESKTOP = (390, 844, True), (1366, 900, False)
 
 
+#: What tests see of a page's connections; a page that has lost its own tries again sooner.
+WATCHED = """
+const [Real, later, often] = [EventSource, setTimeout, setInterval]
+window.sources = []
+window.EventSource = class extends Real {
+  constructor(url) {
+    super(url)
+    sources.push(this)
+    this.addEventListener('message', ({ data }) => { window.told = data })
+  }
+}
+window.setTimeout = (call, after) => later(call, after === 3000 ? 300 : after)
+window.setInterval = (call, every) => { window.watch = call; return often(call, every) }
+"""
+
+
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """One browser for all tests."""
-    with chromium(tmp_path_factory.mktemp("chromium")) as made:
+    """One browser for all tests, that is told something every half second."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yoloscope_exporter.web.api.EVERY_SECONDS", 0.5)
+        made.ask("Page.addScriptToEvaluateOnNewDocument", source=WATCHED)
         yield made
 
 
@@ -99,7 +117,8 @@ def test_it_draws_the_run_first(tab: Page, starved: Simulated) -> None:
     opened(tab, starved.url)
     tab.wait(f"({CHARTS}).length > 9")
     run = shown(tab, "#runs li")
-    for part in ("training", "ETA", "images/s", "loader"):
+    assert re.search("training|validating", run)
+    for part in ("ETA", "images/s", "loader"):
         assert part in run
     verdict = shown(tab, "#verdicts article")
     for part in ("Evidence", "Cause", "Fix", "Verify"):
@@ -203,6 +222,16 @@ def test_dark_and_light(tab: Page, starved: Simulated) -> None:
     clean(tab, starved.url)
 
 
+def test_growth_is_of_one_epoch(tab: Page) -> None:
+    """Points that are drawn are a minute apart where they are old: epochs that ended between two share what came."""
+    script = Path(frame.__file__).with_name("static") / "page.js"
+    (grown,) = re.findall(r"^const (grown = .*?^})", script.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    epochs, resident = [1, 2, 6, 6, 7, 3, 4], [100, 110, 190, 195, 205, 80, 90]
+    ends = [False, True, True, False, True, False, True]
+    told = tab.value(f"(() => {{ const {grown}; return grown({resident}, {epochs}, {json.dumps(ends)}) }})()")
+    assert told == [None, None, 20, None, 15, None, None]  # of an epoch that was begun again nothing is known
+
+
 # --- states -----------------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +290,32 @@ def test_a_password_that_is_wanted_meanwhile(tab: Page, tmp_path: Path) -> None:
         assert "Reload" in shown(tab, "#banner")
         tab.cancel_passwords(cancel=False)
         tab.go("about:blank")
+
+
+def test_a_network_that_is_gone(tab: Page, starved: Simulated) -> None:
+    """It may tell nothing at all: what is not heard of is not live."""
+    opened(tab, starved.url)
+    told = tab.value("""(() => {
+        sources.at(-1).close()
+        const now = performance.now.bind(performance)
+        performance.now = () => now() + 30_000
+        watch()
+        return document.body.dataset.state
+    })()""")
+    assert told == "lost"
+    tab.wait(LIVE)  # connects anew
+
+
+def test_a_run_that_is_gone_makes_way(tab: Page, starved: Simulated) -> None:
+    """Where nobody has chosen it."""
+    gone = """(() => {
+        const [before, none] = [sources.length, { asked: 'gone', run: null, runs: [], total: 0 }]
+        sources.at(-1).onmessage({ data: JSON.stringify({ ...JSON.parse(told), ...none }) })
+        return sources.length - before
+    })()"""
+    for query, connections in (("", 1), ("?run=gone", 0)):
+        opened(tab, starved.url, query)
+        assert tab.value(gone) == connections
 
 
 NASTY = (

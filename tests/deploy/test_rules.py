@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
+from yoloscope_record.catalog import IMAGE_BUCKETS
 
 from deploy.prometheus import generate
 from deploy.prometheus.rulebook import ALERTS
@@ -69,6 +72,12 @@ def test_a_fault_raises_nothing_else(outcome: promtool.Outcome, fault: Fault) ->
 def test_silent_on_a_healthy_day(outcome: promtool.Outcome, scenario: str) -> None:
     """Validation, checkpoints, ends of epochs and runs, full caches: none of them wakes anybody."""
     assert _of(outcome.alerts, scenario) == {}
+
+
+def test_the_next_bucket_is_no_fault() -> None:
+    """A little more time, from one bucket into the next, never looks as if images took too many times as long."""
+    edges = itertools.pairwise(IMAGE_BUCKETS)
+    assert max(above / below for below, above in edges) < THRESHOLDS["inference_slower"].value
 
 
 def test_every_alert_has_a_fault() -> None:

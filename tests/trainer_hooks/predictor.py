@@ -25,6 +25,10 @@ class Results:
         self.speed: dict[str, float] = {}
 
 
+class Profile:
+    """One of Ultralytics' profilers."""
+
+
 class Dataset:
     """A source of batches."""
 
@@ -75,6 +79,7 @@ class Predictor:
         with self._lock:
             self.dataset = Dataset(source, self._wait, self._kind)
             self.source_type = self.dataset.source_type
+            profilers = (Profile(), Profile(), Profile())  # noqa: F841 - as it is there: they live as long as the loop
             self._part("source", 0.0)
             self.run_callbacks("on_predict_start")
             for self.batch in self.dataset:  # noqa: B020 - as it is there

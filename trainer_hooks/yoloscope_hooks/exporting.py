@@ -24,8 +24,10 @@ def start(exporter: Exporter, now: float) -> None:
     recording = inference.recording_for(exporter, "export")
     if recording is None:
         return
-    setattr(exporter, SESSION, (now, time.time()))
-    recording.store({}, calls=1, under_way=1)
+    earlier = getattr(exporter, SESSION, None)
+    if earlier is not None:
+        earlier[2]()  # it has failed
+    setattr(exporter, SESSION, (now, time.time(), inference.under_way(exporter, recording)))
     gather = inference_facts.gather
     recording.describe(inference_facts.key(exporter), lambda: gather(exporter, "export", os.environ), now)
 
@@ -41,7 +43,8 @@ def end(exporter: Exporter, now: float) -> None:
     size = _written(Path(str(exporter.file)), kind, began[1])
     if size is not None:
         recording.set(catalog.EXPORT_ARTEFACT_BYTES, float(size), kind)
-    recording.store({}, under_way=-1, began=now)
+    recording.store({}, began=now)
+    began[2]()
 
 
 def _written(model: Path, kind: str, since: float) -> int | None:

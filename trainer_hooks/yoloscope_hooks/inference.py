@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 import time
+import weakref
 from bisect import bisect_left
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ SLOTS = 256  # a tenth of it is used; an export has two for each format
 WRITE_SECONDS = 0.05  # of a call that is under way; its end is always written
 MEMORY_SECONDS = 1.0  # between two looks at CUDA's memory
 FACTS_SECONDS = 5.0  # between two changes of the facts: two predictors may take turns
+MOST_KEYS = 64  # whoever makes a predictor for each image has a new one each time
 _log = logging.getLogger("yoloscope")
 
 
@@ -55,7 +57,9 @@ class Recording:
         self._slots: dict[tuple[str, ...], int] = {}
         self._latency = -1
         self._looked = self._told = self._written = 0.0
-        self._facts: Any = None
+        self._facts: Mapping[str, str] = {}
+        self._described: set[object] = set()  # keys whose facts those are
+        self._earlier: set[object] = set()  # keys that were ever described
         self.set(catalog.PREDICT_START_TIMESTAMP_SECONDS, time.time())
         self.set(catalog.PREDICT_UNDER_WAY, 0.0)
 
@@ -148,24 +152,41 @@ class Recording:
                 self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["peak"], f"peak_{kind}")
 
     def describe(self, key: object, gather: Callable[[], Mapping[str, str]], now: float) -> bool:
-        """Store the facts if `key` says that they may be others; False if it is too early for that."""
-        if key == self._facts:
+        """Store the facts if `key` says that they may be others; False if it is too early for that.
+
+        Of what takes turns, two predictors for example, only that is stored in which they agree: so are the figures
+        those of both.
+        """
+        if key in self._described:
             return True
         if self._told and now - self._told < FACTS_SECONDS:
             return False
         facts = gather()
         with self._lock:
-            self._facts, self._told = key, now
-            self._writer.set_facts(facts)
+            if key in self._earlier:
+                self._described |= {key}
+                told, facts = facts, dict(self._facts.items() & facts.items())
+                facts["mode"] = told["mode"]  # by which records of predictions are known
+            else:
+                self._described = {key}
+                self._earlier = (self._earlier if len(self._earlier) < MOST_KEYS else set()) | {key}
+            gone = dict.fromkeys(self._facts.keys() - facts.keys(), "")
+            self._facts, self._told = facts, now
+            self._writer.set_facts({**gone, **facts})
         return True
+
+    @property
+    def own(self) -> bool:
+        """Whether it is this process' own, no forked child's copy."""
+        return self._process == os.getpid()
 
     def close(self) -> None:
         """The process ends: store how, and give the file up. A forked child's copy does nothing."""
-        if not self.on or self._process != os.getpid():
+        if not self.on or not self.own:
             return
         self.on = False
         with suppress(Exception), self._lock:
-            exception = getattr(sys, "last_value", None)
+            exception = None if interactive() else getattr(sys, "last_value", None)
             if isinstance(exception, SystemExit) or exception is self._exception:
                 exception = None
             self.store({}, abandoned=self._doubtful, under_way=-SLOTS)
@@ -235,6 +256,25 @@ def give_up(kind: str, error: Exception) -> None:
     _process.said.add(kind)
     what = str(error) if isinstance(error, RecordError) else repr(error)
     _log.warning("yoloscope: recording of %s is off, everything else goes on: %s", kind, what)
+
+
+def interactive() -> bool:
+    """Whether this is a shell or a notebook: there an error ends a line or a cell, and its frames stay."""
+    return hasattr(sys, "ps1") or "IPython" in sys.modules
+
+
+def under_way(owner: Any, recording: Recording) -> Callable[[], object]:
+    """A call begins, which is over when what this returns is called, or `owner` is gone because it has failed."""
+    recording.store({}, calls=1, under_way=1)
+    over = weakref.finalize(owner, _over, recording)
+    over.atexit = False
+    return over
+
+
+def _over(recording: Recording) -> None:
+    with suppress(Exception):  # in a finalizer
+        if recording.on and recording.own:
+            recording.store({}, under_way=-1)
 
 
 def held() -> frozenset[Path]:

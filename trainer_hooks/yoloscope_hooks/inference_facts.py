@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Owner = Any  # duck-typed
 
 _ARGUMENTS = ("task", "imgsz", "batch", "conf", "max_det", "vid_stride", "agnostic_nms")
+#: Those that decide on an export's precision.
+_QUANTIZE = {"half", "int8", "quantize"}
 #: Ultralytics before 8.4 tells a backend's format by flags.
 _FLAGS = {
     "pt": "pt",
@@ -57,7 +59,10 @@ def key(owner: Owner) -> tuple[Any, ...]:
     arguments = owner.args
     dataset = getattr(owner, "dataset", None)
     return (
-        *(str(getattr(arguments, name, None)) for name in ("model", "imgsz", "batch", "conf", "half", "quantize")),
+        *(
+            str(getattr(arguments, name, None))
+            for name in ("mode", "model", "imgsz", "batch", "conf", "half", "quantize")
+        ),
         getattr(arguments, "format", None),
         type(dataset).__name__,
         getattr(owner, "stream", None),
@@ -77,7 +82,8 @@ def gather(owner: Owner, kind: str, environ: Mapping[str, str]) -> dict[str, str
         partial(_device, owner),
         partial(facts.process, environ),
     )
-    found: dict[str, Any] = {"mode": kind}
+    tracks = kind == "predict" and getattr(owner.args, "mode", None) == "track"
+    found: dict[str, Any] = {"mode": "track" if tracks else kind}
     for part in parts:
         with suppress(Exception):  # an owner of another shape lacks some facts, not its record
             found.update(part())
@@ -96,7 +102,7 @@ def _model(owner: Owner, kind: str) -> dict[str, Any]:
         form = getattr(arguments, "format", None)
     else:
         form = getattr(backend, "format", None) or _flagged(backend) or _by_name(str(name or ""))
-    return {"model": name, "format": form, "precision": _precision(arguments, backend, str(name or ""))}
+    return {"model": name, "format": form, "precision": _precision(owner, kind, form, str(name or ""))}
 
 
 def _flagged(backend: Any) -> str | None:
@@ -109,15 +115,33 @@ def _by_name(name: str) -> str | None:
     return found or ("pt" if path.suffix in {".pt", ".yaml", ".yml"} else None)
 
 
-def _precision(arguments: Any, backend: Any, name: str) -> str:
-    """What is computed with, as far as it is known: `int8` of what was exported so by its name."""
-    quantized = getattr(arguments, "quantize", None)
-    if "int8" in name or getattr(arguments, "int8", None) is True or quantized == 8:  # noqa: PLR2004 - bits
+def _precision(owner: Owner, kind: str, form: str | None, name: str) -> str | None:
+    """What is computed with; None where it is not known: an engine's inputs are FP32 whatever it computes with."""
+    arguments, backend = owner.args, getattr(owner, "model", None)
+    if kind != "export" and form != "pt" and (exported := _exported_with(backend)):
+        return exported
+    if "int8" in name or _quantized(vars(arguments)) == "int8":
         return "int8"
     half = getattr(backend, "fp16", None)
     if half is None:
-        half = getattr(arguments, "half", None) is True or quantized == 16  # noqa: PLR2004 - bits
-    return "fp16" if half is True else "fp32"
+        half = _quantized(vars(arguments)) == "fp16"
+    if half is True:
+        return "fp16"
+    return "fp32" if kind == "export" or form in ("pt", "torchscript") else None
+
+
+def _exported_with(backend: Any) -> str | None:
+    """What an exported model says of itself, as newer versions of Ultralytics write it into the file."""
+    metadata = getattr(backend, "metadata", None)
+    told = metadata.get("args") if isinstance(metadata, dict) else None
+    return _quantized(told) if isinstance(told, dict) and not _QUANTIZE.isdisjoint(told) else None
+
+
+def _quantized(arguments: Mapping[str, Any]) -> str:
+    quantize = str(arguments.get("quantize"))
+    if arguments.get("int8") is True or quantize == "8" or quantize.startswith("w8"):
+        return "int8"
+    return "fp16" if arguments.get("half") is True or quantize == "16" else "fp32"
 
 
 def _source(owner: Owner) -> dict[str, Any]:

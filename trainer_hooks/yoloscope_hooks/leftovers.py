@@ -9,6 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from yoloscope_record import clearing, paths
+from yoloscope_record.catalog import PREDICTIONS
+from yoloscope_record.file_format import SUFFIX
 from yoloscope_record.system import os
 
 if TYPE_CHECKING:
@@ -17,16 +19,28 @@ if TYPE_CHECKING:
 
 KEEP_SECONDS = 86400.0
 KEEP_RUNS = 50  # a tuner makes hundreds, each half a megabyte of memory
+KEEP_PREDICTIONS = 10  # a script that predicts one image makes hundreds, too: they have no share in those
 SEEN_SECONDS = 60.0  # the exporter and its Prometheus have seen how it ended
 
 
 def clear(runs: Iterable[tuple[float, Path]], now: float) -> None:
-    """Remove this user's own runs, newest first, that ended long ago, and those beyond `KEEP_RUNS`."""
-    for number, (began, directory) in enumerate(runs):
-        age = KEEP_SECONDS if number < KEEP_RUNS else SEEN_SECONDS
+    """Remove this user's own runs, newest first, that ended long ago, and those beyond what is kept of their kind."""
+    left = {False: KEEP_RUNS, True: KEEP_PREDICTIONS}
+    for began, directory in runs:
+        kind = _predicts(directory)
+        left[kind] -= 1
+        age = KEEP_SECONDS if left[kind] >= 0 else SEEN_SECONDS
         if began < now - age:
             with suppress(OSError):
                 clearing.remove_dead(directory, older_than=age, now=now, uid=os.geteuid())
+
+
+def _predicts(directory: Path) -> bool:
+    """Whether all records in it are of predictions, validations or exports."""
+    with suppress(OSError):
+        kinds = {one.stem.split("-")[0] for one in directory.glob(f"*{SUFFIX}")}
+        return bool(kinds) and kinds <= set(PREDICTIONS)
+    return False
 
 
 def own_runs(base: Path, ours: Path) -> list[tuple[float, Path]]:

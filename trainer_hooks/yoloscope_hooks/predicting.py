@@ -7,6 +7,7 @@ was taken: up to there the time is the user's, from there on the source's.
 
 from __future__ import annotations
 
+import inspect
 import os
 import weakref
 from functools import partial
@@ -14,7 +15,7 @@ from threading import get_ident
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import inference, inference_facts
+from yoloscope_hooks import binding, inference, inference_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ class Session:
         self._thread = 0
         self._call: object = None
         self._under_way = self._counted = False  # whether a call is, and whether the record says so
+        self._watched = False  # whether its end will be seen: else the record says nothing
         self._entered: dict[int, tuple[object, float, float]] = {}  # by thread: a call, its moment, the CPU time
         self._last = self._cpu = 0.0  # up to where the time is accounted for, and the thread's CPU time there
         self._taken = 0.0  # when the last result of the batch was taken
@@ -80,6 +82,8 @@ class Session:
             self._between(entered or now, cpu or thread_time())
         if entered:
             self._spend("setup", now - entered)
+        token = token or self._watch_frame()  # a predictor's first call has begun before there was a session
+        self._watched = token is not None
         dropped, self.dropped = int(self.dropped), False
         self._thread, self._call, self._under_way = thread, token, True
         self._opened, self._first, self._taken = False, True, 0.0
@@ -88,14 +92,26 @@ class Session:
         self._describe(predictor, now)
         self._last = perf_counter()
 
+    def _watch_frame(self) -> object:
+        """Have `left` called with what this returns when the loop under way is gone; None where that is not seen.
+
+        A shell keeps the frames of its last error: there it would not be seen.
+        """
+        witness = None if inference.interactive() else _witness()
+        if witness is None:
+            return None
+        token = object()
+        weakref.finalize(witness, _quietly, self.left, token).atexit = False
+        return token
+
     def _describe(self, predictor: Predictor, now: float) -> None:
         gather = partial(inference_facts.gather, predictor, "predict", os.environ)
         self._described = self._recording.describe(inference_facts.key(predictor), gather, now)
 
     def _count(self, calls: int) -> int:
         """By how much the calls under way change if this predictor has `calls` of them, 0 or 1."""
-        before, self._counted = self._counted, bool(calls)
-        return calls - before
+        before, self._counted = self._counted, bool(calls) and self._watched
+        return self._counted - before
 
     def _between(self, now: float, cpu: float) -> None:
         """Two calls: what the thread computed was the user's, for the rest it waited, for whatever that was."""
@@ -247,11 +263,10 @@ def _watch(predictor: Predictor) -> None:
     """
     if "stream_inference" in vars(predictor):
         return
-    function, reference = type(predictor).stream_inference, weakref.ref(predictor)
+    method, reference = binding.weakly(predictor, "stream_inference"), weakref.ref(predictor)
 
     def stream_inference(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        owner = reference()
-        return _watched(getattr(owner, SESSION), function(owner, *args, **kwargs))  # holds it while it runs
+        return _watched(getattr(reference(), SESSION), method()(*args, **kwargs))  # holds it while it runs
 
     predictor.stream_inference = stream_inference
 
@@ -262,6 +277,15 @@ def _watched(session: Session, generator: Iterator[Any]) -> Iterator[Any]:
         yield from generator
     finally:
         _quietly(session.left, token)
+
+
+def _witness() -> object:
+    """What lives as long as the innermost loop over batches, and no longer: its profilers; None if there are none."""
+    frame: Any = inspect.currentframe()
+    while frame is not None and frame.f_code.co_name != "stream_inference":
+        frame = frame.f_back
+    profilers = frame.f_locals.get("profilers") if frame is not None else None
+    return profilers[0] if profilers else None
 
 
 def _be_last(predictor: Predictor, ours: Callable[[Predictor], None]) -> None:

@@ -7,11 +7,10 @@ at which the validator's own methods are called and return divide a batch withou
 from __future__ import annotations
 
 import os
-import weakref
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import inference, inference_facts
+from yoloscope_hooks import binding, inference, inference_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,12 +55,15 @@ class Session:
     """One validation.
 
     Attributes:
-        replaced: names of the validator's methods that are timed.
+        replaced: what stands in place of the validator's methods, by their names.
     """
 
-    def __init__(self, recording: inference.Recording | _OfTraining, now: float) -> None:
-        """It begins at `now`."""
-        self.replaced: list[str] = []
+    def __init__(
+        self, recording: inference.Recording | _OfTraining, now: float, over: Callable[[], object] | None = None
+    ) -> None:
+        """It begins at `now`; `over` takes it back that it is under way."""
+        self._over = over
+        self.replaced: dict[str, Any] = {}
         self._recording = recording
         self._last = self._began = now
         self._answered = 0.0
@@ -97,29 +99,32 @@ class Session:
     def end(self, validator: Validator, now: float) -> None:
         """All results are there."""
         self._spend("metrics", now)
-        self._recording.store(self._seconds, under_way=-1, began=now)
+        self._recording.store(self._seconds, began=now)
         self.let_go(validator)
 
     def let_go(self, validator: Validator) -> None:
-        """Put back what was replaced."""
-        for name in self.replaced:
-            validator.__dict__.pop(name, None)
+        """It is over: put back what was replaced, but for what somebody else has put in its place since."""
+        if self._over is not None:
+            self._over()
+        for name, timed in self.replaced.items():
+            if vars(validator).get(name) is timed:
+                delattr(validator, name)
         delattr(validator, SESSION)
 
 
 def start(validator: Validator, now: float) -> None:
     """A validation begins, on its own or within a training."""
-    session = _session(validator, now)
-    if session is None:
-        return
     earlier = getattr(validator, SESSION, None)  # on other ranks, or after an error, a validation has no end
     if earlier is not None:
         earlier.let_go(validator)
+    session = _session(validator, now)
+    if session is None:
+        return
     setattr(validator, SESSION, session)
     for name, phases in _METHODS.items():
         if name not in vars(validator):
-            setattr(validator, name, _timed(validator, name, phases, session))
-            session.replaced.append(name)
+            session.replaced[name] = _timed(validator, name, phases, session)
+            setattr(validator, name, session.replaced[name])
 
 
 def _session(validator: Validator, now: float) -> Session | None:
@@ -130,19 +135,18 @@ def _session(validator: Validator, now: float) -> Session | None:
     recording = inference.recording_for(validator, "validate")
     if recording is None:
         return None
-    recording.store({}, calls=1, under_way=1)
+    over = inference.under_way(validator, recording)
     gather = inference_facts.gather
     recording.describe(inference_facts.key(validator), lambda: gather(validator, "validate", os.environ), now)
-    return Session(recording, now)
+    return Session(recording, now, over)
 
 
 def _timed(validator: Validator, name: str, phases: tuple[str, str], session: Session) -> Any:
-    function, reference = getattr(type(validator), name), weakref.ref(validator)
-    before, after = phases
+    method, (before, after) = binding.weakly(validator, name), phases
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         session.mark(before)
-        result = function(reference(), *args, **kwargs)
+        result = method()(*args, **kwargs)
         session.mark(after, _images(args) if name == "preprocess" else None)
         return result
 

@@ -51,8 +51,8 @@ PREDICT_PHASES = (
 )
 #: Seconds. From a small model on a fast GPU (1 ms) to one image on a slow CPU; fine enough for a 99th percentile.
 IMAGE_BUCKETS = (
-    *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
-    *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0),
+    *(0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5),
+    *(0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0),
 )
 
 # --- run --------------------------------------------------------------------------------------------------------------
@@ -355,7 +355,8 @@ PREDICT_FACTS = (
 )
 PREDICT_RUN_INFO = info(
     "predict_run_info",
-    "Facts about what a process predicts, validates or exports (mode): those of its latest call.",
+    "Facts about what a process predicts, validates or exports (mode): those of its latest call, "
+    "or of calls that take turns what is the same.",
     *_RANK,
     *PREDICT_FACTS,
 )

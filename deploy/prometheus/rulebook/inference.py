@@ -64,6 +64,7 @@ INFERENCE_STALLED = Alert(
     expr=(
         f"time() - max by ({RANK}) ({series(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS)}) > @inference_stalled@\n"
         f"and on ({RANK}) {series(c.PREDICT_UNDER_WAY)} > 0\n"
+        f"and on ({RANK}) {series(c.PREDICT_STATE, state='predict')} == 1\n"
         f"{_LIVES}"
     ),
     labels=OF_RANK,

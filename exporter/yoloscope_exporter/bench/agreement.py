@@ -2,7 +2,8 @@
 
 Boxes count from a score on (`conf`); their counterparts may have a little less (`lower`), so that a box whose score
 differs in the seventh digit does not count as missing. Each box has one counterpart at most: of the same class, with an
-intersection over union of LEAST_IOU at least, the largest first.
+intersection over union of LEAST_IOU at least, the largest first. What has a NaN or an infinity (FP16 ends at 65504) has
+no counterpart.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ class Agreement(NamedTuple):
 
     Attributes:
         counted: boxes of both that count; of a classifier its images.
-        matched: those with a counterpart; images with the same first class.
+        matched: those with a counterpart; images with the same first class, of probabilities that are numbers.
         shift: largest distance of two corners, pixels.
         score: largest difference of scores; of a classifier of any class's probability.
         points: largest distance of two key points, pixels.
         mask: lowest intersection over union of two masks.
+
+    Distances and differences are of what can be compared; None where nothing can.
     """
 
     counted: int
@@ -82,8 +85,22 @@ def agreement(reference: Sequence[Result], found: Sequence[Result], confs: Seque
 
 def _of_classes(reference: Sequence[Result], found: Sequence[Result]) -> Agreement:
     pairs = [(a["probabilities"], b["probabilities"]) for a, b in zip(reference, found, strict=True)]
-    same = sum(a.index(max(a)) == b.index(max(b)) for a, b in pairs)
-    return Agreement(len(pairs), same, score=_most(abs(x - y) for a, b in pairs for x, y in zip(a, b, strict=True)))
+    known = [(a, b) for a, b in pairs if _are_numbers(a) and _are_numbers(b)]
+    same = sum(a.index(max(a)) == b.index(max(b)) for a, b in known)
+    return Agreement(len(pairs), same, score=_most(abs(x - y) for a, b in known for x, y in zip(a, b, strict=True)))
+
+
+def _are_numbers(values: Sequence[float]) -> bool:
+    return all(map(math.isfinite, values))
+
+
+def _whole(boxes: Sequence[Box]) -> list[tuple[int, Box]]:
+    """Those of numbers alone, with their places."""
+    return [
+        (place, box)
+        for place, box in enumerate(boxes)
+        if _are_numbers([box["score"], *box["corners"], *box.get("points", ())])
+    ]
 
 
 def _most(values: Any) -> float | None:  # noqa: ANN401 - any iterable of numbers
@@ -91,11 +108,12 @@ def _most(values: Any) -> float | None:  # noqa: ANN401 - any iterable of number
 
 
 def _matched(before: Sequence[Box], after: Sequence[Box]) -> list[tuple[Box, Box]]:
+    others = _whole(after)
     overlaps = sorted(
         (
             (-iou(one["corners"], other["corners"]), i, j)
-            for i, one in enumerate(before)
-            for j, other in enumerate(after)
+            for i, one in _whole(before)
+            for j, other in others
             if one["class"] == other["class"] and _touch(one["corners"], other["corners"])
         ),
     )

@@ -77,7 +77,7 @@ class Found:
     """All that is known, at any moment.
 
     Attributes:
-        facts: of the user's Python: `versions`, `modules`, `threads`, `gpu`.
+        facts: of the user's Python: `versions`, `modules`, `threads`, and `gpu`, where one computes.
         model: what was made of the model: `task`, `random`, `count` and `origin` of the images.
         scores: from which on boxes count (`conf`, by image), and may be counterparts (`lower`).
     """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_exporter.bench import formats, gpu_memory
 from yoloscope_exporter.bench.agreement import agreement
 from yoloscope_exporter.bench.plan import Estimate, Found, Key, Line
-from yoloscope_exporter.bench.remote import WorkerEndedError, WorkerError, started
+from yoloscope_exporter.bench.remote import WorkerError, started
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.language import joined, text
 from yoloscope_exporter.service.signals import deferred
@@ -96,13 +96,14 @@ class Session:
         Raises:
             CannotBenchError: the model, the images or the user's Python are at fault.
         """
-        with ExitStack() as stack:
-            maker = stack.enter_context(self._start())
+        with ExitStack() as process:
             try:
+                self._look()
+                maker = process.enter_context(self._start())
                 self._prepare(maker)
             except WorkerError as error:
                 raise CannotBenchError(self._explained(str(error))) from error
-            self._export_all(maker, stack)
+            self._export_all(maker, process)
         for batch in self._plan.batches:
             self._measure(batch)
 
@@ -116,13 +117,18 @@ class Session:
             )
         return said
 
+    def _look(self) -> None:
+        """In a process of its own: one that has looked for GPUs may not be able to choose another."""
+        self._do(text("starting Python and Ultralytics"))
+        with self._start() as process:
+            facts = process.ask("facts", STEP_LIMIT, modules=list(formats.MODULES), device=self._plan.device)
+        self.found.facts = facts
+        self._device = self._plan.device or ("0" if "gpu" in facts else "cpu")
+        if self._plan.half and formats.is_cpu(self._device):
+            raise CannotBenchError(text("--half: FP16 is computed on a GPU; leave it out on a CPU"))
+
     def _prepare(self, maker: Remote) -> None:
         plan, found = self._plan, self.found
-        self._do(text("starting Python and Ultralytics"))
-        found.facts = maker.ask("facts", STEP_LIMIT, modules=list(formats.MODULES))
-        self._device = plan.device or ("0" if "gpu" in found.facts else "cpu")
-        if plan.half and formats.is_cpu(self._device):
-            raise CannotBenchError(text("--half: FP16 is computed on a GPU; leave it out on a CPU"))
         self._do(text("loading the model"))
         folder = str(self._folder / "model")
         found.model = maker.ask(
@@ -148,21 +154,22 @@ class Session:
         model = self.found.model
         return {"path": path, "task": model["task"], "images": model["images"], "arguments": arguments, "half": half}
 
-    def _export_all(self, maker: Remote | None, stack: ExitStack) -> None:
-        """One process after the other does it all; an export that kills it costs no other format."""
+    def _export_all(self, maker: Remote | None, process: ExitStack) -> None:
+        """In one process, and in a new one after an export that failed: what that holds shall cost no other format."""
         for key, line in self.found.lines.items():
             if line.failure:
                 continue
             if key.format == formats.REFERENCE:
                 self._paths[key], line.size = self.found.model["path"], self.found.model["bytes"]
                 continue
-            maker = maker or stack.enter_context(self._start())
+            maker = maker or process.enter_context(self._start())
             try:
                 self._export(maker, key, line)
             except WorkerError as error:
                 line.failure = text("export: {error}", error=error)
                 self._drop(load=1, turn=self._plan.rounds)
-                maker = None if isinstance(error, WorkerEndedError) else maker
+                process.close()
+                maker = None
 
     def _export(self, maker: Remote, key: Key, line: Line) -> None:
         self._do(text("exporting {format} for batch {batch}", format=key.format, batch=key.batch))
@@ -201,34 +208,44 @@ class Session:
     # --- measuring ------------------------------------------------------------------------------------------------
 
     def _measure(self, batch: int) -> None:
-        """All formats with one batch, in turns."""
+        """All formats with one batch, in turns; the process of one that failed is gone before the next is asked."""
         names = [name for name in self._plan.formats if not self._line(batch, name).failure]
         with ExitStack() as stack:
-            remotes = {name: stack.enter_context(self._start()) for name in names}
-            pids = {name: pid for name in names if (pid := self._load(remotes[name], batch, name)) is not None}
+            processes = {name: stack.enter_context(ExitStack()) for name in names}
+            remotes = {name: processes[name].enter_context(self._start()) for name in names}
+            pids: dict[str, int] = {}
+            for name in names:
+                with self._charged(self._line(batch, name), processes[name], turn=self._plan.rounds):
+                    pids[name] = self._load(remotes[name], batch, name)
             for number in range(self._plan.rounds):
                 first = number % max(len(names), 1)
                 for name in [*names[first:], *names[:first]]:
-                    if not self._line(batch, name).failure:
-                        self._turn(remotes[name], batch, name, number, pids[name])
+                    line = self._line(batch, name)
+                    if not line.failure:
+                        with self._charged(line, processes[name], turn=self._plan.rounds - number - 1):
+                            self._turn(remotes[name], batch, name, number, pids[name])
 
-    def _load(self, remote: Remote, batch: int, name: str) -> int | None:
-        """Load a format and compare what it finds; its process' number, or None if that failed."""
-        line = self._line(batch, name)
-        self._do(text("batch {batch}: loading {name}", batch=batch, name=name))
+    @contextmanager
+    def _charged(self, line: Line, process: ExitStack, **left: int) -> Iterator[None]:
+        """A step: where it fails, its line has the reason, the steps left are not done, and its process is gone."""
         try:
-            with self._counted("load"):
-                loading = self._loading(self._paths[Key(batch, name)], batch, half=self._plan.half)
-                told = remote.ask("load", STEP_LIMIT, **loading)
-                line.failure = formats.elsewhere(self._device, told["device"]) or ""
-                if not line.failure:
-                    results = remote.ask("detect", STEP_LIMIT, lower=self.found.scores["lower"])
-                    line.agreement = agreement(self._reference, results, self.found.scores["conf"])
+            yield
         except WorkerError as error:
             line.failure = str(error)
-        if line.failure:
-            self._drop(turn=self._plan.rounds)
-            return None
+            self._drop(**left)
+            process.close()
+
+    def _load(self, remote: Remote, batch: int, name: str) -> int:
+        """Load a format and compare what it finds; its process' number."""
+        line = self._line(batch, name)
+        self._do(text("batch {batch}: loading {name}", batch=batch, name=name))
+        loading = self._loading(self._paths[Key(batch, name)], batch, half=self._plan.half)
+        with self._counted("load"):
+            told = remote.ask("load", STEP_LIMIT, **loading)
+            if why := formats.elsewhere(self._device, told["device"]):
+                raise WorkerError(why)
+            results = remote.ask("detect", STEP_LIMIT, lower=self.found.scores["lower"])
+            line.agreement = agreement(self._reference, results, self.found.scores["conf"])
         return int(told["pid"])
 
     def _turn(self, remote: Remote, batch: int, name: str, number: int, pid: int) -> None:
@@ -242,13 +259,8 @@ class Session:
                 name=name,
             )
         )
-        try:
-            with self._counted("turn"):
-                told = remote.ask("measure", STEP_LIMIT + self._plan.turn, seconds=self._plan.turn)
-        except WorkerError as error:
-            line.failure = str(error)
-            self._drop(turn=self._plan.rounds - number - 1)
-            return
+        with self._counted("turn"):
+            told = remote.ask("measure", STEP_LIMIT + self._plan.turn, seconds=self._plan.turn)
         line.rounds[number] = told["calls"]
         for stage, seconds in told["stages"].items():
             line.stages[stage] = line.stages.get(stage, 0.0) + seconds

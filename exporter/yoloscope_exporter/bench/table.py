@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -299,8 +300,8 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def document(plan: Plan, found: Found, machine: Mapping[str, Any], *, interrupted: bool) -> dict[str, Any]:
-    """All of it, as JSON has it; what is not known is left out."""
-    return {
+    """All of it, as JSON has it; what is not known is left out, NaN and infinity included."""
+    content: dict[str, Any] = {
         "model": plan.model,
         **{name: found.model[name] for name in ("task", "random") if name in found.model},
         "images": {name: found.model[name] for name in ("count", "origin") if name in found.model},
@@ -315,6 +316,20 @@ def document(plan: Plan, found: Found, machine: Mapping[str, Any], *, interrupte
         "lines": [_entry(found, key, line) for key, line in found.lines.items()],
         "conclusions": conclusions(found),
     }
+    return {name: _known(value) for name, value in content.items() if _is_known(value)}
+
+
+def _known(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, dict):
+        return {name: _known(one) for name, one in value.items() if _is_known(one)}
+    return [_known(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_known(value: Any) -> bool:  # noqa: ANN401 - JSON
+    """A list is that with all that is in it."""
+    if isinstance(value, list):
+        return all(map(_is_known, value))
+    return not isinstance(value, float) or isfinite(value)
 
 
 def _entry(found: Found, key: Key, line: Line) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class Worker:
 
     # --- before ---------------------------------------------------------------------------------------------------
 
-    def facts(self, modules: list[str]) -> dict[str, Any]:
-        """Versions, the GPU, and which of `modules` can be imported."""
+    def facts(self, modules: list[str], device: str) -> dict[str, Any]:
+        """Versions, the GPU that is computed on if any, and which of `modules` can be imported."""
         import torch
         import ultralytics
 
@@ -86,9 +86,8 @@ class Worker:
             "modules": [name for name in modules if util.find_spec(name)],
             "threads": torch.get_num_threads(),
         }
-        if torch.cuda.is_available():
-            told["gpu"] = torch.cuda.get_device_name(0)
-        return told
+        gpu = chosen(device)
+        return told if gpu is None else dict(told, gpu=gpu)
 
     def prepare(self, model: str, folder: str, imgsz: int, source: str) -> dict[str, Any]:
         """Put the model as a `.pt` file and the images into `folder`."""
@@ -217,6 +216,24 @@ class Worker:
 
 
 # --- Ultralytics and torch --------------------------------------------------------------------------------------------
+
+
+def chosen(device: str) -> str | None:
+    """Name of the GPU that Ultralytics takes for `device`, of the first one without; None where it takes none.
+
+    Some versions choose by CUDA_VISIBLE_DEVICES, which CUDA reads once: nothing may look for a GPU before, and what was
+    chosen once in a process stays.
+    """
+    import torch
+    from ultralytics.utils.torch_utils import select_device
+
+    try:
+        taken = select_device(device or "0", verbose=False)
+    except ValueError:
+        if device:
+            raise
+        return None
+    return str(torch.cuda.get_device_name(taken)) if taken.type == "cuda" else None
 
 
 def precision(half: bool) -> dict[str, Any]:

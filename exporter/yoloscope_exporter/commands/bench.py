@@ -16,7 +16,7 @@ import psutil
 from rich.console import Console
 
 from yoloscope_exporter.bench import page, table
-from yoloscope_exporter.bench.formats import FORMATS, is_cpu
+from yoloscope_exporter.bench.formats import FORMATS
 from yoloscope_exporter.bench.plan import Found, Plan
 from yoloscope_exporter.bench.session import CannotBenchError, Session, scratch
 from yoloscope_exporter.commands import output
@@ -192,7 +192,7 @@ def bench(
     plan = Plan(_model(model), _python(python), source=str(source.resolve()) if source else "", **options)
     machine = _machine()
     found, interrupted, problem = _measured(plan, out)
-    machine |= {"device": _computed_on(plan, found, machine)}
+    machine |= {"device": _computed_on(found, machine)}
     if found.measured:
         _show(plan, found, machine)
         _write(files, plan, found, machine, interrupted=interrupted)
@@ -263,8 +263,8 @@ def _machine() -> dict[str, Any]:
     return {"date": units.when(time.time()), "cores": cores or 1, "load": round(psutil.getloadavg()[0], 2), **cpu}
 
 
-def _computed_on(plan: Plan, found: Found, machine: dict[str, Any]) -> str:
-    if "gpu" in found.facts and not is_cpu(plan.device):
+def _computed_on(found: Found, machine: dict[str, Any]) -> str:
+    if "gpu" in found.facts:
         return str(found.facts["gpu"])
     return f"{units.counted(machine['cores'], 'CPU')} ({machine.get('cpu', 'unknown')})"
 

@@ -52,15 +52,25 @@ class Event(NamedTuple):
     value: str
 
 
-def facts(samples: Iterable[Sample]) -> Facts:
-    """What samples say of which a change is an event."""
+def facts(samples: Iterable[Sample], before: Facts | None = None) -> Facts:
+    """What samples say of which a change is an event.
+
+    Where they say nothing of any run, or of any GPU, a collector has failed: then it is as it was `before`.
+    """
     found: Facts = {}
     for sample in samples:
         read = _READERS.get(sample.metric.name)
         for fact, value in read(sample) if read else ():
             if fact.kind != EPOCH or float(value) > float(found.get(fact, 0)):  # of a run, that of its first rank
                 found[fact] = value
-    return found
+    told = {"", *(fact.kind for fact in found)}
+    silent = {fact: value for fact, value in (before or {}).items() if _vouched_by(fact) not in told}
+    return {**silent, **found} if silent else found
+
+
+def _vouched_by(fact: Fact) -> str:
+    """The kind of fact that is there whenever the collector of this one has answered; none for a node's verdict."""
+    return STATE if fact.run else "" if fact.kind == BEGAN else GPU_LOST
 
 
 def _state(sample: Sample) -> Iterator[tuple[Fact, str]]:

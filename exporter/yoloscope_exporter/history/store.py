@@ -35,6 +35,8 @@ NOW: Final = 60.0
 #: Most series that are kept; each takes about 6 kB. A node with 8 GPUs and 8 ranks of 8 workers has about 500.
 MOST_SERIES: Final = 1500
 MOST_EVENTS: Final = 500
+#: A clock that is set back by at most so many seconds is waited for.
+CATCH_UP: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,12 @@ class History:
         self._most = most
         self._lock = threading.Lock()
         self._numbers = count(1)
+        self._facts: Facts | None = None
+        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._clear()
 
     def _clear(self) -> None:
         self._kept = tuple(map(_Kept, self.tiers))
-        self._facts: Facts | None = None
-        self._events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self._runs: frozenset[str] = frozenset()
 
     def __call__(self, snapshot: Snapshot) -> None:
@@ -107,7 +109,7 @@ class History:
     def feed(self, now: float, samples: Iterable[Sample]) -> None:
         """Keep what is due of the samples of one moment (Unix seconds)."""
         with self._lock:
-            if now < self.last:  # the clock was set back: what was seen lies in the future now
+            if now < self.last - CATCH_UP:  # the clock was set back: the points lie in the future now
                 self._clear()
             due = [kept for kept in self._kept if kept.is_due(now)]
             if not due:
@@ -125,7 +127,7 @@ class History:
         return self._kept[0].store.last
 
     def _note(self, now: float, samples: Sequence[Sample]) -> None:
-        after = facts(samples)
+        after = facts(samples, self._facts)
         if self._facts is not None:
             self._events.extend(Event(next(self._numbers), now, *change) for change in changes(self._facts, after))
         self._facts = after
@@ -158,8 +160,13 @@ class History:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def events(self, since: int = 0) -> list[Event]:
-        """The last events with a number above `since`, the oldest first."""
+        """The last events with a number above `since`, the oldest first.
+
+        All of them where no event has that number yet: it is of an exporter that ran before.
+        """
         with self._lock:
+            if self._events and since > self._events[-1].number:
+                since = 0
             return [event for event in self._events if event.number > since]
 
     def now(self, courses: Sequence[Course], run: str = "", seconds: float = NOW) -> dict[str, Vector]:

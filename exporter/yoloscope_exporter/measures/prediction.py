@@ -18,7 +18,9 @@ def _phase(phases: str) -> Formula:
     return rate(catalog.PREDICT_PHASE_SECONDS_TOTAL, phase=phases).total("sum")
 
 
-TIME: Final = _phase("!~setup|idle")
+#: Phases in which nothing is predicted.
+NOT_ASKED: Final = ("setup", "idle")
+TIME: Final = _phase(f"!~{'|'.join(NOT_ASKED)}")
 #: What is done with the results: trackers and other callbacks, saving, and what the user makes of them.
 OWN: Final = "callbacks|save|user"
 

@@ -22,6 +22,7 @@ from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
 from yoloscope_exporter.history.curves import Curves
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import documents, texts
+from yoloscope_exporter.web.authentication import ALLOWED
 from yoloscope_exporter.web.responses import as_json, header
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ PREFIX = "/api/v1"
 MOST_STREAMS = 64
 #: Between two updates of a page.
 EVERY_SECONDS = 2.0
-#: Runs whose points are remembered, each a few MB at most, and for how long after the last look.
+#: Runs whose points are remembered, each a few MB at most, and for how long after the last look. Points that pages
+#: follow are never forgotten: they would be calculated anew each time. A page of one more run is refused.
 MOST_CURVES, FORGET_SECONDS = 8, 60.0
+#: Messages that are kept for the other pages: one for each run and language.
+MOST_MADE = MOST_CURVES * len(texts.LANGUAGES)
 MOST_RUNS = 10_000
 EVENT_STREAM = "text/event-stream"
 _UNSTORED = {"Cache-Control": "no-store"}
@@ -53,6 +57,10 @@ class ParameterError(ValueError):
     """A parameter of the query that cannot be used; says which, and what is allowed."""
 
 
+class CrowdedError(Exception):
+    """There is no room for one more; says of what, and what helps."""
+
+
 class Topic(NamedTuple):
     """What a stream is about; a run without a name is the first in the list."""
 
@@ -61,10 +69,11 @@ class Topic(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Up to where a stream has told: Unix seconds of the last point, number of the last event."""
+    """Up to where a stream has told: Unix seconds of the last point, number of the last event, and if of its run."""
 
     time: float = -inf
     event: int = 0
+    of_run: bool = False
 
 
 @dataclass
@@ -85,8 +94,9 @@ class Api:
         """Calculate nothing yet; `diagnoses` gives the newest ones, or None where the diagnosis is switched off."""
         self._sampler, self._history, self._diagnoses = sampler, history, diagnoses
         self._seen: documents.View | None = None
-        self._lists: dict[tuple[str, int], dict[str, Any]] = {}
+        self._lists: dict[str, dict[str, Any]] = {}
         self._looked: OrderedDict[str, _Looked] = OrderedDict()
+        self._followed: dict[object, str] = {}
         self._made: dict[tuple[object, ...], asyncio.Task[tuple[bytes, Place]]] = {}
         self.streams = 0
         """How many are open."""
@@ -120,7 +130,7 @@ class Api:
         if not name:
             raise ParameterError(f"run: name one of {PREFIX}/runs")
         found = documents.run(self._view(), self._history, name, _language(request))
-        return _no_run(name) if found is None else _answer(self._head() | {"run": found})
+        return _no_run(name) if found is None and self._sampler.fresh else _answer(self._head() | {"run": found})
 
     async def _gpus(self, request: Request) -> Response:
         return _answer(self._head() | self._node(_language(request)))
@@ -128,8 +138,11 @@ class Api:
     async def _points(self, request: Request) -> Response:
         name = request.query_params.get("run", "")
         since = _number(request, "since", -inf)
-        if name and name not in self._view().ranks:
+        if not self._sampler.fresh:
+            return _answer(self._head() | {"times": [], "series": []})
+        if name != self._known(name):
             return _no_run(name)
+        self._check_room(name)
         return _answer(self._head() | (await self._curves(name, self._history.last)).since(since))
 
     async def _events(self, request: Request) -> Response:
@@ -157,9 +170,10 @@ class Api:
         view = self._view()
         if view is not self._seen:
             return documents.runs(view, self._history, language, most)
-        if (language, most) not in self._lists:
-            self._lists[language, most] = documents.runs(view, self._history, language, most)
-        return self._lists[language, most]
+        if language not in self._lists:
+            self._lists[language] = documents.runs(view, self._history, language, MOST_RUNS)
+        listed = self._lists[language]
+        return {**listed, "runs": listed["runs"][:most]}
 
     def _own(self) -> dict[str, Any]:
         """What the exporter says of itself."""
@@ -182,8 +196,7 @@ class Api:
         looked = self._looked.get(run)
         if looked is None:
             looked = self._looked[run] = _Looked(Curves(self._history, OF_RUN if run else OF_GPUS, run), timer)
-            while len(self._looked) > MOST_CURVES:
-                self._looked.popitem(last=False)[1].timer.cancel()
+            self._forget()
         else:
             looked.timer.cancel()
             looked.timer = timer
@@ -193,45 +206,86 @@ class Api:
                 await asyncio.sleep(0)
         return looked.curves
 
+    def _check_room(self, run: str) -> None:
+        """Raise CrowdedError where pages follow as many other runs as are remembered."""
+        if run and len({*self._followed.values(), run}) > MOST_CURVES:
+            raise CrowdedError(f"pages of {MOST_CURVES} runs are open; close one of them")
+
+    def _forget(self) -> None:
+        """The points of runs that nobody follows, those first that were looked at longest ago."""
+        runs = [run for run in self._looked if run]  # the GPUs' are everybody's
+        followed = {*self._followed.values(), *runs[-1:]}
+        for run in [run for run in runs if run not in followed][: max(len(runs) - MOST_CURVES, 0)]:
+            self._looked.pop(run).timer.cancel()
+
     # --- streams ---------------------------------------------------------------------------------------------------
 
     async def _stream(self, request: Request) -> Response:
         topic = Topic(request.query_params.get("run", ""), _language(request))
         headers = {**_UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
         if self.streams >= MOST_STREAMS:
-            line = {"error": f"{MOST_STREAMS} pages are open; close one of them"}
-            return as_json(HTTPStatus.SERVICE_UNAVAILABLE, line, **_LATER)
+            raise CrowdedError(f"{MOST_STREAMS} pages are open; close one of them")
+        self._check_room(self._known(self._chosen(topic).run))
         if request.method == "HEAD":
             return Response(headers=headers, media_type=EVENT_STREAM)
-        return _Stream(self, self._messages(topic), headers=headers, media_type=EVENT_STREAM)
+        who = object()
+        allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
+        return _Stream(self, who, self._messages(topic, who, allowed), headers=headers, media_type=EVENT_STREAM)
 
-    async def _messages(self, topic: Topic) -> AsyncIterator[bytes]:
+    def left(self, who: object) -> None:
+        """A stream follows no run any more."""
+        self._followed.pop(who, None)
+
+    def _chosen(self, topic: Topic) -> Topic:
+        """The topic, of the first run in the list where it has none."""
+        if not topic.run and (listed := self._list(topic.language)["runs"]):
+            return topic._replace(run=listed[0]["run"])
+        return topic
+
+    def _known(self, run: str) -> str:
+        """The run, or none where there is none of that name."""
+        return run if run in self._view().ranks else ""
+
+    async def _messages(self, topic: Topic, who: object, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
         self._loop = asyncio.get_running_loop()
         self._closing = closing = self._closing or asyncio.Event()
         place = Place()
-        while not closing.is_set():
-            if not topic.run and (listed := self._list(topic.language)["runs"]):
-                topic, place = topic._replace(run=listed[0]["run"]), Place()
+        while not closing.is_set() and allowed():
+            topic = self._chosen(topic)
+            if run := self._known(topic.run):
+                try:
+                    self._check_room(run)
+                except CrowdedError:  # a run that was not there yet when the page was opened; asked again, it is told
+                    return
+                self._followed[who] = run
+            else:
+                self.left(who)
             message, place = await self._message(topic, place)
             yield message
             await _first(closing, EVERY_SECONDS - self._loop.time() % EVERY_SECONDS)
 
     async def _message(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
         """What is new since `place`, made once for all streams that have come as far, and where that leads."""
+        if topic.run != self._known(topic.run):  # any name that a client thinks of
+            return await self._make(topic, place)
         now = (self._sampler.fresh, self._sampler.snapshot.time)
         key = (*now, topic, place)
         if key not in self._made:
-            self._made = {other: made for other, made in self._made.items() if other[:2] == now}
+            known = [other for other in self._made if other[:2] == now][1 - MOST_MADE :]
+            self._made = {other: self._made[other] for other in known}
             self._made[key] = asyncio.ensure_future(self._make(topic, place))
+            asyncio.get_running_loop().call_later(EVERY_SECONDS, lambda: self._made.pop(key, None))
         making = self._made[key]
         return await asyncio.shield(making)  # who goes away takes nothing from the others
 
     async def _make(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
-        now, language = self._history.last, topic.language
-        if now < place.time:  # the clock was set back
-            place = Place()
-        of_run = await self._curves(topic.run, now) if topic.run in self._view().ranks else None
+        now, language, run, fresh = self._history.last, topic.language, self._known(topic.run), self._sampler.fresh
+        of_run = await self._curves(run, now) if run else None
         of_gpus = await self._curves("", now)
+        if not (fresh and self._sampler.fresh):  # nothing is told now, and all of it once there is something
+            return _event({**self._head(), "fresh": False}), place
+        if now < place.time or (run and not place.of_run):  # the clock was set back, or the run has come
+            place = Place()
         happened = self._history.events(place.event)
         message = {
             **self._head(),
@@ -244,18 +298,17 @@ class Api:
             "history": {"run": of_run.since(place.time) if of_run else None, "gpus": of_gpus.since(place.time)},
             "events": documents.events(happened, language),
         }
-        line = json.dumps(message, allow_nan=False, separators=(",", ":"))
-        reached = Place(max(now, place.time), happened[-1].number if happened else place.event)
-        return f"data: {line}\n\n".encode(), reached
+        reached = Place(max(now, place.time), happened[-1].number if happened else place.event, bool(run))
+        return _event(message), reached
 
 
 class _Stream(StreamingResponse):
     """A stream that is counted for as long as it is open."""
 
-    def __init__(self, api: Api, content: AsyncIterator[bytes], **given: Any) -> None:  # noqa: ANN401 - Starlette's
-        """Of `api`; the rest is Starlette's."""
+    def __init__(self, api: Api, who: object, content: AsyncIterator[bytes], **given: Any) -> None:  # noqa: ANN401 - Starlette's
+        """Of `api`, which knows it as `who`; the rest is Starlette's."""
         super().__init__(content, **given)
-        self._api = api
+        self._api, self._who = api, who
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client goes."""
@@ -264,10 +317,11 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._api.streams -= 1
+            self._api.left(self._who)
 
 
 def _checked(answer: Answer) -> Answer:
-    """The answer; where a parameter is wrong, a line that says so."""
+    """The answer; where a parameter is wrong or there is no room, a line that says so."""
 
     @wraps(answer)
     async def call(request: Request) -> Response:
@@ -275,6 +329,8 @@ def _checked(answer: Answer) -> Answer:
             return await answer(request)
         except ParameterError as error:
             return as_json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+        except CrowdedError as error:
+            return as_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}, **_LATER)
 
     return call
 
@@ -285,6 +341,11 @@ async def _first(event: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(event.wait(), seconds)
     except asyncio.TimeoutError:
         return
+
+
+def _event(message: object) -> bytes:
+    line = json.dumps(message, allow_nan=False, separators=(",", ":"))
+    return f"data: {line}\n\n".encode()
 
 
 def _answer(document: object, **headers: str) -> Response:

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from yoloscope_exporter.web.config import RateLimit, WebConfigFile
+    from yoloscope_exporter.web.config import RateLimit, WebConfig, WebConfigFile
 
+ALLOWED = "yoloscope.allowed"
+"""Where the scope has what tells whether the configuration is still that by which the request was let in, for an answer
+that goes on and on must not outlive a password."""
 MAX_WAITING = 8
 """Passwords to be checked, about half a second of work at bcrypt's usual cost."""
 CACHE_SIZE = 100
@@ -157,7 +160,13 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it to the application."""
         self._file.refresh()
+        config = self._file.config
+        scope = {**scope, ALLOWED: lambda: self._is(config)}
         await (await self._refusal(scope) or self._app)(scope, receive, send)
+
+    def _is(self, config: WebConfig) -> bool:
+        self._file.refresh()
+        return self._file.config is config
 
     async def _refusal(self, scope: Scope) -> Response | None:
         config = self._file.config

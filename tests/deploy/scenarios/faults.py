@@ -504,6 +504,7 @@ def predicts(w: World, *parts: tuple[float, float, float]) -> dict[str, str]:
     """A process that predicts: from which minute on, how many images a second, and milliseconds of each."""
     who = {"instance": w.host(), "run": w.name, "rank": "0"}
     w.constant(c.PREDICT_UP, 1, **who)
+    w.constant(c.PREDICT_STATE, 1, **who, state="predict")
     w.constant(c.PREDICT_UNDER_WAY, 1, **who)
     w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0)], **who)
     name = c.PREDICT_IMAGE_SECONDS.name

@@ -435,6 +435,14 @@ def a_killed_prediction(w: World) -> None:
     w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (60, 3600, 0.0)], **who)
 
 
+def a_failed_validation(w: World) -> None:
+    """A notebook keeps the frames of a validation that has failed: it looks as if it went on."""
+    who = faults.predicts(w, (0, 10, 15), (60, 0, 15))
+    w.gauge(c.PREDICT_STATE, (0, 0), **who, state="predict")
+    w.constant(c.PREDICT_STATE, 1, **who, state="validate")
+    w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (60, 3600, 0.0)], **who)
+
+
 def a_few_large_images(w: World) -> None:
     """Three requests a minute with pictures from a drone, after many small ones."""
     faults.predicts(w, (0, 10, 15), (100, 0.05, 90))
@@ -515,6 +523,7 @@ SCENARIOS: tuple[Callable[[World], None], ...] = (
     busy_host_without_training,
     predicts_on_request,
     a_killed_prediction,
+    a_failed_validation,
     a_few_large_images,
     the_first_images_were_small,
     resumed_run,

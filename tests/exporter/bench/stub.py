@@ -25,7 +25,7 @@ def main() -> None:
         what = told["do"]
         if what == "load":
             name = Path(told["path"]).suffix.lstrip(".")
-        _note(" ".join((what, told.get("format", name))))
+        _note(" ".join((what, told.get("format") or told.get("device") or name)))
         fault = FAULTS.get(what) or FAULTS.get(f"{what} {told.get('format', name)}", "")
         try:
             reply = {"ok": _answer(what, told, name, fault)}

@@ -136,6 +136,31 @@ def test_classes() -> None:
     assert told.shift is None
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_probabilities_that_are_no_numbers(wrong: float, place: int) -> None:
+    """Are no agreement, wherever they stand and on whichever side; the other images tell how far formats differ."""
+    good, bad = {"probabilities": [0.9, 0.1]}, {"probabilities": [0.9, 0.1]}
+    bad["probabilities"][place] = wrong
+    near = {"probabilities": [0.8, 0.2]}
+    for before, after in (([good, good], [bad, near]), ([bad, good], [good, near]), ([bad, good], [bad, near])):
+        told = agreement(before, after, CONF)
+        assert (told.counted, told.matched, told.agrees()) == (2, 1, False)
+        assert told.score == pytest.approx(0.1)
+    assert agreement([good], [bad], CONF) == Agreement(1, 0)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("field", ["corners", "points"])
+def test_boxes_that_are_no_numbers(wrong: float, field: str) -> None:
+    """Have no counterpart, not even themselves; what is beside them has."""
+    first, second = (box(x, 0, points=[1.0, 2.0, 3.0, 4.0]) for x in (0, 100))
+    bad = {**first, field: [*first[field][:-1], wrong]}
+    for before, after in (([first, second], [bad, second]), ([bad, second], [bad, second])):
+        told = agreement(found(before), found(after), CONF)
+        assert told == Agreement(4, 2, shift=0.0, score=0.0, points=0.0)
+
+
 def test_random_weights_may_differ_by_more() -> None:
     """Their boxes lie close to each other: NMS keeps one or the other."""
     some = Agreement(100, 95)

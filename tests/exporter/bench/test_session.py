@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +28,35 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Foun
     monkeypatch.setattr(remote, "SCRIPT", STUB)
     monkeypatch.setattr(session, "STEP_LIMIT", 5.0)
 
-    def run(faults: dict[str, Any] | None = None, keep: Path | None = None, **plan: Any) -> Found:
+    def run(
+        faults: dict[str, Any] | None = None,
+        keep: Path | None = None,
+        look: Callable[[str, set[int]], None] = lambda _, __: None,
+        **plan: Any,
+    ) -> Found:
         environ = {**os.environ, "STUB": json.dumps(faults or {}), "STUB_LOG": str(tmp_path / "log")}
-        folder = tmp_path / "scratch"
-        folder.mkdir(exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))  # its name marks the processes
         chosen = {"formats": FORMATS, "batches": (1,), "rounds": 3, "seconds": 0.3, "device": "cpu", **plan}
-        made = session.Session(Plan("m.pt", sys.executable, **chosen), environ, folder, keep, lambda _: None)
+        asked_for = Plan("m.pt", sys.executable, **chosen)
+        made = session.Session(asked_for, environ, folder, keep, lambda doing: look(doing, _living(folder)))
         try:
             made.run()
         finally:
-            assert not [pid for n in range(1, 20) for pid in processes.living(f"scratch-process-{n}")]
+            assert _living(folder) == set()
         return made.found
 
     return run
+
+
+def _living(folder: Path) -> set[int]:
+    """Processes of a session that there are."""
+    mark = f"{processes.MARK}={folder.name}-process-".encode()
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if any(one.startswith(mark) for one in path.read_bytes().split(b"\0")):
+                found.add(int(path.parent.name))
+    return found
 
 
 def asked(tmp_path: Path, what: str) -> list[str]:
@@ -93,11 +111,48 @@ def test_one_format_fails(bench: Callable[..., Found], fault: str, how: str, sai
         assert found.lines[Key(1, name)].failure == ""
 
 
-def test_a_format_that_hangs_is_given_up(bench: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def impatient(bench: Callable[..., Found], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are given up sooner; within this time Python has to start."""
+    monkeypatch.setattr(session, "STEP_LIMIT", 1.5)
+    monkeypatch.setattr(session, "EXPORT_LIMIT", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("fault", "how", "after"),
+    [
+        ("load torchscript", "raise", "loading onnx"),
+        ("load torchscript", "sleep", "loading onnx"),
+        ("load torchscript", "cpu", "loading onnx"),
+        ("measure torchscript", "raise", "round 2 of 3, onnx"),
+    ],
+)
+def test_a_format_that_failed_holds_nothing(bench: Callable[..., Found], fault: str, how: str, after: str) -> None:
+    """Its process, with its memory and its work, is gone when the next format is asked."""
+    seen: set[int] = set()
+    found = bench({fault: how}, look=lambda doing, pids: seen.add(len(pids)) if after in doing else None, device="0")
+    assert seen == {2}
+    assert found.lines[Key(1, "torchscript")].failure
+    assert all(len(found.lines[Key(1, name)].rounds) == 3 for name in ("pt", "onnx"))
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", ["raise", "sleep"])
+def test_an_export_that_failed_holds_nothing(bench: Callable[..., Found], how: str) -> None:
+    """The next one is made by a new process, beside which there is no other."""
+    seen: dict[str, set[int]] = {}
+    bench({"export torchscript": how}, look=lambda doing, pids: seen.update({str(doing).split(" for ")[0]: pids}))
+    first, second = (seen[f"exporting {name}"] for name in ("torchscript", "onnx"))
+    assert len(second) == 1
+    assert not first & second
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_format_that_hangs_is_given_up(bench: Callable[..., Found]) -> None:
     """After the limit of a step."""
-    monkeypatch.setattr(session, "STEP_LIMIT", 0.4)
     found = bench({"load onnx": "sleep"})
-    assert found.lines[Key(1, "onnx")].failure == "load has not ended within 0.4 s"
+    assert found.lines[Key(1, "onnx")].failure == "load has not ended within 1.5 s"
     assert len(found.lines[Key(1, "pt")].rounds) == 3
 
 
@@ -121,6 +176,16 @@ def test_the_device_that_is_there(bench: Callable[..., Found], gpu: dict[str, st
     """The first GPU, else the CPU: OpenVINO is for one of them."""
     found = bench({"facts": {**gpu, "modules": ["openvino"]}}, device="", formats=("pt", "openvino"))
     assert (found.lines[Key(1, "openvino")].failure == "") == (device == "cpu")
+
+
+def test_the_gpu_is_looked_for_in_a_process_of_its_own(bench: Callable[..., Found], tmp_path: Path) -> None:
+    """With the device that was asked for; it is gone when the model is loaded, because CUDA chooses a GPU once."""
+    seen: dict[str, set[int]] = {}
+    bench(device="1", look=lambda doing, pids: seen.update({str(doing): pids}))
+    first, then = seen["starting Python and Ultralytics"], seen["loading the model"]
+    assert len(first) == len(then) == 1
+    assert not first & then
+    assert asked(tmp_path, "facts") == ["1"]
 
 
 def test_half_needs_a_gpu(bench: Callable[..., Found]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -143,3 +144,16 @@ def test_json_has_what_is_known() -> None:
     assert openvino == {"format": "openvino", "batch": 1, "failure": "not installed: pip install openvino"}
     assert told["interrupted"] is True
     assert told["machine"] == MACHINE
+
+
+def test_json_has_no_number_that_is_none() -> None:
+    """Whatever a library tells: one such number does not cost the rest."""
+    found = made(pt=line(0.1), onnx=line(0.05, Agreement(3, 1, score=math.nan)))
+    found.lines[Key(1, "pt")].stages["postprocess"] = math.inf
+    found.scores["conf"] = [0.25, math.nan]
+    told = json.loads(json.dumps(table.document(PLAN, found, MACHINE, interrupted=False), allow_nan=False))
+    pt, onnx = told["lines"]
+    assert onnx["agreement"] == {"counted": 3, "matched": 1, "share": pytest.approx(1 / 3), "agrees": False}
+    assert list(pt["stages"]) == ["inference"]
+    assert told["scores"] == {"lower": 0.2}
+    assert len(pt["rounds"]) == 10

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter.bench import remote, worker
 
+from tests import training
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
@@ -26,7 +28,7 @@ def test_it_needs_nothing_of_yoloscope() -> None:
     """Started by its path in isolation, it answers a thing that it cannot do, and ends with its input."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(remote.SCRIPT)],
-        input=json.dumps({"do": "facts", "modules": []}) + "\n" + json.dumps({"do": "nonsense"}) + "\n",
+        input=json.dumps({"do": "facts", "modules": [], "device": ""}) + "\n" + json.dumps({"do": "nonsense"}) + "\n",
         capture_output=True,
         text=True,
         check=True,
@@ -36,6 +38,51 @@ def test_it_needs_nothing_of_yoloscope() -> None:
     assert first["error"] == "ModuleNotFoundError: No module named 'torch'"
     assert second["error"].startswith("AttributeError: ")
     assert "Traceback" in done.stderr
+
+
+#: Two cards that are played, and what is told of them in a process for each device.
+CHOOSES = """
+import os, sys
+from yoloscope_exporter.bench import worker
+import torch
+
+class Cuda:
+    visible = None
+
+    def seen(self):
+        if self.visible is None:  # CUDA reads it once
+            asked = os.environ.get("CUDA_VISIBLE_DEVICES") or "-1"
+            self.visible = [["first", "second"][int(one)] for one in asked.split(",") if int(one) >= 0]
+        return self.visible
+
+    def __getattr__(self, name):
+        return lambda *_, **__: None
+
+    def is_available(self): return bool(self.seen())
+    def device_count(self): return len(self.seen())
+    def current_device(self): return 0
+    def get_device_name(self, device): return self.seen()[torch.device(device).index or 0]
+    def get_device_properties(self, index): return type("Card", (), {"name": self.seen()[index], "total_memory": 1})
+
+torch.cuda = Cuda()
+import ultralytics.utils.torch_utils
+for device in sys.argv[1:]:
+    if os.fork() == 0:
+        print(device, worker.chosen(device), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("version", [pytest.param("8.4.2", marks=pytest.mark.long), "8.3.9", "newest"])
+def test_the_gpu_that_is_chosen_is_named(tmp_path: Path, version: str) -> None:
+    """By Ultralytics itself, which chooses by CUDA_VISIBLE_DEVICES in some versions."""
+    pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
+    environ = training.environment(tmp_path, version) | {"CUDA_VISIBLE_DEVICES": "0,1"}
+    command = [sys.executable, "-c", CHOOSES, "cpu", "0", "cuda:1"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout.splitlines()[-3:] == ["cpu None", "0 first", "cuda:1 second"]
 
 
 def test_errors_are_one_line() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 from yoloscope_exporter.bench import remote, session
+from yoloscope_exporter.bench.formats import FORMATS
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.tuning import processes
 
@@ -226,9 +227,13 @@ def lines(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.mark.train
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "version", [pytest.param(one, marks=[pytest.mark.long] * (one != "newest")) for one in training.VERSIONS]
+    ("version", "formats"),
+    [
+        ("newest", "pt,onnx,engine"),
+        *(pytest.param(one, ",".join(FORMATS), marks=pytest.mark.long) for one in training.VERSIONS),
+    ],
 )
-def test_a_real_model_in_all_formats(place: Path, version: str) -> None:
+def test_a_real_model(place: Path, version: str, formats: str) -> None:
     """Each format that is installed is faster than nothing, finds the boxes of the .pt model, and has its size."""
     pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
     told = really(
@@ -244,15 +249,17 @@ def test_a_real_model_in_all_formats(place: Path, version: str) -> None:
         "3",
         "--device",
         "cpu",
+        "--formats",
+        formats,
         version=version,
     )
     found = lines(told)
     assert told["random"] is True
     assert "the weights are random" in told["output"]
     assert found["engine"]["failure"] == "needs an NVIDIA GPU (--device 0)"
-    for name in ("pt", "torchscript", "onnx", "openvino"):
-        one = found[name]
-        if "failure" in one and "not installed" in one["failure"]:
+    assert list(found) == formats.split(",")
+    for name, one in found.items():
+        if name == "engine" or "not installed" in one.get("failure", ""):
             continue
         assert "failure" not in one
         assert one["images_per_second"] > 1
@@ -268,11 +275,12 @@ def test_a_real_model_in_all_formats(place: Path, version: str) -> None:
 
 @pytest.mark.train
 @pytest.mark.slow
+@pytest.mark.parametrize("formats", ["pt", pytest.param("pt,torchscript", marks=pytest.mark.long)])
 @pytest.mark.parametrize("task", [task for task in training.MODELS if task != "detect"])
-def test_every_task(place: Path, task: str) -> None:
+def test_every_task(place: Path, task: str, formats: str) -> None:
     """Its own results are compared: masks, key points, turned boxes, classes."""
     pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")
-    options = ["--imgsz", "64", "--batch", "2", "--seconds", "200ms", "--rounds", "2", "--formats", "pt,torchscript"]
+    options = ["--imgsz", "64", "--batch", "2", "--seconds", "200ms", "--rounds", "2", "--formats", formats]
     told = really(place, training.MODELS[task], *options)
     assert told["task"] == task
     for one in told["lines"]:

@@ -48,7 +48,7 @@ def told(numbers: dict[str, float], names: dict[str, str] | None = None, **facts
         ({"io_delay_share": 0.6, "io_pressure": 0.0}, "workers wait for block I/O 60% of their time"),
         ({"major_faults": 400.0}, "400 pages fetched from storage for each batch"),
         ({"network_file_systems": 1.0, "worker_read_rate": 5e6}, "workers read 4.77 MiB/s"),
-        ({"slow_files_on_network": 5.0}, "the 5 slowest files lie on a network file system"),
+        ({"slow_files_on_network": 5.0}, "the 5 slowest files lie on a network file system and were mostly waited for"),
     ],
 )
 def test_storage_is_named_on_evidence_of_its_own(evidence: dict[str, float], said: str) -> None:
@@ -73,6 +73,7 @@ def test_a_worker_s_wait_for_its_disk_has_a_limit_of_its_own() -> None:
         {"io_pressure": 0.02, "disk_busy_share": 0.1, "major_faults": 0.1},
         {"network_file_systems": 0.0, "worker_read_rate": 5e6},
         {"network_file_systems": 1.0, "worker_read_rate": 1e4},
+        {"slow_files_on_network": 5.0, "decode_share": 0.1},  # a transform waits; where the data set lies is no reason
     ],
 )
 def test_workers_that_wait_for_something_else_are_told_as_that(evidence: dict[str, float]) -> None:

@@ -103,6 +103,15 @@ def names(told: Diagnosis) -> set[str]:
         ({"callbacks": 0.03}, {}, {"user_code_bound"}, "without ReID"),
         ({"idle": 0.5, "setup": 0.5}, {}, {"inference_bound"}, ""),
         ({}, {**CUDA, "busy": 0.2, "stream": "False"}, {"small_inference_batch"}, "batch=8 stream=True"),
+        (
+            {},
+            {**CUDA, "busy": 0.2, "calls": 2.0},
+            {"small_inference_batch"},
+            "pass several images in one call, as a list",
+        ),
+        ({}, {**CUDA, "busy": 0.2, "source": "images"}, {"small_inference_batch"}, "pass several images in one call"),
+        ({"idle": 0.2}, {**CUDA, "busy": 0.1}, {"inference_bound"}, ""),  # it has little to do, and then it is busy
+        ({"idle": 0.2}, {**CUDA, "busy": 0.03}, {"small_inference_batch"}, "batch=8"),
         ({}, {**CUDA, "busy": 0.9}, {"inference_bound"}, "format=engine"),
         ({}, {**CUDA, "busy": 0.2, "batch": 16}, {"inference_bound"}, ""),
         ({}, {**CUDA, "precision": "fp32"}, {"precision", "inference_bound"}, "half=True"),
@@ -117,6 +126,16 @@ def test_verdicts(phases: dict[str, float], how: dict[str, object], expected: se
     assert names(told) == expected
     assert any(fix in verdict.fix for verdict in told.verdicts)
     assert exit_code([told]) == (0 if expected == {"inference_bound"} else 1)
+
+
+def test_advice_that_would_do_nothing_is_not_given() -> None:
+    """`batch` is for files only, and who tracks has a low `conf` on purpose."""
+    small = {**CUDA, "busy": 0.2}
+    for how in ({"source": "images"}, {"source": "tensor"}, {"calls": 2.0}):
+        _, told = predicted({}, **small, **how)  # type: ignore[arg-type]
+        assert told.verdicts[0].advice.arguments == {}
+    _, told = predicted({"postprocess": 0.02}, mode="track", conf="0.1")
+    assert [(verdict.name, verdict.advice.arguments) for verdict in told.verdicts] == [("postprocess_bound", {})]
 
 
 def test_evidence_has_the_figures() -> None:

@@ -59,14 +59,27 @@ def test_a_lost_gpu_is_none_to_train_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "told"), [(["9p", "9p"], 2.0), (["nfs4"], 1.0), (["9p", "ext4"], None), (["9p", ""], None), ([], None)]
+    ("kinds", "computing", "told"),
+    [
+        (["9p", "9p"], 0.1, 2.0),
+        (["nfs4"], 0.1, 1.0),
+        (["9p", "ext4"], 0.1, None),
+        (["9p", ""], 0.1, None),
+        ([], 0.1, None),
+        (["nfs4", "nfs4"], 0.5, None),  # they were decoded for most of their time
+        (["nfs4"], None, None),
+    ],
 )
-def test_slowest_files_that_come_over_a_network(kinds: list[str], told: float | None) -> None:
-    """Drives of Windows in WSL2 do; nothing is said unless all of them are known to."""
+def test_slowest_files_that_come_over_a_network(kinds: list[str], computing: float | None, told: float | None) -> None:
+    """Drives of Windows in WSL2 do; nothing is said unless all of them are known to, and were waited for."""
+    files = [("a", "0", f"/mnt/c/{number}.jpg") for number in range(len(kinds))]
     slow = [
-        Sample(c.TRAIN_SLOW_FILE_INFO, ("a", "0", f"/mnt/c/{number}.jpg", "640", "480", "JPEG", kind, ""), 1.0)
-        for number, kind in enumerate(kinds)
+        Sample(c.TRAIN_SLOW_FILE_INFO, (*file, "640", "480", "JPEG", kind, ""), 1.0)
+        for file, kind in zip(files, kinds, strict=True)
     ]
+    slow += [Sample(c.TRAIN_SLOW_FILE_SECONDS, file, 0.8) for file in files]
+    if computing is not None:
+        slow += [Sample(c.TRAIN_SLOW_FILE_CPU_SECONDS, file, computing) for file in files]
     assert node(*ranks("a", 1), *slow)["a"].numbers.get("slow_files_on_network") == told
 
 

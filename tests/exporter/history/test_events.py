@@ -34,6 +34,12 @@ HANG = Sample(
         pytest.param([STATE, VERDICT], [STATE], ("ended", *RANK, "straggler", ""), id="ended"),
         pytest.param([STATE, VERDICT], [], None, id="the run went with it"),
         pytest.param(
+            [Sample(catalog.TRAIN_VERDICT, ("", "", "held_idle"), 1.0)],
+            [],
+            ("ended", "", "", "held_idle", ""),
+            id="the node's ended",
+        ),
+        pytest.param(
             [Sample(catalog.TRAIN_WORKER_DEATHS_TOTAL, RANK, 1.0)],
             [Sample(catalog.TRAIN_WORKER_DEATHS_TOTAL, RANK, 3.0)],
             ("worker_died", *RANK, "", "2"),
@@ -66,7 +72,44 @@ HANG = Sample(
 )
 def test_changes(before: list[Sample], after: list[Sample], told: tuple[str, ...] | None) -> None:
     """One event, or none."""
-    assert list(changes(facts(before), facts(after))) == ([told] if told else [])
+    known = facts(before)
+    assert list(changes(known, facts(after, known))) == ([told] if told else [])
+
+
+GPU = [Sample(catalog.GPU_UP, ("0",), 1.0), Sample(catalog.GPU_XID_ERRORS_TOTAL, ("0", "79"), 1.0)]
+RUN = [
+    STATE,
+    VERDICT,
+    HANG,
+    Sample(catalog.TRAIN_EPOCH, RANK, 7.0),
+    Sample(catalog.TRAIN_WORKER_DEATHS_TOTAL, RANK, 4.0),
+]
+
+
+@pytest.mark.parametrize("there", [[], GPU, RUN], ids=["no collector", "no runs", "no GPUs"])
+def test_what_a_collector_did_not_tell_has_not_happened_again(there: list[Sample]) -> None:
+    """It failed for a cycle, and then says what it said before."""
+    history = History()
+    for cycle, samples in enumerate([[*GPU, *RUN], there, [*GPU, *RUN]]):
+        history.feed(2.0 * cycle, samples)
+    assert history.events() == []
+
+
+def test_what_changed_while_a_collector_failed_is_told() -> None:
+    """Once, as soon as it answers again."""
+    history = History()
+    for cycle, samples in enumerate([RUN, [], [STATE, Sample(catalog.TRAIN_EPOCH, RANK, 9.0)]]):
+        history.feed(2.0 * cycle, samples)
+    assert [(event.kind, event.value) for event in history.events()] == [("epoch", "9"), ("ended", "")]
+
+
+def test_a_number_of_an_exporter_that_ran_before_leaves_nothing_out() -> None:
+    """Numbers begin at 1 again."""
+    history = History()
+    for cycle in range(3):
+        history.feed(2.0 * cycle, [Sample(catalog.TRAIN_EPOCH, RANK, float(cycle))])
+    assert [event.number for event in history.events(since=400)] == [1, 2]
+    assert history.events(since=2) == []
 
 
 def test_only_changes_are_events() -> None:

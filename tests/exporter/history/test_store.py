@@ -144,6 +144,20 @@ def test_a_clock_that_is_set_back_begins_anew() -> None:
     assert [points for _, points in sizes(history)] == [2, 1, 1]
 
 
+@pytest.mark.parametrize(("back", "points"), [(3, 90), (3600, 0)])
+def test_no_event_is_lost_when_the_clock_is_set_back(back: int, points: int) -> None:
+    """Nor, by a small step, the points: it is waited for."""
+    history = History()
+    for now in range(0, 200, 2):
+        history.feed(START + now, [*training(now), Sample(catalog.TRAIN_EPOCH, ("a", "0"), float(now // 100))])
+    (epoch,) = history.events()
+    for now in range(200, 212, 2):
+        history.feed(START + now - back, [*training(now), Sample(catalog.TRAIN_EPOCH, ("a", "0"), 2.0)])
+    assert [event.value for event in history.events()] == [epoch.value, "2"]
+    assert sizes(history)[0][1] > points
+    assert history.last == START + 210 - back
+
+
 def test_runs_without_names_of_their_own_are_the_nodes() -> None:
     """GPUs belong to no run and stay whatever runs there are."""
     history = History(most=10)

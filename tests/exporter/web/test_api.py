@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -14,9 +16,12 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.history.courses import IMAGES, OF_GPUS
+from yoloscope_exporter.history.store import History
 from yoloscope_exporter.measures.gpu import BUSY
+from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import api as api_module
 from yoloscope_exporter.web import documents, protocol
+from yoloscope_exporter.web.api import Api, Place, Topic
 from yoloscope_exporter.web.config import WebConfigFile
 
 from tests.exporter.serving import RUN, connected, fetch, head_of
@@ -196,6 +201,32 @@ def test_nothing_old_is_told() -> None:
         assert get(f"{made.url}/api/v1/gpus")["gpus"] == []
 
 
+@pytest.mark.parametrize("document", ["run", "history"])
+def test_a_run_that_lives_is_not_unknown_while_nothing_is_sampled(document: str) -> None:
+    """What is not known now is not gone."""
+    shift = [0.0]
+    with simulated(node(), past=10, clock=lambda: time.monotonic() + shift[0]) as made:
+        name = get(f"{made.url}/api/v1/runs")["runs"][0]["run"]
+        made.sampler.stop()
+        shift[0] = 60.0
+        told = get(f"{made.url}/api/v1/{document}?run={quote(name)}")
+        assert not told["fresh"]
+        assert not told.get("run")
+        assert not told.get("times")
+
+
+def test_lists_are_made_once(starved: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them are asked for: a client cannot fill the memory with limits."""
+    made = []
+    original = documents.runs
+    monkeypatch.setattr(documents, "runs", lambda *arguments: made.append(1) or original(*arguments))
+    cycles = starved.sampler.cycles
+    for limit in range(1, 31):
+        told = get(f"{starved.url}/api/v1/runs?limit={limit}")
+        assert (told["total"], len(told["runs"])) == (3, min(limit, 3))
+    assert len(made) <= starved.sampler.cycles - cycles + 1
+
+
 def test_many_runs_with_any_names() -> None:
     """The list is cut, and says how many there are; every name can be asked for."""
     names = [*NASTY, *(f"run {number}" for number in range(995))]
@@ -328,6 +359,111 @@ def test_a_head_tells_whether_there_is_room(starved: Simulated, monkeypatch: pyt
     assert asked() == 200
     monkeypatch.setattr(api_module, "MOST_STREAMS", 0)
     assert asked() == 503
+
+
+def trainings(count: int) -> list[Sample]:
+    """Runs that train, by their numbers."""
+    states = [Sample(catalog.TRAIN_STATE, (f"run {number}", "0", "train"), 1.0) for number in range(count)]
+    return [*states, *(Sample(catalog.TRAIN_UP, state.labels[:2], 1.0) for state in states)]
+
+
+def test_points_that_pages_follow_are_not_forgotten(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or pages of as many runs as are remembered would have each other's calculated anew; one more run is refused."""
+    monkeypatch.setattr(api_module, "MOST_CURVES", 2)
+    with ExitStack() as stack:
+        made = stack.enter_context(simulated(lambda _now: trainings(3), past=4, diagnosed=False))
+        told = [messages(stack.enter_context(stream(made.url, f"?run=run%20{number}"))) for number in range(2)]
+        for each in told:
+            next(each)
+        asked = []
+        original = made.history.at
+        monkeypatch.setattr(made.history, "at", lambda *arguments: asked.append(1) or original(*arguments))
+        line = {"error": "pages of 2 runs are open; close one of them"}
+        for path in ("history", "events"):
+            query = "?run=run%202"
+            status, body, _ = fetch(f"{made.url}/api/v1/{path}{query}", Accept="text/event-stream")
+            assert (status, json.loads(body)) == (503, line)
+        for each in told:
+            assert [next(each)["history"]["run"] is None for _ in range(5)] == [False] * 5
+        assert len(asked) < 60  # an hour has more than 100 points
+    wait_until(lambda: not made.api._followed)
+
+
+def test_what_nobody_follows_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that were looked at longest ago first; the GPUs' points stay."""
+    monkeypatch.setattr(api_module, "MOST_CURVES", 2)
+    with simulated(lambda _now: trainings(4), past=0, diagnosed=False) as made:
+        get(f"{made.url}/api/v1/history")
+        for number in range(4):
+            get(f"{made.url}/api/v1/history?run=run%20{number}")
+        assert list(made.api._looked) == ["", "run 2", "run 3"]
+
+
+@dataclass
+class Standing:
+    """A sampler that stands still."""
+
+    snapshot: Snapshot
+    fresh: bool = True
+
+
+def standing(count: int = 1) -> tuple[Api, Standing]:
+    """An exporter with a minute of some runs and of a GPU."""
+    history = History()
+    samples = (*trainings(count), Sample(catalog.GPU_POWER_WATTS, ("0",), 100.0))
+    for now in range(0, 60, 2):
+        history.feed(1e9 + now, samples)
+    sampler = Standing(Snapshot(1e9 + 58, {"runs": samples}))
+    return Api(sampler, history), sampler  # type: ignore[arg-type] # all of it that is used
+
+
+def test_messages_that_are_kept_are_few() -> None:
+    """Neither names that a client thinks of nor many runs fill the memory; what nobody asks for again goes."""
+
+    async def ask() -> tuple[int, int]:
+        api, _ = standing(20)
+        for number in range(20):
+            await api._message(Topic(f"invented {number}", "en"), Place())
+        invented = len(api._made)
+        for number in range(20):
+            await api._message(Topic(f"run {number}", "en"), Place())
+        return invented, len(api._made)
+
+    assert asyncio.run(ask()) == (0, api_module.MOST_MADE)
+
+
+def test_a_page_that_was_opened_too_early_gets_its_past() -> None:
+    """While nothing is fresh, or its run is not there, it has been told nothing."""
+
+    async def ask() -> list[dict[str, Any]]:
+        api, sampler = standing()
+        whole, told, place = sampler.snapshot, [], Place()
+        for fresh, snapshot in ((False, whole), (True, Snapshot(whole.time, {})), (True, whole), (True, whole)):
+            sampler.fresh, sampler.snapshot = fresh, snapshot
+            api._seen = None
+            message, place = await api._message(Topic("run 0", "en"), place)
+            told.append(json.loads(message[6:]))
+        return told
+
+    stale, without, whole, later = asyncio.run(ask())
+    assert stale == {"time": 1e9 + 58, "fresh": False}
+    assert without["run"] is None
+    assert without["history"]["gpus"]["times"]
+    assert whole["full"]
+    assert len(whole["history"]["gpus"]["times"]) > 5
+    assert not later["full"]
+
+
+def test_no_stream_outlives_a_password(quick: None, tmp_path: Path) -> None:
+    """Who was let in without one asks again."""
+    file = tmp_path / "web.yml"
+    file.write_text("http_server_config:\n  headers:\n    X-Robots-Tag: none\n")
+    with simulated(node(), past=4, file=WebConfigFile(file)) as made, stream(made.url) as connection:
+        told = messages(connection)
+        next(told)
+        next(told)
+        file.write_text("basic_auth_users:\n  me: $2b$04$JlEuRMoUYIrgYqLPNEDhpeq9eJL0qQEIIQyzXVcGVJmWcwvqzVvLG\n")
+        assert len(list(islice(told, 10))) <= 2
 
 
 def wait_until(holds: Any, seconds: float = 10.0) -> None:

@@ -418,6 +418,25 @@ def test_records_of_a_tuner_are_bounded(loop: Loop, monkeypatch: pytest.MonkeyPa
     assert {path.name for path in base.glob("tune-*")} == {"tune-600", "tune-5", "tune-4", "tune-3"}
 
 
+def test_predictions_push_no_training_out(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many short predictions there were since: of those only the newest stay."""
+    monkeypatch.setattr(leftovers, "KEEP_RUNS", 2)
+    monkeypatch.setattr(leftovers, "KEEP_PREDICTIONS", 1)
+    base, now = Path(os.environ["YOLOSCOPE_DIR"]), time.time()
+    ended = [(900, "rank"), (800, "rank"), (700, "predict"), (600, "predict"), (500, "validate"), (400, "export")]
+    for age, kind in ended:
+        identity = Identity(f"{kind}-{age}", "0", kind)
+        path = base / identity.run / identity.filename
+        with closing(Writer(path, identity)) as writer:
+            writer.begin()
+            writer.set_state("failed")
+            writer.end(now - age)
+        for touched in (path, path.parent):
+            os.utime(touched, (now - age, now - age))
+    loop.train()
+    assert {path.name for path in base.glob("*-[0-9]00")} == {"rank-900", "rank-800", "export-400"}
+
+
 #: Another process, whose training said something last ten minutes ago.
 TRAIN_ON = """
 import os, sys, time

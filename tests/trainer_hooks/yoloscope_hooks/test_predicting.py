@@ -62,6 +62,13 @@ def values(record: Record) -> dict[str, Any]:
     return {**found, **{f"{name}_phase": value for name, value in phases.items()}}
 
 
+def under_way() -> float:
+    """The calls that the record says are under way."""
+    recording = inference.current("predict")
+    assert recording is not None
+    return float(recording._values[recording._slot(catalog.PREDICT_UNDER_WAY)])
+
+
 def attached(path: Path, **options: Any) -> Predictor:
     """A predictor with our callbacks."""
     return yoloscope_hooks.attach(Predictor(path, **options))
@@ -114,9 +121,7 @@ def test_a_dropped_generator_ends_well(tmp_path: Path, base: Path, caplog: pytes
         next(generator)
         del generator
         gc.collect()
-        recording = inference.current("predict")
-        assert recording is not None
-        assert recording._values[recording._slot(catalog.PREDICT_UNDER_WAY)] == 0
+        assert under_way() == 0
     predictor([1])
     seen = values(told(base))
     assert (seen["calls_total"], seen["abandoned_total"], seen["batches_total"]) == (3, 2, 3)
@@ -150,12 +155,51 @@ def test_a_call_that_raises(tmp_path: Path, base: Path, part: str) -> None:
     predictor.fails_in = part
     with pytest.raises(ValueError, match=part):
         predictor([1])
-    recording = inference.current("predict")
-    assert recording is not None
-    assert recording._values[recording._slot(catalog.PREDICT_UNDER_WAY)] == 0
+    assert under_way() == 0
     predictor.fails_in = ""
     predictor([1])
     assert values(told(base))["batches_total"] == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_first_call_raises(tmp_path: Path, base: Path, *, stream: bool) -> None:
+    """Also a predictor's first call is under way only while its loop runs, whatever the predictor does then."""
+    seen: list[float] = []
+    predictor = attached(tmp_path)
+
+    def interrupt(_: Predictor) -> None:
+        seen.append(under_way())
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    predictor.callbacks["on_predict_batch_start"].append(interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        list(predictor([1, 1, 1], stream=stream))
+    del caught
+    gc.collect()
+    assert (seen, under_way()) == ([1, 1], 0)
+    predictor([1])
+    assert (seen, under_way()) == ([1, 1, 1], 0)
+
+
+def test_what_a_shell_does(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the frames of an error and goes on: a first call is not said to be under way, nor the end a failure."""
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    predictor = attached(tmp_path)
+    predictor.fails_in = "inference"
+    kept = None
+    try:
+        predictor([1])
+    except ValueError as error:
+        kept = error
+    monkeypatch.setattr(sys, "last_value", kept, raising=False)
+    assert under_way() == 0
+    predictor.fails_in = ""
+    generator = predictor([1, 1], stream=True)
+    next(generator)
+    assert under_way() == 1  # seen from its begin on
+    list(generator)
+    assert told(base).state == "finished"
 
 
 def test_an_empty_source(tmp_path: Path, base: Path) -> None:
@@ -281,6 +325,23 @@ def test_facts(tmp_path: Path, base: Path) -> None:
         "source": "tensor",
         "stream": "True",
     }
+
+
+def test_facts_of_predictors_that_take_turns(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are of both, so what differs is not said; of one that comes after another the latest is."""
+    monkeypatch.setattr(inference, "FACTS_SECONDS", -1.0)
+    recording, small, large = None, attached(tmp_path), attached(tmp_path)
+    large.args.model, large.args.max_det = "yolo11x.pt", 300
+    seen = []
+    for one in (small, large, small, large, small):
+        one([1])
+        recording = inference.current("predict")
+        assert recording is not None
+        seen.append((recording._facts.get("model"), recording._facts.get("max_det"), recording._facts["task"]))
+    differs = (None, None, "detect")
+    assert seen == [("yolo11n.pt", None, "detect"), ("yolo11x.pt", "300", "detect"), differs, differs, differs]
+    facts = told(base).facts
+    assert (facts.get("model", ""), facts.get("max_det", ""), facts["task"]) == ("", "", "detect")
 
 
 def test_cuda_memory(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MOST_IMAGES, TIMES = 32, 8
 #: A `max_det` that leaves something out only where a picture has more boxes.
 _FEWER = 100
+#: Sources whose batch is what is passed: Ultralytics looks at `batch` for files only.
+_IN_MEMORY = frozenset({"images", "tensor"})
 
 
 def _without(s: Signals, share: float) -> Forecast | None:
@@ -48,7 +50,7 @@ def lighter_source(s: Signals) -> Advice:
 def fewer_boxes(s: Signals) -> Advice:
     """Boxes that are not needed are not compared."""
     arguments: dict[str, Value] = {}
-    if _fact(s, "conf") < PREDICT_DEFAULTS["conf"]:
+    if _fact(s, "conf") < PREDICT_DEFAULTS["conf"] and s.facts.get("mode") != "track":  # trackers use the faint ones
         arguments["conf"] = PREDICT_DEFAULTS["conf"]
     if s.get(Signals.predict_detections) >= _FEWER and _fact(s, "max_det") > _FEWER:
         arguments["max_det"] = _FEWER
@@ -66,15 +68,24 @@ def less_between(s: Signals) -> Advice:
             "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread"
         )
         return Advice(note=note, forecast=share, predicts=True)
-    several = text("pass several images in one call; ") if s.get(Signals.predict_calls_per_batch) > 0.9 else ""  # noqa: PLR2004 - nearly each
+    several = text("pass several images in one call; ") if _one_by_one(s) else ""
     note = text(
         "{several}do your own work in a thread or process of its own while the next batch is predicted", several=several
     )
     return Advice(note=note, forecast=share, predicts=True)
 
 
+def _one_by_one(s: Signals) -> bool:
+    """Whether nearly each batch is a call of its own."""
+    return s.get(Signals.predict_calls_per_batch) > 0.9  # noqa: PLR2004 - nearly each
+
+
 def larger_inference_batch(s: Signals) -> Advice:
     """More images at once; results come later then, and take memory all at once without `stream=True`."""
+    if s.facts.get("source") in _IN_MEMORY or _one_by_one(s):
+        return Advice(
+            note=text("pass several images in one call, as a list: batch= is for folders and video"), predicts=True
+        )
     size = min(max(round(s.predict_batch_size * TIMES), TIMES), MOST_IMAGES)
     arguments: dict[str, Value] = {"batch": size}
     if s.facts.get("stream", "").lower() == "false":

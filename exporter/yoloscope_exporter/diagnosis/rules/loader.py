@@ -128,8 +128,13 @@ def io_evidence(s: Signals, t: Thresholds) -> list[str]:
                 worker_read_rate=units.size(s.worker_read_rate),
             )
         )
-    if s.get(Signals.slow_files_on_network):
-        found.append(s.text("the {slow_files_on_network:.0f} slowest files lie on a network file system"))
+    reading = s.get(Signals.decode_share, 1.0) * waiting(s)  # transforms wait for no file
+    if s.get(Signals.slow_files_on_network) and reading >= t.waiting_ratio:
+        found.append(
+            s.text(
+                "the {slow_files_on_network:.0f} slowest files lie on a network file system and were mostly waited for"
+            )
+        )
     return found
 
 
@@ -563,7 +568,8 @@ RULES = (
         title="Storage is too slow",
         severity=WARNING,
         requires="waiting for data, workers that wait, and I/O pressure, a busy disk, delayed block I/O, major faults, "
-        "reads from a network file system, or slowest files that all lie on one (as on `/mnt/c` in WSL2)",
+        "reads from a network file system, or slowest files that all lie on one (as on `/mnt/c` in WSL2) "
+        "and mostly waited",
         confused_with={
             "loader_wait": "without evidence of its own storage is not named",
             "cpu_oversubscribed": "time in the run queue is no waiting for storage",

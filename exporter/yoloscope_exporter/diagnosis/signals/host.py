@@ -23,6 +23,8 @@ _SHM = "/dev/shm"  # noqa: S108 - a label's value
 _NETWORK = re.compile(
     r"nfs\d?|cifs|smb\d?|ceph|lustre|beegfs|gpfs|glusterfs|9p|wekafs|fuse\.(sshfs|s3fs|juicefs|glusterfs|rclone|.*ceph)"
 )
+#: Share of a slow file's time: whoever computes for less of it has waited for most of it.
+_COMPUTED = 0.5
 #: CPUs from which on a run is named as one that uses them.
 WORTH_NAMING = 0.5
 
@@ -57,7 +59,9 @@ class HostSignals:
     shm_size_bytes = Signal("size of the rank's /dev/shm, of the node's where the rank's is not known")
     shm_least_bytes = Signal("least room left in it in the window")
     network_file_systems = Signal("network file systems that are mounted on the node")
-    slow_files_on_network = Signal("the run's slowest files, if all of them lie on network file systems")
+    slow_files_on_network = Signal(
+        "the run's slowest files, if all of them lie on network file systems and were mostly waited for"
+    )
 
 
 def cpu(v: View) -> Numbers:
@@ -114,10 +118,16 @@ def neighbours(v: View) -> dict[str, str]:
 
 
 def _slow_files_on_network(v: View) -> float | None:
-    """How many of the slowest files are known; None unless all of them come over a network, as drives do in WSL2."""
+    """How many of the slowest files are known; None unless all of them come over a network, as drives do in WSL2.
+
+    Where the data set lies is no evidence: they also have to have waited for most of their time, all together.
+    """
     files = v.now.current(catalog.TRAIN_SLOW_FILE_INFO, v.run, v.rank)
     kinds = [dict(zip(catalog.TRAIN_SLOW_FILE_INFO.labels, labels, strict=False))["filesystem"] for labels in files]
-    return float(len(kinds)) if kinds and all(_NETWORK.fullmatch(kind) for kind in kinds) else None
+    took = v.now.current(catalog.TRAIN_SLOW_FILE_SECONDS, v.run, v.rank)
+    computed = v.now.current(catalog.TRAIN_SLOW_FILE_CPU_SECONDS, v.run, v.rank)
+    waited = bool(computed) and sum(computed.values()) < _COMPUTED * sum(took.values())
+    return float(len(kinds)) if kinds and waited and all(_NETWORK.fullmatch(kind) for kind in kinds) else None
 
 
 def storage(v: View) -> Numbers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis.signals.arithmetic import ratio
+from yoloscope_exporter.diagnosis.signals.arithmetic import at_most_one, ratio
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
@@ -38,7 +38,7 @@ class PredictionSignals:
     predict_detections = Signal("mean number of boxes in a predicted image")
     predict_calls_per_batch = Signal("calls of predict over batches: 1 where each image is a call of its own")
     predict_latency = Signal("99th percentile of the time from an image's arrival to its result, in seconds")
-    predict_gpu_busy = Signal("share of the window in which the predicting GPU ran a kernel")
+    predict_gpu_busy = Signal("share of the time of predictions in which the predicting GPU ran a kernel, at most")
 
 
 def prediction(v: View) -> Numbers:
@@ -61,8 +61,16 @@ def prediction(v: View) -> Numbers:
             v.now.increase(catalog.PREDICT_CALLS_TOTAL, v.run, v.rank) or 0.0, batches
         ),
         PredictionSignals.predict_latency: v.measure(measures.PREDICT_LATENCY),
-        PredictionSignals.predict_gpu_busy: gpu_busy(v.now, v.gpu) if v.gpu else None,
+        PredictionSignals.predict_gpu_busy: _gpu_busy(v),
     }
+
+
+def _gpu_busy(v: View) -> float | None:
+    """As if the GPU had run nothing while nothing was asked for: that it idles then says nothing of predictions."""
+    busy = gpu_busy(v.now, v.gpu) if v.gpu else None
+    told = v.now.rates(catalog.PREDICT_PHASE_SECONDS_TOTAL, v.run, v.rank)
+    asked = sum(rate for (*_, phase), rate in told.items() if phase not in measures.NOT_ASKED)
+    return at_most_one(ratio(busy, min(asked, 1.0)))
 
 
 def own_part(v: View) -> dict[str, str]:

@@ -289,18 +289,18 @@ const contents = {
     const ends = epochs.map((epoch, at) => at > 0 && epoch !== null && epochs[at - 1] !== null && epoch > epochs[at - 1])
     return sortedBy(linesOf('run', 'cuda_growth')).map((line) => ({
       label: labelOf(line, chart), values: line.values.map((value, at) => ends[at] ? value : null),
-    })).concat(sortedBy(linesOf('run', 'resident')).map((line) => ({ label: labelOf(line, chart), values: grown(line.values, ends) })))
+    })).concat(sortedBy(linesOf('run', 'resident')).map((line) => ({ label: labelOf(line, chart), values: grown(line.values, epochs, ends) })))
       .filter(({ values }) => values.some((value) => value !== null))
   },
 }
-/** From one epoch's end to the next. */
-const grown = (values, ends) => {
-  let before = null
+/** Of one epoch: between two points that are drawn there may be the ends of several. */
+const grown = (values, epochs, ends) => {
+  let before = -1
   return values.map((value, at) => {
     if (!ends[at] || value === null) return null
-    const difference = before === null ? null : value - before
-    before = value
-    return difference
+    const [since, from] = [epochs[at] - epochs[before], values[before]]
+    before = at
+    return since > 0 ? (value - from) / since : null
   })
 }
 
@@ -466,7 +466,8 @@ $('charts').addEventListener('keydown', (event) => {
 
 const PATIENCE = 15_000
 let source = null
-let heard = 0
+let heard = performance.now()
+let asked = 0
 let retry = 0
 
 const state = (name) => {
@@ -497,15 +498,17 @@ const receive = (message) => {
   showEvents(message.events, message.full)
   view.last = message
   show(message)
-  // a run that nobody chose makes way for a newer one once it has ended
+  // a run that nobody chose makes way for a newer one once it has ended, and for any once it is gone
   const first = message.runs[0]
-  if (!view.run && first?.alive && first.run !== message.asked && !(message.run?.alive)) connect()
+  const newer = first?.alive && first.run !== message.asked && !message.run?.alive
+  if (!view.run && (newer || (message.asked && !message.run))) connect()
 }
+const stream = () => `api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run })}`
 const connect = () => {
   source?.close()
   clearTimeout(retry)
-  heard = performance.now()
-  source = new EventSource(`api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run })}`)
+  asked = performance.now()
+  source = new EventSource(stream())
   source.onmessage = (event) => receive(JSON.parse(event.data))
   source.onerror = failed
 }
@@ -514,23 +517,35 @@ const failed = async () => {
   source.close()
   clearTimeout(retry)
   retry = setTimeout(connect, 3000)
+  const began = performance.now()
+  const why = await reason()
+  if (why && heard < began && !document.hidden) state(why)
+}
+const reason = async () => {
   try {
-    const { status } = await fetch('api/v1/events', { method: 'HEAD', headers: { Accept: 'text/event-stream' } })
-    if (status === 401 || status === 403) state('password')
-    else if (status === 503) state('crowded')
-    else if (status !== 200) state('lost')
+    const headers = { Accept: 'text/event-stream' }
+    const { status } = await fetch(stream(), { method: 'HEAD', headers, signal: AbortSignal.timeout(PATIENCE) })
+    return { 200: '', 401: 'password', 403: 'password', 503: 'crowded' }[status] ?? 'lost'
   } catch {
-    state('lost')
+    return 'lost'
   }
 }
-setInterval(() => {
-  if (!document.hidden && source.readyState === EventSource.OPEN && performance.now() - heard > PATIENCE) failed()
-}, 5000)
+/** A network that is gone may tell nothing: neither an error nor that it connects in vain. */
+const watch = () => {
+  if (document.hidden) return
+  const now = performance.now()
+  if (now - heard > PATIENCE && ['live', 'stale', 'loading'].includes(document.body.dataset.state)) state('lost')
+  if (now - Math.max(heard, asked) > PATIENCE) failed()
+}
+setInterval(watch, 5000)
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) {
     source.close()
     clearTimeout(retry)
-  } else connect()
+  } else {
+    heard = performance.now()
+    connect()
+  }
 })
 $('language').addEventListener('click', (event) => {
   const query = new URLSearchParams(location.search)
