@@ -15,7 +15,7 @@ from yoloscope_exporter.bundle.folder import BundleError, Manifest
 from yoloscope_exporter.bundle.site import OutdatedError, Site, files
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
-from yoloscope_exporter.language import say
+from yoloscope_exporter.language import joined, reason, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ def bundle(directory: Path, *, check: bool, force: bool, **given: Any) -> None: 
     except (BundleError, OutdatedError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename or directory}: {error.strerror}") from error
+        raise click.ClickException(joined((str(error.filename or directory), reason(error)), ": ")) from error
 
 
 def _site(context: click.Context, known: Manifest | None, given: Mapping[str, Any]) -> Site:
