@@ -22,7 +22,7 @@ from yoloscope_exporter.bench.session import CannotBenchError, Session, scratch
 from yoloscope_exporter.commands import output
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.language import reason, say
+from yoloscope_exporter.language import joined, reason, say
 from yoloscope_exporter.service.signals import interruptible
 from yoloscope_exporter.system import KILLS_GROUPS, os
 from yoloscope_exporter.tuning.processes import LeftBehindError
@@ -287,8 +287,7 @@ def _measured(plan: Plan, out: Path | None) -> tuple[Found, bool, str]:
     except CannotBenchError as error:
         problem = str(error)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        problem = f"{where}{error.strerror or error}"
+        problem = say(joined((str(error.filename or ""), reason(error)), ": "))
     return session.found if session else Found(), interrupted, problem
 
 

@@ -147,6 +147,7 @@ def test_help_fits_the_terminal() -> None:
         (("check", "--config.file", "/nowhere"), "无法读取：没有该文件或目录"),
         (("serve", "--web.listen-address", "nowhere"), "无效的地址 'nowhere'"),
         (("notify", "--check"), "--check 需要 --to"),
+        (("bundle", str(Path(__file__) / "site")), "不是目录"),
     ],
 )
 def test_errors(arguments: Sequence[str], said: str) -> None:
