@@ -20,10 +20,12 @@ settings.load_profile("busy")
 
 
 def pytest_configure() -> None:
-    """English in any locale; and SIGINT, which a shell that starts this in the background lets everybody ignore."""
+    """English in any locale; and SIGINT and SIGHUP, which a shell or nohup around this lets everybody ignore."""
     os.environ["YOLOSCOPE_LANGUAGE"] = "en"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def require_binary(name: str) -> str:
