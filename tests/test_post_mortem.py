@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner
@@ -227,7 +228,9 @@ def test_the_exporter_keeps_what_it_has_seen(place: Place) -> None:
         process.send_signal(signal.SIGTERM)
         wait_for(lambda: cause(url).startswith("terminated: "))
         wait_for(lambda: Reader(place.file()).read().state == "killed", 20)
-        assert "<small>terminated: somebody sent SIGTERM" in get(f"{url}/")[1]
+        (run,) = json.loads(get(f"{url}/api/v1/runs")[1])["runs"]
+        shown = json.loads(get(f"{url}/api/v1/run?run={quote(run['run'])}")[1])["run"]
+        assert shown["verdicts"][0]["cause"].startswith("terminated: somebody sent SIGTERM")
         wait_for(lambda: series(url).get((catalog.TRAIN_POST_MORTEMS_TOTAL.name, ("kept",))) == 1)
         (told,) = json.loads(get(f"{url}/api/v1/diagnosis")[1])["runs"]
         assert told["verdicts"][0]["cause"].startswith("terminated: ")
