@@ -74,8 +74,8 @@ def stored(trainer: Any, folder: Path) -> dict[str, float]:
     writer.begin()
     image_sizes.store(trainer, writer, WHO)
     writer.end(1.0)
+    writer.close()  # a process may not read what it writes
     record = Reader(path).read()
-    writer.close()
     needed = catalog.TRAIN_CACHE_NEEDED_BYTES, catalog.TRAIN_CACHE_DISK_AVAILABLE_BYTES
     return {(*labels[2:], "room")[0]: value for metric, labels, value in record.samples if metric in needed}
 
