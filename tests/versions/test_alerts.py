@@ -87,7 +87,10 @@ SHOWN_ANEW = {
     "driver-asks-for-a-reset",
     "fabric-loses-bandwidth",
     "nearly-too-hot-without-a-limit",
+    "predictions-slow-down",
+    "predictions-stand-still",
     "shared-memory-of-a-container-fills",
+    "somebody-lays-rubbish",
     "sram-fails",
 }
 
