@@ -95,6 +95,7 @@ SHOWN_ANEW = {
 }
 
 
+@pytest.mark.timeout(500)
 def test_no_alert_falls_silent_for_want_of_one_metric(known: Known, tmp_path: Path) -> None:
     """Each metric that is newer than 0.1, or optional, is taken away from every fault whose alert reads it."""
     newer = {metric.name for metric in c.METRICS} - set(known.labels)
@@ -125,6 +126,7 @@ def without_news(world: World, known: Known) -> World:
     return world
 
 
+@pytest.mark.timeout(500)
 def test_no_alert_of_version_0_1_goes_blind(known: Known, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each fires on its faults, told by an old exporter, as it did before."""
     told: list[tuple[Fault, World]] = []
