@@ -242,7 +242,7 @@ def _prediction(where: _Where, run: str) -> list[Sample]:
         known = prediction.known(stores)
         name = known[0] if Path(run).is_file() and not known_runs(stores) and len(known) == 1 else run
         return prediction.totals(stores, name)
-    for path in sorted(paths.run_directory(where.records, run).glob("*.rec")):
+    for path in sorted(paths.find_run(where.records, run).glob("*.rec")):
         with suppress(RecordError):
             record = Reader(path).read()
             if record.identity.kind in PREDICTIONS:
