@@ -9,66 +9,9 @@ told as such, and never as 0.
 
 import sys
 
-from yoloscope_record.system import os
+from yoloscope_record.system import os as os
 
 if sys.platform == "win32":
-    from yoloscope_exporter.system.windows import (
-        APART,
-        EXCLUSIVE,
-        KILLS_GROUPS,
-        NVML,
-        SHARED,
-        ask_to_end,
-        claim,
-        descriptor_limit,
-        end_group,
-        exit_code,
-        is_in_foreground,
-        reuse_address,
-        run,
-        take,
-        unload,
-        user_name,
-        written_files,
-    )
+    from yoloscope_exporter.system.windows import *
 else:
-    from yoloscope_exporter.system.posix import (
-        APART,
-        EXCLUSIVE,
-        KILLS_GROUPS,
-        NVML,
-        SHARED,
-        ask_to_end,
-        claim,
-        descriptor_limit,
-        end_group,
-        exit_code,
-        is_in_foreground,
-        reuse_address,
-        run,
-        take,
-        unload,
-        user_name,
-        written_files,
-    )
-
-__all__ = [
-    "APART",
-    "EXCLUSIVE",
-    "KILLS_GROUPS",
-    "NVML",
-    "SHARED",
-    "ask_to_end",
-    "claim",
-    "descriptor_limit",
-    "end_group",
-    "exit_code",
-    "is_in_foreground",
-    "os",
-    "reuse_address",
-    "run",
-    "take",
-    "unload",
-    "user_name",
-    "written_files",
-]
+    from yoloscope_exporter.system.posix import *

@@ -17,6 +17,26 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Coroutine, Iterator
 
+__all__ = [
+    "APART",
+    "EXCLUSIVE",
+    "KILLS_GROUPS",
+    "NVML",
+    "SHARED",
+    "ask_to_end",
+    "claim",
+    "descriptor_limit",
+    "end_group",
+    "exit_code",
+    "is_in_foreground",
+    "reuse_address",
+    "run",
+    "take",
+    "unload",
+    "user_name",
+    "written_files",
+]
+
 #: Arguments of `Popen` that put a process out of reach of the terminal's Ctrl-C.
 APART: dict[str, Any] = {"start_new_session": True}
 #: Whether whatever a process has started can be ended with it, and for certain.

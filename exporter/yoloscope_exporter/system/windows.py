@@ -19,6 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
+__all__ = [
+    "APART",
+    "EXCLUSIVE",
+    "KILLS_GROUPS",
+    "NVML",
+    "SHARED",
+    "ask_to_end",
+    "claim",
+    "descriptor_limit",
+    "end_group",
+    "exit_code",
+    "is_in_foreground",
+    "reuse_address",
+    "run",
+    "take",
+    "unload",
+    "user_name",
+    "written_files",
+]
+
 #: A group of its own gets no Ctrl-C; and no window comes up.
 APART: dict[str, Any] = {
     "creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)

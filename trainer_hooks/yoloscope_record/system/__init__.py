@@ -9,62 +9,8 @@ What is exported, and what it means, stands in `system.linux`.
 import sys
 
 if sys.platform == "win32":
-    from yoloscope_record.system.windows import (
-        DIRECTORY,
-        KEEPS_OPEN,
-        after_fork,
-        allocate,
-        default_directory,
-        give_name,
-        keep_lock,
-        launcher,
-        lock,
-        lock_holder,
-        major_faults,
-        os,
-    )
+    from yoloscope_record.system.windows import *
 elif sys.platform == "darwin":
-    from yoloscope_record.system.macos import (
-        DIRECTORY,
-        KEEPS_OPEN,
-        after_fork,
-        allocate,
-        default_directory,
-        give_name,
-        keep_lock,
-        launcher,
-        lock,
-        lock_holder,
-        major_faults,
-        os,
-    )
+    from yoloscope_record.system.macos import *
 else:
-    from yoloscope_record.system.linux import (
-        DIRECTORY,
-        KEEPS_OPEN,
-        after_fork,
-        allocate,
-        default_directory,
-        give_name,
-        keep_lock,
-        launcher,
-        lock,
-        lock_holder,
-        major_faults,
-        os,
-    )
-
-__all__ = [
-    "DIRECTORY",
-    "KEEPS_OPEN",
-    "after_fork",
-    "allocate",
-    "default_directory",
-    "give_name",
-    "keep_lock",
-    "launcher",
-    "lock",
-    "lock_holder",
-    "major_faults",
-    "os",
-]
+    from yoloscope_record.system.linux import *
