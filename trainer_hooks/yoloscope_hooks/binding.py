@@ -1,4 +1,4 @@
-"""The method of an object's class, for what stands in its place on the object: bound at each call, and not held."""
+"""What hangs on a predictor, validator or exporter: its session, and what stands in the place of its methods."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: The attribute that has the session.
+SESSION = "_yoloscope_session"
+
 
 def weakly(owner: Any, name: str) -> Callable[[], Callable[..., Any]]:
-    """Returns what binds the method as Python does; also a static one, or the class', which have no `self`."""
+    """Returns what binds a method of the owner's class at each call, as Python does, and holds no owner.
+
+    Also a static method, or the class', which have no `self`.
+    """
     found, reference = inspect.getattr_static(type(owner), name), weakref.ref(owner)
 
     def method() -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from itertools import islice
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import catalog
 
-from yoloscope_hooks import inference, inference_facts
+from yoloscope_hooks import inference
+from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
     Exporter = Any  # duck-typed
 
-SESSION = "_yoloscope_session"
 MOST_FILES = 10_000  # beside the model, and in a folder that was exported
 
 
@@ -28,8 +27,7 @@ def start(exporter: Exporter, now: float) -> None:
     if earlier is not None:
         earlier[2]()  # it has failed
     setattr(exporter, SESSION, (now, time.time(), inference.under_way(exporter, recording)))
-    gather = inference_facts.gather
-    recording.describe(inference_facts.key(exporter), lambda: gather(exporter, "export", os.environ), now)
+    recording.describe(exporter, "export", now)
 
 
 def end(exporter: Exporter, now: float) -> None:

@@ -15,7 +15,7 @@ from yoloscope_record.system import os
 from yoloscope_hooks import naming
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     Trainer = Any  # duck-typed
 
@@ -74,17 +74,17 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
         partial(process, environ),
         _boot,
     )
+    return known(parts)
+
+
+def known(parts: Iterable[Callable[[], Mapping[str, Any]]]) -> dict[str, str]:
+    """The facts of all parts as text; what is None or empty is left out, and so is a part that fails."""
     facts: dict[str, Any] = {}
     for part in parts:
         with suppress(Exception):  # a trainer of another shape lacks some facts, not its record
             facts.update(part())
-    return texts(facts)
-
-
-def texts(facts: Mapping[str, Any]) -> dict[str, str]:
-    """The facts as text; those that are None or empty are left out."""
-    told = {name: _text(value) for name, value in facts.items() if value is not None}
-    return {name: text for name, text in told.items() if text}
+    texts = {name: _text(value) for name, value in facts.items() if value is not None}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _asked_for(trainer: Trainer) -> dict[str, Any]:

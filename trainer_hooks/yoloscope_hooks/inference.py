@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record import catalog, paths
 from yoloscope_record.catalog import IMAGE_BUCKETS
 from yoloscope_record.file_format import Identity, RecordError
-from yoloscope_record.reader import is_written
 from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
@@ -152,17 +151,18 @@ class Recording:
                 self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["current"], kind)
                 self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["peak"], f"peak_{kind}")
 
-    def describe(self, key: object, gather: Callable[[], Mapping[str, str]], now: float) -> bool:
-        """Store the facts if `key` says that they may be others; False if it is too early for that.
+    def describe(self, owner: Any, kind: str, now: float) -> bool:
+        """Store the facts of `owner` if its key says that they may be others; False if it is too early for that.
 
         Of what takes turns, two predictors for example, only that is stored in which they agree: so are the figures
         those of both.
         """
+        key = inference_facts.key(owner)
         if key == self._key or key in self._described:  # to compare costs less than to hash
             return True
         if self._told and now - self._told < FACTS_SECONDS:
             return False
-        facts = gather()
+        facts = inference_facts.gather(owner, kind, os.environ)
         with self._lock:
             if key in self._earlier:
                 self._described |= {key}
@@ -291,7 +291,8 @@ def _open(owner: Any, kind: str) -> Recording:
     """
     now, rank = time.time(), naming.rank(os.environ)
     base = paths.make_directory(paths.directory())
-    path, identity = _free(paths.make_own(base), naming.prediction(owner, kind, os.environ, now), rank, kind)
+    run = naming.prediction(owner, kind, os.environ, now)
+    path, identity = naming.free(paths.make_own(base), Identity(run, rank, kind))
     writer = Writer(path, identity, inference_facts.gather(owner, kind, os.environ), slots=SLOTS, ring=0)
     try:
         writer.begin()
@@ -314,13 +315,3 @@ def _at_exit(close: Callable[[], None]) -> None:
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util.Finalize(None, close, exitpriority=0)
-
-
-def _free(base: Path, run: str, rank: str, kind: str) -> tuple[Path, Identity]:
-    """The run's name, or with a number if a living process writes under it."""
-    for count in range(1, 100):
-        identity = Identity(run if count == 1 else f"{run}-{count}", rank, kind)
-        path = paths.run_directory(base, identity.run) / identity.filename
-        if not is_written(path):
-            return path, identity
-    raise RecordError("exists", f"a hundred living processes are called {run}; set YOLOSCOPE_RUN")

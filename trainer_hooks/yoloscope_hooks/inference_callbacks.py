@@ -11,6 +11,8 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_hooks.binding import SESSION
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -55,7 +57,7 @@ def on_predict_start(predictor: Owner, now: float) -> None:
 @_event
 def on_predict_batch_start(predictor: Owner, now: float) -> None:
     """A batch has come from the source."""
-    session = getattr(predictor, "_yoloscope_session", None)
+    session = getattr(predictor, SESSION, None)
     if session is not None and session.active:
         session.batch_start(predictor, now)
 
@@ -63,7 +65,7 @@ def on_predict_batch_start(predictor: Owner, now: float) -> None:
 @_event
 def on_predict_postprocess_end(predictor: Owner, now: float) -> None:
     """The results are there, and what others do with them here (trackers) is done: ours is the last of the list."""
-    session = getattr(predictor, "_yoloscope_session", None)
+    session = getattr(predictor, SESSION, None)
     if session is not None:
         session.answered = now
 
@@ -71,7 +73,7 @@ def on_predict_postprocess_end(predictor: Owner, now: float) -> None:
 @_event
 def on_predict_batch_end(predictor: Owner, now: float) -> None:
     """Results are saved and drawn; they are handed out next."""
-    session = getattr(predictor, "_yoloscope_session", None)
+    session = getattr(predictor, SESSION, None)
     if session is not None and session.active:
         session.batch_end(predictor, now)
 
@@ -79,7 +81,7 @@ def on_predict_batch_end(predictor: Owner, now: float) -> None:
 @_event
 def on_predict_end(predictor: Owner, now: float) -> None:
     """The source has ended."""
-    session = getattr(predictor, "_yoloscope_session", None)
+    session = getattr(predictor, SESSION, None)
     if session is not None and session.active:
         session.end(now)
 
@@ -95,7 +97,7 @@ def on_val_start(validator: Owner, now: float) -> None:
 @_event
 def on_val_batch_start(validator: Owner, now: float) -> None:
     """A batch has come from the loader."""
-    session = getattr(validator, "_yoloscope_session", None)
+    session = getattr(validator, SESSION, None)
     if session is not None:
         session.batch_start(now)
 
@@ -103,7 +105,7 @@ def on_val_batch_start(validator: Owner, now: float) -> None:
 @_event
 def on_val_batch_end(validator: Owner, now: float) -> None:
     """Its results are compared."""
-    session = getattr(validator, "_yoloscope_session", None)
+    session = getattr(validator, SESSION, None)
     if session is not None:
         session.batch_end(now)
 
@@ -111,7 +113,7 @@ def on_val_batch_end(validator: Owner, now: float) -> None:
 @_event
 def on_val_end(validator: Owner, now: float) -> None:
     """All results are there."""
-    session = getattr(validator, "_yoloscope_session", None)
+    session = getattr(validator, SESSION, None)
     if session is not None:
         session.end(validator, now)
 

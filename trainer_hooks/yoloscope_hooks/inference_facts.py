@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,22 +71,24 @@ def key(owner: Owner) -> tuple[Any, ...]:
 
 def gather(owner: Owner, kind: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Every fact that is known; what is not known is left out."""
-    parts = (
-        partial(_asked_for, owner),
-        partial(_model, owner, kind),
-        partial(_source, owner),
-        facts.software,
-        partial(facts.environment, environ),
-        partial(facts.gpu, owner, environ),
-        partial(_device, owner),
-        partial(facts.process, environ),
+    return facts.known(
+        (
+            partial(_mode, owner, kind),
+            partial(_asked_for, owner),
+            partial(_model, owner, kind),
+            partial(_source, owner),
+            facts.software,
+            partial(facts.environment, environ),
+            partial(facts.gpu, owner, environ),
+            partial(_device, owner),
+            partial(facts.process, environ),
+        )
     )
-    tracks = kind == "predict" and getattr(owner.args, "mode", None) == "track"
-    found: dict[str, Any] = {"mode": "track" if tracks else kind}
-    for part in parts:
-        with suppress(Exception):  # an owner of another shape lacks some facts, not its record
-            found.update(part())
-    return facts.texts(found)
+
+
+def _mode(owner: Owner, kind: str) -> dict[str, Any]:
+    tracks = kind == "predict" and getattr(getattr(owner, "args", None), "mode", None) == "track"
+    return {"mode": "track" if tracks else kind}
 
 
 def _asked_for(owner: Owner) -> dict[str, Any]:

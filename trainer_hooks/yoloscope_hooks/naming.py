@@ -6,9 +6,13 @@ import sys
 import time
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_record import paths
+from yoloscope_record.file_format import Identity, RecordError
+from yoloscope_record.reader import is_written
 from yoloscope_record.system import launcher, os
 
 if TYPE_CHECKING:
@@ -59,6 +63,21 @@ def run(trainer: Any, environ: Mapping[str, str], now: float) -> str:
     if "LOCAL_RANK" in environ and not _launched_by_ultralytics():
         name = _asked_for(folder)
     return _printable(f"{folder.parent.name}/{name}-{_launch(environ, now)}")
+
+
+def free(base: Path, wanted: Identity) -> tuple[Path, Identity]:
+    """Where a record is written in `base`: under its run's name, or with a number if a living process has that.
+
+    Raises:
+        RecordError: a hundred have it.
+    """
+    run = wanted.run
+    for count in range(1, 100):
+        identity = replace(wanted, run=run if count == 1 else f"{run}-{count}")
+        path = paths.run_directory(base, identity.run) / identity.filename
+        if not is_written(path):
+            return path, identity
+    raise RecordError("exists", f"a hundred living processes are called {run}; set YOLOSCOPE_RUN")
 
 
 def _asked_for(folder: Path) -> str:

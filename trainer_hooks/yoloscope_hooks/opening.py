@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import clearing, keeping, paths
 from yoloscope_record.file_format import Identity, RecordError
-from yoloscope_record.reader import Reader, is_written
+from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
 from yoloscope_record.writer import Writer
 
@@ -38,7 +38,7 @@ def open_for(trainer: Trainer) -> Recorder:
     run = naming.run(trainer, os.environ, now)
     base = paths.make_directory(paths.directory())
     own = paths.make_own(base)
-    path, identity = _free(own, run, rank)
+    path, identity = naming.free(own, Identity(run, rank))
     with suppress(OSError):
         clearing.remove_workers(path)  # of an earlier training under the same name
     kept = keeping.place(str(getattr(trainer, "save_dir", "") or ""), os.environ)
@@ -73,16 +73,6 @@ def _say_if_hidden(directories: Iterable[Path]) -> None:
             "umask 022 before the next one, chmod 755 for this one",
             closed,
         )
-
-
-def _free(base: Path, run: str, rank: str) -> tuple[Path, Identity]:
-    """The run's name, or with a number if a living process writes under it (a name told to two trainings)."""
-    for count in range(1, 100):
-        identity = Identity(run if count == 1 else f"{run}-{count}", rank)
-        path = paths.run_directory(base, identity.run) / identity.filename
-        if not is_written(path):
-            return path, identity
-    raise RecordError("exists", f"a hundred living trainings are called {run}; set YOLOSCOPE_RUN")
 
 
 def _begun(now: float) -> float:

@@ -8,21 +8,19 @@ was taken: up to there the time is the user's, from there on the source's.
 from __future__ import annotations
 
 import inspect
-import os
 import weakref
-from functools import partial
 from threading import get_ident
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import binding, inference, inference_facts
+from yoloscope_hooks import binding, inference
+from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Predictor = Any  # duck-typed
 
-SESSION = "_yoloscope_session"
 _SPEEDS = ("preprocess", "inference", "postprocess")
 
 
@@ -105,8 +103,7 @@ class Session:
         return token
 
     def _describe(self, predictor: Predictor, now: float) -> None:
-        gather = partial(inference_facts.gather, predictor, "predict", os.environ)
-        self._described = self._recording.describe(inference_facts.key(predictor), gather, now)
+        self._described = self._recording.describe(predictor, "predict", now)
 
     def _count(self, calls: int) -> int:
         """By how much the calls under way change if this predictor has `calls` of them, 0 or 1."""

@@ -6,11 +6,11 @@ at which the validator's own methods are called and return divide a batch withou
 
 from __future__ import annotations
 
-import os
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks import binding, inference, inference_facts
+from yoloscope_hooks import binding, inference
+from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     Validator = Any  # duck-typed
     Add = Callable[[Mapping[str, float]], None]
 
-SESSION = "_yoloscope_session"
 TRAININGS = "_yoloscope_of_training"
 #: What a phase is called as a part of a training's validation, where that is another name.
 PARTS = {"source": "loader"}
@@ -136,8 +135,7 @@ def _session(validator: Validator, now: float) -> Session | None:
     if recording is None:
         return None
     over = inference.under_way(validator, recording)
-    gather = inference_facts.gather
-    recording.describe(inference_facts.key(validator), lambda: gather(validator, "validate", os.environ), now)
+    recording.describe(validator, "validate", now)
     return Session(recording, now, over)
 
 
