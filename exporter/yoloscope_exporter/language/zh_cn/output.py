@@ -572,6 +572,8 @@ TEXTS: Final[dict[str, str]] = {
     "slowest files, to read and decode ({transforms}):": "读取和解码最慢的文件（{transforms}）：",
     "Slowest files:": "最慢的文件：",
     "Slowest files": "最慢的文件",
+    "Not measured": "未测量",
+    "What follows": "结论",
     "{transforms}.": "{transforms}。",
     "{one} or {other}": "{one} 或 {other}",
     "read and decode": "读取和解码",
