@@ -7,6 +7,11 @@ from datetime import datetime, timezone
 from yoloscope_exporter.language import Text, plural, text
 
 
+def in_order(name: str) -> tuple[int, str]:
+    """A key that sorts ranks, workers and GPUs, whose names are numbers, by them."""
+    return len(name), name
+
+
 def counted(number: float, noun: str) -> Text:
     """A number and its noun in the right number: `1 worker`, `2 workers`, `3 batches`."""
     one = f"{{number:.0f}} {noun}"

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.units import in_order
 from yoloscope_exporter.measures import gpu, loader, training
 from yoloscope_exporter.measures.evaluate import evaluate
 from yoloscope_exporter.measures.formula import RANK, WORKER
@@ -130,7 +131,7 @@ def _gpu_lines(
     stretches = _stretches(store, len(names)) if names else []
     values = [_values(store, start, end, known, remembered) for start, end in stretches]
     for place, measure in enumerate(GPU_MEASURES):
-        for name in sorted(names, key=_natural):
+        for name in sorted(names, key=in_order):
             points = tuple(
                 (end, value)
                 for (_, end), found in zip(stretches, values, strict=True)
@@ -166,10 +167,6 @@ def _values(store: Store, start: float, end: float, known: Known, remembered: Kn
 
 def _by_gpu(vector: Mapping[LabelSet, float]) -> dict[str, float]:
     return {dict(labels).get("gpu", ""): value for labels, value in vector.items()}
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return len(name), name
 
 
 # --- loader workers -------------------------------------------------------------------------------------------------
@@ -214,7 +211,7 @@ def _rows(
         Row(names.get("rank", ""), names.get("worker", ""), tuple(column.get(labels) for column in columns))
         for labels, names in loading.items()
     ]
-    rows.sort(key=lambda row: (_natural(row.rank), _natural(row.worker)))
+    rows.sort(key=lambda row: (in_order(row.rank), in_order(row.worker)))
     return Heat(tuple(edges), tuple(rows)) if rows else None
 
 

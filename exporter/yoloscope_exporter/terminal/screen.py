@@ -18,7 +18,7 @@ from yoloscope_exporter.diagnosis.signals import prediction
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
-from yoloscope_exporter.diagnosis.units import clock, counted, duration
+from yoloscope_exporter.diagnosis.units import clock, counted, duration, in_order
 from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures import prediction as measures
@@ -253,7 +253,7 @@ def _gpus(window: Window) -> Iterator[RenderableType]:
     yield _title(say("GPUs"))
     table = Table.grid(padding=(0, 1))
     ranks = {labels[2]: labels[1] for labels in window.current(catalog.TRAIN_DEVICE_INFO)}
-    ordered = sorted(names | lost, key=lambda name: (len(name), name))
+    ordered = sorted(names | lost, key=in_order)
     for gpu in ordered:
         table.add_row(
             *((gpu, Text(say("lost"), style=STYLES[rules.CRITICAL])) if gpu in lost else _gpu(window, gpu, ranks))

@@ -13,6 +13,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
+from yoloscope_exporter.diagnosis.units import in_order
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS, PREDICT_IMAGES
 from yoloscope_exporter.history.curves import own, rounded
 from yoloscope_exporter.history.events import STATES
@@ -35,21 +36,8 @@ MOST_RUNS = 100
 GPU_SECONDS = 15.0
 #: Facts of a run that stand below its name.
 FACTS = (
-    *(
-        "task",
-        "model",
-        "format",
-        "precision",
-        "data",
-        "source",
-        "imgsz",
-        "batch",
-        "optimizer",
-        "amp",
-        "cache",
-        "workers",
-    ),
-    *("device", "ultralytics", "torch", "user"),
+    *("task", "model", "format", "precision", "data", "source", "imgsz", "batch", "optimizer", "amp", "cache"),
+    *("workers", "device", "ultralytics", "torch", "user"),
 )
 
 Labels = tuple[str, ...]
@@ -115,11 +103,6 @@ class View:
     def on(self, *metrics: Metric) -> list[Labels]:
         """Labels of what is not 0."""
         return [labels for metric in metrics for labels, value in self.of(metric).items() if value]
-
-
-def in_order(name: str) -> tuple[int, str]:
-    """A key that sorts ranks, workers and GPUs as numbers."""
-    return len(name), name
 
 
 def _known(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever is JSON
