@@ -9,7 +9,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
@@ -24,6 +23,8 @@ from tests.users import ALICE, MALLORY, needs_root
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 UP, REFUSED = catalog.TRAIN_UP.name, catalog.RECORDS_REFUSED_TOTAL.name
 amounts = st.dictionaries(st.integers(0, 50), st.integers(0, 10_000), max_size=12)
@@ -61,15 +62,6 @@ def test_users_among_the_refusals_are_bounded() -> None:
 
 
 # --- with records ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> world.World:
-    """A node with an empty record directory."""
-    made = world.World(tmp_path)
-    made.records.mkdir()
-    made.config = dataclasses.replace(made.config, runs_keep=900.0, runs_keep_killed=3600.0, runs_remove_after=86400.0)
-    return made
 
 
 def of_user(node: world.World, uid: int, run: str, **options: object) -> Path:

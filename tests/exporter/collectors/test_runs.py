@@ -36,15 +36,6 @@ STATE = catalog.TRAIN_STATE.name
 UP = catalog.TRAIN_UP.name
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> world.World:
-    """A node with an empty record directory."""
-    made = world.World(tmp_path)
-    made.records.mkdir()
-    made.config = dataclasses.replace(made.config, runs_keep=900.0, runs_keep_killed=3600.0, runs_remove_after=86400.0)
-    return made
-
-
 def collected(collector: Runs) -> dict[tuple[str, tuple[str, ...]], object]:
     """One collection by name and labels, without the count of what is refused (`test_budgets`)."""
     samples = [sample for sample in collector.collect() if sample.metric is not catalog.RECORDS_REFUSED_TOTAL]
