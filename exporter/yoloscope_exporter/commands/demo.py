@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import shutil
 import sys
 import time
@@ -325,7 +326,8 @@ def _print_comparison(comparison: Comparison, root: Path, console: Console) -> N
     (root / "report.md").write_text(comparison_markdown(comparison), encoding="utf-8")
     (root / "report.html").write_text(pages.several(comparison), encoding="utf-8")
     console.print(say("report       {path}, report.md beside it", path=root / "report.html"), soft_wrap=True)
-    console.print(say("recording    yoloscope diagnose --recording {path}", path=root / "demo.om"), soft_wrap=True)
+    recording = shlex.quote(str(root / "demo.om"))
+    console.print(say("recording    yoloscope diagnose --recording {path}", path=recording), soft_wrap=True)
 
 
 def _print_promises(plans: Sequence[DemoRun], summaries: Sequence[Summary], console: Console) -> None:
