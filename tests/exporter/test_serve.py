@@ -231,17 +231,24 @@ class Guarded:
 
     def refuses(self, file: Path, content: str) -> str:
         """Put `content` in place of a file and reread all; what the log says of it. Then the file is as before."""
-        file.write_text(content)
+        self._put(file, content)
         self.child.send_signal(signal.SIGHUP)
         assert get(f"{self.url}/metrics")[0] == 401
         assert get(f"{self.url}/metrics", Authorization=PASSWORD)[0] == 200
         said = self._line("not reloaded")
-        file.write_text(self._good[file])
+        self._put(file, self._good[file])
         self.child.send_signal(signal.SIGHUP)
         self._line("configuration reloaded")
         assert get(f"{self.url}/metrics")[0] == 401
         assert get(f"{self.url}/metrics", Authorization=PASSWORD)[0] == 200
         return said
+
+    @staticmethod
+    def _put(file: Path, content: str) -> None:
+        """In one step, as editors do: half a file would be refused for what it lacks."""
+        new = file.with_suffix(".new")
+        new.write_text(content)
+        new.replace(file)
 
     def _line(self, part: str) -> str:
         return next(line for line in iter(self.child.stderr.readline, "") if part in line)

@@ -31,7 +31,6 @@ def environment(system: str, home: Path) -> dict[str, str]:
         "LOOKALIKE": str(told),
         "HOME": str(home),
         "LOCALAPPDATA": str(home / "AppData" / "Local"),
-        "TMPDIR": str(home),
         "NO_PROXY": "*",
     }
 

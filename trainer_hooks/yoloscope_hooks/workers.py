@@ -234,7 +234,7 @@ class _Book:
 
         labels = self._labels = (who.run, who.rank, who.worker)
         self._writer, self._decoding = writer, decoding
-        self._told = -math.inf  # when the slowest files were last told
+        self._began, self._told = perf_counter(), -math.inf  # when the slowest files were last told
         if decoding is not None:
             self._decoded = writer.slot(catalog.TRAIN_WORKER_DECODE_SECONDS_TOTAL, *labels)
         self._batches = writer.slot(catalog.TRAIN_WORKER_BATCHES_TOTAL, *labels)
@@ -276,8 +276,12 @@ class _Book:
             values[self._decoded] += self._decoding.seconds
             self._decoding.seconds = 0.0
         self._writer.end(time())
-        if self._decoding is not None and self._decoding.changed and perf_counter() - self._told >= FACTS_PERIOD:
+        if self._decoding is not None and self._decoding.changed and self._tells_again(perf_counter()):
             self._tell(self._decoding)
+
+    def _tells_again(self, now: float) -> bool:
+        """Soon at first: a worker is not asked before it is ended, and that of a short training not long after."""
+        return now - self._told >= min(FACTS_PERIOD, (now - self._began) / 2)
 
     def _tell(self, decoding: Decoding) -> None:
         """Store the slowest files; where there is no room for them they are left out."""

@@ -219,7 +219,7 @@ def test_the_healthy_control_yields_nothing(trainings: Trainings) -> None:
 
 def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -> None:
     """The advice, applied as it stands, raises throughput, and the report shows it."""
-    trainings.to_the_end(script=SLOW_STORAGE, workers=1)
+    trainings.to_the_end(script=SLOW_STORAGE, workers=1, epochs=4)
     before = trainings.summary()
     verdict = trainings.diagnoses()[0].verdicts[0]
     assert verdict.name == "loader_wait", verdict  # it sleeps: no disk is busy, and nothing else shows what it is
