@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import click
 from click.testing import CliRunner
 from yoloscope_exporter.cli import COMMANDS, main
 
@@ -101,8 +100,6 @@ def page(suffix: str) -> str:
 def _help(name: str, locale: str) -> str:
     variables = dict.fromkeys(("LC_ALL", "LC_MESSAGES", "LANG"), locale)
     ours = {"LANGUAGE": None, "NO_COLOR": None, "YOLOSCOPE_LANGUAGE": None, "YOLOSCOPE_NOTIFY_LANGUAGE": None}
-    command = main.get_command(click.Context(main), name)
-    vars(command)["_help_option"] = None  # click keeps that of who called the command first, perhaps without -h
     result = CliRunner().invoke(
         main, [name, "--help"], prog_name="yoloscope", env={**variables, **ours}, terminal_width=WIDTH
     )

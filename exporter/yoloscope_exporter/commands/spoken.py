@@ -53,10 +53,10 @@ def option() -> click.Option:
 
 def with_language(command: Spoken) -> Spoken:
     """The same command with `--language`, if it has none of its own."""
-    if any(parameter.name == "language" for parameter in command.params):
-        return command
     found = copy(command)
-    found.params = [*command.params, option()]
+    found._help_option = None  # noqa: SLF001 - click keeps that of who called the command first, perhaps without -h
+    if not any(parameter.name == "language" for parameter in command.params):
+        found.params = [*command.params, option()]
     return found
 
 
