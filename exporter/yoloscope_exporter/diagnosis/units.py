@@ -64,11 +64,30 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def when(time: float) -> str:
-    """Unix seconds as ISO 8601 in UTC, in whole seconds."""
+def utc(time: float) -> str:
+    """Unix seconds for programs: `2026-09-21T14:13:20Z`."""
     return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def from_utc(written: str) -> float:
+    """What `utc` has written, as Unix seconds."""
+    return datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp()
+
+
+def local(time: float) -> str:
+    """Unix seconds as date and time where this runs: `2026-09-21 22:13:20 +08:00`."""
+    return f"{_local(time):%Y-%m-%d %H:%M:%S} {offset(time)}"
+
+
 def clock(time: float) -> str:
-    """Unix seconds as the time of day in UTC."""
-    return datetime.fromtimestamp(time, timezone.utc).strftime("%H:%M:%S")
+    """Unix seconds as the time of day where this runs; whoever shows it adds `offset` once: `22:13:20`."""
+    return f"{_local(time):%H:%M:%S}"
+
+
+def offset(time: float) -> str:
+    """What local time is ahead of UTC: `+08:00`."""
+    return _local(time).isoformat()[-6:]
+
+
+def _local(time: float) -> datetime:
+    return datetime.fromtimestamp(int(time), timezone.utc).astimezone()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.units import clock
+from yoloscope_exporter.diagnosis.units import clock, offset
 from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.terminal.cells import padded
 
@@ -141,8 +141,12 @@ def _share(verdict: Verdict) -> str:
 def _when(verdict: Verdict, most: int = 4) -> str:
     spans = [text("{start} to {end}", start=clock(start), end=clock(end)) for start, end in verdict.spans]
     more = text(" and {number} times more", number=len(spans) - most) if len(spans) > most else ""
-    after = text(" ({after})", after=verdict.after) if verdict.after else ""
-    return joined((joined(spans[:most], ", "), more, " UTC" if spans else "", after), "")
+    if not spans:
+        return ""
+    end = verdict.spans[-1][1]
+    over = text("until {end}", end=clock(end))
+    after = text(" ({after})", after=joined((over, verdict.after))) if verdict.after else ""
+    return joined((joined(spans[:most], ", "), more, f" {offset(end)}", after), "")
 
 
 def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, verbose: bool = False) -> str:
