@@ -12,6 +12,7 @@ from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal import screen
 
 from docs.pictures import rooms
+from tests.zone import local_time
 
 HERE = Path(__file__).parent
 RECORDING = HERE.parents[1] / "tests/recordings/slow_worker.om.gz"
@@ -24,7 +25,8 @@ def top() -> Console:
     now = (store.first + store.last) / 2
     diagnoses = diagnose_range([store]).diagnoses
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())
-    console.print(screen.frame(Window(store, now - 60, now), diagnoses, source="http://127.0.0.1:9911"))
+    with local_time("UTC"):
+        console.print(screen.frame(Window(store, now - 60, now), diagnoses, source="http://127.0.0.1:9911"))
     return console
 
 
