@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloscope_exporter import __version__
-from yoloscope_exporter.bundle import folder, shipped
+from yoloscope_exporter.bundle import folder, origin, shipped
 from yoloscope_exporter.bundle.folder import BundleError, Manifest
 from yoloscope_exporter.bundle.site import OutdatedError, Site, files
 from yoloscope_exporter.commands import options
@@ -139,7 +139,7 @@ def _made(site: Site) -> dict[str, str]:
     texts = shipped.read()
     if not texts:
         raise click.ClickException(say("this installation has no deployment files: it was built without them"))
-    return files(texts, site, __version__)
+    return files(texts, site, __version__, origin.archive(__version__))
 
 
 def _compared(directory: Path, known: Manifest | None, made: Mapping[str, str]) -> int:

@@ -77,7 +77,7 @@ def test_a_python_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_python_of_yolo_is_asked_where_ours_has_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the first line of the script that pip has installed, else by what stands beside it; ours if neither is there."""
+    """By the first line of the script that pip has installed, else what stands beside it; ours if neither is there."""
     python = stub.python(tmp_path)
     yolo = tmp_path / "yolo"
     yolo.write_text(f"#!{python}\n", encoding="utf-8")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import namedtuple
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from yoloscope_exporter import catalog
@@ -18,7 +17,13 @@ from yoloscope_exporter.collectors import NoData
 if TYPE_CHECKING:
     from pathlib import Path
 
-Usage = namedtuple("Usage", "total used free")
+
+class Usage(NamedTuple):
+    """Of a disk."""
+
+    total: float
+    used: float
+    free: float
 
 
 def reading(*samples: Sample, name: str = "gpu") -> Reading:
@@ -94,7 +99,7 @@ def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Docker's 64 MiB are too little for Ultralytics' own workers, batch and imgsz; where there is none nothing is said."""
+    """Docker's 64 MiB are too little for Ultralytics' own workers, batch and imgsz; without one nothing is said."""
     for free, severity in ((64 * 2**20, WARN), (2**30, OK)):
         monkeypatch.setattr(machine.shutil, "disk_usage", lambda _, free=free: Usage(2**30, 0, free))
         (found,) = machine.shared_memory(tmp_path)

@@ -35,7 +35,7 @@ def test_what_a_collector_gave() -> None:
 
 def test_what_was_rejected() -> None:
     """By whom and why."""
-    (found,) = readings.findings([], [Sample(catalog.REJECTED_SAMPLES_TOTAL, ("cpu", "name"), 2.0)])
+    (found,) = readings.findings([], [Sample(catalog.SAMPLES_REJECTED_TOTAL, ("cpu", "name"), 2.0)])
     assert (found.severity, found.told) == (NOTE, "2 by cpu, reason name")
 
 
