@@ -16,6 +16,7 @@ from yoloscope_exporter.bundle.site import OutdatedError, Site, files
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
 from yoloscope_exporter.language import joined, reason, say
+from yoloscope_exporter.terminal.cells import padded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,7 +148,7 @@ def _compared(directory: Path, known: Manifest | None, made: Mapping[str, str]) 
         raise BundleError(say("there is no bundle in {directory}", directory=directory))
     found = folder.differences(directory, known, made)
     for one in found:
-        click.echo(f"{one.kind:<8} {one.path}{f': {one.detail}' if one.detail else ''}")
+        click.echo(f"{padded(say(one.kind), 8)} {say(joined((one.path, one.detail), ': '))}")
     versions = (
         __version__
         if known.version == __version__

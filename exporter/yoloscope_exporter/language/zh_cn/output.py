@@ -733,4 +733,12 @@ TEXTS: Final[dict[str, str]] = {
     "reading {what}": "正在读取 {what}",
     "writing {path}": "正在写入 {path}",
     "waiting for answers": "正在等待应答",
+    "new": "新增",
+    "missing": "缺少",
+    "edited": "改动过",
+    "changed": "有变化",
+    "added {names}": "新增 {names}",
+    "removed {names}": "移除 {names}",
+    "changed {names}": "变化 {names}",
+    "removed": "已移除",
 }
