@@ -42,12 +42,19 @@ BEFORE = {
     "exporter/yoloscope_exporter/collectors/__init__.py": '"pressure": ("pressure",),\n',
     "exporter/yoloscope_exporter/catalog/": "from yoloscope_record.metrics import counter, gauge\n\n",
     "tests/exporter/world.py": "PROC = {\n",
+    "exporter/yoloscope_exporter/language/zh_cn/": "TEXTS: Final[dict[str, str]] = {\n",
+}
+#: Which of the files of a folder that the examples mean.
+IN_FOLDER = {
+    "exporter/yoloscope_exporter/catalog/": "host.py",
+    "exporter/yoloscope_exporter/language/zh_cn/": "documents.py",
 }
 TOUCHED = {
     place: (BEFORE[place], lines) for place, lines in _added("--- exporter/yoloscope_exporter/collectors").items()
 }
-#: The same of a verdict; its rule stands in front of another one.
+#: The same of a verdict.
 BEFORE_OF_A_VERDICT = {
+    "exporter/yoloscope_exporter/diagnosis/rules/memory.py": "RULES = (\n",
     "exporter/yoloscope_exporter/measures/thresholds.py": ' that ask the same; a YAML file may change them."""\n\n',
     "tests/recordings/cases.py": "CASES: dict[str, Case] = {\n",
     "exporter/yoloscope_exporter/language/zh_cn/": "TEXTS: Final[dict[str, str]] = {\n",
@@ -74,11 +81,11 @@ def copied(names: tuple[str, ...], folder: Path) -> None:
             shutil.copy(source, target)
 
 
-def inserted(path: Path, before: str, lines: str) -> None:
-    """Lines behind those that stand in front of them; there is one such place."""
+def inserted(path: Path, before: str, lines: str, in_front_of: str = "") -> None:
+    """Lines between what stands before and behind them; there is one such place."""
     text = path.read_text(encoding="utf-8")
-    assert text.count(before) == 1, before
-    path.write_text(text.replace(before, before + lines), encoding="utf-8")
+    assert text.count(before + in_front_of) == 1, before
+    path.write_text(text.replace(before + in_front_of, before + lines + in_front_of), encoding="utf-8")
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ def copy(tmp_path: Path) -> Path:
     assert places == ["exporter/yoloscope_exporter/collectors/", *TOUCHED]
     (tmp_path / places[0] / "uptime.py").write_text(COLLECTOR, encoding="utf-8")
     for place, (before, lines) in TOUCHED.items():
-        inserted(tmp_path / (f"{place}host.py" if place.endswith("/") else place), before, lines)
+        inserted(tmp_path / f"{place}{IN_FOLDER.get(place, '')}", before, lines)
     return tmp_path
 
 
@@ -159,11 +166,11 @@ print(*cases.CASES["host_memory_full"].findings)
 def test_a_verdict_is_added_as_the_example_says(tmp_path: Path) -> None:
     """It is told of its recording and of no healthy one, in both languages, with every text, and documented."""
     copied((*COPIED, *RECORDINGS), tmp_path)
-    rules = "exporter/yoloscope_exporter/diagnosis/rules/memory.py"
-    inserted(tmp_path / rules, "RULES = (\n", _example("python", "    Rule("))
-    for place, lines in _added("--- exporter/yoloscope_exporter/measures").items():
+    for place, lines in _added("--- exporter/yoloscope_exporter/diagnosis").items():
         name = f"{place}diagnosis.py" if place.endswith("/") else place
         inserted(tmp_path / name, BEFORE_OF_A_VERDICT[place], lines)
+    rules = tmp_path / "exporter/yoloscope_exporter/diagnosis/rules/memory.py"
+    inserted(rules, "\n\n", _example("python", "HOST_MEMORY_FULL"), in_front_of="\nRULES = (")
     assert python(tmp_path, "-c", RECORD) == "host_memory_full\n"
     told = diagnosed(tmp_path, "host_memory_full.om.gz", "en")
     assert "host_memory_full: Main memory is nearly full" in told
