@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from yoloscope_exporter.language import Text, plural, text
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 
 def in_order(name: str) -> tuple[int, str]:
@@ -74,20 +78,21 @@ def from_utc(written: str) -> float:
     return datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp()
 
 
+def clock(time: float, zone: tzinfo | None = None) -> str:
+    """Unix seconds as the time of day, in this machine's zone if none is given; what is around it has the offset."""
+    return datetime.fromtimestamp(time, timezone.utc).astimezone(zone).strftime("%H:%M:%S")
+
+
+def local_time(time: float, zone: tzinfo | None = None) -> str:
+    """Unix seconds as the time of day with its offset, `19:31:05+08:00`; in this machine's zone if none is given."""
+    return datetime.fromtimestamp(time, timezone.utc).astimezone(zone).timetz().isoformat("seconds")
+
+
+def local_date(time: float, zone: tzinfo | None = None) -> str:
+    """The day of Unix seconds, `2026-11-27`, as `local_time`."""
+    return datetime.fromtimestamp(time, timezone.utc).astimezone(zone).date().isoformat()
+
+
 def local(time: float) -> str:
-    """Unix seconds as date and time where this runs: `2026-09-21 22:13:20 +08:00`."""
-    return f"{_local(time):%Y-%m-%d %H:%M:%S} {offset(time)}"
-
-
-def clock(time: float) -> str:
-    """Unix seconds as the time of day where this runs; whoever shows it adds `offset` once: `22:13:20`."""
-    return f"{_local(time):%H:%M:%S}"
-
-
-def offset(time: float) -> str:
-    """What local time is ahead of UTC: `+08:00`."""
-    return _local(time).isoformat()[-6:]
-
-
-def _local(time: float) -> datetime:
-    return datetime.fromtimestamp(int(time), timezone.utc).astimezone()
+    """Unix seconds with day and offset, where this runs: `2026-11-27 19:31:05+08:00`."""
+    return f"{local_date(time)} {local_time(time)}"
