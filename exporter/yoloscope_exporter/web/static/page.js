@@ -492,7 +492,7 @@ const show = (message) => {
 }
 const receive = (message) => {
   heard = performance.now()
-  text($('updated'), message.time ? fill(words.js_updated, `${clock(message.time)} ${offset(message.time)}`) : words.loading)
+  text($('updated'), message.time ? fill(words.js_updated, `${clock(message.time)}${offset(message.time)}`) : words.loading)
   if (!message.fresh) {
     state('stale')
     return
