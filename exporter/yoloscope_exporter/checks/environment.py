@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,7 +83,8 @@ def python_of_trainings() -> str:
 
 def _python_of(script: Path) -> str:
     """The Python that a script installed by pip starts with, or that stands beside it; empty if neither is there."""
-    with script.open("rb") as file:
+    first = b""
+    with suppress(OSError), script.open("rb") as file:
         first = file.readline(500)
     named = first[2:].decode(errors="replace").strip() if first.startswith(b"#!/") else ""
     beside = (str(script.with_name(name)) for name in ("python", "python3", "python.exe"))
@@ -205,8 +207,8 @@ def _unusable(answer: Answer, driver: Driver, visible: str | None) -> Finding:
     if visible is not None and visible.strip() in {"", "-1"}:
         told = text("CUDA_VISIBLE_DEVICES={visible} hides all GPUs", visible=visible)
         return Finding(FAIL, "PyTorch", told, text("unset CUDA_VISIBLE_DEVICES"))
-    if _number(answer.cuda) > _number(driver.cuda) > 0 and int(_number(answer.cuda)) > int(_number(driver.cuda)):
-        cuda = _number(driver.cuda)
+    cuda = _number(driver.cuda)
+    if 0 < int(cuda) < int(_number(answer.cuda)):
         return Finding(FAIL, "PyTorch", environment.newer_cuda(answer.cuda, cuda), environment.matching_cuda(cuda))
     version = answer.versions["torch"]
     told = text("{version}, CUDA {cuda}, can use no GPU: {said}", version=version, cuda=answer.cuda, said=answer.said)
@@ -239,15 +241,12 @@ def _without_code(answer: Answer, driver: Driver, capabilities: Mapping[str, str
 
 def runs_on(capability: str, built_for: tuple[str, ...]) -> bool:
     """Whether code runs on a GPU: machine code on its own generation, `compute_` on any that is not older."""
-    major, minor = (int(part) for part in capability.split("."))
-    for name in built_for:
-        found = re.match(r"(sm|compute)_(\d+)(\d)", name)
-        if not found:
-            continue
-        of = int(found[2]), int(found[3])
-        if (of[0] == major and of <= (major, minor)) or (found[1] == "compute" and of <= (major, minor)):
-            return True
-    return False
+    version = tuple(int(part) for part in capability.split("."))
+    codes = [found.groups() for name in built_for if (found := re.match(r"(sm|compute)_(\d+)(\d)", name))]
+    return any(
+        (int(major), int(minor)) <= version and (kind == "compute" or int(major) == version[0])
+        for kind, major, minor in codes
+    )
 
 
 def _hidden(answer: Answer, driver: Driver, visible: str | None) -> Iterator[Finding]:
