@@ -46,7 +46,6 @@ EDGES: dict[str, set[str]] = {
         "catalog",
         "client",
         "collectors",
-        "config",
         "diagnosis",
         "language",
         "measures",

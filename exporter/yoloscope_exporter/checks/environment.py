@@ -120,12 +120,14 @@ def ask(python: str, seconds: float = PATIENCE_SECONDS) -> Answer:
         raise NoAnswerError(text("{python} does not say what it has: {said}", python=python, said=said[0])) from None
 
 
-def answered(content: Mapping[str, object]) -> Answer:
+def answered(content: object) -> Answer:
     """What the script has said.
 
     Raises:
         KeyError, TypeError, ValueError: it is something else.
     """
+    if not isinstance(content, dict):
+        raise TypeError(content)
     hip, built_for, versions = content.get("hip"), content.get("built_for", ()), content["versions"]
     if not isinstance(built_for, (list, tuple)) or not isinstance(versions, dict):
         raise TypeError(content)
@@ -195,8 +197,8 @@ def _torch(answer: Answer, driver: Driver, visible: str | None) -> Finding:
             OK, "PyTorch", text("{version}, CUDA {cuda}, can use {gpus}", version=version, cuda=answer.cuda, gpus=gpus)
         )
     if not driver.whole:
-        told = text("{version}, CUDA {cuda}", version=version, cuda=answer.cuda) if answer.cuda else version
-        return Finding(OK, "PyTorch", joined((told, text("no GPU to use, trains on the CPU"))))
+        built = text("{version}, CUDA {cuda}", version=version, cuda=answer.cuda) if answer.cuda else version
+        return Finding(OK, "PyTorch", joined((built, text("no GPU to use, trains on the CPU"))))
     if not answer.cuda:
         return Finding(FAIL, "PyTorch", environment.without_cuda(version, len(driver.whole)), environment.CUDA_BUILD)
     return _unusable(answer, driver, visible)
@@ -225,7 +227,7 @@ def _number(version: str) -> float:
 def _without_code(answer: Answer, driver: Driver, capabilities: Mapping[str, str]) -> Iterator[Finding]:
     """GPUs that PyTorch has no code for: its first kernel fails."""
     for gpu in driver.whole:
-        capability = capabilities.get(gpu.index, "")
+        capability = capabilities.get(gpu.label, "")
         if capability and answer.built_for and not runs_on(capability, answer.built_for):
             architecture = f"sm_{capability.replace('.', '')}"
             told = text(
@@ -236,7 +238,7 @@ def _without_code(answer: Answer, driver: Driver, capabilities: Mapping[str, str
                 built_for=", ".join(answer.built_for),
             )
             fix = text("install a PyTorch that has {architecture}: pytorch.org/get-started", architecture=architecture)
-            yield Finding(FAIL, text("GPU {index}", index=gpu.index), told, fix)
+            yield Finding(FAIL, text("GPU {index}", index=gpu.label), told, fix)
 
 
 def runs_on(capability: str, built_for: tuple[str, ...]) -> bool:

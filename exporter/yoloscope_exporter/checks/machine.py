@@ -29,7 +29,7 @@ DISPLAY = "0x03"
 class Gpu(NamedTuple):
     """A GPU, or a MIG instance of one; bytes are absent where the driver knows no memory of its own."""
 
-    index: str
+    label: str
     name: str
     total: float | None
     used: float
@@ -51,7 +51,7 @@ class Driver(NamedTuple):
     @property
     def whole(self) -> tuple[Gpu, ...]:
         """Without MIG instances."""
-        return tuple(gpu for gpu in self.gpus if "/" not in gpu.index)
+        return tuple(gpu for gpu in self.gpus if "/" not in gpu.label)
 
 
 def driver(readings: Sequence[Reading]) -> Driver:
@@ -91,7 +91,7 @@ def gpus(found: Driver, on_the_bus: int) -> Iterator[Finding]:
     yield Finding(
         OK, text("driver"), text("NVIDIA {version}, CUDA up to {cuda}", version=found.version, cuda=found.cuda)
     )
-    free = [gpu.index for gpu in found.gpus if not gpu.in_use]
+    free = [gpu.label for gpu in found.gpus if not gpu.in_use]
     for gpu in found.gpus:
         yield _gpu(gpu, free)
 
@@ -105,7 +105,7 @@ def _without_driver(found: Driver, on_the_bus: int) -> Finding:
 
 
 def _gpu(gpu: Gpu, free: Sequence[str]) -> Finding:
-    subject = text("GPU {index}", index=gpu.index)
+    subject = text("GPU {index}", index=gpu.label)
     if gpu.total is None:
         told = text(
             "{name}: the driver knows no memory of its own, as where it shares the CPUs' (Jetson, GB10): "

@@ -30,14 +30,14 @@ class Reading(NamedTuple):
 
     Attributes:
         name: the collector's.
-        count: how many samples it gave.
+        given: how many samples.
         seconds: how long it took.
         samples: those of our own collectors.
         error: why it gave none; TimeoutError where it did not end.
     """
 
     name: str
-    count: int = 0
+    given: int = 0
     seconds: float = 0.0
     samples: tuple[catalog.Sample, ...] = ()
     error: BaseException | None = None
@@ -127,7 +127,7 @@ def _of(reading: Reading) -> Iterator[Finding]:
             text("dmesg | grep -i xid, then restart the node"),
         )
     else:
-        seconds = text("{samples} samples in {seconds:.1f} ms", samples=reading.count, seconds=reading.seconds * 1000.0)
+        seconds = text("{samples} samples in {seconds:.1f} ms", samples=reading.given, seconds=reading.seconds * 1000.0)
         yield Finding(OK, subject, seconds)
 
 
@@ -136,5 +136,6 @@ def _lost(samples: Iterable[catalog.Sample]) -> list[str]:
 
 
 def values(samples: Iterable[catalog.Sample], metric: catalog.Metric) -> Mapping[tuple[str, ...], float]:
-    """Labels -> value of a metric."""
-    return {one.labels: one.value for one in samples if one.metric is metric}
+    """Labels -> value of a gauge or counter."""
+    found = ((one.labels, one.value) for one in samples if one.metric is metric)
+    return {labels: value for labels, value in found if isinstance(value, float)}

@@ -40,13 +40,13 @@ def findings(config: Config) -> Iterator[Finding]:
         yield _wsl()
 
 
-def _web(file: str) -> Finding:
+def _web(file: Path) -> Finding:
     subject = text("web configuration")
     try:
         read = WebConfigFile(file)
     except WebConfigError as error:
         return Finding(FAIL, subject, reason(error))
-    return Finding(OK, subject, joined((file, "TLS" if read.context else text("no TLS")), ", "))
+    return Finding(OK, subject, joined((str(file), "TLS" if read.context else text("no TLS")), ", "))
 
 
 def _address(config: Config) -> Finding:

@@ -40,7 +40,7 @@ def texts() -> dict[str, str]:
 def written(texts: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same on disk."""
     made = tmp_path_factory.mktemp("site")
-    folder.write(made, texts, SITE, __version__, ARCHIVE)
+    folder.write(made, texts, SITE, __version__)
     return made
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 CARD = Gpu("0", "NVIDIA GeForce RTX 5090", 32e9, 1e6)
 DRIVER = Driver("570.86.10", "12.8", (CARD,))
-TWO = Driver("570.86.10", "12.8", (CARD, CARD._replace(index="1")))
-CUT = Driver("570.86.10", "12.8", (CARD, CARD._replace(index="0/3")))
+TWO = Driver("570.86.10", "12.8", (CARD, CARD._replace(label="1")))
+CUT = Driver("570.86.10", "12.8", (CARD, CARD._replace(label="0/3")))
 NONE = Driver()
 VERSIONS = {"torch": "2.7.1+cu128", "ultralytics": "8.4.190"}
 
