@@ -138,4 +138,4 @@ def _lost(samples: Iterable[catalog.Sample]) -> list[str]:
 def values(samples: Iterable[catalog.Sample], metric: catalog.Metric) -> Mapping[tuple[str, ...], float]:
     """Labels -> value of a gauge or counter."""
     found = ((one.labels, one.value) for one in samples if one.metric is metric)
-    return {labels: value for labels, value in found if isinstance(value, float)}
+    return {labels: value for labels, value in found if not isinstance(value, catalog.HistogramValue)}
