@@ -144,14 +144,14 @@ def _space(subject: str, left: str, fix: str) -> Finding:
 
 
 def disk(folder: Path) -> Iterator[Finding]:
-    """Where a training that starts here writes `runs`."""
+    """Where results and data sets are written."""
     total, _, free = shutil.disk_usage(folder)
     if not os.access(folder, os.W_OK):
         yield Finding(
             WARN,
             text("disk"),
-            text("{folder} cannot be written, and Ultralytics writes its results here", folder=folder),
-            text("start in another folder, or name one: project=DIR"),
+            text("{folder} cannot be written, and Ultralytics writes there", folder=folder),
+            text("yolo settings runs_dir=DIR, or project=DIR"),
         )
         return
     low = free / total < THRESHOLDS["disk_low"].value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter.checks import environment, machine, readings, service
+from yoloscope_exporter.checks import environment, folders, machine, readings, service
 from yoloscope_exporter.checks.finding import FAIL, NOTE, OK, WARN, Finding
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import Config, ReloadableCommand, settings
@@ -71,7 +71,8 @@ def findings(config: Config, python: str) -> Iterator[Finding]:
     driver = machine.driver(read)
     yield from machine.gpus(driver, machine.nvidia_on_the_bus(config.path_sysfs))
     yield from machine.memory(read)
-    yield from machine.disk(Path.cwd())
+    for folder in folders.written(os.environ, Path.home(), Path.cwd()):
+        yield from machine.disk(folder)
     yield from machine.shared_memory(config.path_rootfs / "dev/shm")
     yield from _environment(python, driver)
     yield from service.findings(config)

@@ -95,7 +95,7 @@ def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (found.severity, found.told) == (severity, f"{tmp_path}: {free / 2**30:g} GiB of 100 GiB left")
     monkeypatch.setattr(os, "access", lambda *_: False)
     (found,) = machine.disk(tmp_path)
-    assert (found.severity, found.fix) == (WARN, "start in another folder, or name one: project=DIR")
+    assert (found.severity, found.fix) == (WARN, "yolo settings runs_dir=DIR, or project=DIR")
 
 
 def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
