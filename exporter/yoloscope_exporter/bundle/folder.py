@@ -47,7 +47,10 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file of a bundle that is not as it would be written now: `edited`, `missing`, `changed`, `new` or `removed`."""
+    """A file of a bundle that is not as it would be written now: `edited`, `missing`, `changed`, `new` or `removed`.
+
+    `detail` is what was edited, or what the file would get.
+    """
 
     path: str
     kind: str
@@ -176,8 +179,9 @@ def _difference(path: str, there: str | None, was: str | None, now: str | None) 
         return Difference(path, text("new") if was is None else text("missing"))
     if there == now:
         return None
-    kind = text("edited") if digest(there) != was else text("changed")
-    return Difference(path, kind, _detail(path, there, now))
+    if digest(there) != was:
+        return Difference(path, text("edited"), _detail(path, now, there))
+    return Difference(path, text("changed"), _detail(path, there, now))
 
 
 def _detail(path: str, old: str, new: str) -> str:

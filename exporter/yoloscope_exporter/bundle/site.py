@@ -149,12 +149,7 @@ def _scrape_job(prometheus: str, site: Site) -> str:
     pace = {"scrape_interval": seconds(site.scrape_interval), "scrape_timeout": _timeout(site)}
     name = {"job_name": job.pop("job_name")}
     content = [{**name, **pace, **job, "static_configs": [{"targets": list(site.targets)}]}]
-    return (
-        "# For the scrape_configs of your prometheus.yml; its rule_files also need rules/alerts.yml and\n"
-        "# rules/recording.yml, and Grafana's data source the timeInterval of this scrape_interval.\n"
-        "# Exporters with TLS and a password need scheme, tls_config and basic_auth here, too.\n"
-        + yaml.safe_dump(content, sort_keys=False)
-    )
+    return readme.SCRAPE_JOB[site.language] + yaml.safe_dump(content, sort_keys=False)
 
 
 def _targets(text: str, site: Site) -> str:

@@ -47,7 +47,7 @@ def test_every_kind_of_difference(tmp_path: Path) -> None:
     assert known is not None
     now = {path: text for path, text in NOW.items() if path != "gone"}
     assert folder.differences(tmp_path, known, now) == [
-        Difference("edited", "edited", "0 lines added, 1 removed"),
+        Difference("edited", "edited", "1 lines added, 0 removed"),
         Difference("gone", "removed"),
         Difference("missing", "missing"),
         Difference("new", "new"),
