@@ -110,18 +110,14 @@ class Inside:
     def _select(self, of: Selector) -> list[_Found]:
         asked = [(name, text) for name, text in self._within.items() if name in of.metric.labels]
         wanted = (*(pair for pair in of.labels if pair[0] != "le"), *asked)
-        return [
-            one
-            for window in self.windows
-            for labels, series in window.store.selection(of.metric, wanted)
-            if (one := self._inside(window, labels, series))
-        ]
-
-    def _inside(self, window: Window, labels: LabelSet, series: Series) -> _Found | None:
-        if series not in self._found:
-            span = series.span(window.start, window.end)
-            self._found[series] = _Found(labels, series, window, span) if span else None
-        return self._found[series]
+        found: list[_Found | None] = []
+        for window in self.windows:
+            for labels, one in window.store.selection(of.metric, wanted):
+                if one not in self._found:
+                    span = one.span(window.start, window.end)
+                    self._found[one] = _Found(labels, one, window, span) if span else None
+                found.append(self._found[one])
+        return [one for one in found if one is not None]
 
     def growth(self, of: Selector, *, rate: bool) -> Vector:
         """By how much each series grew, extrapolated to the window's edges; those with a single point are left out."""
@@ -198,7 +194,8 @@ class Evaluator:
                 found = self.vector(of)
                 return {labels: value for labels, value in found.items() if (_reduced(labels, on) in there) == keep}
             case Or(first, second):
-                return {**self.vector(second), **self.vector(first)}
+                kept, others = self.vector(first), self.vector(second)
+                return {**others, **kept} if others else kept
             case Quantile(q, metric, labels):
                 return self._quantile(q, metric, labels)
         raise TypeError(f"{type(formula).__name__} has no value of its own")
