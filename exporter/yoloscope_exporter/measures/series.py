@@ -139,6 +139,10 @@ class Store:
     _families: dict[tuple[str, Labels], list[tuple[Labels, Series]]] = field(default_factory=dict, repr=False)
     _selections: dict[tuple[str, Wanted], list[tuple[LabelSet, Series]]] = field(default_factory=dict, repr=False)
 
+    def one(self, metric: Metric, labels: Labels) -> Series | None:
+        """The series with these labels; None where there is none."""
+        return self.series.get(metric.name, {}).get(labels)
+
     def family(self, name: str, prefix: Labels) -> list[tuple[Labels, Series]]:
         """The series of a metric whose first labels are `prefix`; looked for once, until series come or go."""
         known = self._families.get((name, prefix))
@@ -305,22 +309,19 @@ class Window:
         """Seconds after which a series without a new point has gone."""
         return max(SHORTEST_STALENESS, STALE_PERIODS * self.period)
 
-    def _one(self, metric: Metric, labels: Labels) -> Series | None:
-        return self.store.series.get(metric.name, {}).get(labels)
-
     def _newest(self, series: Series) -> int:
         """Index of the last point in the window; -1 where there is none, or the series has gone since."""
         at = series.newest(self.start, self.end)
         return at if at >= 0 and self.end - series.times[at] <= self.staleness else -1
 
     def _points(self, metric: Metric, labels: Labels) -> tuple[Series, range] | None:
-        series = self._one(metric, labels)
+        series = self.store.one(metric, labels)
         span = series.span(self.start, self.end) if series else range(0)
         return (series, span) if series and span else None
 
     def last(self, metric: Metric, *labels: str) -> float | None:
         """The value at the end of the window; None if the series has gone by then."""
-        series = self._one(metric, labels)
+        series = self.store.one(metric, labels)
         at = self._newest(series) if series else -1
         return series.values[at] if series and at >= 0 else None
 
