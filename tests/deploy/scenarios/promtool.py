@@ -17,7 +17,7 @@ import yaml
 from tests.conftest import require_binary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from .world import World
@@ -95,6 +95,17 @@ def _seconds(duration: str) -> float:
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
+def only(content: Mapping[str, Any], alerts: Collection[str]) -> dict[str, Any]:
+    """Of these rules the alerts with these names, and the records that they read, themselves or by way of others."""
+    left = [rule for group in content["groups"] for rule in group["rules"] if rule.get("alert") in alerts]
+    kept: list[dict[str, Any]] = []
+    while left:
+        kept.append(left.pop())
+        left += [one for one in _records(content["groups"]) if one["record"] in kept[-1]["expr"] and one not in kept]
+    groups = ({**group, "rules": [rule for rule in group["rules"] if rule in kept]} for group in content["groups"])
+    return {"groups": [group for group in groups if group["rules"]]}
+
+
 class Outcome(NamedTuple):
     """What happened: which alerts fired when, and what promtool showed of those whose texts were wanted."""
 
@@ -118,7 +129,7 @@ def outcome(directory: Path, worlds: Sequence[World], content: Mapping[str, Any]
 
 
 def _combined(worlds: Sequence[World]) -> list[list[World]]:
-    lengths = (60.0, 90.0, 120.0, 180.0, float("inf"))
+    lengths = (50.0, 60.0, 75.0, 90.0, 120.0, 180.0, float("inf"))
     by_length: dict[Any, list[World]] = {}
     for world in worlds:
         key = world.name if world.alone else next(length for length in lengths if world.minutes <= length)

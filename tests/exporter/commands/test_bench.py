@@ -276,7 +276,9 @@ def test_a_real_model(place: Path, version: str, formats: str) -> None:
 @pytest.mark.train
 @pytest.mark.slow
 @pytest.mark.parametrize("formats", ["pt", pytest.param("pt,torchscript", marks=pytest.mark.long)])
-@pytest.mark.parametrize("task", [task for task in training.MODELS if task != "detect"])
+@pytest.mark.parametrize(
+    "task", ["segment", "classify", *(pytest.param(task, marks=pytest.mark.long) for task in ("pose", "obb"))]
+)
 def test_every_task(place: Path, task: str, formats: str) -> None:
     """Its own results are compared: masks, key points, turned boxes, classes."""
     pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")

@@ -136,7 +136,7 @@ threads = [threading.Thread(target=work, args=(chosen,)) for chosen in (model, o
     ("version", "hooks"),
     [(version, hooks) for version in VERSIONS for hooks in ("attach", "run")]
     if FULL
-    else [("8.3.9", "attach"), ("8.4.2", "run"), ("newest", "run")],
+    else [("8.3.9", "attach"), pytest.param("8.4.2", "run", marks=pytest.mark.long), ("newest", "run")],
 )
 def test_ways_to_predict(tmp_path: Path, version: str, hooks: str) -> None:
     """Files, single images, a dropped generator, a video, a source that is not there, two threads: one record."""
@@ -214,7 +214,7 @@ trained.train(data=data, epochs=2, batch=4, imgsz=32, device="cpu", amp=False, p
 """
 
 
-@pytest.mark.parametrize("version", VERSIONS if FULL else ["8.3.9", "newest"])
+@pytest.mark.parametrize("version", VERSIONS if FULL else [pytest.param("8.3.9", marks=pytest.mark.long), "newest"])
 def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -> None:
     """Each kind has its record; what a training validates is the training's, and predictions do not disturb it."""
     done = predict(OTHERS, tmp_path, version=version)
@@ -246,7 +246,7 @@ def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -
     assert {record.state for record in end.values()} == {"finished"}
 
 
-@pytest.mark.parametrize("task", MODELS if FULL else ["segment", "classify"])
+@pytest.mark.parametrize("task", MODELS if FULL else [pytest.param("segment", marks=pytest.mark.long), "classify"])
 def test_every_task(tmp_path: Path, task: str) -> None:
     """Also where results are no boxes."""
     script = f'model = model_of("{MODELS[task]}")\nmodel(images, batch=4, **quiet)\n'
@@ -272,15 +272,22 @@ def test_embeddings(tmp_path: Path) -> None:
     assert (end["calls_total"], end["images_total"], end["under_way"]) == (2, 20, 0)
 
 
+SAME = """
+import torch
+for made in (model_of, YOLO):
+    torch.manual_seed(0)
+    model = made("yolo11n.yaml")
+    print("BOXES", [result.boxes.data.sum().item() for result in model(images, **quiet)])
+"""
+
+
 def test_the_same_boxes(tmp_path: Path) -> None:
-    """Predictions are what they are without the hooks."""
-    shown = "print('BOXES', [result.boxes.data.sum().item() for result in model(images, **quiet)])\n"
-    script = f"import torch; torch.manual_seed(0)\nmodel = {{}}\n{shown}"
-    told = [
-        next(line for line in predict(script.format(made), tmp_path / name).output.splitlines() if "BOXES" in line)
-        for name, made in (("with", 'model_of("yolo11n.yaml")'), ("without", 'YOLO("yolo11n.yaml")'))
-    ]
+    """Predictions are what they are without the hooks, of which a model that nobody attached them to has none."""
+    done = predict(SAME, tmp_path)
+    told = [line for line in done.output.splitlines() if line.startswith("BOXES")]
+    assert len(told) == 2
     assert told[0] == told[1]
+    assert done.values("end")["images_total"] == 10
 
 
 def test_command_line(tmp_path: Path) -> None:
