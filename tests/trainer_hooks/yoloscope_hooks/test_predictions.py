@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_record import catalog
 from yoloscope_record.metrics import HistogramValue
 from yoloscope_record.reader import Reader, Record
 
+from tests import forked
 from tests.training import MODELS, VERSIONS, environment, make_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 pytestmark = pytest.mark.train
 
@@ -62,33 +64,46 @@ class Done:
 def predict(script: str, folder: Path, *, version: str = "newest", hooks: str = "attach", timeout: float = 170) -> Done:
     """Run a script in a process of its own, with the hooks by `attach` or by `run`."""
     data = make_dataset(folder / "data", images=10)
-    attach = "import yoloscope_hooks" if hooks == "attach" else ""
-    program = PRELUDE.replace("ATTACH", attach) + script
-    command = [sys.executable, "-c", program, str(folder / "data" / "images" / "train"), str(data)]
-    if hooks == "run":
-        command = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--", *command]
+    program = folder / "program.py"
+    program.write_text(PRELUDE.replace("ATTACH", "import yoloscope_hooks" if hooks == "attach" else "") + script)
+    command = [str(program), str(folder / "data" / "images" / "train"), str(data)]
     stages, lines = {}, []
-    with subprocess.Popen(
-        command,
-        env=environment(folder / "runs", version),
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for line in process.stdout:
+    with _started(command, folder, version, hooks) as (stdin, stdout, wait):
+        for line in stdout:
             lines.append(line)
             if line.startswith("STAGE "):
                 stages[line.split()[1]] = _records()
-                process.stdin.write("\n")
-                process.stdin.flush()
-        code = process.wait(timeout)
+                stdin.write("\n")
+                stdin.flush()
+        code = wait(timeout)
     output = "".join(lines)
     assert "yoloscope:" not in output, output
     return Done({**stages, "end": _records()}, code, output)
+
+
+@contextmanager
+def _started(
+    command: list[str], folder: Path, version: str, hooks: str
+) -> Iterator[tuple[IO[str], IO[str], Callable[[float], int]]]:
+    """Standard input and output of the process, errors included, and how to wait for its exit code."""
+    source, stdin = os.pipe()
+    stdout, output = os.pipe()
+    environ = environment(folder / "runs", version)
+    with ExitStack() as stack:
+        if hooks == "attach" and forked.POSSIBLE:
+            child = forked.running(version, command, environ, folder, source=source, output=output)
+            wait: Callable[[float], int] = stack.enter_context(child).wait
+        else:
+            run = ["-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--", sys.executable]
+            command = [sys.executable, *(run if hooks == "run" else []), *command]
+            process = subprocess.Popen(
+                command, env=environ, cwd=folder, stdin=source, stdout=output, stderr=subprocess.STDOUT
+            )
+            wait = stack.enter_context(process).wait
+        os.close(source)
+        os.close(output)
+        with open(stdin, "w") as to, open(stdout) as of:  # noqa: PTH123 - descriptors
+            yield to, of, wait
 
 
 def _records() -> dict[str, Record]:
