@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +63,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if texts and report.when == "call":
             terminalreporter.section(report.nodeid, sep="-")
             terminalreporter.write_line("\n".join(texts))
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets and for TMPDIR: a socket's path has 107 bytes, and pytest's own folders may have more."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)
