@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -72,10 +73,19 @@ def short_path() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture(scope="session")
+def _new_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One for each test, in a folder of their own: pytest reads the whole of its own before it makes another in it."""
+    base = tmp_path_factory.mktemp("records")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _records(_new_folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test's records away from those of this machine."""
-    monkeypatch.setenv("YOLOSCOPE_DIR", str(tmp_path_factory.mktemp("records")))
+    folder = next(_new_folders)
+    folder.mkdir()
+    monkeypatch.setenv("YOLOSCOPE_DIR", str(folder))
 
 
 @pytest.fixture(autouse=True)
