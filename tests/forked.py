@@ -105,7 +105,6 @@ def _server(version: str) -> _Server:
     from tests import training  # noqa: PLC0415 - which asks here
 
     folder = tempfile.mkdtemp(prefix="yoloscope-forked")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         process = subprocess.Popen(
@@ -116,7 +115,15 @@ def _server(version: str) -> _Server:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-    return _Server(process, ours)
+    server = _Server(process, ours)
+    atexit.register(_end, server, folder)
+    return server
+
+
+def _end(server: _Server, folder: str) -> None:
+    server.orders.close()
+    server.process.wait(60)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _serve(orders: socket.socket) -> list[str]:

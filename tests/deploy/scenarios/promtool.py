@@ -7,6 +7,7 @@ promtool's complaint is the answer.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -184,9 +185,9 @@ def _run(directory: Path, name: str, groups: list[dict[str, Any]], test: dict[st
     rules.write_text(yaml.dump({"groups": groups}, Dumper=_DUMPER), encoding="utf-8")
     content = {"rule_files": [str(rules)], "evaluation_interval": f"{evaluation:g}s", "tests": [test]}
     path.write_text(yaml.dump(content, Dumper=_DUMPER), encoding="utf-8")
-    done = subprocess.run(
-        [require_binary("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False
-    )
+    command = [require_binary("promtool"), "test", "rules", str(path)]
+    roomy = os.environ | {"GOGC": "400"}  # a sixth less of CPU time, for looking through its memory less often
+    done = subprocess.run(command, env=roomy, capture_output=True, text=True, check=False)
     if done.returncode and "got:" not in done.stdout + done.stderr:
         raise RuntimeError(done.stdout + done.stderr)
     return done.stdout + done.stderr
