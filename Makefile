@@ -43,7 +43,7 @@ hangs: $(VENV)/.dev ## Trainings that hang, each named by rank, function, file a
 	@$(BIN)/pytest -m 'hang or not hang' --no-header tests/test_hangs.py
 
 faults: export PATH := $(CURDIR)/$(BIN):$(PATH)
-faults: $(VENV)/.dev ## The faults of docs/reliability.md, with processes of two users; as root, takes five minutes
+faults: $(VENV)/.dev ## The faults of docs/reliability.md, with processes of two users; as root, takes ten minutes
 	@$(BIN)/pytest -m 'faults or not faults' --no-header -p no:cacheprovider -s tests/faults
 
 FUZZ := 100000
