@@ -23,8 +23,8 @@ def test_flat() -> None:
 
 @pytest.mark.parametrize("name", ["megabytes", "descriptors", "threads"])
 def test_grown(name: str) -> None:
-    """One thousandth of what there is for each hundred cycles is found."""
-    points = [one._replace(**{name: getattr(one, name) * (1 + one.cycles / 1e5)}) for one in FLAT]
+    """A twentieth of what there is for each thousand cycles is found."""
+    points = [one._replace(**{name: getattr(one, name) * (1 + one.cycles / 2e4)}) for one in FLAT]
     assert [text.partition(":")[0] for text in grown(points)] == [name]
 
 
