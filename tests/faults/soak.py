@@ -127,6 +127,7 @@ def exporter(folder: Path) -> None:
     )
     sources.time = SimpleNamespace(monotonic=clock.monotonic, time=clock.wall)  # type: ignore[assignment]
     sampler.pause = pause
+    sampler.PATIENCE = 60.0  # type: ignore[misc] # a cycle waits for all, for its clock stands still meanwhile
     api.EVERY_SECONDS = MESSAGES_EVERY  # type: ignore[misc]
     cli.main(["serve", "--web.listen-address=127.0.0.1:0", f"--config.file={folder / 'config.yml'}"])
 
@@ -202,7 +203,7 @@ class Page(threading.Thread):
         try:
             connection.request("GET", "/")
             connection.getresponse().read()
-            connection.request("GET", "/api/v1/events?lang=zh-CN", headers={"Accept": "text/event-stream"})
+            connection.request("GET", "/api/v1/events?lang=zh", headers={"Accept": "text/event-stream"})
             answer = connection.getresponse()
             self._counts["pages"] += answer.status == http.client.OK
             end = time.monotonic() + self._dice.uniform(1, 12)
