@@ -17,7 +17,15 @@ from yoloscope_exporter.measures.evaluate import evaluate
 from yoloscope_exporter.measures.series import Store, Window
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("exporter", "trainer_hooks", "tests/exporter", "tests/conftest.py", "tests/fake_nvml", "pyproject.toml")
+COPIED = (
+    "exporter",
+    "trainer_hooks",
+    "deploy/prometheus",
+    "tests/exporter",
+    "tests/conftest.py",
+    "tests/fake_nvml",
+    "pyproject.toml",
+)
 RECORDINGS = ("tests/recordings/cases.py", "tests/recordings/model.py")
 
 
@@ -42,6 +50,7 @@ BEFORE = {
     "exporter/yoloscope_exporter/collectors/__init__.py": '"pressure": ("pressure",),\n',
     "exporter/yoloscope_exporter/catalog/": "from yoloscope_record.metrics import counter, gauge\n\n",
     "tests/exporter/world.py": "PROC = {\n",
+    "exporter/yoloscope_exporter/simulation/node.py": "    yield Sample(catalog.SWAP_USED_BYTES, (), 0.0)\n",
     "exporter/yoloscope_exporter/language/zh_cn/": "TEXTS: Final[dict[str, str]] = {\n",
 }
 #: Which of the files of a folder that the examples mean.
@@ -59,6 +68,12 @@ BEFORE_OF_A_VERDICT = {
     "tests/recordings/cases.py": "CASES: dict[str, Case] = {\n",
     "exporter/yoloscope_exporter/language/zh_cn/": "TEXTS: Final[dict[str, str]] = {\n",
 }
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+#: What asks for the simulation and the Chinese of a metric.
+COMPLETE = (
+    "tests/exporter/simulation/test_simulation.py::test_every_metric_of_the_catalogue_appears",
+    "tests/exporter/language/test_complete.py::test_every_text_has_a_translation",
+)
 SCRAPE = """
 import sys
 from dataclasses import replace
@@ -145,9 +160,10 @@ def test_a_collector_is_added_as_the_table_says(copy: Path) -> None:
     python(copy, "-m", "yoloscope_exporter.catalog.document", str(copy))
     assert "| `yoloscope_uptime_seconds` | gauge |" in (copy / "metrics.md").read_text(encoding="utf-8")
     assert "--no-collector.uptime" in python(copy, "-m", "yoloscope_exporter.cli", "serve", "--help")
-    contract = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/exporter/test_contract.py", "-k")
-    golden = python(copy, *contract, "uptime or golden_exposition", YOLOSCOPE_UPDATE_GOLDEN="1")
+    contract = ("tests/exporter/test_contract.py", "-k", "uptime or golden_exposition")
+    golden = python(copy, *PYTEST, *contract, YOLOSCOPE_UPDATE_GOLDEN="1")
     assert re.search(r"\b[5-9] passed", golden), golden
+    python(copy, *PYTEST, *COMPLETE)
     assert "\nyoloscope_uptime_seconds 256.0\n" in (copy / "tests/exporter/golden/node.prom").read_text(
         encoding="utf-8"
     )
@@ -179,8 +195,8 @@ def test_a_verdict_is_added_as_the_example_says(tmp_path: Path) -> None:
     assert "host_memory_full\uff1a内存几乎用尽" in diagnosed(tmp_path, "host_memory_full.om.gz", "zh-CN")
     python(tmp_path, "-m", "yoloscope_exporter.diagnosis.document", str(tmp_path))
     assert "host_memory_full" in (tmp_path / "diagnosis.zh-CN.md").read_text(encoding="utf-8")
-    complete = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/exporter/language/test_complete.py")
-    python(tmp_path, *complete, "-k", "every_text or nothing_is_translated or punctuation")
+    texts = ("tests/exporter/language/test_complete.py", "-k", "every_text or nothing_is_translated or punctuation")
+    python(tmp_path, *PYTEST, *texts)
 
 
 def diagnosed(copy: Path, recording: str, language: str) -> str:
