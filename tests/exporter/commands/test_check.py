@@ -189,9 +189,9 @@ def test_bad_web_configuration_fails(tmp_path: Path) -> None:
     assert "must be a bcrypt hash" in line(result, "web configuration")
 
 
-def test_unix_socket_is_left_free(tmp_path: Path) -> None:
+def test_unix_socket_is_left_free(tmp_path: Path, short_path: Path) -> None:
     """Looking whether the server could listen leaves no file behind."""
-    path = tmp_path / "web.sock"
+    path = short_path / "web.sock"
     result = check(world.build(tmp_path / "node"), f"--web.listen-address=unix:{path}")
     assert f"unix:{path} is free" in line(result, "exporter")
     assert not path.exists()
