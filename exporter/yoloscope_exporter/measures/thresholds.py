@@ -113,7 +113,9 @@ class Thresholds:
     stall_seconds: float = threshold(
         15.0, _OURS + "people look after 5 s at 0 %; three times that, to be sure", unit="seconds"
     )
-    slow_batch_factor: float = threshold(20.0, _OURS + "no healthy spread of step times reaches it", unit="times")
+    slow_batch_factor: float = threshold(
+        5.0, _OURS + "as for a standstill, so that each that ended is told", unit="times"
+    )
     setup_seconds: float = threshold(
         180.0, _OURS + "labels and cache of COCO take one to three minutes on a local SSD", unit="seconds"
     )
@@ -146,6 +148,9 @@ class Thresholds:
     loss_epochs: float = threshold(8, _OURS + "epochs after warm-up: six turns are no chance", unit="epochs")
     loss_swing: float = threshold(
         0.10, _OURS + "of the loss, from epoch to epoch and back; between seeds it is 1 to 3 %"
+    )
+    batch_swing: float = threshold(
+        0.60, _OURS + "of the loss, by chance from one batch to another; of the mean of n batches over the root of n"
     )
     loss_turns: float = threshold(0.60, "independent random numbers turn in 2/3 of their steps; a trend does not")
     predict_part_share: float = threshold(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.rules import lifecycle, loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, STEP, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -32,14 +33,30 @@ def _unknown_reason(s: Signals, t: Thresholds) -> str:
 def _why_open(s: Signals, t: Thresholds) -> str:
     if s.get(Signals.queue_ready) >= 1 and not s.has(Signals.callbacks_share):
         return text("batches are ready meanwhile: callbacks are likely, and these hooks do not time them")
+    if not s.has(Signals.prep_seconds, Signals.prep_cpu_ratio):
+        return text("the loader's workers leave no record")
+    if loader.handed_over(s):
+        return text(
+            "workers prepare a batch in {prepared}, in less than it is waited for: handing it over takes the time "
+            "(large or many objects in a batch, pinned memory)",
+            prepared=units.milliseconds(s.prep_seconds),
+        )
     if loader.queue_unknown(s, t):
         return text("whether its workers wait for a CPU is not known, or not yet")
-    return text("the loader's workers leave no record")
+    return text(
+        "its workers compute {computing:.0%} of their time, queue for a CPU {queueing:.0%} and wait {waiting:.0%}: "
+        "none of these alone",
+        computing=s.prep_cpu_ratio,
+        queueing=s.get(Signals.runqueue_share),
+        waiting=loader.waiting(s),
+    )
 
 
 def _residual(s: Signals, t: Thresholds) -> str:
     """No part is above its own limit, and yet too little computes: what is left is called nothing but that."""
-    if parts.one_is_large(s, t) or not s.has(Signals.compute_share) or computing(s) >= t.compute_share:
+    if parts.one_is_large(s, t) or not s.has(Signals.compute_share):
+        return ""
+    if computing(s) + _waited_once(s) >= t.compute_share:
         return ""
     shares = {name: s.get(share) for name, (share, _) in parts.PARTS.items()}
     large = {name: share for name, share in shares.items() if share >= 0.01}  # noqa: PLR2004 - less is noise
@@ -47,6 +64,13 @@ def _residual(s: Signals, t: Thresholds) -> str:
     rest = max(1 - s.compute_share - sum(shares.values()), 0.0)
     known = s.text("{compute_share:.0%} of training time computes")
     return joined((known, named, text("the other {rest:.0%} is not measured", rest=rest)))
+
+
+def _waited_once(s: Signals) -> float:
+    """Share of step time that is a wait for data, but not a typical one: it was measured, and is over."""
+    if not s.has(Signals.wait_seconds, Signals.step_seconds) or not s.wait_seconds:
+        return 0.0
+    return max(s.wait_seconds / (s.wait_seconds + s.step_seconds) - s.data_wait_share, 0.0)
 
 
 def computing(s: Signals) -> float:

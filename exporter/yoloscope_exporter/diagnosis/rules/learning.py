@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.advice import Advice
@@ -37,8 +38,10 @@ def _plateau_evidence(s: Signals, _: Thresholds) -> str:
 
 
 def _swings(s: Signals, t: Thresholds) -> bool:
-    """After warm-up only: until then the learning rate rises."""
-    return s.settled_epochs >= t.loss_epochs and s.loss_turns >= t.loss_turns and s.loss_swing >= t.loss_swing
+    """After warm-up only: until then the learning rate rises. By more than the chance of which images an epoch has."""
+    chance = t.batch_swing / math.sqrt(max(s.get(Signals.epoch_batches, math.inf), 1.0))
+    swings = s.loss_swing >= max(t.loss_swing, chance)
+    return s.settled_epochs >= t.loss_epochs and s.loss_turns >= t.loss_turns and swings
 
 
 def _unstable_advice(s: Signals) -> Advice:
@@ -56,15 +59,15 @@ RULES = (
         name="loss_unstable",
         title="The loss swings from epoch to epoch",
         severity=WARNING,
-        requires="losses at the ends of eight epochs after warm-up",
+        requires="losses at the ends of eight epochs after warm-up, which swing by more than few batches do by chance",
         confused_with={
-            "healthy": "in warm-up it is never judged; a falling loss does not turn",
+            "healthy": "in warm-up it is never judged; a falling loss does not turn; the mean of few batches swings",
             "plateau": "small turns",
             "diverged": "no finite loss",
         },
         needs=(Signals.settled_epochs, Signals.loss_turns, Signals.loss_swing),
         when=_swings,
-        thresholds=("loss_epochs", "loss_turns", "loss_swing"),
+        thresholds=("loss_epochs", "loss_turns", "loss_swing", "batch_swing"),
         evidence=lambda s, _: s.text(
             "over {settled_epochs:.0f} epochs after warm-up the loss turned {loss_turns:.0%} of the "
             "time, typically by {loss_swing:.0%} of its value"

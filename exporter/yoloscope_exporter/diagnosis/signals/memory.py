@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import memory as measures
+from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.measure import Measure
@@ -26,6 +30,8 @@ METRICS = (
 
 #: Fewer sample periods than this say nothing of a slope: four to each quarter of the window.
 FEWEST_PERIODS = 4 * measures.QUARTERS
+#: Whole epochs, so that what one takes and gives back is no growth.
+EPOCHS_TO_GROW = 2
 
 
 class MemorySignals:
@@ -90,9 +96,46 @@ def growth(v: View) -> Numbers:
     Until the second epoch a data set may fill a cache of its own: then the growth of the processes is told, and that of
     device memory where it does not last for the epoch.
     """
-    left, window = _first_epoch_left(v), _grown_in(v)
+    window = _grown_in(v)
     if window.seconds < FEWEST_PERIODS * window.period:
         return {}
+    found = _growth(v, window)
+    for later in _later_parts(v, window):
+        if _much(found):
+            break
+        of_part = _growth(v, later)
+        found = of_part if _much(of_part) else found
+    return found
+
+
+def _much(grown: Numbers) -> bool:
+    return any((grown.get(signal) or 0.0) >= DEFAULTS.growth_bytes for signal in _GROWTHS)
+
+
+#: What is 0 where nothing grows steadily.
+_GROWTHS = (
+    MemorySignals.resident_growth_bytes,
+    MemorySignals.cuda_growth_bytes,
+    MemorySignals.available_fall_bytes,
+)
+
+
+def _later_parts(v: View, window: Window) -> Iterator[Window]:
+    """The last half, quarter and eighth of a window in which something may have begun to grow.
+
+    Only where each holds two whole epochs: what an epoch takes and gives back at its end grows within it.
+    """
+    begun = [time for time, _ in _epochs_begun(v)]
+    for share in (1 / 2, 1 / 4, 1 / 8):
+        later = window.since(window.end - share * window.seconds)
+        whole = sum(time >= later.start for time in begun) > EPOCHS_TO_GROW
+        if whole and later.seconds >= FEWEST_PERIODS * window.period:
+            yield later
+
+
+def _growth(v: View, window: Window) -> Numbers:
+    """The same over one window."""
+    left = _first_epoch_left(v)
     reading = v.machine_of(window).reading
 
     def grown(measure: Measure, metric: catalog.Metric, *prefix: str, **labels: str) -> float | None:
@@ -120,6 +163,12 @@ def growth(v: View) -> Numbers:
     fallen = grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES)
     of_node: Numbers = {MemorySignals.available_fall_bytes: fallen}
     return of_processes | of_node | on_device(measures.GPU_GROWTH, measures.GPU_SECONDS_LEFT)
+
+
+def _epochs_begun(v: View) -> list[tuple[float, float]]:
+    """When each epoch of the long window began, but for the one that was under way."""
+    points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
+    return [later for (_, before), later in pairwise(points) if later[1] > before]
 
 
 def growing(v: View) -> dict[str, str]:

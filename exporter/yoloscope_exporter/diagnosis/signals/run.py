@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, whole
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
+from yoloscope_exporter.diagnosis.signals.loader import workers_stayed
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import training
 from yoloscope_exporter.measures.series import longest
@@ -33,7 +34,8 @@ class RunSignals:
     callbacks_of_run = Signal("share of the rank's whole time so far spent in other people's callbacks")
     epoch_callback_seconds = Signal("seconds in other people's callbacks per epoch so far")
     loader_start_seconds = Signal(
-        "median wait for the first batch of an epoch beyond that for any other, in seconds; the run's first left out"
+        "typical wait for the first batch of an epoch beyond that for any other, in seconds, the run's first left out: "
+        "median, or the mean of all but the longest if that is more; 0 where workers stay"
     )
     loader_start_share = Signal("that wait over the training time of an epoch, a mean of the run so far")
     epoch = Signal("epoch under way")
@@ -124,11 +126,15 @@ def _of_epoch(again: float | None, epoch: float | None, share: float | None, so_
 def _started_again(v: View) -> float | None:
     """Typical wait for the first batch of an epoch; every run starts its workers before its first.
 
-    A slow loader is waited for with every batch, the first one too: that is left out.
+    The median, or the mean of all but the longest if that is more: workers may be started anew in some epochs only. A
+    slow loader is waited for with every batch, the first one too: that is left out; so is all where workers stay.
     """
     points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
-    waits = [later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0]
-    return max(median(waits) - (v.measure(training.WAIT) or 0.0), 0.0) if waits else None
+    waits = sorted(later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0)
+    if not waits:
+        return None
+    typical = max(median(waits), fmean(waits[:-1] or waits))
+    return 0.0 if workers_stayed(v) else max(typical - (v.measure(training.WAIT) or 0.0), 0.0)
 
 
 def liveness(v: View) -> Numbers:
