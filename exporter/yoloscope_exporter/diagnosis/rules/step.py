@@ -14,6 +14,7 @@ from yoloscope_exporter.diagnosis.advice.workers import more_workers
 from yoloscope_exporter.diagnosis.rules import loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.slow_batch import MOST
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ def _by_batch(s: Signals, t: Thresholds) -> bool:
 
 
 def _calls_back(s: Signals, t: Thresholds) -> bool:
-    """With every batch, or once per epoch."""
-    by_epoch = s.get(Signals.callbacks_of_run) >= t.callbacks_share and s.get(Signals.epoch) > t.epochs_for_shares
-    return _by_batch(s, t) or by_epoch
+    """With every batch, now and then, or once per epoch."""
+    again = s.get(Signals.epoch) > t.epochs_for_shares or s.get(Signals.callback_pauses) >= MOST
+    return _by_batch(s, t) or (s.get(Signals.callbacks_of_run) >= t.callbacks_share and again)
 
 
 def _callback_evidence(s: Signals, t: Thresholds) -> str:
@@ -110,10 +111,15 @@ def _callback_evidence(s: Signals, t: Thresholds) -> str:
             share=share,
             slowest=slowest,
         )
-    seconds, share = (
-        units.milliseconds(s.epoch_callback_seconds),
-        s.text("{callbacks_of_run:.0%} of the run so far"),
-    )
+    share = s.text("{callbacks_of_run:.0%} of the run so far")
+    if s.get(Signals.epoch) <= t.epochs_for_shares:
+        return text(
+            "pauses of up to {longest} between batches go into other callbacks: {share}{slowest}",
+            longest=units.duration(s.get(Signals.longest_silence)),
+            share=share,
+            slowest=slowest,
+        )
+    seconds = units.milliseconds(s.epoch_callback_seconds)
     return text(
         "{seconds} per epoch go into other callbacks: {share}{slowest}", seconds=seconds, share=share, slowest=slowest
     )

@@ -104,37 +104,41 @@ def shares_of_run(v: View) -> Numbers:
     """Shares of the whole run: a validation fills a short window without meaning anything."""
     epoch = v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
     callbacks = v.now.last(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
-    again, share = _started_again(v), v.measure(training.LOADER_START, life=True)
-    starting = v.now.last(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
+    seconds, share = first_waits(v)
+    if workers_stayed(v):
+        seconds, share = (None if value is None else 0.0 for value in (seconds, share))
     return {
         RunSignals.callbacks_of_run: v.measure(training.CALLBACKS_OF_WALL, life=True),
         RunSignals.epoch_callback_seconds: ratio(callbacks, epoch),
-        RunSignals.loader_start_seconds: again,
-        RunSignals.loader_start_share: _of_epoch(again, epoch, share, starting),
+        RunSignals.loader_start_seconds: seconds,
+        RunSignals.loader_start_share: share,
         RunSignals.validate_share: v.measure(training.VALIDATION, life=True),
         RunSignals.checkpoint_share: v.measure(training.CHECKPOINT, life=True),
     }
 
 
-def _of_epoch(again: float | None, epoch: float | None, share: float | None, so_far: float | None) -> float | None:
-    """A wait per epoch as a share of training time, of which all such waits so far are `share`."""
+def first_waits(v: View) -> tuple[float | None, float | None]:
+    """Typical wait for the first batch of an epoch in seconds, and as a share of training time."""
+    again, epoch = _waited_first(v), v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
+    so_far = v.now.last(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
+    share = v.measure(training.LOADER_START, life=True)  # of all such waits so far
     if again is None or epoch is None or share is None:
-        return None
-    return ratio(again * epoch * share, so_far)
+        return again, None
+    return again, ratio(again * epoch * share, so_far)
 
 
-def _started_again(v: View) -> float | None:
+def _waited_first(v: View) -> float | None:
     """Typical wait for the first batch of an epoch; every run starts its workers before its first.
 
     The median, or the mean of all but the longest if that is more: workers may be started anew in some epochs only. A
-    slow loader is waited for with every batch, the first one too: that is left out; so is all where workers stay.
+    slow loader is waited for with every batch, the first one too: that is left out.
     """
     points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
     waits = sorted(later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0)
     if not waits:
         return None
     typical = max(median(waits), fmean(waits[:-1] or waits))
-    return 0.0 if workers_stayed(v) else max(typical - (v.measure(training.WAIT) or 0.0), 0.0)
+    return max(typical - (v.measure(training.WAIT) or 0.0), 0.0)
 
 
 def liveness(v: View) -> Numbers:

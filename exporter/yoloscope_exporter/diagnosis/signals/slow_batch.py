@@ -45,6 +45,7 @@ class SlowBatchSignals:
         "other ranks, in seconds"
     )
     excused_age = Signal("seconds since it ended")
+    callback_pauses = Signal("of the three longest such times of the last half hour those that went into callbacks")
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,19 @@ def silences(v: View) -> Numbers:
     """
     lengths: list[float] = []
     numbers: Numbers = {}
+    callbacks = 0.0
     for length, start, end, before in sorted(_silences(v, v.long.start), reverse=True)[:MOST]:
         seconds, spent = length - v.long.period, _trained(Window(v.long.store, start, end, v.long.period), v)
         if before and seconds > 0 and sum(spent.values()) >= seconds / 2:
             lengths.append(seconds)
+            callbacks += spent.get("callbacks", 0.0) >= seconds / 2
             if end > v.now.start and SlowBatchSignals.excused_age not in numbers:
                 numbers[SlowBatchSignals.excused_seconds] = sum(spent.get(phase, 0.0) for phase in _ELSEWHERE)
                 numbers[SlowBatchSignals.excused_age] = v.now.end - end
-    return numbers | {SlowBatchSignals.longest_silence: max(lengths, default=None)}
+    return numbers | {
+        SlowBatchSignals.longest_silence: max(lengths, default=None),
+        SlowBatchSignals.callback_pauses: callbacks,
+    }
 
 
 def _between(v: View, start: float, end: float, before: float) -> SlowBatch | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.loader import workers_stayed
+from yoloscope_exporter.diagnosis.signals.run import first_waits
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
 from yoloscope_exporter.measures import training
@@ -68,8 +69,11 @@ def step(v: View) -> Numbers:
 
 def _waits_for_data(v: View) -> float | None:
     """With the wait for first batches where workers stay: there it is none for their start."""
-    waits, first = v.typical(training.DATA_WAIT), v.typical(training.LOADER_START) or 0.0
-    return waits if waits is None or not workers_stayed(v) else first + (1 - first) * waits
+    waits = v.typical(training.DATA_WAIT)
+    if waits is None or not workers_stayed(v):
+        return waits
+    first = min(first_waits(v)[1] or 0.0, 1.0)
+    return first + (1 - first) * waits
 
 
 def slowest_callback(v: View) -> dict[str, str]:

@@ -109,6 +109,7 @@ TEXTS: Final[dict[str, str]] = {
     "its images are waited for: the same disk or cache as for training, more workers": "在等待验证图像：用与训练相同的磁盘或缓存，更多 worker",
     "non-maximum suppression of very many boxes: a lower max_det or a higher conf, which change mAP": "对极多的框做非极大值抑制：更低的 max_det 或更高的 conf，两者都会改变 mAP",
     "what takes most of it: {shorter}": "占用最多的部分：{shorter}",
+    "pauses of up to {longest} between batches go into other callbacks: {share}{slowest}": "batch 之间长达 {longest} 的停顿用于其他回调：{share}{slowest}",
     "over {epochs_seen:.0f} epochs the loss fell by {loss_drop:.1%}{metric}, with the hardware busy": "{epochs_seen:.0f} 个 epoch 中 loss 下降 {loss_drop:.1%}{metric}，而硬件一直在忙",
     ", mAP by {metric_gain:+.4f}": "，mAP 变化 {metric_gain:+.4f}",
     " (now {batch_size:.0f})": "（现在是 {batch_size:.0f}）",

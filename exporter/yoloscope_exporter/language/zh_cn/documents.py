@@ -192,6 +192,7 @@ TEXTS: Final[dict[str, str]] = {
     "longest time so far between two batches that was no validation, in seconds, at least": "迄今两个 batch 之间（验证不计）的最长时间，秒，至少",
     "of the longest such time that ended in the window the part in callbacks, in starting workers or waiting for other ranks, in seconds": "窗口内结束的最长这类时间中，用于回调、启动 worker 或等待其他 rank 的部分，秒",
     "seconds since it ended": "自其结束以来的秒数",
+    "of the three longest such times of the last half hour those that went into callbacks": "最近半小时最长的三段这类时间中用于回调的段数",
     "share of its time in which the training process itself was ready but had no CPU": "训练进程自身就绪而没有 CPU 的时间占比",
     "a pause that callbacks or the start of workers explain, once it is over, was none": "由回调或启动 worker 解释的停顿，一旦结束便不算停滞",
     "ours: of the loss, by chance from one batch to another": "自定：loss 在 batch 之间的偶然波动",
