@@ -467,7 +467,9 @@ CASES: dict[str, Case] = {
         replace(BASE, workers=16, cores=8, prep=5.2, prep_cpu=0.45, runqueue=0.5, others_cpu=0.2),
     ),
     "cpu_throttled": sick(
-        "cpu_throttled", "a quota of 3 CPUs", replace(BASE, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4)
+        "cpu_throttled",
+        "a quota of 3 CPUs",
+        replace(BASE, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4, runqueue=0.5),
     ),
     "h2d_bound": sick("h2d_bound", "copies from pageable memory", replace(BASE, h2d=0.06)),
     "h2d_bound_narrow": sick("h2d_bound pcie_degraded", "over 4 of 16 lanes", replace(BASE, h2d=0.06, pcie=(4, 16))),

@@ -26,11 +26,11 @@ def _unknown_reason(s: Signals, t: Thresholds) -> str:
     if not s.has(Signals.data_wait_share):
         return s.text("{batches:.0f} batches in the window, too few to judge a step")
     if loader.starved(s, t) and not loader.input_cause(s, t):
-        return text("{waits}, but {why_open}, so the cause stays open", waits=loader.waits(s), why_open=_why_open(s, t))
+        return text("{waits}, but {why_open}, so the cause stays open", waits=loader.waits(s), why_open=_why_open(s))
     return _residual(s, t)
 
 
-def _why_open(s: Signals, t: Thresholds) -> str:
+def _why_open(s: Signals) -> str:
     if s.get(Signals.queue_ready) >= 1 and not s.has(Signals.callbacks_share):
         return text("batches are ready meanwhile: callbacks are likely, and these hooks do not time them")
     if not s.has(Signals.prep_seconds, Signals.prep_cpu_ratio):
@@ -41,15 +41,7 @@ def _why_open(s: Signals, t: Thresholds) -> str:
             "(large or many objects in a batch, pinned memory)",
             prepared=units.milliseconds(s.prep_seconds),
         )
-    if loader.queue_unknown(s, t):
-        return text("whether its workers wait for a CPU is not known, or not yet")
-    return text(
-        "its workers compute {computing:.0%} of their time, queue for a CPU {queueing:.0%} and wait {waiting:.0%}: "
-        "none of these alone",
-        computing=s.prep_cpu_ratio,
-        queueing=s.get(Signals.runqueue_share),
-        waiting=loader.waiting(s),
-    )
+    return text("whether its workers wait for a CPU is not known, or not yet")
 
 
 def _residual(s: Signals, t: Thresholds) -> str:

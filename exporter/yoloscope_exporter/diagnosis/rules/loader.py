@@ -35,10 +35,9 @@ def input_cause(s: Signals, t: Thresholds) -> str:
     """Which verdict explains the wait for data; empty where the loader's workers say nothing.
 
     In the order in which one cause would hide the next: a quota stops everybody, one slow worker delays the ordered
-    queue, too many threads for the CPUs look like slow storage and like slow code. Empty as well where none of them
-    has evidence of its own.
+    queue, too many threads for the CPUs look like slow storage and like slow code. What is left computes, or queues to.
     """
-    return next((name for name, holds in _CAUSES if holds(s, t)), "")
+    return next((name for name, holds in _CAUSES if holds(s, t)), "loader_cpu")
 
 
 def step_cause(s: Signals, t: Thresholds) -> str:
@@ -157,10 +156,6 @@ def handed_over(s: Signals) -> bool:
     return s.prep_seconds < s.wait_seconds / 2
 
 
-def _computes(s: Signals, t: Thresholds) -> bool:
-    return s.has(Signals.prep_cpu_ratio) and s.prep_cpu_ratio >= 1 - t.waiting_ratio
-
-
 def _slow_storage(s: Signals, t: Thresholds) -> bool:
     return _waiting(s, t) and bool(io_evidence(s, t))
 
@@ -236,7 +231,6 @@ _CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
     ("workers_capped", capped),
     ("loader_wait", _waiting),
     ("loader_workers", room_for_workers),
-    ("loader_cpu", _computes),
 )
 
 

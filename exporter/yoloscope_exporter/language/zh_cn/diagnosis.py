@@ -102,7 +102,6 @@ TEXTS: Final[dict[str, str]] = {
     "GPU busy {gpu_busy:.0%}": "GPU 忙 {gpu_busy:.0%}",
     "{images_per_second:.3g} images/s": "{images_per_second:.3g} 图像/秒",
     "the other {rest:.0%} is not measured": "其余 {rest:.0%} 没有测量",
-    "its workers compute {computing:.0%} of their time, queue for a CPU {queueing:.0%} and wait {waiting:.0%}: none of these alone": "它的 worker 有 {computing:.0%} 的时间在计算、{queueing:.0%} 在排队等 CPU、{waiting:.0%} 在等待：没有哪一项单独成为原因",
     "workers prepare a batch in {prepared}, in less than it is waited for: handing it over takes the time (large or many objects in a batch, pinned memory)": "worker 准备一个 batch 只需 {prepared}，比等待它的时间还短：时间花在交接上（batch 中的对象很大或很多、锁页内存）",
     "{slow_file} alone took {slow_file_seconds} to read and decode": "仅 {slow_file} 的读取和解码就用了 {slow_file_seconds}",
     "the training process itself spends {trainer_queue_share:.0%} of its time waiting for a CPU": "训练进程自身有 {trainer_queue_share:.0%} 的时间在等 CPU",
