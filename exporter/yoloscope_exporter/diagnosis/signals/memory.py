@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,8 @@ def _growth(v: View, window: Window) -> Numbers:
 
     rank = {"run": v.run, "rank": v.rank}
     resident = grown(measures.HOST_GROWTH, catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, **rank)
+    if (resident or 0.0) >= DEFAULTS.growth_bytes and not _is_higher_than_ever(v, window):
+        resident = 0.0
     batches = window.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     of_processes: Numbers = {
         MemorySignals.resident_growth_bytes: resident,
@@ -163,6 +166,17 @@ def _growth(v: View, window: Window) -> Numbers:
     fallen = grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES)
     of_node: Numbers = {MemorySignals.available_fall_bytes: fallen}
     return of_processes | of_node | on_device(measures.GPU_GROWTH, measures.GPU_SECONDS_LEFT)
+
+
+def _is_higher_than_ever(v: View, window: Window) -> bool:
+    """Whether the processes hold more than at any time before the window: what each epoch gives back does not grow."""
+    held: defaultdict[float, float] = defaultdict(float)
+    for labels in v.long.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank):
+        if labels[2] != "val_worker":
+            for time, size in v.long.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, *labels):
+                held[time] += size
+    last = [size for time, size in held.items() if time >= window.end - window.seconds / measures.QUARTERS]
+    return min(last, default=0.0) > max((size for time, size in held.items() if time < window.start), default=0.0)
 
 
 def _epochs_begun(v: View) -> list[tuple[float, float]]:
