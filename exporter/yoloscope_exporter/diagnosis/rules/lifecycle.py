@@ -44,7 +44,8 @@ def _still_limit(s: Signals, t: Thresholds) -> float:
     """
     ending = bool(s.get(Signals.epoch_done)) and s.get(Signals.epoch) >= s.get(Signals.epochs)
     patient = s.state == "checkpoint" or ending or s.get(Signals.peers_moving)
-    return t.stall_most_seconds if patient else t.still_seconds
+    seen = t.stall_factor * s.get(Signals.longest_silence)  # an upload after each validation, say
+    return t.stall_most_seconds if patient else min(max(t.still_seconds, seen), t.stall_most_seconds)
 
 
 def stalled(s: Signals, t: Thresholds) -> bool:
