@@ -35,6 +35,7 @@ class _Rank:
         held: seconds for which each verdict held while it trained.
         told: how each verdict was told last.
         stood: how a standstill was told before the one that was told last; None if it was not.
+        stands: whether a standstill was told at the last look.
         joules: what each of its GPUs drew.
     """
 
@@ -73,8 +74,9 @@ class WholeRuns:
         rank = self._ranks.get(key)
         if rank is None or (lives and not rank.lived):  # the first look, or another run under the same name
             rank = self._ranks[key] = _Rank(lives)
+        stood = rank.stands
         rank.tell(diagnosis.verdicts)
-        if lifecycle.excused(diagnosis.signals, DEFAULTS) and diagnosis.signals.excused_age <= window.seconds:
+        if stood and not rank.stands and lifecycle.excused(diagnosis.signals, DEFAULTS):
             rank.take_back()
         if diagnosis.state in WORKING:
             rank.trained += window.seconds
