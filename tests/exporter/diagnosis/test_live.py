@@ -181,12 +181,6 @@ def test_a_pause_for_a_callback_is_no_standstill_once_it_is_known() -> None:
     assert "stalled" not in {verdict.name for verdict in one.whole_run}
 
 
-def test_a_rank_that_waits_for_the_logger_of_another_does_not_stand_still() -> None:
-    """Loggers often belong to rank 0 alone; the others wait for it in the next epoch."""
-    logs = Plan(ranks=2, epochs=3, batches=60, epoch_callback=lambda at: 0.0 if at.rank else 45.0)
-    assert stalls(logs) == set()
-
-
 def test_a_hang_after_an_epoch_has_begun_is_a_stall() -> None:
     """Although no batch of the new epoch has been published: the hooks publish a few at a time."""
     hanging = Plan(epochs=2, batches=60, hang=60, hang_seconds=60.0, end="running", validate=2.0)

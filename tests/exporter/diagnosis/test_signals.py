@@ -481,3 +481,16 @@ def test_a_spread_is_that_of_images_per_second() -> None:
     (one,) = signals.gather([(window, window)])
     assert 0 < one.throughput_spread < 0.1
     assert one.trainer_cores == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("ends", "still"), [((1.0, 0.0), False), ((0.0, 0.0), True), ((1.0, 1.0), True)])
+def test_a_rank_that_waits_for_the_logger_of_another_does_not_stand_still(
+    ends: tuple[float, float], *, still: bool
+) -> None:
+    """Loggers often belong to rank 0, at its epoch's end; rank 1 waits in the next epoch. Both at the end may hang."""
+    silent = {"last_batch_age": 700.0, "longest_batch": 0.5}
+    pair = [
+        Signals("run", str(rank), "train", numbers={**silent, "epoch_done": done}) for rank, done in enumerate(ends)
+    ]
+    other = with_peers(pair, Faults())[1]
+    assert rules.BY_NAME["stalled"].when(other, DEFAULTS) == still
