@@ -127,6 +127,9 @@ class Thresholds:
         60.0, _OURS + "four times `stall_seconds`: a validation has no batches to go by", unit="seconds"
     )
     loss_drop: float = threshold(0.01, _OURS + "less than 1 % between the halves of the epochs seen")
+    loss_drop_most: float = threshold(
+        0.05, _OURS + "what the loss may have fallen by at most between those halves, as far as its variation tells"
+    )
     metric_gain: float = threshold(0.002, _OURS + "less than the spread of mAP50-95 between two seeds")
     plateau_epochs: float = threshold(10, _OURS + "two halves of five epochs", unit="epochs")
     gpu_busy: float = threshold(0.80, "the table practitioners work by: GPU above 80 % yet the loss falls slowly")

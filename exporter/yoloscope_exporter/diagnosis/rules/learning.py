@@ -26,6 +26,8 @@ def _diverged_advice(s: Signals) -> Advice:
 def _is_plateau(s: Signals, t: Thresholds) -> bool:
     if s.epochs_seen < t.plateau_epochs or s.loss_drop >= t.loss_drop:
         return False
+    if s.get(Signals.loss_drop_most) >= t.loss_drop_most:
+        return False  # it varies by so much that it may be falling
     busy = s.gpu_busy >= t.gpu_busy if s.has(Signals.gpu_busy) else s.data_wait_share < t.input_share
     return busy and s.get(Signals.metric_gain) < t.metric_gain
 
@@ -101,11 +103,12 @@ RULES = (
         severity=INFO,
         requires="losses of ten epochs, and a busy GPU or no wait for data",
         confused_with={
-            "healthy": "the loss falls more slowly in a run that waits: another verdict's",
+            "healthy": "the loss falls more slowly in a run that waits: another verdict's; it may fall where it varies "
+            "by more than it could fall",
         },
         needs=(Signals.epochs_seen, Signals.loss_drop, Signals.data_wait_share),
         when=_is_plateau,
-        thresholds=("plateau_epochs", "loss_drop", "metric_gain", "gpu_busy", "input_share"),
+        thresholds=("plateau_epochs", "loss_drop", "loss_drop_most", "metric_gain", "gpu_busy", "input_share"),
         evidence=_plateau_evidence,
         cause="model, data or learning rate; the hardware is not the limit",
         verify="results.png: the loss curves; a confusion matrix of the last checkpoint",

@@ -237,6 +237,9 @@ _CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
 #: Those of them that a step may suffer from as well.
 _OF_CPUS = ("cpu_throttled", "cpu_affinity", "cpu_contended")
 
+#: What `step_cause` reads.
+STEP_THRESHOLDS = ("runqueue_share", "gpu_busy", "throttled_share", "free_cores", "contended_share")
+
 #: Every verdict about the loader reads those of the others: it holds where none that is asked before it does.
 CAUSE_THRESHOLDS = (
     "input_share",
@@ -378,11 +381,15 @@ def _capped_evidence(s: Signals, _: Thresholds) -> str:
 
 def _queueing(s: Signals, t: Thresholds) -> str:
     """Who waits for a CPU: the workers, the training process itself, or both."""
-    own = s.text("the training process itself spends {trainer_queue_share:.0%} of its time waiting for a CPU")
-    if not starved(s, t):
-        return own
-    told = s.text("{waits}; loader workers spend {runqueue_share:.0%} of their time waiting for a CPU", waits=waits(s))
-    return joined((told, own)) if s.get(Signals.workers) and step_cause(s, t) else told
+    told = []
+    if starved(s, t):
+        queue = s.text("; loader workers spend {runqueue_share:.0%} of their time waiting for a CPU")
+        told.append(waits(s) + queue)
+    if step_cause(s, t) and (s.get(Signals.workers) or not told):
+        told.append(
+            s.text("the training process itself spends {trainer_queue_share:.0%} of its time waiting for a CPU")
+        )
+    return joined(told)
 
 
 def _affinity_evidence(s: Signals, t: Thresholds) -> str:
@@ -416,8 +423,9 @@ def _with_cpus(s: Signals) -> Forecast | None:
     starving = starved(s, DEFAULTS) and input_cause(s, DEFAULTS) in _OF_CPUS
     if not step_cause(s, DEFAULTS):
         return without_wait(s)
-    waited = s.data_wait_share if starving else 0.0
-    return without_share(s, 1 - (1 - waited) * (1 - s.trainer_queue_share))
+    waited, queue = s.data_wait_share if starving else 0.0, s.trainer_queue_share
+    own = queue / max(queue + s.trainer_cores, 1.0)  # of a thread that is never idle
+    return without_share(s, 1 - (1 - waited) * (1 - own))
 
 
 def _start_advice(s: Signals) -> Advice:

@@ -14,13 +14,15 @@ from yoloscope_exporter.diagnosis.advice.workers import more_workers
 from yoloscope_exporter.diagnosis.rules import loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.signals.slow_batch import MOST
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
+
+#: Pauses from which on they are no chance: the same happened before.
+AGAIN = 2
 
 #: What shortens a validation, by the part that takes most of it.
 _SHORTER_VALIDATION = {
@@ -97,7 +99,7 @@ def _by_batch(s: Signals, t: Thresholds) -> bool:
 
 def _calls_back(s: Signals, t: Thresholds) -> bool:
     """With every batch, now and then, or once per epoch."""
-    again = s.get(Signals.epoch) > t.epochs_for_shares or s.get(Signals.callback_pauses) >= MOST
+    again = s.get(Signals.epoch) > t.epochs_for_shares or s.get(Signals.callback_pauses) >= AGAIN
     return _by_batch(s, t) or (s.get(Signals.callbacks_of_run) >= t.callbacks_share and again)
 
 
@@ -302,6 +304,7 @@ RULES = (
         when=_underfilled,
         thresholds=(
             *parts.LIMITS,
+            *loader.STEP_THRESHOLDS,
             "loader_start_share",
             "stall_seconds",
             "compute_share",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ class LearningSignals:
     nonfinite = Signal("batches with a NaN or infinite loss in the window")
     nan_recoveries = Signal("returns to the last checkpoint after a NaN in the window")
     loss_drop = Signal("relative fall of the loss over the epochs seen, second half against first")
+    loss_drop_most = Signal("the same at most, by how much the loss varies from epoch to epoch (two standard errors)")
     metric_gain = Signal(
         "rise of mAP50-95 (or the task's own) over the epochs seen, best of the second half against first"
     )
@@ -49,6 +51,7 @@ def learning(v: View) -> Numbers:
         LearningSignals.nonfinite: v.now.events(catalog.TRAIN_NONFINITE_LOSS_TOTAL, v.run, v.rank),
         LearningSignals.nan_recoveries: v.now.events(catalog.TRAIN_NAN_RECOVERIES_TOTAL, v.run, v.rank),
         LearningSignals.loss_drop: _drop(losses),
+        LearningSignals.loss_drop_most: _drop_most(losses),
         LearningSignals.metric_gain: _gain(reached),
         **_oscillation(_settled(v, columns)),
         LearningSignals.epochs_seen: float(len(losses)) if losses else None,
@@ -94,6 +97,15 @@ def _drop(losses: Sequence[float]) -> float | None:
         return None
     first = fmean(losses[:half])
     return (first - fmean(losses[-half:])) / first if first > 0 else None
+
+
+def _drop_most(losses: Sequence[float]) -> float | None:
+    """Two standard errors above; the variation is that from one epoch to the next, which a trend does not widen."""
+    half, drop = len(losses) // 2, _drop(losses)
+    if drop is None or len(losses) < 3:  # noqa: PLR2004 - a variation needs two steps
+        return None
+    variance = fmean((later - earlier) ** 2 for earlier, later in pairwise(losses)) / 2
+    return drop + 2 * math.sqrt(2 * variance / half) / fmean(losses[:half])
 
 
 def _gain(scores: Sequence[float]) -> float | None:

@@ -64,7 +64,9 @@ def preparation(v: View) -> Numbers:
 
 
 def workers_stayed(v: View) -> bool:
-    """Whether the loader's workers are seen and none was started anew: no wait is then one for their start."""
+    """Whether there are none, or they are seen and none was started anew: no wait is then one for their start."""
+    if v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank) == 0:
+        return True
     seen = v.now.last(catalog.TRAIN_QUEUE_CAPACITY, v.run, v.rank)
     return bool(seen) and v.long.increase(catalog.TRAIN_WORKER_RESTARTS_TOTAL, v.run, v.rank) == 0
 

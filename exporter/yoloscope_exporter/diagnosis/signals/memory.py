@@ -54,6 +54,9 @@ class MemorySignals:
     resident_growth_batch = Signal("the same in bytes per batch")
     first_epoch_left = Signal("batches that are left of the first epoch of the process; unknown after it")
     available_fall_bytes = Signal("steady fall of the node's available memory, in bytes; 0 if it is not steady")
+    cgroup_grown_bytes = Signal(
+        "growth of what the run's cgroup uses in the same time; unknown without a cgroup of its own"
+    )
     cuda_growth_bytes = Signal(
         "steady growth of allocated CUDA memory after the first epoch, in the first one where device memory does not "
         "last for it; 0 if it is not steady"
@@ -164,7 +167,11 @@ def _growth(v: View, window: Window) -> Numbers:
     if left is not None:
         return of_processes | on_device(measures.GPU_FIRST_GROWTH, measures.GPU_FIRST_SECONDS_LEFT)
     fallen = grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES)
-    of_node: Numbers = {MemorySignals.available_fall_bytes: fallen}
+    used = [size for _, size in window.points(catalog.CGROUP_MEMORY_USED_BYTES, v.run)]
+    of_node: Numbers = {
+        MemorySignals.available_fall_bytes: fallen,
+        MemorySignals.cgroup_grown_bytes: used[-1] - used[0] if used else None,
+    }
     return of_processes | of_node | on_device(measures.GPU_GROWTH, measures.GPU_SECONDS_LEFT)
 
 

@@ -139,7 +139,7 @@ TEXTS: Final[dict[str, str]] = {
     "out-of-memory errors meanwhile: {ooms:.0f}": "期间显存不足错误：{ooms:.0f} 次",
     "{bound}{data_wait_share:.0%} of training time waits for data": "训练时间中等待数据的占比：{bound}{data_wait_share:.0%}",
     "a batch takes {preparing} to prepare{workers} and {training} to train on": "准备一个 batch{workers}需要 {preparing}，训练一个 batch 需要 {training}",
-    "{waits}{preparation}, {prep_cpu_ratio:.0%} of it computing{queue}{decoding}{busy}": "{waits}{preparation}，其中计算占 {prep_cpu_ratio:.0%}{queue}{decoding}{busy}",
+    "{waits}{preparation}, {prep_cpu_ratio:.0%} of it computing{queue}{decoding}{busy}{slow_file}": "{waits}{preparation}，其中计算占 {prep_cpu_ratio:.0%}{queue}{decoding}{busy}{slow_file}",
     ", {waiting:.0%} of it neither computing nor waiting for a CPU": "，其中 {waiting:.0%} 既不在计算，也不在等待 CPU",
     "{loader_start_seconds} per epoch pass before its first batch is there: {loader_start_share:.0%} of training time": "每个 epoch 要过 {loader_start_seconds} 才有第一个 batch：占训练时间的 {loader_start_share:.0%}",
     "workers={workers_asked:.0f} was asked for, {workers:.0f} were started": "设置了 workers={workers_asked:.0f}，实际启动 {workers:.0f} 个",
