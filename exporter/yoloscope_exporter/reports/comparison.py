@@ -35,7 +35,7 @@ ROUNDING = {True: 0.005, False: 0.0005}
 #: So many columns have their change and its certainty in columns of their own.
 PAIR = 2
 #: What runs are compared for, and the share of the doubt that is left to it; the other lines share the rest.
-THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical"), 2 / 3
+THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical"), 5 / 6
 SAME, UNCERTAIN = "same", "uncertain"
 BEYOND, TOO_SHORT = "more than the runs' own spread", "too short to tell"
 #: The interval of one line leaves out that nothing changed; among so many lines that happens by chance.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Window
 
 
-#: Ultralytics' default: until then the learning rate rises.
-WARMUP_EPOCHS = 3
+#: Ultralytics' defaults: until then the learning rate rises, for so many batches at least (`_setup_train`, nw).
+WARMUP_EPOCHS, WARMUP_BATCHES = 3, 100
 #: What validation says, by parts of its names: mAP50-95, or the accuracy of a classifier.
 SCORES = ("mAP50-95", "accuracy_top1")
 
@@ -42,7 +42,7 @@ class LearningSignals:
 
 def learning(v: View) -> Numbers:
     """Losses and scores over the epochs of the long window."""
-    ends = _epoch_ends(v)
+    ends = [end for end, epoch in _epoch_ends(v) if epoch > _of_first_batches(v)]
     components = v.long.labels(catalog.TRAIN_LOSS, v.run, v.rank)
     columns = [dict(v.long.points(catalog.TRAIN_LOSS, *labels)) for labels in components]
     losses = [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
@@ -65,16 +65,22 @@ def scores(window: Window, run: str, rank: str, names: Sequence[str] = SCORES) -
     return window.points(catalog.TRAIN_METRIC, *chosen[0]) if chosen else []
 
 
-def _epoch_ends(v: View) -> list[float]:
-    """The last moments sampled in each finished epoch, the one under way at the window's start left out."""
+def _epoch_ends(v: View) -> list[tuple[float, float]]:
+    """The last moments sampled in each finished epoch, with its number."""
     points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
-    return [time for (time, epoch), (_, following) in pairwise(points) if following > epoch]
+    return [(time, epoch) for (time, epoch), (_, following) in pairwise(points) if following > epoch]
+
+
+def _of_first_batches(v: View) -> int:
+    """Whole epochs that the batches of a warm-up take."""
+    batches = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
+    return int(WARMUP_BATCHES // batches) if batches else 0
 
 
 def _settled(v: View, columns: Sequence[Mapping[float, float]]) -> list[float]:
     """Losses at the ends of epochs after warm-up."""
-    epochs = dict(v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank))
-    ends = [end for end in _epoch_ends(v) if epochs[end] > WARMUP_EPOCHS]
+    warm_up = max(WARMUP_EPOCHS, _of_first_batches(v))
+    ends = [end for end, epoch in _epoch_ends(v) if epoch > warm_up]
     return [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
 
 

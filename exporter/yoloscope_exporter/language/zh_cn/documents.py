@@ -8,7 +8,7 @@ from typing import Final
 
 TEXTS: Final[dict[str, str]] = {
     "by the stage: a local disk and a writable labels folder (scan), `cache=False` (cache), the model at hand (amp_check, model), a number for `batch` (autobatch), fewer `workers` (loader), reachable ranks (ddp)": "视阶段而定：本地磁盘和可写的 labels 文件夹（scan），`cache=False`（cache），备好模型（amp_check、model），给 `batch` 一个数字（autobatch），减少 `workers`（loader），rank 之间可连通（ddp）",
-    "the state set-up, and the run's start": "准备状态，以及任务的开始时间",
+    "the run's start, and that it is in its set-up or has no batch yet": "任务的开始时间，以及它处于准备状态或还没有 batch",
     "that needs batches; before the first one the stage of the set-up says what goes on": "那个结论需要有 batch；第一个 batch 之前，由准备阶段说明正在做什么",
     "workers that stay between epochs, fewer `workers` where fewer are enough, a data set small to pickle": "让 worker 跨 epoch 保留，够用时减少 `workers`，让数据集便于 pickle",
     "phase `loader_start` or the wait for first batches, after two epochs": "两个 epoch 之后，阶段 `loader_start` 或对第一个 batch 的等待",
@@ -230,7 +230,7 @@ TEXTS: Final[dict[str, str]] = {
     "share of the time since the last batch in which a kernel ran on the rank's GPU": "自最后一个 batch 以来 rank 的 GPU 上有 kernel 运行的时间占比",
     "seconds for which the rank's processes have used next to no CPU and read nothing and its GPU was idle, as far as witnessed in its present state": "rank 的进程几乎不用 CPU、没有读取且 GPU 空闲的秒数（在当前状态下可观测的范围内）",
     "1 while all batches of an epoch are done and the next has none, else 0": "一个 epoch 的所有 batch 已完成而下一个还没有 batch 时为 1，否则为 0",
-    "seconds since the start of a run that is in its set-up": "处于准备状态的任务自开始以来的秒数",
+    "seconds since the start of a run that is in its set-up, or has no batch yet": "处于准备状态或还没有 batch 的任务自开始以来的秒数",
     "how much of the stage of the set-up is done, where Ultralytics has a progress bar": "准备阶段完成的比例（Ultralytics 有进度条时）",
     "seconds for which that progress has been seen not to move": "该进度没有变化的秒数",
     "time a loader worker takes for a batch, in seconds": "数据加载 worker 准备一个 batch 的时间（秒）",
