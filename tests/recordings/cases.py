@@ -390,6 +390,11 @@ CASES: dict[str, Case] = {
         "the same without a GPU: nothing is copied",
         replace(BASE, gpu=False, cores=8, forward=0.4, backward=0.6, batches=60, preprocess=0.3, h2d=0.0),
     ),
+    "loader_startup_some_epochs": sick(
+        "loader_startup",
+        "8 s to start workers, for every third epoch only",
+        replace(BASE, epochs=16, batches=60, first_wait=8.0, validate=1.0, reforks=(3, 6, 9, 12, 15)),
+    ),
     "loader_startup": sick(
         "loader_startup", "25 s before every epoch", replace(BASE, first_wait=25.0, kept=False, epochs=6)
     ),
