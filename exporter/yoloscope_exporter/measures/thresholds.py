@@ -46,6 +46,7 @@ class Thresholds:
     input_share: float = threshold(0.10, "TraceML policy: input share 10 % warn, 20 % critical")
     h2d_share: float = threshold(0.10, "TraceML policy: H2D share 10 % warn, 20 % critical")
     callbacks_share: float = threshold(0.10, _OURS + "as for the other parts of a step")
+    callback_pauses: float = threshold(2, _OURS + "pauses from which on they are no chance", unit="pauses")
     preprocess_share: float = threshold(0.10, _OURS + "as for the copy, of which older hooks count it a part")
     loader_start_share: float = threshold(0.10, _OURS + "as for the other parts of training time")
     compute_share: float = threshold(

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
 
-#: Pauses from which on they are no chance: the same happened before.
-AGAIN = 2
-
 #: What shortens a validation, by the part that takes most of it.
 _SHORTER_VALIDATION = {
     "loader": text("its images are waited for: the same disk or cache as for training, more workers"),
@@ -99,7 +96,7 @@ def _by_batch(s: Signals, t: Thresholds) -> bool:
 
 def _calls_back(s: Signals, t: Thresholds) -> bool:
     """With every batch, now and then, or once per epoch."""
-    again = s.get(Signals.epoch) > t.epochs_for_shares or s.get(Signals.callback_pauses) >= AGAIN
+    again = s.get(Signals.epoch) > t.epochs_for_shares or s.get(Signals.callback_pauses) >= t.callback_pauses
     return _by_batch(s, t) or (s.get(Signals.callbacks_of_run) >= t.callbacks_share and again)
 
 
@@ -207,7 +204,7 @@ RULES = (
         },
         needs=(Signals.callbacks_share, Signals.callback_seconds),
         when=_calls_back,
-        thresholds=("callbacks_share", "epochs_for_shares"),
+        thresholds=("callbacks_share", "callback_pauses", "epochs_for_shares"),
         evidence=_callback_evidence,
         cause="a logger's or your own callback does its work while training waits for it",
         verify="py-spy record --pid <pid> --duration 30 --output callbacks.svg: what the main thread does",

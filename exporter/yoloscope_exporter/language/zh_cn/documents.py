@@ -370,6 +370,7 @@ TEXTS: Final[dict[str, str]] = {
     "ours: an idle GPU slows its link on purpose; small models stay below": "自定：空闲的 GPU 会有意降低链路速率；小模型低于此值",
     "nvidia-resiliency-ext: timeout = longest seen x 5": "nvidia-resiliency-ext：超时 = 至今最长的 5 倍",
     "ours: people look after 5 s at 0 %; three times that, to be sure": "自定：利用率为 0 % 时人会在 5 s 后去看；取其三倍以求可靠",
+    "ours: pauses from which on they are no chance": "自定：从这么多次停顿起便不是偶然",
     "ours: as for a standstill, so that each that ended is told": "自定：与停滞相同，使每个已结束的停滞都得到说明",
     "ours: labels and cache of COCO take one to three minutes on a local SSD": "自定：COCO 的标签和缓存在本地 SSD 上要一到三分钟",
     "ours: CPUs used: a thread that waits or spins uses at most one": "自定：使用的 CPU：等待或自旋的线程最多用一个",
