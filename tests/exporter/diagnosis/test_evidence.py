@@ -334,6 +334,12 @@ def test_what_nothing_measures_is_called_that() -> None:
     assert "the other 49% is not measured" in verdict.evidence
 
 
+def test_what_was_measured_but_happened_once_is_no_residual() -> None:
+    """A callback that paused the run for once: neither typical nor unknown."""
+    once = HEALTHY | {"compute_share": 0.6, "parts_share": 0.39}
+    assert "insufficient_data" not in told(once)
+
+
 @pytest.mark.parametrize(
     ("ooms", "phase", "cause"),
     [

@@ -48,21 +48,15 @@ def _residual(s: Signals, t: Thresholds) -> str:
     """No part is above its own limit, and yet too little computes: what is left is called nothing but that."""
     if parts.one_is_large(s, t) or not s.has(Signals.compute_share):
         return ""
-    if computing(s) + _waited_once(s) >= t.compute_share:
-        return ""
     shares = {name: s.get(share) for name, (share, _) in parts.PARTS.items()}
+    once = max(s.get(Signals.parts_share) - sum(shares.values()), 0.0)  # measured, but not typical: it is over
+    if computing(s) + once >= t.compute_share:
+        return ""
     large = {name: share for name, share in shares.items() if share >= 0.01}  # noqa: PLR2004 - less is noise
     named = joined((text("{name} {share:.0%}", name=name, share=share) for name, share in large.items()), ", ")
-    rest = max(1 - s.compute_share - sum(shares.values()), 0.0)
+    rest = max(1 - s.compute_share - sum(shares.values()) - once, 0.0)
     known = s.text("{compute_share:.0%} of training time computes")
     return joined((known, named, text("the other {rest:.0%} is not measured", rest=rest)))
-
-
-def _waited_once(s: Signals) -> float:
-    """Share of step time that is a wait for data, but not a typical one: it was measured, and is over."""
-    if not s.has(Signals.wait_seconds, Signals.step_seconds) or not s.wait_seconds:
-        return 0.0
-    return max(s.wait_seconds / (s.wait_seconds + s.step_seconds) - s.data_wait_share, 0.0)
 
 
 def computing(s: Signals) -> float:

@@ -40,8 +40,15 @@ class StepSignals:
     callback_seconds = Signal("typical time of a batch in other people's callbacks, in seconds")
     exposed_share = Signal("typical share of step time spent waiting for gradients of other ranks")
     compute_share = Signal("share of step time spent in forward, backward and optimizer")
+    parts_share = Signal(
+        "share of step time spent in all that is measured besides computing, what happened only once included"
+    )
     train_share = Signal("share of the window spent in training steps, their data wait included")
     goodput = Signal("share of the window's wall time spent in forward, backward and optimizer")
+
+
+#: All of a step that is measured and is no computing.
+_PARTS = (training.DATA_WAIT, training.COPY, training.PREPROCESS, training.CALLBACKS, training.EXPOSED)
 
 
 def step(v: View) -> Numbers:
@@ -62,6 +69,7 @@ def step(v: View) -> Numbers:
         StepSignals.callback_seconds: v.typical(training.CALLBACK_SECONDS),
         StepSignals.exposed_share: v.typical(training.EXPOSED),
         StepSignals.compute_share: v.measure(training.COMPUTE_SHARE),
+        StepSignals.parts_share: sum(v.measure(part) or 0.0 for part in _PARTS),
         StepSignals.train_share: v.measure(training.TRAINING),
         StepSignals.goodput: v.measure(training.GOODPUT),
     }

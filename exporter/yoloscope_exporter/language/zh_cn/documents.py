@@ -195,6 +195,7 @@ TEXTS: Final[dict[str, str]] = {
     "0 where workers stay": "worker 一直在时为 0",
     "longest time so far between two batches that was no validation, in seconds, at least": "迄今两个 batch 之间（验证不计）的最长时间，秒，至少",
     "of the longest such time that ended in the window the part in callbacks, in starting workers or waiting for other ranks, in seconds": "窗口内结束的最长这类时间中，用于回调、启动 worker 或等待其他 rank 的部分，秒",
+    "share of step time spent in all that is measured besides computing, what happened only once included": "训练步时间中除计算外所有已测量部分的占比，包括只发生一次的",
     "seconds since it ended": "自其结束以来的秒数",
     "it may fall where it varies by more than it could fall": "loss 波动大于可能的下降时，它可能仍在下降",
     "growth of what the run's cgroup uses in the same time": "同一时间内任务 cgroup 所用内存的增长",
