@@ -737,7 +737,7 @@ import ultralytics.data.base
 read = ultralytics.data.base.imread
 def broken(*args, calls=[0], **kwargs):
     calls[0] += 1
-    if calls[0] > 150:
+    if calls[0] > 40:
         raise ValueError("a broken image")
     return read(*args, **kwargs)
 ultralytics.data.base.imread = broken
