@@ -603,7 +603,14 @@ model.add_callback("on_train_epoch_start", anew)
     ),
     "batch_of_one": fine(
         "one image a batch, rect, cache on disk",
-        options={**LONG, "batch": 1, "step_sleep": 0.05, "workers": 1, "arguments": {"rect": True, "cache": "disk"}},
+        options={
+            **LONG,
+            "imgsz": 64,
+            "batch": 1,
+            "step_sleep": 0.05,
+            "workers": 1,
+            "arguments": {"rect": True, "cache": "disk"},
+        },
         images=200,
     ),
     # --- CPUs that the step itself needs

@@ -36,10 +36,12 @@ def reading(*waits: float) -> Reading:
 def test_what_comes_in_bursts_is_typical_and_what_came_once_is_not(waits: tuple[int, ...], typical: float) -> None:
     """The mean of all parts but the largest, or the median."""
     assert len(waits) == PARTS
-    assert reading(*waits).typical(training.DATA_WAIT, run="run", rank="0") == pytest.approx(typical, abs=0.02)
+    assert reading(*waits).about(run="run", rank="0").typical(training.DATA_WAIT) == pytest.approx(typical, abs=0.02)
 
 
 def test_usual_is_the_median_of_parts_that_are_enough() -> None:
     """Two parts have no median to speak of."""
-    assert reading(0, 9, 0, 0, 9, 0).usual(training.DATA_WAIT, run="run", rank="0") == pytest.approx(0.0, abs=0.01)
-    assert reading(0).usual(training.DATA_WAIT, run="other", rank="0") is None
+    assert reading(0, 9, 0, 0, 9, 0).about(run="run", rank="0").usual(training.DATA_WAIT) == pytest.approx(
+        0.0, abs=0.01
+    )
+    assert reading(0).about(run="other", rank="0").usual(training.DATA_WAIT) is None

@@ -59,15 +59,15 @@ def step(v: View) -> Numbers:
     return {
         StepSignals.batches: batches,
         StepSignals.images_per_second: v.measure(training.IMAGES),
-        StepSignals.throughput_spread: v.machine.reading.spread(training.IMAGES, run=v.run, rank=v.rank),
+        StepSignals.throughput_spread: v.about.spread(training.IMAGES),
         StepSignals.step_seconds: v.measure(training.STEP),
         StepSignals.wait_seconds: v.measure(training.WAIT),
         StepSignals.data_wait_share: _waits_for_data(v),
-        StepSignals.h2d_share: v.typical(training.COPY),
-        StepSignals.preprocess_share: v.typical(training.PREPROCESS),
-        StepSignals.callbacks_share: v.typical(training.CALLBACKS),
-        StepSignals.callback_seconds: v.typical(training.CALLBACK_SECONDS),
-        StepSignals.exposed_share: v.typical(training.EXPOSED),
+        StepSignals.h2d_share: v.about.typical(training.COPY),
+        StepSignals.preprocess_share: v.about.typical(training.PREPROCESS),
+        StepSignals.callbacks_share: v.about.typical(training.CALLBACKS),
+        StepSignals.callback_seconds: v.about.typical(training.CALLBACK_SECONDS),
+        StepSignals.exposed_share: v.about.typical(training.EXPOSED),
         StepSignals.compute_share: v.measure(training.COMPUTE_SHARE),
         StepSignals.parts_share: sum(v.measure(part) or 0.0 for part in _PARTS),
         StepSignals.train_share: v.measure(training.TRAINING),
@@ -77,7 +77,7 @@ def step(v: View) -> Numbers:
 
 def _waits_for_data(v: View) -> float | None:
     """With the wait for first batches where workers stay: there it is none for their start."""
-    waits = v.typical(training.DATA_WAIT)
+    waits = v.about.typical(training.DATA_WAIT)
     if waits is None or not workers_stayed(v):
         return waits
     first = min(first_waits(v)[1] or 0.0, 1.0)
