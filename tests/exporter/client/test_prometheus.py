@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     Answer = Callable[[str, str, dict[str, str]], tuple[int, bytes]]
 
+#: How what has runs is asked for: trainings, and all else.
+UPS = '{__name__=~"yoloscope_train_up|yoloscope_predict_up"'
+
 
 def test_prometheus_gives_one_store_per_node(serve: Callable[[Answer], str]) -> None:
     """Nodes are asked for by `instance`, runs are filtered, histograms are put together from their parts."""
@@ -35,7 +38,7 @@ def test_prometheus_gives_one_store_per_node(serve: Callable[[Answer], str]) -> 
         node = "b" if 'instance="b"' in query else "a"
         base = {"instance": node, "run": "r", "rank": "0"}
         up = {"metric": {"__name__": "yoloscope_train_up", **base}, "values": [[1, "1"], [2, "1"]]}
-        if query.startswith("yoloscope_train_up"):
+        if query.startswith(UPS):
             other = {"metric": {**up["metric"], "instance": "b"}, "values": [[1, "1"]]}  # type: ignore[dict-item]
             return 200, json.dumps({"data": {"result": [up, other]}}).encode()
         foreign = {"metric": {**up["metric"], "run": "q"}, "values": [[1, "1"]]}  # type: ignore[dict-item]
@@ -44,7 +47,7 @@ def test_prometheus_gives_one_store_per_node(serve: Callable[[Answer], str]) -> 
     stores = read_prometheus(serve(answer), 3600, "r", now=10)
     assert len(stores) == 2
     assert all(list(store.series["yoloscope_train_up"]) == [("r", "0")] for store in stores)
-    assert queries[0] == 'yoloscope_train_up{run="r"}[3600s]'
+    assert queries[0] == f'{UPS},run="r"}}[3600s]'
 
 
 def test_nodes_of_two_clusters_are_asked_for_one_by_one(serve: Callable[[Answer], str]) -> None:
@@ -57,7 +60,7 @@ def test_nodes_of_two_clusters_are_asked_for_one_by_one(serve: Callable[[Answer]
         queries.append(query)
         up = {"__name__": "yoloscope_train_up", "instance": "x", "run": "r", "rank": "0"}
         asked = [target for target in targets if f'cluster="{target.get("cluster", "")}"' in query]
-        found = targets if query.startswith("yoloscope_train_up") else asked
+        found = targets if query.startswith(UPS) else asked
         result = [{"metric": {**up, **target}, "values": [[1, "1"], [2, "1"]]} for target in found]
         return 200, json.dumps({"data": {"result": result}}).encode()
 
@@ -71,7 +74,7 @@ def test_nodes_of_two_clusters_are_asked_for_one_by_one(serve: Callable[[Answer]
         '"west",job="y",instance="x"}[60s]',
     ]
     read_prometheus(serve(answer), 60, "r", "east", now=10)
-    assert 'yoloscope_train_up{cluster="east",run="r"}[60s]' in queries
+    assert f'{UPS},cluster="east",run="r"}}[60s]' in queries
 
 
 def test_prometheus_refusals_are_passed_on(serve: Callable[[Answer], str]) -> None:
