@@ -1305,10 +1305,11 @@ _INFERENCE: Final = {
     "Minutes: the source blocks, or your own code holds the generator.": (
         "几分钟：数据源阻塞，或自己的代码没有继续取结果。"
     ),
-    "Images so far": "累计图像数",
-    "Images done.": "已处理的图像数。",
-    "It grows.": "增长。",
-    "It stands still: nothing is asked for, or a call hangs.": "停止增长：没有请求，或调用卡住。",
+    "Your own part": "自己的部分",
+    "Under 25 %.": "低于 25%。",
+    "A thread or process of its own for it, several images in one call, save=False.": (
+        "放到单独的线程或进程，一次调用传入多张图像，save=False。"
+    ),
     "Where the time goes": "时间分布",
     "Blue, the model, fills most of what is not idle.": "除空闲外，大部分是蓝色（模型）。",
     "source: decoding, reading. postprocess: too many boxes. user, callbacks, save: your own work.": (

@@ -105,16 +105,21 @@ GLANCE = Row(
             decimals=0,
         ),
         stat(
+            "Your own part",
+            About(
+                "Under 25 %.",
+                "A thread or process of its own for it, several images in one call, save=False.",
+                prediction.PREDICT_OWN.help,
+            ),
+            Query(_of_run(measures.measured(PREDICTION, prediction.PREDICT_OWN))),
+            steps=look.above("predict_part_share"),
+            decimals=0,
+        ),
+        stat(
             "Since the last batch",
             About("Seconds.", "Minutes: the source blocks, or your own code holds the generator."),
             Query(_of_run(measures.measured(PREDICTION, prediction.PREDICT_SINCE_BATCH))),
             steps=look.above("inference_stalled"),
-        ),
-        stat(
-            "Images so far",
-            About("It grows.", "It stands still: nothing is asked for, or a call hangs."),
-            Query(_of_run(total("sum", PREDICTION(m.PREDICT_IMAGES_TOTAL)))),
-            decimals=0,
         ),
         lines(
             "Where the time goes",

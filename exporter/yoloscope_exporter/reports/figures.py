@@ -10,7 +10,6 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.learning import scores
-from yoloscope_exporter.language import text
 from yoloscope_exporter.measures import gpu, loader, memory, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
@@ -84,8 +83,8 @@ QUANTITIES: dict[str, Quantity] = {
     "boxes": Quantity("boxes", _whole, 0),
     "abandoned": Quantity("dropped generators", _whole, 0),
     "predict_throughput": Quantity("images per second", _plain, +1),
-    "latency_typical": Quantity(text("latency of an image, {share:.0%}", share=0.5), units.milliseconds, -1),
-    "latency": Quantity(text("latency of an image, {share:.0%}", share=0.99), units.milliseconds, -1),
+    "latency_typical": Quantity("latency of an image, median", units.milliseconds, -1),
+    "latency": Quantity("latency of an image, 99th percentile", units.milliseconds, -1),
     "source": Quantity("waiting for the source", units.percent, -1, relative=False),
     "preprocess": Quantity("preprocessing", units.percent, 0, relative=False),
     "inference": Quantity("in the model", units.percent, 0, relative=False),

@@ -63,7 +63,7 @@ def test_report() -> None:
     assert "| your own code, callbacks, saving | 0.0% |" in text
     assert "| source | 12.5 s | 32.0% |" in text
     assert "**source_bound** (warning): 40% of the time" in text
-    assert "latency of an image, 99%" in text
+    assert "latency of an image, 99th percentile" in text
     assert "Epochs" not in text
 
 
