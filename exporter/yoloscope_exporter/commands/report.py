@@ -238,7 +238,7 @@ def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, bl
         raise click.UsageError(
             say(
                 "name one run; {known}" if black_box else "name one run, or several to compare; {known}",
-                known=_known(where),
+                known=_known(where, predictions=not black_box),
             )
         )
     if others and (len(runs) > 1) != (len(others) > 1):
@@ -397,18 +397,14 @@ def _left(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem |
         return None
 
 
-def _known(where: _Where) -> str:
+def _known(where: _Where, *, predictions: bool) -> str:
     if where.recording or where.prometheus:
         return say("see `yoloscope report --help`")
-    return _known_in(where.records)
-
-
-def _known_in(records: Path) -> str:
-    known = postmortem.runs(records, predictions=True)
+    known = postmortem.runs(where.records, predictions=predictions)
     return (
         say("known runs: {listed}", listed=names.listed(known))
         if known
-        else say("no runs in {records}", records=records)
+        else say("no runs in {records}", records=where.records)
     )
 
 

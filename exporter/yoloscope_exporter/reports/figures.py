@@ -140,11 +140,10 @@ def _measured(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
 
 
 def measured_figure(value: float | None, seen: Sequence[RankWindow], measure: Measure) -> Figure | None:
-    """A measure's value, and how it was in parts of the time in which the ranks were `seen`, if there are parts."""
+    """A measure's value, and how it was in parts of the time in which the ranks were `seen`."""
     if value is None:
         return None
-    parts = tuple(part for _, part in measured_parts(seen, measure)) if seen else ()
-    return Figure(value, parts if len(parts) > 1 else ())
+    return Figure(value, tuple(part for _, part in measured_parts(seen, measure)) if seen else ())
 
 
 def _typical(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:

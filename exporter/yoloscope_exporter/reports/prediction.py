@@ -71,7 +71,7 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
     facts = _facts(nodes[0].window, run)
     kind = prediction_totals.kind(facts)
     whole = [RankWindow(one.window, *key) for one in nodes for key in _ranks(one.window, run)]
-    seen = [rank for one in nodes for rank in rank_windows(one.store, run, catalog.PREDICT_UP)]
+    seen = [rank for one in nodes for rank in rank_windows(one.store, run, catalog.PREDICT_UP) if _was_followed(rank)]
     exports = _exports(nodes, run)
     course = diagnose_range(stores, limits)
     return Summary(
@@ -92,6 +92,11 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
         kind=kind,
         exports=exports,
     )
+
+
+def _was_followed(rank: RankWindow) -> bool:
+    """Whether there is more of it than a beginning and an end, as a record has."""
+    return len(rank.window.points(catalog.PREDICT_UP, *rank.key)) > 2  # noqa: PLR2004
 
 
 def _ranks(window: Window, run: str) -> list[tuple[str, str]]:
