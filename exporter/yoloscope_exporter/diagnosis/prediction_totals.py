@@ -63,13 +63,20 @@ def _values(store: Store, run: str, metric: catalog.Metric) -> list[float]:
 
 
 def _moment(store: Store, run: str, place: int, *, zero: bool = False) -> Iterator[Sample]:
-    """The first or the last sample of each series; counters and histograms at zero if that is what they began with."""
+    """The first or the last sample of each series; counters and histograms at zero if that is what they began with.
+
+    Of facts that have changed only the latest.
+    """
     for name in store.series:
         metric = catalog.BY_NAME[name]
         if metric.area not in _AREAS:
             continue
         counts = metric.kind in (catalog.COUNTER, catalog.HISTOGRAM)
-        for labels, series in store.family(name, (run,)):
+        family = store.family(name, (run,))
+        latest = max((series.times[-1] for _, series in family), default=0.0)
+        for labels, series in family:
+            if metric.kind == catalog.INFO and series.times[-1] < latest:
+                continue
             at = place if counts else -1
             from_zero = counts and (zero or (place == 0 and series.born))
             if series.histograms:

@@ -61,6 +61,16 @@ def test_one_that_was_never_seen_alive_is_known_by_its_totals() -> None:
     assert [verdict.name for verdict in found] == ["source_bound"]
 
 
+def test_of_facts_that_change_the_latest_count() -> None:
+    """Files first, a video then: what is told is of the video."""
+    made = Store()
+    for second in range(20):
+        made.add(1000.0 + second, samples(float(second), PHASES, source="files" if second < 10 else "video"))
+    window = totals(made, RUN[0])
+    assert window is not None
+    assert {labels[2 + c.PREDICT_FACTS.index("source")] for labels in window.labels(c.PREDICT_RUN_INFO)} == {"video"}
+
+
 def test_no_window_of_another_run() -> None:
     """A store that does not have it has nothing to say."""
     assert totals(store(range(5), began=1000.0), "other") is None
