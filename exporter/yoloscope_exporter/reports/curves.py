@@ -13,7 +13,7 @@ from yoloscope_exporter.measures import prediction, training
 from yoloscope_exporter.reports.rank import RankWindow, measured_parts, resident
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.measures.measure import Measure
@@ -46,7 +46,7 @@ def curves(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
         ],
         "mAP50-95": [Curve(text("validation"), _scaled(scores(ranks[0].window, *ranks[0].key)))],
     }
-    return _drawn(plots)
+    return _drawn(plots.items())
 
 
 def predicted(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
@@ -71,11 +71,11 @@ def predicted(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
             curve for one in ranks for curve in _memory_curves(one, catalog.PREDICT_CUDA_MEMORY_BYTES)
         ],
     }
-    return _drawn(plots)
+    return _drawn(plots.items())
 
 
-def _drawn(plots: Mapping[str, Sequence[Curve]]) -> dict[str, tuple[Curve, ...]]:
-    drawn = {name: tuple(curve for curve in curves if len(curve.points) > 1) for name, curves in plots.items()}
+def _drawn(plots: Iterable[tuple[str, Sequence[Curve]]]) -> dict[str, tuple[Curve, ...]]:
+    drawn = {name: tuple(curve for curve in curves if len(curve.points) > 1) for name, curves in plots}
     return {name: curves for name, curves in drawn.items() if curves}
 
 
