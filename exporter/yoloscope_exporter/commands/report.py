@@ -28,6 +28,7 @@ from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.promises import heeded, promises
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters
+from yoloscope_exporter.terminal import progress
 from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     if black_box:
         _black_postmortem(where, runs[0], html)
         return
-    found = heeded([_summary(where, run) for run in (*runs, *others)])
+    found = heeded([_read(where, run) for run in (*runs, *others)])
     _refuse_kinds(found)
     groups = [found[: len(runs)], found[len(runs) :]] if others else [[summary] for summary in found]
     if len(groups) == 1:
@@ -210,7 +211,8 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
         if html:
             _write(html, pages.one(groups[0][0]))
         return
-    comparison = compare(*groups)
+    with progress.shown(say("comparing {number} runs", number=len(found))):
+        comparison = compare(*groups)
     _write(markdown, _text(comparison))
     if html:
         _write(html, pages.several(comparison))
@@ -230,6 +232,11 @@ def _refuse_kinds(found: Sequence[Summary]) -> None:
     if len(kinds) > 1:
         there = ", ".join(f"{run} ({kind})" for kind, run in kinds.items())
         raise click.ClickException(say("only runs of one kind are compared, and these differ: {there}", there=there))
+
+
+def _read(where: _Where, run: str) -> Summary:
+    with progress.shown(say("reading {what}", what=run)):
+        return _summary(where, run)
 
 
 def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:
