@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import subprocess
@@ -13,17 +14,22 @@ from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.reports import runs
+from yoloscope_exporter.simulation import simulate
+from yoloscope_exporter.simulation.openmetrics import lines
+from yoloscope_exporter.simulation.prediction import EXPORT, EXPORT_BYTES, EXPORT_SECONDS, SERVICE, VERDICTS
 
 from tests.conftest import require_binary
 from tests.live import free_port, get, wait_for
 from tests.recordings import cases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Answer = Callable[[str, str, dict[str, str]], tuple[int, bytes]]
 
+START = 1_790_000_000
 #: How what has runs is asked for: trainings, and all else.
 UPS = '{__name__=~"yoloscope_train_up|yoloscope_predict_up"'
 
@@ -83,27 +89,52 @@ def test_prometheus_refusals_are_passed_on(serve: Callable[[Answer], str]) -> No
         read_prometheus(serve(lambda *_: (422, b'{"error": "query processing would load too many samples"}')), 3600)
 
 
-def test_a_real_prometheus_says_what_the_recording_says(tmp_path: Path) -> None:
-    """A recording, loaded by promtool and asked for over the API of a real server, has the same series and findings."""
+@contextlib.contextmanager
+def prometheus_of(plain: Path, folder: Path) -> Iterator[str]:
+    """A real server of a recording that promtool has loaded; the value is its address."""
     promtool, server = require_binary("promtool"), require_binary("prometheus")
-    plain, data = tmp_path / "a.om", tmp_path / "data"
-    plain.write_bytes(gzip.decompress(cases.path("straggler").read_bytes()))
+    data = folder / "data"
     subprocess.run(
         [promtool, "tsdb", "create-blocks-from", "openmetrics", str(plain), str(data)], check=True, capture_output=True
     )
-    (recorded,) = reader.read(plain)
-    (tmp_path / "prometheus.yml").write_text("global: {}\n")
+    (folder / "prometheus.yml").write_text("global: {}\n")
     port = free_port()
-    command = [server, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={data}"]
+    command = [server, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={data}"]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=100y"]
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             wait_for(lambda: get(f"http://127.0.0.1:{port}/-/ready"), timeout=60)
-            (asked,) = read_prometheus(f"http://127.0.0.1:{port}", 3600, "train/yolo11m", now=recorded.last)
+            yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
+
+
+def test_a_real_prometheus_says_what_the_recording_says(tmp_path: Path) -> None:
+    """A recording, loaded by promtool and asked for over the API of a real server, has the same series and findings."""
+    plain = tmp_path / "a.om"
+    plain.write_bytes(gzip.decompress(cases.path("straggler").read_bytes()))
+    (recorded,) = reader.read(plain)
+    with prometheus_of(plain, tmp_path) as url:
+        (asked,) = read_prometheus(url, 3600, "train/yolo11m", now=recorded.last)
     assert not asked.skipped
     train = {key for key in recorded.series if "train" in key}
     assert train - set(asked.series) == set()
     told = [[(d.rank, [v.name for v in d.verdicts]) for d in diagnose_range([s]).diagnoses] for s in (recorded, asked)]
     assert told[0] == told[1]
+
+
+def test_a_real_prometheus_knows_predictions_and_exports(tmp_path: Path) -> None:
+    """Where no training is: the report and the diagnosis are those of the recording."""
+    recorded = simulate("healthy", 1, 1, start=START, end=START + 300, step=5)
+    plain = tmp_path / "a.om"
+    plain.write_text("".join(line for line in lines(recorded) if "yoloscope_train" not in line))
+    with prometheus_of(plain, tmp_path) as url:
+        stores = {name: read_prometheus(url, 600, name, now=START + 300) for name in (SERVICE, EXPORT)}
+    service, export = (runs.summarize(stores[name], name) for name in (SERVICE, EXPORT))
+    (read,) = (runs.summarize([one], SERVICE) for one in reader.read(plain))
+    told = [[verdict.name for _, verdict in summary.verdicts] for summary in (service, read)]
+    assert told == [list(VERDICTS), list(VERDICTS)]
+    assert {name: figure.value for name, figure in service.figures.items()} == {
+        name: pytest.approx(figure.value) for name, figure in read.figures.items()
+    }
+    assert [(one.format, one.seconds, one.size) for one in export.exports] == [("engine", EXPORT_SECONDS, EXPORT_BYTES)]

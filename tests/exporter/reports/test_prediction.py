@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 from yoloscope_exporter import catalog as c
-from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.recordings.writer import Writer
@@ -23,6 +23,9 @@ from yoloscope_exporter.reports.markdown import comparison_markdown, summary_mar
 from tests.exporter.diagnosis.test_predictions import BASE, CUDA, FACTS, RUN, predicted, recorded, samples
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from yoloscope_exporter.measures.series import Series
     from yoloscope_exporter.reports.summary import Summary
 
 ROOT = Path(__file__).parents[3]
@@ -154,15 +157,21 @@ def recording(path: Path, store: Store) -> Path:
     """The file of `yoloscope record` with what is in a store."""
     writer = Writer(path)
     for time in store.times():
-        moment = [
-            Sample(c.BY_NAME[name], labels, series.values[list(series.times).index(time)])
+        writer.samples(time, [
+            Sample(c.BY_NAME[name], labels, value)
             for name, family in store.series.items()
             for labels, series in family.items()
-            if series.values and time in series.times
-        ]
-        writer.samples(time, moment)
+            for value in _at(series, time)
+        ])  # fmt: skip
     writer.close()
     return path
+
+
+def _at(series: Series, time: float) -> Iterator[float | HistogramValue]:
+    if time in series.times:
+        place = series.times.index(time)
+        parts = series.histograms[place] if series.histograms else ()
+        yield HistogramValue(parts[:-1], parts[-1]) if parts else series.values[place]
 
 
 def test_recordings(tmp_path: Path) -> None:
