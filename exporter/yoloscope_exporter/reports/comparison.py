@@ -21,6 +21,7 @@ from yoloscope_exporter.reports.significance import (
     chance_of_difference,
     chance_of_less,
     significant,
+    significant_together,
 )
 from yoloscope_exporter.reports.summary import CONFIGURED, Summary
 
@@ -34,7 +35,7 @@ ROUNDING = {True: 0.005, False: 0.0005}
 #: So many columns have their change and its certainty in columns of their own.
 PAIR = 2
 #: What runs are compared for, and the share of the doubt that is left to it; the other lines share the rest.
-THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical", "predict_throughput"), 2 / 3
+THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical", "predict_throughput"), 5 / 6
 #: That by which `chance_of_slowdown` judges; a run has one of them.
 SPEEDS = ("throughput", "predict_throughput")
 SAME, UNCERTAIN = "same", "uncertain"
@@ -174,12 +175,15 @@ def _rows(comparison: Comparison) -> tuple[Row, ...]:
 
 
 def _sure(chances: Mapping[tuple[str, int], float], confidence: float) -> set[tuple[str, int]]:
-    """Throughput has a share of the doubt to itself, so that it does not drown among the other lines."""
+    """Throughput has a share of the doubt to itself, so that it does not drown among the other lines.
+
+    Its mean and what is typical of it go together.
+    """
     doubt = 1 - confidence
     first = {key: chance for key, chance in chances.items() if key[0] in THROUGHPUTS}
     others = {key: chance for key, chance in chances.items() if key not in first}
     throughput = THROUGHPUT_DOUBT * doubt
-    return significant(first, 1 - throughput) | significant(others, 1 - doubt + throughput)
+    return significant_together(first, 1 - throughput) | significant(others, 1 - doubt + throughput)
 
 
 def _chance(name: str, before: Column, after: Column) -> float | None:
