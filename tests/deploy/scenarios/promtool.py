@@ -143,10 +143,11 @@ def _outcome(directory: Path, name: str, one: Pass, worlds: list[World]) -> Outc
     minutes = round(max(world.minutes for world in worlds))
     if minutes > LONG_MINUTES:
         one = one._replace(seconds=max(one.seconds, LONG_SECONDS))
+    named = set(re.findall(r"[a-zA-Z_:][\w:]*", str(one.groups)))  # in annotations, too, which ask
     bounds = {edge: _bounds(one, edge, minutes) for edge in ("min", "max")}
     test = {
         "interval": f"{SCRAPE_SECONDS}s",
-        "input_series": [series for world in worlds for series in world.input_series(SCRAPE_SECONDS)],
+        "input_series": [one for world in worlds for one in world.input_series(SCRAPE_SECONDS, named)],
         "alert_rule_test": [
             {"alertname": alert, "eval_time": f"{round(minute * 60) + 60}s"}
             for world in worlds
