@@ -5,8 +5,8 @@
 
 Each cycle is a second of a clock that exporter and trainings share, so that a day's history passes, runs expire and are
 removed, and diagnoses come and go, as in a day. Meanwhile four runs train at a time and end in every way, three pages
-are open and are opened anew, a Prometheus scrapes, and the configuration is changed and reloaded. The server's own clock
-is the real one: pages get their messages twice as often instead.
+are open and are opened anew, a Prometheus scrapes, and the configuration is changed and reloaded. The server's own
+clock is the real one: pages get their messages twice as often instead.
 """
 
 from __future__ import annotations
