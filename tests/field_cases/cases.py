@@ -645,7 +645,7 @@ model.add_callback("on_train_epoch_start", anew)
     ),
     # --- between workers and trainer
     "slow_to_take_over": fine(
-        "batches are ready, and it takes the trainer 0.3 s to unpickle each: no loader's fault, and nothing measures it",
+        "batches are ready, and it takes the trainer 0.3 s to unpickle each: not the loader's, and not measured",
         4,
         script="""
 class Heavy(dict):
