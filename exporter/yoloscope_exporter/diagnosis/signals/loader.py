@@ -97,7 +97,7 @@ def death_signals(v: View) -> dict[str, str]:
 
 
 def _without_workers(v: View) -> Numbers:
-    """With workers=0 the data wait, that for first batches too, is the preparation, done by the training process itself.
+    """With workers=0 the data wait, for first batches too, is the preparation, done by the training process itself.
 
     How much of it computes is told from the process's CPU time, taking the rest of its time for one busy CPU: at most
     that much. It may compute on more CPUs than one, so a low share is sure and a high one is not.
