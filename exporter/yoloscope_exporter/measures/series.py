@@ -333,6 +333,14 @@ class Window:
         series, span = found
         return list(zip(series.times[span.start : span.stop], series.values[span.start : span.stop], strict=True))
 
+    def backwards(self, metric: Metric, *labels: str) -> Iterator[tuple[float, float]]:
+        """The same from the last to the first, each when it is asked for."""
+        found = self._points(metric, labels)
+        if found:
+            series, span = found
+            for at in reversed(span):
+                yield series.times[at], series.values[at]
+
     def mean(self, metric: Metric, *labels: str) -> float | None:
         """Mean of a gauge's points."""
         found = self._points(metric, labels)

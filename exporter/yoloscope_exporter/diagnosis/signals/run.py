@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from yoloscope_exporter.measures.series import longest
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
@@ -183,19 +183,20 @@ _MOVES = (
 
 def _last_moved(v: View, metric: catalog.Metric, least: float) -> float | None:
     """When a counter of the rank's processes last grew by more than so much a second; None where there is none."""
-    found = [v.long.points(metric, *labels) for labels in v.long.current(metric, v.run, v.rank)]
-    if not any(len(points) > 1 for points in found):
+    roles = v.long.current(metric, v.run, v.rank)
+    if all(v.long.increase(metric, *labels) is None for labels in roles):
         return None
-    moments = [_last_growth(points, least) for points in found]
-    return max(moments, default=v.long.start)
+    return max(_last_growth(v.long.backwards(metric, *labels), least) for labels in roles)
 
 
-def _last_growth(points: list[tuple[float, float]], least: float) -> float:
-    """The moment of the last growth that counts, or of the first point."""
-    for (after, high), (before, low) in pairwise(reversed(points)):
+def _last_growth(points: Iterator[tuple[float, float]], least: float) -> float:
+    """The moment of the last growth that counts, or of the first point; `points` from the last one on."""
+    after, high = next(points)
+    for before, low in points:
         if high - low > least * (after - before):
-            return after
-    return points[0][0]
+            break
+        after, high = before, low
+    return after
 
 
 def hang(v: View) -> Mapping[str, str]:
@@ -243,18 +244,17 @@ def _epoch_done(v: View) -> float | None:
 
 def _changed(v: View, metric: catalog.Metric) -> float | None:
     """When a value of the rank changed last; None where that is not in the long window."""
-    points = v.long.points(metric, v.run, v.rank)
-    return next((after for (after, b), (_, a) in pairwise(reversed(points)) if a != b), None)
+    points = v.long.backwards(metric, v.run, v.rank)
+    return next((after for (after, b), (_, a) in pairwise(points) if a != b), None)
 
 
 def _unchanged(window: Window, v: View) -> float:
     """For how long, in samples, no batch has been counted: a clock that jumps is not a training that stands still."""
-    points = window.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
-    same = [value for _, value in points if value == points[-1][1]]
-    return len(same) * window.period
+    counts = (count for _, count in window.backwards(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank))
+    return next((len(list(same)) for _, same in groupby(counts)), 0) * window.period
 
 
 def _entered(v: View, wanted: str) -> float | None:
     """When the rank last went over into the state `wanted`, as far as the long window knows."""
-    points = reversed(v.long.points(catalog.TRAIN_STATE, v.run, v.rank, wanted))
+    points = v.long.backwards(catalog.TRAIN_STATE, v.run, v.rank, wanted)
     return next((time for (time, now), (_, before) in pairwise(points) if now == 1 and before != 1), None)

@@ -119,13 +119,22 @@ class _Stretch(NamedTuple):
 
 def _silences(v: View, since: float | None = None) -> Iterator[tuple[float, float, float, float]]:
     """Length, start, end, and batches before, of each time without a batch that ended in the window, or `since`."""
-    points = v.long.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
-    began, first = points[0][0] if points else 0.0, v.now.start if since is None else since
-    for (_, before), (time, count) in pairwise(points):
+    first = v.now.start if since is None else since
+    for (end, before), (start, _) in pairwise(_ends(v)):
+        if end <= first:
+            return
+        yield end - start, start, end, before
+
+
+def _ends(v: View) -> Iterator[tuple[float, float]]:
+    """When batches ended, and how many there were before, from the last one on; at last the first moment known."""
+    points = v.long.backwards(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    end, count = next(points, (0.0, 0.0))
+    for time, before in points:
         if count > before:
-            if time > first:
-                yield time - began, began, time, before
-            began = time
+            yield end, before
+        end, count = time, before
+    yield end, 0.0
 
 
 def silences(v: View) -> Numbers:
