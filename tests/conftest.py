@@ -57,8 +57,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep every test's records away from those of this machine."""
+    """Keep every test's records, and what exporters keep over a restart, away from those of this machine."""
     monkeypatch.setenv("YOLOSCOPE_DIR", str(tmp_path_factory.mktemp("records")))
+    monkeypatch.setenv("YOLOSCOPE_PATH_STATE", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(autouse=True)

@@ -37,8 +37,10 @@ _NAMES = {
     "gpu_busy": text("GPU utilization"),
     "score": text("best mAP50-95"),
     "energy": text("energy"),
+    "cost": text("cost"),
+    "co2": text("CO2"),
 }
-_FIGURES = ("throughput", "score", "data_wait", "gpu_busy", "energy")
+_FIGURES = ("throughput", "score", "data_wait", "gpu_busy", "energy", "cost", "co2")
 #: Verdicts about an end.
 ENDS = ("failed", "killed", "worker_died")
 #: Causes of an end that somebody has wanted, of diagnosis/causes.py.
@@ -67,6 +69,12 @@ KEYS = {
     "duration": "duration_seconds",
     "energy": "energy_joules",
     "image_energy": "energy_joules_per_image",
+    "epoch_energy": "energy_joules_per_epoch",
+    "point_energy": "energy_joules_per_point",
+    "cpu_energy": "cpu_energy_joules",
+    "gpu_hours": "gpu_hours",
+    "cost": "cost",
+    "co2": "co2_kilograms",
     "wasted": "wasted_gpu_seconds",
 }
 

@@ -546,6 +546,10 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
     yield catalog.TRAIN_FLOPS_TOTAL, (), IMAGE_FLOPS * batches * timeline.BATCH_SIZE
     yield catalog.TRAIN_OPTIMIZER_STEPS_TOTAL, (), float(batches)
     yield catalog.TRAIN_CHECKPOINTS_TOTAL, (), float(progress.epochs)
+    lived = min(moment.time - node.start, moment.training.end)
+    joules = {"gpu": IDLE_WATTS * lived + DYNAMIC_WATTS * moment.busy_seconds(rank), "cpu": 30.0 * lived}
+    for source in catalog.ENERGY_SOURCES:
+        yield catalog.TRAIN_ENERGY_JOULES_TOTAL, (source,), joules[source]
     phases = moment.phase_seconds(rank)
     first = 0.1 * phases["data_wait"]  # the part of the wait that is an epoch's first
     callbacks = 0.002 * progress.epochs

@@ -447,6 +447,7 @@ TEXTS: Final[dict[str, str]] = {
     "Unix time of the collector's last success.": "采集器上次成功的 Unix 时间。",
     "Values or whole records refused because they could not be true or safe, by reason.": "因无效或不安全而拒绝的数值或整个记录文件数，按原因。",
     "Unix time at which the values in this exposition were gathered.": "采集该份数据的 Unix 时间。",
+    "Energy drawn for the rank since an exporter first saw it: of its GPU (gpu; a shared one by SM time) and of the CPU packages by CPU time (cpu; where RAPL can be read).": "自 exporter 首次看到该 rank 以来为它消耗的能量：其 GPU（gpu；共用的按 SM 时间分摊）和 CPU 封装（cpu；按 CPU 时间分摊，RAPL 可读时）。",
     "Facts about a GPU.": "GPU 的信息。",
     "Floating-point operations per second that the card can do at most by its data sheet, dense: half (FP16 or BF16) and single (FP32 as PyTorch's convolutions compute it). Absent for cards that are not in yoloscope's table.": "数据手册给出的该卡每秒浮点运算峰值（稠密）：half（FP16 或 BF16）和 single（PyTorch 卷积计算 FP32 的方式）。不在 yoloscope 表中的显卡没有该指标。",
     "1 while the GPU answers; 0 once it has fallen off the bus.": "GPU 有应答时为 1；掉卡后为 0。",
