@@ -239,7 +239,7 @@ def test_energy_of_a_run_is_the_truth_over_a_kill_of_the_exporter(tmp_path: Path
     drawn: list[Sample] = []
     told: dict[str, float] = {}
     packages, energy = started(node.context, latest)
-    lines = {"devices": 2, "gpu.1.power_usage": int(WATTS * 1000)}
+    lines = {"gpus": 2, "gpu.1.power_usage": int(WATTS * 1000)}
     with gpu_world(tmp_path / "gpu", lines) as gpus:
         for second in range(SECONDS + 3):
             node.now += 1.0
