@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import Sample
+from yoloscope_exporter.catalog import HistogramValue, Sample
 from yoloscope_exporter.collectors import Collector
 from yoloscope_exporter.collectors.state import StateFile
 
@@ -197,7 +197,7 @@ def usage(samples: Iterable[Sample]) -> Usage:
     """What a cycle's samples say of meters and of who uses them."""
     of: defaultdict[str, list[tuple[Sequence[str], float]]] = defaultdict(list)
     for metric, labels, value in samples:
-        if metric.name in _NEEDED and isinstance(value, float):
+        if metric.name in _NEEDED and not isinstance(value, HistogramValue):
             of[metric.name].append((labels, value))
     gpus: defaultdict[str, set[Who]] = defaultdict(set)
     for (run, rank, gpu, _), _one in of[catalog.TRAIN_DEVICE_INFO.name]:

@@ -56,6 +56,7 @@ KEYS = {
     "data_wait": "data_wait_ratio",
     "gpu_busy": "gpu_utilization_ratio",
     "well_used": "gpu_well_used_ratio",
+    "mfu": "mfu_ratio",
     "goodput": "goodput_ratio",
     "step": "step_seconds",
     "decoding": "decoding_ratio",

@@ -63,6 +63,7 @@ QUANTITIES: dict[str, Quantity] = {
     "well_used": Quantity(
         f"time above {THRESHOLDS['gpu_well_used'].value:.0%} GPU utilization", units.percent, +1, relative=False
     ),
+    "mfu": Quantity("operations over the card's peak (MFU)", units.percent, +1, relative=False),
     "goodput": Quantity("goodput (share of wall time computing)", units.percent, +1, relative=False),
     "step": Quantity("step without the wait", units.milliseconds, -1),
     "decoding": Quantity("decoding (share of the loader workers' time)", units.percent, 0, relative=False),
@@ -104,6 +105,7 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
         "data_wait": _measured(ranks, training.DATA_WAIT),
         "gpu_busy": _of_gpus(ranks, gpu_busy),
         "well_used": _of_gpus(ranks, _well_used),
+        "mfu": _measured(ranks, gpu.MFU),
         "goodput": _measured(ranks, training.GOODPUT),
         "step": _measured(ranks, training.STEP),
         "decoding": _measured(ranks, loader.DECODING),

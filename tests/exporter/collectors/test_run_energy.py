@@ -240,7 +240,7 @@ def test_energy_of_a_run_is_the_truth_over_a_kill_of_the_exporter(tmp_path: Path
     told: dict[str, float] = {}
     packages, energy = started(node.context, latest)
     lines = {"gpus": 2, "gpu.1.power_usage": int(WATTS * 1000)}
-    with gpu_world(tmp_path / "gpu", lines) as gpus:
+    with gpu_world(tmp_path, lines) as gpus:
         for second in range(SECONDS + 3):
             node.now += 1.0
             gpus.pass_time(1.0)

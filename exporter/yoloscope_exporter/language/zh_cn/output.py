@@ -459,6 +459,7 @@ TEXTS: Final[dict[str, str]] = {
     "duration": "时长",
     "energy of the GPUs (shared ones by SM time)": "GPU 耗电量（共用的 GPU 按 SM 时间分摊）",
     "energy of the GPUs per image (shared ones by SM time)": "每张图像的 GPU 耗电量（共用的 GPU 按 SM 时间分摊）",
+    "operations over the card's peak (MFU)": "运算与显卡峰值之比（MFU）",
     "energy of the GPUs per epoch": "每个 epoch 的 GPU 耗电量",
     "energy of the GPUs per point of mAP50-95": "mAP50-95 每个百分点的 GPU 耗电量",
     "energy of the CPU packages (by CPU time)": "CPU 封装耗电量（按 CPU 时间分摊）",
