@@ -41,6 +41,7 @@ UNKNOWN = frozenset(
         "ContrastiveHead",
         "BNContrastiveHead",
         "LRPCHead",
+        "SAVPE",
     }
 )
 #: Arguments with which the sizes of images change from batch to batch.
