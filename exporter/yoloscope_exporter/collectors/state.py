@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter.collectors.circumstances import boot_of
+from yoloscope_exporter.collectors.files import read_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class StateFile:
     def __init__(self, directory: Path | None, name: str, procfs: Path) -> None:
         """`directory` is made when something is stored; None keeps nothing."""
         self._path = directory and directory / f"{name}.json"
-        self._boot = boot_of(procfs)[0]
+        self._boot = read_or_empty(procfs / "sys/kernel/random/boot_id").strip()
         self._warned = False
 
     def load(self) -> dict[str, Any]:
