@@ -103,6 +103,7 @@ _VERDICTS: Final = {
     "Copying batches to the device takes too long": "把 batch 复制到 GPU 太慢",
     "Validation takes a large part of the run": "验证占用了大部分时间",
     "Writing checkpoints takes a large part of the run": "保存检查点占用了大部分时间",
+    "The card could do more operations per second": "显卡每秒可以完成更多运算",
     "The batch is too small for the GPU": "batch 太小，喂不饱 GPU",
     "GPU memory is nearly full": "显存即将用尽",
     "GPU memory grows and is not given back": "显存持续增长且不释放",

@@ -26,7 +26,7 @@ TEXTS: Final[dict[str, str]] = {
     "YAML file that overrides default thresholds (see docs/diagnosis.md).": "覆盖默认阈值的 YAML 文件（见 docs/diagnosis.zh-CN.md）。",
     "Directory of the runs' records. [default: /dev/shm/yoloscope]": "任务记录文件的目录。[默认：/dev/shm/yoloscope]",
     "Mount point of the node's /proc.": "节点 /proc 的挂载点。",
-    "Directory in which counters of energy are kept over a restart of the exporter.  [default: $STATE_DIRECTORY, else yoloscope below $XDG_STATE_HOME or ~/.local/state]": "exporter 重启后保留能耗计数器的目录。  [默认：$STATE_DIRECTORY，否则为 $XDG_STATE_HOME 或 ~/.local/state 下的 yoloscope]",
+    "Directory in which counters of energy are kept over a restart of the exporter. [default: $STATE_DIRECTORY, else yoloscope below $XDG_STATE_HOME or ~/.local/state]": "exporter 重启后保留能耗计数器的目录。  [默认：$STATE_DIRECTORY，否则为 $XDG_STATE_HOME 或 ~/.local/state 下的 yoloscope]",
     "Price of a GPU held for an hour, in your currency.": "占用一个 GPU 一小时的价格（你的货币）。",
     "Price of a kilowatt-hour.": "每千瓦时的价格。",
     "Kilograms of CO2 for a kilowatt-hour of your grid.": "你的电网每千瓦时排放的 CO2 千克数。",

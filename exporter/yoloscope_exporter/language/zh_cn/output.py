@@ -469,7 +469,6 @@ TEXTS: Final[dict[str, str]] = {
     "cost": "费用",
     "CO2": "CO2 排放",
     "no cost": "没有费用",
-    "{name} must be a number of 0 or more, not {value!r}": "{name} 必须是不小于 0 的数，而不是 {value!r}",
     "wasted GPU time": "浪费的 GPU 时间",
     "same": "相同",
     "more than the runs' own spread": "超出任务自身的波动",
