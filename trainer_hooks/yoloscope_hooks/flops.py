@@ -150,11 +150,11 @@ def _count_of(torch: Any, module: Module) -> Count | None:
 
 
 def _convolution(module: Module, given: Sequence[int], output: Sequence[int]) -> float:
-    return 2.0 * _product(output) * given[1] / module.groups * _product(module.kernel_size)
+    return float(2.0 * _product(output) * given[1] / module.groups * _product(module.kernel_size))
 
 
 def _transposed(module: Module, given: Sequence[int], output: Sequence[int]) -> float:
-    return 2.0 * _product(given) * output[1] / module.groups * _product(module.kernel_size)
+    return float(2.0 * _product(given) * output[1] / module.groups * _product(module.kernel_size))
 
 
 def _linear(module: Module, given: Sequence[int], output: Sequence[int]) -> float:
@@ -164,13 +164,13 @@ def _linear(module: Module, given: Sequence[int], output: Sequence[int]) -> floa
 def _attention(module: Module, given: Sequence[int], output: Sequence[int]) -> float:
     """Queries by keys, and what they attend to by values; `given` is of images."""
     places = given[2] * given[3]
-    return 2.0 * given[0] * module.num_heads * places**2 * (module.key_dim + module.head_dim)
+    return float(2.0 * given[0] * module.num_heads * places**2 * (module.key_dim + module.head_dim))
 
 
 def _area_attention(module: Module, given: Sequence[int], output: Sequence[int]) -> float:
     """The same within each area."""
     places = given[2] * given[3]
-    return 2.0 * given[0] * module.num_heads * places**2 / module.area * 2 * module.head_dim
+    return float(2.0 * given[0] * module.num_heads * places**2 / module.area * 2 * module.head_dim)
 
 
 def _product(lengths: Sequence[int]) -> float:

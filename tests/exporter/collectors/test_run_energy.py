@@ -92,6 +92,14 @@ def test_what_was_drawn_before_a_run_is_not_its() -> None:
     assert ledger.accounts == {ONE: {"gpu": 0.0}}
 
 
+def test_a_record_that_was_dead_before_is_charged_nothing() -> None:
+    """An exporter that is shown it later: what the GPU draws then is another's."""
+    ledger = Ledger()
+    for joules in (100.0, 150.0):
+        ledger.advance(replaced(moment(joules), {OTHER}))
+    assert ledger.accounts == {OTHER: {"gpu": 50.0}}
+
+
 def test_a_meter_that_begins_anew_is_counted_from_there() -> None:
     """The driver was loaded again, or the exporter that integrates power was restarted."""
     ledger = Ledger()
