@@ -18,7 +18,7 @@ from yoloscope_hooks import flops  # noqa: E402
 
 from tests.trainer_hooks.yoloscope_hooks.test_flops import MODELS, counted_by_torch, trainer  # noqa: E402
 
-SIZES = (320, 480, 640)
+SIZES = (64, 160, 320)
 
 
 def main() -> None:
