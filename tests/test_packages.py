@@ -42,6 +42,18 @@ EDGES: dict[str, set[str]] = {
     "client": {"catalog", "config", "diagnosis", "language", "recordings", "sampling", "service", "system"},
     "simulation": {"catalog", "collectors", "diagnosis", "language"},
     "demo": {"client", "language", "system"},
+    "checks": {
+        "catalog",
+        "client",
+        "collectors",
+        "diagnosis",
+        "language",
+        "measures",
+        "sampling",
+        "system",
+        "web",
+        "yoloscope_record",
+    },
     "notebook": {
         "catalog",
         "client",

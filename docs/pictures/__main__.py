@@ -11,7 +11,8 @@ from yoloscope_exporter.measures.series import Window
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal import screen
 
-from docs.pictures import rooms
+from docs.pictures import badges, rooms
+from tests.zone import local_time
 
 HERE = Path(__file__).parent
 RECORDING = HERE.parents[1] / "tests/recordings/slow_worker.om.gz"
@@ -24,10 +25,12 @@ def top() -> Console:
     now = (store.first + store.last) / 2
     diagnoses = diagnose_range([store]).diagnoses
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())
-    console.print(screen.frame(Window(store, now - 60, now), diagnoses, source="http://127.0.0.1:9911"))
+    with local_time("UTC"):
+        console.print(screen.frame(Window(store, now - 60, now), diagnoses, source="http://127.0.0.1:9911"))
     return console
 
 
 if __name__ == "__main__":
     top().save_svg(str(HERE / "top.svg"), title="yoloscope top", unique_id="top")
     rooms.DESIGN.write_text(rooms.document(), encoding="utf-8")
+    badges.write()

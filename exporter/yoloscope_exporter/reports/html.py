@@ -77,7 +77,7 @@ def environment() -> Environment:
         "gib": units.gib,
         "milliseconds": units.milliseconds,
         "percent": units.percent,
-        "when": units.when,
+        "when": units.local,
         "say": say,
     }
     made.globals |= {

@@ -51,6 +51,12 @@ const duration = (seconds) => {
   return `${hours}:${String(minutes).padStart(2, '0')}:${String(whole % 60).padStart(2, '0')}`
 }
 const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString('en-GB')
+/** What local time is ahead of UTC: +08:00. */
+const offset = (seconds) => {
+  const ahead = -new Date(1000 * seconds).getTimezoneOffset()
+  const two = (number) => String(Math.floor(Math.abs(number))).padStart(2, '0')
+  return `${ahead < 0 ? '-' : '+'}${two(ahead / 60)}:${two(ahead % 60)}`
+}
 
 // --- what has come ---------------------------------------------------------------------------------------------------
 
@@ -486,7 +492,7 @@ const show = (message) => {
 }
 const receive = (message) => {
   heard = performance.now()
-  text($('updated'), message.time ? fill(words.js_updated, clock(message.time)) : words.loading)
+  text($('updated'), message.time ? fill(words.js_updated, `${clock(message.time)}${offset(message.time)}`) : words.loading)
   if (!message.fresh) {
     state('stale')
     return
