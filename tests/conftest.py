@@ -82,10 +82,11 @@ def _new_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _records(_new_folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep every test's records away from those of this machine."""
+    """Keep every test's records, and what exporters keep over a restart, away from those of this machine."""
     folder = next(_new_folders)
     folder.mkdir()
     monkeypatch.setenv("YOLOSCOPE_DIR", str(folder))
+    monkeypatch.setenv("YOLOSCOPE_PATH_STATE", f"{folder}-state")
 
 
 @pytest.fixture(autouse=True)

@@ -410,6 +410,16 @@ _RUN: Final = {
     "Look at the Step anatomy: what is neither blue nor green is what the GPU waits for.": (
         "看“单步构成”：蓝色和绿色以外的部分就是 GPU 在等待的环节。"
     ),
+    "Steady over the run; higher for larger models, images and batches.": "全程平稳；模型、图像和 batch 越大越高。",
+    "Falling: throttling, or steps that wait. Low from the start: AMP off, a small batch, no compile=True.": (
+        "下降：降频，或训练步在等待。一开始就低：未启用 AMP、batch 太小、没有 compile=True。"
+    ),
+    "Floating-point operations of the model's layers in training time over the most that the card can do by its data "
+    "sheet, dense, in the precision of the training. Absent for cards whose peak is not known, and with rect or "
+    "multi_scale.": (
+        "训练时间内模型各层的浮点运算，与数据手册给出的该卡在训练精度下的稠密峰值之比。峰值未知的显卡，"
+        "以及使用 rect 或 multi_scale 时不显示。"
+    ),
     "Namespace": "命名空间",
     "No row: Prometheus does not evaluate deploy/prometheus/rules/recording.yml.": (
         "没有任何行：Prometheus 没有加载 deploy/prometheus/rules/recording.yml。"

@@ -64,8 +64,8 @@ def best(on: Scope) -> Expr:
 
 def energy(on: Scope) -> Expr:
     """Energy of the GPUs while the run held them: each minute's mean power, added up."""
-    power = total("sum", measures.of_ranks(on, on(m.GPU_POWER_WATTS)), "run")
-    return Expr(f"sum_over_time(({power})[{RANGE}:1m]) * 60", "joules", m.GPU_ENERGY_JOULES_TOTAL.help)
+    power = total("sum", on(recording.RUN_GPU_POWER), "run")
+    return Expr(f"sum_over_time(({power})[{RANGE}:1m]) * 60", "joules", recording.RUN_GPU_POWER.help)
 
 
 def wasted(on: Scope) -> Expr:

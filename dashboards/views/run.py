@@ -175,7 +175,6 @@ TIME = Row(
             "Images per second by rank",
             About("Flat and equal over the ranks.", "One rank below the others slows all: open DDP ranks."),
             Query(measures.images(RUN, "rank"), "rank {{rank}}"),
-            size=THIRD,
         ),
         lines(
             "GPU and CPU utilization",
@@ -187,7 +186,15 @@ TIME = Row(
             Query(measures.measured(RUN, gpu.BUSY_OF_RANK, "rank"), "rank {{rank}}"),
             Query(measures.measured(RUN, cpu.CPU_BUSY, "instance"), "CPU of {{instance}}", BOUND),
             highest=1,
-            size=THIRD,
+        ),
+        lines(
+            gpu.MFU.title,
+            About(
+                "Steady over the run; higher for larger models, images and batches.",
+                "Falling: throttling, or steps that wait. Low from the start: AMP off, a small batch, no compile=True.",
+                gpu.MFU.help + " Absent for cards whose peak is not known, and with rect or multi_scale.",
+            ),
+            Query(measures.measured(RUN, gpu.MFU, "rank"), "rank {{rank}}"),
         ),
         lines(
             "CPU cores used by the run",
@@ -196,7 +203,6 @@ TIME = Row(
                 "Workers near the CPUs they may use: fewer augmentations, cache=ram, or more CPUs.",
             ),
             Query(total("sum", RUN.rate(m.TRAIN_PROCESS_CPU_SECONDS_TOTAL), "role").of("cores"), "{{role}}"),
-            size=THIRD,
         ),
     ],
 )

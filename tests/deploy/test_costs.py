@@ -34,7 +34,7 @@ def rank(
     }
 
 
-def recorded(folder: Path, series: Mapping[str, int], asked: str, expected: Mapping[str, float]) -> None:
+def recorded(folder: Path, series: Mapping[str, int | str], asked: str, expected: Mapping[str, float]) -> None:
     """Whether the shipped rules make `expected` of the series, by the text of the labels."""
     rules = generate.recording()
     (folder / "rules.yml").write_text(yaml.safe_dump(rules))
@@ -80,6 +80,16 @@ def test_a_run_holds_and_draws_while_it_lives(tmp_path: Path) -> None:
     series = {**rank("living", 0, 300), **rank("dead", 1, 500, alive=0)}
     recorded(tmp_path, series, f"sum by (run) ({records.RUN_GPUS_HELD})", {'{run="living"}': 1.0})
     recorded(tmp_path, series, f"sum by (run) ({records.RUN_GPU_POWER})", {'{run="living"}': 300.0})
+
+
+def test_a_shared_gpu_is_counted_once(tmp_path: Path) -> None:
+    """By what the exporter counts for each rank, which adds up to what the GPU draws."""
+    series: dict[str, int | str] = {**rank("one", 0, 400), **rank("other", 0, 400)}
+    for run, watts in (("one", 300), ("other", 100)):
+        counted = f'yoloscope_train_energy_joules_total{{{TARGET},run="{run}",rank="0",source="gpu"}}'
+        series[counted] = f"0+{15 * watts}"
+    expected = {'{run="one"}': 300.0, '{run="other"}': 100.0}
+    recorded(tmp_path, series, f"sum by (run) ({records.RUN_GPU_POWER})", expected)
 
 
 def test_prices_are_recorded_only_if_they_are_known() -> None:

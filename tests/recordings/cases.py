@@ -350,6 +350,14 @@ CASES: dict[str, Case] = {
     ),
     "desktop": healthy("Xorg on the second GPU", tamper=desktop),
     "healthy_older_hooks": healthy("hooks that do not time callbacks", tamper=older_hooks),
+    "near_its_peak": healthy(
+        "a tenth of the card's peak, though not compiled",
+        replace(BASE, flops=400e9, facts={"compile": "False", "channels_last": "False"}),
+    ),
+    "far_from_its_peak_in_fp32": healthy(
+        "by the peak of FP32 it is not far; with AMP's it would be",
+        replace(BASE, flops=130e9, facts={"amp": "false", "amp_asked": "false", "compile": "False"}),
+    ),
     # --- sick ---
     "setup_slow": sick("setup_slow", "labels are read for ever", replace(BASE, epochs=0, setup=420.0, end="running")),
     "setup_slow_cache": sick(
@@ -513,6 +521,11 @@ CASES: dict[str, Case] = {
         "small_batch",
         "kernels too small for the GPU",
         replace(BASE, sm_active=0.22, peak=9 * GIB, allocated=4 * GIB, batch=4),
+    ),
+    "low_mfu": sick(
+        "low_mfu",
+        "a small model at an odd size, not compiled: 2 % of the card's peak",
+        replace(BASE, imgsz=608, flops=65e9, facts={"compile": "False", "channels_last": "False"}),
     ),
     "gpu_memory_pressure": sick("gpu_memory_pressure", "96 %", replace(BASE, peak=77 * GIB, allocated=60 * GIB)),
     "gpu_memory_leak": sick(

@@ -27,6 +27,7 @@ GIB = float(1 << 30)
 MIB = float(1 << 20)
 START = 1_790_000_000.0
 GPU = "NVIDIA A100-SXM4-80GB"
+PEAK = (312e12, 156e12)  # of that card, by precision
 SPENT = 0.97  # of a compute phase in which a kernel runs
 
 
@@ -100,6 +101,8 @@ class Plan:
     nonfinite: Number = 0.0  # per batch
     recoveries: tuple[int, ...] = ()
     sm_active: float = 0.8
+    tensor_active: float = 0.2
+    flops: float = 0.0  # of an image; unknown if 0, as the card's peak is then
     clock: float = 1.0
     thermal: float = 0.0  # share of time
     power_cap: float = 0.0
@@ -366,6 +369,8 @@ class Training:
         def done(world: World) -> None:
             world.add(catalog.TRAIN_BATCHES_TOTAL, labels, 1)
             world.add(catalog.TRAIN_IMAGES_TOTAL, labels, size)
+            if plan.flops:
+                world.add(catalog.TRAIN_FLOPS_TOTAL, labels, size * plan.flops)
             world.set(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, labels, end)
             world.observe(catalog.TRAIN_DATA_WAIT_SECONDS, labels, wait)
             world.observe(catalog.TRAIN_STEP_SECONDS, labels, end - begin - wait)
@@ -583,6 +588,10 @@ class Machine:
         held = 0.5 * GIB + (plan.guests if gpu == 0 else 0.0)
         world.set(catalog.GPU_MEMORY_USED_BYTES, key, plan.peak + held if alive else held)
         world.set(catalog.GPU_SM_ACTIVE_RATIO, key, plan.sm_active * share)
+        if plan.flops:
+            for precision, most in zip(catalog.PRECISIONS, PEAK, strict=True):
+                world.set(catalog.GPU_PEAK_FLOPS_PER_SECOND, (*key, precision), most)
+            world.set(catalog.GPU_TENSOR_ACTIVE_RATIO, key, plan.tensor_active * share)
         world.set(catalog.GPU_POWER_WATTS, key, 80 + 300 * share)
         world.set(catalog.GPU_POWER_LIMIT_WATTS, key, 400.0)
         world.set(catalog.GPU_TEMPERATURE_CELSIUS, (*key, "core"), 45 + 25 * share + 15 * (plan.thermal > 0))

@@ -5,6 +5,7 @@ Adding to a list and packing it costs a third of adding to the record's memory n
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,21 @@ _COUNTERS = (
     catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS,
     catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL,
     catalog.TRAIN_HOOK_SECONDS_TOTAL,
+    catalog.TRAIN_FLOPS_TOTAL,
 )
 #: Indexes into `numbers`, after the phases.
-BATCHES, IMAGES, OPTIMIZER_STEPS, LAST_BATCH, FIRST_WAIT, HOOK_SECONDS = range(len(PHASES), len(PHASES) + 6)
+BATCHES, IMAGES, OPTIMIZER_STEPS, LAST_BATCH, FIRST_WAIT, HOOK_SECONDS, FLOPS = range(len(PHASES), len(PHASES) + 7)
 _LOADER_START = PHASES.index("loader_start")
 
 
 class Counters:
-    """`numbers` begins with the seconds of catalog.PHASES."""
+    """`numbers` begins with the seconds of catalog.PHASES.
+
+    Attributes:
+        image_flops: floating-point operations of an image; NaN while they are not known, which is absent.
+    """
+
+    image_flops = math.nan
 
     def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
         """Declare the series in the record, side by side; `who` are run and rank."""
@@ -41,4 +49,5 @@ class Counters:
     def store(self) -> None:
         """Put the numbers into the record."""
         self.numbers[FIRST_WAIT] = self.numbers[_LOADER_START]
+        self.numbers[FLOPS] = self.numbers[IMAGES] * self.image_flops
         self._packer.pack_into(self._values, self._offset, *self.numbers)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Trainer = Any  # duck-typed
 
 MAX_LENGTH = 200
+_IMAGES_DIMENSIONS = 4
 
 _FROM_ARGUMENTS = (
     "task",
@@ -71,6 +72,7 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
         partial(environment, environ),
         partial(gpu, trainer, environ),
         partial(_visible, trainer),
+        partial(_layout, trainer),
         partial(process, environ),
         _boot,
     )
@@ -183,6 +185,16 @@ def _visible(trainer: Trainer) -> dict[str, Any]:
     if torch is None or getattr(getattr(trainer, "device", None), "type", "") != "cuda":
         return {}
     return {"visible_gpus": torch.cuda.device_count()}
+
+
+def _layout(trainer: Trainer) -> dict[str, Any]:
+    """Whether the weights of convolutions lie channels last; those of one channel or one place lie both ways."""
+    torch = sys.modules["torch"]
+    shapes = ((weight, weight.shape) for weight in trainer.model.parameters())
+    weight = next((one for one, shape in shapes if len(shape) == _IMAGES_DIMENSIONS and min(shape[1:]) > 1), None)
+    if weight is None:
+        return {}
+    return {"channels_last": weight.is_contiguous(memory_format=torch.channels_last)}
 
 
 def visible_uuid(index: int, environ: Mapping[str, str]) -> str | None:

@@ -19,6 +19,7 @@ from yoloscope_hooks import (
     ddp,
     endings,
     facts,
+    flops,
     image_sizes,
     instrumentation,
     other_callbacks,
@@ -109,6 +110,8 @@ class Recorder:
         batches.clock = self._guard("clock", _clock, device) or batches.clock
         self._guard("validator", validating.is_trainings, trainer, self._validated)
         self._guard("image_sizes", image_sizes.store, trainer, self._writer, self._who)
+        operations: float | None = self._guard("flops", flops.per_image, trainer)
+        batches.counters.image_flops = math.nan if operations is None else operations
         self._gradient = self._guard("ddp", ddp.hook, trainer, batches.clock.mark)
         for phase in ("backward_local", "backward_exposed") if self._gradient is None else ("backward",):
             batches.counters.numbers[PHASES.index(phase)] = math.nan  # does not exist here

@@ -94,6 +94,7 @@ RUN_FACTS = (
     "compile",
     "deterministic",
     "fraction",
+    "channels_last",
 )
 TRAIN_RUN_INFO = info("train_run_info", "Facts about a training, per rank.", *_RANK, *RUN_FACTS)
 JOB_FACTS = ("slurm_job_id", "slurm_job_user", "slurm_partition", "namespace", "pod", "container")
@@ -131,6 +132,13 @@ TRAIN_EPOCHS = gauge("train_epochs", "Epochs asked for.", *_RANK)
 TRAIN_EPOCH_BATCHES = gauge("train_epoch_batches", "Batches in an epoch of this rank.", *_RANK)
 TRAIN_BATCHES_TOTAL = counter("train_batches_total", "Training batches done.", *_RANK)
 TRAIN_IMAGES_TOTAL = counter("train_images_total", "Training images done.", *_RANK)
+TRAIN_FLOPS_TOTAL = counter(
+    "train_flops_total",
+    "Floating-point operations of the model's layers for these images, forward and backward, by their shapes at imgsz; "
+    "a multiplication and an addition are one each. Absent where they are not known: multi_scale, rect, layers of "
+    "other kinds.",
+    *_RANK,
+)
 TRAIN_OPTIMIZER_STEPS_TOTAL = counter("train_optimizer_steps_total", "Optimizer steps done.", *_RANK)
 TRAIN_PHASE_SECONDS_TOTAL = counter(
     "train_phase_seconds_total", "Where the rank's wall time went, by phase.", *_RANK, "phase"

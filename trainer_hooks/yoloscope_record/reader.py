@@ -262,7 +262,14 @@ def _count(rows: Sequence[Row], header: _Header, values: array[float]) -> None:
     places = {entry.metric: entry for entry in header.numbers + header.histograms}
     size = places.get(catalog.TRAIN_BATCH_SIZE)
     images = values[size.first] if size else math.nan
-    for metric, added in ((catalog.TRAIN_BATCHES_TOTAL, 1.0), (catalog.TRAIN_IMAGES_TOTAL, images)):
+    counted, flops = (places.get(metric) for metric in (catalog.TRAIN_IMAGES_TOTAL, catalog.TRAIN_FLOPS_TOTAL))
+    done = values[counted.first] if counted else 0.0
+    of_each = values[flops.first] / done if flops and done else math.nan
+    for metric, added in (
+        (catalog.TRAIN_BATCHES_TOTAL, 1.0),
+        (catalog.TRAIN_IMAGES_TOTAL, images),
+        (catalog.TRAIN_FLOPS_TOTAL, images * of_each),
+    ):
         if metric in places and math.isfinite(added):
             values[places[metric].first] += added * len(rows)
     if catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS in places:

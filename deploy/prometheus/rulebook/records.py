@@ -329,11 +329,18 @@ RUN_GPUS_HELD = _run(
     total("count", total("max", _living(ALL(c.TRAIN_DEVICE_INFO)), *_OF_RUN, "gpu"), *_OF_RUN).of(""),
     "GPUs that the living ranks of the run hold, busy or not.",
 )
+#: As counted by rank, where the exporter does; else that of the GPUs, of which one that runs share counts for each.
+_POWER: Final = (
+    labels.rate(c.TRAIN_ENERGY_JOULES_TOTAL, source="gpu")
+    .where(last(c.TRAIN_UP).compared("==", 1), labels.RANK)
+    .total("sum", _OF_RUN)
+    .or_(gpu.on_ranks(last(c.GPU_POWER_WATTS)).total("sum", _OF_RUN))
+)
 RUN_GPU_POWER = _run(
     "yoloscope_gpu_power_watts",
     "sum",
-    total("sum", render(gpu.on_ranks(last(c.GPU_POWER_WATTS)), ALL), *_OF_RUN).of("watts"),
-    "Power of the GPUs that the living ranks of the run hold.",
+    render(_POWER, ALL, window=WINDOW).of("watts"),
+    "Power that the GPUs of the living ranks of the run draw for it; a GPU that others use is shared by SM time.",
 )
 
 #: What things cost, in whatever currency; there only where somebody said so: see `prices`.

@@ -34,6 +34,16 @@ FABRIC_FAULTS = (
 UTILIZATION_BUCKETS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
 
 GPU_INFO = info("gpu_info", "Facts about a GPU.", "gpu", "uuid", "name", "driver", "cuda", "bus")
+#: By what a training computes in: `half` with AMP, `single` without.
+PRECISIONS = ("half", "single")
+GPU_PEAK_FLOPS_PER_SECOND = gauge(
+    "gpu_peak_flops_per_second",
+    "Floating-point operations per second that the card can do at most by its data sheet, dense: half (FP16 or BF16) "
+    "and single (FP32 as PyTorch's convolutions compute it). Absent for cards that are not in yoloscope's table.",
+    "gpu",
+    "precision",
+    unit="per_second",
+)
 GPU_UP = gauge("gpu_up", "1 while the GPU answers; 0 once it has fallen off the bus.", "gpu")
 GPU_UTILIZATION_RATIO = gauge(
     "gpu_utilization_ratio", "Share of the driver's last sample period in which a kernel ran.", "gpu"

@@ -43,6 +43,16 @@ TRAIN_PROCESS_FAIR_CORES = gauge(
     "The same, but each CPU divided by the number of ranks on the node that may run on it.",
     *_PROCESS,
 )
+#: Whose energy: the label `source`.
+ENERGY_SOURCES = ("gpu", "cpu")
+TRAIN_ENERGY_JOULES_TOTAL = counter(
+    "train_energy_joules_total",
+    "Energy drawn for the rank since an exporter first saw it: of its GPU (gpu; a shared one by SM time) and of the "
+    "CPU packages by CPU time (cpu; where RAPL can be read).",
+    "run",
+    "rank",
+    "source",
+)
 TRAIN_SHM_SIZE_BYTES = gauge(
     "train_shm_size_bytes", "Size of /dev/shm as the rank sees it, which in a container is another one.", "run", "rank"
 )

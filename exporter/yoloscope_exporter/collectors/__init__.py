@@ -41,6 +41,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "pressure": ("pressure",),
     "cgroup": ("cgroup",),
     "process": ("train_process",),
+    "run_energy": ("train_energy",),
     "stacks": ("train_hang",),
     "post_mortem": ("train_post_mortem",),
 }

@@ -18,6 +18,7 @@ from yoloscope_exporter.collectors import SLOW, Collector
 from yoloscope_exporter.collectors.cpu_energy import PackageEnergy
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.procfs import no_data_if_missing, point_psutil
+from yoloscope_exporter.collectors.state import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ COUNT_CORES_SECONDS = 10.0
 def collectors(context: Context) -> Sequence[Collector]:
     """CPU time in the fast group, energy in the slow one."""
     point_psutil(context.procfs)
-    energy = PackageEnergy(context.sysfs)
+    energy = PackageEnergy(context.sysfs, StateFile(context.config().path_state, "cpu_energy", context.procfs))
     return [Collector("cpu", _Cpu(context).collect), Collector("cpu_energy", energy.collect, group=SLOW)]
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from yoloscope_exporter.collectors.state import StateFile
+
 MICROJOULE = 1e-6
 #: Zones of the first level; those below (`intel-rapl:0:0`) are parts of them, and `psys` is the whole machine.
 ZONES = "class/powercap/intel-rapl:[0-9]*"
@@ -23,15 +25,25 @@ PACKAGE = "package-"
 
 
 class PackageEnergy:
-    """Joules since the machine started, as the counters give them; they wrap within minutes under load."""
+    """Joules since the machine started, as the counters give them; they wrap within minutes under load.
 
-    def __init__(self, sysfs: Path) -> None:
-        """Read the zones below `sysfs`."""
-        self._sysfs = sysfs
-        self._last: dict[str, tuple[int, int]] = {}
+    How often they did is in a file, so that the total goes on after a restart of the exporter; of wraps while it did
+    not run one is seen at most.
+    """
+
+    def __init__(self, sysfs: Path, state: StateFile | None = None) -> None:
+        """Read the zones below `sysfs`; `state` is where totals are kept over a restart."""
+        self._sysfs, self._state = sysfs, state
+        self._last = _totals(state.load()) if state else {}
 
     def collect(self) -> Iterator[Sample]:
         """One sample for each package that can be read."""
+        samples = list(self._read())
+        if self._state and samples:
+            self._state.store({name: list(pair) for name, pair in self._last.items()})
+        yield from samples
+
+    def _read(self) -> Iterator[Sample]:
         for zone in sorted(self._sysfs.glob(ZONES)):
             if ":" in zone.name.partition(":")[2]:
                 continue
@@ -49,3 +61,12 @@ class PackageEnergy:
         total += now - before if now >= before else now + most - before
         self._last[name] = now, total
         return total
+
+
+def _totals(stored: dict[str, object]) -> dict[str, tuple[int, int]]:
+    """The counter and the total of each package; what is none of them is left out."""
+    found = {}
+    for name, pair in stored.items():
+        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, int) for one in pair):  # noqa: PLR2004
+            found[name] = pair[0], pair[1]
+    return found

@@ -74,6 +74,7 @@ _OURS = {
     catalog.TRAIN_VERDICT,
     catalog.TRAIN_VERDICT_FIX_INFO,
     catalog.TRAIN_VERDICT_CAUSE_INFO,
+    catalog.TRAIN_ENERGY_JOULES_TOTAL,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
     catalog.TRAIN_HANG_INFO,

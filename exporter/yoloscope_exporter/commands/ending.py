@@ -21,7 +21,7 @@ from yoloscope_exporter.diagnosis.engine import ALIVE
 from yoloscope_exporter.diagnosis.whole_run import energy
 from yoloscope_exporter.language import say
 from yoloscope_exporter.recordings import postmortem
-from yoloscope_exporter.reports import ending, results
+from yoloscope_exporter.reports import ending, prices, results
 from yoloscope_exporter.reports import runs as all_runs
 from yoloscope_exporter.reports.figures import Figure
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError
@@ -79,11 +79,22 @@ def with_seen(told: Sequence[tuple[Run, Summary]], seen: Sequence[Diagnosis]) ->
     return [(run, _with_seen(summary, [one for one in seen if one.run == label])) for run, summary, label in own]
 
 
+def with_prices(told: Sequence[tuple[Run, Summary]]) -> list[tuple[Run, Summary]]:
+    """The same with what that costs, by the factors of the environment.
+
+    Raises:
+        ValueError: one of them is no number.
+    """
+    factors = prices.from_environment(os.environ)
+    return [(run, replace(one, figures=prices.priced(one.figures, factors))) for run, one in told]
+
+
 def _with_seen(summary: Summary, seen: Sequence[Diagnosis]) -> Summary:
     """An exporter sees what a record lacks, and all of a run instead of its last batches; the end is in the record."""
     found = [(one.rank, verdict) for one in seen for verdict in one.whole_run]
-    if joules := energy(seen):
-        summary = replace(summary, figures={**summary.figures, "energy": Figure(joules)})
+    for name, source in (("energy", "gpu"), ("cpu_energy", "cpu")):
+        if joules := energy(seen, source):
+            summary = replace(summary, figures={**summary.figures, name: Figure(joules)})
     if all(verdict.name == "insufficient_data" for _, verdict in found):
         return summary
     names = {verdict.name for _, verdict in found}

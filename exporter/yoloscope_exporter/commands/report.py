@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from yoloscope_record import paths
@@ -26,13 +27,14 @@ from yoloscope_exporter.reports import runs as all_runs
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
+from yoloscope_exporter.reports.prices import VARIABLES, Prices, priced
 from yoloscope_exporter.reports.promises import heeded, promises
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters
 from yoloscope_exporter.terminal import progress
 from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from yoloscope_exporter.measures.series import Store
 
@@ -105,6 +107,30 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
     return share
 
 
+#: By field of Prices.
+_FACTORS = {
+    "gpu_hour": ("--price-per-gpu-hour", "Price of a GPU held for an hour, in your currency."),
+    "kwh": ("--price-per-kwh", "Price of a kilowatt-hour."),
+    "co2_kwh": ("--co2-per-kwh", "Kilograms of CO2 for a kilowatt-hour of your grid."),
+    "overhead": ("--energy-overhead", "Energy of everything over that of GPUs and CPU packages, such as 1.4."),
+}
+
+
+def _with_prices(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the factors by which energy becomes money, as `prices`."""
+
+    @functools.wraps(command)
+    def call(**values: Any) -> None:  # noqa: ANN401 - click's values
+        said = {name: value for name in _FACTORS if (value := values.pop(f"price_{name}")) is not None}
+        command(prices=Prices(**said), **values)
+
+    for name, (option, help_text) in reversed(_FACTORS.items()):
+        call = click.option(
+            option, f"price_{name}", type=click.FloatRange(0), metavar="NUMBER", envvar=VARIABLES[name], help=help_text
+        )(call)
+    return call
+
+
 @click.command(cls=_ManyAfterVs, short_help="Summarise a run, compare runs, or show the last batches before a crash.")
 @click.argument("runs", nargs=-1, metavar="[RUN...]")
 @click.option(
@@ -154,6 +180,7 @@ def _share(_context: click.Context, _option: click.Parameter, text: str | None) 
     is_flag=True,
     help="Show the last minutes of one run, batch by batch, from its record (also after a crash).",
 )
+@_with_prices
 def report(  # noqa: PLR0913, PLR0917 - a command's options
     runs: tuple[str, ...],
     recorded: Path | None,
@@ -167,6 +194,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     black_box: bool,  # noqa: FBT001 - click's
     others: tuple[str, ...],
     gate: float | None,
+    prices: Prices,
 ) -> None:
     """Report on one run, or compare several.
 
@@ -203,7 +231,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     if black_box:
         _black_postmortem(where, runs[0], html)
         return
-    found = heeded([_read(where, run) for run in (*runs, *others)])
+    found = [_priced(one, prices) for one in heeded([_read(where, run) for run in (*runs, *others)])]
     _refuse_kinds(found)
     groups = [found[: len(runs)], found[len(runs) :]] if others else [[summary] for summary in found]
     if len(groups) == 1:
@@ -218,6 +246,10 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
         _write(html, pages.several(comparison))
     if gate is not None:
         click.get_current_context().exit(_gate(comparison, gate))
+
+
+def _priced(summary: Summary, prices: Prices) -> Summary:
+    return replace(summary, figures=priced(summary.figures, prices))
 
 
 def _newest(where: _Where, others: Sequence[str], *, black_box: bool) -> tuple[str, ...]:

@@ -208,6 +208,8 @@ def _tell(end: _Ended, services: Sequence[Service], language: str, *, card: bool
             told = ending.summaries(paths.directory(), runs)
             until = ended_at + ending.GRACE_SECONDS if end.code else 0.0
             told = ending.with_seen(told, ending.seen_by(f"http://{ADDRESS}", runs, until))
+    with _said(say("no cost")):
+        told = ending.with_prices(told)
     for run, summary in told:
         with _said(say("no {summary_file} in {folder}", summary_file=ending.SUMMARY_FILE, folder=run.folder)):
             ending.write(ended, run, summary)

@@ -8,6 +8,7 @@ YAML key `listen-address` below `web` (or `web.listen-address` at the top). clic
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from yoloscope_record import paths
 from yoloscope_record.system import DIRECTORY
 
 from yoloscope_exporter import ADDRESS, collectors, yaml_files
+from yoloscope_exporter.collectors import state
 from yoloscope_exporter.config.types import (
     Address,
     UnixAddress,
@@ -147,6 +149,15 @@ SETTINGS = (
     Setting("path.procfs", click.Path(path_type=Path), "/proc", "Mount point of the node's /proc.", fixed=True),
     Setting("path.sysfs", click.Path(path_type=Path), "/sys", "Mount point of the node's /sys.", fixed=True),
     Setting("path.rootfs", click.Path(path_type=Path), "/", "Mount point of the node's /."),
+    Setting(
+        "path.state",
+        click.Path(path_type=Path, file_okay=False),
+        None,
+        "Directory in which counters of energy are kept over a restart of the exporter.  "
+        "[default: $STATE_DIRECTORY, else yoloscope below $XDG_STATE_HOME or ~/.local/state]",
+        "DIR",
+        fixed=True,
+    ),
     Setting("log.level", click.Choice(("debug", "info", "warning", "error")), "info", "Lowest level to log."),
     Setting("log.format", click.Choice(("logfmt", "json")), "logfmt", "Log format."),
 )
@@ -172,6 +183,7 @@ class Config:
     path_procfs: Path
     path_sysfs: Path
     path_rootfs: Path
+    path_state: Path | None
     log_level: str
     log_format: str
     modules: frozenset[str]
@@ -190,7 +202,7 @@ def settings(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(**values: Any) -> Any:  # noqa: ANN401 - click's values
         own = {name: value for name, value in values.items() if name not in ours}
-        return command(config=_config(values), **own)
+        return command(config=_with_state(_config(values)), **own)
 
     call.__doc__ = command.__doc__
     call.__name__ = command.__name__
@@ -238,6 +250,11 @@ def _config(values: Mapping[str, Any]) -> Config:
     return Config(**fields, modules=modules)
 
 
+def _with_state(config: Config) -> Config:
+    """The same with the directory that this process may keep state in, where none was named."""
+    return replace(config, path_state=config.path_state or state.default_directory(os.environ))
+
+
 class ReloadableCommand(click.Command):
     """A click command that keeps its arguments, so that `reread` can resolve the settings again."""
 
@@ -264,7 +281,7 @@ def resolve(command: click.Command, arguments: Sequence[str] = (), ctx: click.Co
     """
     name, parent = (ctx.info_name, ctx.parent) if ctx else (command.name, None)
     with command.make_context(name, list(arguments), parent=parent) as fresh:
-        return _config(fresh.params)
+        return _with_state(_config(fresh.params))
 
 
 def from_environment() -> Config:

@@ -74,7 +74,7 @@ class Diagnosis:
         images_per_second: of training, in the window or, over a time range, its median; None where not known.
         followed: advice to earlier runs that this one followed, with what it delivered.
         whole_run: of a running exporter, what it has found since it first saw the rank.
-        joules: what each of the rank's GPUs drew meanwhile.
+        joules: what was drawn for the rank so far, by source (gpu, cpu).
         slow_files: those that took its loader workers longest, the slowest first.
     """
 

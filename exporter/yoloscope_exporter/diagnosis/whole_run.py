@@ -17,7 +17,7 @@ from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.diagnosis.time_range import counts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from yoloscope_exporter.measures.series import Window
 
@@ -36,16 +36,16 @@ class _Rank:
         told: how each verdict was told last.
         stood: how a standstill was told before the one that was told last; None if it was not.
         stands: whether a standstill was told at the last look.
-        joules: what each of its GPUs drew.
+        joules: what was drawn for it, by source.
     """
 
     lived: bool
     trained: float = 0.0
     held: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     told: dict[str, Verdict] = field(default_factory=dict)
+    joules: dict[str, float] = field(default_factory=dict)
     stood: Verdict | None = None
     stands: bool = False
-    joules: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def tell(self, verdicts: Collection[Verdict]) -> None:
         """Remember these verdicts."""
@@ -82,9 +82,7 @@ class WholeRuns:
             rank.trained += window.seconds
             for verdict in diagnosis.verdicts:
                 rank.held[verdict.name] += window.seconds
-        if lives or rank.lived:
-            for gpu, joules in _drawn(diagnosis, window):
-                rank.joules[gpu] += joules
+        rank.joules |= _drawn(diagnosis, window)
         rank.lived = lives
 
     def applied(self, diagnosis: Diagnosis) -> Diagnosis:
@@ -100,12 +98,13 @@ class WholeRuns:
             del self._ranks[key]
 
 
-def _drawn(diagnosis: Diagnosis, window: Window) -> Iterator[tuple[str, float]]:
-    """The GPUs of a rank with the joules of the window."""
-    for _, _, gpu, *_ in window.labels(catalog.TRAIN_DEVICE_INFO, diagnosis.run, diagnosis.rank):
-        joules = window.growth(catalog.GPU_ENERGY_JOULES_TOTAL, gpu)
-        if joules is not None:
-            yield gpu, joules
+def _drawn(diagnosis: Diagnosis, window: Window) -> dict[str, float]:
+    """Joules that were counted for the rank so far, by source."""
+    told = {
+        source: window.last(catalog.TRAIN_ENERGY_JOULES_TOTAL, diagnosis.run, diagnosis.rank, source)
+        for source in catalog.ENERGY_SOURCES
+    }
+    return {source: joules for source, joules in told.items() if joules is not None}
 
 
 def _verdicts(rank: _Rank) -> tuple[Verdict, ...]:
@@ -117,7 +116,7 @@ def _verdicts(rank: _Rank) -> tuple[Verdict, ...]:
     return worst_first(found)
 
 
-def energy(diagnoses: Collection[Diagnosis]) -> float | None:
-    """What the GPUs of a run drew, in joules; one that ranks share counts once. None where no GPU tells it."""
-    drawn = {gpu: joules for one in diagnoses for gpu, joules in one.joules.items()}
-    return sum(drawn.values()) if drawn else None
+def energy(diagnoses: Collection[Diagnosis], source: str = "gpu") -> float | None:
+    """What was drawn for the ranks of a run, in joules; None where nobody counts it."""
+    drawn = [one.joules[source] for one in diagnoses if source in one.joules]
+    return sum(drawn) if drawn else None

@@ -310,6 +310,7 @@ _QUOTIENTS: Final = {
     ("", "/s"): "seconds",
     ("bytes", "bytes/s"): "seconds",
     ("/s", "ratio"): "/s",
+    ("/s", "per_second"): "ratio",
 }
 
 

@@ -8,6 +8,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.measures.formula import GPU, RANK, Formula, last, over_time, rate
 from yoloscope_exporter.measures.measure import Measure
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
+from yoloscope_exporter.measures.training import OUTSIDE
 
 HEAT: Final = "sw_thermal_slowdown|hw_thermal_slowdown"
 BRAKE: Final = "hw_power_brake_slowdown"
@@ -33,6 +34,13 @@ def on_ranks(measured: Formula) -> Formula:
     """
     alive = last(catalog.TRAIN_UP).compared("==", 1)
     return last(catalog.TRAIN_DEVICE_INFO).where(alive, RANK).joined("*", measured.total("max", GPU), GPU)
+
+
+def _peak(precision: str, amp: str) -> Formula:
+    """Operations per second at most of the card of each rank that trains so; absent where its peak is not known."""
+    most = last(catalog.GPU_PEAK_FLOPS_PER_SECOND, precision=precision).total("max", GPU)
+    trains_so = last(catalog.TRAIN_RUN_INFO, amp=amp)
+    return last(catalog.TRAIN_DEVICE_INFO).where(trains_so, RANK).joined("*", most, GPU).total("max", RANK)
 
 
 def _throttled(reasons: str) -> Formula:
@@ -299,6 +307,21 @@ PCIE_RECEIVED: Final = Measure(
     help_zh="每秒经 PCIe 传到 GPU 的字节数。",
     formula=rate(catalog.GPU_PCIE_RECEIVE_BYTES_TOTAL).total("sum"),
     of=GPU,
+)
+MFU: Final = Measure(
+    name="mfu",
+    title="Operations / peak (MFU)",
+    title_zh="浮点运算 / 峰值（MFU）",
+    help="Floating-point operations of the model's layers in training time over the most that the card can do by its "
+    "data sheet, dense, in the precision of the training.",
+    help_zh="训练时间内模型各层的浮点运算，与数据手册给出的该卡在训练精度下的稠密峰值之比。",
+    formula=(
+        rate(catalog.TRAIN_FLOPS_TOTAL).total("sum", RANK)
+        / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK)
+        / _peak("half", "=~[Tt]rue").or_(_peak("single", "=~[Ff]alse"))
+    ).total("avg"),
+    of=RANK,
+    thresholds=("mfu_low",),
 )
 PCIE_SENT: Final = Measure(
     name="pcie_sent",

@@ -213,6 +213,16 @@ IMAGES: Final = Measure(
     / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK).compared(">", 0).total("avg"),
     of=RANK,
 )
+FLOPS: Final = Measure(
+    name="flops",
+    title="Operations per second",
+    title_zh="每秒浮点运算数",
+    help="Floating-point operations of the model's layers per second of training time, all ranks together.",
+    help_zh="每秒训练时间内模型各层的浮点运算数，所有 rank 合计。",
+    formula=rate(catalog.TRAIN_FLOPS_TOTAL).total("sum")
+    / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK).compared(">", 0).total("avg"),
+    of=RANK,
+)
 IMAGES_WITHOUT_WAIT: Final = Measure(
     name="images_without_wait",
     title="Images per second without waiting",

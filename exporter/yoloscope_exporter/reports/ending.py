@@ -44,6 +44,8 @@ _NAMES = {
     "inference": text("in the model"),
     "export_time": text("exported in"),
     "export_size": text("size"),
+    "cost": text("cost"),
+    "co2": text("CO2"),
 }
 _FIGURES = (
     "throughput",
@@ -51,6 +53,8 @@ _FIGURES = (
     "data_wait",
     "gpu_busy",
     "energy",
+    "cost",
+    "co2",
     "images",
     "predict_throughput",
     "latency",
@@ -73,6 +77,7 @@ KEYS = {
     "data_wait": "data_wait_ratio",
     "gpu_busy": "gpu_utilization_ratio",
     "well_used": "gpu_well_used_ratio",
+    "mfu": "mfu_ratio",
     "goodput": "goodput_ratio",
     "step": "step_seconds",
     "decoding": "decoding_ratio",
@@ -102,6 +107,12 @@ KEYS = {
     "duration": "duration_seconds",
     "energy": "energy_joules",
     "image_energy": "energy_joules_per_image",
+    "epoch_energy": "energy_joules_per_epoch",
+    "point_energy": "energy_joules_per_point",
+    "cpu_energy": "cpu_energy_joules",
+    "gpu_hours": "gpu_hours",
+    "cost": "cost",
+    "co2": "co2_kilograms",
     "wasted": "wasted_gpu_seconds",
 }
 

@@ -67,6 +67,7 @@ QUANTITIES: dict[str, Quantity] = {
     "well_used": Quantity(
         f"time above {THRESHOLDS['gpu_well_used'].value:.0%} GPU utilization", units.percent, +1, relative=False
     ),
+    "mfu": Quantity("operations over the card's peak (MFU)", units.percent, +1, relative=False),
     "goodput": Quantity("goodput (share of wall time computing)", units.percent, +1, relative=False),
     "step": Quantity("step without the wait", units.milliseconds, -1),
     "decoding": Quantity("decoding (share of the loader workers' time)", units.percent, 0, relative=False),
@@ -98,6 +99,12 @@ QUANTITIES: dict[str, Quantity] = {
     "image_energy": Quantity(
         "energy of the GPUs per image (shared ones by SM time)", lambda value: f"{value:.3g} J", -1
     ),
+    "epoch_energy": Quantity("energy of the GPUs per epoch", units.energy, -1),
+    "point_energy": Quantity("energy of the GPUs per point of mAP50-95", units.energy, -1),
+    "cpu_energy": Quantity("energy of the CPU packages (by CPU time)", units.energy, -1),
+    "gpu_hours": Quantity("GPU-hours held", lambda value: f"{value:.3g}", -1),
+    "cost": Quantity("cost of GPU-hours and energy", lambda value: f"{value:.4g}", -1),
+    "co2": Quantity("CO2 of the energy", lambda value: f"{value:.3g} kg", -1),
     "wasted": Quantity("wasted GPU time", units.duration, -1),
 }
 
@@ -110,13 +117,15 @@ def shown(quantity: Quantity, value: float, estimate: Estimate | None) -> str:
 
 def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
     """The figures of a run by the names of QUANTITIES; None where they are not known."""
-    first = ranks[0]
+    first, energy = ranks[0], _energy(ranks)
+    score = _best(scores(first.window, *first.key))
     return {
         "throughput": _measured(ranks, training.IMAGES),
         "typical": _typical(ranks, training.IMAGES),
         "data_wait": _measured(ranks, training.DATA_WAIT),
         "gpu_busy": _of_gpus(ranks, gpu_busy),
         "well_used": _of_gpus(ranks, _well_used),
+        "mfu": _measured(ranks, gpu.MFU),
         "goodput": _measured(ranks, training.GOODPUT),
         "step": _measured(ranks, training.STEP),
         "decoding": _measured(ranks, loader.DECODING),
@@ -124,12 +133,16 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
         "epoch": _epoch_time(first),
         "peak_cuda": Figure(peak) if (peak := measured(ranks, memory.PEAK)) is not None else None,
         "peak_resident": _peak_resident(ranks),
-        "score": _best(scores(first.window, *first.key)),
+        "score": score,
         "score_50": _best(scores(first.window, *first.key, names=("mAP50(",))),
         "loss": _loss(first),
         "duration": Figure(_length(first)),
-        "energy": _energy(ranks),
+        "energy": energy,
         "image_energy": _image_energy(ranks),
+        "epoch_energy": _per(energy, len(epochs([first]))),
+        "point_energy": _per(energy, 100 * score.value if score else 0.0),
+        "cpu_energy": _cpu_energy(ranks),
+        "gpu_hours": _gpu_hours(ranks),
         "wasted": _wasted(ranks),
     }
 
@@ -238,8 +251,35 @@ def _image_energy(ranks: Sequence[RankWindow]) -> Figure | None:
     return _cut(ranks, ratio)
 
 
+def _per(energy: Figure | None, number: float) -> Figure | None:
+    return Figure(energy.value / number) if energy and number else None
+
+
+def _cpu_energy(ranks: Sequence[RankWindow]) -> Figure | None:
+    joules = _counted(ranks, [one.window for one in ranks], "cpu")
+    return None if joules is None else Figure(joules)
+
+
+def _gpu_hours(ranks: Sequence[RankWindow]) -> Figure | None:
+    """Each GPU for as long as its rank went on; one that ranks share counts once."""
+    held = {(id(one.window.store), name): _length(one) for one in ranks for name in _gpus(one)}
+    return Figure(sum(held.values()) / 3600) if held else None
+
+
+def _counted(ranks: Sequence[RankWindow], windows: Sequence[Window], source: str) -> float | None:
+    """What the exporter has counted for the ranks; None if it has not for all of them."""
+    grown = [
+        window.increase(catalog.TRAIN_ENERGY_JOULES_TOTAL, *one.key, source)
+        for one, window in zip(ranks, windows, strict=True)
+    ]
+    known = [joules for joules in grown if joules is not None]
+    return sum(known) if len(known) == len(grown) else None
+
+
 def _joules(ranks: Sequence[RankWindow], windows: Sequence[Window]) -> float | None:
-    """Energy that the GPUs of a run drew for it; one that ranks share counts once."""
+    """Energy that the GPUs of a run drew for it: as counted, else by the GPUs' own; one that is shared counts once."""
+    if (counted := _counted(ranks, windows, "gpu")) is not None:
+        return counted
     gpus = {(id(one.window.store), name): w for one, w in zip(ranks, windows, strict=True) for name in _gpus(one)}
     grown = [_drawn(window, name, ranks[0].run) for (_, name), window in gpus.items()]
     known = [joules for joules in grown if joules is not None]

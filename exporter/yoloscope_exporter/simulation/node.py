@@ -36,6 +36,8 @@ UPTIME_SECONDS = 3e5  # of the node when the training starts
 CORES_PER_GPU, MEMORY_PER_GPU = 16, 128 * timeline.GIB
 IDLE_WATTS, DYNAMIC_WATTS, LIMIT_WATTS = 90.0, 520.0, 700.0
 SM_HERTZ, MEMORY_HERTZ, VIDEO_HERTZ = 1.98e9, 2.619e9, 1.545e9
+PEAK = (989.5e12, 494.7e12)  # of an H100, by precision
+IMAGE_FLOPS = 3 * 68e9  # forward and backward of a yolo11m at 640 pixels
 UTILIZATION_SAMPLES_PER_SECOND = 6.0  # as NVML's sample buffer
 BUSY = {"h2d": 0.3, "validate": 0.7}  # share of a phase in which a kernel runs; all other phases on the GPU: BUSY_STEP
 BUSY_STEP = 0.97
@@ -207,6 +209,8 @@ def _gpus(moment: Moment) -> Iterator[Sample]:
         bus = f"00000000:{16 + 8 * int(gpu):02X}:00.0"
         facts = (uuid(moment.node, int(gpu)), "NVIDIA H100 80GB HBM3", "580.82.07", "13.0", bus)
         yield Sample(catalog.GPU_INFO, (gpu, *facts), 1.0)
+        for precision, most in zip(catalog.PRECISIONS, PEAK, strict=True):
+            yield Sample(catalog.GPU_PEAK_FLOPS_PER_SECOND, (gpu, precision), most)
     for gpu in moment.gpus:
         for part in (_gpu_load, _gpu_heat, _gpu_links, _gpu_errors):
             for metric, labels, value in part(moment, int(gpu)):
@@ -504,6 +508,7 @@ def _facts(moment: Moment, rank: int) -> Iterator[_Part]:
         "compile": "False",
         "deterministic": "True",
         "fraction": "1.0",
+        "channels_last": "False",
     }
     yield catalog.TRAIN_RUN_INFO, tuple(facts[name] for name in catalog.RUN_FACTS), 1.0
     job = {"slurm_job_id": facts["slurm_job_id"], "slurm_job_user": "simulated", "slurm_partition": "gpu"}
@@ -538,8 +543,13 @@ def _clockwork(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_EPOCH, (), float(min(node.epochs, progress.epochs + 1))
     yield catalog.TRAIN_BATCHES_TOTAL, (), float(batches)
     yield catalog.TRAIN_IMAGES_TOTAL, (), float(batches * timeline.BATCH_SIZE)
+    yield catalog.TRAIN_FLOPS_TOTAL, (), IMAGE_FLOPS * batches * timeline.BATCH_SIZE
     yield catalog.TRAIN_OPTIMIZER_STEPS_TOTAL, (), float(batches)
     yield catalog.TRAIN_CHECKPOINTS_TOTAL, (), float(progress.epochs)
+    lived = min(moment.time - node.start, moment.training.end)
+    joules = {"gpu": IDLE_WATTS * lived + DYNAMIC_WATTS * moment.busy_seconds(rank), "cpu": 30.0 * lived}
+    for source in catalog.ENERGY_SOURCES:
+        yield catalog.TRAIN_ENERGY_JOULES_TOTAL, (source,), joules[source]
     phases = moment.phase_seconds(rank)
     first = 0.1 * phases["data_wait"]  # the part of the wait that is an epoch's first
     callbacks = 0.002 * progress.epochs

@@ -36,7 +36,7 @@ def diagnosis(state: str, *names: str, joules: float = 0.0, **names_of_signals: 
     """What an exporter says of the run `one`."""
     told = tuple(map(verdict, names))
     seen = Signals("one", "0", state, names=names_of_signals)
-    return Diagnosis("one", "0", state, told, {}, seen, whole_run=told, joules={"0": joules} if joules else {})
+    return Diagnosis("one", "0", state, told, {}, seen, whole_run=told, joules={"gpu": joules} if joules else {})
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def test_the_exporter_is_given_time_to_see_the_end() -> None:
     answers = said(diagnosis("train", "loader_cpu")), said(diagnosis("finished", "loader_cpu", joules=7.0))
     with exporter(*answers) as (url, asked):
         (seen,) = ending.seen_by(url, [Run("gone", ""), Run("one", "")], time.monotonic() + 60)
-    assert (seen.state, [one.name for one in seen.whole_run], seen.joules) == ("finished", ["loader_cpu"], {"0": 7.0})
+    assert (seen.state, [one.name for one in seen.whole_run], seen.joules) == ("finished", ["loader_cpu"], {"gpu": 7.0})
     assert asked == [DIAGNOSIS_PATH] * 2
     with exporter(*answers) as (url, asked):
         (seen,) = ending.seen_by(url, [Run("one", "")])

@@ -257,31 +257,18 @@ def test_live_remembers_the_whole_run() -> None:
     assert told.whole_run[0].fix.startswith("workers=")
 
 
-def test_the_energy_of_a_run_is_that_of_its_gpus() -> None:
-    """From the first moment that it was seen to its end, with its set-up; what the GPU draws afterwards is not its."""
-    watching, drawn, ended = Live(), [], False
-    for time, samples in moments(STARVED, 1.0):
-        rows = [*samples, Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("0",), 100.0 * time)]
-        states = {s.labels[2] for s in rows if s.metric is catalog.TRAIN_STATE and s.value == 1}
-        ended |= bool(states & {"finished"})
-        drawn += [] if ended or not states else [100.0 * time]
-        watching.feed(time, rows)
-    assert energy(watching.diagnoses) == pytest.approx(drawn[-1] - drawn[0], abs=1000.0)
+def test_the_energy_of_a_run_is_what_was_counted_for_it() -> None:
+    """All of it, also what was drawn before this exporter was started; of both ranks, by source."""
+    watching = Live()
+    for time, samples in moments(replace(STARVED, ranks=2, cores=64), 1.0):
+        counted = [
+            Sample(catalog.TRAIN_ENERGY_JOULES_TOTAL, (STARVED.run, rank, source), 9e6 + watts * (time - START))
+            for rank, source, watts in (("0", "gpu", 100.0), ("1", "gpu", 300.0), ("0", "cpu", 20.0))
+        ]
+        watching.feed(time, [*samples, *counted])
+    assert energy(watching.diagnoses) == pytest.approx(18e6 + 400 * (time - START), abs=4000)
+    assert energy(watching.diagnoses, "cpu") == pytest.approx(9e6 + 20 * (time - START), abs=200)
     assert energy([replace(one, joules={}) for one in watching.diagnoses]) is None
-
-
-def test_a_record_that_was_dead_before_is_charged_nothing() -> None:
-    """An exporter that is shown it later: what the GPU drew then was another's."""
-    watching, dead = Live(), replace(STARVED, stop=50, end="killed", after=120.0)
-    seen = 0
-    for time, samples in moments(dead, 1.0):
-        is_dead = any(s.metric is catalog.TRAIN_STATE and s.labels[2] == "killed" and s.value for s in samples)
-        shown = samples if is_dead else []
-        watching.feed(time, [*shown, Sample(catalog.GPU_ENERGY_JOULES_TOTAL, ("0",), 100.0 * time)])
-        seen += is_dead
-    assert seen > 60
-    assert [one.state for one in watching.diagnoses] == ["killed"]
-    assert not energy(watching.diagnoses)
 
 
 def test_another_run_under_the_same_name_begins_anew() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.advice.checks import settled
 from yoloscope_exporter.diagnosis.rules import loader
 from yoloscope_exporter.diagnosis.rules.loader import oversubscribed
 from yoloscope_exporter.diagnosis.rules.rule import STEP
@@ -99,3 +100,80 @@ def test_a_crowd_is_counted_against_the_cpus_of_its_rank() -> None:
     for cores, crowd in ((4.0, True), (8.0, False)):
         s = Signals("run", "0", "train", numbers={**wait, "rank_cores": cores})
         assert oversubscribed(s, DEFAULTS) == crowd
+
+
+#: Steps that only compute, at a fiftieth of the card's peak.
+FAR = {
+    "data_wait_share": 0.01,
+    "step_seconds": 0.2,
+    "batches": 300.0,
+    "compute_share": 0.95,
+    "train_share": 0.97,
+    "mfu": 0.02,
+    "tensor_active": 0.11,
+    "sm_fill": 0.83,
+    "clock_ratio": 1.0,
+    "gpu_busy": 0.97,
+    "batch_size": 16.0,
+}
+DONE = {"amp": "True", "imgsz": "640", "channels_last": "True", "compile": "True", "ultralytics": "8.4.190"}
+
+
+def far(facts: dict[str, str] | None = None, **numbers: float) -> Signals:
+    return Signals("run", "0", "train", facts={**DONE, "device": "0", **(facts or {})}, numbers={**FAR, **numbers})
+
+
+@pytest.mark.parametrize(
+    ("facts", "told", "advised"),
+    [
+        ({"amp": "False", "amp_asked": "False"}, "AMP is off", "amp=True"),
+        ({"imgsz": "608"}, "imgsz=608 is no multiple of 64", "imgsz=640"),
+        ({"channels_last": "False"}, "not channels_last", "torch.channels_last"),
+        ({"compile": "False"}, "the model is not compiled", "compile=True"),
+    ],
+)
+def test_the_distance_to_the_peak_names_what_is_not_used_yet(facts: dict[str, str], told: str, advised: str) -> None:
+    """One thing is left to do; nothing else is said, and figures of the card are beside it."""
+    rule, s = rules.BY_NAME["low_mfu"], far(facts)
+    assert rule.applies(s)
+    assert rule.when(s, DEFAULTS)
+    evidence = rule.evidence(s, DEFAULTS)
+    assert told in evidence
+    assert "2.0% of the operations" in evidence
+    assert "tensor cores work 11% of the time" in evidence
+    others = {"AMP is off", "no multiple of 64", "not channels_last", "not compiled"} - {told}
+    assert sum(other in evidence for other in others) == (told not in {"AMP is off", "not channels_last"})
+    assert advised in str(settled(rule.fix(s), s))
+
+
+def test_a_small_batch_is_one_of_them() -> None:
+    """Where a larger one fits: empty multiprocessors, memory to spare."""
+    numbers = {
+        "sm_fill": 0.2,
+        "batch_size": 4.0,
+        "cuda_peak_share": 0.1,
+        "cuda_peak_bytes": 8 * 2.0**30,
+        "cuda_batch_peak_bytes": 8 * 2.0**30,
+        "cuda_floor_bytes": 2.0**30,
+        "cuda_reserved_bytes": 8 * 2.0**30,
+        "gpu_memory_total_bytes": 80 * 2.0**30,
+        "gpu_memory_used_share": 0.11,
+    }
+    s = far(**numbers)
+    assert rules.BY_NAME["low_mfu"].when(s, DEFAULTS)
+    assert "batch 4 leaves memory and multiprocessors to spare" in rules.BY_NAME["low_mfu"].evidence(s, DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("facts", "numbers"),
+    [
+        ({}, {}),
+        ({"compile": "False"}, {"mfu": 0.08}),
+        ({"compile": "False"}, {"clock_ratio": 0.7}),
+        ({"compile": "False"}, {"compute_share": 0.5, "data_wait_share": 0.4}),
+        ({"compile": "False", "ultralytics": "8.3.0"}, {}),
+    ],
+)
+def test_a_distance_that_nothing_shortens_is_not_told(facts: dict[str, str], numbers: dict[str, float]) -> None:
+    """All is in use; near enough; a card that is held down; steps that wait; an Ultralytics that does not compile."""
+    assert not rules.BY_NAME["low_mfu"].when(far(facts, **numbers), DEFAULTS)

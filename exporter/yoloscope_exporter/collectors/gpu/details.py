@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pynvml as nvml
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.collectors.gpu import fast
+from yoloscope_exporter.collectors.gpu import fast, peaks
 from yoloscope_exporter.collectors.gpu.device_cycle import (
     CLOCKS,
     MOST_DEGREES,
@@ -176,6 +176,7 @@ def collect(cycle: DeviceCycle) -> None:
     """
     if cycle.device.parent is not None:
         return
+    peaks.publish(cycle)
     read(READINGS, cycle)
     fields = cycle.fields(FIELDS)
     ecc(cycle)

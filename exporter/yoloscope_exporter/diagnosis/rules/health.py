@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.batch import larger_batch
+from yoloscope_exporter.diagnosis.advice.settings import image_size, in_use
 from yoloscope_exporter.diagnosis.rules import lifecycle, loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, STEP, Rule
+from yoloscope_exporter.diagnosis.rules.step import UNDERFILLED, underfilled
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
+    from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
+
+#: Sides of a network's input are multiples of 32; with 64 the maps at a stride of 32 have an even number of places, as
+#: tiles of tensor cores want them.
+_EVEN_SIDE = 64
 
 
 def _unknown(s: Signals, t: Thresholds) -> bool:
@@ -79,6 +91,56 @@ def _healthy_evidence(s: Signals, _: Thresholds) -> str:
     )
 
 
+def _far_from_peak(s: Signals, t: Thresholds) -> bool:
+    """Whether a step that only computes does little of what the card can, at its clocks, with something left to do."""
+    held_down = s.get(Signals.clock_ratio, 1.0) < t.clock_ratio
+    return s.mfu < t.mfu_low and not held_down and _healthy(s, t) and any(_levers(s, t))
+
+
+def _levers(s: Signals, t: Thresholds) -> Iterator[str]:
+    """What the run does not use yet of what brings a network onto the tensor cores."""
+    single = ultralytics.parsed(s.facts.get("amp", "")) is False
+    if single:
+        yield text("AMP is off")
+    if s.has(Signals.cuda_peak_share, Signals.train_share, Signals.gpu_busy) and underfilled(s, t):
+        yield s.text("batch {batch_size:.0f} leaves memory and multiprocessors to spare")
+    if image_size(s) % _EVEN_SIDE:
+        yield text("imgsz={size:.0f} is no multiple of 64", size=image_size(s))
+    if in_use("channels_last", s) is False and not single:
+        yield text("the weights are not channels_last, as tensor cores want them")
+    if in_use("compile", s) is False and ultralytics.knows(s.facts.get("ultralytics", ""), "compile"):
+        yield text("the model is not compiled")
+
+
+def _distance_evidence(s: Signals, t: Thresholds) -> str:
+    seen = (
+        s.text("{mfu:.1%} of the operations per second that the card can do at most"),
+        s.text("tensor cores work {tensor_active:.0%} of the time") if s.has(Signals.tensor_active) else "",
+        s.text("kernels fill {sm_fill:.0%} of the multiprocessors") if s.has(Signals.sm_fill) else "",
+        s.text("SM clock {clock_ratio:.0%} of the highest") if s.has(Signals.clock_ratio) else "",
+        *_levers(s, t),
+    )
+    return joined(seen)
+
+
+def _distance_advice(s: Signals) -> Advice:
+    """What is advised for a small batch, and what changes nothing but the speed; a size is the user's to choose."""
+    larger = larger_batch(s) or Advice()
+    arguments: dict[str, Value] = {**larger.arguments, "compile": True}
+    if in_use("amp", s) is False:
+        arguments["amp"] = True
+    size = image_size(s)
+    even = max(round(size / _EVEN_SIDE), 1) * _EVEN_SIDE
+    notes = (
+        larger.note,
+        text("imgsz={even} is the nearest multiple of 64", even=even) if size % _EVEN_SIDE else "",
+        text("a callback at on_pretrain_routine_end may call trainer.model.to(memory_format=torch.channels_last)")
+        if in_use("channels_last", s) is False
+        else "",
+    )
+    return Advice(arguments, note=joined(notes), forecast=larger.forecast, checks=larger.checks)
+
+
 RULES = (
     Rule(
         name="insufficient_data",
@@ -123,5 +185,24 @@ RULES = (
         verify="nvidia-smi dmon -s u",
         fix=lambda _: None,
         remedy="nothing: a faster GPU, a smaller model or `imgsz`",
+    ),
+    Rule(
+        name="low_mfu",
+        title="The card could do more operations per second",
+        severity=INFO,
+        requires="operations of the model's layers, a card of the table of peaks, and steps that only compute",
+        confused_with={
+            "small_batch": "there the GPU idles or its multiprocessors are empty; here they may be full",
+            "power_capped": "below 85 % of its clock the card is held down, and nothing is told here",
+        },
+        needs=(*STEP, Signals.compute_share, Signals.mfu),
+        when=_far_from_peak,
+        thresholds=(*UNDERFILLED, "mfu_low", "clock_ratio"),
+        evidence=_distance_evidence,
+        cause="small convolutions, normalisation and activations between them are bound by memory and by launches, "
+        "not by arithmetic",
+        verify="yoloscope_gpu_tensor_active_ratio beside yoloscope_gpu_sm_active_ratio; torch.profiler: which kernels",
+        fix=_distance_advice,
+        remedy="AMP, a larger `batch`, `imgsz` in multiples of 64, channels_last, `compile=True`",
     ),
 )

@@ -144,7 +144,8 @@ def _callback_advice(s: Signals) -> Advice:
     return Advice(note=note, forecast=without_share(s, share) if by_batch else shorter_run(share))
 
 
-def _underfilled(s: Signals, t: Thresholds) -> bool:
+def underfilled(s: Signals, t: Thresholds) -> bool:
+    """Whether a larger batch fits, and steps that do not wait leave the GPU idle or empty."""
     if s.cuda_peak_share >= t.memory_spare or _trained(s) < t.train_share or not s.get(Signals.batches):
         return False
     idle = _busy_at_most(s) < t.gpu_low and not _held_by_another_part(s, t)
@@ -191,6 +192,19 @@ def _small_batch_evidence(s: Signals, t: Thresholds) -> str:
         "{what}{size} without waiting for data; peak memory {cuda_peak_share:.0%} of the device", what=what, size=size
     )
 
+
+#: What `underfilled` compares with.
+UNDERFILLED = (
+    *parts.LIMITS,
+    *loader.STEP_THRESHOLDS,
+    "loader_start_share",
+    "stall_seconds",
+    "compute_share",
+    "train_share",
+    "sm_fill",
+    "gpu_low",
+    "memory_spare",
+)
 
 RULES = (
     Rule(
@@ -298,18 +312,8 @@ RULES = (
             "power_capped": "the GPU is busy there",
         },
         needs=(Signals.data_wait_share, Signals.train_share, Signals.gpu_busy, Signals.cuda_peak_share),
-        when=_underfilled,
-        thresholds=(
-            *parts.LIMITS,
-            *loader.STEP_THRESHOLDS,
-            "loader_start_share",
-            "stall_seconds",
-            "compute_share",
-            "train_share",
-            "sm_fill",
-            "gpu_low",
-            "memory_spare",
-        ),
+        when=underfilled,
+        thresholds=UNDERFILLED,
         evidence=_small_batch_evidence,
         cause="the kernels are too small to fill the GPU, or the host launches them more slowly than they run; "
         "memory is to spare",

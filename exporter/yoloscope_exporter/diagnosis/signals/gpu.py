@@ -39,6 +39,8 @@ METRICS = (
     catalog.GPU_CLOCK_MAX_HERTZ,
     catalog.GPU_THROTTLED_SECONDS_TOTAL,
     catalog.GPU_SM_ACTIVE_RATIO,
+    catalog.GPU_TENSOR_ACTIVE_RATIO,
+    catalog.GPU_PEAK_FLOPS_PER_SECOND,
     catalog.GPU_PCIE_LINK_WIDTH,
     catalog.GPU_PCIE_LINK_WIDTH_MAX,
     catalog.GPU_PCIE_LINK_GENERATION,
@@ -71,6 +73,8 @@ class GpuSignals:
     gpu_memory_used_share = Signal("device memory in use by anybody over what is installed")
     gpu_memory_total_bytes = Signal("device memory installed")
     sm_fill = Signal("share of the streaming multiprocessors that had a warp while a kernel ran")
+    tensor_active = Signal("share of the window in which the tensor cores worked")
+    mfu = Signal("operations of the model's layers over the most that the card can do in the training's precision")
     thermal_share = Signal("share of the window in which temperature limited the clocks")
     power_brake_share = Signal("share of the window in which the power supply held the clocks down (power brake)")
     gpu_guests_bytes = Signal("memory of the rank's GPU that other processes than the rank's hold")
@@ -132,6 +136,8 @@ def gpu(v: View) -> Numbers:
         GpuSignals.gpu_memory_used_share: read(measures.MEMORY_USED),
         GpuSignals.gpu_memory_total_bytes: installed,
         GpuSignals.sm_fill: at_most_one(ratio(w.mean(catalog.GPU_SM_ACTIVE_RATIO, own), busy)),
+        GpuSignals.tensor_active: read(measures.TENSOR_ACTIVE),
+        GpuSignals.mfu: v.measure(measures.MFU),
         GpuSignals.thermal_share: read(measures.THERMAL),
         GpuSignals.power_share: read(measures.POWER_CAP),
         GpuSignals.power_brake_share: read(measures.POWER_BRAKE),
