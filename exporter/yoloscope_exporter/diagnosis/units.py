@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from yoloscope_exporter.language import Text, plural, text
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 
 def in_order(name: str) -> tuple[int, str]:
@@ -69,6 +73,16 @@ def when(time: float) -> str:
     return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def clock(time: float) -> str:
-    """Unix seconds as the time of day in UTC."""
-    return datetime.fromtimestamp(time, timezone.utc).strftime("%H:%M:%S")
+def clock(time: float, zone: tzinfo | None = timezone.utc) -> str:
+    """Unix seconds as the time of day, in UTC or in another zone; None is that of this machine."""
+    return datetime.fromtimestamp(time, timezone.utc).astimezone(zone).strftime("%H:%M:%S")
+
+
+def local_time(time: float, zone: tzinfo | None = None) -> str:
+    """Unix seconds as the time of day with its offset, `19:31:05+08:00`; in this machine's zone if none is given."""
+    return datetime.fromtimestamp(time, timezone.utc).astimezone(zone).timetz().isoformat("seconds")
+
+
+def local_date(time: float, zone: tzinfo | None = None) -> str:
+    """The day of Unix seconds, `2026-11-27`, as `local_time`."""
+    return datetime.fromtimestamp(time, timezone.utc).astimezone(zone).date().isoformat()
