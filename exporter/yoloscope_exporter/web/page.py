@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from yoloscope_exporter import __version__
+from yoloscope_exporter import __version__, charts
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RANKS, OF_RUN
 from yoloscope_exporter.measures.catalog import BY_NAME
 from yoloscope_exporter.measures.training import STEP_PHASES
@@ -76,6 +76,8 @@ def render(language: str, telemetry_path: str) -> str:
             ("/-/ready", "ready"),
             ("/-/healthy", "healthy"),
         ),
+        scripts=charts.SCRIPTS,
+        styles=("colours.css", *charts.STYLES, "page.css"),
         url=assets.url,
         config=config(language),
     )

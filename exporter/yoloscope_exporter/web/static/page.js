@@ -3,7 +3,6 @@
 const config = JSON.parse(document.body.dataset.config)
 const words = config.words
 const $ = (id) => document.getElementById(id)
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()
 const fill = (text, ...values) => text.replace(/\{\}/g, () => values.shift())
 const inOrder = (a, b) => a.length - b.length || (a < b ? -1 : 1)
 
@@ -27,10 +26,6 @@ const text = (element, value) => { if (element.textContent !== value) element.te
 
 // --- numbers ---------------------------------------------------------------------------------------------------------
 
-const figures = (value, digits = 3) => {
-  if (value === 0) return '0'
-  return Math.abs(value) >= 10 ** digits ? Math.round(value).toString() : Number(value.toPrecision(digits)).toString()
-}
 const scaled = (value, units, base) => {
   let place = 0
   while (Math.abs(value) >= base && place < units.length - 1) { value /= base; place += 1 }
@@ -266,8 +261,6 @@ const showEvents = (events, full) => {
 
 const HEIGHT = 150
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power)
-/** The cursor is shared; a selection is not, or each chart would zoom by its own. */
-const follows = (type) => type.startsWith('mousemove') || type.startsWith('mouseleave')
 const labelOf = (line, chart) => {
   const { rank, worker, ...others } = line.labels
   const parts = Object.entries(others).map(([name, value]) => name === 'gpu' ? `GPU ${value}` : value)
@@ -343,12 +336,11 @@ const charts = config.charts.map((chart) => {
 const options = (chart, lines) => {
   const heat = chart.kind === 'heat'
   const colour = (place) => css(`line-${place % 8}`)
-  const axis = { stroke: css('soft'), font: '11px system-ui', grid: { stroke: css('line'), width: 1 }, ticks: { show: false } }
+  const axis = axisLook()
   return {
     width: Math.max(chart.figure.clientWidth, 200),
     height: heat ? Math.max(60, 22 * lines.length) + 40 : HEIGHT + 40,
-    cursor: { y: false, sync: { key: 'page', scales: ['x', null], filters: { pub: follows } }, drag: { setScale: false },
-      bind: { dblclick: () => () => { view.zoom = null; drawAll() } } },
+    cursor: sharedCursor(() => zoomTo(null)),
     legend: { live: true, isolate: false },
     scales: { x: { time: true }, y: heat ? { range: [0, 1] } : { range: (_, least, most) => bounds(chart, least, most) } },
     axes: [
@@ -366,22 +358,19 @@ const options = (chart, lines) => {
       })),
     ],
     hooks: {
-      setSelect: [(plot) => {
-        if (plot.select.width < 5) return
-        view.zoom = [plot.posToVal(plot.select.left, 'x'), plot.posToVal(plot.select.left + plot.select.width, 'x')]
-        plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
-        drawAll()
-      }],
+      setSelect: [selecting(zoomTo)],
       draw: heat ? [heatmap] : [],
     },
   }
 }
 const bounds = (chart, least, most) => {
-  if (least === null) return [0, 1]
-  if (chart.most) return [0, chart.most]
-  if (chart.unit === 'celsius') return [Math.min(20, least), Math.max(100, most)]
-  const low = Math.min(0, least)
-  return [low, most > low ? most + 0.05 * (most - low) : low + 1]
+  if (chart.most && least !== null) return [0, chart.most]
+  if (chart.unit === 'celsius' && least !== null) return [Math.min(20, least), Math.max(100, most)]
+  return roomFor(least, most)
+}
+const zoomTo = (range) => {
+  view.zoom = range
+  drawAll()
 }
 /** What is zoomed, else the range chosen; no more than there is. */
 const stretch = () => {
@@ -425,12 +414,8 @@ const again = () => {
   for (const chart of charts) { chart.plot?.destroy(); chart.plot = null; chart.key = '' }
   drawAll()
 }
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again)
-new ResizeObserver(() => {
-  for (const { plot, figure } of charts) {
-    if (plot && figure.clientWidth && figure.clientWidth !== plot.width) plot.setSize({ width: figure.clientWidth, height: plot.height })
-  }
-}).observe($('charts'))
+whenColoursChange(again)
+keepWidths(charts, $('charts'))
 $('range').addEventListener('click', (event) => {
   const minutes = event.target.closest('button')?.dataset.minutes
   if (!minutes) return
@@ -440,26 +425,7 @@ $('range').addEventListener('click', (event) => {
 })
 $('charts').addEventListener('keydown', (event) => {
   const chart = charts.find(({ figure }) => figure === event.target)
-  if (!chart?.plot) return
-  const { plot } = chart
-  const [begin, end] = stretch()
-  const zoom = (factor) => {
-    const middle = plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, 'x') : (begin + end) / 2
-    view.zoom = [middle - (middle - begin) * factor, middle + (end - middle) * factor]
-    drawAll()
-  }
-  const move = (step) => {
-    const times = plot.data[0]
-    const at = Math.min(Math.max((plot.cursor.idx ?? times.length) + step, 0), times.length - 1)
-    plot.setCursor({ left: plot.valToPos(times[at], 'x'), top: plot.over.clientHeight / 2 }, true, true)
-  }
-  const keys = {
-    ArrowLeft: () => move(-1), ArrowRight: () => move(1), '+': () => zoom(0.5), '=': () => zoom(0.5), '-': () => zoom(2),
-    Escape: () => { view.zoom = null; drawAll() },
-  }
-  if (!keys[event.key]) return
-  event.preventDefault()
-  keys[event.key]()
+  if (chart?.plot) chartKey(event, chart.plot, stretch(), zoomTo)
 })
 
 // --- the connection --------------------------------------------------------------------------------------------------
