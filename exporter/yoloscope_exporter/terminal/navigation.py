@@ -105,8 +105,8 @@ def position(view: View, ranks: Sequence[Rank]) -> int:
 
 def _select(by: int) -> Callable[[View, Scene], View]:
     def select(view: View, scene: Scene) -> View:
-        if not scene.ranks:
-            return view
+        if len(scene.ranks) < 2:  # noqa: PLR2004 - there is no other one
+            return _scroll(by)(view, scene)
         place = min(max(position(view, scene.ranks) + by, 0), len(scene.ranks) - 1)
         return replace(view, selected=scene.ranks[place], scrolled=0)
 
@@ -216,7 +216,7 @@ _ACTIONS: Final[Mapping[str, Callable[[View, Scene], View]]] = {
 }
 #: What `?` shows: keys as they are called, and what they do.
 HELP: Final = (
-    ("↑ ↓  k j", text("another run or rank")),
+    ("↑ ↓  k j", text("another run or rank; of one alone, scroll")),
     ("PgUp PgDn", text("scroll the details")),
     ("s", text("sort runs and ranks: by name, worst verdict, waiting, images per second")),
     (text("space  p"), text("freeze, and go on")),

@@ -38,9 +38,10 @@ def test_the_chosen_rank_stays_when_the_order_changes() -> None:
     assert after(view, LIVE._replace(ranks=tuple(reversed(RANKS))), "j").selected == ("a", "1")
 
 
-def test_without_ranks_nothing_is_chosen() -> None:
-    """An idle node."""
-    assert after(View(), Scene(), "j", "k") == View()
+def test_of_one_rank_the_details_are_scrolled() -> None:
+    """There is nothing to choose from; nor on an idle node."""
+    assert after(View(), LIVE._replace(ranks=RANKS[:1]), "j", "j", "k") == View(scrolled=1)
+    assert after(View(), Scene(), "j", "k", "k") == View()
 
 
 def test_orders_follow_one_another() -> None:
