@@ -13,12 +13,12 @@ import psutil
 from yoloscope_record import paths
 
 from yoloscope_exporter import catalog, collectors
-from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors import NoData
 from yoloscope_exporter.collectors.deadlines import IsolatedThread
 from yoloscope_exporter.collectors.runs import WHY_NOT
 from yoloscope_exporter.config import Config, ReloadableCommand, settings
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.fetching import opener
 from yoloscope_exporter.language import reason, say, text
 from yoloscope_exporter.sampling.sampler import Rejections
 from yoloscope_exporter.sampling.sources import Source, SourceFactory

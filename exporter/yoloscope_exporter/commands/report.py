@@ -14,7 +14,6 @@ from yoloscope_record.catalog import PREDICTIONS
 from yoloscope_record.file_format import RecordError
 from yoloscope_record.reader import Reader
 
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.collectors import runs as runs_of_records
 from yoloscope_exporter.collectors.stacks import finding
@@ -23,6 +22,7 @@ from yoloscope_exporter.commands import options
 from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import joined, reason, say, text
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.live import Live
 
 from yoloscope_exporter.client.exporter import URL, Exporter, connect
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import joined, reason, say
 from yoloscope_exporter.measures.series import Store, Window, period
 from yoloscope_exporter.recordings import reader

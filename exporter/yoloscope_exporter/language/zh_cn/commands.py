@@ -16,6 +16,7 @@ TEXTS: Final[dict[str, str]] = {
     "Address to listen on: 127.0.0.1:9911, :9911 (all interfaces), port 0 (any free port) or unix:/PATH.": "监听地址：127.0.0.1:9911、:9911（所有接口）、端口 0（任意空闲端口）或 unix:/PATH。",
     "TLS and basic auth, a file in the format of Prometheus' exporter-toolkit.": "TLS 和 basic auth，文件格式与 Prometheus 的 exporter-toolkit 相同。",
     "On the loopback: further names, separated by commas, under which a reverse proxy asks; others are refused.": "监听回环地址时：反向代理访问时使用的其他主机名，以逗号分隔；其余主机名会被拒绝。",
+    "Prometheus that the live page shows instead of this node: runs of all nodes, at any time. If it needs a password, use YOLOSCOPE_PAGE_PROMETHEUS: others can read command lines.": "实时页面显示该 Prometheus 而不是本节点：所有节点的训练任务，任意时间。如果需要密码，请用 YOLOSCOPE_PAGE_PROMETHEUS：命令行可被他人看到。",
     "Path of the metrics.": "指标的路径。",
     "Interval of the fast collectors, 100ms to 5s; slow collectors run every tenth interval.": "快速采集器的采集间隔，100ms 到 5s；慢速采集器每十个间隔运行一次。",
     "How long a finished or failed run stays visible, from 1m.": "已完成或失败的任务保持可见的时间，最短 1m。",

@@ -22,6 +22,7 @@ TEXTS: Final[dict[str, str]] = {
     "lowest": "最低",
     "highest": "最高",
     "at last": "最后",
+    "invalid URL: use for example http://prometheus:9090": "无效的 URL：例如 http://prometheus:9090",
     "another run or rank; of one alone, scroll": "选择另一个任务或 rank；只有一个时滚动",
     "scroll the details": "滚动详细信息",
     "sort runs and ranks: by name, worst verdict, waiting, images per second": "排序任务和 rank：按名称、最严重的结论、等待、每秒图像数",

@@ -46,14 +46,30 @@ const duration = (seconds) => {
   return `${hours}:${String(minutes).padStart(2, '0')}:${String(whole % 60).padStart(2, '0')}`
 }
 const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString('en-GB')
+/** As `<input type="datetime-local">` has it. */
+const local = (seconds) => {
+  const date = new Date(1000 * seconds)
+  return new Date(date - 60_000 * date.getTimezoneOffset()).toISOString().slice(0, 16)
+}
+/** The time of day, with the day where more than one is shown. */
+const moment = (seconds) => view.days ? `${local(seconds).slice(5, 10)} ${clock(seconds)}` : clock(seconds)
 
 // --- what has come ---------------------------------------------------------------------------------------------------
 
-const SPAN = 3600
+/** Of a Prometheus everything that it was asked for is shown. */
+const SPAN = config.fleet ? Infinity : 3600
 /** Lines by name and labels over common times; what is missing is null. */
 const emptyLines = () => ({ times: [], lines: new Map() })
 const past = { run: emptyLines(), gpus: emptyLines() }
-const view = { minutes: 60, zoom: null, run: new URLSearchParams(location.search).get('run') ?? '', rank: '', events: [], drawn: false }
+const view = { minutes: 60, zoom: null, run: '', seconds: 3600, end: '', days: false, rank: '', events: [], drawn: false }
+/** Time ranges that a Prometheus may be asked for, in seconds. */
+const [SHORTEST, LONGEST] = config.range
+const readAddress = () => {
+  const query = new URLSearchParams(location.search)
+  const seconds = Math.min(Math.max(Number(query.get('seconds')) || 3600, SHORTEST), LONGEST)
+  Object.assign(view, { run: query.get('run') ?? '', seconds, end: Number(query.get('end')) || '' })
+}
+readAddress()
 
 const merge = (kept, news) => {
   const known = kept.times.length
@@ -114,9 +130,12 @@ $('runs').addEventListener('click', (event) => {
   history.pushState(null, '', link.href)
   choose(link.dataset.run)
 })
-addEventListener('popstate', () => choose(new URLSearchParams(location.search).get('run') ?? ''))
+addEventListener('popstate', () => { readAddress(); anew() })
 const choose = (run) => {
   view.run = run
+  anew()
+}
+const anew = () => {
   view.zoom = null
   connect()
 }
@@ -344,12 +363,12 @@ const options = (chart, lines) => {
     legend: { live: true, isolate: false },
     scales: { x: { time: true }, y: heat ? { range: [0, 1] } : { range: (_, least, most) => bounds(chart, least, most) } },
     axes: [
-      { ...axis, space: 70, size: 28, values: (_, splits, __, ___, step) => splits.map((time) => clock(time).slice(0, step < 60 ? 8 : 5)) },
+      { ...axis, space: view.days ? 100 : 70, size: 28, values: (_, splits, __, ___, step) => splits.map((time) => moment(time).slice(0, step < 60 ? undefined : -3)) },
       heat ? { ...axis, size: 70, grid: { show: false }, splits: () => lines.map((_, place) => 1 - (place + 0.5) / lines.length), values: () => lines.map((line) => line.label) }
         : { ...axis, size: 70, ...(chart.unit === 'bytes' ? { incrs: BINARY } : {}), values: (_, splits) => splits.map((value) => shown(value, chart.unit)) },
     ],
     series: [
-      { label: words.now, value: (plot, time) => clock(time || plot.data[0].at(-1)) },
+      { label: words.now, value: (plot, time) => moment(time || plot.data[0].at(-1)) },
       ...lines.map((line, place) => ({
         label: line.label, stroke: colour(heat ? 1 : place), fill: chart.kind === 'growth' ? colour(place) : undefined, width: 1.5,
         spanGaps: false, points: { show: false }, 
@@ -375,6 +394,7 @@ const zoomTo = (range) => {
 /** What is zoomed, else the range chosen; no more than there is. */
 const stretch = () => {
   if (view.zoom) return view.zoom
+  if (config.fleet && view.last) return [view.last.source.start, view.last.source.end]
   const times = [...past.run.times, ...past.gpus.times]
   const end = Math.max(...times)
   return [Math.max(end - 60 * view.minutes, Math.min(...times, end - 60)), end]
@@ -416,8 +436,39 @@ const again = () => {
 }
 whenColoursChange(again)
 keepWidths(charts, $('charts'))
+/** Of a Prometheus another time range is asked for, and stands in the address. */
+const range = (seconds, end) => {
+  const query = new URLSearchParams(location.search)
+  query.set('seconds', seconds)
+  if (end) query.set('end', end)
+  else query.delete('end')
+  history.pushState(null, '', `?${query}`)
+  readAddress()
+  anew()
+}
+$('between')?.addEventListener('submit', (event) => {
+  event.preventDefault()
+  const [start, end] = ['from', 'to'].map((id) => new Date($(id).value) / 1000)
+  const wrong = end - start >= SHORTEST && end - start <= LONGEST ? '' : words.js_range
+  $('to').setCustomValidity(wrong)
+  if (!wrong) range(end - start, end)
+  else $('to').reportValidity()
+})
+$('to')?.addEventListener('input', () => $('to').setCustomValidity(''))
+const showRange = ({ start, end }) => {
+  const days = end - start > 86_000
+  if (days !== view.days) {
+    view.days = days
+    for (const chart of charts) chart.key = ''
+  }
+  for (const button of $('range').children) button.setAttribute('aria-pressed', String(!view.end && Number(button.dataset.seconds) === view.seconds))
+  if ($('between').contains(document.activeElement)) return
+  $('from').value = local(start)
+  $('to').value = local(end)
+}
 $('range').addEventListener('click', (event) => {
-  const minutes = event.target.closest('button')?.dataset.minutes
+  const { minutes, seconds } = event.target.closest('button')?.dataset ?? {}
+  if (seconds) range(seconds, '')
   if (!minutes) return
   for (const button of $('range').children) button.setAttribute('aria-pressed', String(button.dataset.minutes === minutes))
   Object.assign(view, { minutes: Number(minutes), zoom: null })
@@ -430,15 +481,15 @@ $('charts').addEventListener('keydown', (event) => {
 
 // --- the connection --------------------------------------------------------------------------------------------------
 
-const PATIENCE = 15_000
+const PATIENCE = Math.max(15_000, 4000 * config.seconds)
 let source = null
 let heard = performance.now()
 let asked = 0
 let retry = 0
 
-const state = (name) => {
+const state = (name, why = '') => {
   document.body.dataset.state = name
-  text($('banner'), { live: '', loading: '' }[name] ?? words[name])
+  text($('banner'), [{ live: '', loading: '' }[name] ?? words[name], why].filter(Boolean).join(' '))
 }
 const show = (message) => {
   showRuns(message)
@@ -454,7 +505,8 @@ const receive = (message) => {
   heard = performance.now()
   text($('updated'), message.time ? fill(words.js_updated, clock(message.time)) : words.loading)
   if (!message.fresh) {
-    state('stale')
+    if (message.problem) state('unreachable', message.problem)
+    else state('stale')
     return
   }
   state('live')
@@ -463,13 +515,17 @@ const receive = (message) => {
   merge(past.gpus, message.history.gpus)
   showEvents(message.events, message.full)
   view.last = message
+  if (config.fleet) showRange(message.source)
   show(message)
   // a run that nobody chose makes way for a newer one once it has ended, and for any once it is gone
   const first = message.runs[0]
   const newer = first?.alive && first.run !== message.asked && !message.run?.alive
   if (!view.run && (newer || (message.asked && !message.run))) connect()
 }
-const stream = () => `api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run })}`
+const stream = () => {
+  const time = config.fleet ? { seconds: view.seconds, ...(view.end ? { end: view.end } : {}) } : {}
+  return `api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run, ...time })}`
+}
 const connect = () => {
   source?.close()
   clearTimeout(retry)
