@@ -38,7 +38,7 @@ def test_a_row_for_each_rank(moment: screen.Moment) -> None:
     """State, images per second, waiting, the worst verdict; the chosen one is marked."""
     head, first, second = told(overview.rows(moment), 1, moment)
     assert head.split() == ["run", "▾", "rank", "state", "images/s", "waiting", "verdict"]
-    assert first.split()[:5] == ["train/yolo11m", "0", "train", "51.4", "0%"]
+    assert first.split()[:5] == ["train/yolo11m", "0", "train", "51.0", "0%"]
     assert second.split()[:3] == ["▸", "train/yolo11m", "1"]
     assert second.endswith("straggler")
 
