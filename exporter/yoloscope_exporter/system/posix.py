@@ -143,6 +143,7 @@ def keyboard() -> Iterator[Callable[[float], str]]:
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
+        _let_through(descriptor)
         yield lambda seconds: _pressed(descriptor, seconds)
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
@@ -153,9 +154,14 @@ def _nothing(seconds: float) -> str:
     return ""
 
 
-def _pressed(descriptor: int, seconds: float) -> str:
-    if termios.tcgetattr(descriptor)[3] & termios.ICANON:  # at first, and when a shell has had the terminal meanwhile
+def _let_through(descriptor: int) -> None:
+    """Let a terminal send keys without Enter, and not show them."""
+    if termios.tcgetattr(descriptor)[3] & termios.ICANON:
         tty.setcbreak(descriptor, termios.TCSADRAIN)
+
+
+def _pressed(descriptor: int, seconds: float) -> str:
+    _let_through(descriptor)  # a shell may have had the terminal meanwhile
     sent, wait = b"", seconds
     while select.select([descriptor], [], [], wait)[0]:
         piece = os.read(descriptor, 1024)

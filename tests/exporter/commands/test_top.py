@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -181,12 +182,14 @@ class Terminal:
         self.process = subprocess.Popen(command, stdin=self.its, stdout=self.its, stderr=self.its, env=environment)
 
     def shows(self, said: str, seconds: float = 20.0) -> str:
-        """Wait until the newest screen has a text, and return what came since the last call."""
-        seen, end = "", time.monotonic() + seconds
-        while said not in seen.rpartition("\x1b[H")[2]:
-            assert select.select([self.ours], [], [], end - time.monotonic())[0], f"{said} never came: {seen[-4000:]}"
-            seen += os.read(self.ours, 1 << 16).decode(errors="replace")
-        return seen.rpartition("\x1b[H")[2]
+        """Wait until the newest screen has a text, and return it, without its styles."""
+        seen, end = b"", time.monotonic() + seconds
+        while said not in (
+            newest := re.sub(r"\x1b\[[0-9;]*m", "", seen.rpartition(b"\x1b[H")[2].decode(errors="replace"))
+        ):
+            assert select.select([self.ours], [], [], end - time.monotonic())[0], f"{said} never came: {newest}"
+            seen += os.read(self.ours, 1 << 16)
+        return newest
 
     def press(self, keys: str) -> None:
         """As somebody at the keyboard."""
