@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 EVERY_SECONDS: Final = 15.0
 #: What is shown unless another time range is asked for, in seconds.
 SHOWN_SECONDS: Final = 3600.0
-#: Answers that are kept for others who look at the same, and questions that are asked at once.
-MOST_KEPT, MOST_ASKED = 32, 2
+#: Answers that are kept for others who look at the same; of them may be waited for, and asked for at once.
+MOST_KEPT, MOST_WAITED, MOST_ASKED = 32, 16, 2
 
 
 class Topic(NamedTuple):
@@ -104,33 +104,36 @@ class FleetApi:
     # --- documents -------------------------------------------------------------------------------------------------
 
     async def _runs(self, request: Request) -> Response:
-        topic = _topic(request)
+        topic, over = _asked(request)
         most = int(number(request, "limit", documents.MOST_RUNS, least=1, most=MOST_RUNS))
-        listed = (await self._listing(topic.span(), topic.language)).document
-        return answered(self._head(topic.span()) | {**listed, "runs": listed["runs"][:most]})
+        listed = (await self._listing(over, topic.language)).document
+        return answered(self._head(over) | {**listed, "runs": listed["runs"][:most]})
 
     async def _run(self, request: Request) -> Response:
-        topic = _topic(request)
-        if not topic.run:
+        if not request.query_params.get("run"):
             raise ParameterError(f"run: name one of {PREFIX}/runs")
-        found = await self._whole(topic)
-        return no_run(topic.run) if found["run"] is None else answered(self._head(topic.span()) | {"run": found["run"]})
+        return await self._part(request, lambda whole: {"run": whole["run"]})
 
     async def _gpus(self, request: Request) -> Response:
-        topic = _topic(request)
-        return answered(self._head(topic.span()) | (await self._whole(topic))["node"])
+        return await self._part(request, lambda whole: whole["node"])
 
     async def _points(self, request: Request) -> Response:
-        topic = _topic(request)
-        found = await self._whole(topic)
-        points = found["history"]["run" if topic.run else "gpus"]
-        return no_run(topic.run) if points is None else answered(self._head(topic.span()) | points)
+        of = "run" if request.query_params.get("run") else "gpus"
+        return await self._part(request, lambda whole: whole["history"][of])
 
     async def _events(self, request: Request) -> Response:
         if EVENT_STREAM in header(request.scope, b"accept"):
             return self._stream(request)
-        topic = _topic(request)
-        return answered(self._head(topic.span()) | {"events": (await self._whole(topic))["events"]}, Vary="Accept")
+        return await self._part(request, lambda whole: {"events": whole["events"]}, Vary="Accept")
+
+    async def _part(
+        self, request: Request, part: Callable[[dict[str, Any]], dict[str, Any]], **headers: str
+    ) -> Response:
+        topic, over = _asked(request)
+        whole = await self._whole(topic, over)
+        if topic.run and whole["run"] is None:
+            return no_run(topic.run)
+        return answered(self._head(over) | part(whole), **headers)
 
     def _head(self, over: Span) -> dict[str, Any]:
         source = {"prometheus": self._fleet.name, "start": over.start, "end": over.end, "step": over.step}
@@ -142,9 +145,8 @@ class FleetApi:
         )
         return listing
 
-    async def _whole(self, topic: Topic) -> dict[str, Any]:
-        """All documents of a run, of the first in the list where none is named; without it only the empty ones."""
-        over = topic.span()
+    async def _whole(self, topic: Topic, over: Span) -> dict[str, Any]:
+        """All documents of a run, of the first in the list where none is named; empty ones where there is none."""
         listing = await self._listing(over, topic.language)
         named = topic.run or next((run["run"] for run in listing.document["runs"]), "")
         only = listing.whose.get(named)
@@ -175,6 +177,8 @@ class FleetApi:
         }
         self._kept = dict(list(kept.items())[1 - MOST_KEPT :])
         if key not in self._kept:
+            if sum(not one.task.done() for one in self._kept.values()) >= MOST_WAITED:
+                raise CrowdedError("Prometheus is asked for too much at once; ask again later")
             self._kept[key] = _Kept(now, asyncio.ensure_future(self._in_a_thread(ask)))
         task = self._kept[key].task
         try:
@@ -192,7 +196,7 @@ class FleetApi:
     # --- the stream ------------------------------------------------------------------------------------------------
 
     def _stream(self, request: Request) -> Response:
-        topic = _topic(request)
+        topic, _ = _asked(request)
         headers = {**UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
         if self.streams >= MOST_STREAMS:
             raise CrowdedError(f"{MOST_STREAMS} pages are open; close one of them")
@@ -214,11 +218,12 @@ class FleetApi:
 
     async def _message(self, topic: Topic) -> dict[str, Any]:
         """Everything a page shows; or why it is not known."""
-        head = self._head(topic.span())
+        over = topic.span()
+        head = self._head(over)
         try:
-            listing = await self._listing(topic.span(), topic.language)
-            whole = await self._whole(topic)
-        except SourceError as error:
+            listing = await self._listing(over, topic.language)
+            whole = await self._whole(topic, over)
+        except (SourceError, CrowdedError) as error:
             told = translated(error.args[0], CHINESE) if topic.language == texts.CHINESE else str(error)
             return {**head, "fresh": False, "problem": told}
         shown = listing.document["runs"][: documents.MOST_RUNS]
@@ -228,7 +233,9 @@ class FleetApi:
         }  # fmt: skip
 
 
-def _topic(request: Request) -> Topic:
+def _asked(request: Request) -> tuple[Topic, Span]:
+    """What is asked for, and its time range now; raises ParameterError."""
     seconds = number(request, "seconds", SHOWN_SECONDS, least=SHORTEST, most=LONGEST)
     end = number(request, "end", 0.0, least=0.0, most=catalog.LAST_MOMENT)
-    return Topic(request.query_params.get("run", ""), language_of(request), seconds, end or None)
+    topic = Topic(request.query_params.get("run", ""), language_of(request), seconds, end or None)
+    return topic, topic.span()

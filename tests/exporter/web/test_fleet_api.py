@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from yoloscope_exporter.web.fleet_api import MOST_WAITED
 
 from tests.exporter.serving import connected, fetch
 from tests.exporter.web.fleets import showing
@@ -66,6 +68,20 @@ def test_many_pages_ask_once(serve: Callable[[Answer], str]) -> None:
         for thread in threads:
             thread.join()
     assert len(asked) == len(set(asked))
+
+
+def test_too_many_questions_are_refused(serve: Callable[[Answer], str]) -> None:
+    """A Prometheus is not buried under what a client thinks of: a few questions wait, the others come again."""
+
+    def slow(*_: object) -> tuple[int, bytes]:
+        time.sleep(0.05)
+        return EMPTY
+
+    with showing(serve(slow)) as page:
+        with ThreadPoolExecutor(40) as pool:
+            answers = list(pool.map(lambda n: fetch(f"{page.url}/api/v1/runs?end={n}000000")[0], range(1, 41)))
+        assert set(answers) == {200, 503}
+        assert answers.count(200) >= MOST_WAITED
 
 
 def test_it_recovers(serve: Callable[[Answer], str]) -> None:
