@@ -161,6 +161,8 @@ class LiveView:
     problem: str = ""
     past: deque[tuple[float, tuple[Diagnosis, ...]]] = field(default_factory=deque)
     """Diagnoses with their times, a few seconds apart."""
+    moments: deque[float] = field(default_factory=lambda: deque(maxlen=30))
+    """When the newest samples were taken."""
 
     def poll(self) -> None:
         """Scrape once; if the exporter does not answer, the old data stays and `problem` says so."""
@@ -180,6 +182,9 @@ class LiveView:
         if now < self.store.last:  # the clock was set back
             self.store = Store()
             self.past.clear()
+            self.moments.clear()
+        if now > self.store.last:
+            self.moments.append(now)
         reader.feed(self.store, text, now)
         self.store.trim(now - KEPT_SECONDS)
         return now
@@ -207,14 +212,17 @@ class LiveView:
 
     def window(self) -> Window:
         """What figures are calculated over now: the last minute."""
-        return screen.windows(self.store, self.store.last)[0]
+        return self._windows(self.store.last)[0]
+
+    def _windows(self, now: float) -> tuple[Window, Window]:
+        return screen.windows(self.store, now, period(list(self.moments)))
 
     def at(self, view: View) -> screen.Moment:
         """What is known at the moment that is looked at."""
         now = self.store.last if view.moment is None else view.moment
         told = self.diagnoses if view.moment is None else self._told(now)
         happened = [event for event in self.events if event.time <= now]
-        return screen.Moment(*screen.windows(self.store, now), told, happened, self.source.name)
+        return screen.Moment(*self._windows(now), told, happened, self.source.name)
 
     def _told(self, now: float) -> tuple[Diagnosis, ...]:
         place = bisect_right(self.past, now, key=lambda kept: kept[0])
