@@ -138,8 +138,8 @@ def _browse(console: Console, source: Source, interval: float) -> None:
             for key in keys.named(pressed(max(polled + interval - time.monotonic(), 0.0))):
                 view = navigation.pressed(view, key, scene)
             view = navigation.passed(view, 0.0, source.scene(view))
-            if view.scrolled > (most := shown.hidden(console)):
-                view = replace(view, scrolled=most)
+            if view.scrolled:
+                view = replace(view, scrolled=min(view.scrolled, shown.hidden(console)))
             now = time.monotonic()
             if now - polled >= interval:
                 source.poll()
@@ -219,7 +219,7 @@ class LiveView:
 
     def at(self, view: View) -> screen.Moment:
         """What is known at the moment that is looked at."""
-        now = self.store.last if view.moment is None else view.moment
+        now = max(self.store.last, 0.0) if view.moment is None else view.moment
         told = self.diagnoses if view.moment is None else self._told(now)
         happened = [event for event in self.events if event.time <= now]
         return screen.Moment(*self._windows(now), told, happened, self.source.name)
@@ -230,7 +230,8 @@ class LiveView:
 
     def scene(self, view: View) -> Scene:  # noqa: ARG002 - as of a recording
         """What there is to look at."""
-        return Scene(start=max(self.store.first, 0.0), end=self.store.last, events=[one.time for one in self.events])
+        end = max(self.store.last, 0.0)
+        return Scene(start=min(self.store.first, end), end=end, events=[one.time for one in self.events])
 
     def spans(self, view: View) -> Sequence[Diagnosis]:  # noqa: ARG002 - as of a recording
         """None: it goes on."""

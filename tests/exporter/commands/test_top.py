@@ -62,6 +62,13 @@ def test_a_silent_exporter_is_said_and_waited_for() -> None:
     assert watch.store.last == 5
 
 
+def test_before_anything_was_told_there_is_nothing_to_see() -> None:
+    """An exporter that went away between being found and being asked."""
+    watch = LiveView(Exporter("node7", lambda: "", lambda: ()))
+    assert watch.at(View()).ranks() == []
+    assert (watch.scene(View()).start, watch.scene(View()).end) == (0.0, 0.0)
+
+
 def test_live_is_looked_back_at() -> None:
     """What a minute ago was known: its figures, its verdicts, its events, and nothing of what came after."""
     texts = iter(_expositions(Plan(workers=1, epochs=1, batches=200)))
