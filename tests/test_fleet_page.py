@@ -84,6 +84,7 @@ def test_another_run_and_another_time(tab: Page, page: Shown) -> None:
     tab.value("document.querySelector('#range button[data-seconds=\"86400\"]').click()")
     tab.wait("location.search.includes('seconds=86400') && !location.search.includes('end=')")
     tab.wait("document.querySelector('#no-runs') && !document.querySelector('#no-runs').hidden")  # today nobody trains
+    assert tab.value("document.querySelector('#from').offsetWidth > 0")  # another time can be chosen
     tab.value("history.back()")
     tab.wait(f"document.querySelector('#run-title').innerText === '{HEALTHY}'")
     tab.wait("document.querySelectorAll('figure:not([hidden])').length > 8")

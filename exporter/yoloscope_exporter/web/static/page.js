@@ -272,7 +272,7 @@ const showEvents = (events, full) => {
   view.events = [...view.events, ...events].slice(-MOST_EVENTS)
   $('no-events').hidden = view.events.length > 0
   put($('events'), view.events.toReversed().map((event) => make('li', { className: `severity-${event.severity}` },
-    make('time', { dateTime: new Date(1000 * event.time).toISOString() }, clock(event.time)),
+    make('time', { dateTime: new Date(1000 * event.time).toISOString() }, moment(event.time)),
     make('span', {}, make('i', { ariaHidden: 'true' }), [event.run, event.rank && fill(words.js_ranks, event.rank), event.text].filter(Boolean).join(' · ')))))
 }
 
@@ -426,9 +426,9 @@ const draw = (chart) => {
   }).join('. '))
 }
 const drawAll = () => {
-  $('history').hidden = charts.every((chart) => chart.figure.hidden) && !past.run.lines.size && !past.gpus.lines.size
+  $('history').hidden = !config.fleet && charts.every((chart) => chart.figure.hidden) && !past.run.lines.size && !past.gpus.lines.size
   charts.forEach(draw)
-  $('history').hidden = charts.every((chart) => chart.figure.hidden)
+  $('history').hidden = !config.fleet && charts.every((chart) => chart.figure.hidden)  // where another time may be chosen
 }
 const again = () => {
   for (const chart of charts) { chart.plot?.destroy(); chart.plot = null; chart.key = '' }
@@ -513,9 +513,9 @@ const receive = (message) => {
   if (message.full) Object.assign(past, { run: emptyLines(), gpus: emptyLines() })
   if (message.history.run) merge(past.run, message.history.run)
   merge(past.gpus, message.history.gpus)
+  if (config.fleet) showRange(message.source)
   showEvents(message.events, message.full)
   view.last = message
-  if (config.fleet) showRange(message.source)
   show(message)
   // a run that nobody chose makes way for a newer one once it has ended, and for any once it is gone
   const first = message.runs[0]
