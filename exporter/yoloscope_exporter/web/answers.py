@@ -7,17 +7,20 @@ import json
 from functools import wraps
 from http import HTTPStatus
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import StreamingResponse
 
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.web import texts
 from yoloscope_exporter.web.responses import as_json, header
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
     Answer = Callable[[Request], Awaitable[Response]]
 
@@ -33,6 +36,29 @@ class ParameterError(ValueError):
 
 class CrowdedError(Exception):
     """There is no room for one more; says of what, and what helps."""
+
+
+class Stream(StreamingResponse):
+    """A stream that says when it is opened and closed, however it ends."""
+
+    def __init__(
+        self,
+        content: AsyncIterator[bytes],
+        opened: Callable[[], None],
+        closed: Callable[[], None],
+        **given: Any,  # noqa: ANN401 - Starlette's
+    ) -> None:
+        """Of messages; the rest is Starlette's."""
+        super().__init__(content, **given)
+        self._opened, self._closed = opened, closed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the client goes."""
+        self._opened()
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._closed()
 
 
 def checked(answer: Answer) -> Answer:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
@@ -25,6 +25,7 @@ from yoloscope_exporter.web.answers import (
     UNSTORED,
     CrowdedError,
     ParameterError,
+    Stream,
     answered,
     as_event,
     checked,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
     from yoloscope_exporter.history.store import History
@@ -230,9 +230,17 @@ class Api:
             return Response(headers=headers, media_type=EVENT_STREAM)
         who = object()
         allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
-        return _Stream(self, who, self._messages(topic, who, allowed), headers=headers, media_type=EVENT_STREAM)
+        messages = self._messages(topic, who, allowed)
+        return Stream(messages, self._opened, lambda: self._closed(who), headers=headers, media_type=EVENT_STREAM)
 
-    def left(self, who: object) -> None:
+    def _opened(self) -> None:
+        self.streams += 1
+
+    def _closed(self, who: object) -> None:
+        self.streams -= 1
+        self._left(who)
+
+    def _left(self, who: object) -> None:
         """A stream follows no run any more."""
         self._followed.pop(who, None)
 
@@ -259,7 +267,7 @@ class Api:
                     return
                 self._followed[who] = run
             else:
-                self.left(who)
+                self._left(who)
             message, place = await self._message(topic, place)
             yield message
             await first(closing, EVERY_SECONDS - self._loop.time() % EVERY_SECONDS)
@@ -300,21 +308,3 @@ class Api:
         }
         reached = Place(max(now, place.time), happened[-1].number if happened else place.event, bool(run))
         return as_event(message), reached
-
-
-class _Stream(StreamingResponse):
-    """A stream that is counted for as long as it is open."""
-
-    def __init__(self, api: Api, who: object, content: AsyncIterator[bytes], **given: Any) -> None:  # noqa: ANN401 - Starlette's
-        """Of `api`, which knows it as `who`; the rest is Starlette's."""
-        super().__init__(content, **given)
-        self._api, self._who = api, who
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the client goes."""
-        self._api.streams += 1
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._api.streams -= 1
-            self._api.left(self._who)

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from yoloscope_exporter import catalog
@@ -23,6 +23,7 @@ from yoloscope_exporter.web.answers import (
     UNSTORED,
     CrowdedError,
     ParameterError,
+    Stream,
     answered,
     as_event,
     checked,
@@ -203,18 +204,20 @@ class FleetApi:
         if request.method == "HEAD":
             return Response(headers=headers, media_type=EVENT_STREAM)
         allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
-        return StreamingResponse(self._messages(topic, allowed), headers=headers, media_type=EVENT_STREAM)
+        messages = self._messages(topic, allowed)
+        return Stream(
+            messages, lambda: self._count(1), lambda: self._count(-1), headers=headers, media_type=EVENT_STREAM
+        )
+
+    def _count(self, streams: int) -> None:
+        self.streams += streams
 
     async def _messages(self, topic: Topic, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
         self._loop = asyncio.get_running_loop()
         self._closing = closing = self._closing or asyncio.Event()
-        self.streams += 1
-        try:
-            while not closing.is_set() and allowed():
-                yield as_event(await self._message(topic))
-                await first(closing, EVERY_SECONDS - time.time() % EVERY_SECONDS)
-        finally:
-            self.streams -= 1
+        while not closing.is_set() and allowed():
+            yield as_event(await self._message(topic))
+            await first(closing, EVERY_SECONDS - time.time() % EVERY_SECONDS)
 
     async def _message(self, topic: Topic) -> dict[str, Any]:
         """Everything a page shows; or why it is not known."""

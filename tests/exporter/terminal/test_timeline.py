@@ -8,7 +8,7 @@ from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.diagnosis.engine import Diagnosis
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
-from yoloscope_exporter.measures.series import Store
+from yoloscope_exporter.measures.series import Store, period
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal import timeline
 
@@ -36,7 +36,7 @@ def test_a_verdict_holds_while_it_held(killed: tuple[Store, tuple[Diagnosis, ...
 
 def test_events_in_their_order(killed: tuple[Store, tuple[Diagnosis, ...]]) -> None:
     """States and verdicts, each once, the death with its cause."""
-    found = timeline.events(killed[0], 1.0, killed[1])
+    found = timeline.events(killed[0], period(killed[0].times()), killed[1])
     times = [event.time for event in found]
     assert times == sorted(times)
     told = [event.text for event in found]
@@ -57,7 +57,8 @@ def test_a_state_is_entered_again_after_a_gap() -> None:
 def test_the_bar_shows_the_worst_and_the_moment(killed: tuple[Store, tuple[Diagnosis, ...]]) -> None:
     """As wide as it may be; red where the training was dead; the moment at its place, and at the ends within it."""
     store, diagnoses = killed
-    for moment, place in ((store.first, 0), ((store.first + store.last) / 2, 20), (store.last + 99, 39)):
+    later = store.first + 0.25 * (store.last - store.first)
+    for moment, place in ((store.first, 0), (later, 10), (store.last + 99, 39)):
         bar = timeline.bar(diagnoses, store.first, store.last, moment, 40)
         assert bar.plain.index("┃") == place
         assert len(bar.plain) == 40

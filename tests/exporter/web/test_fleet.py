@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 from yoloscope_exporter import catalog
@@ -36,7 +37,7 @@ def page(source: str) -> Iterator[Shown]:
 
 def get(page: Shown, path: str, **parameters: object) -> Any:
     """A document of the time that is in there."""
-    query = "&".join(f"{name}={value}" for name, value in {"seconds": SECONDS, "end": END, **parameters}.items())
+    query = urlencode({"seconds": SECONDS, "end": END, **parameters})
     status, body, _ = fetch(f"{page.url}/api/v1/{path}?{query}")
     assert status == 200, body
     return json.loads(body)
@@ -49,7 +50,8 @@ def test_runs_of_all_nodes(page: Shown) -> None:
     """Those of two clusters with one name are told apart; the worst first, each with its state and its speed."""
     listed = get(page, "runs")
     runs = {run["run"]: run for run in listed["runs"]}
-    assert set(runs) == {STARVED_EAST, HEALTHY, f"{STARVED} (west)"}
+    assert set(runs) >= {STARVED_EAST, HEALTHY, f"{STARVED} (west)"}
+    assert STARVED not in runs
     starved = listed["runs"][0]
     assert starved["run"] == STARVED_EAST
     assert starved["severity"] in {"warning", "critical"}

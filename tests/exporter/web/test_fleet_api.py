@@ -92,8 +92,9 @@ def test_it_recovers(serve: Callable[[Answer], str]) -> None:
         assert message(page.url, "?end=1000000")["fresh"] is True
 
 
-def test_whoever_goes_leaves_no_stream(serve: Callable[[Answer], str]) -> None:
-    """It is counted for as long as it is open, and refused with a parameter that is none."""
+def test_whoever_goes_leaves_no_stream(serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted until the next message finds nobody, and refused with a parameter that is none."""
+    monkeypatch.setattr("yoloscope_exporter.web.fleet_api.EVERY_SECONDS", 0.2)
     with showing(serve(lambda *_: EMPTY)) as page:
         message(page.url)
         deadline = time.monotonic() + 10
