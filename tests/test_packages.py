@@ -65,7 +65,7 @@ EDGES: dict[str, set[str]] = {
         "system",
     },
     "simulation": {"catalog", "collectors", "diagnosis", "language"},
-    "demo": {"client", "fetching", "language", "system"},
+    "demo": {"fetching", "language", "system"},
     "notebook": {
         "catalog",
         "client",
