@@ -58,7 +58,7 @@ class LineChart(NamedTuple):
         """What the script is given."""
         return {"times": self.times, "lines": [line._asdict() for line in self.lines], "bands": self.bands}
 
-    def told(self) -> list[tuple[str, str, str, str, str]]:
+    def told(self) -> list[tuple[str, ...]]:
         """Of each curve its name, first, lowest, highest and last value."""
         known = [(line.name, [value for value in line.values if value is not None]) for line in self.lines]
         return [

@@ -152,7 +152,7 @@ class FleetApi:
         named = topic.run or next((run["run"] for run in listing.document["runs"]), "")
         only = listing.whose.get(named)
         if only is None:
-            nothing = {"times": [], "series": []}
+            nothing: dict[str, Any] = {"times": [], "series": []}
             return {
                 "asked": named,
                 "run": None,
