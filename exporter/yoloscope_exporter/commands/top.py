@@ -161,14 +161,17 @@ class LiveView:
     problem: str = ""
     past: deque[tuple[float, tuple[Diagnosis, ...]]] = field(default_factory=deque)
     """Diagnoses with their times, a few seconds apart."""
+    recent: Store = field(default_factory=Store)
+    """The last minute, for a diagnosis of what was seen here."""
     moments: deque[float] = field(default_factory=lambda: deque(maxlen=30))
     """When the newest samples were taken."""
 
     def poll(self) -> None:
         """Scrape once; if the exporter does not answer, the old data stays and `problem` says so."""
         try:
-            now = self._take(self.source.read())
-            told = self._diagnoses()
+            exposition = self.source.read()
+            now = self._take(exposition)
+            told = self._diagnoses(exposition, now)
         except SourceError as error:
             self.problem = reason(error)
             return
@@ -180,7 +183,7 @@ class LiveView:
     def _take(self, text: str) -> float:
         now = snapshot_time(text) or time.time()
         if now < self.store.last:  # the clock was set back
-            self.store = Store()
+            self.store, self.recent = Store(), Store()
             self.past.clear()
             self.moments.clear()
         if now > self.store.last:
@@ -195,14 +198,16 @@ class LiveView:
         while self.past[0][0] < now - KEPT_SECONDS:
             self.past.popleft()
 
-    def _diagnoses(self) -> tuple[Diagnosis, ...]:
+    def _diagnoses(self, exposition: str, now: float) -> tuple[Diagnosis, ...]:
         """The exporter's own diagnosis; where it makes none (switched off, simulated), that of what was seen here."""
         try:
             return self.source.diagnoses()
         except SourceError as error:
             if error.status != 404:  # noqa: PLR2004 - HTTP: no such page
                 raise
-            return diagnose_range([self.store]).diagnoses
+            reader.feed(self.recent, exposition, now)
+            self.recent.trim(now - screen.SHOWN_SECONDS)
+            return diagnose_range([self.recent]).diagnoses
 
     def frame(self) -> RenderableType:
         """All of it as it is now."""

@@ -26,6 +26,7 @@ from yoloscope_exporter.sampling.exposition import Form, Renderer
 from yoloscope_exporter.service.exporter import running
 from yoloscope_exporter.terminal.navigation import View
 
+from tests.exporter.simulated import node, simulated
 from tests.recordings.cases import FOLDER
 from tests.recordings.model import Plan, moments
 
@@ -73,7 +74,7 @@ def test_live_is_looked_back_at() -> None:
     """What a minute ago was known: its figures, its verdicts, its events, and nothing of what came after."""
     texts = iter(_expositions(Plan(workers=1, epochs=1, batches=200)))
     watch = LiveView(Exporter("node7", lambda: next(texts), _none))
-    for _ in range(45):
+    for _ in range(30):
         watch.poll()
     now, early = watch.at(View()), watch.at(View(moment=watch.store.first + 3))
     assert [verdict.name for one in now.diagnoses for verdict in one.verdicts] == ["loader_workers"]
@@ -241,6 +242,25 @@ def test_keys_move_through_a_recording(replay: Terminal) -> None:
     replay.press("q")
     assert replay.ends() == 0
     assert termios.tcgetattr(replay.its) == replay.before
+
+
+def test_a_live_view_is_frozen_and_followed_again() -> None:
+    """In Chinese; two ranks that wait for data, with the users of their GPUs."""
+    with (
+        simulated(node("starved", gpus=2, workers=2)) as made,
+        closing(Terminal("--language", "zh-CN", "--interval", "200ms", "--exporter", made.url)) as terminal,
+    ):
+        terminal.shows("实时")
+        assert "GPU 1" in terminal.shows("PID")
+        terminal.press(" ")
+        frozen = re.findall(r"冻结在 ([\d:]+)", terminal.shows("空格 继续"))
+        terminal.press("s")
+        terminal.shows("结论 ▾")
+        assert re.findall(r"冻结在 ([\d:]+)", terminal.shows("空格 继续")) == frozen
+        terminal.press("\x1b[F")  # End
+        terminal.shows("实时")
+        terminal.press("q")
+        assert terminal.ends() == 0
 
 
 def test_ctrl_c_gives_the_terminal_back(replay: Terminal) -> None:
