@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test field hangs faults fuzz long check generate bench gpu-kit clean
+.PHONY: help demo test field hangs faults fuzz soak long check generate pins bench gpu-kit clean
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -43,12 +43,16 @@ hangs: $(VENV)/.dev ## Trainings that hang, each named by rank, function, file a
 	@$(BIN)/pytest -m 'hang or not hang' --no-header tests/test_hangs.py
 
 faults: export PATH := $(CURDIR)/$(BIN):$(PATH)
-faults: $(VENV)/.dev ## The faults of docs/reliability.md, with processes of two users; as root, takes five minutes
+faults: $(VENV)/.dev ## The faults of docs/reliability.md, with processes of two users; as root, takes ten minutes
 	@$(BIN)/pytest -m 'faults or not faults' --no-header -p no:cacheprovider -s tests/faults
 
 FUZZ := 100000
 fuzz: $(VENV)/.dev ## Damaged records, stack files and headers by the hundred thousand: make fuzz FUZZ=1000000
 	@$(BIN)/python -m tests.faults.fuzz $(FUZZ)
+
+CYCLES := 86400
+soak: $(VENV)/.dev ## A day's cycles, as fast as they go, with runs, pages and reloads: make soak CYCLES=10000
+	@$(BIN)/python -m tests.faults.soak $(CYCLES)
 
 long: export PATH := $(CURDIR)/$(BIN):$(PATH)
 long: $(VENV)/.dev ## What the tests leave out for the time it takes: more settings of the same kinds; takes half an hour
@@ -69,6 +73,9 @@ generate: $(VENV)/.dev ## Everything that is generated: documents, dashboards, r
 	@$(BIN)/python -m tests.recordings.accuracy
 	@$(BIN)/python -m docs.pictures
 	@$(BIN)/python -m docs.commands
+
+pins: $(VENV)/.dev ## Versions and hashes of what the images install, from a package index: make pins PINS=--upgrade
+	@$(BIN)/python -m deploy.docker.pins $(PINS)
 
 bench: $(VENV)/.dev ## The benchmarks, with their tables
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
+import tempfile
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +30,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.hookimpl(trylast=True)  # behind -m, which leaves tests out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests first: no process shall begin one when the others have nothing left to do."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def require_binary(name: str) -> str:
@@ -55,10 +66,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line("\n".join(texts))
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for sockets and for TMPDIR: a socket's path has 107 bytes, and pytest's own folders may have more."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def _new_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One for each test, in a folder of their own: pytest reads the whole of its own before it makes another in it."""
+    base = tmp_path_factory.mktemp("records")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _records(_new_folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test's records away from those of this machine."""
-    monkeypatch.setenv("YOLOSCOPE_DIR", str(tmp_path_factory.mktemp("records")))
+    folder = next(_new_folders)
+    folder.mkdir()
+    monkeypatch.setenv("YOLOSCOPE_DIR", str(folder))
 
 
 @pytest.fixture(autouse=True)

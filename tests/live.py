@@ -119,6 +119,22 @@ def prometheus(
         scrape_interval: Prometheus' own spelling.
         speed: durations of alert rules, and the time between two evaluations, are divided by it.
     """
+    command, url = prometheus_command(
+        directory, targets, alertmanager=alertmanager, scrape_interval=scrape_interval, speed=speed
+    )
+    with running(command, directory / "prometheus.log", url):
+        yield url
+
+
+def prometheus_command(
+    directory: Path,
+    targets: Sequence[str],
+    *,
+    alertmanager: str | None = None,
+    scrape_interval: str = "1s",
+    speed: float = 1.0,
+) -> tuple[list[str], str]:
+    """Write what `prometheus` runs on; returns its command, which may be run again, and its address."""
     home = directory / "prometheus"
     _write_prometheus(home, targets, alertmanager, scrape_interval, speed)
     port = free_port()
@@ -129,8 +145,7 @@ def prometheus(
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
     ]
-    with running(command, directory / "prometheus.log", f"http://127.0.0.1:{port}") as url:
-        yield url
+    return command, f"http://127.0.0.1:{port}"
 
 
 def _write_prometheus(

@@ -1,38 +1,46 @@
 """What `make test` does: the tests together, then those marked `alone`; what failed runs once more by itself.
 
 A test that fails in company and passes alone is a race, in the test or in what it tests. It is named at the end, and
-written down; in CI (`CI=true`) it has to pass alone twice, and may not be the same as in the run before.
+written down; in CI (`CI=true`) it has to pass alone twice, and may not be the same as in the run before. What fails
+alone, too, is named last of all, behind the short tracebacks: who keeps only the end of the output has the reason.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+#: `conftest.py` puts the files with slow tests first.
 TOGETHER = (
     "--cache-clear",
     "-m",
     "not alone and not field and not hang and not long",
     "--numprocesses",
     "auto",
-    "--maxprocesses",
-    "4",
     "--dist",
     "loadfile",
+    "--no-loadscope-reorder",
 )
+#: What `auto` means, unless somebody says it: a process for each core, and one more because many tests wait.
+PROCESSES = ("PYTEST_XDIST_AUTO_NUM_WORKERS", str(min(4, (os.cpu_count() or 1) + 1)))
 ALONE = ("-m", "alone and not long")
+AGAIN = ("--tb=short", "--no-header")
 PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5  # pytest's exit codes
 #: What needed a second try in the last run. A CI that wants to compare runs keeps this file from one to the next.
 RECORD = Path(".cache/second-try.json")
 _LAST_FAILED = Path(".pytest_cache/v/cache/lastfailed")
+#: Lines that are shown of a traceback's beginning and of its end; a comparison of two pages has thousands.
+_LINES = 20
 
 
 def main() -> int:
     """Run everything from the root of the repository; 0 if all is well."""
     in_ci = bool(os.environ.get("CI"))
+    os.environ.setdefault(*PROCESSES)
     together = _pytest(*TOGETHER)
     failed = _last_failed()
     if together not in {PASSED, FAILED} or (together == FAILED and not failed):
@@ -48,21 +56,39 @@ def main() -> int:
     repeated = _repeated(rescued)
     _say("needed a second try", rescued)
     _say("needed one in the run before, too", repeated)
+    for told in dict.fromkeys(broken.values()):
+        print(f"\n{told}")
+    _say("failed", sorted(broken))
     return FAILED if broken or (in_ci and repeated) else PASSED
 
 
-def _broken(tests: list[str], *, in_ci: bool) -> set[str]:
-    """Those of `tests` that fail once more: of two more times in CI, else of one."""
-    broken: set[str] = set()
-    for _ in range(2 if in_ci else 1):
-        broken.update(_failing(tests))
+def _broken(tests: list[str], *, in_ci: bool) -> dict[str, str]:
+    """Those of `tests` that fail once more, of two more times in CI, else of one; with what was said the last time."""
+    broken: dict[str, str] = {}
+    for _ in range(2 if tests and in_ci else bool(tests)):
+        failing, told = _try_again(tests)
+        broken |= dict.fromkeys(failing, told)
     return broken
 
 
-def _failing(tests: list[str]) -> list[str]:
-    """Those of `tests` that fail without company; all of them if pytest cannot tell."""
-    code = _pytest(*tests) if tests else PASSED
-    return [] if code == PASSED else _last_failed() if code == FAILED else tests
+def _try_again(tests: list[str]) -> tuple[list[str], str]:
+    """Those of `tests` that fail without company, all of them if pytest cannot tell; and what it says, in short."""
+    print(f"\nonce more, without company: {len(tests)}", flush=True)
+    command = [sys.executable, "-m", "pytest", *AGAIN, *tests]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(done.stdout.rstrip().rpartition("\n")[2], flush=True)
+    failing = [] if done.returncode == PASSED else _last_failed() if done.returncode == FAILED else tests
+    return failing, _shortened(done.stdout)
+
+
+def _shortened(told: str) -> str:
+    """What pytest says, without the middle of long tracebacks."""
+    sections = [section.splitlines() for section in re.split(r"(?m)^(?=_{3,} .* _{3,}$|={3,} .* ={3,}$)", told)]
+    return "\n".join(
+        line
+        for lines in sections
+        for line in (lines if len(lines) <= 2 * _LINES else [*lines[:_LINES], "[...]", *lines[-_LINES:]])
+    )
 
 
 def _say(what: str, tests: list[str]) -> None:

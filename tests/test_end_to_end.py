@@ -160,7 +160,7 @@ def _place(site: Site) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Everything, started once; two faults are there from the beginning."""
+    """Everything, started once; three faults are there from the beginning."""
     require_binary("prometheus")
     folder = tmp_path_factory.mktemp("site")
     records = {"YOLOSCOPE_DIR": str(folder / "records")}
@@ -176,6 +176,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         site.server = stack.enter_context(
             prometheus(folder, [target], alertmanager=manager, scrape_interval="500ms", speed=SPEED)
         )
+        nvml.set({f"gpu.{HOT}.throttle_reasons": "0x40"})
+        site.began["GpuThermalSlowdown"] = time.time()
         data = make_dataset(folder / "data", images=IMAGES)
         site.hold.touch()
         for name, options in TRAININGS.items():
@@ -215,9 +217,7 @@ def test_metrics_are_clean_and_count_every_batch(site: Site) -> None:
 
 
 def test_throttling(site: Site) -> None:
-    """A GPU that slows down for its temperature."""
-    site.nvml.set({f"gpu.{HOT}.throttle_reasons": "0x40"})
-    site.began["GpuThermalSlowdown"] = time.time()
+    """A GPU that slows down for its temperature, since before the trainings began."""
     site.arrived("GpuThermalSlowdown", gpu=HOT)
 
 

@@ -145,6 +145,7 @@ def test_it_follows(tab: Page, starved: Simulated) -> None:
     opened(tab, starved.url)
     tab.value("window.mine = 1")
     before = shown(tab, "#updated")
+    assert re.search(r"\d\d:\d\d:\d\d[+-]\d\d:\d\d$", before)  # local time with its offset
     told = tab.wait(f"{TIMES}.at(-1)")
     ink = tab.value(f"({INK})('images')")
     tab.wait(f"document.querySelector('#updated').innerText !== {json.dumps(before)}")

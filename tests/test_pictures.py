@@ -7,10 +7,11 @@ import re
 
 import pytest
 
-from docs.pictures import rooms
+from docs.pictures import badges, rooms
 from docs.pictures.__main__ import HERE, top
 from docs.pictures.dashboards import SHOWN
 from tests.dashboards.queries import DASHBOARDS
+from tests.training import VERSIONS
 
 
 def letters(text: str) -> str:
@@ -25,6 +26,16 @@ def test_top_is_drawn_from_its_recording() -> None:
     shown = letters(top().export_text())
     assert "slow_worker" in shown
     assert shown in drawn
+
+
+def test_badges_say_what_is_true() -> None:
+    """What pyproject.toml and the tests' matrix have; all of them stand in both READMEs."""
+    shown = badges.values()
+    assert shown["ultralytics.svg"][1].split(" to ")[0] == VERSIONS[0]
+    for name, badge in shown.items():
+        assert (HERE / "badges" / name).read_text(encoding="utf-8") == badges.drawn(*badge), "make generate"
+        for page in ("README.md", "README.zh-CN.md"):
+            assert f"](docs/pictures/badges/{name})" in (badges.ROOT / page).read_text(encoding="utf-8")
 
 
 def test_rooms_are_drawn_from_the_edges() -> None:

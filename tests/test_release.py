@@ -81,7 +81,7 @@ def test_hooks_before_a_commit_are_those_of_make_check() -> None:
     assert called == entries - {"shellcheck"}
 
 
-@pytest.mark.parametrize("name", [".ci/run", ".ci/release"])
+@pytest.mark.parametrize("name", [".ci/run", ".ci/release", ".ci/audit"])
 def test_scripts_are_shell(name: str) -> None:
     """Shellcheck finds nothing."""
     subprocess.run([require_binary("shellcheck"), ROOT / name], check=True)

@@ -270,7 +270,13 @@ def exporter(base: Path, address: str, *options: str) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.train
 @pytest.mark.timeout(360)
-@pytest.mark.parametrize("own", [True, False], ids=["its own exporter", "one that may not ask"])
+@pytest.mark.parametrize(
+    "own",
+    [
+        pytest.param(True, marks=pytest.mark.long, id="its own exporter"),
+        pytest.param(False, id="one that may not ask"),
+    ],
+)
 def test_a_hang_is_named(tmp_path: Path, address: str, *, own: bool) -> None:
     """By the exporter that `run` has started; by `run` where another one is there that asks nobody. Once."""
     (tmp_path / "limits.yaml").write_text("stall_seconds: 6\nstall_factor: 2\n")

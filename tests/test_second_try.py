@@ -1,4 +1,4 @@
-"""`make test`: a race is named, in CI it may not return, and the tests marked `alone` always run."""
+"""`make test`: a race is named, in CI it may not return; tests marked `alone` always run; what fails is told last."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def _run(house: Path, fails: str, *, ci: bool) -> tuple[int, str]:
     for name in ("ran", "by_itself"):
         (house / name).unlink(missing_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "PYTEST"))}
-    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | ({"CI": "true"} if ci else {})
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_XDIST_AUTO_NUM_WORKERS": "1"} | (
+        {"CI": "true"} if ci else {}
+    )
     done = subprocess.run(
         [sys.executable, str(SCRIPT)], cwd=house, env=environment, capture_output=True, text=True, check=False
     )
@@ -80,4 +82,22 @@ def test_what_is_marked_alone_has_a_second_try_too(house: Path) -> None:
 @pytest.mark.parametrize(("fails", "ci"), [("01", False), ("01", True), ("02", True)])
 def test_what_fails_alone_is_a_failure(house: Path, fails: str, *, ci: bool) -> None:
     """In CI it passes alone twice, or not at all; no second try has saved it."""
-    assert _run(house, fails, ci=ci) == (1, "")
+    code, said = _run(house, fails, ci=ci)
+    assert code == 1
+    assert said.endswith("\nfailed:\n  test_it.py::test_race\n")
+    assert said.count("test_it.py:8: in test_race\n") == 1  # the traceback, short and once
+
+
+def test_a_long_traceback_is_told_without_its_middle(house: Path) -> None:
+    """Beginning and end say what is wrong; with all of it, the end of the output would hold no other test's reason."""
+    (house / "test_it.py").write_text(
+        "def test_pages():\n    assert '\\n'.join(map(str, range(2000))) == '\\n'.join(map(str, range(1, 2001)))\n"
+        f"\n\n{TESTS}",
+        encoding="utf-8",
+    )
+    code, said = _run(house, "", ci=True)
+    assert code == 1
+    assert said.endswith("\nfailed:\n  test_it.py::test_pages\n")
+    assert "in test_pages\n" in said
+    assert "\n[...]\n" in said
+    assert len(said.splitlines()) < 100

@@ -18,11 +18,10 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,14 +120,41 @@ def _annotation(task: str, low: float, high: float) -> str:
 
 def train(data: Path, project: Path, *, version: str = "newest", timeout: float = 170, **options: Any) -> Finished:
     """Run a training to its end; `options` are those of Options."""
+    from tests import forked  # noqa: PLC0415 - not there where this file is the program
+
+    if forked.POSSIBLE and not options.keys() & {"environ", "torchrun"} and options.get("hooks") != "run":
+        return _train_forked(Options(data=str(data), project=str(project), **options), version, timeout)
     process = start(data, project, version=version, **options)
     try:
         out, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         out, _ = process.communicate()
-        pytest.fail(f"the training took longer than {timeout} s:\n{out}")
+        _too_long(timeout, out)
     return Finished(process.returncode, out)
+
+
+def _too_long(timeout: float, output: str) -> NoReturn:
+    import pytest  # noqa: PLC0415 - a training does not need it
+
+    pytest.fail(f"the training took longer than {timeout} s:\n{output}")
+
+
+def _train_forked(options: Options, version: str, timeout: float) -> Finished:
+    from tests import forked  # noqa: PLC0415 - not there where this file is the program
+
+    project = Path(options.project)
+    with tempfile.TemporaryFile("w+") as output:
+        command = [str(Path(__file__).resolve()), json.dumps(asdict(options))]
+        environ = environment(project, version)
+        with forked.running(version, command, environ, Path.cwd(), output=output.fileno()) as child:
+            try:
+                code = child.wait(timeout)
+            except TimeoutError:
+                output.seek(0)
+                _too_long(timeout, output.read())
+        output.seek(0)
+        return Finished(code, output.read())
 
 
 @dataclass(frozen=True)
@@ -198,6 +224,8 @@ def environment(project: Path, version: str = "newest") -> dict[str, str]:
 
 def _settle(config: Path) -> None:
     """Give Ultralytics the fonts it would download otherwise, under both folders that versions look in."""
+    import pytest  # noqa: PLC0415 - a training does not need it
+
     matplotlib = pytest.importorskip("matplotlib", reason="needs the extra train: make test installs it")
     font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     for folder in (config, config / "Ultralytics"):
@@ -217,6 +245,8 @@ def installed(version: str) -> Path:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
         done = subprocess.run([*command, f"ultralytics=={version}"], capture_output=True, text=True, check=False)
         if done.returncode:
+            import pytest  # noqa: PLC0415 - a training does not need it
+
             (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no ultralytics {version}: {done.stderr[-300:]}")
     return target
 

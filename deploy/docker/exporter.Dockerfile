@@ -6,8 +6,10 @@ COPY pyproject.toml README.md LICENSE deploy/docker/constraints.txt ./
 COPY exporter exporter
 COPY trainer_hooks trainer_hooks
 RUN python -m venv /opt/yoloscope \
-    && /opt/yoloscope/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt '.[notify]' \
-    && /opt/yoloscope/bin/pip uninstall --yes pip
+    && /opt/yoloscope/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r constraints.txt \
+    && /opt/yoloscope/bin/pip install --no-cache-dir --no-deps --no-build-isolation '.[notify]' \
+    && /opt/yoloscope/bin/pip check \
+    && /opt/yoloscope/bin/pip uninstall --yes setuptools pip
 
 FROM python:3.13.7-slim-bookworm
 LABEL org.opencontainers.image.title="yoloscope" \

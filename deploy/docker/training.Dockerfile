@@ -13,8 +13,11 @@ ARG TORCH_VERSION=2.15.0
 ARG TORCHVISION_VERSION=0.29.2
 ARG ULTRALYTICS_VERSION=8.4.190
 RUN python -m venv /opt/training \
-    && /opt/training/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt \
-        "torch==${TORCH_VERSION}" "torchvision==${TORCHVISION_VERSION}" "ultralytics==${ULTRALYTICS_VERSION}" .
+    && /opt/training/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r constraints.txt \
+    && /opt/training/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
+    && /opt/training/bin/pip install --no-cache-dir \
+        "torch==${TORCH_VERSION}" "torchvision==${TORCHVISION_VERSION}" "ultralytics==${ULTRALYTICS_VERSION}" \
+    && /opt/training/bin/pip check
 
 FROM python:3.12.11-slim-bookworm
 # what OpenCV, which Ultralytics brings, wants from the system

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.language import translated
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
 from .rulebook import CATEGORIES
@@ -67,10 +68,11 @@ def _section(alerts: Sequence[Alert], language: Language, expression: Callable[[
 
 
 def _recorded(language: Language, expression: Callable[[str], str]) -> str:
-    """The series that the rules above read; their explanations are in English in both."""
+    """The series that the rules above read."""
     records = [record for group in RECORDS.values() for record in group]
     parts = [
-        f"- `{record.name}`: {record.help}\n\n  ```promql\n{_indented(expression(record.expr))}\n  ```"
+        f"- `{record.name}`{language.colon}{translated(record.help, language.spoken)}\n\n"
+        f"  ```promql\n{_indented(expression(record.expr))}\n  ```"
         for record in records
     ]
     return "\n\n".join([f"## {language.words['recorded']}", *parts])
@@ -106,16 +108,20 @@ def _thresholds(alerts: Sequence[Alert], language: Language) -> list[str]:
     if not names:
         return []
     words = language.words
-    rows = [f"| `{name}` | {_value(name)} | {THRESHOLDS[name].source} |" for name in names]
+    rows = [
+        f"| `{name}` | {_value(name, language)} | {translated(THRESHOLDS[name].source, language.spoken)} |"
+        for name in names
+    ]
     head = [f"| {words['threshold']} | {words['value']} | {words['source']} |", "|---|---|---|"]
     return ["\n".join(head + rows)]
 
 
-def _value(name: str) -> str:
+def _value(name: str, language: Language) -> str:
     threshold = THRESHOLDS[name]
     if threshold.unit == "bytes":
         return f"{threshold.value / 2**20:g} MiB"
-    return f"{threshold.value:g}" + ("" if threshold.unit == "ratio" else f" {threshold.unit}")
+    unit = "" if threshold.unit == "ratio" else threshold.unit
+    return f"{threshold.value:g} {language.units.get(unit, unit)}".rstrip()
 
 
 def _plain(text: str) -> str:

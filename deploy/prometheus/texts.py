@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
 
@@ -44,8 +44,12 @@ INTRO_ZH = """\
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The words that are the same in each alert and runbook of a language; `fix`, `cause`: labels in that language."""
+    """The words that are the same in each alert and runbook of a language; `fix`, `cause`: labels in that language.
 
+    `spoken` is its name; `units` are those of thresholds, where they differ from the English ones.
+    """
+
+    spoken: str
     space: str
     colon: str
     comma: str
@@ -58,9 +62,11 @@ class Language:
     fix: str
     cause: str
     words: dict[str, str]
+    units: dict[str, str] = field(default_factory=dict)
 
 
 ENGLISH = Language(
+    spoken="en",
     space=" ",
     colon=": ",
     comma=", ",
@@ -94,6 +100,23 @@ ENGLISH = Language(
     },
 )
 CHINESE = Language(
+    spoken="zh-CN",
+    units={
+        "seconds": "秒",
+        "samples": "个样本",
+        "images": "张图像",
+        "batches": "个 batch",
+        "epochs": "个 epoch",
+        "pages": "页",
+        "errors": "个错误",
+        "restarts": "次重启",
+        "times": "倍",
+        "per second": "每秒",
+        "faults": "次缺页",
+        "GPUs": "块 GPU",
+        "CPUs": "个 CPU",
+        "celsius": "°C",
+    },
     space="",
     colon="：",
     comma="，",

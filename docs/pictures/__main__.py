@@ -11,7 +11,7 @@ from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal import screen, timeline
 
-from docs.pictures import rooms
+from docs.pictures import badges, rooms
 
 HERE = Path(__file__).parent
 RECORDING = HERE.parents[1] / "tests/recordings/slow_worker.om.gz"
@@ -33,3 +33,4 @@ def top() -> Console:
 if __name__ == "__main__":
     top().save_svg(str(HERE / "top.svg"), title="yoloscope top", unique_id="top")
     rooms.DESIGN.write_text(rooms.document(), encoding="utf-8")
+    badges.write()

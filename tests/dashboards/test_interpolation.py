@@ -118,22 +118,37 @@ def queries(name: str) -> list[Place]:
     return [*targets(name), *annotations(name), *asked]
 
 
-@pytest.mark.parametrize(("names", "special_characters"), [(NAMES, False), (NAMES[:1], True)], ids=["off", "on"])
-@pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
-def test_matchers_take_what_is_chosen(
-    name: str,
-    names: tuple[str, ...],
-    special_characters: bool,  # noqa: FBT001
-    packages: Path,
-) -> None:
-    """Whatever is in the names that were chosen, each matcher of every query takes these and no others.
+ENGLISH = [name for name in DASHBOARDS if name.startswith("en/")]
+#: Names that are chosen, whether their quotes stay, and `prometheusSpecialCharsInLabelValues`: off as
+#: Grafana ships it.
+QUESTIONS = {"off": (NAMES, False, False), "on": (NAMES[:1], True, True), "ours": (NAMES[:1], True, False)}
+Filled = tuple[Place, dict[str, str | list[str]], str]
 
-    With and without the toggle `prometheusSpecialCharsInLabelValues`, which is off as Grafana ships it.
-    """
-    asked = [(place, chosen(name, value, quotes=special_characters)) for place in queries(name) for value in names]
-    texts = interpolated(packages, [job(*one) for one in asked], special_characters=special_characters)
+
+@pytest.fixture(scope="module")
+def filled(packages: Path) -> dict[tuple[str, str], list[Filled]]:
+    """Every query with its values and Grafana's text, by dashboard and question: Node takes its time to start."""
+    found: dict[tuple[str, str], list[Filled]] = {}
+    for question, (names, quotes, special_characters) in QUESTIONS.items():
+        asked = [
+            (name, place, chosen(name, value, quotes=quotes))
+            for name in ENGLISH
+            for place in queries(name)
+            for value in names
+        ]
+        texts = interpolated(packages, [job(*one) for _, *one in asked], special_characters=special_characters)
+        for (name, place, values), text in zip(asked, texts, strict=True):
+            found.setdefault((name, question), []).append((place, values, text))
+    return found
+
+
+@pytest.mark.parametrize("question", ["off", "on"])
+@pytest.mark.parametrize("name", ENGLISH)
+def test_matchers_take_what_is_chosen(name: str, question: str, filled: dict[tuple[str, str], list[Filled]]) -> None:
+    """Whatever is in the names that were chosen, each matcher of every query takes these and no others."""
+    asked = filled[name, question]
     checked = 0
-    for (place, values), text in zip(asked, texts, strict=True):
+    for place, values, text in asked:
         for vector, _ in selectors(quoted(text)):
             for matcher in vector.matchers.matchers:
                 value = values.get(_variable_of(place.expr, matcher.name))
@@ -152,12 +167,11 @@ def _variable_of(expr: str, label: str) -> str:
     return found[1] if found else ""
 
 
-@pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
-def test_our_own_interpolation_is_grafanas(name: str, packages: Path) -> None:
+@pytest.mark.parametrize("name", ENGLISH)
+def test_our_own_interpolation_is_grafanas(name: str, filled: dict[tuple[str, str], list[Filled]]) -> None:
     """What other tests fill queries with gives the same text, character by character."""
-    values = chosen(name, NAMES[0], quotes=True)
-    texts = interpolated(packages, [job(place, values) for place in queries(name)])
-    for place, text in zip(queries(name), texts, strict=True):
+    assert filled[name, "ours"]
+    for place, values, text in filled[name, "ours"]:
         assert text == grafana.interpolate(place.expr, variables(name), values), place
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import dockerfile
 import pytest
@@ -69,17 +70,55 @@ def _needed(package: str) -> set[str]:
 
 
 def test_dependencies_are_pinned(path: Path) -> None:
-    """Both images take exactly the versions listed, all that yoloscope and Apprise need, within what it allows."""
-    lines = (ROOT / "deploy/docker/constraints.txt").read_text(encoding="utf-8").splitlines()
-    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
-    assert {canonicalize_name(name) for name in pinned} == {*_needed("yoloscope"), "apprise", *_needed("apprise")}
-    for requirement in map(Requirement, metadata.requires("yoloscope") or []):
-        if not requirement.marker:
-            version = next(
-                pinned[name] for name in pinned if canonicalize_name(name) == canonicalize_name(requirement.name)
-            )
-            assert requirement.specifier.contains(version), requirement
-    assert any("--constraint constraints.txt" in value for (value,) in _values(path, "RUN"))
+    """Both images take exactly the files listed, all that yoloscope and Apprise need, within what it allows."""
+    pinned = {name: version for name, version, _ in _listed()}
+    project = _project()
+    builds = {canonicalize_name(Requirement(one).name) for one in project["build-system"]["requires"]}
+    assert pinned.keys() == {*_needed("yoloscope"), "apprise", *_needed("apprise"), *builds}
+    for requirement in map(Requirement, project["project"]["dependencies"]):
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
+    (command,) = _values(path, "RUN")[0]
+    installs = re.findall(r"pip install ([^&]*)", command)
+    assert "--require-hashes -r constraints.txt" in installs[0]
+    assert "--no-deps --no-build-isolation" in installs[1]  # nothing more is fetched for ourselves
+    assert "pip check" in command
+
+
+def test_each_file_has_its_hash() -> None:
+    """Of one that is compiled, for both architectures at least; what is listed twice would be refused."""
+    listed = _listed()
+    assert len({name for name, _, _ in listed}) == len(listed) > 20
+    for name, version, hashes in listed:
+        assert hashes, f"{name}=={version} has no hash: make pins"
+        assert len(hashes) == len(set(hashes))
+        wheel = metadata.distribution(name).read_text("WHEEL") or ""
+        compiled = "Root-Is-Purelib: false" in wheel and "-none-any" not in wheel
+        assert len(hashes) >= (2 if compiled else 1), f"{name}=={version} lacks an architecture: make pins"
+
+
+def test_dependencies_are_few_and_bounded() -> None:
+    """Of those that everybody installs: a number above which nothing was tried."""
+    project = _project()["project"]
+    needed, optional = project["dependencies"], project["optional-dependencies"]
+    assert len(needed) <= 12
+    for requirement in map(Requirement, [*needed, *optional["notify"], *optional["train"], *optional["notebook"]]):
+        operators = {one.operator for one in requirement.specifier}
+        assert operators == {">=", "<"}, f"{requirement} has no bound"
+
+
+def _project() -> dict[str, Any]:
+    """What pyproject.toml says; what is installed may be older."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
+    return dict(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8")))
+
+
+def _listed() -> list[tuple[str, str, list[str]]]:
+    """Name, version and hashes of each package in constraints.txt, and nothing else in it."""
+    text = (ROOT / "deploy/docker/constraints.txt").read_text(encoding="utf-8")
+    blocks = re.sub(r"(?m)^#.*\n", "", text).replace(" \\\n", "").splitlines()
+    found = [re.fullmatch(r"([\w.-]+)==([\w.]+)((?: +--hash=sha256:[0-9a-f]{64})*)", block) for block in blocks]
+    assert all(found), [block for block, one in zip(blocks, found, strict=True) if one is None]
+    return [(canonicalize_name(one[1]), one[2], re.findall(r"sha256:(\w+)", one[3])) for one in found if one]
 
 
 def test_python_packages_are_pinned() -> None:

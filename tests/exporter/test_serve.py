@@ -173,9 +173,9 @@ def test_reload(tmp_path: Path) -> None:
         assert total in series(url)
 
 
-def test_reload_of_the_web_configuration(tmp_path: Path) -> None:
+def test_reload_of_the_web_configuration(short_path: Path) -> None:
     """SIGHUP says what is wrong with it, without anybody having to connect; the address is a socket in a directory."""
-    file, path = tmp_path / "web.yml", tmp_path / "web.sock"
+    file, path = short_path / "web.yml", short_path / "web.sock"
     file.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
     flags = (f"--web.listen-address=unix:{path}", f"--web.config.file={file}")
     with process(sys.executable, "-m", "yoloscope_exporter.cli", "serve", *flags) as child:

@@ -78,7 +78,10 @@ def batches(text: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-@pytest.mark.parametrize(("system", "options"), [("windows", {}), ("macos", {"hooks": "none", "everywhere": ENABLE})])
+@pytest.mark.parametrize(
+    ("system", "options"),
+    [("windows", {}), pytest.param("macos", {"hooks": "none", "everywhere": ENABLE}, marks=pytest.mark.long)],
+)
 def test_training_is_seen_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, options: dict[str, Any]
 ) -> None:
@@ -131,7 +134,7 @@ def errors(text: str) -> float:
     return sum(float(value) for value in re.findall(r"(?m)^yoloscope_train_hook_errors_total\{[^}]*\} (\S+)", text))
 
 
-@pytest.mark.parametrize("system", looks.SYSTEMS)
+@pytest.mark.parametrize("system", [pytest.param("windows", marks=pytest.mark.long), "macos"])
 def test_training_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str) -> None:
     """`run` puts the hooks in; the record says how it ended, and the workers' are beside it."""
     monkeypatch.delenv("YOLOSCOPE_DIR")

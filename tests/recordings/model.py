@@ -15,7 +15,7 @@ import math
 import random
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -487,19 +487,41 @@ PROCESS_METRICS = (
 )
 
 
+class Spans:
+    """Stretches of time by when they are: asked for a moment's, it looks at no other ones."""
+
+    WIDTH = 10.0
+
+    def __init__(self, spans: Iterable[tuple[float, float]]) -> None:
+        self.at: dict[int, list[tuple[int, float, float]]] = defaultdict(list)
+        for index, (begin, end) in enumerate(spans):
+            for tick in range(int(begin // self.WIDTH), int(end // self.WIDTH) + 1):
+                self.at[tick].append((index, begin, end))
+
+    def within(self, before: float, now: float) -> float:
+        """Seconds of all of them that fall between the two, added in the order in which they were told."""
+        ticks = range(int(before // self.WIDTH), int(now // self.WIDTH) + 1)
+        total = 0.0
+        for _, begin, end in sorted({span for tick in ticks for span in self.at.get(tick, ())}):
+            total += max(min(now, end) - max(before, begin), 0.0)
+        return total
+
+
 class Machine:
     """The node under the training: CPU, storage, memory and GPUs, advanced from sample to sample."""
 
     def __init__(self, training: Training) -> None:
         self.training, self.plan = training, training.plan
         self.world = World()
-        self.busy = sorted(training.busy)
+        busy = sorted(training.busy)
+        self.busy = [Spans((a, b) for a, b, rank in busy if rank == gpu) for gpu in range(self.plan.ranks)]
+        self.loader = Spans((ready - seconds, ready) for ready, seconds in training.loader)
 
     def advance(self, before: float, now: float, state: str) -> None:
         """The node's own metrics from `before` to `now`."""
         plan, world, dt = self.plan, self.world, now - before
         alive = state not in ("finished", "failed", "killed", "")
-        preparing = self._preparing(before, now) if alive else 0.0
+        preparing = self.loader.within(before, now) if alive else 0.0
         used = plan.others_cpu * dt + preparing * plan.prep_cpu + (plan.ranks * plan.main_cpus * dt if alive else 0.0)
         used = min(used, plan.cores * dt)
         world.add(catalog.CPU_SECONDS_TOTAL, ("user",), used)
@@ -516,13 +538,6 @@ class Machine:
             self._processes(dt, preparing)
         for gpu in range(plan.ranks if plan.gpu else 0):
             self._gpu(gpu, before, now, alive=alive)
-
-    def _preparing(self, before: float, now: float) -> float:
-        """Seconds of preparation that fell into the interval."""
-        total = 0.0
-        for ready, seconds in self.training.loader:
-            total += max(min(now, ready) - max(before, ready - seconds), 0.0)
-        return total
 
     def _processes(self, dt: float, preparing: float) -> None:
         plan, world = self.plan, self.world
@@ -558,9 +573,7 @@ class Machine:
 
     def _gpu(self, gpu: int, before: float, now: float, *, alive: bool) -> None:
         plan, world, key, dt = self.plan, self.world, (str(gpu),), now - before
-        busy = SPENT * sum(
-            max(min(now, end) - max(before, begin), 0.0) for begin, end, rank in self.busy if rank == gpu
-        )
+        busy = SPENT * self.busy[gpu].within(before, now)
         share = min(busy / dt, 1.0) if dt else 0.0
         info = (*key, f"GPU-{gpu}", GPU, "570.86", plan.facts.get("driver_cuda", "12.8"), f"0000:0{gpu}:00.0")
         world.set(catalog.GPU_INFO, info, 1.0)
@@ -596,12 +609,20 @@ def moments(
 
     `offset` shifts the samples, not the training: a Prometheus scrapes each of its targets at a moment of its own.
     """
+    return _seen(_played(plan, start), every, offset)
+
+
+def _played(plan: Plan, start: float) -> Training:
     training = Training(plan, start)
     training.play()
-    machine = Machine(training)
-    events = sorted(training.events, key=lambda event: event[0])
+    training.events.sort(key=lambda event: event[0])
+    return training
+
+
+def _seen(training: Training, every: float, offset: float) -> Iterator[tuple[float, list[Sample]]]:
+    plan, machine, events = training.plan, Machine(training), training.events
     last = training.now + (plan.after if plan.end != "running" else 0.0)
-    before, index = start - 2 * every + offset, 0
+    before, index = training.start - 2 * every + offset, 0
     state, states = "", list(training.phases)
     dropped = {metric.name for metric in plan.without}
     while before < last:
@@ -633,10 +654,10 @@ def play(plan: Plan, every: float = 2.0, start: float = START) -> Store:
 
 def play_nodes(plan: Plan, every: float = 15.0, start: float = START) -> list[Store]:
     """The plan with each rank on a node of its own, which are scraped one after the other within each period."""
-    stores = []
+    stores, training = [], _played(plan, start)
     for rank in range(plan.ranks):
         store = Store(name=f"node{rank}:9911")
-        for time, samples in moments(plan, every, start, offset=every * rank / plan.ranks):
+        for time, samples in _seen(training, every, offset=every * rank / plan.ranks):
             store.add(time, [sample for sample in samples if _of(sample, str(rank))])
         stores.append(store)
     return stores

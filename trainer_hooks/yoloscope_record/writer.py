@@ -48,6 +48,8 @@ from yoloscope_record.system import after_fork, allocate, give_name, os
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+#: Errors that say that a disk, or a user's share of it, is full.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _CHECK_SECONDS = 1.0  # between two looks at what became of the file
 _log = logging.getLogger("yoloscope")
 
@@ -367,7 +369,7 @@ def _create(path: Path, size: int, content: Iterable[tuple[bytes | memoryview, i
             raise
         return locks.moved(descriptor, give_name(descriptor, Path(temporary), path))
     except OSError as error:
-        reason = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "directory"
+        reason = "full" if error.errno in NO_ROOM else "directory"
         raise RecordError(reason, f"cannot create {path}: {error.strerror}") from error
 
 

@@ -268,7 +268,7 @@ def about(plan: Plan, found: Found, machine: Mapping[str, Any]) -> list[str]:
             imgsz=plan.imgsz,
             precision=precision,
             device=machine["device"],
-            date=machine["date"],
+            date=units.local(units.from_utc(machine["date"])),
         ),
         text(
             "{seconds:g} s for each line in {rounds} rounds; {images}; load before {load}",

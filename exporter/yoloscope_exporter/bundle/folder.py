@@ -13,7 +13,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.bundle.site import SECRET, Site, notify_of
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import joined, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +47,10 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A file of a bundle that is not as it would be written now: `edited`, `missing`, `changed`, `new` or `gone`."""
+    """A file of a bundle that is not as it would be written now: `edited`, `missing`, `changed`, `new` or `removed`.
+
+    `detail` is what was edited, or what the file would get.
+    """
 
     path: str
     kind: str
@@ -171,29 +174,33 @@ def _all(known: Manifest, files: Mapping[str, str]) -> Sequence[str]:
 
 def _difference(path: str, there: str | None, was: str | None, now: str | None) -> Difference | None:
     if now is None:
-        return Difference(path, "gone") if there is not None else None
+        return Difference(path, text("removed")) if there is not None else None
     if there is None:
-        return Difference(path, "new" if was is None else "missing")
+        return Difference(path, text("new") if was is None else text("missing"))
     if there == now:
         return None
-    return Difference(path, "edited" if digest(there) != was else "changed", _detail(path, there, now))
+    if digest(there) != was:
+        return Difference(path, text("edited"), _detail(path, now, there))
+    return Difference(path, text("changed"), _detail(path, there, now))
 
 
 def _detail(path: str, old: str, new: str) -> str:
     """Which rules, where it is a file of rules; else how many lines."""
     if "/rules/" in path and path.endswith(".yml"):
         before, after = _rules(old), _rules(new)
-        parts = {
-            "added": sorted(after.keys() - before.keys()),
-            "removed": sorted(before.keys() - after.keys()),
-            "changed": sorted(name for name in before.keys() & after.keys() if before[name] != after[name]),
-        }
-        named = [f"{what} {_listed(names)}" for what, names in parts.items() if names]
-        if named:
-            return "; ".join(named)
+        added, removed = sorted(after.keys() - before.keys()), sorted(before.keys() - after.keys())
+        changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+        if named := joined(
+            (
+                text("added {names}", names=_listed(added)) if added else "",
+                text("removed {names}", names=_listed(removed)) if removed else "",
+                text("changed {names}", names=_listed(changed)) if changed else "",
+            )
+        ):
+            return named
     lines = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0))[2:]
-    added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
-    return text("{added} lines added, {removed} removed", added=added, removed=removed)
+    more, fewer = (sum(line.startswith(sign) for line in lines) for sign in "+-")
+    return text("{added} lines added, {removed} removed", added=more, removed=fewer)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""README.md of a bundle: what is in it, and what to type next."""
+"""What a bundle says to people: its README.md, with what is in it and what to type next, and heads of files."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ _CHINESE = """\
 
 `compose/.env` 和 `systemd/yoloscope-notify.env` 含有告警的发送地址，其他人不可读取。
 """
+
+#: How the scrape job begins, by language.
+SCRAPE_JOB = {
+    "en": "# For the scrape_configs of your prometheus.yml; its rule_files also need rules/alerts.yml and\n"
+    "# rules/recording.yml, and Grafana's data source the timeInterval of this scrape_interval.\n"
+    "# Exporters with TLS and a password need scheme, tls_config and basic_auth here, too.\n",
+    "zh-CN": "# 放进你的 prometheus.yml 的 scrape_configs；rule_files 还需要 rules/alerts.yml 和 rules/recording.yml，\n"
+    "# Grafana 数据源的 timeInterval 要等于这里的 scrape_interval。\n"
+    "# exporter 使用 TLS 和密码时，这里还需要 scheme、tls_config 和 basic_auth。\n",
+}
 
 
 def text(language: str, *, job: str, version: str) -> str:

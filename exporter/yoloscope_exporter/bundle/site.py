@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from yoloscope_exporter import SOURCE
 from yoloscope_exporter.bundle import readme
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ SHIPPED_GRAFANA = "http://localhost:3000"
 TIMEOUT_SHARE, LONGEST_TIMEOUT = 0.8, 10.0
 #: Who may read the addresses that alerts are sent to: they hold secrets.
 SECRET = ("compose/.env", "systemd/yoloscope-notify.env")
-#: Of a release's source, as GitHub has it: docs/release.md says how tags are named.
-_ARCHIVE = "archive/refs/tags/v{version}.tar.gz"
+#: In the Dockerfile, for the address of the source.
+_ARCHIVE = "{archive}"
 _FOLDERS = ("alertmanager", "compose", "dcgm", "grafana", "helm", "prometheus", "slurm", "systemd")
 #: Renamed in what people read: the bundle has no folder `deploy`.
 _IN_DEPLOY = re.compile(rf"(?<![\w/])deploy/(?=(?:{'|'.join(_FOLDERS)})\b)")
@@ -57,8 +56,14 @@ class Site:
     notify: tuple[str, ...] = ()
 
 
-def files(shipped: Mapping[str, str], site: Site, version: str) -> dict[str, str]:
+def files(shipped: Mapping[str, str], site: Site, version: str, archive: str) -> dict[str, str]:
     """Path in the bundle -> text.
+
+    Args:
+        shipped: path in the repository -> text.
+        site: what differs from one site to the next.
+        version: of yoloscope.
+        archive: address of its source, from which the image is built.
 
     Raises:
         OutdatedError: the shipped files do not fit this module.
@@ -69,7 +74,7 @@ def files(shipped: Mapping[str, str], site: Site, version: str) -> dict[str, str
         if path not in made:
             raise OutdatedError(f"{path} is missing among the shipped files")
         made[path] = change(made[path], site)
-    made["compose/Dockerfile"] = _swap(made["compose/Dockerfile"], _ARCHIVE, _ARCHIVE.format(version=version))
+    made["compose/Dockerfile"] = _swap(made["compose/Dockerfile"], _ARCHIVE, archive)
     made["prometheus/scrape-job.yml"] = _scrape_job(made["prometheus/prometheus.yml"], site)
     told = {path: text if path.endswith(".json") else _renamed(text) for path, text in made.items()}
     told["README.md"] = readme.text(site.language, job=site.job, version=version)
@@ -144,12 +149,7 @@ def _scrape_job(prometheus: str, site: Site) -> str:
     pace = {"scrape_interval": seconds(site.scrape_interval), "scrape_timeout": _timeout(site)}
     name = {"job_name": job.pop("job_name")}
     content = [{**name, **pace, **job, "static_configs": [{"targets": list(site.targets)}]}]
-    return (
-        "# For the scrape_configs of your prometheus.yml; its rule_files also need rules/alerts.yml and\n"
-        "# rules/recording.yml, and Grafana's data source the timeInterval of this scrape_interval.\n"
-        "# Exporters with TLS and a password need scheme, tls_config and basic_auth here, too.\n"
-        + yaml.safe_dump(content, sort_keys=False)
-    )
+    return readme.SCRAPE_JOB[site.language] + yaml.safe_dump(content, sort_keys=False)
 
 
 def _targets(text: str, site: Site) -> str:
@@ -200,15 +200,15 @@ def _dockerfile(text: str, _: Site) -> str:
     text = _swap(
         text,
         "# The node exporter and the sender of alerts, without torch: build from the root of the repository,\n",
-        "# The node exporter and the sender of alerts, without torch, of this version. For what is not released:\n"
-        f"#   docker compose build --build-arg YOLOSCOPE={SOURCE}/archive/HEAD.tar.gz\n",
+        "# The node exporter and the sender of alerts, without torch, from the source that wrote this bundle.\n"
+        "# With another one: docker compose build --build-arg YOLOSCOPE=<address or file of an archive or a wheel>\n",
     )
     text = re.sub(r"(?m)^#   docker build .*\n", "", text)
     copied = (
         "COPY pyproject.toml README.md LICENSE deploy/docker/constraints.txt ./\n"
         "COPY exporter exporter\nCOPY trainer_hooks trainer_hooks\n"
     )
-    text = _swap(text, copied, f"ARG YOLOSCOPE={SOURCE}/{_ARCHIVE}\nCOPY constraints.txt ./\n")
+    text = _swap(text, copied, f"ARG YOLOSCOPE={_ARCHIVE}\nCOPY constraints.txt ./\n")
     return _swap(text, "'.[notify]'", '"yoloscope[notify] @ ${YOLOSCOPE}"')
 
 

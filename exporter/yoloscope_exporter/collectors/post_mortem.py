@@ -19,6 +19,7 @@ from yoloscope_record import keeping
 from yoloscope_record.file_format import Identity, RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
+from yoloscope_record.writer import NO_ROOM
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
@@ -53,13 +54,14 @@ def collectors(context: Context) -> Sequence[Collector]:
 
 @dataclass
 class PostMortems:
-    """Copies each dead rank's record once, and again if another cause is told soon."""
+    """Copies each dead rank's record once, and again if another cause is told soon; later, if there was no room."""
 
     context: Context
     _counts: Counter[str] = field(default_factory=Counter)  # by result
     _seen: dict[tuple[str, str], float] = field(default_factory=dict)  # when, by the monotonic clock
     _done: dict[tuple[str, str], str] = field(default_factory=dict)  # with the cause that was told then
     _own: set[tuple[str, str]] = field(default_factory=set)  # those that this exporter has written
+    _roomless: set[tuple[str, str]] = field(default_factory=set)  # those for which a disk had no room; counted once
 
     def collect(self) -> Iterator[Sample]:
         """Copy what is due; how often that was done, and could not be done."""
@@ -68,8 +70,10 @@ class PostMortems:
         self._seen = {who: self._seen.get(who, now) for who in dead}
         self._done = {who: cause for who, cause in self._done.items() if who in dead}
         self._own &= dead
+        self._roomless &= dead
         waited = {who for who in dead if who in causes or now - self._seen[who] >= PATIENCE_SECONDS}
-        for who in sorted((waited - self._done.keys()) | self._corrected(causes))[:AT_ONCE]:
+        due = (waited - self._done.keys()) | self._corrected(causes)
+        for who in sorted(due, key=lambda who: (who in self._roomless, who))[:AT_ONCE]:
             self._keep(who, causes.get(who, {}))
         for result, count in self._counts.items():
             yield Sample(catalog.TRAIN_POST_MORTEMS_TOTAL, (result,), float(count))
@@ -109,9 +113,14 @@ class PostMortems:
             if self._copied(path, record, told):
                 self._counts[KEPT] += who not in self._own
                 self._own.add(who)
+            self._roomless.discard(who)
         except (OSError, RecordError) as error:
-            self._counts[REFUSED] += 1
-            _log.info("the end of %s, rank %s, is not kept: %s", *who, error)
+            if who not in self._roomless:
+                self._counts[REFUSED] += 1
+                _log.info("the end of %s, rank %s, is not kept: %s", *who, error)
+            if isinstance(error, OSError) and error.errno in NO_ROOM:  # it lies in memory for a while yet
+                self._roomless.add(who)
+                del self._done[who]
 
     def _copied(self, path: Path, record: Record, told: Mapping[str, str]) -> bool:
         """Copy to the run's own folder, or where that is not to be had to the exporter's; False if it is there already.

@@ -35,7 +35,7 @@ from yoloscope_exporter.collectors.clearing import Clearing
 from yoloscope_exporter.collectors.files import read
 from yoloscope_exporter.collectors.stacks.endings import Ending, ending
 from yoloscope_exporter.language import text
-from yoloscope_exporter.system import os
+from yoloscope_exporter.system import descriptor_limit, os
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ NAME = "runs"
 MAX_RUNS = 128
 MAX_FILES = 512  # records of one run
 MAX_NAMES = 4096  # of a run's directory that are looked at
-MAX_OPEN = 512  # records of living writers kept open; half of the usual limit of a process
+MAX_OPEN = 512  # records of living writers kept open, and no more than a quarter of what a process may have open
 MAX_SERIES = 20_000  # of one run; a histogram counts with all its parts
 MAX_ALL_SERIES = 40_000  # of all runs; the shipped `sample_limit` is 50,000, and the node itself has some thousand
 RANK_SERIES = 150  # that are made of each rank here: its verdicts, states, processes
@@ -159,7 +159,8 @@ class Runs:
         self._owners: dict[int, float] = {}  # users with runs, and the seconds that theirs took in the last cycle
         self._missed = False
         self._failed: set[str] = set()  # directories of which that was said
-        self._room = MAX_OPEN
+        self._most_open = _most_open()
+        self._room = self._most_open
         self._boot = circumstances.boot_of(context.procfs)
         self._restarts: dict[tuple[int, str], int] = {}  # of owners' Slurm jobs, ever seen
         self._jobs = circumstances.Jobs(context.procfs)
@@ -168,7 +169,7 @@ class Runs:
         """Samples of every run that is to be shown; also sets which ranks are alive."""
         now = self._context.wall()
         known, self._files = self._files, {}
-        self._room = MAX_OPEN - sum(file.reader.keeps for files in known.values() for file in files.values())
+        self._room = self._most_open - sum(file.reader.keeps for files in known.values() for file in files.values())
         self._devices.refresh()
         entries = self._directories()
         self._remove_old([Path(entry.path) for entry in entries if self._kind(entry) == _OVER], now)
@@ -257,14 +258,18 @@ class Runs:
     def _followed(self, entries: Iterable[RunDirectory]) -> list[RunDirectory]:
         """What there is to read, at most MAX_RUNS: of each owner the living, the unknown, then the newest of the dead.
 
-        Every owner has a turn before anybody has a second one.
+        Every owner has a turn before anybody has a second one. What is left out is refused if others have to end
+        before it is followed: the dead make room, and the unknown have their turn when those before them are known.
         """
         runs = [entry for entry in entries if self._kind(entry) != _OVER]
         runs.sort(key=lambda run: (self._kind(run), -run.changed))
         runs = budgets.in_turn(runs, lambda run: run.owner)
+        followed = runs[:MAX_RUNS]
+        turning = {entry.owner for entry in followed if self._kind(entry) != _LIVING}
         for entry in runs[MAX_RUNS:]:
-            self._refuse_one("runs", entry.owner)
-        return runs[:MAX_RUNS]
+            if self._kind(entry) in (_LIVING, _NEW) and entry.owner not in turning:
+                self._refuse_one("runs", entry.owner)
+        return followed
 
     def _directories(self) -> list[RunDirectory]:
         """The runs' directories."""
@@ -439,6 +444,12 @@ class Runs:
             granted[entry.owner] -= _series(file)
             kept.append(file)
         return kept
+
+
+def _most_open() -> int:
+    """How many records are kept open: connections may take half of the descriptors, /proc and /sys need the rest."""
+    limit = descriptor_limit()
+    return MAX_OPEN if limit is None else min(MAX_OPEN, limit // 4)
 
 
 def _name(files: Sequence[_File]) -> str:

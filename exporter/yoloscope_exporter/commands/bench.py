@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 import time
 from contextlib import suppress
@@ -19,7 +18,7 @@ from yoloscope_exporter.bench import page, table
 from yoloscope_exporter.bench.formats import FORMATS
 from yoloscope_exporter.bench.plan import Found, Plan
 from yoloscope_exporter.bench.session import CannotBenchError, Session, scratch
-from yoloscope_exporter.commands import output
+from yoloscope_exporter.commands import options, output
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.language import joined, reason, say
@@ -159,7 +158,11 @@ def _file(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Keep the exported models in this folder, which has to be empty or new.",
 )
 @click.option(
-    "--python", default=sys.executable, metavar="PATH", help="The Python that has Ultralytics.  [default: ours]"
+    "--python",
+    default=sys.executable,
+    callback=options.program,
+    metavar="PATH",
+    help="The Python that has Ultralytics.  [default: ours]",
 )
 @_file
 @click.pass_context
@@ -189,7 +192,7 @@ def bench(
         raise click.UsageError(say("not on Windows yet: its processes could not be ended for certain; use it in WSL2"))
     files = {name: options.pop(f"{name}_file") for name in FILES}
     _check_writable(files, out)
-    plan = Plan(_model(model), _python(python), source=str(source.resolve()) if source else "", **options)
+    plan = Plan(_model(model), python, source=str(source.resolve()) if source else "", **options)
     machine = _machine()
     found, interrupted, problem = _measured(plan, out)
     machine |= {"device": _computed_on(found, machine)}
@@ -224,13 +227,6 @@ def _model(text: str) -> str:
     return text
 
 
-def _python(text: str) -> str:
-    program = shutil.which(text)
-    if program is None:
-        raise click.UsageError(say("--python {text}: no program that can be run", text=text))
-    return program
-
-
 def _check_writable(files: dict[str, Path | None], out: Path | None) -> None:
     """Before anything is measured."""
     for name, path in files.items():
@@ -260,7 +256,7 @@ def _machine() -> dict[str, Any]:
         cpu = {"cpu": names[0]} if names else {}
     process = psutil.Process()
     cores = len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
-    return {"date": units.when(time.time()), "cores": cores or 1, "load": round(psutil.getloadavg()[0], 2), **cpu}
+    return {"date": units.utc(time.time()), "cores": cores or 1, "load": round(psutil.getloadavg()[0], 2), **cpu}
 
 
 def _computed_on(found: Found, machine: dict[str, Any]) -> str:

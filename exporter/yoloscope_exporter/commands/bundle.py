@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloscope_exporter import __version__
-from yoloscope_exporter.bundle import folder, shipped
+from yoloscope_exporter.bundle import folder, origin, shipped
 from yoloscope_exporter.bundle.folder import BundleError, Manifest
 from yoloscope_exporter.bundle.site import OutdatedError, Site, files
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
 from yoloscope_exporter.language import joined, reason, say
+from yoloscope_exporter.terminal.cells import padded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +140,7 @@ def _made(site: Site) -> dict[str, str]:
     texts = shipped.read()
     if not texts:
         raise click.ClickException(say("this installation has no deployment files: it was built without them"))
-    return files(texts, site, __version__)
+    return files(texts, site, __version__, origin.archive(__version__))
 
 
 def _compared(directory: Path, known: Manifest | None, made: Mapping[str, str]) -> int:
@@ -147,7 +148,7 @@ def _compared(directory: Path, known: Manifest | None, made: Mapping[str, str]) 
         raise BundleError(say("there is no bundle in {directory}", directory=directory))
     found = folder.differences(directory, known, made)
     for one in found:
-        click.echo(f"{one.kind:<8} {one.path}{f': {one.detail}' if one.detail else ''}")
+        click.echo(f"{padded(say(one.kind), 8)} {say(joined((one.path, one.detail), ': '))}")
     versions = (
         __version__
         if known.version == __version__

@@ -24,6 +24,7 @@ from yoloscope_exporter.language import joined, reason, say, text
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time, stamped
 from yoloscope_exporter.reports import names
+from yoloscope_exporter.terminal import progress
 from yoloscope_exporter.terminal.diagnosis import exit_code, to_markdown, to_text
 
 if TYPE_CHECKING:
@@ -134,11 +135,14 @@ def diagnose(  # noqa: PLR0913, PLR0917 - a command's options
         raise click.UsageError(say("choose one of --exporter, --recording, --prometheus, --black-box"))
     try:
         if recording:
-            course = of_recording(recording, thresholds)
+            with progress.shown(say("diagnosing {what}", what=recording)):
+                course = of_recording(recording, thresholds)
         elif black_box:
-            course = of_record(records or paths.directory(), black_box, kept, thresholds)
+            with progress.shown(say("diagnosing {what}", what=black_box)):
+                course = of_record(records or paths.directory(), black_box, kept, thresholds)
         elif prometheus:
-            course = diagnose_range(read_prometheus(prometheus, since, run, cluster), thresholds)
+            with progress.shown(say("diagnosing {what}", what=prometheus)):
+                course = diagnose_range(read_prometheus(prometheus, since, run, cluster), thresholds)
         else:
             course = of_exporter(exporter or URL, thresholds)
     except SourceError as error:

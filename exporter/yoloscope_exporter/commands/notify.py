@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from yoloscope_exporter.checks.finding import FAIL, OK
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.config import types
 from yoloscope_exporter.language import Text, reason, say
 from yoloscope_exporter.notify.messages import test_message
 from yoloscope_exporter.notify.queue import SIZE, Queue, default_directory
 from yoloscope_exporter.notify.services import DeliveryError, addressed
+from yoloscope_exporter.terminal import progress
+from yoloscope_exporter.terminal.cells import padded
 
 if TYPE_CHECKING:
     import socket
@@ -104,9 +107,10 @@ def notify(  # noqa: PLR0913, PLR0917 - a command's options
 def _check(services: Sequence[Service], language: str) -> int:
     if not services:
         raise click.UsageError(say("--check needs --to: there is no service to send a test message to"))
-    refusals = {service: _refusal(service, language) for service in services}
+    with progress.shown(say("sending test messages")):
+        refusals = {service: _refusal(service, language) for service in services}
     for service, refusal in refusals.items():
-        mark = click.style("FAIL", "red") if refusal else click.style("ok  ", "green")
+        mark = click.style(padded(say(FAIL if refusal else OK), 4), "red" if refusal else "green")
         click.echo(f"{mark}  {service}: {say(refusal or 'a test message was sent')}")
     return int(any(refusals.values()))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
 from yoloscope_record import keeping
 from yoloscope_record.system import DIRECTORY
 
-from yoloscope_exporter.language import LANGUAGES, spoken
+from yoloscope_exporter.language import LANGUAGES, say, spoken
 
 #: Where the records of runs lie.
 records = click.option(
@@ -36,3 +37,15 @@ language = click.option(
     envvar="YOLOSCOPE_NOTIFY_LANGUAGE",
     help="Language of what people are told.",
 )
+
+
+def program(_context: click.Context, _option: click.Parameter, named: str | None) -> str | None:
+    """The path of the program that `--python` names.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    found = shutil.which(named) if named is not None else None
+    if named is not None and found is None:
+        raise click.UsageError(say("--python {text}: no program that can be run", text=named))
+    return found

@@ -32,6 +32,7 @@ from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.promises import heeded, promises
 from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
+from yoloscope_exporter.terminal import progress
 from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
@@ -207,19 +208,20 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     if black_box:
         _black_postmortem(where, runs[0], html)
         return
-    if len(runs) == 1 and not others and (predicted := _prediction(where, runs[0])):
+    if len(runs) == 1 and not others and (predicted := _predicted(where, runs[0])):
         if html:
             raise click.UsageError(say("--html is for trainings; a report on predictions is Markdown"))
         _write(markdown, prediction.report(predicted))
         return
-    found = heeded([_summary(where, run) for run in (*runs, *others)])
+    found = heeded([_read(where, run) for run in (*runs, *others)])
     groups = [found[: len(runs)], found[len(runs) :]] if others else [[summary] for summary in found]
     if len(groups) == 1:
         _write(markdown, summary_markdown(groups[0][0]))
         if html:
             _write(html, pages.one(groups[0][0]))
         return
-    comparison = compare(*groups)
+    with progress.shown(say("comparing {number} runs", number=len(found))):
+        comparison = compare(*groups)
     _write(markdown, _text(comparison))
     if html:
         _write(html, pages.several(comparison))
@@ -231,6 +233,16 @@ def _newest(where: _Where, others: Sequence[str]) -> tuple[str, ...]:
     """The run on this machine that began last; nothing where runs are compared, or read from elsewhere."""
     elsewhere = others or where.recording or where.prometheus
     return () if elsewhere else tuple(postmortem.runs(where.records)[:1])
+
+
+def _predicted(where: _Where, run: str) -> list[Sample]:
+    with progress.shown(say("reading {what}", what=run)):
+        return _prediction(where, run)
+
+
+def _read(where: _Where, run: str) -> Summary:
+    with progress.shown(say("reading {what}", what=run)):
+        return _summary(where, run)
 
 
 def _prediction(where: _Where, run: str) -> list[Sample]:

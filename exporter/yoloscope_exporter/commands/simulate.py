@@ -22,6 +22,7 @@ from yoloscope_exporter.sampling.exposition import Renderer, negotiate
 from yoloscope_exporter.service.exporter import taken
 from yoloscope_exporter.service.signals import present, waiting
 from yoloscope_exporter.simulation import SCENARIOS, Fleet, fleet, openmetrics
+from yoloscope_exporter.terminal import progress
 from yoloscope_exporter.web.application import routed
 from yoloscope_exporter.web.responses import as_json, exposed, header, text
 from yoloscope_exporter.web.server import Server
@@ -169,7 +170,8 @@ def _write(plan: Plan, path: Path, *, span: float, step: float, end: float | Non
         sys.stdout.writelines(openmetrics.lines(scrapes))
         return
     try:
-        write(path, openmetrics.lines(scrapes))
+        with progress.shown(say("writing {path}", path=path)):
+            write(path, openmetrics.lines(scrapes))
     except OSError as error:
         raise click.BadParameter(
             say("cannot write {path}: {reason}", path=path, reason=reason(error)), param_hint="--write"

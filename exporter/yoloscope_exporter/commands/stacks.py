@@ -17,6 +17,7 @@ from yoloscope_exporter.commands import options
 from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import names
+from yoloscope_exporter.terminal import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,8 @@ def stacks(context: click.Context, run: str | None, records: Path | None) -> Non
             say("no run {name!r} in {base}: {reason}", name=name, base=base, reason=reason(error))
         ) from error
     try:
-        answers = wait_for_answers(inquiry)
+        with progress.shown(say("waiting for answers")):
+            answers = wait_for_answers(inquiry)
         ranks = inquiry.ranks
     finally:
         inquiry.close()

@@ -196,10 +196,12 @@ def defaults() -> Config:
 
 
 def settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a click command every setting as an option; it is called with one `Config`, as `config`."""
+    """Give a click command every setting as an option; it is called with a `Config`, as `config`, and its own ones."""
+    ours = {one.parameter for one in SETTINGS} | {f"collector_{name}" for name in collectors.names()}
 
     def call(**values: Any) -> Any:  # noqa: ANN401 - click's values
-        return command(config=_config(values))
+        own = {name: value for name, value in values.items() if name not in ours}
+        return command(config=_config(values), **own)
 
     call.__doc__ = command.__doc__
     call.__name__ = command.__name__

@@ -12,7 +12,7 @@ from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
 from yoloscope_exporter.diagnosis.follow_up import FollowUp
 from yoloscope_exporter.diagnosis.forecast import Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.units import when
+from yoloscope_exporter.diagnosis.units import utc
 from yoloscope_exporter.language import finished
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "fix": verdict.fix,
         "gain": verdict.gain,
         "share": verdict.share,
-        "when": [[when(start), when(end)] for start, end in verdict.spans],
+        "when": [[utc(start), utc(end)] for start, end in verdict.spans],
         "after": verdict.after,
         "effect": list(verdict.advice.effect),
         "forecast": asdict(verdict.advice.forecast) if verdict.advice.forecast else None,
@@ -75,7 +75,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
 def range_json(course: RangeDiagnosis) -> dict[str, Any]:
     """`to_json` of a time range, with its ends; null for a running exporter, which tells its last window."""
     ends = {"from": course.start, "to": course.end}
-    return to_json(course.diagnoses, course.notes) | {name: when(time) if time else None for name, time in ends.items()}
+    return to_json(course.diagnoses, course.notes) | {name: utc(time) if time else None for name, time in ends.items()}
 
 
 def from_json(content: Mapping[str, Any]) -> tuple[Diagnosis, ...]:

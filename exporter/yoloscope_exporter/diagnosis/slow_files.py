@@ -88,6 +88,8 @@ def of(windows: Iterable[Window], run: str, *rank: str) -> tuple[SlowFile, ...]:
 def _in(window: Window, *who: str) -> Iterator[SlowFile]:
     """Those that were told in the last moment in which any were: the list changes while a run goes on."""
     seconds = _last(window, catalog.TRAIN_SLOW_FILE_SECONDS, who)
+    if not seconds:
+        return
     computing = _last(window, catalog.TRAIN_SLOW_FILE_CPU_SECONDS, who)
     size = _last(window, catalog.TRAIN_SLOW_FILE_BYTES, who)
     known = {labels[:3]: labels[3:] for labels in _last(window, catalog.TRAIN_SLOW_FILE_INFO, who)}

@@ -181,7 +181,7 @@ def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
         return ""
     healthy = next((history.spans[name] for name in rules.HEALTHY if history.spans.get(name)), [])
     well = bool(healthy) and healthy[-1][1] >= history.until - OVER_AFTER * step and verdict.severity != rules.OK
-    return text("until {end}; healthy since" if well else "until {end}; over since", end=units.clock(end))
+    return text("healthy since") if well else text("over since")
 
 
 def _unexplained(history: _RankHistory, name: str, step: float) -> list[list[float]]:

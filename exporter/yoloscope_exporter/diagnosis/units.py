@@ -68,13 +68,18 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def when(time: float) -> str:
-    """Unix seconds as ISO 8601 in UTC, in whole seconds."""
+def utc(time: float) -> str:
+    """Unix seconds for programs: `2026-09-21T14:13:20Z`."""
     return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def clock(time: float, zone: tzinfo | None = timezone.utc) -> str:
-    """Unix seconds as the time of day, in UTC or in another zone; None is that of this machine."""
+def from_utc(written: str) -> float:
+    """What `utc` has written, as Unix seconds."""
+    return datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp()
+
+
+def clock(time: float, zone: tzinfo | None = None) -> str:
+    """Unix seconds as the time of day, in this machine's zone if none is given; what is around it has the offset."""
     return datetime.fromtimestamp(time, timezone.utc).astimezone(zone).strftime("%H:%M:%S")
 
 
@@ -86,3 +91,8 @@ def local_time(time: float, zone: tzinfo | None = None) -> str:
 def local_date(time: float, zone: tzinfo | None = None) -> str:
     """The day of Unix seconds, `2026-11-27`, as `local_time`."""
     return datetime.fromtimestamp(time, timezone.utc).astimezone(zone).date().isoformat()
+
+
+def local(time: float) -> str:
+    """Unix seconds with day and offset, where this runs: `2026-11-27 19:31:05+08:00`."""
+    return f"{local_date(time)} {local_time(time)}"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.history.courses import Course
     from yoloscope_exporter.history.store import History
-    from yoloscope_exporter.measures.evaluate import LabelSet, Vector
+    from yoloscope_exporter.measures.evaluate import Vector
+    from yoloscope_exporter.measures.series import LabelSet
 
 #: What is shown has four figures.
 FIGURES = 4

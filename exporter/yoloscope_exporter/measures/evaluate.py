@@ -7,11 +7,10 @@ that is a few sample periods (`Window.staleness`).
 from __future__ import annotations
 
 import operator
-import re
 from collections import defaultdict
-from functools import cache, lru_cache
+from functools import lru_cache
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from yoloscope_exporter.catalog import HistogramValue
 from yoloscope_exporter.measures import series
@@ -31,16 +30,15 @@ from yoloscope_exporter.measures.formula import (
     Total,
     WindowSeconds,
 )
+from yoloscope_exporter.measures.series import LabelSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.measures.formula import Formula, How
-    from yoloscope_exporter.measures.series import Labels, Series, Window
+    from yoloscope_exporter.measures.series import Series, Window
 
-#: Names and values of a series' labels; empty values are left out, as an absent label is an empty one.
-LabelSet = frozenset[tuple[str, str]]
 Vector = dict[LabelSet, float]
 
 _HOW: Mapping[How, Callable[[Sequence[float]], float]] = {
@@ -65,35 +63,38 @@ _RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-class _Found(NamedTuple):
-    """A series with a point in its node's window, and the points inside that; `values` are those of its own labels."""
+class _Found:
+    """A series with a point in its node's window, and the points inside that."""
 
-    labels: LabelSet
-    values: Labels
-    window: Window
-    series: Series
-    span: range
+    __slots__ = ("_increase", "labels", "series", "span", "window")
+
+    def __init__(self, labels: LabelSet, series: Series, window: Window, span: range) -> None:
+        self.labels, self.series, self.window, self.span = labels, series, window, span
+        self._increase: float | None = None
+
+    def increase(self, of: Selector) -> float:
+        """By how much it grew, extrapolated to the window's edges; it takes two points. Kept but for a histogram's."""
+        if of.part:
+            return _increase(self, _value(self.series, self.span[0], of), _value(self.series, self.span[-1], of))
+        if self._increase is None:
+            values = self.series.values
+            self._increase = _increase(self, values[self.span[0]], values[self.span[-1]])
+        return self._increase
 
 
 class Inside:
     """What windows hold, and how much of it grew: looked up once for all who evaluate over them."""
 
-    def __init__(
-        self, windows: Sequence[Window], within: Mapping[str, str] | None = None, whole: Inside | None = None
-    ) -> None:
+    def __init__(self, windows: Sequence[Window], within: Mapping[str, str] | None = None) -> None:
         """Nothing is looked up yet.
 
         Args:
             windows: of each node.
             within: as for `evaluate`.
-            whole: of the window of which this single one is a part; it has found the series already.
         """
         self.windows = tuple(windows)
         self._within = within or {}
-        self._whole = whole
-        self._families: dict[str, list[_Found]] = {}
-        self._parts: dict[int, _Found | None] = {}
-        self._grown: dict[tuple[str, str], dict[int, float]] = {}
+        self._found: dict[Series, _Found | None] = {}
         # By identity, which costs nothing, where equality would go through all of a selector. Each is kept beside what
         # it gave, so that no other can take its identity.
         self._selected: dict[int, tuple[Selector, list[_Found]]] = {}
@@ -107,54 +108,29 @@ class Inside:
         return known[1]
 
     def _select(self, of: Selector) -> list[_Found]:
-        if self._whole is not None:
-            parts = map(self._part, self._whole.selected(of))
-            return [part for part in parts if part is not None]
-        asked = {name: text for name, text in self._within.items() if name in of.metric.labels}
-        found = self._family(of.metric)
-        for name, text in (*of.labels, *asked.items()):
-            if name != "le":
-                position, test = of.metric.labels.index(name), _matcher(text)
-                found = [one for one in found if test(one.values[position])]
-        return found
-
-    def _family(self, metric: Metric) -> list[_Found]:
-        known = self._families.get(metric.name)
-        if known is None:
-            known = self._families[metric.name] = [
-                _Found(label_set(metric.labels, values, window.store.target), values, window, one, span)
-                for window in self.windows
-                for values, one, span in window.inside(metric)
-            ]
-        return known
-
-    def _part(self, one: _Found) -> _Found | None:
-        """As much of it as lies in this part of the window."""
-        key = id(one.series)
-        if key not in self._parts:
-            (window,) = self.windows
-            span = one.series.span(window.start, window.end)
-            self._parts[key] = _Found(one.labels, one.values, window, one.series, span) if span else None
-        return self._parts[key]
+        asked = [(name, text) for name, text in self._within.items() if name in of.metric.labels]
+        wanted = (*(pair for pair in of.labels if pair[0] != "le"), *asked)
+        found: list[_Found | None] = []
+        for window in self.windows:
+            for labels, one in window.store.selection(of.metric, wanted):
+                if one not in self._found:
+                    span = one.span(window.start, window.end)
+                    self._found[one] = _Found(labels, one, window, span) if span else None
+                found.append(self._found[one])
+        return [one for one in found if one is not None]
 
     def growth(self, of: Selector, *, rate: bool) -> Vector:
         """By how much each series grew, extrapolated to the window's edges; those with a single point are left out."""
         known = self._growth.get((id(of), rate))
         if known is None:
-            grown: Vector = {}
-            increases = self._increases(of)
-            for one in self.selected(of):
-                if len(one.span) > 1:
-                    increase = increases.get(id(one.series))
-                    if increase is None:
-                        increase = increases[id(one.series)] = _increase(one, of)
-                    grown[one.labels] = increase / one.window.seconds if rate else increase
+            found = self.selected(of)
+            grown = {
+                one.labels: one.increase(of) / one.window.seconds if rate else one.increase(of)
+                for one in found
+                if len(one.span) > 1
+            }
             known = self._growth[id(of), rate] = (of, grown)
         return known[1]
-
-    def _increases(self, of: Selector) -> dict[int, float]:
-        """What is known of increases by the identity of their series; each bucket of a histogram has its own."""
-        return self._grown.setdefault((of.part, dict(of.labels).get("le", "")) if of.part else ("", ""), {})
 
 
 def evaluate(
@@ -218,7 +194,8 @@ class Evaluator:
                 found = self.vector(of)
                 return {labels: value for labels, value in found.items() if (_reduced(labels, on) in there) == keep}
             case Or(first, second):
-                return {**self.vector(second), **self.vector(first)}
+                kept, others = self.vector(first), self.vector(second)
+                return {**others, **kept} if others else kept
             case Quantile(q, metric, labels):
                 return self._quantile(q, metric, labels)
         raise TypeError(f"{type(formula).__name__} has no value of its own")
@@ -241,8 +218,12 @@ class Evaluator:
         constant = self._constant(right)
         if constant is not None:
             return {labels: apply(value, constant) for labels, value in many.items()}
-        one = {_reduced(labels, on): value for labels, value in self.vector(right).items()}
-        pairs = ((labels, value, one.get(_reduced(labels, on))) for labels, value in many.items())
+        one = self.vector(right)
+        if on is None:
+            pairs = [(labels, value, one.get(labels)) for labels, value in many.items()]
+        else:
+            one = {_reduced(labels, on): value for labels, value in one.items()}
+            pairs = [(labels, value, one.get(_reduced(labels, on))) for labels, value in many.items()]
         return {
             labels: apply(value, other)
             for labels, value, other in pairs
@@ -265,12 +246,6 @@ class Evaluator:
         return {labels: value for labels, value in found.items() if value is not None}
 
 
-@lru_cache(65536)
-def label_set(names: tuple[str, ...], values: tuple[str, ...], target: tuple[tuple[str, str], ...]) -> LabelSet:
-    """The labels of a series and of its target, empty ones left out."""
-    return frozenset(pair for pair in (*zip(names, values, strict=True), *target) if pair[1])
-
-
 def _current(one: _Found, of: Selector) -> float | None:
     """The last value; None where the series has gone before the end of the window."""
     if one.window.end - one.series.times[one.span[-1]] > one.window.staleness:
@@ -278,32 +253,28 @@ def _current(one: _Found, of: Selector) -> float | None:
     return _value(one.series, one.span[-1], of)
 
 
-def _increase(one: _Found, of: Selector) -> float:
-    begin, end = _value(one.series, one.span[0], of), _value(one.series, one.span[-1], of)
-    return (end - begin) * _extrapolation(one, begin, end) if end != begin else 0.0
-
-
 #: A series reaches to the window's edge if it ends nearer to it than so many of its own distances.
 _REACHES = 1.1
 
 
-def _extrapolation(one: _Found, begin: float, end: float) -> float:
-    """What Prometheus multiplies an increase by, because samples do not lie on the window's edges (`extrapolatedRate`).
+def _increase(one: _Found, begin: float, end: float) -> float:
+    """From the first point to the last, extrapolated as Prometheus does (`extrapolatedRate`): samples lie on no edge.
 
     A series is taken to go on to an edge that is near, else for half the distance of two samples; and to have begun no
     earlier than where it would have been zero.
     """
-    first, last = one.span[0], one.span[-1]
-    times = one.series.times
-    sampled = times[last] - times[first]
-    grown = end - begin
-    distance = sampled / (last - first)
-    before, after = times[first] - one.window.start, one.window.end - times[last]
+    if end == begin:
+        return 0.0
+    grown, window, times, span = end - begin, one.window, one.series.times, one.span
+    first, last = times[span[0]], times[span[-1]]
+    sampled = last - first
+    distance = sampled / (len(span) - 1)
+    before, after = first - window.start, window.end - last
     if grown > 0:
         before = min(before, sampled * begin / grown)
     before = before if before < _REACHES * distance else distance / 2
     after = after if after < _REACHES * distance else distance / 2
-    return (sampled + before + after) / sampled
+    return grown * ((sampled + before + after) / sampled)
 
 
 def _value(one: Series, index: int, of: Selector) -> float:
@@ -334,15 +305,3 @@ def _reduced(labels: LabelSet, on: tuple[str, ...] | None) -> LabelSet:
 def _clamped(value: float, least: float | None, most: float | None) -> float:
     raised = value if least is None else max(value, least)
     return raised if most is None else min(raised, most)
-
-
-@cache
-def _matcher(text: str) -> Callable[[str], bool]:
-    """Whether a label's value is what a selector asks for."""
-    for mark, wanted in (("=~", True), ("!~", False)):
-        if text.startswith(mark):
-            pattern = re.compile(text[2:])
-            return lambda value: bool(pattern.fullmatch(value)) == wanted
-    if text.startswith("!="):
-        return lambda value: value != text[2:]
-    return lambda value: value == text

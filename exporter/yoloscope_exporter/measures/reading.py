@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cached_property
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.measures.evaluate import Evaluator, Inside, label_set
+from yoloscope_exporter.measures.evaluate import Evaluator, Inside
 from yoloscope_exporter.measures.formula import TARGET
+from yoloscope_exporter.measures.series import label_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,11 +23,6 @@ PARTS = 6
 FEWEST = 3
 
 
-@cache
-def _by(names: tuple[str, ...]) -> tuple[str, ...]:
-    return (*TARGET, *names)
-
-
 class Reading:
     """What a node's window says of measures; asked for by several ranks, it is calculated once.
 
@@ -34,44 +30,70 @@ class Reading:
         window: what is read.
     """
 
-    def __init__(self, window: Window, whole: Inside | None = None) -> None:
-        """Nothing is evaluated yet; `whole` as for `Inside`."""
-        self.window = window
-        self._target = window.store.target
-        self._inside = Inside([window], whole=whole)
+    def __init__(self, window: Window, within: Mapping[str, str] | None = None) -> None:
+        """Nothing is evaluated yet; `within` as for `Inside`."""
+        self.window, self._within = window, within
+        self._inside = Inside([window], within)
         self._evaluators: dict[tuple[tuple[str, ...], bool], Evaluator] = {}
 
     def vector(self, measure: Measure, *by: str, life: bool = False) -> Vector:
         """Values by the labels `by`, those of the measure if none are given; `life` as in `evaluate`."""
-        return self._evaluator(by or measure.of, life).vector(measure.formula)
+        return self.evaluator(by or measure.of, life=life).vector(measure.formula)
 
-    def _evaluator(self, by: tuple[str, ...], life: bool) -> Evaluator:  # noqa: FBT001 - as `one`
+    def evaluator(self, by: tuple[str, ...], *, life: bool = False) -> Evaluator:
+        """Of all that is asked with these labels; kept."""
         known = self._evaluators.get((by, life))
         if known is None:
             known = self._evaluators[by, life] = Evaluator(self._inside, by, life=life)
         return known
 
-    def one(self, measure: Measure, life: bool = False, /, **labels: str) -> float | None:  # noqa: FBT001, FBT002 - the labels take all keywords
+    def one(self, measure: Measure, **labels: str) -> float | None:
         """The value of what has these labels, such as a rank of a run; None where it is not known."""
-        names = tuple(labels)
-        found = self._evaluator(_by(names), life).vector(measure.formula)
-        return found.get(label_set(names, tuple(labels.values()), self._target))
+        return self.about(**labels).one(measure)
 
-    def typical(self, measure: Measure, **labels: str) -> float | None:
-        """Median of the measure over parts of the window, so that one long moment does not speak for all of it."""
-        values = self._over_parts(measure, labels)
-        return median(values) if values else None
-
-    def spread(self, measure: Measure, **labels: str) -> float | None:
-        """Standard deviation over parts of the window, relative to their mean; None for fewer than three parts."""
-        values = self._over_parts(measure, labels)
-        return stdev(values) / mean if len(values) >= FEWEST and (mean := fmean(values)) else None
-
-    def _over_parts(self, measure: Measure, labels: Mapping[str, str]) -> list[float]:
-        return [value for part in self._parts if (value := part.one(measure, **labels)) is not None]
+    def about(self, **labels: str) -> About:
+        """What it says of what has these labels."""
+        return About(self, labels)
 
     @cached_property
-    def _parts(self) -> Sequence[Reading]:
+    def parts(self) -> Sequence[Reading]:
         """Each at least two sample periods long: it takes two samples to have grown."""
         count = int(min(PARTS, self.window.seconds / max(2 * self.window.period, 1e-9)))
-        return [Reading(part, self._inside) for part in self.window.parts(max(count, 1))]
+        return [Reading(part, self._within) for part in self.window.parts(max(count, 1))]
+
+
+class About:
+    """What a reading says of one rank, GPU or worker, whose labels are looked up once for all that is asked of it."""
+
+    def __init__(self, reading: Reading, labels: Mapping[str, str]) -> None:
+        """Nothing is evaluated yet."""
+        names = tuple(labels)
+        self._reading, self._by = reading, (*TARGET, *names)
+        self._labels = label_set(names, tuple(labels.values()), reading.window.store.target)
+        self._evaluator = reading.evaluator(self._by)
+
+    def one(self, measure: Measure) -> float | None:
+        """The value; None where it is not known."""
+        return self._evaluator.vector(measure.formula).get(self._labels)
+
+    def of_life(self, measure: Measure) -> float | None:
+        """The same with counters from their start on, instead of over the window."""
+        return self._reading.evaluator(self._by, life=True).vector(measure.formula).get(self._labels)
+
+    def typical(self, measure: Measure) -> float | None:
+        """Median of the measure over parts of the window, so that one long moment does not speak for all of it."""
+        values = self._over_parts(measure)
+        return median(values) if values else None
+
+    def spread(self, measure: Measure) -> float | None:
+        """Standard deviation over parts of the window, relative to their mean; None for fewer than three parts."""
+        values = self._over_parts(measure)
+        return stdev(values) / mean if len(values) >= FEWEST and (mean := fmean(values)) else None
+
+    def _over_parts(self, measure: Measure) -> list[float]:
+        found = [part.vector(measure.formula).get(self._labels) for part in self._parts]
+        return [value for value in found if value is not None]
+
+    @cached_property
+    def _parts(self) -> Sequence[Evaluator]:
+        return [part.evaluator(self._by) for part in self._reading.parts]

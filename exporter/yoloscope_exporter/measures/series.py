@@ -5,11 +5,12 @@ Counters are stored with their resets added back, so the increase between two mo
 
 from __future__ import annotations
 
+import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from math import inf, isfinite
 from operator import add, lt
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Labels = tuple[str, ...]
+#: Of labels: names, and what is asked of their values.
+Wanted = tuple[tuple[str, str], ...]
+#: Names and values of a series' labels; empty values are left out, as an absent label is an empty one.
+LabelSet = frozenset[tuple[str, str]]
 
 #: A series whose last point is older than this many sample periods has gone. Prometheus allows five minutes, for
 #: scrapes of any interval; here the interval is known, and three lost cycles are what `/metrics` allows a snapshot.
@@ -103,6 +108,12 @@ class Series:
         first = bisect_left(times, start) if times and times[0] < start else 0
         return range(first, bisect_right(times, end) if times and times[-1] > end else len(times))
 
+    def newest(self, start: float, end: float) -> int:
+        """Index of the last point in [start, end]; -1 if there is none."""
+        times = self.times
+        at = len(times) - 1 if not times or times[-1] <= end else bisect_right(times, end) - 1
+        return at if at >= 0 and times[at] >= start else -1
+
 
 def _reason(value: float) -> str:
     """Why a value outside its metric's range is not taken."""
@@ -126,6 +137,11 @@ class Store:
     first: float = inf
     last: float = -inf
     _families: dict[tuple[str, Labels], list[tuple[Labels, Series]]] = field(default_factory=dict, repr=False)
+    _selections: dict[tuple[str, Wanted], list[tuple[LabelSet, Series]]] = field(default_factory=dict, repr=False)
+
+    def one(self, metric: Metric, labels: Labels) -> Series | None:
+        """The series with these labels; None where there is none."""
+        return self.series.get(metric.name, {}).get(labels)
 
     def family(self, name: str, prefix: Labels) -> list[tuple[Labels, Series]]:
         """The series of a metric whose first labels are `prefix`; looked for once, until series come or go."""
@@ -134,6 +150,26 @@ class Store:
             depth, everything = len(prefix), self.series.get(name, {}).items()
             known = self._families[name, prefix] = [pair for pair in everything if pair[0][:depth] == prefix]
         return known
+
+    def selection(self, metric: Metric, wanted: Wanted) -> list[tuple[LabelSet, Series]]:
+        """The series of a metric that have all `wanted` labels, with all of theirs; looked for once, as a family is.
+
+        A wanted value is compared for equality unless it starts with an operator (`=~`, `!~`, `!=`).
+        """
+        known = self._selections.get((metric.name, wanted))
+        if known is None:
+            tests = [(metric.labels.index(name), _matcher(text)) for name, text in wanted]
+            known = self._selections[metric.name, wanted] = [
+                (label_set(metric.labels, values, self.target), series)
+                for values, series in self.series.get(metric.name, {}).items()
+                if all(test(values[position]) for position, test in tests)
+            ]
+        return known
+
+    def _forget_families(self) -> None:
+        """Series came or went."""
+        self._families.clear()
+        self._selections.clear()
 
     @property
     def target(self) -> tuple[tuple[str, str], ...]:
@@ -156,7 +192,7 @@ class Store:
         series = family.get(labels)
         if series is None:
             series = family[labels] = Series(metric, born=time > self.first)
-            self._families.clear()
+            self._forget_families()
         if reason := series.append(time, value):
             self.skipped[reason] += 1
 
@@ -167,7 +203,7 @@ class Store:
                 series.trim(before)
                 if not series.times:
                     del family[labels]
-                    self._families.clear()
+                    self._forget_families()
             if not family:
                 del self.series[name]
         self.first = max(self.first, before)
@@ -178,13 +214,31 @@ class Store:
             metric = catalog.BY_NAME[name]
             self.series[name] = {labels: one for labels, one in family.items() if wanted(metric, labels)}
         self.series = {name: family for name, family in self.series.items() if family}
-        self._families.clear()
+        self._forget_families()
 
     def times(self) -> list[float]:
         """All moments at which something of a run, or else anything, was sampled; ascending."""
         families = [self.series[up.name] for up in (catalog.TRAIN_UP, catalog.PREDICT_UP) if up.name in self.series]
         families = families or list(self.series.values())
         return sorted({time for family in families for series in family.values() for time in series.times})
+
+
+@lru_cache(65536)
+def label_set(names: tuple[str, ...], values: tuple[str, ...], target: tuple[tuple[str, str], ...]) -> LabelSet:
+    """The labels of a series and of its target, empty ones left out."""
+    return frozenset(pair for pair in (*zip(names, values, strict=True), *target) if pair[1])
+
+
+@cache
+def _matcher(text: str) -> Callable[[str], bool]:
+    """Whether a label's value is what a selector asks for."""
+    for mark, wanted in (("=~", True), ("!~", False)):
+        if text.startswith(mark):
+            pattern = re.compile(text[2:])
+            return lambda value: bool(pattern.fullmatch(value)) == wanted
+    if text.startswith("!="):
+        return lambda value: value != text[2:]
+    return lambda value: value == text
 
 
 def period(times: list[float]) -> float:
@@ -228,9 +282,9 @@ class Window:
     def current(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
         """Last value of each of these series that is still there at the end of the window."""
         return {
-            labels: series.values[span[-1]]
-            for labels, series, span in self.inside(metric, prefix)
-            if series.values and self.end - series.times[span[-1]] <= self.staleness
+            labels: series.values[at]
+            for labels, series in self.store.family(metric.name, prefix)
+            if series.values and (at := self._newest(series)) >= 0
         }
 
     def increases(self, metric: Metric, *prefix: str) -> dict[Labels, float]:
@@ -255,17 +309,21 @@ class Window:
         """Seconds after which a series without a new point has gone."""
         return max(SHORTEST_STALENESS, STALE_PERIODS * self.period)
 
+    def _newest(self, series: Series) -> int:
+        """Index of the last point in the window; -1 where there is none, or the series has gone since."""
+        at = series.newest(self.start, self.end)
+        return at if at >= 0 and self.end - series.times[at] <= self.staleness else -1
+
     def _points(self, metric: Metric, labels: Labels) -> tuple[Series, range] | None:
-        series = self.store.series.get(metric.name, {}).get(labels)
+        series = self.store.one(metric, labels)
         span = series.span(self.start, self.end) if series else range(0)
         return (series, span) if series and span else None
 
     def last(self, metric: Metric, *labels: str) -> float | None:
         """The value at the end of the window; None if the series has gone by then."""
-        found = self._points(metric, labels)
-        if found is None or self.end - found[0].times[found[1][-1]] > self.staleness:
-            return None
-        return found[0].values[found[1][-1]]
+        series = self.store.one(metric, labels)
+        at = self._newest(series) if series else -1
+        return series.values[at] if series and at >= 0 else None
 
     def points(self, metric: Metric, *labels: str) -> list[tuple[float, float]]:
         """Times and values."""
@@ -313,7 +371,7 @@ class Window:
         return _rate(*found)
 
     def rate_between(self, readings: Sequence[float], metric: Metric, *labels: str) -> float | None:
-        """Rate of a counter that is read more rarely than it is sampled, from its first to its last reading.
+        """Rate of a counter that is read more rarely than it is sampled, at ascending `readings`: from first to last.
 
         Up to a period of reading would be missing at either end otherwise, and before the second one nothing is known.
         """
@@ -321,7 +379,7 @@ class Window:
         if found is None:
             return None
         series, span = found
-        known = [time for time in readings if series.times[span[0]] <= time <= series.times[span[-1]]]
+        known = readings[bisect_left(readings, series.times[span[0]]) : bisect_right(readings, series.times[span[-1]])]
         if len(known) < 2:  # noqa: PLR2004 - two points make a difference
             return None
         first, last = (series.values[bisect_right(series.times, time) - 1] for time in (known[0], known[-1]))

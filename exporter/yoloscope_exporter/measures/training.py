@@ -14,6 +14,7 @@ add, empties nothing. Hooks without the phase `loader_start` count that wait in 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from yoloscope_exporter import catalog
@@ -26,6 +27,7 @@ COMPUTE: Final = "forward|backward|backward_local|optimizer"
 STEP_PHASES: Final = tuple(p for p in catalog.PHASES if p not in {*OUTSIDE.split("|"), "loader_start"})
 
 
+@cache
 def phase(phases: str) -> Formula:
     """Seconds in some phases, a regular expression of them, per second."""
     return rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=phases).total("sum")

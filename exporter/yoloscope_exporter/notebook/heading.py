@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from html import escape
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import colours, rules
+from yoloscope_exporter.diagnosis import colours, rules, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.engine import ALIVE, worst_first
 from yoloscope_exporter.language import translated
@@ -31,14 +30,10 @@ def heading(seen: Seen, run: str, notes: Sequence[str], language: str) -> str:
     """
     until = max((store.last for store in seen.stores), default=None)
     head = [said("run", language, run)] if run else []
-    head += [seen.source] if until is None else [seen.source, said("until", language, _clock(until))]
+    head += [seen.source] if until is None else [seen.source, said("until", language, units.local(until))]
     lines = [f"<b>{escape(' · '.join(head))}</b>", *(escape(translated(note, language)) for note in notes)]
     lines += _verdicts([one for one in seen.diagnoses if one.run in {run, ""}], language)
     return f'<div style="line-height:1.5">{"<br>".join(lines)}</div>'
-
-
-def _clock(time: float) -> str:
-    return datetime.fromtimestamp(time, timezone.utc).astimezone().strftime("%H:%M:%S (UTC%z)")
 
 
 def _verdicts(diagnoses: Sequence[Diagnosis], language: str) -> Iterator[str]:

@@ -23,9 +23,8 @@ from yoloscope_exporter.reports.rank import rank_windows, slices
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from yoloscope_exporter.measures.evaluate import LabelSet
     from yoloscope_exporter.measures.measure import Measure
-    from yoloscope_exporter.measures.series import Labels, Store
+    from yoloscope_exporter.measures.series import Labels, LabelSet, Store
     from yoloscope_exporter.reports.rank import RankWindow
 
 GPU_MEASURES = (gpu.BUSY, gpu.MEMORY_USED, gpu.HEAT_CELSIUS)

@@ -83,7 +83,7 @@ def environment() -> Environment:
         "gib": units.gib,
         "milliseconds": units.milliseconds,
         "percent": units.percent,
-        "when": units.when,
+        "when": units.local,
         "say": say,
     }
     made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}

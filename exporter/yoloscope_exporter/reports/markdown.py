@@ -102,7 +102,7 @@ def heads(*names: str) -> list[str]:
 def about_run(summary: Summary) -> str:
     """In which state it is, and when it was seen."""
     state = text(summary.state or "state unknown")
-    return say("{state}; {start} to {end}", state=state, start=units.when(summary.start), end=units.when(summary.end))
+    return say("{state}; {start} to {end}", state=state, start=units.local(summary.start), end=units.local(summary.end))
 
 
 def verdict_line(verdict: Verdict, rank: str = "") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.units import clock
+from yoloscope_exporter.diagnosis.units import clock, local_time
 from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.terminal.cells import padded
 
@@ -139,10 +139,15 @@ def _share(verdict: Verdict) -> str:
 
 
 def _when(verdict: Verdict, most: int = 4) -> str:
-    spans = [text("{start} to {end}", start=clock(start), end=clock(end)) for start, end in verdict.spans]
-    more = text(" and {number} times more", number=len(spans) - most) if len(spans) > most else ""
-    after = text(" ({after})", after=verdict.after) if verdict.after else ""
-    return joined((joined(spans[:most], ", "), more, " UTC" if spans else "", after), "")
+    """The spans in local time, the last one that is shown with its offset."""
+    spans = verdict.spans[:most]
+    told = [text("{start} to {end}", start=clock(start), end=clock(end)) for start, end in spans[:-1]]
+    told += [text("{start} to {end}", start=clock(start), end=local_time(end)) for start, end in spans[-1:]]
+    more = text(" and {number} times more", number=len(verdict.spans) - most) if len(verdict.spans) > most else ""
+    if not verdict.after or not spans:
+        return joined((joined(told, ", "), more), "")
+    until = text("until {end}", end=clock(verdict.spans[-1][1]))
+    return joined((joined(told, ", "), more, text(" ({after})", after=joined((until, verdict.after)))), "")
 
 
 def to_markdown(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, verbose: bool = False) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis.units import clock
+from yoloscope_exporter.diagnosis.units import clock, local
 from yoloscope_exporter.language import say, text
 from yoloscope_exporter.terminal.cells import padded
 from yoloscope_exporter.terminal.sparkline import line
@@ -42,11 +42,11 @@ def last_batches(rank: str, rows: Sequence[Row], minutes: float = 5.0) -> str:
     recent = [row for row in rows if row.time >= rows[-1].time - 60 * minutes]
     seconds = recent[-1].time - recent[0].time
     head = say(
-        "rank {rank}: the last {batches} batches, {seconds:.0f} s, up to {end} UTC",
+        "rank {rank}: the last {batches} batches, {seconds:.0f} s, up to {end}",
         rank=rank,
         batches=len(recent),
         seconds=seconds,
-        end=clock(rows[-1].time),
+        end=local(rows[-1].time),
     )
     lines = [f"\n{head}"]
     for title, name, factor, unit in _PLOTS:

@@ -47,8 +47,8 @@ def test_every_kind_of_difference(tmp_path: Path) -> None:
     assert known is not None
     now = {path: text for path, text in NOW.items() if path != "gone"}
     assert folder.differences(tmp_path, known, now) == [
-        Difference("edited", "edited", "0 lines added, 1 removed"),
-        Difference("gone", "gone"),
+        Difference("edited", "edited", "1 lines added, 0 removed"),
+        Difference("gone", "removed"),
         Difference("missing", "missing"),
         Difference("new", "new"),
         Difference("prometheus/rules/a.yml", "changed", "added Two; removed One; changed Other"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.collectors.post_mortem import LATER_SECONDS, PostMortems
-from yoloscope_record import paths
+from yoloscope_record import keeping, paths
+from yoloscope_record.file_format import RecordError
 from yoloscope_record.reader import Reader
 
 from tests.exporter import world
@@ -25,7 +27,8 @@ RUN = "train7"
 _DIES = """
 import sys
 from pathlib import Path
-from yoloscope_record import paths
+from yoloscope_record import keeping, paths
+from yoloscope_record.file_format import RecordError
 from yoloscope_record.file_format import Identity
 from yoloscope_record.writer import Writer
 writer = Writer(paths.run_directory(Path(sys.argv[1]), "train7") / "rank-0.rec", Identity("train7"), {"model": "m"})
@@ -79,3 +82,19 @@ def test_long_after_a_death_nothing_is_corrected(watched: Watched) -> None:
     watched.one = watched.start()
     assert watched.tell("scheduler", 1.0) == "terminated"
     assert watched.tell("gpu_lost", 1.0) == "terminated"
+
+
+def test_what_has_no_room_is_kept_when_there_is_some(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused once, and tried again: the record lies in memory for a while."""
+
+    def full(*_: object, **__: object) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keeping, "keep", full)
+        for _ in range(3):
+            with pytest.raises(RecordError):
+                watched.tell("terminated", 10.0)
+    assert watched.tell("terminated", 10.0) == "terminated"
+    counts = {sample.labels: sample.value for sample in watched.one.collect()}
+    assert counts == {("refused",): 1.0, ("kept",): 1.0}

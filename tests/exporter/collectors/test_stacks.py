@@ -387,8 +387,10 @@ def test_a_thousand_threads(tmp_path: Path) -> None:
         assert main.dump
         assert len(main.dump.threads) <= dump.MAX_THREADS
         assert len(list(stacks(asked.answers))) < 2000
-    thread = b"Thread 0x%016x (most recent call first):\n" + b'  File "a.py", line 1 in f\n' * 1000 + b"\n"
-    found = dump.parse(b"".join(thread % number for number in range(5000)), "0x1")
+    thread = (
+        b"Thread 0x%016x (most recent call first):\n" + b'  File "a.py", line 1 in f\n' * 3 * dump.MAX_FRAMES + b"\n"
+    )
+    found = dump.parse(b"".join(thread % number for number in range(5 * dump.MAX_THREADS)), "0x1")
     assert found
     assert len(found.threads) == dump.MAX_THREADS
     assert max(len(one.frames) for one in found.threads) == dump.MAX_FRAMES

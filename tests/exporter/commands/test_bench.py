@@ -30,16 +30,16 @@ QUICK = ["--seconds", "300ms", "--rounds", "3", "--batch", "1", "--device", "cpu
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with some weights, and all that is written for a while below `tmp`."""
-    (tmp_path / "tmp").mkdir()
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "best.pt").write_text("weights")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (short_path / "tmp").mkdir()
+    (short_path / "weights").mkdir()
+    (short_path / "weights" / "best.pt").write_text("weights")
+    monkeypatch.chdir(short_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(short_path / "tmp"))
+    monkeypatch.setenv("TMPDIR", str(short_path / "tmp"))
     monkeypatch.setenv("COLUMNS", "250")
-    yield tmp_path
+    yield short_path
     monkeypatch.undo()
 
 
@@ -276,7 +276,9 @@ def test_a_real_model(place: Path, version: str, formats: str) -> None:
 @pytest.mark.train
 @pytest.mark.slow
 @pytest.mark.parametrize("formats", ["pt", pytest.param("pt,torchscript", marks=pytest.mark.long)])
-@pytest.mark.parametrize("task", [task for task in training.MODELS if task != "detect"])
+@pytest.mark.parametrize(
+    "task", ["segment", "classify", *(pytest.param(task, marks=pytest.mark.long) for task in ("pose", "obb"))]
+)
 def test_every_task(place: Path, task: str, formats: str) -> None:
     """Its own results are compared: masks, key points, turned boxes, classes."""
     pytest.importorskip("ultralytics", reason="needs the extra train: pip install 'yoloscope[train]'")

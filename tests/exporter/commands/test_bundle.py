@@ -70,6 +70,8 @@ def test_check_says_what_a_newer_version_brings(tmp_path: Path, monkeypatch: pyt
     assert "changed  prometheus/rules/alerts.yml: added GpuBroken; removed GpuFaulty" in found.output
     assert "edited   slurm/yoloscope.conf: " in found.output
     assert "(version 0.1.0, now 9.0.0)" in found.output.replace(json.loads(_manifest(tmp_path))["version"], "0.1.0")
+    chinese = run("--check", tmp_path / "site", "--language", "zh-CN").output
+    assert "有变化   prometheus/rules/alerts.yml\uff1a新增 GpuBroken\uff1b移除 GpuFaulty" in chinese
 
 
 def _manifest(tmp_path: Path) -> str:

@@ -59,7 +59,7 @@ def test_demo(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.train
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C in the middle of a training leaves no process behind, and no traceback."""
     pytest.importorskip("ultralytics", reason="needs the extra train: make test installs it")

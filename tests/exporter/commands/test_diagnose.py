@@ -21,6 +21,7 @@ from tests import training
 from tests.recordings import cases
 from tests.recordings.federated import federated
 from tests.recordings.model import Plan, moments
+from tests.zone import local_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,10 +100,15 @@ def test_a_set_up_that_takes_long_is_a_finding() -> None:
 
 
 def test_a_verdict_that_ended_says_so() -> None:
-    """When, and that the run has been healthy since."""
-    result = run("--recording", cases.path("setup_slow_cache"))
-    assert "UTC (until 14:20:" in result.output
-    assert "; healthy since)" in result.output
+    """When, in local time with its offset, and that the run has been healthy since; programs read UTC."""
+    with local_time("Asia/Shanghai"):
+        shown = run("--recording", cases.path("setup_slow_cache")).output
+        told = run("--recording", cases.path("setup_slow_cache"), "--format", "json").output
+    assert "+08:00 (until 22:20:" in shown
+    assert "; healthy since)" in shown
+    (ended,) = [one for one in json.loads(told)["runs"][0]["verdicts"] if one["name"] == "setup_slow"]
+    assert ended["after"] == "healthy since"
+    assert "T14:20:" in ended["when"][-1][1]
     assert "until" not in run("--recording", cases.path("loader_workers")).output
 
 

@@ -14,15 +14,18 @@ from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.language import CHINESE, ENGLISH, VARIABLE
 
+from tests.zone import local_time
+
 ROOT = Path(__file__).parents[3]
 PAGES = {ROOT / "docs/diagnose.md": ENGLISH, ROOT / "docs/diagnose.zh-CN.md": CHINESE}
 EXAMPLE = re.compile(r"```console\n\$ yoloscope (?P<command>.*)\n(?P<shown>(?:.*\n)*?)```\n")
 
 
 def printed(command: str, language: str) -> str:
-    """What a command prints in a language; of a report the comparison, with which it begins."""
+    """What a command prints in a language, in UTC; of a report the comparison, with which it begins."""
     arguments = [str(ROOT / part) if part.startswith("tests/") else part for part in shlex.split(command)]
-    text = CliRunner(env={VARIABLE: language}).invoke(main, arguments).output
+    with local_time("UTC"):
+        text = CliRunner(env={VARIABLE: language}).invoke(main, arguments).output
     return (text.partition("\n# ")[0] if arguments[0] == "report" else text).strip("\n") + "\n"
 
 

@@ -33,19 +33,17 @@ SCRIPT = Path(training.__file__)
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder in which all that a command writes lies, temporary files and records too; sockets want a short name."""
-    with tempfile.TemporaryDirectory(prefix="tune") as directory:
-        folder = Path(directory)
-        for name in ("cwd", "tmp"):
-            (folder / name).mkdir()
-        monkeypatch.chdir(folder / "cwd")
-        monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))
-        monkeypatch.setenv("TMPDIR", str(folder / "tmp"))
-        monkeypatch.setenv("YOLOSCOPE_DIR", str(folder / "records"))
-        monkeypatch.setenv("COLUMNS", "200")
-        yield folder
-        monkeypatch.undo()
+def place(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in which all that a command writes lies, temporary files and records too."""
+    for name in ("cwd", "tmp"):
+        (short_path / name).mkdir()
+    monkeypatch.chdir(short_path / "cwd")
+    monkeypatch.setattr(tempfile, "tempdir", str(short_path / "tmp"))
+    monkeypatch.setenv("TMPDIR", str(short_path / "tmp"))
+    monkeypatch.setenv("YOLOSCOPE_DIR", str(short_path / "records"))
+    monkeypatch.setenv("COLUMNS", "200")
+    yield short_path
+    monkeypatch.undo()
 
 
 def everything(place: Path) -> dict[str, float]:

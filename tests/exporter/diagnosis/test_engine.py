@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import engine, rules, signals
+from yoloscope_exporter.diagnosis import engine, forecast, rules, signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, SOURCES
 from yoloscope_exporter.measures.series import Window
 
+from tests.exporter.diagnosis.advice import cases
 from tests.recordings.model import Plan, play
 
 
@@ -28,6 +29,24 @@ def test_rules_name_known_signals_and_thresholds(rule: rules.Rule) -> None:
     assert set(rule.thresholds) <= set(SOURCES)
     assert rule.severity in rules.SEVERITIES
     assert set(rule.waste) <= set(catalog.PHASES)
+
+
+def test_nobody_forecasts_what_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What advice brings is calculated for verdicts that hold, not for every rule that asks whether it does."""
+    made: list[float] = []
+    throughput = forecast.throughput
+
+    def counted(now: forecast.Costs, *then: forecast.Costs) -> forecast.Forecast:
+        made.append(now.batch)
+        return throughput(now, *then)
+
+    monkeypatch.setattr(forecast, "throughput", counted)
+    s = cases.signals(**cases.LOADER, batches=60.0, prep_cpu_ratio=0.9, rank_cores=8.0, free_cores=4.0)
+    assert engine.judge(s, DEFAULTS)["loader_workers"]
+    assert not made
+    told = engine.diagnose(s, {"loader_workers": s}, DEFAULTS)
+    assert told.verdicts[0].gain
+    assert len(made) == 1
 
 
 def test_every_threshold_is_used() -> None:

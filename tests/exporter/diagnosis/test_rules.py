@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis.rules import loader
 from yoloscope_exporter.diagnosis.rules.loader import oversubscribed
+from yoloscope_exporter.diagnosis.rules.rule import STEP
 from yoloscope_exporter.diagnosis.signals import SIGNALS, Signals
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.advice import Advice
+
+
+#: Signals that causes of waiting ask for beside those they need.
+_MORE = ("callbacks_share", "io_pressure", "disk_busy_share", "worker_threads", "decode_share", "queue_ready")
 
 
 def fix(rule: str, **numbers: float) -> Advice:
@@ -56,6 +62,22 @@ def test_a_rule_documents_every_threshold_it_reads(rule: rules.Rule) -> None:
             with suppress(KeyError, ZeroDivisionError):  # of what cannot be so together
                 _ = said if isinstance(said, str) else said(s, reading)  # type: ignore[arg-type]
     assert reading.read <= set(rule.thresholds)
+
+
+def test_waiting_for_data_has_the_first_cause_that_holds_and_no_other() -> None:
+    """Whatever the signals say: each verdict asks for its own conditions first, and agrees with the order of all."""
+    chosen, told = random.Random(1), set()
+    asked = sorted({signal.name for rule in loader.RULES for signal in rule.needs} | set(_MORE))
+    for _ in range(3000):
+        known = [name for name in asked if chosen.random() < 0.95]
+        numbers = {name: chosen.choice([0.0, 0.02, 0.1, 0.3, 0.6, 1.0, 2.0, 8.0]) for name in known}
+        s = Signals("run", "0", "train", facts={"device": "0"}, numbers=numbers)
+        starved = s.has(*STEP) and loader.starved(s, DEFAULTS)
+        for rule in loader.RULES:
+            if rule.waste == ("data_wait",) and rule.applies(s):
+                assert rule.when(s, DEFAULTS) == (starved and loader.input_cause(s, DEFAULTS) == rule.name), rule.name
+                told |= {rule.name} if rule.when(s, DEFAULTS) else set()
+    assert told == {rule.name for rule in loader.RULES if rule.waste == ("data_wait",)}
 
 
 @pytest.mark.parametrize(("device", "wrong"), [("cpu", True), ("cuda:0", False)])

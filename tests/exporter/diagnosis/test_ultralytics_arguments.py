@@ -1,8 +1,11 @@
 """What is said of Ultralytics' arguments is what the installed Ultralytics does: its own functions are asked."""
 
+# ruff: noqa: PLC0415 - importing PyTorch takes seconds
+
 from __future__ import annotations
 
 import os
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +18,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-pytest.importorskip("ultralytics", reason="needs the extra train: make test installs it")
 
-from ultralytics.cfg import get_cfg
-from ultralytics.data import base, build
-from ultralytics.data.dataset import ClassificationDataset, YOLODataset
-from ultralytics.engine import trainer as trainer_module
-from ultralytics.engine.trainer import BaseTrainer
-from ultralytics.utils import DEFAULT_CFG, checks
-from ultralytics.utils.torch_utils import EarlyStopping, attempt_compile
+@cache
+def theirs() -> SimpleNamespace:
+    """Ultralytics' own functions, imported by the first test that asks: who only collects tests need not wait."""
+    pytest.importorskip("ultralytics", reason="needs the extra train: make test installs it")
+    from ultralytics import __version__
+    from ultralytics.cfg import get_cfg
+    from ultralytics.data import base, build, dataset
+    from ultralytics.engine import trainer
+    from ultralytics.utils import DEFAULT_CFG, checks, torch_utils
+
+    return SimpleNamespace(
+        version=__version__,
+        get_cfg=get_cfg,
+        DEFAULT_CFG=DEFAULT_CFG,
+        base=base,
+        build=build,
+        dataset=dataset,
+        trainer=trainer,
+        checks=checks,
+        EarlyStopping=torch_utils.EarlyStopping,
+        attempt_compile=torch_utils.attempt_compile,
+    )
 
 
 def test_defaults_are_ultralytics_own() -> None:
     """An argument at its default is never advised."""
-    assert {name: getattr(DEFAULT_CFG, name) for name in arguments.DEFAULTS} == dict(arguments.DEFAULTS)
+    assert {name: getattr(theirs().DEFAULT_CFG, name) for name in arguments.DEFAULTS} == dict(arguments.DEFAULTS)
 
 
 def test_every_argument_with_an_effect_exists() -> None:
     """None is misspelt."""
-    assert set(arguments.EFFECTS) <= set(vars(DEFAULT_CFG))
+    assert set(arguments.EFFECTS) <= set(vars(theirs().DEFAULT_CFG))
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------
@@ -61,8 +78,12 @@ def test_workers_are_capped_as_ultralytics_caps_them(
 ) -> None:
     """By CPUs over visible GPUs, and by the batches of an epoch; one batch has none."""
     monkeypatch.setattr(os, "cpu_count", lambda: cpus)
-    monkeypatch.setattr(build, "get_torch_device_backend", lambda _device: SimpleNamespace(device_count=lambda: gpus))
-    loader = build.build_dataloader(_Images(images), batch=4, workers=64, shuffle=True, pin_memory=False, device="cuda")
+    monkeypatch.setattr(
+        theirs().build, "get_torch_device_backend", lambda _device: SimpleNamespace(device_count=lambda: gpus)
+    )
+    loader = theirs().build.build_dataloader(
+        _Images(images), batch=4, workers=64, shuffle=True, pin_memory=False, device="cuda"
+    )
     assert loader.num_workers == arguments.most_workers(cpus, gpus, len(loader))
     assert loader.num_workers <= arguments.most_workers(cpus, gpus, None)
 
@@ -77,9 +98,11 @@ def test_on_a_cpu_there_are_no_workers(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def _trainer(monkeypatch: pytest.MonkeyPatch, folder: Path, **overrides: Any) -> Any:
     """A trainer on the CPU, before it has a model or data."""
-    monkeypatch.setattr(BaseTrainer, "get_dataset", lambda _self: {"train": "", "val": "", "nc": 1, "names": ["a"]})
+    monkeypatch.setattr(
+        theirs().trainer.BaseTrainer, "get_dataset", lambda _self: {"train": "", "val": "", "nc": 1, "names": ["a"]}
+    )
     settings = {"device": "cpu", "data": "none.yaml", "model": "yolo11n.yaml", "project": str(folder), **overrides}
-    return BaseTrainer(overrides=settings)
+    return theirs().trainer.BaseTrainer(overrides=settings)
 
 
 class _Loader:
@@ -156,7 +179,9 @@ def dataset(images: Path, **options: Any) -> Any:
     """Training images as Ultralytics loads them."""
     names = {0: "class0", 1: "class1"}
     folder = str(images.parent / "images" / "train")
-    return YOLODataset(folder, data={"names": names, "channels": 3}, task="detect", augment=True, **options)
+    return theirs().dataset.YOLODataset(
+        folder, data={"names": names, "channels": 3}, task="detect", augment=True, **options
+    )
 
 
 DECODED = 64 * 64 * 3
@@ -167,7 +192,7 @@ def test_a_ram_cache_may_take_its_share_of_memory(
     monkeypatch: pytest.MonkeyPatch, images: Path, available: int, cached: str | None
 ) -> None:
     """Twice its size must be free: the share of `CACHE_SHARE`."""
-    import psutil  # noqa: PLC0415
+    import psutil
 
     memory = SimpleNamespace(available=available, total=available)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
@@ -178,8 +203,8 @@ def test_a_ram_cache_may_take_its_share_of_memory(
 @pytest.mark.parametrize("free", [8 * DECODED + 1, int(8 * DECODED * arguments.DISK_MARGIN) + 1])
 def test_a_disk_cache_needs_a_tenth_more(monkeypatch: pytest.MonkeyPatch, images: Path, free: int) -> None:
     """Of the images at their own size, however small imgsz is."""
-    monkeypatch.setattr(base.shutil, "disk_usage", lambda _path: (free, 0, free))
-    monkeypatch.setattr(base.BaseDataset, "cache_images", lambda _self: None)
+    monkeypatch.setattr(theirs().base.shutil, "disk_usage", lambda _path: (free, 0, free))
+    monkeypatch.setattr(theirs().base.BaseDataset, "cache_images", lambda _self: None)
     kept = dataset(images, imgsz=32, cache="disk").cache
     assert (kept == "disk") == (free >= 8 * DECODED * arguments.DISK_MARGIN)
 
@@ -188,15 +213,14 @@ def test_classification_caches_in_memory_without_asking_for_room(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """In the installed version; so its size has to be known before that is advised."""
-    import psutil  # noqa: PLC0415
-    import ultralytics  # noqa: PLC0415
+    import psutil
 
     folder = training.make_dataset(tmp_path / "data", images=4, task="classify")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0, total=0))
-    cached = ClassificationDataset(
-        str(folder / "train"), get_cfg(overrides={"cache": "ram", "imgsz": 32}), augment=True
+    cached = theirs().dataset.ClassificationDataset(
+        str(folder / "train"), theirs().get_cfg(overrides={"cache": "ram", "imgsz": 32}), augment=True
     )
-    assert cached.cache_ram == arguments.caches_in_memory("classify", ultralytics.__version__)
+    assert cached.cache_ram == arguments.caches_in_memory("classify", theirs().version)
     assert cached.img_cache[0].nbytes == DECODED, "kept at the images' own size"
     assert not arguments.caches_in_memory("classify", "8.4.2")
     assert not arguments.caches_in_memory("classify", "")
@@ -208,23 +232,23 @@ def test_classification_caches_in_memory_without_asking_for_room(
 
 def test_without_validation_nothing_stops_early() -> None:
     """`EarlyStopping` waits for a fitness that never comes; `patience` has no effect."""
-    stopper: Callable[[int, Any], bool] = EarlyStopping(patience=1)
+    stopper: Callable[[int, Any], bool] = theirs().EarlyStopping(patience=1)
     assert not any(stopper(epoch, None) for epoch in range(1, 50))
-    assert any(EarlyStopping(patience=1)(epoch, 0.5) for epoch in range(1, 2)) is False
-    stopping = EarlyStopping(patience=2)
+    assert any(theirs().EarlyStopping(patience=1)(epoch, 0.5) for epoch in range(1, 2)) is False
+    stopping = theirs().EarlyStopping(patience=2)
     assert [stopping(epoch, 0.5) for epoch in range(1, 5)] == [False, False, True, True]
     assert set(arguments.EFFECTS["val"]) == {"early stopping", "best.pt"}
 
 
 def saved(monkeypatch: pytest.MonkeyPatch, folder: Path, scores: Sequence[float | None], **overrides: Any) -> Any:
     """The trainer after epochs with these scores, saved as Ultralytics saves them."""
-    import torch  # noqa: PLC0415
+    import torch
 
     trainer = _trainer(monkeypatch, folder, **overrides)
     trainer.model = torch.nn.Linear(1, 1)
     trainer.ema = SimpleNamespace(ema=trainer.model, updates=0)
     trainer.optimizer, trainer.scaler = torch.optim.SGD(trainer.model.parameters()), SimpleNamespace(state_dict=dict)
-    trainer.stopper, trainer.metrics, trainer.best_fitness = EarlyStopping(), {}, None
+    trainer.stopper, trainer.metrics, trainer.best_fitness = theirs().EarlyStopping(), {}, None
     for epoch, score in enumerate(scores):
         trainer.epoch, trainer.fitness = epoch, score
         if score is not None:
@@ -244,7 +268,7 @@ def test_without_a_period_only_the_last_and_the_best_are_kept(monkeypatch: pytes
 
 def test_without_validation_the_best_is_the_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No epoch has a score, so that every one is as good as the best."""
-    import torch  # noqa: PLC0415
+    import torch
 
     def best(scores: Sequence[float | None]) -> int:
         trainer = saved(monkeypatch, tmp_path / str(len(list(tmp_path.iterdir()))), scores)
@@ -259,7 +283,7 @@ def test_without_validation_the_best_is_the_last(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("passed", [True, False])
 def test_amp_is_as_its_check_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, passed: bool) -> None:  # noqa: FBT001
     """After a failed check `amp=True` is still what was asked for, and asking again changes nothing."""
-    import torch  # noqa: PLC0415
+    import torch
 
     class EnoughError(Exception):
         """What follows is not looked at."""
@@ -271,7 +295,7 @@ def test_amp_is_as_its_check_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     trainer.args.amp, trainer.model = True, torch.nn.Linear(1, 1)
     trainer.setup_model = trainer.set_model_attributes = lambda: None
     trainer._build_train_pipeline = enough
-    monkeypatch.setattr(trainer_module, "check_amp", lambda _model: passed)
+    monkeypatch.setattr(theirs().trainer, "check_amp", lambda _model: passed)
     with pytest.raises(EnoughError):
         trainer._setup_train()
     assert (trainer.amp, trainer.args.amp) == (passed, True)
@@ -279,16 +303,16 @@ def test_amp_is_as_its_check_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_amp_is_off_on_a_cpu_whatever_is_asked_for() -> None:
     """Its check says no there, so `amp=True` is not advised."""
-    import torch  # noqa: PLC0415
+    import torch
 
-    assert checks.check_amp(torch.nn.Linear(1, 1)) is False
+    assert theirs().checks.check_amp(torch.nn.Linear(1, 1)) is False
 
 
 def test_rect_leaves_mosaic_out(images: Path) -> None:
     """So that `mosaic` means nothing beside it."""
 
     def mosaics(*, rect: bool) -> Sequence[str]:
-        built = dataset(images, imgsz=64, rect=rect, batch_size=4, hyp=get_cfg(overrides={"mosaic": 1.0}))
+        built = dataset(images, imgsz=64, rect=rect, batch_size=4, hyp=theirs().get_cfg(overrides={"mosaic": 1.0}))
         parts = getattr(built.transforms.transforms[0], "transforms", [])
         return [type(part).__name__ for part in parts if type(part).__name__ == "Mosaic" and part.p > 0]
 
@@ -298,24 +322,22 @@ def test_rect_leaves_mosaic_out(images: Path) -> None:
 
 def test_compile_is_known_to_newer_versions_only() -> None:
     """Older ones end with an error about an argument they do not know; off, the model is what it was."""
-    import ultralytics  # noqa: PLC0415
-
     model = object()
-    assert attempt_compile(model, device=None, mode=False) is model
+    assert theirs().attempt_compile(model, device=None, mode=False) is model
     for name in arguments.SINCE:
-        assert hasattr(DEFAULT_CFG, name)
-        assert arguments.knows(ultralytics.__version__, name)
+        assert hasattr(theirs().DEFAULT_CFG, name)
+        assert arguments.knows(theirs().version, name)
         assert not arguments.knows("8.3.9", name)
         assert not arguments.knows("", name)
     assert arguments.knows("8.3.9", "workers")
     with pytest.raises(SyntaxError):
-        get_cfg(overrides={"compiled": True})
+        theirs().get_cfg(overrides={"compiled": True})
 
 
 def test_accumulate_is_no_argument() -> None:
     """Gradients are accumulated by `nbs`; people ask for `accumulate=4`."""
     with pytest.raises(SyntaxError):
-        get_cfg(overrides={"accumulate": 4})
+        theirs().get_cfg(overrides={"accumulate": 4})
 
 
 @pytest.mark.parametrize(

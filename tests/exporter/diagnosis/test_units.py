@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from yoloscope_exporter.diagnosis import units
 
+from tests.zone import local_time
+
 
 @pytest.mark.parametrize(
     ("shown", "expected"),
@@ -24,10 +26,28 @@ from yoloscope_exporter.diagnosis import units
         (units.size(-5 * 2**20), "-5 MiB"),
         (units.gib(2**31), "2.00 GiB"),
         (units.percent(0.125), "12.5%"),
-        (units.when(1_790_000_000.4), "2026-09-21T14:13:20Z"),
-        (units.clock(1_790_000_000.4), "14:13:20"),
+        (units.utc(1_790_000_000.4), "2026-09-21T14:13:20Z"),
+        (str(units.from_utc("2026-09-21T14:13:20Z")), "1790000000.0"),
     ],
 )
 def test_numbers_are_shown_with_their_unit(shown: str, expected: str) -> None:
-    """In the unit that suits their size; times in UTC, whatever the machine's zone."""
+    """In the unit that suits their size; times for programs in UTC."""
     assert shown == expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "date", "clock", "offset"),
+    [
+        ("UTC", "2026-09-21", "14:13:20", "+00:00"),
+        ("Asia/Shanghai", "2026-09-21", "22:13:20", "+08:00"),
+        ("America/St_Johns", "2026-09-21", "11:43:20", "-02:30"),
+        ("Pacific/Auckland", "2026-09-22", "02:13:20", "+12:00"),
+    ],
+)
+def test_people_read_local_time_with_its_offset(zone: str, date: str, clock: str, offset: str) -> None:
+    """Summer time included; programs read the same in any zone."""
+    moment = 1_790_000_000.9
+    with local_time(zone):
+        assert units.local(moment) == f"{date} {clock}{offset}"
+        assert (units.clock(moment), units.local_time(moment)) == (clock, clock + offset)
+        assert units.utc(moment) == "2026-09-21T14:13:20Z"

@@ -22,9 +22,9 @@ from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.summary import known_runs, summarize
 from yoloscope_exporter.terminal import screen
-from yoloscope_exporter.terminal.diagnosis import to_markdown, to_text
 
 from tests.exporter.language import texts
+from tests.exporter.language.leftovers import english
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,29 +32,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 RECORDINGS = Path(__file__).parents[2] / "recordings"
-CORPUS = sorted(RECORDINGS.glob("*.om.gz"))
-#: What stays English: between quotes, code; arguments, options, paths, URLs; names with an underscore; commands.
-_WORD = r"[^\s\u3000-\u9fff\uff00-\uffef`]*"
-CODE = re.compile(
-    rf"""`[^`]*` | '[^']*' | "[^"]*" | https?://\S+ | {_WORD}[=/_@]{_WORD} | --?\w[\w.-]* | <[^>]+>
-    | (?:yoloscope|yolo|py-spy|nvidia-smi|journalctl|docker|pip|python|taskset|scontrol|sacct|kubectl|nsys|iostat|dmesg
-      |nfsiostat|pidstat|htop|systemctl|ulimit|ipmitool|time|cat|ls|df|top
-      |last|curl|kill|free)\ [^\u4e00-\u9fff；，。：]*""",
-    re.VERBOSE,
-)
-#: Names of three words.
-NAMES = re.compile(
-    r"A stethoscope for YOLO training|HW Power Brake Slowdown|NVIDIA [\w ]+|Tesla [\w ]+|PID namespace|"
-    r"workers x prefetch"
-)
-SENTENCE = re.compile(r"[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*){2,}")
 #: Phases, states and rows of words that are names.
 KNOWN = frozenset({*catalog.PHASES, *rules.BY_NAME})
-
-
-def english(told: str) -> list[str]:
-    """Runs of three English words or more that are no code."""
-    return SENTENCE.findall(NAMES.sub(" ", CODE.sub(" ", told)))
 
 
 def in_html(page: str) -> str:
@@ -154,16 +133,6 @@ def test_errors(arguments: Sequence[str], said: str) -> None:
     told = invoke(*arguments)
     assert said in told
     assert english(told) == []
-
-
-@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name.removesuffix(".om.gz"))
-def test_diagnoses(path: Path) -> None:
-    """Of every recording of the corpus: evidence, causes, fixes."""
-    course = diagnose_range(reader.read(path))
-    with speaking(CHINESE):
-        told = to_text(course.diagnoses, course.notes, verbose=True) + to_markdown(course.diagnoses, course.notes)
-    assert english(told) == []
-    assert not re.search(r"[一-鿿][,;:!?(]", told)
 
 
 @pytest.mark.parametrize("name", ["loader_workers", "killed_oom", "straggler"])

@@ -16,13 +16,16 @@ from yoloscope_exporter.catalog import document as metrics_document
 from yoloscope_exporter.collectors.stacks import finding, process
 from yoloscope_exporter.commands import demo, spoken
 from yoloscope_exporter.diagnosis import document as diagnosis_document
-from yoloscope_exporter.diagnosis import rules, signals, thresholds, ultralytics_arguments
+from yoloscope_exporter.diagnosis import rules, signals, ultralytics_arguments
 from yoloscope_exporter.diagnosis.causes import CAUSES
 from yoloscope_exporter.diagnosis.rules.setup import STAGES
+from yoloscope_exporter.measures.thresholds import THRESHOLDS
 from yoloscope_exporter.reports import comparison
 from yoloscope_exporter.reports.figures import QUANTITIES
 from yoloscope_exporter.terminal import diagnosis as terminal_diagnosis
 from yoloscope_exporter.terminal import last_batches
+
+from deploy.prometheus.rulebook.records import RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -144,7 +147,8 @@ def of_the_documents() -> Iterator[tuple[str, str]]:
             for text in (rule.remedy, rule.requires, *rule.confused_with.values())
         ),
         "signals": (signal.meaning for signal in signals.SIGNALS.values()),
-        "thresholds": thresholds.SOURCES.values(),
+        "thresholds": (one.source for one in THRESHOLDS.values()),
+        "recording rules": (record.help for group in RECORDS.values() for record in group),
         "metrics": (metric.help for metric in catalog.METRICS),
         "sections": metrics_document.SECTIONS,
     }

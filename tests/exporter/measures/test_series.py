@@ -35,6 +35,31 @@ def test_increase_and_rate_use_only_points_inside() -> None:
     assert window.rate(BATCHES, *RANK) == 4.5
 
 
+def test_a_selection_sees_series_that_came_and_went() -> None:
+    """It is kept until then."""
+    filled, other = store(BATCHES, {0: 0, 10: 10}), ("run", "1")
+    wanted = (("run", "=~r.."),)
+
+    def ranks() -> list[str]:
+        return sorted(dict(labels)["rank"] for labels, _ in filled.selection(BATCHES, wanted))
+
+    assert ranks() == ["0"]
+    filled.add(20, [Sample(BATCHES, other, 1)])
+    assert ranks() == ["0", "1"]
+    filled.trim(15)
+    assert ranks() == ["1"]
+    assert filled.selection(BATCHES, (("run", "another"),)) == []
+
+
+def test_the_last_value_is_inside_and_not_too_old() -> None:
+    """What comes after the window does not count, nor what ended long before its end."""
+    filled = store(DEPTH, {0: 1, 10: 2, 20: 3, 60: 4})
+    for end, value in ((25, 3.0), (20, 3.0), (19, 2.0), (50, None), (61, 4.0)):
+        assert Window(filled, 5, end, 5).last(DEPTH, *RANK) == value
+        assert Window(filled, 5, end, 5).current(DEPTH) == ({} if value is None else {RANK: value})
+    assert Window(filled, 11, 19, 5).last(DEPTH, *RANK) is None
+
+
 def test_a_reset_is_bridged() -> None:
     """A counter that starts again adds to what it had before."""
     filled = store(BATCHES, {0: 5, 1: 9, 2: 1, 3: 4})

@@ -421,7 +421,7 @@ def test_switches_of_the_wheel(site: Path) -> None:
 
 def test_check_of_the_wheel(site: Path) -> None:
     """`yoloscope check` says of each whether it works, and which name cannot be used."""
-    command = [sys.executable, "-m", "yoloscope_exporter.cli", "check", "--no-collector.hangs"]
+    command = [sys.executable, "-m", "yoloscope_exporter.cli", "check", "--no-collector.hangs", "--python", "true"]
     environment = {**os.environ, "PYTHONPATH": path_with(site)}
     shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert shown.returncode == 1

@@ -119,9 +119,9 @@ def _has(host: str) -> bool:
     return True
 
 
-def test_unix_socket(tmp_path: Path) -> None:
+def test_unix_socket(short_path: Path) -> None:
     """Requests come in through the file system; the file goes with the server."""
-    path = tmp_path / "web.sock"
+    path = short_path / "web.sock"
     made = Server(UnixAddress(path), here)
     made.start()
     with socket.socket(socket.AF_UNIX) as connection:
@@ -131,9 +131,9 @@ def test_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_dead_servers_socket_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+def test_a_dead_servers_socket_is_replaced_and_nothing_else(short_path: Path) -> None:
     """What a killed server leaves is in nobody's way; a server that is there, and a file, are left alone."""
-    path = tmp_path / "web.sock"
+    path = short_path / "web.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     made = Server(UnixAddress(path), here)

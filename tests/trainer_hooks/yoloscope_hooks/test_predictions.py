@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_record import catalog
 from yoloscope_record.metrics import HistogramValue
 from yoloscope_record.reader import Reader, Record
 
+from tests import forked
 from tests.training import MODELS, VERSIONS, environment, make_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 pytestmark = pytest.mark.train
 
@@ -62,33 +64,46 @@ class Done:
 def predict(script: str, folder: Path, *, version: str = "newest", hooks: str = "attach", timeout: float = 170) -> Done:
     """Run a script in a process of its own, with the hooks by `attach` or by `run`."""
     data = make_dataset(folder / "data", images=10)
-    attach = "import yoloscope_hooks" if hooks == "attach" else ""
-    program = PRELUDE.replace("ATTACH", attach) + script
-    command = [sys.executable, "-c", program, str(folder / "data" / "images" / "train"), str(data)]
-    if hooks == "run":
-        command = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--", *command]
+    program = folder / "program.py"
+    program.write_text(PRELUDE.replace("ATTACH", "import yoloscope_hooks" if hooks == "attach" else "") + script)
+    command = [str(program), str(folder / "data" / "images" / "train"), str(data)]
     stages, lines = {}, []
-    with subprocess.Popen(
-        command,
-        env=environment(folder / "runs", version),
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for line in process.stdout:
+    with _started(command, folder, version, hooks) as (stdin, stdout, wait):
+        for line in stdout:
             lines.append(line)
             if line.startswith("STAGE "):
                 stages[line.split()[1]] = _records()
-                process.stdin.write("\n")
-                process.stdin.flush()
-        code = process.wait(timeout)
+                stdin.write("\n")
+                stdin.flush()
+        code = wait(timeout)
     output = "".join(lines)
     assert "yoloscope:" not in output, output
     return Done({**stages, "end": _records()}, code, output)
+
+
+@contextmanager
+def _started(
+    command: list[str], folder: Path, version: str, hooks: str
+) -> Iterator[tuple[IO[str], IO[str], Callable[[float], int]]]:
+    """Standard input and output of the process, errors included, and how to wait for its exit code."""
+    source, stdin = os.pipe()
+    stdout, output = os.pipe()
+    environ = environment(folder / "runs", version)
+    with ExitStack() as stack:
+        if hooks == "attach" and forked.POSSIBLE:
+            child = forked.running(version, command, environ, folder, source=source, output=output)
+            wait: Callable[[float], int] = stack.enter_context(child).wait
+        else:
+            run = ["-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--", sys.executable]
+            command = [sys.executable, *(run if hooks == "run" else []), *command]
+            process = subprocess.Popen(
+                command, env=environ, cwd=folder, stdin=source, stdout=output, stderr=subprocess.STDOUT
+            )
+            wait = stack.enter_context(process).wait
+        os.close(source)
+        os.close(output)
+        with open(stdin, "w") as to, open(stdout) as of:  # noqa: PTH123 - descriptors
+            yield to, of, wait
 
 
 def _records() -> dict[str, Record]:
@@ -136,7 +151,7 @@ threads = [threading.Thread(target=work, args=(chosen,)) for chosen in (model, o
     ("version", "hooks"),
     [(version, hooks) for version in VERSIONS for hooks in ("attach", "run")]
     if FULL
-    else [("8.3.9", "attach"), ("8.4.2", "run"), ("newest", "run")],
+    else [("8.3.9", "attach"), pytest.param("8.4.2", "run", marks=pytest.mark.long), ("newest", "run")],
 )
 def test_ways_to_predict(tmp_path: Path, version: str, hooks: str) -> None:
     """Files, single images, a dropped generator, a video, a source that is not there, two threads: one record."""
@@ -214,7 +229,7 @@ trained.train(data=data, epochs=2, batch=4, imgsz=32, device="cpu", amp=False, p
 """
 
 
-@pytest.mark.parametrize("version", VERSIONS if FULL else ["8.3.9", "newest"])
+@pytest.mark.parametrize("version", VERSIONS if FULL else [pytest.param("8.3.9", marks=pytest.mark.long), "newest"])
 def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -> None:
     """Each kind has its record; what a training validates is the training's, and predictions do not disturb it."""
     done = predict(OTHERS, tmp_path, version=version)
@@ -246,7 +261,7 @@ def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -
     assert {record.state for record in end.values()} == {"finished"}
 
 
-@pytest.mark.parametrize("task", MODELS if FULL else ["segment", "classify"])
+@pytest.mark.parametrize("task", MODELS if FULL else [pytest.param("segment", marks=pytest.mark.long), "classify"])
 def test_every_task(tmp_path: Path, task: str) -> None:
     """Also where results are no boxes."""
     script = f'model = model_of("{MODELS[task]}")\nmodel(images, batch=4, **quiet)\n'
@@ -272,15 +287,22 @@ def test_embeddings(tmp_path: Path) -> None:
     assert (end["calls_total"], end["images_total"], end["under_way"]) == (2, 20, 0)
 
 
+SAME = """
+import torch
+for made in (model_of, YOLO):
+    torch.manual_seed(0)
+    model = made("yolo11n.yaml")
+    print("BOXES", [result.boxes.data.sum().item() for result in model(images, **quiet)])
+"""
+
+
 def test_the_same_boxes(tmp_path: Path) -> None:
-    """Predictions are what they are without the hooks."""
-    shown = "print('BOXES', [result.boxes.data.sum().item() for result in model(images, **quiet)])\n"
-    script = f"import torch; torch.manual_seed(0)\nmodel = {{}}\n{shown}"
-    told = [
-        next(line for line in predict(script.format(made), tmp_path / name).output.splitlines() if "BOXES" in line)
-        for name, made in (("with", 'model_of("yolo11n.yaml")'), ("without", 'YOLO("yolo11n.yaml")'))
-    ]
+    """Predictions are what they are without the hooks, of which a model that nobody attached them to has none."""
+    done = predict(SAME, tmp_path)
+    told = [line for line in done.output.splitlines() if line.startswith("BOXES")]
+    assert len(told) == 2
     assert told[0] == told[1]
+    assert done.values("end")["images_total"] == 10
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def check_sum(seen: Watched, record: str = "rank-0.rec") -> None:
 
 #: The whole matrix takes minutes: YOLOSCOPE_MATRIX=1. Without it each version and each way is seen at least once.
 FULL = bool(os.environ.get("YOLOSCOPE_MATRIX"))
+long = pytest.mark.long
 full_matrix = pytest.mark.skipif(not FULL, reason="only with YOLOSCOPE_MATRIX=1")
 SINGLE = [("8.3.9", "attach"), ("8.4.2", "run")]  # the newest is in nearly every other test
 RANKS = [("newest", "run")]
@@ -148,7 +149,7 @@ def stages(record: Record) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", VERSIONS if FULL else ["8.3.9", "newest"])
+@pytest.mark.parametrize("version", VERSIONS if FULL else [pytest.param("8.3.9", marks=long), "newest"])
 def test_setup_stages(tmp_path: Path, version: str) -> None:
     """What the set-up spent its time on, told by stage; the stages add up to the phase, and none is left at the end."""
     data = make_dataset(tmp_path / "data", images=10)  # of its own: nothing is scanned or cached yet
@@ -278,7 +279,10 @@ trainer.preprocess_batch = slow
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("version", "workers"), [("newest", 0), ("newest", 2), ("8.3.9", 2), ("8.4.2", 0)])
+@pytest.mark.parametrize(
+    ("version", "workers"),
+    [("newest", 2), *(pytest.param(*one, marks=long) for one in (("newest", 0), ("8.3.9", 2), ("8.4.2", 0)))],
+)
 def test_slow_callback_of_each_batch(data: Path, tmp_path: Path, version: str, workers: int) -> None:
     """It is told by its name, and not taken for waiting, though the loader's queue is full meanwhile."""
     seen = watch(data, tmp_path, version=version, workers=workers, epochs=3, script=PER_BATCH)
@@ -306,7 +310,7 @@ def test_slow_callbacks_of_each_epoch(data: Path, tmp_path: Path, version: str) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=long), 2])
 def test_slow_storage_is_waiting(data: Path, tmp_path: Path, workers: int) -> None:
     """The loader's own fetch is the wait; the first batch of an epoch is apart. Without workers it is all of it."""
     seen = watch(data, tmp_path, workers=workers, epochs=2, image_sleep=0.2)

@@ -88,7 +88,9 @@ class Images:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["fork", "forkserver", *(["spawn"] if os.environ.get("YOLOSCOPE_MATRIX") else [])])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(one, marks=pytest.mark.long) for one in ("forkserver", "spawn"))]
+)
 def test_start_methods(tmp_path: Path, method: str) -> None:
     """Both workers record every training batch, new ones go on counting, validation is not counted."""
     pytest.importorskip("torch", reason="needs the extra train: make test installs it")
@@ -453,8 +455,8 @@ def number(record: Record, name: str, *labels: str) -> Any:
     ("task", "version", "method"),
     [
         ("detect", "newest", "fork"),
-        ("detect", "newest", "spawn"),
-        ("classify", "newest", "fork"),
+        pytest.param("detect", "newest", "spawn", marks=pytest.mark.long),
+        pytest.param("classify", "newest", "fork", marks=pytest.mark.long),
         ("segment", "8.3.9", ""),
     ],
 )
@@ -521,7 +523,11 @@ BaseDataset.load_image = load_image
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "training", "signal"),
-    [("newest", True, "SIGKILL"), ("newest", False, "SIGBUS"), ("8.4.2", True, "SIGBUS")],
+    [
+        ("newest", True, "SIGKILL"),
+        ("newest", False, "SIGBUS"),
+        pytest.param("8.4.2", True, "SIGBUS", marks=pytest.mark.long),
+    ],
 )
 def test_killed_worker_in_a_real_training(tmp_path: Path, version: str, *, training: bool, signal: str) -> None:
     """The training fails with it; the record says by which signal, even if not one batch was done."""
@@ -538,7 +544,14 @@ def test_killed_worker_in_a_real_training(tmp_path: Path, version: str, *, train
 
 @pytest.mark.train
 @pytest.mark.slow
-@pytest.mark.parametrize(("version", "method"), [("newest", "fork"), ("newest", "spawn"), ("8.4.2", "fork")])
+@pytest.mark.parametrize(
+    ("version", "method"),
+    [
+        ("newest", "fork"),
+        pytest.param("newest", "spawn", marks=pytest.mark.long),
+        pytest.param("8.4.2", "fork", marks=pytest.mark.long),
+    ],
+)
 def test_roles_in_a_real_training(tmp_path: Path, version: str, method: str) -> None:
     """While it trains, the exporter tells the training loader's processes from those that the validation left."""
     data = make_dataset(tmp_path / "data", images=24)

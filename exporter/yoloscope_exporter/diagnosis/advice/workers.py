@@ -54,8 +54,8 @@ def worker_bytes(s: Signals) -> float:
     return WORKER_BYTES + 0.93 * prefetched
 
 
-def more_workers(s: Signals) -> Advice | None:
-    """Raise `workers` to what is needed, within what is possible."""
+def workers_to_advise(s: Signals) -> int | None:
+    """More `workers`: as many as are needed, within what is possible; None where there are enough, or it is unknown."""
     if not s.has(Signals.workers):
         return None
     needed, possible, now = workers_needed(s), workers_possible(s), s.workers
@@ -64,7 +64,13 @@ def more_workers(s: Signals) -> Advice | None:
     if needed is None:
         return None
     chosen = needed if possible is None else min(needed, possible)
-    if chosen <= now:
+    return chosen if chosen > now else None
+
+
+def more_workers(s: Signals) -> Advice | None:
+    """Raise `workers` to what is needed, within what is possible."""
+    chosen = workers_to_advise(s)
+    if chosen is None:
         return None
     return Advice({"workers": chosen}, note=_cap(s, chosen), forecast=predicted(s, chosen), checks=_checked(s))
 

@@ -6,13 +6,50 @@ from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.diagnosis.advice.cache import image_bytes
+from yoloscope_exporter.diagnosis.advice.settings import image_size
 from yoloscope_exporter.diagnosis.rules.rule import INFO, SHM, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
+
+
+#: What Ultralytics' loader prepares ahead for each worker, since ultralytics#21974.
+PREFETCH = 4
+MORE_SHARED_MEMORY = text("docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir with medium: Memory")
+CUDA_BUILD = text("install a CUDA build: pip install torch --index-url of pytorch.org/get-started")
+
+
+def prefetched(workers: float, batch: float, size: float) -> float:
+    """Bytes that all workers may hold in shared memory, for images of `size` pixels a side."""
+    return workers * PREFETCH * batch * 3 * size**2
+
+
+def without_cuda(torch: str, gpus: float) -> str:
+    """A PyTorch that can use none of the GPUs."""
+    return text("PyTorch {value} has no CUDA, on a node with {gpus}", value=torch, gpus=named_gpus(gpus))
+
+
+def newer_cuda(cuda: str, driver_cuda: float) -> str:
+    """A PyTorch that the driver is too old for."""
+    return text(
+        "PyTorch was built for CUDA {cuda}, the driver supports up to {driver_cuda:g}",
+        cuda=cuda,
+        driver_cuda=driver_cuda,
+    )
+
+
+def matching_cuda(driver_cuda: float) -> str:
+    """What to do about that."""
+    return text(
+        "update the driver, or install PyTorch built for CUDA {driver_cuda:g} or older", driver_cuda=driver_cuda
+    )
+
+
+def named_gpus(number: float) -> str:
+    """`a GPU`, `8 GPUs`."""
+    return text("a GPU") if number == 1 else text("{gpus:.0f} GPUs", gpus=number)
 
 
 def _mismatch(s: Signals, _: Thresholds) -> bool:
@@ -23,25 +60,19 @@ def _environment_problem(s: Signals) -> str:
     """What is wrong with the installation, in words; empty if nothing is."""
     on_cpu = s.facts.get("device", "").lower() in {"cpu", ""}
     if s.has(Signals.gpus, Signals.torch_cuda) and s.torch_cuda == 0:
-        return text("PyTorch {value} has no CUDA, on a node with {gpus}", value=s.facts.get("torch", ""), gpus=_gpus(s))
+        return without_cuda(s.facts.get("torch", ""), s.gpus)
     # Older drivers run newer CUDA with a compatibility package: what trains on the GPU is well.
     if on_cpu and s.has(Signals.driver_cuda, Signals.torch_cuda) and int(s.torch_cuda) > int(s.driver_cuda):
-        return s.text(
-            "PyTorch was built for CUDA {cuda}, the driver supports up to {driver_cuda:g}", cuda=s.facts["cuda"]
-        )
+        return newer_cuda(s.facts["cuda"], s.driver_cuda)
     if s.has(Signals.gpus) and on_cpu and "device" in s.facts:
-        return text("training runs on the CPU, on a node with {gpus}", gpus=_gpus(s))
+        return text("training runs on the CPU, on a node with {gpus}", gpus=named_gpus(s.gpus))
     return _shared_memory_problem(s)
-
-
-def _gpus(s: Signals) -> str:
-    return text("a GPU") if s.gpus == 1 else s.text("{gpus:.0f} GPUs")
 
 
 def _shared_memory_problem(s: Signals) -> str:
     if not s.has(Signals.shm_size_bytes, Signals.workers, Signals.batch_size) or not s.workers:
         return ""
-    needed = s.workers * 4 * s.batch_size * image_bytes(s)  # prefetch_factor 4 since ultralytics#21974
+    needed = prefetched(s.workers, s.batch_size, image_size(s))
     if s.shm_size_bytes >= needed:
         return ""
     return s.text(
@@ -55,15 +86,11 @@ def _shared_memory_problem(s: Signals) -> str:
 def _environment_advice(s: Signals) -> Advice:
     problem = _environment_problem(s)
     if problem.startswith(SHM):
-        return Advice(
-            note=text("docker run --ipc=host or --shm-size=8g; in Kubernetes an emptyDir with medium: Memory")
-        )
+        return Advice(note=MORE_SHARED_MEMORY)
     if s.get(Signals.torch_cuda, 1) == 0:
-        return Advice(
-            {"device": 0}, note=text("install a CUDA build: pip install torch --index-url of pytorch.org/get-started")
-        )
+        return Advice({"device": 0}, note=CUDA_BUILD)
     if problem.startswith("PyTorch"):
-        return Advice(note=s.text("update the driver, or install PyTorch built for CUDA {driver_cuda:g} or older"))
+        return Advice(note=matching_cuda(s.driver_cuda))
     return Advice({"device": 0})
 
 

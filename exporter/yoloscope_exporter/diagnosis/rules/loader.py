@@ -12,7 +12,7 @@ from yoloscope_exporter.diagnosis.advice.cpus import fewer_threads, within_quota
 from yoloscope_exporter.diagnosis.advice.gains import without_wait
 from yoloscope_exporter.diagnosis.advice.preparation import for_slow_preprocessing, for_slow_storage
 from yoloscope_exporter.diagnosis.advice.settings import ranks_here, without_cuda
-from yoloscope_exporter.diagnosis.advice.workers import more_workers, workers_needed
+from yoloscope_exporter.diagnosis.advice.workers import more_workers, workers_needed, workers_to_advise
 from yoloscope_exporter.diagnosis.rules.rule import STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import joined, text
@@ -76,7 +76,7 @@ def oversubscribed(s: Signals, t: Thresholds) -> bool:
 
 def room_for_workers(s: Signals, t: Thresholds) -> bool:
     """Whether more workers would help: they are needed, allowed, and could work."""
-    return more_workers(s) is not None and _could_work(s, t)
+    return workers_to_advise(s) is not None and _could_work(s, t)
 
 
 def _could_work(s: Signals, t: Thresholds) -> bool:
@@ -198,7 +198,14 @@ CAUSE_THRESHOLDS = (
 
 
 def _starved_by(name: str) -> Callable[[Signals, Thresholds], bool]:
-    return lambda s, t: starved(s, t) and input_cause(s, t) == name
+    """Whether training waits for data and this explains it; its own conditions, where it has any, come first."""
+    own = [holds for cause, holds in _CAUSES if cause == name]
+
+    def when(s: Signals, t: Thresholds) -> bool:
+        may = starved(s, t) and (not own or any(holds(s, t) for holds in own))
+        return may and input_cause(s, t) == name
+
+    return when
 
 
 def waits(s: Signals) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -123,7 +122,7 @@ def gpu(v: View) -> Numbers:
     if not own:
         return {GpuSignals.gpus: gpus}
     installed = w.last(catalog.GPU_MEMORY_TOTAL_BYTES, own)
-    read = partial(v.machine.reading.one, gpu=own)
+    read = v.machine.reading.about(gpu=own).one
     busy, below_full = read(measures.BUSY), read(measures.BELOW_FULL)
     return {
         GpuSignals.gpus: gpus,
@@ -156,7 +155,7 @@ def _guests(v: View) -> float | None:
 
 def gpu_busy(window: Window, gpu: str) -> float | None:
     """Share of the window in which a kernel ran."""
-    return Reading(window).one(measures.BUSY, gpu=gpu)
+    return Reading(window, {"gpu": gpu}).one(measures.BUSY, gpu=gpu)
 
 
 def versions(v: View) -> Numbers:

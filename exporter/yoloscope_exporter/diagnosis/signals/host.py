@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
@@ -12,8 +11,6 @@ from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import host as measures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
@@ -97,22 +94,14 @@ def _allowed(v: View, metric: Metric) -> float | None:
 
 def _others_cores(v: View) -> float | None:
     """CPUs in use on the node less those of this run; unknown where either is."""
-    own = _cpus_of_runs(v).get(v.run)
+    own = v.machine.cpus_of_runs.get(v.run)
     busy, node = v.machine.reading.one(measures.CPU_BUSY), v.now.last(catalog.CPU_CORES)
     return None if own is None or busy is None or node is None else max(busy * node - own, 0.0)
 
 
-def _cpus_of_runs(v: View) -> Mapping[str, float]:
-    """CPUs in use by each run on the node."""
-    used: defaultdict[str, float] = defaultdict(float)
-    for (run, *_), rate in v.now.rates(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL).items():
-        used[run] += rate
-    return used
-
-
 def neighbours(v: View) -> dict[str, str]:
     """Who else uses CPUs, as far as it is a run known here, the one with most of them first."""
-    used = {run: cpus for run, cpus in _cpus_of_runs(v).items() if run != v.run and cpus >= WORTH_NAMING}
+    used = {run: cpus for run, cpus in v.machine.cpus_of_runs.items() if run != v.run and cpus >= WORTH_NAMING}
     told = [f"{run} {used[run]:.1f}" for run in sorted(used, key=lambda run: -used[run])]
     return {"neighbours": ", ".join(told)} if told else {}
 

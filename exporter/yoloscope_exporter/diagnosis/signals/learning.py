@@ -10,7 +10,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
@@ -41,16 +41,14 @@ class LearningSignals:
 def learning(v: View) -> Numbers:
     """Losses and scores over the epochs of the long window."""
     ends = _epoch_ends(v)
-    components = v.long.labels(catalog.TRAIN_LOSS, v.run, v.rank)
-    columns = [dict(v.long.points(catalog.TRAIN_LOSS, *labels)) for labels in components]
-    losses = [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
+    losses = _losses(v, ends) if ends else {}
     reached = [value for _, value in scores(v.long, v.run, v.rank)]
     return {
         LearningSignals.nonfinite: v.now.events(catalog.TRAIN_NONFINITE_LOSS_TOTAL, v.run, v.rank),
         LearningSignals.nan_recoveries: v.now.events(catalog.TRAIN_NAN_RECOVERIES_TOTAL, v.run, v.rank),
-        LearningSignals.loss_drop: _drop(losses),
+        LearningSignals.loss_drop: _drop(list(losses.values())),
         LearningSignals.metric_gain: _gain(reached),
-        **_oscillation(_settled(v, columns)),
+        **_oscillation([loss for end, loss in losses.items() if ends[end] > WARMUP_EPOCHS]),
         LearningSignals.epochs_seen: float(len(losses)) if losses else None,
     }
 
@@ -62,17 +60,18 @@ def scores(window: Window, run: str, rank: str, names: Sequence[str] = SCORES) -
     return window.points(catalog.TRAIN_METRIC, *chosen[0]) if chosen else []
 
 
-def _epoch_ends(v: View) -> list[float]:
-    """The last moments sampled in each finished epoch, the one under way at the window's start left out."""
+def _epoch_ends(v: View) -> dict[float, float]:
+    """The last moment sampled in each finished epoch, and which it was; one under way at the start is left out."""
     points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
-    return [time for (time, epoch), (_, following) in pairwise(points) if following > epoch]
+    return {time: epoch for (time, epoch), (_, following) in pairwise(points) if following > epoch}
 
 
-def _settled(v: View, columns: Sequence[Mapping[float, float]]) -> list[float]:
-    """Losses at the ends of epochs after warm-up."""
-    epochs = dict(v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank))
-    ends = [end for end in _epoch_ends(v) if epochs[end] > WARMUP_EPOCHS]
-    return [sum(column[end] for column in columns) for end in ends if columns and all(end in c for c in columns)]
+def _losses(v: View, ends: Iterable[float]) -> dict[float, float]:
+    """The loss at the ends of epochs at which all of its components are known."""
+    components = v.long.labels(catalog.TRAIN_LOSS, v.run, v.rank)
+    columns = [dict(v.long.points(catalog.TRAIN_LOSS, *labels)) for labels in components]
+    known = [end for end in ends if columns and all(end in column for column in columns)]
+    return {end: sum(column[end] for column in columns) for end in known}
 
 
 def _oscillation(losses: Sequence[float]) -> Numbers:

@@ -60,31 +60,29 @@ def with_peers(signals: Sequence[Signals], faults: Faults) -> list[Signals]:
 
 
 def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
-    one = one.with_numbers(_together([one, *others]))
+    numbers = _together([one, *others])
     if others:
         paused = sum(other.up and other.state in PAUSED for other in others)
         used = [s.gpu_memory_used_share for s in others if s.has(type(s).gpu_memory_used_share)]
         slow = [s.slow_batch_seconds for s in others if s.has(type(s).slow_batch_seconds)]
         trained = [s.train_share for s in others if s.has(type(s).train_share)]
-        one = one.with_numbers(
-            {
-                PeerSignals.peers_paused: float(paused),
-                PeerSignals.peers_failed: float(sum(other.state == "failed" for other in others)),
-                PeerSignals.peers_killed: float(sum(map(_died_alone, others))),
-                PeerSignals.peers_moving: float(sum(other.up and _moves(other) for other in others)),
-                PeerSignals.waited_share: max(one.train_share - min(trained), 0.0)
-                if trained and one.has(type(one).train_share)
-                else None,
-                PeerSignals.peer_slow_batch_seconds: max(slow, default=None),
-                PeerSignals.peer_memory_used_share: _median(used),
-            }
-        )
+        numbers |= {
+            PeerSignals.peers_paused: float(paused),
+            PeerSignals.peers_failed: float(sum(other.state == "failed" for other in others)),
+            PeerSignals.peers_killed: float(sum(map(_died_alone, others))),
+            PeerSignals.peers_moving: float(sum(other.up and _moves(other) for other in others)),
+            PeerSignals.waited_share: max(one.train_share - min(trained), 0.0)
+            if trained and one.has(type(one).train_share)
+            else None,
+            PeerSignals.peer_slow_batch_seconds: max(slow, default=None),
+            PeerSignals.peer_memory_used_share: _median(used),
+        }
     own = one.numbers.get(PeerSignals.local_seconds.name)
     peers = [time for other in others if (time := other.numbers.get(PeerSignals.local_seconds.name)) is not None]
     if own is None or not peers or len(peers) < len(others):
-        return one
+        return one.with_numbers(numbers)
     theirs = fmean(peers)
-    numbers: Numbers = {
+    numbers |= {
         PeerSignals.peer_local_seconds: theirs,
         PeerSignals.lag: own / theirs - 1 if theirs else None,
         PeerSignals.peer_exposed_share: _median([s.exposed_share for s in others if s.has(type(s).exposed_share)]),

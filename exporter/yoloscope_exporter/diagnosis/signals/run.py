@@ -102,15 +102,15 @@ def shares_of_run(v: View) -> Numbers:
     """Shares of the whole run: a validation fills a short window without meaning anything."""
     epoch = v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
     callbacks = v.now.last(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
-    again, share = _started_again(v), v.measure(training.LOADER_START, life=True)
+    again, share = _started_again(v), v.about.of_life(training.LOADER_START)
     starting = v.now.last(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
     return {
-        RunSignals.callbacks_of_run: v.measure(training.CALLBACKS_OF_WALL, life=True),
+        RunSignals.callbacks_of_run: v.about.of_life(training.CALLBACKS_OF_WALL),
         RunSignals.epoch_callback_seconds: ratio(callbacks, epoch),
         RunSignals.loader_start_seconds: again,
         RunSignals.loader_start_share: _of_epoch(again, epoch, share, starting),
-        RunSignals.validate_share: v.measure(training.VALIDATION, life=True),
-        RunSignals.checkpoint_share: v.measure(training.CHECKPOINT, life=True),
+        RunSignals.validate_share: v.about.of_life(training.VALIDATION),
+        RunSignals.checkpoint_share: v.about.of_life(training.CHECKPOINT),
     }
 
 
@@ -182,7 +182,7 @@ def _last_moved(v: View, metric: catalog.Metric, least: float) -> float | None:
 
 def _last_growth(points: list[tuple[float, float]], least: float) -> float:
     """The moment of the last growth that counts, or of the first point."""
-    for (before, low), (after, high) in reversed(list(pairwise(points))):
+    for (after, high), (before, low) in pairwise(reversed(points)):
         if high - low > least * (after - before):
             return after
     return points[0][0]
@@ -234,7 +234,7 @@ def _epoch_done(v: View) -> float | None:
 def _changed(v: View, metric: catalog.Metric) -> float | None:
     """When a value of the rank changed last; None where that is not in the long window."""
     points = v.long.points(metric, v.run, v.rank)
-    return next((after for (_, a), (after, b) in reversed(list(pairwise(points))) if a != b), None)
+    return next((after for (after, b), (_, a) in pairwise(reversed(points)) if a != b), None)
 
 
 def _unchanged(window: Window, v: View) -> float:
@@ -246,9 +246,5 @@ def _unchanged(window: Window, v: View) -> float:
 
 def _entered(v: View, wanted: str) -> float | None:
     """When the rank last went over into the state `wanted`, as far as the long window knows."""
-    entered, before = None, True
-    for time, value in v.long.points(catalog.TRAIN_STATE, v.run, v.rank, wanted):
-        if value == 1 and not before:
-            entered = time
-        before = value == 1
-    return entered
+    points = reversed(v.long.points(catalog.TRAIN_STATE, v.run, v.rank, wanted))
+    return next((time for (time, now), (_, before) in pairwise(points) if now == 1 and before != 1), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
@@ -86,8 +86,23 @@ def names(v: View) -> dict[str, str]:
 def find(v: View) -> SlowBatch | None:
     """Of the longest silences between batches, the one in which most time went into a step."""
     longest = sorted(_silences(v), reverse=True)[:MOST]
-    found = [one for _, start, end, before in longest if (one := _between(v, start, end, before))]
+    known = [(start, end) for _, start, end, before in longest if before >= FEWEST_BEFORE]
+    if not known:
+        return None
+    everywhere = _Stretch.of(v.long, v)
+    found = [one for start, end in known if (one := _between(v, start, end, everywhere))]
     return max(found, key=lambda one: one.seconds, default=None)
+
+
+class _Stretch(NamedTuple):
+    """Batches of a stretch of time, None where that is not known, and seconds by step phase."""
+
+    batches: float | None
+    spent: Mapping[str, float]
+
+    @staticmethod
+    def of(window: Window, v: View) -> _Stretch:
+        return _Stretch(window.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank), _spent(window, v))
 
 
 def _silences(v: View) -> Iterator[tuple[float, float, float, float]]:
@@ -101,17 +116,15 @@ def _silences(v: View) -> Iterator[tuple[float, float, float, float]]:
             began = time
 
 
-def _between(v: View, start: float, end: float, before: float) -> SlowBatch | None:
+def _between(v: View, start: float, end: float, everywhere: _Stretch) -> SlowBatch | None:
     window = Window(v.long.store, start, end, v.long.period)
-    inside = window.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
-    everything = v.long.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
-    if before < FEWEST_BEFORE or not inside or everything is None or everything - inside < FEWEST_BEFORE:
+    inside, spent = _Stretch.of(window, v)
+    if not inside or everywhere.batches is None or everywhere.batches - inside < FEWEST_BEFORE:
         return None
-    spent, everywhere = _spent(window, v), _spent(v.long, v)
     usual = {
-        name: (everywhere[name] - seconds) / (everything - inside)
+        name: (everywhere.spent[name] - seconds) / (everywhere.batches - inside)
         for name, seconds in spent.items()
-        if name in everywhere
+        if name in everywhere.spent
     }
     excess = {name: spent[name] - inside * usual[name] for name in usual}
     ooms = window.increase(catalog.TRAIN_CUDA_OOMS_TOTAL, v.run, v.rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.slow_batch import SlowBatch, find
 from yoloscope_exporter.measures import loader
-from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.measures.reading import About, Reading
 from yoloscope_exporter.measures.series import Window
 
 if TYPE_CHECKING:
@@ -46,6 +46,14 @@ class Machine:
         """Share of CPU time in which nothing could run."""
         total = sum(self.cpu.values())
         return (self.cpu["idle"] + self.cpu.get("iowait", 0.0)) / total if total and "idle" in self.cpu else None
+
+    @cached_property
+    def cpus_of_runs(self) -> Mapping[str, float]:
+        """CPUs in use by each run on the node."""
+        used: defaultdict[str, float] = defaultdict(float)
+        for (run, *_), rate in self.window.rates(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL).items():
+            used[run] += rate
+        return used
 
     @cached_property
     def process_readings(self) -> list[float]:
@@ -85,13 +93,14 @@ class View:
     short: Window
     machine_of: Callable[[Window], Machine] = Machine
 
-    def measure(self, measure: Measure, *, life: bool = False) -> float | None:
-        """A measure of this rank over the short window, or over the life of its counters."""
-        return self.machine.reading.one(measure, life, run=self.run, rank=self.rank)
+    @cached_property
+    def about(self) -> About:
+        """What the window says of measures of this rank."""
+        return self.machine.reading.about(run=self.run, rank=self.rank)
 
-    def typical(self, measure: Measure) -> float | None:
-        """The same over parts of the window, their median."""
-        return self.machine.reading.typical(measure, run=self.run, rank=self.rank)
+    def measure(self, measure: Measure) -> float | None:
+        """A measure of this rank over the window."""
+        return self.about.one(measure)
 
     @cached_property
     def slowest_worker(self) -> tuple[str, float, float] | None:

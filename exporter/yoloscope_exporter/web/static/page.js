@@ -53,6 +53,12 @@ const local = (seconds) => {
 }
 /** The time of day, with the day where more than one is shown. */
 const moment = (seconds) => view.days ? `${local(seconds).slice(5, 10)} ${clock(seconds)}` : clock(seconds)
+/** What local time is ahead of UTC: +08:00. */
+const offset = (seconds) => {
+  const ahead = -new Date(1000 * seconds).getTimezoneOffset()
+  const two = (number) => String(Math.floor(Math.abs(number))).padStart(2, '0')
+  return `${ahead < 0 ? '-' : '+'}${two(ahead / 60)}:${two(ahead % 60)}`
+}
 
 // --- what has come ---------------------------------------------------------------------------------------------------
 
@@ -503,7 +509,7 @@ const show = (message) => {
 }
 const receive = (message) => {
   heard = performance.now()
-  text($('updated'), message.time ? fill(words.js_updated, clock(message.time)) : words.loading)
+  text($('updated'), message.time ? fill(words.js_updated, `${clock(message.time)}${offset(message.time)}`) : words.loading)
   if (!message.fresh) {
     if (message.problem) state('unreachable', message.problem)
     else state('stale')

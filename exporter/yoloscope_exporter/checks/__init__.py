@@ -1,0 +1,1 @@
+"""What `yoloscope check` looks at before a training: machine, Python of the training, exporter, with a fix for each."""

@@ -1,0 +1,299 @@
+"""Runs an exporter for a day's cycles, as fast as they go, and measures whether it grows.
+
+    python -m tests.faults.soak 86400
+    python -m tests.faults.soak 86400 --seconds 1800        # as many of them as half an hour takes
+
+Each cycle is a second of a clock that exporter and trainings share, so that a day's history passes, runs expire and are
+removed, and diagnoses come and go, as in a day. Meanwhile six runs train at a time and end in every way, five pages are
+open and are opened anew, a Prometheus scrapes, and the configuration is changed and reloaded. The server's own clock is
+the real one: pages get their messages eight times as often instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import mmap
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+
+from tests.exporter.test_serve import get, wait_for
+from tests.fake_nvml import FakeNvml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DAY = 86_400
+RUNS, PAGES = 6, 5
+LIFE = (60, 180)  # cycles of a run
+ENDS = ("finished", "failed", "killed")
+MESSAGES_EVERY, RELOAD_EVERY, LOOK_EVERY = 0.25, 5.0, 2.0  # real seconds
+#: Before this the hour of history fills; a measurement is judged by what comes after.
+WARM = 2 * 3600
+#: A third of the cycles may have so much more than the third before.
+MORE_MEMORY, MORE_DESCRIPTORS, MORE_THREADS = 0.02, 2, 1
+
+
+class Point(NamedTuple):
+    """One look: cycles so far, resident megabytes, open descriptors, threads, runs ever begun."""
+
+    cycles: int
+    megabytes: float
+    descriptors: int
+    threads: int
+    runs: int
+
+
+def grown(points: Sequence[Point]) -> list[str]:
+    """What has grown from the middle third of the warm looks to the last one; empty if nothing has."""
+    warm = [one for one in points if one.cycles >= WARM]
+    if len(warm) < 9:
+        return [f"too short to tell: {len(warm)} looks after {WARM} cycles"]
+    middle, last = warm[len(warm) // 3 : 2 * len(warm) // 3], warm[2 * len(warm) // 3 :]
+    limits = {
+        "megabytes": lambda before: before * (1 + MORE_MEMORY),
+        "descriptors": lambda before: before + MORE_DESCRIPTORS,
+        "threads": lambda before: before + MORE_THREADS,
+    }
+    medians = {name: [median(getattr(one, name) for one in part) for part in (middle, last)] for name in limits}
+    return [f"{name}: {a:g}, then {b:g}" for name, (a, b) in medians.items() if b > limits[name](a)]
+
+
+# --- a clock that several processes share -------------------------------------------------------------------------
+
+
+class Clock:
+    """Seconds that pass when somebody says so: a cycle each. In a file that processes map."""
+
+    def __init__(self, path: Path) -> None:
+        """Map the file; made by the first."""
+        if not path.exists():
+            path.write_bytes(struct.pack("=dd", 0.0, time.time()))
+        with path.open("r+b") as file:
+            self._memory = memoryview(mmap.mmap(file.fileno(), 16)).cast("d")
+
+    @property
+    def ticks(self) -> int:
+        """Seconds so far."""
+        return int(self._memory[0])
+
+    def tick(self) -> None:
+        """A second passes."""
+        self._memory[0] += 1
+
+    def wall(self) -> float:
+        """Unix time."""
+        return self._memory[1] + self._memory[0]
+
+    def monotonic(self) -> float:
+        """Since some moment."""
+        return 1000.0 + self._memory[0]
+
+
+# --- the processes ------------------------------------------------------------------------------------------------
+
+
+def exporter(folder: Path) -> None:
+    """`yoloscope serve` whose cycles follow each other at once."""
+    from yoloscope_exporter import cli, registry  # noqa: PLC0415 - this process alone changes it
+    from yoloscope_exporter.sampling import sampler, sources  # noqa: PLC0415
+    from yoloscope_exporter.web import api  # noqa: PLC0415
+
+    clock = Clock(folder / "clock")
+
+    def pause(_now: float, _interval: float) -> float:
+        clock.tick()
+        return 0.0
+
+    registry.Sampler = partial(  # type: ignore[misc, assignment]
+        sampler.Sampler, clock=clock.monotonic, wall=clock.wall
+    )
+    sources.time = SimpleNamespace(monotonic=clock.monotonic, time=clock.wall)  # type: ignore[assignment]
+    sampler.pause = pause
+    sampler.PATIENCE = 60.0  # type: ignore[misc] # a cycle waits for all, for its clock stands still meanwhile
+    api.EVERY_SECONDS = MESSAGES_EVERY  # type: ignore[misc]
+    cli.main(["serve", "--web.listen-address=127.0.0.1:0", f"--config.file={folder / 'config.yml'}"])
+
+
+def trainings(folder: Path) -> None:
+    """Runs that begin, write a batch in each cycle, and end in every way, until the parent has gone."""
+    from yoloscope_record import catalog, paths, writer  # noqa: PLC0415 - this process alone changes it
+    from yoloscope_record.file_format import Identity  # noqa: PLC0415
+
+    from tests.benchmarks.fleet import rank_series  # noqa: PLC0415
+
+    clock, parent, dice = Clock(folder / "clock"), os.getppid(), random.Random(0)
+    writer.time = SimpleNamespace(time=clock.wall)  # type: ignore[assignment]
+    own = paths.make_own(paths.make_directory(paths.directory()))
+    numbers, living, ticks = count(), list[tuple[int, int, writer.Writer, list[int], list[int], int]](), -1
+    while os.getppid() == parent:
+        if clock.ticks == ticks:
+            time.sleep(0.001)
+            continue
+        ticks = clock.ticks
+        while len(living) < RUNS:
+            number = next(numbers)
+            who = Identity(f"soak-{number}")
+            facts = {"model": "yolo11n.yaml", "gpu": str(number % 2)}
+            made = writer.Writer(paths.run_directory(own, who.run) / who.filename, who, facts, ring=64)
+            slots, first = rank_series(made, (who.run, who.rank))
+            last = made.slot(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, who.run, who.rank)
+            living.append((number, ticks + dice.randint(*LIFE), made, slots, first, last))
+        for number, end, made, slots, first, last in living:
+            made.begin()
+            made.set_state("train" if ticks < end else ("train", *ENDS[:2])[number % 3])
+            for slot in slots:
+                made.values[slot] = made.values[slot] + 1.0 if made.values[slot] >= 0 else 0.0
+            for histogram in first:
+                made.observe(histogram, catalog.STEP_BUCKETS, dice.random())
+            made.values[last] = clock.wall()
+            made.end(clock.wall())
+            if ticks >= end:
+                made.close()
+        living = [one for one in living if ticks < one[1]]
+        (folder / "runs").write_text(str(number), encoding="ascii")
+
+
+def start(role: str, folder: Path, **environ: str) -> subprocess.Popen[bytes]:
+    """One of the two, as a process."""
+    path = os.pathsep.join(sys.path)
+    variables = {**os.environ, **environ, "PYTHONPATH": path, "YOLOSCOPE_DIR": str(folder / "records")}
+    command = [sys.executable, "-m", "tests.faults.soak", "--role", role, str(folder)]
+    with (folder / f"{role}.log").open("wb") as log:
+        return subprocess.Popen(command, env=variables, stderr=log)
+
+
+# --- who looks at it ----------------------------------------------------------------------------------------------
+
+
+class Page(threading.Thread):
+    """A page that is opened, looked at for some seconds, and opened again."""
+
+    def __init__(self, url: str, number: int, counts: Counter[str], ended: threading.Event) -> None:
+        """Each has dice of its own."""
+        super().__init__(daemon=True)
+        self._url, self._counts, self._ended = url.partition("://")[2], counts, ended
+        self._dice = random.Random(number)
+
+    def run(self) -> None:
+        """Until all is over."""
+        while not self._ended.is_set():
+            with suppress(OSError, http.client.HTTPException):
+                self._open()
+
+    def _open(self) -> None:
+        connection = http.client.HTTPConnection(self._url, timeout=10)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+            connection.request("GET", "/api/v1/events?lang=zh", headers={"Accept": "text/event-stream"})
+            answer = connection.getresponse()
+            self._counts["pages"] += answer.status == http.client.OK
+            end = time.monotonic() + self._dice.uniform(1, 12)
+            while time.monotonic() < end and not self._ended.is_set() and (line := answer.readline()):
+                self._counts["messages"] += line.startswith(b"data:")
+        finally:
+            connection.close()
+
+
+def configure(folder: Path, number: int) -> None:
+    """Write settings that differ from those before."""
+    other = number % 2
+    text = f"collector: {{network: {str(not other).lower()}}}\nruns: {{keep: {15 + other}m, remove-after: 1h}}\n"
+    (folder / "config.yml").write_text(text, encoding="ascii")
+
+
+def look(folder: Path, process: subprocess.Popen[bytes], clock: Clock) -> Point:
+    """What the exporter takes now."""
+    one = psutil.Process(process.pid)
+    with one.oneshot():
+        begun = int((folder / "runs").read_text(encoding="ascii") or 0) + 1
+        return Point(clock.ticks, one.memory_info().rss / 1e6, one.num_fds(), one.num_threads(), begun)
+
+
+def soak(cycles: int, seconds: float, folder: Path) -> tuple[list[Point], Counter[str]]:
+    """Run so many cycles, or as many as there is time for; what was seen meanwhile, and counts of what was done."""
+    (folder / "records").mkdir(mode=0o1777)
+    (folder / "runs").write_text("0", encoding="ascii")
+    clock, counts, ended, points = Clock(folder / "clock"), Counter[str](), threading.Event(), list[Point]()
+    nvml = FakeNvml(folder, {"gpus": 2}).environment()
+    with ExitStack() as stack:
+        configure(folder, 0)
+        process = start("exporter", folder, **{name: nvml[name] for name in ("LD_LIBRARY_PATH", "FAKE_NVML_CONTROL")})
+        for one in (process, start("trainings", folder)):
+            stack.callback(one.wait)
+            stack.callback(one.kill)
+        log = folder / "exporter.log"
+        wait_for(lambda: "url=" in log.read_text(), 60)
+        url = log.read_text().partition("url=")[2].split()[0]
+        wait_for(lambda: get(f"{url}/-/ready")[0] == 200, 60)
+        stack.callback(ended.set)
+        for number in range(PAGES):
+            Page(url, number, counts, ended).start()
+        end = time.monotonic() + seconds
+        for number in count():
+            if clock.ticks >= cycles or time.monotonic() > end or process.poll() is not None:
+                break
+            points.append(look(folder, process, clock))
+            counts["scrapes"] += get(f"{url}/metrics")[0] == 200
+            if number * LOOK_EVERY % RELOAD_EVERY < LOOK_EVERY:
+                counts["reloads"] += 1
+                configure(folder, counts["reloads"])
+                process.send_signal(signal.SIGHUP)
+            time.sleep(LOOK_EVERY)
+        assert process.poll() is None, log.read_text()[-3000:]
+        points.append(look(folder, process, clock))
+        counts["errors"] = log.read_text().count("level=error")
+        if counts["errors"]:
+            sys.stdout.write(log.read_text()[-3000:])
+    return points, counts
+
+
+def table(points: Sequence[Point]) -> str:
+    """The curve: twelve of the looks."""
+    chosen = [points[round(index * (len(points) - 1) / 11)] for index in range(12)]
+    rows = [
+        f"| {one.cycles:,} | {one.runs:,} | {one.megabytes:.1f} | {one.descriptors} | {one.threads} |" for one in chosen
+    ]
+    return "\n".join(["| cycles | runs so far | MB | descriptors | threads |", "|---|---|---|---|---|", *rows])
+
+
+def main() -> None:
+    """Run, or be one of the processes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cycles", nargs="?", default=str(DAY), help="how many; with --role a folder")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--role", choices=("exporter", "trainings"))
+    given = parser.parse_args()
+    if given.role:
+        {"exporter": exporter, "trainings": trainings}[given.role](Path(given.cycles))
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as name:
+        begun = time.monotonic()
+        points, counts = soak(int(given.cycles), given.seconds, Path(name))
+    found = grown(points)
+    told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
+    sys.stdout.write(f"{table(points)}\n{points[-1].cycles:,} cycles in {time.monotonic() - begun:.0f} s; {told}\n")
+    sys.stdout.write(f"grown: {'; '.join(found) or 'nothing'}\n")
+    sys.exit(bool(found) or bool(counts["errors"]))
+
+
+if __name__ == "__main__":
+    main()
