@@ -68,7 +68,6 @@ EDGES: dict[str, set[str]] = {
     "demo": {"fetching", "language", "system"},
     "checks": {
         "catalog",
-        "client",
         "collectors",
         "diagnosis",
         "fetching",
