@@ -28,6 +28,7 @@ from yoloscope_exporter.diagnosis.engine import (
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
+from yoloscope_exporter.diagnosis.rules import lifecycle
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.language import text
@@ -64,6 +65,7 @@ class _RankHistory:
     until: float = 0.0  # when it was last seen to live
     spans: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, Signals] = field(default_factory=dict)  # how it was when a verdict's condition was last met
+    excused: list[float] = field(default_factory=list)  # when silences ended that were none of a standstill
     abstained: Counter[str] = field(default_factory=Counter)
     speeds: list[float] = field(default_factory=list)  # images per second, of each moment of training
 
@@ -130,6 +132,8 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
                 for name, met in judged.items()
                 if met
             }
+            if lifecycle.excused(s, limits):
+                history.excused.append(now - s.excused_age)
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
     found = [_summary(history, nodes, limits, faults, step) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.
@@ -185,12 +189,12 @@ def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
 
 
 def _unexplained(history: _RankHistory, name: str, step: float) -> list[list[float]]:
-    """The spans of a verdict; of a standstill only those that no batch ended which is told to have been slow."""
+    """The spans of a verdict; of a standstill those that no batch ended which was slow, or late for what is known."""
     spans = history.spans[name]
     if name != "stalled":
         return spans
-    slow = [start for start, _ in history.spans.get("slow_batch", ())]
-    return [span for span in spans if not any(span[0] <= told <= span[1] + 2 * step for told in slow)]
+    ended = [*(start for start, _ in history.spans.get("slow_batch", ())), *history.excused]
+    return [span for span in spans if not any(span[0] <= told <= span[1] + 2 * step for told in ended)]
 
 
 def counts(name: str, share: float) -> bool:

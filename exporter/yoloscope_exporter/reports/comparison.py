@@ -21,6 +21,7 @@ from yoloscope_exporter.reports.significance import (
     chance_of_difference,
     chance_of_less,
     significant,
+    significant_together,
 )
 from yoloscope_exporter.reports.summary import CONFIGURED, Summary
 
@@ -34,7 +35,7 @@ ROUNDING = {True: 0.005, False: 0.0005}
 #: So many columns have their change and its certainty in columns of their own.
 PAIR = 2
 #: What runs are compared for, and the share of the doubt that is left to it; the other lines share the rest.
-THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical"), 2 / 3
+THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical"), 5 / 6
 SAME, UNCERTAIN = "same", "uncertain"
 BEYOND, TOO_SHORT = "more than the runs' own spread", "too short to tell"
 #: The interval of one line leaves out that nothing changed; among so many lines that happens by chance.
@@ -167,12 +168,15 @@ def _rows(comparison: Comparison) -> tuple[Row, ...]:
 
 
 def _sure(chances: Mapping[tuple[str, int], float], confidence: float) -> set[tuple[str, int]]:
-    """Throughput has a share of the doubt to itself, so that it does not drown among the other lines."""
+    """Throughput has a share of the doubt to itself, so that it does not drown among the other lines.
+
+    Its mean and what is typical of it go together.
+    """
     doubt = 1 - confidence
     first = {key: chance for key, chance in chances.items() if key[0] in THROUGHPUTS}
     others = {key: chance for key, chance in chances.items() if key not in first}
     throughput = THROUGHPUT_DOUBT * doubt
-    return significant(first, 1 - throughput) | significant(others, 1 - doubt + throughput)
+    return significant_together(first, 1 - throughput) | significant(others, 1 - doubt + throughput)
 
 
 def _chance(name: str, before: Column, after: Column) -> float | None:
