@@ -46,6 +46,16 @@ def test_curves_can_be_read_without_a_script(before: Summary) -> None:
     assert values == [f"{value:.4g}" for value in (known[0], min(known), max(known), known[-1])]
 
 
+def test_shaded_parts_are_explained(before: Summary, after: Summary) -> None:
+    """In each chart that has some; curves of several runs have none, as each run validates at its own time."""
+    page = html.several(compare([before], [after]))
+    assert page.count("shaded: validation and checkpoints") == sum(
+        bool(json.loads(figure.attrib["data-chart"])["bands"]) for figure in body(page).iter("figure")
+    )
+    assert chart(html.one(before), "images/s")["bands"]
+    assert not chart(page, "images/s")["bands"]
+
+
 def body(page: str) -> ET.Element:
     """What a page shows."""
     return ET.fromstring(page[page.index("<body>") : page.index("</body>") + 7])

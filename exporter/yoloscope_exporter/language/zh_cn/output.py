@@ -18,6 +18,7 @@ TEXTS: Final[dict[str, str]] = {
     "state": "状态",
     "{first} to {last} of {all}": "第 {first} 到 {last} 个，共 {all} 个",
     "in figures": "数值",
+    "shaded: validation and checkpoints": "阴影：验证和保存检查点",
     "at first": "最初",
     "lowest": "最低",
     "highest": "最高",
