@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 
+from tests.axe import violations
 from tests.chromium import Page, chromium
 from tests.conftest import require_binary
 from tests.recordings import cases
@@ -117,6 +118,7 @@ def test_curves_are_drawn_in_both_languages(tab: Page, report: str) -> None:
         assert min(tab.value(f"{CANVASES}.map((one) => one.toDataURL().length)")) > 4000  # an empty one has about 2000
         assert tab.value("document.documentElement.scrollWidth <= innerWidth")
         assert tab.value(f"{CANVASES}.every((one) => one.getBoundingClientRect().right <= innerWidth + 1)")
+        assert [one for one in violations(tab) if one[1] != "moderate"] == []
 
 
 def test_the_cursor_is_shared_and_charts_are_zoomed_together(tab: Page, report: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.axe import violations
 from tests.chromium import Page, chromium
 from tests.exporter.web.fleets import END, HEALTHY, SECONDS, START, STARVED, Shown, filled, showing
 
@@ -64,6 +65,7 @@ def test_the_fleet_is_shown(tab: Page, page: Shown, language: str, width: int) -
     assert tab.value("document.querySelectorAll('#gpus .tile').length") == 2
     assert tab.value("document.querySelectorAll('#events li').length") > 0
     assert tab.value("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert violations(tab) == []
     tab.pause(0.1)
     assert tab.errors == []
     assert [address for address in tab.requests if not address.startswith((page.url, "data:"))] == []
