@@ -11,17 +11,20 @@ import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 
+from tests.axe import violations
+from tests.chromium import Page, chromium
 from tests.conftest import require_binary
 from tests.recordings import cases
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 #: Asks the page itself, and leaves the answer in its title.
 QUESTION = """
 <script>addEventListener("load", () => {
   const root = document.documentElement
-  const plots = [...document.querySelectorAll("svg")].map(plot => plot.getBoundingClientRect())
+  const plots = [...document.querySelectorAll("svg,canvas")].map(plot => plot.getBoundingClientRect())
   const rows = [...document.querySelectorAll("tr")].filter(row => row.children.length)
   document.title = JSON.stringify({
     language: root.lang,
@@ -71,3 +74,87 @@ def test_report(tmp_path: Path, recordings: tuple[str, ...], width: int) -> None
     assert (answer["fetched"], answer["overflow"], answer["quirks"]) == ([], 0, False)
     assert answer["plots"] > 2
     assert (answer["flat"], answer["outside"], answer["ragged"]) == (0, 0, 0)
+
+
+# --- with its script, and without -----------------------------------------------------------------------------------
+
+CANVASES = """[...document.querySelectorAll("figure canvas")]"""
+#: What the legends say of the time.
+TIMES = """[...document.querySelectorAll("figure .u-series:first-child .u-value")].map((one) => one.innerText)"""
+#: Where the first chart lies.
+BOX = """(({ x, y, width, height }) => [x, y, width, height])(
+  document.querySelector(".u-over").getBoundingClientRect())"""
+#: What all charts show, where that is the same.
+STRETCHES = """[...new Set(drawn.map(({ plot }) => [plot.scales.x.min, plot.scales.x.max].map(Math.round).join()))]"""
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["en", "zh-CN"])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a report on two ranks, in each language."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("YOLOSCOPE_LANGUAGE", request.param)
+        _report(folder, "straggler")
+    return (folder / "report.html").as_uri()
+
+
+def test_curves_are_drawn_in_both_languages(tab: Page, report: str) -> None:
+    """No error, nothing asked for, ink in every chart, on a desktop and on a phone in the dark."""
+    for width, scheme in ((1366, "light"), (390, "dark")):
+        tab.size(width, 844, phone=width < 400)
+        tab.scheme(scheme)
+        tab.go(report)
+        tab.wait(f"{CANVASES}.length > 4")
+        tab.pause(0.2)
+        assert tab.errors == []
+        assert [address for address in tab.requests if not address.startswith(("file:", "data:"))] == []
+        assert min(tab.value(f"{CANVASES}.map((one) => one.toDataURL().length)")) > 4000  # an empty one has about 2000
+        assert tab.value("document.documentElement.scrollWidth <= innerWidth")
+        assert tab.value(f"{CANVASES}.every((one) => one.getBoundingClientRect().right <= innerWidth + 1)")
+        assert [one for one in violations(tab) if one[1] != "moderate"] == []
+
+
+def test_the_cursor_is_shared_and_charts_are_zoomed_together(tab: Page, report: str) -> None:
+    """Over one chart all tell of the same time; what is selected in one is shown in all; Escape shows the whole."""
+    tab.size(1366, 900)
+    tab.scheme("light")
+    tab.go(report)
+    tab.wait(f"{CANVASES}.length > 4")
+    tab.value("document.querySelector('figure').scrollIntoView({ block: 'center' })")
+    x, y, width, height = tab.value(BOX)
+    last = tab.value(TIMES)
+    tab.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x + width / 2, y=y + height / 2)
+    tab.wait(f"{TIMES}[0] !== {json.dumps(last[0])}")
+    assert len({time[:3] for time in tab.value(TIMES)}) == 1  # to ten seconds: each has points of its own
+    tab.ask(
+        "Input.dispatchMouseEvent", type="mousePressed", x=x + width / 2, y=y + height / 2, button="left", clickCount=1
+    )
+    for step in (0.6, 0.7):
+        tab.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x + width * step, y=y + height / 2, button="left")
+    tab.ask("Input.dispatchMouseEvent", type="mouseReleased", x=x + width * 0.7, y=y + height / 2, button="left")
+    tab.wait(f"zoomed !== null && {STRETCHES}.length === 1")
+    tab.value("document.querySelector('figure').focus()")
+    tab.press("Escape")
+    tab.wait("zoomed === null && drawn.every(({ plot }) => plot.scales.x.min === 0)")
+    assert tab.errors == []
+
+
+def test_without_a_script_it_can_be_read(tab: Page, report: str) -> None:
+    """Verdicts, tables, the bars, and each curve's figures."""
+    tab.ask("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        tab.go(report)
+        tab.pause(0.5)
+        tree = json.dumps(tab.ask("DOMSnapshot.captureSnapshot", computedStyles=["display"]))
+    finally:
+        tab.ask("Emulation.setScriptExecutionDisabled", value=False)
+    for part in ("straggler", "box_loss", "rank 1 worker 5"):
+        assert part in tree
+    assert tab.errors == []

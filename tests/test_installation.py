@@ -57,9 +57,12 @@ def test_the_wheel_has_what_is_shipped(built: dict[str, Path]) -> None:
         found = {name.removeprefix(before): wheel.read(name) for name in names if name.startswith(before)}
     assert found == {path: (ROOT / path).read_bytes() for path in shipped.paths(ROOT)}
     assert len(found) > 50
-    static = "yoloscope_exporter/web/static"
-    of_the_page = {path.name for path in (ROOT / "exporter" / static).rglob("*") if path.is_file()}
-    assert {name.rpartition("/")[2] for name in names if name.startswith(static)} == of_the_page > {"LICENSE"}
+    for folder, one in (
+        ("yoloscope_exporter/web/static", "page.js"),
+        ("yoloscope_exporter/charts/vendored", "LICENSE"),
+    ):
+        there = {path.name for path in (ROOT / "exporter" / folder).rglob("*") if path.is_file()}
+        assert {name.rpartition("/")[2] for name in names if name.startswith(folder)} == there > {one}
     assert {name.split("/")[0].partition("-")[0] for name in names} == {
         "yoloscope_exporter",
         "yoloscope_hooks",

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -21,15 +16,13 @@ from yoloscope_exporter.web import page as frame
 from yoloscope_exporter.web import texts
 from yoloscope_exporter.web.config import WebConfigFile
 
+from tests.axe import violations
 from tests.chromium import Page, chromium
-from tests.conftest import require_binary
 from tests.exporter.simulated import Simulated, node, simulated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-AXE = "axe-core@4.14.1"
-CACHE = Path(__file__).parents[1] / ".cache"
 LIVE = 'document.body.dataset.state === "live"'
 #: Charts that stand there.
 CHARTS = """[...document.querySelectorAll("figure:not([hidden])")].map(
@@ -380,28 +373,6 @@ def test_what_is_hidden_costs_nothing(tab: Page, starved: Simulated) -> None:
 # --- for everybody ----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _unpacked() -> Iterator[Path]:
-    """axe-core's script, from the npm registry, kept in the cache; the test is skipped where that does not answer."""
-    script = CACHE / "axe" / AXE / "axe.min.js"
-    if not script.exists():
-        npm = require_binary("npm")
-        with tempfile.TemporaryDirectory() as scratch:
-            command = [npm, "pack", "--silent", "--fetch-retries=1", "--fetch-timeout=30000", AXE]
-            try:
-                done = subprocess.run(command, check=False, cwd=scratch, capture_output=True, text=True, timeout=120)
-            except subprocess.TimeoutExpired:
-                pytest.skip("the npm registry does not answer")
-            if done.returncode:
-                pytest.skip(f"npm reaches no registry with axe-core: {done.stderr.strip()[-200:]}")
-            (archive,) = Path(scratch).glob("*.tgz")
-            with tarfile.open(archive) as packed:
-                packed.extract("package/axe.min.js", scratch, filter="data")
-            script.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(Path(scratch) / "package/axe.min.js", script)
-    yield script
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("window", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_accessibility(tab: Page, starved: Simulated, window: tuple[int, int, bool], scheme: str) -> None:
@@ -410,16 +381,7 @@ def test_accessibility(tab: Page, starved: Simulated, window: tuple[int, int, bo
     tab.scheme(scheme)
     opened(tab, starved.url, f"?lang={'zh' if scheme == 'dark' else 'en'}")
     tab.wait(f"({CHARTS}).length > 9")
-    with _unpacked() as script:
-        tab.value(f"{script.read_text(encoding='utf-8')}; 1")
-    found: dict[str, Any] = tab.value("axe.run().then(({ violations }) => violations)")  # type: ignore[assignment]
-    told = [
-        (one["id"], one["impact"], node_["html"][:120], node_["failureSummary"][:200])
-        for one in found
-        for node_ in one["nodes"]  # type: ignore[index]
-        if one["impact"] in ("serious", "critical", "moderate")  # type: ignore[index]
-    ]
-    assert told == []
+    assert violations(tab) == []
 
 
 def test_the_policy_is_in_force(tab: Page, starved: Simulated) -> None:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import io
+from datetime import timezone
 from pathlib import Path
 
 from rich.console import Console
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
-from yoloscope_exporter.measures.series import Window
 from yoloscope_exporter.recordings import reader
-from yoloscope_exporter.terminal import screen
+from yoloscope_exporter.terminal import screen, timeline
 
 from docs.pictures import badges, rooms
-from tests.zone import local_time
 
 HERE = Path(__file__).parent
 RECORDING = HERE.parents[1] / "tests/recordings/slow_worker.om.gz"
 WIDTH = 80
+SOURCE = "http://127.0.0.1:9911"
 
 
 def top() -> Console:
     """`yoloscope top` in the middle of a training with one slow loader worker, as a console that can be exported."""
     (store,) = reader.read(RECORDING)
     now = (store.first + store.last) / 2
-    diagnoses = diagnose_range([store]).diagnoses
+    diagnoses = timeline.holding(diagnose_range([store]).diagnoses, now)
     console = Console(record=True, width=WIDTH, force_terminal=True, color_system="truecolor", file=io.StringIO())
-    with local_time("UTC"):
-        console.print(screen.frame(Window(store, now - 60, now), diagnoses, source="http://127.0.0.1:9911"))
+    windows = screen.windows(store, now)
+    console.print(screen.frame(screen.Moment(*windows, diagnoses, source=SOURCE, zone=timezone.utc)))
     return console
 
 

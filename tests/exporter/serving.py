@@ -38,6 +38,17 @@ def samples() -> list[Sample]:
 
 
 @contextmanager
+def idle_sampler() -> Iterator[Sampler]:
+    """A sampler that has seen one training once."""
+    sampler = Sampler([Source("runs", Collector("runs", samples))], interval=60.0)
+    sampler.cycle()
+    try:
+        yield sampler
+    finally:
+        sampler.stop()
+
+
+@contextmanager
 def serving(file: WebConfigFile | None = None, *, cycle: bool = True) -> Iterator[str]:
     """A server on a free port, and its URL."""
     sampler = Sampler([Source("runs", Collector("runs", samples))], interval=60.0)

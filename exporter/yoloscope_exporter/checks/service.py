@@ -11,9 +11,9 @@ from yoloscope_record import paths
 
 from yoloscope_exporter import collectors
 from yoloscope_exporter.checks.finding import FAIL, NOTE, OK, WARN, Finding
-from yoloscope_exporter.client.fetch import opener
 from yoloscope_exporter.collectors.runs import WHY_NOT
 from yoloscope_exporter.diagnosis import units
+from yoloscope_exporter.fetching import opener
 from yoloscope_exporter.language import joined, reason, text
 from yoloscope_exporter.system import os, wsl
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile

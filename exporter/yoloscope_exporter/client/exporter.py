@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloscope_exporter import ADDRESS, DIAGNOSIS_PATH, config
-from yoloscope_exporter.client.fetch import TIMEOUT_SECONDS, SourceError, fetch, masked, printable
 from yoloscope_exporter.client.owner import owner
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.serialize import from_json
+from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked, printable
 from yoloscope_exporter.language import say, text
 from yoloscope_exporter.sampling.exposition import Form
 

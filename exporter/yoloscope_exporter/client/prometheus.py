@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
-import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.client.fetch import SourceError, fetch, masked
 from yoloscope_exporter.diagnosis import signals
+from yoloscope_exporter.fetching import SourceError, prometheus
+from yoloscope_exporter.fetching.prometheus import quoted
 from yoloscope_exporter.language import text
 from yoloscope_exporter.recordings.reader import Gatherer, identify, target_of
 
@@ -32,7 +30,7 @@ def read_prometheus(url: str, since: float, run: str = "", cluster: str = "", no
     now = time.time() if now is None else now
     only = {name: value for name, value in (("cluster", cluster), ("run", run)) if value}
     alive = f"{catalog.TRAIN_UP.name}|{catalog.PREDICT_UP.name}"
-    ups = _matrix(url, f"{_matchers(only, alive)}[{since:.0f}s]", now)
+    ups = prometheus.instant(url, f"{_matchers(only, alive)}[{since:.0f}s]", now)
     nodes = sorted({target_of(series["metric"]) for series in ups})
     if len(nodes) > MOST_NODES:
         raise SourceError(
@@ -43,7 +41,7 @@ def read_prometheus(url: str, since: float, run: str = "", cluster: str = "", no
     gatherer = Gatherer()
     for node in nodes:
         query = f"{_matchers(node._asdict(), names)}[{since:.0f}s]"
-        for series in _matrix(url, query, now):
+        for series in prometheus.instant(url, query, now):
             _gather(gatherer, series, run)
     return gatherer.stores() if nodes else []
 
@@ -51,7 +49,7 @@ def read_prometheus(url: str, since: float, run: str = "", cluster: str = "", no
 def _matchers(labels: Mapping[str, str], names: str = "") -> str:
     """Braces with these labels; an empty value asks for series without the label."""
     matchers = [f'__name__=~"{names}"'] if names else []
-    matchers += [f'{label}="{_quoted(value)}"' for label, value in labels.items()]
+    matchers += [f"{label}={quoted(value)}" for label, value in labels.items()]
     return f"{{{','.join(matchers)}}}" if matchers else ""
 
 
@@ -65,17 +63,3 @@ def _gather(gatherer: Gatherer, series: dict[str, Any], run: str) -> None:
         return
     for moment, value in series["values"]:
         gatherer.add(identity, float(moment), float(value))
-
-
-def _matrix(url: str, query: str, now: float) -> list[dict[str, Any]]:
-    body = urllib.parse.urlencode({"query": query, "time": f"{now:.3f}"}).encode()
-    try:
-        answer = json.loads(fetch(f"{url.rstrip('/')}/api/v1/query", data=body))
-        result: list[dict[str, Any]] = answer["data"]["result"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(text("{url} answers, but is not a Prometheus", url=masked(url))) from error
-    return result
-
-
-def _quoted(text: str) -> str:
-    return re.sub(r'(["\\])', r"\\\1", text)

@@ -12,7 +12,6 @@ from yoloscope_record import paths
 
 from yoloscope_exporter.catalog import BY_NAME
 from yoloscope_exporter.client.exporter import URL, diagnoses, named, scrape
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.commands import options
 from yoloscope_exporter.commands.output import write
@@ -20,6 +19,7 @@ from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis.cfg import to_cfg
 from yoloscope_exporter.diagnosis.serialize import range_json
 from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis, diagnose_range
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import joined, reason, say, text
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.recordings.timestamps import snapshot_time, stamped

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from yoloscope_record import paths
 
 from yoloscope_exporter.client import exporter
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.commands import output
 from yoloscope_exporter.diagnosis.engine import ALIVE
 from yoloscope_exporter.diagnosis.whole_run import energy
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import say
 from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import ending, prices, results

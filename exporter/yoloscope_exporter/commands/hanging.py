@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_record.paths import find_run
 
 from yoloscope_exporter import DIAGNOSIS_PATH
-from yoloscope_exporter.client.fetch import SourceError, fetch
 from yoloscope_exporter.commands import launched
+from yoloscope_exporter.fetching import SourceError, fetch
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:

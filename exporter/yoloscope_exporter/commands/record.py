@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from yoloscope_exporter.client.exporter import URL, connect
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import reason, say
 from yoloscope_exporter.recordings.timestamps import snapshot_time
 from yoloscope_exporter.recordings.writer import Writer

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from yoloscope_record import paths
 
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.collectors.stacks import finding
 from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
@@ -19,6 +18,7 @@ from yoloscope_exporter.commands import options
 from yoloscope_exporter.commands.output import write
 from yoloscope_exporter.config import types
 from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import joined, reason, say, text
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages

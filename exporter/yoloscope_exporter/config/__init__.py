@@ -27,6 +27,7 @@ from yoloscope_exporter.config.types import (
     duration,
     file,
     host_names,
+    source_url,
     thresholds,
     url_path,
     words,
@@ -98,6 +99,15 @@ SETTINGS = (
         fixed=True,
     ),
     Setting("web.telemetry-path", url_path, "/metrics", "Path of the metrics.", "PATH", fixed=True),
+    Setting(
+        "page.prometheus",
+        source_url,
+        "",
+        "Prometheus that the live page shows instead of this node: runs of all nodes, at any time. If it needs a "
+        "password, use YOLOSCOPE_PAGE_PROMETHEUS: others can read command lines.",
+        "URL",
+        fixed=True,
+    ),
     Setting(
         "sample.interval",
         duration(0.1, 5.0),  # ten of them, a slow cycle, must stay below the gap that is still integrated over
@@ -171,6 +181,7 @@ class Config:
     web_config_file: Path | None
     web_allowed_hosts: tuple[str, ...]
     web_telemetry_path: str
+    page_prometheus: str
     sample_interval: float
     runs_keep: float
     runs_keep_killed: float

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import click
 
@@ -74,6 +74,15 @@ def host_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or wh
                 text("invalid host name {name!r}: use for example gpu-node-7.example.org, no port", name=name)
             )
     return names
+
+
+def source_url(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made of it
+    """A type of option: the URL of a server, or nothing; a user and a password may stand before its name."""
+    text_of = str(value)
+    parts = urlsplit(text_of if "://" in text_of else f"http://{text_of}")
+    if text_of and (parts.scheme not in {"http", "https"} or not parts.hostname or not text_of.isprintable()):
+        raise click.BadParameter(text("invalid URL: use for example http://prometheus:9090"))
+    return text_of
 
 
 def words(*known: str) -> Callable[[Any], tuple[str, ...]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from yoloscope_exporter.client.fetch import opener
+from yoloscope_exporter.fetching import opener
 from yoloscope_exporter.language import text
 from yoloscope_exporter.system import APART, end_group, os, reuse_address
 

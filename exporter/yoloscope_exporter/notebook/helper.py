@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.notebook.drawing import NoSuchRunError, drawing
 from yoloscope_exporter.notebook.sources import Source, Where, opened, words
 

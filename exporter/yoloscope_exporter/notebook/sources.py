@@ -12,9 +12,9 @@ import click
 
 from yoloscope_exporter.catalog import BY_NAME, Sample
 from yoloscope_exporter.client.exporter import connect
-from yoloscope_exporter.client.fetch import SourceError, masked
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.fetching import SourceError, masked
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.notebook.panels import drawn_only
 from yoloscope_exporter.recordings import reader

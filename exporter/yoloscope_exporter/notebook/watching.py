@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import click
 
 from yoloscope_exporter import pip_install
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.config import types
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.notebook.sources import Where
 from yoloscope_exporter.notebook.words import language_of, said
 
@@ -69,7 +69,7 @@ def watch(  # noqa: PLR0913 - each is an option
 
     Raises:
         ValueError: an argument that cannot be, with the values it may have.
-        yoloscope_exporter.client.fetch.SourceError: the source cannot be read.
+        yoloscope_exporter.fetching.SourceError: the source cannot be read.
         ImportError: without IPython or plotly.
     """
     _modules()

@@ -1,4 +1,7 @@
-"""Geometry of charts for one page without scripts: lines, blocks side by side, bars. Drawing is templates/charts.html.
+"""What charts of a page are drawn from.
+
+Curves are drawn by its script (charts/report.js); blocks side by side and bars need none: they are SVG
+(templates/charts.html).
 
 Lengths are in the units of an SVG view box WIDTH wide. Colours are indexes into the page's palette, so that light and
 dark both read well; lines also differ by their dashes, for eyes that tell colours badly and for printers.
@@ -7,42 +10,34 @@ dark both read well; lines also differ by their dashes, for eyes that tell colou
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-WIDTH, HEIGHT = 720, 220
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 26
+WIDTH = 720
 COLOURS = 8
-DASHES = ("", "6 3", "2 3", "8 3 2 3")
+DASHES = ((), (6, 3), (2, 3), (8, 3, 2, 3))
 #: A bar's row: its height, where the bar begins, and what is left for its text.
 ROW, BAR_LEFT, BAR_MARGIN = 20, 110, 240
 
 
-class Tick(NamedTuple):
-    """A labelled place on an axis."""
-
-    place: float
-    label: str
-
-
 class Line(NamedTuple):
-    """A curve; `points` are (x, y)."""
+    """A curve: a value for each of the chart's times, None where it has none; its dashes as lengths."""
 
     name: str
     colour: int
-    dash: str
-    points: tuple[tuple[float, float], ...]
+    dash: tuple[int, ...]
+    values: tuple[float | None, ...]
 
 
 class Block(NamedTuple):
-    """A rectangle in a row, or a shaded band behind curves; `title` is its tooltip."""
+    """A rectangle in a row; `title` is its tooltip."""
 
     left: float
     width: float
     title: str
-    colour: int = 0
+    colour: int
 
 
 class Entry(NamedTuple):
@@ -53,12 +48,24 @@ class Entry(NamedTuple):
 
 
 class LineChart(NamedTuple):
-    """Curves over time."""
+    """Curves over common times, in seconds since the beginning; bands (from, to, name) are shaded behind them."""
 
+    times: tuple[float, ...]
     lines: tuple[Line, ...]
-    bands: tuple[Block, ...]
-    rows: tuple[Tick, ...]
-    times: tuple[Tick, ...]
+    bands: tuple[tuple[float, float, str], ...]
+
+    def drawn(self) -> dict[str, Any]:
+        """What the script is given."""
+        return {"times": self.times, "lines": [line._asdict() for line in self.lines], "bands": self.bands}
+
+    def told(self) -> list[tuple[str, ...]]:
+        """Of each curve its name, first, lowest, highest and last value."""
+        known = [(line.name, [value for value in line.values if value is not None]) for line in self.lines]
+        return [
+            (name, *(f"{value:.4g}" for value in (values[0], min(values), max(values), values[-1])))
+            for name, values in known
+            if values
+        ]
 
 
 class BlockChart(NamedTuple):
@@ -81,44 +88,27 @@ class Bar(NamedTuple):
 def lines(
     curves: Mapping[str, Sequence[tuple[float, float]]], begin: float, bands: Sequence[tuple[float, float, str]] = ()
 ) -> LineChart:
-    """Curves over time since `begin`, with `bands` (from, to, name) shaded behind them."""
-    everything = [point for points in curves.values() for point in points]
-    times, values = ([point[axis] for point in everything] for axis in (0, 1))
-    end, top, low = max(begin, *times), _ceiling(max(values)), min(0.0, *values)
-
-    def x(time: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (time - begin) / ((end - begin) or 1.0)
-
-    def y(value: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / ((top - low) or 1.0)
-
+    """Curves over the time since `begin`, with `bands` (from, to, name) behind them; all in Unix seconds."""
+    times = sorted({time for points in curves.values() for time, _ in points})
+    end = max(times, default=begin)
     return LineChart(
+        tuple(round(time - begin, 1) for time in times),
         tuple(
-            Line(name, index % COLOURS, _dash(index), tuple((x(time), y(value)) for time, value in points))
+            Line(name, index % COLOURS, DASHES[index // COLOURS % len(DASHES)], _at(times, points))
             for index, (name, points) in enumerate(curves.items())
         ),
         tuple(
-            Block(x(max(start, begin)), max(x(min(stop, end)) - x(max(start, begin)), 0.5), name)
+            (round(max(start - begin, 0.0), 1), round(min(stop, end) - begin, 1), name)
             for start, stop, name in bands
             if stop > begin and start < end
         ),
-        tuple(Tick(y(value), f"{value:.3g}") for value in (low + (top - low) * index / 4 for index in range(5))),
-        tuple(Tick(x(begin + seconds), _clock(seconds)) for seconds in _time_marks(end - begin)),
     )
 
 
-def _dash(index: int) -> str:
-    return DASHES[index // COLOURS % len(DASHES)]
-
-
-def _time_marks(seconds: float) -> Iterator[float]:
-    step = _time_step(seconds)
-    return (index * step for index in range(int(seconds / step) + 1))
-
-
-def _time_step(seconds: float) -> float:
-    steps = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-    return next((step for step in steps if seconds / step <= 8), seconds / 8 or 1.0)  # noqa: PLR2004 - room for 8 labels
+def _at(times: Sequence[float], points: Sequence[tuple[float, float]]) -> tuple[float | None, ...]:
+    """The points' values at these times, with five figures: more cannot be seen."""
+    known = {time: float(f"{value:.5g}") for time, value in points if math.isfinite(value)}
+    return tuple(known.get(time) for time in times)
 
 
 def _clock(seconds: float) -> str:
@@ -127,14 +117,6 @@ def _clock(seconds: float) -> str:
     if seconds < 3600:  # noqa: PLR2004
         return f"{seconds // 60:.0f}:{seconds % 60:02.0f}"
     return f"{seconds // 3600:.0f}h{seconds % 3600 // 60:02.0f}"
-
-
-def _ceiling(value: float) -> float:
-    """The next round number at or above."""
-    if value <= 0:
-        return 1.0
-    unit: float = 10.0 ** math.floor(math.log10(value))
-    return next(factor * unit for factor in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if factor * unit >= value * (1 - 1e-9))
 
 
 def stacked(parts: Mapping[str, float], form: Callable[[float], str], colours: Mapping[str, int]) -> BlockChart:

@@ -1,4 +1,8 @@
-"""A report as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+"""A report as one HTML file that needs nothing else: no script, no font, no picture from elsewhere.
+
+Curves are drawn by a script within the file, as on the live page; without it everything else can be read, and of each
+curve its figures.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from yoloscope_exporter import charts as shared
 from yoloscope_exporter.diagnosis import colours, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.language import say, spoken
@@ -81,8 +87,13 @@ def environment() -> Environment:
         "when": units.local,
         "say": say,
     }
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     made.globals |= {
         "palette": PALETTE,
+        "lines_palette": colours.PALETTE,
+        "scripts": (*shared.SCRIPTS, "report.js"),
+        "styles": shared.STYLES,
+        "embedded": _embedded,
         "say": say,
         "spoken": spoken,
         "about_run": about_run,
@@ -101,6 +112,11 @@ def environment() -> Environment:
         "exports": export_rows,
     }
     return made
+
+
+def _embedded(name: str) -> Markup:
+    """A file of ours, as it is: not escaped."""
+    return Markup(shared.read(name).decode())  # noqa: S704 - nothing in it comes from elsewhere
 
 
 def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:

@@ -19,6 +19,8 @@ from yoloscope_exporter.service import log
 from yoloscope_exporter.web.api import Api
 from yoloscope_exporter.web.application import application
 from yoloscope_exporter.web.config import WebConfigError, WebConfigFile
+from yoloscope_exporter.web.fleet import Fleet
+from yoloscope_exporter.web.fleet_api import FleetApi
 from yoloscope_exporter.web.hosts import only_named
 from yoloscope_exporter.web.server import Server
 
@@ -57,9 +59,7 @@ def running(config: Config) -> Iterator[Exporter]:
     sampler, sources = registry.sampler_of(config)
     with ExitStack() as stack:
         documents = {DIAGNOSIS_PATH: lambda: _diagnosis(sources)}
-        history = History()
-        sampler.watch(history)
-        api = Api(sampler, history, lambda: _diagnoses(sources))
+        api = _api(config, sampler, sources)
         stack.callback(sampler.stop)
         server = _server(config, application(sampler, config.web_telemetry_path, documents, api))
         stack.callback(server.close)
@@ -67,6 +67,15 @@ def running(config: Config) -> Iterator[Exporter]:
         sampler.start()
         server.start()
         yield Exporter(config, sampler, registry.over(sampler), server, sources)
+
+
+def _api(config: Config, sampler: Sampler, sources: SourceFactory) -> Api | FleetApi:
+    """What the live page shows: a Prometheus if there is one to show, else this node, whose last hour is kept then."""
+    if config.page_prometheus:
+        return FleetApi(Fleet(config.page_prometheus))
+    history = History()
+    sampler.watch(history)
+    return Api(sampler, history, lambda: _diagnoses(sources))
 
 
 def _server(config: Config, app: ASGIApp) -> Server:

@@ -6,16 +6,21 @@ import fcntl
 import os
 import pwd
 import resource
+import select
 import signal
 import socket
+import sys
+import termios
+import time
+import tty
 from _ctypes import dlclose
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
 __all__ = [
     "APART",
@@ -29,6 +34,7 @@ __all__ = [
     "end_group",
     "exit_code",
     "is_in_foreground",
+    "keyboard",
     "reuse_address",
     "run",
     "take",
@@ -46,6 +52,8 @@ NVML = "libnvidia-ml.so.1"
 SHARED, EXCLUSIVE = fcntl.LOCK_SH, fcntl.LOCK_EX
 _DESCRIPTORS = Path("/dev/fd" if hasattr(fcntl, "F_GETPATH") else "/proc/self/fd")  # of macOS, and of Linux
 MAX_PATH = 1024  # of macOS
+#: The escape character begins the sequence of a key without a letter, which a slow line may send in two pieces.
+ESCAPE, ESCAPE_SECONDS = b"\x1b", 0.05
 
 
 # --- locks ----------------------------------------------------------------------------------------------------------
@@ -121,6 +129,49 @@ def is_in_foreground() -> bool:
         return False
     finally:
         os.close(terminal)
+
+
+@contextmanager
+def keyboard() -> Iterator[Callable[[float], str]]:
+    """Keys as they are pressed, unseen and without Enter; the value waits for so many seconds until there are some.
+
+    Ctrl-C stays what it is. Where standard input is no terminal, nothing is ever pressed.
+    """
+    if not sys.stdin.isatty():
+        yield _nothing
+        return
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        _let_through(descriptor)
+        yield lambda seconds: _pressed(descriptor, seconds)
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _nothing(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+def _let_through(descriptor: int) -> None:
+    """Let a terminal send keys without Enter, and not show them."""
+    if termios.tcgetattr(descriptor)[3] & termios.ICANON:
+        tty.setcbreak(descriptor, termios.TCSADRAIN)
+
+
+def _pressed(descriptor: int, seconds: float) -> str:
+    _let_through(descriptor)  # a shell may have had the terminal meanwhile
+    sent, wait = b"", seconds
+    while select.select([descriptor], [], [], wait)[0]:
+        piece = os.read(descriptor, 1024)
+        if not piece:  # whoever held the terminal's other end has gone
+            return _nothing(seconds)
+        sent += piece
+        if not sent.endswith(ESCAPE):
+            break
+        wait = ESCAPE_SECONDS
+    return sent.decode(errors="replace")
 
 
 def user_name(uid: int) -> str | None:

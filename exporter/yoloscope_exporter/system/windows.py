@@ -9,14 +9,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "end_group",
     "exit_code",
     "is_in_foreground",
+    "keyboard",
     "reuse_address",
     "run",
     "take",
@@ -51,6 +53,19 @@ LOCKS_AT = 0x7FFE0000
 #: There are no shared locks here: each who shares has a byte of its own, and who wants all to itself takes all of them.
 SHARES = 64
 POLL_SECONDS = 0.2
+#: Keys without a letter, which a console sends as one of two marks and a scan code, as other terminals send them.
+KEY_MARKS = ("\0", "\xe0")
+SCAN_CODES = {
+    "H": "\x1b[A",
+    "P": "\x1b[B",
+    "M": "\x1b[C",
+    "K": "\x1b[D",
+    "G": "\x1b[H",
+    "O": "\x1b[F",
+    "I": "\x1b[5~",
+    "Q": "\x1b[6~",
+}
+LOOK_SECONDS = 0.05
 
 
 def claim(descriptor: int) -> None:
@@ -126,6 +141,30 @@ def exit_code(code: int) -> int:
 def is_in_foreground() -> bool:
     """Whether a console sends its Ctrl-C to this process, and to what it has started: nobody else can send it one."""
     return True
+
+
+@contextmanager
+def keyboard() -> Iterator[Callable[[float], str]]:
+    """Keys as they are pressed, as `posix.keyboard`."""
+    yield _pressed if sys.stdin.isatty() else _nothing
+
+
+def _nothing(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+def _pressed(seconds: float) -> str:
+    end = time.monotonic() + seconds
+    while not msvcrt.kbhit():  # type: ignore[attr-defined]
+        if (left := end - time.monotonic()) <= 0:
+            return ""
+        time.sleep(min(left, LOOK_SECONDS))
+    sent = ""
+    while msvcrt.kbhit():  # type: ignore[attr-defined]
+        letter = msvcrt.getwch()  # type: ignore[attr-defined]
+        sent += SCAN_CODES.get(msvcrt.getwch(), "") if letter in KEY_MARKS else letter  # type: ignore[attr-defined]
+    return sent
 
 
 def user_name(uid: int) -> str | None:  # noqa: ARG001 - they are all 0

@@ -1,8 +1,9 @@
-"""What `yoloscope top` shows: one frame from the last minute's series and the diagnosis. Pure; fits 80 columns."""
+"""What `yoloscope top` shows: one frame from the last minutes' series and the diagnosis. Pure; fits 80 columns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -16,33 +17,39 @@ from yoloscope_exporter.diagnosis import causes, colours, rules, signals
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import prediction
 from yoloscope_exporter.diagnosis.signals.death import DEAD
-from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
-from yoloscope_exporter.diagnosis.units import clock, counted, duration, in_order
+from yoloscope_exporter.diagnosis.units import about, clock, duration, in_order, local_time
 from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures import prediction as measures
 from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.measures.series import Store, Window, period
 from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.terminal import courses
 from yoloscope_exporter.terminal.cells import padded
+from yoloscope_exporter.terminal.courses import Courses
 from yoloscope_exporter.terminal.diagnosis import why_unknown
-from yoloscope_exporter.terminal.sparkline import line
+from yoloscope_exporter.terminal.gpus import gpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import tzinfo
 
     from rich.console import RenderableType
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
-    from yoloscope_exporter.measures.series import Window
 
-    Draw = Callable[[Window, str, str], Iterator[RenderableType]]
+    Draw = Callable[[Window, Courses, str, str], Iterator[RenderableType]]
 
 STYLES = {**colours.SEVERITIES, rules.CRITICAL: f"bold {colours.SEVERITIES[rules.CRITICAL]}"}
 GIB = 2**30
 BAR = 24
 MOST_WORKERS = 16
 MOST_EVENTS = 6
+#: What figures are calculated over, and what sparklines show, in seconds; longer where samples are far apart.
+SHOWN_SECONDS, PAST_SECONDS = 60.0, 300.0
+#: Samples that a window has at least, and a part of a sparkline: two for a rate, and one may be late.
+LEAST_SAMPLES, LEAST_PER_PART = 6, 3
 
 
 @dataclass(frozen=True)
@@ -54,31 +61,89 @@ class Event:
     severity: str = rules.INFO
 
 
-def frame(window: Window, diagnoses: Sequence[Diagnosis], events: Sequence[Event] = (), source: str = "") -> Group:
-    """The whole screen."""
-    parts: list[RenderableType] = [_head(window, source)]
-    ranks, predictions = signals.ranks(window), signals.predictions(window)
-    if not ranks and not predictions:
-        parts.append(Text(say("no runs here; start one with: yoloscope run -- yolo train ..."), style="dim"))
-    told = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in diagnoses}
-    parts += [part for key in ranks for part in _shown(window, *key, told.get(key))]
-    parts += [part for key in predictions for part in _shown(window, *key, told.get(key), _prediction)]
-    known = {*ranks, *predictions}
-    parts += [part for key, one in told.items() if key not in known for part in map(_verdict, one.verdicts)]
-    parts += _gpus(window)
-    if events:
-        parts.append(_title(say("Recent events")))
-        parts += [_event(event) for event in list(events)[-MOST_EVENTS:]]
-    return Group(*parts)
+@dataclass(frozen=True)
+class Moment:
+    """What is known at a moment.
+
+    Attributes:
+        window: the last minute, over which everything is calculated.
+        past: the last minutes, for sparklines.
+        diagnoses: those that hold.
+        events: the oldest first.
+        source: where it comes from.
+        zone: in which times are told; that of this machine if None.
+    """
+
+    window: Window
+    past: Window
+    diagnoses: Sequence[Diagnosis] = ()
+    events: Sequence[Event] = ()
+    source: str = ""
+    zone: tzinfo | None = None
+    courses: Courses = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Share what is calculated for sparklines."""
+        object.__setattr__(self, "courses", Courses(self.past))
+
+    def ranks(self) -> list[tuple[str, str]]:
+        """Runs and ranks: those of trainings first."""
+        return [
+            *sorted(signals.ranks(self.window), key=_by_number),
+            *sorted(signals.predictions(self.window), key=_by_number),
+        ]
+
+
+def _by_number(key: tuple[str, str]) -> tuple[str, tuple[int, str]]:
+    return key[0], in_order(key[1])
+
+
+def windows(store: Store, end: float, usual: float | None = None) -> tuple[Window, Window]:
+    """The last minute and the last minutes before `end`; longer ones where samples are far apart.
+
+    Args:
+        store: what is shown.
+        end: Unix seconds.
+        usual: distance of the store's samples in seconds; looked for if not given.
+    """
+    usual = period(store.times()) if usual is None else usual
+    seconds = max(SHOWN_SECONDS, LEAST_SAMPLES * usual)
+    past = max(PAST_SECONDS, LEAST_PER_PART * courses.PARTS * usual)
+    return Window(store, end - seconds, end, usual), Window(store, end - past, end, usual)
+
+
+def frame(moment: Moment) -> Group:
+    """The whole screen: every run and rank in full."""
+    return Group(head(moment), *body(moment, moment.ranks()))
+
+
+def body(moment: Moment, shown: Sequence[tuple[str, str]]) -> Iterator[RenderableType]:
+    """What is below the head: these runs and ranks, what is told of the node, GPUs, events."""
+    window, known = moment.window, moment.ranks()
+    told = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in moment.diagnoses}
+    predicting = set(signals.predictions(window))
+    if not known:
+        yield Text(say("no runs here; start one with: yoloscope run -- yolo train ..."), style="dim")
+    for key in shown:
+        yield from _shown(moment, *key, told.get(key), _prediction if key in predicting else _rank)
+    yield from (_verdict(verdict) for key, one in told.items() if key not in known for verdict in one.verdicts)
+    if rows := list(gpus(window, moment.courses)):
+        yield _title(say("GPUs"))
+        yield from rows
+    if moment.events:
+        yield _title(say("Recent events"))
+        yield from (_event(event, moment.zone) for event in moment.events[-MOST_EVENTS:])
 
 
 def _title(text: str) -> Rule:
     return Rule(Text(text), align="left", style="dim", characters="─")
 
 
-def _head(window: Window, source: str) -> Text:
+def head(moment: Moment) -> Text:
+    """The first line: when, where, and how busy the node is."""
+    window = moment.window
     machine = Machine(window)
-    parts = [clock(window.end), source]
+    parts = [local_time(window.end, moment.zone), moment.source]
     busy = machine.reading.one(host.CPU_BUSY)
     if busy is not None:
         parts.append(say("CPU {busy:.0%} of {cpus:.0f}", busy=busy, cpus=sum(machine.cpu.values())))
@@ -97,12 +162,10 @@ def _head(window: Window, source: str) -> Text:
 # --- one rank -------------------------------------------------------------------------------------------------------
 
 
-def _shown(
-    window: Window, run: str, rank: str, diagnosis: Diagnosis | None, draw: Draw | None = None
-) -> Sequence[RenderableType]:
+def _shown(moment: Moment, run: str, rank: str, diagnosis: Diagnosis | None, draw: Draw) -> Sequence[RenderableType]:
     """A rank's part of the screen; one that cannot be drawn leaves the others theirs."""
     try:
-        return (*_told(run, rank, diagnosis), *(draw or _rank)(window, run, rank))
+        return (*_told(run, rank, diagnosis), *draw(moment.window, moment.courses, run, rank))
     except Exception as error:  # noqa: BLE001 - the isolation boundary
         return _title(f"{run} · rank {rank}"), Text(say("cannot be shown: {error!r}", error=error), style="dim")
 
@@ -115,8 +178,10 @@ def _told(run: str, rank: str, diagnosis: Diagnosis | None) -> Iterator[Renderab
             yield Text(say("no verdict: {why}", why=why_unknown(diagnosis)), style="dim")
 
 
-def _rank(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
+def _rank(window: Window, past: Courses, run: str, rank: str) -> Iterator[RenderableType]:
     yield Text(progress(window, run, rank), no_wrap=True, overflow="ellipsis")
+    images, waiting = (past.measure(measure, run=run, rank=rank) for measure in (training.IMAGES, training.DATA_WAIT))
+    yield from _courses(past.window, (say("images/s"), images, None), (say("waiting"), waiting, 1.0))
     yield from _anatomy(window, run, rank)
     yield from _loader(window, run, rank)
 
@@ -152,6 +217,19 @@ def progress(window: Window, run: str, rank: str) -> str:
     return "  ".join([*parts, *losses])
 
 
+def _courses(past: Window, *shown: tuple[str, Sequence[float], float | None]) -> Iterator[RenderableType]:
+    """A line of sparklines: each with its name, its values and the value of the highest block, if that is fixed."""
+    known = [(name, values, high) for name, values, high in shown if any(map(isfinite, values))]
+    if known:
+        drawn = (Text.assemble((name, "dim"), " ", courses.drawn(values, high)) for name, values, high in known)
+        yield Text("  ").join([Text(last(past), style="dim"), *drawn])
+
+
+def last(past: Window) -> str:
+    """How long a window is: `the last 5 min`."""
+    return say("the last {long}", long=about(past.seconds))
+
+
 def _anatomy(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
     """Where a step's time goes."""
     grown = {p: window.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, run, rank, p) or 0.0 for p in STEP_PHASES}
@@ -174,7 +252,7 @@ def _table(grown: Mapping[str, float], batches: float) -> Iterator[RenderableTyp
     yield table
 
 
-def _prediction(window: Window, run: str, rank: str) -> Iterator[RenderableType]:
+def _prediction(window: Window, past: Courses, run: str, rank: str) -> Iterator[RenderableType]:
     """What a process predicts, validates or exports: a line, and where the time of a batch goes."""
     facts, key = prediction.facts(window, run, rank), (run, rank)
     images = Reading(window).one(measures.PREDICT_IMAGES, run=run, rank=rank)
@@ -192,6 +270,7 @@ def _prediction(window: Window, run: str, rank: str) -> Iterator[RenderableType]
         took = say("{format} in {duration}", format=labels[2], duration=duration(seconds))
         parts.append(took + (f", {size / 2**20:.1f} MiB" if size else ""))
     yield Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
+    yield from _courses(past.window, (say("images/s"), past.measure(measures.PREDICT_IMAGES, run=run, rank=rank), None))
     increase = window.increases(catalog.PREDICT_PHASE_SECONDS_TOTAL, *key)
     yield from _table({labels[2]: seconds for labels, seconds in increase.items()}, _batches(window, *key))
 
@@ -242,92 +321,38 @@ def _worker_times(window: Window, run: str, rank: str) -> Iterator[tuple[str, fl
             yield labels[2], seconds / made, computing[labels] / seconds if labels in computing else None
 
 
-# --- GPUs -----------------------------------------------------------------------------------------------------------
-
-
-def _gpus(window: Window) -> Iterator[RenderableType]:
-    names = {labels[0] for labels in window.current(catalog.GPU_INFO)}
-    lost = {labels[0] for labels, up in window.current(catalog.GPU_UP).items() if not up}
-    if not names | lost:
-        return
-    yield _title(say("GPUs"))
-    table = Table.grid(padding=(0, 1))
-    ranks = {labels[2]: labels[1] for labels in window.current(catalog.TRAIN_DEVICE_INFO)}
-    ordered = sorted(names | lost, key=in_order)
-    for gpu in ordered:
-        table.add_row(
-            *((gpu, Text(say("lost"), style=STYLES[rules.CRITICAL])) if gpu in lost else _gpu(window, gpu, ranks))
-        )
-    yield table
-    for gpu in ordered:
-        if troubles := list(_troubles(window, gpu)):
-            yield Text(f"GPU {gpu}: {'; '.join(troubles)}", style=STYLES[rules.WARNING])
-
-
-def _troubles(window: Window, gpu: str) -> Iterator[str]:
-    """What holds a GPU's clocks down now, the errors in its life, and what the driver asks for."""
-    throttled = [labels[1] for labels, on in window.current(catalog.GPU_THROTTLED, gpu).items() if on]
-    if throttled:
-        yield say("throttled by {reasons}", reasons=", ".join(throttled))
-    ecc = window.last(catalog.GPU_ECC_ERRORS_TOTAL, gpu, "uncorrected")
-    if ecc:
-        yield say(counted(ecc, "uncorrected ECC error"))
-    if window.last(catalog.GPU_SRAM_ECC_THRESHOLD_EXCEEDED, gpu):
-        yield say("more SRAM errors than NVIDIA allows")
-    if action := int(window.last(catalog.GPU_RECOVERY_ACTION, gpu) or 0):
-        yield say(
-            "the driver asks for {action}",
-            action=dict(enumerate(catalog.RECOVERY_ACTIONS)).get(action, f"action {action}"),
-        )
-    faults = [labels[1] for labels, on in window.current(catalog.GPU_FABRIC_FAULT, gpu).items() if on]
-    if faults:
-        yield say("NVLink fabric: {faults}", faults=", ".join(faults))
-    for labels, count in window.current(catalog.GPU_XID_ERRORS_TOTAL, gpu).items():
-        yield f"Xid {labels[1]}" + (say(" ({count:.0f} times)", count=count) if count > 1 else "")
-
-
-def _gpu(window: Window, gpu: str, ranks: Mapping[str, str]) -> Iterator[RenderableType]:
-    busy = gpu_busy(window, gpu)
-    history = [value for _, value in window.points(catalog.GPU_UTILIZATION_RATIO, gpu)]
-    used, total = window.last(catalog.GPU_MEMORY_USED_BYTES, gpu), window.last(catalog.GPU_MEMORY_TOTAL_BYTES, gpu)
-    power, limit = window.last(catalog.GPU_POWER_WATTS, gpu), window.last(catalog.GPU_POWER_LIMIT_WATTS, gpu)
-    heat = window.last(catalog.GPU_TEMPERATURE_CELSIUS, gpu, "core")
-    yield gpu
-    yield "" if busy is None else f"{busy:4.0%}"
-    yield Text(line(history, width=20, high=1.0), style="blue")
-    yield _device_memory(used, total)
-    yield "" if power is None else f"{power:.0f}/{limit:.0f} W" if limit is not None else f"{power:.0f} W"
-    yield "" if heat is None else f"{heat:.0f} C"
-    yield f"rank {ranks[gpu]}" if gpu in ranks else ""
-
-
-def _device_memory(used: float | None, total: float | None) -> str:
-    """Used and installed; without the latter the GPU shares the node's memory, which the head shows."""
-    if total is None:
-        return say("shares the node's")
-    return "" if used is None else f"{used / GIB:.1f}/{total / GIB:.1f} GiB"
-
-
-def _event(event: Event) -> Text:
-    return Text.assemble((clock(event.time), "dim"), " ", (event.text, STYLES[event.severity]))
-
-
 # --- events ---------------------------------------------------------------------------------------------------------
+
+
+def _event(event: Event, zone: tzinfo | None) -> Text:
+    return Text.assemble((clock(event.time, zone), "dim"), " ", (event.text, STYLES[event.severity]))
 
 
 def changes(now: float, before: Sequence[Diagnosis], after: Sequence[Diagnosis]) -> Iterator[Event]:
     """What happened between two diagnoses: states entered, verdicts that began or ended."""
     old = {(diagnosis.run, diagnosis.rank): diagnosis for diagnosis in before}
     for diagnosis in after:
-        who = f"{diagnosis.run} rank {diagnosis.rank}" if diagnosis.run else say("this node")
         earlier = old.get((diagnosis.run, diagnosis.rank))
         held = {verdict.name: verdict for verdict in earlier.verdicts} if earlier else {}
         if diagnosis.state and (earlier is None or earlier.state != diagnosis.state):
-            yield Event(now, say("{who}: {state}", who=who, state=text(diagnosis.state)))
-        for verdict in diagnosis.verdicts:
-            if verdict.name not in held:
-                cause = verdict.cause.partition(":")[0] if verdict.name in DEAD else ""
-                why = f", {cause}" if cause in causes.BY_NAME else ""
-                yield Event(now, say("{who}: {name} began{why}", who=who, name=verdict.name, why=why), verdict.severity)
+            yield Event(now, say("{who}: {state}", who=_who(diagnosis), state=text(diagnosis.state)))
+        yield from (began(now, diagnosis, verdict) for verdict in diagnosis.verdicts if verdict.name not in held)
         for name in held.keys() - {verdict.name for verdict in diagnosis.verdicts}:
-            yield Event(now, say("{who}: {name} ended", who=who, name=name))
+            yield ended(now, diagnosis, name)
+
+
+def began(time: float, diagnosis: Diagnosis, verdict: Verdict) -> Event:
+    """A verdict that began to hold; of a death with its cause."""
+    cause = verdict.cause.partition(":")[0] if verdict.name in DEAD else ""
+    why = f", {cause}" if cause in causes.BY_NAME else ""
+    told = say("{who}: {name} began{why}", who=_who(diagnosis), name=verdict.name, why=why)
+    return Event(time, told, verdict.severity)
+
+
+def ended(time: float, diagnosis: Diagnosis, name: str) -> Event:
+    """A verdict that holds no longer."""
+    return Event(time, say("{who}: {name} ended", who=_who(diagnosis), name=name))
+
+
+def _who(diagnosis: Diagnosis) -> str:
+    return f"{diagnosis.run} rank {diagnosis.rank}" if diagnosis.run else say("this node")

@@ -7,37 +7,46 @@ of the same run wake up together and share what the first of them has made.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import wraps
-from http import HTTPStatus
-from math import inf, isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
 from yoloscope_exporter.history.curves import Curves
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import documents, texts
+from yoloscope_exporter.web.answers import (
+    EVENT_STREAM,
+    PREFIX,
+    UNSTORED,
+    CrowdedError,
+    ParameterError,
+    Stream,
+    answered,
+    as_event,
+    checked,
+    first,
+    language_of,
+    no_run,
+    number,
+)
 from yoloscope_exporter.web.authentication import ALLOWED
-from yoloscope_exporter.web.responses import as_json, header
+from yoloscope_exporter.web.responses import header
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
     from yoloscope_exporter.history.store import History
     from yoloscope_exporter.sampling.sampler import Sampler
+    from yoloscope_exporter.web.answers import Answer
 
-    Answer = Callable[[Request], Awaitable[Response]]
-
-PREFIX = "/api/v1"
 #: Pages that are kept up to date; each holds a connection. One more is refused.
 MOST_STREAMS = 64
 #: Between two updates of a page.
@@ -48,17 +57,6 @@ MOST_CURVES, FORGET_SECONDS = 8, 60.0
 #: Messages that are kept for the other pages: one for each run and language.
 MOST_MADE = MOST_CURVES * len(texts.LANGUAGES)
 MOST_RUNS = 10_000
-EVENT_STREAM = "text/event-stream"
-_UNSTORED = {"Cache-Control": "no-store"}
-_LATER = {"Retry-After": "5"}
-
-
-class ParameterError(ValueError):
-    """A parameter of the query that cannot be used; says which, and what is allowed."""
-
-
-class CrowdedError(Exception):
-    """There is no room for one more; says of what, and what helps."""
 
 
 class Topic(NamedTuple):
@@ -98,6 +96,8 @@ class Api:
         self._looked: OrderedDict[str, _Looked] = OrderedDict()
         self._followed: dict[object, str] = {}
         self._made: dict[tuple[object, ...], asyncio.Task[tuple[bytes, Place]]] = {}
+        self.source = ""
+        """The Prometheus that is shown: none, but this node."""
         self.streams = 0
         """How many are open."""
         self._closing: asyncio.Event | None = None
@@ -112,7 +112,7 @@ class Api:
             "history": self._points,
             "events": self._events,
         }
-        return [Route(f"{PREFIX}/{name}", _checked(answer)) for name, answer in answers.items()]
+        return [Route(f"{PREFIX}/{name}", checked(answer)) for name, answer in answers.items()]
 
     def close(self) -> None:
         """End the streams, so that the server need not wait for them."""
@@ -122,35 +122,35 @@ class Api:
     # --- documents -------------------------------------------------------------------------------------------------
 
     async def _runs(self, request: Request) -> Response:
-        most = int(_number(request, "limit", documents.MOST_RUNS, least=1, most=MOST_RUNS))
-        return _answer(self._head() | self._list(_language(request), most) | self._own())
+        most = int(number(request, "limit", documents.MOST_RUNS, least=1, most=MOST_RUNS))
+        return answered(self._head() | self._list(language_of(request), most) | self._own())
 
     async def _run(self, request: Request) -> Response:
         name = request.query_params.get("run", "")
         if not name:
             raise ParameterError(f"run: name one of {PREFIX}/runs")
-        found = documents.run(self._view(), self._history, name, _language(request))
-        return _no_run(name) if found is None and self._sampler.fresh else _answer(self._head() | {"run": found})
+        found = documents.run(self._view(), self._history, name, language_of(request))
+        return no_run(name) if found is None and self._sampler.fresh else answered(self._head() | {"run": found})
 
     async def _gpus(self, request: Request) -> Response:
-        return _answer(self._head() | self._node(_language(request)))
+        return answered(self._head() | self._node(language_of(request)))
 
     async def _points(self, request: Request) -> Response:
         name = request.query_params.get("run", "")
-        since = _number(request, "since", -inf)
+        since = number(request, "since", -inf)
         if not self._sampler.fresh:
-            return _answer(self._head() | {"times": [], "series": []})
+            return answered(self._head() | {"times": [], "series": []})
         if name != self._known(name):
-            return _no_run(name)
+            return no_run(name)
         self._check_room(name)
-        return _answer(self._head() | (await self._curves(name, self._history.last)).since(since))
+        return answered(self._head() | (await self._curves(name, self._history.last)).since(since))
 
     async def _events(self, request: Request) -> Response:
         if EVENT_STREAM in header(request.scope, b"accept"):
             return await self._stream(request)
-        since = int(_number(request, "since", 0))
-        found = documents.events(self._history.events(since), _language(request))
-        return _answer(self._head() | {"events": found}, Vary="Accept")
+        since = int(number(request, "since", 0))
+        found = documents.events(self._history.events(since), language_of(request))
+        return answered(self._head() | {"events": found}, Vary="Accept")
 
     def _head(self) -> dict[str, Any]:
         """When the newest snapshot was taken, and whether it is fresh: if it is not, nothing else is told."""
@@ -221,8 +221,8 @@ class Api:
     # --- streams ---------------------------------------------------------------------------------------------------
 
     async def _stream(self, request: Request) -> Response:
-        topic = Topic(request.query_params.get("run", ""), _language(request))
-        headers = {**_UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
+        topic = Topic(request.query_params.get("run", ""), language_of(request))
+        headers = {**UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
         if self.streams >= MOST_STREAMS:
             raise CrowdedError(f"{MOST_STREAMS} pages are open; close one of them")
         self._check_room(self._known(self._chosen(topic).run))
@@ -230,9 +230,17 @@ class Api:
             return Response(headers=headers, media_type=EVENT_STREAM)
         who = object()
         allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
-        return _Stream(self, who, self._messages(topic, who, allowed), headers=headers, media_type=EVENT_STREAM)
+        messages = self._messages(topic, who, allowed)
+        return Stream(messages, self._opened, lambda: self._closed(who), headers=headers, media_type=EVENT_STREAM)
 
-    def left(self, who: object) -> None:
+    def _opened(self) -> None:
+        self.streams += 1
+
+    def _closed(self, who: object) -> None:
+        self.streams -= 1
+        self._left(who)
+
+    def _left(self, who: object) -> None:
         """A stream follows no run any more."""
         self._followed.pop(who, None)
 
@@ -259,10 +267,10 @@ class Api:
                     return
                 self._followed[who] = run
             else:
-                self.left(who)
+                self._left(who)
             message, place = await self._message(topic, place)
             yield message
-            await _first(closing, EVERY_SECONDS - self._loop.time() % EVERY_SECONDS)
+            await first(closing, EVERY_SECONDS - self._loop.time() % EVERY_SECONDS)
 
     async def _message(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
         """What is new since `place`, made once for all streams that have come as far, and where that leads."""
@@ -283,7 +291,7 @@ class Api:
         of_run = await self._curves(run, now) if run else None
         of_gpus = await self._curves("", now)
         if not (fresh and self._sampler.fresh):  # nothing is told now, and all of it once there is something
-            return _event({**self._head(), "fresh": False}), place
+            return as_event({**self._head(), "fresh": False}), place
         if now < place.time or (run and not place.of_run):  # the clock was set back, or the run has come
             place = Place()
         happened = self._history.events(place.event)
@@ -299,79 +307,4 @@ class Api:
             "events": documents.events(happened, language),
         }
         reached = Place(max(now, place.time), happened[-1].number if happened else place.event, bool(run))
-        return _event(message), reached
-
-
-class _Stream(StreamingResponse):
-    """A stream that is counted for as long as it is open."""
-
-    def __init__(self, api: Api, who: object, content: AsyncIterator[bytes], **given: Any) -> None:  # noqa: ANN401 - Starlette's
-        """Of `api`, which knows it as `who`; the rest is Starlette's."""
-        super().__init__(content, **given)
-        self._api, self._who = api, who
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the client goes."""
-        self._api.streams += 1
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._api.streams -= 1
-            self._api.left(self._who)
-
-
-def _checked(answer: Answer) -> Answer:
-    """The answer; where a parameter is wrong or there is no room, a line that says so."""
-
-    @wraps(answer)
-    async def call(request: Request) -> Response:
-        try:
-            return await answer(request)
-        except ParameterError as error:
-            return as_json(HTTPStatus.BAD_REQUEST, {"error": str(error)})
-        except CrowdedError as error:
-            return as_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}, **_LATER)
-
-    return call
-
-
-async def _first(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, for so many seconds at most."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except asyncio.TimeoutError:
-        return
-
-
-def _event(message: object) -> bytes:
-    line = json.dumps(message, allow_nan=False, separators=(",", ":"))
-    return f"data: {line}\n\n".encode()
-
-
-def _answer(document: object, **headers: str) -> Response:
-    return as_json(HTTPStatus.OK, document, **_UNSTORED, **headers)
-
-
-def _no_run(name: str) -> Response:
-    return as_json(HTTPStatus.NOT_FOUND, {"error": f"run: no run {name!r}; {PREFIX}/runs lists them"})
-
-
-def _number(request: Request, name: str, default: float, least: float = -inf, most: float = inf) -> float:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = inf
-    if not isfinite(value) or not least <= value <= most:
-        allowed = "a number" if least == -inf else f"a number from {least:g} to {most:g}"
-        raise ParameterError(f"{name}: {text[:40]!r} is not {allowed}")
-    return value
-
-
-def _language(request: Request) -> str:
-    asked = request.query_params.get("lang", "")
-    if asked and asked not in texts.LANGUAGES:
-        raise ParameterError(f"lang: {asked[:40]!r} is not one of {', '.join(texts.LANGUAGES)}")
-    return texts.language(asked, header(request.scope, b"accept-language"))
+        return as_event(message), reached

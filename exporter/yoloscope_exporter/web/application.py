@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
     from yoloscope_exporter.sampling.sampler import Sampler
     from yoloscope_exporter.web.api import Api
+    from yoloscope_exporter.web.fleet_api import FleetApi
 
 
 def application(
     sampler: Sampler,
     telemetry_path: str = "/metrics",
     documents: Mapping[str, Callable[[], object]] | None = None,
-    api: Api | None = None,
+    api: Api | FleetApi | None = None,
 ) -> Starlette:
     """The metrics of `sampler` at `telemetry_path`, `documents` as JSON at their paths, the live page with its `api`.
 
@@ -39,7 +40,7 @@ def application(
         Route(telemetry_path, partial(_metrics, sampler)),
         Route("/-/healthy", partial(_healthy, sampler)),
         Route("/-/ready", partial(_ready, sampler)),
-        Route("/", partial(_page, telemetry_path)),
+        Route("/", partial(_page, telemetry_path, api.source if api else "")),
         Route(f"{assets.PATH}{{name:path}}", assets.answer),
         *(api.routes() if api else ()),
         *(Route(path, partial(_document, sampler, document)) for path, document in (documents or {}).items()),
@@ -107,7 +108,7 @@ async def _document(sampler: Sampler, document: Callable[[], object], _request: 
     return as_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the sampler has stopped"})
 
 
-async def _page(telemetry_path: str, request: Request) -> Response:
+async def _page(telemetry_path: str, source: str, request: Request) -> Response:
     language = texts.language(request.query_params.get("lang", ""), header(request.scope, b"accept-language"))
     headers = {"Content-Security-Policy": page.POLICY, "Vary": "Accept-Language", "Referrer-Policy": "no-referrer"}
-    return HTMLResponse(page.render(language, telemetry_path), headers=headers)
+    return HTMLResponse(page.render(language, telemetry_path, source), headers=headers)

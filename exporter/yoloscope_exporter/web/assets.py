@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import Response
 
+from yoloscope_exporter import charts
 from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.web.responses import header, text
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PATH = "/static/"
 _TYPES = {"js": "text/javascript", "css": "text/css"}
-_NAMES = ("page.js", "page.css", "colours.css", "vendored/uPlot.iife.min.js", "vendored/uPlot.min.css")
+_NAMES = ("page.js", "page.css", "colours.css", *charts.SCRIPTS, *charts.STYLES)
 _LASTING = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 
 
@@ -46,7 +47,9 @@ def _asset(name: str) -> Asset:
 
 
 def _read(name: str) -> bytes:
-    return files("yoloscope_exporter.web").joinpath("static", *name.split("/")).read_bytes()
+    if name in (*charts.SCRIPTS, *charts.STYLES):
+        return charts.read(name)
+    return files("yoloscope_exporter.web").joinpath("static", name).read_bytes()
 
 
 def url(name: str) -> str:

@@ -45,7 +45,7 @@ Labels = tuple[str, ...]
 _UPS = tuple(m for m in catalog.METRICS if m.labels == ("run", "rank") and m.name.endswith("_up"))
 _INFOS = tuple(m for m in catalog.METRICS if m.name.endswith("_run_info"))
 _STARTS = tuple(m for m in catalog.METRICS if m.name.endswith("_start_timestamp_seconds"))
-_SHOWN = frozenset(
+SHOWN = frozenset(
     metric.name
     for metric in (
         *STATES,
@@ -82,7 +82,7 @@ class View:
         self.collectors = [{"name": name, "samples": len(samples)} for name, samples in snapshot.samples.items()]
         self._values: dict[str, dict[Labels, float]] = defaultdict(dict)
         for metric, labels, value in snapshot:
-            if metric.name in _SHOWN and not isinstance(value, catalog.HistogramValue):
+            if metric.name in SHOWN and not isinstance(value, catalog.HistogramValue):
                 self._values[metric.name][labels] = value
         self.diagnoses: dict[str, list[Diagnosis]] = defaultdict(list)
         for one in diagnoses:

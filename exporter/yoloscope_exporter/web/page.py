@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from yoloscope_exporter import __version__
+from yoloscope_exporter import __version__, charts
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RANKS, OF_RUN
 from yoloscope_exporter.measures.catalog import BY_NAME
 from yoloscope_exporter.measures.training import STEP_PHASES
 from yoloscope_exporter.web import assets, texts
-from yoloscope_exporter.web.api import EVERY_SECONDS, PREFIX
+from yoloscope_exporter.web.answers import PREFIX
+from yoloscope_exporter.web.api import EVERY_SECONDS
+from yoloscope_exporter.web.fleet import LONGEST, SHORTEST
+from yoloscope_exporter.web.fleet_api import EVERY_SECONDS as FLEET_SECONDS
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -21,6 +24,10 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+#: Time ranges of a Prometheus to choose from, in seconds, with their texts.
+RANGES: Final = ((900, "minutes_15"), (3600, "hour"), (21600, "hours_6"), (86400, "day"), (604800, "days_7"))
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ CHARTS: Final = (
 
 
 @cache
-def render(language: str, telemetry_path: str) -> str:
+def render(language: str, telemetry_path: str, prometheus: str = "") -> str:
     """The page as HTML; what it shows comes later, so it is the same for everybody."""
     return _template().render(
         language=language,
@@ -76,8 +83,12 @@ def render(language: str, telemetry_path: str) -> str:
             ("/-/ready", "ready"),
             ("/-/healthy", "healthy"),
         ),
+        scripts=charts.SCRIPTS,
+        styles=("colours.css", *charts.STYLES, "page.css"),
         url=assets.url,
-        config=config(language),
+        prometheus=prometheus,
+        ranges=RANGES,
+        config=config(language) | ({"fleet": True, "seconds": FLEET_SECONDS} if prometheus else {}),
     )
 
 
@@ -100,6 +111,8 @@ def config(language: str) -> dict[str, Any]:
     courses = {course.name: course for course in (*OF_RUN, *OF_GPUS, *OF_RANKS)}
     return {
         "language": language,
+        "fleet": False,
+        "range": (SHORTEST, LONGEST),
         "seconds": EVERY_SECONDS,
         "words": texts.all_told(texts.PAGE, language),
         "severities": texts.all_told(texts.SEVERITIES, language),

@@ -120,7 +120,7 @@ def test_all_documents_have_the_same_cells() -> None:
             assert all(cell in text for text in texts)
     assert "openvino: not installed: <pip>" in texts[1]
     assert "openvino: not installed: &lt;pip&gt;" in texts[2]
-    assert "http" not in texts[2]
+    assert "://" not in texts[2]
 
 
 def test_json_has_what_is_known() -> None:

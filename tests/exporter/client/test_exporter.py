@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter.client.exporter import diagnoses
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.fetching import SourceError
 
 from tests.recordings.model import Plan, play
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
-from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.reports import runs
 from yoloscope_exporter.simulation import simulate

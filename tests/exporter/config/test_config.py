@@ -123,6 +123,8 @@ def test_bad_files_are_named(tmp_path: Path, content: str, expected: str) -> Non
         ("--web.telemetry-path=metrics", "invalid path 'metrics': use for example /metrics"),
         ("--web.telemetry-path=/-/ready", "invalid path '/-/ready': use for example /metrics"),
         ("--web.telemetry-path=/api/v1/diagnosis", "invalid path '/api/v1/diagnosis': use for example /metrics"),
+        ("--page.prometheus=ftp://a", "invalid URL: use for example http://prometheus:9090"),
+        ("--page.prometheus=http://", "invalid URL: use for example http://prometheus:9090"),
         ("--sample.interval=fast", "invalid duration 'fast'"),
         ("--sample.interval=", "invalid duration ''"),
         ("--runs.keep=59s", "59s is outside 60s to"),

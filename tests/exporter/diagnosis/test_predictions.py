@@ -222,11 +222,10 @@ def test_a_running_exporter_publishes_them() -> None:
 def test_the_screen() -> None:
     """A prediction's part of `top`: its verdict, a line, and where the time of a batch goes."""
     store, told = predicted({"source": 0.016}, source="video")
-    window = Window(store, store.last - 30, store.last)
     from rich.console import Console  # noqa: PLC0415 - here alone
 
     console = Console(width=80, record=True)
-    console.print(screen.frame(window, [told]))
+    console.print(screen.frame(screen.Moment(*screen.windows(store, store.last), [told])))
     text = console.export_text()
     assert "source_bound" in text
     assert "predict  pt  fp32  video" in text

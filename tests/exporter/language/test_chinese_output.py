@@ -16,7 +16,6 @@ from yoloscope_exporter.catalog import document as metrics
 from yoloscope_exporter.diagnosis import document, rules
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.language import CHINESE, speaking
-from yoloscope_exporter.measures.series import Window
 from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.reports import ending, html
 from yoloscope_exporter.reports.comparison import compare
@@ -145,8 +144,9 @@ def test_reports(name: str) -> None:
         told = [summary_markdown(summary), in_html(html.one(summary))]
         told.append("\n".join(f"{line.name} {line.text}" for line in ending.card_lines([summary], CHINESE)))
         told.append(ending.title(ending.Ended("yolo train", 1, 60.0, "node-1"), [summary.run], CHINESE))
-        window = Window(stores[0], stores[0].last - 60, stores[0].last)
-        told.append(drawn(screen.frame(window, diagnoses, list(screen.changes(window.end, (), diagnoses)))))
+        windows = screen.windows(stores[0], stores[0].last)
+        happened = list(screen.changes(stores[0].last, (), diagnoses))
+        told.append(drawn(screen.frame(screen.Moment(*windows, diagnoses, happened))))
     for one in told:
         assert re.search(r"[一-鿿]", one)
         assert english(one) == []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from yoloscope_exporter import catalog
 from yoloscope_exporter.client.exporter import Exporter
-from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.notebook import sources
 from yoloscope_exporter.notebook.drawing import NoSuchRunError, drawing
 from yoloscope_exporter.notebook.panels import panels

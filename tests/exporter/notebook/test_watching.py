@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter import pip_install
-from yoloscope_exporter.client.fetch import SourceError
+from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.notebook import watch, watching
 from yoloscope_exporter.notebook.sources import Where
 from yoloscope_exporter.notebook.watching import Helper

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.diagnosis.advice import Advice
-from yoloscope_exporter.reports import charts, html
+from yoloscope_exporter.reports import html
 from yoloscope_exporter.reports.comparison import compare
 from yoloscope_exporter.reports.summary import summarize
 
@@ -21,13 +22,50 @@ if TYPE_CHECKING:
 
 
 def test_pages_are_whole_and_alone(before: Summary, after: Summary) -> None:
-    """Well-formed, every plot drawn, nothing fetched from elsewhere, no script."""
+    """Well-formed, every plot there, nothing fetched from elsewhere; in its body no script."""
     for text in (html.one(before), html.several(compare([before], [after]))):
-        root = ET.fromstring(text[text.index("<body>") : text.index("</body>") + 7])
+        root = body(text)
         plots = root.findall(".//svg")
-        assert len(plots) >= 8
+        assert len(plots) >= 3
         assert all(len(list(plot)) for plot in plots)
-        assert not [part for part in ("http://", "https://", "<script", "url(", "@import") if part in text]
+        assert len(root.findall(".//figure[@data-chart]")) >= 5
+        shown = text[text.index("<body>") :]
+        assert not [part for part in ("http://", "https://", "<script", "url(", "@import") if part in shown]
+        assert "default-src 'none'" in text
+        assert "MIT License" in text  # uPlot's, which is within the file
+
+
+def test_curves_can_be_read_without_a_script(before: Summary) -> None:
+    """Each has its first, lowest, highest and last value in a table beside its chart."""
+    root = body(html.one(before))
+    figure = next(one for one in root.iter("figure") if one.get("aria-label") == "images/s")
+    (_, cells) = figure.findall(".//tr")
+    name, *values = ["".join(cell.itertext()) for cell in cells]
+    known = [value for _, value in before.curves["images/s"][0].points]
+    assert name == "rank 0"
+    assert values == [f"{value:.4g}" for value in (known[0], min(known), max(known), known[-1])]
+
+
+def test_shaded_parts_are_explained(before: Summary, after: Summary) -> None:
+    """In each chart that has some; curves of several runs have none, as each run validates at its own time."""
+    page = html.several(compare([before], [after]))
+    assert page.count("shaded: validation and checkpoints") == sum(
+        bool(json.loads(figure.attrib["data-chart"])["bands"]) for figure in body(page).iter("figure")
+    )
+    assert chart(html.one(before), "images/s")["bands"]
+    assert not chart(page, "images/s")["bands"]
+
+
+def body(page: str) -> ET.Element:
+    """What a page shows."""
+    return ET.fromstring(page[page.index("<body>") : page.index("</body>") + 7])
+
+
+def chart(page: str, name: str) -> dict[str, Any]:
+    """What the script is given of a chart."""
+    figure = next(one for one in body(page).iter("figure") if one.get("aria-label") == name)
+    drawn: dict[str, Any] = json.loads(figure.attrib["data-chart"])
+    return drawn
 
 
 def test_everything_is_there(before: Summary, after: Summary) -> None:
@@ -42,7 +80,7 @@ def test_everything_is_there(before: Summary, after: Summary) -> None:
         "images/s",
     ):
         assert part in text
-    for part in ("22.00 GiB", "rank 0 worker 0", "500 ms, 180 batches", ".c0{stroke:#0072B2}"):
+    for part in ("22.00 GiB", "rank 0 worker 0", "500 ms, 180 batches", "--line-0:#0072B2;"):
         assert part in text
     both = html.several(compare([before], [after]))
     for part in ("before: before", 'class="n better"', "Configuration that differs", "After: after", "before: rank 0"):
@@ -89,15 +127,16 @@ def test_promises_are_told(before: Summary) -> None:
 
 def test_overlaid_curves_begin_at_their_runs_start(before: Summary, after: Summary) -> None:
     """A starved run is validated later than one that is not."""
-    page = html.several(compare([before], [after]))
-    chart = page[page.index("<h3>mAP50-95</h3>") :].partition("</svg>")[0]
-    drawn = {
-        role: float(x) - charts.LEFT
-        for x, role in re.findall(r'points="([\d.]+),[^"]*"><title>(\w+): validation</title>', chart)
+    drawn = chart(html.several(compare([before], [after])), "mAP50-95")
+    begins = {
+        line["name"]: next(
+            time for time, value in zip(drawn["times"], line["values"], strict=True) if value is not None
+        )
+        for line in drawn["lines"]
     }
     first = {one.run: one.curves["mAP50-95"][0].points[0][0] - one.start for one in (before, after)}
-    assert drawn["before"] > drawn["after"] > 0
-    assert drawn["before"] / drawn["after"] == pytest.approx(first["before"] / first["after"], rel=0.01)
+    assert begins["before: validation"] > begins["after: validation"] > 0
+    assert begins == {f"{run}: validation": pytest.approx(time, abs=0.1) for run, time in first.items()}
 
 
 def test_colours_are_those_of_the_dashboards(before: Summary) -> None:
@@ -114,4 +153,7 @@ def test_colours_are_those_of_the_dashboards(before: Summary) -> None:
 def test_names_cannot_break_the_page() -> None:
     """A run's name is text, not markup."""
     plan = Plan(run="<script>alert(1)</script>", epochs=1, batches=30)
-    assert "<script" not in html.one(summarize([play(plan)], plan.run))
+    page = html.one(summarize([play(plan)], plan.run))
+    assert "alert(1)" in page
+    assert "<script>alert" not in page
+    assert "<script" not in page[page.index("<body>") :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import Sample
 from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.diagnosis.live import Live
-from yoloscope_exporter.measures.series import Store, Window
+from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.terminal import screen
 
 from tests.recordings.model import Plan, moments
@@ -31,7 +32,8 @@ def shown(plan: Plan, events: tuple[Event, ...] = (), width: int = 80, *, colour
         store.add(time, samples)
     colour_system: Any = "truecolor" if coloured else None
     console = Console(file=io.StringIO(), width=width, color_system=colour_system, force_terminal=coloured or None)
-    console.print(screen.frame(Window(store, store.last - 60, store.last), watching.diagnoses, events, "node7:9911"))
+    windows = screen.windows(store, store.last)
+    console.print(screen.frame(screen.Moment(*windows, watching.diagnoses, events, "node7:9911", timezone.utc)))
     output = console.file
     assert isinstance(output, io.StringIO)
     return output.getvalue()
@@ -114,7 +116,7 @@ def test_gpus_in_trouble() -> None:
             ],
         )
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(screen.frame(Window(store, 0, 9), ()))
+    console.print(screen.frame(screen.Moment(*screen.windows(store, 9))))
     output = console.file
     assert isinstance(output, io.StringIO)
     lines = [line.rstrip() for line in output.getvalue().splitlines()]
@@ -127,6 +129,44 @@ def test_gpus_in_trouble() -> None:
     assert "degraded_bandwidth" not in told
 
 
+def test_times_are_local_ones() -> None:
+    """With the offset at the top, so that nobody has to guess; here an hour and a half east of Greenwich."""
+    store, zone = Store(), timezone(timedelta(hours=1, minutes=30))
+    store.add(1_790_000_000.0, [Sample(catalog.TRAIN_UP, ("a", "0"), 1.0)])
+    event = screen.Event(1_790_000_000.0, "something")
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(screen.frame(screen.Moment(*screen.windows(store, store.last), (), [event], zone=zone)))
+    output = console.file
+    assert isinstance(output, io.StringIO)
+    lines = output.getvalue().splitlines()
+    assert lines[0].startswith("15:43:20+01:30")
+    assert any(line.startswith("15:43:20 something") for line in lines)
+
+
+def test_the_last_minutes_as_sparklines() -> None:
+    """Of images per second and of waiting, as far as they are known."""
+    (line,) = [line for line in shown(replace(PLAN, ranks=1)).splitlines() if "the last 5 min" in line]
+    images, waiting = line.partition("images/s")[2].split("waiting")
+    assert 3 <= len(images.strip()) <= 20
+    assert set(waiting.strip()) <= set("▁▂▃▄▅▆▇█")
+    assert max(waiting.strip()) > "▁"  # it waits
+
+
+def test_samples_far_apart_get_longer_windows() -> None:
+    """Scraped every minute: six samples for figures, three for each part of a sparkline."""
+    now, past = screen.windows(Store(), 1e6, 60.0)
+    assert (now.seconds, past.seconds) == (360.0, 3600.0)
+    now, past = screen.windows(Store(), 1e6, 1.0)
+    assert (now.seconds, past.seconds) == (60.0, 300.0)
+
+
+def test_ranks_are_sorted_as_numbers() -> None:
+    """And not as words, where 10 comes before 2."""
+    store = Store()
+    store.add(5.0, [Sample(catalog.TRAIN_UP, ("a", rank), 1.0) for rank in ("10", "2", "0")])
+    assert screen.Moment(*screen.windows(store, 5.0)).ranks() == [("a", "0"), ("a", "2"), ("a", "10")]
+
+
 def test_names_are_no_markup() -> None:
     """A run's name cannot colour the screen."""
     assert "[red]x[/red]" in shown(replace(PLAN, run="[red]x[/red]", batches=20))
@@ -135,7 +175,7 @@ def test_names_are_no_markup() -> None:
 def test_without_training_it_says_what_to_do() -> None:
     """An idle node."""
     console = Console(file=io.StringIO(), width=80)
-    console.print(screen.frame(Window(Store(), 0, 60), ()))
+    console.print(screen.frame(screen.Moment(*screen.windows(Store(), 60))))
     output = console.file
     assert isinstance(output, io.StringIO)
     assert "yoloscope run --" in output.getvalue()

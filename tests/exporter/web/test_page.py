@@ -9,6 +9,7 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from yoloscope_exporter import charts
 from yoloscope_exporter.diagnosis import colours
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
 from yoloscope_exporter.web import assets, page
@@ -116,4 +117,4 @@ def test_colours_are_those_of_everywhere() -> None:
 def test_the_licence_comes_with_what_is_vendored() -> None:
     """And the copy says what it is."""
     assert b"uPlot (v1.6.32)" in assets.assets()["vendored/uPlot.iife.min.js"].body
-    assert b"MIT License" in assets._read("vendored/LICENSE")
+    assert b"MIT License" in charts.read("vendored/LICENSE")

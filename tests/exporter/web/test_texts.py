@@ -27,9 +27,10 @@ def test_the_page_uses_every_text_and_has_every_text_it_uses() -> None:
     """Of the template and of the script."""
     of_template = set(re.findall(r"words\.(\w+)", TEMPLATE)) | set(re.findall(r'words\["(\w+)"\]', TEMPLATE))
     links = {"metrics", "api", "ready", "healthy"}
-    states = {"stale", "lost", "password", "crowded"}
+    states = {"stale", "lost", "password", "crowded", "unreachable"}
     of_script = set(re.findall(r"words\.(\w+)", SCRIPT)) | {name for name in states if f"'{name}'" in SCRIPT}
-    assert of_template | of_script | links == set(texts.PAGE)
+    of_ranges = {word for _, word in page.RANGES}
+    assert of_template | of_script | of_ranges | links == set(texts.PAGE)
 
 
 def test_every_value_that_is_shown_has_a_text() -> None:

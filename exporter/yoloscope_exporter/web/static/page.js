@@ -3,7 +3,6 @@
 const config = JSON.parse(document.body.dataset.config)
 const words = config.words
 const $ = (id) => document.getElementById(id)
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()
 const fill = (text, ...values) => text.replace(/\{\}/g, () => values.shift())
 const inOrder = (a, b) => a.length - b.length || (a < b ? -1 : 1)
 
@@ -27,10 +26,6 @@ const text = (element, value) => { if (element.textContent !== value) element.te
 
 // --- numbers ---------------------------------------------------------------------------------------------------------
 
-const figures = (value, digits = 3) => {
-  if (value === 0) return '0'
-  return Math.abs(value) >= 10 ** digits ? Math.round(value).toString() : Number(value.toPrecision(digits)).toString()
-}
 const scaled = (value, units, base) => {
   let place = 0
   while (Math.abs(value) >= base && place < units.length - 1) { value /= base; place += 1 }
@@ -51,6 +46,13 @@ const duration = (seconds) => {
   return `${hours}:${String(minutes).padStart(2, '0')}:${String(whole % 60).padStart(2, '0')}`
 }
 const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString('en-GB')
+/** As `<input type="datetime-local">` has it. */
+const local = (seconds) => {
+  const date = new Date(1000 * seconds)
+  return new Date(date - 60_000 * date.getTimezoneOffset()).toISOString().slice(0, 16)
+}
+/** The time of day, with the day where more than one is shown. */
+const moment = (seconds) => view.days ? `${local(seconds).slice(5, 10)} ${clock(seconds)}` : clock(seconds)
 /** What local time is ahead of UTC: +08:00. */
 const offset = (seconds) => {
   const ahead = -new Date(1000 * seconds).getTimezoneOffset()
@@ -60,11 +62,20 @@ const offset = (seconds) => {
 
 // --- what has come ---------------------------------------------------------------------------------------------------
 
-const SPAN = 3600
+/** Of a Prometheus everything that it was asked for is shown. */
+const SPAN = config.fleet ? Infinity : 3600
 /** Lines by name and labels over common times; what is missing is null. */
 const emptyLines = () => ({ times: [], lines: new Map() })
 const past = { run: emptyLines(), gpus: emptyLines() }
-const view = { minutes: 60, zoom: null, run: new URLSearchParams(location.search).get('run') ?? '', rank: '', events: [], drawn: false }
+const view = { minutes: 60, zoom: null, run: '', seconds: 3600, end: '', days: false, rank: '', events: [], drawn: false }
+/** Time ranges that a Prometheus may be asked for, in seconds. */
+const [SHORTEST, LONGEST] = config.range
+const readAddress = () => {
+  const query = new URLSearchParams(location.search)
+  const seconds = Math.min(Math.max(Number(query.get('seconds')) || 3600, SHORTEST), LONGEST)
+  Object.assign(view, { run: query.get('run') ?? '', seconds, end: Number(query.get('end')) || '' })
+}
+readAddress()
 
 const merge = (kept, news) => {
   const known = kept.times.length
@@ -125,9 +136,12 @@ $('runs').addEventListener('click', (event) => {
   history.pushState(null, '', link.href)
   choose(link.dataset.run)
 })
-addEventListener('popstate', () => choose(new URLSearchParams(location.search).get('run') ?? ''))
+addEventListener('popstate', () => { readAddress(); anew() })
 const choose = (run) => {
   view.run = run
+  anew()
+}
+const anew = () => {
   view.zoom = null
   connect()
 }
@@ -264,7 +278,7 @@ const showEvents = (events, full) => {
   view.events = [...view.events, ...events].slice(-MOST_EVENTS)
   $('no-events').hidden = view.events.length > 0
   put($('events'), view.events.toReversed().map((event) => make('li', { className: `severity-${event.severity}` },
-    make('time', { dateTime: new Date(1000 * event.time).toISOString() }, clock(event.time)),
+    make('time', { dateTime: new Date(1000 * event.time).toISOString() }, moment(event.time)),
     make('span', {}, make('i', { ariaHidden: 'true' }), [event.run, event.rank && fill(words.js_ranks, event.rank), event.text].filter(Boolean).join(' · ')))))
 }
 
@@ -272,8 +286,6 @@ const showEvents = (events, full) => {
 
 const HEIGHT = 150
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power)
-/** The cursor is shared; a selection is not, or each chart would zoom by its own. */
-const follows = (type) => type.startsWith('mousemove') || type.startsWith('mouseleave')
 const labelOf = (line, chart) => {
   const { rank, worker, ...others } = line.labels
   const parts = Object.entries(others).map(([name, value]) => name === 'gpu' ? `GPU ${value}` : value)
@@ -349,21 +361,20 @@ const charts = config.charts.map((chart) => {
 const options = (chart, lines) => {
   const heat = chart.kind === 'heat'
   const colour = (place) => css(`line-${place % 8}`)
-  const axis = { stroke: css('soft'), font: '11px system-ui', grid: { stroke: css('line'), width: 1 }, ticks: { show: false } }
+  const axis = axisLook()
   return {
     width: Math.max(chart.figure.clientWidth, 200),
     height: heat ? Math.max(60, 22 * lines.length) + 40 : HEIGHT + 40,
-    cursor: { y: false, sync: { key: 'page', scales: ['x', null], filters: { pub: follows } }, drag: { setScale: false },
-      bind: { dblclick: () => () => { view.zoom = null; drawAll() } } },
+    cursor: sharedCursor(() => zoomTo(null)),
     legend: { live: true, isolate: false },
     scales: { x: { time: true }, y: heat ? { range: [0, 1] } : { range: (_, least, most) => bounds(chart, least, most) } },
     axes: [
-      { ...axis, space: 70, size: 28, values: (_, splits, __, ___, step) => splits.map((time) => clock(time).slice(0, step < 60 ? 8 : 5)) },
+      { ...axis, space: view.days ? 100 : 70, size: 28, values: (_, splits, __, ___, step) => splits.map((time) => moment(time).slice(0, step < 60 ? undefined : -3)) },
       heat ? { ...axis, size: 70, grid: { show: false }, splits: () => lines.map((_, place) => 1 - (place + 0.5) / lines.length), values: () => lines.map((line) => line.label) }
         : { ...axis, size: 70, ...(chart.unit === 'bytes' ? { incrs: BINARY } : {}), values: (_, splits) => splits.map((value) => shown(value, chart.unit)) },
     ],
     series: [
-      { label: words.now, value: (plot, time) => clock(time || plot.data[0].at(-1)) },
+      { label: words.now, value: (plot, time) => moment(time || plot.data[0].at(-1)) },
       ...lines.map((line, place) => ({
         label: line.label, stroke: colour(heat ? 1 : place), fill: chart.kind === 'growth' ? colour(place) : undefined, width: 1.5,
         spanGaps: false, points: { show: false }, 
@@ -372,26 +383,24 @@ const options = (chart, lines) => {
       })),
     ],
     hooks: {
-      setSelect: [(plot) => {
-        if (plot.select.width < 5) return
-        view.zoom = [plot.posToVal(plot.select.left, 'x'), plot.posToVal(plot.select.left + plot.select.width, 'x')]
-        plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
-        drawAll()
-      }],
+      setSelect: [selecting(zoomTo)],
       draw: heat ? [heatmap] : [],
     },
   }
 }
 const bounds = (chart, least, most) => {
-  if (least === null) return [0, 1]
-  if (chart.most) return [0, chart.most]
-  if (chart.unit === 'celsius') return [Math.min(20, least), Math.max(100, most)]
-  const low = Math.min(0, least)
-  return [low, most > low ? most + 0.05 * (most - low) : low + 1]
+  if (chart.most && least !== null) return [0, chart.most]
+  if (chart.unit === 'celsius' && least !== null) return [Math.min(20, least), Math.max(100, most)]
+  return roomFor(least, most)
+}
+const zoomTo = (range) => {
+  view.zoom = range
+  drawAll()
 }
 /** What is zoomed, else the range chosen; no more than there is. */
 const stretch = () => {
   if (view.zoom) return view.zoom
+  if (config.fleet && view.last) return [view.last.source.start, view.last.source.end]
   const times = [...past.run.times, ...past.gpus.times]
   const end = Math.max(...times)
   return [Math.max(end - 60 * view.minutes, Math.min(...times, end - 60)), end]
@@ -423,22 +432,49 @@ const draw = (chart) => {
   }).join('. '))
 }
 const drawAll = () => {
-  $('history').hidden = charts.every((chart) => chart.figure.hidden) && !past.run.lines.size && !past.gpus.lines.size
+  $('history').hidden = !config.fleet && charts.every((chart) => chart.figure.hidden) && !past.run.lines.size && !past.gpus.lines.size
   charts.forEach(draw)
-  $('history').hidden = charts.every((chart) => chart.figure.hidden)
+  $('history').hidden = !config.fleet && charts.every((chart) => chart.figure.hidden)  // where another time may be chosen
 }
 const again = () => {
   for (const chart of charts) { chart.plot?.destroy(); chart.plot = null; chart.key = '' }
   drawAll()
 }
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again)
-new ResizeObserver(() => {
-  for (const { plot, figure } of charts) {
-    if (plot && figure.clientWidth && figure.clientWidth !== plot.width) plot.setSize({ width: figure.clientWidth, height: plot.height })
+whenColoursChange(again)
+keepWidths(charts, $('charts'))
+/** Of a Prometheus another time range is asked for, and stands in the address. */
+const range = (seconds, end) => {
+  const query = new URLSearchParams(location.search)
+  query.set('seconds', seconds)
+  if (end) query.set('end', end)
+  else query.delete('end')
+  history.pushState(null, '', `?${query}`)
+  readAddress()
+  anew()
+}
+$('between')?.addEventListener('submit', (event) => {
+  event.preventDefault()
+  const [start, end] = ['from', 'to'].map((id) => new Date($(id).value) / 1000)
+  const wrong = end - start >= SHORTEST && end - start <= LONGEST ? '' : words.js_range
+  $('to').setCustomValidity(wrong)
+  if (!wrong) range(end - start, end)
+  else $('to').reportValidity()
+})
+$('to')?.addEventListener('input', () => $('to').setCustomValidity(''))
+const showRange = ({ start, end }) => {
+  const days = end - start > 86_000
+  if (days !== view.days) {
+    view.days = days
+    for (const chart of charts) chart.key = ''
   }
-}).observe($('charts'))
+  for (const button of $('range').children) button.setAttribute('aria-pressed', String(!view.end && Number(button.dataset.seconds) === view.seconds))
+  if ($('between').contains(document.activeElement)) return
+  $('from').value = local(start)
+  $('to').value = local(end)
+}
 $('range').addEventListener('click', (event) => {
-  const minutes = event.target.closest('button')?.dataset.minutes
+  const { minutes, seconds } = event.target.closest('button')?.dataset ?? {}
+  if (seconds) range(seconds, '')
   if (!minutes) return
   for (const button of $('range').children) button.setAttribute('aria-pressed', String(button.dataset.minutes === minutes))
   Object.assign(view, { minutes: Number(minutes), zoom: null })
@@ -446,39 +482,20 @@ $('range').addEventListener('click', (event) => {
 })
 $('charts').addEventListener('keydown', (event) => {
   const chart = charts.find(({ figure }) => figure === event.target)
-  if (!chart?.plot) return
-  const { plot } = chart
-  const [begin, end] = stretch()
-  const zoom = (factor) => {
-    const middle = plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, 'x') : (begin + end) / 2
-    view.zoom = [middle - (middle - begin) * factor, middle + (end - middle) * factor]
-    drawAll()
-  }
-  const move = (step) => {
-    const times = plot.data[0]
-    const at = Math.min(Math.max((plot.cursor.idx ?? times.length) + step, 0), times.length - 1)
-    plot.setCursor({ left: plot.valToPos(times[at], 'x'), top: plot.over.clientHeight / 2 }, true, true)
-  }
-  const keys = {
-    ArrowLeft: () => move(-1), ArrowRight: () => move(1), '+': () => zoom(0.5), '=': () => zoom(0.5), '-': () => zoom(2),
-    Escape: () => { view.zoom = null; drawAll() },
-  }
-  if (!keys[event.key]) return
-  event.preventDefault()
-  keys[event.key]()
+  if (chart?.plot) chartKey(event, chart.plot, stretch(), zoomTo)
 })
 
 // --- the connection --------------------------------------------------------------------------------------------------
 
-const PATIENCE = 15_000
+const PATIENCE = Math.max(15_000, 4000 * config.seconds)
 let source = null
 let heard = performance.now()
 let asked = 0
 let retry = 0
 
-const state = (name) => {
+const state = (name, why = '') => {
   document.body.dataset.state = name
-  text($('banner'), { live: '', loading: '' }[name] ?? words[name])
+  text($('banner'), [{ live: '', loading: '' }[name] ?? words[name], why].filter(Boolean).join(' '))
 }
 const show = (message) => {
   showRuns(message)
@@ -494,13 +511,15 @@ const receive = (message) => {
   heard = performance.now()
   text($('updated'), message.time ? fill(words.js_updated, `${clock(message.time)}${offset(message.time)}`) : words.loading)
   if (!message.fresh) {
-    state('stale')
+    if (message.problem) state('unreachable', message.problem)
+    else state('stale')
     return
   }
   state('live')
   if (message.full) Object.assign(past, { run: emptyLines(), gpus: emptyLines() })
   if (message.history.run) merge(past.run, message.history.run)
   merge(past.gpus, message.history.gpus)
+  if (config.fleet) showRange(message.source)
   showEvents(message.events, message.full)
   view.last = message
   show(message)
@@ -509,7 +528,10 @@ const receive = (message) => {
   const newer = first?.alive && first.run !== message.asked && !message.run?.alive
   if (!view.run && (newer || (message.asked && !message.run))) connect()
 }
-const stream = () => `api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run })}`
+const stream = () => {
+  const time = config.fleet ? { seconds: view.seconds, ...(view.end ? { end: view.end } : {}) } : {}
+  return `api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run, ...time })}`
+}
 const connect = () => {
   source?.close()
   clearTimeout(retry)

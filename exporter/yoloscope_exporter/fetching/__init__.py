@@ -1,4 +1,4 @@
-"""HTTP requests of the commands: this machine directly, others as the environment says (`http_proxy`, `no_proxy`)."""
+"""HTTP requests: this machine directly, others as the environment says (`http_proxy`, `no_proxy`), within limits."""
 
 from __future__ import annotations
 

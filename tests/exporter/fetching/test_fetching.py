@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from yoloscope_exporter.client import fetch as module
-from yoloscope_exporter.client.fetch import SourceError, fetch, masked, opener, printable
+from yoloscope_exporter import fetching as module
+from yoloscope_exporter.fetching import SourceError, fetch, masked, opener, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

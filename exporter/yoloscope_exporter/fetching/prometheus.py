@@ -1,0 +1,47 @@
+"""Questions to a Prometheus, over its HTTP API."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.parse
+from typing import Any
+
+from yoloscope_exporter.fetching import TIMEOUT_SECONDS, SourceError, fetch, masked
+from yoloscope_exporter.language import text
+
+#: A series as Prometheus tells it: `metric` (labels), and `value` (time, number) or `values` (several of them).
+Series = dict[str, Any]
+
+
+def instant(url: str, query: str, at: float, timeout: float = TIMEOUT_SECONDS) -> list[Series]:
+    """What a query says at a moment (Unix seconds).
+
+    Raises:
+        SourceError: as `fetch`, or it is no Prometheus.
+    """
+    return _asked(url, "query", timeout, query=query, time=f"{at:.3f}")
+
+
+def course(  # noqa: PLR0913, PLR0917 - of the API
+    url: str, query: str, start: float, end: float, step: float, timeout: float = TIMEOUT_SECONDS
+) -> list[Series]:
+    """What a query says at each step of a time range, in seconds; raises as `instant`."""
+    times = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+    return _asked(url, "query_range", timeout, query=query, **times)
+
+
+def _asked(url: str, path: str, timeout: float, **parameters: str) -> list[Series]:
+    body = urllib.parse.urlencode(parameters).encode()
+    try:
+        answer = json.loads(fetch(f"{url.rstrip('/')}/api/v1/{path}", data=body, timeout=timeout))
+        result: list[Series] = answer["data"]["result"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(text("{url} answers, but is not a Prometheus", url=masked(url))) from error
+    return result
+
+
+def quoted(value: str) -> str:
+    """A string of PromQL, whatever is in it."""
+    escaped = re.sub(r'(["\\])', r"\\\1", value).replace("\n", "\\n")
+    return f'"{escaped}"'

@@ -1,0 +1,152 @@
+"""What the page shows of a Prometheus: asked of a real one, and compared with what a node's own page says."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+from yoloscope_exporter import catalog
+from yoloscope_exporter.fetching import SourceError
+from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures.promql import render
+from yoloscope_exporter.web.fleet import POINTS, Fleet, Only, span
+
+from tests.exporter.serving import fetch
+from tests.exporter.web.fleets import END, HEALTHY, SECONDS, START, STARVED, Shown, filled, showing
+from tests.live import query as asked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the Prometheus."""
+    with filled(tmp_path_factory.mktemp("prometheus")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def page(source: str) -> Iterator[Shown]:
+    """An exporter that shows it."""
+    with showing(source) as made:
+        yield made
+
+
+def get(page: Shown, path: str, **parameters: object) -> Any:
+    """A document of the time that is in there."""
+    query = urlencode({"seconds": SECONDS, "end": END, **parameters})
+    status, body, _ = fetch(f"{page.url}/api/v1/{path}?{query}")
+    assert status == 200, body
+    return json.loads(body)
+
+
+STARVED_EAST = f"{STARVED} (east)"
+
+
+def test_runs_of_all_nodes(page: Shown) -> None:
+    """Those of two clusters with one name are told apart; the worst first, each with its state and its speed."""
+    listed = get(page, "runs")
+    runs = {run["run"]: run for run in listed["runs"]}
+    assert set(runs) >= {STARVED_EAST, HEALTHY, f"{STARVED} (west)"}
+    assert STARVED not in runs
+    starved = listed["runs"][0]
+    assert starved["run"] == STARVED_EAST
+    assert starved["severity"] in {"warning", "critical"}
+    assert (starved["alive"], starved["ranks"]) == (True, 2)
+    assert starved["images_per_second"] < runs[HEALTHY]["images_per_second"]
+    assert "verdict" not in runs[f"{STARVED} (west)"]  # nobody has diagnosed it there
+    assert listed["source"]["prometheus"].startswith("http://127.0.0.1:")
+
+
+def test_a_run_with_its_verdicts_and_ranks(page: Shown) -> None:
+    """As on its node's page, with the fix that its exporter has published."""
+    run = get(page, "run", run=STARVED_EAST)["run"]
+    assert [rank["rank"] for rank in run["rank"]] == ["0", "1"]
+    verdict = run["verdicts"][0]
+    assert verdict["fix"]
+    assert verdict["ranks"] == ["0", "1"]
+    assert run["rank"][0]["data_wait"] > 0.3
+    assert sum(part["share"] for part in run["anatomy"]["0"]) == pytest.approx(1.0, abs=0.01)
+    assert run["facts"]["model"]
+    chinese = get(page, "run", run=STARVED_EAST, lang="zh")["run"]["verdicts"][0]
+    assert chinese["fix"] != verdict["fix"]
+
+
+def test_gpus_are_those_of_the_runs_nodes(page: Shown) -> None:
+    """And of no other cluster's nodes with that name."""
+    gpus = get(page, "gpus", run=HEALTHY)["gpus"]
+    assert [gpu["gpu"] for gpu in gpus] == ["0", "1"]
+    assert [trains["run"] for gpu in gpus for trains in gpu["trains"]] == [HEALTHY, HEALTHY]
+    assert all(0 < gpu["gpu_busy"] <= 1 and gpu["memory_total_bytes"] for gpu in gpus)
+
+
+def test_curves_are_the_measures(page: Shown, source: str) -> None:
+    """Each point is what PromQL of the measure says; what is not known is null."""
+    history = get(page, "history", run=STARVED_EAST)
+    times = history["times"]
+    assert (times[0], times[-1]) == (START // 15 * 15, END // 15 * 15)
+    series = {(one["name"], one["labels"].get("rank", "")): one["values"] for one in history["series"]}
+    assert {"images", "data_wait", "preparation", "loss", "epoch", "resident"} <= {name for name, _ in series}
+    waits = series["data_wait", "1"]
+    assert len(waits) == len(times)
+    assert waits[0] is None
+    only = Only((), cluster="east", name=STARVED)
+    said = asked(source, render(training.DATA_WAIT.formula, only, "rank", window="120s").text, times[-1])
+    assert {labels["rank"]: pytest.approx(value, rel=1e-3) for labels, value in said} == {
+        rank: series["data_wait", rank][-1] for rank in "01"
+    }
+
+
+def test_events_are_the_changes_between_points(page: Shown) -> None:
+    """Verdicts that began, epochs; in order, numbered."""
+    events = get(page, "events", run=STARVED_EAST)["events"]
+    assert [event["number"] for event in events] == list(range(1, len(events) + 1))
+    assert {"began", "epoch"} <= {event["kind"] for event in events}
+    times = [event["time"] for event in events]
+    assert times == sorted(times)
+    assert START <= times[0] <= times[-1] <= END
+
+
+def test_what_is_not_there(page: Shown) -> None:
+    """An unknown run is 404; a time in which there was nothing has no runs; wrong parameters are said."""
+    status, body, _ = fetch(f"{page.url}/api/v1/run?run=nobody&end={END}")
+    assert (status, "nobody" in body.decode()) == (404, True)
+    assert get(page, "runs", end=START - 86400)["runs"] == []
+    for wrong in ("seconds=1", "seconds=1e9", "end=soon", "lang=fr", "limit=0"):
+        status, body, _ = fetch(f"{page.url}/api/v1/runs?{wrong}")
+        assert (status, json.loads(body)["error"].partition(":")[0]) == (400, wrong.partition("=")[0])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "step"), [(300, 15), (3600, 15), (3601, 30), (86400, 360), (7 * 86400, 2520), (92 * 86400, 33120)]
+)
+def test_a_chart_has_a_few_hundred_points(seconds: float, step: int) -> None:
+    """However long it is; they lie where those of a later look at the same lie too."""
+    over = span(seconds, 1_790_000_123.4)
+    assert over.step == step
+    assert len(over.times()) <= POINTS + 1
+    assert over.end % step == 0
+    assert over.window >= step
+
+
+def test_names_cannot_break_a_query() -> None:
+    """A run's name is a string of PromQL, whatever is in it."""
+    only = Only((), cluster='a"b', name='x"} or vector(1) #', instances=("n.1:9911", "n\\2"))
+    assert only.own(catalog.TRAIN_UP) == ['cluster="a\\"b"', 'run="x\\"} or vector(1) #"']
+    assert only.own(catalog.GPU_UP)[1] == 'instance=~"n\\\\.1:9911|n\\\\\\\\2"'
+
+
+def test_a_prometheus_that_does_not_answer() -> None:
+    """Is a line of its own; a password in its address is told nowhere."""
+    fleet = Fleet("http://me:secret@127.0.0.1:1")
+    assert fleet.name == "http://127.0.0.1:1"
+    with pytest.raises(SourceError, match="does not answer"):
+        fleet.listing(0.0, "en")
+    with showing("http://me:secret@127.0.0.1:1") as page:
+        status, body, _ = fetch(f"{page.url}/api/v1/runs")
+        assert status == 502
+        assert "127.0.0.1:1 does not answer" in json.loads(body)["error"]
+        assert "secret" not in body.decode() + fetch(f"{page.url}/")[1].decode()
