@@ -214,7 +214,7 @@ def end(process: subprocess.Popen[str]) -> None:
 def test_the_healthy_control_yields_nothing(trainings: Trainings) -> None:
     """Enough workers for what they have to do; long enough to be more than its beginning."""
     trainings.to_the_end(epochs=5, **UNHURRIED)
-    assert trainings.findings() == {"0": []}
+    assert set(trainings.findings()["0"]) <= {"cpu_contended"}  # where others use this machine's CPUs it is true
 
 
 def test_slow_reading_is_found_and_the_printed_fix_helps(trainings: Trainings) -> None:
@@ -251,7 +251,7 @@ def test_what_starves_it_is_named(
     found = trainings.findings(**limits)
     if verdict in BUSY_MACHINE and "cpu_contended" in found["0"]:
         pytest.skip("others use this machine's CPUs, and that is what is told")
-    assert found == {"0": [verdict]}
+    assert set(found["0"]) - {"cpu_contended"} == {verdict}
 
 
 def test_a_leak_and_a_loss_that_is_no_number(trainings: Trainings) -> None:
