@@ -739,7 +739,8 @@ TEXTS: Final[dict[str, str]] = {
     "Healthy: the time goes into the model": "健康：时间用在模型上",
     "the last line of a prediction: Speed: ... ms inference per image": "预测输出的最后一行：Speed: ... ms inference per image",
     "nothing holds predictions back but the model itself": "除模型本身外，没有什么拖慢预测",
-    "nothing is judged of validations, of exports, and of what has ended": "不判断验证、导出和已结束的任务",
+    "nothing is judged of validations and of exports": "不判断验证和导出",
+    "it has ended, after too few batches to judge, or before anybody looked": "它已结束：batch 太少，无法判断，或在有人查看之前就已结束",
     " ({share:.0%} of the time)": "（占 {share:.0%} 的时间）",
     "The batch is too small to fill the GPU": "batch 太小，GPU 填不满",
 }
