@@ -16,7 +16,7 @@ import click
 import pytest
 import trustme
 import yaml
-from yoloscope_exporter import ADDRESS, __version__
+from yoloscope_exporter import ADDRESS, SOURCE, __version__
 from yoloscope_exporter.bundle import shipped
 from yoloscope_exporter.bundle.site import Site, files
 from yoloscope_exporter.catalog import BY_NAME
@@ -111,7 +111,7 @@ def test_there_are_calls_to_look_at() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_files_in_commands_are_there(name: str) -> None:
     """Those of the repository, and those that a bundle has."""
-    bundle = files(shipped.read(), Site(), __version__)
+    bundle = files(shipped.read(), Site(), __version__, SOURCE)
     for word in shlex.split(_console(name), comments=True):
         if word.startswith("deploy/"):
             assert (ROOT / word).exists(), word
@@ -141,7 +141,7 @@ def _yaml(start: str) -> Any:
 def test_the_scrape_job_is_that_of_a_bundle() -> None:
     """Word for word what `yoloscope bundle` writes without options."""
     assert _yaml("- job_name") == yaml.safe_load(
-        files(shipped.read(), Site(), __version__)["prometheus/scrape-job.yml"]
+        files(shipped.read(), Site(), __version__, SOURCE)["prometheus/scrape-job.yml"]
     )
 
 

@@ -24,6 +24,7 @@ FILES = sorted(
 )
 #: Uses that no other system comes to, and why.
 REASONS = {
+    "yoloscope_exporter/checks/asked.py": {"os.nice"},  # where `hasattr` says that it is there
     "yoloscope_exporter/collectors/cpu.py": {"os.getloadavg"},  # where `hasattr` says that it is there
     "yoloscope_exporter/collectors/disk.py": {"os.major", "os.minor"},  # of a node's disks, seen from a container
     "yoloscope_exporter/collectors/process.py": {"os.statvfs"},  # of /dev/shm, after it was found in /proc
