@@ -30,7 +30,7 @@ from yoloscope_exporter.measures.formula import (
     Total,
     WindowSeconds,
 )
-from yoloscope_exporter.measures.series import LabelSet
+from yoloscope_exporter.measures.series import LABEL_SETS, LabelSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -297,7 +297,7 @@ def _total(how: How, vector: Vector, by: tuple[str, ...]) -> Vector:
     return {labels: _HOW[how](values) for labels, values in groups.items()}
 
 
-@lru_cache(65536)
+@lru_cache(LABEL_SETS)
 def _reduced(labels: LabelSet, on: tuple[str, ...] | None) -> LabelSet:
     return labels if on is None else frozenset(pair for pair in labels if pair[0] in on)
 

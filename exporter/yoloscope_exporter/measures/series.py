@@ -33,6 +33,9 @@ LabelSet = frozenset[tuple[str, str]]
 #: scrapes of any interval; here the interval is known, and three lost cycles are what `/metrics` allows a snapshot.
 STALE_PERIODS = 3.5
 SHORTEST_STALENESS = 3.5  # seconds
+#: Label sets that are remembered, 1.2 kB each with what is made of them: more than a node has at a time. Those of runs
+#: that are gone stay until as many others have come.
+LABEL_SETS = 8192
 
 
 class Series:
@@ -223,7 +226,7 @@ class Store:
         return sorted({time for family in families for series in family.values() for time in series.times})
 
 
-@lru_cache(65536)
+@lru_cache(LABEL_SETS)
 def label_set(names: tuple[str, ...], values: tuple[str, ...], target: tuple[tuple[str, str], ...]) -> LabelSet:
     """The labels of a series and of its target, empty ones left out."""
     return frozenset(pair for pair in (*zip(names, values, strict=True), *target) if pair[1])

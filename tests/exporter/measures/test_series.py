@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.measures.series import Store, Window, longest, merged, period, quantile
+from yoloscope_exporter.measures.evaluate import _reduced
+from yoloscope_exporter.measures.series import (
+    LABEL_SETS,
+    Store,
+    Window,
+    label_set,
+    longest,
+    merged,
+    period,
+    quantile,
+)
 
 BATCHES, RANK = catalog.TRAIN_BATCHES_TOTAL, ("run", "0")
 DEPTH, WAIT = catalog.TRAIN_QUEUE_DEPTH, catalog.TRAIN_DATA_WAIT_SECONDS
@@ -49,6 +61,19 @@ def test_a_selection_sees_series_that_came_and_went() -> None:
     filled.trim(15)
     assert ranks() == ["1"]
     assert filled.selection(BATCHES, (("run", "another"),)) == []
+
+
+def test_labels_of_what_is_gone_are_forgotten() -> None:
+    """However many runs come and go in an exporter's life: 16 MB at most are kept of them."""
+    tracemalloc.start()
+    try:
+        for number in range(3 * LABEL_SETS):
+            _reduced(label_set(BATCHES.labels, (f"run-{number}", "0"), (("job", ""),)), ("run",))
+        assert tracemalloc.get_traced_memory()[0] < 16e6
+    finally:
+        tracemalloc.stop()
+        label_set.cache_clear()
+        _reduced.cache_clear()
 
 
 def test_the_last_value_is_inside_and_not_too_old() -> None:
