@@ -226,7 +226,7 @@ def test_the_disk_of_a_recording_is_full(shared: Path, tmp_path: Path, row: Row)
         assert blocks.returncode == 0, blocks.stderr
         assert "victim" in read.stdout, read.stdout + read.stderr
         fill(disk)
-        made = _yoloscope("report", "--recording", str(file), "--html", str(report))
+        made = _yoloscope("report", str(file), "--html", str(report))
         left = sorted(path.name for path in disk.iterdir())
         said = made.stderr.strip().splitlines()[-1]
         row(

@@ -437,6 +437,344 @@ cpu_trainer.CpuDetectionTrainer.__init__ = drop
     "short": fine("two epochs and the end", options={**STEP, "workers": 2, "epochs": 2}, images=160),
 }
 
+#: A quota of CPUs for the training and all its processes, by a cgroup of version 1 that is made for it; needs root.
+_QUOTA = """
+folder=/sys/fs/cgroup/cpu/yoloscope-field; mkdir -p "$folder"; echo "$1" > "$folder/cpu.cfs_quota_us"
+echo $$ > "$folder/cgroup.procs"; shift; exec "$@"
+"""
+
+
+def quota(cores: float) -> tuple[str, ...]:
+    return ("sh", "-c", _QUOTA, "sh", str(int(cores * 100_000)))
+
+
+#: A step that really computes, for CPUs of its own.
+COMPUTE = {**LONG, "imgsz": 96, "batch": 8}
+
+#: Variants of the kinds above that the rules' authors did not have before them: other times, mixtures, other places.
+VARIANTS: dict[str, Case] = {
+    # --- now and then
+    "callback_now_and_then": sick(
+        "a logger uploads for 18 s after every 50th batch, within one long epoch",
+        "callback_bound",
+        2,
+        script="""
+def upload(trainer, batches=[0]):
+    batches[0] += 1
+    if batches[0] % 50 == 0:
+        time.sleep(18)
+model.add_callback("on_train_batch_end", upload)
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+        images=2000,
+        seconds=110,
+    ),
+    "callback_every_60": sick(
+        "a logger draws for 6 s after every 60th batch of a classifier, within one long epoch",
+        "callback_bound",
+        2,
+        script="""
+def upload(trainer, batches=[0]):
+    batches[0] += 1
+    if batches[0] % 60 == 0:
+        time.sleep(6)
+model.add_callback("on_train_batch_end", upload)
+""",
+        options={**STEP, "task": "classify", "workers": 2, **NO_VAL},
+        images=2000,
+        seconds=75,
+    ),
+    "storage_in_bursts": sick(
+        "one read in 120 waits for 9 s, as for a cold object store, in a segmentation",
+        "loader_wait",
+        4,
+        script="""
+import ultralytics.data.base
+read = ultralytics.data.base.imread
+def cold(*args, calls=[0], **kwargs):
+    calls[0] += 1
+    if calls[0] % 60 == 0:
+        time.sleep(9)
+    return read(*args, **kwargs)
+ultralytics.data.base.imread = cold
+""",
+        options={**STEP, "task": "segment", "workers": 2, "arguments": {"val": False, "mosaic": 0.0}},
+        images=2000,
+        seconds=75,
+    ),
+    "slow_files": sick(
+        "four of 400 files take 5 s to read, all others are quick",
+        "loader_wait",
+        4,
+        script="""
+import ultralytics.data.base
+read = ultralytics.data.base.imread
+def cold(path, *args, **kwargs):
+    if str(path).endswith("77.jpg"):
+        time.sleep(5)
+    return read(path, *args, **kwargs)
+ultralytics.data.base.imread = cold
+""",
+        options={**STEP, "workers": 2, "arguments": {"val": False, "mosaic": 0.0}},
+        images=400,
+        seconds=75,
+    ),
+    "cold_first_epoch": sick(
+        "the first 250 reads are slow, then the page cache has all",
+        "loader_wait",
+        4,
+        script="""
+import ultralytics.data.base
+read = ultralytics.data.base.imread
+def cold(*args, calls=[0], **kwargs):
+    calls[0] += 1
+    if calls[0] < 125:
+        time.sleep(0.25)
+    return read(*args, **kwargs)
+ultralytics.data.base.imread = cold
+""",
+        options={**STEP, "workers": 2, "arguments": {"val": False, "mosaic": 0.0}},
+        images=400,
+        seconds=75,
+    ),
+    "pause_of_slow_steps": sick(
+        "one read waits for 19 s beside steps of 1.3 s",
+        "slow_batch",
+        18,
+        script='slow("ultralytics.data.base", "imread", 19, spared=40, once=True)',
+        options={**LONG, "step_sleep": 1.2, "workers": 1, "arguments": {"val": False, "mosaic": 0.0}},
+        images=400,
+        seconds=80,
+    ),
+    "workers_anew_every_third_epoch": sick(
+        "workers are started anew for every third epoch, and take 8 s",
+        "loader_startup",
+        13,
+        script="""
+import ultralytics.data.build
+seed = ultralytics.data.build.seed_worker
+def begin(index):
+    time.sleep(8)
+    seed(index)
+ultralytics.data.build.seed_worker = begin
+def anew(trainer):
+    if trainer.epoch and trainer.epoch % 3 == 0:
+        trainer.train_loader.reset()
+model.add_callback("on_train_epoch_start", anew)
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+        images=96,
+        seconds=110,
+    ),
+    # --- very few batches in an epoch
+    "one_batch_per_epoch": sick(
+        "eight images make one batch, for which Ultralytics starts no workers, and a transform waits",
+        "loader_workers",
+        4,
+        allowed="checkpoint_bound",
+        options={**STEP, "batch": 8, "workers": 2, "image_sleep": 0.3, "arguments": {"val": False, "mosaic": 0.0}},
+        images=8,
+        seconds=60,
+    ),
+    "two_batches_per_epoch": sick(
+        "sixteen images make two batches, and a transform waits: workers stay from epoch to epoch",
+        "loader_wait",
+        4,
+        allowed="checkpoint_bound",
+        options={**STEP, "batch": 8, "workers": 2, "image_sleep": 0.3, "arguments": {"val": False, "mosaic": 0.0}},
+        images=16,
+        seconds=60,
+    ),
+    "tiny_data": fine(
+        "three batches an epoch: their loss says little, and differs from epoch to epoch",
+        30,
+        allowed="checkpoint_bound",
+        options={**STEP, "workers": 2, **NO_VAL},
+        images=12,
+        seconds=75,
+    ),
+    "slow_steps": fine(
+        "a batch takes eight seconds",
+        options={**LONG, "batch": 16, "step_sleep": 8.0, "workers": 2, **NO_VAL},
+        images=48,
+        seconds=90,
+    ),
+    "batch_of_one": fine(
+        "one image a batch, rect, cache on disk",
+        options={
+            **LONG,
+            "imgsz": 64,
+            "batch": 1,
+            "step_sleep": 0.05,
+            "workers": 1,
+            "arguments": {"rect": True, "cache": "disk"},
+        },
+        images=200,
+    ),
+    # --- CPUs that the step itself needs
+    "step_contended": sick(
+        "neighbours take the CPUs from the step itself; data are ready",
+        "cpu_contended",
+        22,
+        options={**COMPUTE, "workers": 1, **NO_VAL},
+        neighbours=4,
+    ),
+    "step_throttled": sick(
+        "a cgroup gives the step half a CPU; data are ready",
+        "cpu_throttled",
+        22,
+        options={**COMPUTE, "workers": 1, **NO_VAL},
+        prefix=quota(0.2),
+        seconds=75,
+    ),
+    "step_pinned": sick(
+        "an affinity leaves one CPU to the step and its workers; data are ready",
+        "cpu_affinity",
+        7,
+        options={**COMPUTE, "workers": 2, **NO_VAL},
+        prefix=("taskset", "--cpu-list", "0"),
+    ),
+    "throttled_and_slow_storage": sick(
+        "a quota bites now and then, but what workers wait for is their storage",
+        "loader_wait",
+        4,
+        script='slow("ultralytics.data.base", "imread", 0.25)',
+        options={**STEP, "workers": 2, **NO_VAL},
+        prefix=quota(0.3),
+        seconds=75,
+    ),
+    # --- between workers and trainer
+    "slow_to_take_over": fine(
+        "batches are ready, and it takes the trainer 0.3 s to unpickle each: not the loader's, and not measured",
+        4,
+        script="""
+class Heavy(dict):
+    def __reduce__(self):
+        return eval, ("__import__('time').sleep(0.3) or content", {"content": dict(self)})
+import ultralytics.data.dataset
+collate = ultralytics.data.dataset.YOLODataset.collate_fn
+ultralytics.data.dataset.YOLODataset.collate_fn = staticmethod(lambda batch: Heavy(collate(batch)))
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+    ),
+    "own_loader": sick(
+        "a loader of one's own does something with each batch before it hands it out",
+        "insufficient_data",
+        4,
+        script="""
+import ultralytics.data.build
+endless = ultralytics.data.build.InfiniteDataLoader.__iter__
+def fussy(self):
+    for batch in endless(self):
+        time.sleep(0.3)
+        yield batch
+ultralytics.data.build.InfiniteDataLoader.__iter__ = fussy
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+    ),
+    # --- validation
+    "callback_in_validation": sick(
+        "a callback draws for a second with each batch of the validation, of an obb model",
+        "callback_bound",
+        2,
+        script='model.add_callback("on_val_batch_end", lambda validator: time.sleep(1))',
+        options={**STEP, "task": "obb", "workers": 2},
+        images=48,
+        seconds=75,
+    ),
+    "validation_waits_for_data": sick(
+        "only the validation's images lie on slow storage, of a pose model",
+        "validation_bound",
+        20,
+        script="""
+import ultralytics.data.base
+read = ultralytics.data.base.imread
+def cold(path, *args, **kwargs):
+    if "/val/" in str(path):
+        time.sleep(0.8)
+    return read(path, *args, **kwargs)
+ultralytics.data.base.imread = cold
+""",
+        options={**STEP, "task": "pose", "workers": 2},
+        images=64,
+        seconds=75,
+    ),
+    # --- memory
+    "leak_from_the_middle": sick(
+        "after a minute of training a callback begins to keep 6 MiB of every batch",
+        "host_memory_leak",
+        5,
+        allowed="callback_bound checkpoint_bound",
+        script="""
+kept, begun = [], time.time()
+def keep(trainer):
+    if time.time() - begun > 70:
+        kept.append(bytearray(b"x") * (6 * 2**20))
+model.add_callback("on_train_batch_end", keep)
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+        images=48,
+        seconds=130,
+    ),
+    "leak_in_a_worker": sick(
+        "the data set keeps 1 MiB of every image in its workers",
+        "host_memory_leak",
+        5,
+        script="""
+import ultralytics.data.base
+read, kept = ultralytics.data.base.imread, []
+def keeping(*args, **kwargs):
+    kept.append(bytearray(b"x") * 2**20)
+    return read(*args, **kwargs)
+ultralytics.data.base.imread = keeping
+""",
+        options={**STEP, "workers": 2, "arguments": {"val": False, "mosaic": 0.0}},
+        images=120,
+        seconds=90,
+    ),
+    # --- ends
+    "worker_raises": sick(
+        "an image raises in a worker",
+        "failed",
+        script="""
+import ultralytics.data.base
+read = ultralytics.data.base.imread
+def broken(*args, calls=[0], **kwargs):
+    calls[0] += 1
+    if calls[0] > 40:
+        raise ValueError("a broken image")
+    return read(*args, **kwargs)
+ultralytics.data.base.imread = broken
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+        seconds=45,
+    ),
+    # --- ranks
+    "logger_of_rank_0": sick(
+        "the logger of rank 0 takes 20 s at the end of each epoch; rank 1 waits in the next one",
+        "callback_bound",
+        2,
+        options={
+            "ranks": 2,
+            "batch": 8,
+            "workers": 0,
+            "step_sleep": 0.4,
+            "everywhere": """
+def _log(trainer):
+    time.sleep(20)
+def _with_logger(self, *args, _train=CpuDetectionTrainer._setup_train, **kwargs):
+    if IS_RANK and RANK == 0:
+        self.add_callback("on_fit_epoch_end", _log)
+    return _train(self, *args, **kwargs)
+CpuDetectionTrainer._setup_train = _with_logger
+""",
+            **NO_VAL,
+        },
+        images=160,
+        seconds=130,
+    ),
+}
+
 TASKS = ("detect", "segment", "pose", "obb", "classify")
 VERSIONS = ("8.3.9", "8.4.2", "newest")
 
@@ -462,4 +800,4 @@ COMPUTING: dict[str, Case] = {
     for name, case in HEALTHY.items()
     if "newest_2" in name
 }
-EVERY: dict[str, Case] = CASES | HEALTHY | COMPUTING
+EVERY: dict[str, Case] = CASES | VARIANTS | HEALTHY | COMPUTING

@@ -59,6 +59,7 @@ BASE = Plan(epochs=5, batches=220)
 ON_CPU = replace(BASE, forward=0.5, backward=0.7, batches=40, without=(catalog.TRAIN_DEVICE_INFO,))
 FAST = {"h2d": 0.0004, "forward": 0.004, "backward": 0.006, "optimizer": 0.001, "other": 0.0004}
 DDP = Plan(ranks=2, epochs=4, batches=200)
+ONE_EPOCH = Plan(epochs=1, batches=10_000, stop=1500)
 FIRST_EPOCH = Plan(epochs=1, batches=7400, stop=1500)  # COCO
 
 STAMPS = (catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, catalog.TRAIN_END_TIMESTAMP_SECONDS)
@@ -202,6 +203,11 @@ def at_batch(number: int, then: float, usual: float) -> Callable[[At], float]:
     return lambda at: then if at.batch == number else usual
 
 
+def every(count: int, then: float, usual: float = 0.0) -> Callable[[At], float]:
+    """At each so many-eth batch."""
+    return lambda at: then if at.batch % count == count - 1 else usual
+
+
 def saturating(low: float, high: float, batches: float) -> Callable[[At], float]:
     return lambda at: low + (high - low) * (1 - math.exp(-at.batch / batches))
 
@@ -232,6 +238,10 @@ CASES: dict[str, Case] = {
     ),
     "mosaic_buffer_long_epoch": healthy(
         "the same within a first epoch that goes on", replace(FIRST_EPOCH, resident=saturating(3 * GIB, 9 * GIB, 150))
+    ),
+    "memory_of_each_epoch": healthy(
+        "each epoch gives back at its end what it took",
+        replace(BASE, epochs=4, resident=lambda at: 6 * GIB + 4 * MIB * (at.batch % 220)),
     ),
     "data_set_that_caches": healthy(
         "a data set keeps what it decodes, until its first epoch is over",
@@ -347,6 +357,16 @@ CASES: dict[str, Case] = {
     ),
     "callback_bound": sick("callback_bound", "0.1 s with every batch", replace(BASE, callback=0.1)),
     "callback_bound_epoch": sick("callback_bound", "20 s at each epoch's end", replace(BASE, epoch_callback=20.0)),
+    "callback_now_and_then": sick(
+        "callback_bound",
+        "18 s after every 200th batch of a long epoch",
+        replace(ONE_EPOCH, callback=every(200, 18.0)),
+    ),
+    "callback_every_two_minutes": sick(
+        "callback_bound",
+        "25 s each, in an epoch of an hour: pauses of which no window of a minute holds two",
+        replace(ONE_EPOCH, stop=2000, callback=every(450, 25.0)),
+    ),
     "callback_older_hooks": sick(
         "insufficient_data",
         "0.2 s with every batch that older hooks call data wait; the queue is full",
@@ -370,6 +390,11 @@ CASES: dict[str, Case] = {
         "the same without a GPU: nothing is copied",
         replace(BASE, gpu=False, cores=8, forward=0.4, backward=0.6, batches=60, preprocess=0.3, h2d=0.0),
     ),
+    "loader_startup_some_epochs": sick(
+        "loader_startup",
+        "8 s to start workers, for every third epoch only",
+        replace(BASE, epochs=16, batches=60, first_wait=8.0, validate=1.0, reforks=(3, 6, 9, 12, 15)),
+    ),
     "loader_startup": sick(
         "loader_startup", "25 s before every epoch", replace(BASE, first_wait=25.0, kept=False, epochs=6)
     ),
@@ -379,6 +404,11 @@ CASES: dict[str, Case] = {
         replace(BASE, workers=1, epochs=14, batches=12, validate=1.0),
     ),
     "loader_wait": sick("loader_wait", "a lock, no storage", replace(BASE, prep=2.6, prep_cpu=0.06)),
+    "loader_wait_in_bursts": sick(
+        "loader_wait",
+        "two workers, of whose batches each 100th waits for 14 s: most of the time nothing is waited for",
+        replace(BASE, epochs=2, batches=700, workers=2, prep=every(100, 14.0, 0.3), prep_cpu=0.1),
+    ),
     "worker_died": sick(
         "worker_died failed",
         "two workers for lack of memory",
@@ -467,7 +497,9 @@ CASES: dict[str, Case] = {
         replace(BASE, workers=16, cores=8, prep=5.2, prep_cpu=0.45, runqueue=0.5, others_cpu=0.2),
     ),
     "cpu_throttled": sick(
-        "cpu_throttled", "a quota of 3 CPUs", replace(BASE, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4)
+        "cpu_throttled",
+        "a quota of 3 CPUs",
+        replace(BASE, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4, runqueue=0.5),
     ),
     "h2d_bound": sick("h2d_bound", "copies from pageable memory", replace(BASE, h2d=0.06)),
     "h2d_bound_narrow": sick("h2d_bound pcie_degraded", "over 4 of 16 lanes", replace(BASE, h2d=0.06, pcie=(4, 16))),
@@ -518,6 +550,11 @@ CASES: dict[str, Case] = {
         "host_memory_leak",
         "400 MiB with every epoch",
         replace(BASE, epochs=9, batches=100, resident=lambda at: (6 + 0.4 * at.epoch) * GIB),
+    ),
+    "host_memory_leak_later": sick(
+        "host_memory_leak",
+        "1 MiB with each batch, after four epochs of none",
+        replace(BASE, epochs=8, resident=lambda at: 6 * GIB + MIB * max(at.batch - 900, 0)),
     ),
     "host_memory_leak_outside": sick(
         "host_memory_leak",

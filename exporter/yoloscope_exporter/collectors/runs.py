@@ -187,6 +187,8 @@ class Runs:
         shown = {entry: found for entry in followed if (found := self._shown(entry, now))}
         granted = budgets.shares(_wanted(shown), MAX_ALL_SERIES)
         self._label(shown)
+        everybody = [record for files in shown.values() for record in _ranks(files)]
+        self._restarts = circumstances.restarts(everybody, self._restarts)  # a job's next run may come before its last
         trainers: list[Trainer] = []
         for entry, files in shown.items():
             yield from self._isolated(entry, files, granted, trainers)
@@ -232,10 +234,8 @@ class Runs:
         """Samples of one run; adds its living ranks to `trainers`."""
         label = self._labels[entry.path][1]
         limited = self._limited(entry, files, granted)
-        ranks = [file.record for file in limited if file.record and file.record.identity.kind == "rank"]
-        self._restarts = circumstances.restarts(ranks, self._restarts)
         samples = _run_samples(limited, self._devices, self._event, label)
-        trainers += [_trainer(record, label) for record in ranks if record.holder]
+        trainers += [_trainer(record, label) for record in _ranks(limited) if record.holder]
         return samples
 
     def _event(self, record: Record, death: Ending) -> str:
@@ -450,6 +450,11 @@ def _most_open() -> int:
     """How many records are kept open: connections may take half of the descriptors, /proc and /sys need the rest."""
     limit = descriptor_limit()
     return MAX_OPEN if limit is None else min(MAX_OPEN, limit // 4)
+
+
+def _ranks(files: Iterable[_File]) -> list[Record]:
+    """The records of ranks among them."""
+    return [file.record for file in files if file.record and file.record.identity.kind == "rank"]
 
 
 def _name(files: Sequence[_File]) -> str:

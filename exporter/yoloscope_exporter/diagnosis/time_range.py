@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import causes, rules, signals, slow_files, units
+from yoloscope_exporter.diagnosis import causes, prediction_totals, rules, signals, slow_files, units
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -28,6 +28,7 @@ from yoloscope_exporter.diagnosis.engine import (
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
+from yoloscope_exporter.diagnosis.rules import lifecycle
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.language import text
@@ -64,6 +65,7 @@ class _RankHistory:
     until: float = 0.0  # when it was last seen to live
     spans: dict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, Signals] = field(default_factory=dict)  # how it was when a verdict's condition was last met
+    excused: list[float] = field(default_factory=list)  # when silences ended that were none of a standstill
     abstained: Counter[str] = field(default_factory=Counter)
     speeds: list[float] = field(default_factory=list)  # images per second, of each moment of training
 
@@ -130,6 +132,8 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
                 for name, met in judged.items()
                 if met
             }
+            if lifecycle.excused(s, limits):
+                history.excused.append(now - s.excused_age)
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
     found = [_summary(history, nodes, limits, faults, step) for history in histories.values()]
     # A run that had ended before, and a node on which nothing is held, have no part in this time range.
@@ -185,12 +189,12 @@ def _after(history: _RankHistory, verdict: Verdict, step: float) -> str:
 
 
 def _unexplained(history: _RankHistory, name: str, step: float) -> list[list[float]]:
-    """The spans of a verdict; of a standstill only those that no batch ended which is told to have been slow."""
+    """The spans of a verdict; of a standstill those that no batch ended which was slow, or late for what is known."""
     spans = history.spans[name]
     if name != "stalled":
         return spans
-    slow = [start for start, _ in history.spans.get("slow_batch", ())]
-    return [span for span in spans if not any(span[0] <= told <= span[1] + 2 * step for told in slow)]
+    ended = [*(start for start, _ in history.spans.get("slow_batch", ())), *history.excused]
+    return [span for span in spans if not any(span[0] <= told <= span[1] + 2 * step for told in ended)]
 
 
 def counts(name: str, share: float) -> bool:
@@ -218,6 +222,8 @@ def _summary(
         found = [verdict for verdict in found if verdict.name != "insufficient_data"]  # enough was known for that
     found = [replace(verdict, after=_after(history, verdict, step)) for verdict in found]
     last = history.last
+    if last.predicts and history.lived and not found:
+        found = _of_totals(last, nodes, limits, faults)
     judged = {name for name in history.abstained if name in history.spans}
     abstained = {
         name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
@@ -229,6 +235,12 @@ def _summary(
     return Diagnosis(
         last.run, last.rank, last.state, worst_first(found), abstained, last, cluster, speed, slow_files=files
     )
+
+
+def _of_totals(last: Signals, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> list[Verdict]:
+    """Verdicts on predictions that no window could judge, on all of them: many are over within seconds."""
+    windows = [window for store, _ in nodes if (window := prediction_totals.totals(store, last.run))]
+    return list(prediction_totals.verdicts(windows, limits, faults).get((last.run, last.rank), ()))
 
 
 def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Signals:

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.diagnosis.engine import ALIVE, WORKING, Diagnosis, Key, Verdict, worst_first
+from yoloscope_exporter.diagnosis.rules import lifecycle
+from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.diagnosis.time_range import counts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from yoloscope_exporter.measures.series import Window
+
+
+_STILL = "stalled"
 
 
 @dataclass
@@ -29,6 +34,8 @@ class _Rank:
         trained: seconds.
         held: seconds for which each verdict held while it trained.
         told: how each verdict was told last.
+        stood: how a standstill was told before the one that was told last; None if it was not.
+        stands: whether a standstill was told at the last look.
         joules: what each of its GPUs drew.
     """
 
@@ -36,7 +43,23 @@ class _Rank:
     trained: float = 0.0
     held: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     told: dict[str, Verdict] = field(default_factory=dict)
+    stood: Verdict | None = None
+    stands: bool = False
     joules: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def tell(self, verdicts: Collection[Verdict]) -> None:
+        """Remember these verdicts."""
+        now = {verdict.name: verdict for verdict in verdicts}
+        if _STILL in now and not self.stands:
+            self.stood = self.told.get(_STILL)
+        self.stands = _STILL in now
+        self.told |= now
+
+    def take_back(self) -> None:
+        """The last standstill was none: what took so long is known now that it is over."""
+        self.told.pop(_STILL, None)
+        if self.stood:
+            self.told[_STILL] = self.stood
 
 
 @dataclass
@@ -51,7 +74,10 @@ class WholeRuns:
         rank = self._ranks.get(key)
         if rank is None or (lives and not rank.lived):  # the first look, or another run under the same name
             rank = self._ranks[key] = _Rank(lives)
-        rank.told |= {verdict.name: verdict for verdict in diagnosis.verdicts}
+        stood = rank.stands
+        rank.tell(diagnosis.verdicts)
+        if stood and not rank.stands and lifecycle.excused(diagnosis.signals, DEFAULTS):
+            rank.take_back()
         if diagnosis.state in WORKING:
             rank.trained += window.seconds
             for verdict in diagnosis.verdicts:

@@ -81,9 +81,18 @@ class About:
         return self._reading.evaluator(self._by, life=True).vector(measure.formula).get(self._labels)
 
     def typical(self, measure: Measure) -> float | None:
-        """Median of the measure over parts of the window, so that one long moment does not speak for all of it."""
+        """What the measure typically is over parts of the window: their median, or the mean of all but the largest.
+
+        The greater of the two: one long moment does not speak for all of the window, and what comes in bursts, which
+        a median overlooks, is not lost.
+        """
+        values = sorted(self._over_parts(measure))
+        return max(median(values), fmean(values[:-1] or values)) if values else None
+
+    def usual(self, measure: Measure) -> float | None:
+        """Median of the measure over parts of the window; None where fewer than three parts have a value."""
         values = self._over_parts(measure)
-        return median(values) if values else None
+        return median(values) if len(values) >= FEWEST else None
 
     def spread(self, measure: Measure) -> float | None:
         """Standard deviation over parts of the window, relative to their mean; None for fewer than three parts."""

@@ -46,6 +46,7 @@ class Thresholds:
     input_share: float = threshold(0.10, "TraceML policy: input share 10 % warn, 20 % critical")
     h2d_share: float = threshold(0.10, "TraceML policy: H2D share 10 % warn, 20 % critical")
     callbacks_share: float = threshold(0.10, _OURS + "as for the other parts of a step")
+    callback_pauses: float = threshold(2, _OURS + "pauses from which on they are no chance", unit="pauses")
     preprocess_share: float = threshold(0.10, _OURS + "as for the copy, of which older hooks count it a part")
     loader_start_share: float = threshold(0.10, _OURS + "as for the other parts of training time")
     compute_share: float = threshold(
@@ -113,7 +114,9 @@ class Thresholds:
     stall_seconds: float = threshold(
         15.0, _OURS + "people look after 5 s at 0 %; three times that, to be sure", unit="seconds"
     )
-    slow_batch_factor: float = threshold(20.0, _OURS + "no healthy spread of step times reaches it", unit="times")
+    slow_batch_factor: float = threshold(
+        5.0, _OURS + "as for a standstill, so that each that ended is told", unit="times"
+    )
     setup_seconds: float = threshold(
         180.0, _OURS + "labels and cache of COCO take one to three minutes on a local SSD", unit="seconds"
     )
@@ -125,6 +128,9 @@ class Thresholds:
         60.0, _OURS + "four times `stall_seconds`: a validation has no batches to go by", unit="seconds"
     )
     loss_drop: float = threshold(0.01, _OURS + "less than 1 % between the halves of the epochs seen")
+    loss_drop_most: float = threshold(
+        0.05, _OURS + "what the loss may have fallen by at most between those halves, as far as its variation tells"
+    )
     metric_gain: float = threshold(0.002, _OURS + "less than the spread of mAP50-95 between two seeds")
     plateau_epochs: float = threshold(10, _OURS + "two halves of five epochs", unit="epochs")
     gpu_busy: float = threshold(0.80, "the table practitioners work by: GPU above 80 % yet the loss falls slowly")
@@ -146,6 +152,9 @@ class Thresholds:
     loss_epochs: float = threshold(8, _OURS + "epochs after warm-up: six turns are no chance", unit="epochs")
     loss_swing: float = threshold(
         0.10, _OURS + "of the loss, from epoch to epoch and back; between seeds it is 1 to 3 %"
+    )
+    batch_swing: float = threshold(
+        0.60, _OURS + "of the loss, by chance from one batch to another; of the mean of n batches over the root of n"
     )
     loss_turns: float = threshold(0.60, "independent random numbers turn in 2/3 of their steps; a trend does not")
     predict_part_share: float = threshold(

@@ -10,7 +10,9 @@ and goes), so the variance of its mean is estimated as for a time series:
   Monahan 1992, Econometrica 60(4)), its coefficient corrected for the bias of short series (Kendall 1954, Biometrika
   41); the larger variance of the two counts.
 
-Repeated runs are independent of each other: Welch's t test. Several figures at once: Holm 1979, Scand J Statist 6.
+Repeated runs are independent of each other: Welch's t test. Several figures at once: Holm 1979, Scand J Statist 6;
+those that go together, such as the mean and the typical throughput of the same runs: Hochberg 1988, Biometrika 75,
+which is right where figures depend on each other positively (Sarkar 1998, Ann Statist 26).
 
 That no difference was found does not say that there is none: two figures are equal where the interval of their
 difference lies within what matters (two one-sided tests: Schuirmann 1987, J Pharmacokinet Biopharm 15).
@@ -151,6 +153,15 @@ def margin(estimate: Estimate) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if beyond(middle, int(estimate.freedom + 1e-9)) > 1 - CONFIDENCE else (low, middle)
     return high * math.sqrt(estimate.variance)
+
+
+def significant_together(chances: Mapping[Key, float], confidence: float) -> set[Key]:
+    """The same of figures that rise and fall together: where all of them differ, none has to be sure for two."""
+    falling = sorted(chances, key=lambda name: -chances[name])
+    for count, name in enumerate(falling, start=1):
+        if chances[name] <= (1 - confidence) / count:
+            return set(falling[count - 1 :])
+    return set()
 
 
 def significant(chances: Mapping[Key, float], confidence: float) -> set[Key]:

@@ -396,6 +396,22 @@ def test_a_prediction_is_no_training(node: world.World, kind: str) -> None:
     assert catalog.PREDICT_RUN_INFO.labelled(info)["format"] == "onnx"
 
 
+@pytest.mark.parametrize("later", ["first", "second"])
+def test_a_job_that_comes_again_is_known_at_once(node: world.World, later: str) -> None:
+    """Whichever of its runs is read first: a report looks once."""
+    for run, facts in (("first", {}), ("second", {"slurm_restarts": "1"})):
+        path = run_directory(node.records, run) / Identity(run).filename
+        with closing(Writer(path, Identity(run), {"slurm_job_id": "7", **facts}, slots=8, ring=0)) as writer:
+            writer.set_state("train")
+            writer.end(NOW)
+        changed = NOW - 1 + (run == later)
+        world.age(path, created=changed, updated=changed)
+    name = catalog.TRAIN_END_INFO.name
+    events = {labels[0]: labels[8] for (metric, labels) in collected(Runs(node.context)) if metric == name}
+    assert catalog.TRAIN_END_INFO.labels[8] == "event"
+    assert events == {"first": catalog.JOB_REQUEUED}
+
+
 def test_a_training_cannot_claim_predictions(node: world.World) -> None:
     """Nor can a record be in a state that its kind does not have."""
     path = run_directory(node.records, "mine") / Identity("mine").filename

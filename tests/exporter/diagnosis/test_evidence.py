@@ -100,6 +100,76 @@ def test_who_takes_the_cpus(numbers: dict[str, float], verdict: str) -> None:
     assert list(told(QUEUEING | numbers)) == [verdict]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "verdict"),
+    [
+        ({"others_cores": 3.0}, "cpu_contended"),
+        ({"others_cores": 3.0, "gpu_busy": 0.95}, "compute_bound"),  # a GPU that is busy does not wait for launches
+        ({"others_cores": 0.1}, "compute_bound"),  # its own threads: no cause outside
+        ({"others_cores": 3.0, "trainer_cores": 9.0}, "compute_bound"),  # of many threads each waits a little
+        ({"throttled_share": 0.6}, "cpu_throttled"),
+        ({"allowed_cores": 1.0, "free_cores": 2.0}, "cpu_affinity"),
+    ],
+)
+def test_who_takes_the_cpus_from_the_step(numbers: dict[str, float], verdict: str) -> None:
+    """Data are ready, and the training process itself waits for a CPU: that is no healthy run."""
+    node = {"node_cores": 4.0, "cpu_busy_share": 0.9, "others_cores": 2.0, "cores_per_trainer": 4.0, "free_cores": 0.1}
+    queueing = {"trainer_queue_share": 0.5, "trainer_cores": 0.5, "runqueue_share": 0.0, "allowed_cores": 4.0}
+    (found,) = told(HEALTHY | node | queueing | numbers).values()
+    assert found.name == verdict
+    own = "the training process itself spends 50% of its time waiting for a CPU"
+    assert found.evidence.startswith(own) == (verdict != "compute_bound")
+
+
+def test_a_quota_does_not_stop_workers_that_wait_for_something_else() -> None:
+    """Its time shows in the run queue, and these hardly queue."""
+    assert list(told(WAITING | {"throttled_share": 0.3})) == ["loader_wait"]
+    assert list(told(QUEUEING | {"throttled_share": 0.3})) == ["cpu_throttled"]
+
+
+def test_a_disk_that_others_keep_busy_is_not_what_workers_wait_for() -> None:
+    """They read nothing from any disk."""
+    busy = WAITING | {"disk_busy_share": 0.95, "io_pressure": 0.5}
+    assert list(told(busy | {"worker_read_rate": 1e6})) == ["loader_io"]
+    assert list(told(busy | {"worker_read_rate": 0.0})) == ["loader_wait"]
+
+
+def test_batches_that_are_ready_sooner_than_they_are_waited_for() -> None:
+    """The workers are not the cause; handing batches over is, which is not measured."""
+    (found,) = told(COMPUTING | {"prep_seconds": 0.05, "wait_seconds": 0.3}).values()
+    assert found.name == "insufficient_data"
+    assert "workers prepare a batch in 50 ms, in less than it is waited for" in found.evidence
+
+
+def test_one_file_that_takes_longer_than_a_batch_is_named() -> None:
+    """Beside the cause, whichever it is."""
+    slow = {"slow_file_seconds": 6.0}
+    assert "; /a.png alone took" in told(WAITING | slow, {"slow_file": "/a.png"})["loader_wait"].evidence
+    assert "/a.png" not in told(WAITING | {"slow_file_seconds": 0.9}, {"slow_file": "/a.png"})["loader_wait"].evidence
+
+
+@pytest.mark.parametrize(("batches", "unstable"), [(3.0, False), (100.0, True)])
+def test_the_loss_of_few_batches_swings_by_chance(batches: float, *, unstable: bool) -> None:
+    """The mean of three batches differs by a third from the next three."""
+    swings = {"settled_epochs": 20.0, "loss_turns": 0.7, "loss_swing": 0.3, "epoch_batches": batches}
+    assert ("loss_unstable" in told(HEALTHY | swings)) == unstable
+
+
+@pytest.mark.parametrize(("more", "bound"), [({}, False), ({"callback_pauses": 3.0}, True), ({"epoch": 3.0}, True)])
+def test_callbacks_that_pause_a_long_epoch(more: dict[str, float], *, bound: bool) -> None:
+    """Not for the first time is enough: an epoch may take an hour."""
+    paused = {"callbacks_of_run": 0.3, "callback_seconds": 0.0, "epoch": 1.0, "epoch_callback_seconds": 90.0}
+    assert ("callback_bound" in told(HEALTHY | paused | more)) == bound
+
+
+def test_what_takes_most_of_a_validation_is_what_the_advice_is_about() -> None:
+    """Fewer boxes, or quicker reads; `val=False` alone gives up more."""
+    slow = HEALTHY | {"validate_share": 0.6, "epoch": 5.0}
+    assert "max_det" in told(slow, {"validation_part": "postprocess"})["validation_bound"].fix
+    assert "more workers" in told(slow, {"validation_part": "loader"})["validation_bound"].fix
+    assert "takes most" not in told(slow)["validation_bound"].fix
+
+
 def test_neighbours_that_are_known_are_named() -> None:
     """Other runs by name, with their CPUs."""
     found = told(QUEUEING | {"others_cores": 28.0, "free_cores": 0.1}, {"neighbours": "train/b 20.1"})
@@ -262,6 +332,12 @@ def test_what_nothing_measures_is_called_that() -> None:
     (verdict,) = told(HEALTHY | {"compute_share": 0.5}).values()
     assert verdict.name == "insufficient_data"
     assert "the other 49% is not measured" in verdict.evidence
+
+
+def test_what_was_measured_but_happened_once_is_no_residual() -> None:
+    """A callback that paused the run for once: neither typical nor unknown."""
+    once = HEALTHY | {"compute_share": 0.6, "parts_share": 0.39}
+    assert "insufficient_data" not in told(once)
 
 
 @pytest.mark.parametrize(

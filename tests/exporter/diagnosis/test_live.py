@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -164,6 +165,20 @@ def test_a_silence_that_has_a_reason_is_no_stall() -> None:
     assert stalls(uploads) == set()
     assert stalls(Plan(epochs=1, batches=90, **slow)) == set()  # type: ignore[arg-type]
     assert stalls(Plan(epochs=1, batches=90, hang=60, hang_seconds=45.0, end="running")) == {"0"}
+
+
+def test_a_pause_for_a_callback_is_no_standstill_once_it_is_known() -> None:
+    """The first one is told as one while it lasts; the whole run's verdicts and the next pauses know better."""
+    uploads = Plan(epochs=1, batches=400, callback=lambda at: 40.0 if at.batch % 100 == 99 else 0.0)
+    told: list[bool] = []
+    watching = Live()
+    for time, samples in moments(uploads, 1.0):
+        watching.feed(time, samples)
+        told.append(any(v.name == "stalled" for one in watching.diagnoses for v in one.verdicts))
+    assert sum(now and not before for before, now in pairwise(told)) == 1
+    (one,) = [one for one in watching.diagnoses if one.run == uploads.run]
+    assert "callback_bound" in {verdict.name for verdict in one.whole_run}
+    assert "stalled" not in {verdict.name for verdict in one.whole_run}
 
 
 def test_a_hang_after_an_epoch_has_begun_is_a_stall() -> None:

@@ -14,6 +14,7 @@ from yoloscope_exporter.diagnosis import causes, engine, rules, signals
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.peers import with_peers
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.measures.series import Store, Window
 from yoloscope_exporter.measures.thresholds import DEFAULTS
 
@@ -481,3 +482,33 @@ def test_a_spread_is_that_of_images_per_second() -> None:
     (one,) = signals.gather([(window, window)])
     assert 0 < one.throughput_spread < 0.1
     assert one.trainer_cores == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("ends", "still"), [((1.0, 0.0), False), ((0.0, 0.0), True), ((1.0, 1.0), True)])
+def test_a_rank_that_waits_for_the_logger_of_another_does_not_stand_still(
+    ends: tuple[float, float], *, still: bool
+) -> None:
+    """Loggers often belong to rank 0, at its epoch's end; rank 1 waits in the next epoch. Both at the end may hang."""
+    silent = {"last_batch_age": 700.0, "longest_batch": 0.5}
+    pair = [
+        Signals("run", str(rank), "train", numbers={**silent, "epoch_done": done}) for rank, done in enumerate(ends)
+    ]
+    other = with_peers(pair, Faults())[1]
+    assert rules.BY_NAME["stalled"].when(other, DEFAULTS) == still
+
+
+def test_a_run_without_a_first_batch_is_told_as_slow_to_begin() -> None:
+    """Workers whose batches never arrive: the set-up is over, and no batch says for how long is too long."""
+    never = Plan(epochs=1, batches=20, first_wait=260.0)
+    course = diagnose_range([play(never)])
+    (told,) = [verdict for one in course.diagnoses for verdict in one.verdicts if verdict.name == "setup_slow"]
+    assert "no batch so far" in told.evidence
+
+
+def test_epochs_of_the_warm_up_s_batches_are_no_plateau() -> None:
+    """Ultralytics warms up for 100 batches at least: 33 epochs of three."""
+    flat = Plan(epochs=30, batches=3, workers=2, loss=lambda _: 3.0, validate=0.1, checkpoint=0.1)
+    view = play(flat)
+    window = Window(view, view.first, view.last)
+    (s,) = signals.gather([(window, window)])
+    assert not s.has(Signals.epochs_seen)

@@ -138,7 +138,7 @@ def _ranked(sample: Sample) -> bool:
     return sample.metric.labels[:2] == ("run", "rank")
 
 
-THROTTLED = replace(STARVED, workers=8, cores=16, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4)
+THROTTLED = replace(STARVED, workers=8, cores=16, quota=3.0, throttled=0.6, prep=2.8, prep_cpu=0.4, runqueue=0.5)
 
 
 def test_a_quota_is_judged_by_the_share_of_its_periods() -> None:

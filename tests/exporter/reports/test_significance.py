@@ -16,6 +16,7 @@ from yoloscope_exporter.reports.significance import (
     chance_of_less,
     margin,
     significant,
+    significant_together,
     within,
 )
 
@@ -104,3 +105,18 @@ def test_many_lines_need_more_each() -> None:
     assert significant({"a": 0.01, "b": 0.02, "c": 0.03}, 0.95) == {"a", "b", "c"}
     assert significant({"a": 0.01, "b": 0.03, "c": 0.03}, 0.95) == {"a"}
     assert significant({"a": 0.02, "b": 0.5, "c": 0.5}, 0.95) == set()
+
+
+@pytest.mark.parametrize(
+    ("chances", "found"),
+    [
+        ({"mean": 0.018, "typical": 0.019}, {"mean", "typical"}),  # together: step down would ask 0.01 of the first
+        ({"mean": 0.009, "typical": 0.5}, {"mean"}),
+        ({"mean": 0.018, "typical": 0.5}, set()),
+        ({"mean": 0.3, "typical": 0.5}, set()),
+        ({}, set()),
+    ],
+)
+def test_figures_that_go_together_need_not_be_sure_for_two(chances: dict[str, float], found: set[str]) -> None:
+    """Hochberg's step up, at a doubt of 2 %."""
+    assert significant_together(chances, 0.98) == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.rules import lifecycle, loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, STEP, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -25,26 +26,35 @@ def _unknown_reason(s: Signals, t: Thresholds) -> str:
     if not s.has(Signals.data_wait_share):
         return s.text("{batches:.0f} batches in the window, too few to judge a step")
     if loader.starved(s, t) and not loader.input_cause(s, t):
-        return text("{waits}, but {why_open}, so the cause stays open", waits=loader.waits(s), why_open=_why_open(s, t))
+        return text("{waits}, but {why_open}, so the cause stays open", waits=loader.waits(s), why_open=_why_open(s))
     return _residual(s, t)
 
 
-def _why_open(s: Signals, t: Thresholds) -> str:
+def _why_open(s: Signals) -> str:
     if s.get(Signals.queue_ready) >= 1 and not s.has(Signals.callbacks_share):
         return text("batches are ready meanwhile: callbacks are likely, and these hooks do not time them")
-    if loader.queue_unknown(s, t):
-        return text("whether its workers wait for a CPU is not known, or not yet")
-    return text("the loader's workers leave no record")
+    if not s.has(Signals.prep_seconds, Signals.prep_cpu_ratio):
+        return text("the loader's workers leave no record")
+    if loader.handed_over(s):
+        return text(
+            "workers prepare a batch in {prepared}, in less than it is waited for: handing it over takes the time "
+            "(large or many objects in a batch, pinned memory)",
+            prepared=units.milliseconds(s.prep_seconds),
+        )
+    return text("whether its workers wait for a CPU is not known, or not yet")
 
 
 def _residual(s: Signals, t: Thresholds) -> str:
     """No part is above its own limit, and yet too little computes: what is left is called nothing but that."""
-    if parts.one_is_large(s, t) or not s.has(Signals.compute_share) or computing(s) >= t.compute_share:
+    if parts.one_is_large(s, t) or not s.has(Signals.compute_share):
         return ""
     shares = {name: s.get(share) for name, (share, _) in parts.PARTS.items()}
+    once = max(s.get(Signals.parts_share) - sum(shares.values()), 0.0)  # measured, but not typical: it is over
+    if computing(s) + once >= t.compute_share:
+        return ""
     large = {name: share for name, share in shares.items() if share >= 0.01}  # noqa: PLR2004 - less is noise
     named = joined((text("{name} {share:.0%}", name=name, share=share) for name, share in large.items()), ", ")
-    rest = max(1 - s.compute_share - sum(shares.values()), 0.0)
+    rest = max(1 - s.compute_share - sum(shares.values()) - once, 0.0)
     known = s.text("{compute_share:.0%} of training time computes")
     return joined((known, named, text("the other {rest:.0%} is not measured", rest=rest)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis.advice import Advice
@@ -25,6 +26,8 @@ def _diverged_advice(s: Signals) -> Advice:
 def _is_plateau(s: Signals, t: Thresholds) -> bool:
     if s.epochs_seen < t.plateau_epochs or s.loss_drop >= t.loss_drop:
         return False
+    if s.get(Signals.loss_drop_most) >= t.loss_drop_most:
+        return False  # it varies by so much that it may be falling
     busy = s.gpu_busy >= t.gpu_busy if s.has(Signals.gpu_busy) else s.data_wait_share < t.input_share
     return busy and s.get(Signals.metric_gain) < t.metric_gain
 
@@ -37,8 +40,10 @@ def _plateau_evidence(s: Signals, _: Thresholds) -> str:
 
 
 def _swings(s: Signals, t: Thresholds) -> bool:
-    """After warm-up only: until then the learning rate rises."""
-    return s.settled_epochs >= t.loss_epochs and s.loss_turns >= t.loss_turns and s.loss_swing >= t.loss_swing
+    """After warm-up only: until then the learning rate rises. By more than the chance of which images an epoch has."""
+    chance = t.batch_swing / math.sqrt(max(s.get(Signals.epoch_batches, math.inf), 1.0))
+    swings = s.loss_swing >= max(t.loss_swing, chance)
+    return s.settled_epochs >= t.loss_epochs and s.loss_turns >= t.loss_turns and swings
 
 
 def _unstable_advice(s: Signals) -> Advice:
@@ -56,15 +61,15 @@ RULES = (
         name="loss_unstable",
         title="The loss swings from epoch to epoch",
         severity=WARNING,
-        requires="losses at the ends of eight epochs after warm-up",
+        requires="losses at the ends of eight epochs after warm-up, which swing by more than few batches do by chance",
         confused_with={
-            "healthy": "in warm-up it is never judged; a falling loss does not turn",
+            "healthy": "in warm-up it is never judged; a falling loss does not turn; the mean of few batches swings",
             "plateau": "small turns",
             "diverged": "no finite loss",
         },
         needs=(Signals.settled_epochs, Signals.loss_turns, Signals.loss_swing),
         when=_swings,
-        thresholds=("loss_epochs", "loss_turns", "loss_swing"),
+        thresholds=("loss_epochs", "loss_turns", "loss_swing", "batch_swing"),
         evidence=lambda s, _: s.text(
             "over {settled_epochs:.0f} epochs after warm-up the loss turned {loss_turns:.0%} of the "
             "time, typically by {loss_swing:.0%} of its value"
@@ -98,11 +103,12 @@ RULES = (
         severity=INFO,
         requires="losses of ten epochs, and a busy GPU or no wait for data",
         confused_with={
-            "healthy": "the loss falls more slowly in a run that waits: another verdict's",
+            "healthy": "the loss falls more slowly in a run that waits: another verdict's; it may fall where it varies "
+            "by more than it could fall",
         },
         needs=(Signals.epochs_seen, Signals.loss_drop, Signals.data_wait_share),
         when=_is_plateau,
-        thresholds=("plateau_epochs", "loss_drop", "metric_gain", "gpu_busy", "input_share"),
+        thresholds=("plateau_epochs", "loss_drop", "loss_drop_most", "metric_gain", "gpu_busy", "input_share"),
         evidence=_plateau_evidence,
         cause="model, data or learning rate; the hardware is not the limit",
         verify="results.png: the loss curves; a confusion matrix of the last checkpoint",

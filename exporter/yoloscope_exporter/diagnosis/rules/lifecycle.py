@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def stall_limit(s: Signals, t: Thresholds) -> float:
-    """Seconds without a batch that are too many: five times the longest batch so far, within bounds.
+    """Seconds without a batch that are too many: five times the longest batch, or pause, so far, within bounds.
 
     The most there is where the silence may have a reason: after an epoch's last batch callbacks run; and a process that
     computes on several CPUs beside an idle GPU does something (labels are assigned on the CPU after an OOM).
@@ -27,7 +27,13 @@ def stall_limit(s: Signals, t: Thresholds) -> float:
     computes = s.get(Signals.silent_cpus) >= t.computing_cores and s.get(Signals.silent_gpu_busy) < t.held_idle
     if not s.get(Signals.longest_batch) or s.get(Signals.epoch_done) or computes:
         return t.stall_most_seconds
-    return min(max(t.stall_factor * s.longest_batch, t.stall_seconds), t.stall_most_seconds)
+    longest = max(s.longest_batch, s.get(Signals.longest_silence))
+    return min(max(t.stall_factor * longest, t.stall_seconds), t.stall_most_seconds)
+
+
+def excused(s: Signals, t: Thresholds) -> bool:
+    """Whether the last silence, now that it is over, was none of a standstill: most of it went elsewhere."""
+    return s.get(Signals.excused_seconds) >= t.stall_seconds
 
 
 def _still_limit(s: Signals, t: Thresholds) -> float:
@@ -38,7 +44,8 @@ def _still_limit(s: Signals, t: Thresholds) -> float:
     """
     ending = bool(s.get(Signals.epoch_done)) and s.get(Signals.epoch) >= s.get(Signals.epochs)
     patient = s.state == "checkpoint" or ending or s.get(Signals.peers_moving)
-    return t.stall_most_seconds if patient else t.still_seconds
+    seen = t.stall_factor * s.get(Signals.longest_silence)  # an upload after each validation, say
+    return t.stall_most_seconds if patient else min(max(t.still_seconds, seen), t.stall_most_seconds)
 
 
 def stalled(s: Signals, t: Thresholds) -> bool:
@@ -331,10 +338,12 @@ RULES = (
         name="stalled",
         title="Training stands still",
         severity=CRITICAL,
-        requires="no batch for five times the longest so far; in a validation no CPU time, reading or GPU work",
+        requires="no batch for five times the longest so far, pauses in training included; in a validation no CPU "
+        "time, reading or GPU work",
         confused_with={
             "validation": "a rank that waits for one that validates is not stalled, nor one that validates and moves",
-            "callback_bound": "after an epoch's last batch only the upper limit counts",
+            "callback_bound": "after an epoch's last batch only the upper limit counts; a pause that callbacks or the "
+            "start of workers explain, once it is over, was none",
             "slow_batch": "a process that computes on several CPUs beside an idle GPU is given the upper limit",
             "setup_slow": "before the first batch",
         },

@@ -1,7 +1,8 @@
-"""Training waits for data: one cause is named."""
+"""Training waits for data, or its step for a CPU: one cause is named."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,19 @@ from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.cache import cache_in_memory
 from yoloscope_exporter.diagnosis.advice.cpus import fewer_threads, within_quota
-from yoloscope_exporter.diagnosis.advice.gains import without_wait
+from yoloscope_exporter.diagnosis.advice.gains import without_share, without_wait
 from yoloscope_exporter.diagnosis.advice.preparation import for_slow_preprocessing, for_slow_storage
 from yoloscope_exporter.diagnosis.advice.settings import ranks_here, without_cuda
 from yoloscope_exporter.diagnosis.advice.workers import more_workers, workers_needed, workers_to_advise
 from yoloscope_exporter.diagnosis.rules.rule import STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from yoloscope_exporter.diagnosis.forecast import Forecast
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
 
 
@@ -32,9 +35,39 @@ def input_cause(s: Signals, t: Thresholds) -> str:
     """Which verdict explains the wait for data; empty where the loader's workers say nothing.
 
     In the order in which one cause would hide the next: a quota stops everybody, one slow worker delays the ordered
-    queue, too many threads for the CPUs look like slow storage and like slow code.
+    queue, too many threads for the CPUs look like slow storage and like slow code. What is left computes, or queues to.
     """
     return next((name for name, holds in _CAUSES if holds(s, t)), "loader_cpu")
+
+
+def step_cause(s: Signals, t: Thresholds) -> str:
+    """Which verdict explains that the training process itself waits for a CPU; empty where it does not, or for its own.
+
+    A GPU that is busy all the same does not wait for it.
+    """
+    queue = s.get(Signals.trainer_queue_share)
+    if queue < t.runqueue_share or s.get(Signals.gpu_busy) >= t.gpu_busy or not s.get(Signals.trainer_cores):
+        return ""
+    slower = 1 + queue / s.trainer_cores
+    if 1 - 1 / slower < t.runqueue_share:
+        return ""  # many threads, of which each waits a little
+    if s.get(Signals.throttled_share) >= t.throttled_share:
+        return "cpu_throttled"
+    if _pinned(s, t):
+        return "cpu_affinity"
+    return "cpu_contended" if _would_fit(s, slower) and _others_compute(s, t) else ""
+
+
+def _would_fit(s: Signals, slower: float) -> bool:
+    """Whether the node has CPUs for what the run would use if its step had never waited for one."""
+    if not s.has(Signals.cpu_busy_share, Signals.node_cores, Signals.others_cores):
+        return False
+    own = s.cpu_busy_share * s.node_cores - s.others_cores
+    return own * slower <= s.node_cores
+
+
+def _others_compute(s: Signals, t: Thresholds) -> bool:
+    return s.get(Signals.others_cores) >= t.contended_share * s.get(Signals.node_cores, 1)
 
 
 def waiting(s: Signals) -> float:
@@ -52,7 +85,12 @@ def has_slow_worker(s: Signals, t: Thresholds) -> bool:
 
 def pinned(s: Signals, t: Thresholds) -> bool:
     """Whether workers wait for a CPU while others idle that they may not run on."""
-    if s.get(Signals.runqueue_share) < t.runqueue_share or not s.has(Signals.allowed_cores, Signals.free_cores):
+    return s.get(Signals.runqueue_share) >= t.runqueue_share and _pinned(s, t)
+
+
+def _pinned(s: Signals, t: Thresholds) -> bool:
+    """Whether CPUs idle that the run may not use."""
+    if not s.has(Signals.allowed_cores, Signals.free_cores):
         return False
     return s.allowed_cores < s.get(Signals.cores_per_trainer) and s.free_cores >= t.free_cores
 
@@ -63,7 +101,7 @@ def contended(s: Signals, t: Thresholds) -> bool:
         return False
     fit = s.get(Signals.workers) * ranks_here(s) <= s.node_cores
     own_threads = s.get(Signals.worker_threads) >= t.worker_threads
-    return s.others_cores >= t.contended_share * s.node_cores and fit and not own_threads
+    return _others_compute(s, t) and fit and not own_threads
 
 
 def oversubscribed(s: Signals, t: Thresholds) -> bool:
@@ -85,7 +123,9 @@ def _could_work(s: Signals, t: Thresholds) -> bool:
 
 
 def _throttled(s: Signals, t: Thresholds) -> bool:
-    return s.get(Signals.throttled_share) >= t.throttled_share
+    """A quota shows as time in the run queue: of workers that mostly wait for something else it is not the cause."""
+    elsewhere = s.has(Signals.runqueue_share) and _waiting(s, t)
+    return s.get(Signals.throttled_share) >= t.throttled_share and not elsewhere
 
 
 def _without_workers(s: Signals, t: Thresholds) -> bool:
@@ -106,16 +146,30 @@ def queue_unknown(s: Signals, t: Thresholds) -> bool:
     return _waiting(s, t) and not s.has(Signals.runqueue_share)
 
 
+def handed_over(s: Signals) -> bool:
+    """Whether batches are waited for longer than all workers together work on them: so it is not their preparation.
+
+    Batches come in order, and while one is waited for a worker is at it: the wait is at most what was prepared.
+    """
+    if not s.get(Signals.workers) or not s.has(Signals.prep_seconds, Signals.wait_seconds):
+        return False
+    return s.prep_seconds < s.wait_seconds / 2
+
+
 def _slow_storage(s: Signals, t: Thresholds) -> bool:
     return _waiting(s, t) and bool(io_evidence(s, t))
 
 
 def io_evidence(s: Signals, t: Thresholds) -> list[str]:
-    """What speaks for storage by itself, in words; nothing where workers wait for something else."""
+    """What speaks for storage by itself, in words; nothing where workers wait for something else.
+
+    A disk that is busy, and tasks that wait for one, may be somebody else's: of workers that read nothing they are.
+    """
     found: list[str] = []
-    if s.get(Signals.io_pressure) >= t.io_pressure:
+    reads = s.get(Signals.worker_read_rate, math.inf) > 0 or s.get(Signals.major_faults) > 0
+    if reads and s.get(Signals.io_pressure) >= t.io_pressure:
         found.append(s.text("I/O pressure {io_pressure:.0%}"))
-    if s.get(Signals.disk_busy_share) >= t.disk_busy:
+    if reads and s.get(Signals.disk_busy_share) >= t.disk_busy:
         found.append(s.text("busiest disk {disk_busy_share:.0%} busy"))
     if s.get(Signals.io_delay_share) >= t.io_delay_share:
         found.append(s.text("workers wait for block I/O {io_delay_share:.0%} of their time"))
@@ -167,6 +221,7 @@ _CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
     ("loader_workers", _without_workers),
     ("", _filled),
     ("", _unrecorded),
+    ("", lambda s, _: handed_over(s)),
     ("slow_worker", has_slow_worker),
     ("cpu_affinity", pinned),
     ("cpu_contended", contended),
@@ -178,6 +233,12 @@ _CAUSES: tuple[tuple[str, Callable[[Signals, Thresholds], bool]], ...] = (
     ("loader_workers", room_for_workers),
 )
 
+
+#: Those of them that a step may suffer from as well.
+_OF_CPUS = ("cpu_throttled", "cpu_affinity", "cpu_contended")
+
+#: What `step_cause` reads.
+STEP_THRESHOLDS = ("runqueue_share", "gpu_busy", "throttled_share", "free_cores", "contended_share")
 
 #: Every verdict about the loader reads those of the others: it holds where none that is asked before it does.
 CAUSE_THRESHOLDS = (
@@ -208,6 +269,11 @@ def _starved_by(name: str) -> Callable[[Signals, Thresholds], bool]:
     return when
 
 
+def _short_of(name: str) -> Callable[[Signals, Thresholds], bool]:
+    """The same, or the step itself lacks the CPU."""
+    return lambda s, t: _starved_by(name)(s, t) or step_cause(s, t) == name
+
+
 def waits(s: Signals) -> str:
     """How much of its time training waits for data, in words."""
     bound = "" if s.has(Signals.callbacks_share) else text("up to ")
@@ -232,6 +298,16 @@ def _preparation(s: Signals) -> str:
     )
 
 
+def _slow_file(s: Signals) -> str:
+    """The slowest file, where it alone takes longer than a batch of files."""
+    if "slow_file" not in s.names or s.get(Signals.slow_file_seconds) <= max(s.get(Signals.prep_seconds), 1.0):
+        return ""
+    return s.text(
+        "; {slow_file} alone took {slow_file_seconds} to read and decode",
+        slow_file_seconds=units.duration(s.slow_file_seconds),
+    )
+
+
 def _workers_evidence(s: Signals, _: Thresholds) -> str:
     if s.get(Signals.workers, -1) == 0:
         return text("{waits}; the training process prepares its batches itself (workers=0)", waits=waits(s))
@@ -250,12 +326,13 @@ def _cpu_evidence(s: Signals, _: Thresholds) -> str:
         s.text("; {decode_share:.0%} of it decodes, the rest is transforms") if s.has(Signals.decode_share) else ""
     )
     return s.text(
-        "{waits}{preparation}, {prep_cpu_ratio:.0%} of it computing{queue}{decoding}{busy}",
+        "{waits}{preparation}, {prep_cpu_ratio:.0%} of it computing{queue}{decoding}{busy}{slow_file}",
         waits=waits(s),
         preparation=_preparation(s),
         queue=queue,
         decoding=decoding,
         busy=busy,
+        slow_file=_slow_file(s),
     )
 
 
@@ -263,10 +340,11 @@ def _io_evidence(s: Signals, t: Thresholds) -> str:
     return joined(
         [
             text(
-                "{waits}{preparation}, {waiting:.0%} of it waiting",
+                "{waits}{preparation}, {waiting:.0%} of it waiting{slow_file}",
                 waits=waits(s),
                 preparation=_preparation(s),
                 waiting=waiting(s),
+                slow_file=_slow_file(s),
             ),
             *io_evidence(s, t),
         ]
@@ -281,13 +359,14 @@ def _wait_evidence(s: Signals, _: Thresholds) -> str:
     )
     share = text(", {waiting:.0%} of it neither computing nor waiting for a CPU", waiting=waiting(s))
     return text(
-        "{waits}{preparation}{share}; {known}{disk}{pressure}",
+        "{waits}{preparation}{share}; {known}{disk}{pressure}{slow_file}",
         waits=waits(s),
         preparation=_preparation(s),
         share=share,
         known=known,
         disk=disk,
         pressure=pressure,
+        slow_file=_slow_file(s),
     )
 
 
@@ -307,22 +386,31 @@ def _capped_evidence(s: Signals, _: Thresholds) -> str:
     return waits(s) + _preparation(s) + idle + asked + cpus + gpus
 
 
-def _queueing(s: Signals) -> str:
-    return s.text("{waits}; loader workers spend {runqueue_share:.0%} of their time waiting for a CPU", waits=waits(s))
+def _queueing(s: Signals, t: Thresholds) -> str:
+    """Who waits for a CPU: the workers, the training process itself, or both."""
+    told = []
+    if starved(s, t) and (s.get(Signals.runqueue_share) >= t.runqueue_share or not step_cause(s, t)):
+        queue = s.text("; loader workers spend {runqueue_share:.0%} of their time waiting for a CPU")
+        told.append(waits(s) + queue)
+    if step_cause(s, t) and (s.get(Signals.workers) or not told):
+        told.append(
+            s.text("the training process itself spends {trainer_queue_share:.0%} of its time waiting for a CPU")
+        )
+    return joined(told)
 
 
-def _affinity_evidence(s: Signals, _: Thresholds) -> str:
+def _affinity_evidence(s: Signals, t: Thresholds) -> str:
     return s.text(
         "{queueing}; they may run on {allowed_cores:.0f} of {node_cores:.0f} CPUs, and "
         "{free_cores:.1f} CPUs of the node idle",
-        queueing=_queueing(s),
+        queueing=_queueing(s, t),
     )
 
 
-def _contended_evidence(s: Signals, _: Thresholds) -> str:
+def _contended_evidence(s: Signals, t: Thresholds) -> str:
     who = s.text(" (of them runs known here: {neighbours})") if "neighbours" in s.names else ""
     return s.text(
-        "{queueing}; others use {others_cores:.1f} of {node_cores:.0f} CPUs{who}", queueing=_queueing(s), who=who
+        "{queueing}; others use {others_cores:.1f} of {node_cores:.0f} CPUs{who}", queueing=_queueing(s, t), who=who
     )
 
 
@@ -333,8 +421,18 @@ def _affinity_advice(s: Signals) -> Advice:
             "workers need; unset KMP_AFFINITY, GOMP_CPU_AFFINITY and OMP_PROC_BIND, which pin the "
             "process that workers are forked from"
         ),
-        forecast=without_wait(s),
+        forecast=_with_cpus(s),
     )
+
+
+def _with_cpus(s: Signals) -> Forecast | None:
+    """At most what training would do if neither its workers nor its step waited for a CPU."""
+    starving = starved(s, DEFAULTS) and input_cause(s, DEFAULTS) in _OF_CPUS
+    if not step_cause(s, DEFAULTS):
+        return without_wait(s)
+    waited, queue = s.data_wait_share if starving else 0.0, s.trainer_queue_share
+    own = queue / max(queue + s.trainer_cores, 1.0)  # of a thread that is never idle
+    return without_share(s, 1 - (1 - waited) * (1 - own))
 
 
 def _start_advice(s: Signals) -> Advice:
@@ -409,9 +507,10 @@ def _oversubscribed_evidence(s: Signals, _: Thresholds) -> str:
     )
 
 
-def _quota_evidence(s: Signals, _: Thresholds) -> str:
+def _quota_evidence(s: Signals, t: Thresholds) -> str:
     quota = s.text(" of {quota_cores:g} CPUs") if s.has(Signals.quota_cores) else ""
-    return s.text("{waits}; throttled by the cgroup's quota{quota}: {throttled_share:.0%}", waits=waits(s), quota=quota)
+    who = waits(s) if starved(s, t) else _queueing(s, t)
+    return s.text("{who}; throttled by the cgroup's quota{quota}: {throttled_share:.0%}", who=who, quota=quota)
 
 
 def _slow_worker_advice(s: Signals) -> Advice:
@@ -483,18 +582,18 @@ RULES = (
     ),
     Rule(
         name="cpu_affinity",
-        title="Loader workers are pinned to a few CPUs",
+        title="The training is pinned to a few CPUs",
         severity=WARNING,
-        requires="run-queue time of workers while CPUs idle that they may not use",
+        requires="run-queue time of workers, or of the step, while CPUs idle that they may not use",
         confused_with={
             "cpu_oversubscribed": "no CPU idles there",
             "cpu_contended": "no CPU idles there either",
         },
         needs=(*STEP, Signals.runqueue_share, Signals.allowed_cores, Signals.cores_per_trainer, Signals.free_cores),
-        when=_starved_by("cpu_affinity"),
-        thresholds=CAUSE_THRESHOLDS,
+        when=_short_of("cpu_affinity"),
+        thresholds=(*CAUSE_THRESHOLDS, "gpu_busy"),
         evidence=_affinity_evidence,
-        cause="the affinity that workers inherit leaves them fewer CPUs than their share of the node",
+        cause="the affinity that the run inherits leaves it fewer CPUs than its share of the node",
         verify="taskset -cp <a loader worker's pid>; scontrol show job -d (CPU_IDs)",
         fix=_affinity_advice,
         waste=("data_wait",),
@@ -502,24 +601,24 @@ RULES = (
     ),
     Rule(
         name="cpu_contended",
-        title="Others use the CPUs that loader workers need",
+        title="Others use the CPUs that the training needs",
         severity=WARNING,
-        requires="run-queue time of workers, and CPUs in use that are not the run's",
+        requires="run-queue time of workers, or of the step, and CPUs in use that are not the run's",
         confused_with={
             "cpu_oversubscribed": "the run's own workers or their threads are more than the CPUs",
             "loader_cpu": "workers compute there, they do not queue",
         },
         needs=(*STEP, Signals.runqueue_share, Signals.others_cores, Signals.node_cores),
-        when=_starved_by("cpu_contended"),
-        thresholds=CAUSE_THRESHOLDS,
+        when=_short_of("cpu_contended"),
+        thresholds=(*CAUSE_THRESHOLDS, "gpu_busy"),
         evidence=_contended_evidence,
-        cause="processes that are not this run's use CPUs, and its workers wait for their turn",
+        cause="processes that are not this run's use CPUs, and its workers, or its step, wait for their turn",
         verify="top -o %CPU: who uses the CPUs beside this run's processes",
         fix=lambda s: Advice(
             note=text(
                 "run it on a node of its own, or give it CPUs of its own (Slurm --cpus-per-task, a cgroup's cpuset)"
             ),
-            forecast=without_wait(s),
+            forecast=_with_cpus(s),
         ),
         waste=("data_wait",),
         remedy="a node, or CPUs, of its own",
@@ -636,14 +735,15 @@ RULES = (
         name="cpu_throttled",
         title="The cgroup's CPU quota stops the training",
         severity=WARNING,
-        requires="throttled time of the run's cgroup while training waits for data",
+        requires="throttled time of the run's cgroup while training waits for data, or its step for a CPU",
         confused_with={
             "cpu_oversubscribed": "asked after the quota",
-            "healthy": "a quota that bites while batches are ready costs nothing",
+            "healthy": "a quota that bites while batches are ready and the step has its CPU costs nothing",
+            "loader_wait": "workers that mostly wait for something else than a CPU are not stopped by the quota",
         },
         needs=(*STEP, Signals.throttled_share),
-        when=_starved_by("cpu_throttled"),
-        thresholds=CAUSE_THRESHOLDS,
+        when=_short_of("cpu_throttled"),
+        thresholds=(*CAUSE_THRESHOLDS, "gpu_busy"),
         evidence=_quota_evidence,
         cause="the container's or job's CPU quota is used up in every period, and then all its threads stop",
         verify="cat /sys/fs/cgroup/<run's cgroup>/cpu.stat: nr_throttled grows with nr_periods",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.diagnosis import units
@@ -12,6 +13,7 @@ from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.measures.memory import EXPLAINS
 
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -22,6 +24,8 @@ def _host_leak(s: Signals, t: Thresholds) -> bool:
         return not s.has(Signals.first_epoch_left) or bool(_no_cache(s, t))
     if not s.has(Signals.available_fall_bytes, Signals.memory_used_share) or s.get(Signals.ranks, 2) > 1:
         return False  # somebody else's training may be what grows
+    if s.get(Signals.cgroup_grown_bytes, math.inf) < EXPLAINS * s.available_fall_bytes:
+        return False  # processes outside of the run's cgroup took it
     total = s.get(Signals.memory_available_bytes) / max(1 - s.memory_used_share, 1e-9)
     return s.available_fall_bytes >= max(t.available_fall_share * total, t.growth_bytes)
 
@@ -235,9 +239,11 @@ RULES = (
         name="host_memory_leak",
         title="Memory grows and is not given back",
         severity=WARNING,
-        requires="resident memory of the run, or what is available, that moves one way in each quarter of the window",
+        requires="resident memory of the run that is higher than ever, or what is available, that moves one way in "
+        "each quarter of the window",
         confused_with={
-            "healthy": "caches and mosaic buffers flatten; in the first epoch growth must exceed that of a cache of "
+            "healthy": "caches and mosaic buffers flatten; what each epoch gives back does not grow; what is taken "
+            "outside of the run's cgroup is not the run's; in the first epoch growth must exceed that of a cache of "
             "images, or the room there is; workers may grow by a RAM cache each, which they share",
         },
         needs=(Signals.resident_growth_bytes,),

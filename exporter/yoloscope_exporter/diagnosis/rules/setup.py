@@ -79,7 +79,7 @@ RULES = (
         name="setup_slow",
         title="Set-up takes long",
         severity=WARNING,
-        requires="the state set-up, and the run's start",
+        requires="the run's start, and that it is in its set-up or has no batch yet",
         confused_with={"stalled": "that needs batches; before the first one the stage of the set-up says what goes on"},
         needs=(Signals.setup_seconds,),
         when=lambda s, t: s.up and s.setup_seconds >= t.setup_seconds,
@@ -88,7 +88,7 @@ RULES = (
         cause=_cause,
         verify="the end of the log; yoloscope stacks RUN; py-spy dump --native --pid <pid> for frames outside Python",
         fix=lambda s: Advice(note=_stage(s).remedy),
-        states=("setup",),
+        states=("setup", "train"),
         event=True,
         remedy="by the stage: a local disk and a writable labels folder (scan), `cache=False` (cache), the model at "
         "hand (amp_check, model), a number for `batch` (autobatch), fewer `workers` (loader), reachable ranks (ddp)",

@@ -11,7 +11,7 @@ from yoloscope_exporter.diagnosis.advice.batch import larger_batch
 from yoloscope_exporter.diagnosis.advice.gains import shorter_run, without_share
 from yoloscope_exporter.diagnosis.advice.settings import in_use
 from yoloscope_exporter.diagnosis.advice.workers import more_workers
-from yoloscope_exporter.diagnosis.rules import parts
+from yoloscope_exporter.diagnosis.rules import loader, parts
 from yoloscope_exporter.diagnosis.rules.rule import INFO, STEP, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import text
@@ -21,12 +21,24 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.ultralytics_arguments import Value
 
 
+#: What shortens a validation, by the part that takes most of it.
+_SHORTER_VALIDATION = {
+    "loader": text("its images are waited for: the same disk or cache as for training, more workers"),
+    "postprocess": text(
+        "non-maximum suppression of very many boxes: a lower max_det or a higher conf, which change mAP"
+    ),
+}
+
+
 def _validation_advice(s: Signals) -> Advice:
     """Without it nothing is known of an epoch but its loss; only the last one, or that of early stopping, is left."""
     note = text(
         "it ends early stopping (patience), and best.pt becomes the last epoch; validate with "
         "`yolo val` afterwards, or keep it and take a smaller validation set"
     )
+    part = s.names.get("validation_part", "")
+    if part in _SHORTER_VALIDATION:
+        note = text("{note}; what takes most of it: {shorter}", note=note, shorter=text(_SHORTER_VALIDATION[part]))
     least = s.validate_share * (1 - 1 / s.epochs) if s.get(Signals.epochs) else 0.0
     return Advice({"val": False}, note=note, forecast=shorter_run(s.validate_share, least))
 
@@ -83,9 +95,9 @@ def _by_batch(s: Signals, t: Thresholds) -> bool:
 
 
 def _calls_back(s: Signals, t: Thresholds) -> bool:
-    """With every batch, or once per epoch."""
-    by_epoch = s.get(Signals.callbacks_of_run) >= t.callbacks_share and s.get(Signals.epoch) > t.epochs_for_shares
-    return _by_batch(s, t) or by_epoch
+    """With every batch, now and then, or once per epoch."""
+    again = s.get(Signals.epoch) > t.epochs_for_shares or s.get(Signals.callback_pauses) >= t.callback_pauses
+    return _by_batch(s, t) or (s.get(Signals.callbacks_of_run) >= t.callbacks_share and again)
 
 
 def _callback_evidence(s: Signals, t: Thresholds) -> str:
@@ -98,10 +110,15 @@ def _callback_evidence(s: Signals, t: Thresholds) -> str:
             share=share,
             slowest=slowest,
         )
-    seconds, share = (
-        units.milliseconds(s.epoch_callback_seconds),
-        s.text("{callbacks_of_run:.0%} of the run so far"),
-    )
+    share = s.text("{callbacks_of_run:.0%} of the run so far")
+    if s.get(Signals.epoch) <= t.epochs_for_shares:
+        return text(
+            "pauses of up to {longest} between batches go into other callbacks: {share}{slowest}",
+            longest=units.duration(s.get(Signals.longest_silence)),
+            share=share,
+            slowest=slowest,
+        )
+    seconds = units.milliseconds(s.epoch_callback_seconds)
     return text(
         "{seconds} per epoch go into other callbacks: {share}{slowest}", seconds=seconds, share=share, slowest=slowest
     )
@@ -141,6 +158,7 @@ def _held_by_another_part(s: Signals, t: Thresholds) -> bool:
         s.get(Signals.last_batch_age) > s.get(Signals.longest_batch, math.inf)
         or max(s.get(Signals.slow_batch_seconds), s.get(Signals.peer_slow_batch_seconds)) >= t.stall_seconds
         or s.get(Signals.loader_start_share) >= t.loader_start_share
+        or bool(loader.step_cause(s, t))
         or _waits_for_unseen(s, t)
         or parts.one_is_large(s, t)
     )
@@ -186,7 +204,7 @@ RULES = (
         },
         needs=(Signals.callbacks_share, Signals.callback_seconds),
         when=_calls_back,
-        thresholds=("callbacks_share", "epochs_for_shares"),
+        thresholds=("callbacks_share", "callback_pauses", "epochs_for_shares"),
         evidence=_callback_evidence,
         cause="a logger's or your own callback does its work while training waits for it",
         verify="py-spy record --pid <pid> --duration 30 --output callbacks.svg: what the main thread does",
@@ -283,6 +301,7 @@ RULES = (
         when=_underfilled,
         thresholds=(
             *parts.LIMITS,
+            *loader.STEP_THRESHOLDS,
             "loader_start_share",
             "stall_seconds",
             "compute_share",

@@ -64,6 +64,7 @@ PARTS: tuple[Callable[[View], Numbers], ...] = (
     loader.deaths,
     setup.setup,
     slow_batch.slow_batch,
+    slow_batch.silences,
     host.cpu,
     host.storage,
     memory.memory,
@@ -128,10 +129,10 @@ class Signals(
         facts: labels of train_run_info (empty values left out).
         numbers: by the names of signals; missing means unknown.
         names: identities that evidence speaks of: `gpu`, `slowest_worker`, `lag_phase`, `held_idle`, `held_by`,
-            `callback`, `validation_parts`, `own_part`, `death_signals`, `growing`, `setup_stage`, `slow_phase`,
-            `slow_file`, `neighbours`, `hang` (a sentence) and its facts as `hang_culprit`, `hang_process`,
-            `hang_doing` ..., and how the rank ended: `end_exception`, `end_message`, `end_signal` ..., with its job,
-            its GPU (`death_gpu`) and that one's `xid`.
+            `callback`, `validation_parts`, `validation_part`, `own_part`, `death_signals`, `growing`, `setup_stage`,
+            `slow_phase`, `slow_file`, `neighbours`, `hang` (a sentence) and its facts as `hang_culprit`,
+            `hang_process`, `hang_doing` ..., and how the rank ended: `end_exception`, `end_message`, `end_signal` ...,
+            with its job, its GPU (`death_gpu`) and that one's `xid`.
         local: seconds per batch by step phase, for the comparison of ranks.
         predicts: whether it is no training: a process that predicts, validates on its own or exports.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from yoloscope_exporter.measures.series import Window
 
 
-#: Ultralytics' default: until then the learning rate rises.
-WARMUP_EPOCHS = 3
+#: Ultralytics' defaults: until then the learning rate rises, for so many batches at least (`_setup_train`, nw).
+WARMUP_EPOCHS, WARMUP_BATCHES = 3, 100
 #: What validation says, by parts of its names: mAP50-95, or the accuracy of a classifier.
 SCORES = ("mAP50-95", "accuracy_top1")
 
@@ -29,6 +30,7 @@ class LearningSignals:
     nonfinite = Signal("batches with a NaN or infinite loss in the window")
     nan_recoveries = Signal("returns to the last checkpoint after a NaN in the window")
     loss_drop = Signal("relative fall of the loss over the epochs seen, second half against first")
+    loss_drop_most = Signal("the same at most, by how much the loss varies from epoch to epoch (two standard errors)")
     metric_gain = Signal(
         "rise of mAP50-95 (or the task's own) over the epochs seen, best of the second half against first"
     )
@@ -40,13 +42,14 @@ class LearningSignals:
 
 def learning(v: View) -> Numbers:
     """Losses and scores over the epochs of the long window."""
-    ends = _epoch_ends(v)
-    losses = _losses(v, ends) if ends else {}
+    ends, first = _epoch_ends(v), _of_first_batches(v)
+    losses = {end: loss for end, loss in _losses(v, ends).items() if ends[end] > first} if ends else {}
     reached = [value for _, value in scores(v.long, v.run, v.rank)]
     return {
         LearningSignals.nonfinite: v.now.events(catalog.TRAIN_NONFINITE_LOSS_TOTAL, v.run, v.rank),
         LearningSignals.nan_recoveries: v.now.events(catalog.TRAIN_NAN_RECOVERIES_TOTAL, v.run, v.rank),
         LearningSignals.loss_drop: _drop(list(losses.values())),
+        LearningSignals.loss_drop_most: _drop_most(list(losses.values())),
         LearningSignals.metric_gain: _gain(reached),
         **_oscillation([loss for end, loss in losses.items() if ends[end] > WARMUP_EPOCHS]),
         LearningSignals.epochs_seen: float(len(losses)) if losses else None,
@@ -64,6 +67,12 @@ def _epoch_ends(v: View) -> dict[float, float]:
     """The last moment sampled in each finished epoch, and which it was; one under way at the start is left out."""
     points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
     return {time: epoch for (time, epoch), (_, following) in pairwise(points) if following > epoch}
+
+
+def _of_first_batches(v: View) -> int:
+    """Whole epochs that the batches of a warm-up take."""
+    batches = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
+    return int(WARMUP_BATCHES // batches) if batches else 0
 
 
 def _losses(v: View, ends: Iterable[float]) -> dict[float, float]:
@@ -93,6 +102,15 @@ def _drop(losses: Sequence[float]) -> float | None:
         return None
     first = fmean(losses[:half])
     return (first - fmean(losses[-half:])) / first if first > 0 else None
+
+
+def _drop_most(losses: Sequence[float]) -> float | None:
+    """Two standard errors above; the variation is that from one epoch to the next, which a trend does not widen."""
+    half, drop = len(losses) // 2, _drop(losses)
+    if drop is None or len(losses) < 3:  # noqa: PLR2004 - a variation needs two steps
+        return None
+    variance = fmean((later - earlier) ** 2 for earlier, later in pairwise(losses)) / 2
+    return drop + 2 * math.sqrt(2 * variance / half) / fmean(losses[:half])
 
 
 def _gain(scores: Sequence[float]) -> float | None:

@@ -24,7 +24,10 @@ class LoaderSignals:
     decode_share = Signal("share of that time spent reading, decoding and resizing images; the rest is transforms")
     slowest_prep_seconds = Signal("preparation time of the slowest worker in seconds")
     others_prep_seconds = Signal("mean preparation time of the other workers in seconds")
-    slowest_ratio = Signal("the slowest worker's preparation time over the others' mean")
+    slowest_ratio = Signal(
+        "the slowest worker's preparation time over the others' mean, in the whole window or usually in its parts, "
+        "whichever is less"
+    )
     queue_ready = Signal("batches ready and waiting for the trainer, mean over the window")
     worker_deaths = Signal(
         "loader workers that ended by a signal or an error: in the window, of a run that ended in all"
@@ -38,6 +41,7 @@ class LoaderSignals:
     )
     worker_threads = Signal("CPUs a loader worker uses over those its preparation accounts for: threads it started")
     trainer_cores = Signal("CPUs that the training process itself uses")
+    trainer_queue_share = Signal("share of its time in which the training process itself was ready but had no CPU")
     worker_resident_bytes = Signal("resident memory of one loader worker")
 
 
@@ -57,6 +61,14 @@ def preparation(v: View) -> Numbers:
         LoaderSignals.others_prep_seconds: slowest[1] / slowest[2] if slowest else None,
         LoaderSignals.slowest_ratio: slowest[2] if slowest else None,
     }
+
+
+def workers_stayed(v: View) -> bool:
+    """Whether there are none, or they are seen and none was started anew: no wait is then one for their start."""
+    if v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank) == 0:
+        return True
+    seen = v.now.last(catalog.TRAIN_QUEUE_CAPACITY, v.run, v.rank)
+    return bool(seen) and v.long.increase(catalog.TRAIN_WORKER_RESTARTS_TOTAL, v.run, v.rank) == 0
 
 
 def _faults(v: View) -> float | None:
@@ -85,13 +97,14 @@ def death_signals(v: View) -> dict[str, str]:
 
 
 def _without_workers(v: View) -> Numbers:
-    """With workers=0 the data wait is the preparation, done by the training process itself.
+    """With workers=0 the data wait, for first batches too, is the preparation, done by the training process itself.
 
     How much of it computes is told from the process's CPU time, taking the rest of its time for one busy CPU: at most
     that much. It may compute on more CPUs than one, so a low share is sure and a high one is not.
     """
     workers = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
-    waited = v.now.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "data_wait")
+    spent = v.now.increases(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank)
+    waited = sum(seconds for labels, seconds in spent.items() if labels[2] in ("data_wait", "loader_start"))
     batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     rate = v.process_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, "main")
     if workers != 0 or not waited or not batches or batches < FEWEST_BATCHES:
@@ -120,6 +133,9 @@ def worker_processes(v: View) -> Numbers:
         ),
         LoaderSignals.worker_read_rate: v.process_rate(catalog.TRAIN_PROCESS_READ_BYTES_TOTAL, role),
         LoaderSignals.trainer_cores: v.process_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, "main"),
+        LoaderSignals.trainer_queue_share: at_most_one(
+            v.process_rate(catalog.TRAIN_PROCESS_RUNQUEUE_SECONDS_TOTAL, "main")
+        ),
         LoaderSignals.worker_threads: ratio(used, preparing),
         LoaderSignals.worker_resident_bytes: ratio(memory, alive),
     }

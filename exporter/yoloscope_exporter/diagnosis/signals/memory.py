@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, total
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import memory as measures
+from yoloscope_exporter.measures.thresholds import DEFAULTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.measure import Measure
@@ -26,6 +31,8 @@ METRICS = (
 
 #: Fewer sample periods than this say nothing of a slope: four to each quarter of the window.
 FEWEST_PERIODS = 4 * measures.QUARTERS
+#: Whole epochs, so that what one takes and gives back is no growth.
+EPOCHS_TO_GROW = 2
 
 
 class MemorySignals:
@@ -47,6 +54,9 @@ class MemorySignals:
     resident_growth_batch = Signal("the same in bytes per batch")
     first_epoch_left = Signal("batches that are left of the first epoch of the process; unknown after it")
     available_fall_bytes = Signal("steady fall of the node's available memory, in bytes; 0 if it is not steady")
+    cgroup_grown_bytes = Signal(
+        "growth of what the run's cgroup uses in the same time; unknown without a cgroup of its own"
+    )
     cuda_growth_bytes = Signal(
         "steady growth of allocated CUDA memory after the first epoch, in the first one where device memory does not "
         "last for it; 0 if it is not steady"
@@ -90,9 +100,46 @@ def growth(v: View) -> Numbers:
     Until the second epoch a data set may fill a cache of its own: then the growth of the processes is told, and that of
     device memory where it does not last for the epoch.
     """
-    left, window = _first_epoch_left(v), _grown_in(v)
+    window = _grown_in(v)
     if window.seconds < FEWEST_PERIODS * window.period:
         return {}
+    found = _growth(v, window)
+    for later in _later_parts(v, window):
+        if _much(found):
+            break
+        of_part = _growth(v, later)
+        found = of_part if _much(of_part) else found
+    return found
+
+
+def _much(grown: Numbers) -> bool:
+    return any((grown.get(signal) or 0.0) >= DEFAULTS.growth_bytes for signal in _GROWTHS)
+
+
+#: What is 0 where nothing grows steadily.
+_GROWTHS = (
+    MemorySignals.resident_growth_bytes,
+    MemorySignals.cuda_growth_bytes,
+    MemorySignals.available_fall_bytes,
+)
+
+
+def _later_parts(v: View, window: Window) -> Iterator[Window]:
+    """The last half, quarter and eighth of a window in which something may have begun to grow.
+
+    Only where each holds two whole epochs: what an epoch takes and gives back at its end grows within it.
+    """
+    begun = [time for time, _ in _epochs_begun(v)]
+    for share in (1 / 2, 1 / 4, 1 / 8):
+        later = window.since(window.end - share * window.seconds)
+        whole = sum(time >= later.start for time in begun) > EPOCHS_TO_GROW
+        if whole and later.seconds >= FEWEST_PERIODS * window.period:
+            yield later
+
+
+def _growth(v: View, window: Window) -> Numbers:
+    """The same over one window."""
+    left = _first_epoch_left(v)
     reading = v.machine_of(window).reading
 
     def grown(measure: Measure, metric: catalog.Metric, *prefix: str, **labels: str) -> float | None:
@@ -101,6 +148,8 @@ def growth(v: View) -> Numbers:
 
     rank = {"run": v.run, "rank": v.rank}
     resident = grown(measures.HOST_GROWTH, catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank, **rank)
+    if (resident or 0.0) >= DEFAULTS.growth_bytes and not _is_higher_than_ever(v, window):
+        resident = 0.0
     batches = window.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     of_processes: Numbers = {
         MemorySignals.resident_growth_bytes: resident,
@@ -118,8 +167,29 @@ def growth(v: View) -> Numbers:
     if left is not None:
         return of_processes | on_device(measures.GPU_FIRST_GROWTH, measures.GPU_FIRST_SECONDS_LEFT)
     fallen = grown(measures.AVAILABLE_FALL, catalog.MEMORY_AVAILABLE_BYTES)
-    of_node: Numbers = {MemorySignals.available_fall_bytes: fallen}
+    used = [size for _, size in window.points(catalog.CGROUP_MEMORY_USED_BYTES, v.run)]
+    of_node: Numbers = {
+        MemorySignals.available_fall_bytes: fallen,
+        MemorySignals.cgroup_grown_bytes: used[-1] - used[0] if used else None,
+    }
     return of_processes | of_node | on_device(measures.GPU_GROWTH, measures.GPU_SECONDS_LEFT)
+
+
+def _is_higher_than_ever(v: View, window: Window) -> bool:
+    """Whether the processes hold more than at any time before the window: what each epoch gives back does not grow."""
+    held: defaultdict[float, float] = defaultdict(float)
+    for labels in v.long.current(catalog.TRAIN_PROCESS_RESIDENT_BYTES, v.run, v.rank):
+        if labels[2] != "val_worker":
+            for time, size in v.long.points(catalog.TRAIN_PROCESS_RESIDENT_BYTES, *labels):
+                held[time] += size
+    last = [size for time, size in held.items() if time >= window.end - window.seconds / measures.QUARTERS]
+    return min(last, default=0.0) > max((size for time, size in held.items() if time < window.start), default=0.0)
+
+
+def _epochs_begun(v: View) -> list[tuple[float, float]]:
+    """When each epoch of the long window began, but for the one that was under way."""
+    points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
+    return [later for (_, before), later in pairwise(points) if later[1] > before]
 
 
 def growing(v: View) -> dict[str, str]:

@@ -31,7 +31,8 @@ class PeerSignals:
     lag = Signal("how much longer this rank's own time for a batch is than the mean of the other ranks")
     peer_prep_seconds = Signal("median preparation time of a batch by the other ranks' workers, in seconds")
     peers_paused = Signal(
-        "other ranks of the run that validate, write a checkpoint or set up, and that one may wait for"
+        "other ranks of the run that validate, write a checkpoint, set up or are at their epoch's end, where callbacks "
+        "run, and that one may wait for"
     )
     peers_failed = Signal("other ranks of the run that ended with an exception")
     peers_killed = Signal("other ranks of the run that died otherwise than by SIGTERM, the end of a job or a reboot")
@@ -62,7 +63,7 @@ def with_peers(signals: Sequence[Signals], faults: Faults) -> list[Signals]:
 def _beside(one: Signals, others: Sequence[Signals]) -> Signals:
     numbers = _together([one, *others])
     if others:
-        paused = sum(other.up and other.state in PAUSED for other in others)
+        paused = sum(_pauses(other, one) for other in others)
         used = [s.gpu_memory_used_share for s in others if s.has(type(s).gpu_memory_used_share)]
         slow = [s.slow_batch_seconds for s in others if s.has(type(s).slow_batch_seconds)]
         trained = [s.train_share for s in others if s.has(type(s).train_share)]
@@ -114,6 +115,12 @@ def _died_alone(one: Signals) -> bool:
     signal = one.names.get("end_signal", "")
     ended = signal == "" and one.names.get("end_event", "") in (catalog.JOB_OVER, catalog.JOB_REQUEUED, catalog.REBOOT)
     return one.state == "killed" and signal != "SIGTERM" and not ended
+
+
+def _pauses(other: Signals, one: Signals) -> bool:
+    """Whether a rank does something in which one may wait for it: loggers often belong to rank 0 alone."""
+    ends = other.get(type(other).epoch_done) > one.get(type(one).epoch_done)
+    return other.up and (other.state in PAUSED or ends)
 
 
 def _moves(one: Signals) -> bool:

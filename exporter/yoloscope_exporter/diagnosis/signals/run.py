@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import ratio, whole
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
+from yoloscope_exporter.diagnosis.signals.loader import workers_stayed
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures import training
 from yoloscope_exporter.measures.series import longest
@@ -33,7 +34,8 @@ class RunSignals:
     callbacks_of_run = Signal("share of the rank's whole time so far spent in other people's callbacks")
     epoch_callback_seconds = Signal("seconds in other people's callbacks per epoch so far")
     loader_start_seconds = Signal(
-        "median wait for the first batch of an epoch beyond that for any other, in seconds; the run's first left out"
+        "typical wait for the first batch of an epoch beyond that for any other, in seconds, the run's first left out: "
+        "median, or the mean of all but the longest if that is more; 0 where workers stay"
     )
     loader_start_share = Signal("that wait over the training time of an epoch, a mean of the run so far")
     epoch = Signal("epoch under way")
@@ -102,33 +104,41 @@ def shares_of_run(v: View) -> Numbers:
     """Shares of the whole run: a validation fills a short window without meaning anything."""
     epoch = v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
     callbacks = v.now.last(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
-    again, share = _started_again(v), v.about.of_life(training.LOADER_START)
-    starting = v.now.last(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
+    seconds, share = first_waits(v)
+    if workers_stayed(v):
+        seconds, share = (None if value is None else 0.0 for value in (seconds, share))
     return {
         RunSignals.callbacks_of_run: v.about.of_life(training.CALLBACKS_OF_WALL),
         RunSignals.epoch_callback_seconds: ratio(callbacks, epoch),
-        RunSignals.loader_start_seconds: again,
-        RunSignals.loader_start_share: _of_epoch(again, epoch, share, starting),
+        RunSignals.loader_start_seconds: seconds,
+        RunSignals.loader_start_share: share,
         RunSignals.validate_share: v.about.of_life(training.VALIDATION),
         RunSignals.checkpoint_share: v.about.of_life(training.CHECKPOINT),
     }
 
 
-def _of_epoch(again: float | None, epoch: float | None, share: float | None, so_far: float | None) -> float | None:
-    """A wait per epoch as a share of training time, of which all such waits so far are `share`."""
+def first_waits(v: View) -> tuple[float | None, float | None]:
+    """Typical wait for the first batch of an epoch in seconds, and as a share of training time."""
+    again, epoch = _waited_first(v), v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
+    so_far = v.now.last(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
+    share = v.about.of_life(training.LOADER_START)  # of all such waits so far
     if again is None or epoch is None or share is None:
-        return None
-    return ratio(again * epoch * share, so_far)
+        return again, None
+    return again, ratio(again * epoch * share, so_far)
 
 
-def _started_again(v: View) -> float | None:
+def _waited_first(v: View) -> float | None:
     """Typical wait for the first batch of an epoch; every run starts its workers before its first.
 
-    A slow loader is waited for with every batch, the first one too: that is left out.
+    The median, or the mean of all but the longest if that is more: workers may be started anew in some epochs only. A
+    slow loader is waited for with every batch, the first one too: that is left out.
     """
     points = v.long.points(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
-    waits = [later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0]
-    return max(median(waits) - (v.measure(training.WAIT) or 0.0), 0.0) if waits else None
+    waits = sorted(later - earlier for (_, earlier), (_, later) in pairwise(points) if later > earlier > 0)
+    if not waits:
+        return None
+    typical = max(median(waits), fmean(waits[:-1] or waits))
+    return max(typical - (v.measure(training.WAIT) or 0.0), 0.0)
 
 
 def liveness(v: View) -> Numbers:

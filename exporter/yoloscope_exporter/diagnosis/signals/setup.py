@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 class SetupSignals:
     """How long the set-up has taken, and whether it moves."""
 
-    setup_seconds = Signal("seconds since the start of a run that is in its set-up")
+    setup_seconds = Signal("seconds since the start of a run that is in its set-up, or has no batch yet")
     setup_progress = Signal("how much of the stage of the set-up is done, where Ultralytics has a progress bar")
     setup_progress_age = Signal("seconds for which that progress has been seen not to move")
 
 
 def setup(v: View) -> Numbers:
-    """Nothing once the set-up is over."""
+    """Nothing once the first batch is done: until then nothing tells a standstill from a slow start."""
     began = v.now.last(catalog.TRAIN_START_TIMESTAMP_SECONDS, v.run, v.rank)
-    if v.state != "setup" or began is None:
+    waits = v.state == "train" and v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank) == 0
+    if began is None or not (v.state == "setup" or waits):
         return {}
     progress = v.long.points(catalog.TRAIN_SETUP_PROGRESS_RATIO, v.run, v.rank)
     current = v.now.last(catalog.TRAIN_SETUP_PROGRESS_RATIO, v.run, v.rank)

@@ -10,7 +10,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.arithmetic import whole
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.measures.series import Window
-from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.measures.training import OUTSIDE, STEP_PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +26,11 @@ MOST = 3
 _OWN = tuple(phase for phase in STEP_PHASES if phase not in {"callbacks", "backward_exposed"})
 
 
+#: Phases in which a rank that trains does something else than its own step: in callbacks, while workers start, while it
+#: waits for another rank.
+_ELSEWHERE = ("callbacks", "loader_start", "backward_exposed")
+
+
 class SlowBatchSignals:
     """The batch that ended in the window and took longest."""
 
@@ -34,6 +39,13 @@ class SlowBatchSignals:
     slow_phase_seconds = Signal("the part of that time in the step phase that took most of it")
     slow_batch_ooms = Signal("out-of-memory errors of the CUDA allocator during that batch")
     slow_file_seconds = Signal("time the slowest image file of the run took to read and decode")
+    longest_silence = Signal("longest time so far between two batches that was no validation, in seconds, at least")
+    excused_seconds = Signal(
+        "of the longest such time that ended in the window the part in callbacks, in starting workers or waiting for "
+        "other ranks, in seconds"
+    )
+    excused_age = Signal("seconds since it ended")
+    callback_pauses = Signal("of the three longest such times of the last half hour those that went into callbacks")
 
 
 @dataclass(frozen=True)
@@ -105,15 +117,37 @@ class _Stretch(NamedTuple):
         return _Stretch(window.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank), _spent(window, v))
 
 
-def _silences(v: View) -> Iterator[tuple[float, float, float, float]]:
-    """Length, start, end, and batches before, of each time without a batch that ended in the window."""
+def _silences(v: View, since: float | None = None) -> Iterator[tuple[float, float, float, float]]:
+    """Length, start, end, and batches before, of each time without a batch that ended in the window, or `since`."""
     points = v.long.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
-    began = points[0][0] if points else 0.0
+    began, first = points[0][0] if points else 0.0, v.now.start if since is None else since
     for (_, before), (time, count) in pairwise(points):
         if count > before:
-            if time > v.now.start:
+            if time > first:
                 yield time - began, began, time, before
             began = time
+
+
+def silences(v: View) -> Numbers:
+    """How long it may take until the next batch, whatever the trainer does meanwhile, by what was seen so far.
+
+    Batches are counted when they end, so that a silence is known for a sample period less than its samples span.
+    """
+    lengths: list[float] = []
+    numbers: Numbers = {}
+    callbacks = 0.0
+    for length, start, end, before in sorted(_silences(v, v.long.start), reverse=True)[:MOST]:
+        seconds, spent = length - v.long.period, _trained(Window(v.long.store, start, end, v.long.period), v)
+        if before and seconds > 0 and sum(spent.values()) >= seconds / 2:
+            lengths.append(seconds)
+            callbacks += spent.get("callbacks", 0.0) >= seconds / 2
+            if end > v.now.start and SlowBatchSignals.excused_age not in numbers:
+                numbers[SlowBatchSignals.excused_seconds] = sum(spent.get(phase, 0.0) for phase in _ELSEWHERE)
+                numbers[SlowBatchSignals.excused_age] = v.now.end - end
+    return numbers | {
+        SlowBatchSignals.longest_silence: max(lengths, default=None),
+        SlowBatchSignals.callback_pauses: callbacks,
+    }
 
 
 def _between(v: View, start: float, end: float, everywhere: _Stretch) -> SlowBatch | None:
@@ -131,15 +165,21 @@ def _between(v: View, start: float, end: float, everywhere: _Stretch) -> SlowBat
     return SlowBatch(excess, sum(usual.values()), ooms) if excess else None
 
 
-def _spent(window: Window, v: View) -> dict[str, float]:
-    """Seconds by step phase, without the wait for first batches that older hooks count in `data_wait`.
+def _trained(window: Window, v: View) -> dict[str, float]:
+    """Seconds by phase of training.
 
     Among several ranks `other` is left out: a rank that waits for one that validates spends it there.
     """
     found = window.increases(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank)
-    phases = {labels[2]: seconds for labels, seconds in found.items()}
+    alone = (whole(v.facts.get("world_size", "")) or 1) <= 1
+    left_out = (*OUTSIDE.split("|"), *(() if alone else ("other",)))
+    return {labels[2]: seconds for labels, seconds in found.items() if labels[2] not in left_out}
+
+
+def _spent(window: Window, v: View) -> dict[str, float]:
+    """Seconds by step phase, without the wait for first batches that older hooks count in `data_wait`."""
+    phases = _trained(window, v)
     first = window.increase(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
     if first and "loader_start" not in phases and "data_wait" in phases:
         phases["data_wait"] -= first
-    alone = (whole(v.facts.get("world_size", "")) or 1) <= 1
-    return {name: seconds for name, seconds in phases.items() if name in _OWN and (alone or name != "other")}
+    return {name: seconds for name, seconds in phases.items() if name in _OWN}

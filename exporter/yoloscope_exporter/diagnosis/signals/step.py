@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter import catalog
+from yoloscope_exporter.diagnosis.signals.loader import workers_stayed
+from yoloscope_exporter.diagnosis.signals.run import first_waits
 from yoloscope_exporter.diagnosis.signals.signal import Signal
 from yoloscope_exporter.diagnosis.signals.view import FEWEST_BATCHES
 from yoloscope_exporter.measures import training
@@ -13,6 +15,10 @@ from yoloscope_exporter.measures.training import STEP_PHASES
 if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.signal import Numbers
     from yoloscope_exporter.diagnosis.signals.view import View
+
+
+#: Share of a validation from which on one of its parts is what to look at. Ours: more than all others together.
+LARGEST_PART = 0.5
 
 
 class StepSignals:
@@ -24,8 +30,9 @@ class StepSignals:
     step_seconds = Signal("mean time of a batch in seconds, the data wait left out")
     wait_seconds = Signal("mean data wait of a batch in seconds")
     data_wait_share = Signal(
-        "typical share of step time spent waiting for data, first batches of epochs left out: median over six parts of "
-        "the window"
+        "typical share of step time spent waiting for data, first batches of epochs left out unless workers stay and "
+        "are waited for there: median over six parts of the window, or the mean of all but the largest one if that is "
+        "more"
     )
     h2d_share = Signal("typical share of step time spent moving batches to the device")
     preprocess_share = Signal("typical share of step time spent in preprocess_batch besides copies to the device")
@@ -33,8 +40,15 @@ class StepSignals:
     callback_seconds = Signal("typical time of a batch in other people's callbacks, in seconds")
     exposed_share = Signal("typical share of step time spent waiting for gradients of other ranks")
     compute_share = Signal("share of step time spent in forward, backward and optimizer")
+    parts_share = Signal(
+        "share of step time spent in all that is measured besides computing, what happened only once included"
+    )
     train_share = Signal("share of the window spent in training steps, their data wait included")
     goodput = Signal("share of the window's wall time spent in forward, backward and optimizer")
+
+
+#: All of a step that is measured and is no computing.
+_PARTS = (training.DATA_WAIT, training.COPY, training.PREPROCESS, training.CALLBACKS, training.EXPOSED)
 
 
 def step(v: View) -> Numbers:
@@ -48,16 +62,26 @@ def step(v: View) -> Numbers:
         StepSignals.throughput_spread: v.about.spread(training.IMAGES),
         StepSignals.step_seconds: v.measure(training.STEP),
         StepSignals.wait_seconds: v.measure(training.WAIT),
-        StepSignals.data_wait_share: v.about.typical(training.DATA_WAIT),
+        StepSignals.data_wait_share: _waits_for_data(v),
         StepSignals.h2d_share: v.about.typical(training.COPY),
         StepSignals.preprocess_share: v.about.typical(training.PREPROCESS),
         StepSignals.callbacks_share: v.about.typical(training.CALLBACKS),
         StepSignals.callback_seconds: v.about.typical(training.CALLBACK_SECONDS),
         StepSignals.exposed_share: v.about.typical(training.EXPOSED),
         StepSignals.compute_share: v.measure(training.COMPUTE_SHARE),
+        StepSignals.parts_share: sum(v.measure(part) or 0.0 for part in _PARTS),
         StepSignals.train_share: v.measure(training.TRAINING),
         StepSignals.goodput: v.measure(training.GOODPUT),
     }
+
+
+def _waits_for_data(v: View) -> float | None:
+    """With the wait for first batches where workers stay: there it is none for their start."""
+    waits = v.about.typical(training.DATA_WAIT)
+    if waits is None or not workers_stayed(v):
+        return waits
+    first = min(first_waits(v)[1] or 0.0, 1.0)
+    return first + (1 - first) * waits
 
 
 def slowest_callback(v: View) -> dict[str, str]:
@@ -72,11 +96,14 @@ def slowest_callback(v: View) -> dict[str, str]:
 
 
 def validation_parts(v: View) -> dict[str, str]:
-    """What validations of the run so far went into, the two largest parts; older hooks do not tell."""
+    """What validations of the run so far went into, the two largest parts, and the one that has most of it."""
     spent = v.now.current(catalog.TRAIN_VALIDATE_SECONDS_TOTAL, v.run, v.rank)
     whole = sum(spent.values())
     parts = sorted(((seconds / whole, labels[2]) for labels, seconds in spent.items()), reverse=True) if whole else []
-    return {"validation_parts": ", ".join(f"{share:.0%} {part}" for share, part in parts[:2])} if parts else {}
+    if not parts:
+        return {}
+    largest = {"validation_part": parts[0][1]} if parts[0][0] >= LARGEST_PART else {}
+    return {"validation_parts": ", ".join(f"{share:.0%} {part}" for share, part in parts[:2]), **largest}
 
 
 def batch_seconds(v: View) -> dict[str, float]:

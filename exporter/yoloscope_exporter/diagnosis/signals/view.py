@@ -104,7 +104,10 @@ class View:
 
     @cached_property
     def slowest_worker(self) -> tuple[str, float, float] | None:
-        """The worker that takes longest per batch: its name, its seconds, and those over the mean of the others'."""
+        """The worker that takes longest per batch: its name, its seconds, and those over the mean of the others'.
+
+        Over the mean of the window, or what is usual in its parts if that is less: a slow file meets any worker.
+        """
         batches = self.now.increases(catalog.TRAIN_WORKER_BATCHES_TOTAL, self.run, self.rank)
         made = {labels[2] for labels, count in batches.items() if count > 1}  # one batch may have met anything
         ratios = {name: ratio for name in made if (ratio := self._of_worker(loader.WORKER_TO_OTHERS, name))}
@@ -112,7 +115,10 @@ class View:
             return None
         slowest = max(sorted(ratios), key=lambda name: ratios[name])
         seconds = self._of_worker(loader.PREPARATION, slowest)
-        return None if seconds is None else (slowest, seconds, ratios[slowest])
+        worker = self.machine.reading.about(run=self.run, rank=self.rank, worker=slowest)
+        usual = worker.usual(loader.WORKER_TO_OTHERS)
+        over = ratios[slowest] if usual is None else min(ratios[slowest], usual)
+        return None if seconds is None else (slowest, seconds, over)
 
     def process_rate(self, metric: Metric, role: str) -> float | None:
         """Rate of a counter of the rank's processes; unknown until they have been read twice in the window."""
