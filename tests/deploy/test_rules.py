@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .scenarios.world import World
 
 #: The first test waits for promtool, which takes a minute and a half of CPU for all of them.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 #: Two evaluations; promtool's clock is exact, so nothing here depends on the machine.
 TOLERANCE_MINUTES = 0.5

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.deploy.scenarios.world import Key, World
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CATALOGUE = """
 import json
