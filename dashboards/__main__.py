@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dashboards.generate import ROOT, files
+from dashboards.localise import UntranslatedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dashboards", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file differs")
     check = parser.parse_args().check
-    stale = {path: text for path, text in files().items() if not _is(ROOT / path, text)}
+    try:
+        made = files()
+    except UntranslatedError as error:
+        sys.exit(f"{error.args[0]!r} has no Chinese: a line in dashboards/languages/zh_cn.py")
+    stale = {path: text for path, text in made.items() if not _is(ROOT / path, text)}
     for path, text in stale.items():
         print(f"{'differs' if check else 'wrote'}: {path}")
         if not check:

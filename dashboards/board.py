@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog as m
@@ -49,9 +50,9 @@ class Variable(NamedTuple):
 _LIFT = 1e10
 
 
-def _started(on: promql.Scope) -> Expr:
+def _started(on: promql.Scope, start: m.Metric = m.TRAIN_START_TIMESTAMP_SECONDS) -> Expr:
     """When each run began that is there, or was in the time range; every five minutes are enough for the past."""
-    now = promql.total("max", on(m.TRAIN_START_TIMESTAMP_SECONDS), "run")
+    now = promql.total("max", on(start), "run")
     return now.or_(promql.over("max_over_time", Expr(f"({now})", now.unit, now.help), "$__range:5m"))
 
 
@@ -60,10 +61,14 @@ def newest(on: promql.Scope) -> Expr:
     return _started(on)
 
 
-def newest_living(on: promql.Scope) -> Expr:
+def _newest_living(on: promql.Scope, up: m.Metric, start: m.Metric) -> Expr:
     """The living run that began last; without one, the dead."""
-    living = promql.total("max", on(m.TRAIN_UP), "run").equals(1) * _LIFT
-    return _started(on) + promql.zero(living, _started(on))
+    living = promql.total("max", on(up), "run").equals(1) * _LIFT
+    return _started(on, start) + promql.zero(living, _started(on, start))
+
+
+newest_living = partial(_newest_living, up=m.TRAIN_UP, start=m.TRAIN_START_TIMESTAMP_SECONDS)
+newest_living_prediction = partial(_newest_living, up=m.PREDICT_UP, start=m.PREDICT_START_TIMESTAMP_SECONDS)
 
 
 def newest_finished(on: promql.Scope) -> Expr:
@@ -96,6 +101,14 @@ OF_TWO_RUNS = (
     NODE_OF_RUN._replace(narrow=_BOTH_RUNS),
 )
 OF_RUN = (*NODES, RUN, NODE_OF_RUN, RANK)
+#: One process that predicts, validates on its own or exports.
+_THIS_PREDICTION = promql.Scope((*TARGET, "run"), run=promql.THIS_PREDICTION)
+OF_PREDICTION = (
+    *NODES,
+    RUN._replace(name="prediction", metric=m.PREDICT_RUN_INFO, preferred=newest_living_prediction),
+    NODE_OF_RUN._replace(metric=m.PREDICT_RUN_INFO, narrow=_THIS_PREDICTION),
+    RANK._replace(metric=m.PREDICT_RUN_INFO, narrow=_THIS_PREDICTION),
+)
 
 
 class Annotation(NamedTuple):

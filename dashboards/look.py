@@ -28,6 +28,7 @@ NEUTRAL: Final = colours.GREY
 STATE_COLOURS: Final = (OK, WARNING, CRITICAL, NEUTRAL)
 PALETTE: Final = colours.PALETTE
 PHASES: Final = colours.PHASES
+PREDICT_PHASES: Final = colours.PREDICT_PHASES
 HEAT: Final = colours.HEAT
 
 

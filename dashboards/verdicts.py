@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter.diagnosis import colours
-from yoloscope_exporter.diagnosis.rules import RULES
+from yoloscope_exporter.diagnosis.rules import PREDICTION_RULES, RULES
 
 from dashboards import look
 
@@ -24,5 +24,8 @@ STEPS: Final[look.Steps] = (
     (3, look.WARNING),
     (4, look.CRITICAL),
 )
-#: For columns that show the verdict's name.
-TITLES: Final = look.mapping({rule.name: (rule.title, colours.VERDICTS[rule.name]) for rule in RULES})
+#: For columns that show the verdict's name, on trainings and on predictions.
+TITLES, PREDICTION_TITLES = (
+    look.mapping({rule.name: (rule.title, colours.VERDICTS[rule.name]) for rule in table})
+    for table in (RULES, PREDICTION_RULES)
+)

@@ -79,51 +79,6 @@ _COMMON: Final = {
     "slows the run": "拖慢任务",
 }
 
-_VERDICTS: Final = {
-    "Set-up takes long": "初始化时间过长",
-    "Callbacks take a large part of the run": "回调函数占用了大部分时间",
-    "Preprocessing on the training process takes too long": "训练进程中的预处理太慢",
-    "Starting loader workers takes a large part of each epoch": "每个 epoch 启动数据加载 worker 占用了大量时间",
-    "Loader workers wait, and not for a CPU or a disk": "数据加载 worker 在等待，但不是等 CPU 或磁盘",
-    "Ultralytics started fewer loader workers than asked for": "Ultralytics 启动的数据加载 worker 少于设定值",
-    "The training is pinned to a few CPUs": "训练被绑定在少数 CPU 上",
-    "Others use the CPUs that the training needs": "其他进程占用了训练所需的 CPU",
-    "Loader workers died": "数据加载 worker 异常退出",
-    "One batch took many times the usual": "某个 batch 耗时远超平常",
-    "The power supply slows the GPU down": "GPU 因供电（power brake）降频",
-    "One GPU is fuller than the run's others": "某块 GPU 的显存占用高于同一任务的其他 GPU",
-    "AMP was asked for and is off": "设置了 AMP 但未启用",
-    "The loss swings from epoch to epoch": "损失在 epoch 之间剧烈震荡",
-    "Too few loader workers": "数据加载 worker 太少",
-    "Decoding and augmentation take too long": "解码和数据增强太慢",
-    "Storage is too slow": "存储太慢",
-    "One loader worker holds the others up": "某个数据加载 worker 拖慢其他 worker",
-    "Too many threads for the CPUs": "线程数超过 CPU 承受能力",
-    "The cgroup's CPU quota stops the training": "cgroup 的 CPU 配额限制了训练",
-    "Copying batches to the device takes too long": "把 batch 复制到 GPU 太慢",
-    "Validation takes a large part of the run": "验证占用了大部分时间",
-    "Writing checkpoints takes a large part of the run": "保存检查点占用了大部分时间",
-    "The batch is too small for the GPU": "batch 太小，喂不饱 GPU",
-    "GPU memory is nearly full": "显存即将用尽",
-    "GPU memory grows and is not given back": "显存持续增长且不释放",
-    "Memory grows and is not given back": "内存持续增长且不释放",
-    "Out of GPU memory, tried again": "显存不足，已重试",
-    "This rank holds the others up": "该 rank 拖慢其余 rank",
-    "All ranks wait for the exchange of gradients": "所有 rank 都在等待梯度交换",
-    "A process that trains nothing holds a GPU": "GPU 被非训练进程占用",
-    "The GPU is too hot": "GPU 过热",
-    "The GPU is held down by its power limit": "GPU 受功率上限限制",
-    "The PCIe link is narrower or slower than it could be": "PCIe 链路宽度或速率低于应有水平",
-    "Training stands still": "训练卡住",
-    "The training process was killed": "训练进程被终止",
-    "The training ended with an error": "训练因错误结束",
-    "The loss is not finite": "损失出现 NaN/Inf",
-    "The loss no longer falls, and it is not the hardware": "损失不再下降，且原因不在硬件",
-    "The installation does not match the machine": "安装的软件与机器不匹配",
-    "Not enough is known to judge": "信息不足，无法判断",
-    "Healthy: the time goes into training": "健康：时间都用在训练上",
-}
-
 _LIFECYCLE: Final = {
     "{{run}}, rank {{rank}}": "{{run}}，rank {{rank}}",
     "Start": "开始",
@@ -1264,9 +1219,134 @@ _COMPARE: Final = {
     "GPU utilization, by epoch": "GPU 利用率（按 epoch）",
 }
 
+_INFERENCE: Final = {
+    "Predictions wait for their source": "预测在等待数据源",
+    "Postprocessing takes too long": "后处理耗时过长",
+    "Your own code takes a large part of predicting": "自己的代码占用了大部分预测时间",
+    "The batch is too small to fill the GPU": "batch 太小，GPU 没有用满",
+    "Half precision is not used": "没有使用半精度",
+    "Healthy: the time goes into the model": "健康：时间用在模型上",
+    "yoloscope / Inference": "yoloscope / 推理",
+    "What one process predicts: how fast, how long an image waits, and where the time between two batches goes.": (
+        "一个进程的预测：速度、每张图像等待多久、两个 batch 之间的时间用在哪里。"
+    ),
+    "The verdicts on these predictions that hold now, each with its fix; none of validations and exports.": (
+        "当前成立的预测结论及其修改方法；验证和导出没有结论。"
+    ),
+    "predict, validate or export, then finished.": "先是 predict、validate 或 export，然后是 finished。",
+    "killed: look at dmesg and the job's log. failed: an exception ended the program.": (
+        "killed：查看 dmesg 和作业日志。failed：程序因异常结束。"
+    ),
+    (
+        "1 for the state the run is in: predict, validate or export until its process ends, then finished, failed, "
+        "killed."
+    ): "任务所处的状态为 1：进程结束前是 predict、validate 或 export，之后是 finished、failed 或 killed。",
+    "What the model gives on this device.": "该设备上模型能达到的速度。",
+    "Look below where the time between two batches goes.": "看下方两个 batch 之间的时间用在哪里。",
+    "It grows: larger images, more boxes, somebody else on the GPU.": (
+        "变长：图像更大、检测框更多，或 GPU 上有其他进程。"
+    ),
+    "A few times the median.": "中位数的几倍。",
+    "Far above the median: now and then an image waits; see Latency of an image.": (
+        "远高于中位数：时不时有图像要等待；见“单张图像的延迟”。"
+    ),
+    "In the model": "模型推理占比",
+    "Above 50 %.": "高于 50%。",
+    "Below: something else holds predictions back.": "更低：有其他环节拖慢了预测。",
+    "Under 25 %, but for cameras and streams, which set the pace.": "低于 25%；摄像头和视频流除外，它们决定节奏。",
+    "Decoding or reading is slow: vid_stride, smaller frames or files, a local disk.": (
+        "解码或读取太慢：vid_stride、更小的画面或文件、本地磁盘。"
+    ),
+    "Minutes: the source blocks, or your own code holds the generator.": (
+        "几分钟：数据源阻塞，或自己的代码没有继续取结果。"
+    ),
+    "Your own part": "自己的部分",
+    "Under 25 %.": "低于 25%。",
+    "A thread or process of its own for it, several images in one call, save=False.": (
+        "放到单独的线程或进程，一次调用传入多张图像，save=False。"
+    ),
+    "Where the time goes": "时间分布",
+    "Blue, the model, fills most of what is not idle.": "除空闲外，大部分是蓝色（模型）。",
+    "source: decoding, reading. postprocess: too many boxes. user, callbacks, save: your own work.": (
+        "source：解码、读取。postprocess：检测框太多。user、callbacks、save：自己的工作。"
+    ),
+    (
+        "Where the time went: preprocess, inference and postprocess by Ultralytics' own profilers; waiting for the "
+        "source; trackers and other callbacks; saving and drawing; your own code (user: all the time for which a "
+        "generator waits, and the CPU time between two calls), and what else was between calls (idle). Threads add up."
+    ): (
+        "时间分布：preprocess、inference、postprocess 来自 Ultralytics 自己的计时器；等待数据源；跟踪器和其他回调函数；"
+        "保存和绘图；自己的代码（user：生成器等待的全部时间，以及两次调用之间的 CPU 时间）；两次调用之间的其余时间"
+        "（idle）。各线程的时间相加。"
+    ),
+    "One blue bar, inference_bound.": "只有一条蓝色：inference_bound。",
+    "Orange slows predictions: its fix stands in the table above.": "橙色拖慢预测：修改方法见上方的表格。",
+    "Verdicts on predictions, while they held for a rank.": "预测的诊断结论在各时段是否成立。",
+    "Latency and throughput": "延迟与吞吐量",
+    "Latency of an image": "单张图像的延迟",
+    "Two bands: two kinds of images, or the GPU is shared.": "两条带：有两类图像，或 GPU 被共用。",
+    (
+        "Time from an image's arrival to its result, counted for each image: it waits for all of its batch. Batches "
+        "that warm a predictor up are left out."
+    ): "从图像到达到得到结果的时间，按每张图像计：图像要等整个 batch 完成。预热的 batch 不计入。",
+    "Latency, quantiles": "延迟（分位数）",
+    "The two lines lie close together.": "两条线靠得很近。",
+    "A 99 % line far above: some images take long, by their boxes or by who else is on the GPU.": (
+        "99% 的线远高于另一条：部分图像耗时长，因为检测框多，或 GPU 上有其他进程。"
+    ),
+    "Time from an image's arrival to its result that half, and 99 of 100, of the images stay below.": (
+        "从图像到达到得到结果的时间：一半的图像、100 张中有 99 张低于该值。"
+    ),
+    "half of the images": "一半的图像",
+    "99 % of the images": "99% 的图像",
+    "Shares of the time of predictions": "预测时间的占比",
+    "The model has the most.": "模型占得最多。",
+    "Another part above 25 % holds predictions back; the table Diagnosis says what to type.": (
+        "其他部分高于 25% 时拖慢预测；“诊断”表说明如何修改。"
+    ),
+    "What the time of predictions went into; set-up and idle time do not count.": (
+        "预测时间用在哪里；初始化和空闲时间不计入。"
+    ),
+    "waiting for the source": "等待数据源",
+    "preprocessing": "预处理",
+    "in the model": "模型推理",
+    "postprocessing": "后处理",
+    "your own code, trackers, saving": "自己的代码、跟踪与保存",
+    "Falling: throttling, more boxes, somebody else on the GPU.": "下降：GPU 降频、检测框更多，或 GPU 上有其他进程。",
+    "A few.": "几个。",
+    "Hundreds: postprocessing takes long. A higher conf, a lower max_det.": (
+        "几百个：后处理耗时长。提高 conf，降低 max_det。"
+    ),
+    "CUDA memory": "CUDA 显存",
+    "It grows and grows: results are kept on the GPU.": "持续增长：结果被保留在 GPU 上。",
+    "PyTorch's CUDA memory of the process (allocated, reserved, peak_allocated, peak_reserved), once a second.": (
+        "该进程的 PyTorch CUDA 显存（allocated、reserved、peak_allocated、peak_reserved），每秒一次。"
+    ),
+    "Configuration and exports": "配置与导出",
+    "What predicts": "预测配置",
+    "fp32 on a card with tensor cores, batch 1, or a source of another kind is often the explanation.": (
+        "在有 Tensor Core 的卡上用 fp32、batch 为 1，或数据源类型不同，往往就是原因。"
+    ),
+    (
+        "Facts about what a process predicts, validates or exports (mode): those of its latest call, or of calls that "
+        "take turns what is the same."
+    ): "进程预测、验证或导出（mode）的配置：取最近一次调用；轮流进行的调用取相同的部分。",
+    "mode": "mode",
+    "task": "task",
+    "format": "format",
+    "precision": "precision",
+    "batch": "batch",
+    "source": "source",
+    "stream": "stream",
+    "Exports": "导出",
+    "A row for each format that was exported: how long it took and how large it is.": "每种导出格式一行：耗时和大小。",
+    "Time the last export to the format took.": "最近一次导出为该格式的耗时。",
+    "Format": "格式",
+    "Size": "大小",
+}
+
 TEXTS: Final = {
     **_COMMON,
-    **_VERDICTS,
     **_LIFECYCLE,
     **_FLEET,
     **_RUN,
@@ -1275,4 +1355,5 @@ TEXTS: Final = {
     **_RANKS,
     **_NODE,
     **_COMPARE,
+    **_INFERENCE,
 }

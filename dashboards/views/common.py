@@ -6,7 +6,7 @@ from typing import Final
 
 from yoloscope_exporter import catalog as m
 from yoloscope_exporter.measures.formula import TARGET
-from yoloscope_exporter.measures.promql import ALERTS, THIS_RUN, Expr, Scope, known, named, total
+from yoloscope_exporter.measures.promql import ALERTS, THIS_PREDICTION, THIS_RUN, Expr, Scope, known, named, total
 
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
@@ -17,6 +17,8 @@ NODES: Final = Scope(TARGET)
 #: One run, some or all of its ranks.
 RUN: Final = Scope((*TARGET, "run", "rank"), nodes="node")
 ONE_RUN: Final = Scope((*TARGET, "run"), nodes="node")
+#: One process that predicts, validates on its own or exports.
+PREDICTION: Final = Scope((*TARGET, "run", "rank"), nodes="node", run=THIS_PREDICTION)
 #: Nodes, some or all of their GPUs.
 GPUS: Final = Scope((*TARGET, "gpu"))
 
@@ -38,14 +40,14 @@ def alerts(**labels: str) -> Expr:
     return total("max", firing, "alertname", "severity", "run", "instance")
 
 
-def began(on: Scope) -> Expr:
+def began(on: Scope, start: m.Metric = m.TRAIN_START_TIMESTAMP_SECONDS) -> Expr:
     """When each run began, in milliseconds; one mark for all of its ranks."""
-    return total("min", on(m.TRAIN_START_TIMESTAMP_SECONDS), "run") * 1000
+    return total("min", on(start), "run") * 1000
 
 
-def _ended() -> Expr:
+def _ended(on: Scope, end: m.Metric) -> Expr:
     """When the last rank ended that did so in order."""
-    return total("max", RUN(m.TRAIN_END_TIMESTAMP_SECONDS), "run") * 1000
+    return total("max", on(end), "run") * 1000
 
 
 def _grew(metric: m.Metric, window: str = "1m") -> Expr:
@@ -70,13 +72,19 @@ def _death() -> Expr:
 #: What happens to a run. What explains a gap or a step is always marked; what comes with every epoch has a switch.
 LIFECYCLE: Final = (
     Annotation("Start", began(RUN), "{{run}}", look.OK, at_value=True),
-    Annotation("End", _ended(), "{{run}}", look.NEUTRAL, at_value=True),
+    Annotation("End", _ended(RUN, m.TRAIN_END_TIMESTAMP_SECONDS), "{{run}}", look.NEUTRAL, at_value=True),
     Annotation("Killed", _death(), "{{run}}, rank {{rank}}", look.CRITICAL),
     Annotation("Batch halved (out of memory)", _grew(m.TRAIN_OOM_BATCH_REDUCTIONS_TOTAL), "{{run}}", look.WARNING),
     Annotation("Went back after NaN", _grew(m.TRAIN_NAN_RECOVERIES_TOTAL), "{{run}}", look.CRITICAL),
     Annotation("Alerts", alerts(run=THIS_RUN), "{{alertname}}", look.WARNING, optional=True),
     Annotation("Validation, checkpoints", _pauses(), "{{state}}, {{run}}", look.NEUTRAL, optional=True),
     Annotation("Loader workers restarted", _grew(m.TRAIN_WORKER_RESTARTS_TOTAL), "{{run}}, rank {{rank}}"),
+)
+
+#: The same of what is no training.
+OF_PREDICTION: Final = (
+    Annotation("Start", began(PREDICTION, m.PREDICT_START_TIMESTAMP_SECONDS), "{{run}}", look.OK, at_value=True),
+    Annotation("End", _ended(PREDICTION, m.PREDICT_END_TIMESTAMP_SECONDS), "{{run}}", look.NEUTRAL, at_value=True),
 )
 
 #: Pixels of the longest verdict in a cell.

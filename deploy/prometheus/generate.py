@@ -215,8 +215,9 @@ def _query(alert: Alert, by: str, metric: Metric, where: str, condition: str = "
 
 
 def _variables(alert: Alert) -> str:
-    """Where Grafana's dashboard starts; a node is `instance` on all of them."""
-    parts = [f"var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in alert.labels]
+    """Where Grafana's dashboard starts; a node is `instance` on all of them, and a run that predicts `prediction`."""
+    called = {"run": "prediction"} if alert.dashboard == "yoloscope-inference" else {}
+    parts = [f"var-{called.get(label, label)}={{{{ $labels.{label} | urlquery }}}}" for label in alert.labels]
     return "?" + "&".join(parts) if parts else ""
 
 

@@ -35,6 +35,7 @@ import yaml  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 from yoloscope_exporter.catalog import HistogramValue, Sample  # noqa: E402
 from yoloscope_exporter.simulation import SCENARIOS, fleet  # noqa: E402
+from yoloscope_exporter.simulation.prediction import SERVICE  # noqa: E402
 
 from tests import live  # noqa: E402
 
@@ -231,7 +232,7 @@ def queries(interval: int) -> list[Query]:
     for path in sorted((ROOT / "dashboards/generated/en").glob("*.json")):
         values = {"__rate_interval": f"{4 * interval}s", "__interval": f"{interval}s", "__range": "10m"}
         if path.stem != "fleet":
-            values |= {"run": "train/yolo11m-0000", "instance": "node0000:9911"}
+            values |= {"run": "train/yolo11m-0000", "prediction": SERVICE, "instance": "node0000:9911"}
         for panel in _panels(json.loads(path.read_text(encoding="utf-8"))):
             for target in panel.get("targets", []):
                 expr = _VARIABLE.sub(lambda match, values=values: values.get(match[1], ".*"), target["expr"])

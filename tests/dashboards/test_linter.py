@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from yoloscope_exporter.measures.formula import TARGET
-from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, THIS_RUN
+from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, THIS_PREDICTION, THIS_RUN
 
 from deploy.prometheus.rulebook import records as recording
 from tests.dashboards.queries import (
@@ -42,6 +42,8 @@ EXCLUDED_LABELS = {
 LIFETIME = {"yoloscope_gpu_remapped_rows_total", "yoloscope_gpu_retired_pages_total", "yoloscope_gpu_xid_errors_total"}
 #: Counters of which a measure asks whether they have left zero, whenever that was.
 EVER = {"yoloscope_train_oom_batch_reductions_total"}
+#: How the label `run` is matched with what is chosen.
+CHOSEN = (THIS_RUN, OTHER_RUN, BOTH_RUNS, THIS_PREDICTION)
 #: Recorded series that a dashboard of one run reads for all runs, to compare them.
 RECORDED_OVER_RUNS = {
     recorded.name for recorded in (recording.RUN_PEAK_MEMORY, recording.RUN_PEAK_SHARE, recording.RUN_BATCH_SIZE)
@@ -78,7 +80,7 @@ def test_template_label_promql_and_reload_rules(name: str) -> None:
             continue
         assert variable["refresh"] == 2
         query = variable["query"]["query"]
-        if variable["name"] in ("run", "run_a"):
+        if variable["name"] in ("run", "run_a", "prediction"):
             assert selectors(query.removeprefix("query_result(").removesuffix(")"))
             assert (variable["regex"], variable["sort"]) == (r'/^\{run="(.*)"\} \S+ \S+$/', 0)
             continue
@@ -169,12 +171,12 @@ def test_every_alert_has_a_category() -> None:
 
 @each_dashboard
 def test_dashboards_of_a_run_read_its_nodes_only(name: str) -> None:
-    """Where there is a variable `run`, each selector names the run or its nodes: a thousand nodes cost nothing."""
-    if "run" not in variables(name):
+    """Where a run is chosen, each selector names the run or its nodes: a thousand nodes cost nothing."""
+    if not {"run", "prediction"} & variables(name).keys():
         return
     for place in [*targets(name), *annotations(name)]:
         for vector, _ in selectors(place.expr):
-            runs = {("run", run.removeprefix("=~").strip("`")) for run in (THIS_RUN, OTHER_RUN, BOTH_RUNS)}
+            runs = {("run", run.removeprefix("=~").strip("`")) for run in CHOSEN}
             narrow = runs | {("instance", "$node")}
             assert narrow & _matchers(vector) or vector.name in RECORDED_OVER_RUNS, place
 

@@ -82,7 +82,8 @@ def distance(one: str, other: str, sight: str) -> float:
 def test_colours_stand_out_from_both_themes(background: str) -> None:
     """States at least 3:1, which WCAG 2 asks of graphics; lines and areas, which a legend names as well, 2.2:1."""
     assert [colour for colour in look.STATE_COLOURS if contrast(colour, background) < 3] == []
-    assert [colour for colour in (*look.PALETTE, *look.PHASES.values()) if contrast(colour, background) < 2.2] == []
+    drawn = (*look.PALETTE, *look.PHASES.values(), *look.PREDICT_PHASES.values())
+    assert [colour for colour in drawn if contrast(colour, background) < 2.2] == []
 
 
 @pytest.mark.parametrize("sight", SIGHT)
@@ -96,6 +97,9 @@ def test_colours_are_told_apart_by_everybody(colours: tuple[str, ...], least: fl
 def test_every_phase_and_every_verdict_has_its_colour() -> None:
     """Phases that one step has beside each other differ; `backward` is one phase or two."""
     assert set(colours.PHASES) == set(catalog.PHASES)
+    assert set(colours.PREDICT_PHASES) == set(catalog.PREDICT_PHASES)
+    both = colours.PHASES.keys() & colours.PREDICT_PHASES.keys()
+    assert {name: colours.PHASES[name] for name in both} == {name: colours.PREDICT_PHASES[name] for name in both}
     assert set(colours.STATES) == set(catalog.STATES)
     assert set(colours.VERDICTS) == set(BY_NAME)
     assert {rule.name for rule in RULES if rule.waste} < set(colours.CAUSES)
@@ -106,7 +110,7 @@ def test_every_phase_and_every_verdict_has_its_colour() -> None:
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_no_other_colours_are_used(name: str) -> None:
     """Thresholds and mappings use the state colours; lines use the palette, a phase's or a state's."""
-    allowed = {*look.STATE_COLOURS, *look.PALETTE, *look.PHASES.values()}
+    allowed = {*look.STATE_COLOURS, *look.PALETTE, *look.PHASES.values(), *look.PREDICT_PHASES.values()}
     for panel in panels(DASHBOARDS[name]):
         assert set(_colours(panel["fieldConfig"])) <= allowed, panel["title"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.dashboards.grafana import interpolate
 from tests.dashboards.queries import DASHBOARDS, Place, annotations, selectors, targets, variables
-from tests.dashboards.world import AWKWARD, FINISHED, NODES, RUNS, Answer, World, world
+from tests.dashboards.world import AWKWARD, FINISHED, NODES, PREDICTIONS, RUNS, Answer, World, runs_of, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ EMPTY_IF_HEALTHY: dict[tuple[str, str], str] = {
     ("ranks", "Own time for a batch"): "no rank is slow",
     ("data", "Preparing a batch, by worker"): "no worker is slow",
     ("data", "Slow workers over time"): "no worker is slow",
+    ("inference", "Exports"): "what predicts exports nothing",
 }
 
 
@@ -40,9 +41,9 @@ def test_every_query_returns_data(name: str, prometheus: World, table: Callable[
     """
     empty, empty_if_healthy, strange, report = set(), set(), set(), []
     for place in targets(name):
-        answers = [_ask(prometheus, place, run) for run in RUNS.values()]
+        answers = [_ask(prometheus, place, run) for run in runs_of(name)]
         report.append(_line(place, answers))
-        if not any(answer.series for answer in answers[1:]):
+        if not any(answer.series for answer in (answers if runs_of(name) is PREDICTIONS else answers[1:])):
             empty.add(place.panel)
         if not answers[0].series:
             empty_if_healthy.add(place.panel)
@@ -56,7 +57,7 @@ def test_every_query_returns_data(name: str, prometheus: World, table: Callable[
 
 def _ask(prometheus: World, place: Place, run: str) -> Answer:
     other = RUNS["starved"]
-    expr = prometheus.filled(place.dashboard, place.expr, run, other, [NODES[run], NODES[other]])
+    expr = prometheus.filled(place.dashboard, place.expr, run, other, [runs_of(place.dashboard)[run], NODES[other]])
     return _answer(prometheus, expr, instant=place.instant)
 
 
@@ -76,7 +77,7 @@ def _line(place: Place, answers: list[Answer]) -> str:
 def test_annotations_mark_something(name: str, prometheus: World) -> None:
     """Each annotation is found for at least one run."""
     for place in annotations(name):
-        assert any(_ask(prometheus, place, run).series for run in RUNS.values()), place
+        assert any(_ask(prometheus, place, run).series for run in runs_of(name)), place
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
@@ -84,6 +85,7 @@ def test_matchers_mean_what_is_chosen(name: str) -> None:
     """Of one value or of several, whatever is in them, each matcher of every query takes these and no other."""
     several = [r"gpu (0)|a+b\c/d.e", "节点.一:9911"]
     chosen = {label: several if variable.get("multi") else AWKWARD for label, variable in variables(name).items()}
+    chosen |= {"run": chosen["prediction"]} if "prediction" in chosen else {}
     for place in [*targets(name), *annotations(name)]:
         for vector, _ in selectors(quoted(interpolate(place.expr, variables(name), chosen))):
             patterns = {m.name: m.value for m in vector.matchers.matchers if m.op == promql_parser.MatchOp.Re}
@@ -105,12 +107,13 @@ def taken(pattern: str, values: list[str]) -> list[str]:
 @pytest.mark.parametrize("name", [name for name in DASHBOARDS if name.startswith("en/")])
 def test_variables_offer_something(name: str, prometheus: World) -> None:
     """Each of them, for a run with the most awkward of names; the world has no clusters."""
+    run = next(iter(runs_of(name)))
     for label, variable in variables(name).items():
         if variable["type"] == "query" and label != "cluster":
             asked = variable["query"]["query"]
             selector, value = asked.removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
             text = asked if "regex" in variable else selector
-            filled = prometheus.filled(name, text, AWKWARD, RUNS["starved"], [NODES[AWKWARD]])
+            filled = prometheus.filled(name, text, run, RUNS["starved"], [NODES[AWKWARD]])
             found = prometheus.offered(variable, filled) if "regex" in variable else prometheus.values(filled, value)
             assert found, label
 
@@ -125,6 +128,13 @@ def test_a_living_run_is_shown_first(name: str, prometheus: World) -> None:
     assert found[-1] == FINISHED, "it began first"
     if name != "en/compare":
         assert set(found[-3:]) == ended
+
+
+def test_what_predicts_is_shown_before_what_has_exported(prometheus: World) -> None:
+    """And no training is offered there, nor a prediction where trainings are."""
+    variable = variables("en/inference")["prediction"]
+    asked = prometheus.filled("en/inference", variable["query"]["query"], "", "", [])
+    assert prometheus.offered(variable, asked) == list(PREDICTIONS)
 
 
 def test_no_run_is_compared_with_itself(prometheus: World) -> None:

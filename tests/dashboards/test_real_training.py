@@ -1,9 +1,10 @@
-"""Every query, asked of a Prometheus that scraped two real trainings: one computes, one waits for its data."""
+"""Every query, asked of a Prometheus that scraped two real trainings, one of which waits, and real predictions."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -14,10 +15,9 @@ from tests.dashboards.queries import DASHBOARDS, Place, targets
 from tests.dashboards.world import World
 from tests.fake_nvml import FakeNvml, steps
 from tests.live import free_port, prometheus, query, running, wait_for
-from tests.training import make_dataset, start
+from tests.training import environment, make_dataset, start
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -107,8 +107,9 @@ def test_every_query_returns_data_of_real_trainings(tmp_path: Path, table: Calla
         )
         assert isinstance(runs, dict), f"a training has ended:\n{runs}"
         world = World(url, began, int(time.time()), 1)
-        places = [place for name in DASHBOARDS if name.startswith("en/") for place in targets(name)]
-        empty = [place for place in places if not _has_data(world, place, runs, address)]
+        boards = [name for name in DASHBOARDS if name.startswith("en/") and name != "en/inference"]
+        places = [place for name in boards for place in targets(name)]
+        empty = [place for place in places if not _has_data(world, place, [runs[name] for name in TRAININGS], address)]
     unexplained = [(place.dashboard, place.panel, place.expr) for place in empty if not _excuses(place)]
     table(f"{len(places)} queries of real trainings, {len(places) - len(empty)} with data")
     for reason in sorted({reason for place in empty for reason in _excuses(place)}):
@@ -116,10 +117,50 @@ def test_every_query_returns_data_of_real_trainings(tmp_path: Path, table: Calla
     assert unexplained == []
 
 
-def _has_data(world: World, place: Place, runs: dict[str, str], node: str) -> bool:
+PREDICTS = """
+from ultralytics import YOLO
+import yoloscope_hooks
+model = yoloscope_hooks.attach(YOLO("yolo11n.yaml"), run="real")
+model.export(format="torchscript", imgsz=64, device="cpu")
+while True:
+    for _ in model("data/images/train", stream=True, imgsz=64, device="cpu", conf=0.001, verbose=False, save=False):
+        pass
+"""
+
+
+@contextlib.contextmanager
+def predictions(directory: Path) -> Iterator[None]:
+    """A process that has exported a model and predicts until the block is left."""
+    make_dataset(directory / "data", images=16)
+    command = [sys.executable, "-c", PREDICTS]
+    with (directory / "predicts.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=directory, env=environment(directory / "runs"), stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_every_query_returns_data_of_real_predictions(tmp_path: Path) -> None:
+    """Of the dashboard Inference, but what a process without a GPU does not have."""
+    began = int(time.time())
+    judged = "(yoloscope_predict_verdict == 1) and on (run) (count_over_time(yoloscope_predict_images_total[1m]) > 5)"
+    with predictions(tmp_path), exporter(tmp_path) as address, prometheus(tmp_path, [address], speed=15) as url:
+        wait_for(lambda: query(url, judged), timeout=120, what="a verdict on predictions in Prometheus")
+        world = World(url, began, int(time.time()), 1)
+        runs = ["real-predict", "real-export"]
+        empty = [place.panel for place in targets("en/inference") if not _has_data(world, place, runs, address)]
+    assert empty == ["CUDA memory"]
+
+
+def _has_data(world: World, place: Place, runs: list[str], node: str) -> bool:
+    """For any of the runs; the last is what others are compared with."""
     return any(
-        world.ask(world.filled(place.dashboard, place.expr, run, runs["starved"], [node]), instant=place.instant).series
-        for run in runs.values()
+        world.ask(world.filled(place.dashboard, place.expr, run, runs[-1], [node]), instant=place.instant).series
+        for run in runs
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter import catalog as m
-from yoloscope_exporter.simulation import SCENARIOS, Scrape, simulate
+from yoloscope_exporter.simulation import SCENARIOS, Scrape, prediction, simulate
 from yoloscope_exporter.simulation.openmetrics import lines
 
 from dashboards.look import ABSENT
@@ -42,6 +42,15 @@ _SIMULATED = RUNS["healthy"]
 RUNS["healthy"] = AWKWARD
 #: Run -> the node it is on.
 NODES = {run: f"node{number:04d}:9911" for number, run in enumerate(RUNS.values())}
+#: The same of what predicts, and of what has exported.
+PREDICTIONS = dict.fromkeys((prediction.SERVICE, prediction.EXPORT), NODES[AWKWARD])
+
+
+def runs_of(name: str) -> dict[str, str]:
+    """Runs and their nodes that dashboard `name` is asked for, one first that is well."""
+    return PREDICTIONS if "prediction" in variables(name) else NODES
+
+
 ALERT = (
     'ALERTS{alertname="GpuUtilizationDrop",alertstate="firing",category="utilisation",severity="warning",'
     f'run="{RUNS["starved"]}"}}'
@@ -108,7 +117,7 @@ class World:
             "__range": f"{self.end - self.start}s",
             "__interval": f"{self.step}s",
         }
-        runs = {"run": run, "run_a": run_a, "node": nodes}
+        runs = {"run": run, "run_a": run_a, "prediction": run, "node": nodes}
         everything = dict.fromkeys(("cluster", "job", "instance", "rank", "gpu"), grafana.ALL)
         return grafana.interpolate(expr, variables(name), macros | runs | everything)
 

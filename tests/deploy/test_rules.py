@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
@@ -19,24 +19,40 @@ from .scenarios.faults import FAULTS, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from .scenarios.world import World
 
 #: The first test waits for promtool, which takes a minute and a half of CPU for all of them.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 #: Two evaluations; promtool's clock is exact, so nothing here depends on the machine.
 TOLERANCE_MINUTES = 0.5
 HEALTHY = {healthy.world(scenario).name: scenario for scenario in healthy.SCENARIOS}
 
 
-@pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> promtool.Outcome:
-    """Everything that fires on all these days; promtool runs once per length of day."""
-    worlds = [fault.world() for fault in FAULTS] + [healthy.world(scenario) for scenario in healthy.SCENARIOS]
+def _rules() -> dict[str, Any]:
+    """The shipped ones, and the record of whose a run is."""
     owner = [
         rule for group in generate.recording()["groups"] for rule in group["rules"] if rule["record"] == RUN_OWNER.name
     ]
-    rules = {"groups": [*generate.rules()["groups"], {"name": "owner", "rules": owner}]}
-    return promtool.outcome(tmp_path_factory.mktemp("rules"), worlds, rules)
+    return {"groups": [*generate.rules()["groups"], {"name": "owner", "rules": owner}]}
+
+
+def _healthy_days() -> list[World]:
+    return [healthy.world(scenario) for scenario in healthy.SCENARIOS]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> promtool.Outcome:
+    """Everything that fires on all these days; promtool runs once per length of day.
+
+    Healthy days have an evaluation each minute: how soon an alert fires is not asked of them.
+    """
+    ill, well = (tmp_path_factory.mktemp(name) for name in ("ill", "well"))
+    faults = promtool.outcome(ill, [fault.world() for fault in FAULTS], _rules())
+    days = promtool.outcome(well, _healthy_days(), _rules(), seconds=60)
+    return promtool.Outcome({**faults.alerts, **days.alerts}, faults.texts + days.texts)
 
 
 def _of(alerts: Mapping[promtool.Alert, promtool.Fired], scenario: str) -> dict[str, promtool.Fired]:
@@ -72,6 +88,12 @@ def test_a_fault_raises_nothing_else(outcome: promtool.Outcome, fault: Fault) ->
 def test_silent_on_a_healthy_day(outcome: promtool.Outcome, scenario: str) -> None:
     """Validation, checkpoints, ends of epochs and runs, full caches: none of them wakes anybody."""
     assert _of(outcome.alerts, scenario) == {}
+
+
+@pytest.mark.long
+def test_silent_on_healthy_days_at_every_evaluation(tmp_path: Path) -> None:
+    """Nor is anybody woken in between, at the pace at which a Prometheus evaluates."""
+    assert promtool.outcome(tmp_path, _healthy_days(), _rules()).alerts == {}
 
 
 def test_the_next_bucket_is_no_fault() -> None:

@@ -38,7 +38,11 @@ def _event(function: Event) -> Callable[[Trainer], None]:
         recorder = getattr(trainer, ATTRIBUTE, _NOT_YET)
         if recorder is _NOT_YET:
             recorder = _open(trainer)
-        if recorder is None or name in recorder.off:
+        if recorder is None:
+            if name == "on_train_start":
+                _say_whose(trainer)
+            return
+        if name in recorder.off:
             return
         try:
             function(recorder, trainer, now)
@@ -46,6 +50,16 @@ def _event(function: Event) -> Callable[[Trainer], None]:
             recorder.failed(name, error, trainer)
 
     return callback
+
+
+def _say_whose(trainer: Trainer) -> None:
+    """The last validation of a training without a record is none of its own either."""
+    try:
+        from yoloscope_hooks import validating
+
+        validating.is_trainings(trainer, None)
+    except Exception as error:
+        logging.getLogger("yoloscope").debug("yoloscope cannot mark the validator: %s", error)
 
 
 def _open(trainer: Trainer) -> Recorder | None:

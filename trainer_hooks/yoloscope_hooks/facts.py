@@ -65,7 +65,7 @@ def gather(trainer: Trainer, environ: Mapping[str, str]) -> dict[str, str]:
     """Every fact that is known by now; what is not known is left out."""
     parts = (
         partial(_asked_for, trainer),
-        partial(_results, trainer),
+        partial(results, trainer),
         partial(_effective, trainer),
         software,
         partial(environment, environ),
@@ -92,7 +92,7 @@ def _asked_for(trainer: Trainer) -> dict[str, Any]:
     return {name: getattr(arguments, name, None) for name in _FROM_ARGUMENTS}
 
 
-def _results(trainer: Trainer) -> dict[str, Any]:
+def results(trainer: Trainer) -> dict[str, Any]:
     """The folder of the results; nothing where it could not be given back as it is."""
     path = os.path.abspath(str(trainer.save_dir))
     return {"save_dir": path if len(path) <= MAX_LENGTH and path.isprintable() else None}

@@ -77,6 +77,7 @@ def gather(owner: Owner, kind: str, environ: Mapping[str, str]) -> dict[str, str
             partial(_asked_for, owner),
             partial(_model, owner, kind),
             partial(_source, owner),
+            partial(facts.results, owner),
             facts.software,
             partial(facts.environment, environ),
             partial(facts.gpu, owner, environ),

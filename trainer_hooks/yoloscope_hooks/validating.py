@@ -29,14 +29,14 @@ _METHODS = {
 }
 
 
-def is_trainings(trainer: Any, add: Add) -> None:
+def is_trainings(trainer: Any, add: Add | None) -> None:
     """Say on a trainer's validator whose it is: the final validation looks like one of its own.
 
-    `add` takes the seconds of each batch by part.
+    `add` takes the seconds of each batch by part; None where the training has no record.
     """
     validator = getattr(trainer, "validator", None)
     if validator is not None:
-        setattr(validator, TRAININGS, _OfTraining(add))
+        setattr(validator, TRAININGS, _OfTraining(add) if add else False)
 
 
 class _OfTraining:
@@ -130,7 +130,7 @@ def _session(validator: Validator, now: float) -> Session | None:
     """None of a training whose record is off, and where there can be no record."""
     training = getattr(validator, TRAININGS, None)
     if training is not None or getattr(validator, "training", False):
-        return None if training is None else Session(training, now)
+        return Session(training, now) if training else None
     recording = inference.recording_for(validator, "validate")
     if recording is None:
         return None

@@ -9,6 +9,8 @@ from yoloscope_record.metrics import Metric, counter, gauge, histogram, info
 STATES = ("setup", "train", "validate", "checkpoint", "finished", "failed", "killed")
 #: Kinds of records beside those of trainings, each also the state it is in until its process ends.
 PREDICTIONS = ("predict", "validate", "export")
+#: What is told as the fact `mode` of a run of each kind: who tracks predicts.
+KINDS_OF_MODES = {**{kind: kind for kind in PREDICTIONS}, "track": "predict"}
 #: States of such a record, and all states that a file may be in: its head holds an index into these.
 PREDICT_STATES = (*PREDICTIONS, "finished", "failed", "killed")
 RECORD_STATES = (*STATES, "predict", "export")

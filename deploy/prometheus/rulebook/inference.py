@@ -33,13 +33,14 @@ INFERENCE_SLOW = Alert(
     severity=WARNING,
     hold="5m",
     why_hold=("a few large images are no trend", "几张大图不代表趋势"),
-    dashboard="yoloscope-node",
+    dashboard="yoloscope-inference",
     en=Text(
         summary="99 of 100 images take up to {{ $value | humanizeDuration }}, twice as long as before",
         what="The 99th percentile of the time from an image's arrival to its result is "
         "{{ $value | humanizeDuration }}: at least @inference_slower@ times what it was in the same process.",
-        fix="Look at what has grown (`yoloscope top` on its node): the model (another process on the GPU, a GPU that "
-        "throttles, larger images), postprocessing (more boxes: conf=, max_det=), trackers and callbacks.",
+        fix="Look at what has grown, in 'Where the time goes' on the dashboard Inference: the model (another process "
+        "on the GPU, a GPU that throttles, larger images), postprocessing (more boxes: conf=, max_det=), trackers and "
+        "callbacks.",
         meaning="The last ten minutes against the hour that ended half an hour ago, both with at least "
         "@inference_images@ images. Batches that warm a predictor up are left out. It ends after half an hour: "
         "from then on the slower is the usual.",
@@ -50,7 +51,7 @@ INFERENCE_SLOW = Alert(
         summary="99% 的图像耗时最长 {{ $value | humanizeDuration }}，是之前的两倍",
         what="从图像到达到得到结果的时间，第 99 百分位为 {{ $value | humanizeDuration }}：至少是同一进程之前的 "
         "@inference_slower@ 倍。",
-        fix="看哪一部分变长了（在该节点上运行 `yoloscope top`）：模型（GPU 上有其他进程、GPU 降频、图像更大）、"
+        fix="在仪表盘“推理”的“时间分布”上看哪一部分变长了：模型（GPU 上有其他进程、GPU 降频、图像更大）、"
         "后处理（检测框更多：conf=、max_det=）、跟踪器和回调函数。",
         meaning="最近十分钟与半小时前结束的那一小时相比，两者都至少有 @inference_images@ 张图像。预热的 batch 不计入。"
         "半小时后告警结束：此后较慢的速度就成为平常。",
@@ -71,7 +72,7 @@ INFERENCE_STALLED = Alert(
     severity=WARNING,
     hold="1m",
     why_hold=("the next batch may end right now", "下一个 batch 可能马上结束"),
-    dashboard="yoloscope-node",
+    dashboard="yoloscope-inference",
     en=Text(
         summary="no batch for {{ $value | humanizeDuration }} though a prediction is under way",
         what="The last batch was predicted {{ $value | humanizeDuration }} ago, its process lives, and its call has "

@@ -24,20 +24,22 @@ MOST_NODES = 64
 
 
 def read_prometheus(url: str, since: float, run: str = "", cluster: str = "", now: float | None = None) -> list[Store]:
-    """The raw samples of the last `since` seconds, one store per node; only nodes with a training (of `run`).
+    """The raw samples of the last `since` seconds, one store per node; only nodes with a run (this one).
 
     Raises:
         SourceError: as `fetch`, or there is nothing, or too much.
     """
     now = time.time() if now is None else now
-    only = _matchers({name: value for name, value in (("cluster", cluster), ("run", run)) if value})
-    ups = _matrix(url, f"{catalog.TRAIN_UP.name}{only}[{since:.0f}s]", now)
+    only = {name: value for name, value in (("cluster", cluster), ("run", run)) if value}
+    alive = f"{catalog.TRAIN_UP.name}|{catalog.PREDICT_UP.name}"
+    ups = _matrix(url, f"{_matchers(only, alive)}[{since:.0f}s]", now)
     nodes = sorted({target_of(series["metric"]) for series in ups})
     if len(nodes) > MOST_NODES:
         raise SourceError(
             text("{nodes} nodes had runs in this time range; choose one run with --run", nodes=len(nodes))
         )
-    names = "|".join(f"{name}(_bucket|_sum)?" for name in sorted(signals.METRICS))
+    wanted = signals.METRICS | {metric.name for metric in catalog.METRICS if metric.area == "export"}
+    names = "|".join(f"{name}(_bucket|_sum)?" for name in sorted(wanted))
     gatherer = Gatherer()
     for node in nodes:
         query = f"{_matchers(node._asdict(), names)}[{since:.0f}s]"

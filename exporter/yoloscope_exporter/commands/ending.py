@@ -22,8 +22,9 @@ from yoloscope_exporter.diagnosis.whole_run import energy
 from yoloscope_exporter.language import say
 from yoloscope_exporter.recordings import postmortem
 from yoloscope_exporter.reports import ending, results
+from yoloscope_exporter.reports import runs as all_runs
 from yoloscope_exporter.reports.figures import Figure
-from yoloscope_exporter.reports.summary import Summary, UnknownRunError, summarize
+from yoloscope_exporter.reports.summary import Summary, UnknownRunError
 from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def summaries(records: Path, runs: Sequence[Run]) -> list[tuple[Run, Summary]]:
     for run in runs:
         with suppress(KeyError, UnknownRunError):  # the command ended before the run had begun
             found = postmortem.read(records, run.name, samples)
-            summary = replace(summarize([found.store], found.run), run=run.name)
-            told.append((run, _with_best(summary, run.folder)))
+            summary = replace(all_runs.summarize([found.store], found.run), run=run.name)
+            told.append((run, _with_best(summary, run.folder) if summary.trains else summary))
     return told
 
 

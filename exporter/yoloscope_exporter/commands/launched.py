@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import paths
+from yoloscope_record.catalog import PREDICTIONS
 from yoloscope_record.file_format import RecordError
 from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
@@ -28,15 +29,18 @@ class Run(NamedTuple):
 
 
 def of_launch(records: Path, launch: str) -> list[Run]:
-    """The runs of this user whose records carry the token of the launch, the oldest first."""
+    """The runs of this user whose records carry the token of the launch: predictions, then trainings, the oldest first.
+
+    What comes last is what the command was for: a training that also predicts or exports.
+    """
     found: dict[str, Run] = {}
-    began: dict[str, float] = {}
+    began: dict[str, tuple[bool, float]] = {}
     for path in _records(records):
         with suppress(RecordError, OSError):
             record = Reader(path).read()
             if record.facts.get("launch") == launch and record.uid == os.geteuid():
                 name = record.identity.run
-                began.setdefault(name, path.stat().st_ctime)
+                began.setdefault(name, (record.identity.kind == "rank", path.stat().st_ctime))
                 known = found.get(name, Run(name, ""))
                 folder = known.folder or record.facts.get("save_dir", "")
                 found[name] = Run(name, folder, known.lives or record.alive)
@@ -49,4 +53,5 @@ def _records(records: Path) -> Iterator[Path]:
         for run in list(paths.run_directories(records)):
             with suppress(OSError):
                 if run.owner == os.geteuid():
-                    yield from list(Path(run.path).glob("rank-*.rec"))
+                    for kind in ("rank", *PREDICTIONS):
+                        yield from list(Path(run.path).glob(f"{kind}-*.rec"))

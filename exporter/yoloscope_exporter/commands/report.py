@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,13 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 from yoloscope_record import paths
-from yoloscope_record.catalog import PREDICTIONS
-from yoloscope_record.file_format import RecordError
-from yoloscope_record.reader import Reader
 
 from yoloscope_exporter.client.fetch import SourceError
 from yoloscope_exporter.client.prometheus import read_prometheus
-from yoloscope_exporter.collectors import runs as runs_of_records
 from yoloscope_exporter.collectors.stacks import finding
 from yoloscope_exporter.collectors.stacks.inquiry import Inquiry
 from yoloscope_exporter.commands import options
@@ -26,19 +21,19 @@ from yoloscope_exporter.diagnosis import rules
 from yoloscope_exporter.language import joined, reason, say, text
 from yoloscope_exporter.recordings import postmortem, reader
 from yoloscope_exporter.reports import html as pages
-from yoloscope_exporter.reports import names, prediction
+from yoloscope_exporter.reports import names
+from yoloscope_exporter.reports import runs as all_runs
 from yoloscope_exporter.reports.comparison import ONE_EACH, PAIR, Comparison, chance_of_slowdown, compare
 from yoloscope_exporter.reports.interval import Interval, interval
 from yoloscope_exporter.reports.markdown import comparison_markdown, summary_markdown
 from yoloscope_exporter.reports.promises import heeded, promises
-from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters, known_runs, summarize
+from yoloscope_exporter.reports.summary import Summary, UnknownRunError, clusters
 from yoloscope_exporter.terminal import progress
 from yoloscope_exporter.terminal.last_batches import last_batches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from yoloscope_exporter.catalog import Sample
     from yoloscope_exporter.measures.series import Store
 
 
@@ -203,17 +198,13 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
     where = _Where(recorded, prometheus, since, cluster, records or paths.directory(), kept)
     if recorded and prometheus:
         raise click.UsageError(say("choose one of --recording and --prometheus"))
-    runs = runs or _newest(where, others)
+    runs = runs or _newest(where, others, black_box=black_box)
     _check(runs, others, gate, black_box=black_box, where=where)
     if black_box:
         _black_postmortem(where, runs[0], html)
         return
-    if len(runs) == 1 and not others and (predicted := _predicted(where, runs[0])):
-        if html:
-            raise click.UsageError(say("--html is for trainings; a report on predictions is Markdown"))
-        _write(markdown, prediction.report(predicted))
-        return
     found = heeded([_read(where, run) for run in (*runs, *others)])
+    _refuse_kinds(found)
     groups = [found[: len(runs)], found[len(runs) :]] if others else [[summary] for summary in found]
     if len(groups) == 1:
         _write(markdown, summary_markdown(groups[0][0]))
@@ -229,37 +220,23 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
         click.get_current_context().exit(_gate(comparison, gate))
 
 
-def _newest(where: _Where, others: Sequence[str]) -> tuple[str, ...]:
+def _newest(where: _Where, others: Sequence[str], *, black_box: bool) -> tuple[str, ...]:
     """The run on this machine that began last; nothing where runs are compared, or read from elsewhere."""
     elsewhere = others or where.recording or where.prometheus
-    return () if elsewhere else tuple(postmortem.runs(where.records)[:1])
+    return () if elsewhere else tuple(postmortem.runs(where.records, predictions=not black_box)[:1])
 
 
-def _predicted(where: _Where, run: str) -> list[Sample]:
-    with progress.shown(say("reading {what}", what=run)):
-        return _prediction(where, run)
+def _refuse_kinds(found: Sequence[Summary]) -> None:
+    """What a training does and what a prediction does have no figures in common."""
+    kinds = {summary.kind: summary.run for summary in found}
+    if len(kinds) > 1:
+        there = ", ".join(f"{run} ({kind})" for kind, run in kinds.items())
+        raise click.ClickException(say("only runs of one kind are compared, and these differ: {there}", there=there))
 
 
 def _read(where: _Where, run: str) -> Summary:
     with progress.shown(say("reading {what}", what=run)):
         return _summary(where, run)
-
-
-def _prediction(where: _Where, run: str) -> list[Sample]:
-    """The totals of a run that is no training; empty if there is none of this name."""
-    if where.prometheus:
-        return []
-    if Path(run).is_file() or where.recording:
-        stores = _of_cluster(_stores(where, run), where.cluster)
-        known = prediction.known(stores)
-        name = known[0] if Path(run).is_file() and not known_runs(stores) and len(known) == 1 else run
-        return prediction.totals(stores, name)
-    for path in sorted(paths.find_run(where.records, run).glob("*.rec")):
-        with suppress(RecordError):
-            record = Reader(path).read()
-            if record.identity.kind in PREDICTIONS:
-                return list(runs_of_records.prediction(record))
-    return []
 
 
 def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, black_box: bool, where: _Where) -> None:
@@ -268,7 +245,7 @@ def _check(runs: Sequence[str], others: Sequence[str], gate: float | None, *, bl
         raise click.UsageError(
             say(
                 "name one run; {known}" if black_box else "name one run, or several to compare; {known}",
-                known=_known(where),
+                known=_known(where, predictions=not black_box),
             )
         )
     if others and (len(runs) > 1) != (len(others) > 1):
@@ -286,7 +263,7 @@ def _gate(comparison: Comparison, least: float) -> int:
     chance = chance_of_slowdown(comparison, least)
     if chance is None:
         raise click.ClickException(say("--gate: too little was seen of the runs' throughput to compare it"))
-    before, after = (column.estimate("throughput") for column in comparison.columns)
+    before, after = (column.speed for column in comparison.columns)
     slower = chance < 1 - comparison.confidence
     lost = 1 - after.mean / before.mean if before and after and before.mean else 0.0
     found = interval(before, after, relative=True) if before and after else None
@@ -332,10 +309,12 @@ def _write(path: Path | None, text: str) -> None:
 def _summary(where: _Where, run: str) -> Summary:
     stores = _of_cluster(_stores(where, run), where.cluster)
     try:
-        known = known_runs(stores)
-        name = known[0] if Path(run).exists() and len(known) == 1 else _meant(run, known)
+        trainings, predictions = all_runs.known(stores)
+        alone = trainings or predictions
+        one = Path(run).exists() and len(alone) == 1
+        name = alone[0] if one else _meant(run, [*trainings, *predictions])
         _refuse_several(name, clusters(stores, name))
-        return summarize(stores, name)
+        return all_runs.summarize(stores, name)
     except UnknownRunError as error:
         raise click.ClickException(_unknown(run, error)) from error
 
@@ -399,7 +378,7 @@ def postmortem_of(records: Path, run: str, kept: Path | None) -> postmortem.Post
     found, known = _left(records, run, kept), []
     if found is None:
         bases = [base for base in (records, kept) if base and base.is_dir()]
-        known = list(dict.fromkeys(name for base in bases for name in postmortem.runs(base)))
+        known = list(dict.fromkeys(name for base in bases for name in postmortem.runs(base, predictions=True)))
         begin_so = [] if Path(run).is_dir() else names.matches(run, known)
         found = _left(records, begin_so[0], kept) if len(begin_so) == 1 else None
     if found is not None:
@@ -425,18 +404,14 @@ def _left(records: Path, run: str, kept: Path | None) -> postmortem.PostMortem |
         return None
 
 
-def _known(where: _Where) -> str:
+def _known(where: _Where, *, predictions: bool) -> str:
     if where.recording or where.prometheus:
         return say("see `yoloscope report --help`")
-    return _known_in(where.records)
-
-
-def _known_in(records: Path) -> str:
-    known = postmortem.runs(records)
+    known = postmortem.runs(where.records, predictions=predictions)
     return (
         say("known runs: {listed}", listed=names.listed(known))
         if known
-        else say("no runs in {records}", records=records)
+        else say("no runs in {records}", records=where.records)
     )
 
 
@@ -459,7 +434,11 @@ def _black_postmortem(where: _Where, wanted: str, html: Path | None) -> None:
     """Print and plot the last batches of a run."""
     found = postmortem_of(where.records, wanted, where.kept)
     run = found.run
-    summary = summarize([found.store], run)
+    summary = all_runs.summarize([found.store], run)
+    if not summary.trains:
+        raise click.ClickException(
+            say("{run} is no training: its record has totals and no batches; see `yoloscope report {run}`", run=run)
+        )
     click.echo(f"{run}: {say(summary.state)}")
     if found.base != where.records:
         click.echo(say("from {base}", base=found.base))

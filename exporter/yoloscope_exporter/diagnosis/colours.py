@@ -73,7 +73,7 @@ PREDICT_PHASES: Final[Mapping[str, str]] = MappingProxyType(
         "save": PURPLE,
         "metrics": GREEN,
         "user": VERMILLION,
-        "idle": "#C4C8CE",
+        "idle": PHASES["checkpoint"],
         "other": GREY,
     }
 )

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import causes, rules, signals, slow_files, units
+from yoloscope_exporter.diagnosis import causes, prediction_totals, rules, signals, slow_files, units
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -222,6 +222,8 @@ def _summary(
         found = [verdict for verdict in found if verdict.name != "insufficient_data"]  # enough was known for that
     found = [replace(verdict, after=_after(history, verdict, step)) for verdict in found]
     last = history.last
+    if last.predicts and history.lived and not found:
+        found = _of_totals(last, nodes, limits, faults)
     judged = {name for name in history.abstained if name in history.spans}
     abstained = {
         name: gone for name in history.abstained if name not in judged and (gone := rules.BY_NAME[name].missing(last))
@@ -233,6 +235,12 @@ def _summary(
     return Diagnosis(
         last.run, last.rank, last.state, worst_first(found), abstained, last, cluster, speed, slow_files=files
     )
+
+
+def _of_totals(last: Signals, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> list[Verdict]:
+    """Verdicts on predictions that no window could judge, on all of them: many are over within seconds."""
+    windows = [window for store, _ in nodes if (window := prediction_totals.totals(store, last.run))]
+    return list(prediction_totals.verdicts(windows, limits, faults).get((last.run, last.rank), ()))
 
 
 def _over_span(history: _RankHistory, name: str, nodes: Sequence[_Node], limits: Thresholds, faults: Faults) -> Signals:

@@ -59,6 +59,15 @@ PREDICT_POSTPROCESS: Final = Measure(
     of=RANK,
     thresholds=("predict_part_share",),
 )
+PREDICT_PREPROCESS: Final = Measure(
+    name="predict_preprocess",
+    title="Preprocessing (predict)",
+    title_zh="预处理（预测）",
+    help="Share of the time of predictions spent in preprocessing: resizing, padding and copying to the device.",
+    help_zh="预测时间中预处理（缩放、填充、复制到设备）的占比。",
+    formula=_share("preprocess"),
+    of=RANK,
+)
 PREDICT_OWN: Final = Measure(
     name="predict_own",
     title="Your own code, trackers, saving",
@@ -94,6 +103,15 @@ PREDICT_DETECTIONS: Final = Measure(
     help="Mean number of boxes found in an image.",
     help_zh="每张图像检测到的平均框数。",
     formula=rate(catalog.PREDICT_DETECTIONS_TOTAL).total("sum") / rate(catalog.PREDICT_IMAGES_TOTAL).total("sum"),
+    of=RANK,
+)
+PREDICT_TYPICAL_LATENCY: Final = Measure(
+    name="predict_typical_latency",
+    title="Latency, median",
+    title_zh="延迟（中位数）",
+    help="Time from an image's arrival to its result that half of the images stay below.",
+    help_zh="从图像到达到得到结果的时间，一半的图像低于该值。",
+    formula=quantile(0.5, catalog.PREDICT_IMAGE_SECONDS),
     of=RANK,
 )
 PREDICT_LATENCY: Final = Measure(

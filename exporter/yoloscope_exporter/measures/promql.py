@@ -66,6 +66,8 @@ def any_of(*variables: str) -> str:
 #: What the label `run` is matched with: the run that is chosen, the one it is compared with, both, and all but the
 #: chosen one.
 THIS_RUN, OTHER_RUN, BOTH_RUNS = any_of("run"), any_of("run_a"), any_of("run", "run_a")
+#: The one that predicts, validates or exports, which has a variable of its own: a training's name would be none of it.
+THIS_PREDICTION = any_of("prediction")
 NOT_THIS_RUN = f"!~{THIS_RUN.removeprefix('=~')}"
 
 

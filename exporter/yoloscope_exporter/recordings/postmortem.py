@@ -113,12 +113,14 @@ def _require_an_end(base: Path, run: str) -> None:
                 raise StillOpenError(run, base, record.facts.get("host", ""))
 
 
-def runs(base: Path) -> list[str]:
-    """Names of the runs whose records lie in `base`, the newest start first."""
+def runs(base: Path, *, predictions: bool = False) -> list[str]:
+    """Names of the trainings whose records lie in `base`, the newest start first; with `predictions` of all runs."""
+    starts = [catalog.TRAIN_START_TIMESTAMP_SECONDS]
+    starts += [catalog.PREDICT_START_TIMESTAMP_SECONDS] if predictions else []
     started = {
         sample.labels[0]: sample.value
         for sample in samples(base)
-        if sample.metric == catalog.TRAIN_START_TIMESTAMP_SECONDS and isinstance(sample.value, float)
+        if sample.metric in starts and isinstance(sample.value, float)
     }
     return sorted(started, key=lambda run: started[run], reverse=True)
 
@@ -133,6 +135,8 @@ def read(base: Path, run: str, known: Sequence[Sample] | None = None) -> PostMor
     run = _label(everything, run)
     found = [sample for sample in everything if sample.labels[:1] == (run,)]
     ranks = sorted({sample.labels[1] for sample in found if sample.metric == catalog.TRAIN_UP})
+    if not ranks and any(sample.metric == catalog.PREDICT_UP for sample in found):
+        return PostMortem(run, base, _predicted(found), {}, {})
     if not ranks:
         raise KeyError(run)
     rows = {rank: _ring(base, run, rank) for rank in ranks}
@@ -151,7 +155,7 @@ def read(base: Path, run: str, known: Sequence[Sample] | None = None) -> PostMor
 
 def _label(samples: Sequence[Sample], wanted: str) -> str:
     """The label that a run of that name has there: with its owner's number, if it is this user's, or nobody else's."""
-    labels = {sample.labels[0] for sample in samples if sample.metric == catalog.TRAIN_UP}
+    labels = {sample.labels[0] for sample in samples if sample.metric in (catalog.TRAIN_UP, catalog.PREDICT_UP)}
     own = paths.own_label(wanted, labels)
     others = (label for label in sorted(labels) if paths.OWNED.sub("", label) == wanted)
     return own if own in labels else next(others, wanted)
@@ -192,11 +196,38 @@ def _state(base: Path, run: str, rank: str) -> str:
 
 def _end(samples: Sequence[Sample]) -> float:
     """The last moment the run is known to have lived; now if it does still."""
-    if any(sample.metric == catalog.TRAIN_UP and sample.value == 1 for sample in samples):
+    if any(sample.metric in (catalog.TRAIN_UP, catalog.PREDICT_UP) and sample.value == 1 for sample in samples):
         return time.time()
-    last = (catalog.TRAIN_END_TIMESTAMP_SECONDS, catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS)
+    last = (
+        catalog.TRAIN_END_TIMESTAMP_SECONDS,
+        catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS,
+        catalog.PREDICT_END_TIMESTAMP_SECONDS,
+        catalog.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS,
+    )
     known = [s.value for s in samples if s.metric in last and isinstance(s.value, float)]
     return max(known, default=time.time()) + 0.001
+
+
+def _predicted(samples: Sequence[Sample]) -> Store:
+    """The record of what is no training has totals alone: so how it began, with empty counters, and how it is now."""
+    end = _end(samples)
+    starts = [s.value for s in samples if s.metric == catalog.PREDICT_START_TIMESTAMP_SECONDS]
+    modes = [s.labels[_MODE] for s in samples if s.metric == catalog.PREDICT_RUN_INFO]
+    kind = next((catalog.KINDS_OF_MODES.get(mode, "") for mode in modes), "")
+    store = Store()
+    began = min([value for value in starts if isinstance(value, float)], default=end)
+    store.add(began, [_begun(sample, kind) for sample in samples])
+    store.add(end, samples)
+    return store
+
+
+def _begun(sample: Sample, kind: str) -> Sample:
+    """A sample as it was at the start of what is no training, but of this kind."""
+    if sample.metric == catalog.PREDICT_UP:
+        return sample._replace(value=1.0)
+    if sample.metric == catalog.PREDICT_STATE:
+        return sample._replace(value=float(sample.labels[2] == kind))
+    return _empty(sample) if sample.metric.kind in (catalog.COUNTER, catalog.HISTOGRAM) else sample
 
 
 def _history(samples: Sequence[Sample], key: Key, rows: Sequence[Row]) -> Iterator[tuple[float, list[Sample]]]:
@@ -255,6 +286,7 @@ def _known(number: float) -> float:
     return number if math.isfinite(number) else 0.0
 
 
+_MODE = catalog.PREDICT_RUN_INFO.labels.index("mode")
 _WORKERS = (
     catalog.TRAIN_WORKER_BATCHES_TOTAL,
     catalog.TRAIN_WORKER_BATCH_SECONDS_TOTAL,

@@ -35,7 +35,9 @@ ROUNDING = {True: 0.005, False: 0.0005}
 #: So many columns have their change and its certainty in columns of their own.
 PAIR = 2
 #: What runs are compared for, and the share of the doubt that is left to it; the other lines share the rest.
-THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical"), 5 / 6
+THROUGHPUTS, THROUGHPUT_DOUBT = ("throughput", "typical", "predict_throughput"), 5 / 6
+#: That by which `chance_of_slowdown` judges; a run has one of them.
+SPEEDS = ("throughput", "predict_throughput")
 SAME, UNCERTAIN = "same", "uncertain"
 BEYOND, TOO_SHORT = "more than the runs' own spread", "too short to tell"
 #: The interval of one line leaves out that nothing changed; among so many lines that happens by chance.
@@ -101,6 +103,11 @@ class Column:
         return figure.estimate if figure else None
 
     @property
+    def speed(self) -> Estimate | None:
+        """How well its images per second are known."""
+        return next((found for name in SPEEDS if (found := self.estimate(name))), None)
+
+    @property
     def seconds(self) -> float:
         """What was seen of a run, the mean of several."""
         return fmean(summary.end - summary.start for summary in self.runs)
@@ -145,7 +152,7 @@ def compare(*groups: Sequence[Summary]) -> Comparison:
     columns = tuple(Column(name, tuple(group)) for name, group in zip(names, groups, strict=True))
     facts = [
         (name, *values)
-        for name in dict.fromkeys((*CONFIGURED, *catalog.RUN_FACTS))
+        for name in dict.fromkeys((*CONFIGURED, *catalog.RUN_FACTS, *catalog.PREDICT_FACTS))
         if name not in IGNORED and len(set(values := [column.fact(name) for column in columns])) > 1
     ]
     bare = Comparison(columns, (), tuple(facts))
@@ -291,5 +298,5 @@ def chance_of_slowdown(comparison: Comparison, least: float) -> float | None:
 
     None where a throughput or its spread is not known.
     """
-    before, after = (column.estimate("throughput") for column in comparison.columns)
+    before, after = (column.speed for column in comparison.columns)
     return None if before is None or after is None else chance_of_less(before, after, 1 - least)

@@ -9,12 +9,13 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.learning import scores
 from yoloscope_exporter.language import text
-from yoloscope_exporter.measures import training
+from yoloscope_exporter.measures import prediction, training
 from yoloscope_exporter.reports.rank import RankWindow, measured_parts, resident
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.measures.measure import Measure
     from yoloscope_exporter.measures.series import Window
 
@@ -45,7 +46,36 @@ def curves(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
         ],
         "mAP50-95": [Curve(text("validation"), _scaled(scores(ranks[0].window, *ranks[0].key)))],
     }
-    drawn = {name: tuple(curve for curve in curves if len(curve.points) > 1) for name, curves in plots.items()}
+    return _drawn(plots.items())
+
+
+def predicted(ranks: Sequence[RankWindow]) -> dict[str, tuple[Curve, ...]]:
+    """The same of what is no training."""
+    shares = {
+        text("source"): prediction.PREDICT_SOURCE,
+        text("in the model"): prediction.PREDICT_INFERENCE,
+        text("postprocessing"): prediction.PREDICT_POSTPROCESS,
+        text("your own code"): prediction.PREDICT_OWN,
+    }
+    plots = {
+        text("images/s"): [_measured(f"rank {one.rank}", one, prediction.PREDICT_IMAGES) for one in ranks],
+        text("latency of an image (s)"): [
+            _measured(text("{share:.0%} of the images", share=share), one, measure)
+            for one in ranks[:1]
+            for share, measure in ((0.5, prediction.PREDICT_TYPICAL_LATENCY), (0.99, prediction.PREDICT_LATENCY))
+        ],
+        text("share of the time of predictions"): [
+            _measured(name, one, measure) for one in ranks[:1] for name, measure in shares.items()
+        ],
+        text("GPU memory (GiB)"): [
+            curve for one in ranks for curve in _memory_curves(one, catalog.PREDICT_CUDA_MEMORY_BYTES)
+        ],
+    }
+    return _drawn(plots.items())
+
+
+def _drawn(plots: Iterable[tuple[str, Sequence[Curve]]]) -> dict[str, tuple[Curve, ...]]:
+    drawn = {name: tuple(curve for curve in curves if len(curve.points) > 1) for name, curves in plots}
     return {name: curves for name, curves in drawn.items() if curves}
 
 
@@ -68,9 +98,9 @@ def _gpu_curves(one: RankWindow) -> list[Curve]:
     return curves
 
 
-def _memory_curves(one: RankWindow) -> list[Curve]:
+def _memory_curves(one: RankWindow, metric: Metric = catalog.TRAIN_CUDA_MEMORY_BYTES) -> list[Curve]:
     kinds = ("allocated", "reserved")
-    points = {kind: one.window.points(catalog.TRAIN_CUDA_MEMORY_BYTES, *one.key, kind) for kind in kinds}
+    points = {kind: one.window.points(metric, *one.key, kind) for kind in kinds}
     return [
         Curve(text("rank {rank} {kind}", rank=one.rank, kind=text(kind)), _scaled(values, 2**30))
         for kind, values in points.items()

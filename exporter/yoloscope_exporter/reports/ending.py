@@ -1,4 +1,4 @@
-"""The end of a command that trained: how it ended, how far its runs came, what held them back. Pure.
+"""The end of a command that trained or predicted: how it ended, how far its runs came, what held them back. Pure.
 
 The card of `yoloscope run`, the message of `--notify` and `summary.json` tell what stands here.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from yoloscope_exporter.diagnosis import rules, units
 from yoloscope_exporter.language import finished, joined, text, translated
 from yoloscope_exporter.reports.figures import QUANTITIES
+from yoloscope_exporter.reports.summary import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,8 +38,26 @@ _NAMES = {
     "gpu_busy": text("GPU utilization"),
     "score": text("best mAP50-95"),
     "energy": text("energy"),
+    "images": text("images"),
+    "predict_throughput": text("images/s"),
+    "latency": text("99% of the images within"),
+    "inference": text("in the model"),
+    "export_time": text("exported in"),
+    "export_size": text("size"),
 }
-_FIGURES = ("throughput", "score", "data_wait", "gpu_busy", "energy")
+_FIGURES = (
+    "throughput",
+    "score",
+    "data_wait",
+    "gpu_busy",
+    "energy",
+    "images",
+    "predict_throughput",
+    "latency",
+    "inference",
+    "export_time",
+    "export_size",
+)
 #: Verdicts about an end.
 ENDS = ("failed", "killed", "worker_died")
 #: Causes of an end that somebody has wanted, of diagnosis/causes.py.
@@ -64,6 +83,22 @@ KEYS = {
     "score": "best_score",
     "score_50": "best_map50",
     "loss": "last_loss",
+    "calls": "calls",
+    "batches": "batches",
+    "images": "images",
+    "boxes": "boxes",
+    "abandoned": "dropped_generators",
+    "predict_throughput": "predicted_images_per_second",
+    "latency_typical": "image_seconds_median",
+    "latency": "image_seconds_p99",
+    "source": "source_ratio",
+    "preprocess": "preprocess_ratio",
+    "inference": "inference_ratio",
+    "postprocess": "postprocess_ratio",
+    "own": "own_code_ratio",
+    "detections": "boxes_per_image",
+    "export_time": "export_seconds",
+    "export_size": "export_bytes",
     "duration": "duration_seconds",
     "energy": "energy_joules",
     "image_energy": "energy_joules_per_image",
@@ -153,7 +188,7 @@ def card_lines(summaries: Sequence[Summary], language: str) -> Iterator[Line]:
     found = findings(summary)
     for verdict in found[:1]:
         yield from _verdict(verdict, language)
-    if not found:
+    if not found and summary.kind in JUDGED:
         unknown = text("none: too little was seen to judge")
         yield _line("verdict", text("Verdict"), unknown, language)
     if len(found) > 1:
@@ -161,7 +196,7 @@ def card_lines(summaries: Sequence[Summary], language: str) -> Iterator[Line]:
     if len(summaries) > 1:
         others = text("{number} more of this command", number=len(summaries) - 1)
         yield _line("others", text("Runs"), others, language)
-    option = "--black-box " if summary.state in {"failed", "killed"} else ""
+    option = "--black-box " if summary.trains and summary.state in {"failed", "killed"} else ""
     yield _line("more", text("More"), f"yoloscope report {option}{shlex.quote(summary.run)}", language)
 
 

@@ -54,6 +54,10 @@ def _plain(value: float) -> str:
     return f"{value:.4g}"
 
 
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
 #: Figures by name, in the order of the table.
 QUANTITIES: dict[str, Quantity] = {
     "throughput": Quantity("throughput while training (images/s)", lambda value: f"{value:.1f}", +1),
@@ -73,6 +77,22 @@ QUANTITIES: dict[str, Quantity] = {
     "score": Quantity("best mAP50-95 (or the task's own)", lambda value: f"{value:.4f}", +1),
     "score_50": Quantity("best mAP50", lambda value: f"{value:.4f}", +1),
     "loss": Quantity("last loss", _plain, -1),
+    "calls": Quantity("calls", _whole, 0),
+    "batches": Quantity("batches", _whole, 0),
+    "images": Quantity("images", _whole, 0),
+    "boxes": Quantity("boxes", _whole, 0),
+    "abandoned": Quantity("dropped generators", _whole, 0),
+    "predict_throughput": Quantity("images per second", _plain, +1),
+    "latency_typical": Quantity("latency of an image, median", units.milliseconds, -1),
+    "latency": Quantity("latency of an image, 99th percentile", units.milliseconds, -1),
+    "source": Quantity("waiting for the source", units.percent, -1, relative=False),
+    "preprocess": Quantity("preprocessing", units.percent, 0, relative=False),
+    "inference": Quantity("in the model", units.percent, 0, relative=False),
+    "postprocess": Quantity("postprocessing", units.percent, -1, relative=False),
+    "own": Quantity("your own code, callbacks, saving", units.percent, -1, relative=False),
+    "detections": Quantity("boxes per image", _plain, 0),
+    "export_time": Quantity("time of the exports", units.duration, -1),
+    "export_size": Quantity("size of what was exported", units.size, -1),
     "duration": Quantity("duration", units.duration, -1),
     "energy": Quantity("energy of the GPUs (shared ones by SM time)", units.energy, -1),
     "image_energy": Quantity(
@@ -116,8 +136,14 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
 
 def _measured(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:
     """A measure of the run, and of parts of it."""
-    value = measured(ranks, measure)
-    return None if value is None else Figure(value, tuple(part for _, part in measured_parts(ranks, measure)))
+    return measured_figure(measured(ranks, measure), ranks, measure)
+
+
+def measured_figure(value: float | None, seen: Sequence[RankWindow], measure: Measure) -> Figure | None:
+    """A measure's value, and how it was in parts of the time in which the ranks were `seen`."""
+    if value is None:
+        return None
+    return Figure(value, tuple(part for _, part in measured_parts(seen, measure)) if seen else ())
 
 
 def _typical(ranks: Sequence[RankWindow], measure: Measure) -> Figure | None:

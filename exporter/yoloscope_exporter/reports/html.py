@@ -13,7 +13,7 @@ from yoloscope_exporter.language import say, spoken
 from yoloscope_exporter.reports import charts
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
-from yoloscope_exporter.reports.markdown import about_run
+from yoloscope_exporter.reports.markdown import EXPORT_HEADS, about_run, export_rows, facts_of_predictions
 from yoloscope_exporter.reports.promises import followed
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from yoloscope_exporter.reports.summary import Summary
 
 #: The page's colours: those of lines first, then those of states and phases.
-PALETTE = (*colours.PALETTE, *colours.STATES.values(), *colours.PHASES.values())
+_OF_PHASES = {**colours.PREDICT_PHASES, **colours.PHASES}
+PALETTE = (*colours.PALETTE, *colours.STATES.values(), *_OF_PHASES.values())
 _STATES = {state: len(colours.PALETTE) + place for place, state in enumerate(colours.STATES)}
-_PHASES = {phase: len(colours.PALETTE) + len(_STATES) + place for place, phase in enumerate(colours.PHASES)}
+_PHASES = {phase: len(colours.PALETTE) + len(_STATES) + place for place, phase in enumerate(_OF_PHASES)}
 #: Facts of a run that stand below its name.
 FACTS = ("model", "data", "imgsz", "device", "amp", "cache", "ultralytics", "torch", "cuda")
 
@@ -96,6 +97,8 @@ def environment() -> Environment:
         "timeline": _timeline,
         "budget": _budget,
         "workers": _workers,
+        "export_heads": EXPORT_HEADS,
+        "exports": export_rows,
     }
     return made
 
@@ -116,7 +119,8 @@ def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
 
 
 def _facts(summary: Summary) -> str:
-    return ", ".join(f"{name}={summary.facts[name]}" for name in FACTS if summary.facts.get(name))
+    told = {name: summary.facts[name] for name in FACTS if summary.facts.get(name)} if summary.trains else {}
+    return ", ".join(f"{name}={value}" for name, value in {**told, **facts_of_predictions(summary)}.items())
 
 
 def _figures(summary: Summary) -> Iterator[tuple[str, str]]:

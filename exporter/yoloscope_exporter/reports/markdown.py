@@ -9,6 +9,7 @@ from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.language import joined, say, text
 from yoloscope_exporter.reports.comparison import PAIR, about
 from yoloscope_exporter.reports.figures import QUANTITIES, shown
+from yoloscope_exporter.reports.summary import JUDGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Verdict
     from yoloscope_exporter.reports.comparison import Cell, Comparison
     from yoloscope_exporter.reports.summary import Summary
+
+#: Facts of what is no training that explain its figures.
+FACTS_OF_PREDICTIONS = (
+    "mode",
+    "task",
+    "model",
+    "format",
+    "precision",
+    "imgsz",
+    "batch",
+    "device",
+    "source",
+    "stream",
+    "ultralytics",
+)
+EXPORT_HEADS = ("format", "time", "size")
 
 
 def summary_markdown(summary: Summary) -> str:
@@ -26,20 +43,47 @@ def summary_markdown(summary: Summary) -> str:
         about_run(summary),
     ]
     parts += ["", f"| {say('figure')} | |", "|---|---|"]
+    parts += [f"| {say(name)} | {value} |" for name, value in facts_of_predictions(summary).items()]
     parts += [
         f"| {say(quantity.title)} | {shown(quantity, summary.figures[name].value, summary.figures[name].estimate)} |"
         for name, quantity in QUANTITIES.items()
         if name in summary.figures
     ]
-    parts += ["", f"## {say('Where the time went')}", "", *heads("phase", "time", "share")]
-    total = sum(summary.budget.values()) or 1.0
-    parts += [
-        f"| {phase} | {units.duration(seconds)} | {seconds / total:.1%} |" for phase, seconds in summary.budget.items()
-    ]
-    parts += _epoch_lines(summary) + _worker_lines(summary) + _file_lines(summary)
-    parts += _verdict_lines(summary)
+    parts += _budget_lines(summary) + _export_lines(summary) + _epoch_lines(summary) + _worker_lines(summary)
+    parts += _file_lines(summary) + _verdict_lines(summary)
     parts += ["", *(f"- {say(note)}" for note in summary.notes)] if summary.notes else []
     return "\n".join(parts) + "\n"
+
+
+def facts_of_predictions(summary: Summary) -> dict[str, str]:
+    """What explains the figures of predictions, of a validation, of exports; nothing of a training."""
+    names = () if summary.trains else FACTS_OF_PREDICTIONS
+    return {name: summary.facts[name] for name in names if summary.facts.get(name)}
+
+
+def _budget_lines(summary: Summary) -> list[str]:
+    if not summary.budget and not summary.trains:
+        return []
+    total = sum(summary.budget.values()) or 1.0
+    rows = (
+        f"| {phase} | {units.duration(seconds)} | {seconds / total:.1%} |" for phase, seconds in summary.budget.items()
+    )
+    return ["", f"## {say('Where the time went')}", "", *heads("phase", "time", "share"), *rows]
+
+
+def _export_lines(summary: Summary) -> list[str]:
+    if not summary.exports:
+        return []
+    rows = (_line(cells) for cells in export_rows(summary))
+    return ["", f"## {say('Exports')}", "", *heads(*EXPORT_HEADS), *rows]
+
+
+def export_rows(summary: Summary) -> list[tuple[str, str, str]]:
+    """The exports as a table."""
+    return [
+        (one.format, units.duration(one.seconds), "-" if one.size is None else units.size(one.size))
+        for one in summary.exports
+    ]
 
 
 def _epoch_lines(summary: Summary) -> list[str]:
@@ -89,6 +133,8 @@ def _file_lines(summary: Summary) -> list[str]:
 
 
 def _verdict_lines(summary: Summary) -> list[str]:
+    if summary.kind not in JUDGED:
+        return []
     lines = ["", f"## {say('Verdicts')}", ""]
     lines += [verdict_line(verdict, rank) for rank, verdict in summary.verdicts]
     return lines if summary.verdicts else [*lines, say("None.")]

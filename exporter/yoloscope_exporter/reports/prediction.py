@@ -1,136 +1,166 @@
-"""A report on what a process predicted, validated or exported: its totals, where its time went, and its verdicts.
+"""The summary of what a process predicted, validated or exported, in the form of a training's. Pure calculation.
 
-Counters of such a run begin with it, so its last values are its totals.
+Figures are those of all that was seen of it; how well they are known is read from parts of the time it was sampled in.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.catalog import COUNTER, HistogramValue, Sample
-from yoloscope_exporter.diagnosis import rules, signals, units
-from yoloscope_exporter.diagnosis.engine import describe, judge, worst_first
+from yoloscope_exporter.diagnosis import prediction_totals
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
-from yoloscope_exporter.language import say, text
-from yoloscope_exporter.measures.series import Store, Window, quantile
-from yoloscope_exporter.reports.markdown import heads, verdict_line
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.measures import prediction as measures
+from yoloscope_exporter.reports.curves import predicted
+from yoloscope_exporter.reports.figures import Figure, measured_figure
+from yoloscope_exporter.reports.rank import RankWindow, measured, rank_windows
+from yoloscope_exporter.reports.summary import Export, Summary, UnknownRunError, budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.diagnosis.engine import Verdict
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
+    from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis
+    from yoloscope_exporter.measures.series import Store, Window
 
-#: Seconds of the window that all of a run is put into for its verdicts: they ask for shares.
-_WHOLE = 60.0
-_FACTS = ("task", "model", "format", "precision", "imgsz", "batch", "device", "source", "stream", "ultralytics")
-
-
-def known(stores: Sequence[Store]) -> list[str]:
-    """Names of the runs that are no training."""
-    return sorted({labels[0] for store in stores for labels in store.series.get(catalog.PREDICT_UP.name, {})})
-
-
-def totals(stores: Sequence[Store], run: str) -> list[Sample]:
-    """The last value of each series of a run."""
-    found = []
-    for store in stores:
-        everything = Window(store, store.first, store.last)
-        for name in store.series:
-            metric = catalog.BY_NAME.get(name)
-            if metric is not None and metric.area in {"predict", "export"}:
-                found += [Sample(metric, key, value) for key, value in _last(everything, metric, run)]
-    return found
-
-
-def _last(window: Window, metric: Metric, run: str) -> Iterator[tuple[tuple[str, ...], float | HistogramValue]]:
-    for labels in window.labels(metric, run):
-        value = window.total(metric, *labels) if metric.kind == catalog.HISTOGRAM else window.last(metric, *labels)
-        if value is not None:
-            yield labels, value
+#: Counters by the names of their figures.
+_COUNTED = {
+    "calls": catalog.PREDICT_CALLS_TOTAL,
+    "batches": catalog.PREDICT_BATCHES_TOTAL,
+    "images": catalog.PREDICT_IMAGES_TOTAL,
+    "boxes": catalog.PREDICT_DETECTIONS_TOTAL,
+    "abandoned": catalog.PREDICT_ABANDONED_TOTAL,
+}
+#: Measures by the names of their figures.
+_MEASURED = {
+    "predict_throughput": measures.PREDICT_IMAGES,
+    "latency_typical": measures.PREDICT_TYPICAL_LATENCY,
+    "latency": measures.PREDICT_LATENCY,
+    "detections": measures.PREDICT_DETECTIONS,
+}
+#: Shares of the time of predictions: a part that nothing was spent in is zero, where the model's is known.
+_SHARES = {
+    "source": measures.PREDICT_SOURCE,
+    "preprocess": measures.PREDICT_PREPROCESS,
+    "inference": measures.PREDICT_INFERENCE,
+    "postprocess": measures.PREDICT_POSTPROCESS,
+    "own": measures.PREDICT_OWN,
+}
 
 
-def report(found: Sequence[Sample], limits: Thresholds = DEFAULTS) -> str:
-    """Markdown: figures, time by phase, exports, verdicts."""
-    who = found[0].labels[:2]
-    plain = {one.metric: one.value for one in found if len(one.labels) == 2 and isinstance(one.value, float)}  # noqa: PLR2004
-    by_label = {(one.metric, one.labels[2]): one.value for one in found if len(one.labels) == 3}  # noqa: PLR2004
-    state = next(
-        (label for (metric, label), value in by_label.items() if metric == catalog.PREDICT_STATE and value), ""
+class _Totals(NamedTuple):
+    """A run on one node: all that was seen of it, and the samples it is read from."""
+
+    window: Window
+    store: Store
+
+
+def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = None) -> Summary:
+    """Sum up one such run from the stores of the nodes it ran on.
+
+    Raises:
+        UnknownRunError: it is not in them.
+    """
+    nodes = [_Totals(window, store) for store in stores if (window := prediction_totals.totals(store, run))]
+    if not nodes:
+        raise UnknownRunError(run, [])
+    facts = _facts(nodes[0].window, run)
+    kind = prediction_totals.kind(facts)
+    whole = [RankWindow(one.window, *key) for one in nodes for key in _ranks(one.window, run)]
+    seen = [rank for one in nodes for rank in rank_windows(one.store, run, catalog.PREDICT_UP) if _was_followed(rank)]
+    exports = _exports(nodes, run)
+    course = diagnose_range(stores, limits)
+    return Summary(
+        run=run,
+        state=_state(nodes[0].window, run),
+        facts=facts,
+        start=min(one.window.start for one in nodes),
+        end=max(one.window.end for one in nodes),
+        figures=_figures(whole, seen, exports),
+        budget=budget(whole, catalog.PREDICT_PHASE_SECONDS_TOTAL, catalog.PREDICT_PHASES),
+        epochs=(),
+        workers=(),
+        latency={},
+        curves=predicted(seen),
+        states=(),
+        verdicts=_verdicts(course, [one.window for one in nodes], run, limits or DEFAULTS),
+        notes=course.notes,
+        kind=kind,
+        exports=exports,
     )
-    lines = [f"# {who[0]}", "", say(state or "state unknown"), "", f"| {say('figure')} | |", "|---|---|"]
-    lines += [f"| {say(name)} | {value} |" for name, value in (*_facts(found), *_figures(plain, found))]
-    phases = {label: float(v) for (m, label), v in by_label.items() if m == catalog.PREDICT_PHASE_SECONDS_TOTAL and v}  # type: ignore[arg-type]
-    if phases:
-        whole = sum(phases.values())
-        lines += ["", f"## {say('Where the time went')}", "", *heads("phase", "time", "share")]
-        lines += [f"| {p} | {units.duration(one)} | {one / whole:.1%} |" for p, one in phases.items()]
-    exports = {label: float(v) for (m, label), v in by_label.items() if m == catalog.EXPORT_SECONDS}  # type: ignore[arg-type]
-    if exports:
-        lines += ["", f"## {say('Exports')}", "", *heads("format", "time", "size")]
-        sizes = {label: float(v) for (m, label), v in by_label.items() if m == catalog.EXPORT_ARTEFACT_BYTES}  # type: ignore[arg-type]
-        lines += [f"| {f} | {units.duration(one)} | {_mebibytes(sizes.get(f))} |" for f, one in exports.items()]
-    verdicts = of_run(found, limits)
-    lines += ["", f"## {say('Verdicts')}", "", *(map(verdict_line, verdicts) if verdicts else [say("None.")])]
-    return "\n".join(lines) + "\n"
 
 
-def _facts(found: Sequence[Sample]) -> Iterator[tuple[str, str]]:
-    labels = next((one.labels[2:] for one in found if one.metric == catalog.PREDICT_RUN_INFO), ())
-    told = dict(zip(catalog.PREDICT_FACTS, labels, strict=False))
-    yield from ((name, told[name]) for name in _FACTS if told.get(name))
+def _was_followed(rank: RankWindow) -> bool:
+    """Whether there is more of it than a beginning and an end, as a record has."""
+    return len(rank.window.points(catalog.PREDICT_UP, *rank.key)) > 2  # noqa: PLR2004
 
 
-def _figures(plain: dict[Metric, float], found: Sequence[Sample]) -> Iterator[tuple[str, str]]:
-    names = {
-        catalog.PREDICT_CALLS_TOTAL: text("calls"),
-        catalog.PREDICT_BATCHES_TOTAL: text("batches"),
-        catalog.PREDICT_IMAGES_TOTAL: text("images"),
-        catalog.PREDICT_DETECTIONS_TOTAL: text("boxes"),
-        catalog.PREDICT_ABANDONED_TOTAL: text("dropped generators"),
+def _ranks(window: Window, run: str) -> list[tuple[str, str]]:
+    return sorted((name, rank) for name, rank in window.labels(catalog.PREDICT_UP, run))
+
+
+def _facts(window: Window, run: str) -> dict[str, str]:
+    labels = next(iter(window.labels(catalog.PREDICT_RUN_INFO, run)), ())
+    return {name: value for name, value in zip(catalog.PREDICT_FACTS, labels[2:], strict=False) if value}
+
+
+def _state(window: Window, run: str) -> str:
+    values = window.current(catalog.PREDICT_STATE, run)
+    return next((labels[2] for labels, value in values.items() if value == 1), "")
+
+
+def _figures(whole: Sequence[RankWindow], seen: Sequence[RankWindow], exports: Sequence[Export]) -> dict[str, Figure]:
+    peaks = _last(whole, catalog.PREDICT_CUDA_MEMORY_BYTES, "peak_reserved")
+    sizes = [one.size for one in exports if one.size is not None]
+    found = {
+        **{name: _counted(whole, metric) for name, metric in _COUNTED.items()},
+        **{name: measured_figure(measured(whole, measure), seen, measure) for name, measure in _MEASURED.items()},
+        **_shares(whole, seen),
+        "export_time": Figure(sum(one.seconds for one in exports)) if exports else None,
+        "export_size": Figure(sum(sizes)) if sizes else None,
+        "peak_cuda": Figure(sum(peaks)) if peaks else None,
+        "duration": Figure(max(one.window.end for one in whole) - min(one.window.start for one in whole)),
     }
-    yield from ((name, f"{plain[metric]:.0f}") for metric, name in names.items() if metric in plain)
-    (s,) = _signals(found)
-    if s.has(type(s).predict_images_per_second):
-        yield text("images per second"), f"{s.predict_images_per_second:.3g}"
-    latency = next((one.value for one in found if one.metric == catalog.PREDICT_IMAGE_SECONDS), None)
-    if isinstance(latency, HistogramValue):
-        for share in (0.5, 0.95, 0.99):
-            value = quantile(catalog.PREDICT_IMAGE_SECONDS, latency, share)
-            if value is not None:
-                yield text("latency of an image, {share:.0%}", share=share), units.milliseconds(value)
+    return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def _mebibytes(size: float | None) -> str:
-    return "-" if size is None else f"{size / 2**20:.1f} MiB"
+def _shares(whole: Sequence[RankWindow], seen: Sequence[RankWindow]) -> dict[str, Figure | None]:
+    if measured(whole, measures.PREDICT_INFERENCE) is None:
+        return {}
+    return {name: measured_figure(measured(whole, one) or 0.0, seen, one) for name, one in _SHARES.items()}
 
 
-def _signals(found: Sequence[Sample]) -> list[signals.Signals]:
-    """Those of all of the run, as if it had taken a window's time."""
-    store = Store()
-    store.add(0.0, [_zero(one) if one.metric.kind in (COUNTER, catalog.HISTOGRAM) else one for one in found])
-    store.add(_WHOLE, found)
-    window = Window(store, 0.0, _WHOLE, _WHOLE)
-    return signals.gather([(window, window)])
+def _counted(ranks: Sequence[RankWindow], metric: Metric) -> Figure | None:
+    grown = [one.window.increase(metric, *one.key) for one in ranks]
+    known = [value for value in grown if value is not None]
+    return Figure(sum(known)) if known and (metric != catalog.PREDICT_ABANDONED_TOTAL or any(known)) else None
 
 
-def _zero(one: Sample) -> Sample:
-    if isinstance(one.value, HistogramValue):
-        return one._replace(value=HistogramValue((0.0,) * len(one.value.counts), 0.0))
-    return one._replace(value=0.0)
+def _last(ranks: Sequence[RankWindow], metric: Metric, *labels: str) -> list[float]:
+    values = [one.window.last(metric, *one.key, *labels) for one in ranks]
+    return [value for value in values if value is not None]
 
 
-def of_run(found: Sequence[Sample], limits: Thresholds = DEFAULTS) -> tuple[Verdict, ...]:
-    """Verdicts on all of a run that predicted, whatever became of it."""
-    mode = next((one.labels[2] for one in found if one.metric == catalog.PREDICT_RUN_INFO), "")
-    if mode != "predict":
-        return ()
-    faults = Faults()
-    (s,) = _signals(found)
-    s = replace(s, state="predict")
-    judged = judge(s, limits, faults)
-    return worst_first(describe(rules.BY_NAME[name], s, limits, faults) for name, met in judged.items() if met)
+def _exports(nodes: Sequence[_Totals], run: str) -> tuple[Export, ...]:
+    """Each format's last one."""
+    found = {}
+    for one in nodes:
+        sizes = {labels[2]: size for labels, size in one.window.current(catalog.EXPORT_ARTEFACT_BYTES, run).items()}
+        for labels, seconds in one.window.current(catalog.EXPORT_SECONDS, run).items():
+            found[labels[2]] = Export(labels[2], seconds, sizes.get(labels[2]))
+    return tuple(found.values())
+
+
+def _verdicts(
+    course: RangeDiagnosis, windows: Sequence[Window], run: str, limits: Thresholds
+) -> tuple[tuple[str, Verdict], ...]:
+    """Those that held while it was sampled; where none could be told so, those on all of it."""
+    own = [(one.rank, verdict) for one in course.diagnoses if one.run == run for verdict in one.verdicts]
+    if own:
+        return tuple(own)
+    of_all = prediction_totals.verdicts(windows, limits, Faults())
+    return tuple((rank, verdict) for (_, rank), found in of_all.items() for verdict in found)

@@ -42,11 +42,11 @@ class RankWindow:
         return self.window.events(metric, *self.key, *labels)
 
 
-def rank_windows(store: Store, run: str) -> list[RankWindow]:
-    """The ranks of `run` in a store, in order."""
+def rank_windows(store: Store, run: str, up: Metric = catalog.TRAIN_UP) -> list[RankWindow]:
+    """The ranks of `run` in a store, in order; `up` tells when they were alive."""
     found = []
-    for labels, series in store.series.get(catalog.TRAIN_UP.name, {}).items():
-        alive = [time for time, up in zip(series.times, series.values, strict=True) if up]
+    for labels, series in store.series.get(up.name, {}).items():
+        alive = [time for time, lives in zip(series.times, series.values, strict=True) if lives]
         if labels[0] != run or not alive:
             continue
         ended = [time for time in series.times if time > alive[-1]]
@@ -73,10 +73,11 @@ def measured_parts(ranks: Sequence[RankWindow], measure: Measure, most: int = SL
 
 def slices(window: Window, run: str, most: int = SLICES) -> list[Window]:
     """The window in at most `most` parts about equally long, cut where samples were taken, so that growth adds up."""
-    family = window.store.series.get(catalog.TRAIN_UP.name, {})
+    ups = [window.store.series.get(up.name, {}) for up in (catalog.TRAIN_UP, catalog.PREDICT_UP)]
     times = sorted(
         {
             time
+            for family in ups
             for labels, series in family.items()
             if labels[0] == run
             for time in series.times

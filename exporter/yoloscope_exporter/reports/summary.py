@@ -21,6 +21,7 @@ from yoloscope_exporter.reports.rank import RankWindow, rank_windows
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from yoloscope_exporter.catalog import Metric
     from yoloscope_exporter.diagnosis.engine import Verdict
     from yoloscope_exporter.diagnosis.slow_files import SlowFile
     from yoloscope_exporter.diagnosis.thresholds import Thresholds
@@ -28,6 +29,20 @@ if TYPE_CHECKING:
 
 #: What was configured, beside the facts of a run; `workers` and `batch` are those of a rank.
 CONFIGURED = {"epochs": catalog.TRAIN_EPOCHS, "workers": catalog.TRAIN_WORKERS, "batch": catalog.TRAIN_BATCH_SIZE}
+
+
+#: What a run is that is nothing of PREDICTIONS.
+TRAINING = "train"
+#: Kinds of runs on whose speed there are verdicts.
+JUDGED = (TRAINING, "predict")
+
+
+class Export(NamedTuple):
+    """An export to a format: seconds it took, and bytes of what came of it, None where that is not known."""
+
+    format: str
+    seconds: float
+    size: float | None
 
 
 class Worker(NamedTuple):
@@ -52,6 +67,8 @@ class Summary:
         workers: slowest first.
         latency: of preparing a batch, over all workers: quantile -> seconds.
         slow_files: those that took the loader workers longest, the slowest first.
+        kind: TRAINING, or one of PREDICTIONS, which have no epochs, no workers and no states.
+        exports: the last one to each format.
     """
 
     run: str
@@ -69,6 +86,13 @@ class Summary:
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     notes: tuple[str, ...] = ()
     slow_files: tuple[SlowFile, ...] = ()
+    kind: str = TRAINING
+    exports: tuple[Export, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a training."""
+        return self.kind == TRAINING
 
 
 class UnknownRunError(Exception):
@@ -81,18 +105,19 @@ class UnknownRunError(Exception):
         self.known = tuple(known)
 
 
-def known_runs(stores: Sequence[Store]) -> list[str]:
-    """Names of the runs, in the order in which they were first seen."""
+def known_runs(stores: Sequence[Store], up: Metric = catalog.TRAIN_UP) -> list[str]:
+    """Names of the trainings, or of what has `up`, in the order in which they were first seen."""
     first: dict[str, float] = {}
     for store in stores:
-        for labels, series in store.series.get(catalog.TRAIN_UP.name, {}).items():
+        for labels, series in store.series.get(up.name, {}).items():
             first[labels[0]] = min(first.get(labels[0], math.inf), series.times[0])
     return sorted(first, key=lambda run: first[run])
 
 
 def clusters(stores: Sequence[Store], run: str) -> list[str]:
     """Clusters in which there is a run of this name."""
-    ups = ((store.cluster, labels[0]) for store in stores for labels in store.series.get(catalog.TRAIN_UP.name, {}))
+    names = (catalog.TRAIN_UP.name, catalog.PREDICT_UP.name)
+    ups = ((store.cluster, labels[0]) for store in stores for name in names for labels in store.series.get(name, {}))
     return sorted({cluster or text("(without a name)") for cluster, name in ups if name == run})
 
 
@@ -115,7 +140,7 @@ def summarize(stores: Sequence[Store], run: str, limits: Thresholds | None = Non
         start=start,
         end=end,
         figures={name: figure for name, figure in figures(ranks).items() if figure is not None},
-        budget=_budget(ranks),
+        budget=budget(ranks, catalog.TRAIN_PHASE_SECONDS_TOTAL, catalog.PHASES),
         epochs=epochs(ranks),
         workers=_workers(ranks),
         latency=_latency(ranks),
@@ -133,11 +158,9 @@ def _configured(ranks: Sequence[RankWindow]) -> dict[str, str]:
     return {name: f"{value:g}" for name, value in values.items() if value is not None}
 
 
-def _budget(ranks: Sequence[RankWindow]) -> dict[str, float]:
-    totals = {
-        phase: fmean(one.grown(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase) or 0.0 for one in ranks)
-        for phase in catalog.PHASES
-    }
+def budget(ranks: Sequence[RankWindow], spent: Metric, phases: Sequence[str]) -> dict[str, float]:
+    """Seconds by phase, mean over ranks; `spent` counts them."""
+    totals = {phase: fmean(one.grown(spent, phase) or 0.0 for one in ranks) for phase in phases}
     return {phase: seconds for phase, seconds in totals.items() if seconds > 0}
 
 

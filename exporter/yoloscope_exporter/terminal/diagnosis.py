@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules, slow_files, units
+from yoloscope_exporter.diagnosis import prediction_totals, rules, slow_files, units
 from yoloscope_exporter.diagnosis.advice import effect_in_words
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import clock, local_time
@@ -39,8 +39,10 @@ def why_unknown(diagnosis: Diagnosis) -> str:
     if diagnosis.state == "setup":
         return text("too early: the run is in its set-up")
     s = diagnosis.signals
+    if s.predicts and prediction_totals.kind(s.facts) != "predict":
+        return text("nothing is judged of validations and of exports")
     if s.predicts and diagnosis.state != "predict":
-        return text("nothing is judged of validations, of exports, and of what has ended")
+        return text("it has ended, after too few batches to judge, or before anybody looked")
     batches = s.get(Signals.predict_batches if s.predicts else Signals.batches)
     if gone := next((diagnosis.abstained[name] for name in rules.HEALTHY if diagnosis.abstained.get(name)), ()):
         return text(

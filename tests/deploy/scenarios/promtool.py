@@ -114,15 +114,16 @@ class Outcome(NamedTuple):
     texts: str
 
 
-def outcome(directory: Path, worlds: Sequence[World], content: Mapping[str, Any]) -> Outcome:
-    """Every alert that fires in these worlds under these rules.
+def outcome(directory: Path, worlds: Sequence[World], content: Mapping[str, Any], seconds: float = 0.0) -> Outcome:
+    """Every alert that fires in these worlds under these rules, which are evaluated every `seconds` at most.
 
     Worlds of about the same length share a promtool, `alone` ones have their own; two run at a time.
 
     Raises:
         RuntimeError: promtool does not like the files, with its words.
     """
-    jobs = [(one, together) for together in _combined(worlds) for one in passes(content)]
+    paces = [one._replace(seconds=max(one.seconds, seconds)) for one in passes(content)]
+    jobs = [(one, together) for together in _combined(worlds) for one in paces]
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(lambda job: _outcome(directory, str(jobs.index(job)), *job), jobs))
     alerts = {alert: when for result in results for alert, when in result.alerts.items()}
@@ -142,10 +143,11 @@ def _outcome(directory: Path, name: str, one: Pass, worlds: list[World]) -> Outc
     minutes = round(max(world.minutes for world in worlds))
     if minutes > LONG_MINUTES:
         one = one._replace(seconds=max(one.seconds, LONG_SECONDS))
+    named = set(re.findall(r"[a-zA-Z_:][\w:]*", str(one.groups)))  # in annotations, too, which ask
     bounds = {edge: _bounds(one, edge, minutes) for edge in ("min", "max")}
     test = {
         "interval": f"{SCRAPE_SECONDS}s",
-        "input_series": [series for world in worlds for series in world.input_series(SCRAPE_SECONDS)],
+        "input_series": [one for world in worlds for one in world.input_series(SCRAPE_SECONDS, named)],
         "alert_rule_test": [
             {"alertname": alert, "eval_time": f"{round(minute * 60) + 60}s"}
             for world in worlds

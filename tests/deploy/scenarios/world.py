@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yoloscope_exporter import catalog as c
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 GIB = 2.0**30
 STEP_SECONDS = 0.5
@@ -335,9 +335,11 @@ class World:
 
     # --- promtool -----------------------------------------------------------------------------------------------------
 
-    def input_series(self, interval: float) -> Iterator[dict[str, Any]]:
-        """Input series of promtool, one sample every `interval` seconds."""
+    def input_series(self, interval: float, names: Container[str]) -> Iterator[dict[str, Any]]:
+        """Input series of promtool, those of these names, one sample every `interval` seconds."""
         for (name, labels), pieces in self.series.items():
+            if name not in names:
+                continue
             quoted = ",".join(f'{label}="{value}"' for label, value in (*labels, ("job", self.job)))
             yield {"series": f"{name}{{{quoted}}}", "values": _values(pieces, self.minutes, interval)}
 

@@ -40,6 +40,19 @@ def test_runs_of_one_launch(tmp_path: Path) -> None:
     assert of_launch(tmp_path, "7-3") == []
 
 
+def test_what_a_training_also_predicts_comes_before_it(tmp_path: Path) -> None:
+    """Whichever began first: the last is what is told in full."""
+    record(tmp_path, "trains", {"launch": "7-1"})
+    for kind in ("predict", "export"):
+        who = Identity(f"{kind}s", "0", kind)
+        path = paths.run_directory(tmp_path, who.run) / who.filename
+        with closing(Writer(path, who, {"launch": "7-1", "mode": kind}, slots=64, ring=0)) as writer:
+            writer.begin()
+            writer.set_state("finished")
+            writer.end(time.time())
+    assert [run.name for run in of_launch(tmp_path, "7-1")] == ["predicts", "exports", "trains"]
+
+
 def test_a_run_that_is_cleared_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are found all the same: what follows decides on the exit code of a training."""
     record(tmp_path, "one", {"launch": "7-1"})

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from yoloscope_hooks import inference, inference_callbacks
+from yoloscope_hooks import callbacks, inference, inference_callbacks
 from yoloscope_record import catalog
 
 if TYPE_CHECKING:
@@ -96,6 +96,18 @@ def test_what_others_have_put_there_stays() -> None:
     validator(1)
     assert vars(validator)["preprocess"] is theirs
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("of", ["training", "nobody"])
+def test_the_last_validation_of_a_training(of: str) -> None:
+    """Of one without a record it is none of its own, and goes on as ever."""
+    validator = Validator()
+    trainer = SimpleNamespace(validator=validator)
+    setattr(trainer, callbacks.ATTRIBUTE, None)
+    if of == "training":
+        callbacks.on_train_start(trainer)
+    assert validator() == [(("Validator", [3]), True)] * 2
+    assert (inference.current("validate") is not None) is (of == "nobody")
 
 
 def test_a_validation_that_fails() -> None:

@@ -389,7 +389,7 @@ def _capped_evidence(s: Signals, _: Thresholds) -> str:
 def _queueing(s: Signals, t: Thresholds) -> str:
     """Who waits for a CPU: the workers, the training process itself, or both."""
     told = []
-    if starved(s, t):
+    if starved(s, t) and (s.get(Signals.runqueue_share) >= t.runqueue_share or not step_cause(s, t)):
         queue = s.text("; loader workers spend {runqueue_share:.0%} of their time waiting for a CPU")
         told.append(waits(s) + queue)
     if step_cause(s, t) and (s.get(Signals.workers) or not told):

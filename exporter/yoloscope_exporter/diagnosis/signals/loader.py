@@ -97,13 +97,14 @@ def death_signals(v: View) -> dict[str, str]:
 
 
 def _without_workers(v: View) -> Numbers:
-    """With workers=0 the data wait is the preparation, done by the training process itself.
+    """With workers=0 the data wait, for first batches too, is the preparation, done by the training process itself.
 
     How much of it computes is told from the process's CPU time, taking the rest of its time for one busy CPU: at most
     that much. It may compute on more CPUs than one, so a low share is sure and a high one is not.
     """
     workers = v.now.last(catalog.TRAIN_WORKERS, v.run, v.rank)
-    waited = v.now.increase(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "data_wait")
+    spent = v.now.increases(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank)
+    waited = sum(seconds for labels, seconds in spent.items() if labels[2] in ("data_wait", "loader_start"))
     batches = v.now.increase(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
     rate = v.process_rate(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, "main")
     if workers != 0 or not waited or not batches or batches < FEWEST_BATCHES:

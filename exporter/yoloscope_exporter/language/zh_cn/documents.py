@@ -665,7 +665,7 @@ TEXTS: Final[dict[str, str]] = {
     "Images done.": "已完成的图像数。",
     "Boxes found": "找到的边界框数",
     "those of classifiers and validations are not counted.": "不计分类和验证的。",
-    "waiting for the source": "等待来源",
+    "waiting for the source": "等待数据源",
     "trackers and other callbacks": "跟踪器和其他回调",
     "your own code (user: all the time for which a generator waits, and the CPU time between two calls), and what else was between calls (idle). Threads add up.": "用户自己的代码（user：生成器等待的全部时间，以及两次调用之间的 CPU 时间），以及两次调用之间的其余时间（idle）。各线程相加。",
     "Time from an image's arrival to its result, counted for each image: it waits for all of its batch. Batches that warm a predictor up are left out.": "图像从到达到得出结果的时间，按每张图像计：它要等整个 batch。不计预热的 batch。",
