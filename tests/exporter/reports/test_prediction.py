@@ -84,10 +84,11 @@ def test_what_tracks_predicts() -> None:
 
 
 def test_a_page() -> None:
-    """Bar, curves and verdict; each phase in a colour that the page has."""
+    """Bar, curves and verdict, nothing from elsewhere; each phase in a colour that the page has."""
     page = html.one(of(predicted({"source": 0.016}, source="video")[0]))
-    for part in ("source_bound", "inference 19.5 s", "data-chart=", "latency of an image (s)", "source=video"):
+    for part in ("source_bound", "inference 19.5 s", "<figure data-chart=", "latency of an image (s)", "source=video"):
         assert part in page
+    assert "<script" not in page[page.index("<body>") :]
 
 
 def test_an_export_has_a_table_and_no_verdict() -> None:
@@ -183,7 +184,7 @@ def test_recordings(tmp_path: Path) -> None:
     both = run("report", fast, slow, "--gate", "5%", "--html", tmp_path / "c.html")
     assert both.exit_code == 1, both.output
     assert "| images per second | 41.67 ± " in both.output
-    assert "data-chart=" in (tmp_path / "c.html").read_text()
+    assert "<figure data-chart=" in (tmp_path / "c.html").read_text()
     assert run("report", slow, fast, "--gate", "5%").exit_code == 0
     groups = run("report", slow, slow, "--vs", fast, fast)
     assert " | significant (n=2+2) |" in groups.output
