@@ -73,6 +73,7 @@ generate: $(VENV)/.dev ## Everything that is generated: documents, dashboards, r
 	@$(BIN)/python -m tests.recordings.accuracy
 	@$(BIN)/python -m docs.pictures
 	@$(BIN)/python -m docs.commands
+	@$(BIN)/python -m tests.exporter.commands.test_docs_diagnose
 
 pins: $(VENV)/.dev ## Versions and hashes of what the images install, from a package index: make pins PINS=--upgrade
 	@$(BIN)/python -m deploy.docker.pins $(PINS)

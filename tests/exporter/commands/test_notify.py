@@ -88,7 +88,7 @@ def test_check(service: Service) -> None:
     service.away = True
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
-    assert re.search(r"FAIL +json-\w+: .*503", result.output)
+    assert re.search(r"失败 +json-\w+: .*503", result.output)
 
 
 @contextmanager
