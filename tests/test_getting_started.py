@@ -215,6 +215,7 @@ def test_the_table_of_verdicts_is_whole() -> None:
     said_elsewhere = {*rules.HEALTHY, "insufficient_data"}  # neither is a trouble
     small = {
         "amp_off",
+        "low_mfu",
         "plateau",
         "imbalanced_memory",
         "preprocess_bound",

@@ -72,7 +72,11 @@ def driver(readings: Sequence[Reading]) -> Driver:
 
 def nvidia_on_the_bus(sysfs: Path) -> int:
     """How many NVIDIA display controllers the PCI bus has; 0 where there is no such list."""
-    return sum(_is_nvidia(device) for device in (sysfs / "bus/pci/devices").glob("*"))
+    try:
+        devices = list((sysfs / "bus/pci/devices").iterdir())
+    except OSError:
+        return 0
+    return sum(map(_is_nvidia, devices))
 
 
 def _is_nvidia(device: Path) -> bool:
