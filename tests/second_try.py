@@ -14,11 +14,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+#: What has a make target of its own; the same stands in pyproject.toml, for who calls pytest.
+LEFT_OUT = "not field and not hang and not long and not faults"
 #: `conftest.py` puts the files with slow tests first.
 TOGETHER = (
     "--cache-clear",
     "-m",
-    "not alone and not field and not hang and not long",
+    f"not alone and {LEFT_OUT}",
     "--numprocesses",
     "auto",
     "--dist",
@@ -27,7 +29,7 @@ TOGETHER = (
 )
 #: What `auto` means, unless somebody says it: a process for each core, and one more because many tests wait.
 PROCESSES = ("PYTEST_XDIST_AUTO_NUM_WORKERS", str(min(4, (os.cpu_count() or 1) + 1)))
-ALONE = ("-m", "alone and not long")
+ALONE = ("-m", f"alone and {LEFT_OUT}")
 AGAIN = ("--tb=short", "--no-header")
 PASSED, FAILED, NOTHING_COLLECTED = 0, 1, 5  # pytest's exit codes
 #: What needed a second try in the last run. A CI that wants to compare runs keeps this file from one to the next.

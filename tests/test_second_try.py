@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import second_try
+
 SCRIPT = Path(__file__).with_name("second_try.py")
 #: Fails in the runs of `FAILS`, counted from 0; the other one writes down that it ran.
 TESTS = """
@@ -41,6 +43,12 @@ def house(tmp_path: Path) -> Path:
     )
     (folder / "test_it.py").write_text(TESTS, encoding="utf-8")
     return folder
+
+
+def test_what_has_a_target_of_its_own_is_left_out() -> None:
+    """Of a call of pytest, and of `make test`."""
+    settings = SCRIPT.parent.with_name("pyproject.toml").read_text(encoding="utf-8")
+    assert f'"-m", "{second_try.LEFT_OUT}"]' in settings
 
 
 def _run(house: Path, fails: str, *, ci: bool) -> tuple[int, str]:
