@@ -36,6 +36,7 @@ def words(process: psutil.Process) -> str:
 
 @pytest.mark.slow
 @pytest.mark.train
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 def test_demo(tmp_path: Path) -> None:
     """It ends with tables of the first and the last training, both of which learned, and of promises, and a report."""
