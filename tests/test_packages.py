@@ -90,7 +90,7 @@ EDGES: dict[str, set[str]] = {
         "reports",
         "terminal",
     },
-    "bundle": {"language"},
+    "bundle": {"language", "system"},
     "bench": {"diagnosis", "language", "reports", "service", "tuning"},
     "tuning": {
         "catalog",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PureWindowsPath
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.bundle.site import SECRET, Site, notify_of
 from yoloscope_exporter.language import joined, text
+from yoloscope_exporter.system import whole_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -140,17 +139,8 @@ def _enter(folder: Path, inside: Path) -> None:
 
 def _write(path: Path, text: str, *, secret: bool) -> None:
     """At once or not at all; scripts may be run, and nobody else reads a secret, at no moment."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".bundle-")  # mode 0600
-    new = Path(name)
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123 - a descriptor
-            file.write(text)
-        if not secret:
-            new.chmod(0o755 if text.startswith("#!") else 0o644)
-        os.replace(new, path)  # noqa: PTH105 - also where a file of that name is
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    mode = 0o600 if secret else 0o755 if text.startswith("#!") else 0o644
+    whole_files.replace(path, [text], lambda new: new.chmod(mode), newline="\n")
 
 
 def lost(folder: Path, known: Manifest | None, files: Mapping[str, str]) -> list[str]:

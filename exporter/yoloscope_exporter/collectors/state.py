@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.collectors.files import read_or_empty
+from yoloscope_exporter.system import whole_files
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
 _log = logging.getLogger(__name__)
@@ -31,6 +34,11 @@ def default_directory(environ: Mapping[str, str]) -> Path | None:
     return base and base / "yoloscope"
 
 
+def _can_be_ours(found: os.stat_result) -> bool:
+    """Whether it can be what was stored: no link, and no pipe or device, which never end."""
+    return stat.S_ISREG(found.st_mode) and found.st_size <= MOST_BYTES
+
+
 class StateFile:
     """One JSON object, replaced as a whole."""
 
@@ -43,7 +51,7 @@ class StateFile:
     def load(self) -> dict[str, Any]:
         """What was stored since the machine was started; empty if there is none, or it cannot be used."""
         try:
-            if self._path is None or self._path.stat().st_size > MOST_BYTES:
+            if self._path is None or not _can_be_ours(self._path.lstat()):
                 return {}
             content = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -57,11 +65,9 @@ class StateFile:
         """Replace what is stored."""
         if self._path is None:
             return
-        beside = self._path.with_suffix(".new")
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            beside.write_text(json.dumps({"boot": self._boot, "state": state}), encoding="utf-8")
-            beside.replace(self._path)
+            whole_files.replace(self._path, [json.dumps({"boot": self._boot, "state": state})])
         except OSError as error:
             if not self._warned:
                 _log.info("%s: counters of energy will not survive a restart: %s", self._path.parent, error)

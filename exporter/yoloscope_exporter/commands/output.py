@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.language import say
+from yoloscope_exporter.system import whole_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 
 def write(path: Path, texts: Iterable[str]) -> None:
@@ -25,19 +25,7 @@ def write(path: Path, texts: Iterable[str]) -> None:
     before = there.stat() if there.exists() else None
     if before and not stat.S_ISREG(before.st_mode):
         raise OSError(None, say("not a regular file; leave the option out to print"))
-    descriptor, name = tempfile.mkstemp(dir=there.parent, prefix=".yoloscope-")
-    new = Path(name)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor
-            file.writelines(texts)
-        if before:
-            _give(new, before)
-        else:
-            new.chmod(0o666 & ~_umask())
-        new.replace(there)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    whole_files.replace(there, texts, lambda new: _give(new, before) if before else new.chmod(0o666 & ~_umask()))
 
 
 def _give(new: Path, before: os.stat_result) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -158,6 +159,24 @@ def test_state_is_of_one_life_of_the_machine(tmp_path: Path) -> None:
     assert StateFile(tmp_path / "state", "x", tmp_path).load() == {}
     (tmp_path / "state/x.json").write_text("[")
     assert StateFile(tmp_path / "state", "x", tmp_path).load() == {}
+
+
+def test_files_of_others_beside_it_are_left_alone(tmp_path: Path) -> None:
+    """In a directory that others may write to: a link by a guessed name is not followed, nor a pipe read."""
+    directory, theirs = tmp_path / "state", tmp_path / "theirs"
+    directory.mkdir()
+    theirs.write_text("theirs")
+    for name in ("x.new", "x.json"):
+        (directory / name).symlink_to(theirs)
+    state = StateFile(directory, "x", tmp_path)
+    assert state.load() == {}
+    state.store({"a": 1})
+    assert theirs.read_text() == "theirs"
+    assert state.load() == {"a": 1}
+    assert sorted(path.name for path in directory.iterdir()) == ["x.json", "x.new"]
+    (directory / "x.json").unlink()
+    os.mkfifo(directory / "x.json")
+    assert state.load() == {}
 
 
 def test_a_directory_that_cannot_be_written_costs_the_memory_only(
