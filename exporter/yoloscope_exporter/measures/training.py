@@ -15,11 +15,14 @@ add, empties nothing. Hooks without the phase `loader_start` count that wait in 
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.measures.formula import RANK, Formula, age, last, rate
 from yoloscope_exporter.measures.measure import Measure
+
+if TYPE_CHECKING:
+    from yoloscope_exporter.catalog import Metric
 
 OUTSIDE: Final = "setup|validate|checkpoint"
 COMPUTE: Final = "forward|backward|backward_local|optimizer"
@@ -41,6 +44,12 @@ _FIRST: Final = rate(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL).unless(_START
 def without_first(phases: str, by: tuple[str, ...] | None = None) -> Formula:
     """Seconds in some phases per second, without the wait for first batches that older hooks count in `data_wait`."""
     return rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=phases).or_(_FIRST * -1).total("sum", by)
+
+
+def of_all_ranks(counter: Metric) -> Formula:
+    """What all ranks together count per second of training time, which they spend side by side."""
+    training = rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK)
+    return rate(counter).total("sum") / training.compared(">", 0).total("avg")
 
 
 TRAINING_TIME: Final = phase(f"!~{OUTSIDE}")
@@ -209,8 +218,7 @@ IMAGES: Final = Measure(
     title_zh="每秒图像数",
     help="Training images per second of training time, all ranks together: validation and checkpoints do not count.",
     help_zh="每秒训练时间处理的图像数，所有 rank 合计；验证和检查点不计入。",
-    formula=rate(catalog.TRAIN_IMAGES_TOTAL).total("sum")
-    / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK).compared(">", 0).total("avg"),
+    formula=of_all_ranks(catalog.TRAIN_IMAGES_TOTAL),
     of=RANK,
 )
 FLOPS: Final = Measure(
@@ -219,8 +227,7 @@ FLOPS: Final = Measure(
     title_zh="每秒浮点运算数",
     help="Floating-point operations of the model's layers per second of training time, all ranks together.",
     help_zh="每秒训练时间内模型各层的浮点运算数，所有 rank 合计。",
-    formula=rate(catalog.TRAIN_FLOPS_TOTAL).total("sum")
-    / rate(catalog.TRAIN_PHASE_SECONDS_TOTAL, phase=f"!~{OUTSIDE}").total("sum", RANK).compared(">", 0).total("avg"),
+    formula=of_all_ranks(catalog.TRAIN_FLOPS_TOTAL),
     of=RANK,
 )
 IMAGES_WITHOUT_WAIT: Final = Measure(
