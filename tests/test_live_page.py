@@ -348,7 +348,7 @@ def test_names_of_runs_are_text(tab: Page) -> None:
 
 def test_a_page_without_a_place_waits(tab: Page, starved: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     """One page too many says so."""
-    monkeypatch.setattr("yoloscope_exporter.web.api.MOST_STREAMS", 0)
+    monkeypatch.setattr("yoloscope_exporter.web.answers.MOST_STREAMS", 0)
     opened(tab, starved.url, until='document.body.dataset.state === "crowded"')
     assert "Too many pages" in shown(tab, "#banner")
     monkeypatch.undo()

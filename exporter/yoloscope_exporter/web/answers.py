@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from functools import wraps
 from http import HTTPStatus
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.web import texts
+from yoloscope_exporter.web.authentication import ALLOWED
 from yoloscope_exporter.web.responses import as_json, header
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
     Answer = Callable[[Request], Awaitable[Response]]
@@ -28,6 +30,10 @@ PREFIX: Final = "/api/v1"
 EVENT_STREAM: Final = "text/event-stream"
 UNSTORED: Final = {"Cache-Control": "no-store"}
 LATER: Final = {"Retry-After": "5"}
+#: Pages that are kept up to date; each holds a connection. One more is refused.
+MOST_STREAMS = 64
+#: Runs that a list may be asked for.
+MOST_RUNS = 10_000
 
 
 class ParameterError(ValueError):
@@ -59,6 +65,84 @@ class Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._closed()
+
+
+class Addresses(ABC):
+    """The addresses of `/api/v1`, and the streams that pages follow. Used by the server's event loop.
+
+    Attributes:
+        source: the Prometheus that is shown; empty where it is this node.
+        streams: how many are open.
+    """
+
+    def __init__(self, source: str = "") -> None:
+        """No stream is open yet."""
+        self.source, self.streams = source, 0
+        self._closing: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @abstractmethod
+    async def _runs(self, request: Request) -> Response: ...
+
+    @abstractmethod
+    async def _run(self, request: Request) -> Response: ...
+
+    @abstractmethod
+    async def _gpus(self, request: Request) -> Response: ...
+
+    @abstractmethod
+    async def _points(self, request: Request) -> Response: ...
+
+    @abstractmethod
+    async def _events(self, request: Request) -> Response: ...
+
+    def routes(self) -> list[Route]:
+        """Each address with its document."""
+        answers: dict[str, Answer] = {
+            "runs": self._runs,
+            "run": self._run,
+            "gpus": self._gpus,
+            "history": self._points,
+            "events": self._events,
+        }
+        return [Route(f"{PREFIX}/{name}", checked(answer)) for name, answer in answers.items()]
+
+    def close(self) -> None:
+        """End the streams, so that the server need not wait for them. May be called by any thread."""
+        if self._loop and self._closing and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._closing.set)
+
+    def _ending(self) -> asyncio.Event:
+        """What is set when the streams have to end; called by each stream when it begins."""
+        self._loop = asyncio.get_running_loop()
+        self._closing = self._closing or asyncio.Event()
+        return self._closing
+
+    def _streamed(
+        self,
+        request: Request,
+        messages: Callable[[Callable[[], bool]], AsyncIterator[bytes]],
+        left: Callable[[], object] = bool,
+    ) -> Response:
+        """A stream of messages, made while whoever asked is `allowed`; `left` is called when it is over."""
+        headers = {**UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type=EVENT_STREAM)
+
+        def opened() -> None:
+            self.streams += 1
+
+        def closed() -> None:
+            self.streams -= 1
+            left()
+
+        allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
+        return Stream(messages(allowed), opened, closed, headers=headers, media_type=EVENT_STREAM)
+
+    def _check_streams(self) -> None:
+        """Raise CrowdedError where no more pages may be open."""
+        if self.streams >= MOST_STREAMS:
+            raise CrowdedError(f"{MOST_STREAMS} pages are open; close one of them")
 
 
 def checked(answer: Answer) -> Answer:

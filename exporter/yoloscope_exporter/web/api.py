@@ -12,43 +12,36 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from starlette.responses import Response
-from starlette.routing import Route
-
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
 from yoloscope_exporter.history.curves import Curves
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import documents, texts
 from yoloscope_exporter.web.answers import (
     EVENT_STREAM,
+    MOST_RUNS,
     PREFIX,
-    UNSTORED,
+    Addresses,
     CrowdedError,
     ParameterError,
-    Stream,
     answered,
     as_event,
-    checked,
     first,
     language_of,
     no_run,
     number,
 )
-from yoloscope_exporter.web.authentication import ALLOWED
 from yoloscope_exporter.web.responses import header
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
     from yoloscope_exporter.history.store import History
     from yoloscope_exporter.sampling.sampler import Sampler
-    from yoloscope_exporter.web.answers import Answer
 
-#: Pages that are kept up to date; each holds a connection. One more is refused.
-MOST_STREAMS = 64
 #: Between two updates of a page.
 EVERY_SECONDS = 2.0
 #: Runs whose points are remembered, each a few MB at most, and for how long after the last look. Points that pages
@@ -56,7 +49,6 @@ EVERY_SECONDS = 2.0
 MOST_CURVES, FORGET_SECONDS = 8, 60.0
 #: Messages that are kept for the other pages: one for each run and language.
 MOST_MADE = MOST_CURVES * len(texts.LANGUAGES)
-MOST_RUNS = 10_000
 
 
 class Topic(NamedTuple):
@@ -83,41 +75,20 @@ class _Looked:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class Api:
-    """The documents of one exporter. Used by the server's event loop; `close` by any thread."""
+class Api(Addresses):
+    """The documents of one exporter."""
 
     def __init__(
         self, sampler: Sampler, history: History, diagnoses: Callable[[], Sequence[Diagnosis] | None] = tuple
     ) -> None:
         """Calculate nothing yet; `diagnoses` gives the newest ones, or None where the diagnosis is switched off."""
+        super().__init__()
         self._sampler, self._history, self._diagnoses = sampler, history, diagnoses
         self._seen: documents.View | None = None
         self._lists: dict[str, dict[str, Any]] = {}
         self._looked: OrderedDict[str, _Looked] = OrderedDict()
         self._followed: dict[object, str] = {}
         self._made: dict[tuple[object, ...], asyncio.Task[tuple[bytes, Place]]] = {}
-        self.source = ""
-        """The Prometheus that is shown: none, but this node."""
-        self.streams = 0
-        """How many are open."""
-        self._closing: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def routes(self) -> list[Route]:
-        """Its addresses."""
-        answers: dict[str, Answer] = {
-            "runs": self._runs,
-            "run": self._run,
-            "gpus": self._gpus,
-            "history": self._points,
-            "events": self._events,
-        }
-        return [Route(f"{PREFIX}/{name}", checked(answer)) for name, answer in answers.items()]
-
-    def close(self) -> None:
-        """End the streams, so that the server need not wait for them."""
-        if self._loop and self._closing and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._closing.set)
 
     # --- documents -------------------------------------------------------------------------------------------------
 
@@ -222,23 +193,10 @@ class Api:
 
     async def _stream(self, request: Request) -> Response:
         topic = Topic(request.query_params.get("run", ""), language_of(request))
-        headers = {**UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
-        if self.streams >= MOST_STREAMS:
-            raise CrowdedError(f"{MOST_STREAMS} pages are open; close one of them")
+        self._check_streams()
         self._check_room(self._known(self._chosen(topic).run))
-        if request.method == "HEAD":
-            return Response(headers=headers, media_type=EVENT_STREAM)
         who = object()
-        allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
-        messages = self._messages(topic, who, allowed)
-        return Stream(messages, self._opened, lambda: self._closed(who), headers=headers, media_type=EVENT_STREAM)
-
-    def _opened(self) -> None:
-        self.streams += 1
-
-    def _closed(self, who: object) -> None:
-        self.streams -= 1
-        self._left(who)
+        return self._streamed(request, lambda allowed: self._messages(topic, who, allowed), lambda: self._left(who))
 
     def _left(self, who: object) -> None:
         """A stream follows no run any more."""
@@ -255,8 +213,7 @@ class Api:
         return run if run in self._view().ranks else ""
 
     async def _messages(self, topic: Topic, who: object, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
-        self._loop = asyncio.get_running_loop()
-        self._closing = closing = self._closing or asyncio.Event()
+        closing, loop = self._ending(), asyncio.get_running_loop()
         place = Place()
         while not closing.is_set() and allowed():
             topic = self._chosen(topic)
@@ -270,7 +227,7 @@ class Api:
                 self._left(who)
             message, place = await self._message(topic, place)
             yield message
-            await first(closing, EVERY_SECONDS - self._loop.time() % EVERY_SECONDS)
+            await first(closing, EVERY_SECONDS - loop.time() % EVERY_SECONDS)
 
     async def _message(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
         """What is new since `place`, made once for all streams that have come as far, and where that leads."""

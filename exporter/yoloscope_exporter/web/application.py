@@ -22,15 +22,14 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from yoloscope_exporter.sampling.sampler import Sampler
-    from yoloscope_exporter.web.api import Api
-    from yoloscope_exporter.web.fleet_api import FleetApi
+    from yoloscope_exporter.web.answers import Addresses
 
 
 def application(
     sampler: Sampler,
     telemetry_path: str = "/metrics",
     documents: Mapping[str, Callable[[], object]] | None = None,
-    api: Api | FleetApi | None = None,
+    api: Addresses | None = None,
 ) -> Starlette:
     """The metrics of `sampler` at `telemetry_path`, `documents` as JSON at their paths, the live page with its `api`.
 

@@ -10,30 +10,24 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from starlette.responses import Response
-from starlette.routing import Route
-
 from yoloscope_exporter import catalog
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.language import CHINESE, translated
 from yoloscope_exporter.web import documents, texts
 from yoloscope_exporter.web.answers import (
     EVENT_STREAM,
+    MOST_RUNS,
     PREFIX,
-    UNSTORED,
+    Addresses,
     CrowdedError,
     ParameterError,
-    Stream,
     answered,
     as_event,
-    checked,
     first,
     language_of,
     no_run,
     number,
 )
-from yoloscope_exporter.web.api import MOST_RUNS, MOST_STREAMS
-from yoloscope_exporter.web.authentication import ALLOWED
 from yoloscope_exporter.web.fleet import LONGEST, SHORTEST, Fleet, Listing, Span, span
 from yoloscope_exporter.web.responses import header
 
@@ -41,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
-    from yoloscope_exporter.web.answers import Answer
 
 #: Between two questions about the same; Prometheus knows nothing newer sooner.
 EVERY_SECONDS: Final = 15.0
@@ -71,36 +65,15 @@ class _Kept:
     task: asyncio.Task[Any]
 
 
-class FleetApi:
-    """The documents of a Prometheus. Used by the server's event loop; `close` by any thread."""
+class FleetApi(Addresses):
+    """The documents of a Prometheus."""
 
     def __init__(self, fleet: Fleet) -> None:
         """Ask nothing yet."""
+        super().__init__(fleet.name)
         self._fleet = fleet
         self._kept: dict[tuple[object, ...], _Kept] = {}
-        self.source = fleet.name
-        """The Prometheus that is shown."""
-        self.streams = 0
-        """How many are open."""
         self._asking: asyncio.Semaphore | None = None
-        self._closing: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def routes(self) -> list[Route]:
-        """Its addresses."""
-        answers: dict[str, Answer] = {
-            "runs": self._runs,
-            "run": self._run,
-            "gpus": self._gpus,
-            "history": self._points,
-            "events": self._events,
-        }
-        return [Route(f"{PREFIX}/{name}", checked(answer)) for name, answer in answers.items()]
-
-    def close(self) -> None:
-        """End the streams, so that the server need not wait for them."""
-        if self._loop and self._closing and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._closing.set)
 
     # --- documents -------------------------------------------------------------------------------------------------
 
@@ -198,23 +171,11 @@ class FleetApi:
 
     def _stream(self, request: Request) -> Response:
         topic, _ = _asked(request)
-        headers = {**UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
-        if self.streams >= MOST_STREAMS:
-            raise CrowdedError(f"{MOST_STREAMS} pages are open; close one of them")
-        if request.method == "HEAD":
-            return Response(headers=headers, media_type=EVENT_STREAM)
-        allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
-        messages = self._messages(topic, allowed)
-        return Stream(
-            messages, lambda: self._count(1), lambda: self._count(-1), headers=headers, media_type=EVENT_STREAM
-        )
-
-    def _count(self, streams: int) -> None:
-        self.streams += streams
+        self._check_streams()
+        return self._streamed(request, lambda allowed: self._messages(topic, allowed))
 
     async def _messages(self, topic: Topic, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
-        self._loop = asyncio.get_running_loop()
-        self._closing = closing = self._closing or asyncio.Event()
+        closing = self._ending()
         while not closing.is_set() and allowed():
             yield as_event(await self._message(topic))
             await first(closing, EVERY_SECONDS - time.time() % EVERY_SECONDS)

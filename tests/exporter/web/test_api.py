@@ -19,8 +19,8 @@ from yoloscope_exporter.history.courses import IMAGES, OF_GPUS
 from yoloscope_exporter.history.store import History
 from yoloscope_exporter.measures.gpu import BUSY
 from yoloscope_exporter.sampling.snapshot import Snapshot
+from yoloscope_exporter.web import answers, documents, protocol
 from yoloscope_exporter.web import api as api_module
-from yoloscope_exporter.web import documents, protocol
 from yoloscope_exporter.web.api import Api, Place, Topic
 from yoloscope_exporter.web.config import WebConfigFile
 
@@ -301,7 +301,7 @@ def test_no_more_streams_than_there_is_room_for(
     starved: Simulated, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fifty open pages get theirs; one too many is told so, and scrapes go on."""
-    monkeypatch.setattr(api_module, "MOST_STREAMS", 50)
+    monkeypatch.setattr(answers, "MOST_STREAMS", 50)
     with ExitStack() as stack:
         told = [messages(stack.enter_context(stream(starved.url))) for _ in range(50)]
         assert all(next(each)["full"] for each in told)
@@ -357,7 +357,7 @@ def test_a_head_tells_whether_there_is_room(starved: Simulated, monkeypatch: pyt
             return head_of(connection.recv(65536))[0]
 
     assert asked() == 200
-    monkeypatch.setattr(api_module, "MOST_STREAMS", 0)
+    monkeypatch.setattr(answers, "MOST_STREAMS", 0)
     assert asked() == 503
 
 
