@@ -114,6 +114,15 @@ def test_death_by_signal(environ: dict[str, str], number: signal.Signals) -> Non
     assert subprocess.run([*RUN, sys.executable, "-c", code], env=environ, check=False).returncode == 128 + number
 
 
+def test_a_parent_that_ignores_its_children(environ: dict[str, str]) -> None:
+    """Who starts us with SIGCHLD ignored, as some supervisors do, is told of the end and its exit code all the same."""
+    ignoring = (
+        "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nos.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", ignoring, *RUN, sys.executable, "-c", "raise SystemExit(3)"]
+    assert subprocess.run(command, env=environ, check=False, timeout=60).returncode == 3
+
+
 SLEEPER = """
 import signal, sys, time
 def on(number, frame):
