@@ -16,7 +16,6 @@ from html import escape
 from multiprocessing.connection import Client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -88,7 +87,7 @@ def watch(  # noqa: PLR0913 - each is an option
 def _url(name: str, url: str | None) -> str:
     if url is None:
         return ""
-    parts = urlsplit(url if "://" in str(url) else f"http://{url}")
+    parts = types.url_parts(str(url))
     if not isinstance(url, str) or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"{name}={url!r}: use a URL such as http://127.0.0.1:9911")
     return url
