@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoloscope_exporter import pip_install
+from yoloscope_exporter import SAFE_PATH, pip_install
 from yoloscope_exporter.config import types
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.notebook.sources import Where
@@ -269,6 +269,7 @@ class Helper:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env={**os.environ, **SAFE_PATH},
                 text=True,
                 start_new_session=True,  # interrupting the kernel is not meant for it
             )

@@ -205,6 +205,22 @@ def test_own_exporter(environ: dict[str, str], tmp_path: Path, address: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python looks into the working directory first")
+def test_a_module_beside_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """The exporter starts in the user's folder, and takes no module from there for one of its own."""
+    (tmp_path / "statistics.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    lock = shared_exporter.open_lock(address)
+    assert shared_exporter.join(lock)
+    process = shared_exporter.start(address)
+    try:
+        wait_for(address, answers=True)
+    finally:
+        os.close(lock)
+        process.wait(30)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("death", [None, signal.SIGKILL])
 def test_two_runs_share_an_exporter(
     environ: dict[str, str], tmp_path: Path, address: str, death: signal.Signals | None
