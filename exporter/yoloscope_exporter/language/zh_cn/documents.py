@@ -213,6 +213,7 @@ TEXTS: Final[dict[str, str]] = {
     "of the mean of n batches over the root of n": "n 个 batch 的均值再除以 n 的平方根",
     "that wait over the training time of an epoch, a mean of the run so far": "该等待与每个 epoch 训练时间之比，任务至今的均值",
     "epoch under way": "当前 epoch",
+    "the same, counted from the one with which the process began: a resumed run had others before": "同上，从该进程的第一个 epoch 算起：续训的任务此前已有其他 epoch",
     "epochs asked for": "设置的 epoch 数",
     "seconds since the last batch, or since the epoch began or a validation ended if later, as far as witnessed": "距最后一个 batch 的秒数；如果 epoch 开始或验证结束更晚，则从那时算起（在可观测的范围内）",
     "longest batch of the run so far in seconds, data wait included (upper bound of its bucket)": "任务至今最长的 batch（秒），包括等待数据（所在 bucket 的上界）",
