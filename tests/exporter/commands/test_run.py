@@ -248,13 +248,14 @@ def test_two_runs_share_an_exporter(
 @pytest.mark.slow
 def test_a_run_after_another(environ: dict[str, str], tmp_path: Path, address: str) -> None:
     """It begins while the exporter of the one before ends, and has one for all of its time."""
-    end = tmp_path / "end"
-    first = start(address, environ, "import time; time.sleep(3)")
+    ends = [tmp_path / "first", tmp_path / "second"]
+    first = start(address, environ, wait_for_file(ends[0]))
     wait_for(address, answers=True)
+    ends[0].touch()
     first.wait(30)
-    second = start(address, environ, wait_for_file(end))
+    second = start(address, environ, wait_for_file(ends[1]))
     wait_for(address, answers=True)
-    end.touch()
+    ends[1].touch()
     for process in (first, second):
         _, error = process.communicate(timeout=30)
         assert error == f"yoloscope: metrics at http://{address}/metrics while this runs\n"
