@@ -66,13 +66,15 @@ class Queue:
                 raise QueueFullError(text("{size} messages wait for {key} already", size=self.size, key=key))
         content = json.dumps(to_json(message), ensure_ascii=False).encode()
         name = f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.json"
+        paths = [self.directory / key / name for key in keys]
         try:
-            for key in keys:
-                (self.directory / key).mkdir(mode=0o700, parents=True, exist_ok=True)
-                _write(self.directory / key / name, content)
+            for path in paths:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _write(path, content)
         except OSError:  # whoever sends it will send it again: none may have it twice
-            for key in keys:
-                self.remove(self.directory / key / name)
+            for path in paths:
+                with suppress(OSError):
+                    self.remove(path)
             raise
 
     def waiting(self, key: str) -> list[Path]:
