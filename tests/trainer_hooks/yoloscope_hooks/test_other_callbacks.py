@@ -195,7 +195,7 @@ def test_around_a_step(tmp_path: Path, *, first: bool) -> None:
     phases = {s.labels[2]: s.value for s in samples if s.metric.name == "yoloscope_train_phase_seconds_total"}
     values: dict[str, Any] = {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in samples}
     wall = values["end_timestamp_seconds"] - values["start_timestamp_seconds"]
-    assert sum(phases.values()) == pytest.approx(wall, rel=0.02)  # type: ignore[arg-type]
+    assert sum(phases.values()) == pytest.approx(wall, abs=0.1)  # type: ignore[arg-type]
     assert 2 * 24 * 0.01 + 12 * 0.002 <= phases["callbacks"] < wall  # type: ignore[operator]
     for other in ("step_seconds", "data_wait_seconds"):  # with a nap of each batch it would be more
         assert values[other].sum < 24 * 0.01
