@@ -572,6 +572,10 @@ TEXTS: Final[dict[str, str]] = {
     "Why a rank failed or was killed: the verdict, the cause in words with its name first, what tells it, and the cause in Chinese, at most 200 characters each.": "rank 失败或被终止的原因：结论、以原因名称开头的说明、依据，以及中文原因，每个最多 200 个字符。",
     "Share of the window's wall time spent computing training steps.": "窗口总时间中计算训练步的占比。",
     "Time a GPU was held but not computing, by cause.": "占用 GPU 而没有计算的时间，按原因。",
+    "GPU energy of the time in yoloscope_train_wasted_gpu_seconds_total, in proportion to time: the most it can have "
+    "been, since a GPU that waits draws less than one that computes.": (
+        "yoloscope_train_wasted_gpu_seconds_total 所计时间内的 GPU 能耗，按时间比例分摊；等待的 GPU 比计算时耗电少，因此这是上限。"
+    ),
     "The exporter itself": "exporter 自身",
     "GPU": "GPU",
     "Host": "主机",
