@@ -528,6 +528,11 @@ CASES: dict[str, Case] = {
         replace(BASE, imgsz=608, flops=65e9, facts={"compile": "False", "channels_last": "False"}),
     ),
     "gpu_memory_pressure": sick("gpu_memory_pressure", "96 %", replace(BASE, peak=77 * GIB, allocated=60 * GIB)),
+    "gpu_memory_pressure_of_others": sick(
+        "gpu_memory_pressure",
+        "46 %, and others hold half",
+        replace(BASE, peak=37 * GIB, allocated=30 * GIB, guests=41 * GIB),
+    ),
     "gpu_memory_leak": sick(
         "gpu_memory_leak", "20 MiB a batch", replace(BASE, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB)
     ),

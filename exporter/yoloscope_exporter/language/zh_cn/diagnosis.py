@@ -196,6 +196,10 @@ TEXTS: Final[dict[str, str]] = {
     "allocation retries": "次重新分配",
     "the GPU swings between idle and full": "GPU 在空闲和满载之间摆动",
     "peak of GPU memory {cuda_peak_share:.0%} of the device": "显存峰值为设备的 {cuda_peak_share:.0%}",
+    "end what else runs on GPU {gpu}, or train on another one (device=); or a smaller batch=": (
+        "结束 GPU {gpu} 上的其他进程，或换一块 GPU 训练（device=）；或减小 batch="
+    ),
+    "; other processes hold {others:.0%} of it": "；其他进程占用其中的 {others:.0%}",
     "allocated CUDA memory grew by {cuda_growth_bytes} in {growth_seconds:.0f} s, steadily, {when}{device_full}": "{growth_seconds:.0f} 秒内已分配显存持续增长 {cuda_growth_bytes}，{when}{device_full}",
     "waits for data": "等待数据",
     "callbacks": "回调",

@@ -83,8 +83,11 @@ TEXTS: Final[dict[str, str]] = {
     "the device chosen before the first CUDA call, `map_location='cpu'`; a `batch` that fits the fullest": "在第一次 CUDA 调用之前选择设备，`map_location='cpu'`；按最满的 GPU 设置 `batch`",
     "memory in use on the GPUs of the run's ranks": "任务各 rank 的 GPU 的显存使用",
     "that is about one device's limit": "那是关于单个设备的上限",
-    "`batch` down, with `nbs` and `weight_decay` that keep images per optimizer step and decay; `amp=True`": "减小 `batch`，并用 `nbs` 和 `weight_decay` 使每个优化器步的图像数和衰减不变；`amp=True`",
-    "peak of reserved memory of this run, over the device's": "该任务保留显存的峰值与设备显存之比",
+    "`batch` down, with `nbs` and `weight_decay` that keep images per optimizer step and decay; `amp=True`; where others "
+    "hold the most of it, their processes ended or another GPU (`device`)": (
+        "减小 `batch`，并用 `nbs` 和 `weight_decay` 使每个优化器步的图像数和衰减不变；`amp=True`；显存主要被其他进程占用时，结束这些进程或换一块 GPU（`device`）"
+    ),
+    "peak of reserved memory of this run, with what other processes hold, over the device's": "该任务保留显存的峰值加上其他进程占用的显存，与设备显存之比",
     "peaks of AutoBatch and of earlier runs in the process are not counted": "AutoBatch 和进程中之前任务的峰值不计入",
     "allocated memory that rises in each quarter of the window, after the first epoch, or in the first one if it does not last for it": "第一个 epoch 之后（或显存不够第一个 epoch 用时在其中），已分配显存在窗口的每个四分之一中都在增长",
     "an allocator that warms up flattens; what fills a cache of the data set stops with the first epoch": "预热中的分配器会趋于平稳；填充数据集缓存的增长在第一个 epoch 之后停止",
