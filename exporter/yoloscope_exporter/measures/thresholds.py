@@ -159,6 +159,9 @@ class Thresholds:
     batch_swing: float = threshold(
         0.60, _OURS + "of the loss, by chance from one batch to another; of the mean of n batches over the root of n"
     )
+    loss_rise: float = threshold(
+        2.0, _OURS + "thrice the lowest loss so far: that is no chance of epochs of many batches", unit="times"
+    )
     loss_turns: float = threshold(0.60, "independent random numbers turn in 2/3 of their steps; a trend does not")
     predict_part_share: float = threshold(
         0.25, _OURS + "a quarter of the time of predictions: less is gained by anything than a run varies"

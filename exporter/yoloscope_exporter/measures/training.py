@@ -166,8 +166,8 @@ EXPOSED: Final = Measure(
     name="exposed",
     title="Waiting for other ranks",
     title_zh="等待其他 rank",
-    help="Share of step time spent waiting for other ranks: for their gradients after the rank's own backward has ended, "
-    "and for the buffers of rank 0 before its forward pass.",
+    help="Share of step time spent waiting for other ranks: for their gradients after the rank's own backward has "
+    "ended, and for the buffers of rank 0 before its forward pass.",
     help_zh="训练步时间中等待其他 rank 的占比：自身反向结束后等待它们的梯度，前向之前等待 rank 0 的缓冲区。",
     formula=_share("backward_exposed"),
     of=RANK,

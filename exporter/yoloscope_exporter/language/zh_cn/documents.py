@@ -146,7 +146,9 @@ TEXTS: Final[dict[str, str]] = {
     "nothing is left to write it": "没有进程来写最终状态",
     "told beside it": "两者会同时给出",
     "`lr0` down with an explicit `optimizer`, `warmup_epochs` up, a larger `batch`": "减小 `lr0` 并明确指定 `optimizer`，增大 `warmup_epochs`，增大 `batch`",
-    "losses at the ends of eight epochs after warm-up, which swing by more than few batches do by chance": "warm-up 之后八个 epoch 结束时的 loss，其摆动超出少数几个 batch 的偶然波动",
+    "losses at the ends of eight epochs after warm-up, which swing, or leap, by more than few batches do by chance": (
+        "warm-up 之后八个 epoch 结束时的 loss，其摆动或突增超出少数几个 batch 的偶然波动"
+    ),
     "in warm-up it is never judged": "warm-up 中不作判断",
     "a falling loss does not turn": "下降的 loss 不会掉头",
     "the mean of few batches swings": "少数几个 batch 的均值本来就会摆动",
@@ -320,6 +322,9 @@ TEXTS: Final[dict[str, str]] = {
     "relative fall of the loss over the epochs seen, second half against first": "所观察的 epoch 中 loss 的相对下降，后一半与前一半相比",
     "rise of mAP50-95 (or the task's own) over the epochs seen, best of the second half against first": "所观察的 epoch 中 mAP50-95（或该任务类型自己的指标）的上升，后一半最佳与前一半最佳相比",
     "typical turn of the loss from epoch to epoch and back, over the loss; after warm-up": "warm-up 之后，loss 在 epoch 之间来回摆动的典型幅度与 loss 之比",
+    "how far the loss rose above its lowest of the epochs before, over that one; after warm-up": (
+        "warm-up 之后，loss 比此前各 epoch 的最低值高出多少，与该最低值之比"
+    ),
     "share of the epochs after warm-up at which the loss turned": "warm-up 之后 loss 掉头的 epoch 占比",
     "finished epochs after warm-up that these rest on": "以上所依据的、warm-up 之后完成的 epoch 数",
     "finished epochs the slope of the loss rests on": "loss 斜率所依据的已完成 epoch 数",
@@ -396,6 +401,9 @@ TEXTS: Final[dict[str, str]] = {
     "ours: a CUDA context takes 200 to 500 MiB; desktop programs less": "自定：CUDA context 占 200 到 500 MiB；桌面程序更少",
     "ours: of the device, more than the run's other GPUs: a seventh of the batch": "自定：比该任务的其他 GPU 多占设备显存的比例：batch 的七分之一",
     "ours: epochs after warm-up: six turns are no chance": "自定：warm-up 之后的 epoch 数：六次掉头不是偶然",
+    "ours: thrice the lowest loss so far: that is no chance of epochs of many batches": (
+        "自定：此前最低 loss 的三倍；batch 数多的 epoch 不会偶然如此"
+    ),
     "ours: of the loss, from epoch to epoch and back; between seeds it is 1 to 3 %": "自定：loss 在 epoch 之间来回的幅度与 loss 之比；随机种子之间为 1 到 3 %",
     "independent random numbers turn in 2/3 of their steps; a trend does not": "独立的随机数有 2/3 的步会掉头；趋势则不会",
     "Facts about a training, per rank.": "训练的信息，按 rank。",
