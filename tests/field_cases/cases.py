@@ -847,7 +847,7 @@ cpu_trainer.CpuDetectionTrainer.preprocess_batch = preprocess
         options={"workers": 0, "arguments": {"val": True}},
         images=120,
     ),
-    "one_of_four_workers_dies": sick(
+    "a_worker_ends": sick(
         "one of two workers is told to end by SIGTERM late in the training",
         "worker_died",
         3,
