@@ -41,8 +41,8 @@ HEADING = "## Report: a training repeated"
 
 MEANING = (
     "The speed of a virtual machine changes with what its neighbours do, and that shows in none of its figures. What a",
-    "single run varies by in itself cannot know it: of single runs `report` says 'more than the runs' own spread' and asks",
-    "for repetitions; only of those it says 'significant'.",
+    "single run varies by in itself cannot know it: of single runs `report` says 'more than the runs' own spread' and",
+    "asks for repetitions; only of those it says 'significant'.",
 )
 
 

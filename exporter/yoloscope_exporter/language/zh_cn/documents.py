@@ -107,6 +107,7 @@ TEXTS: Final[dict[str, str]] = {
     "a larger `batch`, if it fits: fewer exchanges per image; where ranks of other nodes are not seen, ask Prometheus": "放得下时增大 `batch`：每张图像的交换次数更少；看不到其他节点的 rank 时，用 Prometheus 查询",
     "wait for gradients on every rank that is seen, also on the one that comes last": "看得到的每个 rank 都在等待梯度，包括最后到的那个",
     "one rank is behind and hardly waits, the others wait for it; an exporter sees the ranks of its own node only, and says so: all nodes are seen by `yoloscope diagnose --prometheus`": "有一个 rank 落后且几乎不等，其他都在等它；exporter 只能看到自己节点的 rank，并会说明：用 `yoloscope diagnose --prometheus` 可以看到所有节点",
+    "ranks that wait for a CPU come last in turn as well": "等待 CPU 的 rank 也会轮流最后到",
     "ranks that wait for data come last in turn, and the others wait for them": "等待数据的 rank 轮流最后到，其他在等它们",
     "cooling; a lower power limit meanwhile": "检查散热；在此期间降低功率上限",
     "throttle reasons of temperature; hardware slowdown only where the power brake does not explain it": "温度方面的降频原因；硬件降频仅在 power brake 不能解释时才算",
