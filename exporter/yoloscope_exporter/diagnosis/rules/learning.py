@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: In chances: 60 images with a learning rate of 1e-9 had an epoch with 3.3 times the lowest loss before, by 6 of them.
 LUCKIEST = 10.0
+#: The thresholds of what an unstable loss is.
+OF_SWINGS = ("loss_epochs", "loss_turns", "loss_swing", "loss_rise", "image_swing")
 
 
 def _diverged_advice(s: Signals) -> Advice:
@@ -109,7 +111,7 @@ RULES = (
         },
         needs=(Signals.settled_epochs, Signals.loss_turns, Signals.loss_swing),
         when=_is_unstable,
-        thresholds=("loss_epochs", "loss_turns", "loss_swing", "loss_rise", "image_swing"),
+        thresholds=OF_SWINGS,
         evidence=_unstable_evidence,
         cause="the learning rate is too high for this batch, the batch too small, or the data set too small to tell",
         verify="results.png: the loss curves zigzag after warm-up",
@@ -145,7 +147,15 @@ RULES = (
         },
         needs=(Signals.epochs_seen, Signals.loss_drop, Signals.data_wait_share),
         when=_is_plateau,
-        thresholds=("plateau_epochs", "loss_drop", "loss_drop_most", "metric_gain", "gpu_busy", "input_share"),
+        thresholds=(
+            *OF_SWINGS,
+            "plateau_epochs",
+            "loss_drop",
+            "loss_drop_most",
+            "metric_gain",
+            "gpu_busy",
+            "input_share",
+        ),
         evidence=_plateau_evidence,
         cause="model, data or learning rate; the hardware is not the limit",
         verify="results.png: the loss curves; a confusion matrix of the last checkpoint",
