@@ -89,6 +89,7 @@ class Api(Addresses):
         self._looked: OrderedDict[str, _Looked] = OrderedDict()
         self._followed: dict[object, str] = {}
         self._made: dict[tuple[object, ...], asyncio.Task[tuple[bytes, Place]]] = {}
+        self._turns = asyncio.Lock()
 
     # --- documents -------------------------------------------------------------------------------------------------
 
@@ -174,8 +175,13 @@ class Api(Addresses):
         self._looked.move_to_end(run)
         async with looked.lock:
             for _ in looked.curves.update(now):
-                await asyncio.sleep(0)
+                await self._turn()
         return looked.curves
+
+    async def _turn(self) -> None:
+        """Let go what has come meanwhile. Of all pages one takes a step at a time, and a scrape waits for no more."""
+        async with self._turns:
+            await asyncio.sleep(0)
 
     def _check_room(self, run: str) -> None:
         """Raise CrowdedError where pages follow as many other runs as are remembered."""
@@ -247,6 +253,7 @@ class Api(Addresses):
         now, language, run, fresh = self._history.last, topic.language, self._known(topic.run), self._sampler.fresh
         of_run = await self._curves(run, now) if run else None
         of_gpus = await self._curves("", now)
+        await self._turn()
         if not (fresh and self._sampler.fresh):  # nothing is told now, and all of it once there is something
             return as_event({**self._head(), "fresh": False}), place
         if now < place.time or (run and not place.of_run):  # the clock was set back, or the run has come

@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -24,7 +25,7 @@ from yoloscope_exporter.web import api as api_module
 from yoloscope_exporter.web.api import Api, Place, Topic
 from yoloscope_exporter.web.config import WebConfigFile
 
-from tests.exporter.serving import RUN, connected, fetch, head_of
+from tests.exporter.serving import RUN, ask, connected, fetch, head_of
 from tests.exporter.simulated import Simulated, node, simulated
 
 if TYPE_CHECKING:
@@ -387,6 +388,24 @@ def test_points_that_pages_follow_are_not_forgotten(quick: None, monkeypatch: py
             assert [next(each)["history"]["run"] is None for _ in range(5)] == [False] * 5
         assert len(asked) < 60  # an hour has more than 100 points
     wait_until(lambda: not made.api._followed)
+
+
+def test_a_scrape_waits_for_one_page_alone(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are open, and however long each of them takes."""
+    seconds, original = 0.04, documents.run
+    monkeypatch.setattr(documents, "run", lambda *arguments: time.sleep(seconds) or original(*arguments))
+    pages = api_module.MOST_CURVES
+    with ExitStack() as stack:
+        made = stack.enter_context(simulated(lambda _now: trainings(pages), past=4, diagnosed=False))
+        for number in range(pages):
+            next(messages(stack.enter_context(stream(made.url, f"?run=run%20{number}"))))
+        connection = stack.enter_context(connected(made.url))
+        taken = []
+        for _ in range(20):
+            begun = time.monotonic()
+            assert ask(connection)[0] == 200
+            taken.append(time.monotonic() - begun)
+    assert median(taken) < pages * seconds / 2
 
 
 def test_what_nobody_follows_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
