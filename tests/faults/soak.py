@@ -2,6 +2,7 @@
 
     python -m tests.faults.soak 86400
     python -m tests.faults.soak 86400 --seconds 1800        # as many of them as half an hour takes
+    python -m tests.faults.soak 9000 --without pages --census   # what holds the memory, and whether pages do
 
 Each cycle is a second of a clock that exporter and trainings share, so that a day's history passes, runs expire and are
 removed, and diagnoses come and go, as in a day. Meanwhile four runs train at a time and end in every way, three pages
@@ -36,15 +37,19 @@ import psutil
 
 from tests.exporter.test_serve import get, wait_for
 from tests.fake_nvml import FakeNvml
+from tests.faults import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 DAY = 86_400
 RUNS, PAGES = 4, 3
 LIFE = (60, 180)  # cycles of a run
 ENDS = ("finished", "failed", "killed")
+PARTS = ("runs", "pages", "scrapes", "reloads")
 MESSAGES_EVERY, RELOAD_EVERY, LOOK_EVERY = 1.0, 5.0, 2.0  # real seconds
+#: The variable with which the exporter notes where its memory is.
+CENSUS = "YOLOSCOPE_SOAK_CENSUS"
 #: Before this the hour of history fills; a measurement is judged by what comes after.
 WARM = 4200
 #: A third of the cycles may have so much more than the third before.
@@ -52,13 +57,14 @@ MORE_MEMORY, MORE_DESCRIPTORS, MORE_THREADS = 0.02, 2, 1
 
 
 class Point(NamedTuple):
-    """One look: cycles so far, resident megabytes, open descriptors, threads, runs ever begun."""
+    """One look: cycles so far, resident megabytes, descriptors, threads, runs ever begun, milliseconds of a scrape."""
 
     cycles: int
     megabytes: float
     descriptors: int
     threads: int
     runs: int
+    scrape: float = 0.0
 
 
 def grown(points: Sequence[Point]) -> list[str]:
@@ -129,6 +135,8 @@ def exporter(folder: Path) -> None:
     sampler.pause = pause
     sampler.PATIENCE = 60.0  # type: ignore[misc] # a cycle waits for all, for its clock stands still meanwhile
     api.EVERY_SECONDS = MESSAGES_EVERY  # type: ignore[misc]
+    if CENSUS in os.environ:
+        memory.keep(folder / "census", lambda: clock.ticks, LOOK_EVERY)
     cli.main(["serve", "--web.listen-address=127.0.0.1:0", f"--config.file={folder / 'config.yml'}"])
 
 
@@ -221,16 +229,30 @@ def configure(folder: Path, number: int) -> None:
     (folder / "config.yml").write_text(text, encoding="ascii")
 
 
-def look(folder: Path, process: subprocess.Popen[bytes], clock: Clock) -> Point:
-    """What the exporter takes now."""
+def look(folder: Path, process: subprocess.Popen[bytes], clock: Clock, scrape: float) -> Point:
+    """What the exporter takes now; a scrape has taken so many milliseconds."""
     one = psutil.Process(process.pid)
     with one.oneshot():
         begun = int((folder / "runs").read_text(encoding="ascii") or 0) + 1
-        return Point(clock.ticks, one.memory_info().rss / 1e6, one.num_fds(), one.num_threads(), begun)
+        return Point(clock.ticks, one.memory_info().rss / 1e6, one.num_fds(), one.num_threads(), begun, scrape)
 
 
-def soak(cycles: int, seconds: float, folder: Path) -> tuple[list[Point], Counter[str]]:
-    """Run so many cycles, or as many as there is time for; what was seen meanwhile, and counts of what was done."""
+def scraped(url: str, counts: Counter[str]) -> float:
+    """Milliseconds until all metrics are there."""
+    begun = time.monotonic()
+    counts["scrapes"] += 1
+    try:
+        get(f"{url}/metrics")
+    except OSError:  # within five seconds
+        counts["unanswered"] += 1
+    return 1e3 * (time.monotonic() - begun)
+
+
+def soak(cycles: int, seconds: float, folder: Path, without: Collection[str] = ()) -> tuple[list[Point], Counter[str]]:
+    """Run so many cycles, or as many as there is time for; what was seen meanwhile, and counts of what was done.
+
+    `without` names those of PARTS that are left out.
+    """
     (folder / "records").mkdir(mode=0o1777)
     (folder / "runs").write_text("0", encoding="ascii")
     clock, counts, ended, points = Clock(folder / "clock"), Counter[str](), threading.Event(), list[Point]()
@@ -238,7 +260,7 @@ def soak(cycles: int, seconds: float, folder: Path) -> tuple[list[Point], Counte
     with ExitStack() as stack:
         configure(folder, 0)
         process = start("exporter", folder, **{name: nvml[name] for name in ("LD_LIBRARY_PATH", "FAKE_NVML_CONTROL")})
-        for one in (process, start("trainings", folder)):
+        for one in (process, *([] if "runs" in without else [start("trainings", folder)])):
             stack.callback(one.wait)
             stack.callback(one.kill)
         log = folder / "exporter.log"
@@ -246,25 +268,21 @@ def soak(cycles: int, seconds: float, folder: Path) -> tuple[list[Point], Counte
         url = log.read_text().partition("url=")[2].split()[0]
         wait_for(lambda: get(f"{url}/-/ready")[0] == 200, 60)
         stack.callback(ended.set)
-        for number in range(PAGES):
+        for number in range(0 if "pages" in without else PAGES):
             Page(url, number, counts, ended).start()
         end = time.monotonic() + seconds
         for number in count():
             if clock.ticks >= cycles or time.monotonic() > end or process.poll() is not None:
                 break
-            points.append(look(folder, process, clock))
-            counts["scrapes"] += 1
-            try:
-                get(f"{url}/metrics")
-            except OSError:  # within five seconds
-                counts["unanswered"] += 1
-            if number * LOOK_EVERY % RELOAD_EVERY < LOOK_EVERY:
+            took = 0.0 if "scrapes" in without else scraped(url, counts)
+            points.append(look(folder, process, clock, took))
+            if number * LOOK_EVERY % RELOAD_EVERY < LOOK_EVERY and "reloads" not in without:
                 counts["reloads"] += 1
                 configure(folder, counts["reloads"])
                 process.send_signal(signal.SIGHUP)
             time.sleep(LOOK_EVERY)
         assert process.poll() is None, log.read_text()[-3000:]
-        points.append(look(folder, process, clock))
+        points.append(look(folder, process, clock, points[-1].scrape))
         counts["errors"] = log.read_text().count("level=error")
         if counts["errors"]:
             sys.stdout.write(log.read_text()[-3000:])
@@ -275,9 +293,12 @@ def table(points: Sequence[Point]) -> str:
     """The curve: twelve of the looks."""
     chosen = [points[round(index * (len(points) - 1) / 11)] for index in range(12)]
     rows = [
-        f"| {one.cycles:,} | {one.runs:,} | {one.megabytes:.1f} | {one.descriptors} | {one.threads} |" for one in chosen
+        f"| {one.cycles:,} | {one.runs:,} | {one.megabytes:.1f} | {one.descriptors} | {one.threads} "
+        f"| {one.scrape:.0f} |"
+        for one in chosen
     ]
-    return "\n".join(["| cycles | runs so far | MB | descriptors | threads |", "|---|---|---|---|---|", *rows])
+    head = "| cycles | runs so far | MB | descriptors | threads | ms of a scrape |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
 
 def main() -> None:
@@ -285,6 +306,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cycles", nargs="?", default=str(DAY), help="how many; with --role a folder")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--without", nargs="+", choices=PARTS, default=(), help="leave these out")
+    parser.add_argument("--census", action="store_true", help="tell where the memory is")
     parser.add_argument("--role", choices=("exporter", "trainings"))
     given = parser.parse_args()
     if given.role:
@@ -292,10 +315,15 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as name:
         begun = time.monotonic()
-        points, counts = soak(int(given.cycles), given.seconds, Path(name))
+        if given.census:
+            os.environ[CENSUS] = "1"
+        points, counts = soak(int(given.cycles), given.seconds, Path(name), given.without)
+        census = memory.table(Path(name, "census")) + "\n" if given.census else ""
     found = grown(points)
     told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
     sys.stdout.write(f"{table(points)}\n{points[-1].cycles:,} cycles in {time.monotonic() - begun:.0f} s; {told}\n")
+    taken = sorted(one.scrape for one in points)
+    sys.stdout.write(f"a scrape: {median(taken):.0f} ms, the slowest {taken[-1]:.0f} ms\n{census}")
     sys.stdout.write(f"grown: {'; '.join(found) or 'nothing'}\n")
     sys.exit(bool(found) or bool(counts["errors"]))
 
