@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import mmap
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -26,11 +24,9 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
@@ -38,18 +34,15 @@ import psutil
 from tests.exporter.test_serve import get, wait_for
 from tests.fake_nvml import FakeNvml
 from tests.faults import memory
+from tests.faults.accelerated import CENSUS, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 DAY = 86_400
-RUNS, PAGES = 4, 3
-LIFE = (60, 180)  # cycles of a run
-ENDS = ("finished", "failed", "killed")
+PAGES = 3
 PARTS = ("runs", "pages", "scrapes", "reloads")
-MESSAGES_EVERY, RELOAD_EVERY, LOOK_EVERY = 1.0, 5.0, 2.0  # real seconds
-#: The variable with which the exporter notes where its memory is.
-CENSUS = "YOLOSCOPE_SOAK_CENSUS"
+RELOAD_EVERY, LOOK_EVERY = 5.0, 2.0  # real seconds
 #: Before this the hour of history fills; a measurement is judged by what comes after.
 WARM = 4200
 #: A third of the cycles may have so much more than the third before.
@@ -82,108 +75,14 @@ def grown(points: Sequence[Point]) -> list[str]:
     return [f"{name}: {a:g}, then {b:g}" for name, (a, b) in medians.items() if b > limits[name](a)]
 
 
-# --- a clock that several processes share -------------------------------------------------------------------------
-
-
-class Clock:
-    """Seconds that pass when somebody says so: a cycle each. In a file that processes map."""
-
-    def __init__(self, path: Path) -> None:
-        """Map the file; made by the first."""
-        if not path.exists():
-            path.write_bytes(struct.pack("=dd", 0.0, time.time()))
-        with path.open("r+b") as file:
-            self._memory = memoryview(mmap.mmap(file.fileno(), 16)).cast("d")
-
-    @property
-    def ticks(self) -> int:
-        """Seconds so far."""
-        return int(self._memory[0])
-
-    def tick(self) -> None:
-        """A second passes."""
-        self._memory[0] += 1
-
-    def wall(self) -> float:
-        """Unix time."""
-        return self._memory[1] + self._memory[0]
-
-    def monotonic(self) -> float:
-        """Since some moment."""
-        return 1000.0 + self._memory[0]
-
-
 # --- the processes ------------------------------------------------------------------------------------------------
-
-
-def exporter(folder: Path) -> None:
-    """`yoloscope serve` whose cycles follow each other at once."""
-    from yoloscope_exporter import cli, registry  # noqa: PLC0415 - this process alone changes it
-    from yoloscope_exporter.sampling import sampler, sources  # noqa: PLC0415
-    from yoloscope_exporter.web import api  # noqa: PLC0415
-
-    clock = Clock(folder / "clock")
-
-    def pause(_now: float, _interval: float) -> float:
-        clock.tick()
-        return 0.0
-
-    registry.Sampler = partial(  # type: ignore[misc, assignment]
-        sampler.Sampler, clock=clock.monotonic, wall=clock.wall
-    )
-    sources.time = SimpleNamespace(monotonic=clock.monotonic, time=clock.wall)  # type: ignore[assignment]
-    sampler.pause = pause
-    sampler.PATIENCE = 60.0  # type: ignore[misc] # a cycle waits for all, for its clock stands still meanwhile
-    api.EVERY_SECONDS = MESSAGES_EVERY  # type: ignore[misc]
-    if CENSUS in os.environ:
-        memory.keep(folder / "census", lambda: clock.ticks, LOOK_EVERY)
-    cli.main(["serve", "--web.listen-address=127.0.0.1:0", f"--config.file={folder / 'config.yml'}"])
-
-
-def trainings(folder: Path) -> None:
-    """Runs that begin, write a batch in each cycle, and end in every way, until the parent has gone."""
-    from yoloscope_record import catalog, paths, writer  # noqa: PLC0415 - this process alone changes it
-    from yoloscope_record.file_format import Identity  # noqa: PLC0415
-
-    from tests.benchmarks.fleet import rank_series  # noqa: PLC0415
-
-    clock, parent, dice = Clock(folder / "clock"), os.getppid(), random.Random(0)
-    writer.time = SimpleNamespace(time=clock.wall)  # type: ignore[assignment]
-    own = paths.make_own(paths.make_directory(paths.directory()))
-    numbers, living, ticks = count(), list[tuple[int, int, writer.Writer, list[int], list[int], int]](), -1
-    while os.getppid() == parent:
-        if clock.ticks == ticks:
-            time.sleep(0.001)
-            continue
-        ticks = clock.ticks
-        while len(living) < RUNS:
-            number = next(numbers)
-            who = Identity(f"soak-{number}")
-            facts = {"model": "yolo11n.yaml", "gpu": str(number % 2)}
-            made = writer.Writer(paths.run_directory(own, who.run) / who.filename, who, facts, ring=64)
-            slots, first = rank_series(made, (who.run, who.rank))
-            last = made.slot(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, who.run, who.rank)
-            living.append((number, ticks + dice.randint(*LIFE), made, slots, first, last))
-        for number, end, made, slots, first, last in living:
-            made.begin()
-            made.set_state("train" if ticks < end else ("train", *ENDS[:2])[number % 3])
-            for slot in slots:
-                made.values[slot] = made.values[slot] + 1.0 if made.values[slot] >= 0 else 0.0
-            for histogram in first:
-                made.observe(histogram, catalog.STEP_BUCKETS, dice.random())
-            made.values[last] = clock.wall()
-            made.end(clock.wall())
-            if ticks >= end:
-                made.close()
-        living = [one for one in living if ticks < one[1]]
-        (folder / "runs").write_text(str(number), encoding="ascii")
 
 
 def start(role: str, folder: Path, **environ: str) -> subprocess.Popen[bytes]:
     """One of the two, as a process."""
     path = os.pathsep.join(sys.path)
     variables = {**os.environ, **environ, "PYTHONPATH": path, "YOLOSCOPE_DIR": str(folder / "records")}
-    command = [sys.executable, "-m", "tests.faults.soak", "--role", role, str(folder)]
+    command = [sys.executable, "-m", "tests.faults.accelerated", role, str(folder)]
     with (folder / f"{role}.log").open("wb") as log:
         return subprocess.Popen(command, env=variables, stderr=log)
 
@@ -302,22 +201,18 @@ def table(points: Sequence[Point]) -> str:
 
 
 def main() -> None:
-    """Run, or be one of the processes."""
+    """Run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cycles", nargs="?", default=str(DAY), help="how many; with --role a folder")
+    parser.add_argument("cycles", nargs="?", type=int, default=DAY, help="how many")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     parser.add_argument("--without", nargs="+", choices=PARTS, default=(), help="leave these out")
     parser.add_argument("--census", action="store_true", help="tell where the memory is")
-    parser.add_argument("--role", choices=("exporter", "trainings"))
     given = parser.parse_args()
-    if given.role:
-        {"exporter": exporter, "trainings": trainings}[given.role](Path(given.cycles))
-        return
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as name:
         begun = time.monotonic()
         if given.census:
             os.environ[CENSUS] = "1"
-        points, counts = soak(int(given.cycles), given.seconds, Path(name), given.without)
+        points, counts = soak(given.cycles, given.seconds, Path(name), given.without)
         census = memory.table(Path(name, "census")) + "\n" if given.census else ""
     found = grown(points)
     told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
