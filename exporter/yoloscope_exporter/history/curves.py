@@ -37,8 +37,8 @@ class Curves:
             if time in known:
                 points[time] = known[time]
             else:
-                points[time] = self._point(self._history.at(time, place, self._courses, self._run))
                 yield
+                points[time] = self._point(self._history.at(time, place, self._courses, self._run))
         self._points = points
 
     def _point(self, found: Mapping[str, Vector]) -> array[float]:
