@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 from yoloscope_exporter.history.courses import OF_RUN
 from yoloscope_exporter.history.curves import Curves, rounded
@@ -49,6 +52,25 @@ def test_old_points_go() -> None:
     times = curves.since(0)["times"]
     assert START + 1800 <= times[0] <= START + 1860
     assert len(times) == len(set(times)) < 150
+
+
+def test_an_hour_of_points_takes_little() -> None:
+    """Eight bytes for each value, not a dictionary's entry with its number: a page may follow eight runs."""
+    history = History()
+    for now in range(0, 3601, 10):
+        history.feed(START + now, training(now, workers=30))
+    curves = Curves(history, OF_RUN, "a")
+    list(curves.update(history.last))
+    lines = len(curves.since(0)["series"])
+    assert lines == 32
+    again = Curves(history, OF_RUN, "a")
+    tracemalloc.start()
+    try:
+        list(again.update(history.last))
+        gc.collect()  # and Python's own lists of what is free
+        assert tracemalloc.get_traced_memory()[0] < 2 * 8 * lines * len(again.since(0)["times"])
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
