@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tracemalloc
 
 import pytest
@@ -59,18 +58,18 @@ def test_an_hour_of_points_takes_little() -> None:
     history = History()
     for now in range(0, 3601, 10):
         history.feed(START + now, training(now, workers=30))
-    curves = Curves(history, OF_RUN, "a")
-    list(curves.update(history.last))
-    lines = len(curves.since(0)["series"])
-    assert lines == 32
-    again = Curves(history, OF_RUN, "a")
     tracemalloc.start()
     try:
-        list(again.update(history.last))
-        gc.collect()  # and Python's own lists of what is free
-        assert tracemalloc.get_traced_memory()[0] < 2 * 8 * lines * len(again.since(0)["times"])
+        curves = Curves(history, OF_RUN, "a")
+        list(curves.update(history.last))
+        told = curves.since(0)
+        assert len(told["series"]) == 32
+        with_points = tracemalloc.get_traced_memory()[0]
+        del curves
+        held = with_points - tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
+    assert held < 3 * 8 * len(told["times"]) * len(told["series"])
 
 
 @pytest.mark.parametrize(
