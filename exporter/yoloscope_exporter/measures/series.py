@@ -82,6 +82,9 @@ class Histograms:
     def __len__(self) -> int:
         return len(self._parts) // self.width if self.width else 0
 
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        return map(self.__getitem__, range(len(self)))
+
     def __getitem__(self, at: int) -> tuple[float, ...]:
         begin = range(len(self))[at] * self.width
         return tuple(self._parts[begin : begin + self.width])
