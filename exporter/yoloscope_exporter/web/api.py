@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 #: Between two updates of a page.
 EVERY_SECONDS = 2.0
-#: Runs whose points are remembered, each a few MB at most, and for how long after the last look. Points that pages
+#: Runs whose points are remembered, each some 100 kB, and for how long after the last look. Points that pages
 #: follow are never forgotten: they would be calculated anew each time. A page of one more run is refused.
 MOST_CURVES, FORGET_SECONDS = 8, 60.0
 #: Messages that are kept for the other pages: one for each run and language.
