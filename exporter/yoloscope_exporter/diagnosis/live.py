@@ -142,7 +142,7 @@ class Live:
             self._thinned = now
 
     def _forget_gone(self, before: float) -> None:
-        """Forget the history of runs that were told last `before` then: a thousand short ones would fill the memory."""
+        """Forget the history of runs that were told last before a moment: a thousand short ones fill the memory."""
         families = [self.long.series.get(up.name, {}) for up in (catalog.TRAIN_UP, catalog.PREDICT_UP)]
         last = {labels: series.times[-1] for family in families for labels, series in family.items()}
         there = {run for (run, _), time in last.items() if time >= before}
