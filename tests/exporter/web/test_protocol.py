@@ -262,8 +262,9 @@ for _ in sys.stdin:
     print(turns, connections, flush=True)
 made.close()
 """
-#: Turns of the event loop that a connection may take from its beginning to its end: there are four to six.
-MOST_TURNS = 12
+#: Turns of the event loop for each connection that is accepted: an eighth, as eight are accepted at once, and where
+#: descriptors run out one, in which another connection is closed.
+MOST_TURNS = 3
 
 
 @pytest.mark.parametrize("arguments", [["256"], ["40", "512"]], ids=["256 descriptors", "descriptors run out"])
@@ -290,11 +291,11 @@ def test_six_hundred_dribbling_clients_keep_nobody_out(arguments: list[str]) -> 
         finally:
             ended.set()
             crowd.join()
-        assert turns < MOST_TURNS * (connections + 10)  # it is as busy as they make it
+        assert turns < MOST_TURNS * connections + 200  # it is as busy as they make it
         assert any(_in_a_second(process)[0] < 50 for _ in range(10))  # and rests when they have gone
         process.stdin.close()
         assert process.wait(10) == 0
-    assert max(times) < 1.0
+    assert max(times) < protocol.RECEIVE_SECONDS / 2  # for so long a silent one may hold its place
 
 
 def _in_a_second(process: subprocess.Popen[str]) -> tuple[int, int]:
