@@ -47,6 +47,8 @@ EVERY_SECONDS = 2.0
 #: Runs whose points are remembered, each some 100 kB, and for how long after the last look. Points that pages
 #: follow are never forgotten: they would be calculated anew each time. A page of one more run is refused.
 MOST_CURVES, FORGET_SECONDS = 8, 60.0
+#: Between the messages of two runs: a scrape that comes then is answered, and waits for no more than one of them.
+PAUSE_SECONDS = 0.002
 #: Messages that are kept for the other pages: one for each run and language.
 MOST_MADE = MOST_CURVES * len(texts.LANGUAGES)
 
@@ -175,13 +177,8 @@ class Api(Addresses):
         self._looked.move_to_end(run)
         async with looked.lock:
             for _ in looked.curves.update(now):
-                await self._turn()
+                await asyncio.sleep(0)
         return looked.curves
-
-    async def _turn(self) -> None:
-        """Let go what has come meanwhile. Of all pages one takes a step at a time, and a scrape waits for no more."""
-        async with self._turns:
-            await asyncio.sleep(0)
 
     def _check_room(self, run: str) -> None:
         """Raise CrowdedError where pages follow as many other runs as are remembered."""
@@ -253,7 +250,8 @@ class Api(Addresses):
         now, language, run, fresh = self._history.last, topic.language, self._known(topic.run), self._sampler.fresh
         of_run = await self._curves(run, now) if run else None
         of_gpus = await self._curves("", now)
-        await self._turn()
+        async with self._turns:
+            await asyncio.sleep(PAUSE_SECONDS)
         if not (fresh and self._sampler.fresh):  # nothing is told now, and all of it once there is something
             return as_event({**self._head(), "fresh": False}), place
         if now < place.time or (run and not place.of_run):  # the clock was set back, or the run has come

@@ -9,7 +9,6 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from statistics import median
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -25,7 +24,7 @@ from yoloscope_exporter.web import api as api_module
 from yoloscope_exporter.web.api import Api, Place, Topic
 from yoloscope_exporter.web.config import WebConfigFile
 
-from tests.exporter.serving import RUN, ask, connected, fetch, head_of
+from tests.exporter.serving import RUN, connected, fetch, head_of
 from tests.exporter.simulated import Simulated, node, simulated
 
 if TYPE_CHECKING:
@@ -399,13 +398,12 @@ def test_a_scrape_waits_for_one_page_alone(quick: None, monkeypatch: pytest.Monk
         made = stack.enter_context(simulated(lambda _now: trainings(pages), past=4, diagnosed=False))
         for number in range(pages):
             next(messages(stack.enter_context(stream(made.url, f"?run=run%20{number}"))))
-        connection = stack.enter_context(connected(made.url))
         taken = []
         for _ in range(20):
             begun = time.monotonic()
-            assert ask(connection)[0] == 200
+            assert fetch(f"{made.url}/metrics")[0] == 200
             taken.append(time.monotonic() - begun)
-    assert median(taken) < pages * seconds / 2
+    assert sorted(taken)[-4] < pages * seconds / 2
 
 
 def test_what_nobody_follows_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
