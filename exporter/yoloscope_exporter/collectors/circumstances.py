@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from yoloscope_record.reader import Record
 
-Key, Value = TypeVar("Key"), TypeVar("Value")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 #: Seconds around the end of a job's time in which a death is that end: slurmctld looks every half minute, and kills
 #: what does not go by itself after KillWait, another half by default.
