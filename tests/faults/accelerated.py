@@ -117,7 +117,8 @@ def trainings(folder: Path) -> None:
             if ticks >= end:
                 made.close()
         living = [one for one in living if ticks < one[1]]
-        (folder / "runs").write_text(str(number), encoding="ascii")
+        (folder / "runs.new").write_text(str(number), encoding="ascii")
+        (folder / "runs.new").replace(folder / "runs")
 
 
 if __name__ == "__main__":
