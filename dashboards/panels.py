@@ -338,7 +338,7 @@ def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
 #: Pixels in a table: a letter of a head, a Chinese one, a small one, what stands around it, the sign of a filter or of
 #: sorting; then a figure with its unit, a bar, the name of a row.
 _LETTER, _WIDE_LETTER, _SMALL, _MARGIN, _SIGN = 8, 14, 7, 26, 20
-_FIGURE, BAR, _NAME = 85, 110, 150
+_FIGURE, BAR, NAME = 85, 110, 130
 
 
 def head_width(title: str) -> int:
@@ -357,7 +357,7 @@ class Column:
         highest: draw a bar, full at this value.
         filled: colour the whole cell by `steps` or `mappings`, not the text alone.
         width: in pixels. Without it a number is as wide as its head; labels share what is left, `least` each at least.
-        wraps: long text goes on below, from Grafana 11 on.
+        wraps: long text goes on below, from Grafana 11 on, so that it can be narrow on a phone.
         link: title and address of where a click on the cell leads.
         sorted: the table is sorted by it.
     """
@@ -403,11 +403,10 @@ class Column:
     def _cell(self) -> dict[str, Any]:
         if self.highest is not None:
             return {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+        wraps = {"wrapText": True} if self.wraps else {}
         if self.filled:
-            return {"type": "color-background", "mode": "basic"}
-        if self.wraps:
-            return {"type": "auto", "wrapText": True}
-        return {"type": "auto" if self.steps == PLAIN and not self.mappings else "color-text"}
+            return {"type": "color-background", "mode": "basic", **wraps}
+        return {"type": "auto" if self.steps == PLAIN and not self.mappings else "color-text", **wraps}
 
 
 def table(
@@ -419,15 +418,17 @@ def table(
     width: int | None = None,
     key_mappings: tuple[sdk.models.ValueMap, ...] = (),
     sort: str = "",
+    empty: str = "no data",
     size: Size = WIDE,
 ) -> sdk.models.Panel:
     """A row for each value of the label `key[0]`, headed `key[1]`; the columns are joined on it.
 
     `link` is the title and address of where a click on the key leads; `width` and `key_mappings` are the key's, as a
-    column has them; `sort` names the column to sort by, descending.
+    column has them; `sort` names the column to sort by, descending; `empty` is what is said where there is no row.
+    A phone shows the key and the columns of the next 200 pixels: what matters most comes first.
     """
     label, head = key
-    panel = sdk.table.Panel().cell_height(sdk.common_models.TableCellHeight.SM).no_value("no data")
+    panel = sdk.table.Panel().cell_height(sdk.common_models.TableCellHeight.SM).no_value(empty)
     if sort:
         panel = panel.sort_by([sdk.common.TableSortByFieldState().display_name(sort).desc(True)])
     for transformation in _joined(label, {label: head, **_fields(columns)}):
@@ -440,10 +441,11 @@ def table(
         expr=columns[0].expr,
         label=label,
         width=width,
-        least=_NAME,
+        least=NAME,
         link=link,
         mappings=key_mappings,
         filled=bool(key_mappings),
+        wraps=True,
     )
     overrides.append(override("byName", head, of_key.looks()))
     queries = [Query(expr) for expr in _exprs(columns)]

@@ -10,7 +10,7 @@ from yoloscope_exporter.measures.promql import ALERTS, THIS_PREDICTION, THIS_RUN
 
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
-from dashboards.panels import About, Column
+from dashboards.panels import NAME, About, Column
 
 #: Whatever the node.
 NODES: Final = Scope(TARGET)
@@ -87,8 +87,6 @@ OF_PREDICTION: Final = (
     Annotation("End", _ended(PREDICTION, m.PREDICT_END_TIMESTAMP_SECONDS), "{{run}}", look.NEUTRAL, at_value=True),
 )
 
-#: Pixels of the longest verdict in a cell.
-VERDICT: Final = 370
 SEVERITY: Final = look.mapping(
     {
         "critical": ("critical", look.CRITICAL),
@@ -104,8 +102,10 @@ FIRING: Final = About(
 
 
 def verdict_column(expr: Expr) -> Column:
-    """The verdict's name in words, in the colour of its severity; wide enough for the longest."""
-    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, width=VERDICT)
+    """The verdict's name in words, in the colour of its severity."""
+    return Column(
+        title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, least=NAME, wraps=True
+    )
 
 
 def severity_column(expr: Expr) -> Column:

@@ -179,8 +179,8 @@ GLANCE = Row(
                 "One row for each run that lives or ended a short while ago; the worst verdict of its ranks.",
             ),
             ("run", "Run"),
-            Column(title="Severity", expr=worst("verdict"), mappings=(verdicts.LEVELS,), filled=True, width=100),
             verdict_column(worst("verdict")),
+            Column(title="Severity", expr=worst("verdict"), mappings=(verdicts.LEVELS,), filled=True, width=120),
             Column(title="State", expr=state(), label="state", width=80),
             Column(title="User", expr=owner(), label="user", width=90),
             Column(title="Job or pod", expr=owner(), label="workload", width=120),
@@ -440,6 +440,7 @@ ALERTS = Row(
             severity_column(alerts()),
             Column(title="Run", expr=alerts(), label="run", link=RUN_LINK),
             Column(title="Node", expr=alerts(), label="instance", link=NODE_LINK),
+            empty="no firing alerts",
             size=Size(width=24, height=5),
         )
     ],
