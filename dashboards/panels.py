@@ -220,7 +220,10 @@ def lines(
     colours: Mapping[str, str] = NO_COLOURS,
     size: Size = HALF,
 ) -> sdk.models.Panel:
-    """Lines over time; thresholds other than PLAIN are drawn dashed, `colours` gives lines that mean a state theirs."""
+    """Lines over time; thresholds other than PLAIN are drawn dashed, `colours` gives lines that mean a state theirs.
+
+    The axis goes up to the thresholds, so that nothing at all is not drawn on an axis up to 100.
+    """
     style = sdk.common_models.GraphThresholdsStyleMode
     panel = (
         sdk.timeseries.Panel()
@@ -238,6 +241,8 @@ def lines(
         panel = panel.stacking(sdk.common.StackingConfig().mode(sdk.common_models.StackingMode.NORMAL).group("A"))
     if highest is not None:
         panel = panel.max(highest)
+    elif (last := steps[-1][0]) is not None:
+        panel = panel.axis_soft_max(last)
     overrides = _colours(queries, colours)
     return _finish(panel.build(), title, about, queries, size, unit=unit, steps=steps, overrides=overrides)
 
