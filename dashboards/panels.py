@@ -421,6 +421,7 @@ def table(
     *columns: Column,
     link: tuple[str, str] | None = None,
     width: int | None = None,
+    least: int = NAME,
     key_mappings: tuple[sdk.models.ValueMap, ...] = (),
     sort: str = "",
     empty: str = "no data",
@@ -428,8 +429,8 @@ def table(
 ) -> sdk.models.Panel:
     """A row for each value of the label `key[0]`, headed `key[1]`; the columns are joined on it.
 
-    `link` is the title and address of where a click on the key leads; `width` and `key_mappings` are the key's, as a
-    column has them; `sort` names the column to sort by, descending; `empty` is what is said where there is no row.
+    `link` is the title and address of where a click on the key leads; `width`, `least` and `key_mappings` are its own,
+    as a column has them; `sort` names the column to sort by, descending; `empty` is what is said where there is no row.
     A phone shows the key and the columns of the next 200 pixels: what matters most comes first.
     """
     label, head = key
@@ -446,7 +447,7 @@ def table(
         expr=columns[0].expr,
         label=label,
         width=width,
-        least=NAME,
+        least=least,
         link=link,
         mappings=key_mappings,
         filled=bool(key_mappings),

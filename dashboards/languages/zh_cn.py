@@ -320,7 +320,7 @@ _RUN: Final = {
     "Time of a step from batch start to batch end, the data wait left out.": (
         "一步从 batch 开始到 batch 结束的时间，不含等待数据。"
     ),
-    "One narrow bright band.": "一条窄而亮的带。",
+    "One narrow band.": "一条窄带。",
     "A second band or a tail: look at ranks, loader and throttling.": "出现第二条带或长尾：查看 rank、数据加载和降频。",
     "half of the steps": "50% 的步",
     "95 % of the steps": "95% 的步",
@@ -498,7 +498,7 @@ _DATA: Final = {
     "How many batches per second took how long to prepare, over all loader workers.": (
         "所有数据加载 worker 中，每秒有多少个 batch 用了多长时间准备。"
     ),
-    "One bright band, below the step time times the workers.": "一条明显的带，低于单步时间乘以 worker 数。",
+    "One band, below the step time times the workers.": "一条明显的带，低于单步时间乘以 worker 数。",
     "A second band above: a slow worker, cold files, or large images. A band that climbs: storage slows.": (
         "上方出现第二条带：某个 worker 慢、文件未缓存或图像很大。带上移：存储变慢。"
     ),

@@ -10,7 +10,7 @@ from yoloscope_exporter.measures.promql import ALERTS, THIS_PREDICTION, THIS_RUN
 
 from dashboards import look, verdicts
 from dashboards.board import Annotation, link
-from dashboards.panels import NAME, About, Column
+from dashboards.panels import About, Column
 
 #: Whatever the node.
 NODES: Final = Scope(TARGET)
@@ -94,6 +94,8 @@ SEVERITY: Final = look.mapping(
         "info": ("info", look.NEUTRAL),
     }
 )
+#: Pixels of an alert's name, which has no place to be divided.
+ALERT: Final = 200
 FIRING: Final = About(
     "No row.",
     "Open docs/alerts.md at the alert's name: it says how to verify it and what to type.",
@@ -104,7 +106,7 @@ FIRING: Final = About(
 def verdict_column(expr: Expr) -> Column:
     """The verdict's name in words, in the colour of its severity."""
     return Column(
-        title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, least=NAME, wraps=True
+        title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, least=180, wraps=True
     )
 
 

@@ -12,6 +12,7 @@ from dashboards.board import NODES as NODE_VARIABLES
 from dashboards.board import Board, Row, link
 from dashboards.panels import About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import (
+    ALERT,
     FIRING,
     NODE_LINK,
     NODES,
@@ -440,6 +441,7 @@ ALERTS = Row(
             severity_column(alerts()),
             Column(title="Run", expr=alerts(), label="run", link=RUN_LINK),
             Column(title="Node", expr=alerts(), label="instance", link=NODE_LINK),
+            least=ALERT,
             empty="no firing alerts",
             size=Size(width=24, height=5),
         )

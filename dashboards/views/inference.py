@@ -13,7 +13,7 @@ from dashboards import look, measures, verdicts
 from dashboards.board import OF_PREDICTION, Board, Row
 from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.views import common
-from dashboards.views.common import FIRING, PREDICTION, alerts, severity_column
+from dashboards.views.common import ALERT, FIRING, PREDICTION, alerts, severity_column
 from deploy.prometheus.rulebook import levels
 
 FACTS: Final = ("mode", "task", "model", "format", "precision", "imgsz", "batch", "device", "source", "stream")
@@ -161,7 +161,7 @@ COURSE = Row(
     [
         heatmap(
             "Latency of an image",
-            About("One narrow bright band.", "Two bands: two kinds of images, or the GPU is shared."),
+            About("One narrow band.", "Two bands: two kinds of images, or the GPU is shared."),
             Query(total("sum", PREDICTION.rate(m.PREDICT_IMAGE_SECONDS, "_bucket"), "le")),
         ),
         lines(
@@ -193,7 +193,7 @@ COURSE = Row(
         lines(
             "Boxes per image",
             About("A few.", "Hundreds: postprocessing takes long. A higher conf, a lower max_det."),
-            Query(measures.measured(PREDICTION, prediction.PREDICT_DETECTIONS, "rank"), "rank {{rank}}"),
+            Query(measures.measured(PREDICTION, prediction.PREDICT_DETECTIONS, "rank").of(""), "rank {{rank}}"),
             size=THIRD,
         ),
         lines(
@@ -224,6 +224,7 @@ WHAT = Row(
             FIRING,
             ("alertname", "Alert"),
             severity_column(top(1, total("max", alerts(run=THIS_PREDICTION), "alertname", "severity"), "alertname")),
+            least=ALERT,
             empty="no firing alerts",
             size=Size(width=12, height=4),
         ),

@@ -11,6 +11,7 @@ from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import BOUND, THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.views.common import (
+    ALERT,
     FIRING,
     LIFECYCLE,
     ONE_RUN,
@@ -272,7 +273,7 @@ STEPS_ROW = Row(
         ),
         heatmap(
             "Step time, distribution",
-            About("One narrow bright band.", "A second band or a tail: look at ranks, loader and throttling."),
+            About("One narrow band.", "A second band or a tail: look at ranks, loader and throttling."),
             Query(total("sum", RUN.rate(m.TRAIN_STEP_SECONDS, "_bucket"), "le")),
         ),
         lines(
@@ -344,6 +345,7 @@ WHO = Row(
             FIRING,
             ("alertname", "Alert"),
             severity_column(top(1, total("max", alerts(run=THIS_RUN), "alertname", "severity"), "alertname")),
+            least=ALERT,
             empty="no firing alerts",
             size=Size(width=12, height=4),
         ),
