@@ -434,14 +434,6 @@ def table(
     A phone shows the key and the columns of the next 200 pixels: what matters most comes first.
     """
     label, head = key
-    panel = sdk.table.Panel().cell_height(sdk.common_models.TableCellHeight.SM).no_value(empty)
-    if sort:
-        panel = panel.sort_by([sdk.common.TableSortByFieldState().display_name(sort).desc(True)])
-    for transformation in _joined(label, {label: head, **_fields(columns)}):
-        panel = panel.with_transformation(transformation)
-    overrides = [
-        override("byName", column.title, replace(column, sorted=column.title == sort).looks()) for column in columns
-    ]
     of_key = Column(
         title=head,
         expr=columns[0].expr,
@@ -453,11 +445,25 @@ def table(
         filled=bool(key_mappings),
         wraps=True,
     )
+    panel = sdk.table.Panel().cell_height(_height(of_key, *columns)).no_value(empty)
+    if sort:
+        panel = panel.sort_by([sdk.common.TableSortByFieldState().display_name(sort).desc(True)])
+    for transformation in _joined(label, {label: head, **_fields(columns)}):
+        panel = panel.with_transformation(transformation)
+    overrides = [
+        override("byName", column.title, replace(column, sorted=column.title == sort).looks()) for column in columns
+    ]
     overrides.append(override("byName", head, of_key.looks()))
     queries = [Query(expr) for expr in _exprs(columns)]
     kind = sdk.prom.PromQueryFormat.TABLE
     model = panel.build()
     return _finish(model, title, about, queries, size, unit="", instant=True, kind=kind, overrides=overrides)
+
+
+def _height(*columns: Column) -> sdk.common_models.TableCellHeight:
+    """Room for two lines of words that stand for a value: Grafana grows rows by the value itself, which is short."""
+    heights = sdk.common_models.TableCellHeight
+    return heights.MD if any(column.wraps and column.mappings for column in columns) else heights.SM
 
 
 def _exprs(columns: Sequence[Column]) -> list[Expr]:

@@ -203,6 +203,7 @@ GLANCE = Row(
             ),
             Column(title="ETA", expr=run(recording.RUN_REMAINING), width=80),
             link=RUN_LINK,
+            width=150,  # what is left at 1366 pixels holds the longest verdict
             sort="Severity",
             size=Size(width=24, height=10),
         ),
