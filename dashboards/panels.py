@@ -342,7 +342,7 @@ def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
 
 #: Pixels in a table: a letter of a head, a Chinese one, a small one, what stands around it, the sign of a filter or of
 #: sorting; then a figure with its unit, a bar, the name of a row.
-_LETTER, _WIDE_LETTER, _SMALL, _MARGIN, _SIGN = 8, 14, 7, 26, 20
+_LETTER, _WIDE_LETTER, _SMALL, _MARGIN, SIGN = 8, 14, 7, 26, 20
 _FIGURE, BAR, NAME = 85, 110, 130
 
 
@@ -401,8 +401,8 @@ class Column:
 
     def _widths(self) -> dict[str, int]:
         if self.label and self.width is None:
-            return {"custom.minWidth": max(len(self.title) * _SMALL + _SIGN + _SIGN, self.least)}
-        head = head_width(self.title) + (_SIGN if self.sorted else 0)
+            return {"custom.minWidth": max(len(self.title) * _SMALL + SIGN + SIGN, self.least)}
+        head = head_width(self.title) + (SIGN if self.sorted else 0)
         return {"custom.width": self.width or max(head, _FIGURE if self.highest is None else BAR)}
 
     def _cell(self) -> dict[str, Any]:

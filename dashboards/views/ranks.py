@@ -198,7 +198,7 @@ WHO = Row(
             Column(title="GPU", expr=where(), label="gpu", width=70),
             width=80,
             sort=rank_measures.LAG.title,
-            size=Size(width=24, height=9),
+            size=Size(width=24, height=10),
         ),
     ],
 )
