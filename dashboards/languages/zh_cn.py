@@ -260,7 +260,7 @@ _FLEET: Final = {
     "Verdicts of the runs": "各任务的诊断结论",
     "Waste under a tenth of the hours held.": "浪费不到占用小时的十分之一。",
     "Wasted": "浪费",
-    "Needs attention": "需要查看的",
+    "Needs attention": "需要关注",
 }
 
 _RUN: Final = {
