@@ -573,7 +573,6 @@ WHO = Row(
                 highest=1,
             ),
             sort="GPU memory",
-            size=Size(width=14),
         ),
         table(
             "Runs on the node",
@@ -593,7 +592,7 @@ WHO = Row(
             ),
             link=RUN_LINK,
             empty="no runs",
-            size=Size(width=10),
+            size=Size(width=24, height=5),
         ),
     ],
 )
