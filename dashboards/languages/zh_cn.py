@@ -1165,7 +1165,7 @@ _NODE: Final = {
     ),
     "One row for each run with a rank on the nodes chosen.": "每个在所选节点上有 rank 的任务一行。",
     "any GPU, any reason": "任一 GPU，任一原因",
-    "GPU {{gpu}} of {{instance}}, {{reason}}": "{{instance}} 的 GPU {{gpu}}，{{reason}}",
+    "{{instance}}, GPU {{gpu}}, {{reason}}": "{{instance}} 的 GPU {{gpu}}，{{reason}}",
     "While training: utilization above 85 %, no throttling, 5 °C or more to slowdown, all PCIe lanes.": (
         "训练时：利用率高于 85%，没有降频，距降频温度 5 °C 以上，PCIe 通道全开。"
     ),

@@ -328,7 +328,7 @@ GPU_ROW = Row(
                 "Thermal: cooling. Power brake: the node's power supply. Both show in the step time.",
             ),
             Query(total("max", GPUS(m.GPU_THROTTLED)), "any GPU, any reason"),
-            Query(throttled_at_all(), "GPU {{gpu}} of {{instance}}, {{reason}}"),
+            Query(throttled_at_all(), "{{instance}}, GPU {{gpu}}, {{reason}}"),
             mappings=(THROTTLED,),
         ),
         timeline(
