@@ -343,7 +343,7 @@ def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
 #: Pixels in a table: a letter of a head, a Chinese one, a small one, what stands around it, the sign of a filter or of
 #: sorting; then a figure with its unit, a bar, the name of a row.
 _LETTER, _WIDE_LETTER, _SMALL, _MARGIN, SIGN = 8, 14, 7, 26, 20
-_FIGURE, BAR, NAME = 85, 110, 130
+_FIGURE, BAR, _NAME = 85, 110, 130
 
 
 def head_width(title: str) -> int:
@@ -421,7 +421,7 @@ def table(
     *columns: Column,
     link: tuple[str, str] | None = None,
     width: int | None = None,
-    least: int = NAME,
+    least: int = _NAME,
     key_mappings: tuple[sdk.models.ValueMap, ...] = (),
     sort: str = "",
     empty: str = "no data",
