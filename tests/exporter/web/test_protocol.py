@@ -277,7 +277,7 @@ def test_six_hundred_dribbling_clients_keep_nobody_out(arguments: list[str]) -> 
             crowd.join()
             process.stdin.close()
         assert process.wait(10) == 0
-    assert max(times) < 1.0
+    assert max(times) < protocol.RECEIVE_SECONDS  # nobody waited for one of the crowd to be given up
 
 
 def _dribble(url: str, number: int, ended: threading.Event) -> None:
