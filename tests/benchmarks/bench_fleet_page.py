@@ -208,9 +208,9 @@ def report(found: dict[str, dict[str, Any]], runs: int, watch: float, load: floa
             for name, one in found.items()
         ),
         "",
-        f"CPU in per cent of one core over {watch:.0f} s each, in this order; the exporter was scraped every tenth of a",
-        "second meanwhile. Pages are connections that read the stream. The first message is that of the page which waits",
-        f"longest, the size is the mean of all messages; {problems} of them showed a problem.",
+        f"CPU in per cent of one core over {watch:.0f} s each, in this order; the exporter was scraped every tenth of",
+        "a second meanwhile. Pages are connections that read the stream. The first message is that of the page which",
+        f"waits longest, the size is the mean of all messages; {problems} of them showed a problem.",
     ]
 
 

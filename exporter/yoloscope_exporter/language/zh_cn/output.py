@@ -282,6 +282,7 @@ TEXTS: Final[dict[str, str]] = {
     "Runs": "其他任务",
     "best accuracy": "最佳准确率",
     "Cause": "原因",
+    " (rank {rank}): ": "（rank {rank}）：",
     "Fix": "修改方法",
     "Forecast": "预期",
     "epochs": "epoch 数",
