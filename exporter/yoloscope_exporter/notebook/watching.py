@@ -81,8 +81,8 @@ def watch(  # noqa: PLR0913 - each is an option
         if cluster and prometheus is None:
             raise ValueError(say("cluster={cluster!r}: only with prometheus=", cluster=cluster))
         if not isinstance(background, bool):
-            said = say("background={background!r}: use True or False", background=background)
-            raise ValueError(said)  # noqa: TRY004 - as the others
+            wrong = say("background={background!r}: use True or False", background=background)
+            raise ValueError(wrong)  # noqa: TRY004 - as the others
         where = Where(_url("exporter", exporter), _file(recording), _url("prometheus", prometheus))
         if prometheus is not None:
             where = where._replace(since=_seconds(since), run=run, cluster=cluster)
@@ -103,8 +103,8 @@ def _file(recording: str | os.PathLike[str] | None) -> str:
         return ""
     path = Path(recording).expanduser().absolute()
     if not path.is_file():
-        said = say("recording={recording!r}: no such file; use one of `yoloscope record`", recording=str(recording))
-        raise ValueError(said)
+        wrong = say("recording={recording!r}: no such file; use one of `yoloscope record`", recording=str(recording))
+        raise ValueError(wrong)
     return str(path)
 
 
@@ -125,8 +125,8 @@ def _modules() -> tuple[ModuleType, ModuleType]:
         import plotly.graph_objects as graphs  # noqa: PLC0415 - of the extra `notebook`
         from IPython import display  # noqa: PLC0415 - of the notebook
     except ImportError as error:
-        said = say("watch() is for notebooks: {error}; {command}", error=error, command=pip_install("notebook"))
-        raise ImportError(said) from error
+        wrong = say("watch() is for notebooks: {error}; {command}", error=error, command=pip_install("notebook"))
+        raise ImportError(wrong) from error
     return display, graphs
 
 

@@ -164,6 +164,7 @@ def test_events_as_a_document(starved: Simulated) -> None:
         ("history?since=yesterday", 400, "since: 'yesterday' is not a number"),
         ("history?since=nan", 400, "since: 'nan' is not a number"),
         ("runs?limit=0", 400, "limit: '0' is not a number from 1 to 10000"),
+        (f"runs?find={'x' * 301}", 400, "find: 301 characters are more than 300"),
         ("runs?lang=fr", 400, "lang: 'fr' is not one of en, zh"),
         ("events?since=1e999", 400, "since: '1e999' is not a number"),
     ],
@@ -239,6 +240,13 @@ def test_many_runs_with_any_names() -> None:
         assert len(get(f"{made.url}/api/v1/runs?limit=1000")["runs"]) == 1000
         for name in NASTY:
             assert get(f"{made.url}/api/v1/run?run={quote(name)}")["run"]["run"] == name
+            found = get(f"{made.url}/api/v1/runs?find={quote(name.upper())}")
+            assert (found["total"], found["matching"], found["runs"][0]["run"]) == (1000, 1, name)
+        found = get(f"{made.url}/api/v1/runs?find=run+99&lang=en")
+        assert {run["run"] for run in found["runs"]} == {"run 99", *(f"run {number}" for number in range(990, 995))}
+        with stream(made.url, "?find=run+994") as connection:
+            told = next(messages(connection))
+        assert ([run["run"] for run in told["runs"]], told["total"], told["matching"]) == (["run 994"], 1000, 1)
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------

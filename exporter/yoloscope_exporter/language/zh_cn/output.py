@@ -157,7 +157,6 @@ TEXTS: Final[dict[str, str]] = {
     "{run} holds {number} runs": "{run} 中有 {number} 个任务",
     "choose with --recording {run} {names}": "请用 --recording {run} {names} 选择",
     "see `yoloscope report --help`": "见 `yoloscope report --help`",
-    "known runs: {names}": "已知的任务：{names}",
     "no runs in {records}": "{records} 中没有任务",
     "{text!r} is no share": "{text!r} 不是百分比",
     "use for example 5%": "例如 5%",
