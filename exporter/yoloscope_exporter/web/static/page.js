@@ -122,8 +122,8 @@ const showRuns = (message) => {
     link.append(make('span', { className: 'line' }, run.verdict ? `${run.verdict}: ${run.title}` : words.no_verdict))
     return make('li', {}, link)
   }))
-  $('finding').hidden = message.total <= MANY && !view.find
   const more = message.matching - message.runs.length
+  $('finding').hidden = message.total <= MANY && !more && !view.find
   const none = message.total && !message.matching ? words.no_match : ''
   text($('more-runs'), more > 0 ? fill(words.js_more_runs, more) : none)
 }
