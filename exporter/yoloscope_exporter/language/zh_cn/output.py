@@ -13,6 +13,8 @@ TEXTS: Final[dict[str, str]] = {
     "no exporter answers at {url}": "{url} 没有 exporter 应答",
     "reading this node directly": "直接读取本节点",
     "this node": "本节点",
+    "{service} does not answer ({error})": "{service} 没有应答（{error}）",
+    "{service} refused the message: {refusal}": "{service} 拒绝了消息：{refusal}",
     "a model for {task!r}: only results of {tasks} can be compared": "模型用于 {task!r}：只能比较 {tasks} 的结果",
     "--imgsz {imgsz}: this model has stride {stride}: use {low} or {high}": "--imgsz {imgsz}：该模型的 stride 为 {stride}：请用 {low} 或 {high}",
     "Ultralytics has not written what it names: {path}": "Ultralytics 没有写出它所说的文件：{path}",
