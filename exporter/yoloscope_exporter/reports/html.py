@@ -154,7 +154,8 @@ def _curves(summary: Summary) -> dict[str, LineChart]:
 
 
 def _timeline(summary: Summary) -> BlockChart:
-    return charts.timeline(summary.states, _STATES)
+    spans = [(start, stop, say(state)) for start, stop, state in summary.states]
+    return charts.timeline(spans, {say(state): colour for state, colour in _STATES.items()})
 
 
 def _budget(summary: Summary) -> BlockChart:
