@@ -94,7 +94,7 @@ def test_help_fits_the_terminal() -> None:
 
     told = CliRunner().invoke(cli.main, ["serve", "--help"], env={"YOLOSCOPE_LANGUAGE": CHINESE}, terminal_width=80)
     assert max(map(cell_len, told.output.splitlines())) <= 80
-    assert wrapped("超出波动（97% 置信）则退出", 13) == ["超出波动", "（97% 置信）则", "退出"]  # no number is cut
+    assert wrapped("超出波动（97% 置信）则退出", 12) == ["超出波动", "（97% 置信）", "则退出"]  # no number is cut
     assert not [line for line in told.output.splitlines() if re.match(r"\s*[，。；：！？）、]", line)]
 
 
