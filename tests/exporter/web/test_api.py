@@ -24,6 +24,7 @@ from yoloscope_exporter.web import api as api_module
 from yoloscope_exporter.web.api import Api, Place, Topic
 from yoloscope_exporter.web.config import WebConfigFile
 
+from tests.exporter.language.leftovers import english
 from tests.exporter.serving import RUN, connected, fetch, head_of
 from tests.exporter.simulated import Simulated, node, simulated
 
@@ -289,6 +290,19 @@ def test_streams_of_a_run_share_their_messages(
         made.clear()
         taken = [[next(each) for _ in range(3)] for each in told]
     assert len(made) < 3 * len(taken)
+
+
+def test_a_run_in_chinese(starved: Simulated) -> None:
+    """No English sentence is in it, but what is typed; state and events neither."""
+    listed = get(f"{starved.url}/api/v1/runs?lang=zh")["runs"][0]
+    told = get(f"{starved.url}/api/v1/run?run={quote(listed['run'])}&lang=zh")["run"]
+    events = get(f"{starved.url}/api/v1/events?lang=zh")["events"]
+    sentences = [listed["state_text"], listed["title"], *(event["text"] for event in events)]
+    for verdict in told["verdicts"]:
+        names = ("title", "severity_text", "evidence", "cause", "fix", "gain", "verify")
+        sentences += [verdict[name] for name in names]
+    assert len(sentences) > 10
+    assert [english(one) for one in sentences if english(one)] == []
 
 
 def test_nothing_is_made_while_nobody_looks(starved: Simulated, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
