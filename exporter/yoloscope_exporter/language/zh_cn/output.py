@@ -283,7 +283,7 @@ TEXTS: Final[dict[str, str]] = {
     "verdicts": "诊断结论",
     "Changes are against {name}": "变化相对于 {name}",
     "bold ones are {beyond}, those with ? uncertain.": "粗体表示{beyond}，带 ? 的不确定。",
-    "{same} within {band}{counts}": "{same}，差异在 {band} 以内{counts}",
+    "{same} within {band}{counts}": "{same}，差异不超过 {band}{counts}",
     "significant{counts}": "显著{counts}",
     "images/s": "图像/秒",
     "share of step time": "占训练步时间的比例",
