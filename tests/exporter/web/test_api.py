@@ -241,10 +241,10 @@ def test_many_runs_with_any_names() -> None:
         assert len(get(f"{made.url}/api/v1/runs?limit=1000")["runs"]) == 1000
         for name in NASTY:
             assert get(f"{made.url}/api/v1/run?run={quote(name)}")["run"]["run"] == name
-            found = get(f"{made.url}/api/v1/runs?find={quote(name.upper())}")
-            assert (found["total"], found["matching"], found["runs"][0]["run"]) == (1000, 1, name)
-        found = get(f"{made.url}/api/v1/runs?find=run+99&lang=en")
-        assert {run["run"] for run in found["runs"]} == {"run 99", *(f"run {number}" for number in range(990, 995))}
+            few = get(f"{made.url}/api/v1/runs?find={quote(name.upper())}")
+            assert (few["total"], few["matching"], few["runs"][0]["run"]) == (1000, 1, name)
+        few = get(f"{made.url}/api/v1/runs?find=99+run&lang=en")  # every word, anywhere
+        assert {run["run"] for run in few["runs"]} == {name for name in names if "99" in name}
         with stream(made.url, "?find=run+994") as connection:
             told = next(messages(connection))
         assert ([run["run"] for run in told["runs"]], told["total"], told["matching"]) == (["run 994"], 1000, 1)
