@@ -100,9 +100,9 @@ def test_a_search_and_what_is_left_out(tab: Page, page: Shown, monkeypatch: pyte
     tab.wait("document.querySelectorAll('figure:not([hidden])').length > 8")
     assert "more runs are not listed; find them by name, state or verdict." in text(tab, "#more-runs")
     assert tab.value("document.querySelectorAll('#runs li').length") == 1
-    tab.go(f"{page.url}/{QUERY}&find=west")
+    tab.go(f"{page.url}/{QUERY}&find=WEST+yolo11m")
     tab.wait(f"document.querySelector('#runs b')?.innerText === '{STARVED} (west)'")
-    assert tab.value("document.querySelector('#find').value") == "west"
+    assert tab.value("document.querySelector('#find').value") == "WEST yolo11m"
     assert text(tab, "#run-title") == f"{STARVED} (east)"
     monkeypatch.setattr("yoloscope_exporter.web.fleet.MOST_LINES", 1)
     monkeypatch.setattr("yoloscope_exporter.web.fleet.MOST_NODES", 0)
