@@ -4,9 +4,9 @@
     python tests/benchmarks/bench_fleet_page.py --runs 200      # fewer
     python tests/benchmarks/bench_fleet_page.py --write         # put the figures into docs/benchmarks.md
 
-A real Prometheus holds a quarter of an hour of so many nodes, one run and one GPU each, as far as the page asks for it: some
-are simulated, the others are these under other names. Nobody scrapes meanwhile, so what it works is for the page. Needs
-prometheus and promtool.
+A real Prometheus holds a quarter of an hour of so many nodes, one run and one GPU each, as far as the page asks for it:
+some are simulated, the others are these under other names. Nobody scrapes meanwhile, so what it works is for the page.
+Needs prometheus and promtool.
 """
 
 from __future__ import annotations

@@ -124,7 +124,9 @@ def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
     return {
         name: charts.lines(
             {
-                say("{role}: {name}", role=role, name=say(curve.name)): [(time - summary.start, value) for time, value in curve.points]
+                say("{role}: {name}", role=role, name=say(curve.name)): [
+                    (time - summary.start, value) for time, value in curve.points
+                ]
                 for role, summary in runs.items()
                 for curve in summary.curves.get(name, ())
             },

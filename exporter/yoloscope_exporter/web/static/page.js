@@ -116,7 +116,7 @@ const showRuns = (message) => {
     if (run.images_per_second) parts.push(fill(words.js_images, figures(run.images_per_second)))
     const link = make('a', { href: address(run.run), className: severityOf(run), data: { run: run.run }, title: run.run },
       make('b', {}, make('i', { className: `state-${run.state}`, ariaHidden: 'true' }), run.run),
-      make('span', { className: 'line' }, parts.join(' · ')))
+      make('span', { className: 'line' }, parts.map((part) => part.replaceAll(' ', '\u00a0')).join(' · ')))
     if (run.run === message.asked) link.setAttribute('aria-current', 'true')
     if (run.epochs) link.append(track(run.epoch / run.epochs, `state-${run.state}`))
     link.append(make('span', { className: 'line' }, run.verdict ? `${run.verdict}: ${run.title}` : words.no_verdict))
