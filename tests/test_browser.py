@@ -125,15 +125,19 @@ def test_curves_are_drawn_in_both_languages(tab: Page, report: str) -> None:
 def test_comparisons_are_for_everybody(
     tab: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str
 ) -> None:
-    """Names, contrast and the order of headings, where each run has its own below the page's."""
+    """Names, contrast and the order of headings, where each run has its own below the page's; better, and worse."""
     monkeypatch.setenv("YOLOSCOPE_LANGUAGE", language)
-    _report(tmp_path, "loader_workers", "healthy_single")
+    runs = ("loader_workers", "healthy_single")
     tab.size(1366, 900)
-    tab.scheme("light" if language == "en" else "dark")
-    tab.go((tmp_path / "report.html").as_uri())
-    tab.wait(f"{CANVASES}.length > 4")
+    for mark, order in (("better", runs), ("worse", runs[::-1])):
+        _report(tmp_path, *order)
+        for scheme in ("light", "dark"):
+            tab.scheme(scheme)
+            tab.go((tmp_path / "report.html").as_uri())
+            tab.wait(f"{CANVASES}.length > 4")
+            assert tab.value(f"document.querySelectorAll('td.{mark}').length") > 2
+            assert violations(tab) == []
     assert tab.value("document.querySelectorAll('h3').length") > 4
-    assert violations(tab) == []
 
 
 def test_the_cursor_is_shared_and_charts_are_zoomed_together(tab: Page, report: str) -> None:
