@@ -25,6 +25,7 @@ from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANK
 from yoloscope_exporter.history.curves import rounded
 from yoloscope_exporter.history.events import STATES, Event, changes, facts
 from yoloscope_exporter.measures.promql import Scope, render
+from yoloscope_exporter.measures.series import LabelSet
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import documents, texts
 from yoloscope_exporter.web.responses import encoded
@@ -254,7 +255,7 @@ class Fleet:
             for found in self._instant(query, at):
                 labels, course = _answering(found, courses)
                 value = float(found["value"][1])
-                vectors[course.name, course.by][frozenset(relabelled(labels).items())] = value
+                vectors[course.name, course.by][LabelSet(relabelled(labels).items())] = value
         return cast("History", _Now(vectors))
 
     # --- over time -------------------------------------------------------------------------------------------------

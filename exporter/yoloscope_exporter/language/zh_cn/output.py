@@ -554,7 +554,7 @@ TEXTS: Final[dict[str, str]] = {
     "step": "训练步",
     "Advice of yoloscope: no argument of Ultralytics to change": "yoloscope 的建议：没有需要修改的 Ultralytics 参数",
     "Advice of yoloscope: no argument of Ultralytics to change without changing the result": "yoloscope 的建议：没有不改变结果就能修改的 Ultralytics 参数",
-    "Advice of yoloscope, for: {before}yolo train cfg=<this file> model=... data=...": "yoloscope 的建议，用于：{before}yolo train cfg=<本文件> model=... data=...",
+    "Advice of yoloscope, for: {before}yolo {mode} cfg=<this file> model=... {of}=...": "yoloscope 的建议，用于：{before}yolo {mode} cfg=<本文件> model=... {of}=...",
     "{name}={value} is left out (--allow-changes): {changes}": "没有写入 {name}={value}（--allow-changes）：{changes}",
     "it changes {effects}": "它会改变{effects}",
     "at no possible time": "时间戳不可能",
