@@ -206,7 +206,11 @@ class Fleet:
             *_samples(listed, lambda of: {"run": names[_who(of)], "rank": first.get(_who(of), "")}),
         ]
         speeds = self._measures(
-            (IMAGES, PREDICT_IMAGES), EVERYTHING, at, ("cluster", "run"), lambda of: {"run": names.get(_who(of), "")}
+            (IMAGES, PREDICT_IMAGES),
+            EVERYTHING,
+            at,
+            ("cluster", "run"),
+            lambda of: {"run": names.get(_who(of), of["run"])},
         )
 
         def document(language: str) -> dict[str, Any]:
