@@ -93,6 +93,25 @@ def test_another_run_and_another_time(tab: Page, page: Shown) -> None:
     assert tab.errors == []
 
 
+def test_a_search_and_what_is_left_out(tab: Page, page: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search stands in the address, and runs, lines and nodes that are not shown are counted."""
+    monkeypatch.setattr("yoloscope_exporter.web.documents.MOST_RUNS", 1)
+    tab.go(f"{page.url}/{QUERY}")
+    tab.wait("document.querySelectorAll('figure:not([hidden])').length > 8")
+    assert "more runs are not listed; find them by name, state or verdict." in text(tab, "#more-runs")
+    assert tab.value("document.querySelectorAll('#runs li').length") == 1
+    tab.go(f"{page.url}/{QUERY}&find=WEST+yolo11m")
+    tab.wait(f"document.querySelector('#runs b')?.innerText === '{STARVED} (west)'")
+    assert tab.value("document.querySelector('#find').value") == "WEST yolo11m"
+    assert text(tab, "#run-title") == f"{STARVED} (east)"
+    monkeypatch.setattr("yoloscope_exporter.web.fleet.MOST_LINES", 1)
+    monkeypatch.setattr("yoloscope_exporter.web.fleet.MOST_NODES", 0)
+    tab.go(f"{page.url}/?seconds=600&end={END - 60}&lang=en")
+    tab.wait("document.querySelector('#more-lines').innerText.includes('more lines are not drawn.')")
+    assert text(tab, "#more-nodes") == "GPUs of 1 more nodes are not shown."
+    assert tab.errors == []
+
+
 def test_a_time_range_that_is_none(tab: Page, page: Shown) -> None:
     """Is refused where it is typed."""
     tab.go(f"{page.url}/{QUERY}")

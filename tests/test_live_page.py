@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -342,8 +343,65 @@ def test_names_of_runs_are_text(tab: Page) -> None:
         assert tab.value("window.hurt") is None
         tab.value("history.back()")
         tab.wait(f"document.querySelector('#run-title').textContent === {json.dumps(NASTY[-2])}")
+        search(tab, "RUN 994")
+        tab.wait("document.querySelectorAll('#runs li').length === 1")
+        assert shown(tab, "#runs b") == "run 994"
+        assert shown(tab, "#more-runs") == ""
+        assert shown(tab, "#run-title") == NASTY[-2]  # what was chosen stays
+        search(tab, "nobody <b>has</b> this")
+        tab.wait("document.querySelectorAll('#runs li').length === 0")
+        assert shown(tab, "#more-runs") == "No run has all of these words."
+        tab.go(f"{made.url}/?find=run+994")  # the address says it, too
+        tab.wait("document.querySelectorAll('#runs li').length === 1")
+        assert tab.value("document.querySelector('#find').value") == "run 994"
         clean(tab, made.url)
         tab.go("about:blank")
+
+
+def search(tab: Page, words: str) -> None:
+    """Type what runs are searched for."""
+    tab.value(f"document.querySelector('#find').value = {json.dumps(words)}")
+    tab.value("document.querySelector('#find').dispatchEvent(new Event('input'))")
+
+
+def test_a_client_with_a_wrong_clock(tab: Page, starved: Simulated) -> None:
+    """A year ahead, in another time zone: the page is live, and tells the exporter's times in its own zone."""
+    tab.ask("Emulation.setTimezoneOverride", timezoneId="Asia/Kathmandu")
+    script = tab.ask(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="""const Right = Date
+        window.Date = class extends Right {
+          constructor(...given) { super(...(given.length ? given : [Right.now() + 31_536_000_000])) }
+          static now() { return Right.now() + 31_536_000_000 }
+        }""",
+    )["identifier"]
+    try:
+        opened(tab, starved.url)
+        tab.wait(f"({CHARTS}).length > 9")
+        told = shown(tab, "#updated")
+        assert told.endswith("+05:45")
+        zone = timezone(timedelta(hours=5, minutes=45))
+        hour = datetime.strptime(told.split()[-1], "%H:%M:%S%z").timetz()
+        now = datetime.now(zone)
+        late = (now.hour - hour.hour) * 3600 + (now.minute - hour.minute) * 60 + now.second - hour.second
+        assert late % 86400 < 30
+        assert re.fullmatch(r"\d\d:\d\d:\d\d", tab.value(f"{TIMES}.at(-1)"))
+        assert tab.value("new Date().getFullYear()") == now.year + 1
+        clean(tab, starved.url)
+    finally:
+        tab.ask("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+        tab.ask("Emulation.setTimezoneOverride", timezoneId="")
+
+
+@pytest.mark.parametrize(
+    ("asked", "language"), [("?lang=fr", "en"), ("?lang=zh-TW", "zh-CN"), ("?lang=%00%3Cb%3E", "en")]
+)
+def test_a_client_with_a_language_that_is_none(tab: Page, starved: Simulated, asked: str, language: str) -> None:
+    """Gets one of the two, and the page works."""
+    opened(tab, starved.url, asked)
+    assert tab.value("document.documentElement.lang") == language
+    tab.wait("document.querySelector('#runs li')")
+    clean(tab, starved.url)
 
 
 def test_a_page_without_a_place_waits(tab: Page, starved: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:

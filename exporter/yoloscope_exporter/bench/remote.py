@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import Text, text
 from yoloscope_exporter.tuning import processes
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Remote:
             raise WorkerEndedError(self._end()) from None
         answer = json.loads(self._line(limit, what))
         if "error" in answer:
-            raise WorkerError(answer["error"])
+            raise WorkerError(Text(*answer["text"]) if "text" in answer else answer["error"])
         return answer["ok"]
 
     def _line(self, limit: float, what: str) -> bytes:

@@ -49,8 +49,24 @@ def main() -> None:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an export raises is this format's own error
             traceback.print_exc()
             reply = {"error": in_one_line(error)}
+            if isinstance(error, ToldError):
+                reply["text"] = error.text
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
+
+
+class ToldError(ValueError):
+    """What somebody has to change: a template and its values, for `yoloscope bench` to tell in any language."""
+
+    def __init__(self, text: tuple[str, dict[str, Any]]) -> None:
+        """`text` of the function of this name."""
+        template, values = self.text = text
+        super().__init__(template.format_map(values))
+
+
+def text(template: str, **values: Any) -> tuple[str, dict[str, Any]]:
+    """A template and its values; the catalogue of translations knows it by this function's name."""
+    return template, values
 
 
 def in_one_line(error: BaseException) -> str:
@@ -95,13 +111,22 @@ class Worker:
 
         loaded = YOLO(model)
         if loaded.task not in TASKS:
-            raise ValueError(
-                "a model for {!r}: only results of {} can be compared".format(loaded.task, ", ".join(TASKS))
+            tasks = ", ".join(TASKS)
+            raise ToldError(
+                text("a model for {task!r}: only results of {tasks} can be compared", task=loaded.task, tasks=tasks)
             )
         stride = int(max(getattr(loaded.model, "stride", [32])))
         if imgsz % stride:
             low = imgsz // stride * stride
-            raise ValueError(f"--imgsz {imgsz}: this model has stride {stride}: use {low or stride} or {low + stride}")
+            either = {"low": low or stride, "high": low + stride}
+            raise ToldError(
+                text(
+                    "--imgsz {imgsz}: this model has stride {stride}: use {low} or {high}",
+                    imgsz=imgsz,
+                    stride=stride,
+                    **either,
+                )
+            )
         there = Path(folder) / (Path(model).stem + ".pt")
         there.parent.mkdir()
         is_random = Path(model).suffix != ".pt"
@@ -135,7 +160,7 @@ class Worker:
         seconds = time.perf_counter() - begun
         copy.unlink()
         if not path.exists():
-            raise FileNotFoundError(f"Ultralytics has not written what it names: {path}")
+            raise ToldError(text("Ultralytics has not written what it names: {path}", path=str(path)))
         files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
         return {"path": str(path), "bytes": sum(one.stat().st_size for one in files), "seconds": seconds}
 
@@ -363,7 +388,10 @@ def pictures(source: str, size: int) -> tuple[list[Any], str]:
         files = [files[int(index * step)] for index in range(min(len(files), MOST_IMAGES))]
     read = [image for image in (cv2.imread(str(path)) for path in files) if image is not None]
     if source and not read:
-        raise ValueError("--source {}: no image that can be read ({})".format(source, ", ".join(sorted(SUFFIXES))))
+        suffixes = ", ".join(sorted(SUFFIXES))
+        raise ToldError(
+            text("--source {source}: no image that can be read ({suffixes})", source=source, suffixes=suffixes)
+        )
     if source:
         return [squared(image, size) for image in read], source
     dice = random.Random(0)  # noqa: S311 - the same images each time

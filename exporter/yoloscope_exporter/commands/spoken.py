@@ -25,7 +25,7 @@ _WIDE = "\u2e80-\u9fff\uff00-\uffef\u3000-\u303f"
 _CLOSING = "\uff0c\u3002\uff1b\uff1a\uff01\uff1f\uff09\u300b\u300d\u3011\u3015\u3001\u201d\u2019"
 _OPENING = "\uff08\u300a\u300c\u3010\u3014\u201c\u2018"
 #: What is kept together when a line is wrapped: a word, or a wide character with the punctuation behind it.
-_PIECE = re.compile(f"[ \\n]+|[^\\s{_WIDE}]+[{_CLOSING}]*|[{_OPENING}]?.[{_CLOSING}]*")
+_PIECE = re.compile(f"[ \\n]+|[{_OPENING}]?(?:[^\\s{_WIDE}]+|\\S)[{_CLOSING}]*")
 
 
 def chosen(arguments: Sequence[str], environ: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +28,7 @@ from yoloscope_exporter.terminal import browser, keys, navigation, overview, scr
 from yoloscope_exporter.terminal.navigation import Scene, View
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import RenderableType
 
@@ -64,9 +64,9 @@ ONCE_SECONDS = 3.0
 def top(exporter: str | None, recording: Path | None, interval: float, once: bool) -> None:  # noqa: FBT001 - click's
     """Show the runs on this node, or on the node of --exporter, or in a recording, with their verdicts first.
 
-    Where there are several runs or ranks, a table lists them, and the arrow keys choose whose details are shown below
-    it; s sorts them. The space key freezes the view, and the arrows to the left and right move through the last 15
-    minutes, or through the recording, which + and - make faster and slower. ? shows all keys, q leaves.
+    Where there are several runs or ranks, a table lists them, and the arrow keys or a click choose whose details are
+    shown below it; s sorts them. The space key freezes the view, and the arrows to the left and right move through the
+    last 15 minutes, or through the recording, which + and - make faster and slower. ? shows all keys, q leaves.
 
     Times are local ones, the offset from UTC at the top. Fits 80 columns.
 
@@ -125,6 +125,7 @@ def _browse(console: Console, source: Source, interval: float) -> None:
         suppress(KeyboardInterrupt),
         interruptible(),
         keyboard() as pressed,
+        _mouse(console),
         Live(console=console, screen=True, auto_refresh=False) as live,
     ):
         while not view.over:
@@ -136,7 +137,10 @@ def _browse(console: Console, source: Source, interval: float) -> None:
             )
             live.update(shown, refresh=True)
             for key in keys.named(pressed(max(polled + interval - time.monotonic(), 0.0))):
-                view = navigation.pressed(view, key, scene)
+                if isinstance(key, keys.Click):
+                    view = shown.clicked(console, view, key, scene)
+                else:
+                    view = navigation.pressed(view, key, scene)
             view = navigation.passed(view, 0.0, source.scene(view))
             if view.scrolled:
                 view = replace(view, scrolled=min(view.scrolled, shown.hidden(console)))
@@ -145,6 +149,18 @@ def _browse(console: Console, source: Source, interval: float) -> None:
                 source.poll()
                 view = navigation.passed(view, now - polled, source.scene(view))
                 polled = now
+
+
+@contextmanager
+def _mouse(console: Console) -> Iterator[None]:
+    """Let the terminal tell of clicks and of the wheel, where it can."""
+    try:
+        console.file.write(keys.MOUSE_ON)
+        console.file.flush()
+        yield
+    finally:
+        console.file.write(keys.MOUSE_OFF)
+        console.file.flush()
 
 
 # --- live -----------------------------------------------------------------------------------------------------------

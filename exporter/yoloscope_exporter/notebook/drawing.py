@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from yoloscope_exporter.language import text, translated
 from yoloscope_exporter.notebook.figure import figure
 from yoloscope_exporter.notebook.heading import heading
 from yoloscope_exporter.notebook.panels import panels
@@ -39,7 +40,8 @@ def drawing(seen: Seen, run: str, language: str, known: Known | None = None, *, 
     """
     runs = known_runs(seen.stores)
     if run and run not in runs and not grows:
-        raise NoSuchRunError(f"run={run!r}: no such run; known runs: {', '.join(runs[:MOST_NAMES]) or 'none'}")
+        names = ", ".join(runs[:MOST_NAMES]) or text("none")
+        raise NoSuchRunError(text("run={run!r}: no such run; known runs: {names}", run=run, names=names))
     chosen = run if run in runs else "" if run else next(reversed(runs), "")
     notes = list(_notes(seen, run, runs, language))
     found = panels(seen.stores, chosen, known)
@@ -51,7 +53,7 @@ def drawing(seen: Seen, run: str, language: str, known: Known | None = None, *, 
 
 def _notes(seen: Seen, run: str, runs: Sequence[str], language: str) -> Iterator[str]:
     if seen.problem:
-        yield said("silent", language, seen.problem)
+        yield said("silent", language, translated(seen.problem, language))
     if run and run not in runs:
         names = ", ".join(runs[:MOST_NAMES]) or said("none", language)
         yield said("not_this_run", language, run, names)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from yoloscope_exporter.fetching import SourceError
+from yoloscope_exporter.language import ENGLISH, translated
 from yoloscope_exporter.notebook.drawing import NoSuchRunError, drawing
 from yoloscope_exporter.notebook.sources import Source, Where, opened, words
 
@@ -52,7 +53,7 @@ def main() -> None:
             while not over.wait(SECONDS) and os.getppid() == parent:
                 source.poll()
     except (click.ClickException, OSError) as error:
-        _say({"error": words(error)})
+        _say({"error": translated(words(error), asked["language"])})
 
 
 def _listener(key: str) -> Listener:
@@ -82,14 +83,16 @@ def _answer(connection: Connection, source: Source, known: Known) -> None:
     if not connection.poll(PATIENCE_SECONDS):
         return
     content: dict[str, Any]
+    language = ENGLISH
     try:
         asked = json.loads(connection.recv_bytes())
+        language = asked["language"]
         with source.seen() as seen:
-            content = drawing(seen, asked["run"], asked["language"], known, grows=source.grows)
+            content = drawing(seen, asked["run"], language, known, grows=source.grows)
     except NoSuchRunError as error:
-        content = {"error": str(error), "kind": "argument"}
+        content = {"error": translated(words(error), language), "kind": "argument"}
     except (SourceError, OSError, ValueError) as error:
-        content = {"error": words(error)}
+        content = {"error": translated(words(error), language)}
     except Exception as error:  # noqa: BLE001 - the isolation boundary
         _log.exception("cannot draw")
         content = {"error": f"cannot draw: {error!r}"}

@@ -15,6 +15,7 @@ from yoloscope_exporter.client.exporter import connect
 from yoloscope_exporter.client.prometheus import read_prometheus
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.fetching import SourceError, masked
+from yoloscope_exporter.language import reason, text
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.notebook.panels import drawn_only
 from yoloscope_exporter.recordings import reader
@@ -215,9 +216,9 @@ class Reread:
 
 
 def words(error: BaseException) -> str:
-    """What is said of an error of a source."""
+    """What is said of an error of a source, in English; it may be told in other languages."""
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        return text("{file}: {why}", file=error.filename, why=reason(error))
     return str(error)

@@ -22,6 +22,7 @@ import click
 from yoloscope_exporter import SAFE_PATH, pip_install
 from yoloscope_exporter.config import types
 from yoloscope_exporter.fetching import SourceError
+from yoloscope_exporter.language import say, speaking, text, translated
 from yoloscope_exporter.notebook.sources import Where
 from yoloscope_exporter.notebook.words import language_of, said
 
@@ -71,17 +72,20 @@ def watch(  # noqa: PLR0913 - each is an option
         yoloscope_exporter.fetching.SourceError: the source cannot be read.
         ImportError: without IPython or plotly.
     """
-    _modules()
-    if sum(source is not None for source in (exporter, recording, prometheus)) > 1:
-        raise ValueError("choose one of exporter=, recording=, prometheus=")
-    if cluster and prometheus is None:
-        raise ValueError(f"cluster={cluster!r}: only with prometheus=")
-    if not isinstance(background, bool):
-        raise ValueError(f"background={background!r}: use True or False")  # noqa: TRY004 - as the others
-    where = Where(_url("exporter", exporter), _file(recording), _url("prometheus", prometheus))
-    if prometheus is not None:
-        where = where._replace(since=_seconds(since), run=run, cluster=cluster)
-    return Watch(_helper(where), run, language_of(language, os.environ), background=background)
+    chosen = language_of(language, os.environ)
+    with speaking(chosen):
+        _modules()
+        if sum(source is not None for source in (exporter, recording, prometheus)) > 1:
+            raise ValueError(say("choose one of exporter=, recording=, prometheus="))
+        if cluster and prometheus is None:
+            raise ValueError(say("cluster={cluster!r}: only with prometheus=", cluster=cluster))
+        if not isinstance(background, bool):
+            wrong = say("background={background!r}: use True or False", background=background)
+            raise ValueError(wrong)  # noqa: TRY004 - as the others
+        where = Where(_url("exporter", exporter), _file(recording), _url("prometheus", prometheus))
+        if prometheus is not None:
+            where = where._replace(since=_seconds(since), run=run, cluster=cluster)
+    return Watch(_helper(where), run, chosen, background=background)
 
 
 def _url(name: str, url: str | None) -> str:
@@ -89,7 +93,7 @@ def _url(name: str, url: str | None) -> str:
         return ""
     parts = types.url_parts(str(url))
     if not isinstance(url, str) or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"{name}={url!r}: use a URL such as http://127.0.0.1:9911")
+        raise ValueError(say("{name}={url!r}: use a URL such as http://127.0.0.1:9911", name=name, url=url))
     return url
 
 
@@ -98,7 +102,8 @@ def _file(recording: str | os.PathLike[str] | None) -> str:
         return ""
     path = Path(recording).expanduser().absolute()
     if not path.is_file():
-        raise ValueError(f"recording={str(recording)!r}: no such file; use one of `yoloscope record`")
+        wrong = say("recording={recording!r}: no such file; use one of `yoloscope record`", recording=str(recording))
+        raise ValueError(wrong)
     return str(path)
 
 
@@ -106,7 +111,7 @@ def _seconds(since: str) -> float:
     try:
         return types.duration(10.0)(since)
     except click.BadParameter as error:
-        raise ValueError(f"since={since!r}: {error.message}") from None
+        raise ValueError(say("since={since!r}: {why}", since=since, why=error.message)) from None
 
 
 def _modules() -> tuple[ModuleType, ModuleType]:
@@ -119,7 +124,8 @@ def _modules() -> tuple[ModuleType, ModuleType]:
         import plotly.graph_objects as graphs  # noqa: PLC0415 - of the extra `notebook`
         from IPython import display  # noqa: PLC0415 - of the notebook
     except ImportError as error:
-        raise ImportError(f"watch() is for notebooks: {error}; {pip_install('notebook')}") from error
+        wrong = say("watch() is for notebooks: {error}; {command}", error=error, command=pip_install("notebook"))
+        raise ImportError(wrong) from error
     return display, graphs
 
 
@@ -225,18 +231,22 @@ class Helper:
             ValueError: of an argument.
             SourceError: it cannot be started, does not answer, or its source cannot be read.
         """
+        language = question["language"]
         _make_room(self)
         with self._lock:
             if self._process is None or self._process.poll() is not None:
-                self._start()
+                self._start(language)
         try:
             with Client(self._address, authkey=bytes.fromhex(self._key)) as connection:
                 connection.send_bytes(json.dumps(question).encode())
                 if not connection.poll(ANSWER_SECONDS):
-                    raise SourceError(f"the second process takes more than {ANSWER_SECONDS:g} s to draw")
+                    slow = text("the second process takes more than {seconds:g} s to draw", seconds=ANSWER_SECONDS)
+                    raise SourceError(translated(slow, language))
                 answer: dict[str, Any] = json.loads(connection.recv_bytes())
         except (OSError, EOFError) as error:
-            raise SourceError(f"the second process has ended: {error}") from error
+            raise SourceError(
+                translated(text("the second process has ended: {error}", error=error), language)
+            ) from error
         if "error" in answer:
             raise (ValueError if answer.get("kind") == "argument" else SourceError)(answer["error"])
         return answer
@@ -262,7 +272,7 @@ class Helper:
             except subprocess.TimeoutExpired:
                 _kill(process)
 
-    def _start(self) -> None:
+    def _start(self, language: str) -> None:
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "yoloscope_exporter.notebook.helper"],
@@ -274,7 +284,7 @@ class Helper:
                 start_new_session=True,  # interrupting the kernel is not meant for it
             )
             try:
-                answer = _first_words(process, {"where": self._where, "key": self._key})
+                answer = _first_words(process, {"where": self._where, "key": self._key, "language": language})
             except BaseException:
                 _kill(process)
                 raise
@@ -282,7 +292,8 @@ class Helper:
                 _kill(process)
                 errors.seek(0)
                 lines = errors.read().decode(errors="replace").strip().splitlines()
-                raise SourceError(answer.get("error") or f"the second process does not start: {' '.join(lines[-1:])}")
+                last = text("the second process does not start: {last}", last=" ".join(lines[-1:]))
+                raise SourceError(answer.get("error") or translated(last, language))
         self._process, self._address = process, answer["address"]
 
 

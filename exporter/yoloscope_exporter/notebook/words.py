@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from yoloscope_exporter.language import CHINESE, LANGUAGES, of_the_environment, text, translated
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yoloscope_exporter.measures.measure import Measure
-
-ENGLISH, CHINESE = LANGUAGES = ("en", "zh-CN")
 
 
 class Words(NamedTuple):
@@ -85,10 +85,8 @@ def language_of(chosen: str | None, environ: Mapping[str, str]) -> str:
     Raises:
         ValueError: there is no such language.
     """
-    if chosen is not None:
-        if chosen not in LANGUAGES:
-            raise ValueError(f"language={chosen!r}: choose one of {', '.join(LANGUAGES)}")
-        return chosen
-    names = ("YOLOSCOPE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
-    wanted = next((environ[name] for name in names if environ.get(name)), "")
-    return CHINESE if wanted.lower().startswith("zh") else ENGLISH
+    spoken = of_the_environment(environ)
+    if chosen is None or chosen in LANGUAGES:
+        return chosen or spoken
+    wrong = text("language={language!r}: choose one of {languages}", language=chosen, languages=", ".join(LANGUAGES))
+    raise ValueError(translated(wrong, spoken))

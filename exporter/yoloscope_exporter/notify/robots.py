@@ -49,12 +49,17 @@ class _Robot(NotifyBase):
             )
         except requests.RequestException as error:
             # Not the error's text: it repeats the address, with the token in it.
-            self.logger.warning("%s does not answer (%s)", self.service_name, type(error).__name__)
+            name = type(error).__name__
+            self._say(text("{service} does not answer ({error})", service=self.service_name, error=name))
             return False
         refusal = refused(answer.status_code, answer.content)
         if refusal:
-            self.logger.warning("%s refused the message: %s", self.service_name, refusal)
+            self._say(text("{service} refused the message: {refusal}", service=self.service_name, refusal=refusal))
         return not refusal
+
+    def _say(self, why: str) -> None:
+        """To Apprise's log, from which `services` takes it as it is, for people of any language."""
+        self.logger.warning(why)
 
 
 def refused(status: int, body: bytes) -> str:

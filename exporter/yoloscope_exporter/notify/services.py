@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from yoloscope_exporter import pip_install
-from yoloscope_exporter.language import text
+from yoloscope_exporter.language import Text, joined, text
 from yoloscope_exporter.notify.messages import cut, fitted, headed
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Service:
         except apprise.exception.AppriseException as error:
             raise DeliveryError(str(error)) from error
         if not taken:
-            raise DeliveryError("; ".join(lines) or text("no reason given"))
+            raise DeliveryError(joined(lines) if lines else text("no reason given"))
 
 
 def addressed(urls: Sequence[str], option: str) -> list[Service]:
@@ -156,4 +156,4 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self._thread_ident:
-            self.lines.append(record.getMessage())
+            self.lines.append(record.msg if isinstance(record.msg, Text) else record.getMessage())

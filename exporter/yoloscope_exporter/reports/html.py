@@ -124,7 +124,9 @@ def _overlaid(runs: Mapping[str, Summary]) -> dict[str, LineChart]:
     return {
         name: charts.lines(
             {
-                f"{role}: {say(curve.name)}": [(time - summary.start, value) for time, value in curve.points]
+                say("{role}: {name}", role=role, name=say(curve.name)): [
+                    (time - summary.start, value) for time, value in curve.points
+                ]
                 for role, summary in runs.items()
                 for curve in summary.curves.get(name, ())
             },
@@ -154,7 +156,8 @@ def _curves(summary: Summary) -> dict[str, LineChart]:
 
 
 def _timeline(summary: Summary) -> BlockChart:
-    return charts.timeline(summary.states, _STATES)
+    spans = [(start, stop, say(state)) for start, stop, state in summary.states]
+    return charts.timeline(spans, {say(state): colour for state, colour in _STATES.items()})
 
 
 def _budget(summary: Summary) -> BlockChart:

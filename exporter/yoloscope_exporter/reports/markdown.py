@@ -117,7 +117,7 @@ def _worker_lines(summary: Summary) -> list[str]:
     if not summary.workers:
         return []
     quantiles = ", ".join(f"p{100 * q:.0f} {units.milliseconds(value)}" for q, value in summary.latency.items())
-    lines = ["", f"## {say('Loader workers')}{f' ({quantiles})' if quantiles else ''}", ""]
+    lines = ["", f"## {say('Loader workers')}{say(' ({quantiles})', quantiles=quantiles) if quantiles else ''}", ""]
     lines += heads("rank", "worker", "batches", "time per batch", "computing")
     for w in summary.workers:
         computing = _or_dash(w.computing, units.percent)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from yoloscope_exporter.diagnosis.engine import Diagnosis
+    from yoloscope_exporter.terminal.keys import Click
     from yoloscope_exporter.terminal.navigation import Scene, View
     from yoloscope_exporter.terminal.overview import Row
     from yoloscope_exporter.terminal.screen import Moment
@@ -36,12 +37,21 @@ _ORDERS: Final = {
 
 @dataclass(frozen=True)
 class Screen:
-    """Head and foot stay; of what is between them as much is shown as there is room, from the line `scrolled` on."""
+    """Head and foot stay; of what is between them as much is shown as there is room, from the line `scrolled` on.
+
+    Attributes:
+        lead: parts of the body above the table of ranks, whose first line are its heads.
+        places: of the ranks that the table's lines show.
+        bar: cells of the foot's first line that are the time of a recording.
+    """
 
     head: RenderableType
     body: Sequence[RenderableType]
     foot: Sequence[RenderableType]
     scrolled: int = 0
+    lead: int = 0
+    places: range = range(0)
+    bar: range = range(0)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Fill the terminal."""
@@ -58,6 +68,20 @@ class Screen:
         """How many lines of the body there is no room for."""
         _, body, _, room = self._lines(console, console.options)
         return max(len(body) - room, 0)
+
+    def clicked(self, console: Console, view: View, click: Click, scene: Scene) -> View:
+        """The view after a click: on a rank of the table, or on the time of a recording; elsewhere it stays."""
+        head, body, _, room = self._lines(console, console.options)
+        line = click.line - len(head)
+        if line == room and click.column in self.bar:
+            share = (click.column - self.bar.start + 0.5) / len(self.bar)
+            return navigation.at(view, scene, scene.start + share * (scene.end - scene.start))
+        above = self.body[: self.lead]
+        heads = len(console.render_lines(Group(*above), console.options.update(height=None))) if above else 0
+        number = line + min(self.scrolled, max(len(body) - room, 0)) - heads - 1
+        if 0 <= line < room and 0 <= number < len(self.places):
+            return navigation.chosen(view, scene.ranks[self.places[number]])
+        return view
 
     def _lines(self, console: Console, options: ConsoleOptions) -> tuple[_Lines, _Lines, _Lines, int]:
         """Lines of the head, the body and the foot, and how many of the body there is room for."""
@@ -90,13 +114,15 @@ def browsed(  # noqa: PLR0913 - what is known, how it is looked at, and where
         width: of the terminal, in cells.
     """
     head = screen.head(moment)
-    foot = _foot(moment, view, scene, spans, width)
+    foot, bar = _foot(moment, view, scene, spans, width)
     if view.helping:
         return Screen(head, [Text(), *_help()], foot)
     place = navigation.position(view, scene.ranks)
-    parts: list[RenderableType] = [waiting(problem)] if problem else []
-    parts += overview.table(rows, place, view.order, moment.courses) if len(rows) > 1 else ()
-    return Screen(head, [*parts, *screen.body(moment, scene.ranks[place : place + 1])], foot, view.scrolled)
+    lead: list[RenderableType] = [waiting(problem)] if problem else []
+    table = overview.table(rows, place, view.order, moment.courses) if len(rows) > 1 else ()
+    places = overview.places(len(rows), place) if table else range(0)
+    body = [*lead, *table, *screen.body(moment, scene.ranks[place : place + 1])]
+    return Screen(head, body, foot, view.scrolled, len(lead), places, bar)
 
 
 def waiting(problem: str) -> Text:
@@ -111,16 +137,21 @@ def _help() -> Sequence[RenderableType]:
     return (table, Text(), Text(say("any key goes back"), style="dim"))
 
 
-def _foot(moment: Moment, view: View, scene: Scene, spans: Sequence[Diagnosis], width: int) -> Sequence[RenderableType]:
+def _foot(
+    moment: Moment, view: View, scene: Scene, spans: Sequence[Diagnosis], width: int
+) -> tuple[Sequence[RenderableType], range]:
+    """Its lines, and the cells of the first that are the time of a recording."""
     told = Text("  ", no_wrap=True, overflow="ellipsis").join(
         [_time(moment, view, scene), *(Text(part, style="dim") for part in _hints(view, scene))]
     )
     if not scene.recorded:
-        return (told,)
+        return (told,), range(0)
     ends = [clock(time, moment.zone) for time in (scene.start, scene.end)]
     ends[0] = f"{local_date(scene.start, moment.zone)} {ends[0]}"
-    bar = timeline.bar(spans, scene.start, scene.end, moment.window.end, max(width - sum(map(len, ends)) - 2, 1))
-    return (Text.assemble((ends[0], "dim"), " ", bar, " ", (ends[1], "dim"), no_wrap=True), told)
+    long = max(width - sum(map(len, ends)) - 2, 1)
+    bar = timeline.bar(spans, scene.start, scene.end, moment.window.end, long)
+    line = Text.assemble((ends[0], "dim"), " ", bar, " ", (ends[1], "dim"), no_wrap=True)
+    return (line, told), range(len(ends[0]) + 1, len(ends[0]) + 1 + long)
 
 
 def _time(moment: Moment, view: View, scene: Scene) -> Text:

@@ -21,8 +21,9 @@ SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 #: By what runs and ranks may be sorted; the first is how they come.
 NAME, SEVERITY, WAIT, SPEED = "name", "severity", "wait", "speed"
 ORDERS: Final = (NAME, SEVERITY, WAIT, SPEED)
-#: Lines that a page moves.
+#: Lines that a page moves, and a mouse's wheel.
 PAGE: Final = 10
+WHEEL: Final = 3
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,18 @@ def passed(view: View, seconds: float, scene: Scene) -> View:
     return replace(view, moment=min(max(moment, scene.start), scene.end))
 
 
+def chosen(view: View, rank: Rank) -> View:
+    """The view of a rank's details."""
+    return replace(view, selected=rank, scrolled=0)
+
+
+def at(view: View, scene: Scene, moment: float) -> View:
+    """Another moment. Live, the newest is followed from there on."""
+    if not scene.recorded and moment >= scene.end:
+        return replace(view, moment=None)
+    return replace(view, moment=min(max(moment, scene.start), scene.end))
+
+
 def position(view: View, ranks: Sequence[Rank]) -> int:
     """Where the selected rank stands; 0 for one that is not there."""
     return ranks.index(view.selected) if view.selected in ranks else 0
@@ -108,7 +121,7 @@ def _select(by: int) -> Callable[[View, Scene], View]:
         if len(scene.ranks) < 2:  # noqa: PLR2004 - there is no other one
             return _scroll(by)(view, scene)
         place = min(max(position(view, scene.ranks) + by, 0), len(scene.ranks) - 1)
-        return replace(view, selected=scene.ranks[place], scrolled=0)
+        return chosen(view, scene.ranks[place])
 
     return select
 
@@ -134,33 +147,26 @@ def _shown(view: View, scene: Scene) -> float:
     return scene.end if view.moment is None else view.moment
 
 
-def _at(view: View, scene: Scene, moment: float) -> View:
-    """Another moment. Live, the newest is followed from there on."""
-    if not scene.recorded and moment >= scene.end:
-        return replace(view, moment=None)
-    return replace(view, moment=min(max(moment, scene.start), scene.end))
-
-
 def _move(by: float) -> Callable[[View, Scene], View]:
-    return lambda view, scene: _at(view, scene, _shown(view, scene) + by)
+    return lambda view, scene: at(view, scene, _shown(view, scene) + by)
 
 
 def _start(view: View, scene: Scene) -> View:
-    return _at(view, scene, scene.start)
+    return at(view, scene, scene.start)
 
 
 def _end(view: View, scene: Scene) -> View:
-    return _at(view, scene, scene.end)
+    return at(view, scene, scene.end)
 
 
 def _event_before(view: View, scene: Scene) -> View:
     now = _shown(view, scene)
-    return _at(view, scene, max((time for time in scene.events if time < now), default=scene.start))
+    return at(view, scene, max((time for time in scene.events if time < now), default=scene.start))
 
 
 def _event_after(view: View, scene: Scene) -> View:
     now = _shown(view, scene)
-    return _at(view, scene, min((time for time in scene.events if time > now), default=scene.end))
+    return at(view, scene, min((time for time in scene.events if time > now), default=scene.end))
 
 
 def _faster(by: int) -> Callable[[View, Scene], View]:
@@ -192,6 +198,8 @@ _ACTIONS: Final[Mapping[str, Callable[[View, Scene], View]]] = {
     "j": _select(1),
     keys.PAGE_UP: _scroll(-PAGE),
     keys.PAGE_DOWN: _scroll(PAGE),
+    keys.WHEEL_UP: _scroll(-WHEEL),
+    keys.WHEEL_DOWN: _scroll(WHEEL),
     "s": _sort,
     " ": _freeze,
     "p": _freeze,
@@ -226,6 +234,7 @@ HELP: Final = (
     ("Home End  g G", text("the oldest, the newest")),
     ("+ -", text("faster, slower (a recording)")),
     ("n", text("the next node (a recording of several)")),
+    (text("mouse"), text("choose a row, a time of a recording; scroll; with Shift it selects text")),
     ("?", text("these keys")),
     ("q  Ctrl-C", text("leave")),
 )

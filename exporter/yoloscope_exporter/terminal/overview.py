@@ -92,6 +92,12 @@ _HEADS: Final = (
 )
 
 
+def places(count: int, place: int) -> range:
+    """Which of so many rows are shown: those around the one at `place`."""
+    first = min(max(place - MOST_ROWS // 2, 0), max(count - MOST_ROWS, 0))
+    return range(first, min(first + MOST_ROWS, count))
+
+
 def table(found: Sequence[Row], place: int, order: str, past: courses.Courses) -> Iterator[RenderableType]:
     """The rows around the one at `place`, which is marked, and how many there are beside them."""
     drawn = Table.grid(padding=(0, 1))
@@ -99,13 +105,12 @@ def table(found: Sequence[Row], place: int, order: str, past: courses.Courses) -
         drawn.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
     drawn.columns[1].max_width = LONGEST_RUN
     drawn.add_row(*(_head(name, sorts == order and bool(sorts)) for name, sorts in _HEADS))
-    first = min(max(place - MOST_ROWS // 2, 0), max(len(found) - MOST_ROWS, 0))
-    shown = found[first : first + MOST_ROWS]
-    for number, row in enumerate(shown, start=first):
-        drawn.add_row(*_cells(row, past, selected=number == place), style="bold" if number == place else "")
+    shown = places(len(found), place)
+    for number in shown:
+        drawn.add_row(*_cells(found[number], past, selected=number == place), style="bold" if number == place else "")
     yield drawn
     if len(shown) < len(found):
-        told = say("{first} to {last} of {all}", first=first + 1, last=first + len(shown), all=len(found))
+        told = say("{first} to {last} of {all}", first=shown.start + 1, last=shown.stop, all=len(found))
         yield Text(f"  {told}", style="dim")
 
 

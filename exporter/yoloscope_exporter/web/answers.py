@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from abc import ABC, abstractmethod
 from functools import wraps
 from http import HTTPStatus
@@ -16,10 +15,10 @@ from starlette.routing import Route
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.web import texts
 from yoloscope_exporter.web.authentication import ALLOWED
-from yoloscope_exporter.web.responses import as_json, header
+from yoloscope_exporter.web.responses import as_json, encoded, header
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
@@ -32,8 +31,10 @@ UNSTORED: Final = {"Cache-Control": "no-store"}
 LATER: Final = {"Retry-After": "5"}
 #: Pages that are kept up to date; each holds a connection. One more is refused.
 MOST_STREAMS = 64
-#: Runs that a list may be asked for.
-MOST_RUNS = 10_000
+#: Runs that a list may be asked for, and letters of what they are searched for.
+MOST_RUNS, MOST_SOUGHT = 10_000, 300
+#: What of a run in a list is searched.
+_SEARCHED: Final = ("run", "state", "state_text", "verdict", "title")
 
 
 class ParameterError(ValueError):
@@ -170,15 +171,25 @@ async def first(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-def as_event(message: object) -> bytes:
-    """A message of a stream."""
-    line = json.dumps(message, allow_nan=False, separators=(",", ":"))
-    return f"data: {line}\n\n".encode()
+def as_event(message: bytes) -> bytes:
+    """A message of a stream; it is JSON."""
+    return b"data: %s\n\n" % message
 
 
-def answered(document: object, **headers: str) -> Response:
-    """A document."""
-    return as_json(HTTPStatus.OK, document, **UNSTORED, **headers)
+def merged(*objects: bytes) -> bytes:
+    """One object with the fields of several, all as JSON; each has a field at least."""
+    return b"{%s}" % b",".join(one[1:-1] for one in objects)
+
+
+def field(name: str, value: bytes) -> bytes:
+    """An object with one field, whose value is JSON."""
+    return b'{"%s":%s}' % (name.encode(), value)
+
+
+def answered(document: object, *objects: bytes, **headers: str) -> Response:
+    """A document, and the fields of objects that are JSON already."""
+    body = merged(encoded(document), *objects)
+    return Response(body, HTTPStatus.OK, {**UNSTORED, **headers}, "application/json")
 
 
 def no_run(name: str) -> Response:
@@ -203,6 +214,26 @@ def number(request: Request, name: str, default: float, least: float = -inf, mos
         allowed = "a number" if least == -inf else f"a number from {least:g} to {most:g}"
         raise ParameterError(f"{name}: {text[:40]!r} is not {allowed}")
     return value
+
+
+def sought(request: Request) -> str:
+    """What runs are searched for; raises as `number`."""
+    find = request.query_params.get("find", "").strip()
+    if len(find) > MOST_SOUGHT:
+        raise ParameterError(f"find: {len(find)} characters are more than {MOST_SOUGHT}")
+    return find
+
+
+def excerpt(listed: Mapping[str, Any], find: str, most: int) -> dict[str, Any]:
+    """What is shown of a list: runs that have every word of `find` somewhere, so many; `matching` says of how many."""
+    words = find.casefold().split()
+    found = [run for run in listed["runs"] if _has(run, words)] if words else listed["runs"]
+    return {**listed, "matching": len(found), "runs": found[:most]}
+
+
+def _has(run: Mapping[str, Any], words: list[str]) -> bool:
+    told = "\n".join(run.get(name) or "" for name in _SEARCHED).casefold()
+    return all(word in told for word in words)
 
 
 def language_of(request: Request) -> str:

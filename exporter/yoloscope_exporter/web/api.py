@@ -25,12 +25,14 @@ from yoloscope_exporter.web.answers import (
     ParameterError,
     answered,
     as_event,
+    excerpt,
     first,
     language_of,
     no_run,
     number,
+    sought,
 )
-from yoloscope_exporter.web.responses import header
+from yoloscope_exporter.web.responses import encoded, header
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -58,6 +60,7 @@ class Topic(NamedTuple):
 
     run: str
     language: str
+    find: str = ""
 
 
 class Place(NamedTuple):
@@ -97,7 +100,8 @@ class Api(Addresses):
 
     async def _runs(self, request: Request) -> Response:
         most = int(number(request, "limit", documents.MOST_RUNS, least=1, most=MOST_RUNS))
-        return answered(self._head() | self._list(language_of(request), most) | self._own())
+        listed = excerpt(self._list(language_of(request)), sought(request), most)
+        return answered(self._head() | listed | self._own())
 
     async def _run(self, request: Request) -> Response:
         name = request.query_params.get("run", "")
@@ -140,14 +144,14 @@ class Api(Addresses):
             self._lists.clear()
         return self._seen
 
-    def _list(self, language: str, most: int = documents.MOST_RUNS) -> dict[str, Any]:
+    def _list(self, language: str) -> dict[str, Any]:
+        """Every run there is, up to MOST_RUNS."""
         view = self._view()
         if view is not self._seen:
-            return documents.runs(view, self._history, language, most)
+            return documents.runs(view, self._history, language, MOST_RUNS)
         if language not in self._lists:
             self._lists[language] = documents.runs(view, self._history, language, MOST_RUNS)
-        listed = self._lists[language]
-        return {**listed, "runs": listed["runs"][:most]}
+        return self._lists[language]
 
     def _own(self) -> dict[str, Any]:
         """What the exporter says of itself."""
@@ -195,7 +199,7 @@ class Api(Addresses):
     # --- streams ---------------------------------------------------------------------------------------------------
 
     async def _stream(self, request: Request) -> Response:
-        topic = Topic(request.query_params.get("run", ""), language_of(request))
+        topic = Topic(request.query_params.get("run", ""), language_of(request), sought(request))
         self._check_streams()
         self._check_room(self._known(self._chosen(topic).run))
         who = object()
@@ -253,13 +257,13 @@ class Api(Addresses):
         async with self._turns:
             await asyncio.sleep(PAUSE_SECONDS)
         if not (fresh and self._sampler.fresh):  # nothing is told now, and all of it once there is something
-            return as_event({**self._head(), "fresh": False}), place
+            return as_event(encoded({**self._head(), "fresh": False})), place
         if now < place.time or (run and not place.of_run):  # the clock was set back, or the run has come
             place = Place()
         happened = self._history.events(place.event)
         message = {
             **self._head(),
-            **self._list(language),
+            **excerpt(self._list(language), topic.find, documents.MOST_RUNS),
             **self._own(),
             "full": place == Place(),
             "run": documents.run(self._view(), self._history, topic.run, language) if topic.run else None,
@@ -269,4 +273,4 @@ class Api(Addresses):
             "events": documents.events(happened, language),
         }
         reached = Place(max(now, place.time), happened[-1].number if happened else place.event, bool(run))
-        return as_event(message), reached
+        return as_event(encoded(message)), reached

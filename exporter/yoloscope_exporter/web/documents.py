@@ -268,9 +268,9 @@ def _verdict(verdict: Verdict, ranks: Sequence[str], language: str) -> dict[str,
         "title": _told(verdict.title, language),
         "evidence": _told(verdict.evidence, language),
         "cause": "" if healthy else _told(verdict.cause, language),
-        "verify": "" if healthy else verdict.verify,
+        "verify": "" if healthy else _told(verdict.verify, language),
         "fix": "" if healthy else _told(verdict.fix, language),
-        "copy": "" if healthy else typed(verdict),
+        "copy": "" if healthy else typed(verdict) or _told(verdict.fix, language),
         "effect": effect if verdict.advice.arguments else [],
         "gain": _told(verdict.gain or "", language),
         "forecast": whole["forecast"],
@@ -280,9 +280,9 @@ def _verdict(verdict: Verdict, ranks: Sequence[str], language: str) -> dict[str,
 
 
 def typed(verdict: Verdict) -> str:
-    """What one types to follow the advice: variables and arguments, else all of the fix."""
+    """What one types to follow the advice: variables and arguments; empty where there are none."""
     pairs = {**verdict.advice.environment, **verdict.advice.arguments}
-    return " ".join(f"{name}={value}" for name, value in pairs.items()) or verdict.fix
+    return " ".join(f"{name}={value}" for name, value in pairs.items())
 
 
 def _told(text: str, language: str) -> str:
@@ -328,7 +328,7 @@ def events(found: Iterable[Event], language: str) -> list[dict[str, Any]]:
 
 
 def _event(event: Event, language: str) -> dict[str, Any]:
-    value = texts.told(texts.STATES, event.value, language) if event.kind == "state" else event.value
+    value = texts.told(texts.STATES, event.value, language) if event.kind == "state" else _told(event.value, language)
     rule = rules.BY_NAME.get(event.name)
     severity = rule.severity if rule and event.kind == "began" else _SEVERITIES.get(event.kind, rules.INFO)
     if event.kind == "state" and event.value in ("failed", "killed"):

@@ -1,18 +1,21 @@
 """`/api/v1` of a page that shows a Prometheus: the documents of `web.api`, of all nodes and any time.
 
-Prometheus is asked in a thread, once for all who look at the same, and at most every EVERY_SECONDS while somebody does.
+Prometheus is asked in a thread, once for all who look at the same, and at most every EVERY_SECONDS while somebody does:
+one set of questions for the list of all runs, one for each run that is looked at, one for each time range of it.
+Answers are kept encoded, for pages of any language; a message is put together from them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.fetching import SourceError
-from yoloscope_exporter.language import CHINESE, translated
+from yoloscope_exporter.language import CHINESE, text, translated
 from yoloscope_exporter.web import documents, texts
 from yoloscope_exporter.web.answers import (
     EVENT_STREAM,
@@ -23,13 +26,17 @@ from yoloscope_exporter.web.answers import (
     ParameterError,
     answered,
     as_event,
+    excerpt,
+    field,
     first,
     language_of,
+    merged,
     no_run,
     number,
+    sought,
 )
-from yoloscope_exporter.web.fleet import LONGEST, SHORTEST, Fleet, Listing, Span, span
-from yoloscope_exporter.web.responses import header
+from yoloscope_exporter.web.fleet import LONGEST, SHORTEST, Fleet, Listing, Past, Span, Told, span
+from yoloscope_exporter.web.responses import encoded, header
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -40,10 +47,20 @@ if TYPE_CHECKING:
 
 #: Between two questions about the same; Prometheus knows nothing newer sooner.
 EVERY_SECONDS: Final = 15.0
+#: What was so many seconds ago changes no more: it is asked for again only after KEPT_SECONDS.
+SETTLED_SECONDS, KEPT_SECONDS = 300.0, 600.0
 #: What is shown unless another time range is asked for, in seconds.
 SHOWN_SECONDS: Final = 3600.0
-#: Answers that are kept for others who look at the same; of them may be waited for, and asked for at once.
-MOST_KEPT, MOST_WAITED, MOST_ASKED = 32, 16, 2
+#: Runs, each with a time range, that pages may follow. One more is refused: each costs Prometheus its own questions.
+MOST_FOLLOWED: Final = 24
+#: Answers that are kept for others who look at the same, and their bytes.
+MOST_KEPT, MOST_BYTES = 128, 16_000_000
+#: Answers that may be waited for, and asked for at once.
+MOST_WAITED, MOST_ASKED = 32, 2
+
+NULL: Final = b"null"
+_NOTHING: Final = encoded({"times": [], "series": []})
+_NO_NODE: Final = encoded({"gpus": [], "verdicts": []})
 
 
 class Topic(NamedTuple):
@@ -53,16 +70,27 @@ class Topic(NamedTuple):
     language: str
     seconds: float
     end: float | None
+    find: str = ""
 
-    def span(self) -> Span:
-        """Its time range now: the same for all within EVERY_SECONDS."""
-        return span(self.seconds, time.time() // EVERY_SECONDS * EVERY_SECONDS if self.end is None else self.end)
+    def at(self) -> float:
+        """The moment that is shown: the same for all within EVERY_SECONDS."""
+        return (time.time() if self.end is None else self.end) // EVERY_SECONDS * EVERY_SECONDS
+
+    def followed(self) -> tuple[str, float, float | None]:
+        """What costs Prometheus questions of its own."""
+        return self.run, self.seconds, self.end
 
 
 @dataclass
 class _Kept:
-    made: float
-    task: asyncio.Task[Any]
+    until: float
+    task: asyncio.Task[Listing | Told | Past]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the answer, once there is one."""
+        there = self.task.done() and not self.task.cancelled() and not self.task.exception()
+        return self.task.result().size if there else 0
 
 
 class FleetApi(Addresses):
@@ -72,97 +100,115 @@ class FleetApi(Addresses):
         """Ask nothing yet."""
         super().__init__(fleet.name)
         self._fleet = fleet
-        self._kept: dict[tuple[object, ...], _Kept] = {}
+        self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+        self._followed: dict[object, tuple[object, ...]] = {}
         self._asking: asyncio.Semaphore | None = None
 
     # --- documents -------------------------------------------------------------------------------------------------
 
     async def _runs(self, request: Request) -> Response:
-        topic, over = _asked(request)
+        topic, at, over = _asked(request)
         most = int(number(request, "limit", documents.MOST_RUNS, least=1, most=MOST_RUNS))
-        listed = (await self._listing(over, topic.language)).document
-        return answered(self._head(over) | {**listed, "runs": listed["runs"][:most]})
+        listed = (await self._listing(at)).documents[topic.language]
+        return answered(self._head(at, over) | excerpt(listed, topic.find, most))
 
     async def _run(self, request: Request) -> Response:
         if not request.query_params.get("run"):
             raise ParameterError(f"run: name one of {PREFIX}/runs")
-        return await self._part(request, lambda whole: {"run": whole["run"]})
+        topic, at, over = _asked(request)
+        told = await self._told(topic.run, at)
+        if told is None or told.run[topic.language] == NULL:
+            return no_run(topic.run)
+        return answered(self._head(at, over), field("run", told.run[topic.language]))
 
     async def _gpus(self, request: Request) -> Response:
-        return await self._part(request, lambda whole: whole["node"])
+        topic, at, over = _asked(request)
+        told = await self._told(await self._name(topic, at), at)
+        if told is None and topic.run:
+            return no_run(topic.run)
+        return answered(self._head(at, over), told.node[topic.language] if told else _NO_NODE)
 
     async def _points(self, request: Request) -> Response:
-        of = "run" if request.query_params.get("run") else "gpus"
-        return await self._part(request, lambda whole: whole["history"][of])
+        topic, at, over = _asked(request)
+        past = await self._past(await self._name(topic, at), at, over)
+        if past is None and topic.run:
+            return no_run(topic.run)
+        points = (past.run if topic.run else past.gpus) if past else _NOTHING
+        return answered(self._head(at, over), points)
 
     async def _events(self, request: Request) -> Response:
         if EVENT_STREAM in header(request.scope, b"accept"):
             return self._stream(request)
-        return await self._part(request, lambda whole: {"events": whole["events"]}, Vary="Accept")
-
-    async def _part(
-        self, request: Request, part: Callable[[dict[str, Any]], dict[str, Any]], **headers: str
-    ) -> Response:
-        topic, over = _asked(request)
-        whole = await self._whole(topic, over)
-        if topic.run and whole["run"] is None:
+        topic, at, over = _asked(request)
+        past = await self._past(await self._name(topic, at), at, over)
+        if past is None and topic.run:
             return no_run(topic.run)
-        return answered(self._head(over) | part(whole), **headers)
+        happened = past.events[topic.language] if past else b"[]"
+        return answered(self._head(at, over), field("events", happened), Vary="Accept")
 
-    def _head(self, over: Span) -> dict[str, Any]:
+    def _head(self, at: float, over: Span) -> dict[str, Any]:
         source = {"prometheus": self._fleet.name, "start": over.start, "end": over.end, "step": over.step}
-        return {"time": over.end, "fresh": True, "source": source}
+        return {"time": at, "fresh": True, "source": source}
 
-    async def _listing(self, over: Span, language: str) -> Listing:
-        listing: Listing = await self._once(
-            ("runs", over.end, language), lambda: self._fleet.listing(over.end, language)
-        )
+    # --- what Prometheus says --------------------------------------------------------------------------------------
+
+    async def _listing(self, at: float) -> Listing:
+        listing: Listing = await self._once(("runs", at), lambda: self._fleet.listing(at), _lasting(at))
         return listing
 
-    async def _whole(self, topic: Topic, over: Span) -> dict[str, Any]:
-        """All documents of a run, of the first in the list where none is named; empty ones where there is none."""
-        listing = await self._listing(over, topic.language)
-        named = topic.run or next((run["run"] for run in listing.document["runs"]), "")
-        only = listing.whose.get(named)
+    async def _name(self, topic: Topic, at: float) -> str:
+        """The run that is meant: the first of the list where none is named, empty where there is none."""
+        if topic.run:
+            return topic.run
+        listed = (await self._listing(at)).documents[topic.language]["runs"]
+        return listed[0]["run"] if listed else ""
+
+    async def _told(self, name: str, at: float) -> Told | None:
+        """A run as it is; None where there is none of that name."""
+        only = (await self._listing(at)).whose.get(name)
         if only is None:
-            nothing: dict[str, Any] = {"times": [], "series": []}
-            return {
-                "asked": named,
-                "run": None,
-                "node": {"gpus": [], "verdicts": []},
-                "history": {"run": None, "gpus": nothing},
-                "events": [],
-            }
+            return None
+        told: Told = await self._once(("run", name, at), lambda: self._fleet.run(name, only, at), _lasting(at))
+        return told
 
-        def ask() -> dict[str, Any]:
-            run, node, those = self._fleet.run(named, only, over.end, topic.language)
-            history = {"run": self._fleet.history(those, over), "gpus": self._fleet.gpu_history(those, over)}
-            events = self._fleet.events(named, those, over, topic.language)
-            return {"asked": named, "run": run, "node": node, "history": history, "events": events}
+    async def _past(self, name: str, at: float, over: Span) -> Past | None:
+        """A time range of a run; asked for again when another point has come."""
+        told = await self._told(name, at)
+        if told is None:
+            return None
+        only, seconds = told.only, max(_lasting(over.end), over.step)
+        past: Past = await self._once(("past", name, only, *over), lambda: self._fleet.past(name, only, over), seconds)
+        return past
 
-        whole: dict[str, Any] = await self._once(("run", named, topic.language, *over), ask)
-        return whole
-
-    async def _once(self, key: tuple[object, ...], ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it gives
+    async def _once(self, key: tuple[object, ...], ask: Callable[[], Any], seconds: float) -> Any:  # noqa: ANN401
         """What Prometheus says, asked once for all who want to know the same; a refusal is forgotten at once."""
-        now = time.monotonic()
-        kept = {
-            other: one for other, one in self._kept.items() if now - one.made < EVERY_SECONDS or not one.task.done()
-        }
-        self._kept = dict(list(kept.items())[1 - MOST_KEPT :])
+        self._forget()
         if key not in self._kept:
             if sum(not one.task.done() for one in self._kept.values()) >= MOST_WAITED:
-                raise CrowdedError("Prometheus is asked for too much at once; ask again later")
-            self._kept[key] = _Kept(now, asyncio.ensure_future(self._in_a_thread(ask)))
+                raise CrowdedError(text("Prometheus is asked for too much at once; ask again later"))
+            task = asyncio.ensure_future(self._in_a_thread(ask))
+            self._kept[key] = _Kept(time.monotonic() + seconds, task)
+        self._kept.move_to_end(key)
         task = self._kept[key].task
         try:
             return await asyncio.shield(task)  # who goes away takes nothing from the others
         except SourceError:
-            if self._kept.get(key) and self._kept[key].task is task:
+            if (kept := self._kept.get(key)) and kept.task is task:
                 del self._kept[key]
             raise
 
-    async def _in_a_thread(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401
+    def _forget(self) -> None:
+        """What is old, and, where there is too much, what nobody has wanted for the longest time and is not of now."""
+        now = time.monotonic()
+        for key in [key for key, one in self._kept.items() if one.task.done() and one.until <= now]:
+            del self._kept[key]
+        held = sum(one.size for one in self._kept.values())
+        for key in [key for key, one in self._kept.items() if one.task.done() and not _is_current(key)]:
+            if len(self._kept) < MOST_KEPT and held <= MOST_BYTES:
+                break
+            held -= self._kept.pop(key).size
+
+    async def _in_a_thread(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it gives
         self._asking = self._asking or asyncio.Semaphore(MOST_ASKED)
         async with self._asking:
             return await asyncio.to_thread(ask)
@@ -170,36 +216,64 @@ class FleetApi(Addresses):
     # --- the stream ------------------------------------------------------------------------------------------------
 
     def _stream(self, request: Request) -> Response:
-        topic, _ = _asked(request)
+        topic, _, _ = _asked(request)
         self._check_streams()
-        return self._streamed(request, lambda allowed: self._messages(topic, allowed))
+        if topic.run and len({*self._followed.values(), topic.followed()}) > MOST_FOLLOWED:
+            raise CrowdedError(f"pages of {MOST_FOLLOWED} runs and time ranges are open; close one of them")
+        who = object()
+        return self._streamed(
+            request, lambda allowed: self._messages(topic, who, allowed), lambda: self._followed.pop(who, None)
+        )
 
-    async def _messages(self, topic: Topic, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def _messages(self, topic: Topic, who: object, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
         closing = self._ending()
+        self._followed[who] = topic.followed()
         while not closing.is_set() and allowed():
             yield as_event(await self._message(topic))
             await first(closing, EVERY_SECONDS - time.time() % EVERY_SECONDS)
 
-    async def _message(self, topic: Topic) -> dict[str, Any]:
-        """Everything a page shows; or why it is not known."""
-        over = topic.span()
-        head = self._head(over)
+    async def _message(self, topic: Topic) -> bytes:
+        """Everything a page shows, as JSON; or why it is not known."""
+        at, over = _moment(topic)
+        head = self._head(at, over)
         try:
-            listing = await self._listing(over, topic.language)
-            whole = await self._whole(topic, over)
+            listed = (await self._listing(at)).documents[topic.language]
+            name = await self._name(topic, at)
+            told, past = await self._told(name, at), await self._past(name, at, over)
         except (SourceError, CrowdedError) as error:
-            told = translated(error.args[0], CHINESE) if topic.language == texts.CHINESE else str(error)
-            return {**head, "fresh": False, "problem": told}
-        shown = listing.document["runs"][: documents.MOST_RUNS]
-        return {
-            **head, **listing.document, "runs": shown, **whole,
-            "full": True, "diagnosis": True, "left_out": 0, "collectors": [],
-        }  # fmt: skip
+            said = translated(error.args[0], CHINESE) if topic.language == texts.CHINESE else str(error)
+            return encoded({**head, "fresh": False, "problem": said})
+        shown = excerpt(listed, topic.find, documents.MOST_RUNS)
+        rest = {"asked": name, "full": True, "diagnosis": True, "left_out": 0, "collectors": []}
+        points = (field("run", past.run if past else NULL), field("gpus", past.gpus if past else _NOTHING))
+        return merged(
+            encoded({**head, **shown, **rest}),
+            field("run", told.run[topic.language] if told else NULL),
+            field("node", told.node[topic.language] if told else _NO_NODE),
+            field("history", merged(*points)),
+            field("events", past.events[topic.language] if past else b"[]"),
+        )
 
 
-def _asked(request: Request) -> tuple[Topic, Span]:
-    """What is asked for, and its time range now; raises ParameterError."""
+def _asked(request: Request) -> tuple[Topic, float, Span]:
+    """What is asked for, the moment and the time range; raises ParameterError."""
     seconds = number(request, "seconds", SHOWN_SECONDS, least=SHORTEST, most=LONGEST)
     end = number(request, "end", 0.0, least=0.0, most=catalog.LAST_MOMENT)
-    topic = Topic(request.query_params.get("run", ""), language_of(request), seconds, end or None)
-    return topic, topic.span()
+    topic = Topic(request.query_params.get("run", ""), language_of(request), seconds, end or None, sought(request))
+    return topic, *_moment(topic)
+
+
+def _moment(topic: Topic) -> tuple[float, Span]:
+    at = topic.at()
+    return at, span(topic.seconds, at)
+
+
+def _is_current(key: tuple[object, ...]) -> bool:
+    """Whether it is what all pages of now are put together from."""
+    kind, *_, moment = key
+    return kind != "past" and isinstance(moment, float) and time.time() - moment < 2 * EVERY_SECONDS
+
+
+def _lasting(moment: float) -> float:
+    """For how many seconds it stays true what is said of a moment."""
+    return KEPT_SECONDS if time.time() - moment > SETTLED_SECONDS else EVERY_SECONDS

@@ -19,6 +19,11 @@ def text(status: HTTPStatus, line: str, *headers: tuple[str, str]) -> Response:
     return Response(f"{line}\n", status, dict(headers), "text/plain")
 
 
+def encoded(document: object) -> bytes:
+    """`document` as JSON without blanks; ValueError for NaN and infinity."""
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+
+
 def as_json(status: HTTPStatus, document: object, **headers: str) -> Response:
     """A response with `document` as JSON; ValueError for NaN and infinity."""
     return Response(json.dumps(document, allow_nan=False), status, headers, "application/json")

@@ -40,7 +40,13 @@ PAGE: Final[Mapping[str, Text]] = MappingProxyType(
         "runs": Text("Runs", "训练任务"),
         "loading": Text("Loading ...", "正在加载……"),
         "no_runs": Text("No runs. Start one with:", "当前没有训练任务。启动方法："),
-        "js_more_runs": Text("{} more runs are not listed", "另有 {} 个任务未列出"),
+        "find": Text("Find a run", "查找任务"),
+        "find_by": Text("name, state or verdict", "名称、状态或结论"),
+        "no_match": Text("No run has all of these words.", "没有任务同时包含这些词。"),
+        "js_more_runs": Text(
+            "{} more runs are not listed; find them by name, state or verdict.",
+            "另有 {} 个任务未列出；可按名称、状态或结论查找。",
+        ),
         "js_gone": Text("The run {} is not here any more.", "任务 {} 已不在这里。"),
         "stale": Text(
             "No recent samples: the exporter answers, but has not sampled lately. What you see is old.",
@@ -62,6 +68,8 @@ PAGE: Final[Mapping[str, Text]] = MappingProxyType(
         "this_node": Text("this node", "本节点"),
         "no_gpus_there": Text("No GPU on the nodes of this run.", "该任务所在的节点没有 GPU。"),
         "no_events_there": Text("None in this time range.", "该时间范围内没有事件。"),
+        "js_more_nodes": Text("GPUs of {} more nodes are not shown.", "另有 {} 个节点的 GPU 未显示。"),
+        "js_more_lines": Text("{} more lines are not drawn.", "另有 {} 条曲线未绘制。"),
         "over_time": Text("Over time", "随时间变化"),
         "minutes_15": Text("15 min", "15 分钟"),
         "hour": Text("1 h", "1 小时"),

@@ -1,5 +1,7 @@
 """The course of a comparison: who is asked what in which order, and what a failure costs; in real processes."""
 
+# ruff: noqa: RUF001 - Chinese texts use Chinese punctuation
+
 from __future__ import annotations
 
 import json
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from yoloscope_exporter.bench import remote, session
 from yoloscope_exporter.bench.plan import Found, Key, Plan
+from yoloscope_exporter.language import CHINESE, translated
 from yoloscope_exporter.tuning import processes
 
 if TYPE_CHECKING:
@@ -198,6 +201,21 @@ def test_a_model_that_cannot_be_loaded(bench: Callable[..., Found]) -> None:
     """Its own error, for all formats at once."""
     with pytest.raises(session.CannotBenchError, match="ValueError: as it was told"):
         bench({"prepare": "raise"})
+
+
+def test_what_the_worker_says_is_told_in_chinese(
+    bench: Callable[..., Found], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is another Python, which knows no catalogue: it gives the template and its values."""
+    said = ["--imgsz {imgsz}: this model has stride {stride}: use {low} or {high}"]
+    said.append({"imgsz": 100, "stride": 32, "low": 96, "high": 128})
+    script = tmp_path / "told.py"
+    script.write_text(f"input(); print({json.dumps(json.dumps({'error': 'ToldError', 'text': said}))})")
+    monkeypatch.setattr(remote, "SCRIPT", script)
+    with pytest.raises(session.CannotBenchError) as error:
+        bench()
+    assert str(error.value) == "--imgsz 100: this model has stride 32: use 96 or 128"
+    assert translated(error.value.args[0], CHINESE) == "--imgsz 100：该模型的 stride 为 32：请用 96 或 128"
 
 
 def test_a_python_without_ultralytics(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from yoloscope_exporter.bench import remote, worker
+from yoloscope_exporter.language.zh_cn import TEXTS
 
 from tests import training
 
@@ -129,8 +130,11 @@ def test_images_of_a_folder(cv2: ModuleType, tmp_path: Path, monkeypatch: pytest
     assert max(values) > 2 * worker.MOST_IMAGES - 5
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(ValueError, match=r"--source .*empty: no image that can be read"):
+    with pytest.raises(worker.ToldError, match=r"--source .*empty: no image that can be read") as told:
         worker.pictures(str(empty), 32)
+    template, values = told.value.text
+    assert template in TEXTS
+    assert template.format_map(values) == str(told.value)
 
 
 def test_a_mask_as_a_number(cv2: ModuleType) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from yoloscope_exporter.cli import main
 from yoloscope_exporter.tuning import processes
 
 from tests import training
+from tests.exporter.language.leftovers import english
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +112,17 @@ def test_everything_is_shown_and_written(stubbed: Path) -> None:
     assert {path.name for path in left(stubbed / "kept")} == {"m.torchscript", "m.onnx"}
     assert list((stubbed / "weights").iterdir()) == [stubbed / "weights" / "best.pt"]
     assert left(stubbed / "tmp") == []
+
+
+def test_in_chinese(stubbed: Path) -> None:
+    """Table, conclusions and documents; names of formats and commands stay."""
+    files = [f"--{name}={stubbed / f'found.{name}'}" for name in ("markdown", "html")]
+    result = benched("weights/best.pt", *QUICK, "--formats", "pt,onnx,openvino", *files, "--language", "zh-CN")
+    assert result.exit_code == 0, result.output
+    page = re.sub(r"(?s)<style>.*?</style>", "", (stubbed / "found.html").read_text())
+    for told in (result.output, (stubbed / "found.markdown").read_text(), re.sub(r"<[^>]+>", "\n", page)):
+        assert re.search(r"[一-鿿]", told)
+        assert english(told) == []
 
 
 def test_nothing_that_could_be_measured(stubbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """`yoloscope stacks`: what each process of a run does now."""
 
+# ruff: noqa: RUF001 - Chinese texts use Chinese punctuation
+
 from __future__ import annotations
 
 import re
@@ -9,6 +11,7 @@ from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 
 from tests.exporter.collectors.stack_process import RUN, process
+from tests.exporter.language.leftovers import english
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +32,17 @@ def test_shows_stacks_and_who_is_waited_for(tmp_path: Path) -> None:
         box = CliRunner().invoke(main, ["report", "--black-box", RUN, "--records", str(tmp_path)])
         assert "the last stacks, from when somebody asked:\nrank 0 main" in box.output
         assert "wait_forever (<string>:" in box.output
+
+
+def test_in_chinese(tmp_path: Path) -> None:
+    """But for names of functions, files and states."""
+    with process(tmp_path, HANG) as child:
+        shown = CliRunner().invoke(main, ["stacks", "--language", "zh-CN", "--records", str(tmp_path)])
+        assert f"rank 0 main（pid {child.pid}，S）" in shown.output
+        assert english(shown.output) == []
+    with process(tmp_path, HANG, environ={"YOLOSCOPE_STACKS": "off"}):
+        shown = CliRunner().invoke(main, ["stacks", RUN, "--language", "zh-CN", "--records", str(tmp_path)])
+    assert english(shown.output) == []
 
 
 def test_says_why_there_is_no_answer(tmp_path: Path) -> None:

@@ -179,6 +179,7 @@ class Terminal:
         """Start it."""
         self.ours, self.its = os.openpty()
         self.before = termios.tcgetattr(self.its)
+        self.mouse = False
         command = [sys.executable, "-m", "yoloscope_exporter.cli", "top", *arguments]
         environment = os.environ | {
             "TERM": "xterm-256color",
@@ -196,8 +197,14 @@ class Terminal:
             newest := re.sub(r"\x1b\[[0-9;]*m", "", seen.rpartition(b"\x1b[H")[2].decode(errors="replace"))
         ):
             assert select.select([self.ours], [], [], end - time.monotonic())[0], f"{said} never came: {newest}"
-            seen += os.read(self.ours, 1 << 16)
+            seen += self._read()
         return newest
+
+    def _read(self) -> bytes:
+        some = os.read(self.ours, 1 << 16)
+        for mode in re.findall(rb"\x1b\[\?1006([hl])", some):
+            self.mouse = mode == b"h"
+        return some
 
     def press(self, keys: str) -> None:
         """As somebody at the keyboard."""
@@ -208,7 +215,9 @@ class Terminal:
         end = time.monotonic() + 20
         while self.process.poll() is None and time.monotonic() < end:
             if select.select([self.ours], [], [], 0.05)[0]:
-                os.read(self.ours, 1 << 16)
+                self._read()
+        while select.select([self.ours], [], [], 0.05)[0]:
+            self._read()
         return self.process.wait(1)
 
     def close(self) -> None:
@@ -239,8 +248,12 @@ def test_keys_move_through_a_recording(replay: Terminal) -> None:
     assert "another run or rank" in replay.shows("any key goes back")
     replay.press("x\x1b[D")
     replay.shows("⏸ 19:46:10")
+    replay.press("\x1b[<0;10;3M\x1b[<0;10;3m")  # the mouse
+    assert "▸ train/yolo11m    0" in replay.shows("train/yolo11m · rank 0")
+    assert replay.mouse
     replay.press("q")
     assert replay.ends() == 0
+    assert not replay.mouse
     assert termios.tcgetattr(replay.its) == replay.before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -20,11 +21,13 @@ from click.testing import CliRunner, Result
 from yoloscope_exporter.cli import main
 from yoloscope_exporter.commands import run, tune
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.language import CHINESE, speaking
 from yoloscope_exporter.tuning import processes
 from yoloscope_exporter.tuning.search import Setting, Trial
 from yoloscope_exporter.tuning.speed import Speed
 
 from tests import training
+from tests.exporter.language.leftovers import english
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -330,6 +333,20 @@ def test_what_is_typed_in_a_script() -> None:
     """As arguments of `model.train`; blanks are quoted."""
     text = tune._text(_result("cuda:0", Setting(4, "ram")), ["python", "my train.py"])
     assert "type: python 'my train.py', with model.train(..., workers=4, cache='ram')\n" in text
+
+
+def test_in_chinese() -> None:
+    """Table, forecast, notes, and what is typed on a CPU; arguments and commands stay."""
+    with speaking(CHINESE):
+        told = [
+            tune._text(_result("cuda:0", Setting(4, "ram", 1)), ["yolo", "train"]),
+            tune._text(_result("cpu", Setting(2, "ram")), ["python", "train.py"]),
+            tune._text(tune.Result([_trial(Setting(), 50)], Signals("run", "0"), Setting(), {}, []), ["yolo"]),
+        ]
+    for one in told:
+        assert re.search(r"[一-鿿]", one)
+        code = re.sub(r"(?m)^ .*$", "", one.replace("something", ""))  # what is typed is indented
+        assert english(code) == []
 
 
 def test_a_command_that_is_best_as_it_is_has_a_forecast_too() -> None:

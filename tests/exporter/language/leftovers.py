@@ -15,10 +15,10 @@ CODE = re.compile(
       |last|curl|kill|free)\ [^\u4e00-\u9fff；，。：]*""",
     re.VERBOSE,
 )
-#: Names of three words.
+#: Names of three words, and what Ultralytics itself prints.
 NAMES = re.compile(
     r"A stethoscope for YOLO training|HW Power Brake Slowdown|NVIDIA [\w ]+|Tesla [\w ]+|PID namespace|"
-    r"workers x prefetch"
+    r"workers x prefetch|ms postprocess per image"
 )
 SENTENCE = re.compile(r"[A-Za-z][A-Za-z']*(?:,? [A-Za-z][A-Za-z']*){2,}")
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from rich.console import Console
 from yoloscope_exporter import catalog, cli
 from yoloscope_exporter.catalog import document as metrics
+from yoloscope_exporter.commands.spoken import wrapped
 from yoloscope_exporter.diagnosis import document, rules
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.language import CHINESE, speaking
@@ -93,6 +94,7 @@ def test_help_fits_the_terminal() -> None:
 
     told = CliRunner().invoke(cli.main, ["serve", "--help"], env={"YOLOSCOPE_LANGUAGE": CHINESE}, terminal_width=80)
     assert max(map(cell_len, told.output.splitlines())) <= 80
+    assert wrapped("超出波动（97% 置信）则退出", 12) == ["超出波动", "（97% 置信）", "则退出"]  # no number is cut
     assert not [line for line in told.output.splitlines() if re.match(r"\s*[，。；：！？）、]", line)]
 
 
@@ -133,6 +135,44 @@ def test_errors(arguments: Sequence[str], said: str) -> None:
     told = invoke(*arguments)
     assert said in told
     assert english(told) == []
+
+
+def recording(name: str) -> str:
+    """The path of one of the corpus."""
+    return str(RECORDINGS / f"{name}.om.gz")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("diagnose", "--recording", recording("killed_oom")),
+        ("diagnose", "--recording", recording("loader_io_nfs")),
+        ("top", "--recording", recording("straggler")),
+        ("top", "--recording", recording("stalled_dead_worker")),
+        ("report", recording("worker_died_shm")),
+        ("report", recording("loader_workers"), recording("healthy_single")),
+        ("report", recording("loader_workers"), "--vs", recording("healthy_single"), "--gate", "5%"),
+    ],
+    ids=lambda arguments: " ".join(Path(one).name.partition(".")[0] for one in arguments),
+)
+def test_commands(arguments: Sequence[str]) -> None:
+    """What they print."""
+    told = invoke(*arguments)
+    assert re.search(r"[一-鿿]", told)
+    assert english(told) == []
+
+
+def test_a_bundle(tmp_path: Path) -> None:
+    """Written, up to date, and changed since."""
+    site = tmp_path / "site"
+    told = [invoke("bundle", str(site), "--targets", "a:1"), invoke("bundle", "--check", str(site))]
+    rules_there = site / "prometheus" / "rules"
+    (rules_there / "alerts.yml").write_text("groups: []\n")
+    (rules_there / "recording.yml").unlink()
+    told += [invoke("bundle", "--check", str(site)), invoke("bundle", str(site), "--targets", "a:1")]
+    for one in told:
+        assert re.search(r"[一-鿿]", one)
+        assert english(re.sub(r"([A-Z][a-z]+){2,}", "", one)) == []  # but names of alerts
 
 
 @pytest.mark.parametrize("name", ["loader_workers", "killed_oom", "straggler"])

@@ -84,7 +84,7 @@ def of_the_templates() -> Iterator[tuple[str, str]]:
     """What HTML says."""
     for path in sorted(ROOM.rglob("templates/*.html")):
         content = path.read_text(encoding="utf-8")
-        yield from ((text, path.name) for text in re.findall(r'say\("([^"]+)"\)', content))
+        yield from ((text, path.name) for text in re.findall(r'say\("([^"]+)"[,)]', content))
         for names in re.findall(r"for head in \(([^)]*)\)[^%]*%}[^%]*say\(head\)", content):
             yield from ((text, path.name) for text in re.findall(r'"([^"]+)"', names))
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from yoloscope_exporter.diagnosis import colours
+from yoloscope_exporter.language import LANGUAGES
 from yoloscope_exporter.notebook.figure import figure
 from yoloscope_exporter.notebook.panels import Panels, panels
-from yoloscope_exporter.notebook.words import LANGUAGES, said
+from yoloscope_exporter.notebook.words import said
 
 from tests.recordings.model import GIB, Plan, play
 

@@ -1,5 +1,7 @@
 """Arguments of `watch()`: each that cannot be is named, with what it may be."""
 
+# ruff: noqa: RUF001 - Chinese texts use Chinese punctuation
+
 from __future__ import annotations
 
 import re
@@ -41,6 +43,36 @@ def test_arguments_that_cannot_be(arguments: dict[str, Any], said: str) -> None:
     """Before anything is started."""
     with pytest.raises(ValueError, match=re.escape(said)):
         watch(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"recording": "/nowhere.om"}, "recording='/nowhere.om'：没有这个文件；请用 `yoloscope record` 写的文件"),
+        ({"prometheus": "http://a", "since": "ages"}, "since='ages'：无效的时长 'ages'"),
+        ({"exporter": "http://a", "prometheus": "http://b"}, "exporter=、recording=、prometheus= 只能选一个"),
+        ({"exporter": 9911}, "exporter=9911：请用 URL，例如 http://127.0.0.1:9911"),
+        ({"cluster": "a"}, "cluster='a'：只能与 prometheus= 一起使用"),
+        ({"background": "yes"}, "background='yes'：请用 True 或 False"),
+    ],
+)
+def test_arguments_that_cannot_be_in_chinese(arguments: dict[str, Any], said: str) -> None:
+    """As everything else."""
+    with pytest.raises(ValueError, match=re.escape(said)):
+        watch(**arguments, language="zh-CN")
+
+
+def test_errors_of_a_source_in_chinese(tmp_path: Path) -> None:
+    """What the second process says is told in the language of the cell, whoever found it."""
+    helper = Helper(Where(exporter=f"http://127.0.0.1:{free_port()}"))
+    with pytest.raises(SourceError, match="没有应答：连接被拒绝"):
+        helper.ask({"run": "", "language": "zh-CN"})
+    path = tmp_path / "night.om"
+    path.write_text("nothing\n")
+    helper = Helper(Where(recording=str(path)))
+    with pytest.raises(SourceError, match="没有带时间戳的 yoloscope 样本"):
+        helper.ask({"run": "", "language": "zh-CN"})
+    helper.end()
 
 
 def test_without_plotly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_everything_is_there(before: Summary, after: Summary) -> None:
 def test_the_page_has_what_the_tables_have(before: Summary) -> None:
     """Of every epoch the throughput, the wait and the score; of the loader the quantiles."""
     text = html.one(before)
-    rows = text[text.index("<h3>Epochs</h3>") :].partition("</table>")[0]
+    rows = text[text.index("<h2>Epochs</h2>") :].partition("</table>")[0]
     cells = [re.sub(r"\s", "", row) for row in rows.split("<tr>")[2:]]
     for epoch, row in zip(before.epochs, cells, strict=True):
         assert epoch.images is not None

@@ -24,6 +24,7 @@ from yoloscope_exporter.web import api as api_module
 from yoloscope_exporter.web.api import Api, Place, Topic
 from yoloscope_exporter.web.config import WebConfigFile
 
+from tests.exporter.language.leftovers import english
 from tests.exporter.serving import RUN, connected, fetch, head_of
 from tests.exporter.simulated import Simulated, node, simulated
 
@@ -164,6 +165,7 @@ def test_events_as_a_document(starved: Simulated) -> None:
         ("history?since=yesterday", 400, "since: 'yesterday' is not a number"),
         ("history?since=nan", 400, "since: 'nan' is not a number"),
         ("runs?limit=0", 400, "limit: '0' is not a number from 1 to 10000"),
+        (f"runs?find={'x' * 301}", 400, "find: 301 characters are more than 300"),
         ("runs?lang=fr", 400, "lang: 'fr' is not one of en, zh"),
         ("events?since=1e999", 400, "since: '1e999' is not a number"),
     ],
@@ -239,6 +241,13 @@ def test_many_runs_with_any_names() -> None:
         assert len(get(f"{made.url}/api/v1/runs?limit=1000")["runs"]) == 1000
         for name in NASTY:
             assert get(f"{made.url}/api/v1/run?run={quote(name)}")["run"]["run"] == name
+            few = get(f"{made.url}/api/v1/runs?find={quote(name.upper())}")
+            assert (few["total"], few["matching"], few["runs"][0]["run"]) == (1000, 1, name)
+        few = get(f"{made.url}/api/v1/runs?find=99+run&lang=en")  # every word, anywhere
+        assert {run["run"] for run in few["runs"]} == {name for name in names if "99" in name}
+        with stream(made.url, "?find=run+994") as connection:
+            told = next(messages(connection))
+        assert ([run["run"] for run in told["runs"]], told["total"], told["matching"]) == (["run 994"], 1000, 1)
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------
@@ -281,6 +290,19 @@ def test_streams_of_a_run_share_their_messages(
         made.clear()
         taken = [[next(each) for _ in range(3)] for each in told]
     assert len(made) < 3 * len(taken)
+
+
+def test_a_run_in_chinese(starved: Simulated) -> None:
+    """No English sentence is in it, but what is typed; state and events neither."""
+    listed = get(f"{starved.url}/api/v1/runs?lang=zh")["runs"][0]
+    told = get(f"{starved.url}/api/v1/run?run={quote(listed['run'])}&lang=zh")["run"]
+    events = get(f"{starved.url}/api/v1/events?lang=zh")["events"]
+    sentences = [listed["state_text"], listed["title"], *(event["text"] for event in events)]
+    for verdict in told["verdicts"]:
+        names = ("title", "severity_text", "evidence", "cause", "fix", "gain", "verify")
+        sentences += [verdict[name] for name in names]
+    assert len(sentences) > 10
+    assert [english(one) for one in sentences if english(one)] == []
 
 
 def test_nothing_is_made_while_nobody_looks(starved: Simulated, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:

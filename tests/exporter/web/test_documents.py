@@ -1,5 +1,7 @@
 """What the page says of runs, verdicts and events, without a server."""
 
+# ruff: noqa: RUF001 - Chinese texts use Chinese punctuation
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -16,6 +18,8 @@ from yoloscope_exporter.history.events import Event
 from yoloscope_exporter.history.store import History
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import documents, texts
+
+from tests.exporter.language.leftovers import english
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +101,16 @@ def test_verdicts_in_chinese() -> None:
     assert "54% waits" in told[1]["evidence"]
 
 
+@pytest.mark.parametrize("name", rules.BY_NAME)
+def test_how_to_verify_is_told_in_chinese(name: str) -> None:
+    """Of every verdict; commands stay."""
+    rule = rules.BY_NAME[name]
+    verdict = replace(STARVED, name=name, severity=rule.severity, verify=rule.verify)
+    (told,) = documents.verdicts([said("a", "0", verdict)], "zh")
+    assert english(told["verify"]) == []
+    assert english(told["title"]) == []
+
+
 def test_effects_are_in_words() -> None:
     """What an argument changes of the result."""
     changed = replace(STARVED, advice=Advice({"imgsz": 512, "val": False}))
@@ -123,6 +137,10 @@ def test_set_up_and_hang() -> None:
     assert told is not None
     assert (told["rank"][0]["setup_stage"], told["rank"][0]["setup_progress"]) == ("cache", 0.4)
     assert "/nfs/a.jpg" in told["hang"]
+    words = catalog.hang_in_words(dict(zip(catalog.HANG_FACTS, hang, strict=True)))
+    (event,) = documents.events([Event(1, 0.0, "hang", "a", "0", "", words)], "zh")
+    assert event["text"].startswith("卡住：")
+    assert english(event["text"].replace("/nfs/a.jpg", "")) == []
 
 
 def test_a_lost_gpu_keeps_its_name() -> None:

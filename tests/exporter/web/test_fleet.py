@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 
 import pytest
 from yoloscope_exporter import catalog
-from yoloscope_exporter.fetching import SourceError
+from yoloscope_exporter.fetching import SourceError, prometheus
 from yoloscope_exporter.measures import training
 from yoloscope_exporter.measures.promql import render
-from yoloscope_exporter.web.fleet import POINTS, Fleet, Only, span
+from yoloscope_exporter.web import fleet as fleet_module
+from yoloscope_exporter.web.fleet import MOST_LETTERS, POINTS, Fleet, Only, span, united
 
 from tests.exporter.serving import fetch
 from tests.exporter.web.fleets import END, HEALTHY, SECONDS, START, STARVED, Shown, filled, showing
@@ -132,6 +133,82 @@ def test_a_chart_has_a_few_hundred_points(seconds: float, step: int) -> None:
     assert over.window >= step
 
 
+def test_questions_are_few_and_asked_once(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For pages of both languages and of several time ranges: one set for the list, one for a run, one for a range."""
+    questions: list[str] = []
+    for name in ("instant", "course"):
+        original = getattr(prometheus, name)
+
+        def counted(url: str, query: str, *others: float, original: Any = original) -> Any:
+            questions.append(query)
+            return original(url, query, *others)
+
+        monkeypatch.setattr(prometheus, name, counted)
+    with showing(source) as page:
+        get(page, "runs")
+        get(page, "runs", lang="zh", seconds=86400, find="starved")
+        assert len(questions) == 3  # ranks, runs, speeds
+        for lang in ("en", "zh"):
+            for document in ("run", "gpus", "history", "events"):
+                get(page, document, run=HEALTHY, lang=lang)
+        assert len(questions) < 20
+        asked_for_a_run = len(questions)
+        get(page, "history", run=HEALTHY, seconds=600)
+        assert len(questions) <= asked_for_a_run + 4  # lines of the run and of its GPUs, events
+        get(page, "run", run=HEALTHY, seconds=600)
+        assert len(questions) <= asked_for_a_run + 4
+    assert len(set(questions)) >= len(questions) - 4  # the same questions over another range
+
+
+def test_runs_are_found(page: Shown) -> None:
+    """By any part of what the list says; how many there are in all is still told."""
+    listed = get(page, "runs")
+    found = get(page, "runs", find="YOLO11M-0000 west")
+    assert [run["run"] for run in found["runs"]] == [f"{STARVED} (west)"]
+    assert (found["total"], found["matching"]) == (listed["total"], 1)
+    verdict = listed["runs"][0]["verdict"]
+    assert {run["run"] for run in get(page, "runs", find=verdict)["runs"]} == {STARVED_EAST}
+    (title,) = {run["title"] for run in get(page, "runs", lang="zh", find=verdict)["runs"]}
+    assert {run["run"] for run in get(page, "runs", lang="zh", find=title)["runs"]} == {STARVED_EAST}
+    assert get(page, "runs", find="nobody has this")["runs"] == []
+
+
+def test_what_is_left_out_is_counted(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of a chart and nodes whose GPUs are not shown."""
+    monkeypatch.setattr(fleet_module, "MOST_LINES", 1)
+    monkeypatch.setattr(fleet_module, "MOST_NODES", 0)
+    with showing(source) as page:
+        history = get(page, "history", run=HEALTHY)
+        names = [series["name"] for series in history["series"]]
+        assert len(names) == len(set(names))
+        assert history["left_out"] > 3  # a second rank, and workers
+        assert [one["labels"] for one in history["series"] if one["name"] == "data_wait"] == [{"rank": "0"}]
+        gpus = get(page, "gpus", run=HEALTHY)
+        assert (gpus["gpus"], gpus["nodes_left_out"]) == ([], 1)
+
+
+def test_the_list_speaks_of_the_first_rank_that_lives() -> None:
+    """As a node's own page does."""
+
+    def series(rank: str, **labels: str) -> dict[str, Any]:
+        return {"metric": {"cluster": "east", "run": "a", "rank": rank, **labels}}
+
+    states = [series(rank, state="train") for rank in ("10", "0", "2")]
+    assert fleet_module._first_ranks(states) == {("east", "a"): "0"}
+    assert fleet_module._first_ranks([*states, series("2"), series("10")]) == {("east", "a"): "2"}
+
+
+def test_several_questions_are_one(source: str) -> None:
+    """Each series says which it answers; more than a server takes at once are several."""
+    (query,) = united(["vector(1)", "max by (run) (vector(2))", "vector(3) > 5"])
+    assert {labels["answers"]: value for labels, value in asked(source, query, END)} == {"0": 1, "1": 2}
+    long = f"vector(1) > {'0' * 3000}"
+    several = list(united([long] * 7))
+    assert [query.count("label_replace") for query in several] == [2, 2, 2, 1]
+    assert all(len(query) <= MOST_LETTERS for query in several)
+    assert "".join(several).count('"6"') == 1
+
+
 def test_names_cannot_break_a_query() -> None:
     """A run's name is a string of PromQL, whatever is in it."""
     only = Only((), cluster='a"b', name='x"} or vector(1) #', instances=("n.1:9911", "n\\2"))
@@ -144,7 +221,7 @@ def test_a_prometheus_that_does_not_answer() -> None:
     fleet = Fleet("http://me:secret@127.0.0.1:1")
     assert fleet.name == "http://127.0.0.1:1"
     with pytest.raises(SourceError, match="does not answer"):
-        fleet.listing(0.0, "en")
+        fleet.listing(0.0)
     with showing("http://me:secret@127.0.0.1:1") as page:
         status, body, _ = fetch(f"{page.url}/api/v1/runs")
         assert status == 502

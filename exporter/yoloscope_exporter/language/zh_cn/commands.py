@@ -55,7 +55,7 @@ TEXTS: Final[dict[str, str]] = {
     "Go on with the training, as `yoloscope run`, with what was found.": "用找到的设置继续训练，与 `yoloscope run` 相同。",
     "Print JSON.": "输出 JSON。",
     "Show the runs on this node, or on the node of --exporter, or in a recording, with their verdicts first.": "显示本节点、--exporter 所在节点或录制文件中的训练任务，诊断结论在最前面。",
-    "Where there are several runs or ranks, a table lists them, and the arrow keys choose whose details are shown below it; s sorts them. The space key freezes the view, and the arrows to the left and right move through the last 15 minutes, or through the recording, which + and - make faster and slower. ? shows all keys, q leaves.": "有多个任务或 rank 时用表格列出，上下箭头选择在表格下方显示哪一个的详细信息，s 排序。空格冻结画面，左右箭头在最近 15 分钟内移动，或在录制文件中移动；+ 和 - 加快和减慢回放。? 显示全部按键，q 退出。",
+    "Where there are several runs or ranks, a table lists them, and the arrow keys or a click choose whose details are shown below it; s sorts them. The space key freezes the view, and the arrows to the left and right move through the last 15 minutes, or through the recording, which + and - make faster and slower. ? shows all keys, q leaves.": "有多个任务或 rank 时用表格列出，用上下箭头或点击选择在表格下方显示哪一个的详细信息，s 排序。空格冻结画面，左右箭头在最近 15 分钟内移动，或在录制文件中移动；+ 和 - 加快和减慢回放。? 显示全部按键，q 退出。",
     "\b\n  yoloscope top\n  yoloscope top --exporter http://gpu-node-7:9911\n  yoloscope top --recording night.om.gz": "\b\n  yoloscope top\n  yoloscope top --exporter http://gpu-node-7:9911\n  yoloscope top --recording night.om.gz",
     "Times are local ones, the offset from UTC at the top. Fits 80 columns.": "时间为本地时间，与 UTC 的偏移显示在顶部。80 列即可显示。",
     "Replay a file of `yoloscope record`, or any OpenMetrics file with timestamps (.gz too).": "回放 `yoloscope record` 的文件，或任何带时间戳的 OpenMetrics 文件（也可为 .gz）。",

@@ -67,13 +67,15 @@ const SPAN = config.fleet ? Infinity : 3600
 /** Lines by name and labels over common times; what is missing is null. */
 const emptyLines = () => ({ times: [], lines: new Map() })
 const past = { run: emptyLines(), gpus: emptyLines() }
-const view = { minutes: 60, zoom: null, run: '', seconds: 3600, end: '', days: false, rank: '', events: [], drawn: false }
+const view = { minutes: 60, zoom: null, run: '', find: '', seconds: 3600, end: '', days: false, rank: '', events: [], drawn: false }
 /** Time ranges that a Prometheus may be asked for, in seconds. */
 const [SHORTEST, LONGEST] = config.range
 const readAddress = () => {
   const query = new URLSearchParams(location.search)
   const seconds = Math.min(Math.max(Number(query.get('seconds')) || 3600, SHORTEST), LONGEST)
-  Object.assign(view, { run: query.get('run') ?? '', seconds, end: Number(query.get('end')) || '' })
+  const [run, find] = ['run', 'find'].map((name) => query.get(name) ?? '')
+  Object.assign(view, { run, find, seconds, end: Number(query.get('end')) || '' })
+  $('find').value = find
 }
 readAddress()
 
@@ -114,15 +116,31 @@ const showRuns = (message) => {
     if (run.images_per_second) parts.push(fill(words.js_images, figures(run.images_per_second)))
     const link = make('a', { href: address(run.run), className: severityOf(run), data: { run: run.run }, title: run.run },
       make('b', {}, make('i', { className: `state-${run.state}`, ariaHidden: 'true' }), run.run),
-      make('span', { className: 'line' }, parts.join(' · ')))
+      make('span', { className: 'line' }, parts.map((part) => part.replaceAll(' ', '\u00a0')).join(' · ')))
     if (run.run === message.asked) link.setAttribute('aria-current', 'true')
     if (run.epochs) link.append(track(run.epoch / run.epochs, `state-${run.state}`))
     link.append(make('span', { className: 'line' }, run.verdict ? `${run.verdict}: ${run.title}` : words.no_verdict))
     return make('li', {}, link)
   }))
-  const more = message.total - message.runs.length
-  text($('more-runs'), more > 0 ? fill(words.js_more_runs, more) : '')
+  const more = message.matching - message.runs.length
+  $('finding').hidden = message.total <= MANY && !more && !view.find
+  const none = message.total && !message.matching ? words.no_match : ''
+  text($('more-runs'), more > 0 ? fill(words.js_more_runs, more) : none)
 }
+/** Runs among which one has to be looked for. */
+const MANY = 12
+let typed = 0
+$('find').addEventListener('input', () => {
+  clearTimeout(typed)
+  typed = setTimeout(() => {
+    const query = new URLSearchParams(location.search)
+    if ($('find').value.trim()) query.set('find', $('find').value)
+    else query.delete('find')
+    history.replaceState(null, '', `?${query}`)
+    view.find = query.get('find') ?? ''
+    connect()
+  }, 300)
+})
 /** Widths are set by the script: styles within the page are not allowed by its policy. */
 const track = (share, mark) => {
   const inside = make('span', { className: mark })
@@ -252,6 +270,7 @@ const showRanks = (run) => {
 
 const showGpus = (node) => {
   $('no-gpus').hidden = node.gpus.length > 0
+  text($('more-nodes'), node.nodes_left_out ? fill(words.js_more_nodes, node.nodes_left_out) : '')
   put($('node-verdicts'), node.verdicts.map(verdict))
   put($('gpus'), node.gpus.map((gpu) => {
     const rows = []
@@ -503,6 +522,8 @@ const show = (message) => {
   showGpus(message.node)
   $('left-out').hidden = !message.left_out
   text($('left-out'), fill(words.js_left_out, message.left_out))
+  const lines = (message.history.run?.left_out ?? 0) + (message.history.gpus.left_out ?? 0)
+  text($('more-lines'), lines ? fill(words.js_more_lines, lines) : '')
   put($('collectors'), [row('th', [words.collector, words.samples], 1), make('tbody', {}, ...message.collectors.map((one) =>
     make('tr', {}, make('th', { scope: 'row' }, one.name), make('td', { className: 'n' }, String(one.samples)))))])
   drawAll()
@@ -530,7 +551,7 @@ const receive = (message) => {
 }
 const stream = () => {
   const time = config.fleet ? { seconds: view.seconds, ...(view.end ? { end: view.end } : {}) } : {}
-  return `api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run, ...time })}`
+  return `api/v1/events?${new URLSearchParams({ lang: config.language, run: view.run, ...(view.find && { find: view.find }), ...time })}`
 }
 const connect = () => {
   source?.close()
