@@ -67,8 +67,13 @@ PREDICT_EFFECTS: Mapping[str, tuple[str, ...]] = {
     "imgsz": ("accuracy",),
     "max_det": ("boxes",),
     "save": ("files",),
+    "save_crop": ("files",),
+    "save_frames": ("files",),
+    "save_txt": ("files",),
+    "show": (),
     "stream": (),
     "vid_stride": ("frames",),
+    "visualize": ("files",),
 }
 
 #: Share of the available memory that a RAM cache may take: it is refused unless twice its size is free

@@ -100,6 +100,11 @@ def names(told: Diagnosis) -> set[str]:
         ({"user": 0.03}, {}, {"user_code_bound"}, "in a thread or process of its own"),
         ({"user": 0.03}, {"calls": 2.0}, {"user_code_bound"}, "pass several images in one call"),
         ({"save": 0.03}, {}, {"user_code_bound"}, "save=False"),
+        ({"save": 0.03}, {"saves": "save_txt,save_crop"}, {"user_code_bound"}, "save_txt=False save_crop=False; keep"),
+        ({"save": 0.03}, {"saves": "none"}, {"user_code_bound"}, "verbose=False prints nothing"),
+        ({"preprocess": 0.02}, {"source": "images"}, {"resizing_bound"}, "scale the images to about imgsz"),
+        ({"preprocess": 0.02}, {"source": "video"}, {"resizing_bound"}, "smaller frames"),
+        ({"preprocess": 0.006, "postprocess": 0.006, "user": 0.006, "inference": 0.012}, {}, {"inference_bound"}, ""),
         ({"callbacks": 0.03}, {}, {"user_code_bound"}, "without ReID"),
         ({"idle": 0.5, "setup": 0.5}, {}, {"inference_bound"}, ""),
         ({}, {**CUDA, "busy": 0.2, "stream": "False"}, {"small_inference_batch"}, "batch=8 stream=True"),
@@ -151,6 +156,19 @@ def test_evidence_has_the_figures() -> None:
     assert "of the time)" in to_text([told])
 
 
+def test_evidence_of_resizing_and_of_pauses() -> None:
+    """The size that images are scaled to; and that a healthy prediction was mostly not asked for."""
+    _, told = predicted({"preprocess": 0.018}, imgsz="640,640", batch=4)
+    assert told.verdicts[0].evidence == (
+        "45% of the time goes into preprocessing to imgsz 640,640: 18 ms per batch of 4 images; the model takes 50%"
+    )
+    _, told = predicted({"idle": 0.072})
+    assert told.verdicts[0].evidence.endswith(
+        "; between calls it waited for 75% of the time, for requests or for what its own code reads"
+    )
+    assert "between calls" not in predicted({"idle": 0.002})[1].verdicts[0].evidence
+
+
 @pytest.mark.parametrize("state", ["finished", "failed", "killed", "validate", "export"])
 def test_nothing_is_judged_of_what_does_not_predict(state: str) -> None:
     """Validations and exports have no verdict; a killed prediction is no killed training."""
@@ -195,6 +213,9 @@ def test_fixes_have_a_chinese_text() -> None:
         ({"postprocess": 0.02}, {"boxes": 250, "conf": "0.001"}),
         ({"user": 0.03}, {"calls": 2.0}),
         ({"save": 0.03}, {}),
+        ({"save": 0.03}, {"saves": "none"}),
+        ({"preprocess": 0.02}, {"source": "images"}),
+        ({"preprocess": 0.02}, {"source": "video"}),
         ({"callbacks": 0.03}, {}),
         ({}, {**CUDA, "busy": 0.2, "precision": "fp32"}),
         ({}, {**CUDA, "precision": "fp32", "format": "onnx"}),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.prediction import CALLBACKS, PRINTING, SAVING
 from yoloscope_exporter.diagnosis.ultralytics_arguments import PREDICT_DEFAULTS, parsed, without_cuda
 from yoloscope_exporter.language import text
 
@@ -47,6 +48,16 @@ def lighter_source(s: Signals) -> Advice:
     return Advice(note=text("prepare the next images in a thread of your own meanwhile"), forecast=share, predicts=True)
 
 
+def smaller_images(s: Signals) -> Advice:
+    """Images that have about the size the model takes."""
+    share = _without(s, s.predict_preprocess_share)
+    if s.facts.get("source") == "video":
+        note = text("give it smaller frames (ffmpeg -vf scale=1280:-2)")
+    else:
+        note = text("scale the images to about imgsz beforehand, or in threads of your own that prepare the next ones")
+    return Advice(note=note, forecast=share, predicts=True)
+
+
 def fewer_boxes(s: Signals) -> Advice:
     """Boxes that are not needed are not compared."""
     arguments: dict[str, Value] = {}
@@ -61,9 +72,13 @@ def fewer_boxes(s: Signals) -> Advice:
 def less_between(s: Signals) -> Advice:
     """What is done with results beside the predictions, or less of it."""
     share, part = _without(s, s.predict_own_share), s.names.get("own_part", "")
-    if part == "saving and drawing":
-        return Advice({"save": False}, note=text("keep the results as numbers"), forecast=share, predicts=True)
-    if part == "callbacks and trackers":
+    if part == SAVING:
+        arguments: dict[str, Value] = dict.fromkeys(s.facts.get("saves", "save").split(","), False)
+        return Advice(arguments, note=text("keep the results as numbers"), forecast=share, predicts=True)
+    if part == PRINTING:
+        note = text("callbacks that hand their work to a thread; verbose=False prints nothing")
+        return Advice(note=note, forecast=share, predicts=True)
+    if part == CALLBACKS:
         note = text(
             "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread"
         )
