@@ -187,6 +187,66 @@ def test_ways_to_predict(tmp_path: Path, version: str, hooks: str) -> None:
     assert record.facts["ultralytics"]
 
 
+SOURCES = """
+import os
+import ultralytics.data.loaders as loaders
+model = model_of("yolo11n.yaml")
+model(np.zeros((64, 64, 3), np.uint8), **quiet)
+os.makedirs("empty")
+for source in ("empty", [], "no-such.mp4"):
+    try:
+        print("ANSWERED", len(model(source, **quiet)))
+    except Exception as error:
+        print("REFUSED", type(error).__name__)
+stage("empty")
+with open("broken.jpg", "wb") as file:
+    file.write(b"no image")
+try:
+    model(["broken.jpg", images + "/0000.jpg"], **quiet)
+except Exception as error:
+    print("REFUSED", type(error).__name__)
+stage("broken")
+read, seen, go_on = loaders.imread, [], threading.Event()
+def fails(*args, **kwargs):
+    seen.append(args)
+    if len(seen) == 3:
+        raise OSError("the file system is gone")
+    return read(*args, **kwargs)
+loaders.imread = fails
+try:
+    model(images, **quiet)
+except OSError as error:
+    print("RAISED", error)
+stage("failed")
+def blocks(*args, **kwargs):
+    go_on.wait()
+    return read(*args, **kwargs)
+loaders.imread = blocks
+thread = threading.Thread(target=model, args=(images,), kwargs=quiet)
+thread.start()
+time.sleep(0.5)
+stage("blocked")
+go_on.set()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("version", ["newest", pytest.param("8.3.9", marks=pytest.mark.long)])
+def test_sources_that_are_bad(tmp_path: Path, version: str) -> None:
+    """Empty, broken, failing in the middle, blocking: what was predicted counts, and nothing stays under way."""
+    done = predict(SOURCES, tmp_path, version=version)
+    assert done.code == 0, done.output
+    assert "RAISED the file system is gone" in done.output
+    assert done.values("empty")["images_total"] == 1
+    failed, blocked, end = (done.values(stage) for stage in ("failed", "blocked", "end"))
+    assert failed["images_total"] == done.values("broken")["images_total"] + 2
+    assert [values["under_way"] for values in (done.values("empty"), done.values("broken"), failed)] == [0, 0, 0]
+    assert (blocked["under_way"], blocked["calls_total"]) == (1, failed["calls_total"] + 1)
+    assert blocked["images_total"] == failed["images_total"]
+    assert (end["under_way"], end["images_total"]) == (0, failed["images_total"] + 10)
+    assert done.stages["end"]["predict-0.rec"].state == "finished"
+
+
 TRACKER = """
 model = model_of("yolo11n.yaml")
 for _ in model.track(images, stream=True, tracker="bytetrack.yaml", **quiet):
@@ -261,15 +321,60 @@ def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -
     assert {record.state for record in end.values()} == {"finished"}
 
 
-@pytest.mark.parametrize("task", MODELS if FULL else [pytest.param("segment", marks=pytest.mark.long), "classify"])
-def test_every_task(tmp_path: Path, task: str) -> None:
-    """Also where results are no boxes."""
-    script = f'model = model_of("{MODELS[task]}")\nmodel(images, batch=4, **quiet)\n'
-    done = predict(script, tmp_path)
+#: Tasks that only newer versions have, with what stands beside each image in place of a text.
+NEWER = {"semantic": "yolo26n-sem.yaml", "depth": "yolo26n-depth.yaml"}
+OF_TASK = """
+import ultralytics
+from pathlib import Path
+task, name, own = TASK
+if task == "pose":  # an architecture with as many key points as the data set
+    text = (Path(ultralytics.__file__).parent / "cfg/models/11/yolo11-pose.yaml").read_text()
+    Path("yolo11-pose.yaml").write_text(text.replace("[17, 3]", "[2, 2]"))
+if task in ("semantic", "depth"):
+    for image in Path(own).parent.glob("images/*/*.jpg"):
+        beside = Path(str(image).replace("images", "masks" if task == "semantic" else "depth")).with_suffix("")
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        if task == "semantic":
+            import cv2
+            cv2.imwrite(f"{beside}.png", np.ones((64, 64), np.uint8))
+        else:
+            np.save(beside, np.full((64, 64), 2.0, np.float32))
+model = model_of(name)
+model(images, batch=4, **quiet)
+stage("predicted")
+model.val(data=own, imgsz=64, batch=2, device="cpu", plots=False, verbose=False)
+stage("validated")
+model.export(format="torchscript", imgsz=64, device="cpu")
+"""
+
+
+def _matrix() -> list[Any]:
+    """Versions with their tasks; one of them runs always."""
+    every = [(version, task) for version in VERSIONS for task in MODELS] + [("newest", task) for task in NEWER]
+    usual = ("newest", "classify")
+    return [one if FULL or one == usual else pytest.param(*one, marks=pytest.mark.long) for one in every]
+
+
+@pytest.mark.parametrize(("version", "task"), _matrix())
+def test_every_task(tmp_path: Path, version: str, task: str) -> None:
+    """Predicted, validated and exported, also where results are no boxes."""
+    own = make_dataset(tmp_path / "own", images=4, task="detect" if task in NEWER else task)
+    script = OF_TASK.replace("TASK", repr((task, {**MODELS, **NEWER}[task], str(own))))
+    done = predict(script, tmp_path, version=version)
     assert done.code == 0, done.output
-    assert done.values("end")["images_total"] == 10
-    assert done.stages["end"]["predict-0.rec"].facts["task"] == task
-    assert ("detections_total" in done.values("end")) == (task != "classify")
+    assert done.values("predicted")["images_total"] == 10
+    assert ("detections_total" in done.values("predicted")) == (task not in {"classify", *NEWER})
+    validated = done.values("validated", "validate-0.rec")
+    assert validated["images_total"] == 2
+    assert all(validated[f"{part}_phase"] > 0 for part in ("preprocess", "inference", "postprocess", "metrics"))
+    records = done.stages["end"]
+    assert {name: (record.state, record.facts["task"]) for name, record in records.items()} == {
+        f"{kind}-0.rec": ("finished", task) for kind in catalog.PREDICTIONS
+    }
+    exported = {s.metric.name: s.value for s in records["export-0.rec"].samples}
+    (artefact,) = tmp_path.glob("*.torchscript")
+    assert exported["yoloscope_export_artefact_bytes"] == artefact.stat().st_size
+    assert records["export-0.rec"].facts["exported"] == str(artefact)
 
 
 EMBEDDINGS = """
