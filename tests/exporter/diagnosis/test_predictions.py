@@ -88,6 +88,7 @@ def names(told: Diagnosis) -> set[str]:
         ({}, {}, {"inference_bound"}, "faster still: yolo export format=openvino"),
         ({"source": 0.02}, {"source": "video"}, {"source_bound"}, "vid_stride=2"),
         ({"source": 0.02}, {"source": "files"}, {"source_bound"}, "local SSD"),
+        ({"source": 0.02}, {"ultralytics": "8.4.190"}, {"source_bound"}, "batch=8 reads eight files at once"),
         ({"source": 0.02}, {"source": "camera"}, {"inference_bound"}, ""),
         ({"source": 0.004}, {"source": "video"}, {"inference_bound"}, ""),
         ({"postprocess": 0.02}, {"boxes": 250, "conf": "0.001", "max_det": "300"}, {"postprocess_bound"}, "conf=0.25"),
@@ -139,6 +140,8 @@ def test_advice_that_would_do_nothing_is_not_given() -> None:
     for how in ({"source": "images"}, {"source": "tensor"}, {"calls": 2.0}):
         _, told = predicted({}, **small, **how)  # type: ignore[arg-type]
         assert told.verdicts[0].advice.arguments == {}
+    for how in ({"ultralytics": "8.3.9"}, {"ultralytics": "8.4.190", "batch": 8}):
+        assert "at once" not in predicted({"source": 0.2}, **how)[1].verdicts[0].fix  # type: ignore[arg-type]
     _, told = predicted({"postprocess": 0.02}, mode="track", conf="0.1")
     assert [(verdict.name, verdict.advice.arguments) for verdict in told.verdicts] == [("postprocess_bound", {})]
 
@@ -209,6 +212,7 @@ def test_fixes_have_a_chinese_text() -> None:
     for phases, how in (
         ({"source": 0.02}, {"source": "video"}),
         ({"source": 0.02}, {"source": "files"}),
+        ({"source": 0.02}, {"source": "files", "ultralytics": "8.4.190"}),
         ({"source": 0.02}, {"source": "tensor"}),
         ({"postprocess": 0.02}, {"boxes": 250, "conf": "0.001"}),
         ({"user": 0.03}, {"calls": 2.0}),

@@ -206,13 +206,14 @@ try:
 except Exception as error:
     print("REFUSED", type(error).__name__)
 stage("broken")
-read, seen, go_on = loaders.imread, [], threading.Event()
+place = loaders if hasattr(loaders, "imread") else loaders.cv2
+read, seen, go_on = place.imread, [], threading.Event()
 def fails(*args, **kwargs):
     seen.append(args)
     if len(seen) == 3:
         raise OSError("the file system is gone")
     return read(*args, **kwargs)
-loaders.imread = fails
+place.imread = fails
 try:
     model(images, **quiet)
 except OSError as error:
@@ -221,7 +222,7 @@ stage("failed")
 def blocks(*args, **kwargs):
     go_on.wait()
     return read(*args, **kwargs)
-loaders.imread = blocks
+place.imread = blocks
 thread = threading.Thread(target=model, args=(images,), kwargs=quiet)
 thread.start()
 time.sleep(0.5)

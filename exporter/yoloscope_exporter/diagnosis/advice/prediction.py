@@ -8,7 +8,14 @@ from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.prediction import CALLBACKS, PRINTING, SAVING
-from yoloscope_exporter.diagnosis.ultralytics_arguments import PREDICT_DEFAULTS, parsed, without_cuda
+from yoloscope_exporter.diagnosis.ultralytics_arguments import (
+    PREDICT_DEFAULTS,
+    READ_AT_ONCE,
+    READ_AT_ONCE_SINCE,
+    parsed,
+    version_of,
+    without_cuda,
+)
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
@@ -34,15 +41,19 @@ def _fact(s: Signals, name: str) -> float:
 
 
 def lighter_source(s: Signals) -> Advice:
-    """Fewer frames of a video; of files nothing that an argument could do."""
+    """Fewer frames of a video, or files that are read at once."""
     share = _without(s, s.predict_source_share)
     if s.facts.get("source") == "video":
         stride = int(_fact(s, "vid_stride"))
         note = text("or give it smaller frames (ffmpeg -vf scale=1280:-2), from a local disk")
         return Advice({"vid_stride": max(2 * stride, 2)}, note=note, forecast=share, predicts=True)
     if s.facts.get("source") == "files":
+        threads = version_of(s.facts.get("ultralytics", "")) >= READ_AT_ONCE_SINCE
+        helps = threads and s.get(Signals.predict_batch_size) < READ_AT_ONCE and not _one_by_one(s)
         note = text(
-            "put the images on a local SSD, store them smaller, or read ahead in threads of your own and pass arrays"
+            "{at_once}put the images on a local SSD, store them smaller, "
+            "or read ahead in threads of your own and pass arrays",
+            at_once=text("batch=8 reads eight files at once, on three CPUs or more; ") if helps else "",
         )
         return Advice(note=note, forecast=share, predicts=True)
     return Advice(note=text("prepare the next images in a thread of your own meanwhile"), forecast=share, predicts=True)
