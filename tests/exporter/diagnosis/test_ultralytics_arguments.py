@@ -54,19 +54,17 @@ def test_every_argument_with_an_effect_exists() -> None:
     assert {*arguments.EFFECTS, *arguments.PREDICT_EFFECTS} <= set(vars(theirs().DEFAULT_CFG))
 
 
-def test_files_of_a_batch_are_read_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_of_a_batch_are_read_at_once(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
     """By `predict`, in threads, from the batch on that is advised, and where there are CPUs for them."""
     theirs()
     from ultralytics.data import loaders
 
-    for index in range(arguments.READ_AT_ONCE):
-        training._write_image(tmp_path / f"{index}.jpg", 32, (8, 16), 0)
     read = loaders.imread
     for cpus, batch, threaded in ((4, 8, True), (4, 7, False), (2, 8, False)):
         threads: set[int] = set()
         monkeypatch.setattr(loaders, "NUM_THREADS", cpus - 1)
         monkeypatch.setattr(loaders, "imread", lambda *a, to=threads, **k: to.add(get_ident()) or read(*a, **k))
-        next(iter(loaders.LoadImagesAndVideos(str(tmp_path), batch=batch)))
+        next(iter(loaders.LoadImagesAndVideos(str(images.parent / "images" / "train"), batch=batch)))
         assert (get_ident() not in threads) is threaded
 
 
