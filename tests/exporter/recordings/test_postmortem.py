@@ -99,6 +99,9 @@ def test_a_folder_of_the_runs_name_does_not_hide_it(base: Path, monkeypatch: pyt
 def written(base: Path, identity: Identity, **facts: str) -> None:
     """The record of a run with these facts."""
     writer = Writer(paths.run_directory(base, identity.run) / identity.filename, identity, facts)
+    writer.begin()
+    writer.set_state(identity.kind)
+    writer.end(START)
     writer.close()
 
 
