@@ -49,7 +49,7 @@ from pathlib import Path
 from tests.training import make_dataset
 data = make_dataset(Path("data"), images=4)
 model = YOLO("yolo11n.yaml")
-model.val(data=data, imgsz=64, device="cpu", plots=False, verbose=False)
+model.val(data=data, imgsz=64, plots=False, **quiet)
 model(["000.jpg"] * 6, imgsz=64, **quiet | dict(save=True))
 model.export(format="torchscript", imgsz=64, device="cpu")
 """,

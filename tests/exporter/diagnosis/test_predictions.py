@@ -103,8 +103,8 @@ def names(told: Diagnosis) -> set[str]:
         ({"save": 0.03}, {}, {"user_code_bound"}, "save=False"),
         ({"save": 0.03}, {"saves": "save_txt,save_crop"}, {"user_code_bound"}, "save_txt=False save_crop=False; keep"),
         ({"save": 0.03}, {"saves": "none"}, {"user_code_bound"}, "verbose=False prints nothing"),
-        ({"preprocess": 0.02}, {"source": "images"}, {"resizing_bound"}, "scale the images to about imgsz"),
-        ({"preprocess": 0.02}, {"source": "video"}, {"resizing_bound"}, "smaller frames"),
+        ({"preprocess": 0.02}, {"source": "images"}, {"predict_preprocess_bound"}, "pass tensors"),
+        ({"preprocess": 0.02}, {"task": "classify"}, {"predict_preprocess_bound"}, "scale the images down"),
         ({"preprocess": 0.006, "postprocess": 0.006, "user": 0.006, "inference": 0.012}, {}, {"inference_bound"}, ""),
         ({"callbacks": 0.03}, {}, {"user_code_bound"}, "without ReID"),
         ({"idle": 0.5, "setup": 0.5}, {}, {"inference_bound"}, ""),
@@ -159,15 +159,15 @@ def test_evidence_has_the_figures() -> None:
     assert "of the time)" in to_text([told])
 
 
-def test_evidence_of_resizing_and_of_pauses() -> None:
-    """The size that images are scaled to; and that a healthy prediction was mostly not asked for."""
+def test_evidence_of_preprocessing_and_of_pauses() -> None:
+    """The size that images get; and that a healthy prediction was mostly not asked for."""
     _, told = predicted({"preprocess": 0.018}, imgsz="640,640", batch=4)
     assert told.verdicts[0].evidence == (
-        "45% of the time goes into preprocessing to imgsz 640,640: 18 ms per batch of 4 images; the model takes 50%"
+        "45% of the time goes into preprocessing (imgsz 640,640): 18 ms per batch of 4 images; the model takes 50%"
     )
     _, told = predicted({"idle": 0.072})
     assert told.verdicts[0].evidence.endswith(
-        "; between calls it waited for 75% of the time, for requests or for what its own code reads"
+        "; between calls it waited for 75% of the time, for requests, for what its own code reads, or for a CPU"
     )
     assert "between calls" not in predicted({"idle": 0.002})[1].verdicts[0].evidence
 
@@ -219,7 +219,7 @@ def test_fixes_have_a_chinese_text() -> None:
         ({"save": 0.03}, {}),
         ({"save": 0.03}, {"saves": "none"}),
         ({"preprocess": 0.02}, {"source": "images"}),
-        ({"preprocess": 0.02}, {"source": "video"}),
+        ({"preprocess": 0.02}, {"task": "classify"}),
         ({"callbacks": 0.03}, {}),
         ({}, {**CUDA, "busy": 0.2, "precision": "fp32"}),
         ({}, {**CUDA, "precision": "fp32", "format": "onnx"}),

@@ -26,14 +26,15 @@ pytestmark = pytest.mark.train
 FULL = os.environ.get("YOLOSCOPE_MATRIX") == "1"
 #: Before the script: a model without weights to load. `stage` lets the test read the records, which are being written.
 PRELUDE = """
-import sys, threading, time
+import os, sys, threading, time
 import numpy as np
 if not hasattr(np, "trapz"):
     np.trapz = np.trapezoid
 from ultralytics import YOLO
 ATTACH
 images, data = sys.argv[1], sys.argv[2]
-quiet = dict(imgsz=64, device="cpu", verbose=False, save=False, conf=0.001)
+here = dict(project=os.path.abspath("runs"))  # else it is beside Ultralytics
+quiet = dict(imgsz=64, device="cpu", verbose=False, save=False, conf=0.001, **here)
 
 def model_of(name):
     model = YOLO(name)
@@ -275,7 +276,7 @@ def test_trackers_are_callbacks(tmp_path: Path, version: str) -> None:
 
 OTHERS = """
 model = model_of("yolo11n.yaml")
-model.val(data=data, imgsz=64, batch=2, device="cpu", plots=False, verbose=False)
+model.val(data=data, imgsz=64, batch=2, device="cpu", plots=False, verbose=False, **here)
 stage("validated")
 model.export(format="torchscript", imgsz=64, device="cpu")
 stage("exported")
@@ -286,7 +287,7 @@ def look(trainer):
         model(images, **quiet)
 trained.add_callback("on_train_epoch_end", look)
 trained.train(data=data, epochs=2, batch=4, imgsz=32, device="cpu", amp=False, plots=False, verbose=False, workers=0,
-              optimizer="SGD")
+              optimizer="SGD", **here)
 """
 
 
@@ -343,7 +344,7 @@ if task in ("semantic", "depth"):
 model = model_of(name)
 model(images, batch=4, **quiet)
 stage("predicted")
-model.val(data=own, imgsz=64, batch=2, device="cpu", plots=False, verbose=False)
+model.val(data=own, imgsz=64, batch=2, device="cpu", plots=False, verbose=False, **here)
 stage("validated")
 model.export(format="torchscript", imgsz=64, device="cpu")
 """

@@ -59,13 +59,12 @@ def lighter_source(s: Signals) -> Advice:
     return Advice(note=text("prepare the next images in a thread of your own meanwhile"), forecast=share, predicts=True)
 
 
-def smaller_images(s: Signals) -> Advice:
-    """Images that have about the size the model takes."""
+def prepared_images(s: Signals) -> Advice:
+    """Images that cost the process that predicts less."""
     share = _without(s, s.predict_preprocess_share)
-    if s.facts.get("source") == "video":
-        note = text("give it smaller frames (ffmpeg -vf scale=1280:-2)")
-    else:
-        note = text("scale the images to about imgsz beforehand, or in threads of your own that prepare the next ones")
+    note = text("pass tensors (BCHW, RGB, 0 to 1) that threads of your own prepare meanwhile")
+    if s.facts.get("task") == "classify":
+        note = text("scale the images down beforehand, or in threads of your own: a classifier takes them in full size")
     return Advice(note=note, forecast=share, predicts=True)
 
 

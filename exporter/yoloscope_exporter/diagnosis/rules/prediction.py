@@ -12,7 +12,7 @@ from yoloscope_exporter.diagnosis.advice.prediction import (
     less_between,
     lighter_source,
     other_format,
-    smaller_images,
+    prepared_images,
 )
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -73,9 +73,9 @@ def _postprocess_evidence(s: Signals, _: Thresholds) -> str:
     )
 
 
-def _resizing_evidence(s: Signals, _: Thresholds) -> str:
+def _preprocess_evidence(s: Signals, _: Thresholds) -> str:
     share = s.predict_preprocess_share
-    size = text(" to imgsz {imgsz}", imgsz=s.facts["imgsz"]) if "imgsz" in s.facts else ""
+    size = text(" (imgsz {imgsz})", imgsz=s.facts["imgsz"]) if "imgsz" in s.facts else ""
     return text(
         "{share:.0%} of the time goes into preprocessing{size}: {per_batch} of {images}; {inference}",
         share=share,
@@ -148,7 +148,7 @@ def _pauses(s: Signals, t: Thresholds) -> str:
         return ""
     return s.text(
         "; between calls it waited for {predict_idle_share:.0%} of the time, "
-        "for requests or for what its own code reads"
+        "for requests, for what its own code reads, or for a CPU"
     )
 
 
@@ -198,23 +198,23 @@ RULES = (
         slows=True,
     ),
     Rule(
-        name="resizing_bound",
-        title="Images are resized for too long",
+        name="predict_preprocess_bound",
+        title="Preprocessing takes too long",
         severity=WARNING,
         requires="Ultralytics' own profiler of preprocessing",
         confused_with={
-            "source_bound": "to read and decode is the source's; resizing begins when the batch is there",
+            "source_bound": "to read and decode is the source's; preprocessing begins when the batch is there",
             "inference_bound": "Ultralytics' profilers wait for the GPU before and after each part",
         },
         needs=(*_PARTS, Signals.predict_preprocess_share),
         when=lambda s, t: s.predict_preprocess_share >= t.predict_part_share,
         thresholds=("predict_part_share",),
-        evidence=_resizing_evidence,
-        cause="images far larger than `imgsz` are scaled down, padded and copied one after the other",
+        evidence=_preprocess_evidence,
+        cause="the host scales, pads and copies the images one after the other, for classifiers from their full size",
         verify="the last line of a prediction: Speed: ... ms preprocess per image",
-        fix=smaller_images,
+        fix=prepared_images,
         states=_STATES,
-        remedy="images or frames of about `imgsz`, scaled beforehand or in threads of your own",
+        remedy="tensors that are prepared in threads of your own, a smaller `imgsz`; for classifiers smaller images",
         slows=True,
     ),
     Rule(
