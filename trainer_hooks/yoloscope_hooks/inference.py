@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SLOTS = 256  # a tenth of it is used; an export has two for each format
 WRITE_SECONDS = 0.05  # of a call that is under way; its end is always written
 MEMORY_SECONDS = 1.0  # between two looks at CUDA's memory
-FACTS_REST = 100.0  # times what it took to gather the facts, before they are gathered again: 1 % of the time at most
+FACTS_REST = 100.0  # times the CPU time that the facts took, before they are gathered again: 1 % of it at most
 MOST_KEYS = 64  # whoever makes a predictor for each image has a new one each time
 _log = logging.getLogger("yoloscope")
 
@@ -168,7 +168,7 @@ class Recording:
             return True
         if now < self._due:
             return False
-        began = time.perf_counter()
+        began = time.thread_time()  # not what others took meanwhile
         facts = inference_facts.gather(owner, kind, os.environ)
         with self._lock:
             if key in self._earlier:
@@ -181,8 +181,7 @@ class Recording:
             gone = dict.fromkeys(self._facts.keys() - facts.keys(), "")
             self._key, self._facts = key, facts
             self._writer.set_facts({**gone, **facts})
-            done = time.perf_counter()
-            self._due = done + FACTS_REST * (done - began)
+            self._due = time.perf_counter() + FACTS_REST * (time.thread_time() - began)
         return True
 
     @property

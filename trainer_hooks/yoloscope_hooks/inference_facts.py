@@ -65,6 +65,7 @@ def key(owner: Owner) -> tuple[Any, ...]:
         *(str(getattr(arguments, name, None)) for name in _CHANGING),
         getattr(arguments, "format", None),
         type(dataset).__name__,
+        (getattr(dataset, "video_flag", None) or (None,))[-1],  # videos come last
         getattr(owner, "stream", None),
         id(getattr(owner, "model", None)),
     )

@@ -86,7 +86,7 @@ class Session:
         self._thread, self._call, self._under_way = thread, token, True
         self._opened, self._first, self._taken = False, True, 0.0
         follows = {"abandoned": dropped, "doubtful": -dropped}
-        self._recording.store(self._pop(), calls=1, under_way=self._count(1), soon=False, **follows)
+        self._recording.store(self._pop(), calls=1, under_way=self._count(1), **follows)  # its first batch may block
         self._describe(predictor, now)
         self._last = perf_counter()
 

@@ -47,7 +47,7 @@ def size(number: float) -> str:
     """Bytes: `3.2 GiB`."""
     for unit in ("B", "KiB", "MiB"):
         if abs(number) < 1024:  # noqa: PLR2004 - binary prefixes
-            return f"{number:.3g} {unit}"
+            return f"{number:.0f} {unit}" if abs(number) >= 999.5 else f"{number:.3g} {unit}"  # noqa: PLR2004 - no 1e+03
         number /= 1024
     return f"{number:.3g} GiB"
 

@@ -360,7 +360,8 @@ def test_facts_rest_as_long_as_they_cost(tmp_path: Path, base: Path, monkeypatch
     first([1])
     recording = inference.current("predict")
     assert recording is not None
-    monkeypatch.setattr(inference.time, "perf_counter", lambda: clock["now"])
+    for name in ("perf_counter", "thread_time"):
+        monkeypatch.setattr(inference.time, name, lambda: clock["now"])
     recording._due = 0.0
     moments.clear()
     for number in range(100):

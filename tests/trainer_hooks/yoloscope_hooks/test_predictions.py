@@ -208,7 +208,7 @@ except Exception as error:
     print("REFUSED", type(error).__name__)
 stage("broken")
 place = loaders if hasattr(loaders, "imread") else loaders.cv2
-read, seen, go_on = place.imread, [], threading.Event()
+read, seen, come, go_on = place.imread, [], threading.Event(), threading.Event()
 def fails(*args, **kwargs):
     seen.append(args)
     if len(seen) == 3:
@@ -221,12 +221,13 @@ except OSError as error:
     print("RAISED", error)
 stage("failed")
 def blocks(*args, **kwargs):
+    come.set()
     go_on.wait()
     return read(*args, **kwargs)
 place.imread = blocks
 thread = threading.Thread(target=model, args=(images,), kwargs=quiet)
 thread.start()
-time.sleep(0.5)
+come.wait()
 stage("blocked")
 go_on.set()
 thread.join()
