@@ -51,7 +51,8 @@ def test_defaults_are_ultralytics_own() -> None:
 
 def test_every_argument_with_an_effect_exists() -> None:
     """None is misspelt."""
-    assert {*arguments.EFFECTS, *arguments.PREDICT_EFFECTS} <= set(vars(theirs().DEFAULT_CFG))
+    not_there = {"stream", "half"}  # of the call itself; what newer versions make `quantize` of
+    assert {*arguments.EFFECTS, *arguments.PREDICT_EFFECTS} - not_there <= set(vars(theirs().DEFAULT_CFG))
 
 
 def test_files_of_a_batch_are_read_at_once(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
