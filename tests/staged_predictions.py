@@ -282,8 +282,8 @@ for _ in every("*.jpg", imgsz=160, save_crop=True, save_txt=True, **many):
         "save_txt=False save_crop=False",
         " save=False",
     ),
-    # 13: nothing is left out. The answer written down was that boxes are compared for too long: wrong, on a CPU the model
-    # takes longer than NMS for the two thousand boxes of an image of 320 pixels
+    # 13: nothing is left out. The answer written down was that boxes are compared for too long: wrong, on a CPU the
+    # model takes longer than NMS for the two thousand boxes of an image of 320 pixels
     "all_boxes": Staged(
         """
 for _ in every("*.jpg", imgsz=320, conf=1e-9, iou=0.99, max_det=3000):
