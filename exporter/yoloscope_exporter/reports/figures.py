@@ -10,6 +10,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.learning import scores
+from yoloscope_exporter.language import in_figures
 from yoloscope_exporter.measures import gpu, loader, memory, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
@@ -20,6 +21,8 @@ from yoloscope_exporter.reports.typical import typical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from yoloscope_record.metrics import Metric
 
     from yoloscope_exporter.measures.measure import Measure
     from yoloscope_exporter.measures.series import Window
@@ -51,7 +54,7 @@ class Quantity(NamedTuple):
 
 
 def _plain(value: float) -> str:
-    return f"{value:.4g}"
+    return in_figures(value, 4)
 
 
 def _whole(value: float) -> str:
@@ -97,15 +100,17 @@ QUANTITIES: dict[str, Quantity] = {
     "duration": Quantity("duration", units.duration, -1),
     "energy": Quantity("energy of the GPUs (shared ones by SM time)", units.energy, -1),
     "image_energy": Quantity(
-        "energy of the GPUs per image (shared ones by SM time)", lambda value: f"{value:.3g} J", -1
+        "energy of the GPUs per image (shared ones by SM time)", lambda value: f"{in_figures(value, 3)} J", -1
     ),
     "epoch_energy": Quantity("energy of the GPUs per epoch", units.energy, -1),
     "point_energy": Quantity("energy of the GPUs per point of mAP50-95", units.energy, -1),
     "cpu_energy": Quantity("energy of the CPU packages (by CPU time)", units.energy, -1),
-    "gpu_hours": Quantity("GPU-hours held", lambda value: f"{value:.3g}", -1),
-    "cost": Quantity("cost of GPU-hours and energy", lambda value: f"{value:.4g}", -1),
-    "co2": Quantity("CO2 of the energy", lambda value: f"{value:.3g} kg", -1),
+    "gpu_hours": Quantity("GPU-hours held", lambda value: in_figures(value, 3), -1),
+    "cost": Quantity("cost of GPU-hours and energy", _plain, -1),
+    "co2": Quantity("CO2 of the energy", lambda value: f"{in_figures(value, 3)} kg", -1),
     "wasted": Quantity("wasted GPU time", units.duration, -1),
+    "wasted_energy": Quantity("energy of the GPUs in wasted time (at most)", units.energy, -1),
+    "wasted_cost": Quantity("cost of wasted GPU time and its energy", lambda value: f"{value:.4g}", -1),
 }
 
 
@@ -143,7 +148,8 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
         "point_energy": _per(energy, 100 * score.value if score else 0.0),
         "cpu_energy": _cpu_energy(ranks),
         "gpu_hours": _gpu_hours(ranks),
-        "wasted": _wasted(ranks),
+        "wasted": _lost(ranks, catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL),
+        "wasted_energy": _lost(ranks, catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL),
     }
 
 
@@ -224,12 +230,9 @@ def _length(one: RankWindow) -> float:
     return (end[-1][1] if end else one.window.end) - (start[0][1] if start else one.window.start)
 
 
-def _wasted(ranks: Sequence[RankWindow]) -> Figure | None:
-    grown = [
-        one.window.events(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, *labels)
-        for one in ranks
-        for labels in one.window.labels(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, *one.key)
-    ]
+def _lost(ranks: Sequence[RankWindow], metric: Metric) -> Figure | None:
+    """What was lost to any cause."""
+    grown = [one.window.events(metric, *labels) for one in ranks for labels in one.window.labels(metric, *one.key)]
     known = [value for value in grown if value is not None]
     return Figure(sum(known)) if known else None
 

@@ -104,6 +104,21 @@ def test_waste_adds_up_to_the_wait_it_is_charged_with(every: float) -> None:
     assert after - before == pytest.approx(wait_after - wait_before, rel=0.04)
 
 
+def test_wasted_energy_is_that_of_the_wasted_time() -> None:
+    """In proportion to time; not there where no energy is counted, nor for a rank that loses nothing."""
+    plan = replace(STARVED, batches=300, ranks=1, end="running")
+    lost = (STARVED.run, "0", "loader_workers")
+    watching, last = Live(), {}
+    for time, samples in moments(plan, 1.0):
+        counted = Sample(catalog.TRAIN_ENERGY_JOULES_TOTAL, (STARVED.run, "0", "gpu"), 7e6 + 200 * (time - START))
+        last = {(s.metric.name, s.labels): s.value for s in watching.feed(time, [*samples, counted])}
+    seconds = last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, lost]
+    assert seconds > 30
+    assert last[catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL.name, lost] == pytest.approx(200 * seconds, rel=0.05)
+    _, last = live(plan)
+    assert not [key for key in last if key[0] == catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL.name]
+
+
 def test_live_forgets_a_run_that_is_no_longer_published() -> None:
     """No series of the diagnosis outlives its run."""
     watching, _ = live(replace(STARVED, end="running"))
@@ -113,6 +128,19 @@ def test_live_forgets_a_run_that_is_no_longer_published() -> None:
         last = watching.feed(now + second, [])
     assert not [sample for sample in last if sample.labels[0] == STARVED.run]
     assert not watching.diagnoses
+
+
+def test_live_keeps_no_history_of_runs_that_are_gone() -> None:
+    """Of those of the last minutes it does, for they may come back; of the node all of it."""
+    watching, seconds = Live(), range(0, 1500, 10)
+    for second in seconds:
+        who = (f"run {second // 60}", "0")
+        ours = [Sample(catalog.TRAIN_UP, who, 1.0), Sample(catalog.TRAIN_EPOCH, who, 1.0)]
+        watching.feed(START + second, [*ours, Sample(catalog.CPU_SECONDS_TOTAL, ("user",), 1.0)])
+    there = {(f"run {number}", "0") for number in range(19, 25)}
+    for metric in (catalog.TRAIN_UP, catalog.TRAIN_EPOCH):
+        assert watching.long.series[metric.name].keys() == there
+    assert len(watching.long.series[catalog.CPU_SECONDS_TOTAL.name]["user",].times) == len(seconds)
 
 
 def test_live_survives_a_clock_that_is_set_back() -> None:
