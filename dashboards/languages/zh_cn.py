@@ -1234,6 +1234,7 @@ _COMPARE: Final = {
 
 _INFERENCE: Final = {
     "Predictions wait for their source": "预测在等待数据源",
+    "Preprocessing takes too long": "预处理耗时过长",
     "Postprocessing takes too long": "后处理耗时过长",
     "Your own code takes a large part of predicting": "自己的代码占用了大部分预测时间",
     "The batch is too small to fill the GPU": "batch 太小，GPU 没有用满",

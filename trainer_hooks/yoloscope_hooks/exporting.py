@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_record import catalog
 
-from yoloscope_hooks import inference
+from yoloscope_hooks import facts, inference
 from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
@@ -38,22 +39,24 @@ def end(exporter: Exporter, now: float) -> None:
     delattr(exporter, SESSION)
     kind = str(getattr(exporter.args, "format", "") or "unknown")
     recording.set(catalog.EXPORT_SECONDS, now - began[0], kind)
-    size = _written(Path(str(exporter.file)), kind, began[1])
-    if size is not None:
+    written = _written(Path(str(exporter.file)), kind, began[1])
+    if written is not None:
+        size = sum(one.stat().st_size for one in _files(written))
         recording.set(catalog.EXPORT_ARTEFACT_BYTES, float(size), kind)
+        recording.tell(facts.known([partial(facts.path, "exported", written)]))
     recording.store({}, began=now)
     began[2]()
 
 
-def _written(model: Path, kind: str, since: float) -> int | None:
-    """Bytes of the newest file or folder that was written beside the model under its name, its format's first."""
+def _written(model: Path, kind: str, since: float) -> Path | None:
+    """The newest file or folder that was written beside the model under its name, its format's first."""
     found = []
     for path in islice(model.absolute().parent.iterdir(), MOST_FILES):
         if path.name.startswith(model.stem) and path.name != model.name:
             changed = max(one.stat().st_mtime for one in _files(path) or [path])
             if changed >= since - 1.0:  # clocks of file systems are coarse
                 found.append((kind in path.name, changed, path))
-    return sum(one.stat().st_size for one in _files(max(found)[2])) if found else None
+    return max(found)[2] if found else None
 
 
 def _files(path: Path) -> list[Path]:

@@ -95,9 +95,14 @@ def _asked_for(trainer: Trainer) -> dict[str, Any]:
 
 
 def results(trainer: Trainer) -> dict[str, Any]:
-    """The folder of the results; nothing where it could not be given back as it is."""
-    path = os.path.abspath(str(trainer.save_dir))
-    return {"save_dir": path if len(path) <= MAX_LENGTH and path.isprintable() else None}
+    """The folder of the results."""
+    return path("save_dir", trainer.save_dir)
+
+
+def path(name: str, place: object) -> dict[str, Any]:
+    """The fact of this name that is a path; nothing where it could not be given back as it is."""
+    text = os.path.abspath(str(place))
+    return {name: text if len(text) <= MAX_LENGTH and text.isprintable() else None}
 
 
 def process(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SLOTS = 256  # a tenth of it is used; an export has two for each format
 WRITE_SECONDS = 0.05  # of a call that is under way; its end is always written
 MEMORY_SECONDS = 1.0  # between two looks at CUDA's memory
-FACTS_SECONDS = 5.0  # between two changes of the facts: two predictors may take turns
+FACTS_REST = 100.0  # times the CPU time that the facts took, before they are gathered again: 1 % of it at most
 MOST_KEYS = 64  # whoever makes a predictor for each image has a new one each time
 _log = logging.getLogger("yoloscope")
 
@@ -55,7 +55,7 @@ class Recording:
         self._exception = sys.exc_info()[1]
         self._slots: dict[tuple[str, ...], int] = {}
         self._latency = -1
-        self._looked = self._told = self._written = 0.0
+        self._looked = self._due = self._written = 0.0  # `_due`: when facts may be gathered again
         self._facts: Mapping[str, str] = {}
         self._key: object = None  # the latest that was described
         self._described: set[object] = set()  # keys whose facts those are
@@ -151,6 +151,12 @@ class Recording:
                 self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["current"], kind)
                 self.set(catalog.PREDICT_CUDA_MEMORY_BYTES, both["peak"], f"peak_{kind}")
 
+    def tell(self, facts: Mapping[str, str]) -> None:
+        """Store more facts, until others are described."""
+        with self._lock:
+            self._facts = {**self._facts, **facts}
+            self._writer.set_facts(facts)
+
     def describe(self, owner: Any, kind: str, now: float) -> bool:
         """Store the facts of `owner` if its key says that they may be others; False if it is too early for that.
 
@@ -160,8 +166,9 @@ class Recording:
         key = inference_facts.key(owner)
         if key == self._key or key in self._described:  # to compare costs less than to hash
             return True
-        if self._told and now - self._told < FACTS_SECONDS:
+        if now < self._due:
             return False
+        began = time.thread_time()  # not what others took meanwhile
         facts = inference_facts.gather(owner, kind, os.environ)
         with self._lock:
             if key in self._earlier:
@@ -172,8 +179,9 @@ class Recording:
                 self._described = {key}
                 self._earlier = (self._earlier if len(self._earlier) < MOST_KEYS else set()) | {key}
             gone = dict.fromkeys(self._facts.keys() - facts.keys(), "")
-            self._key, self._facts, self._told = key, facts, now
+            self._key, self._facts = key, facts
             self._writer.set_facts({**gone, **facts})
+            self._due = time.perf_counter() + FACTS_REST * (time.thread_time() - began)
         return True
 
     @property

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     Owner = Any  # duck-typed
 
 _ARGUMENTS = ("task", "imgsz", "batch", "conf", "max_det", "vid_stride", "agnostic_nms")
+#: Those that have results written or shown.
+_SAVES = ("save", "save_txt", "save_crop", "save_frames", "show", "visualize")
+#: What else may change from call to call.
+_CHANGING = ("mode", "model", "imgsz", "batch", "conf", "max_det", "vid_stride", "half", "quantize", *_SAVES)
 #: Those that decide on an export's precision.
 _QUANTIZE = {"half", "int8", "quantize"}
 #: Ultralytics before 8.4 tells a backend's format by flags.
@@ -58,12 +62,10 @@ def key(owner: Owner) -> tuple[Any, ...]:
     arguments = owner.args
     dataset = getattr(owner, "dataset", None)
     return (
-        *(
-            str(getattr(arguments, name, None))
-            for name in ("mode", "model", "imgsz", "batch", "conf", "half", "quantize")
-        ),
+        *(str(getattr(arguments, name, None)) for name in _CHANGING),
         getattr(arguments, "format", None),
         type(dataset).__name__,
+        (getattr(dataset, "video_flag", None) or (None,))[-1],  # videos come last
         getattr(owner, "stream", None),
         id(getattr(owner, "model", None)),
     )
@@ -77,6 +79,7 @@ def gather(owner: Owner, kind: str, environ: Mapping[str, str]) -> dict[str, str
             partial(_asked_for, owner),
             partial(_model, owner, kind),
             partial(_source, owner),
+            partial(_saves, owner, kind),
             partial(facts.results, owner),
             facts.software,
             partial(facts.environment, environ),
@@ -163,6 +166,13 @@ def _source(owner: Owner) -> dict[str, Any]:
     else:
         kind = "video" if any(getattr(dataset, "video_flag", None) or ()) else "files"
     return {"source": kind, "stream": getattr(owner, "stream", True)}
+
+
+def _saves(owner: Owner, kind: str) -> dict[str, Any]:
+    """What a prediction writes or shows of its results; `none` where that is nothing."""
+    if kind != "predict":  # what a validation or an export makes of them is another matter
+        return {}
+    return {"saves": ",".join(name for name in _SAVES if getattr(owner.args, name, None)) or "none"}
 
 
 def _device(owner: Owner) -> dict[str, Any]:

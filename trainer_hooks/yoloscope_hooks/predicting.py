@@ -85,8 +85,8 @@ class Session:
         dropped, self.dropped = int(self.dropped), False
         self._thread, self._call, self._under_way = thread, token, True
         self._opened, self._first, self._taken = False, True, 0.0
-        follows = {"abandoned": dropped, "doubtful": -dropped}
-        self._recording.store(self._pop(), calls=1, under_way=self._count(1), soon=False, **follows)
+        spent, more = self._pop(), self._count(1)  # stored at once: the first batch may block
+        self._recording.store(spent, calls=1, under_way=more, abandoned=dropped, doubtful=-dropped)
         self._describe(predictor, now)
         self._last = perf_counter()
 

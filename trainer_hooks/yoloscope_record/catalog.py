@@ -353,6 +353,7 @@ PREDICT_FACTS = (
     "max_det",
     "vid_stride",
     "agnostic_nms",
+    "saves",
     "ultralytics",
     "torch",
     "cuda",

@@ -22,7 +22,7 @@ from yoloscope_record.file_format import RecordError, slug
 from yoloscope_record.system import default_directory, os
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 MOST_NAMES = 100  # that a user's directory may have, where others have taken them
 MAX_ENTRIES = 4096  # of one directory that are looked at
@@ -229,3 +229,14 @@ def _find(base: Path, run: str, owner: int | None = None) -> Path | None:
     found = [one for one in found if owner in (None, one.owner)]
     best = max(found, key=lambda one: (one.owner == os.geteuid(), one.changed), default=None)
     return None if best is None else Path(best.path)
+
+
+def record_files(base: Path, kinds: Iterable[str], owner: int | None = None) -> Iterator[Path]:
+    """The records of such kinds (`rank`, `predict`), of one user or of all; a folder may be cleared meanwhile."""
+    kinds = tuple(kinds)
+    with suppress(OSError):
+        for run in list(run_directories(base)):
+            if owner in (None, run.owner):
+                for kind in kinds:
+                    with suppress(OSError):
+                        yield from list(Path(run.path).glob(f"{kind}-*.rec"))

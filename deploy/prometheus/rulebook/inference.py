@@ -8,6 +8,8 @@ from .model import OF_RANK, RANK, WARNING, Alert, Text, series
 
 _BUCKETS = f"{c.PREDICT_IMAGE_SECONDS.name}_bucket"
 _COUNT = f"{c.PREDICT_IMAGE_SECONDS.name}_count"
+#: When the last batch was done; before there is one, when the first call began.
+_LAST = f"{series(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS)} or {series(c.PREDICT_START_TIMESTAMP_SECONDS)}"
 _LIVES = f"and on ({RANK}) {series(c.PREDICT_UP)} == 1"
 
 
@@ -63,7 +65,7 @@ INFERENCE_SLOW = Alert(
 INFERENCE_STALLED = Alert(
     name="InferenceStalled",
     expr=(
-        f"time() - max by ({RANK}) ({series(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS)}) > @inference_stalled@\n"
+        f"time() - max by ({RANK}) ({_LAST}) > @inference_stalled@\n"
         f"and on ({RANK}) {series(c.PREDICT_UNDER_WAY)} > 0\n"
         f"and on ({RANK}) {series(c.PREDICT_STATE, state='predict')} == 1\n"
         f"{_LIVES}"
@@ -75,8 +77,8 @@ INFERENCE_STALLED = Alert(
     dashboard="yoloscope-inference",
     en=Text(
         summary="no batch for {{ $value | humanizeDuration }} though a prediction is under way",
-        what="The last batch was predicted {{ $value | humanizeDuration }} ago, its process lives, and its call has "
-        "neither ended nor been dropped.",
+        what="The last batch was predicted {{ $value | humanizeDuration }} ago, or the first call began then and there "
+        "was none yet. Its process lives, and its call has neither ended nor been dropped.",
         fix="Look at the source: a camera or stream that is gone, a file on a network file system that does not "
         "answer. Or your own code holds the generator (stream=True) without asking for the next result.",
         meaning="A call that began and neither ended nor raised, and no batch for @inference_stalled@ s. A process "
@@ -86,7 +88,8 @@ INFERENCE_STALLED = Alert(
     ),
     zh=Text(
         summary="预测正在进行，却已 {{ $value | humanizeDuration }} 没有新的 batch",
-        what="上一个 batch 在 {{ $value | humanizeDuration }} 前预测完成，进程仍存活，调用既没有结束也没有被放弃。",
+        what="上一个 batch 在 {{ $value | humanizeDuration }} 前预测完成，或首次调用当时开始而至今没有 batch。"
+        "进程仍存活，调用既没有结束也没有被放弃。",
         fix="检查数据源：摄像头或视频流断开，网络文件系统上的文件没有响应。或者自己的代码拿着生成器（stream=True）"
         "却没有取下一个结果。",
         meaning="调用已开始，既没有结束也没有报错，且 @inference_stalled@ 秒没有 batch。等待请求的进程没有正在进行的"

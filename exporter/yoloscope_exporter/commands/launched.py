@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_record import paths
@@ -13,7 +12,7 @@ from yoloscope_record.reader import Reader
 from yoloscope_record.system import os
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 #: Tells the runs of one command from all others: `yoloscope run` sets it, and the hooks record it as the fact `launch`.
 VARIABLE = "YOLOSCOPE_LAUNCH"
@@ -35,7 +34,7 @@ def of_launch(records: Path, launch: str) -> list[Run]:
     """
     found: dict[str, Run] = {}
     began: dict[str, tuple[bool, float]] = {}
-    for path in _records(records):
+    for path in paths.record_files(records, ("rank", *PREDICTIONS), os.geteuid()):
         with suppress(RecordError, OSError):
             record = Reader(path).read()
             if record.facts.get("launch") == launch and record.uid == os.geteuid():
@@ -46,13 +45,3 @@ def of_launch(records: Path, launch: str) -> list[Run]:
                 folder = known.folder or record.facts.get("save_dir", "")
                 found[name] = Run(name, folder, known.lives or record.alive)
     return [found[name] for name in sorted(found, key=lambda name: began[name])]
-
-
-def _records(records: Path) -> Iterator[Path]:
-    """Of this user's runs; a folder may be cleared meanwhile."""
-    with suppress(OSError):
-        for run in list(paths.run_directories(records)):
-            with suppress(OSError):
-                if run.owner == os.geteuid():
-                    for kind in ("rank", *PREDICTIONS):
-                        yield from list(Path(run.path).glob(f"{kind}-*.rec"))

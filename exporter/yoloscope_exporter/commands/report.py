@@ -198,8 +198,8 @@ def report(  # noqa: PLR0913, PLR0917 - a command's options
 ) -> None:
     """Report on one run, or compare several.
 
-    RUN is a run's name or its beginning, the folder of its results, or a file of `yoloscope record` that holds one run;
-    without it, the newest run on this machine.
+    RUN is a run's name or its beginning, the folder of its results, a model that was exported, or a file of `yoloscope
+    record` that holds one run; without it, the newest run on this machine.
     Names are looked up among the records on this machine, which hold the totals and the last 4096 batches of a run,
     also after a crash, or in a recording or a Prometheus, which hold the whole run. Of a run that died its folder has a
     copy of the record, which is found after a reboot too. Records go a day after a run's end, or with a reboot;
@@ -388,7 +388,7 @@ def _unknown(run: str, error: UnknownRunError) -> str:
 def _stores(where: _Where, run: str) -> list[Store]:
     """The stores in which `run` is to be found."""
     try:
-        if Path(run).is_file():
+        if Path(run).is_file() and not postmortem.of_results(where.records, run):
             return reader.read(Path(run))
         if where.recording:
             return reader.read(where.recording)

@@ -67,9 +67,17 @@ PREDICT_EFFECTS: Mapping[str, tuple[str, ...]] = {
     "imgsz": ("accuracy",),
     "max_det": ("boxes",),
     "save": ("files",),
+    "save_crop": ("files",),
+    "save_frames": ("files",),
+    "save_txt": ("files",),
+    "show": (),
     "stream": (),
     "vid_stride": ("frames",),
+    "visualize": ("files",),
 }
+
+#: `predict` reads so many files of a batch in threads, where there are three CPUs or more; here at the latest.
+READ_AT_ONCE, READ_AT_ONCE_SINCE = 8, (8, 4, 190)
 
 #: Share of the available memory that a RAM cache may take: it is refused unless twice its size is free
 #: (`check_cache_ram`, safety margin 1.0; 0.5 in 8.4.120 and before).

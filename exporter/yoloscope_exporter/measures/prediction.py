@@ -68,6 +68,17 @@ PREDICT_PREPROCESS: Final = Measure(
     formula=_share("preprocess"),
     of=RANK,
 )
+PREDICT_IDLE: Final = Measure(
+    name="predict_idle",
+    title="Nothing asked for (predict)",
+    title_zh="没有请求（预测）",
+    help="Share of the time since the set-up in which nothing was asked for: between calls the thread that predicts "
+    "waited, for requests or for what its own code reads.",
+    help_zh="准备阶段之后没有请求的时间占比：两次调用之间，预测线程在等待请求，或等待自己的代码读取数据。",
+    formula=_phase("idle") / _phase("!=setup"),
+    of=RANK,
+    thresholds=("predict_part_share",),
+)
 PREDICT_OWN: Final = Measure(
     name="predict_own",
     title="Your own code, trackers, saving",
@@ -127,9 +138,11 @@ PREDICT_SINCE_BATCH: Final = Measure(
     name="predict_since_batch",
     title="Since the last batch (predict)",
     title_zh="距上一个 batch（预测）",
-    help="Seconds since the last batch of a prediction, while a call is under way.",
-    help_zh="有预测调用正在进行时，距上一个 batch 的秒数。",
+    help="Seconds since the last batch of a prediction, or before there is one since the first call, while a call is "
+    "under way.",
+    help_zh="有预测调用正在进行时，距上一个 batch 的秒数；还没有 batch 时，距首次调用的秒数。",
     formula=age(catalog.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS)
+    .or_(age(catalog.PREDICT_START_TIMESTAMP_SECONDS))
     .total("min")
     .where(last(catalog.PREDICT_UNDER_WAY).compared(">", 0).total("max"), RANK),
     of=RANK,

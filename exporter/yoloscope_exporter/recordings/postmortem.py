@@ -27,6 +27,7 @@ from yoloscope_exporter.config import defaults
 from yoloscope_exporter.language import text
 from yoloscope_exporter.measures.series import Store
 from yoloscope_exporter.measures.training import STEP_PHASES
+from yoloscope_exporter.system import os
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,29 +70,52 @@ class StillOpenError(Exception):
 
 
 def find(records: Path, wanted: str, kept: Path | None = None) -> tuple[Path, str]:
-    """The directory that holds the records of a run, and its name. `wanted` is that name, or the folder of its results.
+    """The directory that holds the records of a run, and its name. `wanted` is that name, or where its results are.
 
     Its own records come first; then what was kept in the folder, in `kept`, or in a folder below this directory that
-    Ultralytics would give a run of this name.
+    Ultralytics would give a run of this name. Where results are: `of_results`.
 
     Raises:
         KeyError: there is nothing of it.
         StillOpenError: only its beginning.
     """
-    folder = Path(wanted)
-    if folder.is_dir():
-        base = folder.absolute() / keeping.FOLDER
-        names = runs(base) if base.is_dir() else []
-        candidates = [(records, wanted), *((one, name) for one in (records, base) for name in names[:1])]
-    else:
-        bases = [records, *([kept] if kept else []), *_folders(wanted)]
-        candidates = [(base, wanted) for base in bases]
-    found = next((one for one in candidates if paths.find_run(*one).is_dir()), None)
+    found = next((one for one in _candidates(records, wanted, kept) if paths.find_run(*one).is_dir()), None)
     if found is None:
         raise KeyError(wanted)
     if found[0] != records:
         _require_an_end(*found)
     return found
+
+
+def _candidates(records: Path, wanted: str, kept: Path | None) -> Iterator[tuple[Path, str]]:
+    """Directories, and names that the run may have in them."""
+    yield records, wanted
+    folder = Path(wanted)
+    if folder.is_dir():
+        yield from ((records, name) for name in of_results(records, wanted))
+        base = folder.absolute() / keeping.FOLDER
+        names = runs(base) if base.is_dir() else []
+        yield from ((one, name) for one in (records, base) for name in names[:1])
+        return
+    bases = [*([kept] if kept else []), *_folders(wanted)]
+    yield from ((base, wanted) for base in bases)
+    yield from ((records, name) for name in of_results(records, wanted))
+
+
+def of_results(records: Path, wanted: str) -> list[str]:
+    """Runs whose results lie there, this user's first, and of these the newest.
+
+    That is the folder of a training, a prediction or a validation; of an export the file or folder that it wrote, or
+    the folder in which that lies.
+    """
+    places, found = {os.path.abspath(wanted), os.path.realpath(wanted)} if wanted else set(), []
+    for path in paths.record_files(records, ("rank", *catalog.PREDICTIONS)):
+        with suppress(RecordError, OSError):
+            record = Reader(path).read()
+            exported = record.facts.get("exported", "")
+            if places & {record.facts.get("save_dir", ""), exported, os.path.dirname(exported)}:
+                found.append((record.uid == os.geteuid(), record.created, record.identity.run))
+    return [run for *_, run in sorted(found, reverse=True)]
 
 
 def _folders(run: str) -> Iterator[Path]:

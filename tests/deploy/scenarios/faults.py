@@ -531,6 +531,15 @@ def predictions_stand_still(w: World) -> None:
     w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, 0, 1.0), (20, 20 * 60, 0.0)], **who)
 
 
+@fault(at=0, mended=20, minutes=40, InferenceStalled=(6.25, 0))
+def predictions_never_begin(w: World) -> None:
+    """A call whose first file does not answer, until somebody ends it: there is no last batch to be old."""
+    who = predicts(w, (0, 0, 15))
+    w.gauge(c.PREDICT_UNDER_WAY, (0, 1), (20, 0), **who)
+    w.put(c.PREDICT_LAST_BATCH_TIMESTAMP_SECONDS, [(0, None, 0.0)], **who)
+    w.constant(c.PREDICT_START_TIMESTAMP_SECONDS, 0, **who)
+
+
 # --- liveness ---------------------------------------------------------------------------------------------------------
 
 

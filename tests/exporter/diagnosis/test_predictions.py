@@ -88,6 +88,7 @@ def names(told: Diagnosis) -> set[str]:
         ({}, {}, {"inference_bound"}, "faster still: yolo export format=openvino"),
         ({"source": 0.02}, {"source": "video"}, {"source_bound"}, "vid_stride=2"),
         ({"source": 0.02}, {"source": "files"}, {"source_bound"}, "local SSD"),
+        ({"source": 0.02}, {"ultralytics": "8.4.190"}, {"source_bound"}, "batch=8 reads eight files at once"),
         ({"source": 0.02}, {"source": "camera"}, {"inference_bound"}, ""),
         ({"source": 0.004}, {"source": "video"}, {"inference_bound"}, ""),
         ({"postprocess": 0.02}, {"boxes": 250, "conf": "0.001", "max_det": "300"}, {"postprocess_bound"}, "conf=0.25"),
@@ -100,6 +101,11 @@ def names(told: Diagnosis) -> set[str]:
         ({"user": 0.03}, {}, {"user_code_bound"}, "in a thread or process of its own"),
         ({"user": 0.03}, {"calls": 2.0}, {"user_code_bound"}, "pass several images in one call"),
         ({"save": 0.03}, {}, {"user_code_bound"}, "save=False"),
+        ({"save": 0.03}, {"saves": "save_txt,save_crop"}, {"user_code_bound"}, "save_txt=False save_crop=False; keep"),
+        ({"save": 0.03}, {"saves": "none"}, {"user_code_bound"}, "verbose=False prints nothing"),
+        ({"preprocess": 0.02}, {"source": "images"}, {"predict_preprocess_bound"}, "pass tensors"),
+        ({"preprocess": 0.02}, {"task": "classify"}, {"predict_preprocess_bound"}, "scale the images down"),
+        ({"preprocess": 0.006, "postprocess": 0.006, "user": 0.006, "inference": 0.012}, {}, {"inference_bound"}, ""),
         ({"callbacks": 0.03}, {}, {"user_code_bound"}, "without ReID"),
         ({"idle": 0.5, "setup": 0.5}, {}, {"inference_bound"}, ""),
         ({}, {**CUDA, "busy": 0.2, "stream": "False"}, {"small_inference_batch"}, "batch=8 stream=True"),
@@ -134,6 +140,8 @@ def test_advice_that_would_do_nothing_is_not_given() -> None:
     for how in ({"source": "images"}, {"source": "tensor"}, {"calls": 2.0}):
         _, told = predicted({}, **small, **how)  # type: ignore[arg-type]
         assert told.verdicts[0].advice.arguments == {}
+    for how in ({"ultralytics": "8.3.9"}, {"ultralytics": "8.4.190", "batch": 8}):
+        assert "at once" not in predicted({"source": 0.2}, **how)[1].verdicts[0].fix  # type: ignore[arg-type]
     _, told = predicted({"postprocess": 0.02}, mode="track", conf="0.1")
     assert [(verdict.name, verdict.advice.arguments) for verdict in told.verdicts] == [("postprocess_bound", {})]
 
@@ -149,6 +157,19 @@ def test_evidence_has_the_figures() -> None:
     assert verdict.gain is not None
     assert "1.7x" in verdict.gain
     assert "of the time)" in to_text([told])
+
+
+def test_evidence_of_preprocessing_and_of_pauses() -> None:
+    """The size that images get; and that a healthy prediction was mostly not asked for."""
+    _, told = predicted({"preprocess": 0.018}, imgsz="640,640", batch=4)
+    assert told.verdicts[0].evidence == (
+        "45% of the time goes into preprocessing (imgsz 640,640): 18 ms per batch of 4 images; the model takes 50%"
+    )
+    _, told = predicted({"idle": 0.072})
+    assert told.verdicts[0].evidence.endswith(
+        "; between calls it waited for 75% of the time, for requests, for what its own code reads, or for a CPU"
+    )
+    assert "between calls" not in predicted({"idle": 0.002})[1].verdicts[0].evidence
 
 
 @pytest.mark.parametrize("state", ["finished", "failed", "killed", "validate", "export"])
@@ -191,10 +212,14 @@ def test_fixes_have_a_chinese_text() -> None:
     for phases, how in (
         ({"source": 0.02}, {"source": "video"}),
         ({"source": 0.02}, {"source": "files"}),
+        ({"source": 0.02}, {"source": "files", "ultralytics": "8.4.190"}),
         ({"source": 0.02}, {"source": "tensor"}),
         ({"postprocess": 0.02}, {"boxes": 250, "conf": "0.001"}),
         ({"user": 0.03}, {"calls": 2.0}),
         ({"save": 0.03}, {}),
+        ({"save": 0.03}, {"saves": "none"}),
+        ({"preprocess": 0.02}, {"source": "images"}),
+        ({"preprocess": 0.02}, {"task": "classify"}),
         ({"callbacks": 0.03}, {}),
         ({}, {**CUDA, "busy": 0.2, "precision": "fp32"}),
         ({}, {**CUDA, "precision": "fp32", "format": "onnx"}),

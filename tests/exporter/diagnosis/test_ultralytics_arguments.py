@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from threading import get_ident
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,22 @@ def test_defaults_are_ultralytics_own() -> None:
 
 def test_every_argument_with_an_effect_exists() -> None:
     """None is misspelt."""
-    assert set(arguments.EFFECTS) <= set(vars(theirs().DEFAULT_CFG))
+    not_there = {"stream", "half"}  # of the call itself; what newer versions make `quantize` of
+    assert {*arguments.EFFECTS, *arguments.PREDICT_EFFECTS} - not_there <= set(vars(theirs().DEFAULT_CFG))
+
+
+def test_files_of_a_batch_are_read_at_once(monkeypatch: pytest.MonkeyPatch, images: Path) -> None:
+    """By `predict`, in threads, from the batch on that is advised, and where there are CPUs for them."""
+    theirs()
+    from ultralytics.data import loaders
+
+    read = loaders.imread
+    for cpus, batch, threaded in ((4, 8, True), (4, 7, False), (2, 8, False)):
+        threads: set[int] = set()
+        monkeypatch.setattr(loaders, "NUM_THREADS", cpus - 1)
+        monkeypatch.setattr(loaders, "imread", lambda *a, to=threads, **k: to.add(get_ident()) or read(*a, **k))
+        next(iter(loaders.LoadImagesAndVideos(str(images.parent / "images" / "train"), batch=batch)))
+        assert (get_ident() not in threads) is threaded
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------

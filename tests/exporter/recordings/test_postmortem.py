@@ -96,6 +96,43 @@ def test_a_folder_of_the_runs_name_does_not_hide_it(base: Path, monkeypatch: pyt
     assert postmortem.find(base, RUN) == (base, RUN)
 
 
+def written(base: Path, identity: Identity, **facts: str) -> None:
+    """The record of a run with these facts."""
+    writer = Writer(paths.run_directory(base, identity.run) / identity.filename, identity, facts)
+    writer.begin()
+    writer.set_state(identity.kind)
+    writer.end(START)
+    writer.close()
+
+
+def test_a_run_is_found_by_where_its_results_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prediction by its folder, there or not, the latest of several; an export by its file, and the file's folder."""
+    base, results = tmp_path / "records", tmp_path / "runs" / "predict"
+    results.mkdir(parents=True)
+    model = results.parent / "best.onnx"
+    model.touch()
+    for run in ("first", "second"):
+        written(base, Identity(run, "0", "predict"), save_dir=str(results))
+    written(base, Identity("nothing-saved", "0", "validate"), save_dir=str(tmp_path / "not-made"))
+    written(base, Identity("exported", "0", "export"), exported=str(model))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(results)
+    for wanted, run in (
+        ("runs/predict", "second"),
+        ("runs/predict/", "second"),
+        (str(results), "second"),
+        ("link", "second"),
+        ("first", "first"),
+        ("not-made", "nothing-saved"),
+        ("runs/best.onnx", "exported"),
+        ("runs", "exported"),
+    ):
+        assert postmortem.find(base, wanted) == (base, run), wanted
+    for nothing in ("", ".", "runs/best.pt"):
+        with pytest.raises(KeyError):
+            postmortem.find(base, nothing)
+
+
 @pytest.mark.parametrize("wanted", ["/nonexistent/dir", "a*b/c[", "**/x"])
 def test_what_is_typed_is_no_pattern(base: Path, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked for as it is, and not found."""

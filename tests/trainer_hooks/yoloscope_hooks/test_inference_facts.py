@@ -43,6 +43,22 @@ def test_precision_of_an_export() -> None:
     assert told({}, "export", format="engine", half=False)["precision"] == "fp32"
 
 
+def test_what_is_saved() -> None:
+    """Which of the arguments write or show results; nothing of a validation, whose `save` means something else."""
+    assert told({}, save=False, save_txt=None)["saves"] == "none"
+    assert told({}, save=True, save_txt=False, save_crop=True, show=False)["saves"] == "save,save_crop"
+    assert "saves" not in told({}, "validate", save=True)
+
+
+def test_what_may_change_from_call_to_call_is_in_the_key() -> None:
+    """Each fact of a call's arguments: else the facts would stay those of the first one."""
+    arguments = SimpleNamespace(task="detect", imgsz=32, batch=1, conf=0.1, save=False, mode="predict")
+    before = inference_facts.key(SimpleNamespace(args=arguments))
+    for name, value in (("save", True), ("show", True), ("max_det", 9), ("vid_stride", 2), ("mode", "track")):
+        changed = SimpleNamespace(args=SimpleNamespace(**{**vars(arguments), name: value}))
+        assert inference_facts.key(changed) != before
+
+
 def test_who_tracks_is_told_apart() -> None:
     """Trackers want boxes of low confidence; a track of an export is none."""
     assert told({}, mode="track")["mode"] == "track"

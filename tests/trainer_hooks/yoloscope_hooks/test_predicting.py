@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -329,7 +330,7 @@ def test_facts(tmp_path: Path, base: Path) -> None:
 
 def test_facts_of_predictors_that_take_turns(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are of both, so what differs is not said; of one that comes after another the latest is."""
-    monkeypatch.setattr(inference, "FACTS_SECONDS", -1.0)
+    monkeypatch.setattr(inference, "FACTS_REST", 0.0)
     recording, small, large = None, attached(tmp_path), attached(tmp_path)
     large.args.model, large.args.max_det = "yolo11x.pt", 300
     seen = []
@@ -342,6 +343,37 @@ def test_facts_of_predictors_that_take_turns(tmp_path: Path, base: Path, monkeyp
     assert seen == [("yolo11n.pt", None, "detect"), ("yolo11x.pt", "300", "detect"), differs, differs, differs]
     facts = told(base).facts
     assert (facts.get("model", ""), facts.get("max_det", ""), facts["task"]) == ("", "", "detect")
+
+
+def test_facts_rest_as_long_as_they_cost(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a predictor for each image: a hundredth of the time at most, and the latest a moment later."""
+    moments: list[float] = []
+    clock, gather = {"now": 100.0}, inference.inference_facts.gather
+
+    def counted(*owner: Any) -> dict[str, str]:
+        moments.append(clock["now"])
+        clock["now"] += 0.002
+        return gather(*owner)
+
+    monkeypatch.setattr(inference.inference_facts, "gather", counted)
+    first = attached(tmp_path)
+    first([1])
+    recording = inference.current("predict")
+    assert recording is not None
+    for name in ("perf_counter", "thread_time"):
+        monkeypatch.setattr(inference.time, name, lambda: clock["now"])
+    recording._due = 0.0
+    moments.clear()
+    for number in range(100):
+        one = Predictor(tmp_path)
+        one.args.model = f"{number}.pt"
+        clock["now"] += 0.01
+        recording.describe(one, "predict", clock["now"])
+    assert min(later - earlier for earlier, later in pairwise(moments)) >= 0.2
+    assert 4 <= len(moments) <= 6
+    clock["now"] += 0.2
+    recording.describe(one, "predict", clock["now"])
+    assert recording._facts["model"] == "99.pt"
 
 
 def test_cuda_memory(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

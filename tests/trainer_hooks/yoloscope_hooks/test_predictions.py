@@ -26,14 +26,15 @@ pytestmark = pytest.mark.train
 FULL = os.environ.get("YOLOSCOPE_MATRIX") == "1"
 #: Before the script: a model without weights to load. `stage` lets the test read the records, which are being written.
 PRELUDE = """
-import sys, threading, time
+import os, sys, threading, time
 import numpy as np
 if not hasattr(np, "trapz"):
     np.trapz = np.trapezoid
 from ultralytics import YOLO
 ATTACH
 images, data = sys.argv[1], sys.argv[2]
-quiet = dict(imgsz=64, device="cpu", verbose=False, save=False, conf=0.001)
+here = dict(project=os.path.abspath("runs"))  # else it is beside Ultralytics
+quiet = dict(imgsz=64, device="cpu", verbose=False, save=False, conf=0.001, **here)
 
 def model_of(name):
     model = YOLO(name)
@@ -128,7 +129,6 @@ writer = cv2.VideoWriter("made.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 6
 for index in range(12):
     writer.write(np.full((64, 64, 3), 20 * index, np.uint8))
 writer.release()
-time.sleep(5)  # facts change that seldom
 for result in model("made.avi", stream=True, **quiet):
     time.sleep(0.005)
 stage("video")
@@ -170,7 +170,8 @@ def test_ways_to_predict(tmp_path: Path, version: str, hooks: str) -> None:
     video = done.values("video")
     assert video["images_total"] == dropped["images_total"] + 12
     assert video["user_phase"] - dropped["user_phase"] > 12 * 0.005
-    assert done.stages["video"]["predict-0.rec"].facts["source"] == "video"
+    told = done.stages["video"]["predict-0.rec"].facts
+    assert (told["source"], told["stream"], told["saves"]) == ("video", "True", "none")
     assert done.values("missing")["under_way"] == 0
     end, record = done.values("end"), done.stages["end"]["predict-0.rec"]
     assert end["images_total"] == video["images_total"] + 10
@@ -185,6 +186,68 @@ def test_ways_to_predict(tmp_path: Path, version: str, hooks: str) -> None:
         "detect",
     )
     assert record.facts["ultralytics"]
+
+
+SOURCES = """
+import os
+import ultralytics.data.loaders as loaders
+model = model_of("yolo11n.yaml")
+model(np.zeros((64, 64, 3), np.uint8), **quiet)
+os.makedirs("empty")
+for source in ("empty", [], "no-such.mp4"):
+    try:
+        print("ANSWERED", len(model(source, **quiet)))
+    except Exception as error:
+        print("REFUSED", type(error).__name__)
+stage("empty")
+with open("broken.jpg", "wb") as file:
+    file.write(b"no image")
+try:
+    model(["broken.jpg", images + "/0000.jpg"], **quiet)
+except Exception as error:
+    print("REFUSED", type(error).__name__)
+stage("broken")
+place = loaders if hasattr(loaders, "imread") else loaders.cv2
+read, seen, come, go_on = place.imread, [], threading.Event(), threading.Event()
+def fails(*args, **kwargs):
+    seen.append(args)
+    if len(seen) == 3:
+        raise OSError("the file system is gone")
+    return read(*args, **kwargs)
+place.imread = fails
+try:
+    model(images, **quiet)
+except OSError as error:
+    print("RAISED", error)
+stage("failed")
+def blocks(*args, **kwargs):
+    come.set()
+    go_on.wait()
+    return read(*args, **kwargs)
+place.imread = blocks
+thread = threading.Thread(target=model, args=(images,), kwargs=quiet)
+thread.start()
+come.wait()
+stage("blocked")
+go_on.set()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("version", ["newest", pytest.param("8.3.9", marks=pytest.mark.long)])
+def test_sources_that_are_bad(tmp_path: Path, version: str) -> None:
+    """Empty, broken, failing in the middle, blocking: what was predicted counts, and nothing stays under way."""
+    done = predict(SOURCES, tmp_path, version=version)
+    assert done.code == 0, done.output
+    assert "RAISED the file system is gone" in done.output
+    assert done.values("empty")["images_total"] == 1
+    failed, blocked, end = (done.values(stage) for stage in ("failed", "blocked", "end"))
+    assert failed["images_total"] == done.values("broken")["images_total"] + 2
+    assert [values["under_way"] for values in (done.values("empty"), done.values("broken"), failed)] == [0, 0, 0]
+    assert (blocked["under_way"], blocked["calls_total"]) == (1, failed["calls_total"] + 1)
+    assert blocked["images_total"] == failed["images_total"]
+    assert (end["under_way"], end["images_total"]) == (0, failed["images_total"] + 10)
+    assert done.stages["end"]["predict-0.rec"].state == "finished"
 
 
 TRACKER = """
@@ -214,7 +277,7 @@ def test_trackers_are_callbacks(tmp_path: Path, version: str) -> None:
 
 OTHERS = """
 model = model_of("yolo11n.yaml")
-model.val(data=data, imgsz=64, batch=2, device="cpu", plots=False, verbose=False)
+model.val(data=data, imgsz=64, batch=2, device="cpu", plots=False, verbose=False, **here)
 stage("validated")
 model.export(format="torchscript", imgsz=64, device="cpu")
 stage("exported")
@@ -225,7 +288,7 @@ def look(trainer):
         model(images, **quiet)
 trained.add_callback("on_train_epoch_end", look)
 trained.train(data=data, epochs=2, batch=4, imgsz=32, device="cpu", amp=False, plots=False, verbose=False, workers=0,
-              optimizer="SGD")
+              optimizer="SGD", **here)
 """
 
 
@@ -261,15 +324,60 @@ def test_validation_export_and_a_training_beside(tmp_path: Path, version: str) -
     assert {record.state for record in end.values()} == {"finished"}
 
 
-@pytest.mark.parametrize("task", MODELS if FULL else [pytest.param("segment", marks=pytest.mark.long), "classify"])
-def test_every_task(tmp_path: Path, task: str) -> None:
-    """Also where results are no boxes."""
-    script = f'model = model_of("{MODELS[task]}")\nmodel(images, batch=4, **quiet)\n'
-    done = predict(script, tmp_path)
+#: Tasks that only newer versions have, with what stands beside each image in place of a text.
+NEWER = {"semantic": "yolo26n-sem.yaml", "depth": "yolo26n-depth.yaml"}
+OF_TASK = """
+import ultralytics
+from pathlib import Path
+task, name, own = TASK
+if task == "pose":  # an architecture with as many key points as the data set
+    text = (Path(ultralytics.__file__).parent / "cfg/models/11/yolo11-pose.yaml").read_text()
+    Path("yolo11-pose.yaml").write_text(text.replace("[17, 3]", "[2, 2]"))
+if task in ("semantic", "depth"):
+    for image in Path(own).parent.glob("images/*/*.jpg"):
+        beside = Path(str(image).replace("images", "masks" if task == "semantic" else "depth")).with_suffix("")
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        if task == "semantic":
+            import cv2
+            cv2.imwrite(f"{beside}.png", np.ones((64, 64), np.uint8))
+        else:
+            np.save(beside, np.full((64, 64), 2.0, np.float32))
+model = model_of(name)
+model(images, batch=4, **quiet)
+stage("predicted")
+model.val(data=own, imgsz=64, batch=2, device="cpu", plots=False, verbose=False, **here)
+stage("validated")
+model.export(format="torchscript", imgsz=64, device="cpu")
+"""
+
+
+def _matrix() -> list[Any]:
+    """Versions with their tasks; one of them runs always."""
+    every = [(version, task) for version in VERSIONS for task in MODELS] + [("newest", task) for task in NEWER]
+    usual = ("newest", "classify")
+    return [one if FULL or one == usual else pytest.param(*one, marks=pytest.mark.long) for one in every]
+
+
+@pytest.mark.parametrize(("version", "task"), _matrix())
+def test_every_task(tmp_path: Path, version: str, task: str) -> None:
+    """Predicted, validated and exported, also where results are no boxes."""
+    own = make_dataset(tmp_path / "own", images=4, task="detect" if task in NEWER else task)
+    script = OF_TASK.replace("TASK", repr((task, {**MODELS, **NEWER}[task], str(own))))
+    done = predict(script, tmp_path, version=version)
     assert done.code == 0, done.output
-    assert done.values("end")["images_total"] == 10
-    assert done.stages["end"]["predict-0.rec"].facts["task"] == task
-    assert ("detections_total" in done.values("end")) == (task != "classify")
+    assert done.values("predicted")["images_total"] == 10
+    assert ("detections_total" in done.values("predicted")) == (task not in {"classify", *NEWER})
+    validated = done.values("validated", "validate-0.rec")
+    assert validated["images_total"] == 2
+    assert all(validated[f"{part}_phase"] > 0 for part in ("preprocess", "inference", "postprocess", "metrics"))
+    records = done.stages["end"]
+    assert {name: (record.state, record.facts["task"]) for name, record in records.items()} == {
+        f"{kind}-0.rec": ("finished", task) for kind in catalog.PREDICTIONS
+    }
+    exported = {s.metric.name: s.value for s in records["export-0.rec"].samples}
+    (artefact,) = tmp_path.glob("*.torchscript")
+    assert exported["yoloscope_export_artefact_bytes"] == artefact.stat().st_size
+    assert records["export-0.rec"].facts["exported"] == str(artefact)
 
 
 EMBEDDINGS = """

@@ -137,5 +137,10 @@ def test_an_export_that_fails(tmp_path: Path) -> None:
     gc.collect()
     assert under_way("export") == 1
     inference_callbacks.on_export_start(again)
+    (tmp_path / "yolo11n.onnx").write_bytes(b"12345")
     inference_callbacks.on_export_end(again)
     assert under_way("export") == 0
+    recording = inference.current("export")
+    assert recording is not None
+    assert recording._facts["exported"] == str(tmp_path / "yolo11n.onnx")
+    assert 5.0 in recording._values

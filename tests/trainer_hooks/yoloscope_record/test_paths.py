@@ -60,6 +60,18 @@ def test_unwritable_directory_is_named(tmp_path: Path) -> None:
         paths.make_directory(file / "records")
 
 
+def test_record_files(tmp_path: Path) -> None:
+    """Those of the kinds that are asked for, of all runs and owners or of one; none where there is no directory."""
+    run = paths.make_own(paths.make_directory(tmp_path / "records")) / "run"
+    run.mkdir()
+    for name in ("rank-0.rec", "worker-0-1.rec", "predict-0.rec", "rank-0.stacks"):
+        (run / name).touch()
+    found = paths.record_files(tmp_path / "records", ("rank", "predict"))
+    assert sorted(path.name for path in found) == ["predict-0.rec", "rank-0.rec"]
+    assert list(paths.record_files(tmp_path / "records", ("rank",), owner=run.stat().st_uid + 1)) == []
+    assert list(paths.record_files(tmp_path / "nowhere", ("rank",))) == []
+
+
 def test_chosen_directory_wins(tmp_path: Path) -> None:
     """YOLOSCOPE_DIR beats the default."""
     assert paths.directory({"YOLOSCOPE_DIR": str(tmp_path)}) == tmp_path

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.ultralytics_arguments import PREDICT_DEFAULTS, parsed, without_cuda
+from yoloscope_exporter.diagnosis.signals.prediction import CALLBACKS, PRINTING, SAVING
+from yoloscope_exporter.diagnosis.ultralytics_arguments import (
+    PREDICT_DEFAULTS,
+    READ_AT_ONCE,
+    READ_AT_ONCE_SINCE,
+    parsed,
+    version_of,
+    without_cuda,
+)
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
@@ -33,18 +41,31 @@ def _fact(s: Signals, name: str) -> float:
 
 
 def lighter_source(s: Signals) -> Advice:
-    """Fewer frames of a video; of files nothing that an argument could do."""
+    """Fewer frames of a video, or files that are read at once."""
     share = _without(s, s.predict_source_share)
     if s.facts.get("source") == "video":
         stride = int(_fact(s, "vid_stride"))
         note = text("or give it smaller frames (ffmpeg -vf scale=1280:-2), from a local disk")
         return Advice({"vid_stride": max(2 * stride, 2)}, note=note, forecast=share, predicts=True)
     if s.facts.get("source") == "files":
+        threads = version_of(s.facts.get("ultralytics", "")) >= READ_AT_ONCE_SINCE
+        helps = threads and s.get(Signals.predict_batch_size) < READ_AT_ONCE and not _one_by_one(s)
         note = text(
-            "put the images on a local SSD, store them smaller, or read ahead in threads of your own and pass arrays"
+            "{at_once}put the images on a local SSD, store them smaller, "
+            "or read ahead in threads of your own and pass arrays",
+            at_once=text("batch=8 reads eight files at once, on three CPUs or more; ") if helps else "",
         )
         return Advice(note=note, forecast=share, predicts=True)
     return Advice(note=text("prepare the next images in a thread of your own meanwhile"), forecast=share, predicts=True)
+
+
+def prepared_images(s: Signals) -> Advice:
+    """Images that cost the process that predicts less."""
+    share = _without(s, s.predict_preprocess_share)
+    note = text("pass tensors (BCHW, RGB, 0 to 1) that threads of your own prepare meanwhile")
+    if s.facts.get("task") == "classify":
+        note = text("scale the images down beforehand, or in threads of your own: a classifier takes them in full size")
+    return Advice(note=note, forecast=share, predicts=True)
 
 
 def fewer_boxes(s: Signals) -> Advice:
@@ -61,9 +82,13 @@ def fewer_boxes(s: Signals) -> Advice:
 def less_between(s: Signals) -> Advice:
     """What is done with results beside the predictions, or less of it."""
     share, part = _without(s, s.predict_own_share), s.names.get("own_part", "")
-    if part == "saving and drawing":
-        return Advice({"save": False}, note=text("keep the results as numbers"), forecast=share, predicts=True)
-    if part == "callbacks and trackers":
+    if part == SAVING:
+        arguments: dict[str, Value] = dict.fromkeys(s.facts.get("saves", "save").split(","), False)
+        return Advice(arguments, note=text("keep the results as numbers"), forecast=share, predicts=True)
+    if part == PRINTING:
+        note = text("callbacks that hand their work to a thread; verbose=False prints nothing")
+        return Advice(note=note, forecast=share, predicts=True)
+    if part == CALLBACKS:
         note = text(
             "a tracker without ReID (with_reid: False in its YAML), and callbacks that hand their work to a thread"
         )

@@ -12,6 +12,7 @@ from yoloscope_exporter.diagnosis.advice.prediction import (
     less_between,
     lighter_source,
     other_format,
+    prepared_images,
 )
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -72,6 +73,19 @@ def _postprocess_evidence(s: Signals, _: Thresholds) -> str:
     )
 
 
+def _preprocess_evidence(s: Signals, _: Thresholds) -> str:
+    share = s.predict_preprocess_share
+    size = text(" (imgsz {imgsz})", imgsz=s.facts["imgsz"]) if "imgsz" in s.facts else ""
+    return text(
+        "{share:.0%} of the time goes into preprocessing{size}: {per_batch} of {images}; {inference}",
+        share=share,
+        size=size,
+        per_batch=_per_batch(s, share),
+        images=units.counted(max(round(s.get(Signals.predict_batch_size)), 1), "image"),
+        inference=_inference(s),
+    )
+
+
 def _own_evidence(s: Signals, _: Thresholds) -> str:
     share, part = s.predict_own_share, s.names.get("own_part", text("your own code"))
     return text(
@@ -121,12 +135,24 @@ def _unused_evidence(s: Signals, _: Thresholds) -> str:
 
 
 def _healthy(s: Signals, t: Thresholds) -> bool:
-    if s.get(Signals.predict_postprocess_share) >= t.predict_part_share or s.predict_own_share >= t.predict_part_share:
+    """Every other part is below its limit, and the model has the largest."""
+    around = (s.get(Signals.predict_preprocess_share), s.get(Signals.predict_postprocess_share), s.predict_own_share)
+    if max(around) >= t.predict_part_share:
         return False
-    return _is_live(s) or (s.predict_inference_share >= t.inference_share and not _waits(s, t))
+    return _is_live(s) or (s.predict_inference_share >= max(*around, s.predict_source_share) and not _waits(s, t))
 
 
-def _healthy_evidence(s: Signals, _: Thresholds) -> str:
+def _pauses(s: Signals, t: Thresholds) -> str:
+    """That it was mostly not asked for anything, or has read something itself: which, cannot be seen."""
+    if s.get(Signals.predict_idle_share) < t.predict_part_share:
+        return ""
+    return s.text(
+        "; between calls it waited for {predict_idle_share:.0%} of the time, "
+        "for requests, for what its own code reads, or for a CPU"
+    )
+
+
+def _healthy_evidence(s: Signals, t: Thresholds) -> str:
     rate = s.text("; {predict_images_per_second:.3g} images/s") if s.has(Signals.predict_images_per_second) else ""
     latency = (
         text("; 99 % below {predict_latency}", predict_latency=units.milliseconds(s.predict_latency))
@@ -142,7 +168,12 @@ def _healthy_evidence(s: Signals, _: Thresholds) -> str:
             rate=rate,
             latency=latency,
         )
-    return s.text("{predict_inference_share:.0%} of the time is the model's{rate}{latency}", rate=rate, latency=latency)
+    return s.text(
+        "{predict_inference_share:.0%} of the time is the model's{rate}{latency}{pauses}",
+        rate=rate,
+        latency=latency,
+        pauses=_pauses(s, t),
+    )
 
 
 RULES = (
@@ -164,6 +195,26 @@ RULES = (
         fix=lighter_source,
         states=_STATES,
         remedy="`vid_stride`, smaller frames or files, a local disk, or a thread of your own that reads ahead",
+        slows=True,
+    ),
+    Rule(
+        name="predict_preprocess_bound",
+        title="Preprocessing takes too long",
+        severity=WARNING,
+        requires="Ultralytics' own profiler of preprocessing",
+        confused_with={
+            "source_bound": "to read and decode is the source's; preprocessing begins when the batch is there",
+            "inference_bound": "Ultralytics' profilers wait for the GPU before and after each part",
+        },
+        needs=(*_PARTS, Signals.predict_preprocess_share),
+        when=lambda s, t: s.predict_preprocess_share >= t.predict_part_share,
+        thresholds=("predict_part_share",),
+        evidence=_preprocess_evidence,
+        cause="the host scales, pads and copies the images one after the other, for classifiers from their full size",
+        verify="the last line of a prediction: Speed: ... ms preprocess per image",
+        fix=prepared_images,
+        states=_STATES,
+        remedy="tensors that are prepared in threads of your own, a smaller `imgsz`; for classifiers smaller images",
         slows=True,
     ),
     Rule(
@@ -248,13 +299,13 @@ RULES = (
         name="inference_bound",
         title="Healthy: the time goes into the model",
         severity=OK,
-        requires="the model's share of the time, and every other part below its limit",
+        requires="the model's share of the time is the largest, and every other part below its limit",
         confused_with={
             "small_inference_batch": "the host may be in the model while the GPU idles: its utilization tells",
         },
         needs=(*_PARTS, Signals.predict_source_share, Signals.predict_own_share),
         when=_healthy,
-        thresholds=("inference_share", "predict_part_share"),
+        thresholds=("predict_part_share",),
         evidence=_healthy_evidence,
         cause="nothing holds predictions back but the model itself",
         verify="the last line of a prediction: Speed: ... ms inference per image",

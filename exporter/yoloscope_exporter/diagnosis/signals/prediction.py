@@ -20,8 +20,17 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.signals.view import View
     from yoloscope_exporter.measures.series import Window
 
-#: Phases of the user's own part, by how they are called.
-_OWN = {"user": text("your own code"), "callbacks": text("callbacks and trackers"), "save": text("saving and drawing")}
+#: Parts of the user's own share, by how they are called: that of a phase, and what the phase `save` is where nothing is
+#: saved or shown.
+USER, CALLBACKS, SAVING, PRINTING = (
+    text("your own code"),
+    text("callbacks and trackers"),
+    text("saving and drawing"),
+    text("callbacks and printing"),
+)
+_OWN = {"user": USER, "callbacks": CALLBACKS, "save": SAVING}
+#: The fact `saves` of predictions that save and show nothing.
+NOTHING = "none"
 
 
 class PredictionSignals:
@@ -33,8 +42,10 @@ class PredictionSignals:
     predict_batch_size = Signal("mean number of images in a predicted batch")
     predict_source_share = Signal("share of the time of predictions that waits for the source")
     predict_inference_share = Signal("share of the time of predictions spent in the model")
+    predict_preprocess_share = Signal("share of the time of predictions spent in preprocessing")
     predict_postprocess_share = Signal("share of the time of predictions spent in postprocessing")
     predict_own_share = Signal("share of the time of predictions in the user's own code, callbacks and saving")
+    predict_idle_share = Signal("share of the time since the set-up in which nothing was asked for")
     predict_detections = Signal("mean number of boxes in a predicted image")
     predict_calls_per_batch = Signal("calls of predict over batches: 1 where each image is a call of its own")
     predict_latency = Signal("99th percentile of the time from an image's arrival to its result, in seconds")
@@ -54,8 +65,10 @@ def prediction(v: View) -> Numbers:
         PredictionSignals.predict_batch_size: ratio(images, batches),
         PredictionSignals.predict_source_share: v.measure(measures.PREDICT_SOURCE) or 0.0,
         PredictionSignals.predict_inference_share: v.measure(measures.PREDICT_INFERENCE),
+        PredictionSignals.predict_preprocess_share: v.measure(measures.PREDICT_PREPROCESS),
         PredictionSignals.predict_postprocess_share: v.measure(measures.PREDICT_POSTPROCESS),
         PredictionSignals.predict_own_share: v.measure(measures.PREDICT_OWN) or 0.0,
+        PredictionSignals.predict_idle_share: v.measure(measures.PREDICT_IDLE) or 0.0,
         PredictionSignals.predict_detections: v.measure(measures.PREDICT_DETECTIONS),
         PredictionSignals.predict_calls_per_batch: ratio(
             v.now.increase(catalog.PREDICT_CALLS_TOTAL, v.run, v.rank) or 0.0, batches
@@ -77,7 +90,10 @@ def own_part(v: View) -> dict[str, str]:
     """What the user's own part mostly is."""
     grown = v.now.increases(catalog.PREDICT_PHASE_SECONDS_TOTAL, v.run, v.rank)
     spent = {labels[2]: seconds for labels, seconds in grown.items() if labels[2] in _OWN and seconds}
-    return {"own_part": _OWN[max(spent, key=lambda phase: spent[phase])]} if spent else {}
+    if not spent:
+        return {}
+    part = _OWN[max(spent, key=lambda phase: spent[phase])]
+    return {"own_part": PRINTING if part == SAVING and v.facts.get("saves") == NOTHING else part}
 
 
 def facts(window: Window, run: str, rank: str) -> dict[str, str]:

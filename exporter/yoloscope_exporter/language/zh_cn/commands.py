@@ -202,7 +202,7 @@ TEXTS: Final[dict[str, str]] = {
     "Only this run": "只看这个任务",
     "the beginning of its name is enough.": "写出名称的开头即可。",
     "Also list the slowest files, verdicts that could not be evaluated with the missing signals, and each of many runs.": "同时列出最慢的文件、无法判断的结论及其缺少的信号；任务很多时列出每一个。",
-    "RUN is a run's name or its beginning, the folder of its results, or a file of `yoloscope record` that holds one run": "RUN 是任务名称或其开头、结果文件夹，或只含一个任务的 `yoloscope record` 文件",
+    "RUN is a run's name or its beginning, the folder of its results, a model that was exported, or a file of `yoloscope record` that holds one run": "RUN 是任务名称或其开头、结果文件夹、导出的模型，或只含一个任务的 `yoloscope record` 文件",
     "Grafana's address, to which alerts lead. [default: http://localhost:3000]": "告警链接指向的 Grafana 地址。[默认：http://localhost:3000]",
     "Name of Prometheus' scrape job. [default: yoloscope]": "Prometheus 抓取任务（job）的名称。[默认：yoloscope]",
     "may be repeated. [default: 127.0.0.1:9911]": "可重复。[默认：127.0.0.1:9911]",
