@@ -149,7 +149,7 @@ TEXTS: Final[dict[str, str]] = {
     "the mean of few batches swings": "少数几个 batch 的均值本来就会摆动",
     "small turns": "掉头幅度小",
     "no finite loss": "没有有限的 loss",
-    "`lr0` down with an explicit `optimizer`, `amp=False`, check the labels": "减小 `lr0` 并明确指定 `optimizer`，`amp=False`，检查标签",
+    "`lr0` down with an explicit `optimizer`, `nbs=64` if it is larger, `amp=False`, check the labels": "减小 `lr0` 并明确指定 `optimizer`，`nbs` 大于 64 时改为 `nbs=64`，`amp=False`，检查标签",
     "NaN or infinite losses that were seen": "看到了 NaN 或无穷大的 loss",
     "the loss is finite there": "那里的 loss 是有限值",
     "labels, model, learning rate; `patience` ends it earlier": "检查标签、模型、学习率；`patience` 可以更早结束",
