@@ -41,8 +41,7 @@ MESSAGES = {
     "port_in_use": [
         (
             "DistNetworkError",
-            "The server socket has failed to listen on any local network address. port: 29500, useIpv6: false, code: -98, "
-            "name: EADDRINUSE, message: address already in use",
+            "The server socket has failed to listen on any local network address. port: 29500, … name: EADDRINUSE, …",
         )
     ],
     "collective_timeout": [
