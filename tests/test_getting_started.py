@@ -28,6 +28,7 @@ from yoloscope_hooks.leftovers import KEEP_RUNS
 from yoloscope_record.file_format import Identity
 from yoloscope_record.writer import Writer
 
+from tests.benchmarks.bench_scale import budget
 from tests.conftest import require_binary
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +167,7 @@ def test_what_is_dropped_exists(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     subprocess.run([require_binary("promtool"), "check", "config", path], check=True, capture_output=True)
     series, labels = (rule["regex"] for rule in relabel["metric_relabel_configs"])
-    assert len([name for name in BY_NAME if re.fullmatch(series, name)]) == 4
+    assert len([name for name in BY_NAME if re.fullmatch(series, name)]) == 6
     assert set(labels.split("|")) <= {label for metric in BY_NAME.values() for label in metric.labels}
 
 
@@ -294,7 +295,10 @@ def test_numbers_agree() -> None:
     """Series of a node, and how many alerts there are: wherever a document names them."""
     scale = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
     (series,) = re.findall(r"([\d,]+) with 8 GPUs, 8 ranks and 8 workers each", scale)
-    about = f"{round(int(series.replace(',', '')), -2):,}"
+    node = int(series.replace(",", ""))
+    assert node == pytest.approx(budget().node(8, 8, 8), rel=0.05)  # of the simulation, which has every metric
+    assert series in (ROOT / "docs/scale.zh-CN.md").read_text(encoding="utf-8")
+    about = f"{round(node, -2):,}"
     alerts = (ROOT / "deploy/prometheus/rules/alerts.yml").read_text(encoding="utf-8")
     counts = {str(alerts.count("- alert: ")), str(len(set(re.findall(r"- alert: (\w+)", alerts))))}
     for path in DOCUMENTS:
@@ -302,6 +306,23 @@ def test_numbers_agree() -> None:
         told = re.findall(r"([\d,]{4,}) (?:series|条序列)(?=.?.?\[scale|, so)", text)
         assert set(told) <= {series, about}, path
         assert set(re.findall(r"(?i)\b(\d+) (?:alerts|alert rules|rules in eight)", text)) <= counts, path
+
+
+def test_costs_are_those_that_were_measured() -> None:
+    """Memory and CPU of the exporter, time of the hooks: as docs/benchmarks.md has them, in both languages."""
+    sections = re.split(r"(?m)^## ", (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8"))
+    measured = {section.partition("\n")[0]: section for section in sections}
+    (memory,) = re.findall(r"\| resident memory \| ([\d.]+ MB)", measured["Exporter"])
+    (core,) = re.findall(r"\| CPU, of one core \| ([\d.]+) %", measured["Exporter"])
+    (hooks,) = re.findall(r"\| yoloscope, all callbacks and wrappers \| ([\d.]+) us", measured["Hooks"])
+    on_a_gpu = [float(us) / 1000 for us in re.findall(r"\| (\d+) us \|", measured["On a real GPU"])]
+    least, most = f"{min(on_a_gpu):.2f}", f"{max(on_a_gpu):.2f} ms"
+    for end in (".md", ".zh-CN.md"):
+        sizes, questions = _text(f"monitoring{end}"), _text(f"faq{end}")
+        assert memory in sizes
+        assert f"{float(core):.1f} %" in sizes
+        assert f"{float(hooks):.0f} µs" in questions
+        assert re.search(rf"{re.escape(least)} (?:to|到) {re.escape(most)}", questions)
 
 
 def test_a_record_is_as_large_as_the_documents_say(tmp_path: Path) -> None:
