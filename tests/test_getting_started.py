@@ -159,6 +159,27 @@ def test_the_job_takes_tls_and_the_user_of_the_exporter(tmp_path: Path) -> None:
     subprocess.run([require_binary("promtool"), "check", "config", path], check=True, capture_output=True)
 
 
+def test_an_alertmanager_takes_the_route(tmp_path: Path) -> None:
+    """In front of its own: every category that there is, and nothing else, goes to the receiver that it names."""
+    (route,) = _yaml("- matchers")
+    shipped_alerts = (ROOT / "deploy/prometheus/rules/alerts.yml").read_text(encoding="utf-8")
+    (matcher,) = route["matchers"]
+    assert set(re.findall(r"\w+", matcher.partition("=~")[2])) == set(re.findall(r"category: (\w+)", shipped_alerts))
+    receivers = [{"name": name} for name in ("own", "notify", "nobody")]
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(yaml.safe_dump({"route": {"receiver": "own", "routes": [route]}, "receivers": receivers}), "utf-8")
+    amtool = require_binary("amtool")
+    subprocess.run([amtool, "check-config", path], check=True, capture_output=True)
+    for labels, receiver in (
+        (("category=data", "severity=warning", "run=x"), "notify"),
+        (("category=host", "severity=info"), "nobody"),
+        (("alertname=Other", "severity=critical"), "own"),
+    ):
+        asked = [amtool, "config", "routes", "test", f"--config.file={path}", *labels]
+        done = subprocess.run(asked, check=True, capture_output=True, text=True)
+        assert done.stdout.split() == [receiver]
+
+
 def test_what_is_dropped_exists(tmp_path: Path) -> None:
     """Promtool accepts it; the series and labels are those of the catalogue."""
     relabel = _yaml("metric_relabel_configs")
