@@ -22,7 +22,7 @@ from yoloscope_exporter.bundle.site import Site, files
 from yoloscope_exporter.catalog import BY_NAME
 from yoloscope_exporter.cli import COMMANDS, main
 from yoloscope_exporter.config import SETTINGS
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import causes, rules
 from yoloscope_exporter.web import config as web_config
 from yoloscope_hooks.leftovers import KEEP_RUNS
 from yoloscope_record.file_format import Identity
@@ -245,6 +245,21 @@ def test_the_table_of_verdicts_is_whole() -> None:
         "failed",
     }  # rare, notes
     assert rules.BY_NAME.keys() - named == said_elsewhere | small
+
+
+def test_practices_name_what_there_is() -> None:
+    """Verdicts, causes, alerts and commands; arguments of articles aside; in both languages the same."""
+    code = {name: set(re.findall(r"`([^`]+)`", _text(name))) for name in ("practices.md", "practices.zh-CN.md")}
+    assert code["practices.md"] == code["practices.zh-CN.md"]
+    words = code["practices.md"]
+    of_articles = {"pin_memory", "persistent_workers", "master_port"}
+    told = {word for word in words if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", word)} - of_articles
+    assert told <= rules.BY_NAME.keys() | causes.BY_NAME.keys()
+    assert len(told) > 15
+    alerts = (ROOT / "deploy/prometheus/rules/alerts.yml").read_text(encoding="utf-8")
+    named = {word for word in words if re.fullmatch(r"(?:[A-Z][a-z]+){2,}", word)}
+    assert named <= set(re.findall(r"- alert: (\w+)", alerts))
+    assert {word.split()[1] for word in words if word.startswith("yoloscope ")} <= COMMANDS.keys()
 
 
 @pytest.mark.train
