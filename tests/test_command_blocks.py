@@ -59,11 +59,11 @@ with open(os.environ["SEEN"], "a") as seen:
     seen.write(" ".join(["yoloscope", *sys.argv[1:]]) + "\\n")
 with main.make_context("yoloscope", list(sys.argv[1:])) as context:
     name, command, words = main.resolve_command(context, sys.argv[1:])
-    with command.make_context(name, words, parent=context) as inner:
-        if name == "bundle":
-            command.invoke(inner)
-        if name == "run":
-            os.execvp(inner.params["command"][0], inner.params["command"])
+    taken = command.make_context(name, words, parent=context).params
+if name == "run":
+    os.execvp(taken["command"][0], taken["command"])
+if name == "bundle":
+    main()
 """
 
 

@@ -1,6 +1,6 @@
-"""Photographs an HTML report on two real trainings of the tests' recordings: `python -m docs.pictures.report`.
+"""Photographs an HTML report on two of the tests' modelled recordings: `python -m docs.pictures.report`.
 
-Wants Chromium. Both were trained on an H200: one with too few loader workers, one with enough (tests/recordings/real).
+Wants Chromium. The recordings are those of docs/diagnose.md: one loader worker, and eight.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from docs.pictures.live_page import shrink
 from tests.chromium import chromium
 
 HERE = Path(__file__).parent
-RECORDINGS = HERE.parents[1] / "tests/recordings/real"
-RUNS = ("gpu_few_workers.om.gz", "gpu_fed.om.gz")
-WIDTH, HEIGHT = 1366, 1500
+RECORDINGS = HERE.parents[1] / "tests/recordings"
+RUNS = ("loader_workers.om.gz", "healthy_single.om.gz")
+WIDTH, HEIGHT = 1100, 1750
 
 
 def written(page: Path) -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         tab.go(page.as_uri())
         tab.wait("document.querySelector('canvas')")
         tab.pause(1)
-        tab.picture(HERE / "report.png")
+        tab.picture(HERE / "report.png", whole=False)
     shrink(HERE / "report.png")
 
 
