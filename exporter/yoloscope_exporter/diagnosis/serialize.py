@@ -138,7 +138,9 @@ def _parse_verdicts(items: Iterable[Mapping[str, Any]]) -> tuple[Verdict, ...]:
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
     chinese = item.get("zh", {})
-    told = {name: finished(item[name], chinese.get(name, "")) if item[name] else item[name] for name in TOLD}
+    told: dict[str, Any] = {
+        name: finished(item[name], chinese.get(name, "")) if item[name] else item[name] for name in TOLD
+    }
     return Verdict(
         item["name"],
         item["severity"],
