@@ -165,6 +165,9 @@ _FLEET: Final = {
     "GPUs held but not computing, by cause; over time: GPU-seconds wasted.": (
         "被占用却没有计算的 GPU，按原因划分；对时间积分即浪费的 GPU 秒。"
     ),
+    "Power that GPUs drew in wasted time, by cause, at most; over time: the energy wasted.": (
+        "浪费的时间内 GPU 的功率（上限），按原因划分；对时间积分即浪费的能耗。"
+    ),
     "GPU-hours wasted by cause": "按原因统计浪费的 GPU 小时",
     "GPU-hours": "GPU 小时",
     "The twenty that wasted most in the time range.": "时间范围内浪费最多的二十个任务。",

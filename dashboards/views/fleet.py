@@ -87,14 +87,19 @@ def energy() -> Expr:
     return (hours(of_user(NODES(recording.RUN_GPU_POWER))) / 1000).of("kilowatt-hours")
 
 
+def wasted_energy() -> Expr:
+    """Kilowatt-hours drawn in that time, by cause."""
+    return (hours(total("sum", NODES(recording.RUN_WASTED_POWER), "cause")) / 1000).of("kilowatt-hours")
+
+
 def times(amount: Expr, price: recording.Recorded) -> Expr:
     """An amount for each of several things times one price; nothing where nobody said a price."""
     return Expr(f"({amount}) * on () group_left () max({price.name})", "", price.help)
 
 
-def cost() -> Expr:
+def cost(gpu_hours: Expr, energy: Expr) -> Expr:
     """GPU-hours and energy at their prices, as far as these are known."""
-    held, drawn = times(held_hours(), recording.PRICE_GPU_HOUR), times(energy(), recording.PRICE_KWH)
+    held, drawn = times(gpu_hours, recording.PRICE_GPU_HOUR), times(energy, recording.PRICE_KWH)
     return Expr(f"(({held}) + ({drawn})) or ({held}) or ({drawn})", "", "Price of the GPU-hours and of the energy.")
 
 
@@ -302,7 +307,7 @@ USE = Row(
             Column(title="GPU-hours", expr=held_hours(), decimals=2),
             Column(title="Wasted", expr=zero(wasted_hours_of_user(), held_hours()), decimals=2),
             Column(title="Energy", expr=energy(), decimals=2),
-            Column(title="Cost", expr=known(cost(), held_hours()), decimals=2),
+            Column(title="Cost", expr=known(cost(held_hours(), energy()), held_hours()), decimals=2),
             Column(
                 title="CO2", expr=known(times(energy(), recording.CO2_KWH), held_hours()), unit="kilograms", decimals=2
             ),
@@ -314,9 +319,10 @@ USE = Row(
             About("Few hours.", "Start with the most: docs/diagnosis.md has the fix for each cause."),
             ("cause", "Cause"),
             Column(title="GPU-hours", expr=wasted_hours("cause"), decimals=2),
+            Column(title="Energy", expr=known(wasted_energy(), wasted_hours("cause")), decimals=2),
             Column(
                 title="Cost",
-                expr=known(times(wasted_hours("cause"), recording.PRICE_GPU_HOUR), wasted_hours("cause")),
+                expr=known(cost(wasted_hours("cause"), wasted_energy()), wasted_hours("cause")),
                 decimals=2,
             ),
             sort="GPU-hours",

@@ -21,7 +21,7 @@ ENV PATH=/opt/yoloscope/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=utility
-# where `yoloscope notify` keeps messages that wait
+# where `yoloscope notify` keeps messages that wait, and `yoloscope serve` its counters of energy
 RUN install -d -o 65534 -g 65534 /var/lib/yoloscope
 # nobody: a number, so that Kubernetes can see that it is not root
 USER 65534:65534

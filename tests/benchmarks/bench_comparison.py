@@ -2,6 +2,7 @@
 
 python tests/benchmarks/bench_comparison.py            # prints; takes eight minutes
 python tests/benchmarks/bench_comparison.py --write    # puts the table into docs/benchmarks.md
+python tests/benchmarks/bench_comparison.py --fresh DIR    # only two rows, of recordings that nothing was chosen with
 """
 
 from __future__ import annotations
@@ -74,29 +75,44 @@ def main() -> None:
     """Print the section, or write it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--fresh", type=Path, metavar="DIR")
+    arguments = parser.parse_args()
+    if arguments.fresh:
+        print("\n".join(longer({"fresh": steady(trainings(arguments.fresh))}, random.Random(2))))
+        return
     text = "\n".join([*HEAD[:2], page.made_by("bench_comparison.py"), *HEAD[2:], *rows(), "", *LEGEND])
-    if parser.parse_args().write:
+    if arguments.write:
         page.write(text)
     else:
         print(text)
 
 
 def rows() -> Iterator[str]:
-    recorded = list(trainings())
+    recorded = list(trainings(REAL))
     for count in (2, 3, 4):
         pairs = [(summary(one), summary(other), summary(map(slowed, other))) for one, other in pieces(recorded, count)]
         yield row(f"recordings of real trainings cut in {count}", pairs)
-    chance, steady = random.Random(1), [ranks[0] for ranks in recorded if ranks[0].window.seconds > 2 * BLOCK]
-    for name, length in LENGTHS.items():
-        for half, known in {"chosen with": steady[::2], "held out": steady[1::2]}.items():
-            pairs = [put_together(known[index % len(known)], length, chance) for index in range(PAIRS // 2)]
-            yield row(f"{name} put together from one, {half}", pairs)
+    chance, known = random.Random(1), steady(recorded)
+    yield from longer({"chosen with": known[::2], "held out": known[1::2]}, chance)
     for alike in ALIKE:
         pairs = [triple(lambda factor, alike=alike: correlated(alike, factor, chance)) for _ in range(PAIRS)]
         yield row(f"simulated, correlation {alike:g}", pairs)
     for seconds in SLOW:
         pairs = [triple(lambda factor, seconds=seconds: drifting(seconds, factor, chance)) for _ in range(PAIRS)]
         yield row(f"drifting over {seconds} s", pairs)
+
+
+def steady(recorded: Iterable[Ranks]) -> Ranks:
+    """The first rank of those that are long enough for stretches of them."""
+    return [ranks[0] for ranks in recorded if ranks[0].window.seconds > 2 * BLOCK]
+
+
+def longer(known: Mapping[str, Ranks], chance: random.Random) -> Iterator[str]:
+    """Longer trainings that are put together from one of these each."""
+    for name, length in LENGTHS.items():
+        for what, ranks in known.items():
+            pairs = [put_together(ranks[index % len(ranks)], length, chance) for index in range(PAIRS // 2)]
+            yield row(f"{name} put together from one, {what}", pairs)
 
 
 def row(name: str, pairs: Sequence[tuple[Summary, Summary, Summary]]) -> str:
@@ -133,9 +149,9 @@ def triple(make: Callable[[float], Summary]) -> tuple[Summary, Summary, Summary]
     return make(1.0), make(1.0), make(SLOWER)
 
 
-def trainings() -> Iterator[Ranks]:
-    """The recordings of real trainings, each from its first batch on; those that have hardly any are left out."""
-    for path in sorted(REAL.glob("*.om.gz")):
+def trainings(folder: Path) -> Iterator[Ranks]:
+    """The recordings in a folder, each from its first batch on; those that have hardly any are left out."""
+    for path in sorted(folder.glob("*.om.gz")):
         stores = reader.read(path)
         for run in known_runs(stores):
             ranks = [rank for store in stores for rank in rank_windows(store, run)]

@@ -151,13 +151,22 @@ def test_every_service_has_a_health_check(services: dict[str, Any]) -> None:
 def test_exporter_sees_the_host(services: dict[str, Any]) -> None:
     """Both variants see the root, /proc, /sys, the records and the host's pids; the GPU variant all GPUs."""
     for name in ("exporter", "exporter-cpu"):
-        mounts = {volume["source"]: volume for volume in services[name]["volumes"]}
+        volumes = services[name]["volumes"]
+        mounts = {volume["source"]: volume for volume in volumes if volume["type"] == "bind"}
         assert set(mounts) == {"/", "/proc", "/sys", "/dev/shm"}
         assert all(volume["read_only"] for volume in mounts.values())
         assert services[name]["pid"] == "host"
         assert services[name]["environment"]["YOLOSCOPE_DIR"].startswith(mounts["/dev/shm"]["target"])
     (device,) = services["exporter"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu", "utility"]}
+
+
+def test_counters_of_energy_outlive_the_container(services: dict[str, Any]) -> None:
+    """They are kept in a volume, at a path that the image has made for the exporter's user."""
+    for name in ("exporter", "exporter-cpu"):
+        (path,) = [volume["target"] for volume in services[name]["volumes"] if volume["type"] == "volume"]
+        assert f"--path.state={path}" in services[name]["command"]
+        assert f"install -d -o 65534 -g 65534 {path}" in DOCKERFILE.read_text(encoding="utf-8")
 
 
 def test_alertmanager_reaches_notify(services: dict[str, Any]) -> None:

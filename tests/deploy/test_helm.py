@@ -278,7 +278,17 @@ def test_containers_are_closed(variant: list[dict[str, Any]]) -> None:
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["automountServiceAccountToken"] is False
     assert [c["name"] for c in pod["initContainers"] if c["securityContext"].get("runAsUser") == 0] == ["records"]
-    assert all(mount["readOnly"] for mount in pod["containers"][0]["volumeMounts"])
+    writable = [mount["name"] for mount in pod["containers"][0]["volumeMounts"] if not mount.get("readOnly")]
+    assert writable == ["state"]
+
+
+def test_counters_of_energy_outlive_a_container(variant: list[dict[str, Any]]) -> None:
+    """They are kept in a volume of the pod, where the exporter is told to keep them."""
+    pod = _one(variant, "DaemonSet")["spec"]["template"]["spec"]
+    (exporter,) = pod["containers"]
+    (path,) = [mount["mountPath"] for mount in exporter["volumeMounts"] if mount["name"] == "state"]
+    assert f"--path.state={path}" in exporter["args"]
+    assert [volume["emptyDir"] for volume in pod["volumes"] if volume["name"] == "state"]
 
 
 @pytest.mark.parametrize("directory", ["/dev/shm/yoloscope", "/run/yoloscope/records"])

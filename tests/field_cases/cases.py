@@ -773,6 +773,215 @@ CpuDetectionTrainer._setup_train = _with_logger
         images=160,
         seconds=130,
     ),
+    # --- a second set, by somebody else, its answers written before any of it was staged
+    "callback_at_epoch_end": sick(
+        "plots are drawn for 9 s when an epoch's batches are over, of a classifier without workers",
+        "callback_bound",
+        2,
+        script='model.add_callback("on_train_epoch_end", lambda trainer: time.sleep(9))',
+        options={**STEP, "task": "classify", "workers": 0, **NO_VAL},
+        images=160,
+        seconds=80,
+    ),
+    "two_callbacks": sick(
+        "two loggers, and neither is much by itself",
+        "callback_bound",
+        2,
+        script="""
+def log_scalars(trainer):
+    time.sleep(0.05)
+def log_images(trainer):
+    time.sleep(0.05)
+model.add_callback("on_train_batch_end", log_scalars)
+model.add_callback("on_train_batch_start", log_images)
+""",
+        options={**STEP, "workers": 2, **NO_VAL},
+    ),
+    "callback_hides_the_loader": sick(
+        "a logger takes longer than the loader needs for a batch: the loader is the next, not this one",
+        "callback_bound",
+        2,
+        script='model.add_callback("on_train_batch_end", lambda trainer: time.sleep(0.5))',
+        options={**STEP, "task": "segment", "workers": 2, "image_sleep": 0.2, **NO_VAL},
+        seconds=60,
+    ),
+    "quick_logger": fine(
+        "a logger of 4 ms per batch",
+        2,
+        script='model.add_callback("on_train_batch_end", lambda trainer: time.sleep(0.004))',
+        options={**STEP, "workers": 2, **NO_VAL},
+    ),
+    "large_photos": sick(
+        "photos of 12 million pixels are decoded by the trainer itself, for an image size of 64",
+        "loader_workers",
+        4,
+        options={**STEP, "imgsz": 64, "workers": 0, "arguments": {"val": False, "mosaic": 0.0}},
+        images=60,
+        size=3500,
+        seconds=60,
+    ),
+    "augmentation_of_masks": sick(
+        "mixup and copy_paste on segments compute in both workers",
+        "loader_cpu",
+        4,
+        options={
+            **STEP,
+            "task": "segment",
+            "workers": 2,
+            "image_work": 0.1,
+            "arguments": {"val": False, "mixup": 0.5, "copy_paste": 0.5},
+        },
+    ),
+    "preprocess_without_workers": sick(
+        "preprocess_batch computes, and there are no workers",
+        "preprocess_bound",
+        11,
+        script="""
+import cpu_trainer
+before = cpu_trainer.CpuDetectionTrainer.preprocess_batch
+def preprocess(self, batch):
+    work(0.4)
+    return before(self, batch)
+cpu_trainer.CpuDetectionTrainer.preprocess_batch = preprocess
+""",
+        options={"workers": 0, "arguments": {"val": True}},
+        images=120,
+    ),
+    "a_worker_ends": sick(
+        "one of two workers is told to end by SIGTERM late in the training",
+        "worker_died",
+        3,
+        allowed="failed",
+        options={**STEP, "task": "pose", "workers": 2, "image_sleep": 0.01},
+        signal=("worker", "SIGTERM"),
+        signal_after=40.0,
+        seconds=70,
+    ),
+    "loss_swings": sick(
+        "a learning rate far too high in every second epoch, after the warm-up",
+        "loss_unstable",
+        30,
+        allowed="diverged checkpoint_bound",
+        script="""
+def swing(trainer):
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = 0.2 if trainer.epoch % 2 else 1e-4
+model.add_callback("on_train_batch_start", swing)
+""",
+        options={
+            **LONG,
+            "step_sleep": 0.05,
+            "workers": 1,
+            "imgsz": 64,
+            "arguments": {"val": False, "warmup_epochs": 1.0},
+        },
+        images=60,
+        seconds=110,
+    ),
+    "leak_of_one_rank": sick(
+        "rank 1 alone keeps 6 MiB of every batch",
+        "host_memory_leak",
+        5,
+        options={
+            "ranks": 2,
+            "batch": 8,
+            "workers": 0,
+            "step_sleep": 0.2,
+            "everywhere": """
+_kept = []
+def _keep(trainer):
+    _kept.append(bytearray(b"x") * (6 * 2**20))
+def _keeping(self, *args, _train=CpuDetectionTrainer._setup_train, **kwargs):
+    if IS_RANK and RANK == 1:
+        self.add_callback("on_train_batch_end", _keep)
+    return _train(self, *args, **kwargs)
+CpuDetectionTrainer._setup_train = _keeping
+""",
+            **NO_VAL,
+        },
+        images=2000,
+        seconds=110,
+    ),
+    "storage_of_one_rank": sick(
+        "the data of rank 1 lie on slow storage; rank 0 waits for it in each step",
+        "straggler",
+        31,
+        allowed="loader_workers loader_wait",
+        options={
+            "ranks": 2,
+            "batch": 8,
+            "workers": 0,
+            "step_sleep": 0.2,
+            "everywhere": """
+import time
+import ultralytics.data.base
+_read = ultralytics.data.base.imread
+def _cold(*args, **kwargs):
+    if IS_RANK and RANK == 1:
+        time.sleep(0.1)
+    return _read(*args, **kwargs)
+ultralytics.data.base.imread = _cold
+""",
+            "arguments": {"val": False, "mosaic": 0.0},
+        },
+        images=400,
+        seconds=90,
+    ),
+    "setup_downloads": sick(
+        "weights are fetched over a slow line before the model is there",
+        "setup_slow",
+        1,
+        script='slow("cpu_trainer:CpuDetectionTrainer", "get_model", 400)',
+        options={**STEP, "workers": 0, **NO_VAL},
+        images=40,
+        seconds=200,
+    ),
+    "long_start_of_the_first_batch": fine(
+        "the first step takes 12 s, as compiling does, and then all is well",
+        1,
+        script='slow("cpu_trainer:CpuDetectionTrainer", "preprocess_batch", 12, once=True)',
+        options={**STEP, "workers": 2, **NO_VAL},
+        seconds=75,
+    ),
+    "neighbours_that_yield": fine(
+        "neighbours use whatever is idle and step back",
+        22,
+        options={**STEP, "workers": 2, "image_work": 0.01, **NO_VAL},
+        prefix=("nice", "-n", "-15"),
+        neighbours=3,
+        seconds=60,
+    ),
+    "checkpoint_of_an_old_version": sick(
+        "8.3.9 writes its checkpoints to a slow disk, and validates",
+        "checkpoint_bound",
+        version="8.3.9",
+        script='slow("cpu_trainer:CpuDetectionTrainer", "save_model", 5)',
+        options={**STEP, "workers": 0},
+        images=48,
+        seconds=80,
+    ),
+    "validation_of_two_ranks": fine(
+        "two ranks with a worker each, and a validation of normal length",
+        6,
+        options={"ranks": 2, "batch": 8, "workers": 1, "step_sleep": 0.4},
+        images=240,
+        seconds=100,
+    ),
+    "ends_well": fine(
+        "early stopping ends it after a few epochs",
+        options={**STEP, "workers": 2, "epochs": 60, "imgsz": 64, "arguments": {"patience": 2, "lr0": 1e-9}},
+        images=60,
+        seconds=100,
+    ),
+    "slow_validation_data_without_workers": sick(
+        "transforms of the validation compute, and take as long as the training",
+        "validation_bound",
+        20,
+        script='slow("ultralytics.models.yolo.detect:DetectionValidator", "preprocess", 0.7)',
+        options={**STEP, "workers": 0},
+        images=60,
+        seconds=90,
+    ),
 }
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")

@@ -12,6 +12,7 @@ alone meanwhile: a neighbour makes a training slower, and that is no false alarm
 from __future__ import annotations
 
 import argparse
+import random
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -32,9 +33,17 @@ if TYPE_CHECKING:
     from yoloscope_exporter.reports.summary import Summary
 
 COUNT = 20
+SIX, DRAWS = 6, 200
 #: The trainer computes, one loader worker decodes on the other CPU.
 SETTING = COMPUTING.with_({"workers": 1})
 HEADING = "## Report: a training repeated"
+
+
+MEANING = (
+    "The speed of a virtual machine changes with what its neighbours do, and that shows in none of its figures. What a",
+    "single run varies by in itself cannot know it: of single runs `report` says 'more than the runs' own spread' and",
+    "asks for repetitions; only of those it says 'significant'.",
+)
 
 
 class Outcome(NamedTuple):
@@ -68,6 +77,15 @@ def _outcome(one: Summary, other: Summary) -> Outcome:
     return Outcome(found.change, found.verdict, tuple(row.title for row in rows if row.cells[1].certain))
 
 
+def in_threes(summaries: Sequence[Summary]) -> int:
+    """Of DRAWS times three of them against three others, how often any line was called different."""
+    chance, wrong = random.Random(0), 0
+    for _ in range(DRAWS):
+        drawn = chance.sample(list(summaries), SIX)
+        wrong += any(row.cells[1].certain for row in compare(drawn[:3], drawn[3:]).rows)
+    return wrong
+
+
 def section(summaries: Sequence[Summary], cpus: Sequence[float]) -> str:
     """The table and what it comes to, as Markdown; `cpus` are those that others used, by training."""
     found = outcomes(summaries)
@@ -85,6 +103,12 @@ def section(summaries: Sequence[Summary], cpus: Sequence[float]) -> str:
         different = ", ".join(one.different) or ("none" if one.verdict else "")
         speed = summary.figures["throughput"].value
         lines.append(f"| {number + 1} | {speed:.2f} | {used:.1f} | {one.change} | {one.verdict} | {different} |")
+    if len(summaries) >= SIX:
+        lines += [
+            "",
+            f"Three of them against three others, {DRAWS} times at random: {in_threes(summaries)} were called",
+        ]
+        lines += ["different in any line (`yoloscope report A1 A2 A3 --vs B1 B2 B3`).", "", *MEANING]
     return "\n".join(lines)
 
 

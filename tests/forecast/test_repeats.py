@@ -46,3 +46,12 @@ def test_all_are_the_same_training() -> None:
     assert training.Options(data="", project="", **case.options).workers == 1
     assert case.options["arguments"]["val"] is False
     assert repeats.names(2) == ["repeat_01", "repeat_02"]
+
+
+def test_three_against_three() -> None:
+    """Equal trainings that differ by chance are rarely called different; how often is told."""
+    plans = [Plan(epochs=1, batches=150, seed=seed) for seed in range(7)]
+    summaries = [summarize([play(plan)], plan.run) for plan in plans]
+    wrong = repeats.in_threes(summaries)
+    assert wrong <= 0.05 * repeats.DRAWS
+    assert f"200 times at random: {wrong} were called" in repeats.section(summaries, [0.0] * len(summaries))

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.fake_nvml import FakeNvml, steps
-from tests.gpu.kit import report
+from tests.gpu.kit import parts, report
+from tests.recordings import cases
 from tests.training import ROOT
 
 SEEN = Path(__file__).with_name("h200.json")
@@ -21,6 +22,17 @@ def test_documents_say_what_the_card_showed() -> None:
     """docs/benchmarks.md holds the section of what was measured: write it with `python -m tests.gpu.kit.report`."""
     section = report.markdown(json.loads(SEEN.read_text()))
     assert section.strip() in (ROOT / "docs" / "benchmarks.md").read_text()
+
+
+def test_what_is_used_of_the_card_is_told() -> None:
+    """Operations over the peak beside the tensor cores' time, for trainings where the driver tells both."""
+    used = parts.used(cases.path("near_its_peak"), "train/yolo11m")
+    assert 0.05 < used["mfu"] < 0.2  # a convolutional detector
+    assert 0.1 < used["tensor_active"] < 0.3
+    told = {"gpu_fed": {"right": [], "told": [], **used}, "gpu_leak": {"right": ["gpu_memory_leak"], "told": []}}
+    section = report.markdown({"date": "2026-01-01", "machine": {"card": "A"}, "diagnoses": told})
+    assert "| hooks per batch | MFU | tensor cores active |" in section
+    assert f"| healthy | healthy |  |  | {used['mfu']:.1%} | {used['tensor_active']:.1%} |" in section
 
 
 def test_part_that_failed_is_told() -> None:
@@ -34,11 +46,11 @@ def test_without_a_gpu(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics")
     nvml = FakeNvml(tmp_path, steps("healthy_h100x8")[0])
     command = [sys.executable, "-m", "tests.gpu.kit", "--out", str(tmp_path / "out"), "--device", "cpu"]
-    parts = "machine,driver_calls,square,phases,trainings,cost,diagnoses"
+    asked = "machine,driver_calls,square,phases,trainings,cost,diagnoses"
     paths = os.pathsep.join([str(ROOT), str(ROOT / "exporter"), str(ROOT / "trainer_hooks")])
     environment = os.environ | nvml.environment() | {"YOLOSCOPE_KIT": "here", "PYTHONPATH": paths}
     done = subprocess.run(
-        [*command, "--parts", parts, "--cases", "gpu_callback"],
+        [*command, "--parts", asked, "--cases", "gpu_callback"],
         cwd=ROOT,
         env=environment,
         capture_output=True,

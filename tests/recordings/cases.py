@@ -324,6 +324,16 @@ CASES: dict[str, Case] = {
         "3 % up and down",
         replace(BASE, epochs=16, batches=60, validate=2.0, loss=lambda at: 2 - at.epoch / 40 + 0.06 * (at.epoch % 2)),
     ),
+    "a_worse_epoch": healthy(
+        "one epoch has half as much loss again",
+        replace(
+            BASE,
+            epochs=20,
+            batches=60,
+            validate=2.0,
+            loss=lambda at: (3.0 - at.epoch / 20) * (1.5 if at.epoch == 9 else 1),
+        ),
+    ),
     "warm_up_swings": healthy(
         "the loss swings in warm-up only",
         replace(
@@ -446,6 +456,17 @@ CASES: dict[str, Case] = {
         "up and down by a third",
         replace(BASE, epochs=20, batches=60, validate=2.0, loss=lambda at: 3.0 - at.epoch / 40 + 1.0 * (at.epoch % 2)),
     ),
+    "loss_leaps": sick(
+        "loss_unstable",
+        "three epochs at twenty times the loss, and it falls again",
+        replace(
+            BASE,
+            epochs=20,
+            batches=60,
+            validate=2.0,
+            loss=lambda at: (3.0 - at.epoch / 20) * (20 if 9 <= at.epoch < 12 else 1),
+        ),
+    ),
     "imbalanced_memory": sick("imbalanced_memory", "GPU 0 holds 24 GiB more", replace(DDP, guests=24 * GIB)),
     "amp_off": sick("amp_off", "the check failed", replace(BASE, facts={"amp": "false"})),
     "slow_batch": sick(
@@ -528,6 +549,11 @@ CASES: dict[str, Case] = {
         replace(BASE, imgsz=608, flops=65e9, facts={"compile": "False", "channels_last": "False"}),
     ),
     "gpu_memory_pressure": sick("gpu_memory_pressure", "96 %", replace(BASE, peak=77 * GIB, allocated=60 * GIB)),
+    "gpu_memory_pressure_of_others": sick(
+        "gpu_memory_pressure",
+        "46 %, and others hold half",
+        replace(BASE, peak=37 * GIB, allocated=30 * GIB, guests=41 * GIB),
+    ),
     "gpu_memory_leak": sick(
         "gpu_memory_leak", "20 MiB a batch", replace(BASE, allocated=rising(22 * GIB, 20 * MIB), peak=60 * GIB)
     ),

@@ -1,29 +1,59 @@
-"""One gradient hook that splits the backward pass of a rank: its own work, and waiting for its peers.
+"""Two hooks that tell, in the step of a rank, its own work from waiting for its peers; no collective is needed for it.
 
 The gradient of the first parameter is the last one a backward pass computes. From there on the rank only waits for the
-gradients of the others. A rank with much `backward_local` and little `backward_exposed` is the one the others wait for;
-no collective is needed to see that.
+gradients of the others. And each forward pass of DDP begins with the buffers of rank 0, for which all ranks meet (with
+gloo rank 0 as well): who is late for the step lets the others wait there. A rank that waits little while the others
+wait much is the one they wait for.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
+from contextlib import ExitStack
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from yoloscope_hooks.step_clock import GRADIENT
+from yoloscope_hooks.step_clock import GRADIENT, SYNCED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Mark = Callable[[int, float], None]
 
-def hook(trainer: Any, mark: Callable[[int, float], None]) -> Any:
-    """Set the hook under DDP, and return its handle (`remove()` ends it); None where there are no peers."""
+
+def hook(trainer: Any, mark: Mark) -> ExitStack | None:
+    """Set the hooks under DDP, and return what ends them; None where there are no peers."""
     if not has_peers():
         return None
     first = next((one for one in trainer.model.parameters() if one.requires_grad), None)
     register = getattr(first, "register_post_accumulate_grad_hook", None)  # torch 2.1 and later
-    return register(lambda _: mark(GRADIENT, perf_counter())) if register else None
+    if register is None:
+        return None
+    hooks = ExitStack()
+    hooks.callback(register(lambda _: mark(GRADIENT, perf_counter())).remove)
+    _watch_buffers(trainer.model, mark, hooks)
+    return hooks
+
+
+def _watch_buffers(model: Any, mark: Mark, hooks: ExitStack) -> None:
+    """Mark when DDP has the buffers of rank 0, where it asks for them."""
+    sync = getattr(model, "_sync_buffers", None)
+    if not callable(sync) or "_sync_buffers" in vars(model):
+        return
+
+    @functools.wraps(sync)
+    def synced(*args: Any, **kwargs: Any) -> Any:
+        result = sync(*args, **kwargs)
+        mark(SYNCED, perf_counter())
+        return result
+
+    def restore() -> None:
+        if vars(model).get("_sync_buffers") is synced:
+            del model._sync_buffers  # noqa: SLF001 - torch has no public place for it
+
+    model._sync_buffers = synced  # noqa: SLF001
+    hooks.callback(restore)
 
 
 def has_peers() -> bool:

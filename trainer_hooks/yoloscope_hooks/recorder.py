@@ -69,7 +69,7 @@ class Recorder:
         self._exception = sys.exc_info()[1]  # the user may train inside an `except`
         self._process = os.getpid()
         self._sampled = 0.0
-        self._gradient: Any = None
+        self._ddp: Any = None
         self._guard = Guard(writer, who)
         self.off = self._guard.off
         self._queue, self._progress = Queue(writer, who), Progress(writer, who)
@@ -112,8 +112,8 @@ class Recorder:
         self._guard("image_sizes", image_sizes.store, trainer, self._writer, self._who)
         operations: float | None = self._guard("flops", flops.per_image, trainer)
         batches.counters.image_flops = math.nan if operations is None else operations
-        self._gradient = self._guard("ddp", ddp.hook, trainer, batches.clock.mark)
-        for phase in ("backward_local", "backward_exposed") if self._gradient is None else ("backward",):
+        self._ddp = self._guard("ddp", ddp.hook, trainer, batches.clock.mark)
+        for phase in ("backward_local", "backward_exposed") if self._ddp is None else ("backward",):
             batches.counters.numbers[PHASES.index(phase)] = math.nan  # does not exist here
 
     def _validated(self, seconds: Mapping[str, float]) -> None:
@@ -221,8 +221,8 @@ class Recorder:
         for lists in other_callbacks.lists_of(trainer):
             other_callbacks.restore(lists)
         self._queue.let_go()
-        if self._gradient is not None:
-            self._gradient.remove()
+        if self._ddp is not None:
+            self._ddp.close()
 
     def abandoned(self) -> None:
         """The trainer is gone, or Python ends, without a teardown: Ultralytics before 8.4.130 crashed."""

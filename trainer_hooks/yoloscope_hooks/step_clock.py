@@ -1,6 +1,6 @@
 """Where a step's time goes: a pure calculator over the moments of one batch.
 
-A step has ten marks, in the order of time. Each mark closes the interval that began at the mark before it, and gives
+A step has eleven marks, in the order of time. Each mark closes the interval that began at the mark before it, and gives
 the interval to a phase, so the phases of a step add up to its length whichever marks are missing:
 
     START      on_train_batch_start's callbacks are done     closes the gap, see `divide`
@@ -8,6 +8,7 @@ the interval to a phase, so the phases of a step add up to its length whichever 
     COPY       the images are about to go to the device      preprocess
     ARRIVED    they are there (COPY and this on CUDA only)   h2d
     FORWARD    preprocess_batch has returned                 preprocess
+    SYNCED     DDP has rank 0's buffers (DDP only)           backward_exposed: a rank waits there for one that is late
     BACKWARD   scaler.scale is called                        forward (with the loss)
     GRADIENT   the first parameter's gradient                backward_local (DDP only)
     OPTIMIZER  optimizer_step is called                      backward, under DDP backward_exposed
@@ -35,8 +36,8 @@ class Seconds(Protocol):
     def __setitem__(self, index: int, value: float, /) -> None: ...
 
 
-START, PREPARE, COPY, ARRIVED, FORWARD, BACKWARD, GRADIENT, OPTIMIZER, OPTIMIZED, END = range(10)
-MARKS = 10
+START, PREPARE, COPY, ARRIVED, FORWARD, SYNCED, BACKWARD, GRADIENT, OPTIMIZER, OPTIMIZED, END = range(11)
+MARKS = 11
 
 _PHASE = {name: index for index, name in enumerate(PHASES)}
 OTHER, SETUP, VALIDATE, CHECKPOINT = (_PHASE[name] for name in ("other", "setup", "validate", "checkpoint"))
@@ -78,7 +79,7 @@ def divide(gap: Gap, length: float, seconds: Seconds) -> None:
 
 
 def _closes(backward: str, end: str) -> tuple[int, ...]:
-    prepared = ("other", "preprocess", "h2d", "preprocess")
+    prepared = ("other", "preprocess", "h2d", "preprocess", "backward_exposed")
     return tuple(_PHASE[name] for name in (*prepared, "forward", "backward_local", backward, "optimizer", end))
 
 

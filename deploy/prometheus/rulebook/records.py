@@ -301,6 +301,13 @@ RUN_WASTED = _run(
     "GPUs held but not computing, by cause; over time: GPU-seconds wasted.",
     "cause",
 )
+RUN_WASTED_POWER = _run(
+    "yoloscope_train_wasted_power_watts",
+    "sum_rate2m",
+    (total("sum", ALL.rate(c.TRAIN_WASTED_ENERGY_JOULES_TOTAL, window=WINDOW), *_OF_RUN, "cause") > 0).of("watts"),
+    "Power that GPUs drew in wasted time, by cause, at most; over time: the energy wasted.",
+    "cause",
+)
 
 
 # --- whose run it is, and what it costs -------------------------------------------------------------------------------

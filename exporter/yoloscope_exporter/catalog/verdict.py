@@ -39,3 +39,10 @@ TRAIN_GOODPUT_RATIO = gauge(
 TRAIN_WASTED_GPU_SECONDS_TOTAL = counter(
     "train_wasted_gpu_seconds_total", "Time a GPU was held but not computing, by cause.", *_RANK, "cause"
 )
+TRAIN_WASTED_ENERGY_JOULES_TOTAL = counter(
+    "train_wasted_energy_joules_total",
+    "GPU energy of the time in yoloscope_train_wasted_gpu_seconds_total, in proportion to time: the most it can have "
+    "been, since a GPU that waits draws less than one that computes.",
+    *_RANK,
+    "cause",
+)

@@ -77,6 +77,7 @@ _OURS = {
     catalog.TRAIN_ENERGY_JOULES_TOTAL,
     catalog.TRAIN_GOODPUT_RATIO,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL,
+    catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL,
     catalog.TRAIN_HANG_INFO,
     catalog.TRAIN_END_INFO,
     catalog.PREDICT_RUN_INFO,

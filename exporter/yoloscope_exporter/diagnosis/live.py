@@ -30,7 +30,7 @@ from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
-from yoloscope_exporter.diagnosis.wasted_time import wasted
+from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_joules
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.language import CHINESE, finished, translated
 from yoloscope_exporter.measures.series import Store, Window
@@ -100,6 +100,7 @@ class Live:
     _history: History = field(default_factory=History)
     _whole: WholeRuns = field(default_factory=WholeRuns)
     _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
+    _wasted_joules: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
     _said: dict[tuple[str, str, str], _Said] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -194,12 +195,16 @@ class Live:
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
-        for key in [key for key in self._wasted if key[:2] not in present]:
-            del self._wasted[key]
+        for account in (self._wasted, self._wasted_joules):
+            for key in [key for key in account if key[:2] not in present]:
+                del account[key]
         for s in everybody:
             with self.faults.passed_over("the account of wasted time", s.run, s.rank):
-                for cause, seconds in wasted(window, s, self._held).items():
+                lost = wasted(window, s, self._held)
+                for cause, seconds in lost.items():
                     self._wasted[s.run, s.rank, cause] += seconds
+                for cause, joules in wasted_joules(window, s, lost).items():
+                    self._wasted_joules[s.run, s.rank, cause] += joules
             if s.get(Signals.held_idle_gpus):
                 self._wasted["", "", "held_idle"] += s.held_idle_gpus * window.seconds
 
@@ -226,6 +231,8 @@ class Live:
                 yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals.goodput)
         for key, seconds in self._wasted.items():
             yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
+        for key, joules in self._wasted_joules.items():
+            yield catalog.Sample(catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL, key, joules)
 
 
 def _texts(verdict: Verdict, now: float) -> _Said:

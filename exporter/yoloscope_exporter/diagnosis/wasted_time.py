@@ -1,4 +1,4 @@
-"""GPU time that a verdict in force explains."""
+"""GPU time, and the energy of it, that a verdict in force explains."""
 
 from __future__ import annotations
 
@@ -42,6 +42,15 @@ def wasted(window: Window, s: Signals, held: Mapping[Key, Mapping[str, bool]]) -
     if blamed and not (blamed == "communication_bound" and s.get(Signals.unseen_ranks)):  # a rank elsewhere may be late
         charged[blamed] += _phases(window, s, EXPOSED)
     return charged
+
+
+def wasted_joules(window: Window, s: Signals, seconds: Mapping[str, float]) -> Mapping[str, float]:
+    """What the rank's GPU drew in these seconds of the window, by verdict; empty where its energy is not counted.
+
+    In proportion to time, which is the most it can have been: a GPU that waits draws less than one that computes.
+    """
+    drawn = window.growth(catalog.TRAIN_ENERGY_JOULES_TOTAL, s.run, s.rank, "gpu") if seconds else None
+    return {} if drawn is None else {cause: drawn * lost / window.seconds for cause, lost in seconds.items()}
 
 
 def _phases(window: Window, s: Signals, phases: tuple[str, ...]) -> float:

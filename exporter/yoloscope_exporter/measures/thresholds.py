@@ -156,8 +156,14 @@ class Thresholds:
     loss_swing: float = threshold(
         0.10, _OURS + "of the loss, from epoch to epoch and back; between seeds it is 1 to 3 %"
     )
-    batch_swing: float = threshold(
-        0.60, _OURS + "of the loss, by chance from one batch to another; of the mean of n batches over the root of n"
+    image_swing: float = threshold(
+        3.0,
+        _OURS
+        + "of the loss, by chance from one image to another; of the mean of n images over the root of n; 60 images "
+        "with a learning rate of 1e-9 swung by 0.31 from epoch to epoch",
+    )
+    loss_rise: float = threshold(
+        2.0, _OURS + "thrice the lowest loss so far: that is no chance of epochs of many batches", unit="times"
     )
     loss_turns: float = threshold(0.60, "independent random numbers turn in 2/3 of their steps; a trend does not")
     predict_part_share: float = threshold(

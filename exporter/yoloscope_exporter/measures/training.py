@@ -148,8 +148,8 @@ EXPOSED_SECONDS: Final = Measure(
     name="exposed_seconds",
     title="Wait for other ranks",
     title_zh="等待其他 rank 的时间",
-    help="Mean time for which a rank waits for gradients of other ranks in a batch.",
-    help_zh="每个 batch 等待其他 rank 梯度的平均时间。",
+    help="Mean time for which a rank waits for gradients of other ranks, and for buffers of rank 0, in a batch.",
+    help_zh="每个 batch 等待其他 rank 的梯度和 rank 0 的缓冲区的平均时间。",
     formula=phase("backward_exposed") / BATCHES,
     of=RANK,
 )
@@ -166,8 +166,9 @@ EXPOSED: Final = Measure(
     name="exposed",
     title="Waiting for other ranks",
     title_zh="等待其他 rank",
-    help="Share of step time spent waiting for gradients of other ranks after the rank's own backward has ended.",
-    help_zh="训练步时间中，自身反向结束后等待其他 rank 梯度的占比。",
+    help="Share of step time spent waiting for other ranks: for their gradients after the rank's own backward has "
+    "ended, and for the buffers of rank 0 before its forward pass.",
+    help_zh="训练步时间中等待其他 rank 的占比：自身反向结束后等待它们的梯度，前向之前等待 rank 0 的缓冲区。",
     formula=_share("backward_exposed"),
     of=RANK,
     thresholds=("exposed_share",),

@@ -114,6 +114,8 @@ KEYS = {
     "cost": "cost",
     "co2": "co2_kilograms",
     "wasted": "wasted_gpu_seconds",
+    "wasted_energy": "wasted_energy_joules",
+    "wasted_cost": "wasted_cost",
 }
 
 

@@ -21,6 +21,8 @@ from yoloscope_exporter.reports.typical import typical
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from yoloscope_record.metrics import Metric
+
     from yoloscope_exporter.measures.measure import Measure
     from yoloscope_exporter.measures.series import Window
 
@@ -106,6 +108,8 @@ QUANTITIES: dict[str, Quantity] = {
     "cost": Quantity("cost of GPU-hours and energy", lambda value: f"{value:.4g}", -1),
     "co2": Quantity("CO2 of the energy", lambda value: f"{value:.3g} kg", -1),
     "wasted": Quantity("wasted GPU time", units.duration, -1),
+    "wasted_energy": Quantity("energy of the GPUs in wasted time (at most)", units.energy, -1),
+    "wasted_cost": Quantity("cost of wasted GPU time and its energy", lambda value: f"{value:.4g}", -1),
 }
 
 
@@ -143,7 +147,8 @@ def figures(ranks: Sequence[RankWindow]) -> dict[str, Figure | None]:
         "point_energy": _per(energy, 100 * score.value if score else 0.0),
         "cpu_energy": _cpu_energy(ranks),
         "gpu_hours": _gpu_hours(ranks),
-        "wasted": _wasted(ranks),
+        "wasted": _lost(ranks, catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL),
+        "wasted_energy": _lost(ranks, catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL),
     }
 
 
@@ -224,12 +229,9 @@ def _length(one: RankWindow) -> float:
     return (end[-1][1] if end else one.window.end) - (start[0][1] if start else one.window.start)
 
 
-def _wasted(ranks: Sequence[RankWindow]) -> Figure | None:
-    grown = [
-        one.window.events(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, *labels)
-        for one in ranks
-        for labels in one.window.labels(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, *one.key)
-    ]
+def _lost(ranks: Sequence[RankWindow], metric: Metric) -> Figure | None:
+    """What was lost to any cause."""
+    grown = [one.window.events(metric, *labels) for one in ranks for labels in one.window.labels(metric, *one.key)]
     known = [value for value in grown if value is not None]
     return Figure(sum(known)) if known else None
 

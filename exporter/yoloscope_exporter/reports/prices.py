@@ -60,17 +60,32 @@ def _number(name: str, said: str) -> float:
 
 def priced(figures: Mapping[str, Figure], prices: Prices) -> dict[str, Figure]:
     """The same figures, with the cost and the CO2 of those that are known."""
-    known = [figures[name].value for name in ("energy", "cpu_energy") if name in figures]
-    kwh = sum(known) * prices.overhead / JOULES_PER_KWH if known else None
-    held = figures["gpu_hours"].value if "gpu_hours" in figures else None
-    costs = [
-        amount * price
-        for amount, price in ((kwh, prices.kwh), (held, prices.gpu_hour))
-        if amount is not None and price is not None
-    ]
+    amount = {name: figure.value for name, figure in figures.items()}
+    kwh = _kwh(prices, amount.get("energy"), amount.get("cpu_energy"))
+    lost = amount.get("wasted")
     found = dict(figures)
-    if costs:
-        found["cost"] = Figure(sum(costs))
+    for name, cost in (
+        ("cost", _cost(prices, amount.get("gpu_hours"), kwh)),
+        (
+            "wasted_cost",
+            _cost(prices, None if lost is None else lost / 3600, _kwh(prices, amount.get("wasted_energy"))),
+        ),
+    ):
+        if cost is not None:
+            found[name] = Figure(cost)
     if kwh is not None and prices.co2_kwh is not None:
         found["co2"] = Figure(kwh * prices.co2_kwh)
     return found
+
+
+def _kwh(prices: Prices, *joules: float | None) -> float | None:
+    """Kilowatt-hours of those that are known, with what the whole takes beside them."""
+    known = [one for one in joules if one is not None]
+    return sum(known) * prices.overhead / JOULES_PER_KWH if known else None
+
+
+def _cost(prices: Prices, gpu_hours: float | None, kwh: float | None) -> float | None:
+    """What so much costs, as far as amounts and prices are known."""
+    pairs = ((gpu_hours, prices.gpu_hour), (kwh, prices.kwh))
+    costs = [amount * price for amount, price in pairs if amount is not None and price is not None]
+    return sum(costs) if costs else None

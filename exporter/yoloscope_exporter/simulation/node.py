@@ -725,6 +725,7 @@ def _diagnosis(moment: Moment, rank: int) -> Iterator[_Part]:
         yield catalog.TRAIN_GOODPUT_RATIO, (), 1 - lost / moment.regime.period
     for cause, seconds in _wasted(moment, rank):
         yield catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, (cause,), seconds
+        yield catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL, (cause,), IDLE_WATTS * seconds
 
 
 def _why(verdict: str) -> tuple[str, str, str]:

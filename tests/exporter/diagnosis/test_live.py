@@ -104,6 +104,21 @@ def test_waste_adds_up_to_the_wait_it_is_charged_with(every: float) -> None:
     assert after - before == pytest.approx(wait_after - wait_before, rel=0.04)
 
 
+def test_wasted_energy_is_that_of_the_wasted_time() -> None:
+    """In proportion to time; not there where no energy is counted, nor for a rank that loses nothing."""
+    plan = replace(STARVED, batches=300, ranks=1, end="running")
+    lost = (STARVED.run, "0", "loader_workers")
+    watching, last = Live(), {}
+    for time, samples in moments(plan, 1.0):
+        counted = Sample(catalog.TRAIN_ENERGY_JOULES_TOTAL, (STARVED.run, "0", "gpu"), 7e6 + 200 * (time - START))
+        last = {(s.metric.name, s.labels): s.value for s in watching.feed(time, [*samples, counted])}
+    seconds = last[catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name, lost]
+    assert seconds > 30
+    assert last[catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL.name, lost] == pytest.approx(200 * seconds, rel=0.05)
+    _, last = live(plan)
+    assert not [key for key in last if key[0] == catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL.name]
+
+
 def test_live_forgets_a_run_that_is_no_longer_published() -> None:
     """No series of the diagnosis outlives its run."""
     watching, _ = live(replace(STARVED, end="running"))

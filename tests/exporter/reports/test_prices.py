@@ -16,6 +16,15 @@ def test_what_was_drawn_and_held_at_its_price() -> None:
     assert found["co2"].value == pytest.approx(3 * 1.5 * 0.4)
 
 
+def test_what_was_lost_at_its_price() -> None:
+    """A quarter of an hour of a GPU and a twentieth of a kilowatt-hour at half as much again."""
+    lost = {"wasted": Figure(900.0), "wasted_energy": Figure(1.8e5)}
+    found = priced({**FIGURES, **lost}, Prices(gpu_hour=2.0, kwh=0.2, overhead=1.5))
+    assert found["wasted_cost"].value == pytest.approx(0.5 + 0.05 * 1.5 * 0.2)
+    assert "wasted_cost" not in priced({**FIGURES, **lost}, Prices(co2_kwh=0.4))
+    assert "wasted_cost" not in priced(FIGURES, Prices(gpu_hour=2.0, kwh=0.2))
+
+
 @pytest.mark.parametrize(
     ("prices", "cost"),
     [(Prices(), None), (Prices(kwh=0.2), 0.6), (Prices(gpu_hour=2.0), 8.0), (Prices(overhead=2.0), None)],

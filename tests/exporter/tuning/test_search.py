@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,8 @@ from yoloscope_exporter.diagnosis.forecast import LEAST_SPREAD, Costs
 from yoloscope_exporter.tuning import search
 from yoloscope_exporter.tuning.search import Setting, Space, Trial, ladder
 from yoloscope_exporter.tuning.speed import Speed
+
+from tests.training import ROOT
 
 IMAGES = 16.0
 
@@ -231,3 +234,15 @@ def test_the_peak_of_memory_is_a_line_through_two_batches() -> None:
     assert search.batch_for(peaks, 1000 * gib, 16) == 128
     assert search.batch_for({8: gib}, 9 * gib, 8) is None
     assert search.batch_for({8: 2.0 * gib, 16: 1.0 * gib}, 9 * gib, 8) is None
+
+
+def test_peaks_of_a_real_gpu() -> None:
+    """From a batch and twice as much: a little too much for the next one, and never too little, on an H200."""
+    measured = json.loads((ROOT / "tests/gpu/h200.json").read_text())["memory"]
+    peaks = {int(batch): float(one["peak_reserved"]) for batch, one in measured.items()}
+    for small in (8, 16):
+        line = search.peak_line({small: peaks[small], 2 * small: peaks[2 * small]})
+        assert line is not None
+        errors = [(line[0] + line[1] * batch) / peaks[batch] - 1 for batch in peaks if batch > 2 * small]
+        assert errors
+        assert all(0 <= error < 0.27 for error in errors)

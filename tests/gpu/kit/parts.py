@@ -22,6 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from yoloscope_exporter.measures import gpu
+from yoloscope_exporter.measures.reading import Reading
+from yoloscope_exporter.recordings import reader
+from yoloscope_exporter.reports.rank import rank_windows
 
 from tests.gpu import nvidia_smi
 from tests.gpu.kit import data
@@ -279,8 +283,19 @@ def diagnoses(kit: Kit) -> dict[str, Any]:
         (kit.out / f"{name}.diagnosis.txt").write_text(text)
         case = CASES[name]
         told = {"right": sorted(case.right), "allowed": sorted(case.allowed), "told": sorted(set(TOLD.findall(text)))}
-        found[name] = told | _figures(recording, name)
+        found[name] = told | _figures(recording, name) | (used(file, run[1]) if run else {})
     return found
+
+
+def used(recording: Path, run: str) -> dict[str, float]:
+    """How much of the card a run used: operations over the peak, and the share of time of the tensor cores (GPM)."""
+    one = next(rank for store in reader.read(recording) for rank in rank_windows(store, run))
+    reading = Reading(one.window)
+    seen = {
+        "mfu": reading.one(gpu.MFU, run=run, rank=one.rank),
+        "tensor_active": reading.one(gpu.TENSOR_ACTIVE, gpu="0"),
+    }
+    return {name: share for name, share in seen.items() if share is not None}
 
 
 #: A verdict worse than ok in the text of `yoloscope diagnose`.

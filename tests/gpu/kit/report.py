@@ -95,6 +95,8 @@ def _pairs(told: Found) -> Iterator[str]:
 def _diagnoses(told: Found) -> Iterator[str]:
     yield "Trainings, each recorded and judged; the hooks' time is `train_hook_seconds_total`:"
     yield ""
+    used = {"mfu": "MFU", "tensor_active": "tensor cores active"}
+    used = {key: title for key, title in used.items() if any(key in one for one in told.values())}
     rows = [
         (
             f"`{name}`",
@@ -102,10 +104,12 @@ def _diagnoses(told: Found) -> Iterator[str]:
             ", ".join(f"`{verdict}`" for verdict in one["told"]) or "healthy",
             f"{one['batch_ms']:.0f} ms" if "batch_ms" in one else "",
             f"{one['hooks_us']:.0f} us" if "hooks_us" in one else "",
+            *(f"{one[key]:.1%}" if key in one else "" for key in used),
         )
         for name, one in told.items()
     ]
-    yield from _table(("training", "right", "told", "training time per batch", "hooks per batch"), rows)
+    head = ("training", "right", "told", "training time per batch", "hooks per batch", *used.values())
+    yield from _table(head, rows)
 
 
 def _cost(told: Found) -> Iterator[str]:

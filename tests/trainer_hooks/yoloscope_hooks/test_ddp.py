@@ -1,17 +1,18 @@
-"""The gradient hook that splits backward is set where there are peers, whatever the trainer says of itself."""
+"""The hooks that tell waiting from working are set where there are peers, whatever the trainer says of itself."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from yoloscope_hooks import ddp
-from yoloscope_hooks.step_clock import GRADIENT
+from yoloscope_hooks.step_clock import GRADIENT, SYNCED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Parameter:
@@ -40,12 +41,45 @@ def test_first_trained_parameter_is_marked(monkeypatch: pytest.MonkeyPatch) -> N
     frozen, first, second = Parameter(trained=False), Parameter(trained=True), Parameter(trained=True)
     trainer = SimpleNamespace(model=SimpleNamespace(parameters=lambda: iter([frozen, first, second])))
     marks: list[int] = []
-    handle = ddp.hook(trainer, lambda index, _now: marks.append(index))
+    hooks = ddp.hook(trainer, lambda index, _now: marks.append(index))
+    assert hooks is not None
     (hook,) = first.hooks
     hook(None)
     assert marks == [GRADIENT]
-    handle.remove()
+    hooks.close()
     assert not any((frozen.hooks, first.hooks, second.hooks))
+
+
+class Distributed:
+    """A model as DDP wraps it."""
+
+    def __init__(self) -> None:
+        """With one parameter."""
+        self.parameter, self.synced = Parameter(trained=True), 0
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Of the model."""
+        return iter([self.parameter])
+
+    def _sync_buffers(self) -> str:
+        self.synced += 1
+        return "done"
+
+
+@pytest.mark.parametrize("wrapped_since", [False, True])
+def test_buffers_of_rank_0_are_marked(monkeypatch: pytest.MonkeyPatch, *, wrapped_since: bool) -> None:
+    """When they have come; at the end the model is as before, but for what somebody else has put over it since."""
+    monkeypatch.setitem(sys.modules, "torch", torch_with(2))
+    model, marks = Distributed(), list[tuple[int, int]]()
+    hooks = ddp.hook(SimpleNamespace(model=model), lambda index, _now: marks.append((index, model.synced)))
+    assert hooks is not None
+    assert model._sync_buffers() == "done"
+    assert marks == [(SYNCED, 1)]
+    if wrapped_since:
+        monkeypatch.setattr(model, "_sync_buffers", functools.partial(model._sync_buffers))
+    hooks.close()
+    assert model._sync_buffers() == "done"
+    assert ("_sync_buffers" in vars(model)) == wrapped_since
 
 
 @pytest.mark.parametrize("torch", [None, SimpleNamespace(), torch_with(0), torch_with(1)])

@@ -9,6 +9,8 @@ from yoloscope_exporter.diagnosis.signals import Signals
 
 #: Peak share of device memory to aim at. TraceML warns at 92 %; validation and multi-scale batches need the difference.
 CUDA_TARGET = 0.85
+#: Less of the device than this beside what PyTorch holds may be no more than the CUDA context (0.3 to 0.6 GiB).
+CONTEXT_SHARE = 0.1
 
 
 class DeviceMemory(NamedTuple):
@@ -52,6 +54,13 @@ def device_memory(s: Signals) -> DeviceMemory | None:
     floor = min(s.get(Signals.cuda_floor_bytes), peak)
     others = max(used - s.get(Signals.cuda_reserved_bytes, peak), 0.0)
     return DeviceMemory(floor, (peak - floor) / batch, others, total) if peak > floor else None
+
+
+def share_of_others(s: Signals) -> float:
+    """What other processes hold of the device, over its memory; 0 where that is not known or may be the context."""
+    memory = device_memory(s)
+    share = memory.others / memory.total if memory else 0.0
+    return share if share >= CONTEXT_SHARE else 0.0
 
 
 def batch_that_fits(s: Signals) -> int | None:

@@ -9,6 +9,7 @@ from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.advice.batch import smaller_batch
 from yoloscope_exporter.diagnosis.advice.cache import is_cached_in_memory, kept_image_bytes
+from yoloscope_exporter.diagnosis.advice.device_memory import share_of_others
 from yoloscope_exporter.diagnosis.advice.workers import fewer_workers
 from yoloscope_exporter.diagnosis.rules.rule import INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
@@ -167,6 +168,24 @@ def _fuller_cause(s: Signals, _: Thresholds) -> str:
     return text("not known; rank 0 keeps the EMA model and, up to Ultralytics 8.3.217, validates alone")
 
 
+def _full_evidence(s: Signals, _: Thresholds) -> str:
+    told = s.text("peak of GPU memory {cuda_peak_share:.0%} of the device")
+    others = share_of_others(s)
+    return told + text("; other processes hold {others:.0%} of it", others=others) if others else told
+
+
+def _room(s: Signals) -> Advice:
+    """A smaller batch; where others hold the most, theirs comes first: a batch of a few images is no cure."""
+    if share_of_others(s) > s.cuda_peak_share:
+        return Advice(
+            note=text(
+                "end what else runs on GPU {gpu}, or train on another one (device=); or a smaller batch=",
+                gpu=s.names.get("gpu", ""),
+            )
+        )
+    return smaller_batch(s)
+
+
 RULES = (
     Rule(
         name="imbalanced_memory",
@@ -195,18 +214,21 @@ RULES = (
         name="gpu_memory_pressure",
         title="GPU memory is nearly full",
         severity=WARNING,
-        requires="peak of reserved memory of this run, over the device's",
+        requires="peak of reserved memory of this run, with what other processes hold, over the device's",
         confused_with={
             "healthy": "peaks of AutoBatch and of earlier runs in the process are not counted",
         },
         needs=(Signals.cuda_peak_share,),
-        when=lambda s, t: s.cuda_peak_share >= t.cuda_peak_share,
+        when=lambda s, t: s.cuda_peak_share + share_of_others(s) >= t.cuda_peak_share,
         thresholds=("cuda_peak_share",),
-        evidence=lambda s, _: s.text("peak of GPU memory {cuda_peak_share:.0%} of the device"),
+        evidence=_full_evidence,
         cause="activations of the batch, or uneven batches (many boxes, multi-scale), leave no room",
         verify="torch.cuda.memory_summary(); nvidia-smi --query-gpu=memory.used --format=csv -l 1",
-        fix=smaller_batch,
-        remedy="`batch` down, with `nbs` and `weight_decay` that keep images per optimizer step and decay; `amp=True`",
+        fix=_room,
+        remedy=(
+            "`batch` down, with `nbs` and `weight_decay` that keep images per optimizer step and decay; `amp=True`; "
+            "where others hold the most of it, their processes ended or another GPU (`device`)"
+        ),
     ),
     Rule(
         name="gpu_memory_leak",

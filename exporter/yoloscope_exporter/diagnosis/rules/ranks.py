@@ -63,7 +63,9 @@ def _straggler_advice(s: Signals) -> Advice:
 
 
 def _all_wait(s: Signals, t: Thresholds) -> bool:
-    """Whoever comes last waits for the exchange alone; and no rank is late because it waits for data."""
+    """Whoever comes last waits for the exchange alone; no rank is late because it waits for data, nor for a CPU."""
+    if s.get(Signals.trainer_queue_share) >= t.runqueue_share:
+        return False
     starved = max(s.get(Signals.most_data_wait_share), s.get(Signals.data_wait_share)) >= t.input_share
     return s.least_exposed_share >= t.exposed_share and not starved
 
@@ -126,10 +128,11 @@ RULES = (
             "straggler": "one rank is behind and hardly waits, the others wait for it; an exporter sees the ranks of "
             "its own node only, and says so: all nodes are seen by `yoloscope diagnose --prometheus`",
             "loader_workers": "ranks that wait for data come last in turn, and the others wait for them",
+            "cpu_contended": "ranks that wait for a CPU come last in turn as well",
         },
         needs=(Signals.exposed_share, Signals.least_exposed_share),
         when=_all_wait,
-        thresholds=("exposed_share", "input_share"),
+        thresholds=("exposed_share", "input_share", "runqueue_share"),
         evidence=_exchange_evidence,
         cause=_exchange_cause,
         verify="nvidia-smi topo -m; NCCL_DEBUG=INFO: which transport was chosen",

@@ -103,6 +103,7 @@ METRICS = frozenset(
     catalog.TRAIN_VERDICT_CAUSE_INFO.name,
     catalog.TRAIN_GOODPUT_RATIO.name,
     catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL.name,
+    catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL.name,
     catalog.PREDICT_VERDICT.name,
     catalog.PREDICT_VERDICT_FIX_INFO.name,
 }

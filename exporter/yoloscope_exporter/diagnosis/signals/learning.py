@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ class LearningSignals:
     )
     loss_swing = Signal("typical turn of the loss from epoch to epoch and back, over the loss; after warm-up")
     loss_turns = Signal("share of the epochs after warm-up at which the loss turned")
+    loss_rise = Signal("how far the loss rose above its lowest of the epochs before, over that one; after warm-up")
     settled_epochs = Signal("finished epochs after warm-up that these rest on")
     epochs_seen = Signal("finished epochs the slope of the loss rests on")
 
@@ -90,10 +91,16 @@ def _oscillation(losses: Sequence[float]) -> Numbers:
     turns = [size for size in sizes if size]
     middle = fmean(losses) if losses else 0.0
     return {
+        LearningSignals.loss_rise: _rise(losses),
         LearningSignals.settled_epochs: float(len(losses)) or None,
         LearningSignals.loss_turns: len(turns) / len(sizes) if sizes else None,
         LearningSignals.loss_swing: median(turns) / middle if turns and middle > 0 else (0.0 if sizes else None),
     }
+
+
+def _rise(losses: Sequence[float]) -> float | None:
+    lowest = list(accumulate(losses, min))
+    return max((loss / low - 1 for loss, low in zip(losses[1:], lowest, strict=False) if low > 0), default=None)
 
 
 def _drop(losses: Sequence[float]) -> float | None:

@@ -113,6 +113,8 @@ TEXTS: Final[dict[str, str]] = {
     ", mAP by {metric_gain:+.4f}": "，mAP 变化 {metric_gain:+.4f}",
     " (now {batch_size:.0f})": "（现在是 {batch_size:.0f}）",
     "a larger batch{batch}": "增大 batch{batch}",
+    "over {epochs_seen:.0f} epochs the loss rose by {risen:.1%}{metric}, with the hardware busy": "{epochs_seen:.0f} 个 epoch 中 loss 上升 {risen:.1%}{metric}，而硬件一直在忙",
+    "over {settled_epochs:.0f} epochs after warm-up the loss rose to {leap:.1f} times what it had fallen to": "warm-up 之后的 {settled_epochs:.0f} 个 epoch 中，loss 曾升至此前最低值的 {leap:.1f} 倍",
     "over {settled_epochs:.0f} epochs after warm-up the loss turned {loss_turns:.0%} of the time, typically by {loss_swing:.0%} of its value": "warm-up 之后的 {settled_epochs:.0f} 个 epoch 中，loss 有 {loss_turns:.0%} 的时候掉头，幅度一般为其值的 {loss_swing:.0%}",
     "{nonfinite:.0f} batches with a NaN or infinite loss": "{nonfinite:.0f} 个 batch 的 loss 为 NaN 或无穷大",
     "no batch for {last_batch_age:.0f} s (limit {stall_limit:.0f} s) while the state is 'train'": "已有 {last_batch_age:.0f} 秒没有 batch（上限 {stall_limit:.0f} 秒），而状态为 'train'",
@@ -196,6 +198,10 @@ TEXTS: Final[dict[str, str]] = {
     "allocation retries": "次重新分配",
     "the GPU swings between idle and full": "GPU 在空闲和满载之间摆动",
     "peak of GPU memory {cuda_peak_share:.0%} of the device": "显存峰值为设备的 {cuda_peak_share:.0%}",
+    "end what else runs on GPU {gpu}, or train on another one (device=); or a smaller batch=": (
+        "结束 GPU {gpu} 上的其他进程，或换一块 GPU 训练（device=）；或减小 batch="
+    ),
+    "; other processes hold {others:.0%} of it": "；其他进程占用其中的 {others:.0%}",
     "allocated CUDA memory grew by {cuda_growth_bytes} in {growth_seconds:.0f} s, steadily, {when}{device_full}": "{growth_seconds:.0f} 秒内已分配显存持续增长 {cuda_growth_bytes}，{when}{device_full}",
     "waits for data": "等待数据",
     "callbacks": "回调",

@@ -83,8 +83,11 @@ TEXTS: Final[dict[str, str]] = {
     "the device chosen before the first CUDA call, `map_location='cpu'`; a `batch` that fits the fullest": "在第一次 CUDA 调用之前选择设备，`map_location='cpu'`；按最满的 GPU 设置 `batch`",
     "memory in use on the GPUs of the run's ranks": "任务各 rank 的 GPU 的显存使用",
     "that is about one device's limit": "那是关于单个设备的上限",
-    "`batch` down, with `nbs` and `weight_decay` that keep images per optimizer step and decay; `amp=True`": "减小 `batch`，并用 `nbs` 和 `weight_decay` 使每个优化器步的图像数和衰减不变；`amp=True`",
-    "peak of reserved memory of this run, over the device's": "该任务保留显存的峰值与设备显存之比",
+    "`batch` down, with `nbs` and `weight_decay` that keep images per optimizer step and decay; `amp=True`; where others "
+    "hold the most of it, their processes ended or another GPU (`device`)": (
+        "减小 `batch`，并用 `nbs` 和 `weight_decay` 使每个优化器步的图像数和衰减不变；`amp=True`；显存主要被其他进程占用时，结束这些进程或换一块 GPU（`device`）"
+    ),
+    "peak of reserved memory of this run, with what other processes hold, over the device's": "该任务保留显存的峰值加上其他进程占用的显存，与设备显存之比",
     "peaks of AutoBatch and of earlier runs in the process are not counted": "AutoBatch 和进程中之前任务的峰值不计入",
     "allocated memory that rises in each quarter of the window, after the first epoch, or in the first one if it does not last for it": "第一个 epoch 之后（或显存不够第一个 epoch 用时在其中），已分配显存在窗口的每个四分之一中都在增长",
     "an allocator that warms up flattens; what fills a cache of the data set stops with the first epoch": "预热中的分配器会趋于平稳；填充数据集缓存的增长在第一个 epoch 之后停止",
@@ -104,6 +107,7 @@ TEXTS: Final[dict[str, str]] = {
     "a larger `batch`, if it fits: fewer exchanges per image; where ranks of other nodes are not seen, ask Prometheus": "放得下时增大 `batch`：每张图像的交换次数更少；看不到其他节点的 rank 时，用 Prometheus 查询",
     "wait for gradients on every rank that is seen, also on the one that comes last": "看得到的每个 rank 都在等待梯度，包括最后到的那个",
     "one rank is behind and hardly waits, the others wait for it; an exporter sees the ranks of its own node only, and says so: all nodes are seen by `yoloscope diagnose --prometheus`": "有一个 rank 落后且几乎不等，其他都在等它；exporter 只能看到自己节点的 rank，并会说明：用 `yoloscope diagnose --prometheus` 可以看到所有节点",
+    "ranks that wait for a CPU come last in turn as well": "等待 CPU 的 rank 也会轮流最后到",
     "ranks that wait for data come last in turn, and the others wait for them": "等待数据的 rank 轮流最后到，其他在等它们",
     "cooling; a lower power limit meanwhile": "检查散热；在此期间降低功率上限",
     "throttle reasons of temperature; hardware slowdown only where the power brake does not explain it": "温度方面的降频原因；硬件降频仅在 power brake 不能解释时才算",
@@ -143,7 +147,9 @@ TEXTS: Final[dict[str, str]] = {
     "nothing is left to write it": "没有进程来写最终状态",
     "told beside it": "两者会同时给出",
     "`lr0` down with an explicit `optimizer`, `warmup_epochs` up, a larger `batch`": "减小 `lr0` 并明确指定 `optimizer`，增大 `warmup_epochs`，增大 `batch`",
-    "losses at the ends of eight epochs after warm-up, which swing by more than few batches do by chance": "warm-up 之后八个 epoch 结束时的 loss，其摆动超出少数几个 batch 的偶然波动",
+    "losses at the ends of eight epochs after warm-up, which swing, or leap, by more than few batches do by chance": (
+        "warm-up 之后八个 epoch 结束时的 loss，其摆动或突增超出少数几个 batch 的偶然波动"
+    ),
     "in warm-up it is never judged": "warm-up 中不作判断",
     "a falling loss does not turn": "下降的 loss 不会掉头",
     "the mean of few batches swings": "少数几个 batch 的均值本来就会摆动",
@@ -209,8 +215,9 @@ TEXTS: Final[dict[str, str]] = {
     "of the three longest such times of the last half hour those that went into callbacks": "最近半小时最长的三段这类时间中用于回调的段数",
     "share of its time in which the training process itself was ready but had no CPU": "训练进程自身就绪而没有 CPU 的时间占比",
     "a pause that callbacks or the start of workers explain, once it is over, was none": "由回调或启动 worker 解释的停顿，一旦结束便不算停滞",
-    "ours: of the loss, by chance from one batch to another": "自定：loss 在 batch 之间的偶然波动",
-    "of the mean of n batches over the root of n": "n 个 batch 的均值再除以 n 的平方根",
+    "ours: of the loss, by chance from one image to another": "自定：loss 在图像之间的偶然波动",
+    "of the mean of n images over the root of n": "n 张图像的均值再除以 n 的平方根",
+    "60 images with a learning rate of 1e-9 swung by 0.31 from epoch to epoch": "学习率为 1e-9 时，60 张图像的 loss 在 epoch 之间摆动 0.31",
     "that wait over the training time of an epoch, a mean of the run so far": "该等待与每个 epoch 训练时间之比，任务至今的均值",
     "epoch under way": "当前 epoch",
     "epochs asked for": "设置的 epoch 数",
@@ -317,6 +324,9 @@ TEXTS: Final[dict[str, str]] = {
     "relative fall of the loss over the epochs seen, second half against first": "所观察的 epoch 中 loss 的相对下降，后一半与前一半相比",
     "rise of mAP50-95 (or the task's own) over the epochs seen, best of the second half against first": "所观察的 epoch 中 mAP50-95（或该任务类型自己的指标）的上升，后一半最佳与前一半最佳相比",
     "typical turn of the loss from epoch to epoch and back, over the loss; after warm-up": "warm-up 之后，loss 在 epoch 之间来回摆动的典型幅度与 loss 之比",
+    "how far the loss rose above its lowest of the epochs before, over that one; after warm-up": (
+        "warm-up 之后，loss 比此前各 epoch 的最低值高出多少，与该最低值之比"
+    ),
     "share of the epochs after warm-up at which the loss turned": "warm-up 之后 loss 掉头的 epoch 占比",
     "finished epochs after warm-up that these rest on": "以上所依据的、warm-up 之后完成的 epoch 数",
     "finished epochs the slope of the loss rests on": "loss 斜率所依据的已完成 epoch 数",
@@ -393,6 +403,9 @@ TEXTS: Final[dict[str, str]] = {
     "ours: a CUDA context takes 200 to 500 MiB; desktop programs less": "自定：CUDA context 占 200 到 500 MiB；桌面程序更少",
     "ours: of the device, more than the run's other GPUs: a seventh of the batch": "自定：比该任务的其他 GPU 多占设备显存的比例：batch 的七分之一",
     "ours: epochs after warm-up: six turns are no chance": "自定：warm-up 之后的 epoch 数：六次掉头不是偶然",
+    "ours: thrice the lowest loss so far: that is no chance of epochs of many batches": (
+        "自定：此前最低 loss 的三倍；batch 数多的 epoch 不会偶然如此"
+    ),
     "ours: of the loss, from epoch to epoch and back; between seeds it is 1 to 3 %": "自定：loss 在 epoch 之间来回的幅度与 loss 之比；随机种子之间为 1 到 3 %",
     "independent random numbers turn in 2/3 of their steps; a trend does not": "独立的随机数有 2/3 的步会掉头；趋势则不会",
     "Facts about a training, per rank.": "训练的信息，按 rank。",
@@ -572,6 +585,10 @@ TEXTS: Final[dict[str, str]] = {
     "Why a rank failed or was killed: the verdict, the cause in words with its name first, what tells it, and the cause in Chinese, at most 200 characters each.": "rank 失败或被终止的原因：结论、以原因名称开头的说明、依据，以及中文原因，每个最多 200 个字符。",
     "Share of the window's wall time spent computing training steps.": "窗口总时间中计算训练步的占比。",
     "Time a GPU was held but not computing, by cause.": "占用 GPU 而没有计算的时间，按原因。",
+    "GPU energy of the time in yoloscope_train_wasted_gpu_seconds_total, in proportion to time: the most it can have "
+    "been, since a GPU that waits draws less than one that computes.": (
+        "yoloscope_train_wasted_gpu_seconds_total 所计时间内的 GPU 能耗，按时间比例分摊；等待的 GPU 比计算时耗电少，因此这是上限。"
+    ),
     "The exporter itself": "exporter 自身",
     "GPU": "GPU",
     "Host": "主机",

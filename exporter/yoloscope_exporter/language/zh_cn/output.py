@@ -509,6 +509,8 @@ TEXTS: Final[dict[str, str]] = {
     "CO2": "CO2 排放",
     "no cost": "没有费用",
     "wasted GPU time": "浪费的 GPU 时间",
+    "energy of the GPUs in wasted time (at most)": "浪费的时间内 GPU 的能耗（上限）",
+    "cost of wasted GPU time and its energy": "浪费的 GPU 时间及其能耗的费用",
     "same": "相同",
     "more than the runs' own spread": "超出任务自身的波动",
     "too short to tell": "时间太短，无法判断",
