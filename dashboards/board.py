@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog as m
@@ -20,7 +21,7 @@ from dashboards import look, sdk
 from dashboards.panels import DATASOURCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
 TAG = "yoloscope"
 GRID = 24
@@ -163,6 +164,8 @@ class Board:
         encoded: dict[str, Any] = json.loads(sdk.JSONEncoder().encode(self._build()))
         for each in (*encoded["links"], *encoded.get("annotations", {}).get("list", [])):
             del each["placement"]  # the SDK's one choice is a menu; left out, it stands above the panels
+        for table in _tables(encoded["panels"]):
+            table["options"] |= KEY_STAYS
         return encoded
 
     def _build(self) -> sdk.models.Dashboard:
@@ -186,6 +189,18 @@ class Board:
         model = builder.build()
         model.panels = _laid_out(self.rows)
         return model
+
+
+#: A table's first column stays where it is while the others are scrolled, from Grafana 12.2 on; the SDK is older.
+KEY_STAYS: Mapping[str, Any] = MappingProxyType({"frozenColumns": {"left": 1}})
+
+
+def _tables(panels: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The tables among encoded panels, those in folded rows too."""
+    for panel in panels:
+        yield from _tables(panel.get("panels") or [])
+        if panel["type"] == "table":
+            yield panel
 
 
 def uid(name: str) -> str:

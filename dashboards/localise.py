@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dashboards.board import TAG
-from dashboards.panels import BAR, NORMAL, OTHERWISE, head_width
+from dashboards.panels import BAR, NORMAL, OTHERWISE, SIGN, head_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -126,6 +126,7 @@ def _rename_matchers(made: dict[str, Any], panel: dict[str, Any], translate: Cal
     shown = {target.get("legendFormat") for target in panel["targets"]}
     for step in panel.get("transformations", []):
         shown |= set(step["options"].get("renameByName", {}).values())
+    sorted_by = {column["displayName"] for column in panel["options"].get("sortBy", [])}
     for override in made["fieldConfig"]["overrides"]:
         matcher = override["matcher"]
         if matcher["id"] == "byName" and matcher["options"] in shown:
@@ -134,4 +135,5 @@ def _rename_matchers(made: dict[str, Any], panel: dict[str, Any], translate: Cal
             properties = {one["id"]: one for one in override["properties"]}
             if "custom.width" in properties:
                 width, figure = properties["custom.width"], properties.get("unit", {}).get("value") != "string"
-                width["value"] = max(head_width(name), min(width["value"], BAR) if figure else width["value"])
+                head = head_width(name) + (SIGN if matcher["options"] in sorted_by else 0)
+                width["value"] = max(head, min(width["value"], BAR) if figure else width["value"])

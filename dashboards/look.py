@@ -85,7 +85,7 @@ UNITS: Final = {
     "celsius": "celsius",
     "hertz": "hertz",
     "cores": "suffix: cores",
-    "hours": "h",
+    "hours": "suffix: h",
     "kilowatt-hours": "kwatth",
     "kilograms": "masskg",
     "processes": "none",

@@ -220,7 +220,10 @@ def lines(
     colours: Mapping[str, str] = NO_COLOURS,
     size: Size = HALF,
 ) -> sdk.models.Panel:
-    """Lines over time; thresholds other than PLAIN are drawn dashed, `colours` gives lines that mean a state theirs."""
+    """Lines over time; thresholds other than PLAIN are drawn dashed, `colours` gives lines that mean a state theirs.
+
+    The axis goes up to the thresholds, so that nothing at all is not drawn on an axis up to 100.
+    """
     style = sdk.common_models.GraphThresholdsStyleMode
     panel = (
         sdk.timeseries.Panel()
@@ -238,6 +241,8 @@ def lines(
         panel = panel.stacking(sdk.common.StackingConfig().mode(sdk.common_models.StackingMode.NORMAL).group("A"))
     if highest is not None:
         panel = panel.max(highest)
+    elif (last := steps[-1][0]) is not None:
+        panel = panel.axis_soft_max(last)
     overrides = _colours(queries, colours)
     return _finish(panel.build(), title, about, queries, size, unit=unit, steps=steps, overrides=overrides)
 
@@ -337,8 +342,8 @@ def _heatmap(scale: sdk.heatmap_models.HeatmapColorScale) -> sdk.heatmap.Panel:
 
 #: Pixels in a table: a letter of a head, a Chinese one, a small one, what stands around it, the sign of a filter or of
 #: sorting; then a figure with its unit, a bar, the name of a row.
-_LETTER, _WIDE_LETTER, _SMALL, _MARGIN, _SIGN = 8, 14, 7, 26, 20
-_FIGURE, BAR, _NAME = 85, 110, 150
+_LETTER, _WIDE_LETTER, _SMALL, _MARGIN, SIGN = 8, 14, 7, 26, 20
+_FIGURE, BAR, _NAME = 85, 110, 130
 
 
 def head_width(title: str) -> int:
@@ -357,7 +362,7 @@ class Column:
         highest: draw a bar, full at this value.
         filled: colour the whole cell by `steps` or `mappings`, not the text alone.
         width: in pixels. Without it a number is as wide as its head; labels share what is left, `least` each at least.
-        wraps: long text goes on below, from Grafana 11 on.
+        wraps: long text goes on below, from Grafana 11 on, so that it can be narrow on a phone.
         link: title and address of where a click on the cell leads.
         sorted: the table is sorted by it.
     """
@@ -396,18 +401,17 @@ class Column:
 
     def _widths(self) -> dict[str, int]:
         if self.label and self.width is None:
-            return {"custom.minWidth": max(len(self.title) * _SMALL + _SIGN + _SIGN, self.least)}
-        head = head_width(self.title) + (_SIGN if self.sorted else 0)
+            return {"custom.minWidth": max(len(self.title) * _SMALL + SIGN + SIGN, self.least)}
+        head = head_width(self.title) + (SIGN if self.sorted else 0)
         return {"custom.width": self.width or max(head, _FIGURE if self.highest is None else BAR)}
 
     def _cell(self) -> dict[str, Any]:
         if self.highest is not None:
             return {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+        wraps = {"wrapText": True} if self.wraps else {}
         if self.filled:
-            return {"type": "color-background", "mode": "basic"}
-        if self.wraps:
-            return {"type": "auto", "wrapText": True}
-        return {"type": "auto" if self.steps == PLAIN and not self.mappings else "color-text"}
+            return {"type": "color-background", "mode": "basic", **wraps}
+        return {"type": "auto" if self.steps == PLAIN and not self.mappings else "color-text", **wraps}
 
 
 def table(
@@ -417,17 +421,31 @@ def table(
     *columns: Column,
     link: tuple[str, str] | None = None,
     width: int | None = None,
+    least: int = _NAME,
     key_mappings: tuple[sdk.models.ValueMap, ...] = (),
     sort: str = "",
+    empty: str = "no data",
     size: Size = WIDE,
 ) -> sdk.models.Panel:
     """A row for each value of the label `key[0]`, headed `key[1]`; the columns are joined on it.
 
-    `link` is the title and address of where a click on the key leads; `width` and `key_mappings` are the key's, as a
-    column has them; `sort` names the column to sort by, descending.
+    `link` is the title and address of where a click on the key leads; `width`, `least` and `key_mappings` are its own,
+    as a column has them; `sort` names the column to sort by, descending; `empty` is what is said where there is no row.
+    A phone shows the key and the columns of the next 200 pixels: what matters most comes first.
     """
     label, head = key
-    panel = sdk.table.Panel().cell_height(sdk.common_models.TableCellHeight.SM).no_value("no data")
+    of_key = Column(
+        title=head,
+        expr=columns[0].expr,
+        label=label,
+        width=width,
+        least=least,
+        link=link,
+        mappings=key_mappings,
+        filled=bool(key_mappings),
+        wraps=True,
+    )
+    panel = sdk.table.Panel().cell_height(_height(of_key, *columns)).no_value(empty)
     if sort:
         panel = panel.sort_by([sdk.common.TableSortByFieldState().display_name(sort).desc(True)])
     for transformation in _joined(label, {label: head, **_fields(columns)}):
@@ -435,21 +453,17 @@ def table(
     overrides = [
         override("byName", column.title, replace(column, sorted=column.title == sort).looks()) for column in columns
     ]
-    of_key = Column(
-        title=head,
-        expr=columns[0].expr,
-        label=label,
-        width=width,
-        least=_NAME,
-        link=link,
-        mappings=key_mappings,
-        filled=bool(key_mappings),
-    )
     overrides.append(override("byName", head, of_key.looks()))
     queries = [Query(expr) for expr in _exprs(columns)]
     kind = sdk.prom.PromQueryFormat.TABLE
     model = panel.build()
     return _finish(model, title, about, queries, size, unit="", instant=True, kind=kind, overrides=overrides)
+
+
+def _height(*columns: Column) -> sdk.common_models.TableCellHeight:
+    """Room for two lines of words that stand for a value: Grafana grows rows by the value itself, which is short."""
+    heights = sdk.common_models.TableCellHeight
+    return heights.MD if any(column.wraps and column.mappings for column in columns) else heights.SM
 
 
 def _exprs(columns: Sequence[Column]) -> list[Expr]:

@@ -9,6 +9,7 @@ _COMMON: Final = {
     "**Otherwise:** ": "**否则：**",
     "n/a": "不适用",
     "no data": "无数据",
+    "no firing alerts": "没有触发中的告警",
     "Data source": "数据源",
     "Cluster": "集群",
     "Dashboards": "仪表盘",
@@ -165,9 +166,6 @@ _FLEET: Final = {
     "GPUs held but not computing, by cause; over time: GPU-seconds wasted.": (
         "被占用却没有计算的 GPU，按原因划分；对时间积分即浪费的 GPU 秒。"
     ),
-    "Power that GPUs drew in wasted time, by cause, at most; over time: the energy wasted.": (
-        "浪费的时间内 GPU 的功率（上限），按原因划分；对时间积分即浪费的能耗。"
-    ),
     "GPU-hours wasted by cause": "按原因统计浪费的 GPU 小时",
     "GPU-hours": "GPU 小时",
     "The twenty that wasted most in the time range.": "时间范围内浪费最多的二十个任务。",
@@ -262,7 +260,7 @@ _FLEET: Final = {
     "Verdicts of the runs": "各任务的诊断结论",
     "Waste under a tenth of the hours held.": "浪费不到占用小时的十分之一。",
     "Wasted": "浪费",
-    "Needs attention": "需要查看的",
+    "Needs attention": "需要关注",
 }
 
 _RUN: Final = {
@@ -322,7 +320,7 @@ _RUN: Final = {
     "Time of a step from batch start to batch end, the data wait left out.": (
         "一步从 batch 开始到 batch 结束的时间，不含等待数据。"
     ),
-    "One narrow bright band.": "一条窄而亮的带。",
+    "One narrow band.": "一条窄带。",
     "A second band or a tail: look at ranks, loader and throttling.": "出现第二条带或长尾：查看 rank、数据加载和降频。",
     "half of the steps": "50% 的步",
     "95 % of the steps": "95% 的步",
@@ -447,12 +445,12 @@ _RUN: Final = {
     "Training errors": "训练异常",
     "Verdicts of the diagnosis, while they held for a rank.": "诊断结论在任一 rank 上成立的时段。",
     "Verdicts over time": "诊断结论随时间变化",
-    "Diagnosis and fix": "问题与修改方法",
+    "Diagnosis and fix": "诊断与修改方法",
     ("Whose run it is: the Slurm job's user, else the process's; as workload the Slurm job, else namespace/pod."): (
         "任务属于谁：Slurm 作业的用户，否则为进程的用户；以及 Slurm 作业，或命名空间/pod。"
     ),
     "Owner, alerts and configuration": "归属、告警与配置",
-    "You.": "是你。",
+    "You.": "是你本人。",
     (
         "The first row is the most severe: type its fix. docs/diagnosis.md says of each verdict how to "
         "verify it, and what looks alike."
@@ -500,7 +498,7 @@ _DATA: Final = {
     "How many batches per second took how long to prepare, over all loader workers.": (
         "所有数据加载 worker 中，每秒有多少个 batch 用了多长时间准备。"
     ),
-    "One bright band, below the step time times the workers.": "一条明显的带，低于单步时间乘以 worker 数。",
+    "One band, below the step time times the workers.": "一条明显的带，低于单步时间乘以 worker 数。",
     "A second band above: a slow worker, cold files, or large images. A band that climbs: storage slows.": (
         "上方出现第二条带：某个 worker 慢、文件未缓存或图像很大。带上移：存储变慢。"
     ),
@@ -524,7 +522,7 @@ _DATA: Final = {
     "Half of the batches late: too little preparation. Only 99 %: single slow batches.": (
         "一半的 batch 要等：准备能力不足。仅 99% 线高：个别 batch 慢。"
     ),
-    "Loader workers": "逐个 worker",
+    "Loader workers": "数据加载 worker",
     "rank {{rank}}, worker {{worker}}": "rank {{rank}}，worker {{worker}}",
     "All blue.": "全部为蓝色。",
     "in time": "准时",
@@ -538,7 +536,7 @@ _DATA: Final = {
     "On a CPU": "占用 CPU",
     "Pages read per second": "每秒读取的页",
     "Preparing a batch, by worker": "各 worker 准备一个 batch 的时间",
-    "Loader queue": "队列及其代价",
+    "Loader queue": "数据加载队列",
     "ready": "已就绪",
     "Batches ready": "就绪的 batch",
     "Batches ready and waiting for the trainer.": "已就绪、等待训练进程的 batch。",
@@ -646,7 +644,7 @@ _DATA: Final = {
         "某一行颜色突出：检查该 worker 读取的文件、挂载和 CPU。所有行同时变化：存储或 CPU 的问题。"
     ),
     "Slow workers": "慢的 worker 数",
-    "Slow workers over time": "慢的 worker",
+    "Slow workers over time": "慢的 worker 随时间变化",
     "The loader of one run: does it keep up, and if not, is it workers, CPU, one worker or storage.": (
         "单个任务的数据加载：是否跟得上；若跟不上，原因是 worker 数、CPU、某个 worker 还是存储。"
     ),
@@ -670,7 +668,7 @@ _MEMORY: Final = {
     "Device memory less the peak, on the rank where it is tightest.": "显存减去峰值，取最紧张的 rank。",
     "A tenth of the memory.": "显存的十分之一。",
     "Much more: a larger batch uses the GPU better. See peak against batch size below.": (
-        "多得多：增大 batch 可更好地利用 GPU。见下方“峰值与 batch 大小”。"
+        "多得多：增大 batch 可更好地利用 GPU。见下方“峰值与 batch size”。"
     ),
     "Reserved but unused": "已保留但未使用",
     "High and near full: PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, multi_scale=False, fixed imgsz.": (
@@ -698,7 +696,7 @@ _MEMORY: Final = {
     "A smaller batch or imgsz; Ultralytics halves the batch by itself in the first epoch only.": (
         "减小 batch 或 imgsz；Ultralytics 只在第一个 epoch 自动将 batch 减半。"
     ),
-    "Memory use": "显存被什么占用",
+    "Memory use": "显存使用情况",
     "tensors": "张量",
     "PyTorch's cache": "PyTorch 缓存",
     "CUDA context and others": "CUDA 上下文及其他",
@@ -730,7 +728,7 @@ _MEMORY: Final = {
         "开始训练 batch 以来失败、清空缓存后重试的分配。"
     ),
     "Retries come before the failure: act on the first.": "重试先于失败出现：第一次出现就应处理。",
-    "Memory growth and batch size": "增长，以及还能放下多少",
+    "Memory growth and batch size": "显存增长与 batch size",
     "tensors, peak": "张量峰值",
     "reserved, peak": "保留峰值",
     "Peak in each epoch": "每个 epoch 的峰值",
@@ -741,7 +739,7 @@ _MEMORY: Final = {
     "Rising evenly: a leak. The run ends out of memory when it meets the GPU's memory.": (
         "均匀上升：泄漏。达到 GPU 显存时任务会因显存不足而结束。"
     ),
-    "Peak against batch size": "峰值与 batch 大小",
+    "Peak against batch size": "峰值与 batch size",
     "The peak grows in proportion to the batch, from a base of model and optimizer.": (
         "峰值在模型和优化器的基数之上随 batch 成比例增长。"
     ),
@@ -798,7 +796,7 @@ _RANKS: Final = {
     "Share of the wall time in which ranks waited for each other at the end of backward.": (
         "各 rank 在反向结束时互相等待的时间占比。"
     ),
-    "Under 10 %; n/a for a single process.": "低于 10%；单进程显示“不适用”。",
+    "Under 20 %; n/a for a single process.": "低于 20%；单进程显示“不适用”。",
     "High and equal: communication is slow (NVLink, network). High on all but one: that one is slow.": (
         "高且相等：通信慢（NVLink、网络）。只有一个不高：那一个慢。"
     ),
@@ -843,7 +841,7 @@ _RANKS: Final = {
     "slowest": "最慢",
     "Lag of the slowest rank, over time": "最慢 rank 的落后程度随时间变化",
     "Rising: heat, or a neighbour on that node.": "上升：过热，或该节点上有其他任务。",
-    "Causes of a slow rank": "rank 为什么慢",
+    "Causes of a slow rank": "rank 变慢的原因",
     "Clock of the multiprocessors over the highest.": "流式多处理器频率除以最高频率。",
     "Equal and near 100 %.": "相等且接近 100%。",
     "One lower: throttled. The dashboard Node says by what.": "某个偏低：降频。“节点”仪表盘说明原因。",
@@ -870,7 +868,7 @@ _RANKS: Final = {
     ),
     "Own time for a batch, by rank": "各 rank 每个 batch 的自身时间",
     "SM clock / max, by rank": "SM 频率 / 最高（按 rank）",
-    "Slow ranks over time": "慢的 rank",
+    "Slow ranks over time": "慢的 rank 随时间变化",
     "The ranks of one run: which is slow, which wait for it, and why.": (
         "单个任务的各 rank：哪个慢、哪些在等它、为什么。"
     ),
@@ -878,7 +876,7 @@ _RANKS: Final = {
         "粗线是其他 rank 在等待的 rank：它的 GPU 更慢、更热，或被共享。"
     ),
     "Waiting for a CPU, by rank": "等待 CPU（按 rank）",
-    "Slow ranks": "哪个 rank 慢",
+    "Slow ranks": "慢的 rank",
     "slow: rank {{rank}}": "慢：rank {{rank}}",
 }
 
@@ -892,7 +890,8 @@ _NODE: Final = {
         "“不适用”表示该 GPU 或驱动不提供此数据；“无数据”表示采集失败。"
     ),
     "Model": "型号",
-    "Answers": "响应",
+    "Status": "状态",
+    "no runs": "没有任务",
     "To slowdown": "距降频温度",
     "Mean over the nodes chosen.": "所选节点的平均值。",
     "Full while GPUs wait: open Data pipeline.": "CPU 满而 GPU 在等：打开“数据管道”。",
@@ -960,7 +959,7 @@ _NODE: Final = {
     "Video work shares the GPU.": "有视频任务共享该 GPU。",
     "Energy": "能耗",
     "Follows power.": "随功率变化。",
-    "The integral of this is your bill.": "它的积分就是电费。",
+    "High while the GPU waits: energy for nothing.": "GPU 在等待时仍然高：白白耗电。",
     "Throttling": "降频原因",
     "1 while the clocks are held down for this reason.": "频率因该原因被压低时为 1。",
     "Grey; sw_power_cap under load is normal on power-limited cards.": (
@@ -1101,7 +1100,7 @@ _NODE: Final = {
     "Errors while receiving.": "接收时的错误。",
     "Any: cable, transceiver, or a full queue.": "只要有：检查线缆、光模块或队列溢出。",
     "Disks and network": "磁盘与网络",
-    "Processes and runs": "谁在使用",
+    "Processes and runs": "进程与任务",
     "Processes on the GPUs": "GPU 上的进程",
     "Node, GPU, process": "节点、GPU、进程",
     "Share of the GPU": "GPU 占用",
@@ -1137,12 +1136,12 @@ _NODE: Final = {
     "The trainer's log has one warning; the hooks turn themselves off and training goes on.": (
         "训练日志中有一条警告；hooks 会自行关闭，训练继续。"
     ),
-    "Exporter": "exporter 自身",
+    "Exporter": "exporter",
     "Run started": "任务开始",
     "Utilization samples above 85 %": "利用率高于 85% 的采样",
     "Data age": "数据时效",
     "SM, tensor core and memory activity": "SM、tensor core 与显存活动",
-    "Runs on the node": "这里的任务",
+    "Runs on the node": "该节点上的任务",
     "Rejected values": "无效数值",
     "SM active": "SM 活跃",
     "Memory, encoder and decoder utilization": "显存、编码器与解码器利用率",
@@ -1163,7 +1162,7 @@ _NODE: Final = {
     ),
     "One row for each run with a rank on the nodes chosen.": "每个在所选节点上有 rank 的任务一行。",
     "any GPU, any reason": "任一 GPU，任一原因",
-    "{{reason}}, GPU {{gpu}} of {{instance}}": "{{instance}} 的 GPU {{gpu}}，{{reason}}",
+    "{{instance}}, GPU {{gpu}}, {{reason}}": "{{instance}} 的 GPU {{gpu}}，{{reason}}",
     "While training: utilization above 85 %, no throttling, 5 °C or more to slowdown, all PCIe lanes.": (
         "训练时：利用率高于 85%，没有降频，距降频温度 5 °C 以上，PCIe 通道全开。"
     ),
@@ -1192,6 +1191,7 @@ _COMPARE: Final = {
     "Side by side": "并排对比",
     "Both runs": "两个任务",
     "Two rows.": "两行。",
+    "no differences": "没有差异",
     "One row: the other run lies outside the time range.": "只有一行：另一个任务不在时间范围内。",
     "Energy per epoch": "每个 epoch 的能耗",
     "Configuration that differs": "不同的配置",
@@ -1263,7 +1263,7 @@ _INFERENCE: Final = {
     "Far above the median: now and then an image waits; see Latency of an image.": (
         "远高于中位数：时不时有图像要等待；见“单张图像的延迟”。"
     ),
-    "In the model": "模型推理占比",
+    "Time in the model": "模型推理占比",
     "Above 50 %.": "高于 50%。",
     "Below: something else holds predictions back.": "更低：有其他环节拖慢了预测。",
     "Under 25 %, but for cameras and streams, which set the pace.": "低于 25%；摄像头和视频流除外，它们决定节奏。",
@@ -1273,7 +1273,6 @@ _INFERENCE: Final = {
     "Minutes: the source blocks, or your own code holds the generator.": (
         "几分钟：数据源阻塞，或自己的代码没有继续取结果。"
     ),
-    "Your own part": "自己的部分",
     "Under 25 %.": "低于 25%。",
     "A thread or process of its own for it, several images in one call, save=False.": (
         "放到单独的线程或进程，一次调用传入多张图像，save=False。"
@@ -1312,7 +1311,7 @@ _INFERENCE: Final = {
     ),
     "half of the images": "一半的图像",
     "99 % of the images": "99% 的图像",
-    "Shares of the time of predictions": "预测时间的占比",
+    "Time by part, without idle time": "各部分用时占比（不含空闲）",
     "The model has the most.": "模型占得最多。",
     "Another part above 25 % holds predictions back; the table Diagnosis says what to type.": (
         "其他部分高于 25% 时拖慢预测；“诊断”表说明如何修改。"
@@ -1327,6 +1326,14 @@ _INFERENCE: Final = {
     "your own code, trackers, saving": "自己的代码、跟踪与保存",
     "Falling: throttling, more boxes, somebody else on the GPU.": "下降：GPU 降频、检测框更多，或 GPU 上有其他进程。",
     "A few.": "几个。",
+    "High while images are asked for.": "有请求时高。",
+    "Low with much time in the model: small batches, see the diagnosis. High without: other work.": (
+        "低而模型推理占比高：batch 太小，见诊断结论。两者相反：有其他任务占用。"
+    ),
+    "Share of time in which the GPU that predicts ran a kernel, of this process or of another.": (
+        "做预测的 GPU 上有 CUDA kernel 在运行的时间占比，包括其他进程的 kernel。"
+    ),
+    "no exports": "没有导出",
     "Hundreds: postprocessing takes long. A higher conf, a lower max_det.": (
         "几百个：后处理耗时长。提高 conf，降低 max_det。"
     ),
@@ -1335,8 +1342,7 @@ _INFERENCE: Final = {
     "PyTorch's CUDA memory of the process (allocated, reserved, peak_allocated, peak_reserved), once a second.": (
         "该进程的 PyTorch CUDA 显存（allocated、reserved、peak_allocated、peak_reserved），每秒一次。"
     ),
-    "Configuration and exports": "配置与导出",
-    "What predicts": "预测配置",
+    "Alerts, configuration and exports": "告警、配置与导出",
     "fp32 on a card with tensor cores, batch 1, or a source of another kind is often the explanation.": (
         "在有 Tensor Core 的卡上用 fp32、batch 为 1，或数据源类型不同，往往就是原因。"
     ),

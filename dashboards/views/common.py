@@ -87,8 +87,6 @@ OF_PREDICTION: Final = (
     Annotation("End", _ended(PREDICTION, m.PREDICT_END_TIMESTAMP_SECONDS), "{{run}}", look.NEUTRAL, at_value=True),
 )
 
-#: Pixels of the longest verdict in a cell.
-VERDICT: Final = 370
 SEVERITY: Final = look.mapping(
     {
         "critical": ("critical", look.CRITICAL),
@@ -96,6 +94,8 @@ SEVERITY: Final = look.mapping(
         "info": ("info", look.NEUTRAL),
     }
 )
+#: Pixels of an alert's name, which has no place to be divided.
+ALERT: Final = 200
 FIRING: Final = About(
     "No row.",
     "Open docs/alerts.md at the alert's name: it says how to verify it and what to type.",
@@ -104,8 +104,10 @@ FIRING: Final = About(
 
 
 def verdict_column(expr: Expr) -> Column:
-    """The verdict's name in words, in the colour of its severity; wide enough for the longest."""
-    return Column(title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, width=VERDICT)
+    """The verdict's name in words, in the colour of its severity."""
+    return Column(
+        title="Verdict", expr=expr, label="verdict", mappings=(verdicts.TITLES,), filled=True, least=180, wraps=True
+    )
 
 
 def severity_column(expr: Expr) -> Column:

@@ -12,7 +12,7 @@ from yoloscope_exporter.measures.promql import BOTH_RUNS, OTHER_RUN, Expr, Scope
 from dashboards import look, measures, verdicts
 from dashboards.board import OF_TWO_RUNS, Board, Row
 from dashboards.panels import HALF, THIRD, About, Column, Query, Size, epochs, stat, table
-from dashboards.views.common import RUN_LINK, VERDICT
+from dashboards.views.common import RUN_LINK
 from deploy.prometheus.rulebook import records as recording
 from deploy.prometheus.rulebook.records import MAP
 
@@ -236,6 +236,7 @@ FIGURES = Row(
             ("fact", "Setting"),
             Column(title="Run A", expr=differing(A, B, "in_a"), label="in_a"),
             Column(title="Run B", expr=differing(B, A, "in_b"), label="in_b"),
+            empty="no differences",
             size=HALF,
         ),
         table(
@@ -244,7 +245,6 @@ FIGURES = Row(
             ("verdict", "Verdict"),
             Column(title="Run A", expr=zero(verdict_share(A), verdict_share(B)), highest=1),
             Column(title="Run B", expr=zero(verdict_share(B), verdict_share(A)), highest=1),
-            width=VERDICT,
             key_mappings=(verdicts.TITLES,),
             size=HALF,
         ),

@@ -144,7 +144,7 @@ LATENCY = Row(
         heatmap(
             "Batch preparation, all workers",
             About(
-                "One bright band, below the step time times the workers.",
+                "One band, below the step time times the workers.",
                 "A second band above: a slow worker, cold files, or large images. A band that climbs: storage slows.",
                 "How many batches per second took how long to prepare, over all loader workers.",
             ),

@@ -12,6 +12,7 @@ from dashboards.board import NODES as NODE_VARIABLES
 from dashboards.board import Board, Row, link
 from dashboards.panels import About, Column, Query, Size, lines, stat, table, timeline
 from dashboards.views.common import (
+    ALERT,
     FIRING,
     NODE_LINK,
     NODES,
@@ -184,8 +185,8 @@ GLANCE = Row(
                 "One row for each run that lives or ended a short while ago; the worst verdict of its ranks.",
             ),
             ("run", "Run"),
-            Column(title="Severity", expr=worst("verdict"), mappings=(verdicts.LEVELS,), filled=True, width=100),
             verdict_column(worst("verdict")),
+            Column(title="Severity", expr=worst("verdict"), mappings=(verdicts.LEVELS,), filled=True, width=120),
             Column(title="State", expr=state(), label="state", width=80),
             Column(title="User", expr=owner(), label="user", width=90),
             Column(title="Job or pod", expr=owner(), label="workload", width=120),
@@ -207,6 +208,7 @@ GLANCE = Row(
             ),
             Column(title="ETA", expr=run(recording.RUN_REMAINING), width=80),
             link=RUN_LINK,
+            width=150,  # what is left at 1366 pixels holds the longest verdict
             sort="Severity",
             size=Size(width=24, height=10),
         ),
@@ -446,6 +448,8 @@ ALERTS = Row(
             severity_column(alerts()),
             Column(title="Run", expr=alerts(), label="run", link=RUN_LINK),
             Column(title="Node", expr=alerts(), label="instance", link=NODE_LINK),
+            least=ALERT,
+            empty="no firing alerts",
             size=Size(width=24, height=5),
         )
     ],

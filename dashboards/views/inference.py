@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from yoloscope_exporter import catalog as m
-from yoloscope_exporter.measures import prediction
-from yoloscope_exporter.measures.promql import Expr, known, top, total
+from yoloscope_exporter.measures import gpu, prediction
+from yoloscope_exporter.measures.formula import GPU, RANK, TARGET
+from yoloscope_exporter.measures.promql import THIS_PREDICTION, Expr, joined, known, top, total
 
 from dashboards import look, measures, verdicts
 from dashboards.board import OF_PREDICTION, Board, Row
-from dashboards.panels import About, Column, Query, Size, heatmap, lines, stat, table, timeline
+from dashboards.panels import THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.views import common
-from dashboards.views.common import PREDICTION, VERDICT
+from dashboards.views.common import ALERT, FIRING, PREDICTION, alerts, severity_column
 from deploy.prometheus.rulebook import levels
 
 FACTS: Final = ("mode", "task", "model", "format", "precision", "imgsz", "batch", "device", "source", "stream")
@@ -41,8 +42,18 @@ def _fixes() -> Expr:
     return top(1, total("max", PREDICTION(m.PREDICT_VERDICT_FIX_INFO), "verdict", "fix"), "verdict")
 
 
+def _gpu_busy() -> Expr:
+    """How busy the GPU of each rank is, whoever uses it: found by the UUID that the process tells."""
+    on = (*TARGET, "uuid")
+    alive = PREDICTION(m.PREDICT_RUN_INFO).where(PREDICTION(m.PREDICT_UP).equals(1), RANK)
+    told = Expr(f'label_replace({alive}, "uuid", "$1", "gpu_uuid", "(.+)")')
+    cards = total("max", PREDICTION(m.GPU_INFO), *GPU, "uuid")
+    busy = joined(joined(told, cards, on, ("gpu",)), measures.measured(PREDICTION, gpu.BUSY, *GPU), GPU)
+    return total("max", busy, "rank").of("ratio")
+
+
 GLANCE = Row(
-    "At a glance",
+    "Diagnosis and fix",
     [
         table(
             "Diagnosis",
@@ -53,9 +64,8 @@ GLANCE = Row(
                 "The verdicts on these predictions that hold now, each with its fix; none of validations and exports.",
             ),
             ("verdict", "Verdict"),
-            Column(title="Fix", expr=_fixes(), label="fix", least=300, wraps=True),
-            Column(title="Severity", expr=_holding(), mappings=(verdicts.LEVELS,), filled=True, width=110),
-            width=VERDICT,
+            Column(title="Fix", expr=_fixes(), label="fix", least=180, wraps=True),
+            Column(title="Severity", expr=_holding(), mappings=(verdicts.LEVELS,), filled=True, width=120),
             key_mappings=(verdicts.PREDICTION_TITLES,),
             sort="Severity",
             size=Size(width=24, height=5),
@@ -88,14 +98,14 @@ GLANCE = Row(
             Query(_of_run(measures.measured(PREDICTION, prediction.PREDICT_LATENCY))),
         ),
         stat(
-            "In the model",
+            "Time in the model",
             About("Above 50 %.", "Below: something else holds predictions back."),
             Query(_of_run(measures.measured(PREDICTION, prediction.PREDICT_INFERENCE))),
             steps=look.below("inference_share"),
             decimals=0,
         ),
         stat(
-            "Waiting for the source",
+            prediction.PREDICT_SOURCE.title,
             About(
                 "Under 25 %, but for cameras and streams, which set the pace.",
                 "Decoding or reading is slow: vid_stride, smaller frames or files, a local disk.",
@@ -105,7 +115,7 @@ GLANCE = Row(
             decimals=0,
         ),
         stat(
-            "Your own part",
+            prediction.PREDICT_OWN.title,
             About(
                 "Under 25 %.",
                 "A thread or process of its own for it, several images in one call, save=False.",
@@ -116,7 +126,7 @@ GLANCE = Row(
             decimals=0,
         ),
         stat(
-            "Since the last batch",
+            "Last batch",
             About("Seconds.", "Minutes: the source blocks, or your own code holds the generator."),
             Query(_of_run(measures.measured(PREDICTION, prediction.PREDICT_SINCE_BATCH))),
             steps=look.above("inference_stalled"),
@@ -151,7 +161,7 @@ COURSE = Row(
     [
         heatmap(
             "Latency of an image",
-            About("One narrow bright band.", "Two bands: two kinds of images, or the GPU is shared."),
+            About("One narrow band.", "Two bands: two kinds of images, or the GPU is shared."),
             Query(total("sum", PREDICTION.rate(m.PREDICT_IMAGE_SECONDS, "_bucket"), "le")),
         ),
         lines(
@@ -165,7 +175,7 @@ COURSE = Row(
             Query(measures.measured(PREDICTION, prediction.PREDICT_LATENCY), "99 % of the images"),
         ),
         lines(
-            "Shares of the time of predictions",
+            "Time by part, without idle time",
             About(
                 "The model has the most.",
                 "Another part above 25 % holds predictions back; the table Diagnosis says what to type.",
@@ -183,21 +193,52 @@ COURSE = Row(
         lines(
             "Boxes per image",
             About("A few.", "Hundreds: postprocessing takes long. A higher conf, a lower max_det."),
-            Query(measures.measured(PREDICTION, prediction.PREDICT_DETECTIONS, "rank"), "rank {{rank}}"),
+            Query(measures.measured(PREDICTION, prediction.PREDICT_DETECTIONS, "rank").of(""), "rank {{rank}}"),
+            size=THIRD,
+        ),
+        lines(
+            gpu.BUSY.title,
+            About(
+                "High while images are asked for.",
+                "Low with much time in the model: small batches, see the diagnosis. High without: other work.",
+                "Share of time in which the GPU that predicts ran a kernel, of this process or of another.",
+            ),
+            Query(_gpu_busy(), "rank {{rank}}"),
+            highest=1,
+            size=THIRD,
         ),
         lines(
             "CUDA memory",
             About("Flat.", "It grows and grows: results are kept on the GPU."),
             Query(total("max", PREDICTION(m.PREDICT_CUDA_MEMORY_BYTES), "kind"), "{{kind}}"),
+            size=THIRD,
         ),
     ],
 )
 
 WHAT = Row(
-    "Configuration and exports",
+    "Alerts, configuration and exports",
     [
         table(
-            "What predicts",
+            "Firing alerts of this run",
+            FIRING,
+            ("alertname", "Alert"),
+            severity_column(top(1, total("max", alerts(run=THIS_PREDICTION), "alertname", "severity"), "alertname")),
+            least=ALERT,
+            empty="no firing alerts",
+            size=Size(width=12, height=4),
+        ),
+        table(
+            "Exports",
+            About("No row.", "A row for each format that was exported: how long it took and how large it is."),
+            ("format", "Format"),
+            Column(title="Duration", expr=total("max", PREDICTION(m.EXPORT_SECONDS), "format")),
+            Column(title="Size", expr=total("max", PREDICTION(m.EXPORT_ARTEFACT_BYTES), "format")),
+            empty="no exports",
+            size=Size(width=12, height=4),
+        ),
+        table(
+            "Configuration",
             About(
                 "What you asked for.",
                 "fp32 on a card with tensor cores, batch 1, or a source of another kind is often the explanation.",
@@ -208,14 +249,6 @@ WHAT = Row(
                 for fact in FACTS
             ],
             width=80,
-            size=Size(width=24, height=4),
-        ),
-        table(
-            "Exports",
-            About("No row.", "A row for each format that was exported: how long it took and how large it is."),
-            ("format", "Format"),
-            Column(title="Duration", expr=total("max", PREDICTION(m.EXPORT_SECONDS), "format")),
-            Column(title="Size", expr=total("max", PREDICTION(m.EXPORT_ARTEFACT_BYTES), "format")),
             size=Size(width=24, height=4),
         ),
     ],

@@ -151,6 +151,7 @@ TIME = Row(
             Query(mean(memory.OF_OTHERS), "CUDA context and others"),
             Query(total("avg", measures.of_ranks(RUN, RUN(m.GPU_MEMORY_FREE_BYTES))), "free"),
             stacked=True,
+            colours={"free": look.NEUTRAL},
         ),
         lines(
             "PyTorch's memory",

@@ -131,8 +131,7 @@ GLANCE = Row(
                 "One row for each GPU.",
             ),
             ("which", "GPU"),
-            Column(title="Model", expr=model(), label="name"),
-            Column(title="Answers", expr=row(gpu(m.GPU_UP)), mappings=(UP_OR_DOWN,), filled=True),
+            Column(title="Status", expr=row(gpu(m.GPU_UP)), mappings=(UP_OR_DOWN,), filled=True),
             Column(title=gpu_measures.BUSY.title, expr=row(of_gpu(gpu_measures.BUSY)), highest=1, width=132),
             Column(
                 title="GPU memory",
@@ -166,6 +165,7 @@ GLANCE = Row(
                 decimals=0,
             ),
             Column(title="Xid", expr=row(zero(xid(), gpu(m.GPU_INFO))), steps=look.above(1), decimals=0, width=60),
+            Column(title="Model", expr=model(), label="name"),
             size=Size(width=24, height=10),
         ),
         stat(
@@ -317,7 +317,7 @@ GPU_ROW = Row(
         ),
         lines(
             "Energy",
-            About("Follows power.", "The integral of this is your bill."),
+            About("Follows power.", "High while the GPU waits: energy for nothing."),
             Query(of_gpu(gpu_measures.ENERGY), "GPU {{gpu}} of {{instance}}"),
             size=Size(width=24, height=6),
         ),
@@ -328,7 +328,7 @@ GPU_ROW = Row(
                 "Thermal: cooling. Power brake: the node's power supply. Both show in the step time.",
             ),
             Query(total("max", GPUS(m.GPU_THROTTLED)), "any GPU, any reason"),
-            Query(throttled_at_all(), "{{reason}}, GPU {{gpu}} of {{instance}}"),
+            Query(throttled_at_all(), "{{instance}}, GPU {{gpu}}, {{reason}}"),
             mappings=(THROTTLED,),
         ),
         timeline(
@@ -573,7 +573,6 @@ WHO = Row(
                 highest=1,
             ),
             sort="GPU memory",
-            size=Size(width=14),
         ),
         table(
             "Runs on the node",
@@ -592,7 +591,8 @@ WHO = Row(
                 highest=1,
             ),
             link=RUN_LINK,
-            size=Size(width=10),
+            empty="no runs",
+            size=Size(width=24, height=5),
         ),
     ],
 )

@@ -108,7 +108,7 @@ GLANCE = Row(
         stat(
             "Waiting for peers",
             About(
-                "Under 10 %; n/a for a single process.",
+                "Under 20 %; n/a for a single process.",
                 "High and equal: communication is slow (NVLink, network). High on all but one: that one is slow.",
                 "Share of the wall time in which ranks waited for each other at the end of backward.",
             ),
@@ -181,9 +181,6 @@ WHO = Row(
                 "Times are for one batch.",
             ),
             ("rank", "Rank"),
-            Column(title="Node", expr=where(), label="instance", link=NODE_LINK, least=130),
-            Column(title="GPU", expr=where(), label="gpu", width=70),
-            Column(title=rank_measures.OWN.title, expr=row(own()), width=165),
             Column(
                 title=rank_measures.LAG.title,
                 expr=row(behind()),
@@ -191,14 +188,17 @@ WHO = Row(
                 decimals=0,
                 width=190,
             ),
+            Column(title=rank_measures.OWN.title, expr=row(own()), width=165),
             Column(title="Waits for peers", expr=row(peers())),
             Column(title="Waits for data", expr=row(of_rank(training.WAIT))),
             Column(title=gpu_measures.BUSY.title, expr=row(of_rank(gpu_measures.BUSY_OF_RANK)), highest=1, width=132),
             Column(title=gpu_measures.CLOCK.title, expr=row(clock()), steps=look.below("clock_ratio"), highest=1),
             Column(title="Temperature", expr=row(temperature()), steps=look.above("hot"), decimals=0),
+            Column(title="Node", expr=where(), label="instance", link=NODE_LINK, least=130),
+            Column(title="GPU", expr=where(), label="gpu", width=70),
             width=80,
             sort=rank_measures.LAG.title,
-            size=Size(width=24, height=9),
+            size=Size(width=24, height=10),
         ),
     ],
 )

@@ -11,12 +11,12 @@ from dashboards import look, measures, verdicts
 from dashboards.board import OF_RUN, Board, Row
 from dashboards.panels import BOUND, THIRD, About, Column, Query, Size, heatmap, lines, stat, table, timeline
 from dashboards.views.common import (
+    ALERT,
     FIRING,
     LIFECYCLE,
     ONE_RUN,
     RUN,
     RUN_LINK,
-    VERDICT,
     alerts,
     of_run,
     severity_column,
@@ -66,10 +66,9 @@ GLANCE = Row(
                 "The verdicts of the diagnosis that hold now, each with the fix computed for one of its ranks.",
             ),
             ("verdict", "Verdict"),
-            Column(title="Fix", expr=fixes(), label="fix", least=300, wraps=True),
-            Column(title="Severity", expr=holding(), mappings=(verdicts.LEVELS,), filled=True, width=110),
+            Column(title="Fix", expr=fixes(), label="fix", least=180, wraps=True),
             Column(title="Ranks", expr=ranks_of_verdict(), decimals=0, width=70),
-            width=VERDICT,
+            Column(title="Severity", expr=holding(), mappings=(verdicts.LEVELS,), filled=True, width=120),
             key_mappings=(verdicts.TITLES,),
             sort="Severity",
             size=Size(width=24, height=5),
@@ -274,7 +273,7 @@ STEPS_ROW = Row(
         ),
         heatmap(
             "Step time, distribution",
-            About("One narrow bright band.", "A second band or a tail: look at ranks, loader and throttling."),
+            About("One narrow band.", "A second band or a tail: look at ranks, loader and throttling."),
             Query(total("sum", RUN.rate(m.TRAIN_STEP_SECONDS, "_bucket"), "le")),
         ),
         lines(
@@ -346,6 +345,8 @@ WHO = Row(
             FIRING,
             ("alertname", "Alert"),
             severity_column(top(1, total("max", alerts(run=THIS_RUN), "alertname", "severity"), "alertname")),
+            least=ALERT,
+            empty="no firing alerts",
             size=Size(width=12, height=4),
         ),
         table(

@@ -29,12 +29,13 @@ SHOWN = {
     "inference": 1150,
     "compare": 1150,
 }
-#: Made since a Grafana was last at hand: their pages have no picture yet.
-UNSEEN = ("inference",)
+#: Language -> what stands behind the uid of a dashboard, and before the `.png` of its picture.
+LANGUAGES = {"en": ("", ""), "zh-CN": ("-zh", ".zh-CN")}
 #: Dashboard -> the variables by which the runs and nodes of the arguments are chosen; without them its own defaults.
 CHOSEN = {
     **{name: {"var-run": "run"} for name in ("run", "data", "memory", "ranks")},
     "node": {"var-instance": "node"},
+    "inference": {"var-prediction": "prediction"},
     "compare": {"var-run_a": "other", "var-run": "run"},
 }
 WIDTH = 1366
@@ -44,7 +45,7 @@ COLOURS = 128
 MILLISECONDS = 30_000
 
 
-def photograph(address: str, name: str, height: int, settings: dict[str, str]) -> Image:
+def photograph(address: str, uid: str, height: int, settings: dict[str, str]) -> Image:
     """A dashboard without Grafana's menus.
 
     Raises:
@@ -52,7 +53,7 @@ def photograph(address: str, name: str, height: int, settings: dict[str, str]) -
     """
     from PIL import Image as pillow  # noqa: N813, PLC0415 - Ultralytics brings it, and only this function wants it
 
-    page = f"{address.rstrip('/')}/d/yoloscope-{name}?{urlencode(settings)}&kiosk"
+    page = f"{address.rstrip('/')}/d/yoloscope-{uid}?{urlencode(settings)}&kiosk"
     with tempfile.TemporaryDirectory() as folder:
         command = [
             shutil.which("chromium") or "chromium",
@@ -80,15 +81,18 @@ def main() -> None:
     parser.add_argument("--run", help="name of the run to show, and run B to compare; without it the dashboards' own")
     parser.add_argument("--other", help="run A to compare")
     parser.add_argument("--node", help="address of the node to show, as `instance` has it")
+    parser.add_argument("--prediction", help="name of the process that predicts")
+    parser.add_argument("--language", choices=LANGUAGES, default="en", help="of the dashboards (%(default)s)")
     parser.add_argument("--folder", type=Path, default=HERE, help="where the pictures are written to (%(default)s)")
     parser.add_argument("names", nargs="*", default=list(SHOWN), help=f"of {', '.join(SHOWN)}; without them all")
     arguments = parser.parse_intermixed_args()
     settings = {"from": arguments.start, "to": arguments.end, "theme": "dark"}
+    behind_uid, behind_name = LANGUAGES[arguments.language]
     for name in arguments.names:
         given = {variable: getattr(arguments, argument) for variable, argument in CHOSEN.get(name, {}).items()}
         chosen = {variable: value for variable, value in given.items() if value}
-        picture = photograph(arguments.address, name, SHOWN[name], settings | chosen)
-        picture.save(arguments.folder / f"{name}.png", optimize=True)
+        picture = photograph(arguments.address, f"{name}{behind_uid}", SHOWN[name], settings | chosen)
+        picture.save(arguments.folder / f"{name}{behind_name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ ADDRESS = "127.0.0.1:9911"
 #: Where an exporter serves its diagnosis as JSON.
 DIAGNOSIS_PATH = "/api/v1/diagnosis"
 
+#: Of our own second processes: a `statistics.py` in the folder of the training is not Python's (from Python 3.11).
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+
 
 def pip_install(extra: str = "") -> str:
     """The command that installs yoloscope, with one of its extras or without."""

@@ -17,6 +17,7 @@ import click
 from yoloscope_exporter import __version__
 from yoloscope_exporter.commands import spoken
 from yoloscope_exporter.language import either, say, speaking
+from yoloscope_exporter.service.signals import hear_children_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,6 +83,7 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - click's
         """Be the command line in the language that is asked for; what the output's encoding lacks is written as `?`."""
         write_anything()
+        hear_children_end()
         words = list(sys.argv[1:] if args is None else args)
         with speaking(spoken.chosen(words, os.environ)):
             return super().main(words, *rest, **extra)

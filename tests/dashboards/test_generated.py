@@ -46,12 +46,16 @@ def test_check_passes_and_writes_nothing() -> None:
 def test_the_sdk_reads_back_what_it_wrote(name: str) -> None:
     """Decoding and encoding drops unknown keys; an equal result means that every key is one Grafana's schema has.
 
-    But for where links and marks are shown: that is optional in the schema, and the SDK cannot leave it out.
+    But for where links and marks are shown, which is optional in the schema and the SDK cannot leave out, and for the
+    first columns of tables, which stay in Grafana 12.2: the SDK is older.
     """
     register_default_plugins()
     encoded = json.loads(sdk.JSONEncoder().encode(sdk.models.Dashboard.from_json(DASHBOARDS[name])))
     for each in _above_the_panels(encoded):
         assert each.pop("placement") == "inControlsMenu"
+    for panel in panels(encoded):
+        if panel["type"] == "table":
+            panel["options"]["frozenColumns"] = {"left": 1}
     assert encoded == DASHBOARDS[name]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
+from typing import Any
 
 import pytest
 from yoloscope_exporter import catalog
@@ -167,3 +168,36 @@ def _colours(node: object) -> list[str]:
     if isinstance(node, list):
         return [colour for value in node for colour in _colours(value)]
     return []
+
+
+#: Pixels of a table's columns on a phone that is 390 wide.
+PHONE = 340
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_phone_shows_what_a_row_is_and_the_next_column(name: str) -> None:
+    """Without scrolling; the first column then stays, and goes on below where its text is too long."""
+    for panel in panels(DASHBOARDS[name]):
+        if panel["type"] != "table":
+            continue
+        key, following, *_ = _columns(panel)
+        assert _least(key) + _least(following) <= PHONE, panel["title"]
+        assert key["custom.cellOptions"]["wrapText"], panel["title"]
+        assert panel["options"]["frozenColumns"] == {"left": 1}
+
+
+def _columns(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """The properties of a table's columns, from left to right."""
+    looks = {
+        override["matcher"]["options"]: {one["id"]: one["value"] for one in override["properties"]}
+        for override in table["fieldConfig"]["overrides"]
+    }
+    (organize,) = (step["options"] for step in table["transformations"] if step["id"] == "organize")
+    return [
+        looks[organize["renameByName"][field]]
+        for field in sorted(organize["indexByName"], key=organize["indexByName"].get)
+    ]
+
+
+def _least(column: dict[str, Any]) -> int:
+    return int(column.get("custom.width") or column["custom.minWidth"])

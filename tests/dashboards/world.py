@@ -51,9 +51,13 @@ def runs_of(name: str) -> dict[str, str]:
     return PREDICTIONS if "prediction" in variables(name) else NODES
 
 
-ALERT = (
-    'ALERTS{alertname="GpuUtilizationDrop",alertstate="firing",category="utilisation",severity="warning",'
-    f'run="{RUNS["starved"]}"}}'
+#: One on a training, one on a prediction.
+ALERTS = tuple(
+    f'ALERTS{{alertname="{name}",alertstate="firing",category="{category}",severity="warning",run="{run}"}}'
+    for name, category, run in (
+        ("GpuUtilizationDrop", "utilisation", RUNS["starved"]),
+        ("InferenceSlow", "inference", prediction.SERVICE),
+    )
 )
 MISHAP = f'{{instance="node0002:9911",job="yoloscope",run="{RUNS["leak"]}",rank="64"}}'
 #: A run that has finished and started before all others, and what things cost.
@@ -177,7 +181,7 @@ def _with_mishaps(scrapes: Iterable[Scrape], end: int) -> Iterator[str]:
         yield from (f"{series} {value} {time}.000\n" for series, value in OTHERS.items())
         yield from (f"{metric.name}{MISHAP} {int(late)} {time}.000\n" for metric in MISHAPS)
         if late:
-            yield f"{ALERT} 1 {time}.000\n"
+            yield from (f"{alert} 1 {time}.000\n" for alert in ALERTS)
     yield "# EOF\n"
 
 

@@ -2,6 +2,7 @@
 
     python -m tests.faults.soak 86400
     python -m tests.faults.soak 86400 --seconds 1800        # as many of them as half an hour takes
+    python -m tests.faults.soak 9000 --without pages --census   # what holds the memory, and whether pages do
 
 Each cycle is a second of a clock that exporter and trainings share, so that a day's history passes, runs expire and are
 removed, and diagnoses come and go, as in a day. Meanwhile four runs train at a time and end in every way, three pages
@@ -13,11 +14,9 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import mmap
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -25,26 +24,25 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
 from tests.exporter.test_serve import get, wait_for
 from tests.fake_nvml import FakeNvml
+from tests.faults import memory
+from tests.faults.accelerated import CENSUS, Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 DAY = 86_400
-RUNS, PAGES = 4, 3
-LIFE = (60, 180)  # cycles of a run
-ENDS = ("finished", "failed", "killed")
-MESSAGES_EVERY, RELOAD_EVERY, LOOK_EVERY = 1.0, 5.0, 2.0  # real seconds
+PAGES = 3
+PARTS = ("runs", "pages", "scrapes", "reloads")
+RELOAD_EVERY, LOOK_EVERY = 5.0, 2.0  # real seconds
 #: Before this the hour of history fills; a measurement is judged by what comes after.
 WARM = 4200
 #: A third of the cycles may have so much more than the third before.
@@ -52,13 +50,14 @@ MORE_MEMORY, MORE_DESCRIPTORS, MORE_THREADS = 0.02, 2, 1
 
 
 class Point(NamedTuple):
-    """One look: cycles so far, resident megabytes, open descriptors, threads, runs ever begun."""
+    """One look: cycles so far, resident megabytes, descriptors, threads, runs ever begun, milliseconds of a scrape."""
 
     cycles: int
     megabytes: float
     descriptors: int
     threads: int
     runs: int
+    scrape: float = 0.0
 
 
 def grown(points: Sequence[Point]) -> list[str]:
@@ -76,106 +75,14 @@ def grown(points: Sequence[Point]) -> list[str]:
     return [f"{name}: {a:g}, then {b:g}" for name, (a, b) in medians.items() if b > limits[name](a)]
 
 
-# --- a clock that several processes share -------------------------------------------------------------------------
-
-
-class Clock:
-    """Seconds that pass when somebody says so: a cycle each. In a file that processes map."""
-
-    def __init__(self, path: Path) -> None:
-        """Map the file; made by the first."""
-        if not path.exists():
-            path.write_bytes(struct.pack("=dd", 0.0, time.time()))
-        with path.open("r+b") as file:
-            self._memory = memoryview(mmap.mmap(file.fileno(), 16)).cast("d")
-
-    @property
-    def ticks(self) -> int:
-        """Seconds so far."""
-        return int(self._memory[0])
-
-    def tick(self) -> None:
-        """A second passes."""
-        self._memory[0] += 1
-
-    def wall(self) -> float:
-        """Unix time."""
-        return self._memory[1] + self._memory[0]
-
-    def monotonic(self) -> float:
-        """Since some moment."""
-        return 1000.0 + self._memory[0]
-
-
 # --- the processes ------------------------------------------------------------------------------------------------
-
-
-def exporter(folder: Path) -> None:
-    """`yoloscope serve` whose cycles follow each other at once."""
-    from yoloscope_exporter import cli, registry  # noqa: PLC0415 - this process alone changes it
-    from yoloscope_exporter.sampling import sampler, sources  # noqa: PLC0415
-    from yoloscope_exporter.web import api  # noqa: PLC0415
-
-    clock = Clock(folder / "clock")
-
-    def pause(_now: float, _interval: float) -> float:
-        clock.tick()
-        return 0.0
-
-    registry.Sampler = partial(  # type: ignore[misc, assignment]
-        sampler.Sampler, clock=clock.monotonic, wall=clock.wall
-    )
-    sources.time = SimpleNamespace(monotonic=clock.monotonic, time=clock.wall)  # type: ignore[assignment]
-    sampler.pause = pause
-    sampler.PATIENCE = 60.0  # type: ignore[misc] # a cycle waits for all, for its clock stands still meanwhile
-    api.EVERY_SECONDS = MESSAGES_EVERY  # type: ignore[misc]
-    cli.main(["serve", "--web.listen-address=127.0.0.1:0", f"--config.file={folder / 'config.yml'}"])
-
-
-def trainings(folder: Path) -> None:
-    """Runs that begin, write a batch in each cycle, and end in every way, until the parent has gone."""
-    from yoloscope_record import catalog, paths, writer  # noqa: PLC0415 - this process alone changes it
-    from yoloscope_record.file_format import Identity  # noqa: PLC0415
-
-    from tests.benchmarks.fleet import rank_series  # noqa: PLC0415
-
-    clock, parent, dice = Clock(folder / "clock"), os.getppid(), random.Random(0)
-    writer.time = SimpleNamespace(time=clock.wall)  # type: ignore[assignment]
-    own = paths.make_own(paths.make_directory(paths.directory()))
-    numbers, living, ticks = count(), list[tuple[int, int, writer.Writer, list[int], list[int], int]](), -1
-    while os.getppid() == parent:
-        if clock.ticks == ticks:
-            time.sleep(0.001)
-            continue
-        ticks = clock.ticks
-        while len(living) < RUNS:
-            number = next(numbers)
-            who = Identity(f"soak-{number}")
-            facts = {"model": "yolo11n.yaml", "gpu": str(number % 2)}
-            made = writer.Writer(paths.run_directory(own, who.run) / who.filename, who, facts, ring=64)
-            slots, first = rank_series(made, (who.run, who.rank))
-            last = made.slot(catalog.TRAIN_LAST_BATCH_TIMESTAMP_SECONDS, who.run, who.rank)
-            living.append((number, ticks + dice.randint(*LIFE), made, slots, first, last))
-        for number, end, made, slots, first, last in living:
-            made.begin()
-            made.set_state("train" if ticks < end else ("train", *ENDS[:2])[number % 3])
-            for slot in slots:
-                made.values[slot] = made.values[slot] + 1.0 if made.values[slot] >= 0 else 0.0
-            for histogram in first:
-                made.observe(histogram, catalog.STEP_BUCKETS, dice.random())
-            made.values[last] = clock.wall()
-            made.end(clock.wall())
-            if ticks >= end:
-                made.close()
-        living = [one for one in living if ticks < one[1]]
-        (folder / "runs").write_text(str(number), encoding="ascii")
 
 
 def start(role: str, folder: Path, **environ: str) -> subprocess.Popen[bytes]:
     """One of the two, as a process."""
     path = os.pathsep.join(sys.path)
     variables = {**os.environ, **environ, "PYTHONPATH": path, "YOLOSCOPE_DIR": str(folder / "records")}
-    command = [sys.executable, "-m", "tests.faults.soak", "--role", role, str(folder)]
+    command = [sys.executable, "-m", "tests.faults.accelerated", role, str(folder)]
     with (folder / f"{role}.log").open("wb") as log:
         return subprocess.Popen(command, env=variables, stderr=log)
 
@@ -221,16 +128,30 @@ def configure(folder: Path, number: int) -> None:
     (folder / "config.yml").write_text(text, encoding="ascii")
 
 
-def look(folder: Path, process: subprocess.Popen[bytes], clock: Clock) -> Point:
-    """What the exporter takes now."""
+def look(folder: Path, process: subprocess.Popen[bytes], clock: Clock, scrape: float) -> Point:
+    """What the exporter takes now; a scrape has taken so many milliseconds."""
     one = psutil.Process(process.pid)
     with one.oneshot():
         begun = int((folder / "runs").read_text(encoding="ascii") or 0) + 1
-        return Point(clock.ticks, one.memory_info().rss / 1e6, one.num_fds(), one.num_threads(), begun)
+        return Point(clock.ticks, one.memory_info().rss / 1e6, one.num_fds(), one.num_threads(), begun, scrape)
 
 
-def soak(cycles: int, seconds: float, folder: Path) -> tuple[list[Point], Counter[str]]:
-    """Run so many cycles, or as many as there is time for; what was seen meanwhile, and counts of what was done."""
+def scraped(url: str, counts: Counter[str]) -> float:
+    """Milliseconds until all metrics are there."""
+    begun = time.monotonic()
+    counts["scrapes"] += 1
+    try:
+        get(f"{url}/metrics")
+    except OSError:  # within five seconds
+        counts["unanswered"] += 1
+    return 1e3 * (time.monotonic() - begun)
+
+
+def soak(cycles: int, seconds: float, folder: Path, without: Collection[str] = ()) -> tuple[list[Point], Counter[str]]:
+    """Run so many cycles, or as many as there is time for; what was seen meanwhile, and counts of what was done.
+
+    `without` names those of PARTS that are left out.
+    """
     (folder / "records").mkdir(mode=0o1777)
     (folder / "runs").write_text("0", encoding="ascii")
     clock, counts, ended, points = Clock(folder / "clock"), Counter[str](), threading.Event(), list[Point]()
@@ -238,7 +159,7 @@ def soak(cycles: int, seconds: float, folder: Path) -> tuple[list[Point], Counte
     with ExitStack() as stack:
         configure(folder, 0)
         process = start("exporter", folder, **{name: nvml[name] for name in ("LD_LIBRARY_PATH", "FAKE_NVML_CONTROL")})
-        for one in (process, start("trainings", folder)):
+        for one in (process, *([] if "runs" in without else [start("trainings", folder)])):
             stack.callback(one.wait)
             stack.callback(one.kill)
         log = folder / "exporter.log"
@@ -246,25 +167,21 @@ def soak(cycles: int, seconds: float, folder: Path) -> tuple[list[Point], Counte
         url = log.read_text().partition("url=")[2].split()[0]
         wait_for(lambda: get(f"{url}/-/ready")[0] == 200, 60)
         stack.callback(ended.set)
-        for number in range(PAGES):
+        for number in range(0 if "pages" in without else PAGES):
             Page(url, number, counts, ended).start()
         end = time.monotonic() + seconds
         for number in count():
             if clock.ticks >= cycles or time.monotonic() > end or process.poll() is not None:
                 break
-            points.append(look(folder, process, clock))
-            counts["scrapes"] += 1
-            try:
-                get(f"{url}/metrics")
-            except OSError:  # within five seconds
-                counts["unanswered"] += 1
-            if number * LOOK_EVERY % RELOAD_EVERY < LOOK_EVERY:
+            took = 0.0 if "scrapes" in without else scraped(url, counts)
+            points.append(look(folder, process, clock, took))
+            if number * LOOK_EVERY % RELOAD_EVERY < LOOK_EVERY and "reloads" not in without:
                 counts["reloads"] += 1
                 configure(folder, counts["reloads"])
                 process.send_signal(signal.SIGHUP)
             time.sleep(LOOK_EVERY)
         assert process.poll() is None, log.read_text()[-3000:]
-        points.append(look(folder, process, clock))
+        points.append(look(folder, process, clock, points[-1].scrape))
         counts["errors"] = log.read_text().count("level=error")
         if counts["errors"]:
             sys.stdout.write(log.read_text()[-3000:])
@@ -275,27 +192,33 @@ def table(points: Sequence[Point]) -> str:
     """The curve: twelve of the looks."""
     chosen = [points[round(index * (len(points) - 1) / 11)] for index in range(12)]
     rows = [
-        f"| {one.cycles:,} | {one.runs:,} | {one.megabytes:.1f} | {one.descriptors} | {one.threads} |" for one in chosen
+        f"| {one.cycles:,} | {one.runs:,} | {one.megabytes:.1f} | {one.descriptors} | {one.threads} "
+        f"| {one.scrape:.0f} |"
+        for one in chosen
     ]
-    return "\n".join(["| cycles | runs so far | MB | descriptors | threads |", "|---|---|---|---|---|", *rows])
+    head = "| cycles | runs so far | MB | descriptors | threads | ms of a scrape |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
 
 def main() -> None:
-    """Run, or be one of the processes."""
+    """Run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cycles", nargs="?", default=str(DAY), help="how many; with --role a folder")
+    parser.add_argument("cycles", nargs="?", type=int, default=DAY, help="how many")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
-    parser.add_argument("--role", choices=("exporter", "trainings"))
+    parser.add_argument("--without", nargs="+", choices=PARTS, default=(), help="leave these out")
+    parser.add_argument("--census", action="store_true", help="tell where the memory is")
     given = parser.parse_args()
-    if given.role:
-        {"exporter": exporter, "trainings": trainings}[given.role](Path(given.cycles))
-        return
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as name:
         begun = time.monotonic()
-        points, counts = soak(int(given.cycles), given.seconds, Path(name))
+        if given.census:
+            os.environ[CENSUS] = "1"
+        points, counts = soak(given.cycles, given.seconds, Path(name), given.without)
+        census = memory.table(Path(name, "census")) + "\n" if given.census else ""
     found = grown(points)
     told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
     sys.stdout.write(f"{table(points)}\n{points[-1].cycles:,} cycles in {time.monotonic() - begun:.0f} s; {told}\n")
+    taken = sorted(one.scrape for one in points)
+    sys.stdout.write(f"a scrape: {median(taken):.0f} ms, the slowest {taken[-1]:.0f} ms\n{census}")
     sys.stdout.write(f"grown: {'; '.join(found) or 'nothing'}\n")
     sys.exit(bool(found) or bool(counts["errors"]))
 

@@ -54,6 +54,7 @@ class Plan:
     workers: int = 8
     prefetch: int = 4
     epochs: int = 4
+    before: int = 0  # epochs that were over when it was resumed
     batches: int = 200  # of an epoch
     batch: int = 16
     imgsz: int = 640
@@ -243,7 +244,7 @@ class Training:
             fixed = {
                 catalog.TRAIN_UP: 1.0,
                 catalog.TRAIN_START_TIMESTAMP_SECONDS: self.start,
-                catalog.TRAIN_EPOCHS: float(plan.epochs),
+                catalog.TRAIN_EPOCHS: float(plan.before + plan.epochs),
                 catalog.TRAIN_EPOCH_BATCHES: float(plan.batches),
                 catalog.TRAIN_BATCH_SIZE: float(plan.batch),
                 catalog.TRAIN_WORKERS: float(plan.workers),
@@ -282,7 +283,7 @@ class Training:
         self.enter("train")
         for rank in range(plan.ranks):
             key = self.rank(rank)
-            self.event(self.now, lambda w, k=key: w.set(catalog.TRAIN_EPOCH, k, float(epoch)))
+            self.event(self.now, lambda w, k=key: w.set(catalog.TRAIN_EPOCH, k, float(plan.before + epoch)))
         again = epoch in plan.reforks or (epoch > 1 and not plan.kept)
         first_wait = plan.first_wait if epoch == 1 or again else 0.02
         if again:

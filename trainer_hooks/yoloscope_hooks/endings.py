@@ -45,8 +45,9 @@ def _places(trace: TracebackType | None) -> dict[str, str]:
 
 def _place(frame: Any) -> str:
     file: str = frame.filename
-    room = 200 - len(frame.name)
-    return f"{frame.name[:100]} ({file if len(file) <= room else '…' + file[1 - room :]}:{frame.lineno})"
+    name: str = frame.name[:100]
+    room = 200 - len(name)
+    return f"{name} ({file if len(file) <= room else '…' + file[1 - room :]}:{frame.lineno})"
 
 
 def _is_own(file: str) -> bool:

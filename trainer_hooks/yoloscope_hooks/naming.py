@@ -62,7 +62,7 @@ def run(trainer: Any, environ: Mapping[str, str], now: float) -> str:
     name = folder.name
     if "LOCAL_RANK" in environ and not _launched_by_ultralytics():
         name = _asked_for(folder)
-    return _printable(f"{folder.parent.name}/{name}-{_launch(environ, now)}")
+    return _printable(f"{folder.parent.name[:90]}/{name[:90]}-{_launch(environ, now)}")
 
 
 def free(base: Path, wanted: Identity) -> tuple[Path, Identity]:

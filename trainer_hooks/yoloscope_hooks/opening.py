@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 KEPT_AT_ONCE = 8  # runs that died and are looked at, the newest first
 _log = logging.getLogger("yoloscope")
+_counted: set[int] = set()  # processes whose start counts for a training already; a fork is another process
 
 
 def open_for(trainer: Trainer) -> Recorder:
@@ -76,10 +77,12 @@ def _say_if_hidden(directories: Iterable[Path]) -> None:
 
 
 def _begun(now: float) -> float:
-    """Seconds this training has been going on. A rank's process exists for it alone, and has loaded much by now."""
-    if "LOCAL_RANK" not in os.environ:
+    """Seconds this training has been going on. A rank's process exists for its first, and has loaded much by now."""
+    process = os.getpid()
+    if "LOCAL_RANK" not in os.environ or process in _counted:
         return 0.0
-    return max(now - (naming.process_start(os.getpid()) or now), 0.0)
+    _counted.add(process)
+    return max(now - (naming.process_start(process) or now), 0.0)
 
 
 def _keep_dead(directories: Iterable[Path], ours: Path) -> None:

@@ -240,8 +240,8 @@ class Recorder:
         self._guard("setup", self.setup.restore)
         self._guard("queue", self._queue.count_deaths, failure.get("exception_message", ""))
         if failure:
-            self._writer.set_facts({"exception": failure["exception"]})
-            self._guard("end", self._writer.set_facts, failure)  # there may be no room for all of it
+            for told in ({"exception": failure["exception"]}, failure):  # there may be no room for all of it
+                self._guard("end", self._writer.set_facts, told)
         self._account(perf_counter(), self._state)
         self._writer.begin()
         self._values[self._ended] = time.time()

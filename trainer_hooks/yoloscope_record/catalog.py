@@ -143,8 +143,6 @@ TRAIN_OPTIMIZER_STEPS_TOTAL = counter("train_optimizer_steps_total", "Optimizer 
 TRAIN_PHASE_SECONDS_TOTAL = counter(
     "train_phase_seconds_total", "Where the rank's wall time went, by phase.", *_RANK, "phase"
 )
-#: Parts of a validation; the rest of the phase `validate` is its set-up and its results.
-VALIDATE_PARTS = ("loader", "preprocess", "inference", "postprocess", "metrics", "other")
 TRAIN_VALIDATE_SECONDS_TOTAL = counter(
     "train_validate_seconds_total",
     "What validations of the training took by part: waiting for the loader, preprocess, inference with the loss, "

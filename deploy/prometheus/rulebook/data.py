@@ -151,7 +151,7 @@ LOADER_WORKERS_RESTARTING = Alert(
         summary="数据加载 worker 被反复重启",
         what=(
             "半小时内重启了 {{ $value | humanize }} 个 worker；close_mosaic 和显存不足后的重建最多三轮。"
-            "每个 epoch 都会清空队列。"
+            "每一轮都会清空队列。"
         ),
         fix="Ultralytics 会跨 epoch 保留数据加载 worker。如果自定义 trainer 每个 epoch 新建 loader，请只建一个"
         "（InfiniteDataLoader、persistent_workers=True）；如果 batch 被反复减半，把 batch 设为放得下的值。",

@@ -13,7 +13,7 @@ from yoloscope_exporter.bench.formats import REFERENCE
 from yoloscope_exporter.bench.gpu_memory import PEAK, RESIDENT
 from yoloscope_exporter.bench.plan import Key
 from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.language import joined, say, text
+from yoloscope_exporter.language import in_figures, joined, say, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +101,7 @@ def _cells(key: Key, line: Line, known: Speed, reference: str | None, ratio: Rat
     return {
         "batch": str(key.batch),
         "format": key.format,
-        "images/s": f"{known.images_per_second:.4g}{margin}",
+        "images/s": f"{in_figures(known.images_per_second, 4)}{margin}",
         **against,
         "p50": units.milliseconds(known.p50),
         "p99": units.milliseconds(known.p99)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.parse
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -34,8 +33,9 @@ def scrape(url: str) -> str:
     Raises:
         SourceError: as `fetch`.
     """
-    path = "" if urllib.parse.urlsplit(url).path.strip("/") else "/metrics"
-    return fetch(f"{url.rstrip('/')}{path}", accept=_OPENMETRICS).decode(errors="replace")
+    parts = types.url_parts(url)
+    where = parts._replace(path=parts.path if parts.path.strip("/") else "/metrics").geturl()
+    return fetch(where if parts.hostname else url, accept=_OPENMETRICS).decode(errors="replace")
 
 
 def diagnoses(url: str, timeout: float = TIMEOUT_SECONDS) -> tuple[Diagnosis, ...]:
@@ -44,8 +44,9 @@ def diagnoses(url: str, timeout: float = TIMEOUT_SECONDS) -> tuple[Diagnosis, ..
     Raises:
         SourceError: as `fetch`, or it is no exporter that diagnoses.
     """
-    parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
-    body = fetch(urllib.parse.urlunsplit(parts._replace(path=DIAGNOSIS_PATH, query="", fragment="")), timeout=timeout)
+    parts = types.url_parts(url)
+    where = parts._replace(path=DIAGNOSIS_PATH, query="", fragment="").geturl()
+    body = fetch(where if parts.hostname else url, timeout=timeout)
     try:
         return from_json(_printable(json.loads(body)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

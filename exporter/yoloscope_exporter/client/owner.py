@@ -5,9 +5,8 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from yoloscope_exporter.config.types import is_loopback
+from yoloscope_exporter.config.types import is_loopback, url_parts
 from yoloscope_exporter.system import user_name
 
 #: Of this network namespace; a line is: number, address:port in hexadecimal, remote one, state, ..., user id (8th).
@@ -17,7 +16,7 @@ _LISTENS = "0A"
 
 def owner(url: str) -> str:
     """The user whose process listens at `url`; empty where it is another machine, or where that cannot be seen."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    parts = url_parts(url)
     with suppress(OSError, ValueError):
         if is_loopback(parts.hostname or ""):
             port = parts.port or socket.getservbyname(parts.scheme)

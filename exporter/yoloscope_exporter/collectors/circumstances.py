@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from yoloscope_record.keeping import FINAL, KILLED
 from yoloscope_record.system import os
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
     from yoloscope_record.reader import Record
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 #: Seconds around the end of a job's time in which a death is that end: slurmctld looks every half minute, and kills
 #: what does not go by itself after KillWait, another half by default.
 EARLY, LATE = 5.0, 120.0
 #: Seconds that a job which is cancelled may take to be gone: KillWait, and as long again for what hangs.
 GOING = 60.0
+#: Jobs that are remembered; those that were seen first are forgotten first.
+MOST_JOBS = 4096
 #: A job's number in the names that slurmstepd gives its cgroups.
 CGROUP = re.compile(r"/(?:slurm|slurmstepd\.scope|[\w.-]+_slurmstepd\.scope)/(?:\S*/)?job_(\d+)")
 #: Seconds that a record may be behind: it is written with each batch.
@@ -54,13 +59,16 @@ def rebooted(record: Record, boot: tuple[str, float]) -> bool:
 
 
 def restarts(records: Iterable[Record], before: Mapping[tuple[int, str], int]) -> dict[tuple[int, str], int]:
-    """How often each Slurm job has come again, by owner and number, as far as there are records, or were `before`."""
+    """How often each Slurm job has come again, by owner and number, as far as there are records, or were `before`.
+
+    Of MOST_JOBS; those without a record go first.
+    """
     found = dict(before)
     for record in records:
         if job := record.facts.get("slurm_job_id"):
             key = (record.uid, job)
-            found[key] = max(found.get(key, 0), _whole(record.facts.get("slurm_restarts", "")))
-    return found
+            found[key] = max(found.pop(key, 0), _whole(record.facts.get("slurm_restarts", "")))
+    return _newest(found)
 
 
 @dataclass
@@ -83,6 +91,7 @@ class Jobs:
             pids = (path.name for path in self.procfs.glob("[0-9]*"))
             self._pids[job] = next((pid for pid in pids if self._is_of(pid, job)), "")
         (self._seen if self._pids[job] else self._gone)[job] = now
+        self._pids, self._seen, self._gone = _newest(self._pids), _newest(self._seen), _newest(self._gone)
 
     def _is_of(self, pid: str, job: str) -> bool:
         """By its cgroup, or by its environment, where that may be read."""
@@ -115,6 +124,11 @@ def event(
     if end - early <= when <= end + LATE:
         return JOB_OVER
     return JOB_CANCELLED if 0 < died < end and not outlives(job, died) else ""
+
+
+def _newest(jobs: dict[Key, Value]) -> dict[Key, Value]:
+    """The MOST_JOBS that were noted last."""
+    return dict(list(jobs.items())[-MOST_JOBS:]) if len(jobs) > MOST_JOBS else jobs
 
 
 def _whole(text: str) -> int:

@@ -17,6 +17,8 @@ from yoloscope_record.clearing import remove_dead
 from yoloscope_record.file_format import MAGIC, SUFFIX
 from yoloscope_record.system import os
 
+from yoloscope_exporter.collectors.budgets import MAX_SAID
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -31,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Clearing:
-    """Removes old runs from a record directory; warns once per directory."""
+    """Removes old runs from a record directory; warns once per directory, of MAX_SAID directories."""
 
     records: Path
     _due: float = 0.0
@@ -73,7 +75,7 @@ class Clearing:
 
     def _warn_once(self, directory: Path, text: str) -> None:
         """Warn once for each directory."""
-        if str(directory) not in self._warned:
+        if str(directory) not in self._warned and len(self._warned) < MAX_SAID:
             self._warned.add(str(directory))
             _log.warning("%s %s", directory, text)
 

@@ -31,8 +31,8 @@ GPU, CPU = catalog.ENERGY_SOURCES
 STORE_SECONDS = 10.0
 #: How long a rank is remembered that is not shown: an exporter that has just started shows none.
 FORGET_SECONDS = 300.0
-#: Modes of CPU time in which nothing ran.
-_IDLE = ("idle", "iowait")
+#: Modes of CPU time in which nothing of this machine ran.
+_IDLE = ("idle", "iowait", "steal")
 
 _NEEDED = {
     metric.name

@@ -706,10 +706,15 @@ def _merged(records: Sequence[Record]) -> list[Sample]:
     samples: list[Sample] = []
     histograms: dict[tuple[str, tuple[str, ...]], list[Sample]] = {}
     for record in records:
-        samples += record.numbers
+        samples += record.numbers if record.alive else filter(_is_past, record.numbers)
         for sample in record.histograms:
             histograms.setdefault((sample.metric.name, sample.labels), []).append(sample)
     return samples + [parts[0] if len(parts) == 1 else _sum(parts) for parts in histograms.values()]
+
+
+def _is_past(sample: Sample) -> bool:
+    """Whether it says nothing of a time to come: after early stopping, or a death, there is none."""
+    return sample.metric is not catalog.TRAIN_REMAINING_SECONDS
 
 
 def _accept(who: Identity, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from yoloscope_exporter import ADDRESS, catalog, pip_install
+from yoloscope_exporter import ADDRESS, SAFE_PATH, catalog, pip_install
 from yoloscope_exporter.client.exporter import Exporter, diagnoses, scrape
 from yoloscope_exporter.commands.top import LiveView
 from yoloscope_exporter.demo import folder, photos, processes, scraping
@@ -237,7 +237,8 @@ def _prometheus(root: Path, url: str, console: Console) -> Iterator[None]:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    return {"YOLOSCOPE_DIR": str(root / "records"), "YOLO_CONFIG_DIR": str(root), "YOLO_OFFLINE": "true"}
+    own = {"YOLOSCOPE_DIR": str(root / "records"), "YOLO_CONFIG_DIR": str(root), "YOLO_OFFLINE": "true"}
+    return own | SAFE_PATH
 
 
 # --- one training ---------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ def of_launch(records: Path, launch: str) -> list[Run]:
             record = Reader(path).read()
             if record.facts.get("launch") == launch and record.uid == os.geteuid():
                 name = record.identity.run
-                began.setdefault(name, (record.identity.kind == "rank", path.stat().st_ctime))
+                this = (record.identity.kind == "rank", record.created)
+                began[name] = min(began.get(name, this), this)
                 known = found.get(name, Run(name, ""))
                 folder = known.folder or record.facts.get("save_dir", "")
                 found[name] = Run(name, folder, known.lives or record.alive)

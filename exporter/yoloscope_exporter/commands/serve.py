@@ -15,6 +15,7 @@ from yoloscope_exporter.config import ReloadableCommand, reread, settings
 from yoloscope_exporter.service import log
 from yoloscope_exporter.service.exporter import reload, running
 from yoloscope_exporter.service.signals import INTERRUPTS, waiting
+from yoloscope_exporter.system import return_memory
 
 if TYPE_CHECKING:
     from yoloscope_exporter.config import Config
@@ -39,6 +40,7 @@ def serve(config: Config) -> None:
     Each flag can also be an environment variable (YOLOSCOPE_WEB_LISTEN_ADDRESS) or a key of the YAML file. SIGHUP
     reloads the configuration, where the system has that signal; if the new one is invalid the old one stays.
     """
+    return_memory()
     log.configure(config.log_level, config.log_format)
     context = click.get_current_context()
     with waiting(INTERRUPTS) as received, running(config) as exporter:

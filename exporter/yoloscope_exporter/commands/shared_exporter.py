@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from yoloscope_exporter import SAFE_PATH
 from yoloscope_exporter.language import say
 from yoloscope_exporter.service.signals import hold
 from yoloscope_exporter.system import APART, EXCLUSIVE, SHARED, ask_to_end, os, take
@@ -69,6 +70,7 @@ def start(address: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env={**os.environ, **SAFE_PATH},
         **APART,
     )
 

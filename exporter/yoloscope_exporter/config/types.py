@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import click
 
@@ -63,6 +63,13 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
+def url_parts(url: str) -> SplitResult:
+    """The parts of `url`, where `host:port` is one of HTTP; all are empty where it is none."""
+    with suppress(ValueError):
+        return urlsplit(url if "://" in url else f"http://{url}")
+    return urlsplit("")
+
+
 def host_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or what was converted before
     """A type of option: host names separated by commas."""
     if isinstance(value, tuple):
@@ -79,7 +86,7 @@ def host_names(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a string, or wh
 def source_url(value: Any) -> str:  # noqa: ANN401 - a string, or what YAML made of it
     """A type of option: the URL of a server, or nothing; a user and a password may stand before its name."""
     text_of = str(value)
-    parts = urlsplit(text_of if "://" in text_of else f"http://{text_of}")
+    parts = url_parts(text_of)
     if text_of and (parts.scheme not in {"http", "https"} or not parts.hostname or not text_of.isprintable()):
         raise click.BadParameter(text("invalid URL: use for example http://prometheus:9090"))
     return text_of

@@ -13,6 +13,10 @@ from yoloscope_exporter.language import joined, say, text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+TRAIN = "train"
+#: What only calls in Python take: `yolo` refuses it in a file, and streams whatever is said.
+_OF_CALLS = frozenset({"stream"})
+
 
 def _leading(diagnoses: Sequence[Diagnosis]) -> Iterator[tuple[Verdict, dict[str, Any]]]:
     """Each verdict, the worst first, with those of its arguments that none before it has."""
@@ -27,8 +31,15 @@ def advised(diagnoses: Sequence[Diagnosis], *, changes: bool = False) -> dict[st
 
     Those that change the result only with `changes`.
     """
-    arguments = {name: value for _, new in _leading(diagnoses) for name, value in new.items()}
-    return {name: value for name, value in arguments.items() if changes or not effect_of(name)}
+    predicts = _mode(diagnoses) != TRAIN
+    arguments = {name: value for _, new in _leading(diagnoses) for name, value in new.items() if name not in _OF_CALLS}
+    return {name: value for name, value in arguments.items() if changes or not effect_of(name, predicts)}
+
+
+def _mode(diagnoses: Sequence[Diagnosis]) -> str:
+    """Ultralytics' mode of the run: an argument of `predict` is another one than that of `train` with its name."""
+    modes = (one.signals.facts.get("mode") for one in diagnoses if one.signals.predicts)
+    return next(("track" if mode == "track" else "predict" for mode in modes), TRAIN)
 
 
 def to_cfg(diagnoses: Sequence[Diagnosis], *, changes: bool = False) -> str:
@@ -38,6 +49,7 @@ def to_cfg(diagnoses: Sequence[Diagnosis], *, changes: bool = False) -> str:
     The file names the mode, because Ultralytics before 8.4.190 forgets with `cfg=` whatever stands before it, `train`
     too.
     """
+    mode = _mode(diagnoses)
     arguments, everything = advised(diagnoses, changes=changes), advised(diagnoses, changes=True)
     environment: dict[str, str] = {}
     reasons: list[str] = []
@@ -45,38 +57,48 @@ def to_cfg(diagnoses: Sequence[Diagnosis], *, changes: bool = False) -> str:
         environment |= verdict.advice.environment
         if new or verdict.advice.environment:
             reasons.append(say(joined((verdict.name, verdict.evidence), ": ")))
-    left_out = {name: value for name, value in everything.items() if name not in arguments}
+    left_out = [
+        say(
+            "{name}={value} is left out (--allow-changes): {changes}",
+            name=name,
+            value=value,
+            changes=_changes(name, mode),
+        )
+        for name, value in everything.items()
+        if name not in arguments
+    ]
     if not arguments:
         if not left_out:
             return _commented([say("Advice of yoloscope: no argument of Ultralytics to change")])
         head = say("Advice of yoloscope: no argument of Ultralytics to change without changing the result")
-        return _commented([head, *_left_out(left_out)])
+        return _commented([head, *left_out])
     before = "".join(f"{name}={value} " for name, value in environment.items())
-    head = say("Advice of yoloscope, for: {before}yolo train cfg=<this file> model=... data=...", before=before)
-    return written([head, *dict.fromkeys(reasons), *_left_out(left_out)], arguments)
+    head = say(
+        "Advice of yoloscope, for: {before}yolo {mode} cfg=<this file> model=... {of}=...",
+        before=before,
+        mode=mode,
+        of="data" if mode == TRAIN else "source",
+    )
+    return written([head, *dict.fromkeys(reasons), *left_out], arguments, mode)
 
 
-def written(head: Sequence[str], arguments: Mapping[str, Any]) -> str:
+def written(head: Sequence[str], arguments: Mapping[str, Any], mode: str = TRAIN) -> str:
     """A file for `yolo cfg=`: the lines of `head` as comments, then the arguments, each with what it changes."""
-    return _commented(head) + "".join(_lines({"mode": "train", **arguments}))
+    return _commented(head) + "".join(_lines(arguments, mode))
 
 
-def _left_out(arguments: Mapping[str, Any]) -> list[str]:
-    return [
-        say("{name}={value} is left out (--allow-changes): {changes}", name=name, value=value, changes=_changes(name))
-        for name, value in arguments.items()
-    ]
-
-
-def _changes(name: str) -> str:
-    return say("it changes {effects}", effects=joined(map(text, effect_of(name)), ", "))
+def _changes(name: str, mode: str) -> str:
+    """What an argument changes of the result; empty for nothing."""
+    effects = joined(map(text, effect_of(name, mode != TRAIN)), ", ")
+    return say("it changes {effects}", effects=effects) if effects else ""
 
 
 def _commented(lines: Sequence[str]) -> str:
     return "".join(f"# {line}\n" for line in lines)
 
 
-def _lines(arguments: Mapping[str, Any]) -> Iterator[str]:
+def _lines(arguments: Mapping[str, Any], mode: str) -> Iterator[str]:
+    yield f"mode: {mode}\n"
     for name, value in arguments.items():
-        comment = f"  # {_changes(name)}" if name != "mode" and effect_of(name) else ""
-        yield yaml.safe_dump({name: value}, sort_keys=False).rstrip("\n") + comment + "\n"
+        changes = _changes(name, mode)
+        yield yaml.safe_dump({name: value}).rstrip("\n") + (f"  # {changes}" if changes else "") + "\n"

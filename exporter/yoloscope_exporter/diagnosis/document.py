@@ -170,7 +170,7 @@ def _needs(rule: Rule) -> str:
 
 
 def _number(name: str) -> str:
-    return f"{getattr(DEFAULTS, name):g}"
+    return f"{getattr(DEFAULTS, name):.15g}"
 
 
 def _thresholds() -> Iterator[str]:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 #: Of the window and of the history: the distance between the snapshots that are kept. Counters lose nothing between.
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
+#: Seconds for which the history of a run is kept that is told no more: its collector may be down for a while.
+GONE_SECONDS = 300.0
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
 _MORE = "……"
@@ -137,7 +139,16 @@ class Live:
         if now - self._thinned >= self.history * THIN_SHARE:
             self.long.add(now, samples)
             self.long.trim(now - self.history)
+            self._forget_gone(now - GONE_SECONDS)
             self._thinned = now
+
+    def _forget_gone(self, before: float) -> None:
+        """Forget the history of runs that were told last before a moment: a thousand short ones fill the memory."""
+        families = [self.long.series.get(up.name, {}) for up in (catalog.TRAIN_UP, catalog.PREDICT_UP)]
+        last = {labels: series.times[-1] for family in families for labels, series in family.items()}
+        there = {run for (run, _), time in last.items() if time >= before}
+        if {run for run, _ in last} - there:
+            self.long.keep(lambda metric, labels: metric.labels[:1] != ("run",) or labels[0] in there)
 
     def _forget(self) -> None:
         self.short, self.long = Store(), Store()

@@ -151,10 +151,9 @@ def parsed(text: str) -> Value:
     lowered = text.lower()
     if lowered in {"true", "false"}:
         return lowered == "true"
-    if text.lstrip("-").isdecimal():
-        return int(text)
-    with suppress(ValueError):
-        return float(text)
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.language import Text, plural, text
+from yoloscope_exporter.language import Text, in_figures, plural, text
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -24,7 +24,7 @@ def counted(number: float, noun: str) -> Text:
 
 def milliseconds(seconds: float) -> str:
     """A short time: `83.1 ms`, `2.5 s`."""
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    return f"{in_figures(seconds * 1000, 3)} ms" if seconds < 1 else f"{in_figures(seconds, 3)} s"
 
 
 def duration(seconds: float) -> str:
@@ -47,9 +47,9 @@ def size(number: float) -> str:
     """Bytes: `3.2 GiB`."""
     for unit in ("B", "KiB", "MiB"):
         if abs(number) < 1024:  # noqa: PLR2004 - binary prefixes
-            return f"{number:.3g} {unit}"
+            return f"{in_figures(number, 3)} {unit}"
         number /= 1024
-    return f"{number:.3g} GiB"
+    return f"{in_figures(number, 3)} GiB"
 
 
 def gib(number: float) -> str:
@@ -60,7 +60,7 @@ def gib(number: float) -> str:
 def energy(joules: float) -> str:
     """Energy: `3.2 Wh`, `1.5 kWh`."""
     hours = joules / 3600
-    return f"{hours:.3g} Wh" if hours < 1000 else f"{hours / 1000:.3g} kWh"  # noqa: PLR2004
+    return f"{in_figures(hours, 3)} Wh" if hours < 1000 else f"{in_figures(hours / 1000, 3)} kWh"  # noqa: PLR2004
 
 
 def percent(share: float) -> str:

@@ -13,7 +13,7 @@ import urllib.request
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from yoloscope_exporter.config.types import is_loopback
+from yoloscope_exporter.config.types import is_loopback, url_parts
 from yoloscope_exporter.language import reason, text
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def fetch(
     Raises:
         SourceError: no answer, none of status 200, more than MOST_BYTES, or not within LONGEST_SECONDS.
     """
-    parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
+    parts = url_parts(url)
     if parts.scheme not in _SCHEMES or not parts.hostname:
         raise SourceError(
             text("invalid URL {url!r}: use for example http://127.0.0.1:9911", url=printable(masked(url)))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from itertools import dropwhile
-from math import floor, isfinite, log10
+from math import floor, isfinite, log10, nan
 from typing import TYPE_CHECKING, Any
 
 from yoloscope_exporter.measures.formula import TARGET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from yoloscope_exporter.history.courses import Course
     from yoloscope_exporter.history.store import History
@@ -21,12 +22,13 @@ FIGURES = 4
 
 
 class Curves:
-    """Points by time. Used by one thread."""
+    """Points by time, each the values of all lines at that time. Used by one thread."""
 
     def __init__(self, history: History, courses: Sequence[Course], run: str = "") -> None:
         """Nothing is calculated yet; `run` is empty for courses of the node."""
         self._history, self._courses, self._run = history, courses, run
-        self._points: dict[float, dict[str, Vector]] = {}
+        self._lines: dict[tuple[str, LabelSet], int] = {}  # the place of each in a point
+        self._points: dict[float, array[float]] = {}  # not a number where there is none
 
     def update(self, now: float) -> Iterator[None]:
         """Calculate what is missing up to `now`, one by one, so that others get their turn; forget the oldest."""
@@ -35,27 +37,36 @@ class Curves:
             if time in known:
                 points[time] = known[time]
             else:
-                points[time] = self._history.at(time, place, self._courses, self._run)
                 yield
+                points[time] = self._point(self._history.at(time, place, self._courses, self._run))
         self._points = points
+
+    def _point(self, found: Mapping[str, Vector]) -> array[float]:
+        values = array("d")
+        for name, vector in found.items():
+            for labels, value in vector.items():
+                place = self._lines.setdefault((name, labels), len(self._lines))
+                values.extend([nan] * (place + 1 - len(values)))
+                values[place] = value
+        return values
 
     def since(self, time: float) -> dict[str, Any]:
         """Points after a Unix time: `times`, and a line of values, with null where there is none, for each series."""
         known = dropwhile(lambda at: not self._points[at], self._points)  # before them nothing was seen
         times = [at for at in known if at > time]
-        lines: dict[tuple[str, LabelSet], list[float | None]] = {}
-        for place, at in enumerate(times):
-            for name, vector in self._points[at].items():
-                for labels, value in vector.items():
-                    if isfinite(value):
-                        lines.setdefault((name, labels), [None] * len(times))[place] = rounded(value)
+        lines = {line: self._values(times, place) for line, place in self._lines.items()}
         return {
             "times": times,
             "series": [
                 {"name": name, "labels": own(labels), "values": values}
                 for (name, labels), values in sorted(lines.items(), key=lambda line: (line[0][0], sorted(line[0][1])))
+                if any(value is not None for value in values)
             ],
         }
+
+    def _values(self, times: Iterable[float], place: int) -> list[float | None]:
+        points = (self._points[at] for at in times)
+        return [rounded(point[place]) if place < len(point) and isfinite(point[place]) else None for point in points]
 
 
 def own(labels: LabelSet) -> dict[str, str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import reduce
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Text(str):
 
     def __new__(cls, template: str, values: Mapping[str, Any] | None = None, key: str = "", chinese: str = "") -> Self:
         """Fill in the values; without any the template is the text."""
-        made = super().__new__(cls, template if values is None else template.format_map(values))
+        made = super().__new__(cls, template if values is None else filled(template, values))
         made.template, made.values, made.key, made.chinese = template, values or {}, key or template, chinese
         return made
 
@@ -68,6 +69,29 @@ class Text(str):
     def __radd__(self, other: str) -> Text:
         """The same."""
         return joined((other, self), "")
+
+
+def in_figures(number: float, figures: int) -> str:
+    """A number with so many figures, a larger one without a fraction: `0.123`, `12.3`, `1234` and never `1.23e+03`."""
+    return f"{number:.0f}" if abs(number) >= 10**figures - 0.5 else f"{number:.{figures}g}"
+
+
+class _Figures(Formatter):
+    """Writes numbers whose format is `.3g`, or has other digits, as `in_figures` does."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:  # noqa: ANN401 - the base class's
+        figures = format_spec[1:-1]
+        if isinstance(value, float | int) and format_spec == f".{figures}g" and figures.isdecimal():
+            return in_figures(value, int(figures))
+        return format(value, format_spec)
+
+
+_FIGURES: Final = _Figures()
+
+
+def filled(template: str, values: Mapping[str, Any]) -> str:
+    """A template of `str.format` with its values; numbers have as many figures as it says, and no exponents."""
+    return _FIGURES.vformat(template, (), values) if "g}" in template else template.format_map(values)
 
 
 def text(template: str, /, **values: object) -> Text:
@@ -123,7 +147,7 @@ def speaking(language: str) -> Iterator[None]:
 def say(template: str, /, **values: object) -> str:
     """A text as it is said now; values that are texts themselves, too."""
     if _spoken.get() == ENGLISH:
-        return template.format_map(values) if values else template
+        return filled(template, values) if values else template
     return translated(Text(template, values) if values else template, _spoken.get())
 
 

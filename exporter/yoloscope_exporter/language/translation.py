@@ -7,7 +7,7 @@ from functools import cache
 from string import Formatter
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.language import BETWEEN, Text
+from yoloscope_exporter.language import BETWEEN, Text, filled
 from yoloscope_exporter.language.zh_cn import RECOGNISED, TEXTS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _filled(told: Text) -> str:
         return _recognised(told)
     names = _LIST.fullmatch(told.key) and not any(isinstance(value, Text) for value in told.values.values())
     template = told.key.replace(", ", "\u3001") if names else template_of(told.key)
-    return template.format_map({name: _value(value) for name, value in told.values.items()})
+    return filled(template, {name: _value(value) for name, value in told.values.items()})
 
 
 def _value(value: object) -> object:

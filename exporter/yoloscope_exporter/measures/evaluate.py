@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from functools import lru_cache
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,7 @@ from yoloscope_exporter.measures.formula import (
     Total,
     WindowSeconds,
 )
-from yoloscope_exporter.measures.series import LABEL_SETS, LabelSet
+from yoloscope_exporter.measures.series import LabelSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -297,9 +296,8 @@ def _total(how: How, vector: Vector, by: tuple[str, ...]) -> Vector:
     return {labels: _HOW[how](values) for labels, values in groups.items()}
 
 
-@lru_cache(LABEL_SETS)
 def _reduced(labels: LabelSet, on: tuple[str, ...] | None) -> LabelSet:
-    return labels if on is None else frozenset(pair for pair in labels if pair[0] in on)
+    return labels if on is None else labels.reduced(on)
 
 
 def _clamped(value: float, least: float | None, most: float | None) -> float:

@@ -281,15 +281,6 @@ POWER: Final = Measure(
     formula=over_time("avg", catalog.GPU_POWER_WATTS).total("sum"),
     of=GPU,
 )
-POWER_OF_LIMIT: Final = Measure(
-    name="power_of_limit",
-    title="Power / limit",
-    title_zh="功率 / 上限",
-    help="Mean power drawn over the power limit.",
-    help_zh="平均功率与功率上限之比。",
-    formula=over_time("avg", catalog.GPU_POWER_WATTS).total("sum") / last(catalog.GPU_POWER_LIMIT_WATTS).total("sum"),
-    of=GPU,
-)
 ENERGY: Final = Measure(
     name="energy",
     title="Energy per second",

@@ -61,10 +61,6 @@ def _steady(edges: list[Formula]) -> Formula:
     return grown.where((steps[-1] - half_the_mean).compared(">=", 0))
 
 
-def _after_first_epoch(grown: Formula) -> Formula:
-    return grown.where(over_time("min", catalog.TRAIN_EPOCH).compared(">=", 2), RANK)
-
-
 #: Batches that were left of the first epoch of a process when the window began; not above zero where it was over.
 _LEFT: Final = (
     last(catalog.TRAIN_EPOCH_BATCHES) - last(catalog.TRAIN_BATCHES_TOTAL) + increase(catalog.TRAIN_BATCHES_TOTAL)
@@ -109,7 +105,7 @@ _ROOM: Final = (
     on_ranks(last(catalog.GPU_MEMORY_FREE_BYTES)).total("min", RANK) + _RESERVED - _cuda("allocated").total("max", RANK)
 ).clamped(least=0)
 _GPU_STEADY: Final = _steady(_edges("min", catalog.TRAIN_CUDA_MEMORY_BYTES, RANK, kind="allocated"))
-_GPU_GROWN: Final = _after_first_epoch(_GPU_STEADY)
+_GPU_GROWN: Final = _GPU_STEADY.where(_PAST_FIRST_EPOCH, RANK)
 
 
 def gpu_left(grown: Formula) -> Formula:

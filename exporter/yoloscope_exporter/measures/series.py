@@ -10,12 +10,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from math import inf, isfinite
 from operator import add, lt
 from statistics import fmean
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Metric, Sample
@@ -26,20 +27,82 @@ if TYPE_CHECKING:
 Labels = tuple[str, ...]
 #: Of labels: names, and what is asked of their values.
 Wanted = tuple[tuple[str, str], ...]
-#: Names and values of a series' labels; empty values are left out, as an absent label is an empty one.
-LabelSet = frozenset[tuple[str, str]]
-
 #: A series whose last point is older than this many sample periods has gone. Prometheus allows five minutes, for
 #: scrapes of any interval; here the interval is known, and three lost cycles are what `/metrics` allows a snapshot.
 STALE_PERIODS = 3.5
 SHORTEST_STALENESS = 3.5  # seconds
-#: Label sets that are remembered, 1.2 kB each with what is made of them: more than a node has at a time. Those of runs
-#: that are gone stay until as many others have come.
-LABEL_SETS = 8192
+
+
+class LabelSet(frozenset[tuple[str, str]]):
+    """Names and values of a series' labels; empty values are left out, as an absent label is an empty one.
+
+    It remembers what it was reduced to: as long as somebody has it, and no longer.
+    """
+
+    __slots__ = ("_reduced",)
+
+    _reduced: dict[tuple[str, ...], LabelSet]
+
+    def reduced(self, on: tuple[str, ...]) -> LabelSet:
+        """Those of the labels that are named."""
+        try:
+            known = self._reduced
+        except AttributeError:
+            known = self._reduced = {}
+        found = known.get(on)
+        if found is None:
+            found = known[on] = LabelSet(pair for pair in self if pair[0] in on)
+        return found
+
+
+#: Those that somebody has, so that equal ones are one.
+_label_sets: WeakValueDictionary[tuple[Labels, Labels, tuple[tuple[str, str], ...]], LabelSet] = WeakValueDictionary()
+
+
+def label_set(names: Labels, values: Labels, target: tuple[tuple[str, str], ...]) -> LabelSet:
+    """The labels of a series and of its target, empty ones left out."""
+    key = (names, values, target)
+    known = _label_sets.get(key)
+    if known is None:
+        pairs = (*zip(names, values, strict=True), *target)
+        known = _label_sets[key] = LabelSet(pair for pair in pairs if pair[1])
+    return known
+
+
+class Histograms:
+    """Histograms one behind the other: each the counts per bucket, then the sum. Tuples take four times as much."""
+
+    __slots__ = ("_parts", "width")
+
+    def __init__(self, width: int = 0) -> None:
+        """None yet; each is to have so many parts."""
+        self.width = width
+        self._parts = array("d")
+
+    def __len__(self) -> int:
+        return len(self._parts) // self.width if self.width else 0
+
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, at: int) -> tuple[float, ...]:
+        begin = range(len(self))[at] * self.width
+        return tuple(self._parts[begin : begin + self.width])
+
+    def append(self, parts: Sequence[float]) -> None:
+        """Add one."""
+        self._parts.extend(parts)
+
+    def forget(self, count: int) -> None:
+        """Forget the first ones."""
+        del self._parts[: count * self.width]
+
+
+_NO_HISTOGRAMS = Histograms()
 
 
 class Series:
-    """Points of one series in ascending time. Histograms are kept as tuples: the counts per bucket, then the sum."""
+    """Points of one series in ascending time."""
 
     __slots__ = (
         "_last",
@@ -51,6 +114,7 @@ class Series:
         "_shift",
         "born",
         "histograms",
+        "label_set",
         "resets",
         "times",
         "values",
@@ -60,7 +124,9 @@ class Series:
         """`born` says that the series began while its store was already being filled: before it there was nothing."""
         self.times = array("d")
         self.values = array("d")
-        self.histograms: list[tuple[float, ...]] = []
+        counts = metric.kind == catalog.HISTOGRAM
+        self.histograms = Histograms(len(metric.buckets) + 2) if counts else _NO_HISTOGRAMS
+        self.label_set: LabelSet | None = None  # once it was asked for
         self.born = born
         self.resets = 0
         self._least, self._most = metric.least, metric.most
@@ -88,9 +154,11 @@ class Series:
         return ""
 
     def _append_histogram(self, time: float, parts: tuple[float, ...]) -> str:
+        if len(parts) != self.histograms.width:
+            return "histogram with other buckets or parts missing"
         if not all(0.0 <= part <= self._most for part in parts):
             return _reason(sum(parts))
-        if len(self._parts) == len(parts) and any(map(lt, parts, self._parts)):
+        if self._parts and any(map(lt, parts, self._parts)):
             self.resets += 1
             self._offset = tuple(map(add, self._parts, self._offset)) if self._offset else self._parts
         self._parts = parts
@@ -103,7 +171,8 @@ class Series:
         count = bisect_left(self.times, before)
         if count:
             self.born = False  # its beginning is no longer known
-            del self.times[:count], self.values[:count], self.histograms[:count]
+            del self.times[:count], self.values[:count]
+            self.histograms.forget(count)
 
     def span(self, start: float, end: float) -> range:
         """Indexes of the points in [start, end]."""
@@ -163,11 +232,16 @@ class Store:
         if known is None:
             tests = [(metric.labels.index(name), _matcher(text)) for name, text in wanted]
             known = self._selections[metric.name, wanted] = [
-                (label_set(metric.labels, values, self.target), series)
+                (self._label_set(metric, values, series), series)
                 for values, series in self.series.get(metric.name, {}).items()
                 if all(test(values[position]) for position, test in tests)
             ]
         return known
+
+    def _label_set(self, metric: Metric, values: Labels, series: Series) -> LabelSet:
+        if series.label_set is None:
+            series.label_set = label_set(metric.labels, values, self.target)
+        return series.label_set
 
     def _forget_families(self) -> None:
         """Series came or went."""
@@ -226,13 +300,6 @@ class Store:
         return sorted({time for family in families for series in family.values() for time in series.times})
 
 
-@lru_cache(LABEL_SETS)
-def label_set(names: tuple[str, ...], values: tuple[str, ...], target: tuple[tuple[str, str], ...]) -> LabelSet:
-    """The labels of a series and of its target, empty ones left out."""
-    return frozenset(pair for pair in (*zip(names, values, strict=True), *target) if pair[1])
-
-
-@cache
 def _matcher(text: str) -> Callable[[str], bool]:
     """Whether a label's value is what a selector asks for."""
     for mark, wanted in (("=~", True), ("!~", False)):

@@ -16,11 +16,10 @@ from html import escape
 from multiprocessing.connection import Client
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
-from yoloscope_exporter import pip_install
+from yoloscope_exporter import SAFE_PATH, pip_install
 from yoloscope_exporter.config import types
 from yoloscope_exporter.fetching import SourceError
 from yoloscope_exporter.notebook.sources import Where
@@ -88,7 +87,7 @@ def watch(  # noqa: PLR0913 - each is an option
 def _url(name: str, url: str | None) -> str:
     if url is None:
         return ""
-    parts = urlsplit(url if "://" in str(url) else f"http://{url}")
+    parts = types.url_parts(str(url))
     if not isinstance(url, str) or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"{name}={url!r}: use a URL such as http://127.0.0.1:9911")
     return url
@@ -270,6 +269,7 @@ class Helper:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env={**os.environ, **SAFE_PATH},
                 text=True,
                 start_new_session=True,  # interrupting the kernel is not meant for it
             )

@@ -95,7 +95,9 @@ def from_json(document: Mapping[str, Any]) -> Message:
         Section(str(heading), tuple(map(str, lines)), tuple((str(name), str(url)) for name, url in links))
         for heading, lines, links in document["sections"]
     )
-    return Message(**{**document, "sections": sections})
+    if document["language"] not in _WORDS:
+        raise ValueError(f"there are no words in {document['language']!r}")
+    return Message(**{**document, "sections": sections, "time": float(document["time"])})
 
 
 # --- what is said ---------------------------------------------------------------------------------------------------

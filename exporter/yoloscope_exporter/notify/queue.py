@@ -65,30 +65,46 @@ class Queue:
             if len(self.waiting(key)) >= self.size:
                 raise QueueFullError(text("{size} messages wait for {key} already", size=self.size, key=key))
         content = json.dumps(to_json(message), ensure_ascii=False).encode()
-        for key in keys:
-            folder = self.directory / key
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(folder / f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.json", content)
+        name = f"{time.time_ns():020d}-{os.getpid()}-{next(_numbers)}.json"
+        paths = [self.directory / key / name for key in keys]
+        try:
+            for path in paths:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _write(path, content)
+        except OSError:  # whoever sends it will send it again: none may have it twice
+            for path in paths:
+                with suppress(OSError):
+                    self.remove(path)
+            raise
 
     def waiting(self, key: str) -> list[Path]:
         """The files of a service, the oldest first."""
         return sorted((self.directory / key).glob("*.json"))
 
     def read(self, path: Path) -> Message | None:
-        """The message in a file; a file that holds none is removed, with a line in the log."""
+        """The message in a file; None of a file that holds none, which is removed with a line in the log, or is gone.
+
+        Raises:
+            OSError: it cannot be read now.
+        """
         try:
             return from_json(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
         except (ValueError, TypeError, KeyError) as error:
             _log.error("%s holds no message (%s) and is removed", path, error)
             self.remove(path)
-        except OSError as error:
-            _log.error("%s: %s", path, error.strerror)
-        return None
+            return None
 
     @staticmethod
     def remove(path: Path) -> None:
         """It was sent, or given up."""
         path.unlink(missing_ok=True)
+
+    @staticmethod
+    def put_at(path: Path) -> float:
+        """When it began to wait, in Unix seconds."""
+        return int(path.name.partition("-")[0]) / 1e9
 
     @contextmanager
     def held(self, key: str) -> Iterator[bool]:

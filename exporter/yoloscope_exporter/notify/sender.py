@@ -6,7 +6,6 @@ import logging
 import random
 import threading
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from yoloscope_exporter.notify.services import DeliveryError
@@ -73,24 +72,31 @@ class Sender:
 
     def _done(self, path: Path) -> bool:
         """Whether the message was sent, or need not be any more."""
-        message = self._queue.read(path)
-        if message is None:
-            return True
+        message = None
         try:
-            self.service.send(message)
-        except DeliveryError as error:
-            self._failures += 1
-            if time.time() - message.time > self._keep:
-                _log.error("%s: given up after %.0f h: %s (%s)", self.service, self._keep / 3600, message.title, error)
-                self._failures = 0
+            message = self._queue.read(path)
+            if message is None:
                 return True
-            if self._failures == 1:
-                _log.warning("%s: %s; trying again", self.service, error)
-            return False
+            self.service.send(message)
+        except Exception as error:  # noqa: BLE001 - the isolation boundary: of disks, and of other people's plugins
+            title, made = (message.title, message.time) if message else (path.name, self._queue.put_at(path))
+            return self._is_given_up(title, time.time() - made, error)
         if self._failures:
             _log.info("%s takes messages again after %d attempts", self.service, self._failures)
         self._failures = 0
         return True
+
+    def _is_given_up(self, title: str, age: float, error: Exception) -> bool:
+        """Count a failure; whether the message is too old, in seconds, for another attempt."""
+        self._failures += 1
+        if age > self._keep:
+            _log.error("%s: given up after %.0f h: %s (%s)", self.service, self._keep / 3600, title, error)
+            self._failures = 0
+            return True
+        if self._failures == 1:
+            strange = not isinstance(error, DeliveryError | OSError)
+            _log.warning("%s: %s; trying again", self.service, error, exc_info=strange)
+        return False
 
     @property
     def pause(self) -> float:
@@ -98,18 +104,14 @@ class Sender:
         return pause_after(self._failures) if self._failures else 0.0
 
     def _run(self) -> None:
-        with ExitStack() as stack:
-            while not self._ended and not stack.enter_context(self._queue.held(self.service.key)):
-                stack.pop_all().close()
-                self._rest(LOOK_SECONDS)  # another process sends them
-            while not self._ended:
-                try:
-                    empty = self.attempt()
-                except Exception:  # noqa: BLE001 - the isolation boundary: there are more messages and attempts
-                    _log.exception("%s", self.service)
-                    self._failures += 1
-                    empty = False
-                self._rest(LOOK_SECONDS if empty else self.pause)
+        while not self._ended:
+            try:
+                with self._queue.held(self.service.key) as alone:
+                    while alone and not self._ended:
+                        self._rest(LOOK_SECONDS if self.attempt() else self.pause)
+            except Exception:  # noqa: BLE001 - the isolation boundary: there are more messages and attempts
+                _log.exception("%s", self.service)
+            self._rest(LOOK_SECONDS)  # or another process sends them
 
     def _rest(self, seconds: float) -> None:
         self._wake.wait(seconds)

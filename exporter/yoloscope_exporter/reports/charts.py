@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from yoloscope_exporter.language import in_figures
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -62,7 +64,7 @@ class LineChart(NamedTuple):
         """Of each curve its name, first, lowest, highest and last value."""
         known = [(line.name, [value for value in line.values if value is not None]) for line in self.lines]
         return [
-            (name, *(f"{value:.4g}" for value in (values[0], min(values), max(values), values[-1])))
+            (name, *(in_figures(value, 4) for value in (values[0], min(values), max(values), values[-1])))
             for name, values in known
             if values
         ]

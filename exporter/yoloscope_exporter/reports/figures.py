@@ -10,6 +10,7 @@ from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
 from yoloscope_exporter.diagnosis.signals.learning import scores
+from yoloscope_exporter.language import in_figures
 from yoloscope_exporter.measures import gpu, loader, memory, training
 from yoloscope_exporter.measures.reading import Reading
 from yoloscope_exporter.measures.thresholds import THRESHOLDS
@@ -53,7 +54,7 @@ class Quantity(NamedTuple):
 
 
 def _plain(value: float) -> str:
-    return f"{value:.4g}"
+    return in_figures(value, 4)
 
 
 def _whole(value: float) -> str:
@@ -99,14 +100,14 @@ QUANTITIES: dict[str, Quantity] = {
     "duration": Quantity("duration", units.duration, -1),
     "energy": Quantity("energy of the GPUs (shared ones by SM time)", units.energy, -1),
     "image_energy": Quantity(
-        "energy of the GPUs per image (shared ones by SM time)", lambda value: f"{value:.3g} J", -1
+        "energy of the GPUs per image (shared ones by SM time)", lambda value: f"{in_figures(value, 3)} J", -1
     ),
     "epoch_energy": Quantity("energy of the GPUs per epoch", units.energy, -1),
     "point_energy": Quantity("energy of the GPUs per point of mAP50-95", units.energy, -1),
     "cpu_energy": Quantity("energy of the CPU packages (by CPU time)", units.energy, -1),
-    "gpu_hours": Quantity("GPU-hours held", lambda value: f"{value:.3g}", -1),
-    "cost": Quantity("cost of GPU-hours and energy", lambda value: f"{value:.4g}", -1),
-    "co2": Quantity("CO2 of the energy", lambda value: f"{value:.3g} kg", -1),
+    "gpu_hours": Quantity("GPU-hours held", lambda value: in_figures(value, 3), -1),
+    "cost": Quantity("cost of GPU-hours and energy", _plain, -1),
+    "co2": Quantity("CO2 of the energy", lambda value: f"{in_figures(value, 3)} kg", -1),
     "wasted": Quantity("wasted GPU time", units.duration, -1),
     "wasted_energy": Quantity("energy of the GPUs in wasted time (at most)", units.energy, -1),
     "wasted_cost": Quantity("cost of wasted GPU time and its energy", lambda value: f"{value:.4g}", -1),

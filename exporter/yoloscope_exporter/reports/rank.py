@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter import catalog
 from yoloscope_exporter.measures.evaluate import Evaluator, Inside
 from yoloscope_exporter.measures.formula import Arithmetic, Clamp
-from yoloscope_exporter.measures.series import Window, period
+from yoloscope_exporter.measures.series import LabelSet, Window, period
 from yoloscope_exporter.reports.significance import Part
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ def _windows(ranks: Sequence[RankWindow]) -> list[Window]:
 def _part(windows: Sequence[Window], run: str, formula: Formula) -> Part | None:
     """A formula's value; it weighs what it is divided by, so that the weighted mean of parts is that of the whole."""
     evaluator, seconds = Evaluator(Inside(windows, {"run": run})), windows[0].seconds
-    value = evaluator.vector(formula).get(frozenset())
+    value = evaluator.vector(formula).get(LabelSet())
     if value is None:
         return None
     ratio = formula.of if isinstance(formula, Clamp) else formula
     if not isinstance(ratio, Arithmetic) or ratio.operator != "/":
         return Part(value, seconds)
-    return Part(value, evaluator.vector(ratio.right)[frozenset()] * seconds)
+    return Part(value, evaluator.vector(ratio.right)[LabelSet()] * seconds)
 
 
 def resident(one: RankWindow) -> list[tuple[float, float]]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from yoloscope_exporter.diagnosis.engine import Diagnosis
     from yoloscope_exporter.sampling.sampler import Sampler
     from yoloscope_exporter.sampling.sources import Source, SourceFactory
+    from yoloscope_exporter.web.answers import Addresses
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def running(config: Config) -> Iterator[Exporter]:
         yield Exporter(config, sampler, registry.over(sampler), server, sources)
 
 
-def _api(config: Config, sampler: Sampler, sources: SourceFactory) -> Api | FleetApi:
+def _api(config: Config, sampler: Sampler, sources: SourceFactory) -> Addresses:
     """What the live page shows: a Prometheus if there is one to show, else this node, whose last hour is kept then."""
     if config.page_prometheus:
         return FleetApi(Fleet(config.page_prometheus))

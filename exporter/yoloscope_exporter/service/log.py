@@ -91,5 +91,5 @@ class Json(logging.Formatter):
 
 
 def _quoted(value: str) -> str:
-    plain = value and not any(character in ' "=\n' for character in value)
+    plain = value and value.isprintable() and not any(character in ' "=' for character in value)
     return value if plain else json.dumps(value, ensure_ascii=False)

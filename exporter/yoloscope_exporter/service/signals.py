@@ -28,6 +28,13 @@ def present(*names: str) -> tuple[signal.Signals, ...]:
 INTERRUPTS = present("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 
+def hear_children_end() -> None:
+    """Let ends of children be told, which whoever started us may have had ignored: no exit code would come then."""
+    for number in present("SIGCHLD"):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def hold(signals: Collection[signal.Signals]) -> None:
     """Let `signals` wait until somebody waits for them; without an effect where nothing blocks signals."""
     if hasattr(signal, "pthread_sigmask"):

@@ -35,6 +35,7 @@ __all__ = [
     "exit_code",
     "is_in_foreground",
     "keyboard",
+    "return_memory",
     "reuse_address",
     "run",
     "take",
@@ -52,6 +53,10 @@ NVML = "libnvidia-ml.so.1"
 SHARED, EXCLUSIVE = fcntl.LOCK_SH, fcntl.LOCK_EX
 _DESCRIPTORS = Path("/dev/fd" if hasattr(fcntl, "F_GETPATH") else "/proc/self/fd")  # of macOS, and of Linux
 MAX_PATH = 1024  # of macOS
+#: Parameters of glibc's `mallopt` (malloc.h): what is kept at an arena's end, from which size on a piece is a mapping
+#: of its own, which goes back when it is freed, and how many arenas threads have.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_LARGE_BYTES, _ARENAS = 1 << 17, 2
 #: The escape character begins the sequence of a key without a letter, which a slow line may send in two pieces.
 ESCAPE, ESCAPE_SECONDS = b"\x1b", 0.05
 
@@ -201,6 +206,23 @@ def descriptor_limit() -> int | None:
     """How many files and sockets this process may have open; None if as many as it likes."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
+
+
+def return_memory() -> None:
+    """Have large pieces of memory given back when they are free: answers and expositions come and go in every thread.
+
+    Of glibc, whose threads keep them otherwise, each in an arena of its own; others do as they do.
+    """
+    import ctypes  # noqa: PLC0415 - for who runs for months
+
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in (
+            (_MMAP_THRESHOLD, _LARGE_BYTES),
+            (_TRIM_THRESHOLD, _LARGE_BYTES),
+            (_ARENA_MAX, _ARENAS),
+        ):
+            mallopt(parameter, value)
 
 
 def reuse_address(listening: socket.socket) -> None:

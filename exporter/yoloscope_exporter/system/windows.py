@@ -33,6 +33,7 @@ __all__ = [
     "exit_code",
     "is_in_foreground",
     "keyboard",
+    "return_memory",
     "reuse_address",
     "run",
     "take",
@@ -199,6 +200,10 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 def descriptor_limit() -> int | None:
     """How many sockets `select` watches at once (FD_SETSIZE in CPython's selectmodule.c)."""
     return 512
+
+
+def return_memory() -> None:
+    """Nothing to ask for: the heap of Windows gives large pieces back."""
 
 
 def reuse_address(listening: socket.socket) -> None:

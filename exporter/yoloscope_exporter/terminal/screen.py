@@ -19,7 +19,7 @@ from yoloscope_exporter.diagnosis.signals import prediction
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.view import Machine, state
 from yoloscope_exporter.diagnosis.units import about, clock, duration, in_order, local_time
-from yoloscope_exporter.language import joined, say, text
+from yoloscope_exporter.language import in_figures, joined, say, text
 from yoloscope_exporter.measures import host, training
 from yoloscope_exporter.measures import prediction as measures
 from yoloscope_exporter.measures.reading import Reading
@@ -213,7 +213,9 @@ def progress(window: Window, run: str, rank: str) -> str:
         parts.append(say("{images:.1f} images/s", images=images))
     if remaining is not None:
         parts.append(say("ETA {left}", left=duration(remaining)))
-    losses = [f"{labels[2]} {value:.4g}" for labels, value in window.current(catalog.TRAIN_LOSS, *key).items()]
+    losses = [
+        f"{labels[2]} {in_figures(value, 4)}" for labels, value in window.current(catalog.TRAIN_LOSS, *key).items()
+    ]
     return "  ".join([*parts, *losses])
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from yoloscope_exporter.diagnosis import units
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.language import joined, plural, say, text
+from yoloscope_exporter.language import in_figures, joined, plural, say, text
 from yoloscope_exporter.tuning.search import Setting, Trial, words
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _figures(trial: Trial) -> tuple[str, str, str]:
     speed = trial.speed
     if speed is None:
         return "-", "-", "-"
-    measured = f"{speed.images_per_second:.4g} \u00b1{speed.margin:.1%}"
+    measured = f"{in_figures(speed.images_per_second, 4)} \u00b1{speed.margin:.1%}"
     return (
         measured,
         f"{speed.wait_share:.0%}",

@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
 #: Between two updates of a page.
 EVERY_SECONDS = 2.0
-#: Runs whose points are remembered, each a few MB at most, and for how long after the last look. Points that pages
+#: Runs whose points are remembered, each some 100 kB, and for how long after the last look. Points that pages
 #: follow are never forgotten: they would be calculated anew each time. A page of one more run is refused.
 MOST_CURVES, FORGET_SECONDS = 8, 60.0
+#: Between the messages of two runs: a scrape that comes then is answered, and waits for no more than one of them.
+PAUSE_SECONDS = 0.002
 #: Messages that are kept for the other pages: one for each run and language.
 MOST_MADE = MOST_CURVES * len(texts.LANGUAGES)
 
@@ -89,6 +91,7 @@ class Api(Addresses):
         self._looked: OrderedDict[str, _Looked] = OrderedDict()
         self._followed: dict[object, str] = {}
         self._made: dict[tuple[object, ...], asyncio.Task[tuple[bytes, Place]]] = {}
+        self._turns = asyncio.Lock()
 
     # --- documents -------------------------------------------------------------------------------------------------
 
@@ -247,6 +250,8 @@ class Api(Addresses):
         now, language, run, fresh = self._history.last, topic.language, self._known(topic.run), self._sampler.fresh
         of_run = await self._curves(run, now) if run else None
         of_gpus = await self._curves("", now)
+        async with self._turns:
+            await asyncio.sleep(PAUSE_SECONDS)
         if not (fresh and self._sampler.fresh):  # nothing is told now, and all of it once there is something
             return as_event({**self._head(), "fresh": False}), place
         if now < place.time or (run and not place.of_run):  # the clock was set back, or the run has come

@@ -23,6 +23,7 @@ from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
 from yoloscope_exporter.history.curves import rounded
 from yoloscope_exporter.history.events import STATES, Event, changes, facts
 from yoloscope_exporter.measures.promql import Scope, render
+from yoloscope_exporter.measures.series import LabelSet
 from yoloscope_exporter.sampling.snapshot import Snapshot
 from yoloscope_exporter.web import documents, texts
 
@@ -244,7 +245,7 @@ class _Now:
     def _vector(self, course: Course) -> Vector:
         query = render(course.formula, self._scope, *(self._by or course.by), window=f"{LEAST_WINDOW}s").text
         found = self._fleet._instant(query, self._at)  # noqa: SLF001 - of this module
-        return {frozenset(self._relabelled(one["metric"]).items()): float(one["value"][1]) for one in found}
+        return {LabelSet(self._relabelled(one["metric"]).items()): float(one["value"][1]) for one in found}
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from yoloscope_exporter.client.exporter import diagnoses
+from yoloscope_exporter.client.exporter import diagnoses, scrape
 from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
 from yoloscope_exporter.fetching import SourceError
@@ -58,8 +58,18 @@ def test_other_servers_are_recognised(serve: Callable[[Answer], str], status: in
     assert raised.value.status == (status if status != 200 else 0)
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://127.0.0.1:1"])
-def test_no_server_is_an_error(url: str) -> None:
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://127.0.0.1:1", "http://[::1"])
+@pytest.mark.parametrize("ask", [diagnoses, scrape])
+def test_no_server_is_an_error(ask: Callable[[str], object], url: str) -> None:
     """A wrong URL and a closed port are told apart from data."""
     with pytest.raises(SourceError, match=r"invalid URL|does not answer"):
-        diagnoses(url)
+        ask(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"), [("", "/metrics"), ("/", "/metrics"), ("/yoloscope/metrics", "/yoloscope/metrics")]
+)
+def test_metrics_are_asked_for(serve: Callable[[Answer], str], url: str, path: str) -> None:
+    """`host:port` is enough; another path is taken as it is."""
+    where = serve(lambda asked, *_: (200, asked.encode()))
+    assert scrape(where.removeprefix("http://") + url) == path

@@ -199,9 +199,6 @@ def test_time_is_shared_out(node: world.World) -> None:
     assert ("time", str(ALICE)) not in refused(collector) or refused(collector)["time", str(ALICE)] <= 3
 
 
-NESTED = b"[" * 500
-
-
 def test_refused_files_are_read_again_only_when_they_change(node: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
     """By inode and time of change, which their owner cannot set."""
     read = []

@@ -157,3 +157,16 @@ def test_a_job_that_came_again() -> None:
     assert circumstances.event(second, END, NOW, again) == ""
     others = {(owner + 1, "77"): 9}  # somebody else's record may say that it is of this job
     assert circumstances.event(first, END, NOW, others) != JOB_REQUEUED
+
+
+def test_jobs_of_months_are_not_all_remembered(tmp_path: Path) -> None:
+    """Those that came last are, and those whose record is still there."""
+    known, first = dict[tuple[int, str], int](), record({"slurm_job_id": "0", "slurm_restarts": "3"})
+    jobs, most = circumstances.Jobs(tmp_path), circumstances.MOST_JOBS
+    for number in range(most + 10):
+        known = circumstances.restarts([first, record({"slurm_job_id": f"{number}"})], known)
+        jobs.outlives(str(number), float(number), number + 1.0)
+    assert len(known) == most
+    assert known[0, "0"] == 3
+    assert (0, "1") not in known
+    assert list(jobs._gone) == [str(number) for number in range(10, most + 10)]

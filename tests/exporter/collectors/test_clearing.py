@@ -245,8 +245,8 @@ def test_a_served_project_folder_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_served_record_directory_is_cleared(tmp_path: Path) -> None:
     """Each deletion has its line in the exporter's log."""
-    path = dead(tmp_path, "own", time.time() - 3 * DAY)
-    with exporter(YOLOSCOPE_DIR=str(tmp_path)) as (child, _):
+    with exporter(YOLOSCOPE_DIR=str(tmp_path)) as (child, _):  # what it says before its URL is read over
+        path = dead(tmp_path, "own", time.time() - 3 * DAY)
         wait_for(lambda: not path.parent.exists())
         child.terminate()
         log = child.communicate(timeout=10)[1]

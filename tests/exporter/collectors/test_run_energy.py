@@ -247,7 +247,8 @@ def processes(seconds: float) -> list[Sample]:
     return [
         Sample(catalog.TRAIN_PROCESS_CPU_SECONDS_TOTAL, (*RUN, "main"), 500 + CPU_SHARE * 4 * seconds),
         Sample(catalog.CPU_SECONDS_TOTAL, ("user",), 9000 + 4 * seconds),
-        Sample(catalog.CPU_SECONDS_TOTAL, ("idle",), 80_000 + 12 * seconds),
+        Sample(catalog.CPU_SECONDS_TOTAL, ("idle",), 80_000 + 11 * seconds),
+        Sample(catalog.CPU_SECONDS_TOTAL, ("steal",), 1000 + seconds),
     ]
 
 

@@ -60,7 +60,8 @@ from yoloscope_record.paths import run_directory
 from yoloscope_record.writer import Writer
 identity = Identity("alive", "0")
 writer = Writer(run_directory(Path(sys.argv[1]), "alive") / identity.filename, identity, slots=32, ring=4)
-writer.begin(); writer.set_state("train"); writer.end(time.time())
+left = writer.slot(catalog.TRAIN_REMAINING_SECONDS, "alive", "0")
+writer.begin(); writer.set_state("train"); writer.values[left] = 3600.0; writer.end(time.time())
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -89,7 +90,8 @@ def test_unreadable_directory_names_the_mount(tmp_path: Path) -> None:
 
 
 def test_roster_knows_the_living(node: world.World) -> None:
-    """A living rank is announced with its pid; after its death it is not, and the state is killed."""
+    """A living rank is announced with its pid; after its death it is not, the state is killed, and no time is left."""
+    left = (catalog.TRAIN_REMAINING_SECONDS.name, ("alive", "0"))
     roster = ActiveRanks()
     context = world.replace_trainers(node.context, roster)
     collector = Runs(context)
@@ -98,12 +100,12 @@ def test_roster_knows_the_living(node: world.World) -> None:
         try:
             assert child.stdout.readline() == "ready\n"
             values = collected(collector)
-            assert (values[UP, ("alive", "0")], state(values, "alive")) == (1, ["train"])
+            assert (values[UP, ("alive", "0")], values[left], state(values, "alive")) == (1, 3600, ["train"])
             assert roster() == {child.pid: Trainer("alive", "0", child.pid)}
         finally:
             child.kill()
     values = collected(collector)
-    assert (values[UP, ("alive", "0")], state(values, "alive")) == (0, ["killed"])
+    assert (values[UP, ("alive", "0")], left in values, state(values, "alive")) == (0, False, ["killed"])
     assert roster() == {}
 
 

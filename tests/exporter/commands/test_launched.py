@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -36,6 +37,7 @@ def test_runs_of_one_launch(tmp_path: Path) -> None:
         record(tmp_path, run, {"launch": launch, "save_dir": f"/results/{run}"})
     (tmp_path / "other").mkdir()
     (tmp_path / "other/rank-0.rec").write_text("no record")
+    os.utime(paths.run_directory(tmp_path, "one") / "rank-0.rec")  # written last, and the oldest all the same
     assert of_launch(tmp_path, "7-1") == [Run("one", "/results/one"), Run("three", "/results/three")]
     assert of_launch(tmp_path, "7-3") == []
 

@@ -114,6 +114,15 @@ def test_death_by_signal(environ: dict[str, str], number: signal.Signals) -> Non
     assert subprocess.run([*RUN, sys.executable, "-c", code], env=environ, check=False).returncode == 128 + number
 
 
+def test_a_parent_that_ignores_its_children(environ: dict[str, str]) -> None:
+    """Who starts us with SIGCHLD ignored, as some supervisors do, is told of the end and its exit code all the same."""
+    ignoring = (
+        "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nos.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", ignoring, *RUN, sys.executable, "-c", "raise SystemExit(3)"]
+    assert subprocess.run(command, env=environ, check=False, timeout=60).returncode == 3
+
+
 SLEEPER = """
 import signal, sys, time
 def on(number, frame):
@@ -196,6 +205,22 @@ def test_own_exporter(environ: dict[str, str], tmp_path: Path, address: str) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python looks into the working directory first")
+def test_a_module_beside_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """The exporter starts in the user's folder, and takes no module from there for one of its own."""
+    (tmp_path / "statistics.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    lock = shared_exporter.open_lock(address)
+    assert shared_exporter.join(lock)
+    process = shared_exporter.start(address)
+    try:
+        wait_for(address, answers=True)
+    finally:
+        os.close(lock)
+        process.wait(30)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("death", [None, signal.SIGKILL])
 def test_two_runs_share_an_exporter(
     environ: dict[str, str], tmp_path: Path, address: str, death: signal.Signals | None
@@ -223,13 +248,14 @@ def test_two_runs_share_an_exporter(
 @pytest.mark.slow
 def test_a_run_after_another(environ: dict[str, str], tmp_path: Path, address: str) -> None:
     """It begins while the exporter of the one before ends, and has one for all of its time."""
-    end = tmp_path / "end"
-    first = start(address, environ, "import time; time.sleep(3)")
+    ends = [tmp_path / "first", tmp_path / "second"]
+    first = start(address, environ, wait_for_file(ends[0]))
     wait_for(address, answers=True)
+    ends[0].touch()
     first.wait(30)
-    second = start(address, environ, wait_for_file(end))
+    second = start(address, environ, wait_for_file(ends[1]))
     wait_for(address, answers=True)
-    end.touch()
+    ends[1].touch()
     for process in (first, second):
         _, error = process.communicate(timeout=30)
         assert error == f"yoloscope: metrics at http://{address}/metrics while this runs\n"

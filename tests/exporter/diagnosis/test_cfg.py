@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import yaml
 from yoloscope_exporter.diagnosis import cfg
 from yoloscope_exporter.diagnosis.advice import Advice
@@ -35,6 +37,18 @@ def test_what_changes_the_result_is_written_where_it_is_allowed() -> None:
     assert "val: false  # it changes early stopping, best.pt\n" in text
     assert "workers: 6\n" in text
     assert "left out" not in text
+
+
+def test_advice_on_a_prediction_is_for_predictions() -> None:
+    """With what its arguments change there: `batch=` changes nothing of a prediction, and much of a training."""
+    advice = Advice({"batch": 8, "stream": True, "half": True}, predicts=True)
+    (one,) = diagnosis(small_inference_batch=advice)
+    for facts, mode in (({"mode": "predict"}, "predict"), ({"mode": "track"}, "track"), ({}, "predict")):
+        told = [replace(one, signals=Signals("run", "0", "predict", facts=facts, predicts=True))]
+        text = cfg.to_cfg(told)
+        assert yaml.safe_load(text) == {"mode": mode, "batch": 8}
+        assert f"# Advice of yoloscope, for: yolo {mode} cfg=<this file> model=... source=...\n" in text
+        assert "# half=True is left out (--allow-changes): it changes accuracy\n" in text
 
 
 def test_a_file_with_nothing_to_change_says_so() -> None:

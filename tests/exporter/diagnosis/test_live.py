@@ -130,6 +130,19 @@ def test_live_forgets_a_run_that_is_no_longer_published() -> None:
     assert not watching.diagnoses
 
 
+def test_live_keeps_no_history_of_runs_that_are_gone() -> None:
+    """Of those of the last minutes it does, for they may come back; of the node all of it."""
+    watching, seconds = Live(), range(0, 1500, 10)
+    for second in seconds:
+        who = (f"run {second // 60}", "0")
+        ours = [Sample(catalog.TRAIN_UP, who, 1.0), Sample(catalog.TRAIN_EPOCH, who, 1.0)]
+        watching.feed(START + second, [*ours, Sample(catalog.CPU_SECONDS_TOTAL, ("user",), 1.0)])
+    there = {(f"run {number}", "0") for number in range(19, 25)}
+    for metric in (catalog.TRAIN_UP, catalog.TRAIN_EPOCH):
+        assert watching.long.series[metric.name].keys() == there
+    assert len(watching.long.series[catalog.CPU_SECONDS_TOTAL.name]["user",].times) == len(seconds)
+
+
 def test_live_survives_a_clock_that_is_set_back() -> None:
     """It starts anew instead of judging the future."""
     watching, _ = live(replace(STARVED, end="running", batches=40))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -503,6 +504,33 @@ def test_a_run_without_a_first_batch_is_told_as_slow_to_begin() -> None:
     course = diagnose_range([play(never)])
     (told,) = [verdict for one in course.diagnoses for verdict in one.verdicts if verdict.name == "setup_slow"]
     assert "no batch so far" in told.evidence
+
+
+def test_a_resumed_run_is_judged_by_the_epochs_of_its_process() -> None:
+    """Its clocks begin with it: what starting workers takes of an epoch is no more for the fifty epochs before."""
+    plan = Plan(epochs=4, batches=100, kept=False)
+    whole, resumed = (_of_all(replace(plan, before=before)) for before in (0, 50))
+    assert (whole.epoch, resumed.epoch) == (4, 54)
+    assert whole.process_epoch == resumed.process_epoch == 4
+    assert resumed.loader_start_share == whole.loader_start_share < DEFAULTS.loader_start_share
+    assert resumed.numbers["epoch_callback_seconds"] == whole.numbers["epoch_callback_seconds"]
+
+
+def test_the_first_epoch_of_a_resumed_run_may_fill_a_cache() -> None:
+    """Growth of memory is watched from the second epoch of the process on, whichever of the run that is."""
+    fills = Plan(epochs=2, batches=300, resident=lambda at: (2 + 10 * min(at.batch, 300) / 300) * GIB)
+    whole, resumed = (_of_all(replace(fills, before=before), until=-20.0) for before in (0, 50))
+    assert not whole.get(Signals.resident_growth_bytes)
+    assert not resumed.get(Signals.resident_growth_bytes)
+    assert resumed.numbers.get("growth_seconds") == whole.numbers.get("growth_seconds")
+
+
+def _of_all(plan: Plan, until: float = 0.0) -> Signals:
+    """Signals of a training over all of it, or up to some seconds before its end."""
+    store = play(plan)
+    window = Window(store, store.first, store.last + until)
+    (one,) = signals.gather([(window, window)])
+    return one
 
 
 def test_epochs_of_the_warm_up_s_batches_are_no_plateau() -> None:

@@ -368,3 +368,9 @@ def test_versions_are_numbers() -> None:
     assert arguments.version_of("8.4.190") > arguments.version_of("8.4.21")
     assert arguments.version_of("8.4.190+local") == (8, 4, 190)
     assert arguments.version_of("unknown") == ()
+
+
+def test_facts_become_the_values_that_they_were() -> None:
+    """A text that is none stays a text: facts may say anything."""
+    told = {"8": 8, "-1": -1, "0.5": 0.5, "1e-3": 0.001, "False": False, "ram": "ram", "--5": "--5", "": ""}
+    assert {text: arguments.parsed(text) for text in told} == told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from yoloscope_exporter.history.courses import OF_RUN
 from yoloscope_exporter.history.curves import Curves, rounded
@@ -49,6 +51,25 @@ def test_old_points_go() -> None:
     times = curves.since(0)["times"]
     assert START + 1800 <= times[0] <= START + 1860
     assert len(times) == len(set(times)) < 150
+
+
+def test_an_hour_of_points_takes_little() -> None:
+    """Eight bytes for each value, not a dictionary's entry with its number: a page may follow eight runs."""
+    history = History()
+    for now in range(0, 3601, 10):
+        history.feed(START + now, training(now, workers=30))
+    tracemalloc.start()
+    try:
+        curves = Curves(history, OF_RUN, "a")
+        list(curves.update(history.last))
+        told = curves.since(0)
+        assert len(told["series"]) == 32
+        with_points = tracemalloc.get_traced_memory()[0]
+        del curves
+        held = with_points - tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 3 * 8 * len(told["times"]) * len(told["series"])
 
 
 @pytest.mark.parametrize(

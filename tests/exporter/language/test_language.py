@@ -42,6 +42,16 @@ def test_it_is_told_in_chinese_with_the_same_values() -> None:
     assert translated(told, ENGLISH) == told
 
 
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0.01234, "0.0123"), (12.34, "12.3"), (999.6, "1000"), (1234.5, "1234"), (-12345, "-12345")]
+)
+def test_large_numbers_are_written_out(number: float, shown: str) -> None:
+    """A card trains thousands of images a second: nobody reads 1.23e+03, in no language."""
+    told = text("{rate:.3g} images/s", rate=number)
+    assert told == say("{rate:.3g} images/s", rate=number) == f"{shown} images/s"
+    assert translated(told, CHINESE).split(" ")[0] == shown
+
+
 def test_texts_within_texts_are_told_too() -> None:
     """By whatever they were put together."""
     inner = text("in epoch {epoch:.0f}", epoch=3)

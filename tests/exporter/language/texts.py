@@ -30,7 +30,6 @@ from deploy.prometheus.rulebook.records import RECORDS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-EVERY_RULE = tuple(rules.BY_NAME.values())
 ROOM = Path(yoloscope_exporter.__file__).parent
 #: Functions whose first argument is a text, and those all of whose arguments are.
 FIRST, ALL = frozenset({"text", "say", "plural", "passed_over"}), frozenset({"heads", "_row"})

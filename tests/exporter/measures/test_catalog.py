@@ -100,25 +100,35 @@ def test_signals_say_what_the_measures_say() -> None:
     assert found["0"].prep_seconds == read.one(loader.PREPARATION, run="train/yolo11m", rank="0")
 
 
-def test_a_leak_says_when_the_device_is_full() -> None:
-    """What is left over the growth of the floor; none where memory only swings."""
+@pytest.mark.parametrize("epoch", [2.0, 52.0])
+def test_a_leak_says_when_the_device_is_full(epoch: float) -> None:
+    """What is left over the growth of the floor, after the process's first epoch, whichever of the run that was."""
+    read = _allocated_more(epoch, before=100.0)
+    rank = {"run": "run", "rank": "0"}
+    assert read.one(memory.GPU_GROWTH, **rank) == pytest.approx(0.75 * 2**30)
+    assert read.one(memory.GPU_SECONDS_LEFT, **rank) == pytest.approx(3 * 1200)  # 2 free and 1 in reserve
+    resumed = _allocated_more(epoch, before=0.0)
+    assert resumed.one(memory.GPU_GROWTH, **rank) is None
+
+
+def _allocated_more(epoch: float, before: float) -> Reading:
+    """A GiB more within the window, of which 100 batches are an epoch and `before` were done."""
     store = Store()
     for moment in range(0, 1201, 30):
         key, gib = ("run", "0"), 2.0**30
         allocated = 10 * gib + moment * gib / 1200
         samples = [
             Sample(c.TRAIN_UP, key, 1.0),
-            Sample(c.TRAIN_EPOCH, key, 2.0),
+            Sample(c.TRAIN_EPOCH, key, epoch),
+            Sample(c.TRAIN_EPOCH_BATCHES, key, 100.0),
+            Sample(c.TRAIN_BATCHES_TOTAL, key, before + moment / 15),
             Sample(c.TRAIN_DEVICE_INFO, (*key, "0", "uuid"), 1.0),
             Sample(c.TRAIN_CUDA_MEMORY_BYTES, (*key, "allocated"), allocated),
             Sample(c.TRAIN_CUDA_MEMORY_BYTES, (*key, "reserved"), 12 * gib),
             Sample(c.GPU_MEMORY_FREE_BYTES, ("0",), 2 * gib),
         ]
         store.add(1000.0 + moment, samples)
-    rank = {"run": "run", "rank": "0"}
-    read = Reading(Window(store, 1000.0, 2200.0, 30.0))
-    assert read.one(memory.GPU_GROWTH, **rank) == pytest.approx(0.75 * 2**30)
-    assert read.one(memory.GPU_SECONDS_LEFT, **rank) == pytest.approx(3 * 1200)  # 2 free and 1 in reserve
+    return Reading(Window(store, 1000.0, 2200.0, 30.0))
 
 
 def test_a_dead_rank_does_not_raise_the_throughput() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 
 import pytest
@@ -9,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yoloscope_exporter import catalog
 from yoloscope_exporter.catalog import HistogramValue, Sample
-from yoloscope_exporter.measures.evaluate import _reduced
 from yoloscope_exporter.measures.series import (
-    LABEL_SETS,
     Store,
     Window,
-    label_set,
+    _label_sets,
     longest,
     merged,
     period,
@@ -64,16 +63,56 @@ def test_a_selection_sees_series_that_came_and_went() -> None:
 
 
 def test_labels_of_what_is_gone_are_forgotten() -> None:
-    """However many runs come and go in an exporter's life: 16 MB at most are kept of them."""
+    """However many runs come and go in an exporter's life: there are those of the ones that are there."""
+    filled = Store()
+    gc.collect()
+    before = len(_label_sets)
+    for number in range(3000):
+        filled.add(number, [Sample(BATCHES, (f"run-{number}", "0"), float(number)), Sample(DEPTH, RANK, 1.0)])
+        filled.trim(number - 9)
+        kept = [labels.reduced(("run",)) for labels, _ in filled.selection(BATCHES, (("rank", "0"),))]
+        filled.selection(BATCHES, (("run", f"run-{number}"),))
+        assert len(kept) == min(number + 1, 10)
+    gc.collect()
+    assert len(_label_sets) == before + 10
+
+
+def test_equal_labels_are_one_and_remember_what_they_were_reduced_to() -> None:
+    """Stores of the same node share them."""
+    (one, _), (other, _) = (store(BATCHES, {0: 0}).selection(BATCHES, ())[0] for _ in range(2))
+    assert one is other
+    assert one == {("run", "run"), ("rank", "0")}
+    assert one.reduced(("run",)) == {("run", "run")}
+    assert one.reduced(("run",)) is other.reduced(("run",))
+    assert hash(one.reduced(("rank", "gpu"))) == hash(frozenset({("rank", "0")}))
+
+
+def test_histograms_take_eight_bytes_a_part() -> None:
+    """They are those that were added, the oldest going first."""
+    filled, values = Store(), [histogram(b1=number, b3=1) for number in range(1000)]
     tracemalloc.start()
     try:
-        for number in range(3 * LABEL_SETS):
-            _reduced(label_set(BATCHES.labels, (f"run-{number}", "0"), (("job", ""),)), ("run",))
-        assert tracemalloc.get_traced_memory()[0] < 16e6
+        for time, value in enumerate(values):
+            filled.add(time, [Sample(WAIT, RANK, value)])
+        assert tracemalloc.get_traced_memory()[0] < 1.3 * 8 * 1000 * (len(WAIT.buckets) + 3)
     finally:
         tracemalloc.stop()
-        label_set.cache_clear()
-        _reduced.cache_clear()
+    series = filled.series[WAIT.name][RANK]
+    filled.trim(990)
+    assert list(series.histograms) == [(*value.counts, value.sum) for value in values[990:]]
+    assert series.histograms[-1] == series.histograms[9]
+    with pytest.raises(IndexError):
+        series.histograms[10]
+
+
+def test_histograms_of_other_buckets_are_not_taken() -> None:
+    """One of a gauge's neither."""
+    filled = Store()
+    filled.add(
+        0, [Sample(WAIT, RANK, HistogramValue((1.0, 2.0), 3.0)), Sample(DEPTH, RANK, HistogramValue((1.0,), 1.0))]
+    )
+    assert filled.skipped == {"histogram with other buckets or parts missing": 2}
+    assert Window(filled, 0, 1).total(WAIT, *RANK) is None
 
 
 def test_the_last_value_is_inside_and_not_too_old() -> None:

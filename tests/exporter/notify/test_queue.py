@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -48,7 +49,14 @@ def test_nobody_else_reads_it(tmp_path: Path) -> None:
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"sections": 1}', b'{"sections": [[1]]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b"{}", b'{"sections": 1}', b'{"sections": [[1]]}'),
+        b'{"title": "a", "sections": [], "kind": "info", "time": "noon", "language": "en"}',
+        b'{"title": "a", "sections": [], "kind": "info", "time": 1, "language": "fr"}',
+    ],
+)
 def test_a_damaged_file_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes) -> None:
     """With a line in the log; what half a write left is not looked at."""
     queue = Queue(tmp_path)
@@ -72,6 +80,32 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space left"):
         queue.put(["one"], message("a"))
     assert list((tmp_path / "one").iterdir()) == []
+
+
+def test_a_write_that_fails_for_one_is_for_none(tmp_path: Path) -> None:
+    """Who sends it sends it again, to all: nobody may have it twice."""
+    queue = Queue(tmp_path)
+    (tmp_path / "other").touch()
+    with pytest.raises(OSError, match="File exists"):
+        queue.put(["one", "other"], message("a"))
+    assert queue.waiting("one") == []
+
+
+def test_what_cannot_be_read_now_stays(tmp_path: Path) -> None:
+    """With too many files open, say, a message is not lost; one that is gone was taken by somebody else."""
+    queue = Queue(tmp_path)
+    queue.put(["one"], message("a"))
+    (path,) = queue.waiting("one")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            queue.read(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert queue.read(path) == message("a")
+    path.unlink()
+    assert queue.read(path) is None
 
 
 def test_one_process_sends_for_a_service(tmp_path: Path) -> None:

@@ -118,6 +118,40 @@ def test_what_is_refused_for_a_day_is_given_up(
     assert len(services.refused) == 2
 
 
+@pytest.mark.usefixtures("_fast")
+def test_a_message_that_breaks_its_plugin_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a day, as one that is refused; the trace of the first time is in the log."""
+    queue, service = Queue(tmp_path), Service("feishu://wrong@01234567")
+    service.send = _broken
+    queue.put([service.key], message("old", time.time() - 90_000))
+    queue.put([service.key], message("new"))
+    sender = Sender(service, queue)
+    assert not sender.attempt()
+    assert not sender.attempt()
+    (path,) = queue.waiting(service.key)
+    assert queue.read(path).title == "new"
+    assert "given up after 24 h: old (unhashable)" in caplog.text
+    assert "in _broken" in caplog.text
+
+
+def _broken(_message: Message) -> None:
+    raise TypeError("unhashable")
+
+
+@pytest.mark.usefixtures("_fast")
+def test_a_folder_that_cannot_be_had_yet(services: Services, tmp_path: Path) -> None:
+    """A sender goes on when it can be: a disk that was full or not mounted."""
+    queue, service = Queue(tmp_path / "queue"), Service(services.urls["wecom"])
+    (tmp_path / "queue").touch()
+    sender = Sender(service, queue)
+    sender.start()
+    time.sleep(0.1)
+    (tmp_path / "queue").unlink()
+    queue.put([service.key], message("a"))
+    wait_for(lambda: len(services.got) == 1)
+    sender.close()
+
+
 def test_pauses_double_up_to_five_minutes() -> None:
     """Spread, so that senders do not all come at once."""
     pauses = [pause_after(failures) for failures in range(1, 1000)]

@@ -46,7 +46,7 @@ def write(path: Path, plan: Plan = PLAN, start: float = 1000.0) -> Store:
 def content(store: Store) -> dict[tuple[str, tuple[str, ...]], list[object]]:
     """Everything in a store, comparable."""
     return {
-        (name, labels): [list(series.times), list(series.values), series.histograms]
+        (name, labels): [list(series.times), list(series.values), list(series.histograms)]
         for name, family in store.series.items()
         for labels, series in family.items()
     }

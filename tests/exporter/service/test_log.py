@@ -17,10 +17,10 @@ def record(message: str, **fields: object) -> logging.LogRecord:
 
 
 def test_logfmt_quotes_what_needs_it() -> None:
-    """Values with blanks, quotes or line ends are quoted, others stand bare, one line each."""
-    line = Logfmt().format(record('say "hi"\nthere', url="http://a", empty="", name="训练"))
+    """Values with blanks, quotes or what steers a terminal are quoted, others stand bare, one line each."""
+    line = Logfmt().format(record('say "hi"\nthere', url="http://a", empty="", name="训练", odd="a\rb"))
     assert line.startswith("ts=")
-    assert line.endswith(r'level=warning msg="say \"hi\"\nthere" url=http://a empty="" name=训练')
+    assert line.endswith(r'level=warning msg="say \"hi\"\nthere" url=http://a empty="" name=训练 odd="a\rb"')
 
 
 def test_json_is_one_object() -> None:

@@ -389,6 +389,23 @@ def test_points_that_pages_follow_are_not_forgotten(quick: None, monkeypatch: py
     wait_until(lambda: not made.api._followed)
 
 
+def test_a_scrape_waits_for_one_page_alone(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are open, and however long each of them takes."""
+    seconds, original = 0.04, documents.run
+    monkeypatch.setattr(documents, "run", lambda *arguments: time.sleep(seconds) or original(*arguments))
+    pages = api_module.MOST_CURVES
+    with ExitStack() as stack:
+        made = stack.enter_context(simulated(lambda _now: trainings(pages), past=4, diagnosed=False))
+        for number in range(pages):
+            next(messages(stack.enter_context(stream(made.url, f"?run=run%20{number}"))))
+        taken = []
+        for _ in range(20):
+            begun = time.monotonic()
+            assert fetch(f"{made.url}/metrics")[0] == 200
+            taken.append(time.monotonic() - begun)
+    assert sorted(taken)[-4] < pages * seconds / 2
+
+
 def test_what_nobody_follows_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that were looked at longest ago first; the GPUs' points stay."""
     monkeypatch.setattr(api_module, "MOST_CURVES", 2)

@@ -81,6 +81,29 @@ def test_broken_hooks(world: dict[str, str], tmp_path: Path) -> None:
     assert python(world, LIST) == "['on_train_start'] ['builtins']"
 
 
+#: Somebody's own finder of Ultralytics, whose loader takes no attributes.
+FIXED = """
+import importlib.util, sys
+class Loader:
+    __slots__ = ()
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        module.default_callbacks = {"on_train_start": [print]}
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "ultralytics.utils.callbacks.base":
+            return importlib.util.spec_from_loader(name, Loader())
+sys.meta_path.insert(0, Finder())
+sys.meta_path.sort(key=lambda finder: "Yoloscope" not in type(finder).__name__)
+"""
+
+
+def test_a_loader_that_takes_no_attributes(world: dict[str, str]) -> None:
+    """It loads what it would load without us."""
+    assert python(world, FIXED + LIST) == "['on_train_start'] ['builtins']"
+
+
 PROBE = {"YOLOSCOPE_PROBE": '{"folder": "/nowhere", "deadline": 0, "seconds": 0}'}
 TRAINER = "import ultralytics.engine.trainer; print('it trains')"
 

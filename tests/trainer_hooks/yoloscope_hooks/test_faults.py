@@ -322,6 +322,23 @@ def test_error_of_the_training(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> N
     assert value(seen, "batches_total") == BATCHES
 
 
+def test_error_of_the_training_without_room(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header that is full takes no exception any more, and the training has failed all the same."""
+
+    def full(*_: object) -> None:
+        raise RecordError("full", "no room")
+
+    def validate() -> None:
+        monkeypatch.setattr(Writer, "set_facts", full)
+        raise RuntimeError("injected")
+
+    monkeypatch.setattr(loop, "validate", validate)
+    with pytest.raises(RuntimeError, match="injected"):
+        loop.train()
+    (seen,) = records()
+    assert (seen.state, "exception" in seen.facts) == ("failed", False)
+
+
 def test_training_inside_except(loop: Loop) -> None:
     """A training started while an exception is handled has not failed for that."""
     try:
@@ -355,6 +372,17 @@ def test_two_trainings_in_one_process(tmp_path: Path) -> None:
         loop = yoloscope_hooks.attach(Loop(tmp_path / name, epochs=1), run=name)
         loop.train()
     assert {seen.identity.run: value(seen, "batches_total") for seen in records()} == {"one": 3, "two": 3}
+
+
+def test_second_training_of_a_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first began with its process, which torchrun started for it; the second begins when it begins."""
+    monkeypatch.setattr(opening, "_counted", set())
+    monkeypatch.setattr(naming, "process_start", lambda _: time.time() - 1000)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    for name in ("one", "two"):
+        yoloscope_hooks.attach(Loop(tmp_path / name, epochs=1), run=name).train()
+    ages = {seen.identity.run: time.time() - value(seen, "start_timestamp_seconds") for seen in records()}
+    assert ages == {"one": pytest.approx(1000, abs=60), "two": pytest.approx(0, abs=60)}
 
 
 def test_same_name_again(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

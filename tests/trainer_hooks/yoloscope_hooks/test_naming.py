@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from yoloscope_hooks import naming
+from yoloscope_record.file_format import MAX_LABEL_LENGTH
 
 NOON = 1_700_000_000.0
 RANK = {"LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
@@ -25,6 +26,9 @@ def test_single_process() -> None:
     """Ultralytics' project and name, and the start time to the second."""
     assert name({}).startswith("detect/train-202311")
     assert name({}) != name({}, now=NOON + 1)
+    long = f"/data/{'p' * 150}/{'n' * 150}"
+    assert name({}, long) != name({}, long, now=NOON + 1)
+    assert len(name({}, long)) <= MAX_LABEL_LENGTH
 
 
 def test_told_name() -> None:

@@ -123,7 +123,7 @@ def test_exceptions_pass(writer: Writer) -> None:
 
 def test_one_inside_another(writer: Writer) -> None:
     """A callback that causes another is not charged with the other's time, and all of it is counted once."""
-    inner = Timed(lambda: time.sleep(0.03), (others := OtherCallbacks(writer, WHO)))
+    inner = Timed(lambda: time.sleep(0.1), (others := OtherCallbacks(writer, WHO)))
 
     def cause() -> None:
         time.sleep(0.01)
@@ -135,7 +135,7 @@ def test_one_inside_another(writer: Writer) -> None:
     took = time.perf_counter() - began
     writer.close()
     assert others.spent(time.perf_counter()) == pytest.approx(took, rel=0.1)
-    assert inner.seconds >= 0.03 > outer.seconds >= 0.01
+    assert inner.seconds >= 0.1 > outer.seconds >= 0.01
 
 
 def test_few_names(writer: Writer) -> None:
@@ -195,11 +195,10 @@ def test_around_a_step(tmp_path: Path, *, first: bool) -> None:
     phases = {s.labels[2]: s.value for s in samples if s.metric.name == "yoloscope_train_phase_seconds_total"}
     values: dict[str, Any] = {s.metric.name.removeprefix("yoloscope_train_"): s.value for s in samples}
     wall = values["end_timestamp_seconds"] - values["start_timestamp_seconds"]
-    assert sum(phases.values()) == pytest.approx(wall, rel=0.02)  # type: ignore[arg-type]
+    assert sum(phases.values()) == pytest.approx(wall, abs=0.1)  # type: ignore[arg-type]
     assert 2 * 24 * 0.01 + 12 * 0.002 <= phases["callbacks"] < wall  # type: ignore[operator]
-    assert phases["callbacks"] > 0.85 * wall  # type: ignore[operator]
-    assert values["step_seconds"].sum < 24 * 0.005
-    assert values["data_wait_seconds"].sum < 24 * 0.005
+    for other in ("step_seconds", "data_wait_seconds"):  # with a nap of each batch it would be more
+        assert values[other].sum < 24 * 0.01
     found, calls = seconds(path), seconds(path, "callback_calls_total")
     assert sum(found.values()) == pytest.approx(phases["callbacks"], rel=0.01)
     (named,) = (name for name in found if name.endswith(f"<lambda>:{nap.__code__.co_firstlineno}"))

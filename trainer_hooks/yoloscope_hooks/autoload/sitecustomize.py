@@ -41,7 +41,10 @@ class _YoloscopeWatcher:
             filter(None, (_ask(finder, name, path, target) for finder in sys.meta_path if finder is not self)), None
         )
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            _after(spec.loader, _WATCHED[name])
+            try:
+                _after(spec.loader, _WATCHED[name])
+            except Exception as error:  # a loader that takes no other function
+                _inactive(error)
         return spec
 
 
@@ -77,13 +80,17 @@ def _call(module_name: str, function: str, module: Any) -> None:
         __import__(module_name)
         getattr(sys.modules[module_name], function)(module)
     except Exception as error:
-        if os.environ.get("YOLOSCOPE_PROBE"):  # as a real training it would write into the user's folders
-            raise SystemExit(
-                f"yoloscope: this training cannot be made a probe: the yoloscope in {sys.prefix} does not fit the one "
-                f"that tunes: install the same there ({error!r})"
-            ) from error
-        if os.environ.get("YOLOSCOPE_DEBUG"):
-            sys.stderr.write(f"yoloscope: not active: {error!r}\n")
+        _inactive(error)
+
+
+def _inactive(error: Exception) -> None:
+    if os.environ.get("YOLOSCOPE_PROBE"):  # as a real training it would write into the user's folders
+        raise SystemExit(
+            f"yoloscope: this training cannot be made a probe: the yoloscope in {sys.prefix} does not fit the one "
+            f"that tunes: install the same there ({error!r})"
+        ) from error
+    if os.environ.get("YOLOSCOPE_DEBUG"):
+        sys.stderr.write(f"yoloscope: not active: {error!r}\n")
 
 
 def install() -> None:

@@ -529,8 +529,8 @@ RULES = (
         confused_with={
             "loader_workers": "that wait comes with every batch; first batches are left out of it",
         },
-        needs=(Signals.loader_start_share, Signals.loader_start_seconds, Signals.epoch),
-        when=lambda s, t: s.loader_start_share >= t.loader_start_share and s.epoch > t.epochs_for_shares,
+        needs=(Signals.loader_start_share, Signals.loader_start_seconds, Signals.process_epoch),
+        when=lambda s, t: s.loader_start_share >= t.loader_start_share and s.process_epoch > t.epochs_for_shares,
         thresholds=("loader_start_share", "epochs_for_shares"),
         evidence=_start_evidence,
         cause="workers are started again and fill their queue before the first batch of every epoch",

@@ -96,7 +96,7 @@ def _by_batch(s: Signals, t: Thresholds) -> bool:
 
 def _calls_back(s: Signals, t: Thresholds) -> bool:
     """With every batch, now and then, or once per epoch."""
-    again = s.get(Signals.epoch) > t.epochs_for_shares or s.get(Signals.callback_pauses) >= t.callback_pauses
+    again = s.get(Signals.process_epoch) > t.epochs_for_shares or s.get(Signals.callback_pauses) >= t.callback_pauses
     return _by_batch(s, t) or (s.get(Signals.callbacks_of_run) >= t.callbacks_share and again)
 
 
@@ -111,7 +111,7 @@ def _callback_evidence(s: Signals, t: Thresholds) -> str:
             slowest=slowest,
         )
     share = s.text("{callbacks_of_run:.0%} of the run so far")
-    if s.get(Signals.epoch) <= t.epochs_for_shares:
+    if s.get(Signals.process_epoch) <= t.epochs_for_shares:
         return text(
             "pauses of up to {longest} between batches go into other callbacks: {share}{slowest}",
             longest=units.duration(s.get(Signals.longest_silence)),
@@ -274,8 +274,8 @@ RULES = (
         confused_with={
             "healthy": "one validation fills a short window and means nothing",
         },
-        needs=(Signals.validate_share, Signals.epoch),
-        when=lambda s, t: s.validate_share >= t.validate_share and s.epoch > t.epochs_for_shares,
+        needs=(Signals.validate_share, Signals.process_epoch),
+        when=lambda s, t: s.validate_share >= t.validate_share and s.process_epoch > t.epochs_for_shares,
         thresholds=("validate_share", "epochs_for_shares"),
         evidence=_validation_evidence,
         cause="every epoch ends with a pass over the whole validation set",
@@ -292,8 +292,8 @@ RULES = (
             "validation_bound": "a phase of its own",
             "callback_bound": "callbacks at a model's save are counted there",
         },
-        needs=(Signals.checkpoint_share, Signals.epoch),
-        when=lambda s, t: s.checkpoint_share >= t.checkpoint_share and s.epoch > t.epochs_for_shares,
+        needs=(Signals.checkpoint_share, Signals.process_epoch),
+        when=lambda s, t: s.checkpoint_share >= t.checkpoint_share and s.process_epoch > t.epochs_for_shares,
         thresholds=("checkpoint_share", "epochs_for_shares"),
         evidence=lambda s, _: s.text("{checkpoint_share:.0%} of the run so far went into writing checkpoints"),
         cause="the checkpoint goes to slow storage, or epochs are very short",

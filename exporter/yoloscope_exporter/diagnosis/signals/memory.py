@@ -222,8 +222,13 @@ def _warmed_up(v: View) -> float:
 
 
 def _second_epoch(v: View) -> float:
-    """When the second epoch began; later than the window where that has not been seen."""
-    points = v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank)
-    if points and points[0][1] > 1:
+    """When the second epoch of the process began; later than the window where that has not been seen."""
+    points = [point for point in v.long.points(catalog.TRAIN_EPOCH, v.run, v.rank) if point[1] >= 1]
+    if not points:
+        return v.long.end
+    begun, first = points[0]
+    of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank) or 0.0
+    counts = v.long.points(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    if first > 1 and next((done for time, done in counts if time >= begun), of_epoch) >= of_epoch:
         return v.long.start
-    return next((time for time, epoch in points if epoch > 1), v.long.end)
+    return next((time for time, epoch in points if epoch > first), v.long.end)

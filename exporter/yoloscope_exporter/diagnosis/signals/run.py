@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby, pairwise
+from math import ceil
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ class RunSignals:
     )
     loader_start_share = Signal("that wait over the training time of an epoch, a mean of the run so far")
     epoch = Signal("epoch under way")
+    process_epoch = Signal(
+        "the same, counted from the one with which the process began: a resumed run had others before"
+    )
     epochs = Signal("epochs asked for")
     last_batch_age = Signal(
         "seconds since the last batch, or since the epoch began or a validation ended if later, as far as witnessed"
@@ -76,6 +80,7 @@ def settings(v: View) -> Numbers:
     images = size * epoch_batches * max(world or 1.0, 1.0) if size and epoch_batches else None
     return {
         RunSignals.epoch: v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank),
+        RunSignals.process_epoch: _process_epoch(v),
         RunSignals.epochs: v.now.last(catalog.TRAIN_EPOCHS, v.run, v.rank),
         RunSignals.batch_size: size,
         RunSignals.epoch_images: images,
@@ -95,6 +100,14 @@ def settings(v: View) -> Numbers:
     }
 
 
+def _process_epoch(v: View) -> float | None:
+    """The epoch under way as the process counts them, whose clocks and counters begin with it."""
+    epoch = v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
+    done = v.now.last(catalog.TRAIN_BATCHES_TOTAL, v.run, v.rank)
+    of_epoch = v.now.last(catalog.TRAIN_EPOCH_BATCHES, v.run, v.rank)
+    return epoch if epoch is None or done is None or not of_epoch else min(epoch, max(ceil(done / of_epoch), 1))
+
+
 def _flag(text: str) -> float | None:
     """A fact that says yes or no; None if it says neither."""
     return {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}.get(text.lower())
@@ -102,7 +115,7 @@ def _flag(text: str) -> float | None:
 
 def shares_of_run(v: View) -> Numbers:
     """Shares of the whole run: a validation fills a short window without meaning anything."""
-    epoch = v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
+    epoch = _process_epoch(v)
     callbacks = v.now.last(catalog.TRAIN_PHASE_SECONDS_TOTAL, v.run, v.rank, "callbacks")
     seconds, share = first_waits(v)
     if workers_stayed(v):
@@ -119,7 +132,7 @@ def shares_of_run(v: View) -> Numbers:
 
 def first_waits(v: View) -> tuple[float | None, float | None]:
     """Typical wait for the first batch of an epoch in seconds, and as a share of training time."""
-    again, epoch = _waited_first(v), v.now.last(catalog.TRAIN_EPOCH, v.run, v.rank)
+    again, epoch = _waited_first(v), _process_epoch(v)
     so_far = v.now.last(catalog.TRAIN_FIRST_BATCH_WAIT_SECONDS_TOTAL, v.run, v.rank)
     share = v.about.of_life(training.LOADER_START)  # of all such waits so far
     if again is None or epoch is None or share is None:

@@ -150,7 +150,7 @@ TEXTS: Final[dict[str, str]] = {
     "others use {others_cores:.1f} of {node_cores:.0f} CPUs{who}": "其他进程使用 {node_cores:.0f} 个 CPU 中的 {others_cores:.1f} 个{who}",
     "worker {slowest_worker} takes {slowest_prep_seconds} per batch, the others {others_prep_seconds}: batches are delivered in order, so all wait for it": "worker {slowest_worker} 每个 batch 用 {slowest_prep_seconds}，其余用 {others_prep_seconds}：batch 按顺序交付，因此都要等它",
     "loader workers spend {runqueue_share:.0%} of their time waiting for a CPU{count}{threads}": "数据加载 worker 有 {runqueue_share:.0%} 的时间在等待 CPU{count}{threads}",
-    "throttled by the cgroup's quota{quota}: {throttled_share:.0%}": "被 cgroup 的 CPU 限额{quota}限制的时间占 {throttled_share:.0%}",
+    "throttled by the cgroup's quota{quota}: {throttled_share:.0%}": "被 cgroup 的 CPU 限额{quota}限制的周期占 {throttled_share:.0%}",
     "up to ": "最多 ",
     ", other callbacks included (the hooks are older than the exporter)": "，包括其他回调（hooks 比 exporter 旧）",
     " (GPU busy {gpu_busy:.0%})": "（GPU 忙 {gpu_busy:.0%}）",

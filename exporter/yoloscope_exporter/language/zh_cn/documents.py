@@ -220,6 +220,7 @@ TEXTS: Final[dict[str, str]] = {
     "60 images with a learning rate of 1e-9 swung by 0.31 from epoch to epoch": "学习率为 1e-9 时，60 张图像的 loss 在 epoch 之间摆动 0.31",
     "that wait over the training time of an epoch, a mean of the run so far": "该等待与每个 epoch 训练时间之比，任务至今的均值",
     "epoch under way": "当前 epoch",
+    "the same, counted from the one with which the process began: a resumed run had others before": "同上，从该进程的第一个 epoch 算起：续训的任务此前已有其他 epoch",
     "epochs asked for": "设置的 epoch 数",
     "seconds since the last batch, or since the epoch began or a validation ended if later, as far as witnessed": "距最后一个 batch 的秒数；如果 epoch 开始或验证结束更晚，则从那时算起（在可观测的范围内）",
     "longest batch of the run so far in seconds, data wait included (upper bound of its bucket)": "任务至今最长的 batch（秒），包括等待数据（所在 bucket 的上界）",
