@@ -85,6 +85,19 @@ print(generate_latest(registry.build(replace(config.defaults(), path_procfs=Path
 """
 
 
+def test_both_languages_have_the_same_examples_and_places() -> None:
+    """Blocks letter by letter, rows of the table by the paths in them."""
+    english, chinese = ((ROOT / f"CONTRIBUTING{end}.md").read_text(encoding="utf-8") for end in ("", ".zh-CN"))
+    blocks = re.compile(r"(?ms)^```.*?^```$")
+    assert blocks.findall(english) == blocks.findall(chinese)
+    one, other = (
+        [set(re.findall("`([^`]+)`", row)) for row in re.findall(r"(?m)^\|.*\*\*.*\|.*\|$", text)]
+        for text in (english, chinese)
+    )
+    assert one == other
+    assert len(one) > 15
+
+
 def copied(names: tuple[str, ...], folder: Path) -> None:
     """Copies of parts of the repository, in the same places."""
     for name in names:

@@ -143,20 +143,10 @@ def test_a_path_that_is_gone_is_seen() -> None:
     }
 
 
-#: Chinese pages that people write, the runbooks, which come from the table of the alerts, and what catalogue and
-#: rules say. Those of the dashboards are generated from another table.
-PAGES = (
-    *("hooks", "exporter", "diagnose", "deploy", "scale", "alerts", "notify", "windows", "wsl2", "notebook"),
-    *("metrics", "diagnosis"),
-)
-CHINESE = (
-    "README.zh-CN.md",
-    *(f"docs/{page}.zh-CN.md" for page in PAGES),
-    *(
-        f"docs/getting-started/{page}.zh-CN.md"
-        for page in ("README", "monitoring", "faq", "words", "trackers", "practices")
-    ),
-)
+#: Those that people write and those that are generated.
+CHINESE = tuple(_name(path) for path in DOCUMENTS if path.name.endswith(".zh-CN.md"))
+#: For maintainers and for who reads the code.
+ENGLISH_ALONE = {"CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "docs/design.md", "docs/release.md"}
 _HALF_WIDTH = re.compile(r"[\u4e00-\u9fff] ?[,:;?!(]|[,:;?!)] ?[\u4e00-\u9fff]")
 #: Words that have another one in these documents: hooks, exporter or collector, you, batch, epoch, worker, reserved,
 #: data wait, run.
@@ -171,6 +161,22 @@ def _half_width(text: str) -> list[str]:
     prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", text)
     prose = re.sub(r"`[^`]*`|\]\([^)]*\)", "``", prose)
     return _HALF_WIDTH.findall(prose)
+
+
+def test_every_page_is_there_in_both_languages() -> None:
+    """But for those that are for who works on yoloscope."""
+    pages = {_name(path) for path in DOCUMENTS if not _name(path).startswith("deploy/")} - set(CHINESE)
+    assert {name for name in pages if name.replace(".md", ".zh-CN.md") not in CHINESE} == ENGLISH_ALONE
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_chinese_pages_lead_to_chinese_ones(name: str) -> None:
+    """Where there are such; tables of measurements stand in the English pages alone."""
+    links = re.findall(r"\]\(((?!https?:)[^)#\s]+\.md)", (ROOT / name).read_text(encoding="utf-8"))
+    english = {((ROOT / name).parent / link).resolve() for link in links if not link.endswith(".zh-CN.md")}
+    translated = {path for path in english if path.with_name(path.name.replace(".md", ".zh-CN.md")).exists()}
+    itself = (ROOT / name.replace(".zh-CN.md", ".md")).resolve()
+    assert {_name(path) for path in translated - {itself}} <= {"docs/benchmarks.md"}
 
 
 @pytest.mark.parametrize("name", CHINESE)

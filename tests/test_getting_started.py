@@ -22,12 +22,13 @@ from yoloscope_exporter.bundle.site import Site, files
 from yoloscope_exporter.catalog import BY_NAME
 from yoloscope_exporter.cli import COMMANDS, main
 from yoloscope_exporter.config import SETTINGS
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import causes, rules
 from yoloscope_exporter.web import config as web_config
 from yoloscope_hooks.leftovers import KEEP_RUNS
 from yoloscope_record.file_format import Identity
 from yoloscope_record.writer import Writer
 
+from tests.benchmarks.bench_scale import budget
 from tests.conftest import require_binary
 
 ROOT = Path(__file__).parents[1]
@@ -158,6 +159,27 @@ def test_the_job_takes_tls_and_the_user_of_the_exporter(tmp_path: Path) -> None:
     subprocess.run([require_binary("promtool"), "check", "config", path], check=True, capture_output=True)
 
 
+def test_an_alertmanager_takes_the_route(tmp_path: Path) -> None:
+    """In front of its own: every category that there is, and nothing else, goes to the receiver that it names."""
+    (route,) = _yaml("- matchers")
+    shipped_alerts = (ROOT / "deploy/prometheus/rules/alerts.yml").read_text(encoding="utf-8")
+    (matcher,) = route["matchers"]
+    assert set(re.findall(r"\w+", matcher.partition("=~")[2])) == set(re.findall(r"category: (\w+)", shipped_alerts))
+    receivers = [{"name": name} for name in ("own", "notify", "nobody")]
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(yaml.safe_dump({"route": {"receiver": "own", "routes": [route]}, "receivers": receivers}), "utf-8")
+    amtool = require_binary("amtool")
+    subprocess.run([amtool, "check-config", path], check=True, capture_output=True)
+    for labels, receiver in (
+        (("category=data", "severity=warning", "run=x"), "notify"),
+        (("category=host", "severity=info"), "nobody"),
+        (("alertname=Other", "severity=critical"), "own"),
+    ):
+        asked = [amtool, "config", "routes", "test", f"--config.file={path}", *labels]
+        done = subprocess.run(asked, check=True, capture_output=True, text=True)
+        assert done.stdout.split() == [receiver]
+
+
 def test_what_is_dropped_exists(tmp_path: Path) -> None:
     """Promtool accepts it; the series and labels are those of the catalogue."""
     relabel = _yaml("metric_relabel_configs")
@@ -166,7 +188,7 @@ def test_what_is_dropped_exists(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     subprocess.run([require_binary("promtool"), "check", "config", path], check=True, capture_output=True)
     series, labels = (rule["regex"] for rule in relabel["metric_relabel_configs"])
-    assert len([name for name in BY_NAME if re.fullmatch(series, name)]) == 4
+    assert len([name for name in BY_NAME if re.fullmatch(series, name)]) == 6
     assert set(labels.split("|")) <= {label for metric in BY_NAME.values() for label in metric.labels}
 
 
@@ -223,6 +245,21 @@ def test_the_table_of_verdicts_is_whole() -> None:
         "failed",
     }  # rare, notes
     assert rules.BY_NAME.keys() - named == said_elsewhere | small
+
+
+def test_practices_name_what_there_is() -> None:
+    """Verdicts, causes, alerts and commands; arguments of articles aside; in both languages the same."""
+    code = {name: set(re.findall(r"`([^`]+)`", _text(name))) for name in ("practices.md", "practices.zh-CN.md")}
+    assert code["practices.md"] == code["practices.zh-CN.md"]
+    words = code["practices.md"]
+    of_articles = {"pin_memory", "persistent_workers", "master_port"}
+    told = {word for word in words if re.fullmatch(r"(?!yoloscope_)[a-z]+(?:_[a-z]+)+", word)} - of_articles
+    assert told <= rules.BY_NAME.keys() | causes.BY_NAME.keys()
+    assert len(told) > 10
+    alerts = (ROOT / "deploy/prometheus/rules/alerts.yml").read_text(encoding="utf-8")
+    named = {word for word in words if re.fullmatch(r"(?:[A-Z][a-z]+){2,}", word)}
+    assert named <= set(re.findall(r"- alert: (\w+)", alerts))
+    assert {word.split()[1] for word in words if word.startswith("yoloscope ")} <= COMMANDS.keys()
 
 
 @pytest.mark.train
@@ -294,7 +331,10 @@ def test_numbers_agree() -> None:
     """Series of a node, and how many alerts there are: wherever a document names them."""
     scale = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
     (series,) = re.findall(r"([\d,]+) with 8 GPUs, 8 ranks and 8 workers each", scale)
-    about = f"{round(int(series.replace(',', '')), -2):,}"
+    node = int(series.replace(",", ""))
+    assert node == pytest.approx(budget().node(8, 8, 8), rel=0.05)  # of the simulation, which has every metric
+    assert series in (ROOT / "docs/scale.zh-CN.md").read_text(encoding="utf-8")
+    about = f"{round(node, -2):,}"
     alerts = (ROOT / "deploy/prometheus/rules/alerts.yml").read_text(encoding="utf-8")
     counts = {str(alerts.count("- alert: ")), str(len(set(re.findall(r"- alert: (\w+)", alerts))))}
     for path in DOCUMENTS:
@@ -302,6 +342,23 @@ def test_numbers_agree() -> None:
         told = re.findall(r"([\d,]{4,}) (?:series|条序列)(?=.?.?\[scale|, so)", text)
         assert set(told) <= {series, about}, path
         assert set(re.findall(r"(?i)\b(\d+) (?:alerts|alert rules|rules in eight)", text)) <= counts, path
+
+
+def test_costs_are_those_that_were_measured() -> None:
+    """Memory and CPU of the exporter, time of the hooks: as docs/benchmarks.md has them, in both languages."""
+    sections = re.split(r"(?m)^## ", (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8"))
+    measured = {section.partition("\n")[0]: section for section in sections}
+    (memory,) = re.findall(r"\| resident memory \| ([\d.]+ MB)", measured["Exporter"])
+    (core,) = re.findall(r"\| CPU, of one core \| ([\d.]+) %", measured["Exporter"])
+    (hooks,) = re.findall(r"\| yoloscope, all callbacks and wrappers \| ([\d.]+) us", measured["Hooks"])
+    on_a_gpu = [float(us) / 1000 for us in re.findall(r"\| (\d+) us \|", measured["On a real GPU"])]
+    least, most = f"{min(on_a_gpu):.2f}", f"{max(on_a_gpu):.2f} ms"
+    for end in (".md", ".zh-CN.md"):
+        sizes, questions = _text(f"monitoring{end}"), _text(f"faq{end}")
+        assert memory in sizes
+        assert f"{float(core):.1f} %" in sizes
+        assert f"{float(hooks):.0f} µs" in questions
+        assert re.search(rf"{re.escape(least)} (?:to|到) {re.escape(most)}", questions)
 
 
 def test_a_record_is_as_large_as_the_documents_say(tmp_path: Path) -> None:

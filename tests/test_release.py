@@ -49,12 +49,26 @@ def test_a_number_is_renamed_as_a_whole() -> None:
 
 def test_the_changelog_can_be_released() -> None:
     """Its unreleased part stands under the version afterwards, whole; an empty one is refused."""
-    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    head, heading, rest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("## [Unreleased]\n")
+    text = f"{head}{heading}\n### Added\n\n- A thing.\n\n## [{rest.partition('## [')[2]}"
     cut = release.released(text, "9.9.9", "2030-01-02")
     assert "## [Unreleased]\n\n## [9.9.9] - 2030-01-02\n\n### Added\n" in cut
     assert cut.partition("### ")[2] == text.partition("### ")[2]
     with pytest.raises(ValueError, match="nothing unreleased"):
         release.released(cut, "9.9.10", "2030-01-03")
+
+
+def test_the_changelog_has_this_version() -> None:
+    """With what it is in some sentences, and the kinds of Keep a Changelog alone; what is unreleased stands above."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, _, released = text.partition(f"\n## [{__version__}] - ")
+    assert unreleased.count("\n## ") == 1
+    assert "\n## [Unreleased]\n" in unreleased
+    summary, *kinds = re.split(r"(?m)^### ", released.partition("\n## [")[0])
+    assert len(summary.partition("\n")[2]) > 200
+    names = {kind.partition("\n")[0] for kind in kinds}
+    assert "Added" in names
+    assert names <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.name)

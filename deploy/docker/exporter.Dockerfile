@@ -1,5 +1,5 @@
 # The node exporter and the sender of alerts, without torch: build from the root of the repository,
-#   docker build -f deploy/docker/exporter.Dockerfile -t yoloscope:0.1.0 .
+#   docker build -f deploy/docker/exporter.Dockerfile -t yoloscope:0.2.0 .
 FROM python:3.13.7-slim-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE deploy/docker/constraints.txt ./

@@ -1,7 +1,7 @@
 # An example of a training image with the hooks inside: build from the root of the repository,
-#   docker build -f deploy/docker/training.Dockerfile -t yolo-training:0.1.0 .
+#   docker build -f deploy/docker/training.Dockerfile -t yolo-training:0.2.0 .
 # and run it beside the exporter, with the record directory shared:
-#   docker run --gpus all --ipc=host -v /dev/shm/yoloscope:/dev/shm/yoloscope yolo-training:0.1.0 \
+#   docker run --gpus all --ipc=host -v /dev/shm/yoloscope:/dev/shm/yoloscope yolo-training:0.2.0 \
 #     yolo detect train model=yolo11n.pt data=coco128.yaml
 # Ultralytics is AGPL-3.0: read its licence before you pass such an image on.
 FROM python:3.12.11-slim-bookworm AS build

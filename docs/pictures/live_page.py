@@ -78,10 +78,11 @@ def main() -> None:
         tab.wait(READY, 60)
         tab.pause(1)
         tab.picture(file, whole=given.whole)
-    _shrink(file)
+    shrink(file)
 
 
-def _shrink(file: Path) -> None:
+def shrink(file: Path) -> None:
+    """Let a picture have as few bytes as its colours allow."""
     from PIL import Image as pillow  # noqa: N813, PLC0415 - Ultralytics brings it, and only this function wants it
 
     with pillow.open(file) as shot:

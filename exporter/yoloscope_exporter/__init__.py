@@ -1,6 +1,6 @@
 """The node exporter and the command line of yoloscope."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Where the source lies. It is in no package index, so this is what pip installs from.
 SOURCE = "https://github.com/yoloscope/yoloscope"

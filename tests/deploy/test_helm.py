@@ -18,6 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from click.testing import CliRunner
+from yoloscope_exporter import __version__
 from yoloscope_exporter.commands.notify import notify
 from yoloscope_exporter.commands.serve import serve
 
@@ -334,12 +335,12 @@ def test_example_containers_are_closed(path: Path) -> None:
     """The examples teach no bad habits, and pin their images."""
     for container in _containers(list(yaml.safe_load_all(path.read_text(encoding="utf-8")))):
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
-        assert container["image"].endswith(":0.1.0")
+        assert container["image"].endswith(f":{__version__}")
 
 
 def test_image_is_pinned(variant: list[dict[str, Any]]) -> None:
     """The image has the chart's version unless another is given."""
-    assert {container["image"].partition(":")[2] for container in _containers(variant)} == {"0.1.0"}
+    assert {container["image"].partition(":")[2] for container in _containers(variant)} == {__version__}
 
 
 def test_exporter_accepts_its_arguments(variant: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import click
 from yoloscope_record import keeping
 from yoloscope_record.system import DIRECTORY
 
-from yoloscope_exporter.language import LANGUAGES, say, spoken
+from yoloscope_exporter.language import LANGUAGES, VARIABLE, say, spoken
 
 #: Where the records of runs lie.
 records = click.option(
@@ -33,9 +33,9 @@ language = click.option(
     "--language",
     type=click.Choice(LANGUAGES),
     default=spoken,
-    show_default="YOLOSCOPE_LANGUAGE, else zh-CN in a Chinese locale, else en",
+    show_default=False,
     envvar="YOLOSCOPE_NOTIFY_LANGUAGE",
-    help="Language of what people are told.",
+    help=f"Language of what people are told.  [default: {VARIABLE}, else zh-CN in a Chinese locale, else en]",
 )
 
 

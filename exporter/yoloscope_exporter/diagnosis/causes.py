@@ -193,6 +193,13 @@ CAUSES = (
         "`CUDA driver version is insufficient`, `Found no NVIDIA driver`",
     ),
     Cause(
+        "port_in_use",
+        "the port at which the ranks meet is taken, mostly by another training on this node",
+        _both(_says(r"address already in use|EADDRINUSE"), lambda s: s.get(Signals.world_size) > 1),
+        "MASTER_PORT=29501 in the environment, or torchrun --master-port=29501; ss -ltnp shows who listens",
+        "`EADDRINUSE`, `address already in use` of a run with several ranks",
+    ),
+    Cause(
         "collective_timeout",
         "a collective timed out: another rank hangs, is slow, or is gone",
         _says(

@@ -13,12 +13,16 @@ from yoloscope_exporter.diagnosis.follow_up import FollowUp
 from yoloscope_exporter.diagnosis.forecast import Forecast
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.units import utc
-from yoloscope_exporter.language import finished
+from yoloscope_exporter.language import CHINESE, finished, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from yoloscope_exporter.diagnosis.time_range import RangeDiagnosis
+
+
+#: What of a verdict is told to people.
+TOLD = ("evidence", "cause", "verify", "fix", "gain")
 
 
 def to_json(diagnoses: Sequence[Diagnosis], notes: Sequence[str] = (), *, with_signals: bool = False) -> dict[str, Any]:
@@ -39,10 +43,11 @@ def _rank(diagnosis: Diagnosis, *, with_signals: bool) -> dict[str, Any]:
         "slow_files": slow_files.to_json(diagnosis.slow_files),
     }
     if with_signals:
+        content["verdicts"] = [verdict_json(verdict) | _chinese(verdict) for verdict in diagnosis.verdicts]
         content["signals"] = {name: value for name, value in diagnosis.signals.numbers.items() if isfinite(value)}
         content["names"] = dict(diagnosis.signals.names)
         content["facts"] = dict(diagnosis.signals.facts)
-        content["whole_run"] = [verdict_json(verdict) for verdict in diagnosis.whole_run]
+        content["whole_run"] = [verdict_json(verdict) | _chinese(verdict) for verdict in diagnosis.whole_run]
         content["joules"] = dict(diagnosis.joules)
     return content
 
@@ -70,6 +75,12 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "arguments": dict(verdict.advice.arguments),
         "environment": dict(verdict.advice.environment),
     }
+
+
+def _chinese(verdict: Verdict) -> dict[str, dict[str, str]]:
+    """Its texts in Chinese, for commands: what is a sentence already cannot be translated as exactly."""
+    told = {name: getattr(verdict, name) for name in TOLD}
+    return {"zh": {name: translated(text, CHINESE) for name, text in told.items() if text}}
 
 
 def range_json(course: RangeDiagnosis) -> dict[str, Any]:
@@ -126,14 +137,14 @@ def _parse_verdicts(items: Iterable[Mapping[str, Any]]) -> tuple[Verdict, ...]:
 
 
 def _parse_verdict(item: Mapping[str, Any]) -> Verdict:
+    chinese = item.get("zh", {})
+    told: dict[str, Any] = {
+        name: finished(item[name], chinese.get(name, "")) if item[name] else item[name] for name in TOLD
+    }
     return Verdict(
         item["name"],
         item["severity"],
-        evidence=finished(item["evidence"]),
-        cause=finished(item["cause"]),
-        verify=finished(item["verify"]),
-        fix=finished(item["fix"]),
-        gain=finished(item["gain"]) if item["gain"] else None,
+        **told,
         share=item.get("share"),
         advice=_parse_advice(item, predicts=item["name"] in rules.OF_PREDICTIONS),
     )

@@ -39,22 +39,24 @@ class Text(str):
     Formatting it into another string leaves plain English; `text`, `joined` and `+` keep what it knows.
     """
 
-    __slots__ = ("key", "template", "values")
+    __slots__ = ("chinese", "key", "template", "values")
 
     template: str
     values: Mapping[str, Any]
     key: str
     """By which the catalogue knows it: the template, in the singular where that has a number."""
+    chinese: str
+    """What it is in Chinese, where somebody has told that beside it."""
 
-    def __new__(cls, template: str, values: Mapping[str, Any] | None = None, key: str = "") -> Self:
+    def __new__(cls, template: str, values: Mapping[str, Any] | None = None, key: str = "", chinese: str = "") -> Self:
         """Fill in the values; without any the template is the text."""
         made = super().__new__(cls, template if values is None else filled(template, values))
-        made.template, made.values, made.key = template, values or {}, key or template
+        made.template, made.values, made.key, made.chinese = template, values or {}, key or template, chinese
         return made
 
-    def __getnewargs__(self) -> tuple[str, Mapping[str, Any], str]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[str, Mapping[str, Any], str, str]:  # type: ignore[override]
         """For copies."""
-        return self.template, self.values, self.key
+        return self.template, self.values, self.key, self.chinese
 
     def __str__(self) -> Text:
         """Itself: `str()` forgets nothing."""
@@ -100,9 +102,9 @@ def text(template: str, /, **values: object) -> Text:
     return Text(template, values or None)
 
 
-def finished(english: str) -> Text:
-    """English that comes as it is told, which is recognised by the templates of the catalogue."""
-    return english if isinstance(english, Text) else Text(english)
+def finished(english: str, chinese: str = "") -> Text:
+    """English that comes as it is told; without its Chinese it is recognised by the templates of the catalogue."""
+    return english if isinstance(english, Text) else Text(english, chinese=chinese)
 
 
 def plural(number: float, one: str, many: str, /, **values: object) -> Text:

@@ -41,6 +41,8 @@ def _plain(told: str) -> str:
 
 
 def _filled(told: Text) -> str:
+    if told.chinese:
+        return told.chinese
     if not told.values:
         return _recognised(told)
     names = _LIST.fullmatch(told.key) and not any(isinstance(value, Text) for value in told.values.values())

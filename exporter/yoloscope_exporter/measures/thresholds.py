@@ -85,7 +85,7 @@ class Thresholds:
         0.50, "measured: CPU over wall time of a worker is 0.03 to 0.04 with slow storage, 0.69 to 0.89 when computing"
     )
     free_cores: float = threshold(0.5, _OURS + "half an idle CPU is room for another worker", unit="CPUs")
-    gpu_low: float = threshold(0.50, "pytorch/kineto tb_plugin: GPU utilisation < 50 % is low")
+    gpu_low: float = threshold(0.50, "pytorch/kineto tb_plugin: GPU utilization < 50 % is low")
     sm_fill: float = threshold(0.50, _OURS + "kernels that leave half the multiprocessors without a warp")
     mfu_low: float = threshold(
         0.05, _OURS + "measured: yolo11l with AMP on an H200 reaches 0.076 at batch 96, where the host is its limit"

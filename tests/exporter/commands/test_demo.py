@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
 from click.testing import CliRunner
 from yoloscope_exporter.cli import main
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[3]
 YOLOSCOPE = [sys.executable, "-m", "yoloscope_exporter.cli", "demo", "--no-prometheus", "--epochs", "2"]
+
+
+#: What the tables of README.md and of the demo have, whatever the machine.
+ROWS = ("evidence", "fix ", "effect", "gain", "throughput", "waiting for data", "best mAP50", "promised", "delivered")
 
 
 def below(folder: Path) -> list[psutil.Process]:
@@ -55,6 +57,8 @@ def test_demo(tmp_path: Path) -> None:
     told = re.sub(r"[│\n ]+", " ", promises)
     assert re.search(r"demo-fixed (cache|workers)=.* [\d.]+x \([\d.]+ -> [\d.]+", told), promises
     assert (tmp_path / "demo-output/report.html").read_text().count("<svg") > 2
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").partition("```text\n")[2].partition("```")[0]
+    assert [row for row in ROWS if row not in shown or row not in done.stdout] == []
     assert not below(tmp_path)
 
 

@@ -38,6 +38,12 @@ MESSAGES = {
         ("RuntimeError", "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU"),
         ("RuntimeError", "The NVIDIA driver on your system is too old (found version 11040)."),
     ],
+    "port_in_use": [
+        (
+            "DistNetworkError",
+            "The server socket has failed to listen on any local network address. port: 29500, … name: EADDRINUSE, …",
+        )
+    ],
     "collective_timeout": [
         ("RuntimeError", "[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE)"),
         ("RuntimeError", "[gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation"),

@@ -94,6 +94,13 @@ def test_a_narrow_link_is_not_mended_by_a_cache() -> None:
     assert "cache" not in str(fix("pcie_degraded"))
 
 
+@pytest.mark.parametrize(("nbs", "advised"), [("256", True), ("64", False), ("", False)])
+def test_many_accumulated_batches_are_fewer_after_nan(nbs: str, advised: bool) -> None:  # noqa: FBT001 - a parameter
+    """Their gradients are added up; the default is advised where more than that is in use."""
+    s = Signals("run", "0", "train", facts={"nbs": nbs} if nbs else {}, numbers={"nonfinite": 3.0})
+    assert ("nbs=64" in str(settled(rules.BY_NAME["diverged"].fix(s), s))) == advised
+
+
 def test_a_crowd_is_counted_against_the_cpus_of_its_rank() -> None:
     """Six workers on four CPUs are too many, on eight they are not."""
     wait = {"data_wait_share": 0.5, "step_seconds": 0.1, "batches": 50.0, "runqueue_share": 0.4, "workers": 6.0}

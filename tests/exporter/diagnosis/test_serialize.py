@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.engine import Diagnosis, Verdict
 from yoloscope_exporter.diagnosis.follow_up import FollowUp
 from yoloscope_exporter.diagnosis.forecast import Forecast
-from yoloscope_exporter.diagnosis.serialize import from_json, to_json
+from yoloscope_exporter.diagnosis.serialize import TOLD, from_json, to_json
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.time_range import diagnose_range
+from yoloscope_exporter.language import CHINESE, translated
+from yoloscope_exporter.recordings import reader
 from yoloscope_exporter.terminal.diagnosis import to_markdown, to_text
 
 PROMISED = Forecast("images/s", 15.0, 18.0, 10.0)
@@ -40,6 +44,23 @@ def test_an_exporter_tells_it_as_json(diagnosis: Diagnosis) -> None:
     assert told["effect"] == ["best.pt", "early stopping"]
     assert told["forecast"] == {"unit": "x", "low": 1.2, "high": 1.5, "today": 1.0}
     assert content["runs"][0]["followed"][0]["helped"] is True
+
+
+def test_an_exporter_tells_its_texts_in_chinese_too() -> None:
+    """What a command says of them is what the exporter would say itself, letter by letter; an older one has none."""
+    path = Path(__file__).parents[2] / "recordings/loader_workers.om.gz"
+    (found,) = diagnose_range(reader.read(path)).diagnoses
+    content = json.loads(json.dumps(to_json([found], with_signals=True)))
+    (read,) = from_json(content)
+    for name in TOLD:
+        own, told = getattr(found.verdicts[0], name), getattr(read.verdicts[0], name)
+        assert told == own
+        assert translated(told, CHINESE) == translated(own, CHINESE)
+    assert "waits for data" not in translated(read.verdicts[0].evidence, CHINESE)
+    assert "zh" not in to_json([found])["runs"][0]["verdicts"][0]
+    del content["runs"][0]["verdicts"][0]["zh"]
+    (older,) = from_json(content)
+    assert older.verdicts[0].evidence == found.verdicts[0].evidence
 
 
 def test_an_older_exporter_tells_less(diagnosis: Diagnosis) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from yoloscope_exporter.diagnosis import ultralytics_arguments as ultralytics
 from yoloscope_exporter.diagnosis.advice import Advice
+from yoloscope_exporter.diagnosis.advice.settings import number
 from yoloscope_exporter.diagnosis.rules.rule import CRITICAL, INFO, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.language import text
@@ -22,10 +24,15 @@ OF_SWINGS = ("loss_epochs", "loss_turns", "loss_swing", "loss_rise", "image_swin
 
 
 def _diverged_advice(s: Signals) -> Advice:
-    """A tenth of the usual learning rate; `optimizer=auto`, Ultralytics' default, would not look at `lr0`."""
+    """A tenth of the usual learning rate; `optimizer=auto`, Ultralytics' default, would not look at `lr0`.
+
+    Gradients of batches that are accumulated (`nbs`) are added up, not averaged: more of them are a longer step.
+    """
     given = s.facts.get("optimizer", "auto")
     optimizer = "AdamW" if given in {"", "auto"} else given
     arguments: dict[str, Value] = {"optimizer": optimizer, "lr0": 0.001 if "SGD" in optimizer else 0.0001}
+    if number("nbs", s) > float(ultralytics.DEFAULTS["nbs"]):
+        arguments["nbs"] = ultralytics.DEFAULTS["nbs"]
     return Advice(arguments | ({"amp": False} if s.facts.get("amp", "").lower() in {"true", "1"} else {}))
 
 
@@ -134,7 +141,7 @@ RULES = (
         fix=_diverged_advice,
         states=("train", "validate", "checkpoint", "failed"),  # it may have failed by it
         event=True,
-        remedy="`lr0` down with an explicit `optimizer`, `amp=False`, check the labels",
+        remedy="`lr0` down with an explicit `optimizer`, `nbs=64` if it is larger, `amp=False`, check the labels",
     ),
     Rule(
         name="plateau",
