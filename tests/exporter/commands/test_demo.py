@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[3]
 YOLOSCOPE = [sys.executable, "-m", "yoloscope_exporter.cli", "demo", "--no-prometheus", "--epochs", "2"]
 
 
-#: What the tables of README.md and of the demo have, whatever the machine.
-ROWS = ("evidence", "fix ", "effect", "gain", "throughput", "waiting for data", "best mAP50", "promised", "delivered")
+#: What the tables of README.md and of the demo have, whatever the machine; single words, for cells may be wrapped.
+ROWS = ("evidence", "fix ", "effect", "gain", "throughput", "waiting", "mAP50", "promised", "delivered")
 
 
 def below(folder: Path) -> list[psutil.Process]:
