@@ -23,6 +23,7 @@ ALLOWED = {
     "fleet.USE": "a mean over GPUs of the means of nodes",
     "fleet.hours": "minutes as hours",
     "fleet.energy": "watt-hours as kilowatt-hours",
+    "fleet.wasted_energy": "watt-hours as kilowatt-hours",
 }
 OPERATORS = ast.Div | ast.Sub | ast.Mult
 
