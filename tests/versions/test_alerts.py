@@ -88,6 +88,7 @@ SHOWN_ANEW = {
     "driver-asks-for-a-reset",
     "fabric-loses-bandwidth",
     "nearly-too-hot-without-a-limit",
+    "predictions-never-begin",
     "predictions-slow-down",
     "predictions-stand-still",
     "shared-memory-of-a-container-fills",

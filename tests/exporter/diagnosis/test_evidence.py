@@ -155,16 +155,18 @@ def test_the_loss_of_few_batches_swings_by_chance(batches: float, *, unstable: b
     assert ("loss_unstable" in told(HEALTHY | swings)) == unstable
 
 
-@pytest.mark.parametrize(("more", "bound"), [({}, False), ({"callback_pauses": 3.0}, True), ({"epoch": 3.0}, True)])
+@pytest.mark.parametrize(
+    ("more", "bound"), [({}, False), ({"callback_pauses": 3.0}, True), ({"process_epoch": 3.0}, True)]
+)
 def test_callbacks_that_pause_a_long_epoch(more: dict[str, float], *, bound: bool) -> None:
     """Not for the first time is enough: an epoch may take an hour."""
-    paused = {"callbacks_of_run": 0.3, "callback_seconds": 0.0, "epoch": 1.0, "epoch_callback_seconds": 90.0}
+    paused = {"callbacks_of_run": 0.3, "callback_seconds": 0.0, "process_epoch": 1.0, "epoch_callback_seconds": 90.0}
     assert ("callback_bound" in told(HEALTHY | paused | more)) == bound
 
 
 def test_what_takes_most_of_a_validation_is_what_the_advice_is_about() -> None:
     """Fewer boxes, or quicker reads; `val=False` alone gives up more."""
-    slow = HEALTHY | {"validate_share": 0.6, "epoch": 5.0}
+    slow = HEALTHY | {"validate_share": 0.6, "process_epoch": 5.0}
     assert "max_det" in told(slow, {"validation_part": "postprocess"})["validation_bound"].fix
     assert "more workers" in told(slow, {"validation_part": "loader"})["validation_bound"].fix
     assert "takes most" not in told(slow)["validation_bound"].fix
@@ -359,17 +361,21 @@ def test_what_is_known_of_a_slow_batch(ooms: float, phase: str, cause: str) -> N
 
 def test_without_validation_early_stopping_and_best_pt_are_lost() -> None:
     """That is said; the run gets shorter by all of it but the last epoch's."""
-    found = told(HEALTHY | {"validate_share": 0.5, "epoch": 4.0, "epochs": 10.0})["validation_bound"]
+    found = told(HEALTHY | {"validate_share": 0.5, "epoch": 4.0, "process_epoch": 4.0, "epochs": 10.0})[
+        "validation_bound"
+    ]
     assert found.advice.arguments == {"val": False}
     assert found.advice.effect == ("best.pt", "early stopping")
     assert "it ends early stopping (patience), and best.pt becomes the last epoch" in found.fix
     assert found.gain == "1.8x to 2.0x for the run as a whole"
-    assert not told(HEALTHY | {"validate_share": 0.5, "epoch": 4.0}, val="False")["validation_bound"].advice.arguments
+    assert not told(HEALTHY | {"validate_share": 0.5, "epoch": 4.0, "process_epoch": 4.0}, val="False")[
+        "validation_bound"
+    ].advice.arguments
 
 
 def test_save_period_is_advised_only_where_it_is_set() -> None:
     """-1 is the default: it was advised to everybody, and changes nothing."""
-    slow = HEALTHY | {"checkpoint_share": 0.3, "epoch": 4.0}
+    slow = HEALTHY | {"checkpoint_share": 0.3, "process_epoch": 4.0}
     assert told(slow)["checkpoint_bound"].advice.arguments == {}
     assert told(slow, save_period="-1")["checkpoint_bound"].advice.arguments == {}
     assert told(slow, save_period="1")["checkpoint_bound"].advice.arguments == {"save_period": -1}
