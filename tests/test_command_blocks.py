@@ -49,7 +49,7 @@ case "$1" in
 esac""",
 }
 #: `yoloscope` up to its arguments, and `bundle` to its end.
-YOLOSCOPE = """#!{python}
+YOLOSCOPE = """
 import os, sys
 sys.path[:0] = {paths!r}
 import click
@@ -85,7 +85,10 @@ class Machine:
         for name, more in PROGRAMS.items():
             self._program(name, f'#!/bin/sh\nPATH="$PATH:/usr/bin:/bin"\necho "{name} $*" >> "$SEEN"\n{more}\n')
         paths = [str(ROOT / part) for part in ("exporter", "trainer_hooks")]
-        self._program("yoloscope", YOLOSCOPE.format(python=sys.executable, paths=paths))
+        script = folder / "typed.py"
+        script.write_text(YOLOSCOPE.format(paths=paths), encoding="utf-8")
+        python = shlex.join([sys.executable, str(script)])  # a first line #! takes no folder with a blank
+        self._program("yoloscope", f'#!/bin/sh\nexec {python} "$@"\n')
         (self.home / "deploy").symlink_to(ROOT / "deploy")
         (self.home / "best.pt").touch()
 
