@@ -186,6 +186,7 @@ def test_nothing_is_kept_of_a_good_end_or_where_that_is_off(place: Place) -> Non
     assert place.train("pass") == 0
     assert place.train("1 / 0", "off", YOLOSCOPE_KEEP_POST_MORTEM="off") == 1
     assert list(place.kept.parent.iterdir()) == []
+    shutil.rmtree(place.records)
     assert "nothing of a run is kept in runs/detect/train7" in place.ask("report", "--black-box", "runs/detect/train7")
 
 

@@ -757,7 +757,7 @@ TEXTS: Final[dict[str, str]] = {
     "scale the images down beforehand, or in threads of your own: a classifier takes them in full size": "事先缩小图像，或在自己的线程里缩小：分类模型按原尺寸处理图像",
     "Preprocessing takes too long": "预处理耗时过长",
     "the host scales, pads and copies the images one after the other, for classifiers from their full size": "主机逐张缩放、填充和复制图像，分类模型的图像从原尺寸开始",
-    "the last line of a prediction: Speed: ... ms preprocess, ... ms inference": "预测输出的最后一行：Speed: ... ms preprocess per image",
+    "the last line of a prediction: Speed: ... ms preprocess": "预测输出的最后一行：Speed: ... ms preprocess",
     "Predictions wait for their source": "预测等待来源",
     "py-spy record --pid <pid> --duration 30 --output predict.svg: time in cv2's read and imread": "py-spy record --pid <pid> --duration 30 --output predict.svg：cv2 的 read 和 imread 所占时间",
     "video is decoded, or files are read and decoded, one after the other in the process that predicts": "视频解码，或文件的读取和解码，在预测进程中逐个进行",
