@@ -39,6 +39,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
         monkeypatch.setenv(name, os.environ.get(name, ""))
     monkeypatch.setenv("YOLOSCOPE_DIR", str(tmp_path / "records"))
     monkeypatch.delenv("YOLOSCOPE_RUN", raising=False)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)  # another test's: with it this is no script
     caplog.set_level(logging.WARNING, "yoloscope")
     inference._process.renew()
     yield tmp_path / "records"
