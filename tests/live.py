@@ -28,6 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import psutil
 import yaml
 
 from deploy.prometheus import generate
@@ -56,9 +57,20 @@ def killed_with_its_group(process: Process) -> Iterator[Process]:
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_with_all_below(process)
+
+
+def kill_with_all_below(process: subprocess.Popen[Any]) -> None:
+    """Its session, and sessions that were begun below it, as torchrun's ranks do."""
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        below = psutil.Process(process.pid).children(recursive=True)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for one in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
 
 
 def wait_for(condition: Callable[[], Any], *, timeout: float = 30, every: float = 0.2, what: str = "") -> Any:

@@ -24,7 +24,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.prometheus.rulebook import ALERTS
 from tests.conftest import require_binary
 from tests.fake_nvml import FakeNvml
-from tests.live import Webhook, alertmanager, alerts, free_port, get, prometheus, query, running, wait_for
+from tests.live import (
+    Webhook,
+    alertmanager,
+    alerts,
+    free_port,
+    get,
+    kill_with_all_below,
+    prometheus,
+    query,
+    running,
+    wait_for,
+)
 from tests.training import make_dataset, start
 
 if TYPE_CHECKING:
@@ -187,15 +198,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 data, folder / "runs", name=name, script=script, environ=environ, log=folder / f"{name}.log", **options
             )
             site.trainings[name] = process
-            stack.callback(_end, process)
+            stack.callback(kill_with_all_below, process)
         _place(site)
         yield site
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def test_metrics_are_clean_and_count_every_batch(site: Site) -> None:

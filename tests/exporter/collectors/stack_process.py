@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from yoloscope_record.paths import run_directory
 
-from tests.live import wait_for
+from tests.live import killed_with_its_group, wait_for
 from tests.training import ROOT
 
 if TYPE_CHECKING:
@@ -60,10 +60,8 @@ def process(
     paths = os.pathsep.join(str(ROOT / part) for part in ("exporter", "trainer_hooks"))
     command = [sys.executable, "-c", code, str(base), RUN, rank]
     base.mkdir(exist_ok=True)
-    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths} | dict(environ or {})) as child:
-        try:
-            wait_for((base / f"ready-{rank}").exists, every=0.02, what="the process")
-            yield child
-        finally:
-            child.kill()
-            child.wait()
+    environment = os.environ | {"PYTHONPATH": paths} | dict(environ or {})
+    child = subprocess.Popen(command, env=environment, start_new_session=True)
+    with killed_with_its_group(child):
+        wait_for((base / f"ready-{rank}").exists, every=0.02, what="the process")
+        yield child
