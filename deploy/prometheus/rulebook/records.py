@@ -294,17 +294,24 @@ RUN_MAP = _run(
     total("max", ALL(c.TRAIN_METRIC, name=MAP), *_OF_RUN),
     "mAP50-95 of the last validation.",
 )
+
+
+def _by_cause(counter: c.Metric) -> Expr:
+    """What is lost of a run per second, by causes that lose any."""
+    return total("sum", ALL.rate(counter, window=WINDOW), *_OF_RUN, "cause") > 0
+
+
 RUN_WASTED = _run(
     "yoloscope_train_wasted_gpus",
     "sum_rate2m",
-    (total("sum", ALL.rate(c.TRAIN_WASTED_GPU_SECONDS_TOTAL, window=WINDOW), *_OF_RUN, "cause") > 0).of(""),
+    _by_cause(c.TRAIN_WASTED_GPU_SECONDS_TOTAL).of(""),
     "GPUs held but not computing, by cause; over time: GPU-seconds wasted.",
     "cause",
 )
 RUN_WASTED_POWER = _run(
     "yoloscope_train_wasted_power_watts",
     "sum_rate2m",
-    (total("sum", ALL.rate(c.TRAIN_WASTED_ENERGY_JOULES_TOTAL, window=WINDOW), *_OF_RUN, "cause") > 0).of("watts"),
+    _by_cause(c.TRAIN_WASTED_ENERGY_JOULES_TOTAL).of("watts"),
     "Power that GPUs drew in wasted time, by cause, at most; over time: the energy wasted.",
     "cause",
 )

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 SAMPLE_SHARE, THIN_SHARE = 1 / 30, 1 / 180
 #: Seconds for which the history of a run is kept that is told no more: its collector may be down for a while.
 GONE_SECONDS = 300.0
+#: What is lost to a cause, in seconds and in joules.
+_WASTE = (catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL)
 #: Of a fix as a label: characters, and seconds for which it is kept, so that numbers which waver make no new series.
 FIX_LENGTH, FIX_SECONDS = 200, 600.0
 _MORE = "……"
@@ -101,8 +103,9 @@ class Live:
     _met: dict[Key, dict[str, Signals]] = field(default_factory=dict)
     _history: History = field(default_factory=History)
     _whole: WholeRuns = field(default_factory=WholeRuns)
-    _wasted: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
-    _wasted_joules: defaultdict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
+    _wasted: dict[catalog.Metric, defaultdict[tuple[str, str, str], float]] = field(
+        default_factory=lambda: {metric: defaultdict(float) for metric in _WASTE}
+    )
     _said: dict[tuple[str, str, str], _Said] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -206,18 +209,18 @@ class Live:
 
     def _charge(self, window: Window, everybody: Sequence[Signals]) -> None:
         present = {(s.run, s.rank) for s in everybody}
-        for account in (self._wasted, self._wasted_joules):
+        seconds, joules = (self._wasted[metric] for metric in _WASTE)
+        for account in (seconds, joules):
             for key in [key for key in account if key[:2] not in present]:
                 del account[key]
         for s in everybody:
             with self.faults.passed_over("the account of wasted time", s.run, s.rank):
                 lost = wasted(window, s, self._held)
-                for cause, seconds in lost.items():
-                    self._wasted[s.run, s.rank, cause] += seconds
-                for cause, joules in wasted_joules(window, s, lost).items():
-                    self._wasted_joules[s.run, s.rank, cause] += joules
+                for account, amounts in ((seconds, lost), (joules, wasted_joules(window, s, lost))):
+                    for cause, amount in amounts.items():
+                        account[s.run, s.rank, cause] += amount
             if s.get(Signals.held_idle_gpus):
-                self._wasted["", "", "held_idle"] += s.held_idle_gpus * window.seconds
+                seconds["", "", "held_idle"] += s.held_idle_gpus * window.seconds
 
     def document(self) -> dict[str, Any]:
         """The diagnosis with its signals, as the exporter serves it."""
@@ -240,10 +243,9 @@ class Live:
             if told.signals.has(Signals.goodput) and told.state in TRAINING:
                 labels = (told.run, told.rank)
                 yield catalog.Sample(catalog.TRAIN_GOODPUT_RATIO, labels, told.signals.goodput)
-        for key, seconds in self._wasted.items():
-            yield catalog.Sample(catalog.TRAIN_WASTED_GPU_SECONDS_TOTAL, key, seconds)
-        for key, joules in self._wasted_joules.items():
-            yield catalog.Sample(catalog.TRAIN_WASTED_ENERGY_JOULES_TOTAL, key, joules)
+        for metric, account in self._wasted.items():
+            for key, amount in account.items():
+                yield catalog.Sample(metric, key, amount)
 
 
 def _texts(verdict: Verdict, now: float) -> _Said:
