@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from yoloscope_exporter.fetching import SourceError
-from yoloscope_exporter.web import texts
+from yoloscope_exporter.language import LANGUAGES, preferred
 from yoloscope_exporter.web.authentication import ALLOWED
 from yoloscope_exporter.web.responses import as_json, encoded, header
 
@@ -35,6 +35,8 @@ MOST_STREAMS = 64
 MOST_RUNS, MOST_SOUGHT = 10_000, 300
 #: What of a run in a list is searched.
 _SEARCHED: Final = ("run", "state", "state_text", "verdict", "title")
+#: What `lang` may be.
+_LANGUAGES: Final = (*LANGUAGES, "zh")
 
 
 class ParameterError(ValueError):
@@ -239,6 +241,6 @@ def _has(run: Mapping[str, Any], words: list[str]) -> bool:
 def language_of(request: Request) -> str:
     """The language that is asked for; raises as `number`."""
     asked = request.query_params.get("lang", "")
-    if asked and asked not in texts.LANGUAGES:
-        raise ParameterError(f"lang: {asked[:40]!r} is not one of {', '.join(texts.LANGUAGES)}")
-    return texts.language(asked, header(request.scope, b"accept-language"))
+    if asked and asked not in _LANGUAGES:
+        raise ParameterError(f"lang: {asked[:40]!r} is not one of {', '.join(_LANGUAGES)}")
+    return preferred(asked or header(request.scope, b"accept-language"))

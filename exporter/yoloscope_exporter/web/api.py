@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter.history.courses import OF_GPUS, OF_RUN
 from yoloscope_exporter.history.curves import Curves
+from yoloscope_exporter.language import LANGUAGES
 from yoloscope_exporter.sampling.snapshot import Snapshot
-from yoloscope_exporter.web import documents, texts
+from yoloscope_exporter.web import documents
 from yoloscope_exporter.web.answers import (
     EVENT_STREAM,
     MOST_RUNS,
@@ -52,7 +53,7 @@ MOST_CURVES, FORGET_SECONDS = 8, 60.0
 #: Between the messages of two runs: a scrape that comes then is answered, and waits for no more than one of them.
 PAUSE_SECONDS = 0.002
 #: Messages that are kept for the other pages: one for each run and language.
-MOST_MADE = MOST_CURVES * len(texts.LANGUAGES)
+MOST_MADE = MOST_CURVES * len(LANGUAGES)
 
 
 class Topic(NamedTuple):

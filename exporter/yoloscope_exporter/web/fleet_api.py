@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.fetching import SourceError
-from yoloscope_exporter.language import CHINESE, text, translated
-from yoloscope_exporter.web import documents, texts
+from yoloscope_exporter.language import text, translated
+from yoloscope_exporter.web import documents
 from yoloscope_exporter.web.answers import (
     EVENT_STREAM,
     MOST_RUNS,
@@ -241,8 +241,7 @@ class FleetApi(Addresses):
             name = await self._name(topic, at)
             told, past = await self._told(name, at), await self._past(name, at, over)
         except (SourceError, CrowdedError) as error:
-            said = translated(error.args[0], CHINESE) if topic.language == texts.CHINESE else str(error)
-            return encoded({**head, "fresh": False, "problem": said})
+            return encoded({**head, "fresh": False, "problem": translated(error.args[0], topic.language)})
         shown = excerpt(listed, topic.find, documents.MOST_RUNS)
         rest = {"asked": name, "full": True, "diagnosis": True, "left_out": 0, "collectors": []}
         points = (field("run", past.run if past else NULL), field("gpus", past.gpus if past else _NOTHING))

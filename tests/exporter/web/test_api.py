@@ -166,7 +166,7 @@ def test_events_as_a_document(starved: Simulated) -> None:
         ("history?since=nan", 400, "since: 'nan' is not a number"),
         ("runs?limit=0", 400, "limit: '0' is not a number from 1 to 10000"),
         (f"runs?find={'x' * 301}", 400, "find: 301 characters are more than 300"),
-        ("runs?lang=fr", 400, "lang: 'fr' is not one of en, zh"),
+        ("runs?lang=fr", 400, "lang: 'fr' is not one of en, zh-CN, zh"),
         ("events?since=1e999", 400, "since: '1e999' is not a number"),
     ],
 )

@@ -782,13 +782,8 @@ TEXTS: Final[dict[str, str]] = {
     "Share of the last minute in which every rank of the run was training: not setting up, validating, saving, ended. The least of all ranks, because older Ultralytics validates on rank 0 while the others wait.": "最近一分钟内任务的每个 rank 都在训练的占比：不在准备、验证、保存，也没有结束。取所有 rank 中最小的，因为较旧的 Ultralytics 在 rank 0 上验证时其余 rank 在等待。",
     "Utilization while training: all busy time of the last minute over its training time. Work done in a validation counts as if it were training, so this errs upwards, and never takes a validation for a drop.": "训练时的利用率：最近一分钟的全部忙碌时间除以训练时间。验证中的计算也算作训练，因此偏高，不会把验证当作利用率下降。",
     "Present only where the GPU did nothing between the last two scrapes though the run has been training for a minute; the first batch, which may be compiled, and the minute in which an epoch begins are left out.": "仅当任务已训练一分钟、而 GPU 在最近两次抓取之间没有任何计算时存在；不含可能要编译的第一个 batch，也不含 epoch 开始的那一分钟。",
-    "Share of step time in which the trainer waited for the next batch; first batches of epochs are left out.": "训练步时间中等待下一个 batch 的占比；不含各 epoch 的第一个 batch。",
-    "Mean time of a batch on this rank, the wait for other ranks left out.": "该 rank 上一个 batch 的平均时间，不含等待其他 rank 的时间。",
-    "How much longer this rank's own time for a batch is than the mean of the run's other ranks.": "该 rank 自身的 batch 时间比任务中其他 rank 的平均值长多少。",
     "The run's own usual level. The median, so that half an hour of a drop does not pull it down.": "任务自身的正常水平。取中位数，因此持续半小时的下降不会把它拉低。",
-    "Steady growth of the allocated device memory over the window, after the first epoch.": "第一个 epoch 之后，已分配显存在窗口内的持续增长。",
     "GPUs of the node.": "节点的 GPU 数量。",
     "Targets that answer as an exporter of yoloscope or once did and are scraped still, whatever their job is called.": "作为 yoloscope 的 exporter 应答的抓取目标，或曾经应答过且仍在被抓取的，无论其 job 叫什么。",
-    "Training images per second of training time, all ranks together: validation and checkpoints do not count.": "每秒训练时间的训练图像数，所有 rank 合计：验证和检查点不计。",
     "The run's own usual throughput.": "任务自身的正常吞吐量。",
 }
