@@ -27,7 +27,6 @@ from yoloscope_exporter.notebook.sources import Where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from collections.abc import Mapping
     from types import ModuleType
 
     from plotly.graph_objects import Figure

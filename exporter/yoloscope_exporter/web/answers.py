@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from functools import wraps
 from http import HTTPStatus
@@ -29,6 +30,8 @@ PREFIX: Final = "/api/v1"
 EVENT_STREAM: Final = "text/event-stream"
 UNSTORED: Final = {"Cache-Control": "no-store"}
 LATER: Final = {"Retry-After": "5"}
+#: A timer may be so much early, and is not set for the same moment again.
+EARLY_SECONDS = 0.05
 #: Pages that are kept up to date; each holds a connection. One more is refused.
 MOST_STREAMS = 64
 #: Runs that a list may be asked for, and letters of what they are searched for.
@@ -47,6 +50,39 @@ class CrowdedError(Exception):
     """There is no room for one more; says of what, and what helps."""
 
 
+class Clock:
+    """Wakes all who wait at the same moments: one timer for all of them, and none where nobody waits."""
+
+    def __init__(self, seconds: float) -> None:
+        """At multiples of so many seconds of Unix time."""
+        self.seconds = seconds
+        self._over = False
+        self._struck: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def ticks(self) -> bool:
+        """Wait for the next moment; False, at once, when it is over."""
+        if self._over:
+            return False
+        if self._struck is None:
+            self._loop, self._struck = asyncio.get_running_loop(), asyncio.Event()
+            rest = self.seconds - time.time() % self.seconds
+            self._loop.call_later(rest if rest > EARLY_SECONDS else rest + self.seconds, self._strike)
+        await self._struck.wait()
+        return not self._over
+
+    def _strike(self) -> None:
+        struck, self._struck = self._struck, None
+        if struck:
+            struck.set()
+
+    def end(self) -> None:
+        """Wake everybody for the last time. May be called by any thread."""
+        self._over = True
+        if self._loop and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._strike)
+
+
 class Stream(StreamingResponse):
     """A stream that says when it is opened and closed, however it ends."""
 
@@ -61,13 +97,19 @@ class Stream(StreamingResponse):
         super().__init__(content, **given)
         self._opened, self._closed = opened, closed
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the client goes."""
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the client goes; Starlette's own way needs a megabyte of anyio."""
         self._opened()
+        sent = asyncio.ensure_future(self.stream_response(send))
+        gone = asyncio.ensure_future(self.listen_for_disconnect(receive))
         try:
-            await super().__call__(scope, receive, send)
+            await asyncio.wait((sent, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            sent.cancel()
+            gone.cancel()
             self._closed()
+        if sent.done():
+            sent.result()
 
 
 class Addresses(ABC):
@@ -76,13 +118,12 @@ class Addresses(ABC):
     Attributes:
         source: the Prometheus that is shown; empty where it is this node.
         streams: how many are open.
+        clock: when they tell what is new.
     """
 
-    def __init__(self, source: str = "") -> None:
-        """No stream is open yet."""
-        self.source, self.streams = source, 0
-        self._closing: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self, seconds: float, source: str = "") -> None:
+        """No stream is open yet; those that are will tell something every so many seconds."""
+        self.source, self.streams, self.clock = source, 0, Clock(seconds)
 
     @abstractmethod
     async def _runs(self, request: Request) -> Response: ...
@@ -112,14 +153,7 @@ class Addresses(ABC):
 
     def close(self) -> None:
         """End the streams, so that the server need not wait for them. May be called by any thread."""
-        if self._loop and self._closing and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._closing.set)
-
-    def _ending(self) -> asyncio.Event:
-        """What is set when the streams have to end; called by each stream when it begins."""
-        self._loop = asyncio.get_running_loop()
-        self._closing = self._closing or asyncio.Event()
-        return self._closing
+        self.clock.end()
 
     def _streamed(
         self,
@@ -163,14 +197,6 @@ def checked(answer: Answer) -> Answer:
             return as_json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(error)}, **LATER)
 
     return call
-
-
-async def first(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, for so many seconds at most."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except asyncio.TimeoutError:
-        return
 
 
 def as_event(message: bytes) -> bytes:

@@ -27,7 +27,6 @@ from yoloscope_exporter.web.answers import (
     answered,
     as_event,
     excerpt,
-    first,
     language_of,
     no_run,
     number,
@@ -88,7 +87,7 @@ class Api(Addresses):
         self, sampler: Sampler, history: History, diagnoses: Callable[[], Sequence[Diagnosis] | None] = tuple
     ) -> None:
         """Calculate nothing yet; `diagnoses` gives the newest ones, or None where the diagnosis is switched off."""
-        super().__init__()
+        super().__init__(EVERY_SECONDS)
         self._sampler, self._history, self._diagnoses = sampler, history, diagnoses
         self._seen: documents.View | None = None
         self._lists: dict[str, dict[str, Any]] = {}
@@ -221,9 +220,8 @@ class Api(Addresses):
         return run if run in self._view().ranks else ""
 
     async def _messages(self, topic: Topic, who: object, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
-        closing, loop = self._ending(), asyncio.get_running_loop()
-        place = Place()
-        while not closing.is_set() and allowed():
+        place, going = Place(), True
+        while going and allowed():
             topic = self._chosen(topic)
             if run := self._known(topic.run):
                 try:
@@ -235,7 +233,7 @@ class Api(Addresses):
                 self._left(who)
             message, place = await self._message(topic, place)
             yield message
-            await first(closing, EVERY_SECONDS - loop.time() % EVERY_SECONDS)
+            going = await self.clock.ticks()
 
     async def _message(self, topic: Topic, place: Place) -> tuple[bytes, Place]:
         """What is new since `place`, made once for all streams that have come as far, and where that leads."""

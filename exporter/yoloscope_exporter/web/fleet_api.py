@@ -28,7 +28,6 @@ from yoloscope_exporter.web.answers import (
     as_event,
     excerpt,
     field,
-    first,
     language_of,
     merged,
     no_run,
@@ -98,7 +97,7 @@ class FleetApi(Addresses):
 
     def __init__(self, fleet: Fleet) -> None:
         """Ask nothing yet."""
-        super().__init__(fleet.name)
+        super().__init__(EVERY_SECONDS, fleet.name)
         self._fleet = fleet
         self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
         self._followed: dict[object, tuple[object, ...]] = {}
@@ -226,11 +225,10 @@ class FleetApi(Addresses):
         )
 
     async def _messages(self, topic: Topic, who: object, allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
-        closing = self._ending()
-        self._followed[who] = topic.followed()
-        while not closing.is_set() and allowed():
+        self._followed[who], going = topic.followed(), True
+        while going and allowed():
             yield as_event(await self._message(topic))
-            await first(closing, EVERY_SECONDS - time.time() % EVERY_SECONDS)
+            going = await self.clock.ticks()
 
     async def _message(self, topic: Topic) -> bytes:
         """Everything a page shows, as JSON; or why it is not known."""

@@ -15,8 +15,6 @@ from yoloscope_exporter.measures.training import STEP_PHASES
 from yoloscope_exporter.web import assets, words
 from yoloscope_exporter.web.answers import PREFIX
 from yoloscope_exporter.web.api import EVERY_SECONDS
-from yoloscope_exporter.web.fleet import LONGEST, SHORTEST
-from yoloscope_exporter.web.fleet_api import EVERY_SECONDS as FLEET_SECONDS
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -112,8 +110,15 @@ def render(language: str, telemetry_path: str, prometheus: str = "") -> str:
             url=assets.url,
             prometheus=prometheus,
             ranges=RANGES,
-            config=config(language) | ({"fleet": True, "seconds": FLEET_SECONDS} if prometheus else {}),
+            config=config(language) | (_of_a_prometheus() if prometheus else {}),
         )
+
+
+def _of_a_prometheus() -> dict[str, Any]:
+    """What differs in the script's configuration."""
+    from yoloscope_exporter.web import fleet, fleet_api  # noqa: PLC0415 - a megabyte, for who shows a Prometheus
+
+    return {"fleet": True, "seconds": fleet_api.EVERY_SECONDS, "range": (fleet.SHORTEST, fleet.LONGEST)}
 
 
 @cache
@@ -134,7 +139,6 @@ def _config(language: str) -> dict[str, Any]:
     return {
         "language": language,
         "fleet": False,
-        "range": (SHORTEST, LONGEST),
         "seconds": EVERY_SECONDS,
         "texts": {} if language == ENGLISH else {told: say(told) for told in said_by_the_script()},
         "severities": {name: say(told) for name, told in words.SEVERITIES.items()},

@@ -69,7 +69,7 @@ const emptyLines = () => ({ times: [], lines: new Map() })
 const past = { run: emptyLines(), gpus: emptyLines() }
 const view = { minutes: 60, zoom: null, run: '', find: '', seconds: 3600, end: '', days: false, rank: '', events: [], drawn: false }
 /** Time ranges that a Prometheus may be asked for, in seconds. */
-const [SHORTEST, LONGEST] = config.range
+const [SHORTEST, LONGEST] = config.range ?? [0, Infinity]
 const readAddress = () => {
   const query = new URLSearchParams(location.search)
   const seconds = Math.min(Math.max(Number(query.get('seconds')) || 3600, SHORTEST), LONGEST)
