@@ -53,9 +53,10 @@ class CrowdedError(Exception):
 class Clock:
     """Wakes all who wait at the same moments: one timer for all of them, and none where nobody waits."""
 
-    def __init__(self, seconds: float) -> None:
-        """At multiples of so many seconds of Unix time."""
+    def __init__(self, seconds: float, behind: float = 0.0, now: Callable[[], float] = time.time) -> None:
+        """So many seconds `behind` each multiple of `seconds`, as the clock `now` says."""
         self.seconds = seconds
+        self._behind, self._now = behind, now
         self._over = False
         self._struck: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,7 +67,7 @@ class Clock:
             return False
         if self._struck is None:
             self._loop, self._struck = asyncio.get_running_loop(), asyncio.Event()
-            rest = self.seconds - time.time() % self.seconds
+            rest = self.seconds - (self._now() - self._behind) % self.seconds
             self._loop.call_later(rest if rest > EARLY_SECONDS else rest + self.seconds, self._strike)
         await self._struck.wait()
         return not self._over
@@ -121,9 +122,9 @@ class Addresses(ABC):
         clock: when they tell what is new.
     """
 
-    def __init__(self, seconds: float, source: str = "") -> None:
-        """No stream is open yet; those that are will tell something every so many seconds."""
-        self.source, self.streams, self.clock = source, 0, Clock(seconds)
+    def __init__(self, clock: Clock, source: str = "") -> None:
+        """No stream is open yet."""
+        self.clock, self.source, self.streams = clock, source, 0
 
     @abstractmethod
     async def _runs(self, request: Request) -> Response: ...

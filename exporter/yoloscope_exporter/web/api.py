@@ -7,6 +7,7 @@ of the same run wake up together and share what the first of them has made.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from math import inf
@@ -22,6 +23,7 @@ from yoloscope_exporter.web.answers import (
     MOST_RUNS,
     PREFIX,
     Addresses,
+    Clock,
     CrowdedError,
     ParameterError,
     answered,
@@ -44,8 +46,9 @@ if TYPE_CHECKING:
     from yoloscope_exporter.history.store import History
     from yoloscope_exporter.sampling.sampler import Sampler
 
-#: Between two updates of a page.
-EVERY_SECONDS = 2.0
+#: Between two updates of a page, and by how much they come after a cycle of the sampler has begun: it is over then, so
+#: what is told is new, and the two threads do not fight for the interpreter.
+EVERY_SECONDS, BEHIND_SECONDS = 2.0, 0.3
 #: Runs whose points are remembered, each some 100 kB, and for how long after the last look. Points that pages
 #: follow are never forgotten: they would be calculated anew each time. A page of one more run is refused.
 MOST_CURVES, FORGET_SECONDS = 8, 60.0
@@ -87,7 +90,7 @@ class Api(Addresses):
         self, sampler: Sampler, history: History, diagnoses: Callable[[], Sequence[Diagnosis] | None] = tuple
     ) -> None:
         """Calculate nothing yet; `diagnoses` gives the newest ones, or None where the diagnosis is switched off."""
-        super().__init__(EVERY_SECONDS)
+        super().__init__(Clock(EVERY_SECONDS, BEHIND_SECONDS, time.monotonic))
         self._sampler, self._history, self._diagnoses = sampler, history, diagnoses
         self._seen: documents.View | None = None
         self._lists: dict[str, dict[str, Any]] = {}

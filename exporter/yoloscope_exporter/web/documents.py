@@ -121,9 +121,9 @@ def runs(view: View, history: History, language: str, most: int = MOST_RUNS) -> 
     return {"total": len(found), "runs": found[:most]}
 
 
-def _speeds(history: History, run: str = "") -> dict[str, float]:
+def _speeds(history: History) -> dict[str, float]:
     """Images per second of all ranks together, by run."""
-    found = history.now((IMAGES, PREDICT_IMAGES), run)
+    found = history.now((IMAGES, PREDICT_IMAGES))
     speeds = {labels: value for vector in found.values() for labels, value in vector.items()}
     return {dict(labels)["run"]: rounded(value) for labels, value in speeds.items() if isfinite(value)}
 
@@ -167,7 +167,7 @@ def run(view: View, history: History, name: str, language: str) -> dict[str, Any
     figures = by_rank(history.now(OF_RANKS, name))
     phases = by_rank(history.now(ANATOMY, name))
     return {
-        **_summary(view, name, _speeds(history, name), language),
+        **_summary(view, name, _speeds(history), language),
         "facts": _facts(view, name),
         "verdicts": verdicts(view.diagnoses[name], language),
         "rank": [_rank(view, name, rank, figures.get(rank, {}), language) for rank in view.ranks[name]],

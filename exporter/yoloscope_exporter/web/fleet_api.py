@@ -22,6 +22,7 @@ from yoloscope_exporter.web.answers import (
     MOST_RUNS,
     PREFIX,
     Addresses,
+    Clock,
     CrowdedError,
     ParameterError,
     answered,
@@ -97,7 +98,7 @@ class FleetApi(Addresses):
 
     def __init__(self, fleet: Fleet) -> None:
         """Ask nothing yet."""
-        super().__init__(EVERY_SECONDS, fleet.name)
+        super().__init__(Clock(EVERY_SECONDS), fleet.name)
         self._fleet = fleet
         self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
         self._followed: dict[object, tuple[object, ...]] = {}

@@ -254,9 +254,9 @@ def test_many_runs_with_any_names() -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(starved: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     """Updates come sooner."""
-    monkeypatch.setattr(api_module, "EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(starved.api.clock, "seconds", 0.2)
 
 
 def test_a_stream_tells_everything_and_then_what_is_new(starved: Simulated, quick: None) -> None:
