@@ -64,7 +64,7 @@ def wanted() -> set[Metric]:
 
 
 def fill(directory: Path, runs: int, days: float, now: float) -> None:
-    """Write what the page asks of so many nodes from PAST seconds ago to AHEAD seconds from now, and of one for days."""
+    """Write what the page asks of so many nodes from PAST seconds ago to AHEAD seconds from now, of one for days."""
     start = now // STEP * STEP - PAST
     many = simulation.fleet(
         list(simulation.SCENARIOS), min(SIMULATED, runs), 1, start=start - 600, workers=2, onset=0, speed=4
@@ -235,7 +235,8 @@ def report(found: dict[str, dict[str, Any]], runs: int, days: float, watch: floa
         "",
         f"CPU in per cent of one core over {watch:.0f} s each, in this order; the exporter was scraped every tenth of",
         "a second meanwhile. Pages are connections that read the stream, of the last hour where no time is named. The",
-        f"first message is that of the page which waits longest, the size is the mean of all messages; {problems} of them showed a problem.",
+        "first message is that of the page which waits longest, the size is the mean of all messages;",
+        f"{problems} of them showed a problem.",
     ]
 
 
