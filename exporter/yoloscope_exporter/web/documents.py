@@ -149,7 +149,7 @@ def _summary(view: View, run: str, speeds: Mapping[str, float], language: str) -
         start=next((view.of(metric)[first] for metric in _STARTS if first in view.of(metric)), None),
         epoch=view.of(catalog.TRAIN_EPOCH).get(first),
         epochs=view.of(catalog.TRAIN_EPOCHS).get(first),
-        remaining_seconds=view.of(catalog.TRAIN_REMAINING_SECONDS).get(first) if alive else None,
+        remaining_seconds=view.of(catalog.TRAIN_REMAINING_SECONDS).get(first),
         images_per_second=speeds.get(run) if alive else None,
         verdict=worst and worst.name,
         severity=worst and worst.severity,
