@@ -553,7 +553,7 @@ TEXTS: Final[dict[str, str]] = {
     "Memory that can be had without swapping.": "不用 swap 即可使用的内存。",
     "Memory in use: total less available.": "已用内存：总量减去可用。",
     "Page cache, shared memory included.": "页缓存，包括共享内存。",
-    "Swap in use.": "已用的 swap。",
+    "Swap in use.": "已用交换区。",
     "Processes of the node killed for lack of memory.": "节点上因内存不足被终止的进程数。",
     "Bytes read from the device.": "从设备读取的字节数。",
     "Bytes written to the device.": "写入设备的字节数。",
