@@ -115,7 +115,7 @@ def test_effects_are_in_words() -> None:
     """What an argument changes of the result."""
     changed = replace(STARVED, advice=Advice({"imgsz": 512, "val": False}))
     (told,) = documents.verdicts([said("a", "0", changed)], "zh-CN")
-    assert told["effect"] == ["准确率", "早停", "best.pt"]
+    assert told["effect"] == ["准确率", "best.pt", "早停"]
 
 
 def test_a_state_of_whatever_kind() -> None:
