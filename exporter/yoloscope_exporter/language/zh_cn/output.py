@@ -303,7 +303,7 @@ TEXTS: Final[dict[str, str]] = {
     "More": "更多信息",
     "Verdict": "诊断结论",
     "Also": "其他结论",
-    "Other runs": "其他任务",
+    "Others": "其他任务",
     "best accuracy": "最佳准确率",
     "Cause": "原因",
     " (rank {rank}): ": "（rank {rank}）：",
