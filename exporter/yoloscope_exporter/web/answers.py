@@ -67,8 +67,7 @@ class Clock:
             return False
         if self._struck is None:
             self._loop, self._struck = asyncio.get_running_loop(), asyncio.Event()
-            rest = self.seconds - (self._now() - self._behind) % self.seconds
-            self._loop.call_later(rest if rest > EARLY_SECONDS else rest + self.seconds, self._strike)
+            self._loop.call_later(left(self._now() - self._behind, self.seconds), self._strike)
         await self._struck.wait()
         return not self._over
 
@@ -82,6 +81,12 @@ class Clock:
         self._over = True
         if self._loop and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._strike)
+
+
+def left(now: float, seconds: float) -> float:
+    """Until the next multiple of `seconds`, or the one behind it where a timer for the next may have been early."""
+    rest = seconds - now % seconds
+    return rest if rest > EARLY_SECONDS else rest + seconds
 
 
 class Stream(StreamingResponse):
@@ -160,9 +165,9 @@ class Addresses(ABC):
         self,
         request: Request,
         messages: Callable[[Callable[[], bool]], AsyncIterator[bytes]],
-        left: Callable[[], object] = bool,
+        over: Callable[[], object] = bool,
     ) -> Response:
-        """A stream of messages, made while whoever asked is `allowed`; `left` is called when it is over."""
+        """A stream of messages, made while whoever asked is `allowed`; `over` is called at its end."""
         headers = {**UNSTORED, "Vary": "Accept", "X-Accel-Buffering": "no"}
         if request.method == "HEAD":
             return Response(headers=headers, media_type=EVENT_STREAM)
@@ -172,7 +177,7 @@ class Addresses(ABC):
 
         def closed() -> None:
             self.streams -= 1
-            left()
+            over()
 
         allowed: Callable[[], bool] = request.scope.get(ALLOWED, lambda: True)
         return Stream(messages(allowed), opened, closed, headers=headers, media_type=EVENT_STREAM)
