@@ -125,8 +125,8 @@ def _name(row: Row, *, several: bool) -> str:
     if several and row.worker:
         return escape(say("rank {rank}, worker {worker}", rank=row.rank, worker=row.worker))
     if several:
-        return escape(say("rank {rank}, main process", rank=row.rank))
-    return escape(say("worker {worker}", worker=row.worker) if row.worker else say("main process"))
+        return escape(say("rank {rank}, training process", rank=row.rank))
+    return escape(say("worker {worker}", worker=row.worker) if row.worker else say("training process"))
 
 
 def _memory_part(memory: Sequence[EpochMemory], *, training: bool) -> _Part:
