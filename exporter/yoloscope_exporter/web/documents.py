@@ -15,7 +15,7 @@ from yoloscope_exporter.diagnosis.engine import worst_first
 from yoloscope_exporter.diagnosis.serialize import verdict_json
 from yoloscope_exporter.diagnosis.units import in_order
 from yoloscope_exporter.history.courses import ANATOMY, IMAGES, OF_GPUS, OF_RANKS, PREDICT_IMAGES
-from yoloscope_exporter.history.curves import own, rounded
+from yoloscope_exporter.history.curves import rounded
 from yoloscope_exporter.history.events import STATES
 from yoloscope_exporter.language import finished, text, translated
 from yoloscope_exporter.web import words
@@ -186,7 +186,7 @@ def _by(found: Mapping[str, Vector], label: str) -> dict[str, dict[str, float]]:
     for name, vector in found.items():
         for labels, value in vector.items():
             if isfinite(value):
-                values[own(labels).get(label, "")][name] = rounded(value)
+                values[dict(labels).get(label, "")][name] = rounded(value)
     return values
 
 

@@ -255,8 +255,9 @@ def test_many_runs_with_any_names() -> None:
 
 @pytest.fixture
 def quick(starved: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Updates come sooner."""
+    """Updates come sooner, of what runs and of what is started."""
     monkeypatch.setattr(starved.api.clock, "seconds", 0.2)
+    monkeypatch.setattr(api_module, "EVERY_SECONDS", 0.2)
 
 
 def test_a_stream_tells_everything_and_then_what_is_new(starved: Simulated, quick: None) -> None:
@@ -456,8 +457,9 @@ def standing(count: int = 1) -> tuple[Api, Standing]:
     return Api(sampler, history), sampler  # type: ignore[arg-type] # all of it that is used
 
 
-def test_messages_that_are_kept_are_few() -> None:
-    """Neither names that a client thinks of nor many runs fill the memory; what nobody asks for again goes."""
+def test_messages_that_are_kept_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither names that a client thinks of nor many runs fill the memory, however soon they are asked for."""
+    monkeypatch.setattr(api_module, "EVERY_SECONDS", 3600.0)
 
     async def ask() -> tuple[int, int]:
         api, _ = standing(20)
