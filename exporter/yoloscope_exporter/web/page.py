@@ -12,7 +12,7 @@ from yoloscope_exporter.history.courses import OF_GPUS, OF_RANKS, OF_RUN
 from yoloscope_exporter.language import CHINESE, ENGLISH, say, speaking, text
 from yoloscope_exporter.measures.catalog import BY_NAME
 from yoloscope_exporter.measures.training import STEP_PHASES
-from yoloscope_exporter.web import assets, words
+from yoloscope_exporter.web import assets
 from yoloscope_exporter.web.answers import PREFIX
 from yoloscope_exporter.web.api import EVERY_SECONDS
 
@@ -141,7 +141,6 @@ def _config(language: str) -> dict[str, Any]:
         "fleet": False,
         "seconds": EVERY_SECONDS,
         "texts": {} if language == ENGLISH else {told: say(told) for told in said_by_the_script()},
-        "severities": {name: say(told) for name, told in words.SEVERITIES.items()},
         "phases": STEP_PHASES,
         "charts": [
             {
