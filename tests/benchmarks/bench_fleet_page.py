@@ -63,18 +63,19 @@ def wanted() -> set[Metric]:
     return {*metrics(course.formula for course in courses), *(one for some in named for one in some)}
 
 
-def fill(directory: Path, runs: int, days: float, now: float) -> None:
-    """Write what the page asks of so many nodes from PAST seconds ago to AHEAD seconds from now, of one for days."""
-    start = now // STEP * STEP - PAST
+def fill(directory: Path, runs: int, days: float) -> None:
+    """Write what the page asks of a node for days, and of so many from PAST seconds ago to AHEAD seconds from now."""
+    begin = int(time.time()) // STEP * STEP - PAST - int(days * DAY)
+    one = simulation.fleet("healthy", 1, 1, start=begin, workers=2, onset=0, epochs=100_000)
+    while (end := begin + DAY) < time.time():  # promtool reads all of a file for each two hours of it
+        _write(directory, one, ["lasting"], begin, DAY - STEP)
+        begin = end
+    start = int(time.time()) // STEP * STEP - PAST
     many = simulation.fleet(
         list(simulation.SCENARIOS), min(SIMULATED, runs), 1, start=start - 600, workers=2, onset=0, speed=4
     )
-    past = int(days * DAY)
-    one = simulation.fleet("healthy", 1, 1, start=start - past, workers=2, onset=0, epochs=100_000)
+    _write(directory, one, ["lasting"], begin, start + PAST + AHEAD - begin)
     _write(directory, many, [f"{copy:03d}" for copy in range(-(-runs // SIMULATED))], start, PAST + AHEAD)
-    for begin in range(int(start) - past, int(start), DAY):  # promtool reads all of a file for each two hours of it
-        _write(directory, one, ["lasting"], begin, min(DAY, start - begin) - STEP)
-    _write(directory, one, ["lasting"], start, PAST + AHEAD)
 
 
 def _write(directory: Path, made: simulation.Fleet, copies: Sequence[str], start: float, seconds: float) -> None:
@@ -188,7 +189,7 @@ def measure(runs: int, days: float, watch: float) -> list[str]:
     """The section of docs/benchmarks.md."""
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yoloscope-fleet-")))
-        fill(root, runs, days, time.time())
+        fill(root, runs, days)
         theirs = stack.enter_context(prometheus(root))
         environment = {**os.environ, "YOLOSCOPE_PAGE_PROMETHEUS": theirs.name}
         environment["PYTHONPATH"] = os.pathsep.join((str(ROOT / "exporter"), str(ROOT / "trainer_hooks")))
