@@ -174,9 +174,10 @@ def collect(cycle: DeviceCycle) -> None:
         DeviceLost: it does not answer any more.
         DriverGone: nothing does.
     """
+    cycle.publish(catalog.GPU_PART_RATIO, part(cycle))
+    peaks.publish(cycle)
     if cycle.device.parent is not None:
         return
-    peaks.publish(cycle)
     read(READINGS, cycle)
     fields = cycle.fields(FIELDS)
     ecc(cycle)
@@ -187,6 +188,15 @@ def collect(cycle: DeviceCycle) -> None:
     fabric(cycle)
     counts(cycle, fields)
     pcie_spots(cycle)
+
+
+def part(cycle: DeviceCycle) -> float | None:
+    """What the device is of its GPU: all of it, or a MIG instance's compute slices over the most there can be."""
+    if cycle.device.parent is None:
+        return 1.0
+    most = cycle.device.parent.ask(nvml.nvmlDeviceGetMaxMigDeviceCount)
+    attributes = cycle.ask(nvml.nvmlDeviceGetAttributes_v2)
+    return cycle.gauge(attributes and attributes.computeInstanceSliceCount, 1, most, 1 / most) if most else None
 
 
 def counts(cycle: DeviceCycle, fields: dict[int, float]) -> None:
