@@ -39,8 +39,8 @@ PRECISIONS = ("half", "single")
 GPU_PEAK_FLOPS_PER_SECOND = gauge(
     "gpu_peak_flops_per_second",
     "Floating-point operations per second that the card can do at most by its data sheet, dense: half (FP16 or BF16) "
-    "and single (FP32 as PyTorch's convolutions compute it); of a MIG instance by its multiprocessors. Absent for cards "
-    "that are not in yoloscope's table.",
+    "and single (FP32 as PyTorch's convolutions compute it); of a MIG instance by its multiprocessors. Absent for "
+    "cards that are not in yoloscope's table.",
     "gpu",
     "precision",
     unit="per_second",

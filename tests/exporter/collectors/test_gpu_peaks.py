@@ -1,4 +1,4 @@
-"""The table of peaks: no card is two of them, what NVML calls cards is found in it, its figures are what they can be."""
+"""The table of peaks: no card is two of them, what NVML calls cards is found in it, its figures are true."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ OTHERS = (
     "NVIDIA GeForce GTX 1660",
     "",
 )
-#: Boost clock in GHz, and what a multiprocessor does with each tick of it, dense with FP32 accumulation: on tensor cores
-#: in half precision, and in single. GeForce cards accumulate in FP32 at half the rate, as the L40.
+#: Boost clock in GHz, and what a multiprocessor does with each tick of it, dense with FP32 accumulation: in half
+#: precision, and in single. GeForce cards accumulate in FP32 at half the rate, as does the L40.
 RATES = {
     "B200": (1.86, 8192, 4096),
     "H200 SXM": (1.83, 4096, 2048),
