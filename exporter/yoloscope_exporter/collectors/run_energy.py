@@ -240,7 +240,7 @@ def usage(samples: Iterable[Sample]) -> Usage:
         {(source, name): joules for source, metric in meters for (name,), joules in of[metric.name]},
         gpus,
         sm,
-        _instances({gpu for gpu in (*parts, *load, *gpus) if gpu != _whole(gpu)}, parts, load),
+        _instances((*parts, *load, *gpus), parts, load),
         cpu,
         sum(seconds for (mode,), seconds in of[catalog.CPU_SECONDS_TOTAL.name] if mode not in _IDLE),
         began,
@@ -249,17 +249,21 @@ def usage(samples: Iterable[Sample]) -> Usage:
 
 
 def _instances(
-    names: AbstractSet[str], parts: Mapping[str, float], load: Mapping[str, float]
+    names: Iterable[str], parts: Mapping[str, float], load: Mapping[str, float]
 ) -> dict[str, dict[str, float]]:
-    """How much each MIG instance works: size times load; its size where the load of one is unknown, or none has any."""
-    found: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    """How much each MIG instance works, by GPU."""
+    cut: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
-        found[_whole(name)][name] = parts.get(name, 1.0)
-    for gpu, sizes in found.items():
-        work = {name: size * load[name] for name, size in sizes.items() if name in load}
-        if len(work) == len(sizes) and any(work.values()):
-            found[gpu] = work
-    return found
+        if name != _whole(name):
+            cut[_whole(name)].add(name)
+    return {gpu: _work(instances, parts, load) for gpu, instances in cut.items()}
+
+
+def _work(instances: AbstractSet[str], parts: Mapping[str, float], load: Mapping[str, float]) -> dict[str, float]:
+    """Size times load; size alone where a load is unknown or none has any, load alone where a size is unknown."""
+    sizes = {name: parts[name] if instances <= parts.keys() else 1.0 for name in instances}
+    work = {name: size * load[name] for name, size in sizes.items()} if instances <= load.keys() else {}
+    return work if any(work.values()) else sizes
 
 
 def stored(ledger: Ledger) -> dict[str, Any]:
