@@ -337,11 +337,15 @@ RUN_OWNER = _run(
     "user",
     "workload",
 )
+#: Of each living rank its GPU: one, or what a MIG instance is of one.
+_GPUS: Final = gpu.on_ranks(last(c.GPU_PART_RATIO)).or_(
+    last(c.TRAIN_DEVICE_INFO).where(last(c.TRAIN_UP).compared("==", 1), labels.RANK)
+)
 RUN_GPUS_HELD = _run(
     "yoloscope_gpus_held",
     "count",
-    total("count", total("max", _living(ALL(c.TRAIN_DEVICE_INFO)), *_OF_RUN, "gpu"), *_OF_RUN).of(""),
-    "GPUs that the living ranks of the run hold, busy or not.",
+    render(_GPUS.total("max", (*_OF_RUN, "gpu")).total("sum", _OF_RUN), ALL).of(""),
+    "GPUs that the living ranks of the run hold, busy or not; a MIG instance counts as its part of one.",
 )
 #: As counted by rank, where the exporter does; else that of the GPUs, of which one that runs share counts for each.
 _POWER: Final = (

@@ -30,7 +30,7 @@ from yoloscope_exporter.diagnosis.serialize import to_json
 from yoloscope_exporter.diagnosis.signals import Signals
 from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS, Thresholds
-from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_joules
+from yoloscope_exporter.diagnosis.wasted_time import wasted, wasted_gpu_seconds, wasted_joules
 from yoloscope_exporter.diagnosis.whole_run import WholeRuns
 from yoloscope_exporter.language import CHINESE, finished, translated
 from yoloscope_exporter.measures.series import Store, Window
@@ -216,7 +216,10 @@ class Live:
         for s in everybody:
             with self.faults.passed_over("the account of wasted time", s.run, s.rank):
                 lost = wasted(window, s, self._held)
-                for account, amounts in ((seconds, lost), (joules, wasted_joules(window, s, lost))):
+                for account, amounts in (
+                    (seconds, wasted_gpu_seconds(window, s, lost)),
+                    (joules, wasted_joules(window, s, lost)),
+                ):
                     for cause, amount in amounts.items():
                         account[s.run, s.rank, cause] += amount
             if s.get(Signals.held_idle_gpus):

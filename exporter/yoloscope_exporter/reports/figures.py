@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yoloscope_exporter import catalog
 from yoloscope_exporter.diagnosis import units
-from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy
+from yoloscope_exporter.diagnosis.signals.gpu import gpu_busy, part_of_gpu
 from yoloscope_exporter.diagnosis.signals.learning import scores
 from yoloscope_exporter.language import in_figures
 from yoloscope_exporter.measures import gpu, loader, memory, training
@@ -264,8 +264,12 @@ def _cpu_energy(ranks: Sequence[RankWindow]) -> Figure | None:
 
 
 def _gpu_hours(ranks: Sequence[RankWindow]) -> Figure | None:
-    """Each GPU for as long as its rank went on; one that ranks share counts once."""
-    held = {(id(one.window.store), name): _length(one) for one in ranks for name in _gpus(one)}
+    """Each GPU for as long as its rank went on; one that ranks share counts once, a MIG instance as its part of one."""
+    held = {
+        (id(one.window.store), name): _length(one) * part_of_gpu(one.window, name)
+        for one in ranks
+        for name in _gpus(one)
+    }
     return Figure(sum(held.values()) / 3600) if held else None
 
 

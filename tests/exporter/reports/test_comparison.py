@@ -277,6 +277,21 @@ def test_energy_of_a_shared_gpu(others: list[tuple[str, float, int]], parts: dic
         assert sum(drawn.values()) == pytest.approx(160 * 500, rel=0.005)
 
 
+@pytest.mark.parametrize(("parts", "hours"), [((), 2.0), ((2 / 7, 1 / 7), 3 / 7)], ids=["two GPUs", "MIG instances"])
+def test_gpu_hours_held(parts: tuple[float, ...], hours: float) -> None:
+    """By two ranks for an hour; a MIG instance counts as its part of a GPU."""
+    store = Store()
+    for time in range(0, 3601, 10):
+        samples = [Sample(catalog.GPU_PART_RATIO, (f"0/{number}",), part) for number, part in enumerate(parts)]
+        for rank in ("0", "1"):
+            samples += [
+                Sample(catalog.TRAIN_UP, ("a", rank), 1.0),
+                Sample(catalog.TRAIN_DEVICE_INFO, ("a", rank, f"0/{rank}", "MIG-1"), 1.0),
+            ]
+        store.add(1000.0 + time, samples)
+    assert summarize([store], "a").figures["gpu_hours"].value == pytest.approx(hours, rel=0.01)
+
+
 def test_gpu_figures() -> None:
     """Energy, energy per image and time above 85 % utilization are there where there is a GPU, and agree."""
     fleet = simulation.fleet("healthy", nodes=1, gpus=2, start=1_790_000_000.0, workers=4, onset=60.0)

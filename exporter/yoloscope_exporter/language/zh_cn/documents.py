@@ -487,9 +487,10 @@ TEXTS: Final[dict[str, str]] = {
     "Unix time of the collector's last success.": "采集器上次成功的 Unix 时间。",
     "Values or whole records refused because they could not be true or safe, by reason.": "因无效或不安全而拒绝的数值或整个记录文件数，按原因。",
     "Unix time at which the values in this exposition were gathered.": "采集该份数据的 Unix 时间。",
-    "Energy drawn for the rank since an exporter first saw it: of its GPU (gpu; a shared one by SM time) and of the CPU packages by CPU time (cpu; where RAPL can be read).": "自 exporter 首次看到该 rank 以来为它消耗的能量：其 GPU（gpu；共用的按 SM 时间分摊）和 CPU 封装（cpu；按 CPU 时间分摊，RAPL 可读时）。",
+    "Energy drawn for the rank since an exporter first saw it: of its GPU (gpu; a shared one by SM time, a MIG instance by size and load) and of the CPU packages by CPU time (cpu; where RAPL can be read).": "自 exporter 首次看到该 rank 以来为它消耗的能量：其 GPU（gpu；共用的按 SM 时间分摊，MIG 实例按大小和负载分摊）和 CPU 封装（cpu；按 CPU 时间分摊，RAPL 可读时）。",
     "Facts about a GPU.": "GPU 的信息。",
-    "Floating-point operations per second that the card can do at most by its data sheet, dense: half (FP16 or BF16) and single (FP32 as PyTorch's convolutions compute it). Absent for cards that are not in yoloscope's table.": "数据手册给出的该卡每秒浮点运算峰值（稠密）：half（FP16 或 BF16）和 single（PyTorch 卷积计算 FP32 的方式）。不在 yoloscope 表中的显卡没有该指标。",
+    "Floating-point operations per second that the card can do at most by its data sheet, dense: half (FP16 or BF16) and single (FP32 as PyTorch's convolutions compute it); of a MIG instance by its multiprocessors. Absent for cards that are not in yoloscope's table.": "数据手册给出的该卡每秒浮点运算峰值（稠密）：half（FP16 或 BF16）和 single（PyTorch 卷积计算 FP32 的方式）；MIG 实例按其 SM 数折算。不在 yoloscope 表中的显卡没有该指标。",
+    "1 for a whole GPU; of a MIG instance its compute slices over the most that the GPU has.": "整卡为 1；MIG 实例为其计算切片数与整卡最大切片数之比。",
     "1 while the GPU answers; 0 once it has fallen off the bus.": "GPU 有应答时为 1；掉卡后为 0。",
     "Share of the driver's last sample period in which a kernel ran.": "驱动上一个采样周期中有 kernel 运行的时间占比。",
     "Time in which a kernel ran; its rate is the true mean utilisation.": "有 kernel 运行的时间；其速率即真实的平均利用率。",
@@ -587,7 +588,7 @@ TEXTS: Final[dict[str, str]] = {
     "Verdicts that hold, each with what to do about it, in English and Chinese: at most 200 characters each, renewed after ten minutes.": "成立的结论及其修改方法，中英文各一：每个最多 200 个字符，十分钟更新一次。",
     "Why a rank failed or was killed: the verdict, the cause in words with its name first, what tells it, and the cause in Chinese, at most 200 characters each.": "rank 失败或被终止的原因：结论、以原因名称开头的说明、依据，以及中文原因，每个最多 200 个字符。",
     "Share of the window's wall time spent computing training steps.": "窗口总时间中计算训练步的占比。",
-    "Time a GPU was held but not computing, by cause.": "占用 GPU 而没有计算的时间，按原因。",
+    "Time a GPU was held but not computing, by cause; of a MIG instance its part.": "占用 GPU 而没有计算的时间，按原因；MIG 实例按其份额计。",
     "GPU energy of the time in yoloscope_train_wasted_gpu_seconds_total, in proportion to time: the most it can have "
     "been, since a GPU that waits draws less than one that computes.": (
         "yoloscope_train_wasted_gpu_seconds_total 所计时间内的 GPU 能耗，按时间比例分摊；等待的 GPU 比计算时耗电少，因此这是上限。"
