@@ -202,7 +202,7 @@ def test_repetitions_tell_what_is_significant(before: Summary) -> None:
     cells = changed(compare(*groups))
     assert (cells["score"].sure, cells["score"].verdict) == ("significant (n=3+3)", "better")
     assert cells["loss"].verdict == UNCERTAIN
-    assert cells["loss"].sure.startswith("not significant (n=3+3): x 0.9")
+    assert cells["loss"].sure.startswith("not significant (n=3+3): x 0.8")
     assert cells["loss"].sure.endswith("runs each would tell ±5%")
     assert cells["score"].text == "0.6100 ± 0.0248"
     hardly = [[with_figures(before, loss=Figure(loss)) for loss in losses] for losses in ((1.0, 2.0), (1.0, 1.5))]
