@@ -71,7 +71,7 @@ class Diagnosis:
     Attributes:
         cluster: where Prometheus tells it; empty otherwise.
         abstained: verdicts that could not be evaluated, with the signals that are missing.
-        images_per_second: of training, in the window or, over a time range, its median; None where not known.
+        images_per_second: of training, in the window or over all of a time range; None where not known.
         followed: advice to earlier runs that this one followed, with what it delivered.
         whole_run: of a running exporter, what it has found since it first saw the rank.
         joules: what was drawn for the rank so far, by source (gpu, cpu).
@@ -135,15 +135,11 @@ def worst_first(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     return tuple(sorted(verdicts, key=lambda v: (-rules.SEVERITIES.index(v.severity), order.index(v.name))))
 
 
-def speed_of(s: Signals) -> float | None:
-    """Images per second of training, or of the time of predictions."""
-    return s.numbers.get((Signals.predict_images_per_second if s.predicts else Signals.images_per_second).name)
-
-
 def diagnose(s: Signals, held: Mapping[str, Signals], limits: Thresholds, faults: Faults | None = None) -> Diagnosis:
     """Put the verdicts a rank holds into words, each with the signals that last met its condition."""
     faults = faults or Faults()
     verdicts = worst_first(describe(rules.BY_NAME[name], met, limits, faults) for name, met in held.items())
     abstained = {rule.name: gone for rule in rules.of(s) if s.state in rule.states and (gone := rule.missing(s))}
-    speed = speed_of(s) if s.state in WORKING else None
-    return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s, images_per_second=speed)
+    speed = Signals.predict_images_per_second if s.predicts else Signals.images_per_second
+    now = s.numbers.get(speed.name) if s.state in WORKING else None
+    return Diagnosis(s.run, s.rank, s.state, verdicts, abstained, s, images_per_second=now)

@@ -25,7 +25,7 @@ class StepSignals:
     """Times and shares of a step."""
 
     batches = Signal("training batches in the window")
-    images_per_second = Signal("training images per second of step time")
+    images_per_second = Signal("training images per second of training time")
     throughput_spread = Signal("relative standard deviation of images per second over parts of the window")
     step_seconds = Signal("mean time of a batch in seconds, the data wait left out")
     wait_seconds = Signal("mean data wait of a batch in seconds")

@@ -179,7 +179,7 @@ TEXTS: Final[dict[str, str]] = {
     "a GPU that is not filled computes as well": "没有占满的 GPU 也在计算",
     "so does one that is held down": "受限的 GPU 也在计算",
     "training batches in the window": "窗口内的训练 batch 数",
-    "training images per second of step time": "每秒训练步时间的训练图像数",
+    "training images per second of training time": "每秒训练时间的训练图像数",
     "relative standard deviation of images per second over parts of the window": "窗口各部分中每秒图像数的相对标准差",
     "mean time of a batch in seconds, the data wait left out": "一个 batch 的平均时间（秒），不含等待数据",
     "mean data wait of a batch in seconds": "一个 batch 的平均等待数据时间（秒）",
