@@ -9,7 +9,6 @@ from yoloscope_exporter.reports.summary import Summary, summarize
 
 from tests.recordings.model import START, Plan, play
 
-
 MENDED = Plan(run="mended", workers=4, epochs=3, batches=60)
 
 
