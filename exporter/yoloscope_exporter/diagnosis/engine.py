@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import rules
+from yoloscope_exporter.diagnosis import causes, rules
 from yoloscope_exporter.diagnosis.advice import Advice, gain
 from yoloscope_exporter.diagnosis.advice.checks import settled
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.language import finished, text
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ def judge(s: Signals, limits: Thresholds, faults: Faults | None = None) -> dict[
     unhealthy = any(judged.get(name) for name in rules.NOT_HEALTHY)
     judged |= {name: False for name in rules.HEALTHY if unhealthy and judged.get(name)}
     return judged
+
+
+def last_met(before: Mapping[str, Signals], judged: Mapping[str, bool], s: Signals) -> dict[str, Signals]:
+    """How the rank was when the condition of each verdict was last met; of a death, when its cause was told best."""
+    met = [name for name, is_met in judged.items() if is_met]
+    return {**before, **{name: causes.still_told(before.get(name), s) if name in DEAD else s for name in met}}
 
 
 def _in_words(rule: Rule, s: Signals, limits: Thresholds) -> Verdict:

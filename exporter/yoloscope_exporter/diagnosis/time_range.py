@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from yoloscope_exporter.diagnosis import causes, prediction_totals, rules, signals, slow_files, units
+from yoloscope_exporter.diagnosis import prediction_totals, rules, signals, slow_files, units
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -21,13 +21,13 @@ from yoloscope_exporter.diagnosis.engine import (
     Verdict,
     describe,
     judge,
+    last_met,
     worst_first,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
 from yoloscope_exporter.diagnosis.hysteresis import Hysteresis, holding
 from yoloscope_exporter.diagnosis.rules import lifecycle
-from yoloscope_exporter.diagnosis.signals.death import DEAD
 from yoloscope_exporter.diagnosis.signals.view import sampled
 from yoloscope_exporter.diagnosis.thresholds import DEFAULTS
 from yoloscope_exporter.language import text
@@ -128,11 +128,7 @@ def _diagnose_cluster(stores: Sequence[Store], limits: Thresholds, window: float
             key = (s.run, s.rank)
             history = histories.setdefault(key, _RankHistory(s))
             judged = judge(s, limits, faults)
-            history.seen |= {
-                name: causes.still_told(history.seen.get(name), s) if name in DEAD else s
-                for name, met in judged.items()
-                if met
-            }
+            history.seen = last_met(history.seen, judged, s)
             if lifecycle.excused(s, limits):
                 history.excused.append(now - s.excused_age)
             _note(history, s, holding(hysteresis.update(key, judged, now)), now, step)
