@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from yoloscope_exporter.diagnosis.time_range import diagnose_range
-from yoloscope_exporter.reports.promises import changed, heeded, kept, past, promises
+from yoloscope_exporter.reports.promises import changed, heeded, kept, promises
 from yoloscope_exporter.reports.summary import Summary, summarize
 
 from tests.recordings.model import START, Plan, play
@@ -70,7 +70,8 @@ def test_nothing_is_told_of_what_was_not_followed(before: Summary, after: Summar
 
 def test_arguments_are_those_that_are_typed(before: Summary) -> None:
     """The batch counts all ranks; what a run does not say is at its default."""
-    found = past(before)
+    found = before.past
+    assert found is not None
     assert found.settings["workers"] == 1
     assert found.settings["batch"] == 16
     assert found.settings["val"] is True
