@@ -35,7 +35,7 @@ def hook(trainer: Any, mark: Mark) -> ExitStack | None:
         return None
     hooks = ExitStack()
     hooks.callback(register(lambda _: mark(GRADIENT, perf_counter())).remove)
-    wrap(trainer.model, _BUFFERS, lambda sync: _marking(sync, mark))
+    wrap(trainer.model, _BUFFERS, _marking, mark)
     hooks.callback(unwrap, trainer.model, _BUFFERS)
     return hooks
 

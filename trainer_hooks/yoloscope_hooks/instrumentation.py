@@ -26,7 +26,7 @@ _MARK = "_yoloscope_wrapper"
 def install(trainer: Trainer, recorder: Recorder) -> None:
     """Wrap what the trainer has by now and is not wrapped yet; what it lacks is left out."""
     for owner, name, wrapper in _places(trainer):
-        wrap(owner, name, functools.partial(wrapper, recorder=recorder))
+        wrap(owner, name, wrapper, recorder)
 
 
 def restore(trainer: Trainer) -> None:
@@ -35,11 +35,11 @@ def restore(trainer: Trainer) -> None:
         unwrap(owner, name)
 
 
-def wrap(owner: Any, name: str, wrapper: Callable[[Function], Function]) -> None:
-    """Replace an attribute of an instance by what `wrapper` makes of it; not one that is missing or wrapped already."""
+def wrap(owner: Any, name: str, wrapper: Callable[..., Function], given: Any) -> None:
+    """Replace an instance's attribute by what `wrapper` makes of it and of `given`, unless it lacks it or has ours."""
     function = getattr(owner, name, None)
     if callable(function) and not hasattr(function, _MARK):
-        wrapped = functools.wraps(function)(wrapper(function))
+        wrapped = functools.wraps(function)(wrapper(function, given))
         setattr(wrapped, _MARK, name in vars(owner))
         setattr(owner, name, wrapped)
 
