@@ -244,7 +244,6 @@ NODE_DISK_BUSY = _node_measure("disk_io:max_rate2m", host.DISK_BUSY)
 
 # --- of each run on each node ---------------------------------------------------------------------------------------
 RUN_UP = _run("yoloscope_train_up", "max", total("max", ALL(c.TRAIN_UP), *_OF_RUN), "1 while a rank of the run lives.")
-RUN_RANKS = _run("yoloscope_train_up", "sum", total("sum", ALL(c.TRAIN_UP), *_OF_RUN), "Living ranks of the run.")
 RUN_SEVERITY = _run(
     "yoloscope_train_verdict",
     "severity",

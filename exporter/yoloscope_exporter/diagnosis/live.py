@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yoloscope_exporter import catalog
-from yoloscope_exporter.diagnosis import causes, rules, signals, slow_files
+from yoloscope_exporter.diagnosis import rules, signals, slow_files
 from yoloscope_exporter.diagnosis.engine import (
     ALIVE,
     ENTER_SHARE,
@@ -22,6 +22,7 @@ from yoloscope_exporter.diagnosis.engine import (
     Verdict,
     diagnose,
     judge,
+    last_met,
 )
 from yoloscope_exporter.diagnosis.faults import Faults
 from yoloscope_exporter.diagnosis.follow_up import History
@@ -189,12 +190,7 @@ class Live:
     def _tell(self, s: Signals, now: float) -> Diagnosis:
         key = (s.run, s.rank)
         judged = judge(s, self.limits, self.faults)
-        met = self._met.setdefault(key, {})
-        met |= {
-            name: causes.still_told(met.get(name), s) if name in DEAD else s
-            for name, is_met in judged.items()
-            if is_met
-        }
+        met = self._met[key] = last_met(self._met.get(key, {}), judged, s)
         self._held[key] = self._hysteresis.update(key, judged, now)
         return diagnose(s, {name: met[name] for name in holding(self._held[key])}, self.limits, self.faults)
 
