@@ -72,7 +72,9 @@ def fill(directory: Path, runs: int, days: float, now: float) -> None:
     past = int(days * DAY)
     one = simulation.fleet("healthy", 1, 1, start=start - past, workers=2, onset=0, epochs=100_000)
     _write(directory, many, [f"{copy:03d}" for copy in range(-(-runs // SIMULATED))], start, PAST + AHEAD)
-    _write(directory, one, ["lasting"], start - past, past + PAST + AHEAD)
+    for begin in range(int(start) - past, int(start), DAY):  # promtool reads all of a file for each two hours of it
+        _write(directory, one, ["lasting"], begin, min(DAY, start - begin) - STEP)
+    _write(directory, one, ["lasting"], start, PAST + AHEAD)
 
 
 def _write(directory: Path, made: simulation.Fleet, copies: Sequence[str], start: float, seconds: float) -> None:
