@@ -51,7 +51,7 @@ def on_predict_start(predictor: Owner, now: float) -> None:
     """A call begins: model and source are there."""
     from yoloscope_hooks import predicting  # import of the hooks must cost nothing
 
-    predicting.start(predictor, now, on_predict_postprocess_end)
+    predicting.start(predictor, now, on_predict_batch_start, on_predict_postprocess_end)
 
 
 @_event

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yoloscope_hooks
-from yoloscope_hooks import inference, predicting
+from yoloscope_hooks import accounts, inference, predicting
 from yoloscope_record import catalog
 from yoloscope_record.metrics import HistogramValue
 from yoloscope_record.reader import Reader, Record
 
-from tests.trainer_hooks.predictor import Predictor
+from tests.trainer_hooks.predictor import Predictor, compute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,21 +76,21 @@ def attached(path: Path, **options: Any) -> Predictor:
     return yoloscope_hooks.attach(Predictor(path, **options))
 
 
-def test_a_thousand_calls_are_one_run(tmp_path: Path, base: Path) -> None:
+def test_ten_thousand_calls_are_one_run(tmp_path: Path, base: Path) -> None:
     """One record with all of them; what lies between the calls is the thread's work, or nobody's."""
     predictor = attached(tmp_path)
-    for _ in range(1000):
+    for _ in range(10_000):
         predictor([1])
     time.sleep(0.05)
     predictor([2])
     seen = values(told(base))
-    assert (seen["calls_total"], seen["batches_total"], seen["images_total"]) == (1001, 1001, 1002)
-    assert seen["detections_total"] == 2 * 1002
+    assert (seen["calls_total"], seen["batches_total"], seen["images_total"]) == (10_001, 10_001, 10_002)
+    assert seen["detections_total"] == 2 * 10_002
     assert 0.04 < seen["idle_phase"] < 5
     assert seen["under_way"] == 0
     histogram = seen["image_seconds"]
     assert isinstance(histogram, HistogramValue)
-    assert sum(histogram.counts) == 1001  # all but that of the first batch
+    assert sum(histogram.counts) == 10_001  # all but that of the first batch
 
 
 def test_time_is_divided(tmp_path: Path, base: Path) -> None:
@@ -112,6 +112,144 @@ def test_time_is_divided(tmp_path: Path, base: Path) -> None:
     assert seen["setup_phase"] >= 0.015
     assert seen["save_phase"] == pytest.approx(5 * 0.005, rel=0.9)
     assert seen["image_seconds"].sum == pytest.approx(8 * 0.025, rel=0.5)
+
+
+def phases(seen: dict[str, Any]) -> float:
+    """Seconds of all phases."""
+    return float(sum(value for name, value in seen.items() if name.endswith("_phase")))
+
+
+def in_turn(first: Predictor, second: Predictor) -> None:
+    """An ensemble: both are asked about each image."""
+    for _ in range(10):
+        first([1])
+        second([1])
+
+
+def one_in_the_other(first: Predictor, second: Predictor) -> None:
+    """A cascade: what the first one finds is given to the second one."""
+    for _ in first([1] * 10, stream=True):
+        second([1])
+
+
+def side_by_side(first: Predictor, second: Predictor) -> None:
+    """Two streams."""
+    for _ in zip(first([1] * 10, stream=True), second([1] * 10, stream=True), strict=True):
+        pass
+
+
+def in_a_callback(first: Predictor, second: Predictor) -> None:
+    """The same as a cascade, by a callback."""
+    first.callbacks["on_predict_postprocess_end"].append(lambda _: second([1]))
+    first([1] * 10)
+
+
+@pytest.mark.parametrize("way", [in_turn, one_in_the_other, side_by_side, in_a_callback])
+def test_models_of_one_thread_share_its_time(tmp_path: Path, base: Path, way: Callable[..., None]) -> None:
+    """What one of them computes is the model's, and no code of the user's beside the other one."""
+    first, second = (attached(tmp_path, infer=0.005) for _ in range(2))
+    first.computes = second.computes = True
+    began = time.perf_counter()
+    way(first, second)
+    took = time.perf_counter() - began
+    seen = values(told(base))
+    assert seen["images_total"] == 20
+    assert phases(seen) <= took
+    assert seen["inference_phase"] >= 20 * 0.005
+    around = sum(seen.get(f"{name}_phase", 0.0) for name in ("user", "callbacks", "save", "idle"))
+    assert around < 0.25 * seen["inference_phase"]
+
+
+def test_code_between_two_models_counts_once(tmp_path: Path, base: Path) -> None:
+    """It is the user's, whichever of them is called next."""
+    first, second = attached(tmp_path), attached(tmp_path)
+    for _ in range(10):
+        first([1])
+        compute(0.005)
+        second([1])
+        compute(0.005)
+    seen = values(told(base))
+    assert 18 * 0.005 < seen["user_phase"] < 19 * 0.005 * 1.25
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_training_between_calls_is_no_code_of_the_users(tmp_path: Path, base: Path, *, elsewhere: bool) -> None:
+    """A callback that predicts after each epoch: meanwhile nothing was asked for."""
+    predictor = attached(tmp_path)
+    for _ in range(5):
+        predictor([1])
+        compute(0.01)
+        if elsewhere:
+            accounts.elsewhere()
+    predictor([1])
+    seen = values(told(base))
+    used, waited = ("idle", "user") if elsewhere else ("user", "idle")
+    assert seen[f"{used}_phase"] >= 5 * 0.009
+    if elsewhere:
+        assert f"{waited}_phase" not in seen
+
+
+def test_to_open_a_source_is_the_sources_time(tmp_path: Path, base: Path) -> None:
+    """To download a file, or to decode the images of a list, is no set-up; a predictor's first call is."""
+    predictor = attached(tmp_path)
+    predictor.opening = 0.01
+    for _ in range(5):
+        predictor([1])
+    seen = values(told(base))
+    assert seen["source_phase"] >= 4 * 0.01
+    assert seen.get("setup_phase", 0.0) < 0.01
+
+
+def test_callbacks_of_others_are_callbacks(tmp_path: Path, base: Path) -> None:
+    """Also one that was there before ours, at the begin of a batch, which would look like the source."""
+    predictor = Predictor(tmp_path)
+    predictor.callbacks["on_predict_batch_start"] = [lambda _: time.sleep(0.01)]
+    yoloscope_hooks.attach(predictor)
+    predictor([1] * 5)
+    seen = values(told(base))
+    assert seen["callbacks_phase"] >= 4 * 0.01
+    assert seen.get("source_phase", 0.0) < 0.01
+
+
+def test_each_result_taken_by_another_thread(tmp_path: Path, base: Path) -> None:
+    """As a web server does with a generator: all is counted, once, and the call has an end."""
+    began = time.perf_counter()
+    generator, found = attached(tmp_path, infer=0.002)([1] * 10, stream=True), []
+    for _ in range(11):
+        thread = threading.Thread(target=lambda: found.append(next(generator, None)))
+        thread.start()
+        thread.join()
+    took = time.perf_counter() - began
+    assert (found[-1], len(found), under_way()) == (None, 11, 0)
+    seen = values(told(base))
+    assert (seen["batches_total"], seen.get("abandoned_total", 0)) == (10, 0)
+    assert phases(seen) <= took
+
+
+#: The events of a prediction, with the batches that are done when its callback of the user's raises at the first one.
+EVENTS = {"start": 0, "batch_start": 0, "postprocess_end": 0, "batch_end": 1, "end": 2}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_callback_of_the_users_that_raises(tmp_path: Path, base: Path, event: str, *, stream: bool) -> None:
+    """Its error goes on as it is, in a first call and in a later one, and no call stays under way."""
+
+    def fail(_: Predictor) -> None:
+        raise ZeroDivisionError
+
+    predictor = attached(tmp_path)
+    for _ in range(2):
+        predictor.callbacks[f"on_predict_{event}"].append(fail)
+        with pytest.raises(ZeroDivisionError):
+            list(predictor([1, 1], stream=stream))
+        gc.collect()
+        assert under_way() == 0
+        predictor.callbacks[f"on_predict_{event}"].remove(fail)
+        list(predictor([1, 1], stream=stream))
+        assert under_way() == 0
+    seen = values(told(base))
+    assert (seen["calls_total"], seen["batches_total"]) == (4, 2 * (2 + EVENTS[event]))
 
 
 def test_a_dropped_generator_ends_well(tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture) -> None:
