@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+
 import pytest
 from yoloscope_hooks import accounts
 from yoloscope_hooks.accounts import Share

@@ -181,7 +181,7 @@ RULES = (
         name="source_bound",
         title="Predictions wait for their source",
         severity=WARNING,
-        requires="phase `source`: the wait for the next batch, after the last result was taken",
+        requires="phase `source`: to open what a call is given, and the wait for the next batch",
         confused_with={
             "user_code_bound": "the moment at which the last result of a batch is taken divides the two",
             "inference_bound": "a camera or a stream sets the pace itself: to wait for it is to keep up",
@@ -190,7 +190,7 @@ RULES = (
         when=_waits,
         thresholds=("predict_part_share",),
         evidence=_source_evidence,
-        cause="video is decoded, or files are read and decoded, one after the other in the process that predicts",
+        cause="video is decoded, or files are downloaded, read and decoded, one by one in the process that predicts",
         verify="py-spy record --pid <pid> --duration 30 --output predict.svg: time in cv2's read and imread",
         fix=lighter_source,
         states=_STATES,

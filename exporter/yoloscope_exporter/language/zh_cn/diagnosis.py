@@ -760,7 +760,7 @@ TEXTS: Final[dict[str, str]] = {
     "the last line of a prediction: Speed: ... ms preprocess": "预测输出的最后一行：Speed: ... ms preprocess",
     "Predictions wait for their source": "预测等待来源",
     "py-spy record --pid <pid> --duration 30 --output predict.svg: time in cv2's read and imread": "py-spy record --pid <pid> --duration 30 --output predict.svg：cv2 的 read 和 imread 所占时间",
-    "video is decoded, or files are read and decoded, one after the other in the process that predicts": "视频解码，或文件的读取和解码，在预测进程中逐个进行",
+    "video is decoded, or files are downloaded, read and decoded, one by one in the process that predicts": "视频解码，或文件的下载、读取和解码，在预测进程中逐个进行",
     "Postprocessing takes too long": "后处理耗时过长",
     "the last line of a prediction: Speed: ... ms postprocess per image": "预测输出的最后一行：Speed: ... ms postprocess per image",
     "non-maximum suppression compares all boxes above `conf` with each other, and masks are made for each": "非极大值抑制（NMS）把高于 `conf` 的边界框两两比较，并为每个生成掩码",

@@ -645,7 +645,7 @@ TEXTS: Final[dict[str, str]] = {
     "Predictions told apart": "预测结论的区分",
     "idle": "空闲",
     "`vid_stride`, smaller frames or files, a local disk, or a thread of your own that reads ahead": "`vid_stride`、更小的画面或文件、本地磁盘，或用自己的线程提前读取",
-    "phase `source`: the wait for the next batch, after the last result was taken": "阶段 `source`：取走最后一个结果后，等待下一个 batch 的时间",
+    "phase `source`: to open what a call is given, and the wait for the next batch": "阶段 `source`：打开调用所给数据源、等待下一个 batch 的时间",
     "the moment at which the last result of a batch is taken divides the two": "以取走一个 batch 最后一个结果的时刻为界",
     "a camera or a stream sets the pace itself: to wait for it is to keep up": "摄像头或视频流自有节奏：等待它说明跟得上",
     "a higher `conf`, a lower `max_det`, only the `classes` that you need": "提高 `conf`、降低 `max_det`，只保留需要的 `classes`",
