@@ -1,6 +1,6 @@
 """Verdicts on predictions, each staged in a real one on the CPU: on the card of `yoloscope run`, and afterwards.
 
-Of what practitioners do beside those, a few run always, in processes that have PyTorch imported, and all in `make long`.
+What practitioners do beside those: a few run always, in processes that have PyTorch imported, all in `make long`.
 """
 
 from __future__ import annotations
