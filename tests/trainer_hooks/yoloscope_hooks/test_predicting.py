@@ -169,7 +169,7 @@ def test_code_between_two_models_counts_once(tmp_path: Path, base: Path) -> None
         second([1])
         compute(0.005)
     seen = values(told(base))
-    assert 18 * 0.005 < seen["user_phase"] < 19 * 0.005 * 1.25
+    assert 17 * 0.005 < seen["user_phase"] < 19 * 0.005 * 1.25
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
