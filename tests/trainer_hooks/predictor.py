@@ -50,6 +50,7 @@ class Predictor:
 
     fails_in = ""  # the part of a batch, or `source`, that raises
     opening = 0.0  # seconds that it takes to open a source
+    saving = 0.0  # seconds that it takes to save the results of a batch
     computes = False  # whether the model computes; else it waits, as for a GPU
 
     def __init__(self, folder: Path, *, wait: float = 0.0, infer: float = 0.0, kind: str = "from_img") -> None:
@@ -78,7 +79,8 @@ class Predictor:
 
     def setup_source(self, source: Iterable[int]) -> None:
         """Open the source."""
-        time.sleep(self.opening)
+        if self.opening:
+            time.sleep(self.opening)
         self.dataset = Dataset(source, self._wait, self._kind)
         self.source_type = self.dataset.source_type
 
@@ -100,6 +102,8 @@ class Predictor:
                 self.run_callbacks("on_predict_postprocess_end")
                 for result in self.results:
                     result.speed = {part: seconds * 1e3 / len(self.results) for part, seconds in spent.items()}
+                if self.saving:
+                    time.sleep(self.saving)
                 self.run_callbacks("on_predict_batch_end")
                 yield from self.results
         self.run_callbacks("on_predict_end")

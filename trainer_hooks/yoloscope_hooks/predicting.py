@@ -18,11 +18,14 @@ from yoloscope_hooks import accounts, binding, inference
 from yoloscope_hooks.binding import SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     Predictor = Any  # duck-typed
+    Callback = Callable[[Predictor], None]
 
 _SPEEDS = ("preprocess", "inference", "postprocess")
+#: Events at which we are called before others, whose work would be the source's else, or hide Ultralytics' results.
+_FIRST = ("on_predict_batch_start", "on_predict_batch_end", "on_predict_end")
 
 
 class Session:
@@ -100,6 +103,10 @@ class Session:
         self._recording.store(spent, calls=1, under_way=more, abandoned=dropped, doubtful=-dropped)
         self._describe(predictor, now)
         self._share.last = perf_counter()
+
+    def started(self, now: float) -> None:
+        """What others do when a call begins is done; the first batch is fetched next."""
+        self._spend("callbacks" if self._warm else "setup", self._share.take(now))
 
     def _watch_frame(self) -> object:
         """Have `left` called with what this returns when the loop under way is gone; None where that is not seen.
@@ -243,13 +250,10 @@ def _quietly(function: Any, *arguments: Any) -> None:
         inference.give_up("predict", error)
 
 
-def start(
-    predictor: Predictor, now: float, arrived: Callable[[Predictor], None], answered: Callable[[Predictor], None]
-) -> None:
+def start(predictor: Predictor, now: float, ours: Mapping[str, Callback], started: Callback) -> None:
     """A call begins: the predictor's session, made if this is its first one, or the first in this process.
 
-    `arrived` is our callback of `on_predict_batch_start`, `answered` that of `on_predict_postprocess_end`: what others
-    do in theirs is between the two.
+    `ours` are our callbacks by event, `started` is to be called when those of others at this one are over.
     """
     recording = inference.recording_for(predictor, "predict")
     session: Session | None = getattr(predictor, SESSION, None)
@@ -259,8 +263,7 @@ def start(
         session = Session(recording)
         setattr(predictor, SESSION, session)
         _watch(predictor)
-    _put(predictor, "on_predict_batch_start", arrived, first=True)
-    _put(predictor, "on_predict_postprocess_end", answered, first=False)
+    _order(predictor.callbacks, ours, started)
     session.start(predictor, now)
 
 
@@ -313,9 +316,20 @@ def _witness() -> object:
     return profilers[0] if profilers else None
 
 
-def _put(predictor: Predictor, event: str, ours: Callable[[Predictor], None], *, first: bool) -> None:
-    """Have our callback called before those of others, or after them: trackers are put into the list behind it."""
-    listed = predictor.callbacks.get(event)
+def _order(listed: dict[str, list[Callback]], ours: Mapping[str, Callback], started: Callback) -> None:
+    """Have ours called before those of others, or after them: trackers put theirs into the lists behind it."""
+    for event in _FIRST:
+        _put(listed.get(event), ours[event], first=True)
+    _put(listed.get("on_predict_postprocess_end"), ours["on_predict_postprocess_end"], first=False)
+    now = listed.get("on_predict_start")  # it is being gone through: only what comes later in it may change its place
+    if isinstance(now, list) and now[-1] is not started:
+        if started in now and ours["on_predict_start"] in now[: now.index(started)]:
+            now.remove(started)
+        if started not in now:
+            now.append(started)
+
+
+def _put(listed: Any, ours: Callback, *, first: bool) -> None:
     if isinstance(listed, list) and ours in listed and listed[0 if first else -1] is not ours:
         others = [one for one in listed if one is not ours]
         listed[:] = [ours, *others] if first else [*others, ours]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yoloscope_hooks
-from yoloscope_hooks import accounts, inference, predicting
+from yoloscope_hooks import accounts, inference, inference_callbacks, predicting
 from yoloscope_record import catalog
 from yoloscope_record.metrics import HistogramValue
 from yoloscope_record.reader import Reader, Record
@@ -97,7 +97,7 @@ def test_time_is_divided(tmp_path: Path, base: Path) -> None:
     """Source, model, who takes the results, and callbacks each have what they took."""
     predictor = attached(tmp_path, wait=0.02, infer=0.01)
     predictor.callbacks["on_predict_postprocess_end"].append(lambda _: time.sleep(0.015))  # as a tracker
-    predictor.callbacks["on_predict_batch_end"].insert(0, lambda _: time.sleep(0.005))
+    predictor.saving = 0.005
     began = time.perf_counter()
     for _ in predictor([2] * 5, stream=True):
         time.sleep(0.02)
@@ -200,15 +200,54 @@ def test_to_open_a_source_is_the_sources_time(tmp_path: Path, base: Path) -> Non
     assert seen.get("setup_phase", 0.0) < 0.01
 
 
-def test_callbacks_of_others_are_callbacks(tmp_path: Path, base: Path) -> None:
-    """Also one that was there before ours, at the begin of a batch, which would look like the source."""
+#: The events of a prediction, with the batches that are done when its callback of the user's raises at the first one.
+EVENTS = {"start": 0, "batch_start": 0, "postprocess_end": 0, "batch_end": 1, "end": 2}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("before", [False, True])
+def test_callbacks_of_others_are_the_users_own(tmp_path: Path, base: Path, event: str, *, before: bool) -> None:
+    """At whatever event, and whether they were registered before our own: they look like the source otherwise."""
     predictor = Predictor(tmp_path)
-    predictor.callbacks["on_predict_batch_start"] = [lambda _: time.sleep(0.01)]
+    predictor.callbacks[f"on_predict_{event}"] = [lambda _: compute(0.01)] if before else []
     yoloscope_hooks.attach(predictor)
-    predictor([1] * 5)
+    if not before:
+        predictor.callbacks[f"on_predict_{event}"].append(lambda _: compute(0.01))
+    for _ in range(5):
+        predictor([1])
     seen = values(told(base))
-    assert seen["callbacks_phase"] >= 4 * 0.01
+    own = [seen.get(f"{phase}_phase", 0.0) for phase in ("callbacks", "user")]
+    if before and event == "start":  # the call has not begun for us
+        own.append(seen["setup_phase"])
+    assert sum(own) >= 4 * 0.01
     assert seen.get("source_phase", 0.0) < 0.01
+
+
+def test_callbacks_take_turns_as_before(tmp_path: Path) -> None:
+    """Each of others is called once in each call, in its order, also one that comes after the first call."""
+    predictor, called = Predictor(tmp_path), []
+    predictor.callbacks["on_predict_start"] = [lambda _: called.append(1)]
+    yoloscope_hooks.attach(predictor)
+    predictor.callbacks["on_predict_start"] += [lambda _: called.append(2), lambda _: called.append(3)]
+    predictor([1])
+    predictor.callbacks["on_predict_start"].append(lambda _: called.append(4))
+    for _ in range(2):
+        predictor([1])
+    assert called == [1, 2, 3, 1, 2, 3, 4, 1, 2, 3, 4]
+    assert predictor.callbacks["on_predict_start"][-1] is inference_callbacks.on_predict_started
+
+
+def test_results_that_a_callback_has_replaced(tmp_path: Path, base: Path) -> None:
+    """Ultralytics tells its times in the results: what a callback from before ours makes of them tells none."""
+    predictor = Predictor(tmp_path, infer=0.01)
+    predictor.callbacks["on_predict_batch_end"] = [lambda p: setattr(p, "results", zip(p.results, "a", strict=True))]
+    yoloscope_hooks.attach(predictor)
+    for _ in range(5):
+        assert [name for _, name in predictor([1])] == ["a"]
+    seen = values(told(base))
+    assert seen["inference_phase"] >= 5 * 0.01
+    assert seen["detections_total"] == 10
+    assert seen.get("callbacks_phase", 0.0) < 0.01
 
 
 def test_each_result_taken_by_another_thread(tmp_path: Path, base: Path) -> None:
@@ -224,10 +263,6 @@ def test_each_result_taken_by_another_thread(tmp_path: Path, base: Path) -> None
     seen = values(told(base))
     assert (seen["batches_total"], seen.get("abandoned_total", 0)) == (10, 0)
     assert phases(seen) <= took
-
-
-#: The events of a prediction, with the batches that are done when its callback of the user's raises at the first one.
-EVENTS = {"start": 0, "batch_start": 0, "postprocess_end": 0, "batch_end": 1, "end": 2}
 
 
 @pytest.mark.parametrize("event", EVENTS)
