@@ -457,7 +457,7 @@ def test_command_line(tmp_path: Path, version: str, command: str) -> None:
     run = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--no-summary", "--"]
     yolo = [sys.executable, "-c", "from ultralytics.cfg import entrypoint; entrypoint()"]
     done = subprocess.run(
-        [*run, *yolo, command, "model=yolo11n.yaml", "imgsz=64", "device=cpu", *arguments],
+        [*run, *yolo, command, "model=yolo11n.yaml", "imgsz=64", "device=cpu", f"project={tmp_path}/runs", *arguments],
         env=environment(tmp_path / "runs", version),
         cwd=tmp_path,
         capture_output=True,
