@@ -427,6 +427,19 @@ for _ in range(12 * times):
         "inference_bound",
         "| mode | track |",
     ),
+    # 25: a cascade behind a camera, which sets the pace of both
+    "camera_cascade": Staged(
+        CAMERA
+        + """
+find, tell = YOLO("yolo11n.yaml"), YOLO("yolo11n-cls.yaml")
+for index, result in enumerate(find("0", stream=True, imgsz=64, **quiet)):
+    tell(result.orig_img[:64, :64].copy(), imgsz=64, **quiet)
+    if index == 12 * times:
+        break
+""",
+        "inference_bound",
+        "it keeps up with its source",
+    ),
     # 19: an export that fails ends the program: that it failed is told, and no size
     "failed_export": Staged(
         """

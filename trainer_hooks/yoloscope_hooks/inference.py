@@ -160,8 +160,8 @@ class Recording:
     def describe(self, owner: Any, kind: str, now: float) -> bool:
         """Store the facts of `owner` if its key says that they may be others; False if it is too early for that.
 
-        Of what takes turns, two predictors for example, only that is stored in which they agree: so are the figures
-        those of both.
+        Of what takes turns, two predictors for example, only that is stored in which they agree, and all sources: so
+        are the figures those of both.
         """
         key = inference_facts.key(owner)
         if key == self._key or key in self._described:  # to compare costs less than to hash
@@ -175,6 +175,8 @@ class Recording:
                 self._described |= {key}
                 told, facts = facts, dict(self._facts.items() & facts.items())
                 facts["mode"] = told["mode"]  # by which records of predictions are known
+                if sources := _sources(self._facts) | _sources(told):  # a camera sets the pace also of the others
+                    facts["source"] = ",".join(sorted(sources))
             else:
                 self._described = {key}
                 self._earlier = (self._earlier if len(self._earlier) < MOST_KEYS else set()) | {key}
@@ -270,6 +272,10 @@ def give_up(kind: str, error: Exception) -> None:
 def interactive() -> bool:
     """Whether this is a shell or a notebook: there an error ends a line or a cell, and its frames stay."""
     return hasattr(sys, "ps1") or "IPython" in sys.modules
+
+
+def _sources(facts: Mapping[str, str]) -> set[str]:
+    return set(filter(None, facts.get("source", "").split(",")))
 
 
 def under_way(owner: Any, recording: Recording) -> Callable[[], object]:

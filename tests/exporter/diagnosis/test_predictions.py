@@ -90,6 +90,8 @@ def names(told: Diagnosis) -> set[str]:
         ({"source": 0.02}, {"source": "files"}, {"source_bound"}, "local SSD"),
         ({"source": 0.02}, {"ultralytics": "8.4.190"}, {"source_bound"}, "batch=8 reads eight files at once"),
         ({"source": 0.02}, {"source": "camera"}, {"inference_bound"}, ""),
+        ({"source": 0.02}, {"source": "camera,images"}, {"inference_bound"}, ""),
+        ({"source": 0.02}, {"source": "images,video"}, {"source_bound"}, "vid_stride=2"),
         ({"source": 0.004}, {"source": "video"}, {"inference_bound"}, ""),
         ({"postprocess": 0.02}, {"boxes": 250, "conf": "0.001", "max_det": "300"}, {"postprocess_bound"}, "conf=0.25"),
         (
@@ -137,7 +139,7 @@ def test_verdicts(phases: dict[str, float], how: dict[str, object], expected: se
 def test_advice_that_would_do_nothing_is_not_given() -> None:
     """`batch` is for files only, and who tracks has a low `conf` on purpose."""
     small = {**CUDA, "busy": 0.2}
-    for how in ({"source": "images"}, {"source": "tensor"}, {"calls": 2.0}):
+    for how in ({"source": "images"}, {"source": "tensor"}, {"source": "images,video"}, {"calls": 2.0}):
         _, told = predicted({}, **small, **how)  # type: ignore[arg-type]
         assert told.verdicts[0].advice.arguments == {}
     for how in ({"ultralytics": "8.3.9"}, {"ultralytics": "8.4.190", "batch": 8}):

@@ -519,6 +519,15 @@ def test_facts_of_predictors_that_take_turns(tmp_path: Path, base: Path, monkeyp
     assert (facts.get("model", ""), facts.get("max_det", ""), facts["task"]) == ("", "", "detect")
 
 
+def test_sources_of_predictors_that_take_turns(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are told: a camera sets the pace, whatever else is looked at beside it."""
+    monkeypatch.setattr(inference, "FACTS_REST", 0.0)
+    camera, cuts = attached(tmp_path, kind="stream"), attached(tmp_path)
+    for one in (camera, cuts, camera, cuts):
+        one([1])
+    assert told(base).facts["source"] == "images,stream"
+
+
 def test_facts_rest_as_long_as_they_cost(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a predictor for each image: a hundredth of the time at most, and the latest a moment later."""
     moments: list[float] = []

@@ -16,6 +16,7 @@ from yoloscope_exporter.diagnosis.advice.prediction import (
 )
 from yoloscope_exporter.diagnosis.rules.rule import INFO, OK, WARNING, Rule
 from yoloscope_exporter.diagnosis.signals import Signals
+from yoloscope_exporter.diagnosis.signals.prediction import sources
 from yoloscope_exporter.language import text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _STATES = ("predict",)
 
 
 def _is_live(s: Signals) -> bool:
-    return s.facts.get("source", "") in LIVE
+    return not LIVE.isdisjoint(sources(s.facts))
 
 
 def _waits(s: Signals, t: Thresholds) -> bool:

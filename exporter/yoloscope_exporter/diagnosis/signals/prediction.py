@@ -102,6 +102,11 @@ def facts(window: Window, run: str, rank: str) -> dict[str, str]:
     return {name: value for name, value in zip(catalog.PREDICT_FACTS, labels[2:], strict=False) if value}
 
 
+def sources(told: Mapping[str, str]) -> frozenset[str]:
+    """Where the images come from: of predictors that take turns several, as the video and the cuts of a cascade."""
+    return frozenset(filter(None, told.get("source", "").split(",")))
+
+
 def state(window: Window, run: str, rank: str) -> str:
     """The state the run is in, empty if it is not published."""
     values = window.current(catalog.PREDICT_STATE, run, rank)
