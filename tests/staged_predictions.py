@@ -440,6 +440,15 @@ for index, result in enumerate(find("0", stream=True, imgsz=64, **quiet)):
         "inference_bound",
         "it keeps up with its source",
     ),
+    # 26: a model for each image, as in many a first script
+    "reloading": Staged(
+        """
+for _ in range(12 * times):
+    YOLO("yolo11n.yaml")(plain[:320, :320].copy(), imgsz=160, **quiet)
+""",
+        "user_code_bound",
+        "make the model once",
+    ),
     # 19: an export that fails ends the program: that it failed is told, and no size
     "failed_export": Staged(
         """

@@ -20,15 +20,17 @@ class Account:
         cpu: CPU time that is.
         elsewhere: grows while a training, a validation or an export goes on in it.
         calls: of those that have a call under way.
+        last: of the call that was over last, what `Share.over` has noted.
     """
 
-    __slots__ = ("calls", "cpu", "elsewhere", "wall")
+    __slots__ = ("calls", "cpu", "elsewhere", "last", "wall")
 
     def __init__(self) -> None:
         """Nothing is accounted for."""
         self.wall = self.cpu = 0.0
         self.elsewhere = 0
         self.calls: list[Any] = []
+        self.last: tuple[float, float, float, float, int] | None = None
 
 
 class _Thread(threading.local):
@@ -72,9 +74,13 @@ class Share:
     def begin(self, now: float, cpu: float) -> tuple[float, float]:
         """A call begins: seconds since the last one, if this thread made it, in which it computed, and waited.
 
-        None of either while another has a call under way, which waits for the user meanwhile and counts that itself.
+        Before a first call the last one is that of whoever was called before. None of either while another has a call
+        under way, which waits for the user meanwhile and counts that itself.
         """
         account, gap, used = _thread.account, 0.0, 0.0
+        if not self.last and account.last:
+            self._account = account
+            self.last, self._wall, self._cpu, self._cpu_before, self._elsewhere = account.last
         here = account is self._account and not self._is_under_way()
         self._leave()
         account.calls[:] = [one for one in account.calls if one() is not None]
@@ -102,6 +108,7 @@ class Share:
         if account is self._home:
             account.cpu += max(cpu - self._cpu - (account.cpu - self._cpu_before), 0.0)
         self._cpu, self._cpu_before, self._elsewhere = cpu, account.cpu, account.elsewhere
+        account.last = self.last, self._wall, cpu, account.cpu, account.elsewhere
 
     def _is_under_way(self) -> bool:
         return self._home is not None and self._itself in self._home.calls

@@ -42,11 +42,12 @@ class Recording:
 
     Attributes:
         on: whether it is written; once it is not, it stays so.
+        predictors: how many have predicted.
     """
 
     def __init__(self, writer: Writer, who: tuple[str, str]) -> None:
         """`who` are run and rank."""
-        self.on = True
+        self.on, self.predictors = True, 0
         self.path = writer.path
         self._doubtful = 0  # generators that look as if they were dropped, and are not counted yet
         self._lock = threading.RLock()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Callback = Callable[[Predictor], None]
 
 _SPEEDS = ("preprocess", "inference", "postprocess")
+#: Predictors that a process may well have; who makes more makes one for each image.
+_FEW = 4
 #: Events at which we are called before others, whose work would be the source's else, or hide Ultralytics' results.
 _FIRST = ("on_predict_batch_start", "on_predict_batch_end", "on_predict_end")
 
@@ -40,6 +42,8 @@ class Session:
     def __init__(self, recording: inference.Recording) -> None:
         """No call has begun."""
         self._recording = recording
+        recording.predictors += 1
+        self._is_one_of_many = recording.predictors > _FEW
         self.answered = 0.0
         self.dropped = False
         self._thread = 0
@@ -85,10 +89,11 @@ class Session:
         """Source and model are there."""
         thread = get_ident()
         token, entered, cpu = self._entered.pop(thread, (None, 0.0, 0.0))
-        # Two calls: what the thread computed was the user's, for the rest it waited, for whatever that was.
-        user, idle = self._share.begin(entered or now, cpu or thread_time())
-        self._spend("user", user)
-        self._spend("idle", idle)
+        phase = "user" if self._share.last else "load" if self._is_one_of_many else ""
+        computed, waited = self._share.begin(entered or now, cpu or thread_time())
+        if phase:  # a first call has the making of its model before it: of a few they are set-up
+            self._spend(phase, computed)
+            self._spend("idle", waited)
         if entered:
             setup = self._share.take(now)
             source = min(self._opening, setup)

@@ -45,6 +45,18 @@ def test_a_pause_is_what_was_computed_and_what_was_waited(cpu: dict[str, float])
     assert second.begin(21.0, 7.0) == (0.0, 0.0)
 
 
+def test_a_first_call_has_a_pause_before_it(cpu: dict[str, float]) -> None:
+    """Since the call of another one, whose next pause does not have that any more."""
+    first, second = Share(), Share()
+    first.begin(10.0, 0.0)
+    cpu["now"] = 1.0
+    first.over(11.0)
+    assert second.begin(15.0, 3.0) == (2.0, 2.0)
+    cpu["now"] = 4.0
+    second.over(16.0)
+    assert first.begin(18.0, 5.0) == (1.0, 1.0)
+
+
 def test_what_goes_on_elsewhere_is_no_code_of_the_users(cpu: dict[str, float]) -> None:
     """A training in the pause: all of it counts as waited."""
     share = Share()

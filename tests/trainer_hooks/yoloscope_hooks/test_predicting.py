@@ -172,6 +172,18 @@ def test_code_between_two_models_counts_once(tmp_path: Path, base: Path) -> None
     assert 17 * 0.005 < seen["user_phase"] < 19 * 0.005 * 1.25
 
 
+@pytest.mark.parametrize("models", [4, 12])
+def test_a_model_for_each_image(tmp_path: Path, base: Path, models: int) -> None:
+    """To make one is the user's doing where there are more than a program has; the first few are set-up."""
+    for _ in range(models):
+        compute(0.01)
+        attached(tmp_path)([1, 1])
+    seen = values(told(base))
+    assert ("load_phase" in seen) is (models > 4)
+    assert "user_phase" not in seen or seen["user_phase"] < 0.01
+    assert seen.get("load_phase", 0.0) >= (models - 4) * 0.01
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_training_between_calls_is_no_code_of_the_users(tmp_path: Path, base: Path, *, elsewhere: bool) -> None:
     """A callback that predicts after each epoch: meanwhile nothing was asked for."""

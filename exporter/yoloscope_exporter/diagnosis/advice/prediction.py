@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from yoloscope_exporter.diagnosis import forecast
 from yoloscope_exporter.diagnosis.advice import Advice
 from yoloscope_exporter.diagnosis.signals import Signals
-from yoloscope_exporter.diagnosis.signals.prediction import CALLBACKS, PRINTING, SAVING, sources
+from yoloscope_exporter.diagnosis.signals.prediction import CALLBACKS, LOADING, PRINTING, SAVING, sources
 from yoloscope_exporter.diagnosis.ultralytics_arguments import (
     PREDICT_DEFAULTS,
     READ_AT_ONCE,
@@ -85,6 +85,9 @@ def less_between(s: Signals) -> Advice:
     if part == SAVING:
         arguments: dict[str, Value] = dict.fromkeys(s.facts.get("saves", "save").split(","), False)
         return Advice(arguments, note=text("keep the results as numbers"), forecast=share, predicts=True)
+    if part == LOADING:
+        note = text("make the model once, before the loop, and call it for every image")
+        return Advice(note=note, forecast=share, predicts=True)
     if part == PRINTING:
         note = text("callbacks that hand their work to a thread; verbose=False prints nothing")
         return Advice(note=note, forecast=share, predicts=True)

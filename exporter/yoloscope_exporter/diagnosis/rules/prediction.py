@@ -242,7 +242,7 @@ RULES = (
         name="user_code_bound",
         title="Your own code takes a large part of predicting",
         severity=WARNING,
-        requires="phases `callbacks`, `save` and `user`: results are being taken, or the thread computes between calls",
+        requires="phases `callbacks`, `save`, `user`, `load`: results are taken, or the thread computes between calls",
         confused_with={
             "source_bound": "the source's time begins when the last result of a batch has been taken",
             "idle": "between two calls only the thread's CPU time counts: who waits for requests computes nothing",

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 #: Parts of the user's own share, by how they are called: that of a phase, and what the phase `save` is where nothing is
 #: saved or shown.
-USER, CALLBACKS, SAVING, PRINTING = (
+USER, LOADING, CALLBACKS, SAVING, PRINTING = (
     text("your own code"),
+    text("loading models"),
     text("callbacks and trackers"),
     text("saving and drawing"),
     text("callbacks and printing"),
 )
-_OWN = {"user": USER, "callbacks": CALLBACKS, "save": SAVING}
+_OWN = {"user": USER, "load": LOADING, "callbacks": CALLBACKS, "save": SAVING}
 #: The fact `saves` of predictions that save and show nothing.
 NOTHING = "none"
 

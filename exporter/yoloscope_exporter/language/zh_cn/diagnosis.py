@@ -751,6 +751,8 @@ TEXTS: Final[dict[str, str]] = {
     "callbacks and trackers": "回调和跟踪器",
     "saving and drawing": "保存和绘制",
     "callbacks and printing": "回调和打印",
+    "loading models": "加载模型",
+    "make the model once, before the loop, and call it for every image": "在循环之前只创建一次模型，然后对每张图像调用它",
     "callbacks that hand their work to a thread": "回调函数把工作交给线程",
     "verbose=False prints nothing": "verbose=False 不打印",
     "pass tensors (BCHW, RGB, 0 to 1) that threads of your own prepare meanwhile": "传入由自己的线程同时准备好的张量（BCHW、RGB、0 到 1）",
