@@ -370,6 +370,21 @@ for _ in range(times):
         "Verdicts",
         kind="validate",
     ),
+    # 19: an export that fails ends the program: that it failed is told, and no size
+    "failed_export": Staged(
+        """
+def fail(*_, **__):
+    raise RuntimeError("no such operator")
+import torch
+torch.onnx.export = fail
+YOLO("yolo11n.yaml").export(format="onnx", imgsz=64, device="cpu")
+""",
+        "",
+        "failed; ",
+        "## Exports",
+        kind="export",
+        code=1,
+    ),
     # 20: a cascade: what the first model finds is given to the second one, whose time is no code of the user's
     "cascade": Staged(
         """
@@ -448,21 +463,6 @@ for _ in range(12 * times):
 """,
         "user_code_bound",
         "make the model once",
-    ),
-    # 19: an export that fails ends the program: that it failed is told, and no size
-    "failed_export": Staged(
-        """
-def fail(*_, **__):
-    raise RuntimeError("no such operator")
-import torch
-torch.onnx.export = fail
-YOLO("yolo11n.yaml").export(format="onnx", imgsz=64, device="cpu")
-""",
-        "",
-        "failed; ",
-        "## Exports",
-        kind="export",
-        code=1,
     ),
 }
 

@@ -327,7 +327,7 @@ def _order(listed: dict[str, list[Callback]], ours: Mapping[str, Callback], star
         _put(listed.get(event), ours[event], first=True)
     _put(listed.get("on_predict_postprocess_end"), ours["on_predict_postprocess_end"], first=False)
     now = listed.get("on_predict_start")  # it is being gone through: only what comes later in it may change its place
-    if isinstance(now, list) and now[-1] is not started:
+    if isinstance(now, list) and now and now[-1] is not started:
         if started in now and ours["on_predict_start"] in now[: now.index(started)]:
             now.remove(started)
         if started not in now:
