@@ -113,8 +113,8 @@ def test_a_call_that_was_not_over(cpu: dict[str, float]) -> None:
     share.goes_on()
     other.begin(12.0, 0.0)
     other.over(13.0)
+    assert share.take(15.0) == 3.0
     assert other.begin(15.0, 0.0) == (0.0, 0.0)
     other.over(15.0)
-    assert share.take(15.0) == 3.0
     share.over(16.0)
     assert other.begin(20.0, 0.0) == (0.0, 4.0)
