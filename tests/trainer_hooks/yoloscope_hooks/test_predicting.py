@@ -107,7 +107,7 @@ def test_time_is_divided(tmp_path: Path, base: Path) -> None:
     slept["setup"] = 0.015  # of the first batch
     assert phases(seen) == pytest.approx(took, rel=0.1)
     assert {name: length for name, length in slept.items() if seen[f"{name}_phase"] < length} == {}
-    assert 8 * 0.025 <= seen["image_seconds"].sum < seen["inference_phase"] + seen["callbacks_phase"] + 8 * 0.025
+    assert 8 * 0.025 <= seen["image_seconds"].sum < 2 * took
 
 
 def phases(seen: dict[str, Any]) -> float:
