@@ -188,7 +188,7 @@ for _ in range(times):
 model(noise[:64, :64], **quiet)
 """,
         "inference_bound",
-        "generators dropped",
+        "| dropped generators | 1 |",
     ),
     # 3: a camera sets the pace: who waits for it keeps up
     "camera": Staged(
