@@ -226,7 +226,7 @@ for _ in range(2 * times):
     ),
     # 6: the same tiles in one call
     "tiles_at_once": Staged(
-        TILES + "for _ in range(3 * times):\n    merged(model(tiles(), imgsz=160, **quiet))\n", "inference_bound"
+        TILES + "for _ in range(6 * times):\n    merged(model(tiles(), imgsz=160, **quiet))\n", "inference_bound"
     ),
     # 7: four threads with a model each: times add up, and the model has nearly all of them
     "four_threads": Staged(
