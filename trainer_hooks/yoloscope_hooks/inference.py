@@ -161,8 +161,8 @@ class Recording:
     def describe(self, owner: Any, kind: str, now: float) -> bool:
         """Store the facts of `owner` if its key says that they may be others; False if it is too early for that.
 
-        Of what takes turns, two predictors for example, only that is stored in which they agree, and all sources: so
-        are the figures those of both.
+        Of what takes turns, or is called while another call is under way, only that is stored in which they agree, and
+        all sources: so are the figures those of both.
         """
         key = inference_facts.key(owner)
         if key == self._key or key in self._described:  # to compare costs less than to hash
@@ -172,7 +172,8 @@ class Recording:
         began = time.thread_time()  # not what others took meanwhile
         facts = inference_facts.gather(owner, kind, os.environ)
         with self._lock:
-            if key in self._earlier:
+            beside = self._values[self._slot(catalog.PREDICT_UNDER_WAY)] > 1
+            if beside or key in self._earlier:
                 self._described |= {key}
                 told, facts = facts, dict(self._facts.items() & facts.items())
                 facts["mode"] = told["mode"]  # by which records of predictions are known
@@ -180,7 +181,7 @@ class Recording:
                     facts["source"] = ",".join(sorted(sources))
             else:
                 self._described = {key}
-                self._earlier = (self._earlier if len(self._earlier) < MOST_KEYS else set()) | {key}
+            self._earlier = (self._earlier if len(self._earlier) < MOST_KEYS else set()) | {key}
             gone = dict.fromkeys(self._facts.keys() - facts.keys(), "")
             self._key, self._facts = key, facts
             self._writer.set_facts({**gone, **facts})

@@ -536,6 +536,17 @@ def test_sources_of_predictors_that_take_turns(tmp_path: Path, base: Path, monke
     assert told(base).facts["source"] == "images,stream"
 
 
+def test_facts_of_a_call_within_another(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream is described once, at its begin: what is called meanwhile does not take its place."""
+    monkeypatch.setattr(inference, "FACTS_REST", 0.0)
+    camera, cuts = attached(tmp_path, kind="stream"), attached(tmp_path)
+    cuts.args.model = "yolo11n-cls.pt"
+    for _ in camera([1, 1], stream=True):
+        cuts([1])
+    facts = told(base).facts
+    assert (facts["source"], facts.get("model", "")) == ("images,stream", "")
+
+
 def test_facts_rest_as_long_as_they_cost(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a predictor for each image: a hundredth of the time at most, and the latest a moment later."""
     moments: list[float] = []
