@@ -256,7 +256,7 @@ def test_sources_that_are_bad(tmp_path: Path, version: str) -> None:
     assert "RAISED the file system is gone" in done.output
     assert done.values("empty")["images_total"] == 1
     mixed = done.values("mixed")
-    assert (mixed["under_way"], mixed["calls_total"]) == (0, 2)
+    assert (mixed["under_way"], mixed["calls_total"]) == (0, done.values("empty")["calls_total"] + 1)
     assert mixed["images_total"] == 1 + 9  # the tenth is left out
     failed, blocked, end = (done.values(stage) for stage in ("failed", "blocked", "end"))
     assert failed["images_total"] == done.values("broken")["images_total"] + 2
@@ -362,6 +362,11 @@ if task in ("semantic", "depth"):
         else:
             np.save(beside, np.full((64, 64), 2.0, np.float32))
 model = model_of(name)
+if task == "classify":  # 8.4.2 looks for what only a trained model has
+    from ultralytics.data.augment import classify_transforms
+    model.model.transforms = classify_transforms(64)
+if task == "pose":
+    model.model.kpt_shape = [2, 2]
 model(images, batch=4, **quiet)
 stage("predicted")
 model.val(data=own, imgsz=64, batch=2, device="cpu", plots=False, verbose=False, **here)
@@ -380,7 +385,8 @@ def _matrix() -> list[Any]:
 @pytest.mark.parametrize(("version", "task"), _matrix())
 def test_every_task(tmp_path: Path, version: str, task: str) -> None:
     """Predicted, validated and exported, also where results are no boxes."""
-    own = make_dataset(tmp_path / "own", images=4, task="detect" if task in NEWER else task)
+    classes = 1 if task == "depth" else 2  # as many as its architecture has
+    own = make_dataset(tmp_path / "own", images=4, task="detect" if task in NEWER else task, classes=classes)
     script = OF_TASK.replace("TASK", repr((task, {**MODELS, **NEWER}[task], str(own))))
     done = predict(script, tmp_path, version=version)
     assert done.code == 0, done.output
@@ -451,7 +457,8 @@ def _commands() -> list[Any]:
 def test_command_line(tmp_path: Path, version: str, command: str) -> None:
     """`yoloscope run -- yolo predict`, and the others, are recorded without a change."""
     if command == "track":
-        pytest.importorskip("lap", reason="Ultralytics' trackers need it")
+        for needed in ("lap", *(() if version == "newest" else ("scipy",))):
+            pytest.importorskip(needed, reason="Ultralytics' trackers need it")
     make_dataset(tmp_path / "data", images=4)
     arguments, name, images = COMMANDS[command]
     run = [sys.executable, "-m", "yoloscope_exporter.cli", "run", "--no-exporter", "--no-summary", "--"]
