@@ -502,7 +502,7 @@ def run_quickly(staged: Staged, folder: Path) -> None:
     with output.open("w") as file:
         child = forked.running("newest", [str(program)], environment(folder / "runs"), folder, output=file.fileno())
         with child as running:
-            code = running.wait(60)
+            code = running.wait(150)
     assert code == staged.code, output.read_text()
 
 
