@@ -335,7 +335,7 @@ def _order(listed: dict[str, list[Callback]], ours: Mapping[str, Callback], star
 
 
 def _put(listed: Any, ours: Callback, *, first: bool) -> None:
-    if isinstance(listed, list) and ours in listed and listed[0 if first else -1] is not ours:
+    if isinstance(listed, list) and listed and listed[0 if first else -1] is not ours and ours in listed:
         others = [one for one in listed if one is not ours]
         listed[:] = [ours, *others] if first else [*others, ours]
 
