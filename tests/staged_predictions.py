@@ -67,7 +67,7 @@ class Staged:
 
 
 #: Variants that take no longer than a second or two where PyTorch is imported already.
-QUICK = ("dropped", "tiles", "tiny_images", "validation", "failed_export", "cascade", "ensemble", "urls")
+QUICK = ("dropped", "tiles", "failed_export", "cascade", "ensemble", "urls")
 
 SERVER = """
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
