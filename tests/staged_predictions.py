@@ -207,7 +207,7 @@ for index, _ in enumerate(YOLO("yolo11n.yaml")("0", stream=True, imgsz=64, **qui
 video("short.avi", noise[:480, :480], 40)
 model = YOLO("yolo11n.yaml")
 for _ in range(times):
-    for _ in model.track("short.avi", stream=True, imgsz=64, persist=True, tracker="bytetrack.yaml",
+    for _ in model.track("short.avi", stream=True, imgsz=160, persist=True, tracker="bytetrack.yaml",
                          **{**quiet, "conf": 1e-7, "iou": 0.99, "max_det": 300}):
         pass
 """,
